@@ -1,0 +1,1 @@
+"""A local SMTP server with scripted faults and an inbox page, for trying everything without a provider."""

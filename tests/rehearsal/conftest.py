@@ -1,0 +1,92 @@
+"""A rehearsal server on free ports, and an independent client (smtplib) that trusts its authority."""
+
+import smtplib
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from portal.config import Config
+from portal.rehearsal import server
+from portal.rehearsal.listeners import PASSWORD, Door
+
+ANY_PORTS = dict.fromkeys(Door, 0)
+MAIL = b"From: ada@example.org\r\nTo: grace@example.net\r\nSubject: Welcome\r\n\r\nHello\r\n..and goodbye\r\n"
+
+
+def config_in(folder: Path, **variables: str) -> Config:
+    """The configuration of a portal in rehearsal."""
+    env = {
+        "SECRET_KEY": "k" * 40,
+        "SIGNET_KEYS": "a:" + "A" * 43 + "=",
+        "SIGNET_REHEARSAL": "1",
+    } | variables
+    return Config.from_env(env, folder)
+
+
+@dataclass
+class Rehearsal:
+    """The running server and ways to talk to it."""
+
+    handle: server.Handle
+    inbox: Path
+
+    def trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.handle.files.ca))
+
+    def dial(self, door: Door = Door.STARTTLS, timeout: float = 5) -> smtplib.SMTP:
+        """Connect; encrypted where the door is."""
+        port = self.handle.ports[door]
+        if door is Door.TLS:
+            return smtplib.SMTP_SSL("localhost", port, timeout=timeout, context=self.trust())
+        smtp = smtplib.SMTP("localhost", port, timeout=timeout)
+        smtp.ehlo()
+        if door is not Door.PLAIN:
+            smtp.starttls(context=self.trust())
+            smtp.ehlo()
+        return smtp
+
+    def log_in(self, username: str = "ada@example.org", password: str = PASSWORD, **more) -> smtplib.SMTP:
+        smtp = self.dial(**more)
+        smtp.login(username, password)
+        return smtp
+
+    def say(self, username: str = "ada@example.org", recipient: str = "grace@example.net") -> list[str]:
+        """Hand one message in and return the replies from the log-in on, up to the first refusal."""
+        replies = []
+        with self.dial() as smtp:
+            steps = (
+                lambda: _log_in(smtp, username),
+                lambda: smtp.mail("ada@example.org"),
+                lambda: smtp.rcpt(recipient),
+                lambda: smtp.data(MAIL),
+            )
+            for step in steps:
+                code, text = step()
+                replies.append(f"{code} {text.decode()}")
+                if code >= 400:
+                    break
+        return replies
+
+    def kept(self) -> list[Path]:
+        return sorted(self.inbox.glob("*.eml"))
+
+
+def _log_in(smtp: smtplib.SMTP, username: str) -> tuple[int, bytes]:
+    try:
+        return smtp.login(username, PASSWORD)
+    except smtplib.SMTPAuthenticationError as refusal:
+        return refusal.smtp_code, refusal.smtp_error
+
+
+@pytest.fixture
+def config(tmp_path):
+    return config_in(tmp_path)
+
+
+@pytest.fixture
+def rehearsal(config, tmp_path):
+    handle = server.start(config, ANY_PORTS)
+    yield Rehearsal(handle, tmp_path / "rehearsal" / "inbox")
+    handle.stop()

@@ -1,0 +1,60 @@
+import ssl
+import stat
+
+import pytest
+import time_machine
+
+from portal.rehearsal import authority
+
+
+def _mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_what_is_private_is_readable_by_this_user_only(tmp_path):
+    files = authority.ensure(tmp_path / "rehearsal")
+    assert _mode(tmp_path / "rehearsal") == 0o700
+    assert _mode(files.server) == _mode(files.expired) == 0o600
+
+
+def test_the_private_key_of_the_authority_is_never_written(tmp_path):
+    files = authority.ensure(tmp_path)
+    assert b"PRIVATE KEY" not in files.ca.read_bytes()
+    keys = [path.name for path in tmp_path.iterdir() if b"PRIVATE KEY" in path.read_bytes()]
+    assert sorted(keys) == ["expired.pem", "localhost.pem"]
+
+
+def test_the_certificates_are_made_once(tmp_path):
+    first = authority.ensure(tmp_path).ca.read_bytes()
+    assert authority.ensure(tmp_path).ca.read_bytes() == first
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "localhost.pem", "expired.pem"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "another authority's"])
+def test_a_damaged_file_is_made_again_with_all_that_belongs_to_it(tmp_path, name, damage):
+    first = authority.ensure(tmp_path).ca.read_bytes()
+    path = tmp_path / name
+    path.unlink()
+    if damage == "another authority's":
+        authority.ensure(tmp_path / "other")
+        (tmp_path / "other" / name).replace(path)
+    elif damage != "missing":
+        path.write_bytes({"empty": b"", "garbage": b"\x00 -----BEGIN CERTIFICATE-----\nnonsense\n"}[damage])
+    files = authority.ensure(tmp_path)
+    assert files.ca.read_bytes() != first
+    ssl.create_default_context(cafile=str(files.ca))
+    authority.server_context(files.server)
+
+
+def test_a_key_that_others_may_read_is_made_again(tmp_path):
+    files = authority.ensure(tmp_path)
+    first = files.server.read_bytes()
+    files.server.chmod(0o644)
+    assert authority.ensure(tmp_path).server.read_bytes() != first
+    assert _mode(files.server) == 0o600
+
+
+def test_a_certificate_is_renewed_before_it_ends(tmp_path):
+    first = authority.ensure(tmp_path).ca.read_bytes()
+    with time_machine.travel("2099-01-01", tick=False):
+        assert authority.ensure(tmp_path).ca.read_bytes() != first
