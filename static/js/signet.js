@@ -71,7 +71,6 @@
       const input = document.getElementById(button.dataset.togglePassword);
       const show = input.type === "password";
       input.type = show ? "text" : "password";
-      button.setAttribute("aria-pressed", String(show));
       button.firstChild.nodeValue = show ? "Hide" : "Show";
       return;
     }
@@ -120,7 +119,7 @@
       if (!name.startsWith("data-fill-")) continue;
       const field = form.elements.namedItem(name.slice(10).replaceAll("-", "_"));
       if (!field) continue;
-      const first = field instanceof RadioNodeList ? field[0] : field;
+      const first = field instanceof RadioNodeList ? [...field].find((part) => part.matches("input")) : field;
       const tick = first.type === "checkbox";
       const now = tick ? String(first.checked) : field.value;
       if (now === value || (now !== "" && first.dataset.suggested !== now)) continue;
