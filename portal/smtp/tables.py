@@ -1,0 +1,133 @@
+"""Reading data files strictly: a wrong or unknown entry is refused with its file and field named."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+class MalformedData(ValueError):
+    """A data file says something the code cannot use; the message names the file and the field."""
+
+
+class Table:
+    """One TOML table with typed access.
+
+    ``done`` refuses every key nobody asked for, so a typo never hides.
+    """
+
+    def __init__(self, where: str, data: Mapping[str, Any]) -> None:
+        self.where = where
+        self._data = data
+        self._asked: set[str] = set()
+
+    def refuse(self, key: str, why: str) -> MalformedData:
+        """Return the error for ``key``; the caller raises it."""
+        return MalformedData(f"{self.where}: {key}: {why}")
+
+    def _take(self, key: str) -> Any:
+        self._asked.add(key)
+        return self._data.get(key)
+
+    def maybe_text(self, key: str) -> str | None:
+        """Return a non-empty string, or None when the key is absent."""
+        value = self._take(key)
+        if value is None:
+            return None
+        if not isinstance(value, str) or not value.strip():
+            raise self.refuse(key, "must be a non-empty text")
+        return value
+
+    def text(self, key: str) -> str:
+        """Return a non-empty string."""
+        value = self.maybe_text(key)
+        if value is None:
+            raise self.refuse(key, "is missing")
+        return value
+
+    def texts(self, key: str, *, required: bool = False) -> tuple[str, ...]:
+        """Return a list of non-empty strings; a lone string counts as a list of one."""
+        value = self._take(key)
+        if isinstance(value, str):
+            value = [value]
+        if value is None and not required:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(one, str) and one.strip() for one in value):
+            raise self.refuse(key, "must be a list of non-empty texts")
+        if required and not value:
+            raise self.refuse(key, "must not be empty")
+        return tuple(value)
+
+    def number(self, key: str) -> int:
+        """Return a whole number."""
+        value = self._take(key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.refuse(key, "must be a whole number")
+        return value
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        """Return a true or false, ``default`` when absent."""
+        value = self._take(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.refuse(key, "must be true or false")
+        return value
+
+    def choice(self, key: str, kind: type[_Choice]) -> _Choice:
+        """Return a member of a closed set."""
+        value = self.text(key)
+        try:
+            return kind(value)
+        except ValueError:
+            raise self.refuse(key, f"{value!r} is none of {', '.join(kind)}") from None
+
+    def choices(self, key: str, kind: type[_Choice]) -> tuple[_Choice, ...]:
+        """Return members of a closed set."""
+        try:
+            return tuple(kind(value) for value in self.texts(key))
+        except ValueError as error:
+            raise self.refuse(key, str(error)) from None
+
+    def table(self, key: str, *, required: bool = False) -> Table:
+        """Return a sub-table, an empty one when absent and not required."""
+        value = self._take(key)
+        if value is None and not required:
+            value = {}
+        if not isinstance(value, dict):
+            raise self.refuse(key, "must be a table")
+        return Table(f"{self.where}: {key}", value)
+
+    def tables(self, key: str, *, required: bool = False) -> tuple[Table, ...]:
+        """Return a list of sub-tables."""
+        value = self._take(key)
+        if value is None and not required:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+            raise self.refuse(key, "must be a list of tables")
+        if required and not value:
+            raise self.refuse(key, "must not be empty")
+        return tuple(Table(f"{self.where}: {key}[{at}]", one) for at, one in enumerate(value))
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the keys as written."""
+        return tuple(self._data)
+
+    def done(self) -> None:
+        """Refuse keys that were never read."""
+        unknown = sorted(set(self._data) - self._asked)
+        if unknown:
+            raise self.refuse(unknown[0], "is not a known field")
+
+
+def read_toml(path: Path) -> Table:
+    """Return the file's top table; a syntax error is refused with the file named."""
+    try:
+        return Table(path.name, tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MalformedData(f"{path.name}: {error}") from error
