@@ -1,0 +1,62 @@
+"""One SMTP reply: its code, enhanced status code and text (RFC 5321 section 4.2, RFC 3463)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+_ENHANCED = re.compile(r"^([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
+_TEXT_LIMIT = 300  # characters kept of a line; the server chooses them, so they are bounded
+
+
+def plain_text(text: str, limit: int = _TEXT_LIMIT) -> str:
+    """Return foreign text without control, bidirectional or private characters, cut to ``limit``.
+
+    A server writes this text, and it ends in pages, logs and terminals.
+    """
+    spaced = "".join(" " if c in "\r\n\t" else c for c in text)
+    kept = "".join(c for c in spaced if unicodedata.category(c)[0] != "C")
+    return kept[:limit].strip()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A complete reply. ``lines`` are cleaned and hold no code."""
+
+    code: int
+    lines: tuple[str, ...]
+    enhanced: str | None = None
+
+    @classmethod
+    def of(cls, code: int, raw_lines: list[str]) -> Reply:
+        """Build a reply from the raw text after each code, splitting off the enhanced status code."""
+        lines, enhanced = [], None
+        for raw in raw_lines:
+            line = plain_text(raw)
+            found = _ENHANCED.match(line)
+            if found:
+                enhanced = enhanced or found.group(0)
+                line = line[found.end() :].strip()
+            lines.append(line)
+        return cls(code, tuple(lines), enhanced)
+
+    @property
+    def text(self) -> str:
+        """Return the lines as one."""
+        return " ".join(line for line in self.lines if line)
+
+    @property
+    def positive(self) -> bool:
+        return 200 <= self.code < 400
+
+    @property
+    def transient(self) -> bool:
+        return 400 <= self.code < 500
+
+    @property
+    def permanent(self) -> bool:
+        return self.code >= 500
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)

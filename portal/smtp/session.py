@@ -1,0 +1,314 @@
+"""One conversation with a submission server, from its name to its acceptance of messages.
+
+Whatever goes wrong is a SubmissionFailure, and the connection is closed by then unless it can honestly serve
+the next message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+from . import auth, tls
+from .dial import Target, dial
+from .envelope import Acceptance, Envelope, refuse_bad_message
+from .exchange import Exchange
+from .failure import Reason, Stage, SubmissionFailure
+from .features import Features
+from .guard import resolve
+from .ladder import Ladder, Note, Observer
+from .rungs import Rung, tls_sentence
+from .server import Limits, Security, Server
+from .transcript import Transcript
+from .wire import Budget, Wire
+
+_GOODBYE = 1.0  # seconds that politeness may cost: QUIT, or a RSET after a refusal
+_GOODBYE_OCTETS = 4096
+_EHLO_NAME = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
+_T = TypeVar("_T")
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")
+
+
+class Session:
+    """A conversation with ``server``, usable for many messages: ``open``, ``submit`` ..., ``close``.
+
+    As a context manager it opens and closes itself. ``observer`` is told every rung as it is climbed. Raises
+    ValueError, before anything is dialled, for credentials or an EHLO name that cannot be said.
+    """
+
+    def __init__(self, server: Server, observer: Observer | None = None) -> None:
+        auth.refuse_bad_credentials(server)
+        if not _EHLO_NAME.fullmatch(server.ehlo_name):
+            raise ValueError("The EHLO name is no host name.")
+        self.server = server
+        self.features = Features()
+        self.transcript = Transcript()
+        self.last_acceptance: Acceptance | None = None
+        self._ladder = Ladder(server, observer)
+        self._limits = server.limits
+        self._budget = Budget(server.limits.deadline, server.limits.received)
+        self._wire: Wire | None = None
+        self._target: Target | None = None
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """Return what was climbed since the session was opened or last renewed."""
+        return tuple(self._ladder.rungs)
+
+    # -- climbing
+
+    def open(self) -> None:
+        """Climb from RESOLVE to AUTH; nothing if already open. Raises SubmissionFailure, closed by then."""
+        if self._wire is not None:
+            return
+        self.renew()
+        try:
+            self._climb()
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _climb(self) -> None:
+        security = self.server.security
+        wire = self._reach()
+        if security is Security.IMPLICIT_TLS:
+            with self._ladder.climb(Stage.TLS) as note:
+                self._encrypt(wire, note)
+        self._greeting(wire)
+        self._introduction(wire)
+        if security is Security.STARTTLS:
+            self._start_tls(wire)
+        if security is Security.PLAINTEXT:
+            self._ladder.skip(
+                Stage.TLS, "Not encrypted: whoever runs this portal allows that for this server."
+            )
+        self._log_in(wire)
+
+    def _reach(self) -> Wire:
+        server = self.server
+        with self._ladder.climb(Stage.RESOLVE) as note:
+            in_clear = server.security is Security.PLAINTEXT
+            left = self._budget.left()
+            addresses = resolve(server.host, server.port, server.policy, left, plaintext=in_clear)
+            note.evidence["addresses"] = ", ".join(map(str, addresses))
+            note.sentence = f"The name {server.host} leads to {addresses[0]}."
+        with self._ladder.climb(Stage.CONNECT) as note:
+            sock, self._target = dial(addresses, server, self._limits, self._budget)
+            note.evidence["address"] = str(self._target.address)
+            note.sentence = f"{server.host} answered at {self._target.address}, port {server.port}."
+        self._wire = Wire(sock, self._limits, self._budget, self.transcript)
+        return self._wire
+
+    def _greeting(self, wire: Wire) -> None:
+        with self._ladder.climb(Stage.GREETING) as note:
+            wire.stage = Stage.GREETING
+            wire.owed = 1
+            reply = wire.read_reply(self._limits.greeting)
+            if reply.positive and reply.code != 220:
+                raise wire.fail(Reason.NOT_SMTP)
+            wire.require(reply, 220)
+            note.evidence["greeting"] = reply.text
+            note.sentence = f"A mail server greets us at {self.server.host}."
+
+    def _introduction(self, wire: Wire) -> None:
+        with self._ladder.climb(Stage.EHLO) as note:
+            wire.stage = Stage.EHLO
+            reply = wire.ask(f"EHLO {self.server.ehlo_name}")
+            if reply.permanent and self._may_do_without_ehlo():
+                wire.require(wire.ask(f"HELO {self.server.ehlo_name}"), 250)
+                note.sentence = "The server speaks the oldest form of SMTP, without any extension."
+                return
+            self.features = Features.of(wire.require(reply, 250))
+            note.evidence["offered"] = str(self.features)
+            note.sentence = "The server introduced itself and told what it offers."
+
+    def _may_do_without_ehlo(self) -> bool:
+        return self.server.security is not Security.STARTTLS and self.server.username is None
+
+    def _start_tls(self, wire: Wire) -> None:
+        """Upgrade, or give up: going on in clear is what an attacker who strips the offer waits for."""
+        with self._ladder.climb(Stage.TLS) as note:
+            wire.stage = Stage.TLS
+            if "STARTTLS" not in self.features:
+                raise wire.fail(Reason.STARTTLS_MISSING)
+            wire.require(wire.ask("STARTTLS"), 220)
+            # Words that came in clear would be read as if they had come encrypted: that is how a man in the
+            # middle puts replies into the conversation (CVE-2011-0411 and its many relatives).
+            if wire.spoke_unasked():
+                raise wire.fail(Reason.GARBLED, detail="answers arrived before the encryption")
+            self._encrypt(wire, note)
+        # RFC 3207 section 4.2: what was offered in clear is forgotten and asked again.
+        self.features = Features()
+        with self._ladder.climb(Stage.EHLO):
+            wire.stage = Stage.EHLO
+            self.features = Features.of(wire.require(wire.ask(f"EHLO {self.server.ehlo_name}"), 250))
+
+    def _encrypt(self, wire: Wire, note: Note) -> None:
+        ca_file = self.server.policy.ca_file if self._target and self._target.private else None
+        timeout = min(self._budget.left(), self._limits.reply)
+        wire.sock, facts = tls.upgrade(wire.sock, self.server.host, ca_file, timeout)
+        self.transcript.add("*", f"encrypted with {facts['version']}")
+        note.evidence.update(facts)
+        note.sentence = tls_sentence(facts, self.server.host)
+
+    def _log_in(self, wire: Wire) -> None:
+        if self.server.username is None:
+            self._ladder.skip(Stage.AUTH, "No username is set, so there is no log-in.")
+            return
+        permitted = self._target is not None and self._target.plaintext
+        with self._ladder.climb(Stage.AUTH) as note:
+            wire.stage = Stage.AUTH
+            note.evidence["offered"] = " ".join(self.features.mechanisms)
+            mechanism, reply = auth.log_in(wire, self.server, self.features, permitted_in_clear=permitted)
+            note.evidence |= {"mechanism": mechanism, "reply": str(reply)}
+            note.sentence = "The server accepted the log-in."
+
+    # -- submitting
+
+    def submit(
+        self, sender: str, recipient: str, message: bytes, mail_options: Sequence[str] = ()
+    ) -> Acceptance:
+        """Hand over one message; return the server's acceptance.
+
+        ``message`` has CRLF line ends and lines of at most 998 octets; ValueError is raised for anything else
+        and for addresses that are none, before a word is said. Raises SubmissionFailure; afterwards the
+        session is either ready for the next message or closed (see ``alive``).
+        """
+        envelope = Envelope.of(sender, recipient, tuple(mail_options))
+        refuse_bad_message(message)
+
+        def hand_over(exchange: Exchange) -> Acceptance:
+            exchange.envelope(envelope, message)
+            return exchange.message(message)
+
+        self.last_acceptance = self._transact(envelope, hand_over)
+        return self.last_acceptance
+
+    def rehearse(self, sender: str, recipient: str) -> None:
+        """Ask for sender and recipient as ``submit`` does, then reset without sending anything."""
+        envelope = Envelope.of(sender, recipient)
+        self._transact(envelope, lambda exchange: exchange.envelope(envelope, None))
+        self._reset()
+
+    def _transact(self, envelope: Envelope, act: Callable[[Exchange], _T]) -> _T:
+        self._ladder.sender, self._ladder.recipient = str(envelope.sender), str(envelope.recipient)
+        wire = self._wire
+        if wire is None:
+            raise SubmissionFailure(Stage.MAIL, Reason.DISCONNECTED)
+        try:
+            logged_in = self.server.username is not None
+            result = act(Exchange(wire, self.features, self._ladder, logged_in=logged_in))
+        except SubmissionFailure as failure:
+            self._recover(failure)
+            raise
+        except BaseException:
+            self._abandon()
+            raise
+        if wire.surplus():
+            self._abandon()  # a reply too many: the next would be matched to the wrong command
+        return result
+
+    def sendmail(
+        self,
+        from_addr: str,
+        to_addrs: str | Sequence[str],
+        msg: str | bytes,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> dict[str, tuple[int, bytes]]:
+        """Submit, called as ``smtplib.SMTP.sendmail`` is, so that a session can be a mail library's host.
+
+        Exactly one recipient: with several, part of them could be refused behind an apparent success. The
+        acceptance is in ``last_acceptance``; the returned dict of refused recipients is always empty.
+        """
+        recipients = [to_addrs] if isinstance(to_addrs, str) else list(to_addrs)
+        if len(recipients) != 1 or rcpt_options:
+            raise ValueError("A message goes to exactly one recipient, without recipient options.")
+        message = _LINE_ENDS.sub("\r\n", msg).encode() if isinstance(msg, str) else msg
+        self.submit(from_addr, recipients[0], message, mail_options)
+        return {}
+
+    # -- between and after messages
+
+    def alive(self) -> bool:
+        """Return whether the next message can go over this connection; a server's farewell closes it."""
+        if self._wire is not None and self._wire.spoke_unasked():
+            self._abandon()
+        return self._wire is not None
+
+    def renew(self, limits: Limits | None = None) -> None:
+        """Begin a new message's time and bytes, and an empty transcript, on the same connection."""
+        self._limits = limits or self.server.limits
+        self._budget = Budget(self._limits.deadline, self._limits.received)
+        self.transcript = Transcript()
+        self._ladder.rungs.clear()
+        if self._wire is not None:
+            self._wire.limits, self._wire.budget = self._limits, self._budget
+            self._wire.transcript = self.transcript
+
+    def close(self) -> None:
+        """Take leave within a second and close. Never raises: a result already delivered stays a result."""
+        if self._wire is None:
+            return
+        self._wire.budget = Budget(_GOODBYE, _GOODBYE_OCTETS)
+        try:
+            self._wire.ask("QUIT")
+        except SubmissionFailure:
+            return
+        finally:
+            self._abandon()
+
+    quit = close
+
+    def _recover(self, failure: SubmissionFailure) -> None:
+        """Make a connection whose server said no ready for the next message, or close it."""
+        if failure.reason in (Reason.MESSAGE_TOO_BIG, Reason.NEEDS_SMTPUTF8):
+            return  # nothing had been said yet
+        refused = failure.reason is Reason.REPLIED and failure.reply is not None and failure.reply.code != 421
+        if refused and self._drained():
+            self._reset()
+        else:
+            self._abandon()
+
+    def _drained(self) -> bool:
+        """Read the replies still owed to a refused group of commands; return whether all was as it should be.
+
+        If DATA is among them and was granted, a message is expected: the lone dot that RFC 2920 advises could
+        deliver an empty one at a server that lost count, so we rather hang up.
+        """
+        wire = self._wire
+        try:
+            while wire is not None and wire.owed > 0:
+                if wire.read_reply(_GOODBYE).code in (354, 421):
+                    return False
+        except SubmissionFailure:
+            return False
+        return wire is not None
+
+    def _reset(self) -> None:
+        """Forget a transaction that will not be finished; a connection on which that fails is closed."""
+        wire = self._wire
+        if wire is None:
+            return
+        try:
+            wire.send_lines(["RSET"])
+            wire.require(wire.read_reply(_GOODBYE), 250)
+        except SubmissionFailure:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Close without a word."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
