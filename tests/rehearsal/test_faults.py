@@ -91,7 +91,9 @@ def test_a_busy_server_closes_the_connection(rehearsal):
 
 def test_one_recipient_is_refused_and_the_other_served(rehearsal):
     with rehearsal.log_in() as smtp:
-        refused = smtp.sendmail("ada@example.org", ["recipient-refused@example.net", "grace@example.net"], MAIL)
+        refused = smtp.sendmail(
+            "ada@example.org", ["recipient-refused@example.net", "grace@example.net"], MAIL
+        )
     assert list(refused) == ["recipient-refused@example.net"]
     assert len(rehearsal.kept()) == 1
 

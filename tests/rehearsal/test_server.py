@@ -1,4 +1,5 @@
 import base64
+import contextlib
 import dataclasses
 import json
 import os
@@ -168,7 +169,8 @@ def test_a_message_beyond_the_limit_is_refused_before_and_after_it_is_sent(rehea
 
 
 @pytest.mark.parametrize(
-    "line", [b"MAIL FROM:<@@@>", b'MAIL FROM:<"', b"RCPT TO:", b"\xff\xfe", b"AUTH PLAIN !!!", b"EHLO", b"X" * 5000]
+    "line",
+    [b"MAIL FROM:<@@@>", b'MAIL FROM:<"', b"RCPT TO:", b"\xff\xfe", b"AUTH PLAIN !!!", b"EHLO", b"X" * 5000],
 )
 def test_nonsense_is_answered_and_does_not_stop_the_server(rehearsal, line):
     with rehearsal.log_in() as smtp:
@@ -223,10 +225,8 @@ def test_stopping_hangs_up_and_frees_the_ports(config):
     client.recv(100)
     handle.stop()
     client.settimeout(5)
-    try:
+    with contextlib.suppress(ConnectionResetError):
         assert client.recv(100) == b""
-    except ConnectionResetError:
-        pass
     server.start(config, handle.ports).stop()
     handle.stop()  # twice is harmless
 
@@ -268,7 +268,9 @@ def _program(folder, ports):
     names = [listener.variable for listener in LISTENERS]
     env = os.environ | dict(zip(names, map(str, ports), strict=True))
     env |= {"SECRET_KEY": "k" * 40, "SIGNET_KEYS": "a:" + "A" * 43 + "=", "SIGNET_REHEARSAL": "1"}
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder)], env=env, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder)], env=env, stderr=subprocess.PIPE, text=True
+    )
 
 
 def _free_ports(count):

@@ -1,0 +1,135 @@
+"""The pages of the rehearsal: what was received, and how to play each fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    current_app,
+    flash,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask_login import login_required as untyped_login_required
+from werkzeug.wrappers import Response as AnyResponse
+
+from ..config import Config
+from ..web.banners import Banner, add_source
+from ..web.headers import mail_page
+from . import inbox, store
+from .faults import FAULTS
+from .inbox import Entry
+from .listeners import LISTENERS, PASSWORD
+
+blueprint = Blueprint("rehearsal", __name__, url_prefix="/rehearsal")
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def install(app: Flask) -> None:
+    """Introduce the room; without SIGNET_REHEARSAL its pages do not exist."""
+    app.register_blueprint(blueprint)
+    add_source(app, _banners)
+
+
+def login_required(view: View) -> View:
+    """Let nobody in who is not logged in; Flask-Login's own says nothing about types."""
+    return cast(View, untyped_login_required(view))
+
+
+def _config() -> Config:
+    return cast(Config, current_app.extensions["signet.config"])
+
+
+def _folder() -> Path:
+    return store.folder(_config())
+
+
+def _banners(_account: int) -> list[Banner]:
+    if not _config().rehearsal:
+        return []
+    return [
+        Banner(
+            "info",
+            "Rehearsal: mail does not leave this machine",
+            "This holds for what the rehearsal server receives. Another SMTP Server you enter really sends.",
+            "Open the inbox",
+            url_for("rehearsal.inbox"),
+        )
+    ]
+
+
+@blueprint.before_request
+def _only_in_rehearsal() -> None:
+    if not _config().rehearsal:
+        abort(404)
+
+
+@blueprint.get("/inbox", endpoint="inbox")
+@login_required
+def show_inbox() -> str:
+    """List what was received, newest first; the first page follows what arrives."""
+    before = request.args.get("before", type=str) or None
+    page = inbox.listing(_folder(), before)
+    return render_template("rehearsal/inbox.html", page=page, before=before, **_room())
+
+
+@blueprint.get("/inbox/<ident>", endpoint="message")
+@login_required
+def show_message(ident: str) -> str:
+    """Show one message with its envelope, headers, text and HTML."""
+    return render_template("rehearsal/message.html", entry=_entry_or_404(ident), **_room())
+
+
+@blueprint.get("/inbox/<ident>/html", endpoint="html")
+@login_required
+def show_html(ident: str) -> Response:
+    """Answer with the HTML part, for the sandboxed frame of the message page."""
+    html = _entry_or_404(ident).letter.html
+    return mail_page(html) if html is not None else abort(404)
+
+
+@blueprint.get("/inbox/<ident>/raw", endpoint="raw")
+@login_required
+def show_raw(ident: str) -> Response:
+    """Answer with the message as it was received; with ``?download=1`` as a file."""
+    content = inbox.raw(_folder(), ident)
+    if content is None:
+        abort(404)
+    response = Response(content, mimetype="text/plain")
+    how = "attachment" if request.args.get("download") else "inline"
+    response.headers["Content-Disposition"] = f'{how}; filename="{ident}.eml"'
+    return response
+
+
+@blueprint.post("/inbox/clear", endpoint="clear")
+@login_required
+def clear_inbox() -> AnyResponse:
+    """Remove every received message."""
+    count = inbox.clear(_folder())
+    flash(f"{count} {'message' if count == 1 else 'messages'} removed.", "success")
+    return redirect(url_for("rehearsal.inbox"), 303)
+
+
+@blueprint.get("/faults", endpoint="faults")
+@login_required
+def show_faults() -> str:
+    """Explain how to play each fault."""
+    config = _config()
+    doors = [(listener, listener.port(config)) for listener in LISTENERS]
+    return render_template("rehearsal/faults.html", faults=FAULTS, doors=doors, **_room())
+
+
+def _entry_or_404(ident: str) -> Entry:
+    return inbox.message(_folder(), ident) or abort(404)
+
+
+def _room() -> dict[str, object]:
+    return {"active": "rehearsal", "password": PASSWORD, "starttls_port": _config().rehearsal_starttls_port}
