@@ -7,6 +7,7 @@ be understood is shown as far as it can be.
 from __future__ import annotations
 
 import email
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.errors import MessageError
@@ -16,6 +17,10 @@ from email.parser import BytesHeaderParser
 
 _SHOWN = 200_000  # characters of text or HTML on a page; the raw message has all
 _HEADERS = 200  # header fields on a page
+_NONCHARACTERS = "".join(
+    f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
+)
+_FORBIDDEN = re.compile(f"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef{_NONCHARACTERS}]")
 # What Python's email package is known to raise on malformed input, beside its own MessageError.
 _BROKEN = (MessageError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
 
@@ -51,8 +56,8 @@ def whole(raw: bytes) -> Letter:
 
 
 def plain(text: str) -> str:
-    """Return text any page can hold: no lone surrogates, no NUL."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    """Return text any page can hold: without lone surrogates and the characters HTML forbids."""
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _headers(message: Message) -> tuple[tuple[str, str], ...]:
