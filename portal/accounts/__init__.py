@@ -1,0 +1,21 @@
+"""Who: registering, logging in and out, passwords, and the owner's own page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from ..config import Config
+
+
+def install(app: Flask) -> None:
+    """Set up passwords and log-in for the app, and add the pages of this room."""
+    # Imported here, so that other rooms can use the tables without the pages.
+    from . import guard, passwords, views, views_profile  # noqa: F401 - its pages join the blueprint
+
+    config: Config = app.extensions["signet.config"]
+    passwords.install(app, cheap=config.testing)
+    guard.install(app)
+    app.register_blueprint(views.blueprint)

@@ -1,0 +1,99 @@
+"""Logging in and out, without telling a guesser anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from .. import budgets
+from ..budgets import Budget
+from ..db import db
+from . import sessions
+from .models import Owner
+from .names import mailbox_key
+from .passwords import hasher
+
+BY_MAILBOX = Budget("log-in by mailbox", 10, timedelta(minutes=15))
+BY_NETWORK = Budget("log-in by network", 50, timedelta(minutes=15))
+
+
+class WrongCredentials(Exception):
+    """No owner has this mailbox and this password. Which of the two is wrong is not told."""
+
+
+class TooManyTries(Exception):
+    """A budget is spent; it is whole again after ``wait``."""
+
+    def __init__(self, budget: Budget, now: datetime) -> None:
+        seconds = int(budget.window.total_seconds())  # windows begin at round moments
+        self.wait = timedelta(seconds=seconds - int(now.timestamp()) % seconds)
+        super().__init__(f"{budget.name} is spent")
+
+    @property
+    def minutes(self) -> int:
+        """The wait in whole minutes, at least one."""
+        return max(1, -(-int(self.wait.total_seconds()) // 60))
+
+
+@dataclass(frozen=True)
+class _Stored:
+    id: int
+    password_hash: str
+
+
+def log_in(mailbox: str, password: str, *, network: str, device: str, now: datetime) -> str:
+    """Check a password and start a session; return the session's token.
+
+    A known and an unknown mailbox take the same way: both spend budgets, both cost one verification.
+    Raises WrongCredentials or TooManyTries.
+    """
+    key = mailbox_key(mailbox)
+    stored = _look_up(key, network, now)
+    if not hasher().verify(stored.password_hash if stored else None, password) or stored is None:
+        raise WrongCredentials
+    newer = hasher().hash(password) if hasher().outdated(stored.password_hash) else stored.password_hash
+    return _start(stored, newer, key, device, now)
+
+
+def _look_up(key: str, network: str, now: datetime) -> _Stored | None:
+    """Count this try and fetch the hash in one transaction, which ends before anything slow begins."""
+    allowed = spend_log_in(key, now=now) & budgets.spend(BY_NETWORK, network, now=now)
+    query = select(Owner.id, Owner.password_hash).where(Owner.mailbox_key == key)
+    row = db.session.execute(query).one_or_none()
+    db.session.commit()
+    if not allowed:
+        raise TooManyTries(BY_MAILBOX, now)
+    return _Stored(row.id, row.password_hash) if row else None
+
+
+def _start(stored: _Stored, newer: str, key: str, device: str, now: datetime) -> str:
+    # Verifying took a while, and the password may have been changed meanwhile; then it was the former one.
+    same = select(Owner).where(Owner.id == stored.id, Owner.password_hash == stored.password_hash)
+    owner = db.session.scalar(same.with_for_update(of=Owner))
+    if owner is None:
+        db.session.rollback()
+        raise WrongCredentials
+    owner.password_hash = newer
+    forgive(key, now=now)
+    token = sessions.start(owner.id, device=device, now=now)
+    db.session.commit()
+    return token
+
+
+def spend_log_in(key: str, *, now: datetime) -> bool:
+    """Count one guess at the password of this mailbox. The caller commits."""
+    return budgets.spend(BY_MAILBOX, key, now=now)
+
+
+def forgive(key: str, *, now: datetime) -> None:
+    """Forget the guesses at this mailbox, now that somebody knew the password. The caller commits."""
+    budgets.forget(BY_MAILBOX, key, now=now)
+
+
+def log_in_new_owner(owner_id: int, *, device: str, now: datetime) -> str:
+    """Start the session of somebody who has just registered, and so has just proved the password."""
+    token = sessions.start(owner_id, device=device, now=now)
+    db.session.commit()
+    return token

@@ -1,0 +1,75 @@
+"""Who: accounts (one per programme), owners, their log-ins, password resets and unconfirmed registrations."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from ..db import Base
+
+
+class Account(Base):
+    """An affiliate programme, the tenant that everything else belongs to."""
+
+    __tablename__ = "account"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str] = mapped_column(String(60), unique=True)  # in /join/<slug>
+    name: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[datetime]
+
+
+class Owner(Base):
+    """A person who logs in and looks after one account."""
+
+    __tablename__ = "owner"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    mailbox: Mapped[str] = mapped_column(String(254))  # for envelopes: the domain in A-labels
+    mailbox_key: Mapped[str] = mapped_column(String(254), unique=True)  # case-folded, for looking up
+    password_hash: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    account: Mapped[Account] = relationship(lazy="joined")
+
+
+class OwnerSession(Base):
+    """One log-in on one device; deleting or revoking the row logs it out at once."""
+
+    __tablename__ = "owner_session"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), index=True)
+    device: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    owner: Mapped[Owner] = relationship(lazy="joined")
+
+
+class PasswordReset(Base):
+    """A reset that was asked for; only the hash of its token is kept, and it works once."""
+
+    __tablename__ = "password_reset"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), index=True)
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    __table_args__ = (Index("ix_password_reset_created_at", "created_at"),)
+
+
+class PendingRegistration(Base):
+    """A registration whose mailbox has not been proved yet. It is no account: confirming it makes one."""
+
+    __tablename__ = "pending_registration"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)  # of the link in the mail
+    browser_hash: Mapped[str] = mapped_column(String(64))  # of a secret in the browser that registered
+    programme: Mapped[str] = mapped_column(String(100))
+    name: Mapped[str] = mapped_column(String(100))
+    mailbox: Mapped[str] = mapped_column(String(254))
+    mailbox_key: Mapped[str] = mapped_column(String(254), index=True)
+    password_hash: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(index=True)

@@ -1,0 +1,42 @@
+"""Names: how mailboxes are compared, and the short name of a programme in addresses."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from sqlalchemy import select
+
+from ..db import db
+from ..smtp.mailbox import MailboxError, parse_mailbox
+from .models import Account
+
+_SLUG_LENGTH = 48  # leaves room for a number within the column
+
+
+def mailbox_key(text: str) -> str:
+    """Return the form under which a mailbox is looked up: canonical domain, no difference of case.
+
+    Two mailboxes that differ only in case are, by RFC 5321, different; in practice they never are.
+    """
+    try:
+        return str(parse_mailbox(text)).casefold()
+    except MailboxError:
+        return text.strip().casefold()
+
+
+def unique_slug(programme: str) -> str:
+    """Return a short name for /join/<slug> that no account has: plain letters, digits and hyphens."""
+    base = slug_of(programme)
+    query = select(Account.slug).where(Account.slug.startswith(base, autoescape=True))
+    taken = set(db.session.scalars(query))
+    if base not in taken:
+        return base
+    return next(slug for n in range(2, len(taken) + 3) if (slug := f"{base}-{n}") not in taken)
+
+
+def slug_of(programme: str) -> str:
+    """Return the programme's name in plain letters; a name in another script becomes "programme"."""
+    plain = unicodedata.normalize("NFKD", programme).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    return words[:_SLUG_LENGTH].strip("-") or "programme"

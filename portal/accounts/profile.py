@@ -1,0 +1,49 @@
+"""What an owner changes about the account and about themselves."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ..db import db
+from . import login, sessions
+from .login import WrongCredentials
+from .models import Owner, OwnerSession
+from .passwords import check_password, hasher
+from .reset import replace_password
+
+
+def change_names(owner_id: int, *, programme: str, name: str) -> None:
+    """Rename the owner and the programme. The programme's address stays, for it stands in people's links."""
+    owner = db.session.get_one(Owner, owner_id)
+    owner.name = name
+    owner.account.name = programme
+    db.session.commit()
+
+
+def change_password(
+    owner_id: int, session_id: int, *, present: str, new: str, reset_link: str, now: datetime
+) -> None:
+    """Change the password of an owner who knows the present one, and log every other device out.
+
+    Guesses count like those at the log-in page: a borrowed device must not be a way around its budget.
+    Raises WrongCredentials, TooManyTries or PasswordRefused.
+    """
+    owner = db.session.get_one(Owner, owner_id)
+    stored, about = owner.password_hash, (owner.account.name, owner.name, owner.mailbox)
+    key = owner.mailbox_key
+    allowed = login.spend_log_in(key, now=now)
+    db.session.commit()
+    if not allowed:
+        raise login.TooManyTries(login.BY_MAILBOX, now)
+    check_password(new, *about)
+    if not hasher().verify(stored, present):
+        raise WrongCredentials
+    hashed = hasher().hash(new)
+    owner = db.session.get_one(Owner, owner_id, with_for_update={"of": Owner})
+    if owner.password_hash != stored:  # changed from another device in the meantime
+        db.session.rollback()
+        raise WrongCredentials
+    replace_password(owner, hashed, reset_link=reset_link, now=now)
+    login.forgive(key, now=now)
+    sessions.revoke(OwnerSession.owner_id == owner_id, OwnerSession.id != session_id, now=now)
+    db.session.commit()

@@ -1,0 +1,232 @@
+"""The pages of people who are not logged in yet: registering, logging in, a forgotten password."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from flask import Blueprint, current_app, flash, redirect, render_template, request, session, url_for
+from flask_login import current_user, logout_user
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+
+from ..clock import utcnow
+from ..config import Config
+from ..web.network import network_of
+from ..web.redirects import same_site_path
+from . import login, registration, sessions
+from . import reset as resetting
+from .forms import ConfirmForm, ForgotForm, LogInForm, RegisterForm, ResetForm, refuse
+from .guard import enter
+from .login import TooManyTries, WrongCredentials
+from .passwords import PasswordRefused
+
+blueprint = Blueprint("accounts", __name__)
+
+Answer = Response | str | tuple[str, int] | tuple[str, int, dict[str, str]]
+
+_WRONG = "The email address or the password is not right. Check both, or choose a new password."
+_NOT_COMPLETED = (
+    "This registration could not be completed; log in or reset your password if you already have an account."
+)
+
+
+def link(endpoint: str, **values: Any) -> str:
+    """Return a full address for a mail: of the configured site, never of the Host header."""
+    config: Config = current_app.extensions["signet.config"]
+    return config.base_url + url_for(endpoint, **values)
+
+
+def for_strangers(view: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Send those who are logged in already to their settings."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Answer:
+        if current_user.is_authenticated:
+            return redirect(url_for("settings.email_preferences"), 303)
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def refused(template: str, form: FlaskForm, **more: Any) -> Answer:
+    """Show a form again with what is wrong with it."""
+    return render_template(template, form=form, form_errors=True, **more), 422
+
+
+def too_many(template: str, form: FlaskForm, spent: TooManyTries, **more: Any) -> Answer:
+    """Show a form again, as it was, to somebody who has to wait."""
+    minutes = "a minute" if spent.minutes == 1 else f"{spent.minutes} minutes"
+    refuse(form, f"This was tried too often in a short time. Wait {minutes}, then try again.")
+    html = render_template(template, form=form, form_errors=True, **more)
+    return html, 429, {"Retry-After": str(int(spent.wait.total_seconds()))}
+
+
+@blueprint.route("/log-in", methods=["GET", "POST"])
+@for_strangers
+def log_in() -> Answer:
+    form = LogInForm()
+    page, target = "accounts/log_in.html", same_site_path(request.args.get("next"))
+    if request.method == "GET":
+        return render_template(page, form=form, target=target)
+    if not form.validate():
+        return refused(page, form, target=target)
+    try:
+        token = login.log_in(
+            form.mailbox.data,
+            form.password.data,
+            network=network_of(request),
+            device=sessions.device_of(request.user_agent.string),
+            now=utcnow(),
+        )
+    except TooManyTries as spent:
+        return too_many(page, form, spent, target=target)
+    except WrongCredentials:
+        refuse(form, _WRONG)
+        return refused(page, form, target=target)
+    enter(token)
+    return redirect(target or url_for("settings.email_preferences"), 303)
+
+
+@blueprint.post("/log-out")
+def log_out() -> Answer:
+    if current_user.is_authenticated:
+        sessions.end(current_user.id, current_user.session_id, now=utcnow())
+    logout_user()
+    session.clear()
+    flash("You are logged out.", "success")
+    return redirect(url_for("accounts.log_in"), 303)
+
+
+@blueprint.route("/register", methods=["GET", "POST"])
+@for_strangers
+def register() -> Answer:
+    form = RegisterForm()
+    page = "accounts/register.html"
+    if request.method == "GET":
+        return render_template(page, form=form)
+    if not form.validate():
+        return refused(page, form)
+    wish = (form.programme.data, form.name.data, form.mailbox.data, form.password.data)
+    try:
+        return _confirm_first(wish) if registration.needs_confirmation() else _at_once(wish)
+    except TooManyTries as spent:
+        return too_many(page, form, spent)
+    except PasswordRefused as refusal:
+        refuse(form, str(refusal), form.password)
+    except registration.MailboxTaken:
+        refuse(form, _NOT_COMPLETED)
+    except registration.RegistrationRefused as refusal:
+        refuse(form, str(refusal))
+    return refused(page, form)
+
+
+def _confirm_first(wish: tuple[str, str, str, str]) -> Answer:
+    session["registering"] = registration.ask_to_confirm(
+        *wish,
+        network=network_of(request),
+        confirm_link=lambda token: link("accounts.confirm", token=token),
+        reset_link=link("accounts.forgot"),
+        now=utcnow(),
+    )
+    return redirect(url_for("accounts.register_sent"), 303)
+
+
+def _at_once(wish: tuple[str, str, str, str]) -> Answer:
+    now = utcnow()
+    owner = registration.register(*wish, network=network_of(request), now=now)
+    return _welcome(owner.id)
+
+
+def _welcome(owner_id: int) -> Answer:
+    device = sessions.device_of(request.user_agent.string)
+    enter(login.log_in_new_owner(owner_id, device=device, now=utcnow()))
+    flash("Welcome to Signet. Next, enter the server your emails shall leave by.", "success")
+    return redirect(url_for("settings.email_preferences"), 303)
+
+
+@blueprint.get("/register/check-your-inbox")
+def register_sent() -> Answer:
+    return render_template("accounts/register_sent.html")
+
+
+@blueprint.route("/register/<token>", methods=["GET", "POST"])
+@for_strangers
+def confirm(token: str) -> Answer:
+    form = ConfirmForm()
+    page, browser = "accounts/confirm.html", str(session.get("registering", ""))
+    try:
+        pending = registration.find_pending(token, now=utcnow())
+    except registration.LinkExpired:
+        return render_template("accounts/link_expired.html", again="accounts.register"), 404
+    known = registration.same_browser(pending, browser)
+    more = {"programme": pending.programme, "known": known}
+    if request.method == "GET":
+        return render_template(page, form=form, **more)
+    if not known and not form.validate():
+        return refused(page, form, **more)
+    try:
+        owner = registration.confirm(
+            token,
+            browser=browser,
+            password=form.password.data or "",
+            network=network_of(request),
+            now=utcnow(),
+        )
+    except TooManyTries as spent:
+        return too_many(page, form, spent, **more)
+    except registration.WrongPassword:
+        refuse(form, "This is not the password that was chosen when registering.", form.password)
+        return refused(page, form, **more)
+    except (registration.LinkExpired, registration.RegistrationRefused):
+        return render_template("accounts/link_expired.html", again="accounts.register"), 404
+    return _welcome(owner.id)
+
+
+@blueprint.route("/forgot-password", methods=["GET", "POST"])
+def forgot() -> Answer:
+    form = ForgotForm()
+    page = "accounts/forgot.html"
+    if request.method == "GET":
+        return render_template(page, form=form)
+    if not form.validate():
+        return refused(page, form)
+    try:
+        resetting.ask(
+            form.mailbox.data,
+            network=network_of(request),
+            link_for=lambda token: link("accounts.reset", token=token),
+            now=utcnow(),
+        )
+    except TooManyTries as spent:
+        return too_many(page, form, spent)
+    return redirect(url_for("accounts.forgot_sent"), 303)
+
+
+@blueprint.get("/forgot-password/check-your-inbox")
+def forgot_sent() -> Answer:
+    return render_template("accounts/forgot_sent.html")
+
+
+@blueprint.route("/reset-password/<token>", methods=["GET", "POST"])
+def reset(token: str) -> Answer:
+    form = ResetForm()
+    page = "accounts/reset.html"
+    if not resetting.is_open(token, now=utcnow()):
+        return render_template("accounts/link_expired.html", again="accounts.forgot"), 404
+    if request.method == "GET":
+        return render_template(page, form=form)
+    if not form.validate():
+        return refused(page, form)
+    try:
+        resetting.set_password(token, form.password.data, reset_link=link("accounts.forgot"), now=utcnow())
+    except PasswordRefused as refusal:
+        refuse(form, str(refusal), form.password)
+        return refused(page, form)
+    except resetting.LinkExpired:
+        return render_template("accounts/link_expired.html", again="accounts.forgot"), 404
+    logout_user()
+    session.clear()
+    flash("Your new password is set, and every device is logged out. Log in with it now.", "success")
+    return redirect(url_for("accounts.log_in"), 303)

@@ -1,0 +1,94 @@
+"""The owner's own page: names, password, and the devices that are logged in."""
+
+from __future__ import annotations
+
+from flask import abort, flash, redirect, render_template, url_for
+from flask_login import current_user
+
+from ..clock import utcnow
+from . import profile as deeds
+from . import sessions
+from .forms import NamesForm, PasswordForm, refuse
+from .guard import login_required
+from .login import TooManyTries, WrongCredentials
+from .passwords import PasswordRefused
+from .views import Answer, blueprint, link, too_many
+
+_PAGE = "accounts/profile.html"
+
+
+@blueprint.get("/account")
+@login_required
+def profile() -> Answer:
+    return _page()
+
+
+@blueprint.post("/account/names")
+@login_required
+def change_names() -> Answer:
+    form = NamesForm()
+    if not form.validate():
+        return _page(names=form), 422
+    deeds.change_names(current_user.id, programme=form.programme.data, name=form.name.data)
+    flash("The names are saved.", "success")
+    return redirect(url_for("accounts.profile"), 303)
+
+
+@blueprint.post("/account/password")
+@login_required
+def change_password() -> Answer:
+    form = PasswordForm()
+    if not form.validate():
+        return _page(password=form), 422
+    try:
+        deeds.change_password(
+            current_user.id,
+            current_user.session_id,
+            present=form.present.data,
+            new=form.password.data,
+            reset_link=link("accounts.forgot"),
+            now=utcnow(),
+        )
+    except TooManyTries as spent:
+        return too_many(_PAGE, form, spent, **_context(password=form))
+    except WrongCredentials:
+        refuse(form, "This is not your present password.", form.present)
+        return _page(password=form), 422
+    except PasswordRefused as refusal:
+        refuse(form, str(refusal), form.password)
+        return _page(password=form), 422
+    flash("Your password is changed, and every other device is logged out.", "success")
+    return redirect(url_for("accounts.profile"), 303)
+
+
+@blueprint.post("/account/devices/<int:session_id>/log-out")
+@login_required
+def log_out_device(session_id: int) -> Answer:
+    if not sessions.end(current_user.id, session_id, now=utcnow()):
+        abort(404)
+    flash("That device is logged out.", "success")
+    return redirect(url_for("accounts.profile"), 303)
+
+
+@blueprint.post("/account/devices/log-out-others")
+@login_required
+def log_out_others() -> Answer:
+    count = sessions.end_others(current_user.id, current_user.session_id, now=utcnow())
+    devices = "1 other device is" if count == 1 else f"{count} other devices are"
+    flash(f"{devices} logged out." if count else "No other device was logged in.", "success")
+    return redirect(url_for("accounts.profile"), 303)
+
+
+def _page(*, names: NamesForm | None = None, password: PasswordForm | None = None) -> str:
+    """Draw the page; a form that was refused stands in for the fresh one."""
+    refused = names or password
+    return render_template(_PAGE, form_errors=bool(refused), form=refused, **_context(names, password))
+
+
+def _context(names: NamesForm | None = None, password: PasswordForm | None = None) -> dict[str, object]:
+    saved = {"programme": current_user.account.name, "name": current_user.name}
+    return {
+        "names": names or NamesForm(formdata=None, data=saved),
+        "password": password or PasswordForm(formdata=None),
+        "devices": sessions.devices(current_user.id, now=utcnow()),
+    }

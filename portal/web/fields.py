@@ -1,0 +1,76 @@
+"""Form fields and rules every room shares."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from flask_wtf import FlaskForm
+from wtforms import EmailField, Field, Form, StringField
+from wtforms.validators import InputRequired, Length, StopValidation, ValidationError
+
+Validator = Callable[[Form, Field], None]
+
+
+class PortalForm(FlaskForm):
+    """The base of every form: required is judged by us, beside the field, not by a browser's bubble."""
+
+    class Meta(FlaskForm.Meta):
+        def render_field(self, field: Field, render_kw: dict[str, Any]) -> Any:
+            render_kw.setdefault("required", False)
+            return super().render_field(field, render_kw)
+
+
+def stripped(value: str | None) -> str | None:
+    """Drop the white space around a value; for anything but passwords."""
+    return value.strip() if isinstance(value, str) else value
+
+
+def one_line(form: Form, field: Field) -> None:
+    """Refuse what could end a header line or turn text around: controls and bidirectional marks."""
+    if any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and c not in "\u200c\u200d" for c in field.data or ""):
+        raise ValidationError("Remove the invisible or control characters from this field.")
+
+
+class _Required(InputRequired):
+    """InputRequired looks at what was sent, so that white space which a filter then drops would do."""
+
+    def __call__(self, form: Form, field: Field) -> None:
+        if field.data == "":
+            field.errors[:] = []
+            raise StopValidation(self.message)
+        super().__call__(form, field)
+
+
+def required(message: str) -> Validator:
+    """Ask for a value; one of nothing but white space is none, where the field strips it."""
+    return _Required(message)
+
+
+def at_most(limit: int) -> Validator:
+    return Length(max=limit, message=f"Use {limit} characters or fewer.")  # type: ignore[no-any-return]
+
+
+def mailbox(form: Form, field: Field) -> None:
+    """Accept a mailbox like ada@example.org and keep it as it will be written in the envelope."""
+    if not field.data:
+        return
+    try:
+        found = validate_email(field.data, check_deliverability=False, strict=True)
+    except EmailNotValidError:
+        raise ValidationError("Enter an email address like name@example.com.") from None
+    if found.ascii_email is None:
+        raise ValidationError("Use an email address whose part before the @ has only plain letters (a–z) and digits.")
+    field.data = found.normalized
+
+
+def text_field(label: str, *rules: Validator, limit: int = 200, **more: Any) -> StringField:
+    """A line of text, stripped, without control characters."""
+    return StringField(label, validators=[*rules, one_line, at_most(limit)], filters=[stripped], **more)
+
+
+def mailbox_field(label: str, *rules: Validator, **more: Any) -> EmailField:
+    """A mailbox, judged strictly."""
+    return EmailField(label, validators=[*rules, one_line, at_most(254), mailbox], filters=[stripped], **more)

@@ -1,0 +1,91 @@
+"""A test client that reads every page like a careful reviewer, and helpers to fill in forms."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import html5lib
+from flask import has_app_context
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from portal.db import db
+
+_NS = "{http://www.w3.org/1999/xhtml}"
+
+
+class LintingClient(FlaskClient):
+    """Every HTML page it fetches obeys the laws of pages, whatever the test is about."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        if has_app_context():
+            db.session.commit()  # the request sees what the test has written, and waits for no lock of the test's
+        with self.application.app_context():  # each request has a session and a `g` of its own, as in a server
+            response = super().open(*args, **kwargs)
+        policy = response.headers.get("Content-Security-Policy", "")
+        if response.mimetype == "text/html" and response.status_code not in {301, 302, 303} and "sandbox" not in policy:
+            lint(response.get_data(as_text=True), policy)
+        return response
+
+    def submit(self, url: str, fields: dict[str, Any], *, page: str | None = None, **more: Any) -> TestResponse:
+        """Fetch the page a form is on, then send the form as a browser would, with its token."""
+        form_page = self.get(page or url)
+        token = csrf_token(form_page.get_data(as_text=True))
+        return self.post(url, data={"csrf_token": token, **fields}, **more)
+
+
+def csrf_token(html: str) -> str:
+    """Take the token out of a page."""
+    found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', html)
+    assert found, "the page has no form with a CSRF token"
+    return found.group(1)
+
+
+def lint(html: str, policy: str) -> None:
+    """Fail with the law that the page breaks."""
+    parser = html5lib.HTMLParser(tree=html5lib.getTreeBuilder("etree"), strict=False)
+    tree = parser.parse(html)
+    serious = [error for error in parser.errors if error[1] not in {"unexpected-char-in-entity"}]
+    assert not serious, f"the page is not valid HTML: {serious[:3]}"
+    elements = [e for e in tree.iter() if isinstance(e.tag, str)]
+    named = lambda tag: [e for e in elements if e.tag == _NS + tag]  # noqa: E731
+
+    assert "unsafe" not in policy, "no page relaxes its content security policy"
+    fragment = not any(e.text and e.text.strip() for e in named("title"))
+    if not fragment:
+        assert len(named("h1")) == 1, "a page has one h1"
+        assert named("html")[0].get("lang"), "a page says its language"
+    ids = [e.get("id") for e in elements if e.get("id")]
+    assert len(ids) == len(set(ids)), f"ids are unique: {sorted({i for i in ids if ids.count(i) > 1})}"
+    for e in elements:
+        assert e.get("style") is None, "no inline style"
+        assert not [a for a in e.attrib if a.startswith("on")], "no inline script"
+    for script in named("script"):
+        assert script.get("src"), "no inline script"
+    assert not named("style"), "no inline style"
+    for form in named("form"):
+        if form.get("method", "get").lower() == "post":
+            tokens = [e for e in form.iter(_NS + "input") if e.get("name") == "csrf_token"]
+            assert tokens, f"a form that posts to {form.get('action')} carries a CSRF token"
+    _lint_labels(elements, ids)
+    for image in named("img"):
+        assert image.get("alt") is not None, "an image has an alt text"
+    for link in named("link") + named("script") + named("img"):
+        target = link.get("href") or link.get("src") or ""
+        assert not urlsplit(target).netloc, f"no asset from elsewhere: {target}"
+    for field in named("input"):
+        assert not (field.get("type") == "password" and field.get("value")), "a password is never sent back"
+
+
+def _lint_labels(elements: list[Any], ids: list[str]) -> None:
+    labelled = {e.get("for") for e in elements if e.tag == _NS + "label"}
+    for e in elements:
+        if e.tag not in {_NS + t for t in ("input", "select", "textarea")}:
+            continue
+        if e.get("type") in {"hidden", "submit", "button"}:
+            continue
+        assert e.get("id") in labelled or e.get("aria-label"), f"the field {e.get('name')} has a label"
+        for ident in (e.get("aria-describedby") or "").split():
+            assert ident in ids, f"aria-describedby names {ident}, which is not on the page"
