@@ -1,0 +1,96 @@
+"""Signet: automated affiliate emails that leave from the programme's own domain."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from .config import Config
+
+__version__ = "0.1.0"
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """Build the portal: extensions, rooms, error pages, commands, in that order.
+
+    Raises ConfigError or KeyringError, whose messages name the variable or file at fault.
+    """
+    # Imported here, so that the SMTP engine can be imported alone, without Flask and the rooms.
+    from flask import Flask
+    from flask_migrate import Migrate
+    from flask_wtf import CSRFProtect
+
+    from . import (
+        accounts,
+        affiliates,
+        cli,
+        db,
+        deliveries,
+        engine,
+        notices,
+        outbox,
+        rehearsal,
+        settings,
+        wake,
+        web,
+    )
+    from .config import Config
+
+    config = config or Config.from_env(os.environ, ROOT / "instance")
+    app = Flask(
+        "portal",
+        instance_path=str(config.instance),
+        template_folder=str(ROOT / "templates"),
+        static_folder=str(ROOT / "static"),
+    )
+    _configure(app, config)
+    db.db.init_app(app)
+    Migrate(app, db.db, directory=str(ROOT / "portal" / "migrations"), render_as_batch=True)
+    CSRFProtect(app)
+    with app.app_context():
+        db.prepare_engine(db.db.engine)
+    app.extensions["signet.huey"] = engine.install(app, config)
+    wake.install(app, lambda job, ident: engine.announce(app, job, ident))
+
+    web.install(app, secure=config.secure)
+    for room in (accounts, settings, notices, affiliates, deliveries, rehearsal):
+        room.install(app)
+    outbox.install(app, route_for=settings.route_for)
+    cli.install(app)
+    return app
+
+
+def _configure(app: Flask, config: Config) -> None:
+    from werkzeug.middleware.proxy_fix import ProxyFix
+
+    from .vault import Vault
+
+    app.extensions["signet.config"] = config
+    app.extensions["signet.vault"] = Vault(config.keyring, config.secret_key)
+    app.config.update(
+        SECRET_KEY=config.secret_key,
+        SQLALCHEMY_DATABASE_URI=config.database_url,
+        SERVER_NAME=None,
+        TRUSTED_HOSTS=list({config.host_name, "127.0.0.1", "localhost"}),
+        SESSION_COOKIE_NAME="__Host-signet" if config.secure else "signet",
+        SESSION_COOKIE_SECURE=config.secure,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as the session; an hour would lose a half-filled form
+        MAX_CONTENT_LENGTH=512 * 1024,
+        SEND_FILE_MAX_AGE_DEFAULT=31_536_000,  # addresses of static files change with their content
+        TESTING=config.testing,
+    )
+    if config.trusted_proxies:
+        count = config.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0)  # type: ignore[method-assign]
+    if not app.debug:
+        logging.getLogger("portal").setLevel(logging.INFO)

@@ -1,0 +1,33 @@
+"""The post room: keeps the promise of every message owed, and knows tables and the engine, never a request."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from ..config import Config
+
+
+def install(app: Flask, *, route_for: object) -> None:
+    """Introduce the post room to the room that knows each account's way out, and to Flask-Mail."""
+    from .transport import mail
+
+    config: Config = app.extensions["signet.config"]
+    platform = config.platform
+    app.config.update(
+        MAIL_SERVER=platform.server,
+        MAIL_PORT=platform.port,
+        MAIL_USE_TLS=platform.use_tls,
+        MAIL_USE_SSL=platform.use_ssl,
+        MAIL_USERNAME=platform.username,
+        MAIL_DEFAULT_SENDER=platform.sender,
+        MAIL_DEBUG=False,  # its debug output would print the log-in
+    )
+    mail.init_app(app)
+    app.extensions["signet.route_for"] = route_for
+
+
+def drain(ident: int) -> int:
+    """Send what is due in one account's queue."""
+    from .delivery import drain
+
+    return drain(ident)

@@ -30,7 +30,10 @@ def stripped(value: str | None) -> str | None:
 
 def one_line(form: Form, field: Field) -> None:
     """Refuse what could end a header line or turn text around: controls and bidirectional marks."""
-    if any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and c not in "\u200c\u200d" for c in field.data or ""):
+    if any(
+        unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and c not in "\u200c\u200d"
+        for c in field.data or ""
+    ):
         raise ValidationError("Remove the invisible or control characters from this field.")
 
 
@@ -62,7 +65,9 @@ def mailbox(form: Form, field: Field) -> None:
     except EmailNotValidError:
         raise ValidationError("Enter an email address like name@example.com.") from None
     if found.ascii_email is None:
-        raise ValidationError("Use an email address whose part before the @ has only plain letters (a–z) and digits.")
+        raise ValidationError(
+            "Use an email address whose part before the @ has only plain letters (a–z) and digits."
+        )
     field.data = found.normalized
 
 

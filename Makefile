@@ -1,0 +1,44 @@
+# Signet. `make run` tries it, `make test` proves it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+
+.PHONY: run test check journeys lock clean
+
+run: $(VENV)/.runtime
+	@$(BIN)/python -m portal.launch
+
+# Lint, types, templates, then every test; a browser is looked for and installed where that is possible.
+test: $(VENV)/.development
+	@sh tests/browser.sh
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/djlint templates --lint --check --quiet
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/journeys
+
+check: $(VENV)/.development
+	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/djlint templates --lint --check --quiet
+
+$(VENV)/.runtime: requirements.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing what Signet needs (once) ..."
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.runtime requirements-dev.txt
+	@echo "Installing what the tests need (once) ..."
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+# Resolve the requirements anew, leaving out releases younger than a week. Needs uv.
+lock:
+	for name in requirements requirements-dev; do \
+	  uv pip compile --universal --python-version 3.11 --generate-hashes --exclude-newer "7 days" --only-binary :all: \
+	    --no-emit-index-url --custom-compile-command "make lock" --quiet --upgrade $$name.in --output-file $$name.txt; \
+	done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

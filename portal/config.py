@@ -1,0 +1,227 @@
+"""How the process runs: one frozen value read from the environment and instance/.
+
+It refuses to start half-configured and says which variable or file is at fault.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .smtp.guard import SUBMISSION_PORTS, Policy, PrivateTarget
+from .smtp.server import Limits
+
+_LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off", ""}
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the variable or file and the remedy."""
+
+
+@dataclass(frozen=True)
+class PlatformMail:
+    """The operator's own submission server, by Flask-Mail's names (MAIL_*)."""
+
+    server: str
+    port: int
+    use_tls: bool
+    use_ssl: bool
+    username: str | None
+    password: str | None = field(repr=False)
+    sender: str  # mailbox, e.g. affiliates@signet.example
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything the portal and its worker need to know. Times in seconds."""
+
+    instance: Path
+    secret_key: str = field(repr=False)
+    keyring: str = field(repr=False)  # id:base64;id:base64, the first writes
+    base_url: str
+    database_url: str = field(repr=False)
+    platform: PlatformMail
+    policy: Policy
+    trusted_proxies: int = 0
+    rehearsal: bool = False
+    rehearsal_starttls_port: int = 2587
+    rehearsal_tls_port: int = 2465
+    rehearsal_plain_port: int = 2525  # never offers STARTTLS
+    rehearsal_expired_port: int = 2526  # shows an expired certificate
+    lease: float = 90.0  # how long a claim lasts before another worker may take it
+    limits: Limits = field(default_factory=Limits)
+    sweep: float = 5.0  # seconds between two looks for work nobody announced
+    worker_threads: int = 4
+    tests_per_hour: int = 10
+    testing: bool = False
+
+    @property
+    def secure(self) -> bool:
+        """Whether the portal is reached over HTTPS (by its own public address)."""
+        return self.base_url.startswith("https://")
+
+    @property
+    def host_name(self) -> str:
+        """The public host name, also what the worker calls itself in EHLO."""
+        return urlsplit(self.base_url).hostname or "localhost"
+
+    @property
+    def platform_policy(self) -> Policy:
+        """Where the portal's own mail may go: to the server the operator named, wherever that is."""
+        port, anywhere = self.platform.port, ("0.0.0.0/0", "::/0")
+        plaintext = not (self.platform.use_tls or self.platform.use_ssl)
+        private = tuple(PrivateTarget(ipaddress.ip_network(net), port, plaintext) for net in anywhere)
+        return Policy(frozenset({port}), private, self.policy.ca_file)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], instance: Path) -> Config:
+        """Read the configuration. Raises ConfigError naming what is missing or wrong."""
+        instance = Path(env.get("SIGNET_INSTANCE") or instance)
+        read = _Reader(env, instance)
+        rehearsal = read.flag("SIGNET_REHEARSAL")
+        ports = {
+            "rehearsal_starttls_port": read.port("SIGNET_REHEARSAL_STARTTLS_PORT", 2587),
+            "rehearsal_tls_port": read.port("SIGNET_REHEARSAL_TLS_PORT", 2465),
+            "rehearsal_plain_port": read.port("SIGNET_REHEARSAL_PLAIN_PORT", 2525),
+            "rehearsal_expired_port": read.port("SIGNET_REHEARSAL_EXPIRED_PORT", 2526),
+        }
+        base_url = _base_url(env.get("SIGNET_BASE_URL") or "http://127.0.0.1:8000")
+        if rehearsal and urlsplit(base_url).hostname not in _LOOPBACK_NAMES:
+            raise ConfigError(
+                "SIGNET_REHEARSAL is on, but SIGNET_BASE_URL is not an address of this machine. "
+                "The rehearsal server is for trying Signet on one machine; switch it off for a public portal."
+            )
+        lease = read.number("SIGNET_LEASE_SECONDS", 90.0, low=3)
+        return cls(
+            instance=instance,
+            secret_key=read.secret("SECRET_KEY", "secret_key", at_least=32),
+            keyring=read.secret("SIGNET_KEYS", "keys", at_least=40),
+            base_url=base_url,
+            database_url=env.get("DATABASE_URL") or f"sqlite:///{instance / 'portal.sqlite'}",
+            platform=_platform(read),
+            policy=_policy(read, tuple(ports.values()) if rehearsal else ()),
+            trusted_proxies=int(read.number("SIGNET_TRUSTED_PROXIES", 0)),
+            rehearsal=rehearsal,
+            **ports,
+            lease=lease,
+            # A conversation ends before its lease does, so that nobody else sends the message meanwhile.
+            limits=Limits(deadline=min(read.number("SIGNET_SMTP_DEADLINE", 60.0, low=1), lease * 0.8)),
+            sweep=read.number("SIGNET_SWEEP_SECONDS", 5.0, low=0.1),
+            worker_threads=int(read.number("SIGNET_WORKER_THREADS", 4, low=1)),
+            tests_per_hour=int(read.number("SIGNET_TESTS_PER_HOUR", 10, low=1)),
+        )
+
+
+class _Reader:
+    def __init__(self, env: Mapping[str, str], instance: Path) -> None:
+        self.env = env
+        self.instance = instance
+
+    def text(self, name: str, default: str = "") -> str:
+        return self.env.get(name, default).strip()
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        value = self.text(name).lower()
+        if name not in self.env:
+            return default
+        if value in _TRUE | _FALSE:
+            return value in _TRUE
+        raise ConfigError(f"{name} is {value!r}; write 1 or 0.")
+
+    def number(self, name: str, default: float, low: float = 0) -> float:
+        value = self.text(name)
+        if not value:
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            raise ConfigError(f"{name} is {value!r}, which is not a number.") from None
+        if not low <= number <= 10**6:
+            raise ConfigError(f"{name} is {value}; it must be at least {low:g}.")
+        return number
+
+    def port(self, name: str, default: int) -> int:
+        number = self.number(name, default, low=1)
+        if number > 65535 or number != int(number):
+            raise ConfigError(f"{name} is {number:g}; a port is a whole number from 1 to 65535.")
+        return int(number)
+
+    def secret(self, name: str, file_name: str, at_least: int) -> str:
+        """Take a secret from its variable, else from its file in instance/."""
+        path = self.instance / file_name
+        value = self.text(name)
+        if not value and path.is_file():
+            value = path.read_text(encoding="ascii", errors="replace").strip()
+        if not value:
+            raise ConfigError(f"No {name}. Set the variable, or let `python -m portal.setup` make {path}.")
+        if len(value) < at_least:
+            raise ConfigError(f"{name} is too short: {at_least} characters or more, please.")
+        return value
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
+        raise ConfigError(f"SIGNET_BASE_URL is {value!r}; write it like https://signet.example.com")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK_NAMES:
+        raise ConfigError("SIGNET_BASE_URL must be https:// unless it is an address of this machine.")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _platform(read: _Reader) -> PlatformMail:
+    use_ssl, use_tls = read.flag("MAIL_USE_SSL"), read.flag("MAIL_USE_TLS")
+    if use_ssl and use_tls:
+        raise ConfigError("MAIL_USE_SSL and MAIL_USE_TLS are both on; port 465 takes SSL, 587 takes TLS.")
+    sender = read.text("MAIL_DEFAULT_SENDER")
+    server = read.text("MAIL_SERVER")
+    if bool(server) != bool(sender):
+        missing = "MAIL_DEFAULT_SENDER" if server else "MAIL_SERVER"
+        raise ConfigError(
+            f"{missing} is not set. The platform's sender needs both MAIL_SERVER and MAIL_DEFAULT_SENDER."
+        )
+    return PlatformMail(
+        server=server,
+        port=read.port("MAIL_PORT", 465 if use_ssl else 587),
+        use_tls=use_tls,
+        use_ssl=use_ssl,
+        username=read.text("MAIL_USERNAME") or None,
+        password=read.env.get("MAIL_PASSWORD") or None,
+        sender=sender,
+    )
+
+
+def _policy(read: _Reader, rehearsal_ports: tuple[int, ...]) -> Policy:
+    """Build the rule of where mail may be handed in.
+
+    SIGNET_SMTP_PORTS adds ports; SIGNET_SMTP_PRIVATE lists targets inside the operator's network as
+    ``10.0.0.5/32:587`` or, where the conversation may go unencrypted, ``10.0.0.5/32:25:plaintext``.
+    """
+    ports = set(SUBMISSION_PORTS)
+    for item in read.text("SIGNET_SMTP_PORTS").replace(",", " ").split():
+        if not item.isdigit() or not 0 < int(item) < 65536:
+            raise ConfigError(f"SIGNET_SMTP_PORTS holds {item!r}, which is not a port.")
+        ports.add(int(item))
+    private = [_private(item) for item in read.text("SIGNET_SMTP_PRIVATE").replace(",", " ").split()]
+    for port in rehearsal_ports:
+        ports.add(port)
+        private += [PrivateTarget(ipaddress.ip_network(net), port) for net in ("127.0.0.1/32", "::1/128")]
+    ca_file = read.text("SIGNET_SMTP_CA_FILE") or None
+    if ca_file and not Path(ca_file).is_file():
+        raise ConfigError(f"SIGNET_SMTP_CA_FILE names {ca_file}, which is not a file.")
+    if rehearsal_ports and not ca_file:
+        ca_file = str(read.instance / "rehearsal" / "ca.pem")
+    return Policy(frozenset(ports), tuple(private), ca_file)
+
+
+def _private(item: str) -> PrivateTarget:
+    head, plaintext = (item[: -len(":plaintext")], True) if item.endswith(":plaintext") else (item, False)
+    network, _, port = head.rpartition(":")
+    try:
+        return PrivateTarget(ipaddress.ip_network(network.strip("[]")), int(port), plaintext)
+    except ValueError:
+        raise ConfigError(f"SIGNET_SMTP_PRIVATE holds {item!r}; write 10.0.0.5/32:587") from None

@@ -1,0 +1,21 @@
+"""The demo account of ``make run``: a programme, an owner, and nothing sent yet."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from .accounts.models import Owner
+from .accounts.registration import create_owner
+from .clock import utcnow
+from .db import db
+
+PROGRAMME = "Brightleaf"
+NAME = "Ada Fairweather"
+MAILBOX = "owner@brightleaf.example"
+PASSWORD = "try-signet-today"  # printed at every start; the demo portal answers on this machine only
+
+
+def seed() -> None:
+    """Create the demo owner unless there is one already."""
+    if db.session.scalar(select(Owner.id).where(Owner.mailbox_key == MAILBOX)) is None:
+        create_owner(PROGRAMME, NAME, MAILBOX, PASSWORD, now=utcnow())

@@ -1,0 +1,43 @@
+"""What runs the work: Huey, and its tasks, one line each, calling a deed.
+
+A job says *drain this account* or *check this version*; it never carries a message, so it may be lost
+or repeated without harm.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from huey import Huey, SqliteHuey
+
+from . import outbox, settings
+from .config import Config
+
+
+def install(app: Flask, config: Config) -> Huey:
+    """Build the Huey instance for this app and name its tasks."""
+    # fsync is off on purpose: losing a job costs one sweep, never a message.
+    huey = SqliteHuey(
+        "signet", filename=str(Path(config.instance) / "jobs.sqlite"), results=False, fsync=False
+    )
+
+    @huey.task(name="drain")
+    def drain(account_id: int) -> None:
+        with app.app_context():
+            outbox.drain(account_id)
+
+    @huey.task(name="check")
+    def check(version_id: int) -> None:
+        with app.app_context():
+            settings.check(version_id)
+
+    app.extensions["signet.tasks"] = {"drain": drain, "check": check}
+    return huey
+
+
+def announce(app: Flask, job: str, ident: int) -> None:
+    """Put a job in the queue."""
+    tasks: dict[str, Any] = app.extensions["signet.tasks"]
+    tasks[job](ident)

@@ -1,0 +1,123 @@
+"""The outbox: what is owed, what was tried, and whether an account's queue may move."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..db import Base, words
+
+
+class Status(StrEnum):
+    """Where a message stands. SENT means accepted by the submission server, and pages say it so."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    HELD = "held"
+    SUPPRESSED = "suppressed"
+    CANCELLED = "cancelled"
+
+
+class Outcome(StrEnum):
+    """How one attempt ended."""
+
+    STARTED = "started"  # the intent, recorded before the first byte
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"  # tried again later
+    REJECTED = "rejected"  # never tried again
+    HELD = "held"  # the settings are at fault, not this message
+    INTERRUPTED = "interrupted"  # the worker died; the server may or may not hold the message
+
+
+class OutboxMessage(Base):
+    """A message owed from the moment the transaction that caused it commits. What it says is frozen here.
+
+    ``account_id`` is empty for the portal's own mail (password resets), which always takes the operator's
+    server; its body is sealed (``private``) and wiped once it is settled, because it may hold a log-in link.
+    """
+
+    __tablename__ = "outbox_message"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"))
+    kind: Mapped[str] = mapped_column(String(40))
+    key: Mapped[str] = mapped_column(String(120), unique=True)  # idempotency key
+    message_id: Mapped[str | None] = mapped_column(
+        String(255)
+    )  # set at the first attempt, then never changed
+    recipient: Mapped[str] = mapped_column(String(254))
+    recipient_name: Mapped[str] = mapped_column(String(100), default="")
+    subject: Mapped[str] = mapped_column(String(500))
+    text: Mapped[str] = mapped_column(Text)
+    html: Mapped[str] = mapped_column(Text, default="")
+    private: Mapped[bool] = mapped_column(default=False)
+    urgent: Mapped[bool] = mapped_column(
+        default=False
+    )  # a test: goes first, and even while the queue is held
+    pinned_version: Mapped[int | None]  # settings version a check sends it through, whatever is live
+    status: Mapped[Status] = mapped_column(words(Status), default=Status.QUEUED)
+    attempts: Mapped[int] = mapped_column(default=0)  # those that count against the message
+    created_at: Mapped[datetime]
+    next_attempt_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]
+    lease_token: Mapped[str | None] = mapped_column(String(32))
+    lease_until: Mapped[datetime | None]
+    __table_args__ = (
+        Index("ix_outbox_message_due", "account_id", "status", "next_attempt_at"),
+        Index("ix_outbox_message_log", "account_id", "id"),
+        Index("ix_outbox_message_leases", "status", "lease_until"),
+    )
+
+
+class DeliveryAttempt(Base):
+    """One try at handing a message in. It is written before the first byte and completed with the result."""
+
+    __tablename__ = "delivery_attempt"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    message_id: Mapped[int] = mapped_column(ForeignKey("outbox_message.id"))
+    number: Mapped[int]
+    version_number: Mapped[int | None]  # of the settings; empty: the platform's sender
+    server: Mapped[str] = mapped_column(String(260), default="")  # host:port
+    sender: Mapped[str] = mapped_column(String(400), default="")  # the From as it left
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[Outcome] = mapped_column(words(Outcome), default=Outcome.STARTED)
+    ambiguous: Mapped[bool] = mapped_column(default=False)
+    stage: Mapped[str] = mapped_column(String(12), default="")
+    reply_code: Mapped[int | None]
+    enhanced_code: Mapped[str] = mapped_column(String(12), default="")
+    reply_text: Mapped[str] = mapped_column(String(500), default="")
+    queue_id: Mapped[str] = mapped_column(String(120), default="")
+    diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    transcript: Mapped[str] = mapped_column(Text, default="")
+    __table_args__ = (UniqueConstraint("message_id", "number"),)
+
+
+class Queue(Base):
+    """One account's queue: whether it moves, and who is draining it."""
+
+    __tablename__ = "outbox_queue"
+    # The account's id, or 0 for the portal's own mail: a key that is never empty, so that there is one row only.
+    account_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    held_at: Mapped[datetime | None]
+    held_because: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # the diagnosis
+    pause_until: Mapped[datetime | None]  # server trouble: nothing leaves before then
+    troubles: Mapped[int] = mapped_column(default=0)  # how many in a row
+    probe_at: Mapped[datetime | None]  # when one held message may be tried again
+    probes: Mapped[int] = mapped_column(default=0)  # how many probes in a row failed
+    lease_token: Mapped[str | None] = mapped_column(String(32))
+    lease_until: Mapped[datetime | None]
+
+
+class WorkerBeat(Base):
+    """A sign of life of one worker process."""
+
+    __tablename__ = "worker_beat"
+    name: Mapped[str] = mapped_column(String(120), primary_key=True)  # host:pid
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]

@@ -1,0 +1,135 @@
+"""Promises: enqueue, hold, release, cancel. Each works inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from .. import wake
+from ..db import Base, db
+from ..vault import Vault
+from .models import OutboxMessage, Queue, Status
+
+# The portal's own mail has no account; the worker knows its queue by this id.
+SYSTEM = 0
+_PROBE_DELAYS = (60, 120, 300, 900, 1800, 3600)  # seconds until a held queue is tried again by itself
+
+
+@dataclass(frozen=True)
+class NewMessage:
+    """A rendered message to be owed. ``key`` makes it unique: the same key is never owed twice."""
+
+    kind: str
+    key: str
+    recipient: str
+    subject: str
+    text: str
+    html: str = ""
+    recipient_name: str = ""
+    urgent: bool = False
+    pinned_version: int | None = None
+
+
+def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> OutboxMessage | None:
+    """Owe a message as part of the present transaction; the caller commits.
+
+    Returns None when the key is already owed. ``account_id`` None is the portal's own mail: it goes
+    through the operator's server only, sealed in the table and wiped when settled.
+    """
+    held = queue_of(account_id).held_at is not None and not new.urgent and new.pinned_version is None
+    private = account_id is None
+    values: dict[str, Any] = {
+        "account_id": account_id,
+        "kind": new.kind,
+        "key": new.key,
+        "recipient": new.recipient,
+        "recipient_name": new.recipient_name,
+        "subject": new.subject,
+        "text": seal_body(new.text, new.key) if private else new.text,
+        "html": seal_body(new.html, new.key) if private and new.html else new.html,
+        "private": private,
+        "urgent": new.urgent,
+        "pinned_version": new.pinned_version,
+        "status": Status.HELD if held else Status.QUEUED,
+        "attempts": 0,
+        "created_at": now,
+        "next_attempt_at": now,
+    }
+    statement = _insert(OutboxMessage).values(values).on_conflict_do_nothing(index_elements=["key"])
+    ident = db.session.execute(statement.returning(OutboxMessage.id)).scalar_one_or_none()
+    if ident is None:
+        return None
+    if new.pinned_version is None:
+        wake.after_commit("drain", account_id or SYSTEM)
+    return db.session.get_one(OutboxMessage, ident)
+
+
+def queue_of(account_id: int | None) -> Queue:
+    """Return the account's queue, made on first use."""
+    ident = account_id or SYSTEM
+    queue = db.session.get(Queue, ident)
+    if queue is None:
+        db.session.execute(_insert(Queue).values(account_id=ident, probes=0).on_conflict_do_nothing())
+        queue = db.session.get_one(Queue, ident)
+    return queue
+
+
+def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -> None:
+    """Stop the account's queue: its settings are at fault, so no message is to blame. The caller commits.
+
+    One message is tried again after a growing while, for some troubles (a name server's, say) mend themselves.
+    """
+    queue = queue_of(account_id)
+    queue.held_at = queue.held_at or now
+    queue.held_because = dict(because)
+    queue.probe_at = now + timedelta(seconds=_PROBE_DELAYS[min(queue.probes, len(_PROBE_DELAYS) - 1)])
+    queue.probes += 1
+    _move(account_id, Status.QUEUED, Status.HELD)
+
+
+def release(account_id: int | None, *, now: datetime) -> int:
+    """Let the account's queue move again; return how many messages had waited. The caller commits."""
+    queue = queue_of(account_id)
+    queue.held_at = queue.held_because = queue.probe_at = None
+    queue.probes = 0
+    count = _move(account_id, Status.HELD, Status.QUEUED, next_attempt_at=now)
+    wake.after_commit("drain", account_id or SYSTEM)
+    return count
+
+
+def _move(account_id: int | None, old: Status, new: Status, **also: Any) -> int:
+    statement = (
+        update(OutboxMessage)
+        .where(
+            OutboxMessage.account_id == account_id,
+            OutboxMessage.status == old,
+            OutboxMessage.pinned_version.is_(None),
+        )
+        .values(status=new, **also)
+    )
+    if new is Status.HELD:  # a test is exactly what may find out that the trouble is over
+        statement = statement.where(OutboxMessage.urgent.is_(False))
+    return int(db.session.execute(statement).rowcount)  # type: ignore[attr-defined]
+
+
+def _insert(table: type[Base]) -> Any:
+    """An INSERT that can do nothing on conflict, in the dialect at hand."""
+    return (postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def seal_body(body: str, key: str) -> str:
+    """Seal a body that may hold a log-in link, for the message with this key alone."""
+    vault: Vault = current_app.extensions["signet.vault"]
+    return vault.seal(body, {"kind": "outbox-body", "key": key}).hex()
+
+
+def open_body(sealed: str, key: str) -> str:
+    """Open what ``seal_body`` sealed. Raises SealBroken."""
+    vault: Vault = current_app.extensions["signet.vault"]
+    return vault.open(bytes.fromhex(sealed), {"kind": "outbox-body", "key": key})

@@ -1,0 +1,48 @@
+"""What becomes of a message after a failed attempt: again when, or never.
+
+The diagnosis has judged what the failure means, so that the page and the outbox can never disagree.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ..smtp.diagnosis import Diagnosis, RetryClass
+from .models import Outcome
+
+GIVE_UP_AFTER = timedelta(hours=48)
+_DELAYS = (60, 300, 900, 1800, 3600, 7200, 14400)  # seconds before the 2nd, 3rd ... attempt; then the last
+_AMBIGUOUS = 900  # seconds at least, when the server may already hold the message
+
+
+@dataclass(frozen=True)
+class Decision:
+    """``pause`` stops the account's whole queue until ``again_at``; ``hold`` stops it until it is mended."""
+
+    outcome: Outcome
+    again_at: datetime | None = None
+    pause: bool = False
+    hold: bool = False
+
+
+def decide(
+    diagnosis: Diagnosis, *, attempts: int, created_at: datetime, now: datetime, ambiguous: bool = False
+) -> Decision:
+    """Judge one failed attempt, the ``attempts``-th that counts."""
+    kind = diagnosis.retry_class
+    if kind is RetryClass.SETTINGS:
+        return Decision(Outcome.HELD, hold=True)
+    if kind in (RetryClass.RECIPIENT, RetryClass.MESSAGE):
+        return Decision(Outcome.REJECTED)
+    again_at = now + delay(attempts, at_least=_AMBIGUOUS if ambiguous else 0)
+    if again_at > created_at + GIVE_UP_AFTER:
+        return Decision(Outcome.REJECTED)
+    return Decision(Outcome.DEFERRED, again_at, pause=kind in (RetryClass.SERVER, RetryClass.RATE))
+
+
+def delay(attempts: int, at_least: int = 0) -> timedelta:
+    """Return a growing delay, spread by a fifth either way so that a crowd does not come back at once."""
+    base = max(_DELAYS[min(attempts, len(_DELAYS)) - 1], at_least)
+    return timedelta(seconds=base * random.uniform(0.8, 1.2))  # noqa: S311 - spread, not secrecy

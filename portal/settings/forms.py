@@ -1,0 +1,128 @@
+"""The Custom SMTP Settings form. It checks shapes; what the values mean is decided in versions.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import current_app
+from wtforms import Form, PasswordField, RadioField, SelectField
+from wtforms.validators import Optional, ValidationError
+
+from ..config import Config
+from ..smtp.provider_cards import Provider
+from ..smtp.server import Mechanism, Security
+from ..web.fields import PortalForm, at_most, mailbox_field, required, text_field
+from . import providers
+from .models import DETECT, SmtpSettings
+
+_SECURITY = [
+    (Security.STARTTLS.value, "Off: STARTTLS, port 587 (usual)"),
+    (Security.IMPLICIT_TLS.value, "On: SSL/TLS from the first byte, port 465"),
+    (DETECT, "Detect for me"),
+]
+_PLAINTEXT = (Security.PLAINTEXT.value, "None: unencrypted, only towards servers the operator allowed")
+_MECHANISMS = [
+    (Mechanism.AUTOMATIC.value, "Automatic"),
+    (Mechanism.PLAIN.value, "plain"),
+    (Mechanism.LOGIN.value, "login"),
+    (Mechanism.CRAM_MD5.value, "cram-md5"),
+]
+
+
+def a_port(form: Form, field: Any) -> None:
+    """Accept a whole number from 1 to 65535."""
+    if field.data and not (field.data.isascii() and field.data.isdigit() and 0 < int(field.data[:6]) < 65536):
+        raise ValidationError("Enter a port number, such as 587, or leave this empty.")
+
+
+def no_null(form: Form, field: Any) -> None:
+    """Refuse what no log-in can carry (RFC 4616) or what a paste left behind."""
+    if any(ord(c) < 32 or ord(c) == 127 for c in field.data or ""):
+        raise ValidationError("The password holds a line break or another control character. Paste it again.")
+
+
+class SmtpForm(PortalForm):
+    """Custom SMTP Settings, in the words of the field's help pages."""
+
+    provider = SelectField("Provider", validators=[Optional()], validate_choice=False)
+    host = text_field("SMTP Server", required("Enter the SMTP server, such as smtp.mailgun.org."), limit=253)
+    username = text_field("SMTP Username", required("Enter the SMTP username."), limit=254)
+    password = PasswordField("SMTP Password", validators=[no_null, at_most(500)])
+    domain = text_field("Domain", limit=253)
+    security = RadioField(
+        "Enable SSL",
+        choices=_SECURITY,
+        default=Security.STARTTLS.value,
+        validate_choice=False,
+        validators=[Optional()],
+    )
+    port = text_field("SMTP Port", Optional(), a_port, limit=12)
+    mechanism = SelectField("SMTP Authentication", choices=_MECHANISMS, default=Mechanism.AUTOMATIC.value)
+    wrapped_user = text_field("Affiliate Wrapped User", limit=64)
+    from_name = text_field("From name", limit=100)
+    reply_to = mailbox_field("Reply-To", Optional())
+
+    def prepare(self) -> Provider:
+        """Fill the choices and return the chosen provider, whose tips are shown."""
+        config: Config = current_app.extensions["signet.config"]
+        choices = [("", "Choose a provider…", {})]
+        for card in providers.available():
+            choices += [(card.id, _label(card), _fills(card))]
+        self.provider.choices = choices
+        if any(target.plaintext for target in config.policy.private):
+            self.security.choices = [*_SECURITY, _PLAINTEXT]
+        return providers.find(self.provider.data)
+
+    def validate_security(self, field: Any) -> None:
+        if field.data not in {value for value, *_ in field.choices}:
+            raise ValidationError("Choose one of the ways to encrypt.")
+
+    def fill_from_provider(self, card: Provider) -> list[str]:
+        """Fill what is empty with the provider's values; return the labels of what was filled."""
+        filled = []
+        port = card.recommended_port
+        if not self.host.data and card.hosts:
+            self.host.data = card.hosts[0].name
+            filled.append(f"SMTP Server with {card.hosts[0].name}")
+        if not self.port.data and port and card.id != "other":
+            self.port.data, self.security.data = str(port.number), port.security.value
+            filled.append(f"SMTP Port with {port.number}")
+        literal = card.literal_usernames(self.host.data or "")
+        if not self.username.data and literal:
+            self.username.data = literal[0]
+            filled.append(f"SMTP Username with {literal[0]}")
+        return filled
+
+
+def shown_values(version: SmtpSettings) -> dict[str, Any]:
+    """Return a saved version as the form shows it; never the password."""
+    return {
+        "provider": version.provider,
+        "host": version.host,
+        "username": version.username,
+        "domain": version.domain,
+        "security": version.security,
+        "port": str(version.port) if version.port else "",
+        "mechanism": version.mechanism,
+        "wrapped_user": version.wrapped_user,
+        "from_name": version.from_name,
+        "reply_to": version.reply_to,
+    }
+
+
+def _label(card: Provider) -> str:
+    if card.id == "other":
+        return "Other provider"
+    regions = [host.label for host in card.hosts]
+    return f"{card.name} ({', '.join(regions)})" if 1 < len(regions) < 4 else card.name
+
+
+def _fills(card: Provider) -> dict[str, str]:
+    """Return the data attributes from which the page's script fills empty fields."""
+    port = card.recommended_port
+    if card.id == "other" or port is None or not card.hosts:
+        return {}
+    values = {"data-fill-host": card.hosts[0].name, "data-fill-port": str(port.number)}
+    values["data-fill-security"] = port.security.value
+    literal = card.literal_usernames(card.hosts[0].name)
+    return values | ({"data-fill-username": literal[0]} if literal else {})

@@ -1,0 +1,93 @@
+"""How an account sends: numbered versions of its SMTP settings, and the checks that proved them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..db import Base, words
+
+DETECT = "detect"  # stands for a security and port that are still to be found out
+
+
+class State(StrEnum):
+    """Where a version stands. At most one of an account is live."""
+
+    DRAFT = "draft"
+    LIVE = "live"
+    RETIRED = "retired"
+
+
+class CheckState(StrEnum):
+    """Where a check stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+class SmtpSettings(Base):
+    """One version. It is never edited: saving makes the next one. Empty wrapped user means ``info``."""
+
+    __tablename__ = "smtp_settings"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    number: Mapped[int]
+    provider: Mapped[str] = mapped_column(String(40), default="other")
+    host: Mapped[str] = mapped_column(String(253))
+    port: Mapped[int]  # 0 until detected
+    security: Mapped[str] = mapped_column(String(12))  # a Security, or DETECT
+    mechanism: Mapped[str] = mapped_column(String(12))
+    username: Mapped[str] = mapped_column(String(254))
+    sealed_password: Mapped[bytes] = mapped_column(LargeBinary)
+    password_saved_at: Mapped[datetime]
+    domain: Mapped[str] = mapped_column(String(253))
+    wrapped_user: Mapped[str] = mapped_column(String(64))
+    from_name: Mapped[str] = mapped_column(String(100), default="")
+    reply_to: Mapped[str] = mapped_column(String(254), default="")
+    advice: Mapped[list[dict[str, Any]]] = mapped_column(
+        JSON, default=list
+    )  # what its shape betrayed when saved
+    state: Mapped[State] = mapped_column(words(State), default=State.DRAFT)
+    created_at: Mapped[datetime]
+    live_since: Mapped[datetime | None]
+    __table_args__ = (
+        UniqueConstraint("account_id", "number"),
+        # The database itself keeps two versions from being live at once.
+        Index(
+            "uq_smtp_settings_live",
+            "account_id",
+            unique=True,
+            sqlite_where=text("state = 'live'"),
+            postgresql_where=text("state = 'live'"),
+        ),
+    )
+
+    @property
+    def sender(self) -> str:
+        """The mailbox in From and in the envelope."""
+        return f"{self.wrapped_user}@{self.domain}"
+
+
+class SettingsCheck(Base):
+    """One climb of the ladder with one version, ending with a real New Sign-up email to the owner."""
+
+    __tablename__ = "settings_check"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("smtp_settings.id"), index=True)
+    recipient: Mapped[str] = mapped_column(String(254))
+    recipient_name: Mapped[str] = mapped_column(String(100))
+    state: Mapped[CheckState] = mapped_column(words(CheckState), default=CheckState.WAITING)
+    rungs: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)  # as they were climbed
+    diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    transcript: Mapped[str] = mapped_column(Text, default="")
+    message_id: Mapped[int | None]  # the outbox row of the test email
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    lease_until: Mapped[datetime | None]
+    __table_args__ = (Index("ix_settings_check_state", "state"),)

@@ -1,0 +1,174 @@
+"""What the Email Preferences page tells: who sends now, how the last check went, which versions there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..accounts.models import Account, Owner
+from ..outbox import worker
+from ..outbox.models import Status
+from ..outbox.queue import queue_of
+from ..outbox.route import NoRoute, Route
+from ..smtp.providers import Provider
+from ..web.errors import ErrorPage
+from . import report, routes, test_email, versions
+from .models import CheckState, SettingsCheck, SmtpSettings, State
+
+TOO_MANY_TESTS = ErrorPage(
+    "Enough test emails for this hour",
+    "Providers grow suspicious of many equal emails to one address.",
+    "Wait a while. The result of the last test is on the page Email Preferences.",
+)
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who sends now. ``state`` is live, platform, paused, or none."""
+
+    state: str
+    name: str = ""
+    address: str = ""
+    via: str = ""
+    reply_to: str = ""
+    since: datetime | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What became of a test email."""
+
+    message_id: int
+    recipient: str
+    done: bool
+    accepted_by: str = ""
+    queue_id: str = ""
+    reply: str = ""
+    trouble: report.Trouble | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything the template shows besides the form."""
+
+    sender: Sender
+    newest: SmtpSettings | None
+    live: SmtpSettings | None
+    check: SettingsCheck | None
+    checked: SmtpSettings | None
+    rungs: list[dict[str, Any]]
+    summary: str
+    trouble: report.Trouble | None
+    transcript: list[tuple[str, str, str]]
+    questions: list[dict[str, object]]
+    notes: list[dict[str, object]]
+    versions: list[SmtpSettings]
+    test: TestResult | None
+    no_worker: bool
+
+    @property
+    def checking(self) -> bool:
+        return self.check is not None and self.check.state in (CheckState.WAITING, CheckState.RUNNING)
+
+    @property
+    def refreshes(self) -> bool:
+        return self.checking or (self.test is not None and not self.test.done)
+
+    @property
+    def earlier_goes_on(self) -> bool:
+        """Whether something else goes on sending while the newest version is not live."""
+        return self.newest is not None and self.newest.state is State.DRAFT
+
+
+def build(owner: Owner, *, test: str | None) -> Page:
+    """Collect the page for this owner."""
+    newest = versions.newest(owner.account_id)
+    shown = versions.last_checked(owner.account_id) or newest
+    check = versions.latest_check(shown) if shown else None
+    return Page(
+        sender=who_sends(owner.account),
+        newest=newest,
+        live=routes.live_version(owner.account_id),
+        check=check,
+        checked=shown,
+        rungs=report.rungs(check) if check else [],
+        summary=report.summary(check) if check else "",
+        trouble=report.trouble(check.diagnosis, check.rungs) if check else None,
+        transcript=report.transcript_lines(check.transcript) if check else [],
+        questions=versions.questions(newest) if newest else [],
+        notes=[one for one in newest.advice if not one["blocking"]]
+        if newest and newest.state is State.DRAFT
+        else [],
+        versions=versions.history(owner.account_id),
+        test=_test_result(owner, test),
+        no_worker=worker.is_missing(),
+    )
+
+
+def who_sends(account: Account) -> Sender:
+    """Tell who sends this account's mail now."""
+    live = routes.live_version(account.id)
+    try:
+        route = routes.route_for(account.id)
+    except NoRoute as trouble:
+        return Sender("none", note=str(trouble.because["cause"]))
+    queue = queue_of(account.id)
+    state = "paused" if queue.held_at else "live" if live else "platform"
+    note = "" if live else "There are no custom SMTP settings in use, so the platform sends for you."
+    if queue.held_at and queue.held_because:
+        note = str(queue.held_because.get("cause", ""))
+    return _sender(route, live, state, note)
+
+
+def _sender(route: Route, live: SmtpSettings | None, state: str, note: str) -> Sender:
+    return Sender(
+        state=state,
+        name=route.display_name,
+        address=route.sender,
+        via=route.server.address if live else "the platform's sender",
+        reply_to=route.reply_to or "",
+        since=live.live_since if live else None,
+        note=note,
+    )
+
+
+def _test_result(owner: Owner, ident: str | None) -> TestResult | None:
+    story = test_email.story(owner, ident)
+    if story is None:
+        return None
+    message, last = story
+    done = message.status not in (Status.QUEUED, Status.SENDING)
+    if last is None or not done:
+        return TestResult(message.id, message.recipient, done)
+    return TestResult(
+        message_id=message.id,
+        recipient=message.recipient,
+        done=True,
+        accepted_by=last.server if message.status is Status.SENT else "",
+        queue_id=last.queue_id,
+        reply=" ".join(filter(None, [str(last.reply_code or ""), last.enhanced_code, last.reply_text])),
+        trouble=report.trouble(last.diagnosis),
+    )
+
+
+# What the hints say while no provider is chosen, or where its card is silent.
+_HELP = {
+    "host": "Mailgun: smtp.mailgun.org. Google: smtp.gmail.com.",
+    "username": "Generated by the provider, not the log-in of its website. Mailgun: postmaster@mg.example.com. "
+    "Google: your Google email address.",
+    "password": "The password of that SMTP user, not of your account at the provider. "
+    "Google: a 16-letter app password, which needs 2-Step Verification.",
+    "domain": "The domain of the From address. Empty: the part after @ of the username.",
+    "security": "It depends on the provider.",
+    "port": "587 when empty, 465 when SSL is on.",
+    "mechanism": "Automatic takes PLAIN, then LOGIN, from what the server offers. Google: plain.",
+    "wrapped_user": "The part before @ of the From address; info when empty. "
+    "Write support to send as support@your-domain.",
+}
+
+
+def hints(provider: Provider) -> dict[str, str]:
+    """Return the sentence under each field for the chosen provider."""
+    return _HELP | (dict(provider.help) if provider.id != "other" else {})

@@ -1,0 +1,57 @@
+"""The providers an owner can choose from: the catalogue, and the rehearsal server where it runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from flask import current_app
+
+from ..config import Config
+from ..smtp.provider_cards import Port, Provider, read_card
+from ..smtp.providers import load_catalogue
+
+REHEARSAL = "rehearsal"
+_FIRST = ("mailgun", "gmail")  # the two the form's own help speaks of
+_CARD = Path(__file__).parent.parent / "rehearsal" / "card.toml"
+
+
+@cache
+def _rehearsal_card() -> Provider:
+    return read_card(_CARD)
+
+
+def rehearsal() -> Provider | None:
+    """Return the rehearsal server's card with the ports it listens on, or None where it does not run."""
+    config: Config = current_app.extensions["signet.config"]
+    if not config.rehearsal:
+        return None
+    card = _rehearsal_card()
+    numbers = (config.rehearsal_starttls_port, config.rehearsal_tls_port)
+    ports = tuple(
+        Port(number, port.security, port.recommended)
+        for number, port in zip(numbers, card.ports, strict=True)
+    )
+    return replace(card, ports=ports)
+
+
+def available() -> list[Provider]:
+    """Return every provider in the order of the picker: the rehearsal server, the two usual ones, the others."""
+    named = [card for card in load_catalogue() if card.id != "other"]
+    named.sort(key=lambda card: card.id not in _FIRST)
+    here = rehearsal()
+    return [*([here] if here else []), *named, load_catalogue().generic]
+
+
+def find(ident: str | None) -> Provider:
+    """Return the provider with this id, or the generic card."""
+    return next((card for card in available() if card.id == ident), load_catalogue().generic)
+
+
+def provider_of(host: str) -> Provider:
+    """Recognise the provider a host belongs to, or return the generic card."""
+    here = rehearsal()
+    if here and host in {"localhost", "127.0.0.1"}:
+        return here
+    return load_catalogue().by_host(host) or load_catalogue().generic

@@ -1,0 +1,60 @@
+"""Send test email: the New Sign-up email once more, through what is live now."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from .. import budgets
+from ..accounts.models import Owner
+from ..db import db
+from ..notices import rendering
+from ..notices.catalogue import NEW_SIGN_UP
+from ..outbox.models import DeliveryAttempt, OutboxMessage
+from ..outbox.queue import NewMessage, enqueue
+from . import routes
+
+
+class TooManyTests(Exception):
+    """The hour's test emails are used up."""
+
+
+def send(owner: Owner, *, now: datetime) -> OutboxMessage:
+    """Owe a test email to the owner, ahead of everything that waits. Commits. Raises TooManyTests."""
+    budget = budgets.Budget("test-email", routes.config().tests_per_hour, timedelta(hours=1))
+    if not budgets.spend(budget, owner.account_id, now=now):
+        db.session.rollback()
+        raise TooManyTests
+    mail = rendering.sample(NEW_SIGN_UP, owner.account, first_name=(owner.name.split() or [""])[0])
+    new = NewMessage(
+        kind=NEW_SIGN_UP.kind,
+        key=f"test:{secrets.token_hex(8)}",
+        recipient=owner.mailbox,
+        recipient_name=owner.name,
+        subject=mail.subject,
+        text=mail.text,
+        html=mail.html,
+        urgent=True,
+    )
+    message = enqueue(owner.account_id, new, now=now)
+    if message is None:
+        raise AssertionError("a random key was taken")
+    db.session.commit()
+    return message
+
+
+def story(owner: Owner, ident: str | None) -> tuple[OutboxMessage, DeliveryAttempt | None] | None:
+    """Return one of the account's test emails with its last attempt."""
+    if not ident or not ident.isascii() or not ident.isdigit() or len(ident) > 15:
+        return None
+    message = db.session.scalar(
+        select(OutboxMessage).where(
+            OutboxMessage.id == int(ident), OutboxMessage.account_id == owner.account_id, OutboxMessage.urgent
+        )
+    )
+    if message is None:
+        return None
+    attempts = select(DeliveryAttempt).where(DeliveryAttempt.message_id == message.id)
+    return message, db.session.scalar(attempts.order_by(DeliveryAttempt.number.desc()).limit(1))

@@ -1,0 +1,120 @@
+"""Getting an instance ready: its folder and secrets, its tables, and whether its keys still fit."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Flask
+from flask_migrate import upgrade
+from sqlalchemy import LargeBinary
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .config import ConfigError
+from .db import Base, db, reading
+from .vault import KeyringError, SealBroken, Vault, new_key
+
+_CHECK = {"kind": "key-check"}
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class KeyCheck(Base):
+    """One sealed word, by which a start-up sees that the keyring still opens what is in this database."""
+
+    __tablename__ = "key_check"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+def make_secrets(instance: Path) -> list[Path]:
+    """Make the folder and the secret files that are missing; return those made. Never overwrites one."""
+    instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = []
+    for name, value in (("secret_key", secrets.token_urlsafe(48)), ("keys", new_key())):
+        path = instance / name
+        if path.exists():
+            continue
+        path.touch(mode=0o600)
+        path.write_text(value + "\n", encoding="ascii")
+        made.append(path)
+    return made
+
+
+def migrate(app: Flask) -> None:
+    """Bring the tables up to date, and note by which key this database is sealed."""
+    with app.app_context():
+        if not is_current():
+            upgrade(directory=str(_MIGRATIONS))
+        check_keys(app)
+
+
+def require_ready(app: Flask) -> None:
+    """Refuse to serve from a database that is not up to date or not ours. Raises ConfigError."""
+    with app.app_context():
+        try:
+            current = is_current()
+        except SQLAlchemyError as error:
+            raise ConfigError(
+                f"The database cannot be opened: {type(error).__name__}. Look at DATABASE_URL."
+            ) from None
+        if not current:
+            raise ConfigError(
+                "The database is not up to date. Run `python -m portal.setup` once, then start again."
+            )
+        check_keys(app)
+
+
+def is_current() -> bool:
+    """Whether every migration has been applied."""
+    with reading(), db.engine.connect() as connection:
+        at = MigrationContext.configure(connection).get_current_heads()
+    return set(at) == set(ScriptDirectory(str(_MIGRATIONS)).get_heads())
+
+
+def check_keys(app: Flask) -> None:
+    """See that the keyring opens what this database holds; seal the proof on first use. Raises ConfigError."""
+    vault: Vault = app.extensions["signet.vault"]
+    row = db.session.get(KeyCheck, 1)
+    if row is None:
+        db.session.add(KeyCheck(id=1, sealed=vault.seal("signet", _CHECK)))
+        db.session.commit()
+        return
+    try:
+        vault.open(row.sealed, _CHECK)
+    except SealBroken:
+        raise ConfigError(
+            "The keyring does not fit this database: saved passwords could not be opened. "
+            f"Put the right key back into SIGNET_KEYS or {app.instance_path}/keys."
+        ) from None
+    finally:
+        db.session.rollback()
+
+
+def prepare(instance: Path) -> Flask:
+    """Make what is missing and bring the tables up to date. Raises ConfigError or KeyringError."""
+    from . import create_app
+
+    make_secrets(instance)
+    app = create_app()
+    migrate(app)
+    return app
+
+
+def _main() -> None:
+    from . import ROOT
+
+    instance = Path(os.environ.get("SIGNET_INSTANCE") or ROOT / "instance")
+    try:
+        prepare(instance)
+    except (ConfigError, KeyringError) as error:
+        sys.exit(f"Signet cannot be set up: {error}")
+    sys.stdout.write(f"Signet is set up in {instance}.\n")
+
+
+if __name__ == "__main__":
+    _main()

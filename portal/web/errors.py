@@ -1,0 +1,122 @@
+"""Pages for what goes wrong: plain words, the right status, and never our own exception's text."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+
+from flask import Flask, render_template, request
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import HTTPException
+
+from ..db import db
+
+_log = logging.getLogger(__name__)
+_NEVER_KEPT = ("password", "token", "trap")
+
+
+@dataclass(frozen=True)
+class ErrorPage:
+    heading: str
+    explanation: str
+    remedy: str
+
+
+PAGES = {
+    400: ErrorPage(
+        "We could not read that request", "Something in it was not as expected.", "Go back and try again."
+    ),
+    403: ErrorPage("You may not do that", "Your log-in does not allow it.", "Log in with another account."),
+    404: ErrorPage(
+        "Page not found",
+        "There is nothing at this address, or it is not yours to see.",
+        "Check the address, or start again.",
+    ),
+    405: ErrorPage(
+        "That page does not take this", "The page exists, but not for this kind of request.", "Start again."
+    ),
+    413: ErrorPage(
+        "That was too large",
+        "More was sent than a form of this portal can hold.",
+        "Shorten it and try again.",
+    ),
+    429: ErrorPage(
+        "Too many tries", "This was done too often in a short time.", "Wait a few minutes, then try again."
+    ),
+    500: ErrorPage(
+        "Something went wrong on our side",
+        "What you did was not completed. Emails already waiting to be sent are safe.",
+        "Try again; if it stays, give the reference below to whoever runs this portal.",
+    ),
+    503: ErrorPage(
+        "The portal is busy",
+        "Its database did not answer in time. Nothing was saved; emails already waiting are safe.",
+        "Try again in a moment.",
+    ),
+}
+
+
+def install(app: Flask) -> None:
+    """Register one handler for each way a request can fail."""
+    app.register_error_handler(CSRFError, _stale_form)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(OperationalError, _database_error)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def error_page(code: int, *, page: ErrorPage | None = None, **more: object) -> tuple[str, int]:
+    """Render the page of a status; an unlisted one is told like its class."""
+    page = page or PAGES.get(code) or PAGES[500 if code >= 500 else 400]
+    html = render_template(
+        "errors/error.html",
+        code=code,
+        heading=page.heading,
+        explanation=page.explanation,
+        remedy=page.remedy,
+        **more,
+    )
+    return html, code
+
+
+def _http_error(error: HTTPException) -> object:
+    if error.code is None or error.code < 400:
+        return error
+    return error_page(error.code)
+
+
+def _stale_form(error: CSRFError) -> tuple[str, int]:
+    """Explain a refused form and offer what was typed again, except to a form sent by another site."""
+    _log.info("form refused: %s", error.description)
+    if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+        page = ErrorPage(
+            "That form came from somewhere else",
+            "Another site tried to send this form in your name. Nothing was changed.",
+            "If you did this yourself, open the page here and try again.",
+        )
+        return error_page(400, page=page)
+    page = ErrorPage(
+        "This page was open too long",
+        "Your session changed while the form was open, so it was not accepted. Nothing was changed.",
+        "What you typed is below; send it again. Passwords have to be typed again.",
+    )
+    kept = [
+        (name, value)
+        for name, value in request.form.items(multi=True)
+        if value and len(value) <= 2000 and not any(word in name for word in _NEVER_KEPT)
+    ]
+    return error_page(400, page=page, kept=kept, kept_action=request.path)
+
+
+def _database_error(error: OperationalError) -> tuple[str, int]:
+    db.session.rollback()
+    _log.error("database trouble at %s: %s", request.path, error.orig)
+    return error_page(503)
+
+
+def _unexpected(error: Exception) -> tuple[str, int]:
+    db.session.rollback()
+    incident = secrets.token_hex(4)
+    _log.error("incident %s at %s", incident, request.path, exc_info=error)
+    return error_page(500, incident=incident)

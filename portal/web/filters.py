@@ -1,0 +1,53 @@
+"""What templates may call: moments, sizes, and the address of a static file."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+from flask import Flask, url_for
+
+from ..clock import utcnow
+
+_STEPS = ((60, "second"), (3600, "minute"), (86400, "hour"), (86400 * 60, "day"))
+_DIVISORS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+
+
+def ago(moment: datetime | None, now: datetime | None = None) -> str:
+    """Tell a moment by its distance: "just now", "3 minutes ago", "in 2 hours"."""
+    if moment is None:
+        return "never"
+    seconds = ((now or utcnow()) - moment).total_seconds()
+    size = abs(seconds)
+    if size < 5:
+        return "just now"
+    unit = next((name for bound, name in _STEPS if size < bound), "day")
+    count = int(size // _DIVISORS[unit])
+    words = f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{words} ago" if seconds > 0 else f"in {words}"
+
+
+def moment(value: datetime | None) -> str:
+    """Tell a moment exactly: 3 Nov 2026, 09:12 UTC."""
+    return f"{value.day} {value:%b %Y, %H:%M} UTC" if value else ""
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, _modified: float) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def install(app: Flask) -> None:
+    """Make the filters known to Jinja."""
+    static = Path(str(app.static_folder))
+
+    def asset_url(name: str) -> str:
+        """Return the address of a static file; it changes with the content, so it may be cached for ever."""
+        path = static / name
+        return url_for("static", filename=name, v=_digest(path, path.stat().st_mtime))
+
+    app.jinja_env.globals["asset_url"] = asset_url
+    app.jinja_env.filters["ago"] = ago
+    app.jinja_env.filters["moment"] = moment

@@ -1,0 +1,62 @@
+"""Paging by key: stable while rows are added, and as fast on the last page as on the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from ..db import db
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """One page of rows, newest first. ``older`` and ``newer`` are the keys to go on from, if any."""
+
+    rows: Sequence[T]
+    older: int | None
+    newer: int | None
+
+
+def newest_first(
+    query: Select[Any],
+    key: InstrumentedAttribute[int],
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    size: int = 50,
+) -> Page[Any]:
+    """Return the page older than ``before`` or newer than ``after``; the first page without either."""
+    if after is not None:
+        rows = list(reversed(_take(query.where(key > after).order_by(key.asc()), size + 1)))
+        more_newer, rows = len(rows) > size, rows[-size:]
+        return _page(rows, key.key, more_older=bool(rows), more_newer=more_newer)
+    if before is not None:
+        query = query.where(key < before)
+    rows = _take(query.order_by(key.desc()), size + 1)
+    return _page(
+        rows[:size], key.key, more_older=len(rows) > size, more_newer=before is not None and bool(rows)
+    )
+
+
+def _take(query: Select[Any], count: int) -> list[Any]:
+    return list(db.session.scalars(query.limit(count)))
+
+
+def _page(rows: list[Any], name: str, *, more_older: bool, more_newer: bool) -> Page[Any]:
+    ident: Callable[[Any], int] = lambda row: getattr(row, name)  # noqa: E731
+    return Page(
+        rows,
+        ident(rows[-1]) if rows and more_older else None,
+        ident(rows[0]) if rows and more_newer else None,
+    )
+
+
+def key_argument(value: str | None) -> int | None:
+    """Read a paging key from the address; anything but a number means the first page."""
+    return int(value) if value and value.isascii() and value.isdigit() and len(value) < 19 else None
