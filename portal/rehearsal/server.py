@@ -45,12 +45,13 @@ class _Running:
     stop: Callable[[], None]  # only from within the loop
 
 
-def run(config: Config) -> None:
-    """Serve until SIGINT or SIGTERM. Exits with code 1 and one sentence where that is impossible."""
+def run(config: Config) -> int:
+    """Serve until SIGINT or SIGTERM and return 0; exit with code 1 and a sentence if that cannot be."""
     try:
         asyncio.run(_serve(config, ports_of(config), _until_signalled))
     except CannotRehearse as problem:
         raise SystemExit(str(problem)) from None
+    return 0
 
 
 def start(config: Config, ports: Mapping[Door, int] | None = None) -> Handle:
