@@ -43,6 +43,7 @@ def create_app(config: Config | None = None) -> Flask:
         web,
     )
     from .config import Config
+    from .settings.routes import route_for
 
     config = config or Config.from_env(os.environ, ROOT / "instance")
     app = Flask(
@@ -63,7 +64,7 @@ def create_app(config: Config | None = None) -> Flask:
     web.install(app, secure=config.secure)
     for room in (accounts, settings, notices, affiliates, deliveries, rehearsal):
         room.install(app)
-    outbox.install(app, route_for=settings.route_for)
+    outbox.install(app, route_for=route_for)
     cli.install(app)
     return app
 

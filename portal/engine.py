@@ -12,8 +12,9 @@ from typing import Any
 from flask import Flask
 from huey import Huey, SqliteHuey
 
-from . import outbox, settings
 from .config import Config
+from .outbox.delivery import drain as drain_queue
+from .settings.check import check as check_version
 
 
 def install(app: Flask, config: Config) -> Huey:
@@ -26,12 +27,12 @@ def install(app: Flask, config: Config) -> Huey:
     @huey.task(name="drain")
     def drain(account_id: int) -> None:
         with app.app_context():
-            outbox.drain(account_id)
+            drain_queue(account_id)
 
     @huey.task(name="check")
     def check(version_id: int) -> None:
         with app.app_context():
-            settings.check(version_id)
+            check_version(version_id)
 
     app.extensions["signet.tasks"] = {"drain": drain, "check": check}
     return huey

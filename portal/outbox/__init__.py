@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flask import Flask
 
 from ..config import Config
 
+if TYPE_CHECKING:
+    from .route import RouteFor
 
-def install(app: Flask, *, route_for: object) -> None:
+
+def install(app: Flask, *, route_for: RouteFor) -> None:
     """Introduce the post room to the room that knows each account's way out, and to Flask-Mail."""
     from .transport import mail
 
@@ -25,9 +30,3 @@ def install(app: Flask, *, route_for: object) -> None:
     mail.init_app(app)
     app.extensions["signet.route_for"] = route_for
 
-
-def drain(ident: int) -> int:
-    """Send what is due in one account's queue."""
-    from .delivery import drain
-
-    return drain(ident)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from flask import Flask
-
-if TYPE_CHECKING:
-    from ..outbox.route import Route
 
 
 def install(app: Flask) -> None:
@@ -18,17 +13,3 @@ def install(app: Flask) -> None:
 
     app.register_blueprint(blueprint)
     add_finder(app, due)
-
-
-def route_for(account_id: int | None, version_id: int | None = None) -> Route:
-    """Return the way an account's mail takes."""
-    from .routes import route_for
-
-    return route_for(account_id, version_id)
-
-
-def check(version_id: int) -> None:
-    """Prove a version."""
-    from .check import check
-
-    check(version_id)

@@ -14,7 +14,7 @@ from ..smtp.providers import load_catalogue
 
 REHEARSAL = "rehearsal"
 _FIRST = ("mailgun", "gmail")  # the two the form's own help speaks of
-_CARD = Path(__file__).parent.parent / "rehearsal" / "card.toml"
+_CARD = Path(__file__).parent.parent / "rehearsal" / "rehearsal.toml"
 
 
 @cache

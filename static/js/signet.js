@@ -38,9 +38,9 @@
     return true;
   };
 
-  // (1) Live regions. data-live="on" asks again after 400 ms, more slowly while nothing changes; everything that is not "on" has ended.
+  // (1) Live regions. data-live="on" asks again after 150 ms, more slowly while nothing changes; everything that is not "on" has ended.
   const follow = (id) => {
-    let pause = 400;
+    let pause = 150;
     let said = "";
     const later = () => setTimeout(ask, pause);
     const ask = () => {
@@ -55,7 +55,7 @@
         const changed = swap(region, fresh);
         parts.forEach((part) => swap(document.getElementById(part.id), part));
         if (words && words !== said) { said = words; say(words); }
-        pause = changed ? 400 : Math.min(pause * 1.4, 3000);
+        pause = changed ? 150 : Math.min(pause * 1.5, 3000);
         later();
       }, () => { pause = Math.min(pause * 2, 3000); later(); });
     };
