@@ -16,35 +16,31 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from .cases import Case, Clue, Field, Kind, Move, RetryClass, load_cases
 from .failure import Reason, Stage, SubmissionFailure
+from .pasted import STAGE_NAMES, parse_reply, stage_named
 from .providers import Catalogue, Provider, load_catalogue
-from .reply import Reply
 from .server import Security
 from .wording import fold, ideas_in, phrases
 
-__all__ = ["Diagnosis", "Field", "Kind", "Move", "RetryClass", "diagnose", "explain", "stage_named"]
+__all__ = [
+    "STAGE_NAMES",
+    "Diagnosis",
+    "Field",
+    "Kind",
+    "Move",
+    "RetryClass",
+    "diagnose",
+    "explain",
+    "parse_reply",
+    "stage_named",
+]
 
+_TEXT_LIMIT = 2000  # characters searched; a server may send very many lines, the reason is in the first
 _STARTTLS_PORTS = frozenset({25, 587, 2525, 2587})
 _USUAL_PORTS = "587 (STARTTLS) or 465 (SSL/TLS)"
-
-# How people name the moment at which it failed, as logs and providers' pages print it.
-STAGE_NAMES: Mapping[str, Stage] = MappingProxyType({
-    "dns": Stage.RESOLVE, "lookup": Stage.RESOLVE, "name": Stage.RESOLVE,
-    "connection": Stage.CONNECT, "tcp": Stage.CONNECT, "dial": Stage.CONNECT,
-    "banner": Stage.GREETING, "welcome": Stage.GREETING, "220": Stage.GREETING,
-    "helo": Stage.EHLO, "lhlo": Stage.EHLO, "hello": Stage.EHLO,
-    "starttls": Stage.TLS, "ssl": Stage.TLS, "handshake": Stage.TLS,
-    "login": Stage.AUTH, "log in": Stage.AUTH, "log-in": Stage.AUTH, "auth login": Stage.AUTH, "auth plain": Stage.AUTH,
-    "authentication": Stage.AUTH, "password": Stage.AUTH, "sasl": Stage.AUTH, "user": Stage.AUTH,
-    "mail from": Stage.MAIL, "from": Stage.MAIL, "sender": Stage.MAIL,
-    "rcpt to": Stage.RCPT, "to": Stage.RCPT, "recipient": Stage.RCPT,
-    "body": Stage.DATA, "end of data": Stage.DATA, "end-of-data": Stage.DATA, "dot": Stage.DATA, ".": Stage.DATA,
-    "message": Stage.DATA, "bdat": Stage.DATA, "queue": Stage.DATA,
-})  # fmt: skip
 
 
 class ServerLike(Protocol):
@@ -120,7 +116,7 @@ class _Situation:
 
     @cached_property
     def text(self) -> str:
-        return fold(self.failure.reply.text) if self.failure.reply else ""
+        return fold(self.failure.reply.text[:_TEXT_LIMIT]) if self.failure.reply else ""
 
     @cached_property
     def ideas(self) -> frozenset[str]:
@@ -138,6 +134,7 @@ class _Situation:
 def _clues(at: _Situation) -> Iterator[tuple[Clue, bool]]:
     """Yield what the settings themselves betray."""
     server, name = at.server, at.server.username or ""
+    known = "" if isinstance(server, _Pasted) else name  # of a pasted reply nobody knows the username
     yield Clue.NO_USERNAME, not name
     yield Clue.USERNAME_SET, bool(name)
     yield Clue.IMPLICIT, server.security is Security.IMPLICIT_TLS
@@ -151,11 +148,9 @@ def _clues(at: _Situation) -> Iterator[tuple[Clue, bool]]:
         return
     literal = at.provider.literal_usernames(server.host)
     yield Clue.KNOWN_PROVIDER, True
-    yield (
-        Clue.USERNAME_NOT_LITERAL,
-        bool(name and literal and name not in literal and at.provider.username.strict),
-    )
-    yield Clue.USERNAME_WITHOUT_DOMAIN, bool(name) and at.provider.username.address and "@" not in name
+    wants_word = bool(literal) and at.provider.username.strict
+    yield Clue.USERNAME_NOT_LITERAL, bool(known) and wants_word and known not in literal
+    yield Clue.USERNAME_WITHOUT_DOMAIN, bool(known) and at.provider.username.address and "@" not in known
     yield Clue.APP_PASSWORD_PROVIDER, at.provider.password.app_password
     yield Clue.SEVERAL_REGIONS, len(at.provider.hosts) > 1
     yield Clue.PORT_NOT_OFFERED, server.port not in {port.number for port in at.provider.ports}
@@ -313,42 +308,6 @@ def _diagnose(
         retry_class=case.retry,
         evidence=_evidence(failure),
     )
-
-
-def stage_named(name: str | Stage) -> Stage:
-    """Return the stage people mean by 'MAIL FROM', 'banner' or 'AUTH LOGIN'; raise ValueError for anything
-    else.
-    """
-    plain = " ".join(str(name).lower().split()).rstrip(":")
-    return STAGE_NAMES.get(plain) or Stage(plain)
-
-
-_CODE = re.compile(r"^\W*(?:[a-z][\w .]*:\s*)?\(?([245]\d\d)\b[- ,:]*['\"b(]{0,3}", re.IGNORECASE)
-_LINE = re.compile(r"\\r\\n|\\n|\r\n|\n|\r")
-_BARE_ENHANCED = re.compile(r"^\W*([245]\.\d{1,3}\.\d{1,3})\b")
-
-
-def parse_reply(text: str, stage: Stage) -> Reply:
-    """Return the reply somebody pasted: one line or several, with or without codes, with "\\n" written out.
-
-    Without a code, 5yz is assumed, or the class of the enhanced code: the reply is pasted because mail was
-    refused.
-    """
-    raw = [line.strip() for line in _LINE.split(text[:4000]) if line.strip()]
-    code, lines = None, []
-    for line in raw:
-        found = _CODE.match(line)
-        if found and code in {None, int(found[1])}:
-            code = int(found[1])
-            line = line[found.end() :]
-        lines.append(line.strip(" '\")"))
-    return Reply.of(code or _assumed_code(lines, stage), lines)
-
-
-def _assumed_code(lines: list[str], stage: Stage) -> int:
-    enhanced = next((found[1] for line in lines if (found := _BARE_ENHANCED.match(line))), "5")
-    usual = {Stage.AUTH: 35, Stage.DATA: 54, Stage.GREETING: 54}.get(stage, 50)
-    return (int(enhanced[0]) * 100 if enhanced[0] in "45" else 500) + (usual if enhanced[0] != "4" else 51)
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ def _username(entry: Table) -> Username:
 
 
 def _password(entry: Table) -> Password:
-    letters = entry.number("letters") if "letters" in entry.keys() else None  # noqa: SIM118
+    letters = entry.number("letters") if "letters" in entry else None
     password = Password(
         entry.text("what"),
         entry.texts("not"),
@@ -233,9 +233,9 @@ def _deprecation(entry: Table) -> Deprecation:
 
 
 def _help(entry: Table) -> Mapping[str, str]:
-    for missing in (key for key in _MUST_HELP if key not in entry.keys()):  # noqa: SIM118
+    for missing in (key for key in _MUST_HELP if key not in entry):
         raise entry.refuse(missing, "is missing")
-    sentences = {key: entry.text(key) for key in HELP_FIELDS if key in entry.keys()}  # noqa: SIM118
+    sentences = {key: entry.text(key) for key in HELP_FIELDS if key in entry}
     entry.done()
     return sentences
 
@@ -248,9 +248,7 @@ def _mechanisms(card: Table) -> tuple[str, ...]:
 
 
 def _password_login(card: Table) -> PasswordLogin:
-    return (
-        card.choice("password_login", PasswordLogin) if "password_login" in card.keys() else PasswordLogin.YES
-    )  # noqa: SIM118
+    return card.choice("password_login", PasswordLogin) if "password_login" in card else PasswordLogin.YES
 
 
 def read_card(path: Path) -> Provider:

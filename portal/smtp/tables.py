@@ -114,7 +114,10 @@ class Table:
             raise self.refuse(key, "must not be empty")
         return tuple(Table(f"{self.where}: {key}[{at}]", one) for at, one in enumerate(value))
 
-    def keys(self) -> tuple[str, ...]:
+    def __contains__(self, key: str) -> bool:
+        return key in self._data
+
+    def names(self) -> tuple[str, ...]:
         """Return the keys as written."""
         return tuple(self._data)
 

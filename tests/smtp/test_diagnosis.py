@@ -1,0 +1,278 @@
+"""Whatever a server says, one cause, one move and one fix come of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from portal.smtp.case_page import page
+from portal.smtp.cases import load_cases
+from portal.smtp.diagnosis import (
+    STAGE_NAMES,
+    Diagnosis,
+    Field,
+    Kind,
+    Move,
+    RetryClass,
+    diagnose,
+    explain,
+    parse_reply,
+    stage_named,
+)
+from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.providers import load_catalogue
+from portal.smtp.reply import Reply
+from portal.smtp.server import Security, Server
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+UNKNOWN_HOST = "mail.example.net"
+
+
+def rows(name: str) -> list[list[str]]:
+    lines = (HERE / name).read_text(encoding="utf-8").splitlines()
+    return [line.split("\t") for line in lines if line and not line.startswith("#")]
+
+
+CORPUS = [(s, k, r, UNKNOWN_HOST if h == "-" else h, t) for s, k, r, h, t in rows("replies.tsv")]
+UNSEEN = rows("unseen.tsv")
+
+
+def failing(stage: Stage, reason: Reason, reply: Reply | None = None, **seen: str) -> SubmissionFailure:
+    return SubmissionFailure(stage, reason, reply, evidence=seen)
+
+
+def server(
+    host: str = UNKNOWN_HOST,
+    port: int = 587,
+    security: Security = Security.STARTTLS,
+    username: str | None = "ada@example.com",
+) -> Server:
+    return Server(host, port, security, username)
+
+
+def replied(stage: Stage, code: int, text: str) -> SubmissionFailure:
+    return failing(stage, Reason.REPLIED, Reply.of(code, [text]))
+
+
+def test_the_corpus_is_large_enough_to_mean_something() -> None:
+    assert len(CORPUS) >= 300
+    assert {kind for _, kind, *_ in CORPUS} >= set(Kind) - {Kind.SENDER_IDENTITY}
+
+
+@pytest.mark.parametrize(("stage", "kind", "retry", "host", "reply"), CORPUS)
+def test_a_real_reply_is_understood(stage: str, kind: str, retry: str, host: str, reply: str) -> None:
+    found = explain(host, stage, reply)
+    assert (found.kind, found.retry_class) == (kind, retry), found.code
+
+
+def without_enhanced_code(host: str, reply: str) -> tuple[str, str]:
+    return host, re.sub(r"\b[245]\.\d{1,3}\.\d{1,3} ?", "", reply)
+
+
+def in_capitals(host: str, reply: str) -> tuple[str, str]:
+    return host, reply.replace("\\n", "\n").upper()
+
+
+def from_another_host(host: str, reply: str) -> tuple[str, str]:
+    return "relay.elsewhere.test", reply
+
+
+def over_several_lines(host: str, reply: str) -> tuple[str, str]:
+    words = reply[4:].replace("\\n", " ").split()
+    lines = [" ".join(words[at : at + 4]) for at in range(0, len(words), 4)]
+    return host, "\n".join([*(f"{reply[:3]}-{line}" for line in lines[:-1]), f"{reply[:3]} {lines[-1]}"])
+
+
+def all_at_once(host: str, reply: str) -> tuple[str, str]:
+    for change in (without_enhanced_code, over_several_lines, in_capitals, from_another_host):
+        host, reply = change(host, reply)
+    return host, reply
+
+
+def without_any_code(host: str, reply: str) -> tuple[str, str]:
+    return host, reply[4:]
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (without_enhanced_code, 0.98),
+        (in_capitals, 0.98),
+        (over_several_lines, 0.98),
+        (from_another_host, 0.95),
+        (all_at_once, 0.95),
+        (without_any_code, 0.95),
+    ],
+)
+def test_a_changed_reply_is_still_understood(
+    change: Callable[[str, str], tuple[str, str]], wanted: float
+) -> None:
+    wrong = [
+        (stage, kind, reply)
+        for stage, kind, _, host, reply in CORPUS
+        if explain((changed := change(host, reply))[0], stage, changed[1]).kind != kind
+    ]
+    assert 1 - len(wrong) / len(CORPUS) >= wanted, wrong
+
+
+def test_replies_in_no_list_are_understood() -> None:
+    wrong = [(s, kind, reply) for s, kind, reply in UNSEEN if explain(UNKNOWN_HOST, s, reply).kind != kind]
+    assert 1 - len(wrong) / len(UNSEEN) >= 0.9, wrong
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+@pytest.mark.parametrize("reason", list(Reason))
+@pytest.mark.parametrize("host", [UNKNOWN_HOST, "smtp.mailgun.org", "smtp.gmail.com"])
+def test_every_reason_at_every_stage_has_a_cause_and_a_fix(stage: Stage, reason: Reason, host: str) -> None:
+    for port, security in [(587, Security.STARTTLS), (465, Security.IMPLICIT_TLS), (465, Security.STARTTLS)]:
+        found = diagnose(failing(stage, reason), server(host, port, security))
+        assert found.cause.endswith(".")
+        assert found.fixes
+        assert all(found.fixes)
+        if reason is not Reason.REPLIED:
+            assert found.code != "out-of-step"
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+@pytest.mark.parametrize(
+    "code", [421, 432, 450, 451, 454, 500, 501, 521, 530, 534, 535, 550, 552, 553, 554, 555]
+)
+def test_every_code_at_every_stage_is_answered_without_a_word(stage: Stage, code: int) -> None:
+    found = diagnose(failing(stage, Reason.REPLIED, Reply(code, ())), server())
+    assert found.fix
+    assert found.code != "out-of-step"
+
+
+def test_no_sentence_shows_an_unfilled_placeholder() -> None:
+    for case in load_cases():
+        for stage in case.stages or tuple(Stage):
+            reply = Reply(
+                int((case.replies or ("550",))[0].ljust(3, "0")), ("nothing",), (case.enhanced or (None,))[0]
+            )
+            found = diagnose(failing(stage, case.reasons[0], reply), server())
+            assert not re.search(r"[{}]", found.cause + " ".join(found.fixes))
+
+
+def test_a_diagnosis_survives_json() -> None:
+    found = explain("smtp.gmail.com", "AUTH", "535 5.7.8 Username and Password not accepted")
+    assert Diagnosis.from_dict(json.loads(json.dumps(found.as_dict()))).as_dict() == found.as_dict()
+    assert found.field is Field.PASSWORD
+    assert found.whose_move is Move.OWNER
+    assert found.evidence["reply"].startswith("535 5.7.8")
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason", "port", "security", "says"),
+    [
+        (Stage.TLS, Reason.TLS_NOT_SPOKEN, 587, Security.IMPLICIT_TLS, "Choose STARTTLS for port 587"),
+        (Stage.TLS, Reason.TLS_FAILED, 2525, Security.IMPLICIT_TLS, "Choose STARTTLS for port 2525"),
+        (Stage.GREETING, Reason.TIMED_OUT, 465, Security.STARTTLS, "Choose SSL/TLS for port 465"),
+        (Stage.GREETING, Reason.DISCONNECTED, 465, Security.PLAINTEXT, "Choose SSL/TLS for port 465"),
+        (Stage.TLS, Reason.STARTTLS_MISSING, 587, Security.STARTTLS, "port 465 with SSL/TLS"),
+        (Stage.CONNECT, Reason.CONNECT_TIMED_OUT, 25, Security.STARTTLS, "587"),
+        (Stage.AUTH, Reason.AUTH_NEEDS_TLS, 25, Security.PLAINTEXT, "STARTTLS"),
+    ],
+)
+def test_mixed_up_ports_and_encryption_are_told_apart(
+    stage: Stage, reason: Reason, port: int, security: Security, says: str
+) -> None:
+    assert says in diagnose(failing(stage, reason), server(port=port, security=security)).fix
+
+
+def test_a_misspelt_host_gets_its_right_spelling() -> None:
+    found = diagnose(failing(Stage.RESOLVE, Reason.NAME_UNKNOWN), server("smpt.mailgun.org"))
+    assert found.fix == "Change SMTP Server to smtp.mailgun.org."
+    assert (found.field, found.retry_class) == (Field.HOST, RetryClass.SETTINGS)
+    assert (
+        diagnose(failing(Stage.RESOLVE, Reason.NAME_UNKNOWN), server("mx.shop.example")).code
+        == "host-unknown"
+    )
+
+
+def test_a_certificate_for_another_name_shows_that_name() -> None:
+    seen = failing(Stage.TLS, Reason.CERTIFICATE_NAME, names="box7.hoster.example")
+    assert "box7.hoster.example" in diagnose(seen, server("mail.shop.example")).fix
+
+
+def test_the_username_itself_is_named_when_it_is_at_fault() -> None:
+    refused = replied(Stage.AUTH, 535, "Authentication failed")
+    literal = diagnose(refused, server("smtp.resend.com", username="ada@example.com"))
+    assert (literal.code, literal.field) == ("username-must-be-literal", Field.USERNAME)
+    assert "resend" in literal.fix
+    bare = diagnose(refused, server("smtp.fastmail.com", username="ada"))
+    assert (bare.code, bare.field) == ("username-lacks-its-domain", Field.USERNAME)
+
+
+def test_relay_denied_depends_on_whether_somebody_logged_in() -> None:
+    denied = replied(Stage.RCPT, 554, "Relay access denied")
+    assert diagnose(denied, server(username=None)).kind is Kind.LOGIN_REQUIRED
+    assert diagnose(denied, server()).kind is Kind.SENDER_IDENTITY
+
+
+def test_the_same_words_mean_other_things_at_other_stages() -> None:
+    meant = {
+        stage: explain(UNKNOWN_HOST, stage, "550 mailbox unavailable").kind
+        for stage in ("MAIL FROM", "RCPT TO")
+    }
+    assert meant == {"MAIL FROM": Kind.SENDER_IDENTITY, "RCPT TO": Kind.RECIPIENT}
+    assert explain(UNKNOWN_HOST, "AUTH", "535 unknown user").kind is Kind.CREDENTIALS
+    assert explain(UNKNOWN_HOST, "RCPT TO", "550 unknown user").kind is Kind.RECIPIENT
+
+
+def test_an_address_in_a_reply_does_not_speak() -> None:
+    assert (
+        explain(UNKNOWN_HOST, "RCPT", "550 <spam-quota@greylist.example>: user unknown").kind
+        is Kind.RECIPIENT
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["AUTH", "MAIL FROM", "RCPT TO:", "DATA", "CONNECT", "EHLO", "STARTTLS", "banner"]
+)
+def test_stages_are_known_by_the_names_people_paste(name: str) -> None:
+    assert stage_named(name) in Stage
+    assert set(STAGE_NAMES.values()) <= set(Stage)
+
+
+def test_a_stage_nobody_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        explain(UNKNOWN_HOST, "nonsense", "550 no")
+
+
+@pytest.mark.parametrize(
+    ("pasted", "code", "enhanced"),
+    [
+        ("535-5.7.8 Username\\n535 5.7.8 and Password not accepted", 535, "5.7.8"),
+        ("(535, b'5.7.8 Authentication failed')", 535, "5.7.8"),
+        ("Remote server said: 550 5.1.1 no such user", 550, "5.1.1"),
+        ("5.7.8 Authentication failed", 535, "5.7.8"),
+        ("4.7.0 please wait", 451, "4.7.0"),
+        ("Authentication failed", 535, None),
+    ],
+)
+def test_a_pasted_reply_is_read_however_it_was_copied(pasted: str, code: int, enhanced: str | None) -> None:
+    reply = parse_reply(pasted, Stage.AUTH)
+    assert (reply.code, reply.enhanced) == (code, enhanced)
+
+
+def test_a_hostile_reply_ends_quickly_and_fills_no_placeholder() -> None:
+    found = explain(UNKNOWN_HOST, "DATA", "554 " + "too many {host} {password} " * 5000)
+    assert found.kind is Kind.RATE
+    assert "{" not in found.cause + found.fix
+
+
+def test_an_unknown_retry_or_kind_is_never_stored() -> None:
+    for case in [*load_cases(), *(case for one in load_catalogue() for case in one.replies)]:
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", case.code)
+        assert case.cause.endswith(".")
+        assert all(fix.endswith((".", "}")) for fix in case.fixes)
+
+
+def test_the_page_of_diagnoses_is_current() -> None:
+    written = (ROOT / "docs" / "diagnoses.md").read_text(encoding="utf-8")
+    assert written == page(), "run: python -m portal.smtp.case_page > docs/diagnoses.md"

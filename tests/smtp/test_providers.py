@@ -1,0 +1,211 @@
+"""The catalogue is complete, strict, and knows a secret in the wrong place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from portal.smtp import catalogue as catalogue_module
+from portal.smtp.provider_cards import ProviderKind
+from portal.smtp.providers import Advice, MalformedData, judge_secret, load_catalogue
+from portal.smtp.server import Security
+
+CARDS = Path(catalogue_module.__file__).parent / "cards"
+APP_PASSWORD = "abcdefghijklmnop"
+GRID_KEY = "SG.abcdefghijklmnopqrstuvwx"
+GUN_KEY = "key-0123456789abcdef0123456789abcdef"
+POSTMASTER = "postmaster@mg.example.com"
+
+
+def advice(host: str, username: str, password: str, domain: str = "") -> dict[str, Advice]:
+    return {one.code: one for one in judge_secret(host, username, password, domain)}
+
+
+def test_there_are_thirty_one_providers_and_the_generic_card() -> None:
+    catalogue = load_catalogue()
+    assert len(catalogue) == 32
+    assert catalogue.generic.id == "other"
+    assert catalogue.get("google") is catalogue.get("gmail")
+    assert catalogue.get("nobody") is None
+
+
+def test_every_card_helps_with_host_username_and_password() -> None:
+    for provider in load_catalogue():
+        for field in (
+            "host",
+            "username",
+            "password",
+            "domain",
+            "port",
+            "security",
+            "mechanism",
+            "wrapped_user",
+        ):
+            assert provider.help[field].endswith("."), (provider.id, field)
+        assert provider.recommended_port
+        assert provider.password.steps
+        assert all(port.security is not Security.PLAINTEXT for port in provider.ports)
+
+
+def test_mailgun_and_google_want_the_usernames_domain() -> None:
+    matching = {one.id for one in load_catalogue() if one.from_domain_must_match_username}
+    assert matching == {"mailgun", "gmail", "google-relay"}
+    mailgun = load_catalogue().get("mailgun")
+    assert mailgun
+    assert [(host.name, host.label) for host in mailgun.hosts] == [
+        ("smtp.mailgun.org", "US"),
+        ("smtp.eu.mailgun.org", "EU"),
+    ]
+    assert "postmaster@mg.example.com" in mailgun.help["username"]
+    assert "not the log-in of Mailgun's website" in mailgun.help["username"]
+
+
+@pytest.mark.parametrize(
+    ("host", "identity"),
+    [
+        ("smtp.mailgun.org", "mailgun"),
+        ("SMTP.EU.Mailgun.org.", "mailgun"),
+        ("email-smtp.eu-west-1.amazonaws.com", "ses"),
+        ("email-smtp.me-central-1.amazonaws.com", "ses"),
+        ("smtp.gmail.com", "gmail"),
+        ("smtp-relay.gmail.com", "google-relay"),
+        ("smtp.office365.com", "microsoft365"),
+        ("sandbox.smtp.mailtrap.io", "mailtrap"),
+        ("ex12.mail.ovh.net", "ovh"),
+    ],
+)
+def test_a_saved_host_is_recognised(host: str, identity: str) -> None:
+    found = load_catalogue().by_host(host)
+    assert found
+    assert found.id == identity
+
+
+@pytest.mark.parametrize("host", ["mail.example.org", "evil-smtp.gmail.com.example.org", "amazonaws.com", ""])
+def test_a_strange_host_is_nobodys(host: str) -> None:
+    assert load_catalogue().by_host(host) is None
+
+
+def test_a_slip_in_a_host_is_seen_and_a_right_host_is_not() -> None:
+    near = load_catalogue().host_near
+    assert near("smpt.mailgun.org") == "smtp.mailgun.org"
+    assert near("smtp.gmial.com") == "smtp.gmail.com"
+    assert near("smtp.gmail.com") is None
+    assert near("email-smtp.eu-north-1.amazonaws.com") is None
+    assert near("mail.shop.example") is None
+
+
+def test_public_mail_domains_are_known() -> None:
+    catalogue = load_catalogue()
+    found = catalogue.by_domain("GMail.com")
+    assert found
+    assert found.id == "gmail"
+    assert catalogue.by_domain("web.de") is None
+    assert catalogue.is_public_mail("web.de")
+    assert not catalogue.is_public_mail("example.com")
+
+
+def test_search_finds_by_name_host_and_former_name() -> None:
+    search = load_catalogue().search
+    assert [one.id for one in search("sendinblue")] == ["brevo"]
+    assert {one.id for one in search("google")} == {"gmail", "google-relay"}
+    assert [one.id for one in search("amazon ses")] == ["ses"]
+    assert search("zzz") == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("mechanisms = ", 'mechanisms = ["NTLM"] #'), "mechanisms"),
+        (("recommended = true", "recommended = false"), "ports"),
+        (("number = 587", 'number = "587"'), "number"),
+        (("[help]\nhost", "[help]\nhots"), "host"),
+        (('kind = "transactional"', 'kind = "wonderful"'), "kind"),
+        (("from_rule", "from_rul"), "from_rule"),
+        (('id = "mailgun"', 'id = "postgun"'), "id"),
+        (('id = "mailgun"', 'id = "mailgun'), "mailgun.toml"),
+    ],
+)
+def test_a_malformed_card_is_refused_by_file_and_field(
+    tmp_path: Path, change: tuple[str, str], named: str
+) -> None:
+    for name in ("mailgun.toml", "other.toml"):
+        (tmp_path / name).write_text((CARDS / name).read_text(encoding="utf-8"), encoding="utf-8")
+    card = tmp_path / "mailgun.toml"
+    card.write_text(card.read_text(encoding="utf-8").replace(*change, 1), encoding="utf-8")
+    with pytest.raises(MalformedData, match=r"mailgun\.toml") as refused:
+        load_catalogue(tmp_path)
+    assert named in str(refused.value)
+
+
+def test_a_right_log_in_is_not_criticised() -> None:
+    assert (
+        advice("smtp.mailgun.org", "postmaster@mg.example.com", "s3cret-of-mailgun", "mg.example.com") == {}
+    )
+    assert advice("smtp.gmail.com", "ada@example.com", APP_PASSWORD, "example.com") == {}
+    assert advice("smtp.sendgrid.net", "apikey", GRID_KEY) == {}
+    assert advice("mail.example.net", "ada", "whatever it may be") == {}
+    assert advice("smtp.gmail.com", "ada@example.com", "") == {}
+
+
+def test_googles_spaces_are_forgiven_and_the_normal_password_is_not() -> None:
+    spaced = advice("smtp.gmail.com", "ada@example.com", "abcd efgh ijkl mnop")["app-password-spaces"]
+    assert not spaced.blocking
+    assert "3 spaces" in spaced.sentence
+    normal = advice("smtp.gmail.com", "ada@example.com", "hunter2!")["no-app-password"]
+    assert normal.blocking
+    assert "8 characters" in normal.sentence
+
+
+@pytest.mark.parametrize(
+    ("host", "username", "password", "code", "field", "suggestion"),
+    [
+        ("smtp.sendgrid.net", GRID_KEY, "x", "wrong-field", "username", "apikey"),
+        ("smtp.sendgrid.net", "ada@example.com", GRID_KEY, "literal-username", "username", "apikey"),
+        ("smtp.resend.com", "Resend me", "re_abcdefghijkl", "literal-username", "username", "resend"),
+        ("smtp.mailgun.org", POSTMASTER, GRID_KEY, "other-providers-secret", "password", None),
+        ("smtp.mailgun.org", POSTMASTER, GUN_KEY, "not-for-smtp", "password", None),
+        ("email-smtp.eu-west-1.amazonaws.com", "x", "AKIAIOSFODNN7EXAMPLE", "wrong-field", "password", None),
+        ("smtp-relay.brevo.com", "a@smtp-brevo.com", "xkeysib-abc", "not-for-smtp", "password", None),
+        ("smtp.fastmail.com", "ada", "x", "username-without-domain", "username", "ada@example.com"),
+    ],
+)  # fmt: skip
+def test_a_secret_in_the_wrong_place_is_seen(
+    host: str, username: str, password: str, code: str, field: str, suggestion: str | None
+) -> None:
+    found = advice(host, username, password, "example.com")[code]
+    assert (found.field, found.suggestion, found.blocking) == (field, suggestion, True)
+
+
+def test_public_mail_and_website_log_ins_are_mentioned() -> None:
+    found = advice("smtp.mailgun.org", "ada@gmail.com", "x", "gmail.com")
+    assert found["website-login"].field == "username"
+    assert found["public-mail-domain"].field == "domain"
+
+
+def test_microsofts_dates_are_told_and_personal_accounts_refused() -> None:
+    ends = advice("smtp.office365.com", "ada@example.com", "x")["password-login-ends"]
+    assert "2026" in ends.sentence
+    assert not ends.blocking
+    assert advice("smtp-mail.outlook.com", "ada@outlook.com", "x")["password-login-ended"].blocking
+
+
+def test_no_advice_repeats_the_secret() -> None:
+    secrets = [
+        GRID_KEY,
+        "re_abcdefghijkl",
+        "AKIAIOSFODNN7EXAMPLE",
+        "hunter2-hunter2",
+        "abcd efgh ijkl mnop",
+    ]
+    for provider in load_catalogue():
+        host = provider.hosts[0].name if provider.hosts else "mail.example.net"
+        for secret in secrets:
+            for one in [*judge_secret(host, "ada", secret, "gmail.com"), *judge_secret(host, secret, secret)]:
+                assert secret not in one.sentence
+                assert secret not in (one.suggestion or "")
+
+
+def test_kinds_are_told_apart() -> None:
+    kinds = {one.kind for one in load_catalogue()}
+    assert kinds == set(ProviderKind)
