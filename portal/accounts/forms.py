@@ -81,7 +81,7 @@ class NamesForm(PortalForm):
 
 
 class PasswordForm(PortalForm):
-    present = _present("Present password", "Enter your present password.")
+    present_password = _present("Present password", "Enter your present password.")
     password = _new("New password")
 
 

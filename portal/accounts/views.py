@@ -152,7 +152,6 @@ def register_sent() -> Answer:
 
 
 @blueprint.route("/register/<token>", methods=["GET", "POST"])
-@for_strangers
 def confirm(token: str) -> Answer:
     form = ConfirmForm()
     page, browser = "accounts/confirm.html", str(session.get("registering", ""))

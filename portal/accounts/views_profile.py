@@ -44,7 +44,7 @@ def change_password() -> Answer:
         deeds.change_password(
             current_user.id,
             current_user.session_id,
-            present=form.present.data,
+            present=form.present_password.data,
             new=form.password.data,
             reset_link=link("accounts.forgot"),
             now=utcnow(),
@@ -52,7 +52,7 @@ def change_password() -> Answer:
     except TooManyTries as spent:
         return too_many(_PAGE, form, spent, **_context(password=form))
     except WrongCredentials:
-        refuse(form, "This is not your present password.", form.present)
+        refuse(form, "This is not your present password.", form.present_password)
         return _page(password=form), 422
     except PasswordRefused as refusal:
         refuse(form, str(refusal), form.password)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flask import Flask, render_template, request
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 
 from ..db import db
 
@@ -81,6 +81,9 @@ def error_page(code: int, *, page: ErrorPage | None = None, **more: object) -> t
 
 
 def _http_error(error: HTTPException) -> object:
+    if isinstance(error, SecurityError):
+        # Asked for by a name that is not the portal's. No address can be built then, so no page either.
+        return "This portal is not known by that name.\n", 400, {"Content-Type": "text/plain; charset=utf-8"}
     if error.code is None or error.code < 400:
         return error
     return error_page(error.code)

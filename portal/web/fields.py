@@ -12,6 +12,8 @@ from wtforms import EmailField, Field, Form, StringField
 from wtforms.validators import InputRequired, Length, StopValidation, ValidationError
 
 Validator = Callable[[Form, Field], None]
+_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"  # some scripts, and families of emoji, cannot be written without them
 
 
 class PortalForm(FlaskForm):
@@ -29,12 +31,17 @@ def stripped(value: str | None) -> str | None:
 
 
 def one_line(form: Form, field: Field) -> None:
-    """Refuse what could end a header line or turn text around: controls and bidirectional marks."""
-    if any(
-        unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and c not in "\u200c\u200d"
-        for c in field.data or ""
-    ):
-        raise ValidationError("Remove the invisible or control characters from this field.")
+    """Refuse what could end a header line or turn text around: controls and bidirectional marks.
+
+    Nobody can remove what nobody sees, so the form comes back without them. HTML cannot hold them all anyway.
+    """
+    typed = field.data or ""
+    visible = "".join(c for c in typed if unicodedata.category(c) not in _INVISIBLE or c in _JOINERS)
+    if visible != typed:
+        field.data = visible
+        raise ValidationError(
+            "This held invisible characters, which are now removed. Check it and send it again."
+        )
 
 
 class _Required(InputRequired):

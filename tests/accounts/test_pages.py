@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-PUBLIC = ["/log-in", "/register", "/forgot-password", "/forgot-password/check-your-inbox", "/register/check-your-inbox"]
+PUBLIC = [
+    "/log-in",
+    "/register",
+    "/forgot-password",
+    "/forgot-password/check-your-inbox",
+    "/register/check-your-inbox",
+]
 
 
 @pytest.mark.parametrize("path", PUBLIC)

@@ -1,0 +1,82 @@
+"""Fixtures of the accounts room: mails as their readers see them, and a hasher that counts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import time_machine
+from sqlalchemy import select
+
+from portal.accounts.passwords import Hasher
+from portal.accounts.registration import create_owner
+from portal.clock import utcnow
+from portal.db import db
+from portal.outbox.models import OutboxMessage
+from portal.outbox.queue import open_body
+from tests.conftest import PASSWORD
+
+ADA = "ada@brightleaf.example"
+
+
+@pytest.fixture(autouse=True)
+def _shortly_after_nine():
+    """Budgets have windows that begin at round moments; no test shall straddle the end of one."""
+    with time_machine.travel("2026-03-02 09:01:00+00:00"):
+        yield
+
+
+class CountingHasher(Hasher):
+    """The real hasher, which also counts what it was asked to do."""
+
+    def __init__(self, real: Hasher) -> None:
+        super().__init__(real._hasher)
+        self.verified = self.hashed = 0
+
+    def verify(self, stored, password):
+        self.verified += 1
+        return super().verify(stored, password)
+
+    def hash(self, password):
+        self.hashed += 1
+        return super().hash(password)
+
+
+@pytest.fixture
+def counting(app):
+    app.extensions["signet.hasher"] = counter = CountingHasher(app.extensions["signet.hasher"])
+    return counter
+
+
+@pytest.fixture
+def ada(app):
+    """An owner who is not logged in anywhere; the id."""
+    ident = create_owner("Brightleaf", "Ada Fairweather", ADA, PASSWORD, now=utcnow()).id
+    db.session.commit()
+    return ident
+
+
+def mails(kind: str | None = None) -> list[tuple[str, str]]:
+    """What the portal owes its owners: (recipient, text), the oldest first."""
+    query = select(OutboxMessage).where(OutboxMessage.account_id.is_(None)).order_by(OutboxMessage.id)
+    rows = [row for row in db.session.scalars(query) if kind in {None, row.kind}]
+    found = [(row.recipient, open_body(row.text, row.key)) for row in rows]
+    db.session.commit()
+    return found
+
+
+def link_in(text: str) -> str:
+    """The one link of a mail."""
+    (link,) = re.findall(r"https?://\S+", text)
+    return link
+
+
+def path_in(text: str) -> str:
+    """The path of the one link of a mail."""
+    return re.sub(r"^https?://[^/]+", "", link_in(text))
+
+
+def masked(html: str) -> str:
+    """A page without what differs by design: the CSRF token and the mailbox that was typed."""
+    html = re.sub(r'name="csrf_token" value="[^"]*"', "", html)
+    return re.sub(r"[\w.]+@[\w.]+\.example", "MAILBOX", html)

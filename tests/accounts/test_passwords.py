@@ -1,0 +1,124 @@
+"""Which passwords are accepted, and how they are kept."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from portal.accounts import passwords
+from portal.accounts.passwords import PasswordRefused, check_password, hasher
+from portal.db import db
+
+LIST = Path(passwords.__file__).with_name("common_passwords.txt")
+ABOUT = ("Brightleaf", "Ada Fairweather", "ada@brightleaf.example")
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "correct horse battery staple",
+        "seven purple kettles",
+        " " * 3 + "spaces stay" + " " * 3,
+        "žluťoučký kůň",
+        "密码密码密码密码密码密码 a b",
+        "0b5f9e1c7d3a",
+        "x" * 6 + "y" * 6 + "z",
+        "a1" * 63 + "bc",
+        "🐎🔋📎✅🐎🔋📎✅🌱🌲🌳🌴",
+        "try-signet-today",
+    ],
+)
+def test_no_rule_of_composition_is_made(password):
+    check_password(password, *ABOUT)
+
+
+@pytest.mark.parametrize(
+    "password", ["", "x", "elevenchars", "é" * 11, unicodedata.normalize("NFD", "éàüöñîéàüöñ")]
+)
+def test_fewer_than_twelve_characters_are_refused(password):
+    with pytest.raises(PasswordRefused, match="12 characters or more"):
+        check_password(password)
+
+
+def test_more_than_128_characters_are_refused():
+    check_password("abc" * 42 + "de")
+    with pytest.raises(PasswordRefused, match="128"):
+        check_password("abc" * 43)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "Password1234",
+        "qwertyuiop123",
+        "PASSWORDpassword",
+        "aaaaaaaaaaaa",
+        "abababababab",
+        "１２３４５６７８９０１２",
+    ],
+)
+def test_the_commonest_are_refused(password):
+    with pytest.raises(PasswordRefused, match="first that anyone would try"):
+        check_password(password)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "brightleafbrightleaf",
+        "Brightleaf2026",
+        "BRIGHT-LEAF--2026!",
+        "ada@brightleaf.example",
+        "adafairweather",
+        "Ada.Fairweather1",
+        "fairweatherada!",
+    ],
+)
+def test_what_a_guesser_knows_is_refused(password):
+    with pytest.raises(PasswordRefused, match="too close"):
+        check_password(password, *ABOUT)
+
+
+def test_a_short_name_does_not_forbid_every_password_that_holds_it():
+    check_password("a quick brown lad", "A", "Ed", "a@ab.example")
+
+
+def test_the_list_holds_what_the_length_does_not_catch_already():
+    lines = [line for line in LIST.read_text(encoding="utf-8").splitlines() if not line.startswith("# ")]
+    assert len(lines) > 250
+    assert len(lines) == len(set(lines))
+    assert [line for line in lines if len(line) < passwords.SHORTEST] == []
+
+
+def test_a_letter_typed_in_two_ways_is_one_password(app):
+    stored = hasher().hash(unicodedata.normalize("NFD", "žluťoučký kůň"))
+    assert hasher().verify(stored, unicodedata.normalize("NFC", "žluťoučký kůň"))
+
+
+@pytest.mark.parametrize("password", ["a\x00b" * 6, "\ud800" * 12, "\x7f" * 12, " " * 12])
+def test_odd_characters_are_hashed_like_others(app, password):
+    stored = hasher().hash(password)
+    assert hasher().verify(stored, password)
+    assert not hasher().verify(stored, password[:-1])
+
+
+def test_nobodys_password_is_always_wrong(app):
+    assert not hasher().verify(None, "nobody's password")
+
+
+def test_hashing_within_a_transaction_is_a_mistake(app):
+    db.session.begin()
+    with pytest.raises(RuntimeError, match="transaction"):
+        hasher().hash("x" * 12)
+    with pytest.raises(RuntimeError, match="transaction"):
+        hasher().verify(None, "x" * 12)
+
+
+def test_outside_tests_the_cost_is_the_librarys_own(app):
+    real = Flask("real")
+    passwords.install(real, cheap=False)
+    stored = real.extensions["signet.hasher"].hash("x" * 12)
+    assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")

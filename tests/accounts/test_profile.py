@@ -1,0 +1,111 @@
+"""The owner's own page: names and password."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from portal.accounts.models import Account, Owner
+from portal.db import db
+from tests.accounts.conftest import ADA, mails
+from tests.accounts.test_login import WRONG, try_in
+from tests.conftest import PASSWORD
+
+NEW = "seven purple kettles"
+
+
+def rename(browser, **changes):
+    return browser.submit(
+        "/account/names", {"programme": "Greenleaf", "name": "Ada F.", **changes}, page="/account"
+    )
+
+
+def change(browser, **changes):
+    return browser.submit(
+        "/account/password", {"present_password": PASSWORD, "password": NEW, **changes}, page="/account"
+    )
+
+
+def test_names_are_changed_and_the_address_of_the_programme_stays(owner):
+    assert rename(owner).location == "/account"
+    page = owner.get("/account").get_data(as_text=True)
+    assert 'value="Greenleaf"' in page
+    assert 'value="Ada F."' in page
+    account = db.session.scalars(select(Account)).one()
+    assert (account.name, account.slug) == ("Greenleaf", "brightleaf")
+
+
+def test_names_of_strangers_stay(owner, stranger):
+    rename(owner)
+    assert "Copperpot" in stranger.get("/account").get_data(as_text=True)
+
+
+@pytest.mark.parametrize("field", ["programme", "name"])
+@pytest.mark.parametrize("value", ["", "  ", "x" * 101, "a\r\nb", "a\x00b", "\u202eevil"])
+def test_a_doubtful_name_is_refused_beside_its_field(owner, field, value):
+    answer = rename(owner, **{field: value})
+    page = answer.get_data(as_text=True)
+    assert answer.status_code == 422
+    assert f'id="{field}-error"' in page
+    assert "<title>Error: " in page
+    assert db.session.scalars(select(Owner.name)).one() == "Ada Fairweather"
+
+
+@pytest.mark.parametrize("name", ["Đặng Thị Hà", "محمد", "山田 太郎", "N'Golo O’Hara"])
+def test_names_of_every_script_are_kept(owner, name):
+    assert rename(owner, name=name, programme=name).status_code == 303
+    assert db.session.scalars(select(Owner.name)).one() == name
+
+
+def test_the_password_is_changed_and_every_other_device_logged_out(app, owner):
+    other = app.test_client()
+    try_in(other)
+    assert change(owner).location == "/account"
+    assert owner.get("/account").status_code == 200
+    assert other.get("/account").status_code == 303
+    assert try_in(app.test_client(), password=PASSWORD).status_code == 422
+    assert try_in(app.test_client(), password=NEW).status_code == 303
+    assert [recipient for recipient, _ in mails("password-changed")] == [ADA]
+
+
+def test_the_present_password_is_asked_for(owner):
+    answer = change(owner, present_password=WRONG)
+    page = answer.get_data(as_text=True)
+    assert answer.status_code == 422
+    assert "not your present password" in page
+    assert WRONG not in page
+    assert NEW not in page
+
+
+def test_the_new_password_is_judged(owner):
+    for bad in ("", "short", "x" * 129, "qwertyuiop123", "brightleaf 2026", "ada@brightleaf.example"):
+        answer = change(owner, password=bad)
+        assert answer.status_code == 422, bad
+        assert 'id="password-error"' in answer.get_data(as_text=True)
+
+
+def test_guesses_on_a_borrowed_device_count(app, owner):
+    for _ in range(10):
+        assert change(owner, present_password=WRONG).status_code == 422
+    assert change(owner).status_code == 429
+    assert try_in(app.test_client()).status_code == 429
+
+
+@pytest.mark.parametrize("path", ["/account/names", "/account/password"])
+def test_each_form_takes_a_token_and_an_owner(owner, client, path):
+    assert owner.post(path, data={"name": "X"}).status_code == 400
+    assert owner.get(path).status_code == 405
+    assert client.submit(path, {"name": "X"}, page="/log-in").location == "/log-in"
+
+
+def test_a_stale_form_offers_the_names_again_but_no_password(owner):
+    names = owner.post(
+        "/account/names", data={"csrf_token": "stale", "programme": "Kept name", "name": "Kept too"}
+    )
+    page = names.get_data(as_text=True)
+    assert names.status_code == 400
+    assert "Kept name" in page
+    words = {"csrf_token": "stale", "present_password": PASSWORD, "password": NEW}
+    page = owner.post("/account/password", data=words).get_data(as_text=True)
+    assert PASSWORD not in page
+    assert NEW not in page

@@ -1,0 +1,182 @@
+"""Log-in sessions: they end when they should, wherever they are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from sqlalchemy import event, func, select, update
+
+from portal.accounts import sessions
+from portal.accounts.models import Owner, OwnerSession
+from portal.clock import utcnow
+from portal.db import db
+from tests.accounts.conftest import ADA
+from tests.accounts.test_login import try_in
+from tests.conftest import PASSWORD
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+def rows():
+    found = db.session.scalars(select(OwnerSession).order_by(OwnerSession.id)).all()
+    db.session.expunge_all()
+    db.session.commit()
+    return found
+
+
+def is_in(browser):
+    return browser.get("/account").status_code == 200
+
+
+def second_device(app, **more):
+    browser = app.test_client()
+    assert try_in(browser, **more).status_code == 303
+    return browser
+
+
+def test_another_device_can_be_logged_out_at_once(app, owner):
+    other = second_device(app)
+    ident = rows()[1].id
+    assert owner.submit(f"/account/devices/{ident}/log-out", {}, page="/account").status_code == 303
+    assert not is_in(other)
+    assert is_in(owner)
+
+
+def test_every_other_device_can_be_logged_out_at_once(app, owner):
+    others = [second_device(app) for _ in range(3)]
+    answer = owner.submit("/account/devices/log-out-others", {}, page="/account", follow_redirects=True)
+    assert "3 other devices are logged out." in answer.get_data(as_text=True)
+    assert not any(is_in(other) for other in others)
+    assert is_in(owner)
+
+
+def test_a_strangers_device_is_not_found(owner, stranger):
+    ident = next(row.id for row in rows())
+    assert stranger.submit(f"/account/devices/{ident}/log-out", {}, page="/account").status_code == 404
+    assert is_in(owner)
+
+
+def test_logging_out_everywhere_else_leaves_strangers_alone(owner, stranger):
+    owner.submit("/account/devices/log-out-others", {}, page="/account")
+    assert is_in(stranger)
+
+
+@pytest.mark.parametrize("path", ["/account/devices/1/log-out", "/account/devices/log-out-others"])
+def test_logging_a_device_out_takes_a_token(owner, path):
+    assert owner.post(path).status_code == 400
+    assert owner.get(path).status_code in {404, 405}
+
+
+def test_a_session_ends_after_a_fortnight_without_use(client, ada):
+    with time_machine.travel(utcnow(), tick=False) as clock:
+        try_in(client)
+        clock.shift(timedelta(days=13, hours=23))
+        assert is_in(client)
+        clock.shift(timedelta(days=13, hours=23))
+        assert is_in(client), "use prolongs it"
+        clock.shift(timedelta(days=14))
+        assert not is_in(client)
+
+
+def test_a_session_ends_after_ninety_days_whatever_its_use(client, ada):
+    with time_machine.travel(utcnow(), tick=False) as clock:
+        try_in(client)
+        for _ in range(8):
+            clock.shift(timedelta(days=11))
+            assert is_in(client)
+        clock.shift(timedelta(days=2))
+        assert not is_in(client)
+
+
+def test_use_is_noted_once_in_five_minutes(client, ada):
+    with time_machine.travel(utcnow(), tick=False) as clock:
+        try_in(client)
+        begun = utcnow()
+        clock.shift(timedelta(minutes=4, seconds=59))
+        assert is_in(client)
+        assert rows()[0].seen_at == begun
+        clock.shift(timedelta(seconds=1))
+        assert is_in(client)
+        assert rows()[0].seen_at == utcnow()
+
+
+def test_a_get_takes_the_write_lock_for_the_note_alone(client, ada):
+    begun, written = [], []
+
+    @event.listens_for(db.engine, "before_cursor_execute")
+    def _watch(_connection, _cursor, statement, *_rest):
+        if statement.startswith("BEGIN"):
+            begun.append(statement)
+        elif statement.split()[0] in {"UPDATE", "INSERT", "DELETE"}:
+            written.append((begun[-1], statement.split()[1]))
+
+    with time_machine.travel(utcnow(), tick=False) as clock:
+        try_in(client)
+        clock.shift(timedelta(minutes=6))
+        begun.clear(), written.clear()
+        client.get("/account")
+    assert written == [("BEGIN IMMEDIATE", "owner_session")]
+    assert begun.count("BEGIN IMMEDIATE") == 1
+
+
+def test_a_page_is_served_while_another_process_is_writing(client, ada):
+    try_in(client)
+    with db.engine.connect() as elsewhere:
+        elsewhere.execute(update(Owner).values(name="not yet committed"))
+        page = client.get("/account").get_data(as_text=True)
+    assert "Ada Fairweather" in page
+
+
+def test_dead_sessions_are_cleared_away_at_the_next_log_in(app, ada):
+    with time_machine.travel(utcnow(), tick=False) as clock:
+        second_device(app)
+        second_device(app)
+        clock.shift(timedelta(days=15))
+        second_device(app)
+    assert db.session.scalar(select(func.count(OwnerSession.id))) == 1
+
+
+def test_the_device_is_named_on_the_page(app, owner):
+    second_device(app, headers={"User-Agent": FIREFOX})
+    page = owner.get("/account").get_data(as_text=True)
+    assert "Firefox on Linux" in page
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "name"),
+    [
+        (FIREFOX, "Firefox on Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36",
+            "Chrome on Windows",
+        ),
+        (
+            "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0",
+            "Edge on Windows",
+        ),
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15) AppleWebKit/605 Version/18 Safari/605",
+            "Safari on Mac",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18 Mobile Safari/604",
+            "Safari on iPhone",
+        ),
+        ("Mozilla/5.0 (Linux; Android 15) AppleWebKit Chrome/140 Mobile Safari/537", "Chrome on Android"),
+        ("curl/8.5.0", "Unknown device"),
+        ("", "Unknown device"),
+        ("<script>alert(1)</script>" * 50, "Unknown device"),
+        ("Firefox/" * 10_000, "Firefox"),
+    ],
+)
+def test_a_device_is_named_in_plain_words(user_agent, name):
+    assert sessions.device_of(user_agent) == name
+
+
+def test_a_removed_row_is_no_session(client, ada):
+    try_in(client, mailbox=ADA, password=PASSWORD)
+    db.session.delete(db.session.scalars(select(OwnerSession)).one())
+    db.session.commit()
+    assert not is_in(client)
