@@ -52,6 +52,8 @@ def _sign(case: Case) -> str:
         parts.append("says " + " or ".join(" + ".join(group) for group in case.ideas))
     if case.words:
         parts.append("says " + " or ".join(f"“{word}”" for word in case.words))
+    if case.seen:
+        parts.append("seen " + " or ".join(case.seen))
     if case.clues:
         parts.append("with " + ", ".join(case.clues))
     return "; ".join(parts) or "anything else"

@@ -116,11 +116,7 @@ class Case:
     never: tuple[str, ...] = ()  # none of these ideas
     words: tuple[str, ...] = ()  # literal phrases, any of them
     clues: tuple[Clue, ...] = ()
-
-    @property
-    def general(self) -> bool:
-        """Return whether the text of a reply plays no part in choosing this case."""
-        return not self.ideas and not self.words
+    seen: tuple[str, ...] = ()  # "key=value" of the engine's evidence, any of them
 
 
 def _groups(entry: Table, key: str) -> tuple[tuple[str, ...], ...]:
@@ -150,6 +146,7 @@ def read_case(entry: Table, prefix: str = "") -> Case:
         never=entry.texts("never"),
         words=entry.texts("words"),
         clues=entry.choices("clues", Clue),
+        seen=entry.texts("seen"),
     )
     entry.done()
     unknown = unknown_ideas([*case.never, *(idea for group in case.ideas for idea in group)])

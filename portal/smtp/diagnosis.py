@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from .cases import Case, Clue, Field, Kind, Move, RetryClass, load_cases
 from .failure import Reason, Stage, SubmissionFailure
 from .pasted import STAGE_NAMES, parse_reply, stage_named
-from .providers import Catalogue, Provider, load_catalogue
+from .providers import Catalogue, Provider, ProviderKind, load_catalogue
 from .server import Security
 from .wording import fold, ideas_in, phrases
 
@@ -105,6 +105,7 @@ class _Situation:
     server: ServerLike
     provider: Provider | None
     catalogue: Catalogue
+    sender: str | None = None
 
     @property
     def code(self) -> str:
@@ -178,6 +179,8 @@ def _fits(case: Case, at: _Situation) -> bool:
         return False
     if case.stages and at.failure.stage not in case.stages:
         return False
+    if case.seen and not any(f"{key}={value}" in case.seen for key, value in at.failure.evidence.items()):
+        return False
     return _reply_fits(case, at)
 
 
@@ -236,14 +239,14 @@ def _facts(at: _Situation) -> _Words:
     """Return what the sentences may name. The evidence of the engine fills the rest."""
     server, provider, seen = at.server, at.provider, at.failure.evidence
     name = server.username or ""
-    domain = seen.get("domain") or seen.get("sender", "").rpartition("@")[2] or name.rpartition("@")[2]
-    facts = _Words(names="another name", mechanisms="other ways")
+    domain = (at.sender or name).rpartition("@")[2]
+    facts = _Words(names="another name", offered="other ways", answers="something else")
     facts.update({key: value for key, value in seen.items() if value})
     facts.update(
         host=server.host,
         port=str(server.port),
         username=name or "this account",
-        sender=seen.get("sender") or "the sender's address",
+        sender=at.sender or "the sender's address",
         domain=domain if "." in domain else "the sender",
         ports=_ports(provider, server.port),
         suggestion=at.suggestion or server.host,
@@ -282,21 +285,28 @@ def _evidence(failure: SubmissionFailure) -> Mapping[str, str]:
     return evidence
 
 
-def diagnose(failure: SubmissionFailure, server: ServerLike, provider: Provider | None = None) -> Diagnosis:
+def diagnose(
+    failure: SubmissionFailure,
+    server: ServerLike,
+    provider: Provider | None = None,
+    *,
+    sender: str | None = None,
+) -> Diagnosis:
     """Return the one cause and its fixes.
 
-    ``provider`` is looked up from the server's host when it is not given.
+    ``provider`` is looked up from the server's host when it is not given. ``sender`` is the mailbox in From,
+    for the sentences that name it.
     """
-    return _diagnose(failure, server, provider, load_catalogue())
+    return _diagnose(_Situation(failure, server, _provider(server, provider), load_catalogue(), sender))
 
 
-def _diagnose(
-    failure: SubmissionFailure, server: ServerLike, provider: Provider | None, catalogue: Catalogue
-) -> Diagnosis:
-    provider = provider or catalogue.by_host(server.host)
-    if provider is catalogue.generic:
-        provider = None
-    at = _Situation(failure, server, provider, catalogue)
+def _provider(server: ServerLike, provider: Provider | None) -> Provider | None:
+    """Return the provider whose own cases count: the one given, or the host's; the generic card has none."""
+    provider = provider or load_catalogue().by_host(server.host)
+    return None if provider is None or provider.kind is ProviderKind.OTHER else provider
+
+
+def _diagnose(at: _Situation) -> Diagnosis:
     case, facts = _choose(at), _facts(at)
     return Diagnosis(
         code=case.code,
@@ -306,7 +316,7 @@ def _diagnose(
         fixes=tuple(_fill(fix, facts) for fix in case.fixes),
         field=case.field,
         retry_class=case.retry,
-        evidence=_evidence(failure),
+        evidence=_evidence(at.failure),
     )
 
 
@@ -330,4 +340,6 @@ def explain(
     """
     moment = stage_named(stage)
     failure = SubmissionFailure(moment, Reason.REPLIED, parse_reply(reply_text, moment))
-    return _diagnose(failure, _Pasted(server_host.strip().lower()), None, catalogue or load_catalogue())
+    catalogue, pasted = catalogue or load_catalogue(), _Pasted(server_host.strip().rstrip(".").lower())
+    provider = catalogue.by_host(pasted.host)
+    return _diagnose(_Situation(failure, pasted, provider, catalogue))

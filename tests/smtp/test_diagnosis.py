@@ -199,6 +199,31 @@ def test_a_certificate_for_another_name_shows_that_name() -> None:
     assert "box7.hoster.example" in diagnose(seen, server("mail.shop.example")).fix
 
 
+@pytest.mark.parametrize(
+    ("answers", "code"),
+    [("IMAP", "reading-server"), ("HTTP", "web-server"), ("TLS", "encrypted-from-the-first-byte")],
+)
+def test_another_protocol_is_named(answers: str, code: str) -> None:
+    assert diagnose(failing(Stage.GREETING, Reason.NOT_SMTP, answers=answers), server(port=993)).code == code
+
+
+def test_the_sender_is_named_where_it_is_known() -> None:
+    refused = replied(Stage.MAIL, 553, "Sender address rejected: not owned by user")
+    assert "shop@example.org" in diagnose(refused, server(), sender="shop@example.org").cause
+
+
+def test_trouble_that_passes_never_holds_the_account() -> None:
+    for reason in (
+        Reason.NAME_UNANSWERED,
+        Reason.CONNECT_REFUSED,
+        Reason.CONNECT_TIMED_OUT,
+        Reason.UNREACHABLE,
+    ):
+        for host, port in ((UNKNOWN_HOST, 25), ("smtp.mailgun.org", 8025), ("smpt.mailgun.org", 587)):
+            found = diagnose(failing(Stage.CONNECT, reason), server(host, port))
+            assert found.retry_class is RetryClass.SERVER, found.code
+
+
 def test_the_username_itself_is_named_when_it_is_at_fault() -> None:
     refused = replied(Stage.AUTH, 535, "Authentication failed")
     literal = diagnose(refused, server("smtp.resend.com", username="ada@example.com"))
