@@ -72,7 +72,7 @@ def _bare(server: Server, candidate: Candidate, limits: Limits) -> Server:
 def _attempt(server: Server) -> Attempt:
     try:
         with Session(server):
-            sentence = f"Port {server.port} answers and encrypts."
-            return Attempt(server.port, server.security, True, sentence)
+            encrypts = "without encryption" if server.security is Security.PLAINTEXT else "and encrypts"
+            return Attempt(server.port, server.security, True, f"Port {server.port} answers {encrypts}.")
     except SubmissionFailure as failure:
         return Attempt(server.port, server.security, False, failure_sentence(failure, server))

@@ -10,8 +10,6 @@ from .mailbox import Mailbox, parse_mailbox
 from .reply import Reply
 
 _LINE_LIMIT = 998  # octets without CRLF, RFC 5321 section 4.5.3.1.6 and RFC 5322 section 2.1.1
-_LONG_LINE = re.compile(rb"[^\r\n]{999}")
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 _PARAMETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(=[!-<>-~]+)?")  # esmtp-param, RFC 5321 section 4.1.2
 _COMPUTED = ("SIZE", "BODY", "SMTPUTF8")  # decided here, from the message and the server's offer
 
@@ -22,7 +20,7 @@ _QUEUE_IDS = tuple(
         r"\bqueued(?: mail)?(?: for delivery)? as <?([\w.@+-]+)>?",  # Postfix, Brevo, Postmark, Haraka
         r"\bid=<?([\w.@+-]+)>?",  # Exim, Mailgun
         r"^([\w.-]{6,}) message accepted for delivery",  # sendmail
-        r"^<([^<>\s]+)> queued mail for delivery",  # Exchange
+        r"^<([^<>\s]+)> .*queued mail for delivery",  # Exchange
         r"^ok <?(?:queued )?([0-9a-f]{16,}-[0-9a-f-]{20,}(?:-\d+)?)>?",  # SES
         r"^ok:? queued (?:as|id) ([\w.-]+)",  # Haraka's relatives
         r"^ok\s+\d+ ([\w.-]+) - gsmtp",  # Google
@@ -82,9 +80,10 @@ def refuse_bad_message(message: bytes) -> None:
     A bare CR or LF is read as a line end by some servers and not by others: that is how a body smuggles a
     second message (CVE-2023-51764). Repairing it here would hide the fault of whoever composed it.
     """
-    if _BARE.search(message):
+    pairs = message.count(b"\r\n")
+    if not message.count(b"\r") == message.count(b"\n") == pairs or b"\0" in message:
         raise ValueError("The message holds a bare CR, a bare LF or a NUL.")
-    if _LONG_LINE.search(message):
+    if max(map(len, message.split(b"\r\n"))) > _LINE_LIMIT:
         raise ValueError(f"The message has a line of more than {_LINE_LIMIT} octets.")
 
 

@@ -74,7 +74,7 @@ class SubmissionFailure(Exception):
         super().__init__(str(self))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Keep all fields through pickling and copying, which rebuild an exception from its message otherwise."""
+        """Keep all fields through pickling and copying, which else rebuild it from its message alone."""
         return type(self), (self.stage, self.reason, self.reply, self.ambiguous, dict(self.evidence))
 
     @property

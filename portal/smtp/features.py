@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from .reply import Reply
 
+_SHOWN = 1000  # characters of the offer that go into evidence; the server chooses its length
+
 
 @dataclass(frozen=True)
 class Features:
@@ -19,8 +21,9 @@ class Features:
         """Read an EHLO reply; its first line is the server's name and offers nothing."""
         offered: dict[str, str] = {}
         for line in reply.lines[1:]:
-            keyword, _, parameters = line.replace("=", " ", 1).partition(" ")
             # Old servers repeat their offer as ``AUTH=LOGIN PLAIN`` for clients older than RFC 2554.
+            old_form = line[:5].upper() == "AUTH="
+            keyword, _, parameters = line.partition("=" if old_form else " ")
             offered[keyword.upper()] = f"{offered.get(keyword.upper(), '')} {parameters}".strip()
         return cls({keyword: parameters for keyword, parameters in offered.items() if keyword})
 
@@ -40,4 +43,5 @@ class Features:
         return (int(announced) or None) if is_number else None
 
     def __str__(self) -> str:
-        return ", ".join(f"{keyword} {words}".strip() for keyword, words in self.extensions.items())
+        shown = ", ".join(f"{keyword} {words}".strip() for keyword, words in self.extensions.items())
+        return shown[:_SHOWN]

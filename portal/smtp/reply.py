@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 _ENHANCED = re.compile(r"^([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
 _TEXT_LIMIT = 300  # characters kept of a line; the server chooses them, so they are bounded
+_WHOLE_LIMIT = 2000  # characters kept of all lines together
 
 
 def plain_text(text: str, limit: int = _TEXT_LIMIT) -> str:
@@ -43,8 +44,8 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """Return the lines as one."""
-        return " ".join(line for line in self.lines if line)
+        """Return the lines as one, bounded like each of them."""
+        return " ".join(line for line in self.lines if line)[:_WHOLE_LIMIT]
 
     @property
     def positive(self) -> bool:

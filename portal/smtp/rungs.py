@@ -67,9 +67,16 @@ _REFUSALS = {
     Stage.EHLO: "{host} did not accept our introduction.",
     Stage.TLS: "{host} refused to encrypt the connection.",
     Stage.AUTH: "The server did not accept the log-in.",
-    Stage.MAIL: "{logged_in}this server will not let it send as {sender}.",
+    Stage.MAIL: "The log-in worked, but this server will not let it send as {sender}.",
     Stage.RCPT: "The server accepts mail from {sender}, but will not take it for {recipient}.",
     Stage.DATA: "The server accepted sender and recipient, but refused the message itself.",
+}
+
+_DELAYS = {
+    Stage.AUTH: "The server could not check the log-in just now.",
+    Stage.MAIL: "The log-in worked, but just now the server takes no mail from {sender}.",
+    Stage.RCPT: "Just now the server takes no mail for {recipient}.",
+    Stage.DATA: "Just now the server does not take the message.",
 }
 
 
@@ -85,12 +92,10 @@ def failure_sentence(
         return f"{server.host} is closing the connection and asks to come back later."
     if failure.stage is Stage.MAIL and server.username is None:
         return f"Without a log-in, this server will not take mail from {sender}."
-    if failure.stage is Stage.MAIL and failure.reply is not None and failure.reply.transient:
-        return f"The log-in worked, but just now the server takes no mail from {sender}."
-    wording = _REFUSALS.get(failure.stage, "{host} refused.")
-    return wording.format(
-        host=server.host, sender=sender, recipient=recipient, logged_in="The log-in worked, but "
-    )
+    later = failure.reply is not None and failure.reply.transient
+    wordings = _DELAYS if later and failure.stage in _DELAYS else _REFUSALS
+    wording = wordings.get(failure.stage, "{host} refused.")
+    return wording.format(host=server.host, sender=sender, recipient=recipient)
 
 
 def tls_sentence(facts: Mapping[str, str], host: str) -> str:

@@ -105,10 +105,10 @@ class Session:
             note.sentence = f"The name {server.host} leads to {addresses[0]}."
         with self._ladder.climb(Stage.CONNECT) as note:
             sock, self._target = dial(addresses, server, self._limits, self._budget)
+            self._wire = wire = Wire(sock, self._limits, self._budget, self.transcript)
             note.evidence["address"] = str(self._target.address)
             note.sentence = f"{server.host} answered at {self._target.address}, port {server.port}."
-        self._wire = Wire(sock, self._limits, self._budget, self.transcript)
-        return self._wire
+        return wire
 
     def _greeting(self, wire: Wire) -> None:
         with self._ladder.climb(Stage.GREETING) as note:

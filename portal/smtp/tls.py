@@ -43,16 +43,16 @@ def upgrade(
     # handshake's messages; where a Python has none, the evidence is merely poorer.
     if hasattr(context, "_msg_callback"):
         context._msg_callback = seen.watch
+    sock.settimeout(max(timeout, 0.001))
     try:
-        sock.settimeout(max(timeout, 0.001))
         wrapped = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-        wrapped.do_handshake()
-    except ssl.SSLError as error:
-        raise _failure(error, seen) from None
-    except TimeoutError:
-        raise SubmissionFailure(Stage.TLS, Reason.TIMED_OUT) from None
     except (OSError, ValueError):
         raise SubmissionFailure(Stage.TLS, Reason.DISCONNECTED) from None
+    try:
+        wrapped.do_handshake()
+    except OSError as error:
+        wrapped.close()  # it took the descriptor over, so closing the plain socket would close nothing
+        raise _failure(error, seen) from None
     return wrapped, _facts(wrapped)
 
 
@@ -70,10 +70,12 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def _failure(error: ssl.SSLError, seen: _SeenCertificate) -> SubmissionFailure:
+def _failure(error: OSError, seen: _SeenCertificate) -> SubmissionFailure:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate_failure(error, seen)
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+    if isinstance(error, TimeoutError):
+        return SubmissionFailure(Stage.TLS, Reason.TIMED_OUT)
+    if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return SubmissionFailure(Stage.TLS, Reason.DISCONNECTED)
     detail = plain_text((error.reason or "TLS error").replace("_", " ").lower())
     reason = Reason.TLS_NOT_SPOKEN if error.reason in _NO_TLS else Reason.TLS_FAILED

@@ -23,6 +23,7 @@ _LINE_LIMIT = 2000  # octets; RFC 5321 section 4.5.3.1.5 allows 512, real EHLO l
 _LINES_LIMIT = 100  # lines of one reply; the longest honest EHLO has about 25
 _CHUNK = 65_536  # octets handed to the kernel at once, so that a slow reader cannot outlast the deadline
 _REPLY = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)  # RFC 5321 section 4.2
+_GREETING = re.compile(r"(?:220|[45]\d\d)(?:[ -]|$)")  # all else is not SMTP, or no SMTP meant for clients
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/]{8,}=*")
 
 
@@ -59,8 +60,13 @@ class _Scrubber:
     def __repr__(self) -> str:
         return "_Scrubber(hidden)"
 
-    def clean(self, text: str) -> str:
-        if len(self._plain) > 3:  # a shorter one would punch holes into ordinary words
+    def clean(self, text: str, *, logging_in: bool) -> str:
+        """Return the text with every form of the secret hidden.
+
+        A short password may be an ordinary word, and hiding that everywhere would punch holes into honest
+        replies; it is hidden in the answers to the log-in, where echoes happen.
+        """
+        if len(self._plain) >= (4 if logging_in else 12):
             text = re.sub(re.escape(self._plain), "[hidden]", text, flags=re.IGNORECASE)
         return _BASE64_RUN.sub(self._hide_if_ours, text)
 
@@ -217,7 +223,7 @@ class Wire:
         line = bytes(self._buffer[:end]).decode("utf-8", "replace").removesuffix("\r")
         del self._buffer[: end + 1]
         # What some other service says about itself is none of our business (no banner grabbing).
-        foreign = self.stage is Stage.GREETING and not _REPLY.fullmatch(line)
+        foreign = self.stage is Stage.GREETING and not _GREETING.match(line)
         self.transcript.add("S", "[this is not SMTP]" if foreign else self._clean(line))
         return line
 
@@ -227,7 +233,9 @@ class Wire:
     def _clean(self, text: str) -> str:
         # Controls go first: a secret with an invisible character inside would slip past the scrubber.
         cleaned = plain_text(text, _LINE_LIMIT)
-        return self._scrubber.clean(cleaned) if self._scrubber else cleaned
+        if self._scrubber is None:
+            return cleaned
+        return self._scrubber.clean(cleaned, logging_in=self.stage is Stage.AUTH)
 
     def _fill(self, ends: float) -> None:
         fault: _Fault | None = None

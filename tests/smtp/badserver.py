@@ -1,0 +1,328 @@
+"""A real SMTP server on a real socket that does exactly what a script tells it, and remembers every octet.
+
+Scripts get a ``Peer``; most of them are ``converse`` (an honest server) with a few answers replaced.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import socket
+import ssl
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Self
+
+import trustme
+
+from portal.smtp.guard import Policy, PrivateTarget
+from portal.smtp.server import Limits, Mechanism, Secret, Security, Server
+
+USERNAME = "ada@example.org"
+PASSWORD = "canary-7Gü#pass phrase"
+SENDER, RECIPIENT = "info@example.org", "bob@example.net"
+MESSAGE = b"Subject: Welcome\r\n\r\nHello\r\n.a line with a dot\r\n"
+LIMITS = Limits(deadline=1.0, connect=0.8, greeting=0.3, reply=0.4, received=64 * 1024)
+
+
+class GoneError(Exception):
+    """The other side closed, or the test is over."""
+
+
+@dataclass
+class Peer:
+    """The client as the server's script sees it."""
+
+    sock: socket.socket
+    server: BadServer
+    buffer: bytearray = field(default_factory=bytearray)
+
+    def say(self, data: bytes) -> None:
+        try:
+            self.sock.sendall(data)
+        except OSError:
+            raise GoneError from None
+
+    def trickle(self, data: bytes, pause: float) -> None:
+        """Send one octet at a time, each in its own segment."""
+        for octet in data:
+            self.say(bytes([octet]))
+            self.pause(pause)
+
+    def pause(self, seconds: float) -> None:
+        if self.server.over.wait(seconds):
+            raise GoneError
+
+    def hear(self, end: bytes = b"\r\n") -> bytes:
+        """Read up to and including ``end``."""
+        while (at := self.buffer.find(end)) < 0:
+            self.buffer += self._received()
+        at += len(end)
+        heard = bytes(self.buffer[:at])
+        del self.buffer[:at]
+        return heard
+
+    def listen(self) -> None:
+        """Say nothing; read until the client leaves."""
+        while True:
+            self._received()
+
+    def encrypt(self, certificate: str = "good") -> None:
+        try:
+            self.sock = context(certificate).wrap_socket(self.sock, server_side=True)
+        except OSError:
+            raise GoneError from None
+
+    def hang_up(self) -> None:
+        raise GoneError
+
+    def _received(self) -> bytes:
+        try:
+            data = self.sock.recv(65_536)
+        except OSError:
+            raise GoneError from None
+        if not data:
+            raise GoneError
+        self.server.received += data
+        return data
+
+
+Script = Callable[[Peer], None]
+Answer = bytes | Callable[[Peer, bytes], None]
+
+
+def hang_up(peer: Peer, _line: bytes = b"") -> None:
+    peer.hang_up()
+
+
+def mute(peer: Peer, _line: bytes = b"") -> None:
+    peer.listen()
+
+
+GREETING = b"220 mail.example.net ESMTP ready\r\n"
+OFFER = (b"SIZE 100000", b"8BITMIME", b"ENHANCEDSTATUSCODES", b"AUTH PLAIN LOGIN")
+
+
+def ehlo_reply(offers: tuple[bytes, ...]) -> bytes:
+    lines = [b"mail.example.net", *offers]
+    return b"".join(b"250-%s\r\n" % line for line in lines[:-1]) + b"250 %s\r\n" % lines[-1]
+
+
+def take_login(peer: Peer, line: bytes) -> None:
+    """Answer AUTH as an honest server does."""
+    if line.upper().startswith(b"AUTH LOGIN"):
+        for prompt in (b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n"):
+            peer.say(prompt)
+            peer.hear()
+    peer.say(b"235 2.7.0 Authentication successful\r\n")
+
+
+def take_message(peer: Peer, _line: bytes = b"") -> None:
+    peer.say(b"354 go ahead\r\n")
+    peer.server.messages.append(b"\r\n" + peer.hear(b"\r\n.\r\n"))
+
+
+def converse(
+    peer: Peer,
+    answers: Mapping[str, Answer] | None = None,
+    *,
+    offers: tuple[bytes, ...] = OFFER,
+    security: Security = Security.STARTTLS,
+    certificate: str = "good",
+) -> None:
+    """Speak SMTP honestly except for ``answers`` by verb; DOT is the reply to the message."""
+    answers = answers or {}
+    if security is Security.IMPLICIT_TLS:
+        peer.encrypt(certificate)
+    _give(peer, answers.get("GREETING", GREETING), b"")
+    in_clear = security is Security.STARTTLS
+    while True:
+        line = peer.hear()
+        verb = line.split()[0].upper().decode("ascii", "replace") if line.split() else ""
+        if verb == "STARTTLS" and verb not in answers:
+            peer.say(b"220 2.0.0 go ahead\r\n")
+            peer.encrypt(certificate)
+            in_clear = False
+            continue
+        offered = (b"STARTTLS", b"8BITMIME") if in_clear else offers
+        _give(peer, answers.get(verb, _honest(verb, offered)), line)
+        if verb == "DATA" and verb not in answers:
+            _give(peer, answers.get("DOT", b"250 2.0.0 Ok: queued as 4XyZ1a2b\r\n"), line)
+        if verb == "QUIT":
+            return
+
+
+def _honest(verb: str, offered: tuple[bytes, ...]) -> Answer:
+    return {
+        "EHLO": ehlo_reply(offered),
+        "AUTH": take_login,
+        "DATA": take_message,
+        "QUIT": b"221 2.0.0 Bye\r\n",
+    }.get(verb, b"250 2.1.0 Ok\r\n")
+
+
+def _give(peer: Peer, answer: Answer, line: bytes) -> None:
+    if isinstance(answer, bytes):
+        peer.say(answer)
+    else:
+        answer(peer, line)
+
+
+class BadServer:
+    """Serves a script on a loopback port while it is entered. ``received`` is all it heard, decrypted."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.received = bytearray()
+        self.messages: list[bytes] = []  # each preceded by CRLF, dots still doubled, closed by the lone dot
+        self.connections = 0
+        self.over = threading.Event()
+        self._open: list[socket.socket] = []
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.over.set()
+        for sock in [self._listener, *self._open]:
+            _close(sock)
+
+    def _accept(self) -> None:
+        while not self.over.is_set():
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._open.append(sock)
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        peer = Peer(sock, self)
+        try:
+            self.script(peer)
+        except GoneError:
+            pass
+        finally:
+            _close(peer.sock)
+
+    def heard_secret(self) -> bool:
+        """Return whether the password arrived in any form a log-in could give it."""
+        return holds_secret(bytes(self.received))
+
+    def unstuffed(self) -> bytes:
+        """Return the last message as its recipient would read it."""
+        return self.messages[-1].replace(b"\r\n..", b"\r\n.")[2:].removesuffix(b".\r\n")
+
+
+def _close(sock: socket.socket) -> None:
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()
+
+
+def holds_secret(data: bytes) -> bool:
+    """Search for the password: plain, in base64 alone, and in base64 at any offset within a longer text."""
+    raw = PASSWORD.encode()
+    forms = [raw, raw.hex().encode()]
+    for shift in range(3):
+        encoded = base64.b64encode(b"\0" * shift + raw)
+        forms.append(encoded[4 if shift else 0 : -4])  # whole groups only, whatever stands beside them
+    return any(form in data for form in forms)
+
+
+@cache
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@cache
+def context(certificate: str) -> ssl.SSLContext:
+    """Return the server side of TLS with a good, untrusted, wrongly named or expired certificate."""
+    now = dt.datetime.now(dt.UTC)
+    issue = {
+        "good": lambda: authority().issue_cert("localhost", "127.0.0.1"),
+        "untrusted": lambda: trustme.CA().issue_cert("localhost", "127.0.0.1"),
+        "wrong name": lambda: authority().issue_cert("smtp.other.example", "*.other.example"),
+        "expired": lambda: authority().issue_cert(
+            "localhost", not_before=now - dt.timedelta(days=30), not_after=now - dt.timedelta(days=2)
+        ),
+    }[certificate]
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issue().configure_cert(made)
+    return made
+
+
+@cache
+def ca_file() -> str:
+    path = Path(tempfile.mkdtemp(prefix="signet-ca-")) / "ca.pem"
+    authority().cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+def loopback(port: int, *, plaintext: bool = False) -> Policy:
+    """Return a policy that allows loopback at one port, as the rehearsal does, and trusts our authority."""
+    networks = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    return Policy(private=tuple(PrivateTarget(n, port, plaintext) for n in networks), ca_file=ca_file())
+
+
+def server_at(
+    port: int,
+    security: Security = Security.STARTTLS,
+    *,
+    username: str | None = USERNAME,
+    mechanism: Mechanism = Mechanism.AUTOMATIC,
+    limits: Limits = LIMITS,
+    host: str = "localhost",
+) -> Server:
+    """Return settings towards a BadServer."""
+    return Server(
+        host,
+        port,
+        security,
+        username,
+        Secret(PASSWORD) if username else None,
+        mechanism,
+        "portal.example.org",
+        loopback(port, plaintext=security is Security.PLAINTEXT),
+        limits,
+    )
+
+
+def drip(peer: Peer, _line: bytes = b"") -> None:
+    """One octet every 0.4 s: each arrives in time, and the line never ends."""
+    while True:
+        peer.say(b"2")
+        peer.pause(0.4)
+
+
+def endless(line: bytes) -> Callable[[Peer, bytes], None]:
+    def flood(peer: Peer, _line: bytes = b"") -> None:
+        while True:
+            peer.say(line * 50)
+
+    return flood
+
+
+def in_pieces(data: bytes, pause: float = 0.0005) -> Callable[[Peer, bytes], None]:
+    return lambda peer, _line: peer.trickle(data, pause)
+
+
+def then_hang_up(data: bytes) -> Callable[[Peer, bytes], None]:
+    def say_and_go(peer: Peer, _line: bytes) -> None:
+        peer.say(data)
+        time.sleep(0.02)
+        peer.hang_up()
+
+    return say_and_go

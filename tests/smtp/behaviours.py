@@ -1,0 +1,487 @@
+"""The table of servers: what each does, and what the engine must make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from portal.smtp.failure import Reason, Stage
+from portal.smtp.server import Mechanism, Security
+
+from .badserver import (
+    MESSAGE,
+    OFFER,
+    Answer,
+    Peer,
+    Script,
+    converse,
+    drip,
+    endless,
+    hang_up,
+    in_pieces,
+    mute,
+    take_message,
+    then_hang_up,
+)
+
+PIPELINING = (*OFFER, b"PIPELINING")
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """A script and its verdict. ``stage`` None: the message is accepted. ``secret``: is the password said?"""
+
+    name: str
+    script: Script
+    stage: Stage | None = None
+    reason: Reason | None = None
+    code: int | None = None
+    ambiguous: bool = False
+    secret: bool = False
+    kept: bool = False  # is the connection still good for the next message?
+    security: Security = Security.STARTTLS
+    mechanism: Mechanism = Mechanism.AUTOMATIC
+    username: bool = True
+
+
+def _says(answers: Mapping[str, Answer], offers: tuple[bytes, ...] = OFFER, **more: object) -> Script:
+    return partial(converse, answers=answers, offers=offers, **more)  # type: ignore[arg-type]
+
+
+def _second_ehlo(answer: Answer) -> Script:
+    """Answer the EHLO in clear honestly and the one under TLS with ``answer``."""
+
+    def script(peer: Peer) -> None:
+        peer.say(b"220 hi\r\n")
+        peer.hear()
+        peer.say(b"250-hi\r\n250 STARTTLS\r\n")
+        peer.hear()
+        peer.say(b"220 go\r\n")
+        peer.encrypt()
+        converse(peer, {"GREETING": b"", "EHLO": answer}, security=Security.PLAINTEXT)
+
+    return script
+
+
+def _injected(peer: Peer) -> None:
+    peer.say(b"220 hi\r\n")
+    peer.hear()
+    peer.say(b"250-hi\r\n250 STARTTLS\r\n")
+    peer.hear()
+    peer.say(b"220 go\r\n250-hi\r\n250 AUTH PLAIN\r\n")
+    peer.listen()
+
+
+def _banner(data: bytes) -> Script:
+    def script(peer: Peer) -> None:
+        peer.say(data)
+        peer.listen()
+
+    return script
+
+
+def _web_server(peer: Peer) -> None:
+    """Say nothing until spoken to, as HTTP does, but let the greeting pass."""
+    peer.say(b"220 \r\n")
+    peer.hear()
+    peer.say(b"HTTP/1.1 400 Bad Request\r\nServer: intranet-wiki\r\n\r\n")
+    peer.listen()
+
+
+def _tls_at_once(peer: Peer) -> None:
+    peer.encrypt()
+
+
+def _login_prompts(*prompts: bytes, last: bytes = b"235 2.7.0 ok\r\n") -> Callable[[Peer, bytes], None]:
+    def answer(peer: Peer, _line: bytes) -> None:
+        for prompt in prompts:
+            peer.say(prompt)
+            peer.hear()
+        peer.say(last)
+
+    return answer
+
+
+def _grant_data_after_refusal(peer: Peer, _line: bytes) -> None:
+    peer.say(b"354 go ahead\r\n")
+    take_message(peer)
+
+
+def _refuse_early(peer: Peer, _line: bytes) -> None:
+    peer.say(b"354 go ahead\r\n")
+    peer.hear(b"Subject")
+    peer.say(b"552 5.3.4 too big\r\n")
+    peer.hear(b"\r\n.\r\n")
+
+
+_BAD_TEXT = b"250-<script>alert(1)</script>\x1b[31m\xff\xfe \xe2\x80\xae\r\n250 2.1.0 \x07ok\x00\r\n"
+_LOGIN_ONLY = (b"SIZE 100000", b"AUTH LOGIN")
+
+
+def _hang_ups() -> list[Behaviour]:
+    at = [
+        ("GREETING", Stage.GREETING, False),
+        ("EHLO", Stage.EHLO, False),
+        ("STARTTLS", Stage.TLS, False),
+        ("AUTH", Stage.AUTH, True),
+        ("MAIL", Stage.MAIL, True),
+        ("RCPT", Stage.RCPT, True),
+        ("DATA", Stage.DATA, True),
+    ]
+    gone = [
+        Behaviour(f"hangs up at {verb}", _says({verb: hang_up}), stage, Reason.DISCONNECTED, secret=secret)
+        for verb, stage, secret in at
+    ]
+    silent = [
+        Behaviour(f"falls silent at {verb}", _says({verb: mute}), stage, Reason.TIMED_OUT, secret=secret)
+        for verb, stage, secret in at
+    ]
+    closing = [
+        Behaviour(
+            f"says 421 at {verb}",
+            _says({verb: then_hang_up(b"421 4.3.2 closing\r\n")}),
+            stage,
+            Reason.REPLIED,
+            421,
+            secret=secret,
+        )
+        for verb, stage, secret in at
+    ]
+    return gone + silent + closing
+
+
+def _refusals() -> list[Behaviour]:
+    at = [("MAIL", Stage.MAIL), ("RCPT", Stage.RCPT), ("DATA", Stage.DATA), ("DOT", Stage.DATA)]
+    return [
+        Behaviour(
+            f"says {code} at {verb}{' under pipelining' if offers is PIPELINING else ''}",
+            _says({verb: b"%d %d.7.1 no\r\n" % (code, code // 100)}, offers),
+            stage,
+            Reason.REPLIED,
+            code,
+            secret=True,
+            # Pipelined DATA is granted by this server although MAIL or RCPT was refused: then we hang up.
+            kept=offers is OFFER or verb in ("DATA", "DOT"),
+        )
+        for verb, stage in at
+        for code in (550, 451)
+        for offers in (OFFER, PIPELINING)
+    ]
+
+
+def _certificates() -> list[Behaviour]:
+    reasons = {
+        "untrusted": Reason.CERTIFICATE_UNTRUSTED,
+        "wrong name": Reason.CERTIFICATE_NAME,
+        "expired": Reason.CERTIFICATE_EXPIRED,
+    }
+    return [
+        Behaviour(
+            f"{certificate} certificate with {security}",
+            partial(converse, security=security, certificate=certificate),
+            Stage.TLS,
+            reason,
+            security=security,
+        )
+        for certificate, reason in reasons.items()
+        for security in (Security.STARTTLS, Security.IMPLICIT_TLS)
+    ]
+
+
+def _banners() -> list[Behaviour]:
+    banners = {
+        "HTTP": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        "IMAP": b"* OK [CAPABILITY IMAP4rev1] intranet-wiki ready\r\n",
+        "POP3": b"+OK intranet-wiki ready\r\n",
+        "SSH": b"SSH-2.0-OpenSSH_9.2p1 intranet-wiki\r\n",
+        "NNTP": b"200 intranet-wiki news\r\n",
+        "a TLS alert": b"\x15\x03\x01\x00\x02\x02\x46",
+        "words": b"intranet-wiki says hello\r\n",
+    }
+    return [
+        Behaviour(f"greets with {name}", _banner(data), Stage.GREETING, Reason.NOT_SMTP)
+        for name, data in banners.items()
+    ]
+
+
+def _floods() -> list[Behaviour]:
+    return [
+        Behaviour("drips its greeting", _says({"GREETING": drip}), Stage.GREETING, Reason.TIMED_OUT),
+        Behaviour("drips at MAIL", _says({"MAIL": drip}), Stage.MAIL, Reason.TIMED_OUT, secret=True),
+        Behaviour(
+            "greets without end", _says({"GREETING": endless(b"220-hi\r\n")}), Stage.GREETING, Reason.TOO_MUCH
+        ),
+        Behaviour("offers without end", _says({"EHLO": endless(b"250-X\r\n")}), Stage.EHLO, Reason.TOO_MUCH),
+        Behaviour(
+            "offers without end under TLS",
+            _second_ehlo(endless(b"250-XYZ\r\n")),
+            Stage.EHLO,
+            Reason.TOO_MUCH,
+        ),
+        Behaviour(
+            "sends a line of 10 MB",
+            _says({"MAIL": b"250 " + b"x" * 10_000_000}),
+            Stage.MAIL,
+            Reason.TOO_MUCH,
+            secret=True,
+        ),
+        Behaviour("sends zeros", _says({"GREETING": endless(b"\0" * 400)}), Stage.GREETING, Reason.TOO_MUCH),
+    ]
+
+
+def _tls() -> list[Behaviour]:
+    implicit = Security.IMPLICIT_TLS
+    return [
+        Behaviour("injects replies after STARTTLS", _injected, Stage.TLS, Reason.GARBLED),
+        Behaviour(
+            "has STARTTLS stripped", _says({"EHLO": b"250 hi\r\n"}), Stage.TLS, Reason.STARTTLS_MISSING
+        ),
+        Behaviour(
+            "refuses STARTTLS", _says({"STARTTLS": b"454 4.7.0 no\r\n"}), Stage.TLS, Reason.REPLIED, 454
+        ),
+        Behaviour(
+            "speaks no TLS after 220",
+            _says(
+                {
+                    "STARTTLS": lambda peer, _: (
+                        peer.say(b"220 go\r\n"),
+                        peer.pause(0.1),
+                        peer.say(b"oops\r\n"),
+                    )
+                }
+            ),
+            Stage.TLS,
+            Reason.TLS_NOT_SPOKEN,
+        ),
+        Behaviour("speaks TLS at once", _tls_at_once, Stage.GREETING, Reason.TIMED_OUT),
+        Behaviour(
+            "speaks in clear where TLS is due", converse, Stage.TLS, Reason.TLS_NOT_SPOKEN, security=implicit
+        ),
+        Behaviour("hangs up at the TLS hello", hang_up, Stage.TLS, Reason.DISCONNECTED, security=implicit),
+        Behaviour("is mute at the TLS hello", mute, Stage.TLS, Reason.TIMED_OUT, security=implicit),
+        Behaviour("hangs up at the EHLO under TLS", _second_ehlo(hang_up), Stage.EHLO, Reason.DISCONNECTED),
+    ]
+
+
+def _log_ins() -> list[Behaviour]:
+    def auth(name: str, answer: Answer, reason: Reason, code: int | None = None, **more: object) -> Behaviour:
+        return Behaviour(name, _says({"AUTH": answer}), Stage.AUTH, reason, code, secret=True, **more)  # type: ignore[arg-type]
+
+    def login(name: str, answer: Answer, *verdict: object, **more: object) -> Behaviour:
+        return Behaviour(name, _says({"AUTH": answer}, _LOGIN_ONLY), *verdict, **more)  # type: ignore[arg-type]
+
+    return [
+        auth("says 535", b"535 5.7.8 bad credentials\r\n", Reason.REPLIED, 535),
+        auth(
+            "says 534",
+            b"534-5.7.9 Application-specific password\r\n534 5.7.9 required\r\n",
+            Reason.REPLIED,
+            534,
+        ),
+        auth("says 454 at AUTH", b"454 4.7.0 later\r\n", Reason.REPLIED, 454),
+        auth("says 250 at AUTH", b"250 ok\r\n", Reason.GARBLED, 250),
+        auth("answers AUTH PLAIN with a challenge", b"334 \r\n", Reason.GARBLED, 334),
+        Behaviour("offers no AUTH", _says({}, (b"8BITMIME",)), Stage.AUTH, Reason.AUTH_MISSING),
+        Behaviour("offers GSSAPI only", _says({}, (b"AUTH GSSAPI",)), Stage.AUTH, Reason.MECHANISM_MISSING),
+        Behaviour("offers AUTH=LOGIN only", _says({}, (b"AUTH=LOGIN",)), secret=True, kept=True),
+        Behaviour(
+            "does not offer the chosen mechanism",
+            _says({}),
+            Stage.AUTH,
+            Reason.MECHANISM_MISSING,
+            mechanism=Mechanism.CRAM_MD5,
+        ),
+        login(
+            "LOGIN with empty and odd prompts",
+            _login_prompts(b"334\r\n", b"334 ???\r\n"),
+            secret=True,
+            kept=True,
+        ),
+        login("235 without asking", b"235 ok\r\n", Stage.AUTH, Reason.GARBLED, 235, secret=False),
+        login(
+            "235 before the password",
+            _login_prompts(b"334 VXNlcm5hbWU6\r\n"),
+            Stage.AUTH,
+            Reason.GARBLED,
+            235,
+            secret=False,
+        ),
+        login(
+            "a third prompt",
+            _login_prompts(b"334 a\r\n", b"334 b\r\n", last=b"334 c\r\n"),
+            Stage.AUTH,
+            Reason.GARBLED,
+            334,
+            secret=True,
+        ),
+        login(
+            "refuses the username",
+            _login_prompts(b"334 a\r\n", last=b"535 5.7.8 no\r\n"),
+            Stage.AUTH,
+            Reason.REPLIED,
+            535,
+            secret=False,
+        ),
+        Behaviour(
+            "530 at MAIL",
+            _says({"MAIL": b"530 5.7.0 log in\r\n"}),
+            Stage.MAIL,
+            Reason.REPLIED,
+            530,
+            username=False,
+            kept=True,
+        ),
+    ]
+
+
+def _messages() -> list[Behaviour]:
+    def data(
+        name: str, answers: Mapping[str, Answer], offers: tuple[bytes, ...], *verdict: object, **more: object
+    ) -> Behaviour:
+        return Behaviour(name, _says(answers, offers), *verdict, secret=True, **more)  # type: ignore[arg-type]
+
+    too_small = (b"SIZE %d" % (len(MESSAGE) - 1), b"AUTH PLAIN")
+    return [
+        data("is honest", {}, OFFER, kept=True),
+        data("is honest and pipelines", {}, PIPELINING, kept=True),
+        data(
+            "answers in tiny segments",
+            {"MAIL": in_pieces(b"250-2.1.0 so\r\n250 2.1.0 ok\r\n")},
+            OFFER,
+            kept=True,
+        ),
+        data("uses markup and controls", {"MAIL": _BAD_TEXT}, OFFER, kept=True),
+        data("ends lines with a bare LF", {"MAIL": b"250 ok\n"}, OFFER, kept=True),
+        data("says 252 to RCPT", {"RCPT": b"252 will try\r\n"}, OFFER, kept=True),
+        data(
+            "hangs up after the final dot",
+            {"DOT": hang_up},
+            OFFER,
+            Stage.DATA,
+            Reason.DISCONNECTED,
+            ambiguous=True,
+        ),
+        data(
+            "is mute after the final dot", {"DOT": mute}, OFFER, Stage.DATA, Reason.TIMED_OUT, ambiguous=True
+        ),
+        data(
+            "babbles after the final dot",
+            {"DOT": b"what?\r\n"},
+            OFFER,
+            Stage.DATA,
+            Reason.GARBLED,
+            ambiguous=True,
+        ),
+        data(
+            "says 354 after the final dot",
+            {"DOT": b"354 more\r\n"},
+            OFFER,
+            Stage.DATA,
+            Reason.GARBLED,
+            354,
+            ambiguous=True,
+        ),
+        data(
+            "says 421 after the final dot",
+            {"DOT": b"421 4.3.0 no\r\n"},
+            OFFER,
+            Stage.DATA,
+            Reason.REPLIED,
+            421,
+        ),
+        data(
+            "refuses while the message comes",
+            {"DATA": _refuse_early},
+            OFFER,
+            Stage.DATA,
+            Reason.REPLIED,
+            552,
+            kept=True,
+        ),
+        data("accepts the message twice", {"DOT": b"250 ok\r\n250 ok again\r\n"}, OFFER),
+        data("mixes codes in one reply", {"MAIL": b"250-a\r\n550 b\r\n"}, OFFER, Stage.MAIL, Reason.GARBLED),
+        data(
+            "says two replies to MAIL",
+            {"MAIL": b"250 ok\r\n250 ok\r\n"},
+            OFFER,
+            Stage.RCPT,
+            Reason.GARBLED,
+            250,
+        ),
+        data("says 250 at DATA", {"DATA": b"250 ok\r\n"}, OFFER, Stage.DATA, Reason.GARBLED, 250),
+        data("says 354 at RCPT", {"RCPT": b"354 go\r\n"}, OFFER, Stage.RCPT, Reason.GARBLED, 354),
+        data("says 199 at MAIL", {"MAIL": b"199 hm\r\n"}, OFFER, Stage.MAIL, Reason.GARBLED),
+        data("takes only smaller messages", {}, too_small, Stage.MAIL, Reason.MESSAGE_TOO_BIG, kept=True),
+        data(
+            "pipelined replies out of order",
+            {"MAIL": b"354 go\r\n", "DATA": b"250 ok\r\n"},
+            PIPELINING,
+            Stage.MAIL,
+            Reason.GARBLED,
+            354,
+        ),
+        data(
+            "pipelined RCPT refused, DATA refused too",
+            {"RCPT": b"550 5.1.1 no\r\n", "DATA": b"554 5.5.1 no recipients\r\n"},
+            PIPELINING,
+            Stage.RCPT,
+            Reason.REPLIED,
+            550,
+            kept=True,
+        ),
+        data(
+            "pipelined MAIL refused, all else refused too",
+            {"MAIL": b"550 5.7.1 no\r\n", "RCPT": b"503 5.5.1 no\r\n", "DATA": b"503 5.5.1 no\r\n"},
+            PIPELINING,
+            Stage.MAIL,
+            Reason.REPLIED,
+            550,
+            kept=True,
+        ),
+        data(
+            "pipelined RCPT refused, then gone",
+            {"RCPT": then_hang_up(b"550 5.1.1 no\r\n")},
+            PIPELINING,
+            Stage.RCPT,
+            Reason.REPLIED,
+            550,
+        ),
+        data(
+            "pipelined replies stop after MAIL",
+            {"RCPT": mute},
+            PIPELINING,
+            Stage.RCPT,
+            Reason.TIMED_OUT,
+        ),
+        data(
+            "pipelined RCPT refused, DATA granted",
+            {"RCPT": b"550 5.1.1 no\r\n", "DATA": _grant_data_after_refusal},
+            PIPELINING,
+            Stage.RCPT,
+            Reason.REPLIED,
+            550,
+        ),
+    ]
+
+
+BEHAVIOURS: tuple[Behaviour, ...] = (
+    Behaviour("accepts and says nothing", mute, Stage.GREETING, Reason.TIMED_OUT),
+    Behaviour(
+        "turns away with 554",
+        _says({"GREETING": b"554 5.7.1 blocked\r\n"}),
+        Stage.GREETING,
+        Reason.REPLIED,
+        554,
+    ),
+    Behaviour("refuses EHLO", _says({"EHLO": b"502 5.5.1 what?\r\n"}), Stage.EHLO, Reason.REPLIED, 502),
+    Behaviour("is a web server", _web_server, Stage.EHLO, Reason.NOT_SMTP),
+    *_banners(),
+    *_floods(),
+    *_hang_ups(),
+    *_tls(),
+    *_certificates(),
+    *_log_ins(),
+    *_refusals(),
+    *_messages(),
+)

@@ -1,0 +1,146 @@
+"""Every server of the table ends in the verdict it deserves, in time, and without the password leaking."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from dataclasses import replace
+
+import pytest
+
+from portal.smtp.failure import Reason, SubmissionFailure
+from portal.smtp.server import Security
+from portal.smtp.session import Session
+
+from .badserver import (
+    LIMITS,
+    MESSAGE,
+    PASSWORD,
+    RECIPIENT,
+    SENDER,
+    USERNAME,
+    BadServer,
+    converse,
+    holds_secret,
+    server_at,
+)
+from .behaviours import BEHAVIOURS, Behaviour
+
+
+def climb(session: Session) -> SubmissionFailure | None:
+    try:
+        session.open()
+        session.submit(SENDER, RECIPIENT, MESSAGE)
+    except SubmissionFailure as failure:
+        return failure
+    return None
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda b: b.name)
+def test_each_server_of_the_table_ends_in_its_verdict(behaviour: Behaviour) -> None:
+    with BadServer(behaviour.script) as bad:
+        username = USERNAME if behaviour.username else None
+        server = server_at(bad.port, behaviour.security, username=username, mechanism=behaviour.mechanism)
+        session = Session(server)
+        started = time.monotonic()
+        failure = climb(session)
+        took = time.monotonic() - started
+        kept = session.alive()
+        session.close()
+
+        verdict = (failure.stage, failure.reason) if failure else (None, None)
+        assert verdict == (behaviour.stage, behaviour.reason), session.transcript
+        if failure:
+            assert (failure.reply.code if failure.reply else None) == behaviour.code
+            assert failure.ambiguous is behaviour.ambiguous
+            assert session.rungs[-1].stage is failure.stage
+            assert failure.stage in {r.stage for r in session.rungs if r.verdict == "failed"}
+        assert took <= LIMITS.deadline + 0.3
+        assert kept is behaviour.kept
+        assert bad.heard_secret() is behaviour.secret
+        _assert_nothing_leaks(session, failure)
+
+
+def _assert_nothing_leaks(session: Session, failure: SubmissionFailure | None) -> None:
+    shown = [str(session.transcript), repr(session.server), json.dumps([r.as_dict() for r in session.rungs])]
+    shown.append(repr(failure))
+    text = "\n".join(shown)
+    if failure:
+        frames = traceback.TracebackException.from_exception(failure, capture_locals=True)
+        assert not holds_secret("".join(frames.format()).encode())
+    assert not holds_secret(text.encode())
+    assert "intranet-wiki" not in text  # no banner grabbing
+    assert not any(c in text for c in "\x1b\u202e\x07\0")
+
+
+def test_the_table_has_the_breadth_it_claims() -> None:
+    names = [behaviour.name for behaviour in BEHAVIOURS]
+    assert len(set(names)) == len(names) >= 80
+
+
+def test_the_harness_would_see_a_leaked_password() -> None:
+    """The control: the same search finds the password where it is meant to arrive."""
+    with BadServer(converse) as bad, Session(server_at(bad.port)):
+        assert bad.heard_secret()
+    with BadServer(lambda peer: converse(peer, offers=(b"AUTH LOGIN",))) as bad, Session(server_at(bad.port)):
+        assert bad.heard_secret()
+    assert not holds_secret(b"AUTH PLAIN AGFkYUBleGFtcGxlLm9yZwBub3QgdGhhdCBvbmU=")
+
+
+def test_a_server_that_closes_after_two_messages_is_noticed_before_the_third() -> None:
+    def closes_after_two(peer) -> None:
+        taken = []
+
+        def count(peer, _line) -> None:
+            taken.append(1)
+            peer.say(b"250 ok\r\n")
+            if len(taken) == 2:
+                peer.say(b"421 4.7.0 enough\r\n")
+                peer.hang_up()
+
+        converse(peer, {"DOT": count})
+
+    with BadServer(closes_after_two) as bad, Session(server_at(bad.port)) as session:
+        for _ in range(2):
+            assert session.alive()
+            session.submit(SENDER, RECIPIENT, MESSAGE)
+            session.renew()
+        time.sleep(0.05)
+        assert not session.alive()
+        assert len(bad.messages) == 2
+
+
+def test_an_echoed_password_is_taken_out_of_reply_and_transcript() -> None:
+    def echo(peer, line: bytes) -> None:
+        peer.say(b"535-5.7.8 you said " + line.strip() + b"\r\n535 5.7.8 and " + line[:30] + b"\r\n")
+
+    with BadServer(lambda peer: converse(peer, {"AUTH": echo})) as bad:
+        session = Session(server_at(bad.port))
+        failure = climb(session)
+        assert failure and failure.reply and failure.reply.code == 535
+        assert "[hidden]" in failure.reply.text
+        _assert_nothing_leaks(session, failure)
+
+
+def test_a_password_echoed_long_after_the_log_in_is_taken_out_too() -> None:
+    echo = f"550 5.7.1 {PASSWORD.upper()} may not send\r\n".encode()
+    with BadServer(lambda peer: converse(peer, {"MAIL": echo})) as bad:
+        session = Session(server_at(bad.port))
+        failure = climb(session)
+        session.close()
+    assert failure and failure.reply and failure.reply.text == "[hidden] may not send"
+
+
+def test_the_deadline_holds_over_many_replies_that_are_each_in_time() -> None:
+    def slow(peer, _line) -> None:
+        peer.pause(0.4)
+        peer.say(b"250 ok\r\n")
+
+    answers = {"EHLO": slow, "MAIL": slow, "RCPT": slow, "DATA": slow}
+    with BadServer(lambda peer: converse(peer, answers, security=Security.PLAINTEXT)) as bad:
+        server = server_at(bad.port, Security.PLAINTEXT, username=None)
+        started = time.monotonic()
+        failure = climb(Session(replace(server, limits=replace(LIMITS, deadline=1.0, reply=0.6))))
+        assert failure and failure.reason is Reason.TIMED_OUT
+        assert 0.9 < time.monotonic() - started < 1.2

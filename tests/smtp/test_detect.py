@@ -1,0 +1,64 @@
+"""Port and encryption are found without a log-in, in the order of preference, and never past the guard."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from portal.smtp.detect import detect
+from portal.smtp.guard import Policy
+from portal.smtp.server import Security
+
+from .badserver import LIMITS, BadServer, converse, loopback, mute, server_at
+
+STARTTLS, IMPLICIT = Security.STARTTLS, Security.IMPLICIT_TLS
+
+
+def policy_for(*ports: int) -> Policy:
+    return replace(loopback(ports[0]), private=tuple(t for port in ports for t in loopback(port).private))
+
+
+def test_the_first_candidate_that_encrypts_is_found() -> None:
+    with (
+        BadServer(mute) as silent,
+        BadServer(lambda peer: converse(peer, security=IMPLICIT)) as implicit,
+        BadServer(converse) as starttls,
+    ):
+        ports = (silent.port, implicit.port, starttls.port)
+        server = replace(server_at(1), policy=policy_for(*ports))
+        result = detect(
+            server, [(silent.port, STARTTLS), (implicit.port, IMPLICIT), (starttls.port, STARTTLS)]
+        )
+        assert result.found == (implicit.port, IMPLICIT)
+        assert [a.ok for a in result.tried] == [False, True, True]
+        assert result.tried[0].sentence == "localhost stopped answering."
+        swapped = detect(server, [(implicit.port, STARTTLS), (starttls.port, IMPLICIT)])
+        assert swapped.found is None
+        assert not any(bad.heard_secret() for bad in (silent, implicit, starttls))
+        assert b"AUTH" not in starttls.received + implicit.received
+
+
+def test_all_candidates_share_one_budget() -> None:
+    with BadServer(mute) as silent:
+        server = replace(server_at(silent.port), limits=replace(LIMITS, deadline=30, greeting=30, reply=30))
+        started = time.monotonic()
+        result = detect(server, [(silent.port, STARTTLS), (silent.port, IMPLICIT)] * 4, budget=0.5)
+        assert time.monotonic() - started < 1.0
+        assert result.found is None
+        assert len(result.tried) == 8
+
+
+def test_the_guard_holds_for_every_candidate() -> None:
+    with BadServer(converse) as bad:
+        server = replace(server_at(bad.port), policy=Policy(ports=frozenset({bad.port})))
+        result = detect(
+            server,
+            [(bad.port, STARTTLS), (bad.port, IMPLICIT), (22, STARTTLS), (bad.port, Security.PLAINTEXT)],
+        )
+        assert result.found is None
+        assert {a.sentence for a in result.tried} == {"This server address and port are not allowed here."}
+        assert bad.connections == 0
+
+
+def test_nothing_to_try_finds_nothing() -> None:
+    assert detect(server_at(1), []).found is None

@@ -1,0 +1,231 @@
+"""What a host may be called, and which addresses are dialled."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.guard import (
+    HostError,
+    Policy,
+    PrivateTarget,
+    canonical_host,
+    is_private_target,
+    is_public,
+    private_target,
+    resolve,
+)
+from portal.smtp.server import Security
+from portal.smtp.session import Session
+
+from .badserver import BadServer, mute, server_at
+
+NAMES = {
+    "smtp.example.com": "smtp.example.com",
+    "  SMTP.Example.COM. ": "smtp.example.com",
+    "münchen.de": "xn--mnchen-3ya.de",
+    "xn--mnchen-3ya.de": "xn--mnchen-3ya.de",
+    "MÜNCHEN.de": "xn--mnchen-3ya.de",
+    "mail。例え。jp": "mail.xn--r8jz45g.jp",
+    "localhost": "localhost",
+    "in-v3.mailjet.com": "in-v3.mailjet.com",
+    "3com.example": "3com.example",
+    "192.0.2.7": "192.0.2.7",
+    "[2001:DB8:0::1]": "2001:db8::1",
+    "2001:db8::1": "2001:db8::1",
+}
+NO_NAMES = [
+    "", " ", ".", "..", "a..b", ".a.b", "smtp example.com", "smtp.example.com:587", "[::1]:25",
+    "smtp_1.example.com", "https://smtp.example.com", "smtp.example.com/", "ada@example.com",
+    "smtp.example.com\r\nHELO x", "a\0b.de", "-a.example", "a-.example", "a" * 64 + ".example",
+    "x." * 130 + "de", "127.1", "0x7f.1", "0x7f.0.0.1", "2130706433", "017700000001", "0177.0.0.1",
+    "127.0.0.1.", "1.2.3.4.5", "①②⑦.0.0.1", "１２７.0.0.1", "127。0。0。1", "fe80::1%eth0", "::g", "xn--a",
+    "xn--\u0661.de", "a\u200bb.de", "a\u202eb.de", "smtp.example.com?x", "smtp,example,com",
+    "smtp.exa\ud800mple.com", "*.example.com",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("typed", "canonical"), NAMES.items())
+def test_a_host_has_one_spelling(typed: str, canonical: str) -> None:
+    assert canonical_host(typed) == canonical
+    assert canonical_host(canonical) == canonical
+
+
+@pytest.mark.parametrize("typed", NO_NAMES, ids=ascii)
+def test_what_is_no_host_is_refused_with_a_sentence(typed: str) -> None:
+    with pytest.raises(HostError) as refusal:
+        canonical_host(typed)
+    assert str(refusal.value).endswith(".") and str(refusal.value)[0].isupper()
+
+
+# Forms of addresses and names that lead, or could lead, to where a tenant must not reach.
+FORBIDDEN = [
+    "127.0.0.1", "127.0.0.2", "127.255.255.254", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.1",
+    "0177.0.0.1", "017700000001", "00000177.0.0.1", "0", "0.0.0.0", "0.0.0.1", "①②⑦.0.0.1", "１２７.０.０.１",
+    "127。0。0。1", "localhost", "LOCALHOST.", "ⓛocalhost",
+    "ｌｏｃａｌｈｏｓｔ", "10.0.0.1", "10.255.255.255",
+    "100.64.0.1", "100.100.100.200", "168.63.129.16", "169.254.169.254", "0xa9fea9fe", "2852039166",
+    "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.0.0.170", "192.0.2.1", "192.88.99.1", "192.168.0.1",
+    "192.168.255.255", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255",
+    "240.0.0.1", "255.255.255.255", "::", "::1", "[::1]", "0:0:0:0:0:0:0:1", "::127.0.0.1",
+    "::ffff:127.0.0.1", "::ffff:7f00:1", "::ffff:169.254.169.254", "::ffff:0:127.0.0.1", "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "2002:7f00:1::1", "2002:a9fe:a9fe::1", "2001::1",
+    "2001:0:7f00:1::", "2001:db8::1", "2001:10::1", "3fff::1", "5f00::1", "100::1", "fc00::1",
+    "fd00:ec2::254", "fe80::1", "fe80::1%lo", "fe80::1%eth0", "fec0::1", "ff02::1", "ff0e::1",
+    "smtp.example.com:25", "http://127.0.0.1/", "127.0.0.1#", "",
+]  # fmt: skip
+
+
+@pytest.fixture
+def canary():
+    with BadServer(mute) as listening:
+        yield listening
+
+
+def refusal(
+    host: str, port: int, policy: Policy, security: Security = Security.STARTTLS
+) -> tuple[object, ...]:
+    server = replace(server_at(port, security, host=host), policy=policy)
+    session = Session(server)
+    with pytest.raises(SubmissionFailure) as met:
+        session.open()
+    f = met.value
+    rungs = [(r.stage, r.verdict, r.sentence, dict(r.evidence)) for r in session.rungs]
+    return (
+        f.stage,
+        f.reason,
+        f.reply,
+        f.ambiguous,
+        dict(f.evidence),
+        str(f),
+        repr(f),
+        rungs,
+        str(session.transcript),
+    )
+
+
+def test_no_form_of_a_forbidden_address_is_dialled_and_all_get_one_answer(canary: BadServer) -> None:
+    assert len(FORBIDDEN) >= 60
+    policy = Policy(ports=frozenset({canary.port}))
+    answers = [refusal(host, canary.port, policy) for host in FORBIDDEN]
+    answers.append(refusal("smtp.example.com", 6379, policy))  # a port that is not allowed answers likewise
+    answers.append(refusal("localhost", canary.port, policy, Security.PLAINTEXT))
+    assert all(answer == answers[0] for answer in answers)
+    assert answers[0][:2] == (Stage.RESOLVE, Reason.TARGET_REFUSED)
+    assert canary.connections == 0
+
+
+def test_the_canary_would_notice_a_connection(canary: BadServer) -> None:
+    with pytest.raises(SubmissionFailure) as met:
+        Session(server_at(canary.port)).open()
+    assert met.value.stage is Stage.GREETING
+    assert canary.connections == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700::1111", "2a00:1450:4001::1", "2620:4f:7fff::1"]
+)
+def test_public_addresses_are_public(text: str) -> None:
+    assert is_public(ip_address(text))
+    assert resolve(text, 587, Policy(), 1.0) == (ip_address(text),)
+
+
+def test_a_private_target_holds_for_its_port_and_network_alone() -> None:
+    policy = Policy(
+        private=(
+            PrivateTarget(ip_network("10.1.0.0/16"), 1025),
+            PrivateTarget(ip_network("10.1.2.0/24"), 25, True),
+        )
+    )
+    assert resolve("10.1.2.3", 1025, policy, 1.0)
+    assert is_private_target(ip_address("10.1.2.3"), 25, policy)
+    assert private_target(ip_address("::1"), 25, policy) is None
+    for host, port, plaintext in [
+        ("10.2.0.1", 1025, False),
+        ("10.1.2.3", 587, False),
+        ("8.8.8.8", 1025, False),
+        ("10.1.2.3", 1025, True),
+        ("8.8.8.8", 25, True),
+        ("10.1.9.9", 25, False),
+    ]:
+        with pytest.raises(SubmissionFailure):
+            resolve(host, port, policy, 1.0, plaintext=plaintext)
+    assert resolve("10.1.2.3", 25, policy, 1.0, plaintext=True)
+
+
+class Resolver:
+    """Stands in for the system's resolver, the one thing here that loopback cannot offer."""
+
+    def __init__(self, *answers: list[str] | float | socket.gaierror) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    def __call__(self, _name: str, *_args: object, **_more: object) -> list[tuple[object, ...]]:
+        self.asked += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, float):
+            time.sleep(answer)
+            return []
+        if isinstance(answer, socket.gaierror):
+            raise answer
+        return [
+            (socket.AF_INET6 if ":" in a else socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, 0))
+            for a in answer
+        ]
+
+
+def test_one_private_address_among_public_ones_condemns_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", Resolver(["8.8.8.8", "2606:4700::1111", "::ffff:10.0.0.1"]))
+    with pytest.raises(SubmissionFailure) as met:
+        resolve("rebind.example.com", 587, Policy(), 1.0)
+    assert met.value.reason is Reason.TARGET_REFUSED
+
+
+def test_a_name_is_asked_once_and_the_checked_address_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+    with BadServer(mute) as bad:
+        changing = Resolver(["127.0.0.1"], ["10.0.0.1"])
+        monkeypatch.setattr(socket, "getaddrinfo", changing)
+        with pytest.raises(SubmissionFailure) as met:
+            Session(server_at(bad.port, host="rebind.example.com")).open()
+        assert met.value.stage is Stage.GREETING
+        assert (changing.asked, bad.connections) == (1, 1)
+
+
+def test_the_next_address_is_dialled_where_the_first_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with BadServer(mute) as bad:
+        monkeypatch.setattr(socket, "getaddrinfo", Resolver(["::1", "127.0.0.9", "127.0.0.1"]))
+        session = Session(server_at(bad.port, host="many.example.com"))
+        with pytest.raises(SubmissionFailure):
+            session.open()
+        assert session.rungs[1].evidence["address"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "unknown"), Reason.NAME_UNKNOWN),
+        (socket.gaierror(socket.EAI_AGAIN, "later"), Reason.NAME_UNANSWERED),
+        (2.0, Reason.NAME_UNANSWERED),
+        ([], Reason.NAME_UNKNOWN),
+    ],
+)
+def test_a_failed_look_up_is_told_apart_and_bounded(monkeypatch, answer, reason: Reason) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", Resolver(answer))
+    started = time.monotonic()
+    with pytest.raises(SubmissionFailure) as met:
+        resolve("smtp.example.com", 587, Policy(), 0.2)
+    assert (met.value.stage, met.value.reason) == (Stage.RESOLVE, reason)
+    assert time.monotonic() - started < 0.5
+
+
+def test_nobody_listening_is_a_refused_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(SubmissionFailure) as met:
+        Session(server_at(port)).open()
+    assert (met.value.stage, met.value.reason) == (Stage.CONNECT, Reason.CONNECT_REFUSED)

@@ -1,0 +1,112 @@
+"""Which addresses are sent to, and what may come near a header."""
+
+from __future__ import annotations
+
+from email import message_from_string, policy
+from email.headerregistry import AddressHeader
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal.smtp.mailbox import (
+    HeaderError,
+    Mailbox,
+    MailboxError,
+    from_header,
+    header_safe,
+    parse_mailbox,
+    refuse_controls,
+)
+
+ACCEPTED = {
+    "ada@example.org": "ada@example.org",
+    " ada@Example.ORG ": "ada@example.org",
+    "Ada.Lovelace+news@example.co.uk": "Ada.Lovelace+news@example.co.uk",
+    "o'brien@example.org": "o'brien@example.org",
+    "a@münchen.de": "a@xn--mnchen-3ya.de",
+    "jürgen@example.org": "jürgen@example.org",
+    "a!#$%&'*+-/=?^_`{|}~b@example.org": "a!#$%&'*+-/=?^_`{|}~b@example.org",
+    "x" * 64 + "@example.org": "x" * 64 + "@example.org",
+}
+REFUSED = [
+    "", "ada", "@", "@example.org", "ada@", "ada@@example.org", "ada@b@example.org", "ada@localhost",
+    "ada@example..org", "ada@.example.org", "ada@example.org.", ".ada@example.org", "ada.@example.org",
+    "a..b@example.org", "a b@example.org", "ada@exam ple.org", "ada@example.org\r\nRCPT TO:<x@y.z>",
+    "ada\n@example.org", "ada@example.org\0", "\tada@example.org", "<ada@example.org>",
+    "Ada <ada@example.org>", "ada@example.org (home)", "(c)ada@example.org", '"ada"@example.org',
+    '"a b"@example.org', "ada@[127.0.0.1]", "ada@127.0.0.1", "ada@[IPv6:::1]", "ada@2001:db8::1",
+    "a,b@example.org", "a;b@example.org", "a:b@example.org", "a\\b@example.org",
+    "alice@example.org)bob@example.com", "a@b.org, c@d.org", "x" * 65 + "@example.org",
+    "a@" + "b" * 63 + "." + "c" * 63 + "." + "d" * 63 + "." + "e" * 60 + ".org", "ü" * 33 + "@example.org",
+    "ada@exa_mple.org", "ada@-example.org", "ada@example.123", "=?utf-8?q?=61?=@example.org",
+    "a\u202eb@example.org", "a\u2028b@example.org", "a\u200bb@example.org", "a\ud800b@example.org",
+    "a\u00a0b@example.org", "a\x85b@example.org", "ada＠example.org", "a💥b@example.org", "ada%example.org",
+    "ada@example.org@", "mailto:ada@example.org", "ada@https://example.org", "postmaster",
+    "ada@ example.org", "ada@example.org/x", "ada@example.org?x=y", "a@xn--a.org", "a>b@example.org",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("typed", "canonical"), ACCEPTED.items())
+def test_an_accepted_address_is_said_as_it_is_shown(typed: str, canonical: str) -> None:
+    assert str(parse_mailbox(typed)) == canonical
+    assert parse_mailbox(canonical) == parse_mailbox(typed)
+
+
+@pytest.mark.parametrize("typed", REFUSED, ids=ascii)
+def test_an_odd_address_is_refused_with_a_sentence(typed: str) -> None:
+    with pytest.raises(MailboxError) as refusal:
+        parse_mailbox(typed)
+    assert str(refusal.value).endswith(".")
+
+
+def test_only_an_address_beyond_ascii_needs_smtputf8() -> None:
+    assert parse_mailbox("a@münchen.de").is_ascii
+    assert not parse_mailbox("jürgen@example.org").is_ascii
+
+
+@pytest.mark.parametrize(
+    "c",
+    [
+        "\r",
+        "\n",
+        "\0",
+        "\x1b",
+        "\x7f",
+        "\x85",
+        "\x9b",
+        "\u2028",
+        "\u2029",
+        "\u202e",
+        "\u2066",
+        "\u200f",
+        "\udc80",
+    ],
+)
+def test_controls_do_not_come_near_a_header(c: str) -> None:
+    assert not header_safe(f"a{c}b")
+    with pytest.raises(HeaderError, match="The subject"):
+        refuse_controls(f"a{c}b", "The subject")
+    with pytest.raises(HeaderError):
+        from_header(f"a{c}b", Mailbox("ada", "example.org"))
+
+
+@given(st.text(max_size=60))
+def test_no_display_name_changes_the_address(name: str) -> None:
+    mailbox = Mailbox("ada", "example.org")
+    try:
+        value = from_header(name, mailbox)
+    except HeaderError:
+        return
+    parsed = message_from_string(f"From: {value}\n\n", policy=policy.SMTP)["From"]
+    assert isinstance(parsed, AddressHeader)
+    assert [a.addr_spec for a in parsed.addresses] == ["ada@example.org"]
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_either_a_mailbox_or_a_mailbox_error(text: str) -> None:
+    try:
+        mailbox = parse_mailbox(text)
+    except MailboxError:
+        return
+    assert parse_mailbox(str(mailbox)) == mailbox

@@ -1,0 +1,519 @@
+"""The honest conversation: what is said, what is proved, and what is kept for later."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hmac
+import pickle
+import socket
+import time
+import tracemalloc
+from dataclasses import replace
+from functools import partial
+
+import flask
+import flask_mail
+import pytest
+from aiosmtpd.controller import Controller
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from portal.smtp import auth
+from portal.smtp.envelope import Envelope, queue_id, refuse_bad_message, stuffed
+from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.features import Features
+from portal.smtp.probe import probe
+from portal.smtp.reply import Reply
+from portal.smtp.rungs import Rung, Verdict
+from portal.smtp.server import Mechanism, Secret, Security
+from portal.smtp.session import Session
+from portal.smtp.transcript import Transcript
+from portal.smtp.wire import Budget, Wire
+
+from .badserver import (
+    LIMITS,
+    MESSAGE,
+    OFFER,
+    PASSWORD,
+    RECIPIENT,
+    SENDER,
+    USERNAME,
+    BadServer,
+    Peer,
+    context,
+    converse,
+    endless,
+    hang_up,
+    mute,
+    server_at,
+)
+
+PIPELINING = (*OFFER, b"PIPELINING")
+
+
+def heard(bad: BadServer) -> list[str]:
+    """The commands a server heard, without the TLS handshake and the message."""
+    text = bytes(bad.received).decode("latin-1")
+    return [
+        line
+        for line in text.split("\r\n")
+        if line.split(" ")[0] in {"EHLO", "HELO", "AUTH", "MAIL", "RCPT", "DATA", "RSET", "QUIT"}
+    ]
+
+
+def failing(session: Session, message: bytes = MESSAGE) -> SubmissionFailure:
+    with pytest.raises(SubmissionFailure) as met:
+        session.open()
+        session.submit(SENDER, RECIPIENT, message)
+    return met.value
+
+
+@pytest.mark.parametrize("security", list(Security))
+@pytest.mark.parametrize("mechanism", list(Mechanism))
+def test_a_message_travels_with_every_security_and_mechanism(
+    security: Security, mechanism: Mechanism
+) -> None:
+    def cram(peer: Peer, line: bytes) -> None:
+        peer.say(b"334 " + base64.b64encode(b"<1.2@mail>") + b"\r\n")
+        digest = hmac.new(PASSWORD.encode(), b"<1.2@mail>", "md5").hexdigest()
+        expected = base64.b64encode(f"{USERNAME} {digest}".encode()) + b"\r\n"
+        peer.say(b"235 ok\r\n" if peer.hear() == expected else b"535 no\r\n")
+
+    answers = {"AUTH": cram} if mechanism is Mechanism.CRAM_MD5 else {}
+    offers = (b"SIZE 100000", b"AUTH PLAIN LOGIN CRAM-MD5")
+    with BadServer(lambda peer: converse(peer, answers, offers=offers, security=security)) as bad:
+        with Session(server_at(bad.port, security, mechanism=mechanism)) as session:
+            acceptance = session.submit(SENDER, RECIPIENT, MESSAGE)
+        assert acceptance.queue_id == "4XyZ1a2b"
+        assert session.last_acceptance is acceptance
+        assert bad.unstuffed() == MESSAGE
+        assert heard(bad)[-1] == "QUIT"
+        assert sum(line.startswith("AUTH") for line in heard(bad)) == 1
+
+
+def test_an_independent_server_accepts_what_we_say() -> None:
+    taken: list[tuple[str, list[str], bytes]] = []
+
+    class Handler:
+        async def handle_DATA(self, _server, _session, envelope) -> str:
+            taken.append((envelope.mail_from, envelope.rcpt_tos, envelope.content))
+            return "250 2.0.0 OK queued as A1B2C3"
+
+    controller = Controller(
+        Handler(), hostname="127.0.0.1", port=0, tls_context=context("good"), require_starttls=True
+    )
+    controller.port = _free_port()
+    controller.start()
+    try:
+        with Session(server_at(controller.port, username=None)) as session:
+            assert session.submit(SENDER, RECIPIENT, MESSAGE).queue_id == "A1B2C3"
+            session.renew()
+            assert session.alive()
+            session.submit("jürgen@münchen.de", RECIPIENT, MESSAGE)
+    finally:
+        controller.stop()
+    assert taken == [(SENDER, [RECIPIENT], MESSAGE), ("jürgen@xn--mnchen-3ya.de", [RECIPIENT], MESSAGE)]
+
+
+def _free_port() -> int:
+    with BadServer(mute) as bad:
+        return bad.port
+
+
+def test_every_rung_is_told_as_it_is_climbed() -> None:
+    seen = []
+    with BadServer(converse) as bad, Session(server_at(bad.port), seen.append) as session:
+        session.submit(SENDER, RECIPIENT, MESSAGE)
+        assert list(session.rungs) == seen
+    assert [r.stage for r in seen] == list(Stage)
+    assert {r.verdict for r in seen} == {Verdict.PASSED}
+    by_stage = {r.stage: r for r in seen}
+    assert by_stage[Stage.CONNECT].sentence == f"localhost answered at 127.0.0.1, port {bad.port}."
+    assert by_stage[Stage.TLS].sentence.startswith(
+        "Encrypted with TLS 1.3; the certificate is for localhost and valid for "
+    )
+    assert by_stage[Stage.TLS].evidence["names"] == "localhost, 127.0.0.1"
+    assert by_stage[Stage.AUTH].evidence["mechanism"] == "PLAIN"
+    assert by_stage[Stage.EHLO].evidence["offered"] == "STARTTLS, 8BITMIME"
+    assert by_stage[Stage.DATA].as_dict()["evidence"] == {"reply": "250 2.0.0 Ok: queued as 4XyZ1a2b"}
+
+
+def test_a_certificate_for_another_name_shows_its_names() -> None:
+    with BadServer(lambda peer: converse(peer, certificate="wrong name")) as bad:
+        failure = failing(Session(server_at(bad.port)))
+    assert failure.reason is Reason.CERTIFICATE_NAME
+    assert failure.evidence["names"] == "smtp.other.example, *.other.example"
+
+
+def test_an_expired_certificate_shows_its_last_day() -> None:
+    with BadServer(lambda peer: converse(peer, certificate="expired")) as bad:
+        failure = failing(Session(server_at(bad.port)))
+    assert failure.evidence["until"][:3] == "202"
+
+
+def test_the_operators_authority_is_trusted_towards_private_targets_alone() -> None:
+    with BadServer(converse) as bad:
+        server = server_at(bad.port)
+        without = replace(server, policy=replace(server.policy, ca_file=None))
+        assert failing(Session(without)).reason is Reason.CERTIFICATE_UNTRUSTED
+        assert not bad.heard_secret()
+
+
+def test_an_unreadable_ca_file_is_a_failure_like_any_other() -> None:
+    with BadServer(converse) as bad:
+        server = server_at(bad.port)
+        failure = failing(Session(replace(server, policy=replace(server.policy, ca_file="/nowhere/ca.pem"))))
+    assert failure.reason is Reason.CERTIFICATE_UNTRUSTED
+
+
+def test_a_sender_the_server_will_not_have_is_told_as_such() -> None:
+    with BadServer(lambda peer: converse(peer, {"MAIL": b"553 5.7.1 not yours\r\n"})) as bad:
+        report = probe(server_at(bad.port), SENDER, RECIPIENT)
+    assert not report.passed
+    assert report.rungs[-1].sentence == (
+        "The log-in worked, but this server will not let it send as info@example.org."
+    )
+    assert report.rungs[-1].evidence["reply"] == "553 5.7.1 not yours"
+
+
+def test_a_server_that_needs_no_log_in_is_said_so_plainly() -> None:
+    with BadServer(converse) as bad:
+        report = probe(server_at(bad.port, username=None), SENDER, RECIPIENT)
+    assert report.passed
+    rungs = {r.stage: r for r in report.rungs}
+    assert rungs[Stage.AUTH].verdict is Verdict.SKIPPED
+    assert rungs[Stage.MAIL].sentence == "The server lets us send as info@example.org without a log-in."
+
+
+def test_a_probe_resets_and_sends_nothing() -> None:
+    with BadServer(lambda peer: converse(peer, offers=PIPELINING)) as bad:
+        report = probe(server_at(bad.port), SENDER, RECIPIENT)
+        assert report.failure is None
+        assert [line.split(" ")[0] for line in heard(bad)] == [
+            "EHLO",
+            "EHLO",
+            "AUTH",
+            "MAIL",
+            "RCPT",
+            "RSET",
+            "QUIT",
+        ]
+        assert bad.messages == []
+        assert "AUTH PLAIN [hidden]" in str(report.transcript)
+
+
+def test_pipelined_commands_leave_in_one_segment() -> None:
+    segments: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        converse(peer, {"MAIL": note}, offers=PIPELINING)
+
+    def note(peer: Peer, line: bytes) -> None:
+        segments.append(line + bytes(peer.buffer))
+        peer.say(b"250 ok\r\n")
+
+    with BadServer(script) as bad, Session(server_at(bad.port)) as session:
+        session.submit(SENDER, RECIPIENT, MESSAGE)
+    size = len(MESSAGE)
+    assert segments == [
+        b"MAIL FROM:<info@example.org> SIZE=%d\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n" % size
+    ]
+
+
+def test_many_messages_share_a_connection_and_each_has_its_own_transcript() -> None:
+    with (
+        BadServer(lambda peer: converse(peer, offers=PIPELINING)) as bad,
+        Session(server_at(bad.port)) as session,
+    ):
+        for number in range(20):
+            session.submit(SENDER, f"r{number}@example.net", MESSAGE)
+            transcript = session.transcript
+            session.renew()
+            assert session.alive()
+            assert session.rungs == ()
+            assert f"r{number}@example.net" in str(transcript)
+            assert f"r{number - 1}@example.net" not in str(transcript)
+        assert (bad.connections, len(bad.messages)) == (1, 20)
+
+
+def test_a_refused_message_leaves_a_clean_connection_for_the_next() -> None:
+    answers = {"RCPT": lambda peer, line: peer.say(b"550 5.1.1 no\r\n" if b"gone" in line else b"250 ok\r\n")}
+    with BadServer(lambda peer: converse(peer, answers)) as bad, Session(server_at(bad.port)) as session:
+        with pytest.raises(SubmissionFailure):
+            session.submit(SENDER, "gone@example.net", MESSAGE)
+        assert session.alive()
+        session.submit(SENDER, RECIPIENT, MESSAGE)
+        assert [line.split(" ")[0] for line in heard(bad)][3:] == [
+            "MAIL",
+            "RCPT",
+            "RSET",
+            "MAIL",
+            "RCPT",
+            "DATA",
+        ]
+
+
+def test_a_closed_session_fails_without_doubt_about_the_message() -> None:
+    with BadServer(converse) as bad:
+        session = Session(server_at(bad.port))
+        session.open()
+        session.close()
+        session.close()
+        assert not session.alive()
+        with pytest.raises(SubmissionFailure) as met:
+            session.submit(SENDER, RECIPIENT, MESSAGE)
+        assert not met.value.ambiguous
+
+
+@pytest.mark.parametrize("end", [hang_up, mute, b"500 no\r\n", b"\xff\r\n"])
+def test_a_failing_farewell_never_overrides_a_delivered_message(end) -> None:
+    with BadServer(lambda peer: converse(peer, {"QUIT": end})) as bad:
+        started = time.monotonic()
+        with Session(server_at(bad.port)) as session:
+            session.submit(SENDER, RECIPIENT, MESSAGE)
+        assert time.monotonic() - started < 1.3
+        assert session.last_acceptance is not None
+
+
+def go_in_the_middle(peer: Peer, _line: bytes) -> None:
+    peer.say(b"354 go\r\n")
+    peer.hear(b"Subject")
+    peer.hang_up()
+
+
+def stop_reading(peer: Peer, _line: bytes) -> None:
+    peer.say(b"354 go\r\n")
+    peer.server.over.wait()
+
+
+@pytest.mark.parametrize("break_off", [go_in_the_middle, stop_reading])
+def test_a_break_before_the_final_dot_leaves_no_doubt(break_off) -> None:
+    big = MESSAGE + b"x" * 70 + b"\r\n" + (b"y" * 900 + b"\r\n") * 20_000
+    with BadServer(lambda peer: converse(peer, {"DATA": break_off}, offers=(b"AUTH PLAIN",))) as bad:
+        started = time.monotonic()
+        failure = failing(Session(server_at(bad.port)), big)
+        assert time.monotonic() - started < LIMITS.deadline + 0.5
+    assert failure.stage is Stage.DATA
+    assert not failure.ambiguous
+
+
+def test_a_flood_costs_no_memory() -> None:
+    with BadServer(lambda peer: converse(peer, {"GREETING": endless(b"220-hello there\r\n")})) as bad:
+        tracemalloc.start()
+        failing(Session(server_at(bad.port)))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_helo_is_enough_where_neither_tls_nor_log_in_is_needed() -> None:
+    with BadServer(lambda peer: converse(peer, {"EHLO": b"502 no\r\n"}, security=Security.PLAINTEXT)) as bad:
+        with Session(server_at(bad.port, Security.PLAINTEXT, username=None)) as session:
+            session.submit(SENDER, RECIPIENT, MESSAGE)
+        assert "HELO portal.example.org" in heard(bad)
+        assert failing(Session(server_at(bad.port, Security.PLAINTEXT))).stage is Stage.EHLO
+
+
+def test_an_address_beyond_ascii_needs_a_server_that_can() -> None:
+    with BadServer(converse) as bad, Session(server_at(bad.port)) as session:
+        with pytest.raises(SubmissionFailure) as met:
+            session.submit("jürgen@example.org", RECIPIENT, MESSAGE)
+        assert (met.value.stage, met.value.reason) == (Stage.MAIL, Reason.NEEDS_SMTPUTF8)
+        assert session.alive()
+        session.submit(SENDER, RECIPIENT, MESSAGE)
+
+
+def test_mail_parameters_follow_message_and_offer() -> None:
+    envelope = Envelope.of(SENDER, RECIPIENT, ("RET=HDRS", "SIZE=1", "body=7BIT"))
+    full = Features({"SIZE": "100", "8BITMIME": ""})
+    assert envelope.mail_command(full, "ü".encode()) == f"MAIL FROM:<{SENDER}> RET=HDRS SIZE=2 BODY=8BITMIME"
+    assert envelope.mail_command(full, b"u") == f"MAIL FROM:<{SENDER}> RET=HDRS SIZE=1"
+    assert envelope.mail_command(Features(), "ü".encode()) == f"MAIL FROM:<{SENDER}> RET=HDRS"
+    for bad in ("X Y", "RET=\r\nRSET", "", "=x", "RET=ü"):
+        with pytest.raises(ValueError, match="parameter"):
+            Envelope.of(SENDER, RECIPIENT, (bad,))
+
+
+@pytest.mark.parametrize(
+    "message", [b"a\nb\r\n", b"a\rb\r\n", b"a\r\r\nb", b"\n", b"a\0b\r\n", b"x" * 999 + b"\r\n", b"a\r"]
+)
+def test_a_message_that_would_need_repair_is_refused_before_a_word_is_said(message: bytes) -> None:
+    with BadServer(converse) as bad, Session(server_at(bad.port)) as session:
+        with pytest.raises(ValueError, match="The message"):
+            session.submit(SENDER, RECIPIENT, message)
+        assert session.alive()
+        assert not [line for line in heard(bad) if line.startswith("MAIL")]
+
+
+@pytest.mark.parametrize(
+    ("username", "password"), [("a\0b", "x"), ("a", "x\0"), ("a", "\ud800secret"), ("a", None)]
+)
+def test_credentials_that_cannot_be_said_are_refused_without_repeating_them(username, password) -> None:
+    server = replace(server_at(1), username=username, password=Secret(password) if password else None)
+    with pytest.raises(ValueError, match="password") as refusal:
+        Session(server)
+    assert "secret" not in repr(refusal.value)
+    assert refusal.value.__context__ is None
+
+
+def test_an_ehlo_name_with_a_line_break_is_refused() -> None:
+    with pytest.raises(ValueError, match="EHLO"):
+        Session(replace(server_at(1), ehlo_name="x\r\nMAIL FROM:<>"))
+
+
+def test_a_long_password_is_said_after_the_command() -> None:
+    long = "ü" * 400
+
+    def long_plain(peer: Peer, line: bytes) -> None:
+        assert line == b"AUTH PLAIN\r\n"
+        peer.say(b"334 \r\n")
+        said = base64.b64decode(peer.hear()).decode()
+        peer.say(b"235 ok\r\n" if said == f"\0{USERNAME}\0{long}" else b"535 no\r\n")
+
+    with BadServer(lambda peer: converse(peer, {"AUTH": long_plain})) as bad:
+        session = Session(replace(server_at(bad.port), password=Secret(long)))
+        session.open()
+        assert session.rungs[-1].verdict is Verdict.PASSED
+        session.close()
+
+
+def test_a_password_is_never_said_in_clear_to_a_server_that_is_not_permitted() -> None:
+    ours, theirs = socket.socketpair()
+    server = server_at(1)
+    wire = Wire(ours, LIMITS, Budget(1.0, 1000), Transcript())
+    with ours, theirs, pytest.raises(SubmissionFailure) as met:
+        auth.log_in(wire, server, Features({"AUTH": "PLAIN"}), permitted_in_clear=False)
+    assert met.value.reason is Reason.AUTH_NEEDS_TLS
+
+
+def test_an_observer_that_fails_leaves_no_socket_open() -> None:
+    def stumbles_at(stage: Stage, rung: Rung) -> None:
+        if rung.stage is stage:
+            raise LookupError
+
+    with BadServer(converse) as bad:
+        for stage in Stage:
+            session = Session(server_at(bad.port), partial(stumbles_at, stage))
+            with pytest.raises(LookupError):
+                session.open()
+                session.submit(SENDER, RECIPIENT, MESSAGE)
+            assert not session.alive()
+
+
+def test_a_session_serves_as_the_host_of_a_flask_mail_connection() -> None:
+    class Connection(flask_mail.Connection):
+        def configure_host(self):
+            session = Session(server)
+            session.open()
+            return session
+
+    app = flask.Flask(__name__)
+    mail = flask_mail.Mail(app)
+    with BadServer(converse) as bad, app.app_context():
+        server = server_at(bad.port)
+        with Connection(mail.state) as connection:
+            session = connection.host
+            connection.send(flask_mail.Message("Hi", [RECIPIENT], "Hello", sender=SENDER))
+            assert session.last_acceptance.queue_id == "4XyZ1a2b"
+        assert heard(bad)[-1] == "QUIT"
+        assert b"Subject: Hi" in bad.messages[0]
+
+
+def test_sendmail_takes_one_recipient_and_text_with_any_line_ends() -> None:
+    with BadServer(converse) as bad, Session(server_at(bad.port)) as session:
+        assert session.sendmail(SENDER, RECIPIENT, "Subject: x\n\nHällo\n") == {}
+        assert bad.unstuffed() == "Subject: x\r\n\r\nHällo\r\n".encode()
+        for recipients in ([], [RECIPIENT, "c@example.net"]):
+            with pytest.raises(ValueError, match="one recipient"):
+                session.sendmail(SENDER, recipients, b"")
+
+
+SES = "0100018c0a1b2c3d-12345678-abcd-4321-9876-0123456789ab-000000"
+QUEUE_IDS = {
+    "2.0.0 Ok: queued as 4ABC123xyz": "4ABC123xyz",
+    "OK id=1rXyZ2-0004Ab-C1": "1rXyZ2-0004Ab-C1",
+    "2.0.0 41BNx0aB012345 Message accepted for delivery": "41BNx0aB012345",
+    "2.0.0 OK  1700000000 d9443c01a7336-1d0f.7 - gsmtp": "d9443c01a7336-1d0f.7",
+    "Great success": None,
+    f"Ok {SES}": SES,
+    "2.6.0 <a@b.outlook.com> [InternalId=1, Hostname=y] Queued mail for delivery": "a@b.outlook.com",
+    "Ok": None,
+    "Message accepted": None,
+    "2.0.0 Ok: queued as <20260101.1@mg.example.org>": "20260101.1@mg.example.org",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), QUEUE_IDS.items())
+def test_the_servers_name_for_a_message_is_found_in_its_last_words(text: str, expected: str | None) -> None:
+    assert queue_id(Reply.of(250, [text])) == expected
+
+
+def test_a_failure_survives_pickling_and_copying() -> None:
+    failure = SubmissionFailure(Stage.DATA, Reason.REPLIED, Reply.of(550, ["5.7.1 no"]), True, {"a": "b"})
+    for twin in (pickle.loads(pickle.dumps(failure)), copy.copy(failure)):
+        assert (twin.stage, twin.reason, twin.reply, twin.ambiguous, twin.evidence) == (
+            failure.stage, failure.reason, failure.reply, failure.ambiguous, failure.evidence,
+        )  # fmt: skip
+
+
+def test_a_transcript_is_bounded_and_clean() -> None:
+    transcript = Transcript()
+    for _ in range(500):
+        transcript.add("S", "x\x1b\u202e" * 1000)
+    assert len(str(transcript)) < 25_000
+    assert transcript.entries[-1].text == "[the rest is not recorded]"
+    assert "\x1b" not in str(transcript)
+
+
+LINES = st.lists(
+    st.binary(max_size=40).map(lambda b: b.translate(None, b"\r\n\0"))
+    | st.sampled_from([b".", b"..", b". ", b""])
+)
+
+
+@given(LINES)
+def test_any_body_comes_out_as_it_went_in(lines: list[bytes]) -> None:
+    message = b"".join(line + b"\r\n" for line in lines)
+    refuse_bad_message(message)
+    wire = stuffed(message)
+    assert wire.endswith(b".\r\n")
+    travelling = wire.removesuffix(b".\r\n").split(b"\r\n")
+    assert b"." not in travelling  # no line ends the message early
+    assert b"\r\n".join(line[1:] if line.startswith(b".") else line for line in travelling) == message
+
+
+WORDS = (
+    b"220 hi",
+    b"250-a\r\n250 AUTH PLAIN",
+    b"250 ok",
+    b"235 ok",
+    b"354 go",
+    b"334 x",
+    b"550 no",
+    b"421 x",
+    b"250",
+)
+ODD_WORDS = (b"250 SIZE 99999999999999999999999", b"\xff\xff", b"250-", b"250 AUTH", b"")
+BLOBS = st.binary(max_size=60) | st.sampled_from([word + b"\r\n" for word in (*WORDS, *ODD_WORDS)])
+
+
+@given(st.lists(BLOBS, max_size=9))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_no_words_of_a_server_raise_anything_but_a_submission_failure(blobs: list[bytes]) -> None:
+    def script(peer: Peer) -> None:
+        for number, blob in enumerate(blobs):
+            peer.say(blob)
+            if number < len(blobs) - 1:
+                peer.hear(b"\n")
+        peer.hang_up()
+
+    limits = replace(LIMITS, deadline=0.3, greeting=0.05, reply=0.05)
+    with BadServer(script) as bad:
+        session = Session(server_at(bad.port, Security.PLAINTEXT, limits=limits))
+        try:
+            with session:
+                session.submit(SENDER, RECIPIENT, MESSAGE)
+        except SubmissionFailure as failure:
+            assert failure.stage in Stage
+        str(session.transcript).encode()
