@@ -40,6 +40,7 @@ __all__ = [
 
 _TEXT_LIMIT = 2000  # characters searched; a server may send very many lines, the reason is in the first
 _STARTTLS_PORTS = frozenset({25, 587, 2525, 2587})
+_MANY_HOSTS = 4  # more than these are no help in a sentence
 _USUAL_PORTS = "587 (STARTTLS) or 465 (SSL/TLS)"
 
 
@@ -259,13 +260,13 @@ def _facts(at: _Situation) -> _Words:
 
 
 def _provider_facts(provider: Provider, host: str) -> dict[str, str]:
-    others = _listed(one.name for one in provider.hosts if not one.fits(host))
+    others = [one.name for one in provider.hosts if one.name != host]
     return {
         "password_what": provider.password.what,
         "username_format": provider.username.format,
         "username_example": provider.username.example,
         "literal": _listed(provider.literal_usernames(host)),
-        "other_hosts": others or host,
+        "other_hosts": _listed(others) if len(others) <= _MANY_HOSTS else "the one of your region",
     }
 
 
