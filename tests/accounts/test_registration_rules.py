@@ -45,7 +45,7 @@ def test_control_characters_are_refused(client, field, bad):
 
 
 @pytest.mark.parametrize(
-    "name", ["Đặng Thị Hà", "محمد", "山田 太郎", "Ольга", "N'Golo O’Hara", "क्षत्रिय", "<b>Bo</b> & Co", "🌱"]
+    "name", ["Đặng Thị Hà", "محمد", "山田 太郎", "Ольга", "O’Hara", "क्षत्रिय", "<b>Bo</b> & Co", "🌱"]
 )
 def test_names_of_every_script_are_welcome_and_shown_as_typed(app, name):
     create_owner(name, name, NEW, PASSWORD, now=utcnow())

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
-from sqlalchemy import event, func, select, update
+from sqlalchemy import event, func, select, text, update
 
 from portal.accounts import sessions
 from portal.accounts.models import Owner, OwnerSession
@@ -180,3 +180,10 @@ def test_a_removed_row_is_no_session(client, ada):
     db.session.delete(db.session.scalars(select(OwnerSession)).one())
     db.session.commit()
     assert not is_in(client)
+
+
+def test_a_broken_database_is_told_on_a_page_and_not_asked_again(owner):
+    db.session.execute(text("ALTER TABLE owner_session RENAME TO gone"))
+    answer = owner.get("/account")
+    assert answer.status_code == 503
+    assert "<h1>" in answer.get_data(as_text=True)
