@@ -73,6 +73,13 @@ class Page:
         return self.check is not None and self.check.state in (CheckState.WAITING, CheckState.RUNNING)
 
     @property
+    def fault(self) -> tuple[str, str] | None:
+        """The field of the newest version that its check found at fault, with the cause to say beside it."""
+        if self.trouble is None or not self.trouble.field or self.checked is not self.newest:
+            return None
+        return (self.trouble.field, self.trouble.cause) if self.earlier_goes_on else None
+
+    @property
     def refreshes(self) -> bool:
         return self.checking or (self.test is not None and not self.test.done)
 

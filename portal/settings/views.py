@@ -133,6 +133,9 @@ def _refuse(form: SmtpForm, refused: versions.SettingsRefused) -> str:
 def _page(form: SmtpForm, *, refused: bool = False, loose_errors: list[dict[str, str]] | None = None) -> str:
     provider = form.prepare()
     shown = page.build(current_user, test=request.args.get("test"))
+    if not refused and shown.fault:
+        field, sentence = shown.fault
+        form[field].errors = [sentence]
     return render_template(
         "settings/email_preferences.html",
         form=form,

@@ -38,6 +38,9 @@
     return true;
   };
 
+  // Nobody's half-typed word is replaced under their hands.
+  const typing = (part) => Boolean(part && part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea"));
+
   // (1) Live regions. data-live="on" asks again after 150 ms, more slowly while nothing changes; everything that is not "on" has ended.
   const follow = (id) => {
     let pause = 150;
@@ -53,7 +56,7 @@
         const parts = all("[data-live-part][id]", answer).filter((part) => !fresh.contains(part));
         const words = fresh.dataset.announce;
         const changed = swap(region, fresh);
-        parts.forEach((part) => swap(document.getElementById(part.id), part));
+        parts.forEach((part) => { if (!typing(document.getElementById(part.id))) swap(document.getElementById(part.id), part); });
         if (words && words !== said) { said = words; say(words); }
         pause = changed ? 150 : Math.min(pause * 1.5, 3000);
         later();

@@ -1,0 +1,88 @@
+"""A real browser in front of a real portal. Without a browser the journeys are skipped, with the reason."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from portal import demo
+from tests.journeys.running import RunningPortal
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def find_browser() -> str | None:
+    """The browser to drive: the one named by SIGNET_BROWSER, or Chromium or Chrome where they usually are."""
+    named = os.environ.get("SIGNET_BROWSER")
+    return named or next((path for name in _NAMES if (path := shutil.which(name))), None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if find_browser() is None and os.environ.get("SIGNET_REQUIRE_BROWSER"):
+        raise pytest.UsageError("no browser was found, and the journeys may not be skipped here")
+    reason = "no Chromium or Chrome found; install one or set SIGNET_BROWSER to its path"
+    for item in items:
+        if "journeys" in str(item.path):
+            item.add_marker(pytest.mark.journey)
+            if find_browser() is None:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        arguments = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+        chromium = playwright.chromium.launch(executable_path=find_browser(), args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def portal(tmp_path: Path) -> Iterator[RunningPortal]:
+    """A fresh portal of its own for a test that changes it, with short leases."""
+    running = RunningPortal(tmp_path / "instance", SIGNET_LEASE_SECONDS="5", SIGNET_SMTP_DEADLINE="4")
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(10_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page on which every message of the console is a failure."""
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    expected = ("status of 422", "status of 429", "status of 400", "status of 404")
+    assert not [text for text in complaints if not any(word in text for word in expected)], complaints
+
+
+@pytest.fixture
+def log_in(portal: RunningPortal, page: Page) -> Page:
+    """The demo owner's page, logged in."""
+    return log_in_as_owner(portal, page)
+
+
+def log_in_as_owner(portal: RunningPortal, page: Page) -> Page:
+    page.goto(portal.base)
+    page.get_by_label("Email address").fill(demo.MAILBOX)
+    page.get_by_label("Password", exact=True).fill(demo.PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("heading", name="Email Preferences").wait_for()
+    return page

@@ -1,0 +1,160 @@
+"""The main job, by hand: an owner saves settings, sees them proven, and affiliates are answered."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from email import message_from_string
+from email.policy import default
+
+from playwright.sync_api import Page, expect
+
+from tests.journeys.running import RunningPortal
+
+OWNER = "owner@brightleaf.example"
+
+
+def fill_rehearsal(page: Page, *, password: str = "rehearsal", username: str = "postmaster@brightleaf.example") -> None:
+    """Choose the rehearsal server and type a log-in, as the first page of the tour says."""
+    page.get_by_label("Provider", exact=True).select_option(label="Rehearsal server (this machine)")
+    expect(page.get_by_label("SMTP Server")).to_have_value("localhost")
+    page.get_by_label("SMTP Username").fill(username)
+    change = page.locator("#change-password > summary")
+    if change.count():
+        change.click()
+    page.locator("[name=password]").fill(password)
+
+
+def save(page: Page) -> float:
+    """Press Save SMTP Settings and wait for the ladder's end; return the seconds it took."""
+    started = time.monotonic()
+    page.get_by_role("button", name="Save SMTP Settings").click()
+    page.locator("#check[data-live=off]").wait_for()
+    return time.monotonic() - started
+
+
+def join(page: Page, portal: RunningPortal, name: str, mailbox: str) -> None:
+    """Sign up as an affiliate on the public page."""
+    page.goto(f"{portal.base}/join/brightleaf")
+    page.get_by_label("Your name").fill(name)
+    page.get_by_label("Your email address").fill(mailbox)
+    page.get_by_label("I agree").check()
+    page.locator("main button[type=submit]").click()
+    page.wait_for_url("**/thanks")
+
+
+def settings(page: Page, portal: RunningPortal) -> None:
+    page.goto(f"{portal.base}/settings/email-preferences")
+
+
+def test_an_owner_proves_settings_and_affiliates_are_answered_from_the_owners_domain(
+    portal: RunningPortal, log_in: Page
+) -> None:
+    page = log_in
+    # Before any settings the platform sends, with replies to the owner.
+    expect(page.locator("#sender")).to_contain_text("affiliates@signet.example")
+    join(page, portal, "Mae Early", "mae@visitors.example")
+    portal.wait_for(lambda: portal.arrived("mae@visitors.example"))
+    first = message_from_string(portal.arrived("mae@visitors.example")[0], policy=default)
+    assert str(first["From"]) == "Brightleaf via Signet <affiliates@signet.example>"
+    assert first["Reply-To"] == OWNER
+
+    settings(page, portal)
+    fill_rehearsal(page)
+    save(page)
+    for rung in ("Look up the name", "TLS and certificate", "Log in", "Sender accepted", "Message accepted"):
+        expect(page.locator(".rung-passed", has_text=rung)).to_have_count(1)
+    expect(page.locator("#sender")).to_contain_text("info@brightleaf.example")
+    expect(page.locator("#sender")).to_contain_text("localhost:")
+    portal.wait_for(lambda: portal.arrived(OWNER))
+
+    page.get_by_role("link", name="open the rehearsal inbox").click()
+    page.get_by_role("link", name=re.compile("Welcome to Brightleaf")).first.click()
+    expect(page.frame_locator("iframe").locator("h1")).to_contain_text("Welcome")
+
+    join(page, portal, "Noor Second", "noor@visitors.example")
+    portal.wait_for(lambda: portal.arrived("noor@visitors.example"))
+    mail = message_from_string(portal.arrived("noor@visitors.example")[0], policy=default)
+    assert str(mail["From"]) == "Brightleaf <info@brightleaf.example>"
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["Message-ID"].endswith("@brightleaf.example>")
+    assert "/join/brightleaf?ref=" in mail.get_body(("plain",)).get_content()
+
+    # A wrong password: one cause, one fix, the field marked; what worked goes on.
+    settings(page, portal)
+    fill_rehearsal(page, password="not the word")
+    save(page)
+    expect(page.locator(".rung-failed", has_text="Log in")).to_have_count(1)
+    expect(page.locator("#diagnosis")).to_contain_text("Whose move: Yours")
+    expect(page.get_by_role("link", name="Go to SMTP Password")).to_be_visible()
+    expect(page.locator("#check")).to_contain_text("version 1 goes on sending")
+    join(page, portal, "Ola Third", "ola@visitors.example")
+    portal.wait_for(lambda: portal.arrived("ola@visitors.example"))
+    assert "From: Brightleaf <info@brightleaf.example>" in portal.arrived("ola@visitors.example")[0]
+    assert "not the word" not in page.content()
+
+
+def test_mail_waits_while_settings_are_refused_and_leaves_when_they_are_mended(
+    portal: RunningPortal, log_in: Page
+) -> None:
+    page = log_in
+    fill_rehearsal(page, password="wrong from the start")
+    save(page)
+    page.locator("#diagnosis summary", has_text="Activate anyway").click()
+    page.get_by_role("button", name="Yes, use version 1 now").click()
+    expect(page.locator("#sender")).to_contain_text("info@brightleaf.example")
+
+    for name in ("una", "dos", "tre"):
+        join(page, portal, name.title(), f"{name}@visitors.example")
+    settings(page, portal)
+    portal.wait_for(lambda: page.reload() and "emails wait since" in page.content())
+    banner = page.locator(".portal-banners", has_text="3 emails wait since")
+    expect(banner).to_contain_text("Nothing is lost")
+    assert not portal.arrived("una@visitors.example")
+
+    fill_rehearsal(page)
+    save(page)
+    for name in ("una", "dos", "tre"):
+        portal.wait_for(lambda name=name: len(portal.arrived(f"{name}@visitors.example")) == 1)
+    page.reload()
+    expect(page.locator(".portal-banners", has_text="wait since")).to_have_count(0)
+
+
+def test_a_worker_killed_while_it_speaks_loses_nothing(portal: RunningPortal, log_in: Page) -> None:
+    page = log_in
+    # Each reply to this recipient takes its time, so the worker is between claim and settlement when it dies.
+    join(page, portal, "Sia Slow", "slow+sia@visitors.example")
+    page.goto(f"{portal.base}/deliveries")
+    portal.wait_for(lambda: page.reload() and "Sending" in page.locator("main table").inner_text(), within=5)
+    portal.kill("worker", signal.SIGKILL)
+    assert not portal.arrived("slow+sia@visitors.example")
+
+    portal.start_part("worker")
+    portal.wait_for(lambda: portal.arrived("slow+sia@visitors.example"), within=40)
+    page.reload()
+    portal.wait_for(lambda: page.reload() and "Sent" in page.locator("main table").inner_text())
+    assert len(portal.arrived("slow+sia@visitors.example")) == 1
+
+
+def test_a_test_email_shows_its_result_on_the_page(portal: RunningPortal, log_in: Page) -> None:
+    page = log_in
+    page.get_by_role("button", name="Send test email").click()
+    result = page.locator("#test[data-live=off]")
+    result.wait_for()
+    expect(result).to_contain_text("Accepted by localhost:")
+    expect(result).to_contain_text("Queue id")
+    portal.wait_for(lambda: len(portal.arrived(OWNER)) == 1)
+
+
+def test_without_a_worker_every_page_says_so_and_mail_leaves_once_one_runs(
+    portal: RunningPortal, log_in: Page
+) -> None:
+    page = log_in
+    portal.kill("worker", signal.SIGTERM)
+    join(page, portal, "Wil Waits", "wil@visitors.example")
+    settings(page, portal)
+    expect(page.locator(".portal-banners", has_text="No worker is running")).to_be_visible()
+    portal.start_part("worker")
+    portal.wait_for(lambda: portal.arrived("wil@visitors.example"))
+    portal.wait_for(lambda: page.reload() and "No worker is running" not in page.content())
