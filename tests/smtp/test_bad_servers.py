@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from portal.smtp.failure import Reason, SubmissionFailure
+from portal.smtp.failure import Reason, Stage, SubmissionFailure
 from portal.smtp.server import Security
 from portal.smtp.session import Session
 
@@ -113,14 +113,41 @@ def test_a_server_that_closes_after_two_messages_is_noticed_before_the_third() -
 
 def test_an_echoed_password_is_taken_out_of_reply_and_transcript() -> None:
     def echo(peer, line: bytes) -> None:
-        peer.say(b"535-5.7.8 you said " + line.strip() + b"\r\n535 5.7.8 and " + line[:30] + b"\r\n")
+        peer.say(b"535-5.7.8 you said " + line.strip() + b"\r\n535-5.7.8 and " + line[:30] + b"\r\n")
+        peer.say(f"535 5.7.8 that is {PASSWORD}\r\n".encode())
 
     with BadServer(lambda peer: converse(peer, {"AUTH": echo})) as bad:
         session = Session(server_at(bad.port))
         failure = climb(session)
         assert failure and failure.reply and failure.reply.code == 535
-        assert "[hidden]" in failure.reply.text
+        assert failure.reply.text == "you said AUTH PLAIN [hidden] and AUTH PLAIN [hidden] that is [hidden]"
         _assert_nothing_leaks(session, failure)
+
+
+def test_no_message_and_no_word_follows_where_data_is_granted_after_a_refusal() -> None:
+    """The lone dot that RFC 2920 advises there could deliver an empty message."""
+    answers = {"RCPT": b"550 5.1.1 no\r\n"}
+    offers = (b"AUTH PLAIN", b"PIPELINING")
+    with BadServer(lambda peer: converse(peer, answers, offers=offers)) as bad:
+        session = Session(server_at(bad.port))
+        failure = climb(session)
+        assert failure and failure.stage is Stage.RCPT
+        assert not session.alive()
+        session.close()
+        time.sleep(0.05)
+        assert bad.received.endswith(b"DATA\r\n")
+        assert bad.messages == []
+
+
+def test_the_byte_budget_counts_over_a_whole_conversation() -> None:
+    wide = b"".join(b"250-%s\r\n" % (b"X" * 900) for _ in range(60)) + b"250 AUTH PLAIN\r\n"
+    with BadServer(lambda peer: converse(peer, {"EHLO": wide}, security=Security.PLAINTEXT)) as bad:
+        server = server_at(bad.port, Security.PLAINTEXT)
+        with Session(server) as session:
+            assert session.rungs
+        small = Session(replace(server, limits=replace(LIMITS, received=40_000)))
+        failure = climb(small)
+        assert failure and (failure.stage, failure.reason) == (Stage.EHLO, Reason.TOO_MUCH)
 
 
 def test_a_password_echoed_long_after_the_log_in_is_taken_out_too() -> None:

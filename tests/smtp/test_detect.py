@@ -43,7 +43,7 @@ def test_all_candidates_share_one_budget() -> None:
         server = replace(server_at(silent.port), limits=replace(LIMITS, deadline=30, greeting=30, reply=30))
         started = time.monotonic()
         result = detect(server, [(silent.port, STARTTLS), (silent.port, IMPLICIT)] * 4, budget=0.5)
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 3.0  # one by one, at 0.5 s each, would take longer
         assert result.found is None
         assert len(result.tried) == 8
 
