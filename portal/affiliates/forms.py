@@ -3,30 +3,74 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 from wtforms import BooleanField, Form, StringField
-from wtforms.validators import ValidationError
+from wtforms.validators import StopValidation, ValidationError
 
-from ..web.fields import PortalForm, mailbox_field, required, text_field
+from ..smtp.mailbox import MailboxError, parse_mailbox
+from ..web.fields import PortalForm, at_most, mailbox_field, one_line, required
 
-_NOT_IN_NAMES = re.compile(r"[@/\\<>{}\[\]|=$%#*]|www\.|https?:|\.(com|net|org|ru|cn|info|biz)\b", re.IGNORECASE)
+_NAME_LIMIT = 60  # characters
+_SIGNS = set(" '’‘ʼ`´.,،-‐‑·・׳״\u200c\u200d")  # besides letters and their marks
+# Letters by their category, yet nothing is seen of them: a name of these alone would be empty.
+_INVISIBLE = set("\u115f\u1160\u3164\uffa0\u17b4\u17b5\u034f")
+_SPACES = re.compile(r"[^\S\t\n\r\v\f\x1c-\x1f\x85\u2028\u2029]+")  # of any script, but no control character
+_DOMAIN = re.compile(r"\w\.\w{2}|\bwww\b|\bhttps?\b", re.IGNORECASE)  # mail programmes turn these into links
+_PILE_OF_MARKS = 5  # more on one letter is scribble; Tibetan and Vietnamese need three
+
+
+def tidy(value: str | None) -> str | None:
+    """Write a name one way: composed letters, single plain spaces, none around it."""
+    if not isinstance(value, str):
+        return value
+    return unicodedata.normalize("NFC", _SPACES.sub(" ", value)).strip()
 
 
 def a_name(form: Form, field: Any) -> None:
-    """Refuse addresses of pages in a name: somebody would use our email to carry them to a stranger."""
-    if _NOT_IN_NAMES.search(field.data or "") or not any(c.isalpha() for c in field.data or ""):
-        raise ValidationError("Enter your name, without links or symbols.")
+    """Refuse whatever is no name: somebody would use our email to carry it to a stranger."""
+    name = field.data or ""
+    letters = [c for c in name if unicodedata.category(c)[0] == "L"]
+    strange = [c for c in name if c not in _SIGNS and unicodedata.category(c)[0] not in "LM"]
+    if strange or not letters or _INVISIBLE & set(name) or _scribbled(name):
+        raise ValidationError("Enter your name, without digits, links or symbols.")
+    if _DOMAIN.search(name):
+        raise ValidationError("Enter your name without links; put a space after each dot.")
+
+
+def reachable(form: Form, field: Any) -> None:
+    """Refuse what the post room could not put on an envelope."""
+    try:
+        parse_mailbox(field.data or "")
+    except MailboxError as refusal:
+        raise ValidationError(str(refusal)) from None
+
+
+def _scribbled(name: str) -> bool:
+    pile = 0
+    for c in name:
+        pile = pile + 1 if unicodedata.category(c)[0] == "M" else 0
+        if pile > _PILE_OF_MARKS:
+            return True
+    return False
 
 
 class JoinForm(PortalForm):
     """Name, mailbox, consent, and a trap that people do not see."""
 
-    name = text_field("Your name", required("Enter your name."), a_name, limit=60)
+    name = StringField(
+        "Your name",
+        validators=[required("Enter your name."), one_line, at_most(_NAME_LIMIT), a_name],
+        filters=[tidy],
+    )
     mailbox = mailbox_field("Your email address", required("Enter your email address."))
     consent = BooleanField("I agree to receive emails about my affiliate account.")
     website = StringField("Leave this empty")  # filled in by robots only
 
+    def validate_mailbox(self, field: Any) -> None:
+        reachable(self, field)
+
     def validate_consent(self, field: Any) -> None:
         if not field.data:
-            raise ValidationError("Tick this box to sign up: the programme tells you by email what your link earned.")
+            raise StopValidation("Tick this box to sign up: the programme writes to you by email.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from .. import budgets
 from ..accounts.models import Account
@@ -14,7 +15,9 @@ from ..config import Config
 from ..db import db
 from ..notices import rendering, switches
 from ..notices.catalogue import NEW_SIGN_UP
+from ..notices.greeting import first_name_of
 from ..outbox.queue import NewMessage, enqueue
+from ..smtp.mailbox import parse_mailbox
 from .models import Affiliate
 
 # A stranger's address may be typed by anybody, so it is protected across the whole portal.
@@ -36,11 +39,6 @@ class SignUp:
     network: str
 
 
-def find_account(slug: str) -> Account | None:
-    """Return the programme behind a public address."""
-    return db.session.scalar(select(Account).where(Account.slug == slug.lower()))
-
-
 def sign_up(account: Account, entered: SignUp, *, config: Config, now: datetime) -> None:
     """Take an affiliate in and owe the New Sign-up email; one commit. Signing up twice changes nothing.
 
@@ -49,23 +47,10 @@ def sign_up(account: Account, entered: SignUp, *, config: Config, now: datetime)
     if not budgets.spend(PER_NETWORK, account.id, entered.network, now=now):
         db.session.commit()
         raise TooManySignUps
-    key = entered.mailbox.casefold()
-    known = db.session.scalar(
-        select(Affiliate.id).where(Affiliate.account_id == account.id, Affiliate.mailbox_key == key)
-    )
-    if known is None and budgets.spend(PER_MAILBOX, _unfolded(key), now=now):
-        _take_in(account, entered, key, config, now)
+    affiliate = _new_affiliate(account, entered, now)
+    if not _is_known(affiliate) and budgets.spend(PER_MAILBOX, throttle_key(affiliate.mailbox_key), now=now):
+        _take_in(affiliate, account, config, now)
     db.session.commit()
-
-
-def by_dashboard_key(key: str) -> tuple[Affiliate, Account] | None:
-    """Return the affiliate whose private address this is."""
-    row = db.session.execute(
-        select(Affiliate, Account)
-        .join(Account, Account.id == Affiliate.account_id)
-        .where(Affiliate.dashboard_key == key)
-    ).first()
-    return (row[0], row[1]) if row else None
 
 
 def link_of(affiliate: Affiliate, account: Account, config: Config) -> str:
@@ -73,19 +58,52 @@ def link_of(affiliate: Affiliate, account: Account, config: Config) -> str:
     return f"{config.base_url}/join/{account.slug}?ref={affiliate.code}"
 
 
-def _take_in(account: Account, entered: SignUp, key: str, config: Config, now: datetime) -> None:
-    affiliate = Affiliate(
+def dashboard_of(affiliate: Affiliate, config: Config) -> str:
+    """Return the address of the affiliate's private page; whoever knows it may open it."""
+    return f"{config.base_url}/affiliate/{affiliate.dashboard_key}"
+
+
+def key_of_welcome(affiliate_id: int) -> str:
+    """Return the key under which an affiliate's New Sign-up email is owed, once."""
+    return f"{NEW_SIGN_UP.kind}:{affiliate_id}"
+
+
+def throttle_key(mailbox_key: str) -> str:
+    """Reduce the spellings of one mailbox to one, for the budget only: ``a.d.a+x@`` is ``ada@``."""
+    local, _, domain = mailbox_key.rpartition("@")
+    folded = local.partition("+")[0].replace(".", "")
+    return f"{folded or local}@{'gmail.com' if domain == 'googlemail.com' else domain}"
+
+
+def _new_affiliate(account: Account, entered: SignUp, now: datetime) -> Affiliate:
+    mailbox = str(parse_mailbox(entered.mailbox))  # as the envelope will have it, its domain in A-labels
+    return Affiliate(
         account_id=account.id,
         name=entered.name,
-        mailbox=entered.mailbox,
-        mailbox_key=key,
+        mailbox=mailbox,
+        mailbox_key=mailbox.casefold(),
         code="".join(secrets.choice(_CODE_LETTERS) for _ in range(8)),
         dashboard_key=secrets.token_urlsafe(24),
         consented_at=now,
         created_at=now,
     )
-    db.session.add(affiliate)
-    db.session.flush()
+
+
+def _is_known(new: Affiliate) -> bool:
+    query = select(Affiliate.id).where(
+        Affiliate.account_id == new.account_id, Affiliate.mailbox_key == new.mailbox_key
+    )
+    return db.session.scalar(query) is not None
+
+
+def _take_in(affiliate: Affiliate, account: Account, config: Config, now: datetime) -> None:
+    try:
+        with db.session.begin_nested():
+            db.session.add(affiliate)
+    except IntegrityError:
+        if _is_known(affiliate):
+            return  # the same person signed up at this very moment, and that sign-up owes the email
+        raise
     if switches.is_on(account.id, NEW_SIGN_UP):
         enqueue(account.id, _new_sign_up(affiliate, account, config), now=now)
 
@@ -93,23 +111,17 @@ def _take_in(account: Account, entered: SignUp, key: str, config: Config, now: d
 def _new_sign_up(affiliate: Affiliate, account: Account, config: Config) -> NewMessage:
     values = {
         "programme": account.name,
-        "first_name": affiliate.name.split()[0],
+        "first_name": first_name_of(affiliate.name),
         "link": link_of(affiliate, account, config),
-        "dashboard": f"{config.base_url}/affiliate/{affiliate.dashboard_key}",
+        "dashboard": dashboard_of(affiliate, config),
     }
     mail = rendering.render(NEW_SIGN_UP, values)
     return NewMessage(
         kind=NEW_SIGN_UP.kind,
-        key=f"{NEW_SIGN_UP.kind}:{affiliate.id}",
+        key=key_of_welcome(affiliate.id),
         recipient=affiliate.mailbox,
         recipient_name=affiliate.name,
         subject=mail.subject,
         text=mail.text,
         html=mail.html,
     )
-
-
-def _unfolded(mailbox: str) -> str:
-    """Reduce the spellings of one mailbox to one, for the budget only: ``a.d.a+x@`` is ``ada@``."""
-    local, _, domain = mailbox.partition("@")
-    return f"{local.partition('+')[0].replace('.', '')}@{domain}"

@@ -7,6 +7,7 @@ from flask import url_for
 from ..outbox import worker
 from ..web.banners import Banner
 from ..web.filters import ago, moment
+from ..web.troubles import trouble
 from . import log
 
 
@@ -22,10 +23,10 @@ def _held(account_id: int) -> list[Banner]:
     count = log.waiting(account_id)
     many = "1 email waits" if count == 1 else f"{count} emails wait"
     title = f"{many} since {moment(queue.held_at)}" if count else "Sending is on hold"
-    cause = str(queue.held_because.get("cause", ""))
-    fixes = queue.held_because.get("fixes") or [""]
-    text = f"{cause} {fixes[0]} Nothing is lost: waiting emails leave as soon as sending works again."
-    return [Banner("danger", title, text, "Mend the settings", url_for("settings.email_preferences"))]
+    why = trouble(queue.held_because)
+    said = f"{why.cause} {' '.join(why.fixes[:1])} " if why else ""
+    text = f"{said}Nothing is lost: waiting emails leave as soon as sending works again."
+    return [Banner("danger", title, text, "Go to the settings", url_for("settings.email_preferences"))]
 
 
 def _no_worker() -> list[Banner]:
@@ -33,5 +34,8 @@ def _no_worker() -> list[Banner]:
         return []
     seen = worker.last_seen()
     when = f"The last one was seen {ago(seen)}." if seen else "None has been seen yet."
-    text = f"{when} Emails wait safely and leave as soon as a worker runs. Whoever runs this portal starts one with: flask worker"
+    text = (
+        f"{when} Emails wait safely and leave as soon as a worker runs. "
+        "Whoever runs this portal starts one with: flask worker"
+    )
     return [Banner("warning", "No worker is running, so no email leaves", text)]

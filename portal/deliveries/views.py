@@ -7,39 +7,49 @@ from typing import Any
 from flask import Blueprint, Response, abort, render_template, request
 from flask_login import current_user, login_required
 
-from ..outbox.models import Status
+from ..outbox.models import OutboxMessage, Status
 from ..web.headers import mail_page
 from ..web.pagination import key_argument
-from . import log
+from . import log, story
 
 blueprint = Blueprint("deliveries", __name__, url_prefix="/deliveries")
+
+_IDENT = "<int(max=999999999999):ident>"
 
 
 @blueprint.get("")
 @login_required
 def index() -> Any:
-    status = request.args.get("status")
-    chosen = Status(status) if status in set(log.FILTERS) else None
-    page = log.page(
-        current_user.account_id,
-        status=chosen,
-        before=key_argument(request.args.get("before")),
-        after=key_argument(request.args.get("after")),
+    asked = request.args.get("status")
+    status = Status(asked) if asked in set(log.FILTERS) else None
+    before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    return render_template(
+        "deliveries/index.html",
+        log=log.read(current_user.account_id, status=status, before=before, after=after),
+        chosen=status,
+        filters=log.FILTERS,
+        words=story.STATUS_WORDS,
+        name_of=story.name_of,
+        purpose_of=story.purpose_of,
+        last_words=story.last_words,
+        paged=before is not None or after is not None,
     )
-    counts = log.counts(current_user.account_id)
-    return render_template("deliveries/index.html", page=page, chosen=chosen, counts=counts, filters=log.FILTERS)
 
 
-@blueprint.get("/<int(max=999999999999):ident>")
+@blueprint.get(f"/{_IDENT}")
 @login_required
 def show(ident: int) -> Any:
-    story = log.story(current_user.account_id, ident) or abort(404)
-    queue = log.held_queue(current_user.account_id)
-    return render_template("deliveries/show.html", story=story, message=story.message, queue=queue)
+    message = _message(ident)
+    told = story.tell(message, log.attempts_at(message), log.queue_row(current_user.account_id))
+    return render_template("deliveries/show.html", story=told, message=message)
 
 
-@blueprint.get("/<int(max=999999999999):ident>/html")
+@blueprint.get(f"/{_IDENT}/html")
 @login_required
 def html(ident: int) -> Response:
-    story = log.story(current_user.account_id, ident) or abort(404)
-    return mail_page(story.message.html)
+    message = _message(ident)
+    return mail_page(message.html) if message.html else abort(404)
+
+
+def _message(ident: int) -> OutboxMessage:
+    return log.message_of(current_user.account_id, ident) or abort(404)

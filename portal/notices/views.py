@@ -27,9 +27,14 @@ def index() -> Any:
 @login_required
 def show(kind: str) -> Any:
     notice = _notice(kind)
-    mail = rendering.sample(notice, current_user.account)
-    on = switches.is_on(current_user.account_id, notice)
-    return render_template("notices/show.html", notice=notice, mail=mail, on=on, sender=_sender())
+    return render_template(
+        "notices/show.html",
+        notice=notice,
+        on=switches.is_on(current_user.account_id, notice),
+        mail=rendering.sample(notice, current_user.account),
+        values=rendering.sample_values(notice, current_user.account),
+        sender=_sender(),
+    )
 
 
 @blueprint.get("/<kind>/html")
@@ -42,7 +47,9 @@ def html(kind: str) -> Response:
 @login_required
 def switch(kind: str) -> Any:
     notice = _notice(kind)
-    on = request.form.get("on") == "1"
+    on = {"1": True, "0": False}.get(request.form.get("on", ""))
+    if on is None:  # a click that does not say which way must not switch anything
+        abort(400)
     switches.switch(current_user.account_id, notice, on=on)
     flash(f"{notice.name} is switched {'on' if on else 'off'}.", "success")
     return redirect(url_for(".show", kind=kind), 303)
@@ -53,7 +60,8 @@ def _notice(kind: str) -> Notice:
 
 
 def _sender() -> str:
+    """Return the From as it would leave now, or nothing while there is no way out."""
     try:
         return from_header(route_for(current_user.account_id))
     except NoRoute:
-        return "nobody yet: there is no sender"
+        return ""
