@@ -84,12 +84,10 @@ class Config:
         instance = Path(env.get("SIGNET_INSTANCE") or instance)
         read = _Reader(env, instance)
         rehearsal = read.flag("SIGNET_REHEARSAL")
-        ports = {
-            "rehearsal_starttls_port": read.port("SIGNET_REHEARSAL_STARTTLS_PORT", 2587),
-            "rehearsal_tls_port": read.port("SIGNET_REHEARSAL_TLS_PORT", 2465),
-            "rehearsal_plain_port": read.port("SIGNET_REHEARSAL_PLAIN_PORT", 2525),
-            "rehearsal_expired_port": read.port("SIGNET_REHEARSAL_EXPIRED_PORT", 2526),
-        }
+        starttls_port = read.port("SIGNET_REHEARSAL_STARTTLS_PORT", 2587)
+        tls_port = read.port("SIGNET_REHEARSAL_TLS_PORT", 2465)
+        plain_port = read.port("SIGNET_REHEARSAL_PLAIN_PORT", 2525)
+        expired_port = read.port("SIGNET_REHEARSAL_EXPIRED_PORT", 2526)
         base_url = _base_url(env.get("SIGNET_BASE_URL") or "http://127.0.0.1:8000")
         if rehearsal and urlsplit(base_url).hostname not in _LOOPBACK_NAMES:
             raise ConfigError(
@@ -104,10 +102,13 @@ class Config:
             base_url=base_url,
             database_url=env.get("DATABASE_URL") or f"sqlite:///{instance / 'portal.sqlite'}",
             platform=_platform(read),
-            policy=_policy(read, tuple(ports.values()) if rehearsal else ()),
+            policy=_policy(read, (starttls_port, tls_port, plain_port, expired_port) if rehearsal else ()),
             trusted_proxies=int(read.number("SIGNET_TRUSTED_PROXIES", 0)),
             rehearsal=rehearsal,
-            **ports,
+            rehearsal_starttls_port=starttls_port,
+            rehearsal_tls_port=tls_port,
+            rehearsal_plain_port=plain_port,
+            rehearsal_expired_port=expired_port,
             lease=lease,
             # A conversation ends before its lease does, so that nobody else sends the message meanwhile.
             limits=Limits(deadline=min(read.number("SIGNET_SMTP_DEADLINE", 60.0, low=1), lease * 0.8)),

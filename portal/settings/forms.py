@@ -65,7 +65,7 @@ class SmtpForm(PortalForm):
     def prepare(self) -> Provider:
         """Fill the choices and return the chosen provider, whose tips are shown."""
         config: Config = current_app.extensions["signet.config"]
-        choices = [("", "Choose a provider…", {})]
+        choices: list[tuple[str, str, dict[str, str]]] = [("", "Choose a provider…", {})]
         for card in providers.available():
             choices += [(card.id, _label(card), _fills(card))]
         self.provider.choices = choices

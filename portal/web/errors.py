@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Flask, render_template, request
 from flask_wtf.csrf import CSRFError
@@ -80,7 +81,7 @@ def error_page(code: int, *, page: ErrorPage | None = None, **more: object) -> t
     return html, code
 
 
-def _http_error(error: HTTPException) -> object:
+def _http_error(error: HTTPException) -> Any:
     if isinstance(error, SecurityError):
         # Asked for by a name that is not the portal's. No address can be built then, so no page either.
         return "This portal is not known by that name.\n", 400, {"Content-Type": "text/plain; charset=utf-8"}

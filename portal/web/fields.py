@@ -60,7 +60,7 @@ def required(message: str) -> Validator:
 
 
 def at_most(limit: int) -> Validator:
-    return Length(max=limit, message=f"Use {limit} characters or fewer.")  # type: ignore[no-any-return]
+    return Length(max=limit, message=f"Use {limit} characters or fewer.")
 
 
 def mailbox(form: Form, field: Field) -> None:

@@ -45,7 +45,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def portal(tmp_path: Path) -> Iterator[RunningPortal]:
     """A fresh portal of its own for a test that changes it, with short leases."""
-    running = RunningPortal(tmp_path / "instance", SIGNET_LEASE_SECONDS="5", SIGNET_SMTP_DEADLINE="4")
+    running = RunningPortal(tmp_path / "instance", SIGNET_LEASE_SECONDS="10", SIGNET_SMTP_DEADLINE="8")
     try:
         running.start()
         yield running
