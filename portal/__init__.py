@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def create_app(config: Config | None = None) -> Flask:
     Migrate(app, db.db, directory=str(ROOT / "portal" / "migrations"), render_as_batch=True)
     CSRFProtect(app)
     with app.app_context():
-        db.prepare_engine(db.db.engine)
+        db.prepare_engine(db.db.engine, wait=config.database_wait)
     app.extensions["signet.huey"] = engine.install(app, config)
     wake.install(app, lambda job, ident: engine.announce(app, job, ident))
 
@@ -79,13 +78,15 @@ def _configure(app: Flask, config: Config) -> None:
     app.config.update(
         SECRET_KEY=config.secret_key,
         SQLALCHEMY_DATABASE_URI=config.database_url,
+        # A failing statement is logged without its values: names and mailboxes do not belong into logs.
+        SQLALCHEMY_ENGINE_OPTIONS={"hide_parameters": True},
         SERVER_NAME=None,
         TRUSTED_HOSTS=list({config.host_name, "127.0.0.1", "localhost"}),
         SESSION_COOKIE_NAME="__Host-signet" if config.secure else "signet",
         SESSION_COOKIE_SECURE=config.secure,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
-        WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as the session; an hour would lose a half-filled form
+        WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as the session; an hour would lose half-filled forms
         MAX_CONTENT_LENGTH=512 * 1024,
         SEND_FILE_MAX_AGE_DEFAULT=31_536_000,  # addresses of static files change with their content
         TESTING=config.testing,

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .smtp.guard import SUBMISSION_PORTS, Policy, PrivateTarget
+from .smtp.guard import SUBMISSION_PORTS, HostError, Policy, PrivateTarget, canonical_host
+from .smtp.mailbox import MailboxError, parse_mailbox
 from .smtp.server import Limits
 
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
+_MOST = 10**6  # no setting is a larger number
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
 
@@ -53,6 +55,7 @@ class Config:
     rehearsal_tls_port: int = 2465
     rehearsal_plain_port: int = 2525  # never offers STARTTLS
     rehearsal_expired_port: int = 2526  # shows an expired certificate
+    database_wait: float = 15.0  # how long a writer waits for another one
     lease: float = 90.0  # how long a claim lasts before another worker may take it
     limits: Limits = field(default_factory=Limits)
     sweep: float = 5.0  # seconds between two looks for work nobody announced
@@ -67,8 +70,17 @@ class Config:
 
     @property
     def host_name(self) -> str:
-        """The public host name, also what the worker calls itself in EHLO."""
+        """The public host name of the portal."""
         return urlsplit(self.base_url).hostname or "localhost"
+
+    @property
+    def ehlo_name(self) -> str:
+        """What the worker calls itself: the public host name, an address in brackets (RFC 5321 section 4.1.3)."""
+        try:
+            address = ipaddress.ip_address(self.host_name)
+        except ValueError:
+            return self.host_name
+        return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
 
     @property
     def platform_policy(self) -> Policy:
@@ -142,8 +154,8 @@ class _Reader:
             number = float(value)
         except ValueError:
             raise ConfigError(f"{name} is {value!r}, which is not a number.") from None
-        if not low <= number <= 10**6:
-            raise ConfigError(f"{name} is {value}; it must be at least {low:g}.")
+        if not low <= number <= _MOST:
+            raise ConfigError(f"{name} is {value}; it must be a number from {low:g} to {_MOST}.")
         return number
 
     def port(self, name: str, default: int) -> int:
@@ -166,9 +178,15 @@ class _Reader:
 
 
 def _base_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
-        raise ConfigError(f"SIGNET_BASE_URL is {value!r}; write it like https://signet.example.com")
+    wrong = ConfigError(f"SIGNET_BASE_URL is {value!r}; write it like https://signet.example.com")
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:  # half an IPv6 address, or a port that is no number
+        raise wrong from None
+    usable = parts.scheme in {"http", "https"} and parts.hostname and port != 0
+    if not usable or parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
+        raise wrong
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK_NAMES:
         raise ConfigError("SIGNET_BASE_URL must be https:// unless it is an address of this machine.")
     return f"{parts.scheme}://{parts.netloc}"
@@ -185,6 +203,9 @@ def _platform(read: _Reader) -> PlatformMail:
         raise ConfigError(
             f"{missing} is not set. The platform's sender needs both MAIL_SERVER and MAIL_DEFAULT_SENDER."
         )
+    _refuse_unusable(server, sender)
+    if read.text("MAIL_USERNAME") and not read.env.get("MAIL_PASSWORD"):
+        raise ConfigError("MAIL_USERNAME is set, but MAIL_PASSWORD is not. Set both, or neither.")
     return PlatformMail(
         server=server,
         port=read.port("MAIL_PORT", 465 if use_ssl else 587),
@@ -194,6 +215,19 @@ def _platform(read: _Reader) -> PlatformMail:
         password=read.env.get("MAIL_PASSWORD") or None,
         sender=sender,
     )
+
+
+def _refuse_unusable(server: str, sender: str) -> None:
+    if not server:
+        return
+    try:
+        canonical_host(server)
+    except HostError as error:
+        raise ConfigError(f"MAIL_SERVER is {server!r}. {error}") from None
+    try:
+        parse_mailbox(sender)
+    except MailboxError as error:
+        raise ConfigError(f"MAIL_DEFAULT_SENDER is {sender!r}. {error}") from None
 
 
 def _policy(read: _Reader, rehearsal_ports: tuple[int, ...]) -> Policy:
@@ -223,6 +257,9 @@ def _private(item: str) -> PrivateTarget:
     head, plaintext = (item[: -len(":plaintext")], True) if item.endswith(":plaintext") else (item, False)
     network, _, port = head.rpartition(":")
     try:
-        return PrivateTarget(ipaddress.ip_network(network.strip("[]")), int(port), plaintext)
+        target = PrivateTarget(ipaddress.ip_network(network.strip("[]")), int(port), plaintext)
     except ValueError:
-        raise ConfigError(f"SIGNET_SMTP_PRIVATE holds {item!r}; write 10.0.0.5/32:587") from None
+        target = None
+    if target is None or not 0 < target.port < 65536:
+        raise ConfigError(f"SIGNET_SMTP_PRIVATE holds {item!r}; write 10.0.0.5/32:587")
+    return target

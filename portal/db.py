@@ -88,8 +88,11 @@ def writing() -> Iterator[None]:
         _will_write.reset(token)
 
 
-def prepare_engine(engine: Engine) -> None:
-    """Set SQLite up for many processes: write-ahead log, waiting instead of failing, full durability."""
+def prepare_engine(engine: Engine, *, wait: float = 15.0) -> None:
+    """Set SQLite up for many processes: write-ahead log, waiting instead of failing, full durability.
+
+    ``wait`` is how many seconds a writer stands in line before it gives up.
+    """
     if engine.dialect.name != "sqlite":
         return
 
@@ -97,7 +100,7 @@ def prepare_engine(engine: Engine) -> None:
     def _on_connect(dbapi_connection: Any, _record: object) -> None:
         dbapi_connection.isolation_level = None  # the driver's own BEGIN comes too late; ours is below
         cursor = dbapi_connection.cursor()
-        cursor.execute("PRAGMA busy_timeout = 15000")
+        cursor.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")  # a confirmed sign-up survives a power cut
         cursor.execute("PRAGMA foreign_keys = ON")
@@ -105,4 +108,7 @@ def prepare_engine(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if _will_write.get() else "BEGIN")
+        writes = _will_write.get()
+        # A page that writes while it is only looked at would fail now and then; so it always does.
+        connection.exec_driver_sql(f"PRAGMA query_only = {0 if writes else 1}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -38,6 +38,15 @@ def install(app: Flask, config: Config) -> Huey:
     return huey
 
 
+def announce_missing(app: Flask, jobs: list[tuple[str, int]]) -> None:
+    """Put jobs in the queue unless they wait there already: a sweep must not pile them up."""
+    huey: Huey = app.extensions["signet.huey"]
+    waiting = {(task.name, *task.args) for task in huey.pending()} if jobs else set()
+    for job, ident in jobs:
+        if (job, ident) not in waiting:
+            announce(app, job, ident)
+
+
 def announce(app: Flask, job: str, ident: int) -> None:
     """Put a job in the queue."""
     tasks: dict[str, Any] = app.extensions["signet.tasks"]

@@ -37,12 +37,25 @@ def make_secrets(instance: Path) -> list[Path]:
     made = []
     for name, value in (("secret_key", secrets.token_urlsafe(48)), ("keys", new_key())):
         path = instance / name
-        if path.exists():
-            continue
-        path.touch(mode=0o600)
-        path.write_text(value + "\n", encoding="ascii")
-        made.append(path)
+        if _write_once(path, value + "\n"):
+            made.append(path)
     return made
+
+
+def _write_once(path: Path, text: str) -> bool:
+    """Make a private file with this text unless there is one, whoever else does so at the same time."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with os.fdopen(
+        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii"
+    ) as file:
+        file.write(text)
+    try:
+        os.link(draft, path)  # all of it or nothing, and never over another one
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True
 
 
 def migrate(app: Flask) -> None:
@@ -77,7 +90,7 @@ def is_current() -> bool:
 
 
 def check_keys(app: Flask) -> None:
-    """See that the keyring opens what this database holds; seal the proof on first use. Raises ConfigError."""
+    """See that the keyring opens what this database holds; seal the proof at first. Raises ConfigError."""
     vault: Vault = app.extensions["signet.vault"]
     row = db.session.get(KeyCheck, 1)
     if row is None:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _VERSION = 1
 _NONCE = 12
+_TAG = 16
 
 
 class SealBroken(Exception):
@@ -56,6 +57,8 @@ class Vault:
             key = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
             raise KeyringError(f"Key {ident} is not base64.") from None
+        if secret_key and hmac.compare_digest(key, secret_key.encode()):
+            raise KeyringError(f"Key {ident} is the SECRET_KEY; they must differ.")
         if len(key) != 32:
             raise KeyringError(f"Key {ident} has {len(key)} bytes; it must have 32.")
         self._keys[ident] = AESGCM(key)
@@ -71,9 +74,9 @@ class Vault:
 
     def open(self, blob: bytes, binding: Mapping[str, str | int]) -> str:
         """Return the secret. Raises SealBroken when it was not sealed for exactly this binding."""
-        if len(blob) < 2 + _NONCE or blob[0] != _VERSION:
+        ident_end = 2 + blob[1] if len(blob) > 1 else 0
+        if not ident_end or blob[0] != _VERSION or len(blob) < ident_end + _NONCE + _TAG:
             raise SealBroken("not a sealed secret")
-        ident_end = 2 + blob[1]
         key = self._keys.get(blob[2:ident_end].decode("ascii", "replace"))
         if key is None:
             raise SealBroken("sealed under a key that is not in the keyring")

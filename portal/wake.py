@@ -31,19 +31,23 @@ def after_commit(job: str, ident: int) -> None:
     db.session.info.setdefault(_KEY, {})[(job, ident)] = True
 
 
+def now(job: str, ident: int) -> None:
+    """Ask for a job at once. Never raises: the sweep finds whatever could not be announced."""
+    runner: Runner = current_app.extensions["signet.wake"]
+    try:
+        runner(job, ident)
+    except (
+        Exception
+    ):  # the mail is safe in its table, so a full disk or locked queue must not fail the caller
+        _log.exception("could not announce %s %s; the sweep will find it", job, ident)
+
+
 @event.listens_for(Session, "after_commit")
 def _committed(session: Session) -> None:
-    wishes = session.info.pop(_KEY, None)
-    if not wishes:
-        return
-    runner: Runner = current_app.extensions["signet.wake"]
-    for job, ident in wishes:
-        try:
-            runner(job, ident)
-        except (
-            Exception
-        ):  # the mail is safe in its table, so a full disk or locked queue must not fail the caller
-            _log.exception("could not announce %s %s; the sweep will find it", job, ident)
+    if session.in_nested_transaction():
+        return  # a savepoint was released; others see nothing of it before the whole commits
+    for job, ident in session.info.pop(_KEY, None) or {}:
+        now(job, ident)
 
 
 @event.listens_for(Session, "after_rollback")

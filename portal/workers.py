@@ -3,69 +3,85 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
-import threading
+from datetime import datetime
 from types import FrameType
 
 from flask import Flask
 from huey import Huey
-from sqlalchemy.exc import SQLAlchemyError
+from huey.consumer import Consumer
 
 from . import engine
 from .clock import utcnow
 from .config import Config
-from .db import db
 from .outbox import delivery, worker
 
 _log = logging.getLogger(__name__)
+_END = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(app: Flask, threads: int | None = None) -> int:
-    """Deliver until SIGTERM or SIGINT; the message in hand is finished, a second signal ends at once."""
+    """Deliver until SIGTERM or SIGINT; the message in hand is finished, a second signal ends at once.
+
+    The signals stay blocked and are fetched by the pulse, between two of its beats: a handler could
+    interrupt any line of this thread, also one that holds the very lock the handler needs.
+    """
     config: Config = app.extensions["signet.config"]
+    signal.pthread_sigmask(signal.SIG_BLOCK, _END)
+    consumer = _consumer(app, threads or config.worker_threads)
+    consumer.start()
+    _log.info("worker %s runs with %s threads", worker.name_of_this_process(), consumer.workers)
+    _pulse(app, config.sweep)
+    _log.info("worker stops after the messages in hand; a second signal ends it at once")
+    delivery.stopping.set()
+    for number in _END:
+        signal.signal(number, _end_at_once)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _END)
+    consumer.stop(graceful=True)
+    _farewell(app)
+    return 0
+
+
+def _consumer(app: Flask, threads: int) -> Consumer:
     huey: Huey = app.extensions["signet.huey"]
     # Jobs are looked for every 50 ms without ever slowing down: a sign-up is answered at once.
-    consumer = huey.create_consumer(
-        workers=threads or config.worker_threads,
+    return huey.create_consumer(
+        workers=threads,
         worker_type="thread",
         periodic=False,
         initial_delay=0.05,
         backoff=1.0,
         max_delay=0.05,
-        check_worker_health=True,
     )
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise SystemExit(1)
-        stop.set()
-        delivery.stopping.set()
-
-    consumer.start()
-    # After Huey has set its own, whose SIGTERM would not wait for the message in hand.
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    _log.info("worker %s runs with %s threads", worker.name_of_this_process(), consumer.workers)
-    _pulse(app, config, stop)
-    consumer.stop(graceful=True)
-    with app.app_context():
-        worker.farewell()
-    _log.info("worker stopped")
-    return 0
 
 
-def _pulse(app: Flask, config: Config, stop: threading.Event) -> None:
-    """Beat and sweep until asked to stop. Trouble with the database is told and waited out."""
+def _pulse(app: Flask, sweep: float) -> None:
+    """Beat and sweep every ``sweep`` seconds until a signal comes. Trouble is told and waited out."""
     started = utcnow()
-    while not stop.is_set():
+    while True:
         try:
-            with app.app_context():
-                worker.beat(utcnow(), started_at=started)
-                for job, ident in worker.work_found(app, utcnow()):
-                    engine.announce(app, job, ident)
-        except SQLAlchemyError as error:
-            _log.error("database trouble, the worker waits and tries again: %s", error)
-            with app.app_context():
-                db.session.rollback()
-        stop.wait(config.sweep)
+            _beat(app, started)
+        except Exception:  # the top of the worker's loop: a locked database or a full disk passes
+            _log.exception("the worker cannot look for work just now, and tries again")
+        if signal.sigtimedwait(_END, sweep) is not None:
+            return
+
+
+def _beat(app: Flask, started: datetime) -> None:
+    with app.app_context():
+        worker.beat(utcnow(), started_at=started)
+        engine.announce_missing(app, worker.work_found(app, utcnow()))
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    os._exit(1)
+
+
+def _farewell(app: Flask) -> None:
+    try:
+        with app.app_context():
+            worker.farewell()
+    except Exception:
+        _log.exception("the worker could not take its sign of life away")
+    _log.info("worker stopped")

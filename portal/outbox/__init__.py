@@ -1,4 +1,4 @@
-"""The post room: keeps the promise of every message owed, and knows tables and the engine, never a request."""
+"""The post room: keeps the promise of every message owed; knows tables and the engine, never a request."""
 
 from __future__ import annotations
 
@@ -29,4 +29,3 @@ def install(app: Flask, *, route_for: RouteFor) -> None:
     )
     mail.init_app(app)
     app.extensions["signet.route_for"] = route_for
-

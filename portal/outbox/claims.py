@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 
 from ..db import db
-from .models import DeliveryAttempt, Outcome, OutboxMessage, Queue, Status
+from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from .queue import SYSTEM, queue_of
 
 
@@ -29,50 +29,59 @@ class Claim:
 
 def take_queue(ident: int, *, now: datetime, lease: timedelta) -> str | None:
     """Take the account's queue for one drain; None while somebody else drains it. Commits."""
-    queue = queue_of(ident or None)
-    if queue.lease_until is not None and queue.lease_until > now:
-        db.session.rollback()
-        return None
-    queue.lease_token, queue.lease_until = secrets.token_hex(8), now + lease
-    token = queue.lease_token
+    queue_of(ident or None)
+    token = secrets.token_hex(8)
+    free = or_(Queue.lease_until.is_(None), Queue.lease_until <= now)
+    taken = _update_queue(Queue.account_id == ident, free, lease_token=token, lease_until=now + lease)
     db.session.commit()
-    return token
+    return token if taken else None
 
 
 def give_queue_back(ident: int, token: str) -> None:
     """End a drain. Commits."""
-    db.session.execute(
-        update(Queue)
-        .where(Queue.account_id == ident, Queue.lease_token == token)
-        .values(lease_token=None, lease_until=None)
-    )
+    _update_queue(Queue.account_id == ident, Queue.lease_token == token, lease_token=None, lease_until=None)
     db.session.commit()
 
 
 def claim_next(ident: int, token: str, *, now: datetime, lease: timedelta) -> Claim | None:
-    """Claim the next due message of a queue one holds; None when nothing is due. Commits."""
-    queue = queue_of(ident or None)
-    if queue.lease_token != token:
+    """Claim the next due message of a queue one holds. Commits.
+
+    Returns None when nothing is due, having given the queue back in the same commit: whoever enqueues
+    after that finds it free, and nothing waits for the next sweep.
+    """
+    queue = db.session.get(Queue, ident, with_for_update=True, populate_existing=True)
+    if queue is None or queue.lease_token != token:
         db.session.rollback()
         return None
+    row = db.session.scalars(_next_due(ident, now)).first()
     queue.lease_until = now + lease
-    row = db.session.scalars(_next_due(queue, now)).first()
     if row is None:
+        queue.lease_token = queue.lease_until = None
         db.session.commit()
         return None
-    if row.status is Status.HELD:  # one probe at a time, whatever becomes of this one
-        queue.probe_at = now + lease
+    if queue.held_at is not None and not row.urgent:
+        queue.probe_at = now + lease  # one probe at a time, whatever becomes of this one
     return _claim(row, now=now, lease=lease)
 
 
 def claim_one(message_id: int, *, now: datetime, lease: timedelta) -> Claim | None:
     """Claim one message by its id, as a check of settings does; None when it is settled or taken. Commits."""
-    row = db.session.get(OutboxMessage, message_id)
+    row = db.session.get(OutboxMessage, message_id, with_for_update=True, populate_existing=True)
     free = row is not None and (row.status is Status.QUEUED or _lapsed(row, now))
     if row is None or not free:
         db.session.rollback()
         return None
     return _claim(row, now=now, lease=lease)
+
+
+def renew(claim: Claim, *, now: datetime, lease: timedelta) -> bool:
+    """Make a claim last from now on, as part of the present transaction; False when it was lost meanwhile."""
+    row = claim.message
+    db.session.refresh(row, with_for_update=True)
+    if row.lease_token != claim.token:
+        return False
+    row.lease_until = now + lease
+    return True
 
 
 def due_queues(now: datetime) -> list[int]:
@@ -83,15 +92,7 @@ def due_queues(now: datetime) -> list[int]:
         .outerjoin(Queue, Queue.account_id == ident)
         .where(
             OutboxMessage.pinned_version.is_(None),
-            or_(
-                and_(
-                    OutboxMessage.status == Status.QUEUED,
-                    OutboxMessage.next_attempt_at <= now,
-                    or_(Queue.pause_until.is_(None), Queue.pause_until <= now),
-                ),
-                and_(OutboxMessage.status == Status.SENDING, OutboxMessage.lease_until <= now),
-                and_(OutboxMessage.status == Status.HELD, Queue.probe_at <= now),
-            ),
+            _may_leave(now),
             or_(Queue.lease_until.is_(None), Queue.lease_until <= now),
         )
         .distinct()
@@ -128,26 +129,34 @@ def settle(claim: Claim, *, now: datetime, status: Status, next_attempt_at: date
     return True
 
 
-def _next_due(queue: Queue, now: datetime) -> Select[tuple[OutboxMessage]]:
-    row = OutboxMessage
-    account = None if queue.account_id == SYSTEM else queue.account_id
-    due = and_(row.status == Status.QUEUED, row.next_attempt_at <= now)
-    lapsed = and_(row.status == Status.SENDING, row.lease_until <= now)
-    choices: list[ColumnElement[bool]] = [lapsed]
-    if queue.held_at is not None:
-        choices.append(and_(due, row.urgent))
-        if queue.probe_at is not None and queue.probe_at <= now:
-            choices.append(row.status == Status.HELD)
-    elif queue.pause_until is not None and queue.pause_until > now:
-        choices.append(and_(due, row.urgent))
-    else:
-        choices.append(due)
+def _next_due(ident: int, now: datetime) -> Select[OutboxMessage]:
+    account = None if ident == SYSTEM else ident
     return (
-        select(row)
-        .where(row.account_id == account, row.pinned_version.is_(None), or_(*choices))
-        .order_by(row.urgent.desc(), row.id)
+        select(OutboxMessage)
+        .join(Queue, Queue.account_id == ident)
+        .where(OutboxMessage.account_id == account, OutboxMessage.pinned_version.is_(None), _may_leave(now))
+        .order_by(OutboxMessage.urgent.desc(), OutboxMessage.id)
         .limit(1)
     )
+
+
+def _may_leave(now: datetime) -> ColumnElement[bool]:
+    """The one rule of what may be tried now, over a message and its queue (which may not exist yet).
+
+    A test goes even while the queue is held or paused. A held queue lets one message out as a probe when
+    its time has come. A message whose worker died goes as soon as its lease has lapsed.
+    """
+    row = OutboxMessage
+    due = and_(row.status == Status.QUEUED, row.next_attempt_at <= now)
+    lapsed = and_(row.status == Status.SENDING, row.lease_until <= now)
+    moving = and_(Queue.held_at.is_(None), or_(Queue.pause_until.is_(None), Queue.pause_until <= now))
+    probe = and_(Queue.held_at.is_not(None), Queue.probe_at <= now, or_(row.status == Status.HELD, due))
+    return or_(lapsed, and_(due, or_(row.urgent, moving)), probe)
+
+
+def _update_queue(*where: ColumnElement[bool], **values: Any) -> bool:
+    statement = update(Queue).where(*where).values(values).execution_options(synchronize_session=False)
+    return bool(db.session.execute(statement).rowcount == 1)  # type: ignore[attr-defined]
 
 
 def _lapsed(row: OutboxMessage, now: datetime) -> bool:

@@ -18,7 +18,7 @@ _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\x00")
 
 
 class MessageRefused(Exception):
-    """The message cannot be sent as it is: a header would break, or its bytes would not say what was meant."""
+    """The message cannot be sent: a header would break, or its bytes would not say what was meant."""
 
 
 def mailbox_header(display_name: str, mailbox: str) -> str:

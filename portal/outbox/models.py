@@ -102,7 +102,7 @@ class Queue(Base):
     """One account's queue: whether it moves, and who is draining it."""
 
     __tablename__ = "outbox_queue"
-    # The account's id, or 0 for the portal's own mail: a key that is never empty, so that there is one row only.
+    # The account's id, or 0 for the portal's own mail: a key is never empty, so there is one row only.
     account_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     held_at: Mapped[datetime | None]
     held_because: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # the diagnosis

@@ -83,7 +83,7 @@ def queue_of(account_id: int | None) -> Queue:
 def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -> None:
     """Stop the account's queue: its settings are at fault, so no message is to blame. The caller commits.
 
-    One message is tried again after a growing while, for some troubles (a name server's, say) mend themselves.
+    One message is tried again after a growing while: some troubles (a name server's, say) mend themselves.
     """
     queue = queue_of(account_id)
     queue.held_at = queue.held_at or now

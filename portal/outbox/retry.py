@@ -28,16 +28,19 @@ class Decision:
 
 
 def decide(
-    diagnosis: Diagnosis, *, attempts: int, created_at: datetime, now: datetime, ambiguous: bool = False
+    diagnosis: Diagnosis, *, attempts: int, since: datetime, now: datetime, ambiguous: bool = False
 ) -> Decision:
-    """Judge one failed attempt, the ``attempts``-th that counts."""
+    """Judge one failed attempt, the ``attempts``-th that counts. ``since`` is when the first of them began:
+
+    what a message spent waiting for settings to be mended is not held against it.
+    """
     kind = diagnosis.retry_class
     if kind is RetryClass.SETTINGS:
         return Decision(Outcome.HELD, hold=True)
     if kind in (RetryClass.RECIPIENT, RetryClass.MESSAGE):
         return Decision(Outcome.REJECTED)
     again_at = now + delay(attempts, at_least=_AMBIGUOUS if ambiguous else 0)
-    if again_at > created_at + GIVE_UP_AFTER:
+    if again_at > since + GIVE_UP_AFTER:
         return Decision(Outcome.REJECTED)
     return Decision(Outcome.DEFERRED, again_at, pause=kind in (RetryClass.SERVER, RetryClass.RATE))
 

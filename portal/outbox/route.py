@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import current_app
@@ -27,7 +28,19 @@ class Route:
 
     def explain(self, failure: SubmissionFailure) -> Diagnosis:
         """Say what a failure on this way means."""
-        return diagnose(failure, self.server, self.provider)
+        return diagnose(failure, self.server, self.provider, sender=self.sender)
+
+    def same_way(self, other: Route) -> bool:
+        """Whether a connection opened for this route serves the other: same server, log-in and sender."""
+        ours, theirs = replace(self.server, password=None), replace(other.server, password=None)
+        return ours == theirs and self.sender == other.sender and _same_secret(self.server, other.server)
+
+
+def _same_secret(one: Server, other: Server) -> bool:
+    if one.password is None or other.password is None:
+        return one.password is other.password
+    ours, theirs = (server.password.reveal() for server in (one, other) if server.password)
+    return hmac.compare_digest(ours.encode("utf-8", "surrogatepass"), theirs.encode("utf-8", "surrogatepass"))
 
 
 class NoRoute(Exception):

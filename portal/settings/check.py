@@ -8,11 +8,13 @@ next one takes up.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..accounts.models import Account
 from ..clock import utcnow
@@ -20,26 +22,28 @@ from ..db import db
 from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox import claims, delivery
-from ..outbox.models import OutboxMessage, Status
+from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..outbox.queue import NewMessage, enqueue
-from ..smtp.detect import Detection, detect
-from ..smtp.probe import Rung, Verdict
-from ..smtp.server import Security, Server
-from . import routes, versions
+from ..smtp.probe import Rung
+from ..vault import SealBroken
+from . import finding, routes, versions
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, State
 
 _log = logging.getLogger(__name__)
 
-NOTHING_FOUND: dict[str, Any] = {
-    "code": "detect-nothing",
-    "kind": "network",
-    "whose_move": "owner",
-    "field": "host",
-    "cause": "No usual mail port of {host} answered in a way we can use.",
-    "fixes": [
-        "Compare the SMTP Server with your provider's page, or choose the port and encryption it names."
-    ],
-}
+
+@dataclass
+class _Run:
+    """One worker's right to a check. The moment it ends is its token: whoever takes it up sets another."""
+
+    check_id: int
+    until: datetime
+
+    def row(self) -> SettingsCheck | None:
+        """Return the check while it is still ours."""
+        row = db.session.get_one(SettingsCheck, self.check_id)
+        ours = row.state is CheckState.RUNNING and row.lease_until == self.until
+        return row if ours else None
 
 
 def check(version_id: int) -> None:
@@ -49,10 +53,15 @@ def check(version_id: int) -> None:
         return
     try:
         _run(run)
+    except SQLAlchemyError:
+        raise  # the database is in trouble, not the settings; the lease lapses and the check is taken up
+    except SealBroken:
+        db.session.rollback()
+        _finish(run, passed=False, diagnosis=routes.SEAL_BROKEN)
     except Exception:
         _log.exception("the check of version %s broke", version_id)
         db.session.rollback()
-        _finish(db.session.get_one(SettingsCheck, run), passed=False, diagnosis=delivery.OUR_FAULT)
+        _finish(run, passed=False, diagnosis=delivery.OUR_FAULT)
 
 
 def due(now: datetime) -> list[tuple[str, int]]:
@@ -61,44 +70,65 @@ def due(now: datetime) -> list[tuple[str, int]]:
     return [("check", ident) for ident in db.session.scalars(query)]
 
 
-def _free(now: datetime) -> Any:
+def _free(now: datetime) -> ColumnElement[bool]:
     lapsed = and_(SettingsCheck.state == CheckState.RUNNING, SettingsCheck.lease_until <= now)
     return or_(SettingsCheck.state == CheckState.WAITING, lapsed)
 
 
-def _take(version_id: int, now: datetime) -> int | None:
+def _take(version_id: int, now: datetime) -> _Run | None:
     query = select(SettingsCheck).where(SettingsCheck.version_id == version_id, _free(now))
-    row = db.session.scalar(query.order_by(SettingsCheck.id.desc()).limit(1))
+    row = db.session.scalar(query.order_by(SettingsCheck.id.desc()).limit(1).with_for_update())
     if row is None:
         db.session.rollback()
         return None
-    row.state, row.rungs = CheckState.RUNNING, []
-    row.lease_until = now + timedelta(seconds=routes.config().lease)
-    ident = row.id
+    run = _Run(row.id, now + _lease())
+    row.state, row.lease_until = CheckState.RUNNING, run.until
     db.session.commit()
-    return ident
+    return run
 
 
-def _run(check_id: int) -> None:
-    row = db.session.get_one(SettingsCheck, check_id)
-    version = db.session.get_one(SmtpSettings, row.version_id)
-    if version.security == DETECT and not _detect(row, version):
+def _run(run: _Run) -> None:
+    version = _version_of(run)
+    if version.security == DETECT and not _detect(run, version.id):
         return
-    message = _owe_test_email(row, version)
-    if message.status is Status.SENT:  # an earlier worker got this far and died
-        _finish(row, passed=True)
+    message = _owe_test_email(run)
+    if message is None:
         return
-    claim = claims.claim_one(message.id, now=utcnow(), lease=timedelta(seconds=routes.config().lease))
+    if message.status in (Status.SENT, Status.FAILED):  # an earlier worker got this far and died
+        _finish_as(run, message)
+        return
+    claim = claims.claim_one(message.id, now=utcnow(), lease=_lease())
     if claim is None:
         return  # somebody holds it; its lease decides
-    result = delivery.attempt(claim, version_id=version.id, observer=_recorder(check_id))
-    row = db.session.get_one(SettingsCheck, check_id)
-    row.transcript = result.transcript
-    _finish(row, passed=result.accepted, diagnosis=dict(result.diagnosis) if result.diagnosis else None)
+    result = delivery.attempt(claim, version_id=claim.message.pinned_version, observer=_recorder(run))
+    if result.settled:
+        _finish(run, passed=result.accepted, diagnosis=result.diagnosis, transcript=result.transcript)
 
 
-def _owe_test_email(row: SettingsCheck, version: SmtpSettings) -> OutboxMessage:
+def _detect(run: _Run, version_id: int) -> bool:
+    """Find port and encryption of a version that left them open. Returns whether something was found."""
+    found = finding.search(version_id)
+    row = run.row()
+    if row is None:
+        db.session.rollback()
+        return False
+    version = db.session.get_one(SmtpSettings, version_id)
+    row.rungs = [finding.rung(found)]
+    if found.found is None:
+        _finish(run, passed=False, diagnosis=finding.nothing_found(version.host))
+        return False
+    finding.keep(version, found.found)
+    db.session.commit()
+    return True
+
+
+def _owe_test_email(run: _Run) -> OutboxMessage | None:
     """Enqueue the real New Sign-up email with sample data, for this version and the owner alone. Commits."""
+    row = run.row()
+    if row is None:
+        db.session.rollback()
+        return None
+    version = db.session.get_one(SmtpSettings, row.version_id)
     account = db.session.get_one(Account, version.account_id)
     mail = rendering.sample(NEW_SIGN_UP, account, first_name=(row.recipient_name.split() or [""])[0])
     key = f"check:{row.id}"
@@ -115,84 +145,51 @@ def _owe_test_email(row: SettingsCheck, version: SmtpSettings) -> OutboxMessage:
     owed = enqueue(account.id, new, now=utcnow())
     message = owed or db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == key)).one()
     row.message_id = message.id
+    if message.status not in (Status.SENT, Status.FAILED):  # the ladder is climbed from its foot
+        row.rungs = [rung for rung in row.rungs if rung["stage"] == "detect"]
+        row.lease_until = run.until = utcnow() + _lease()  # finding the port took its time
     db.session.commit()
     return message
 
 
-def _recorder(check_id: int) -> Any:
+def _recorder(run: _Run) -> Callable[[Rung], None]:
     def record(rung: Rung) -> None:
-        row = db.session.get_one(SettingsCheck, check_id)
-        row.rungs = [*row.rungs, rung.as_dict()]
+        row = run.row()
+        if row is not None:
+            row.rungs = [*row.rungs, rung.as_dict()]
         db.session.commit()
 
     return record
 
 
-def _detect(row: SettingsCheck, version: SmtpSettings) -> bool:
-    """Find port and encryption of a version that left them open. Commits. Returns whether something was found."""
-    password, typed_port = routes.open_password(version), version.port
-    server = Server(
-        host=version.host,
-        port=typed_port or 587,
-        security=Security.STARTTLS,
-        ehlo_name=routes.config().host_name,
-        policy=routes.config().policy,
-        limits=replace(routes.config().limits, deadline=min(15.0, routes.config().limits.deadline)),
-    )
-    row_id, version_id = row.id, version.id
-    pairs = _candidates(version)
-    db.session.commit()  # the search takes its time, and no transaction waits for it
-    found = detect(server, candidates=pairs)
-    row, version = db.session.get_one(SettingsCheck, row_id), db.session.get_one(SmtpSettings, version_id)
-    row.rungs = [*row.rungs, _detection_rung(found)]
-    if found.found is None:
-        cause = str(NOTHING_FOUND["cause"]).format(host=version.host)
-        _finish(row, passed=False, diagnosis=NOTHING_FOUND | {"cause": cause})
-        return False
-    version.port, version.security = found.found[0], found.found[1].value
-    version.sealed_password = routes.vault().seal(password, routes.binding(version))
-    db.session.commit()
-    return True
+def _finish_as(run: _Run, message: OutboxMessage) -> None:
+    """Settle a check by what became of its message."""
+    attempts = select(DeliveryAttempt).where(DeliveryAttempt.message_id == message.id)
+    last = db.session.scalar(attempts.order_by(DeliveryAttempt.number.desc()).limit(1))
+    diagnosis, transcript = (last.diagnosis, last.transcript) if last else (None, "")
+    passed = message.status is Status.SENT
+    _finish(run, passed=passed, diagnosis=None if passed else diagnosis, transcript=transcript)
 
 
-def _candidates(version: SmtpSettings) -> list[tuple[int, Security]]:
-    """Return the pairs to try: the typed port both ways, or what the provider uses and the two usual ones."""
-    from .providers import provider_of
+def _finish(
+    run: _Run, *, passed: bool, diagnosis: Mapping[str, Any] | None = None, transcript: str = ""
+) -> None:
+    """Settle a check; a version that passed goes live unless something newer is under way. Commits.
 
-    both = (Security.STARTTLS, Security.IMPLICIT_TLS)
-    if version.port:
-        return [(version.port, security) for security in both]
-    usual = [(587, Security.STARTTLS), (465, Security.IMPLICIT_TLS)]
-    ports = [(port.number, port.security) for port in provider_of(version.host).ports]
-    return list(dict.fromkeys([*(ports[:2] or []), *usual]))
-
-
-def _detection_rung(found: Detection) -> dict[str, Any]:
-    tried = {f"{one.port} {one.security.value}": one.sentence for one in found.tried}
-    if found.found:
-        sentence = f"Detected port {found.found[0]} with {found.found[1].value}."
-    else:
-        sentence = "No port answered in a usable way."
-    verdict = Verdict.PASSED if found.found else Verdict.FAILED
-    return {
-        "stage": "detect",
-        "verdict": verdict.value,
-        "milliseconds": None,
-        "sentence": sentence,
-        "evidence": tried,
-    }
-
-
-def _finish(row: SettingsCheck, *, passed: bool, diagnosis: dict[str, Any] | None = None) -> None:
-    """Settle a check; a version that passed goes live unless something newer is under way. Commits."""
-    now = utcnow()
+    Does nothing when another worker has taken the check up.
+    """
+    row, now = run.row(), utcnow()
+    if row is None:
+        db.session.rollback()
+        return
     row.state = CheckState.PASSED if passed else CheckState.FAILED
-    row.diagnosis, row.ended_at, row.lease_until = diagnosis, now, None
+    row.diagnosis, row.ended_at, row.lease_until = dict(diagnosis) if diagnosis else None, now, None
+    row.transcript = transcript
     version = db.session.get_one(SmtpSettings, row.version_id)
-    if passed and version.state is not State.LIVE and not _superseded(row, version):
-        versions.activate(version, now=now)
-    elif passed and version.state is State.LIVE:
+    if passed and version.state is State.LIVE:
         versions.let_go(version.account_id, now)
+    elif passed and not _superseded(row, version):
+        versions.activate(version, now=now)
     db.session.commit()
 
 
@@ -201,7 +198,19 @@ def _superseded(row: SettingsCheck, version: SmtpSettings) -> bool:
     query = (
         select(SettingsCheck.id)
         .join(SmtpSettings, SmtpSettings.id == SettingsCheck.version_id)
-        .where(SmtpSettings.account_id == version.account_id, SettingsCheck.id > row.id)
+        .where(
+            SmtpSettings.account_id == version.account_id,
+            SmtpSettings.id != version.id,
+            SettingsCheck.id > row.id,
+        )
         .limit(1)
     )
     return db.session.scalar(query) is not None
+
+
+def _version_of(run: _Run) -> SmtpSettings:
+    return db.session.get_one(SmtpSettings, db.session.get_one(SettingsCheck, run.check_id).version_id)
+
+
+def _lease() -> timedelta:
+    return timedelta(seconds=routes.config().lease)

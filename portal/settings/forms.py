@@ -9,7 +9,7 @@ from wtforms import Form, PasswordField, RadioField, SelectField
 from wtforms.validators import Optional, ValidationError
 
 from ..config import Config
-from ..smtp.provider_cards import Provider
+from ..smtp.provider_cards import Port, Provider
 from ..smtp.server import Mechanism, Security
 from ..web.fields import PortalForm, at_most, mailbox_field, required, text_field
 from . import providers
@@ -80,11 +80,11 @@ class SmtpForm(PortalForm):
     def fill_from_provider(self, card: Provider) -> list[str]:
         """Fill what is empty with the provider's values; return the labels of what was filled."""
         filled = []
-        port = card.recommended_port
+        port = self._port_of(card)
         if not self.host.data and card.hosts:
             self.host.data = card.hosts[0].name
             filled.append(f"SMTP Server with {card.hosts[0].name}")
-        if not self.port.data and port and card.id != "other":
+        if not self.port.data and port is not None:
             self.port.data, self.security.data = str(port.number), port.security.value
             filled.append(f"SMTP Port with {port.number}")
         literal = card.literal_usernames(self.host.data or "")
@@ -92,6 +92,14 @@ class SmtpForm(PortalForm):
             self.username.data = literal[0]
             filled.append(f"SMTP Username with {literal[0]}")
         return filled
+
+    def _port_of(self, card: Provider) -> Port | None:
+        """Return the provider's port for the chosen encryption, else the one it recommends."""
+        if card.id == "other" or self.security.data == DETECT:
+            return None  # "Detect for me" is a choice, too
+        ports = sorted(card.ports, key=lambda port: not port.recommended)
+        fitting = (port for port in ports if port.security.value == self.security.data)
+        return next(fitting, card.recommended_port)
 
 
 def shown_values(version: SmtpSettings) -> dict[str, Any]:

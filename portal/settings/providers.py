@@ -37,7 +37,7 @@ def rehearsal() -> Provider | None:
 
 
 def available() -> list[Provider]:
-    """Return every provider in the order of the picker: the rehearsal server, the two usual ones, the others."""
+    """Return every provider in the picker's order: the rehearsal server, the two usual ones, the others."""
     named = [card for card in load_catalogue() if card.id != "other"]
     named.sort(key=lambda card: card.id not in _FIRST)
     here = rehearsal()

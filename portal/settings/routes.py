@@ -74,7 +74,7 @@ def route_of(version: SmtpSettings) -> Route:
         username=version.username,
         password=Secret(password),
         mechanism=Mechanism(version.mechanism),
-        ehlo_name=config().host_name,
+        ehlo_name=config().ehlo_name,
         policy=config().policy,
         limits=config().limits,
     )
@@ -149,7 +149,7 @@ def _platform_server(config: Config, platform: PlatformMail) -> Server:
         security=security,
         username=platform.username,
         password=Secret(platform.password or "") if platform.username else None,
-        ehlo_name=config.host_name,
+        ehlo_name=config.ehlo_name,
         policy=config.platform_policy,
         limits=config.limits,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
@@ -12,41 +11,15 @@ from .. import budgets, wake
 from ..accounts.models import Owner
 from ..db import db
 from ..outbox.queue import queue_of, release
-from ..smtp.guard import HostError, canonical_host
-from ..smtp.mailbox import MailboxError, parse_mailbox
-from ..smtp.providers import judge_secret
-from ..smtp.server import Security
 from ..vault import SealBroken
-from . import providers, routes
+from . import judgement, routes
+from .judgement import SettingsRefused, Typed
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, State
 
+__all__ = ["SettingsRefused", "Typed"]
+
 CHECKS = budgets.Budget("settings-check", 30, timedelta(hours=1))
-_DEFAULT_PORT = {Security.STARTTLS: 587, Security.IMPLICIT_TLS: 465, Security.PLAINTEXT: 25}
-
-
-@dataclass(frozen=True)
-class Typed:
-    """What the owner entered, stripped but not yet judged. ``password`` empty: keep the saved one."""
-
-    provider: str
-    host: str
-    username: str
-    password: str
-    domain: str
-    security: str
-    port: str
-    mechanism: str
-    wrapped_user: str
-    from_name: str
-    reply_to: str
-
-
-class SettingsRefused(Exception):
-    """The values cannot be saved; ``errors`` maps a field to the sentence beside it."""
-
-    def __init__(self, errors: dict[str, str]) -> None:
-        super().__init__(", ".join(errors))
-        self.errors = errors
+_SPACES = "app-password-spaces"
 
 
 def newest(account_id: int) -> SmtpSettings | None:
@@ -74,8 +47,13 @@ def save_draft(owner: Owner, typed: Typed, *, now: datetime) -> SmtpSettings:
     Settings whose shape betrays a mistake are saved without a check, so that no log-in is wasted on
     them; the page then asks what was meant.
     """
-    version = _judged(owner.account_id, typed, now)
-    _seal(version, typed, now)
+    version, saved = judgement.judge(typed), newest(owner.account_id)
+    version.account_id, version.number = owner.account_id, _next_number(owner.account_id)
+    version.state, version.created_at = State.DRAFT, now
+    _seal(version, typed, saved, now)
+    version.advice = judgement.advise(version, typed.password)
+    if saved and not typed.password:  # what was said, or answered, about the kept password still holds
+        version.advice += [one for one in saved.advice if one["field"] == "password"]
     db.session.add(version)
     db.session.flush()
     if not questions(version):
@@ -85,19 +63,27 @@ def save_draft(owner: Owner, typed: Typed, *, now: datetime) -> SmtpSettings:
 
 
 def check_again(owner: Owner, version: SmtpSettings, *, now: datetime) -> None:
-    """Start another check of a version; when it passes, the version goes live. Commits. Raises SettingsRefused."""
+    """Start another check of a version, which goes live if it passes. Commits. Raises SettingsRefused."""
     _answered(version)
     _start_check(version, owner, now)
     db.session.commit()
 
 
 def read_without_spaces(owner: Owner, version: SmtpSettings, *, now: datetime) -> None:
-    """Take the saved app password without its spaces, and check. Commits. Raises SettingsRefused."""
+    """Take the app password without its spaces, and check. Commits. Raises SettingsRefused.
+
+    Only the answer to the page's question: the password of a version that was ever tried is never edited.
+    """
+    if not any(one["code"] == _SPACES for one in questions(version)):
+        raise SettingsRefused(
+            {"password": "Nothing was asked about this password. Enter it anew to change it."}
+        )
     try:
         password = re.sub(r"\s", "", routes.open_password(version))
     except SealBroken:
         raise SettingsRefused({"password": "Enter the SMTP password again."}) from None
     version.sealed_password = routes.vault().seal(password, routes.binding(version))
+    version.advice = [one for one in version.advice if one["code"] != _SPACES]
     check_again(owner, version, now=now)
 
 
@@ -117,16 +103,16 @@ def stop_using(account_id: int, *, now: datetime) -> None:
 
 def activate_anyway(version: SmtpSettings, *, now: datetime) -> None:
     """Make a version live although it is not proven, at the owner's word. Commits. Raises SettingsRefused."""
-    if version.port == 0:
+    if not is_complete(version):
         raise SettingsRefused(
-            {"port": "Nothing answered yet, so the port is unknown. Choose one and save again."}
+            {"port": "Nothing answered yet, so port and encryption are unknown. Choose them and save again."}
         )
     _answered(version)
     activate(version, now=now)
     db.session.commit()
 
 
-def questions(version: SmtpSettings) -> list[dict[str, object]]:
+def questions(version: SmtpSettings) -> judgement.Advice:
     """Return the pieces of advice that have to be answered before a log-in is tried."""
     return [one for one in version.advice if one.get("blocking")]
 
@@ -153,139 +139,42 @@ def last_checked(account_id: int) -> SmtpSettings | None:
     return db.session.scalar(query)
 
 
-def _judged(account_id: int, typed: Typed, now: datetime) -> SmtpSettings:
-    """Apply the rules; return the version that is to be, still without password. Raises SettingsRefused."""
-    errors: dict[str, str] = {}
-    host = _host(typed.host, errors)
-    security = typed.security or Security.STARTTLS
-    port = _port(typed, security, errors)
-    domain = _domain(typed, errors)
-    wrapped_user = _wrapped_user(typed.wrapped_user, errors)
-    if not errors:
-        _from_rule(host, typed.username, domain, errors)
-    if errors:
-        raise SettingsRefused(errors)
-    last = db.session.scalar(
-        select(func.max(SmtpSettings.number)).where(SmtpSettings.account_id == account_id)
-    )
-    return SmtpSettings(
-        account_id=account_id,
-        number=(last or 0) + 1,
-        provider=typed.provider or providers.provider_of(host).id,
-        host=host,
-        port=port,
-        security=security,
-        mechanism=typed.mechanism,
-        username=typed.username,
-        domain=domain,
-        wrapped_user=wrapped_user,
-        from_name=typed.from_name,
-        reply_to=typed.reply_to,
-        state=State.DRAFT,
-        created_at=now,
-        advice=_advice(host, typed, domain),
-    )
+def let_go(account_id: int, now: datetime) -> None:
+    """Mail leaves another way from now on, so whatever stopped it no longer counts."""
+    queue = queue_of(account_id)
+    queue.pause_until, queue.troubles = None, 0
+    release(account_id, now=now)
 
 
-def _host(typed: str, errors: dict[str, str]) -> str:
-    try:
-        return canonical_host(typed)
-    except HostError as error:
-        errors["host"] = str(error)
-        return ""
+def _next_number(account_id: int) -> int:
+    query = select(func.max(SmtpSettings.number)).where(SmtpSettings.account_id == account_id)
+    return (db.session.scalar(query) or 0) + 1
 
 
-def _port(typed: Typed, security: str, errors: dict[str, str]) -> int:
-    if not typed.port:
-        return 0 if security == DETECT else _DEFAULT_PORT[Security(security)]
-    port = int(typed.port)
-    allowed = routes.config().policy.ports
-    if port not in allowed:
-        listed = ", ".join(map(str, sorted(allowed)))
-        errors["port"] = f"Port {port} is not one that mail is handed in through here. Use one of {listed}."
-    return port
-
-
-def _domain(typed: Typed, errors: dict[str, str]) -> str:
-    _, at, behind = typed.username.rpartition("@")
-    domain = typed.domain.strip("@") or (behind if at else "")
-    if not domain:
-        errors["domain"] = "Enter the domain your emails should come from, such as example.com."
-        return ""
-    try:
-        return parse_mailbox(f"info@{domain}").domain
-    except MailboxError:
-        errors["domain"] = (
-            "Enter a domain such as example.com, without http:// and without the part before @."
-        )
-        return ""
-
-
-def _wrapped_user(typed: str, errors: dict[str, str]) -> str:
-    local = typed or "info"
-    try:
-        return parse_mailbox(f"{local}@example.com").local
-    except MailboxError:
-        errors["wrapped_user"] = (
-            "Enter only the part before the @, such as info or support: letters, digits, dots and hyphens."
-        )
-        return ""
-
-
-def _from_rule(host: str, username: str, domain: str, errors: dict[str, str]) -> None:
-    """Refuse a domain these providers would refuse: theirs must be that of the username."""
-    provider = providers.provider_of(host)
-    _, at, behind = username.rpartition("@")
-    if provider.from_domain_must_match_username and at and behind.lower() != domain:
-        errors["domain"] = (
-            f"{provider.name} sends only for the domain of the username, which is {behind}. "
-            f"Enter {behind} here, or use the SMTP username of {domain}."
-        )
-
-
-def _advice(host: str, typed: Typed, domain: str) -> list[dict[str, object]]:
-    provider = providers.provider_of(host)
-    known = provider if provider.id not in {"other", providers.REHEARSAL} else None
-    found = judge_secret(host, typed.username, typed.password, domain, known)
-    rows: list[dict[str, object]] = [
-        {
-            "field": one.field,
-            "code": one.code,
-            "sentence": one.sentence,
-            "blocking": one.blocking or one.code in {"app-password-spaces", "outer-space"},
-        }
-        for one in found
-    ]
-    _, at, behind = typed.username.rpartition("@")
-    if at and behind.lower() != domain and not any(row["field"] == "domain" for row in rows):
-        sentence = (
-            f"Emails will leave as {typed.wrapped_user or 'info'}@{domain} although the username is at {behind}. "
-            f"That works only if {domain} is verified at your provider."
-        )
-        rows.append({"field": "domain", "code": "other-domain", "sentence": sentence, "blocking": False})
-    return rows
-
-
-def _seal(version: SmtpSettings, typed: Typed, now: datetime) -> None:
+def _seal(version: SmtpSettings, typed: Typed, saved: SmtpSettings | None, now: datetime) -> None:
     """Seal the typed password, or the saved one where it still goes to the same server and user."""
     password, version.password_saved_at = typed.password, now
     if not password:
-        saved = newest(version.account_id)
-        if saved is None:
-            raise SettingsRefused({"password": "Enter the SMTP password."})
-        changed = _what_changed(saved, version)
-        if changed:
-            raise SettingsRefused(
-                {"password": f"The {changed} changed, so enter the SMTP password again: a saved password only "
-                 "goes to the server and user it was saved for."}
-            )  # fmt: skip
-        try:
-            password, version.password_saved_at = routes.open_password(saved), saved.password_saved_at
-        except SealBroken:
-            raise SettingsRefused(
-                {"password": "The saved password cannot be opened any more. Enter it again."}
-            ) from None
+        password, version.password_saved_at = _kept(version, saved)
     version.sealed_password = routes.vault().seal(password, routes.binding(version))
+
+
+def _kept(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[str, datetime]:
+    if saved is None:
+        raise SettingsRefused({"password": "Enter the SMTP password."})
+    changed = _what_changed(saved, version)
+    if changed:
+        sentence = (
+            f"The {changed} changed, so enter the SMTP password again: "
+            "a saved password only goes to the server and user it was saved for."
+        )
+        raise SettingsRefused({"password": sentence})
+    try:
+        return routes.open_password(saved), saved.password_saved_at
+    except SealBroken:
+        raise SettingsRefused(
+            {"password": "The saved password cannot be opened any more. Enter it again."}
+        ) from None
 
 
 def _what_changed(saved: SmtpSettings, version: SmtpSettings) -> str | None:
@@ -299,23 +188,26 @@ def _what_changed(saved: SmtpSettings, version: SmtpSettings) -> str | None:
 
 
 def _start_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:
+    """Ask for a check, unless one of this version waits already: two would only log in twice."""
     if not budgets.spend(CHECKS, version.account_id, now=now):
         db.session.rollback()
-        raise SettingsRefused(
-            {
-                "": "These settings were checked very often in the last hour. Wait a while: providers lock users who try too often."
-            }
+        sentence = (
+            "These settings were checked very often in the last hour. "
+            "Wait a while: providers lock users who try too often."
         )
-    check = SettingsCheck(
-        version_id=version.id,
-        recipient=owner.mailbox,
-        recipient_name=owner.name,
-        state=CheckState.WAITING,
-        rungs=[],
-        created_at=now,
-    )
-    db.session.add(check)
+        raise SettingsRefused({"": sentence})
+    if not _waits(version):
+        check = SettingsCheck(version_id=version.id, recipient=owner.mailbox, recipient_name=owner.name)
+        check.state, check.rungs, check.created_at = CheckState.WAITING, [], now
+        db.session.add(check)
     wake.after_commit("check", version.id)
+
+
+def _waits(version: SmtpSettings) -> bool:
+    query = select(SettingsCheck.id).where(
+        SettingsCheck.version_id == version.id, SettingsCheck.state == CheckState.WAITING
+    )
+    return db.session.scalar(query.limit(1)) is not None
 
 
 def _answered(version: SmtpSettings) -> None:
@@ -328,10 +220,3 @@ def _retire_live(account_id: int) -> None:
         .where(SmtpSettings.account_id == account_id, SmtpSettings.state == State.LIVE)
         .values(state=State.RETIRED)
     )
-
-
-def let_go(account_id: int, now: datetime) -> None:
-    """Mail leaves another way from now on, so whatever stopped it no longer counts."""
-    queue = queue_of(account_id)
-    queue.pause_until, queue.troubles = None, 0
-    release(account_id, now=now)

@@ -130,6 +130,15 @@ def _refuse(form: SmtpForm, refused: versions.SettingsRefused) -> str:
     return _page(form, refused=True, loose_errors=loose)
 
 
+def _refresh_url(shown: page.Page) -> str:
+    """Where a page without script looks again. A new address each time: one that differs in nothing but its
+    fragment would not be loaded at all."""
+    at = int(utcnow().timestamp())
+    if shown.test is not None and not shown.checking:
+        return url_for(".email_preferences", test=shown.test.message_id, at=at, _anchor="test")
+    return url_for(".email_preferences", at=at, _anchor="check")
+
+
 def _page(form: SmtpForm, *, refused: bool = False, loose_errors: list[dict[str, str]] | None = None) -> str:
     provider = form.prepare()
     shown = page.build(current_user, test=request.args.get("test"))
@@ -141,6 +150,7 @@ def _page(form: SmtpForm, *, refused: bool = False, loose_errors: list[dict[str,
         form=form,
         provider=provider,
         page=shown,
+        refresh_url=_refresh_url(shown),
         help=page.hints(provider),
         labels=report.FIELD_LABELS,
         saved_password=shown.newest.password_saved_at if shown.newest else None,

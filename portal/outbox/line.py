@@ -1,0 +1,73 @@
+"""The line of one drain: a connection kept for as many messages as it honestly serves."""
+
+from __future__ import annotations
+
+from ..smtp.envelope import Acceptance
+from ..smtp.failure import Reason, Stage, SubmissionFailure
+from ..smtp.probe import Observer
+from .compose import AccountMessage
+from .route import Route
+from .transport import AccountConnection
+
+# Servers count messages per connection and end it, mostly at a hundred, with words that sound like trouble.
+_PER_CONNECTION = 50
+
+
+class Line:
+    """Reuses its connection while the route stays the same, and dials anew otherwise."""
+
+    def __init__(self) -> None:
+        self._connection: AccountConnection | None = None
+        self.transcript = ""
+
+    def submit(self, route: Route, message: AccountMessage, observer: Observer | None = None) -> Acceptance:
+        """Hand one message in. Raises SubmissionFailure, NoRoute, and what a connection does."""
+        connection = self._kept(route)
+        if connection is not None:
+            try:
+                return self._say(connection, message)
+            except SubmissionFailure as failure:
+                if not _had_ended(failure):
+                    raise
+        return self._say(self._dial(route, observer), message)
+
+    def close(self) -> None:
+        """Take leave of the server, if there is one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.__exit__(None, None, None)
+
+    def _kept(self, route: Route) -> AccountConnection | None:
+        """Return the connection ready for the next message, or None when a new one is needed."""
+        connection = self._connection
+        if connection is None or connection.host is None or connection.num_emails >= _PER_CONNECTION:
+            return None
+        if not connection.route.same_way(route) or not connection.host.alive():
+            return None
+        connection.host.renew()
+        return connection
+
+    def _dial(self, route: Route, observer: Observer | None) -> AccountConnection:
+        self.close()
+        connection = self._connection = AccountConnection(route, observer)
+        try:
+            connection.__enter__()
+        finally:
+            self._remember(connection)
+        return connection
+
+    def _say(self, connection: AccountConnection, message: AccountMessage) -> Acceptance:
+        try:
+            return connection.submit(message)
+        finally:
+            self._remember(connection)
+
+    def _remember(self, connection: AccountConnection) -> None:
+        self.transcript = str(connection.host.transcript) if connection.host is not None else ""
+
+
+def _had_ended(failure: SubmissionFailure) -> bool:
+    """Whether a kept connection was over before it heard of this message, so that a new one may be tried."""
+    farewell = failure.reply is not None and failure.reply.code == 421
+    gone = failure.reason is Reason.DISCONNECTED or farewell
+    return gone and failure.stage is Stage.MAIL and not failure.ambiguous
