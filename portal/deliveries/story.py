@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,9 +10,10 @@ from ..notices.catalogue import CATALOGUE
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from ..outbox.retry import GIVE_UP_AFTER
 from ..smtp.diagnosis import RetryClass
+from ..smtp.failure import Stage
 from ..smtp.reply import plain_text
 from ..web.filters import moment
-from ..web.troubles import LABELS, Trouble, reply_words, transcript_lines, trouble
+from ..web.troubles import Trouble, reply_words, transcript_lines, trouble
 
 # What the tag of a message says. "Sent" would promise more than anybody knows.
 STATUS_WORDS = {
@@ -32,6 +34,17 @@ _OUTCOMES = {  # outcome -> (colour of the tag, its words)
     Outcome.INTERRUPTED: ("ambiguous", "Interrupted"),
 }
 _REPEATABLE = {RetryClass.LATER, RetryClass.SERVER, RetryClass.RATE}  # refused in the end for want of time
+_STAGES: Mapping[str, str] = {  # how far an attempt came; unlike the rungs of a check, worded for success and failure alike
+    Stage.RESOLVE: "Looking up the server’s name",
+    Stage.CONNECT: "Connecting",
+    Stage.GREETING: "Waiting for the greeting",
+    Stage.EHLO: "Asking for features",
+    Stage.TLS: "Encryption and certificate",
+    Stage.AUTH: "Logging in",
+    Stage.MAIL: "Naming the sender",
+    Stage.RCPT: "Naming the recipient",
+    Stage.DATA: "Handing the message over",
+}
 _AMBIGUOUS = (
     "The message was handed over completely, but the connection ended before the server’s answer was read. "
     "So it may hold the message already. A further attempt carries the same Message-ID, by which most "
@@ -140,7 +153,7 @@ def _try(attempt: DeliveryAttempt) -> Try:
         sender=attempt.sender,
         tone=tone,
         outcome=words,
-        stage=LABELS.get(attempt.stage, attempt.stage),
+        stage=_STAGES.get(attempt.stage, attempt.stage),
         reply=reply_words(None, "", attempt.reply_text),
         code=str(attempt.reply_code or ""),
         enhanced=plain_text(attempt.enhanced_code),

@@ -1,0 +1,173 @@
+"""The pages of the room, as the owner, the owner of another account, an affiliate and nobody see them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from portal.affiliates import roll, signup
+from portal.clock import utcnow
+from portal.db import db
+from portal.notices import switches
+from portal.notices.catalogue import NEW_SIGN_UP
+
+PUBLIC = ["/join/brightleaf", "/join/brightleaf/thanks"]
+
+
+def _people(config, count: int, slug: str = "brightleaf"):
+    account = roll.find_account(slug)
+    for number in range(count):
+        new = signup.SignUp("Grace Hopper", f"grace{number}@{slug}.example", f"192.0.2.{number}")
+        signup.sign_up(account, new, config=config, now=utcnow() - timedelta(minutes=count - number))
+
+
+def _numbers(page: str) -> list[int]:
+    return [int(found) for found in re.findall(r"grace(\d+)@brightleaf", page)]
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+def test_everybody_may_open_the_public_pages(client, owner, stranger, path):
+    for browser in (client, owner, stranger):
+        answer = browser.get(path)
+        assert answer.status_code == 200
+        assert "Brightleaf" in answer.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    "slug", ["nobody", "brightleaf%00", "%F0%9F%98%80", "a" * 3000, "..", "brightleaf%0a", "brightleaf'--"]
+)
+@pytest.mark.parametrize("rest", ["", "/thanks"])
+def test_a_programme_that_does_not_exist_is_not_found(client, programme, slug, rest):
+    assert client.get(f"/join/{slug}{rest}").status_code == 404
+
+
+def test_the_address_of_a_programme_does_not_mind_capitals(client, programme):
+    assert client.get("/join/BrightLeaf").status_code == 200
+
+
+def test_a_form_without_its_token_is_refused(client, programme, left):
+    answer = client.post(
+        "/join/brightleaf", data={"name": "Ada", "mailbox": "ada@example.org", "consent": "y"}
+    )
+    assert answer.status_code == 400
+    assert left().affiliates == []
+
+
+def test_the_public_pages_bear_the_name_of_the_programme_and_no_menu(client, programme):
+    for path in PUBLIC:
+        page = client.get(path).get_data(as_text=True)
+        assert '<span class="brand-name" dir="auto">Brightleaf</span>' in page
+        assert "main-nav" not in page
+
+
+def test_a_private_page_shows_the_link_and_is_kept_from_search_engines(join, client, left):
+    join(name="Dr. Grace Hopper")
+    affiliate = left().affiliates[0]
+    answer = client.get(f"/affiliate/{affiliate.dashboard_key}")
+    page = answer.get_data(as_text=True)
+    assert answer.status_code == 200
+    assert f"http://127.0.0.1/join/brightleaf?ref={affiliate.code}" in page
+    assert "Dr. Grace Hopper" in page
+    assert "No purchases yet" in page
+    assert '<meta name="robots" content="noindex, nofollow">' in page
+    assert "grace@example.org" not in page, "whoever finds the address learns no mailbox"
+
+
+@pytest.mark.parametrize("key", ["x", "%00", "1", "A" * 500, "%F0%9F%98%80"])
+def test_a_private_page_cannot_be_guessed(client, programme, key):
+    assert client.get(f"/affiliate/{key}").status_code == 404
+
+
+def test_the_code_in_the_public_link_does_not_open_the_private_page(join, client, left):
+    join()
+    assert client.get(f"/affiliate/{left().affiliates[0].code}").status_code == 404
+
+
+def test_the_owner_sees_the_own_affiliates_only(owner, stranger, config):
+    _people(config, 2)
+    _people(config, 1, "copperpot")
+    page = owner.get("/affiliates").get_data(as_text=True)
+    assert _numbers(page) == [1, 0]
+    assert "@copperpot.example" not in page
+    assert "2 people have signed up" in page
+    other = stranger.get("/affiliates").get_data(as_text=True)
+    assert "@brightleaf.example" not in other.replace("ada@brightleaf.example", "")
+    assert "1 person has signed up" in other
+
+
+def test_nobody_is_sent_to_log_in(client):
+    answer = client.get("/affiliates")
+    assert (answer.status_code, answer.location) == (303, "/log-in?next=/affiliates")
+
+
+def test_an_empty_list_says_what_to_do(owner):
+    page = owner.get("/affiliates").get_data(as_text=True)
+    assert "Nobody has signed up yet" in page
+    assert "http://127.0.0.1/join/brightleaf" in page
+
+
+def test_the_list_tells_what_became_of_each_welcome(owner, config):
+    _people(config, 1)
+    switches.switch(roll.find_account("brightleaf").id, NEW_SIGN_UP, on=False)
+    _people(config, 2)
+    page = owner.get("/affiliates").get_data(as_text=True)
+    assert "/deliveries/1" in page
+    assert "not sent" in page
+    assert "New Sign-up is off" in page
+
+
+def test_the_list_can_be_paged_there_and_back(owner, config):
+    _people(config, 120)
+    seen, url, pages = [], "/affiliates", []
+    while url:
+        page = owner.get(url).get_data(as_text=True)
+        pages.append(_numbers(page))
+        seen += pages[-1]
+        url = _link(page, "next")
+    assert seen == list(range(119, -1, -1))
+    assert [len(numbers) for numbers in pages] == [50, 50, 20]
+    back = owner.get(_link(page, "prev")).get_data(as_text=True)
+    assert _numbers(back) == pages[1]
+    assert _numbers(owner.get(_link(back, "prev")).get_data(as_text=True)) == pages[0]
+
+
+def test_somebody_who_signs_up_meanwhile_moves_nobody_to_another_page(owner, config):
+    _people(config, 60)
+    older = _link(owner.get("/affiliates").get_data(as_text=True), "next")
+    before = _numbers(owner.get(older).get_data(as_text=True))
+    account = roll.find_account("brightleaf")
+    signup.sign_up(account, signup.SignUp("Late", "late@example.org", "x"), config=config, now=utcnow())
+    assert _numbers(owner.get(older).get_data(as_text=True)) == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["before=x", "before=", "before=-1", "after=%00", "before=" + "9" * 40, "before=1&after=1", "before=٣"],
+)
+def test_a_bogus_page_is_a_page(owner, config, query):
+    _people(config, 1)
+    assert owner.get(f"/affiliates?{query}").status_code == 200
+
+
+def test_past_the_last_page_there_is_a_way_back(owner, config):
+    _people(config, 1)
+    page = owner.get("/affiliates?before=1").get_data(as_text=True)
+    assert "Nobody further" in page
+    assert 'href="/affiliates"' in page
+
+
+def test_names_are_text_and_never_markup(owner, config):
+    account = roll.find_account("brightleaf")
+    account.name = "<b>Bright</b> & leaf"
+    db.session.commit()
+    for path in [*PUBLIC, "/affiliates"]:
+        page = owner.get(path).get_data(as_text=True)
+        assert "<b>Bright" not in page
+        assert "&lt;b&gt;Bright&lt;/b&gt; &amp; leaf" in page
+
+
+def _link(page: str, rel: str) -> str:
+    found = re.search(rf'rel="{rel}"\s+href="([^"]+)"', page)
+    return found.group(1).replace("&amp;", "&") if found else ""

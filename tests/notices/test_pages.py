@@ -1,0 +1,148 @@
+"""The pages of the automated emails, as three people see them, and the switch."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import select
+
+from portal.accounts.models import Account
+from portal.db import db
+from portal.notices import switches
+from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
+from portal.notices.models import NoticeSwitch
+
+PAGES = ["/automated-emails", "/automated-emails/new-sign-up", "/automated-emails/new-sign-up/html"]
+SWITCH = "/automated-emails/new-sign-up/switch"
+
+
+def _account(slug="brightleaf"):
+    db.session.rollback()
+    return db.session.scalar(select(Account).where(Account.slug == slug))
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_the_owner_sees_every_page(owner, path):
+    assert owner.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nobody_is_sent_to_log_in(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 303
+    assert answer.location.startswith("/log-in")
+
+
+def test_nobody_cannot_switch(client, owner):
+    token = {"csrf_token": "x", "on": "0"}
+    assert client.post(SWITCH, data=token).status_code in (303, 400)
+    assert switches.is_on(_account().id, NEW_SIGN_UP)
+
+
+def test_the_owner_of_another_account_sees_and_switches_the_own_email(owner, stranger):
+    assert "Copperpot" in stranger.get(PAGES[2]).get_data(as_text=True)
+    assert "Brightleaf" not in stranger.get(PAGES[1]).get_data(as_text=True)
+    stranger.submit(SWITCH, {"on": "0"}, page=PAGES[1])
+    assert not switches.is_on(_account("copperpot").id, NEW_SIGN_UP)
+    assert switches.is_on(_account().id, NEW_SIGN_UP)
+
+
+@pytest.mark.parametrize("kind", ["nothing", "new-sign-up2", "..", "%00", "NEW-SIGN-UP"])
+@pytest.mark.parametrize("rest", ["", "/html"])
+def test_an_email_that_does_not_exist_is_not_found(owner, kind, rest):
+    assert owner.get(f"/automated-emails/{kind}{rest}").status_code == 404
+
+
+def test_an_email_that_does_not_exist_cannot_be_switched(owner):
+    assert owner.submit("/automated-emails/nothing/switch", {"on": "1"}, page=PAGES[1]).status_code == 404
+
+
+def test_the_switch_goes_off_and_on_and_says_so(owner):
+    for value, word in [("0", "off"), ("0", "off"), ("1", "on"), ("1", "on")]:
+        answer = owner.submit(SWITCH, {"on": value}, page=PAGES[1])
+        assert (answer.status_code, answer.location) == (303, PAGES[1])
+        assert switches.is_on(_account().id, NEW_SIGN_UP) is (word == "on")
+        page = owner.get(PAGES[1]).get_data(as_text=True)
+        assert f"New Sign-up is switched {word}." in page
+        assert f"New Sign-up is {word}</h2>" in page
+
+
+@pytest.mark.parametrize("fields", [{}, {"on": ""}, {"on": "yes"}, {"on": "2"}, {"off": "1"}])
+def test_a_click_that_does_not_say_which_way_switches_nothing(owner, fields):
+    assert owner.submit(SWITCH, fields, page=PAGES[1]).status_code == 400
+    assert switches.is_on(_account().id, NEW_SIGN_UP)
+
+
+def test_looking_at_the_switch_does_not_move_it(owner):
+    assert owner.get(SWITCH + "?on=0").status_code == 405
+    assert switches.is_on(_account().id, NEW_SIGN_UP)
+
+
+def test_a_switch_without_its_token_is_refused(owner):
+    assert owner.post(SWITCH, data={"on": "0"}).status_code == 400
+    assert switches.is_on(_account().id, NEW_SIGN_UP)
+
+
+def test_two_first_clicks_at_once_leave_one_switch(app, owner):
+    ident, failures = _account().id, []
+    db.session.commit()
+    at_once = threading.Barrier(6)
+
+    def click() -> None:
+        with app.app_context():
+            at_once.wait()
+            try:
+                switches.switch(ident, NEW_SIGN_UP, on=False)
+            except Exception as failure:
+                failures.append(failure)
+            finally:
+                db.session.remove()
+
+    threads = [threading.Thread(target=click) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [row.enabled for row in db.session.scalars(select(NoticeSwitch))] == [False]
+
+
+def test_the_preview_is_shown_in_a_frame_that_may_do_nothing(owner):
+    answer = owner.get(PAGES[2])
+    policy = answer.headers["Content-Security-Policy"]
+    assert answer.mimetype == "text/html"
+    assert policy.startswith("sandbox;")
+    assert "allow-" not in policy
+    assert "default-src 'none'" in policy
+    page = owner.get(PAGES[1]).get_data(as_text=True)
+    assert 'sandbox=""' in page
+    assert f'src="{PAGES[2]}"' in page
+
+
+def test_the_page_shows_subject_sender_text_and_every_variable(owner):
+    page = owner.get(PAGES[1]).get_data(as_text=True)
+    assert "Welcome to Brightleaf, Ada: here is your link" in page
+    assert "Brightleaf via Signet" in page
+    assert "You are now an affiliate of Brightleaf." in page
+    for variable in NEW_SIGN_UP.variables:
+        assert "{" + variable.name + "}" in page
+        assert variable.description.replace("'", "&#39;") in page
+
+
+def test_the_list_names_every_email_with_its_state(owner):
+    page = owner.get(PAGES[0]).get_data(as_text=True)
+    for notice in CATALOGUE.values():
+        assert notice.name in page
+        assert notice.when in page
+    owner.submit(SWITCH, {"on": "0"}, page=PAGES[1])
+    assert ">Off</span>" in owner.get(PAGES[0]).get_data(as_text=True)
+
+
+def test_a_programme_whose_name_looks_like_markup_is_shown_as_text(owner):
+    _account().name = '<script>alert(1)</script> "&" {link}'
+    for path in PAGES[1:]:
+        page = owner.get(path).get_data(as_text=True)
+        assert "<script>alert" not in page
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+        assert "{link}" in page

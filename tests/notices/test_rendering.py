@@ -1,0 +1,240 @@
+"""What is sent: subject, text and HTML agree, arrive as meant, and no name can break them."""
+
+from __future__ import annotations
+
+import re
+from email import message_from_bytes
+from email.policy import SMTP
+
+import html5lib
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from portal import create_app
+from portal.affiliates.forms import a_name, tidy
+from portal.notices import rendering
+from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
+from portal.notices.greeting import first_name_of
+from portal.outbox.mime import MessageRefused, mailbox_header, serialise
+from portal.smtp.mailbox import header_safe
+from portal.web.fields import one_line
+from tests.conftest import make_config
+
+LINK = "https://signet.example/join/brightleaf?ref=K7MPQ2XA"
+DASHBOARD = "https://signet.example/affiliate/abc_-123"
+NASTY = "<img src=x onerror=alert(1)> \"&' {link} {{ 7*7 }} {% raw %}"
+# Letters of many scripts with what people and attackers put between them.
+TEXTS = st.text(
+    st.one_of(
+        st.characters(),
+        st.sampled_from(
+            "aZé ñ'’-.,\"<>&@=?_%{}\u200d\u200c\u0301\u202e\u2028\x1b\r\n\x00\x85山अमم א\U0001f600\ud800"
+        ),
+    ),
+    max_size=100,
+)
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory):
+    app = create_app(make_config(tmp_path_factory.mktemp("mail")))
+    with app.app_context():
+        yield app
+
+
+def _mail(programme="Brightleaf", first_name="Grace"):
+    values = {"programme": programme, "first_name": first_name, "link": LINK, "dashboard": DASHBOARD}
+    return rendering.render(NEW_SIGN_UP, values)
+
+
+def _body(html: str):
+    return html5lib.parse(html, namespaceHTMLElements=False).find("body")
+
+
+def _seen(html: str) -> str:
+    """What a reader sees of the HTML, the hidden preheader left out."""
+    body = _body(re.sub(r"<!--.*?-->", "", html, flags=re.DOTALL))
+    body.remove(body.find("div"))
+    return " ".join("".join(body.itertext()).split())
+
+
+def test_text_and_html_say_the_same(context):
+    mail = _mail()
+    seen = _seen(mail.html).replace("Open your dashboard", DASHBOARD)  # where the HTML has a button
+    text = " ".join(mail.text.replace("________", "").split())
+    assert seen == text
+
+
+def test_both_carry_the_same_links_and_no_other(context):
+    mail = _mail()
+    links = {a.get("href") for a in _body(mail.html).iter("a")}
+    assert links == {LINK, DASHBOARD}
+    assert set(re.findall(r"https?://\S+", mail.text)) == links
+
+
+def test_the_html_fetches_nothing_and_runs_nothing(context):
+    html = _mail().html
+    for forbidden in (
+        "<img",
+        "<script",
+        "<link",
+        "<form",
+        "url(",
+        "@import",
+        "@font-face",
+        "src=",
+        "http-equiv",
+    ):
+        assert forbidden not in html
+
+
+def test_the_html_is_valid_and_short_enough_for_inboxes(context):
+    html = _mail().html
+    parser = html5lib.HTMLParser(tree=html5lib.getTreeBuilder("etree"))
+    parser.parse(html)
+    assert parser.errors == []
+    assert len(html.encode()) < 102_400, "longer messages are cut off by Gmail"
+    for table in _body(html).iter("table"):
+        assert table.get("role") == "presentation"
+
+
+def test_the_preheader_is_hidden_and_keeps_the_rest_out_of_the_inbox_list(context):
+    hidden = _body(_mail().html).find("div")
+    assert "display:none" in hidden.get("style").replace(" ", "")
+    assert "".join(hidden.itertext()).strip().startswith("Your own link is inside, ready to share.")
+
+
+def test_names_are_escaped_in_html_and_plain_in_text(context):
+    mail = _mail(programme=NASTY, first_name=NASTY)
+    assert "<img" not in mail.html
+    assert "{{ 7*7 }}" in mail.html
+    assert NASTY in mail.text
+    assert NASTY in mail.subject
+
+
+@pytest.mark.parametrize(
+    "evil", ["a\r\nBcc: eve@example.net", "a\nb", "a\x00b", "a\x85b", "a\u2028b", "a\u202eb", "a\x1b[31mb"]
+)
+def test_the_subject_is_one_line_whatever_the_names_hold(context, evil):
+    subject = _mail(programme=evil, first_name=evil).subject
+    assert header_safe(subject)
+    assert len(subject.splitlines()) == 1
+
+
+def test_a_long_subject_is_cut_with_a_sign(context):
+    subject = _mail(programme="P" * 150, first_name="N" * 60).subject
+    assert len(subject) == 200
+    assert subject.endswith("…")
+
+
+def test_braces_in_a_name_fill_in_nothing(context):
+    assert _mail(programme="{link}{0}{first_name.__class__}").subject.startswith(
+        "Welcome to {link}{0}{first_name.__class__},"
+    )
+
+
+def test_a_value_that_is_missing_is_named(context):
+    with pytest.raises(KeyError, match="new-sign-up needs dashboard, link"):
+        rendering.render(NEW_SIGN_UP, {"programme": "A", "first_name": "B"})
+
+
+def test_who_is_logged_in_is_no_part_of_a_mail(owner, app):
+    with app.test_request_context("/"):
+        assert "csrf" not in _mail().html
+        assert "ada@brightleaf.example" not in _mail().html
+
+
+@pytest.mark.parametrize("notice", CATALOGUE.values(), ids=lambda notice: notice.kind)
+def test_every_email_of_the_catalogue_has_samples_for_all_its_variables(app, owner, notice):
+    account = app.test_client() and _account(app)
+    values = rendering.sample_values(notice, account)
+    assert {variable.name for variable in notice.variables} == set(values)
+    mail = rendering.sample(notice, account)
+    assert mail.subject
+    assert mail.text.endswith("\n")
+    for url in re.findall(r"https?://\S+", mail.text):
+        assert url.startswith("http://127.0.0.1/")
+
+
+def _account(app):
+    from sqlalchemy import select
+
+    from portal.accounts.models import Account
+    from portal.db import db
+
+    return db.session.scalar(select(Account).where(Account.slug == "brightleaf"))
+
+
+class _Field:
+    def __init__(self, data):
+        self.data = data
+
+
+def _accepted(*rules, value: str) -> bool:
+    try:
+        for rule in rules:
+            rule(None, _Field(value))
+    except Exception:
+        return False
+    return True
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=TEXTS, programme=TEXTS)
+@example(name="Grace Hopper", programme="=?utf-8?q?Bcc?= =?utf-8?b?QmNj?=")
+@example(name="Grace", programme="P" * 100)
+@example(name="é" * 60, programme="山" * 100)
+@example(name="क्\u200dष", programme='a, "b" <c@example.org>')
+@example(name="Grace", programme="  ")
+@example(name="أحمد بن محمد", programme="\u0301" * 100)
+def test_any_name_is_refused_by_the_form_or_makes_a_message_that_arrives_as_meant(context, name, programme):
+    name, programme = tidy(name), programme.strip()
+    if not (name and programme and len(name) <= 60):
+        return
+    if not (_accepted(one_line, a_name, value=name) and _accepted(one_line, value=programme)):
+        return
+    mail = _mail(programme=programme, first_name=first_name_of(name))
+    headers = {
+        "From": mailbox_header("Brightleaf", "info@brightleaf.example"),
+        "To": mailbox_header(name, "grace@example.org"),
+        "Subject": mail.subject,
+        "Message-ID": "<abc@brightleaf.example>",
+    }
+    raw = serialise(headers, mail.text, mail.html)
+    assert max(len(line) for line in raw.split(b"\r\n")) <= 998
+    parsed = message_from_bytes(raw, policy=SMTP)
+    assert [str(address.addr_spec) for address in parsed["To"].addresses] == ["grace@example.org"]
+    assert str(parsed["Subject"]).strip() == mail.subject
+    text, html = parsed.get_body(("plain",)).get_content(), parsed.get_body(("html",)).get_content()
+    assert LINK in text
+    assert LINK in html
+    assert first_name_of(name) in text
+
+
+@pytest.mark.parametrize(
+    ("name", "greeted"),
+    [
+        ("Grace Hopper", "Grace"),
+        ("Ada", "Ada"),
+        ("Ng", "Ng"),
+        ("Dr. Ada Lovelace", "Dr. Ada Lovelace"),
+        ("J. Tolkien", "J. Tolkien"),
+        ("J.R.R. Tolkien", "J.R.R. Tolkien"),
+        ("Lovelace, Ada", "Lovelace, Ada"),
+        ("X Æ", "X Æ"),
+        ("山田 太郎", "山田 太郎"),
+        ("김 민준", "김 민준"),
+        ("أحمد بن محمد", "أحمد"),
+        ("Анна Каренина", "Анна"),
+        ("O’Neill", "O’Neill"),
+        ("Anne-Marie Slaughter", "Anne-Marie"),
+    ],
+)
+def test_people_are_greeted_by_the_name_they_would_expect(name, greeted):
+    assert first_name_of(name) == greeted
+
+
+def test_a_message_that_cannot_be_sent_is_refused_and_not_mangled():
+    with pytest.raises(MessageRefused):
+        serialise({"Subject": "a\nBcc: eve@example.net"}, "x", "")
