@@ -141,7 +141,7 @@ class _Parts:
         end = time.monotonic() + _READY_WITHIN
         while time.monotonic() < end and not self.stopping and not self._ended():
             try:
-                with urllib.request.urlopen(f"http://{_HOST}:{self.port}/readyz", timeout=2):  # noqa: S310
+                with urllib.request.urlopen(f"http://{_HOST}:{self.port}/readyz", timeout=2):
                     return True
             except OSError:
                 time.sleep(0.05)

@@ -22,14 +22,22 @@ class LintingClient(FlaskClient):
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         if has_app_context():
             db.session.commit()  # the request sees what the test has written, and waits for no lock of the test's
-        with self.application.app_context():  # each request has a session and a `g` of its own, as in a server
+        with (
+            self.application.app_context()
+        ):  # each request has a session and a `g` of its own, as in a server
             response = super().open(*args, **kwargs)
         policy = response.headers.get("Content-Security-Policy", "")
-        if response.mimetype == "text/html" and response.status_code not in {301, 302, 303} and "sandbox" not in policy:
+        if (
+            response.mimetype == "text/html"
+            and response.status_code not in {301, 302, 303}
+            and "sandbox" not in policy
+        ):
             lint(response.get_data(as_text=True), policy)
         return response
 
-    def submit(self, url: str, fields: dict[str, Any], *, page: str | None = None, **more: Any) -> TestResponse:
+    def submit(
+        self, url: str, fields: dict[str, Any], *, page: str | None = None, **more: Any
+    ) -> TestResponse:
         """Fetch the page a form is on, then send the form as a browser would, with its token."""
         form_page = self.get(page or url)
         token = csrf_token(form_page.get_data(as_text=True))

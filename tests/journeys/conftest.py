@@ -36,7 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        arguments = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+        arguments = [
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--no-first-run",
+        ]
         chromium = playwright.chromium.launch(executable_path=find_browser(), args=arguments)
         yield chromium
         chromium.close()
@@ -66,7 +71,10 @@ def page(context: BrowserContext) -> Iterator[Page]:
     """A page on which every message of the console is a failure."""
     page = context.new_page()
     complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None,
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
     expected = ("status of 422", "status of 429", "status of 400", "status of 404")

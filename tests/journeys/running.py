@@ -62,7 +62,16 @@ class RunningPortal:
         commands = {
             "rehearsal": [*flask, "rehearsal"],
             "worker": [*flask, "worker"],
-            "web": [sys.executable, "-m", "gunicorn", "wsgi:app", "-b", f"127.0.0.1:{self.port}", "--threads", "8"],
+            "web": [
+                sys.executable,
+                "-m",
+                "gunicorn",
+                "wsgi:app",
+                "-b",
+                f"127.0.0.1:{self.port}",
+                "--threads",
+                "8",
+            ],
         }
         self.processes[part] = subprocess.Popen(
             commands[part], cwd=ROOT, env=self.env, stdout=self.log, stderr=self.log, start_new_session=True
@@ -104,4 +113,6 @@ class RunningPortal:
         raise AssertionError(f"did not come true within {within} s; see {self.log.name}")
 
     def _run(self, command: list[str]) -> None:
-        subprocess.run(command, cwd=ROOT, env=self.env, check=True, stdout=self.log, stderr=self.log, timeout=60)
+        subprocess.run(
+            command, cwd=ROOT, env=self.env, check=True, stdout=self.log, stderr=self.log, timeout=60
+        )

@@ -15,7 +15,9 @@ from tests.journeys.running import RunningPortal
 OWNER = "owner@brightleaf.example"
 
 
-def fill_rehearsal(page: Page, *, password: str = "rehearsal", username: str = "postmaster@brightleaf.example") -> None:
+def fill_rehearsal(
+    page: Page, *, password: str = "rehearsal", username: str = "postmaster@brightleaf.example"
+) -> None:
     """Choose the rehearsal server and type a log-in, as the first page of the tour says."""
     page.get_by_label("Provider", exact=True).select_option(label="Rehearsal server (this machine)")
     expect(page.get_by_label("SMTP Server")).to_have_value("localhost")
@@ -126,7 +128,9 @@ def test_a_worker_killed_while_it_speaks_loses_nothing(portal: RunningPortal, lo
     # Each reply to this recipient takes its time, so the worker is between claim and settlement when it dies.
     join(page, portal, "Sia Slow", "slow@visitors.example")
     page.goto(f"{portal.base}/deliveries")
-    portal.wait_for(lambda: page.reload() and "Being sent" in page.locator("main table").inner_text(), within=5)
+    portal.wait_for(
+        lambda: page.reload() and "Being sent" in page.locator("main table").inner_text(), within=5
+    )
     portal.kill("worker", signal.SIGKILL)
     assert not portal.arrived("slow@visitors.example")
 

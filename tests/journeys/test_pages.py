@@ -29,7 +29,9 @@ PUBLIC = ["/log-in", "/register", "/forgot-password", "/join/brightleaf", "/join
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_every_page_is_accessible_and_fits(portal: RunningPortal, browser: Browser, width: int, scheme: str) -> None:
+def test_every_page_is_accessible_and_fits(
+    portal: RunningPortal, browser: Browser, width: int, scheme: str
+) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
     faults = [fault for path in PUBLIC for fault in judge(page, portal.base + path, width)]

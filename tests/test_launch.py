@@ -1,0 +1,99 @@
+"""``make run``, as somebody meets it who has just cloned the repository."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.running import ROOT, free_port
+
+
+def environment(instance: Path) -> dict[str, str]:
+    """What a newcomer's shell holds, with ports nobody else uses."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SIGNET_", "MAIL_", "PORT"))}
+    names = ("STARTTLS", "TLS", "PLAIN", "EXPIRED")
+    ports = {f"SIGNET_REHEARSAL_{name}_PORT": str(free_port()) for name in names}
+    return {**inherited, **ports, "SIGNET_INSTANCE": str(instance), "PORT": str(free_port())}
+
+
+def launch(env: dict[str, str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "portal.launch"]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """What was printed up to the line with these words."""
+    assert process.stdout
+    said = ""
+    for line in process.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"{words!r} was never printed:\n{said}")
+
+
+def listens(port: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(port))) == 0
+
+
+def test_one_command_starts_everything_and_ctrl_c_stops_all_of_it(tmp_path: Path) -> None:
+    env = environment(tmp_path / "instance")
+    first = launch(env)
+    said = read_until(first, "Ctrl-C stops everything")
+    assert "owner@brightleaf.example" in said
+    assert "try-signet-today" in said
+    page = urllib.request.urlopen(f"http://127.0.0.1:{env['PORT']}/log-in", timeout=5).read().decode()
+    assert "Log in" in page
+    first.send_signal(signal.SIGINT)
+    rest, _ = first.communicate(timeout=30)
+    assert first.returncode == 0, rest
+    ports = [value for name, value in env.items() if re.fullmatch(r"PORT|SIGNET_REHEARSAL_\w+_PORT", name)]
+    assert not [port for port in ports if listens(port)], "everything it started has ended"
+
+    keys = (tmp_path / "instance" / "keys").read_text()
+    second = launch(env)
+    said = read_until(second, "Ctrl-C stops everything")
+    assert "First start" not in said
+    assert (tmp_path / "instance" / "keys").read_text() == keys, "a second start keeps the keys"
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(30) == 0
+
+
+@pytest.mark.parametrize("name", ["PORT", "SIGNET_REHEARSAL_TLS_PORT"])
+def test_a_taken_port_gets_a_sentence_that_names_it(tmp_path: Path, name: str) -> None:
+    env = environment(tmp_path / "instance")
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", int(env[name])))
+        holder.listen()
+        process = launch(env)
+        said, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert f"port {env[name]} is taken by another program" in said
+    assert f"{name}=" in said
+    assert "Traceback" not in said
+
+
+def test_a_part_that_dies_stops_the_rest_and_is_named(tmp_path: Path) -> None:
+    env = environment(tmp_path / "instance")
+    process = launch(env)
+    read_until(process, "Ctrl-C stops everything")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    worker = next(pid for pid in children if "worker" in Path(f"/proc/{pid}/cmdline").read_text())
+    os.kill(int(worker), signal.SIGKILL)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "The worker stopped by itself" in said
+    time.sleep(0.1)
+    assert not listens(env["PORT"])
