@@ -1,0 +1,234 @@
+"""The durable promise: a worker may die, freeze or be stopped at any line, and nothing is lost or settled twice."""
+
+import sqlite3
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+from portal.clock import utcnow
+from portal.outbox import claims, delivery
+from portal.outbox.models import Outcome, Status
+from portal.smtp.server import Limits
+from tests.conftest import make_config
+from tests.outbox.post import (
+    answering,
+    attempts,
+    honest,
+    message,
+    message_ids,
+    new_account,
+    owe,
+    queue,
+    start_worker,
+    statuses,
+    subjects,
+    wait_for,
+)
+from tests.smtp.badserver import mute
+
+LEASE = 1.0
+LIMITS = Limits(deadline=0.8, connect=0.5, greeting=0.8, reply=0.8)
+PATIENT = Limits(deadline=10.0, connect=1.0, greeting=10.0, reply=10.0)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A worker waits longer than its lease here, so that it is surely killed and not merely in time."""
+    return make_config(tmp_path / "instance", lease=LEASE, limits=PATIENT)
+
+
+@pytest.fixture
+def killed(app, config, serve, ways, account):
+    """Owe a message, let a real worker get as far as the script lets it, and kill it there."""
+
+    def until_killed(script, reached):
+        server = serve(script)
+        ways.lead(account, server, limits=PATIENT)
+        ident = owe(account, "m")
+        worker = start_worker(config, {account: server.port})
+        try:
+            wait_for(lambda: reached(server, ident))
+        finally:
+            worker.kill()
+        server.script = honest()
+        return server, ident
+
+    return until_killed
+
+
+def arrives(account, ident):
+    def drained():
+        delivery.drain(account)
+        return message(ident).status is Status.SENT
+
+    wait_for(drained, within=5 * LEASE)
+
+
+def test_a_worker_killed_before_it_speaks_loses_nothing(killed, account):
+    server, ident = killed(lambda peer: peer.listen(), lambda server, _: server.connections)
+    assert delivery.drain(account) == 0, "the lease still stands"
+    arrives(account, ident)
+    assert len(server.messages) == 1
+    assert [one.outcome for one in attempts(ident)] == [Outcome.INTERRUPTED, Outcome.ACCEPTED]
+
+
+def test_a_worker_killed_after_the_recipient_was_accepted_loses_nothing(killed, account):
+    server, ident = killed(answering(RCPT=mute), lambda server, _: b"RCPT TO" in bytes(server.received))
+    arrives(account, ident)
+    assert len(server.messages) == 1
+    assert attempts(ident)[0].outcome is Outcome.INTERRUPTED
+
+
+def test_a_twin_of_a_worker_killed_before_the_reply_is_recognised_by_its_message_id(killed, account):
+    server, ident = killed(answering(DOT=mute), lambda server, _: server.messages)
+    arrives(account, ident)
+    first, second = message_ids(server)
+    assert first == second
+    assert [(one.outcome, one.ambiguous) for one in attempts(ident)] == [
+        (Outcome.INTERRUPTED, True),
+        (Outcome.ACCEPTED, False),
+    ]
+    assert message(ident).attempts == 2
+
+
+def test_a_worker_killed_between_the_reply_and_the_settlement_leaves_a_flagged_twin(killed, account, config):
+    locks = []
+
+    def lock_then_accept(peer, _line):
+        lock = sqlite3.connect(
+            config.instance / "portal.sqlite", isolation_level=None, check_same_thread=False
+        )
+        lock.execute("BEGIN IMMEDIATE")
+        locks.append(lock)
+        peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
+        time.sleep(0.3)  # now it has the reply, and waits for the lock
+        peer.server.accepted = True
+        peer.listen()
+
+    server, ident = killed(
+        answering(DOT=lock_then_accept), lambda server, _: getattr(server, "accepted", False)
+    )
+    locks[0].close()
+    arrives(account, ident)
+    assert len(set(message_ids(server))) == 1
+    assert attempts(ident)[0].ambiguous
+
+
+def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(app, serve, ways, account):
+    wake_up, frozen = threading.Event(), []
+
+    def freeze_once(peer, _line):
+        if not frozen:
+            frozen.append(True)
+            wake_up.wait(8)
+            peer.say(b"550 5.6.0 Refused\r\n")  # a verdict that must not count any more
+        else:
+            peer.say(b"250 2.0.0 Ok: queued as 2\r\n")
+
+    server = serve(answering(DOT=freeze_once))
+    ways.lead(account, server, limits=PATIENT)
+    ident = owe(account, "m")
+    sleeper = threading.Thread(target=in_context(app, delivery.drain, account))
+    sleeper.start()
+    wait_for(lambda: frozen)
+    arrives(account, ident)
+    settled = message(ident).settled_at
+    wake_up.set()
+    sleeper.join(5)
+    row = message(ident)
+    assert (row.status, row.settled_at) == (Status.SENT, settled)
+    assert [one.outcome for one in attempts(ident)] == [Outcome.INTERRUPTED, Outcome.ACCEPTED]
+
+
+def test_a_worker_frozen_before_it_speaks_finds_that_the_message_is_another_s_by_now(app, server, account):
+    ident = owe(account, "m")
+    token = claims.take_queue(account, now=utcnow(), lease=delivery._lease())
+    stale = claims.claim_next(account, token, now=utcnow(), lease=timedelta())
+    claims.give_queue_back(account, token)
+    run_in_thread(app, delivery.drain, account)
+    assert len(server.messages) == 1
+    result = delivery.attempt(stale)
+    assert not result.settled
+    assert len(server.messages) == 1, "it looks once more before it speaks"
+    assert message(ident).status is Status.SENT
+
+
+def test_a_worker_that_lost_its_queue_claims_nothing(app, server, account):
+    owe(account, "m")
+    lease = delivery._lease()
+    old = claims.take_queue(account, now=utcnow() - 2 * lease, lease=lease)
+    assert claims.take_queue(account, now=utcnow(), lease=lease)
+    assert claims.claim_next(account, old, now=utcnow(), lease=lease) is None
+    claims.give_queue_back(account, old)
+    assert queue(account).lease_token, "nor does it give back what is another's"
+
+
+def test_a_worker_asked_to_stop_finishes_the_message_in_hand(app, config, serve, account):
+    def slowly(peer, _line):
+        peer.pause(0.5)
+        peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
+
+    server = serve(answering(DOT=slowly))
+    for number in range(3):
+        owe(account, f"m{number}")
+    worker = start_worker(config, {account: server.port})
+    try:
+        wait_for(lambda: server.messages)
+        worker.terminate()
+        assert worker.ended(within=4) == 0
+    finally:
+        worker.kill()
+    assert statuses(account) == [Status.SENT, Status.QUEUED, Status.QUEUED]
+    assert subjects(server) == ["Welcome, m0"]
+    assert queue(account).lease_token is None
+
+
+def test_a_second_signal_ends_the_worker_at_once(app, config, serve, account):
+    server = serve(answering(DOT=mute))
+    ident = owe(account, "m")
+    worker = start_worker(config, {account: server.port})
+    try:
+        wait_for(lambda: server.messages)
+        worker.terminate()
+        time.sleep(0.3)
+        assert worker.process.poll() is None, "the message in hand is waited for"
+        worker.terminate()
+        started = time.monotonic()
+        assert worker.ended(within=2) == 1
+        assert time.monotonic() - started < 1
+    finally:
+        worker.kill()
+    assert message(ident).status is Status.SENDING
+
+
+def test_the_mute_server_of_one_account_delays_nobody_else(app, config, serve, account):
+    other = new_account("Copperpot")
+    silent, fine = serve(lambda peer: peer.listen()), serve()
+    owe(account, "stuck")
+    worker = start_worker(config, {account: silent.port, other: fine.port}, threads=2)
+    try:
+        wait_for(lambda: silent.connections)
+        started = time.monotonic()
+        for number in range(5):
+            owe(other, f"m{number}")
+        wait_for(lambda: len(fine.messages) == 5)
+        assert time.monotonic() - started < 2
+    finally:
+        worker.kill()
+    assert message(1).status is Status.SENDING
+
+
+def run_in_thread(app, job, *arguments):
+    thread = threading.Thread(target=in_context(app, job, *arguments))
+    thread.start()
+    thread.join(10)
+
+
+def in_context(app, job, *arguments):
+    def run():
+        with app.app_context():
+            job(*arguments)
+
+    return run

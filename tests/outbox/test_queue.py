@@ -1,0 +1,232 @@
+"""Promises: what is owed from which moment, once, and to whom it may be given."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from portal.affiliates import signup
+from portal.clock import utcnow
+from portal.db import db, reading
+from portal.outbox import claims, delivery
+from portal.outbox.models import OutboxMessage, Status
+from portal.outbox.queue import NewMessage, enqueue
+from tests.outbox.post import ROOT, message, owe, statuses, subjects, wait_for
+
+NEW = NewMessage(kind="new-sign-up", key="one", recipient="bob@example.net", subject="Hi", text="Hello")
+
+
+def count() -> int:
+    db.session.rollback()
+    return db.session.scalar(db.select(db.func.count()).select_from(OutboxMessage))
+
+
+def test_what_is_rolled_back_was_never_owed(app, account):
+    enqueue(account, NEW, now=utcnow())
+    db.session.rollback()
+    assert count() == 0
+
+
+def test_a_rolled_back_promise_wakes_nobody(app, account):
+    woken = []
+    app.extensions["signet.wake"] = lambda *wish: woken.append(wish)
+    enqueue(account, NEW, now=utcnow())
+    db.session.rollback()
+    db.session.execute(db.text("SELECT 1"))
+    db.session.commit()
+    assert woken == []
+
+
+def test_the_worker_is_woken_by_the_commit_and_not_by_a_savepoint(app, account):
+    woken = []
+    app.extensions["signet.wake"] = lambda *wish: woken.append(wish)
+    enqueue(account, NEW, now=utcnow())
+    with db.session.begin_nested():
+        db.session.execute(db.text("SELECT 1"))
+    assert woken == []
+    db.session.commit()
+    assert woken == [("drain", account)]
+
+
+def test_a_failing_announcement_does_not_fail_the_promise(app, account):
+    def broken(job, ident):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    app.extensions["signet.wake"] = broken
+    enqueue(account, NEW, now=utcnow())
+    db.session.commit()
+    assert count() == 1
+
+
+def test_the_same_key_is_owed_once(app, account):
+    assert enqueue(account, NEW, now=utcnow()) is not None
+    assert enqueue(account, NEW, now=utcnow()) is None
+    db.session.commit()
+    assert enqueue(account, NEW, now=utcnow()) is None
+    assert count() == 1
+
+
+def test_the_same_key_is_owed_once_when_many_threads_promise_it(app, account):
+    outcomes, start = [], threading.Barrier(6)
+
+    def promise():
+        with app.app_context():
+            start.wait()
+            outcomes.append(enqueue(account, NEW, now=utcnow()) is not None)
+            db.session.commit()
+
+    run_all([promise] * 6)
+    assert sorted(outcomes) == [False] * 5 + [True]
+    assert count() == 1
+
+
+def test_the_same_key_is_owed_once_when_two_processes_promise_it(app, config, account):
+    code = f"""
+from pathlib import Path
+from portal import create_app
+from portal.clock import utcnow
+from portal.db import db
+from portal.outbox.queue import enqueue
+from tests.conftest import make_config
+from tests.outbox.test_queue import NEW
+with create_app(make_config(Path({str(config.instance)!r}))).app_context():
+    print(enqueue({account}, NEW, now=utcnow()) is not None)
+    db.session.commit()
+"""
+    ran = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=-1, text=True) for _ in range(2)]
+    assert sorted(process.communicate()[0].strip() for process in ran) == ["False", "True"]
+    assert count() == 1
+
+
+def test_a_message_is_claimed_by_one_of_many_drains(app, server, account):
+    for number in range(12):
+        owe(account, f"m{number}")
+
+    def drain():
+        with app.app_context():
+            delivery.drain(account)
+
+    run_all([drain] * 4)
+    assert sorted(subjects(server)) == sorted(f"Welcome, m{number}" for number in range(12))
+    assert set(statuses(account)) == {Status.SENT}
+
+
+def test_one_drain_holds_the_queue_and_the_next_finds_it_taken(app, account, config):
+    lease = delivery._lease()
+    token = claims.take_queue(account, now=utcnow(), lease=lease)
+    assert token
+    assert claims.take_queue(account, now=utcnow(), lease=lease) is None
+    assert claims.take_queue(account, now=utcnow() + 2 * lease, lease=lease), (
+        "a dead worker's queue is free again"
+    )
+
+
+def test_a_queue_with_nothing_due_is_free_at_the_very_moment_that_is_found(app, account):
+    token = claims.take_queue(account, now=utcnow(), lease=delivery._lease())
+    assert claims.claim_next(account, token, now=utcnow(), lease=delivery._lease()) is None
+    assert claims.take_queue(account, now=utcnow(), lease=delivery._lease())
+
+
+def test_a_drain_of_many_messages_logs_in_once(app, server, account):
+    for number in range(6):
+        owe(account, f"m{number}")
+    assert delivery.drain(account) == 6
+    assert server.connections == 1
+
+
+def test_a_connection_is_given_up_before_a_server_counts_too_many(app, server, account, monkeypatch):
+    monkeypatch.setattr("portal.outbox.line._PER_CONNECTION", 2)
+    for number in range(5):
+        owe(account, f"m{number}")
+    delivery.drain(account)
+    assert server.connections == 3
+    assert len(server.messages) == 5
+
+
+def test_a_long_queue_leaves_the_worker_to_others_and_asks_for_another_turn(
+    app, server, account, monkeypatch
+):
+    monkeypatch.setattr("portal.outbox.delivery._AT_A_TIME", 2)
+    woken = []
+    for number in range(3):
+        owe(account, f"m{number}")
+    app.extensions["signet.wake"] = lambda *wish: woken.append(wish)
+    assert delivery.drain(account) == 2
+    assert woken == [("drain", account)]
+
+
+def test_a_test_email_overtakes_what_waits(app, server, account):
+    owe(account, "first")
+    owe(account, "test", urgent=True)
+    delivery.drain(account)
+    assert subjects(server) == ["Welcome, test", "Welcome, first"]
+
+
+def test_the_sweep_finds_what_nobody_announced(app, server, account):
+    owe(account, "m")
+    with reading():
+        assert claims.due_queues(utcnow()) == [account]
+        db.session.rollback()
+    delivery.drain(account)
+    assert claims.due_queues(utcnow()) == []
+
+
+def test_no_transaction_is_open_while_smtp_is_spoken(app, serve, ways, account, config):
+    seen = []
+
+    def look(peer, _line):
+        other = sqlite3.connect(config.instance / "portal.sqlite", timeout=0, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+        other.close()
+        seen.append(session.in_transaction())
+        peer.say(b"250 2.1.0 Ok\r\n")
+
+    from tests.outbox.post import answering
+
+    server = serve(answering(MAIL=look, RCPT=look, DOT=look))
+    ways.lead(account, server)
+    ident = owe(account, "m")
+    session = db.session()
+    delivery.drain(account)
+    assert message(ident).status is Status.SENT, "a locked database would have failed the conversation"
+    assert seen == [False] * 3
+
+
+def test_a_sign_up_and_its_email_are_committed_together(app, account, config):
+    from portal.accounts.models import Account
+
+    entered = signup.SignUp("Bob", "bob@example.net", "127.0.0.1")
+    signup.sign_up(db.session.get_one(Account, account), entered, config=config, now=utcnow())
+    assert count() == 1
+
+
+@pytest.mark.parametrize("how", ["settled", "taken"])
+def test_one_message_alone_is_claimed_only_while_it_is_free(app, server, account, how):
+    ident = owe(account, "m", pinned_version=1)
+    lease = delivery._lease()
+    first = claims.claim_one(ident, now=utcnow(), lease=lease)
+    assert first
+    if how == "settled":
+        delivery.attempt(first)
+    assert claims.claim_one(ident, now=utcnow(), lease=lease) is None
+
+
+def run_all(jobs):
+    failures = []
+
+    def guarded(job):
+        try:
+            job()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert not failures, failures
+    wait_for(lambda: not any(thread.is_alive() for thread in threads))
