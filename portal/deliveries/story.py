@@ -34,7 +34,8 @@ _OUTCOMES = {  # outcome -> (colour of the tag, its words)
     Outcome.INTERRUPTED: ("ambiguous", "Interrupted"),
 }
 _REPEATABLE = {RetryClass.LATER, RetryClass.SERVER, RetryClass.RATE}  # refused in the end for want of time
-_STAGES: Mapping[str, str] = {  # how far an attempt came; unlike the rungs of a check, worded for success and failure alike
+# How far an attempt came; unlike the rungs of a check, worded for success and failure alike.
+_STAGES: Mapping[str, str] = {
     Stage.RESOLVE: "Looking up the server’s name",
     Stage.CONNECT: "Connecting",
     Stage.GREETING: "Waiting for the greeting",

@@ -31,7 +31,7 @@ def render(notice: Notice, values: Mapping[str, str]) -> Rendered:
         raise KeyError(f"{notice.kind} needs {', '.join(sorted(missing))}")
     clean = {name: one_line(value) for name, value in values.items()}
     # format_map looks at the notice's own text only; braces inside a value stay what they are.
-    subject = _cut(notice.subject.format_map({name: _plain_word(value) for name, value in clean.items()}))
+    subject = _cut(notice.subject.format_map(clean))
     words = {**clean, "subject": subject}
     return Rendered(
         subject=subject,
@@ -65,11 +65,6 @@ def one_line(value: str) -> str:
 def _page(template: str, words: Mapping[str, str]) -> str:
     # Not flask.render_template: who is logged in and what banners the page has are no part of a mail.
     return current_app.jinja_env.get_template(template).render(words)
-
-
-def _plain_word(value: str) -> str:
-    """Keep a value from being read as an encoded word (RFC 2047), which would arrive as other text."""
-    return value.replace("=?", "= ?").replace("?=", "? =")
 
 
 def _cut(subject: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from email import message_from_bytes
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -14,6 +15,8 @@ from ..smtp.mailbox import header_safe
 # Quoted-printable keeps every line short and survives servers that know no 8BITMIME (RFC 2045).
 _ENCODING = "quoted-printable"
 _LINE_LIMIT = 998  # octets, RFC 5322 section 2.1.1
+_FOLDED = 76  # characters in a line of encoded words, RFC 2047 section 2
+_PLAIN_SUBJECT = 900  # characters, on one line
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\x00")
 
 
@@ -34,13 +37,21 @@ def serialise(headers: Mapping[str, str], text: str, html: str) -> bytes:
         raise MessageRefused(f"{bad[0]} holds a control character")
     message = EmailMessage(policy=SMTP)
     for name, value in headers.items():
-        message[name] = value
+        if name != "Subject":
+            message[name] = value
     message.set_content(_lines(text), cte=_ENCODING)
     if html:
         message.add_alternative(_lines(html), subtype="html", cte=_ENCODING)
-    raw = message.as_bytes()
+    raw = _subject_line(headers["Subject"]) + message.as_bytes()
     _prove(raw, headers)
     return raw
+
+
+def _subject_line(subject: str) -> bytes:
+    """Write the subject; the modern policy loses spaces where it folds a text of many scripts."""
+    plain = subject.isascii() and "=?" not in subject and len(subject) < _PLAIN_SUBJECT
+    coded = subject if plain else Header(subject, "utf-8", _FOLDED, "Subject").encode(linesep="\r\n")
+    return f"Subject: {coded}\r\n".encode("ascii")
 
 
 def _lines(body: str) -> str:

@@ -35,6 +35,12 @@ TEXTS = st.text(
     max_size=100,
 )
 
+# What a form lets through, so that the serialiser gets its share of the work.
+LIKELY_NAMES = st.text(
+    st.one_of(st.characters(categories=("L", "M")), st.sampled_from(" '’-.,·\u200c\u200d")), max_size=60
+)
+LIKELY_PROGRAMMES = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), max_size=100)
+
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):
@@ -181,9 +187,10 @@ def _accepted(*rules, value: str) -> bool:
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=TEXTS, programme=TEXTS)
+@given(name=st.one_of(LIKELY_NAMES, TEXTS), programme=st.one_of(LIKELY_PROGRAMMES, TEXTS))
 @example(name="Grace Hopper", programme="=?utf-8?q?Bcc?= =?utf-8?b?QmNj?=")
 @example(name="Grace", programme="P" * 100)
+@example(name="ª ª", programme="00¡𐀀𐀀𐀀𐀀𐀀𐀀𐀀")  # the modern policy loses a space here
 @example(name="é" * 60, programme="山" * 100)
 @example(name="क्\u200dष", programme='a, "b" <c@example.org>')
 @example(name="Grace", programme="  ")
@@ -205,7 +212,7 @@ def test_any_name_is_refused_by_the_form_or_makes_a_message_that_arrives_as_mean
     assert max(len(line) for line in raw.split(b"\r\n")) <= 998
     parsed = message_from_bytes(raw, policy=SMTP)
     assert [str(address.addr_spec) for address in parsed["To"].addresses] == ["grace@example.org"]
-    assert str(parsed["Subject"]).strip() == mail.subject
+    assert str(parsed["Subject"]) == mail.subject
     text, html = parsed.get_body(("plain",)).get_content(), parsed.get_body(("html",)).get_content()
     assert LINK in text
     assert LINK in html
