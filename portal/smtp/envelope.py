@@ -83,8 +83,13 @@ def refuse_bad_message(message: bytes) -> None:
     pairs = message.count(b"\r\n")
     if not message.count(b"\r") == message.count(b"\n") == pairs or b"\0" in message:
         raise ValueError("The message holds a bare CR, a bare LF or a NUL.")
-    if max(map(len, message.split(b"\r\n"))) > _LINE_LIMIT:
-        raise ValueError(f"The message has a line of more than {_LINE_LIMIT} octets.")
+    start, last = 0, len(message) - _LINE_LIMIT
+    while start < last:
+        # The last line end within reach: a line that is too long has none, and lines between need no look.
+        end = message.rfind(b"\r\n", start, start + _LINE_LIMIT + 2)
+        if end < 0:
+            raise ValueError(f"The message has a line of more than {_LINE_LIMIT} octets.")
+        start = end + 2
 
 
 def stuffed(message: bytes) -> bytes:
