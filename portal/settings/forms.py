@@ -80,17 +80,14 @@ class SmtpForm(PortalForm):
     def fill_from_provider(self, card: Provider) -> list[str]:
         """Fill what is empty with the provider's values; return the labels of what was filled."""
         filled = []
-        port = self._port_of(card)
+        port, literal = self._port_of(card), card.literal_usernames(self.host.data or _first_host(card))
         if not self.host.data and card.hosts:
-            self.host.data = card.hosts[0].name
-            filled.append(f"SMTP Server with {card.hosts[0].name}")
+            filled.append(_fill(self.host, _first_host(card)))
         if not self.port.data and port is not None:
-            self.port.data, self.security.data = str(port.number), port.security.value
-            filled.append(f"SMTP Port with {port.number}")
-        literal = card.literal_usernames(self.host.data or "")
+            self.security.data = port.security.value
+            filled.append(_fill(self.port, str(port.number)))
         if not self.username.data and literal:
-            self.username.data = literal[0]
-            filled.append(f"SMTP Username with {literal[0]}")
+            filled.append(_fill(self.username, literal[0]))
         return filled
 
     def _port_of(self, card: Provider) -> Port | None:
@@ -116,6 +113,16 @@ def shown_values(version: SmtpSettings) -> dict[str, Any]:
         "from_name": version.from_name,
         "reply_to": version.reply_to,
     }
+
+
+def _fill(field: Any, value: str) -> str:
+    """Put a value into an empty field as if it had been typed; return what to say about it."""
+    field.data, field.raw_data = value, [value]
+    return f"{field.label.text} with {value}"
+
+
+def _first_host(card: Provider) -> str:
+    return card.hosts[0].name if card.hosts else ""
 
 
 def _label(card: Provider) -> str:

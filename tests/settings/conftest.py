@@ -1,0 +1,163 @@
+"""Fixtures of the settings: a form filled in as owners do, the rehearsal server, and servers that record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+from flask import Flask
+from sqlalchemy import select
+
+from portal.accounts.models import Owner
+from portal.config import Config
+from portal.db import db
+from portal.outbox import delivery
+from portal.rehearsal import server as rehearsal_server
+from portal.rehearsal.listeners import Door
+from portal.settings import check
+from portal.settings.models import SettingsCheck, SmtpSettings
+from portal.smtp.server import Limits
+from tests.conftest import make_config
+from tests.outbox.post import honest
+from tests.pages import LintingClient
+from tests.smtp import badserver
+from tests.smtp.badserver import BadServer, Script
+
+PAGE = "/settings/email-preferences"
+LIMITS = Limits(deadline=4.0, connect=1.0, greeting=1.0, reply=2.0)
+
+
+@pytest.fixture(autouse=True)
+def _not_at_the_end_of_an_hour():
+    """Budgets have windows that begin at round moments; no test shall straddle the end of one."""
+    with time_machine.travel("2026-03-02 09:01:00+00:00"):
+        yield
+
+
+@dataclass
+class Servers:
+    """Scripted servers whose ports the configuration allows; each remembers every octet it heard."""
+
+    one: BadServer
+    two: BadServer
+
+
+@pytest.fixture
+def servers() -> Iterator[Servers]:
+    with ExitStack() as stack:
+        start: Any = lambda: stack.enter_context(BadServer(honest()))  # noqa: E731
+        yield Servers(start(), start())
+
+
+@pytest.fixture
+def config(tmp_path: Path, servers: Servers) -> Config:
+    """Loopback is allowed at the two scripted servers, and the platform's own is the second."""
+    ports = [servers.one.port, servers.two.port]
+    env = {
+        "SIGNET_SMTP_PORTS": " ".join(map(str, ports)),
+        "SIGNET_SMTP_PRIVATE": " ".join(f"127.0.0.0/8:{port} ::1/128:{port}" for port in ports),
+        "SIGNET_SMTP_CA_FILE": badserver.ca_file(),
+        "MAIL_PORT": str(servers.two.port),
+        "MAIL_USE_TLS": "0",
+        "MAIL_USE_SSL": "1",
+    }
+    return make_config(tmp_path / "instance", env=env, lease=20.0, limits=LIMITS)
+
+
+@pytest.fixture
+def rehearsal(tmp_path: Path) -> Iterator[rehearsal_server.Handle]:
+    handle = rehearsal_server.start(make_config(tmp_path / "instance"), dict.fromkeys(Door, 0))
+    yield handle
+    handle.stop()
+
+
+def rehearsal_config(tmp_path: Path, handle: rehearsal_server.Handle) -> Config:
+    names = {
+        Door.STARTTLS: "SIGNET_REHEARSAL_STARTTLS_PORT",
+        Door.TLS: "SIGNET_REHEARSAL_TLS_PORT",
+        Door.PLAIN: "SIGNET_REHEARSAL_PLAIN_PORT",
+        Door.EXPIRED: "SIGNET_REHEARSAL_EXPIRED_PORT",
+    }
+    env = {names[door]: str(port) for door, port in handle.ports.items()}
+    env["MAIL_PORT"] = env["SIGNET_REHEARSAL_STARTTLS_PORT"]
+    return make_config(tmp_path / "instance", env=env, lease=20.0, limits=LIMITS)
+
+
+@pytest.fixture
+def form(servers: Servers) -> dict[str, str]:
+    """The Custom SMTP Settings, filled in for the first server."""
+    return {
+        "provider": "other",
+        "host": "localhost",
+        "username": "ada@brightleaf.example",
+        "password": badserver.PASSWORD,
+        "domain": "brightleaf.example",
+        "security": "implicit",
+        "port": str(servers.one.port),
+        "mechanism": "automatic",
+        "wrapped_user": "",
+        "from_name": "",
+        "reply_to": "",
+    }
+
+
+def save(browser: LintingClient, form: dict[str, str], **changes: str) -> Any:
+    return browser.submit(PAGE, {**form, **changes})
+
+
+def versions() -> list[SmtpSettings]:
+    """Every version saved so far, as it is now; the transaction is let go."""
+    db.session.rollback()
+    rows = list(db.session.scalars(select(SmtpSettings).order_by(SmtpSettings.id)))
+    db.session.expunge_all()
+    db.session.rollback()
+    return rows
+
+
+def checks() -> list[SettingsCheck]:
+    db.session.rollback()
+    rows = list(db.session.scalars(select(SettingsCheck).order_by(SettingsCheck.id)))
+    db.session.expunge_all()
+    db.session.rollback()
+    return rows
+
+
+def work(*, sweep: bool = False) -> None:
+    """Do what a worker would: run the waiting checks, then drain the queues that are due."""
+    from portal.clock import utcnow
+    from portal.outbox.claims import due_queues
+
+    for _, ident in check.due(utcnow()):
+        check.check(ident)
+    for ident in due_queues(utcnow()):
+        delivery.drain(ident)
+    db.session.rollback()
+
+
+@pytest.fixture
+def live(app: Flask, owner: LintingClient, form: dict[str, str]) -> SmtpSettings:
+    """Version 1, saved and proved."""
+    assert save(owner, form).status_code == 303
+    work()
+    (version,) = versions()
+    assert version.state == "live"
+    return version
+
+
+def account_id() -> int:
+    found = db.session.scalar(select(Owner.account_id).where(Owner.mailbox == "ada@brightleaf.example"))
+    db.session.rollback()
+    assert found is not None
+    return found
+
+
+def text_of(response: Any) -> str:
+    return response.get_data(as_text=True)
+
+
+Scripted = Script

@@ -1,0 +1,352 @@
+"""Proving a version: what goes live when, and what becomes of a check whose worker dies."""
+
+import threading
+from datetime import timedelta
+from html import unescape
+
+import pytest
+from sqlalchemy import event, select
+
+from portal.clock import utcnow
+from portal.db import db
+from portal.outbox import claims, delivery
+from portal.outbox.models import Outcome, OutboxMessage, Status
+from portal.rehearsal.listeners import Door
+from portal.settings import check, routes
+from portal.settings.models import CheckState, SettingsCheck, SmtpSettings
+from portal.smtp.failure import Stage
+from portal.smtp.probe import Rung, Verdict
+from tests.outbox.post import answering, attempts, honest, message, owe, queue, statuses, subjects, wait_for
+from tests.settings.conftest import (
+    PAGE,
+    account_id,
+    checks,
+    rehearsal_config,
+    save,
+    text_of,
+    versions,
+    work,
+)
+
+REFUSED = answering(AUTH=b"535 5.7.8 Username and password not accepted\r\n")
+
+
+def sweep_all(*, after=timedelta()):
+    for _, ident in check.due(utcnow() + after):
+        check.check(ident)
+    db.session.rollback()
+
+
+def test_a_check_that_passes_makes_the_version_live_and_mails_the_owner(owner, live, servers):
+    (one,) = checks()
+    assert one.state is CheckState.PASSED
+    assert [rung["verdict"] for rung in one.rungs] == ["passed"] * len(one.rungs)
+    assert one.rungs[-1]["stage"] == "data"
+    (raw,) = servers.one.messages
+    assert b"RCPT TO:<ada@brightleaf.example>" in bytes(servers.one.received)
+    assert b"From: Brightleaf <info@brightleaf.example>" in raw
+    assert "All" in text_of(owner.get(PAGE))
+
+
+def test_the_version_and_the_verdict_change_in_one_commit(app, owner, form):
+    seen = []
+
+    def look(session):
+        seen.append((checks_state(session), version_state(session)))
+
+    save(owner, form)
+    event.listen(db.session, "before_commit", look)
+    work()
+    event.remove(db.session, "before_commit", look)
+    assert ("passed", "live") in seen
+    assert not [pair for pair in seen if (pair[0] == "passed") != (pair[1] == "live")]
+
+
+def checks_state(session):
+    return session.scalar(select(SettingsCheck.state).order_by(SettingsCheck.id.desc())).value
+
+
+def version_state(session):
+    return session.scalar(select(SmtpSettings.state).order_by(SmtpSettings.id.desc())).value
+
+
+def test_a_check_that_passes_releases_what_waited(owner, form, servers):
+    servers.two.script = REFUSED  # the platform's own server refuses us
+    ident = owe(account_id(), "waiting")
+    delivery.drain(account_id())
+    assert message(ident).status is Status.HELD
+    save(owner, form)
+    work()
+    assert message(ident).status is Status.SENT
+    assert "Welcome, waiting" in subjects(servers.one)
+
+
+def test_a_check_that_fails_leaves_the_former_version_sending(owner, live, form, servers):
+    servers.one.script = REFUSED
+    save(owner, form, password="wrong")
+    work()
+    assert [version.state for version in versions()] == ["live", "draft"]
+    assert checks()[-1].diagnosis["kind"] == "credentials"
+    servers.one.script = honest()
+    ident = owe(live.account_id, "m")
+    delivery.drain(live.account_id)
+    assert attempts(ident)[0].version_number == 1
+    assert queue(live.account_id).held_at is None, "a failed check is no trouble of the queue"
+
+
+def test_a_check_that_fails_at_first_leaves_the_platform_sending(owner, form, servers):
+    servers.one.script = REFUSED
+    save(owner, form)
+    work()
+    ident = owe(account_id(), "m")
+    delivery.drain(account_id())
+    assert message(ident).status is Status.SENT
+    assert attempts(ident)[0].version_number is None
+
+
+def test_the_page_names_one_cause_and_never_the_password(owner, form, servers):
+    servers.one.script = REFUSED
+    save(owner, form)
+    work()
+    html = text_of(owner.get(PAGE))
+    assert "Check again" in html
+    assert "canary" not in html
+
+
+@pytest.mark.parametrize(
+    "died", ["before it spoke", "after the message was accepted", "after it was refused"]
+)
+def test_the_check_of_a_worker_that_died_is_taken_up(app, owner, form, servers, config, died):
+    save(owner, form)
+    lease = timedelta(seconds=config.lease)
+    if died == "after it was refused":
+        servers.one.script = REFUSED
+    run = check._take(versions()[0].id, utcnow() - 2 * lease)
+    if died != "before it spoke":
+        owed = check._owe_test_email(run)
+        claim = claims.claim_one(owed.id, now=utcnow(), lease=lease)
+        delivery.attempt(claim, version_id=owed.pinned_version)
+        db.session.execute(db.update(SettingsCheck).values(lease_until=utcnow() - lease))
+        db.session.commit()
+    assert checks()[0].state is CheckState.RUNNING
+    before = servers.one.connections
+    sweep_all()
+    failed = died == "after it was refused"
+    assert checks()[0].state is (CheckState.FAILED if failed else CheckState.PASSED)
+    assert versions()[0].state == ("draft" if failed else "live")
+    if died != "before it spoke":
+        assert servers.one.connections == before, "what is settled is not sent again"
+    if failed:
+        assert checks()[0].diagnosis["kind"] == "credentials"
+
+
+def test_a_check_under_way_is_left_alone_until_its_lease_has_lapsed(owner, form, servers):
+    save(owner, form)
+    check._take(versions()[0].id, utcnow())
+    sweep_all()
+    assert servers.one.connections == 0
+    assert check.due(utcnow() + timedelta(minutes=1))
+
+
+def test_a_worker_frozen_in_a_check_changes_nothing_when_it_wakes(owner, form, servers, config):
+    save(owner, form)
+    lease = timedelta(seconds=config.lease)
+    stale = check._take(versions()[0].id, utcnow() - 2 * lease)
+    sweep_all()
+    assert checks()[0].state is CheckState.PASSED
+    check._recorder(stale)(Rung(Stage.AUTH, Verdict.FAILED, 1, "late"))
+    check._finish(stale, passed=False, diagnosis=delivery.OUR_FAULT)
+    assert "late" not in str(checks()[0].rungs)
+    assert (checks()[0].state, versions()[0].state) == (CheckState.PASSED, "live")
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_checks_at_once_the_newer_decides(owner, form, servers, order):
+    save(owner, form)
+    save(owner, form, from_name="Newer")
+    idents = [version.id for version in versions()]
+    for index in order:
+        check.check(idents[index])
+    assert [version.state for version in versions()] == ["draft", "live"]
+
+
+def test_two_workers_run_a_check_once(app, owner, form, servers):
+    save(owner, form)
+    ident = versions()[0].id
+
+    def run():
+        with app.app_context():
+            check.check(ident)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(servers.one.messages) == 1
+    assert versions()[0].state == "live"
+
+
+def test_an_impatient_owner_does_not_log_in_twice(owner, form, servers):
+    save(owner, form)
+    for _ in range(3):
+        owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
+    assert len(checks()) == 1
+    work()
+    assert len(servers.one.messages) == 1
+
+
+def test_no_transaction_is_open_while_a_check_speaks(owner, form, servers, config):
+    import sqlite3
+
+    seen = []
+
+    def look(peer, _line):
+        other = sqlite3.connect(config.instance / "portal.sqlite", timeout=0, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        other.close()
+        seen.append(True)
+        peer.say(b"250 2.1.0 Ok\r\n")
+
+    servers.one.script = answering(MAIL=look, DOT=look)
+    save(owner, form)
+    work()
+    assert len(seen) == 2
+    assert versions()[0].state == "live"
+
+
+def test_the_rungs_are_stored_as_they_are_climbed(app, owner, form, servers):
+    climbed = []
+
+    def look(peer, _line):
+        with app.app_context():
+            climbed.extend(rung["stage"] for rung in checks()[0].rungs)
+        peer.say(b"250 2.1.0 Ok\r\n")
+
+    servers.one.script = answering(MAIL=look)
+    save(owner, form)
+    work()
+    assert climbed == ["resolve", "connect", "tls", "greeting", "ehlo", "auth"]
+
+
+def test_activating_by_hand_needs_a_known_port_and_encryption(owner, form, servers):
+    save(owner, form, security="detect", host="no-such-host.invalid")
+    save(owner, form, security="detect", port="", host="no-such-host.invalid")
+    for number in (1, 2):
+        owner.submit(f"{PAGE}/versions/{number}/activate", {}, page=PAGE)
+    assert {version.state for version in versions()} == {"draft"}
+    assert "unknown" in text_of(owner.get(PAGE))
+
+
+def test_a_draft_may_be_activated_by_hand_and_the_platform_chosen_again(owner, form, servers):
+    servers.one.script = REFUSED
+    save(owner, form)
+    owner.submit(f"{PAGE}/versions/1/activate", {}, page=PAGE)
+    assert versions()[0].state == "live"
+    owner.submit(f"{PAGE}/stop", {}, page=PAGE)
+    assert versions()[0].state == "retired"
+    owe(account_id(), "m")
+    delivery.drain(account_id())
+    assert statuses(account_id())[-1] is Status.SENT
+    assert subjects(servers.two) == ["Welcome, m"]
+
+
+def test_going_live_in_the_middle_of_a_drain_leads_the_rest_the_new_way(app, owner, live, form, servers):
+    """Version 2 goes live while the first message is being handed in through version 1."""
+    save(owner, form, port=str(servers.two.port), from_name="Second")
+    second = versions()[1].id
+    done = []
+
+    def meanwhile(peer, _line):
+        if not done:
+            with app.app_context():
+                check.check(second)
+            done.append(True)
+        peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
+
+    servers.one.script = answering(DOT=meanwhile)
+    idents = [owe(live.account_id, f"m{number}") for number in range(3)]
+    delivery.drain(live.account_id)
+    assert [attempts(ident)[0].version_number for ident in idents] == [1, 2, 2]
+    assert [version.state for version in versions()] == ["retired", "live"]
+
+
+def test_a_check_that_stumbles_says_that_the_fault_is_ours(app, owner, form):
+    save(owner, form)
+    app.extensions["signet.route_for"] = lambda *_: 1 / 0
+    work()
+    assert checks()[0].state is CheckState.FAILED
+    assert checks()[0].diagnosis["code"] == "portal-fault"
+
+
+class TestDetection:
+    @pytest.fixture
+    def config(self, tmp_path, rehearsal):
+        return rehearsal_config(tmp_path, rehearsal)
+
+    @pytest.fixture
+    def form(self):
+        return {
+            "provider": "rehearsal",
+            "host": "localhost",
+            "username": "postmaster@brightleaf.example",
+            "password": "rehearsal",
+            "security": "detect",
+            "port": "",
+            "mechanism": "automatic",
+        }
+
+    @pytest.mark.parametrize(
+        ("door", "found"),
+        [(None, "starttls"), (Door.STARTTLS, "starttls"), (Door.TLS, "implicit")],
+    )
+    def test_detect_for_me_finds_and_keeps_port_and_encryption(self, owner, form, rehearsal, door, found):
+        port = str(rehearsal.ports[door]) if door else ""
+        assert save(owner, form, port=port).status_code == 303
+        work()
+        (version,) = versions()
+        assert version.state == "live", checks()[0].diagnosis
+        assert version.security == found
+        assert version.port == rehearsal.ports[Door.TLS if found == "implicit" else Door.STARTTLS]
+        assert routes.open_password(version) == "rehearsal", "sealed anew for what was found"
+        assert checks()[0].rungs[0]["stage"] == "detect"
+        assert save(owner, form, password="", security=found, port=str(version.port)).status_code == 303
+
+    def test_detect_says_when_nothing_answers(self, owner, form, rehearsal):
+        save(owner, form, port=str(rehearsal.ports[Door.EXPIRED]))
+        work()
+        assert versions()[0].state == "draft"
+        assert checks()[0].diagnosis["code"] == "detect-nothing"
+        owner.get(PAGE)
+
+    def test_a_detection_that_was_interrupted_is_taken_up(self, owner, form, config):
+        save(owner, form)
+        check._take(versions()[0].id, utcnow() - timedelta(seconds=2 * config.lease))
+        sweep_all()
+        assert versions()[0].state == "live"
+
+    def test_the_rehearsed_faults_tell_themselves_on_the_page(self, owner, form):
+        save(owner, form, username="sender-refused@brightleaf.example", security="starttls")
+        work()
+        assert versions()[0].state == "draft"
+        assert checks()[0].rungs[-1]["stage"] == "mail"
+        assert checks()[0].diagnosis["cause"] in unescape(text_of(owner.get(PAGE)))
+
+
+def test_a_real_worker_checks_what_was_saved(app, owner, form, config):
+    """Through Huey's queue, as when the portal and the worker are two processes."""
+    from portal import workers
+
+    consumer = workers._consumer(app, 1)
+    app.extensions["signet.huey"].storage.flush_all()
+    for process in (process for _, process in consumer.worker_threads):
+        process.start()
+    try:
+        save(owner, form)
+        wait_for(lambda: versions()[0].state == "live")
+    finally:
+        consumer.stop_flag.set()
+        for _, process in consumer.worker_threads:
+            process.join(5)
+    assert Outcome.ACCEPTED in [one.outcome for one in attempts(1)]
+    assert db.session.scalar(select(OutboxMessage.status)) is Status.SENT

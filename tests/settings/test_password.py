@@ -1,0 +1,173 @@
+"""Where a saved password goes: to the server and user it was saved for, and nowhere else, ever."""
+
+from itertools import combinations
+
+import pytest
+from sqlalchemy import text
+
+from portal.db import db
+from portal.outbox import delivery
+from portal.outbox.models import Status
+from portal.settings import check, routes
+from portal.settings.models import SmtpSettings
+from portal.vault import SealBroken
+from tests.outbox.post import owe, queue, statuses
+from tests.settings.conftest import PAGE, checks, save, text_of, versions, work
+from tests.smtp.badserver import PASSWORD
+
+
+def changes(servers):
+    return {
+        "host": "127.0.0.1",
+        "port": str(servers.two.port),
+        "security": "starttls",
+        "username": "eve@brightleaf.example",
+    }
+
+
+FIELDS = ("host", "port", "security", "username")
+SETS = [*((one,) for one in FIELDS), *combinations(FIELDS, 2)]
+NAMES = ["+".join(names) for names in SETS]
+
+
+def forget(servers):
+    """Start counting: the password was rightly told to the first server when version 1 was proved."""
+    for server in (servers.one, servers.two):
+        server.received.clear()
+
+
+def heard(servers):
+    return servers.one.heard_secret() or servers.two.heard_secret()
+
+
+@pytest.mark.parametrize("names", SETS, ids=NAMES)
+def test_a_blank_password_never_follows_a_changed_destination(owner, live, form, servers, names):
+    forget(servers)
+    changed = {name: changes(servers)[name] for name in names}
+    answer = save(owner, form, password="", **changed)
+    assert answer.status_code == 422
+    assert "enter the SMTP password again" in text_of(answer)
+    assert len(versions()) == 1
+    work()
+    assert not heard(servers)
+
+
+@pytest.mark.parametrize("how", ["check", "queued send"])
+@pytest.mark.parametrize("names", SETS, ids=NAMES)
+def test_a_row_that_was_tampered_with_gives_its_password_to_nobody(owner, live, servers, names, how):
+    """Whoever can write to the table, but has no key, cannot point the password elsewhere."""
+    sets = ", ".join(f"{name} = :{name}" for name in names)
+    db.session.execute(text(f"UPDATE smtp_settings SET {sets}"), {n: changes(servers)[n] for n in names})
+    db.session.commit()
+    forget(servers)
+    if how == "check":
+        owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
+        check.check(live.id)
+        assert checks()[-1].diagnosis["code"] == "password-not-openable"
+    else:
+        owe(live.account_id, "m")
+        delivery.drain(live.account_id)
+        assert statuses(live.account_id)[-1] is Status.HELD
+        assert queue(live.account_id).held_because["code"] == "password-not-openable"
+    assert not heard(servers)
+
+
+COSMETIC = {
+    "capitals": {"host": "LocalHost"},
+    "a trailing dot": {"host": "localhost."},
+    "spaces around": {"host": "  localhost ", "username": " ada@brightleaf.example ", "port": " {port} "},
+    "full-width letters": {"host": "ｌｏｃａｌｈｏｓｔ"},
+    "another mechanism": {"mechanism": "plain"},
+    "another sender": {
+        "wrapped_user": "support",
+        "from_name": "Bright Leaf",
+        "domain": "news.brightleaf.example",
+    },
+}
+
+
+@pytest.mark.parametrize("what", COSMETIC)
+def test_a_cosmetic_change_keeps_the_password(owner, live, form, servers, what):
+    changed = {name: value.format(port=servers.one.port) for name, value in COSMETIC[what].items()}
+    assert save(owner, form, password="", **changed).status_code == 303
+    work()
+    assert [version.state for version in versions()] == ["retired", "live"]
+    assert versions()[1].password_saved_at == live.password_saved_at
+    assert not servers.two.heard_secret()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"host": "smtp.bücher.example"}, {"host": "smtp.xn--bcher-kva.example"}),
+        ({"port": "465", "security": "implicit"}, {"port": "", "security": "implicit"}),
+        ({"port": "", "security": "starttls"}, {"port": "587", "security": "starttls"}),
+    ],
+)
+def test_two_spellings_of_one_destination_are_one(owner, form, first, second):
+    save(owner, form, **({"host": "smtp.example.com"} | first))
+    assert save(owner, form, password="", **({"host": "smtp.example.com"} | second)).status_code == 303
+    assert len(versions()) == 2
+
+
+def test_a_first_save_without_a_password_asks_for_it(owner, form):
+    answer = save(owner, form, password="")
+    assert answer.status_code == 422
+    assert "Enter the SMTP password." in text_of(answer)
+
+
+COLUMNS = {
+    "account_id": 99,
+    "number": 2,
+    "host": "other.example",
+    "port": 25,
+    "security": "starttls",
+    "mechanism": "plain",
+    "username": "eve@brightleaf.example",
+}
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_ciphertext_opens_for_its_own_row_only(owner, live, column):
+    row = db.session.get_one(SmtpSettings, live.id)
+    assert routes.open_password(row) == PASSWORD
+    db.session.expunge(row)
+    setattr(row, column, COLUMNS[column])
+    with pytest.raises(SealBroken):
+        routes.open_password(row)
+
+
+def test_a_ciphertext_moved_to_another_account_does_not_open(owner, stranger, live, form):
+    save(stranger, form)
+    mine, theirs = versions()
+    theirs.sealed_password = mine.sealed_password
+    with pytest.raises(SealBroken):
+        routes.open_password(theirs)
+
+
+def test_a_check_that_waits_never_uses_the_settings_of_another_version(owner, form, servers):
+    """Saved for one server, then for the other before the worker came: each check speaks to its own."""
+    save(owner, form, password="for the first")
+    save(owner, form, password="for the second", port=str(servers.two.port))
+    work()
+    assert decoded(servers.one).endswith(b"for the first")
+    assert decoded(servers.two).endswith(b"for the second")
+    assert [version.state for version in versions()] == ["draft", "live"]
+
+
+def decoded(server):
+    from base64 import b64decode
+
+    auth = [line for line in bytes(server.received).split(b"\r\n") if line.startswith(b"AUTH PLAIN ")]
+    return b"".join(b64decode(line.split()[2]) for line in auth)
+
+
+def test_a_changed_key_asks_for_the_password_again_and_holds_what_waits(app, owner, live, form):
+    from portal.vault import Vault, new_key
+
+    app.extensions["signet.vault"] = Vault(new_key())
+    assert save(owner, form, password="").status_code == 422
+    owe(live.account_id, "m")
+    delivery.drain(live.account_id)
+    assert statuses(live.account_id)[-1] is Status.HELD
+    assert "cannot be opened" in text_of(owner.get(PAGE))
