@@ -40,7 +40,9 @@ class Vault:
     def __init__(self, keyring: str, secret_key: str = "") -> None:
         self._keys: dict[str, AESGCM] = {}
         for entry in filter(None, (part.strip() for part in keyring.split(";"))):
-            ident, _, encoded = entry.partition(":")
+            ident, colon, encoded = entry.partition(":")
+            if not colon:  # what stands there may be the key itself, so it is not repeated
+                raise KeyringError("A key of the keyring has no id; write id:base64.")
             self._add(ident.strip(), encoded.strip(), secret_key)
         if not self._keys:
             raise KeyringError("The keyring holds no key.")

@@ -85,7 +85,7 @@ def owe(account_id: int | None, key: str, **more: object) -> int:
     values = {
         "kind": "new-sign-up",
         "key": key,
-        "recipient": f"{key}@example.net",
+        "recipient": f"{key.replace(':', '-')}@example.net",
         "subject": f"Welcome, {key}",
         "text": f"Hello {key}\n.\nBye\n",
         "html": f"<p>Hello {key}</p>",

@@ -1,0 +1,128 @@
+"""A configuration that cannot work is refused at the start, by the name of its variable."""
+
+import pytest
+
+from portal.config import Config, ConfigError
+from tests.conftest import KEYRING
+
+GOOD = {
+    "SECRET_KEY": "a secret key for the tests, long enough",
+    "SIGNET_KEYS": KEYRING,
+    "SIGNET_BASE_URL": "https://signet.example.com",
+    "MAIL_SERVER": "smtp.example.com",
+    "MAIL_DEFAULT_SENDER": "affiliates@signet.example",
+}
+
+
+def read(tmp_path, **changes):
+    env = {name: value for name, value in (GOOD | changes).items() if value is not None}
+    return Config.from_env(env, tmp_path)
+
+
+WRONG = [
+    ("SECRET_KEY", None),
+    ("SECRET_KEY", "short"),
+    ("SIGNET_KEYS", None),
+    ("SIGNET_KEYS", "a:b"),
+    ("SIGNET_BASE_URL", "signet.example.com"),
+    ("SIGNET_BASE_URL", "ftp://signet.example.com"),
+    ("SIGNET_BASE_URL", "https://"),
+    ("SIGNET_BASE_URL", "https://[::1"),
+    ("SIGNET_BASE_URL", "https://signet.example.com:port"),
+    ("SIGNET_BASE_URL", "https://signet.example.com/portal"),
+    ("SIGNET_BASE_URL", "https://me:secret@signet.example.com"),
+    ("SIGNET_BASE_URL", "https://signet.example.com?x=1"),
+    ("SIGNET_BASE_URL", "http://signet.example.com"),
+    ("SIGNET_BASE_URL", "http://10.0.0.5"),
+    ("SIGNET_REHEARSAL", "1"),
+    ("SIGNET_REHEARSAL", "perhaps"),
+    ("SIGNET_LEASE_SECONDS", "1"),
+    ("SIGNET_LEASE_SECONDS", "soon"),
+    ("SIGNET_LEASE_SECONDS", "nan"),
+    ("SIGNET_LEASE_SECONDS", "inf"),
+    ("SIGNET_SMTP_DEADLINE", "0"),
+    ("SIGNET_SWEEP_SECONDS", "-1"),
+    ("SIGNET_WORKER_THREADS", "0"),
+    ("SIGNET_TESTS_PER_HOUR", "none"),
+    ("SIGNET_TRUSTED_PROXIES", "-1"),
+    ("SIGNET_SMTP_PORTS", "587, smtp"),
+    ("SIGNET_SMTP_PORTS", "99999"),
+    ("SIGNET_SMTP_PRIVATE", "10.0.0.5"),
+    ("SIGNET_SMTP_PRIVATE", "10.0.0.5:x"),
+    ("SIGNET_SMTP_PRIVATE", "10.0.0.5/32:99999"),
+    ("SIGNET_SMTP_PRIVATE", "mail.internal:587"),
+    ("SIGNET_SMTP_CA_FILE", "/no/such/file.pem"),
+    ("SIGNET_REHEARSAL_TLS_PORT", "70000"),
+    ("MAIL_PORT", "0"),
+    ("MAIL_PORT", "5.5"),
+    ("MAIL_USE_TLS", "maybe"),
+    ("MAIL_SERVER", None),
+    ("MAIL_SERVER", "https://smtp.example.com"),
+    ("MAIL_DEFAULT_SENDER", None),
+    ("MAIL_DEFAULT_SENDER", "nobody"),
+    ("MAIL_DEFAULT_SENDER", "Signet <a@b.example>"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_what_cannot_work_is_refused_by_name(tmp_path, name, value):
+    with pytest.raises(ConfigError, match=name):
+        read(tmp_path, **{name: value})
+
+
+def test_two_ways_to_encrypt_at_once_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"MAIL_USE_SSL and MAIL_USE_TLS"):
+        read(tmp_path, MAIL_USE_SSL="1", MAIL_USE_TLS="1")
+
+
+def test_half_a_log_in_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="MAIL_PASSWORD"):
+        read(tmp_path, MAIL_USERNAME="platform")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost", "http://[::1]:8000", "https://a.example/"])
+def test_addresses_that_are_fine(tmp_path, url):
+    assert read(tmp_path, SIGNET_BASE_URL=url).base_url == url.rstrip("/")
+
+
+def test_rehearsal_runs_on_this_machine_only(tmp_path):
+    assert read(tmp_path, SIGNET_REHEARSAL="1", SIGNET_BASE_URL="http://127.0.0.1:8000").rehearsal
+    for url in ("https://signet.example.com", "https://localhost.example.com", "https://127.0.0.1.example.com"):
+        with pytest.raises(ConfigError, match="SIGNET_REHEARSAL"):
+            read(tmp_path, SIGNET_REHEARSAL="1", SIGNET_BASE_URL=url)
+
+
+def test_without_rehearsal_this_machine_is_no_target(tmp_path):
+    assert read(tmp_path).policy.private == ()
+    assert 2587 in read(tmp_path).policy.ports
+
+
+def test_a_conversation_ends_before_its_lease(tmp_path):
+    config = read(tmp_path, SIGNET_LEASE_SECONDS="10", SIGNET_SMTP_DEADLINE="600")
+    assert config.limits.deadline < config.lease
+
+
+def test_secrets_may_lie_in_files(tmp_path):
+    (tmp_path / "secret_key").write_text("from a file, and long enough to be one\n")
+    assert read(tmp_path, SECRET_KEY=None).secret_key == "from a file, and long enough to be one"
+
+
+def test_a_missing_secret_names_its_file(tmp_path):
+    with pytest.raises(ConfigError, match=str(tmp_path / "keys")):
+        read(tmp_path, SIGNET_KEYS=None)
+
+
+def test_ports_and_private_targets_are_read(tmp_path):
+    config = read(tmp_path, SIGNET_SMTP_PORTS="26", SIGNET_SMTP_PRIVATE="10.0.0.5/32:25:plaintext [fd00::1]:26")
+    assert 26 in config.policy.ports
+    assert [(str(t.network), t.port, t.plaintext) for t in config.policy.private] == [
+        ("10.0.0.5/32", 25, True),
+        ("fd00::1/128", 26, False),
+    ]
+
+
+def test_no_secret_is_in_the_repr(tmp_path):
+    config = read(tmp_path, MAIL_USERNAME="u", MAIL_PASSWORD="canary", DATABASE_URL="postgresql://u:canary@h/d")
+    assert "canary" not in repr(config)
+    assert GOOD["SECRET_KEY"] not in repr(config)
+    assert KEYRING not in repr(config)

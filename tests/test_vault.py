@@ -1,0 +1,136 @@
+"""Sealing: what opens, what does not, and which keyrings are refused."""
+
+import base64
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from portal import create_app, setup
+from portal.config import ConfigError
+from portal.db import db
+from portal.vault import KeyringError, SealBroken, Vault, new_key
+from tests.conftest import make_config
+
+BINDING = {"kind": "smtp-password", "account": 1, "version": 2, "host": "smtp.example.com", "port": 587}
+OLD, NEW = new_key(), new_key()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=60))
+def test_whatever_is_sealed_opens_again(secret):
+    vault = Vault(OLD)
+    assert vault.open(vault.seal(secret, BINDING), BINDING) == secret
+
+
+def test_the_same_secret_never_looks_the_same_twice():
+    vault = Vault(OLD)
+    assert vault.seal("x", BINDING) != vault.seal("x", BINDING)
+
+
+@pytest.mark.parametrize("name", BINDING)
+def test_a_seal_opens_for_exactly_what_it_was_made_for(name):
+    vault = Vault(OLD)
+    blob = vault.seal("x", BINDING)
+    without = {key: value for key, value in BINDING.items() if key != name}
+    for other in (without, without | {name: "other"}, without | {name: str(BINDING[name]) + " "}):
+        with pytest.raises(SealBroken):
+            vault.open(blob, other)
+
+
+def test_no_two_bindings_are_alike_to_the_seal():
+    vault = Vault(OLD)
+    blob = vault.seal("x", {"a": "1", "b": "2"})
+    for other in ({"a": "1b2"}, {"ab": "12"}, {"a": 1, "b": "2"}, {"a": "1", "b": "2", "c": ""}, {}):
+        with pytest.raises(SealBroken):
+            vault.open(blob, other)
+
+
+def test_any_changed_or_missing_byte_breaks_the_seal():
+    vault = Vault(OLD)
+    blob = vault.seal("secret", BINDING)
+    for index in range(len(blob)):
+        changed = bytearray(blob)
+        changed[index] ^= 1
+        with pytest.raises(SealBroken):
+            vault.open(bytes(changed), BINDING)
+        with pytest.raises(SealBroken):
+            vault.open(blob[:index], BINDING)
+    with pytest.raises(SealBroken):
+        vault.open(blob + b"x", BINDING)
+
+
+def test_the_old_key_opens_and_the_new_key_writes():
+    before = Vault(OLD).seal("x", BINDING)
+    both = Vault(f"{NEW};{OLD}")
+    assert both.open(before, BINDING) == "x"
+    assert Vault(NEW).open(both.seal("y", BINDING), BINDING) == "y"
+    with pytest.raises(SealBroken):
+        Vault(NEW).open(before, BINDING)
+
+
+def key(octets):
+    return base64.b64encode(bytes(octets)).decode()
+
+
+SHARED = key(range(32))
+BAD = {
+    "": "no key",
+    " ; ; ": "no key",
+    key(range(32)): "no id",
+    f":{key(range(32))}": "no id",
+    f"é:{key(range(32))}": "no id",
+    f"a:{key(range(31))}": "31 bytes",
+    f"a:{key(range(33))}": "33 bytes",
+    "a:": "0 bytes",
+    "a:not base64!": "not base64",
+    f"a:{key(range(32))};a:{key(range(1, 33))}": "twice",
+    f"a:{SHARED}": "SECRET_KEY",
+}
+
+
+@pytest.mark.parametrize("ring", BAD)
+def test_a_bad_keyring_is_refused_without_showing_a_key(ring):
+    with pytest.raises(KeyringError) as refusal:
+        Vault(ring, secret_key=SHARED if BAD[ring] == "SECRET_KEY" else "another secret")
+    assert BAD[ring] in str(refusal.value)
+    assert SHARED[:8] not in str(refusal.value)
+
+
+def test_a_key_with_the_octets_of_the_secret_key_is_refused_too():
+    secret = "exactly thirty-two characters ok"
+    with pytest.raises(KeyringError, match="SECRET_KEY"):
+        Vault(f"a:{base64.b64encode(secret.encode()).decode()}", secret_key=secret)
+
+
+def test_a_vault_shows_no_key():
+    assert SHARED not in repr(Vault(f"a:{SHARED}"))
+
+
+def test_a_start_with_the_wrong_keyring_is_refused_and_says_where_the_right_one_belongs(tmp_path):
+    instance = tmp_path / "instance"
+    app = create_app(make_config(instance, env={"SIGNET_KEYS": OLD}))
+    setup.migrate(app)
+    with app.app_context():
+        db.engine.dispose()
+    other = create_app(make_config(instance, env={"SIGNET_KEYS": NEW}))
+    with pytest.raises(ConfigError) as refusal:
+        setup.require_ready(other)
+    assert "SIGNET_KEYS" in str(refusal.value)
+    assert str(instance / "keys") in str(refusal.value)
+    setup.require_ready(create_app(make_config(instance, env={"SIGNET_KEYS": f"{NEW};{OLD}"})))
+
+
+def test_a_start_without_tables_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="portal.setup"):
+        setup.require_ready(create_app(make_config(tmp_path / "instance")))
+
+
+def test_secrets_are_made_once_and_for_this_user_alone(tmp_path):
+    made = setup.make_secrets(tmp_path / "instance")
+    assert {path.name for path in made} == {"secret_key", "keys"}
+    assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
+    before = [path.read_text() for path in made]
+    assert setup.make_secrets(tmp_path / "instance") == []
+    assert [path.read_text() for path in made] == before
+    assert len(list((tmp_path / "instance").iterdir())) == 2, "nothing else is left behind"
