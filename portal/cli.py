@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 
 import click
 from flask import Flask, current_app
+from flask.cli import AppGroup
 
 from .clock import utcnow
 
 
 def install(app: Flask) -> None:
     """Give the app its commands."""
-    for command in (worker, rehearsal, create_owner, seed_demo):
+    for command in (worker, rehearsal, create_owner, seed_demo, smtp):
         app.cli.add_command(command)
 
 
@@ -61,6 +65,56 @@ def seed_demo() -> None:
     from . import demo
 
     demo.seed()
+
+
+smtp = AppGroup("smtp", help="Explain what mail servers say, and check an account's settings.")
+
+
+@smtp.command(
+    "explain", add_help_option=False, context_settings={"ignore_unknown_options": True}, with_appcontext=False
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def explain(arguments: tuple[str, ...]) -> None:
+    """Explain a mail server's reply. Needs no database, keys or configuration."""
+    from .smtp import explaining
+
+    sys.exit(explaining.main(arguments, "flask smtp explain"))
+
+
+@smtp.command()
+@click.option("--account", required=True, help="The account's name in its sign-up address, /join/<name>.")
+@click.option("--version", type=click.IntRange(1, 999_999), help="A saved version; else the live one.")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
+def check(account: str, version: int | None, as_json: bool) -> None:
+    """Try an account's settings up to the recipient, without sending. See docs/commands.md."""
+    from .settings.trial import run
+
+    sys.exit(run(account, version, as_json, click.echo))
+
+
+def without_portal(arguments: Sequence[str]) -> Flask | None:
+    """Return an app with the smtp commands alone when the command line asks for no more than that.
+
+    Flask takes its commands from the app, so it would need a configured portal to explain a reply. wsgi.py
+    asks this first: FLASK_RUN_FROM_CLI is set by Flask's command line alone, never in a WSGI server.
+    """
+    if os.environ.get("FLASK_RUN_FROM_CLI") != "true" or "smtp" not in arguments or _checks(arguments):
+        return None
+    app = Flask("portal")
+    app.cli.add_command(smtp)
+    return app
+
+
+def cannot_start(sentence: str, arguments: Sequence[str]) -> str | int:
+    """Return what to leave with when the portal cannot start: a check then could not be tried, which is 2."""
+    if not _checks(arguments):
+        return sentence
+    click.echo(sentence, err=True)
+    return 2
+
+
+def _checks(arguments: Sequence[str]) -> bool:
+    return ("smtp", "check") in pairwise(arguments)
 
 
 def _app() -> Flask:

@@ -16,12 +16,14 @@ STAGE_NAMES: Mapping[str, Stage] = MappingProxyType({
     "connection": Stage.CONNECT, "tcp": Stage.CONNECT, "dial": Stage.CONNECT,
     "banner": Stage.GREETING, "welcome": Stage.GREETING, "220": Stage.GREETING,
     "helo": Stage.EHLO, "lhlo": Stage.EHLO, "hello": Stage.EHLO,
-    "starttls": Stage.TLS, "ssl": Stage.TLS, "handshake": Stage.TLS,
+    "ehlo/helo": Stage.EHLO, "helo/ehlo": Stage.EHLO,
+    "starttls": Stage.TLS, "ssl": Stage.TLS, "handshake": Stage.TLS, "certificate": Stage.TLS,
     "login": Stage.AUTH, "log in": Stage.AUTH, "log-in": Stage.AUTH, "auth login": Stage.AUTH,
     "auth plain": Stage.AUTH,
     "authentication": Stage.AUTH, "password": Stage.AUTH, "sasl": Stage.AUTH, "user": Stage.AUTH,
     "mail from": Stage.MAIL, "from": Stage.MAIL, "sender": Stage.MAIL,
     "rcpt to": Stage.RCPT, "to": Stage.RCPT, "recipient": Stage.RCPT,
+    "after data": Stage.DATA, "final dot": Stage.DATA, "content": Stage.DATA,
     "body": Stage.DATA, "end of data": Stage.DATA, "end-of-data": Stage.DATA, "dot": Stage.DATA,
     ".": Stage.DATA,
     "message": Stage.DATA, "bdat": Stage.DATA, "queue": Stage.DATA,
@@ -29,13 +31,33 @@ STAGE_NAMES: Mapping[str, Stage] = MappingProxyType({
 
 
 def stage_named(name: str | Stage) -> Stage:
-    """Return the stage people mean by 'MAIL FROM', 'banner' or 'AUTH LOGIN'; raise ValueError for anything
-    else.
+    """Return the stage people mean by 'MAIL FROM:<ada@example.org>', 'banner', 'Stage.AUTH' or 'AUTH LOGIN'.
+
+    Raises:
+        ValueError: nobody means a stage by it.
     """
-    plain = " ".join(str(name).lower().split()).rstrip(":")
+    plain = _AROUND.sub("", " ".join(str(name)[:_NAME_LIMIT].lower().split())).removeprefix("stage.")
+    if plain.startswith("auth "):  # AUTH with a mechanism, whichever
+        plain = "auth"
     return STAGE_NAMES.get(plain) or Stage(plain)
 
 
+def likely_stage(text: str) -> Stage:
+    """Return the stage at which a pasted reply was probably said, by its code and words."""
+    reply = parse_reply(text, Stage.RCPT)
+    ideas = ideas_in(fold(reply.text))
+    if reply.code in _LOGIN_CODES or {"login", "password"} & ideas:
+        return Stage.AUTH
+    if reply.code in {220, 421}:
+        return Stage.GREETING
+    if reply.code in {552, 554}:
+        return Stage.DATA
+    return Stage.MAIL if "sender" in ideas else Stage.RCPT
+
+
+_AROUND = re.compile(r"^[\s\"'<(]+|[:<(].*$|[\s\"'>)]+$")  # MAIL FROM:<ada@example.org>, (banner), "EHLO"
+_NAME_LIMIT = 400  # characters read of a stage's name; a command with an address fits
+_LOGIN_CODES = frozenset({334, 432, 454, 530, 534, 535, 538})  # RFC 4954 and its forerunners
 _CODE = re.compile(r"^\W*(?:[a-z][\w .]*:\s*)?\(?([245]\d\d)\b[- ,:]*(?:b?['\"(])?", re.IGNORECASE)
 _LINE = re.compile(r"\\r\\n|\\n|\r\n|\n|\r")
 _BARE_ENHANCED = re.compile(r"^\W*([245])\.\d{1,3}\.\d{1,3}\b")

@@ -1,0 +1,17 @@
+"""The engine alone, without web and tables: ``python -m portal.smtp explain --help``."""
+
+from __future__ import annotations
+
+import sys
+
+from . import explaining
+
+_USAGE = (
+    "usage: python -m portal.smtp explain [--server HOST] [--stage STAGE] --reply TEXT [--json] | --jsonl\n"
+)
+
+if __name__ == "__main__":
+    if sys.argv[1:2] != ["explain"]:
+        sys.stderr.write(_USAGE)
+        sys.exit(2)
+    sys.exit(explaining.main(sys.argv[2:]))

@@ -1,0 +1,241 @@
+"""Replies are explained on a command line, with nothing set up at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from portal.smtp.explaining import LINE_LIMIT, Unexplainable, bare_host, explain_line, explain_reply
+from portal.smtp.failure import Stage
+from portal.smtp.pasted import likely_stage, stage_named
+
+ROOT = Path(__file__).resolve().parents[2]
+FLASK = [str(Path(sys.executable).parent / "flask"), "smtp", "explain"]
+ENGINE = [sys.executable, "-m", "portal.smtp", "explain"]
+GOOGLE = "535-5.7.8 Username and Password not accepted. For more information, go to"
+ASKED = {"server": "smtp.gmail.com", "stage": "AUTH", "reply": GOOGLE}
+
+
+def run(
+    command: list[str], *arguments: str, said: bytes = b"", **env: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command where nothing is configured."""
+    bare = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("SIGNET_", "MAIL_", "SECRET_", "FLASK_"))
+    }
+    bare |= {"SIGNET_INSTANCE": "/nonexistent/instance", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*command, *arguments], cwd=ROOT, env=bare | env, input=said, capture_output=True, timeout=60
+    )
+
+
+def pasted(**changes: str) -> list[str]:
+    return [part for key, value in (ASKED | changes).items() for part in (f"--{key}", value)]
+
+
+def answers(result: subprocess.CompletedProcess[bytes]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in result.stdout.decode("ascii").splitlines()]
+
+
+@pytest.mark.parametrize(
+    "command", [FLASK, [FLASK[0], "--app", "wsgi", *FLASK[1:]], ENGINE], ids=["flask", "app", "engine"]
+)
+def test_a_reply_is_explained_where_no_portal_is_set_up(command: list[str]) -> None:
+    result = run(command, *pasted(), "--json")
+    assert (result.returncode, result.stderr) == (0, b"")
+    (answer,) = answers(result)
+    assert answer["code"] == "gmail-credentials"
+    assert answer["whose_move"] == "owner"
+    assert set(answer) == {"code", "kind", "cause", "whose_move", "fixes", "field", "retry_class", "evidence"}
+    assert not Path("/nonexistent").exists()
+
+
+def test_without_json_the_answer_is_plain_words() -> None:
+    told = run(ENGINE, *pasted()).stdout.decode()
+    assert "Whose move: yours (field: password)" in told
+    assert "apppasswords" in told
+    assert "{" not in told
+
+
+def test_flask_and_the_engine_alone_answer_alike() -> None:
+    lines = b"\n".join(
+        json.dumps(ASKED | {"stage": stage}).encode() for stage in ("AUTH", "RCPT TO", "banner")
+    )
+    assert run(FLASK, "--jsonl", said=lines).stdout == run(ENGINE, "--jsonl", said=lines).stdout != b""
+
+
+def test_a_reply_of_several_lines_comes_from_standard_input() -> None:
+    result = run(
+        ENGINE, "--stage", "RCPT", "--reply", "-", "--json", said=b"550-5.1.1 No such\r\n550 5.1.1 user\r\n"
+    )
+    assert answers(result)[0]["code"] == "recipient-unknown"
+
+
+def test_every_line_is_answered_by_one_line_in_order_and_bad_ones_do_not_stop_it() -> None:
+    good = json.dumps(ASKED).encode()
+    bad = [
+        b"nonsense",
+        b"",
+        b"[1, 2]",
+        b'"text"',
+        b"{}",
+        b'{"server": "a", "stage": "AUTH"}',
+        b'{"server": null, "stage": "AUTH", "reply": "535 no"}',
+        b'{"server": "a", "stage": "AUTH", "reply": 535}',
+        b'{"server": "a", "stage": ["AUTH"], "reply": "535 no"}',
+        b'{"server": "a", "stage": "BREAKFAST", "reply": "535 no"}',
+        b'{"server": "a", "stage": "", "reply": "535 no"}',
+        b'{"server": "a", "stage": "AUTH", "reply": ""}',
+        b'{"server": "a", "stage": "AUTH", "reply": " \\u0000 \\n"}',
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"server": "a", "stage": "AUTH", "reply": "' + b"x" * (LINE_LIMIT * 3) + b'"}',
+    ]
+    said = b"\n".join(part for one in bad for part in (one, good)) + b"\n"
+    result = run(ENGINE, "--jsonl", said=said)
+    told = answers(result)
+    assert result.returncode == 1
+    assert result.stderr == b""
+    assert len(told) == 2 * len(bad)
+    assert all(list(answer) == ["error"] for answer in told[::2]), told[::2]
+    assert all(answer["code"] == "gmail-credentials" for answer in told[1::2])
+
+
+def test_lines_that_are_all_understood_end_well() -> None:
+    result = run(ENGINE, "--jsonl", said=json.dumps(ASKED).encode())
+    assert (result.returncode, len(answers(result))) == (0, 1)
+    assert run(ENGINE, "--jsonl").returncode == 0
+
+
+def test_each_answer_is_given_before_the_next_question() -> None:
+    process = subprocess.Popen([*ENGINE, "--jsonl"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin
+    assert process.stdout
+    for stage in ("AUTH", "nowhere", "RCPT TO"):
+        process.stdin.write(json.dumps(ASKED | {"stage": stage}).encode() + b"\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())
+    process.stdin.close()
+    assert process.wait(10) == 1
+    process.stdout.close()
+
+
+def test_a_reader_who_goes_away_early_is_no_trouble() -> None:
+    many = (json.dumps(ASKED) + "\n").encode() * 2000
+    script = f"{sys.executable} -m portal.smtp explain --jsonl | head -1"
+    result = subprocess.run(["sh", "-c", script], cwd=ROOT, input=many, capture_output=True, timeout=60)
+    assert len(answers(result)) == 1
+    assert b"Traceback" not in result.stderr
+    assert b"Exception" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ([], 2),
+        (["--stage", "AUTH"], 2),
+        (["--nonsense"], 2),
+        (["--stage", "BREAKFAST", "--reply", "535 no"], 1),
+        (["--stage", "AUTH", "--reply", " "], 1),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_a_sentence(arguments: list[str], status: int) -> None:
+    result = run(ENGINE, *arguments)
+    assert result.returncode == status
+    assert result.stderr
+    assert b"Traceback" not in result.stderr
+
+
+def test_with_json_an_error_is_json_too() -> None:
+    result = run(ENGINE, *pasted(stage="BREAKFAST"), "--json")
+    assert (result.returncode, list(answers(result)[0])) == (1, ["error"])
+
+
+def test_a_terminal_of_few_letters_still_gets_its_answer() -> None:
+    result = run(
+        ENGINE, *pasted(reply="535 Пароль неверен", server="smtp.example.org"), PYTHONIOENCODING="ascii"
+    )
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_control_characters_of_a_reply_never_reach_the_terminal() -> None:
+    told = run(
+        ENGINE, *pasted(reply="535 \x1b[31mno\x07 \u202egnp", server="smtp.\x1bgmail.com")
+    ).stdout.decode()
+    assert not [c for c in told if c != "\n" and not c.isprintable()]
+
+
+@pytest.mark.parametrize(
+    ("named", "stage"),
+    [
+        ("MAIL FROM", Stage.MAIL),
+        ("MAIL FROM:<ada@example.org>", Stage.MAIL),
+        ("mail  from:", Stage.MAIL),
+        ("RCPT TO", Stage.RCPT),
+        ("rcpt to:<x@example.org>", Stage.RCPT),
+        ("banner", Stage.GREETING),
+        ("220", Stage.GREETING),
+        ("HELO/EHLO", Stage.EHLO),
+        ("STARTTLS", Stage.TLS),
+        ("AUTH PLAIN", Stage.AUTH),
+        ("AUTH CRAM-MD5", Stage.AUTH),
+        ("Stage.AUTH", Stage.AUTH),
+        ("log-in", Stage.AUTH),
+        ("(connect)", Stage.CONNECT),
+        ("end of DATA", Stage.DATA),
+        (".", Stage.DATA),
+    ],
+)
+def test_stages_are_understood_as_people_name_them(named: str, stage: Stage) -> None:
+    assert stage_named(named) is stage
+
+
+@pytest.mark.parametrize("named", ["", "  ", "breakfast", "<>", "x" * 10_000, "auths"])
+def test_what_names_no_stage_is_refused(named: str) -> None:
+    with pytest.raises(ValueError, match="is not a valid Stage"):
+        stage_named(named)
+
+
+@pytest.mark.parametrize(
+    ("reply", "stage"),
+    [
+        (GOOGLE, Stage.AUTH),
+        ("550 5.1.1 <ada@example.org> user unknown", Stage.RCPT),
+        ("553 5.7.1 Sender address rejected: not owned by user", Stage.MAIL),
+        ("554 5.7.1 message looks like spam", Stage.DATA),
+        ("421 4.7.0 try again later", Stage.GREETING),
+        ("nonsense", Stage.RCPT),
+    ],
+)
+def test_a_stage_nobody_knows_is_guessed(reply: str, stage: Stage) -> None:
+    assert likely_stage(reply) is stage
+    assert explain_reply("", "", reply).evidence["stage"] == stage
+
+
+@pytest.mark.parametrize(
+    ("server", "host"),
+    [
+        ("smtp.gmail.com:587", "smtp.gmail.com"),
+        ("smtps://smtp.gmail.com:465/", "smtp.gmail.com"),
+        ("[2001:db8::1]:25", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+        (" smtp.gmail.com ", "smtp.gmail.com"),
+        ("", ""),
+    ],
+)
+def test_a_pasted_server_loses_what_logs_put_around_it(server: str, host: str) -> None:
+    assert bare_host(server) == host
+
+
+def test_a_line_may_hold_more_than_is_asked() -> None:
+    line = json.dumps(ASKED | {"server": "", "id": 7}).encode()
+    assert explain_line(b"\xef\xbb\xbf" + line).kind == "credentials"
+    with pytest.raises(Unexplainable, match="longer"):
+        explain_line(b" " * (LINE_LIMIT + 1))
