@@ -1,0 +1,138 @@
+"""The page "Explain a reply": every answer is a page, whatever was pasted."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import func, select
+
+from portal.db import db
+from portal.outbox.models import OutboxMessage
+from portal.settings.explain import _KINDS, _WAITING
+from portal.settings.models import SettingsCheck, SmtpSettings
+from portal.smtp.diagnosis import Kind, RetryClass
+from tests.pages import LintingClient
+from tests.settings.conftest import PAGE, text_of
+
+EXPLAIN = "/settings/explain"
+GOOGLE = {
+    "server": "smtp.gmail.com",
+    "stage": "auth",
+    "reply": "535-5.7.8 Username and Password not accepted",
+}
+
+
+def test_a_reply_is_answered_by_cause_move_fixes_and_kind(owner: LintingClient) -> None:
+    response = owner.submit(EXPLAIN, GOOGLE)
+    page = text_of(response)
+    assert response.status_code == 200
+    for words in (
+        "wants an app password",
+        "Yours",
+        "apppasswords",
+        "Username or password",
+        "gmail-credentials",
+    ):
+        assert words in page
+    assert f"{PAGE}#password" in page
+    assert "535 5.7.8 Username and Password not accepted" in page, "the server's own words"
+
+
+def test_the_settings_page_leads_there_and_back(owner: LintingClient) -> None:
+    assert f'href="{EXPLAIN}"' in text_of(owner.get(PAGE))
+    assert f'href="{PAGE}"' in text_of(owner.get(EXPLAIN))
+
+
+def test_a_stage_and_a_server_nobody_knows_are_no_obstacle(owner: LintingClient) -> None:
+    page = text_of(owner.submit(EXPLAIN, {"server": "", "stage": "", "reply": "550 5.1.1 user unknown"}))
+    assert "recipient-unknown" in page
+    assert "Recipient accepted" in page
+
+
+def test_the_form_keeps_what_was_pasted(owner: LintingClient) -> None:
+    page = text_of(owner.submit(EXPLAIN, GOOGLE | {"reply": "550 <b>no</b> & so on"}))
+    assert "550 &lt;b&gt;no&lt;/b&gt; &amp; so on</textarea>" in page
+    assert 'value="smtp.gmail.com"' in page
+    assert "<b>no</b>" not in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"reply": ""}, "Paste what the server said."),
+        ({"reply": " \r\n\t "}, "Paste what the server said."),
+        ({"reply": "\x00\x1b\u202e"}, "Paste what the server said."),
+        ({"reply": "550 no " * 2000}, "8,000 characters or fewer"),
+        ({"stage": "breakfast"}, "Choose one of the moments."),
+        ({"server": "x" * 254}, "Use 253 characters or fewer."),
+        ({"server": "smtp.\x00example.org"}, "invisible characters"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused_in_a_sentence(
+    owner: LintingClient, changes: dict[str, str], sentence: str
+) -> None:
+    response = owner.submit(EXPLAIN, GOOGLE | changes)
+    assert response.status_code == 422
+    assert sentence in text_of(response)
+    assert "<title>Error: " in text_of(response)
+
+
+def test_missing_fields_are_refused_in_a_sentence(owner: LintingClient) -> None:
+    response = owner.submit(EXPLAIN, {})
+    assert response.status_code == 422
+    assert "Paste what the server said." in text_of(response)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "535 \x1b[31mAuthentication\x1b[0m failed\x00\x07",
+        "550-5.7.1 one\r\n550-5.7.1 two\n550 5.7.1 three",
+        "550 \ufffe\ufdd0\U0010ffff\ue000 nothing",
+        "550 \u202egnihton\u2066",
+        "</textarea><script>alert(1)</script>",
+        "{{ 7 * 7 }} {username} %s",
+        "550 Почтовый ящик не найден",
+        "no code at all",
+        "9" * 8000,
+        "((" * 4000,
+    ],
+)
+def test_whatever_is_pasted_the_answer_is_a_sound_page(owner: LintingClient, reply: str) -> None:
+    response = owner.submit(EXPLAIN, GOOGLE | {"reply": reply})
+    assert response.status_code == 200
+    page = text_of(response)
+    assert "<script>alert" not in page
+    assert not [c for c in page if ord(c) < 32 and c not in "\r\n\t"]
+
+
+@pytest.mark.parametrize(
+    "server", ["nobody's server", "<b>", "smtp.gmail.com:587", "http://x/", "[::1]:25", "{host}"]
+)
+def test_whatever_the_server_is_called_the_answer_is_a_sound_page(owner: LintingClient, server: str) -> None:
+    assert owner.submit(EXPLAIN, GOOGLE | {"server": server}).status_code == 200
+
+
+def test_far_too_much_is_refused_as_a_page(owner: LintingClient) -> None:
+    response = owner.submit(EXPLAIN, GOOGLE | {"reply": "x" * 600_000})
+    assert response.status_code == 413
+
+
+def test_only_who_is_logged_in_is_answered(client: FlaskClient) -> None:
+    assert client.get(EXPLAIN).status_code in {302, 303}
+    assert client.post(EXPLAIN, data=GOOGLE).status_code in {302, 303, 400}
+
+
+def test_a_form_without_its_token_is_refused(owner: LintingClient) -> None:
+    assert owner.post(EXPLAIN, data=GOOGLE).status_code == 400
+
+
+def test_nothing_is_stored(owner: LintingClient) -> None:
+    owner.submit(EXPLAIN, GOOGLE)
+    for table in (OutboxMessage, SettingsCheck, SmtpSettings):
+        assert db.session.scalar(select(func.count()).select_from(table)) == 0
+
+
+def test_every_kind_and_every_retry_has_its_words() -> None:
+    assert set(_KINDS) == set(Kind)
+    assert set(_WAITING) == set(RetryClass)
