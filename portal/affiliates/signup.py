@@ -27,7 +27,7 @@ _CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without those that look ali
 
 
 class TooManySignUps(Exception):
-    """This network has signed up too many people in the last hour."""
+    """This network signed up too many people within an hour, or this mailbox was entered too often in a day."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,15 @@ def sign_up(account: Account, entered: SignUp, *, config: Config, now: datetime)
 
     Raises TooManySignUps, having kept the count.
     """
-    if not budgets.spend(PER_NETWORK, account.id, entered.network, now=now):
-        db.session.commit()
-        raise TooManySignUps
     affiliate = _new_affiliate(account, entered, now)
-    if not _is_known(affiliate) and budgets.spend(PER_MAILBOX, throttle_key(affiliate.mailbox_key), now=now):
-        _take_in(affiliate, account, config, now)
+    allowed = budgets.spend(PER_NETWORK, account.id, entered.network, now=now)
+    if allowed and not _is_known(affiliate):
+        allowed = budgets.spend(PER_MAILBOX, throttle_key(affiliate.mailbox_key), now=now)
+        if allowed:
+            _take_in(affiliate, account, config, now)
+    if not allowed:
+        db.session.commit()  # the count stays
+        raise TooManySignUps
     db.session.commit()
 
 

@@ -22,8 +22,8 @@ from .forms import JoinForm
 blueprint = Blueprint("affiliates", __name__)
 
 _TOO_MANY = (
-    "Too many people signed up from your network within an hour. "
-    "What you typed is kept below; send it again later."
+    "There were too many sign-ups from your network or for this address. "
+    "What you typed is kept below; send it again later, at the latest tomorrow."
 )
 
 
