@@ -14,6 +14,8 @@ from flask.cli import AppGroup
 
 from .clock import utcnow
 
+_LOAD_ERROR = 4  # after any other status gunicorn would start the same worker again and again
+
 
 def install(app: Flask) -> None:
     """Give the app its commands."""
@@ -105,12 +107,10 @@ def without_portal(arguments: Sequence[str]) -> Flask | None:
     return app
 
 
-def cannot_start(sentence: str, arguments: Sequence[str]) -> str | int:
-    """Return what to leave with when the portal cannot start: a check then could not be tried, which is 2."""
-    if not _checks(arguments):
-        return sentence
+def cannot_start(sentence: str, arguments: Sequence[str]) -> int:
+    """Say why the portal cannot start and return what to leave with: a check could not be tried, which is 2."""
     click.echo(sentence, err=True)
-    return 2
+    return 2 if _checks(arguments) else _LOAD_ERROR
 
 
 def _checks(arguments: Sequence[str]) -> bool:
