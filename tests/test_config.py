@@ -80,14 +80,20 @@ def test_half_a_log_in_is_refused(tmp_path):
         read(tmp_path, MAIL_USERNAME="platform")
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost", "http://[::1]:8000", "https://a.example/"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8000", "http://localhost", "http://[::1]:8000", "https://a.example/"]
+)
 def test_addresses_that_are_fine(tmp_path, url):
     assert read(tmp_path, SIGNET_BASE_URL=url).base_url == url.rstrip("/")
 
 
 def test_rehearsal_runs_on_this_machine_only(tmp_path):
     assert read(tmp_path, SIGNET_REHEARSAL="1", SIGNET_BASE_URL="http://127.0.0.1:8000").rehearsal
-    for url in ("https://signet.example.com", "https://localhost.example.com", "https://127.0.0.1.example.com"):
+    for url in (
+        "https://signet.example.com",
+        "https://localhost.example.com",
+        "https://127.0.0.1.example.com",
+    ):
         with pytest.raises(ConfigError, match="SIGNET_REHEARSAL"):
             read(tmp_path, SIGNET_REHEARSAL="1", SIGNET_BASE_URL=url)
 
@@ -113,7 +119,9 @@ def test_a_missing_secret_names_its_file(tmp_path):
 
 
 def test_ports_and_private_targets_are_read(tmp_path):
-    config = read(tmp_path, SIGNET_SMTP_PORTS="26", SIGNET_SMTP_PRIVATE="10.0.0.5/32:25:plaintext [fd00::1]:26")
+    config = read(
+        tmp_path, SIGNET_SMTP_PORTS="26", SIGNET_SMTP_PRIVATE="10.0.0.5/32:25:plaintext [fd00::1]:26"
+    )
     assert 26 in config.policy.ports
     assert [(str(t.network), t.port, t.plaintext) for t in config.policy.private] == [
         ("10.0.0.5/32", 25, True),
@@ -122,7 +130,9 @@ def test_ports_and_private_targets_are_read(tmp_path):
 
 
 def test_no_secret_is_in_the_repr(tmp_path):
-    config = read(tmp_path, MAIL_USERNAME="u", MAIL_PASSWORD="canary", DATABASE_URL="postgresql://u:canary@h/d")
+    config = read(
+        tmp_path, MAIL_USERNAME="u", MAIL_PASSWORD="canary", DATABASE_URL="postgresql://u:canary@h/d"
+    )
     assert "canary" not in repr(config)
     assert GOOD["SECRET_KEY"] not in repr(config)
     assert KEYRING not in repr(config)

@@ -122,7 +122,7 @@ def test_a_start_with_the_wrong_keyring_is_refused_and_says_where_the_right_one_
 
 
 def test_a_start_without_tables_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="portal.setup"):
+    with pytest.raises(ConfigError, match=r"portal\.setup"):
         setup.require_ready(create_app(make_config(tmp_path / "instance")))
 
 

@@ -12,7 +12,7 @@ from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException, SecurityError
 
-from ..db import db
+from ..db import db, will_write
 
 _log = logging.getLogger(__name__)
 _NEVER_KEPT = ("password", "token", "trap")
@@ -105,22 +105,34 @@ def _stale_form(error: CSRFError) -> tuple[str, int]:
         "Your session changed while the form was open, so it was not accepted. Nothing was changed.",
         "What you typed is below; send it again. Passwords have to be typed again.",
     )
-    kept = [
+    return error_page(400, page=page, kept=_kept(), kept_action=request.path)
+
+
+def _kept() -> list[tuple[str, str]]:
+    """Return what was typed, to be offered again; never a password."""
+    return [
         (name, value)
         for name, value in request.form.items(multi=True)
         if value and len(value) <= 2000 and not any(word in name for word in _NEVER_KEPT)
     ]
-    return error_page(400, page=page, kept=kept, kept_action=request.path)
 
 
 def _database_error(error: OperationalError) -> tuple[str, int]:
-    db.session.rollback()
+    _only_read_from_here()
     _log.error("database trouble at %s: %s", request.path, error.orig)
+    if request.method == "POST":
+        return error_page(503, kept=_kept(), kept_action=request.path)
     return error_page(503)
 
 
-def _unexpected(error: Exception) -> tuple[str, int]:
+def _only_read_from_here() -> None:
+    """The page that tells of the trouble reads, too, and must not stand in line for the write lock again."""
     db.session.rollback()
+    will_write(False)
+
+
+def _unexpected(error: Exception) -> tuple[str, int]:
+    _only_read_from_here()
     incident = secrets.token_hex(4)
     _log.error("incident %s at %s", incident, request.path, exc_info=error)
     return error_page(500, incident=incident)

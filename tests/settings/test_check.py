@@ -10,7 +10,7 @@ from sqlalchemy import event, select
 from portal.clock import utcnow
 from portal.db import db
 from portal.outbox import claims, delivery
-from portal.outbox.models import Outcome, OutboxMessage, Status
+from portal.outbox.models import OutboxMessage, Outcome, Status
 from portal.rehearsal.listeners import Door
 from portal.settings import check, routes
 from portal.settings.models import CheckState, SettingsCheck, SmtpSettings

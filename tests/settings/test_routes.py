@@ -80,7 +80,9 @@ def test_the_portal_s_own_mail_is_in_nobody_s_deliveries(owner, live, servers):
 def test_a_body_moved_to_another_message_does_not_open(owner, servers):
     mine, theirs = owe(None, "reset:1", text=SECRET_LINK), owe(None, "reset:2", text="Hello")
     body = message(mine).text
-    db.session.execute(text("UPDATE outbox_message SET text = :body WHERE id = :id"), {"body": body, "id": theirs})
+    db.session.execute(
+        text("UPDATE outbox_message SET text = :body WHERE id = :id"), {"body": body, "id": theirs}
+    )
     db.session.commit()
     delivery.drain(0)
     assert message(theirs).status is Status.FAILED

@@ -1,0 +1,282 @@
+"""The laws of the house: who may import whom, and what is never written. Each law is its own message."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SUBJECTS = ("accounts", "settings", "notices", "affiliates", "deliveries", "rehearsal")
+FORMS = {"forms", "picker", "guard"}  # what stands between a request and a deed, beside the views
+STDLIB = sys.stdlib_module_names
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module or name, in full: ``portal.outbox.queue.enqueue``."""
+
+    where: str
+    line: int
+    name: str
+
+    def within(self, *packages: str) -> bool:
+        return any(self.name == package or self.name.startswith(f"{package}.") for package in packages)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of the portal: its module's name and its tree."""
+
+    module: str
+    tree: ast.Module
+    package: bool = False
+
+    def within(self, *packages: str) -> bool:
+        return Import("", 0, self.module).within(*packages)
+
+    @property
+    def room(self) -> str:
+        return self.module.split(".")[1] if "." in self.module else ""
+
+    @property
+    def shelf(self) -> str:
+        """The file's own name: models, forms, views ..."""
+        return self.module.rpartition(".")[2]
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it draws pages: by its name, or by what it imports."""
+        pages = {"flask.Blueprint", "flask.render_template"}
+        return self.shelf.startswith("views") or any(one.name in pages for one in self.imports())
+
+    def imports(self) -> Iterator[Import]:
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (Import(self.module, node.lineno, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                base = self._absolute(node)
+                yield from (Import(self.module, node.lineno, f"{base}.{a.name}") for a in node.names)
+
+    def _absolute(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        parts = self.module.split(".")
+        parts = parts[: len(parts) - node.level + (1 if self.package else 0)]
+        return ".".join([*parts, *filter(None, [node.module])])
+
+
+@cache
+def sources() -> tuple[Source, ...]:
+    found = []
+    for path in sorted((ROOT / "portal").rglob("*.py")):
+        if "migrations/versions" in path.as_posix():
+            continue
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if package else parts)
+        found.append(Source(name, ast.parse(path.read_text(encoding="utf-8")), package))
+    return tuple(found)
+
+
+Breach = Iterator[tuple[int, str]]
+
+
+def _smtp_stands_alone(source: Source) -> Breach:
+    """smtp/ speaks SMTP and knows no web, no table and no config: the standard library, dnspython and idna only."""
+    for one in source.imports() if source.room == "smtp" else ():
+        if one.name.split(".")[0] not in {*STDLIB, "dns", "idna"} and not one.within("portal.smtp"):
+            yield one.line, one.name
+
+
+def _outbox_knows_no_room(source: Source) -> Breach:
+    """outbox/ keeps promises for every room and imports none of them; they are introduced in create_app."""
+    for one in source.imports() if source.room == "outbox" else ():
+        if one.within(*(f"portal.{room}" for room in (*SUBJECTS, "web", "engine", "workers", "cli"))):
+            yield one.line, one.name
+
+
+def _outbox_knows_no_request(source: Source) -> Breach:
+    """A delivery never sees a request: outbox/ takes nothing of Flask but the app it runs in."""
+    for one in source.imports() if source.room == "outbox" else ():
+        if one.within("flask") and one.name not in {"flask.Flask", "flask.current_app"}:
+            yield one.line, one.name
+
+
+def _flask_mail_in_the_outbox_only(source: Source) -> Breach:
+    """Flask-Mail is imported in outbox/ alone, where Message and Connection are subclassed."""
+    for one in source.imports() if source.room != "outbox" else ():
+        if one.within("flask_mail"):
+            yield one.line, one.name
+
+
+def _nobody_uses_smtplib(source: Source) -> Breach:
+    """smtplib checks no certificate and has no deadline, so nobody uses it: smtp/ speaks for us."""
+    for one in source.imports():
+        if one.within("smtplib"):
+            yield one.line, one.name
+
+
+def _views_are_thin(source: Source) -> Breach:
+    """Views are guard, form, deed, redirect: they touch neither the database nor its queries."""
+    if source.room not in SUBJECTS or not source.is_view:
+        return
+    for one in source.imports():
+        if one.within("sqlalchemy", "portal.db"):
+            yield one.line, one.name
+
+
+def _models_never_query(source: Source) -> Breach:
+    """models.py declares tables; what is asked of them is asked by deeds."""
+    if source.shelf != "models":
+        return
+    for one in source.imports():
+        if one.name in {"portal.db.db", "sqlalchemy.select", "sqlalchemy.update", "sqlalchemy.delete"}:
+            yield one.line, one.name
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Attribute) and node.attr in {
+            "session",
+            "commit",
+            "execute",
+            "scalar",
+            "scalars",
+        }:
+            yield node.lineno, node.attr
+
+
+def _subjects_keep_to_themselves(source: Source) -> Breach:
+    """A room does not import another room's views or forms: what they share is a deed, or belongs into web/."""
+    for one in source.imports() if source.room in SUBJECTS else ():
+        parts = one.name.split(".")
+        other = len(parts) > 2 and parts[0] == "portal" and parts[1] in SUBJECTS and parts[1] != source.room
+        if other and (parts[2].startswith("views") or parts[2] == "forms"):
+            yield one.line, one.name
+
+
+def _deeds_see_no_request(source: Source) -> Breach:
+    """A deed never sees a form or a request: its values come in as arguments."""
+    if source.room not in SUBJECTS or source.package or source.is_view or source.shelf in FORMS:
+        return
+    for one in source.imports():
+        if one.within("flask.request", "flask.session", "flask_login", "flask_wtf", "wtforms"):
+            yield one.line, one.name
+
+
+def _the_ground_floor_knows_no_room(source: Source) -> Breach:
+    """vault, db, clock and config are below every room and import none."""
+    if source.module not in {"portal.vault", "portal.db", "portal.clock", "portal.config"}:
+        return
+    for one in source.imports():
+        if one.within(*(f"portal.{room}" for room in (*SUBJECTS, "outbox", "web"))):
+            yield one.line, one.name
+
+
+def _certificates_are_checked(source: Source) -> Breach:
+    """There is no switch to accept a bad certificate, so no code that could be one."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Attribute | ast.Name):
+            name = node.attr if isinstance(node, ast.Attribute) else node.id
+            if name in {"CERT_NONE", "CERT_OPTIONAL", "_create_unverified_context", "_create_stdlib_context"}:
+                yield node.lineno, name
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        for target in targets:
+            switched_on = isinstance(node.value, ast.Constant) and node.value.value is True
+            if isinstance(target, ast.Attribute) and target.attr == "check_hostname" and not switched_on:
+                yield node.lineno, "check_hostname"
+
+
+def _stored_text_is_no_template(source: Source) -> Breach:
+    """What somebody typed is never run as a template, and never called safe."""
+    banned = {"render_template_string", "from_string", "Markup"}
+    for node in ast.walk(source.tree):
+        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        if name in banned:
+            yield node.lineno, name
+
+
+def _one_clock(source: Source) -> Breach:
+    """Only clock.py asks what time it is, so that a test can stop it in one place."""
+    if source.module == "portal.clock":
+        return
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Attribute) and node.attr in {"utcnow", "today"}:
+            yield node.lineno, node.attr
+        named = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.attr == "now"
+        if named and node.value.id == "datetime":
+            yield node.lineno, "datetime.now"
+
+
+LAWS = (
+    _smtp_stands_alone,
+    _outbox_knows_no_room,
+    _outbox_knows_no_request,
+    _flask_mail_in_the_outbox_only,
+    _nobody_uses_smtplib,
+    _views_are_thin,
+    _models_never_query,
+    _subjects_keep_to_themselves,
+    _deeds_see_no_request,
+    _the_ground_floor_knows_no_room,
+    _certificates_are_checked,
+    _stored_text_is_no_template,
+    _one_clock,
+)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__.strip("_"))
+def test_the_house_keeps_its_law(law):
+    breaches = [f"{s.module}:{line} {what}" for s in sources() for line, what in law(s)]
+    assert not breaches, f"{law.__doc__}\n" + "\n".join(breaches)
+
+
+CRIMES = {
+    _smtp_stands_alone: ("portal.smtp.x", "from ..db import db"),
+    _outbox_knows_no_room: ("portal.outbox.x", "from ..settings import routes"),
+    _outbox_knows_no_request: ("portal.outbox.x", "from flask import request"),
+    _flask_mail_in_the_outbox_only: ("portal.settings.x", "def f():\n    import flask_mail"),
+    _nobody_uses_smtplib: ("portal.rehearsal.x", "from smtplib import SMTP"),
+    _views_are_thin: ("portal.settings.views_more", "from ..db import db"),
+    _models_never_query: ("portal.settings.models", "from ..db import db"),
+    _subjects_keep_to_themselves: ("portal.settings.x", "from ..accounts.forms import LogInForm"),
+    _deeds_see_no_request: ("portal.settings.x", "from flask_login import current_user"),
+    _the_ground_floor_knows_no_room: ("portal.db", "from .outbox import queue"),
+    _certificates_are_checked: ("portal.smtp.tls", "context.check_hostname = False"),
+    _stored_text_is_no_template: ("portal.web.x", "flask.render_template_string(text)"),
+    _one_clock: ("portal.web.x", "datetime.now(UTC)"),
+}
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__.strip("_"))
+def test_a_breach_of_the_law_is_found(law):
+    module, code = CRIMES[law]
+    assert list(law(Source(module, ast.parse(code)))), f"nobody would notice: {law.__doc__}"
+
+
+def test_every_file_was_read():
+    names = {source.module for source in sources()}
+    assert {"portal", "portal.outbox.delivery", "portal.settings.views", "portal.smtp.session"} <= names
+    assert len(names) > 80
+
+
+def test_no_template_trusts_a_value():
+    """A template escapes every value: |safe and autoescape off do not occur."""
+    for path in (ROOT / "templates").rglob("*"):
+        if path.is_file():
+            text = path.read_text(encoding="utf-8").replace(" ", "")
+            for banned in ("|safe", "autoescapefalse", "{%autoescape"):
+                assert banned not in text, f"{path.name}: {banned}"
+
+
+def test_no_file_outgrows_one_sitting():
+    """A file fits one sitting: about three hundred lines."""
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in (ROOT / "portal").rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
+    }
+    assert not long, long

@@ -1,0 +1,174 @@
+"""A password with a name nobody else has goes through everything the portal does, and is then searched for."""
+
+import base64
+import logging
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from portal.clock import utcnow
+from portal.outbox import delivery
+from portal.outbox.claims import due_queues
+from portal.outbox.route import Route
+from portal.settings import check
+from portal.settings.judgement import Typed
+from portal.smtp.server import Secret, Security, Server
+from tests.conftest import PASSWORD as OWNERS_PASSWORD
+from tests.conftest import make_config
+from tests.outbox.post import LIMITS, answering, honest, owe
+from tests.pages import LintingClient
+from tests.settings.conftest import PAGE
+from tests.smtp import badserver
+from tests.smtp.badserver import BadServer
+
+CANARY = "Canary-8Ü #birdsong"
+
+
+def forms_of(secret):
+    """Every form in which a secret might lie about, as octets."""
+    raw = secret.encode()
+    found = {
+        "raw": raw,
+        "url": quote(secret).encode(),
+        "form": quote_plus(secret).encode(),
+        "hex": raw.hex().encode(),
+        "HEX": raw.hex().upper().encode(),
+        "utf-16-le": secret.encode("utf-16-le"),
+        "utf-16-be": secret.encode("utf-16-be"),
+        "escaped": secret.encode("unicode_escape"),
+        "repr of bytes": repr(raw)[2:-1].encode(),
+        "html": secret.encode("ascii", "xmlcharrefreplace"),
+    }
+    for shift in range(3):  # wherever it stands within a longer text
+        whole = base64.b64encode(b"\0" * shift + raw)
+        found[f"base64 at {shift}"] = whole[4 if shift else 0 : -4]
+    return found
+
+
+def hits(places, secrets=(CANARY,)):
+    return [
+        (place, name)
+        for place, data in places.items()
+        for secret in secrets
+        for name, octets in forms_of(secret).items()
+        if octets in data
+    ]
+
+
+@pytest.fixture
+def server():
+    with BadServer(honest()) as found:
+        yield found
+
+
+@pytest.fixture
+def config(tmp_path, server):
+    env = {
+        "SIGNET_SMTP_PORTS": str(server.port),
+        "SIGNET_SMTP_PRIVATE": f"127.0.0.0/8:{server.port} ::1/128:{server.port}",
+        "SIGNET_SMTP_CA_FILE": badserver.ca_file(),
+        "MAIL_PASSWORD": CANARY,
+        "MAIL_PORT": str(server.port),
+        "MAIL_USE_TLS": "0",
+        "MAIL_USE_SSL": "1",
+    }
+    return make_config(tmp_path / "instance", env=env, lease=20.0, limits=LIMITS)
+
+
+@pytest.fixture
+def pages():
+    """Every page that any browser was given."""
+    return []
+
+
+@pytest.fixture
+def app(app, pages):
+    class Keeping(LintingClient):
+        def open(self, *args, **kwargs):
+            answer = super().open(*args, **kwargs)
+            pages.append(answer.get_data() + repr(sorted(answer.headers)).encode())
+            return answer
+
+    app.test_client_class = Keeping
+    return app
+
+
+def work():
+    for _, ident in check.due(utcnow()):
+        check.check(ident)
+    for ident in due_queues(utcnow()):
+        delivery.drain(ident)
+
+
+def live_through_it(app, owner, server):
+    form = {
+        "host": "localhost",
+        "username": "ada@brightleaf.example",
+        "password": CANARY,
+        "security": "implicit",
+        "port": str(server.port),
+        "mechanism": "automatic",
+    }
+    owner.submit(PAGE, form | {"domain": "no domain"})  # refused, and shown again
+    owner.submit(PAGE, form)
+    work()
+    visitor = app.test_client()
+    visitor.submit("/join/brightleaf", {"name": "Bob", "mailbox": "bob@example.net", "consent": "y"})
+    owe(None, "reset-1", text="Hello")
+    work()
+    for script in (answering(AUTH=b"535 5.7.8 no\r\n"), answering(EHLO=b"250-x\r\n250 AUTH PLAIN LOGIN\r\n")):
+        server.script = script
+        owner.submit(f"{PAGE}/test", {}, page=PAGE)
+        owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
+        work()
+    for mechanism in ("plain", "login", "cram-md5"):
+        owner.submit(PAGE, form | {"mechanism": mechanism})
+        work()
+    owner.post(PAGE, data={"csrf_token": "stale", **form})
+    for path in (PAGE, "/deliveries", "/deliveries/1", "/deliveries/2", "/affiliates", "/account"):
+        owner.get(path)
+
+
+def everything_kept(config, caplog, capfd, pages):
+    places = {str(path): path.read_bytes() for path in Path(config.instance).rglob("*") if path.is_file()}
+    out, err = capfd.readouterr()
+    places |= {"log": caplog.text.encode(), "records": repr([r.__dict__ for r in caplog.records]).encode()}
+    places |= {"stdout": out.encode(), "stderr": err.encode(), "pages": b"".join(pages)}
+    return places
+
+
+def test_the_password_is_nowhere(app, owner, server, config, caplog, capfd, pages):
+    caplog.set_level(logging.DEBUG)
+    live_through_it(app, owner, server)
+    told = any(
+        octets in bytes(server.received) for name, octets in forms_of("\0" + CANARY).items() if "64" in name
+    )
+    assert told, "the server was told, so the password did pass through it all"
+    places = everything_kept(config, caplog, capfd, pages)
+    assert {"portal.sqlite", "jobs.sqlite"} <= {Path(place).name for place in places}
+    assert len(pages) > 25
+    assert hits(places) == []
+    assert hits({"pages": places["pages"], "log": places["log"]}, [OWNERS_PASSWORD]) == []
+
+
+def test_a_password_that_does_lie_about_is_found(config, tmp_path):
+    """The control: a search that finds nothing anywhere proves nothing."""
+    for name, octets in forms_of(CANARY).items():
+        assert hits({"place": b"x" * 7 + octets + b"y"}), name
+    path = tmp_path / "planted.sqlite"
+    with sqlite3.connect(path) as planted:
+        planted.execute("CREATE TABLE t (x)")
+        planted.execute("INSERT INTO t VALUES (?)", [CANARY])
+    assert hits({"planted": path.read_bytes()})
+
+
+def test_nothing_shows_a_password_when_it_is_printed(config):
+    server = Server("h", 1, Security.STARTTLS, "u", Secret(CANARY))
+    typed = Typed(**(dict.fromkeys(Typed.__dataclass_fields__, "") | {"password": CANARY}))
+    platform = replace(config.platform, password=CANARY)
+    for thing in (Secret(CANARY), server, Route(server, "a@b.example", "B"), typed, platform, config):
+        assert CANARY not in repr(thing), type(thing)
+        assert CANARY not in str(thing), type(thing)
