@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 
 from portal import create_app
 from portal.accounts.registration import create_owner
@@ -44,6 +46,23 @@ def make_config(instance: Path, **changes: Any) -> Config:
     return replace(Config.from_env(env, instance), testing=True, **changes)
 
 
+class _Compiled(BytecodeCache):
+    """Templates compiled once for all apps of a run: each test builds an app of its own."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self.kept:
+            bucket.bytecode_from_string(self.kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.kept[bucket.key] = bucket.bytecode_to_string()
+
+
+COMPILED = _Compiled()
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return make_config(tmp_path / "instance")
@@ -53,6 +72,7 @@ def config(tmp_path: Path) -> Config:
 def app(config: Config) -> Iterator[Flask]:
     app = create_app(config)
     app.test_client_class = LintingClient
+    app.jinja_env.bytecode_cache = COMPILED
     with app.app_context():
         db.create_all()
         yield app
