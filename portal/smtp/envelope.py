@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .features import Features
 from .mailbox import Mailbox, parse_mailbox
@@ -72,6 +72,24 @@ class Envelope:
 
     def rcpt_command(self) -> str:
         return f"RCPT TO:<{self.recipient}>"
+
+    def commands(self, features: Features, message: bytes | None) -> list[str]:
+        """Return what is said before the message, in its order."""
+        return [self.mail_command(features, message), self.rcpt_command(), "DATA"]
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One message with its envelope, both proved to be sayable."""
+
+    envelope: Envelope
+    message: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, sender: str, recipient: str, message: bytes, options: tuple[str, ...] = ()) -> Outgoing:
+        """Check everything; raises ValueError for addresses that are none and messages that need repair."""
+        refuse_bad_message(message)
+        return cls(Envelope.of(sender, recipient, options), message)
 
 
 def refuse_bad_message(message: bytes) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
+from types import TracebackType
 
 from .failure import Stage, SubmissionFailure
 from .rungs import Rung, Verdict, failure_sentence
@@ -31,19 +31,18 @@ class Ladder:
         self._server = server
         self._observer = observer
 
-    @contextmanager
-    def climb(self, stage: Stage) -> Iterator[Note]:
-        """Time one stage and tell the observer how it ended; failures pass through."""
-        note, started = Note(), monotonic()
-        try:
-            yield note
-        except SubmissionFailure as failure:
+    def climb(self, stage: Stage) -> _Climb:
+        """Time one stage, as a context, and tell the observer how it ended; failures pass through."""
+        return _Climb(self, stage)
+
+    def ended(self, stage: Stage, note: Note, started: float, failure: BaseException | None) -> None:
+        """Tell how a stage ended; whatever is no SubmissionFailure is no fact about the server."""
+        if isinstance(failure, SubmissionFailure):
             said = {"reply": str(failure.reply)} if failure.reply else {}
             sentence = failure_sentence(failure, self._server, self.sender, self.recipient)
             evidence = note.evidence | dict(failure.evidence) | said
             self._emit(Rung(stage, Verdict.FAILED, _since(started), sentence, evidence))
-            raise
-        if note.sentence:
+        elif failure is None and note.sentence:
             self._emit(Rung(stage, Verdict.PASSED, _since(started), note.sentence, note.evidence))
 
     def skip(self, stage: Stage, sentence: str) -> None:
@@ -54,6 +53,23 @@ class Ladder:
         self.rungs.append(rung)
         if self._observer is not None:
             self._observer(rung)
+
+
+class _Climb:
+    """One stage while it is climbed. A class, for a generator's context would cost more than the stage."""
+
+    __slots__ = ("_ladder", "_note", "_stage", "_started")
+
+    def __init__(self, ladder: Ladder, stage: Stage) -> None:
+        self._ladder, self._stage, self._note, self._started = ladder, stage, Note(), monotonic()
+
+    def __enter__(self) -> Note:
+        return self._note
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._ladder.ended(self._stage, self._note, self._started, error)
 
 
 def _since(started: float) -> int:

@@ -7,50 +7,36 @@ the next message.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
-from . import auth, tls
-from .dial import Target, dial
-from .envelope import Acceptance, Envelope, refuse_bad_message
-from .exchange import Exchange
+from .envelope import Acceptance, Envelope, Outgoing
+from .exchange import Exchange, is_honest_refusal
 from .failure import Reason, Stage, SubmissionFailure
-from .features import Features
-from .guard import resolve
-from .ladder import Ladder, Note, Observer
-from .rungs import Rung, tls_sentence
-from .server import Limits, Security, Server
-from .transcript import Transcript
-from .wire import Budget, Wire
+from .ladder import Observer
+from .opening import Opening
+from .server import Server
+from .wire import Budget
 
 _GOODBYE = 1.0  # seconds that politeness may cost: QUIT, or a RSET after a refusal
 _GOODBYE_OCTETS = 4096
-_EHLO_NAME = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 _T = TypeVar("_T")
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 
 
-class Session:
+class Session(Opening):
     """A conversation with ``server``, usable for many messages: ``open``, ``submit`` ..., ``close``.
 
-    As a context manager it opens and closes itself. ``observer`` is told every rung as it is climbed. Raises
-    ValueError, before anything is dialled, for credentials or an EHLO name that cannot be said.
+    As a context manager it opens and closes itself.
     """
 
     def __init__(self, server: Server, observer: Observer | None = None) -> None:
-        auth.refuse_bad_credentials(server)
-        if not _EHLO_NAME.fullmatch(server.ehlo_name):
-            raise ValueError("The EHLO name is no host name.")
-        self.server = server
-        self.features = Features()
-        self.transcript = Transcript()
+        super().__init__(server, observer)
         self.last_acceptance: Acceptance | None = None
-        self._ladder = Ladder(server, observer)
-        self._limits = server.limits
-        self._budget = Budget(server.limits.deadline, server.limits.received)
-        self._wire: Wire | None = None
-        self._target: Target | None = None
+        self._announced: Outgoing | None = None
+        self._ahead: list[str] | None = None  # commands of the next message whose replies were not read yet
+        self._in_groups = True  # until the server shows that it cannot follow
 
     def __enter__(self) -> Self:
         self.open()
@@ -60,119 +46,6 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def rungs(self) -> tuple[Rung, ...]:
-        """Return what was climbed since the session was opened or last renewed."""
-        return tuple(self._ladder.rungs)
-
-    # -- climbing
-
-    def open(self) -> None:
-        """Climb from RESOLVE to AUTH; nothing if already open. Raises SubmissionFailure, closed by then."""
-        if self._wire is not None:
-            return
-        self.renew()
-        try:
-            self._climb()
-        except BaseException:
-            self._abandon()
-            raise
-
-    def _climb(self) -> None:
-        security = self.server.security
-        wire = self._reach()
-        if security is Security.IMPLICIT_TLS:
-            with self._ladder.climb(Stage.TLS) as note:
-                self._encrypt(wire, note)
-        self._greeting(wire)
-        self._introduction(wire)
-        if security is Security.STARTTLS:
-            self._start_tls(wire)
-        if security is Security.PLAINTEXT:
-            self._ladder.skip(
-                Stage.TLS, "Not encrypted: whoever runs this portal allows that for this server."
-            )
-        self._log_in(wire)
-
-    def _reach(self) -> Wire:
-        server = self.server
-        with self._ladder.climb(Stage.RESOLVE) as note:
-            in_clear = server.security is Security.PLAINTEXT
-            left = self._budget.left()
-            addresses = resolve(server.host, server.port, server.policy, left, plaintext=in_clear)
-            note.evidence["addresses"] = ", ".join(map(str, addresses))
-            note.sentence = f"The name {server.host} leads to {addresses[0]}."
-        with self._ladder.climb(Stage.CONNECT) as note:
-            sock, self._target = dial(addresses, server, self._limits, self._budget)
-            self._wire = wire = Wire(sock, self._limits, self._budget, self.transcript)
-            note.evidence["address"] = str(self._target.address)
-            note.sentence = f"{server.host} answered at {self._target.address}, port {server.port}."
-        return wire
-
-    def _greeting(self, wire: Wire) -> None:
-        with self._ladder.climb(Stage.GREETING) as note:
-            wire.stage = Stage.GREETING
-            wire.owed = 1
-            reply = wire.read_reply(self._limits.greeting)
-            if reply.positive and reply.code != 220:
-                raise wire.fail(Reason.NOT_SMTP)
-            wire.require(reply, 220)
-            note.evidence["greeting"] = reply.text
-            note.sentence = f"A mail server greets us at {self.server.host}."
-
-    def _introduction(self, wire: Wire) -> None:
-        with self._ladder.climb(Stage.EHLO) as note:
-            wire.stage = Stage.EHLO
-            reply = wire.ask(f"EHLO {self.server.ehlo_name}")
-            if reply.permanent and self._may_do_without_ehlo():
-                wire.require(wire.ask(f"HELO {self.server.ehlo_name}"), 250)
-                note.sentence = "The server speaks the oldest form of SMTP, without any extension."
-                return
-            self.features = Features.of(wire.require(reply, 250))
-            note.evidence["offered"] = str(self.features)
-            note.sentence = "The server introduced itself and told what it offers."
-
-    def _may_do_without_ehlo(self) -> bool:
-        return self.server.security is not Security.STARTTLS and self.server.username is None
-
-    def _start_tls(self, wire: Wire) -> None:
-        """Upgrade, or give up: going on in clear is what an attacker who strips the offer waits for."""
-        with self._ladder.climb(Stage.TLS) as note:
-            wire.stage = Stage.TLS
-            if "STARTTLS" not in self.features:
-                raise wire.fail(Reason.STARTTLS_MISSING)
-            wire.require(wire.ask("STARTTLS"), 220)
-            # Words that came in clear would be read as if they had come encrypted: that is how a man in the
-            # middle puts replies into the conversation (CVE-2011-0411 and its many relatives).
-            if wire.spoke_unasked():
-                raise wire.fail(Reason.GARBLED, detail="answers arrived before the encryption")
-            self._encrypt(wire, note)
-        # RFC 3207 section 4.2: what was offered in clear is forgotten and asked again.
-        self.features = Features()
-        with self._ladder.climb(Stage.EHLO):
-            wire.stage = Stage.EHLO
-            self.features = Features.of(wire.require(wire.ask(f"EHLO {self.server.ehlo_name}"), 250))
-
-    def _encrypt(self, wire: Wire, note: Note) -> None:
-        ca_file = self.server.policy.ca_file if self._target and self._target.private else None
-        timeout = min(self._budget.left(), self._limits.reply)
-        wire.sock, facts = tls.upgrade(wire.sock, self.server.host, ca_file, timeout)
-        self.transcript.add("*", f"encrypted with {facts['version']}")
-        note.evidence.update(facts)
-        note.sentence = tls_sentence(facts, self.server.host)
-
-    def _log_in(self, wire: Wire) -> None:
-        if self.server.username is None:
-            self._ladder.skip(Stage.AUTH, "No username is set, so there is no log-in.")
-            return
-        permitted = self._target is not None and self._target.plaintext
-        with self._ladder.climb(Stage.AUTH) as note:
-            wire.stage = Stage.AUTH
-            note.evidence["offered"] = " ".join(self.features.mechanisms)
-            mechanism, reply = auth.log_in(wire, self.server, self.features, permitted_in_clear=permitted)
-            note.evidence |= {"mechanism": mechanism, "reply": str(reply)}
-            note.sentence = "The server accepted the log-in."
 
     # -- submitting
 
@@ -185,37 +58,111 @@ class Session:
         and for addresses that are none, before a word is said. Raises SubmissionFailure; afterwards the
         session is either ready for the next message or closed (see ``alive``).
         """
-        envelope = Envelope.of(sender, recipient, tuple(mail_options))
-        refuse_bad_message(message)
+        following, self._announced = self._announced, None
+        return self.hand_in(Outgoing.of(sender, recipient, message, tuple(mail_options)), following)
 
-        def hand_over(exchange: Exchange) -> Acceptance:
-            exchange.envelope(envelope, message)
-            return exchange.message(message)
+    def announce(self, following: Outgoing | None) -> None:
+        """Tell which message comes after the one that ``submit`` is called with next; see ``hand_in``."""
+        self._announced = following
 
-        self.last_acceptance = self._transact(envelope, hand_over)
+    def hand_in(self, outgoing: Outgoing, following: Outgoing | None = None) -> Acceptance:
+        """Do as ``submit``, and let the envelope of ``following`` travel with the end of this message.
+
+        Where the server offers PIPELINING, a message then costs one round trip. Only the envelope of
+        ``following`` leaves before ``following`` is handed in itself, so what became of this message can be
+        recorded in between. Handing in another one instead is safe, but may cost the connection.
+        """
+        self.last_acceptance = None
+        if self._ahead is not None and self._ahead != self._commands(outgoing):
+            self._forget_ahead()
+        self.last_acceptance = self._transact(outgoing.envelope, lambda: self._deliver(outgoing, following))
         return self.last_acceptance
+
+    def submit_many(self, messages: Iterable[Outgoing]) -> Iterator[Acceptance | SubmissionFailure]:
+        """Hand in one message after the other; yield what became of each, in order.
+
+        A message is not finished before the outcome of the one before was taken and the next asked for, so
+        whoever records each outcome in its loop never has two in doubt. ``messages`` is read one ahead. Each
+        has its own limits and transcript; a connection that ended is opened again.
+        """
+        queue = iter(messages)
+        outgoing = next(queue, None)
+        while outgoing is not None:
+            following = next(queue, None)
+            yield self._outcome(outgoing, following)
+            outgoing = following
+
+    def _outcome(self, outgoing: Outgoing, following: Outgoing | None) -> Acceptance | SubmissionFailure:
+        try:
+            if self.alive():
+                self.renew()
+            self.open()
+            return self.hand_in(outgoing, following)
+        except SubmissionFailure as failure:
+            return failure
 
     def rehearse(self, sender: str, recipient: str) -> None:
         """Ask for sender and recipient as ``submit`` does, then reset without sending anything."""
         envelope = Envelope.of(sender, recipient)
-        self._transact(envelope, lambda exchange: exchange.envelope(envelope, None))
+        self._forget_ahead()
+        self._transact(envelope, lambda: self._exchange().envelope(envelope, None))
         self._reset()
 
-    def _transact(self, envelope: Envelope, act: Callable[[Exchange], _T]) -> _T:
-        self._ladder.sender, self._ladder.recipient = str(envelope.sender), str(envelope.recipient)
-        wire = self._wire
-        if wire is None:
-            raise SubmissionFailure(Stage.MAIL, Reason.DISCONNECTED)
+    def _deliver(self, outgoing: Outgoing, following: Outgoing | None) -> Acceptance:
+        exchange = self._exchange()
+        if not self._asked_ahead(exchange, outgoing):
+            exchange = self._exchange()
+            exchange.envelope(outgoing.envelope, outgoing.message)
+            exchange.consent()
         try:
-            logged_in = self.server.username is not None
-            result = act(Exchange(wire, self.features, self._ladder, logged_in=logged_in))
+            return exchange.message(outgoing.message, following)
+        finally:
+            self._ahead = exchange.said_ahead
+
+    def _asked_ahead(self, exchange: Exchange, outgoing: Outgoing) -> bool:
+        """Return whether the server asked for this message already, its envelope having been said ahead.
+
+        If the answers are not what they should be, the message was not begun, so it is safe to say it all
+        again: one command at a time, over a new connection if need be.
+        """
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return False
+        try:
+            exchange.envelope(outgoing.envelope, outgoing.message, ahead)
+            exchange.consent()
+        except SubmissionFailure as failure:
+            if is_honest_refusal(failure) or self._budget.left() <= 0:
+                raise
+            self._in_groups = False
+            self.transcript.add("*", "that does not fit; from here on one command at a time")
+            self._recover(failure)
+            if self._wire is None:
+                self._climb_or_leave()
+            return False
+        return True
+
+    def _exchange(self) -> Exchange:
+        if self._wire is None:
+            raise SubmissionFailure(Stage.MAIL, Reason.DISCONNECTED)
+        in_groups = self._in_groups and "PIPELINING" in self.features
+        logged_in = self.server.username is not None
+        return Exchange(self._wire, self.features, self._ladder, logged_in=logged_in, in_groups=in_groups)
+
+    def _commands(self, outgoing: Outgoing) -> list[str]:
+        return outgoing.envelope.commands(self.features, outgoing.message)
+
+    def _transact(self, envelope: Envelope, act: Callable[[], _T]) -> _T:
+        self._ladder.sender, self._ladder.recipient = str(envelope.sender), str(envelope.recipient)
+        try:
+            result = act()
         except SubmissionFailure as failure:
             self._recover(failure)
             raise
         except BaseException:
             self._abandon()
             raise
-        if wire.surplus():
+        if self._ahead is None and self._wire is not None and self._wire.surplus():
             self._abandon()  # a reply too many: the next would be matched to the wrong command
         return result
 
@@ -243,25 +190,18 @@ class Session:
 
     def alive(self) -> bool:
         """Return whether the next message can go over this connection; a server's farewell closes it."""
-        if self._wire is not None and self._wire.spoke_unasked():
+        if self._wire is not None and self._ahead is None and self._wire.spoke_unasked():
             self._abandon()
         return self._wire is not None
-
-    def renew(self, limits: Limits | None = None) -> None:
-        """Begin a new message's time and bytes, and an empty transcript, on the same connection."""
-        self._limits = limits or self.server.limits
-        self._budget = Budget(self._limits.deadline, self._limits.received)
-        self.transcript = Transcript()
-        self._ladder.rungs.clear()
-        if self._wire is not None:
-            self._wire.limits, self._wire.budget = self._limits, self._budget
-            self._wire.transcript = self.transcript
 
     def close(self) -> None:
         """Take leave within a second and close. Never raises: a result already delivered stays a result."""
         if self._wire is None:
             return
         self._wire.budget = Budget(_GOODBYE, _GOODBYE_OCTETS)
+        self._forget_ahead()
+        if self._wire is None:
+            return
         try:
             self._wire.ask("QUIT")
         except SubmissionFailure:
@@ -276,7 +216,19 @@ class Session:
         if failure.reason in (Reason.MESSAGE_TOO_BIG, Reason.NEEDS_SMTPUTF8):
             return  # nothing had been said yet
         refused = failure.reason is Reason.REPLIED and failure.reply is not None and failure.reply.code != 421
+        if refused and self._ahead is not None:
+            return  # the message was refused; the answers to the next envelope follow as they should
         if refused and self._drained():
+            self._reset()
+        else:
+            self._abandon()
+
+    def _forget_ahead(self) -> None:
+        """Give up a transaction whose envelope was said ahead."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return
+        if self._drained():
             self._reset()
         else:
             self._abandon()
@@ -308,7 +260,5 @@ class Session:
             self._abandon()
 
     def _abandon(self) -> None:
-        """Close without a word."""
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.close()
+        self._ahead = None
+        super()._abandon()

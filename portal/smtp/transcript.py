@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import NamedTuple
 
 from .reply import plain_text
 
@@ -12,8 +13,7 @@ _CHARACTERS = 16_000
 _LINE = 500
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One line: ``C`` is what we said, ``S`` what the server said, ``*`` a note of our own."""
 
     direction: str

@@ -21,6 +21,9 @@ from .transcript import Transcript
 
 _LINE_LIMIT = 2000  # octets; RFC 5321 section 4.5.3.1.5 allows 512, real EHLO lines are sometimes longer
 _LINES_LIMIT = 100  # lines of one reply; the longest honest EHLO has about 25
+_TICK = 5.0  # seconds of one wait at most; setting a timeout costs a system call, so it is set to this once
+_USUAL_LIMIT = 50  # replies remembered; a server says the same few words to each message
+_TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
 _CHUNK = 65_536  # octets handed to the kernel at once, so that a slow reader cannot outlast the deadline
 _REPLY = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)  # RFC 5321 section 4.2
 _GREETING = re.compile(r"(?:220|[45]\d\d)(?:[ -]|$)")  # all else is not SMTP, or no SMTP meant for clients
@@ -51,10 +54,11 @@ class Budget:
 class _Scrubber:
     """Takes a secret out of what a server echoes: some repeat the refused command, password and all."""
 
-    __slots__ = ("_encoded", "_plain")
+    __slots__ = ("_encoded", "_everywhere", "_plain")
 
     def __init__(self, plain: str, encoded: tuple[str, ...]) -> None:
         self._plain = plain
+        self._everywhere = re.compile(re.escape(plain), re.IGNORECASE)
         self._encoded = tuple(text.rstrip("=").lower() for text in encoded)
 
     def __repr__(self) -> str:
@@ -67,7 +71,7 @@ class _Scrubber:
         replies; it is hidden in the answers to the log-in, where echoes happen.
         """
         if len(self._plain) >= (4 if logging_in else 12):
-            text = re.sub(re.escape(self._plain), "[hidden]", text, flags=re.IGNORECASE)
+            text = self._everywhere.sub("[hidden]", text)
         return _BASE64_RUN.sub(self._hide_if_ours, text)
 
     def _hide_if_ours(self, run: re.Match[str]) -> str:
@@ -97,6 +101,7 @@ class Wire:
         self.owed = 0  # replies to commands already sent; zero again before the next group of commands
         self._buffer = bytearray()
         self._scrubber: _Scrubber | None = None
+        self._usual: dict[bytes, tuple[str, Reply]] = {}
 
     @property
     def encrypted(self) -> bool:
@@ -105,6 +110,7 @@ class Wire:
     def hide(self, plain: str, *encoded: str) -> None:
         """Keep a secret, and its encoded forms, out of every later reply and transcript line."""
         self._scrubber = _Scrubber(plain, encoded)
+        self._usual.clear()
 
     def fail(self, reason: Reason, reply: Reply | None = None, **evidence: str) -> SubmissionFailure:
         """Return the failure of the current stage, to be raised by the caller."""
@@ -117,13 +123,12 @@ class Wire:
 
         Arguments were validated before: a line break here would be a second command.
         """
-        if any(c in line for line in lines for c in "\r\n\0"):
-            raise ValueError("A command holds a line break.")
-        self._refuse_words_unasked()
+        data = _commands(lines)
+        self.refuse_words_unasked()
         self.owed += len(lines)
         for line in lines:
             self.transcript.add("C", line)
-        self._raise_fault(self._push("".join(f"{line}\r\n" for line in lines).encode()))
+        self._raise_fault(self._push(data))
 
     def send_secret(self, shown: str, produce: Callable[[], str]) -> None:
         """Send the line ``produce`` returns, of which the transcript sees ``shown`` only.
@@ -131,17 +136,28 @@ class Wire:
         The line lives in no variable of a frame that an exception passes through, so that no traceback
         with locals can show it.
         """
-        self._refuse_words_unasked()
+        self.refuse_words_unasked()
         self.owed += 1
         self.transcript.add("C", shown)
         self._raise_fault(self._push(produce().encode("ascii") + b"\r\n"))
 
-    def send_body(self, data: bytes, shown: str) -> None:
-        """Send message octets that are already dot-stuffed and terminated."""
-        self._refuse_words_unasked()
-        self.owed += 1
+    def send_body(self, data: bytes, shown: str, ahead: list[str]) -> None:
+        """Send message octets that are already dot-stuffed and terminated, and what belongs to the next message.
+
+        RFC 2920 section 3.1 allows the end of a message to begin a group of commands. The transcript of the
+        next message, not of this one, tells of them: see ``recall``.
+        """
+        data += _commands(ahead)
+        self.refuse_words_unasked()
+        self.owed += 1 + len(ahead)
         self.transcript.add("C", shown)
         self._raise_fault(self._push(data))
+
+    def recall(self, ahead: list[str]) -> None:
+        """Write into the transcript what was said before the transcript began."""
+        self.transcript.add("*", "said together with the end of the message before:")
+        for line in ahead:
+            self.transcript.add("C", line)
 
     def ask(self, line: str) -> Reply:
         """Send one command and read its reply."""
@@ -154,7 +170,7 @@ class Wire:
             return reply
         raise self.fail(Reason.GARBLED if reply.positive else Reason.REPLIED, reply)
 
-    def _refuse_words_unasked(self) -> None:
+    def refuse_words_unasked(self) -> None:
         """Raise if a reply lies there that no command asked for, lest it be matched to the wrong one.
 
         A 421 may come at any time and means what it says (RFC 5321 section 3.8).
@@ -176,11 +192,18 @@ class Wire:
             if left <= 0:
                 return _Fault(Reason.TIMED_OUT)
             try:
-                self.sock.settimeout(left)
+                self._wait_at_most(left)
                 view = view[self.sock.send(view[:_CHUNK]) :]
+            except TimeoutError:
+                continue  # a wait may be shorter than what is left, never longer
             except OSError as error:
                 return _fault_of(error)
         return None
+
+    def _wait_at_most(self, seconds: float) -> None:
+        wait = min(seconds, _TICK)
+        if self.sock.gettimeout() != wait:
+            self.sock.settimeout(wait)
 
     # -- reading
 
@@ -190,9 +213,17 @@ class Wire:
         Raises SubmissionFailure: TIMED_OUT, DISCONNECTED, TOO_MUCH, GARBLED.
         """
         ends = self.budget.until(cap)
+        raw = self._read_line(ends)
+        usual = self._usual.get(raw)
+        if usual is not None and self.stage in _TRANSACTION:
+            self.transcript.add("S", usual[0])
+            self.owed -= 1
+            return usual[1]
         code, texts = None, []
-        for _ in range(_LINES_LIMIT):
-            line = self._read_line(ends)
+        for number in range(_LINES_LIMIT):
+            if number:
+                raw = self._read_line(ends)
+            line = self._heard(raw)
             found = _REPLY.fullmatch(line)
             if found is None or code not in (None, found.group(1)):
                 raise self._no_reply(line)
@@ -200,7 +231,10 @@ class Wire:
             texts.append(self._clean(found.group(3) or ""))
             if found.group(2) != "-":
                 self.owed -= 1
-                return Reply.of(int(code), texts)
+                reply = Reply.of(int(code), texts)
+                if not number and self.stage in _TRANSACTION and len(self._usual) < _USUAL_LIMIT:
+                    self._usual[raw] = (self._clean(line), reply)
+                return reply
         raise self.fail(Reason.TOO_MUCH, limit=f"{_LINES_LIMIT} lines in one reply")
 
     def _no_reply(self, line: str) -> SubmissionFailure:
@@ -213,15 +247,20 @@ class Wire:
             return self.fail(Reason.NOT_SMTP, answers=kind)
         return self.fail(Reason.NOT_SMTP if self.stage is Stage.GREETING else Reason.GARBLED)
 
-    def _read_line(self, ends: float) -> str:
+    def _read_line(self, ends: float) -> bytes:
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > _LINE_LIMIT:
                 raise self._line_too_long()
             self._fill(ends)
         if end > _LINE_LIMIT:
             raise self._line_too_long()
-        line = bytes(self._buffer[:end]).decode("utf-8", "replace").removesuffix("\r")
+        line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
+        return line
+
+    def _heard(self, raw: bytes) -> str:
+        """Decode a line and write it into the transcript."""
+        line = raw.decode("utf-8", "replace").removesuffix("\r")
         # What some other service says about itself is none of our business (no banner grabbing).
         foreign = self.stage is Stage.GREETING and not _GREETING.match(line)
         self.transcript.add("S", "[this is not SMTP]" if foreign else self._clean(line))
@@ -238,25 +277,25 @@ class Wire:
         return self._scrubber.clean(cleaned, logging_in=self.stage is Stage.AUTH)
 
     def _fill(self, ends: float) -> None:
-        fault: _Fault | None = None
-        chunk = b""
-        left = ends - monotonic()
-        if left <= 0:
-            fault = _Fault(Reason.TIMED_OUT)
-        else:
-            try:
-                self.sock.settimeout(left)
-                chunk = self.sock.recv(4096)
-            except OSError as error:
-                fault = _fault_of(error)
-        if fault is None and not chunk:
-            fault = _Fault(Reason.DISCONNECTED)
-        if fault is not None:
+        chunk = self._pull(ends)
+        if isinstance(chunk, _Fault):
             self._refuse_other_protocol()
-            self._raise_fault(fault)
+            self._raise_fault(chunk)
+            return
         if not self.budget.spend(len(chunk)):
             raise self.fail(Reason.TOO_MUCH, limit="bytes of one conversation")
         self._buffer += chunk
+
+    def _pull(self, ends: float) -> bytes | _Fault:
+        while (left := ends - monotonic()) > 0:
+            try:
+                self._wait_at_most(left)
+                return self.sock.recv(4096) or _Fault(Reason.DISCONNECTED)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                return _fault_of(error)
+        return _Fault(Reason.TIMED_OUT)
 
     def _refuse_other_protocol(self) -> None:
         """Name what began to answer with something else and then fell silent: a TLS alert has no line end."""
@@ -286,6 +325,13 @@ class Wire:
             self.sock.close()
         except OSError:
             return
+
+
+def _commands(lines: list[str]) -> bytes:
+    joined = "".join([f"{line}\r\n" for line in lines])
+    if joined.count("\n") != len(lines) or joined.count("\r") != len(lines) or "\0" in joined:
+        raise ValueError("A command holds a line break.")
+    return joined.encode()
 
 
 def _fault_of(error: OSError) -> _Fault:

@@ -1,0 +1,344 @@
+"""One round trip for a message: the next envelope travels with the end of a message, and nothing else does."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from portal.smtp.envelope import Acceptance, Outgoing
+from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.server import Security
+from portal.smtp.session import Session
+
+from .badserver import (
+    LIMITS,
+    OFFER,
+    SENDER,
+    Answer,
+    BadServer,
+    Peer,
+    converse,
+    hang_up,
+    mute,
+    server_at,
+    take_message,
+    then_hang_up,
+)
+
+PIPELINING = (*OFFER, b"PIPELINING")
+
+
+def outgoing(number: int) -> Outgoing:
+    return Outgoing.of(
+        SENDER, f"r{number}@example.net", b"Subject: %d\r\n\r\nHello %d\r\n" % (number, number)
+    )
+
+
+def once(number: int, odd: Answer, usual: Answer) -> Callable[[Peer, bytes], None]:
+    """Answer oddly the ``number``-th time it is asked, over all connections, and as usual otherwise."""
+    count = Counter[str]()
+
+    def answer(peer: Peer, line: bytes) -> None:
+        count["asked"] += 1
+        given = odd if count["asked"] == number else usual
+        if isinstance(given, bytes):
+            peer.say(given)
+        else:
+            given(peer, line)
+
+    return answer
+
+
+OK = b"250 2.1.0 Ok\r\n"
+DONE = b"250 2.0.0 Ok: queued as 4XyZ1a2b\r\n"
+
+
+def take(peer: Peer, line: bytes) -> None:
+    take_message(peer, line)
+    peer.say(DONE)
+
+
+def pipelining(**answers: Answer) -> Callable[[Peer], None]:
+    return partial(converse, answers=answers, offers=PIPELINING)
+
+
+def subjects(bad: BadServer) -> list[bytes]:
+    return [message.split(b"\r\n")[1] for message in bad.messages]
+
+
+def send(bad: BadServer, count: int) -> tuple[list[Acceptance | SubmissionFailure], list[str]]:
+    with Session(server_at(bad.port)) as session:
+        outcomes, transcripts = [], []
+        for outcome in session.submit_many(map(outgoing, range(count))):
+            outcomes.append(outcome)
+            transcripts.append(str(session.transcript))
+        return outcomes, transcripts
+
+
+def test_the_next_envelope_arrives_with_the_end_of_a_message() -> None:
+    along: list[bytes] = []
+
+    def note(peer: Peer, _line: bytes) -> None:
+        along.append(bytes(peer.buffer))
+        peer.say(DONE)
+
+    with BadServer(pipelining(DOT=note)) as bad:
+        outcomes, transcripts = send(bad, 3)
+        assert subjects(bad) == [b"Subject: 0", b"Subject: 1", b"Subject: 2"]
+        assert bad.connections == 1
+    assert all(isinstance(outcome, Acceptance) for outcome in outcomes)
+    assert along == [
+        b"MAIL FROM:<info@example.org> SIZE=23\r\nRCPT TO:<r1@example.net>\r\nDATA\r\n",
+        b"MAIL FROM:<info@example.org> SIZE=23\r\nRCPT TO:<r2@example.net>\r\nDATA\r\n",
+        b"",
+    ]
+    for number, transcript in enumerate(transcripts):
+        named = {other for other in range(3) if f"r{other}@" in transcript}
+        assert named == {number}  # nobody reads of another's message
+        assert ("said together" in transcript) is (number > 0)
+        assert transcript.count("S: 250") >= 3
+
+
+def test_a_server_that_offers_no_pipelining_is_asked_one_command_at_a_time() -> None:
+    along: list[bytes] = []
+
+    def note(peer: Peer, _line: bytes) -> None:
+        time.sleep(0.02)
+        along.append(bytes(peer.buffer))
+        peer.say(DONE)
+
+    with BadServer(partial(converse, answers={"DOT": note})) as bad:
+        outcomes, _ = send(bad, 3)
+    assert along == [b"", b"", b""]
+    assert len(outcomes) == 3
+
+
+def test_nothing_but_the_envelope_leaves_before_the_outcome_was_taken() -> None:
+    with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:
+        for number, outcome in enumerate(session.submit_many(map(outgoing, range(4)))):
+            assert isinstance(outcome, Acceptance)
+            time.sleep(0.02)
+            assert len(bad.messages) == number + 1
+            assert b"Subject: %d" % (number + 1) not in bad.received
+
+
+def test_messages_are_read_one_ahead_and_no_further() -> None:
+    taken: list[int] = []
+
+    def queue() -> Iterator[Outgoing]:
+        for number in range(5):
+            taken.append(number)
+            yield outgoing(number)
+
+    with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:
+        for number, _ in enumerate(session.submit_many(queue())):
+            assert taken == list(range(min(number + 2, 5)))
+
+
+REFUSED = b"550 5.1.1 no such user\r\n"
+SURPRISES: dict[str, dict[str, Answer]] = {
+    "refuses MAIL for now": {"MAIL": once(2, b"450 4.7.1 slowly\r\n", OK), "DATA": once(2, b"503 no\r\n", take)},
+    "refuses MAIL and grants DATA": {"MAIL": once(2, b"550 5.7.1 no\r\n", OK)},
+    "finds RCPT out of order": {"RCPT": once(2, b"503 5.5.1 order\r\n", OK)},
+    "finds DATA out of order": {"DATA": once(2, b"554 5.5.0 improper pipelining\r\n", take)},
+    "complains like Exim": {"RCPT": once(2, b"554 SMTP synchronization error\r\n", OK)},
+    "takes leave at MAIL": {"MAIL": once(2, then_hang_up(b"421 4.7.0 too many messages\r\n"), OK)},
+    "takes leave at DATA": {"DATA": once(2, then_hang_up(b"421 4.7.0 enough\r\n"), take)},
+    "hangs up at MAIL": {"MAIL": once(2, hang_up, OK)},
+    "hangs up at RCPT": {"RCPT": once(2, hang_up, OK)},
+    "hangs up at DATA": {"DATA": once(2, hang_up, take)},
+    "swallows MAIL": {"MAIL": once(2, lambda _peer, _line: None, OK)},
+    "falls silent at MAIL": {"MAIL": once(2, mute, OK)},
+    "says two replies at the dot": {"DOT": once(1, DONE + b"250 ok\r\n", DONE)},
+    "says two replies at RCPT": {"RCPT": once(2, OK + OK, OK)},
+    "says two replies at DATA": {"DATA": once(2, b"354 go\r\n354 go\r\n", take)},
+    "babbles at MAIL": {"MAIL": once(2, b"what?\r\n", OK)},
+    "grants DATA at MAIL": {"MAIL": once(2, b"354 go\r\n", OK)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SURPRISES)
+def test_any_surprise_falls_back_to_one_command_at_a_time(name: str) -> None:
+    with BadServer(pipelining(**SURPRISES[name])) as bad:
+        outcomes, transcripts = send(bad, 4)
+        assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [True] * 4, "\n".join(transcripts)
+        complete = [subject for subject in subjects(bad) if subject.startswith(b"Subject")]
+        assert complete == [b"Subject: %d" % number for number in range(4)]
+        assert "one command at a time" in transcripts[1]
+        assert "said together" not in transcripts[2] + transcripts[3]
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_an_unknown_recipient_is_asked_for_once_and_the_others_get_their_mail(granted: bool) -> None:
+    data: dict[str, Answer] = {} if granted else {"DATA": once(2, b"554 5.5.1 no recipients\r\n", take)}
+    with BadServer(pipelining(RCPT=once(2, REFUSED, OK), **data)) as bad:
+        outcomes, transcripts = send(bad, 4)
+        assert bad.received.count(b"r1@example.net") == 1
+        assert [subject for subject in subjects(bad) if subject] == [
+            b"Subject: 0",
+            b"Subject: 2",
+            b"Subject: 3",
+        ]
+        assert bad.connections == (2 if granted else 1)
+    failure = outcomes[1]
+    assert isinstance(failure, SubmissionFailure)
+    assert (failure.stage, failure.reason, failure.ambiguous) == (Stage.RCPT, Reason.REPLIED, False)
+    assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [True, False, True, True]
+    assert "said together" in transcripts[3]
+
+
+def test_a_message_refused_at_its_end_leaves_the_next_envelope_good() -> None:
+    with BadServer(pipelining(DOT=once(2, b"554 5.7.1 spam\r\n", DONE))) as bad:
+        outcomes, transcripts = send(bad, 4)
+        assert bad.connections == 1
+    assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [True, False, True, True]
+    assert "said together" in transcripts[2]
+    assert "RSET" not in "".join(transcripts)
+
+
+@pytest.mark.parametrize(("end", "reason"), [(hang_up, Reason.DISCONNECTED), (mute, Reason.TIMED_OUT)])
+def test_a_break_at_the_end_of_a_message_leaves_that_one_in_doubt_and_no_other(
+    end: Answer, reason: Reason
+) -> None:
+    with BadServer(pipelining(DOT=once(2, end, DONE))) as bad:
+        outcomes, _ = send(bad, 4)
+        assert subjects(bad) == [b"Subject: %d" % number for number in range(4)]
+    failure = outcomes[1]
+    assert isinstance(failure, SubmissionFailure)
+    assert (failure.stage, failure.reason, failure.ambiguous) == (Stage.DATA, reason, True)
+    assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [True, False, True, True]
+
+
+def test_whoever_stops_after_an_outcome_has_sent_nothing_more() -> None:
+    with BadServer(pipelining()) as bad:
+        with Session(server_at(bad.port)) as session:
+            next(session.submit_many(map(outgoing, range(3))))
+        assert not session.alive()
+        time.sleep(0.05)
+        assert subjects(bad) == [b"Subject: 0"]
+        assert b"QUIT" not in bad.received  # the server waits for a message; a word would be part of it
+
+
+def test_another_message_than_the_announced_one_never_goes_to_the_announced_recipient() -> None:
+    with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:
+        session.hand_in(outgoing(0), following=outgoing(1))
+        with pytest.raises(SubmissionFailure) as met:
+            session.hand_in(outgoing(2))
+        assert (met.value.stage, met.value.reason) == (Stage.MAIL, Reason.DISCONNECTED)
+        assert not met.value.ambiguous
+        session.open()
+        session.hand_in(outgoing(2))
+        assert subjects(bad) == [b"Subject: 0", b"Subject: 2"]
+
+
+def test_a_refused_envelope_that_is_not_wanted_any_more_costs_no_connection() -> None:
+    answers: dict[str, Answer] = {
+        "RCPT": once(2, REFUSED, OK),
+        "DATA": once(2, b"503 5.5.1 no\r\n", take),
+    }
+    with BadServer(pipelining(**answers)) as bad, Session(server_at(bad.port)) as session:
+        session.hand_in(outgoing(0), following=outgoing(1))
+        session.rehearse(SENDER, "r2@example.net")
+        session.hand_in(outgoing(3))
+        assert bad.connections == 1
+
+
+def test_a_message_is_announced_where_a_mail_library_submits_it() -> None:
+    with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:
+        first, second = outgoing(0), outgoing(1)
+        session.announce(second)
+        session.sendmail(SENDER, "r0@example.net", first.message)
+        transcripts = str(session.transcript)
+        session.renew()
+        assert session.alive()
+        session.sendmail(SENDER, "r1@example.net", second.message)
+        assert "said together" in str(session.transcript)
+        assert "r1@" not in transcripts
+        assert (bad.connections, len(bad.messages)) == (1, 2)
+
+
+def test_an_envelope_the_server_cannot_take_is_not_said_ahead() -> None:
+    big = Outgoing.of(
+        SENDER, "big@example.net", b"Subject: big\r\n\r\n" + b"x" * 78 + b"\r\n" + b"y\r\n" * 40_000
+    )
+    with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:
+        outcomes = list(session.submit_many([outgoing(0), big, outgoing(2)]))
+        assert b"big@example.net" not in bad.received
+        assert bad.connections == 1
+    assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [True, False, True]
+
+
+def test_a_server_that_is_gone_fails_each_message_by_itself() -> None:
+    with BadServer(mute) as bad:
+        port = bad.port
+    outcomes = list(Session(server_at(port)).submit_many(map(outgoing, range(3))))
+    assert [isinstance(o, SubmissionFailure) and o.stage for o in outcomes] == [Stage.CONNECT] * 3
+
+
+REPLIES = st.sampled_from(
+    [
+        OK,
+        OK,
+        OK,
+        OK,
+        b"450 4.2.0 later\r\n",
+        REFUSED,
+        b"503 5.5.1 no\r\n",
+        OK + OK,
+        b"",
+        b"?\r\n",
+        b"421 bye\r\n",
+    ]
+)
+PLANS = st.lists(
+    st.tuples(st.sampled_from(["MAIL", "RCPT", "DATA", "DOT"]), st.integers(1, 4), REPLIES), max_size=4
+)
+
+
+@given(PLANS)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_no_message_is_ever_sent_twice_or_believed_sent_without_a_yes(
+    plan: list[tuple[str, int, bytes]],
+) -> None:
+    """What the server took and what the caller was told agree, whatever was answered and whenever."""
+    asked, odd = Counter[str](), {(verb, number): reply for verb, number, reply in plan}
+    taken: list[bytes] = []
+
+    def give(verb: str, usual: bytes) -> Callable[[Peer, bytes], None]:
+        def answer(peer: Peer, _line: bytes) -> None:
+            asked[verb] += 1
+            said = odd.get((verb, asked[verb]), usual)
+            if verb == "DATA" and said == usual:
+                take_message(peer)
+                asked["DOT"] += 1
+                taken.append(peer.server.messages[-1].split(b"\r\n")[1])
+                said = odd.get(("DOT", asked["DOT"]), DONE)
+            peer.say(said)
+
+        return answer
+
+    usual = {"MAIL": OK, "RCPT": OK, "DATA": b"354 go\r\n"}
+    script = partial(
+        converse,
+        answers={verb: give(verb, words) for verb, words in usual.items()},
+        offers=PIPELINING,
+        security=Security.PLAINTEXT,
+    )
+    limits = replace(LIMITS, deadline=0.4, reply=0.1)
+    with BadServer(script) as bad:
+        session = Session(server_at(bad.port, Security.PLAINTEXT, limits=limits))
+        outcomes = list(session.submit_many(map(outgoing, range(4))))
+        session.close()
+    times = Counter(taken)
+    for number, outcome in enumerate(outcomes):
+        arrived = times[b"Subject: %d" % number]
+        assert arrived <= 1
+        if isinstance(outcome, Acceptance):
+            assert arrived == 1
