@@ -24,9 +24,10 @@ from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox import claims, delivery
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..outbox.queue import NewMessage, enqueue
+from ..smtp.failure import SubmissionFailure
 from ..smtp.probe import Rung
 from ..vault import SealBroken
-from . import finding, routes, versions
+from . import cure, finding, routes, versions
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, State
 
 _log = logging.getLogger(__name__)
@@ -89,7 +90,8 @@ def _take(version_id: int, now: datetime) -> _Run | None:
 
 def _run(run: _Run) -> None:
     version = _version_of(run)
-    if version.security == DETECT and not _detect(run, version.id):
+    version_id = version.id
+    if version.security == DETECT and not _detect(run, version_id):
         return
     message = _owe_test_email(run)
     if message is None:
@@ -101,8 +103,32 @@ def _run(run: _Run) -> None:
     if claim is None:
         return  # somebody holds it; its lease decides
     result = delivery.attempt(claim, version_id=claim.message.pinned_version, observer=_recorder(run))
+    if result.failure is not None:
+        _look_for_a_cure(run, version_id, result.failure, result.diagnosis)
     if result.settled:
         _finish(run, passed=result.accepted, diagnosis=result.diagnosis, transcript=result.transcript)
+
+
+def _look_for_a_cure(
+    run: _Run, version_id: int, failure: SubmissionFailure, diagnosis: Mapping[str, Any] | None
+) -> None:
+    """Climb again with a change that may help, so that the page offers a fix that is already proved.
+
+    What went wrong is told first; the search may take a while, so the lease begins anew.
+    """
+    row = run.row()
+    if row is None:
+        db.session.rollback()
+        return
+    row.diagnosis, row.cure = dict(diagnosis) if diagnosis else None, None
+    row.lease_until = run.until = utcnow() + _lease()
+    recipient = row.recipient
+    db.session.commit()
+    found = cure.look_for(version_id, failure, recipient)
+    row = run.row()
+    if row is not None:
+        row.cure = found
+    db.session.commit()
 
 
 def _detect(run: _Run, version_id: int) -> bool:

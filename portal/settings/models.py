@@ -85,6 +85,7 @@ class SettingsCheck(Base):
     state: Mapped[CheckState] = mapped_column(words(CheckState), default=CheckState.WAITING)
     rungs: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)  # as they were climbed
     diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    cure: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # a change that was proved to help
     transcript: Mapped[str] = mapped_column(Text, default="")
     message_id: Mapped[int | None]  # the outbox row of the test email
     created_at: Mapped[datetime]

@@ -41,10 +41,12 @@ def summary(check: SettingsCheck) -> str:
     done = [rung for rung in check.rungs if rung["verdict"] in ("passed", "skipped")]
     if check.state is CheckState.WAITING:
         return "The check starts as soon as a worker is free."
+    failed = next((rung for rung in check.rungs if rung["verdict"] == "failed"), None)
+    if check.state is CheckState.RUNNING and failed:
+        return f"Stopped at: {LABELS.get(failed['stage'], '')}. Looking for a fix that works."
     if check.state is CheckState.RUNNING:
         latest = LABELS.get(check.rungs[-1]["stage"], "") if check.rungs else ""
         return f"Checking. {latest}: {check.rungs[-1]['verdict']}." if latest else "Checking."
     if check.state is CheckState.PASSED:
         return f"All {len(done)} steps passed. The test email was accepted."
-    failed = next((rung for rung in check.rungs if rung["verdict"] == "failed"), None)
     return f"Stopped at: {LABELS.get(failed['stage'], '')}." if failed else "The check did not get through."

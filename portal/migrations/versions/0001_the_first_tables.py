@@ -223,6 +223,7 @@ def upgrade() -> None:
     sa.Column('state', sa.String(length=12), nullable=False),
     sa.Column('rungs', sa.JSON(), nullable=False),
     sa.Column('diagnosis', sa.JSON(), nullable=True),
+    sa.Column('cure', sa.JSON(), nullable=True),
     sa.Column('transcript', sa.Text(), nullable=False),
     sa.Column('message_id', sa.Integer(), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),

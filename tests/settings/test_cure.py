@@ -1,0 +1,104 @@
+"""A fix that is offered has already worked, and applying it saves, checks and goes live."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from portal import create_app
+from portal.db import db
+from portal.rehearsal.listeners import Door
+from portal.settings.models import SettingsCheck, SmtpSettings, State
+from tests.conftest import logged_in
+from tests.pages import LintingClient
+from tests.settings.conftest import PAGE, rehearsal_config, work, save
+
+
+@pytest.fixture
+def app(tmp_path, rehearsal):
+    """A portal whose rehearsal server listens, so that every mistake can be made for real."""
+    app = create_app(rehearsal_config(tmp_path, rehearsal))
+    app.test_client_class = LintingClient
+    with app.app_context():
+        db.create_all()
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def typed(rehearsal):
+    return {
+        "host": "localhost",
+        "username": "postmaster@brightleaf.example",
+        "password": "rehearsal",
+        "domain": "brightleaf.example",
+        "security": "starttls",
+        "port": str(rehearsal.ports[Door.STARTTLS]),
+        "mechanism": "automatic",
+    }
+
+
+def last_check():
+    db.session.rollback()
+    return db.session.scalars(select(SettingsCheck).order_by(SettingsCheck.id.desc())).first()
+
+
+def live():
+    db.session.rollback()
+    return db.session.scalars(select(SmtpSettings).where(SmtpSettings.state == State.LIVE)).first()
+
+
+@pytest.mark.parametrize(
+    ("mistake", "cured"),
+    [
+        ({"security": "implicit"}, {"security": "starttls"}),
+        ({"port": Door.TLS}, {"security": "implicit"}),
+        ({"port": Door.PLAIN}, {"port": Door.STARTTLS}),
+        ({"port": Door.EXPIRED}, None),
+        ({"mechanism": "cram-md5"}, {"mechanism": "automatic"}),
+        ({"username": "postmaster"}, None),  # any name will do there without a domain, so nothing was wrong
+        ({"password": "not the word"}, None),
+        ({"username": "sender-refused@brightleaf.example"}, None),
+    ],
+)
+def test_a_mix_up_is_cured_only_by_a_change_that_was_tried(app, rehearsal, typed, mistake, cured):
+    owner = logged_in(app, "Brightleaf", "Ada Fairweather", "ada@brightleaf.example")
+    number = lambda value: str(rehearsal.ports[value]) if isinstance(value, Door) else value  # noqa: E731
+    save(owner, typed, **{name: number(value) for name, value in mistake.items()})
+    work()
+    check = last_check()
+    if cured is None:
+        assert check.cure is None
+        assert "Apply this fix" not in owner.get(PAGE).get_data(as_text=True)
+        return
+    assert check.cure["values"] == {name: number(value) for name, value in cured.items()}
+    page = owner.get(PAGE).get_data(as_text=True)
+    assert "Apply this fix and test again" in page
+    assert live() is None, "nothing changes before the owner says so"
+
+    answer = owner.submit(f"{PAGE}/versions/1/apply", {}, page=PAGE)
+    assert answer.status_code == 303
+    work()
+    assert live().number == 2
+    for name, value in cured.items():
+        assert str(getattr(live(), name)) == number(value)
+    assert "Your own domain" in owner.get(PAGE).get_data(as_text=True)
+
+
+def test_a_version_without_a_proved_fix_cannot_be_mended(app, typed):
+    owner = logged_in(app, "Brightleaf", "Ada Fairweather", "ada@brightleaf.example")
+    save(owner, typed)
+    work()
+    answer = owner.submit(f"{PAGE}/versions/1/apply", {}, page=PAGE, follow_redirects=True)
+    assert "no proved fix" in answer.get_data(as_text=True)
+    db.session.rollback()
+    assert db.session.query(SmtpSettings).count() == 1
+
+
+def test_a_stranger_cannot_apply_somebody_elses_fix(app, rehearsal, typed):
+    owner = logged_in(app, "Brightleaf", "Ada Fairweather", "ada@brightleaf.example")
+    stranger = logged_in(app, "Copperpot", "Bo Larsen", "bo@copperpot.example")
+    save(owner, typed, security="implicit")
+    work()
+    assert stranger.submit(f"{PAGE}/versions/1/apply", {}, page=PAGE).status_code == 404
