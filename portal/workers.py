@@ -18,11 +18,11 @@ from .config import Config
 from .outbox import delivery, worker
 
 _log = logging.getLogger(__name__)
-_END = (signal.SIGTERM, signal.SIGINT)
+_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # SIGHUP: the terminal it ran in was closed
 
 
 def run(app: Flask, threads: int | None = None) -> int:
-    """Deliver until SIGTERM or SIGINT; the message in hand is finished, a second signal ends at once.
+    """Deliver until asked to end by a signal; the message in hand is finished, a second signal ends at once.
 
     The signals stay blocked and are fetched by the pulse, between two of its beats: a handler could
     interrupt any line of this thread, also one that holds the very lock the handler needs.
