@@ -20,7 +20,7 @@ from .models import SmtpSettings, State
 _FIELDS = ("host", "port", "security", "username", "mechanism")
 _WORDS = {
     Security.STARTTLS.value: "Off: STARTTLS",
-    Security.IMPLICIT_TLS.value: "On: SSL/TLS from the first byte",
+    Security.IMPLICIT_TLS.value: "On: SSL/TLS",
     Mechanism.AUTOMATIC.value: "Automatic",
 }
 

@@ -11,13 +11,13 @@ __all__ = ["FIELD_LABELS", "LABELS", "Trouble", "rungs", "summary", "transcript_
 
 
 def rungs(check: SettingsCheck) -> list[dict[str, Any]]:
-    """Return every rung of the ladder in order, climbed or not."""
+    """Return every rung of the ladder: those climbed in the order they were, for TLS may come first; then the rest."""
     climbed = {rung["stage"]: rung for rung in check.rungs}
     failed = any(rung["verdict"] == "failed" for rung in check.rungs)
     under_way = check.state in (CheckState.WAITING, CheckState.RUNNING)
     rows = []
-    for stage, label in LABELS.items():
-        rung = climbed.get(stage)
+    for stage in dict.fromkeys([*climbed, *LABELS]):
+        rung, label = climbed.get(stage), LABELS[stage]
         if rung is None and stage == "detect":
             continue
         verdict = rung["verdict"] if rung else "waiting"
