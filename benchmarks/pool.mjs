@@ -1,0 +1,38 @@
+// Nodemailer's pool with one connection: node pool.mjs MODULE PORT WARMUP COUNT; prints one line of JSON.
+import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
+
+const [module, port, warmup, count] = process.argv.slice(2);
+const nodemailer = createRequire(import.meta.url)(module);
+const words = JSON.parse(readFileSync(0, "utf8"));
+const pool = nodemailer.createTransport({
+  host: "127.0.0.1", port: Number(port), secure: false, ignoreTLS: true,
+  pool: true, maxConnections: 1, maxMessages: Infinity,
+});
+
+const message = (number) => ({
+  from: { name: words.name, address: words.sender },
+  to: { name: `Affiliate ${number}`, address: `r${number}@example.net` },
+  subject: words.subject.replace("{number}", number),
+  headers: { "Auto-Submitted": "auto-generated" },
+  text: words.text.replaceAll("{number}", number),
+  html: words.html.replaceAll("{number}", number),
+});
+
+// As many messages wait in the pool as keep its connection busy at all times.
+async function send(amount) {
+  let number = 0;
+  const one = async () => {
+    while (number < amount) await pool.sendMail(message(number++));
+  };
+  await Promise.all(Array.from({ length: 8 }, one));
+}
+
+await send(Number(warmup));
+const cpu = process.cpuUsage();
+const started = process.hrtime.bigint();
+await send(Number(count));
+const wall = Number(process.hrtime.bigint() - started) / 1e9;
+const used = process.cpuUsage(cpu);
+console.log(JSON.stringify({ wall, cpu: (used.user + used.system) / 1e6 }));
+pool.close();
