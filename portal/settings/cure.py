@@ -17,7 +17,7 @@ from . import providers, routes, versions
 from .judgement import SettingsRefused
 from .models import SmtpSettings, State
 
-_FIELDS = ("host", "port", "security", "username", "mechanism")
+_FIELDS = ("host", "port", "security", "username", "mechanism", "ehlo_name")
 _WORDS = {
     Security.STARTTLS.value: "Off: STARTTLS",
     Security.IMPLICIT_TLS.value: "On: SSL/TLS",
@@ -35,6 +35,7 @@ def look_for(version_id: int, failure: SubmissionFailure, recipient: str) -> dic
     except NoRoute:
         return None
     before = {name: str(getattr(version, name)) for name in _FIELDS}
+    before["ehlo_name"] = route.server.ehlo_name
     db.session.commit()  # climbing takes its time, and no transaction waits for it
     diagnosis = diagnose(failure, route.server, known, sender=route.sender)
     proof = prove(route.server, failure, diagnosis, known, sender=route.sender, recipient=recipient)

@@ -50,6 +50,7 @@ class SmtpSettings(Base):
     wrapped_user: Mapped[str] = mapped_column(String(64))
     from_name: Mapped[str] = mapped_column(String(100), default="")
     reply_to: Mapped[str] = mapped_column(String(254), default="")
+    ehlo_name: Mapped[str] = mapped_column(String(253), default="")  # empty: the portal's own name
     advice: Mapped[list[dict[str, Any]]] = mapped_column(
         JSON, default=list
     )  # what its shape betrayed when saved

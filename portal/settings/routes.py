@@ -74,7 +74,7 @@ def route_of(version: SmtpSettings) -> Route:
         username=version.username,
         password=Secret(password),
         mechanism=Mechanism(version.mechanism),
-        ehlo_name=config().ehlo_name,
+        ehlo_name=version.ehlo_name or config().ehlo_name,
         policy=config().policy,
         limits=config().limits,
     )

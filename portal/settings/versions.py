@@ -50,6 +50,8 @@ def save_draft(owner: Owner, typed: Typed, *, now: datetime) -> SmtpSettings:
     version, saved = judgement.judge(typed), newest(owner.account_id)
     version.account_id, version.number = owner.account_id, _next_number(owner.account_id)
     version.state, version.created_at = State.DRAFT, now
+    if saved and saved.host == version.host:  # how this server wants to be greeted
+        version.ehlo_name = saved.ehlo_name
     _seal(version, typed, saved, now)
     version.advice = judgement.advise(version, typed.password)
     if saved and not typed.password:  # what was said, or answered, about the kept password still holds

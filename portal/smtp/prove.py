@@ -44,6 +44,7 @@ class Change:
     security: Security | None = None
     username: str | None = None
     mechanism: Mechanism | None = None
+    ehlo_name: str | None = None
     password_without_spaces: bool = False
 
     def applied_to(self, server: Server) -> Server:
@@ -59,6 +60,7 @@ class Change:
             username=self.username or server.username,
             mechanism=self.mechanism or server.mechanism,
             password=password,
+            ehlo_name=self.ehlo_name or server.ehlo_name,
             limits=replace(server.limits, deadline=min(_BUDGET, server.limits.deadline)),
         )
 
@@ -115,6 +117,9 @@ def _cures(
     greeted_by_silence = failure.stage is Stage.GREETING and failure.reason in _SILENT
     if failure.reason in _WRONG_WAY or greeted_by_silence:
         yield from _other_way(server, provider)
+    elif diagnosis.kind is Kind.EHLO_NAME and server.ehlo_name != domain:
+        sentence = f"The server wants to be greeted by another name; it accepts {domain}."
+        yield Change("other-ehlo-name", sentence, ehlo_name=domain)
     elif failure.reason is Reason.MECHANISM_MISSING:
         sentence = "The server accepts a log-in of another kind, which Automatic chooses."
         yield Change("automatic-mechanism", sentence, mechanism=Mechanism.AUTOMATIC)

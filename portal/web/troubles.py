@@ -30,6 +30,7 @@ FIELD_LABELS: Mapping[str, str] = {
     "mechanism": "SMTP Authentication",
     "domain": "Domain",
     "wrapped_user": "Affiliate Wrapped User",
+    "ehlo_name": "Name said in the greeting",
 }
 MOVES: Mapping[str, str] = {
     "owner": "Yours",

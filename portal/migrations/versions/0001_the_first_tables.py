@@ -153,6 +153,7 @@ def upgrade() -> None:
     sa.Column('wrapped_user', sa.String(length=64), nullable=False),
     sa.Column('from_name', sa.String(length=100), nullable=False),
     sa.Column('reply_to', sa.String(length=254), nullable=False),
+    sa.Column('ehlo_name', sa.String(length=253), nullable=False),
     sa.Column('advice', sa.JSON(), nullable=False),
     sa.Column('state', sa.String(length=12), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),

@@ -1,0 +1,35 @@
+"""A server that wants to be greeted by another name is greeted by the sending domain from then on."""
+
+from __future__ import annotations
+
+from portal.db import db
+from tests.outbox.post import answering
+from tests.settings.conftest import PAGE, checks, save, versions, work
+from tests.smtp.badserver import OFFER, Peer, ehlo_reply
+
+
+def picky(peer: Peer, line: bytes) -> None:
+    if line.split()[1] == b"brightleaf.example":
+        peer.say(ehlo_reply(OFFER))
+    else:
+        peer.say(b"550 5.7.1 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)\r\n")
+
+
+def test_a_refused_greeting_name_is_cured_by_the_sending_domain(app, owner, servers, form):
+    servers.one.script = answering(EHLO=picky, HELO=picky)
+    save(owner, form)
+    work()
+    (check,) = checks()
+    assert check.diagnosis["kind"] == "ehlo_name"
+    assert check.cure["values"] == {"ehlo_name": "brightleaf.example"}
+    assert "Name said in the greeting" in owner.get(PAGE).get_data(as_text=True)
+
+    owner.submit(f"{PAGE}/versions/1/apply", {}, page=PAGE)
+    work()
+    assert [version.state for version in versions()] == ["draft", "live"]
+    db.session.rollback()
+
+    # The name goes along with the next save, for it belongs to the server.
+    save(owner, form, from_name="Bright", password="")
+    work()
+    assert versions()[-1].state == "live"

@@ -1,0 +1,50 @@
+"""An instance is set up once, and refuses to be served half-ready or under the wrong key."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from portal import create_app, setup
+from portal.config import ConfigError
+from portal.db import Base, db
+from portal.vault import new_key
+from tests.conftest import make_config
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_models(tmp_path):
+    app = create_app(make_config(tmp_path / "instance"))
+    setup.migrate(app)
+    with app.app_context(), db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_an_instance_that_was_never_set_up_is_not_served(tmp_path):
+    app = create_app(make_config(tmp_path / "instance"))
+    with pytest.raises(ConfigError, match="portal.setup"):
+        setup.require_ready(app)
+    setup.migrate(app)
+    setup.require_ready(app)
+    setup.migrate(app)  # a second time changes nothing
+    setup.require_ready(app)
+
+
+def test_another_keyring_than_the_one_that_sealed_is_refused_by_name(tmp_path):
+    setup.migrate(create_app(make_config(tmp_path / "instance")))
+    other = create_app(make_config(tmp_path / "instance", env={"SIGNET_KEYS": new_key()}))
+    with pytest.raises(ConfigError, match="SIGNET_KEYS"):
+        setup.require_ready(other)
+
+
+def test_secrets_are_made_once_and_for_their_owner_only(tmp_path):
+    instance = tmp_path / "instance"
+    made = setup.make_secrets(instance)
+    assert {path.name for path in made} == {"secret_key", "keys"}
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in made)
+    before = [path.read_text() for path in made]
+    assert setup.make_secrets(instance) == []
+    assert [path.read_text() for path in made] == before
