@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .smtp.guard import SUBMISSION_PORTS, HostError, Policy, PrivateTarget, canonical_host
+from .smtp.lookup import Nameserver, parse_nameservers
 from .smtp.mailbox import MailboxError, parse_mailbox
 from .smtp.server import Limits
 
@@ -49,6 +50,7 @@ class Config:
     database_url: str = field(repr=False)
     platform: PlatformMail
     policy: Policy
+    dns_servers: tuple[Nameserver, ...] = ()  # empty: the system's
     trusted_proxies: int = 0
     rehearsal: bool = False
     rehearsal_starttls_port: int = 2587
@@ -115,6 +117,7 @@ class Config:
             database_url=env.get("DATABASE_URL") or f"sqlite:///{instance / 'portal.sqlite'}",
             platform=_platform(read),
             policy=_policy(read, (starttls_port, tls_port, plain_port, expired_port) if rehearsal else ()),
+            dns_servers=_dns_servers(read),
             trusted_proxies=int(read.number("SIGNET_TRUSTED_PROXIES", 0)),
             rehearsal=rehearsal,
             rehearsal_starttls_port=starttls_port,
@@ -228,6 +231,15 @@ def _refuse_unusable(server: str, sender: str) -> None:
         parse_mailbox(sender)
     except MailboxError as error:
         raise ConfigError(f"MAIL_DEFAULT_SENDER is {sender!r}. {error}") from None
+
+
+def _dns_servers(read: _Reader) -> tuple[Nameserver, ...]:
+    try:
+        return parse_nameservers(read.text("SIGNET_DNS_SERVERS"))
+    except ValueError as error:
+        raise ConfigError(
+            f"SIGNET_DNS_SERVERS holds {str(error)!r}; write IP addresses, such as 10.0.0.53 or [2001:db8::53]:5353."
+        ) from None
 
 
 def _policy(read: _Reader, rehearsal_ports: tuple[int, ...]) -> Policy:

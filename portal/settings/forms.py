@@ -9,10 +9,11 @@ from wtforms import Form, PasswordField, RadioField, SelectField
 from wtforms.validators import Optional, ValidationError
 
 from ..config import Config
+from ..smtp.find import Guess
 from ..smtp.provider_cards import Port, Provider
 from ..smtp.server import Mechanism, Security
 from ..web.fields import PortalForm, at_most, mailbox_field, required, text_field
-from . import providers
+from . import picker, providers
 from .models import DETECT, SmtpSettings
 
 _SECURITY = [
@@ -61,14 +62,12 @@ class SmtpForm(PortalForm):
     wrapped_user = text_field("Affiliate Wrapped User", limit=64)
     from_name = text_field("From name", limit=100)
     reply_to = mailbox_field("Reply-To", Optional())
+    address = text_field("Your email address or domain", limit=254)  # to find the settings by; never saved
 
     def prepare(self) -> Provider:
         """Fill the choices and return the chosen provider, whose tips are shown."""
         config: Config = current_app.extensions["signet.config"]
-        choices: list[tuple[str, str, dict[str, str]]] = [("", "Choose a provider…", {})]
-        for card in providers.available():
-            choices += [(card.id, _label(card), _fills(card))]
-        self.provider.choices = choices
+        self.provider.choices = picker.choices()
         if any(target.plaintext for target in config.policy.private):
             self.security.choices = [*_SECURITY, _PLAINTEXT]
         return providers.find(self.provider.data)
@@ -80,15 +79,37 @@ class SmtpForm(PortalForm):
     def fill_from_provider(self, card: Provider) -> list[str]:
         """Fill what is empty with the provider's values; return the labels of what was filled."""
         filled = []
-        port, literal = self._port_of(card), card.literal_usernames(self.host.data or _first_host(card))
-        if not self.host.data and card.hosts:
-            filled.append(_fill(self.host, _first_host(card)))
+        port, host = self._port_of(card), picker.first_host(card)
+        literal = card.literal_usernames(self.host.data or (host.name if host else ""))
+        if not self.host.data and host:
+            filled.append(_fill(self.host, host.name))
         if not self.port.data and port is not None:
             self.security.data = port.security.value
             filled.append(_fill(self.port, str(port.number)))
         if not self.username.data and literal:
             filled.append(_fill(self.username, literal[0]))
         return filled
+
+    def fill_from_guess(self, guess: Guess) -> list[str]:
+        """Fill what is empty with what was found; return the labels of what was filled."""
+        filled = []
+        if not self.provider.data and guess.provider:
+            self.provider.data = guess.provider.id
+        if not self.host.data:
+            filled.append(_fill(self.host, guess.host))
+        if not self.port.data and self.host.data == guess.host:
+            self.security.data = guess.security.value
+            filled.append(_fill(self.port, str(guess.port)))
+        if not self.username.data and guess.username:
+            filled.append(_fill(self.username, guess.username))
+        return filled
+
+    def judge_address_alone(self) -> bool:
+        """Clean every field, but complain about the address only: the rest is still to be filled in."""
+        self.validate()
+        for other in (other for other in self if other is not self.address):
+            other.errors = []
+        return not self.address.errors
 
     def _port_of(self, card: Provider) -> Port | None:
         """Return the provider's port for the chosen encryption, else the one it recommends."""
@@ -119,25 +140,3 @@ def _fill(field: Any, value: str) -> str:
     """Put a value into an empty field as if it had been typed; return what to say about it."""
     field.data, field.raw_data = value, [value]
     return f"{field.label.text} with {value}"
-
-
-def _first_host(card: Provider) -> str:
-    return card.hosts[0].name if card.hosts else ""
-
-
-def _label(card: Provider) -> str:
-    if card.id == "other":
-        return "Other provider"
-    regions = [host.label for host in card.hosts]
-    return f"{card.name} ({', '.join(regions)})" if 1 < len(regions) < 4 else card.name
-
-
-def _fills(card: Provider) -> dict[str, str]:
-    """Return the data attributes from which the page's script fills empty fields."""
-    port = card.recommended_port
-    if card.id == "other" or port is None or not card.hosts:
-        return {}
-    values = {"data-fill-host": card.hosts[0].name, "data-fill-port": str(port.number)}
-    values["data-fill-security"] = port.security.value
-    literal = card.literal_usernames(card.hosts[0].name)
-    return values | ({"data-fill-username": literal[0]} if literal else {})

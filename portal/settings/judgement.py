@@ -59,7 +59,8 @@ def judge(typed: Typed) -> SmtpSettings:
         _from_rule(host, typed.username, domain, errors)
     if errors:
         raise SettingsRefused(errors)
-    chosen = providers.find(typed.provider).id if typed.provider else providers.provider_of(host).id
+    known = providers.provider_of(host)  # the host tells better than the list, where it is known at all
+    chosen = providers.find(typed.provider).id if known.id == "other" and typed.provider else known.id
     return SmtpSettings(
         provider=chosen,
         host=host,

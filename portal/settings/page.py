@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from ..accounts.models import Account, Owner
+from ..clock import utcnow
 from ..db import db
 from ..outbox import worker
 from ..outbox.models import Queue, Status
 from ..outbox.route import NoRoute, Route
 from ..smtp.providers import Provider
 from ..web.errors import ErrorPage
-from . import report, routes, test_email, versions
+from . import cure, endings, report, routes, test_email, versions
 from .models import CheckState, SettingsCheck, SmtpSettings, State
 
 TOO_MANY_TESTS = ErrorPage(
@@ -61,12 +62,14 @@ class Page:
     rungs: list[dict[str, Any]]
     summary: str
     trouble: report.Trouble | None
+    cure: dict[str, Any] | None
     transcript: list[tuple[str, str, str]]
     questions: list[dict[str, object]]
     notes: list[dict[str, object]]
     versions: list[SmtpSettings]
     test: TestResult | None
     no_worker: bool
+    endings: list[endings.EndingBanner]
 
     @property
     def checking(self) -> bool:
@@ -103,6 +106,7 @@ def build(owner: Owner, *, test: str | None) -> Page:
         rungs=report.rungs(check) if check else [],
         summary=report.summary(check) if check else "",
         trouble=report.trouble(check.diagnosis, check.rungs) if check else None,
+        cure=_cure(check),
         transcript=report.transcript_lines(check.transcript) if check else [],
         questions=versions.questions(newest) if newest else [],
         notes=[one for one in newest.advice if not one["blocking"]]
@@ -111,7 +115,15 @@ def build(owner: Owner, *, test: str | None) -> Page:
         versions=versions.history(owner.account_id),
         test=_test_result(owner, test),
         no_worker=worker.is_missing(),
+        endings=endings.warnings(routes.live_version(owner.account_id), utcnow()),
     )
+
+
+def _cure(check: SettingsCheck | None) -> dict[str, Any] | None:
+    """Return the proved fix of a failed check in the page's words."""
+    if check is None or not check.cure:
+        return None
+    return {"sentence": check.cure["sentence"], "rows": cure.rows(check.cure)}
 
 
 def who_sends(account: Account) -> Sender:

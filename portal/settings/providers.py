@@ -13,7 +13,6 @@ from ..smtp.provider_cards import Port, Provider, read_card
 from ..smtp.providers import load_catalogue
 
 REHEARSAL = "rehearsal"
-_FIRST = ("mailgun", "gmail")  # the two the form's own help speaks of
 _CARD = Path(__file__).parent.parent / "rehearsal" / "rehearsal.toml"
 
 
@@ -37,11 +36,9 @@ def rehearsal() -> Provider | None:
 
 
 def available() -> list[Provider]:
-    """Return every provider in the picker's order: the rehearsal server, the two usual ones, the others."""
-    named = [card for card in load_catalogue() if card.id != "other"]
-    named.sort(key=lambda card: card.id not in _FIRST)
+    """Return every provider: the rehearsal server, those of the catalogue by name, the generic card."""
     here = rehearsal()
-    return [*([here] if here else []), *named, load_catalogue().generic]
+    return [*([here] if here else []), *load_catalogue()]
 
 
 def find(ident: str | None) -> Provider:

@@ -9,7 +9,7 @@ from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from ..web.errors import error_page
-from . import page, report, versions
+from . import cure, endings, guessing, page, report, versions
 from . import test_email as test_emails
 from .forms import SmtpForm, shown_values
 from .models import SmtpSettings, State
@@ -46,6 +46,8 @@ def provider_help() -> Any:
 def save() -> Any:
     form = SmtpForm()
     provider = form.prepare()
+    if _asks_for_a_guess(form):
+        return _find(form)
     filled = form.fill_from_provider(provider)
     if "use_provider" in request.form:
         flash(
@@ -111,7 +113,33 @@ def _activate(version: SmtpSettings) -> str:
     return f"Version {version.number} is live, although it is not proven."
 
 
-_DEEDS = {"check": _check_again, "without-spaces": _without_spaces, "activate": _activate}
+def _apply(version: SmtpSettings) -> str:
+    mended = cure.apply(current_user, version, now=utcnow())
+    return f"The fix is saved as version {mended.number} and is being checked."
+
+
+_DEEDS = {"apply": _apply, "check": _check_again, "without-spaces": _without_spaces, "activate": _activate}
+
+
+def _asks_for_a_guess(form: SmtpForm) -> bool:
+    """Whether Find my settings was chosen, or Enter pressed in its field: without a server there is no save."""
+    entered = bool(form.address.data) and not form.host.data and "use_provider" not in request.form
+    return "find_settings" in request.form or entered
+
+
+def _find(form: SmtpForm) -> Any:
+    """Show the form with what an address alone tells, in the fields that are still empty."""
+    if not form.judge_address_alone():
+        return _page(form, refused=True), 422
+    try:
+        found = guessing.guess(current_user, form.address.data, now=utcnow())
+    except guessing.NoGuess as nothing:
+        form.address.errors = [str(nothing)]
+        return _page(form, refused=True), 422
+    filled = form.fill_from_guess(found)
+    said = f"Filled in for you: {'; '.join(filled)}." if filled else "Your own entries stay as they are."
+    flash(" ".join(filter(None, [found.source, said, found.caution])), "warning" if found.caution else "info")
+    return _page(form)
 
 
 def _typed(form: SmtpForm) -> versions.Typed:
@@ -152,6 +180,7 @@ def _page(form: SmtpForm, *, refused: bool = False, loose_errors: list[dict[str,
         page=shown,
         refresh_url=_refresh_url(shown),
         help=page.hints(provider),
+        endings=endings.of_provider(provider),
         labels=report.FIELD_LABELS,
         saved_password=shown.newest.password_saved_at if shown.newest else None,
         loose_errors=loose_errors or [],

@@ -128,7 +128,7 @@
       if (now === value || (now !== "" && first.dataset.suggested !== now)) continue;
       if (tick) first.checked = value === "true"; else field.value = value;
       first.dataset.suggested = tick ? String(first.checked) : field.value;
-      filled.push((first.closest("fieldset.field-radio")?.querySelector("legend") || first.labels[0]).firstChild.nodeValue.trim());
+      if (value) filled.push((first.closest("fieldset.field-radio")?.querySelector("legend") || first.labels[0]).firstChild.nodeValue.trim());
     }
     const status = document.getElementById(select.dataset.providerStatus);
     if (status) status.textContent = filled.length ? `Filled in for you: ${filled.join(", ")}.` : "Nothing was filled in: your own entries stay.";

@@ -1,0 +1,99 @@
+"""What ends at the live version's provider is told in time, and no longer once the version has proved itself since."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+import time_machine
+from sqlalchemy import update
+
+from portal.db import db
+from portal.settings import endings
+from portal.settings.models import SettingsCheck, SmtpSettings
+from portal.smtp.providers import load_catalogue
+from tests.conftest import PASSWORD
+from tests.pages import LintingClient
+from tests.settings.conftest import PAGE, text_of
+
+SOON = "Something will change at Microsoft 365: December 2026"
+OVER = "Something has changed at Microsoft 365: December 2026"
+
+
+@pytest.fixture
+def live_at_microsoft(live: SmtpSettings) -> None:
+    db.session.execute(update(SmtpSettings).values(host="smtp.office365.com"))
+    db.session.commit()
+
+
+def told(now: str, live: SmtpSettings | None) -> list[str]:
+    return [one.title for one in endings.warnings(live, datetime.fromisoformat(now).replace(tzinfo=UTC))]
+
+
+def stored() -> SmtpSettings:
+    db.session.rollback()
+    return db.session.query(SmtpSettings).one()
+
+
+@pytest.mark.usefixtures("live_at_microsoft")
+def test_a_live_version_is_warned_ninety_days_before_and_afterwards() -> None:
+    live = stored()
+    assert told("2026-10-01", live) == []
+    assert told("2026-10-02", live) == [SOON]
+    assert told("2026-12-31", live) == [SOON]
+    assert told("2027-01-01", live) == [OVER]
+
+
+@pytest.mark.usefixtures("live_at_microsoft")
+def test_two_dates_are_told_one_by_one() -> None:
+    assert told("2027-12-01", stored()) == [OVER, "Something will change at Microsoft 365: 2027"]
+
+
+@pytest.mark.usefixtures("live_at_microsoft")
+def test_what_has_proved_itself_since_is_left_in_peace() -> None:
+    db.session.execute(update(SettingsCheck).values(ended_at=datetime(2027, 1, 1, 9, tzinfo=UTC)))
+    db.session.commit()
+    assert told("2027-01-02", stored()) == []
+
+
+@pytest.mark.usefixtures("live_at_microsoft")
+def test_a_version_activated_without_proof_is_warned_of_the_past() -> None:
+    db.session.execute(update(SettingsCheck).values(state="failed"))
+    db.session.commit()
+    assert told("2028-01-01", stored()) == [OVER, "Something has changed at Microsoft 365: 2027"]
+
+
+def test_who_has_nothing_live_is_not_warned() -> None:
+    assert endings.warnings(None, datetime(2027, 1, 1, tzinfo=UTC)) == []
+
+
+@pytest.mark.usefixtures("live_at_microsoft")
+def test_the_page_shows_the_banner_when_its_time_has_come(owner: LintingClient) -> None:
+    assert "Something will change" not in text_of(owner.get(PAGE))
+    page = _page_with(owner, "2026-11-23")
+    assert SOON in page
+    assert "Password log-in is switched off by default from the end of December 2026" in page
+
+
+def _page_with(owner: LintingClient, moment: str) -> str:
+    with time_machine.travel(f"{moment} 09:01:00+00:00", tick=False):
+        owner.submit("/log-in", {"mailbox": "ada@brightleaf.example", "password": PASSWORD})
+        return text_of(owner.get(PAGE))
+
+
+def test_every_date_of_every_card_can_be_read() -> None:
+    for card in load_catalogue():
+        days = [one.day for one in endings.of_provider(card)]
+        assert days == sorted(days)
+
+
+@pytest.mark.parametrize(
+    ("written", "day", "when"),
+    [
+        ("2027", date(2027, 12, 31), "2027"),
+        ("2028-02", date(2028, 2, 29), "February 2028"),
+        ("2025-03-31", date(2025, 3, 31), "31 March 2025"),
+    ],
+)
+def test_a_date_means_the_last_day_it_may_mean(written: str, day: date, when: str) -> None:
+    assert endings._day(written) == (day, when)

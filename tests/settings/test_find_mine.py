@@ -1,0 +1,163 @@
+"""Find my settings: an address alone fills what is still empty, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import html5lib
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import func, select
+
+from portal.config import Config, ConfigError
+from portal.db import db
+from portal.settings.guessing import GUESSES
+from portal.settings.models import SmtpSettings
+from tests.conftest import make_config
+from tests.pages import LintingClient
+from tests.settings.conftest import PAGE, text_of
+from tests.smtp.nameserver import MUTE, NameServer
+
+ZONE = {
+    ("brightleaf.example", "MX"): ["1 aspmx.l.google.com."],
+    ("_submissions._tcp.declared.example", "SRV"): ["0 1 465 out.declared.example."],
+}
+
+
+@pytest.fixture
+def nameserver() -> Iterator[NameServer]:
+    with NameServer(ZONE, {"mute.example": MUTE}) as running:
+        yield running
+
+
+@pytest.fixture
+def config(tmp_path: Path, nameserver: NameServer) -> Config:
+    at = f"{nameserver.at.address}:{nameserver.at.port}"
+    return make_config(tmp_path / "instance", env={"SIGNET_DNS_SERVERS": at})
+
+
+def search(owner: LintingClient, address: str, **typed: str) -> Any:
+    return owner.submit(PAGE, {"find_settings": "1", "address": address, "security": "starttls", **typed})
+
+
+def shown(response: Any) -> dict[str, str]:
+    """The form's fields as the page shows them."""
+    tree = html5lib.parse(text_of(response), namespaceHTMLElements=False)
+    values = {
+        one.get("name"): one.get("value", "") for one in tree.iter("input") if one.get("type") != "radio"
+    }
+    values |= {
+        one.get("name"): one.get("value") for one in tree.iter("input") if one.get("checked") is not None
+    }
+    for select_ in tree.iter("select"):
+        values[select_.get("name")] = next(
+            (o.get("value") for o in select_.iter("option") if o.get("selected") is not None), ""
+        )
+    return values
+
+
+def test_an_address_fills_provider_server_port_and_username_and_says_why(owner: LintingClient) -> None:
+    response = search(owner, "ada@brightleaf.example")
+    assert response.status_code == 200
+    page, fields = text_of(response), shown(response)
+    assert "The mail of brightleaf.example is received by Google" in page
+    assert "Filled in for you: SMTP Server with smtp.gmail.com; SMTP Port with 587" in page
+    assert (fields["provider"], fields["host"], fields["port"]) == ("gmail", "smtp.gmail.com", "587")
+    assert fields["username"] == "ada@brightleaf.example"
+    assert "16-letter" in page or "16 letters" in page, "the hints are Google's"
+
+
+def test_a_domain_that_names_its_server_is_believed(owner: LintingClient) -> None:
+    fields = shown(search(owner, "ada@declared.example"))
+    assert (fields["host"], fields["port"], fields["security"]) == ("out.declared.example", "465", "implicit")
+
+
+def test_only_what_is_empty_is_filled(owner: LintingClient) -> None:
+    response = search(owner, "ada@gmail.com", host="smtp.example.org", username="bo", provider="other")
+    fields = shown(response)
+    assert (fields["host"], fields["username"], fields["port"], fields["provider"]) == (
+        "smtp.example.org",
+        "bo",
+        "",
+        "other",
+    )
+    assert "Your own entries stay as they are." in text_of(response)
+    kept = shown(search(owner, "ada@gmail.com", username="bo", port="465", security="implicit"))
+    assert (kept["host"], kept["username"], kept["port"], kept["security"]) == (
+        "smtp.gmail.com",
+        "bo",
+        "465",
+        "implicit",
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("", "Enter your email address"),
+        ("nonsense", "Enter an email address such as"),
+        ("ada@unknown.example", "does not say who receives its mail"),
+        ("ada@mute.example", "Nobody could tell us about mute.example"),
+        ("ada@\x00brightleaf.example", "invisible characters"),
+        ("x" * 400, "254 characters or fewer"),
+    ],
+)
+def test_where_nothing_is_found_the_field_says_why_and_nothing_else_is_blamed(
+    owner: LintingClient, address: str, sentence: str
+) -> None:
+    response = search(owner, address)
+    page = text_of(response)
+    assert response.status_code == 422
+    assert sentence in page
+    assert "Enter the SMTP username." not in page
+
+
+def test_control_characters_in_other_fields_still_make_a_sound_page(owner: LintingClient) -> None:
+    response = search(owner, "ada@gmail.com", domain="bright\x00leaf\x1b", from_name="\u202eAda")
+    assert response.status_code == 200
+    assert shown(response)["domain"] == "brightleaf"
+
+
+def test_a_server_without_passwords_is_found_with_a_warning(owner: LintingClient) -> None:
+    page = text_of(search(owner, "ada@hotmail.com"))
+    assert "takes no passwords from programs any more" in page
+    assert "banner-warning" in page
+
+
+def test_enter_in_the_address_field_finds_too(owner: LintingClient) -> None:
+    response = owner.submit(PAGE, {"address": "ada@brightleaf.example", "security": "starttls"})
+    assert response.status_code == 200
+    assert shown(response)["host"] == "smtp.gmail.com"
+
+
+def test_nothing_is_saved_and_the_password_is_not_sent_back(owner: LintingClient) -> None:
+    page = text_of(search(owner, "ada@brightleaf.example", password="secret-7-secret"))
+    assert "secret-7-secret" not in page
+    assert db.session.scalar(select(func.count()).select_from(SmtpSettings)) == 0
+
+
+def test_an_account_looks_twenty_times_an_hour_and_no_other_account_pays(
+    owner: LintingClient, stranger: LintingClient, nameserver: NameServer
+) -> None:
+    for _ in range(GUESSES.amount):
+        assert search(owner, "ada@brightleaf.example").status_code == 200
+    asked = len(nameserver.asked)
+    response = search(owner, "ada@brightleaf.example")
+    assert response.status_code == 422
+    assert "very often in the last hour" in text_of(response)
+    assert len(nameserver.asked) == asked
+    assert search(stranger, "ada@brightleaf.example").status_code == 200
+
+
+def test_only_who_is_logged_in_may_look(client: FlaskClient, nameserver: NameServer) -> None:
+    assert client.post(
+        PAGE, data={"find_settings": "1", "address": "ada@brightleaf.example"}
+    ).status_code in {302, 303, 400}
+    assert nameserver.asked == []
+
+
+def test_a_resolver_that_is_no_address_is_refused_at_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"SIGNET_DNS_SERVERS holds 'dns\.example'"):
+        make_config(tmp_path / "instance", env={"SIGNET_DNS_SERVERS": "10.0.0.53, dns.example"})

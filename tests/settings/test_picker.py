@@ -1,0 +1,114 @@
+"""The provider picker holds every provider, and choosing one rewrites the form's help."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import html5lib
+import pytest
+
+from portal.smtp.provider_cards import HELP_FIELDS, Provider
+from portal.smtp.providers import load_catalogue
+from tests.pages import LintingClient
+from tests.settings.conftest import PAGE, save, text_of, versions
+
+CARDS = [card for card in load_catalogue() if card.id != "other"]
+
+
+def tree(response: Any) -> Element:
+    found: Element = html5lib.parse(text_of(response), namespaceHTMLElements=False)
+    return found
+
+
+def options(page: Element) -> dict[str, list[str]]:
+    (picker,) = (one for one in page.iter("select") if one.get("name") == "provider")
+    return {
+        group.get("label", ""): [o.get("value", "") for o in group.iter("option")]
+        for group in picker.iter("optgroup")
+    }
+
+
+def chosen(page: Element) -> str:
+    (picker,) = (one for one in page.iter("select") if one.get("name") == "provider")
+    return next((o.get("value", "") for o in picker.iter("option") if o.get("selected") is not None), "")
+
+
+def words(page: Element, name: str) -> str:
+    (found,) = (one for one in page.iter() if one.get("data-hint-for") == name)
+    return " ".join("".join(found.itertext()).split())
+
+
+def test_every_provider_is_there_once_in_its_group(owner: LintingClient) -> None:
+    groups = options(tree(owner.get(PAGE)))
+    assert list(groups) == ["The usual ones", "Made for automated mail", "Mailboxes", "Other"]
+    assert set(groups["The usual ones"]) >= {"mailgun", "gmail"}
+    assert "ses" in groups["Made for automated mail"]
+    assert "fastmail" in groups["Mailboxes"]
+    assert groups["Other"] == ["other"]
+    listed = [ident for idents in groups.values() for ident in idents if ident != "rehearsal"]
+    assert sorted(listed) == sorted(card.id for card in load_catalogue())
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.id)
+def test_a_chosen_provider_rewrites_every_help(owner: LintingClient, card: Provider) -> None:
+    page = tree(owner.get(f"{PAGE}/help?provider={card.id}"))
+    for field in HELP_FIELDS:
+        assert words(page, field) == " ".join(card.help[field].split())
+    assert card.password.steps[0] in words(page, "password-steps")
+    for host in card.hosts if len(card.hosts) > 1 else ():
+        assert host.name in words(page, "provider-hosts")
+        assert host.label in words(page, "provider-hosts")
+    for note in card.deprecations:
+        assert note.text in words(page, "provider-endings")
+
+
+def test_without_script_a_button_brings_the_values_and_keeps_what_was_typed(owner: LintingClient) -> None:
+    response = owner.submit(
+        PAGE, {"use_provider": "1", "provider": "sendgrid", "port": "465", "security": "implicit"}
+    )
+    page = tree(response)
+    values = {one.get("name"): one.get("value") for one in page.iter("input") if one.get("type") != "radio"}
+    assert (values["host"], values["username"], values["port"]) == ("smtp.sendgrid.net", "apikey", "465")
+    assert words(page, "host") == "smtp.sendgrid.net."
+
+
+def test_where_the_region_decides_no_server_is_filled_in_but_each_is_named(owner: LintingClient) -> None:
+    page = tree(owner.submit(PAGE, {"use_provider": "1", "provider": "ses", "security": "starttls"}))
+    values = {one.get("name"): one.get("value") for one in page.iter("input") if one.get("type") != "radio"}
+    assert not values["host"]
+    assert values["port"] == "587"
+    hosts = [o.get("value") for one in page.iter("datalist") for o in one.iter("option")]
+    assert "email-smtp.eu-central-1.amazonaws.com" in hosts
+    assert "eu-central-1" in words(page, "provider-hosts")
+
+
+@pytest.mark.parametrize(
+    ("host", "picked", "known"),
+    [
+        ("smtp.eu.mailgun.org", "", "mailgun"),
+        ("email-smtp.eu-central-1.amazonaws.com", "other", "ses"),
+        ("smtp.zoho.eu", "mailgun", "zoho"),
+        ("mail.nobody.example", "other", "other"),
+        ("mail.nobody.example", "fastmail", "fastmail"),
+        ("mail.nobody.example", "", "other"),
+    ],
+)
+def test_a_saved_server_is_recognised_as_its_provider(
+    owner: LintingClient, form: dict[str, str], host: str, picked: str, known: str
+) -> None:
+    response = save(owner, form, host=host, provider=picked, port="587", security="starttls")
+    assert response.status_code == 303, text_of(response)
+    (version,) = versions()
+    assert version.provider == known
+    assert chosen(tree(owner.get(PAGE))) == known
+
+
+def test_what_ends_at_a_provider_stands_beside_the_form_and_hinders_nobody(
+    owner: LintingClient, form: dict[str, str]
+) -> None:
+    page = tree(owner.get(f"{PAGE}?provider=microsoft365"))
+    assert "December 2026: Password log-in is switched off by default" in words(page, "provider-endings")
+    assert words(tree(owner.get(f"{PAGE}?provider=fastmail")), "provider-endings") == ""
+    saved = save(owner, form, host="smtp.office365.com", port="587", security="starttls")
+    assert saved.status_code == 303
