@@ -8,6 +8,7 @@ from email.utils import format_datetime
 
 from flask_mail import Message
 
+from ..smtp.envelope import Outgoing
 from ..smtp.mailbox import header_safe
 from .mime import mailbox_header, serialise
 from .models import OutboxMessage
@@ -23,24 +24,35 @@ class AccountMessage(Message):
     """
 
     def __init__(self, row: OutboxMessage, route: Route, *, now: datetime) -> None:
+        # Not Flask-Mail's own __init__: it makes a Message-ID nobody uses, for which it looks the name of this
+        # machine up, and that may ask a name server for every message.
         text, html = bodies(row)
-        super().__init__(
-            subject=row.subject,
-            sender=route.sender,  # the envelope sender; the From header has the display name too
-            recipients=[row.recipient],
-            body=text,
-            html=html or None,
-            reply_to=route.reply_to,
-            date=now.timestamp(),
-        )
+        self.alts = {}
+        self.subject = row.subject
+        self.sender = self._sender = route.sender  # of the envelope; the From header has the display name too
+        self._recipient = row.recipient
+        self.recipients = [row.recipient]
+        self.body, self.html = text, html or None
+        self.reply_to = route.reply_to
+        self.date = now.timestamp()
         self.msgId = row.message_id or ""
+        self.charset = self.extra_headers = None
+        self.cc, self.bcc, self.attachments = [], [], []
+        self.mail_options, self.rcpt_options = [], []
         self.headers = _headers(row, route, now)
+        self._written: bytes | None = None
 
     def has_bad_headers(self) -> bool:
         return not all(header_safe(value) for value in self.headers.values())
 
     def as_bytes(self) -> bytes:
-        return serialise(self.headers, self.body or "", self.html or "")
+        if self._written is None:
+            self._written = serialise(self.headers, self.body or "", self.html or "")
+        return self._written
+
+    def outgoing(self) -> Outgoing:
+        """Return the message as ``Session.announce`` wants to hear of it. Raises MessageRefused, ValueError."""
+        return Outgoing.of(self._sender, self._recipient, self.as_bytes())
 
 
 def new_message_id(route: Route) -> str:

@@ -7,10 +7,13 @@ import unicodedata
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.headerregistry import Address
+from functools import lru_cache
 
 from .guard import HostError, canonical_host
 
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")  # RFC 5322 section 3.2.3
+_DOT_ATOM = re.compile(rf"{_ATOM.pattern}(?:\.{_ATOM.pattern})*")
+_SPACE = re.compile(r"\s")
 _LOCAL_LIMIT = 64  # octets, RFC 5321 section 4.5.3.1.1
 _ADDRESS_LIMIT = 254  # octets; the path of RFC 5321 section 4.5.3.1.3 counts its angle brackets too
 # Controls (C0, C1), line and paragraph separators, lone surrogates, and the bidirectional controls: invisible,
@@ -50,7 +53,7 @@ def parse_mailbox(text: str) -> Mailbox:
     Raises MailboxError.
     """
     typed = text.strip(" ")
-    if not header_safe(typed) or any(c.isspace() for c in typed):
+    if not header_safe(typed) or _SPACE.search(typed):
         raise MailboxError("An email address contains no spaces or invisible characters.")
     if typed.count("@") != 1:
         raise MailboxError("An email address has exactly one @, as in ada@example.org.")
@@ -62,6 +65,8 @@ def parse_mailbox(text: str) -> Mailbox:
 
 
 def _local_part(text: str) -> str:
+    if _DOT_ATOM.fullmatch(text) and len(text) <= _LOCAL_LIMIT and "=?" not in text:
+        return text  # nearly all there are
     local = unicodedata.normalize("NFC", text)
     if "" in local.split("."):
         raise MailboxError("The part before the @ is empty, or has a dot at an end or two in a row.")
@@ -80,6 +85,7 @@ def _ascii_shadow(atom: str) -> str:
     return "".join("x" if not c.isascii() and unicodedata.category(c)[0] in "LMN" else c for c in atom)
 
 
+@lru_cache(maxsize=1024)  # the same few domains come again with each message
 def _domain(text: str) -> str:
     try:
         domain = canonical_host(text)

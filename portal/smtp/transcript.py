@@ -41,7 +41,7 @@ class Transcript:
         if len(self.entries) >= _ENTRIES - 1 or self._left <= 0:
             self._left = 0
             direction, kept = "*", "[the rest is not recorded]"
-        self.entries.append(Entry(direction, round((monotonic() - self._started) * 1000), kept))
+        self.entries.append(Entry(direction, int((monotonic() - self._started) * 1000), kept))
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.entries))
