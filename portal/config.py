@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .smtp.guard import SUBMISSION_PORTS, HostError, Policy, PrivateTarget, canonical_host
+from .smtp.detours import detours_to
+from .smtp.guard import SUBMISSION_PORTS, Detour, HostError, Policy, PrivateTarget, canonical_host
 from .smtp.lookup import Nameserver, parse_nameservers
 from .smtp.mailbox import MailboxError, parse_mailbox
 from .smtp.server import Limits
@@ -90,7 +91,12 @@ class Config:
         port, anywhere = self.platform.port, ("0.0.0.0/0", "::/0")
         plaintext = not (self.platform.use_tls or self.platform.use_ssl)
         private = tuple(PrivateTarget(ipaddress.ip_network(net), port, plaintext) for net in anywhere)
-        return Policy(frozenset({port}), private, self.policy.ca_file)
+        return Policy(frozenset({port}), private, self.policy.ca_file, self.policy.detours)
+
+    @property
+    def rehearsal_plays(self) -> tuple[str, ...]:
+        """The names of providers' servers that the rehearsal server plays here."""
+        return tuple(dict.fromkeys(detour.host for detour in self.policy.detours))
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], instance: Path) -> Config:
@@ -242,6 +248,23 @@ def _dns_servers(read: _Reader) -> tuple[Nameserver, ...]:
         ) from None
 
 
+def _detours(read: _Reader, rehearsal_ports: tuple[int, ...]) -> tuple[Detour, ...]:
+    """Send the names of SIGNET_REHEARSAL_PLAYS to the rehearsal server."""
+    names = read.text("SIGNET_REHEARSAL_PLAYS").replace(",", " ").split()
+    if not names:
+        return ()
+    if not rehearsal_ports:
+        raise ConfigError("SIGNET_REHEARSAL_PLAYS is set, but SIGNET_REHEARSAL is off. Set both, or neither.")
+    here = ipaddress.ip_address("127.0.0.1")
+    try:
+        return detours_to(here, names, starttls_port=rehearsal_ports[0], tls_port=rehearsal_ports[1])
+    except ValueError as name:
+        raise ConfigError(
+            f"SIGNET_REHEARSAL_PLAYS holds {str(name)!r}, which is no provider's server that Signet knows. "
+            "Write names such as smtp.mailgun.org."
+        ) from None
+
+
 def _policy(read: _Reader, rehearsal_ports: tuple[int, ...]) -> Policy:
     """Build the rule of where mail may be handed in.
 
@@ -262,7 +285,7 @@ def _policy(read: _Reader, rehearsal_ports: tuple[int, ...]) -> Policy:
         raise ConfigError(f"SIGNET_SMTP_CA_FILE names {ca_file}, which is not a file.")
     if rehearsal_ports and not ca_file:
         ca_file = str(read.instance / "rehearsal" / "ca.pem")
-    return Policy(frozenset(ports), tuple(private), ca_file)
+    return Policy(frozenset(ports), tuple(private), ca_file, _detours(read, rehearsal_ports))
 
 
 def _private(item: str) -> PrivateTarget:

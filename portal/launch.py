@@ -76,7 +76,7 @@ def _prepare(port: str) -> Config:
     setup.make_secrets(instance)
     config = Config.from_env(os.environ, instance)
     _refuse_taken_ports(config, int(port))
-    authority.ensure(instance / "rehearsal")
+    authority.ensure(authority.folder(config), config.rehearsal_plays)
     app = setup.prepare(instance)
     with app.app_context():
         demo.seed()

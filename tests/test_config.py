@@ -53,6 +53,7 @@ WRONG = [
     ("SIGNET_SMTP_PRIVATE", "mail.internal:587"),
     ("SIGNET_SMTP_CA_FILE", "/no/such/file.pem"),
     ("SIGNET_REHEARSAL_TLS_PORT", "70000"),
+    ("SIGNET_REHEARSAL_PLAYS", "smtp.mailgun.org"),  # while SIGNET_REHEARSAL is off
     ("MAIL_PORT", "0"),
     ("MAIL_PORT", "5.5"),
     ("MAIL_USE_TLS", "maybe"),
@@ -96,6 +97,23 @@ def test_rehearsal_runs_on_this_machine_only(tmp_path):
     ):
         with pytest.raises(ConfigError, match="SIGNET_REHEARSAL"):
             read(tmp_path, SIGNET_REHEARSAL="1", SIGNET_BASE_URL=url)
+
+
+REHEARSAL = {"SIGNET_REHEARSAL": "1", "SIGNET_BASE_URL": "http://127.0.0.1:8000"}
+
+
+def test_rehearsal_plays_the_providers_it_is_told_to_and_nobody_by_itself(tmp_path):
+    assert read(tmp_path, **REHEARSAL).rehearsal_plays == ()
+    config = read(tmp_path, **REHEARSAL, SIGNET_REHEARSAL_PLAYS="smtp.mailgun.org, smtp.gmail.com")
+    assert config.rehearsal_plays == ("smtp.mailgun.org", "smtp.gmail.com")
+    assert {one.to_port for one in config.policy.detours} == {2587, 2465}
+    assert config.platform_policy.detours == config.policy.detours
+
+
+@pytest.mark.parametrize("name", ["smtp.example.com", "https://smtp.mailgun.org", "mailgun"])
+def test_rehearsal_plays_known_servers_only(tmp_path, name):
+    with pytest.raises(ConfigError, match=f"SIGNET_REHEARSAL_PLAYS holds '{name}'"):
+        read(tmp_path, **REHEARSAL, SIGNET_REHEARSAL_PLAYS=name)
 
 
 def test_without_rehearsal_this_machine_is_no_target(tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -41,16 +41,18 @@ def folder(config: Config) -> Path:
     return config.instance / "rehearsal"
 
 
-def ensure(directory: Path) -> Files:
+def ensure(directory: Path, names: Iterable[str] = ()) -> Files:
     """Return the certificates in ``directory`` and make new ones if any is missing, broken or about to end.
 
-    Raises OSError where the directory cannot be written.
+    They are for this machine and for ``names``, and made anew when these change. Raises OSError where the
+    directory cannot be written.
     """
     private_directory(directory)
     files = Files(directory / "ca.pem", directory / "localhost.pem", directory / "expired.pem")
+    wanted = (*_NAMES, *names)
     with _locked(directory / ".lock"):
-        if not _usable(files, utcnow()):
-            _make(files, utcnow())
+        if not _usable(files, wanted, utcnow()):
+            _make(files, wanted, utcnow())
     return files
 
 
@@ -71,7 +73,7 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _usable(files: Files, now: datetime) -> bool:
+def _usable(files: Files, names: tuple[str, ...], now: datetime) -> bool:
     try:
         authority = _certificate(files.ca)
         server, expired = _certificate(files.server), _certificate(files.expired)
@@ -79,15 +81,25 @@ def _usable(files: Files, now: datetime) -> bool:
             leaf.verify_directly_issued_by(authority)
         for path in (files.server, files.expired):
             server_context(path)
+        fitting = all(_names_of(leaf) == set(names) for leaf in (server, expired))
     except (OSError, ValueError, TypeError, InvalidSignature):  # ssl.SSLError is an OSError
         return False
     lasting = min(authority.not_valid_after_utc, server.not_valid_after_utc) > now + _SPARE
     private = not any(path.stat().st_mode & 0o077 for path in (files.server, files.expired))
-    return lasting and private and expired.not_valid_after_utc < now
+    return fitting and lasting and private and expired.not_valid_after_utc < now
 
 
 def _certificate(path: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificates(path.read_bytes())[0]
+
+
+def _names_of(certificate: x509.Certificate) -> set[str]:
+    """Return what a certificate is for. Raises ValueError where it does not say."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        raise ValueError("a certificate for nobody") from None
+    return {str(name.value) for name in found}
 
 
 def server_context(chain: Path) -> ssl.SSLContext:
@@ -97,14 +109,14 @@ def server_context(chain: Path) -> ssl.SSLContext:
     return context
 
 
-def _make(files: Files, now: datetime) -> None:
+def _make(files: Files, names: tuple[str, ...], now: datetime) -> None:
     authority = trustme.CA(organization_name=_ORGANIZATION, organization_unit_name="Throw-away authority")
     yesterday = now - timedelta(days=1)
     server = authority.issue_cert(
-        *_NAMES, organization_name=_ORGANIZATION, not_before=yesterday, not_after=now + _LIFETIME
+        *names, organization_name=_ORGANIZATION, not_before=yesterday, not_after=now + _LIFETIME
     )
     expired = authority.issue_cert(
-        *_NAMES,
+        *names,
         organization_name=_ORGANIZATION,
         not_before=yesterday - timedelta(days=90),
         not_after=yesterday,

@@ -14,9 +14,9 @@ import idna
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session, TLSSetupException
 
 from ..clock import utcnow
-from . import store
+from . import impressions, store
 from .faults import SLOW_SECONDS, Fault, Manner, Stage, Where, named_by
-from .listeners import PASSWORD, Door
+from .listeners import Door
 
 SIZE_LIMIT = 5 * 1024 * 1024  # bytes of one message
 _AUTH_LINE = 1000  # a long username and password do not fit aiosmtpd's 512; RFC 4954 section 4 asks for more
@@ -24,7 +24,6 @@ _GREYLIST_LIMIT = 10_000
 _log = logging.getLogger(__name__)
 
 # aiosmtpd says these without an enhanced status code; providers say them with one (RFC 3463).
-_REFUSED = "535 5.7.8 Username and password not accepted"
 _TOO_BIG = "552 5.3.4 Message size exceeds fixed limit"
 _REWORDED = {
     "552 Error: message size exceeds fixed maximum message size": _TOO_BIG,
@@ -39,6 +38,7 @@ class Office:
     inbox: Path
     greylist: set[tuple[str, str, str]] = field(default_factory=set)  # username, sender, recipient
     open: set[Conversation] = field(default_factory=set)
+    addressees: impressions.Addressees = field(default_factory=impressions.Addressees)
 
     def seen(self, triple: tuple[str, str, str]) -> bool:
         """Tell whether this mail was turned away before, and remember it."""
@@ -111,8 +111,11 @@ class Conversation(SMTP):
     @property
     def tls_version(self) -> str:
         """Return like "TLSv1.3"; empty without encryption."""
-        tls = self.transport.get_extra_info("ssl_object") if self.transport is not None else None
-        return (tls.version() or "") if tls is not None else ""
+        return (self._tls.version() or "") if self._tls is not None else ""
+
+    @property
+    def _tls(self) -> ssl.SSLObject | None:
+        return self.transport.get_extra_info("ssl_object") if self.transport is not None else None
 
     @property
     def port(self) -> int:
@@ -135,10 +138,12 @@ class Conversation(SMTP):
         username = pair.login.decode("utf-8", "replace")
         fault = named_by(username, Where.USERNAME)
         self.behave(fault)
-        scripted = fault is not None and fault.stage is Stage.AUTH and fault.manner is Manner.REPLY
-        if scripted or not username or pair.password != PASSWORD.encode():
-            reply = fault.plays if fault is not None and scripted else _REFUSED
-            return AuthResult(success=False, handled=False, message=reply)
+        if fault is not None and fault.stage is Stage.AUTH and fault.manner is Manner.REPLY:
+            return AuthResult(success=False, handled=False, message=fault.plays)
+        password, host = pair.password.decode("utf-8", "replace"), self.office.addressees.name(self._tls)
+        refused = impressions.refusal(impressions.Login(host, username, password))
+        if refused is not None:
+            return AuthResult(success=False, handled=False, message=refused)
         self.username, self.fault = username, fault
         return AuthResult(success=True, auth_data=pair)
 

@@ -113,7 +113,7 @@ async def _serve(config: Config, ports: Mapping[Door, int], ready: Callable[[_Ru
 def _certificates(config: Config) -> authority.Files:
     directory = authority.folder(config)
     try:
-        return authority.ensure(directory)
+        return authority.ensure(directory, config.rehearsal_plays)
     except OSError as error:
         raise CannotRehearse(
             f"The rehearsal server cannot write {error.filename or directory}: {error.strerror}. "
@@ -124,6 +124,7 @@ def _certificates(config: Config) -> authority.Files:
 async def _open(listener: Listener, port: int, office: Office, files: authority.Files) -> asyncio.Server:
     door = listener.door
     context = authority.server_context(files.expired if door is Door.EXPIRED else files.server)
+    office.addressees.listen(context)
     implicit: ssl.SSLContext | None = context if door is Door.TLS else None
     upgrade = context if door in (Door.STARTTLS, Door.EXPIRED) else None
     loop = asyncio.get_running_loop()

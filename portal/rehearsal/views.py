@@ -24,7 +24,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from ..config import Config
 from ..web.banners import Banner, add_source
 from ..web.headers import mail_page
-from . import inbox, store
+from . import impressions, inbox, store
 from .faults import FAULTS
 from .inbox import Entry
 from .listeners import LISTENERS, PASSWORD
@@ -59,11 +59,18 @@ def _banners(_account: int) -> list[Banner]:
         Banner(
             "info",
             "Rehearsal: mail does not leave this machine",
-            "This holds for what the rehearsal server receives. Another SMTP Server you enter really sends.",
+            _banner_text(_config().rehearsal_plays),
             "Open the inbox",
             url_for("rehearsal.inbox"),
         )
     ]
+
+
+def _banner_text(plays: tuple[str, ...]) -> str:
+    really = "Another SMTP Server you enter really sends."
+    if not plays:
+        return f"This holds for what the rehearsal server receives. {really}"
+    return f"This holds for what the rehearsal server receives, which also plays {', '.join(plays)}. {really}"
 
 
 @blueprint.before_request
@@ -124,7 +131,8 @@ def show_faults() -> str:
     """Explain how to play each fault."""
     config = _config()
     doors = [(listener, listener.port(config)) for listener in LISTENERS]
-    return render_template("rehearsal/faults.html", faults=FAULTS, doors=doors, **_room())
+    plays = impressions.played(config.rehearsal_plays)
+    return render_template("rehearsal/faults.html", faults=FAULTS, doors=doors, plays=plays, **_room())
 
 
 def _entry_or_404(ident: str) -> Entry:

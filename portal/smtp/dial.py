@@ -24,6 +24,8 @@ class Target:
 
     @classmethod
     def of(cls, address: IPAddress, server: Server) -> Target:
+        if server.policy.detours_of(server.host):
+            return cls(address, private=True, plaintext=False)
         private = private_target(address, server.port, server.policy) is not None
         return cls(address, private, permits_plaintext(address, server.port, server.policy))
 
@@ -37,11 +39,12 @@ def dial(
     Raises SubmissionFailure at CONNECT.
     """
     failures: list[Reason] = []
+    port = _port(server)
     for address in addresses:
         if budget.left() <= 0:
             failures.append(Reason.CONNECT_TIMED_OUT)
             break
-        outcome = _connect(address, server.port, min(limits.connect, budget.left()))
+        outcome = _connect(address, port, min(limits.connect, budget.left()))
         if isinstance(outcome, socket.socket):
             return outcome, Target.of(address, server)
         failures.append(outcome)
@@ -49,7 +52,17 @@ def dial(
     raise SubmissionFailure(Stage.CONNECT, reason, evidence={"addresses": ", ".join(map(str, addresses))})
 
 
-def _connect(address: IPAddress, port: int, timeout: float) -> socket.socket | Reason:
+def _port(server: Server) -> int | None:
+    """Return the port to dial; None where the operator sends the name elsewhere, but not from its port."""
+    detours = server.policy.detours_of(server.host)
+    if not detours:
+        return server.port
+    return next((detour.to_port for detour in detours if detour.port == server.port), None)
+
+
+def _connect(address: IPAddress, port: int | None, timeout: float) -> socket.socket | Reason:
+    if port is None:
+        return Reason.CONNECT_REFUSED
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)

@@ -81,12 +81,34 @@ class PrivateTarget:
 
 
 @dataclass(frozen=True)
+class Detour:
+    """A name and port the operator sends elsewhere, as curl's --connect-to does: TLS still wants the name.
+
+    Its target is private, and encrypted always. A name with a detour goes nowhere else: its other ports are
+    closed, so that nothing meant for the detour reaches the real server.
+    """
+
+    host: str  # canonical
+    port: int
+    address: IPAddress
+    to_port: int
+
+
+@dataclass(frozen=True)
 class Policy:
     """Where a conversation may go. ``ca_file`` is trusted too, towards private targets only."""
 
     ports: frozenset[int] = SUBMISSION_PORTS
     private: tuple[PrivateTarget, ...] = ()
     ca_file: str | None = None
+    detours: tuple[Detour, ...] = ()
+
+    def detours_of(self, host: str) -> tuple[Detour, ...]:
+        """Return every detour of a name; none: it is looked up and dialled. Raises HostError."""
+        if not self.detours:
+            return ()
+        name = canonical_host(host)
+        return tuple(detour for detour in self.detours if detour.host == name)
 
 
 def canonical_host(text: str) -> str:
@@ -211,6 +233,11 @@ def resolve(
         name = canonical_host(host)
     except HostError:
         raise refused() from None
+    detours = policy.detours_of(name)
+    if detours and plaintext:
+        raise refused()
+    if detours:
+        return tuple(dict.fromkeys(detour.address for detour in detours))
     literal = _ip_literal(name)
     addresses = (literal,) if literal is not None else _look_up(name, timeout)
     # One address that is not allowed condemns the name: a mixed answer is how rebinding attacks begin.

@@ -58,3 +58,11 @@ def test_a_certificate_is_renewed_before_it_ends(tmp_path):
     first = authority.ensure(tmp_path).ca.read_bytes()
     with time_machine.travel("2099-01-01", tick=False):
         assert authority.ensure(tmp_path).ca.read_bytes() != first
+
+
+def test_the_certificates_are_made_anew_when_the_names_change(tmp_path):
+    first = authority.ensure(tmp_path).ca.read_bytes()
+    with_names = authority.ensure(tmp_path, ["smtp.mailgun.org", "smtp.gmail.com"]).ca.read_bytes()
+    assert with_names != first
+    assert authority.ensure(tmp_path, ["smtp.gmail.com", "smtp.mailgun.org"]).ca.read_bytes() == with_names
+    assert authority.ensure(tmp_path, ["smtp.gmail.com"]).ca.read_bytes() != with_names

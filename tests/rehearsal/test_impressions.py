@@ -1,0 +1,173 @@
+"""Providers played under their own names: reached by a detour, recognised by TLS, refusing in their words."""
+
+import dataclasses
+import smtplib
+import socket
+import ssl
+from dataclasses import replace
+
+import pytest
+
+from portal.rehearsal import server
+from portal.rehearsal.impressions import APP_PASSWORD, IMPRESSIONS, Login, played, refusal
+from portal.rehearsal.listeners import HOST, PASSWORD, Door
+from portal.smtp.diagnosis import diagnose
+from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.server import Secret, Security, Server
+from portal.smtp.session import Session
+
+from .conftest import config_in
+
+NAMES = [host for one in IMPRESSIONS for host in one.hosts]
+STARTTLS, IMPLICIT = Security.STARTTLS, Security.IMPLICIT_TLS
+SPACED = "abcd efgh ijkl mnop"
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    """The configuration of a portal whose rehearsal server plays every name there is an impression of."""
+    with socket.create_server((HOST, 0)) as one, socket.create_server((HOST, 0)) as two:
+        ports = {Door.STARTTLS: one.getsockname()[1], Door.TLS: two.getsockname()[1]}
+    config = config_in(
+        tmp_path_factory.mktemp("plays"),
+        SIGNET_REHEARSAL_PLAYS=" ".join([*NAMES, "smtp.postmarkapp.com"]),
+        SIGNET_REHEARSAL_STARTTLS_PORT=str(ports[Door.STARTTLS]),
+        SIGNET_REHEARSAL_TLS_PORT=str(ports[Door.TLS]),
+    )
+    handle = server.start(config, {Door.PLAIN: 0, Door.EXPIRED: 0})
+    yield config
+    handle.stop()
+
+
+def at(config, host, username, password, port=587, security=STARTTLS):
+    limits = replace(config.limits, deadline=4.0, greeting=1.0)
+    return Server(host, port, security, username, Secret(password), policy=config.policy, limits=limits)
+
+
+def failure_of(settings):
+    with pytest.raises(SubmissionFailure) as met:
+        Session(settings).open()
+    return met.value
+
+
+ACCEPTED = [
+    ("smtp.sendgrid.net", "apikey", PASSWORD),
+    ("smtp.mailgun.org", "postmaster@mg.example.com", PASSWORD),
+    ("smtp.mailgun.org", "postmaster@museum.example", PASSWORD),
+    ("smtp.eu.mailgun.org", "postmaster@eu.example.com", PASSWORD),
+    ("smtp.gmail.com", "you@example.com", APP_PASSWORD),
+    ("smtp.postmarkapp.com", "anybody", PASSWORD),  # no impression of its own
+]
+
+
+@pytest.mark.parametrize(("host", "username", "password"), ACCEPTED)
+def test_what_the_provider_would_accept_is_accepted(stage, host, username, password):
+    with Session(at(stage, host, username, password)) as session:
+        assert session.rungs[-1].stage is Stage.AUTH
+
+
+@pytest.mark.parametrize(("port", "security"), [(587, STARTTLS), (465, IMPLICIT)])
+@pytest.mark.parametrize(("host", "username", "password"), ACCEPTED[:-1])
+def test_the_name_is_heard_at_both_doors(stage, host, username, password, port, security):
+    with Session(at(stage, host, username, password, port, security)) as session:
+        assert session.rungs[-1].stage is Stage.AUTH
+
+
+REFUSED = [
+    ("smtp.sendgrid.net", "ada@example.com", PASSWORD, "Bad username / password", "sendgrid-key"),
+    ("smtp.sendgrid.net", "APIKEY", PASSWORD, "Bad username / password", "sendgrid-key"),
+    ("smtp.sendgrid.net", "apikey", "SG.something", "Bad username / password", "sendgrid-key"),
+    ("smtp.mailgun.org", "postmaster@eu.example.com", PASSWORD, "5.7.0 Auth", "mailgun-credentials"),
+    ("smtp.eu.mailgun.org", "postmaster@mg.example.com", PASSWORD, "5.7.0 Auth", "mailgun-credentials"),
+    ("smtp.mailgun.org", "postmaster@mg.example.com", "key-1", "5.7.0 Auth", "mailgun-credentials"),
+    ("smtp.gmail.com", "you@example.com", "my own password", "InvalidSecondFactor", "gmail-app-password"),
+    ("smtp.gmail.com", "you@example.com", PASSWORD, "InvalidSecondFactor", "gmail-app-password"),
+    ("smtp.gmail.com", "you@example.com", SPACED, "BadCredentials", "gmail-credentials"),
+    ("smtp.gmail.com", "you@example.com", "x" * 16, "BadCredentials", "gmail-credentials"),
+    ("smtp.office365.com", "a@example.com", PASSWORD, "for the Tenant", "microsoft365-smtp-off-tenant"),
+    ("smtp.office365.com", "a@example.com", "wrong", "incorrect", "microsoft365-credentials"),
+    ("smtp.postmarkapp.com", "anybody", "wrong", "5.7.8 Username", ""),
+]
+
+
+@pytest.mark.parametrize(("host", "username", "password", "words", "code"), REFUSED)
+def test_what_the_provider_would_refuse_is_refused_in_its_own_words(
+    stage, host, username, password, words, code
+):
+    settings = at(stage, host, username, password)
+    failure = failure_of(settings)
+    assert (failure.stage, failure.reason) == (Stage.AUTH, Reason.REPLIED)
+    assert words in str(failure.reply)
+    assert diagnose(failure, settings).code == code or not code
+
+
+def test_each_door_speaks_as_the_providers_port_does(stage):
+    login = ("smtp.sendgrid.net", "apikey", PASSWORD)
+    for port in (587, 2525, 25):
+        Session(at(stage, *login, port)).open()
+    assert failure_of(at(stage, *login, 587, IMPLICIT)).reason is Reason.TLS_NOT_SPOKEN
+    assert failure_of(at(stage, *login, 465)).stage is Stage.GREETING
+
+
+@pytest.mark.parametrize(("host", "port"), [("smtp.gmail.com", 2525), ("smtp.office365.com", 465)])
+def test_a_port_the_provider_does_not_have_is_closed(stage, host, port):
+    settings = at(stage, host, "you@example.com", APP_PASSWORD, port)
+    failure = failure_of(settings)
+    assert (failure.stage, failure.reason) == (Stage.CONNECT, Reason.CONNECT_REFUSED)
+    assert diagnose(failure, settings).code == "port-not-open"
+
+
+def test_a_fault_named_by_the_username_is_played_under_every_name(stage):
+    failure = failure_of(at(stage, "smtp.mailgun.org", "wrong-password@example.com", PASSWORD))
+    assert "5.7.8 Username and password not accepted" in str(failure.reply)
+
+
+def test_the_name_is_heard_from_any_client(stage):
+    smtp = smtplib.SMTP("localhost", stage.rehearsal_starttls_port, timeout=5)
+    smtp._host = "SMTP.SendGrid.net"  # what smtplib says as SNI and wants of the certificate
+    smtp.starttls(context=ssl.create_default_context(cafile=stage.policy.ca_file))
+    with pytest.raises(smtplib.SMTPAuthenticationError, match="Bad username / password"):
+        smtp.login("ada@example.com", PASSWORD)
+    smtp.close()
+
+
+def test_two_conversations_at_once_are_not_confused(stage):
+    with (
+        Session(at(stage, "smtp.sendgrid.net", "apikey", PASSWORD)),
+        Session(at(stage, "smtp.gmail.com", "you@example.com", APP_PASSWORD)),
+    ):
+        assert failure_of(at(stage, "smtp.gmail.com", "apikey", PASSWORD)).reply.code == 534
+
+
+def test_without_a_name_anybody_gets_in_with_the_password():
+    assert refusal(Login("", "anybody", PASSWORD)) is None
+    assert refusal(Login("localhost", "anybody", PASSWORD)) is None
+    assert refusal(Login("localhost", "", PASSWORD)).startswith("535 ")
+
+
+@pytest.mark.parametrize("host", NAMES)
+def test_an_empty_log_in_is_refused_everywhere(host):
+    for password in ("", PASSWORD, APP_PASSWORD):
+        assert refusal(Login(host, "", password)) is not None
+
+
+def test_no_log_in_shows_its_password():
+    assert "canary" not in repr(Login("smtp.gmail.com", "you", "canary"))
+
+
+def test_the_pages_say_what_is_played(app, owner):
+    config = app.extensions["signet.config"]
+    for url in ("/rehearsal/inbox", "/rehearsal/faults"):
+        assert "also plays" not in owner.get(url).text
+    names = config_in(config.instance, SIGNET_REHEARSAL_PLAYS="smtp.mailgun.org, smtp.gmail.com")
+    app.extensions["signet.config"] = dataclasses.replace(config, policy=names.policy)
+    assert "which also plays smtp.mailgun.org, smtp.gmail.com." in owner.get("/rehearsal/inbox").text
+    page = owner.get("/rehearsal/faults").text
+    assert "Providers played here" in page
+    assert APP_PASSWORD in page
+
+
+def test_every_played_name_is_explained():
+    rows = dict(played([*NAMES, "smtp.postmarkapp.com"]))
+    assert set(rows) == {*NAMES, "smtp.postmarkapp.com"}
+    assert all(text.endswith(".") for text in rows.values())

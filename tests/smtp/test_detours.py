@@ -1,0 +1,101 @@
+"""Names the operator sends elsewhere: reached without a look-up, proved by their own certificate."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from portal.smtp.detours import detours_to
+from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.guard import Detour, Policy, resolve
+from portal.smtp.server import Security
+from portal.smtp.session import Session
+
+from .badserver import BadServer, ca_file, mute, server_at
+
+HERE = ip_address("127.0.0.1")
+NAME = "smtp.mailgun.org"
+
+
+@pytest.fixture(autouse=True)
+def _nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(name: str, *_args: object, **_more: object) -> None:
+        raise AssertionError(f"{name} was looked up")
+
+    monkeypatch.setattr(socket, "getaddrinfo", asked)
+
+
+def policy(*detours: Detour) -> Policy:
+    return Policy(ca_file=ca_file(), detours=detours)
+
+
+@pytest.mark.parametrize("typed", [NAME, "SMTP.Mailgun.org", "smtp.mailgun.org."])
+def test_a_detoured_name_is_dialled_there_without_a_look_up(typed: str) -> None:
+    with BadServer(mute) as bad:
+        allowed = policy(Detour(NAME, 587, HERE, bad.port))
+        server = replace(server_at(587, host=typed), policy=allowed)
+        assert resolve(typed, 587, allowed, 1.0) == (HERE,)
+        with pytest.raises(SubmissionFailure) as met:
+            Session(server).open()
+        assert met.value.stage is Stage.GREETING
+        assert bad.connections == 1
+
+
+def test_a_detoured_name_goes_nowhere_else() -> None:
+    with BadServer(mute) as bad:
+        server = server_at(2525, host=NAME)
+        server = replace(server, policy=policy(Detour(NAME, 587, HERE, bad.port)))
+        with pytest.raises(SubmissionFailure) as met:
+            Session(server).open()
+        assert (met.value.stage, met.value.reason) == (Stage.CONNECT, Reason.CONNECT_REFUSED)
+        assert bad.connections == 0
+
+
+def test_its_target_is_open_to_no_other_name_and_to_no_literal() -> None:
+    allowed = policy(Detour(NAME, 587, HERE, 2587))
+    for host, port in [("127.0.0.1", 587), ("127.0.0.1", 2587), ("[::1]", 2587)]:
+        with pytest.raises(SubmissionFailure) as met:
+            resolve(host, port, allowed, 1.0)
+        assert met.value.reason is Reason.TARGET_REFUSED
+
+
+def test_a_port_that_is_not_allowed_stays_closed_to_a_detoured_name() -> None:
+    with pytest.raises(SubmissionFailure) as met:
+        resolve(NAME, 6379, policy(Detour(NAME, 587, HERE, 2587)), 1.0)
+    assert met.value.reason is Reason.TARGET_REFUSED
+
+
+def test_a_detour_never_permits_a_conversation_in_clear() -> None:
+    with pytest.raises(SubmissionFailure) as met:
+        resolve(NAME, 587, policy(Detour(NAME, 587, HERE, 2587)), 1.0, plaintext=True)
+    assert met.value.reason is Reason.TARGET_REFUSED
+
+
+def test_the_certificate_has_to_be_for_the_name_and_not_for_where_it_leads() -> None:
+    with BadServer(lambda peer: peer.encrypt("good")) as bad:  # it is for localhost
+        server = server_at(465, Security.IMPLICIT_TLS, host=NAME)
+        with pytest.raises(SubmissionFailure) as met:
+            Session(replace(server, policy=policy(Detour(NAME, 465, HERE, bad.port)))).open()
+        assert (met.value.stage, met.value.reason) == (Stage.TLS, Reason.CERTIFICATE_NAME)
+
+
+def test_each_port_leads_to_the_door_that_encrypts_likewise() -> None:
+    found = detours_to(HERE, ["smtp.sendgrid.net", "SMTP.gmail.com"], starttls_port=1, tls_port=2)
+    assert {(one.host, one.port, one.to_port) for one in found} == {
+        ("smtp.sendgrid.net", 587, 1),
+        ("smtp.sendgrid.net", 2525, 1),
+        ("smtp.sendgrid.net", 25, 1),
+        ("smtp.sendgrid.net", 465, 2),
+        ("smtp.gmail.com", 587, 1),
+        ("smtp.gmail.com", 465, 2),
+    }
+    assert {one.address for one in found} == {HERE}
+
+
+@pytest.mark.parametrize("name", ["smtp.example.com", "localhost", "smpt.mailgun.org", "127.0.0.1"])
+def test_a_name_outside_the_catalogue_is_told(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        detours_to(HERE, [NAME, name], starttls_port=1, tls_port=2)
