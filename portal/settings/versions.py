@@ -109,7 +109,16 @@ def activate(version: SmtpSettings, *, now: datetime) -> None:
 
 
 def stop_using(account_id: int, *, now: datetime) -> None:
-    """Go back to the platform's sender. Commits."""
+    """Go back to the platform's sender, whatever a check under way will find. Commits."""
+    of_this_account = select(SmtpSettings.id).where(SmtpSettings.account_id == account_id)
+    db.session.execute(
+        update(SettingsCheck)
+        .where(
+            SettingsCheck.version_id.in_(of_this_account),
+            SettingsCheck.state.in_((CheckState.WAITING, CheckState.RUNNING)),
+        )
+        .values(state=CheckState.FAILED, ended_at=now, lease_until=None)
+    )
     _retire_live(account_id)
     let_go(account_id, now)
     db.session.commit()

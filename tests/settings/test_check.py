@@ -350,3 +350,12 @@ def test_a_real_worker_checks_what_was_saved(app, owner, form, config):
             process.join(5)
     assert Outcome.ACCEPTED in [one.outcome for one in attempts(1)]
     assert db.session.scalar(select(OutboxMessage.status)) is Status.SENT
+
+
+def test_a_check_under_way_cannot_undo_the_decision_to_stop_using_custom_smtp(app, owner, form):
+    save(owner, form)
+    (waiting,) = checks()
+    owner.submit(f"{PAGE}/stop", {}, page=PAGE)
+    check.check(waiting.version_id)
+    assert [version.state for version in versions()] == ["draft"]
+    assert [one.state for one in checks()] == ["failed"]
