@@ -118,6 +118,8 @@
   const provide = (select) => {
     const form = select.form;
     const filled = [];
+    const port = form.elements.namedItem("port");
+    const withPort = Boolean(port) && (port.value === "" || port.dataset.suggested === port.value);
     for (const { name, value } of select.selectedOptions[0].attributes) {
       if (!name.startsWith("data-fill-")) continue;
       const field = form.elements.namedItem(name.slice(10).replaceAll("-", "_"));
@@ -125,7 +127,9 @@
       const first = field instanceof RadioNodeList ? [...field].find((part) => part.matches("input")) : field;
       const tick = first.type === "checkbox";
       const now = tick ? String(first.checked) : field.value;
-      if (now === value || (now !== "" && first.dataset.suggested !== now)) continue;
+      // Radios are never empty, so the encryption goes with the port, unless it is to be detected.
+      const free = now === "" || first.dataset.suggested === now || (name === "data-fill-security" && withPort && now !== "detect");
+      if (now === value || !free) continue;
       if (tick) first.checked = value === "true"; else field.value = value;
       first.dataset.suggested = tick ? String(first.checked) : field.value;
       if (value) filled.push((first.closest("fieldset.field-radio")?.querySelector("legend") || first.labels[0]).firstChild.nodeValue.trim());

@@ -12,6 +12,8 @@ from tests.journeys.test_owner import fill_rehearsal, join, save
 
 LOGGED_IN = [
     "/settings/email-preferences",
+    "/settings/email-preferences?provider=zoho",
+    "/settings/explain",
     "/automated-emails",
     "/automated-emails/new-sign-up",
     "/deliveries",
