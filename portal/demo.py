@@ -18,4 +18,4 @@ PASSWORD = "try-signet-today"  # printed at every start; the demo portal answers
 def seed() -> None:
     """Create the demo owner unless there is one already."""
     if db.session.scalar(select(Owner.id).where(Owner.mailbox_key == MAILBOX)) is None:
-        create_owner(PROGRAMME, NAME, MAILBOX, PASSWORD, now=utcnow())
+        create_owner(PROGRAMME, NAME, MAILBOX, PASSWORD, now=utcnow(), operator=True)

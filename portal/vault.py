@@ -65,21 +65,28 @@ class Vault:
             raise KeyringError(f"Key {ident} has {len(key)} bytes; it must have 32.")
         self._keys[ident] = AESGCM(key)
 
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of the ring's keys; the first one writes."""
+        return tuple(self._keys)
+
+    @property
+    def mark(self) -> bytes:
+        """How every blob begins that the first key seals."""
+        return bytes([_VERSION, len(self._writer)]) + self._writer.encode()
+
     def __repr__(self) -> str:
         return f"Vault({len(self._keys)} keys)"
 
     def seal(self, secret: str, binding: Mapping[str, str | int]) -> bytes:
         """Return ``secret`` sealed for ``binding``, whose names and values must be the same to open it."""
-        nonce, ident = os.urandom(_NONCE), self._writer.encode()
+        nonce = os.urandom(_NONCE)
         body = self._keys[self._writer].encrypt(nonce, secret.encode("utf-8", "surrogatepass"), _aad(binding))
-        return bytes([_VERSION, len(ident)]) + ident + nonce + body
+        return self.mark + nonce + body
 
     def open(self, blob: bytes, binding: Mapping[str, str | int]) -> str:
         """Return the secret. Raises SealBroken when it was not sealed for exactly this binding."""
-        ident_end = 2 + blob[1] if len(blob) > 1 else 0
-        if not ident_end or blob[0] != _VERSION or len(blob) < ident_end + _NONCE + _TAG:
-            raise SealBroken("not a sealed secret")
-        key = self._keys.get(blob[2:ident_end].decode("ascii", "replace"))
+        key, ident_end = self._keys.get(key_id(blob)), 2 + blob[1]
         if key is None:
             raise SealBroken("sealed under a key that is not in the keyring")
         nonce, body = blob[ident_end : ident_end + _NONCE], blob[ident_end + _NONCE :]
@@ -87,6 +94,14 @@ class Vault:
             return key.decrypt(nonce, body, _aad(binding)).decode("utf-8", "surrogatepass")
         except InvalidTag:
             raise SealBroken("sealed for something else, or changed since") from None
+
+
+def key_id(blob: bytes) -> str:
+    """Return the id of the key a blob is sealed under. Raises SealBroken when it is no sealed secret."""
+    end = 2 + blob[1] if len(blob) > 1 else 0
+    if not end or blob[0] != _VERSION or len(blob) < end + _NONCE + _TAG:
+        raise SealBroken("not a sealed secret")
+    return blob[2:end].decode("ascii", "replace")
 
 
 def _aad(binding: Mapping[str, str | int]) -> bytes:

@@ -32,7 +32,7 @@ def run(app: Flask, threads: int | None = None) -> int:
     consumer = _consumer(app, threads or config.worker_threads)
     consumer.start()
     _log.info("worker %s runs with %s threads", worker.name_of_this_process(), consumer.workers)
-    _pulse(app, config.sweep)
+    _pulse(app, config.sweep, consumer.workers)
     _log.info("worker stops after the messages in hand; a second signal ends it at once")
     delivery.stopping.set()
     for number in _END:
@@ -56,21 +56,21 @@ def _consumer(app: Flask, threads: int) -> Consumer:
     )
 
 
-def _pulse(app: Flask, sweep: float) -> None:
+def _pulse(app: Flask, sweep: float, threads: int) -> None:
     """Beat and sweep every ``sweep`` seconds until a signal comes. Trouble is told and waited out."""
     started = utcnow()
     while True:
         try:
-            _beat(app, started)
+            _beat(app, started, threads)
         except Exception:  # the top of the worker's loop: a locked database or a full disk passes
             _log.exception("the worker cannot look for work just now, and tries again")
         if signal.sigtimedwait(_END, sweep) is not None:
             return
 
 
-def _beat(app: Flask, started: datetime) -> None:
+def _beat(app: Flask, started: datetime, threads: int) -> None:
     with app.app_context():
-        worker.beat(utcnow(), started_at=started)
+        worker.beat(utcnow(), started_at=started, threads=threads)
         engine.announce_missing(app, worker.work_found(app, utcnow()))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar, cast
 
-from flask import Flask, flash, g, redirect, request, session, url_for
+from flask import Flask, abort, flash, g, redirect, request, session, url_for
 from flask_login import AnonymousUserMixin, LoginManager, current_user, login_user
 from flask_login import login_required as untyped_login_required
 from sqlalchemy.exc import SQLAlchemyError
@@ -49,6 +50,21 @@ def install(app: Flask) -> None:
 def login_required(view: View) -> View:
     """Let nobody in who is not logged in; Flask-Login's own says nothing about types."""
     return cast(View, untyped_login_required(view))
+
+
+def operator_required(view: View) -> View:
+    """Let operators in alone; for everybody else there is no such page."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        return view(*args, **kwargs) if is_operator() else abort(404)
+
+    return cast(View, guarded)
+
+
+def is_operator() -> bool:
+    """Return whether somebody who runs this portal is asking."""
+    return bool(current_user.is_authenticated and current_user.is_operator)
 
 
 def enter(token: str) -> None:

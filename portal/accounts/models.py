@@ -31,6 +31,7 @@ class Owner(Base):
     mailbox_key: Mapped[str] = mapped_column(String(254), unique=True)  # case-folded, for looking up
     password_hash: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime]
+    is_operator: Mapped[bool] = mapped_column(default=False)  # runs this portal, and sees its outbox
     account: Mapped[Account] = relationship(lazy="joined")
 
 

@@ -70,13 +70,15 @@ def needs_confirmation() -> bool:
     return bool(config.platform.server)
 
 
-def create_owner(programme: str, name: str, mailbox: str, password: str, *, now: datetime) -> Owner:
+def create_owner(
+    programme: str, name: str, mailbox: str, password: str, *, now: datetime, operator: bool = False
+) -> Owner:
     """Make an account and its first owner. Nothing of the caller's may be pending in the session.
 
     Raises RegistrationRefused (MailboxTaken, when it is) or PasswordRefused.
     """
     wish = _judge(programme, name, mailbox, password)
-    return _create(wish, now)
+    return _create(wish, now, operator=operator)
 
 
 def register(programme: str, name: str, mailbox: str, password: str, *, network: str, now: datetime) -> Owner:
@@ -180,7 +182,7 @@ def _judge(programme: str, name: str, mailbox: str, password: str) -> _Wish:
     return _Wish(programme, name, str(parsed), hasher().hash(password))
 
 
-def _create(wish: _Wish, now: datetime) -> Owner:
+def _create(wish: _Wish, now: datetime, *, operator: bool = False) -> Owner:
     for _ in range(3):
         if _taken(wish.key):
             db.session.rollback()
@@ -193,6 +195,7 @@ def _create(wish: _Wish, now: datetime) -> Owner:
             mailbox_key=wish.key,
             password_hash=wish.password_hash,
             created_at=now,
+            is_operator=operator,
         )
         db.session.add(owner)
         db.session.execute(delete(PendingRegistration).where(PendingRegistration.mailbox_key == wish.key))

@@ -56,6 +56,7 @@ class LoggedIn:
     account: CurrentAccount
     session_id: int
     token: str
+    is_operator: bool = False
     is_authenticated = True
     is_active = True
     is_anonymous = False
@@ -114,6 +115,7 @@ def _value(row: OwnerSession, token: str) -> LoggedIn:
         account=CurrentAccount(account.id, account.slug, account.name),
         session_id=row.id,
         token=token,
+        is_operator=owner.is_operator,
     )
 
 

@@ -64,6 +64,7 @@ class OutboxMessage(Base):
     attempts: Mapped[int] = mapped_column(default=0)  # those that count against the message
     created_at: Mapped[datetime]
     next_attempt_at: Mapped[datetime]
+    renewed_at: Mapped[datetime | None]  # when an operator gave it a new start: earlier tries count no more
     settled_at: Mapped[datetime | None]
     lease_token: Mapped[str | None] = mapped_column(String(32))
     lease_until: Mapped[datetime | None]
@@ -95,7 +96,10 @@ class DeliveryAttempt(Base):
     queue_id: Mapped[str] = mapped_column(String(120), default="")
     diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     transcript: Mapped[str] = mapped_column(Text, default="")
-    __table_args__ = (UniqueConstraint("message_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("message_id", "number"),
+        Index("ix_delivery_attempt_started_at", "started_at"),
+    )
 
 
 class Queue(Base):
@@ -119,5 +123,10 @@ class WorkerBeat(Base):
 
     __tablename__ = "worker_beat"
     name: Mapped[str] = mapped_column(String(120), primary_key=True)  # host:pid
+    host: Mapped[str] = mapped_column(String(100), default="")
+    pid: Mapped[int] = mapped_column(default=0)
+    version: Mapped[str] = mapped_column(String(40), default="")  # of the portal it runs
+    threads: Mapped[int] = mapped_column(default=0)
+    key_ids: Mapped[list[str]] = mapped_column(JSON, default=list)  # which it can open, never the keys
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]

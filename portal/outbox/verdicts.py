@@ -131,7 +131,9 @@ def _decide(
 ) -> retry.Decision:
     if pinned:  # a check answers at once: it is the owner who tries again
         return retry.Decision(Outcome.REJECTED)
-    counted = (DeliveryAttempt.message_id == claim.message.id, DeliveryAttempt.outcome != Outcome.HELD)
+    counted = [DeliveryAttempt.message_id == claim.message.id, DeliveryAttempt.outcome != Outcome.HELD]
+    if claim.message.renewed_at is not None:
+        counted.append(DeliveryAttempt.started_at >= claim.message.renewed_at)
     since = db.session.scalar(select(func.min(DeliveryAttempt.started_at)).where(*counted)) or now
     return retry.decide(
         diagnosis, attempts=claim.message.attempts, since=since, now=now, ambiguous=failure.ambiguous

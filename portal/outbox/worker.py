@@ -7,11 +7,13 @@ import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from flask import Flask
+from flask import Flask, current_app
 from sqlalchemy import delete, func, select
 
+from .. import __version__
 from ..clock import utcnow
 from ..db import db, reading
+from ..vault import Vault
 from .claims import due_queues
 from .models import WorkerBeat
 
@@ -31,14 +33,20 @@ def add_finder(app: Flask, finder: Finder) -> None:
     app.extensions.setdefault("signet.finders", []).append(finder)
 
 
-def beat(now: datetime, *, started_at: datetime) -> None:
+def beat(now: datetime, *, started_at: datetime, threads: int = 0) -> None:
     """Leave a sign of life, and forget workers gone for a day. Commits."""
     name = name_of_this_process()
-    row = db.session.get(WorkerBeat, name) or WorkerBeat(name=name, started_at=started_at)
-    row.seen_at = now
+    row = db.session.get(WorkerBeat, name) or WorkerBeat(name=name)
+    row.host, row.pid, row.version = socket.gethostname()[:100], os.getpid(), __version__
+    row.started_at, row.seen_at, row.threads, row.key_ids = started_at, now, threads, _key_ids()
     db.session.add(row)
     db.session.execute(delete(WorkerBeat).where(WorkerBeat.seen_at < now - _FORGET_AFTER))
     db.session.commit()
+
+
+def _key_ids() -> list[str]:
+    vault: Vault = current_app.extensions["signet.vault"]
+    return list(vault.key_ids)
 
 
 def farewell() -> None:

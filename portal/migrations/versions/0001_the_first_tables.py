@@ -62,6 +62,11 @@ def upgrade() -> None:
 
     op.create_table('worker_beat',
     sa.Column('name', sa.String(length=120), nullable=False),
+    sa.Column('host', sa.String(length=100), nullable=False),
+    sa.Column('pid', sa.Integer(), nullable=False),
+    sa.Column('version', sa.String(length=40), nullable=False),
+    sa.Column('threads', sa.Integer(), nullable=False),
+    sa.Column('key_ids', sa.JSON(), nullable=False),
     sa.Column('started_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('seen_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('name', name=op.f('pk_worker_beat'))
@@ -110,6 +115,7 @@ def upgrade() -> None:
     sa.Column('attempts', sa.Integer(), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('next_attempt_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('renewed_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('settled_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('lease_token', sa.String(length=32), nullable=True),
     sa.Column('lease_until', sa.DateTime(timezone=True), nullable=True),
@@ -130,6 +136,7 @@ def upgrade() -> None:
     sa.Column('mailbox_key', sa.String(length=254), nullable=False),
     sa.Column('password_hash', sa.String(length=200), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('is_operator', sa.Boolean(), nullable=False),
     sa.ForeignKeyConstraint(['account_id'], ['account.id'], name=op.f('fk_owner_account_id_account')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_owner')),
     sa.UniqueConstraint('mailbox_key', name=op.f('uq_owner_mailbox_key'))
@@ -187,6 +194,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_delivery_attempt')),
     sa.UniqueConstraint('message_id', 'number', name=op.f('uq_delivery_attempt_message_id_number'))
     )
+    with op.batch_alter_table('delivery_attempt', schema=None) as batch_op:
+        batch_op.create_index('ix_delivery_attempt_started_at', ['started_at'], unique=False)
+
     op.create_table('owner_session',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('token_hash', sa.String(length=64), nullable=False),
@@ -256,6 +266,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_owner_session_owner_id'))
 
     op.drop_table('owner_session')
+    with op.batch_alter_table('delivery_attempt', schema=None) as batch_op:
+        batch_op.drop_index('ix_delivery_attempt_started_at')
+
     op.drop_table('delivery_attempt')
     with op.batch_alter_table('smtp_settings', schema=None) as batch_op:
         batch_op.drop_index('uq_smtp_settings_live', sqlite_where=sa.text("state = 'live'"), postgresql_where=sa.text("state = 'live'"))
