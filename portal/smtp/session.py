@@ -36,7 +36,7 @@ class Session(Opening):
         self.last_acceptance: Acceptance | None = None
         self._announced: Outgoing | None = None
         self._ahead: list[str] | None = None  # commands of the next message whose replies were not read yet
-        self._in_groups = True  # until the server shows that it cannot follow
+        self._says_ahead = self._in_groups = True  # until the server shows that it cannot follow
 
     def __enter__(self) -> Self:
         self.open()
@@ -115,7 +115,7 @@ class Session(Opening):
             exchange.envelope(outgoing.envelope, outgoing.message)
             exchange.consent()
         try:
-            return exchange.message(outgoing.message, following)
+            return exchange.message(outgoing.message, following if self._says_ahead else None)
         finally:
             self._ahead = exchange.said_ahead
 
@@ -123,7 +123,8 @@ class Session(Opening):
         """Return whether the server asked for this message already, its envelope having been said ahead.
 
         If the answers are not what they should be, the message was not begun, so it is safe to say it all
-        again: one command at a time, over a new connection if need be.
+        again. Some servers take no envelope together with the end of a message (Haraka 3: "503 pipelined after
+        end of DATA"). One that even lost step gets a new connection and one command at a time.
         """
         ahead, self._ahead = self._ahead, None
         if ahead is None:
@@ -134,10 +135,12 @@ class Session(Opening):
         except SubmissionFailure as failure:
             if is_honest_refusal(failure) or self._budget.left() <= 0:
                 raise
-            self._in_groups = False
-            self.transcript.add("*", "that does not fit; from here on one command at a time")
+            self._says_ahead = False
+            self.transcript.add("*", "that does not fit; from here on each message by itself")
             self._recover(failure)
             if self._wire is None:
+                self._in_groups = False
+                self.transcript.add("*", "a new connection, with one command at a time")
                 self._climb_or_leave()
             return False
         return True

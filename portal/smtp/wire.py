@@ -16,6 +16,7 @@ from time import monotonic
 
 from .failure import Reason, Stage, SubmissionFailure
 from .reply import Reply, plain_text
+from .scrubber import Scrubber
 from .server import Limits
 from .transcript import Transcript
 
@@ -27,7 +28,6 @@ _TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
 _CHUNK = 65_536  # octets handed to the kernel at once, so that a slow reader cannot outlast the deadline
 _REPLY = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)  # RFC 5321 section 4.2
 _GREETING = re.compile(r"(?:220|[45]\d\d)(?:[ -]|$)")  # all else is not SMTP, or no SMTP meant for clients
-_BASE64_RUN = re.compile(r"[A-Za-z0-9+/]{8,}=*")
 
 
 class Budget:
@@ -51,36 +51,6 @@ class Budget:
         return self._received >= 0
 
 
-class _Scrubber:
-    """Takes a secret out of what a server echoes: some repeat the refused command, password and all."""
-
-    __slots__ = ("_encoded", "_everywhere", "_plain")
-
-    def __init__(self, plain: str, encoded: tuple[str, ...]) -> None:
-        self._plain = plain
-        self._everywhere = re.compile(re.escape(plain), re.IGNORECASE)
-        self._encoded = tuple(text.rstrip("=").lower() for text in encoded)
-
-    def __repr__(self) -> str:
-        return "_Scrubber(hidden)"
-
-    def clean(self, text: str, *, logging_in: bool) -> str:
-        """Return the text with every form of the secret hidden.
-
-        A short password may be an ordinary word, and hiding that everywhere would punch holes into honest
-        replies; it is hidden in the answers to the log-in, where echoes happen.
-        """
-        if len(self._plain) >= (4 if logging_in else 12):
-            text = self._everywhere.sub("[hidden]", text)
-        return _BASE64_RUN.sub(self._hide_if_ours, text)
-
-    def _hide_if_ours(self, run: re.Match[str]) -> str:
-        """Hide a run that is a part of what we sent, or holds it; echoes are often cut."""
-        token = run.group().rstrip("=").lower()
-        ours = any(token in encoded or (encoded and encoded in token) for encoded in self._encoded)
-        return "[hidden]" if ours else run.group()
-
-
 @dataclass(frozen=True)
 class _Fault:
     """Why a socket call failed, without the exception: its traceback could hold what was being sent."""
@@ -100,7 +70,7 @@ class Wire:
         self.stage = Stage.GREETING
         self.owed = 0  # replies to commands already sent; zero again before the next group of commands
         self._buffer = bytearray()
-        self._scrubber: _Scrubber | None = None
+        self._scrubber: Scrubber | None = None
         self._usual: dict[bytes, tuple[str, Reply]] = {}
 
     @property
@@ -109,7 +79,7 @@ class Wire:
 
     def hide(self, plain: str, *encoded: str) -> None:
         """Keep a secret, and its encoded forms, out of every later reply and transcript line."""
-        self._scrubber = _Scrubber(plain, encoded)
+        self._scrubber = Scrubber(plain, encoded)
         self._usual.clear()
 
     def fail(self, reason: Reason, reply: Reply | None = None, **evidence: str) -> SubmissionFailure:

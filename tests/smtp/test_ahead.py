@@ -165,13 +165,14 @@ SURPRISES: dict[str, dict[str, Answer]] = {
 
 
 @pytest.mark.parametrize("name", SURPRISES)
-def test_any_surprise_falls_back_to_one_command_at_a_time(name: str) -> None:
+def test_after_any_surprise_the_message_is_said_again_by_itself(name: str) -> None:
     with BadServer(pipelining(**SURPRISES[name])) as bad:
         outcomes, transcripts = send(bad, 4)
         assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [True] * 4, "\n".join(transcripts)
         complete = [subject for subject in subjects(bad) if subject.startswith(b"Subject")]
         assert complete == [b"Subject: %d" % number for number in range(4)]
-        assert "one command at a time" in transcripts[1]
+        assert "each message by itself" in transcripts[1]
+        assert ("one command at a time" in transcripts[1]) is (bad.connections == 2)
         assert "said together" not in transcripts[2] + transcripts[3]
 
 

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Look for the servers that the engine is tried against, Postfix and Haraka; install what is missing where that is
+# possible; otherwise say what is skipped. Postfix is installed without being started.
+environment="${VIRTUAL_ENV:-$(dirname "$0")/../.venv}"
+PATH="$PATH:/usr/sbin:/sbin"
+
+install_postfix() {
+  command -v apt-get >/dev/null 2>&1 || return 1
+  as_root=""
+  [ "$(id -u)" = 0 ] || as_root="sudo -n"
+  if [ -n "$as_root" ]; then $as_root true 2>/dev/null || return 1; fi
+  echo "Installing Postfix for the tests against real servers (once) ..."
+  # Debian asks this file whether a freshly installed service may start; none may.
+  policy=/usr/sbin/policy-rc.d
+  ours=""
+  if [ ! -e "$policy" ]; then
+    ours=yes
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null && $as_root chmod 755 "$policy" || return 1
+  fi
+  {
+    $as_root apt-get update -qq &&
+      $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        postfix libsasl2-modules libsasl2-modules-db sasl2-bin
+  } >/dev/null 2>&1
+  status=$?
+  [ -z "$ours" ] || $as_root rm -f "$policy"
+  return $status
+}
+
+install_haraka() {
+  command -v npm >/dev/null 2>&1 || return 1
+  echo "Installing Haraka for the tests against real servers (once) ..."
+  npm install --no-audit --no-fund --omit=optional --ignore-scripts --prefix "$environment/interop" Haraka@3.3.4 \
+    >/dev/null 2>&1
+}
+
+if ! command -v postfix >/dev/null 2>&1 || ! command -v saslpasswd2 >/dev/null 2>&1; then
+  install_postfix || echo "No Postfix here, and none could be installed: the tests against it will be skipped."
+fi
+if [ -z "$SIGNET_HARAKA" ] && [ ! -f "$environment/interop/node_modules/Haraka/bin/haraka" ]; then
+  install_haraka || echo "No Haraka here, and none could be installed: the tests against it will be skipped."
+fi
+exit 0

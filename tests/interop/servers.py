@@ -1,0 +1,309 @@
+"""Servers nobody here wrote, started on loopback from a configuration of our own and ended with the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from portal.smtp.server import Limits, Mechanism, Secret, Security, Server
+from tests.smtp.badserver import PASSWORD, USERNAME, authority, server_at
+
+LIMITS = Limits(deadline=10.0, connect=2.0, greeting=5.0, reply=5.0)
+SENDER, RECIPIENT = "info@example.org", "bob@example.net"
+FOREIGN = "boss@example.org"  # a sender that belongs to somebody else
+UNKNOWN, GREYLISTED, ELSEWHERE = "nobody@example.net", "later@example.net", "eve@elsewhere.example"
+SIZE = 50_000  # octets that each server takes
+_POSTFIX = ("postfix", "saslpasswd2")
+_DAEMONS = next(
+    (p for p in map(Path, ("/usr/lib/postfix/sbin", "/usr/libexec/postfix")) if p.is_dir()), Path("/")
+)
+
+
+def why_no_postfix() -> str | None:
+    missing = [name for name in _POSTFIX if shutil.which(name, path=_path()) is None]
+    if missing:
+        return f"{' and '.join(missing)} not found; tests/interop.sh installs what is needed"
+    return None if os.geteuid() == 0 else "Postfix can be started by root alone"
+
+
+def why_no_haraka() -> str | None:
+    if shutil.which("node") is None:
+        return "node was not found"
+    return (
+        None if haraka().is_file() else "Haraka was not found; tests/interop.sh installs it beside the tests"
+    )
+
+
+def haraka() -> Path:
+    named = os.environ.get("SIGNET_HARAKA")
+    modules = Path(named) if named else Path(sys.prefix) / "interop" / "node_modules"
+    return modules / "Haraka" / "bin" / "haraka"
+
+
+def _path() -> str:
+    return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+def free_ports(count: int) -> list[int]:
+    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in taken]
+    for sock in taken:
+        sock.close()
+    return ports
+
+
+class Started:
+    """A program in the foreground with a folder of its own. ``ports`` are those it listens on."""
+
+    def __init__(self, ports: int) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="signet-interop-"))
+        self.home.chmod(0o755)  # the programs give up being root
+        self.ports = free_ports(ports)
+
+    def write(self, name: str, text: str | bytes, mode: int = 0o644) -> Path:
+        path = self.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        path.chmod(mode)
+        return path
+
+    def start(self, command: Sequence[str | Path]) -> None:
+        self._log = (self.home / "output.log").open("wb")
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env={**os.environ, "PATH": _path()},
+            start_new_session=True,  # Postfix ends its children as a group
+        )
+        deadline = time.monotonic() + 15
+        for port in self.ports:
+            while not _answers(port):
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"the server did not start:\n{self.log()}")
+                time.sleep(0.05)
+
+    def log(self) -> str:
+        return "\n".join(path.read_text(errors="replace")[-4000:] for path in self.home.glob("*.log"))
+
+    def configure(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        try:
+            self.configure()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if hasattr(self, "_process"):
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._log.close()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def server(
+        self,
+        security: Security = Security.STARTTLS,
+        *,
+        port: int = 0,
+        username: str | None = USERNAME,
+        password: str = PASSWORD,
+        mechanism: Mechanism = Mechanism.AUTOMATIC,
+    ) -> Server:
+        """Return settings towards this server; ``port`` counts its ports, the second has implicit TLS."""
+        number = self.ports[1 if security is Security.IMPLICIT_TLS else port]
+        server = server_at(number, security, username=username, mechanism=mechanism, limits=LIMITS)
+        return replace(server, password=Secret(password) if username else None)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+class Postfix(Started):
+    """Ports: STARTTLS, implicit TLS, and STARTTLS where neither SIZE nor PIPELINING is offered and no is said early."""
+
+    def __init__(self) -> None:
+        super().__init__(3)
+
+    def configure(self) -> None:
+        certificate = authority().issue_cert("localhost")
+        chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+        key = self.write("tls.pem", certificate.private_key_pem.bytes() + chain, 0o600)
+        self._make_users()
+        for name in ("queue", "data", "mail"):
+            (self.home / name).mkdir()
+        owner, nobody = pwd.getpwnam("postfix"), pwd.getpwnam("nobody")
+        os.chown(self.home / "data", owner.pw_uid, owner.pw_gid)
+        os.chown(self.home / "mail", nobody.pw_uid, nobody.pw_gid)
+        self.write("etc/main.cf", _MAIN.format(home=self.home, key=key, nobody=nobody, size=SIZE))
+        self.write("etc/master.cf", _MASTER.format(*self.ports))
+        environment = {**os.environ, "PATH": _path()}
+        subprocess.run(
+            ["postfix", "-c", self.home / "etc", "check"], check=True, capture_output=True, env=environment
+        )
+        # Not "postfix start-fg": ending that would leave the master process, and what it started, behind.
+        self.start([_DAEMONS / "master", "-c", self.home / "etc", "-d"])
+
+    def _make_users(self) -> None:
+        database = self.home / "etc" / "sasl" / "users"
+        self.write(
+            "etc/sasl/smtpd.conf",
+            f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\nmech_list: PLAIN LOGIN CRAM-MD5\n",
+        )
+        name, _, realm = USERNAME.partition("@")
+        command = ["saslpasswd2", "-p", "-c", "-f", str(database), "-u", realm, name]
+        env = {**os.environ, "PATH": _path()}
+        subprocess.run(command, input=PASSWORD.encode(), check=True, capture_output=True, env=env)
+        shutil.chown(database, "postfix")
+
+    def delivered(self, count: int) -> list[bytes]:
+        """Wait for so many messages in Bob's mailbox; return them as they were written there."""
+        deadline = time.monotonic() + 8
+        while len(found := sorted((self.home / "mail" / "bob" / "new").glob("*"))) < count:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{len(found)} of {count} messages arrived\n{self.log()}")
+            time.sleep(0.05)
+        return [path.read_bytes() for path in found]
+
+
+_MAIN = """
+compatibility_level = 3.6
+queue_directory = {home}/queue
+data_directory = {home}/data
+maillog_file = {home}/mail.log
+maillog_file_prefixes = {home}
+myhostname = mail.example.net
+mydestination =
+mynetworks =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+alias_database =
+message_size_limit = {size}
+default_transport = discard:
+virtual_transport = virtual:
+virtual_mailbox_domains = example.net
+virtual_mailbox_maps = inline:{{ {{bob@example.net = bob/}}, {{later@example.net = bob/}} }}
+virtual_mailbox_base = {home}/mail
+virtual_uid_maps = static:{nobody.pw_uid}
+virtual_gid_maps = static:{nobody.pw_gid}
+virtual_minimum_uid = 1
+virtual_mailbox_limit = 0
+smtpd_tls_chain_files = {key}
+smtpd_tls_security_level = may
+smtpd_tls_auth_only = yes
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = cyrus
+smtpd_sasl_path = smtpd
+smtpd_sasl_security_options = noanonymous
+cyrus_sasl_config_path = {home}/etc/sasl
+smtpd_sender_login_maps = inline:{{ {{info@example.org = ada@example.org}}, {{boss@example.org = boss@example.org}} }}
+smtpd_sender_restrictions = reject_sender_login_mismatch
+smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
+smtpd_recipient_restrictions =
+ check_recipient_access inline:{{ {{later@example.net = 450 4.2.0 Greylisted, please try again later}} }}
+ reject_unlisted_recipient
+ permit
+"""
+
+_MASTER = """
+127.0.0.1:{0} inet n - n - - smtpd
+127.0.0.1:{1} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes
+127.0.0.1:{2} inet n - n - - smtpd -o smtpd_discard_ehlo_keywords=size,pipelining -o smtpd_delay_reject=no
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+proxymap unix - - n - - proxymap
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+class Haraka(Started):
+    """Ports: STARTTLS and implicit TLS."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def configure(self) -> None:
+        certificate = authority().issue_cert("localhost")
+        chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+        self.write("config/tls_key.pem", certificate.private_key_pem.bytes(), 0o600)
+        self.write("config/tls_cert.pem", chain)
+        listen = ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        self.write("config/smtp.ini", f"listen={listen}\nsmtps_port={self.ports[1]}\nnodes=0\n")
+        usual = (haraka().parents[1] / "config" / "connection.ini").read_text()
+        self.write("config/connection.ini", re.sub(r"(?m)^bytes=.*", f"bytes={SIZE}", usual))
+        self.write("config/me", "mail.example.net\n")
+        self.write("config/log.ini", "[main]\nlevel=NOTICE\n")
+        self.write("config/host_list", "example.net\n")
+        self.write(
+            "config/auth_flat_file.ini",
+            f"[core]\nmethods=PLAIN,LOGIN,CRAM-MD5\n[users]\n{USERNAME}={PASSWORD}\n",
+        )
+        self.write("config/plugins", "tls\nauth/flat_file\nhouse_rules\nrcpt_to.in_host_list\n")
+        rules = {"foreign": FOREIGN, "unknown": UNKNOWN, "greylisted": GREYLISTED, "home": str(self.home)}
+        self.write("plugins/house_rules.js", _RULES.replace("RULES", json.dumps(rules)))
+        self.start(["node", haraka(), "-c", self.home])
+
+    def delivered(self, count: int) -> list[bytes]:
+        """Return what was taken so far, at least so many messages."""
+        found = sorted(self.home.glob("*.eml"))
+        assert len(found) >= count
+        return [path.read_bytes() for path in found]
+
+
+_RULES = """
+const fs = require("node:fs");
+const rules = RULES;
+let count = 0;
+const address = ([one]) => (typeof one.address === "function" ? one.address() : one.address);
+exports.hook_mail = (next, connection, params) =>
+  address(params) === rules.foreign ? next(DENY, "Sender address rejected: not owned by user") : next();
+exports.hook_rcpt = (next, connection, params) => {
+  if (address(params) === rules.unknown) return next(DENY, "No such user here");
+  if (address(params) === rules.greylisted) return next(DENYSOFT, "Greylisted, please try again later");
+  next();
+};
+exports.hook_queue = (next, connection) => {
+  const file = fs.createWriteStream(`${rules.home}/${String(++count).padStart(4, "0")}.eml`);
+  file.on("finish", () => next(OK));
+  connection.transaction.message_stream.pipe(file);
+};
+exports.hook_queue_outbound = exports.hook_queue;
+"""

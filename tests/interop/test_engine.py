@@ -1,0 +1,210 @@
+"""The engine against Postfix and Haraka: what they accept, how they refuse, and what an owner is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email import message_from_bytes
+from email.policy import SMTP
+
+import pytest
+
+from portal.outbox.mime import mailbox_header, serialise
+from portal.smtp.cases import Kind, RetryClass
+from portal.smtp.diagnosis import diagnose
+from portal.smtp.envelope import Acceptance, Outgoing
+from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.probe import probe
+from portal.smtp.server import Mechanism, Security, Server
+from portal.smtp.session import Session
+
+from .servers import (
+    ELSEWHERE,
+    FOREIGN,
+    GREYLISTED,
+    RECIPIENT,
+    SENDER,
+    SIZE,
+    UNKNOWN,
+    Haraka,
+    Postfix,
+    Started,
+)
+
+TEXT = "Grüße,\n.a line with a dot\n..\n.\nFrom here on\n" + "=20 " * 40 + "\nbye\n"
+HTML = "<p>Grüße</p>\n.\n" + "ü" * 300 + "\n"
+MECHANISMS = [Mechanism.PLAIN, Mechanism.LOGIN, Mechanism.CRAM_MD5]
+
+
+@pytest.fixture(params=["postfix", "haraka"])
+def real(request: pytest.FixtureRequest) -> Iterator[Started]:
+    yield request.getfixturevalue(request.param)
+
+
+def message(number: int = 0, size: int = 0) -> bytes:
+    headers = {
+        "From": mailbox_header("Jürgen & Co.", SENDER),
+        "To": mailbox_header("Bob", RECIPIENT),
+        "Subject": f"Grüße {number}",
+        "Date": "Mon, 05 Jan 2026 10:00:00 +0000",
+        "Message-ID": f"<{number}@example.org>",
+    }
+    return serialise(headers, TEXT + "more text\n" * (size // 10), HTML)
+
+
+def refused(
+    server: Server, sender: str = SENDER, recipient: str = RECIPIENT, size: int = 0
+) -> tuple[SubmissionFailure, Kind, RetryClass]:
+    with pytest.raises(SubmissionFailure) as met, Session(server) as session:
+        session.submit(sender, recipient, message(size=size))
+    diagnosis = diagnose(met.value, server, sender=sender)
+    return met.value, diagnosis.kind, diagnosis.retry_class
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("security", [Security.STARTTLS, Security.IMPLICIT_TLS])
+def test_a_message_is_accepted_and_the_servers_name_for_it_known(
+    real: Started, security: Security, mechanism: Mechanism
+) -> None:
+    with Session(real.server(security, mechanism=mechanism)) as session:
+        acceptance = session.submit(SENDER, RECIPIENT, message())
+    assert acceptance.reply.code == 250
+    assert acceptance.queue_id is not None
+    assert acceptance.queue_id in acceptance.reply.text
+    assert f"AUTH {mechanism.value.upper()}" in str(session.transcript)
+
+
+def test_the_ladder_is_climbed_without_sending_anything(real: Started) -> None:
+    report = probe(real.server(), SENDER, RECIPIENT)
+    assert report.passed
+    assert [rung.stage for rung in report.rungs] == [stage for stage in Stage if stage is not Stage.DATA]
+
+
+def test_a_wrong_password_is_the_credentials_fault(real: Started) -> None:
+    failure, kind, retry = refused(real.server(password="wrong"))
+    assert (failure.stage, failure.reason) == (Stage.AUTH, Reason.REPLIED)
+    assert failure.reply is not None
+    assert failure.reply.code == 535
+    assert (kind, retry) == (Kind.CREDENTIALS, RetryClass.SETTINGS)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    stage: Stage
+    codes: tuple[int, ...]
+    kind: Kind
+    retry: RetryClass
+    sender: str = SENDER
+    recipient: str = RECIPIENT
+
+
+REFUSALS = {
+    "a sender of somebody else": Refusal(
+        Stage.MAIL, (553, 550), Kind.SENDER_IDENTITY, RetryClass.SETTINGS, sender=FOREIGN
+    ),
+    "an unknown recipient": Refusal(
+        Stage.RCPT, (550,), Kind.RECIPIENT, RetryClass.RECIPIENT, recipient=UNKNOWN
+    ),
+    "a recipient for later": Refusal(
+        Stage.RCPT, (450,), Kind.GREYLISTED, RetryClass.LATER, recipient=GREYLISTED
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refusal_is_understood(real: Started, name: str) -> None:
+    expected = REFUSALS[name]
+    port = len(real.ports) - 1 if isinstance(real, Postfix) else 0
+    failure, kind, retry = refused(real.server(port=port), expected.sender, expected.recipient)
+    assert failure.reply is not None
+    assert (failure.stage, kind, retry) == (expected.stage, expected.kind, expected.retry), failure
+    assert failure.reply.code in expected.codes
+
+
+def test_a_sender_refused_no_sooner_than_with_the_recipient_is_still_the_senders_fault(
+    postfix: Postfix,
+) -> None:
+    """Postfix keeps a no to itself until RCPT (smtpd_delay_reject)."""
+    failure, kind, _ = refused(postfix.server(), FOREIGN)
+    assert (failure.stage, kind) == (Stage.RCPT, Kind.SENDER_IDENTITY)
+
+
+def test_without_a_log_in_a_relay_says_no(postfix: Postfix) -> None:
+    failure, kind, retry = refused(postfix.server(username=None), "x@example.com", ELSEWHERE)
+    assert failure.reply is not None
+    assert (failure.stage, failure.reply.code) == (Stage.RCPT, 554)
+    assert (kind, retry) == (Kind.LOGIN_REQUIRED, RetryClass.SETTINGS)
+
+
+def test_without_a_log_in_haraka_takes_no_mail_for_others(haraka: Haraka) -> None:
+    failure, _, _ = refused(haraka.server(username=None), "x@example.com", ELSEWHERE)
+    assert failure.reply is not None
+    assert (failure.stage, failure.reply.code) == (Stage.RCPT, 550)
+
+
+def test_what_is_over_the_announced_size_is_not_even_begun(real: Started) -> None:
+    failure, kind, retry = refused(real.server(), size=SIZE)
+    assert (failure.stage, failure.reason) == (Stage.MAIL, Reason.MESSAGE_TOO_BIG)
+    assert (kind, retry) == (Kind.CONTENT, RetryClass.MESSAGE)
+
+
+def test_what_is_too_large_for_a_server_that_did_not_say_so_is_refused_at_its_end(postfix: Postfix) -> None:
+    failure, kind, retry = refused(postfix.server(port=2), size=SIZE)
+    assert failure.reply is not None
+    assert (failure.stage, failure.reply.code, failure.ambiguous) == (Stage.DATA, 552, False)
+    assert (kind, retry) == (Kind.CONTENT, RetryClass.MESSAGE)
+
+
+def read_as_meant(raw: bytes, number: int) -> None:
+    parsed = message_from_bytes(raw.replace(b"\r\n", b"\n"), policy=SMTP)
+    assert parsed["Subject"] == f"Grüße {number}"
+    assert parsed["From"].addresses[0].display_name == "Jürgen & Co."
+    for kind, words in (("plain", TEXT), ("html", HTML)):
+        part = parsed.get_body((kind,))
+        assert part is not None
+        assert part.get_content().replace("\r\n", "\n") == words
+
+
+def run_of(server: Server, recipients: list[str]) -> tuple[list[Acceptance | SubmissionFailure], list[str]]:
+    queue = [Outgoing.of(SENDER, recipient, message(number)) for number, recipient in enumerate(recipients)]
+    with Session(server) as session:
+        outcomes, transcripts = [], []
+        for outcome in session.submit_many(queue):
+            outcomes.append(outcome)
+            transcripts.append(str(session.transcript))
+    return outcomes, transcripts
+
+
+MANY = [RECIPIENT, RECIPIENT, UNKNOWN, RECIPIENT, RECIPIENT, GREYLISTED, RECIPIENT, RECIPIENT]
+
+
+@pytest.mark.parametrize("port", [0, 2], ids=["pipelined", "one command at a time"])
+def test_many_messages_share_a_connection_to_postfix_and_arrive_as_written(
+    postfix: Postfix, port: int
+) -> None:
+    before = set(postfix.delivered(0))
+    outcomes, transcripts = run_of(postfix.server(port=port), MANY)
+    assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [to == RECIPIENT for to in MANY]
+    assert ["said together" in transcript for transcript in transcripts] == [
+        port == 0 and number in {1, 2, 4, 5, 7} for number in range(len(MANY))
+    ]
+    assert not any("220 " in transcript for transcript in transcripts[1:])
+    arrived = [raw for raw in postfix.delivered(len(before) + 6) if raw not in before]
+    numbers = sorted(int(str(message_from_bytes(raw)["Message-ID"])[1:].split("@")[0]) for raw in arrived)
+    assert numbers == [0, 1, 3, 4, 6, 7]
+    for raw in arrived:
+        read_as_meant(raw, int(str(message_from_bytes(raw)["Message-ID"])[1:].split("@")[0]))
+
+
+def test_a_server_that_cannot_follow_is_asked_again_and_nothing_is_lost(haraka: Haraka) -> None:
+    """Haraka offers PIPELINING but refuses what comes together with the end of a message."""
+    before = set(haraka.delivered(0))
+    outcomes, transcripts = run_of(haraka.server(), MANY)
+    assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [to == RECIPIENT for to in MANY]
+    assert not any("220 " in transcript for transcript in transcripts[1:])
+    if "pipelined after" in transcripts[1]:
+        assert "each message by itself" in transcripts[1]
+        assert not any("said together" in transcript for transcript in transcripts[2:])
+    arrived = [raw for raw in haraka.delivered(len(before) + 6) if raw not in before]
+    for number, raw in zip([0, 1, 3, 4, 6, 7], arrived, strict=True):
+        read_as_meant(raw, number)
