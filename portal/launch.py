@@ -128,7 +128,9 @@ class _Parts:
     def _start(self) -> None:
         python, here = sys.executable, str(Path(sys.executable).parent)
         gunicorn = [python, "-m", "gunicorn", "wsgi:app", "--bind", f"{_HOST}:{self.port}", "--threads", "8"]
-        gunicorn.append("--no-control-socket")  # it would lie in the home directory, shared with other portals
+        gunicorn.append(
+            "--no-control-socket"
+        )  # it would lie in the home directory, shared with other portals
         commands = {
             "rehearsal": [f"{here}/flask", "--app", "wsgi", "rehearsal"],
             "worker": [f"{here}/flask", "--app", "wsgi", "worker"],

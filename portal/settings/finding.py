@@ -13,6 +13,11 @@ from . import providers, routes
 from .models import SmtpSettings
 
 _LONGEST = 15.0  # seconds for all ports together; they are tried at once
+_WORDS = {
+    Security.STARTTLS: "STARTTLS",
+    Security.IMPLICIT_TLS: "SSL/TLS",
+    Security.PLAINTEXT: "no encryption",
+}
 _ENCRYPTED = (Security.STARTTLS, Security.IMPLICIT_TLS)
 _USUAL: tuple[Candidate, ...] = ((587, Security.STARTTLS), (465, Security.IMPLICIT_TLS))
 
@@ -45,10 +50,10 @@ def rung(found: Detection) -> dict[str, Any]:
     sentence, verdict = "No port answered in a usable way.", Verdict.FAILED
     if found.found:
         sentence, verdict = (
-            f"Detected port {found.found[0]} with {found.found[1].value}.",
+            f"Detected port {found.found[0]} with {_WORDS[found.found[1]]}.",
             Verdict.PASSED,
         )
-    tried = {f"{one.port} {one.security.value}": one.sentence for one in found.tried}
+    tried = {f"{one.port}, {_WORDS[one.security]}": one.sentence for one in found.tried}
     row = {"stage": "detect", "verdict": verdict.value, "milliseconds": None}
     return row | {"sentence": sentence, "evidence": tried}
 

@@ -11,7 +11,7 @@ from portal.rehearsal.listeners import Door
 from portal.settings.models import SettingsCheck, SmtpSettings, State
 from tests.conftest import logged_in
 from tests.pages import LintingClient
-from tests.settings.conftest import PAGE, rehearsal_config, work, save
+from tests.settings.conftest import PAGE, rehearsal_config, save, work
 
 
 @pytest.fixture
