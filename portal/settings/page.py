@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -105,7 +105,7 @@ def build(owner: Owner, *, test: str | None) -> Page:
         checked=shown,
         rungs=report.rungs(check) if check else [],
         summary=report.summary(check) if check else "",
-        trouble=report.trouble(check.diagnosis, check.rungs) if check else None,
+        trouble=_trouble(check),
         cure=_cure(check),
         transcript=report.transcript_lines(check.transcript) if check else [],
         questions=versions.questions(newest) if newest else [],
@@ -117,6 +117,17 @@ def build(owner: Owner, *, test: str | None) -> Page:
         no_worker=worker.is_missing(),
         endings=endings.warnings(routes.live_version(owner.account_id), utcnow()),
     )
+
+
+def _trouble(check: SettingsCheck | None) -> report.Trouble | None:
+    """Return what went wrong; where a fix is proved, the field at fault is the one it changes."""
+    found = report.trouble(check.diagnosis, check.rungs) if check else None
+    if found is None or check is None or not check.cure:
+        return found
+    name = cure.rows(check.cure)[0][0]
+    if name == "ehlo_name":  # no field of the form: the portal's own word
+        return found
+    return replace(found, field=name, field_label=report.FIELD_LABELS[name])
 
 
 def _cure(check: SettingsCheck | None) -> dict[str, Any] | None:

@@ -74,8 +74,8 @@ def test_the_name_is_heard_at_both_doors(stage, host, username, password, port, 
 
 
 REFUSED = [
-    ("smtp.sendgrid.net", "ada@example.com", PASSWORD, "Bad username / password", "sendgrid-key"),
-    ("smtp.sendgrid.net", "APIKEY", PASSWORD, "Bad username / password", "sendgrid-key"),
+    ("smtp.sendgrid.net", "ada@example.com", PASSWORD, "Bad username / password", "sendgrid-not-the-word"),
+    ("smtp.sendgrid.net", "APIKEY", PASSWORD, "Bad username / password", "sendgrid-not-the-word"),
     ("smtp.sendgrid.net", "apikey", "SG.something", "Bad username / password", "sendgrid-key"),
     ("smtp.mailgun.org", "postmaster@eu.example.com", PASSWORD, "5.7.0 Auth", "mailgun-credentials"),
     ("smtp.eu.mailgun.org", "postmaster@mg.example.com", PASSWORD, "5.7.0 Auth", "mailgun-credentials"),

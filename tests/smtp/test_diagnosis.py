@@ -184,6 +184,20 @@ def test_mixed_up_ports_and_encryption_are_told_apart(
     assert says in diagnose(failing(stage, reason), server(port=port, security=security)).fix
 
 
+def test_a_silent_name_service_does_not_hide_a_likely_slip() -> None:
+    found = diagnose(failing(Stage.RESOLVE, Reason.NAME_UNANSWERED), server("smpt.mailgun.org"))
+    assert (found.code, found.field) == ("host-perhaps-misspelt", Field.HOST)
+    assert found.fix == "Change SMTP Server to smtp.mailgun.org."
+    found = diagnose(failing(Stage.RESOLVE, Reason.NAME_UNANSWERED), server("mx.shop.example"))
+    assert found.code == "name-service-silent"
+
+
+def test_the_word_that_is_wanted_as_username_is_told_at_sendgrid_too() -> None:
+    refused = replied(Stage.AUTH, 535, "Authentication failed: Bad username / password")
+    for username, field in [("ada@example.com", Field.USERNAME), ("apikey", Field.PASSWORD)]:
+        assert diagnose(refused, server("smtp.sendgrid.net", username=username)).field is field
+
+
 def test_a_misspelt_host_gets_its_right_spelling() -> None:
     found = diagnose(failing(Stage.RESOLVE, Reason.NAME_UNKNOWN), server("smpt.mailgun.org"))
     assert found.fix == "Change SMTP Server to smtp.mailgun.org."

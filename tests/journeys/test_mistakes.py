@@ -1,0 +1,238 @@
+"""The commonest mistakes, made by hand: one cause, one fix, the field at fault; and where it can be proved, the cure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.journeys.conftest import log_in_as_owner
+from tests.journeys.running import RunningPortal
+
+DOMAIN = "brightleaf.example"
+OFF, ON = "Off: STARTTLS", "On: SSL/TLS"
+SPACED = "abcd efgh ijkl mnop"
+
+MAILGUN = {"host": "smtp.mailgun.org", "username": f"postmaster@{DOMAIN}"}
+GOOGLE = {"host": "smtp.gmail.com", "username": f"ada@{DOMAIN}", "password": SPACED.replace(" ", "")}
+SENDGRID = {"host": "smtp.sendgrid.net", "username": "apikey"}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is typed, what the page says of it, and what mends it. ``typed`` differs from settings that work.
+
+    ``cure`` holds the rows of the fix that is offered: label, before, after. ``through``: who sends after it.
+    """
+
+    name: str
+    typed: dict[str, str]
+    rung: str
+    cause: str
+    fix: str
+    at_fault: str  # the form's field
+    question: str = ""
+    cure: list[tuple[str, str, str]] = field(default_factory=list)
+    through: str = ""
+
+
+MISTAKES = [
+    Mistake(
+        "a wrong password",
+        MAILGUN | {"password": "not the word"},
+        "Log in",
+        "Mailgun did not accept the username and password at smtp.mailgun.org.",
+        f"Enter the SMTP password of postmaster@{DOMAIN}",
+        "password",
+    ),
+    Mistake(
+        "the password of the Google account",
+        GOOGLE | {"password": "Correct Horse 1"},
+        "Log in",
+        "Google wants an app password here; the normal password was used.",
+        "Make an app password at myaccount.google.com/apppasswords",
+        "password",
+        question="Google (Gmail and Workspace) takes an app password of 16 letters here",
+    ),
+    Mistake(
+        "an app password with its spaces",
+        GOOGLE | {"password": SPACED},
+        "Log in",
+        "Google did not accept the address and password",
+        "The app password works without its spaces.",
+        "password",
+        question="This app password was pasted with 3 spaces.",
+        cure=[("SMTP Password", "with spaces", "without spaces")],
+        through="smtp.gmail.com:587",
+    ),
+    Mistake(
+        "SSL on port 587",
+        MAILGUN | {"security": ON},
+        "TLS and certificate",
+        "Port 587 starts unencrypted, and SSL/TLS was chosen",
+        "smtp.mailgun.org answers on port 587 with STARTTLS.",
+        "security",
+        cure=[("Enable SSL", ON, OFF)],
+        through="smtp.mailgun.org:587",
+    ),
+    Mistake(
+        "STARTTLS on port 465",
+        MAILGUN | {"port": "465"},
+        "Greeting",
+        "Port 465 is encrypted from the first byte, and STARTTLS was chosen",
+        "smtp.mailgun.org answers on port 465 with SSL/TLS from the first byte.",
+        "security",
+        cure=[("Enable SSL", OFF, ON)],
+        through="smtp.mailgun.org:465",
+    ),
+    Mistake(
+        "a slip in the server's name",
+        # No name can end in this, so no name service finds it, wherever the test runs.
+        MAILGUN | {"host": "smtp.mailgun.ogr"},
+        "Look up the name",
+        "it is nearly smtp.mailgun.org.",
+        "Change SMTP Server to smtp.mailgun.org.",
+        "host",
+    ),
+    Mistake(
+        "a port nobody listens on",
+        GOOGLE | {"port": "2525"},
+        "Connect",
+        "Google (Gmail and Workspace) does not answer on port 2525.",
+        "smtp.gmail.com answers on port 587 with STARTTLS.",
+        "port",
+        cure=[("SMTP Port", "2525", "587")],
+        through="smtp.gmail.com:587",
+    ),
+    Mistake(
+        "a sender the user may not use",
+        {"host": "localhost", "username": f"sender-refused@{DOMAIN}", "port": "STARTTLS"},
+        "Sender accepted",
+        f"localhost does not let this account send as info@{DOMAIN}.",
+        f"Send from the address of sender-refused@{DOMAIN}",
+        "wrapped_user",
+    ),
+    Mistake(
+        "apikey forgotten at SendGrid",
+        SENDGRID | {"username": f"ada@{DOMAIN}"},
+        "Log in",
+        "SendGrid did not accept the log-in: the username has to be the word apikey, exactly so.",
+        "The username has to be the word apikey.",
+        "username",
+        question="SendGrid wants the word apikey as username",
+        cure=[("SMTP Username", f"ada@{DOMAIN}", "apikey")],
+        through="smtp.sendgrid.net:587",
+    ),
+    Mistake(
+        "the wrong region of Mailgun",
+        MAILGUN | {"username": f"postmaster@eu.{DOMAIN}", "domain": f"eu.{DOMAIN}"},
+        "Log in",
+        "Mailgun did not accept the username and password at smtp.mailgun.org.",
+        "These credentials belong to smtp.eu.mailgun.org.",
+        "host",
+        cure=[("SMTP Server", "smtp.mailgun.org", "smtp.eu.mailgun.org")],
+        through="smtp.eu.mailgun.org:587",
+    ),
+    Mistake(
+        "an expired certificate",
+        {"host": "localhost", "username": f"ada@{DOMAIN}", "port": "EXPIRED"},
+        "TLS and certificate",
+        "The certificate of localhost has expired",
+        "The owner of localhost has to renew its certificate.",
+        "host",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPortal]:
+    """One portal for all mistakes: each leaves settings behind that are then who sends."""
+    running = RunningPortal(
+        tmp_path_factory.mktemp("mistakes") / "instance",
+        SIGNET_REHEARSAL_PLAYS="smtp.sendgrid.net smtp.mailgun.org smtp.eu.mailgun.org smtp.gmail.com",
+        SIGNET_LEASE_SECONDS="30",
+        SIGNET_SMTP_DEADLINE="2",
+    )
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda one: one.name.replace(" ", "-"))
+def test_a_mistake_has_one_cause_one_fix_and_one_field(
+    portal: RunningPortal, page: Page, mistake: Mistake
+) -> None:
+    log_in_as_owner(portal, page)
+    before, number = who_sends(page), versions(page) + 1
+    fill_in(page, portal, mistake.typed)
+    page.get_by_role("button", name="Save SMTP Settings").click()
+    if mistake.question:
+        questions = page.locator("#questions li")
+        expect(questions).to_have_count(1)
+        expect(questions).to_contain_text(mistake.question)
+        page.get_by_role("button", name="Check exactly as typed").click()
+    wait_for_check(page, number)
+
+    expect(page.locator(".diagnosis")).to_have_count(1)
+    expect(page.locator(".rung-failed")).to_have_count(1)
+    expect(page.locator(".rung-failed")).to_contain_text(mistake.rung)
+    expect(page.locator("#diagnosis .diagnosis-cause")).to_have_count(1)
+    expect(page.locator("#diagnosis .diagnosis-cause")).to_contain_text(mistake.cause)
+    fix = page.locator("#diagnosis .diagnosis-try + p")
+    expect(fix).to_have_count(1)
+    expect(fix).to_contain_text(mistake.fix)
+    expect(page.locator(".field.has-error")).to_have_count(1)
+    at_fault = page.locator(".field.has-error", has=page.locator(f"[name={mistake.at_fault}]"))
+    expect(at_fault).to_contain_text(mistake.cause)
+    expect(at_fault).to_be_visible()
+    expect(page.locator("#check")).to_contain_text("goes on sending meanwhile")
+    assert who_sends(page) == before
+    assert mistake.typed.get("password", "no secret") not in page.content()
+
+    apply = page.get_by_role("button", name="Apply this fix and test again")
+    expect(apply).to_have_count(1 if mistake.cure else 0)
+    if not mistake.cure:
+        return
+    rows = page.locator("#fix tbody tr")
+    assert [tuple(row.locator("th, td").all_inner_texts()) for row in rows.all()] == mistake.cure
+    apply.click()
+    wait_for_check(page, number + 1)
+    expect(page.locator("#check")).to_contain_text("All 9 steps passed")
+    expect(page.locator(".has-error")).to_have_count(0)
+    sender = f"info@{mistake.typed.get('domain', DOMAIN)}"
+    assert who_sends(page) == (f"<{sender}>", mistake.through)
+
+
+def fill_in(page: Page, portal: RunningPortal, typed: dict[str, str]) -> None:
+    """Type settings that would work but for what is given."""
+    values = {"password": "rehearsal", "domain": DOMAIN, "port": "587", "security": OFF} | typed
+    change = page.locator("#change-password > summary")
+    if change.count():
+        change.click()
+    for name in ("host", "username", "password", "domain"):
+        page.locator(f"[name={name}]").fill(values[name])
+    page.get_by_label(re.compile(re.escape(values["security"]))).check()
+    port = values["port"]
+    page.locator("[name=port]").fill(port if port.isdigit() else str(portal.ports[port]))
+
+
+def wait_for_check(page: Page, number: int) -> None:
+    """Wait until this version's check has ended."""
+    ended = page.locator("#check[data-live=off]")
+    expect(ended).to_contain_text(f"Proof of version {number}", timeout=20_000)
+
+
+def who_sends(page: Page) -> tuple[str, str]:
+    """The From address and the server, as the card on top tells them."""
+    card = page.locator("#sender")
+    return card.locator(".sender-address").inner_text(), card.locator("dd").first.inner_text()
+
+
+def versions(page: Page) -> int:
+    """How many versions were saved so far."""
+    return page.locator("#versions .version").count()
