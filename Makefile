@@ -12,12 +12,14 @@ run: $(VENV)/.runtime
 # Lint, types, templates, then every test; a browser is looked for and installed where that is possible.
 test: $(VENV)/.development
 	@sh tests/browser.sh
+	@sh tests/interop.sh
+	@sh tests/postgresql.sh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/djlint templates --lint --check --quiet
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest tests/journeys
+	$(BIN)/python -m pytest --dist loadfile tests/journeys
 
 check: $(VENV)/.development
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/djlint templates --lint --check --quiet

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, render_template
 from flask_login import login_required
 from wtforms import SelectField, TextAreaField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Length
 
 from ..smtp.diagnosis import Diagnosis
@@ -20,8 +21,8 @@ blueprint = Blueprint("explain", __name__)
 PATH = "/settings/explain"
 _LONGEST = 8000  # characters; a real reply has a few hundred
 
-_STAGES = [("", "I do not know")] + [
-    (stage.value, f"{LABELS[stage]} ({command})" if command else LABELS[stage])
+_STAGES = [SelectChoice("", "I do not know")] + [
+    SelectChoice(stage.value, f"{LABELS[stage]} ({command})" if command else LABELS[stage])
     for stage, command in {
         Stage.CONNECT: "",
         Stage.GREETING: "220",

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import current_app
 from wtforms import Form, PasswordField, RadioField, SelectField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, ValidationError
 
 from ..config import Config
@@ -17,16 +18,16 @@ from . import picker, providers
 from .models import DETECT, SmtpSettings
 
 _SECURITY = [
-    (Security.STARTTLS.value, "Off: STARTTLS, port 587 (usual)"),
-    (Security.IMPLICIT_TLS.value, "On: SSL/TLS from the first byte, port 465"),
-    (DETECT, "Detect for me"),
+    SelectChoice(Security.STARTTLS.value, "Off: STARTTLS, port 587 (usual)"),
+    SelectChoice(Security.IMPLICIT_TLS.value, "On: SSL/TLS from the first byte, port 465"),
+    SelectChoice(DETECT, "Detect for me"),
 ]
-_PLAINTEXT = (Security.PLAINTEXT.value, "None: unencrypted, only towards servers the operator allowed")
+_PLAINTEXT = SelectChoice(
+    Security.PLAINTEXT.value, "None: unencrypted, only towards servers the operator allowed"
+)
 _MECHANISMS = [
-    (Mechanism.AUTOMATIC.value, "Automatic"),
-    (Mechanism.PLAIN.value, "plain"),
-    (Mechanism.LOGIN.value, "login"),
-    (Mechanism.CRAM_MD5.value, "cram-md5"),
+    SelectChoice(Mechanism.AUTOMATIC.value, "Automatic"),
+    *(SelectChoice(one.value) for one in (Mechanism.PLAIN, Mechanism.LOGIN, Mechanism.CRAM_MD5)),
 ]
 
 
@@ -73,7 +74,7 @@ class SmtpForm(PortalForm):
         return providers.find(self.provider.data)
 
     def validate_security(self, field: Any) -> None:
-        if field.data not in {value for value, *_ in field.choices}:
+        if field.data not in {choice.value for choice in field.choices}:
             raise ValidationError("Choose one of the ways to encrypt.")
 
     def fill_from_provider(self, card: Provider) -> list[str]:
