@@ -276,7 +276,8 @@ _PLACE = re.compile(r"\{([a-z_]+)\}")
 def _fill(sentence: str, facts: _Words) -> str:
     """Fill the placeholders in one pass, so that a name with braces in it is never read again."""
     filled = _PLACE.sub(lambda found: facts[found[1]], sentence)
-    return filled[:1].upper() + filled[1:] if sentence.startswith("{password") else filled
+    begins_with_our_words = sentence.startswith("{password") or filled.startswith(("the ", "this "))
+    return filled[:1].upper() + filled[1:] if begins_with_our_words else filled
 
 
 def _evidence(failure: SubmissionFailure) -> Mapping[str, str]:
