@@ -35,6 +35,7 @@ def create_app(config: Config | None = None) -> Flask:
         deliveries,
         engine,
         notices,
+        operator,
         outbox,
         rehearsal,
         settings,
@@ -61,7 +62,7 @@ def create_app(config: Config | None = None) -> Flask:
     wake.install(app, lambda job, ident: engine.announce(app, job, ident))
 
     web.install(app, secure=config.secure)
-    for room in (accounts, settings, notices, affiliates, deliveries, rehearsal):
+    for room in (accounts, settings, notices, affiliates, deliveries, operator, rehearsal):
         room.install(app)
     outbox.install(app, route_for=route_for)
     cli.install(app)

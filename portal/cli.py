@@ -12,6 +12,7 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup
 
+from . import cli_operator
 from .clock import utcnow
 
 _LOAD_ERROR = 4  # after any other status gunicorn would start the same worker again and again
@@ -19,7 +20,7 @@ _LOAD_ERROR = 4  # after any other status gunicorn would start the same worker a
 
 def install(app: Flask) -> None:
     """Give the app its commands."""
-    for command in (worker, rehearsal, create_owner, seed_demo, smtp):
+    for command in (worker, rehearsal, create_owner, seed_demo, smtp, *cli_operator.COMMANDS):
         app.cli.add_command(command)
 
 
@@ -49,13 +50,14 @@ def rehearsal() -> None:
 @click.option("--name", prompt="Your name")
 @click.option("--mailbox", prompt="Email address")
 @click.password_option(help="12 characters or more.")
-def create_owner(programme: str, name: str, mailbox: str, password: str) -> None:
+@click.option("--operator", is_flag=True, help="This owner runs the portal, and sees the page Operator.")
+def create_owner(programme: str, name: str, mailbox: str, password: str, operator: bool) -> None:
     """Create an account and its owner."""
     from .accounts.registration import RegistrationRefused
     from .accounts.registration import create_owner as create
 
     try:
-        owner = create(programme, name, mailbox, password, now=utcnow())
+        owner = create(programme, name, mailbox, password, now=utcnow(), operator=operator)
     except RegistrationRefused as refused:
         raise click.ClickException(str(refused)) from None
     click.echo(f"{owner.mailbox} owns {owner.account.name}; its sign-up page is /join/{owner.account.slug}")
@@ -95,15 +97,17 @@ def check(account: str, version: int | None, as_json: bool) -> None:
 
 
 def without_portal(arguments: Sequence[str]) -> Flask | None:
-    """Return an app with the smtp commands alone when the command line asks for no more than that.
+    """Return an app with few commands when the command line asks for one that needs no portal.
 
     Flask takes its commands from the app, so it would need a configured portal to explain a reply. wsgi.py
     asks this first: FLASK_RUN_FROM_CLI is set by Flask's command line alone, never in a WSGI server.
     """
-    if os.environ.get("FLASK_RUN_FROM_CLI") != "true" or "smtp" not in arguments or _checks(arguments):
+    alone = ("smtp" in arguments and not _checks(arguments)) or ("keys", "new") in pairwise(arguments)
+    if os.environ.get("FLASK_RUN_FROM_CLI") != "true" or not alone:
         return None
     app = Flask("portal")
     app.cli.add_command(smtp)
+    app.cli.add_command(cli_operator.keys)
     return app
 
 

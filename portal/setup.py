@@ -17,9 +17,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .config import ConfigError
 from .db import Base, db, reading
-from .vault import KeyringError, SealBroken, Vault, new_key
+from .smtp.reply import plain_text
+from .vault import KeyringError, SealBroken, Vault, key_id, new_key
 
-_CHECK = {"kind": "key-check"}
+CHECK: dict[str, str | int] = {"kind": "key-check"}  # what the sealed word is bound to
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -94,18 +95,30 @@ def check_keys(app: Flask) -> None:
     vault: Vault = app.extensions["signet.vault"]
     row = db.session.get(KeyCheck, 1)
     if row is None:
-        db.session.add(KeyCheck(id=1, sealed=vault.seal("signet", _CHECK)))
+        db.session.add(KeyCheck(id=1, sealed=vault.seal("signet", CHECK)))
         db.session.commit()
         return
     try:
-        vault.open(row.sealed, _CHECK)
+        vault.open(row.sealed, CHECK)
     except SealBroken:
         raise ConfigError(
             "The keyring does not fit this database: saved passwords could not be opened. "
+            f"{_missing(vault, row.sealed)}"
             f"Put the right key back into SIGNET_KEYS or {app.instance_path}/keys."
         ) from None
     finally:
         db.session.rollback()
+
+
+def _missing(vault: Vault, sealed: bytes) -> str:
+    """Name the key by its id, if it can be read; an id is no secret."""
+    try:
+        ident = plain_text(key_id(sealed))
+    except SealBroken:
+        return ""
+    if ident in vault.key_ids:
+        return f"The key called {ident} in the keyring is not the one that sealed them. "
+    return f"They are sealed under key {ident}, which is not in the keyring. "
 
 
 def prepare(instance: Path) -> Flask:

@@ -11,6 +11,7 @@ import base64
 import binascii
 import hmac
 import os
+import re
 from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidTag
@@ -39,7 +40,7 @@ class Vault:
 
     def __init__(self, keyring: str, secret_key: str = "") -> None:
         self._keys: dict[str, AESGCM] = {}
-        for entry in filter(None, (part.strip() for part in keyring.split(";"))):
+        for entry in filter(None, (part.strip() for part in re.split(r"[;\n]", keyring))):
             ident, colon, encoded = entry.partition(":")
             if not colon:  # what stands there may be the key itself, so it is not repeated
                 raise KeyringError("A key of the keyring has no id; write id:base64.")

@@ -1,11 +1,11 @@
-"""Operators: the owners who run this portal and may see its outbox."""
+"""Operators: the owners who run this portal and may see its outbox, and what they name accounts by."""
 
 from __future__ import annotations
 
 from sqlalchemy import select
 
 from ..db import db
-from .models import Owner
+from .models import Account, Owner
 from .names import mailbox_key
 
 
@@ -16,3 +16,13 @@ def set_operator(mailbox: str, operator: bool) -> Owner | None:
         owner.is_operator = operator
     db.session.commit()
     return owner
+
+
+def account_id_of(slug: str) -> int | None:
+    """Return the id of the account with this short name."""
+    return db.session.scalar(select(Account.id).where(Account.slug == slug))
+
+
+def slugs() -> dict[int, str]:
+    """Return the short name of every account."""
+    return dict(db.session.execute(select(Account.id, Account.slug)).all())

@@ -25,7 +25,7 @@ STATUS_WORDS = {
     Status.SUPPRESSED: "Suppressed",
     Status.CANCELLED: "Cancelled",
 }
-_OUTCOMES = {  # outcome -> (colour of the tag, its words)
+OUTCOMES = {  # outcome -> (colour of the tag, its words)
     Outcome.STARTED: ("sending", "Under way"),
     Outcome.ACCEPTED: ("sent", "Accepted"),
     Outcome.DEFERRED: ("deferred", "Not now"),
@@ -137,11 +137,11 @@ def last_words(attempt: DeliveryAttempt | None) -> str:
     said = reply_words(attempt.reply_code, attempt.enhanced_code, attempt.reply_text)
     if said or attempt.outcome is Outcome.STARTED:
         return said
-    return str((attempt.diagnosis or {}).get("cause", "")) or _OUTCOMES[attempt.outcome][1]
+    return str((attempt.diagnosis or {}).get("cause", "")) or OUTCOMES[attempt.outcome][1]
 
 
 def _try(attempt: DeliveryAttempt) -> Try:
-    tone, words = _OUTCOMES[attempt.outcome]
+    tone, words = OUTCOMES[attempt.outcome]
     if attempt.ambiguous and attempt.outcome is not Outcome.ACCEPTED:
         tone, words = "ambiguous", "Perhaps sent"
     accepted = attempt.outcome is Outcome.ACCEPTED

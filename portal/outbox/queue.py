@@ -126,10 +126,15 @@ def _insert(table: type[Base]) -> Any:
 def seal_body(body: str, key: str) -> str:
     """Seal a body that may hold a log-in link, for the message with this key alone."""
     vault: Vault = current_app.extensions["signet.vault"]
-    return vault.seal(body, {"kind": "outbox-body", "key": key}).hex()
+    return vault.seal(body, body_binding(key)).hex()
 
 
 def open_body(sealed: str, key: str) -> str:
     """Open what ``seal_body`` sealed. Raises SealBroken."""
     vault: Vault = current_app.extensions["signet.vault"]
-    return vault.open(bytes.fromhex(sealed), {"kind": "outbox-body", "key": key})
+    return vault.open(bytes.fromhex(sealed), body_binding(key))
+
+
+def body_binding(key: str) -> dict[str, str | int]:
+    """What the body of the message with this key is sealed for."""
+    return {"kind": "outbox-body", "key": key}

@@ -55,6 +55,16 @@ def farewell() -> None:
     db.session.commit()
 
 
+def seen() -> list[WorkerBeat]:
+    """Return the workers seen within a day that did not say goodbye, the last seen first."""
+    return list(db.session.scalars(select(WorkerBeat).order_by(WorkerBeat.seen_at.desc(), WorkerBeat.name)))
+
+
+def alive(now: datetime) -> list[WorkerBeat]:
+    """Return the workers seen within the last minute."""
+    return [beat for beat in seen() if beat.seen_at >= now - MISSING_AFTER]
+
+
 def last_seen() -> datetime | None:
     """When a worker was last seen, or None if never."""
     return db.session.scalar(select(func.max(WorkerBeat.seen_at)))
