@@ -72,6 +72,7 @@ def create_app(config: Config | None = None) -> Flask:
 def _configure(app: Flask, config: Config) -> None:
     from werkzeug.middleware.proxy_fix import ProxyFix
 
+    from . import stores
     from .vault import Vault
 
     app.extensions["signet.config"] = config
@@ -79,8 +80,7 @@ def _configure(app: Flask, config: Config) -> None:
     app.config.update(
         SECRET_KEY=config.secret_key,
         SQLALCHEMY_DATABASE_URI=config.database_url,
-        # A failing statement is logged without its values: names and mailboxes do not belong into logs.
-        SQLALCHEMY_ENGINE_OPTIONS={"hide_parameters": True},
+        SQLALCHEMY_ENGINE_OPTIONS=stores.engine_options(config.database_url),
         SERVER_NAME=None,
         TRUSTED_HOSTS=list({config.host_name, "127.0.0.1", "localhost"}),
         SESSION_COOKIE_NAME="__Host-signet" if config.secure else "signet",

@@ -13,10 +13,9 @@ from datetime import datetime, timedelta
 
 from flask import current_app
 from sqlalchemy import Index, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .db import Base, db
+from .db import Base, db, insert
 
 
 class BudgetCount(Base):
@@ -41,7 +40,6 @@ class Budget:
 def spend(budget: Budget, *key: object, now: datetime) -> bool:
     """Count one use inside the present transaction; return whether the budget still allowed it."""
     row = {"key": _key(budget, key), "window_start": _window(budget, now), "spent": 1}
-    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
     statement = insert(BudgetCount).values(row)
     statement = statement.on_conflict_do_update(
         index_elements=["key", "window_start"], set_={"spent": BudgetCount.spent + 1}

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from . import stores
+from .environ import ConfigError, Reader
 from .smtp.detours import detours_to
 from .smtp.guard import SUBMISSION_PORTS, Detour, HostError, Policy, PrivateTarget, canonical_host
 from .smtp.lookup import Nameserver, parse_nameservers
@@ -18,13 +20,8 @@ from .smtp.mailbox import MailboxError, parse_mailbox
 from .smtp.server import Limits
 
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
-_MOST = 10**6  # no setting is a larger number
-_TRUE = {"1", "true", "yes", "on"}
-_FALSE = {"0", "false", "no", "off", ""}
 
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the message names the variable or file and the remedy."""
+__all__ = ["Config", "ConfigError", "PlatformMail"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class Config:
     secret_key: str = field(repr=False)
     keyring: str = field(repr=False)  # id:base64;id:base64, the first writes
     base_url: str
-    database_url: str = field(repr=False)
+    database_url: str = field(repr=False)  # as SQLAlchemy writes it, driver included
     platform: PlatformMail
     policy: Policy
     dns_servers: tuple[Nameserver, ...] = ()  # empty: the system's
@@ -64,6 +61,7 @@ class Config:
     sweep: float = 5.0  # seconds between two looks for work nobody announced
     worker_threads: int = 4
     tests_per_hour: int = 10
+    redis_url: str = field(default="", repr=False)  # where jobs are announced instead of beside the tables
     testing: bool = False
 
     @property
@@ -102,7 +100,7 @@ class Config:
     def from_env(cls, env: Mapping[str, str], instance: Path) -> Config:
         """Read the configuration. Raises ConfigError naming what is missing or wrong."""
         instance = Path(env.get("SIGNET_INSTANCE") or instance)
-        read = _Reader(env, instance)
+        read = Reader(env, instance)
         rehearsal = read.flag("SIGNET_REHEARSAL")
         starttls_port = read.port("SIGNET_REHEARSAL_STARTTLS_PORT", 2587)
         tls_port = read.port("SIGNET_REHEARSAL_TLS_PORT", 2465)
@@ -120,7 +118,8 @@ class Config:
             secret_key=read.secret("SECRET_KEY", "secret_key", at_least=32),
             keyring=read.secret("SIGNET_KEYS", "keys", at_least=40),
             base_url=base_url,
-            database_url=env.get("DATABASE_URL") or f"sqlite:///{instance / 'portal.sqlite'}",
+            database_url=stores.database_url(read.text("DATABASE_URL"), instance),
+            redis_url=stores.redis_url(read.text("REDIS_URL")),
             platform=_platform(read),
             policy=_policy(read, (starttls_port, tls_port, plain_port, expired_port) if rehearsal else ()),
             dns_servers=_dns_servers(read),
@@ -139,53 +138,6 @@ class Config:
         )
 
 
-class _Reader:
-    def __init__(self, env: Mapping[str, str], instance: Path) -> None:
-        self.env = env
-        self.instance = instance
-
-    def text(self, name: str, default: str = "") -> str:
-        return self.env.get(name, default).strip()
-
-    def flag(self, name: str, default: bool = False) -> bool:
-        value = self.text(name).lower()
-        if name not in self.env:
-            return default
-        if value in _TRUE | _FALSE:
-            return value in _TRUE
-        raise ConfigError(f"{name} is {value!r}; write 1 or 0.")
-
-    def number(self, name: str, default: float, low: float = 0) -> float:
-        value = self.text(name)
-        if not value:
-            return default
-        try:
-            number = float(value)
-        except ValueError:
-            raise ConfigError(f"{name} is {value!r}, which is not a number.") from None
-        if not low <= number <= _MOST:
-            raise ConfigError(f"{name} is {value}; it must be a number from {low:g} to {_MOST}.")
-        return number
-
-    def port(self, name: str, default: int) -> int:
-        number = self.number(name, default, low=1)
-        if number > 65535 or number != int(number):
-            raise ConfigError(f"{name} is {number:g}; a port is a whole number from 1 to 65535.")
-        return int(number)
-
-    def secret(self, name: str, file_name: str, at_least: int) -> str:
-        """Take a secret from its variable, else from its file in instance/."""
-        path = self.instance / file_name
-        value = self.text(name)
-        if not value and path.is_file():
-            value = path.read_text(encoding="ascii", errors="replace").strip()
-        if not value:
-            raise ConfigError(f"No {name}. Set the variable, or let `python -m portal.setup` make {path}.")
-        if len(value) < at_least:
-            raise ConfigError(f"{name} is too short: {at_least} characters or more, please.")
-        return value
-
-
 def _base_url(value: str) -> str:
     wrong = ConfigError(f"SIGNET_BASE_URL is {value!r}; write it like https://signet.example.com")
     try:
@@ -201,7 +153,7 @@ def _base_url(value: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _platform(read: _Reader) -> PlatformMail:
+def _platform(read: Reader) -> PlatformMail:
     use_ssl, use_tls = read.flag("MAIL_USE_SSL"), read.flag("MAIL_USE_TLS")
     if use_ssl and use_tls:
         raise ConfigError("MAIL_USE_SSL and MAIL_USE_TLS are both on; port 465 takes SSL, 587 takes TLS.")
@@ -239,7 +191,7 @@ def _refuse_unusable(server: str, sender: str) -> None:
         raise ConfigError(f"MAIL_DEFAULT_SENDER is {sender!r}. {error}") from None
 
 
-def _dns_servers(read: _Reader) -> tuple[Nameserver, ...]:
+def _dns_servers(read: Reader) -> tuple[Nameserver, ...]:
     try:
         return parse_nameservers(read.text("SIGNET_DNS_SERVERS"))
     except ValueError as error:
@@ -248,7 +200,7 @@ def _dns_servers(read: _Reader) -> tuple[Nameserver, ...]:
         ) from None
 
 
-def _detours(read: _Reader, rehearsal_ports: tuple[int, ...]) -> tuple[Detour, ...]:
+def _detours(read: Reader, rehearsal_ports: tuple[int, ...]) -> tuple[Detour, ...]:
     """Send the names of SIGNET_REHEARSAL_PLAYS to the rehearsal server."""
     names = read.text("SIGNET_REHEARSAL_PLAYS").replace(",", " ").split()
     if not names:
@@ -265,7 +217,7 @@ def _detours(read: _Reader, rehearsal_ports: tuple[int, ...]) -> tuple[Detour, .
         ) from None
 
 
-def _policy(read: _Reader, rehearsal_ports: tuple[int, ...]) -> Policy:
+def _policy(read: Reader, rehearsal_ports: tuple[int, ...]) -> Policy:
     """Build the rule of where mail may be handed in.
 
     SIGNET_SMTP_PORTS adds ports; SIGNET_SMTP_PRIVATE lists targets inside the operator's network as

@@ -1,4 +1,4 @@
-"""The database: its session, the base of every table, moments in UTC, and how SQLite is set up."""
+"""The database: its session, the base of every table, moments in UTC, and how SQLite and PostgreSQL are set up."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from enum import StrEnum
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import DateTime, Dialect, Engine, Enum, MetaData, TypeDecorator, event
-from sqlalchemy.engine import Connection
+from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Enum, Integer, MetaData, TypeDecorator, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.orm import DeclarativeBase
 
 # Alembic on SQLite rebuilds tables, and it can only do so with constraints that have names.
@@ -47,7 +48,8 @@ class Base(DeclarativeBase):
     """The base of every table."""
 
     metadata = MetaData(naming_convention=_NAMES)
-    type_annotation_map = {datetime: UTCDateTime}
+    # Whoever asks for a number beyond 32 bits in an address finds nothing; PostgreSQL shall not stumble over it.
+    type_annotation_map = {datetime: UTCDateTime, int: BigInteger().with_variant(Integer(), "sqlite")}
 
 
 def words(kind: type[StrEnum], length: int = 12) -> Enum:
@@ -56,6 +58,12 @@ def words(kind: type[StrEnum], length: int = 12) -> Enum:
 
 
 db = SQLAlchemy(metadata=Base.metadata)
+
+
+def insert(table: type[Base]) -> Any:
+    """Return an INSERT that knows ON CONFLICT, in the dialect at hand."""
+    return (postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert)(table)
+
 
 # Whether the transaction about to begin may write. A SQLite transaction that starts by reading and
 # then writes fails at once when somebody else wrote in between, whatever the busy timeout; one that
@@ -89,12 +97,15 @@ def writing() -> Iterator[None]:
 
 
 def prepare_engine(engine: Engine, *, wait: float = 15.0) -> None:
-    """Set SQLite up for many processes: write-ahead log, waiting instead of failing, full durability.
+    """Set the database up for many processes. ``wait`` is how many seconds one stands in line for another."""
+    if engine.dialect.name == "postgresql":
+        _prepare_postgresql(engine, wait)
+    else:
+        _prepare_sqlite(engine, wait)
 
-    ``wait`` is how many seconds a writer stands in line before it gives up.
-    """
-    if engine.dialect.name != "sqlite":
-        return
+
+def _prepare_sqlite(engine: Engine, wait: float) -> None:
+    """Write-ahead log, waiting instead of failing, full durability."""
 
     @event.listens_for(engine, "connect")
     def _on_connect(dbapi_connection: Any, _record: object) -> None:
@@ -112,3 +123,43 @@ def prepare_engine(engine: Engine, *, wait: float = 15.0) -> None:
         # A page that writes while it is only looked at would fail now and then; so it always does.
         connection.exec_driver_sql(f"PRAGMA query_only = {0 if writes else 1}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _prepare_postgresql(engine: Engine, wait: float) -> None:
+    """Bounded waits, text without NUL, errors without values, transactions that say whether they write."""
+    from psycopg.types.string import StrDumperUnknown
+
+    class Dumper(StrDumperUnknown):
+        """PostgreSQL takes no NUL, but a server's reply may hold one, and a result must never be refused."""
+
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.replace("\x00", "\ufffd"))
+
+    milliseconds = int(wait * 1000)
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(dbapi_connection: Any, _record: object) -> None:
+        dbapi_connection.adapters.register_dumper(str, Dumper)
+        dbapi_connection.autocommit = True
+        # A process that froze in the middle of a transaction must not keep its locks for ever.
+        dbapi_connection.execute(
+            f"SET lock_timeout = {milliseconds}; SET statement_timeout = {4 * milliseconds};"
+            f"SET idle_in_transaction_session_timeout = {4 * milliseconds}"
+        )
+        dbapi_connection.autocommit = False
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        raw: Any = connection.connection.dbapi_connection
+        raw.read_only = not _will_write.get()  # travels with the driver's BEGIN
+
+    @event.listens_for(engine, "handle_error")
+    def _tell_no_values(context: ExceptionContext) -> None:
+        # After its first line PostgreSQL quotes the row, and with it names, mailboxes and sealed passwords.
+        original = context.original_exception
+        first, _, rest = str(original).partition("\n")
+        if not rest or not isinstance(original, context.dialect.loaded_dbapi.Error):
+            return
+        original.args = (first,)
+        if context.sqlalchemy_exception is not None:
+            context.sqlalchemy_exception.args = (f"({type(original).__name__}) {first}",)

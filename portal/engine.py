@@ -6,23 +6,25 @@ or repeated without harm.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from huey import Huey, SqliteHuey
+from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
+from huey.exceptions import ConfigurationError
 
-from .config import Config
+from . import stores
+from .config import Config, ConfigError
 from .outbox.delivery import drain as drain_queue
 from .settings.check import check as check_version
+
+JOBS = "jobs"  # how the tables begin that are Huey's and not ours
 
 
 def install(app: Flask, config: Config) -> Huey:
     """Build the Huey instance for this app and name its tasks."""
-    # fsync is off on purpose: losing a job costs one sweep, never a message.
-    huey = SqliteHuey(
-        "signet", filename=str(Path(config.instance) / "jobs.sqlite"), results=False, fsync=False
-    )
+    huey = _runner(config)
 
     @huey.task(name="drain")
     def drain(account_id: int) -> None:
@@ -36,6 +38,40 @@ def install(app: Flask, config: Config) -> Huey:
 
     app.extensions["signet.tasks"] = {"drain": drain, "check": check}
     return huey
+
+
+def _runner(config: Config) -> Huey:
+    """Return Huey where the configuration has it: in Redis, beside the tables in PostgreSQL, or in a file."""
+    if config.redis_url:
+        return _in_redis(config.redis_url)
+    if stores.is_postgresql(config.database_url):
+        # Its tables are made by setup, so that a portal starts while its database does not answer.
+        connect = partial(stores.connect, config.database_url)
+        return PostgresHuey(
+            "signet", connection=connect, results=False, table_prefix=JOBS, create_tables=False
+        )
+    # fsync is off on purpose: losing a job costs one sweep, never a message.
+    path = Path(config.instance) / "jobs.sqlite"
+    return SqliteHuey("signet", filename=str(path), results=False, fsync=False)
+
+
+def _in_redis(url: str) -> Huey:
+    try:
+        return RedisHuey("signet", url=url, results=False)
+    except ConfigurationError:
+        raise ConfigError(
+            "REDIS_URL is set, but the Python package redis is not installed. Install it with "
+            "`pip install --require-hashes -r requirements-redis.txt`, or unset REDIS_URL."
+        ) from None
+    except ValueError:
+        raise ConfigError("REDIS_URL cannot be read; write it like redis://localhost:6379/0.") from None
+
+
+def make_tables(app: Flask) -> None:
+    """Make the tables in which PostgreSQL keeps the announcements, where they are missing."""
+    huey: Huey = app.extensions["signet.huey"]
+    if isinstance(huey, PostgresHuey):
+        huey.storage.initialize_schema()
 
 
 def announce_missing(app: Flask, jobs: list[tuple[str, int]]) -> None:

@@ -45,15 +45,12 @@ def run(app: Flask, threads: int | None = None) -> int:
 
 def _consumer(app: Flask, threads: int) -> Consumer:
     huey: Huey = app.extensions["signet.huey"]
-    # Jobs are looked for every 50 ms without ever slowing down: a sign-up is answered at once.
-    return huey.create_consumer(
-        workers=threads,
-        worker_type="thread",
-        periodic=False,
-        initial_delay=0.05,
-        backoff=1.0,
-        max_delay=0.05,
-    )
+    # A file is looked into every 50 ms without ever slowing down: a sign-up is answered at once. PostgreSQL and
+    # Redis tell by themselves, so there a pause follows trouble alone, and grows while the trouble lasts.
+    pause = {"initial_delay": 0.05, "backoff": 1.0, "max_delay": 0.05}
+    if huey.storage.blocking:
+        pause = {"initial_delay": 0.5, "backoff": 1.5, "max_delay": 5.0}
+    return huey.create_consumer(workers=threads, worker_type="thread", periodic=False, **pause)
 
 
 def _pulse(app: Flask, sweep: float, threads: int) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ from flask.testing import FlaskClient
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 
-from portal import create_app
+from portal import create_app, setup
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db
+from tests import databases
 from tests.pages import LintingClient
 
 PASSWORD = "correct horse battery staple"  # of every owner in the tests
@@ -40,6 +43,7 @@ def make_config(instance: Path, **changes: Any) -> Config:
         "MAIL_USERNAME": "platform@signet.example",
         "MAIL_PASSWORD": "rehearsal",
         "MAIL_DEFAULT_SENDER": "affiliates@signet.example",
+        "DATABASE_URL": os.environ.get(databases.URL, ""),
         **changes.pop("env", {}),
     }
     instance.mkdir(parents=True, exist_ok=True)
@@ -63,6 +67,79 @@ class _Compiled(BytecodeCache):
 COMPILED = _Compiled()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgresql", "both"),
+        default="both",
+        help="sqlite or postgresql: every test on it; both: SQLite, and PostgreSQL where it matters most",
+    )
+
+
+# These look at pages and words; which database they were read from makes no difference.
+_ONCE = {"test_explain", "test_picker", "test_endings", "test_find_mine", "test_greeting"}
+
+
+def _twice(metafunc: pytest.Metafunc) -> bool:
+    """Whether a test is worth running on either database: it reaches the tables of what is owed."""
+    if metafunc.definition.get_closest_marker("both_databases"):
+        return True
+    path = metafunc.definition.path
+    rooms = {"outbox", "settings"} & set(path.parts)
+    return bool(rooms) and path.stem not in _ONCE and bool({"app", "config"} & set(metafunc.fixturenames))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" not in metafunc.fixturenames:
+        return
+    chosen = metafunc.config.getoption("database")
+    if chosen == "both" and _twice(metafunc):
+        metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+    elif chosen == "postgresql":
+        metafunc.parametrize("database", ["postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[databases.Cluster]:
+    """A PostgreSQL of this test process, with one set-up database; left out where there is none."""
+    found = databases.binaries()
+    if found is None:
+        databases.missing()
+    with databases.cluster(found) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def prepared(cluster: databases.Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database whose tables the migrations have made, used by one test after the other."""
+    with closing(cluster.connect()) as connection:
+        connection.execute("CREATE DATABASE prepared")
+    env = {"DATABASE_URL": cluster.url("prepared")}
+    setup.migrate(create_app(make_config(tmp_path_factory.mktemp("prepared"), env=env)))
+    return "prepared"
+
+
+@pytest.fixture(autouse=True)
+def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The database of this test, which every configuration it makes will name: a new file, or PostgreSQL."""
+    kind = getattr(request, "param", "sqlite")
+    monkeypatch.delenv(databases.URL, raising=False)
+    if kind == "sqlite":
+        yield kind
+        return
+    cluster: databases.Cluster = request.getfixturevalue("cluster")
+    empty = request.node.get_closest_marker("empty_database") is not None
+    name = "empty" if empty else request.getfixturevalue("prepared")
+    if empty:
+        with closing(cluster.connect()) as connection:
+            connection.execute("DROP DATABASE IF EXISTS empty WITH (FORCE)")
+            connection.execute("CREATE DATABASE empty")
+    else:
+        databases.forget_everything(cluster, name)
+    monkeypatch.setenv(databases.URL, cluster.url(name))
+    yield kind
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return make_config(tmp_path / "instance")
@@ -74,7 +151,8 @@ def app(config: Config) -> Iterator[Flask]:
     app.test_client_class = LintingClient
     app.jinja_env.bytecode_cache = COMPILED
     with app.app_context():
-        db.create_all()
+        if config.database_url.startswith("sqlite"):
+            db.create_all()  # in PostgreSQL the migrations have
         yield app
         db.session.remove()
         db.engine.dispose()

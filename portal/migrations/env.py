@@ -7,6 +7,7 @@ from flask import current_app
 from sqlalchemy.types import TypeEngine
 
 from portal.db import Base, UTCDateTime
+from portal.engine import JOBS
 
 
 def _render(kind: str, item: object, _autogen: object) -> str | bool:
@@ -18,6 +19,11 @@ def _render(kind: str, item: object, _autogen: object) -> str | bool:
     return False
 
 
+def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Leave Huey's tables alone, which it makes itself."""
+    return kind != "table" or not str(name).startswith(f"{JOBS}_")
+
+
 def run() -> None:
     """Apply or compare within one transaction."""
     engine = current_app.extensions["migrate"].db.engine
@@ -27,8 +33,11 @@ def run() -> None:
             target_metadata=Base.metadata,
             render_as_batch=True,
             render_item=_render,
+            include_name=_is_ours,
         )
         with context.begin_transaction():
+            if connection.dialect.name == "postgresql":  # of two set-ups at once, one waits for the other
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(20110)")
             context.run_migrations()
         connection.commit()
 

@@ -137,6 +137,9 @@ def _next_due(ident: int, now: datetime) -> Select[OutboxMessage]:
         .where(OutboxMessage.account_id == account, OutboxMessage.pinned_version.is_(None), _may_leave(now))
         .order_by(OutboxMessage.urgent.desc(), OutboxMessage.id)
         .limit(1)
+        # Where writers work side by side, whoever settles that message at this moment is not waited for.
+        .with_for_update(of=OutboxMessage, skip_locked=True)
+        .execution_options(populate_existing=True)
     )
 
 
@@ -144,14 +147,16 @@ def _may_leave(now: datetime) -> ColumnElement[bool]:
     """The one rule of what may be tried now, over a message and its queue (which may not exist yet).
 
     A test goes even while the queue is held or paused. A held queue lets one message out as a probe when
-    its time has come. A message whose worker died goes as soon as its lease has lapsed.
+    its time has come. A message whose worker died goes as soon as its lease has lapsed. A message that was
+    held just as its queue was let go, by two transactions side by side, is not left behind.
     """
     row = OutboxMessage
     due = and_(row.status == Status.QUEUED, row.next_attempt_at <= now)
+    forgotten = and_(row.status == Status.HELD, row.next_attempt_at <= now)
     lapsed = and_(row.status == Status.SENDING, row.lease_until <= now)
     moving = and_(Queue.held_at.is_(None), or_(Queue.pause_until.is_(None), Queue.pause_until <= now))
     probe = and_(Queue.held_at.is_not(None), Queue.probe_at <= now, or_(row.status == Status.HELD, due))
-    return or_(lapsed, and_(due, or_(row.urgent, moving)), probe)
+    return or_(lapsed, and_(due, or_(row.urgent, moving)), and_(forgotten, moving), probe)
 
 
 def _update_queue(*where: ColumnElement[bool], **values: Any) -> bool:

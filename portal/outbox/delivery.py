@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from datetime import timedelta
 
 from flask import current_app
 from flask_mail import BadHeaderError
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from .. import wake
 from ..clock import utcnow
 from ..config import Config
 from ..db import db
+from ..smtp.envelope import Acceptance
 from ..smtp.failure import SubmissionFailure
 from ..smtp.probe import Observer
 from ..vault import SealBroken
@@ -117,7 +119,24 @@ def _attempt(claim: Claim, line: Line, version_id: int | None, observer: Observe
         _log.exception("message %s raised where nothing should", ident)
         line.close()
         return verdicts.poisoned(claim, pinned=pinned)
-    return verdicts.accepted(claim, acceptance, line.transcript, pinned=pinned)
+    return _accepted(claim, acceptance, line.transcript, pinned=pinned)
+
+
+def _accepted(claim: Claim, acceptance: Acceptance, transcript: str, *, pinned: bool) -> Result:
+    """Record that the server has the message. If that were forgotten, its twin would leave.
+
+    So a database that is locked or being restarted is waited for, as long as a lease lasts.
+    """
+    until = utcnow() + _lease()
+    while True:
+        try:
+            return verdicts.accepted(claim, acceptance, transcript, pinned=pinned)
+        except OperationalError:
+            db.session.rollback()
+            if utcnow() >= until:
+                raise
+            _log.warning("a message was accepted, and the database does not answer; trying again")
+            time.sleep(0.25)
 
 
 def _compose(claim: Claim, route: Route) -> AccountMessage:

@@ -48,7 +48,7 @@ class OutboxMessage(Base):
     kind: Mapped[str] = mapped_column(String(40))
     key: Mapped[str] = mapped_column(String(120), unique=True)  # idempotency key
     message_id: Mapped[str | None] = mapped_column(
-        String(255)
+        String(300)
     )  # set at the first attempt, then never changed
     recipient: Mapped[str] = mapped_column(String(254))
     recipient_name: Mapped[str] = mapped_column(String(100), default="")
@@ -84,7 +84,7 @@ class DeliveryAttempt(Base):
     number: Mapped[int]
     version_number: Mapped[int | None]  # of the settings; empty: the platform's sender
     server: Mapped[str] = mapped_column(String(260), default="")  # host:port
-    sender: Mapped[str] = mapped_column(String(400), default="")  # the From as it left
+    sender: Mapped[str] = mapped_column(Text, default="")  # the From as it left, its name encoded
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[Outcome] = mapped_column(words(Outcome), default=Outcome.STARTED)

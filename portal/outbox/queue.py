@@ -9,10 +9,9 @@ from typing import Any
 
 from flask import current_app
 from sqlalchemy import update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from .. import wake
-from ..db import Base, db
+from ..db import db, insert
 from ..vault import Vault
 from .models import OutboxMessage, Queue, Status
 
@@ -61,7 +60,7 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> Outbox
         "created_at": now,
         "next_attempt_at": now,
     }
-    statement = _insert(OutboxMessage).values(values).on_conflict_do_nothing(index_elements=["key"])
+    statement = insert(OutboxMessage).values(values).on_conflict_do_nothing(index_elements=["key"])
     ident = db.session.execute(statement.returning(OutboxMessage.id)).scalar_one_or_none()
     if ident is None:
         return None
@@ -70,13 +69,16 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> Outbox
     return db.session.get_one(OutboxMessage, ident)
 
 
-def queue_of(account_id: int | None) -> Queue:
-    """Return the account's queue, made on first use."""
+def queue_of(account_id: int | None, *, lock: bool = False) -> Queue:
+    """Return the account's queue, made on first use; ``lock`` makes others wait who would change it, too."""
     ident = account_id or SYSTEM
     queue = db.session.get(Queue, ident)
     if queue is None:
-        db.session.execute(_insert(Queue).values(account_id=ident, probes=0).on_conflict_do_nothing())
+        db.session.execute(insert(Queue).values(account_id=ident, probes=0).on_conflict_do_nothing())
         queue = db.session.get_one(Queue, ident)
+    if lock:
+        db.session.flush()  # reading it anew would forget what this transaction has changed of it
+        db.session.refresh(queue, with_for_update=True)
     return queue
 
 
@@ -85,7 +87,7 @@ def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -
 
     One message is tried again after a growing while: some troubles (a name server's, say) mend themselves.
     """
-    queue = queue_of(account_id)
+    queue = queue_of(account_id, lock=True)
     queue.held_at = queue.held_at or now
     queue.held_because = dict(because)
     queue.probe_at = now + timedelta(seconds=_PROBE_DELAYS[min(queue.probes, len(_PROBE_DELAYS) - 1)])
@@ -95,7 +97,7 @@ def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -
 
 def release(account_id: int | None, *, now: datetime) -> int:
     """Let the account's queue move again; return how many messages had waited. The caller commits."""
-    queue = queue_of(account_id)
+    queue = queue_of(account_id, lock=True)
     queue.held_at = queue.held_because = queue.probe_at = None
     queue.probes = 0
     count = _move(account_id, Status.HELD, Status.QUEUED, next_attempt_at=now)
@@ -116,11 +118,6 @@ def _move(account_id: int | None, old: Status, new: Status, **also: Any) -> int:
     if new is Status.HELD:  # a test is exactly what may find out that the trouble is over
         statement = statement.where(OutboxMessage.urgent.is_(False))
     return int(db.session.execute(statement).rowcount)  # type: ignore[attr-defined]
-
-
-def _insert(table: type[Base]) -> Any:
-    """An INSERT that can do nothing on conflict, in the dialect at hand."""
-    return (postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert)(table)
 
 
 def seal_body(body: str, key: str) -> str:

@@ -172,7 +172,7 @@ def _steer(
     now: datetime,
 ) -> None:
     """Hold, pause or release the account's queue after a failure."""
-    queue = queue_of(account_id)
+    queue = queue_of(account_id, lock=True)
     if decision.hold:
         hold(account_id, diagnosis.as_dict(), now=now)
     elif held and proven:

@@ -41,8 +41,9 @@ class _Run:
     until: datetime
 
     def row(self) -> SettingsCheck | None:
-        """Return the check while it is still ours."""
-        row = db.session.get_one(SettingsCheck, self.check_id)
+        """Return the check while it is still ours, and keep it so until the transaction ends."""
+        db.session.flush()
+        row = db.session.get_one(SettingsCheck, self.check_id, populate_existing=True, with_for_update=True)
         ours = row.state is CheckState.RUNNING and row.lease_until == self.until
         return row if ours else None
 
@@ -78,7 +79,9 @@ def _free(now: datetime) -> ColumnElement[bool]:
 
 def _take(version_id: int, now: datetime) -> _Run | None:
     query = select(SettingsCheck).where(SettingsCheck.version_id == version_id, _free(now))
-    row = db.session.scalar(query.order_by(SettingsCheck.id.desc()).limit(1).with_for_update())
+    row = db.session.scalar(
+        query.order_by(SettingsCheck.id.desc()).limit(1).with_for_update(skip_locked=True)
+    )
     if row is None:
         db.session.rollback()
         return None

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select, update
 
 from .. import budgets, wake
-from ..accounts.models import Owner
+from ..accounts.models import Account, Owner
 from ..db import db
 from ..outbox.queue import queue_of, release
 from ..vault import SealBroken
@@ -47,7 +47,9 @@ def save_draft(owner: Owner, typed: Typed, *, now: datetime) -> SmtpSettings:
     Settings whose shape betrays a mistake are saved without a check, so that no log-in is wasted on
     them; the page then asks what was meant.
     """
-    version, saved = judgement.judge(typed), newest(owner.account_id)
+    version = judgement.judge(typed)
+    _one_at_a_time(owner.account_id)
+    saved = newest(owner.account_id)
     version.account_id, version.number = owner.account_id, _next_number(owner.account_id)
     version.state, version.created_at = State.DRAFT, now
     if saved and saved.host == version.host:  # how this server wants to be greeted
@@ -66,6 +68,7 @@ def save_draft(owner: Owner, typed: Typed, *, now: datetime) -> SmtpSettings:
 
 def save_mended(owner: Owner, version: SmtpSettings, password: str, *, now: datetime) -> SmtpSettings:
     """Save a version whose change is proved, with the password it was proved with, and check it. Commits."""
+    _one_at_a_time(owner.account_id)
     version.number, version.created_at = _next_number(owner.account_id), now
     version.advice = [one | {"blocking": False} for one in version.advice]
     version.sealed_password = routes.vault().seal(password, routes.binding(version))
@@ -103,6 +106,7 @@ def read_without_spaces(owner: Owner, version: SmtpSettings, *, now: datetime) -
 
 def activate(version: SmtpSettings, *, now: datetime) -> None:
     """Make a version live in place of the present one, and let waiting mail leave. The caller commits."""
+    _one_at_a_time(version.account_id)
     _retire_live(version.account_id)
     version.state, version.live_since = State.LIVE, now
     let_go(version.account_id, now)
@@ -119,6 +123,7 @@ def stop_using(account_id: int, *, now: datetime) -> None:
         )
         .values(state=CheckState.FAILED, ended_at=now, lease_until=None)
     )
+    _one_at_a_time(account_id)
     _retire_live(account_id)
     let_go(account_id, now)
     db.session.commit()
@@ -167,6 +172,15 @@ def let_go(account_id: int, now: datetime) -> None:
     queue = queue_of(account_id)
     queue.pause_until, queue.troubles = None, 0
     release(account_id, now=now)
+
+
+def _one_at_a_time(account_id: int) -> None:
+    """Wait for whoever else is changing this account's versions, so that numbers and the live one stay unique.
+
+    Where there is one writer only, as in SQLite, this asks for nothing; sign-ups are never waited for.
+    """
+    query = select(Account.id).where(Account.id == account_id)
+    db.session.execute(query.with_for_update(key_share=True))
 
 
 def _next_number(account_id: int) -> int:

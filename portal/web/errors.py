@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask, render_template, request
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException, SecurityError
 
 from ..db import db, will_write
@@ -64,6 +64,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(CSRFError, _stale_form)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(OperationalError, _database_error)
+    app.register_error_handler(InterfaceError, _database_error)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -117,7 +118,7 @@ def _kept() -> list[tuple[str, str]]:
     ]
 
 
-def _database_error(error: OperationalError) -> tuple[str, int]:
+def _database_error(error: DBAPIError) -> tuple[str, int]:
     _only_read_from_here()
     _log.error("database trouble at %s: %s", request.path, error.orig)
     if request.method == "POST":

@@ -1,6 +1,5 @@
 """The durable promise: a worker may die, freeze or be stopped at any line, and nothing is lost or settled twice."""
 
-import sqlite3
 import threading
 import time
 from datetime import timedelta
@@ -12,6 +11,7 @@ from portal.outbox import claims, delivery
 from portal.outbox.models import Outcome, Status
 from portal.smtp.server import Limits
 from tests.conftest import make_config
+from tests.databases import lock_against_writers
 from tests.outbox.post import (
     answering,
     attempts,
@@ -97,11 +97,7 @@ def test_a_worker_killed_between_the_reply_and_the_settlement_leaves_a_flagged_t
     locks = []
 
     def lock_then_accept(peer, _line):
-        lock = sqlite3.connect(
-            config.instance / "portal.sqlite", isolation_level=None, check_same_thread=False
-        )
-        lock.execute("BEGIN IMMEDIATE")
-        locks.append(lock)
+        locks.append(lock_against_writers(config))
         peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
         time.sleep(0.3)  # now it has the reply, and waits for the lock
         peer.server.accepted = True

@@ -13,6 +13,7 @@ from portal.db import db, reading
 from portal.outbox import claims, delivery
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue
+from tests.databases import assert_nobody_is_in_a_transaction
 from tests.outbox.post import ROOT, message, owe, statuses, subjects, wait_for
 
 NEW = NewMessage(kind="new-sign-up", key="one", recipient="bob@example.net", subject="Hi", text="Hello")
@@ -177,10 +178,7 @@ def test_no_transaction_is_open_while_smtp_is_spoken(app, serve, ways, account, 
     seen = []
 
     def look(peer, _line):
-        other = sqlite3.connect(config.instance / "portal.sqlite", timeout=0, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        other.execute("ROLLBACK")
-        other.close()
+        assert_nobody_is_in_a_transaction(config)
         seen.append(session.in_transaction())
         peer.say(b"250 2.1.0 Ok\r\n")
 

@@ -16,6 +16,7 @@ from portal.settings import check, routes
 from portal.settings.models import CheckState, SettingsCheck, SmtpSettings
 from portal.smtp.failure import Stage
 from portal.smtp.probe import Rung, Verdict
+from tests.databases import assert_nobody_is_in_a_transaction
 from tests.outbox.post import answering, attempts, honest, message, owe, queue, statuses, subjects, wait_for
 from tests.settings.conftest import (
     PAGE,
@@ -197,14 +198,10 @@ def test_an_impatient_owner_does_not_log_in_twice(owner, form, servers):
 
 
 def test_no_transaction_is_open_while_a_check_speaks(owner, form, servers, config):
-    import sqlite3
-
     seen = []
 
     def look(peer, _line):
-        other = sqlite3.connect(config.instance / "portal.sqlite", timeout=0, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        other.close()
+        assert_nobody_is_in_a_transaction(config)
         seen.append(True)
         peer.say(b"250 2.1.0 Ok\r\n")
 
