@@ -62,7 +62,8 @@ def _rotate(first: str, batch: int, say: Say) -> int:
     if any(tally.broken for tally in tallies):
         say(f"What opens is sealed under key {first} now; the rest is as it was.")
         return NOT_DONE
-    say(f"Everything is sealed under key {first}. The other keys may leave the keyring.")
+    others = " The other keys may leave the keyring." if len(keys.vault().key_ids) > 1 else ""
+    say(f"Everything is sealed under key {first}.{others}")
     return DONE
 
 

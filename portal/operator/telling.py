@@ -77,8 +77,8 @@ def _summary(moved: Sequence[Moved], did: str, dry_run: bool) -> str:
 
 def _release_line(one: Released, names: Facts, dry_run: bool) -> str:
     why = f"held since {moment(one.held_at)}: {plain_text(one.code)}" if one.held_at else "paused"
-    name, what = names.name(one.account_id), "would be released" if dry_run else "released"
-    return f"{name} ({why}) {what}; {_many(one.waiting)} had waited."
+    what = "would be released" if dry_run else "released"
+    return f"{names.name(one.account_id)} ({why}) {what}, with {_many(one.waiting)}."
 
 
 def _many(count: int) -> str:

@@ -76,7 +76,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Released:
-    """A queue that moves again, or would; ``waiting`` counts the messages that were held."""
+    """A queue that moves again, or would; ``waiting`` counts the messages that wait in it."""
 
     account_id: int
     held_at: datetime | None
@@ -220,7 +220,7 @@ def _stopped(which: Which, now: datetime) -> list[Queue]:
 def _released(queue: Queue) -> Released:
     account = None if queue.account_id == SYSTEM else queue.account_id
     waiting = select(func.count()).where(
-        OutboxMessage.account_id == account, OutboxMessage.status == Status.HELD
+        OutboxMessage.account_id == account, OutboxMessage.status.in_((Status.QUEUED, Status.HELD))
     )
     code = str((queue.held_because or {}).get("code", "")) if queue.held_at else ""
     return Released(queue.account_id, queue.held_at, code, db.session.scalar(waiting) or 0)

@@ -115,6 +115,7 @@ def _accounts() -> list[Depth]:
 
 def _stopped(now: datetime, owed: Mapping[int, int]) -> list[Stopped]:
     query = select(Queue).where(or_(Queue.held_at.is_not(None), Queue.pause_until > now))
+    rows = sorted(db.session.scalars(query), key=lambda row: (row.held_at or now, row.account_id))
     return [
         Stopped(
             account_id=row.account_id,
@@ -123,7 +124,7 @@ def _stopped(now: datetime, owed: Mapping[int, int]) -> list[Stopped]:
             until=row.probe_at if row.held_at else row.pause_until,
             waiting=owed.get(row.account_id, 0),
         )
-        for row in db.session.scalars(query.order_by(Queue.held_at, Queue.account_id))
+        for row in rows
     ]
 
 

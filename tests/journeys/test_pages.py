@@ -22,6 +22,7 @@ LOGGED_IN = [
     "/deliveries/2",
     "/affiliates",
     "/account",
+    "/operator/outbox",
     "/rehearsal/inbox",
     "/rehearsal/faults",
     "/no-such-page",

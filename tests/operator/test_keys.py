@@ -31,6 +31,7 @@ from portal.vault import SealBroken, Vault, key_id
 from tests.conftest import KEYRING, make_config
 from tests.outbox.post import new_account, owe
 
+pytestmark = pytest.mark.both_databases
 ROOT = Path(__file__).parents[2]
 OLD, NEW = KEYRING, "k2:" + base64.b64encode(bytes(range(100, 132))).decode()
 PASSWORDS, BODIES = 249, 50  # and the key check: three hundred rows

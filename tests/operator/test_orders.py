@@ -19,6 +19,7 @@ from portal.outbox.orders import Which
 from tests.outbox import post
 from tests.outbox.post import answering, attempts, message, new_account, owe
 
+pytestmark = pytest.mark.both_databases
 Run = Callable[..., Result]
 REFUSED = {"code": "auth-refused", "whose_move": "owner", "cause": "The server refused the password."}
 
