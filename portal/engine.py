@@ -86,4 +86,7 @@ def announce_missing(app: Flask, jobs: list[tuple[str, int]]) -> None:
 def announce(app: Flask, job: str, ident: int) -> None:
     """Put a job in the queue."""
     tasks: dict[str, Any] = app.extensions["signet.tasks"]
-    tasks[job](ident)
+    try:
+        tasks[job](ident)
+    except Exception:  # of whichever storage: a connection that died with its server is noticed by its next use
+        tasks[job](ident)

@@ -93,7 +93,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database" not in metafunc.fixturenames:
         return
     chosen = metafunc.config.getoption("database")
-    if chosen == "both" and _twice(metafunc):
+    if metafunc.definition.get_closest_marker("only_postgresql"):
+        metafunc.parametrize("database", ["postgresql"] if chosen != "sqlite" else [], indirect=True)
+    elif chosen == "both" and _twice(metafunc):
         metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
     elif chosen == "postgresql":
         metafunc.parametrize("database", ["postgresql"], indirect=True)

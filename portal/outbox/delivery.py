@@ -135,8 +135,8 @@ def _accepted(claim: Claim, acceptance: Acceptance, transcript: str, *, pinned: 
             db.session.rollback()
             if utcnow() >= until:
                 raise
-            _log.warning("a message was accepted, and the database does not answer; trying again")
-            time.sleep(0.25)
+            _log.warning("a message was accepted, but the database does not take that down; trying again")
+            time.sleep(0.5)
 
 
 def _compose(claim: Claim, route: Route) -> AccountMessage:

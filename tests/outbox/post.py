@@ -163,7 +163,7 @@ class Worker:
         return self.process.wait(within)
 
 
-def start_worker(config: Config, ports: Mapping[int, int], *, threads: int = 1) -> Worker:
+def start_worker(config: Config, ports: Mapping[int, int], *, threads: int = 1, sweep: float = 0.2) -> Worker:
     spec = {
         "instance": str(config.instance),
         "ports": {str(account): port for account, port in ports.items()},
@@ -171,6 +171,7 @@ def start_worker(config: Config, ports: Mapping[int, int], *, threads: int = 1) 
         "lease": config.lease,
         "limits": asdict(config.limits),
         "threads": threads,
+        "sweep": sweep,
     }
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
@@ -181,7 +182,7 @@ def start_worker(config: Config, ports: Mapping[int, int], *, threads: int = 1) 
 
 def _work(spec: dict[str, object]) -> int:
     limits = Limits(**spec["limits"])  # type: ignore[arg-type]
-    config = make_config(Path(str(spec["instance"])), lease=spec["lease"], limits=limits, sweep=0.2)
+    config = make_config(Path(str(spec["instance"])), lease=spec["lease"], limits=limits, sweep=spec["sweep"])
     app: Flask = create_app(replace(config, worker_threads=spec["threads"]))  # type: ignore[arg-type]
     ways = Ways()
     for account, port in spec["ports"].items():  # type: ignore[attr-defined]

@@ -1,0 +1,98 @@
+"""Where things are kept is chosen by two variables, and what they hold is never told."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from huey import PostgresHuey, RedisHuey, SqliteHuey
+from huey.exceptions import ConfigurationError
+
+from portal import create_app, engine, stores
+from portal.config import ConfigError
+from tests.conftest import make_config
+
+SECRET = "canary-9x"
+
+
+def configured(tmp_path, **env):
+    return make_config(tmp_path / "instance", env={"DATABASE_URL": "", **env})
+
+
+def test_without_a_url_everything_is_in_the_instance_folder(tmp_path):
+    config = configured(tmp_path)
+    assert config.database_url == f"sqlite:///{tmp_path}/instance/portal.sqlite"
+    assert isinstance(create_app(config).extensions["signet.huey"], SqliteHuey)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_postgresql_is_reached_through_psycopg_however_it_is_written(tmp_path, scheme):
+    config = configured(tmp_path, DATABASE_URL=f"{scheme}://ada:{SECRET}@db.example/signet")
+    assert config.database_url == f"postgresql+psycopg://ada:{SECRET}@db.example/signet"
+    assert SECRET not in repr(config)
+
+
+def test_a_portal_starts_while_its_postgresql_does_not_answer(tmp_path):
+    config = configured(tmp_path, DATABASE_URL=f"postgresql://ada:{SECRET}@127.0.0.1:1/signet")
+    app = create_app(config)
+    assert isinstance(app.extensions["signet.huey"], PostgresHuey)
+    assert app.test_client().get("/healthz").status_code == 200
+    answer = app.test_client().get("/readyz")
+    assert answer.status_code == 503
+    assert SECRET not in answer.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (f"mysql://ada:{SECRET}@db.example/signet", "mysql://"),
+        (f"postgresql+psycopg2://ada:{SECRET}@db.example/signet", r"postgresql\+psycopg2://"),
+        (f"{SECRET}", "is no URL"),
+        (f"postgresql://ada:{SECRET}@db.example:port/signet", "cannot be read"),
+        (f"postgresql://ada:{SECRET}@db.example", "names no database"),
+        ("sqlite://", "names no database"),
+    ],
+)
+def test_another_database_is_refused_by_name_and_without_its_password(tmp_path, value, named):
+    with pytest.raises(ConfigError, match=named) as refused:
+        configured(tmp_path, DATABASE_URL=value)
+    assert "DATABASE_URL" in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+def test_a_password_with_special_letters_reaches_psycopg_whole(monkeypatch):
+    from psycopg.conninfo import conninfo_to_dict
+
+    heard = []
+    monkeypatch.setattr("psycopg.connect", lambda dsn, **more: heard.append(conninfo_to_dict(dsn)))
+    url = stores.database_url("postgres://ada:p%40ss%2F%3A%25@db.example:6432/signet", None)
+    stores.connect(url)
+    assert heard[0]["password"] == "p@ss/:%"
+    assert (heard[0]["host"], heard[0]["port"], heard[0]["dbname"]) == ("db.example", "6432", "signet")
+
+
+def test_redis_announces_when_it_is_named(tmp_path):
+    pytest.importorskip("redis", reason="requirements-redis.txt is not installed")
+    config = configured(tmp_path, REDIS_URL=f"redis://:{SECRET}@127.0.0.1:6379/0")
+    assert isinstance(create_app(config).extensions["signet.huey"], RedisHuey)
+    assert SECRET not in repr(config)
+
+
+def test_redis_without_its_package_is_told_in_a_sentence(tmp_path, monkeypatch):
+    def absent(*_args, **_more):
+        raise ConfigurationError("no redis")
+
+    monkeypatch.setattr(engine, "RedisHuey", absent)
+    with pytest.raises(ConfigError, match=r"requirements-redis\.txt"):
+        create_app(configured(tmp_path, REDIS_URL="redis://127.0.0.1:6379/0"))
+
+
+def test_another_queue_than_redis_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="REDIS_URL") as refused:
+        configured(tmp_path, REDIS_URL=f"amqp://ada:{SECRET}@queue.example")
+    assert SECRET not in str(refused.value)
+
+
+def test_sqlite_alone_needs_no_driver(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg.types.string", None)
+    create_app(configured(tmp_path))
