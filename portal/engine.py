@@ -88,5 +88,5 @@ def announce(app: Flask, job: str, ident: int) -> None:
     tasks: dict[str, Any] = app.extensions["signet.tasks"]
     try:
         tasks[job](ident)
-    except Exception:  # of whichever storage: a connection that died with its server is noticed by its next use
+    except Exception:  # of whichever storage: a connection that died with its server is noticed late
         tasks[job](ident)
