@@ -17,12 +17,12 @@ test: $(VENV)/.development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/djlint templates --lint --check --quiet
+	$(BIN)/djlint templates --lint --check
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest --dist loadfile tests/journeys
 
 check: $(VENV)/.development
-	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/djlint templates --lint --check --quiet
+	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/djlint templates --lint --check
 
 $(VENV)/.runtime: requirements.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt install python3-venv" >&2; exit 1; }
