@@ -13,6 +13,7 @@ from typing import Any
 from flask import Flask
 from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
 from huey.exceptions import ConfigurationError
+from huey.storage import PostgresStorage
 
 from . import stores
 from .config import Config, ConfigError
@@ -20,6 +21,19 @@ from .outbox.delivery import drain as drain_queue
 from .settings.check import check as check_version
 
 JOBS = "jobs"  # how the tables begin that are Huey's and not ours
+
+
+class _Listening(PostgresStorage):
+    """Listens before it looks, so that nothing is announced in between and then waits for a second."""
+
+    def dequeue(self) -> bytes | None:
+        self._listen_conn()
+        found: bytes | None = super().dequeue()
+        return found
+
+
+class _InPostgres(PostgresHuey):
+    storage_class = _Listening
 
 
 def install(app: Flask, config: Config) -> Huey:
@@ -47,7 +61,7 @@ def _runner(config: Config) -> Huey:
     if stores.is_postgresql(config.database_url):
         # Its tables are made by setup, so that a portal starts while its database does not answer.
         connect = partial(stores.connect, config.database_url)
-        return PostgresHuey(
+        return _InPostgres(
             "signet", connection=connect, results=False, table_prefix=JOBS, create_tables=False
         )
     # fsync is off on purpose: losing a job costs one sweep, never a message.
