@@ -77,7 +77,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 # These look at pages and words; which database they were read from makes no difference.
-_ONCE = {"test_explain", "test_picker", "test_endings", "test_find_mine", "test_greeting"}
+_ONCE = {"test_explain", "test_picker", "test_endings", "test_find_mine", "test_greeting", "test_password"}
 
 
 def _twice(metafunc: pytest.Metafunc) -> bool:
