@@ -19,7 +19,9 @@ test: $(VENV)/.development
 	$(BIN)/mypy
 	$(BIN)/djlint templates --lint --check
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --dist loadfile tests/journeys
+	$(BIN)/python -m pytest --database=postgresql tests/outbox tests/settings tests/operator tests/test_setup.py tests/test_stores.py
+	$(BIN)/python -m pytest tests/interop
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/journeys
 
 check: $(VENV)/.development
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/djlint templates --lint --check
@@ -37,7 +39,7 @@ $(VENV)/.development: $(VENV)/.runtime requirements-dev.txt
 
 # Resolve the requirements anew, leaving out releases younger than a week. Needs uv.
 lock:
-	for name in requirements requirements-dev; do \
+	for name in requirements requirements-dev requirements-redis; do \
 	  uv pip compile --universal --python-version 3.11 --generate-hashes --exclude-newer "7 days" --only-binary :all: \
 	    --no-emit-index-url --custom-compile-command "make lock" --quiet --upgrade $$name.in --output-file $$name.txt; \
 	done

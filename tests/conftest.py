@@ -71,7 +71,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--database",
         choices=("sqlite", "postgresql", "both"),
-        default="both",
+        default="sqlite",
         help="sqlite or postgresql: every test on it; both: SQLite, and PostgreSQL where it matters most",
     )
 

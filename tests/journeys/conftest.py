@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError("no browser was found, and the journeys may not be skipped here")
     reason = "no Chromium or Chrome found; install one or set SIGNET_BROWSER to its path"
     for item in items:
-        if "journeys" in str(item.path):
+        if "journeys" in str(item.path) and "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.journey)
             if find_browser() is None:
                 item.add_marker(pytest.mark.skip(reason=reason))
