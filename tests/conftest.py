@@ -94,7 +94,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     chosen = metafunc.config.getoption("database")
     if metafunc.definition.get_closest_marker("only_postgresql"):
-        metafunc.parametrize("database", ["postgresql"] if chosen != "sqlite" else [], indirect=True)
+        left_out = pytest.param("sqlite", marks=pytest.mark.skip(reason="run with --database=postgresql"))
+        metafunc.parametrize("database", ["postgresql" if chosen != "sqlite" else left_out], indirect=True)
     elif chosen == "both" and _twice(metafunc):
         metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
     elif chosen == "postgresql":
