@@ -7,6 +7,7 @@ import pytest
 
 from portal.budgets import Budget, BudgetCount, forget, left, prune, spend
 from portal.db import db
+from portal.outbox import worker
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 THREE = Budget("three", 3, timedelta(hours=1))
@@ -73,3 +74,10 @@ def test_many_at_once_are_counted_exactly(app):
     for thread in threads:
         thread.join(20)
     assert sorted(results) == [False] * 5 + [True] * 3
+
+
+def test_a_worker_at_work_forgets_what_is_long_over(app):
+    spend(THREE, "ada", now=NOON)
+    db.session.commit()
+    worker.beat(NOON + timedelta(days=3), started_at=NOON)
+    assert db.session.scalars(db.select(BudgetCount)).all() == []

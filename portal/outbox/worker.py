@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from flask import Flask, current_app
 from sqlalchemy import delete, func, select
 
-from .. import __version__
+from .. import __version__, budgets
 from ..clock import utcnow
 from ..db import db, reading
 from ..vault import Vault
@@ -34,13 +34,14 @@ def add_finder(app: Flask, finder: Finder) -> None:
 
 
 def beat(now: datetime, *, started_at: datetime, threads: int = 0) -> None:
-    """Leave a sign of life, and forget workers gone for a day. Commits."""
+    """Leave a sign of life, and forget workers gone for a day and budgets long over. Commits."""
     name = name_of_this_process()
     row = db.session.get(WorkerBeat, name) or WorkerBeat(name=name)
     row.host, row.pid, row.version = socket.gethostname()[:100], os.getpid(), __version__
     row.started_at, row.seen_at, row.threads, row.key_ids = started_at, now, threads, _key_ids()
     db.session.add(row)
     db.session.execute(delete(WorkerBeat).where(WorkerBeat.seen_at < now - _FORGET_AFTER))
+    budgets.prune(now)
     db.session.commit()
 
 
