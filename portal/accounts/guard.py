@@ -8,7 +8,6 @@ from typing import Any, TypeVar, cast
 
 from flask import Flask, abort, flash, g, redirect, request, session, url_for
 from flask_login import AnonymousUserMixin, LoginManager, current_user, login_user
-from flask_login import login_required as untyped_login_required
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response
 
@@ -45,11 +44,6 @@ def install(app: Flask) -> None:
         except SQLAlchemyError:
             g._login_user = AnonymousUserMixin()  # or the error page would ask the same broken database again
             raise
-
-
-def login_required(view: View) -> View:
-    """Let nobody in who is not logged in; Flask-Login's own says nothing about types."""
-    return cast(View, untyped_login_required(view))
 
 
 def operator_required(view: View) -> View:

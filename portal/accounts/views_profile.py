@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from flask import abort, flash, redirect, render_template, url_for
-from flask_login import current_user
+from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from . import profile as deeds
 from . import sessions
 from .forms import NamesForm, PasswordForm, refuse
-from .guard import login_required
 from .login import TooManyTries, WrongCredentials
 from .passwords import PasswordRefused
 from .views import Answer, blueprint, link, too_many

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import cast
 
 from flask import (
     Blueprint,
@@ -18,7 +17,7 @@ from flask import (
     request,
     url_for,
 )
-from flask_login import login_required as untyped_login_required
+from flask_login import login_required
 from werkzeug.wrappers import Response as AnyResponse
 
 from ..config import Config
@@ -30,18 +29,12 @@ from .inbox import Entry
 from .listeners import LISTENERS, PASSWORD
 
 blueprint = Blueprint("rehearsal", __name__, url_prefix="/rehearsal")
-View = TypeVar("View", bound=Callable[..., Any])
 
 
 def install(app: Flask) -> None:
     """Introduce the room; without SIGNET_REHEARSAL its pages do not exist."""
     app.register_blueprint(blueprint)
     add_source(app, _banners)
-
-
-def login_required(view: View) -> View:
-    """Let nobody in who is not logged in; Flask-Login's own says nothing about types."""
-    return cast(View, untyped_login_required(view))
 
 
 def _config() -> Config:
