@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flask import current_app
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from .. import budgets
 from ..budgets import Budget
-from ..config import Config
+from ..config import current_config
 from ..db import db
 from ..outbox.queue import enqueue
 from ..smtp.mailbox import MailboxError, parse_mailbox
@@ -66,7 +65,7 @@ def needs_confirmation() -> bool:
     included, so its registrations are completed at once; a mailbox that is taken can then be inferred
     from the refusal, which is why it says little and is throttled.
     """
-    config: Config = current_app.extensions["signet.config"]
+    config = current_config()
     return bool(config.platform.server)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 
 from .. import budgets
 from ..budgets import Budget
-from ..config import Config
+from ..config import current_config
 from ..db import db
 from ..outbox.queue import enqueue
 from . import mails, sessions
@@ -57,14 +57,14 @@ def new_reset_token(mailbox: str, *, now: datetime) -> str | None:
 def link_to_hand_over(mailbox: str, *, now: datetime) -> str | None:
     """Return a full address under which the owner of a mailbox chooses a new password; None if unknown."""
     token = new_reset_token(mailbox, now=now)
-    config: Config = current_app.extensions["signet.config"]
+    config = current_config()
     paths = current_app.url_map.bind(config.host_name)
     return config.base_url + paths.build("accounts.reset", {"token": token}) if token else None
 
 
 def can_mail() -> bool:
     """Return whether the portal can send mail of its own; otherwise none is owed, for none would leave."""
-    config: Config = current_app.extensions["signet.config"]
+    config = current_config()
     return bool(config.platform.server)
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from flask import Blueprint, current_app, flash, redirect, render_template, request, session, url_for
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask_login import current_user, logout_user
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 
 from ..clock import utcnow
-from ..config import Config
+from ..config import current_config
 from ..web.network import network_of
 from ..web.redirects import same_site_path
 from . import login, registration, sessions
@@ -34,7 +34,7 @@ _NOT_COMPLETED = (
 
 def link(endpoint: str, **values: Any) -> str:
     """Return a full address for a mail: of the configured site, never of the Host header."""
-    config: Config = current_app.extensions["signet.config"]
+    config = current_config()
     return config.base_url + url_for(endpoint, **values)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
 from ..accounts.models import Account
 from ..clock import utcnow
-from ..config import Config
+from ..config import current_config
 from ..deliveries.story import STATUS_WORDS
 from ..notices import switches
 from ..notices.catalogue import NEW_SIGN_UP
@@ -39,7 +39,7 @@ def join(slug: str) -> Any:
         return _join_page(account, form, form_errors=True), 422
     entered = signup.SignUp(form.name.data, form.mailbox.data, network_of(request))
     try:
-        signup.sign_up(account, entered, config=_config(), now=utcnow())
+        signup.sign_up(account, entered, config=current_config(), now=utcnow())
     except signup.TooManySignUps:
         return _join_page(account, form, form_errors=True, problem=_TOO_MANY), 429
     return redirect(url_for(".thanks", slug=account.slug), 303)
@@ -62,7 +62,7 @@ def dashboard(key: str) -> Any:
         account=account,
         affiliate=affiliate,
         first_name=first_name_of(affiliate.name),
-        link=signup.link_of(affiliate, account, _config()),
+        link=signup.link_of(affiliate, account, current_config()),
     )
 
 
@@ -71,14 +71,14 @@ def dashboard(key: str) -> Any:
 def index() -> Any:
     page = roll.roll_of(
         current_user.account,
-        _config(),
+        current_config(),
         before=key_argument(request.args.get("before")),
         after=key_argument(request.args.get("after")),
     )
     return render_template(
         "affiliates/index.html",
         page=page,
-        join_url=f"{_config().base_url}{url_for('.join', slug=current_user.account.slug)}",
+        join_url=f"{current_config().base_url}{url_for('.join', slug=current_user.account.slug)}",
         words=STATUS_WORDS,
         emails_on=switches.is_on(current_user.account_id, NEW_SIGN_UP),
         paged=bool(request.args.get("before") or request.args.get("after")),
@@ -88,8 +88,3 @@ def index() -> Any:
 def _join_page(account: Account, form: JoinForm, **more: object) -> str:
     emails_on = switches.is_on(account.id, NEW_SIGN_UP)
     return render_template("affiliates/join.html", account=account, form=form, emails_on=emails_on, **more)
-
-
-def _config() -> Config:
-    config: Config = current_app.extensions["signet.config"]
-    return config

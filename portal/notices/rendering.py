@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flask import current_app
 
 from ..accounts.models import Account
-from ..config import Config
+from ..config import current_config
 from ..smtp.mailbox import header_safe
 from .catalogue import Notice
 
@@ -50,7 +50,7 @@ def sample(notice: Notice, account: Account, first_name: str = "") -> Rendered:
 
 def sample_values(notice: Notice, account: Account) -> dict[str, str]:
     """Return a sample of each variable, as this account's affiliates would see it."""
-    config: Config = current_app.extensions["signet.config"]
+    config = current_config()
     join = f"{config.base_url}/join/{account.slug}"
     samples = {variable.name: variable.sample for variable in notice.variables}
     return samples | {"programme": account.name, "link": f"{join}?ref=SAMPLE", "dashboard": join}

@@ -84,4 +84,7 @@ def _headers(row: OutboxMessage, route: Route, now: datetime) -> dict[str, str]:
     }
     if route.reply_to:
         headers["Reply-To"] = route.reply_to
+    if row.unsubscribe_url:  # RFC 8058: whoever reads mail may show a button that posts there
+        headers["List-Unsubscribe"] = f"<{row.unsubscribe_url}>"
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     return headers

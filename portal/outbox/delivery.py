@@ -11,14 +11,13 @@ import threading
 import time
 from datetime import timedelta
 
-from flask import current_app
 from flask_mail import BadHeaderError
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from .. import wake
 from ..clock import utcnow
-from ..config import Config
+from ..config import current_config
 from ..db import db
 from ..smtp.envelope import Acceptance
 from ..smtp.failure import SubmissionFailure
@@ -168,7 +167,7 @@ def _may_have_arrived(message_id: int) -> bool:
 
 
 def _lease() -> timedelta:
-    config: Config = current_app.extensions["signet.config"]
+    config = current_config()
     return timedelta(seconds=config.lease)
 
 

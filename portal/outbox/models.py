@@ -59,6 +59,8 @@ class OutboxMessage(Base):
     urgent: Mapped[bool] = mapped_column(
         default=False
     )  # a test: goes first, and even while the queue is held
+    unsubscribe_url: Mapped[str] = mapped_column(Text, default="")  # one click there ends mail of this kind
+    origin_id: Mapped[int | None]  # the message of which somebody asked for another copy
     pinned_version: Mapped[int | None]  # settings version a check sends it through, whatever is live
     status: Mapped[Status] = mapped_column(words(Status), default=Status.QUEUED)
     attempts: Mapped[int] = mapped_column(default=0)  # those that count against the message

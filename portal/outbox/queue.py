@@ -22,7 +22,11 @@ _PROBE_DELAYS = (60, 120, 300, 900, 1800, 3600)  # seconds until a held queue is
 
 @dataclass(frozen=True)
 class NewMessage:
-    """A rendered message to be owed. ``key`` makes it unique: the same key is never owed twice."""
+    """A rendered message to be owed. ``key`` makes it unique: the same key is never owed twice.
+
+    ``unsubscribe_url`` goes into List-Unsubscribe: a POST there ends such mail (RFC 8058). ``origin_id``
+    names the message of which this is another copy.
+    """
 
     kind: str
     key: str
@@ -33,6 +37,8 @@ class NewMessage:
     recipient_name: str = ""
     urgent: bool = False
     pinned_version: int | None = None
+    unsubscribe_url: str = ""
+    origin_id: int | None = None
 
 
 def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> OutboxMessage | None:
@@ -55,6 +61,8 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> Outbox
         "private": private,
         "urgent": new.urgent,
         "pinned_version": new.pinned_version,
+        "unsubscribe_url": new.unsubscribe_url,
+        "origin_id": new.origin_id,
         "status": Status.HELD if held else Status.QUEUED,
         "attempts": 0,
         "created_at": now,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 from flask import (
     Blueprint,
     Flask,
     Response,
     abort,
-    current_app,
     flash,
     redirect,
     render_template,
@@ -20,7 +18,7 @@ from flask import (
 from flask_login import login_required
 from werkzeug.wrappers import Response as AnyResponse
 
-from ..config import Config
+from ..config import current_config
 from ..web.banners import Banner, add_source
 from ..web.headers import mail_page
 from . import impressions, inbox, store
@@ -37,22 +35,18 @@ def install(app: Flask) -> None:
     add_source(app, _banners)
 
 
-def _config() -> Config:
-    return cast(Config, current_app.extensions["signet.config"])
-
-
 def _folder() -> Path:
-    return store.folder(_config())
+    return store.folder(current_config())
 
 
 def _banners(_account: int) -> list[Banner]:
-    if not _config().rehearsal:
+    if not current_config().rehearsal:
         return []
     return [
         Banner(
             "info",
             "Rehearsal: mail does not leave this machine",
-            _banner_text(_config().rehearsal_plays),
+            _banner_text(current_config().rehearsal_plays),
             "Open the inbox",
             url_for("rehearsal.inbox"),
         )
@@ -68,7 +62,7 @@ def _banner_text(plays: tuple[str, ...]) -> str:
 
 @blueprint.before_request
 def _only_in_rehearsal() -> None:
-    if not _config().rehearsal:
+    if not current_config().rehearsal:
         abort(404)
 
 
@@ -122,7 +116,7 @@ def clear_inbox() -> AnyResponse:
 @login_required
 def show_faults() -> str:
     """Explain how to play each fault."""
-    config = _config()
+    config = current_config()
     doors = [(listener, listener.port(config)) for listener in LISTENERS]
     plays = impressions.played(config.rehearsal_plays)
     return render_template("rehearsal/faults.html", faults=FAULTS, doors=doors, plays=plays, **_room())
@@ -133,4 +127,8 @@ def _entry_or_404(ident: str) -> Entry:
 
 
 def _room() -> dict[str, object]:
-    return {"active": "rehearsal", "password": PASSWORD, "starttls_port": _config().rehearsal_starttls_port}
+    return {
+        "active": "rehearsal",
+        "password": PASSWORD,
+        "starttls_port": current_config().rehearsal_starttls_port,
+    }

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..accounts.models import Account
 from ..clock import utcnow
+from ..config import current_config
 from ..db import db
 from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP
@@ -242,4 +243,4 @@ def _version_of(run: _Run) -> SmtpSettings:
 
 
 def _lease() -> timedelta:
-    return timedelta(seconds=routes.config().lease)
+    return timedelta(seconds=current_config().lease)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ..config import current_config
 from ..db import db
 from ..smtp.detect import Candidate, Detection, detect
 from ..smtp.probe import Verdict
@@ -29,9 +30,9 @@ def search(version_id: int) -> Detection:
         host=version.host,
         port=version.port or 587,
         security=Security.STARTTLS,
-        ehlo_name=routes.config().ehlo_name,
-        policy=routes.config().policy,
-        limits=replace(routes.config().limits, deadline=min(_LONGEST, routes.config().limits.deadline)),
+        ehlo_name=current_config().ehlo_name,
+        policy=current_config().policy,
+        limits=replace(current_config().limits, deadline=min(_LONGEST, current_config().limits.deadline)),
     )
     pairs = _candidates(version)
     db.session.commit()  # the search takes its time, and no transaction waits for it

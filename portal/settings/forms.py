@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import current_app
 from wtforms import Form, PasswordField, RadioField, SelectField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, ValidationError
 
-from ..config import Config
+from ..config import current_config
 from ..smtp.find import Guess
 from ..smtp.provider_cards import Port, Provider
 from ..smtp.server import Mechanism, Security
@@ -67,7 +66,7 @@ class SmtpForm(PortalForm):
 
     def prepare(self) -> Provider:
         """Fill the choices and return the chosen provider, whose tips are shown."""
-        config: Config = current_app.extensions["signet.config"]
+        config = current_config()
         self.provider.choices = picker.choices()
         if any(target.plaintext for target in config.policy.private):
             self.security.choices = [*_SECURITY, _PLAINTEXT]

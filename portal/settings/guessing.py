@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from .. import budgets
 from ..accounts.models import Owner
+from ..config import current_config
 from ..db import db
 from ..smtp.find import Guess, NothingFound, find
-from . import routes
 
 GUESSES = budgets.Budget("find-settings", 20, timedelta(hours=1))
 
@@ -28,6 +28,6 @@ def guess(owner: Owner, typed: str, *, now: datetime) -> Guess:
             "Settings were looked for very often in the last hour. Choose your provider from the list."
         )
     try:
-        return find(typed, routes.config().dns_servers)
+        return find(typed, current_config().dns_servers)
     except (NothingFound, ValueError) as why:
         raise NoGuess(str(why)) from None

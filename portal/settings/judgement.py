@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..config import current_config
 from ..smtp.guard import HostError, canonical_host
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..smtp.providers import judge_secret
 from ..smtp.server import Security
-from . import providers, routes
+from . import providers
 from .models import DETECT, SmtpSettings
 
 _DEFAULT_PORT = {Security.STARTTLS: 587, Security.IMPLICIT_TLS: 465, Security.PLAINTEXT: 25}
@@ -111,7 +112,7 @@ def _port(typed: Typed, security: str, errors: dict[str, str]) -> int:
     if not typed.port:
         return 0 if security == DETECT else _DEFAULT_PORT[Security(security)]
     port = int(typed.port)
-    allowed = routes.config().policy.ports
+    allowed = current_config().policy.ports
     if port not in allowed:
         listed = ", ".join(map(str, sorted(allowed)))
         errors["port"] = f"Port {port} is not one that mail is handed in through here. Use one of {listed}."

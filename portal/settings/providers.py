@@ -6,9 +6,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from flask import current_app
-
-from ..config import Config
+from ..config import current_config
 from ..smtp.provider_cards import Port, Provider, read_card
 from ..smtp.providers import load_catalogue
 
@@ -23,7 +21,7 @@ def _rehearsal_card() -> Provider:
 
 def rehearsal() -> Provider | None:
     """Return the rehearsal server's card with the ports it listens on, or None where it does not run."""
-    config: Config = current_app.extensions["signet.config"]
+    config = current_config()
     if not config.rehearsal:
         return None
     card = _rehearsal_card()

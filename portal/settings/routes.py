@@ -8,7 +8,7 @@ from flask import current_app
 from sqlalchemy import select
 
 from ..accounts.models import Account, Owner
-from ..config import Config, PlatformMail
+from ..config import Config, PlatformMail, current_config
 from ..db import db
 from ..outbox.route import NoRoute, Route
 from ..smtp.guard import HostError, canonical_host
@@ -74,9 +74,9 @@ def route_of(version: SmtpSettings) -> Route:
         username=version.username,
         password=Secret(password),
         mechanism=Mechanism(version.mechanism),
-        ehlo_name=version.ehlo_name or config().ehlo_name,
-        policy=config().policy,
-        limits=config().limits,
+        ehlo_name=version.ehlo_name or current_config().ehlo_name,
+        policy=current_config().policy,
+        limits=current_config().limits,
     )
     return Route(
         server=server,
@@ -90,7 +90,7 @@ def route_of(version: SmtpSettings) -> Route:
 
 def platform_route(account_id: int | None) -> Route:
     """Return the operator's way out, as the programme via Signet with Reply-To the owner. Raises NoRoute."""
-    platform = config().platform
+    platform = current_config().platform
     if not platform.server:
         raise NoRoute(NO_PLATFORM)
     name, reply_to = "Signet", None
@@ -100,7 +100,7 @@ def platform_route(account_id: int | None) -> Route:
         reply_to = db.session.scalar(
             select(Owner.mailbox).where(Owner.account_id == account_id).order_by(Owner.id).limit(1)
         )
-    server = _platform_server(config(), platform)
+    server = _platform_server(current_config(), platform)
     return Route(server=server, sender=platform.sender, display_name=name, reply_to=reply_to)
 
 
@@ -125,11 +125,6 @@ def open_password(version: SmtpSettings) -> str:
 
 def vault() -> Vault:
     found: Vault = current_app.extensions["signet.vault"]
-    return found
-
-
-def config() -> Config:
-    found: Config = current_app.extensions["signet.config"]
     return found
 
 

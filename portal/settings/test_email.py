@@ -9,12 +9,12 @@ from sqlalchemy import select
 
 from .. import budgets
 from ..accounts.models import Owner
+from ..config import current_config
 from ..db import db
 from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.models import DeliveryAttempt, OutboxMessage
 from ..outbox.queue import NewMessage, enqueue
-from . import routes
 
 
 class TooManyTests(Exception):
@@ -23,7 +23,7 @@ class TooManyTests(Exception):
 
 def send(owner: Owner, *, now: datetime) -> OutboxMessage:
     """Owe a test email to the owner, ahead of everything that waits. Commits. Raises TooManyTests."""
-    budget = budgets.Budget("test-email", routes.config().tests_per_hour, timedelta(hours=1))
+    budget = budgets.Budget("test-email", current_config().tests_per_hour, timedelta(hours=1))
     if not budgets.spend(budget, owner.account_id, now=now):
         db.session.rollback()
         raise TooManyTests

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from email import message_from_bytes
 
 import pytest
 
@@ -228,3 +229,14 @@ def run_all(jobs):
         thread.join(20)
     assert not failures, failures
     wait_for(lambda: not any(thread.is_alive() for thread in threads))
+
+
+def test_a_message_that_can_be_unsubscribed_from_says_how_with_one_click(app, server, account):
+    url = "https://portal.brightleaf.example/unsubscribe/abc"
+    owe(account, "summary", unsubscribe_url=url)
+    owe(account, "welcome")
+    delivery.drain(account)
+    summary, welcome = (message_from_bytes(raw.lstrip()) for raw in server.messages)
+    assert summary["List-Unsubscribe"] == f"<{url}>"
+    assert summary["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert welcome["List-Unsubscribe"] is None
