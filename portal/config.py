@@ -59,6 +59,9 @@ class Config:
     lease: float = 90.0  # how long a claim lasts before another worker may take it
     limits: Limits = field(default_factory=Limits)
     sweep: float = 5.0  # seconds between two looks for work nobody announced
+    retry_pace: float = (
+        1.0  # what every wait before another try is multiplied by; below 1 in rehearsals of disasters
+    )
     worker_threads: int = 4
     tests_per_hour: int = 10
     redis_url: str = field(default="", repr=False)  # where jobs are announced instead of beside the tables
@@ -133,6 +136,7 @@ class Config:
             # A conversation ends before its lease does, so that nobody else sends the message meanwhile.
             limits=Limits(deadline=min(read.number("SIGNET_SMTP_DEADLINE", 60.0, low=1), lease * 0.8)),
             sweep=read.number("SIGNET_SWEEP_SECONDS", 5.0, low=0.1),
+            retry_pace=read.number("SIGNET_RETRY_PACE", 1.0, low=0.001),
             worker_threads=int(read.number("SIGNET_WORKER_THREADS", 4, low=1)),
             tests_per_hour=int(read.number("SIGNET_TESTS_PER_HOUR", 10, low=1)),
         )

@@ -37,6 +37,7 @@ WRONG = [
     ("SIGNET_REHEARSAL", "1"),
     ("SIGNET_REHEARSAL", "perhaps"),
     ("SIGNET_LEASE_SECONDS", "1"),
+    ("SIGNET_RETRY_PACE", "0"),
     ("SIGNET_LEASE_SECONDS", "soon"),
     ("SIGNET_LEASE_SECONDS", "nan"),
     ("SIGNET_LEASE_SECONDS", "inf"),

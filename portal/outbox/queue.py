@@ -11,6 +11,7 @@ from flask import current_app
 from sqlalchemy import update
 
 from .. import wake
+from ..config import current_config
 from ..db import db, insert
 from ..vault import Vault
 from .models import OutboxMessage, Queue, Status
@@ -98,7 +99,8 @@ def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -
     queue = queue_of(account_id, lock=True)
     queue.held_at = queue.held_at or now
     queue.held_because = dict(because)
-    queue.probe_at = now + timedelta(seconds=_PROBE_DELAYS[min(queue.probes, len(_PROBE_DELAYS) - 1)])
+    wait = _PROBE_DELAYS[min(queue.probes, len(_PROBE_DELAYS) - 1)] * current_config().retry_pace
+    queue.probe_at = now + timedelta(seconds=wait)
     queue.probes += 1
     _move(account_id, Status.QUEUED, Status.HELD)
 

@@ -9,6 +9,7 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ..config import current_config
 from ..smtp.diagnosis import Diagnosis, RetryClass
 from .models import Outcome
 
@@ -48,4 +49,5 @@ def decide(
 def delay(attempts: int, at_least: int = 0) -> timedelta:
     """Return a growing delay, spread by a fifth either way so that a crowd does not come back at once."""
     base = max(_DELAYS[min(attempts, len(_DELAYS)) - 1], at_least)
-    return timedelta(seconds=base * random.uniform(0.8, 1.2))  # noqa: S311 - spread, not secrecy
+    spread = random.uniform(0.8, 1.2)  # noqa: S311 - spread, not secrecy
+    return timedelta(seconds=base * spread * current_config().retry_pace)

@@ -208,7 +208,7 @@ def test_passing_trouble_is_given_up_after_two_days_with_the_reason(app, play, a
     assert "4.7.1" in attempts(ident)[-1].diagnosis["evidence"]["reply"]
 
 
-def test_the_delays_grow_and_are_spread():
+def test_the_delays_grow_and_are_spread(app):
     means = [sum(retry.delay(n).total_seconds() for _ in range(200)) / 200 for n in range(1, 8)]
     assert means == sorted(means)
     assert len({retry.delay(3) for _ in range(20)}) > 10
