@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SUBJECTS = ("accounts", "settings", "notices", "affiliates", "deliveries", "operator", "rehearsal")
+SUBJECTS = (
+    "accounts",
+    "settings",
+    "notices",
+    "affiliates",
+    "events",
+    "deliveries",
+    "operator",
+    "rehearsal",
+)
 FORMS = {"forms", "picker", "guard"}  # what stands between a request and a deed, beside the views
 STDLIB = sys.stdlib_module_names
 

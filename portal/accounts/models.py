@@ -18,6 +18,7 @@ class Account(Base):
     slug: Mapped[str] = mapped_column(String(60), unique=True)  # in /join/<slug>
     name: Mapped[str] = mapped_column(String(100))
     created_at: Mapped[datetime]
+    time_zone: Mapped[str] = mapped_column(String(64), default="UTC")  # as the tz database names it
 
 
 class Owner(Base):

@@ -1,17 +1,59 @@
-"""To whom: the people who signed up as affiliates."""
+"""To whom: the people who signed up as affiliates, what they want to hear of, and who is not written to."""
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base
+from ..db import Base, words
+
+
+class State(StrEnum):
+    """Where an affiliate stands."""
+
+    UNCONFIRMED = "unconfirmed"  # signed up; has not followed the link in the confirmation email
+    PENDING = "pending"  # waits for the owner's word
+    ACTIVE = "active"
+    DECLINED = "declined"
+    SUSPENDED = "suspended"
+    INVITED = "invited"  # by the owner; has not joined yet
+
+
+class Purpose(StrEnum):
+    """What a link in an email is for."""
+
+    CONFIRM = "confirm"
+    JOIN = "join"
+
+
+class Reason(StrEnum):
+    """Why a mailbox is not written to."""
+
+    UNSUBSCRIBED = "unsubscribed"  # from summaries and promotion; what happens is still told
+    BOUNCED = "bounced"
+    BY_OWNER = "by-owner"
+
+
+def _searchable(context: Any) -> str:
+    """Return what the owner's search looks through: SQLite folds the case of plain letters only."""
+    row = context.get_current_parameters()
+    return f"{row['name']}\n{row['mailbox']}\n{row['code']}".casefold()
+
+
+def _key() -> str:
+    return secrets.token_urlsafe(24)
 
 
 class Affiliate(Base):
-    """One person in one programme. ``code`` is in the public link, ``dashboard_key`` in the private one."""
+    """One person in one programme. ``code`` is in the public link, ``dashboard_key`` in the private one.
+
+    ``preferences_key`` is in the links to unsubscribe, which pass through more hands: it opens less.
+    """
 
     __tablename__ = "affiliate"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -21,9 +63,63 @@ class Affiliate(Base):
     mailbox_key: Mapped[str] = mapped_column(String(254))  # case-folded: twice the same is one affiliate
     code: Mapped[str] = mapped_column(String(16), unique=True)
     dashboard_key: Mapped[str] = mapped_column(String(40), unique=True)
-    consented_at: Mapped[datetime]
+    preferences_key: Mapped[str] = mapped_column(String(40), unique=True, default=_key)
+    state: Mapped[State] = mapped_column(words(State), default=State.ACTIVE)
+    state_since: Mapped[datetime | None]  # empty: since signing up
+    search_text: Mapped[str] = mapped_column(Text, default=_searchable)
+    consented_at: Mapped[datetime | None]  # empty: was invited and has not joined
+    confirmed_at: Mapped[datetime | None]  # when the mailbox was proved
     created_at: Mapped[datetime]
     __table_args__ = (
         UniqueConstraint("account_id", "mailbox_key"),
         Index("ix_affiliate_list", "account_id", "id"),
+        Index("ix_affiliate_state", "account_id", "state", "id"),
+        Index("ix_affiliate_unconfirmed", "state", "created_at"),
     )
+
+
+class AffiliateLink(Base):
+    """A link in an email that does one thing for one affiliate; only the hash of its token is kept."""
+
+    __tablename__ = "affiliate_link"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    affiliate_id: Mapped[int] = mapped_column(ForeignKey("affiliate.id"), index=True)
+    purpose: Mapped[Purpose] = mapped_column(words(Purpose))
+    message_id: Mapped[int | None]  # of the outbox; no foreign key, see EventMail
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class OptOut(Base):
+    """One kind of email that an affiliate does not want."""
+
+    __tablename__ = "opt_out"
+    affiliate_id: Mapped[int] = mapped_column(ForeignKey("affiliate.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(40), primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class Suppression(Base):
+    """A mailbox that an account does not write to. It outlives the affiliate: the person said no."""
+
+    __tablename__ = "suppression"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    mailbox_key: Mapped[str] = mapped_column(String(254))
+    reason: Mapped[Reason] = mapped_column(words(Reason))
+    note: Mapped[str] = mapped_column(String(200), default="")
+    created_at: Mapped[datetime]
+    __table_args__ = (
+        UniqueConstraint("account_id", "mailbox_key"),
+        Index("ix_suppression_list", "account_id", "id"),
+    )
+
+
+class SignUpRules(Base):
+    """How an account takes people in. No row: whoever confirms the mailbox begins at once."""
+
+    __tablename__ = "sign_up_rules"
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True)
+    auto_approve: Mapped[bool] = mapped_column(default=True)
+    confirm: Mapped[bool] = mapped_column(default=True)

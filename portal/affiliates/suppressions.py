@@ -1,0 +1,103 @@
+"""Whom an account does not write to, and what an affiliate does not want to hear of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from ..db import db, insert
+from ..notices.catalogue import Category, Notice
+from ..web.pagination import Page, newest_first
+from .models import OptOut, Reason, Suppression
+
+_SOFT = {Category.SUMMARY, Category.PROMOTIONAL}  # what somebody who unsubscribed is spared
+
+
+def suppression_of(account_id: int, mailbox: str) -> Suppression | None:
+    """Return why this account does not write to a mailbox, if so."""
+    query = select(Suppression).where(
+        Suppression.account_id == account_id, Suppression.mailbox_key == mailbox.casefold()
+    )
+    return db.session.scalar(query)
+
+
+def is_suppressed(account_id: int, mailbox: str, category: Category) -> bool:
+    """Return whether an email of this category may not go to a mailbox."""
+    row = suppression_of(account_id, mailbox)
+    return row is not None and (row.reason is not Reason.UNSUBSCRIBED or category in _SOFT)
+
+
+def suppress(account_id: int, mailbox: str, reason: Reason, *, note: str = "", now: datetime) -> None:
+    """Write to a mailbox no more. A stronger reason replaces that somebody unsubscribed. The caller commits."""
+    values = {
+        "account_id": account_id,
+        "mailbox_key": mailbox.casefold(),
+        "reason": reason,
+        "note": note[:200],
+        "created_at": now,
+    }
+    statement = insert(Suppression).values(values)
+    index = ["account_id", "mailbox_key"]
+    if reason is Reason.UNSUBSCRIBED:
+        db.session.execute(statement.on_conflict_do_nothing(index_elements=index))
+        return
+    change = {"reason": reason, "note": values["note"]}
+    db.session.execute(statement.on_conflict_do_update(index_elements=index, set_=change))
+
+
+def forgive_unsubscribed(account_id: int, mailbox: str) -> None:
+    """Forget that somebody unsubscribed, who now says otherwise. The caller commits."""
+    db.session.execute(
+        delete(Suppression).where(
+            Suppression.account_id == account_id,
+            Suppression.mailbox_key == mailbox.casefold(),
+            Suppression.reason == Reason.UNSUBSCRIBED,
+        )
+    )
+
+
+def opted_out(affiliate_id: int) -> set[str]:
+    """Return the kinds of email an affiliate does not want."""
+    return set(db.session.scalars(select(OptOut.kind).where(OptOut.affiliate_id == affiliate_id)))
+
+
+def wants(affiliate_id: int, notice: Notice) -> bool:
+    """Return whether an affiliate has not opted out of a notice."""
+    return db.session.get(OptOut, (affiliate_id, notice.kind)) is None
+
+
+def opt_out(affiliate_id: int, kinds: Iterable[str], *, now: datetime) -> None:
+    """Send an affiliate no more of these. The caller commits."""
+    rows = [{"affiliate_id": affiliate_id, "kind": kind, "created_at": now} for kind in kinds]
+    if rows:
+        db.session.execute(insert(OptOut).values(rows).on_conflict_do_nothing())
+
+
+def opt_in(affiliate_id: int, kinds: Iterable[str]) -> None:
+    """Send an affiliate these again. The caller commits."""
+    db.session.execute(
+        delete(OptOut).where(OptOut.affiliate_id == affiliate_id, OptOut.kind.in_(list(kinds)))
+    )
+
+
+def listed(account_id: int, *, before: int | None, after: int | None) -> Page[Any]:
+    """Return one page of the account's suppressed mailboxes, newest first."""
+    query = select(Suppression).where(Suppression.account_id == account_id)
+    return newest_first(query, Suppression.id, before=before, after=after)
+
+
+def add(account_id: int, mailbox: str, note: str, *, now: datetime) -> None:
+    """Put a mailbox on the list, in the owner's name. Commits."""
+    suppress(account_id, mailbox, Reason.BY_OWNER, note=note, now=now)
+    db.session.commit()
+
+
+def remove(account_id: int, ident: int) -> str:
+    """Take a mailbox off the list and return it, or nothing if it is not there. Commits."""
+    statement = delete(Suppression).where(Suppression.id == ident, Suppression.account_id == account_id)
+    found: str | None = db.session.execute(statement.returning(Suppression.mailbox_key)).scalar_one_or_none()
+    db.session.commit()
+    return found or ""

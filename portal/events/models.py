@@ -1,0 +1,87 @@
+"""What happened, which emails it caused, and the weeks that were summed up."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..db import Base, words
+from .occasions import Occasion, Source
+
+
+class Why(StrEnum):
+    """Why an event caused no email; empty where one is owed."""
+
+    OWED = ""
+    OFF = "notice-off"
+    OPTED_OUT = "opted-out"
+    SUPPRESSED = "suppressed"
+    NOT_CONFIRMED = "not-confirmed"
+    DUPLICATE = "duplicate"
+    SUSPENDED = "suspended"
+    UNRENDERABLE = "text-refused"
+    NOTHING_TO_TELL = "nothing-to-tell"
+
+
+class Event(Base):
+    """Something that happened in a programme, once: the same key is the same event."""
+
+    __tablename__ = "event"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    affiliate_id: Mapped[int | None] = mapped_column(ForeignKey("affiliate.id"))
+    occasion: Mapped[Occasion] = mapped_column(words(Occasion, 24))
+    key: Mapped[str] = mapped_column(String(200))
+    values: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # what the occasion tells, as text
+    source: Mapped[Source] = mapped_column(words(Source))
+    created_at: Mapped[datetime]
+    __table_args__ = (
+        UniqueConstraint("account_id", "key"),
+        Index("ix_event_list", "account_id", "id"),
+        Index("ix_event_affiliate", "affiliate_id", "id"),
+        Index("ix_event_week", "account_id", "occasion", "created_at"),
+    )
+
+
+class EventMail(Base):
+    """One email that an event caused, or the reason why it was not owed."""
+
+    __tablename__ = "event_mail"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    event_id: Mapped[int] = mapped_column(ForeignKey("event.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    recipient: Mapped[str] = mapped_column(String(254))
+    # Of the outbox. No foreign key: the log of messages is pruned sooner than what happened.
+    message_id: Mapped[int | None] = mapped_column(index=True)
+    why: Mapped[Why] = mapped_column(words(Why, 20), default=Why.OWED)
+
+
+class WeekState(StrEnum):
+    """How far the summaries of a week have come."""
+
+    PLANNED = "planned"
+    DONE = "done"
+    SKIPPED = "skipped"
+
+
+class Week(Base):
+    """The summaries of one account's week. ``after_id`` is the last affiliate who was told, or passed over."""
+
+    __tablename__ = "summary_week"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    week: Mapped[str] = mapped_column(String(8))  # as ISO 8601 writes it: 2026-W47
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    state: Mapped[WeekState] = mapped_column(words(WeekState), default=WeekState.PLANNED)
+    after_id: Mapped[int] = mapped_column(default=0)
+    ended_at: Mapped[datetime | None]
+    __table_args__ = (
+        UniqueConstraint("account_id", "week"),
+        Index("ix_summary_week_state", "state", "due_at"),
+    )
