@@ -1,15 +1,16 @@
 #!/bin/sh
-# Look for the servers that the engine is tried against, Postfix and Haraka; install what is missing where that is
-# possible; otherwise say what is skipped. Postfix is installed without being started.
+# Look for the servers that Signet is tried against, Postfix, Haraka and Redis; install what is missing where that is
+# possible; otherwise say what is skipped. They are installed without being started.
 environment="${VIRTUAL_ENV:-$(dirname "$0")/../.venv}"
 PATH="$PATH:/usr/sbin:/sbin"
 
-install_postfix() {
+# Install packages of Debian's, without a service being started for them.
+install_packages() {
   command -v apt-get >/dev/null 2>&1 || return 1
   as_root=""
   [ "$(id -u)" = 0 ] || as_root="sudo -n"
   if [ -n "$as_root" ]; then $as_root true 2>/dev/null || return 1; fi
-  echo "Installing Postfix for the tests against real servers (once) ..."
+  echo "Installing $1 for the tests against real servers (once) ..."
   # Debian asks this file whether a freshly installed service may start; none may.
   policy=/usr/sbin/policy-rc.d
   ours=""
@@ -19,8 +20,7 @@ install_postfix() {
   fi
   {
     $as_root apt-get update -qq &&
-      $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        postfix libsasl2-modules libsasl2-modules-db sasl2-bin
+      $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
   } >/dev/null 2>&1
   status=$?
   [ -z "$ours" ] || $as_root rm -f "$policy"
@@ -35,9 +35,18 @@ install_haraka() {
 }
 
 if ! command -v postfix >/dev/null 2>&1 || ! command -v saslpasswd2 >/dev/null 2>&1; then
-  install_postfix || echo "No Postfix here, and none could be installed: the tests against it will be skipped."
+  install_packages postfix libsasl2-modules libsasl2-modules-db sasl2-bin ||
+    echo "No Postfix here, and none could be installed: the tests against it will be skipped."
 fi
 if [ -z "$SIGNET_HARAKA" ] && [ ! -f "$environment/interop/node_modules/Haraka/bin/haraka" ]; then
   install_haraka || echo "No Haraka here, and none could be installed: the tests against it will be skipped."
+fi
+if ! command -v redis-server >/dev/null 2>&1; then
+  install_packages redis-server || echo "No Redis here, and none could be installed: the tests with it will be skipped."
+fi
+if ! "$environment/bin/python" -c "import redis" 2>/dev/null; then
+  "$environment/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+    -r "$(dirname "$0")/../requirements-redis.txt" ||
+    echo "The Python package redis could not be installed: the tests with it will be skipped."
 fi
 exit 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -16,6 +16,12 @@ def _skip(reason: str | None) -> None:
     if os.environ.get("SIGNET_REQUIRE_INTEROP"):
         pytest.fail(f"{reason}, and the real servers may not be skipped here")
     pytest.skip(reason)
+
+
+@pytest.fixture
+def real_or_skip() -> Callable[[str | None], None]:
+    """Tell it why a server is absent, or None when it is there."""
+    return _skip
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
@@ -44,6 +45,14 @@ def why_no_haraka() -> str | None:
     return (
         None if haraka().is_file() else "Haraka was not found; tests/interop.sh installs it beside the tests"
     )
+
+
+def why_no_redis() -> str | None:
+    if shutil.which("redis-server", path=_path()) is None:
+        return "redis-server was not found; tests/interop.sh installs it"
+    if find_spec("redis") is None:
+        return "requirements-redis.txt is not installed; tests/interop.sh installs it"
+    return None
 
 
 def haraka() -> Path:
@@ -189,6 +198,43 @@ class Postfix(Started):
                 raise AssertionError(f"{len(found)} of {count} messages arrived\n{self.log()}")
             time.sleep(0.05)
         return [path.read_bytes() for path in found]
+
+
+class Redis(Started):
+    """Redis, keeping nothing on disk, which can be stopped and started again at the same port."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def configure(self) -> None:
+        self.again()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.ports[0]}/0"
+
+    def again(self) -> None:
+        options = {
+            "port": self.ports[0],
+            "bind": "127.0.0.1",
+            "dir": self.home,
+            "save": "",
+            "appendonly": "no",
+        }
+        self.start(
+            ["redis-server", *(str(word) for name in options for word in (f"--{name}", options[name]))]
+        )
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+
+    def ask(self, *words: str) -> bytes:
+        """Say one command; return what was answered, as it came."""
+        with socket.create_connection(("127.0.0.1", self.ports[0]), timeout=5) as sock:
+            sock.sendall(" ".join(words).encode() + b"\r\n")
+            return sock.recv(65536)
 
 
 _MAIN = """

@@ -172,6 +172,7 @@ def start_worker(config: Config, ports: Mapping[int, int], *, threads: int = 1, 
         "limits": asdict(config.limits),
         "threads": threads,
         "sweep": sweep,
+        "redis": config.redis_url,
     }
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
@@ -183,7 +184,8 @@ def start_worker(config: Config, ports: Mapping[int, int], *, threads: int = 1, 
 def _work(spec: dict[str, object]) -> int:
     limits = Limits(**spec["limits"])  # type: ignore[arg-type]
     config = make_config(Path(str(spec["instance"])), lease=spec["lease"], limits=limits, sweep=spec["sweep"])
-    app: Flask = create_app(replace(config, worker_threads=spec["threads"]))  # type: ignore[arg-type]
+    config = replace(config, worker_threads=spec["threads"], redis_url=spec["redis"])  # type: ignore[arg-type]
+    app: Flask = create_app(config)
     ways = Ways()
     for account, port in spec["ports"].items():  # type: ignore[attr-defined]
         ways.by_account[int(account)] = lambda port=port: route_to(port, ca=str(spec["ca"]), limits=limits)

@@ -1,0 +1,92 @@
+"""Announcing work through a real Redis: at once while it runs, and without it nothing is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from portal.config import Config
+from portal.outbox.models import Status
+from tests.conftest import make_config
+from tests.outbox.conftest import account, serve, server, ways
+from tests.outbox.post import LIMITS, Worker, owe, start_worker, statuses, wait_for
+from tests.smtp.badserver import BadServer
+
+from .servers import Redis, why_no_redis
+
+__all__ = ["account", "serve", "server", "ways"]
+_AGES = 60.0  # seconds between two sweeps: what arrives earlier was announced
+
+
+@pytest.fixture
+def redis(real_or_skip) -> Iterator[Redis]:
+    real_or_skip(why_no_redis())
+    with Redis() as running:
+        yield running
+
+
+@pytest.fixture
+def config(tmp_path: Path, redis: Redis) -> Config:
+    return make_config(tmp_path / "instance", lease=20.0, limits=LIMITS, redis_url=redis.url)
+
+
+@contextmanager
+def working(config: Config, account: int, server: BadServer, *, sweep: float) -> Iterator[Worker]:
+    worker = start_worker(config, {account: server.port}, sweep=sweep)
+    try:
+        yield worker
+    finally:
+        worker.kill()
+
+
+def is_served(redis: Redis) -> bool:
+    """Whether a worker waits for announcements there."""
+    return b"brpop" in redis.ask("CLIENT", "LIST").lower()
+
+
+def test_what_is_owed_is_announced_through_redis_and_leaves_at_once(
+    app: Flask, config, redis, account, server
+):
+    with working(config, account, server, sweep=_AGES):
+        wait_for(lambda: is_served(redis), within=20)
+        begun = time.monotonic()
+        owe(account, "one")
+        wait_for(lambda: statuses(account) == [Status.SENT], within=10)
+        assert time.monotonic() - begun < _AGES / 4  # no sweep found it
+
+
+def test_a_flushed_redis_loses_announcements_and_no_message(app: Flask, config, redis, account, server):
+    for number in range(20):
+        owe(account, f"before:{number}")
+    assert redis.ask("FLUSHALL") == b"+OK\r\n"
+    with working(config, account, server, sweep=0.5):
+        wait_for(lambda: statuses(account) == [Status.SENT] * 20, within=30)
+    assert len(server.messages) == 20
+
+
+def test_without_redis_the_promise_is_kept_and_told_once_it_is_back(
+    app: Flask, config, redis, account, server
+):
+    with working(config, account, server, sweep=0.5) as worker:
+        wait_for(lambda: is_served(redis), within=20)
+        redis.stop()
+        owe(account, "one")  # whoever signs up notices nothing
+        assert statuses(account) in ([Status.QUEUED], [Status.SENT])
+        time.sleep(1.5)
+        assert worker.process.poll() is None
+        redis.again()
+        wait_for(lambda: statuses(account) == [Status.SENT], within=30)
+    assert len(server.messages) == 1
+
+
+def test_a_redis_that_does_not_answer_fails_no_start(tmp_path: Path, redis: Redis):
+    from portal import create_app
+
+    redis.stop()
+    create_app(replace(make_config(tmp_path / "other"), redis_url=redis.url))
