@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 
-.PHONY: run test check journeys lock clean
+.PHONY: run test check storm journeys lock clean
 
 run: $(VENV)/.runtime
 	@$(BIN)/python -m portal.launch
@@ -25,6 +25,11 @@ test: $(VENV)/.development
 
 check: $(VENV)/.development
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/djlint templates --lint --check
+
+# Kill workers and databases for some minutes and compare the mail servers' log with the tables.
+storm: $(VENV)/.development
+	@sh tests/postgresql.sh
+	$(BIN)/python -m tests.storm
 
 $(VENV)/.runtime: requirements.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt install python3-venv" >&2; exit 1; }
