@@ -115,10 +115,13 @@ def _new_sign_up(affiliate: Affiliate, account: Account, config: Config) -> NewM
     values = {
         "programme": account.name,
         "first_name": first_name_of(affiliate.name),
+        "name": affiliate.name,
+        "email": affiliate.mailbox,
+        "code": affiliate.code,
         "link": link_of(affiliate, account, config),
         "dashboard": dashboard_of(affiliate, config),
     }
-    mail = rendering.render(NEW_SIGN_UP, values)
+    mail = rendering.render(NEW_SIGN_UP, account, values)
     return NewMessage(
         kind=NEW_SIGN_UP.kind,
         key=key_of_welcome(affiliate.id),

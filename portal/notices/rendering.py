@@ -10,9 +10,18 @@ from flask import current_app
 from ..accounts.models import Account
 from ..config import current_config
 from ..smtp.mailbox import header_safe
-from .catalogue import Notice
+from . import markup, plain
+from .catalogue import Notice, Type, Variable
+from .defaults import Text, default_text
+from .dress import dress
+from .language import TextRefused, fill_in
+
+__all__ = ["Rendered", "Text", "TextRefused", "one_line", "render", "sample", "sample_values"]
 
 _SUBJECT_LIMIT = 200  # characters; a longer one is cut by every inbox anyway
+_VALUE_LIMIT = 2_000  # characters
+_ELEMENTS_LIMIT = 1_500
+_SAMPLE_HOST = "https://signet.example"  # in the samples of the catalogue, for this portal's own address
 
 
 @dataclass(frozen=True)
@@ -24,48 +33,110 @@ class Rendered:
     html: str
 
 
-def render(notice: Notice, values: Mapping[str, str]) -> Rendered:
-    """Render a notice. ``values`` must hold each of its variables; KeyError names those it lacks."""
-    missing = {variable.name for variable in notice.variables} - set(values)
-    if missing:
-        raise KeyError(f"{notice.kind} needs {', '.join(sorted(missing))}")
-    clean = {name: one_line(value) for name, value in values.items()}
-    # format_map looks at the notice's own text only; braces inside a value stay what they are.
-    subject = _cut(notice.subject.format_map(clean))
-    words = {**clean, "subject": subject}
+def render(
+    notice: Notice,
+    account: Account,
+    values: Mapping[str, str],
+    *,
+    text: Text | None = None,
+    unsubscribe_url: str = "",
+    preferences_url: str = "",
+) -> Rendered:
+    """Render a notice with the account's own text, or the one given.
+
+    ``values`` must hold each of the notice's variables; KeyError names those it lacks. Raises TextRefused.
+    """
+    clean = _clean(notice, values)
+    words = text or default_text(notice)
+    subject = _cut(one_line(fill_in(words.subject, clean, html=False)), _SUBJECT_LIMIT)
+    if not subject:
+        raise TextRefused("The subject is empty.")
+    body = _body(fill_in(words.html, clean, html=True))
+    said = several_lines(fill_in(words.text, clean, html=False)).strip() if words.text.strip() else ""
+    frame = {
+        "subject": subject,
+        "programme": one_line(account.name),
+        "because": notice.because.replace("{programme}", one_line(account.name)),
+        "look": _LOOK,
+        "unsubscribe_url": unsubscribe_url if notice.optional_mail else "",
+        "preferences_url": preferences_url,
+    }
     return Rendered(
         subject=subject,
-        text=_page(f"mail/{notice.kind}/text.txt", words).strip() + "\n",
-        html=_page(f"mail/{notice.kind}/html.html", words).strip() + "\n",
+        text=_framed("mail/layout.txt", frame, body=said or plain.text_of(body.html)),
+        html=_framed(
+            "mail/layout.html",
+            frame,
+            body=dress(body, _LOOK["accent"]),
+            preheader=plain.preheader_of(body.html),
+        ),
     )
 
 
-def sample(notice: Notice, account: Account, first_name: str = "") -> Rendered:
+_LOOK = {"accent": "#1f3f5c"}
+
+
+def sample(notice: Notice, account: Account, first_name: str = "", *, text: Text | None = None) -> Rendered:
     """Render a notice for this account with sample values, as the preview and the test email do."""
     values = sample_values(notice, account)
-    if first_name:
+    if first_name and "first_name" in values:
         values["first_name"] = first_name
-    return render(notice, values)
+    return render(notice, account, values, text=text)
 
 
 def sample_values(notice: Notice, account: Account) -> dict[str, str]:
     """Return a sample of each variable, as this account's affiliates would see it."""
-    config = current_config()
-    join = f"{config.base_url}/join/{account.slug}"
-    samples = {variable.name: variable.sample for variable in notice.variables}
-    return samples | {"programme": account.name, "link": f"{join}?ref=SAMPLE", "dashboard": join}
+    own = f"{_SAMPLE_HOST}/join/brightleaf"
+    samples = {
+        variable.name: variable.sample.replace(own, f"{_SAMPLE_HOST}/join/{account.slug}")
+        for variable in notice.variables
+    }
+    here = {
+        name: value.replace(_SAMPLE_HOST, current_config().base_url, 1) for name, value in samples.items()
+    }
+    return here | {"programme": account.name}
 
 
 def one_line(value: str) -> str:
     """Make a value fit for a header and for a line of text: what ends lines or turns text becomes a space."""
-    kept = "".join(c if header_safe(c) else " " for c in value)
-    return " ".join(kept.split())
+    return " ".join(_visible(value).split())
 
 
-def _page(template: str, words: Mapping[str, str]) -> str:
+def several_lines(value: str) -> str:
+    """Make a value of several lines fit for a text: they stay, what turns text or is no character goes."""
+    lines = value.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ").split("\n")
+    return "\n".join(_visible(line).rstrip() for line in lines)
+
+
+def _visible(line: str) -> str:
+    return line if header_safe(line) else "".join(c if header_safe(c) else " " for c in line)
+
+
+def _clean(notice: Notice, values: Mapping[str, str]) -> dict[str, str]:
+    missing = {one.name for one in notice.variables if not one.optional} - set(values)
+    if missing:
+        raise KeyError(f"{notice.kind} needs {', '.join(sorted(missing))}")
+    return {one.name: _value(one, values.get(one.name, "")) for one in notice.variables}
+
+
+def _value(variable: Variable, value: str) -> str:
+    tidy = several_lines(value).strip() if variable.type is Type.LINES else one_line(value)
+    return _cut(tidy, _VALUE_LIMIT)
+
+
+def _body(filled: str) -> markup.Sanitised:
+    """Sanitise what was filled in: only now is it known what an address, say, has become."""
+    body = markup.sanitise(several_lines(filled))
+    if body.html.count("<") > 2 * _ELEMENTS_LIMIT:
+        raise TextRefused(f"It has more than {_ELEMENTS_LIMIT:,} elements.")
+    return body
+
+
+def _framed(template: str, frame: Mapping[str, object], **more: object) -> str:
     # Not flask.render_template: who is logged in and what banners the page has are no part of a mail.
-    return current_app.jinja_env.get_template(template).render(words)
+    page = current_app.jinja_env.get_template(template).render({**frame, **more})
+    return page.strip() + "\n"
 
 
-def _cut(subject: str) -> str:
-    return subject if len(subject) <= _SUBJECT_LIMIT else subject[: _SUBJECT_LIMIT - 1].rstrip() + "…"
+def _cut(value: str, limit: int) -> str:
+    return value if len(value) <= limit else value[: limit - 1].rstrip() + "…"

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from ..accounts.models import Account, Owner
 from ..db import db
 from .catalogue import Notice
 from .models import NoticeSwitch
 
 
+class Fixed(Exception):
+    """The notice cannot be switched."""
+
+
 def is_on(account_id: int, notice: Notice) -> bool:
     """Whether the account sends this notice; it does unless it was switched off."""
+    if notice.fixed:
+        return True
     row = db.session.get(NoticeSwitch, (account_id, notice.kind))
     return row is None or row.enabled
 
 
 def switch(account_id: int, notice: Notice, *, on: bool) -> None:
-    """Switch a notice. Commits."""
+    """Switch a notice. Commits. Raises Fixed."""
+    if notice.fixed:
+        raise Fixed(notice.kind)
     key = (account_id, notice.kind)
     row = db.session.get(NoticeSwitch, key) or _made(*key)
     row.enabled = on
@@ -31,3 +41,9 @@ def _made(account_id: int, kind: str) -> NoticeSwitch:
     except IntegrityError:
         pass  # only the row matters, whoever made it
     return db.session.get_one(NoticeSwitch, (account_id, kind))
+
+
+def recipients_of(account: Account) -> list[tuple[str, str]]:
+    """Return mailbox and display name of everybody who gets the account's notices to the owner."""
+    owners = db.session.scalars(select(Owner).where(Owner.account_id == account.id).order_by(Owner.id))
+    return [(owner.mailbox, owner.name) for owner in owners]

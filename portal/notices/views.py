@@ -50,6 +50,8 @@ def switch(kind: str) -> Any:
     on = {"1": True, "0": False}.get(request.form.get("on", ""))
     if on is None:  # a click that does not say which way must not switch anything
         abort(400)
+    if notice.fixed:  # its page has no such button
+        abort(400)
     switches.switch(current_user.account_id, notice, on=on)
     flash(f"{notice.name} is switched {'on' if on else 'off'}.", "success")
     return redirect(url_for(".show", kind=kind), 303)

@@ -126,7 +126,7 @@ def test_the_page_shows_subject_sender_text_and_every_variable(owner):
     assert "Brightleaf via Signet" in page
     assert "You are now an affiliate of Brightleaf." in page
     for variable in NEW_SIGN_UP.variables:
-        assert "{" + variable.name + "}" in page
+        assert "{{ " + variable.name + " }}" in page
         assert variable.description.replace("'", "&#39;") in page
 
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from portal import create_app
+from portal.accounts.models import Account
 from portal.affiliates.forms import a_name, tidy
 from portal.notices import rendering
 from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
@@ -51,7 +52,8 @@ def context(tmp_path_factory):
 
 def _mail(programme="Brightleaf", first_name="Grace"):
     values = {"programme": programme, "first_name": first_name, "link": LINK, "dashboard": DASHBOARD}
-    return rendering.render(NEW_SIGN_UP, values)
+    more = {"name": "Grace Hopper", "email": "grace@example.org", "code": "K7MPQ2XA"}
+    return rendering.render(NEW_SIGN_UP, Account(name=programme, slug="brightleaf"), values | more)
 
 
 def _body(html: str):
@@ -67,7 +69,7 @@ def _seen(html: str) -> str:
 
 def test_text_and_html_say_the_same(context):
     mail = _mail()
-    seen = _seen(mail.html).replace("Open your dashboard", DASHBOARD)  # where the HTML has a button
+    seen = _seen(mail.html).replace("Open your dashboard", f"Open your dashboard: {DASHBOARD}")
     text = " ".join(mail.text.replace("________", "").split())
     assert seen == text
 
@@ -108,7 +110,7 @@ def test_the_html_is_valid_and_short_enough_for_inboxes(context):
 def test_the_preheader_is_hidden_and_keeps_the_rest_out_of_the_inbox_list(context):
     hidden = _body(_mail().html).find("div")
     assert "display:none" in hidden.get("style").replace(" ", "")
-    assert "".join(hidden.itertext()).strip().startswith("Your own link is inside, ready to share.")
+    assert "".join(hidden.itertext()).strip().startswith("You are now an affiliate of Brightleaf.")
 
 
 def test_names_are_escaped_in_html_and_plain_in_text(context):
@@ -141,8 +143,8 @@ def test_braces_in_a_name_fill_in_nothing(context):
 
 
 def test_a_value_that_is_missing_is_named(context):
-    with pytest.raises(KeyError, match="new-sign-up needs dashboard, link"):
-        rendering.render(NEW_SIGN_UP, {"programme": "A", "first_name": "B"})
+    with pytest.raises(KeyError, match="new-sign-up needs code, dashboard, email, link, name"):
+        rendering.render(NEW_SIGN_UP, Account(name="A", slug="a"), {"programme": "A", "first_name": "B"})
 
 
 def test_who_is_logged_in_is_no_part_of_a_mail(owner, app):
@@ -166,7 +168,6 @@ def test_every_email_of_the_catalogue_has_samples_for_all_its_variables(app, own
 def _account(app):
     from sqlalchemy import select
 
-    from portal.accounts.models import Account
     from portal.db import db
 
     return db.session.scalar(select(Account).where(Account.slug == "brightleaf"))
