@@ -33,6 +33,7 @@ def create_app(config: Config | None = None) -> Flask:
         cli,
         db,
         deliveries,
+        domains,
         engine,
         events,
         notices,
@@ -63,7 +64,7 @@ def create_app(config: Config | None = None) -> Flask:
     wake.install(app, lambda job, ident: engine.announce(app, job, ident))
 
     web.install(app, secure=config.secure)
-    for room in (accounts, settings, notices, affiliates, events, deliveries, operator, rehearsal):
+    for room in (accounts, settings, domains, notices, affiliates, events, deliveries, operator, rehearsal):
         room.install(app)
     outbox.install(app, route_for=route_for)
     cli.install(app)

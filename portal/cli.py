@@ -20,7 +20,7 @@ _LOAD_ERROR = 4  # after any other status gunicorn would start the same worker a
 
 def install(app: Flask) -> None:
     """Give the app its commands."""
-    for command in (worker, rehearsal, create_owner, seed_demo, smtp, *cli_operator.COMMANDS):
+    for command in (worker, rehearsal, create_owner, seed_demo, smtp, domain, *cli_operator.COMMANDS):
         app.cli.add_command(command)
 
 
@@ -94,6 +94,21 @@ def check(account: str, version: int | None, as_json: bool) -> None:
     from .settings.trial import run
 
     sys.exit(run(account, version, as_json, click.echo))
+
+
+domain = AppGroup("domain", help="Look at what the DNS says about a sending domain.")
+
+
+@domain.command("check")
+@click.argument("name")
+@click.option("--provider", default="", help="Who sends for it, by id or SMTP server; see docs/commands.md.")
+@click.option("--selector", "selectors", multiple=True, help="A DKIM selector you know. May be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
+def domain_check(name: str, provider: str, selectors: tuple[str, ...], as_json: bool) -> None:
+    """Say whether mail from a domain will arrive, and which records to paste. See docs/commands.md."""
+    from .domains.telling import run
+
+    sys.exit(run(name, provider, selectors, as_json, click.echo))
 
 
 def without_portal(arguments: Sequence[str]) -> Flask | None:

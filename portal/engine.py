@@ -17,6 +17,7 @@ from huey.storage import PostgresStorage
 
 from . import stores
 from .config import Config, ConfigError
+from .domains.checks import look_at as look_at_domain
 from .outbox.delivery import drain as drain_queue
 from .settings.check import check as check_version
 
@@ -50,7 +51,12 @@ def install(app: Flask, config: Config) -> Huey:
         with app.app_context():
             check_version(version_id)
 
-    app.extensions["signet.tasks"] = {"drain": drain, "check": check}
+    @huey.task(name="look")
+    def look(version_id: int) -> None:
+        with app.app_context():
+            look_at_domain(version_id)
+
+    app.extensions["signet.tasks"] = {"drain": drain, "check": check, "look": look}
     return huey
 
 

@@ -19,6 +19,7 @@ SUBJECTS = (
     "affiliates",
     "events",
     "deliveries",
+    "domains",
     "operator",
     "rehearsal",
 )

@@ -100,13 +100,41 @@ class SecretShape:
     only_here: bool = False  # too plain a shape to be recognised at another provider's host
 
 
+class EnvelopeDomain(StrEnum):
+    """Which domain stands in the envelope when this provider hands a message on: receivers ask it for SPF."""
+
+    OWN = "own"  # the From domain itself
+    SUBDOMAIN = "subdomain"  # one below it, at a name that is always the same
+    PROVIDER = "provider"  # the provider's own, unless the owner set one up under a name the provider chose
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """Where this provider's DKIM key is published. ``target`` of a CNAME may hold ``{domain}``, or ``{dashed}``
+    for the domain with dashes; it is None where every owner is shown a value of their own.
+    """
+
+    selector: str
+    record: str  # CNAME or TXT
+    target: str | None = None
+
+
 @dataclass(frozen=True)
 class DnsFacts:
-    """The records the provider asks for; None where it needs none or publishes no fixed form."""
+    """The records the provider asks for; None where it needs none or publishes no fixed form.
+
+    ``includes`` name the provider's servers in SPF, any of them; the first is the one to propose.
+    """
 
     spf: str | None = None
     dkim: str | None = None
     return_path: str | None = None
+    includes: tuple[str, ...] = ()
+    envelope: EnvelopeDomain = EnvelopeDomain.UNKNOWN
+    return_label: str | None = None
+    return_record: str | None = None  # such as "CNAME pm.mtasv.net"; None where the value is individual
+    keys: tuple[SigningKey, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -219,9 +247,29 @@ def _secret(entry: Table) -> SecretShape:
 
 
 def _dns(entry: Table) -> DnsFacts:
-    facts = DnsFacts(entry.maybe_text("spf"), entry.maybe_text("dkim"), entry.maybe_text("return_path"))
+    known = "envelope" in entry
+    facts = DnsFacts(
+        spf=entry.maybe_text("spf"),
+        dkim=entry.maybe_text("dkim"),
+        return_path=entry.maybe_text("return_path"),
+        includes=entry.texts("includes"),
+        envelope=entry.choice("envelope", EnvelopeDomain) if known else EnvelopeDomain.UNKNOWN,
+        return_label=entry.maybe_text("return_label"),
+        return_record=entry.maybe_text("return_record"),
+        keys=tuple(_key(one) for one in entry.tables("keys")),
+    )
+    if (facts.envelope is EnvelopeDomain.SUBDOMAIN) != bool(facts.return_label):
+        raise entry.refuse("return_label", "belongs to a subdomain as envelope, and to nothing else")
     entry.done()
     return facts
+
+
+def _key(entry: Table) -> SigningKey:
+    key = SigningKey(entry.text("selector"), entry.text("record"), entry.maybe_text("target"))
+    if key.record not in {"CNAME", "TXT"} or (key.target and key.record != "CNAME"):
+        raise entry.refuse("record", "must be CNAME or TXT, and only a CNAME has a target")
+    entry.done()
+    return key
 
 
 def _deprecation(entry: Table) -> Deprecation:

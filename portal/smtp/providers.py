@@ -7,6 +7,7 @@ from .catalogue import Catalogue, load_catalogue
 from .provider_cards import (
     Deprecation,
     DnsFacts,
+    EnvelopeDomain,
     Host,
     Password,
     PasswordLogin,
@@ -14,6 +15,7 @@ from .provider_cards import (
     Provider,
     ProviderKind,
     SecretShape,
+    SigningKey,
     Username,
 )
 from .tables import MalformedData
@@ -23,6 +25,7 @@ __all__ = [
     "Catalogue",
     "Deprecation",
     "DnsFacts",
+    "EnvelopeDomain",
     "Host",
     "MalformedData",
     "Password",
@@ -31,6 +34,7 @@ __all__ = [
     "Provider",
     "ProviderKind",
     "SecretShape",
+    "SigningKey",
     "Username",
     "judge_secret",
     "load_catalogue",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from portal.smtp import catalogue as catalogue_module
-from portal.smtp.provider_cards import ProviderKind
+from portal.smtp.provider_cards import EnvelopeDomain, ProviderKind, read_card
 from portal.smtp.providers import Advice, MalformedData, judge_secret, load_catalogue
 from portal.smtp.server import Security
 
@@ -209,3 +209,43 @@ def test_no_advice_repeats_the_secret() -> None:
 def test_kinds_are_told_apart() -> None:
     kinds = {one.kind for one in load_catalogue()}
     assert kinds == set(ProviderKind)
+
+
+def test_cards_say_which_domain_receivers_ask_and_where_keys_stand() -> None:
+    catalogue = load_catalogue()
+    for provider in catalogue:
+        facts = provider.dns
+        assert facts.envelope is EnvelopeDomain.UNKNOWN or not provider.mail_domains or facts.includes
+        if facts.envelope is EnvelopeDomain.OWN:
+            assert facts.includes, (
+                f"{provider.id}: SPF is asked for the From domain, so its include must be known"
+            )
+        for name in (*facts.includes, *(key.target or "a.b" for key in facts.keys)):
+            assert "." in name
+            assert not name.startswith("v=")
+    unknown = {one.id for one in catalogue if one.dns.envelope is EnvelopeDomain.UNKNOWN}
+    assert unknown == {
+        "other",
+        "outlook-com",
+        "yahoo",
+        "gmx",
+    }  # nobody we know, and mailboxes without own domains
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'envelope = "elsewhere"',
+        'envelope = "subdomain"',
+        'envelope = "own"\nreturn_label = "send"',
+        'keys = [{ selector = "s1", record = "A" }]',
+        'keys = [{ selector = "s1", record = "TXT", target = "keys.example" }]',
+        'keys = [{ record = "TXT" }]',
+    ],
+)
+def test_dns_facts_that_contradict_themselves_are_refused(lines: str, tmp_path: Path) -> None:
+    card = (CARDS / "rackspace.toml").read_text("utf-8").replace('envelope = "own"', lines)
+    path = tmp_path / "rackspace.toml"
+    path.write_text(card, "utf-8")
+    with pytest.raises(MalformedData, match=r"rackspace\.toml: dns"):
+        read_card(path)

@@ -1,0 +1,13 @@
+"""Will it arrive: what the domain name system says about the domain an account sends from."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+
+def install(app: Flask) -> None:
+    """Introduce the room to the app."""
+    from ..outbox.worker import add_finder
+    from .checks import due
+
+    add_finder(app, due)

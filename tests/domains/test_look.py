@@ -1,0 +1,335 @@
+"""What a look says about domains of all kinds, asked over real DNS."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from portal.domains.findings import Mark
+from portal.domains.models import Verdict
+from tests.domains.places import DKIM, KEY, PROVIDERS, domain, good, part, rsa, seen
+from tests.domains.zones import BROKEN, GARBAGE, LYING, MUTE, Zones, text
+
+
+def test_a_domain_in_order_will_arrive() -> None:
+    with Zones(good()) as server:
+        report = seen(server)
+    assert report.verdict is Verdict.ARRIVES, report.why
+    assert {one.subject: one.mark for one in report.findings} == dict.fromkeys(
+        ("mx", "spf", "dkim", "dmarc"), Mark.GOOD
+    )
+    assert [one.vouches for one in report.alignment] == [True, True]
+    assert not any(one.wanted for one in report.findings)
+
+
+def test_a_record_without_the_provider_gets_it_merged_in_and_never_a_second_record() -> None:
+    with Zones(good(spf="v=spf1 include:_spf.google.com -all")) as server:
+        report = seen(server)
+        assert report.verdict is Verdict.AT_RISK
+        (wanted,) = part(report, "spf").wanted
+        assert wanted.value == "v=spf1 include:_spf.google.com include:mailgun.org -all"
+        assert "in place of" in wanted.how
+        server.put("shop.example", "TXT", wanted.value)
+        assert seen(server).verdict is Verdict.ARRIVES
+
+
+def test_a_provider_that_is_covered_by_addresses_needs_no_include() -> None:
+    spf = "v=spf1 ip4:209.61.151.0/24 ip4:166.78.68.0/22 ip4:161.38.192.0/20 -all"
+    with Zones(good(spf=spf)) as server:
+        report = seen(server)
+    assert report.verdict is Verdict.ARRIVES
+    assert "covers Mailgun’s addresses" in part(report, "spf").sentence
+
+
+def test_part_of_the_addresses_is_not_all_of_them() -> None:
+    with Zones(good(spf="v=spf1 ip4:209.61.151.0/24 -all")) as server:
+        finding = part(seen(server), "spf")
+    assert finding.mark is Mark.CARE
+    assert "some of Mailgun’s servers" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("records", "mark", "words", "wanted"),
+    [
+        ([], Mark.BAD, "has no SPF record", "v=spf1 include:mailgun.org ~all"),
+        (
+            ["v=spf1 mx -all", "v=spf1 include:_spf.google.com ~all"],
+            Mark.BAD,
+            "2 SPF records",
+            "v=spf1 include:_spf.google.com mx include:mailgun.org ~all",
+        ),
+        (
+            ["v=spf1 a:shop..example ip4:1.2.3.400 -all"],
+            Mark.BAD,
+            "cannot be read",
+            "v=spf1 a:shop..example include:mailgun.org -all",
+        ),
+        (
+            ["v=spf1 include:mailgun.org +all"],
+            Mark.CARE,
+            "anybody in the world",
+            "v=spf1 include:mailgun.org ~all",
+        ),
+        (["v=spf1 include:mailgun.org redirect=shop.example"], Mark.BAD, "circle", ""),
+        (["v=spf1 include:nothing.shop.example include:mailgun.org -all"], Mark.BAD, "no SPF record", ""),
+        (
+            ["v=spf1 a:x.shop.example a:y.shop.example mx:z.shop.example include:mailgun.org -all"],
+            Mark.BAD,
+            "find nothing",
+            "",
+        ),
+        (["v=spf1 ptr include:mailgun.org -all"], Mark.GOOD, "lets Mailgun send", ""),
+    ],
+)
+def test_a_poor_spf_record_is_explained(records: list[str], mark: Mark, words: str, wanted: str) -> None:
+    zone = good()
+    zone[("shop.example", "TXT")] = [text(one) for one in ["else=1", *records]]
+    with Zones(zone) as server:
+        finding = part(seen(server), "spf")
+    assert finding.mark is mark
+    assert words in finding.sentence
+    assert [one.value for one in finding.wanted] == ([wanted] if wanted else [])
+
+
+def test_eleven_look_ups_are_counted_and_shown_as_a_tree() -> None:
+    zone = good(
+        spf="v=spf1 " + " ".join(f"include:s{n}.shop.example" for n in range(8)) + " include:mailgun.org -all"
+    )
+    zone |= {(f"s{n}.shop.example", "TXT"): [text(f"v=spf1 ip4:198.51.100.{n} -all")] for n in range(8)}
+    with Zones(zone) as server:
+        report = seen(server)
+    assert report.details["look_ups"] == 11
+    assert "11 look-ups" in part(report, "spf").sentence
+    names = [term["branch"]["domain"] for term in report.details["spf"]["terms"] if term["branch"]]
+    assert names == [*(f"s{n}.shop.example" for n in range(8)), "mailgun.org"]
+    assert "Take out what you no longer send with" in part(report, "spf").notes[0]
+
+
+def test_neither_spf_nor_dkim_means_refused() -> None:
+    with Zones(PROVIDERS | domain("shop.example", spf="v=spf1 -all")) as server:
+        report = seen(server)
+    assert report.verdict is Verdict.REFUSED
+    assert "Neither SPF nor DKIM vouches" in report.why[0]
+    assert [one.name for one in part(report, "dkim").wanted] == [
+        "pdk1._domainkey.shop.example",
+        "pdk2._domainkey.shop.example",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("record", "mark", "words"),
+    [
+        (f"v=DKIM1; k=rsa; p={rsa(1024)}", Mark.CARE, "1024 bits"),
+        ("v=DKIM1; k=rsa; p=", Mark.BAD, "revoked"),
+        (f"v=DKIM1; k=rsa; p={KEY[:200]}", Mark.BAD, "damaged"),
+        ("v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", Mark.GOOD, "under pdk1"),
+        ("v=DKIM1; k=ed25519; p=11qYAYKx", Mark.BAD, "32 octets"),
+        (f"k=rsa; p={KEY}", Mark.GOOD, "under pdk1"),
+        (f"v=DKIM1; t=y; p={KEY}", Mark.CARE, "tested"),
+        (f"v=DKIM1; h=sha1; p={KEY}", Mark.BAD, "SHA-1"),
+        (f"v=DKIM1; s=other; p={KEY}", Mark.BAD, "not meant for email"),
+        ("v=spf1 -all", Mark.BAD, "no DKIM key"),
+        ("v=DKIM1; k=dsa; p=AAAA", Mark.BAD, "'dsa'"),
+    ],
+)
+def test_a_key_is_judged(record: str, mark: Mark, words: str) -> None:
+    with Zones(good(dkim=record)) as server:
+        finding = part(seen(server), "dkim")
+    assert finding.mark is mark
+    assert words in finding.sentence
+
+
+def test_a_key_behind_an_alias_is_read_and_the_alias_shown() -> None:
+    zone = good(dkim="")
+    zone[("pdk1._domainkey.shop.example", "CNAME")] = ["keys.mailgun.example."]
+    zone[("keys.mailgun.example", "TXT")] = [text(DKIM)]
+    with Zones(zone) as server:
+        finding = part(seen(server), "dkim")
+    assert finding.mark is Mark.GOOD
+    assert finding.now[0].value == "keys.mailgun.example"
+
+
+def test_aliases_in_a_circle_are_said_to_be_one() -> None:
+    zone = good(dkim="")
+    zone[("pdk1._domainkey.shop.example", "CNAME")] = ["round.shop.example."]
+    zone[("round.shop.example", "CNAME")] = ["pdk1._domainkey.shop.example."]
+    with Zones(zone) as server:
+        finding = part(seen(server), "dkim")
+    assert finding.mark is Mark.BAD
+    assert "in a circle" in finding.sentence
+
+
+def test_a_selector_the_owner_knows_is_looked_at_too() -> None:
+    zone = good(dkim="")
+    zone[("mine._domainkey.shop.example", "TXT")] = [text(DKIM)]
+    with Zones(zone) as server:
+        assert seen(server).verdict is Verdict.AT_RISK
+        assert seen(server, "shop.example", "mailgun", "mine").verdict is Verdict.ARRIVES
+
+
+def test_where_selectors_are_individual_nothing_is_claimed() -> None:
+    with Zones(good(dkim="")) as server:
+        report = seen(server, provider="ses")
+    finding = part(report, "dkim")
+    assert finding.mark is Mark.CARE
+    assert "cannot be listed" in finding.sentence
+    assert report.verdict is Verdict.AT_RISK
+
+
+def test_a_null_mx_and_a_missing_domain_are_refused() -> None:
+    null = good()
+    null[("shop.example", "MX")] = ["0 ."]
+    with Zones(null) as server:
+        report = seen(server)
+        assert report.verdict is Verdict.REFUSED
+        assert "takes no mail at all" in report.why[0]
+        gone = seen(server, "not-there.example")
+    assert gone.verdict is Verdict.REFUSED
+    assert "does not exist" in gone.why[0]
+
+
+def test_without_mx_the_address_is_the_fallback() -> None:
+    zone = {key: value for key, value in good().items() if key != ("shop.example", "MX")}
+    with Zones(zone) as server:
+        finding = part(seen(server), "mx")
+    assert finding.mark is Mark.CARE
+    assert "web address" in finding.sentence
+
+
+def test_a_providers_own_envelope_asks_for_nothing_in_spf() -> None:
+    zone = good(spf="v=spf1 -all", dkim="")
+    zone[("brevo1._domainkey.shop.example", "CNAME")] = ["b1.shop-example.dkim.brevo.com."]
+    zone[("b1.shop-example.dkim.brevo.com", "TXT")] = [text(DKIM)]
+    with Zones(zone) as server:
+        report = seen(server, provider="brevo")
+    assert report.verdict is Verdict.ARRIVES, report.why
+    assert [one.vouches for one in report.alignment] == [False, True]
+    assert part(report, "spf").mark is Mark.NOTE
+
+
+def test_postmarks_return_path_is_shown_as_a_record_to_paste() -> None:
+    zone = good(dkim="")
+    zone[("20260101pm._domainkey.shop.example", "TXT")] = [text(DKIM)]
+    with Zones(zone) as server:
+        report = seen(server, "shop.example", "postmark", "20260101pm")
+        (wanted,) = part(report, "return-path").wanted
+        assert (wanted.name, wanted.kind, wanted.value) == (
+            "pm-bounces.shop.example",
+            "CNAME",
+            "pm.mtasv.net",
+        )
+        assert report.verdict is Verdict.ARRIVES  # DKIM vouches by itself
+        server.put("pm-bounces.shop.example", "CNAME", "pm.mtasv.net.")
+        server.put("pm.mtasv.net", "TXT", "v=spf1 ip4:50.31.156.0/24 -all")
+        assert [one.vouches for one in seen(server, "shop.example", "postmark", "20260101pm").alignment] == [
+            True,
+            True,
+        ]
+
+
+def test_strict_alignment_does_not_take_a_subdomain() -> None:
+    zone = good(dkim="", dmarc="v=DMARC1; p=reject; aspf=s")
+    zone[("pm-bounces.shop.example", "CNAME")] = ["pm.mtasv.net."]
+    zone[("k._domainkey.shop.example", "TXT")] = [text("v=DKIM1; p=")]
+    with Zones(zone) as server:
+        report = seen(server, "shop.example", "postmark", "k")
+    assert report.verdict is Verdict.REFUSED
+    assert "your own DMARC policy" in report.why[0]
+
+
+def test_an_unknown_server_is_told_about_honestly() -> None:
+    zone = good(spf="v=spf1 ip4:203.0.113.9 -all", dkim="")
+    zone[("mail.host.example", "A")] = ["203.0.113.9"]
+    with Zones(zone) as server:
+        finding = part(seen(server, provider="other", host="mail.host.example"), "spf")
+    assert finding.mark is Mark.NOTE
+    assert "not a proof" in finding.sentence
+    assert not finding.wanted
+
+
+def test_somebody_elses_mail_domain_is_refused_and_ones_own_is_not() -> None:
+    with Zones({}) as server:
+        assert seen(server, "gmail.com", "mailgun").verdict is Verdict.REFUSED
+        assert seen(server, "gmail.com", "gmail").verdict is Verdict.ARRIVES
+        assert server.asked == []
+
+
+def test_a_silent_name_server_is_no_domain_without_records() -> None:
+    with Zones(good(), {"shop.example TXT": MUTE}) as server:
+        report = seen(server)
+    assert report.verdict is Verdict.UNKNOWN
+    finding = part(report, "spf")
+    assert finding.mark is Mark.UNKNOWN
+    assert "could not look" in finding.sentence
+    assert "no SPF record" not in finding.sentence
+
+
+@pytest.mark.parametrize("fault", [BROKEN, GARBAGE, LYING])
+def test_errors_and_lies_are_no_missing_records_either(fault: str) -> None:
+    with Zones(good(), {"_dmarc.shop.example": fault}) as server:
+        report = seen(server)
+    assert report.verdict is Verdict.UNKNOWN
+    assert "No DMARC policy" not in part(report, "dmarc").sentence
+
+
+def test_a_server_error_says_whose_move_it_is() -> None:
+    with Zones(good(), {"shop.example MX": BROKEN}) as server:
+        finding = part(seen(server), "mx")
+    assert "answer with an error" in finding.sentence
+    assert "name servers of shop.example" in finding.move
+
+
+def test_a_mute_resolver_costs_a_bounded_time() -> None:
+    with Zones({}, {"slow.example": MUTE}) as server:
+        server.troubles = _Everything()
+        started = time.monotonic()
+        report = seen(server, "slow.example", run_seconds=3.0)
+    assert report.verdict is Verdict.UNKNOWN
+    assert time.monotonic() - started < 6
+
+
+class _Everything(dict[str, str]):
+    def get(self, key: object, default: object = None) -> str:  # type: ignore[override]
+        return MUTE
+
+
+def test_a_huge_record_comes_over_tcp_and_is_cut_for_the_page() -> None:
+    huge = (
+        "v=spf1 "
+        + " ".join(f"ip4:198.51.{n // 250}.{n % 250}" for n in range(900))
+        + " include:mailgun.org -all"
+    )
+    with Zones(good(spf=huge)) as server:
+        report = seen(server)
+    assert part(report, "spf").mark is not Mark.UNKNOWN
+    assert len(str(report.as_dict())) < 40_000
+
+
+def test_a_record_that_includes_the_world_is_left_after_a_bounded_number_of_questions() -> None:
+    zone = good(spf="v=spf1 include:w0.shop.example -all")
+    for n in range(200):
+        more = " ".join(f"include:w{n * 3 + k}.shop.example" for k in (1, 2, 3))
+        zone[(f"w{n}.shop.example", "TXT")] = [text(f"v=spf1 {more} -all")]
+    with Zones(zone) as server:
+        report = seen(server)
+        assert len(server.asked) < 200
+    assert part(report, "spf").mark is Mark.BAD
+
+
+def test_names_of_an_inner_network_are_never_asked() -> None:
+    spf = "v=spf1 a:db.internal mx:printer.local include:vault.corp exists:admin.lan include:mailgun.org -all"
+    with Zones(good(spf=spf)) as server:
+        seen(server)
+        asked = {name for name, _ in server.asked}
+    assert not [name for name in asked if name.endswith((".internal", ".local", ".corp", ".lan"))]
+
+
+def test_a_key_of_the_cache_is_asked_anew_for_the_owners_own_names_alone() -> None:
+    with Zones(good()) as server:
+        seen(server)
+        server.asked.clear()
+        seen(server)
+        asked = {name for name, _ in server.asked}
+    assert "shop.example" in asked
+    assert "mailgun.org" not in asked

@@ -1,0 +1,82 @@
+"""Our SPF agrees with the published test suite for RFC 7208, asked over real DNS.
+
+``rfc7208-tests.yml`` is the suite of the SPF community, carried unchanged under the licence beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from portal.domains.asking import Asker
+from portal.domains.spf import check_host, envelope
+from tests.domains.zones import BROKEN, Zones, text
+
+SUITE = list(yaml.safe_load_all((Path(__file__).parent / "rfc7208-tests.yml").read_text("utf-8")))
+# Where we knowingly differ, with the reason.
+DIFFER: dict[str, str] = {}
+CASES = [
+    pytest.param(at, name, id=f"{name}") for at, scenario in enumerate(SUITE) for name in scenario["tests"]
+]
+
+
+def served(scenario: dict[str, Any]) -> Zones:
+    """The scenario's zone on a real name server. SPF stands for TXT where no TXT is given; a time-out is an error."""
+    server = Zones({}, {})
+    for name, entries in scenario["zonedata"].items():
+        own = name.lower()
+        records = [(kind, value) for one in entries if isinstance(one, dict) for kind, value in one.items()]
+        if any(one == "TIMEOUT" for one in entries):
+            answered = {kind for kind, value in records if value != "NONE"}
+            for kind in {"A", "AAAA", "MX", "TXT", "PTR"} - (answered - {"SPF"}):
+                server.troubles[f"{own} {kind}".lower()] = BROKEN
+        has_txt = any(kind == "TXT" for kind, _ in records)
+        for kind, value in records:
+            kind = "TXT" if kind == "SPF" and not has_txt else kind
+            if kind == "SPF" or value == "NONE":
+                server.zone.setdefault((own, "HINFO"), ['"a" "b"'])  # the name exists
+            elif value == "TIMEOUT":
+                server.troubles[f"{own} {kind}".lower()] = BROKEN
+            else:
+                server.zone.setdefault((own, kind), []).append(_as_text(kind, value))
+    return server
+
+
+def _as_text(kind: str, value: Any) -> str:
+    if kind == "TXT":
+        pieces = value if isinstance(value, list) else [value]
+        return " ".join(text(piece.encode("utf-8").decode("latin-1")) for piece in pieces) or '""'
+    if kind == "MX":
+        return f"{value[0]} {value[1]}." if value[1] else f"{value[0]} ."
+    return f"{value}." if kind in ("CNAME", "PTR") and not value.endswith(".") else str(value)
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[dict[int, Zones]]:
+    running = {at: served(scenario) for at, scenario in enumerate(SUITE)}
+    for server in running.values():
+        server.__enter__()
+    yield running
+    for server in running.values():
+        server.__exit__()
+
+
+@pytest.mark.parametrize(("at", "name"), CASES)
+def test_it_agrees_with(servers: dict[int, Zones], at: int, name: str) -> None:
+    case = SUITE[at]["tests"][name]
+    asker = Asker((servers[at].at,), seconds=2.0)
+    wanted = case["result"] if isinstance(case["result"], list) else [case["result"]]
+    said = check_host(asker, envelope(case["host"], case["mailfrom"], case["helo"]))
+    if name in DIFFER:
+        assert said not in wanted, f"{name} agrees now; take it off the list"
+    else:
+        assert said in wanted
+
+
+def test_at_least_ninety_eight_of_a_hundred_agree() -> None:
+    assert len(CASES) > 190
+    assert len(DIFFER) <= len(CASES) * 0.02
