@@ -63,6 +63,7 @@ class Config:
         1.0  # what every wait before another try is multiplied by; below 1 in rehearsals of disasters
     )
     worker_threads: int = 4
+    connections: int = 64  # to mail servers at once, over all workers
     tests_per_hour: int = 10
     redis_url: str = field(default="", repr=False)  # where jobs are announced instead of beside the tables
     testing: bool = False
@@ -138,6 +139,7 @@ class Config:
             sweep=read.number("SIGNET_SWEEP_SECONDS", 5.0, low=0.1),
             retry_pace=read.number("SIGNET_RETRY_PACE", 1.0, low=0.001),
             worker_threads=int(read.number("SIGNET_WORKER_THREADS", 4, low=1)),
+            connections=int(read.number("SIGNET_CONNECTIONS", 64, low=1)),
             tests_per_hour=int(read.number("SIGNET_TESTS_PER_HOUR", 10, low=1)),
         )
 

@@ -96,6 +96,23 @@ def writing() -> Iterator[None]:
         _will_write.reset(token)
 
 
+def moment() -> datetime:
+    """Return the present moment by the database's clock, as part of the present transaction.
+
+    Leases and what is due are judged by it alone: processes, and machines, whose clocks disagree would
+    otherwise take from each other what they hold.
+    """
+    return _ask_clock(db.session.connection())
+
+
+def _ask_clock(connection: Connection) -> datetime:
+    if connection.dialect.name == "postgresql":
+        found: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+        return found.astimezone(UTC)
+    said = connection.exec_driver_sql("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").scalar_one()
+    return datetime.fromisoformat(said).replace(tzinfo=UTC)
+
+
 def prepare_engine(engine: Engine, *, wait: float = 15.0) -> None:
     """Set the database up for many processes. ``wait`` is how many seconds one stands in line for another."""
     if engine.dialect.name == "postgresql":

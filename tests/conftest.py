@@ -7,16 +7,20 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
+from sqlalchemy import Connection
 
 from portal import create_app, setup
+from portal import db as database_module
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
@@ -141,6 +145,19 @@ def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         databases.forget_everything(cluster, name)
     monkeypatch.setenv(databases.URL, cluster.url(name))
     yield kind
+
+
+@pytest.fixture(autouse=True)
+def database_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stops the clock stops the database's, too, unless the test is about clocks that disagree."""
+    if request.node.get_closest_marker("clocks_disagree"):
+        return
+    asked = database_module._ask_clock
+
+    def ask(connection: Connection) -> datetime:
+        return utcnow() if time_machine.escape_hatch.is_travelling() else asked(connection)
+
+    monkeypatch.setattr(database_module, "_ask_clock", ask)
 
 
 @pytest.fixture

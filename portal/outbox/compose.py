@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import datetime
 from email.utils import format_datetime
+from typing import TYPE_CHECKING
 
 from flask_mail import Message
 
@@ -15,6 +16,9 @@ from .models import OutboxMessage
 from .queue import open_body
 from .route import Route
 
+if TYPE_CHECKING:
+    from .claims import Parcel
+
 
 class AccountMessage(Message):
     """A Flask-Mail message that refuses every bad header and writes itself.
@@ -23,7 +27,7 @@ class AccountMessage(Message):
     raw 8-bit; here the addresses stay plain and the headers are built in one place.
     """
 
-    def __init__(self, row: OutboxMessage, route: Route, *, now: datetime) -> None:
+    def __init__(self, row: OutboxMessage | Parcel, route: Route, *, now: datetime) -> None:
         # Not Flask-Mail's own __init__: it makes a Message-ID nobody uses, for which it looks the name of this
         # machine up, and that may ask a name server for every message.
         text, html = bodies(row)
@@ -57,11 +61,10 @@ class AccountMessage(Message):
 
 def new_message_id(route: Route) -> str:
     """Return a Message-ID on the sending domain, so that no machine's name travels with it."""
-    domain = route.sender.rpartition("@")[2]
-    return f"<{secrets.token_hex(12)}@{domain}>"
+    return f"<{secrets.token_hex(12)}@{route.domain}>"
 
 
-def bodies(row: OutboxMessage) -> tuple[str, str]:
+def bodies(row: OutboxMessage | Parcel) -> tuple[str, str]:
     """Return text and HTML as they were rendered, opening the portal's own sealed mail."""
     if not row.private:
         return row.text, row.html
@@ -73,7 +76,7 @@ def from_header(route: Route) -> str:
     return mailbox_header(route.display_name, route.sender)
 
 
-def _headers(row: OutboxMessage, route: Route, now: datetime) -> dict[str, str]:
+def _headers(row: OutboxMessage | Parcel, route: Route, now: datetime) -> dict[str, str]:
     headers = {
         "From": from_header(route),
         "To": mailbox_header(row.recipient_name, row.recipient),

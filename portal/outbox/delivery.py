@@ -1,7 +1,7 @@
-"""The deed itself: take a claimed message, hand it in, record what came of it.
+"""The deed itself: hand one claimed message in, and find out what that came to.
 
-No database transaction is open while SMTP is spoken, and nothing that matters is in memory alone: the
-intent is committed before the first byte, the result right after the last.
+No database transaction is open while SMTP is spoken, and nothing that matters is in memory alone: the intent is
+committed before the first byte, and an acceptance is in the journal as soon as it is read.
 """
 
 from __future__ import annotations
@@ -9,166 +9,188 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from datetime import timedelta
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from flask_mail import BadHeaderError
-from sqlalchemy import select
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from .. import wake
 from ..clock import utcnow
-from ..config import current_config
-from ..db import db
-from ..smtp.envelope import Acceptance
+from ..db import db, moment
 from ..smtp.failure import SubmissionFailure
 from ..smtp.probe import Observer
 from ..vault import SealBroken
-from . import claims, verdicts
+from . import claims, journal, slots, verdicts
 from .claims import Claim
-from .compose import AccountMessage, from_header, new_message_id
+from .compose import AccountMessage
 from .line import Line
 from .mime import MessageRefused
-from .models import DeliveryAttempt
 from .queue import SYSTEM
 from .route import NoRoute, Route, route_for
-from .verdicts import OUR_FAULT, Result
+from .verdicts import KEY_MISSING, LOST, OUR_FAULT, Result
 
 _log = logging.getLogger(__name__)
-_AT_A_TIME = 200  # messages in one drain, so that an account with very many leaves the worker to others, too
+_BETWEEN = 0.5  # seconds between two looks whether the database is back
+_LONGEST_FAULT = 8000  # characters of a traceback that are kept
 stopping = threading.Event()  # set when the worker is asked to end: the message in hand is the last
+_T = TypeVar("_T")
+
+# Records what became of a message, as part of a transaction; it may be run again when that failed.
+Verdict = Callable[[], Result]
 
 
-class _ClaimLost(Exception):
-    """The lease lapsed before anything was said, and another worker has the message."""
+@dataclass(frozen=True)
+class Way:
+    """The way out of a queue as it was found: a route, or why there is none."""
+
+    route: Route | None = None
+    trouble: BaseException | None = None
+    fault: str = ""
 
 
-def drain(ident: int) -> int:
-    """Send what is due in one account's queue until nothing is; return how many messages were tried.
-
-    Safe to call at any time and by anybody: whoever comes second finds the queue taken.
-    """
-    token = claims.take_queue(ident, now=utcnow(), lease=_lease())
-    if token is None:
-        return 0
-    line, tried = Line(), 0
+def way_of(account_id: int | None, version_id: int | None = None) -> Way:
+    """Ask for the way out. Raises for trouble with the database alone."""
     try:
-        tried = _send_what_is_due(ident, token, line)
-    except BaseException:
-        db.session.rollback()
+        return Way(route_for(account_id, version_id))
+    except SQLAlchemyError:
         raise
-    finally:
-        line.close()
-        claims.give_queue_back(ident, token)
-    if tried == _AT_A_TIME:
-        wake.now("drain", ident)
-    return tried
+    except Exception as trouble:
+        return Way(None, trouble, "" if isinstance(trouble, NoRoute) else traceback.format_exc())
 
 
-def _send_what_is_due(ident: int, token: str, line: Line) -> int:
-    tried = 0
-    while tried < _AT_A_TIME and not stopping.is_set():
-        claim = claims.claim_next(ident, token, now=utcnow(), lease=_lease())
-        if claim is None:
-            break
-        attempt(claim, line=line)
-        tried += 1
-    return tried
-
-
-def attempt(
-    claim: Claim,
-    *,
-    line: Line | None = None,
-    version_id: int | None = None,
-    observer: Observer | None = None,
-) -> Result:
+def attempt(claim: Claim, *, version_id: int | None = None, observer: Observer | None = None) -> Result:
     """Try one claimed message and settle it. Raises for trouble with the database alone.
 
     ``version_id`` pins it to one version of the settings, whatever is live, and leaves the queue alone.
     """
-    if line is not None:
-        return _attempt(claim, line, version_id, observer)
-    own = Line()
+    line, pinned = Line(), version_id is not None
+    way = way_of(claim.message.account_id, version_id)
+    if not _begin(claim, way):
+        return LOST
     try:
-        return _attempt(claim, own, version_id, observer)
+        verdict = hand_in(claim, way, line, pinned=pinned, observer=observer)
     finally:
-        own.close()
+        line.close()
+    result = patiently(lambda: _recorded(verdict))
+    journal.of_this_process().settled(claim)
+    return result
 
 
-def _attempt(claim: Claim, line: Line, version_id: int | None, observer: Observer | None) -> Result:
-    pinned, ident = version_id is not None, claim.message.id
-    try:
-        route = route_for(claim.message.account_id, version_id)
-        message = _compose(claim, route)
-        try:
-            acceptance = line.submit(route, message, observer)
-        except SubmissionFailure as failure:
-            return verdicts.refused(claim, route, failure, line.transcript, pinned=pinned)
-    except NoRoute as trouble:
-        return verdicts.no_route(claim, trouble.because, pinned=pinned)
-    except _ClaimLost:
+def _begin(claim: Claim, way: Way) -> bool:
+    """Record the intent; False when the claim was lost meanwhile. Commits."""
+    now = moment()
+    if not claims.settle_rows(claim.message.id, claim.token, {"lease_until": now + slots.lease()}):
         db.session.rollback()
-        return verdicts.LOST
-    except (MessageRefused, BadHeaderError, ValueError, SealBroken):
+        return False
+    if way.route is not None:
+        claims.address(claim, way.route)
+    claims.intend(claim, way.route, now=now)
+    db.session.commit()
+    return True
+
+
+def _recorded(verdict: Verdict) -> Result:
+    result = verdict()
+    db.session.commit()
+    return result
+
+
+def patiently(deed: Callable[[], _T]) -> _T:
+    """Run a transaction until the database takes it: locked, restarting, on a full disk, it comes back.
+
+    No message is to blame meanwhile. A worker that was asked to end waits no longer than a lease.
+    """
+    until, told = None, False
+    while True:
+        try:
+            return deed()
+        except (OperationalError, InterfaceError) as trouble:
+            db.session.rollback()
+            if stopping.is_set():
+                until = until or time.monotonic() + slots.lease().total_seconds()
+                if time.monotonic() >= until:
+                    raise
+            if not told:
+                told = True
+                _log.warning("the database takes nothing down just now (%s); waiting for it", trouble.orig)
+            time.sleep(_BETWEEN)
+
+
+def hand_in(
+    claim: Claim,
+    way: Way,
+    line: Line,
+    *,
+    pinned: bool = False,
+    observer: Observer | None = None,
+    following: Claim | None = None,
+) -> Verdict:
+    """Hand a message in whose intent is recorded; return what is to be recorded of it.
+
+    The envelope of ``following``, which is claimed too, may leave with the end of this one.
+    """
+    if isinstance(way.trouble, NoRoute):
+        return partial(verdicts.no_route, claim, way.trouble.because, pinned=pinned)
+    if way.route is None:
+        _log.error("there is no way to be found for message %s\n%s", claim.message.id, way.fault)
+        return partial(verdicts.poisoned, claim, _scrubbed(way.fault, None), pinned=pinned)
+    route, ident = way.route, claim.message.id
+    try:
+        message = composed(claim, route)
+        after = _announced(following, route) if following is not None else None
+        acceptance = line.submit(route, message, observer, after)
+    except SubmissionFailure as failure:
+        return partial(verdicts.refused, claim, route, failure, line.transcript, pinned=pinned)
+    except NoRoute as trouble:
+        return partial(verdicts.no_route, claim, trouble.because, pinned=pinned)
+    except SealBroken:
+        _log.exception("message %s cannot be opened: a key is missing", ident)
+        return partial(verdicts.no_route, claim, KEY_MISSING, pinned=pinned)
+    except (MessageRefused, BadHeaderError, ValueError):
         _log.exception("message %s cannot be put together", ident)
-        return verdicts.not_sendable(claim)
+        return partial(verdicts.not_sendable, claim)
     except SQLAlchemyError:
         raise  # the database is in trouble, not the message; its lease lapses and it is tried again
     except Exception:
         _log.exception("message %s raised where nothing should", ident)
         line.close()
-        return verdicts.poisoned(claim, pinned=pinned)
-    return _accepted(claim, acceptance, line.transcript, pinned=pinned)
+        fault = _scrubbed(traceback.format_exc(), route)
+        return partial(verdicts.poisoned, claim, fault, pinned=pinned)
+    journal.of_this_process().accepted(claim, acceptance)
+    return partial(verdicts.accepted, claim, route, acceptance, line.transcript, pinned=pinned)
 
 
-def _accepted(claim: Claim, acceptance: Acceptance, transcript: str, *, pinned: bool) -> Result:
-    """Record that the server has the message. If that were forgotten, its twin would leave.
-
-    So a database that is locked or being restarted is waited for, as long as a lease lasts.
-    """
-    until = utcnow() + _lease()
-    while True:
-        try:
-            return verdicts.accepted(claim, acceptance, transcript, pinned=pinned)
-        except OperationalError:
-            db.session.rollback()
-            if utcnow() >= until:
-                raise
-            _log.warning("a message was accepted, but the database does not take that down; trying again")
-            time.sleep(0.5)
+def composed(claim: Claim, route: Route) -> AccountMessage:
+    """Return the message as it leaves; one that was announced already is not written twice."""
+    if claim.written is None or claim.written[0] is not route:
+        claim.written = (route, AccountMessage(claim.message, route, now=utcnow()))
+    return claim.written[1]
 
 
-def _compose(claim: Claim, route: Route) -> AccountMessage:
-    """Build the message and end the transaction, for SMTP may take its time."""
-    if not claims.renew(claim, now=utcnow(), lease=_lease()):
-        raise _ClaimLost
-    row = claim.message
-    if row.message_id is None or not (_is_at_home(row.message_id, route) or _may_have_arrived(row.id)):
-        row.message_id = new_message_id(route)
-    claim.attempt.version_number = route.version_number
-    claim.attempt.server = route.server.address
-    claim.attempt.sender = from_header(route)
-    message = AccountMessage(row, route, now=utcnow())
-    db.session.commit()
+def _announced(following: Claim, route: Route) -> AccountMessage | None:
+    try:
+        message = composed(following, route)
+        message.outgoing()
+    except Exception:
+        following.written = None
+        return None  # it will be told when its own turn has come
     return message
 
 
-def _is_at_home(message_id: str, route: Route) -> bool:
-    """Whether a Message-ID is on the sending domain, as receivers like to see it."""
-    return message_id.endswith(f"@{route.sender.rpartition('@')[2]}>")
+def _scrubbed(fault: str, route: Route | None) -> str:
+    """Return the end of a traceback without the password, should anything have quoted it."""
+    password = route.server.password.reveal() if route and route.server.password else ""
+    return (fault.replace(password, "[hidden]") if len(password) >= 4 else fault)[-_LONGEST_FAULT:]
 
 
-def _may_have_arrived(message_id: int) -> bool:
-    """Whether a server may hold the message already: then its twin has to carry the same Message-ID."""
-    query = select(DeliveryAttempt.id).where(
-        DeliveryAttempt.message_id == message_id, DeliveryAttempt.ambiguous
-    )
-    return db.session.scalar(query.limit(1)) is not None
+def drain(ident: int) -> int:
+    """Send what is due in one account's queue until nothing is; return how many messages were tried."""
+    from .draining import Drain
 
-
-def _lease() -> timedelta:
-    config = current_config()
-    return timedelta(seconds=config.lease)
+    return Drain(ident).run()
 
 
 __all__ = ["OUR_FAULT", "SYSTEM", "Result", "attempt", "drain", "stopping"]

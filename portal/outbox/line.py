@@ -20,16 +20,25 @@ class Line:
         self._connection: AccountConnection | None = None
         self.transcript = ""
 
-    def submit(self, route: Route, message: AccountMessage, observer: Observer | None = None) -> Acceptance:
-        """Hand one message in. Raises SubmissionFailure, NoRoute, and what a connection does."""
+    def submit(
+        self,
+        route: Route,
+        message: AccountMessage,
+        observer: Observer | None = None,
+        following: AccountMessage | None = None,
+    ) -> Acceptance:
+        """Hand one message in. Raises SubmissionFailure, NoRoute, and what a connection does.
+
+        The envelope of ``following`` leaves with the end of this one, where the same connection will take it.
+        """
         connection = self._kept(route)
         if connection is not None:
             try:
-                return self._say(connection, message)
+                return self._say(connection, message, following)
             except SubmissionFailure as failure:
                 if not _had_ended(failure):
                     raise
-        return self._say(self._dial(route, observer), message)
+        return self._say(self._dial(route, observer), message, following)
 
     def close(self) -> None:
         """Take leave of the server, if there is one."""
@@ -56,7 +65,12 @@ class Line:
             self._remember(connection)
         return connection
 
-    def _say(self, connection: AccountConnection, message: AccountMessage) -> Acceptance:
+    def _say(
+        self, connection: AccountConnection, message: AccountMessage, following: AccountMessage | None
+    ) -> Acceptance:
+        if connection.num_emails + 1 >= _PER_CONNECTION:
+            following = None  # this one is the last here
+        connection.host.announce(following.outgoing() if following is not None else None)
         try:
             return connection.submit(message)
         finally:

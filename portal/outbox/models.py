@@ -6,10 +6,19 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..db import Base, words
+
+# What is still owed. The claims name it in the same words: only then is an index over these rows alone used.
+OPEN = "status IN ('queued', 'sending', 'held')"
+
+
+def _open_only(name: str, *columns: str, also: str = "") -> Index:
+    """An index over what is owed alone, so that it stays small however much was ever sent."""
+    where = text(OPEN + also)
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
 class Status(StrEnum):
@@ -71,9 +80,10 @@ class OutboxMessage(Base):
     lease_token: Mapped[str | None] = mapped_column(String(32))
     lease_until: Mapped[datetime | None]
     __table_args__ = (
-        Index("ix_outbox_message_due", "account_id", "status", "next_attempt_at"),
         Index("ix_outbox_message_log", "account_id", "id"),
-        Index("ix_outbox_message_leases", "status", "lease_until"),
+        _open_only("ix_outbox_message_due", "account_id", "status", "next_attempt_at", "id"),
+        _open_only("ix_outbox_message_line", "account_id", "recipient", "id"),
+        _open_only("ix_outbox_message_urgent", "account_id", "id", also=" AND urgent"),
     )
 
 
@@ -98,6 +108,7 @@ class DeliveryAttempt(Base):
     queue_id: Mapped[str] = mapped_column(String(120), default="")
     diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     transcript: Mapped[str] = mapped_column(Text, default="")
+    fault: Mapped[str] = mapped_column(Text, default="")  # of ours: the traceback, for the operator alone
     __table_args__ = (
         UniqueConstraint("message_id", "number"),
         Index("ix_delivery_attempt_started_at", "started_at"),
@@ -105,7 +116,7 @@ class DeliveryAttempt(Base):
 
 
 class Queue(Base):
-    """One account's queue: whether it moves, and who is draining it."""
+    """One account's queue: whether it moves, and how it did of late."""
 
     __tablename__ = "outbox_queue"
     # The account's id, or 0 for the portal's own mail: a key is never empty, so there is one row only.
@@ -116,8 +127,22 @@ class Queue(Base):
     troubles: Mapped[int] = mapped_column(default=0)  # how many in a row
     probe_at: Mapped[datetime | None]  # when one held message may be tried again
     probes: Mapped[int] = mapped_column(default=0)  # how many probes in a row failed
-    lease_token: Mapped[str | None] = mapped_column(String(32))
-    lease_until: Mapped[datetime | None]
+    proven: Mapped[bool] = mapped_column(default=False)  # its server answered last time
+    width: Mapped[int | None]  # connections allowed after trouble: 0 one message, then 1, 2 ...; empty: all
+    turn: Mapped[int] = mapped_column(default=0)  # changes when it is held or let go: look at everything anew
+    served_at: Mapped[datetime | None]  # whoever was served longest ago comes first
+
+
+class Slot(Base):
+    """A connection to a server, or the right to open one, for as long as its lease lasts.
+
+    The rows are what bounds the connections of an account and of the whole portal, over all machines.
+    """
+
+    __tablename__ = "outbox_slot"
+    token: Mapped[str] = mapped_column(String(32), primary_key=True)
+    account_id: Mapped[int] = mapped_column(index=True)
+    lease_until: Mapped[datetime]
 
 
 class WorkerBeat(Base):

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from .. import wake
-from ..db import db
+from ..db import db, moment
 from .models import OutboxMessage, Queue, Status
 from .queue import SYSTEM, release
 
@@ -94,7 +94,7 @@ def retry(which: Which, *, now: datetime, dry_run: bool = False) -> Done:
     usual = (Status.FAILED, Status.QUEUED)
     again = and_(
         OutboxMessage.urgent.is_(False),
-        or_(OutboxMessage.status != Status.QUEUED, OutboxMessage.next_attempt_at > now),
+        or_(OutboxMessage.status != Status.QUEUED, OutboxMessage.next_attempt_at > moment()),
         or_(OutboxMessage.private.is_(False), OutboxMessage.text != ""),
     )
     rows = _choose(which, RETRYABLE, usual, again)
@@ -105,7 +105,7 @@ def retry(which: Which, *, now: datetime, dry_run: bool = False) -> Done:
     if dry_run:
         db.session.rollback()
         return Done(moved, refused)
-    fresh = {"next_attempt_at": now, "renewed_at": now, "attempts": 0, "settled_at": None}
+    fresh = {"next_attempt_at": moment(), "renewed_at": now, "attempts": 0, "settled_at": None}
     for status in (Status.QUEUED, Status.HELD):
         _update([one.ident for one in moved if one.new is status], status=status, **fresh)
     for ident in {one.account_id for one in moved}:

@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from .. import wake
 from ..config import current_config
-from ..db import db, insert
+from ..db import db, insert, moment
 from ..vault import Vault
 from .models import OutboxMessage, Queue, Status
 
@@ -67,7 +67,7 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> Outbox
         "status": Status.HELD if held else Status.QUEUED,
         "attempts": 0,
         "created_at": now,
-        "next_attempt_at": now,
+        "next_attempt_at": moment(),
     }
     statement = insert(OutboxMessage).values(values).on_conflict_do_nothing(index_elements=["key"])
     ident = db.session.execute(statement.returning(OutboxMessage.id)).scalar_one_or_none()
@@ -83,7 +83,11 @@ def queue_of(account_id: int | None, *, lock: bool = False) -> Queue:
     ident = account_id or SYSTEM
     queue = db.session.get(Queue, ident)
     if queue is None:
-        db.session.execute(insert(Queue).values(account_id=ident, probes=0).on_conflict_do_nothing())
+        db.session.execute(
+            insert(Queue)
+            .values(account_id=ident, probes=0, troubles=0, turn=0, proven=False)
+            .on_conflict_do_nothing()
+        )
         queue = db.session.get_one(Queue, ident)
     if lock:
         db.session.flush()  # reading it anew would forget what this transaction has changed of it
@@ -102,6 +106,8 @@ def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -
     wait = _PROBE_DELAYS[min(queue.probes, len(_PROBE_DELAYS) - 1)] * current_config().retry_pace
     queue.probe_at = now + timedelta(seconds=wait)
     queue.probes += 1
+    queue.width = 0
+    queue.turn += 1
     _move(account_id, Status.QUEUED, Status.HELD)
 
 
@@ -110,7 +116,8 @@ def release(account_id: int | None, *, now: datetime) -> int:
     queue = queue_of(account_id, lock=True)
     queue.held_at = queue.held_because = queue.probe_at = None
     queue.probes = 0
-    count = _move(account_id, Status.HELD, Status.QUEUED, next_attempt_at=now)
+    queue.turn += 1
+    count = _move(account_id, Status.HELD, Status.QUEUED, next_attempt_at=moment())
     wake.after_commit("drain", account_id or SYSTEM)
     return count
 

@@ -26,6 +26,11 @@ class Route:
     version_number: int | None = None
     provider: Provider | None = None
 
+    @property
+    def domain(self) -> str:
+        """The sending domain."""
+        return self.sender.rpartition("@")[2]
+
     def explain(self, failure: SubmissionFailure) -> Diagnosis:
         """Say what a failure on this way means."""
         return diagnose(failure, self.server, self.provider, sender=self.sender)

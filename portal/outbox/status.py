@@ -11,7 +11,7 @@ from sqlalchemy import func, or_, select
 
 from ..db import db
 from . import worker
-from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status, WorkerBeat
+from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Slot, Status, WorkerBeat
 from .queue import SYSTEM
 
 OWED = (Status.QUEUED, Status.SENDING, Status.HELD)  # accepted by no server yet, and not given up
@@ -94,7 +94,7 @@ def overview(now: datetime) -> Overview:
         stopped=_stopped(now, owed),
         workers=worker.seen(),
         leases=_leases(now),
-        draining=list(db.session.scalars(select(Queue.account_id).where(Queue.lease_until > now))),
+        draining=list(db.session.scalars(select(Slot.account_id).where(Slot.lease_until > now).distinct())),
         attempts=_attempts(now - _LAST),
     )
 

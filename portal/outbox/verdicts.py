@@ -1,4 +1,4 @@
-"""What one attempt came to, recorded with the message in one commit."""
+"""What one attempt came to, recorded with the message as part of the present transaction. The caller commits."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from ..clock import utcnow
-from ..db import db
+from ..config import current_config
+from ..db import db, moment
 from ..smtp.diagnosis import Diagnosis
 from ..smtp.envelope import Acceptance
 from ..smtp.failure import Stage, SubmissionFailure
-from . import claims, retry
+from . import claims, journal, listeners, retry
 from .claims import Claim
-from .models import DeliveryAttempt, Outcome, Queue, Status
+from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from .queue import hold, queue_of, release
 from .route import Route
 
@@ -24,6 +24,7 @@ _POISON_TRIES = 3
 # A refusal this late concerns one message: name, TLS, log-in and sender were all accepted before it.
 _PROVEN = (Stage.RCPT, Stage.DATA)
 _LONGEST_PAUSE = timedelta(minutes=30)
+_WIDEST = 4  # connections up to which a queue opens step by step after trouble
 
 OUR_FAULT = {
     "code": "portal-fault",
@@ -41,11 +42,21 @@ NOT_SENDABLE = {
 }
 
 
+KEY_MISSING = {
+    "code": "mail-not-openable",
+    "kind": "server_fault",
+    "whose_move": "operator",
+    "cause": "The portal's own emails are sealed, and this worker has no key that opens them.",
+    "fixes": ["Put the key they were sealed with back into the keyring and restart the worker."],
+}
+
+
 @dataclass(frozen=True)
 class Result:
     """What one attempt came to. ``diagnosis`` is None when the message was accepted.
 
     ``settled`` is False when the claim was lost meanwhile: then it is another worker's result that counts.
+    ``stops`` tells that nothing else of the queue shall leave before it is looked at again.
     """
 
     accepted: bool
@@ -53,77 +64,86 @@ class Result:
     failure: SubmissionFailure | None = None
     transcript: str = ""
     settled: bool = True
+    stops: bool = False
 
 
-LOST = Result(accepted=False, settled=False)
+LOST = Result(accepted=False, settled=False, stops=True)
 
 
-def accepted(claim: Claim, acceptance: Acceptance, transcript: str, *, pinned: bool) -> Result:
-    """The server took the message: what stopped the queue is over. Commits."""
-    now, account_id = utcnow(), claim.message.account_id
-    row, reply = claim.attempt, acceptance.reply
-    row.outcome, row.stage, row.transcript = Outcome.ACCEPTED, Stage.DATA, transcript
-    row.reply_code, row.enhanced_code, row.reply_text = reply.code, reply.enhanced or "", reply.text[:500]
-    row.queue_id = (acceptance.queue_id or "")[:120]
-    settled = claims.settle(claim, now=now, status=Status.SENT)
-    if settled and not pinned:
-        queue = queue_of(account_id)
-        queue.pause_until, queue.troubles = None, 0
-        if queue.held_at is not None:  # a probe or a test went through
-            release(account_id, now=now)
-    db.session.commit()
-    return Result(accepted=True, transcript=transcript, settled=settled)
+def accepted(claim: Claim, route: Route, acceptance: Acceptance, transcript: str, *, pinned: bool) -> Result:
+    """The server took the message: what stopped the queue is over."""
+    now = moment()
+    attempt = {**journal.reply_of(acceptance), "outcome": Outcome.ACCEPTED, "transcript": transcript}
+    if not claims.settle(claim, now=now, status=Status.SENT, attempt=attempt):
+        return LOST
+    if claim.first and not pinned:
+        _recover(claim.message.account_id, now)
+    listeners.tell(claim, Outcome.ACCEPTED, None, route.server.address)
+    return Result(accepted=True, transcript=transcript)
 
 
 def refused(
     claim: Claim, route: Route, failure: SubmissionFailure, transcript: str, *, pinned: bool
 ) -> Result:
-    """The message was not accepted: ask the diagnosis what that means, and settle accordingly. Commits."""
-    now, account_id = utcnow(), claim.message.account_id
+    """The message was not accepted: ask the diagnosis what that means, and settle accordingly."""
+    now, account_id = moment(), claim.message.account_id
     diagnosis = route.explain(failure)
     decision = _decide(claim, diagnosis, failure, now=now, pinned=pinned)
-    _describe(claim.attempt, decision, diagnosis, failure, transcript)
+    attempt = _described(decision, diagnosis, failure, transcript)
     held = not pinned and queue_of(account_id).held_at is not None
     proven = failure.stage in _PROVEN and not decision.hold
     status = _status(claim, decision, stays_held=held and not proven)
-    settled = claims.settle(claim, now=now, status=status, next_attempt_at=decision.again_at)
-    if settled and not pinned:
-        _steer(account_id, decision, diagnosis, held=held, proven=proven, now=now)
-    db.session.commit()
-    return Result(False, diagnosis.as_dict(), failure, transcript, settled)
+    if not claims.settle(claim, now=now, status=status, attempt=attempt, next_attempt_at=decision.again_at):
+        return LOST
+    if not pinned:
+        _steer(account_id, decision, diagnosis, failure, held=held, proven=proven, now=now)
+    listeners.tell(claim, decision.outcome, diagnosis.as_dict(), route.server.address)
+    stops = decision.hold or decision.pause
+    return Result(False, diagnosis.as_dict(), failure, transcript, stops=stops)
 
 
 def no_route(claim: Claim, because: Mapping[str, Any], *, pinned: bool) -> Result:
-    """There is no way out at present, which is no message's fault. Commits."""
-    now, account_id = utcnow(), claim.message.account_id
-    claim.attempt.outcome, claim.attempt.diagnosis = Outcome.HELD, dict(because)
+    """There is no way out at present, which is no message's fault."""
+    now, account_id = moment(), claim.message.account_id
     over = pinned or claim.message.urgent
-    settled = claims.settle(claim, now=now, status=Status.FAILED if over else Status.HELD)
-    if settled and not pinned:
+    attempt = {"outcome": Outcome.HELD, "diagnosis": dict(because)}
+    status = Status.FAILED if over else Status.HELD
+    if not claims.settle(claim, now=now, status=status, attempt=attempt):
+        return LOST
+    if not pinned:
         hold(account_id, because, now=now)
-    db.session.commit()
-    return Result(accepted=False, diagnosis=because, settled=settled)
+    listeners.tell(claim, Outcome.HELD, because)
+    return Result(accepted=False, diagnosis=because, stops=True)
 
 
 def not_sendable(claim: Claim) -> Result:
-    """The message itself can never leave. Commits."""
-    claim.attempt.outcome, claim.attempt.diagnosis = Outcome.REJECTED, dict(NOT_SENDABLE)
-    settled = claims.settle(claim, now=utcnow(), status=Status.FAILED)
-    db.session.commit()
-    return Result(accepted=False, diagnosis=NOT_SENDABLE, settled=settled)
+    """The message itself can never leave."""
+    attempt = {"outcome": Outcome.REJECTED, "diagnosis": dict(NOT_SENDABLE)}
+    if not claims.settle(claim, now=moment(), status=Status.FAILED, attempt=attempt):
+        return LOST
+    listeners.tell(claim, Outcome.REJECTED, NOT_SENDABLE)
+    return Result(accepted=False, diagnosis=NOT_SENDABLE)
 
 
-def poisoned(claim: Claim, *, pinned: bool) -> Result:
-    """A fault of ours: after three tries the message is set aside, lest it stop the queue. Commits."""
-    db.session.rollback()
-    now, tries = utcnow(), claim.message.attempts
-    over = pinned or claim.message.urgent or tries >= _POISON_TRIES
-    claim.attempt.outcome = Outcome.REJECTED if over else Outcome.DEFERRED
-    claim.attempt.diagnosis = dict(OUR_FAULT)
-    status = Status.FAILED if over else Status.QUEUED
-    settled = claims.settle(claim, now=now, status=status, next_attempt_at=now + retry.delay(tries))
-    db.session.commit()
-    return Result(accepted=False, diagnosis=OUR_FAULT, settled=settled)
+def poisoned(claim: Claim, fault: str, *, pinned: bool) -> Result:
+    """A fault of ours: after three tries the message is set aside, lest it stop the queue.
+
+    ``fault`` is the traceback, for the operator.
+    """
+    now = moment()
+    over = pinned or claim.message.urgent or claim.tries >= _POISON_TRIES
+    outcome = Outcome.REJECTED if over else Outcome.DEFERRED
+    settled = claims.settle(
+        claim,
+        now=now,
+        status=Status.FAILED if over else Status.QUEUED,
+        attempt={"outcome": outcome, "diagnosis": dict(OUR_FAULT), "fault": fault},
+        next_attempt_at=now + retry.delay(claim.tries),
+    )
+    if not settled:
+        return LOST
+    listeners.tell(claim, outcome, OUR_FAULT)
+    return Result(accepted=False, diagnosis=OUR_FAULT, stops=True)
 
 
 def _decide(
@@ -132,26 +152,30 @@ def _decide(
     if pinned:  # a check answers at once: it is the owner who tries again
         return retry.Decision(Outcome.REJECTED)
     counted = [DeliveryAttempt.message_id == claim.message.id, DeliveryAttempt.outcome != Outcome.HELD]
-    if claim.message.renewed_at is not None:
-        counted.append(DeliveryAttempt.started_at >= claim.message.renewed_at)
+    renewed = db.session.scalar(select(OutboxMessage.renewed_at).where(OutboxMessage.id == claim.message.id))
+    if renewed is not None:
+        counted.append(DeliveryAttempt.started_at >= renewed)
     since = db.session.scalar(select(func.min(DeliveryAttempt.started_at)).where(*counted)) or now
-    return retry.decide(
-        diagnosis, attempts=claim.message.attempts, since=since, now=now, ambiguous=failure.ambiguous
-    )
+    return retry.decide(diagnosis, attempts=claim.tries, since=since, now=now, ambiguous=failure.ambiguous)
 
 
-def _describe(
-    row: DeliveryAttempt,
-    decision: retry.Decision,
-    diagnosis: Diagnosis,
-    failure: SubmissionFailure,
-    transcript: str,
-) -> None:
-    row.outcome, row.stage, row.ambiguous = decision.outcome, failure.stage, failure.ambiguous
-    row.diagnosis, row.transcript = dict(diagnosis.as_dict()), transcript
+def _described(
+    decision: retry.Decision, diagnosis: Diagnosis, failure: SubmissionFailure, transcript: str
+) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "outcome": decision.outcome,
+        "stage": failure.stage,
+        "ambiguous": failure.ambiguous,
+        "diagnosis": dict(diagnosis.as_dict()),
+        "transcript": transcript,
+    }
     if failure.reply:
-        row.reply_code, row.enhanced_code = failure.reply.code, failure.reply.enhanced or ""
-        row.reply_text = failure.reply.text[:500]
+        values |= {
+            "reply_code": failure.reply.code,
+            "enhanced_code": (failure.reply.enhanced or "")[:12],
+            "reply_text": failure.reply.text[:500],
+        }
+    return values
 
 
 def _status(claim: Claim, decision: retry.Decision, *, stays_held: bool) -> Status:
@@ -162,10 +186,31 @@ def _status(claim: Claim, decision: retry.Decision, *, stays_held: bool) -> Stat
     return Status.HELD if decision.hold or stays_held else Status.QUEUED
 
 
+def _recover(account_id: int | None, now: datetime) -> None:
+    """The server took a message: end what stopped the queue, and open it step by step."""
+    queue = queue_of(account_id)
+    calm = queue.held_at is None and queue.pause_until is None and not queue.troubles
+    if calm and queue.proven and queue.width is None:
+        return
+    queue = queue_of(account_id, lock=True)
+    queue.pause_until, queue.troubles, queue.proven = None, 0, True
+    if queue.held_at is not None:  # a probe or a test went through
+        release(account_id, now=now)
+    _widen(queue)
+
+
+def _widen(queue: Queue) -> None:
+    """After trouble a queue opens step by step: one message, one connection, two, four, then all."""
+    if queue.width is not None:
+        wider = max(1, 2 * queue.width)
+        queue.width = wider if wider <= _WIDEST else None
+
+
 def _steer(
     account_id: int | None,
     decision: retry.Decision,
     diagnosis: Diagnosis,
+    failure: SubmissionFailure,
     *,
     held: bool,
     proven: bool,
@@ -173,6 +218,7 @@ def _steer(
 ) -> None:
     """Hold, pause or release the account's queue after a failure."""
     queue = queue_of(account_id, lock=True)
+    queue.proven = failure.reply is not None
     if decision.hold:
         hold(account_id, diagnosis.as_dict(), now=now)
     elif held and proven:
@@ -181,9 +227,13 @@ def _steer(
         queue.probe_at = decision.again_at or now + retry.delay(queue.probes)
     if decision.pause:
         _pause(queue, now)
+    elif proven:
+        _widen(queue)
 
 
 def _pause(queue: Queue, now: datetime) -> None:
     """Leave a server in trouble alone for a while, longer each time; its messages are not to blame."""
     queue.troubles += 1
-    queue.pause_until = now + min(retry.delay(queue.troubles), _LONGEST_PAUSE)
+    queue.width = 0
+    longest = _LONGEST_PAUSE * current_config().retry_pace
+    queue.pause_until = now + min(retry.delay(queue.troubles), longest)

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select
 
 from .. import __version__, budgets
 from ..clock import utcnow
-from ..db import db, reading
+from ..db import db, moment, reading
 from ..vault import Vault
 from .claims import due_queues
 from .models import WorkerBeat
@@ -74,7 +74,7 @@ def last_seen() -> datetime | None:
 def work_found(app: Flask, now: datetime) -> list[tuple[str, int]]:
     """Return the jobs that are due, whoever was meant to announce them."""
     with reading():
-        jobs = [("drain", ident) for ident in due_queues(now)]
+        jobs = [("drain", ident) for ident in due_queues(moment())]
         for finder in app.extensions.get("signet.finders", []):
             jobs += finder(now)
         db.session.rollback()

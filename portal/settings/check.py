@@ -103,7 +103,7 @@ def _run(run: _Run) -> None:
     if message.status in (Status.SENT, Status.FAILED):  # an earlier worker got this far and died
         _finish_as(run, message)
         return
-    claim = claims.claim_one(message.id, now=utcnow(), lease=_lease())
+    claim = claims.claim_one(message.id)
     if claim is None:
         return  # somebody holds it; its lease decides
     result = delivery.attempt(claim, version_id=claim.message.pinned_version, observer=_recorder(run))

@@ -168,6 +168,7 @@ class Provider:
     help: Mapping[str, str]
     mail_domains: tuple[str, ...] = ()
     secrets: tuple[SecretShape, ...] = field(default=(), repr=False)
+    connections: int | None = None  # how many it takes from one account at once, where it says so
 
     @property
     def recommended_port(self) -> Port | None:
@@ -299,6 +300,15 @@ def _password_login(card: Table) -> PasswordLogin:
     return card.choice("password_login", PasswordLogin) if "password_login" in card else PasswordLogin.YES
 
 
+def _connections(card: Table) -> int | None:
+    if "connections" not in card:
+        return None
+    count = card.number("connections")
+    if not 0 < count <= 100:
+        raise card.refuse("connections", "must be between 1 and 100")
+    return count
+
+
 def read_card(path: Path) -> Provider:
     """Return the provider a card describes.
 
@@ -329,6 +339,7 @@ def read_card(path: Path) -> Provider:
         help=_help(card.table("help", required=True)),
         mail_domains=card.texts("mail_domains"),
         secrets=tuple(_secret(entry) for entry in card.tables("secrets")),
+        connections=_connections(card),
     )
     card.done()
     return provider

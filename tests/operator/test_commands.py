@@ -22,28 +22,26 @@ from portal import demo
 from portal.accounts.models import Owner, PasswordReset
 from portal.clock import utcnow
 from portal.db import db
-from portal.outbox import claims, queue
+from portal.outbox import queue
 from portal.outbox.models import Outcome, Status, WorkerBeat
 from tests.conftest import PASSWORD, logged_in
 from tests.operator.conftest import id_of
-from tests.outbox.post import message, owe
+from tests.outbox.post import message, owe, started
 from tests.pages import LintingClient
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., Result]
 REFUSED = {"code": "auth-refused", "whose_move": "owner", "cause": "The server refused the password."}
 NO_SENDER = {"code": "no-platform-sender", "whose_move": "operator", "cause": "This portal has no sender."}
-LEASE = timedelta(seconds=90)
 
 
 def test_the_status_tells_everything_as_one_object(flask: Run, owner: LintingClient, a_worker: None) -> None:
     ident = id_of("brightleaf")
-    first, _ = owe(ident, "one"), owe(ident, "two")
+    first = owe(ident, "one")
+    started(ident)
+    owe(ident, "two")
     owe(None, "reset:1")
-    now = utcnow()
-    token = claims.take_queue(ident, now=now, lease=LEASE)
-    assert token and claims.claim_next(ident, token, now=now, lease=LEASE)
-    queue.hold(ident, REFUSED, now=now)
+    queue.hold(ident, REFUSED, now=utcnow())
     db.session.commit()
     result = flask("outbox", "status", "--json")
     told = json.loads(result.output)

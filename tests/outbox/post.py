@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db
-from portal.outbox.models import DeliveryAttempt, OutboxMessage, Queue, Status
+from portal.outbox.draining import Drain
+from portal.outbox.models import DeliveryAttempt, OutboxMessage, Queue, Slot, Status
 from portal.outbox.queue import NewMessage, enqueue
 from portal.outbox.route import Route
 from portal.smtp.guard import Policy, PrivateTarget
@@ -95,6 +97,29 @@ def owe(account_id: int | None, key: str, **more: object) -> int:
     ident = row.id
     db.session.commit()
     return ident
+
+
+def started(account_id: int | None) -> Drain:
+    """A drain that has claimed its batch and recorded its first intent, and there stands still."""
+    drain = Drain(account_id or 0)
+    drain._adopt(drain._open())
+    assert drain._now.claim is not None
+    return drain
+
+
+def slots_of(account_id: int | None) -> int:
+    query = db.select(db.func.count()).where(Slot.account_id == (account_id or 0))
+    return int(_read(query)[0])
+
+
+def lapse(account_id: int | None) -> None:
+    """Let every lease of an account lapse, as if its worker had died long ago."""
+    ago = utcnow() - timedelta(days=1)
+    row = OutboxMessage
+    sending = (row.account_id == account_id, row.status == Status.SENDING)
+    db.session.execute(db.update(row).where(*sending).values(lease_until=ago))
+    db.session.execute(db.update(Slot).where(Slot.account_id == (account_id or 0)).values(lease_until=ago))
+    db.session.commit()
 
 
 def message(ident: int) -> OutboxMessage:

@@ -15,7 +15,17 @@ from portal.outbox import claims, delivery
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue
 from tests.databases import assert_nobody_is_in_a_transaction
-from tests.outbox.post import ROOT, message, owe, statuses, subjects, wait_for
+from tests.outbox.post import (
+    ROOT,
+    lapse,
+    message,
+    owe,
+    slots_of,
+    started,
+    statuses,
+    subjects,
+    wait_for,
+)
 
 NEW = NewMessage(kind="new-sign-up", key="one", recipient="bob@example.net", subject="Hi", text="Hello")
 
@@ -115,20 +125,19 @@ def test_a_message_is_claimed_by_one_of_many_drains(app, server, account):
     assert set(statuses(account)) == {Status.SENT}
 
 
-def test_one_drain_holds_the_queue_and_the_next_finds_it_taken(app, account, config):
-    lease = delivery._lease()
-    token = claims.take_queue(account, now=utcnow(), lease=lease)
-    assert token
-    assert claims.take_queue(account, now=utcnow(), lease=lease) is None
-    assert claims.take_queue(account, now=utcnow() + 2 * lease, lease=lease), (
-        "a dead worker's queue is free again"
-    )
+def test_what_one_drain_has_claimed_the_next_finds_taken(app, server, account):
+    owe(account, "m")
+    started(account)
+    assert delivery.drain(account) == 0
+    lapse(account)
+    assert delivery.drain(account) == 1, "what a dead worker held is free again"
 
 
-def test_a_queue_with_nothing_due_is_free_at_the_very_moment_that_is_found(app, account):
-    token = claims.take_queue(account, now=utcnow(), lease=delivery._lease())
-    assert claims.claim_next(account, token, now=utcnow(), lease=delivery._lease()) is None
-    assert claims.take_queue(account, now=utcnow(), lease=delivery._lease())
+def test_a_queue_with_nothing_due_keeps_no_slot(app, server, account):
+    assert delivery.drain(account) == 0
+    owe(account, "m")
+    delivery.drain(account)
+    assert slots_of(account) == 0
 
 
 def test_a_drain_of_many_messages_logs_in_once(app, server, account):
@@ -150,13 +159,14 @@ def test_a_connection_is_given_up_before_a_server_counts_too_many(app, server, a
 def test_a_long_queue_leaves_the_worker_to_others_and_asks_for_another_turn(
     app, server, account, monkeypatch
 ):
-    monkeypatch.setattr("portal.outbox.delivery._AT_A_TIME", 2)
+    monkeypatch.setattr("portal.outbox.draining._AT_A_TIME", 2)
     woken = []
     for number in range(3):
         owe(account, f"m{number}")
     app.extensions["signet.wake"] = lambda *wish: woken.append(wish)
     assert delivery.drain(account) == 2
     assert woken == [("drain", account)]
+    assert statuses(account) == [Status.SENT, Status.SENT, Status.QUEUED], "what it had claimed it gave back"
 
 
 def test_a_test_email_overtakes_what_waits(app, server, account):
@@ -205,12 +215,11 @@ def test_a_sign_up_and_its_email_are_committed_together(app, account, config):
 @pytest.mark.parametrize("how", ["settled", "taken"])
 def test_one_message_alone_is_claimed_only_while_it_is_free(app, server, account, how):
     ident = owe(account, "m", pinned_version=1)
-    lease = delivery._lease()
-    first = claims.claim_one(ident, now=utcnow(), lease=lease)
+    first = claims.claim_one(ident)
     assert first
     if how == "settled":
         delivery.attempt(first)
-    assert claims.claim_one(ident, now=utcnow(), lease=lease) is None
+    assert claims.claim_one(ident) is None
 
 
 def run_all(jobs):

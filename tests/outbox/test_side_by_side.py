@@ -10,7 +10,8 @@ import pytest
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.outbox import claims, delivery
+from portal.outbox import claims, delivery, slots
+from portal.outbox.draining import Drain
 from portal.outbox.models import Queue, Status
 from portal.outbox.queue import NewMessage, enqueue, hold, queue_of, release
 from portal.setup import check_keys
@@ -23,7 +24,9 @@ from tests.outbox.post import (
     message,
     owe,
     queue,
+    slots_of,
     start_worker,
+    started,
     statuses,
     wait_for,
 )
@@ -80,11 +83,17 @@ def test_the_same_key_is_owed_once_by_whoever_comes_first(app, account):
     assert sorted(all_at_once(app, 6, promise)) == [False] * 5 + [True]
 
 
-def test_a_queue_is_taken_by_one_of_many(app, account):
-    owe(account, "m")
-    lease = delivery._lease()
-    taken = all_at_once(app, 6, lambda _: claims.take_queue(account, now=utcnow(), lease=lease))
-    assert sum(token is not None for token in taken) == 1
+def test_slots_are_never_more_than_the_account_may_have(app, account):
+    for number in range(40):
+        owe(account, f"m{number}")
+
+    def take(_number):
+        drain = Drain(account)
+        drain._adopt(drain._open())
+        return drain._now.claim is not None
+
+    taken = all_at_once(app, 8, take)
+    assert sum(taken) == slots_of(account) == slots.USUAL
 
 
 def test_a_message_held_while_its_queue_is_let_go_is_not_left_behind(app, server, account):
@@ -134,10 +143,8 @@ def test_a_worker_that_holds_and_an_owner_who_releases_leave_nothing_half_done(a
 
 def test_a_message_somebody_settles_at_this_moment_is_not_waited_for(app, server, account, config):
     first, second = owe(account, "first"), owe(account, "second")
-    token = claims.take_queue(account, now=utcnow(), lease=delivery._lease())
     with closing(lock_row(config, first)):
-        claim = claims.claim_next(account, token, now=utcnow(), lease=delivery._lease())
-    assert claim.message.id == second
+        assert started(account)._now.claim.message.id == second
 
 
 def lock_row(config, ident):
@@ -186,7 +193,7 @@ def test_the_worker_survives_a_database_that_is_killed_and_comes_back(app, confi
     worker = start_worker(config, {account: server.port}, threads=2)
     try:
         owe(account, "before")
-        wait_for(lambda: len(server.messages) == 1 and queue(account).lease_token is None)
+        wait_for(lambda: len(server.messages) == 1 and slots_of(account) == 0)
         cluster.stop("QUIT")  # at once, as after a crash
         time.sleep(0.5)
         cluster.start()

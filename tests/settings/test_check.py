@@ -125,7 +125,7 @@ def test_the_check_of_a_worker_that_died_is_taken_up(app, owner, form, servers, 
     run = check._take(versions()[0].id, utcnow() - 2 * lease)
     if died != "before it spoke":
         owed = check._owe_test_email(run)
-        claim = claims.claim_one(owed.id, now=utcnow(), lease=lease)
+        claim = claims.claim_one(owed.id)
         delivery.attempt(claim, version_id=owed.pinned_version)
         db.session.execute(db.update(SettingsCheck).values(lease_until=utcnow() - lease))
         db.session.commit()
