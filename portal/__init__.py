@@ -30,6 +30,7 @@ def create_app(config: Config | None = None) -> Flask:
     from . import (
         accounts,
         affiliates,
+        api,
         cli,
         db,
         deliveries,
@@ -64,7 +65,19 @@ def create_app(config: Config | None = None) -> Flask:
     wake.install(app, lambda job, ident: engine.announce(app, job, ident))
 
     web.install(app, secure=config.secure)
-    for room in (accounts, settings, domains, notices, affiliates, events, deliveries, operator, rehearsal):
+    rooms = (
+        accounts,
+        settings,
+        domains,
+        notices,
+        affiliates,
+        events,
+        deliveries,
+        api,
+        operator,
+        rehearsal,
+    )
+    for room in rooms:
         room.install(app)
     outbox.install(app, route_for=route_for)
     cli.install(app)

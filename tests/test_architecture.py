@@ -20,6 +20,7 @@ SUBJECTS = (
     "events",
     "deliveries",
     "domains",
+    "api",
     "operator",
     "rehearsal",
 )

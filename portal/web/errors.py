@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, render_template, request
+from flask import Flask, current_app, render_template, request
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException, SecurityError
@@ -68,8 +69,25 @@ def install(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
-def error_page(code: int, *, page: ErrorPage | None = None, **more: object) -> tuple[str, int]:
+# (status, what is known of it, headers that belong to it) -> an answer
+Teller = Callable[[int, str, dict[str, str]], Any]
+
+
+def tell_otherwise(app: Flask, prefix: str, teller: Teller) -> None:
+    """Let a room tell what goes wrong under its addresses in another way than by pages."""
+    app.extensions.setdefault("signet.tellers", {})[prefix] = teller
+
+
+def _teller() -> Teller | None:
+    tellers: dict[str, Teller] = current_app.extensions.get("signet.tellers", {})
+    return next((teller for prefix, teller in tellers.items() if request.path.startswith(prefix)), None)
+
+
+def error_page(code: int, *, page: ErrorPage | None = None, **more: object) -> Any:
     """Render the page of a status; an unlisted one is told like its class."""
+    if teller := _teller():
+        incident = f"Its reference is {more['incident']}." if "incident" in more else ""
+        return teller(code, incident, {})
     page = page or PAGES.get(code) or PAGES[500 if code >= 500 else 400]
     html = render_template(
         "errors/error.html",
@@ -88,10 +106,13 @@ def _http_error(error: HTTPException) -> Any:
         return "This portal is not known by that name.\n", 400, {"Content-Type": "text/plain; charset=utf-8"}
     if error.code is None or error.code < 400:
         return error
+    if teller := _teller():
+        kept = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
+        return teller(error.code, "", kept)
     return error_page(error.code)
 
 
-def _stale_form(error: CSRFError) -> tuple[str, int]:
+def _stale_form(error: CSRFError) -> Any:
     """Explain a refused form and offer what was typed again, except to a form sent by another site."""
     _log.info("form refused: %s", error.description)
     if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
@@ -118,7 +139,7 @@ def _kept() -> list[tuple[str, str]]:
     ]
 
 
-def _database_error(error: DBAPIError) -> tuple[str, int]:
+def _database_error(error: DBAPIError) -> Any:
     _only_read_from_here()
     _log.error("database trouble at %s: %s", request.path, error.orig)
     if request.method == "POST":
@@ -132,7 +153,7 @@ def _only_read_from_here() -> None:
     will_write(False)
 
 
-def _unexpected(error: Exception) -> tuple[str, int]:
+def _unexpected(error: Exception) -> Any:
     _only_read_from_here()
     incident = secrets.token_hex(4)
     _log.error("incident %s at %s", incident, request.path, exc_info=error)

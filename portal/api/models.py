@@ -1,0 +1,50 @@
+"""With what a shop talks to us: its tokens, and the requests that were answered already."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..db import Base
+
+
+class ApiToken(Base):
+    """A token of an account; only its hash is kept. ``form_key`` names the form that made it, which makes one only."""
+
+    __tablename__ = "api_token"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    name: Mapped[str] = mapped_column(String(60))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    form_key: Mapped[str] = mapped_column(String(43))
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(100))  # the owner's name, which may outlive the owner
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    revoked_by: Mapped[str] = mapped_column(String(100), default="")
+    __table_args__ = (
+        UniqueConstraint("account_id", "form_key"),
+        Index("ix_api_token_list", "account_id", "id"),
+    )
+
+
+class ApiRequest(Base):
+    """An event's request, by the key its sender gave it, so that a repeat gets the same answer.
+
+    It holds nothing about people: the answer is put together from the event. ``statuses`` are those of the
+    first answer, by the message's id.
+    """
+
+    __tablename__ = "api_request"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    key: Mapped[str] = mapped_column(String(100))
+    fingerprint: Mapped[str] = mapped_column(String(64))  # of the body
+    # No foreign key: the event is written after this row, which is there first to keep a twin waiting.
+    event_id: Mapped[int | None]
+    statuses: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    created_at: Mapped[datetime]
+    __table_args__ = (UniqueConstraint("account_id", "key"),)

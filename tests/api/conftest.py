@@ -1,0 +1,126 @@
+"""A programme with an affiliate, a token of it, and a shop that uses the token."""
+
+from __future__ import annotations
+
+import json
+from itertools import count
+
+import pytest
+from sqlalchemy import select
+
+from portal.accounts.models import Account
+from portal.affiliates.models import Affiliate, State
+from portal.api import tokens
+from portal.clock import utcnow
+from portal.db import db
+from portal.events.models import Event
+from portal.outbox.models import OutboxMessage
+
+EVENTS = "/api/v1/events"
+PURCHASE = {"order": "A-1042", "amount": "49.00", "currency": "EUR", "commission": "12.25"}
+
+
+def account_of(slug="brightleaf"):
+    return db.session.scalars(select(Account).where(Account.slug == slug)).one()
+
+
+def purchase(**changes):
+    """The event of a purchase, with members changed or (by None) left out."""
+    body = {"event": "purchase", "affiliate": {"code": "GRACE42K"}, "data": dict(PURCHASE)} | changes
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def refused(answer, status):
+    """Check that a refusal is one as RFC 9457 has it, and return it."""
+    told = answer.get_json()
+    assert answer.status_code == status, told
+    assert answer.content_type == "application/problem+json"
+    assert {"type", "title", "status", "detail"} <= set(told)
+    assert told["status"] == status
+    return told
+
+
+def faults(answer):
+    """The fields that a refused event has wrong, with the words beside each."""
+    return {one["pointer"]: one["message"] for one in refused(answer, 422)["errors"]}
+
+
+@pytest.fixture
+def affiliate(app):
+    """Add an affiliate to a programme."""
+
+    def affiliate(slug="brightleaf", name="Grace Hopper", code="GRACE42K", state=State.ACTIVE, mailbox=None):
+        mailbox = mailbox or f"{code.lower()}@hopper.example"
+        now = utcnow()
+        row = Affiliate(
+            account_id=account_of(slug).id,
+            name=name,
+            mailbox=mailbox,
+            mailbox_key=mailbox,
+            code=code,
+            state=state,
+        )
+        row.dashboard_key, row.consented_at, row.created_at = f"key-{code}", now, now
+        db.session.add(row)
+        db.session.commit()
+        return row
+
+    return affiliate
+
+
+@pytest.fixture
+def token_of(app):
+    """Make a token of a programme."""
+    numbers = count()
+
+    def token_of(slug="brightleaf"):
+        form_key = f"{next(numbers):043}"
+        return tokens.create(account_of(slug).id, name="Shop", by="Ada", form_key=form_key, now=utcnow())
+
+    return token_of
+
+
+@pytest.fixture
+def token(owner, token_of):
+    return token_of()
+
+
+@pytest.fixture
+def shop(client, token, affiliate):
+    """A shop of Brightleaf, which has one affiliate."""
+    affiliate()
+    return Shop(client, token)
+
+
+class Shop:
+    """Sends requests as a shop does."""
+
+    def __init__(self, client, token):
+        self.client, self.token = client, token
+        self.keys = (f"key-{number}" for number in count())
+
+    @property
+    def headers(self):
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def send(self, body, *, key=None, raw=None, **more):
+        headers = self.headers | {"Idempotency-Key": key or next(self.keys)} | more.pop("headers", {})
+        headers = {name: value for name, value in headers.items() if value is not None}
+        data = raw if raw is not None else json.dumps(body)
+        content_type = more.pop("content_type", "application/json")
+        return self.client.post(EVENTS, data=data, headers=headers, content_type=content_type, **more)
+
+    def get(self, path):
+        return self.client.get(path, headers=self.headers)
+
+
+@pytest.fixture
+def left(app):
+    """What is in the tables now: events and messages."""
+
+    def look():
+        db.session.rollback()
+        events = list(db.session.scalars(select(Event).order_by(Event.id)))
+        return events, list(db.session.scalars(select(OutboxMessage).order_by(OutboxMessage.id)))
+
+    return look

@@ -1,0 +1,129 @@
+"""Whatever is sent, the answer is a refusal in plain words, and no secret lies about afterwards."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from portal.api import judging, strict
+from portal.api.problems import Problem
+from portal.api.shapes import SHAPES
+from tests.api.conftest import EVENTS, PURCHASE, purchase
+from tests.api.test_pages import PAGE, TOKEN, make
+from tests.test_secrets import hits
+
+TEXT = st.text(max_size=20) | st.sampled_from(
+    ["EUR", "JPY", "12.50", "1", "GRACE42K", "purchase", "a@b.example"]
+)
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+NAMES = st.sampled_from(sorted({one.name for shape in SHAPES.values() for one in shape.fields})) | TEXT
+NEARLY = st.fixed_dictionaries(
+    {"event": st.sampled_from(sorted(SHAPES)) | ANY, "data": st.dictionaries(NAMES, ANY, max_size=6) | ANY},
+    optional={
+        "affiliate": st.dictionaries(st.sampled_from(["code", "email", "x"]), ANY) | ANY,
+        "occurred_at": ANY,
+        "y": ANY,
+    },
+)
+MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def judged(octets):
+    """Read and judge as the interface does; the one way out besides success is a problem."""
+    try:
+        return judging.judge(strict.read(octets))
+    except Problem as problem:
+        assert 400 <= problem.status < 500
+        assert problem.detail
+        json.dumps([(one.pointer, one.message) for one in problem.errors]).encode("ascii")
+        assert len({one.pointer for one in problem.errors}) == len(problem.errors)
+        return None
+
+
+@given(ANY | NEARLY)
+@settings(MANY, max_examples=300)
+def test_any_json_is_either_an_event_or_refused(body):
+    judged(json.dumps(body).encode())
+
+
+@given(st.binary(max_size=200))
+@example(b"[" * 65_000)
+@example(b'"' + b"\\" * 65_000)
+@example(b'{"a":' + b" " * 65_000)
+@settings(MANY, max_examples=600)
+def test_any_octets_are_either_an_event_or_refused(octets):
+    judged(octets)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(PURCHASE)), TEXT | ANY, max_size=4))
+@settings(MANY, max_examples=300)
+def test_what_is_taken_holds_text_of_one_line_only(changes):
+    found = judged(json.dumps(purchase(data=PURCHASE | changes)).encode())
+    for value in found.values.values() if found else ():
+        assert isinstance(value, str)
+        assert value.isprintable() or not set(value) & set("\r\n\x00\u2028\u202e")
+
+
+@pytest.mark.parametrize("field", ["order", "amount", "product"])
+@pytest.mark.parametrize("filler", [" ", "a", "1", "\\n", "-", "1."])
+def test_a_long_value_is_judged_in_no_time(field, filler):
+    """No pattern takes longer than the value is long; each would run for minutes otherwise."""
+    raw = json.dumps(purchase(data=PURCHASE | {field: filler * (60_000 // len(filler)) + "\x01"}))
+    judged(raw.encode())
+
+
+@given(NEARLY)
+@settings(MANY, max_examples=60)
+def test_the_app_answers_anything_without_failing(shop_for_all, body):
+    answer = shop_for_all.send(body)
+    assert answer.status_code in {201, 400, 404, 422}, answer.get_data()
+
+
+@given(st.binary(max_size=80) | st.sampled_from([b"{}", b"null", b'{"event": "purchase"}']))
+@settings(MANY, max_examples=60)
+def test_the_app_answers_any_octets_without_failing(shop_for_all, octets):
+    assert shop_for_all.send(None, raw=octets).status_code in {400, 422}
+
+
+@pytest.fixture
+def shop_for_all(shop):
+    return shop
+
+
+def test_a_token_is_nowhere_but_in_the_one_page(config, owner, client, affiliate, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    affiliate()
+    token = TOKEN.search(make(owner).get_data(as_text=True)).group()
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "1"}
+    kept = [
+        client.post(EVENTS, json=purchase(), headers=headers),
+        client.post(EVENTS, json=purchase(), headers=headers),
+    ]
+    kept += [client.post(EVENTS, data=b"{", headers=headers | {"Content-Type": "application/json"})]
+    kept += [client.get(f"{EVENTS}/1", headers=headers), client.get(f"{EVENTS}/x", headers=headers)]
+    kept += [client.get(f"{EVENTS}/1", headers={"Authorization": f"Bearer {token}x"})]
+    kept += [owner.get(PAGE), owner.get(f"{PAGE}/play"), owner.get("/deliveries"), owner.get("/account")]
+    assert kept[0].status_code == 201
+    places = {
+        f"answer {at}": one.get_data() + repr(list(one.headers)).encode() for at, one in enumerate(kept)
+    }
+    places |= {str(path): path.read_bytes() for path in Path(config.instance).rglob("*") if path.is_file()}
+    out, err = capfd.readouterr()
+    records = repr([record.__dict__ for record in caplog.records])
+    places |= {
+        "log": caplog.text.encode(),
+        "records": records.encode(),
+        "stdout": out.encode(),
+        "stderr": err.encode(),
+    }
+    assert any("portal.sqlite" in place for place in places)
+    assert hits(places, [token, token.removeprefix("sig_")]) == []

@@ -1,0 +1,53 @@
+"""The page for developers does not lie: its commands are run against the app, and its answers are what comes back."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+from portal.api import tokens
+from portal.api.shapes import SHAPES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+# A command, the status that follows it and, before the next command, perhaps the answer.
+EXAMPLE = re.compile(r"```sh\n(.*?)```\n\n`(\d{3}) [^`]*`:[^`]*(?:```json\n(.*?)```)?", re.DOTALL)
+BASE = "https://signet.example.com"
+
+
+def run(client, command, token):
+    """Do what curl would do with these words."""
+    words = shlex.split(command.replace("$SIGNET_URL", BASE).replace("$SIGNET_TOKEN", token))
+    assert words[0] == "curl"
+    headers = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
+    data = [words[at + 1] for at, word in enumerate(words) if word == "-d"]
+    path = words[1].removeprefix(BASE)
+    if data:
+        return client.post(path, data=data[0].encode(), headers=headers)
+    return client.get(path, headers=headers)
+
+
+def test_every_command_gets_the_answer_that_stands_below_it(owner, client, token, affiliate):
+    affiliate(mailbox="grace@hopper.example")
+    examples = EXAMPLE.findall(PAGE)
+    assert len(examples) == PAGE.count("```sh") == 4
+    for command, status, answer in examples:
+        got = run(client, command, token)
+        assert got.status_code == int(status), (command, got.get_json())
+        if answer:
+            assert got.get_json() == json.loads(answer.replace(BASE, "http://127.0.0.1")), command
+
+
+def test_the_table_lists_every_event_with_its_members():
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \| (.*) \|$", PAGE, re.MULTILINE))
+    del rows["event"]  # the headings
+    told = {
+        event: ", ".join(one.name if one.required else f"*{one.name}*" for one in shape.fields)
+        for event, shape in SHAPES.items()
+    }
+    assert rows == told
+
+
+def test_the_limits_are_those_that_hold():
+    assert f"at most {tokens.PER_TOKEN.amount} requests a minute" in " ".join(PAGE.split())

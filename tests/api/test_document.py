@@ -1,0 +1,126 @@
+"""The document is the truth: a tool that knows nothing but it finds no answer that it does not announce."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from jsonschema import Draft202012Validator
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from portal.api import playing, tokens
+from portal.api.currencies import BY_DECIMALS, CODES
+from portal.api.document import _answers
+from portal.api.problems import KINDS
+from portal.api.shapes import SHAPES
+from portal.clock import utcnow
+from portal.db import db
+from portal.events.models import Why
+from portal.outbox.models import DeliveryAttempt, Outcome, Status
+from tests.api.conftest import EVENTS, purchase
+
+ROOT = Path(__file__).parents[2]
+SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
+
+
+class Quiet(WSGIRequestHandler):
+    def log(self, *_args):
+        pass
+
+
+@contextmanager
+def served(app):
+    """The app behind a real socket of this machine."""
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
+def document(client):
+    answer = client.get("/api/v1/openapi.json")
+    assert answer.content_type == "application/json"
+    return answer.get_json()
+
+
+def component(doc, name):
+    return Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": doc["components"]})
+
+
+def test_a_tool_that_knows_the_document_alone_finds_nothing_wrong(app, shop, tmp_path, monkeypatch):
+    told = shop.send(purchase()).get_json()
+    db.session.add(attempt(told["mails"][0]["message"]))
+    db.session.commit()
+    monkeypatch.setattr(tokens, "PER_TOKEN", replace(tokens.PER_TOKEN, amount=100_000))
+    env = os.environ | {"SCHEMATHESIS_HOOKS": "tests.api.own_keys", "PYTHONPATH": str(ROOT)}
+    with served(app) as base:
+        command = [
+            str(SCHEMATHESIS), "run", f"{base}/api/v1/openapi.json", "--url", base, "--checks", "all",
+            "--header", f"Authorization: Bearer {shop.token}", "--max-examples", "15", "--seed", "1", "--no-color",
+            "--generation-database", "none", "--continue-on-failure",
+        ]  # fmt: skip
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=env)
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+
+
+def attempt(message_id):
+    now = utcnow()
+    return DeliveryAttempt(
+        message_id=message_id, number=1, outcome=Outcome.ACCEPTED, started_at=now, ended_at=now,
+        server="smtp.example.com:587", stage="data", reply_code=250, enhanced_code="2.0.0", reply_text="Queued", queue_id="Q1",
+    )  # fmt: skip
+
+
+def test_the_answers_are_of_the_shapes_that_are_served(shop, client):
+    doc = document(client)
+    told = shop.send(purchase()).get_json()
+    db.session.add(attempt(told["mails"][0]["message"]))
+    db.session.commit()
+    event = shop.get(f"{EVENTS}/{told['id']}").get_json()
+    message = shop.get(f"/api/v1/messages/{told['mails'][0]['message']}").get_json()
+    problem = shop.send({}).get_json()
+    for name, value in (("Caused", told), ("Event", event), ("Message", message), ("Problem", problem)):
+        component(doc, name).validate(value)
+    (one,) = message["attempts"]
+    assert (one["reply_code"], one["enhanced_code"], one["queue_id"], one["stage"]) == (
+        250,
+        "2.0.0",
+        "Q1",
+        "data",
+    )
+    assert one["reply"] == "Queued"
+    assert (message["event"], message["kind"], message["status"]) == (told["id"], "new-purchase", "queued")
+
+
+def test_the_document_announces_every_event_and_every_status(client):
+    doc = document(client)
+    post = doc["paths"]["/api/v1/events"]["post"]
+    mapping = post["requestBody"]["content"]["application/json"]["schema"]["discriminator"]["mapping"]
+    assert set(mapping) == set(SHAPES)
+    assert {"201", "200", "400", "401", "404", "413", "415", "422", "429"} <= set(post["responses"])
+    assert "accepted by the submission server" in doc["components"]["schemas"]["Status"]["description"]
+    for name in doc["components"]["schemas"]:
+        Draft202012Validator.check_schema(doc["components"]["schemas"][name])
+
+
+def test_every_reason_and_status_has_its_words():
+    assert {one.value for one in Why} - {""} == set(_answers()["Why"]["enum"])
+    assert {one.value for one in Status} == set(_answers()["Status"]["enum"])
+    assert {one for one in Why if one.value} == set(playing.WHY)
+    assert all(status >= 400 for status, _, _ in KINDS.values())
+
+
+def test_the_currencies_are_those_of_the_standard():
+    assert [len(BY_DECIMALS[count]) for count in (0, 2, 3, 4)] == [17, 139, 7, 2]
+    assert len(CODES) == len(set(CODES)) == 165
+    assert not {"XXX", "XAU", "DEM", "BGN", "HRK", "ANG"} & set(CODES)

@@ -1,0 +1,260 @@
+"""The pages of the interface: tokens are shown once, and an event is played as a shop would send it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from datetime import UTC, datetime, timedelta
+from html import unescape
+
+import pytest
+import time_machine
+from sqlalchemy import select
+
+from portal.affiliates.models import State
+from portal.api import tokens
+from portal.api.models import ApiToken
+from portal.api.shapes import SHAPES
+from portal.clock import utcnow
+from portal.db import db
+from portal.notices import switches
+from portal.notices.catalogue import CATALOGUE
+from tests.api.conftest import EVENTS, PURCHASE, account_of, refused
+from tests.pages import csrf_token
+
+PAGE = "/settings/api"
+PLAY = f"{PAGE}/play"
+TOKEN = re.compile(r"sig_[A-Za-z0-9_-]{43}")
+FILLED = {"affiliate": "GRACE42K"} | {f"data-{name}": value for name, value in PURCHASE.items()}
+
+
+def text_of(answer):
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", answer.get_data(as_text=True))).split())
+
+
+def form_key(browser):
+    return re.search(r'name="form_key"[^>]*value="([^"]+)"', browser.get(PAGE).get_data(as_text=True)).group(
+        1
+    )
+
+
+def make(browser, name="Shop", **more):
+    return browser.submit(PAGE, {"name": name, "form_key": form_key(browser)} | more)
+
+
+def rows():
+    db.session.rollback()
+    return list(db.session.scalars(select(ApiToken).order_by(ApiToken.id)))
+
+
+@pytest.mark.parametrize("path", [PAGE, PLAY, f"{PAGE}/reference"])
+def test_a_page_is_for_those_who_are_logged_in(owner, client, path):
+    assert owner.get(path).status_code == 200
+    assert client.get(path).status_code == 303
+
+
+def test_a_token_is_shown_once_and_kept_as_a_hash_only(owner, client):
+    answer = make(owner, "Shop, production")
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    token = TOKEN.search(answer.get_data(as_text=True)).group()
+    assert not [one for one in answer.headers if token in str(one)]
+    assert token not in owner.get(PAGE).get_data(as_text=True)
+    assert "Shop, production" in text_of(owner.get(PAGE))
+    (row,) = rows()
+    assert token not in repr(vars(row))
+    assert (row.created_by, row.last_used_at) == ("Ada Fairweather", None)
+    refused(client.get(f"{EVENTS}/1", headers={"Authorization": f"Bearer {token}"}), 404)
+
+
+def test_sending_the_form_twice_makes_one_token_and_says_so(owner):
+    page = owner.get(PAGE).get_data(as_text=True)
+    sent = {"csrf_token": csrf_token(page), "name": "Shop", "form_key": form_key(owner)}
+    assert TOKEN.search(owner.post(PAGE, data=sent).get_data(as_text=True))
+    again = owner.post(PAGE, data=sent)  # by reload, or by the back button
+    assert again.status_code == 303
+    page = owner.get(again.location).get_data(as_text=True)
+    assert "has made its token already" in page
+    assert not TOKEN.search(page)
+    assert len(rows()) == 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{"name": ""}, {"name": "x" * 61}, {"name": "a\u202eb"}, {"form_key": ""}, {"form_key": "x"}]
+)
+def test_a_form_that_is_not_in_order_makes_no_token(owner, changes):
+    answer = make(owner, **changes)
+    assert answer.status_code == 422
+    assert "There is a problem" in answer.get_data(as_text=True)
+    assert rows() == []
+
+
+def test_an_account_has_a_bounded_number_of_tokens(owner, token_of):
+    for _ in range(tokens.MOST - 1):
+        token_of()
+    page = owner.get(PAGE).get_data(as_text=True)
+    last = {"csrf_token": csrf_token(page), "name": "Late", "form_key": form_key(owner)}
+    token_of()
+    answer = owner.post(PAGE, data=last)
+    assert answer.status_code == 422
+    assert "There are 20 tokens, which is the most." in text_of(answer)
+    assert "You have 20 tokens" in text_of(owner.get(PAGE))
+    assert len(rows()) == tokens.MOST
+    with pytest.raises(tokens.TooManyTokens):
+        token_of()
+    tokens.revoke(account_of().id, rows()[0].id, by="Ada", now=utcnow())
+    token_of()
+
+
+def test_a_token_is_revoked_by_its_owner_and_stays_listed(owner, token_of, client):
+    token = token_of()
+    (row,) = rows()
+    answer = owner.submit(f"{PAGE}/tokens/{row.id}/revoke", {}, page=PAGE)
+    assert answer.status_code == 303
+    assert "by Ada Fairweather" in text_of(owner.get(PAGE))
+    refused(client.get(f"{EVENTS}/1", headers={"Authorization": f"Bearer {token}"}), 401)
+    assert owner.submit(f"{PAGE}/tokens/{row.id}/revoke", {}, page=PAGE).status_code == 404
+    assert rows()[0].revoked_by == "Ada Fairweather"
+
+
+def test_a_stranger_neither_sees_nor_revokes_a_token(owner, stranger, token_of, client):
+    token_of()
+    (row,) = rows()
+    assert "No token yet" in text_of(stranger.get(PAGE))
+    assert stranger.submit(f"{PAGE}/tokens/{row.id}/revoke", {}, page=PAGE).status_code == 404
+    assert owner.post(f"{PAGE}/tokens/{row.id}/revoke").status_code == 400  # without the form's own token
+    assert rows()[0].revoked_at is None
+
+
+def test_when_a_token_was_used_is_written_once_a_minute(shop):
+    begun = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
+    seen = []
+    for seconds in (0, 30, 59, 61):
+        with time_machine.travel(begun + timedelta(seconds=seconds), tick=False):
+            shop.get(f"{EVENTS}/1")
+        seen.append((rows()[0].last_used_at - begun).seconds)
+    assert seen == [0, 0, 0, 61]
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_an_event_is_played_with_the_values_that_stand_there(owner, affiliate, left, shape):
+    affiliate()
+    page = owner.get(f"{PLAY}?event={shape.event}").get_data(as_text=True)
+    values = dict(re.findall(r'<input[^>]*name="(data-[a-z_]+)"[^>]*value="([^"]*)"', page))
+    if any(one.name == "currency" for one in shape.fields):
+        assert re.search(r'<option selected value="EUR">', page)
+        values["data-currency"] = "EUR"
+    assert set(values) == {f"data-{one.name}" for one in shape.fields}
+    answer = owner.submit(f"{PLAY}?event={shape.event}", values | {"affiliate": "GRACE42K"}, page=PLAY)
+    assert answer.status_code == 303
+    events, messages = left()
+    assert [one.source for one in events] == ["played"]
+    result = owner.get(answer.location.partition("#")[0])
+    assert f"caused {len(messages)} email" in text_of(result)
+    for message in messages:
+        assert f'href="/deliveries/{message.id}"' in result.get_data(as_text=True)
+
+
+def test_playing_twice_causes_two_events(owner, affiliate, left):
+    affiliate()
+    for _ in range(2):
+        assert owner.submit(PLAY, FILLED).status_code == 303
+    assert len(left()[0]) == 2
+
+
+def test_the_result_says_why_there_is_no_email(owner, affiliate):
+    affiliate(state=State.SUSPENDED)
+    switches.switch(account_of().id, CATALOGUE["owner-new-purchase"], on=False)
+    told = text_of(owner.get(owner.submit(PLAY, FILLED).location.partition("#")[0]))
+    assert "caused no email" in told
+    assert "This affiliate is suspended." in told
+    assert "This email is switched off." in told
+
+
+def test_bad_values_are_refused_beside_their_fields_and_kept(owner, affiliate, left):
+    affiliate()
+    answer = owner.submit(PLAY, FILLED | {"data-amount": "12,50", "data-order": "", "data-currency": "EURO"})
+    page = answer.get_data(as_text=True)
+    assert answer.status_code == 422
+    for name, words in (
+        ("amount", "digits, a dot"),
+        ("order", "Enter a value for Order."),
+        ("currency", "ISO 4217"),
+    ):
+        beside = re.search(rf'id="data-{name}-error">(.*?)</p>', page, re.S).group(1)
+        assert words in unescape(beside)
+    assert 'value="12,50"' in page
+    assert "<title>Error: Play an event" in page
+    assert left() == ([], [])
+
+
+@pytest.mark.parametrize("code", ["", "NOBODY22", "OTHER234", "'; DROP"])
+def test_an_event_is_played_for_an_affiliate_of_the_programme_only(owner, stranger, affiliate, left, code):
+    affiliate()
+    affiliate("copperpot", code="OTHER234")
+    answer = owner.submit(PLAY, FILLED | {"affiliate": code})
+    assert answer.status_code == 422
+    assert "Choose an affiliate." in text_of(answer)
+    assert left() == ([], [])
+
+
+def test_invisible_characters_are_taken_out_and_told(owner, affiliate):
+    affiliate()
+    answer = owner.submit(PLAY, FILLED | {"data-order": "A\u202e1"})
+    assert answer.status_code == 422
+    assert 'value="A1"' in answer.get_data(as_text=True)
+
+
+def test_a_search_finds_somebody_and_loses_nothing_that_was_typed(owner, affiliate, left):
+    affiliate(name="Éva Zoltán", code="EVA23456")
+    affiliate()
+    page = owner.submit(PLAY, FILLED | {"find": "éva", "search": "1", "data-order": "Z-9"}).get_data(
+        as_text=True
+    )
+    assert "Éva Zoltán" in page
+    assert "Grace Hopper" not in page
+    assert 'value="Z-9"' in page
+    nobody = owner.submit(PLAY, FILLED | {"find": "100%", "search": "1"})
+    assert "Nobody was found" in text_of(nobody)
+    assert left() == ([], [])
+
+
+def test_without_affiliates_the_page_says_what_to_do_first(owner, stranger, affiliate):
+    affiliate("copperpot", code="OTHER234")
+    assert "There is no affiliate yet" in text_of(owner.get(PLAY))
+
+
+def test_an_event_of_somebody_else_is_not_shown(owner, stranger, affiliate, left):
+    affiliate()
+    owner.submit(PLAY, FILLED)
+    ident = left()[0][0].id
+    assert "caused" in text_of(owner.get(f"{PLAY}?played={ident}"))
+    for played in (ident, ident + 1, "x", "9" * 30, ""):
+        assert "caused" not in text_of(stranger.get(f"{PLAY}?played={played}"))
+
+
+@pytest.mark.parametrize("event", ["sale", "", "signed_up", "%00"])
+def test_an_event_that_no_shop_can_send_has_no_page(owner, event):
+    assert owner.get(f"{PLAY}?event={event}").status_code == 404
+
+
+def test_the_command_is_quoted_so_that_no_value_escapes(owner, affiliate):
+    affiliate()
+    evil = 'O\'Neil "$(id)" `id` \\ <b>'
+    location = owner.submit(PLAY, FILLED | {"data-product": evil}).location.partition("#")[0]
+    page = owner.get(location).get_data(as_text=True)
+    command = unescape(re.search(r'<code id="curl">(.*?)</code>', page, re.S).group(1))
+    words = shlex.split(command)
+    assert words[:2] == ["curl", "http://127.0.0.1/api/v1/events"]
+    assert "Authorization: Bearer $SIGNET_TOKEN" in words
+    body = words[words.index("--data-raw") + 1]
+    assert evil in body.encode().decode("unicode_escape") or '\\"$(id)\\"' in body
+    assert 'data-copy="curl"' in page
+
+
+def test_the_reference_explains_every_event_and_every_problem(owner):
+    page = owner.get(f"{PAGE}/reference").get_data(as_text=True)
+    for event in SHAPES:
+        assert f'id="event-{event}"' in page
+    assert 'id="problem-unknown-affiliate"' in page
+    assert 'href="/api/v1/openapi.json"' in page
