@@ -1,13 +1,13 @@
-// Nodemailer's pool with one connection: node pool.mjs MODULE PORT WARMUP COUNT; prints one line of JSON.
+// Nodemailer's pool: node pool.mjs MODULE PORT WARMUP COUNT [CONNECTIONS]; prints one line of JSON.
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 
-const [module, port, warmup, count] = process.argv.slice(2);
+const [module, port, warmup, count, connections = 1] = process.argv.slice(2);
 const nodemailer = createRequire(import.meta.url)(module);
 const words = JSON.parse(readFileSync(0, "utf8"));
 const pool = nodemailer.createTransport({
   host: "127.0.0.1", port: Number(port), secure: false, ignoreTLS: true,
-  pool: true, maxConnections: 1, maxMessages: Infinity,
+  pool: true, maxConnections: Number(connections), maxMessages: Infinity,
 });
 
 const message = (number) => ({
@@ -19,13 +19,13 @@ const message = (number) => ({
   html: words.html.replaceAll("{number}", number),
 });
 
-// As many messages wait in the pool as keep its connection busy at all times.
+// As many messages wait in the pool as keep its connections busy at all times.
 async function send(amount) {
   let number = 0;
   const one = async () => {
     while (number < amount) await pool.sendMail(message(number++));
   };
-  await Promise.all(Array.from({ length: 8 }, one));
+  await Promise.all(Array.from({ length: 8 * Number(connections) }, one));
 }
 
 await send(Number(warmup));

@@ -3,22 +3,28 @@
     python benchmarks/sink.py sink              print the port of a server that accepts and forgets everything
     python benchmarks/sink.py road PORT SECONDS print the port of a proxy that delays each direction so long
 
-Each listens on loopback alone and ends with its standard input.
+Each listens on loopback alone and ends with its standard input. For each line there, the server prints when it
+took each message, as a list of seconds, and begins a new list.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import queue
 import socket
 import sys
 import threading
 import time
 
-OFFER = b"250-sink\r\n250-PIPELINING\r\n250-SIZE 10485760\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SMTPUTF8\r\n"
+FEATURES = (b"PIPELINING", b"SIZE 10485760", b"8BITMIME", b"ENHANCEDSTATUSCODES", b"SMTPUTF8", b"AUTH PLAIN")
+OFFER = (
+    b"250-sink\r\n" + b"".join(b"250-%s\r\n" % one for one in FEATURES[:-1]) + b"250 %s\r\n" % FEATURES[-1]
+)
 REPLIES = {
     b"EHLO": OFFER,
     b"HELO": b"250 sink\r\n",
+    b"AUTH": b"235 2.7.0 Welcome\r\n",
     b"MAIL": b"250 2.1.0 Ok\r\n",
     b"RCPT": b"250 2.1.5 Ok\r\n",
     b"RSET": b"250 2.0.0 Ok\r\n",
@@ -32,6 +38,7 @@ class Sink(asyncio.Protocol):
     """Answers every complete command at once, all that came together with one write."""
 
     taken = 0
+    moments: list[float] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -45,6 +52,7 @@ class Sink(asyncio.Protocol):
             if self.in_message:
                 del self.heard[: end + 5]
                 Sink.taken += 1
+                Sink.moments.append(time.time())
                 self.in_message = False
                 said += b"250 2.0.0 Ok: queued as 4XyZ%08X\r\n" % Sink.taken
                 continue
@@ -63,7 +71,13 @@ class Sink(asyncio.Protocol):
 async def serve() -> None:
     server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    await asyncio.get_running_loop().run_in_executor(None, answer)
+
+
+def answer() -> None:
+    for _ in sys.stdin:
+        moments, Sink.moments = Sink.moments, []
+        print(json.dumps(moments), flush=True)
 
 
 def carry(source: socket.socket, target: socket.socket, delay: float) -> None:

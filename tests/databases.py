@@ -29,14 +29,14 @@ _BINARIES = (
     "/usr/local/pgsql/bin",
     "/opt/homebrew/opt/postgresql*/bin",
 )
-_FAST = (
-    "listen_addresses=",
+FAST = (
     "fsync=off",  # what was committed survives the end of the server all the same, not that of the machine
     "full_page_writes=off",
     "autovacuum=off",
     "shared_buffers=32MB",
     "max_connections=200",
 )
+DURABLE = ("max_connections=200",)  # as an operator has it
 
 
 def binaries() -> Path | None:
@@ -60,6 +60,7 @@ class Cluster:
 
     folder: Path
     binaries: Path
+    settings: tuple[str, ...] = FAST
     process: subprocess.Popen[bytes] | None = None
 
     def url(self, name: str) -> str:
@@ -70,9 +71,8 @@ class Cluster:
 
     def start(self) -> None:
         """Run it. Called by the main thread: the server ends with the thread that started it."""
-        options = [
-            word for setting in (*_FAST, f"unix_socket_directories={self.folder}") for word in ("-c", setting)
-        ]
+        own = ("listen_addresses=", f"unix_socket_directories={self.folder}")
+        options = [word for setting in (*own, *self.settings) for word in ("-c", setting)]
         command = [
             *_as_somebody(),
             str(self.binaries / "postgres"),
@@ -115,7 +115,7 @@ def _somebody() -> pwd.struct_passwd:
 
 
 @contextmanager
-def cluster(found: Path) -> Iterator[Cluster]:
+def cluster(found: Path, settings: tuple[str, ...] = FAST) -> Iterator[Cluster]:
     """Make a PostgreSQL in a folder of its own, run it, and take it away again."""
     folder = Path(tempfile.mkdtemp(prefix="signet-pg-"))
     try:
@@ -128,7 +128,7 @@ def cluster(found: Path) -> Iterator[Cluster]:
             capture_output=True,
             cwd=folder,
         )
-        made = Cluster(folder, found)
+        made = Cluster(folder, found, settings)
         made.start()
         try:
             yield made

@@ -36,7 +36,7 @@ TEMPERS = (
     "mute",
 )
 LONG = Plan(messages=5_000, tempers=TEMPERS, mends_after=40)
-POLITE = replace(LONG, messages=2_000, politely=True, kills=40, every=0.5, mends_after=10)
+POLITE = replace(LONG, politely=True, kills=40, every=0.5, mends_after=10)
 
 
 @contextmanager

@@ -1,0 +1,58 @@
+"""django-post_office draining its queue: python django_queue.py FOLDER PORT COUNT, in a virtual environment of its own.
+
+It owes COUNT messages in a SQLite file in FOLDER and sends them as ``manage.py send_queued_mail`` does: batches of
+100 and five threads in one process, which are its defaults, over Django's SMTP backend. Takes the words of the
+messages from its standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import django
+from django.conf import settings
+from django.core.management import call_command
+
+FOLDER, PORT, COUNT = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+
+settings.configure(
+    INSTALLED_APPS=["django.contrib.contenttypes", "post_office"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": FOLDER / "post_office.sqlite"}},
+    TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
+    EMAIL_BACKEND="post_office.EmailBackend",
+    EMAIL_HOST="127.0.0.1",
+    EMAIL_PORT=PORT,
+    USE_TZ=True,
+    SECRET_KEY="not a secret",
+    LOGGING_CONFIG=None,
+)
+django.setup()
+
+from post_office import mail  # noqa: E402 - Django has to be set up first
+from post_office.models import PRIORITY, STATUS, Email  # noqa: E402
+
+
+def owe(words: dict[str, str]) -> None:
+    """Make the rows as ``mail.send_many`` does: created one by one, inserted together."""
+    emails = [
+        mail.create(
+            sender=f"{words['name']} <{words['sender']}>",
+            recipients=[f"Affiliate {number} <r{number}@example.net>"],
+            subject=words["subject"].replace("{number}", str(number)),
+            message=words["text"].replace("{number}", str(number)),
+            html_message=words["html"].replace("{number}", str(number)),
+            priority=PRIORITY.medium,
+            commit=False,
+        )
+        for number in range(COUNT)
+    ]
+    Email.objects.bulk_create(emails, batch_size=200)
+
+
+call_command("migrate", verbosity=0)
+owe(json.load(sys.stdin))
+mail.send_queued_mail_until_done(lockfile=str(FOLDER / "lock"))
+sent = Email.objects.filter(status=STATUS.sent).count()
+assert sent == COUNT, f"{sent} of {COUNT} were sent"
