@@ -9,5 +9,7 @@ def install(app: Flask) -> None:
     """Introduce the room to the app."""
     from ..outbox.worker import add_finder
     from .checks import due
+    from .views import blueprint
 
+    app.register_blueprint(blueprint)
     add_finder(app, due)

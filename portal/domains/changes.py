@@ -38,7 +38,7 @@ def compare(check: DomainCheck, became: Verdict, why: str, *, now: datetime) -> 
 
     A look that could not look changes nothing, so that a silent name server is no bad news about the domain.
     """
-    was = check.verdict
+    was = check.known
     _end_others(check, now)
     if became is Verdict.UNKNOWN:
         return
@@ -49,7 +49,7 @@ def compare(check: DomainCheck, became: Verdict, why: str, *, now: datetime) -> 
     elif known is not None and became is not known.became:
         known.became, known.why = became, why[:500]
         _tell(known)
-    elif known is None and was not in (None, Verdict.UNKNOWN) and became.rank < was.rank:
+    elif known is None and was is not None and became.rank < was.rank:
         change = DomainChange(account_id=check.account_id, domain=check.domain, was=was, became=became)
         change.why, change.since = why[:500], now
         db.session.add(change)

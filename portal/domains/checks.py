@@ -21,6 +21,7 @@ from ..settings import providers
 from ..settings.models import SmtpSettings, State
 from . import changes, look
 from .asking import Asker
+from .findings import visible
 from .models import DomainCheck, LookState, Verdict
 
 LOOKS = budgets.Budget("domain-look", 30, timedelta(hours=1))
@@ -165,13 +166,15 @@ def _keep(taken: _Taken, report: look.Report, now: datetime) -> None:
         return
     version = db.session.get_one(SmtpSettings, check.version_id)
     if version.state is State.LIVE:
-        changes.compare(check, report.verdict, report.why[0], now=now)
+        changes.compare(check, report.verdict, visible(report.why[0]), now=now)
     again = check.requested_at > taken.at
     check.state = LookState.WAITING if again else LookState.DONE
     check.lease_until, check.checked_at = None, now
     if again:
         wake.after_commit("look", check.version_id)
     check.domain, check.verdict, check.findings = report.domain, report.verdict, report.as_dict()
+    if report.verdict is not Verdict.UNKNOWN:
+        check.known = report.verdict
     db.session.commit()
 
 

@@ -97,7 +97,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values; ``docs/commands.md`` describes them."""
-        return {
+        plain: dict[str, Any] = {
             "domain": self.domain,
             "provider": self.provider,
             "server": self.host,
@@ -107,6 +107,17 @@ class Report:
             "alignment": [{**asdict(one), "vouches": one.vouches} for one in self.alignment],
             **self.details,
         }
+        shown: dict[str, Any] = visible(plain)
+        return shown
+
+
+def visible(value: Any) -> Any:
+    """Replace what cannot be shown: strangers' records may hold control characters, and no page or table takes them."""
+    if isinstance(value, str):
+        return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value)
+    if isinstance(value, dict):
+        return {key: visible(one) for key, one in value.items()}
+    return [visible(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def owners_move(domain: str) -> str:

@@ -44,6 +44,7 @@ class DomainCheck(Base):
     selectors: Mapped[list[str]] = mapped_column(JSON, default=list)  # of DKIM, as the owner typed them
     state: Mapped[LookState] = mapped_column(words(LookState), default=LookState.WAITING)
     verdict: Mapped[Verdict | None] = mapped_column(words(Verdict))
+    known: Mapped[Verdict | None] = mapped_column(words(Verdict))  # of the last look that could look
     findings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     requested_at: Mapped[datetime]
     checked_at: Mapped[datetime | None]

@@ -12,7 +12,7 @@ from ..smtp.providers import Provider, load_catalogue
 from . import words
 from .asking import Asker, is_public
 from .dkim import SELECTOR
-from .findings import Finding, Report
+from .findings import Finding, Report, visible
 from .look import Target, look
 from .models import Verdict
 
@@ -30,7 +30,7 @@ def run(name: str, provider: str, selectors: Sequence[str], as_json: bool, say: 
     if as_json:
         say(json.dumps(report.as_dict()))
     else:
-        say("\n".join(_lines(report)))
+        say("\n".join(visible(_lines(report))))
     if report.verdict is Verdict.UNKNOWN:
         return NOT_LOOKED
     return ARRIVES if report.verdict is Verdict.ARRIVES else TROUBLE
@@ -73,22 +73,17 @@ def _lines(report: Report) -> list[str]:
     if report.alignment:
         lines += ["", "Alignment with the From domain"]
     for one in report.alignment:
-        lines.append(f"  {one.mechanism:5} {words.VOUCHES[one.vouches]:8} {_plain(one.sentence)}")
+        lines.append(f"  {one.mechanism:5} {words.VOUCHES[one.vouches]:8} {one.sentence}")
     return lines
 
 
 def _finding(finding: Finding) -> list[str]:
-    lines = [f"{finding.title}: {words.MARKS[finding.mark]}", f"  {_plain(finding.sentence)}"]
+    lines = [f"{finding.title}: {words.MARKS[finding.mark]}", f"  {finding.sentence}"]
     if finding.move:
-        lines.append(f"  Whose move: {_plain(finding.move)}")
-    lines += [f"  There now:  {_plain(one.name)} {one.kind} {_plain(one.value)}" for one in finding.now]
+        lines.append(f"  Whose move: {finding.move}")
+    lines += [f"  There now:  {one.name} {one.kind} {one.value}" for one in finding.now]
     for one in finding.wanted:
         lines.append(f"  Paste:      {one.name} {one.kind} {one.value or '(' + one.how + ')'}")
         if one.value and one.how:
             lines.append(f"              {one.how}")
-    return lines + [f"  Note: {_plain(note)}" for note in finding.notes]
-
-
-def _plain(text: str) -> str:
-    """Show what a stranger published without letting it move the cursor of a terminal."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return lines + [f"  Note: {note}" for note in finding.notes]

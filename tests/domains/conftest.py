@@ -1,15 +1,103 @@
-"""Answers of one test's name server are not remembered by the next one's."""
+"""A portal whose worker asks a name server of the test, and an owner who sends by Mailgun."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import time_machine
+from flask import Flask
+from sqlalchemy import select
 
-from portal.domains import asking
+from portal.clock import utcnow
+from portal.config import Config
+from portal.db import db
+from portal.domains import asking, checks
+from portal.domains.models import DomainCheck
+from portal.settings import versions
+from portal.settings.models import SmtpSettings
+from tests.conftest import make_config
+from tests.domains.places import good
+from tests.domains.zones import Zones
+from tests.pages import LintingClient
+
+PAGE = "/settings/sending-domain"
+SETTINGS = "/settings/email-preferences"
+FORM = {
+    "provider": "mailgun",
+    "host": "smtp.mailgun.org",
+    "username": "postmaster@shop.example",
+    "password": "a password of Mailgun",
+    "domain": "shop.example",
+    "security": "starttls",
+    "port": "587",
+    "mechanism": "automatic",
+    "wrapped_user": "",
+    "from_name": "",
+    "reply_to": "",
+}
 
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> Iterator[None]:
-    asking._cache.__init__()
+    """Answers of one test's name server are not remembered by the next one's."""
+    asking._cache.__init__()  # type: ignore[misc]
     yield
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Coordinates]:
+    """Not at the end of an hour, when budgets begin anew."""
+    with time_machine.travel("2026-03-02 09:01:00+00:00") as moving:
+        yield moving
+
+
+@pytest.fixture
+def zones() -> Iterator[Zones]:
+    with Zones(good()) as server:
+        yield server
+
+
+@pytest.fixture
+def config(tmp_path: Path, zones: Zones, clock: time_machine.Coordinates) -> Config:
+    return make_config(tmp_path / "instance", dns_servers=(zones.at,))
+
+
+@pytest.fixture
+def draft(app: Flask, owner: LintingClient) -> SmtpSettings:
+    """Version 1, saved and never checked."""
+    assert owner.submit(SETTINGS, FORM).status_code == 303
+    return the_version()
+
+
+@pytest.fixture
+def live(draft: SmtpSettings) -> SmtpSettings:
+    versions.activate(db.session.get_one(SmtpSettings, draft.id), now=utcnow())
+    db.session.commit()
+    return the_version()
+
+
+def the_version() -> SmtpSettings:
+    version = db.session.scalars(select(SmtpSettings).order_by(SmtpSettings.id.desc()).limit(1)).one()
+    db.session.expunge(version)
+    db.session.rollback()
+    return version
+
+
+def the_check() -> DomainCheck:
+    db.session.rollback()
+    check = db.session.scalars(select(DomainCheck).order_by(DomainCheck.id.desc()).limit(1)).one()
+    db.session.expunge(check)
+    db.session.rollback()
+    return check
+
+
+def work() -> int:
+    """Do what a worker's sweep would; return how many looks were due."""
+    jobs = checks.due(utcnow())
+    db.session.rollback()
+    for _, ident in jobs:
+        checks.look_at(ident)
+    db.session.rollback()
+    return len(jobs)

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("selectors", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("verdict", sa.String(length=12), nullable=True),
+        sa.Column("known", sa.String(length=12), nullable=True),
         sa.Column("findings", sa.JSON(), nullable=True),
         sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),

@@ -1,0 +1,24 @@
+"""The form of a DKIM selector."""
+
+from __future__ import annotations
+
+from wtforms import Form
+from wtforms.validators import ValidationError
+
+from ..web.fields import PortalForm, required, text_field
+from .dkim import SELECTOR
+
+
+def _selector(form: Form, field: object) -> None:
+    """Accept the part before ._domainkey; a whole name is cut down to it, as panels show it."""
+    typed = str(getattr(field, "data", "") or "").rstrip(".").lower()
+    selector = typed.partition("._domainkey")[0]
+    if not SELECTOR.fullmatch(selector) or len(selector) > 63:
+        raise ValidationError("Enter the part before ._domainkey, such as s1 or 20260301pm.")
+    field.data = selector  # type: ignore[attr-defined]
+
+
+class SelectorForm(PortalForm):
+    selector = text_field(
+        "Selector", required("Enter a selector: the part before ._domainkey."), _selector, limit=200
+    )

@@ -1,0 +1,89 @@
+"""Settings -> Sending domain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_login import current_user, login_required
+
+from ..clock import utcnow
+from ..settings import versions
+from ..settings.models import SmtpSettings, State
+from ..web.errors import ErrorPage, error_page
+from . import checks, page
+from .forms import SelectorForm
+
+blueprint = Blueprint("domains", __name__)
+PATH = "/settings/sending-domain"
+_DEEDS = f"{PATH}/versions/<int(max=999999):number>"
+_TOO_MANY = ErrorPage(
+    "Enough looks for this hour",
+    "The DNS is asked by everybody, so each programme may look thirty times an hour.",
+    "Wait a while. What was found last is on the page Sending domain; changes in the DNS take time to be seen anyway.",
+)
+
+
+@blueprint.get(PATH)
+@login_required
+def sending_domain() -> Any:
+    return _page(request.args.get("version", type=int), SelectorForm(formdata=None))
+
+
+@blueprint.post(f"{_DEEDS}/check")
+@login_required
+def check_again(number: int) -> Any:
+    version = _version(number)
+    try:
+        checks.request(version, now=utcnow())
+    except checks.TooManyLooks:
+        return error_page(429, page=_TOO_MANY)
+    return _back(version)
+
+
+@blueprint.post(f"{_DEEDS}/selectors")
+@login_required
+def add_selector(number: int) -> Any:
+    version, form = _version(number), SelectorForm()
+    if not form.validate():
+        return _page(number, form, refused=True), 422
+    try:
+        checks.add_selector(version, form.selector.data, now=utcnow())
+    except checks.TooManyLooks:
+        return error_page(429, page=_TOO_MANY)
+    return _back(version)
+
+
+@blueprint.post(f"{_DEEDS}/selectors/forget")
+@login_required
+def forget_selector(number: int) -> Any:
+    version = _version(number)
+    try:
+        checks.forget_selector(version, request.form.get("selector", ""), now=utcnow())
+    except checks.TooManyLooks:
+        return error_page(429, page=_TOO_MANY)
+    flash("The selector is forgotten.", "success")
+    return _back(version)
+
+
+def _version(number: int) -> SmtpSettings:
+    found: SmtpSettings = versions.find(current_user.account_id, number) or abort(404)
+    return found
+
+
+def _back(version: SmtpSettings) -> Any:
+    return redirect(url_for(".sending_domain", version=version.number, _anchor="domain"), 303)
+
+
+def _page(number: int | None, form: SelectorForm, *, refused: bool = False) -> str:
+    shown = page.build(current_user.account_id, number) or abort(404)
+    # A new address each time: one that differs in nothing but its fragment would not be loaded at all.
+    again = url_for(".sending_domain", version=number, at=int(utcnow().timestamp()), _anchor="domain")
+    return render_template(
+        "domains/sending_domain.html",
+        page=shown,
+        form=form,
+        refresh_url=again,
+        form_errors=refused,
+        State=State,
+    )

@@ -1,0 +1,187 @@
+"""When the worker looks, what it keeps, and who hears of a change for the worse."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from sqlalchemy import select
+
+from portal.clock import utcnow
+from portal.db import db
+from portal.domains import changes, checks
+from portal.domains.models import DomainChange, DomainCheck, LookState, Verdict
+from portal.settings import versions
+from portal.settings.models import SmtpSettings
+from tests.domains.conftest import FORM, SETTINGS, the_check, the_version, work
+from tests.domains.zones import MUTE, text
+
+pytestmark = pytest.mark.both_databases
+
+
+def test_live_settings_are_looked_at_by_themselves_and_once_a_day(live, clock):
+    assert work() == 1
+    assert the_check().verdict is Verdict.ARRIVES
+    assert work() == 0
+    clock.shift(timedelta(hours=23))
+    assert work() == 0
+    clock.shift(timedelta(hours=2))
+    assert work() == 1
+
+
+def test_a_draft_is_looked_at_only_on_request(draft, clock):
+    assert work() == 0
+    checks.request(draft, now=utcnow())
+    assert work() == 1
+    assert the_check().verdict is Verdict.ARRIVES
+    clock.shift(timedelta(days=3))
+    assert work() == 0
+
+
+def test_settings_that_go_live_are_looked_at_again(draft, clock):
+    checks.request(draft, now=utcnow())
+    work()
+    clock.shift(timedelta(minutes=5))
+    versions.activate(db.session.get_one(SmtpSettings, draft.id), now=utcnow())
+    db.session.commit()
+    assert work() == 1
+
+
+def test_a_look_that_could_not_look_is_repeated_sooner(live, zones, clock):
+    zones.troubles["shop.example mx"] = MUTE
+    work()
+    assert the_check().verdict is Verdict.UNKNOWN
+    clock.shift(timedelta(minutes=61))
+    del zones.troubles["shop.example mx"]
+    assert work() == 1
+    assert the_check().verdict is Verdict.ARRIVES
+
+
+def test_a_look_left_by_a_worker_that_died_is_taken_up(draft, clock):
+    checks.request(draft, now=utcnow())
+    taken = checks._take(draft.id, utcnow())
+    assert taken is not None
+    assert work() == 0
+    clock.shift(timedelta(seconds=91))
+    assert work() == 1
+    checks._keep(taken, checks.look.broken(taken.target), utcnow())  # the first comes back to life
+    assert the_check().verdict is Verdict.ARRIVES
+
+
+def test_a_wish_while_a_look_is_under_way_is_followed_by_another_look(draft, clock):
+    checks.request(draft, now=utcnow())
+    taken = checks._take(draft.id, utcnow())
+    assert taken is not None
+    clock.shift(timedelta(seconds=1))
+    checks.request(draft, now=utcnow())
+    checks._keep(taken, checks.look.look(taken.target, taken.asker), utcnow())
+    assert the_check().state is LookState.WAITING
+    assert work() == 1
+
+
+def test_no_transaction_is_open_while_name_servers_are_asked(draft, monkeypatch):
+    checks.request(draft, now=utcnow())
+    seen = []
+    original = checks.look.look
+    monkeypatch.setattr(
+        checks.look, "look", lambda *args: (seen.append(db.session().in_transaction()), original(*args))[1]
+    )
+    work()
+    assert seen == [False]
+
+
+def test_a_fault_of_ours_is_no_finding_about_the_domain(draft, monkeypatch):
+    checks.request(draft, now=utcnow())
+    monkeypatch.setattr(checks.look, "look", lambda *args: 1 / 0)
+    work()
+    check = the_check()
+    assert check.verdict is Verdict.UNKNOWN
+    assert "fault of this portal" in check.findings["why"][0]
+
+
+def test_looks_are_budgeted(draft):
+    for _ in range(checks.LOOKS.amount):
+        checks.request(draft, now=utcnow())
+    with pytest.raises(checks.TooManyLooks):
+        checks.request(draft, now=utcnow())
+
+
+def test_selectors_are_kept_for_the_next_version_of_the_same_domain(draft, owner):
+    checks.add_selector(draft, "mine", now=utcnow())
+    owner.submit(SETTINGS, FORM | {"from_name": "Shop"})
+    later = the_version()
+    assert later.number == 2
+    checks.request(later, now=utcnow())
+    assert the_check().selectors == ["mine"]
+
+
+def test_what_strangers_publish_is_stored_without_control_characters(live, zones):
+    zones.zone[("shop.example", "TXT")] = [text("v=spf1 include:mailgun.org \x00\x1b[2J -all")]
+    work()
+    assert "\x00" not in str(the_check().findings)
+    assert "\ufffd" in str(the_check().findings)
+
+
+def heard(app):
+    told: list[tuple[str, str, bool]] = []
+    changes.add_listener(app, lambda c: told.append((c.was.value, c.became.value, c.ended_at is not None)))
+    return told
+
+
+def test_a_change_for_the_worse_is_kept_and_told_until_it_ends(
+    app, live, zones, clock: time_machine.Coordinates
+):
+    told = heard(app)
+    work()
+    assert told == []
+    record = zones.zone.pop(("shop.example", "TXT"))
+    clock.shift(timedelta(days=1, minutes=1))
+    work()
+    assert told == [("arrives", "at-risk", False)]
+    (change,) = db.session.scalars(select(DomainChange)).all()
+    assert utcnow() - change.since < timedelta(minutes=1)
+    assert "no SPF record" in change.why
+    clock.shift(timedelta(days=1, minutes=1))
+    work()
+    assert len(told) == 1  # still the same
+    zones.zone[("shop.example", "TXT")] = record
+    clock.shift(timedelta(days=1, minutes=1))
+    work()
+    assert told[1:] == [("arrives", "at-risk", True)]
+    db.session.rollback()
+    assert changes.open_change(live.account_id, "shop.example") is None
+
+
+def test_a_silent_name_server_is_no_bad_news_about_the_domain(app, live, zones, clock):
+    told = heard(app)
+    work()
+    zones.troubles["shop.example"] = MUTE
+    clock.shift(timedelta(days=1, minutes=1))
+    work()
+    assert the_check().verdict is Verdict.UNKNOWN
+    assert told == []
+
+
+def test_silence_does_not_make_the_better_past_forgotten(app, live, zones, clock):
+    told = heard(app)
+    work()
+    zones.troubles["shop.example mx"] = MUTE
+    clock.shift(timedelta(days=1, minutes=1))
+    work()
+    del zones.troubles["shop.example mx"]
+    del zones.zone[("shop.example", "TXT")]
+    clock.shift(timedelta(hours=2))
+    work()
+    assert told == [("arrives", "at-risk", False)]
+
+
+def test_a_draft_that_is_worse_is_no_change(app, draft, zones):
+    told = heard(app)
+    checks.request(draft, now=utcnow())
+    work()
+    del zones.zone[("shop.example", "TXT")]
+    checks.request(draft, now=utcnow())
+    work()
+    assert told == []
+    assert db.session.scalar(select(DomainCheck.verdict)) is Verdict.AT_RISK

@@ -1,0 +1,133 @@
+"""The page Sending domain: what it shows, to whom, and what its buttons do."""
+
+from __future__ import annotations
+
+from portal.clock import utcnow
+from portal.domains import checks
+from portal.domains.models import LookState
+from tests.domains.conftest import FORM, PAGE, SETTINGS, the_check, work
+from tests.domains.zones import text
+
+OTHER = {"domain": "other.shop.example", "username": "postmaster@other.shop.example"}
+
+
+def html(response):
+    return response.get_data(as_text=True)
+
+
+def test_without_settings_the_page_says_who_sends(owner):
+    page = html(owner.get(PAGE))
+    assert "No domain of yours sends yet" in page
+
+
+def test_the_page_is_a_tab_of_email_preferences(owner):
+    assert f'href="{PAGE}"' in html(owner.get(SETTINGS))
+
+
+def test_nobody_is_sent_to_the_log_in(client):
+    answer = client.get(PAGE)
+    assert answer.status_code == 303
+    assert answer.location.startswith("/log-in")
+    assert client.post(f"{PAGE}/versions/1/check").status_code == 400
+
+
+def test_a_stranger_finds_nothing(draft, stranger):
+    assert stranger.get(f"{PAGE}?version=1").status_code == 404
+    for deed in ("check", "selectors", "selectors/forget"):
+        answer = stranger.submit(f"{PAGE}/versions/1/{deed}", {"selector": "s1"}, page=SETTINGS)
+        assert answer.status_code == 404
+
+
+def test_looking_shows_progress_and_then_the_verdict(draft, owner):
+    page = html(owner.get(PAGE))
+    assert "Not looked yet" in page
+    answer = owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
+    assert answer.status_code == 303
+    page = html(owner.get(answer.location))
+    assert 'data-live="on"' in page
+    assert "See the newest state" in page
+    assert 'http-equiv="refresh"' in page
+    work()
+    page = html(owner.get(answer.location))
+    assert 'data-live="off"' in page
+    assert "Will arrive" in page
+    assert "Check again" in page
+
+
+def test_the_record_to_paste_stands_beside_what_is_there(live, owner, zones):
+    zones.put("shop.example", "TXT", "v=spf1 include:_spf.google.com -all")
+    work()
+    page = html(owner.get(PAGE))
+    assert "At risk" in page
+    assert "v=spf1 include:_spf.google.com -all" in page
+    assert "v=spf1 include:_spf.google.com include:mailgun.org -all" in page
+    assert 'data-copy="spf-value-1"' in page
+    assert "Put this in place of the record that is there." in page
+
+
+def test_records_are_escaped(live, owner, zones):
+    zones.zone[("shop.example", "TXT")] = [
+        text('v=spf1 include:mailgun.org x="<script>alert(1)</script>" -all')
+    ]
+    zones.zone[("_dmarc.shop.example", "TXT")] = [
+        text("v=DMARC1; p=none; x=<img src=x onerror=alert(1)>\x00")
+    ]
+    work()
+    page = html(owner.get(PAGE))
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+
+
+def test_a_selector_is_added_looked_at_and_forgotten(draft, owner, zones):
+    name = "20260301pm._domainkey.shop.example"
+    answer = owner.submit(f"{PAGE}/versions/1/selectors", {"selector": f" {name}. "}, page=PAGE)
+    assert answer.status_code == 303
+    assert the_check().selectors == ["20260301pm"]
+    work()
+    assert (name, "TXT") in zones.asked
+    assert name in html(owner.get(PAGE))
+    owner.submit(f"{PAGE}/versions/1/selectors/forget", {"selector": "20260301pm"}, page=PAGE)
+    assert the_check().selectors == []
+
+
+def test_a_wrong_selector_is_refused_and_kept_in_its_field(draft, owner):
+    for typed in ("", "two words", "a..b", "-x", "é", "x" * 70):
+        answer = owner.submit(f"{PAGE}/versions/1/selectors", {"selector": typed}, page=PAGE)
+        assert answer.status_code == 422, typed
+    assert "part before ._domainkey" in html(answer)
+
+
+def test_the_newest_draft_can_be_looked_at_beside_the_live_version(live, owner):
+    assert owner.submit(SETTINGS, FORM | OTHER).status_code == 303
+    page = html(owner.get(PAGE))
+    assert "info@shop.example" in page
+    assert f"{PAGE}?version=2" in page
+    assert "other.shop.example" in html(owner.get(f"{PAGE}?version=2"))
+    assert owner.get(f"{PAGE}?version=3").status_code == 404
+    assert owner.get(f"{PAGE}?version=x").status_code == 200
+
+
+def test_too_many_looks_are_refused_with_a_page(draft, owner):
+    for _ in range(checks.LOOKS.amount):
+        checks.request(draft, now=utcnow())
+    answer = owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
+    assert answer.status_code == 429
+    assert "thirty times an hour" in html(answer)
+
+
+def test_a_look_under_way_goes_on_showing_what_was_found_before(draft, owner):
+    checks.request(draft, now=utcnow())
+    work()
+    checks.request(draft, now=utcnow())
+    assert the_check().state is LookState.WAITING
+    page = html(owner.get(PAGE))
+    assert "Looking again" in page
+    assert "Will arrive" in page
+
+
+def test_a_change_for_the_worse_is_shown(live, owner, zones, clock):
+    work()
+    del zones.zone[("shop.example", "TXT")]
+    clock.shift(90_000)
+    work()
+    assert "It was better before" in html(owner.get(PAGE))
