@@ -13,12 +13,16 @@ MOST = 30
 
 
 def choices(account_id: int, sought: str, *, chosen: str = "") -> Sequence[Affiliate]:
-    """Return affiliates of the account, the newest first; ``chosen`` is the code of one that is wanted anyhow."""
+    """Return affiliates of the account, active ones first, then the newest; ``chosen`` is the code of one that is wanted anyhow."""
     query = select(Affiliate).where(Affiliate.account_id == account_id)
     matching = (
         query.where(Affiliate.search_text.contains(sought.casefold(), autoescape=True)) if sought else query
     )
-    found = list(db.session.scalars(matching.order_by(Affiliate.id.desc()).limit(MOST)))
+    found = list(
+        db.session.scalars(
+            matching.order_by(Affiliate.state != State.ACTIVE, Affiliate.id.desc()).limit(MOST)
+        )
+    )
     if chosen and not sought and chosen not in {row.code for row in found}:
         found[:0] = db.session.scalars(query.where(Affiliate.code == chosen))
     return found

@@ -103,8 +103,11 @@ def _told(error: ValidationError) -> Iterator[FieldError]:
 def _wrong_type(error: ValidationError) -> str:
     if error.validator_value == "object":
         return "This has to be an object."
-    about = str(error.schema.get("description", ""))
-    return f"This has to be text in quotes. {about}".strip()
+    sample = next(iter(error.schema.get("examples", ())), "")
+    such = f', such as "{sample}"' if sample else ""
+    # Whoever reads a number may read it as a binary fraction, and 118.40 is none.
+    loss = "; a JSON number loses digits" if isinstance(error.instance, int | float) else ""
+    return f"This has to be text in quotes{such}{loss}."
 
 
 def _pointer(path: list[str]) -> str:

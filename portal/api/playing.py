@@ -11,8 +11,8 @@ from ..db import db
 from ..deliveries import log, story
 from ..events import reading
 from ..events.models import EventMail, Why
-from ..notices.catalogue import CATALOGUE
-from ..outbox.models import OutboxMessage
+from ..notices.catalogue import CATALOGUE, Audience
+from ..outbox.models import OutboxMessage, Status
 from .shapes import BY_OCCASION, EventShape
 from .telling import event_of
 
@@ -35,6 +35,7 @@ class Mail:
 
     kind: str
     name: str
+    whom: str
     recipient: str
     message: OutboxMessage | None
     status: str
@@ -55,6 +56,15 @@ class Played:
     @property
     def sent(self) -> int:
         return sum(mail.message is not None for mail in self.mails)
+
+    @property
+    def live(self) -> bool:
+        """Whether one of its emails is about to be sent, so that the page is worth looking at again."""
+        return any(
+            mail.message.status in (Status.QUEUED, Status.SENDING) and not mail.message.attempts
+            for mail in self.mails
+            if mail.message is not None
+        )
 
 
 def played(account_id: int, event_id: int) -> Played | None:
@@ -81,6 +91,7 @@ def _mail(account_id: int, mail: EventMail) -> Mail:
     return Mail(
         kind=mail.kind,
         name=notice.name if notice else mail.kind,
+        whom="you" if notice and notice.audience is Audience.OWNER else "the affiliate",
         recipient=mail.recipient,
         message=message,
         status=story.STATUS_WORDS[message.status] if message else "",

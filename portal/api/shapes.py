@@ -54,7 +54,7 @@ def _line(limit: int, what: str, example: str) -> Schema:
         "minLength": 1,
         "maxLength": limit,
         "pattern": _ONE_LINE,
-        "description": f"{what}: one line of 1 to {limit} characters that begins with a visible one.",
+        "description": f"{what}. Write one line of 1 to {limit} characters that begins with a visible one.",
         "examples": [example],
     }
 
@@ -64,10 +64,7 @@ def _amount(what: str, example: str) -> Schema:
         "type": "string",
         "maxLength": 18,
         "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,4})?$",
-        "description": (
-            f"{what}, as text in quotes and not as a number: digits, a dot and no more decimals than the currency has, "
-            f'such as "{example}".'
-        ),
+        "description": f"{what}. Write digits, a dot and no more decimals than the currency has, such as {example}.",
         "examples": [example],
     }
 
@@ -81,7 +78,7 @@ _CURRENCY = Field(
     {
         "type": "string",
         "enum": list(CODES),
-        "description": "A currency’s code of ISO 4217 in capital letters, such as EUR.",
+        "description": "The currency. Write its code of ISO 4217 in capital letters, such as EUR.",
         "examples": ["EUR"],
     },
 )
@@ -114,7 +111,7 @@ _ALL = (
                 "type": "string",
                 "maxLength": 254,
                 "pattern": _MAILBOX,
-                "description": "The lead’s email address. Leave it out unless the affiliate may see it.",
+                "description": "The lead’s email address, such as robin@vale.example. Leave it out unless the affiliate may see it.",
                 "examples": ["robin@vale.example"],
             },
             required=False,

@@ -177,7 +177,7 @@ def test_bad_values_are_refused_beside_their_fields_and_kept(owner, affiliate, l
     page = answer.get_data(as_text=True)
     assert answer.status_code == 422
     for name, words in (
-        ("amount", "digits, a dot"),
+        ("amount", "Write digits, a dot"),
         ("order", "Enter a value for Order."),
         ("currency", "ISO 4217"),
     ):
@@ -258,3 +258,11 @@ def test_the_reference_explains_every_event_and_every_problem(owner):
         assert f'id="event-{event}"' in page
     assert 'id="problem-unknown-affiliate"' in page
     assert 'href="/api/v1/openapi.json"' in page
+
+
+def test_whoever_gets_email_is_offered_before_those_who_do_not(owner, affiliate):
+    affiliate()
+    affiliate(code="STOPPED2", state=State.SUSPENDED)
+    page = owner.get(PLAY).get_data(as_text=True)
+    assert page.index('value="GRACE42K"') < page.index('value="STOPPED2"')
+    assert "(suspended)" in page
