@@ -17,6 +17,7 @@ from huey.storage import PostgresStorage
 
 from . import stores
 from .config import Config, ConfigError
+from .deliveries import bulk, tending
 from .domains.checks import look_at as look_at_domain
 from .outbox.delivery import drain as drain_queue
 from .settings.check import check as check_version
@@ -51,12 +52,23 @@ def install(app: Flask, config: Config) -> Huey:
         with app.app_context():
             check_version(version_id)
 
+    @huey.task(name="order")
+    def order(order_id: int) -> None:
+        with app.app_context():
+            bulk.carry_out(order_id)
+
+    @huey.task(name="tend")
+    def tend(_: int) -> None:
+        with app.app_context():
+            tending.tend()
+
     @huey.task(name="look")
     def look(version_id: int) -> None:
         with app.app_context():
             look_at_domain(version_id)
 
-    app.extensions["signet.tasks"] = {"drain": drain, "check": check, "look": look}
+    tasks = {"drain": drain, "check": check, "look": look, "order": order, "tend": tend}
+    app.extensions["signet.tasks"] = tasks
     return huey
 
 

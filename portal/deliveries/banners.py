@@ -21,7 +21,7 @@ def _held(account_id: int) -> list[Banner]:
     if queue is None or queue.held_because is None:
         return []
     count = log.waiting(account_id)
-    many = "1 email waits" if count == 1 else f"{count} emails wait"
+    many = "1 email waits" if str(count) == "1" else f"{count} emails wait"
     title = f"{many} since {moment(queue.held_at)}" if count else "Sending is on hold"
     why = trouble(queue.held_because)
     said = f"{why.cause} {' '.join(why.fixes[:1])} " if why else ""

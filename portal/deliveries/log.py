@@ -1,4 +1,4 @@
-"""The delivery log: queries over the outbox, always within one account."""
+"""The delivery log: one page of it, one message of it, always within one account."""
 
 from __future__ import annotations
 
@@ -7,12 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import defer, load_only
 
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Queue, Status
-from ..web.pagination import Page, newest_first
+from ..web.pagination import Page
+from . import search
+from .filters import By, Filters
+from .models import DeliveryLine
+from .plan import plan
+from .search import Count
 
-FILTERS = (Status.QUEUED, Status.SENDING, Status.SENT, Status.HELD, Status.FAILED)
+TABS = (Status.QUEUED, Status.SENDING, Status.SENT, Status.HELD, Status.FAILED)
+SIZE = 50
+_LISTED = (
+    OutboxMessage.kind,
+    OutboxMessage.recipient,
+    OutboxMessage.subject,
+    OutboxMessage.status,
+    OutboxMessage.urgent,
+    OutboxMessage.pinned_version,
+    OutboxMessage.origin_id,
+    OutboxMessage.created_at,
+    OutboxMessage.settled_at,
+)
 
 
 @dataclass(frozen=True)
@@ -21,30 +39,38 @@ class Log:
 
     page: Page[Any]
     last: Mapping[int, DeliveryAttempt]
-    counts: Mapping[Status, int]
+    counts: Mapping[Status, Count]
+    total: Count
+    matching: Count | None  # nobody counts again what is looked at in parts
+    meant: By  # where the search searched
+    further: int | None = None  # nothing (more) was found down to this id, but there are older ones
 
-    @property
-    def total(self) -> int:
-        return sum(self.counts.values())
 
-
-def read(account_id: int, *, status: Status | None, before: int | None, after: int | None) -> Log:
+def read(account_id: int, filters: Filters, *, before: int | None = None, after: int | None = None) -> Log:
     """Return one page of the account's messages, newest first."""
-    query = select(OutboxMessage).where(OutboxMessage.account_id == account_id)
-    if status is not None:
-        query = query.where(OutboxMessage.status == status)
-    page = newest_first(query, OutboxMessage.id, before=before, after=after)
-    return Log(page, _last_attempts(page.rows), counts(account_id))
-
-
-def counts(account_id: int) -> dict[Status, int]:
-    """Return how many messages stand where."""
-    query = (
-        select(OutboxMessage.status, func.count())
-        .where(OutboxMessage.account_id == account_id)
-        .group_by(OutboxMessage.status)
+    asked = plan(account_id, filters)
+    up = after is not None and before is None
+    first = before is None and after is None
+    found = search.find(
+        asked, before=before, after=after if up else None, size=search.MOST + 1 if first else SIZE + 1
     )
-    return {row[0]: row[1] for row in db.session.execute(query)}
+    idents = found.idents
+    more = len(idents) > SIZE
+    shown = (idents[1:] if up else idents[:SIZE]) if more else idents
+    page = Page(
+        _rows(shown),
+        shown[-1] if shown and (up or more) else None,
+        shown[0] if shown and (more if up else before is not None) else None,
+    )
+    return Log(
+        page=page,
+        last=_last_attempts(shown),
+        counts={status: search.count_status(account_id, status) for status in TABS},
+        total=search.count_status(account_id, None),
+        matching=search.counted(found) if first else None if asked.windowed else search.count(asked),
+        meant=asked.meant,
+        further=None if up or more else found.seen_to,
+    )
 
 
 def message_of(account_id: int, message_id: int) -> OutboxMessage | None:
@@ -52,6 +78,18 @@ def message_of(account_id: int, message_id: int) -> OutboxMessage | None:
     return db.session.scalar(
         select(OutboxMessage).where(OutboxMessage.id == message_id, OutboxMessage.account_id == account_id)
     )
+
+
+def line_of(message: OutboxMessage) -> DeliveryLine | None:
+    """Return a message's line, which remembers when its text was removed."""
+    return db.session.get(DeliveryLine, message.id)
+
+
+def copies_of(message: OutboxMessage) -> list[OutboxMessage]:
+    """Return the messages that are further copies of this one, the newest first."""
+    row = OutboxMessage
+    query = select(row).where(row.origin_id == message.id, row.account_id == message.account_id)
+    return list(db.session.scalars(query.options(load_only(*_LISTED)).order_by(row.id.desc()).limit(20)))
 
 
 def attempts_at(message: OutboxMessage) -> list[DeliveryAttempt]:
@@ -71,16 +109,17 @@ def held_queue(account_id: int) -> Queue | None:
     return queue if queue is not None and queue.held_at is not None else None
 
 
-def waiting(account_id: int) -> int:
+def waiting(account_id: int) -> Count:
     """Return how many messages wait for the account's settings to be mended."""
-    query = select(func.count()).where(
-        OutboxMessage.account_id == account_id, OutboxMessage.status == Status.HELD
-    )
-    return db.session.scalar(query) or 0
+    return search.count_status(account_id, Status.HELD)
 
 
-def _last_attempts(rows: Sequence[OutboxMessage]) -> dict[int, DeliveryAttempt]:
-    idents = [row.id for row in rows]
+def _rows(idents: Sequence[int]) -> list[OutboxMessage]:
+    query = select(OutboxMessage).where(OutboxMessage.id.in_(idents)).options(load_only(*_LISTED))
+    return list(db.session.scalars(query.order_by(OutboxMessage.id.desc())))
+
+
+def _last_attempts(idents: Sequence[int]) -> dict[int, DeliveryAttempt]:
     newest = (
         select(DeliveryAttempt.message_id, func.max(DeliveryAttempt.number).label("number"))
         .where(DeliveryAttempt.message_id.in_(idents))
@@ -91,4 +130,5 @@ def _last_attempts(rows: Sequence[OutboxMessage]) -> dict[int, DeliveryAttempt]:
         newest,
         (DeliveryAttempt.message_id == newest.c.message_id) & (DeliveryAttempt.number == newest.c.number),
     )
-    return {attempt.message_id: attempt for attempt in db.session.scalars(query)}
+    found = db.session.scalars(query.options(defer(DeliveryAttempt.transcript)))
+    return {attempt.message_id: attempt for attempt in found}

@@ -1,54 +1,126 @@
-"""The delivery log: the list, and one message's story."""
+"""The delivery log: the list, its figures, one message's story, and the table to take away."""
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
-from flask import Blueprint, Response, abort, render_template, request
+from flask import Blueprint, Response, abort, redirect, render_template, request, stream_with_context, url_for
 from flask_login import current_user, login_required
 
-from ..outbox.models import OutboxMessage, Status
+from ..clock import utcnow
+from ..notices.catalogue import CATALOGUE
+from ..outbox.models import OutboxMessage
 from ..web.headers import mail_page
 from ..web.pagination import key_argument
-from . import log, story
+from . import again, bulk, chart, export, figures, keeping, log, story, timeline
+from .filters import Filters
+from .forms import KeepingForm
+from .words import SPAN_WORDS, chips, duration
 
 blueprint = Blueprint("deliveries", __name__, url_prefix="/deliveries")
 
-_IDENT = "<int(max=999999999999):ident>"
+IDENT = "<int(max=999999999999):ident>"
 
 
 @blueprint.get("")
 @login_required
 def index() -> Any:
-    asked = request.args.get("status")
-    status = Status(asked) if asked in set(log.FILTERS) else None
-    before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    args = request.args.to_dict()
+    filters = Filters.read(args)
+    before, after = key_argument(args.get("before")), key_argument(args.get("after"))
+    span = args.get("span", "") if args.get("span") in figures.SPANS else "day"
+    account = current_user.account_id
+    told = figures.read(account, span, now=utcnow())
+    query = filters.query() | ({"span": span} if span != "day" else {})
     return render_template(
         "deliveries/index.html",
-        log=log.read(current_user.account_id, status=status, before=before, after=after),
-        chosen=status,
-        filters=log.FILTERS,
+        log=log.read(account, filters, before=before, after=after),
+        filters=filters,
+        misread=filters.misread(args),
+        typed=args,
+        chips=chips(filters),
+        tabs=log.TABS,
+        notices=CATALOGUE,
         words=story.STATUS_WORDS,
         name_of=story.name_of,
         purpose_of=story.purpose_of,
         last_words=story.last_words,
         paged=before is not None or after is not None,
+        figures=told,
+        chart=chart.draw(told),
+        span_words=SPAN_WORDS,
+        duration=duration,
+        query=query,
+        link=lambda **changes: _link(query | changes),
+        keeping=keeping.of(account),
+        orders=bulk.recent(account),
     )
 
 
-@blueprint.get(f"/{_IDENT}")
+@blueprint.get("/export.csv")
+@login_required
+def table() -> Response:
+    filters = Filters.read(request.args.to_dict())
+    account = current_user.account
+    name = export.file_name(account.slug, utcnow())
+    lines = stream_with_context(export.lines(account.id, filters))
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(lines, mimetype="text/csv", headers=headers)
+
+
+@blueprint.route("/keep", methods=["GET", "POST"])
+@login_required
+def keep() -> Any:
+    chosen = keeping.of(current_user.account_id)
+    form = KeepingForm(data={"body_days": chosen.body_days, "row_days": chosen.row_days})
+    if form.validate_on_submit():
+        keeping.save(current_user.account_id, form.chosen())
+        return redirect(url_for("deliveries.keep", saved="1"), 303)
+    page = render_template("deliveries/keep.html", form=form, saved="saved" in request.args)
+    return page, 422 if request.method == "POST" else 200
+
+
+@blueprint.get(f"/{IDENT}")
 @login_required
 def show(ident: int) -> Any:
     message = _message(ident)
-    told = story.tell(message, log.attempts_at(message), log.queue_row(current_user.account_id))
-    return render_template("deliveries/show.html", story=told, message=message)
+    return story_page(message)
 
 
-@blueprint.get(f"/{_IDENT}/html")
+@blueprint.get(f"/{IDENT}/html")
 @login_required
 def html(ident: int) -> Response:
     message = _message(ident)
     return mail_page(message.html) if message.html else abort(404)
+
+
+def _link(query: dict[str, Any]) -> str:
+    return url_for("deliveries.index", **{name: value for name, value in query.items() if value != ""})
+
+
+def story_page(message: OutboxMessage, refused: str = "", code: int = 200) -> Any:
+    """Show one message's story, with the reason why what was asked for is refused."""
+    attempts, now = log.attempts_at(message), utcnow()
+    event, line = again.event_of(message), log.line_of(message)
+    page = render_template(
+        "deliveries/show.html",
+        story=story.tell(message, attempts, log.queue_row(current_user.account_id)),
+        message=message,
+        moments=timeline.tell(message, attempts, event, line),
+        wiped_at=line.wiped_at if line else None,
+        origin=again.origin_of(message),
+        copies=log.copies_of(message),
+        words=story.STATUS_WORDS,
+        refused=refused,
+        may_retry=again.may_retry(message, now),
+        may_cancel=again.may_cancel(message),
+        why_no_copy=again.why_no_copy(message),
+        why_not_to=again.why_not_to(message),
+        why_not_anew=again.why_not_anew(message),
+        key=secrets.token_urlsafe(12),
+    )
+    return page, code
 
 
 def _message(ident: int) -> OutboxMessage:

@@ -71,6 +71,20 @@ def cause(
     return Caused(event, fresh=True)
 
 
+def written_anew(event: Event, notice: Notice, recipient_name: str) -> tuple[rendering.Rendered, str]:
+    """Write an event's email with today's text; return it with the address where one click ends such emails.
+
+    Raises TextRefused, and KeyError where the text asks for what this event does not tell.
+    """
+    account = db.session.get_one(Account, event.account_id)
+    affiliate = db.session.get(Affiliate, event.affiliate_id) if event.affiliate_id else None
+    case = _Case(event, account, affiliate, event.values, False, event.created_at)
+    unsubscribe, preferences = _ways_out(case, notice)
+    values = {**_common_values(case, recipient_name), **event.values}
+    mail = rendering.render(notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences)
+    return mail, unsubscribe
+
+
 def _new_event(
     account: Account,
     occasion: Occasion,

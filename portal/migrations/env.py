@@ -7,6 +7,7 @@ from flask import current_app
 from sqlalchemy.types import TypeEngine
 
 from portal.db import Base, UTCDateTime
+from portal.deliveries.triggers import WORDS
 from portal.engine import JOBS
 
 
@@ -20,8 +21,8 @@ def _render(kind: str, item: object, _autogen: object) -> str | bool:
 
 
 def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
-    """Leave Huey's tables alone, which it makes itself."""
-    return kind != "table" or not str(name).startswith(f"{JOBS}_")
+    """Leave alone what is made beside the models: Huey's tables, and the log's index of words."""
+    return kind not in ("table", "index") or not str(name).startswith((f"{JOBS}_", WORDS))
 
 
 def run() -> None:

@@ -95,7 +95,7 @@ def retry(which: Which, *, now: datetime, dry_run: bool = False) -> Done:
     again = and_(
         OutboxMessage.urgent.is_(False),
         or_(OutboxMessage.status != Status.QUEUED, OutboxMessage.next_attempt_at > moment()),
-        or_(OutboxMessage.private.is_(False), OutboxMessage.text != ""),
+        OutboxMessage.text != "",  # wiped once it was settled, or after the days an account keeps it
     )
     rows = _choose(which, RETRYABLE, usual, again)
     moved = [
@@ -179,7 +179,7 @@ def _why_not(row: OutboxMessage | None, which: Which) -> str:
         return "does not exist"
     if row.pinned_version is not None or row.urgent:
         return "is a test or a check, which is tried once"
-    if row.private and not row.text:
+    if not row.text:
         return "was settled, and its words were wiped"
     strangers = which.account_id not in (None, row.account_id or SYSTEM)
     younger = which.before is not None and row.created_at >= which.before

@@ -57,15 +57,24 @@ def owe(app):
     """Owe a message to somebody, with changes to its row."""
     count = iter(range(1, 10_000))
 
-    def owe(slug="brightleaf", *, urgent=False, pinned_version=None, recipient=None, **changes):
+    def owe(
+        slug="brightleaf",
+        *,
+        urgent=False,
+        pinned_version=None,
+        recipient=None,
+        kind="new-sign-up",
+        subject=None,
+        **changes,
+    ):
         account, number = account_of(slug), next(count)
         mail = rendering.sample(NEW_SIGN_UP, account)
         new = NewMessage(
-            kind="new-sign-up",
+            kind=kind,
             key=f"{slug}:{number}",
             recipient=recipient or f"person{number}@example.org",
             recipient_name="Grace Hopper",
-            subject=mail.subject,
+            subject=subject or mail.subject,
             text=mail.text,
             html=mail.html,
             urgent=urgent,

@@ -1,0 +1,147 @@
+"""What the log is read from: a slim line for each message, rollups of what is over, orders about many messages.
+
+The database keeps the lines itself (``triggers.py``), in the transaction that changes a message, so the
+outbox knows nothing of them and no line is ever late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, Connection, ForeignKey, Index, String, Table, event
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..db import Base, words
+from ..outbox.models import Status
+from .triggers import ddl
+
+# Sorted by its letters' numbers, whatever the language of the database: beginnings are searched.
+_SORTED = String(254).with_variant(String(254, collation="C"), "postgresql")
+
+
+class DeliveryLine(Base):
+    """One message of an account, in what is asked for: no bodies, everything that can be filtered by."""
+
+    __tablename__ = "delivery_line"
+    message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    account_id: Mapped[int]
+    created_at: Mapped[datetime]
+    status: Mapped[Status] = mapped_column(words(Status))
+    kind: Mapped[str] = mapped_column(String(40))
+    recipient: Mapped[str] = mapped_column(_SORTED)  # in small letters
+    domain: Mapped[str] = mapped_column(String(254))
+    subject: Mapped[str] = mapped_column(String(500))
+    reference: Mapped[str] = mapped_column(String(300), default="")  # its Message-ID
+    attempt: Mapped[int] = mapped_column(default=0)  # the number of the last one that ended
+    version: Mapped[int | None]  # of the settings, at that attempt
+    code: Mapped[int | None]  # the server's, at that attempt
+    queue_id: Mapped[str] = mapped_column(String(120), default="")
+    settled_at: Mapped[datetime | None]
+    seconds: Mapped[float | None]  # from the event to acceptance
+    wiped_at: Mapped[datetime | None]  # when its text was removed
+    __table_args__ = (
+        Index("ix_delivery_line_log", "account_id", "message_id"),
+        Index("ix_delivery_line_status", "account_id", "status", "message_id"),
+        Index("ix_delivery_line_kind", "account_id", "kind", "message_id"),
+        Index("ix_delivery_line_version", "account_id", "version", "message_id"),
+        Index("ix_delivery_line_code", "account_id", "code", "message_id"),
+        Index("ix_delivery_line_recipient", "account_id", "recipient", "message_id"),
+        Index("ix_delivery_line_domain", "account_id", "domain", "message_id"),
+        Index("ix_delivery_line_created", "account_id", "created_at", "message_id"),
+        Index("ix_delivery_line_settled", "account_id", "settled_at", "status", "seconds"),
+        Index("ix_delivery_line_wiped", "account_id", "wiped_at", "settled_at"),
+        Index("ix_delivery_line_reference", "account_id", "reference"),
+        Index("ix_delivery_line_queue_id", "account_id", "queue_id"),
+    )
+
+
+class DeliveryHour(Base):
+    """What came of an account's messages in an hour that is over, by how long acceptance took."""
+
+    __tablename__ = "delivery_hour"
+    account_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    status: Mapped[Status] = mapped_column(words(Status), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # figures.STEPS
+    count: Mapped[int]
+
+
+class AttemptTotal(Base):
+    """How many attempts ended how, since the beginning; what is younger than the mark is counted live."""
+
+    __tablename__ = "attempt_total"
+    provider: Mapped[str] = mapped_column(String(40), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(12), primary_key=True)
+    stage: Mapped[str] = mapped_column(String(12), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # -1: not accepted
+    count: Mapped[int]
+    seconds: Mapped[float]  # from the event to acceptance, added up
+
+
+class RollMark(Base):
+    """Up to when a rollup has counted."""
+
+    __tablename__ = "roll_mark"
+    name: Mapped[str] = mapped_column(String(20), primary_key=True)
+    until: Mapped[datetime]
+
+
+class DeliveryKeeping(Base):
+    """How long an account keeps the words of its messages, and the messages."""
+
+    __tablename__ = "delivery_keeping"
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, autoincrement=False)
+    body_days: Mapped[int]
+    row_days: Mapped[int]
+
+
+class Action(StrEnum):
+    """What may be ordered for many messages at once."""
+
+    RETRY = "retry"
+    CANCEL = "cancel"
+    RELEASE = "release"
+
+
+class State(StrEnum):
+    """Where an order stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+
+
+class BulkOrder(Base):
+    """An order about many messages, worked off in batches: those named, or all that match the filters."""
+
+    __tablename__ = "bulk_order"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    key: Mapped[str] = mapped_column(String(60), unique=True)  # of the form: sent twice it is one order
+    action: Mapped[Action] = mapped_column(words(Action))
+    filters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    idents: Mapped[list[int] | None] = mapped_column(JSON)
+    total: Mapped[int] = mapped_column(default=0)
+    more: Mapped[bool] = mapped_column(default=False)  # the total is a lower bound
+    done: Mapped[int] = mapped_column(default=0)  # looked at
+    changed: Mapped[int] = mapped_column(default=0)
+    upto: Mapped[int]  # messages newer than the order are not meant
+    cursor: Mapped[int | None]  # the oldest message seen to
+    state: Mapped[State] = mapped_column(words(State), default=State.WAITING)
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    __table_args__ = (
+        Index("ix_bulk_order_account", "account_id", "id"),
+        Index("ix_bulk_order_state", "state"),
+    )
+
+
+@event.listens_for(Base.metadata, "after_create")
+def _with_triggers(_metadata: object, bind: Connection, *, tables: Sequence[Table], **_more: object) -> None:
+    """Where the tables are made without migrations, the triggers come with them."""
+    if any(table.name == DeliveryLine.__tablename__ for table in tables):
+        ddl(bind, backfill=False)

@@ -1,0 +1,117 @@
+"""How messages are found, with as much work for a million as for a thousand.
+
+Every condition has an index of its own that ends in the message's id, so one condition is read off its index,
+newest first. Of several, one that few messages meet leads and the others are looked at in those few. Where
+none is rare, one page looks at no more than ``WINDOW`` messages and says how far back it got.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, Subquery, column, func, literal_column, select, table
+
+from ..db import db
+from ..outbox.models import Status
+from .models import DeliveryLine as Line
+from .plan import RARE, Condition, Plan, count_of
+from .triggers import WORDS
+
+MOST = 1000  # counted exactly; beyond, "more than 1,000"
+WINDOW = 5000  # messages one page looks at where no condition is rare
+
+_words = table(WORDS, column("rowid"))
+_simple: Any = literal_column("'simple'")
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many; ``more`` says that there are more than that."""
+
+    number: int
+    more: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.number:,}{'+' if self.more else ''}"
+
+    def __bool__(self) -> bool:
+        return self.more or self.number > 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """Ids of a page, newest first. ``seen_to`` is the id to which was looked, if there is more to look at."""
+
+    idents: list[int]
+    seen_to: int | None = None
+
+
+def find(plan: Plan, *, before: int | None = None, after: int | None = None, size: int) -> Found:
+    """Return up to ``size`` ids older than ``before``, or those next newer than ``after``, newest first."""
+    up = after is not None
+    query, key = _candidates(plan)
+    query = query.where(key > max(plan.low, after or 0))
+    highest = [one for one in (plan.high, None if up else before) if one is not None]
+    if highest:
+        query = query.where(key < min(highest))
+    query = query.order_by(key.asc() if up else key.desc())
+    seen = None
+    if plan.windowed:
+        window = query.limit(WINDOW).subquery()
+        query = _those(window, plan).order_by(Line.message_id.asc() if up else Line.message_id.desc())
+    idents = list(db.session.scalars(query.limit(size)))
+    if plan.windowed and len(idents) < size:
+        edge = func.max if up else func.min
+        number, last = db.session.execute(select(func.count(), edge(window.c.message_id))).one()
+        seen = last if number == WINDOW else None
+    return Found(idents[::-1] if up else idents, seen)
+
+
+def count(plan: Plan) -> Count:
+    """Count what matches, up to ``MOST``."""
+    return counted(find(plan, size=MOST + 1))
+
+
+def counted(found: Found) -> Count:
+    """Count what was found of at most ``MOST`` and one."""
+    number = len(found.idents)
+    return Count(min(number, MOST), number > MOST or found.seen_to is not None)
+
+
+def count_status(account_id: int, status: Status | None) -> Count:
+    """Count an account's messages of one status, or all of them, up to ``MOST``."""
+    condition = Condition(Line.status, status) if status else Condition(Line.message_id, 0, more_than=True)
+    number = count_of(account_id, condition, MOST + 1)
+    return Count(min(number, MOST), number > MOST)
+
+
+def _candidates(plan: Plan) -> tuple[Select[Any], Any]:
+    """Return what is read off an index, with the key by which it is sorted."""
+    if plan.words:
+        query, key = _with_words(plan)
+        return query.where(*() if plan.windowed else [one.aside() for one in plan.rest]), key
+    query = select(Line.message_id).where(Line.account_id == plan.account_id)
+    query = query.where(*(one.plain() for one in plan.leads))
+    if plan.few:  # as they come: their index is not sorted by time
+        return _those(query.limit(RARE).subquery(), plan), Line.message_id
+    return query.where(*(one.plain() for one in plan.days)), Line.message_id
+
+
+def _with_words(plan: Plan) -> tuple[Select[Any], Any]:
+    """Messages whose subject has all these words, in the index's own order."""
+    days = [one.aside() for one in plan.days]
+    query = select(Line.message_id).where(Line.account_id == plan.account_id, *days)
+    if db.engine.dialect.name == "postgresql":
+        asked = func.plainto_tsquery(_simple, plan.words)
+        return query.where(func.to_tsvector(_simple, Line.subject).op("@@")(asked)), Line.message_id
+    quoted = " ".join('"{}"'.format(word.replace('"', '""')) for word in plan.words.split())
+    match = f"account_id : {plan.account_id} AND subject : ({quoted})"
+    query = query.select_from(_words).join(Line, Line.message_id == _words.c.rowid)
+    return query.where(literal_column(WORDS).op("MATCH")(match)), _words.c.rowid
+
+
+def _those(some: Subquery, plan: Plan) -> Select[Any]:
+    """Of some messages, those that meet everything else."""
+    rest = [one.aside() for one in (*plan.rest, *plan.days)]
+    return select(Line.message_id).where(Line.message_id.in_(select(some.c.message_id)), *rest)
