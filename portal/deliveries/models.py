@@ -11,11 +11,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Connection, ForeignKey, Index, String, Table, event
+from sqlalchemy import JSON, Connection, ForeignKey, Index, String, Table, event, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..db import Base, words
-from ..outbox.models import Status
+from ..outbox.models import OutboxMessage, Status
 from .triggers import ddl
 
 # Sorted by its letters' numbers, whatever the language of the database: beginnings are searched.
@@ -138,6 +138,15 @@ class BulkOrder(Base):
         Index("ix_bulk_order_account", "account_id", "id"),
         Index("ix_bulk_order_state", "state"),
     )
+
+
+# A message's further copies are looked for on its page; few messages are copies.
+Index(
+    "ix_outbox_message_origin",
+    OutboxMessage.origin_id,
+    sqlite_where=text("origin_id IS NOT NULL"),
+    postgresql_where=text("origin_id IS NOT NULL"),
+)
 
 
 @event.listens_for(Base.metadata, "after_create")

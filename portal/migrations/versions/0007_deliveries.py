@@ -102,4 +102,6 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['account_id'], ['account.id'], name=op.f('fk_delivery_keeping_account_id_account')),
     sa.PrimaryKeyConstraint('account_id', name=op.f('pk_delivery_keeping')),
     )
+    some = sa.text('origin_id IS NOT NULL')
+    op.create_index('ix_outbox_message_origin', 'outbox_message', ['origin_id'], unique=False, sqlite_where=some, postgresql_where=some)
     ddl(op.get_bind(), backfill=True)
