@@ -26,7 +26,8 @@ class KeyState(StrEnum):
     """What became of one selector."""
 
     GOOD = "good"
-    WEAK = "weak"
+    WEAK = "weak"  # receivers take it, yet a longer one is advised
+    TESTING = "testing"
     REVOKED = "revoked"
     BROKEN = "broken"
     MISSING = "missing"
@@ -46,7 +47,7 @@ class Key:
 
     @property
     def usable(self) -> bool:
-        return self.state in (KeyState.GOOD, KeyState.WEAK)
+        return self.state in (KeyState.GOOD, KeyState.WEAK, KeyState.TESTING)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -99,7 +100,7 @@ def judge(text: str) -> tuple[KeyState, str]:
     state, sentence = _material(tags.get("k", "rsa").lower(), tags["p"])
     if "y" in tags.get("t", "").lower().split(":"):
         sentence += " It says that it is being tested (t=y); some receivers then ignore it."
-        state = KeyState.WEAK if state is KeyState.GOOD else state
+        state = state if state is KeyState.BROKEN else KeyState.TESTING
     return state, sentence
 
 

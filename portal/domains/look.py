@@ -160,7 +160,7 @@ def _verdict(
         )
     if reasons:
         return Verdict.REFUSED, tuple(reasons)
-    silent = [one.sentence for one in findings if one.silent]
+    silent = [_reason(one) for one in findings if one.silent]
     if silent:
         return Verdict.UNKNOWN, tuple(silent)
     risks = _risks(target, marks, by_spf, by_dkim, policy)
@@ -172,26 +172,30 @@ def _verdict(
 def _risks(
     target: Target, marks: dict[str, Finding], by_spf: Alignment, by_dkim: Alignment, policy: Policy | None
 ) -> list[str]:
-    risks = [marks["mx"].sentence] if marks["mx"].mark in (Mark.CARE, Mark.BAD) else []
+    risks = [_reason(marks["mx"])] if marks["mx"].mark in (Mark.CARE, Mark.BAD) else []
     if by_spf.vouches is False and by_dkim.vouches is False and policy is Policy.QUARANTINE:
         risks.append(
             "Nothing vouches for the From domain, and your own DMARC policy sends such mail to the spam folder."
         )
     if marks["spf"].mark in (Mark.CARE, Mark.BAD) and not _covered_by_dkim(target, marks, by_dkim):
-        risks.append(marks["spf"].sentence)
+        risks.append(_reason(marks["spf"]))
     if marks["dkim"].mark in (Mark.CARE, Mark.BAD):
         known = by_dkim.vouches is not None or by_spf.vouches
         risks.append(
-            marks["dkim"].sentence
+            _reason(marks["dkim"])
             if known
             else f"Whether {target.called} signs your mail cannot be seen from here."
         )
     path = marks.get("return-path")
     if path is not None and path.mark is Mark.CARE and by_dkim.vouches is not True:
-        risks.append(path.sentence)
+        risks.append(_reason(path))
     if marks["dmarc"].mark in (Mark.CARE, Mark.BAD):
-        risks.append(marks["dmarc"].sentence)
+        risks.append(_reason(marks["dmarc"]))
     return risks
+
+
+def _reason(finding: Finding) -> str:
+    return f"{finding.title}: {finding.sentence}"
 
 
 def _covered_by_dkim(target: Target, marks: dict[str, Finding], by_dkim: Alignment) -> bool:

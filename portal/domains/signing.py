@@ -46,21 +46,16 @@ def _judge(asker: Asker, domain: str, provider: str, facts: DnsFacts, keys: list
         return could_not_look("dkim", _TITLE, asker.ask(name, "TXT").status, name, now)
     notes = tuple(f"{key.selector}: {key.sentence}" for key in keys if key.state is not KeyState.MISSING)
     if good:
-        strong = any(key.state is KeyState.GOOD for key in good)
-        names = " and ".join(key.selector for key in good[:3])
-        sentence = f"A key is published under {names}."
-        if not strong:
-            sentence += f" {good[0].sentence}"
-        return Finding(
-            "dkim",
-            _TITLE,
-            Mark.GOOD if strong else Mark.CARE,
-            sentence,
-            "" if strong else owners_move(domain),
-            now,
-            notes=notes,
-        )
+        return _key_found(domain, good, now, notes)
     return _no_key(domain, provider, facts, keys, now, notes)
+
+
+def _key_found(domain: str, good: list[Key], now: tuple[Published, ...], notes: tuple[str, ...]) -> Finding:
+    sentence = f"A key is published under {' and '.join(key.selector for key in good[:3])}."
+    if all(key.state is KeyState.TESTING for key in good):
+        move = f"{owners_move(domain)} Take t=y out of the key’s record."
+        return Finding("dkim", _TITLE, Mark.CARE, f"{sentence} {good[0].sentence}", move, now, notes=notes)
+    return Finding("dkim", _TITLE, Mark.GOOD, sentence, "", now, notes=notes)
 
 
 def _no_key(

@@ -43,8 +43,13 @@ class Zones(NameServer):
         self.troubles = {name.lower(): fault for name, fault in (faults or {}).items()}
 
     def __enter__(self) -> Self:
-        super().__enter__()
-        self._listener = socket.create_server(("127.0.0.1", self.at.port))
+        while True:
+            super().__enter__()
+            try:
+                self._listener = socket.create_server(("127.0.0.1", self.at.port))
+                break
+            except OSError:  # somebody else has this port for streams
+                super().__exit__()
         threading.Thread(target=self._serve_streams, daemon=True).start()
         return self
 

@@ -14,6 +14,7 @@ LOGGED_IN = [
     "/settings/email-preferences",
     "/settings/email-preferences?provider=zoho",
     "/settings/explain",
+    "/settings/sending-domain",
     "/automated-emails",
     "/automated-emails/new-sign-up",
     "/deliveries",

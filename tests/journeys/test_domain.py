@@ -1,0 +1,115 @@
+"""An owner whose SPF record lacks the provider pastes the record that is shown, checks again, and is told that mail arrives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.domains.places import good
+from tests.domains.zones import Zones
+from tests.journeys.conftest import log_in_as_owner
+from tests.journeys.running import RunningPortal
+from tests.journeys.test_pages import judge
+
+DOMAIN = "brightleaf.example"
+
+
+@pytest.fixture
+def zones() -> Iterator[Zones]:
+    with Zones(good(DOMAIN, spf="v=spf1 include:_spf.google.com -all")) as server:
+        yield server
+
+
+@pytest.fixture
+def portal(tmp_path: Path, zones: Zones) -> Iterator[RunningPortal]:
+    running = RunningPortal(
+        tmp_path / "instance",
+        SIGNET_DNS_SERVERS=f"127.0.0.1:{zones.at.port}",
+        SIGNET_REHEARSAL_PLAYS="smtp.mailgun.org",
+    )
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+def go_live(page: Page) -> None:
+    page.get_by_label("Provider", exact=True).select_option(value="mailgun")
+    page.get_by_label("SMTP Server").fill("smtp.mailgun.org")
+    page.get_by_label("SMTP Username").fill(f"postmaster@{DOMAIN}")
+    page.locator("[name=password]").fill("rehearsal")
+    page.get_by_role("button", name="Save SMTP Settings").click()
+    page.locator("#check[data-live=off]").wait_for()
+
+
+def test_a_pasted_record_turns_the_verdict(portal: RunningPortal, page: Page, zones: Zones) -> None:
+    log_in_as_owner(portal, page)
+    go_live(page)
+    page.get_by_role("link", name="Sending domain").click()
+    look_now = page.get_by_role("button", name=re.compile("Check again|Look now"))
+    if look_now.count():  # else the worker's sweep has found live settings and looks already
+        look_now.click()
+    page.locator("#spf").wait_for()
+    expect(page.get_by_role("heading", name="At risk")).to_be_visible()
+    spf = page.locator("#spf")
+    expect(spf).to_contain_text("does not name Mailgun")
+    expect(spf).to_contain_text("v=spf1 include:_spf.google.com -all")
+
+    spf.get_by_text("How receivers read it").click()
+    expect(spf.locator(".spf-tree")).to_contain_text("include:_spf.google.com")
+    record = page.locator("#spf-value-1").inner_text()
+    assert record == "v=spf1 include:_spf.google.com include:mailgun.org -all"
+    spf.get_by_role("button", name=re.compile("Copy the value")).click()
+
+    zones.put(DOMAIN, "TXT", record)
+    page.get_by_role("button", name="Check again").click()
+    expect(page.get_by_role("heading", name="Will arrive")).to_be_visible(timeout=15_000)
+    expect(page.locator("#spf")).to_contain_text("it includes mailgun.org")
+    expect(page.locator("#spf .zone-wanted")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_full_page_is_accessible_and_fits(portal: RunningPortal, browser: Browser, scheme: str) -> None:
+    context = browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    log_in_as_owner(portal, page)
+    go_live(page)
+    address = f"{portal.base}/settings/sending-domain"
+    page.goto(address)
+    page.get_by_role("button", name=re.compile("Check again|Look now")).click()
+    page.locator("#spf").wait_for()
+    faults = []
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        faults += judge(page, address, width)
+    assert not faults, "\n".join(faults)
+    context.close()
+
+
+def test_a_selector_is_added_without_script(portal: RunningPortal, browser: Browser, zones: Zones) -> None:
+    del zones.zone[(f"pdk1._domainkey.{DOMAIN}", "TXT")]
+    zones.put(
+        f"mine._domainkey.{DOMAIN}",
+        "TXT",
+        "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+    )
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    log_in_as_owner(portal, page)
+    page.get_by_label("Provider", exact=True).select_option(value="mailgun")
+    page.get_by_label("SMTP Server").fill("smtp.mailgun.org")
+    page.get_by_label("SMTP Username").fill(f"postmaster@{DOMAIN}")
+    page.locator("[name=password]").fill("rehearsal")
+    page.get_by_label("SMTP Port").fill("587")
+    page.get_by_role("button", name="Save SMTP Settings").click()
+    page.goto(f"{portal.base}/settings/sending-domain")
+    page.get_by_role("textbox", name="Selector").fill(f"mine._domainkey.{DOMAIN}")
+    page.get_by_role("button", name="Look under this selector").click()
+    # The page says where to see the newest state, and fetches itself anew without script.
+    expect(page.locator("#dkim")).to_contain_text("A key is published under mine", timeout=20_000)
+    context.close()
