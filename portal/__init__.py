@@ -43,6 +43,7 @@ def create_app(config: Config | None = None) -> Flask:
         rehearsal,
         settings,
         wake,
+        watching,
         web,
     )
     from .config import Config
@@ -76,6 +77,7 @@ def create_app(config: Config | None = None) -> Flask:
         api,
         operator,
         rehearsal,
+        watching,
     )
     for room in rooms:
         room.install(app)

@@ -66,6 +66,7 @@ class Config:
     connections: int = 64  # to mail servers at once, over all workers
     tests_per_hour: int = 10
     redis_url: str = field(default="", repr=False)  # where jobs are announced instead of beside the tables
+    metrics_token: str = field(default="", repr=False)  # who shows it may read /metrics; empty: nobody
     testing: bool = False
 
     @property
@@ -140,6 +141,9 @@ class Config:
             retry_pace=read.number("SIGNET_RETRY_PACE", 1.0, low=0.001),
             worker_threads=int(read.number("SIGNET_WORKER_THREADS", 4, low=1)),
             connections=int(read.number("SIGNET_CONNECTIONS", 64, low=1)),
+            metrics_token=read.secret("SIGNET_METRICS_TOKEN", "metrics_token", at_least=16)
+            if read.text("SIGNET_METRICS_TOKEN")
+            else "",
             tests_per_hour=int(read.number("SIGNET_TESTS_PER_HOUR", 10, low=1)),
         )
 

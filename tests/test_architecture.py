@@ -23,6 +23,7 @@ SUBJECTS = (
     "api",
     "operator",
     "rehearsal",
+    "watching",
 )
 FORMS = {"forms", "picker", "guard"}  # what stands between a request and a deed, beside the views
 STDLIB = sys.stdlib_module_names

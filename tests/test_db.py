@@ -20,7 +20,6 @@ PAGES = (
     "/deliveries",
     "/affiliates",
     "/join/brightleaf",
-    "/readyz",
     "/account",
 )
 JOIN = "/join/brightleaf"

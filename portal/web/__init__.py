@@ -8,17 +8,16 @@ from flask import Flask, request
 from flask_login import current_user
 
 from ..db import will_write
-from . import banners, errors, filters, headers, health
+from . import banners, errors, filters, headers
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
 def install(app: Flask, *, secure: bool) -> None:
-    """Set up headers, error pages, filters, health, and what every template knows."""
+    """Set up headers, error pages, filters, and what every template knows."""
     headers.install(app, secure=secure)
     errors.install(app)
     filters.install(app)
-    app.register_blueprint(health.blueprint)
 
     @app.before_request
     def _reading_or_writing() -> None:
