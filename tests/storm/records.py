@@ -58,7 +58,6 @@ def _row(message: OutboxMessage, attempts: list[DeliveryAttempt]) -> Row:
         status=str(message.status),
         message_id=message.message_id,
         admitted=sum(one.ambiguous or one.outcome is Outcome.INTERRUPTED for one in attempts),
-        tries=len(attempts),
         reason=(last.diagnosis or {}).get("cause", "") if last else "",
     )
 

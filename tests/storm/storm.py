@@ -152,9 +152,9 @@ def waits(storm: Storm, since: float) -> dict[int, list[float]]:
     """How long each message waited until a server confirmed it, by account."""
     found: dict[int, list[float]] = {}
     for row in storm.rows:
-        confirmed = [one.replied for one in storm.by_key.get(row.key, ()) if one.replied]
-        if confirmed:
-            found.setdefault(row.account, []).append(min(confirmed) - since)
+        confirmed = storm.confirmed(row.key)
+        if confirmed is not None:
+            found.setdefault(row.account, []).append(confirmed - since)
     return found
 
 

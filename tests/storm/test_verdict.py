@@ -17,10 +17,8 @@ def taken(key, at, *, connection=1, worker="w1-1.storm.example", message_id=None
     )
 
 
-def row(ident, status="sent", *, admitted=0, tries=1, reason="", to="ada"):
-    return Row(
-        ident, f"m{ident}", f"{to}@x.example", 1, status, f"<m{ident}@a.example>", admitted, tries, reason
-    )
+def row(ident, status="sent", *, admitted=0, reason="", to="ada"):
+    return Row(ident, f"m{ident}", f"{to}@x.example", 1, status, f"<m{ident}@a.example>", admitted, reason)
 
 
 def storm(rows, seen, *, refused=(), ended=None, kills=None, owed=None):
@@ -34,7 +32,7 @@ def broken(made):
 
 HONEST = storm([row(1), row(2)], [taken("m1", 1), taken("m2", 2)])
 TWIN = storm(
-    [row(1, admitted=1, tries=2)],
+    [row(1, admitted=1)],
     [taken("m1", KILLED_AT - 1), taken("m1", KILLED_AT + 9, connection=2, worker="w2-1.storm.example")],
     ended={1: "reset", 2: "eof"},
     kills={"w1-1": KILLED_AT},
@@ -85,7 +83,7 @@ def test_failed_needs_a_refusal_and_a_reason():
 
 
 def test_a_twin_that_no_attempt_admits_is_named():
-    assert broken(replace(TWIN, rows=[row(1, admitted=0, tries=2)])) == [Promise.UNFLAGGED]
+    assert broken(replace(TWIN, rows=[row(1, admitted=0)])) == [Promise.UNFLAGGED]
 
 
 def test_a_twin_with_another_message_id_is_named():
@@ -115,8 +113,15 @@ def test_a_250_read_in_the_moment_of_the_kill_is_not_held_against_the_worker():
     assert broken(changed(TWIN, ended={1: "eof"}, taken=[late, second])) == []
 
 
+def test_a_250_that_reached_a_dead_worker_was_not_read():
+    first, second = TWIN.log.taken
+    late = changed(TWIN, ended={1: "eof"}, taken=[replace(first, replied=KILLED_AT + 0.001), second])
+    assert broken(late) == []
+    assert not late.was_read(late.repeated[0])
+
+
 def test_two_twins_of_one_connection_are_too_many():
-    rows = [row(1, admitted=1, tries=2), row(2, admitted=1, tries=2)]
+    rows = [row(1, admitted=1), row(2, admitted=1)]
     more = [taken("m2", KILLED_AT - 0.5), taken("m2", KILLED_AT + 9.5, connection=2)]
     assert broken(changed(replace(TWIN, rows=rows, owed=["m1", "m2"]), taken=[*TWIN.log.taken, *more])) == [
         Promise.TOO_MANY
@@ -127,10 +132,16 @@ def test_a_broken_order_is_named():
     assert broken(changed(HONEST, taken=[taken("m1", 2), taken("m2", 1)])) == [Promise.ORDER]
 
 
-def test_who_waits_for_another_try_or_writes_to_somebody_else_may_be_overtaken():
+def test_a_message_that_left_while_an_earlier_one_waited_for_another_try_broke_the_order():
+    again = [taken("m1", 1, replied=False), taken("m2", 2), taken("m1", 3, connection=2)]
+    assert broken(storm([row(1, admitted=1), row(2)], again)) == [Promise.ORDER]
+
+
+def test_the_order_is_kept_for_each_recipient_by_itself_and_over_what_was_given_up():
     swapped = [taken("m1", 2), taken("m2", 1)]
-    assert broken(storm([row(1, tries=2), row(2)], swapped)) == []
     assert broken(storm([row(1), row(2, to="bo")], swapped)) == []
+    given_up = row(1, "failed", reason="There is no such mailbox.")
+    assert broken(storm([given_up, row(2)], [taken("m2", 1)], refused=["ada@x.example"])) == []
 
 
 def test_what_nobody_owed_is_named():

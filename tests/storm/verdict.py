@@ -66,7 +66,6 @@ class Row:
     status: str
     message_id: str | None
     admitted: int
-    tries: int
     reason: str  # why the last attempt failed, empty if it did not
 
 
@@ -101,17 +100,22 @@ class Storm:
         """Acceptances after which the same message came again."""
         return [one for taken in self.by_key.values() for one in taken[:-1]]
 
+    def confirmed(self, key: str) -> float | None:
+        """When a server first said that it has the message, or None if it never did."""
+        return min((one.replied for one in self.by_key.get(key, ()) if one.replied), default=None)
+
     def was_killed(self, one: Taken) -> bool:
         return one.worker.partition(".")[0] in self.kills
 
-    def was_read(self, one: Taken) -> bool:
-        """Whether the worker had read the 250 before it was killed."""
-        return self.was_killed(one) and bool(one.replied) and self.log.ended.get(one.connection) == "eof"
+    def was_read(self, one: Taken, *, before: float = 0.0) -> bool:
+        """Whether the worker had read the 250, sent so long before it was killed.
 
-    def was_avoidable(self, one: Taken) -> bool:
-        """Whether the worker had read the 250 and had the time to take it down."""
+        What reached it dead was not read, however orderly its connection had ended.
+        """
         killed = self.kills.get(one.worker.partition(".")[0])
-        return self.was_read(one) and killed - (one.replied or 0) > AT_HAND  # type: ignore[operator]
+        if killed is None or one.replied is None or one.replied >= killed - before:
+            return False
+        return self.log.ended.get(one.connection) == "eof"
 
 
 def judge(storm: Storm) -> list[Breach]:
@@ -133,8 +137,7 @@ def _settled(storm: Storm) -> Iterator[Breach]:
 
 def _truthful(storm: Storm) -> Iterator[Breach]:
     for row in storm.rows:
-        confirmed = any(one.replied for one in storm.by_key.get(row.key, ()))
-        if row.status == "sent" and not confirmed:
+        if row.status == "sent" and storm.confirmed(row.key) is None:
             yield Breach(Promise.FALSELY_SENT, row.key)
         if row.status == "failed" and (not row.reason or row.recipient not in storm.log.refused):
             yield Breach(Promise.FALSELY_FAILED, f"{row.key}, {row.reason or 'without any reason'}")
@@ -164,7 +167,7 @@ def _within_bounds(storm: Storm) -> Iterator[Breach]:
     for one in repeated:
         if not storm.was_killed(one):
             yield Breach(Promise.NO_CAUSE, f"{one.key} by {one.worker} over connection {one.connection}")
-        elif storm.was_avoidable(one):
+        elif storm.was_read(one, before=AT_HAND):
             yield Breach(Promise.AVOIDABLE, f"{one.key} by {one.worker} over connection {one.connection}")
     for connection, count in Counter(one.connection for one in repeated).items():
         if count > 1:
@@ -172,14 +175,14 @@ def _within_bounds(storm: Storm) -> Iterator[Breach]:
 
 
 def _in_order(storm: Storm) -> Iterator[Breach]:
-    """A message that waits for another try may be overtaken; one that was taken at its first try never is."""
+    """A message waits while an earlier one to its recipient is owed still: until that was confirmed, or given up."""
     lines: dict[tuple[int, str], list[Row]] = defaultdict(list)
     for row in sorted(storm.rows, key=lambda row: row.id):
-        if row.key in storm.by_key and row.tries == 1:
+        if storm.confirmed(row.key) is not None:
             lines[row.account, row.recipient].append(row)
     for line in lines.values():
         for earlier, later in pairwise(line):
-            if storm.by_key[later.key][0].taken < storm.by_key[earlier.key][0].taken:
+            if storm.by_key[later.key][0].taken < (storm.confirmed(earlier.key) or 0):
                 yield Breach(Promise.ORDER, f"{earlier.key} by {later.key}, to {earlier.recipient}")
 
 
