@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import signal
+import sys
 
 from benchmarks import draining, reading, signing_up
 
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("measurement", choices=(*MEASUREMENTS, "all"))
     parser.add_argument("--count", type=int, help="messages, where fewer or more than usual are wanted")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of every block that ends its processes
     for name, measure in MEASUREMENTS.items():
         if chosen.measurement not in (name, "all"):
             continue

@@ -15,6 +15,7 @@ the servers' own log is compared with the tables. Retry delays are shortened (SI
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -69,6 +70,7 @@ def main() -> int:
     parser.add_argument("--terms", action="store_true", help="40 SIGTERMs only")
     parser.add_argument("--messages", type=int, help="how many messages the long storm has")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of every block that ends its processes
     plan = SHORT if chosen.short else replace(LONG, messages=chosen.messages or LONG.messages)
     held = []
     if chosen.database != "postgresql" and not chosen.terms:

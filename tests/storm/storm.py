@@ -51,7 +51,7 @@ SHORT = Plan(
     every=0.5,
     kills=5,
     mends_after=3,
-    within=60,
+    within=240,  # on a machine that has much else to do; usually it is over in 20
 )
 
 

@@ -12,9 +12,9 @@ from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
 
-AT_HAND = (
-    0.025  # seconds a worker may need from reading a reply to having taken it down, other threads at work
-)
+# Seconds a worker may need from reading a reply to having taken it down: a thread that other threads, and a
+# machine with much else to do, keep waiting.
+AT_HAND = 0.25
 
 
 class Promise(StrEnum):
