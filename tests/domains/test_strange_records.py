@@ -1,0 +1,86 @@
+"""Whatever strangers publish is read, refused by name or ignored; nothing of it breaks a look or takes long."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from portal.domains import dkim, dmarc
+from portal.domains.findings import visible
+from portal.domains.merging import merged
+from portal.domains.spf_record import BadSpf, parse
+from tests.domains.places import good, seen
+from tests.domains.zones import Zones, text
+
+OCTETS = st.text(st.characters(max_codepoint=255), max_size=120)
+WORDS = st.sampled_from(
+    [
+        *("a", "mx", "ptr", "all", "-all", "~all", "+all", "?all", "moo", "v=spf1", "x=1", "mx/24//64"),
+        *(
+            "ip4:192.0.2.1",
+            "ip4:192.0.2.0/24",
+            "ip6:2001:db8::/32",
+            "include:a.example",
+            "include:mailgun.org",
+        ),
+        *("redirect=b.example", "exp=c.example", "a:%{i}.d.example", "exists:%{ir}.%{v}._spf.%{d2}"),
+        *("-ptr:e.example", "+include:mailgun.org"),
+    ]
+)
+RECORDS = st.lists(WORDS, max_size=8).map(lambda words: " ".join(["v=spf1", *words]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(OCTETS)
+def test_no_text_breaks_a_reader(octets: str) -> None:
+    for record in (octets, f"v=spf1 {octets}", f"v=spf1 a:{octets} -all"):
+        with contextlib.suppress(BadSpf):
+            parse(record)
+    dkim.judge(f"v=DKIM1; {octets}")
+    dkim.judge(f"v=DKIM1; p={octets}")
+    dmarc.parse(f"v=DMARC1; {octets}")
+    assert visible(octets).isprintable()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(RECORDS, max_size=3))
+def test_the_record_to_paste_can_always_be_read_and_names_the_provider_once(records: list[str]) -> None:
+    value = merged(records, "mailgun.org")
+    record = parse(value)
+    named = [term for term in record.mechanisms if term.domain == "mailgun.org"]
+    assert [term.kind for term in named] == ["include"]
+    endings = [term for term in record.mechanisms if term.kind == "all"]
+    assert len(endings) + (record.redirect is not None) == 1
+    assert "+all" not in value.split()
+    assert merged([value], "mailgun.org") == value  # pasting it is the end of the story
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "v=spf1 a:" + "a" * 4000 + "_ -all",
+        "v=spf1 a:x." + "a-" * 2000 + "_ -all",
+        "v=spf1 exists:" + "%{d}." * 700 + "example -all",
+        "v=spf1 " + "a " * 2000 + "-all",
+        "v=spf1 " + "x=%{s}" * 600,
+    ],
+)
+def test_records_made_to_be_slow_are_not(record: str) -> None:
+    started = time.monotonic()
+    with Zones(good(spf=record)) as server:
+        seen(server)
+    assert time.monotonic() - started < 5
+
+
+def test_a_text_of_raw_octets_is_looked_at() -> None:
+    zone = good()
+    raw = text("".join(chr(n) for n in range(256)))
+    for name in ("shop.example", "_dmarc.shop.example", "pdk1._domainkey.shop.example"):
+        zone[(name, "TXT")] = [raw, text("v=spf1 \xff -all")]
+    with Zones(zone) as server:
+        report = seen(server)
+    assert all(letter.isprintable() for letter in str(report.as_dict()))
