@@ -56,8 +56,8 @@ def _stack(slot: Slot, left: float, each: float, top: int) -> list[Bar]:
 
 
 def _round_up(number: int) -> int:
-    """The next number that is easily read: 1, 2, 5, 10, 20, 50 ..."""
+    """The next number that is easily read: its first figure, and then noughts."""
     if number <= 1:
         return 1
     unit = 10 ** int(log10(number))
-    return next(int(step * unit) for step in (1, 2, 5, 10) if step * unit >= ceil(number))
+    return ceil(number / unit) * unit

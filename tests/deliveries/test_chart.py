@@ -1,0 +1,33 @@
+"""The drawing of the figures: inside its box, and never without what there is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from portal.deliveries.chart import HEIGHT, WIDTH, draw
+from portal.deliveries.figures import Figures, Slot
+from portal.deliveries.words import duration
+
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+numbers = st.integers(0, 3_000_000)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=30)
+@given(st.lists(st.tuples(numbers, numbers, numbers), min_size=24, max_size=30))
+def test_every_number_is_drawn_within_the_box(rows):
+    slots = [Slot(AT, *row) for row in rows]
+    chart = draw(Figures("day", slots, 0, False, None, None))
+    assert chart.top >= max(slot.total for slot in slots)
+    assert len(chart.bars) == sum(bool(number) for row in rows for number in row)
+    for bar in chart.bars:
+        assert 0 <= bar.x <= bar.x + bar.width <= WIDTH + 0.1
+        assert 0 <= bar.y <= HEIGHT
+        assert bar.height > 0
+
+
+def test_durations_are_told_as_people_do():
+    told = [duration(one) for one in (None, 0.2, 4.4, 200, 7300, 200_000)]
+    assert told == ["–", "under 1 s", "4 s", "3 min", "2 h", "2 days"]

@@ -1,0 +1,30 @@
+"""The triggers that keep the log are still there when every migration has run."""
+
+from __future__ import annotations
+
+import pytest
+
+from portal import create_app, setup
+from portal.db import db
+from tests.conftest import make_config
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
+_SQLITE = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'delivery%' ORDER BY name"
+_POSTGRESQL = (
+    "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND starts_with(tgname, 'delivery') ORDER BY tgname"
+)
+OWN = ["delivery_born", "delivery_gone", "delivery_moved", "delivery_retold", "delivery_tried"]
+
+
+@pytest.fixture(autouse=True)
+def a_worker():
+    """None is needed here."""
+
+
+def test_no_migration_loses_a_trigger(tmp_path):
+    app = create_app(make_config(tmp_path / "instance"))
+    setup.migrate(app)
+    with app.app_context(), db.engine.connect() as connection:
+        sqlite = connection.dialect.name == "sqlite"
+        found = [row[0] for row in connection.exec_driver_sql(_SQLITE if sqlite else _POSTGRESQL)]
+    assert found == (sorted([*OWN, "delivery_words_in", "delivery_words_out"]) if sqlite else OWN)
