@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .spf_record import BadSpf, is_spf, parse
 
-_ENDINGS = ("-all", "~all", "?all", "+all", "all")
+_ENDINGS = ("-all", "~all", "?all", "all")
 
 
 def merged(records: Sequence[str], include: str) -> str:
@@ -16,14 +16,15 @@ def merged(records: Sequence[str], include: str) -> str:
     """
     words: list[str] = []
     for record in records:
-        words += [word for word in record.split(" ")[1:] if word and _readable(word)]
+        readable = [word for word in record.split(" ")[1:] if word and _readable(word)]
+        words += [word.removeprefix("+") for word in readable]  # a plus says nothing
     unique = list(dict.fromkeys(words))
     ending = _ending([word for word in unique if word.lower() in _ENDINGS])
     rest = [word for word in unique if word.lower() not in _ENDINGS]
     redirect = [word for word in rest if word.lower().startswith("redirect=")]
     others = [word for word in rest if "=" in word and word not in redirect]
     mechanisms = [word for word in rest if "=" not in word]
-    if include and f"include:{include}" not in [word.lower().lstrip("+") for word in mechanisms]:
+    if include and f"include:{include}" not in [word.lower() for word in mechanisms]:
         mechanisms.append(f"include:{include}")
     # A redirect counts for nothing beside an ending, and where there are several none could be chosen.
     last = redirect if len(redirect) == 1 and not ending else [ending or "~all"]
