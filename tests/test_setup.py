@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from portal import create_app, setup
+from portal import ROOT, create_app, setup
 from portal.config import ConfigError
 from portal.db import Base, db
 from portal.deliveries.triggers import WORDS
@@ -58,3 +61,11 @@ def test_secrets_are_made_once_and_for_their_owner_only(tmp_path):
     before = [path.read_text() for path in made]
     assert setup.make_secrets(instance) == []
     assert [path.read_text() for path in made] == before
+
+
+def test_an_instance_is_set_up_by_the_command_that_pages_and_documents_name(tmp_path):
+    env = os.environ | {"SIGNET_INSTANCE": str(tmp_path / "instance"), "SIGNET_REHEARSAL": "1"}
+    command = [sys.executable, "-m", "portal.setup"]
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Signet is set up" in done.stdout

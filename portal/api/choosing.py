@@ -13,7 +13,7 @@ MOST = 30
 
 
 def choices(account_id: int, sought: str, *, chosen: str = "") -> Sequence[Affiliate]:
-    """Return affiliates of the account, active ones first, then the newest; ``chosen`` is the code of one that is wanted anyhow."""
+    """Return affiliates, active ones first, then the newest; ``chosen`` is the code of one wanted anyhow."""
     query = select(Affiliate).where(Affiliate.account_id == account_id)
     matching = (
         query.where(Affiliate.search_text.contains(sought.casefold(), autoescape=True)) if sought else query

@@ -111,7 +111,7 @@ _ALL = (
                 "type": "string",
                 "maxLength": 254,
                 "pattern": _MAILBOX,
-                "description": "The lead’s email address, such as robin@vale.example. Leave it out unless the affiliate may see it.",
+                "description": "An email address, such as robin@vale.example. Leave it out unless the affiliate may see it.",
                 "examples": ["robin@vale.example"],
             },
             required=False,
