@@ -62,7 +62,7 @@ def create_app(config: Config | None = None) -> Flask:
     CSRFProtect(app)
     with app.app_context():
         db.prepare_engine(db.db.engine, wait=config.database_wait)
-    app.extensions["signet.huey"] = engine.install(app, config)
+    engine.install(app, config)
     wake.install(app, lambda job, ident: engine.announce(app, job, ident))
 
     web.install(app, secure=config.secure)

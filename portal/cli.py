@@ -14,6 +14,7 @@ from flask.cli import AppGroup
 
 from . import cli_operator
 from .clock import utcnow
+from .engine import QUEUES
 
 _LOAD_ERROR = 4  # after any other status gunicorn would start the same worker again and again
 
@@ -28,12 +29,20 @@ def install(app: Flask) -> None:
 @click.option(
     "--threads", type=click.IntRange(1, 64), default=None, help="How many accounts are served at once."
 )
-def worker(threads: int | None) -> None:
-    """Deliver until asked to stop."""
+@click.option("--processes", type=click.IntRange(1, 64), default=1, help="How many processes share the work.")
+@click.option(
+    "--queue",
+    "queues",
+    multiple=True,
+    type=click.Choice(QUEUES),
+    help="What to work on, repeatable: mail, or checks and all the rest. Everything unless said otherwise.",
+)
+def worker(threads: int | None, processes: int, queues: tuple[str, ...]) -> None:
+    """Deliver until asked to stop. A signal ends it after the messages in hand, a second one at once."""
     from . import workers
 
     _log_to_stderr()
-    sys.exit(workers.run(_app(), threads))
+    sys.exit(workers.run(_app(), threads, processes, queues or QUEUES))
 
 
 @click.command()

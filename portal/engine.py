@@ -6,6 +6,7 @@ or repeated without harm.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from . import stores
 from .config import Config, ConfigError
 from .deliveries import bulk, tending
 from .domains.checks import look_at as look_at_domain
-from .outbox.delivery import drain as drain_queue
+from .outbox import lanes
 from .settings.check import check as check_version
 
 JOBS = "jobs"  # how the tables begin that are Huey's and not ours
@@ -38,58 +39,65 @@ class _InPostgres(PostgresHuey):
     storage_class = _Listening
 
 
-def install(app: Flask, config: Config) -> Huey:
-    """Build the Huey instance for this app and name its tasks."""
-    huey = _runner(config)
+# The jobs by the queue they wait in: a check of settings never waits behind drains.
+QUEUES = ("mail", "checks")
 
-    @huey.task(name="drain")
+
+def install(app: Flask, config: Config) -> dict[str, Huey]:
+    """Build a Huey instance for each queue of this app and name the tasks."""
+    hueys = {name: _runner(config, name) for name in QUEUES}
+
     def drain(account_id: int) -> None:
-        with app.app_context():
-            drain_queue(account_id)
+        lanes.serve(app, account_id)
 
-    @huey.task(name="check")
     def check(version_id: int) -> None:
         with app.app_context():
             check_version(version_id)
 
-    @huey.task(name="order")
     def order(order_id: int) -> None:
         with app.app_context():
             bulk.carry_out(order_id)
 
-    @huey.task(name="tend")
     def tend(_: int) -> None:
         with app.app_context():
             tending.tend()
 
-    @huey.task(name="look")
     def look(version_id: int) -> None:
         with app.app_context():
             look_at_domain(version_id)
 
-    tasks = {"drain": drain, "check": check, "look": look, "order": order, "tend": tend}
-    app.extensions["signet.tasks"] = tasks
-    return huey
+    deeds: dict[str, tuple[str, Callable[[int], None]]] = {
+        "drain": ("mail", drain),
+        "check": ("checks", check),
+        "look": ("checks", look),
+        "order": ("checks", order),
+        "tend": ("checks", tend),
+    }
+    app.extensions["signet.queue_of_job"] = {job: queue for job, (queue, _) in deeds.items()}
+    app.extensions["signet.tasks"] = {
+        job: hueys[queue].task(name=job)(deed) for job, (queue, deed) in deeds.items()
+    }
+    app.extensions["signet.hueys"] = hueys
+    return hueys
 
 
-def _runner(config: Config) -> Huey:
+def _runner(config: Config, queue: str) -> Huey:
     """Return Huey where the configuration has it: in Redis, beside the tables in PostgreSQL, or in a file."""
+    name = f"signet-{queue}"
     if config.redis_url:
-        return _in_redis(config.redis_url)
+        return _in_redis(config.redis_url, name)
     if stores.is_postgresql(config.database_url):
         # Its tables are made by setup, so that a portal starts while its database does not answer.
         connect = partial(stores.connect, config.database_url)
-        return _InPostgres(
-            "signet", connection=connect, results=False, table_prefix=JOBS, create_tables=False
-        )
+        return _InPostgres(name, connection=connect, results=False, table_prefix=JOBS, create_tables=False)
     # fsync is off on purpose: losing a job costs one sweep, never a message.
     path = Path(config.instance) / "jobs.sqlite"
-    return SqliteHuey("signet", filename=str(path), results=False, fsync=False)
+    return SqliteHuey(name, filename=str(path), results=False, fsync=False)
 
 
-def _in_redis(url: str) -> Huey:
+def _in_redis(url: str, name: str) -> Huey:
     try:
-        return RedisHuey("signet", url=url, results=False)
+        return RedisHuey(name, url=url, results=False)
     except ConfigurationError:
         raise ConfigError(
             "REDIS_URL is set, but the Python package redis is not installed. Install it with "
@@ -101,15 +109,16 @@ def _in_redis(url: str) -> Huey:
 
 def make_tables(app: Flask) -> None:
     """Make the tables in which PostgreSQL keeps the announcements, where they are missing."""
-    huey: Huey = app.extensions["signet.huey"]
+    huey: Huey = app.extensions["signet.hueys"]["mail"]
     if isinstance(huey, PostgresHuey):
         huey.storage.initialize_schema()
 
 
 def announce_missing(app: Flask, jobs: list[tuple[str, int]]) -> None:
     """Put jobs in the queue unless they wait there already: a sweep must not pile them up."""
-    huey: Huey = app.extensions["signet.huey"]
-    waiting = {(task.name, *task.args) for task in huey.pending()} if jobs else set()
+    hueys: dict[str, Huey] = app.extensions["signet.hueys"]
+    pending = [task for huey in hueys.values() for task in huey.pending()] if jobs else []
+    waiting = {(task.name, *task.args) for task in pending}
     for job, ident in jobs:
         if (job, ident) not in waiting:
             announce(app, job, ident)

@@ -1,50 +1,73 @@
-"""The worker process: Huey's consumer, and a pulse beside it that beats and sweeps."""
+"""The worker process: Huey's consumers, and a pulse beside them that beats and sweeps."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-from datetime import datetime
+from collections.abc import Sequence
 from types import FrameType
 
 from flask import Flask
 from huey import Huey
 from huey.consumer import Consumer
 
-from . import engine
+from . import engine, family
 from .clock import utcnow
 from .config import Config
-from .outbox import delivery, worker
+from .db import db, settle_fast
+from .outbox import delivery, pulse, worker
+from .outbox.lanes import Lanes
 
 _log = logging.getLogger(__name__)
-_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # SIGHUP: the terminal it ran in was closed
+_CHECKS = 3  # threads for whatever is not mail
 
 
-def run(app: Flask, threads: int | None = None) -> int:
-    """Deliver until asked to end by a signal; the message in hand is finished, a second signal ends at once.
+def run(
+    app: Flask, threads: int | None = None, processes: int = 1, queues: Sequence[str] = engine.QUEUES
+) -> int:
+    """Deliver until asked to end by a signal; the message in hand is finished, a second signal ends at once."""
+    if processes > 1:
+        with app.app_context():
+            db.engine.dispose()  # a connection must not be shared with a child
+        return family.run(processes, lambda parent: _work(app, threads, queues, parent))
+    return _work(app, threads, queues)
 
-    The signals stay blocked and are fetched by the pulse, between two of its beats: a handler could
-    interrupt any line of this thread, also one that holds the very lock the handler needs.
+
+def _work(app: Flask, threads: int | None, queues: Sequence[str], parent: int | None = None) -> int:
+    """Be one worker process.
+
+    The signals stay blocked and are fetched by the pulse, between two of its beats: a handler could interrupt
+    any line of this thread, also one that holds the very lock the handler needs.
     """
     config: Config = app.extensions["signet.config"]
-    signal.pthread_sigmask(signal.SIG_BLOCK, _END)
-    consumer = _consumer(app, threads or config.worker_threads)
-    consumer.start()
-    _log.info("worker %s runs with %s threads", worker.name_of_this_process(), consumer.workers)
-    _pulse(app, config.sweep, consumer.workers)
+    signal.pthread_sigmask(signal.SIG_BLOCK, family.END)
+    with app.app_context():
+        settle_fast(db.engine)
+        pulse.begin()
+    lanes = app.extensions["signet.lanes"] = Lanes(app, config.connections)
+    count = threads or config.worker_threads
+    consumers = [_consumer(app, queue, count if queue == "mail" else _CHECKS) for queue in queues]
+    for consumer in consumers:
+        consumer.start()
+    _log.info("worker %s runs with %s threads", worker.name_of_this_process(), count)
+    _beat_until_told(app, config.sweep, count, queues, parent)
     _log.info("worker stops after the messages in hand; a second signal ends it at once")
     delivery.stopping.set()
-    for number in _END:
+    for number in family.END:
         signal.signal(number, _end_at_once)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _END)
-    consumer.stop(graceful=True)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, family.END)
+    for consumer in consumers:
+        consumer.stop_flag.set()
+    lanes.close()
+    for consumer in consumers:
+        consumer.stop(graceful=True)
     _farewell(app)
     return 0
 
 
-def _consumer(app: Flask, threads: int) -> Consumer:
-    huey: Huey = app.extensions["signet.huey"]
+def _consumer(app: Flask, queue: str, threads: int) -> Consumer:
+    huey: Huey = app.extensions["signet.hueys"][queue]
     # A file is looked into every 50 ms without ever slowing down: a sign-up is answered at once. PostgreSQL and
     # Redis tell by themselves, so there a pause follows trouble alone, and grows while the trouble lasts.
     pause = {"initial_delay": 0.05, "backoff": 1.0, "max_delay": 0.05}
@@ -53,22 +76,26 @@ def _consumer(app: Flask, threads: int) -> Consumer:
     return huey.create_consumer(workers=threads, worker_type="thread", periodic=False, **pause)
 
 
-def _pulse(app: Flask, sweep: float, threads: int) -> None:
+def _beat_until_told(
+    app: Flask, sweep: float, threads: int, queues: Sequence[str], parent: int | None
+) -> None:
     """Beat and sweep every ``sweep`` seconds until a signal comes. Trouble is told and waited out."""
     started = utcnow()
     while True:
         try:
-            _beat(app, started, threads)
+            with app.app_context():
+                worker.beat(utcnow(), started_at=started, threads=threads)
+                pulse.mend()
+                jobs = worker.work_found(app, utcnow())
+                queue_of_job = app.extensions["signet.queue_of_job"]
+                engine.announce_missing(app, [job for job in jobs if queue_of_job[job[0]] in queues])
         except Exception:  # the top of the worker's loop: a locked database or a full disk passes
             _log.exception("the worker cannot look for work just now, and tries again")
-        if signal.sigtimedwait(_END, sweep) is not None:
+        if signal.sigtimedwait(family.END, sweep) is not None:
             return
-
-
-def _beat(app: Flask, started: datetime, threads: int) -> None:
-    with app.app_context():
-        worker.beat(utcnow(), started_at=started, threads=threads)
-        engine.announce_missing(app, worker.work_found(app, utcnow()))
+        if parent is not None and os.getppid() != parent:
+            _log.warning("the process that started this worker is gone, so it ends, too")
+            return
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
@@ -78,6 +105,7 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
 def _farewell(app: Flask) -> None:
     try:
         with app.app_context():
+            pulse.end()
             worker.farewell()
     except Exception:
         _log.exception("the worker could not take its sign of life away")

@@ -22,7 +22,7 @@ def configured(tmp_path, **env):
 def test_without_a_url_everything_is_in_the_instance_folder(tmp_path):
     config = configured(tmp_path)
     assert config.database_url == f"sqlite:///{tmp_path}/instance/portal.sqlite"
-    assert isinstance(create_app(config).extensions["signet.huey"], SqliteHuey)
+    assert isinstance(create_app(config).extensions["signet.hueys"]["mail"], SqliteHuey)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
@@ -35,7 +35,7 @@ def test_postgresql_is_reached_through_psycopg_however_it_is_written(tmp_path, s
 def test_a_portal_starts_while_its_postgresql_does_not_answer(tmp_path):
     config = configured(tmp_path, DATABASE_URL=f"postgresql://ada:{SECRET}@127.0.0.1:1/signet")
     app = create_app(config)
-    assert isinstance(app.extensions["signet.huey"], PostgresHuey)
+    assert isinstance(app.extensions["signet.hueys"]["mail"], PostgresHuey)
     assert app.test_client().get("/healthz").status_code == 200
     answer = app.test_client().get("/readyz")
     assert answer.status_code == 503
@@ -74,7 +74,7 @@ def test_a_password_with_special_letters_reaches_psycopg_whole(monkeypatch):
 def test_redis_announces_when_it_is_named(tmp_path):
     pytest.importorskip("redis", reason="requirements-redis.txt is not installed")
     config = configured(tmp_path, REDIS_URL=f"redis://:{SECRET}@127.0.0.1:6379/0")
-    assert isinstance(create_app(config).extensions["signet.huey"], RedisHuey)
+    assert isinstance(create_app(config).extensions["signet.hueys"]["mail"], RedisHuey)
     assert SECRET not in repr(config)
 
 

@@ -12,7 +12,7 @@ from ..db import db, reading
 from ..outbox import status
 from ..outbox.models import Outcome, Status, WorkerBeat
 from ..outbox.queue import SYSTEM
-from ..outbox.status import Depth, Lease, Overview, Stopped
+from ..outbox.status import Depth, Fault, Lease, Overview, Stopped
 from ..smtp.reply import plain_text
 
 OWN_MAIL = "@portal"  # stands for the portal's own mail where an account is named; no short name has an @
@@ -54,8 +54,14 @@ class Facts:
             "leases": [self._lease(one) for one in seen.leases],
             "draining": [self.name(ident) for ident in seen.draining],
             "attempts_last_hour": {one.value: seen.attempts.get(one, 0) for one in Outcome},
+            "attempts_last_minute": {one.value: seen.minute.get(one, 0) for one in Outcome},
+            "faults": [self._fault(one) for one in seen.faults],
             "attention": self.attention,
         }
+
+    def _fault(self, one: Fault) -> dict[str, Any]:
+        account = self.name(one.account_id)
+        return {"message": one.message_id, "account": account, "at": _iso(one.at), "traceback": one.traceback}
 
     def _account(self, one: Depth) -> dict[str, Any]:
         states = {state.value: one.counts.get(state, 0) for state in Status}

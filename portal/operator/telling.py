@@ -97,6 +97,17 @@ def _tell(told: Facts, say: Say) -> None:
     _section("Being sent", [_lease_line(told, one) for one in seen.leases], say)
     hour = [f"{seen.attempts[one]} {one.value}" for one in Outcome if seen.attempts.get(one)]
     _section("Attempts in the last hour", [", ".join(hour)] if hour else [], say)
+    minute = [f"{seen.minute[one]} {one.value}" for one in Outcome if seen.minute.get(one)]
+    _section("Attempts in the last minute", [", ".join(minute)] if minute else [], say)
+    _section("Faults of the portal", _fault_lines(told), say)
+
+
+def _fault_lines(told: Facts) -> list[str]:
+    lines = []
+    for one in told.overview.faults:
+        lines.append(f"message {one.message_id} of {told.name(one.account_id)} at {moment(one.at)}:")
+        lines += [f"  {plain_text(line)}" for line in one.traceback.splitlines()]
+    return lines
 
 
 def _section(title: str, lines: list[str], say: Say) -> None:

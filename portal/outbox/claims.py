@@ -77,7 +77,7 @@ def claim_batch(queue: Queue, token: str, route: Route | None, *, limit: int, no
         limit = 1  # after trouble one message finds out whether it is over
     rows: list[Parcel] = []
     probing = queue.held_at is not None
-    for found in due.candidates(queue, _COLUMNS, limit, now=now, lock=True):
+    for found in due.candidates(queue, _COLUMNS, limit, now=now):
         parcels = [Parcel(*row) for row in found[: limit - len(rows)]]
         if probing and any(not one.urgent and one.status != Status.SENDING for one in parcels):
             queue.probe_at = now + slots.lease()  # one probe at a time, whatever becomes of this one

@@ -45,6 +45,7 @@ class AccountMessage(Message):
         self.mail_options, self.rcpt_options = [], []
         self.headers = _headers(row, route, now)
         self._written: bytes | None = None
+        self._outgoing: Outgoing | None = None
 
     def has_bad_headers(self) -> bool:
         return not all(header_safe(value) for value in self.headers.values())
@@ -56,7 +57,9 @@ class AccountMessage(Message):
 
     def outgoing(self) -> Outgoing:
         """Return the message as ``Session.announce`` wants to hear of it. Raises MessageRefused, ValueError."""
-        return Outgoing.of(self._sender, self._recipient, self.as_bytes())
+        if self._outgoing is None:
+            self._outgoing = Outgoing.of(self._sender, self._recipient, self.as_bytes())
+        return self._outgoing
 
 
 def new_message_id(route: Route) -> str:

@@ -54,6 +54,7 @@ class Drain:
         self.ident = ident
         self.tried = 0
         self.moved_at = time.monotonic()  # when something last came of it: whoever waits for it may look
+        self.is_slow = False  # its server takes its time, so that a second connection is of use
         self._account = None if ident == SYSTEM else ident
         self._token = slots.new_token()
         self._line = Line()
@@ -201,7 +202,8 @@ class Drain:
         full, self._size = self._size, min(_BATCH, 2 * self._size) if took < _LONG / 2 else self._size
         if took > _LONG:
             self._size = max(1, self._size // 2)
-        if not self._asked_for_help and took > full * _WORTH_HELP:
+        self.is_slow = took > full * _WORTH_HELP
+        if not self._asked_for_help and self.is_slow:
             self._asked_for_help = True  # one each: whoever comes may ask for the next
             wake.now("drain", self.ident)
 
@@ -227,6 +229,8 @@ class Drain:
 
     def _leave(self) -> None:
         """Give everything back that was not begun; where the database does not answer, the pulse does it later."""
+        if self._now.claim is not None:
+            journal.of_this_process().abandon(self._now.claim)
         self._now = _Next()
         try:
             give_back(self.ident, self._token)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import TextClause, bindparam, text
+from sqlalchemy import BigInteger, TextClause, bindparam, text
 
 from ..db import UTCDateTime, db
 from .models import OPEN, Queue
@@ -21,33 +22,34 @@ from .queue import SYSTEM
 from .slots import lease
 
 # What is said of a message here is said in literal words: an index over open messages alone serves them only so.
-_WINDOW = 400  # messages looked at first, so that a crowd waiting behind one another costs little
-_URGENT = f"m.status = 'queued' AND m.{OPEN} AND m.urgent AND m.next_attempt_at <= :now"
+_WINDOW = 4  # times the limit is looked at first, so that a crowd waiting behind one another costs little
+_WAITING = f"m.status = 'queued' AND m.{OPEN} AND m.next_attempt_at <= :now"
+_URGENT = f"{_WAITING} AND m.urgent"
 _LAPSED = (
     f"m.status = 'sending' AND m.{OPEN} "
     "AND (m.lease_until IS NULL OR m.lease_until <= :now OR m.lease_until > :never)"
 )
-_WAITING = f"m.status = 'queued' AND m.{OPEN} AND m.next_attempt_at <= :now"
 _FORGOTTEN = f"m.status = 'held' AND m.{OPEN} AND m.next_attempt_at <= :now"
 _HELD = f"m.status = 'held' AND m.{OPEN}"
 _OURS = "{account} AND m.pinned_version IS NULL AND {rule}"
+_ORDER = "m.next_attempt_at, m.id"
 _IN_LINE = (
     "(m.urgent OR NOT EXISTS (SELECT 1 FROM outbox_message e WHERE {earlier} AND e.recipient = m.recipient"
     f" AND e.id < m.id AND e.{OPEN} AND e.pinned_version IS NULL AND NOT e.urgent))"
 )
 
 
-def candidates(queue: Queue, columns: str, limit: int, *, now: datetime, lock: bool) -> Iterator[list[Any]]:
-    """Yield rows that may be claimed of a queue, rule by rule, at most ``limit`` of each."""
-    moving = is_moving(queue, now)
-    rules = [(_URGENT, "m.id"), (_LAPSED, "m.id")]
-    if moving:
-        rules += [(_WAITING, "m.next_attempt_at, m.id"), (_FORGOTTEN, "m.next_attempt_at, m.id")]
-    for rule, order in rules:
-        yield _rows(queue.account_id, rule, order, columns, limit, now=now, lock=lock)
+def candidates(queue: Queue, columns: str, limit: int, *, now: datetime) -> Iterator[list[Any]]:
+    """Yield rows that may be claimed of a queue, rule by rule, at most ``limit`` of each, locked."""
+    ident = queue.account_id
+    rules = [(_URGENT, "urgent", False), (_LAPSED, "due", False)]
+    if is_moving(queue, now):
+        rules += [(_WAITING, "due", True), (_FORGOTTEN, "due", False)]
+    for rule, index, crowded in rules:
+        yield _rows(ident, rule, index, columns, limit, now=now, crowded=crowded)
     if queue.held_at is not None and queue.probe_at is not None and queue.probe_at <= now:
         for rule in (_HELD, _WAITING):
-            yield _rows(queue.account_id, rule, "m.id", columns, 1, now=now, lock=lock)
+            yield _rows(ident, rule, "due", columns, 1, now=now, crowded=True)
 
 
 def is_moving(queue: Queue, now: datetime) -> bool:
@@ -56,33 +58,47 @@ def is_moving(queue: Queue, now: datetime) -> bool:
 
 
 def _rows(
-    ident: int, rule: str, order: str, columns: str, limit: int, *, now: datetime, lock: bool
+    ident: int, rule: str, index: str, columns: str, limit: int, *, now: datetime, crowded: bool
 ) -> list[Any]:
-    names = {"limit": limit, "window": _WINDOW, "account": ident}
-    for statement in (_narrow(ident, rule, order, columns), _wide(ident, rule, order, columns)):
-        known = {name: value for name, value in names.items() if f":{name}" in statement}
-        if lock and db.session.connection().dialect.name == "postgresql":
-            # Whoever settles or cancels a message at this moment is not waited for.
-            statement += " FOR UPDATE OF m SKIP LOCKED"
-        found = list(db.session.execute(_timed(statement), known | _moments(now, statement)))
-        if found or not known.get("window"):
-            return found
-    return []
+    on_postgresql = db.session.connection().dialect.name == "postgresql"
+    # With many rows to choose from, SQLite would rather read them all in the order of their numbers.
+    table = "outbox_message m" + ("" if on_postgresql else f" INDEXED BY ix_outbox_message_{index}")
+    values: dict[str, Any] = {"account": ident, "limit": limit, "now": now, "never": now + 2 * lease()}
+    found: list[int] = []
+    if crowded:
+        values["window"] = _WINDOW * limit
+        found = _ask(_narrow(ident, rule, table), values)
+    found = found or _ask(_wide(ident, rule, table), values)
+    if not found:
+        return []
+    # Whoever settles or cancels a message at this moment is not waited for.
+    lock = " FOR UPDATE OF m SKIP LOCKED" if on_postgresql else ""
+    where = f"m.id IN :numbers AND {rule}"
+    chosen = f"SELECT {columns} FROM outbox_message m WHERE {where} ORDER BY {_ORDER}{lock}"
+    return _run(chosen, values | {"numbers": found})
 
 
-def _narrow(ident: int, rule: str, order: str, columns: str) -> str:
-    first = f"SELECT m.id FROM outbox_message m WHERE {_ours(ident, rule)} ORDER BY {order} LIMIT :window"
-    return (
-        f"SELECT {columns} FROM outbox_message m WHERE m.id IN (SELECT id FROM ({first}) AS w)"
-        f" AND {_in_line(ident)} ORDER BY {order} LIMIT :limit"
+def _ask(statement: str, values: dict[str, Any]) -> list[int]:
+    return [row[0] for row in _run(statement, values)]
+
+
+def _run(statement: str, values: dict[str, Any]) -> list[Any]:
+    known = {name: value for name, value in values.items() if f":{name}" in statement}
+    return list(db.session.connection().execute(_timed(statement), known))
+
+
+def _narrow(ident: int, rule: str, table: str) -> str:
+    """Ask for the numbers of what may leave among the first of a long queue."""
+    first = (
+        f"SELECT m.id, m.recipient, m.urgent, m.next_attempt_at FROM {table}"
+        f" WHERE {_ours(ident, rule)} ORDER BY {_ORDER} LIMIT :window"
     )
+    return f"SELECT m.id FROM ({first}) AS m WHERE {_in_line(ident)} ORDER BY {_ORDER} LIMIT :limit"
 
 
-def _wide(ident: int, rule: str, order: str, columns: str) -> str:
-    return (
-        f"SELECT {columns} FROM outbox_message m WHERE {_ours(ident, rule)} AND {_in_line(ident)}"
-        f" ORDER BY {order} LIMIT :limit"
-    )
+def _wide(ident: int, rule: str, table: str) -> str:
+    where = f"{_ours(ident, rule)} AND {_in_line(ident)}"
+    return f"SELECT m.id FROM {table} WHERE {where} ORDER BY {_ORDER} LIMIT :limit"
 
 
 def _ours(ident: int, rule: str) -> str:
@@ -94,14 +110,11 @@ def _in_line(ident: int) -> str:
     return _IN_LINE.format(earlier="e.account_id IS NULL" if ident == SYSTEM else "e.account_id = :account")
 
 
+@lru_cache(256)
 def _timed(statement: str) -> TextClause:
     moments = [bindparam(name, type_=UTCDateTime()) for name in ("now", "never") if f":{name}" in statement]
-    return text(statement).bindparams(*moments)
-
-
-def _moments(now: datetime, statement: str) -> dict[str, datetime]:
-    known = {"now": now, "never": now + 2 * lease()}
-    return {name: value for name, value in known.items() if f":{name}" in statement}
+    lists: list[Any] = [bindparam("numbers", expanding=True)] if ":numbers" in statement else []
+    return text(statement).bindparams(*moments, *lists)
 
 
 # -- which queues have something to do
@@ -115,6 +128,7 @@ def due_statement(own: bool) -> str:
     account = "m.account_id IS NULL" if own else "m.account_id = q.account_id"
 
     def some(rule: str) -> str:
+        """Say that there is a message to which the rule applies."""
         where = _OURS.format(account=account, rule=rule)
         return f"EXISTS (SELECT 1 FROM outbox_message m WHERE {where})"
 
@@ -129,10 +143,13 @@ def due_statement(own: bool) -> str:
 
 def due_queues(now: datetime) -> list[int]:
     """Return the queues that have something to do, the one served longest ago first."""
-    found = []
-    for own in (True, False):
-        statement = due_statement(own)
-        query = _timed(statement).columns(served_at=UTCDateTime())
-        found += [(one.served_at, one[0]) for one in db.session.execute(query, _moments(now, statement))]
+    found: list[tuple[datetime, int]] = []
     never = datetime.min.replace(tzinfo=now.tzinfo)
-    return [ident for _, ident in sorted(found, key=lambda one: (one[0] or never, one[1]))]
+    for own in (True, False):
+        statement = _timed(due_statement(own))
+        moments = {"now": now, "never": now + 2 * lease()}
+        for ident, served_at in db.session.execute(
+            statement.columns(account_id=BigInteger, served_at=UTCDateTime()), moments
+        ):
+            found.append((served_at or never, ident))
+    return [ident for _, ident in sorted(found)]

@@ -45,6 +45,7 @@ class Journal:
         self._file = -1
         self._size = 0
         self._open: dict[int, str] = {}  # attempt -> its line, until it is settled
+        self._abandoned: set[int] = set()  # attempts whose drain broke off before it could settle them
 
     def accepted(self, claim: claims.Claim, acceptance: Acceptance) -> None:
         """Write down that the server has the message. A disk that is full is told and costs nothing else."""
@@ -64,14 +65,20 @@ class Journal:
                 os.ftruncate(self._file, 0)
                 self._size = 0
 
-    def unsettled(self) -> list[dict[str, Any]]:
-        """Return what this process could not settle, because the database was away."""
+    def abandon(self, claim: claims.Claim) -> None:
+        """Leave a message to the pulse, in case it was accepted: its drain has broken off."""
         with self._lock:
-            return [json.loads(line) for line in self._open.values()]
+            self._abandoned.add(claim.attempt_id)
 
-    def forget(self, entry: dict[str, Any]) -> None:
+    def abandoned(self) -> list[dict[str, Any]]:
+        """Return what was accepted and could not be settled, because the database was away."""
         with self._lock:
-            self._open.pop(entry["attempt"], None)
+            self._abandoned &= self._open.keys()
+            return [json.loads(self._open[attempt]) for attempt in self._abandoned]
+
+    def forget(self, attempt: int) -> None:
+        with self._lock:
+            self._open.pop(attempt, None)
 
     def close(self) -> None:
         """End the file: it is taken away when the table knows all of it."""
@@ -117,13 +124,13 @@ def settle_the_dead() -> int:
 def settle_our_own() -> None:
     """Settle what this process could not when the database was away. Commits."""
     mine = of_this_process()
-    for entry in mine.unsettled():
+    for entry in mine.abandoned():
         if _settle(entry, moment()):
             _log.info(
                 "message %s was accepted while the database was away; now it is recorded", entry["message"]
             )
         db.session.commit()
-        mine.forget(entry)
+        mine.forget(entry["attempt"])
 
 
 def _files() -> list[Path]:

@@ -70,9 +70,8 @@ class Line:
     ) -> Acceptance:
         if connection.num_emails + 1 >= _PER_CONNECTION:
             following = None  # this one is the last here
-        connection.host.announce(following.outgoing() if following is not None else None)
         try:
-            return connection.submit(message)
+            return connection.submit(message, following)
         finally:
             self._remember(connection)
 

@@ -21,6 +21,9 @@ def _open_only(name: str, *columns: str, also: str = "") -> Index:
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
+_FAULTY = text("fault <> ''")  # hardly any
+
+
 class Status(StrEnum):
     """Where a message stands. SENT means accepted by the submission server, and pages say it so."""
 
@@ -83,7 +86,7 @@ class OutboxMessage(Base):
         Index("ix_outbox_message_log", "account_id", "id"),
         _open_only("ix_outbox_message_due", "account_id", "status", "next_attempt_at", "id"),
         _open_only("ix_outbox_message_line", "account_id", "recipient", "id"),
-        _open_only("ix_outbox_message_urgent", "account_id", "id", also=" AND urgent"),
+        _open_only("ix_outbox_message_urgent", "account_id", "next_attempt_at", "id", also=" AND urgent"),
     )
 
 
@@ -112,6 +115,7 @@ class DeliveryAttempt(Base):
     __table_args__ = (
         UniqueConstraint("message_id", "number"),
         Index("ix_delivery_attempt_started_at", "started_at"),
+        Index("ix_delivery_attempt_fault", "id", sqlite_where=_FAULTY, postgresql_where=_FAULTY),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, text
 
 from ..db import db
 from . import worker
@@ -55,6 +55,16 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """Where the portal itself stumbled over a message, as a traceback without secrets."""
+
+    message_id: int
+    account_id: int
+    at: datetime
+    traceback: str
+
+
+@dataclass(frozen=True)
 class Overview:
     """The outbox at one moment."""
 
@@ -65,6 +75,8 @@ class Overview:
     leases: Sequence[Lease]
     draining: Sequence[int]  # the accounts whose queue a worker holds
     attempts: Mapping[Outcome, int]  # begun within the last hour
+    minute: Mapping[Outcome, int]  # begun within the last minute
+    faults: Sequence[Fault]  # the latest of our own, the last one first
 
     @property
     def depth(self) -> int:
@@ -96,6 +108,8 @@ def overview(now: datetime) -> Overview:
         leases=_leases(now),
         draining=list(db.session.scalars(select(Slot.account_id).where(Slot.lease_until > now).distinct())),
         attempts=_attempts(now - _LAST),
+        minute=_attempts(now - timedelta(minutes=1)),
+        faults=_faults(),
     )
 
 
@@ -152,3 +166,12 @@ def _leases(now: datetime) -> list[Lease]:
 def _attempts(since: datetime) -> dict[Outcome, int]:
     query = select(DeliveryAttempt.outcome, func.count()).where(DeliveryAttempt.started_at >= since)
     return dict(db.session.execute(query.group_by(DeliveryAttempt.outcome)).all())
+
+
+def _faults() -> list[Fault]:
+    columns = (OutboxMessage.id, OutboxMessage.account_id, DeliveryAttempt.started_at, DeliveryAttempt.fault)
+    query = select(*columns).join(OutboxMessage, OutboxMessage.id == DeliveryAttempt.message_id)
+    latest = query.where(text("delivery_attempt.fault <> ''")).order_by(DeliveryAttempt.id.desc()).limit(5)
+    return [
+        Fault(ident, account or SYSTEM, at, said) for ident, account, at, said in db.session.execute(latest)
+    ]

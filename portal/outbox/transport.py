@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from types import TracebackType
 
-from flask_mail import Connection, Mail
+from flask import current_app
+from flask_mail import BadHeaderError, Connection, Mail, email_dispatched
 
 from ..smtp.envelope import Acceptance
 from ..smtp.probe import Observer
@@ -30,8 +31,8 @@ class AccountConnection(Connection):
     """A connection to the server of one route, kept for as many messages as wanted.
 
     Stock Flask-Mail checks no certificate, waits for ever, tries every mechanism in turn and forgets the
-    server's last words; all of that lives in ``configure_host`` and ``host``, which are replaced here. Its
-    ``send`` stays: it refuses bad headers and tells ``email_dispatched``.
+    server's last words; all of that lives in ``configure_host`` and ``host``, which are replaced here. What its
+    ``send`` promises stays: bad headers are refused and ``email_dispatched`` is told.
     """
 
     host: Session  # type: ignore[assignment]  # it has what Flask-Mail needs of an smtplib.SMTP
@@ -60,20 +61,21 @@ class AccountConnection(Connection):
         if self.host is not None:
             self.host.close()
 
-    def submit(self, message: AccountMessage) -> Acceptance:
-        """Hand one message in. Raises SubmissionFailure, MessageRefused, BadHeaderError or ValueError."""
-        self.host.last_acceptance = None
+    def submit(self, message: AccountMessage, following: AccountMessage | None = None) -> Acceptance:
+        """Hand one message in; the envelope of ``following`` may leave with its end.
+
+        Raises SubmissionFailure, MessageRefused, BadHeaderError or ValueError.
+        """
+        if message.has_bad_headers():
+            raise BadHeaderError
+        acceptance = self.host.hand_in(message.outgoing(), following.outgoing() if following else None)
+        self.num_emails += 1
         try:
-            self.send(message, envelope_from=self.route.sender)
+            email_dispatched.send(current_app._get_current_object(), message=message)  # type: ignore[attr-defined]
         except Exception:
-            if self.host.last_acceptance is None:
-                raise
-            # The server has it; a listener of email_dispatched that fails must not make it leave twice.
+            # The server has it; a listener that fails must not make it leave twice.
             _log.exception("something failed after the message had been accepted")
-        accepted = self.host.last_acceptance
-        if accepted is None:
-            raise AssertionError("Flask-Mail returned without having spoken to the server")
-        return accepted
+        return acceptance
 
 
 def _state(route: Route) -> dict[str, object]:

@@ -14,7 +14,7 @@ import portal
 from portal.accounts.operators import set_operator
 from portal.clock import utcnow
 from portal.db import db
-from portal.outbox import queue
+from portal.outbox import delivery, queue
 from portal.outbox.models import WorkerBeat
 from tests.operator.conftest import id_of
 from tests.outbox.post import owe, started
@@ -102,3 +102,19 @@ def test_a_worker_not_seen_for_a_minute_is_missing(
     db.session.query(WorkerBeat).update({"seen_at": utcnow() - timedelta(seconds=seconds)})
     db.session.commit()
     assert ("Missing" in shown(operator)) == (seconds > 60)
+
+
+def test_a_fault_of_the_portal_is_shown_with_its_traceback_and_without_the_password(
+    operator: LintingClient, app: Flask
+) -> None:
+    def broken(account_id: int | None, version_id: int | None = None) -> None:
+        raise RuntimeError("boom <here>")
+
+    app.extensions["signet.route_for"] = broken
+    ident = id_of("brightleaf")
+    owe(ident, "poison")
+    delivery.drain(ident)
+    page = shown(operator)
+    assert "Faults of the portal" in page
+    assert "RuntimeError: boom &lt;here&gt;" in page
+    assert "In the last minute" in page

@@ -16,7 +16,7 @@ from tests.smtp.badserver import BadServer, Script
 
 @pytest.fixture
 def config(tmp_path) -> Config:
-    return make_config(tmp_path / "instance", lease=20.0, limits=LIMITS)
+    return make_config(tmp_path / "instance", lease=20.0, limits=LIMITS, database_wait=2.0)
 
 
 @pytest.fixture

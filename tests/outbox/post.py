@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from ipaddress import ip_network
@@ -23,6 +23,7 @@ from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db
+from portal.engine import QUEUES
 from portal.outbox.draining import Drain
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Queue, Slot, Status
 from portal.outbox.queue import NewMessage, enqueue
@@ -159,7 +160,7 @@ def subjects(server: BadServer) -> list[str]:
     return [re.search(rb"^Subject: ([^\r]*)", raw, re.M)[1].decode() for raw in server.messages]
 
 
-def wait_for(what: Callable[[], object], within: float = 8.0) -> None:
+def wait_for(what: Callable[[], object], within: float = 20.0) -> None:
     end = time.monotonic() + within
     while time.monotonic() < end:
         if what():
@@ -188,7 +189,15 @@ class Worker:
         return self.process.wait(within)
 
 
-def start_worker(config: Config, ports: Mapping[int, int], *, threads: int = 1, sweep: float = 0.2) -> Worker:
+def start_worker(
+    config: Config,
+    ports: Mapping[int, int],
+    *,
+    threads: int = 1,
+    sweep: float = 0.2,
+    processes: int = 1,
+    queues: Sequence[str] = QUEUES,
+) -> Worker:
     spec = {
         "instance": str(config.instance),
         "ports": {str(account): port for account, port in ports.items()},
@@ -197,6 +206,8 @@ def start_worker(config: Config, ports: Mapping[int, int], *, threads: int = 1, 
         "limits": asdict(config.limits),
         "threads": threads,
         "sweep": sweep,
+        "processes": processes,
+        "queues": list(queues),
         "redis": config.redis_url,
     }
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -215,7 +226,7 @@ def _work(spec: dict[str, object]) -> int:
     for account, port in spec["ports"].items():  # type: ignore[attr-defined]
         ways.by_account[int(account)] = lambda port=port: route_to(port, ca=str(spec["ca"]), limits=limits)
     app.extensions["signet.route_for"] = ways
-    return workers.run(app)
+    return workers.run(app, None, spec["processes"], spec["queues"])  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

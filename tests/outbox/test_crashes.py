@@ -179,7 +179,7 @@ def test_a_worker_asked_to_stop_finishes_the_message_in_hand(app, config, serve,
     try:
         wait_for(lambda: server.messages)
         worker.terminate()
-        assert worker.ended(within=4) == 0
+        assert worker.ended(within=15) == 0
     finally:
         worker.kill()
     assert statuses(account) == [Status.SENT, Status.QUEUED, Status.QUEUED]

@@ -334,8 +334,8 @@ def test_a_real_worker_checks_what_was_saved(app, owner, form, config):
     """Through Huey's queue, as when the portal and the worker are two processes."""
     from portal import workers
 
-    consumer = workers._consumer(app, 1)
-    app.extensions["signet.huey"].storage.flush_all()
+    consumer = workers._consumer(app, "checks", 1)
+    app.extensions["signet.hueys"]["checks"].storage.flush_all()
     for process in (process for _, process in consumer.worker_threads):
         process.start()
     try:

@@ -29,11 +29,15 @@ def upgrade() -> None:
         table.add_column(sa.Column("served_at", _MOMENT, nullable=True))
     with op.batch_alter_table("delivery_attempt") as table:
         table.add_column(sa.Column("fault", sa.Text(), nullable=False, server_default=""))
+    faulty = sa.text("fault <> ''")
+    op.create_index(
+        "ix_delivery_attempt_fault", "delivery_attempt", ["id"], sqlite_where=faulty, postgresql_where=faulty
+    )
     op.drop_index("ix_outbox_message_leases", "outbox_message")
     op.drop_index("ix_outbox_message_due", "outbox_message")
     _index("due", ["account_id", "status", "next_attempt_at", "id"], _OPEN)
     _index("line", ["account_id", "recipient", "id"], _OPEN)
-    _index("urgent", ["account_id", "id"], f"{_OPEN} AND urgent")
+    _index("urgent", ["account_id", "next_attempt_at", "id"], f"{_OPEN} AND urgent")
 
 
 def _index(name: str, columns: list[str], where: str) -> None:

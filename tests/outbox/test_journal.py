@@ -1,0 +1,176 @@
+"""The journal of acceptances: what a server took is not sent again, whatever happens to the worker or the database."""
+
+import json
+import os
+import threading
+from contextlib import closing
+
+import pytest
+
+from portal.db import db
+from portal.outbox import delivery, journal, pulse, slots
+from portal.outbox.models import Outcome, Status
+from tests.databases import lock_against_writers
+from tests.outbox.post import answering, attempts, lapse, message, owe, slots_of, started, wait_for
+from tests.outbox.test_crashes import in_context
+
+
+def left_behind(app, entries):
+    """A journal as a worker leaves it that was killed."""
+    folder = journal.of_this_process().folder
+    folder.mkdir(exist_ok=True)
+    path = folder / "4711-dead.journal"
+    path.write_text("".join(json.dumps(one) + "\n" for one in entries))
+    return path
+
+
+def entry_for(drain, **changes):
+    claim = drain._now.claim
+    reply = {
+        "stage": "data",
+        "reply_code": 250,
+        "enhanced_code": "2.0.0",
+        "reply_text": "Ok",
+        "queue_id": "Q1",
+    }
+    words = {"message": claim.message.id, "token": claim.token, "attempt": claim.attempt_id, "reply": reply}
+    return words | changes
+
+
+def test_what_a_dead_worker_wrote_down_is_settled_by_the_next_and_not_sent_again(app, server, account):
+    ident = owe(account, "m")
+    path = left_behind(app, [entry_for(started(account))])
+    lapse(account)
+    delivery.drain(account)
+    assert server.messages == []
+    assert message(ident).status is Status.SENT
+    assert (message(ident).attempts, message(ident).lease_token) == (1, None)
+    (one,) = attempts(ident)
+    assert (one.outcome, one.queue_id) == (Outcome.ACCEPTED, "Q1")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("changes", [{"token": "another"}, {"attempt": 999}, {"message": 999}])
+def test_words_about_another_claim_settle_nothing(app, server, account, changes):
+    ident = owe(account, "m")
+    left_behind(app, [entry_for(started(account), **changes)])
+    pulse.mend()
+    assert message(ident).status is Status.SENDING
+
+
+def test_half_a_line_is_no_word(app, server, account):
+    ident = owe(account, "m")
+    whole = entry_for(started(account))
+    path = left_behind(app, [whole])
+    path.write_text(path.read_text() + json.dumps(whole)[:20])
+    assert journal.settle_the_dead() == 1
+    assert message(ident).status is Status.SENT
+
+
+def test_the_journal_of_a_living_process_is_left_alone(app, server, account):
+    ident = owe(account, "m")
+    drain = started(account)
+    mine = journal.of_this_process()
+    acceptance = type("A", (), {"reply": _reply(), "queue_id": "Q1"})()
+    mine.accepted(drain._now.claim, acceptance)
+    assert journal.settle_the_dead() == 0
+    assert message(ident).status is Status.SENDING
+    drain._leave()
+    pulse.mend()
+    assert message(ident).status is Status.SENT, "what its own drain could not settle, its pulse does"
+    assert slots_of(account) == 0
+
+
+def _reply():
+    from portal.smtp.reply import Reply
+
+    return Reply(250, ("2.0.0 Ok",))
+
+
+def test_the_journal_holds_neither_bodies_nor_secrets_nor_addresses(app, server, account):
+    owe(account, "m", recipient="bob@example.net", text="canary text", html="<p>canary html</p>")
+    delivery.drain(account)
+    (path,) = journal.of_this_process().folder.iterdir()
+    said = path.read_text()
+    assert '"message": 1' in said
+    for secret in ("canary", "bob@", "correct horse", "Welcome"):
+        assert secret not in said
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_the_journal_is_emptied_when_it_is_long_and_nothing_in_it_is_open(app, server, account, monkeypatch):
+    monkeypatch.setattr(journal, "_LONG_ENOUGH", 500)
+    for number in range(12):
+        owe(account, f"m{number}")
+    delivery.drain(account)
+    (path,) = journal.of_this_process().folder.iterdir()
+    assert path.stat().st_size <= 900
+    journal.of_this_process().close()
+    assert not path.exists()
+
+
+def test_a_full_disk_under_the_journal_stops_nothing(app, server, account, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    ident = owe(account, "m")
+    monkeypatch.setattr(os, "write", full)
+    delivery.drain(account)
+    monkeypatch.undo()
+    assert message(ident).status is Status.SENT
+    assert "No space left" in caplog.text
+
+
+def test_a_database_that_is_locked_between_two_messages_is_waited_for_and_no_attempt_is_lost(
+    app, serve, ways, account, config, caplog
+):
+    locks = []
+
+    def lock_once(peer, _line):
+        if not locks:
+            locks.append(lock_against_writers(config))
+        peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
+
+    server = serve(answering(DOT=lock_once))
+    ways.lead(account, server)
+    first, second = owe(account, "first"), owe(account, "second")
+    worker = threading.Thread(target=in_context(app, delivery.drain, account))
+    worker.start()
+    wait_for(lambda: "waiting for it" in caplog.text, within=25)
+    with closing(locks[0]):
+        assert len(server.messages) == 1, "nothing is finished before the one before is recorded"
+    worker.join(10)
+    assert [len(attempts(ident)) for ident in (first, second)] == [1, 1]
+    assert message(second).status is Status.SENT
+    assert slots_of(account) == 0
+
+
+def test_a_slot_that_could_not_be_given_back_is_given_back_by_the_pulse(app, server, account):
+    for number in range(3):
+        owe(account, f"m{number}")
+    drain = started(account)
+    slots.leave_behind(account, drain._token)
+    pulse.mend()
+    assert slots_of(account) == 0
+    assert [message(ident).status for ident in (2, 3)] == [Status.QUEUED] * 2
+    db.session.rollback()
+
+
+def test_what_was_claimed_before_a_power_cut_and_has_no_words_is_looked_upon_as_in_doubt(
+    app, server, account, database, monkeypatch
+):
+    if database == "postgresql":
+        pytest.skip("it forgets no commit")
+    ident = owe(account, "m")
+    started(account)
+    from portal.outbox.models import DeliveryAttempt
+
+    db.session.execute(db.delete(DeliveryAttempt))  # the power cut took them
+    db.session.commit()
+    lapse(account)
+    monkeypatch.setattr(slots, "_boot_name", ["restarte"])
+    delivery.drain(account)
+    assert [(one.outcome, one.ambiguous) for one in attempts(ident)] == [
+        (Outcome.INTERRUPTED, True),
+        (Outcome.ACCEPTED, False),
+    ]

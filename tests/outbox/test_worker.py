@@ -1,0 +1,146 @@
+"""The worker's processes, threads and queues: who serves whom, and how it all ends."""
+
+import os
+import time
+
+import pytest
+
+from portal.db import db
+from portal.outbox.models import Status, WorkerBeat
+from portal.smtp.server import Limits
+from tests.conftest import make_config
+from tests.outbox.post import answering, new_account, owe, slots_of, start_worker, statuses, wait_for
+from tests.smtp.badserver import mute
+
+PATIENT = Limits(deadline=10.0, connect=1.0, greeting=10.0, reply=10.0)
+
+
+@pytest.fixture
+def config(tmp_path):
+    return make_config(tmp_path / "instance", lease=15.0, limits=PATIENT)
+
+
+def beats() -> list[int]:
+    db.session.rollback()
+    found = list(db.session.scalars(db.select(WorkerBeat.pid)))
+    db.session.rollback()
+    return found
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_more_servers_that_hang_than_threads_delay_no_healthy_one(app, config, serve, account):
+    fine = serve()
+    silent = serve(lambda peer: peer.listen())
+    hanging = [new_account(f"Silent{number}") for number in range(8)]
+    ports = {account: fine.port} | dict.fromkeys(hanging, silent.port)
+    worker = start_worker(config, ports, threads=2)
+    try:
+        owe(account, "first")
+        wait_for(lambda: len(fine.messages) == 1)
+        for ident in hanging:
+            owe(ident, f"stuck{ident}")
+        wait_for(lambda: silent.connections >= 4)
+        started = time.monotonic()
+        for number in range(5):
+            owe(account, f"m{number}")
+        wait_for(lambda: len(fine.messages) == 6)
+        assert time.monotonic() - started < 2
+    finally:
+        worker.kill()
+
+
+def test_servers_that_answered_last_time_and_hang_now_do_not_keep_the_threads(app, config, serve, account):
+    fine, turning = serve(), serve()
+    hanging = [new_account(f"Silent{number}") for number in range(6)]
+    ports = {account: fine.port} | dict.fromkeys(hanging, turning.port)
+    worker = start_worker(config, ports, threads=2)
+    try:
+        for ident in (account, *hanging):
+            owe(ident, f"first{ident}")
+        wait_for(lambda: len(fine.messages) + len(turning.messages) == 7)
+        turning.script = lambda peer: peer.listen()
+        for ident in hanging:
+            owe(ident, f"stuck{ident}")
+        owe(account, "behind them")
+        wait_for(lambda: len(fine.messages) == 2)  # 30 s, were each waited for in turn
+    finally:
+        worker.kill()
+
+
+def test_several_processes_share_the_work_and_end_politely_together(app, config, serve, account):
+    server = serve()
+    worker = start_worker(config, {account: server.port}, processes=2)
+    try:
+        wait_for(lambda: len(beats()) == 2, within=20)
+        children = beats()
+        for number in range(10):
+            owe(account, f"m{number}")
+        wait_for(lambda: len(server.messages) == 10)
+        worker.terminate()
+        assert worker.ended(within=25) == 0
+    finally:
+        worker.kill()
+    assert beats() == []
+    assert not any(map(is_running, children))
+    assert set(statuses(account)) == {Status.SENT}
+
+
+def test_a_process_that_dies_is_replaced(app, config, serve, account):
+    worker = start_worker(config, {account: 1}, processes=2)
+    try:
+        wait_for(lambda: len(beats()) == 2, within=20)
+        first = beats()[0]
+        os.kill(first, 9)
+        wait_for(lambda: len(beats()) == 3, within=20)
+    finally:
+        worker.terminate()
+        assert worker.ended(within=25) == 0
+
+
+def test_a_second_signal_ends_all_processes_at_once(app, config, serve, account):
+    server = serve(answering(DOT=mute))
+    worker = start_worker(config, {account: server.port}, processes=2)
+    try:
+        owe(account, "m")
+        wait_for(lambda: server.messages, within=20)
+        children = beats()
+        worker.terminate()
+        time.sleep(1)
+        worker.terminate()
+        assert worker.ended(within=8) == 1
+        wait_for(lambda: not any(map(is_running, children)))
+    finally:
+        worker.kill()
+
+
+def test_processes_end_by_themselves_when_their_parent_is_gone(app, config, serve, account):
+    worker = start_worker(config, {account: 1}, processes=2)
+    wait_for(lambda: len(beats()) == 2, within=20)
+    children = beats()
+    worker.kill()
+    wait_for(lambda: not any(map(is_running, children)))
+
+
+def test_a_worker_for_checks_leaves_mail_alone(app, config, serve, account):
+    server = serve()
+    worker = start_worker(config, {account: server.port}, queues=["checks"])
+    try:
+        wait_for(beats, within=20)
+        owe(account, "m")
+        time.sleep(1)
+        assert server.connections == 0
+    finally:
+        worker.kill()
+    mail = start_worker(config, {account: server.port}, queues=["mail"])
+    try:
+        wait_for(lambda: len(server.messages) == 1, within=20)
+        wait_for(lambda: slots_of(account) == 0)
+    finally:
+        mail.kill()
