@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,6 +22,8 @@ from .smtp.server import Limits
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 __all__ = ["Config", "ConfigError", "PlatformMail"]
+
+HOOKS = Policy(ports=frozenset({443, 8443}))
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Config:
     database_url: str = field(repr=False)  # as SQLAlchemy writes it, driver included
     platform: PlatformMail
     policy: Policy
+    hooks: Policy = HOOKS  # where webhooks may be posted
     dns_servers: tuple[Nameserver, ...] = ()  # empty: the system's
     trusted_proxies: int = 0
     rehearsal: bool = False
@@ -126,6 +129,7 @@ class Config:
             database_url=stores.database_url(read.text("DATABASE_URL"), instance),
             redis_url=stores.redis_url(read.text("REDIS_URL")),
             platform=_platform(read),
+            hooks=_hooks(read),
             policy=_policy(read, (starttls_port, tls_port, plain_port, expired_port) if rehearsal else ()),
             dns_servers=_dns_servers(read),
             trusted_proxies=int(read.number("SIGNET_TRUSTED_PROXIES", 0)),
@@ -250,7 +254,17 @@ def _policy(read: Reader, rehearsal_ports: tuple[int, ...]) -> Policy:
     return Policy(frozenset(ports), tuple(private), ca_file, _detours(read, rehearsal_ports))
 
 
-def _private(item: str) -> PrivateTarget:
+def _hooks(read: Reader) -> Policy:
+    """Build the rule of where webhooks may be posted: public web servers, and what SIGNET_HOOK_PRIVATE lists."""
+    items = read.text("SIGNET_HOOK_PRIVATE").replace(",", " ").split()
+    return replace(
+        HOOKS,
+        private=tuple(_private(item, "SIGNET_HOOK_PRIVATE") for item in items),
+        ca_file=read.text("SIGNET_SMTP_CA_FILE") or None,
+    )
+
+
+def _private(item: str, variable: str = "SIGNET_SMTP_PRIVATE") -> PrivateTarget:
     head, plaintext = (item[: -len(":plaintext")], True) if item.endswith(":plaintext") else (item, False)
     network, _, port = head.rpartition(":")
     try:
@@ -258,7 +272,7 @@ def _private(item: str) -> PrivateTarget:
     except ValueError:
         target = None
     if target is None or not 0 < target.port < 65536:
-        raise ConfigError(f"SIGNET_SMTP_PRIVATE holds {item!r}; write 10.0.0.5/32:587")
+        raise ConfigError(f"{variable} holds {item!r}; write 10.0.0.5/32:587")
     return target
 
 

@@ -20,6 +20,7 @@ from . import stores
 from .config import Config, ConfigError
 from .deliveries import bulk, tending
 from .domains.checks import look_at as look_at_domain
+from .incidents import alerts, canary, hooks, watch
 from .outbox import lanes
 from .settings.check import check as check_version
 
@@ -50,28 +51,23 @@ def install(app: Flask, config: Config) -> dict[str, Huey]:
     def drain(account_id: int) -> None:
         lanes.serve(app, account_id)
 
-    def check(version_id: int) -> None:
-        with app.app_context():
-            check_version(version_id)
+    def within(deed: Callable[[int], object]) -> Callable[[int], None]:
+        def work(ident: int) -> None:
+            with app.app_context():
+                deed(ident)
 
-    def order(order_id: int) -> None:
-        with app.app_context():
-            bulk.carry_out(order_id)
-
-    def tend(_: int) -> None:
-        with app.app_context():
-            tending.tend()
-
-    def look(version_id: int) -> None:
-        with app.app_context():
-            look_at_domain(version_id)
+        return work
 
     deeds: dict[str, tuple[str, Callable[[int], None]]] = {
         "drain": ("mail", drain),
-        "check": ("checks", check),
-        "look": ("checks", look),
-        "order": ("checks", order),
-        "tend": ("checks", tend),
+        "check": ("checks", within(check_version)),
+        "look": ("checks", within(look_at_domain)),
+        "order": ("checks", within(bulk.carry_out)),
+        "tend": ("checks", within(lambda _: tending.tend())),
+        "alert": ("checks", within(alerts.send)),
+        "hook": ("checks", within(hooks.deliver)),
+        "canary": ("checks", within(canary.climb)),
+        "watch": ("checks", within(watch.look)),
     }
     app.extensions["signet.queue_of_job"] = {job: queue for job, (queue, _) in deeds.items()}
     app.extensions["signet.tasks"] = {

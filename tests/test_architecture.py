@@ -21,6 +21,7 @@ SUBJECTS = (
     "deliveries",
     "domains",
     "api",
+    "incidents",
     "operator",
     "rehearsal",
     "watching",

@@ -3,16 +3,13 @@
 from flask import Flask
 
 from ..outbox.worker import add_finder
-from ..web.banners import add_source
 
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
     from . import bulk, tending, views_orders  # noqa: F401  (its pages join those of views)
-    from .banners import banners
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    add_source(app, banners)
     add_finder(app, bulk.due)
     add_finder(app, tending.due)

@@ -15,6 +15,8 @@ from flask import current_app
 from sqlalchemy import ColumnElement, Text, and_, func, or_, select, true, update
 
 from ..db import Base, db, reading
+from ..incidents.care import binding as secret_binding
+from ..incidents.models import Care
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import body_binding
 from ..settings.models import SmtpSettings
@@ -50,6 +52,13 @@ KINDS = (
         ("text", "html"),
         lambda row: body_binding(row.key),
         and_(OutboxMessage.private, OutboxMessage.text != ""),
+    ),
+    Kind(
+        "webhook secrets",
+        Care,
+        ("sealed_secret",),
+        secret_binding,
+        Care.sealed_secret.is_not(None),
     ),
     # The last, so that a portal without the former key refuses to start until everything else is done.
     Kind("key check", KeyCheck, ("sealed",), lambda _row: CHECK),

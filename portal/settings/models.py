@@ -57,6 +57,8 @@ class SmtpSettings(Base):
     state: Mapped[State] = mapped_column(words(State), default=State.DRAFT)
     created_at: Mapped[datetime]
     live_since: Mapped[datetime | None]
+    # Since when mail goes through the platform instead, because this version's server fails. It stays live.
+    bypassed_since: Mapped[datetime | None]
     __table_args__ = (
         UniqueConstraint("account_id", "number"),
         # The database itself keeps two versions from being live at once.

@@ -9,11 +9,13 @@ from typing import Any
 from ..accounts.models import Account, Owner
 from ..clock import utcnow
 from ..db import db
+from ..incidents import canary
 from ..outbox import worker
 from ..outbox.models import Queue, Status
 from ..outbox.route import NoRoute, Route
 from ..smtp.providers import Provider
 from ..web.errors import ErrorPage
+from ..web.filters import ago
 from . import cure, endings, report, routes, test_email, versions
 from .models import CheckState, SettingsCheck, SmtpSettings, State
 
@@ -69,6 +71,7 @@ class Page:
     versions: list[SmtpSettings]
     test: TestResult | None
     no_worker: bool
+    proven: str  # when the live version last let us in, in a sentence
     endings: list[endings.EndingBanner]
 
     @property
@@ -115,8 +118,21 @@ def build(owner: Owner, *, test: str | None) -> Page:
         versions=versions.history(owner.account_id),
         test=_test_result(owner, test),
         no_worker=worker.is_missing(),
+        proven=_proven(routes.live_version(owner.account_id)),
         endings=endings.warnings(routes.live_version(owner.account_id), utcnow()),
     )
+
+
+def _proven(live: SmtpSettings | None) -> str:
+    """Say when the live version last let us in, whether or not an email was sent, and how long it may."""
+    proof = canary.of(live.id) if live else None
+    if proof is None or proof.proven_at is None:
+        return ""
+    said = f"Last proven {ago(proof.proven_at)}."
+    if proof.certificate_until is not None:
+        until = proof.certificate_until
+        said += f" Its certificate is valid until {until.day} {until:%B %Y}."
+    return said
 
 
 def _trouble(check: SettingsCheck | None) -> report.Trouble | None:
@@ -146,11 +162,14 @@ def who_sends(account: Account) -> Sender:
         return Sender("none", note=str(trouble.because["cause"]))
     queue = db.session.get(Queue, account.id)
     held = queue is not None and queue.held_at is not None
-    state = "paused" if held else "live" if live else "platform"
+    bypassed = live is not None and live.bypassed_since is not None
+    state = "paused" if held else "live" if live and not bypassed else "platform"
     note = "" if live else "There are no custom SMTP settings in use, so the platform sends for you."
+    if bypassed:
+        note = "Your own server fails, so the platform sends for you until it works again."
     if queue is not None and held and queue.held_because:
         note = str(queue.held_because.get("cause", ""))
-    return _sender(route, live, state, note)
+    return _sender(route, None if bypassed else live, state, note)
 
 
 def _sender(route: Route, live: SmtpSettings | None, state: str, note: str) -> Sender:

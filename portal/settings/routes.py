@@ -51,7 +51,9 @@ def route_for(account_id: int | None, version_id: int | None = None) -> Route:
         return platform_route(None)
     if version_id is None:
         version = live_version(account_id)
-        return route_of(version) if version else platform_route(account_id)
+        if version is None or version.bypassed_since is not None:  # its server fails, and the owner chose so
+            return platform_route(account_id)
+        return route_of(version)
     found = db.session.scalar(
         select(SmtpSettings).where(SmtpSettings.id == version_id, SmtpSettings.account_id == account_id)
     )

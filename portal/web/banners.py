@@ -10,13 +10,14 @@ from flask import Flask
 
 @dataclass(frozen=True)
 class Banner:
-    """A notice on every page. ``tone`` is info, success, warning or danger."""
+    """A notice on every page. ``tone`` is info, success, warning or danger; ``more`` are further (label, url)."""
 
     tone: str
     title: str
     text: str
     action: str = ""
     url: str = ""
+    more: tuple[tuple[str, str], ...] = ()
 
 
 Source = Callable[[int], list[Banner]]  # account id -> banners

@@ -1,0 +1,95 @@
+"""Telling an owner: once when trouble begins and once when it is over, by email and to the owner's address.
+
+An alert is due by its row, so that it is sent by whichever worker comes by, and never twice.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, or_, select
+
+from .. import budgets
+from ..accounts.models import Account, Owner
+from ..clock import utcnow
+from ..config import current_config
+from ..db import db
+from ..outbox.models import OutboxMessage, Status
+from ..outbox.queue import enqueue, queue_of
+from . import care, facts, hooks, mails, record
+from .models import Happening, Incident
+
+DAILY = budgets.Budget("incident-alerts", 20, timedelta(days=1))
+NO_PLATFORM = "The alert could not be mailed: this portal has no sender of its own."
+SWITCHED_OFF = "No alert was sent: alerts are switched off."
+TOO_MANY = "No alert was sent: twenty were sent today."
+
+
+def due(now: datetime) -> list[tuple[str, int]]:
+    """Return the jobs of alerts whose time has come, for the sweep."""
+    query = select(Incident.id).where(or_(Incident.alert_at <= now, Incident.recovery_at <= now)).limit(50)
+    return [("alert", ident) for ident in db.session.scalars(query)]
+
+
+def send(ident: int) -> None:
+    """Send the alerts that are due about one incident. Commits. Safe to repeat."""
+    now = utcnow()
+    account_id = db.session.scalar(select(Incident.account_id).where(Incident.id == ident))
+    if account_id is None:
+        db.session.rollback()
+        return
+    queue_of(account_id, lock=True)
+    incident = db.session.get_one(Incident, ident, populate_existing=True)
+    if incident.alert_at is not None and incident.alert_at <= now:
+        _tell(incident, "opened", now)
+        incident.alert_at, incident.alerted_at = None, now
+        incident.tellings += 1
+    elif incident.recovery_at is not None and incident.recovery_at <= now:
+        _tell(incident, "ended", now)
+        incident.recovery_at = incident.alerted_at = None
+    db.session.commit()
+
+
+def waiting(account_id: int) -> int:
+    """Return how many emails of an account wait to leave."""
+    query = select(func.count()).where(
+        OutboxMessage.account_id == account_id,
+        OutboxMessage.status.in_((Status.HELD, Status.QUEUED)),
+        OutboxMessage.pinned_version.is_(None),
+    )
+    return db.session.scalar(query) or 0
+
+
+def _tell(incident: Incident, what: str, now: datetime) -> None:
+    account = db.session.get_one(Account, incident.account_id)
+    chosen = care.of(account.id)
+    note = ""
+    if not (chosen.mail or chosen.hook_on):
+        note = SWITCHED_OFF
+    elif not budgets.spend(DAILY, account.id, now=now):
+        note = TOO_MANY
+    else:
+        note = _send(incident, account, what, by_mail=chosen.mail, now=now)
+    incident.alert_note = note
+    record.happened(incident, Happening.NOT_ALERTED if note else Happening.ALERTED, note or what, now=now)
+
+
+def _send(incident: Incident, account: Account, what: str, *, by_mail: bool, now: datetime) -> str:
+    """Owe the mails and the POST; return why no mail could be sent, if so."""
+    count = waiting(account.id)
+    key = f"incident:{incident.id}:{incident.episodes}:{what}"
+    hooks.owe(account.id, key, f"incident.{what}", facts.payload(incident, account.slug, count), now=now)
+    if not by_mail:
+        return ""
+    if not current_config().platform.server:
+        return NO_PLATFORM
+    told = facts.tell(incident, account.name, count)
+    link = f"{current_config().base_url}/incidents/{incident.id}"
+    for owner in db.session.scalars(select(Owner).where(Owner.account_id == account.id)):
+        own_key = f"{key}:{owner.id}"
+        if what == "opened":
+            mail = mails.opened(told, owner.mailbox, own_key, link)
+        else:
+            mail = mails.ended(told, owner.mailbox, own_key, link, now=now)
+        enqueue(None, mail, now=now)
+    return ""

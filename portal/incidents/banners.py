@@ -1,0 +1,113 @@
+"""Trouble, said on every page of the account it concerns, with what can be done about it."""
+
+from __future__ import annotations
+
+from flask import url_for
+
+from ..clock import utcnow
+from ..outbox import rates, worker
+from ..outbox.models import Queue
+from ..web.banners import Banner
+from ..web.filters import ago, moment
+from ..web.troubles import trouble
+from . import alerts, facts, reading
+from .models import Incident, Kind
+
+_NOTHING_LOST = "Nothing is lost: waiting emails leave by themselves as soon as sending works again."
+_SETTINGS = "settings.email_preferences"
+
+
+def banners(account_id: int) -> list[Banner]:
+    """Return what the owner has to know about sending, and about the worker."""
+    found = reading.open_ones(account_id)
+    sending = [one for one in found if one.kind is Kind.SENDING]
+    others = [_other(one) for one in found if one.kind is not Kind.SENDING]
+    return [*_sending(account_id, sending), *_limit(account_id), *others[:2], *_no_worker()]
+
+
+def _sending(account_id: int, incidents: list[Incident]) -> list[Banner]:
+    """One banner for all trouble with sending: the first is what stops the mail."""
+    queue, live = reading.queue_row(account_id), reading.live(account_id)
+    held = queue if queue is not None and queue.held_at is not None else None
+    first = incidents[0] if incidents else None
+    if live is not None and live.bypassed_since is not None:
+        return [_detour(moment(live.bypassed_since), first)]
+    if held is not None:
+        return [_held(account_id, held, first)]
+    return [_trouble(account_id, first)] if first else []
+
+
+def _held(account_id: int, queue: Queue, incident: Incident | None) -> Banner:
+    count = alerts.waiting(account_id)
+    why = trouble(queue.held_because)
+    said = facts.sentence(incident) if incident else (why.cause if why else "")
+    if count:
+        many = "1 email has" if count == 1 else f"{count} emails have"
+        title = f"{many} waited since {moment(queue.held_at)}"
+    else:
+        title = "Sending is on hold"
+    fix = " ".join(why.fixes[:1]) if why else ""
+    return Banner(
+        "danger",
+        f"{title}: {said}" if said else title,
+        " ".join(filter(None, [fix, _NOTHING_LOST])),
+        "Fix the settings",
+        url_for(_SETTINGS),
+        more=_more(incident, waits=bool(count)),
+    )
+
+
+def _trouble(account_id: int, incident: Incident) -> Banner:
+    """The server is in trouble, but the settings are not to blame, or nothing waits yet."""
+    count = alerts.waiting(account_id)
+    waits = f"{'1 email waits' if count == 1 else f'{count} emails wait'}. " if count else ""
+    tone = "danger" if incident.stops else "warning"
+    text = f"{waits}Since {moment(incident.began_at)}. {_NOTHING_LOST if count else ''}".strip()
+    action = ("Fix the settings", url_for(_SETTINGS)) if incident.stops else ("", "")
+    return Banner(tone, facts.sentence(incident), text, *action, more=_more(incident, waits=bool(count)))
+
+
+def _more(incident: Incident | None, *, waits: bool) -> tuple[tuple[str, str], ...]:
+    found = []
+    if waits:
+        found += [
+            ("Send through the platform", url_for("incidents.waiting", _anchor="platform")),
+            ("Release or discard", url_for("incidents.waiting")),
+        ]
+    if incident is not None:
+        found.append(("What happened", url_for("incidents.show", ident=incident.id)))
+    return tuple(found)
+
+
+def _detour(since: str, incident: Incident | None) -> Banner:
+    why = facts.sentence(incident) if incident else "Your own server failed."
+    text = f"{why} Signet goes on trying your own server, and goes back to it by itself."
+    more = (("What happened", url_for("incidents.show", ident=incident.id)),) if incident else ()
+    title = f"Your emails leave through the platform’s server since {since}"
+    return Banner("warning", title, text, "Fix the settings", url_for(_SETTINGS), more=more)
+
+
+def _limit(account_id: int) -> list[Banner]:
+    """A limit was reached: nobody has to do anything, but should know when it goes on."""
+    goes_on = rates.goes_on_at(account_id)
+    if goes_on is None or goes_on <= utcnow():
+        return []
+    text = f"The next emails leave at {moment(goes_on)}, by themselves."
+    return [Banner("info", "A sending limit is reached", text, "See the limits", url_for("incidents.limits"))]
+
+
+def _other(incident: Incident) -> Banner:
+    link = url_for("incidents.show", ident=incident.id)
+    return Banner("warning", facts.sentence(incident), "", "What to do", link)
+
+
+def _no_worker() -> list[Banner]:
+    if not worker.is_missing():
+        return []
+    seen = worker.last_seen()
+    when = f"The last one was seen {ago(seen)}." if seen else "None has been seen yet."
+    text = (
+        f"{when} Emails wait safely and leave as soon as a worker runs. "
+        "Whoever runs this portal starts one with: flask worker"
+    )
+    return [Banner("warning", "No worker is running, so no email leaves", text)]

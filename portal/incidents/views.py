@@ -1,0 +1,115 @@
+"""Incidents: the list, one incident, and what to do with emails that wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_login import current_user, login_required
+
+from ..clock import utcnow
+from ..config import current_config
+from ..web.pagination import key_argument
+from . import alerts, detour, facts, forms, reading
+from . import waiting as deeds
+
+blueprint = Blueprint("incidents", __name__, url_prefix="/incidents")
+_IDENT = "<int(max=999999999999):ident>"
+
+
+@blueprint.get("")
+@login_required
+def index() -> Any:
+    before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    return render_template(
+        "incidents/index.html",
+        open_ones=reading.open_ones(current_user.account_id),
+        page=reading.history(current_user.account_id, before=before, after=after),
+        paged=before is not None or after is not None,
+        kinds=reading.KINDS,
+        sentence=facts.sentence,
+        endings=facts.ENDINGS,
+        waits=alerts.waiting(current_user.account_id),
+    )
+
+
+@blueprint.get(f"/{_IDENT}")
+@login_required
+def show(ident: int) -> Any:
+    incident = reading.find(current_user.account_id, ident) or abort(404)
+    return render_template("incidents/show.html", shown=reading.show(incident, now=utcnow()), row=incident)
+
+
+@blueprint.get("/waiting")
+@login_required
+def waiting() -> Any:
+    hours = forms.age(request.args.get("hours"))
+    return _waiting(hours, forms.WaitingForm(formdata=None, data={"hours": str(hours or 24)}))
+
+
+@blueprint.post("/waiting/release")
+@login_required
+def release() -> Any:
+    count = deeds.release(current_user.account_id, now=utcnow())
+    flash(f"The queue moves again; {_emails(count)} waited in it.", "success")
+    return redirect(url_for(".waiting"), 303)
+
+
+@blueprint.post("/waiting/discard")
+@login_required
+def discard() -> Any:
+    form = forms.WaitingForm()
+    if not form.validate():
+        return _waiting(None, form, refused=True), 422
+    count = deeds.discard(
+        current_user.account_id,
+        int(form.hours.data),
+        by=current_user.name,
+        release_rest="release" in request.form,
+        now=utcnow(),
+    )
+    rest = " The others may leave now." if "release" in request.form else ""
+    flash(f"{_emails(count)} discarded; each says so in the delivery log.{rest}", "success")
+    return redirect(url_for(".waiting"), 303)
+
+
+@blueprint.post("/waiting/platform")
+@login_required
+def platform() -> Any:
+    try:
+        detour.start(current_user.account_id, now=utcnow())
+    except detour.NoDetour as none:
+        flash(str(none), "danger")
+    else:
+        flash("Your emails leave through the platform’s server now, with replies to you.", "success")
+    return redirect(url_for(".waiting"), 303)
+
+
+@blueprint.post("/waiting/own")
+@login_required
+def own() -> Any:
+    if detour.end_by_hand(current_user.account_id, now=utcnow()):
+        flash("Your emails go through your own server again.", "success")
+    return redirect(url_for(".waiting"), 303)
+
+
+def _waiting(hours: int | None, form: forms.WaitingForm, *, refused: bool = False) -> Any:
+    account_id = current_user.account_id
+    live = reading.live(account_id)
+    return render_template(
+        "incidents/waiting.html",
+        form=form,
+        hours=hours,
+        ages=deeds.AGES,
+        found=deeds.look(account_id, hours or 0, now=utcnow()),
+        queue=reading.queue_row(account_id),
+        incident=next(iter(reading.open_ones(account_id)), None),
+        sentence=facts.sentence,
+        detour=live.bypassed_since if live else None,
+        may_detour=live is not None and bool(current_config().platform.server),
+        form_errors=refused,
+    )
+
+
+def _emails(count: int) -> str:
+    return "1 email" if count == 1 else f"{count} emails"

@@ -1,0 +1,176 @@
+"""How fast an account's mail may leave: what its owner allows, and what the server last said.
+
+A limit is a bucket that fills evenly: a tenth of it may leave at once, the rest is spread over its time, so
+that no more than the limit leaves in any such time. The buckets are in the table and are judged by the
+database's clock, so that all machines share them. An account without a row has no limit and costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Float, func, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..clock import utcnow
+from ..db import Base, db, insert
+from .models import DeliveryAttempt, OutboxMessage, Outcome
+
+SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
+_RECOVERS = timedelta(minutes=10)  # after a slow-down the speed doubles in each such time
+_SLOWEST = 1.0  # email a minute
+
+
+class SendingRate(Base):
+    """The limits of one account."""
+
+    __tablename__ = "sending_rate"
+    account_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    per_second: Mapped[int | None]
+    per_hour: Mapped[int | None]
+    per_day: Mapped[int | None]
+    second_full_at: Mapped[datetime | None]  # when the bucket will be full again; past: it is
+    hour_full_at: Mapped[datetime | None]
+    day_full_at: Mapped[datetime | None]
+    # What the server's "too fast" has led to: emails a minute, since when, and the speed that was too much.
+    slowed_to: Mapped[float | None] = mapped_column(Float)
+    slowed_at: Mapped[datetime | None]
+    slowed_from: Mapped[float | None] = mapped_column(Float)
+    slow_full_at: Mapped[datetime | None]
+    goes_on_at: Mapped[datetime | None]  # when a limit that was reached lets the next email leave
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """``limit`` emails in each ``span``; ``column`` holds when it is full again."""
+
+    column: str
+    limit: float
+    span: timedelta
+    burst: int
+
+    @classmethod
+    def of(cls, column: str, limit: float, span: timedelta) -> _Bucket:
+        return cls(column, limit, span, max(1, int(limit // 10)))
+
+    @property
+    def each(self) -> timedelta:
+        """The time one email costs."""
+        return self.span / max(1.0, self.limit - self.burst) if self.limit > 1 else self.span / self.limit
+
+    def left(self, full_at: datetime | None, now: datetime) -> int:
+        missing = max(timedelta(), (full_at or now) - now)
+        return max(0, int(self.burst - missing / self.each + 1e-6))
+
+    def next_at(self, full_at: datetime | None, now: datetime) -> datetime:
+        return max(now, (full_at or now) - (self.burst - 1) * self.each)
+
+
+def limits_of(account_id: int) -> SendingRate | None:
+    """Return the account's limits, if it has any."""
+    return db.session.get(SendingRate, account_id)
+
+
+def choose(account_id: int, per_second: int | None, per_hour: int | None, per_day: int | None) -> None:
+    """Set the account's limits; None is none. Commits."""
+    row = _row(account_id)
+    row.per_second, row.per_hour, row.per_day = per_second, per_hour, per_day
+    row.goes_on_at = None
+    db.session.commit()
+
+
+def goes_on_at(account_id: int) -> datetime | None:
+    """Return when a limit that was reached lets the next email leave."""
+    return db.session.scalar(select(SendingRate.goes_on_at).where(SendingRate.account_id == account_id))
+
+
+def left(account_id: int, now: datetime) -> int | None:
+    """Return how many emails may leave now; None where there is no limit. Takes nothing yet.
+
+    Where none may, the row remembers when the next one may, and ``due`` finds it then.
+    """
+    row = db.session.get(SendingRate, account_id, with_for_update=True, populate_existing=True)
+    if row is None:
+        return None
+    now = _database_now(now)
+    buckets = list(_buckets(row, now))
+    if not buckets:
+        return None
+    count = min(one.left(getattr(row, one.column), now) for one in buckets)
+    row.goes_on_at = None if count else max(one.next_at(getattr(row, one.column), now) for one in buckets)
+    return count
+
+
+def spend(account_id: int, count: int, now: datetime) -> None:
+    """Take what was claimed out of the buckets, in the same transaction as ``left``."""
+    row = db.session.get(SendingRate, account_id)
+    if row is None or not count:
+        return
+    now = _database_now(now)
+    for one in _buckets(row, now):
+        setattr(row, one.column, max(getattr(row, one.column) or now, now) + count * one.each)
+
+
+def slow_down(account_id: int, now: datetime) -> None:
+    """Halve the speed, for the server said it was too much; it recovers by itself. The caller commits."""
+    row = _row(account_id)
+    speed = _slowed(row, now) or _measured(account_id, now)
+    if row.slowed_at is not None and row.slowed_at > now - timedelta(seconds=10):
+        return  # said of what left before the last slow-down
+    row.slowed_from = max(speed, row.slowed_from or 0) if _slowed(row, now) else speed
+    row.slowed_to, row.slowed_at = max(_SLOWEST, speed / 2), now
+
+
+def due(now: datetime) -> list[tuple[str, int]]:
+    """Return the queues whose limit lets something leave again, for the sweep."""
+    query = select(SendingRate.account_id).where(SendingRate.goes_on_at <= now)
+    return [("drain", ident) for ident in db.session.scalars(query)]
+
+
+def _buckets(row: SendingRate, now: datetime) -> Iterator[_Bucket]:
+    chosen = (
+        ("second_full_at", row.per_second, SECOND),
+        ("hour_full_at", row.per_hour, HOUR),
+        ("day_full_at", row.per_day, DAY),
+        ("slow_full_at", _slowed(row, now), MINUTE),
+    )
+    return (_Bucket.of(column, limit, span) for column, limit, span in chosen if limit)
+
+
+def _slowed(row: SendingRate, now: datetime) -> float | None:
+    """Return the speed a slow-down still leaves, in emails a minute; None when it is over."""
+    if row.slowed_to is None or row.slowed_at is None:
+        return None
+    doublings = max(timedelta(), now - row.slowed_at) / _RECOVERS
+    speed = row.slowed_to * 2 ** min(doublings, 32)
+    return speed if speed < 2 * (row.slowed_from or 0) else None
+
+
+def _measured(account_id: int, now: datetime) -> float:
+    """Return how many emails a server took within the last minute."""
+    query = (
+        select(func.count())
+        .select_from(DeliveryAttempt)
+        .join(OutboxMessage, OutboxMessage.id == DeliveryAttempt.message_id)
+        .where(
+            OutboxMessage.account_id == account_id,
+            DeliveryAttempt.started_at > now - MINUTE,
+            DeliveryAttempt.outcome == Outcome.ACCEPTED,
+        )
+    )
+    return max(2 * _SLOWEST, float(db.session.scalar(query) or 0))
+
+
+def _row(account_id: int) -> SendingRate:
+    db.session.execute(insert(SendingRate).values(account_id=account_id).on_conflict_do_nothing())
+    return db.session.get_one(SendingRate, account_id, with_for_update=True, populate_existing=True)
+
+
+def _database_now(now: datetime) -> datetime:
+    """Return the database's time, which all machines share; a file has only its own machine's."""
+    if db.engine.dialect.name != "postgresql":
+        return now
+    told: datetime | None = db.session.scalar(select(func.clock_timestamp()))
+    return told or utcnow()

@@ -1,0 +1,206 @@
+"""Events are posted to an owner's address: signed, guarded, tried for a day, and without anything secret."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import socket
+import threading
+
+import pytest
+from sqlalchemy import select
+
+from portal.clock import utcnow
+from portal.db import db
+from portal.incidents import care, hooks, post
+from portal.incidents.models import Care, HookDelivery, HookState
+from portal.outbox.models import Outcome
+from portal.smtp.guard import Policy
+from tests.incidents.conftest import REFUSED, happens, mails, owe, work
+
+
+def deliveries() -> list[HookDelivery]:
+    db.session.rollback()
+    query = select(HookDelivery).order_by(HookDelivery.id)
+    return list(db.session.scalars(query.execution_options(populate_existing=True)))
+
+
+def deliver() -> None:
+    for _, ident in hooks.due(utcnow()):
+        hooks.deliver(ident)
+
+
+def test_beginning_and_end_are_posted_and_signed_with_the_secret_that_was_shown(brightleaf, receiver, clock):
+    shown = care.save_hook(brightleaf, receiver.url)
+    owe(brightleaf, 1)
+    happens(brightleaf, diagnosis=REFUSED, reply_code=535, reply_text="no, affiliate1@visitors.example")
+    work()
+    deliver()
+    happens(brightleaf, Outcome.ACCEPTED)
+    clock.shift(61)
+    work()
+    deliver()
+    events = [json.loads(body) for _, body in receiver.seen]
+    assert [one["event"] for one in events] == ["incident.opened", "incident.ended"]
+    assert events[0]["incident"]["waiting"] == 1
+    assert events[0]["incident"]["cause"].endswith("(535).")
+    headers, body = receiver.seen[0]
+    t, v1 = re.fullmatch(r"t=(\d+),v1=([0-9a-f]{64})", headers["Signet-Signature"]).groups()
+    assert hmac.new(shown.secret.encode(), f"{t}.".encode() + body, hashlib.sha256).hexdigest() == v1
+    assert b"visitors.example" not in b"".join(body for _, body in receiver.seen)
+    assert [one.state for one in deliveries()] == [HookState.DELIVERED] * 2
+
+
+def test_what_is_not_taken_is_tried_again_for_a_day_and_given_up(brightleaf, receiver, clock):
+    care.save_hook(brightleaf, receiver.url)
+    receiver.status = 500
+    happens(brightleaf, diagnosis=REFUSED)
+    work()
+    deliver()
+    (one,) = deliveries()
+    assert (one.state, one.attempts, one.status_code) == (HookState.WAITING, 1, 500)
+    deliver()
+    assert len(receiver.seen) == 1, "not before its time"
+    for _ in range(100):
+        clock.shift(1800)
+        deliver()
+    (one,) = deliveries()
+    assert one.state is HookState.FAILED
+    assert 8 < one.attempts < 20
+    receiver.status = 200
+    clock.shift(86_400)
+    deliver()
+    assert deliveries()[0].state is HookState.FAILED
+    ids = {headers["Signet-Delivery"] for headers, _ in receiver.seen}
+    assert len(ids) == 1
+
+
+def test_a_redirect_is_not_followed(brightleaf, receiver, clock):
+    care.save_hook(brightleaf, receiver.url)
+    receiver.status, receiver.location = 307, receiver.url
+    hooks.send_test(brightleaf, now=utcnow())
+    deliver()
+    assert len(receiver.seen) == 1
+    assert "redirects are not followed" in deliveries()[0].problem
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1/x",
+        "https://localhost/x",
+        "https://[::1]/x",
+        "https://169.254.169.254/latest/meta-data",
+        "https://10.0.0.1/x",
+        "https://192.168.1.1:8443/x",
+        "https://0x7f.1/x",
+        "https://2130706433/",
+    ],
+)
+def test_internal_addresses_are_never_dialled(url):
+    with pytest.raises(post.NotDelivered) as refused:
+        post.post(url, b"{}", {}, Policy(ports=post.PORTS))
+    assert "not allowed" in str(refused.value) or "no usable server name" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/",
+        "ftp://example.com/",
+        "https://user:secret@example.com/",
+        "https://example.com:22/",
+        "https://example.com/#part",
+        "https://example.com/a b",
+        "https://example.com/\r\nX-Header: 1",
+        "https://exämple.com/",
+        "https://",
+        "//example.com",
+        "https://example.com:99999/",
+        "https://[::1",
+        "javascript:alert(1)",
+        "nonsense",
+    ],
+)
+def test_an_address_that_is_none_is_refused_with_a_sentence(url, owner, brightleaf):
+    page = owner.submit("/incidents/alerts/webhook", {"url": url}, page="/incidents/alerts")
+    assert page.status_code == 422
+    text = page.get_data(as_text=True)
+    assert "There is a problem" in text and 'aria-invalid="true"' in text
+
+
+def test_a_name_is_looked_up_once_and_every_address_of_it_is_judged(monkeypatch):
+    asked = []
+
+    def answer(name, *_args, **_more):
+        asked.append(name)
+        return [(socket.AF_INET, 1, 6, "", (ip, 0)) for ip in ("93.184.216.34", "127.0.0.1")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    with pytest.raises(post.NotDelivered, match="not allowed"):
+        post.post("https://rebinding.example/", b"{}", {}, Policy(ports=post.PORTS))
+    assert asked == ["rebinding.example"]
+
+
+def test_a_server_that_speaks_no_http_is_a_sentence_and_not_its_words(brightleaf, receiver, app, clock):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+        def rude():
+            peer, _ = listening.accept()
+            peer.recv(10_000)
+            peer.sendall(b"220 secret.internal ESMTP\r\n")
+            peer.close()
+
+        threading.Thread(target=rude, daemon=True).start()
+        policy = app.extensions["signet.config"].hooks
+        target = policy.private[0]
+        from dataclasses import replace
+
+        allowed = replace(policy, private=(replace(target, port=port),))
+        with pytest.raises(post.NotDelivered) as refused:
+            post.post(f"http://127.0.0.1:{port}/", b"{}", {}, allowed)
+    assert "secret" not in str(refused.value)
+
+
+def test_the_secret_is_shown_once_and_sealed_in_the_table(brightleaf, owner, receiver):
+    answer = owner.submit("/incidents/alerts/webhook", {"url": receiver.url}, page="/incidents/alerts")
+    secret = re.search(r"whsec_[\w-]+", answer.get_data(as_text=True))[0]
+    assert "whsec_" not in owner.get("/incidents/alerts").get_data(as_text=True)
+    row = db.session.scalars(select(Care)).one()
+    assert secret.encode() not in row.sealed_secret
+    assert care.secret_of(row) == secret
+    again = owner.submit("/incidents/alerts/webhook/secret", {}, page="/incidents/alerts")
+    other = re.search(r"whsec_[\w-]+", again.get_data(as_text=True))[0]
+    assert other != secret
+
+
+def test_a_test_is_posted_logged_and_not_repeated(brightleaf, owner, receiver):
+    owner.submit("/incidents/alerts/webhook", {"url": receiver.url}, page="/incidents/alerts")
+    receiver.status = 404
+    assert owner.submit("/incidents/alerts/webhook/test", {}, page="/incidents/alerts").status_code == 303
+    deliver()
+    (one,) = deliveries()
+    assert (one.event, one.state, one.status_code) == ("test", HookState.FAILED, 404)
+    assert "The server answered with status 404." in owner.get("/incidents/alerts").get_data(as_text=True)
+
+
+def test_a_webhook_that_was_stopped_gets_nothing_more(brightleaf, owner, receiver):
+    owner.submit("/incidents/alerts/webhook", {"url": receiver.url}, page="/incidents/alerts")
+    happens(brightleaf, diagnosis=REFUSED)
+    work()
+    owner.submit("/incidents/alerts/webhook/stop", {}, page="/incidents/alerts")
+    deliver()
+    assert receiver.seen == []
+    assert deliveries()[0].state is HookState.FAILED
+
+
+def test_alerts_by_mail_and_by_webhook_are_switched_apart(brightleaf, receiver):
+    care.save_hook(brightleaf, receiver.url)
+    care.switch_mail(brightleaf, on=False)
+    happens(brightleaf, diagnosis=REFUSED)
+    work()
+    deliver()
+    assert mails() == [] and len(receiver.seen) == 1
