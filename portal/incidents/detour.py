@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 
 from ..config import current_config
-from ..db import db
+from ..db import db, moment
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..outbox.queue import queue_of
 from ..settings.models import SmtpSettings
@@ -20,7 +20,6 @@ from ..smtp.diagnosis import RetryClass
 from . import record
 from .models import Care, Happening, Incident, Kind, OnFailure, Proof
 
-_IN_DOUBT = timedelta(hours=48)  # as long as a message may be tried at all
 _SOON = timedelta(seconds=30)
 
 
@@ -42,7 +41,6 @@ def start(account_id: int, *, now: datetime) -> None:
         record.happened(incident, Happening.DETOUR, now=now)
     _try_soon(version, now)
     let_go(account_id, now)
-    _let_doubtful_wait(account_id, now)
     db.session.commit()
 
 
@@ -54,7 +52,7 @@ def end(version: SmtpSettings, *, now: datetime) -> None:
     for incident in _of(version, record.open_ones(version.account_id)):
         record.happened(incident, Happening.DETOUR_ENDED, now=now)
     let_go(version.account_id, now)
-    _let_doubtful_go(version.account_id, now)
+    _let_doubtful_go(version.account_id)
 
 
 def end_by_hand(account_id: int, *, now: datetime) -> bool:
@@ -106,16 +104,8 @@ def _try_soon(version: SmtpSettings, now: datetime) -> None:
         proof.next_at = min(proof.next_at, now + _SOON)
 
 
-def _let_doubtful_wait(account_id: int, now: datetime) -> None:
-    """Keep back what the failing server may hold already: through another one it would arrive twice."""
-    _update_doubtful(account_id, now + _IN_DOUBT)
-
-
-def _let_doubtful_go(account_id: int, now: datetime) -> None:
-    _update_doubtful(account_id, now)
-
-
-def _update_doubtful(account_id: int, at: datetime) -> None:
+def _let_doubtful_go(account_id: int) -> None:
+    """Let what waited for this very server go: during the detour it was kept back, lest it arrive twice."""
     doubtful = select(DeliveryAttempt.message_id).where(
         DeliveryAttempt.message_id == OutboxMessage.id,
         DeliveryAttempt.ambiguous,
@@ -128,6 +118,6 @@ def _update_doubtful(account_id: int, at: datetime) -> None:
             OutboxMessage.status.in_((Status.QUEUED, Status.HELD)),
             doubtful.exists(),
         )
-        .values(next_attempt_at=at)
+        .values(next_attempt_at=moment())
         .execution_options(synchronize_session=False)
     )

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from ..outbox.models import Outcome
+from sqlalchemy import select
+
+from ..clock import utcnow
+from ..db import db
+from ..domains.models import DomainChange
+from ..outbox import rates
+from ..outbox.claims import Claim
+from ..outbox.models import DeliveryAttempt, Outcome
+from ..outbox.queue import queue_of
 from ..smtp.diagnosis import RetryClass
-from . import bursts, record, still_open
-from .models import Ended, Kind
+from . import bursts, canary, care, record, still_open
+from .models import Ended, Happening, Incident, Kind, OnFailure
 from .record import Trouble
 
 _TELLING = (RetryClass.SETTINGS, RetryClass.SERVER, RetryClass.RATE)
@@ -30,6 +38,45 @@ class Settled:
     reply_code: int | None = None
     reply_text: str = ""
     diagnosis: Mapping[str, Any] | None = None
+
+
+def hear(
+    account_id: int | None,
+    claim: Claim,
+    outcome: Outcome,
+    diagnosis: Mapping[str, Any] | None,
+    server: str,
+) -> None:
+    """Take down what the post room tells. The portal's own mail and checks of drafts are nobody's trouble."""
+    if account_id is None or claim.message.pinned_version is not None:
+        return
+    if outcome is Outcome.ACCEPTED and not still_open.any_of(account_id):
+        return
+    row = DeliveryAttempt.__table__.c
+    query = select(row.version_number, row.stage, row.reply_code, row.reply_text)
+    version, stage, code, words = db.session.execute(query.where(row.id == claim.attempt_id)).one()
+    known = (account_id, claim.message.id, outcome, server, version, stage, code, words)
+    settled(Settled(*known, diagnosis=diagnosis), now=utcnow())
+
+
+def hear_of_domain(change: DomainChange) -> None:
+    """Open an incident when a domain's records became worse, and end it when they are as before."""
+    now = utcnow()
+    if change.ended_at is None:
+        cause = f"The records of {change.domain} became worse. {change.why}".strip()
+        diagnosis = {
+            "code": "domain-worse",
+            "kind": "domain",
+            "whose_move": "owner",
+            "cause": cause,
+            "fixes": ["Open the page Domain: it shows each record as it is and as it should be."],
+        }
+        trouble = Trouble(change.account_id, Kind.DOMAIN, diagnosis, change.domain, patience=timedelta())
+        record.note(trouble, now=now)
+        return
+    for incident in record.open_ones(change.account_id, lock=True):
+        if incident.kind is Kind.DOMAIN and incident.server == change.domain:
+            record.close(incident, Ended.OVER, now=now)
 
 
 def settled(one: Settled, *, now: datetime) -> None:
@@ -54,9 +101,22 @@ def _failed(one: Settled, diagnosis: Mapping[str, Any], now: datetime) -> None:
     )
     told = diagnosis.get("retry_class")
     if told in _TELLING or (told is None and one.outcome is Outcome.HELD):
-        record.note(trouble, now=now)
+        _noted(record.note(trouble, now=now), now)
     elif told in _ONE_MESSAGE:
         bursts.look(trouble, now=now)
+
+
+def _noted(incident: Incident, now: datetime) -> None:
+    """Do what follows from trouble with sending: slow down, look again soon, or stop at the owner's wish."""
+    if incident.diagnosis.get("retry_class") == RetryClass.RATE:
+        rates.slow_down(incident.account_id, now)
+    elif incident.attempts <= 1:
+        canary.soon(incident.account_id, incident.version_number, now=now)
+    if incident.stops and care.of(incident.account_id).on_failure is OnFailure.STOP:
+        queue = queue_of(incident.account_id)
+        if queue.probe_at is not None:
+            queue.probe_at = None
+            record.happened(incident, Happening.STOPPED, now=now)
 
 
 def _flows(one: Settled, now: datetime) -> None:
@@ -66,7 +126,9 @@ def _flows(one: Settled, now: datetime) -> None:
     for incident in record.open_ones(one.account_id, lock=True):
         if incident.kind is not Kind.SENDING:
             continue
-        same_way = incident.server == one.server and incident.version_number == one.version_number
+        # Where there was no way out at all, no server is named, and any proves that there is one now.
+        same_server = incident.server in (one.server, "")
+        same_way = same_server and incident.version_number == one.version_number
         if same_way:
             record.close(incident, Ended.FLOWS, now=now)
         elif one.version_number is not None and incident.version_number != one.version_number:

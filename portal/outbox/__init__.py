@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def install(app: Flask, *, route_for: RouteFor) -> None:
     """Introduce the post room to the room that knows each account's way out, and to Flask-Mail."""
+    from . import rates
+    from .listeners import add_gate
     from .transport import mail
 
     config: Config = app.extensions["signet.config"]
@@ -29,3 +31,4 @@ def install(app: Flask, *, route_for: RouteFor) -> None:
     )
     mail.init_app(app)
     app.extensions["signet.route_for"] = route_for
+    add_gate(app, rates.gate)

@@ -64,6 +64,7 @@ class Claim:
     first: bool = False  # of its batch: what stopped the queue is looked at again
     attempt_id: int = 0
     written: tuple[Route, AccountMessage] | None = None  # as it leaves, once it was put together
+    waits: bool = False  # another server may hold it: through this one it could arrive twice
 
     @property
     def tries(self) -> int:
@@ -114,7 +115,8 @@ def _claim(rows: Sequence[Parcel], token: str, route: Route | None, *, now: date
     for row in rows:
         tried = row.attempts + again.get(row.id, 0)
         parcel = replace(row, message_id=_header_id(row, route), attempts=tried)
-        claims.append(Claim(parcel, token, first=row is rows[0]))
+        waits = bool(tried) and route is not None and _may_be_elsewhere(row.id, route)
+        claims.append(Claim(parcel, token, first=row is rows[0], waits=waits))
     until = now + slots.lease()
     values = [{"i": one.message.id, "m": one.message.message_id, "t": token, "u": until} for one in claims]
     db.session.connection().execute(_claiming(), values)
@@ -176,6 +178,15 @@ def _header_id(row: Parcel, route: Route | None) -> str | None:
 def _may_have_arrived(message_id: int) -> bool:
     """Whether a server may hold the message already: then its twin has to carry the same Message-ID."""
     query = select(_ATTEMPT.c.id).where(_ATTEMPT.c.message_id == message_id, _ATTEMPT.c.ambiguous)
+    return db.session.scalar(query.limit(1)) is not None
+
+
+def _may_be_elsewhere(message_id: int, route: Route) -> bool:
+    """Whether the account's own server may hold it and the way is the platform's for now, or the reverse."""
+    other = _ATTEMPT.c.version_number.is_(None)
+    if route.version_number is None:
+        other = _ATTEMPT.c.version_number.is_not(None)
+    query = select(_ATTEMPT.c.id).where(_ATTEMPT.c.message_id == message_id, _ATTEMPT.c.ambiguous, other)
     return db.session.scalar(query.limit(1)) is not None
 
 

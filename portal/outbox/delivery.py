@@ -137,6 +137,8 @@ def hand_in(
     if way.route is None:
         _log.error("there is no way to be found for message %s\n%s", claim.message.id, way.fault)
         return partial(verdicts.poisoned, claim, _scrubbed(way.fault, None), pinned=pinned)
+    if claim.waits:
+        return partial(verdicts.in_doubt, claim)
     route, ident = way.route, claim.message.id
     try:
         message = composed(claim, route)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .. import wake
 from ..db import db, moment, reading
-from . import claims, delivery, journal, listeners, slots
+from . import claims, delivery, journal, listeners, rates, slots
 from .claims import Claim
 from .delivery import Verdict, Way, patiently
 from .line import Line
@@ -32,6 +32,7 @@ _BATCH = 20  # messages claimed at once at most
 _FIRST_BATCH = 4
 _LONG = 1.0  # seconds a batch may take: with a slow server the next is smaller, or others could do the rest
 _RENEW_AFTER = 0.1  # of a lease
+_WORTH_WAITING = 1.0  # seconds until a limit lets the next one leave: the connection is kept for so long
 _WORTH_HELP = 0.003  # seconds a message takes at least, for a second connection to be of use
 _TURN = select(Queue.__table__.c.turn).where(Queue.__table__.c.account_id == bindparam("i"))
 
@@ -62,6 +63,7 @@ class Drain:
         self._renewed = self._batch_at = 0.0
         self._size = _FIRST_BATCH
         self._asked_for_help = False
+        self._closed_for = 0.0  # seconds, by a limit of the account
 
     def run(self) -> int:
         """Return how many messages were tried. Safe to call at any time and by anybody."""
@@ -74,8 +76,9 @@ class Drain:
     def run_on(self) -> int:
         """Send what has been claimed, and whatever else is due; return how many messages were tried."""
         try:
-            while self._now.claim is not None:
-                self._send(self._now.claim)
+            while self._now.claim is not None or self._waits_for_a_limit():
+                if self._now.claim is not None:
+                    self._send(self._now.claim)
         except BaseException:
             db.session.rollback()
             self._leave()
@@ -85,6 +88,15 @@ class Drain:
         if self.tried >= _AT_A_TIME:
             wake.now("drain", self.ident)
         return self.tried
+
+    def _waits_for_a_limit(self) -> bool:
+        """Wait where a limit closes the queue for a moment only, and claim again; False when that is over."""
+        seconds, self._closed_for = self._closed_for, 0.0
+        if not 0 < seconds <= _WORTH_WAITING or self._ends():
+            return False
+        time.sleep(seconds)
+        self._adopt(patiently(self._open))
+        return self._now.claim is not None or self._closed_for > 0
 
     # -- one message
 
@@ -182,7 +194,12 @@ class Drain:
 
     def _claim(self, queue: Queue, way: Way, now: datetime) -> list[Claim]:
         limit = listeners.allowance(queue, self._size if way.route else 1, now)
-        return claims.claim_batch(queue, self._token, way.route, limit=limit, now=now) if limit else []
+        if not limit:
+            self._closed_for = rates.closed_for(self.ident, now)
+            return []
+        found = claims.claim_batch(queue, self._token, way.route, limit=limit, now=now)
+        rates.spend(self.ident, len(found), now)
+        return found
 
     # -- what counts once a transaction has committed
 

@@ -14,9 +14,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Float, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..clock import utcnow
 from ..db import Base, db, insert
-from .models import DeliveryAttempt, OutboxMessage, Outcome
+from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue
 
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 _RECOVERS = timedelta(minutes=10)  # after a slow-down the speed doubles in each such time
@@ -65,6 +64,7 @@ class _Bucket:
         return max(0, int(self.burst - missing / self.each + 1e-6))
 
     def next_at(self, full_at: datetime | None, now: datetime) -> datetime:
+        """When one email may leave; not before ``now``."""
         return max(now, (full_at or now) - (self.burst - 1) * self.each)
 
 
@@ -86,31 +86,31 @@ def goes_on_at(account_id: int) -> datetime | None:
     return db.session.scalar(select(SendingRate.goes_on_at).where(SendingRate.account_id == account_id))
 
 
-def left(account_id: int, now: datetime) -> int | None:
-    """Return how many emails may leave now; None where there is no limit. Takes nothing yet.
+def gate(queue: Queue, now: datetime) -> int | None:
+    """Return how many emails of a queue may leave now; None where there is no limit. Takes nothing yet."""
+    row = db.session.get(SendingRate, queue.account_id, with_for_update=True, populate_existing=True)
+    buckets = list(_buckets(row, now)) if row is not None else []
+    return min((one.left(getattr(row, one.column), now) for one in buckets), default=None)
 
-    Where none may, the row remembers when the next one may, and ``due`` finds it then.
-    """
-    row = db.session.get(SendingRate, account_id, with_for_update=True, populate_existing=True)
-    if row is None:
-        return None
-    now = _database_now(now)
-    buckets = list(_buckets(row, now))
-    if not buckets:
-        return None
-    count = min(one.left(getattr(row, one.column), now) for one in buckets)
-    row.goes_on_at = None if count else max(one.next_at(getattr(row, one.column), now) for one in buckets)
-    return count
+
+def closed_for(account_id: int, now: datetime) -> float:
+    """Return in how many seconds the next email may leave; 0 where it may now. Reads what ``gate`` read."""
+    row = db.session.get(SendingRate, account_id)
+    return max(0.0, (_next_at(row, now) - now).total_seconds()) if row is not None else 0.0
 
 
 def spend(account_id: int, count: int, now: datetime) -> None:
-    """Take what was claimed out of the buckets, in the same transaction as ``left``."""
+    """Take what was claimed out of the buckets, in the transaction in which ``gate`` was asked.
+
+    Where nothing more may leave, the row remembers when the next one may, for the pages.
+    """
     row = db.session.get(SendingRate, account_id)
     if row is None or not count:
         return
-    now = _database_now(now)
     for one in _buckets(row, now):
         setattr(row, one.column, max(getattr(row, one.column) or now, now) + count * one.each)
+    next_at = _next_at(row, now)
+    row.goes_on_at = next_at if next_at > now else None
 
 
 def slow_down(account_id: int, now: datetime) -> None:
@@ -123,10 +123,9 @@ def slow_down(account_id: int, now: datetime) -> None:
     row.slowed_to, row.slowed_at = max(_SLOWEST, speed / 2), now
 
 
-def due(now: datetime) -> list[tuple[str, int]]:
-    """Return the queues whose limit lets something leave again, for the sweep."""
-    query = select(SendingRate.account_id).where(SendingRate.goes_on_at <= now)
-    return [("drain", ident) for ident in db.session.scalars(query)]
+def _next_at(row: SendingRate, now: datetime) -> datetime:
+    found = (one.next_at(getattr(row, one.column), now) for one in _buckets(row, now))
+    return max(found, default=now)
 
 
 def _buckets(row: SendingRate, now: datetime) -> Iterator[_Bucket]:
@@ -166,11 +165,3 @@ def _measured(account_id: int, now: datetime) -> float:
 def _row(account_id: int) -> SendingRate:
     db.session.execute(insert(SendingRate).values(account_id=account_id).on_conflict_do_nothing())
     return db.session.get_one(SendingRate, account_id, with_for_update=True, populate_existing=True)
-
-
-def _database_now(now: datetime) -> datetime:
-    """Return the database's time, which all machines share; a file has only its own machine's."""
-    if db.engine.dialect.name != "postgresql":
-        return now
-    told: datetime | None = db.session.scalar(select(func.clock_timestamp()))
-    return told or utcnow()

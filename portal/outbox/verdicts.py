@@ -24,6 +24,7 @@ _POISON_TRIES = 3
 # A refusal this late concerns one message: name, TLS, log-in and sender were all accepted before it.
 _PROVEN = (Stage.RCPT, Stage.DATA)
 _LONGEST_PAUSE = timedelta(minutes=30)
+_DOUBT_LASTS = timedelta(minutes=30)  # before it is looked whether the first server is used again
 _WIDEST = 4  # connections up to which a queue opens step by step after trouble
 
 OUR_FAULT = {
@@ -41,7 +42,14 @@ NOT_SENDABLE = {
     "fixes": ["Sign the affiliate up again without unusual characters in the name."],
 }
 
-
+IN_DOUBT = {
+    "code": "in-doubt",
+    "kind": "server_fault",
+    "whose_move": "provider",
+    "cause": "Another server may hold this email already, for its answer was never read. Through a second one it "
+    "could arrive twice, so it waits until the first works again.",
+    "fixes": ["Nothing to do: it is tried again by itself."],
+}
 KEY_MISSING = {
     "code": "mail-not-openable",
     "kind": "server_fault",
@@ -114,6 +122,18 @@ def no_route(claim: Claim, because: Mapping[str, Any], *, pinned: bool) -> Resul
         hold(account_id, because, now=now)
     listeners.tell(claim, Outcome.HELD, because)
     return Result(accepted=False, diagnosis=because, stops=True)
+
+
+def in_doubt(claim: Claim) -> Result:
+    """The message waits for the server that may hold it, as long as any message is tried, and is then given up."""
+    now = moment()
+    query = select(func.min(DeliveryAttempt.started_at)).where(DeliveryAttempt.message_id == claim.message.id)
+    over = now > (db.session.scalar(query) or now) + retry.GIVE_UP_AFTER
+    attempt = {"outcome": Outcome.REJECTED if over else Outcome.HELD, "diagnosis": dict(IN_DOUBT)}
+    status = Status.FAILED if over else Status.QUEUED
+    if not claims.settle(claim, now=now, status=status, attempt=attempt, next_attempt_at=now + _DOUBT_LASTS):
+        return LOST
+    return Result(accepted=False, diagnosis=IN_DOUBT)
 
 
 def not_sendable(claim: Claim) -> Result:

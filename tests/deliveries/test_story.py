@@ -240,5 +240,5 @@ def test_a_banner_tells_of_the_hold_on_every_page(owner, stranger, owe):
     hold(message.account_id, WRONG_PASSWORD, now=utcnow())
     db.session.commit()
     for path in ("/deliveries", "/affiliates", "/automated-emails"):
-        assert "1 email waits since" in owner.get(path).get_data(as_text=True)
+        assert "1 email has waited since" in owner.get(path).get_data(as_text=True)
         assert WRONG_PASSWORD["cause"] not in stranger.get(path).get_data(as_text=True)

@@ -148,7 +148,7 @@ def test_the_older_may_go_and_the_others_leave(refused, owner):
     fields = {"hours": "6", "release": "1"}
     owner.submit("/incidents/waiting/discard", fields, page="/incidents/waiting?hours=6")
     db.session.expire_all()
-    counts = [row for row in db.session.scalars(select(OutboxMessage.status).order_by(OutboxMessage.id))]
+    counts = list(db.session.scalars(select(OutboxMessage.status).order_by(OutboxMessage.id)))
     assert counts == [Status.CANCELLED] * 8 + [Status.QUEUED] * 6
 
 
