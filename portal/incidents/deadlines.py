@@ -69,4 +69,3 @@ def _provider(version: SmtpSettings, now: datetime) -> list[dict[str, Any]]:
         for one in endings.of_provider(card)
         if now.date() <= one.day <= (now + SOON).date()
     ]
-

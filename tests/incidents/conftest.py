@@ -19,7 +19,7 @@ from portal.config import Config
 from portal.db import db
 from portal.incidents import alerts, listening, watch
 from portal.incidents.listening import Settled
-from portal.incidents.models import Incident
+from portal.incidents.models import Incident, Watch
 from portal.outbox.models import OutboxMessage, Outcome, WorkerBeat
 from portal.outbox.queue import NewMessage, enqueue
 from portal.settings.models import SmtpSettings, State
@@ -152,6 +152,10 @@ def incidents(ident: int) -> list[Incident]:
 
 def work() -> None:
     """Do what the worker's sweep would find: the watch, and the alerts that are due."""
+    row = db.session.get(Watch, 1)
+    if row is not None and row.looked_at > utcnow() - timedelta(seconds=30):
+        row.looked_at -= timedelta(seconds=30)  # the watch looks every few seconds; a test waits for nothing
+    db.session.commit()
     watch.look()
     for _, ident in alerts.due(utcnow()):
         alerts.send(ident)
