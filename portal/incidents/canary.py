@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from ..accounts.models import Owner
 from ..clock import utcnow
 from ..db import db
 from ..outbox.queue import queue_of
 from ..outbox.route import NoRoute, Route
-from ..settings.models import SmtpSettings, State
+from ..settings.models import CheckState, SettingsCheck, SmtpSettings, State
 from ..settings.routes import route_of
 from ..settings.versions import let_go
 from ..smtp.diagnosis import RetryClass
@@ -88,12 +88,15 @@ def climb(version_id: int) -> None:
 
 
 def first_turn(version: SmtpSettings, now: datetime) -> Proof:
-    """Return a new version's proof: its check has just let it in, so it has a day."""
-    since = version.live_since or version.created_at
-    next_at = max(since + _spread(_DAY), now + timedelta(seconds=random.uniform(0, 600)))  # noqa: S311
-    return Proof(
-        version_id=version.id, account_id=version.account_id, proven_at=since, next_at=next_at, failures=0
+    """Return the proof of a version that has none yet: what its check proved holds for a day."""
+    passed = select(func.max(SettingsCheck.ended_at)).where(
+        SettingsCheck.version_id == version.id, SettingsCheck.state == CheckState.PASSED
     )
+    proven_at = db.session.scalar(passed)
+    soon = now + timedelta(seconds=random.uniform(0, 600))  # noqa: S311 - spread, not secrecy
+    next_at = max(proven_at + _spread(_DAY), soon) if proven_at is not None else soon
+    ident, account_id = version.id, version.account_id
+    return Proof(version_id=ident, account_id=account_id, proven_at=proven_at, next_at=next_at, failures=0)
 
 
 def of(version_id: int) -> Proof | None:

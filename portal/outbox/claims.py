@@ -186,7 +186,10 @@ def _may_be_elsewhere(message_id: int, route: Route) -> bool:
     other = _ATTEMPT.c.version_number.is_(None)
     if route.version_number is None:
         other = _ATTEMPT.c.version_number.is_not(None)
-    query = select(_ATTEMPT.c.id).where(_ATTEMPT.c.message_id == message_id, _ATTEMPT.c.ambiguous, other)
+    named = _ATTEMPT.c.server != ""  # an intent that a power cut took says nothing of the way
+    query = select(_ATTEMPT.c.id).where(
+        _ATTEMPT.c.message_id == message_id, _ATTEMPT.c.ambiguous, other, named
+    )
     return db.session.scalar(query.limit(1)) is not None
 
 

@@ -214,6 +214,7 @@ def test_an_email_one_server_may_hold_never_leaves_through_the_other(brightleaf_
             message_id=doubtful.id,
             number=1,
             version_number=1,
+            server="localhost:1",
             started_at=utcnow(),
             outcome=Outcome.DEFERRED,
             ambiguous=True,
@@ -236,7 +237,9 @@ def test_an_email_in_doubt_is_given_up_after_two_days_and_says_so(brightleaf_at,
     own, platform = serve(), serve()
     brightleaf_at(own, platform)
     doubtful = owe(brightleaf, 1)
-    row = DeliveryAttempt(message_id=doubtful.id, number=1, version_number=1, outcome=Outcome.DEFERRED)
+    row = DeliveryAttempt(
+        message_id=doubtful.id, number=1, version_number=1, outcome=Outcome.DEFERRED, server="x:1"
+    )
     row.started_at, row.ambiguous = utcnow() - timedelta(hours=49), True
     db.session.add(row)
     doubtful.attempts = 1

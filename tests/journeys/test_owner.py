@@ -110,8 +110,8 @@ def test_mail_waits_while_settings_are_refused_and_leaves_when_they_are_mended(
     for name in ("una", "dos", "tre"):
         join(page, portal, name.title(), f"{name}@visitors.example")
     settings(page, portal)
-    portal.wait_for(lambda: page.reload() and "emails wait since" in page.content())
-    banner = page.locator(".portal-banners", has_text="3 emails wait since")
+    portal.wait_for(lambda: page.reload() and "emails have waited since" in page.content())
+    banner = page.locator(".portal-banners", has_text="3 emails have waited since")
     expect(banner).to_contain_text("Nothing is lost")
     assert not portal.arrived("una@visitors.example")
 
