@@ -20,6 +20,7 @@ from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 _RECOVERS = timedelta(minutes=10)  # after a slow-down the speed doubles in each such time
 _SLOWEST = 1.0  # email a minute
+_USUAL = 60.0  # emails a minute, where too few left lately to tell the speed that was too much
 
 
 class SendingRate(Base):
@@ -159,7 +160,7 @@ def _measured(account_id: int, now: datetime) -> float:
             DeliveryAttempt.outcome == Outcome.ACCEPTED,
         )
     )
-    return max(2 * _SLOWEST, float(db.session.scalar(query) or 0))
+    return max(_USUAL, float(db.session.scalar(query) or 0))
 
 
 def _row(account_id: int) -> SendingRate:

@@ -85,8 +85,10 @@ def test_the_strictest_limit_counts(queue):
 def test_a_server_that_says_too_fast_halves_the_speed_which_then_recovers(queue):
     rates.slow_down(queue.account_id, START)
     db.session.commit()
-    sent = [leave(queue, 1, START + timedelta(seconds=second)) for second in range(0, 600, 5)]
-    assert sum(sent) < 20
+    sent = [leave(queue, 9, START + timedelta(seconds=second)) for second in range(60)]
+    assert 25 <= sum(sent) <= 33, "half of one a second"
+    later = [leave(queue, 9, START + timedelta(minutes=11, seconds=second)) for second in range(60)]
+    assert sum(later) > 1.8 * sum(sent)
     assert rates.gate(queue, START + timedelta(hours=1)) is None
 
 
@@ -94,4 +96,4 @@ def test_what_it_says_of_the_same_moment_slows_down_once(queue):
     for _ in range(20):
         rates.slow_down(queue.account_id, START)
     db.session.commit()
-    assert db.session.get_one(SendingRate, queue.account_id).slowed_to == 1.0
+    assert db.session.get_one(SendingRate, queue.account_id).slowed_to == 30.0
