@@ -10,9 +10,9 @@ from flask import current_app
 from ..accounts.models import Account
 from ..config import current_config
 from ..smtp.mailbox import header_safe
-from . import markup, plain
-from .catalogue import Notice, Type, Variable
-from .defaults import Text, default_text
+from . import looks, markup, plain, texts
+from .catalogue import Audience, Notice, Type, Variable
+from .defaults import Text
 from .dress import dress
 from .language import TextRefused, fill_in
 
@@ -47,7 +47,7 @@ def render(
     ``values`` must hold each of the notice's variables; KeyError names those it lacks. Raises TextRefused.
     """
     clean = _clean(notice, values)
-    words = text or default_text(notice)
+    words, look = text or texts.live(account.id, notice), looks.look_of(account.id)
     subject = _cut(one_line(fill_in(words.subject, clean, html=False)), _SUBJECT_LIMIT)
     if not subject:
         raise TextRefused("The subject is empty.")
@@ -57,7 +57,7 @@ def render(
         "subject": subject,
         "programme": one_line(account.name),
         "because": notice.because.replace("{programme}", one_line(account.name)),
-        "look": _LOOK,
+        "look": look,
         "unsubscribe_url": unsubscribe_url if notice.optional_mail else "",
         "preferences_url": preferences_url,
     }
@@ -67,21 +67,31 @@ def render(
         html=_framed(
             "mail/layout.html",
             frame,
-            body=dress(body, _LOOK["accent"]),
+            body=dress(body, look.accent),
             preheader=plain.preheader_of(body.html),
         ),
     )
 
 
-_LOOK = {"accent": "#1f3f5c"}
+def sample(
+    notice: Notice,
+    account: Account,
+    first_name: str = "",
+    *,
+    values: Mapping[str, str] | None = None,
+    text: Text | None = None,
+) -> Rendered:
+    """Render a notice for this account with sample values, as the preview and the test email do.
 
-
-def sample(notice: Notice, account: Account, first_name: str = "", *, text: Text | None = None) -> Rendered:
-    """Render a notice for this account with sample values, as the preview and the test email do."""
-    values = sample_values(notice, account)
-    if first_name and "first_name" in values:
-        values["first_name"] = first_name
-    return render(notice, account, values, text=text)
+    ``values`` take the place of samples, where the notice has such variables. Raises TextRefused.
+    """
+    shown = sample_values(notice, account)
+    shown |= {name: value for name, value in (values or {}).items() if name in shown}
+    if first_name and "first_name" in shown:
+        shown["first_name"] = first_name
+    preferences = notice.audience is Audience.AFFILIATE and not notice.fixed
+    example = f"{current_config().base_url}/preferences/sample" if preferences else ""
+    return render(notice, account, shown, text=text, unsubscribe_url=example, preferences_url=example)
 
 
 def sample_values(notice: Notice, account: Account) -> dict[str, str]:

@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ..accounts.models import Account, Owner
 from ..db import db
+from . import mailboxes
 from .catalogue import Notice
 from .models import NoticeSwitch
 
@@ -46,4 +47,6 @@ def _made(account_id: int, kind: str) -> NoticeSwitch:
 def recipients_of(account: Account) -> list[tuple[str, str]]:
     """Return mailbox and display name of everybody who gets the account's notices to the owner."""
     owners = db.session.scalars(select(Owner).where(Owner.account_id == account.id).order_by(Owner.id))
-    return [(owner.mailbox, owner.name) for owner in owners]
+    known = {owner.mailbox: owner.name for owner in owners}
+    further = [one.mailbox for one in mailboxes.of(account.id)]
+    return [*known.items(), *((mailbox, "") for mailbox in further if mailbox not in known)]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from portal import create_app
 from portal.accounts.models import Account
 from portal.affiliates.forms import a_name, tidy
+from portal.db import db
 from portal.notices import rendering
 from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
 from portal.notices.greeting import first_name_of
@@ -47,7 +48,10 @@ LIKELY_PROGRAMMES = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")),
 def context(tmp_path_factory):
     app = create_app(make_config(tmp_path_factory.mktemp("mail")))
     with app.app_context():
+        db.create_all()
         yield app
+        db.session.remove()
+        db.engine.dispose()
 
 
 def _mail(programme="Brightleaf", first_name="Grace"):
@@ -167,8 +171,6 @@ def test_every_email_of_the_catalogue_has_samples_for_all_its_variables(app, own
 
 def _account(app):
     from sqlalchemy import select
-
-    from portal.db import db
 
     return db.session.scalar(select(Account).where(Account.slug == "brightleaf"))
 

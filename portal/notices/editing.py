@@ -1,0 +1,98 @@
+"""Saving texts: a version for every change, and nobody's words lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.exc import IntegrityError
+
+from ..accounts.models import Owner
+from ..db import db
+from . import judging
+from .catalogue import Notice
+from .defaults import Text
+from .judging import Judged
+from .models import NoticeText
+from .texts import live, newest, words_of
+
+
+class EditedMeanwhile(Exception):
+    """Somebody else saved a version since this one was begun."""
+
+    def __init__(self, newest: NoticeText) -> None:
+        super().__init__(newest.number)
+        self.newest = newest
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What became of a save. No version: nothing had changed."""
+
+    version: NoticeText | None
+    judged: Judged
+
+
+def save(owner: Owner, notice: Notice, typed: Text, *, based_on: int, now: datetime) -> Saved:
+    """Save the next version, if anything changed. Commits. Raises TextFaults, EditedMeanwhile.
+
+    ``based_on`` is the number of the version the owner began with, 0 for the shipped text.
+    """
+    judged = judging.judge(notice, owner.account, typed)
+    _only_after(owner, notice, based_on)
+    if judged.text == live(owner.account_id, notice):
+        db.session.commit()
+        return Saved(None, judged)
+    return Saved(_add(owner, notice, judged.text, based_on + 1, now), judged)
+
+
+def reset(owner: Owner, notice: Notice, *, based_on: int, now: datetime) -> NoticeText | None:
+    """Go back to the text Signet ships. Commits. Raises EditedMeanwhile."""
+    present = _only_after(owner, notice, based_on)
+    if present is None or present.shipped:
+        db.session.commit()
+        return None
+    return _add(owner, notice, None, based_on + 1, now)
+
+
+def restore(owner: Owner, notice: Notice, old: NoticeText, *, now: datetime) -> NoticeText | None:
+    """Make an earlier version the newest. Commits. Raises EditedMeanwhile."""
+    present = newest(owner.account_id, notice)
+    words = None if old.shipped else Text(old.subject, old.html, old.text)
+    if present is not None and words_of(present, notice) == words_of(old, notice):
+        db.session.commit()
+        return None
+    return _add(owner, notice, words, present.number + 1 if present else 1, now)
+
+
+def _only_after(owner: Owner, notice: Notice, based_on: int) -> NoticeText | None:
+    present = newest(owner.account_id, notice)
+    if present is not None and present.number != based_on:
+        raise EditedMeanwhile(present)
+    return present
+
+
+def _add(owner: Owner, notice: Notice, words: Text | None, number: int, now: datetime) -> NoticeText:
+    """Add a version; of two owners at once, the second is told."""
+    row = NoticeText(
+        account_id=owner.account_id,
+        kind=notice.kind,
+        number=number,
+        shipped=words is None,
+        subject=words.subject if words else "",
+        html=words.html if words else "",
+        text=words.text if words else "",
+        owner_id=owner.id,
+        owner_name=owner.name,
+        created_at=now,
+    )
+    try:
+        with db.session.begin_nested():
+            db.session.add(row)
+    except IntegrityError:
+        present = newest(owner.account_id, notice)
+        if present is None:
+            raise
+        raise EditedMeanwhile(present) from None
+    db.session.commit()
+    return row

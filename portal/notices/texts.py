@@ -1,0 +1,56 @@
+"""An account's own texts: numbered versions, of which the last one is sent."""
+
+from __future__ import annotations
+
+from sqlalchemy import Select, func, select
+
+from ..db import db
+from .catalogue import Notice
+from .defaults import Text, default_text
+from .models import NoticeText
+
+
+def live(account_id: int, notice: Notice) -> Text:
+    """Return the text that is sent: the account's own, or the one Signet ships."""
+    row = None if notice.fixed else newest(account_id, notice)
+    return default_text(notice) if row is None else words_of(row, notice)
+
+
+def words_of(row: NoticeText, notice: Notice) -> Text:
+    """Return the words of a version."""
+    return default_text(notice) if row.shipped else Text(row.subject, row.html, row.text)
+
+
+def newest(account_id: int, notice: Notice) -> NoticeText | None:
+    """Return the version saved last, which is the one that is sent."""
+    return db.session.scalar(_versions(account_id, notice).limit(1))
+
+
+def find(account_id: int, notice: Notice, number: int) -> NoticeText | None:
+    """Return one version of this account by its number."""
+    return db.session.scalar(_versions(account_id, notice).where(NoticeText.number == number))
+
+
+def history(account_id: int, notice: Notice, limit: int = 50) -> list[NoticeText]:
+    """Return the versions, newest first."""
+    return list(db.session.scalars(_versions(account_id, notice).limit(limit)))
+
+
+def newest_of_each(account_id: int) -> dict[str, NoticeText]:
+    """Return the last version of each kind that has one."""
+    last = (
+        select(NoticeText.kind, func.max(NoticeText.number).label("number"))
+        .where(NoticeText.account_id == account_id)
+        .group_by(NoticeText.kind)
+        .subquery()
+    )
+    query = select(NoticeText).join(
+        last, (last.c.kind == NoticeText.kind) & (last.c.number == NoticeText.number)
+    )
+    rows = db.session.scalars(query.where(NoticeText.account_id == account_id))
+    return {row.kind: row for row in rows}
+
+
+def _versions(account_id: int, notice: Notice) -> Select[NoticeText]:
+    query = select(NoticeText).where(NoticeText.account_id == account_id, NoticeText.kind == notice.kind)
+    return query.order_by(NoticeText.number.desc())
