@@ -5,6 +5,7 @@ from flask import Flask
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
+    from . import views_editor, views_look  # noqa: F401 - they add their pages to the blueprint
     from .views import blueprint
 
     app.register_blueprint(blueprint)

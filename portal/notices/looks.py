@@ -68,7 +68,7 @@ def look_of(account_id: int) -> Look:
 
 def address_of(key: str, media_type: str) -> str:
     """Return the absolute address of a logo, as it stands in mails."""
-    return f"{current_config().base_url}/logo/{key}.{pictures.ENDINGS[media_type]}"
+    return f"{current_config().base_url}/automated-emails/logo/{key}.{pictures.ENDINGS[media_type]}"
 
 
 def save(owner: Owner, typed: Typed, *, now: datetime) -> str:

@@ -76,3 +76,16 @@ class NoticeMailbox(Base):
     mailbox_key: Mapped[str] = mapped_column(String(254))  # case-folded: twice the same is one
     created_at: Mapped[datetime]
     __table_args__ = (UniqueConstraint("account_id", "mailbox_key"),)
+
+
+class NoticeDraft(Base):
+    """What an owner is writing: kept for the preview and the test, so that no word of it is lost. Nothing sends it."""
+
+    __tablename__ = "notice_draft"
+    owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(40), primary_key=True)
+    subject: Mapped[str] = mapped_column(Text)
+    html: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    based_on: Mapped[int]  # the number of the version it began with
+    updated_at: Mapped[datetime]

@@ -31,6 +31,7 @@ class Rendered:
     subject: str
     text: str
     html: str
+    preheader: str = ""  # what an inbox shows after the subject; part of the HTML
 
 
 def render(
@@ -61,6 +62,7 @@ def render(
         "unsubscribe_url": unsubscribe_url if notice.optional_mail else "",
         "preferences_url": preferences_url,
     }
+    preheader = plain.preheader_of(body.html)
     return Rendered(
         subject=subject,
         text=_framed("mail/layout.txt", frame, body=said or plain.text_of(body.html)),
@@ -68,8 +70,9 @@ def render(
             "mail/layout.html",
             frame,
             body=dress(body, look.accent),
-            preheader=plain.preheader_of(body.html),
+            preheader=preheader,
         ),
+        preheader=preheader,
     )
 
 

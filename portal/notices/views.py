@@ -1,17 +1,16 @@
-"""Automated emails: the list, the switch, the preview."""
+"""Automated emails: the list, the switches, and who else hears of what happens."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
-from ..outbox.compose import from_header
-from ..outbox.route import NoRoute, route_for
-from ..web.headers import mail_page
-from . import rendering, switches
-from .catalogue import CATALOGUE, Notice
+from ..clock import utcnow
+from . import mailboxes, switches, texts
+from .catalogue import CATALOGUE, Audience, Notice
+from .forms import MailboxForm
 
 blueprint = Blueprint("notices", __name__, url_prefix="/automated-emails")
 
@@ -19,51 +18,62 @@ blueprint = Blueprint("notices", __name__, url_prefix="/automated-emails")
 @blueprint.get("")
 @login_required
 def index() -> Any:
-    rows = [(notice, switches.is_on(current_user.account_id, notice)) for notice in CATALOGUE.values()]
-    return render_template("notices/index.html", rows=rows)
-
-
-@blueprint.get("/<kind>")
-@login_required
-def show(kind: str) -> Any:
-    notice = _notice(kind)
-    return render_template(
-        "notices/show.html",
-        notice=notice,
-        on=switches.is_on(current_user.account_id, notice),
-        mail=rendering.sample(notice, current_user.account),
-        values=rendering.sample_values(notice, current_user.account),
-        sender=_sender(),
-    )
-
-
-@blueprint.get("/<kind>/html")
-@login_required
-def html(kind: str) -> Response:
-    return mail_page(rendering.sample(_notice(kind), current_user.account).html)
+    return _index(MailboxForm())
 
 
 @blueprint.post("/<kind>/switch")
 @login_required
 def switch(kind: str) -> Any:
-    notice = _notice(kind)
+    found = notice(kind)
     on = {"1": True, "0": False}.get(request.form.get("on", ""))
-    if on is None:  # a click that does not say which way must not switch anything
+    if on is None or found.fixed:  # a click that does not say which way must not switch anything
         abort(400)
-    if notice.fixed:  # its page has no such button
-        abort(400)
-    switches.switch(current_user.account_id, notice, on=on)
-    flash(f"{notice.name} is switched {'on' if on else 'off'}.", "success")
-    return redirect(url_for(".show", kind=kind), 303)
+    switches.switch(current_user.account_id, found, on=on)
+    flash(f"{found.name} is switched {'on' if on else 'off'}.", "success")
+    back = url_for(".index") if request.form.get("back") == "list" else url_for(".show", kind=kind)
+    return redirect(back, 303)
 
 
-def _notice(kind: str) -> Notice:
+@blueprint.post("/mailboxes")
+@login_required
+def add_mailbox() -> Any:
+    form = MailboxForm()
+    if not form.validate():
+        return _index(form, form_errors=True), 422
+    try:
+        added = mailboxes.add(current_user.account, form.mailbox.data, now=utcnow())
+    except mailboxes.MailboxRefused as refused:
+        form.mailbox.errors = [str(refused)]
+        return _index(form, form_errors=True), 422
+    flash(f"{added.mailbox} gets the emails to you from now on.", "success")
+    return redirect(url_for(".index", _anchor="to-you"), 303)
+
+
+@blueprint.post("/mailboxes/<int:ident>/remove")
+@login_required
+def remove_mailbox(ident: int) -> Any:
+    if not mailboxes.remove(current_user.account_id, ident):
+        abort(404)
+    flash("The mailbox is removed.", "success")
+    return redirect(url_for(".index", _anchor="to-you"), 303)
+
+
+def notice(kind: str) -> Notice:
+    """Return the notice an address names."""
     return CATALOGUE.get(kind) or abort(404)
 
 
-def _sender() -> str:
-    """Return the From as it would leave now, or nothing while there is no way out."""
-    try:
-        return from_header(route_for(current_user.account_id))
-    except NoRoute:
-        return ""
+def _index(form: MailboxForm, **more: object) -> str:
+    account_id = current_user.account_id
+    edited = texts.newest_of_each(account_id)
+    rows = [(one, switches.is_on(account_id, one), edited.get(one.kind)) for one in CATALOGUE.values()]
+    return render_template(
+        "notices/index.html",
+        to_affiliates=[row for row in rows if row[0].audience is Audience.AFFILIATE],
+        to_owner=[row for row in rows if row[0].audience is Audience.OWNER],
+        recipients=switches.recipients_of(current_user.account),
+        further=mailboxes.of(account_id),
+        limit=mailboxes.LIMIT,
+        form=form,
+        **more,
+    )

@@ -1,4 +1,4 @@
-"""Send test email: the New Sign-up email once more, through what is live now."""
+"""Send test email: the New Sign-up email once more, or another, through what is live now."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..accounts.models import Owner
 from ..config import current_config
 from ..db import db
 from ..notices import rendering
-from ..notices.catalogue import NEW_SIGN_UP
+from ..notices.catalogue import NEW_SIGN_UP, Notice
 from ..outbox.models import DeliveryAttempt, OutboxMessage
 from ..outbox.queue import NewMessage, enqueue
 
@@ -21,15 +21,24 @@ class TooManyTests(Exception):
     """The hour's test emails are used up."""
 
 
-def send(owner: Owner, *, now: datetime) -> OutboxMessage:
-    """Owe a test email to the owner, ahead of everything that waits. Commits. Raises TooManyTests."""
+def send(
+    owner: Owner,
+    *,
+    now: datetime,
+    notice: Notice = NEW_SIGN_UP,
+    mail: rendering.Rendered | None = None,
+) -> OutboxMessage:
+    """Owe a test email to the owner, ahead of everything that waits. Commits. Raises TooManyTests.
+
+    ``mail`` is one of ``notice`` that is rendered already; left out, it is rendered with samples.
+    """
     budget = budgets.Budget("test-email", current_config().tests_per_hour, timedelta(hours=1))
     if not budgets.spend(budget, owner.account_id, now=now):
         db.session.rollback()
         raise TooManyTests
-    mail = rendering.sample(NEW_SIGN_UP, owner.account, first_name=(owner.name.split() or [""])[0])
+    mail = mail or rendering.sample(notice, owner.account, first_name=(owner.name.split() or [""])[0])
     new = NewMessage(
-        kind=NEW_SIGN_UP.kind,
+        kind=notice.kind,
         key=f"test:{secrets.token_hex(8)}",
         recipient=owner.mailbox,
         recipient_name=owner.name,

@@ -52,7 +52,7 @@ def install(app: Flask, *, secure: bool) -> None:
             "same-origin"  # stricter ones break the CSRF check, which reads the Referer
         )
         headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=()"
         if request.endpoint != "static":
             headers.setdefault("Cache-Control", "no-store")

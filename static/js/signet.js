@@ -153,6 +153,44 @@
   document.addEventListener("change", (event) => { if (event.target.matches("[data-provider-status], [data-provider-url]")) provide(event.target); });
   refresh();
 
+  // (8) The editor of an email: a click puts a variable where the cursor is, and the preview follows the words.
+  let written = one("[data-insert]");
+  document.addEventListener("focusin", (event) => { if (event.target.matches("[data-insert]")) written = event.target; });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-insert-variable]");
+    if (!button || !written) return;
+    written.setRangeText(button.dataset.insertVariable, written.selectionStart, written.selectionEnd, "end");
+    written.focus();
+    written.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+
+  const livePreview = (form) => {
+    let timer = 0;
+    let asked = 0;
+    const show = () => {
+      const number = ++asked;
+      const request = new XMLHttpRequest();
+      request.open("POST", form.dataset.livePreview);
+      request.responseType = "document";
+      request.timeout = 10000;
+      request.onload = () => {
+        if (request.status !== 200 || !request.response || number !== asked) return;
+        all("[data-preview-part][id]", request.response).forEach((fresh) => {
+          // Half a placeholder is no reason to empty the page: the last good mail stays beside the reason.
+          if (fresh.matches("iframe") && !fresh.hasAttribute("src")) return;
+          if (fresh.matches("pre") && !fresh.textContent) return;
+          swap(document.getElementById(fresh.id), fresh);
+        });
+      };
+      request.send(new FormData(form));
+    };
+    const later = () => { clearTimeout(timer); timer = setTimeout(show, 400); };
+    form.addEventListener("input", later);
+    document.addEventListener("change", (event) => { if (event.target.form === form && event.target.matches("select")) later(); });
+    form.addEventListener("submit", () => { clearTimeout(timer); asked += 1; });
+  };
+  all("form[data-live-preview]").forEach(livePreview);
+
   // (7) A refused form says so first.
   one("[data-error-summary]")?.focus();
 })();

@@ -43,6 +43,18 @@ def _texts() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notice_text")),
         sa.UniqueConstraint("account_id", "kind", "number", name=op.f("uq_notice_text_account_id_kind_number")),
     )
+    op.create_table(
+        "notice_draft",
+        sa.Column("owner_id", _ID, nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("html", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("based_on", _ID, nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["owner_id"], ["owner.id"], name=op.f("fk_notice_draft_owner_id_owner")),
+        sa.PrimaryKeyConstraint("owner_id", "kind", name=op.f("pk_notice_draft")),
+    )
 
 
 def _look() -> None:

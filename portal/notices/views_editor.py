@@ -1,0 +1,265 @@
+"""The editor of one automated email: its words, what they look like, its versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, abort, flash, redirect, render_template, request, url_for
+from flask_login import current_user, login_required
+
+from ..clock import utcnow
+from ..outbox.compose import from_header
+from ..outbox.route import NoRoute, route_for
+from ..settings import test_email
+from ..web.headers import mail_page
+from ..web.pagination import key_argument
+from . import editing, judging, preview, schemes, switches, texts
+from .catalogue import Notice
+from .defaults import Text
+from .forms import TextForm
+from .views import blueprint
+from .views import notice as notice_of
+
+_NUMBER = "<int(max=999999999):number>"
+
+
+@blueprint.get("/<kind>")
+@login_required
+def show(kind: str) -> Any:
+    """Show the editor, with what the owner was writing where the address asks for it."""
+    notice = notice_of(kind)
+    draft = preview.kept(current_user, notice) if request.args.get("draft") else None
+    form = TextForm(formdata=None)
+    _fill(form, notice)
+    if draft is not None:
+        form.subject.data, form.html.data, form.text.data = draft.subject, draft.html, draft.text
+        form.based_on.data = draft.based_on
+    return _editor(notice, form, draft=draft is not None)
+
+
+@blueprint.get("/<kind>/html")
+@login_required
+def html(kind: str) -> Response:
+    """Answer with the mail alone, for a frame: as sent, as being written, or an earlier version."""
+    notice = notice_of(kind)
+    shown = preview.preview(notice, current_user.account, _words(notice), _as_whom())
+    if shown.mail is None:
+        abort(404)
+    return mail_page(schemes.fixed(shown.mail.html, dark=request.args.get("scheme") == "dark"))
+
+
+@blueprint.post("/<kind>")
+@login_required
+def save(kind: str) -> Any:
+    notice = _editable(kind)
+    form = TextForm()
+    deed = {"preview": _preview, "test": _test}.get(request.form.get("deed", ""), _save)
+    return deed(notice, form)
+
+
+@blueprint.post("/<kind>/live-preview")
+@login_required
+def live_preview(kind: str) -> Any:
+    """Keep what is being written and answer with its preview, for the script."""
+    notice = _editable(kind)
+    form = TextForm()
+    preview.keep(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
+    return render_template("notices/preview.html", **_shown(notice, form.typed(), draft=True))
+
+
+@blueprint.post("/<kind>/reset")
+@login_required
+def reset(kind: str) -> Any:
+    notice = _editable(kind)
+    form = TextForm()
+    try:
+        version = editing.reset(current_user, notice, based_on=form.begun_with, now=utcnow())
+    except editing.EditedMeanwhile as meanwhile:
+        flash(_meanwhile(meanwhile) + " Nothing was reset.", "warning")
+        return _back(notice)
+    preview.forget(current_user, notice)
+    flash(
+        "The default text is sent from now on. Yours stays among the versions."
+        if version
+        else "This is the default text already.",
+        "success",
+    )
+    return _back(notice)
+
+
+@blueprint.get(f"/<kind>/versions/{_NUMBER}")
+@login_required
+def version(kind: str, number: int) -> Any:
+    notice = notice_of(kind)
+    row = texts.find(current_user.account_id, notice, number) or abort(404)
+    words = texts.words_of(row, notice)
+    newest = texts.newest(current_user.account_id, notice)
+    return render_template(
+        "notices/version.html",
+        row=row,
+        words=words,
+        is_newest=newest is not None and newest.number == number,
+        **_shown(notice, words, version=number),
+    )
+
+
+@blueprint.post(f"/<kind>/versions/{_NUMBER}/restore")
+@login_required
+def restore(kind: str, number: int) -> Any:
+    notice = _editable(kind)
+    row = texts.find(current_user.account_id, notice, number) or abort(404)
+    try:
+        made = editing.restore(current_user, notice, row, now=utcnow())
+    except editing.EditedMeanwhile as meanwhile:
+        flash(_meanwhile(meanwhile) + " Nothing was restored.", "warning")
+        return _back(notice)
+    preview.forget(current_user, notice)
+    said = (
+        f"Version {number} is restored, as version {made.number}."
+        if made
+        else f"Version {number} says what is sent."
+    )
+    flash(said, "success")
+    return _back(notice)
+
+
+# -- what a POST of the editor may ask for
+
+
+def _save(notice: Notice, form: TextForm) -> Any:
+    try:
+        saved = editing.save(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
+    except judging.TextFaults as faults:
+        return _refused(notice, form, faults), 422
+    except editing.EditedMeanwhile as meanwhile:
+        form.based_on.data, form.based_on.raw_data = meanwhile.newest.number, None
+        return _editor(notice, form, form_errors=True, meanwhile=meanwhile.newest), 409
+    preview.forget(current_user, notice)
+    _tell(saved)
+    return _back(notice)
+
+
+def _preview(notice: Notice, form: TextForm) -> Any:
+    preview.keep(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
+    return _back(notice, draft=1, anchor="preview")
+
+
+def _test(notice: Notice, form: TextForm) -> Any:
+    """Send what stands in the form to the owner, saved or not."""
+    preview.keep(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
+    try:
+        judging.judge(notice, current_user.account, form.typed())
+    except judging.TextFaults as faults:
+        return _refused(notice, form, faults), 422
+    shown = preview.preview(notice, current_user.account, form.typed(), _as_whom())
+    try:
+        message = test_email.send(current_user, now=utcnow(), notice=notice, mail=shown.mail)
+    except test_email.TooManyTests:
+        flash("This hour’s test emails are used up. Your words are kept; try again later.", "warning")
+        return _back(notice, draft=1)
+    return _back(notice, draft=1, sent=message.id)
+
+
+def _tell(saved: editing.Saved) -> None:
+    if saved.version is None:
+        flash("Nothing had changed, so there is no new version.", "info")
+    else:
+        flash(f"Saved as version {saved.version.number}. It is sent from now on.", "success")
+    if saved.judged.converted:
+        pairs = ", ".join(f"{one.old} became {one.new}" for one in saved.judged.converted)
+        flash(f"Converted from LeadDyno’s spelling: {pairs}.", "info")
+    if saved.judged.removed:
+        flash(f"Removed, since mail programmes refuse it: {', '.join(saved.judged.removed)}.", "warning")
+
+
+# -- pages
+
+
+def _editable(kind: str) -> Notice:
+    notice = notice_of(kind)
+    return abort(400) if notice.fixed else notice
+
+
+def _back(notice: Notice, anchor: str | None = None, **more: Any) -> Any:
+    chosen: dict[str, Any] = {name: value for name in ("as", "q") if (value := request.form.get(name, ""))}
+    return redirect(url_for(".show", kind=notice.kind, _anchor=anchor, **chosen, **more), 303)
+
+
+def _refused(notice: Notice, form: TextForm, faults: judging.TextFaults) -> str:
+    form.refuse(faults.by_field)
+    return _editor(notice, form, form_errors=True)
+
+
+def _fill(form: TextForm, notice: Notice) -> None:
+    words, newest = texts.live(current_user.account_id, notice), texts.newest(current_user.account_id, notice)
+    form.subject.data, form.html.data, form.text.data = words.subject, words.html, words.text
+    form.based_on.data = newest.number if newest else 0
+
+
+def _editor(notice: Notice, form: TextForm, *, draft: bool = False, **more: object) -> str:
+    words = form.typed()
+    if request.method == "POST" and not notice.fixed:  # so that the frames can show what was not saved
+        preview.keep(current_user, notice, words, based_on=form.begun_with, now=utcnow())
+        draft = True
+    return render_template(
+        "notices/show.html",
+        form=form,
+        on=switches.is_on(current_user.account_id, notice),
+        versions=texts.history(current_user.account_id, notice),
+        sent=key_argument(request.args.get("sent")),
+        **_shown(notice, words, draft=draft),
+        **more,
+    )
+
+
+def _shown(notice: Notice, words: Text, *, draft: bool = False, version: int = 0) -> dict[str, object]:
+    """Return what the preview needs to be drawn."""
+    account, whom = current_user.account, _as_whom()
+    asked = request.values.get("q", "")
+    found = preview.affiliates_like(account.id, asked)
+    if whom is not None and whom not in found:
+        found.insert(0, whom)
+    shown = preview.preview(notice, account, words, whom)
+    return {
+        "notice": notice,
+        "preview": shown,
+        "frame": {
+            "kind": notice.kind,
+            "as": whom.id if whom else None,
+            "draft": 1 if draft else None,
+            "version": version or None,
+            "mark": shown.mark,
+        },
+        "whom": whom,
+        "found": found,
+        "asked": asked,
+        "sender": _sender(),
+    }
+
+
+def _words(notice: Notice) -> Text:
+    """Return the words that the address of a frame asks for."""
+    number = key_argument(request.args.get("version"))
+    if number:
+        row = texts.find(current_user.account_id, notice, number) or abort(404)
+        return texts.words_of(row, notice)
+    draft = preview.kept(current_user, notice) if request.args.get("draft") else None
+    if draft is not None:
+        return Text(draft.subject, draft.html, draft.text)
+    return texts.live(current_user.account_id, notice)
+
+
+def _as_whom() -> Any:
+    return preview.affiliate_of(current_user.account_id, key_argument(request.values.get("as")))
+
+
+def _meanwhile(meanwhile: editing.EditedMeanwhile) -> str:
+    return f"{meanwhile.newest.owner_name} has saved version {meanwhile.newest.number} meanwhile."
+
+
+def _sender() -> str:
+    """Return the From as it would leave now, or nothing while there is no way out."""
+    try:
+        return from_header(route_for(current_user.account_id))
+    except NoRoute:
+        return ""
