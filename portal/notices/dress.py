@@ -113,7 +113,7 @@ class _Tailor(HTMLParser):
         if tag in ("td", "th") and table == "facts":
             aside = ";width:38%;padding-right:14px;color:#535c66" if tag == "th" else ";font-weight:bold"
             return _IN_FACTS + aside, "quiet rule" if tag == "th" else "rule"
-        role = {"quiet": "quiet", "figure": "title"}.get(known, _ROLES.get(tag, ""))
+        role = {"quiet": "quiet", "figure": "words"}.get(known, _ROLES.get(tag, ""))
         if tag == "table":
             role = "button-table" if known == "button" else "rule" if known == "facts" else ""
         return _BY_CLASS.get((tag, known), _STYLES.get(tag, "")), role

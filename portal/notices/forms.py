@@ -11,22 +11,25 @@ from wtforms.widgets import HiddenInput
 
 from ..web.fields import PortalForm, at_most, mailbox_field, required, text_field
 from .defaults import Text
+from .rendering import several_lines
+
+
+def _readable(value: str | None) -> str | None:
+    """Drop what no page can show again; browsers send CRLF."""
+    return several_lines(value) if value else value
 
 
 class TextForm(PortalForm):
     """The editor of one email."""
 
-    subject = StringField("Subject")
-    html = TextAreaField("Message")
-    text = TextAreaField("Text version")
+    subject = StringField("Subject", filters=[_readable])
+    html = TextAreaField("Message", filters=[_readable])
+    text = TextAreaField("Text version", filters=[_readable])
     based_on = IntegerField(widget=HiddenInput(), validators=[Optional(), NumberRange(0, 10**9)])
 
     def typed(self) -> Text:
-        """Return the words as they were entered; browsers send CRLF."""
-        subject, html, text = (
-            (one.data or "").replace("\r\n", "\n") for one in (self.subject, self.html, self.text)
-        )
-        return Text(subject, html, text)
+        """Return the words as they were entered."""
+        return Text(self.subject.data or "", self.html.data or "", self.text.data or "")
 
     @property
     def begun_with(self) -> int:
@@ -45,8 +48,8 @@ class LookForm(PortalForm):
     accent = text_field("Accent colour", required("Enter a colour, such as #1f3f5c."), limit=7)
     logo = FileField("Logo")
     remove_logo = BooleanField("Remove the present logo")
-    address = TextAreaField("Postal address", validators=[at_most(500)])
-    footer = TextAreaField("Footer", validators=[at_most(1000)])
+    address = TextAreaField("Postal address", filters=[_readable], validators=[at_most(500)])
+    footer = TextAreaField("Footer", filters=[_readable], validators=[at_most(1000)])
 
 
 class MailboxForm(PortalForm):

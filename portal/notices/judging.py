@@ -177,7 +177,8 @@ def _clean_html(html: str, faults: dict[str, list[str]]) -> tuple[str, list[str]
     except markup.Misplaced as misplaced:
         faults["html"].append(f"Line {_line(html, misplaced.index)}: {misplaced}")
         return html, []
-    if not cleaned.strip():
+    cleaned = cleaned.strip()
+    if not cleaned:
         faults["html"].append("Write the email: nothing of this can be shown.")
     return cleaned, removed
 

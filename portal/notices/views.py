@@ -8,6 +8,8 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask_login import current_user, login_required
 
 from ..clock import utcnow
+from ..outbox.compose import from_header
+from ..outbox.route import NoRoute, route_for
 from . import mailboxes, switches, texts
 from .catalogue import CATALOGUE, Audience, Notice
 from .forms import MailboxForm
@@ -61,6 +63,14 @@ def remove_mailbox(ident: int) -> Any:
 def notice(kind: str) -> Notice:
     """Return the notice an address names."""
     return CATALOGUE.get(kind) or abort(404)
+
+
+def sender() -> str:
+    """Return the From as it would leave now, or nothing while there is no way out."""
+    try:
+        return from_header(route_for(current_user.account_id))
+    except NoRoute:
+        return ""
 
 
 def _index(form: MailboxForm, **more: object) -> str:

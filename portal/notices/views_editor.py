@@ -8,16 +8,14 @@ from flask import Response, abort, flash, redirect, render_template, request, ur
 from flask_login import current_user, login_required
 
 from ..clock import utcnow
-from ..outbox.compose import from_header
-from ..outbox.route import NoRoute, route_for
 from ..settings import test_email
 from ..web.headers import mail_page
 from ..web.pagination import key_argument
-from . import editing, judging, preview, schemes, switches, texts
+from . import editing, judging, preview, rendering, schemes, switches, texts
 from .catalogue import Notice
 from .defaults import Text
 from .forms import TextForm
-from .views import blueprint
+from .views import blueprint, sender
 from .views import notice as notice_of
 
 _NUMBER = "<int(max=999999999):number>"
@@ -181,7 +179,8 @@ def _editable(kind: str) -> Notice:
 
 
 def _back(notice: Notice, anchor: str | None = None, **more: Any) -> Any:
-    chosen: dict[str, Any] = {name: value for name in ("as", "q") if (value := request.form.get(name, ""))}
+    said = {name: rendering.one_line(request.form.get(name, ""))[:100] for name in ("as", "q")}
+    chosen: dict[str, Any] = {name: value for name, value in said.items() if value}
     return redirect(url_for(".show", kind=notice.kind, _anchor=anchor, **chosen, **more), 303)
 
 
@@ -206,6 +205,7 @@ def _editor(notice: Notice, form: TextForm, *, draft: bool = False, **more: obje
         form=form,
         on=switches.is_on(current_user.account_id, notice),
         versions=texts.history(current_user.account_id, notice),
+        values=rendering.sample_values(notice, current_user.account),
         sent=key_argument(request.args.get("sent")),
         **_shown(notice, words, draft=draft),
         **more,
@@ -215,7 +215,7 @@ def _editor(notice: Notice, form: TextForm, *, draft: bool = False, **more: obje
 def _shown(notice: Notice, words: Text, *, draft: bool = False, version: int = 0) -> dict[str, object]:
     """Return what the preview needs to be drawn."""
     account, whom = current_user.account, _as_whom()
-    asked = request.values.get("q", "")
+    asked = rendering.one_line(request.values.get("q", ""))[:100]
     found = preview.affiliates_like(account.id, asked)
     if whom is not None and whom not in found:
         found.insert(0, whom)
@@ -233,7 +233,7 @@ def _shown(notice: Notice, words: Text, *, draft: bool = False, version: int = 0
         "whom": whom,
         "found": found,
         "asked": asked,
-        "sender": _sender(),
+        "sender": sender(),
     }
 
 
@@ -255,11 +255,3 @@ def _as_whom() -> Any:
 
 def _meanwhile(meanwhile: editing.EditedMeanwhile) -> str:
     return f"{meanwhile.newest.owner_name} has saved version {meanwhile.newest.number} meanwhile."
-
-
-def _sender() -> str:
-    """Return the From as it would leave now, or nothing while there is no way out."""
-    try:
-        return from_header(route_for(current_user.account_id))
-    except NoRoute:
-        return ""

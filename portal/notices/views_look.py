@@ -13,7 +13,7 @@ from . import looks, pictures, rendering, schemes
 from .catalogue import CATALOGUE
 from .forms import LookForm
 from .rendering import several_lines
-from .views import blueprint
+from .views import blueprint, sender
 
 _SHOWN = CATALOGUE["new-purchase"]  # it has a bit of everything
 _YEAR = 31_536_000
@@ -78,4 +78,4 @@ def logo(name: str) -> Response:
 def _page(form: LookForm, **more: object) -> str:
     saved = looks.look_of(current_user.account_id)
     mail = rendering.sample(_SHOWN, current_user.account)
-    return render_template("notices/look.html", form=form, saved=saved, mail=mail, **more)
+    return render_template("notices/look.html", form=form, saved=saved, mail=mail, sender=sender(), **more)

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from portal import create_app
 from portal.accounts.models import Account
 from portal.affiliates.forms import a_name, tidy
 from portal.db import db
@@ -21,7 +20,6 @@ from portal.notices.greeting import first_name_of
 from portal.outbox.mime import MessageRefused, mailbox_header, serialise
 from portal.smtp.mailbox import header_safe
 from portal.web.fields import one_line
-from tests.conftest import make_config
 
 LINK = "https://signet.example/join/brightleaf?ref=K7MPQ2XA"
 DASHBOARD = "https://signet.example/affiliate/abc_-123"
@@ -42,16 +40,6 @@ LIKELY_NAMES = st.text(
     st.one_of(st.characters(categories=("L", "M")), st.sampled_from(" '’-.,·\u200c\u200d")), max_size=60
 )
 LIKELY_PROGRAMMES = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), max_size=100)
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory):
-    app = create_app(make_config(tmp_path_factory.mktemp("mail")))
-    with app.app_context():
-        db.create_all()
-        yield app
-        db.session.remove()
-        db.engine.dispose()
 
 
 def _mail(programme="Brightleaf", first_name="Grace"):

@@ -1,0 +1,32 @@
+"""What the tests of the automated emails share."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from portal import create_app
+from portal.accounts.models import Account, Owner
+from portal.db import db
+from tests.conftest import make_config
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory):
+    """An app for tests that only render: one for the whole file."""
+    app = create_app(make_config(tmp_path_factory.mktemp("mail")))
+    with app.app_context():
+        db.create_all()
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+
+
+def account_of(slug: str = "brightleaf") -> Account:
+    db.session.rollback()
+    return db.session.scalars(select(Account).where(Account.slug == slug)).one()
+
+
+def owner_of(slug: str = "brightleaf") -> Owner:
+    account = account_of(slug)
+    return db.session.scalars(select(Owner).where(Owner.account_id == account.id)).first()

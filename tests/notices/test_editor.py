@@ -1,0 +1,290 @@
+"""The editor: versions, mistakes in plain words, conversions, previews, tests; and who may do it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sqlalchemy import func, select
+
+from portal.affiliates.models import Affiliate
+from portal.clock import utcnow
+from portal.db import db
+from portal.notices import texts
+from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
+from portal.notices.defaults import default_text
+from portal.notices.models import NoticeDraft, NoticeText
+from portal.outbox.models import OutboxMessage
+from tests.notices.conftest import account_of, owner_of
+
+PAGE = "/automated-emails/new-sign-up"
+HTML = '<h1>Hi {{ first_name }}</h1>\n<p>Your link: <a href="{{ link }}">{{ link }}</a></p>'
+PAGES = [PAGE, f"{PAGE}/html", f"{PAGE}/html?draft=1", f"{PAGE}/versions/1", f"{PAGE}/html?version=1"]
+POSTS = [
+    (PAGE, {}),
+    (PAGE, {"deed": "preview"}),
+    (PAGE, {"deed": "test"}),
+    (f"{PAGE}/live-preview", {}),
+    (f"{PAGE}/reset", {}),
+    (f"{PAGE}/versions/1/restore", {}),
+]
+
+
+def _form(subject="Hello {{ first_name }}", html=HTML, text="", based_on=0, **more):
+    return {"subject": subject, "html": html, "text": text, "based_on": str(based_on), **more}
+
+
+def _save(browser, page=PAGE, **changes):
+    return browser.submit(page, _form(**changes), page=page)
+
+
+def _versions(slug="brightleaf"):
+    rows = select(NoticeText).where(NoticeText.account_id == account_of(slug).id).order_by(NoticeText.number)
+    return list(db.session.scalars(rows))
+
+
+def test_a_save_is_a_version_with_who_and_when_and_is_sent_from_then_on(owner):
+    answer = _save(owner)
+    assert (answer.status_code, answer.location) == (303, PAGE)
+    (version,) = _versions()
+    assert (version.number, version.owner_name, version.owner_id) == (1, "Ada Fairweather", owner_of().id)
+    assert version.created_at <= utcnow()
+    page = owner.get(PAGE).get_data(as_text=True)
+    assert "Saved as version 1." in page
+    assert "Hello Ada" in page
+    assert texts.live(account_of().id, NEW_SIGN_UP).subject == "Hello {{ first_name }}"
+
+
+def test_what_has_not_changed_makes_no_version(owner):
+    words = default_text(NEW_SIGN_UP)
+    _save(owner, subject=words.subject, html=words.html.replace("\n", "\r\n") + "\r\n")
+    assert _versions() == []
+    _save(owner)
+    _save(owner, based_on=1)
+    assert [version.number for version in _versions()] == [1]
+    assert "no new version" in owner.get(PAGE).get_data(as_text=True)
+
+
+def test_the_second_of_two_writers_is_told_and_loses_nothing(owner):
+    _save(owner, subject="First")
+    answer = _save(owner, subject="Second & mine", based_on=0)
+    page = answer.get_data(as_text=True)
+    assert answer.status_code == 409
+    assert "saved version 1 while you were writing" in page
+    assert "Second &amp; mine" in page
+    assert [version.subject for version in _versions()] == ["First"]
+    based_on = re.search(r'name="based_on"[^>]*value="(\d+)"|value="(\d+)"[^>]*name="based_on"', page)
+    assert "1" in based_on.groups()
+    assert _save(owner, subject="Second & mine", based_on=1).status_code == 303
+    assert [version.subject for version in _versions()] == ["First", "Second & mine"]
+
+
+def test_earlier_versions_are_looked_at_and_restored_and_the_default_too(owner):
+    _save(owner, subject="One")
+    _save(owner, subject="Two", based_on=1)
+    page = owner.get(f"{PAGE}/versions/1").get_data(as_text=True)
+    assert "One" in page
+    assert "Hi Ada" in owner.get(f"{PAGE}/html?version=1").get_data(as_text=True)
+    owner.submit(f"{PAGE}/versions/1/restore", {}, page=PAGE)
+    assert [version.subject for version in _versions()] == ["One", "Two", "One"]
+    owner.submit(f"{PAGE}/reset", {"based_on": "3"}, page=PAGE)
+    assert _versions()[-1].shipped
+    assert texts.live(account_of().id, NEW_SIGN_UP) == default_text(NEW_SIGN_UP)
+    owner.submit(f"{PAGE}/reset", {"based_on": "4"}, page=PAGE)
+    assert len(_versions()) == 4
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong", "said"),
+    [
+        ("subject", "", "Enter a subject."),
+        ("subject", "x" * 201, "Shorten the subject to 200 characters"),
+        (
+            "subject",
+            "{{ firstname }}",
+            "There is no variable “firstname” in this email. Did you mean {{ first_name }}?",
+        ),
+        ("subject", "Hi {{ first_name", "A {{ is not closed"),
+        ("html", "", "Write the email"),
+        ("html", "<script>x</script>", "Write the email"),
+        (
+            "html",
+            "a\n{{ dashbord }}",
+            "Line 2: there is no variable “dashbord” in this email. Did you mean {{ dashboard }}?",
+        ),
+        ("html", "{% if name %}", "Line 1: {% if %} is not closed; write {% endif %}"),
+        ("html", "a\n\n{{ a b }}", "Line 3: “{{ a b }}” is not understood."),
+        ("html", "{{ name | shout }}", "there is no filter “shout”"),
+        ("html", "{% for x in y %}{% endfor %}", "{% for %} is not a command that exists here."),
+        ("html", '<p {% if name %}class="a"{% endif %}>x</p>', "cannot stand here, inside a tag"),
+        ("html", "$WEEKLY_VISITORS$", "$WEEKLY_VISITORS$ stands for nothing in this email."),
+        ("html", "$FIRSTNAME$", "Did you mean {{ first_name }}?"),
+        ("html", "x" * 20_001, "Shorten this to 20,000 characters"),
+        ("text", "{{ nam }}", "Line 1: there is no variable “nam” in this email. Did you mean {{ name }}?"),
+    ],
+)
+def test_a_mistake_is_told_beside_its_field_in_plain_words_and_nothing_is_lost(owner, field, wrong, said):
+    from html import unescape
+
+    answer = _save(owner, **{field: wrong})
+    page = unescape(answer.get_data(as_text=True))
+    assert answer.status_code == 422
+    assert said in page
+    assert page.index("There is a problem") < page.index("<h1>")
+    assert f'id="{field}-error"' in page
+    assert wrong in page
+    assert _versions() == []
+
+
+def test_the_spelling_of_leaddyno_is_converted_and_told(owner):
+    html = (
+        "<p>Hi $FIRST_NAME$, your link is $AFFILIATE_LINK$ "
+        '(<a href="$AFFILIATE_DASHBOARD_URL$">dashboard</a>), code $AFFILIATE_CODE$.</p>'
+    )
+    _save(owner, subject="Welcome $DISPLAY_FIRST_NAME$", html=html)
+    (version,) = _versions()
+    assert version.subject == "Welcome {{ first_name }}"
+    assert '<a href="{{ link }}">{{ link }}</a>' in version.html
+    assert '<a href="{{ dashboard }}">dashboard</a>' in version.html
+    page = owner.get(PAGE).get_data(as_text=True)
+    assert "$AFFILIATE_CODE$ became {{ code }}" in page
+
+
+def test_what_mail_programmes_refuse_is_taken_out_and_told(owner):
+    html = '<p onclick="x()" style="color:red;position:fixed">Hi <a href="javascript:x()">you</a></p><script>x()</script>'
+    _save(owner, html=html)
+    (version,) = _versions()
+    assert version.html == '<p style="color:red">Hi <a>you</a></p>'
+    page = owner.get(PAGE).get_data(as_text=True)
+    for what in ("onclick of &lt;p&gt;", "position", "javascript:x()", "&lt;script&gt; and what was in it"):
+        assert what in page
+
+
+def test_a_text_of_the_owners_own_is_sent_beside_the_html(owner):
+    _save(owner, text="Plain {{ first_name }}: {{ link }}")
+    page = owner.get(PAGE).get_data(as_text=True)
+    assert "Plain Ada: http" in page
+
+
+def test_a_preview_shows_what_is_not_saved_without_script(owner):
+    answer = owner.submit(PAGE, _form(subject="Draft for {{ first_name }}", deed="preview"), page=PAGE)
+    assert answer.status_code == 303
+    page = owner.get(answer.location).get_data(as_text=True)
+    assert "Draft for Ada" in page
+    frame = re.search(r'src="([^"]+/html\?[^"]*)"', page).group(1).replace("&amp;", "&")
+    shown = owner.get(frame)
+    assert "Hi Ada" in shown.get_data(as_text=True)
+    assert "sandbox" in shown.headers["Content-Security-Policy"]
+    assert _versions() == []
+    assert "Draft for Ada" not in owner.get(PAGE).get_data(as_text=True)
+
+
+def test_the_live_preview_says_what_is_wrong_and_keeps_the_words(owner):
+    answer = owner.submit(f"{PAGE}/live-preview", _form(subject="{{ nam }}"), page=PAGE)
+    assert answer.status_code == 200
+    assert "Did you mean {{ name }}?" in answer.get_data(as_text=True)
+    assert "{{ nam }}" in owner.get(f"{PAGE}?draft=1").get_data(as_text=True)
+
+
+def _affiliate(slug, name):
+    account = account_of(slug)
+    row = Affiliate(
+        account_id=account.id,
+        name=name,
+        mailbox=f"{name[0].lower()}@example.org",
+        mailbox_key=f"{name[0].lower()}@example.org",
+        code=f"C{name[0].upper()}123",
+        dashboard_key=f"key-{name[0]}",
+        created_at=utcnow(),
+    )
+    db.session.add(row)
+    db.session.commit()
+    return row.id
+
+
+def test_a_preview_is_shown_for_one_of_the_affiliates_and_for_no_stranger_s(owner, stranger):
+    ours, theirs = _affiliate("brightleaf", "Grace Hopper"), _affiliate("copperpot", "Mallory Strange")
+    page = owner.get(f"{PAGE}?as={ours}").get_data(as_text=True)
+    assert "Welcome to Brightleaf, Grace" in page
+    assert "CG123" in owner.get(f"{PAGE}/html?as={ours}").get_data(as_text=True)
+    page = owner.get(f"{PAGE}?as={theirs}&q=mall").get_data(as_text=True)
+    assert "Mallory" not in page
+    assert "Grace" in owner.get(f"{PAGE}?q=HOPP").get_data(as_text=True)
+    for odd in ("x", "-1", "9" * 30, "%00"):
+        assert owner.get(f"{PAGE}?as={odd}&q={odd}").status_code == 200
+
+
+def test_a_test_of_what_stands_there_leaves_for_the_owner_ahead_of_everything(owner):
+    answer = owner.submit(PAGE, _form(subject="Try {{ first_name }}", deed="test"), page=PAGE)
+    assert answer.status_code == 303
+    message = db.session.scalars(select(OutboxMessage)).one()
+    assert (message.recipient, message.subject) == ("ada@brightleaf.example", "Try Ada")
+    assert message.urgent
+    assert message.key.startswith("test:")
+    page = owner.get(answer.location).get_data(as_text=True)
+    assert f"/deliveries/{message.id}" in page
+    assert _versions() == []
+
+
+def test_tests_are_limited_and_words_that_cannot_be_sent_cost_none(owner):
+    assert owner.submit(PAGE, _form(html="{{ nam }}", deed="test"), page=PAGE).status_code == 422
+    for _ in range(11):
+        answer = owner.submit(PAGE, _form(deed="test"), page=PAGE)
+    assert "used up" in owner.get(answer.location).get_data(as_text=True)
+    assert db.session.scalar(select(func.count(OutboxMessage.id))) == 10
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nobody_and_strangers_see_nothing_of_it(owner, stranger, client, path):
+    _save(owner, subject="Our secret plan", html="<p>Our secret plan</p>")
+    owner.submit(
+        PAGE, _form(subject="Our secret plan", html="<p>Our secret plan</p>", deed="preview"), page=PAGE
+    )
+    assert client.get(path).status_code == 303
+    answer = stranger.get(path)
+    assert answer.status_code == (404 if "version" in path else 200)
+    assert "secret plan" not in answer.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(("path", "fields"), POSTS)
+def test_nobody_and_strangers_change_nothing_of_it(owner, stranger, client, path, fields):
+    _save(owner)
+    before = db.session.scalar(select(func.count(NoticeText.id)))
+    assert client.post(path, data=_form(**fields)).status_code in (303, 400)
+    stranger.submit(path, _form(subject="Theirs", **fields), page=PAGE)
+    assert [version.subject for version in _versions()] == ["Hello {{ first_name }}"]
+    assert before == 1
+    assert owner.post(path, data=_form(**fields)).status_code == 400, "without its token"
+
+
+def test_the_confirmation_is_shown_and_cannot_be_edited_or_switched(owner):
+    page = "/automated-emails/confirm-sign-up"
+    shown = owner.get(page).get_data(as_text=True)
+    assert "This one stays as it is" in shown
+    assert "<textarea" not in shown
+    deeds = {"": _form(), "/switch": {"on": "0"}, "/reset": {}, "/live-preview": _form()}
+    for deed, fields in deeds.items():
+        assert owner.submit(page + deed, fields, page=PAGE).status_code == 400
+    assert db.session.scalar(select(func.count(NoticeText.id))) == 0
+    assert db.session.scalar(select(func.count()).select_from(NoticeDraft)) == 0
+
+
+@pytest.mark.parametrize("kind", CATALOGUE)
+def test_every_email_has_a_page_and_frames(owner, kind):
+    page = owner.get(f"/automated-emails/{kind}").get_data(as_text=True)
+    assert 'sandbox=""' in page
+    light, dark = (
+        owner.get(f"/automated-emails/{kind}/html?scheme={s}").get_data(as_text=True)
+        for s in ("light", "dark")
+    )
+    assert "@media all" in dark
+    assert "@media not all" in light
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"based_on": "x"}, {"based_on": "-1"}, {"based_on": "9" * 40}, {"deed": "?"}]
+)
+def test_a_garbled_form_is_answered_and_breaks_nothing(owner, fields):
+    assert owner.submit(PAGE, fields, page=PAGE).status_code in (303, 409, 422)
+    assert owner.submit(f"{PAGE}/live-preview", fields, page=PAGE).status_code == 200
+    assert owner.submit(f"{PAGE}/reset", fields, page=PAGE).status_code == 303

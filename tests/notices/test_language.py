@@ -1,0 +1,189 @@
+"""The language of texts: any text and any values make a valid message or a plain refusal, quickly."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from email import message_from_bytes
+from email.policy import SMTP
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from portal.accounts.models import Account
+from portal.notices import judging, rendering
+from portal.notices.catalogue import NEW_SIGN_UP
+from portal.notices.defaults import Text
+from portal.notices.language import TextRefused, fill_in
+from portal.outbox.mime import serialise
+from portal.smtp.mailbox import header_safe
+
+ACCOUNT = Account(name="Brightleaf", slug="brightleaf")
+PIECES = st.sampled_from(
+    [
+        *[
+            "{{",
+            "{%",
+            "}}",
+            "%}",
+            "<p>",
+            "</p>",
+            "<table>",
+            "<tr>",
+            "<td>",
+            "</table>",
+            "</a>",
+            "<script>",
+            "</script>",
+            "<style>",
+            "<!--",
+            "-->",
+            "<svg>",
+            "<math>",
+        ],
+        *[
+            "&amp;",
+            "&",
+            "<",
+            ">",
+            '"',
+            "'",
+            "$FIRST_NAME$",
+            "$X$",
+            "山",
+            "é",
+            "<h1>",
+            "</div>",
+            "<![CDATA[",
+            "]]>",
+            "<li>",
+            "</ul>",
+            "<b>",
+            "</i>",
+        ],
+        *("\x00", "\u2028", "\ud800", "\u202e", "{{ name }}", "{{ nothing }}", "{{ 'x' | default: name }}"),
+        *("{% if name %}", "{% endif %}", "{% else %}", "{% case name %}", "{% when 'a' %}", "{% endcase %}"),
+        *("{% for x in (1..99999999) %}", "{% endfor %}", "{% assign a = name %}", "{{ a | url_encode }}"),
+        *(
+            "{% include 'x' %}",
+            "{% render 'x' %}",
+            "{% raw %}",
+            "{% capture x %}",
+            "{% comment %}",
+            "{{ name[0] }}",
+        ),
+        *("{{ name | date: '%s' }}", "{{ name | truncate: -5 }}", "{{ name.first_name.__class__ }}"),
+        *('<a href="{{ link }}">', '<a href="javascript:alert(1)">', "<img src=x onerror=alert(1)>"),
+        *(
+            '<p style="width:expression(1)">',
+            "<ol start=99999999999>",
+            "<div class=button>",
+            "<a class=button>",
+        ),
+        "{{ link | newline_to_br }}",
+    ]
+)
+SOURCES = st.lists(st.one_of(PIECES, st.text(max_size=12)), max_size=25).map("".join)
+VALUES = st.text(max_size=60)
+
+
+def _values(value: str) -> dict[str, str]:
+    return dict.fromkeys((variable.name for variable in NEW_SIGN_UP.variables), value)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(subject=SOURCES, html=SOURCES, text=SOURCES, value=VALUES)
+@example(subject="x", html="<p>" * 1600, text="", value="")
+@example(subject="{{ name }}", html="{{ name }}" * 1500, text="", value="x" * 5000)
+@example(subject="x", html='<a href="{{ link }}">x</a>', text="", value="javascript:alert(1)")
+@example(
+    subject="x",
+    html="{{ name | url_encode | url_encode | url_encode | url_encode }}" * 300,
+    text="",
+    value="%" * 2000,
+)
+@example(subject="x", html="{% if name %}" * 40 + "{% endif %}" * 40, text="", value="x")
+def test_any_text_with_any_values_makes_a_message_or_is_refused_in_a_sentence(
+    context, subject, html, text, value
+):
+    begun = time.perf_counter()
+    try:
+        mail = rendering.render(NEW_SIGN_UP, ACCOUNT, _values(value), text=Text(subject, html, text))
+    except TextRefused as refused:
+        assert str(refused).endswith(".")
+        return
+    assert time.perf_counter() - begun < 1.0  # of a busy machine; the limit proper is measured below
+    assert header_safe(mail.subject)
+    assert 0 < len(mail.subject) <= 200
+    assert len(mail.text.encode()) + len(mail.html.encode()) < 2**20
+    for banned in ("<script", 'href="javascript:', "<svg", "<iframe"):
+        assert banned not in mail.html.lower()
+    raw = serialise({"Subject": mail.subject, "From": "a@brightleaf.example"}, mail.text, mail.html)
+    assert message_from_bytes(raw, policy=SMTP).get_body(("html",)) is not None
+
+
+WORST = {
+    "as many elements as there may be": "<b>x</b>" * 1400,
+    "as many placeholders": "{{ name }} " * 1800,
+    "as many conditions": "{% if name %}{% endif %}" * 800,
+    "filters upon filters": "{{ name | url_encode | url_encode | url_encode }}" * 400,
+    "one long word": "x" * 20_000,
+}
+
+
+@pytest.mark.parametrize("html", WORST.values(), ids=WORST.keys())
+def test_the_worst_of_texts_takes_a_blink(context, html):
+    values, times = _values("é" * 2000), []
+    for _ in range(4):  # the first one is parsed; what is sent again and again is not
+        begun = time.process_time()
+        with suppress(TextRefused):
+            rendering.render(NEW_SIGN_UP, ACCOUNT, values, text=Text("x", html))
+        times.append(time.process_time() - begun)
+    assert min(times[1:]) < 0.05, times
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(html=SOURCES)
+def test_what_may_be_saved_stays_what_it_is_when_saved_again(context, html):
+    try:
+        judged = judging.judge(NEW_SIGN_UP, ACCOUNT, Text("x", html))
+    except judging.TextFaults as faults:
+        assert all(sentence for said in faults.by_field.values() for sentence in said)
+        return
+    again = judging.judge(NEW_SIGN_UP, ACCOUNT, judged.text)
+    assert again.text == judged.text
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ name.__class__ }}",
+        "{% include '/etc/passwd' %}",
+        "{% render 'layout' %}",
+        "{% for i in (1..100000000) %}x{% endfor %}",
+        "{{ config }}{{ self }}{{ request }}",
+    ],
+)
+def test_a_text_reaches_nothing_but_its_values(source):
+    try:
+        said = fill_in(source, {"name": "Ada"}, html=True)
+    except TextRefused:
+        return
+    assert said.strip() in ("", "x")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{% if name %}y{% else %}n{% endif %}", "n"),
+        ("{% if name != '' %}y{% else %}n{% endif %}", "n"),
+        ("{% if name != blank %}y{% else %}n{% endif %}", "n"),
+        ("{% unless name %}n{% endunless %}", "n"),
+        ("{{ name | default: 'n' }}", "n"),
+        ("[{{ name }}]", "[]"),
+    ],
+)
+def test_an_empty_value_is_false_as_people_expect(source, said):
+    assert fill_in(source, {"name": ""}, html=False) == said
