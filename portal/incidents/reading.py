@@ -49,6 +49,7 @@ class Shown:
     """One incident, ready to be shown."""
 
     row: Incident
+    title: str
     sentence: str
     kind: str
     trouble: Trouble | None
@@ -88,6 +89,7 @@ def show(incident: Incident, *, now: datetime) -> Shown:
     queue = queue_row(incident.account_id)
     return Shown(
         row=incident,
+        title=_capital(facts.title(incident, 0)),
         sentence=facts.sentence(incident),
         kind=KINDS[incident.kind],
         trouble=trouble(incident.diagnosis),
@@ -98,6 +100,10 @@ def show(incident: Incident, *, now: datetime) -> Shown:
         detour=live.bypassed_since if live else None,
         lasted=facts.lasted(incident, now),
     )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def queue_row(account_id: int) -> Queue | None:

@@ -182,5 +182,5 @@ def _grow(incident: Incident, trouble: Trouble, now: datetime) -> None:
 
 def _is_new(incident_id: int, message_id: int) -> int:
     row = insert(IncidentMessage).values(incident_id=incident_id, message_id=message_id)
-    result: Any = db.session.execute(row.on_conflict_do_nothing())
-    return int(result.rowcount)
+    made = db.session.execute(row.on_conflict_do_nothing().returning(IncidentMessage.message_id))
+    return int(made.scalar_one_or_none() is not None)

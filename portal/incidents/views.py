@@ -9,6 +9,7 @@ from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from ..config import current_config
+from ..deliveries.story import STATUS_WORDS
 from ..web.pagination import key_argument
 from . import alerts, detour, facts, forms, reading
 from . import waiting as deeds
@@ -37,7 +38,12 @@ def index() -> Any:
 @login_required
 def show(ident: int) -> Any:
     incident = reading.find(current_user.account_id, ident) or abort(404)
-    return render_template("incidents/show.html", shown=reading.show(incident, now=utcnow()), row=incident)
+    return render_template(
+        "incidents/show.html",
+        shown=reading.show(incident, now=utcnow()),
+        row=incident,
+        words=STATUS_WORDS,
+    )
 
 
 @blueprint.get("/waiting")

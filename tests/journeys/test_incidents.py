@@ -51,7 +51,7 @@ def test_a_broken_password_is_one_incident_and_loses_nothing(portal: RunningPort
     expect(banner).to_contain_text("(535)")
     portal.wait_for(lambda: len(subjects_to_the_owner(portal)) == 1)
     banner.get_by_role("link", name="What happened").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("(535)")
+    expect(page.locator("#diagnosis")).to_contain_text("(535)")
     expect(page.get_by_text("Whose move: Yours")).to_be_visible()
     page.goto(f"{portal.base}/incidents/waiting")
     expect(page.get_by_role("heading", name="20 emails wait")).to_be_visible()
