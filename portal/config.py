@@ -68,6 +68,7 @@ class Config:
     worker_threads: int = 4
     connections: int = 64  # to mail servers at once, over all workers
     tests_per_hour: int = 10
+    sign_up_seconds: float = 2.0  # a sign-up sent sooner than people can type is asked for again
     redis_url: str = field(default="", repr=False)  # where jobs are announced instead of beside the tables
     metrics_token: str = field(default="", repr=False)  # who shows it may read /metrics; empty: nobody
     testing: bool = False
@@ -148,6 +149,7 @@ class Config:
             metrics_token=read.secret("SIGNET_METRICS_TOKEN", "metrics_token", at_least=16)
             if read.text("SIGNET_METRICS_TOKEN")
             else "",
+            sign_up_seconds=read.number("SIGNET_SIGN_UP_SECONDS", 2.0),
             tests_per_hour=int(read.number("SIGNET_TESTS_PER_HOUR", 10, low=1)),
         )
 

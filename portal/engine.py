@@ -17,9 +17,12 @@ from huey.exceptions import ConfigurationError
 from huey.storage import PostgresStorage
 
 from . import stores
+from .affiliates.pruning import forget_unconfirmed
+from .clock import utcnow
 from .config import Config, ConfigError
 from .deliveries import bulk, tending
 from .domains.checks import look_at as look_at_domain
+from .events.planning import plan as plan_week
 from .incidents import alerts, canary, hooks, watch
 from .outbox import lanes
 from .settings.check import check as check_version
@@ -63,6 +66,8 @@ def install(app: Flask, config: Config) -> dict[str, Huey]:
         "check": ("checks", within(check_version)),
         "look": ("checks", within(look_at_domain)),
         "order": ("checks", within(bulk.carry_out)),
+        "plan": ("checks", within(lambda account_id: plan_week(account_id, now=utcnow()))),
+        "forget": ("checks", within(lambda _: forget_unconfirmed(now=utcnow()))),
         "tend": ("checks", within(lambda _: tending.tend())),
         "alert": ("checks", within(alerts.send)),
         "hook": ("checks", within(hooks.deliver)),

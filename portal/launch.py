@@ -164,7 +164,8 @@ Signet is running.
   Rehearsal inbox    {base}/rehearsal/inbox
 
 Look first at Settings -> Email Preferences: choose the provider "Rehearsal server (this machine)",
-the username postmaster@brightleaf.example and the password rehearsal, and save.
+the username postmaster@brightleaf.example and the password rehearsal, and save. Then sign up as an
+affiliate, confirm it from the rehearsal inbox, and see the New Sign-up email arrive there.
 Ctrl-C stops everything.
 """)
 

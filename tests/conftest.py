@@ -41,6 +41,7 @@ def make_config(instance: Path, **changes: Any) -> Config:
         "SIGNET_REHEARSAL": "1",
         "SIGNET_SWEEP_SECONDS": "0.3",
         "SIGNET_SMTP_DEADLINE": "8",
+        "SIGNET_SIGN_UP_SECONDS": "0",
         "MAIL_SERVER": "localhost",
         "MAIL_PORT": "2587",
         "MAIL_USE_TLS": "1",

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from portal.db import db
 
 _TOKEN = re.compile(r'(name="csrf_token"\s+value=")[^"]+')
+_STARTED = re.compile(r'<input id="started" name="(started)" type="hidden" value="([^"]*)"')
 _NS = "{http://www.w3.org/1999/xhtml}"
 
 
@@ -42,8 +43,9 @@ class LintingClient(FlaskClient):
     ) -> TestResponse:
         """Fetch the page a form is on, then send the form as a browser would, with its token."""
         form_page = self.get(page or url)
-        token = csrf_token(form_page.get_data(as_text=True))
-        return self.post(url, data={"csrf_token": token, **fields}, **more)
+        html = form_page.get_data(as_text=True)
+        handed_out = dict(_STARTED.findall(html))  # when a form was handed out, which a browser sends back
+        return self.post(url, data={"csrf_token": csrf_token(html), **handed_out, **fields}, **more)
 
 
 def csrf_token(html: str) -> str:

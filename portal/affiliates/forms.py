@@ -1,4 +1,4 @@
-"""The public sign-up form."""
+"""The forms of the room: the public sign-up, and those of the owner."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 import unicodedata
 from typing import Any
 
-from wtforms import BooleanField, Form, StringField
+from wtforms import BooleanField, Form, HiddenField, StringField, TextAreaField
 from wtforms.validators import StopValidation, ValidationError
 
 from ..smtp.mailbox import MailboxError, parse_mailbox
-from ..web.fields import PortalForm, at_most, mailbox_field, one_line, required
+from ..web.fields import PortalForm, at_most, mailbox_field, one_line, required, stripped, text_field
 
 _NAME_LIMIT = 60  # characters
 _SIGNS = set(" '’‘ʼ`´.,،-‐‑·・׳״\u200c\u200d")  # besides letters and their marks
@@ -67,6 +67,7 @@ class JoinForm(PortalForm):
     mailbox = mailbox_field("Your email address", required("Enter your email address."))
     consent = BooleanField("I agree to receive emails about my affiliate account.")
     website = StringField("Leave this empty")  # filled in by robots only
+    started = HiddenField()  # when the form was handed out: robots send it back at once
 
     def validate_mailbox(self, field: Any) -> None:
         reachable(self, field)
@@ -74,3 +75,85 @@ class JoinForm(PortalForm):
     def validate_consent(self, field: Any) -> None:
         if not field.data:
             raise StopValidation("Tick this box to sign up: the programme writes to you by email.")
+
+
+class MailboxForm(PortalForm):
+    """An address alone: to send the confirmation again."""
+
+    mailbox = mailbox_field("Your email address", required("Enter your email address."))
+
+    def validate_mailbox(self, field: Any) -> None:
+        reachable(self, field)
+
+
+class AgreeForm(PortalForm):
+    """The consent of somebody who was invited."""
+
+    consent = BooleanField("I agree to receive emails about my affiliate account.")
+
+    def validate_consent(self, field: Any) -> None:
+        if not field.data:
+            raise StopValidation("Tick this box to join: the programme writes to you by email.")
+
+
+def no_controls(form: Form, field: Any) -> None:
+    """Refuse what nobody sees, line breaks aside."""
+    typed = field.data or ""
+    kept = "".join(c for c in typed if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cs", "Zl", "Zp"})
+    if kept != typed:
+        field.data = kept
+        raise ValidationError(
+            "This held invisible characters, which are now removed. Check it and send it again."
+        )
+
+
+def lines(value: str | None) -> str | None:
+    """End lines one way, whatever the browser does."""
+    return value.replace("\r\n", "\n").replace("\r", "\n").strip() if isinstance(value, str) else value
+
+
+class InviteForm(PortalForm):
+    """Whom the owner invites, and in which words."""
+
+    name = StringField(
+        "Their name",
+        validators=[required("Enter the name."), one_line, at_most(_NAME_LIMIT), a_name],
+        filters=[tidy],
+    )
+    mailbox = mailbox_field("Their email address", required("Enter the email address."))
+    message = TextAreaField(
+        "Your personal message",
+        description="It stands in the email in your own words. A sentence on how you know each other is enough.",
+        validators=[no_controls, at_most(1000)],
+        filters=[lines],
+    )
+
+    def validate_mailbox(self, field: Any) -> None:
+        reachable(self, field)
+
+
+class DeclineForm(PortalForm):
+    """Why an application is turned down."""
+
+    reason = StringField("Reason", validators=[one_line, at_most(300)], filters=[stripped])
+
+
+class RulesForm(PortalForm):
+    """How people are taken in."""
+
+    confirm = BooleanField(
+        "Ask new affiliates to confirm their email address",
+        description="An email with a link goes out first. Nobody can sign up a stranger, and misspelt addresses never "
+        "reach your list.",
+    )
+    auto_approve = BooleanField(
+        "Approve new affiliates at once",
+        description="Without this, each application waits in your list until you approve or decline it.",
+    )
+
+
+class SuppressForm(PortalForm):
+    """A mailbox that is not to be written to."""
+
+    mailbox = mailbox_field("Email address", required("Enter the email address."))
+    note = text_field("Note for yourself", limit=200)

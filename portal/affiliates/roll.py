@@ -11,29 +11,53 @@ from sqlalchemy import func, select
 from ..accounts.models import Account
 from ..config import Config
 from ..db import db
-from ..outbox.models import OutboxMessage
+from ..events.models import Event, EventMail
+from ..notices.catalogue import NEW_SIGN_UP
+from ..outbox.models import OutboxMessage, Status
 from ..web.pagination import Page, newest_first
-from .models import Affiliate
-from .signup import key_of_welcome, link_of
+from .links import link_of
+from .models import Affiliate, State
+
+TABS = (State.ACTIVE, State.PENDING, State.UNCONFIRMED, State.INVITED, State.DECLINED, State.SUSPENDED)
+STATE_WORDS: Mapping[State, str] = {
+    State.ACTIVE: "Active",
+    State.PENDING: "Waits for you",
+    State.UNCONFIRMED: "Unconfirmed",
+    State.INVITED: "Invited",
+    State.DECLINED: "Declined",
+    State.SUSPENDED: "Suspended",
+}
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """The New Sign-up email of an affiliate: its message in the outbox, if that is still known."""
+
+    mail: EventMail
+    status: Status | None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the owner's list. ``welcome`` is the New Sign-up email owed to this affiliate, if any."""
+    """One line of the owner's list."""
 
     affiliate: Affiliate
     link: str
-    welcome: OutboxMessage | None
+    welcome: Welcome | None
 
 
 @dataclass(frozen=True)
 class Roll:
-    """One page of the owner's list."""
+    """One page of the owner's list. ``counts`` are those of the whole list, by state."""
 
     entries: list[Entry]
     older: int | None
     newer: int | None
-    total: int
+    counts: Mapping[State, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
 
 
 def find_account(slug: str) -> Account | None:
@@ -44,33 +68,59 @@ def find_account(slug: str) -> Account | None:
 
 
 def by_dashboard_key(key: str) -> tuple[Affiliate, Account] | None:
-    """Return the affiliate whose private address this is."""
+    """Return the affiliate whose private address this is; it opens nothing before the mailbox is proved."""
     if not _plain(key):
         return None
     row = db.session.execute(
         select(Affiliate, Account)
         .join(Account, Account.id == Affiliate.account_id)
-        .where(Affiliate.dashboard_key == key)
+        .where(Affiliate.dashboard_key == key, Affiliate.state.not_in((State.UNCONFIRMED, State.INVITED)))
     ).first()
     return (row[0], row[1]) if row else None
 
 
-def roll_of(account: Account, config: Config, *, before: int | None, after: int | None) -> Roll:
+def affiliate_of(account_id: int, affiliate_id: int) -> Affiliate | None:
+    """Return one affiliate of this account; somebody else's is not found."""
+    query = select(Affiliate).where(Affiliate.id == affiliate_id, Affiliate.account_id == account_id)
+    return db.session.scalar(query)
+
+
+def roll_of(
+    account: Account,
+    config: Config,
+    *,
+    search: str = "",
+    state: State | None = None,
+    before: int | None = None,
+    after: int | None = None,
+) -> Roll:
     """Return one page of the account's affiliates, newest first."""
     query = select(Affiliate).where(Affiliate.account_id == account.id)
+    if state is not None:
+        query = query.where(Affiliate.state == state)
+    if search:
+        query = query.where(Affiliate.search_text.contains(search.casefold(), autoescape=True))
     page: Page[Any] = newest_first(query, Affiliate.id, before=before, after=after)
-    welcomes = _welcomes(account.id, page.rows)
-    entries = [
-        Entry(row, link_of(row, account, config), welcomes.get(key_of_welcome(row.id))) for row in page.rows
-    ]
-    total = db.session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    return Roll(entries, page.older, page.newer, total)
+    welcomes = _welcomes([row.id for row in page.rows])
+    entries = [Entry(row, link_of(row, account, config), welcomes.get(row.id)) for row in page.rows]
+    return Roll(entries, page.older, page.newer, counts(account.id))
 
 
-def _welcomes(account_id: int, rows: Iterable[Affiliate]) -> Mapping[str, OutboxMessage]:
-    keys = [key_of_welcome(row.id) for row in rows]
-    query = select(OutboxMessage).where(OutboxMessage.account_id == account_id, OutboxMessage.key.in_(keys))
-    return {message.key: message for message in db.session.scalars(query)}
+def counts(account_id: int) -> Mapping[State, int]:
+    """Return how many affiliates stand where."""
+    query = select(Affiliate.state, func.count()).where(Affiliate.account_id == account_id)
+    return {row[0]: row[1] for row in db.session.execute(query.group_by(Affiliate.state))}
+
+
+def _welcomes(idents: Iterable[int]) -> Mapping[int, Welcome]:
+    query = (
+        select(Event.affiliate_id, EventMail, OutboxMessage.status)
+        .join(EventMail, EventMail.event_id == Event.id)
+        .outerjoin(OutboxMessage, OutboxMessage.id == EventMail.message_id)
+        .where(Event.affiliate_id.in_(list(idents)), EventMail.kind == NEW_SIGN_UP.kind)
+        .order_by(EventMail.id)
+    )
+    return {ident: Welcome(mail, status) for ident, mail, status in db.session.execute(query) if ident}
 
 
 def _plain(text: str) -> bool:

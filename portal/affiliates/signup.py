@@ -13,21 +13,27 @@ from .. import budgets
 from ..accounts.models import Account
 from ..config import Config
 from ..db import db
-from ..notices import rendering, switches
-from ..notices.catalogue import NEW_SIGN_UP
-from ..notices.greeting import first_name_of
-from ..outbox.queue import NewMessage, enqueue
+from ..events.causing import cause
+from ..events.occasions import Occasion, Source
 from ..smtp.mailbox import parse_mailbox
-from .models import Affiliate
+from . import letters
+from .models import Affiliate, Purpose, State
+from .rules import rules_of
 
-# A stranger's address may be typed by anybody, so it is protected across the whole portal.
+# A stranger's address may be typed by anybody, so it is protected across the whole portal. Known or not, each
+# sign-up counts: otherwise the budget would tell who is known.
 PER_MAILBOX = budgets.Budget("sign-up-mailbox", 3, timedelta(days=1))
 PER_NETWORK = budgets.Budget("sign-up-network", 20, timedelta(hours=1))
 _CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without those that look alike
+_MAY_JOIN = (State.UNCONFIRMED, State.INVITED)
 
 
 class TooManySignUps(Exception):
     """This network signed up too many people within an hour, or this mailbox was entered too often in a day."""
+
+
+class LinkTooOld(Exception):
+    """The link in the email has expired; signing up again brings a new one."""
 
 
 @dataclass(frozen=True)
@@ -40,35 +46,45 @@ class SignUp:
 
 
 def sign_up(account: Account, entered: SignUp, *, config: Config, now: datetime) -> None:
-    """Take an affiliate in and owe the New Sign-up email; one commit. Signing up twice changes nothing.
+    """Take an affiliate in and owe the email that follows; one commit. Signing up twice changes nothing.
 
-    Raises TooManySignUps, having kept the count.
+    Where the account's rules ask for it, the email only asks to confirm. Raises TooManySignUps, having
+    kept the count.
     """
-    affiliate = _new_affiliate(account, entered, now)
-    allowed = budgets.spend(PER_NETWORK, account.id, entered.network, now=now)
-    if allowed and not _is_known(affiliate):
-        allowed = budgets.spend(PER_MAILBOX, throttle_key(affiliate.mailbox_key), now=now)
-        if allowed:
-            _take_in(affiliate, account, config, now)
-    if not allowed:
-        db.session.commit()  # the count stays
-        raise TooManySignUps
+    new = new_affiliate(account, entered.name, entered.mailbox, now)
+    _spend(account, new.mailbox_key, entered.network, now)
+    new.consented_at = now
+    known = _known(account.id, new.mailbox_key)
+    affiliate = known or _take_in(new)
+    if affiliate is not None:
+        _go_on(affiliate, account, now)
     db.session.commit()
 
 
-def link_of(affiliate: Affiliate, account: Account, config: Config) -> str:
-    """Return the affiliate's public link."""
-    return f"{config.base_url}/join/{account.slug}?ref={affiliate.code}"
+def send_again(account: Account, mailbox: str, network: str, *, now: datetime) -> None:
+    """Send the confirmation once more to whoever waits for it, and nothing to anybody else. Commits.
+
+    Raises TooManySignUps, having kept the count.
+    """
+    key = str(parse_mailbox(mailbox)).casefold()
+    _spend(account, key, network, now)
+    affiliate = _known(account.id, key)
+    if affiliate is not None and affiliate.state is State.UNCONFIRMED:
+        letters.ask_to_confirm(affiliate, account, now=now)
+    db.session.commit()
 
 
-def dashboard_of(affiliate: Affiliate, config: Config) -> str:
-    """Return the address of the affiliate's private page; whoever knows it may open it."""
-    return f"{config.base_url}/affiliate/{affiliate.dashboard_key}"
+def confirm(token: str, *, now: datetime) -> letters.Found | None:
+    """Let an affiliate begin whose mailbox is now proved; a second time changes nothing. Commits.
+
+    Returns None for a link nobody gave out. Raises LinkTooOld.
+    """
+    return _follow(token, Purpose.CONFIRM, now)
 
 
-def key_of_welcome(affiliate_id: int) -> str:
-    """Return the key under which an affiliate's New Sign-up email is owed, once."""
-    return f"{NEW_SIGN_UP.kind}:{affiliate_id}"
+def accept(token: str, *, now: datetime) -> letters.Found | None:
+    """Let somebody begin who was invited, and now agrees to be written to; as ``confirm``."""
+    return _follow(token, Purpose.JOIN, now)
 
 
 def throttle_key(mailbox_key: str) -> str:
@@ -78,56 +94,79 @@ def throttle_key(mailbox_key: str) -> str:
     return f"{folded or local}@{'gmail.com' if domain == 'googlemail.com' else domain}"
 
 
-def _new_affiliate(account: Account, entered: SignUp, now: datetime) -> Affiliate:
-    mailbox = str(parse_mailbox(entered.mailbox))  # as the envelope will have it, its domain in A-labels
+def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> Affiliate:
+    """Return an affiliate who is in no table yet and has agreed to nothing."""
+    parsed = str(parse_mailbox(mailbox))  # as the envelope will have it, its domain in A-labels
     return Affiliate(
         account_id=account.id,
-        name=entered.name,
-        mailbox=mailbox,
-        mailbox_key=mailbox.casefold(),
+        name=name,
+        mailbox=parsed,
+        mailbox_key=parsed.casefold(),
         code="".join(secrets.choice(_CODE_LETTERS) for _ in range(8)),
         dashboard_key=secrets.token_urlsafe(24),
-        consented_at=now,
+        state=State.UNCONFIRMED,
         created_at=now,
     )
 
 
-def _is_known(new: Affiliate) -> bool:
-    query = select(Affiliate.id).where(
-        Affiliate.account_id == new.account_id, Affiliate.mailbox_key == new.mailbox_key
-    )
-    return db.session.scalar(query) is not None
+def _spend(account: Account, mailbox_key: str, network: str, now: datetime) -> None:
+    allowed = budgets.spend(PER_NETWORK, account.id, network, now=now)
+    allowed = allowed and budgets.spend(PER_MAILBOX, throttle_key(mailbox_key), now=now)
+    if not allowed:
+        db.session.commit()  # the count stays
+        raise TooManySignUps
 
 
-def _take_in(affiliate: Affiliate, account: Account, config: Config, now: datetime) -> None:
+def _known(account_id: int, mailbox_key: str) -> Affiliate | None:
+    query = select(Affiliate).where(Affiliate.account_id == account_id, Affiliate.mailbox_key == mailbox_key)
+    return db.session.scalar(query.with_for_update())
+
+
+def _take_in(affiliate: Affiliate) -> Affiliate | None:
+    """Insert a newcomer, or return None if the same person signed up at this very moment."""
+    account_id, mailbox_key = affiliate.account_id, affiliate.mailbox_key
     try:
         with db.session.begin_nested():
             db.session.add(affiliate)
     except IntegrityError:
-        if _is_known(affiliate):
-            return  # the same person signed up at this very moment, and that sign-up owes the email
-        raise
-    if switches.is_on(account.id, NEW_SIGN_UP):
-        enqueue(account.id, _new_sign_up(affiliate, account, config), now=now)
+        if _known(account_id, mailbox_key) is None:
+            raise
+        return None  # that other sign-up owes the email
+    return affiliate
 
 
-def _new_sign_up(affiliate: Affiliate, account: Account, config: Config) -> NewMessage:
-    values = {
-        "programme": account.name,
-        "first_name": first_name_of(affiliate.name),
-        "name": affiliate.name,
-        "email": affiliate.mailbox,
-        "code": affiliate.code,
-        "link": link_of(affiliate, account, config),
-        "dashboard": dashboard_of(affiliate, config),
-    }
-    mail = rendering.render(NEW_SIGN_UP, account, values)
-    return NewMessage(
-        kind=NEW_SIGN_UP.kind,
-        key=key_of_welcome(affiliate.id),
-        recipient=affiliate.mailbox,
-        recipient_name=affiliate.name,
-        subject=mail.subject,
-        text=mail.text,
-        html=mail.html,
-    )
+def _go_on(affiliate: Affiliate, account: Account, now: datetime) -> None:
+    """Ask for the confirmation, or let the affiliate begin; whoever has begun long ago is left alone."""
+    if affiliate.state not in _MAY_JOIN:
+        return
+    rules = rules_of(account.id)
+    if rules.confirm:
+        letters.ask_to_confirm(affiliate, account, now=now)
+    else:
+        _begin(affiliate, account, approved=rules.auto_approve, now=now)
+
+
+def _follow(token: str, purpose: Purpose, now: datetime) -> letters.Found | None:
+    found = letters.find(token, purpose, now=now, lock=True)
+    if found is None:
+        return None
+    affiliate = found.affiliate
+    if affiliate.state in _MAY_JOIN:
+        if found.too_old:
+            db.session.rollback()
+            raise LinkTooOld
+        # Whoever the owner invited need not wait for the owner's word.
+        approved = affiliate.state is State.INVITED or rules_of(found.account.id).auto_approve
+        affiliate.confirmed_at = found.link.used_at = now
+        _begin(affiliate, found.account, approved=approved, now=now)
+    db.session.commit()
+    return found
+
+
+def _begin(affiliate: Affiliate, account: Account, *, approved: bool, now: datetime) -> None:
+    affiliate.state = State.ACTIVE if approved else State.PENDING
+    affiliate.state_since = now
+    affiliate.consented_at = affiliate.consented_at or now
+    db.session.flush()
+    occasion = Occasion.SIGNED_UP if approved else Occasion.APPLIED
+    cause(account, occasion, affiliate, {}, key=f"{occasion}:{affiliate.id}", source=Source.PORTAL, now=now)

@@ -1,23 +1,26 @@
-"""The public pages of a programme, and the owner's list of affiliates."""
+"""The public pages of a programme: signing up, confirming, joining after an invitation, the dashboard."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
-from flask import Blueprint, abort, redirect, render_template, request, url_for
-from flask_login import current_user, login_required
+from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, url_for
 
 from ..accounts.models import Account
 from ..clock import utcnow
 from ..config import current_config
-from ..deliveries.story import STATUS_WORDS
+from ..events import reading, telling
+from ..events.counting import totals
+from ..events.occasions import Occasion
 from ..notices import switches
 from ..notices.catalogue import NEW_SIGN_UP
 from ..notices.greeting import first_name_of
 from ..web.network import network_of
-from ..web.pagination import key_argument
-from . import roll, signup
-from .forms import JoinForm
+from . import haste, letters, links, roll, signup
+from .forms import AgreeForm, JoinForm, MailboxForm
+from .models import Purpose, State
+from .rules import rules_of
 
 blueprint = Blueprint("affiliates", __name__)
 
@@ -25,6 +28,13 @@ _TOO_MANY = (
     "There were too many sign-ups from your network or for this address. "
     "What you typed is kept below; send it again later, at the latest tomorrow."
 )
+_TOO_QUICK = (
+    "That was quicker than most people type, so we ask once more. Nothing is lost: press Sign up again."
+)
+_SENT_AGAIN = "If a sign-up with this address waits to be confirmed, another email is on its way."
+_SEEN = (Occasion.LEAD, Occasion.PURCHASE, Occasion.COMMISSION_APPROVED, Occasion.COMMISSION_DECLINED)
+_ON_DASHBOARD = (*_SEEN, Occasion.REFUND, Occasion.PAYOUT)
+_NEWEST = 50  # events that the dashboard lists
 
 
 @blueprint.route("/join/<slug>", methods=["GET", "POST"])
@@ -37,6 +47,8 @@ def join(slug: str) -> Any:
         return redirect(url_for(".thanks", slug=account.slug), 303)
     if not form.validate():
         return _join_page(account, form, form_errors=True), 422
+    if _too_quick(form):
+        return _join_page(account, form, form_errors=True, problem=_TOO_QUICK), 422
     entered = signup.SignUp(form.name.data, form.mailbox.data, network_of(request))
     try:
         signup.sign_up(account, entered, config=current_config(), now=utcnow())
@@ -49,42 +61,105 @@ def join(slug: str) -> Any:
 def thanks(slug: str) -> Any:
     """Say the same to everybody: whether the address was known is nobody's business."""
     account = roll.find_account(slug) or abort(404)
-    return render_template(
-        "affiliates/thanks.html", account=account, emails_on=switches.is_on(account.id, NEW_SIGN_UP)
-    )
+    return _thanks_page(account, MailboxForm(formdata=None))
+
+
+@blueprint.post("/join/<slug>/send-again")
+def send_again(slug: str) -> Any:
+    account = roll.find_account(slug) or abort(404)
+    form = MailboxForm()
+    if not form.validate():
+        return _thanks_page(account, form, form_errors=True), 422
+    try:
+        signup.send_again(account, form.mailbox.data, network_of(request), now=utcnow())
+    except signup.TooManySignUps:
+        return _thanks_page(account, form, form_errors=True, problem=_TOO_MANY), 429
+    flash(_SENT_AGAIN, "success")
+    return redirect(url_for(".thanks", slug=account.slug), 303)
+
+
+@blueprint.get("/confirm-sign-up/<token>")
+def confirm(token: str) -> Any:
+    return _letter_page("affiliates/confirm.html", token, Purpose.CONFIRM)
+
+
+@blueprint.post("/confirm-sign-up/<token>")
+def confirm_now(token: str) -> Any:
+    with suppress(signup.LinkTooOld):  # the page says so
+        signup.confirm(token, now=utcnow()) or abort(404)
+    return redirect(url_for(".confirm", token=token), 303)
+
+
+@blueprint.get("/invitation/<token>")
+def invitation(token: str) -> Any:
+    return _letter_page("affiliates/invitation.html", token, Purpose.JOIN, form=AgreeForm(formdata=None))
+
+
+@blueprint.post("/invitation/<token>")
+def accept(token: str) -> Any:
+    form = AgreeForm()
+    if not form.validate():
+        page = _letter_page("affiliates/invitation.html", token, Purpose.JOIN, form=form, form_errors=True)
+        return page, 422
+    with suppress(signup.LinkTooOld):  # the page says so
+        signup.accept(token, now=utcnow()) or abort(404)
+    return redirect(url_for(".invitation", token=token), 303)
 
 
 @blueprint.get("/affiliate/<key>")
 def dashboard(key: str) -> Any:
     affiliate, account = roll.by_dashboard_key(key) or abort(404)
-    return render_template(
+    events = reading.newest_of(affiliate.id, _ON_DASHBOARD, _NEWEST)
+    page = render_template(
         "affiliates/dashboard.html",
         account=account,
         affiliate=affiliate,
         first_name=first_name_of(affiliate.name),
-        link=signup.link_of(affiliate, account, current_config()),
+        link=links.link_of(affiliate, account, current_config()),
+        active=affiliate.state is State.ACTIVE,
+        events=telling.tell(events),
+        figures=totals((event.occasion, event.values) for event in events),
+        newest=_NEWEST if len(events) == _NEWEST else 0,
     )
+    response = make_response(page)
+    response.headers["Referrer-Policy"] = "no-referrer"  # the address is the key
+    return response
 
 
-@blueprint.get("/affiliates")
-@login_required
-def index() -> Any:
-    page = roll.roll_of(
-        current_user.account,
-        current_config(),
-        before=key_argument(request.args.get("before")),
-        after=key_argument(request.args.get("after")),
-    )
-    return render_template(
-        "affiliates/index.html",
-        page=page,
-        join_url=f"{current_config().base_url}{url_for('.join', slug=current_user.account.slug)}",
-        words=STATUS_WORDS,
-        emails_on=switches.is_on(current_user.account_id, NEW_SIGN_UP),
-        paged=bool(request.args.get("before") or request.args.get("after")),
-    )
+def _too_quick(form: JoinForm) -> bool:
+    taken = haste.seconds_since(form.started.data or "", utcnow())
+    return taken is None or taken < current_config().sign_up_seconds
 
 
 def _join_page(account: Account, form: JoinForm, **more: object) -> str:
+    if haste.seconds_since(form.started.data or "", utcnow()) is None:
+        form.started.data = haste.stamp(utcnow())
     emails_on = switches.is_on(account.id, NEW_SIGN_UP)
     return render_template("affiliates/join.html", account=account, form=form, emails_on=emails_on, **more)
+
+
+def _thanks_page(account: Account, form: MailboxForm, **more: object) -> str:
+    return render_template(
+        "affiliates/thanks.html",
+        account=account,
+        form=form,
+        rules=rules_of(account.id),
+        emails_on=switches.is_on(account.id, NEW_SIGN_UP),
+        **more,
+    )
+
+
+def _letter_page(template: str, token: str, purpose: Purpose, **more: object) -> str:
+    found = letters.find(token, purpose, now=utcnow()) or abort(404)
+    affiliate = found.affiliate
+    waits = affiliate.state in (State.UNCONFIRMED, State.INVITED)
+    return render_template(
+        template,
+        account=found.account,
+        affiliate=affiliate,
+        too_old=waits and found.too_old,
+        waits=waits,
+        token=token,
+        dashboard=links.dashboard_of(affiliate, current_config()) if affiliate.state is State.ACTIVE else "",
+        **more,
+    )

@@ -5,4 +5,9 @@ from flask import Flask
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from . import models  # noqa: F401  its tables are part of the database from now on
+    from ..outbox.worker import add_finder
+    from . import planning
+    from .views import blueprint
+
+    app.register_blueprint(blueprint)
+    add_finder(app, planning.find_work)

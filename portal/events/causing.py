@@ -22,6 +22,8 @@ from ..outbox.queue import NewMessage, enqueue
 from .models import Event, EventMail, Why
 from .occasions import Occasion, Source
 
+_NEVER_KEPT = {"join_link"}  # whoever has it acts for the affiliate; it stands in the email alone
+
 
 @dataclass(frozen=True)
 class Caused:
@@ -99,7 +101,7 @@ def _new_event(
         "affiliate_id": affiliate.id if affiliate else None,
         "occasion": occasion,
         "key": key,
-        "values": dict(values),
+        "values": {name: value for name, value in values.items() if name not in _NEVER_KEPT},
         "source": source,
         "created_at": now,
     }
@@ -145,7 +147,8 @@ def _why_not(case: _Case, notice: Notice, mailbox: str) -> Why:
 
 def _owe(case: _Case, notice: Notice, row: EventMail, name: str) -> None:
     unsubscribe, preferences = _ways_out(case, notice)
-    values = {**_common_values(case, name), **case.values}
+    unknown = {variable.name: "" for variable in notice.variables}  # what nobody told is left blank
+    values = {**unknown, **_common_values(case, name), **case.values}
     try:
         mail = rendering.render(
             notice, case.account, values, unsubscribe_url=unsubscribe, preferences_url=preferences

@@ -48,9 +48,8 @@ def install(app: Flask, *, secure: bool) -> None:
         headers = response.headers
         headers.setdefault("Content-Security-Policy", PAGE_POLICY)
         headers["X-Content-Type-Options"] = "nosniff"
-        headers["Referrer-Policy"] = (
-            "same-origin"  # stricter ones break the CSRF check, which reads the Referer
-        )
+        # Stricter ones break the CSRF check, which reads the Referer; a page without such a form may bring its own.
+        headers.setdefault("Referrer-Policy", "same-origin")
         headers["Cross-Origin-Opener-Policy"] = "same-origin"
         headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=()"

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from portal.accounts.models import Account
 from portal.accounts.registration import create_owner
+from portal.affiliates import rules
 from portal.affiliates.models import Affiliate
 from portal.clock import utcnow
 from portal.db import db
@@ -20,9 +21,11 @@ GRACE = {"name": "Grace Hopper", "mailbox": "grace@example.org", "consent": "y"}
 
 @pytest.fixture
 def programme(app):
-    """Brightleaf, whose sign-up page is /join/brightleaf; nobody is logged in."""
+    """Brightleaf, whose sign-up page is /join/brightleaf and asks for no confirmation; nobody is logged in."""
     create_owner("Brightleaf", "Ada Fairweather", "ada@brightleaf.example", PASSWORD, now=utcnow())
-    return db.session.scalar(select(Account).where(Account.slug == "brightleaf"))
+    account = db.session.scalars(select(Account).where(Account.slug == "brightleaf")).one()
+    rules.change(account.id, rules.Rules(confirm=False))
+    return account
 
 
 @pytest.fixture
@@ -43,7 +46,13 @@ def left(app):
         db.session.rollback()
         return SimpleNamespace(
             affiliates=list(db.session.scalars(select(Affiliate).order_by(Affiliate.id))),
-            messages=list(db.session.scalars(select(OutboxMessage).order_by(OutboxMessage.id))),
+            messages=list(
+                db.session.scalars(
+                    select(OutboxMessage)
+                    .where(~OutboxMessage.kind.startswith("owner-"))
+                    .order_by(OutboxMessage.id)
+                )
+            ),
         )
 
     return look

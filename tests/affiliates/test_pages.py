@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from portal.affiliates import roll, signup
+from portal.affiliates import roll, rules, signup
 from portal.clock import utcnow
 from portal.db import db
 from portal.notices import switches
@@ -18,6 +18,7 @@ PUBLIC = ["/join/brightleaf", "/join/brightleaf/thanks"]
 
 def _people(config, count: int, slug: str = "brightleaf"):
     account = roll.find_account(slug)
+    rules.change(account.id, rules.Rules(confirm=False))
     for number in range(count):
         new = signup.SignUp("Grace Hopper", f"grace{number}@{slug}.example", f"192.0.2.{number}")
         signup.sign_up(account, new, config=config, now=utcnow() - timedelta(minutes=count - number))

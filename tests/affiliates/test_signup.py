@@ -29,7 +29,7 @@ def test_an_affiliate_is_taken_in_and_the_email_is_owed(join, left):
     [affiliate], [message] = now.affiliates, now.messages
     assert (affiliate.name, affiliate.mailbox) == ("Grace Hopper", "grace@example.org")
     assert affiliate.consented_at is not None
-    assert (message.kind, message.key) == ("new-sign-up", f"new-sign-up:{affiliate.id}")
+    assert message.kind == "new-sign-up"
     assert (message.recipient, message.recipient_name) == ("grace@example.org", "Grace Hopper")
     assert (message.status, message.attempts) == (Status.QUEUED, 0)
     assert not message.urgent
@@ -61,6 +61,8 @@ def test_signing_up_at_the_same_moment_is_signing_up_once(app, config, programme
             at_once.wait()
             try:
                 signup.sign_up(account, GRACE, config=config, now=utcnow())
+            except signup.TooManySignUps:
+                pass  # an address counts whoever has signed up with it
             except Exception as failure:
                 failures.append(failure)
             finally:
@@ -79,8 +81,8 @@ def test_a_sign_up_that_another_one_overtook_changes_nothing(app, config, progra
     """What a database with row locks shows: both looked before either had written."""
     now = utcnow()
     signup.sign_up(programme, GRACE, config=config, now=now)
-    late = signup._new_affiliate(programme, GRACE, now)
-    signup._take_in(late, programme, config, now)
+    late = signup.new_affiliate(programme, GRACE.name, GRACE.mailbox, now)
+    assert signup._take_in(late) is None
     db.session.commit()
     assert len(left().affiliates) == len(left().messages) == 1
 

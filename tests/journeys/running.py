@@ -35,6 +35,7 @@ class RunningPortal:
             "SIGNET_BASE_URL": self.base,
             "SIGNET_REHEARSAL": "1",
             "SIGNET_SWEEP_SECONDS": "0.5",
+            "SIGNET_SIGN_UP_SECONDS": "0",  # a browser that is driven types faster than people
             "MAIL_SERVER": "localhost",
             "MAIL_PORT": str(self.ports["STARTTLS"]),
             "MAIL_USE_TLS": "1",

@@ -1,0 +1,101 @@
+"""What an affiliate wants to hear of: chosen on a page, or ended with one click in a mail programme."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from .. import budgets
+from ..accounts.models import Account
+from ..db import db
+from ..notices.catalogue import CATALOGUE, Audience, Category, Notice
+from . import suppressions
+from .models import Affiliate, Reason, State
+
+# Whoever takes part must learn where they stand and what they were paid.
+ESSENTIAL = frozenset({"new-sign-up", "application-received", "approved", "declined", "payout-sent"})
+_INVITATION = "invited"
+_CHANGES = budgets.Budget("preferences", 60, timedelta(hours=1))
+
+
+class TooManyChanges(Exception):
+    """Nobody changes their mind so often."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One kind of email, and whether the affiliate gets it."""
+
+    notice: Notice
+    wanted: bool
+    essential: bool
+
+
+def by_key(key: str) -> tuple[Affiliate, Account] | None:
+    """Return whose preferences this key opens."""
+    if not (key.isascii() and key.isprintable()):
+        return None
+    query = select(Affiliate, Account).join(Account, Account.id == Affiliate.account_id)
+    row = db.session.execute(query.where(Affiliate.preferences_key == key)).first()
+    return (row[0], row[1]) if row else None
+
+
+def choices(affiliate: Affiliate) -> list[Choice]:
+    """Return every kind of email this affiliate may get, the essential ones last."""
+    out = suppressions.opted_out(affiliate.id)
+    row = suppressions.suppression_of(affiliate.account_id, affiliate.mailbox)
+    soft_off = row is not None and row.reason is Reason.UNSUBSCRIBED
+    found = [
+        Choice(
+            notice,
+            wanted=notice.kind not in out and not (soft_off and _is_soft(notice)),
+            essential=notice.kind in ESSENTIAL,
+        )
+        for notice in _notices(affiliate)
+    ]
+    return sorted(found, key=lambda choice: choice.essential)
+
+
+def save(affiliate: Affiliate, wanted: Collection[str], *, now: datetime) -> None:
+    """Keep what the affiliate chose; the essential emails are no choice. Commits. Raises TooManyChanges."""
+    if not budgets.spend(_CHANGES, affiliate.id, now=now):
+        db.session.commit()  # the count stays
+        raise TooManyChanges
+    notices = [notice for notice in _notices(affiliate) if notice.kind not in ESSENTIAL]
+    on = [notice for notice in notices if notice.kind in wanted]
+    suppressions.opt_out(affiliate.id, [n.kind for n in notices if n not in on], now=now)
+    suppressions.opt_in(affiliate.id, [n.kind for n in on])
+    if any(_is_soft(notice) for notice in on):
+        suppressions.forgive_unsubscribed(affiliate.account_id, affiliate.mailbox)
+    db.session.commit()
+
+
+def subscription(kind: str) -> Notice | None:
+    """Return the kind of email that one click may end."""
+    notice = CATALOGUE.get(kind)
+    return (
+        notice if notice is not None and notice.audience is Audience.AFFILIATE and _is_soft(notice) else None
+    )
+
+
+def unsubscribe(affiliate: Affiliate, notice: Notice, *, now: datetime) -> None:
+    """End summaries and promotion for this mailbox; a second time changes nothing. Commits."""
+    suppressions.opt_out(affiliate.id, [notice.kind], now=now)
+    suppressions.suppress(affiliate.account_id, affiliate.mailbox, Reason.UNSUBSCRIBED, now=now)
+    db.session.commit()
+
+
+def _notices(affiliate: Affiliate) -> Iterator[Notice]:
+    for notice in CATALOGUE.values():
+        invitation = notice.kind == _INVITATION
+        if notice.audience is not Audience.AFFILIATE or notice.fixed:
+            continue
+        if invitation == (affiliate.state is State.INVITED):
+            yield notice
+
+
+def _is_soft(notice: Notice) -> bool:
+    return notice.category is not Category.TRANSACTIONAL

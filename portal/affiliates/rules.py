@@ -1,0 +1,30 @@
+"""How an account takes people in: whether mailboxes are proved first, and whether the owner decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..db import db, insert
+from .models import SignUpRules
+
+
+@dataclass(frozen=True)
+class Rules:
+    """``confirm``: a link in an email is followed first. ``auto_approve``: nobody waits for the owner's word."""
+
+    auto_approve: bool = True
+    confirm: bool = True
+
+
+def rules_of(account_id: int) -> Rules:
+    """Return an account's rules; where none were chosen, mailboxes are proved and nobody waits."""
+    row = db.session.get(SignUpRules, account_id)
+    return Rules(row.auto_approve, row.confirm) if row else Rules()
+
+
+def change(account_id: int, rules: Rules) -> None:
+    """Change the rules; whoever signed up before goes on as begun. Commits."""
+    values = {"auto_approve": rules.auto_approve, "confirm": rules.confirm}
+    statement = insert(SignUpRules).values(account_id=account_id, **values)
+    db.session.execute(statement.on_conflict_do_update(index_elements=["account_id"], set_=values))
+    db.session.commit()

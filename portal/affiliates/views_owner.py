@@ -1,0 +1,124 @@
+"""The owner's pages: the list, one affiliate's story, and what the owner decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, abort, flash, redirect, render_template, request, stream_with_context, url_for
+from flask_login import current_user, login_required
+
+from ..clock import utcnow
+from ..config import current_config
+from ..deliveries.story import STATUS_WORDS
+from ..events import reading, telling
+from ..notices import switches
+from ..notices.catalogue import NEW_SIGN_UP
+from ..web.pagination import key_argument
+from . import exporting, roll, standing, story
+from .forms import DeclineForm
+from .links import link_of
+from .models import Affiliate, State
+from .views import blueprint
+
+IDENT = "<int(max=999999999999):ident>"
+_SEARCH_LIMIT = 100  # characters
+
+
+@blueprint.get("/affiliates")
+@login_required
+def index() -> Any:
+    asked, search = request.args.get("status", ""), request.args.get("q", "").replace("\x00", "").strip()
+    state = State(asked) if asked in set(State) else None
+    before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    search = search[:_SEARCH_LIMIT]
+    page = roll.roll_of(
+        current_user.account, current_config(), search=search, state=state, before=before, after=after
+    )
+    return render_template(
+        "affiliates/index.html",
+        page=page,
+        filters={"q": search or None, "status": state.value if state else None},
+        chosen=state,
+        tabs=roll.TABS,
+        state_words=roll.STATE_WORDS,
+        join_url=f"{current_config().base_url}{url_for('.join', slug=current_user.account.slug)}",
+        words=STATUS_WORDS,
+        reasons=telling.REASONS,
+        emails_on=switches.is_on(current_user.account_id, NEW_SIGN_UP),
+        paged=before is not None or after is not None,
+    )
+
+
+@blueprint.get("/affiliates.csv")
+@login_required
+def export() -> Any:
+    lines = exporting.rows_as_csv(current_user.account, current_config())
+    response = Response(stream_with_context(lines), mimetype="text/csv")
+    response.headers["Content-Disposition"] = f'attachment; filename="affiliates-{utcnow():%Y-%m-%d}.csv"'
+    return response
+
+
+@blueprint.get(f"/affiliates/{IDENT}")
+@login_required
+def show(ident: int) -> Any:
+    return _page(_affiliate(ident))
+
+
+@blueprint.post(f"/affiliates/{IDENT}/approve")
+@login_required
+def approve(ident: int) -> Any:
+    return _decided(standing.approve(current_user.account, ident, now=utcnow()), "is approved")
+
+
+@blueprint.post(f"/affiliates/{IDENT}/decline")
+@login_required
+def decline(ident: int) -> Any:
+    affiliate, form = _affiliate(ident), DeclineForm()
+    if not form.validate():
+        return _page(affiliate, form=form, form_errors=True), 422
+    reason = form.reason.data or ""
+    return _decided(standing.decline(current_user.account, ident, reason, now=utcnow()), "is declined")
+
+
+@blueprint.post(f"/affiliates/{IDENT}/suspend")
+@login_required
+def suspend(ident: int) -> Any:
+    return _decided(standing.suspend(current_user.account, ident, now=utcnow()), "is suspended")
+
+
+@blueprint.post(f"/affiliates/{IDENT}/unsuspend")
+@login_required
+def unsuspend(ident: int) -> Any:
+    return _decided(standing.unsuspend(current_user.account, ident, now=utcnow()), "takes part again")
+
+
+def _affiliate(ident: int) -> Affiliate:
+    return roll.affiliate_of(current_user.account_id, ident) or abort(404)
+
+
+def _decided(done: standing.Done | None, words: str) -> Any:
+    """Go back to the affiliate; a second click finds the deed done and says how things stand."""
+    if done is None:
+        abort(404)
+    name = done.affiliate.name
+    state = roll.STATE_WORDS[done.affiliate.state].lower()
+    flash(f"{name} {words}." if done.changed else f"Nothing was changed: {name} is {state}.", "success")
+    return redirect(url_for(".show", ident=done.affiliate.id), 303)
+
+
+def _page(affiliate: Affiliate, *, form: DeclineForm | None = None, **more: object) -> str:
+    before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    page = reading.events_of(current_user.account_id, affiliate_id=affiliate.id, before=before, after=after)
+    return render_template(
+        "affiliates/show.html",
+        affiliate=affiliate,
+        story=story.tell(affiliate),
+        link=link_of(affiliate, current_user.account, current_config()),
+        events=telling.tell(page.rows),
+        page=page,
+        form=form or DeclineForm(formdata=None),
+        words=STATUS_WORDS,
+        state_words=roll.STATE_WORDS,
+        reason_words=story.REASON_WORDS,
+        **more,
+    )

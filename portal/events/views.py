@@ -1,0 +1,52 @@
+"""The owner's page of events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, render_template, request
+from flask_login import current_user, login_required
+
+from ..affiliates.roll import affiliate_of
+from ..deliveries.story import STATUS_WORDS
+from ..web.pagination import key_argument
+from . import reading, telling
+from .occasions import NAMES, Occasion
+from .reading import Outcome
+
+blueprint = Blueprint("events", __name__, url_prefix="/events")
+
+
+@blueprint.get("")
+@login_required
+def index() -> Any:
+    occasion, outcome = request.args.get("occasion", ""), request.args.get("mail", "")
+    before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    chosen = Occasion(occasion) if occasion in set(Occasion) else None
+    mail = Outcome(outcome) if outcome in set(Outcome) else None
+    whose = key_argument(request.args.get("affiliate"))
+    affiliate = affiliate_of(current_user.account_id, whose) if whose is not None else None
+    page = reading.events_of(
+        current_user.account_id,
+        affiliate_id=affiliate.id if affiliate else None,
+        occasion=chosen,
+        outcome=mail,
+        before=before,
+        after=after,
+    )
+    filters = {
+        "occasion": chosen.value if chosen else None,
+        "mail": mail.value if mail else None,
+        "affiliate": affiliate.id if affiliate else None,
+    }
+    return render_template(
+        "events/index.html",
+        events=telling.tell(page.rows),
+        page=page,
+        filters=filters,
+        filtered=any(filters.values()),
+        affiliate=affiliate,
+        occasions=NAMES,
+        words=STATUS_WORDS,
+        paged=before is not None or after is not None,
+    )
