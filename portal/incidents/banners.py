@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from flask import url_for
 
 from ..clock import utcnow
 from ..outbox import rates, worker
 from ..outbox.models import Queue
+from ..smtp.diagnosis import RetryClass
 from ..web.banners import Banner
 from ..web.filters import ago, moment
 from ..web.troubles import trouble
@@ -14,6 +17,7 @@ from . import alerts, facts, reading
 from .models import Incident, Kind
 
 _NOTHING_LOST = "Nothing is lost: waiting emails leave by themselves as soon as sending works again."
+_WORTH_SAYING = timedelta(seconds=30)
 _SETTINGS = "settings.email_preferences"
 
 
@@ -59,12 +63,30 @@ def _held(account_id: int, queue: Queue, incident: Incident | None) -> Banner:
 
 def _trouble(account_id: int, incident: Incident) -> Banner:
     """The server is in trouble, but the settings are not to blame, or nothing waits yet."""
+    if incident.diagnosis.get("retry_class") == RetryClass.RATE:
+        return _too_fast(account_id, incident)
     count = alerts.waiting(account_id)
     waits = f"{'1 email waits' if count == 1 else f'{count} emails wait'}. " if count else ""
     tone = "danger" if incident.stops else "warning"
     text = f"{waits}Since {moment(incident.began_at)}. {_NOTHING_LOST if count else ''}".strip()
     action = ("Fix the settings", url_for(_SETTINGS)) if incident.stops else ("", "")
     return Banner(tone, facts.sentence(incident), text, *action, more=_more(incident, waits=bool(count)))
+
+
+def _too_fast(account_id: int, incident: Incident) -> Banner:
+    """The provider's own limit: nobody has to do anything but wait."""
+    queue = reading.queue_row(account_id)
+    until = queue.pause_until if queue is not None else None
+    goes_on = f"It goes on at {moment(until)}, by itself. " if until and until > utcnow() else ""
+    text = f"{facts.sentence(incident)} {goes_on}Nothing is lost; emails leave more slowly for a while."
+    links = (("What happened", url_for("incidents.show", ident=incident.id)),)
+    return Banner(
+        "info", "Your provider’s limit is reached", text, "See the limits", _limits_url(), more=links
+    )
+
+
+def _limits_url() -> str:
+    return url_for("incidents.limits")
 
 
 def _more(incident: Incident | None, *, waits: bool) -> tuple[tuple[str, str], ...]:
@@ -90,10 +112,10 @@ def _detour(since: str, incident: Incident | None) -> Banner:
 def _limit(account_id: int) -> list[Banner]:
     """A limit was reached: nobody has to do anything, but should know when it goes on."""
     goes_on = rates.goes_on_at(account_id)
-    if goes_on is None or goes_on <= utcnow():
+    if goes_on is None or goes_on < utcnow() + _WORTH_SAYING or not alerts.waiting(account_id):
         return []
     text = f"The next emails leave at {moment(goes_on)}, by themselves."
-    return [Banner("info", "A sending limit is reached", text, "See the limits", url_for("incidents.limits"))]
+    return [Banner("info", "A sending limit is reached", text, "See the limits", _limits_url())]
 
 
 def _other(incident: Incident) -> Banner:

@@ -217,6 +217,7 @@ def _finish(
     row.transcript = transcript
     version = db.session.get_one(SmtpSettings, row.version_id)
     if passed and version.state is State.LIVE:
+        version.bypassed_since = None  # its server works, so nothing has to go another way
         versions.let_go(version.account_id, now)
     elif passed and not _superseded(row, version):
         versions.activate(version, now=now)

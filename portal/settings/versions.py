@@ -108,7 +108,7 @@ def activate(version: SmtpSettings, *, now: datetime) -> None:
     """Make a version live in place of the present one, and let waiting mail leave. The caller commits."""
     _one_at_a_time(version.account_id)
     _retire_live(version.account_id)
-    version.state, version.live_since = State.LIVE, now
+    version.state, version.live_since, version.bypassed_since = State.LIVE, now, None
     let_go(version.account_id, now)
 
 

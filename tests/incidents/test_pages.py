@@ -14,6 +14,7 @@ from portal.incidents.models import Care, OnFailure
 from portal.outbox import rates
 from portal.outbox.models import OutboxMessage, Outcome, Queue, Status
 from portal.outbox.queue import hold
+from portal.settings import versions
 from portal.settings.routes import live_version, route_for
 from tests.incidents.conftest import DOWN, REFUSED, happens, incidents, owe, work
 
@@ -223,3 +224,35 @@ def test_the_oldest_that_waits_is_told(refused, owner):
     assert db.session.get(Queue, refused).held_at - timedelta(hours=14) == db.session.scalar(
         select(OutboxMessage.created_at).order_by(OutboxMessage.id)
     )
+
+
+def test_a_providers_limit_is_no_alarm_and_says_when_it_goes_on(brightleaf, owner):
+    owe(brightleaf, 1)
+    limit = DOWN | {"code": "rate", "cause": "smtp.example.com says too fast.", "retry_class": "rate"}
+    happens(brightleaf, Outcome.DEFERRED, limit, reply_code=450)
+    queue = db.session.get(Queue, brightleaf)
+    queue.pause_until = utcnow() + timedelta(minutes=5)
+    db.session.commit()
+    page = text_of(owner, "/deliveries")
+    assert "Your provider’s limit is reached" in page and "It goes on at 2 Mar 2026, 09:17 UTC" in page
+    assert rates.limits_of(brightleaf).slowed_to is not None
+
+
+def test_the_owners_own_limit_says_when_it_goes_on(brightleaf, owner):
+    rates.choose(brightleaf, None, 2, None)
+    rates.spend(brightleaf, 1, utcnow())
+    db.session.commit()
+    assert "A sending limit is reached" not in text_of(owner, "/deliveries"), "nothing waits for it"
+    owe(brightleaf, 1)
+    assert "A sending limit is reached" in text_of(owner, "/deliveries")
+
+
+def test_settings_that_are_made_live_anew_are_used_themselves(brightleaf, owner):
+    owe(brightleaf, 1)
+    owner.submit("/incidents/waiting/platform", {}, page="/incidents/waiting")
+    db.session.expire_all()
+    version = live_version(brightleaf)
+    versions.stop_using(brightleaf, now=utcnow())
+    versions.activate(version, now=utcnow())
+    db.session.commit()
+    assert route_for(brightleaf).version_number == 1
