@@ -140,7 +140,7 @@ def test_a_worker_killed_while_it_speaks_loses_nothing(portal: RunningPortal, lo
     join(page, portal, "Sia Slow", "slow@visitors.example")
     page.goto(f"{portal.base}/deliveries")
     portal.wait_for(
-        lambda: page.reload() and "Being sent" in page.locator("main table").inner_text(), within=5
+        lambda: page.reload() and "Being sent" in page.locator("#log").inner_text(), within=5
     )
     portal.kill("worker", signal.SIGKILL)
     assert not portal.arrived("slow@visitors.example")
@@ -148,7 +148,7 @@ def test_a_worker_killed_while_it_speaks_loses_nothing(portal: RunningPortal, lo
     portal.start_part("worker")
     portal.wait_for(lambda: portal.arrived("slow@visitors.example"), within=40)
     page.reload()
-    portal.wait_for(lambda: page.reload() and "Accepted" in page.locator("main table").inner_text())
+    portal.wait_for(lambda: page.reload() and "Accepted" in page.locator("#log").inner_text())
     assert len(portal.arrived("slow@visitors.example")) == 1
 
 
