@@ -122,5 +122,5 @@ def test_the_trouble_is_said_on_every_page(owner, live, servers):
     because = queue(live.account_id).held_because
     for page in ("/settings/email-preferences", "/deliveries"):
         html = owner.get(page).get_data(as_text=True)
-        assert "1 email waits" in html
+        assert "1 email has waited" in html
         assert because["cause"][:20] in html
