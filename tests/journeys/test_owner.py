@@ -139,9 +139,7 @@ def test_a_worker_killed_while_it_speaks_loses_nothing(portal: RunningPortal, lo
     # Each reply to this recipient takes its time, so the worker is between claim and settlement when it dies.
     join(page, portal, "Sia Slow", "slow@visitors.example")
     page.goto(f"{portal.base}/deliveries")
-    portal.wait_for(
-        lambda: page.reload() and "Being sent" in page.locator("#log").inner_text(), within=5
-    )
+    portal.wait_for(lambda: page.reload() and "Being sent" in page.locator("#log").inner_text(), within=5)
     portal.kill("worker", signal.SIGKILL)
     assert not portal.arrived("slow@visitors.example")
 
