@@ -18,6 +18,7 @@ from huey.storage import PostgresStorage
 
 from . import stores
 from .affiliates.pruning import forget_unconfirmed
+from .api import forgetting
 from .clock import utcnow
 from .config import Config, ConfigError
 from .deliveries import bulk, tending
@@ -68,7 +69,7 @@ def install(app: Flask, config: Config) -> dict[str, Huey]:
         "order": ("checks", within(bulk.carry_out)),
         "plan": ("checks", within(lambda account_id: plan_week(account_id, now=utcnow()))),
         "forget": ("checks", within(lambda _: forget_unconfirmed(now=utcnow()))),
-        "tend": ("checks", within(lambda _: tending.tend())),
+        "tend": ("checks", within(_tend)),
         "alert": ("checks", within(alerts.send)),
         "hook": ("checks", within(hooks.deliver)),
         "canary": ("checks", within(canary.climb)),
@@ -80,6 +81,11 @@ def install(app: Flask, config: Config) -> dict[str, Huey]:
     }
     app.extensions["signet.hueys"] = hueys
     return hueys
+
+
+def _tend(_: int) -> None:
+    tending.tend()
+    forgetting.forget(utcnow())
 
 
 def _runner(config: Config, queue: str) -> Huey:
