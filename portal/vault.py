@@ -26,6 +26,10 @@ class SealBroken(Exception):
     """The blob does not open: moved, changed, or sealed under a key that is not here."""
 
 
+class KeyMissing(SealBroken):
+    """It was sealed under a key that is not in the keyring: put back, that key opens it."""
+
+
 class KeyringError(Exception):
     """The keyring itself cannot be used; the message says why and never shows a key."""
 
@@ -89,7 +93,7 @@ class Vault:
         """Return the secret. Raises SealBroken when it was not sealed for exactly this binding."""
         key, ident_end = self._keys.get(key_id(blob)), 2 + blob[1]
         if key is None:
-            raise SealBroken("sealed under a key that is not in the keyring")
+            raise KeyMissing("sealed under a key that is not in the keyring")
         nonce, body = blob[ident_end : ident_end + _NONCE], blob[ident_end + _NONCE :]
         try:
             return key.decrypt(nonce, body, _aad(binding)).decode("utf-8", "surrogatepass")

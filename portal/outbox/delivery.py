@@ -22,7 +22,7 @@ from ..clock import utcnow
 from ..db import db, moment
 from ..smtp.failure import SubmissionFailure
 from ..smtp.probe import Observer
-from ..vault import SealBroken
+from ..vault import KeyMissing, SealBroken
 from . import claims, journal, slots, verdicts
 from .claims import Claim
 from .compose import AccountMessage
@@ -148,10 +148,10 @@ def hand_in(
         return partial(verdicts.refused, claim, route, failure, line.transcript, pinned=pinned)
     except NoRoute as trouble:
         return partial(verdicts.no_route, claim, trouble.because, pinned=pinned)
-    except SealBroken:
+    except KeyMissing:
         _log.exception("message %s cannot be opened: a key is missing", ident)
         return partial(verdicts.no_route, claim, KEY_MISSING, pinned=pinned)
-    except (MessageRefused, BadHeaderError, ValueError):
+    except (MessageRefused, BadHeaderError, SealBroken, ValueError):
         _log.exception("message %s cannot be put together", ident)
         return partial(verdicts.not_sendable, claim)
     except SQLAlchemyError:
