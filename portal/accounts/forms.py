@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from flask_wtf import FlaskForm
-from wtforms import Field, Form, PasswordField
+from wtforms import Field, Form, PasswordField, SelectField
 from wtforms.validators import ValidationError
 
 from ..web.fields import PortalForm, mailbox_field, required, text_field
+from . import zones
 from .passwords import LONGEST, SHORTEST, PasswordRefused, check_password
 
 
@@ -78,6 +79,17 @@ class NamesForm(PortalForm):
         description="Your affiliates see it. The address of your sign-up page stays as it is.",
     )
     name = text_field("Your name", required("Enter your name."), limit=100)
+
+
+class TimeZoneForm(PortalForm):
+    time_zone = SelectField(
+        "Time zone",
+        description="Weeks begin and end by it, and the weekly summaries leave on Monday at nine o’clock.",
+    )
+
+    def __init__(self, present: str, **more: Any) -> None:
+        super().__init__(**more)
+        self.time_zone.choices = zones.choices(present)
 
 
 class PasswordForm(PortalForm):

@@ -20,6 +20,12 @@ def change_names(owner_id: int, *, programme: str, name: str) -> None:
     db.session.commit()
 
 
+def change_time_zone(owner_id: int, time_zone: str) -> None:
+    """Choose by which clock the account's weeks end."""
+    db.session.get_one(Owner, owner_id).account.time_zone = time_zone
+    db.session.commit()
+
+
 def change_password(
     owner_id: int, session_id: int, *, present: str, new: str, reset_link: str, now: datetime
 ) -> None:

@@ -44,6 +44,7 @@ class CurrentAccount:
     id: int
     slug: str
     name: str
+    time_zone: str
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _value(row: OwnerSession, token: str) -> LoggedIn:
         id=owner.id,
         name=owner.name,
         mailbox=owner.mailbox,
-        account=CurrentAccount(account.id, account.slug, account.name),
+        account=CurrentAccount(account.id, account.slug, account.name, account.time_zone),
         session_id=row.id,
         token=token,
         is_operator=owner.is_operator,

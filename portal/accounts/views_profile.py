@@ -1,4 +1,4 @@
-"""The owner's own page: names, password, and the devices that are logged in."""
+"""The owner's own page: names, time zone, password, and the devices that are logged in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask_login import current_user, login_required
 from ..clock import utcnow
 from . import profile as deeds
 from . import sessions
-from .forms import NamesForm, PasswordForm, refuse
+from .forms import NamesForm, PasswordForm, TimeZoneForm, refuse
 from .login import TooManyTries, WrongCredentials
 from .passwords import PasswordRefused
 from .views import Answer, blueprint, link, too_many
@@ -30,6 +30,17 @@ def change_names() -> Answer:
         return _page(names=form), 422
     deeds.change_names(current_user.id, programme=form.programme.data, name=form.name.data)
     flash("The names are saved.", "success")
+    return redirect(url_for("accounts.profile"), 303)
+
+
+@blueprint.post("/account/time-zone")
+@login_required
+def change_time_zone() -> Answer:
+    form = TimeZoneForm(current_user.account.time_zone)
+    if not form.validate():
+        return _page(zone=form), 422
+    deeds.change_time_zone(current_user.id, form.time_zone.data)
+    flash("The time zone is saved.", "success")
     return redirect(url_for("accounts.profile"), 303)
 
 
@@ -78,16 +89,24 @@ def log_out_others() -> Answer:
     return redirect(url_for("accounts.profile"), 303)
 
 
-def _page(*, names: NamesForm | None = None, password: PasswordForm | None = None) -> str:
+def _page(
+    *, names: NamesForm | None = None, zone: TimeZoneForm | None = None, password: PasswordForm | None = None
+) -> str:
     """Draw the page; a form that was refused stands in for the fresh one."""
-    refused = names or password
-    return render_template(_PAGE, form_errors=bool(refused), form=refused, **_context(names, password))
+    refused = names or zone or password
+    context = _context(names, zone, password)
+    return render_template(_PAGE, form_errors=bool(refused), form=refused, **context)
 
 
-def _context(names: NamesForm | None = None, password: PasswordForm | None = None) -> dict[str, object]:
-    saved = {"programme": current_user.account.name, "name": current_user.name}
+def _context(
+    names: NamesForm | None = None, zone: TimeZoneForm | None = None, password: PasswordForm | None = None
+) -> dict[str, object]:
+    account = current_user.account
+    saved = {"programme": account.name, "name": current_user.name}
+    chosen = {"time_zone": account.time_zone}
     return {
         "names": names or NamesForm(formdata=None, data=saved),
+        "zone": zone or TimeZoneForm(account.time_zone, formdata=None, data=chosen),
         "password": password or PasswordForm(formdata=None),
         "devices": sessions.devices(current_user.id, now=utcnow()),
     }

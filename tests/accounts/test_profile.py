@@ -1,4 +1,4 @@
-"""The owner's own page: names and password."""
+"""The owner's own page: names, time zone and password."""
 
 from __future__ import annotations
 
@@ -57,6 +57,38 @@ def test_names_of_every_script_are_kept(owner, name):
     assert db.session.scalars(select(Owner.name)).one() == name
 
 
+def choose_zone(browser, zone):
+    return browser.submit("/account/time-zone", {"time_zone": zone}, page="/account")
+
+
+def test_the_time_zone_is_utc_until_another_is_chosen_by_its_place(owner, stranger):
+    page = owner.get("/account").get_data(as_text=True)
+    assert '<option selected value="UTC">' in page
+    assert '<optgroup label="America">' in page
+    assert '<option value="America/Argentina/Buenos_Aires">Buenos Aires, Argentina</option>' in page
+    assert choose_zone(owner, "Australia/Sydney").location == "/account"
+    page = owner.get("/account").get_data(as_text=True)
+    assert '<option selected value="Australia/Sydney">' in page
+    zones = dict(db.session.execute(select(Account.slug, Account.time_zone)).all())
+    assert zones == {"brightleaf": "Australia/Sydney", "copperpot": "UTC"}
+
+
+@pytest.mark.parametrize("zone", ["", "Mars/Olympus", "../../etc/passwd", "Etc/GMT+5", "\x00", "x" * 500])
+def test_a_time_zone_that_is_none_is_refused_beside_its_field(owner, zone):
+    answer = choose_zone(owner, zone)
+    page = answer.get_data(as_text=True)
+    assert answer.status_code == 422
+    assert 'id="time_zone-error"' in page
+    assert db.session.scalars(select(Account.time_zone)).one() == "UTC"
+
+
+def test_a_time_zone_this_machine_does_not_know_stays_until_another_is_chosen(owner):
+    db.session.scalars(select(Account)).one().time_zone = "America/Newtown"
+    db.session.commit()
+    assert '<option selected value="America/Newtown">' in owner.get("/account").get_data(as_text=True)
+    assert choose_zone(owner, "America/Newtown").status_code == 303
+
+
 def test_the_password_is_changed_and_every_other_device_logged_out(app, owner):
     other = app.test_client()
     try_in(other)
@@ -91,7 +123,7 @@ def test_guesses_on_a_borrowed_device_count(app, owner):
     assert try_in(app.test_client()).status_code == 429
 
 
-@pytest.mark.parametrize("path", ["/account/names", "/account/password"])
+@pytest.mark.parametrize("path", ["/account/names", "/account/time-zone", "/account/password"])
 def test_each_form_takes_a_token_and_an_owner(owner, client, path):
     assert owner.post(path, data={"name": "X"}).status_code == 400
     assert owner.get(path).status_code == 405
