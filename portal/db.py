@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
@@ -106,7 +110,36 @@ def moment() -> datetime:
     Leases and what is due are judged by it alone: processes, and machines, whose clocks disagree would
     otherwise take from each other what they hold.
     """
-    return _ask_clock(db.session.connection())
+    present = _present.get()
+    return present.moment if present is not None else _ask_clock(db.session.connection())
+
+
+@dataclass(frozen=True)
+class _Present:
+    """A transaction under way, and the moment at which it began."""
+
+    connection: Connection
+    moment: datetime
+
+
+_present: ContextVar[_Present | None] = ContextVar("present", default=None)
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """Begin a transaction that is over with the block, asking for its connection and the time only once."""
+    connection = db.session.connection()
+    token = _present.set(_Present(connection, _ask_clock(connection)))
+    try:
+        yield
+    finally:
+        _present.reset(token)
+
+
+def present_connection() -> Connection:
+    """Return the connection of the present transaction."""
+    present = _present.get()
+    return present.connection if present is not None else db.session.connection()
 
 
 def _ask_clock(connection: Connection) -> datetime:
@@ -127,11 +160,15 @@ def prepare_engine(engine: Engine, *, wait: float = 15.0) -> None:
         _prepare_sqlite(engine, wait)
 
 
+_GLANCE = (0.0002, 0.0006)  # seconds between two looks whether it is one's turn to write
+_PATIENCE = 0.25  # seconds that somebody who waits is let go first
+
+
 def _prepare_sqlite(engine: Engine, wait: float) -> None:
     """Write-ahead log, waiting instead of failing, full durability."""
 
     @event.listens_for(engine, "connect")
-    def _on_connect(dbapi_connection: Any, _record: object) -> None:
+    def _on_connect(dbapi_connection: Any, record: Any) -> None:
         dbapi_connection.isolation_level = None  # the driver's own BEGIN comes too late; ours is below
         cursor = dbapi_connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
@@ -140,6 +177,16 @@ def _prepare_sqlite(engine: Engine, wait: float) -> None:
         cursor.execute(f"PRAGMA synchronous = {'NORMAL' if engine in _fast else 'FULL'}")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
+        if engine.url.database:
+            # The folder, for it is there, and closing the database's own file would let go of SQLite's locks.
+            folder = Path(engine.url.database).absolute().parent
+            record.info["turnstile"] = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+
+    @event.listens_for(engine, "close")
+    def _on_close(_connection: object, record: Any) -> None:
+        turnstile = record.info.pop("turnstile", None)
+        if turnstile is not None:
+            os.close(turnstile)
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
@@ -157,21 +204,41 @@ def _prepare_sqlite(engine: Engine, wait: float) -> None:
 
 
 def _begin_to_write(connection: Connection, wait: float) -> None:
-    """Take the one writer's turn, looking every millisecond or two.
+    """Take the one writer's turn, looking again and again.
 
     SQLite's own waiting looks ever less often, up to ten times a second: a sign-up would rarely find the moment
-    between two commits of a busy worker.
+    between two commits of a busy worker. Here whoever waits stands in a turnstile, and whoever comes next waits
+    before it: so a busy worker, too, lets everybody else go first between two of its commits.
     """
     cursor = connection.connection.cursor()
     until = time.monotonic() + wait
+    turnstile = connection.info.get("turnstile")
     try:
-        while not _has_begun(cursor):
-            if time.monotonic() >= until:
-                locked = sqlite3.OperationalError("database is locked")
-                raise OperationalError("BEGIN IMMEDIATE", None, locked)
-            time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311 - spread, not secrecy
+        holds = turnstile is not None and _stand_in(turnstile)
+        try:
+            while not _has_begun(cursor):
+                if time.monotonic() >= until:
+                    locked = sqlite3.OperationalError("database is locked")
+                    raise OperationalError("BEGIN IMMEDIATE", None, locked)
+                time.sleep(random.uniform(*_GLANCE))  # noqa: S311 - spread, not secrecy
+        finally:
+            if holds and turnstile is not None:
+                fcntl.flock(turnstile, fcntl.LOCK_UN)
     finally:
         cursor.close()
+
+
+def _stand_in(turnstile: int) -> bool:
+    """Wait for the turnstile; one whose holder was stopped is passed by after a while."""
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        try:
+            fcntl.flock(turnstile, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(random.uniform(*_GLANCE))  # noqa: S311 - spread, not secrecy
+        else:
+            return True
+    return False
 
 
 def _has_begun(cursor: Any) -> bool:

@@ -15,13 +15,14 @@ from typing import Any
 
 from sqlalchemy import Executable, Table, and_, bindparam, func, insert, select, update
 
-from ..db import db, moment
+from ..db import db, moment, present_connection
 from . import due, slots
 from .compose import AccountMessage, from_header, new_message_id
 from .due import due_queues
 from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from .queue import SYSTEM
 from .route import Route
+from .swift import Swift
 
 __all__ = ["Claim", "Parcel", "claim_batch", "claim_one", "due_queues", "give_back", "intend", "settle"]
 
@@ -119,7 +120,7 @@ def _claim(rows: Sequence[Parcel], token: str, route: Route | None, *, now: date
         claims.append(Claim(parcel, token, first=row is rows[0], waits=waits))
     until = now + slots.lease()
     values = [{"i": one.message.id, "m": one.message.message_id, "t": token, "u": until} for one in claims]
-    db.session.connection().execute(_claiming(), values)
+    present_connection().execute(_claiming(), values)
     return claims
 
 
@@ -213,13 +214,13 @@ def intend(claim: Claim, route: Route | None, *, now: datetime) -> None:
 
 def _record_attempt(message_id: int, now: datetime, v: int | None = None, s: str = "", f: str = "") -> int:
     values = {"i": message_id, "now": now, "v": v, "s": s, "f": f}
-    return int(db.session.connection().execute(_intending(), values).scalar_one())
+    return int(_intending().scalar(values))
 
 
 @cache
-def _intending() -> Executable:
+def _intending() -> Swift:
     earlier = select(func.coalesce(func.max(_ATTEMPT.c.number), 0) + 1)
-    return (
+    return Swift(
         insert(_ATTEMPT)
         .values(
             message_id=bindparam("i"),
@@ -297,24 +298,23 @@ def settle(
 def settle_rows(message_id: int, token: str, values: dict[str, Any]) -> bool:
     """Change a message while it is being sent under this very claim."""
     known = {f"v_{name}": value for name, value in values.items()}
-    done = db.session.connection().execute(_settling(tuple(values)), {"i": message_id, "t": token, **known})
-    return bool(done.rowcount)
+    return bool(_settling(tuple(values)).changes({"i": message_id, "t": token, **known}))
 
 
 def complete(attempt_id: int, values: dict[str, Any]) -> None:
     """Write down how an attempt ended."""
     known = {f"v_{name}": value for name, value in values.items()}
-    db.session.connection().execute(_completing(tuple(values)), {"i": attempt_id, **known})
+    _completing(tuple(values)).changes({"i": attempt_id, **known})
 
 
 @cache
-def _settling(names: tuple[str, ...]) -> Executable:
+def _settling(names: tuple[str, ...]) -> Swift:
     values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
     mine = (_MESSAGE.c.id == bindparam("i"), _MESSAGE.c.lease_token == bindparam("t"))
-    return update(_MESSAGE).where(*mine).values(values)
+    return Swift(update(_MESSAGE).where(*mine).values(values))
 
 
 @cache
-def _completing(names: tuple[str, ...]) -> Executable:
+def _completing(names: tuple[str, ...]) -> Swift:
     values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
-    return update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("i")).values(values)
+    return Swift(update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("i")).values(values))

@@ -18,23 +18,24 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .. import wake
 from ..db import db, moment, reading
-from . import claims, delivery, journal, listeners, rates, slots
+from . import claims, delivery, journal, listeners, rates, slots, together
 from .claims import Claim
 from .delivery import Verdict, Way, patiently
 from .line import Line
 from .models import Queue, Slot
 from .queue import SYSTEM, queue_of
+from .swift import Swift
 from .verdicts import Result
 
 _log = logging.getLogger(__name__)
 _AT_A_TIME = 200  # messages in one drain, so that an account with very many leaves the worker to others, too
-_BATCH = 20  # messages claimed at once at most
+_BATCH = 50  # messages claimed at once at most
 _FIRST_BATCH = 4
 _LONG = 1.0  # seconds a batch may take: with a slow server the next is smaller, or others could do the rest
 _RENEW_AFTER = 0.1  # of a lease
 _WORTH_WAITING = 1.0  # seconds until a limit lets the next one leave: the connection is kept for so long
 _WORTH_HELP = 0.003  # seconds a message takes at least, for a second connection to be of use
-_TURN = select(Queue.__table__.c.turn).where(Queue.__table__.c.account_id == bindparam("i"))
+_TURN = Swift(select(Queue.__table__.c.turn).where(Queue.__table__.c.account_id == bindparam("i")))
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Drain:
         verdict = delivery.hand_in(claim, self._now.way, self._line, following=following)
         self.tried += 1
         self.moved_at = time.monotonic()
-        self._adopt(patiently(lambda: self._settle(verdict)))
+        self._adopt(patiently(lambda: together.record(lambda: self._settle(verdict))))
         journal.of_this_process().settled(claim)
 
     def _look_again_after_a_sleep(self, claim: Claim) -> None:
@@ -144,12 +145,10 @@ class Drain:
         return taken
 
     def _settle(self, verdict: Verdict) -> _Next:
-        """Record a result, and the intent to send the next message; claim more if need be. Commits."""
-        result = verdict()
-        following = self._after(result)
+        """Record a result, and the intent to send the next message; claim more if need be."""
+        following = self._after(verdict())
         if following.claim is None:
             slots.close(self._token)
-        db.session.commit()
         return following
 
     def _after(self, result: Result) -> _Next:
@@ -186,8 +185,7 @@ class Drain:
 
     def _is_another_turn(self) -> bool:
         """Whether the queue was held or let go since the batch was claimed: other settings may hold by now."""
-        turn = db.session.connection().execute(_TURN, {"i": self.ident}).scalar()
-        return bool(turn != self._now.turn)
+        return bool(_TURN.scalar({"i": self.ident}) != self._now.turn)
 
     def _locked(self) -> Queue:
         return db.session.get_one(Queue, self.ident, with_for_update=True, populate_existing=True)

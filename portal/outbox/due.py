@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, TextClause, bindparam, text
 
-from ..db import UTCDateTime, db
+from ..db import UTCDateTime, db, present_connection
 from .models import OPEN, Queue
 from .queue import SYSTEM
 from .slots import lease
@@ -60,7 +60,7 @@ def is_moving(queue: Queue, now: datetime) -> bool:
 def _rows(
     ident: int, rule: str, index: str, columns: str, limit: int, *, now: datetime, crowded: bool
 ) -> list[Any]:
-    on_postgresql = db.session.connection().dialect.name == "postgresql"
+    on_postgresql = present_connection().dialect.name == "postgresql"
     # With many rows to choose from, SQLite would rather read them all in the order of their numbers.
     table = "outbox_message m" + ("" if on_postgresql else f" INDEXED BY ix_outbox_message_{index}")
     values: dict[str, Any] = {"account": ident, "limit": limit, "now": now, "never": now + 2 * lease()}
@@ -84,7 +84,7 @@ def _ask(statement: str, values: dict[str, Any]) -> list[int]:
 
 def _run(statement: str, values: dict[str, Any]) -> list[Any]:
     known = {name: value for name, value in values.items() if f":{name}" in statement}
-    return list(db.session.connection().execute(_timed(statement), known))
+    return list(present_connection().execute(_timed(statement), known))
 
 
 def _narrow(ident: int, rule: str, table: str) -> str:

@@ -1,0 +1,88 @@
+"""Statements that are sent for every message: put into words once, and handed to SQLite's driver as they are.
+
+To compile, bind and wrap each of them anew costs several times what SQLite needs for it. In PostgreSQL, where the
+way there costs more than all of that, they go the usual way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Executable
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError
+
+from ..db import present_connection
+
+
+@dataclass(frozen=True)
+class _Words:
+    """A statement in SQLite's words, with what each of its values has to go through."""
+
+    text: str
+    values: tuple[
+        tuple[str, Any, Callable[[Any], Any] | None], ...
+    ]  # name, the value unless told, a processor
+
+    def bound(self, told: dict[str, Any]) -> list[Any]:
+        found = []
+        for name, usual, process in self.values:
+            value = told.get(name, usual)
+            found.append(process(value) if process is not None else value)
+        return found
+
+
+class Swift:
+    """One statement, sent often."""
+
+    def __init__(self, statement: Executable) -> None:
+        self._statement = statement
+        self._words: _Words | None = None
+
+    def changes(self, values: dict[str, Any]) -> int:
+        """Run it; return how many rows it changed."""
+        connection = present_connection()
+        if connection.dialect.name != "sqlite":
+            return int(connection.execute(self._statement, values).rowcount)
+        cursor = self._sent(connection, values)
+        try:
+            return int(cursor.rowcount)
+        finally:
+            cursor.close()
+
+    def scalar(self, values: dict[str, Any]) -> Any:
+        """Run it; return the first column of its first row, a plain number or None."""
+        connection = present_connection()
+        if connection.dialect.name != "sqlite":
+            return connection.execute(self._statement, values).scalar()
+        cursor = self._sent(connection, values)
+        try:
+            rows = cursor.fetchall()  # to the end: what is left half-way holds the transaction up
+        finally:
+            cursor.close()
+        return rows[0][0] if rows else None
+
+    def _sent(self, connection: Connection, values: dict[str, Any]) -> Any:
+        words = self._words = self._words or _words_of(self._statement, connection.dialect)
+        raw: Any = connection.connection
+        cursor = raw.cursor()
+        try:
+            cursor.execute(words.text, words.bound(values))
+        except connection.dialect.loaded_dbapi.Error as trouble:
+            cursor.close()
+            wrapped = DBAPIError.instance(
+                words.text, None, trouble, connection.dialect.loaded_dbapi.Error, dialect=connection.dialect
+            )
+            raise wrapped from trouble
+        return cursor
+
+
+def _words_of(statement: Any, dialect: Dialect) -> _Words:
+    compiled = statement.compile(dialect=dialect)
+    usual, found = compiled.params, []
+    for name in compiled.positiontup:
+        kind = compiled.binds[name].type
+        found.append((name, usual[name], kind.dialect_impl(dialect).bind_processor(dialect)))
+    return _Words(str(compiled), tuple(found))

@@ -1,0 +1,145 @@
+"""Several connections of one process record what they have to in one transaction, and none suffers for another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+
+from portal.db import db
+from portal.outbox import together
+from portal.outbox.queue import queue_of
+from tests.outbox.post import new_account, queue
+
+
+@pytest.fixture
+def one_writer(app: Flask) -> None:
+    if db.engine.dialect.name != "sqlite":
+        pytest.skip("many write at the same time there")
+
+
+@contextmanager
+def commits() -> Iterator[list[None]]:
+    """Every commit while the block runs."""
+    found: list[None] = []
+
+    def note(_connection: object) -> None:
+        found.append(None)
+
+    event.listen(db.engine, "commit", note)
+    try:
+        yield found
+    finally:
+        event.remove(db.engine, "commit", note)
+
+
+def at_once(app: Flask, deeds: list[Callable[[], object]]) -> list[object]:
+    """Record deeds from threads of their own, all of which came while the first was under way."""
+    results: list[object] = [None] * len(deeds)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def first() -> None:
+        begun.set()
+        assert go_on.wait(5)
+
+    def run(number: int, deed: Callable[[], object]) -> None:
+        with app.app_context():
+            try:
+                results[number] = together.record(deed)
+            except Exception as trouble:
+                results[number] = trouble
+
+    leader = threading.Thread(target=run, args=(0, first))
+    leader.start()
+    assert begun.wait(5)
+    threads = [threading.Thread(target=run, args=one) for one in enumerate(deeds)]
+    for thread in threads:
+        thread.start()
+    parts = app.extensions["signet.together"]
+    while len(parts._waiting) < len(deeds):
+        pass
+    go_on.set()
+    for thread in [leader, *threads]:
+        thread.join(10)
+        assert not thread.is_alive()
+    return results
+
+
+def trouble_of(account: int, count: int) -> Callable[[], int]:
+    def deed() -> int:
+        queue_of(account, lock=True).troubles = count
+        return account
+
+    return deed
+
+
+def test_whoever_is_alone_is_recorded_at_once(app, account):
+    assert together.record(trouble_of(account, 3)) == account
+    assert queue(account).troubles == 3
+
+
+@pytest.mark.usefixtures("one_writer")
+def test_all_who_come_while_one_is_recorded_share_the_next_commit(app, account):
+    accounts = [account, *(new_account(name) for name in ("Larkspur", "Foxglove"))]
+    for one in accounts:
+        queue_of(one)
+    db.session.commit()
+    with commits() as made:
+        assert at_once(app, [trouble_of(one, 2) for one in accounts]) == accounts
+    assert len(made) == 2  # that of the first, and that of all others
+    assert [queue(one).troubles for one in accounts] == [2, 2, 2]
+
+
+@pytest.mark.usefixtures("one_writer")
+def test_one_who_fails_costs_the_others_nothing(app, account):
+    other = new_account("Larkspur")
+    for one in (account, other):
+        queue_of(one)
+    db.session.commit()
+
+    def fail() -> None:
+        queue_of(account, lock=True).troubles = 9
+        db.session.flush()
+        raise ValueError("by intention")
+
+    failed, found = at_once(app, [fail, trouble_of(other, 1)])
+    assert isinstance(failed, ValueError)
+    assert found == other
+    assert queue(other).troubles == 1
+    assert queue(account).troubles == 0
+
+
+@pytest.mark.usefixtures("one_writer")
+def test_trouble_with_the_database_is_told_to_all_and_they_may_come_again(app, account):
+    def locked() -> None:
+        db.session.execute(db.text("SELECT no_such_function()"))
+
+    results = at_once(app, [locked, trouble_of(account, 4)])
+    assert all("no such function" in str(one) for one in results)
+    assert together.record(trouble_of(account, 4)) == account
+
+
+def test_many_at_once_are_all_recorded(app, account):
+    accounts = [new_account(f"Programme-{number}") for number in range(8)]
+    for one in accounts:
+        queue_of(one)
+    db.session.commit()
+    results: list[int] = []
+
+    def run(ident: int) -> None:
+        with app.app_context():
+            for number in range(20):
+                together.record(trouble_of(ident, number))
+            results.append(ident)
+
+    threads = [threading.Thread(target=run, args=(one,)) for one in accounts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(results) == sorted(accounts)
+    assert [queue(one).troubles for one in accounts] == [19] * 8
