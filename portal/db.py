@@ -6,6 +6,7 @@ import fcntl
 import os
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -162,6 +163,7 @@ def prepare_engine(engine: Engine, *, wait: float = 15.0) -> None:
 
 _GLANCE = (0.0002, 0.0006)  # seconds between two looks whether it is one's turn to write
 _PATIENCE = 0.25  # seconds that somebody who waits is let go first
+_next_here = threading.Lock()  # held by the one thread of this process that looks for its turn
 
 
 def _prepare_sqlite(engine: Engine, wait: float) -> None:
@@ -204,36 +206,47 @@ def _prepare_sqlite(engine: Engine, wait: float) -> None:
 
 
 def _begin_to_write(connection: Connection, wait: float) -> None:
-    """Take the one writer's turn, looking again and again.
+    """Take the one writer's turn.
 
     SQLite's own waiting looks ever less often, up to ten times a second: a sign-up would rarely find the moment
-    between two commits of a busy worker. Here whoever waits stands in a turnstile, and whoever comes next waits
-    before it: so a busy worker, too, lets everybody else go first between two of its commits.
+    between two commits of a busy worker. Here whoever is next in this process stands in a turnstile that all
+    processes share, and looks often; so a busy worker, too, lets the others go first between two of its commits.
     """
-    cursor = connection.connection.cursor()
     until = time.monotonic() + wait
-    turnstile = connection.info.get("turnstile")
+    if not _next_here.acquire(timeout=wait):
+        raise _locked()
+    cursor = connection.connection.cursor()
     try:
-        holds = turnstile is not None and _stand_in(turnstile)
-        try:
+        with _turnstile(connection.info.get("turnstile")):
             while not _has_begun(cursor):
                 if time.monotonic() >= until:
-                    locked = sqlite3.OperationalError("database is locked")
-                    raise OperationalError("BEGIN IMMEDIATE", None, locked)
+                    raise _locked()
                 time.sleep(random.uniform(*_GLANCE))  # noqa: S311 - spread, not secrecy
-        finally:
-            if holds and turnstile is not None:
-                fcntl.flock(turnstile, fcntl.LOCK_UN)
     finally:
+        _next_here.release()
         cursor.close()
 
 
-def _stand_in(turnstile: int) -> bool:
-    """Wait for the turnstile; one whose holder was stopped is passed by after a while."""
+def _locked() -> OperationalError:
+    return OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError("database is locked"))
+
+
+@contextmanager
+def _turnstile(folder: int | None) -> Iterator[None]:
+    """Stand before all who come later; one who was stopped while standing there is passed by after a while."""
+    held = folder is not None and _stands_in(folder)
+    try:
+        yield
+    finally:
+        if held and folder is not None:
+            fcntl.flock(folder, fcntl.LOCK_UN)
+
+
+def _stands_in(folder: int) -> bool:
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
         try:
-            fcntl.flock(turnstile, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             time.sleep(random.uniform(*_GLANCE))  # noqa: S311 - spread, not secrecy
         else:
