@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event, text
@@ -186,7 +187,7 @@ def test_a_writer_who_writes_without_end_lets_others_have_their_turn(app, config
     )
     command = [sys.executable, str(script), str(config.instance)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": os.getcwd()}
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(Path.cwd())}
     ) as busy:
         try:
             assert busy.stdout.readline().strip() == "busy"
