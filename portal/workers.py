@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from types import FrameType
 
@@ -37,8 +38,8 @@ def run(
 def _work(app: Flask, threads: int | None, queues: Sequence[str], parent: int | None = None) -> int:
     """Be one worker process.
 
-    The signals stay blocked and are fetched by the pulse, between two of its beats: a handler could interrupt
-    any line of this thread, also one that holds the very lock the handler needs.
+    The signals stay blocked and are fetched by a thread that only waits for them: a handler could interrupt any
+    line of this thread, also one that holds the very lock the handler needs.
     """
     config: Config = app.extensions["signet.config"]
     signal.pthread_sigmask(signal.SIG_BLOCK, family.END)
@@ -51,7 +52,7 @@ def _work(app: Flask, threads: int | None, queues: Sequence[str], parent: int | 
     for consumer in consumers:
         consumer.start()
     _log.info("worker %s runs with %s threads", worker.name_of_this_process(), count)
-    _beat_until_told(app, config.sweep, count, queues, parent)
+    _beat_until(_told_to_end(), app, config.sweep, count, queues, parent)
     _log.info("worker stops after the messages in hand; a second signal ends it at once")
     delivery.stopping.set()
     for number in family.END:
@@ -76,8 +77,29 @@ def _consumer(app: Flask, queue: str, threads: int) -> Consumer:
     return huey.create_consumer(workers=threads, worker_type="thread", periodic=False, **pause)
 
 
-def _beat_until_told(
-    app: Flask, sweep: float, threads: int, queues: Sequence[str], parent: int | None
+def _told_to_end() -> threading.Event:
+    """Return what is set by the first signal that asks to end.
+
+    sigtimedwait would do without a thread, but in CPython it speaks of a signal that never came when the process
+    was stopped (SIGSTOP, a paused container) and woken after its time was over.
+    """
+    told = threading.Event()
+
+    def wait() -> None:
+        signal.sigwait(family.END)
+        told.set()
+
+    threading.Thread(target=wait, daemon=True, name="signals").start()
+    return told
+
+
+def _beat_until(
+    told: threading.Event,
+    app: Flask,
+    sweep: float,
+    threads: int,
+    queues: Sequence[str],
+    parent: int | None,
 ) -> None:
     """Beat and sweep every ``sweep`` seconds until a signal comes. Trouble is told and waited out."""
     started = utcnow()
@@ -91,7 +113,7 @@ def _beat_until_told(
                 engine.announce_missing(app, [job for job in jobs if queue_of_job[job[0]] in queues])
         except Exception:  # the top of the worker's loop: a locked database or a full disk passes
             _log.exception("the worker cannot look for work just now, and tries again")
-        if signal.sigtimedwait(family.END, sweep) is not None:
+        if told.wait(sweep):
             return
         if parent is not None and os.getppid() != parent:
             _log.warning("the process that started this worker is gone, so it ends, too")

@@ -8,17 +8,20 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import time_machine
 from flask import Flask
 
-from portal import create_app, workers
+from portal import create_app, family, workers
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
@@ -32,6 +35,7 @@ from portal.smtp.guard import Policy, PrivateTarget
 from portal.smtp.server import Limits, Secret, Security, Server
 from tests.conftest import PASSWORD as OWNERS_PASSWORD
 from tests.conftest import make_config
+from tests.outbox import deaths
 from tests.smtp import badserver
 from tests.smtp.badserver import BadServer, Script, converse
 
@@ -160,7 +164,7 @@ def subjects(server: BadServer) -> list[str]:
     return [re.search(rb"^Subject: ([^\r]*)", raw, re.M)[1].decode() for raw in server.messages]
 
 
-def wait_for(what: Callable[[], object], within: float = 20.0) -> None:
+def wait_for(what: Callable[[], object], within: float = 60.0) -> None:
     end = time.monotonic() + within
     while time.monotonic() < end:
         if what():
@@ -197,7 +201,14 @@ def start_worker(
     sweep: float = 0.2,
     processes: int = 1,
     queues: Sequence[str] = QUEUES,
+    mortal: bool = False,
+    dies_at: str = "",
+    hours: int | None = None,
 ) -> Worker:
+    """Start it. One that is ``mortal`` is a child of the process, and replaced by another whenever it died;
+    ``dies_at`` is one of ``deaths.LINES``; ``hours`` is how far its clock is from everybody else's:
+    with 0 it is set, again and again, to what the file ``clock`` in the instance says.
+    """
     spec = {
         "instance": str(config.instance),
         "ports": {str(account): port for account, port in ports.items()},
@@ -209,6 +220,9 @@ def start_worker(
         "processes": processes,
         "queues": list(queues),
         "redis": config.redis_url,
+        "mortal": mortal or bool(dies_at),
+        "dies_at": dies_at,
+        "hours": hours,
     }
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
@@ -226,7 +240,33 @@ def _work(spec: dict[str, object]) -> int:
     for account, port in spec["ports"].items():  # type: ignore[attr-defined]
         ways.by_account[int(account)] = lambda port=port: route_to(port, ca=str(spec["ca"]), limits=limits)
     app.extensions["signet.route_for"] = ways
-    return workers.run(app, None, spec["processes"], spec["queues"])  # type: ignore[arg-type]
+    if spec["dies_at"]:
+        deaths.arrange(str(spec["dies_at"]), config.instance)
+    if spec["mortal"]:
+        return family.run(1, lambda parent: workers._work(app, None, QUEUES, parent))
+    with _clock(spec["hours"], config.instance / "clock"):  # type: ignore[arg-type]
+        return workers.run(app, None, spec["processes"], spec["queues"])  # type: ignore[arg-type]
+
+
+@contextmanager
+def _clock(hours: int | None, file: Path) -> Iterator[None]:
+    """Set the clock of this process; one that is 0 hours off is set again to what a file says, if it does."""
+    if hours is None:
+        yield
+        return
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=hours)) as traveller:
+        if not hours:
+            threading.Thread(target=_step, args=(traveller, file), daemon=True).start()
+        yield
+
+
+def _step(traveller: time_machine.Traveller, file: Path) -> None:
+    at = 0
+    while True:
+        wanted = int(file.read_text() or 0) if file.exists() else 0
+        traveller.shift(timedelta(hours=wanted - at))
+        at = wanted
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":

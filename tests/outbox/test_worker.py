@@ -1,6 +1,7 @@
 """The worker's processes, threads and queues: who serves whom, and how it all ends."""
 
 import os
+import signal
 import time
 
 import pytest
@@ -74,17 +75,33 @@ def test_servers_that_answered_last_time_and_hang_now_do_not_keep_the_threads(ap
         worker.kill()
 
 
+def test_a_worker_that_was_stopped_for_a_while_goes_on_when_it_is_woken(app, config, serve, account):
+    server = serve()
+    worker = start_worker(config, {account: server.port})
+    try:
+        wait_for(beats)
+        worker.process.send_signal(signal.SIGSTOP)
+        time.sleep(3 * config.sweep)  # longer than its pulse sleeps
+        worker.process.send_signal(signal.SIGCONT)
+        owe(account, "m")
+        wait_for(lambda: server.messages)
+        worker.terminate()
+        assert worker.ended(within=60) == 0
+    finally:
+        worker.kill()
+
+
 def test_several_processes_share_the_work_and_end_politely_together(app, config, serve, account):
     server = serve()
     worker = start_worker(config, {account: server.port}, processes=2)
     try:
-        wait_for(lambda: len(beats()) == 2, within=20)
+        wait_for(lambda: len(beats()) == 2)
         children = beats()
         for number in range(10):
             owe(account, f"m{number}")
         wait_for(lambda: len(server.messages) == 10)
         worker.terminate()
-        assert worker.ended(within=25) == 0
+        assert worker.ended(within=60) == 0
     finally:
         worker.kill()
     assert beats() == []
@@ -95,13 +112,13 @@ def test_several_processes_share_the_work_and_end_politely_together(app, config,
 def test_a_process_that_dies_is_replaced(app, config, serve, account):
     worker = start_worker(config, {account: 1}, processes=2)
     try:
-        wait_for(lambda: len(beats()) == 2, within=20)
+        wait_for(lambda: len(beats()) == 2)
         first = beats()[0]
         os.kill(first, 9)
-        wait_for(lambda: len(beats()) == 3, within=20)
+        wait_for(lambda: len(beats()) == 3)
     finally:
         worker.terminate()
-        assert worker.ended(within=25) == 0
+        assert worker.ended(within=60) == 0
 
 
 def test_a_second_signal_ends_all_processes_at_once(app, config, serve, account):
@@ -109,12 +126,12 @@ def test_a_second_signal_ends_all_processes_at_once(app, config, serve, account)
     worker = start_worker(config, {account: server.port}, processes=2)
     try:
         owe(account, "m")
-        wait_for(lambda: server.messages, within=20)
+        wait_for(lambda: server.messages)
         children = beats()
         worker.terminate()
         time.sleep(1)
         worker.terminate()
-        assert worker.ended(within=8) == 1
+        assert worker.ended(within=30) == 1
         wait_for(lambda: not any(map(is_running, children)))
     finally:
         worker.kill()
@@ -122,7 +139,7 @@ def test_a_second_signal_ends_all_processes_at_once(app, config, serve, account)
 
 def test_processes_end_by_themselves_when_their_parent_is_gone(app, config, serve, account):
     worker = start_worker(config, {account: 1}, processes=2)
-    wait_for(lambda: len(beats()) == 2, within=20)
+    wait_for(lambda: len(beats()) == 2)
     children = beats()
     worker.kill()
     wait_for(lambda: not any(map(is_running, children)))
@@ -132,7 +149,7 @@ def test_a_worker_for_checks_leaves_mail_alone(app, config, serve, account):
     server = serve()
     worker = start_worker(config, {account: server.port}, queues=["checks"])
     try:
-        wait_for(beats, within=20)
+        wait_for(beats)
         owe(account, "m")
         time.sleep(1)
         assert server.connections == 0
@@ -140,7 +157,7 @@ def test_a_worker_for_checks_leaves_mail_alone(app, config, serve, account):
         worker.kill()
     mail = start_worker(config, {account: server.port}, queues=["mail"])
     try:
-        wait_for(lambda: len(server.messages) == 1, within=20)
+        wait_for(lambda: len(server.messages) == 1)
         wait_for(lambda: slots_of(account) == 0)
     finally:
         mail.kill()

@@ -26,6 +26,7 @@ _QUICK = {  # so that a storm takes minutes; 60 s before a second try become 0.2
     "SIGNET_LEASE_SECONDS": "6",
     "SIGNET_SWEEP_SECONDS": "0.5",
 }
+_AT_WORK = 2  # workers at least, before one of them is ended
 _CLEARS_UP = 0.95  # of the messages settled: then nobody is killed any more
 
 
@@ -194,11 +195,15 @@ class Weather:
             time.sleep(self.plan.every)
 
     def strike(self) -> None:
-        """End the longest-serving worker that is seen at work, and start another in its place."""
-        at_work = self._at_work()
-        hit = next((one for one in self.workers if one.process.pid in at_work), None)
-        if hit is None:
+        """End the longest-serving worker that is seen at work, and start another in its place.
+
+        Another one has to be at work, too: where starting takes longer than killing, nobody would ever work.
+        """
+        seen = self._at_work()
+        at_work = [one for one in self.workers if one.process.pid in seen]
+        if len(at_work) < _AT_WORK:
             return
+        hit = at_work[0]
         self.ended += 1
         if self.plan.politely:
             self._send_home(hit)

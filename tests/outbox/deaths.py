@@ -1,0 +1,50 @@
+"""Lines of a worker at which it ends itself with SIGKILL, once for each message: for the tests alone.
+
+What happens between two words of a mail server, the server's script knows; what happens between two lines of the
+worker, nobody outside does. So its process wraps the functions around such a line as it starts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from portal.outbox import claims, delivery
+from portal.outbox.claims import Claim
+from portal.outbox.journal import Journal
+
+# Where it dies: (owner of the function, its name, whether before it or after it)
+LINES: dict[str, tuple[Any, str, bool]] = {
+    "before the claim is committed": (claims, "intend", False),
+    "before it dials": (delivery, "hand_in", True),
+    "after the reply, before the journal": (Journal, "accepted", True),
+    "after the journal, before the commit": (Journal, "accepted", False),
+    "after the commit": (Journal, "settled", True),
+}
+
+
+def arrange(line: str, folder: Path) -> None:
+    """Let this process, and those it forks, die at a line. A file in the folder remembers who died already."""
+    owner, name, before = LINES[line]
+    original: Callable[..., Any] = getattr(owner, name)
+
+    def deadly(*arguments: Any, **named: Any) -> Any:
+        claim = next(one for one in arguments if isinstance(one, Claim))
+        if before:
+            _die_once(claim, folder)
+        result = original(*arguments, **named)
+        if not before:
+            _die_once(claim, folder)
+        return result
+
+    setattr(owner, name, deadly)
+
+
+def _die_once(claim: Claim, folder: Path) -> None:
+    mark = folder / f"died-{claim.message.id}"
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
