@@ -37,6 +37,7 @@ _REASONS = {
     Why.NOT_CONFIRMED: "the affiliate has not confirmed the mailbox",
     Why.DUPLICATE: "it is owed already",
     Why.SUSPENDED: "the affiliate is suspended",
+    Why.NOT_ACTIVE: "the affiliate waits for approval, was declined, or was invited and has not joined",
     Why.UNRENDERABLE: "the owner’s text for it cannot be used",
     Why.NOTHING_TO_TELL: "there was nothing to tell",
 }

@@ -24,6 +24,7 @@ WHY: Mapping[Why, str] = {
     Why.NOT_CONFIRMED: "This affiliate has not confirmed the email address yet.",
     Why.DUPLICATE: "This email is owed already.",
     Why.SUSPENDED: "This affiliate is suspended.",
+    Why.NOT_ACTIVE: "This affiliate does not take part: approve them first, or wait until they have joined.",
     Why.UNRENDERABLE: "Your own text of this email cannot be used; open it and mend it.",
     Why.NOTHING_TO_TELL: "There was nothing to tell.",
 }

@@ -20,7 +20,7 @@ from ..notices.greeting import first_name_of
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import NewMessage, enqueue
 from .models import Event, EventMail, Why
-from .occasions import Occasion, Source
+from .occasions import STANDING, Occasion, Source
 
 _NEVER_KEPT = {"join_link"}  # whoever has it acts for the affiliate; it stands in the email alone
 
@@ -134,15 +134,25 @@ def _why_not(case: _Case, notice: Notice, mailbox: str) -> Why:
         return Why.NOTHING_TO_TELL
     if not switches.is_on(case.account.id, notice):
         return Why.OFF
-    if affiliate is not None and affiliate.state is State.UNCONFIRMED:
-        return Why.NOT_CONFIRMED
-    if affiliate is not None and affiliate.state is State.SUSPENDED:
-        return Why.SUSPENDED
+    if affiliate is not None and (standing := _stands_against(affiliate, case.event.occasion)):
+        return standing
     if affiliate is not None and not suppressions.wants(affiliate.id, notice):
         return Why.OPTED_OUT
     if suppressions.is_suppressed(case.account.id, mailbox, notice.category):
         return Why.SUPPRESSED
     return Why.OWED
+
+
+def _stands_against(affiliate: Affiliate, occasion: Occasion) -> Why:
+    """Return why where an affiliate stands forbids an email: only whoever takes part is told of sales and money."""
+    match affiliate.state:
+        case State.ACTIVE:
+            return Why.OWED
+        case State.UNCONFIRMED:
+            return Why.NOT_CONFIRMED
+        case State.SUSPENDED:
+            return Why.SUSPENDED
+    return Why.OWED if occasion in STANDING else Why.NOT_ACTIVE
 
 
 def _owe(case: _Case, notice: Notice, row: EventMail, name: str) -> None:

@@ -23,6 +23,7 @@ class Why(StrEnum):
     NOT_CONFIRMED = "not-confirmed"
     DUPLICATE = "duplicate"
     SUSPENDED = "suspended"
+    NOT_ACTIVE = "not-active"
     UNRENDERABLE = "text-refused"
     NOTHING_TO_TELL = "nothing-to-tell"
 

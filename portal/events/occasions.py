@@ -23,6 +23,12 @@ class Occasion(StrEnum):
     WEEK_ENDED = "week-ended"
 
 
+# These tell affiliates where they stand; the others are for those who take part.
+STANDING = frozenset(
+    {Occasion.SIGNED_UP, Occasion.APPLIED, Occasion.APPROVED, Occasion.DECLINED, Occasion.INVITED}
+)
+
+
 class Source(StrEnum):
     """Who told us."""
 

@@ -17,7 +17,7 @@ from .occasions import NAMES, Occasion, Source
 from .reading import mails_of
 
 SOURCES: Mapping[Source, str] = {
-    Source.PORTAL: "On these pages",
+    Source.PORTAL: "By you, in this portal",
     Source.API: "Told by your shop",
     Source.PLAYED: "Played by you",
     Source.PLANNER: "By the calendar",
@@ -30,6 +30,7 @@ REASONS: Mapping[Why, tuple[str, str]] = {
     Why.NOT_CONFIRMED: ("The affiliate has not confirmed the address yet.", ""),
     Why.DUPLICATE: ("The same email was owed already; nobody gets it twice.", ""),
     Why.SUSPENDED: ("The affiliate is suspended, and is not written to.", "See the affiliate"),
+    Why.NOT_ACTIVE: ("The affiliate did not take part in your programme at that time.", "See the affiliate"),
     Why.UNRENDERABLE: ("Your text for this email could not be read.", "Mend the text"),
     Why.NOTHING_TO_TELL: ("There was nothing to tell of that week.", ""),
 }
@@ -70,12 +71,18 @@ def tell(events: Sequence[Event]) -> list[Told]:
             event=event,
             name=NAMES[event.occasion],
             facts=facts_of(event),
-            source=SOURCES[event.source],
+            source=_source(event),
             affiliate=people.get(event.affiliate_id or 0),
             mails=[_mail(mail, event, statuses) for mail in mails.get(event.id, [])],
         )
         for event in events
     ]
+
+
+def _source(event: Event) -> str:
+    if event.source is Source.PORTAL and event.occasion in (Occasion.SIGNED_UP, Occasion.APPLIED):
+        return "On your sign-up page"
+    return SOURCES[event.source]
 
 
 def facts_of(event: Event) -> str:

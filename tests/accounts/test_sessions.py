@@ -105,8 +105,11 @@ def test_use_is_noted_once_in_five_minutes(client, ada):
 def test_a_get_takes_the_write_lock_for_the_note_alone(client, ada):
     begun, written = [], []
 
-    @event.listens_for(db.engine, "before_cursor_execute")
-    def _watch(_connection, _cursor, statement, *_rest):
+    @event.listens_for(db.engine, "checkout")
+    def _watch(connection, *_rest):
+        connection.set_trace_callback(_note)
+
+    def _note(statement):
         if statement.startswith("BEGIN"):
             begun.append(statement)
         elif statement.split()[0] in {"UPDATE", "INSERT", "DELETE"}:

@@ -121,7 +121,14 @@ def test_an_affiliate_of_another_account_is_unknown(shop, stranger, affiliate):
 
 
 @pytest.mark.parametrize(
-    ("state", "why"), [(State.SUSPENDED, "suspended"), (State.UNCONFIRMED, "not-confirmed")]
+    ("state", "why"),
+    [
+        (State.SUSPENDED, "suspended"),
+        (State.UNCONFIRMED, "not-confirmed"),
+        (State.PENDING, "not-active"),
+        (State.DECLINED, "not-active"),
+        (State.INVITED, "not-active"),
+    ],
 )
 def test_it_is_said_why_an_affiliate_gets_no_email(shop, affiliate, state, why):
     affiliate(code="STOPPED2", state=state)
