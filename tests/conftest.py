@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -18,6 +19,7 @@ from flask.testing import FlaskClient
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 from sqlalchemy import Connection
+from werkzeug.routing import Rule
 
 from portal import create_app, setup
 from portal import db as database_module
@@ -70,6 +72,22 @@ class _Compiled(BytecodeCache):
 
 
 COMPILED = _Compiled()
+
+
+def _built_when_asked(rule: Rule, append_unknown: bool = True) -> Callable[..., Any]:
+    """Stand in for the compiling of a rule's addresses: each test builds an app, and asks for a few of them."""
+    made: list[Callable[..., Any]] = []
+
+    def build(itself: Rule, **values: Any) -> Any:
+        if not made:
+            made.append(_compile_builder(rule, append_unknown))
+        return made[0](itself, **values)
+
+    return build
+
+
+_compile_builder = Rule._compile_builder
+Rule._compile_builder = _built_when_asked  # type: ignore[method-assign,assignment]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -166,14 +184,29 @@ def config(tmp_path: Path) -> Config:
     return make_config(tmp_path / "instance")
 
 
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with every table and no row, made once; each test gets a copy."""
+    config = make_config(tmp_path_factory.mktemp("tables"), env={"DATABASE_URL": ""})
+    app = create_app(config)
+    with app.app_context():
+        db.create_all()
+        db.engine.dispose()  # the last to leave puts the write-ahead log into the file
+    return _file_of(config)
+
+
+def _file_of(config: Config) -> Path:
+    return Path(config.database_url.removeprefix("sqlite:///"))
+
+
 @pytest.fixture
-def app(config: Config) -> Iterator[Flask]:
+def app(config: Config, tables: Path) -> Iterator[Flask]:
+    if config.database_url.startswith("sqlite"):
+        shutil.copy(tables, _file_of(config))  # in PostgreSQL the migrations have made them
     app = create_app(config)
     app.test_client_class = LintingClient
     app.jinja_env.bytecode_cache = COMPILED
     with app.app_context():
-        if config.database_url.startswith("sqlite"):
-            db.create_all()  # in PostgreSQL the migrations have
         yield app
         db.session.remove()
         db.engine.dispose()
