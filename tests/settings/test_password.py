@@ -13,7 +13,7 @@ from portal.outbox.queue import release
 from portal.settings import check, routes
 from portal.settings.models import SmtpSettings
 from portal.vault import SealBroken
-from tests.outbox.post import owe, queue, statuses
+from tests.outbox.post import message, owe, queue, statuses
 from tests.settings.conftest import PAGE, checks, save, text_of, versions, work
 from tests.smtp.badserver import PASSWORD
 
@@ -189,3 +189,23 @@ def test_a_changed_key_asks_for_the_password_again_and_holds_what_waits(app, own
     delivery.drain(live.account_id)
     assert statuses(live.account_id)[-1] is Status.HELD
     assert "cannot be opened" in text_of(owner.get(PAGE))
+
+
+def test_a_key_that_was_removed_holds_the_queue_and_put_back_lets_it_go_on(app, owner, live, form, servers):
+    from portal.outbox import pulse
+    from portal.vault import Vault, new_key
+
+    ring = app.extensions["signet.vault"]
+    idents = [owe(live.account_id, f"m{number}") for number in range(3)]
+    app.extensions["signet.vault"] = Vault(new_key())
+    pulse.begin()
+    delivery.drain(live.account_id)
+    assert [message(ident).status for ident in idents] == [Status.HELD] * 3
+    assert queue(live.account_id).held_because["code"] == "password-not-openable"
+    assert "key" in " ".join(queue(live.account_id).held_because["fixes"]), "the operator knows where to look"
+    assert {message(ident).attempts for ident in idents} == {0}
+    app.extensions["signet.vault"] = ring
+    pulse.begin()  # as the worker does that was started with the key again
+    delivery.drain(live.account_id)
+    assert [message(ident).status for ident in idents] == [Status.SENT] * 3
+    assert {message(ident).attempts for ident in idents} == {1}

@@ -1,0 +1,243 @@
+"""What befalls a worker from outside: it is stopped for a while, its clock is set, its disk is full, a mail is poison."""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+import time_machine
+from sqlalchemy import event
+
+from portal.db import db
+from portal.outbox import delivery
+from portal.outbox.compose import AccountMessage
+from portal.outbox.models import Outcome, Status
+from portal.outbox.queue import hold, release
+from portal.smtp.server import Limits
+from tests.conftest import make_config
+from tests.outbox.post import (
+    answering,
+    attempts,
+    message,
+    message_ids,
+    owe,
+    queue,
+    slots_of,
+    start_worker,
+    started,
+    statuses,
+    subjects,
+    wait_for,
+)
+from tests.outbox.test_crashes import in_context
+
+LEASE = 3.0
+LIMITS = Limits(
+    deadline=2.4, connect=1.0, greeting=2.0, reply=2.4
+)  # within the lease, as every config has it
+
+
+@pytest.fixture
+def config(tmp_path):
+    return make_config(tmp_path / "instance", lease=LEASE, limits=LIMITS)
+
+
+# -- stopped and woken
+
+
+class Sandman:
+    """A mail server that stops the worker at a word, once, and lets a later client speak on."""
+
+    def __init__(self):
+        self.pid = 0
+        self.asleep = threading.Event()
+        self.awake = threading.Event()
+
+    def __call__(self, reply):
+        def answer(peer, _line):
+            if self.asleep.is_set():
+                peer.say(reply)
+                return
+            os.kill(self.pid, signal.SIGSTOP)
+            self.asleep.set()
+            self.awake.wait(60)
+            peer.say(reply)
+
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("verb", "reply", "copies"),
+    [
+        ("MAIL", b"250 2.1.0 Ok\r\n", 1),
+        ("RCPT", b"250 2.1.5 Ok\r\n", 1),
+        ("DOT", b"250 2.0.0 Ok: queued as 1\r\n", 2),
+        ("DOT", b"550 5.6.0 Refused\r\n", 2),
+    ],
+)
+def test_a_worker_stopped_past_its_lease_and_woken_changes_nothing(
+    app, config, serve, ways, account, verb, reply, copies
+):
+    sandman = Sandman()
+    server = serve(answering(**{verb: sandman(reply)}))
+    ways.lead(account, server, limits=LIMITS)
+    worker = start_worker(config, {account: server.port})
+    sandman.pid = worker.process.pid
+    try:
+        ident = owe(account, "m")
+        assert sandman.asleep.wait(60)
+        server.script = answering()
+
+        def taken_over():
+            delivery.drain(account)
+            return message(ident).status is Status.SENT
+
+        wait_for(taken_over, within=25)
+        before = row_of(ident)
+        sandman.awake.set()
+        os.kill(sandman.pid, signal.SIGCONT)
+        other = owe(account, "other")
+        wait_for(lambda: message(other).status is Status.SENT)
+        time.sleep(1.0)  # whatever it may still do to the first
+        assert row_of(ident) == before
+        worker.terminate()
+        assert worker.ended(within=30) == 0
+    finally:
+        os.kill(sandman.pid, signal.SIGCONT) if worker.process.poll() is None else None
+        worker.kill()
+    assert row_of(ident) == before
+    ids = [one for one in message_ids(server) if one == message(ident).message_id]
+    assert len(ids) == copies
+    assert [(one.outcome, one.ambiguous) for one in attempts(ident)] == [
+        (Outcome.INTERRUPTED, True),
+        (Outcome.ACCEPTED, False),
+    ]
+    assert slots_of(account) == 0
+
+
+def row_of(ident):
+    row = message(ident)
+    told = [(one.outcome, one.ambiguous, one.ended_at, one.queue_id) for one in attempts(ident)]
+    return row.status, row.attempts, row.settled_at, row.lease_token, row.next_attempt_at, told
+
+
+# -- a full disk
+
+
+def test_a_full_disk_under_the_database_is_told_and_waited_for_and_burns_no_attempts(
+    app, config, serve, ways, account, database, caplog
+):
+    if database == "postgresql":
+        pytest.skip("its files are its own affair; that it is away is tested elsewhere")
+    room = Room()
+    server = serve(
+        answering(DOT=lambda peer, _: (room.fill(), peer.say(b"250 2.0.0 " + b"Ok " * 90 + b"\r\n")))
+    )
+    ways.lead(account, server)
+    idents = [owe(account, f"m{number}") for number in range(40)]
+    event.listen(db.engine, "begin", room.bound)
+    worker = threading.Thread(target=in_context(app, delivery.drain, account))
+    try:
+        worker.start()
+        wait_for(lambda: "takes nothing down just now" in caplog.text)
+        time.sleep(1.2)  # it looks again meanwhile
+        stopped = len(server.messages)
+        assert stopped < 40
+        assert "database or disk is full" in caplog.text
+        assert worker.is_alive(), "it waits"
+        assert caplog.text.count("takes nothing down") == 1, "and says so once"
+    finally:
+        room.mended = True
+        worker.join(60)
+        event.remove(db.engine, "begin", room.bound)
+    assert set(statuses(account)) == {Status.SENT}
+    assert len(server.messages) == 40, "what was accepted while nothing could be written is not sent again"
+    assert {len(attempts(ident)) for ident in idents} == {1}
+    assert {message(ident).attempts for ident in idents} == {1}
+
+
+class Room:
+    """What the disk has left: nothing any more once it is full, until it is mended."""
+
+    def __init__(self):
+        self.full = self.mended = False
+
+    def fill(self):
+        self.full = True
+
+    def bound(self, connection):
+        cursor = connection.connection.cursor()
+        pages = cursor.execute("PRAGMA page_count").fetchone()[0]
+        cursor.execute(f"PRAGMA max_page_count = {pages if self.full and not self.mended else 1 << 30}")
+        cursor.close()
+
+
+# -- poison
+
+
+@pytest.mark.parametrize(("many", "bad"), [(60, 3)])
+def test_a_few_poisonous_messages_among_many_stop_none_of_the_others(
+    app, server, account, monkeypatch, many, bad
+):
+    honest = AccountMessage.outgoing
+
+    def stumble(self):
+        if "poison" in str(self.subject):
+            raise RecursionError("a fault of ours")
+        return honest(self)
+
+    monkeypatch.setattr(AccountMessage, "outgoing", stumble)
+    poisonous = {1, many // 2, many - 1}
+    assert len(poisonous) == bad
+    with time_machine.travel("2026-05-04 10:00:00+00:00", tick=False) as clock:
+        for number in range(many):
+            owe(account, f"{'poison' if number in poisonous else 'good'}{number}")
+        delivery.drain(account)
+        assert Counter(statuses(account)) == {Status.SENT: many - bad, Status.QUEUED: bad}
+        for _ in range(4):
+            clock.shift(timedelta(hours=1))
+            delivery.drain(account)
+    assert Counter(statuses(account)) == {Status.SENT: many - bad, Status.FAILED: bad}
+    assert not any("poison" in one for one in subjects(server))
+    assert queue(account).held_at is None
+    assert {len(attempts(number + 1)) for number in poisonous} == {3}
+
+
+# -- a herd
+
+
+def test_a_released_queue_begins_with_one_probe_and_opens_step_by_step(app, serve, ways, account):
+    """Held messages are not spread by time: what lets a herd out is the width of its gate."""
+    server = serve()
+    ways.lead(account, server)
+    for number in range(60):
+        owe(account, f"m{number}")
+    hold(account, {"code": "auth-refused", "cause": "The password was refused."}, now=moment_now())
+    db.session.commit()
+    release(account, now=moment_now())
+    db.session.commit()
+    probe = started(account)
+    assert len(probe._now.rest) == 0, "one message"
+    at_once = []
+    while probe._now.claim is not None:
+        probe._send(probe._now.claim)
+        at_once.append(queue(account).width)
+    assert list(dict.fromkeys(at_once)) == [1, 2, 4, None]
+    assert set(statuses(account)) == {Status.SENT}
+
+
+def test_accounts_that_met_the_same_outage_do_not_all_come_back_at_once(app, account):
+    from portal.outbox import retry
+
+    for troubles in (1, 2, 5):
+        seconds = Counter(int(retry.delay(troubles).total_seconds()) for _ in range(20_000))
+        assert max(seconds.values()) <= 0.05 * 20_000
+
+
+def moment_now():
+    from portal.clock import utcnow
+
+    return utcnow()
