@@ -75,7 +75,7 @@ def test_servers_that_answered_last_time_and_hang_now_do_not_keep_the_threads(ap
         turning.script = lambda peer: peer.listen()
         for ident in hanging:
             owe(ident, f"stuck{ident}")
-        owe(account, "behind them")
+        owe(account, "behind-them")
         wait_for(lambda: len(fine.messages) == 2)  # 30 s, were each waited for in turn
     finally:
         worker.kill()
