@@ -161,6 +161,7 @@ def prepare_engine(engine: Engine, *, wait: float = 15.0) -> None:
         _prepare_sqlite(engine, wait)
 
 
+_LOG_PAGES = 4000  # of 4 kB, after which the write-ahead log is brought into the database
 _GLANCE = (0.0002, 0.0006)  # seconds between two looks whether it is one's turn to write
 _PATIENCE = 0.25  # seconds that somebody who waits is let go first
 _next_here = threading.Lock()  # held by the one thread of this process that looks for its turn
@@ -178,6 +179,8 @@ def _prepare_sqlite(engine: Engine, wait: float) -> None:
         # A confirmed sign-up survives a power cut; see settle_fast for the worker.
         cursor.execute(f"PRAGMA synchronous = {'NORMAL' if engine in _fast else 'FULL'}")
         cursor.execute("PRAGMA foreign_keys = ON")
+        # Bringing the log into the database waits for the disk twice. It is left to workers, and is done rarely.
+        cursor.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES if engine in _fast else 2 * _LOG_PAGES}")
         cursor.close()
         if engine.url.database:
             # The folder, for it is there, and closing the database's own file would let go of SQLite's locks.

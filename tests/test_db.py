@@ -140,6 +140,7 @@ def test_the_database_is_set_up_to_survive_a_power_cut(app):
     assert ask("journal_mode") == "wal"
     assert ask("synchronous") == 2, "FULL"
     assert ask("foreign_keys") == 1
+    assert ask("wal_autocheckpoint") == 8_000, "a page waits for no checkpoint: a worker comes first"
     with reading():
         db.session.rollback()
         assert ask("busy_timeout") == 15_000, "a writer looks for its turn by itself"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import bindparam, select
@@ -34,7 +34,7 @@ _FIRST_BATCH = 4
 _LONG = 1.0  # seconds a batch may take: with a slow server the next is smaller, or others could do the rest
 _RENEW_AFTER = 0.1  # of a lease
 _WORTH_WAITING = 1.0  # seconds until a limit lets the next one leave: the connection is kept for so long
-_WORTH_HELP = 0.003  # seconds a message takes at least, for a second connection to be of use
+_WORTH_HELP = 0.001  # seconds a message takes at least, for a second connection to be of use
 _TURN = Swift(select(Queue.__table__.c.turn).where(Queue.__table__.c.account_id == bindparam("i")))
 
 
@@ -169,7 +169,7 @@ class Drain:
             renewed = time.monotonic()
         if rest:
             claims.intend(rest[0], self._now.way.route, now=now)
-            return replace(self._now, claim=rest[0], rest=rest[1:], renewed=renewed)
+            return _Next(rest[0], rest[1:], self._now.way, self._now.turn, renewed)
         return self._more(now, renewed)
 
     def _more(self, now: datetime, renewed: float | None) -> _Next:
