@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from .. import budgets
 from ..accounts.models import Owner
-from ..affiliates import suppressions
+from ..affiliates import secrecy, suppressions
 from ..affiliates.models import Reason
 from ..budgets import Budget
 from ..db import db
@@ -111,7 +111,7 @@ def why_not_to(message: OutboxMessage) -> str:
 
 def send(message: OutboxMessage, owner: Owner, wish: Wish, *, now: datetime) -> OutboxMessage:
     """Owe another copy of a message. Commits. Raises Refused."""
-    why = why_no_copy(message) or ("" if wish.to_me else why_not_to(message))
+    why = why_no_copy(message) or (_why_not_to_me(message) if wish.to_me else why_not_to(message))
     if why:
         raise Refused(why)
     new = _written(message, owner, wish)
@@ -130,6 +130,12 @@ def send(message: OutboxMessage, owner: Owner, wish: Wish, *, now: datetime) -> 
         return db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == new.key)).one()
     db.session.commit()
     return copy
+
+
+def _why_not_to_me(message: OutboxMessage) -> str:
+    if not secrecy.holds_a_key(message.kind):
+        return ""
+    return "Its link acts in the affiliate’s name, so it goes to the affiliate alone."
 
 
 def _written(message: OutboxMessage, owner: Owner, wish: Wish) -> NewMessage:

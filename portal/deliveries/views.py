@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, abort, redirect, render_template, request, stream_with_context, url_for
 from flask_login import current_user, login_required
 
+from ..affiliates import secrecy
 from ..clock import utcnow
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage
@@ -92,7 +93,7 @@ def show(ident: int) -> Any:
 @login_required
 def html(ident: int) -> Response:
     message = _message(ident)
-    return mail_page(message.html) if message.html else abort(404)
+    return mail_page(secrecy.shown(message.kind, message.html)) if message.html else abort(404)
 
 
 def _link(query: dict[str, Any]) -> str:
@@ -108,6 +109,8 @@ def story_page(message: OutboxMessage, refused: str = "", code: int = 200) -> An
         story=story.tell(message, attempts, log.queue_row(current_user.account_id)),
         message=message,
         moments=timeline.tell(message, attempts, event, line),
+        shown_text=secrecy.shown(message.kind, message.text),
+        link_hidden=secrecy.holds_a_key(message.kind),
         wiped_at=line.wiped_at if line else None,
         origin=again.origin_of(message),
         copies=log.copies_of(message),

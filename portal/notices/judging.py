@@ -165,6 +165,10 @@ def _judge_subject(subject: str, faults: dict[str, list[str]]) -> None:
         said.append("Enter a subject.")
     elif "\n" in subject:
         said.append("Write the subject in one line.")
+    elif "join_link" in subject:
+        said.append(
+            "Put the link into the text: subjects are shown in lists, and whoever has it could use it."
+        )
     elif len(subject) > SUBJECT_LIMIT:
         said.append(f"Shorten the subject to {SUBJECT_LIMIT} characters; inboxes show about 60.")
 

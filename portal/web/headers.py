@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from flask import Flask, Response, request
+
+from ..config import current_config
 
 PAGE_POLICY = "; ".join(
     [
@@ -20,12 +24,12 @@ PAGE_POLICY = "; ".join(
     ]
 )
 # A mail is somebody else's HTML: it may be styled, but it may not act, send, or fetch anything.
-MAIL_POLICY = "; ".join(
+_MAIL_POLICY = "; ".join(
     [
         "sandbox",
         "default-src 'none'",
         "style-src 'unsafe-inline'",
-        "img-src data:",
+        "img-src data: {portal}",
         "form-action 'none'",
         "base-uri 'none'",
         "frame-ancestors 'self'",
@@ -33,10 +37,19 @@ MAIL_POLICY = "; ".join(
 )
 
 
+def mail_policy(base_url: str) -> str:
+    """Return the policy of a mail preview. Pictures come from the portal alone, which keeps the owner's logo.
+
+    A sandboxed page has no origin, so that 'self' would fit nothing: the portal is named.
+    """
+    parts = urlsplit(base_url)
+    return _MAIL_POLICY.format(portal=f"{parts.scheme}://{parts.netloc}")
+
+
 def mail_page(html: str) -> Response:
     """Answer with the HTML of a mail, for a sandboxed frame."""
     response = Response(html, mimetype="text/html")
-    response.headers["Content-Security-Policy"] = MAIL_POLICY
+    response.headers["Content-Security-Policy"] = mail_policy(current_config().base_url)
     return response
 
 

@@ -181,3 +181,14 @@ def test_a_mailbox_is_removed_by_its_own_account_only(owner, stranger, client):
     assert len(mailboxes.of(account_of().id)) == 1
     assert owner.submit(path, {}, page=LIST).status_code == 303
     assert mailboxes.of(account_of().id) == []
+
+
+def test_the_logo_shows_in_previews_and_nothing_from_elsewhere_does(owner):
+    _save(owner, png())
+    answer = owner.get("/automated-emails/look/html")
+    assert '<img class="mark"' in answer.get_data(as_text=True)
+    policy = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; ")[1:])
+    assert policy["img-src"] == "data: http://127.0.0.1", (
+        "a sandboxed page has no origin that 'self' could mean"
+    )
+    assert policy["default-src"] == "'none'"
