@@ -16,7 +16,7 @@ from .models import Affiliate, AffiliateLink, Purpose, Reason, State, Suppressio
 
 REASON_WORDS: Mapping[Reason, str] = {
     Reason.UNSUBSCRIBED: "Unsubscribed from summaries and invitations",
-    Reason.BOUNCED: "Mail to it was refused",
+    Reason.BOUNCED: "There is no such mailbox",
     Reason.BY_OWNER: "Put on the list by you",
 }
 _SENTENCES: Mapping[State, str] = {

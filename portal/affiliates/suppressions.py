@@ -45,7 +45,9 @@ def suppress(account_id: int, mailbox: str, reason: Reason, *, note: str = "", n
         db.session.execute(statement.on_conflict_do_nothing(index_elements=index))
         return
     change = {"reason": reason, "note": values["note"]}
-    db.session.execute(statement.on_conflict_do_update(index_elements=index, set_=change))
+    # What the owner has decided, and the note with it, is not replaced by what a server said.
+    kept = Suppression.reason != Reason.BY_OWNER if reason is Reason.BOUNCED else None
+    db.session.execute(statement.on_conflict_do_update(index_elements=index, set_=change, where=kept))
 
 
 def forgive_unsubscribed(account_id: int, mailbox: str) -> None:

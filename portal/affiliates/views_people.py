@@ -77,7 +77,8 @@ def suppress() -> Any:
 def unsuppress(ident: int) -> Any:
     mailbox = deeds.remove(current_user.account_id, ident) or abort(404)
     flash(f"{mailbox} may be written to again.", "success")
-    return redirect(url_for(".suppressions"), 303)
+    back = key_argument(request.args.get("back"))
+    return redirect(url_for(".show", ident=back) if back else url_for(".suppressions"), 303)
 
 
 def _page(form: SuppressForm, **more: object) -> str:

@@ -1,0 +1,85 @@
+"""A mailbox that does not exist is not written to again, until the owner says otherwise."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from portal.accounts.models import Account
+from portal.affiliates import roll, signup, suppressions
+from portal.affiliates.models import Affiliate, Reason, State, Suppression
+from portal.affiliates.rules import Rules, change
+from portal.clock import utcnow
+from portal.db import db
+from portal.outbox.delivery import drain
+from tests.outbox.post import Ways, answering
+from tests.smtp.badserver import BadServer
+
+GRACE = "grace@example.org"
+
+
+@pytest.fixture
+def deliver(app, owner, config):
+    """Sign Grace up and hand her welcome to a server that answers RCPT like this."""
+    app.extensions["signet.route_for"] = ways = Ways()
+    account = db.session.scalars(select(Account)).one()
+    change(account.id, Rules(confirm=False))
+
+    def deliver(reply, mailbox=GRACE):
+        refuse = lambda peer, line: peer.say(reply if mailbox.encode() in line else b"250 2.1.5 Ok\r\n")  # noqa: E731
+        with BadServer(answering(RCPT=refuse)) as server:
+            ways.lead(account.id, server)
+            signup.sign_up(account, signup.SignUp("Grace", GRACE, "192.0.2.1"), config=config, now=utcnow())
+            drain(account.id)
+        db.session.rollback()
+        return {row.mailbox_key: row for row in db.session.scalars(select(Suppression))}
+
+    return deliver
+
+
+@pytest.mark.parametrize("code", ["5.1.1", "5.1.2", "5.1.10"])
+def test_a_mailbox_that_does_not_exist_is_put_on_the_list_with_the_servers_words(deliver, code):
+    listed = deliver(f"550 {code} No such user here\r\n".encode())
+    assert list(listed) == [GRACE]
+    assert listed[GRACE].reason is Reason.BOUNCED
+    assert f"550 {code} No such user here" in listed[GRACE].note
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"550 5.7.1 Not from you\r\n",
+        b"552 5.2.2 Mailbox full\r\n",
+        b"550 No such user\r\n",
+        b"450 4.1.1 Later\r\n",
+    ],
+)
+def test_what_may_pass_or_may_mean_something_else_puts_nobody_on_the_list(deliver, reply):
+    assert deliver(reply) == {}
+
+
+def test_the_owners_own_mailbox_is_never_put_on_the_list(deliver):
+    assert deliver(b"550 5.1.1 No such user\r\n", "ada@brightleaf.example") == {}
+
+
+def test_what_the_owner_wrote_on_the_list_stays(deliver, app):
+    account = roll.find_account("brightleaf")
+    suppressions.suppress(account.id, GRACE, Reason.BY_OWNER, note="Asked by phone", now=utcnow())
+    suppressions.suppress(account.id, GRACE, Reason.BOUNCED, note="550 5.1.1", now=utcnow())
+    db.session.commit()
+    row = suppressions.suppression_of(account.id, GRACE)
+    assert (row.reason, row.note) == (Reason.BY_OWNER, "Asked by phone")
+
+
+def test_the_affiliates_page_says_so_and_lets_the_owner_write_again(deliver, owner, stranger):
+    row = deliver(b"550 5.1.1 No such user here\r\n")[GRACE]
+    affiliate = db.session.scalars(select(Affiliate)).one()
+    assert affiliate.state is State.ACTIVE
+    page = f"/affiliates/{affiliate.id}"
+    text = owner.get(page).get_data(as_text=True)
+    assert "There is no such mailbox" in text
+    assert "No such user here" in text
+    remove = f"/affiliates/not-written-to/{row.id}/remove?back={affiliate.id}"
+    assert stranger.submit(remove, {}, page="/affiliates/rules").status_code == 404
+    assert owner.submit(remove, {}, page=page).location == page
+    assert "Write again" not in owner.get(page).get_data(as_text=True)
