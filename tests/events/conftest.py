@@ -1,0 +1,53 @@
+"""A programme, an affiliate of it, and something that happens to them."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+from sqlalchemy import select
+
+from portal.accounts.models import Account
+from portal.affiliates import roll, signup
+from portal.affiliates.models import State
+from portal.clock import utcnow
+from portal.db import db
+from portal.events import reading
+from portal.events.causing import cause
+from portal.events.occasions import Occasion, Source
+
+BOUGHT = {"order": "A-1", "amount": "10.00", "currency": "EUR", "commission": "1.00", "product": ""}
+
+
+@pytest.fixture
+def account(owner):
+    """Brightleaf, whose owner is logged in."""
+    return roll.find_account("brightleaf")
+
+
+@pytest.fixture
+def affiliate(account):
+    """Grace, who takes part."""
+    row = signup.new_affiliate(account, "Grace Hopper", "grace@example.org", utcnow())
+    row.state = State.ACTIVE
+    db.session.add(row)
+    db.session.commit()
+    return row
+
+
+@pytest.fixture
+def happen(account, affiliate):
+    """Let something happen; return its event and its emails by kind."""
+    keys = count()
+
+    def happen(occasion=Occasion.PURCHASE, values=BOUGHT, *, key="", source=Source.API, **more):
+        key = key or f"key-{next(keys)}"
+        done = cause(account, occasion, affiliate, values, key=key, source=source, now=utcnow(), **more)
+        db.session.commit()
+        return done, {mail.kind: mail for mail in reading.mails_of([done.event.id])[done.event.id]}
+
+    return happen
+
+
+def copperpot():
+    return db.session.scalars(select(Account).where(Account.slug == "copperpot")).one()

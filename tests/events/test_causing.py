@@ -1,0 +1,161 @@
+"""What happens causes its emails once, and where it causes none the reason is written down."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import select
+
+from portal.accounts.models import Account
+from portal.affiliates import suppressions
+from portal.affiliates.models import Affiliate, Reason, State
+from portal.clock import utcnow
+from portal.db import db
+from portal.events import causing
+from portal.events.models import Event, EventMail, Why
+from portal.events.occasions import Occasion, Source
+from portal.notices import rendering, switches
+from portal.notices.catalogue import CATALOGUE
+from portal.outbox.models import OutboxMessage
+from tests.events.conftest import BOUGHT
+
+KIND = "new-purchase"
+
+
+def _messages():
+    return list(db.session.scalars(select(OutboxMessage).order_by(OutboxMessage.id)))
+
+
+def test_a_purchase_owes_an_email_to_the_affiliate_and_one_to_the_owner(happen):
+    done, mails = happen()
+    assert done.fresh
+    assert {kind: mail.why for kind, mail in mails.items()} == {
+        KIND: Why.OWED,
+        "owner-new-purchase": Why.OWED,
+    }
+    assert [one.recipient for one in _messages()] == ["grace@example.org", "ada@brightleaf.example"]
+    assert {mail.message_id for mail in mails.values()} == {one.id for one in _messages()}
+
+
+def test_the_same_key_is_the_same_event_and_owes_nothing_again(happen):
+    first, _ = happen(key="once")
+    again, _ = happen(key="once")
+    assert (again.event.id, again.fresh) == (first.event.id, False)
+    assert len(_messages()) == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (State.UNCONFIRMED, Why.NOT_CONFIRMED),
+        (State.SUSPENDED, Why.SUSPENDED),
+        (State.PENDING, Why.NOT_ACTIVE),
+        (State.DECLINED, Why.NOT_ACTIVE),
+        (State.INVITED, Why.NOT_ACTIVE),
+    ],
+)
+def test_whoever_does_not_take_part_hears_of_no_sale_and_the_owner_does(happen, affiliate, state, why):
+    affiliate.state = state
+    _, mails = happen()
+    assert (mails[KIND].why, mails[KIND].message_id) == (why, None)
+    assert mails["owner-new-purchase"].why is Why.OWED
+
+
+@pytest.mark.parametrize(
+    ("state", "occasion"), [(State.PENDING, Occasion.APPLIED), (State.DECLINED, Occasion.DECLINED)]
+)
+def test_where_they_stand_is_told_to_those_who_do_not_take_part(happen, affiliate, state, occasion):
+    affiliate.state = state
+    _, mails = happen(occasion, {})
+    assert {mail.why for mail in mails.values()} == {Why.OWED}
+
+
+def test_an_email_that_is_switched_off_is_not_owed(happen, account):
+    switches.switch(account.id, CATALOGUE[KIND], on=False)
+    assert happen()[1][KIND].why is Why.OFF
+
+
+def test_an_email_the_affiliate_does_not_want_is_not_owed(happen, affiliate):
+    suppressions.opt_out(affiliate.id, [KIND], now=utcnow())
+    assert happen()[1][KIND].why is Why.OPTED_OUT
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [(Reason.BY_OWNER, Why.SUPPRESSED), (Reason.BOUNCED, Why.SUPPRESSED), (Reason.UNSUBSCRIBED, Why.OWED)],
+)
+def test_a_mailbox_on_the_list_is_not_written_to_and_one_that_unsubscribed_hears_what_happens(
+    happen, account, affiliate, reason, why
+):
+    suppressions.suppress(account.id, affiliate.mailbox, reason, now=utcnow())
+    assert happen()[1][KIND].why is why
+
+
+def test_a_week_without_anything_to_tell_is_not_told(happen):
+    assert (
+        happen(Occasion.WEEK_ENDED, {}, nothing_to_tell=True)[1]["weekly-summary"].why is Why.NOTHING_TO_TELL
+    )
+
+
+def test_a_text_that_cannot_be_rendered_stops_its_own_email_alone(happen, monkeypatch):
+    """What was accepted yesterday may be refused by tomorrow's limits; nobody can type such a text today."""
+    rendered = rendering.render
+
+    def refuse(notice, *args, **more):
+        if notice.kind == KIND:
+            raise rendering.TextRefused("It holds a tag that is unknown.")
+        return rendered(notice, *args, **more)
+
+    monkeypatch.setattr(rendering, "render", refuse)
+    _, mails = happen()
+    assert {kind: mail.why for kind, mail in mails.items()} == {
+        KIND: Why.UNRENDERABLE,
+        "owner-new-purchase": Why.OWED,
+    }
+
+
+def test_an_email_that_is_owed_already_is_not_owed_twice(happen):
+    _, mails = happen()
+    row = db.session.get_one(Event, mails[KIND].event_id)
+    db.session.delete(mails[KIND])
+    db.session.flush()
+    notice = CATALOGUE[KIND]
+    case = causing._Case(row, _account(row), _affiliate(row), BOUGHT, False, utcnow())
+    again = causing._mail(case, notice, "grace@example.org", "Grace Hopper")
+    assert again.why is Why.DUPLICATE
+    assert again.message_id == _messages()[0].id
+
+
+def _account(event):
+    return db.session.get_one(Account, event.account_id)
+
+
+def _affiliate(event):
+    return db.session.get_one(Affiliate, event.affiliate_id)
+
+
+@pytest.mark.both_databases
+def test_of_two_at_once_with_the_same_key_one_causes_the_emails(app, account, affiliate):
+    ids, fresh, gate = (account.id, affiliate.id), [], threading.Barrier(2)
+    db.session.rollback()  # the fixtures' own transaction would be in the way
+
+    def tell():
+        with app.app_context():
+            gate.wait(5)
+            one, other = db.session.get_one(Account, ids[0]), db.session.get_one(Affiliate, ids[1])
+            done = causing.cause(
+                one, Occasion.PURCHASE, other, BOUGHT, key="once", source=Source.API, now=utcnow()
+            )
+            fresh.append(done.fresh)
+            db.session.commit()
+
+    threads = [threading.Thread(target=tell) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    db.session.rollback()
+    assert sorted(fresh) == [False, True]
+    assert len(list(db.session.scalars(select(Event)))) == 1
+    assert len(list(db.session.scalars(select(EventMail)))) == len(_messages()) == 2

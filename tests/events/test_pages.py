@@ -1,0 +1,104 @@
+"""The page of events: whose they are, filtered, and paged there and back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from portal.events.occasions import Occasion
+from portal.notices import switches
+from portal.notices.catalogue import CATALOGUE
+
+PAID = {"amount": "5.00", "currency": "EUR", "method": "", "reference": "R-1", "period": ""}
+
+
+def _text(browser, path):
+    answer = browser.get(path)
+    assert answer.status_code == 200
+    return answer.get_data(as_text=True)
+
+
+def _orders(page):
+    return [int(found) for found in re.findall(r"order A-(\d+)", page)]
+
+
+def _buy(happen, number):
+    happen(
+        values={
+            "order": f"A-{number}",
+            "amount": "1.00",
+            "currency": "EUR",
+            "commission": "0.10",
+            "product": "",
+        }
+    )
+
+
+def test_the_owner_sees_events_with_their_emails_and_a_stranger_does_not(owner, stranger, client, happen):
+    done, mails = happen()
+    page = _text(owner, "/events")
+    assert "order A-1, 10.00 EUR, commission 1.00 EUR" in page
+    assert f'href="/deliveries/{mails["new-purchase"].message_id}"' in page
+    assert 'href="/settings/api/play"' in page
+    assert "order A-1" not in _text(stranger, "/events")
+    assert f"order A-{done.event.id}" not in _text(stranger, f"/events?affiliate={done.event.affiliate_id}")
+    assert client.get("/events").location == "/log-in?next=/events"
+
+
+def test_an_empty_page_says_what_will_stand_here(owner):
+    assert "Nothing has happened yet" in _text(owner, "/events")
+
+
+def test_an_email_that_was_not_sent_says_why_and_what_to_do(owner, account, happen):
+    switches.switch(account.id, CATALOGUE["new-purchase"], on=False)
+    happen()
+    page = _text(owner, "/events")
+    assert "This email is switched off." in page
+    assert 'href="/automated-emails/new-purchase"' in page
+
+
+def test_filters_hold_and_nonsense_is_no_filter(owner, account, happen):
+    happen()
+    happen(Occasion.PAYOUT, PAID)
+    switches.switch(account.id, CATALOGUE["payout-sent"], on=False)
+    happen(Occasion.PAYOUT, PAID | {"amount": "7.00"})
+    payouts = _text(owner, "/events?occasion=payout")
+    assert "5.00 EUR" in payouts
+    assert "order A-1" not in payouts
+    unsent = _text(owner, "/events?mail=no-email")
+    assert "7.00 EUR" in unsent
+    assert "5.00 EUR" not in unsent
+    assert "Nothing of the kind" in _text(owner, "/events?occasion=declined")
+    for query in (
+        "occasion=x",
+        "mail=%00",
+        "affiliate=x",
+        "before=-1",
+        "after=" + "9" * 40,
+        "before=1&after=1",
+    ):
+        _text(owner, f"/events?{query}")
+
+
+def test_the_page_can_be_paged_there_and_back_with_its_filter(owner, happen):
+    for number in range(1, 121):
+        _buy(happen, number)
+    first = _text(owner, "/events?occasion=purchase")
+    second = _text(owner, _link(first, "next"))
+    third = _text(owner, _link(second, "next"))
+    assert _orders(first) + _orders(second) + _orders(third) == list(range(120, 0, -1))
+    assert not _link(third, "next")
+    assert "occasion=purchase" in _link(third, "prev")
+    assert _orders(_text(owner, _link(third, "prev"))) == _orders(second)
+
+
+@pytest.mark.parametrize("value", ["<b>x</b>", "{{ 1 }}", "\u202eevil"])
+def test_what_a_shop_says_is_text(owner, happen, value):
+    happen(Occasion.LEAD, {"lead_name": value, "lead_email": ""})
+    assert "<b>x</b>" not in _text(owner, "/events")
+
+
+def _link(page, rel):
+    found = re.search(rf'rel="{rel}"\s+href="([^"]+)"', page)
+    return found.group(1).replace("&amp;", "&") if found else ""
