@@ -1,0 +1,57 @@
+"""A portal of before there were events keeps its affiliates, and tells how each was welcomed."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from flask_migrate import upgrade
+
+from portal import create_app, setup
+from portal.affiliates import roll, rules
+from portal.affiliates.models import State
+from portal.db import db
+from portal.events import reading
+from portal.events.models import Why
+from portal.events.occasions import Occasion
+from tests.conftest import make_config
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
+THEN = "2026-03-02 09:00:00+00:00"
+_ROWS = (
+    "INSERT INTO account (id, slug, name, created_at) VALUES (1, 'brightleaf', 'Brightleaf', :then)",
+    "INSERT INTO affiliate (id, account_id, name, mailbox, mailbox_key, code, dashboard_key, consented_at, created_at)"
+    " VALUES (7, 1, 'Grace HOPPER', 'Grace@example.org', 'grace@example.org', 'GRACE42K', 'd7', :then, :then),"
+    " (8, 1, 'Sia', 'sia@example.org', 'sia@example.org', 'SIA42KKK', 'd8', :then, :then)",
+    "INSERT INTO outbox_message (id, account_id, kind, key, recipient, recipient_name, subject, text, html, private,"
+    " urgent, status, attempts, created_at, next_attempt_at) VALUES (70, 1, 'new-sign-up', 'new-sign-up:7',"
+    " 'Grace@example.org', 'Grace HOPPER', 'Welcome', 'Hello', '', false, false, 'sent', 1, :then, :then)",
+)
+
+
+def test_affiliates_of_before_are_found_told_of_and_take_part_as_they_did(tmp_path):
+    app = create_app(make_config(tmp_path / "instance"))
+    with app.app_context():
+        upgrade(directory=str(setup._MIGRATIONS), revision="0001")
+        with db.engine.begin() as connection:
+            for statement in _ROWS:
+                connection.execute(sa.text(statement), {"then": THEN})
+    setup.migrate(app)
+    with app.app_context():
+        account = roll.find_account("brightleaf")
+        assert account.time_zone == "UTC"
+        assert rules.rules_of(account.id) == rules.Rules(auto_approve=True, confirm=False)
+        [sia, grace] = roll.roll_of(account, app.extensions["signet.config"]).entries
+        assert {sia.affiliate.state, grace.affiliate.state} == {State.ACTIVE}
+        assert sia.affiliate.preferences_key != grace.affiliate.preferences_key
+        found = roll.roll_of(account, app.extensions["signet.config"], search="hopper").entries
+        assert [one.affiliate.id for one in found] == [7]
+        events = reading.events_of(account.id).rows
+        assert {one.occasion for one in events} == {Occasion.SIGNED_UP}
+        assert [one.affiliate_id for one in events] == [8, 7]
+        assert [one.created_at for one in events] == [grace.affiliate.created_at] * 2
+        mails = reading.mails_of(one.id for one in events)
+        told = {mails[one.id][0].recipient: mails[one.id][0] for one in events}
+        assert (told["Grace@example.org"].message_id, told["Grace@example.org"].why) == (70, Why.OWED)
+        assert (told["sia@example.org"].message_id, told["sia@example.org"].why) == (None, Why.OFF)
+        db.session.remove()
+        db.engine.dispose()
