@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/deliveries.py [--database sqlite|postgresql] [--rows 1000000] [--plans]
 
 Messages are written in bulk into a database of its own, of one account, over thirty days. Then each question is asked through
-the code the pages use, five times, and the best counts. Exits with 1 if an answer takes more than 50 ms, or more than twice what
-it takes with 1,000 messages (and more than 10 ms, below which the clock and the machine decide).
+the code the pages use, nine times, and the best counts; whole pages are fetched through the application, log-in and template
+included. An answer has to come within 50 ms, and within twice its time with 1,000 messages or under 5 ms. Exits with 1 if not.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sqlalchemy import event, insert
+from flask.testing import FlaskClient
+from sqlalchemy import event, insert, select
 
 from portal import create_app, setup
+from portal.accounts.models import Owner
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.db import db, reading
@@ -33,12 +35,14 @@ from portal.deliveries.filters import Filters
 from portal.outbox.models import DeliveryAttempt, OutboxMessage
 from tests import databases
 from tests.conftest import make_config
+from tests.pages import csrf_token
 
-LIMIT, TWICE, FLOOR = 0.050, 2.0, 0.010  # seconds
+LIMIT, TWICE, SHORT = 0.050, 2.0, 0.005  # seconds
 DAYS = 30
 KINDS = ("new-sign-up", "approved", "new-purchase", "commission-approved", "payout-sent")
 STATUSES = ("sent",) * 94 + ("failed",) * 4 + ("held", "cancelled")
 CHUNK = 5000
+MAILBOX, PASSWORD = "ada@brightleaf.example", "a bench of oak by the lake"
 
 
 def message(number: int, total: int, account: int, now: datetime) -> dict[str, Any]:
@@ -90,7 +94,8 @@ def attempt(one: dict[str, Any], number: int, total: int) -> dict[str, Any]:
 
 
 def fill(total: int, account: int, now: datetime) -> None:
-    """Write messages and attempts as they are, triggers included."""
+    """Write messages and attempts as they are, triggers included; a large cache makes it a matter of minutes."""
+    tune("PRAGMA cache_size = -600000", "PRAGMA synchronous = OFF")
     for start in range(0, total, CHUNK):
         rows = [message(n, total, account, now) for n in range(start, min(total, start + CHUNK))]
         tried = [attempt(row, row["id"] - 1, total) for row in rows if row["status"] != "held"]
@@ -102,6 +107,15 @@ def fill(total: int, account: int, now: datetime) -> None:
     if db.engine.dialect.name == "postgresql":
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
+
+
+def tune(*statements: str) -> None:
+    """Set something for the connection in use, in SQLite."""
+    if db.engine.dialect.name == "sqlite":
+        db.session.commit()  # so that its connection is the one that is free
+        with closing(db.engine.raw_connection()) as connection:
+            for statement in statements:
+                connection.cursor().execute(statement)
 
 
 def questions(account: int, total: int, now: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -145,10 +159,34 @@ def questions(account: int, total: int, now: datetime) -> Iterator[tuple[str, Ca
     yield "export: first 1,000", lambda: next(iter(export.batches(account, Filters.read({}))))
 
 
+def pages(client: FlaskClient, total: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Whole pages, as a browser gets them."""
+
+    def page(name: str, query: str = "") -> Any:
+        def ask() -> None:
+            with client.application.app_context():
+                assert client.get(f"/deliveries{query}").status_code == 200
+
+        return f"GET {name}", ask
+
+    yield page("the log")
+    yield page("the log, 30 days", "?span=month")
+    yield page("the log, last page", "?before=52")
+    yield page("failed of a notice", "?status=failed&kind=payout-sent")
+    yield page("a recipient", f"?q=person{total // 2 * 104_729 % total}@mail{total // 2 % 40}.example")
+    yield page("words of a subject", "?q=welcome+to+brightleaf&by=subject")
+
+
+def sign_in(client: FlaskClient) -> None:
+    with client.application.app_context():
+        form = {"csrf_token": csrf_token(client.get("/log-in").get_data(as_text=True))}
+        client.post("/log-in", data=form | {"mailbox": MAILBOX, "password": PASSWORD})
+
+
 @contextmanager
-def portal(kind: str) -> Iterator[Any]:
+def portal(kind: str, kept: Path | None) -> Iterator[Any]:
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="signet-bench-")))
+        folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="signet-bench-")))
         env = {}
         if kind == "postgresql":
             found = databases.binaries()
@@ -164,36 +202,54 @@ def portal(kind: str) -> Iterator[Any]:
             db.engine.dispose()
 
 
-def measure(kind: str, total: int, plans: bool) -> dict[str, float]:
+def measure(kind: str, total: int, plans: bool, kept: Path | None = None) -> dict[str, float]:
     print(f"{kind}, {total:,} messages", file=sys.stderr, flush=True)
     now = utcnow()
-    with portal(kind):
-        owner = create_owner(
-            "Brightleaf", "Ada", "ada@brightleaf.example", "a bench of oak by the lake", now=now
-        )
-        account = owner.account_id
-        began = time.perf_counter()
-        fill(total, account, now)
-        print(f"  filled in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-        began = time.perf_counter()
-        while tending.roll(now):
-            pass
-        print(f"  rolled up in {time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
+    with portal(kind, kept) as app:
+        account = prepare(total, now)
         with reading():  # as a request that only looks does
             found = {name: best(ask) for name, ask in questions(account, total, now)}
             for name, ask in questions(account, total, now) if plans else ():
                 explain(name, ask)
+            db.session.rollback()
+        client = app.test_client()
+        sign_in(client)
+        found |= {name: best(ask) for name, ask in pages(client, total)}
         found["removing 200 texts"] = best(lambda: tending.prune(now + timedelta(days=95)), 3)
     return found
 
 
-def best(ask: Callable[[], Any], rounds: int = 5) -> float:
+def prepare(total: int, now: datetime) -> int:
+    """Write everything, unless the folder kept it; return the account."""
+    owner = db.session.scalars(select(Owner)).first()
+    if owner is not None:
+        return owner.account_id
+    account = create_owner("Brightleaf", "Ada", MAILBOX, PASSWORD, now=now).account_id
+    began = time.perf_counter()
+    fill(total, account, now)
+    print(f"  filled in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    began = time.perf_counter()
+    while tending.roll(now):
+        pass
+    print(f"  rolled up in {time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
+    db.session.remove()
+    db.engine.dispose()  # and with it the large cache
+    return account
+
+
+def best(ask: Callable[[], Any], rounds: int = 9) -> float:
+    """Return the least time an answer took.
+
+    SQLite answers within the process, so the processor's time is the whole of it, whatever else the machine does meanwhile;
+    PostgreSQL answers from another process, and the clock on the wall counts.
+    """
+    clock = time.process_time if db.engine.dialect.name == "sqlite" else time.perf_counter
     times = []
     for _ in range(rounds):
         db.session.rollback()
-        began = time.perf_counter()
+        began = clock()
         ask()
-        times.append(time.perf_counter() - began)
+        times.append(clock() - began)
     db.session.rollback()
     return min(times)
 
@@ -224,13 +280,17 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgresql"), action="append")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--plans", action="store_true")
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for the big SQLite database, used again by the next run"
+    )
     asked = parser.parse_args()
     bad = 0
     for kind in asked.database or ["sqlite", "postgresql"]:
-        few, many = (measure(kind, rows, asked.plans and rows > 1000) for rows in (1000, asked.rows))
+        few = measure(kind, 1000, False)
+        many = measure(kind, asked.rows, asked.plans, asked.keep if kind == "sqlite" else None)
         print(f"\n| {kind} | 1,000 | {asked.rows:,} | |\n|---|---:|---:|---|")
         for name, seconds in many.items():
-            breach = seconds > LIMIT or seconds > max(TWICE * few[name], FLOOR)
+            breach = seconds > LIMIT or not (seconds <= TWICE * few[name] or seconds < SHORT)
             bad += breach
             print(
                 f"| {name} | {few[name] * 1000:.1f} ms | {seconds * 1000:.1f} ms | {'BREACH' if breach else ''} |"

@@ -15,8 +15,8 @@ from ..web.pagination import Page
 from . import search
 from .filters import By, Filters
 from .models import DeliveryLine
-from .plan import plan
-from .search import Count
+from .plan import Plan, plan
+from .search import Count, Found
 
 TABS = (Status.QUEUED, Status.SENDING, Status.SENT, Status.HELD, Status.FAILED)
 SIZE = 50
@@ -51,9 +51,9 @@ def read(account_id: int, filters: Filters, *, before: int | None = None, after:
     asked = plan(account_id, filters)
     up = after is not None and before is None
     first = before is None and after is None
-    found = search.find(
-        asked, before=before, after=after if up else None, size=search.MOST + 1 if first else SIZE + 1
-    )
+    counting = first and not asked.windowed
+    size = search.MOST if counting else SIZE
+    found = search.find(asked, before=before, after=after if up else None, size=size + 1)
     idents = found.idents
     more = len(idents) > SIZE
     shown = (idents[1:] if up else idents[:SIZE]) if more else idents
@@ -67,9 +67,20 @@ def read(account_id: int, filters: Filters, *, before: int | None = None, after:
         last=_last_attempts(shown),
         counts={status: search.count_status(account_id, status) for status in TABS},
         total=search.count_status(account_id, None),
-        matching=search.counted(found) if first else None if asked.windowed else search.count(asked),
+        matching=_matching(asked, found, first),
         meant=asked.meant,
         further=None if up or more else found.seen_to,
+    )
+
+
+def _matching(asked: Plan, found: Found, first: bool) -> Count | None:
+    """Count what matches, where that costs nothing or is read off an index."""
+    if not asked.windowed:
+        return search.counted(found) if first else search.count(asked)
+    return (
+        Count(min(len(found.idents), SIZE), len(found.idents) > SIZE or found.seen_to is not None)
+        if first
+        else None
     )
 
 

@@ -22,6 +22,9 @@ from .triggers import ddl
 _SORTED = String(254).with_variant(String(254, collation="C"), "postgresql")
 
 
+FAILED = text("status = 'failed'")  # as it stands in the queries as well, so that the indexes are recognised
+
+
 class DeliveryLine(Base):
     """One message of an account, in what is asked for: no bodies, everything that can be filtered by."""
 
@@ -43,8 +46,8 @@ class DeliveryLine(Base):
     seconds: Mapped[float | None]  # from the event to acceptance
     wiped_at: Mapped[datetime | None]  # when its text was removed
     __table_args__ = (
-        Index("ix_delivery_line_log", "account_id", "message_id"),
-        Index("ix_delivery_line_status", "account_id", "status", "message_id"),
+        Index("ix_delivery_line_log", "account_id", "message_id", "created_at"),
+        Index("ix_delivery_line_status", "account_id", "status", "message_id", "created_at"),
         Index("ix_delivery_line_kind", "account_id", "kind", "message_id"),
         Index("ix_delivery_line_version", "account_id", "version", "message_id"),
         Index("ix_delivery_line_code", "account_id", "code", "message_id"),
@@ -55,6 +58,12 @@ class DeliveryLine(Base):
         Index("ix_delivery_line_wiped", "account_id", "wiped_at", "settled_at"),
         Index("ix_delivery_line_reference", "account_id", "reference"),
         Index("ix_delivery_line_queue_id", "account_id", "queue_id"),
+        # What failed is asked for together with something else; accepted mail never touches these.
+        *(
+            Index(f"ix_delivery_line_failed_{name}", *columns, sqlite_where=FAILED, postgresql_where=FAILED)
+            for name in ("kind", "code", "version")
+            for columns in [("account_id", "status", name, "message_id")]
+        ),
     )
 
 

@@ -6,38 +6,48 @@ Ids grow with time, so days are turned into ids, with an hour to spare for trans
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, func, literal_column, select
 
 from ..db import db
+from ..outbox.models import Status
 from .filters import By, Filters
 from .models import DeliveryLine as Line
 
-RARE = 2000  # so few may be looked at one by one
+RARE = 500  # so few may be looked at one by one
+SORTED = 5000  # so many ids may be sorted
 _SKEW = timedelta(hours=1)
+_FAILED: Any = literal_column("status = 'failed'")  # written out, or SQLite does not recognise its indexes
 _LAST = "\U0010ffff"  # sorts behind every letter
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A column and what it has to be: a value, what begins with it, or what is no less (or less) than it."""
+    """A column and what it has to be: a value, what begins with it, or what is no less (or less) than it.
+
+    With ``failed`` the message has to have failed as well, for which there are indexes of pairs.
+    """
 
     column: Any
     value: Any
+    failed: bool = False
     prefix: bool = False
     more_than: bool = False
     less_than: bool = False
 
     def plain(self) -> ColumnElement[bool]:
         """As an index answers it."""
-        return self._over(self.column)
+        return and_(_FAILED, self._over(self.column)) if self.failed else self._over(self.column)
 
     def aside(self) -> ColumnElement[bool]:
         """As no index answers it, because another condition leads."""
-        return self._over(func.coalesce(self.column, self.column))
+        beside = self._over(func.coalesce(self.column, self.column))
+        return (
+            and_(func.coalesce(Line.status, Line.status) == Status.FAILED, beside) if self.failed else beside
+        )
 
     def _over(self, column: Any) -> Any:
         if self.prefix:
@@ -59,7 +69,7 @@ class Plan:
     low: int = 0  # every id within the days is above this
     high: int | None = None  # and below this
     words: str = ""  # searched in subjects
-    few: bool = False  # what leads is met by few messages
+    few: int = 0  # what leads is met by fewer messages than this; 0 if by many
     windowed: bool = False  # nothing is rare, so one page looks at a part only
 
 
@@ -68,18 +78,19 @@ def plan(account_id: int, filters: Filters) -> Plan:
     meant, searched, words = _meaning(account_id, filters)
     others = _conditions(filters)
     low, high = _ids(account_id, filters)
-    leads, rest, few = _lead(account_id, searched, others) if not words else ([], others, False)
+    days = _days(filters)
+    leads, rest, few = _lead(account_id, searched, others, bool(days)) if not words else ([], others, 0)
     return Plan(
         account_id=account_id,
         meant=meant,
         leads=leads,
         rest=rest,
-        days=_days(filters),
+        days=days,
         low=low,
         high=high,
         words=words,
         few=few,
-        windowed=bool(rest) and not few,
+        windowed=bool(rest) and few == 0,
     )
 
 
@@ -90,22 +101,21 @@ def count_of(account_id: int, condition: Condition, most: int) -> int:
 
 
 def _lead(
-    account_id: int, searched: list[Condition], others: list[Condition]
-) -> tuple[list[Condition], list[Condition], bool]:
-    """Return the condition that leads, the rest, and whether few messages meet the first."""
+    account_id: int, searched: list[Condition], others: list[Condition], dated: bool
+) -> tuple[list[Condition], list[Condition], int]:
+    """Return the condition that leads, the rest, and fewer than how many messages meet the first."""
     every = searched + others
-    if not every:
-        return [], [], False
-    if len(every) == 1 and not every[0].prefix:
-        return every, [], False
-    counted = sorted(((count_of(account_id, one, RARE), n) for n, one in enumerate(every)))
-    first = every[counted[0][1]]
-    if counted[0][0] < RARE:
-        return [first], [one for one in every if one is not first], True
+    if len(every) < 2 and not (every and every[0].prefix):
+        return every, [], 0
+    most = RARE if len(every) > 1 or dated else SORTED
+    number, place = min((count_of(account_id, one, most), n) for n, one in enumerate(every))
+    first = every[place]
+    if number < most:
+        return [first], [one for one in every if one is not first], most
     first = next((one for one in every if not one.prefix), first)
     if first.prefix:  # its index is sorted by mailbox, so all messages are gone through by time
-        return [], [first], False
-    return [first], [one for one in every if one is not first], False
+        return [], every, 0
+    return [first], [one for one in every if one is not first], 0
 
 
 def _meaning(account_id: int, filters: Filters) -> tuple[By, list[Condition], str]:
@@ -157,7 +167,10 @@ def _conditions(filters: Filters) -> list[Condition]:
         (Line.code, filters.code),
         (Line.version, filters.version),
     )
-    return [Condition(column, value) for column, value in asked if value is not None]
+    found = [Condition(column, value) for column, value in asked if value is not None]
+    if filters.status is Status.FAILED and len(found) > 1:  # read off an index of the pair
+        return [replace(one, failed=True) for one in found[1:]]
+    return found
 
 
 def _days(filters: Filters) -> list[Condition]:

@@ -15,13 +15,14 @@ from sqlalchemy import Select, Subquery, column, func, literal_column, select, t
 from ..db import db
 from ..outbox.models import Status
 from .models import DeliveryLine as Line
-from .plan import RARE, Condition, Plan, count_of
-from .triggers import WORDS
+from .plan import Condition, Plan, count_of
+from .triggers import FOLD, WORDS
 
 MOST = 1000  # counted exactly; beyond, "more than 1,000"
-WINDOW = 5000  # messages one page looks at where no condition is rare
+WINDOW = 1000  # messages one page looks at where no condition is rare
 
 _words = table(WORDS, column("rowid"))
+_fold = getattr(func, FOLD)
 _simple: Any = literal_column("'simple'")
 
 
@@ -94,8 +95,14 @@ def _candidates(plan: Plan) -> tuple[Select[Any], Any]:
     query = select(Line.message_id).where(Line.account_id == plan.account_id)
     query = query.where(*(one.plain() for one in plan.leads))
     if plan.few:  # as they come: their index is not sorted by time
-        return _those(query.limit(RARE).subquery(), plan), Line.message_id
+        some = query.limit(plan.few).subquery()
+        return (_those(some, plan), Line.message_id) if plan.rest or plan.days else _sorted(some)
     return query.where(*(one.plain() for one in plan.days)), Line.message_id
+
+
+def _sorted(some: Subquery) -> tuple[Select[Any], Any]:
+    """All of some messages: nothing more than their ids is looked at."""
+    return select(some.c.message_id), some.c.message_id
 
 
 def _with_words(plan: Plan) -> tuple[Select[Any], Any]:
@@ -103,8 +110,8 @@ def _with_words(plan: Plan) -> tuple[Select[Any], Any]:
     days = [one.aside() for one in plan.days]
     query = select(Line.message_id).where(Line.account_id == plan.account_id, *days)
     if db.engine.dialect.name == "postgresql":
-        asked = func.plainto_tsquery(_simple, plan.words)
-        return query.where(func.to_tsvector(_simple, Line.subject).op("@@")(asked)), Line.message_id
+        asked = func.plainto_tsquery(_simple, _fold(plan.words))
+        return query.where(func.to_tsvector(_simple, _fold(Line.subject)).op("@@")(asked)), Line.message_id
     quoted = " ".join('"{}"'.format(word.replace('"', '""')) for word in plan.words.split())
     match = f"account_id : {plan.account_id} AND subject : ({quoted})"
     query = query.select_from(_words).join(Line, Line.message_id == _words.c.rowid)

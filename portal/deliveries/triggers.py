@@ -13,6 +13,12 @@ from sqlalchemy import Connection
 
 WORDS = "delivery_words"  # the index of words in subjects: a table of its own in SQLite, with its shadows
 
+FOLD = "delivery_fold"  # PostgreSQL's way to small letters, whatever the language of the database
+_UNICODE = 'COLLATE "und-x-icu"'
+_KNOWS_UNICODE = (
+    "SELECT count(*) FROM pg_collation WHERE collname = 'und-x-icu' AND getdatabaseencoding() = 'UTF8'"
+)
+
 _DOMAIN = "substr(lower(m.recipient), length(rtrim(m.recipient, replace(m.recipient, '@', ''))) + 1)"
 _SQLITE_SECONDS = (
     "CASE WHEN m.status = 'sent' THEN (julianday(m.settled_at) - julianday(m.created_at)) * 86400.0 END"
@@ -74,7 +80,7 @@ def _sqlite() -> list[str]:
     ]
 
 
-def _postgresql() -> list[str]:
+def _postgresql(*, unicode: bool) -> list[str]:
     domain = "lower(substring(m.recipient FROM '[^@]*$'))"
 
     def new(text: str) -> str:
@@ -85,7 +91,9 @@ def _postgresql() -> list[str]:
     started = "WHEN (new.outcome <> 'started')"
     tried = f"UPDATE delivery_line SET {_TRIED} WHERE {_LAST}"
     return [
-        "CREATE INDEX delivery_words ON delivery_line USING gin (to_tsvector('simple', subject))",
+        f"CREATE FUNCTION {FOLD}(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE"
+        f" AS $$ SELECT lower($1{' ' + _UNICODE if unicode else ''}) $$",
+        f"CREATE INDEX {WORDS} ON delivery_line USING gin (to_tsvector('simple', {FOLD}(subject)))",
         function.format("delivery_born", f"INSERT INTO delivery_line ({_COLUMNS}) VALUES ({new(_VALUES)})"),
         function.format(
             "delivery_moved", f"UPDATE delivery_line SET {new(_CHANGES)} WHERE message_id = new.id"
@@ -111,7 +119,8 @@ def ddl(bind: Connection, *, backfill: bool) -> None:
     """Make the triggers and the index of words; with ``backfill``, the lines of what is there already."""
     postgresql = bind.dialect.name == "postgresql"
     domain = "lower(substring(m.recipient FROM '[^@]*$'))" if postgresql else _DOMAIN
-    for statement in _postgresql() if postgresql else _sqlite():
+    unicode = postgresql and bool(bind.exec_driver_sql(_KNOWS_UNICODE).scalar())
+    for statement in _postgresql(unicode=unicode) if postgresql else _sqlite():
         bind.exec_driver_sql(statement)
     for statement in _FILL if backfill else ():
         bind.exec_driver_sql(

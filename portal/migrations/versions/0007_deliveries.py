@@ -5,11 +5,6 @@ from alembic import op
 
 from portal.deliveries.triggers import ddl
 
-import sqlalchemy as sa
-from alembic import op
-
-from portal.deliveries.triggers import ddl
-
 revision = "0007"
 down_revision = "0006"
 
@@ -57,14 +52,17 @@ def upgrade() -> None:
     op.create_index('ix_delivery_line_created', 'delivery_line', ['account_id', 'created_at', 'message_id'], unique=False)
     op.create_index('ix_delivery_line_domain', 'delivery_line', ['account_id', 'domain', 'message_id'], unique=False)
     op.create_index('ix_delivery_line_kind', 'delivery_line', ['account_id', 'kind', 'message_id'], unique=False)
-    op.create_index('ix_delivery_line_log', 'delivery_line', ['account_id', 'message_id'], unique=False)
+    op.create_index('ix_delivery_line_log', 'delivery_line', ['account_id', 'message_id', 'created_at'], unique=False)
     op.create_index('ix_delivery_line_queue_id', 'delivery_line', ['account_id', 'queue_id'], unique=False)
     op.create_index('ix_delivery_line_recipient', 'delivery_line', ['account_id', 'recipient', 'message_id'], unique=False)
     op.create_index('ix_delivery_line_reference', 'delivery_line', ['account_id', 'reference'], unique=False)
     op.create_index('ix_delivery_line_settled', 'delivery_line', ['account_id', 'settled_at', 'status', 'seconds'], unique=False)
-    op.create_index('ix_delivery_line_status', 'delivery_line', ['account_id', 'status', 'message_id'], unique=False)
+    op.create_index('ix_delivery_line_status', 'delivery_line', ['account_id', 'status', 'message_id', 'created_at'], unique=False)
     op.create_index('ix_delivery_line_version', 'delivery_line', ['account_id', 'version', 'message_id'], unique=False)
     op.create_index('ix_delivery_line_wiped', 'delivery_line', ['account_id', 'wiped_at', 'settled_at'], unique=False)
+    failed = sa.text("status = 'failed'")
+    for name in ('kind', 'code', 'version'):
+        op.create_index(f'ix_delivery_line_failed_{name}', 'delivery_line', ['account_id', 'status', name, 'message_id'], unique=False, sqlite_where=failed, postgresql_where=failed)
 
     op.create_table('roll_mark',
     sa.Column('name', sa.String(length=20), nullable=False),
