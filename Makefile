@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 
-.PHONY: run test check storm journeys lock clean
+.PHONY: run test check storm chaos journeys lock clean
 
 run: $(VENV)/.runtime
 	@$(BIN)/python -m portal.launch
@@ -30,6 +30,10 @@ check: $(VENV)/.development
 storm: $(VENV)/.development
 	@sh tests/postgresql.sh
 	$(BIN)/python -m tests.storm
+
+# Let mail servers break and mend in turns while affiliates sign up, and compare the faults with the incidents.
+chaos: $(VENV)/.development
+	$(BIN)/python -m tests.chaos
 
 $(VENV)/.runtime: requirements.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt install python3-venv" >&2; exit 1; }

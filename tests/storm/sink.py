@@ -63,7 +63,7 @@ class Server:
     dropped: set[str] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talk = Talk(self, reader, writer, next(_connections))
+        talk = self.talk(reader, writer, next(_connections))
         how = "eof"
         try:
             await talk.hold()
@@ -73,6 +73,9 @@ class Server:
             pass
         self.log.tell("ended", connection=talk.number, worker=talk.worker, how=how)
         writer.close()
+
+    def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> Talk:
+        return Talk(self, reader, writer, number)
 
     @property
     def is_mute(self) -> bool:
