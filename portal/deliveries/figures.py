@@ -27,7 +27,7 @@ SETTLED = (Status.SENT, Status.FAILED)
 WAITING = (Status.QUEUED, Status.SENDING, Status.HELD)
 SPANS = {"day": timedelta(hours=1), "month": timedelta(days=1)}
 _COUNT = {"day": 24, "month": 30}
-_MOST_WAITING = 5000
+_MOST_WAITING = 1000
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ class DeliveryHour(Base):
     status: Mapped[Status] = mapped_column(words(Status), primary_key=True)
     step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # figures.STEPS
     count: Mapped[int]
+    __table_args__ = {"sqlite_with_rowid": False}  # kept in the order in which it is added up
 
 
 class AttemptTotal(Base):

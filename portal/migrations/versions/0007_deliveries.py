@@ -27,6 +27,7 @@ def upgrade() -> None:
     sa.Column('step', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
     sa.Column('count', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.PrimaryKeyConstraint('account_id', 'hour', 'status', 'step', name=op.f('pk_delivery_hour')),
+    sqlite_with_rowid=False,
     )
 
     op.create_table('delivery_line',
