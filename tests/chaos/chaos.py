@@ -29,7 +29,7 @@ from .verdict import Phase, Told
 
 _QUICK = {"SIGNET_RETRY_PACE": "0.004", "SIGNET_LEASE_SECONDS": "6", "SIGNET_SWEEP_SECONDS": "0.5"}
 _LOOK = 0.25  # seconds between two looks at everything
-_PATIENCE = 60.0  # seconds at most until a fault is noticed, or its end
+_PATIENCE = 90.0  # seconds at most until a fault is noticed, or its end
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,20 @@ class Turns:
     def over(self) -> bool:
         return not self.left and not self.playing
 
-    def look(self, troubled: bool) -> None:
+    @property
+    def all_steps(self) -> int:
+        return 2 * len(FAULTS)
+
+    @property
+    def steps(self) -> int:
+        """How often the server has broken or mended."""
+        return self.all_steps - 2 * len(self.left) - bool(self.playing)
+
+    def look(self, troubles: set[str]) -> None:
         """Break or mend, when it was so long enough and the portal has noticed."""
         passed = time.time() - self.since
-        noticed = troubled is bool(self.playing) or passed > _PATIENCE
+        noticed = verdict.CAUSES[self.playing] in troubles if self.playing else not troubles
+        noticed = noticed or passed > _PATIENCE
         if passed < (self.plan.fault if self.playing else self.plan.good) or not noticed:
             return
         if self.playing:
@@ -155,10 +165,12 @@ class Chaos:
         began = time.time()
         played = 3 * (self.plan.good + self.plan.fault)  # the least it takes
         while (passed := time.time() - began) < self.plan.within:
-            self.sign_up(min(self.plan.sign_ups, int(self.plan.sign_ups * passed / played) + 1))
+            # Whoever is slowest has emails to send to the end: without any, no fault would be noticed.
+            share = min(passed / played, min((one.steps + 1) / (one.all_steps + 1) for one in self.turns))
+            self.sign_up(min(self.plan.sign_ups, int(self.plan.sign_ups * share) + 1))
             troubled = _troubled(self.instance)
             for one in self.turns:
-                one.look(one.account in troubled)
+                one.look({cause for account, cause in troubled if account == one.account})
             finished = all(one.over for one in self.turns) and self.owed == self.plan.sign_ups
             if finished and not troubled and not open_messages(self.instance):
                 return
@@ -245,6 +257,6 @@ def read_incidents(instance: Instance) -> list[Told]:
         return found
 
 
-def _troubled(instance: Instance) -> set[int]:
-    """The accounts that have been told of trouble which is not over."""
-    return {one.account for one in read_incidents(instance) if one.closed is None}
+def _troubled(instance: Instance) -> set[tuple[int, str]]:
+    """The accounts that have been told of trouble which is not over, and its cause."""
+    return {(one.account, one.cause) for one in read_incidents(instance) if one.closed is None}
