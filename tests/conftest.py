@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect
+from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
 
 from portal import create_app, setup
@@ -72,6 +75,7 @@ class _Compiled(BytecodeCache):
 
 
 COMPILED = _Compiled()
+STATEMENTS: LRUCache[Any, Any] = LRUCache(3000)
 
 
 def _built_when_asked(rule: Rule, append_unknown: bool = True) -> Callable[..., Any]:
@@ -88,6 +92,19 @@ def _built_when_asked(rule: Rule, append_unknown: bool = True) -> Callable[..., 
 
 _compile_builder = Rule._compile_builder
 Rule._compile_builder = _built_when_asked  # type: ignore[method-assign,assignment]
+
+
+# Where files live in memory, for most of a test's time would be spent waiting for the disk.
+_MEMORY = Path("/dev/shm")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the files of passing tests no longer than they run, in memory where there is room."""
+    if config.option.basetemp or hasattr(config, "workerinput") or not _MEMORY.is_dir():
+        return
+    if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 2 * 1024**3:
+        config.option.basetemp = tempfile.mkdtemp(prefix="signet-tests-", dir=_MEMORY)
+        config.add_cleanup(partial(shutil.rmtree, config.option.basetemp, ignore_errors=True))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -185,14 +202,14 @@ def config(tmp_path: Path) -> Config:
 
 
 @pytest.fixture(scope="session")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with every table and no row, made once; each test gets a copy."""
+def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dialect]:
+    """A SQLite file with every table and no row, made once: each test gets a copy; and the dialect it speaks."""
     config = make_config(tmp_path_factory.mktemp("tables"), env={"DATABASE_URL": ""})
     app = create_app(config)
     with app.app_context():
         db.create_all()
         db.engine.dispose()  # the last to leave puts the write-ahead log into the file
-    return _file_of(config)
+        return _file_of(config), db.engine.dialect
 
 
 def _file_of(config: Config) -> Path:
@@ -200,13 +217,17 @@ def _file_of(config: Config) -> Path:
 
 
 @pytest.fixture
-def app(config: Config, tables: Path) -> Iterator[Flask]:
+def app(config: Config, tables: tuple[Path, Dialect]) -> Iterator[Flask]:
+    blank, dialect = tables
     if config.database_url.startswith("sqlite"):
-        shutil.copy(tables, _file_of(config))  # in PostgreSQL the migrations have made them
+        shutil.copy(blank, _file_of(config))  # in PostgreSQL the migrations have made them
     app = create_app(config)
     app.test_client_class = LintingClient
     app.jinja_env.bytecode_cache = COMPILED
     with app.app_context():
+        if db.engine.dialect.name == dialect.name:
+            # Statements are compiled once for all apps of a run; they are remembered by dialect.
+            db.engine.dialect, db.engine._compiled_cache = dialect, STATEMENTS
         yield app
         db.session.remove()
         db.engine.dispose()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from jsonschema import Draft202012Validator
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -23,6 +24,8 @@ from portal.db import db
 from portal.events.models import Why
 from portal.outbox.models import DeliveryAttempt, Outcome, Status
 from tests.api.conftest import EVENTS, purchase
+
+pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).parents[2]
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"

@@ -14,6 +14,8 @@ from .chaos import SHORT, reign
 from .sink import FAULTS
 from .verdict import judge
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):

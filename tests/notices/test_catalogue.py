@@ -145,6 +145,7 @@ def test_leads_addresses_are_shown_only_where_the_shop_sent_them(context):
     assert "Email address" not in _mail(lead, lead_email="").text
 
 
+@pytest.mark.thorough
 def test_spam_filters_find_nothing_in_any_of_them(context):
     """SpamAssassin's own rules, without asking anybody on the network; all in one box, since it starts slowly."""
     program = shutil.which("spamassassin")

@@ -34,6 +34,8 @@ from tests.outbox.post import (
 )
 from tests.outbox.test_crashes import in_context
 
+pytestmark = pytest.mark.thorough
+
 LEASE = 3.0
 LIMITS = Limits(
     deadline=2.4, connect=1.0, greeting=2.0, reply=2.4

@@ -28,6 +28,8 @@ from tests.outbox.post import (
 )
 from tests.smtp.badserver import mute
 
+pytestmark = pytest.mark.thorough
+
 LEASE = 1.0
 LIMITS = Limits(deadline=0.8, connect=0.5, greeting=0.8, reply=0.8)
 PATIENT = Limits(deadline=10.0, connect=1.0, greeting=10.0, reply=10.0)

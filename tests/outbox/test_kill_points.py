@@ -22,6 +22,8 @@ from tests.outbox.post import (
 )
 from tests.smtp.badserver import ehlo_reply, take_message
 
+pytestmark = pytest.mark.thorough
+
 PATIENT = Limits(deadline=10.0, connect=1.0, greeting=10.0, reply=10.0)
 TIMES = 3  # messages, and so kills, at each line
 

@@ -13,6 +13,8 @@ from tests.conftest import make_config
 from tests.outbox.post import answering, new_account, owe, slots_of, start_worker, statuses, wait_for
 from tests.smtp.badserver import mute
 
+pytestmark = pytest.mark.thorough
+
 PATIENT = Limits(deadline=10.0, connect=1.0, greeting=10.0, reply=10.0)
 
 

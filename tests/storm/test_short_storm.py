@@ -12,6 +12,8 @@ from tests.databases import URL
 from tests.storm.report import figures
 from tests.storm.storm import SHORT, rage
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.both_databases
 def test_a_storm_loses_nothing_and_every_twin_is_explained(tmp_path, database, request):
