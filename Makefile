@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 
-.PHONY: run test check storm chaos journeys lock clean
+.PHONY: run test check thorough storm chaos journeys lock clean
 
 run: $(VENV)/.runtime
 	@$(BIN)/python -m portal.launch
@@ -19,12 +19,19 @@ test: $(VENV)/.development
 	$(BIN)/mypy
 	$(BIN)/djlint templates --lint --check
 	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m thorough tests/api tests/domains tests/notices tests/rehearsal tests/smtp tests/outbox/test_crashes.py tests/outbox/test_worker.py
 	$(BIN)/python -m pytest --database=postgresql tests/outbox tests/settings tests/operator tests/test_setup.py tests/test_stores.py
 	$(BIN)/python -m pytest tests/interop
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/journeys
 
 check: $(VENV)/.development
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/djlint templates --lint --check
+
+# Everything that takes long, on both databases: workers killed at each line that matters, a short storm, a short chaos.
+thorough: $(VENV)/.development
+	@sh tests/postgresql.sh
+	$(BIN)/python -m pytest -n 2 -m thorough
+	$(BIN)/python -m pytest -n 2 -m thorough --database=postgresql tests/outbox
 
 # Kill workers and databases for some minutes and compare the mail servers' log with the tables.
 storm: $(VENV)/.development

@@ -17,7 +17,7 @@ from portal.settings.models import SmtpSettings
 from tests.domains.conftest import FORM, SETTINGS, the_check, the_version, work
 from tests.domains.zones import MUTE, text
 
-pytestmark = pytest.mark.both_databases
+pytestmark = [pytest.mark.both_databases, pytest.mark.thorough]
 
 
 def test_live_settings_are_looked_at_by_themselves_and_once_a_day(live, clock):

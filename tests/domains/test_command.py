@@ -8,6 +8,8 @@ import pytest
 
 from tests.domains.zones import MUTE, text
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def run(app):

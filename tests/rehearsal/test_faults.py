@@ -7,6 +7,8 @@ from portal.rehearsal.faults import FAULTS, SLOW_SECONDS, Manner, Stage, Where, 
 
 from .conftest import MAIL
 
+pytestmark = pytest.mark.thorough
+
 STEPS = [Stage.AUTH, Stage.MAIL, Stage.RCPT, Stage.DATA]
 CHOICES = [(fault, where) for fault in FAULTS for where in fault.where]
 ADDRESSES = ["{}@example.org", "ada+{}@example.org"]

@@ -14,6 +14,8 @@ from portal.smtp.explaining import LINE_LIMIT, Unexplainable, bare_host, explain
 from portal.smtp.failure import Stage
 from portal.smtp.pasted import likely_stage, stage_named
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[2]
 FLASK = [str(Path(sys.executable).parent / "flask"), "smtp", "explain"]
 ENGINE = [sys.executable, "-m", "portal.smtp", "explain"]

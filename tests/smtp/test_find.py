@@ -14,6 +14,8 @@ from portal.smtp.providers import load_catalogue
 from portal.smtp.server import Security
 from tests.smtp.nameserver import BROKEN, GARBAGE, MUTE, NO_SUCH_NAME, NameServer
 
+pytestmark = pytest.mark.thorough
+
 ZONE = {
     ("google.example", "MX"): ["10 alt1.aspmx.l.google.com.", "1 aspmx.l.google.com."],
     ("microsoft.example", "MX"): ["0 microsoft-example.mail.protection.outlook.com."],
