@@ -188,6 +188,7 @@ def lock_against_writers(config: Config) -> Any:
         tables = "outbox_message, delivery_attempt, outbox_queue, settings_check, smtp_settings"
         other.execute(f"LOCK TABLE {tables} IN EXCLUSIVE MODE")
     else:
+        other.execute("PRAGMA busy_timeout = 5000")  # a worker may be writing in this very moment
         other.execute("BEGIN IMMEDIATE")
     return other
 
