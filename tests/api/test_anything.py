@@ -18,6 +18,8 @@ from tests.api.conftest import EVENTS, PURCHASE, purchase
 from tests.api.test_pages import PAGE, TOKEN, make
 from tests.test_secrets import hits
 
+pytestmark = pytest.mark.thorough
+
 TEXT = st.text(max_size=20) | st.sampled_from(
     ["EUR", "JPY", "12.50", "1", "GRACE42K", "purchase", "a@b.example"]
 )

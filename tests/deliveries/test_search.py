@@ -14,7 +14,7 @@ from portal.deliveries.filters import Filters
 from portal.deliveries.models import DeliveryLine
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 
-pytestmark = pytest.mark.both_databases
+pytestmark = [pytest.mark.both_databases, pytest.mark.thorough]
 
 
 def _page(browser, query="") -> str:

@@ -11,6 +11,8 @@ from portal.domains.models import Verdict
 from tests.domains.places import DKIM, KEY, PROVIDERS, domain, good, part, rsa, seen
 from tests.domains.zones import BROKEN, GARBAGE, LYING, MUTE, Zones, text
 
+pytestmark = pytest.mark.thorough
+
 
 def test_a_domain_in_order_will_arrive() -> None:
     with Zones(good()) as server:

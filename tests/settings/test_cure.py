@@ -13,6 +13,8 @@ from tests.conftest import logged_in
 from tests.pages import LintingClient
 from tests.settings.conftest import PAGE, rehearsal_config, save, work
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def app(tmp_path, rehearsal):

@@ -20,6 +20,8 @@ from tests.pages import LintingClient
 from tests.settings.conftest import PAGE, text_of
 from tests.smtp.nameserver import MUTE, NameServer
 
+pytestmark = pytest.mark.thorough
+
 ZONE = {
     ("brightleaf.example", "MX"): ["1 aspmx.l.google.com."],
     ("_submissions._tcp.declared.example", "SRV"): ["0 1 465 out.declared.example."],

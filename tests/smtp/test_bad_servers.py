@@ -27,6 +27,8 @@ from .badserver import (
 )
 from .behaviours import BEHAVIOURS, Behaviour
 
+pytestmark = pytest.mark.thorough
+
 
 def climb(session: Session) -> SubmissionFailure | None:
     try:

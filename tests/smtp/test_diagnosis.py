@@ -28,6 +28,8 @@ from portal.smtp.providers import load_catalogue
 from portal.smtp.reply import Reply
 from portal.smtp.server import Security, Server
 
+pytestmark = pytest.mark.thorough
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 UNKNOWN_HOST = "mail.example.net"
