@@ -20,6 +20,8 @@ from portal.outbox.models import Outcome
 from portal.smtp.guard import Policy
 from tests.incidents.conftest import REFUSED, happens, mails, owe, work
 
+pytestmark = pytest.mark.thorough
+
 
 def deliveries() -> list[HookDelivery]:
     db.session.rollback()

@@ -49,6 +49,8 @@ from .badserver import (
     server_at,
 )
 
+pytestmark = pytest.mark.thorough
+
 PIPELINING = (*OFFER, b"PIPELINING")
 
 
