@@ -1,19 +1,25 @@
-"""Telling an owner: once when trouble begins and once when it is over, by email and to the owner's address.
+"""Telling an owner: once when trouble begins and once when it is over, by email and by webhook.
+
+Emails go to every mailbox that gets the notices to the owner: colleagues who cannot log in read the same words,
+and the link in them asks for a log-in.
 
 An alert is due by its row, so that it is sent by whichever worker comes by, and never twice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from sqlalchemy import func, or_, select
 
 from .. import budgets
-from ..accounts.models import Account, Owner
+from ..accounts.models import Account
 from ..clock import utcnow
 from ..config import current_config
 from ..db import db
+from ..notices import switches
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.queue import enqueue, queue_of
 from . import care, facts, hooks, mails, record
@@ -91,11 +97,16 @@ def _send(incident: Incident, account: Account, what: str, *, by_mail: bool, now
         return NO_PLATFORM
     told = facts.tell(incident, account.name, count)
     link = f"{current_config().base_url}/incidents/{incident.id}"
-    for owner in db.session.scalars(select(Owner).where(Owner.account_id == account.id)):
-        own_key = f"{key}:{owner.id}"
+    for mailbox, own_key in _mailboxes(account, key):
         if what == "opened":
-            mail = mails.opened(told, owner.mailbox, own_key, link)
+            mail = mails.opened(told, mailbox, own_key, link)
         else:
-            mail = mails.ended(told, owner.mailbox, own_key, link, now=now)
+            mail = mails.ended(told, mailbox, own_key, link, now=now)
         enqueue(None, mail, now=now)
     return ""
+
+
+def _mailboxes(account: Account, key: str) -> Iterator[tuple[str, str]]:
+    """Yield every mailbox of the owner's, each with its own key of an alert: it gets the same one once."""
+    for mailbox, _ in switches.recipients_of(account):
+        yield mailbox, f"{key}:{sha256(mailbox.casefold().encode()).hexdigest()[:24]}"

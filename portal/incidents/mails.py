@@ -23,7 +23,7 @@ something is wrong with the automated emails of {told.programme}:
 Whose move: {told.move}
 {what_to_do}
 Since: {moment(told.since)}
-Details: {link}
+Details, for those who can log in: {link}
 
 {told.meanwhile}
 
@@ -41,7 +41,7 @@ this is over, since {moment(told.closed_at or now)}:
 {told.sentence}
 
 {told.outcome}
-Details: {link}
+Details, for those who can log in: {link}
 
 Signet
 """

@@ -9,6 +9,7 @@ from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from ..config import current_config
+from ..notices import switches
 from ..outbox import rates
 from ..settings import providers
 from . import care, forms, hooks, presets, reading
@@ -128,6 +129,7 @@ def _alerts(form: forms.HookForm, *, refused: bool = False, secret: str = "") ->
         care=care.of(current_user.account_id),
         deliveries=hooks.latest(current_user.account_id),
         mailed=bool(current_config().platform.server),
+        mailboxes=[mailbox for mailbox, _ in switches.recipients_of(current_user.account)],
         secret=secret,
         form_errors=refused,
     )

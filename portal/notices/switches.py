@@ -45,8 +45,9 @@ def _made(account_id: int, kind: str) -> NoticeSwitch:
 
 
 def recipients_of(account: Account) -> list[tuple[str, str]]:
-    """Return mailbox and display name of everybody who gets the account's notices to the owner."""
+    """Return mailbox and display name of everybody who gets the account's notices to the owner, each once."""
     owners = db.session.scalars(select(Owner).where(Owner.account_id == account.id).order_by(Owner.id))
-    known = {owner.mailbox: owner.name for owner in owners}
-    further = [one.mailbox for one in mailboxes.of(account.id)]
-    return [*known.items(), *((mailbox, "") for mailbox in further if mailbox not in known)]
+    known = {owner.mailbox_key: (owner.mailbox, owner.name) for owner in owners}
+    for one in mailboxes.of(account.id):
+        known.setdefault(one.mailbox_key, (one.mailbox, ""))
+    return list(known.values())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from urllib.parse import urlsplit
 
+from portal.accounts.models import Account
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.db import db
 from portal.incidents import alerts, care
+from portal.notices import mailboxes
 from portal.outbox.compose import bodies
 from portal.outbox.models import Outcome
 from tests.incidents.conftest import (
@@ -97,6 +101,64 @@ def test_every_owner_of_the_account_is_told_and_nobody_else(brightleaf, stranger
     happens(brightleaf, diagnosis=REFUSED)
     work()
     assert {row.recipient for row in mails()} == {"ada@brightleaf.example", "cy@brightleaf.example"}
+
+
+def test_the_further_mailboxes_of_the_account_are_told_too_each_once(brightleaf, owner, stranger, clock):
+    account = db.session.get_one(Account, brightleaf)
+    for mailbox in ("team@brightleaf.example", "Cy@brightleaf.example"):
+        mailboxes.add(account, mailbox, now=utcnow())
+    mailboxes.add(db.session.get_one(Account, account_id("copperpot")), "bo2@copperpot.example", now=utcnow())
+    joined = create_owner(
+        "Elsewhere", "Cy", "cy@brightleaf.example", "correct horse battery staple", now=utcnow()
+    )
+    joined.account_id = brightleaf  # a further mailbox that became an owner's
+    db.session.commit()
+    happens(brightleaf, diagnosis=REFUSED)
+    for _ in range(3):
+        work()
+    everybody = ["ada@brightleaf.example", "cy@brightleaf.example", "team@brightleaf.example"]
+    assert sorted(row.recipient for row in mails()) == everybody
+    assert {row.account_id for row in mails()} == {None}, "through the platform's server"
+    happens(brightleaf, Outcome.ACCEPTED)
+    clock.shift(61)
+    for _ in range(3):
+        work()
+    assert sorted((row.kind, row.recipient) for row in mails()) == [
+        (kind, mailbox) for kind in ("incident-ended", "incident-opened") for mailbox in everybody
+    ]
+
+
+def test_a_flapping_server_floods_no_further_mailbox(brightleaf, clock):
+    mailboxes.add(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
+    for _ in range(10):
+        happens(brightleaf, diagnosis=REFUSED)
+        work()
+        happens(brightleaf, Outcome.ACCEPTED)
+        clock.shift(30)
+        work()
+    assert len([row for row in mails() if row.recipient == "team@brightleaf.example"]) == 1
+
+
+def test_the_link_in_an_alert_tells_nothing_to_who_cannot_log_in(brightleaf, client, stranger, clock):
+    mailboxes.add(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
+    happens(brightleaf, diagnosis=REFUSED)
+    work()
+    told = next(row for row in mails() if row.recipient == "team@brightleaf.example")
+    text, _ = bodies(told)
+    (link,) = re.findall(r"https?://\S+", text)
+    assert (
+        urlsplit(link)._replace(scheme="", netloc="").geturl() == f"/incidents/{incidents(brightleaf)[0].id}"
+    )
+    assert "log in" in text
+    answer = client.get(urlsplit(link).path)
+    assert answer.status_code == 303 and urlsplit(answer.location).path == "/log-in"
+    assert stranger.get(urlsplit(link).path).status_code == 404
+
+
+def test_the_page_says_which_mailboxes_are_told(brightleaf, owner):
+    mailboxes.add(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
+    page = owner.get("/incidents/alerts").get_data(as_text=True)
+    assert "ada@brightleaf.example" in page and "team@brightleaf.example" in page
 
 
 def test_switched_off_nobody_is_told_and_the_page_says_so(brightleaf, owner, clock):
