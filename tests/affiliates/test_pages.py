@@ -63,6 +63,11 @@ def test_the_public_pages_bear_the_name_of_the_programme_and_no_menu(client, pro
         assert "main-nav" not in page
 
 
+def test_search_engines_may_list_the_sign_up_page_and_nothing_behind_it(client, programme):
+    assert "noindex" not in client.get("/join/brightleaf").get_data(as_text=True)
+    assert 'content="noindex, nofollow"' in client.get("/join/brightleaf/thanks").get_data(as_text=True)
+
+
 def test_a_private_page_shows_the_link_and_is_kept_from_search_engines(join, client, left):
     join(name="Dr. Grace Hopper")
     affiliate = left().affiliates[0]
