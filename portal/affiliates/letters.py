@@ -13,7 +13,7 @@ from ..config import current_config
 from ..db import db
 from ..notices import rendering
 from ..notices.catalogue import CONFIRM_SIGN_UP
-from ..outbox.queue import NewMessage, enqueue
+from ..outbox.queue import enqueue
 from .models import Affiliate, AffiliateLink, Purpose
 from .suppressions import is_suppressed
 
@@ -63,13 +63,6 @@ def ask_to_confirm(affiliate: Affiliate, account: Account, *, now: datetime) -> 
     if is_suppressed(account.id, affiliate.mailbox, CONFIRM_SIGN_UP.category):
         return
     mail = rendering.render(CONFIRM_SIGN_UP, account, {"programme": account.name, "confirm_link": address})
-    new = NewMessage(
-        kind=CONFIRM_SIGN_UP.kind,
-        key=f"{CONFIRM_SIGN_UP.kind}:{row.token_hash[:32]}",
-        recipient=affiliate.mailbox,
-        subject=mail.subject,
-        text=mail.text,
-        html=mail.html,
-    )
-    message = enqueue(account.id, new, now=now)
+    key = f"{CONFIRM_SIGN_UP.kind}:{row.token_hash[:32]}"
+    message = enqueue(account.id, mail.to(affiliate.mailbox, kind=CONFIRM_SIGN_UP.kind, key=key), now=now)
     row.message_id = message.id if message else None

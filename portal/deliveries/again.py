@@ -6,7 +6,7 @@ makes one; budgets keep a button from becoming a way to flood somebody.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -20,7 +20,7 @@ from ..db import db
 from ..events import causing, reading
 from ..events.models import Event
 from ..notices.catalogue import CATALOGUE
-from ..notices.rendering import TextRefused
+from ..notices.rendering import Rendered, TextRefused
 from ..outbox import orders
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.orders import Which
@@ -139,49 +139,33 @@ def _why_not_to_me(message: OutboxMessage) -> str:
 
 
 def _written(message: OutboxMessage, owner: Owner, wish: Wish) -> NewMessage:
-    new = _anew(message) if wish.anew else _as_it_was(message)
-    new = replace(new, key=f"again:{message.id}:{wish.key}", origin_id=message.id)
-    if not wish.to_me:
-        return new
-    # One click there would end the mail of somebody else.
-    return replace(new, recipient=owner.mailbox, recipient_name=owner.name, unsubscribe_url="")
-
-
-def _as_it_was(message: OutboxMessage) -> NewMessage:
-    if not message.text:
-        raise Refused("Its text was removed. It can only be sent with today’s text.")
-    return NewMessage(
-        kind=message.kind,
-        key="",
-        recipient=message.recipient,
-        recipient_name=message.recipient_name,
-        subject=message.subject,
-        text=message.text,
-        html=message.html,
-        unsubscribe_url=message.unsubscribe_url,
+    mail, unsubscribe = _anew(message) if wish.anew else _as_it_was(message)
+    recipient, name = message.recipient, message.recipient_name
+    if wish.to_me and owner.mailbox != recipient:
+        recipient, name = owner.mailbox, owner.name
+        unsubscribe = ""  # one click there would end the mail of somebody else
+    key = f"again:{message.id}:{wish.key}"
+    return mail.to(
+        recipient, name, kind=message.kind, key=key, unsubscribe_url=unsubscribe, origin_id=message.id
     )
 
 
-def _anew(message: OutboxMessage) -> NewMessage:
+def _as_it_was(message: OutboxMessage) -> tuple[Rendered, str]:
+    if not message.text:
+        raise Refused("Its text was removed. It can only be sent with today’s text.")
+    return Rendered(message.subject, message.text, message.html), message.unsubscribe_url
+
+
+def _anew(message: OutboxMessage) -> tuple[Rendered, str]:
     event, notice = event_of(message), CATALOGUE.get(message.kind)
     if event is None or notice is None:
         raise Refused(why_not_anew(message))
     try:
-        mail, unsubscribe = causing.written_anew(event, notice, message.recipient_name)
+        return causing.written_anew(event, notice, message.recipient_name)
     except TextRefused as refused:
         raise Refused(f"Today’s text cannot be used: {refused}") from None
     except KeyError:
         raise Refused("Today’s text asks for more than is known of what caused this email.") from None
-    return NewMessage(
-        kind=message.kind,
-        key="",
-        recipient=message.recipient,
-        recipient_name=message.recipient_name,
-        subject=mail.subject,
-        text=mail.text,
-        html=mail.html,
-        unsubscribe_url=unsubscribe,
-    )
 
 
 def first_of(message: OutboxMessage) -> OutboxMessage:

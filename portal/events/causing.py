@@ -18,7 +18,7 @@ from ..notices import rendering, switches
 from ..notices.catalogue import Audience, Category, Notice, caused_by
 from ..notices.greeting import first_name_of
 from ..outbox.models import OutboxMessage
-from ..outbox.queue import NewMessage, enqueue
+from ..outbox.queue import enqueue
 from .models import Event, EventMail, Why
 from .occasions import STANDING, Occasion, Source
 
@@ -167,16 +167,7 @@ def _owe(case: _Case, notice: Notice, row: EventMail, name: str) -> None:
         row.why = Why.UNRENDERABLE
         return
     key = f"event:{case.event.id}:{notice.kind}:{_short(row.recipient)}"
-    new = NewMessage(
-        kind=notice.kind,
-        key=key,
-        recipient=row.recipient,
-        recipient_name=name,
-        subject=mail.subject,
-        text=mail.text,
-        html=mail.html,
-        unsubscribe_url=unsubscribe,
-    )
+    new = mail.to(row.recipient, name, kind=notice.kind, key=key, unsubscribe_url=unsubscribe)
     message = enqueue(case.account.id, new, now=case.now)
     if message is None:
         row.why = Why.DUPLICATE

@@ -9,6 +9,7 @@ from flask import current_app
 
 from ..accounts.models import Account
 from ..config import current_config
+from ..outbox.queue import NewMessage
 from ..smtp.mailbox import header_safe
 from . import looks, markup, plain, texts
 from .catalogue import Audience, Notice, Type, Variable
@@ -32,6 +33,33 @@ class Rendered:
     text: str
     html: str
     preheader: str = ""  # what an inbox shows after the subject; part of the HTML
+
+    def to(
+        self,
+        recipient: str,
+        name: str = "",
+        *,
+        kind: str,
+        key: str,
+        urgent: bool = False,
+        pinned_version: int | None = None,
+        unsubscribe_url: str = "",
+        origin_id: int | None = None,
+    ) -> NewMessage:
+        """Return these words as a message to be owed; see there."""
+        return NewMessage(
+            kind=kind,
+            key=key,
+            recipient=recipient,
+            recipient_name=name,
+            subject=self.subject,
+            text=self.text,
+            html=self.html,
+            urgent=urgent,
+            pinned_version=pinned_version,
+            unsubscribe_url=unsubscribe_url,
+            origin_id=origin_id,
+        )
 
 
 def render(

@@ -24,7 +24,7 @@ from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox import claims, delivery
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
-from ..outbox.queue import NewMessage, enqueue
+from ..outbox.queue import enqueue
 from ..smtp.failure import SubmissionFailure
 from ..smtp.probe import Rung
 from ..vault import SealBroken
@@ -162,15 +162,8 @@ def _owe_test_email(run: _Run) -> OutboxMessage | None:
     account = db.session.get_one(Account, version.account_id)
     mail = rendering.sample(NEW_SIGN_UP, account, first_name=(row.recipient_name.split() or [""])[0])
     key = f"check:{row.id}"
-    new = NewMessage(
-        kind=NEW_SIGN_UP.kind,
-        key=key,
-        recipient=row.recipient,
-        recipient_name=row.recipient_name,
-        subject=mail.subject,
-        text=mail.text,
-        html=mail.html,
-        pinned_version=version.id,
+    new = mail.to(
+        row.recipient, row.recipient_name, kind=NEW_SIGN_UP.kind, key=key, pinned_version=version.id
     )
     owed = enqueue(account.id, new, now=utcnow())
     message = owed or db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == key)).one()

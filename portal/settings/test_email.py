@@ -14,7 +14,7 @@ from ..db import db
 from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP, Notice
 from ..outbox.models import DeliveryAttempt, OutboxMessage
-from ..outbox.queue import NewMessage, enqueue
+from ..outbox.queue import enqueue
 
 
 class TooManyTests(Exception):
@@ -37,16 +37,8 @@ def send(
         db.session.rollback()
         raise TooManyTests
     mail = mail or rendering.sample(notice, owner.account, first_name=(owner.name.split() or [""])[0])
-    new = NewMessage(
-        kind=notice.kind,
-        key=f"test:{secrets.token_hex(8)}",
-        recipient=owner.mailbox,
-        recipient_name=owner.name,
-        subject=mail.subject,
-        text=mail.text,
-        html=mail.html,
-        urgent=True,
-    )
+    key = f"test:{secrets.token_hex(8)}"
+    new = mail.to(owner.mailbox, owner.name, kind=notice.kind, key=key, urgent=True)
     message = enqueue(owner.account_id, new, now=now)
     if message is None:
         raise AssertionError("a random key was taken")

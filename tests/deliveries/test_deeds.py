@@ -91,6 +91,14 @@ def test_a_copy_for_the_owner_cannot_unsubscribe_the_affiliate(owner, owe):
     assert (copy.recipient, copy.unsubscribe_url) == ("ada@brightleaf.example", "")
 
 
+def test_a_copy_of_the_owners_own_summary_can_still_be_ended_with_one_click(owner, owe):
+    out = "https://signet.example/u/mine"
+    message = owe(status=Status.SENT, recipient="ada@brightleaf.example", unsubscribe_url=out)
+    assert _do(owner, message, "again", to="me", words="sent", key=KEY).status_code == 303
+    (copy,) = _copies()
+    assert (copy.recipient, copy.unsubscribe_url) == ("ada@brightleaf.example", out)
+
+
 def test_a_suppressed_recipient_is_refused_and_said_why(owner, owe):
     message = owe(status=Status.SENT, recipient="grace@navy.example")
     suppressions.suppress(account_of().id, "grace@navy.example", Reason.BOUNCED, now=utcnow())
