@@ -4,7 +4,7 @@
 
 Messages are written in bulk into a database of its own, of one account, over thirty days. Then each question is asked through
 the code the pages use, nine times, and the best counts; whole pages are fetched through the application, log-in and template
-included. An answer has to come within 50 ms, and within twice its time with 1,000 messages or under 5 ms. Exits with 1 if not.
+included. An answer has to come within 50 ms, and within twice its time with 1,000 messages. Exits with 1 if not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from flask.testing import FlaskClient
-from sqlalchemy import event, insert, select
+from sqlalchemy import event, select
 
+from benchmarks.million import DAYS, fill
 from portal import create_app, setup
 from portal.accounts.models import Owner
 from portal.accounts.registration import create_owner
@@ -32,90 +33,12 @@ from portal.clock import utcnow
 from portal.db import db, reading
 from portal.deliveries import export, figures, log, tending
 from portal.deliveries.filters import Filters
-from portal.outbox.models import DeliveryAttempt, OutboxMessage
 from tests import databases
 from tests.conftest import make_config
 from tests.pages import csrf_token
 
-LIMIT, TWICE, SHORT = 0.050, 2.0, 0.005  # seconds
-DAYS = 30
-KINDS = ("new-sign-up", "approved", "new-purchase", "commission-approved", "payout-sent")
-STATUSES = ("sent",) * 94 + ("failed",) * 4 + ("held", "cancelled")
-CHUNK = 5000
+LIMIT, TWICE = 0.050, 2.0  # seconds, times
 MAILBOX, PASSWORD = "ada@brightleaf.example", "a bench of oak by the lake"
-
-
-def message(number: int, total: int, account: int, now: datetime) -> dict[str, Any]:
-    status = STATUSES[number * 7919 % 100]
-    owed = now - timedelta(days=DAYS) * (1 - number / total) - timedelta(seconds=30)
-    settled = owed + timedelta(seconds=(number * 31 % 400) / 10) if status not in ("held",) else None
-    person = number * 104_729 % total
-    return {
-        "id": number + 1,
-        "account_id": account,
-        "kind": KINDS[number % len(KINDS)],
-        "key": f"bench:{number}",
-        "message_id": f"<{number}@brightleaf.example>",
-        "recipient": f"Person{person}@{'rare' if number % 5000 == 0 else 'mail'}{number % 40}.example",
-        "recipient_name": "",
-        "subject": f"Welcome to Brightleaf, Person{person}{' (unicorn)' if number == total // 3 else ''}",
-        "text": "A text of an ordinary length. " * 12,
-        "html": "<p>A text of an ordinary length.</p>" * 12,
-        "private": False,
-        "urgent": False,
-        "status": status,
-        "attempts": 1,
-        "created_at": owed,
-        "next_attempt_at": owed,
-        "settled_at": settled,
-        "unsubscribe_url": "",
-    }
-
-
-def attempt(one: dict[str, Any], number: int, total: int) -> dict[str, Any]:
-    sent = one["status"] == "sent"
-    return {
-        "message_id": one["id"],
-        "number": 1,
-        "version_number": 1 + number * 5 // total,
-        "server": "smtp.mailgun.org:587",
-        "sender": "Brightleaf <info@brightleaf.example>",
-        "started_at": one["created_at"],
-        "ended_at": one["settled_at"],
-        "outcome": "accepted" if sent else "rejected",
-        "stage": "data",
-        "reply_code": 250 if sent else (552 if number % 997 == 0 else 550),
-        "reply_text": "2.0.0 Ok" if sent else "5.1.1 No such user",
-        "queue_id": f"Q{number}" if sent else "",
-        "transcript": "     1 ms  C: EHLO signet.example\n" * 10,
-        "ambiguous": False,
-        "enhanced_code": "2.0.0" if sent else "5.1.1",
-    }
-
-
-def fill(total: int, account: int, now: datetime) -> None:
-    """Write messages and attempts as they are, triggers included; a large cache makes it a matter of minutes."""
-    tune("PRAGMA cache_size = -600000", "PRAGMA synchronous = OFF")
-    for start in range(0, total, CHUNK):
-        rows = [message(n, total, account, now) for n in range(start, min(total, start + CHUNK))]
-        tried = [attempt(row, row["id"] - 1, total) for row in rows if row["status"] != "held"]
-        db.session.execute(insert(OutboxMessage), rows)
-        db.session.execute(insert(DeliveryAttempt), tried)
-        db.session.commit()
-        if start % 100_000 == 0:
-            print(f"  {start:,} messages written", file=sys.stderr, flush=True)
-    if db.engine.dialect.name == "postgresql":
-        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("VACUUM ANALYZE")
-
-
-def tune(*statements: str) -> None:
-    """Set something for the connection in use, in SQLite."""
-    if db.engine.dialect.name == "sqlite":
-        db.session.commit()  # so that its connection is the one that is free
-        with closing(db.engine.raw_connection()) as connection:
-            for statement in statements:
-                connection.cursor().execute(statement)
 
 
 def questions(account: int, total: int, now: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -220,21 +143,23 @@ def measure(kind: str, total: int, plans: bool, kept: Path | None = None) -> dic
 
 
 def prepare(total: int, now: datetime) -> int:
-    """Write everything, unless the folder kept it; return the account."""
+    """Write everything, unless the folder kept it, and add up what is over; return the account."""
     owner = db.session.scalars(select(Owner)).first()
-    if owner is not None:
-        return owner.account_id
-    account = create_owner("Brightleaf", "Ada", MAILBOX, PASSWORD, now=now).account_id
-    began = time.perf_counter()
-    fill(total, account, now)
-    print(f"  filled in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    began = time.perf_counter()
-    while tending.roll(now):
-        pass
-    print(f"  rolled up in {time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
+    if owner is None:
+        owner = create_owner("Brightleaf", "Ada", MAILBOX, PASSWORD, now=now)
+        told("filled", lambda: fill(total, owner.account_id, now))
+    account: int = owner.account_id
+    told("rolled up", lambda: [*iter(lambda: tending.roll(now), False)])
     db.session.remove()
     db.engine.dispose()  # and with it the large cache
     return account
+
+
+def told(what: str, deed: Callable[[], Any]) -> None:
+    """Do something that takes long and tell how long."""
+    began = time.perf_counter()
+    deed()
+    print(f"  {what} in {time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
 
 
 def best(ask: Callable[[], Any], rounds: int = 9) -> float:
@@ -290,7 +215,7 @@ def main() -> int:
         many = measure(kind, asked.rows, asked.plans, asked.keep if kind == "sqlite" else None)
         print(f"\n| {kind} | 1,000 | {asked.rows:,} | |\n|---|---:|---:|---|")
         for name, seconds in many.items():
-            breach = seconds > LIMIT or not (seconds <= TWICE * few[name] or seconds < SHORT)
+            breach = seconds > LIMIT or seconds > TWICE * few[name]
             bad += breach
             print(
                 f"| {name} | {few[name] * 1000:.1f} ms | {seconds * 1000:.1f} ms | {'BREACH' if breach else ''} |"

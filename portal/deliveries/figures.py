@@ -1,7 +1,8 @@
 """What became of an account's messages over a day or a month, and how long acceptance took.
 
-Hours that are over were added up by the worker (``tending.py``); the hours since are counted live. What
-waits is counted live as well, of the newest ``_MOST_WAITING``, for it changes every moment.
+Hours that are over were added up by the worker (``tending.py``), and those of the days before yesterday once more,
+into one row that stands at the day's first hour; the hours since are counted live. What waits is counted live as
+well, of the newest ``_MOST_WAITING``, for it changes every moment.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .models import DeliveryLine as Line
 # How long acceptance took, in seconds: up to each of these, and beyond.
 STEPS = (0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 10800, 43200, 86400, 172800)
 NO_STEP = -1
-HOURS, ATTEMPTS = "hours", "attempts"  # the marks of the two rollups
+HOURS, DAYS, ATTEMPTS = "hours", "days", "attempts"  # the marks of the rollups
 SETTLED = (Status.SENT, Status.FAILED)
 WAITING = (Status.QUEUED, Status.SENDING, Status.HELD)
 SPANS = {"day": timedelta(hours=1), "month": timedelta(days=1)}

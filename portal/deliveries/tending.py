@@ -1,10 +1,11 @@
-"""The worker's housekeeping for the log: hours that are over are added up, and what is old goes.
+"""The worker's housekeeping for the log: hours and days that are over are added up, and what is old goes.
 
 Each step is small and commits, so that nobody waits for it. Messages that are still owed are never touched.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,10 +16,10 @@ from .. import wake
 from ..accounts.models import Account
 from ..clock import utcnow
 from ..db import db, insert
-from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome
+from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..smtp.providers import load_catalogue
 from . import keeping
-from .figures import ATTEMPTS, HOURS, NO_STEP, SETTLED, hour_of, read_hour, step_of
+from .figures import ATTEMPTS, DAYS, HOURS, NO_STEP, SETTLED, hour_of, read_hour, step_of
 from .models import AttemptTotal, DeliveryHour, RollMark
 from .models import DeliveryLine as Line
 
@@ -30,6 +31,7 @@ _HOUR = timedelta(hours=1)
 _SURE = timedelta(minutes=10)  # by then whatever was settled within an hour is committed
 _AT_ONCE = timedelta(days=1)
 _LOOK_AGAIN = timedelta(minutes=10)
+_OF_DAY = ("account_id", "status", "step")
 OTHER = "other"  # a server of no provider in the catalogue
 
 
@@ -60,8 +62,10 @@ def tend() -> None:
 
 def roll(now: datetime) -> bool:
     """Add up what happened up to a day further, of hours that are over. Commits. Return whether there is more."""
-    more = _roll(HOURS, func.min(Line.settled_at), _roll_hours, now)
-    return _roll(ATTEMPTS, func.min(DeliveryAttempt.started_at), _roll_attempts, now) or more
+    over = _closed(now)
+    more = _roll(HOURS, func.min(Line.settled_at), _roll_hours, over)
+    more = _roll(ATTEMPTS, func.min(DeliveryAttempt.started_at), _roll_attempts, over) or more
+    return _roll(DAYS, func.min(DeliveryHour.hour), _merge_days, _past(over)) or more
 
 
 def prune(now: datetime) -> int:
@@ -82,17 +86,24 @@ def _closed(now: datetime) -> datetime:
     return (now - _SURE).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def _roll(name: str, first: Any, deed: Any, now: datetime) -> bool:
+def _past(over: datetime) -> datetime:
+    """The end of the days whose hours nobody looks at any more: they were added up, and are a day old or more."""
+    mark = db.session.get(RollMark, HOURS)
+    return (min(over, mark.until if mark else over) - _AT_ONCE).replace(hour=0)
+
+
+def _roll(name: str, first: Any, deed: Any, end: datetime) -> bool:
+    """Do a deed for up to a day of what ends at ``end`` and was not done yet. Commits. Return whether there is more."""
+    over = end
     mark = db.session.get(RollMark, name, with_for_update=True, populate_existing=True)
     start = mark.until if mark else db.session.scalar(select(first))
-    end = _closed(now)
     start = start.replace(minute=0, second=0, microsecond=0) if start else end
     if start < end:
         end = min(end, start + _AT_ONCE)
         deed(start, end)
     _set_mark(name, max(start, end))
     db.session.commit()
-    return start < end < _closed(now)
+    return start < end < over
 
 
 def _set_mark(name: str, until: datetime) -> None:
@@ -116,6 +127,23 @@ def _roll_hours(start: datetime, end: datetime) -> None:
         ]
         if rows:
             db.session.execute(insert(DeliveryHour).on_conflict_do_nothing(), rows)
+
+
+def _merge_days(start: datetime, end: datetime) -> None:
+    """Make one hour of each day's: of what is past only days are shown, so there is less to add up. Safe to repeat."""
+    day, row = start.replace(hour=0), DeliveryHour
+    while day < end:
+        hours = delete(row).where(row.hour >= day, row.hour < day + _AT_ONCE)
+        gone = hours.returning(row.account_id, row.status, row.step, row.count)
+        total: Counter[tuple[int, Status, int]] = Counter()
+        for account, status, step, count in db.session.execute(
+            gone, execution_options={"synchronize_session": False}
+        ):
+            total[account, status, step] += count
+        rows = [dict(zip(_OF_DAY, key, strict=True)) | {"hour": day, "count": n} for key, n in total.items()]
+        if rows:
+            db.session.execute(insert(row), rows)
+        day += _AT_ONCE
 
 
 def _roll_attempts(start: datetime, end: datetime) -> None:

@@ -17,8 +17,9 @@ from sqlalchemy.orm import aliased
 from ..clock import utcnow
 from ..config import current_config
 from ..db import db
+from ..deliveries.models import DeliveryLine
 from ..outbox.claims import due_queues
-from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome
+from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..outbox.queue import SYSTEM, queue_of
 from ..settings.models import SmtpSettings, State
 from ..web.filters import moment
@@ -133,15 +134,18 @@ def _replaced() -> Any:
 
 
 def _disproved() -> Any:
-    """Trouble on a way by which an email was accepted since."""
+    """Trouble on a way by which an email was accepted since. The log's lines lead: they are sorted by account and time."""
     accepted = exists().where(
-        DeliveryAttempt.message_id == OutboxMessage.id,
-        OutboxMessage.account_id == Incident.account_id,
-        OutboxMessage.pinned_version.is_(None),
+        DeliveryLine.account_id == Incident.account_id,
+        DeliveryLine.settled_at > Incident.last_seen_at,
+        DeliveryLine.status == Status.SENT,
+        DeliveryAttempt.message_id == DeliveryLine.message_id,
         DeliveryAttempt.started_at > Incident.last_seen_at,
         DeliveryAttempt.outcome == Outcome.ACCEPTED,
         DeliveryAttempt.server == Incident.server,
         DeliveryAttempt.version_number.is_not_distinct_from(Incident.version_number),
+        OutboxMessage.id == DeliveryAttempt.message_id,
+        OutboxMessage.pinned_version.is_(None),
     )
     return and_(Incident.kind == Kind.SENDING, accepted)
 

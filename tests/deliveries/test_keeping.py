@@ -10,8 +10,8 @@ import pytest
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.deliveries import export, figures, tending
-from portal.deliveries.models import DeliveryHour, DeliveryLine
+from portal.deliveries import export, figures, keeping, tending
+from portal.deliveries.models import DeliveryHour, DeliveryLine, RollMark
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 
 from .conftest import account_of
@@ -125,6 +125,53 @@ def test_the_figures_are_the_same_before_and_after_they_are_added_up(owner, owe)
     page = owner.get("/deliveries?span=month").get_data(as_text=True)
     assert 'class="chart-sent"' in page
     assert "day by day" in page
+
+
+def test_the_hours_of_past_days_are_kept_as_days_and_the_figures_stay_the_same(owner, stranger, owe):
+    now = utcnow().replace(hour=15, minute=30)
+    for hours in (*range(0, 30, 3), *range(30, 700, 7)):
+        for slug, status, took in (
+            ("brightleaf", "sent", hours),
+            ("brightleaf", "failed", 1),
+            ("copperpot", "sent", 4),
+        ):
+            at = now - timedelta(hours=hours)
+            owe(slug, status=Status(status), created_at=at - timedelta(seconds=took), settled_at=at)
+    accounts = [account_of(slug).id for slug in ("brightleaf", "copperpot")]
+
+    def everything(when):
+        return [figures.read(account, span, now=when) for account in accounts for span in ("day", "month")]
+
+    before = everything(now)
+    while tending.roll(now):
+        pass
+    for _ in range(2):
+        assert everything(now) == before
+        db.session.query(RollMark).filter_by(name=figures.DAYS).delete()  # merged once more: nothing changes
+        tending.roll(now)
+    hours = sorted({row.hour for row in db.session.query(DeliveryHour)})
+    edge = (now - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    assert {one.hour for one in hours if one < edge} == {0}
+    assert {one.hour for one in hours if one >= edge} > {0, 3}
+    later = now + timedelta(days=2)
+    live = everything(later)
+    while tending.roll(later):
+        pass
+    assert everything(later) == live
+
+
+def test_what_is_removed_stays_in_the_figures_of_its_day(owner, owe):
+    now = utcnow()
+    for days in (9, 20):
+        owe(status=Status.SENT, settled_at=now - timedelta(days=days))
+    while tending.roll(now):
+        pass
+    before = figures.read(account_of().id, "month", now=now)
+    keeping.save(account_of().id, keeping.Keeping(1, 7))
+    while tending.prune(now):
+        pass
+    assert db.session.query(DeliveryLine).count() == 0
+    assert figures.read(account_of().id, "month", now=now) == before
 
 
 def test_the_worker_is_asked_for_what_is_due_only(owner, owe):

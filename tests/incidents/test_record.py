@@ -6,13 +6,14 @@ import threading
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select, text
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.incidents import listening
+from portal.incidents import listening, watch
 from portal.incidents.listening import Settled
-from portal.incidents.models import Ended, Kind
-from portal.outbox.models import DeliveryAttempt, Outcome
+from portal.incidents.models import Ended, Incident, Kind
+from portal.outbox.models import DeliveryAttempt, Outcome, Status
 from portal.settings import versions
 from portal.settings.models import State
 from tests.incidents.conftest import (
@@ -95,9 +96,21 @@ def test_what_the_moment_forgot_is_found_by_the_watch(brightleaf, clock):
             outcome=Outcome.ACCEPTED,
         )
     )
+    message.status, message.settled_at = Status.SENT, utcnow()
     db.session.commit()
     work()
     assert incidents(brightleaf)[0].ended is Ended.FLOWS
+
+
+def test_what_an_account_sent_before_its_trouble_is_not_gone_through_to_find_its_end(brightleaf, database):
+    query = select(Incident.id).where(Incident.is_open, watch._disproved())
+    statement = query.compile(db.engine, compile_kwargs={"literal_binds": True})
+    if database == "postgresql":  # whose planner knows how many rows there are
+        assert db.session.execute(query).all() == []
+        return
+    plan = " ".join(row[-1] for row in db.session.execute(text(f"EXPLAIN QUERY PLAN {statement}")))
+    assert "ix_delivery_line_settled (account_id=? AND settled_at>?)" in plan
+    assert "delivery_attempt_1 (message_id=?" in plan and "ix_outbox_message_log" not in plan
 
 
 def test_what_comes_back_within_half_an_hour_is_the_same_incident(brightleaf, clock):

@@ -1,0 +1,104 @@
+"""Write thirty days of log for one account, in bulk and through the triggers that keep it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert
+
+from portal.db import db
+from portal.outbox.models import DeliveryAttempt, OutboxMessage
+
+DAYS = 30
+KINDS = ("new-sign-up", "approved", "new-purchase", "commission-approved", "payout-sent")
+STATUSES = ("sent",) * 94 + ("failed",) * 4 + ("held", "cancelled")
+CHUNK = 5000
+
+
+def message(number: int, total: int, account: int, now: datetime) -> dict[str, Any]:
+    status = STATUSES[number * 7919 % 100]
+    owed = now - timedelta(days=DAYS) * (1 - number / total) - timedelta(seconds=30)
+    settled = owed + timedelta(seconds=(number * 31 % 400) / 10) if status not in ("held",) else None
+    person = number * 104_729 % total
+    return {
+        "id": number + 1,
+        "account_id": account,
+        "kind": KINDS[number % len(KINDS)],
+        "key": f"bench:{number}",
+        "message_id": f"<{number}@brightleaf.example>",
+        "recipient": f"Person{person}@{'rare' if number % 5000 == 0 else 'mail'}{number % 40}.example",
+        "recipient_name": "",
+        "subject": f"Welcome to Brightleaf, Person{person}{' (unicorn)' if number == total // 3 else ''}",
+        "text": "A text of an ordinary length. " * 12,
+        "html": "<p>A text of an ordinary length.</p>" * 12,
+        "private": False,
+        "urgent": False,
+        "status": status,
+        "attempts": 1,
+        "created_at": owed,
+        "next_attempt_at": owed,
+        "settled_at": settled,
+        "unsubscribe_url": "",
+    }
+
+
+def attempt(one: dict[str, Any], number: int, total: int) -> dict[str, Any]:
+    sent = one["status"] == "sent"
+    return {
+        "message_id": one["id"],
+        "number": 1,
+        "version_number": 1 + number * 5 // total,
+        "server": "smtp.mailgun.org:587",
+        "sender": "Brightleaf <info@brightleaf.example>",
+        "started_at": one["created_at"],
+        "ended_at": one["settled_at"],
+        "outcome": "accepted" if sent else "rejected",
+        "stage": "data",
+        "reply_code": 250 if sent else (552 if number % 997 == 0 else 550),
+        "reply_text": "2.0.0 Ok" if sent else "5.1.1 No such user",
+        "queue_id": f"Q{number}" if sent else "",
+        "transcript": "     1 ms  C: EHLO signet.example\n" * 10,
+        "ambiguous": False,
+        "enhanced_code": "2.0.0" if sent else "5.1.1",
+    }
+
+
+def fill(total: int, account: int, now: datetime) -> None:
+    """Write messages and attempts as they are, triggers included; a large cache makes it a matter of minutes."""
+    tune("PRAGMA cache_size = -600000", "PRAGMA synchronous = OFF")
+    for start in range(0, total, CHUNK):
+        rows = [message(n, total, account, now) for n in range(start, min(total, start + CHUNK))]
+        write(OutboxMessage, rows)
+        write(
+            DeliveryAttempt, [attempt(row, row["id"] - 1, total) for row in rows if row["status"] != "held"]
+        )
+        db.session.commit()
+        if start % 100_000 == 0:
+            print(f"  {start:,} messages written", file=sys.stderr, flush=True)
+    if db.engine.dialect.name == "postgresql":
+        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
+
+
+def write(model: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows in the quickest way the database has."""
+    if db.engine.dialect.name != "postgresql":
+        db.session.execute(insert(model), rows)
+        return
+    cursor = db.session.connection().connection.cursor()
+    with cursor.copy(f"COPY {model.__tablename__} ({', '.join(rows[0])}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(list(row.values()))
+
+
+def tune(*statements: str) -> None:
+    """Set something for the connection in use, in SQLite."""
+    if db.engine.dialect.name == "sqlite":
+        db.session.commit()  # so that its connection is the one that is free
+        with closing(db.engine.raw_connection()) as connection:
+            for statement in statements:
+                connection.cursor().execute(statement)
