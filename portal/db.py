@@ -196,19 +196,23 @@ def _prepare_sqlite(engine: Engine, wait: float) -> None:
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
         writes, kept = _will_write.get(), connection.info
-        if kept.get("writes") is not writes:
-            # A page that writes while it is only looked at would fail now and then; so it always does.
-            connection.exec_driver_sql(f"PRAGMA query_only = {0 if writes else 1}")
-            # A writer looks for its turn by itself, below, and needs to wait for nobody afterwards.
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {0 if writes else int(wait * 1000)}")
-            kept["writes"] = writes
-        if writes:
-            _begin_to_write(connection, wait)
-        else:
-            connection.exec_driver_sql("BEGIN")
+        cursor = connection.connection.cursor()  # beside SQLAlchemy, for this precedes everything
+        try:
+            if kept.get("writes") is not writes:
+                # A page that writes while it is only looked at would fail now and then; so it always does.
+                _said(cursor, f"PRAGMA query_only = {0 if writes else 1}")
+                # A writer looks for its turn by itself, below, and needs to wait for nobody afterwards.
+                _said(cursor, f"PRAGMA busy_timeout = {0 if writes else int(wait * 1000)}")
+                kept["writes"] = writes
+            if writes:
+                _begin_to_write(cursor, kept.get("turnstile"), wait)
+            else:
+                _said(cursor, "BEGIN")
+        finally:
+            cursor.close()
 
 
-def _begin_to_write(connection: Connection, wait: float) -> None:
+def _begin_to_write(cursor: Any, turnstile: int | None, wait: float) -> None:
     """Take the one writer's turn.
 
     SQLite's own waiting looks ever less often, up to ten times a second: a sign-up would rarely find the moment
@@ -218,16 +222,14 @@ def _begin_to_write(connection: Connection, wait: float) -> None:
     until = time.monotonic() + wait
     if not _next_here.acquire(timeout=wait):
         raise _locked()
-    cursor = connection.connection.cursor()
     try:
-        with _turnstile(connection.info.get("turnstile")):
+        with _turnstile(turnstile):
             while not _has_begun(cursor):
                 if time.monotonic() >= until:
                     raise _locked()
                 time.sleep(random.uniform(*_GLANCE))  # noqa: S311 - spread, not secrecy
     finally:
         _next_here.release()
-        cursor.close()
 
 
 def _locked() -> OperationalError:
@@ -259,12 +261,20 @@ def _stands_in(folder: int) -> bool:
 
 def _has_begun(cursor: Any) -> bool:
     try:
-        cursor.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as trouble:
-        if "locked" not in str(trouble):
-            raise OperationalError("BEGIN IMMEDIATE", None, trouble) from trouble
+        _said(cursor, "BEGIN IMMEDIATE")
+    except OperationalError as trouble:
+        if "locked" not in str(trouble.orig):
+            raise
         return False
     return True
+
+
+def _said(cursor: Any, statement: str) -> None:
+    """Say something to SQLite; trouble is raised as SQLAlchemy raises it."""
+    try:
+        cursor.execute(statement)
+    except sqlite3.OperationalError as trouble:
+        raise OperationalError(statement, None, trouble) from trouble
 
 
 _fast: set[Engine] = set()
