@@ -74,8 +74,10 @@ def move(message: OutboxMessage, action: Action, *, now: datetime) -> str:
         return "Its text was removed, so there is nothing left to send."
     if message.pinned_version is not None or (action is Action.RETRY and message.urgent):
         return "It is a test or a check, which is tried once. Send a new one from Email Preferences."
-    which = Which(account_id=message.account_id, idents=[message.id])
-    done = (orders.retry if action is Action.RETRY else orders.cancel)(which, now=now)
+    retry = action is Action.RETRY
+    statuses = orders.RETRYABLE if retry else orders.CANCELLABLE
+    which = Which(account_id=message.account_id, idents=[message.id], statuses=statuses)
+    done = (orders.retry if retry else orders.cancel)(which, now=now)
     return "" if done.moved else _SETTLED[message.status]
 
 

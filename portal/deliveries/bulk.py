@@ -133,7 +133,8 @@ def _batch(ident: int, now: datetime) -> bool:
     if not idents:
         db.session.commit()
         return more
-    changed = len(deed(Which(account_id=order.account_id, idents=idents), now=now).moved)
+    which = Which(account_id=order.account_id, idents=idents, statuses=_POSSIBLE[order.action])
+    changed = len(deed(which, now=now).moved)
     # The deed has committed the batch with how far the order came; what it changed is told right after.
     counted = update(BulkOrder).where(BulkOrder.id == ident).values(changed=BulkOrder.changed + changed)
     db.session.execute(counted.execution_options(synchronize_session=False))

@@ -14,7 +14,8 @@ from portal.affiliates.models import Reason
 from portal.clock import utcnow
 from portal.db import db
 from portal.deliveries import again, bulk
-from portal.deliveries.models import BulkOrder, State
+from portal.deliveries.filters import Filters
+from portal.deliveries.models import Action, BulkOrder, State
 from portal.events.causing import cause
 from portal.events.occasions import Occasion, Source
 from portal.outbox.models import OutboxMessage, Outcome, Queue, Status
@@ -59,6 +60,15 @@ def test_nobody_moves_what_is_somebody_elses(owner, stranger, client, owe, deed)
     assert owner.get(f"/deliveries/{message.id}/{deed}").status_code == 405
     assert _state(message) is Status.FAILED
     assert not _copies()
+
+
+def test_a_cancelled_message_gets_a_new_start_alone_or_with_many(owner, owe):
+    one, other = owe(status=Status.CANCELLED), owe(status=Status.CANCELLED)
+    assert _do(owner, one, "retry").status_code == 303
+    assert (_state(one), _state(other)) == (Status.QUEUED, Status.CANCELLED)
+    order = bulk.give(account_of().id, Action.RETRY, Filters(), [other.id], key=KEY, now=utcnow())
+    bulk.carry_out(order.id)
+    assert _state(other) is Status.QUEUED
 
 
 def test_what_cannot_be_moved_says_why(owner, owe):
