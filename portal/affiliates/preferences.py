@@ -12,7 +12,7 @@ from .. import budgets
 from ..accounts.models import Account
 from ..db import db
 from ..notices.catalogue import CATALOGUE, Audience, Category, Notice
-from . import suppressions
+from . import suppressions, withdrawing
 from .models import Affiliate, Reason, State
 
 # Whoever takes part must learn where they stand and what they were paid.
@@ -66,7 +66,9 @@ def save(affiliate: Affiliate, wanted: Collection[str], *, now: datetime) -> Non
         raise TooManyChanges
     notices = [notice for notice in _notices(affiliate) if notice.kind not in ESSENTIAL]
     on = [notice for notice in notices if notice.kind in wanted]
-    suppressions.opt_out(affiliate.id, [n.kind for n in notices if n not in on], now=now)
+    off = [notice.kind for notice in notices if notice not in on]
+    suppressions.opt_out(affiliate.id, off, now=now)
+    withdrawing.of_unwanted(affiliate, off, now=now)
     suppressions.opt_in(affiliate.id, [n.kind for n in on])
     if any(_is_soft(notice) for notice in on):
         suppressions.forgive_unsubscribed(affiliate.account_id, affiliate.mailbox)

@@ -11,6 +11,7 @@ from ..accounts.models import Account
 from ..db import db
 from ..events.causing import cause
 from ..events.occasions import Occasion, Source
+from . import withdrawing
 from .models import Affiliate, State
 
 
@@ -34,7 +35,10 @@ def decline(account: Account, affiliate_id: int, reason: str, *, now: datetime) 
 
 
 def suspend(account: Account, affiliate_id: int, *, now: datetime) -> Done | None:
-    """Send an affiliate nothing more until further notice. No email tells of it. As ``approve``."""
+    """Send an affiliate nothing more until further notice, not even what waits. No email tells of it.
+
+    As ``approve``.
+    """
     return _move(account, affiliate_id, (State.ACTIVE,), State.SUSPENDED, now)
 
 
@@ -59,6 +63,8 @@ def _move(
     if changed:
         affiliate.state, affiliate.state_since = new, now
         db.session.flush()
+    if changed and new is State.SUSPENDED:
+        withdrawing.of_suspended(affiliate, now=now)
     if changed and occasion is not None:
         # The moment is part of the key: somebody may be declined, let in, and declined once more.
         key = f"{occasion}:{affiliate.id}:{now:%Y%m%d%H%M%S%f}"

@@ -11,6 +11,7 @@ from sqlalchemy import delete, select
 from ..db import db, insert
 from ..notices.catalogue import Category, Notice
 from ..web.pagination import Page, newest_first
+from . import withdrawing
 from .models import OptOut, Reason, Suppression
 
 _SOFT = {Category.SUMMARY, Category.PROMOTIONAL}  # what somebody who unsubscribed is spared
@@ -31,7 +32,11 @@ def is_suppressed(account_id: int, mailbox: str, category: Category) -> bool:
 
 
 def suppress(account_id: int, mailbox: str, reason: Reason, *, note: str = "", now: datetime) -> None:
-    """Write to a mailbox no more. A stronger reason replaces that somebody unsubscribed. The caller commits."""
+    """Write to a mailbox no more, not even what waits. The caller commits.
+
+    A stronger reason replaces that somebody unsubscribed.
+    """
+    withdrawing.of_listed(account_id, mailbox, reason, now=now)
     values = {
         "account_id": account_id,
         "mailbox_key": mailbox.casefold(),

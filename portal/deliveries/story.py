@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..incidents.waiting import why_discarded
+from ..incidents import discarded
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from ..outbox.retry import GIVE_UP_AFTER
@@ -193,7 +193,7 @@ def _sentence(message: OutboxMessage, last: Try | None, queue: Queue | None) -> 
             return "It waits until your settings work again. Nothing is lost: then it leaves by itself."
         case Status.QUEUED:
             return _queued(message, last, queue)
-    return f"It will not be sent. {why_discarded(message.id)}".strip()
+    return f"It will not be sent. {discarded.why(message.id)}".strip()
 
 
 def _failed(message: OutboxMessage, last: Try | None) -> str:

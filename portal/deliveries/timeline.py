@@ -8,6 +8,7 @@ from datetime import datetime
 
 from ..events.models import Event
 from ..events.occasions import NAMES, Source
+from ..incidents import discarded
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..smtp.reply import plain_text
 from .models import DeliveryLine
@@ -26,6 +27,7 @@ _ENDINGS = {
     Outcome.HELD: ("warning", "was stopped by the settings"),
     Outcome.INTERRUPTED: ("warning", "was interrupted"),
 }
+_CALLED_OFF = {Status.CANCELLED: "It was cancelled", Status.SUPPRESSED: "It was suppressed"}
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,9 @@ def tell(
     found += [_attempt(attempt) for attempt in attempts]
     if message.renewed_at is not None:
         found.append(Moment(message.renewed_at, "info", "It was given a new start"))
-    if message.status is Status.CANCELLED and message.settled_at is not None:
-        found.append(Moment(message.settled_at, "skipped", "It was cancelled"))
-    if message.status is Status.SUPPRESSED and message.settled_at is not None:
-        found.append(Moment(message.settled_at, "skipped", "It was suppressed"))
+    if message.status in _CALLED_OFF and message.settled_at is not None:
+        title, why = _CALLED_OFF[message.status], discarded.why(message.id)
+        found.append(Moment(message.settled_at, "skipped", title, why))
     if line is not None and line.wiped_at is not None:
         days = (line.wiped_at - (line.settled_at or line.created_at)).days
         text = f"The text was removed after {days} day{'' if days == 1 else 's'}"

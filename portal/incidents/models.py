@@ -192,7 +192,7 @@ class Watch(Base):
 
 
 class Discarded(Base):
-    """Why a message was cancelled by its owner."""
+    """Why a message was called off: by its owner, or because its recipient is not to get it any more."""
 
     __tablename__ = "discarded_message"
     message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

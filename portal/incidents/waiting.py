@@ -11,8 +11,8 @@ from ..db import db
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.queue import queue_of
 from ..settings.versions import let_go
-from . import record
-from .models import Discarded, Happening, Kind
+from . import discarded, record
+from .models import Happening, Kind
 
 AGES = {1: "1 hour", 6: "6 hours", 24: "1 day", 72: "3 days", 168: "7 days"}  # hours -> words
 _WAITING = (Status.HELD, Status.QUEUED)
@@ -68,11 +68,6 @@ def discard(account_id: int, hours: int, *, by: str, release_rest: bool, now: da
     return len(idents)
 
 
-def why_discarded(message_id: int) -> str:
-    """Return why a message was cancelled by its owner; empty if it was not."""
-    return db.session.scalar(select(Discarded.why).where(Discarded.message_id == message_id)) or ""
-
-
 def _of(account_id: int) -> list[ColumnElement[bool]]:
     return [
         OutboxMessage.account_id == account_id,
@@ -91,7 +86,7 @@ def _cancel(idents: list[int], why: str, now: datetime) -> None:
     statement = update(OutboxMessage).where(OutboxMessage.id.in_(idents))
     values = {"status": Status.CANCELLED, "settled_at": now}
     db.session.execute(statement.values(values).execution_options(synchronize_session=False))
-    db.session.add_all(Discarded(message_id=ident, at=now, why=why[:300]) for ident in idents)
+    discarded.write_down(idents, why, now=now)
 
 
 def _write_down(account_id: int, what: Happening, words: str, now: datetime) -> None:

@@ -1,21 +1,21 @@
-"""Promises: enqueue, hold, release, cancel. Each works inside the caller's transaction."""
+"""Promises: enqueue, hold, release, withdraw. Each works inside the caller's transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import bindparam, case, exists, literal, update
+from sqlalchemy import bindparam, case, exists, func, literal, or_, text, update
 
 from .. import wake
 from ..config import current_config
 from ..db import db, insert, moment
 from ..vault import Vault
-from .models import OutboxMessage, Queue, Status
+from .models import OPEN, OutboxMessage, Queue, Status
 from .swift import Swift
 
 # The portal's own mail has no account; the worker knows its queue by this id.
@@ -146,6 +146,35 @@ def release(account_id: int | None, *, now: datetime) -> int:
     count = _move(account_id, Status.HELD, Status.QUEUED, next_attempt_at=moment())
     wake.after_commit("drain", account_id or SYSTEM)
     return count
+
+
+def withdraw(
+    account_id: int, recipient: str, kinds: Collection[str], status: Status, *, now: datetime
+) -> list[int]:
+    """Let what waits for a recipient never leave; return which messages. The caller commits.
+
+    What is being sent is left alone, and so are tests and checks. ``status`` is how they are settled.
+    """
+    queue_of(account_id, lock=True)  # as a worker does before it claims
+    statement = (
+        update(OutboxMessage)
+        .where(
+            OutboxMessage.account_id == account_id,
+            text(OPEN),
+            OutboxMessage.status.in_((Status.QUEUED, Status.HELD)),
+            or_(
+                OutboxMessage.recipient == recipient,
+                func.lower(OutboxMessage.recipient) == recipient.casefold(),
+            ),
+            OutboxMessage.kind.in_(list(kinds)),
+            OutboxMessage.lease_token.is_(None),
+            OutboxMessage.pinned_version.is_(None),
+            OutboxMessage.urgent.is_(False),
+        )
+        .values(status=status, settled_at=now)
+        .returning(OutboxMessage.id)
+    )
+    return list(db.session.scalars(statement.execution_options(synchronize_session=False)))
 
 
 def _move(account_id: int | None, old: Status, new: Status, **also: Any) -> int:

@@ -11,7 +11,10 @@ from portal.affiliates.models import Affiliate, Reason, State, Suppression
 from portal.affiliates.rules import Rules, change
 from portal.clock import utcnow
 from portal.db import db
+from portal.incidents import discarded
 from portal.outbox.delivery import drain
+from portal.outbox.models import OutboxMessage, Status
+from portal.outbox.queue import NewMessage, enqueue
 from tests.outbox.post import Ways, answering
 from tests.smtp.badserver import BadServer
 
@@ -25,11 +28,14 @@ def deliver(app, owner, config):
     account = db.session.scalars(select(Account)).one()
     change(account.id, Rules(confirm=False))
 
-    def deliver(reply, mailbox=GRACE):
+    def deliver(reply, mailbox=GRACE, further=None):
         refuse = lambda peer, line: peer.say(reply if mailbox.encode() in line else b"250 2.1.5 Ok\r\n")  # noqa: E731
         with BadServer(answering(RCPT=refuse)) as server:
             ways.lead(account.id, server)
             signup.sign_up(account, signup.SignUp("Grace", GRACE, "192.0.2.1"), config=config, now=utcnow())
+            if further:
+                enqueue(account.id, further, now=utcnow())
+                db.session.commit()
             drain(account.id)
         db.session.rollback()
         return {row.mailbox_key: row for row in db.session.scalars(select(Suppression))}
@@ -43,6 +49,14 @@ def test_a_mailbox_that_does_not_exist_is_put_on_the_list_with_the_servers_words
     assert list(listed) == [GRACE]
     assert listed[GRACE].reason is Reason.BOUNCED
     assert f"550 {code} No such user here" in listed[GRACE].note
+
+
+def test_what_else_waits_for_a_mailbox_that_does_not_exist_is_not_tried(deliver, app):
+    new = NewMessage("new-purchase", "later", GRACE, "A subject", "A text")
+    deliver(b"550 5.1.1 No such user here\r\n", further=new)
+    message = db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == "later")).one()
+    assert message.status is Status.SUPPRESSED
+    assert "no such mailbox" in discarded.why(message.id)
 
 
 @pytest.mark.parametrize(

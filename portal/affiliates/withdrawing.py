@@ -1,0 +1,48 @@
+"""Emails that wait for somebody who is not to get them any more: they never leave, and each says why.
+
+What is being handed to a server at that moment is left alone. The caller commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from ..incidents import discarded
+from ..notices.catalogue import CATALOGUE, Audience
+from ..outbox.models import Status
+from ..outbox.queue import withdraw
+from .models import Affiliate, Reason
+
+_SUSPENDED = "The affiliate was suspended while it waited."
+_UNWANTED = "The affiliate chose not to get such emails while it waited."
+_LISTED: Mapping[Reason, str] = {
+    Reason.UNSUBSCRIBED: "Its recipient unsubscribed from such emails while it waited.",
+    Reason.BOUNCED: "A server said that there is no such mailbox while it waited.",
+    Reason.BY_OWNER: "Its recipient was put on the list of those not written to while it waited.",
+}
+
+
+def of_suspended(affiliate: Affiliate, *, now: datetime) -> None:
+    """Cancel whatever waits for an affiliate: let go on later, the owner may have it tried again."""
+    kinds = [one.kind for one in CATALOGUE.values() if one.audience is Audience.AFFILIATE]
+    _withdraw(affiliate.account_id, affiliate.mailbox, kinds, Status.CANCELLED, _SUSPENDED, now)
+
+
+def of_unwanted(affiliate: Affiliate, kinds: Collection[str], *, now: datetime) -> None:
+    """Suppress what an affiliate has just opted out of."""
+    _withdraw(affiliate.account_id, affiliate.mailbox, kinds, Status.SUPPRESSED, _UNWANTED, now)
+
+
+def of_listed(account_id: int, mailbox: str, reason: Reason, *, now: datetime) -> None:
+    """Suppress what may not go to a mailbox any more; one that unsubscribed still hears what happens."""
+    soft = reason is Reason.UNSUBSCRIBED
+    kinds = [one.kind for one in CATALOGUE.values() if one.optional_mail or not soft]
+    _withdraw(account_id, mailbox, kinds, Status.SUPPRESSED, _LISTED[reason], now)
+
+
+def _withdraw(
+    account_id: int, mailbox: str, kinds: Collection[str], status: Status, why: str, now: datetime
+) -> None:
+    if kinds:
+        discarded.write_down(withdraw(account_id, mailbox, kinds, status, now=now), why, now=now)
