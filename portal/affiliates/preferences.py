@@ -68,7 +68,7 @@ def save(affiliate: Affiliate, wanted: Collection[str], *, now: datetime) -> Non
     on = [notice for notice in notices if notice.kind in wanted]
     off = [notice.kind for notice in notices if notice not in on]
     suppressions.opt_out(affiliate.id, off, now=now)
-    withdrawing.of_unwanted(affiliate, off, now=now)
+    withdrawing.of_unwanted(affiliate.account_id, affiliate.mailbox, off, now=now)
     suppressions.opt_in(affiliate.id, [n.kind for n in on])
     if any(_is_soft(notice) for notice in on):
         suppressions.forgive_unsubscribed(affiliate.account_id, affiliate.mailbox)

@@ -15,7 +15,7 @@ from ..outbox.queue import withdraw
 from .models import Affiliate, Reason
 
 _SUSPENDED = "The affiliate was suspended while it waited."
-_UNWANTED = "The affiliate chose not to get such emails while it waited."
+_UNWANTED = "Its recipient chose not to get such emails while it waited."
 _LISTED: Mapping[Reason, str] = {
     Reason.UNSUBSCRIBED: "Its recipient unsubscribed from such emails while it waited.",
     Reason.BOUNCED: "A server said that there is no such mailbox while it waited.",
@@ -29,9 +29,9 @@ def of_suspended(affiliate: Affiliate, *, now: datetime) -> None:
     _withdraw(affiliate.account_id, affiliate.mailbox, kinds, Status.CANCELLED, _SUSPENDED, now)
 
 
-def of_unwanted(affiliate: Affiliate, kinds: Collection[str], *, now: datetime) -> None:
-    """Suppress what an affiliate has just opted out of."""
-    _withdraw(affiliate.account_id, affiliate.mailbox, kinds, Status.SUPPRESSED, _UNWANTED, now)
+def of_unwanted(account_id: int, mailbox: str, kinds: Collection[str], *, now: datetime) -> None:
+    """Suppress what its recipient has just opted out of."""
+    _withdraw(account_id, mailbox, kinds, Status.SUPPRESSED, _UNWANTED, now)
 
 
 def of_listed(account_id: int, mailbox: str, reason: Reason, *, now: datetime) -> None:

@@ -163,7 +163,7 @@ def _anew(message: OutboxMessage) -> tuple[Rendered, str]:
     if event is None or notice is None:
         raise Refused(why_not_anew(message))
     try:
-        return causing.written_anew(event, notice, message.recipient_name)
+        return causing.written_anew(event, notice, message.recipient, message.recipient_name)
     except TextRefused as refused:
         raise Refused(f"Today’s text cannot be used: {refused}") from None
     except KeyError:

@@ -14,8 +14,8 @@ from ..affiliates import links, suppressions
 from ..affiliates.models import Affiliate, State
 from ..config import current_config
 from ..db import db, insert
-from ..notices import rendering, switches
-from ..notices.catalogue import Audience, Category, Notice, caused_by
+from ..notices import rendering, switches, unsubscribing
+from ..notices.catalogue import Audience, Notice, caused_by
 from ..notices.greeting import first_name_of
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import enqueue
@@ -73,7 +73,9 @@ def cause(
     return Caused(event, fresh=True)
 
 
-def written_anew(event: Event, notice: Notice, recipient_name: str) -> tuple[rendering.Rendered, str]:
+def written_anew(
+    event: Event, notice: Notice, recipient: str, recipient_name: str
+) -> tuple[rendering.Rendered, str]:
     """Write an event's email with today's text; return it with the address where one click ends such emails.
 
     Raises TextRefused, and KeyError where the text asks for what this event does not tell.
@@ -81,7 +83,7 @@ def written_anew(event: Event, notice: Notice, recipient_name: str) -> tuple[ren
     account = db.session.get_one(Account, event.account_id)
     affiliate = db.session.get(Affiliate, event.affiliate_id) if event.affiliate_id else None
     case = _Case(event, account, affiliate, event.values, False, event.created_at)
-    unsubscribe, preferences = _ways_out(case, notice)
+    unsubscribe, preferences = _ways_out(case, notice, recipient)
     values = {**_common_values(case, recipient_name), **event.values}
     mail = rendering.render(notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences)
     return mail, unsubscribe
@@ -156,7 +158,7 @@ def _stands_against(affiliate: Affiliate, occasion: Occasion) -> Why:
 
 
 def _owe(case: _Case, notice: Notice, row: EventMail, name: str) -> None:
-    unsubscribe, preferences = _ways_out(case, notice)
+    unsubscribe, preferences = _ways_out(case, notice, row.recipient)
     unknown = {variable.name: "" for variable in notice.variables}  # what nobody told is left blank
     values = {**unknown, **_common_values(case, name), **case.values}
     try:
@@ -176,13 +178,17 @@ def _owe(case: _Case, notice: Notice, row: EventMail, name: str) -> None:
         row.message_id = message.id
 
 
-def _ways_out(case: _Case, notice: Notice) -> tuple[str, str]:
-    """Return where one click ends such emails, and where everything is chosen; for affiliates."""
-    if notice.audience is not Audience.AFFILIATE or case.affiliate is None:
+def _ways_out(case: _Case, notice: Notice, mailbox: str) -> tuple[str, str]:
+    """Return where one click ends such emails, and where affiliates choose everything."""
+    config, one_click = current_config(), ""
+    if notice.audience is Audience.OWNER:
+        if notice.optional_mail:
+            one_click = unsubscribing.address_of(case.account, notice, mailbox, config)
+        return one_click, ""
+    if case.affiliate is None:
         return "", ""
-    config = current_config()
-    soft = notice.category in (Category.SUMMARY, Category.PROMOTIONAL)
-    one_click = links.unsubscribe_of(case.affiliate, notice.kind, config) if soft else ""
+    if notice.optional_mail:
+        one_click = links.unsubscribe_of(case.affiliate, notice.kind, config)
     return one_click, links.preferences_of(case.affiliate, config)
 
 

@@ -1,11 +1,14 @@
 """What is sent: the catalogue of automated affiliate emails, their texts, rendering and preview."""
 
 from flask import Flask
+from flask_wtf import CSRFProtect
 
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from . import views_editor, views_look  # noqa: F401 - they add their pages to the blueprint
+    from . import views_editor, views_look, views_unsubscribe  # noqa: F401 - they add their pages to the blueprint
     from .views import blueprint
 
     app.register_blueprint(blueprint)
+    csrf: CSRFProtect = app.extensions["csrf"]
+    csrf.exempt(views_unsubscribe.unsubscribe)

@@ -120,9 +120,10 @@ def sample(
     shown |= {name: value for name, value in (values or {}).items() if name in shown}
     if first_name and "first_name" in shown:
         shown["first_name"] = first_name
-    preferences = notice.audience is Audience.AFFILIATE and not notice.fixed
-    example = f"{current_config().base_url}/preferences/sample" if preferences else ""
-    return render(notice, account, shown, text=text, unsubscribe_url=example, preferences_url=example)
+    example = f"{current_config().base_url}/preferences/sample"
+    chooses = notice.audience is Audience.AFFILIATE and not notice.fixed
+    preferences = example if chooses else ""
+    return render(notice, account, shown, text=text, unsubscribe_url=example, preferences_url=preferences)
 
 
 def sample_values(notice: Notice, account: Account) -> dict[str, str]:

@@ -26,12 +26,17 @@ def is_on(account_id: int, notice: Notice) -> bool:
 
 def switch(account_id: int, notice: Notice, *, on: bool) -> None:
     """Switch a notice. Commits. Raises Fixed."""
+    turn(account_id, notice, on=on)
+    db.session.commit()
+
+
+def turn(account_id: int, notice: Notice, *, on: bool) -> None:
+    """Switch a notice; as ``switch``, but the caller commits."""
     if notice.fixed:
         raise Fixed(notice.kind)
     key = (account_id, notice.kind)
     row = db.session.get(NoticeSwitch, key) or _made(*key)
     row.enabled = on
-    db.session.commit()
 
 
 def _made(account_id: int, kind: str) -> NoticeSwitch:

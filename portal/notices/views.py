@@ -10,7 +10,7 @@ from flask_login import current_user, login_required
 from ..clock import utcnow
 from ..outbox.compose import from_header
 from ..outbox.route import NoRoute, route_for
-from . import mailboxes, switches, texts
+from . import mailboxes, switches, texts, unsubscribing
 from .catalogue import CATALOGUE, Audience, Notice
 from .forms import MailboxForm
 
@@ -83,6 +83,7 @@ def _index(form: MailboxForm, **more: object) -> str:
         to_owner=[row for row in rows if row[0].audience is Audience.OWNER],
         recipients=switches.recipients_of(current_user.account),
         further=mailboxes.of(account_id),
+        spared=unsubscribing.spared(current_user.account),
         limit=mailboxes.LIMIT,
         form=form,
         **more,

@@ -1,0 +1,223 @@
+"""The owner's weekly summary can be ended from within: one click, no log-in, one mailbox, and never for good."""
+
+from __future__ import annotations
+
+import re
+from email import message_from_bytes, policy
+from itertools import count
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import select
+
+from portal.affiliates import suppressions
+from portal.affiliates.models import Reason
+from portal.clock import utcnow
+from portal.db import db
+from portal.deliveries import again
+from portal.deliveries.again import Wish
+from portal.events import calendar, planning, reading
+from portal.events.causing import cause
+from portal.events.counting import Counters
+from portal.events.models import Why
+from portal.events.occasions import Occasion, Source
+from portal.notices import mailboxes, switches
+from portal.notices.catalogue import CATALOGUE
+from portal.outbox.delivery import drain
+from portal.outbox.models import OutboxMessage, Status
+from tests.notices.conftest import account_of, owner_of
+from tests.outbox.post import Ways, honest
+from tests.smtp.badserver import BadServer
+
+ADA, BO = "ada@brightleaf.example", "bo@brightleaf.example"
+WEEKLY = CATALOGUE["owner-weekly-summary"]
+ONE_CLICK = {"List-Unsubscribe": "One-Click"}
+BOUGHT = {"order": "A-1", "amount": "10.00", "currency": "EUR", "commission": "1.00"}
+
+
+@pytest.fixture
+def happen(owner):
+    """Let a week end, or something else happen; return the messages owed by recipient, or why there is none."""
+    mailboxes.add(account_of(), BO, now=utcnow())
+    numbers = count()
+
+    def happen(occasion=Occasion.WEEK_ENDED, values=None):
+        week = planning.values_of(Counters(leads=1), calendar.week_told_last(utcnow(), "UTC"))
+        values = values or week | {"new_affiliates": "1", "emails_sent": "2", "emails_failed": "0"}
+        more = {"key": f"n{next(numbers)}", "source": Source.PLANNER, "now": utcnow()}
+        done = cause(account_of(), occasion, None, values, **more)
+        db.session.commit()
+        mails = reading.mails_of([done.event.id])[done.event.id]
+        return {
+            mail.recipient: db.session.get(OutboxMessage, mail.message_id) if mail.message_id else mail.why
+            for mail in mails
+        }
+
+    return happen
+
+
+def _path(message):
+    return urlsplit(message.unsubscribe_url).path
+
+
+def _status(message):
+    ident = message.id
+    db.session.rollback()
+    return db.session.get_one(OutboxMessage, ident).status
+
+
+def test_the_summary_leaves_with_both_headers_and_the_link_in_its_footer(app, happen):
+    app.extensions["signet.route_for"] = ways = Ways()
+    account_id, owed = account_of().id, happen()
+    with BadServer(honest()) as server:
+        ways.lead(account_id, server)
+        drain(account_id)
+        arrived = [message_from_bytes(raw.lstrip(), policy=policy.default) for raw in server.messages]
+    assert {mail["To"] for mail in arrived} == {f"Ada Fairweather <{ADA}>", BO}
+    for mail in arrived:
+        [mailbox] = mail["To"].addresses
+        url = owed[mailbox.addr_spec].unsubscribe_url
+        assert mail["List-Unsubscribe"] == f"<{url}>"
+        assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+        assert f"Unsubscribe: {url}" in mail.get_body(["plain"]).get_content()
+        assert f'href="{url}"' in mail.get_body(["html"]).get_content()
+
+
+def test_each_mailbox_has_an_address_of_its_own_which_names_no_mailbox(happen):
+    urls = {message.unsubscribe_url for message in happen().values()}
+    assert len(urls) == 2
+    assert not any("ada" in url or "bo@" in url or "%40" in url for url in urls)
+
+
+def test_what_just_happened_is_told_without_a_way_out(happen):
+    assert {message.unsubscribe_url for message in happen(Occasion.PURCHASE, BOUGHT).values()} == {""}
+
+
+def test_looking_asks_and_changes_nothing_whoever_looks(client, owner, stranger, happen):
+    for mailbox, words in ((ADA, "Switch the weekly summary off?"), (BO, "No more weekly summaries?")):
+        path = _path(happen()[mailbox])
+        for browser in (client, owner, stranger):
+            answer = browser.get(path)
+            page = answer.get_data(as_text=True)
+            assert answer.status_code == 200
+            assert words in page
+            assert answer.headers["Referrer-Policy"] == "no-referrer"
+            assert 'content="noindex, nofollow"' in page
+            main = page[page.index("<main") : page.index("</main")]
+            assert ADA not in main and BO not in main, "a link that is passed on tells no address"
+    assert switches.is_on(account_of().id, WEEKLY)
+    assert suppressions.suppression_of(account_of().id, BO) is None
+
+
+@pytest.mark.both_databases
+def test_one_click_of_the_owner_switches_it_off_and_the_switch_turns_it_on_again(client, owner, happen):
+    message = happen()[ADA]
+    for _ in range(2):
+        answer = client.post(_path(message), data=ONE_CLICK)
+        assert answer.status_code == 200
+        assert "The weekly summary is off" in answer.get_data(as_text=True)
+    assert _status(message) is Status.SUPPRESSED
+    assert set(happen().values()) == {Why.OFF}
+    shown = owner.get("/automated-emails/owner-weekly-summary").get_data(as_text=True)
+    assert "Weekly summary is off" in shown
+    back = {"on": "1", "back": "list"}
+    page = "/automated-emails"
+    assert owner.submit("/automated-emails/owner-weekly-summary/switch", back, page=page).status_code == 303
+    again_owed = happen()
+    assert not set(again_owed.values()) & set(Why)
+    assert client.get(_path(message)).status_code == 200
+    assert switches.is_on(account_of().id, WEEKLY), "looking at the old address again changes nothing"
+
+
+@pytest.mark.both_databases
+def test_one_click_of_a_further_mailbox_spares_it_the_summaries_alone(client, owner, happen):
+    owed = happen()
+    for _ in range(2):
+        answer = client.post(_path(owed[BO]), data=ONE_CLICK)
+        assert answer.status_code == 200
+        assert "You are unsubscribed" in answer.get_data(as_text=True)
+    assert (_status(owed[BO]), _status(owed[ADA])) == (Status.SUPPRESSED, Status.QUEUED)
+    following = happen()
+    assert following[BO] is Why.SUPPRESSED
+    assert following[ADA].status is Status.QUEUED
+    assert not set(happen(Occasion.PURCHASE, BOUGHT).values()) & set(Why), "what happens is still told"
+    page = owner.get("/automated-emails").get_data(as_text=True)
+    assert "Unsubscribed from the weekly summary." in page
+    row = suppressions.suppression_of(account_of().id, BO)
+    assert row.reason is Reason.UNSUBSCRIBED
+    listed = "/affiliates/not-written-to"
+    assert owner.submit(f"{listed}/{row.id}/remove", {}, page=listed).status_code == 303
+    assert happen()[BO].status is Status.QUEUED
+
+
+def test_the_button_does_what_one_click_does(client, happen):
+    path = _path(happen()[BO])
+    assert client.submit(path, {}).status_code == 200
+    assert suppressions.suppression_of(account_of().id, BO).reason is Reason.UNSUBSCRIBED
+
+
+def test_a_mailbox_that_was_removed_meanwhile_is_told_so_and_nothing_changes(client, happen):
+    path = _path(happen()[BO])
+    account = account_of()
+    mailboxes.remove(account.id, mailboxes.of(account.id)[0].id)
+    for answer in (client.get(path), client.post(path, data=ONE_CLICK)):
+        assert answer.status_code == 200
+        assert "This address gets no more summaries" in answer.get_data(as_text=True)
+    assert suppressions.suppression_of(account.id, BO) is None
+    assert switches.is_on(account.id, WEEKLY)
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda token: "x",
+        lambda token: "",
+        lambda token: token[:-1],
+        lambda token: token[:-1] + next(c for c in "AEQgIU" if c != token[-1]),
+        lambda token: token + "!",
+        lambda token: re.sub(r"\.\d+\.", ".999.", token),
+        lambda token: token.replace("owner-weekly-summary", "owner-new-purchase"),
+        lambda token: token.replace("owner-weekly-summary", "x"),
+        lambda token: token.rpartition(".")[0],
+        lambda token: "." + token,
+        lambda token: token + "%00",
+        lambda token: token + "%F0%9F%98%80",
+        lambda token: "A" * 5000,
+        lambda token: "....",
+    ],
+)
+def test_a_forged_or_altered_address_opens_nothing(client, happen, alter):
+    path = _path(happen()[ADA])
+    base, _, token = path.rpartition("/")
+    forged = f"{base}/{alter(token)}"
+    for answer in (client.get(forged), client.post(forged, data=ONE_CLICK)):
+        assert answer.status_code == 404
+        assert "Page not found" in answer.get_data(as_text=True)
+    assert switches.is_on(account_of().id, WEEKLY)
+
+
+def test_the_address_of_one_account_does_nothing_in_another(client, stranger, happen):
+    happen()
+    client.post(_path(happen()[ADA]), data=ONE_CLICK)
+    assert switches.is_on(account_of("copperpot").id, WEEKLY)
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_another_copy_of_a_summary_can_be_ended_as_well(happen, anew):
+    message = happen()[ADA]
+    copy = again.send(message, owner_of(), Wish(to_me=True, anew=anew, key="a-key-of-a-form"), now=utcnow())
+    assert copy.unsubscribe_url == message.unsubscribe_url
+
+
+def test_the_preview_shows_the_way_out_of_the_summary_alone(owner):
+    for kind, has in (("owner-weekly-summary", True), ("owner-new-purchase", False)):
+        shown = owner.get(f"/automated-emails/{kind}/html").get_data(as_text=True)
+        assert (">Unsubscribe</a>" in shown) is has
+        assert "Choose which emails you get" not in shown
+
+
+def test_the_list_says_of_a_mailbox_on_the_list_that_it_gets_nothing(owner, happen):
+    suppressions.add(account_of().id, BO, "", now=utcnow())
+    page = owner.get("/automated-emails").get_data(as_text=True)
+    assert "Gets none of them: it is on your list of those not written to." in page
+    assert db.session.scalar(select(OutboxMessage.id)) is None
