@@ -30,6 +30,9 @@ def told(report: Report) -> None:
         "accepted, failed with a reason": f"{statuses['sent']:,}, {statuses['failed']:,}",
         "accepted twice": len(storm.repeated),
         "workers killed": len(storm.kills),
+        "seconds each was at work": f"{min(report.lives):.1f} to {max(report.lives):.1f}"
+        if report.lives
+        else "–",
         "other incidents": len(report.told) - sum(len(of_phase(one, report.told)) for one in report.phases),
         "seconds": f"{report.seconds:.0f}",
     }
