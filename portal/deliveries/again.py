@@ -95,7 +95,8 @@ def why_not_anew(message: OutboxMessage) -> str:
     if message.kind not in CATALOGUE:
         return "Emails of this kind exist no more."
     if event_of(message) is None:
-        return "What caused it is not on record, so it can only be sent as it was."
+        rest = "it can only be sent as it was" if message.text else "it cannot be written anew"
+        return f"What caused it is not on record, so {rest}."
     return ""
 
 

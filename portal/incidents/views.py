@@ -100,14 +100,15 @@ def own() -> Any:
 
 
 def _waiting(hours: int | None, form: forms.WaitingForm, *, refused: bool = False) -> Any:
-    account_id = current_user.account_id
+    account_id, now = current_user.account_id, utcnow()
     live = reading.live(account_id)
     return render_template(
         "incidents/waiting.html",
         form=form,
         hours=hours,
         ages=deeds.AGES,
-        found=deeds.look(account_id, hours or 0, now=utcnow()),
+        found=deeds.look(account_id, hours or 0, now=now),
+        now=now,
         queue=reading.queue_row(account_id),
         incident=next(iter(reading.open_ones(account_id)), None),
         sentence=facts.sentence,
