@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,7 +15,7 @@ from ..events.causing import cause
 from ..events.models import EventMail, Why
 from ..events.occasions import Occasion, Source
 from . import letters, signup
-from .models import Affiliate, Purpose, State
+from .models import Affiliate, AffiliateLink, Purpose, State
 from .suppressions import suppression_of
 
 PER_ACCOUNT = budgets.Budget("invitations", 50, timedelta(days=1))
@@ -54,6 +55,16 @@ def invite(account: Account, wish: Invitation, *, now: datetime) -> Why:
     why = _send(account, affiliate or _added(new), wish, now)
     db.session.commit()
     return why
+
+
+def joined(idents: Iterable[int]) -> set[int]:
+    """Return which of these affiliates came by an invitation, rather than by the sign-up page."""
+    query = select(AffiliateLink.affiliate_id).where(
+        AffiliateLink.affiliate_id.in_(list(idents)),
+        AffiliateLink.purpose == Purpose.JOIN,
+        AffiliateLink.used_at.is_not(None),
+    )
+    return set(db.session.scalars(query))
 
 
 def _may_be_invited(account: Account, new: Affiliate) -> Affiliate | None:

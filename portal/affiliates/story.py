@@ -11,7 +11,7 @@ from sqlalchemy import select
 from ..db import db
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
-from . import suppressions
+from . import inviting, suppressions
 from .models import Affiliate, AffiliateLink, Purpose, Reason, State, Suppression
 
 REASON_WORDS: Mapping[Reason, str] = {
@@ -50,6 +50,7 @@ class Story:
     letters: Sequence[Letter]
     opted_out: Sequence[str]  # names of emails
     suppression: Suppression | None
+    invited: bool  # and not signed up on the page
 
 
 def tell(affiliate: Affiliate) -> Story:
@@ -61,6 +62,7 @@ def tell(affiliate: Affiliate) -> Story:
         letters=_letters(affiliate.id),
         opted_out=[CATALOGUE[kind].name if kind in CATALOGUE else kind for kind in kinds],
         suppression=suppressions.suppression_of(affiliate.account_id, affiliate.mailbox),
+        invited=affiliate.state is State.INVITED or affiliate.id in inviting.joined([affiliate.id]),
     )
 
 

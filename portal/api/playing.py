@@ -11,7 +11,7 @@ from ..db import db
 from ..deliveries import log, story
 from ..events import reading
 from ..events.models import EventMail, Why
-from ..notices.catalogue import CATALOGUE, Audience
+from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
 from .shapes import BY_OCCASION, EventShape
 from .telling import event_of
@@ -92,7 +92,7 @@ def _mail(account_id: int, mail: EventMail) -> Mail:
     return Mail(
         kind=mail.kind,
         name=notice.name if notice else mail.kind,
-        whom="you" if notice and notice.audience is Audience.OWNER else "the affiliate",
+        whom=notice.whom if notice else "",
         recipient=mail.recipient,
         message=message,
         status=story.STATUS_WORDS[message.status] if message else "",

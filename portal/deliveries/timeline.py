@@ -6,19 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from ..events import telling
 from ..events.models import Event
-from ..events.occasions import NAMES, Source
+from ..events.occasions import NAMES
 from ..incidents import discarded
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..smtp.reply import plain_text
 from .models import DeliveryLine
 
-_TOLD_BY = {
-    Source.PORTAL: "on a page of this portal",
-    Source.API: "told by your shop",
-    Source.PLAYED: "played by you",
-    Source.PLANNER: "by the calendar",
-}
 _ENDINGS = {
     Outcome.STARTED: ("running", "is under way"),
     Outcome.ACCEPTED: ("passed", "was accepted"),
@@ -50,7 +45,8 @@ def tell(
     """Put everything into the order in which it happened."""
     found = []
     if event is not None:
-        found.append(Moment(event.created_at, "info", NAMES[event.occasion], _TOLD_BY.get(event.source, "")))
+        source = telling.sources_of([event])[event.id]
+        found.append(Moment(event.created_at, "info", NAMES[event.occasion], source))
     what = "Another copy was written and queued" if message.origin_id else "It was written and queued"
     found.append(Moment(message.created_at, "envelope", what, message.subject))
     found += [_attempt(attempt) for attempt in attempts]

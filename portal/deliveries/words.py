@@ -24,7 +24,7 @@ def chips(filters: Filters) -> list[tuple[str, str, dict[str, str]]]:
     said = {
         "q": f"{_SEARCHED[filters.by]}: {filters.q}",
         "status": f"Status: {STATUS_WORDS[filters.status]}" if filters.status else "",
-        "kind": f"Email: {notice.name if notice else filters.kind}",
+        "kind": f"Email: {notice.full_name if notice else filters.kind}",
         "code": f"Reply code: {filters.code}",
         "version": f"Settings version: {filters.version}",
         "since": f"From {_day(filters.since)}",

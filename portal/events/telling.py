@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flask import url_for
 from sqlalchemy import select
 
+from ..affiliates import inviting
 from ..affiliates.models import Affiliate
 from ..db import db
 from ..notices.catalogue import CATALOGUE
@@ -41,6 +42,7 @@ class Mail:
     """One email of an event, ready to be shown; ``status`` is empty where the log no longer holds it."""
 
     name: str
+    whom: str
     recipient: str
     message_id: int | None
     status: Status | None
@@ -65,13 +67,14 @@ def tell(events: Sequence[Event]) -> list[Told]:
     """Put events into words, with a handful of queries for all of them."""
     mails = mails_of(event.id for event in events)
     people = _people({event.affiliate_id for event in events if event.affiliate_id is not None})
+    sources = sources_of(events)
     statuses = _statuses({m.message_id for some in mails.values() for m in some if m.message_id is not None})
     return [
         Told(
             event=event,
             name=NAMES[event.occasion],
             facts=facts_of(event),
-            source=_source(event),
+            source=sources[event.id],
             affiliate=people.get(event.affiliate_id or 0),
             mails=[_mail(mail, event, statuses) for mail in mails.get(event.id, [])],
         )
@@ -79,10 +82,20 @@ def tell(events: Sequence[Event]) -> list[Told]:
     ]
 
 
-def _source(event: Event) -> str:
-    if event.source is Source.PORTAL and event.occasion in (Occasion.SIGNED_UP, Occasion.APPLIED):
-        return "On your sign-up page"
-    return SOURCES[event.source]
+def sources_of(events: Iterable[Event]) -> dict[int, str]:
+    """Say of each event, by its id, where it came from."""
+    events = list(events)
+    came = [event for event in events if _is_arrival(event)]
+    invited = inviting.joined(event.affiliate_id for event in came if event.affiliate_id) if came else set()
+    arrivals = {
+        event.id: "By your invitation" if event.affiliate_id in invited else "On your sign-up page"
+        for event in came
+    }
+    return {event.id: arrivals.get(event.id) or SOURCES[event.source] for event in events}
+
+
+def _is_arrival(event: Event) -> bool:
+    return event.source is Source.PORTAL and event.occasion in (Occasion.SIGNED_UP, Occasion.APPLIED)
 
 
 def facts_of(event: Event) -> str:
@@ -125,6 +138,7 @@ def _mail(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -> Mail
     url = _remedy(mail, event) if action else ""
     return Mail(
         name=notice.name if notice else mail.kind,
+        whom=notice.whom if notice else "",
         recipient=mail.recipient,
         message_id=mail.message_id if mail.message_id in statuses else None,
         status=statuses.get(mail.message_id or 0),

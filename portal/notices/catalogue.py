@@ -63,6 +63,16 @@ class Notice:
         """Whether its recipients may unsubscribe from it."""
         return self.category is not Category.TRANSACTIONAL
 
+    @property
+    def whom(self) -> str:
+        """Whom it is for, as its owner is told: two notices may bear the same name."""
+        return "you" if self.audience is Audience.OWNER else "the affiliate"
+
+    @property
+    def full_name(self) -> str:
+        """Its name where it stands alone, told apart from the affiliates’ notice of the same name."""
+        return f"{self.name} (to you)" if self.audience is Audience.OWNER else self.name
+
 
 _PROGRAMME = Variable("programme", "The name of your programme", "Brightleaf")
 _AFFILIATE = (

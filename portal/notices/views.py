@@ -31,7 +31,7 @@ def switch(kind: str) -> Any:
     if on is None or found.fixed:  # a click that does not say which way must not switch anything
         abort(400)
     switches.switch(current_user.account_id, found, on=on)
-    flash(f"{found.name} is switched {'on' if on else 'off'}.", "success")
+    flash(f"{found.full_name} is switched {'on' if on else 'off'}.", "success")
     back = url_for(".index") if request.form.get("back") == "list" else url_for(".show", kind=kind)
     return redirect(back, 303)
 

@@ -126,6 +126,10 @@ def test_somebody_invited_joins_by_the_link_and_the_suppressed_are_not_invited(o
     for page in ("/events", "/affiliates", "/affiliates?status=invited", f"/affiliates/{_affiliate().id}"):
         text = owner.get(page).get_data(as_text=True)
         assert path.rpartition("/")[2] not in text
+    assert "By your invitation" in text
+    assert "On your sign-up page" not in text
+    mail = _mails("new-sign-up")[-1]
+    assert "By your invitation" in owner.get(f"/deliveries/{mail.id}").get_data(as_text=True)
     suppressions.add(_account().id, "bob@example.org", "", now=utcnow())
     refused = owner.submit("/affiliates/invite", wish | {"mailbox": "bob@example.org"})
     assert refused.status_code == 422

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from portal.api import tokens
 from portal.api.shapes import SHAPES
+from portal.events.models import Why
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 # A command, the status that follows it and, before the next command, perhaps the answer.
@@ -51,3 +52,8 @@ def test_the_table_lists_every_event_with_its_members():
 
 def test_the_limits_are_those_that_hold():
     assert f"at most {tokens.PER_TOKEN.amount} requests a minute" in " ".join(PAGE.split())
+
+
+def test_every_reason_for_no_email_is_told():
+    told = set(re.findall(r"`([a-z-]+)`: ", PAGE))
+    assert {why.value for why in Why if why} <= told

@@ -46,6 +46,16 @@ def test_the_owner_sees_events_with_their_emails_and_a_stranger_does_not(owner, 
     assert client.get("/events").location == "/log-in?next=/events"
 
 
+def test_two_emails_of_the_same_name_are_told_apart_by_whom_they_are_for(owner, happen):
+    happen()
+    page = " ".join(owner.get("/events").get_data(as_text=True).split())
+    assert "to the affiliate, grace@example.org</span>" in page
+    assert "to you, ada@brightleaf.example</span>" in page
+    filters = owner.get("/deliveries").get_data(as_text=True)
+    assert ">New purchase</option>" in filters
+    assert ">New purchase (to you)</option>" in filters
+
+
 def test_an_empty_page_says_what_will_stand_here(owner):
     assert "Nothing has happened yet" in _text(owner, "/events")
 

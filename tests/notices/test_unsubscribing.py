@@ -119,7 +119,7 @@ def test_one_click_of_the_owner_switches_it_off_and_the_switch_turns_it_on_again
     assert _status(message) is Status.SUPPRESSED
     assert set(happen().values()) == {Why.OFF}
     shown = owner.get("/automated-emails/owner-weekly-summary").get_data(as_text=True)
-    assert "Weekly summary is off" in shown
+    assert "Weekly summary (to you) is off" in shown
     back = {"on": "1", "back": "list"}
     page = "/automated-emails"
     assert owner.submit("/automated-emails/owner-weekly-summary/switch", back, page=page).status_code == 303
