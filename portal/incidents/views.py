@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
@@ -82,12 +83,11 @@ def discard() -> Any:
 @blueprint.post("/waiting/platform")
 @login_required
 def platform() -> Any:
-    try:
-        detour.start(current_user.account_id, now=utcnow())
-    except detour.NoDetour as none:
-        flash(str(none), "danger")
-    else:
-        flash("Your emails leave through the platform’s server now, with replies to you.", "success")
+    tell(
+        lambda: detour.start(current_user.account_id, now=utcnow()),
+        "Your emails leave through the platform’s server now, with replies to you.",
+        unless=detour.NoDetour,
+    )
     return redirect(url_for(".waiting"), 303)
 
 
@@ -97,6 +97,16 @@ def own() -> Any:
     if detour.end_by_hand(current_user.account_id, now=utcnow()):
         flash("Your emails go through your own server again.", "success")
     return redirect(url_for(".waiting"), 303)
+
+
+def tell(deed: Callable[[], object], done: str, *, unless: type[Exception]) -> None:
+    """Do a deed, and say on the next page that it is done, or why it cannot be."""
+    try:
+        deed()
+    except unless as refused:
+        flash(str(refused), "danger")
+    else:
+        flash(done, "success")
 
 
 def _waiting(hours: int | None, form: forms.WaitingForm, *, refused: bool = False) -> Any:

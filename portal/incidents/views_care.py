@@ -13,7 +13,7 @@ from ..notices import switches
 from ..outbox import rates
 from ..settings import providers
 from . import care, forms, hooks, presets, reading
-from .views import blueprint
+from .views import blueprint, tell
 
 
 @blueprint.get("/alerts")
@@ -63,12 +63,11 @@ def stop_hook() -> Any:
 @blueprint.post("/alerts/webhook/test")
 @login_required
 def test_hook() -> Any:
-    try:
-        hooks.send_test(current_user.account_id, now=utcnow())
-    except hooks.CannotTest as cannot:
-        flash(str(cannot), "danger")
-    else:
-        flash("A test is on its way; below stands what comes of it.", "success")
+    tell(
+        lambda: hooks.send_test(current_user.account_id, now=utcnow()),
+        "A test is on its way; below stands what comes of it.",
+        unless=hooks.CannotTest,
+    )
     return redirect(url_for(".alerts", _anchor="deliveries"), 303)
 
 
