@@ -204,7 +204,23 @@ def _explained(words: dict[Any, str]) -> Schema:
 
 
 def _answers() -> dict[str, Schema]:
-    mail = {
+    return {
+        "Status": _explained(_MEANINGS),
+        "Why": _explained(_REASONS),
+        "Mail": _mail(),
+        "Caused": _object(id=_NUMBER, event={"enum": list(SHAPES)}, mails=_many("Mail")),
+        "Event": _event(),
+        "Message": _message(),
+        "Attempt": _attempt(),
+    }
+
+
+def _many(schema: str) -> Schema:
+    return {"type": "array", "items": _ref(schema)}
+
+
+def _mail() -> Schema:
+    return {
         "oneOf": [
             _object(kind=_TEXT, recipient=_TEXT, message=_NUMBER, status=_or_none(_ref("Status"))),
             _object(kind=_TEXT, recipient=_TEXT, why=_ref("Why")),
@@ -214,45 +230,45 @@ def _answers() -> dict[str, Schema]:
             "or why there is none."
         ),
     }
-    occasions = {"type": "string", "enum": [one.value.replace("-", "_") for one in Occasion]}
-    return {
-        "Status": _explained(_MEANINGS),
-        "Why": _explained(_REASONS),
-        "Mail": mail,
-        "Caused": _object(
-            id=_NUMBER, event={"enum": list(SHAPES)}, mails={"type": "array", "items": _ref("Mail")}
-        ),
-        "Event": _object(
-            id=_NUMBER,
-            event=occasions,
-            source={"type": "string", "enum": [one.value for one in Source]},
-            affiliate=_or_none(_object(code=_TEXT)),
-            data={"type": "object", "additionalProperties": _TEXT},
-            created_at=_MOMENT,
-            mails={"type": "array", "items": _ref("Mail")},
-        ),
-        "Message": _object(
-            id=_NUMBER,
-            event=_or_none(_NUMBER),
-            kind=_TEXT,
-            recipient=_TEXT,
-            subject=_TEXT,
-            status=_ref("Status"),
-            explanation=_TEXT,
-            created_at=_MOMENT,
-            settled_at=_or_none(_MOMENT),
-            attempts={"type": "array", "items": _ref("Attempt")},
-        ),
-        "Attempt": _object(
-            number=_NUMBER,
-            outcome={"type": "string", "enum": [one.value for one in Outcome]},
-            started_at=_MOMENT,
-            ended_at=_or_none(_MOMENT),
-            server=_TEXT,
-            stage=_TEXT,
-            reply_code=_or_none({"type": "integer"}),
-            enhanced_code=_TEXT,
-            reply={"type": "string", "description": "The server’s own words."},
-            queue_id=_TEXT,
-        ),
-    }
+
+
+def _event() -> Schema:
+    return _object(
+        id=_NUMBER,
+        event={"type": "string", "enum": [one.value.replace("-", "_") for one in Occasion]},
+        source={"type": "string", "enum": [one.value for one in Source]},
+        affiliate=_or_none(_object(code=_TEXT)),
+        data={"type": "object", "additionalProperties": _TEXT},
+        created_at=_MOMENT,
+        mails=_many("Mail"),
+    )
+
+
+def _message() -> Schema:
+    return _object(
+        id=_NUMBER,
+        event=_or_none(_NUMBER),
+        kind=_TEXT,
+        recipient=_TEXT,
+        subject=_TEXT,
+        status=_ref("Status"),
+        explanation=_TEXT,
+        created_at=_MOMENT,
+        settled_at=_or_none(_MOMENT),
+        attempts=_many("Attempt"),
+    )
+
+
+def _attempt() -> Schema:
+    return _object(
+        number=_NUMBER,
+        outcome={"type": "string", "enum": [one.value for one in Outcome]},
+        started_at=_MOMENT,
+        ended_at=_or_none(_MOMENT),
+        server=_TEXT,
+        stage=_TEXT,
+        reply_code=_or_none({"type": "integer"}),
+        enhanced_code=_TEXT,
+        reply={"type": "string", "description": "The server’s own words."},
+        queue_id=_TEXT,
+    )
