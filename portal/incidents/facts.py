@@ -30,6 +30,12 @@ _MEANWHILE = {
     Kind.DOMAIN: "Emails still leave, but may not arrive.",
     Kind.WORKER: _WAITS,
 }
+_PAST = {
+    Kind.RECIPIENTS: "very many emails were refused",
+    Kind.DEADLINE: "something was about to end",
+    Kind.DOMAIN: "your domain’s records had become worse",
+    Kind.WORKER: "no email could leave for a while",
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,13 @@ def title(incident: Incident, waiting: int) -> str:
         case Kind.DOMAIN:
             return "your domain’s records became worse"
     return "no email could leave for a while"
+
+
+def past_title(incident: Incident) -> str:
+    """Return the heading of what is over."""
+    if incident.kind is Kind.SENDING:
+        return "your mail server refused to send" if incident.stops else "your mail server was in trouble"
+    return _PAST[incident.kind]
 
 
 def sentence(incident: Incident) -> str:

@@ -89,7 +89,7 @@ def show(incident: Incident, *, now: datetime) -> Shown:
     queue = queue_row(incident.account_id)
     return Shown(
         row=incident,
-        title=_capital(facts.title(incident, 0)),
+        title=_capital(facts.title(incident, 0) if incident.is_open else facts.past_title(incident)),
         sentence=facts.sentence(incident),
         kind=KINDS[incident.kind],
         trouble=trouble(incident.diagnosis),

@@ -102,6 +102,14 @@ def test_the_page_of_an_incident_says_what_happened_whose_move_and_what_to_do(re
     assert "affiliate0@visitors.example" in page
 
 
+def test_the_page_of_what_is_over_says_so_and_asks_nobody_for_anything(brightleaf, owner):
+    happens(brightleaf, Outcome.DEFERRED, DOWN)
+    happens(brightleaf, Outcome.ACCEPTED)
+    page = text_of(owner, f"/incidents/{incidents(brightleaf)[0].id}")
+    assert "<h1>Your mail server was in trouble</h1>" in page and "it is over." in page
+    assert "What to do" not in page
+
+
 def test_every_page_says_what_waits_since_when_and_what_can_be_done(refused, owner):
     for url in ("/deliveries", "/settings/email-preferences", "/incidents"):
         page = text_of(owner, url)
