@@ -129,7 +129,7 @@ def test_the_figures_are_the_same_before_and_after_they_are_added_up(owner, owe)
 
 def test_the_hours_of_past_days_are_kept_as_days_and_the_figures_stay_the_same(owner, stranger, owe):
     now = utcnow().replace(hour=15, minute=30)
-    for hours in (*range(0, 30, 3), *range(30, 700, 7)):
+    for hours in (*range(0, 30, 5), *range(30, 700, 61), 690, 695):
         for slug, status, took in (
             ("brightleaf", "sent", hours),
             ("brightleaf", "failed", 1),
@@ -152,7 +152,7 @@ def test_the_hours_of_past_days_are_kept_as_days_and_the_figures_stay_the_same(o
     hours = sorted({row.hour for row in db.session.query(DeliveryHour)})
     edge = (now - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     assert {one.hour for one in hours if one < edge} == {0}
-    assert {one.hour for one in hours if one >= edge} > {0, 3}
+    assert len({one.hour for one in hours if one >= edge}) > 3
     later = now + timedelta(days=2)
     live = everything(later)
     while tending.roll(later):
