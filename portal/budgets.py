@@ -11,13 +11,13 @@ import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
 
 from flask import current_app
 from sqlalchemy import Index, bindparam, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .db import Base, db, insert, present_connection
+from .db import Base, db, insert
+from .outbox.swift import Swift
 
 
 class BudgetCount(Base):
@@ -42,13 +42,12 @@ class Budget:
 def spend(budget: Budget, *key: object, now: datetime) -> bool:
     """Count one use inside the present transaction; return whether the budget still allowed it."""
     row = {"key": _key(budget, key), "window_start": _window(budget, now)}
-    connection = present_connection()
-    spent: int = connection.execute(_spending(connection.dialect.name), row).scalar_one()
+    spent: int = _spending(db.engine.dialect.name).scalar(row)
     return spent <= budget.amount
 
 
 @cache
-def _spending(_dialect: str) -> Any:
+def _spending(_dialect: str) -> Swift:
     """The statement that counts, put together once: every sign-up and every log-in counts."""
     table = BudgetCount.__table__
     row = {"key": bindparam("key"), "window_start": bindparam("window_start"), "spent": 1}
@@ -57,7 +56,7 @@ def _spending(_dialect: str) -> Any:
         .values(row)
         .on_conflict_do_update(index_elements=["key", "window_start"], set_={"spent": table.c.spent + 1})
     )
-    return statement.returning(table.c.spent)
+    return Swift(statement.returning(table.c.spent))
 
 
 def left(budget: Budget, *key: object, now: datetime) -> int:

@@ -18,7 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Enum, Integer, MetaData, TypeDecorator, event
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Dialect,
+    Engine,
+    Enum,
+    Integer,
+    MetaData,
+    TypeDecorator,
+    event,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.exc import OperationalError
@@ -103,6 +113,16 @@ def writing() -> Iterator[None]:
         yield
     finally:
         _will_write.reset(token)
+
+
+@contextmanager
+def ahead() -> Iterator[None]:
+    """Look things up before a transaction that writes: the block's own stands in nobody's way, and is over with it."""
+    with reading():
+        try:
+            yield
+        finally:
+            db.session.rollback()
 
 
 def moment() -> datetime:

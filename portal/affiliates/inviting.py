@@ -95,6 +95,6 @@ def _send(account: Account, affiliate: Affiliate, wish: Invitation, now: datetim
     values = {"invited_by": wish.invited_by, "join_link": address, "message": wish.message}
     key = f"{Occasion.INVITED}:{affiliate.id}:{row.token_hash[:16]}"
     caused = cause(account, Occasion.INVITED, affiliate, values, key=key, source=Source.PORTAL, now=now)
-    mail = db.session.scalars(select(EventMail).where(EventMail.event_id == caused.event.id).limit(1)).first()
+    mail = db.session.scalars(select(EventMail).where(EventMail.event_id == caused.event_id).limit(1)).first()
     row.message_id = mail.message_id if mail else None
     return mail.why if mail else Why.OFF

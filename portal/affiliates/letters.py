@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, insert, select
 
 from ..accounts.models import Account
 from ..accounts.tokens import fingerprint, new_token
 from ..config import current_config
 from ..db import db
-from ..notices import rendering
+from ..notices import looks, rendering
 from ..notices.catalogue import CONFIRM_SIGN_UP
-from ..outbox.queue import enqueue
+from ..notices.defaults import default_text
+from ..outbox.queue import owe
+from ..outbox.swift import Swift
 from .models import Affiliate, AffiliateLink, Purpose
 from .suppressions import is_suppressed
 
 VALID_FOR = {Purpose.CONFIRM: timedelta(days=7), Purpose.JOIN: timedelta(days=30)}
 _PATHS = {Purpose.CONFIRM: "confirm-sign-up", Purpose.JOIN: "invitation"}
+_STAND_IN = new_token()  # where a token will be, in a text that is written before there is one
+_LINK = Swift(
+    insert(AffiliateLink).values(
+        token_hash=bindparam("hash"),
+        affiliate_id=bindparam("affiliate"),
+        purpose=Purpose.CONFIRM,
+        message_id=bindparam("message"),
+        created_at=bindparam("now"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ def new_link(affiliate: Affiliate, purpose: Purpose, *, now: datetime) -> tuple[
         token_hash=fingerprint(token), affiliate_id=affiliate.id, purpose=purpose, created_at=now
     )
     db.session.add(row)
-    return row, f"{current_config().base_url}/{_PATHS[purpose]}/{token}"
+    return row, _address(purpose, token)
 
 
 def find(token: str, purpose: Purpose, *, now: datetime, lock: bool = False) -> Found | None:
@@ -57,12 +70,42 @@ def find(token: str, purpose: Purpose, *, now: datetime, lock: bool = False) -> 
     return Found(row[0], row[1], row[2], row[0].created_at <= now - VALID_FOR[purpose])
 
 
-def ask_to_confirm(affiliate: Affiliate, account: Account, *, now: datetime) -> None:
-    """Owe the confirmation email; it holds nothing that the visitor typed. The caller commits."""
-    row, address = new_link(affiliate, Purpose.CONFIRM, now=now)
-    if is_suppressed(account.id, affiliate.mailbox, CONFIRM_SIGN_UP.category):
-        return
-    mail = rendering.render(CONFIRM_SIGN_UP, account, {"programme": account.name, "confirm_link": address})
-    key = f"{CONFIRM_SIGN_UP.kind}:{row.token_hash[:32]}"
-    message = enqueue(account.id, mail.to(affiliate.mailbox, kind=CONFIRM_SIGN_UP.kind, key=key), now=now)
-    row.message_id = message.id if message else None
+@dataclass(frozen=True)
+class Confirmation:
+    """An email that asks to confirm: written, and owed to nobody yet. Of its token only the hash is kept."""
+
+    token_hash: str
+    mail: rendering.Rendered
+
+    @property
+    def key(self) -> str:
+        return f"{CONFIRM_SIGN_UP.kind}:{self.token_hash[:32]}"
+
+
+def write_confirmation(account: Account) -> Confirmation:
+    """Write the email that asks to confirm; it holds nothing that a visitor typed. Only reads."""
+    token = new_token()
+    mail = _written(account.name, looks.look_of(account.id), _address(Purpose.CONFIRM, _STAND_IN))
+    text, html = (part.replace(_STAND_IN, token) for part in (mail.text, mail.html))
+    return Confirmation(fingerprint(token), replace(mail, text=text, html=html))
+
+
+def owe_confirmation(written: Confirmation, affiliate: Affiliate, *, now: datetime) -> None:
+    """Owe a confirmation that was written to this affiliate. The caller commits."""
+    ident = None
+    if not is_suppressed(affiliate.account_id, affiliate.mailbox, CONFIRM_SIGN_UP.category):
+        new = written.mail.to(affiliate.mailbox, kind=CONFIRM_SIGN_UP.kind, key=written.key)
+        ident = owe(affiliate.account_id, new, now=now)
+    told = {"hash": written.token_hash, "affiliate": affiliate.id, "message": ident, "now": now}
+    _LINK.changes(told)
+
+
+@lru_cache(maxsize=256)
+def _written(programme: str, look: looks.Look, address: str) -> rendering.Rendered:
+    """Write it once for everybody who signs up: no owner edits this text, and only the token is another."""
+    values, words = {"programme": programme, "confirm_link": address}, default_text(CONFIRM_SIGN_UP)
+    return rendering.compose(CONFIRM_SIGN_UP, programme, values, words, look)
+
+
+def _address(purpose: Purpose, token: str) -> str:
+    return f"{current_config().base_url}/{_PATHS[purpose]}/{token}"

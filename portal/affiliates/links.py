@@ -28,5 +28,5 @@ def unsubscribe_of(affiliate: Affiliate, kind: str, config: Config) -> str:
 
 
 def page_of(affiliate: Affiliate, config: Config) -> str:
-    """Return the address of the owner's page about an affiliate."""
-    return f"{config.base_url}/affiliates/{affiliate.id}"
+    """Return an address of the owner's page about an affiliate, which is known before the affiliate has a number."""
+    return f"{config.base_url}/affiliates/by-code/{affiliate.code}"

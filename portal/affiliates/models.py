@@ -39,13 +39,18 @@ class Reason(StrEnum):
     BY_OWNER = "by-owner"
 
 
-def _searchable(context: Any) -> str:
+def searchable(name: str, mailbox: str, code: str) -> str:
     """Return what the owner's search looks through: SQLite folds the case of plain letters only."""
+    return f"{name}\n{mailbox}\n{code}".casefold()
+
+
+def _searchable(context: Any) -> str:
     row = context.get_current_parameters()
-    return f"{row['name']}\n{row['mailbox']}\n{row['code']}".casefold()
+    return searchable(row["name"], row["mailbox"], row["code"])
 
 
-def _key() -> str:
+def new_key() -> str:
+    """Return what nobody guesses, for an address."""
     return secrets.token_urlsafe(24)
 
 
@@ -63,7 +68,7 @@ class Affiliate(Base):
     mailbox_key: Mapped[str] = mapped_column(String(254))  # case-folded: twice the same is one affiliate
     code: Mapped[str] = mapped_column(String(16), unique=True)
     dashboard_key: Mapped[str] = mapped_column(String(40), unique=True)
-    preferences_key: Mapped[str] = mapped_column(String(40), unique=True, default=_key)
+    preferences_key: Mapped[str] = mapped_column(String(40), unique=True, default=new_key)
     state: Mapped[State] = mapped_column(words(State), default=State.ACTIVE)
     state_since: Mapped[datetime | None]  # empty: since signing up
     search_text: Mapped[str] = mapped_column(Text, default=_searchable)

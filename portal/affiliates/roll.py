@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.orm import object_session
 
 from ..accounts.models import Account
 from ..config import Config
@@ -14,10 +15,13 @@ from ..db import db
 from ..events.models import Event, EventMail
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.models import OutboxMessage, Status
+from ..outbox.question import Question
 from ..web.pagination import Page, newest_first
 from .links import link_of
 from .models import Affiliate, State
 
+_ACCOUNT = Account.__table__.c
+_PROGRAMME = Question(select(*_ACCOUNT).where(_ACCOUNT.slug == bindparam("slug")))
 TABS = (State.ACTIVE, State.PENDING, State.UNCONFIRMED, State.INVITED, State.DECLINED, State.SUSPENDED)
 STATE_WORDS: Mapping[State, str] = {
     State.ACTIVE: "Active",
@@ -60,6 +64,19 @@ class Roll:
         return sum(self.counts.values())
 
 
+def programme(slug: str) -> Account | None:
+    """Return the programme behind a public address as it is just now; the row belongs to no session."""
+    row = _PROGRAMME.row(slug=slug.lower()) if _plain(slug) else None
+    return Account(**dict(zip(_ACCOUNT.keys(), row, strict=True))) if row else None
+
+
+def apart(account: Account) -> Account:
+    """Return a programme whose row belongs to no session, so that any thread may read it."""
+    if object_session(account) is None:
+        return account
+    return Account(**{name: getattr(account, name) for name in _ACCOUNT.keys()})  # noqa: SIM118 - no mapping
+
+
 def find_account(slug: str) -> Account | None:
     """Return the programme behind a public address."""
     if not _plain(slug):
@@ -82,6 +99,14 @@ def by_dashboard_key(key: str) -> tuple[Affiliate, Account] | None:
 def affiliate_of(account_id: int, affiliate_id: int) -> Affiliate | None:
     """Return one affiliate of this account; somebody else's is not found."""
     query = select(Affiliate).where(Affiliate.id == affiliate_id, Affiliate.account_id == account_id)
+    return db.session.scalar(query)
+
+
+def by_code(account_id: int, code: str) -> Affiliate | None:
+    """Return the affiliate of this account whose link has a code."""
+    if not _plain(code):
+        return None
+    query = select(Affiliate).where(Affiliate.code == code, Affiliate.account_id == account_id)
     return db.session.scalar(query)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy import bindparam, select
+
 from ..db import db, insert
+from ..outbox.question import Question
 from .models import SignUpRules
 
 
@@ -16,10 +19,14 @@ class Rules:
     confirm: bool = True
 
 
+_ROW = SignUpRules.__table__.c
+_RULES = Question(select(_ROW.auto_approve, _ROW.confirm).where(_ROW.account_id == bindparam("account_id")))
+
+
 def rules_of(account_id: int) -> Rules:
     """Return an account's rules; where none were chosen, mailboxes are proved and nobody waits."""
-    row = db.session.get(SignUpRules, account_id)
-    return Rules(row.auto_approve, row.confirm) if row else Rules()
+    row = _RULES.row(account_id=account_id)
+    return Rules(*row) if row else Rules()
 
 
 def change(account_id: int, rules: Rules) -> None:

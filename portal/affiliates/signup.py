@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, select
 
 from .. import budgets
 from ..accounts.models import Account
 from ..config import Config
-from ..db import db
-from ..events.causing import cause
+from ..db import ahead, db, insert, writing
+from ..events import causing
 from ..events.occasions import Occasion, Source
+from ..outbox import together
+from ..outbox.question import Question
+from ..outbox.swift import Swift
 from ..smtp.mailbox import parse_mailbox
 from . import letters
-from .models import Affiliate, Purpose, State
-from .rules import rules_of
+from .models import Affiliate, Purpose, State, new_key, searchable
+from .roll import apart
+from .rules import Rules, rules_of
 
 # A stranger's address may be typed by anybody, so it is protected across the whole portal. Known or not, each
 # sign-up counts: otherwise the budget would tell who is known.
@@ -26,6 +32,14 @@ PER_MAILBOX = budgets.Budget("sign-up-mailbox", 3, timedelta(days=1))
 PER_NETWORK = budgets.Budget("sign-up-network", 20, timedelta(hours=1))
 _CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without those that look alike
 _MAY_JOIN = (State.UNCONFIRMED, State.INVITED)
+_OCCASIONS = {State.ACTIVE: Occasion.SIGNED_UP, State.PENDING: Occasion.APPLIED}
+_TABLE = Affiliate.__table__.c
+_COLUMNS = tuple(column.key for column in _TABLE if column.key != "id")
+_KNOWN = Question(
+    select(_TABLE.id).where(
+        _TABLE.account_id == bindparam("account_id"), _TABLE.mailbox_key == bindparam("mailbox_key")
+    )
+)
 
 
 class TooManySignUps(Exception):
@@ -45,20 +59,28 @@ class SignUp:
     network: str
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What a sign-up will come to, with its emails written: all that can be known before the tables are changed."""
+
+    account: Account
+    new: Affiliate
+    known: bool
+    rules: Rules
+    confirmation: letters.Confirmation | None  # where the rules ask for one
+    caused: causing.Plan | None  # where they do not
+
+
 def sign_up(account: Account, entered: SignUp, *, config: Config, now: datetime) -> None:
     """Take an affiliate in and owe the email that follows; one commit. Signing up twice changes nothing.
 
     Where the account's rules ask for it, the email only asks to confirm. Raises TooManySignUps, having
     kept the count.
     """
-    new = new_affiliate(account, entered.name, entered.mailbox, now)
-    _spend(account, new.mailbox_key, entered.network, now)
-    new.consented_at = now
-    known = _known(account.id, new.mailbox_key)
-    affiliate = known or _take_in(new)
-    if affiliate is not None:
-        _go_on(affiliate, account, now)
-    db.session.commit()
+    with ahead():
+        account = apart(account)
+        plan = _planned(account, entered, now)
+    _record(lambda: _spend(account, plan.new.mailbox_key, entered.network, now) and _carry_out(plan, now))
 
 
 def send_again(account: Account, mailbox: str, network: str, *, now: datetime) -> None:
@@ -66,12 +88,10 @@ def send_again(account: Account, mailbox: str, network: str, *, now: datetime) -
 
     Raises TooManySignUps, having kept the count.
     """
-    key = str(parse_mailbox(mailbox)).casefold()
-    _spend(account, key, network, now)
-    affiliate = _known(account.id, key)
-    if affiliate is not None and affiliate.state is State.UNCONFIRMED:
-        letters.ask_to_confirm(affiliate, account, now=now)
-    db.session.commit()
+    with ahead():
+        account = apart(account)
+        key, confirmation = str(parse_mailbox(mailbox)).casefold(), letters.write_confirmation(account)
+    _record(lambda: _spend(account, key, network, now) and _ask_again(account, key, confirmation, now))
 
 
 def confirm(token: str, *, now: datetime) -> letters.Found | None:
@@ -97,24 +117,61 @@ def throttle_key(mailbox_key: str) -> str:
 def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> Affiliate:
     """Return an affiliate who is in no table yet and has agreed to nothing."""
     parsed = str(parse_mailbox(mailbox))  # as the envelope will have it, its domain in A-labels
+    code = "".join(secrets.choice(_CODE_LETTERS) for _ in range(8))
     return Affiliate(
         account_id=account.id,
         name=name,
         mailbox=parsed,
         mailbox_key=parsed.casefold(),
-        code="".join(secrets.choice(_CODE_LETTERS) for _ in range(8)),
-        dashboard_key=secrets.token_urlsafe(24),
+        code=code,
+        dashboard_key=new_key(),
+        preferences_key=new_key(),
+        search_text=searchable(name, parsed, code),
         state=State.UNCONFIRMED,
         created_at=now,
     )
 
 
-def _spend(account: Account, mailbox_key: str, network: str, now: datetime) -> None:
+def _planned(account: Account, entered: SignUp, now: datetime) -> _Plan:
+    """Look up what the sign-up depends on, and write its emails. A newcomer without confirmation begins at once."""
+    new, rules = new_affiliate(account, entered.name, entered.mailbox, now), rules_of(account.id)
+    new.consented_at = now
+    known = _KNOWN.row(account_id=account.id, mailbox_key=new.mailbox_key) is not None
+    confirmation = caused = None
+    if rules.confirm:
+        confirmation = letters.write_confirmation(account)
+    else:
+        _begin(new, approved=rules.auto_approve, now=now)
+        caused = causing.plan(account, _OCCASIONS[new.state], new, {})
+    return _Plan(account, new, known, rules, confirmation, caused)
+
+
+def _record(deed: Callable[[], bool]) -> None:
+    """Change the tables and commit, together with others who sign up at this moment; the count stays in any case."""
+    with writing():
+        if not together.record(deed):
+            raise TooManySignUps
+
+
+def _spend(account: Account, mailbox_key: str, network: str, now: datetime) -> bool:
     allowed = budgets.spend(PER_NETWORK, account.id, network, now=now)
-    allowed = allowed and budgets.spend(PER_MAILBOX, throttle_key(mailbox_key), now=now)
-    if not allowed:
-        db.session.commit()  # the count stays
-        raise TooManySignUps
+    return allowed and budgets.spend(PER_MAILBOX, throttle_key(mailbox_key), now=now)
+
+
+def _carry_out(plan: _Plan, now: datetime) -> bool:
+    known = _known(plan.account.id, plan.new.mailbox_key) if plan.known else None
+    if known is not None:
+        _go_on(known, plan, now)
+    elif _take_in(plan.new):
+        _owe(plan.new, plan, now)
+    return True
+
+
+def _ask_again(account: Account, key: str, confirmation: letters.Confirmation, now: datetime) -> bool:
+    affiliate = _known(account.id, key)
+    if affiliate is not None and affiliate.state is State.UNCONFIRMED:
+        letters.owe_confirmation(confirmation, affiliate, now=now)
+    return True
 
 
 def _known(account_id: int, mailbox_key: str) -> Affiliate | None:
@@ -122,28 +179,38 @@ def _known(account_id: int, mailbox_key: str) -> Affiliate | None:
     return db.session.scalar(query.with_for_update())
 
 
-def _take_in(affiliate: Affiliate) -> Affiliate | None:
-    """Insert a newcomer, or return None if the same person signed up at this very moment."""
-    account_id, mailbox_key = affiliate.account_id, affiliate.mailbox_key
-    try:
-        with db.session.begin_nested():
-            db.session.add(affiliate)
-    except IntegrityError:
-        if _known(account_id, mailbox_key) is None:
-            raise
-        return None  # that other sign-up owes the email
-    return affiliate
+def _take_in(new: Affiliate) -> bool:
+    """Insert a newcomer; False if the same person signed up at this very moment, which then owes the email."""
+    values = {f"v_{name}": getattr(new, name) for name in _COLUMNS}
+    ident: int | None = _taking_in(db.engine.dialect.name).scalar(values)
+    if ident is not None:
+        new.id = ident
+    return ident is not None
 
 
-def _go_on(affiliate: Affiliate, account: Account, now: datetime) -> None:
-    """Ask for the confirmation, or let the affiliate begin; whoever has begun long ago is left alone."""
-    if affiliate.state not in _MAY_JOIN:
+@cache
+def _taking_in(_dialect: str) -> Swift:
+    values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in _COLUMNS}
+    statement = insert(Affiliate).values(values)
+    statement = statement.on_conflict_do_nothing(index_elements=["account_id", "mailbox_key"])
+    return Swift(statement.returning(Affiliate.__table__.c.id))
+
+
+def _go_on(known: Affiliate, plan: _Plan, now: datetime) -> None:
+    """Ask for the confirmation again, or let somebody begin who may; whoever has begun long ago is left alone."""
+    if known.state not in _MAY_JOIN:
         return
-    rules = rules_of(account.id)
-    if rules.confirm:
-        letters.ask_to_confirm(affiliate, account, now=now)
+    if plan.confirmation is None:
+        _begin(known, approved=plan.rules.auto_approve, now=now)
+        db.session.flush()
+    _owe(known, replace(plan, caused=None), now)
+
+
+def _owe(affiliate: Affiliate, plan: _Plan, now: datetime) -> None:
+    if plan.confirmation is not None:
+        letters.owe_confirmation(plan.confirmation, affiliate, now=now)
     else:
-        _begin(affiliate, account, approved=rules.auto_approve, now=now)
+        _tell(plan.account, affiliate, now, plan.caused)
 
 
 def _follow(token: str, purpose: Purpose, now: datetime) -> letters.Found | None:
@@ -158,15 +225,21 @@ def _follow(token: str, purpose: Purpose, now: datetime) -> letters.Found | None
         # Whoever the owner invited need not wait for the owner's word.
         approved = affiliate.state is State.INVITED or rules_of(found.account.id).auto_approve
         affiliate.confirmed_at = found.link.used_at = now
-        _begin(affiliate, found.account, approved=approved, now=now)
+        _begin(affiliate, approved=approved, now=now)
+        db.session.flush()
+        _tell(found.account, affiliate, now)
     db.session.commit()
     return found
 
 
-def _begin(affiliate: Affiliate, account: Account, *, approved: bool, now: datetime) -> None:
+def _begin(affiliate: Affiliate, *, approved: bool, now: datetime) -> None:
     affiliate.state = State.ACTIVE if approved else State.PENDING
     affiliate.state_since = now
     affiliate.consented_at = affiliate.consented_at or now
-    db.session.flush()
-    occasion = Occasion.SIGNED_UP if approved else Occasion.APPLIED
-    cause(account, occasion, affiliate, {}, key=f"{occasion}:{affiliate.id}", source=Source.PORTAL, now=now)
+
+
+def _tell(account: Account, affiliate: Affiliate, now: datetime, planned: causing.Plan | None = None) -> None:
+    """Owe the emails that a beginning causes."""
+    occasion = _OCCASIONS[affiliate.state]
+    key = f"{occasion}:{affiliate.id}"
+    causing.cause(account, occasion, affiliate, {}, key=key, source=Source.PORTAL, now=now, planned=planned)

@@ -6,14 +6,24 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from ..db import db, insert
 from ..notices.catalogue import Category, Notice
+from ..outbox.question import Question
 from ..web.pagination import Page, newest_first
 from . import withdrawing
 from .models import OptOut, Reason, Suppression
 
+_LISTED, _OUT = Suppression.__table__.c, OptOut.__table__.c
+_REASON = Question(
+    select(_LISTED.reason).where(
+        _LISTED.account_id == bindparam("account_id"), _LISTED.mailbox_key == bindparam("mailbox_key")
+    )
+)
+_OPTED_OUT = Question(
+    select(_OUT.kind).where(_OUT.affiliate_id == bindparam("affiliate_id"), _OUT.kind == bindparam("kind"))
+)
 _SOFT = {Category.SUMMARY, Category.PROMOTIONAL}  # what somebody who unsubscribed is spared
 
 
@@ -27,8 +37,8 @@ def suppression_of(account_id: int, mailbox: str) -> Suppression | None:
 
 def is_suppressed(account_id: int, mailbox: str, category: Category) -> bool:
     """Return whether an email of this category may not go to a mailbox."""
-    row = suppression_of(account_id, mailbox)
-    return row is not None and (row.reason is not Reason.UNSUBSCRIBED or category in _SOFT)
+    row = _REASON.row(account_id=account_id, mailbox_key=mailbox.casefold())
+    return row is not None and (row[0] is not Reason.UNSUBSCRIBED or category in _SOFT)
 
 
 def suppress(account_id: int, mailbox: str, reason: Reason, *, note: str = "", now: datetime) -> None:
@@ -73,7 +83,7 @@ def opted_out(affiliate_id: int) -> set[str]:
 
 def wants(affiliate_id: int, notice: Notice) -> bool:
     """Return whether an affiliate has not opted out of a notice."""
-    return db.session.get(OptOut, (affiliate_id, notice.kind)) is None
+    return _OPTED_OUT.row(affiliate_id=affiliate_id, kind=notice.kind) is None
 
 
 def opt_out(affiliate_id: int, kinds: Iterable[str], *, now: datetime) -> None:

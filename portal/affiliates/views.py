@@ -17,6 +17,7 @@ from ..notices import switches
 from ..notices.catalogue import NEW_SIGN_UP
 from ..notices.greeting import first_name_of
 from ..web.network import network_of
+from ..web.transactions import reads_first
 from . import haste, letters, links, roll, signup
 from .forms import AgreeForm, JoinForm, MailboxForm
 from .models import Purpose, State
@@ -38,8 +39,9 @@ _NEWEST = 50  # events that the dashboard lists
 
 
 @blueprint.route("/join/<slug>", methods=["GET", "POST"])
+@reads_first
 def join(slug: str) -> Any:
-    account = roll.find_account(slug) or abort(404)
+    account = roll.programme(slug) or abort(404)
     form = JoinForm()
     if not form.is_submitted():
         return _join_page(account, form)
@@ -60,13 +62,14 @@ def join(slug: str) -> Any:
 @blueprint.get("/join/<slug>/thanks")
 def thanks(slug: str) -> Any:
     """Say the same to everybody: whether the address was known is nobody's business."""
-    account = roll.find_account(slug) or abort(404)
+    account = roll.programme(slug) or abort(404)
     return _thanks_page(account, MailboxForm(formdata=None))
 
 
 @blueprint.post("/join/<slug>/send-again")
+@reads_first
 def send_again(slug: str) -> Any:
-    account = roll.find_account(slug) or abort(404)
+    account = roll.programme(slug) or abort(404)
     form = MailboxForm()
     if not form.validate():
         return _thanks_page(account, form, form_errors=True), 422

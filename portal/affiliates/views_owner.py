@@ -64,6 +64,14 @@ def show(ident: int) -> Any:
     return _page(_affiliate(ident))
 
 
+@blueprint.get("/affiliates/by-code/<code>")
+@login_required
+def by_code(code: str) -> Any:
+    """Where the owner's emails lead."""
+    affiliate = roll.by_code(current_user.account_id, code) or abort(404)
+    return redirect(url_for(".show", ident=affiliate.id), 303)
+
+
 @blueprint.post(f"/affiliates/{IDENT}/approve")
 @login_required
 def approve(ident: int) -> Any:

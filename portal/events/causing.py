@@ -6,8 +6,11 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import select
+import sqlalchemy
+from sqlalchemy import bindparam, select
 
 from ..accounts.models import Account
 from ..affiliates import links, suppressions
@@ -18,31 +21,60 @@ from ..notices import rendering, switches, unsubscribing
 from ..notices.catalogue import Audience, Notice, caused_by
 from ..notices.greeting import first_name_of
 from ..outbox.models import OutboxMessage
-from ..outbox.queue import enqueue
+from ..outbox.queue import owe
+from ..outbox.swift import Swift
 from .models import Event, EventMail, Why
 from .occasions import STANDING, Occasion, Source
 
+_MAIL = Swift(
+    sqlalchemy.insert(EventMail).values(
+        event_id=bindparam("event"),
+        kind=bindparam("kind"),
+        recipient=bindparam("to"),
+        message_id=bindparam("message"),
+        why=bindparam("why"),
+    )
+)
+_MIGHT_GO = (Why.OWED, Why.UNRENDERABLE)
 _NEVER_KEPT = {"join_link"}  # whoever has it acts for the affiliate; it stands in the email alone
 
 
 @dataclass(frozen=True)
 class Caused:
-    """The event as it stands, and whether it is new; an old one owes nothing again."""
+    """The event, and whether it is new; an old one owes nothing again."""
 
-    event: Event
+    event_id: int
     fresh: bool
+
+    @property
+    def event(self) -> Event:
+        return db.session.get_one(Event, self.event_id)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One email that an event would cause: in words, or the reason why there are none."""
+
+    notice: Notice
+    recipient: str
+    name: str
+    why: Why = Why.OWED
+    mail: rendering.Rendered | None = None
+    unsubscribe_url: str = ""
+
+
+Plan = tuple[Planned, ...]
 
 
 @dataclass(frozen=True)
 class _Case:
     """What every decision about an event's emails needs to know."""
 
-    event: Event
+    occasion: Occasion
     account: Account
     affiliate: Affiliate | None
     values: Mapping[str, str]
-    nothing_to_tell: bool
-    now: datetime
+    nothing_to_tell: bool = False
 
 
 def cause(
@@ -55,22 +87,38 @@ def cause(
     source: Source,
     now: datetime,
     nothing_to_tell: bool = False,
+    planned: Plan | None = None,
 ) -> Caused:
     """Write down that something happened, and owe the emails it causes, within the caller's transaction.
 
     ``values`` are the occasion's own; names, links and the programme are added here. The same ``key``
-    (of at most 200 characters) is the same event within an account.
+    (of at most 200 characters) is the same event within an account. Whoever has made the ``plan`` before
+    the transaction began passes it on.
     """
-    event = _new_event(account, occasion, affiliate, values, key, source, now)
-    if event is None:
-        query = select(Event).where(Event.account_id == account.id, Event.key == key)
+    db.session.flush()  # what follows goes past the session
+    ident = _new_event(account, occasion, affiliate, values, key, source, now)
+    if ident is None:
+        query = select(Event.id).where(Event.account_id == account.id, Event.key == key)
         return Caused(db.session.scalars(query).one(), fresh=False)
-    case = _Case(event, account, affiliate, values, nothing_to_tell, now)
-    for notice in caused_by(occasion):
-        for mailbox, name in _recipients(case, notice):
-            db.session.add(_mail(case, notice, mailbox, name))
-    db.session.flush()
-    return Caused(event, fresh=True)
+    if planned is None:
+        planned = plan(account, occasion, affiliate, values, nothing_to_tell=nothing_to_tell)
+    for one in planned:
+        _write_down(ident, account.id, one, now)
+    return Caused(ident, fresh=True)
+
+
+def plan(
+    account: Account,
+    occasion: Occasion,
+    affiliate: Affiliate | None,
+    values: Mapping[str, str],
+    *,
+    nothing_to_tell: bool = False,
+) -> Plan:
+    """Decide about each email that an occasion causes, and write it. Only reads; the affiliate may be in no table yet."""
+    case = _Case(occasion, account, affiliate, values, nothing_to_tell)
+    notices = caused_by(occasion)
+    return tuple(_planned(case, notice, *who) for notice in notices for who in _recipients(case, notice))
 
 
 def written_anew(
@@ -82,7 +130,7 @@ def written_anew(
     """
     account = db.session.get_one(Account, event.account_id)
     affiliate = db.session.get(Affiliate, event.affiliate_id) if event.affiliate_id else None
-    case = _Case(event, account, affiliate, event.values, False, event.created_at)
+    case = _Case(event.occasion, account, affiliate, event.values)
     unsubscribe, preferences = _ways_out(case, notice, recipient)
     values = {**_common_values(case, recipient_name), **event.values}
     mail = rendering.render(notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences)
@@ -97,19 +145,33 @@ def _new_event(
     key: str,
     source: Source,
     now: datetime,
-) -> Event | None:
+) -> int | None:
     row = {
-        "account_id": account.id,
-        "affiliate_id": affiliate.id if affiliate else None,
+        "account": account.id,
+        "affiliate": affiliate.id if affiliate else None,
         "occasion": occasion,
-        "key": key,
-        "values": {name: value for name, value in values.items() if name not in _NEVER_KEPT},
+        "k": key,
+        "told": {name: value for name, value in values.items() if name not in _NEVER_KEPT},
         "source": source,
-        "created_at": now,
+        "now": now,
+    }
+    ident: int | None = _happening(db.engine.dialect.name).scalar(row)
+    return ident
+
+
+@cache
+def _happening(_dialect: str) -> Swift:
+    row: dict[str, Any] = {
+        "account_id": bindparam("account"),
+        "affiliate_id": bindparam("affiliate"),
+        "occasion": bindparam("occasion"),
+        "key": bindparam("k"),
+        "values": bindparam("told"),
+        "source": bindparam("source"),
+        "created_at": bindparam("now"),
     }
     statement = insert(Event).values(row).on_conflict_do_nothing(index_elements=["account_id", "key"])
-    ident = db.session.execute(statement.returning(Event.id)).scalar_one_or_none()
-    return db.session.get_one(Event, ident) if ident is not None else None
+    return Swift(statement.returning(Event.__table__.c.id))
 
 
 def _recipients(case: _Case, notice: Notice) -> Iterator[tuple[str, str]]:
@@ -117,31 +179,58 @@ def _recipients(case: _Case, notice: Notice) -> Iterator[tuple[str, str]]:
     if notice.audience is Audience.AFFILIATE:
         if case.affiliate is not None:
             yield case.affiliate.mailbox, case.affiliate.name
-    elif case.event.occasion is not Occasion.WEEK_ENDED or case.affiliate is None:
+    elif case.occasion is not Occasion.WEEK_ENDED or case.affiliate is None:
         yield from switches.recipients_of(case.account)
 
 
-def _mail(case: _Case, notice: Notice, mailbox: str, name: str) -> EventMail:
-    """Decide about one email: owe it, or say why not."""
-    row = EventMail(event_id=case.event.id, kind=notice.kind, recipient=mailbox)
-    row.why = _why_not(case, notice, mailbox)
-    if row.why is Why.OWED:
-        _owe(case, notice, row, name)
-    return row
+def _planned(case: _Case, notice: Notice, mailbox: str, name: str) -> Planned:
+    why = _why_not(case, notice)
+    if why is not Why.OWED:
+        return Planned(notice, mailbox, name, why)
+    unsubscribe, preferences = _ways_out(case, notice, mailbox)
+    unknown = {variable.name: "" for variable in notice.variables}  # what nobody told is left blank
+    values = {**unknown, **_common_values(case, name), **case.values}
+    try:
+        mail = rendering.render(
+            notice, case.account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
+        )
+    except rendering.TextRefused:
+        return Planned(notice, mailbox, name, Why.UNRENDERABLE)
+    return Planned(notice, mailbox, name, mail=mail, unsubscribe_url=unsubscribe)
 
 
-def _why_not(case: _Case, notice: Notice, mailbox: str) -> Why:
+def _write_down(event_id: int, account_id: int, one: Planned, now: datetime) -> None:
+    """Owe a planned email, or say why not. Who is not written to is asked last: that may have changed since."""
+    why, message_id = one.why, None
+    if why in _MIGHT_GO and suppressions.is_suppressed(account_id, one.recipient, one.notice.category):
+        why = Why.SUPPRESSED
+    if why is Why.OWED and one.mail is not None:
+        why, message_id = _owe(event_id, account_id, one, one.mail, now)
+    row = {"event": event_id, "kind": one.notice.kind, "to": one.recipient, "message": message_id, "why": why}
+    _MAIL.changes(row)
+
+
+def _owe(
+    event_id: int, account_id: int, one: Planned, mail: rendering.Rendered, now: datetime
+) -> tuple[Why, int | None]:
+    key = f"event:{event_id}:{one.notice.kind}:{_short(one.recipient)}"
+    new = mail.to(one.recipient, one.name, kind=one.notice.kind, key=key, unsubscribe_url=one.unsubscribe_url)
+    ident = owe(account_id, new, now=now)
+    if ident is not None:
+        return Why.OWED, ident
+    return Why.DUPLICATE, db.session.scalar(select(OutboxMessage.id).where(OutboxMessage.key == key))
+
+
+def _why_not(case: _Case, notice: Notice) -> Why:
     affiliate = case.affiliate if notice.audience is Audience.AFFILIATE else None
     if case.nothing_to_tell:
         return Why.NOTHING_TO_TELL
     if not switches.is_on(case.account.id, notice):
         return Why.OFF
-    if affiliate is not None and (standing := _stands_against(affiliate, case.event.occasion)):
+    if affiliate is not None and (standing := _stands_against(affiliate, case.occasion)):
         return standing
-    if affiliate is not None and not suppressions.wants(affiliate.id, notice):
+    if affiliate is not None and affiliate.id is not None and not suppressions.wants(affiliate.id, notice):
         return Why.OPTED_OUT
-    if suppressions.is_suppressed(case.account.id, mailbox, notice.category):
-        return Why.SUPPRESSED
     return Why.OWED
 
 
@@ -155,27 +244,6 @@ def _stands_against(affiliate: Affiliate, occasion: Occasion) -> Why:
         case State.SUSPENDED:
             return Why.SUSPENDED
     return Why.OWED if occasion in STANDING else Why.NOT_ACTIVE
-
-
-def _owe(case: _Case, notice: Notice, row: EventMail, name: str) -> None:
-    unsubscribe, preferences = _ways_out(case, notice, row.recipient)
-    unknown = {variable.name: "" for variable in notice.variables}  # what nobody told is left blank
-    values = {**unknown, **_common_values(case, name), **case.values}
-    try:
-        mail = rendering.render(
-            notice, case.account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
-        )
-    except rendering.TextRefused:
-        row.why = Why.UNRENDERABLE
-        return
-    key = f"event:{case.event.id}:{notice.kind}:{_short(row.recipient)}"
-    new = mail.to(row.recipient, name, kind=notice.kind, key=key, unsubscribe_url=unsubscribe)
-    message = enqueue(case.account.id, new, now=case.now)
-    if message is None:
-        row.why = Why.DUPLICATE
-        row.message_id = db.session.scalar(select(OutboxMessage.id).where(OutboxMessage.key == key))
-    else:
-        row.message_id = message.id
 
 
 def _ways_out(case: _Case, notice: Notice, mailbox: str) -> tuple[str, str]:

@@ -6,16 +6,23 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from ..accounts.models import Owner
 from ..config import current_config
 from ..db import db
+from ..outbox.question import Question
 from . import colours, pictures
 from .models import NoticeLogo, NoticeLook
 
 DEFAULT_ACCENT = "#1f3f5c"
 _SHOWN_HEIGHT, _SHOWN_WIDTH = 56, 240  # pixels a logo may take in a mail
+_ROW, _LOGO = NoticeLook.__table__.c, NoticeLogo.__table__.c
+_LOOK = Question(
+    select(_ROW.accent, _ROW.address, _ROW.footer, _LOGO.key, _LOGO.media_type, _LOGO.width, _LOGO.height)
+    .outerjoin_from(NoticeLook.__table__, NoticeLogo.__table__, _LOGO.id == _ROW.logo_id)
+    .where(_ROW.account_id == bindparam("account_id"))
+)
 _LOGOS_KEPT = 20  # earlier ones, for mail that was sent with them
 
 
@@ -52,18 +59,13 @@ class LookRefused(Exception):
 
 def look_of(account_id: int) -> Look:
     """Return the look of an account's mail."""
-    query = select(NoticeLook, NoticeLogo.key, NoticeLogo.media_type, NoticeLogo.width, NoticeLogo.height)
-    query = query.outerjoin(
-        NoticeLogo, NoticeLogo.id == NoticeLook.logo_id
-    )  # not its data: mails name it only
-    found = db.session.execute(query.where(NoticeLook.account_id == account_id)).first()
+    found = _LOOK.row(account_id=account_id)
     if found is None:
         return Look()
-    row, key, media_type, width, height = found
+    accent, address, footer, key, media_type, width, height = found  # not the logo's data: mails name it only
     if key is None:
-        return Look(row.accent, row.address, row.footer)
-    shown = _shown_size(width, height)
-    return Look(row.accent, row.address, row.footer, address_of(key, media_type), *shown)
+        return Look(accent, address, footer)
+    return Look(accent, address, footer, address_of(key, media_type), *_shown_size(width, height))
 
 
 def address_of(key: str, media_type: str) -> str:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, bindparam, delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from ..accounts.models import Account, Owner
 from ..db import db
+from ..outbox.question import Question
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from .models import NoticeMailbox
 
 LIMIT = 5
+_ROW = NoticeMailbox.__table__.c
+_FURTHER = Question(
+    select(_ROW.mailbox_key, _ROW.mailbox).where(_ROW.account_id == bindparam("account_id")).order_by(_ROW.id)
+)
 
 
 class MailboxRefused(Exception):
@@ -23,6 +28,11 @@ def of(account_id: int) -> list[NoticeMailbox]:
     """Return the further mailboxes of an account, in the order they came."""
     query = select(NoticeMailbox).where(NoticeMailbox.account_id == account_id)
     return list(db.session.scalars(query.order_by(NoticeMailbox.id)))
+
+
+def further(account_id: int) -> list[tuple[str, str]]:
+    """Return them case-folded and as they are written to, for whoever only sends."""
+    return [(key, mailbox) for key, mailbox in _FURTHER.rows(account_id=account_id)]
 
 
 def add(account: Account, typed: str, *, now: datetime) -> NoticeMailbox:

@@ -75,8 +75,23 @@ def render(
 
     ``values`` must hold each of the notice's variables; KeyError names those it lacks. Raises TextRefused.
     """
-    clean = _clean(notice, values)
     words, look = text or texts.live(account.id, notice), looks.look_of(account.id)
+    ways_out = {"unsubscribe_url": unsubscribe_url, "preferences_url": preferences_url}
+    return compose(notice, account.name, values, words, look, **ways_out)
+
+
+def compose(
+    notice: Notice,
+    programme: str,
+    values: Mapping[str, str],
+    words: Text,
+    look: looks.Look,
+    *,
+    unsubscribe_url: str = "",
+    preferences_url: str = "",
+) -> Rendered:
+    """Render a notice from these words in this look, asking no table. As ``render``."""
+    clean = _clean(notice, values)
     subject = _cut(one_line(fill_in(words.subject, clean, html=False)), _SUBJECT_LIMIT)
     if not subject:
         raise TextRefused("The subject is empty.")
@@ -84,8 +99,8 @@ def render(
     said = several_lines(fill_in(words.text, clean, html=False)).strip() if words.text.strip() else ""
     frame = {
         "subject": subject,
-        "programme": one_line(account.name),
-        "because": notice.because.replace("{programme}", one_line(account.name)),
+        "programme": one_line(programme),
+        "because": notice.because.replace("{programme}", one_line(programme)),
         "look": look,
         "unsubscribe_url": unsubscribe_url if notice.optional_mail else "",
         "preferences_url": preferences_url,

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from ..accounts.models import Account, Owner
 from ..db import db
+from ..outbox.question import Question
 from . import mailboxes
 from .catalogue import Notice
 from .models import NoticeSwitch
+
+_SWITCH, _OWNER = NoticeSwitch.__table__.c, Owner.__table__.c
+_ENABLED = Question(
+    select(_SWITCH.enabled).where(
+        _SWITCH.account_id == bindparam("account_id"), _SWITCH.kind == bindparam("kind")
+    )
+)
+_OWNERS = Question(
+    select(_OWNER.mailbox_key, _OWNER.mailbox, _OWNER.name)
+    .where(_OWNER.account_id == bindparam("account_id"))
+    .order_by(_OWNER.id)
+)
 
 
 class Fixed(Exception):
@@ -20,8 +33,8 @@ def is_on(account_id: int, notice: Notice) -> bool:
     """Whether the account sends this notice; it does unless it was switched off."""
     if notice.fixed:
         return True
-    row = db.session.get(NoticeSwitch, (account_id, notice.kind))
-    return row is None or row.enabled
+    row = _ENABLED.row(account_id=account_id, kind=notice.kind)
+    return row is None or bool(row[0])
 
 
 def switch(account_id: int, notice: Notice, *, on: bool) -> None:
@@ -51,8 +64,7 @@ def _made(account_id: int, kind: str) -> NoticeSwitch:
 
 def recipients_of(account: Account) -> list[tuple[str, str]]:
     """Return mailbox and display name of everybody who gets the account's notices to the owner, each once."""
-    owners = db.session.scalars(select(Owner).where(Owner.account_id == account.id).order_by(Owner.id))
-    known = {owner.mailbox_key: (owner.mailbox, owner.name) for owner in owners}
-    for one in mailboxes.of(account.id):
-        known.setdefault(one.mailbox_key, (one.mailbox, ""))
+    known = {key: (mailbox, name) for key, mailbox, name in _OWNERS.rows(account_id=account.id)}
+    for key, mailbox in mailboxes.further(account.id):
+        known.setdefault(key, (mailbox, ""))
     return list(known.values())

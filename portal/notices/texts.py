@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, bindparam, func, select
 
 from ..db import db
+from ..outbox.question import Question
 from .catalogue import Notice
 from .defaults import Text, default_text
 from .models import NoticeText
 
+_ROW = NoticeText.__table__.c
+_WORDS = Question(
+    select(_ROW.shipped, _ROW.subject, _ROW.html, _ROW.text)
+    .where(_ROW.account_id == bindparam("account_id"), _ROW.kind == bindparam("kind"))
+    .order_by(_ROW.number.desc())
+    .limit(1)
+)
+
 
 def live(account_id: int, notice: Notice) -> Text:
     """Return the text that is sent: the account's own, or the one Signet ships."""
-    row = None if notice.fixed else newest(account_id, notice)
-    return default_text(notice) if row is None else words_of(row, notice)
+    row = None if notice.fixed else _WORDS.row(account_id=account_id, kind=notice.kind)
+    return default_text(notice) if row is None or row[0] else Text(*row[1:])
 
 
 def words_of(row: NoticeText, notice: Notice) -> Text:

@@ -82,7 +82,7 @@ def test_a_sign_up_that_another_one_overtook_changes_nothing(app, config, progra
     now = utcnow()
     signup.sign_up(programme, GRACE, config=config, now=now)
     late = signup.new_affiliate(programme, GRACE.name, GRACE.mailbox, now)
-    assert signup._take_in(late) is None
+    assert not signup._take_in(late)
     db.session.commit()
     assert len(left().affiliates) == len(left().messages) == 1
 

@@ -12,7 +12,7 @@ from portal.affiliates import suppressions
 from portal.affiliates.models import Affiliate, Reason, State
 from portal.clock import utcnow
 from portal.db import db
-from portal.events import causing
+from portal.events import causing, reading
 from portal.events.models import Event, EventMail, Why
 from portal.events.occasions import Occasion, Source
 from portal.notices import rendering, switches
@@ -120,9 +120,10 @@ def test_an_email_that_is_owed_already_is_not_owed_twice(happen):
     row = db.session.get_one(Event, mails[KIND].event_id)
     db.session.delete(mails[KIND])
     db.session.flush()
-    notice = CATALOGUE[KIND]
-    case = causing._Case(row, _account(row), _affiliate(row), BOUGHT, False, utcnow())
-    again = causing._mail(case, notice, "grace@example.org", "Grace Hopper")
+    planned = causing.plan(_account(row), row.occasion, _affiliate(row), BOUGHT)
+    [one] = [one for one in planned if one.notice.kind == KIND]
+    causing._write_down(row.id, row.account_id, one, utcnow())
+    again = reading.mails_of([row.id])[row.id][-1]
     assert again.why is Why.DUPLICATE
     assert again.message_id == _messages()[0].id
 
