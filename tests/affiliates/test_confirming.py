@@ -241,3 +241,15 @@ def test_the_list_is_searched_and_exported_safely(owner, stranger, client):
 def test_the_owners_pages_are_for_owners(owner, client, path):
     assert owner.get(path).status_code == 200
     assert client.get(path).status_code == 303
+
+
+def test_the_owners_email_leads_to_the_affiliate_and_nobody_else_gets_there(owner, stranger, client):
+    rules.change(_account().id, rules.Rules(confirm=False))
+    _signed_up(client)
+    [mail] = _mails("owner-new-affiliate")
+    path = re.search(r"http://127\.0\.0\.1(/affiliates/by-code/\w+)", mail.text).group(1)
+    answer = owner.get(path)
+    assert (answer.status_code, answer.location) == (303, f"/affiliates/{_affiliate().id}")
+    assert stranger.get(path).status_code == 404
+    assert owner.get("/affiliates/by-code/%00").status_code == 404
+    assert client.get(path).location.startswith("/log-in")
