@@ -1,25 +1,27 @@
 """Claims and settlements: who may send a message now, and what came of it.
 
-A claim is a lease with a token. The intent to send is recorded before the first byte, and a settlement counts
-only while its token is the row's, so a worker frozen past its lease changes nothing when it wakes. Nothing
-here commits: one transaction carries the result of one message, the intent to send the next, and the renewal.
+A claim is a lease with a token. The intent to send is recorded before the first byte, in the table or in the
+journal, and a settlement counts only while its token is the row's, so a worker frozen past its lease changes
+nothing when it wakes. Nothing here commits: one transaction carries the results of what was handed in, the
+intent to send the next, and the renewal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, Table, and_, bindparam, func, insert, select, update
+from sqlalchemy import Executable, Table, and_, bindparam, func, select, update
 
 from ..db import db, moment, present_connection
-from . import due, slots
+from . import attempts, due, journal, slots
+from .attempts import prefixed
 from .compose import AccountMessage, from_header, new_message_id
 from .due import due_queues
-from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
+from .models import OutboxMessage, Outcome, Queue, Status
 from .queue import SYSTEM
 from .route import Route
 from .swift import Swift
@@ -27,11 +29,15 @@ from .swift import Swift
 __all__ = ["Claim", "Parcel", "claim_batch", "claim_one", "due_queues", "give_back", "intend", "settle"]
 
 _MESSAGE: Table = OutboxMessage.__table__  # type: ignore[assignment]
-_ATTEMPT: Table = DeliveryAttempt.__table__  # type: ignore[assignment]
+_LET_GO = {"lease_token": None, "lease_until": None}
+_WIPED = {"text": "", "html": ""}
+_ARRIVED = -1
+_HOLDING = Swift(
+    select(func.count()).where(_MESSAGE.c.id == bindparam("i"), _MESSAGE.c.lease_token == bindparam("t"))
+)
 
 
-@dataclass(frozen=True)
-class Parcel:
+class Parcel(NamedTuple):
     """A message as it stands in the table, free of any transaction."""
 
     id: int
@@ -53,17 +59,21 @@ class Parcel:
     lease_token: str | None
 
 
-_COLUMNS = ", ".join(f"m.{name}" for name in Parcel.__dataclass_fields__)
+_COLUMNS = ", ".join(f"m.{name}" for name in Parcel._fields)
 
 
 @dataclass
 class Claim:
-    """The right to try one message. ``attempt_id`` is that of the intent, once it is recorded."""
+    """The right to try one message."""
 
     message: Parcel
     token: str
     first: bool = False  # of its batch: what stopped the queue is looked at again
-    attempt_id: int = 0
+    way: dict[str, Any] = field(default_factory=dict)  # by which it is tried, in the attempt's columns
+    begun_at: datetime | None = None
+    intent_id: int = 0  # the attempt, where the intent is in the table; otherwise the journal alone has it
+    attempt_id: int = 0  # the attempt, once its result is in the table
+    noted: bool = False  # it was accepted, and the journal says so
     written: tuple[Route, AccountMessage] | None = None  # as it leaves, once it was put together
     waits: bool = False  # another server may hold it: through this one it could arrive twice
 
@@ -86,21 +96,24 @@ def claim_batch(queue: Queue, token: str, route: Route | None, *, limit: int, no
         rows += [one for one in parcels if one.id not in {other.id for other in rows}]
         if len(rows) >= limit:
             break
-    return _claim(rows, token, route, now=now)
+    claims = _claim(rows, token, route, now=now)
+    if rows and not claims:  # a journal knew all of them to be accepted: there may be others
+        return claim_batch(queue, token, route, limit=limit, now=now)
+    return claims
 
 
 def claim_one(message_id: int) -> Claim | None:
     """Claim one message by its id, as a check of settings does; None when it is settled or taken. Commits."""
     now = moment()
-    query = select(*[_MESSAGE.c[name] for name in Parcel.__dataclass_fields__], _MESSAGE.c.lease_until)
+    query = select(*[_MESSAGE.c[name] for name in Parcel._fields], _MESSAGE.c.lease_until)
     row = db.session.execute(query.where(_MESSAGE.c.id == message_id).with_for_update()).one_or_none()
     over = row is not None and row.status is Status.SENDING and _is_over(row.lease_until, now)
     if row is None or not (row.status is Status.QUEUED or over):
         db.session.rollback()
         return None
-    (claim,) = _claim([Parcel(*row[:-1])], slots.new_token(), None, now=now)
+    claims = _claim([Parcel(*row[:-1])], slots.new_token(), None, now=now)
     db.session.commit()
-    return claim
+    return claims[0] if claims else None
 
 
 def _is_over(until: datetime | None, now: datetime) -> bool:
@@ -108,15 +121,16 @@ def _is_over(until: datetime | None, now: datetime) -> bool:
 
 
 def _claim(rows: Sequence[Parcel], token: str, route: Route | None, *, now: datetime) -> list[Claim]:
-    if not rows:
-        return []
     lost = [row for row in rows if row.status == Status.SENDING]
     again = _interrupted(lost, now) if lost else {}
+    rows = [row for row in rows if again.get(row.id) != _ARRIVED]
+    if not rows:
+        return []
     claims = []
     for row in rows:
         tried = row.attempts + again.get(row.id, 0)
-        parcel = replace(row, message_id=_header_id(row, route), attempts=tried)
-        waits = bool(tried) and route is not None and _may_be_elsewhere(row.id, route)
+        parcel = row._replace(message_id=_header_id(row, route), attempts=tried)
+        waits = bool(tried) and route is not None and attempts.may_be_elsewhere(row.id, route)
         claims.append(Claim(parcel, token, first=row is rows[0], waits=waits))
     until = now + slots.lease()
     values = [{"i": one.message.id, "m": one.message.message_id, "t": token, "u": until} for one in claims]
@@ -139,17 +153,20 @@ def _claiming() -> Executable:
 
 
 def _interrupted(rows: Sequence[Parcel], now: datetime) -> dict[int, int]:
-    """Mark attempts that never ended: their worker died, and the server may hold the message."""
+    """Mark attempts that never ended: their worker died or froze, and the server may hold the message.
+
+    Returns how many tries more count against each; _ARRIVED for one that a journal knows to be accepted.
+    """
     counted: dict[int, int] = {}
+    tokens = {row.lease_token for row in rows if row.lease_token}
+    arrived = {entry["message"] for entry in journal.about(tokens) if bring_in(entry, now)}
     for row in rows:
-        if slots.before_a_power_cut(row.lease_token):
-            _suspect(row.id, now)
-        ended = db.session.execute(
-            update(_ATTEMPT)
-            .where(_ATTEMPT.c.message_id == row.id, _ATTEMPT.c.outcome == Outcome.STARTED)
-            .values(outcome=Outcome.INTERRUPTED, ambiguous=True, ended_at=now)
-        )
-        if ended.rowcount:  # type: ignore[attr-defined]
+        if row.id in arrived:
+            counted[row.id] = _ARRIVED
+            continue
+        if slots.before_a_power_cut(row.lease_token) and attempts.under_way(row.id) is None:
+            attempts.write(row.id, now, {})  # it may have been begun: the power cut may have taken the intent
+        if attempts.interrupt(row.id, now):
             counted[row.id] = 1
             db.session.execute(
                 update(_MESSAGE).where(_MESSAGE.c.id == row.id).values(attempts=_MESSAGE.c.attempts + 1)
@@ -157,46 +174,19 @@ def _interrupted(rows: Sequence[Parcel], now: datetime) -> dict[int, int]:
     return counted
 
 
-def _suspect(message_id: int, now: datetime) -> None:
-    """Say that a claimed message may have been begun, where a power cut may have taken the intent itself."""
-    begun = select(_ATTEMPT.c.id).where(
-        _ATTEMPT.c.message_id == message_id, _ATTEMPT.c.outcome == Outcome.STARTED
-    )
-    if db.session.scalar(begun.limit(1)) is None:
-        _record_attempt(message_id, now)
-
-
 def _header_id(row: Parcel, route: Route | None) -> str | None:
     """Return the Message-ID: the one it has, unless it is another domain's and no server may hold it."""
     if route is None:
         return row.message_id
     at_home = bool(row.message_id) and str(row.message_id).endswith(f"@{route.domain}>")
-    if row.message_id and (at_home or _may_have_arrived(row.id)):
+    if row.message_id and (at_home or attempts.may_have_arrived(row.id)):
         return row.message_id
     return new_message_id(route)
 
 
-def _may_have_arrived(message_id: int) -> bool:
-    """Whether a server may hold the message already: then its twin has to carry the same Message-ID."""
-    query = select(_ATTEMPT.c.id).where(_ATTEMPT.c.message_id == message_id, _ATTEMPT.c.ambiguous)
-    return db.session.scalar(query.limit(1)) is not None
-
-
-def _may_be_elsewhere(message_id: int, route: Route) -> bool:
-    """Whether the account's own server may hold it and the way is the platform's for now, or the reverse."""
-    other = _ATTEMPT.c.version_number.is_(None)
-    if route.version_number is None:
-        other = _ATTEMPT.c.version_number.is_not(None)
-    named = _ATTEMPT.c.server != ""  # an intent that a power cut took says nothing of the way
-    query = select(_ATTEMPT.c.id).where(
-        _ATTEMPT.c.message_id == message_id, _ATTEMPT.c.ambiguous, other, named
-    )
-    return db.session.scalar(query.limit(1)) is not None
-
-
 def address(claim: Claim, route: Route) -> None:
     """Give a claim that was made without knowing the way its Message-ID, as part of the transaction."""
-    claim.message = replace(claim.message, message_id=_header_id(claim.message, route))
+    claim.message = claim.message._replace(message_id=_header_id(claim.message, route))
     db.session.execute(
         update(_MESSAGE)
         .where(_MESSAGE.c.id == claim.message.id, _MESSAGE.c.lease_token == claim.token)
@@ -205,41 +195,49 @@ def address(claim: Claim, route: Route) -> None:
 
 
 def intend(claim: Claim, route: Route | None, *, now: datetime) -> None:
-    """Record the intent to send, before the first byte."""
-    about: dict[str, Any] = {}
+    """Record the intent to send in the table, before the first byte."""
+    begin(claim, route, now=now)
+    claim.intent_id = attempts.write(claim.message.id, now, claim.way)
+
+
+def begin(claim: Claim, route: Route | None, *, now: datetime) -> None:
+    """Note by which way a message is tried from now on; whoever calls sees to it that this is written down."""
+    claim.begun_at = now
     if route is not None:
-        about = {"v": route.version_number, "s": route.server.address, "f": from_header(route)}
-    claim.attempt_id = _record_attempt(claim.message.id, now, **about)
+        sender = from_header(route)
+        claim.way = {"version_number": route.version_number, "server": route.server.address, "sender": sender}
 
 
-def _record_attempt(message_id: int, now: datetime, v: int | None = None, s: str = "", f: str = "") -> int:
-    values = {"i": message_id, "now": now, "v": v, "s": s, "f": f}
-    return int(_intending().scalar(values))
+def holds(claim: Claim) -> bool:
+    """Whether a claimed message is still its claim's."""
+    return bool(_HOLDING.scalar({"i": claim.message.id, "t": claim.token}))
 
 
-@cache
-def _intending() -> Swift:
-    earlier = select(func.coalesce(func.max(_ATTEMPT.c.number), 0) + 1)
-    return Swift(
-        insert(_ATTEMPT)
-        .values(
-            message_id=bindparam("i"),
-            number=earlier.where(_ATTEMPT.c.message_id == bindparam("i")).scalar_subquery(),
-            version_number=bindparam("v"),
-            server=bindparam("s"),
-            sender=bindparam("f"),
-            started_at=bindparam("now"),
-            outcome=Outcome.STARTED,
-            ambiguous=False,
-            stage="",
-            enhanced_code="",
-            reply_text="",
-            queue_id="",
-            transcript="",
-            fault="",
-        )
-        .returning(_ATTEMPT.c.id)
-    )
+def bring_in(entry: journal.Entry, now: datetime) -> bool:
+    """Have the table say what a line of a journal says of a message that is still claimed so.
+
+    Returns whether that settled it: the server had accepted it.
+    """
+    mine = (_MESSAGE.c.id == entry["message"], _MESSAGE.c.lease_token == entry["token"])
+    query = select(_MESSAGE.c.attempts, _MESSAGE.c.private).where(*mine, _MESSAGE.c.status == Status.SENDING)
+    row = db.session.execute(query.with_for_update()).one_or_none()
+    if row is None:
+        return False
+    attempt = attempts.under_way(entry["message"])
+    if attempt is None:
+        words = dict(entry.get("begun", {}))
+        since = words.pop("now", None)
+        attempt = attempts.write(entry["message"], datetime.fromisoformat(since) if since else now, words)
+    if "reply" not in entry:
+        return False
+    values = {"status": Status.SENT, "settled_at": now, "attempts": row.attempts + 1, **_LET_GO}
+    if row.private:
+        values |= _WIPED
+    if not settle_rows(entry["message"], entry["token"], values):
+        return False
+    attempts.complete(attempt, {**entry["reply"], "outcome": Outcome.ACCEPTED, "ended_at": now})
+    db.session.expire_all()
+    return True
 
 
 def give_back(claims: Sequence[Claim], queue: Queue) -> None:
@@ -250,21 +248,19 @@ def give_back(claims: Sequence[Claim], queue: Queue) -> None:
         db.session.execute(
             update(_MESSAGE)
             .where(_MESSAGE.c.id == one.message.id, _MESSAGE.c.lease_token == one.token)
-            .values(status=back, lease_token=None, lease_until=None)
+            .values(status=back, **_LET_GO)
         )
 
 
 def give_all_back(ident: int, token: str) -> None:
     """Let go of whatever a slot has claimed and not begun. What was begun waits for its lease to lapse."""
     account = None if ident == SYSTEM else ident
-    begun = select(_ATTEMPT.c.id).where(
-        _ATTEMPT.c.message_id == _MESSAGE.c.id, _ATTEMPT.c.outcome == Outcome.STARTED
-    )
+    begun = attempts.of_those_under_way(_MESSAGE.c.id)
     mine = and_(_MESSAGE.c.account_id == account, _MESSAGE.c.lease_token == token, ~begun.exists())
     db.session.execute(
         update(_MESSAGE)
         .where(mine, _MESSAGE.c.status == Status.SENDING)
-        .values(status=Status.QUEUED, lease_token=None, lease_until=None)
+        .values(status=Status.QUEUED, **_LET_GO)
     )
 
 
@@ -280,31 +276,29 @@ def settle(
 
     Returns False, having changed nothing, when the claim was lost meanwhile.
     """
-    values: dict[str, Any] = {"status": status, "lease_token": None, "lease_until": None}
+    values: dict[str, Any] = {"status": status, **_LET_GO}
     if next_attempt_at is not None:
         values["next_attempt_at"] = next_attempt_at
     if status in (Status.SENT, Status.FAILED):
         values["settled_at"] = now
         if claim.message.private:  # it may hold a log-in link; nobody needs it any more
-            values |= {"text": "", "html": ""}
+            values |= _WIPED
     if status is not Status.HELD and attempt["outcome"] is not Outcome.HELD:
         values["attempts"] = claim.tries  # held: not this message's fault, so it does not count
     if not settle_rows(claim.message.id, claim.token, values):
         return False
-    complete(claim.attempt_id, {**attempt, "ended_at": now})
+    result = {**attempt, "ended_at": now}
+    claim.attempt_id = claim.intent_id
+    if claim.intent_id:
+        attempts.complete(claim.intent_id, result)
+    else:
+        claim.attempt_id = attempts.write(claim.message.id, claim.begun_at or now, claim.way, result)
     return True
 
 
 def settle_rows(message_id: int, token: str, values: dict[str, Any]) -> bool:
     """Change a message while it is being sent under this very claim."""
-    known = {f"v_{name}": value for name, value in values.items()}
-    return bool(_settling(tuple(values)).changes({"i": message_id, "t": token, **known}))
-
-
-def complete(attempt_id: int, values: dict[str, Any]) -> None:
-    """Write down how an attempt ended."""
-    known = {f"v_{name}": value for name, value in values.items()}
-    _completing(tuple(values)).changes({"i": attempt_id, **known})
+    return bool(_settling(tuple(values)).changes({"i": message_id, "t": token, **prefixed(values)}))
 
 
 @cache
@@ -312,9 +306,3 @@ def _settling(names: tuple[str, ...]) -> Swift:
     values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
     mine = (_MESSAGE.c.id == bindparam("i"), _MESSAGE.c.lease_token == bindparam("t"))
     return Swift(update(_MESSAGE).where(*mine).values(values))
-
-
-@cache
-def _completing(names: tuple[str, ...]) -> Swift:
-    values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
-    return Swift(update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("i")).values(values))

@@ -161,7 +161,7 @@ def hand_in(
         line.close()
         fault = _scrubbed(traceback.format_exc(), route)
         return partial(verdicts.poisoned, claim, fault, pinned=pinned)
-    journal.of_this_process().accepted(claim, acceptance)
+    claim.noted = journal.of_this_process().accepted(claim, acceptance)
     return partial(verdicts.accepted, claim, route, acceptance, line.transcript, pinned=pinned)
 
 

@@ -1,8 +1,10 @@
 """A drain: one slot of one account's queue, one connection, and batch after batch of what is due.
 
-One transaction carries the result of a message, the intent to send the next, and the renewal of the lease; when
-a batch is used up it claims the next one as well. So each acceptance is recorded before the next message is
-finished, at one commit a message, and whoever dies here leaves one message in doubt at most.
+One transaction carries the results of what was handed in, the intent to send the next, and the renewal of the
+lease; when a batch is used up it claims the next one as well. Each acceptance is recorded before the next message
+is finished, so whoever dies here leaves one message in doubt at most. On one machine the journal is record enough
+for a moment: there the table follows many times a second, however slow the server is, and a fast one is not waited
+for by it. Where machines share a database the table itself is told of each message before the next.
 """
 
 from __future__ import annotations
@@ -10,30 +12,33 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from .. import wake
+from ..clock import utcnow
 from ..db import db, moment, reading
-from . import claims, delivery, journal, listeners, rates, slots, together
+from . import claims, delivery, journal, listeners, rates, recovery, slots, together
 from .claims import Claim
 from .delivery import Verdict, Way, patiently
 from .line import Line
 from .models import Queue, Slot
 from .queue import SYSTEM, queue_of
 from .swift import Swift
-from .verdicts import Result
+from .verdicts import LOST, Result
 
 _log = logging.getLogger(__name__)
-_AT_A_TIME = 200  # messages in one drain, so that an account with very many leaves the worker to others, too
-_BATCH = 50  # messages claimed at once at most
+_SPELL = 5.0  # seconds of one drain, so that an account with very many leaves the worker to others, too
+_BATCH = 200  # messages claimed at once at most
 _FIRST_BATCH = 4
 _LONG = 1.0  # seconds a batch may take: with a slow server the next is smaller, or others could do the rest
 _RENEW_AFTER = 0.1  # of a lease
+_BEHIND = 0.05  # seconds the table may be behind the journal
 _WORTH_WAITING = 1.0  # seconds until a limit lets the next one leave: the connection is kept for so long
+_BUSY = 0.6  # of a processor's time: this process has enough to do without a second connection
 _WORTH_HELP = 0.001  # seconds a message takes at least, for a second connection to be of use
 _TURN = Swift(select(Queue.__table__.c.turn).where(Queue.__table__.c.account_id == bindparam("i")))
 
@@ -47,6 +52,7 @@ class _Next:
     way: Way = field(default_factory=Way)
     turn: int = 0
     renewed: float | None = None
+    now: datetime | None = None  # when it was claimed, by the database's clock
 
 
 class Drain:
@@ -59,9 +65,14 @@ class Drain:
         self.is_slow = False  # its server takes its time, so that a second connection is of use
         self._account = None if ident == SYSTEM else ident
         self._token = slots.new_token()
-        self._line = Line()
+        self._line = Line(self._in_the_meantime)
         self._now = _Next()
-        self._renewed = self._batch_at = 0.0
+        self._handed_in: list[tuple[Claim, Verdict]] = []  # whose results only the journal has
+        self._is_stale = False  # somebody else has taken over
+        self._renewed = self._batch_at = self._recorded = 0.0
+        self._present = utcnow()  # by the database's clock, when something was recorded last
+        self._began = time.monotonic()
+        self._worked = 0.0  # seconds of processor time of this process, when the batch began
         self._size = _FIRST_BATCH
         self._asked_for_help = False
         self._closed_for = 0.0  # seconds, by a limit of the account
@@ -70,7 +81,7 @@ class Drain:
         """Return how many messages were tried. Safe to call at any time and by anybody."""
         if self._is_crowded():
             return 0
-        journal.settle_the_dead()
+        recovery.settle_the_dead()
         self._adopt(patiently(self._open))
         return self.run_on()
 
@@ -86,7 +97,7 @@ class Drain:
             raise
         finally:
             self._line.close()
-        if self.tried >= _AT_A_TIME:
+        if self._is_over():
             wake.now("drain", self.ident)
         return self.tried
 
@@ -106,11 +117,58 @@ class Drain:
         if self._now.claim is not claim:
             return
         following = self._now.rest[0] if self._now.rest and not self._ends() else None
+        if claim.intent_id:
+            journal.of_this_process().begun(claim)  # whoever buries us learns what else we held
         verdict = delivery.hand_in(claim, self._now.way, self._line, following=following)
         self.tried += 1
         self.moved_at = time.monotonic()
-        self._adopt(patiently(lambda: together.record(lambda: self._settle(verdict))))
-        journal.of_this_process().settled(claim)
+        self._handed_in.append((claim, verdict))
+        if not (following is not None and self._may_go_on(claim, following)):
+            self._adopt(patiently(lambda: together.record(self._settle)))
+            self._forget_results()
+
+    def _may_go_on(self, claim: Claim, following: Claim) -> bool:
+        """Begin the next message with the journal as the only record, if the table is not far behind."""
+        behind = time.monotonic() - self._recorded
+        if (
+            not (_journal_is_enough() and claim.noted)
+            or behind > _BEHIND
+            or self._renewal_is_due()
+            or self._ends()
+        ):
+            return False
+        claims.begin(following, self._now.way.route, now=self._present + timedelta(seconds=behind))
+        if not journal.of_this_process().begun(following):
+            return False
+        self._now = replace(self._now, claim=following, rest=self._now.rest[1:])
+        return True
+
+    def _in_the_meantime(self) -> None:
+        """The server takes its time: have the table say what the journal says. Otherwise it is done later."""
+        claim = self._now.claim
+        if claim is None or (not self._handed_in and claim.intent_id):
+            return
+        try:
+            self._is_stale |= not together.record(lambda: self._catch_up(claim))
+        except Exception:
+            db.session.rollback()
+            claim.intent_id = 0
+            _log.debug("what was handed in is recorded later", exc_info=True)
+        else:
+            self._forget_results()
+
+    def _catch_up(self, claim: Claim) -> bool:
+        settled = [verdict().settled for _, verdict in self._handed_in]
+        if not all(settled) or not claims.holds(claim):
+            return False
+        if not claim.intent_id:
+            claims.intend(claim, self._now.way.route, now=claim.begun_at or moment())
+        return True
+
+    def _forget_results(self) -> None:
+        journal.of_this_process().settled(*(claim for claim, _ in self._handed_in))
+        self._handed_in.clear()
+        self._recorded = time.monotonic()
 
     def _look_again_after_a_sleep(self, claim: Claim) -> None:
         """A process that froze between its intent and its first byte asks whether the message is still its own."""
@@ -140,13 +198,15 @@ class Drain:
             db.session.rollback()
             return _Next()
         claims.intend(found[0], way.route, now=now)
-        taken = _Next(found[0], found[1:], way, queue.turn, time.monotonic())
+        taken = _Next(found[0], found[1:], way, queue.turn, time.monotonic(), now)
         db.session.commit()
         return taken
 
-    def _settle(self, verdict: Verdict) -> _Next:
-        """Record a result, and the intent to send the next message; claim more if need be."""
-        following = self._after(verdict())
+    def _settle(self) -> _Next:
+        """Record all results, and the intent to send the next message; claim more if need be."""
+        results = [verdict() for _, verdict in self._handed_in]
+        lost = next((one for one in results if not one.settled), LOST if self._is_stale else None)
+        following = self._after(lost or results[-1])
         if following.claim is None:
             slots.close(self._token)
         return following
@@ -169,7 +229,7 @@ class Drain:
             renewed = time.monotonic()
         if rest:
             claims.intend(rest[0], self._now.way.route, now=now)
-            return _Next(rest[0], rest[1:], self._now.way, self._now.turn, renewed)
+            return _Next(rest[0], rest[1:], self._now.way, self._now.turn, renewed, now)
         return self._more(now, renewed)
 
     def _more(self, now: datetime, renewed: float | None) -> _Next:
@@ -181,7 +241,7 @@ class Drain:
         if not found:
             return _Next()
         claims.intend(found[0], way.route, now=now)
-        return _Next(found[0], found[1:], way, queue.turn, renewed)
+        return _Next(found[0], found[1:], way, queue.turn, renewed, now)
 
     def _is_another_turn(self) -> bool:
         """Whether the queue was held or let go since the batch was claimed: other settings may hold by now."""
@@ -202,11 +262,13 @@ class Drain:
     # -- what counts once a transaction has committed
 
     def _adopt(self, following: _Next) -> None:
+        self._recorded = time.monotonic()
+        self._present = following.now or self._present
         fresh = following.claim is not None and following.claim.first
         if fresh and self._batch_at:
             self._measure()
         if fresh:
-            self._batch_at = time.monotonic()
+            self._batch_at, self._worked = time.monotonic(), time.process_time()
         if following.renewed is not None:
             self._renewed = following.renewed
         self._now = following
@@ -217,13 +279,17 @@ class Drain:
         full, self._size = self._size, min(_BATCH, 2 * self._size) if took < _LONG / 2 else self._size
         if took > _LONG:
             self._size = max(1, self._size // 2)
-        self.is_slow = took > full * _WORTH_HELP
+        busy = (time.process_time() - self._worked) / took > _BUSY if took else True
+        self.is_slow = took > full * _WORTH_HELP and not busy
         if not self._asked_for_help and self.is_slow:
             self._asked_for_help = True  # one each: whoever comes may ask for the next
             wake.now("drain", self.ident)
 
     def _ends(self) -> bool:
-        return delivery.stopping.is_set() or self.tried + 1 > _AT_A_TIME
+        return delivery.stopping.is_set() or self._is_over()
+
+    def _is_over(self) -> bool:
+        return time.monotonic() - self._began > _SPELL
 
     def _renewal_is_due(self) -> bool:
         return time.monotonic() - self._renewed > _RENEW_AFTER * slots.lease().total_seconds()
@@ -244,18 +310,15 @@ class Drain:
 
     def _leave(self) -> None:
         """Give everything back that was not begun; where the database does not answer, the pulse does it later."""
-        if self._now.claim is not None:
-            journal.of_this_process().abandon(self._now.claim)
         self._now = _Next()
+        self._handed_in.clear()
         try:
-            give_back(self.ident, self._token)
+            recovery.give_back(self.ident, self._token)
         except SQLAlchemyError:
             db.session.rollback()
             slots.leave_behind(self.ident, self._token)
 
 
-def give_back(ident: int, token: str) -> None:
-    """End a drain from outside: its slot and what it had claimed and not begun. Commits."""
-    claims.give_all_back(ident, token)
-    slots.close(token)
-    db.session.commit()
+def _journal_is_enough() -> bool:
+    """Whether whoever may take over can read our journal: SQLite's workers are all on this machine."""
+    return db.engine.dialect.name == "sqlite"

@@ -1,9 +1,9 @@
-"""The journal of acceptances: what a server took, written down in a local file before it is in the table.
+"""The journal: what a server was given and what it took, written down in a local file before it is in the table.
 
 A worker that dies between the server's last word and its own commit would send the message again. One line,
 appended the moment the word is read, outlives the process (not a power cut: it is not forced to the disk), and
 whoever runs a worker on this machine next settles by it. Each process has a file of its own and keeps it
-locked while it lives. It holds numbers, tokens and the server's reply; no bodies, no addresses, no secrets.
+locked while it lives. It holds numbers, tokens, the server and its reply; no bodies, no recipients, no secrets.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 
 from ..config import current_config
-from ..db import db, moment
 from ..smtp.envelope import Acceptance
 from ..smtp.failure import Stage
-from . import claims
-from .models import DeliveryAttempt, OutboxMessage, Outcome, Status
+
+if TYPE_CHECKING:
+    from .claims import Claim
 
 _log = logging.getLogger(__name__)
 _FOLDER = "accepted"
 _LONG_ENOUGH = 256 * 1024  # octets after which a file with nothing open is emptied
+
+Entry = dict[str, Any]  # one line: "message" and "token" of the claim, and "begun" or "reply"
 
 
 class Journal:
@@ -44,41 +45,48 @@ class Journal:
         self._path = Path()
         self._file = -1
         self._size = 0
-        self._open: dict[int, str] = {}  # attempt -> its line, until it is settled
-        self._abandoned: set[int] = set()  # attempts whose drain broke off before it could settle them
+        self._open: dict[tuple[int, str], list[str]] = {}  # claim -> its lines, until it is settled
 
-    def accepted(self, claim: claims.Claim, acceptance: Acceptance) -> None:
-        """Write down that the server has the message. A disk that is full is told and costs nothing else."""
-        line = json.dumps(_entry(claim, acceptance)) + "\n"
+    def begun(self, claim: Claim) -> bool:
+        """Write down that a message is about to be handed in. False: it could not be, and must not begin so."""
+        at = claim.begun_at.isoformat() if claim.begun_at else None
+        return self._note(claim, {"begun": {**claim.way, "now": at}})
+
+    def accepted(self, claim: Claim, acceptance: Acceptance) -> bool:
+        """Write down that the server has the message; False when the disk takes nothing, which is told."""
+        return self._note(claim, {"reply": reply_of(acceptance)})
+
+    def _note(self, claim: Claim, words: Entry) -> bool:
+        line = json.dumps({"message": claim.message.id, "token": claim.token, **words}) + "\n"
         with self._lock:
-            self._open[claim.attempt_id] = line
+            self._open.setdefault((claim.message.id, claim.token), []).append(line)
             try:
                 self._size += os.write(self._mine(), line.encode())
             except OSError as trouble:
                 _log.error("the journal of acceptances cannot be written: %s", trouble)
+                return False
+        return True
 
-    def settled(self, claim: claims.Claim) -> None:
+    def settled(self, *claims: Claim) -> None:
         """The table knows; empty the file when it has grown and nothing in it is open."""
         with self._lock:
-            self._open.pop(claim.attempt_id, None)
+            for one in claims:
+                self._open.pop((one.message.id, one.token), None)
             if self._size > _LONG_ENOUGH and not self._open and self._pid == os.getpid():
                 os.ftruncate(self._file, 0)
                 self._size = 0
 
-    def abandon(self, claim: claims.Claim) -> None:
-        """Leave a message to the pulse, in case it was accepted: its drain has broken off."""
+    def open_of(self, token: str) -> list[Entry]:
+        """Return what was written down under a token and is not settled."""
         with self._lock:
-            self._abandoned.add(claim.attempt_id)
+            lines = [line for (_, own), lines in self._open.items() if own == token for line in lines]
+        return [json.loads(line) for line in lines]
 
-    def abandoned(self) -> list[dict[str, Any]]:
-        """Return what was accepted and could not be settled, because the database was away."""
+    def forget(self, token: str) -> None:
+        """The table knows all that was written down under a token."""
         with self._lock:
-            self._abandoned &= self._open.keys()
-            return [json.loads(self._open[attempt]) for attempt in self._abandoned]
-
-    def forget(self, attempt: int) -> None:
-        with self._lock:
-            self._open.pop(attempt, None)
+            for claim in [one for one in self._open if one[1] == token]:
+                del self._open[claim]
 
     def close(self) -> None:
         """End the file: it is taken away when the table knows all of it."""
@@ -110,27 +118,24 @@ def of_this_process() -> Journal:
     return found
 
 
-def settle_the_dead() -> int:
-    """Settle what processes wrote down that are gone; return how many messages that were. Commits."""
-    count = 0
+def about(tokens: Collection[str]) -> list[Entry]:
+    """Return what any process of this machine wrote down under these tokens, be it alive or not."""
+    found: list[Entry] = []
+    for path in _files():
+        try:
+            found += [entry for entry in _read(path.read_bytes()) if entry["token"] in tokens]
+        except FileNotFoundError:
+            continue  # settled and taken away at this very moment
+    return found
+
+
+def of_the_dead() -> Iterator[list[Entry]]:
+    """Yield what processes wrote down that are gone, a file at a time; each is taken away after it was used."""
     for path in _files():
         with _taken(path) as entries:
             if entries is not None:
-                count += _settle_all(entries)
+                yield entries
                 path.unlink(missing_ok=True)
-    return count
-
-
-def settle_our_own() -> None:
-    """Settle what this process could not when the database was away. Commits."""
-    mine = of_this_process()
-    for entry in mine.abandoned():
-        if _settle(entry, moment()):
-            _log.info(
-                "message %s was accepted while the database was away; now it is recorded", entry["message"]
-            )
-        db.session.commit()
-        mine.forget(entry["attempt"])
 
 
 def _files() -> list[Path]:
@@ -142,7 +147,7 @@ def _files() -> list[Path]:
 
 
 @contextmanager
-def _taken(path: Path) -> Iterator[list[dict[str, Any]] | None]:
+def _taken(path: Path) -> Iterator[list[Entry] | None]:
     """Yield the lines of a file whose process is gone, locked against others who look; None while it lives."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -164,57 +169,18 @@ def _is_left(file: int) -> bool:
     return os.fstat(file).st_nlink > 0
 
 
-def _read(said: bytes) -> Iterator[dict[str, Any]]:
+def _read(said: bytes) -> Iterator[Entry]:
     for line in said.splitlines():
         try:
             entry = json.loads(line)
         except ValueError:
             continue  # half a line: its process died in the middle of it, or the disk was full
-        if isinstance(entry, dict) and {"message", "token", "attempt"} <= entry.keys():
+        if (
+            isinstance(entry, dict)
+            and {"message", "token"} <= entry.keys()
+            and {"begun", "reply"} & entry.keys()
+        ):
             yield entry
-
-
-def _settle_all(entries: list[dict[str, Any]]) -> int:
-    now, count = moment(), 0
-    for entry in entries:
-        count += _settle(entry, now)
-    db.session.commit()
-    if count:
-        _log.info("%s messages that a dead worker had handed in were recorded as accepted", count)
-    return count
-
-
-def _settle(entry: dict[str, Any], now: datetime) -> bool:
-    """Record one acceptance, if the message is still being sent under the very claim that was written down."""
-    attempt = db.session.get(DeliveryAttempt, entry["attempt"], populate_existing=True)
-    row = db.session.get(OutboxMessage, entry["message"], populate_existing=True, with_for_update=True)
-    if attempt is None or row is None or attempt.message_id != row.id:
-        return False
-    if row.status is not Status.SENDING or attempt.outcome is not Outcome.STARTED:
-        return False
-    values = {
-        "status": Status.SENT,
-        "settled_at": now,
-        "attempts": row.attempts + 1,
-        "lease_token": None,
-        "lease_until": None,
-    }
-    if row.private:
-        values |= {"text": "", "html": ""}
-    if not claims.settle_rows(row.id, entry["token"], values):
-        return False
-    claims.complete(attempt.id, {**entry["reply"], "outcome": Outcome.ACCEPTED, "ended_at": now})
-    db.session.expire_all()
-    return True
-
-
-def _entry(claim: claims.Claim, acceptance: Acceptance) -> dict[str, Any]:
-    return {
-        "message": claim.message.id,
-        "token": claim.token,
-        "attempt": claim.attempt_id,
-        "reply": reply_of(acceptance),
-    }
 
 
 def reply_of(acceptance: Acceptance) -> dict[str, Any]:

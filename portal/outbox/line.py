@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..smtp.envelope import Acceptance
 from ..smtp.failure import Reason, Stage, SubmissionFailure
 from ..smtp.probe import Observer
@@ -10,13 +12,17 @@ from .route import Route
 from .transport import AccountConnection
 
 # Servers count messages per connection and end it, mostly at a hundred, with words that sound like trouble.
-_PER_CONNECTION = 50
+_PER_CONNECTION = 100
 
 
 class Line:
-    """Reuses its connection while the route stays the same, and dials anew otherwise."""
+    """Reuses its connection while the route stays the same, and dials anew otherwise.
 
-    def __init__(self) -> None:
+    ``when_idle`` is called when a server takes its time, once for each message, and before a new one is dialled.
+    """
+
+    def __init__(self, when_idle: Callable[[], None] | None = None) -> None:
+        self._when_idle = when_idle
         self._connection: AccountConnection | None = None
         self.transcript = ""
 
@@ -58,9 +64,12 @@ class Line:
 
     def _dial(self, route: Route, observer: Observer | None) -> AccountConnection:
         self.close()
+        if self._when_idle is not None:
+            self._when_idle()
         connection = self._connection = AccountConnection(route, observer)
         try:
             connection.__enter__()
+            connection.host.when_idle = self._when_idle
         finally:
             self._remember(connection)
         return connection

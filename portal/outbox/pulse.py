@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 
 from ..db import db, moment
-from . import draining, journal, slots
+from . import journal, recovery, slots
 from .models import OutboxMessage, Queue, Status
 from .verdicts import KEY_MISSING
 
@@ -36,9 +36,8 @@ def begin() -> None:
 
 def mend() -> None:
     """Settle by journals that were left, give back slots that could not be, and see whether a clock was set."""
-    journal.settle_the_dead()
-    journal.settle_our_own()
-    slots.clear_leftovers(draining.give_back)
+    recovery.settle_the_dead()
+    slots.clear_leftovers(recovery.give_back)
     passed, now = time.monotonic(), moment()
     db.session.rollback()
     if _seen and now - _seen[0][1] < timedelta(seconds=passed - _seen[0][0]) - _STEP:

@@ -37,6 +37,8 @@ class Route:
 
     def same_way(self, other: Route) -> bool:
         """Whether a connection opened for this route serves the other: same server, log-in and sender."""
+        if other is self:
+            return True
         ours, theirs = replace(self.server, password=None), replace(other.server, password=None)
         return ours == theirs and self.sender == other.sender and _same_secret(self.server, other.server)
 

@@ -34,6 +34,9 @@ class Session(Opening):
     def __init__(self, server: Server, observer: Observer | None = None) -> None:
         super().__init__(server, observer)
         self.last_acceptance: Acceptance | None = None
+        self.when_idle: Callable[[], None] | None = (
+            None  # called once a message, when the server takes its time
+        )
         self._announced: Outgoing | None = None
         self._ahead: list[str] | None = None  # commands of the next message whose replies were not read yet
         self._says_ahead = self._in_groups = True  # until the server shows that it cannot follow
@@ -157,6 +160,8 @@ class Session(Opening):
 
     def _transact(self, envelope: Envelope, act: Callable[[], _T]) -> _T:
         self._ladder.sender, self._ladder.recipient = str(envelope.sender), str(envelope.recipient)
+        if self._wire is not None:
+            self._wire.idle = self.when_idle
         try:
             result = act()
         except SubmissionFailure as failure:

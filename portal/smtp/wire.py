@@ -23,6 +23,7 @@ from .transcript import Transcript
 _LINE_LIMIT = 2000  # octets; RFC 5321 section 4.5.3.1.5 allows 512, real EHLO lines are sometimes longer
 _LINES_LIMIT = 100  # lines of one reply; the longest honest EHLO has about 25
 _TICK = 5.0  # seconds of one wait at most; setting a timeout costs a system call, so it is set to this once
+_PAUSE = 0.02  # seconds after which whoever waits for the server may do something else first
 _USUAL_LIMIT = 50  # replies remembered; a server says the same few words to each message
 _TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
 _CHUNK = 65_536  # octets handed to the kernel at once, so that a slow reader cannot outlast the deadline
@@ -69,6 +70,7 @@ class Wire:
         self.transcript = transcript
         self.stage = Stage.GREETING
         self.owed = 0  # replies to commands already sent; zero again before the next group of commands
+        self.idle: Callable[[], None] | None = None  # called once, when the server takes its time
         self._buffer = bytearray()
         self._scrubber: Scrubber | None = None
         self._usual: dict[bytes, tuple[str, Reply]] = {}
@@ -165,13 +167,18 @@ class Wire:
                 self._wait_at_most(left)
                 view = view[self.sock.send(view[:_CHUNK]) :]
             except TimeoutError:
-                continue  # a wait may be shorter than what is left, never longer
+                self._use_the_pause()  # a wait may be shorter than what is left, never longer
             except OSError as error:
                 return _fault_of(error)
         return None
 
+    def _use_the_pause(self) -> None:
+        idle, self.idle = self.idle, None
+        if idle is not None:
+            idle()
+
     def _wait_at_most(self, seconds: float) -> None:
-        wait = min(seconds, _TICK)
+        wait = min(seconds, _TICK if self.idle is None else _PAUSE)
         if self.sock.gettimeout() != wait:
             self.sock.settimeout(wait)
 
@@ -193,17 +200,18 @@ class Wire:
         for number in range(_LINES_LIMIT):
             if number:
                 raw = self._read_line(ends)
-            line = self._heard(raw)
+            line, clean = self._heard(raw)
             found = _REPLY.fullmatch(line)
             if found is None or code not in (None, found.group(1)):
                 raise self._no_reply(line)
             code = found.group(1)
-            texts.append(self._clean(found.group(3) or ""))
+            # A line that cleaning leaves as it is needs it no second time for its text.
+            texts.append((found.group(3) or "") if clean == line else self._clean(found.group(3) or ""))
             if found.group(2) != "-":
                 self.owed -= 1
                 reply = Reply.of(int(code), texts)
                 if not number and self.stage in _TRANSACTION and len(self._usual) < _USUAL_LIMIT:
-                    self._usual[raw] = (self._clean(line), reply)
+                    self._usual[raw] = (clean, reply)
                 return reply
         raise self.fail(Reason.TOO_MUCH, limit=f"{_LINES_LIMIT} lines in one reply")
 
@@ -228,13 +236,14 @@ class Wire:
         del self._buffer[: end + 1]
         return line
 
-    def _heard(self, raw: bytes) -> str:
-        """Decode a line and write it into the transcript."""
+    def _heard(self, raw: bytes) -> tuple[str, str]:
+        """Decode a line and write it into the transcript; return it as it came, and cleaned."""
         line = raw.decode("utf-8", "replace").removesuffix("\r")
         # What some other service says about itself is none of our business (no banner grabbing).
         foreign = self.stage is Stage.GREETING and not _GREETING.match(line)
-        self.transcript.add("S", "[this is not SMTP]" if foreign else self._clean(line))
-        return line
+        clean = self._clean(line)
+        self.transcript.add("S", "[this is not SMTP]" if foreign else clean)
+        return line, clean
 
     def _line_too_long(self) -> SubmissionFailure:
         return self.fail(Reason.TOO_MUCH, limit=f"{_LINE_LIMIT} characters in one line")
@@ -262,7 +271,7 @@ class Wire:
                 self._wait_at_most(left)
                 return self.sock.recv(4096) or _Fault(Reason.DISCONNECTED)
             except TimeoutError:
-                continue
+                self._use_the_pause()
             except OSError as error:
                 return _fault_of(error)
         return _Fault(Reason.TIMED_OUT)

@@ -26,25 +26,30 @@ LINES: dict[str, tuple[Any, str, bool]] = {
 }
 
 
-def arrange(line: str, folder: Path) -> None:
-    """Let this process, and those it forks, die at a line. A file in the folder remembers who died already."""
+def arrange(line: str, folder: Path, only: int = 0) -> None:
+    """Let this process, and those it forks, die at a line. A file in the folder remembers who died already.
+
+    ``only`` is the id of the one message it dies with.
+    """
     owner, name, before = LINES[line]
     original: Callable[..., Any] = getattr(owner, name)
 
     def deadly(*arguments: Any, **named: Any) -> Any:
-        claim = next(one for one in arguments if isinstance(one, Claim))
+        idents = [one.message.id for one in arguments if isinstance(one, Claim)]
+        due = [ident for ident in idents if only in (0, ident)][:1]
         if before:
-            _die_once(claim, folder)
+            _die_once(due, folder)
         result = original(*arguments, **named)
         if not before:
-            _die_once(claim, folder)
+            _die_once(due, folder)
         return result
 
     setattr(owner, name, deadly)
 
 
-def _die_once(claim: Claim, folder: Path) -> None:
-    mark = folder / f"died-{claim.message.id}"
-    if not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+def _die_once(due: list[int], folder: Path) -> None:
+    for ident in due:
+        mark = folder / f"died-{ident}"
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)

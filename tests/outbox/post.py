@@ -203,11 +203,12 @@ def start_worker(
     queues: Sequence[str] = QUEUES,
     mortal: bool = False,
     dies_at: str = "",
+    dies_with: int = 0,
     hours: int | None = None,
 ) -> Worker:
     """Start it. One that is ``mortal`` is a child of the process, and replaced by another whenever it died;
-    ``dies_at`` is one of ``deaths.LINES``; ``hours`` is how far its clock is from everybody else's:
-    with 0 it is set, again and again, to what the file ``clock`` in the instance says.
+    ``dies_at`` is one of ``deaths.LINES``, ``dies_with`` the id of the only message; ``hours`` is how far its clock
+    is from everybody else's: with 0 it is set, again and again, to what the file ``clock`` in the instance says.
     """
     spec = {
         "instance": str(config.instance),
@@ -222,6 +223,7 @@ def start_worker(
         "redis": config.redis_url,
         "mortal": mortal or bool(dies_at),
         "dies_at": dies_at,
+        "dies_with": dies_with,
         "hours": hours,
     }
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -241,7 +243,7 @@ def _work(spec: dict[str, object]) -> int:
         ways.by_account[int(account)] = lambda port=port: route_to(port, ca=str(spec["ca"]), limits=limits)
     app.extensions["signet.route_for"] = ways
     if spec["dies_at"]:
-        deaths.arrange(str(spec["dies_at"]), config.instance)
+        deaths.arrange(str(spec["dies_at"]), config.instance, int(str(spec["dies_with"])))
     if spec["mortal"]:
         return family.run(1, lambda parent: workers._work(app, None, QUEUES, parent))
     with _clock(spec["hours"], config.instance / "clock"):  # type: ignore[arg-type]

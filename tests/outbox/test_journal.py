@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from portal.db import db
-from portal.outbox import delivery, journal, pulse, slots
+from portal.outbox import delivery, draining, journal, pulse, recovery, slots
 from portal.outbox.models import Outcome, Status
 from tests.databases import lock_against_writers
 from tests.outbox.post import answering, attempts, lapse, message, owe, slots_of, started, wait_for
@@ -33,7 +33,7 @@ def entry_for(drain, **changes):
         "reply_text": "Ok",
         "queue_id": "Q1",
     }
-    words = {"message": claim.message.id, "token": claim.token, "attempt": claim.attempt_id, "reply": reply}
+    words = {"message": claim.message.id, "token": claim.token, "reply": reply}
     return words | changes
 
 
@@ -50,7 +50,7 @@ def test_what_a_dead_worker_wrote_down_is_settled_by_the_next_and_not_sent_again
     assert not path.exists()
 
 
-@pytest.mark.parametrize("changes", [{"token": "another"}, {"attempt": 999}, {"message": 999}])
+@pytest.mark.parametrize("changes", [{"token": "another"}, {"message": 999}])
 def test_words_about_another_claim_settle_nothing(app, server, account, changes):
     ident = owe(account, "m")
     left_behind(app, [entry_for(started(account), **changes)])
@@ -63,7 +63,7 @@ def test_half_a_line_is_no_word(app, server, account):
     whole = entry_for(started(account))
     path = left_behind(app, [whole])
     path.write_text(path.read_text() + json.dumps(whole)[:20])
-    assert journal.settle_the_dead() == 1
+    assert recovery.settle_the_dead() == 1
     assert message(ident).status is Status.SENT
 
 
@@ -73,7 +73,7 @@ def test_the_journal_of_a_living_process_is_left_alone(app, server, account):
     mine = journal.of_this_process()
     acceptance = type("A", (), {"reply": _reply(), "queue_id": "Q1"})()
     mine.accepted(drain._now.claim, acceptance)
-    assert journal.settle_the_dead() == 0
+    assert recovery.settle_the_dead() == 0
     assert message(ident).status is Status.SENDING
     drain._leave()
     pulse.mend()
@@ -121,9 +121,11 @@ def test_a_full_disk_under_the_journal_stops_nothing(app, server, account, monke
     assert "No space left" in caplog.text
 
 
+@pytest.mark.parametrize("behind", [-1.0, 60.0])
 def test_a_database_that_is_locked_between_two_messages_is_waited_for_and_no_attempt_is_lost(
-    app, serve, ways, account, config, caplog
+    app, serve, ways, account, config, caplog, monkeypatch, behind, database
 ):
+    monkeypatch.setattr(draining, "_BEHIND", behind)
     locks = []
 
     def lock_once(peer, _line):
@@ -138,7 +140,8 @@ def test_a_database_that_is_locked_between_two_messages_is_waited_for_and_no_att
     worker.start()
     wait_for(lambda: "waiting for it" in caplog.text, within=25)
     with closing(locks[0]):
-        assert len(server.messages) == 1, "nothing is finished before the one before is recorded"
+        by_journal = behind > 0 and database == "sqlite"
+        assert len(server.messages) == 1 + by_journal, "nothing is finished before the one before is recorded"
     worker.join(10)
     assert [len(attempts(ident)) for ident in (first, second)] == [1, 1]
     assert message(second).status is Status.SENT

@@ -1,0 +1,263 @@
+"""The table follows the journal: a fast server is not waited for by it, and nothing is lost or repeated for that."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from portal.clock import utcnow
+from portal.db import db
+from portal.outbox import claims, delivery, draining, journal, slots
+from portal.outbox.models import DeliveryAttempt, Outcome, Status
+from portal.smtp.envelope import Acceptance
+from portal.smtp.reply import Reply
+from tests.conftest import make_config
+from tests.outbox.post import (
+    answering,
+    attempts,
+    honest,
+    lapse,
+    message,
+    message_ids,
+    owe,
+    slots_of,
+    start_worker,
+    started,
+    statuses,
+    subjects,
+    wait_for,
+)
+from tests.outbox.test_crashes import in_context, run_in_thread
+
+OK = b"250 2.0.0 Ok: queued as 1\r\n"
+ACCEPTED, INTERRUPTED = Outcome.ACCEPTED, Outcome.INTERRUPTED
+
+
+@pytest.fixture
+def far_behind(monkeypatch):
+    """The table may be a minute behind the journal, so that what a test does cannot be overtaken."""
+    monkeypatch.setattr(draining, "_BEHIND", 60.0)
+
+
+@pytest.fixture
+def by_journal(database):
+    """Where machines share a database, the journal of one is not record enough."""
+    if database == "postgresql":
+        pytest.skip("it is told of each message before the next")
+
+
+def taken(claim, name="Q1"):
+    claim.noted = journal.of_this_process().accepted(claim, Acceptance(Reply(250, ("Ok",)), name))
+
+
+def begun(drain, number):
+    """Begin a message of a drain's batch by the journal alone."""
+    claim = [drain._now.claim, *drain._now.rest][number]
+    claims.begin(claim, drain._now.way.route, now=utcnow())
+    assert journal.of_this_process().begun(claim)
+    return claim
+
+
+@pytest.mark.usefixtures("by_journal")
+def test_many_messages_are_recorded_by_one_transaction(app, server, account, far_behind):
+    for number in range(4):
+        owe(account, f"m{number}")
+    commits = []
+    db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
+    assert delivery.drain(account) == 4
+    assert [at for at in commits if 0 < at < 4] == [], "four messages left between two commits"
+    assert statuses(account) == [Status.SENT] * 4
+    for ident in range(1, 5):
+        (one,) = attempts(ident)
+        assert (one.outcome, one.number, one.version_number, one.stage) == (ACCEPTED, 1, None, "data")
+        assert one.server.startswith("localhost:") and one.sender.endswith("<info@brightleaf.example>")
+        assert one.started_at <= one.ended_at and "MAIL FROM" in one.transcript
+
+
+def test_where_machines_share_a_database_it_is_told_of_each_message_before_the_next(
+    app, server, account, database, far_behind
+):
+    if database == "sqlite":
+        pytest.skip("there the journal is record enough for a moment")
+    for number in range(3):
+        owe(account, f"m{number}")
+    commits = []
+    db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
+    delivery.drain(account)
+    assert {1, 2, 3} <= set(commits)
+
+
+@pytest.mark.usefixtures("by_journal")
+def test_the_table_catches_up_while_a_server_takes_its_time(app, serve, ways, account, far_behind):
+    go_on = threading.Event()
+
+    def slow_at_the_third(peer, _line):
+        if len(server.messages) == 3:
+            go_on.wait(10)
+        peer.say(OK)
+
+    server = serve(answering(DOT=slow_at_the_third))
+    ways.lead(account, server)
+    for number in range(4):
+        owe(account, f"m{number}")
+    sender = threading.Thread(target=in_context(app, delivery.drain, account))
+    sender.start()
+    try:
+        wait_for(lambda: statuses(account)[:2] == [Status.SENT] * 2, within=3)
+        wait_for(lambda: attempts(3), within=3)
+        assert [one.outcome for one in attempts(3)] == [Outcome.STARTED], "the log shows what is under way"
+    finally:
+        go_on.set()
+        sender.join(10)
+    assert statuses(account) == [Status.SENT] * 4
+    assert [len(attempts(ident)) for ident in range(1, 5)] == [1] * 4
+
+
+@pytest.mark.usefixtures("by_journal")
+def test_what_a_frozen_worker_wrote_down_is_not_sent_again(app, server, account):
+    for number in range(4):
+        owe(account, f"m{number}")
+    frozen = started(account)
+    taken(frozen._now.claim, "Q1")
+    taken(begun(frozen, 1), "Q2")
+    begun(frozen, 2)
+    lapse(account)
+    run_in_thread(app, delivery.drain, account)
+    assert subjects(server) == ["Welcome, m2", "Welcome, m3"]
+    assert [[(one.outcome, one.queue_id) for one in attempts(ident)] for ident in range(1, 5)] == [
+        [(ACCEPTED, "Q1")],
+        [(ACCEPTED, "Q2")],
+        [(INTERRUPTED, ""), (ACCEPTED, "4XyZ1a2b")],
+        [(ACCEPTED, "4XyZ1a2b")],
+    ]
+    assert [one.ambiguous for one in attempts(3)] == [True, False]
+    frozen._renewed -= 60
+    frozen.run_on()
+    assert len(server.messages) == 2, "and when it wakes it sends nothing"
+
+
+@pytest.mark.usefixtures("by_journal")
+def test_a_drain_that_breaks_off_gives_back_only_what_it_had_not_begun(
+    app, server, account, far_behind, monkeypatch
+):
+    for number in range(4):
+        owe(account, f"m{number}")
+    handed_in = delivery.hand_in
+
+    def fails_at_the_third(claim, *more, **named):
+        if claim.message.id == 3:
+            raise MemoryError
+        return handed_in(claim, *more, **named)
+
+    monkeypatch.setattr(delivery, "hand_in", fails_at_the_third)
+    with pytest.raises(MemoryError):
+        delivery.drain(account)
+    assert statuses(account) == [Status.SENT, Status.SENT, Status.SENDING, Status.QUEUED]
+    assert slots_of(account) == 0
+    monkeypatch.undo()
+    lapse(account)
+    delivery.drain(account)
+    assert len(server.messages) == 4
+    assert [one.outcome for one in attempts(3)] == [INTERRUPTED, ACCEPTED]
+
+
+@pytest.mark.usefixtures("by_journal")
+def test_a_message_taken_over_meanwhile_ends_the_drain_without_a_word_in_the_table(app, serve, ways, account):
+    def lose_it(peer, _line):
+        if len(server.messages) == 2:
+            run_in_thread(app, _take_over, account)
+            peer.pause(0.2)  # in which the table is told, and says no
+        peer.say(OK)
+
+    server = serve(answering(DOT=lose_it))
+    ways.lead(account, server)
+    for number in range(4):
+        owe(account, f"m{number}")
+    delivery.drain(account)
+    assert len(server.messages) == 2, "it claims and sends nothing more"
+    assert Status.SENT in statuses(account)[:1], (
+        "what it wrote down itself had counted when it was taken over"
+    )
+    rows = db.session.scalars(db.select(DeliveryAttempt).where(DeliveryAttempt.message_id > 2)).all()
+    assert rows == []
+    db.session.rollback()
+
+
+def _take_over(account):
+    lapse(account)
+    started(account)
+
+
+@pytest.mark.usefixtures("by_journal")
+def test_with_a_full_disk_under_the_journal_each_is_recorded_before_the_next(
+    app, server, account, far_behind, monkeypatch
+):
+    monkeypatch.setattr(journal.Journal, "_note", lambda *_: False)
+    for number in range(3):
+        owe(account, f"m{number}")
+    commits = []
+    db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
+    delivery.drain(account)
+    assert {1, 2, 3} <= set(commits)
+
+
+def test_the_dead_give_their_slot_and_what_they_had_not_begun_back_at_once(app, server, account, database):
+    for number in range(3):
+        owe(account, f"m{number}")
+    dead = started(account)
+    journal.of_this_process().begun(dead._now.claim)
+    journal.of_this_process().close()
+    app.extensions.pop("signet.journal")
+    run_in_thread(app, delivery.drain, account)
+    assert statuses(account) == [Status.SENDING, Status.SENT, Status.SENT], (
+        "what was begun waits for its lease"
+    )
+    lapse(account)
+    run_in_thread(app, delivery.drain, account)
+    assert [one.outcome for one in attempts(1)] == [INTERRUPTED, ACCEPTED]
+
+
+BY_LINE = {
+    "before it dials": (1, [INTERRUPTED, ACCEPTED]),
+    "after the reply, before the journal": (2, [INTERRUPTED, ACCEPTED]),
+    "after the journal, before the commit": (1, [ACCEPTED]),
+    "after the commit": (1, [ACCEPTED]),
+}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("line", BY_LINE)
+def test_a_worker_killed_while_the_table_is_behind_repeats_one_message_at_most(tmp_path, request, line):
+    config = make_config(tmp_path / "instance", lease=1.0)
+    request.getfixturevalue("app")
+    account = request.getfixturevalue("account")
+    server = request.getfixturevalue("serve")(honest())
+    copies, outcomes = BY_LINE[line]
+    idents = [owe(account, f"m{number}") for number in range(9)]
+    worker = start_worker(config, {account: server.port}, dies_at=line, dies_with=idents[6])
+    try:
+        wait_for(lambda: set(statuses(account)) == {Status.SENT})
+    finally:
+        worker.kill()
+    assert (config.instance / f"died-{idents[6]}").exists()
+    said = message_ids(server)
+    assert said.count(message(idents[6]).message_id) == copies
+    assert [one.outcome for one in attempts(idents[6])] == outcomes
+    others = [ident for ident in idents if ident != idents[6]]
+    doubtful = [ident for ident in others if attempts(ident)[0].outcome is INTERRUPTED]
+    assert len(doubtful) <= slots.USUAL - 1, "one of each other connection it held, at most"
+    for ident in others:
+        assert said.count(message(ident).message_id) <= len(attempts(ident)) == 1 + (ident in doubtful)
+    wait_for(lambda: slots_of(account) == 0)
+
+
+def test_a_lease_is_renewed_while_the_table_is_behind(app, server, account, far_behind, monkeypatch):
+    monkeypatch.setattr(draining, "_RENEW_AFTER", 0.0)
+    for number in range(3):
+        owe(account, f"m{number}")
+    renewed = []
+    monkeypatch.setattr(slots, "renew", lambda *_, **__: renewed.append(utcnow()) or True)
+    delivery.drain(account)
+    assert len(renewed) >= 2
+    assert statuses(account) == [Status.SENT] * 3
+    assert timedelta() < utcnow() - renewed[0]
