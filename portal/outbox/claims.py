@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Executable, Table, and_, bindparam, func, select, update
 
 from ..db import db, moment, present_connection
-from . import attempts, due, journal, slots
+from . import attempts, due, journal, slots, steady
 from .attempts import prefixed
 from .compose import AccountMessage, from_header, new_message_id
 from .due import due_queues
@@ -117,7 +117,8 @@ def claim_one(message_id: int) -> Claim | None:
 
 
 def _is_over(until: datetime | None, now: datetime) -> bool:
-    return until is None or until <= now or until > now + 2 * slots.lease()
+    over, never = steady.bounds(now)
+    return until is None or until <= over or until > never
 
 
 def _claim(rows: Sequence[Parcel], token: str, route: Route | None, *, now: datetime) -> list[Claim]:

@@ -17,9 +17,9 @@ from typing import Any
 from sqlalchemy import BigInteger, TextClause, bindparam, text
 
 from ..db import UTCDateTime, db, present_connection
+from . import steady
 from .models import OPEN, Queue
 from .queue import SYSTEM
-from .slots import lease
 
 # What is said of a message here is said in literal words: an index over open messages alone serves them only so.
 _WINDOW = 4  # times the limit is looked at first, so that a crowd waiting behind one another costs little
@@ -27,7 +27,7 @@ _WAITING = f"m.status = 'queued' AND m.{OPEN} AND m.next_attempt_at <= :now"
 _URGENT = f"{_WAITING} AND m.urgent"
 _LAPSED = (
     f"m.status = 'sending' AND m.{OPEN} "
-    "AND (m.lease_until IS NULL OR m.lease_until <= :now OR m.lease_until > :never)"
+    "AND (m.lease_until IS NULL OR m.lease_until <= :over OR m.lease_until > :never)"
 )
 _FORGOTTEN = f"m.status = 'held' AND m.{OPEN} AND m.next_attempt_at <= :now"
 _HELD = f"m.status = 'held' AND m.{OPEN}"
@@ -63,7 +63,8 @@ def _rows(
     on_postgresql = present_connection().dialect.name == "postgresql"
     # With many rows to choose from, SQLite would rather read them all in the order of their numbers.
     table = "outbox_message m" + ("" if on_postgresql else f" INDEXED BY ix_outbox_message_{index}")
-    values: dict[str, Any] = {"account": ident, "limit": limit, "now": now, "never": now + 2 * lease()}
+    over, never = steady.bounds(now)
+    values: dict[str, Any] = {"account": ident, "limit": limit, "now": now, "over": over, "never": never}
     found: list[int] = []
     if crowded:
         values["window"] = _WINDOW * limit
@@ -112,7 +113,9 @@ def _in_line(ident: int) -> str:
 
 @lru_cache(256)
 def _timed(statement: str) -> TextClause:
-    moments = [bindparam(name, type_=UTCDateTime()) for name in ("now", "never") if f":{name}" in statement]
+    moments = [
+        bindparam(name, type_=UTCDateTime()) for name in ("now", "over", "never") if f":{name}" in statement
+    ]
     lists: list[Any] = [bindparam("numbers", expanding=True)] if ":numbers" in statement else []
     return text(statement).bindparams(*moments, *lists)
 
@@ -144,12 +147,13 @@ def due_statement(own: bool) -> str:
 def due_queues(now: datetime) -> list[int]:
     """Return the queues that have something to do, the one served longest ago first."""
     found: list[tuple[datetime, int]] = []
-    never = datetime.min.replace(tzinfo=now.tzinfo)
+    first = datetime.min.replace(tzinfo=now.tzinfo)
+    over, never = steady.bounds(now)
     for own in (True, False):
         statement = _timed(due_statement(own))
-        moments = {"now": now, "never": now + 2 * lease()}
+        moments = {"now": now, "over": over, "never": never}
         for ident, served_at in db.session.execute(
             statement.columns(account_id=BigInteger, served_at=UTCDateTime()), moments
         ):
-            found.append((served_at or never, ident))
+            found.append((served_at or first, ident))
     return [ident for _, ident in sorted(found)]

@@ -19,6 +19,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from ..config import current_config
 from ..db import db
 from ..smtp.providers import Provider
+from . import steady
 from .models import OutboxMessage, Queue, Slot, Status
 
 USUAL = 4  # connections to one account's server, where its provider names no number
@@ -69,8 +70,9 @@ def take(queue: Queue, token: str, *, bound: int, now: datetime) -> bool:
 
 
 def lapsed(now: datetime, until: InstrumentedAttribute[datetime]) -> ColumnElement[bool]:
-    """Return the condition that a lease is over. One that ends too late was given before a clock was set back."""
-    return (until <= now) | (until > now + 2 * lease())
+    """Return the condition that a lease is over."""
+    over, never = steady.bounds(now)
+    return (until <= over) | (until > never)
 
 
 def renew(account_id: int | None, token: str, *, now: datetime) -> bool:

@@ -8,20 +8,18 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-import time_machine
 from flask import Flask
 
-from portal import create_app, family, workers
+from portal import clock, create_app, family, workers
+from portal import db as stored
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
@@ -204,11 +202,11 @@ def start_worker(
     mortal: bool = False,
     dies_at: str = "",
     dies_with: int = 0,
-    hours: int | None = None,
+    clock_steps: bool = False,
 ) -> Worker:
     """Start it. One that is ``mortal`` is a child of the process, and replaced by another whenever it died;
-    ``dies_at`` is one of ``deaths.LINES``, ``dies_with`` the id of the only message; ``hours`` is how far its clock
-    is from everybody else's: with 0 it is set, again and again, to what the file ``clock`` in the instance says.
+    ``dies_at`` is one of ``deaths.LINES``, ``dies_with`` the id of the only message. Where ``clock_steps``, its clock
+    and the database's, as it sees it, are as many hours off as the file ``clock`` in the instance says.
     """
     spec = {
         "instance": str(config.instance),
@@ -224,7 +222,7 @@ def start_worker(
         "mortal": mortal or bool(dies_at),
         "dies_at": dies_at,
         "dies_with": dies_with,
-        "hours": hours,
+        "clock_steps": clock_steps,
     }
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
@@ -246,29 +244,25 @@ def _work(spec: dict[str, object]) -> int:
         deaths.arrange(str(spec["dies_at"]), config.instance, int(str(spec["dies_with"])))
     if spec["mortal"]:
         return family.run(1, lambda parent: workers._work(app, None, QUEUES, parent))
-    with _clock(spec["hours"], config.instance / "clock"):  # type: ignore[arg-type]
-        return workers.run(app, None, spec["processes"], spec["queues"])  # type: ignore[arg-type]
+    if spec["clock_steps"]:
+        _let_the_clock_step(config.instance / "clock")
+    return workers.run(app, None, spec["processes"], spec["queues"])  # type: ignore[arg-type]
 
 
-@contextmanager
-def _clock(hours: int | None, file: Path) -> Iterator[None]:
-    """Set the clock of this process; one that is 0 hours off is set again to what a file says, if it does."""
-    if hours is None:
-        yield
-        return
-    with time_machine.travel(datetime.now(UTC) + timedelta(hours=hours)) as traveller:
-        if not hours:
-            threading.Thread(target=_step, args=(traveller, file), daemon=True).start()
-        yield
+def _let_the_clock_step(file: Path) -> None:
+    """Set the wall's clock alone, as an administrator does: what has passed is never set back."""
+    asked, now = stored._ask_clock, datetime.now
 
+    def off() -> timedelta:
+        return timedelta(hours=int(file.read_text() or 0) if file.exists() else 0)
 
-def _step(traveller: time_machine.Traveller, file: Path) -> None:
-    at = 0
-    while True:
-        wanted = int(file.read_text() or 0) if file.exists() else 0
-        traveller.shift(timedelta(hours=wanted - at))
-        at = wanted
-        time.sleep(0.05)
+    class Stepping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return now(tz) + off()
+
+    clock.datetime = Stepping  # type: ignore[misc]
+    stored._ask_clock = lambda connection: asked(connection) + off()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ import pytest
 import time_machine
 from sqlalchemy import event
 
+from portal.clock import utcnow
 from portal.db import db
 from portal.outbox import delivery
 from portal.outbox.compose import AccountMessage
@@ -18,6 +20,7 @@ from portal.outbox.models import Outcome, Status
 from portal.outbox.queue import hold, release
 from portal.smtp.server import Limits
 from tests.conftest import make_config
+from tests.databases import assert_nobody_is_in_a_transaction
 from tests.outbox.post import (
     answering,
     attempts,
@@ -53,7 +56,8 @@ def config(tmp_path):
 class Sandman:
     """A mail server that stops the worker at a word, once, and lets a later client speak on."""
 
-    def __init__(self):
+    def __init__(self, config):
+        self.config = config
         self.pid = 0
         self.asleep = threading.Event()
         self.awake = threading.Event()
@@ -63,12 +67,23 @@ class Sandman:
             if self.asleep.is_set():
                 peer.say(reply)
                 return
-            os.kill(self.pid, signal.SIGSTOP)
+            self.stop()
             self.asleep.set()
             self.awake.wait(60)
             peer.say(reply)
 
         return answer
+
+    def stop(self):
+        """Stop it, but not while another of its threads is writing: then nobody could write any more."""
+        while True:
+            os.kill(self.pid, signal.SIGSTOP)
+            time.sleep(0.05)
+            try:
+                return assert_nobody_is_in_a_transaction(self.config)
+            except (sqlite3.OperationalError, AssertionError):
+                os.kill(self.pid, signal.SIGCONT)
+                time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +98,7 @@ class Sandman:
 def test_a_worker_stopped_past_its_lease_and_woken_changes_nothing(
     app, config, serve, ways, account, verb, reply, copies
 ):
-    sandman = Sandman()
+    sandman = Sandman(config)
     server = serve(answering(**{verb: sandman(reply)}))
     ways.lead(account, server, limits=LIMITS)
     worker = start_worker(config, {account: server.port})
@@ -124,6 +139,38 @@ def row_of(ident):
     row = message(ident)
     told = [(one.outcome, one.ambiguous, one.ended_at, one.queue_id) for one in attempts(ident)]
     return row.status, row.attempts, row.settled_at, row.lease_token, row.next_attempt_at, told
+
+
+# -- clocks
+
+
+def test_a_clock_that_steps_by_an_hour_either_way_loses_nothing_and_repeats_nothing(
+    app, config, serve, account
+):
+    """The machine's clock, and with it that of everybody on it, while two workers send."""
+    server = serve(answering(DOT=lambda peer, _: (time.sleep(0.02), peer.say(b"250 2.0.0 Ok\r\n"))))
+    workers = [start_worker(config, {account: server.port}, clock_steps=True) for _ in range(2)]
+    idents = []
+    try:
+        for hours in (0, 1, 0, -1, 0):
+            (config.instance / "clock").write_text(str(hours))
+            with time_machine.travel(utcnow() + timedelta(hours=hours), tick=True):
+                idents += [
+                    owe(account, f"m{len(idents)}-{n}", recipient=f"r{n % 7}@example.net") for n in range(15)
+                ]
+            half = len(idents) - 8
+            wait_for(lambda half=half: len(server.messages) > half)  # the next step comes in the middle of it
+        wait_for(lambda: set(statuses(account)) == {Status.SENT}, within=30)
+        for worker in workers:
+            worker.terminate()
+        assert [worker.ended(within=40) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert Counter(message_ids(server)).most_common(1)[0][1] == 1
+    assert len(server.messages) == len(idents)
+    assert {len(attempts(ident)) for ident in idents} == {1}
+    assert slots_of(account) == 0
 
 
 # -- a full disk
