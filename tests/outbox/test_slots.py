@@ -270,7 +270,7 @@ def test_finding_what_is_due_reads_no_table_of_messages(app, database):
     for rule, index in rules:
         table = f"outbox_message m INDEXED BY ix_outbox_message_{index}"
         asked += [due._narrow(1, rule, table), due._wide(1, rule, table)]
-    names = dict.fromkeys(("now", "never", "account", "limit", "window"), 1)
+    names = dict.fromkeys(("now", "over", "never", "account", "limit", "window"), 1)
     for statement in asked:
         plan = db.session.execute(db.text(f"EXPLAIN QUERY PLAN {statement}"), names).all()
         words = " | ".join(step[-1] for step in plan)
