@@ -18,6 +18,15 @@ from .models import Affiliate, Reason, State
 # Whoever takes part must learn where they stand and what they were paid.
 ESSENTIAL = frozenset({"new-sign-up", "application-received", "approved", "declined", "payout-sent"})
 _INVITATION = "invited"
+# The catalogue speaks to the owner.
+_WHEN = {
+    "new-lead": "When somebody comes through your link and shows interest.",
+    "new-purchase": "When somebody buys through your link.",
+    "commission-approved": "When your commission is approved for payout.",
+    "commission-declined": "When your commission is declined, or its purchase is refunded.",
+    "weekly-summary": "Once a week, with what came of your link.",
+    _INVITATION: "When you are invited to take part.",
+}
 _CHANGES = budgets.Budget("preferences", 60, timedelta(hours=1))
 
 
@@ -27,9 +36,10 @@ class TooManyChanges(Exception):
 
 @dataclass(frozen=True)
 class Choice:
-    """One kind of email, and whether the affiliate gets it."""
+    """One kind of email, when it comes, and whether the affiliate gets it."""
 
     notice: Notice
+    when: str
     wanted: bool
     essential: bool
 
@@ -51,6 +61,7 @@ def choices(affiliate: Affiliate) -> list[Choice]:
     found = [
         Choice(
             notice,
+            when=_WHEN.get(notice.kind, notice.when),
             wanted=notice.kind not in out and not (soft_off and _is_soft(notice)),
             essential=notice.kind in ESSENTIAL,
         )

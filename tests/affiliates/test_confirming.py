@@ -153,6 +153,9 @@ def test_one_click_unsubscribes_without_cookie_or_token_and_looking_does_not(own
         assert client.get(unknown).status_code == 404
     assert "not written to" in owner.get("/affiliates/not-written-to").get_data(as_text=True).lower()
     prefs = f"/preferences/{key}"
+    asked = client.get(prefs).get_data(as_text=True)
+    assert "When somebody buys through your link." in asked
+    assert "an affiliate’s link" not in asked, "it is the affiliate who reads"
     assert client.submit(prefs, {"kind": ["weekly-summary"]}).status_code == 303
     assert suppressions.suppression_of(_account().id, "grace@example.org") is None
     assert "new-lead" in suppressions.opted_out(_affiliate().id)
