@@ -82,7 +82,7 @@ def play() -> Any:
     shape = _shape()
     played = _played()
     said = played.said if played and played.shape is shape else {}
-    code = played.code if played else request.args.get("affiliate", "")
+    code = played.code if played else request.args.get("affiliate", "") or _newest()
     return _play_page(shape, _form(shape, code, formdata=None, data=samples(shape, said, code)), played)
 
 
@@ -131,6 +131,12 @@ def _form(shape: EventShape, code: str, **more: Any) -> PlayForm:
     sought = (request.form.get("find") or "").strip()[:100]
     found = choosing.choices(current_user.account_id, sought, chosen=code)
     return play_form(shape, [(row.code, choosing.label(row)) for row in found], **more)
+
+
+def _newest() -> str:
+    """Return whose name stands first in the list: the command shall name the same."""
+    found = choosing.choices(current_user.account_id, "", chosen="")
+    return found[0].code if found else ""
 
 
 def _play_page(shape: EventShape, form: PlayForm, played: playing.Played | None, **more: Any) -> str:

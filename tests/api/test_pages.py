@@ -136,6 +136,11 @@ def test_when_a_token_was_used_is_written_once_a_minute(shop):
     assert seen == [0, 0, 0, 61]
 
 
+def test_the_command_names_the_affiliate_who_stands_in_the_form(owner, affiliate):
+    affiliate()
+    assert "&#34;code&#34;: &#34;GRACE42K&#34;" in owner.get(PLAY).get_data(as_text=True)
+
+
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_an_event_is_played_with_the_values_that_stand_there(owner, affiliate, left, shape):
     affiliate()
