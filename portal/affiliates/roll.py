@@ -31,11 +31,13 @@ STATE_WORDS: Mapping[State, str] = {
     State.DECLINED: "Declined",
     State.SUSPENDED: "Suspended",
 }
+# Whoever waited for the owner's word is welcomed by the second one.
+_WELCOMES = (NEW_SIGN_UP.kind, "approved")
 
 
 @dataclass(frozen=True)
 class Welcome:
-    """The New Sign-up email of an affiliate: its message in the outbox, if that is still known."""
+    """The email that let an affiliate in: its message in the outbox, if that is still known."""
 
     mail: EventMail
     status: Status | None
@@ -142,7 +144,7 @@ def _welcomes(idents: Iterable[int]) -> Mapping[int, Welcome]:
         select(Event.affiliate_id, EventMail, OutboxMessage.status)
         .join(EventMail, EventMail.event_id == Event.id)
         .outerjoin(OutboxMessage, OutboxMessage.id == EventMail.message_id)
-        .where(Event.affiliate_id.in_(list(idents)), EventMail.kind == NEW_SIGN_UP.kind)
+        .where(Event.affiliate_id.in_(list(idents)), EventMail.kind.in_(_WELCOMES))
         .order_by(EventMail.id)
     )
     return {ident: Welcome(mail, status) for ident, mail, status in db.session.execute(query) if ident}

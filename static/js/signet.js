@@ -78,14 +78,16 @@
       return;
     }
     const source = document.getElementById(button.dataset.copy);
+    const words = source.dataset.value || source.textContent.trim();
     const done = () => {
+      const label = button.dataset.label ||= button.firstChild.nodeValue;
       button.classList.add("is-done");
       button.firstChild.nodeValue = "Copied";
       say("Copied");
-      setTimeout(() => { button.classList.remove("is-done"); button.firstChild.nodeValue = "Copy"; }, 2500);
+      setTimeout(() => { button.classList.remove("is-done"); button.firstChild.nodeValue = label; }, 2500);
     };
-    const select = () => { getSelection().selectAllChildren(source); say("Selected: press Ctrl or Command and C to copy"); };
-    if (navigator.clipboard) navigator.clipboard.writeText(source.textContent.trim()).then(done, select); else select();
+    const select = () => { source.textContent = words; delete source.dataset.value; getSelection().selectAllChildren(source); say("Selected: press Ctrl or Command and C to copy"); };
+    if (navigator.clipboard) navigator.clipboard.writeText(words).then(done, select); else select();
   });
   // A password never leaves the page as visible text: browsers remember what stands in text inputs.
   document.addEventListener("submit", (event) => {

@@ -124,6 +124,18 @@ def test_the_list_tells_what_became_of_each_welcome(owner, config):
     assert "New Sign-up is off" in page
 
 
+def test_whoever_waited_for_the_owners_word_was_welcomed_by_it(owner, config):
+    account = roll.find_account("brightleaf")
+    rules.change(account.id, rules.Rules(confirm=False, auto_approve=False))
+    new = signup.SignUp("Grace Hopper", "grace@example.org", "192.0.2.1")
+    signup.sign_up(account, new, config=config, now=utcnow())
+    assert "once you approve" in owner.get("/affiliates").get_data(as_text=True)
+    assert owner.submit("/affiliates/1/approve", {}, page="/affiliates/1").status_code == 303
+    page = owner.get("/affiliates").get_data(as_text=True)
+    assert "not sent" not in page
+    assert "Waiting" in page
+
+
 def test_the_list_can_be_paged_there_and_back(owner, config):
     _people(config, 120)
     seen, url, pages = [], "/affiliates", []
