@@ -69,6 +69,11 @@ class Notice:
         return "you" if self.audience is Audience.OWNER else "the affiliate"
 
     @property
+    def tells_of_one(self) -> bool:
+        """Whether its words are about one affiliate."""
+        return any(variable.name in ("first_name", "affiliate_name") for variable in self.variables)
+
+    @property
     def full_name(self) -> str:
         """Its name where it stands alone, told apart from the affiliates’ notice of the same name."""
         return f"{self.name} (to you)" if self.audience is Audience.OWNER else self.name
