@@ -1,10 +1,10 @@
 """Let chaos reign and print what came of it; leaves with 1 when a promise was broken.
 
-    python -m tests.chaos                      about two minutes
+    python -m tests.chaos                      about three minutes
     python -m tests.chaos --short              the one the tests run: seconds
 
 5,000 affiliates sign up with 20 accounts, while each account's mail server refuses the log-in, goes down and is
-too busy, in turns, and works again in between; the worker is killed every 20 seconds. In the end every email was
+too busy, in turns, and works again in between; the worker is killed 20 seconds after it came to work. In the end every email was
 accepted once or says why not, and each fault is one incident that opened after it began and ended after it ended.
 """
 
