@@ -1,7 +1,7 @@
 """What the outbox does in a second, beside its peers. Each measurement prints a small table.
 
     python -m benchmarks.outbox drain      one worker on SQLite, django-post_office and nodemailer
-    python -m benchmarks.outbox road       four accounts over 20 ms there and back, and nodemailer's pool of five
+    python -m benchmarks.outbox road       four connections over 20 ms there and back, and nodemailer's pool of five
     python -m benchmarks.outbox scaling    1, 2 and 4 workers on PostgreSQL
     python -m benchmarks.outbox claims     a sweep and a claim among 1,000 and 1,000,000 messages, with their plans
     python -m benchmarks.outbox signups    sign-ups while mail leaves, beside a bare view that commits a row

@@ -31,10 +31,12 @@ from .swift import Swift
 from .verdicts import LOST, Result
 
 _log = logging.getLogger(__name__)
-_SPELL = 5.0  # seconds of one drain, so that an account with very many leaves the worker to others, too
+_SPELL = (
+    5.0  # seconds after which an account with very many leaves its connection to others that wait for one
+)
 _BATCH = 200  # messages claimed at once at most
 _FIRST_BATCH = 4
-_LONG = 1.0  # seconds a batch may take: with a slow server the next is smaller, or others could do the rest
+_LONG = 0.5  # seconds a batch may take: with a slow server the next is smaller, or others could do the rest
 _RENEW_AFTER = 0.1  # of a lease
 _BEHIND = 0.05  # seconds the table may be behind the journal
 _WORTH_WAITING = 1.0  # seconds until a limit lets the next one leave: the connection is kept for so long
@@ -72,6 +74,7 @@ class Drain:
         self._renewed = self._batch_at = self._recorded = 0.0
         self._present = utcnow()  # by the database's clock, when something was recorded last
         self._began = time.monotonic()
+        self._made_room = False
         self._worked = 0.0  # seconds of processor time of this process, when the batch began
         self._size = _FIRST_BATCH
         self._asked_for_help = False
@@ -97,7 +100,7 @@ class Drain:
             raise
         finally:
             self._line.close()
-        if self._is_over():
+        if self._made_room:
             wake.now("drain", self.ident)
         return self.tried
 
@@ -234,6 +237,8 @@ class Drain:
 
     def _more(self, now: datetime, renewed: float | None) -> _Next:
         """Claim the next batch, by the way that is right now."""
+        if self._makes_room():
+            return _Next()
         queue = self._locked()
         way = delivery.way_of(self._account)
         found = self._claim(queue, way, now)
@@ -286,10 +291,14 @@ class Drain:
             wake.now("drain", self.ident)
 
     def _ends(self) -> bool:
-        return delivery.stopping.is_set() or self._is_over()
+        return delivery.stopping.is_set()
 
-    def _is_over(self) -> bool:
-        return time.monotonic() - self._began > _SPELL
+    def _makes_room(self) -> bool:
+        """Whether others wait for a connection and this one was had for long."""
+        if time.monotonic() - self._began < _SPELL:
+            return False
+        self._began, self._made_room = time.monotonic(), slots.are_all_taken()
+        return self._made_room
 
     def _renewal_is_due(self) -> bool:
         return time.monotonic() - self._renewed > _RENEW_AFTER * slots.lease().total_seconds()

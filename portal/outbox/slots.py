@@ -61,12 +61,17 @@ def take(queue: Queue, token: str, *, bound: int, now: datetime) -> bool:
     taken = db.session.scalar(select(func.count()).where(Slot.account_id == queue.account_id)) or 0
     if taken >= (bound if queue.width is None else min(bound, max(1, queue.width))):
         return False
-    if (db.session.scalar(select(func.count()).select_from(Slot)) or 0) >= current_config().connections:
+    if are_all_taken():
         return False
     db.session.add(Slot(token=token, account_id=queue.account_id, lease_until=now + lease()))
     queue.served_at = now
     db.session.flush()
     return True
+
+
+def are_all_taken() -> bool:
+    """Whether the whole portal has as many connections open as it may."""
+    return (db.session.scalar(select(func.count()).select_from(Slot)) or 0) >= current_config().connections
 
 
 def lapsed(now: datetime, until: InstrumentedAttribute[datetime]) -> ColumnElement[bool]:

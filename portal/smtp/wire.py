@@ -23,7 +23,7 @@ from .transcript import Transcript
 _LINE_LIMIT = 2000  # octets; RFC 5321 section 4.5.3.1.5 allows 512, real EHLO lines are sometimes longer
 _LINES_LIMIT = 100  # lines of one reply; the longest honest EHLO has about 25
 _TICK = 5.0  # seconds of one wait at most; setting a timeout costs a system call, so it is set to this once
-_PAUSE = 0.02  # seconds after which whoever waits for the server may do something else first
+_PAUSE = 0.005  # seconds after which whoever waits for the server may do something else first
 _USUAL_LIMIT = 50  # replies remembered; a server says the same few words to each message
 _TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
 _CHUNK = 65_536  # octets handed to the kernel at once, so that a slow reader cannot outlast the deadline

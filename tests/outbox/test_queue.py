@@ -156,19 +156,21 @@ def test_a_connection_is_given_up_before_a_server_counts_too_many(app, server, a
     assert len(server.messages) == 5
 
 
-def test_a_long_queue_leaves_the_worker_to_others_and_asks_for_another_turn(
-    app, server, account, monkeypatch
+@pytest.mark.parametrize(("others", "sent"), [(0, 6), (1, 4)])
+def test_a_long_queue_leaves_its_connection_to_others_that_wait_for_one_and_asks_for_another_turn(
+    app, server, account, monkeypatch, others, sent
 ):
     monkeypatch.setattr("portal.outbox.draining._SPELL", 0)
+    monkeypatch.setattr(
+        "portal.outbox.slots.are_all_taken", lambda taken=iter([False]): next(taken, bool(others))
+    )
     woken = []
-    for number in range(3):
+    for number in range(6):
         owe(account, f"m{number}")
     app.extensions["signet.wake"] = lambda *wish: woken.append(wish)
-    assert delivery.drain(account) == 1
-    assert woken == [("drain", account)]
-    assert statuses(account) == [Status.SENT, Status.QUEUED, Status.QUEUED], (
-        "what it had claimed it gave back"
-    )
+    assert delivery.drain(account) == sent
+    assert not others or woken[-1] == ("drain", account)
+    assert statuses(account) == [Status.SENT] * sent + [Status.QUEUED] * (6 - sent)
 
 
 def test_a_test_email_overtakes_what_waits(app, server, account):
