@@ -161,9 +161,8 @@ def test_a_long_queue_leaves_its_connection_to_others_that_wait_for_one_and_asks
     app, server, account, monkeypatch, others, sent
 ):
     monkeypatch.setattr("portal.outbox.draining._SPELL", 0)
-    monkeypatch.setattr(
-        "portal.outbox.slots.are_all_taken", lambda taken=iter([False]): next(taken, bool(others))
-    )
+    taken = iter([False])
+    monkeypatch.setattr("portal.outbox.slots.are_all_taken", lambda: next(taken, bool(others)))
     woken = []
     for number in range(6):
         owe(account, f"m{number}")

@@ -66,7 +66,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--database", choices=("sqlite", "postgresql"), help="on one database only")
-    parser.add_argument("--short", action="store_true", help="300 messages, 6 accounts, 5 kills")
+    parser.add_argument("--short", action="store_true", help="900 messages, 6 accounts, 5 kills")
     parser.add_argument("--terms", action="store_true", help="40 SIGTERMs only")
     parser.add_argument("--messages", type=int, help="how many messages the long storm has")
     chosen = parser.parse_args()

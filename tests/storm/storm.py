@@ -46,7 +46,7 @@ class Plan:
 
 
 SHORT = Plan(
-    messages=300,
+    messages=900,
     tempers=("good", "slow", "busy", "refusing", "dropping", "mute"),
     workers=2,
     every=0.5,
