@@ -6,7 +6,6 @@ a mail provider from our own test button. Keys are hashed, so the table holds no
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -86,7 +85,7 @@ def prune(now: datetime) -> None:
 def _key(budget: Budget, key: tuple[object, ...]) -> str:
     secret = str(current_app.config["SECRET_KEY"]).encode()
     text = "\x1f".join([budget.name, *map(str, key)])
-    return hmac.new(secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:40]
+    return hmac.digest(secret, text.encode("utf-8", "replace"), "sha256").hex()[:40]
 
 
 def _window(budget: Budget, now: datetime) -> datetime:

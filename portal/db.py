@@ -118,11 +118,12 @@ def writing() -> Iterator[None]:
 @contextmanager
 def ahead() -> Iterator[None]:
     """Look things up before a transaction that writes: the block's own stands in nobody's way, and is over with it."""
-    with reading():
+    with reading(), db.engine.connect() as connection, connection.begin():
+        token = _present.set(_Present(connection))
         try:
             yield
         finally:
-            db.session.rollback()
+            _present.reset(token)
 
 
 def moment() -> datetime:
@@ -132,15 +133,16 @@ def moment() -> datetime:
     otherwise take from each other what they hold.
     """
     present = _present.get()
-    return present.moment if present is not None else _ask_clock(db.session.connection())
+    known = present.moment if present is not None else None
+    return known or _ask_clock(present_connection())
 
 
 @dataclass(frozen=True)
 class _Present:
-    """A transaction under way, and the moment at which it began."""
+    """A transaction under way, and the moment at which it began, if that was asked for."""
 
     connection: Connection
-    moment: datetime
+    moment: datetime | None = None
 
 
 _present: ContextVar[_Present | None] = ContextVar("present", default=None)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import object_session
 
 from ..accounts.models import Account
 from ..config import Config
-from ..db import db
+from ..db import ahead, db, reading
 from ..events.models import Event, EventMail
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.models import OutboxMessage, Status
@@ -68,7 +68,10 @@ class Roll:
 
 def programme(slug: str) -> Account | None:
     """Return the programme behind a public address as it is just now; the row belongs to no session."""
-    row = _PROGRAMME.row(slug=slug.lower()) if _plain(slug) else None
+    if not _plain(slug):
+        return None
+    with ahead():
+        row = _PROGRAMME.row(slug=slug.lower())
     return Account(**dict(zip(_ACCOUNT.keys(), row, strict=True))) if row else None
 
 
@@ -76,7 +79,10 @@ def apart(account: Account) -> Account:
     """Return a programme whose row belongs to no session, so that any thread may read it."""
     if object_session(account) is None:
         return account
-    return Account(**{name: getattr(account, name) for name in _ACCOUNT.keys()})  # noqa: SIM118 - no mapping
+    with reading():
+        copy = Account(**{name: getattr(account, name) for name in _ACCOUNT.keys()})  # noqa: SIM118 - no mapping
+    db.session.rollback()
+    return copy
 
 
 def find_account(slug: str) -> Account | None:

@@ -77,8 +77,8 @@ def sign_up(account: Account, entered: SignUp, *, config: Config, now: datetime)
     Where the account's rules ask for it, the email only asks to confirm. Raises TooManySignUps, having
     kept the count.
     """
+    account = apart(account)
     with ahead():
-        account = apart(account)
         plan = _planned(account, entered, now)
     _record(lambda: _spend(account, plan.new.mailbox_key, entered.network, now) and _carry_out(plan, now))
 
@@ -88,8 +88,8 @@ def send_again(account: Account, mailbox: str, network: str, *, now: datetime) -
 
     Raises TooManySignUps, having kept the count.
     """
+    account = apart(account)
     with ahead():
-        account = apart(account)
         key, confirmation = str(parse_mailbox(mailbox)).casefold(), letters.write_confirmation(account)
     _record(lambda: _spend(account, key, network, now) and _ask_again(account, key, confirmation, now))
 

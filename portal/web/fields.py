@@ -8,7 +8,9 @@ from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
 from flask_wtf import FlaskForm
-from wtforms import EmailField, Field, Form, StringField
+from flask_wtf.csrf import _FlaskFormCSRF
+from wtforms import EmailField, Field, Form, HiddenField, StringField
+from wtforms.csrf.core import CSRFTokenField
 from wtforms.validators import InputRequired, Length, StopValidation, ValidationError
 
 Validator = Callable[[Form, Field], None]
@@ -16,10 +18,26 @@ _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"  # some scripts, and families of emoji, cannot be written without them
 
 
+class _LateToken(CSRFTokenField):
+    """Makes its token when it is shown: a form that was sent and is in order needs no other."""
+
+    def process(self, *args: Any, **kwargs: Any) -> None:
+        HiddenField.process(self, *args, **kwargs)
+
+    def _value(self) -> Any:
+        return self.csrf_impl.generate_csrf_token(self)
+
+
+class _Csrf(_FlaskFormCSRF):
+    field_class = _LateToken
+
+
 class PortalForm(FlaskForm):
     """The base of every form: required is judged by us, beside the field, not by a browser's bubble."""
 
     class Meta(FlaskForm.Meta):
+        csrf_class = _Csrf
+
         def render_field(self, field: Field, render_kw: dict[str, Any]) -> Any:
             render_kw.setdefault("required", False)
             return super().render_field(field, render_kw)

@@ -56,18 +56,24 @@ def mail_page(html: str) -> Response:
 def install(app: Flask, *, secure: bool) -> None:
     """Put the headers on every answer that does not bring its own policy."""
 
+    usual = {
+        "Content-Security-Policy": PAGE_POLICY,
+        "X-Content-Type-Options": "nosniff",
+        # Stricter ones break the CSRF check, which reads the Referer; a page without such a form may bring its own.
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    }
+    if secure:
+        usual["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+
     @app.after_request
     def _headers(response: Response) -> Response:
-        headers = response.headers
-        headers.setdefault("Content-Security-Policy", PAGE_POLICY)
-        headers["X-Content-Type-Options"] = "nosniff"
-        # Stricter ones break the CSRF check, which reads the Referer; a page without such a form may bring its own.
-        headers.setdefault("Referrer-Policy", "same-origin")
-        headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-        headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=()"
-        if request.endpoint != "static":
-            headers.setdefault("Cache-Control", "no-store")
-        if secure:
-            headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+        brought = {name.lower() for name, _ in response.headers}
+        for name, value in usual.items():
+            if name.lower() not in brought:
+                response.headers.add(name, value)
+        if "cache-control" not in brought and request.endpoint != "static":
+            response.headers.add("Cache-Control", "no-store")
         return response
