@@ -72,7 +72,7 @@ class Drain:
         self._handed_in: list[tuple[Claim, Verdict]] = []  # whose results only the journal has
         self._is_stale = False  # somebody else has taken over
         self._renewed = self._batch_at = self._recorded = 0.0
-        self._present = utcnow()  # by the database's clock, when something was recorded last
+        self._clock = (utcnow(), time.monotonic())  # the database's, when it was asked last
         self._began = time.monotonic()
         self._made_room = False
         self._worked = 0.0  # seconds of processor time of this process, when the batch began
@@ -132,15 +132,11 @@ class Drain:
 
     def _may_go_on(self, claim: Claim, following: Claim) -> bool:
         """Begin the next message with the journal as the only record, if the table is not far behind."""
-        behind = time.monotonic() - self._recorded
-        if (
-            not (_journal_is_enough() and claim.noted)
-            or behind > _BEHIND
-            or self._renewal_is_due()
-            or self._ends()
-        ):
+        if not (_journal_is_enough() and claim.noted) or time.monotonic() - self._recorded > _BEHIND:
             return False
-        claims.begin(following, self._now.way.route, now=self._present + timedelta(seconds=behind))
+        if self._is_stale or self._renewal_is_due() or self._ends():
+            return False
+        claims.begin(following, self._now.way.route, now=self._present())
         if not journal.of_this_process().begun(following):
             return False
         self._now = replace(self._now, claim=following, rest=self._now.rest[1:])
@@ -151,20 +147,23 @@ class Drain:
         claim = self._now.claim
         if claim is None or (not self._handed_in and claim.intent_id):
             return
+        unknown = not claim.intent_id
         try:
-            self._is_stale |= not together.record(lambda: self._catch_up(claim))
+            self._is_stale |= not together.record(lambda: self._catch_up(claim, unknown))
         except Exception:
             db.session.rollback()
-            claim.intent_id = 0
+            if unknown:
+                claim.intent_id = 0
             _log.debug("what was handed in is recorded later", exc_info=True)
         else:
             self._forget_results()
 
-    def _catch_up(self, claim: Claim) -> bool:
+    def _catch_up(self, claim: Claim, unknown: bool) -> bool:
+        """Record what was handed in, and the intent that is ``unknown`` to the table; False: it is another's."""
         settled = [verdict().settled for _, verdict in self._handed_in]
         if not all(settled) or not claims.holds(claim):
             return False
-        if not claim.intent_id:
+        if unknown:
             claims.intend(claim, self._now.way.route, now=claim.begun_at or moment())
         return True
 
@@ -268,7 +267,8 @@ class Drain:
 
     def _adopt(self, following: _Next) -> None:
         self._recorded = time.monotonic()
-        self._present = following.now or self._present
+        if following.now is not None:
+            self._clock = (following.now, self._recorded)
         fresh = following.claim is not None and following.claim.first
         if fresh and self._batch_at:
             self._measure()
@@ -289,6 +289,11 @@ class Drain:
         if not self._asked_for_help and self.is_slow:
             self._asked_for_help = True  # one each: whoever comes may ask for the next
             wake.now("drain", self.ident)
+
+    def _present(self) -> datetime:
+        """Return the present moment by the database's clock, without asking it."""
+        then, at = self._clock
+        return then + timedelta(seconds=time.monotonic() - at)
 
     def _ends(self) -> bool:
         return delivery.stopping.is_set()

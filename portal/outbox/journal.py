@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _FOLDER = "accepted"
-_LONG_ENOUGH = 256 * 1024  # octets after which a file with nothing open is emptied
+_LONG_ENOUGH = 256 * 1024  # octets after which another file is begun
 
 Entry = dict[str, Any]  # one line: "message" and "token" of the claim, and "begun" or "reply"
 
@@ -68,13 +68,12 @@ class Journal:
         return True
 
     def settled(self, *claims: Claim) -> None:
-        """The table knows; empty the file when it has grown and nothing in it is open."""
+        """The table knows; what it does not know yet goes to another file when this one has grown."""
         with self._lock:
             for one in claims:
                 self._open.pop((one.message.id, one.token), None)
-            if self._size > _LONG_ENOUGH and not self._open and self._pid == os.getpid():
-                os.ftruncate(self._file, 0)
-                self._size = 0
+            if self._size > _LONG_ENOUGH and self._pid == os.getpid():
+                self._begin_another()
 
     def open_of(self, token: str) -> list[Entry]:
         """Return what was written down under a token and is not settled."""
@@ -96,6 +95,21 @@ class Journal:
                     self._path.unlink(missing_ok=True)
                 os.close(self._file)
             self._file, self._pid = -1, 0
+
+    def _begin_another(self) -> None:
+        """Leave the grown file for one that holds what is open alone; with a full disk, go on as before."""
+        path, file, self._pid = self._path, self._file, 0
+        try:
+            lines = "".join(line for lines in self._open.values() for line in lines).encode()
+            self._size = os.write(self._mine(), lines)
+        except OSError:
+            if self._file != file:
+                self._path.unlink(missing_ok=True)
+                os.close(self._file)
+            self._path, self._file, self._pid, self._size = path, file, os.getpid(), 0
+            return
+        path.unlink(missing_ok=True)
+        os.close(file)
 
     def _mine(self) -> int:
         """Open the file of this very process; one made by fork has its own."""
@@ -120,13 +134,12 @@ def of_this_process() -> Journal:
 
 def about(tokens: Collection[str]) -> list[Entry]:
     """Return what any process of this machine wrote down under these tokens, be it alive or not."""
-    found: list[Entry] = []
-    for path in _files():
+    while True:
         try:
-            found += [entry for entry in _read(path.read_bytes()) if entry["token"] in tokens]
+            lines = [entry for path in _files() for entry in _read(path.read_bytes())]
         except FileNotFoundError:
-            continue  # settled and taken away at this very moment
-    return found
+            continue  # another was begun at this very moment: look again
+        return [entry for entry in lines if entry["token"] in tokens]
 
 
 def of_the_dead() -> Iterator[list[Entry]]:

@@ -12,7 +12,7 @@ from portal.outbox import delivery, draining, journal, pulse, recovery, slots
 from portal.outbox.models import Outcome, Status
 from tests.databases import lock_against_writers
 from tests.outbox.post import answering, attempts, lapse, message, owe, slots_of, started, wait_for
-from tests.outbox.test_crashes import in_context
+from tests.outbox.test_crashes import in_context, run_in_thread
 
 
 def left_behind(app, entries):
@@ -98,15 +98,41 @@ def test_the_journal_holds_neither_bodies_nor_secrets_nor_addresses(app, server,
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_the_journal_is_emptied_when_it_is_long_and_nothing_in_it_is_open(app, server, account, monkeypatch):
+def test_another_file_is_begun_when_one_has_grown_and_it_holds_what_is_open(
+    app, server, account, monkeypatch
+):
     monkeypatch.setattr(journal, "_LONG_ENOUGH", 500)
     for number in range(12):
         owe(account, f"m{number}")
-    delivery.drain(account)
-    (path,) = journal.of_this_process().folder.iterdir()
-    assert path.stat().st_size <= 900
-    journal.of_this_process().close()
+    other = owe(account, "other")
+    drain, mine = started(account), journal.of_this_process()
+    mine.begun(drain._now.claim)
+    run_in_thread(app, delivery.drain, account)
+    (path,) = mine.folder.iterdir()
+    assert path.stat().st_size <= 2000
+    assert drain._token in path.read_text(), "what is open came along"
+    assert message(other).status is Status.SENT
+    drain.run_on()
+    mine.close()
     assert not path.exists()
+
+
+def test_a_journal_that_cannot_begin_another_file_goes_on_with_the_old(app, server, account, monkeypatch):
+    monkeypatch.setattr(journal, "_LONG_ENOUGH", 500)
+    opened, calls = os.open, []
+
+    def full(path, *more):
+        if str(path).endswith(".journal") and calls:
+            raise OSError(28, "No space left on device")
+        calls.append(path)
+        return opened(path, *more)
+
+    monkeypatch.setattr(os, "open", full)
+    idents = [owe(account, f"m{number}") for number in range(12)]
+    delivery.drain(account)
+    assert {message(ident).status for ident in idents} == {Status.SENT}
+    (path,) = journal.of_this_process().folder.iterdir()
+    assert path.stat().st_size > 500
 
 
 def test_a_full_disk_under_the_journal_stops_nothing(app, server, account, monkeypatch, caplog):
