@@ -68,7 +68,9 @@ class _Reader(HTMLParser):
         elif tag == "a":
             self._anchors.append((given.get("href", ""), len(self._words), given.get("class") == "button"))
         elif tag in ("td", "th"):
-            self._words += ": " if self._cells == 1 and self._words.strip() else " " if self._cells else ""
+            if self._cells:  # the markup may well break the line between two cells
+                words = self._words.rstrip()
+                self._words = words + (": " if self._cells == 1 and words else " ")
             self._cells += 1
         elif tag == "li":
             self._begin_item()

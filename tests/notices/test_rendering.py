@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from portal.accounts.models import Account
 from portal.affiliates.forms import a_name, tidy
 from portal.db import db
-from portal.notices import rendering
+from portal.notices import plain, rendering
 from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
 from portal.notices.greeting import first_name_of
 from portal.outbox.mime import MessageRefused, mailbox_header, serialise
@@ -236,3 +236,9 @@ def test_people_are_greeted_by_the_name_they_would_expect(name, greeted):
 def test_a_message_that_cannot_be_sent_is_refused_and_not_mangled():
     with pytest.raises(MessageRefused):
         serialise({"Subject": "a\nBcc: eve@example.net"}, "x", "")
+
+
+def test_a_table_reads_as_lines_however_its_markup_is_broken():
+    rows = "<tr>\n  <th>Order</th>\n  <td>A-1</td>\n</tr>\n<tr><th>Amount</th><td>8.00\n EUR</td></tr>"
+    assert plain.text_of(f"<table>{rows}</table>") == "Order: A-1\nAmount: 8.00 EUR"
+    assert plain.text_of("<table><tr><td></td> <td>b</td> <td>c</td></tr></table>") == "b c"
