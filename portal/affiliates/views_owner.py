@@ -22,6 +22,11 @@ from .views import blueprint
 
 IDENT = "<int(max=999999999999):ident>"
 _SEARCH_LIMIT = 100  # characters
+_DEEDS = {
+    "approve": (standing.approve, "is approved"),
+    "suspend": (standing.suspend, "is suspended"),
+    "unsuspend": (standing.unsuspend, "takes part again"),
+}
 
 
 @blueprint.get("/affiliates")
@@ -72,10 +77,11 @@ def by_code(code: str) -> Any:
     return redirect(url_for(".show", ident=affiliate.id), 303)
 
 
-@blueprint.post(f"/affiliates/{IDENT}/approve")
+@blueprint.post(f"/affiliates/{IDENT}/<any({', '.join(_DEEDS)}):deed>")
 @login_required
-def approve(ident: int) -> Any:
-    return _decided(standing.approve(current_user.account, ident, now=utcnow()), "is approved")
+def decide(ident: int, deed: str) -> Any:
+    do, words = _DEEDS[deed]
+    return _decided(do(current_user.account, ident, now=utcnow()), words)
 
 
 @blueprint.post(f"/affiliates/{IDENT}/decline")
@@ -86,18 +92,6 @@ def decline(ident: int) -> Any:
         return _page(affiliate, form=form, form_errors=True), 422
     reason = form.reason.data or ""
     return _decided(standing.decline(current_user.account, ident, reason, now=utcnow()), "is declined")
-
-
-@blueprint.post(f"/affiliates/{IDENT}/suspend")
-@login_required
-def suspend(ident: int) -> Any:
-    return _decided(standing.suspend(current_user.account, ident, now=utcnow()), "is suspended")
-
-
-@blueprint.post(f"/affiliates/{IDENT}/unsuspend")
-@login_required
-def unsuspend(ident: int) -> Any:
-    return _decided(standing.unsuspend(current_user.account, ident, now=utcnow()), "takes part again")
 
 
 def _affiliate(ident: int) -> Affiliate:
