@@ -72,6 +72,7 @@ def test_whoever_is_suspended_gets_nothing_that_waits_either_and_each_email_says
     for ident in mine:
         page = owner.get(f"/deliveries/{ident}").get_data(as_text=True)
         assert page.count("The affiliate was suspended while it waited.") >= 2, "in a sentence and on its way"
+        assert "It was never tried." in page
         assert "Try again now" in page
 
 
