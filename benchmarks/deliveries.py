@@ -64,6 +64,8 @@ def questions(account: int, total: int, now: datetime) -> Iterator[tuple[str, Ca
     yield page("failed of a notice", status="failed", kind="payout-sent")
     yield page("two that never meet", status="failed", code="250")
     yield page("oldest version of one day", version="1", since=day, until=day)
+    yield page("oldest version, later days", version="1", since=day)
+    yield page("newest version, earlier days", version="5", until=day)
     yield page("recipient: whole", q=f"person{total // 2 * 104_729 % total}@mail{total // 2 % 40}.example")
     yield page("recipient: beginning of few", q=f"person{total - 1}")
     yield page("recipient: beginning of all", q="person")

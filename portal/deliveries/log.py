@@ -43,6 +43,7 @@ class Log:
     total: Count
     matching: Count | None  # nobody counts again what is looked at in parts
     meant: By  # where the search searched
+    at_least: bool = False  # more may match than were counted
     further: int | None = None  # nothing (more) was found down to this id, but there are older ones
 
 
@@ -69,6 +70,7 @@ def read(account_id: int, filters: Filters, *, before: int | None = None, after:
         total=search.count_status(account_id, None),
         matching=_matching(asked, found, first),
         meant=asked.meant,
+        at_least=found.seen_to is not None,
         further=None if up or more else found.seen_to,
     )
 

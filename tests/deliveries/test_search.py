@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,8 @@ from portal.deliveries import plan, search
 from portal.deliveries.filters import Filters
 from portal.deliveries.models import DeliveryLine
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
+
+from .conftest import account_of
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.thorough]
 
@@ -155,6 +158,43 @@ def test_where_nothing_is_rare_a_page_says_how_far_it_looked(owner, owe, monkeyp
     assert seen + found.idents == rows[19::-1]
     page = _page(owner, "kind=approved&status=sent")
     assert set(_listed(page)) <= set(rows[:20])
+
+
+def test_words_of_long_ago_are_found_and_those_of_now_are_counted_as_far_as_was_looked(
+    owner, owe, monkeypatch
+):
+    monkeypatch.setattr(search, "WINDOW", 60)
+    old = [owe(subject="A faded word").id for _ in range(70)]
+    new = [owe(subject="A fresh word").id for _ in range(70)]
+    account = db.session.get(OutboxMessage, old[0]).account_id
+
+    def pages(words):
+        asked, found, before = plan.plan(account, Filters.read({"q": words, "by": "subject"})), [], None
+        while page := search.find(asked, before=before, size=51).idents:
+            found, before = found + page, page[-1]
+        return found
+
+    assert pages("faded") == old[::-1]
+    assert pages("fresh") == new[::-1]
+    assert pages("word") == [*new[::-1], *old[::-1]]
+    both = plan.plan(account, Filters.read({"q": "faded", "by": "subject"}))
+    assert search.find(both, after=old[9], size=51).idents == old[10:61][::-1]
+    assert re.search(r"(70 emails match|At least 60 emails match)\.", _page(owner, "q=fresh&by=subject"))
+    assert "70 emails match." in _page(owner, "q=faded&by=subject")
+
+
+def test_days_beside_another_filter_are_kept_to(owner, owe):
+    now = utcnow().replace(hour=12)
+    rows = [
+        owe(created_at=now - timedelta(days=4 - n // 2), kind="approved" if n % 2 else "declined").id
+        for n in range(8)
+    ]
+    second, third = now - timedelta(days=3), now - timedelta(days=2)
+    query = f"kind=approved&since={second:%Y-%m-%d}&until={third:%Y-%m-%d}"
+    assert _listed(_page(owner, query)) == [rows[5], rows[3]]
+    many = plan.plan(account_of().id, Filters.read({"kind": "approved", "since": f"{second:%Y-%m-%d}"}))
+    assert search.find(replace(many, few=0), size=2).idents == [rows[7], rows[5]]
+    assert search.find(replace(many, few=0), after=rows[3], size=1).idents == [rows[5]]
 
 
 def test_more_than_a_thousand_are_not_counted_further(owner, owe, monkeypatch):
