@@ -65,6 +65,7 @@ class Drain:
         self.tried = 0
         self.moved_at = time.monotonic()  # when something last came of it: whoever waits for it may look
         self.is_slow = False  # its server takes its time, so that a second connection is of use
+        self.is_help = False  # it came to a drain of the same queue in the same process
         self._account = None if ident == SYSTEM else ident
         self._token = slots.new_token()
         self._line = Line(self._in_the_meantime)
@@ -75,6 +76,7 @@ class Drain:
         self._clock = (utcnow(), time.monotonic())  # the database's, when it was asked last
         self._began = time.monotonic()
         self._made_room = False
+        self._is_busy = False  # this process has enough to do
         self._worked = 0.0  # seconds of processor time of this process, when the batch began
         self._size = _FIRST_BATCH
         self._asked_for_help = False
@@ -284,8 +286,8 @@ class Drain:
         full, self._size = self._size, min(_BATCH, 2 * self._size) if took < _LONG / 2 else self._size
         if took > _LONG:
             self._size = max(1, self._size // 2)
-        busy = (time.process_time() - self._worked) / took > _BUSY if took else True
-        self.is_slow = took > full * _WORTH_HELP and not busy
+        self._is_busy = time.process_time() - self._worked > _BUSY * took
+        self.is_slow = took > full * _WORTH_HELP and not self._is_busy
         if not self._asked_for_help and self.is_slow:
             self._asked_for_help = True  # one each: whoever comes may ask for the next
             wake.now("drain", self.ident)
@@ -299,7 +301,10 @@ class Drain:
         return delivery.stopping.is_set()
 
     def _makes_room(self) -> bool:
-        """Whether others wait for a connection and this one was had for long."""
+        """Whether others wait for a connection and this one was had for long, or it only was in the way."""
+        if self.is_help and self._is_busy:
+            self._made_room = True
+            return True
         if time.monotonic() - self._began < _SPELL:
             return False
         self._began, self._made_room = time.monotonic(), slots.are_all_taken()

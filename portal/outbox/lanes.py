@@ -21,7 +21,7 @@ from .draining import Drain
 from .models import Queue
 
 _PATIENCE = 1.0  # seconds without anything coming of it, after which a thread leaves a drain to itself
-_HASTE = 0.05  # seconds after which a second connection of the same account may be of use
+_HASTE = 0.2  # seconds after which a second connection of the same account may be of use
 _log = logging.getLogger(__name__)
 
 
@@ -63,6 +63,7 @@ class Lanes:
                     self._waiting[drain.ident] = None
                     return False
                 self._probing.add(drain)
+            drain.is_help = bool(others)
             self._at_work.setdefault(drain.ident, []).append(drain)
         return True
 
