@@ -142,7 +142,7 @@ def hand_in(
     route, ident = way.route, claim.message.id
     try:
         message = composed(claim, route)
-        after = _announced(following, route) if following is not None else None
+        after = announced(following, route) if following is not None else None
         acceptance = line.submit(route, message, observer, after)
     except SubmissionFailure as failure:
         return partial(verdicts.refused, claim, route, failure, line.transcript, pinned=pinned)
@@ -172,7 +172,8 @@ def composed(claim: Claim, route: Route) -> AccountMessage:
     return claim.written[1]
 
 
-def _announced(following: Claim, route: Route) -> AccountMessage | None:
+def announced(following: Claim, route: Route) -> AccountMessage | None:
+    """Return a message that comes later, ready to be handed in; None where it cannot be put together."""
     try:
         message = composed(following, route)
         message.outgoing()

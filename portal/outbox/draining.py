@@ -68,7 +68,7 @@ class Drain:
         self.is_help = False  # it came to a drain of the same queue in the same process
         self._account = None if ident == SYSTEM else ident
         self._token = slots.new_token()
-        self._line = Line(self._in_the_meantime)
+        self._line = Line(self._in_the_meantime, self._write_ahead)
         self._now = _Next()
         self._handed_in: list[tuple[Claim, Verdict]] = []  # whose results only the journal has
         self._is_stale = False  # somebody else has taken over
@@ -138,6 +138,8 @@ class Drain:
             return False
         if self._is_stale or self._renewal_is_due() or self._ends():
             return False
+        if following.first or len(self._now.rest) == 1:
+            return False  # a batch begins, or the next is to be claimed
         claims.begin(following, self._now.way.route, now=self._present())
         if not journal.of_this_process().begun(following):
             return False
@@ -159,6 +161,12 @@ class Drain:
             _log.debug("what was handed in is recorded later", exc_info=True)
         else:
             self._forget_results()
+
+    def _write_ahead(self) -> None:
+        """Put the message after the next together while the server reads this one: the next is announced already."""
+        for one in self._now.rest[1:2]:
+            if self._now.way.route is not None:
+                delivery.announced(one, self._now.way.route)
 
     def _catch_up(self, claim: Claim, unknown: bool) -> bool:
         """Record what was handed in, and the intent that is ``unknown`` to the table; False: it is another's."""
@@ -231,23 +239,17 @@ class Drain:
                 claims.give_back(rest, queue_of(self._account))
                 return _Next()
             renewed = time.monotonic()
-        if rest:
-            claims.intend(rest[0], self._now.way.route, now=now)
-            return _Next(rest[0], rest[1:], self._now.way, self._now.turn, renewed, now)
-        return self._more(now, renewed)
-
-    def _more(self, now: datetime, renewed: float | None) -> _Next:
-        """Claim the next batch, by the way that is right now."""
-        if self._makes_room():
+        way, turn = self._now.way, self._now.turn
+        if len(rest) < 2 and not self._makes_room():
+            # The last of a batch leaves with the first of the next behind it, whose envelope travels with its end.
+            queue = self._locked()
+            way, turn = delivery.way_of(self._account), queue.turn
+            rest = [*rest, *self._claim(queue, way, now)]
+            queue.served_at = now
+        if not rest:
             return _Next()
-        queue = self._locked()
-        way = delivery.way_of(self._account)
-        found = self._claim(queue, way, now)
-        queue.served_at = now
-        if not found:
-            return _Next()
-        claims.intend(found[0], way.route, now=now)
-        return _Next(found[0], found[1:], way, queue.turn, renewed, now)
+        claims.intend(rest[0], way.route, now=now)
+        return _Next(rest[0], rest[1:], way, turn, renewed, now)
 
     def _is_another_turn(self) -> bool:
         """Whether the queue was held or let go since the batch was claimed: other settings may hold by now."""
@@ -304,10 +306,8 @@ class Drain:
         """Whether others wait for a connection and this one was had for long, or it only was in the way."""
         if self.is_help and self._is_busy:
             self._made_room = True
-            return True
-        if time.monotonic() - self._began < _SPELL:
-            return False
-        self._began, self._made_room = time.monotonic(), slots.are_all_taken()
+        elif not self._made_room and time.monotonic() - self._began >= _SPELL:
+            self._began, self._made_room = time.monotonic(), slots.are_all_taken()
         return self._made_room
 
     def _renewal_is_due(self) -> bool:

@@ -18,11 +18,14 @@ _PER_CONNECTION = 100
 class Line:
     """Reuses its connection while the route stays the same, and dials anew otherwise.
 
-    ``when_idle`` is called when a server takes its time, once for each message, and before a new one is dialled.
+    ``when_idle`` is called when a server takes its time, once for each message, and before a new one is dialled;
+    ``meanwhile`` while a server reads a message.
     """
 
-    def __init__(self, when_idle: Callable[[], None] | None = None) -> None:
-        self._when_idle = when_idle
+    def __init__(
+        self, when_idle: Callable[[], None] | None = None, meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        self._when_idle, self._meanwhile = when_idle, meanwhile
         self._connection: AccountConnection | None = None
         self.transcript = ""
 
@@ -69,7 +72,7 @@ class Line:
         connection = self._connection = AccountConnection(route, observer)
         try:
             connection.__enter__()
-            connection.host.when_idle = self._when_idle
+            connection.host.when_idle, connection.host.meanwhile = self._when_idle, self._meanwhile
         finally:
             self._remember(connection)
         return connection

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .envelope import Acceptance, Envelope, Outgoing, queue_id, stuffed
 from .failure import Reason, Stage, SubmissionFailure
 from .features import Features
@@ -17,17 +19,26 @@ _OUT_OF_ORDER = (500, 502, 503)  # unknown command, not implemented, bad sequenc
 class Exchange:
     """The envelope and the message of one transaction, said over a wire whose session is open.
 
-    ``in_groups`` tells whether commands may travel together (PIPELINING, RFC 2920).
+    ``in_groups`` tells whether commands may travel together (PIPELINING, RFC 2920). ``meanwhile`` is called while
+    the server reads the message.
     """
 
     def __init__(
-        self, wire: Wire, features: Features, ladder: Ladder, *, logged_in: bool, in_groups: bool
+        self,
+        wire: Wire,
+        features: Features,
+        ladder: Ladder,
+        *,
+        logged_in: bool,
+        in_groups: bool,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
         self._wire = wire
         self._features = features
         self._ladder = ladder
         self._freely = "" if logged_in else " without a log-in"
         self._in_groups = in_groups
+        self._meanwhile = meanwhile
         self.said_ahead: list[str] | None = None  # the next envelope, once it left with this message's end
 
     def envelope(self, envelope: Envelope, message: bytes | None, ahead: list[str] | None = None) -> None:
@@ -73,6 +84,8 @@ class Exchange:
         with self._ladder.climb(Stage.DATA) as note:
             self._wire.stage = Stage.DATA
             self._hand_over(message, self._ahead(following))
+            if self._meanwhile is not None:
+                self._meanwhile()
             reply = self._final_reply()
             acceptance = Acceptance(reply, queue_id(reply))
             note.evidence["reply"] = str(reply)

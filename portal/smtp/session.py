@@ -34,9 +34,9 @@ class Session(Opening):
     def __init__(self, server: Server, observer: Observer | None = None) -> None:
         super().__init__(server, observer)
         self.last_acceptance: Acceptance | None = None
-        self.when_idle: Callable[[], None] | None = (
-            None  # called once a message, when the server takes its time
-        )
+        # Called once a message: when the server takes its time, and when all of the message was said.
+        self.when_idle: Callable[[], None] | None = None
+        self.meanwhile: Callable[[], None] | None = None
         self._announced: Outgoing | None = None
         self._ahead: list[str] | None = None  # commands of the next message whose replies were not read yet
         self._says_ahead = self._in_groups = True  # until the server shows that it cannot follow
@@ -153,7 +153,14 @@ class Session(Opening):
             raise SubmissionFailure(Stage.MAIL, Reason.DISCONNECTED)
         in_groups = self._in_groups and "PIPELINING" in self.features
         logged_in = self.server.username is not None
-        return Exchange(self._wire, self.features, self._ladder, logged_in=logged_in, in_groups=in_groups)
+        return Exchange(
+            self._wire,
+            self.features,
+            self._ladder,
+            logged_in=logged_in,
+            in_groups=in_groups,
+            meanwhile=self.meanwhile,
+        )
 
     def _commands(self, outgoing: Outgoing) -> list[str]:
         return outgoing.envelope.commands(self.features, outgoing.message)
