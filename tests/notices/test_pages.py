@@ -146,3 +146,15 @@ def test_a_programme_whose_name_looks_like_markup_is_shown_as_text(owner):
         assert "<script>alert" not in page
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
         assert "{link}" in page
+
+
+@pytest.mark.parametrize("path", ["/preferences/sample", "/affiliate/sample"])
+def test_the_links_of_a_test_email_say_that_they_are_samples(client, path):
+    page = client.get(path)
+    assert page.status_code == 200
+    assert "This link is a sample" in page.text
+
+
+def test_a_mail_program_that_unsubscribes_from_a_test_email_changes_nothing(client):
+    answer = client.post("/preferences/sample", data={"List-Unsubscribe": "One-Click"})
+    assert answer.status_code == 200
