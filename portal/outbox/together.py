@@ -66,16 +66,21 @@ class Together:
             mine.turn.acquire()  # until it is recorded, or it is ours to record
             if mine.done:
                 return mine.outcome()
-        with self._lock:
-            parts, self._waiting = self._waiting, []
+        parts: list[_Part] = []
         try:
-            _record(parts)
+            _record(parts, self._join)
         except BaseException as trouble:  # never keep the others waiting
             for part in parts:
                 part.end(trouble)
         finally:
             self._pass_on(parts, mine)
         return mine.outcome()
+
+    def _join(self, parts: list[_Part]) -> None:
+        """Let all who wait take part."""
+        with self._lock:
+            parts += self._waiting
+            self._waiting = []
 
     def _leads(self, mine: _Part) -> bool:
         with self._lock:
@@ -95,24 +100,31 @@ class Together:
                 part.turn.release()
 
 
-def _record(parts: list[_Part]) -> None:
+def _record(parts: list[_Part], join: Callable[[list[_Part]], None]) -> None:
     try:
-        _commit(parts)
+        _commit(parts, join)
     except (OperationalError, InterfaceError) as trouble:  # of the database, not of any of them
         db.session.rollback()
+        join(parts)
         for part in parts:
             part.end(trouble)
     except BaseException as trouble:
         db.session.rollback()
+        join(parts)
         if len(parts) == 1:
             parts[0].end(trouble)
             return
         for part in parts:  # one is at fault: the others shall not suffer for it
-            _record([part])
+            _record([part], _nobody)
 
 
-def _commit(parts: list[_Part]) -> None:
+def _nobody(_parts: list[_Part]) -> None:
+    """Join nobody: each is recorded by itself."""
+
+
+def _commit(parts: list[_Part], join: Callable[[list[_Part]], None]) -> None:
     with one_moment():
+        join(parts)  # whoever came while it was another process' turn to write goes along
         results = [part.deed() for part in parts]
         db.session.commit()
     for part, result in zip(parts, results, strict=True):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from flask import Flask
@@ -13,6 +14,7 @@ from sqlalchemy import event
 from portal.db import db
 from portal.outbox import together
 from portal.outbox.queue import queue_of
+from tests.databases import lock_against_writers
 from tests.outbox.post import new_account, queue
 
 
@@ -92,6 +94,29 @@ def test_all_who_come_while_one_is_recorded_share_the_next_commit(app, account):
         assert at_once(app, [trouble_of(one, 2) for one in accounts]) == accounts
     assert len(made) == 2  # that of the first, and that of all others
     assert [queue(one).troubles for one in accounts] == [2, 2, 2]
+
+
+@pytest.mark.usefixtures("one_writer")
+def test_all_who_come_while_another_process_writes_share_one_commit(app, account, config):
+    accounts = [account, *(new_account(name) for name in ("Larkspur", "Foxglove"))]
+    for one in accounts:
+        queue_of(one)
+    db.session.commit()
+
+    def run(one: int) -> None:
+        with app.app_context():
+            together.record(trouble_of(one, 4))
+
+    threads = [threading.Thread(target=run, args=(one,)) for one in accounts]
+    with commits() as made:
+        with closing(lock_against_writers(config)):
+            for thread in threads:
+                thread.start()
+            time.sleep(0.3)  # the first stands in line, the others come to it
+        for thread in threads:
+            thread.join(10)
+    assert len(made) == 1
+    assert [queue(one).troubles for one in accounts] == [4, 4, 4]
 
 
 @pytest.mark.usefixtures("one_writer")
