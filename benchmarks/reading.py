@@ -150,6 +150,8 @@ def fill(count: int, accounts: int) -> None:
 def _insert(model: Any, values: dict[str, Any], where: Any) -> None:
     columns = [value if hasattr(value, "label") else literal(value) for value in values.values()]
     rows = where.with_only_columns(*(one.label(name) for name, one in zip(values, columns, strict=True)))
+    if db.engine.dialect.name == "postgresql":
+        db.session.execute(text("SET LOCAL statement_timeout = 0"))  # so many rows take their time
     db.session.execute(insert(model.__table__).from_select(list(values), rows))
     db.session.commit()
 

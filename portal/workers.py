@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 from flask import Flask
@@ -22,6 +24,7 @@ from .outbox.lanes import Lanes
 
 _log = logging.getLogger(__name__)
 _CHECKS = 3  # threads for whatever is not mail
+_ARENAS = -8  # M_ARENA_MAX of malloc.h
 
 
 def run(
@@ -42,6 +45,7 @@ def _work(app: Flask, threads: int | None, queues: Sequence[str], parent: int | 
     line of this thread, also one that holds the very lock the handler needs.
     """
     config: Config = app.extensions["signet.config"]
+    _share_one_heap()
     signal.pthread_sigmask(signal.SIG_BLOCK, family.END)
     with app.app_context():
         settle_fast(db.engine)
@@ -65,6 +69,12 @@ def _work(app: Flask, threads: int | None, queues: Sequence[str], parent: int | 
         consumer.stop(graceful=True)
     _farewell(app)
     return 0
+
+
+def _share_one_heap() -> None:
+    """Keep the memory flat: glibc gives each thread a heap of its own, and what one has freed the others cannot use."""
+    with suppress(OSError, AttributeError):  # another C library has no such switch, and no need of it
+        ctypes.CDLL(None).mallopt(_ARENAS, 1)
 
 
 def _consumer(app: Flask, queue: str, threads: int) -> Consumer:

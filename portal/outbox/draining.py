@@ -10,8 +10,9 @@ for by it. Where machines share a database the table itself is told of each mess
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -21,27 +22,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from .. import wake
 from ..clock import utcnow
 from ..db import db, moment, reading
-from . import claims, delivery, journal, listeners, rates, recovery, slots, together
+from . import claims, delivery, due, journal, listeners, rates, recovery, slots, together
 from .claims import Claim
 from .delivery import Verdict, Way, patiently
 from .line import Line
 from .models import Queue, Slot
+from .pace import Pace
 from .queue import SYSTEM, queue_of
 from .swift import Swift
 from .verdicts import LOST, Result
 
 _log = logging.getLogger(__name__)
-_SPELL = (
-    5.0  # seconds after which an account with very many leaves its connection to others that wait for one
-)
-_BATCH = 200  # messages claimed at once at most
-_FIRST_BATCH = 4
-_LONG = 0.5  # seconds a batch may take: with a slow server the next is smaller, or others could do the rest
 _RENEW_AFTER = 0.1  # of a lease
+_REST = 2.0  # seconds for which an idle connection is kept
+_GLANCE = 0.25  # seconds between two looks for work nobody told of, meanwhile
 _BEHIND = 0.05  # seconds the table may be behind the journal
 _WORTH_WAITING = 1.0  # seconds until a limit lets the next one leave: the connection is kept for so long
-_BUSY = 0.6  # of a processor's time: this process has enough to do without a second connection
-_WORTH_HELP = 0.001  # seconds a message takes at least, for a second connection to be of use
 _TURN = Swift(select(Queue.__table__.c.turn).where(Queue.__table__.c.account_id == bindparam("i")))
 
 
@@ -55,6 +51,7 @@ class _Next:
     turn: int = 0
     renewed: float | None = None
     now: datetime | None = None  # when it was claimed, by the database's clock
+    rests: bool = False  # nothing is due, and slot and connection are kept for a moment
 
 
 class Drain:
@@ -64,22 +61,20 @@ class Drain:
         self.ident = ident
         self.tried = 0
         self.moved_at = time.monotonic()  # when something last came of it: whoever waits for it may look
-        self.is_slow = False  # its server takes its time, so that a second connection is of use
+        self.pace = Pace()
         self.is_help = False  # it came to a drain of the same queue in the same process
+        self.may_rest: Callable[[], bool] = lambda: False
+        self.at_rest = threading.Event()  # nothing is to be done at present
+        self._news = threading.Event()  # something may be
         self._account = None if ident == SYSTEM else ident
         self._token = slots.new_token()
         self._line = Line(self._in_the_meantime, self._write_ahead)
         self._now = _Next()
         self._handed_in: list[tuple[Claim, Verdict]] = []  # whose results only the journal has
         self._is_stale = False  # somebody else has taken over
-        self._renewed = self._batch_at = self._recorded = 0.0
+        self._renewed = self._recorded = 0.0
         self._clock = (utcnow(), time.monotonic())  # the database's, when it was asked last
-        self._began = time.monotonic()
         self._made_room = False
-        self._is_busy = False  # this process has enough to do
-        self._worked = 0.0  # seconds of processor time of this process, when the batch began
-        self._size = _FIRST_BATCH
-        self._asked_for_help = False
         self._closed_for = 0.0  # seconds, by a limit of the account
 
     def run(self) -> int:
@@ -93,7 +88,7 @@ class Drain:
     def run_on(self) -> int:
         """Send what has been claimed, and whatever else is due; return how many messages were tried."""
         try:
-            while self._now.claim is not None or self._waits_for_a_limit():
+            while self._now.claim is not None or self._waits_for_a_limit() or self._rests():
                 if self._now.claim is not None:
                     self._send(self._now.claim)
         except BaseException:
@@ -114,6 +109,46 @@ class Drain:
         time.sleep(seconds)
         self._adopt(patiently(self._open))
         return self._now.claim is not None or self._closed_for > 0
+
+    # -- at rest
+
+    def tell(self) -> None:
+        """Let a drain at rest look for work."""
+        self._news.set()
+
+    def _rests(self) -> bool:
+        """Keep slot and connection for a moment in which more may come; whether more has come."""
+        if not self._now.rests:
+            return False
+        until = time.monotonic() + _REST
+        self.at_rest.set()
+        try:
+            while time.monotonic() < until and not self._ends():
+                told = self._news.wait(_GLANCE)
+                self._news.clear()
+                if told or self._sees_work():
+                    self._adopt(patiently(lambda: together.record(self._resume)))
+                if self._now.claim is not None or not self._now.rests:
+                    return self._now.claim is not None
+        finally:
+            self.at_rest.clear()
+        self._now = _Next()
+        patiently(lambda: together.record(lambda: slots.close(self._token)))
+        return False
+
+    def _sees_work(self) -> bool:
+        with reading():
+            found = due.has_work(self.ident, moment())
+            db.session.rollback()
+        return found
+
+    def _resume(self) -> _Next:
+        now = moment()
+        if self._ends() or not slots.renew(self._account, self._token, now=now):
+            slots.close(self._token)
+            return _Next()
+        self.pace.pause()
+        return self._after_that((), now, time.monotonic())
 
     # -- one message
 
@@ -219,7 +254,7 @@ class Drain:
         results = [verdict() for _, verdict in self._handed_in]
         lost = next((one for one in results if not one.settled), LOST if self._is_stale else None)
         following = self._after(lost or results[-1])
-        if following.claim is None:
+        if following.claim is None and not following.rests:
             slots.close(self._token)
         return following
 
@@ -239,6 +274,10 @@ class Drain:
                 claims.give_back(rest, queue_of(self._account))
                 return _Next()
             renewed = time.monotonic()
+        return self._after_that(rest, now, renewed)
+
+    def _after_that(self, rest: Sequence[Claim], now: datetime, renewed: float | None) -> _Next:
+        """Intend the next message, and claim more where that is the last."""
         way, turn = self._now.way, self._now.turn
         if len(rest) < 2 and not self._makes_room():
             # The last of a batch leaves with the first of the next behind it, whose envelope travels with its end.
@@ -247,7 +286,8 @@ class Drain:
             rest = [*rest, *self._claim(queue, way, now)]
             queue.served_at = now
         if not rest:
-            return _Next()
+            calm = way.route is not None and not self._made_room and not self._closed_for
+            return _Next(rests=calm and self._line.is_open and self.may_rest(), renewed=renewed)
         claims.intend(rest[0], way.route, now=now)
         return _Next(rest[0], rest[1:], way, turn, renewed, now)
 
@@ -259,7 +299,7 @@ class Drain:
         return db.session.get_one(Queue, self.ident, with_for_update=True, populate_existing=True)
 
     def _claim(self, queue: Queue, way: Way, now: datetime) -> list[Claim]:
-        limit = listeners.allowance(queue, self._size if way.route else 1, now)
+        limit = listeners.allowance(queue, self.pace.size if way.route else 1, now)
         if not limit:
             self._closed_for = rates.closed_for(self.ident, now)
             return []
@@ -273,26 +313,11 @@ class Drain:
         self._recorded = time.monotonic()
         if following.now is not None:
             self._clock = (following.now, self._recorded)
-        fresh = following.claim is not None and following.claim.first
-        if fresh and self._batch_at:
-            self._measure()
-        if fresh:
-            self._batch_at, self._worked = time.monotonic(), time.process_time()
+        if following.claim is not None and following.claim.first and self.pace.begin_batch():
+            wake.now("drain", self.ident)
         if following.renewed is not None:
             self._renewed = following.renewed
         self._now = following
-
-    def _measure(self) -> None:
-        """Size the next batch by how long the last one took, and wish for company where that is of use."""
-        took = time.monotonic() - self._batch_at
-        full, self._size = self._size, min(_BATCH, 2 * self._size) if took < _LONG / 2 else self._size
-        if took > _LONG:
-            self._size = max(1, self._size // 2)
-        self._is_busy = time.process_time() - self._worked > _BUSY * took
-        self.is_slow = took > full * _WORTH_HELP and not self._is_busy
-        if not self._asked_for_help and self.is_slow:
-            self._asked_for_help = True  # one each: whoever comes may ask for the next
-            wake.now("drain", self.ident)
 
     def _present(self) -> datetime:
         """Return the present moment by the database's clock, without asking it."""
@@ -304,10 +329,10 @@ class Drain:
 
     def _makes_room(self) -> bool:
         """Whether others wait for a connection and this one was had for long, or it only was in the way."""
-        if self.is_help and self._is_busy:
+        if self.is_help and self.pace.is_busy:
             self._made_room = True
-        elif not self._made_room and time.monotonic() - self._began >= _SPELL:
-            self._began, self._made_room = time.monotonic(), slots.are_all_taken()
+        elif not self._made_room and self.pace.had_a_spell():
+            self._made_room = slots.are_all_taken()
         return self._made_room
 
     def _renewal_is_due(self) -> bool:

@@ -144,6 +144,14 @@ def due_statement(own: bool) -> str:
     )
 
 
+def has_work(ident: int, now: datetime) -> bool:
+    """Whether one queue has something to do."""
+    over, never = steady.bounds(now)
+    statement = _timed(f"{due_statement(ident == SYSTEM)} AND q.account_id = :account")
+    values = {"account": ident, "now": now, "over": over, "never": never}
+    return db.session.execute(statement, values).first() is not None
+
+
 def due_queues(now: datetime) -> list[int]:
     """Return the queues that have something to do, the one served longest ago first."""
     found: list[tuple[datetime, int]] = []

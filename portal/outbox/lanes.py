@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as StillRunning
+from concurrent.futures import ThreadPoolExecutor
 
 from flask import Flask
 from sqlalchemy import select
@@ -32,6 +31,7 @@ class Lanes:
         self._app = app
         self._pool = ThreadPoolExecutor(most, thread_name_prefix="drain")
         self._lock = threading.Lock()
+        self._most = most
         self._most_probing = max(1, most // 2)
         self._probing: set[Drain] = set()
         self._at_work: dict[int, list[Drain]] = {}
@@ -44,17 +44,25 @@ class Lanes:
         drain = Drain(ident)
         if not self._admit(drain, proven):
             return
-        done = self._pool.submit(self._run, drain)
+        self._pool.submit(self._run, drain)
         if proven:
-            self._watch(drain, done)
+            self._watch(drain)
 
     def close(self) -> None:
         """Wait for the drains under way; those that have not begun are left to others."""
+        with self._lock:
+            for drain in [one for drains in self._at_work.values() for one in drains]:
+                drain.tell()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _admit(self, drain: Drain, proven: bool) -> bool:
         with self._lock:
             others = self._at_work.get(drain.ident, [])
+            resting = [one for one in others if one.at_rest.is_set()]
+            if resting:
+                resting[0].tell()
+                self._again.add(drain.ident)  # in case it was about to end
+                return False
             if others and not any(self._needs_help(one) for one in others):
                 self._again.add(drain.ident)  # it is looked at once more when that one has ended
                 return False
@@ -63,13 +71,15 @@ class Lanes:
                     self._waiting[drain.ident] = None
                     return False
                 self._probing.add(drain)
+            else:
+                drain.may_rest = self._has_room
             drain.is_help = bool(others)
             self._at_work.setdefault(drain.ident, []).append(drain)
         return True
 
     @staticmethod
     def _needs_help(drain: Drain) -> bool:
-        return drain.is_slow or time.monotonic() - drain.moved_at > _HASTE
+        return drain.pace.is_slow or time.monotonic() - drain.moved_at > _HASTE
 
     def _run(self, drain: Drain) -> None:
         try:
@@ -79,6 +89,11 @@ class Lanes:
             _log.exception("the queue of account %s could not be drained just now", drain.ident)
         finally:
             self._forget(drain)
+            drain.at_rest.set()
+
+    def _has_room(self) -> bool:
+        """Whether a connection that has nothing to do is in nobody's way."""
+        return 2 * sum(len(drains) for drains in list(self._at_work.values())) <= self._most
 
     def _forget(self, drain: Drain) -> None:
         with self._lock:
@@ -105,18 +120,11 @@ class Lanes:
         except Exception:  # the process is ending, or the database is away: the sweep finds it
             _log.debug("account %s is left to the sweep", ident, exc_info=True)
 
-    def _watch(self, drain: Drain, done: Future[None]) -> None:
+    def _watch(self, drain: Drain) -> None:
         """Wait while a drain gets on."""
-        while True:
-            left = drain.moved_at + _PATIENCE - time.monotonic()
-            if left <= 0:
-                return None
-            try:
-                return done.result(left)
-            except StillRunning:
-                continue
-            except BaseException:
-                return None
+        while (left := drain.moved_at + _PATIENCE - time.monotonic()) > 0:
+            if drain.at_rest.wait(left):
+                return
 
     def _is_proven(self, ident: int) -> bool:
         with self._app.app_context(), reading():

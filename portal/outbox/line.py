@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from ..smtp.envelope import Acceptance
@@ -13,6 +14,7 @@ from .transport import AccountConnection
 
 # Servers count messages per connection and end it, mostly at a hundred, with words that sound like trouble.
 _PER_CONNECTION = 100
+_OLDEST = 300.0  # seconds after which a connection is given up between two messages
 
 
 class Line:
@@ -27,6 +29,7 @@ class Line:
     ) -> None:
         self._when_idle, self._meanwhile = when_idle, meanwhile
         self._connection: AccountConnection | None = None
+        self._dialled = 0.0
         self.transcript = ""
 
     def submit(
@@ -49,6 +52,12 @@ class Line:
                     raise
         return self._say(self._dial(route, observer), message, following)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection that another message could take."""
+        connection = self._connection
+        return connection is not None and connection.host is not None and connection.host.alive()
+
     def close(self) -> None:
         """Take leave of the server, if there is one."""
         connection, self._connection = self._connection, None
@@ -60,7 +69,9 @@ class Line:
         connection = self._connection
         if connection is None or connection.host is None or connection.num_emails >= _PER_CONNECTION:
             return None
-        if not connection.route.same_way(route) or not connection.host.alive():
+        if time.monotonic() - self._dialled > _OLDEST or not connection.host.alive():
+            return None
+        if not connection.route.same_way(route):
             return None
         connection.host.renew()
         return connection
@@ -70,6 +81,7 @@ class Line:
         if self._when_idle is not None:
             self._when_idle()
         connection = self._connection = AccountConnection(route, observer)
+        self._dialled = time.monotonic()
         try:
             connection.__enter__()
             connection.host.when_idle, connection.host.meanwhile = self._when_idle, self._meanwhile

@@ -161,7 +161,7 @@ def test_a_connection_is_given_up_before_a_server_counts_too_many(app, server, a
 def test_a_long_queue_leaves_its_connection_to_others_that_wait_for_one_and_asks_for_another_turn(
     app, server, account, monkeypatch, others, sent
 ):
-    monkeypatch.setattr("portal.outbox.draining._SPELL", 0)
+    monkeypatch.setattr("portal.outbox.pace._SPELL", 0)
     taken = iter([False])
     monkeypatch.setattr("portal.outbox.slots.are_all_taken", lambda: next(taken, bool(others)))
     woken = []

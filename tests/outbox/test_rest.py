@@ -1,0 +1,121 @@
+"""A connection is kept for a moment in which more may come, in nobody's way, and given up in order."""
+
+import threading
+import time
+
+import pytest
+
+from portal.db import db
+from portal.outbox import delivery, draining
+from portal.outbox.lanes import Lanes
+from portal.outbox.models import Status
+from portal.outbox.queue import queue_of
+from tests.outbox.post import honest, message, owe, slots_of, statuses, wait_for
+
+
+@pytest.fixture
+def lanes(app, account):
+    """Lanes in which the account's server has answered before."""
+    queue_of(account).proven = True
+    db.session.commit()
+    found = Lanes(app, 8)
+    yield found
+    delivery.stopping.set()
+    found.close()
+    delivery.stopping.clear()
+
+
+@pytest.fixture
+def long_rest(monkeypatch):
+    monkeypatch.setattr(draining, "_REST", 30.0)
+
+
+def sent(account, count):
+    return statuses(account) == [Status.SENT] * count
+
+
+def at_rest(lanes):
+    return [one.at_rest.is_set() for drains in lanes._at_work.values() for one in drains] == [True]
+
+
+def test_what_comes_soon_after_leaves_over_the_same_connection(lanes, server, account, long_rest):
+    for number in range(3):
+        owe(account, f"m{number}")
+        lanes.serve(account)
+        wait_for(lambda count=number + 1: sent(account, count) and at_rest(lanes), within=5)
+    assert server.connections == 1
+    assert slots_of(account) == 1
+
+
+def test_whoever_waits_for_a_drain_is_let_go_when_it_rests(lanes, server, account, long_rest):
+    owe(account, "m")
+    began = time.monotonic()
+    lanes.serve(account)
+    assert time.monotonic() - began < 1
+    assert at_rest(lanes)
+
+
+def test_work_that_nobody_told_of_is_seen(lanes, server, account, long_rest):
+    owe(account, "first")
+    lanes.serve(account)
+    wait_for(lambda: at_rest(lanes), within=5)
+    owe(account, "second")
+    wait_for(lambda: sent(account, 2), within=3)
+    assert server.connections == 1
+
+
+def test_after_its_rest_a_drain_takes_leave_and_gives_its_slot_back(lanes, server, account, monkeypatch):
+    monkeypatch.setattr(draining, "_REST", 0.1)
+    owe(account, "m")
+    lanes.serve(account)
+    wait_for(lambda: not lanes._at_work, within=5)
+    assert slots_of(account) == 0
+    owe(account, "later")
+    lanes.serve(account)
+    wait_for(lambda: sent(account, 2), within=5)
+    assert server.connections == 2
+
+
+def test_a_worker_that_ends_waits_for_nobody_at_rest(app, lanes, server, account, long_rest):
+    owe(account, "m")
+    lanes.serve(account)
+    wait_for(lambda: at_rest(lanes), within=5)
+    delivery.stopping.set()
+    began = time.monotonic()
+    lanes.close()
+    assert time.monotonic() - began < 2
+    assert slots_of(account) == 0
+
+
+def test_a_server_that_hung_up_meanwhile_is_dialled_again(lanes, serve, ways, account, long_rest):
+    hung_up = threading.Event()
+
+    def once(peer):
+        if hung_up.is_set():
+            honest()(peer)
+            return
+        honest(
+            answers={"DOT": lambda one, _line: (one.say(b"250 2.0.0 Ok\r\n"), hung_up.set(), one.hang_up())}
+        )(peer)
+
+    server = serve(once)
+    ways.lead(account, server)
+    owe(account, "first")
+    lanes.serve(account)
+    assert hung_up.wait(5)
+    ident = owe(account, "second")
+    lanes.serve(account)
+    wait_for(lambda: sent(account, 2), within=5)
+    assert server.connections == 2
+    assert message(ident).attempts == 1
+
+
+def test_where_many_are_at_work_nobody_rests(app, server, account, long_rest):
+    queue_of(account).proven = True
+    db.session.commit()
+    narrow = Lanes(app, 1)
+    owe(account, "m")
+    narrow.serve(account)
+    wait_for(lambda: not narrow._at_work, within=5)
+    assert slots_of(account) == 0
+    narrow.close()
