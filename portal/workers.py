@@ -24,6 +24,7 @@ from .outbox.lanes import Lanes
 
 _log = logging.getLogger(__name__)
 _CHECKS = 3  # threads for whatever is not mail
+_CONNECTIONS = 16  # of one process at most, for each of its threads that take up accounts
 _ARENAS = -8  # M_ARENA_MAX of malloc.h
 
 
@@ -50,8 +51,8 @@ def _work(app: Flask, threads: int | None, queues: Sequence[str], parent: int | 
     with app.app_context():
         settle_fast(db.engine)
         pulse.begin()
-    lanes = app.extensions["signet.lanes"] = Lanes(app, config.connections)
     count = threads or config.worker_threads
+    lanes = app.extensions["signet.lanes"] = Lanes(app, min(config.connections, _CONNECTIONS * count))
     consumers = [_consumer(app, queue, count if queue == "mail" else _CHECKS) for queue in queues]
     for consumer in consumers:
         consumer.start()
