@@ -287,7 +287,10 @@ class Drain:
             queue.served_at = now
         if not rest:
             calm = way.route is not None and not self._made_room and not self._closed_for
-            return _Next(rests=calm and self._line.is_open and self.may_rest(), renewed=renewed)
+            rests = calm and self._line.is_open and self.may_rest()
+            if rests:  # should this worker die at rest, nobody waits for long
+                slots.shorten(self._token, now + timedelta(seconds=2 * _REST))
+            return _Next(rests=rests, renewed=renewed)
         claims.intend(rest[0], way.route, now=now)
         return _Next(rest[0], rest[1:], way, turn, renewed, now)
 

@@ -95,6 +95,11 @@ def renew(account_id: int | None, token: str, *, now: datetime) -> bool:
     return bool(kept.rowcount)  # type: ignore[attr-defined]
 
 
+def shorten(token: str, until: datetime) -> None:
+    """Let a slot last no longer than a moment, as part of the present transaction."""
+    db.session.execute(update(Slot).where(Slot.token == token).values(lease_until=until))
+
+
 def close(token: str) -> None:
     """Give a slot back as part of the present transaction."""
     db.session.execute(delete(Slot).where(Slot.token == token))

@@ -2,13 +2,15 @@
 
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 
+from portal.clock import utcnow
 from portal.db import db
 from portal.outbox import delivery, draining
 from portal.outbox.lanes import Lanes
-from portal.outbox.models import Status
+from portal.outbox.models import Slot, Status
 from portal.outbox.queue import queue_of
 from tests.outbox.post import honest, message, owe, slots_of, statuses, wait_for
 
@@ -45,6 +47,15 @@ def test_what_comes_soon_after_leaves_over_the_same_connection(lanes, server, ac
         wait_for(lambda count=number + 1: sent(account, count) and at_rest(lanes), within=5)
     assert server.connections == 1
     assert slots_of(account) == 1
+
+
+def test_a_worker_that_dies_at_rest_holds_the_slot_for_moments_only(lanes, server, account):
+    owe(account, "m")
+    lanes.serve(account)
+    wait_for(lambda: at_rest(lanes), within=5)
+    (until,) = db.session.scalars(db.select(Slot.lease_until)).all()
+    db.session.rollback()
+    assert until - utcnow() <= timedelta(seconds=4)
 
 
 def test_whoever_waits_for_a_drain_is_let_go_when_it_rests(lanes, server, account, long_rest):
