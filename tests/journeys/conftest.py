@@ -47,12 +47,18 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An instance with the demo account, made once; each portal begins with a copy."""
+    return RunningPortal(tmp_path_factory.mktemp("seeded") / "instance").set_up()
+
+
 @pytest.fixture
-def portal(tmp_path: Path) -> Iterator[RunningPortal]:
+def portal(tmp_path: Path, seeded: Path) -> Iterator[RunningPortal]:
     """A fresh portal of its own for a test that changes it, with short leases."""
     running = RunningPortal(tmp_path / "instance", SIGNET_LEASE_SECONDS="10", SIGNET_SMTP_DEADLINE="8")
     try:
-        running.start()
+        running.start(seeded)
         yield running
     finally:
         running.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -48,10 +49,15 @@ class RunningPortal:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.log = (instance.parent / "portal.log").open("ab")
 
-    def start(self) -> None:
-        """Set up, seed, and start all three; return when the portal answers."""
+    def set_up(self) -> Path:
+        """Set up and seed as the operator's commands do; return the instance, of which others may copy."""
         self._run([sys.executable, "-m", "portal.setup"])
         self._run([str(BIN / "flask"), "--app", "wsgi", "seed-demo"])
+        return self.instance
+
+    def start(self, seeded: Path) -> None:
+        """Begin with a copy of a seeded instance and start all three; return when the portal answers."""
+        shutil.copytree(seeded, self.instance)
         for part in ("rehearsal", "worker", "web"):
             self.start_part(part)
         self.wait_for(lambda: urllib.request.urlopen(f"{self.base}/readyz", timeout=1).status == 200)

@@ -25,14 +25,14 @@ def zones() -> Iterator[Zones]:
 
 
 @pytest.fixture
-def portal(tmp_path: Path, zones: Zones) -> Iterator[RunningPortal]:
+def portal(tmp_path: Path, seeded: Path, zones: Zones) -> Iterator[RunningPortal]:
     running = RunningPortal(
         tmp_path / "instance",
         SIGNET_DNS_SERVERS=f"127.0.0.1:{zones.at.port}",
         SIGNET_REHEARSAL_PLAYS="smtp.mailgun.org",
     )
     try:
-        running.start()
+        running.start(seeded)
         yield running
     finally:
         running.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -148,7 +149,7 @@ MISTAKES = [
 
 
 @pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPortal]:
+def portal(tmp_path_factory: pytest.TempPathFactory, seeded: Path) -> Iterator[RunningPortal]:
     """One portal for all mistakes: each leaves settings behind that are then who sends."""
     running = RunningPortal(
         tmp_path_factory.mktemp("mistakes") / "instance",
@@ -157,7 +158,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPortal]:
         SIGNET_SMTP_DEADLINE="2",
     )
     try:
-        running.start()
+        running.start(seeded)
         yield running
     finally:
         running.stop()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
@@ -35,6 +38,25 @@ LOGGED_IN = [
 PUBLIC = ["/log-in", "/register", "/forgot-password", "/join/brightleaf", "/join/brightleaf/thanks"]
 
 
+@pytest.fixture(scope="module")
+def portal(
+    tmp_path_factory: pytest.TempPathFactory, seeded: Path, browser: Browser
+) -> Iterator[RunningPortal]:
+    """One portal for all looks, in which something went wrong, so that there is something to see."""
+    running = RunningPortal(tmp_path_factory.mktemp("pages") / "instance")
+    try:
+        running.start(seeded)
+        with browser.new_context() as context:
+            page = log_in_as_owner(running, context.new_page())
+            join(page, running, "Pia Proper", "recipient-refused@visitors.example")
+            page.goto(f"{running.base}/settings/email-preferences")
+            fill_rehearsal(page, password="wrong")
+            save(page)
+        yield running
+    finally:
+        running.stop()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_page_is_accessible_and_fits(
@@ -44,10 +66,6 @@ def test_every_page_is_accessible_and_fits(
     page = context.new_page()
     faults = [fault for path in PUBLIC for fault in judge(page, portal.base + path, width)]
     log_in_as_owner(portal, page)
-    join(page, portal, "Pia Proper", "recipient-refused@visitors.example")
-    page.goto(f"{portal.base}/settings/email-preferences")
-    fill_rehearsal(page, password="wrong")
-    save(page)
     faults += [fault for path in LOGGED_IN for fault in judge(page, portal.base + path, width)]
     assert not faults, "\n".join(faults)
     context.close()
