@@ -85,9 +85,7 @@ def scaling(total: int = 1280) -> None:
     """
     with sink() as taking, beside("road", str(taking.port), "0.2") as far:
         rates = {
-            count: drain_once(
-                "postgresql", taking, far, accounts=64, count=total, workers=count, threads=1
-            )
+            count: drain_once("postgresql", taking, far, accounts=64, count=total, workers=count, threads=1)
             for count in (1, 2, 4)
         }
     rows = [(n, f"{value:,.0f}", f"{value / rates[1] / n:.2f}") for n, value in rates.items()]
