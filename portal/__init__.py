@@ -62,7 +62,8 @@ def create_app(config: Config | None = None) -> Flask:
     Migrate(app, db.db, directory=str(ROOT / "portal" / "migrations"), render_as_batch=True)
     CSRFProtect(app)
     with app.app_context():
-        db.prepare_engine(db.db.engine, wait=config.database_wait)
+        for connections in db.db.engines.values():
+            db.prepare_engine(connections, wait=config.database_wait)
     engine.install(app, config)
     wake.install(app, lambda job, ident: engine.announce(app, job, ident))
 
@@ -100,6 +101,7 @@ def _configure(app: Flask, config: Config) -> None:
         SECRET_KEY=config.secret_key,
         SQLALCHEMY_DATABASE_URI=config.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=stores.engine_options(config.database_url),
+        SQLALCHEMY_BINDS=stores.further_engines(config.database_url),
         SERVER_NAME=None,
         TRUSTED_HOSTS=list({config.host_name, "127.0.0.1", "localhost"}),
         SESSION_COOKIE_NAME="__Host-signet" if config.secure else "signet",

@@ -34,6 +34,8 @@ from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase
 
+from .stores import READERS
+
 # Alembic on SQLite rebuilds tables, and it can only do so with constraints that have names.
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -118,7 +120,8 @@ def writing() -> Iterator[None]:
 @contextmanager
 def ahead() -> Iterator[None]:
     """Look things up before a transaction that writes: the block's own stands in nobody's way, and is over with it."""
-    with reading(), db.engine.connect() as connection, connection.begin():
+    engine = db.engines.get(READERS, db.engine)
+    with reading(), engine.connect() as connection, connection.begin():
         token = _present.set(_Present(connection))
         try:
             yield
@@ -173,6 +176,12 @@ def _ask_clock(connection: Connection) -> datetime:
     (said,) = cursor.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()
     cursor.close()
     return datetime.fromisoformat(said).replace(tzinfo=UTC)
+
+
+def let_go() -> None:
+    """Close every connection that nobody uses; whoever needs one opens another."""
+    for engine in db.engines.values():
+        engine.dispose()
 
 
 def prepare_engine(engine: Engine, *, wait: float = 15.0) -> None:

@@ -10,6 +10,8 @@ from sqlalchemy.exc import ArgumentError
 
 from .environ import ConfigError
 
+# Connections to SQLite that only ever read: one that is told to write again forgets the statements it has prepared.
+READERS = "readers"
 _POSTGRESQL = "postgresql+psycopg"
 _DRIVERS = {
     "sqlite": "sqlite",
@@ -82,3 +84,8 @@ def engine_options(url: str) -> dict[str, Any]:
         options |= {"pool_pre_ping": True, "pool_size": 5, "max_overflow": -1, "pool_recycle": 1800}
         options["connect_args"] = dict(_CONNECT)
     return options
+
+
+def further_engines(url: str) -> dict[str, Any]:
+    """Return the other sets of connections to the database, by their names."""
+    return {} if is_postgresql(url) else {READERS: {"url": url, **engine_options(url)}}

@@ -62,6 +62,18 @@ def test_a_sign_up_looks_up_and_renders_before_it_takes_the_lock_and_only_writes
     assert [one for one in locked if one.startswith("SELECT") and not one.startswith(_ALLOWED)] == []
 
 
+def test_a_sign_up_looks_up_on_another_connection_so_that_the_writers_keeps_its_prepared_statements(
+    programme, client, course
+):
+    page = client.get("/join/brightleaf").get_data(as_text=True)
+    hidden = dict(re.findall(r'name="(csrf_token|started)"[^>]*value="([^"]*)"', page))
+    for mailbox in ("one@example.net", "two@example.net"):
+        course.clear()
+        assert client.post("/join/brightleaf", data=GRACE | hidden | {"mailbox": mailbox}).status_code == 303
+    assert "BEGIN IMMEDIATE" in course
+    assert [one for one in course if one == "BEGIN" or one.startswith("PRAGMA")] == []
+
+
 def test_a_form_with_a_fault_and_a_robots_form_never_take_the_lock(programme, client, course):
     client.get("/join/brightleaf")
     course.clear()
