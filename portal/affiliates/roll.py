@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, func, select
-from sqlalchemy.orm import object_session
 
 from ..accounts.models import Account
 from ..config import Config
-from ..db import ahead, db, reading
+from ..db import ahead, db
 from ..events.models import Event, EventMail
+from ..notices import switches
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.question import Question
 from ..web.pagination import Page, newest_first
 from .links import link_of
 from .models import Affiliate, State
+from .rules import Rules, rules_of
 
 _ACCOUNT = Account.__table__.c
 _PROGRAMME = Question(select(*_ACCOUNT).where(_ACCOUNT.slug == bindparam("slug")))
@@ -33,6 +34,15 @@ STATE_WORDS: Mapping[State, str] = {
 }
 # Whoever waited for the owner's word is welcomed by the second one.
 _WELCOMES = (NEW_SIGN_UP.kind, "approved")
+
+
+@dataclass(frozen=True)
+class Door:
+    """A programme as whoever wants to join meets it. Its account belongs to no session."""
+
+    account: Account
+    rules: Rules
+    emails_on: bool
 
 
 @dataclass(frozen=True)
@@ -66,23 +76,19 @@ class Roll:
         return sum(self.counts.values())
 
 
+def door(slug: str) -> Door | None:
+    """Return what the public pages show of the programme behind an address."""
+    with ahead():
+        account = programme(slug)
+        if account is None:
+            return None
+        return Door(account, rules_of(account.id), switches.is_on(account.id, NEW_SIGN_UP))
+
+
 def programme(slug: str) -> Account | None:
     """Return the programme behind a public address as it is just now; the row belongs to no session."""
-    if not _plain(slug):
-        return None
-    with ahead():
-        row = _PROGRAMME.row(slug=slug.lower())
+    row = _PROGRAMME.row(slug=slug.lower()) if _plain(slug) else None
     return Account(**dict(zip(_ACCOUNT.keys(), row, strict=True))) if row else None
-
-
-def apart(account: Account) -> Account:
-    """Return a programme whose row belongs to no session, so that any thread may read it."""
-    if object_session(account) is None:
-        return account
-    with reading():
-        copy = Account(**{name: getattr(account, name) for name in _ACCOUNT.keys()})  # noqa: SIM118 - no mapping
-    db.session.rollback()
-    return copy
 
 
 def find_account(slug: str) -> Account | None:

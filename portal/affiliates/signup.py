@@ -13,7 +13,6 @@ from sqlalchemy import bindparam, select
 
 from .. import budgets
 from ..accounts.models import Account
-from ..config import Config
 from ..db import ahead, db, insert, writing
 from ..events import causing
 from ..events.occasions import Occasion, Source
@@ -23,7 +22,7 @@ from ..outbox.swift import Swift
 from ..smtp.mailbox import parse_mailbox
 from . import letters
 from .models import Affiliate, Purpose, State, new_key, searchable
-from .roll import apart
+from .roll import programme
 from .rules import Rules, rules_of
 
 # A stranger's address may be typed by anybody, so it is protected across the whole portal. Known or not, each
@@ -71,27 +70,33 @@ class _Plan:
     caused: causing.Plan | None  # where they do not
 
 
-def sign_up(account: Account, entered: SignUp, *, config: Config, now: datetime) -> None:
+def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
     """Take an affiliate in and owe the email that follows; one commit. Signing up twice changes nothing.
 
-    Where the account's rules ask for it, the email only asks to confirm. Raises TooManySignUps, having
-    kept the count.
+    Where the programme's rules ask for it, the email only asks to confirm. Returns the programme, or None if
+    there is none at this address. Raises TooManySignUps, having kept the count.
     """
-    account = apart(account)
     with ahead():
-        plan = _planned(account, entered, now)
-    _record(lambda: _spend(account, plan.new.mailbox_key, entered.network, now) and _carry_out(plan, now))
+        account = programme(slug)
+        plan = _planned(account, entered, now) if account is not None else None
+    if plan is not None:
+        _record(
+            lambda: _spend(plan.account, plan.new.mailbox_key, entered.network, now) and _carry_out(plan, now)
+        )
+    return account
 
 
-def send_again(account: Account, mailbox: str, network: str, *, now: datetime) -> None:
+def send_again(slug: str, mailbox: str, network: str, *, now: datetime) -> Account | None:
     """Send the confirmation once more to whoever waits for it, and nothing to anybody else. Commits.
 
-    Raises TooManySignUps, having kept the count.
+    Returns and raises as ``sign_up``.
     """
-    account = apart(account)
     with ahead():
-        key, confirmation = str(parse_mailbox(mailbox)).casefold(), letters.write_confirmation(account)
-    _record(lambda: _spend(account, key, network, now) and _ask_again(account, key, confirmation, now))
+        account, key = programme(slug), str(parse_mailbox(mailbox)).casefold()
+        confirmation = letters.write_confirmation(account) if account is not None else None
+    if account is not None and confirmation is not None:
+        _record(lambda: _spend(account, key, network, now) and _ask_again(account, key, confirmation, now))
+    return account
 
 
 def confirm(token: str, *, now: datetime) -> letters.Found | None:

@@ -7,21 +7,17 @@ from typing import Any
 
 from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, url_for
 
-from ..accounts.models import Account
 from ..clock import utcnow
 from ..config import current_config
 from ..events import reading, telling
 from ..events.counting import totals
 from ..events.occasions import Occasion
-from ..notices import switches
-from ..notices.catalogue import NEW_SIGN_UP
 from ..notices.greeting import first_name_of
 from ..web.network import network_of
 from ..web.transactions import reads_first
 from . import haste, letters, links, roll, signup
 from .forms import AgreeForm, JoinForm, MailboxForm
 from .models import Purpose, State
-from .rules import rules_of
 
 blueprint = Blueprint("affiliates", __name__)
 
@@ -41,42 +37,39 @@ _NEWEST = 50  # events that the dashboard lists
 @blueprint.route("/join/<slug>", methods=["GET", "POST"])
 @reads_first
 def join(slug: str) -> Any:
-    account = roll.programme(slug) or abort(404)
     form = JoinForm()
     if not form.is_submitted():
-        return _join_page(account, form)
+        return _join_page(slug, form)
     if form.website.data:  # a robot: it sees success and causes nothing
-        return redirect(url_for(".thanks", slug=account.slug), 303)
+        return redirect(url_for(".thanks", slug=slug), 303)
     if not form.validate():
-        return _join_page(account, form, form_errors=True), 422
+        return _join_page(slug, form, form_errors=True), 422
     if _too_quick(form):
-        return _join_page(account, form, form_errors=True, problem=_TOO_QUICK), 422
+        return _join_page(slug, form, form_errors=True, problem=_TOO_QUICK), 422
     entered = signup.SignUp(form.name.data, form.mailbox.data, network_of(request))
     try:
-        signup.sign_up(account, entered, config=current_config(), now=utcnow())
+        account = signup.sign_up(slug, entered, now=utcnow()) or abort(404)
     except signup.TooManySignUps:
-        return _join_page(account, form, form_errors=True, problem=_TOO_MANY), 429
+        return _join_page(slug, form, form_errors=True, problem=_TOO_MANY), 429
     return redirect(url_for(".thanks", slug=account.slug), 303)
 
 
 @blueprint.get("/join/<slug>/thanks")
 def thanks(slug: str) -> Any:
     """Say the same to everybody: whether the address was known is nobody's business."""
-    account = roll.programme(slug) or abort(404)
-    return _thanks_page(account, MailboxForm(formdata=None))
+    return _thanks_page(slug, MailboxForm(formdata=None))
 
 
 @blueprint.post("/join/<slug>/send-again")
 @reads_first
 def send_again(slug: str) -> Any:
-    account = roll.programme(slug) or abort(404)
     form = MailboxForm()
     if not form.validate():
-        return _thanks_page(account, form, form_errors=True), 422
+        return _thanks_page(slug, form, form_errors=True), 422
     try:
-        signup.send_again(account, form.mailbox.data, network_of(request), now=utcnow())
+        account = signup.send_again(slug, form.mailbox.data, network_of(request), now=utcnow()) or abort(404)
     except signup.TooManySignUps:
-        return _thanks_page(account, form, form_errors=True, problem=_TOO_MANY), 429
+        return _thanks_page(slug, form, form_errors=True, problem=_TOO_MANY), 429
     flash(_SENT_AGAIN, "success")
     return redirect(url_for(".thanks", slug=account.slug), 303)
 
@@ -134,22 +127,19 @@ def _too_quick(form: JoinForm) -> bool:
     return taken is None or taken < current_config().sign_up_seconds
 
 
-def _join_page(account: Account, form: JoinForm, **more: object) -> str:
+def _join_page(slug: str, form: JoinForm, **more: object) -> str:
     if haste.seconds_since(form.started.data or "", utcnow()) is None:
         form.started.data = haste.stamp(utcnow())
-    emails_on = switches.is_on(account.id, NEW_SIGN_UP)
-    return render_template("affiliates/join.html", account=account, form=form, emails_on=emails_on, **more)
+    return _at_the_door("affiliates/join.html", slug, form=form, **more)
 
 
-def _thanks_page(account: Account, form: MailboxForm, **more: object) -> str:
-    return render_template(
-        "affiliates/thanks.html",
-        account=account,
-        form=form,
-        rules=rules_of(account.id),
-        emails_on=switches.is_on(account.id, NEW_SIGN_UP),
-        **more,
-    )
+def _thanks_page(slug: str, form: MailboxForm, **more: object) -> str:
+    return _at_the_door("affiliates/thanks.html", slug, form=form, **more)
+
+
+def _at_the_door(template: str, slug: str, **more: object) -> str:
+    door = roll.door(slug) or abort(404)
+    return render_template(template, account=door.account, rules=door.rules, emails_on=door.emails_on, **more)
 
 
 def _letter_page(template: str, token: str, purpose: Purpose, **more: object) -> str:

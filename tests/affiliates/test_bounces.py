@@ -32,7 +32,7 @@ def deliver(app, owner, config):
         refuse = lambda peer, line: peer.say(reply if mailbox.encode() in line else b"250 2.1.5 Ok\r\n")  # noqa: E731
         with BadServer(answering(RCPT=refuse)) as server:
             ways.lead(account.id, server)
-            signup.sign_up(account, signup.SignUp("Grace", GRACE, "192.0.2.1"), config=config, now=utcnow())
+            signup.sign_up(account.slug, signup.SignUp("Grace", GRACE, "192.0.2.1"), now=utcnow())
             if further:
                 enqueue(account.id, further, now=utcnow())
                 db.session.commit()

@@ -21,7 +21,7 @@ def _people(config, count: int, slug: str = "brightleaf"):
     rules.change(account.id, rules.Rules(confirm=False))
     for number in range(count):
         new = signup.SignUp("Grace Hopper", f"grace{number}@{slug}.example", f"192.0.2.{number}")
-        signup.sign_up(account, new, config=config, now=utcnow() - timedelta(minutes=count - number))
+        signup.sign_up(account.slug, new, now=utcnow() - timedelta(minutes=count - number))
 
 
 def _numbers(page: str) -> list[int]:
@@ -128,7 +128,7 @@ def test_whoever_waited_for_the_owners_word_was_welcomed_by_it(owner, config):
     account = roll.find_account("brightleaf")
     rules.change(account.id, rules.Rules(confirm=False, auto_approve=False))
     new = signup.SignUp("Grace Hopper", "grace@example.org", "192.0.2.1")
-    signup.sign_up(account, new, config=config, now=utcnow())
+    signup.sign_up(account.slug, new, now=utcnow())
     assert "once you approve" in owner.get("/affiliates").get_data(as_text=True)
     assert owner.submit("/affiliates/1/approve", {}, page="/affiliates/1").status_code == 303
     page = owner.get("/affiliates").get_data(as_text=True)
@@ -156,7 +156,7 @@ def test_somebody_who_signs_up_meanwhile_moves_nobody_to_another_page(owner, con
     older = _link(owner.get("/affiliates").get_data(as_text=True), "next")
     before = _numbers(owner.get(older).get_data(as_text=True))
     account = roll.find_account("brightleaf")
-    signup.sign_up(account, signup.SignUp("Late", "late@example.org", "x"), config=config, now=utcnow())
+    signup.sign_up(account.slug, signup.SignUp("Late", "late@example.org", "x"), now=utcnow())
     assert _numbers(owner.get(older).get_data(as_text=True)) == before
 
 

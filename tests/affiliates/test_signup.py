@@ -60,7 +60,7 @@ def test_signing_up_at_the_same_moment_is_signing_up_once(app, config, programme
             db.session.commit()
             at_once.wait()
             try:
-                signup.sign_up(account, GRACE, config=config, now=utcnow())
+                signup.sign_up(account.slug, GRACE, now=utcnow())
             except signup.TooManySignUps:
                 pass  # an address counts whoever has signed up with it
             except Exception as failure:
@@ -80,7 +80,7 @@ def test_signing_up_at_the_same_moment_is_signing_up_once(app, config, programme
 def test_a_sign_up_that_another_one_overtook_changes_nothing(app, config, programme, left):
     """What a database with row locks shows: both looked before either had written."""
     now = utcnow()
-    signup.sign_up(programme, GRACE, config=config, now=now)
+    signup.sign_up(programme.slug, GRACE, now=now)
     late = signup.new_affiliate(programme, GRACE.name, GRACE.mailbox, now)
     assert not signup._take_in(late)
     db.session.commit()
@@ -109,13 +109,13 @@ def test_when_the_email_cannot_be_owed_nobody_is_taken_in(app, config, programme
     db.session.commit()
     try:
         with pytest.raises(DBAPIError):
-            signup.sign_up(programme, GRACE, config=config, now=utcnow())
+            signup.sign_up(programme.slug, GRACE, now=utcnow())
     finally:
         db.session.rollback()
         db.session.execute(db.text(rename.format("elsewhere", "outbox_message")))
         db.session.commit()
     assert left().affiliates == []
-    signup.sign_up(programme, GRACE, config=config, now=utcnow())
+    signup.sign_up(programme.slug, GRACE, now=utcnow())
     assert len(left().affiliates) == len(left().messages) == 1, "the way is free again afterwards"
 
 
@@ -124,7 +124,7 @@ def test_a_failure_after_both_were_written_leaves_neither(app, config, programme
     db.event.listen(db.session, "before_commit", _full_disk)
     try:
         with pytest.raises(OSError, match="disk"):
-            signup.sign_up(roll.find_account(slug), GRACE, config=config, now=utcnow())
+            signup.sign_up(slug, GRACE, now=utcnow())
     finally:
         db.event.remove(db.session, "before_commit", _full_disk)
         db.session.rollback()
@@ -167,17 +167,13 @@ def test_a_mailbox_gets_three_emails_a_day_over_all_programmes_however_it_is_spe
         account = roll.find_account(f"programme-{number}")
         entered = signup.SignUp("Grace", mailbox, f"192.0.2.{number}")
         if number < 3:
-            signup.sign_up(account, entered, config=config, now=now)
+            signup.sign_up(account.slug, entered, now=now)
         else:  # said openly: nobody is left believing that they are an affiliate
             with pytest.raises(signup.TooManySignUps):
-                signup.sign_up(account, entered, config=config, now=now)
+                signup.sign_up(account.slug, entered, now=now)
     assert len(left().messages) == 3
-    signup.sign_up(
-        programme,
-        signup.SignUp("Grace", "grace@gmail.com", "192.0.2.9"),
-        config=config,
-        now=now + timedelta(days=1),
-    )
+    entered = signup.SignUp("Grace", "grace@gmail.com", "192.0.2.9")
+    signup.sign_up(programme.slug, entered, now=now + timedelta(days=1))
     assert len(left().messages) == 4
 
 
@@ -186,9 +182,7 @@ def test_a_flood_of_spellings_from_many_networks_reaches_its_victim_three_times(
     for number in range(60):
         mailbox = f"vic.tim+{number}@example.org"
         with contextlib.suppress(signup.TooManySignUps):
-            signup.sign_up(
-                programme, signup.SignUp("Vic", mailbox, f"198.51.100.{number}"), config=config, now=now
-            )
+            signup.sign_up(programme.slug, signup.SignUp("Vic", mailbox, f"198.51.100.{number}"), now=now)
     assert len(left().messages) == 3
 
 
@@ -214,10 +208,8 @@ def test_the_twenty_first_sign_up_of_a_network_is_told_to_wait_and_keeps_what_wa
 def test_another_network_is_not_punished(app, config, programme, left):
     now = utcnow()
     for number in range(20):
-        signup.sign_up(
-            programme, signup.SignUp("A", f"a{number}@example.org", "192.0.2.1"), config=config, now=now
-        )
+        signup.sign_up(programme.slug, signup.SignUp("A", f"a{number}@example.org", "192.0.2.1"), now=now)
     with pytest.raises(signup.TooManySignUps):
-        signup.sign_up(programme, GRACE, config=config, now=now)
-    signup.sign_up(programme, replace(GRACE, network="192.0.2.2"), config=config, now=now)
+        signup.sign_up(programme.slug, GRACE, now=now)
+    signup.sign_up(programme.slug, replace(GRACE, network="192.0.2.2"), now=now)
     assert len(left().affiliates) == 21

@@ -214,7 +214,7 @@ def test_a_sign_up_and_its_email_are_committed_together(app, account, config):
     from portal.accounts.models import Account
 
     entered = signup.SignUp("Bob", "bob@example.net", "127.0.0.1")
-    signup.sign_up(db.session.get_one(Account, account), entered, config=config, now=utcnow())
+    signup.sign_up(db.session.get_one(Account, account).slug, entered, now=utcnow())
     assert count() == 1
 
 
