@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from portal.db import db
-from portal.outbox.models import Outcome, Status, WorkerBeat
+from portal.outbox.models import Outcome, Slot, Status, WorkerBeat
 from portal.smtp.server import Limits
 from tests.conftest import make_config
 from tests.outbox import deaths
@@ -39,6 +39,12 @@ def beats():
     """The processes that gave a sign of life, the dead included, in the order in which they began."""
     db.session.rollback()
     found = list(db.session.scalars(db.select(WorkerBeat.pid).order_by(WorkerBeat.started_at)))
+    db.session.rollback()
+    return found
+
+
+def slots_taken():
+    found = db.session.scalar(db.select(db.func.count()).select_from(Slot))
     db.session.rollback()
     return found
 
@@ -150,8 +156,9 @@ def test_a_worker_killed_between_two_lines_of_its_own(app, config, serve, accoun
 
 
 def newcomer(dead: int) -> int:
-    """Wait for the worker that took the place of the last one that died; its process id."""
+    """Wait for the worker that took the place of the last one that died, and for its connection to be left; its id."""
     wait_for(lambda: len(beats()) == dead + 1)
+    wait_for(lambda: not slots_taken())
     return beats()[-1]
 
 
