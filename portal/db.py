@@ -212,11 +212,10 @@ def _prepare_sqlite(engine: Engine, wait: float) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
         # Bringing the log into the database waits for the disk twice. It is left to workers, and is done rarely.
         cursor.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES if engine in _fast else 2 * _LOG_PAGES}")
-        if engine in _fast:
-            # What a worker's transaction has changed is written once, at its end, and what may have to be undone
-            # stays in memory: its transactions are many rows and never large.
+        # What a statement would have to undo stays in memory; otherwise each transaction makes a file for it.
+        cursor.execute("PRAGMA temp_store = MEMORY")
+        if engine in _fast:  # a worker changes many rows and none that is large: they are written once
             cursor.execute("PRAGMA cache_spill = OFF")
-            cursor.execute("PRAGMA temp_store = MEMORY")
         cursor.close()
         if engine.url.database:
             # The folder, for it is there, and closing the database's own file would let go of SQLite's locks.

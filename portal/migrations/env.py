@@ -29,6 +29,8 @@ def run() -> None:
     """Apply or compare within one transaction."""
     engine = current_app.extensions["migrate"].db.engine
     with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":  # whole tables are put into order: that may need the disk
+            connection.connection.cursor().execute("PRAGMA temp_store = DEFAULT")
         context.configure(
             connection=connection,
             target_metadata=Base.metadata,
