@@ -77,7 +77,7 @@ def road(count: int = 3_000) -> None:
     beside_signet("Over a road of 20 ms there and back", "Signet, one worker, four connections", rates)
 
 
-def scaling(total: int = 1280) -> None:
+def scaling(total: int = 2560) -> None:
     """Let 1, 2 and 4 workers of 16 connections on PostgreSQL send for 64 accounts to servers that are far away.
 
     They are so far away that it is the waiting that takes the time: where one worker keeps all processors busy,

@@ -164,5 +164,6 @@ def show_plans(statements: list[str], watch: Watch) -> None:
         print(f"\n{median:.2f} ms, {len(watch.seconds[words])} times:\n  {' '.join(words.split())[:_WIDE]}")
         with db.engine.connect() as connection:
             ask = "EXPLAIN " if postgresql else "EXPLAIN QUERY PLAN "
-            for row in connection.exec_driver_sql(ask + words, watch.values[words]):
+            told = watch.values[words]
+            for row in connection.exec_driver_sql(ask + words, told[0] if isinstance(told, list) else told):
                 print("   ", row[-1][:_WIDE])
