@@ -34,6 +34,7 @@ def create_app(config: Config | None = None) -> Flask:
         cli,
         db,
         deliveries,
+        dialects,
         domains,
         engine,
         events,
@@ -63,7 +64,7 @@ def create_app(config: Config | None = None) -> Flask:
     CSRFProtect(app)
     with app.app_context():
         for connections in db.db.engines.values():
-            db.prepare_engine(connections, wait=config.database_wait)
+            dialects.prepare(connections, wait=config.database_wait)
     engine.install(app, config)
     wake.install(app, lambda job, ident: engine.announce(app, job, ident))
 

@@ -18,7 +18,8 @@ from huey.consumer import Consumer
 from . import engine, family
 from .clock import utcnow
 from .config import Config
-from .db import db, let_go, settle_fast
+from .db import db, let_go
+from .dialects import settle_fast
 from .outbox import delivery, pulse, worker
 from .outbox.lanes import Lanes
 

@@ -181,8 +181,8 @@ def _deeds_see_no_request(source: Source) -> Breach:
 
 
 def _the_ground_floor_knows_no_room(source: Source) -> Breach:
-    """vault, db, clock and config are below every room and import none."""
-    if source.module not in {"portal.vault", "portal.db", "portal.clock", "portal.config"}:
+    """vault, db, dialects, clock and config are below every room and import none."""
+    if source.module not in {"portal.vault", "portal.db", "portal.dialects", "portal.clock", "portal.config"}:
         return
     for one in source.imports():
         if one.within(*(f"portal.{room}" for room in (*SUBJECTS, "outbox", "web"))):
