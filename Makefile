@@ -29,9 +29,11 @@ check: $(VENV)/.development
 
 # Everything that takes long, on both databases: workers killed at each line that matters, a short storm, a short chaos.
 thorough: $(VENV)/.development
+	@sh tests/browser.sh
 	@sh tests/postgresql.sh
 	$(BIN)/python -m pytest -n 2 -m thorough
 	$(BIN)/python -m pytest -n 2 -m thorough --database=postgresql tests/outbox
+	$(BIN)/python -m pytest -n 2 -m thorough tests/journeys
 
 # Kill workers and databases for some minutes and compare the mail servers' log with the tables.
 storm: $(VENV)/.development

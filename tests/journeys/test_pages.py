@@ -57,8 +57,16 @@ def portal(
         running.stop()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1280, "light"),
+        (390, "dark"),
+        # Colours hardly depend on the width, nor the layout on the colours.
+        pytest.param(1280, "dark", marks=pytest.mark.thorough),
+        pytest.param(390, "light", marks=pytest.mark.thorough),
+    ],
+)
 def test_every_page_is_accessible_and_fits(
     portal: RunningPortal, browser: Browser, width: int, scheme: str
 ) -> None:
