@@ -173,7 +173,7 @@ def _ask_clock(connection: Connection) -> datetime:
     return datetime.fromisoformat(said).replace(tzinfo=UTC)
 
 
-def let_go() -> None:
+def disconnect() -> None:
     """Close every connection that nobody uses; whoever needs one opens another."""
     for engine in db.engines.values():
         engine.dispose()

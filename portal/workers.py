@@ -18,7 +18,7 @@ from huey.consumer import Consumer
 from . import engine, family
 from .clock import utcnow
 from .config import Config
-from .db import db, let_go
+from .db import db, disconnect
 from .dialects import settle_fast
 from .outbox import delivery, pulse, worker
 from .outbox.lanes import Lanes
@@ -35,7 +35,7 @@ def run(
     """Deliver until asked to end by a signal; the message in hand is finished, a second signal ends at once."""
     if processes > 1:
         with app.app_context():
-            let_go()  # a connection must not be shared with a child
+            disconnect()  # a connection must not be shared with a child
         return family.run(processes, lambda parent: _work(app, threads, queues, parent))
     return _work(app, threads, queues)
 

@@ -29,7 +29,7 @@ from portal import db as database_module
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
-from portal.db import db, let_go
+from portal.db import db, disconnect
 from tests import databases
 from tests.pages import LintingClient
 
@@ -208,7 +208,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dialect]:
     app = create_app(config)
     with app.app_context():
         db.create_all()
-        let_go()  # the last to leave puts the write-ahead log into the file
+        disconnect()  # the last to leave puts the write-ahead log into the file
         return _file_of(config), db.engine.dialect
 
 
@@ -230,7 +230,7 @@ def app(config: Config, tables: tuple[Path, Dialect]) -> Iterator[Flask]:
             db.engine.dialect, db.engine._compiled_cache = dialect, STATEMENTS
         yield app
         db.session.remove()
-        let_go()
+        disconnect()
 
 
 @pytest.fixture

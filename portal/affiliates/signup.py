@@ -78,11 +78,10 @@ def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
     """
     with ahead():
         account = programme(slug)
-        plan = _planned(account, entered, now) if account is not None else None
-    if plan is not None:
-        _record(
-            lambda: _spend(plan.account, plan.new.mailbox_key, entered.network, now) and _carry_out(plan, now)
-        )
+        if account is None:
+            return None
+        plan = _planned(account, entered, now)
+    _record(lambda: _spend(account, plan.new.mailbox_key, entered.network, now) and _carry_out(plan, now))
     return account
 
 
@@ -92,10 +91,11 @@ def send_again(slug: str, mailbox: str, network: str, *, now: datetime) -> Accou
     Returns and raises as ``sign_up``.
     """
     with ahead():
-        account, key = programme(slug), str(parse_mailbox(mailbox)).casefold()
-        confirmation = letters.write_confirmation(account) if account is not None else None
-    if account is not None and confirmation is not None:
-        _record(lambda: _spend(account, key, network, now) and _ask_again(account, key, confirmation, now))
+        account = programme(slug)
+        if account is None:
+            return None
+        key, confirmation = str(parse_mailbox(mailbox)).casefold(), letters.write_confirmation(account)
+    _record(lambda: _spend(account, key, network, now) and _ask_again(account, key, confirmation, now))
     return account
 
 

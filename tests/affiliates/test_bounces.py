@@ -22,7 +22,7 @@ GRACE = "grace@example.org"
 
 
 @pytest.fixture
-def deliver(app, owner, config):
+def deliver(app, owner):
     """Sign Grace up and hand her welcome to a server that answers RCPT like this."""
     app.extensions["signet.route_for"] = ways = Ways()
     account = db.session.scalars(select(Account)).one()

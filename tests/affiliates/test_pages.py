@@ -16,7 +16,7 @@ from portal.notices.catalogue import NEW_SIGN_UP
 PUBLIC = ["/join/brightleaf", "/join/brightleaf/thanks"]
 
 
-def _people(config, count: int, slug: str = "brightleaf"):
+def _people(count: int, slug: str = "brightleaf"):
     account = roll.find_account(slug)
     rules.change(account.id, rules.Rules(confirm=False))
     for number in range(count):
@@ -91,9 +91,9 @@ def test_the_code_in_the_public_link_does_not_open_the_private_page(join, client
     assert client.get(f"/affiliate/{left().affiliates[0].code}").status_code == 404
 
 
-def test_the_owner_sees_the_own_affiliates_only(owner, stranger, config):
-    _people(config, 2)
-    _people(config, 1, "copperpot")
+def test_the_owner_sees_the_own_affiliates_only(owner, stranger):
+    _people(2)
+    _people(1, "copperpot")
     page = owner.get("/affiliates").get_data(as_text=True)
     assert _numbers(page) == [1, 0]
     assert "@copperpot.example" not in page
@@ -114,17 +114,17 @@ def test_an_empty_list_says_what_to_do(owner):
     assert "http://127.0.0.1/join/brightleaf" in page
 
 
-def test_the_list_tells_what_became_of_each_welcome(owner, config):
-    _people(config, 1)
+def test_the_list_tells_what_became_of_each_welcome(owner):
+    _people(1)
     switches.switch(roll.find_account("brightleaf").id, NEW_SIGN_UP, on=False)
-    _people(config, 2)
+    _people(2)
     page = owner.get("/affiliates").get_data(as_text=True)
     assert "/deliveries/1" in page
     assert "not sent" in page
     assert "New Sign-up is off" in page
 
 
-def test_whoever_waited_for_the_owners_word_was_welcomed_by_it(owner, config):
+def test_whoever_waited_for_the_owners_word_was_welcomed_by_it(owner):
     account = roll.find_account("brightleaf")
     rules.change(account.id, rules.Rules(confirm=False, auto_approve=False))
     new = signup.SignUp("Grace Hopper", "grace@example.org", "192.0.2.1")
@@ -136,8 +136,8 @@ def test_whoever_waited_for_the_owners_word_was_welcomed_by_it(owner, config):
     assert "Waiting" in page
 
 
-def test_the_list_can_be_paged_there_and_back(owner, config):
-    _people(config, 120)
+def test_the_list_can_be_paged_there_and_back(owner):
+    _people(120)
     seen, url, pages = [], "/affiliates", []
     while url:
         page = owner.get(url).get_data(as_text=True)
@@ -151,8 +151,8 @@ def test_the_list_can_be_paged_there_and_back(owner, config):
     assert _numbers(owner.get(_link(back, "prev")).get_data(as_text=True)) == pages[0]
 
 
-def test_somebody_who_signs_up_meanwhile_moves_nobody_to_another_page(owner, config):
-    _people(config, 60)
+def test_somebody_who_signs_up_meanwhile_moves_nobody_to_another_page(owner):
+    _people(60)
     older = _link(owner.get("/affiliates").get_data(as_text=True), "next")
     before = _numbers(owner.get(older).get_data(as_text=True))
     account = roll.find_account("brightleaf")
@@ -164,19 +164,19 @@ def test_somebody_who_signs_up_meanwhile_moves_nobody_to_another_page(owner, con
     "query",
     ["before=x", "before=", "before=-1", "after=%00", "before=" + "9" * 40, "before=1&after=1", "before=٣"],
 )
-def test_a_bogus_page_is_a_page(owner, config, query):
-    _people(config, 1)
+def test_a_bogus_page_is_a_page(owner, query):
+    _people(1)
     assert owner.get(f"/affiliates?{query}").status_code == 200
 
 
-def test_past_the_last_page_there_is_a_way_back(owner, config):
-    _people(config, 1)
+def test_past_the_last_page_there_is_a_way_back(owner):
+    _people(1)
     page = owner.get("/affiliates?before=1").get_data(as_text=True)
     assert "Nobody further" in page
     assert 'href="/affiliates"' in page
 
 
-def test_names_are_text_and_never_markup(owner, config):
+def test_names_are_text_and_never_markup(owner):
     account = roll.find_account("brightleaf")
     account.name = "<b>Bright</b> & leaf"
     db.session.commit()

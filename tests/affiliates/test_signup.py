@@ -49,7 +49,7 @@ def test_the_same_person_may_join_two_programmes(join, left):
     assert len(left().affiliates) == len(left().messages) == 2
 
 
-def test_signing_up_at_the_same_moment_is_signing_up_once(app, config, programme, left):
+def test_signing_up_at_the_same_moment_is_signing_up_once(app, programme, left):
     slug, failures = programme.slug, []
     db.session.commit()
     at_once = threading.Barrier(8)
@@ -77,7 +77,7 @@ def test_signing_up_at_the_same_moment_is_signing_up_once(app, config, programme
     assert len(left().affiliates) == len(left().messages) == 1
 
 
-def test_a_sign_up_that_another_one_overtook_changes_nothing(app, config, programme, left):
+def test_a_sign_up_that_another_one_overtook_changes_nothing(app, programme, left):
     """What a database with row locks shows: both looked before either had written."""
     now = utcnow()
     signup.sign_up(programme.slug, GRACE, now=now)
@@ -103,7 +103,7 @@ def test_with_new_sign_up_the_thanks_point_to_the_inbox(client, programme):
     assert "If this address is new to the programme, an email is on its way: look into your inbox." in page
 
 
-def test_when_the_email_cannot_be_owed_nobody_is_taken_in(app, config, programme, left):
+def test_when_the_email_cannot_be_owed_nobody_is_taken_in(app, programme, left):
     rename = "ALTER TABLE {} RENAME TO {}"
     db.session.execute(db.text(rename.format("outbox_message", "elsewhere")))
     db.session.commit()
@@ -119,7 +119,7 @@ def test_when_the_email_cannot_be_owed_nobody_is_taken_in(app, config, programme
     assert len(left().affiliates) == len(left().messages) == 1, "the way is free again afterwards"
 
 
-def test_a_failure_after_both_were_written_leaves_neither(app, config, programme, left):
+def test_a_failure_after_both_were_written_leaves_neither(app, programme, left):
     slug = programme.slug
     db.event.listen(db.session, "before_commit", _full_disk)
     try:
@@ -151,9 +151,7 @@ def test_the_trap_is_hidden_from_people(client, programme):
     assert 'tabindex="-1"' in trap[:400]
 
 
-def test_a_mailbox_gets_three_emails_a_day_over_all_programmes_however_it_is_spelled(
-    app, config, programme, left
-):
+def test_a_mailbox_gets_three_emails_a_day_over_all_programmes_however_it_is_spelled(app, programme, left):
     spellings = [
         "g.race@gmail.com",
         "grace+a@gmail.com",
@@ -177,7 +175,7 @@ def test_a_mailbox_gets_three_emails_a_day_over_all_programmes_however_it_is_spe
     assert len(left().messages) == 4
 
 
-def test_a_flood_of_spellings_from_many_networks_reaches_its_victim_three_times(app, config, programme, left):
+def test_a_flood_of_spellings_from_many_networks_reaches_its_victim_three_times(app, programme, left):
     now = utcnow()
     for number in range(60):
         mailbox = f"vic.tim+{number}@example.org"
@@ -205,7 +203,7 @@ def test_the_twenty_first_sign_up_of_a_network_is_told_to_wait_and_keeps_what_wa
     assert len(left().affiliates) == 20
 
 
-def test_another_network_is_not_punished(app, config, programme, left):
+def test_another_network_is_not_punished(app, programme, left):
     now = utcnow()
     for number in range(20):
         signup.sign_up(programme.slug, signup.SignUp("A", f"a{number}@example.org", "192.0.2.1"), now=now)

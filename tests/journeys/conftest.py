@@ -50,18 +50,17 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An instance with the demo account, made once; each portal begins with a copy."""
-    return RunningPortal(tmp_path_factory.mktemp("seeded") / "instance").set_up()
+    made = RunningPortal(tmp_path_factory.mktemp("seeded") / "instance")
+    made.set_up()
+    return made.instance
 
 
 @pytest.fixture
 def portal(tmp_path: Path, seeded: Path) -> Iterator[RunningPortal]:
     """A fresh portal of its own for a test that changes it, with short leases."""
     running = RunningPortal(tmp_path / "instance", SIGNET_LEASE_SECONDS="10", SIGNET_SMTP_DEADLINE="8")
-    try:
-        running.start(seeded)
+    with running.beginning_with(seeded):
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture

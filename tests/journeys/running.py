@@ -10,7 +10,10 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -49,14 +52,23 @@ class RunningPortal:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.log = (instance.parent / "portal.log").open("ab")
 
-    def set_up(self) -> Path:
-        """Set up and seed as the operator's commands do; return the instance, of which others may copy."""
-        self._run([sys.executable, "-m", "portal.setup"])
-        self._run([str(BIN / "flask"), "--app", "wsgi", "seed-demo"])
-        return self.instance
+    def set_up(self) -> None:
+        """Set up and seed as the operator's commands do, for others to begin with a copy."""
+        with self.log:
+            self._run([sys.executable, "-m", "portal.setup"])
+            self._run([str(BIN / "flask"), "--app", "wsgi", "seed-demo"])
 
-    def start(self, seeded: Path) -> None:
-        """Begin with a copy of a seeded instance and start all three; return when the portal answers."""
+    @contextmanager
+    def beginning_with(self, seeded: Path) -> Iterator[Self]:
+        """Run all three with a copy of a seeded instance, and stop them at the end."""
+        try:
+            self._start(seeded)
+            yield self
+        finally:
+            self.stop()
+
+    def _start(self, seeded: Path) -> None:
+        """Return when the portal answers."""
         shutil.copytree(seeded, self.instance)
         for part in ("rehearsal", "worker", "web"):
             self.start_part(part)

@@ -31,11 +31,8 @@ def portal(tmp_path: Path, seeded: Path, zones: Zones) -> Iterator[RunningPortal
         SIGNET_DNS_SERVERS=f"127.0.0.1:{zones.at.port}",
         SIGNET_REHEARSAL_PLAYS="smtp.mailgun.org",
     )
-    try:
-        running.start(seeded)
+    with running.beginning_with(seeded):
         yield running
-    finally:
-        running.stop()
 
 
 def go_live(page: Page) -> None:

@@ -157,11 +157,8 @@ def portal(tmp_path_factory: pytest.TempPathFactory, seeded: Path) -> Iterator[R
         SIGNET_LEASE_SECONDS="30",
         SIGNET_SMTP_DEADLINE="2",
     )
-    try:
-        running.start(seeded)
+    with running.beginning_with(seeded):
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda one: one.name.replace(" ", "-"))

@@ -44,8 +44,7 @@ def portal(
 ) -> Iterator[RunningPortal]:
     """One portal for all looks, in which something went wrong, so that there is something to see."""
     running = RunningPortal(tmp_path_factory.mktemp("pages") / "instance")
-    try:
-        running.start(seeded)
+    with running.beginning_with(seeded):
         with browser.new_context() as context:
             page = log_in_as_owner(running, context.new_page())
             join(page, running, "Pia Proper", "recipient-refused@visitors.example")
@@ -53,8 +52,6 @@ def portal(
             fill_rehearsal(page, password="wrong")
             save(page)
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_no_transaction_is_open_while_smtp_is_spoken(app, serve, ways, account, 
     assert seen == [False] * 3
 
 
-def test_a_sign_up_and_its_email_are_committed_together(app, account, config):
+def test_a_sign_up_and_its_email_are_committed_together(app, account):
     from portal.accounts.models import Account
 
     entered = signup.SignUp("Bob", "bob@example.net", "127.0.0.1")

@@ -20,7 +20,7 @@ from portal import create_app, setup
 from portal.accounts.models import Account
 from portal.clock import utcnow
 from portal.config import Config
-from portal.db import db, let_go
+from portal.db import db, disconnect
 from portal.outbox.queue import NewMessage, enqueue
 from portal.settings import routes
 from portal.settings.models import SmtpSettings, State
@@ -137,4 +137,4 @@ class Instance:
     def close(self) -> None:
         with self.app.app_context():
             db.session.remove()
-            let_go()
+            disconnect()
