@@ -14,7 +14,7 @@ from typing import Any
 from flask import Flask
 from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
 from huey.exceptions import ConfigurationError
-from huey.storage import PostgresStorage
+from huey.storage import PostgresStorage, SqliteStorage
 
 from . import stores
 from .affiliates.pruning import forget_unconfirmed
@@ -38,6 +38,34 @@ class _Listening(PostgresStorage):
         self._listen_conn()
         found: bytes | None = super().dequeue()
         return found
+
+
+class _Watching(SqliteStorage):
+    """Looks for jobs only when the file was changed, which SQLite tells by a number, at hardly any cost."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._changed = object()  # by ourselves: the number tells of changes by others alone
+        self._empty_at: tuple[int, object] | None = None
+        super().__init__(*args, **kwargs)
+
+    def dequeue(self) -> bytes | None:
+        with self.lock:
+            (number,) = self.conn.execute("PRAGMA data_version").fetchone()
+        present = (number, self._changed)
+        if present == self._empty_at:
+            return None
+        found: bytes | None = super().dequeue()
+        if found is None:
+            self._empty_at = present
+        return found
+
+    def enqueue(self, *args: Any, **kwargs: Any) -> None:
+        super().enqueue(*args, **kwargs)
+        self._changed = object()
+
+
+class _InFile(SqliteHuey):
+    storage_class = _Watching
 
 
 class _InPostgres(PostgresHuey):
@@ -99,7 +127,7 @@ def _runner(config: Config, queue: str) -> Huey:
         return _InPostgres(name, connection=connect, results=False, table_prefix=JOBS, create_tables=False)
     # fsync is off on purpose: losing a job costs one sweep, never a message.
     path = Path(config.instance) / "jobs.sqlite"
-    return SqliteHuey(name, filename=str(path), results=False, fsync=False)
+    return _InFile(name, filename=str(path), results=False, fsync=False)
 
 
 def _in_redis(url: str, name: str) -> Huey:

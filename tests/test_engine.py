@@ -1,0 +1,49 @@
+"""The queue of announcements in its file: looked into only when somebody has changed it, and then at once."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from huey import SqliteHuey
+
+from portal import engine
+
+
+@pytest.fixture
+def huey(app, config) -> SqliteHuey:
+    if config.database_url.startswith("postgresql"):
+        pytest.skip("there the announcements are in PostgreSQL")
+    found = app.extensions["signet.hueys"]["mail"]
+    while found.dequeue() is not None:
+        pass
+    return found
+
+
+def test_an_unchanged_file_is_not_searched(huey):
+    assert huey.dequeue() is None
+    said: list[str] = []
+    huey.storage.conn.set_trace_callback(said.append)
+    assert huey.dequeue() is None
+    huey.storage.conn.set_trace_callback(None)
+    assert said == ["PRAGMA data_version"]
+
+
+def test_what_this_process_announced_is_found_after_an_empty_look(app, huey):
+    assert huey.dequeue() is None
+    engine.announce(app, "drain", 7)
+    task = huey.dequeue()
+    assert (task.name, task.args) == ("drain", (7,))
+    assert huey.dequeue() is None
+
+
+def test_what_another_process_announced_is_found_after_an_empty_look(app, huey):
+    engine.announce(app, "drain", 7)
+    (data,) = huey.storage.enqueued_items()
+    huey.flush()
+    assert huey.dequeue() is None
+    with closing(sqlite3.connect(huey.storage.filename)) as other:
+        other.execute("INSERT INTO task (queue, data) VALUES (?, ?)", (huey.storage.name, data))
+        other.commit()
+    assert huey.dequeue().args == (7,)
