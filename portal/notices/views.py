@@ -8,7 +8,6 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask_login import current_user, login_required
 
 from ..clock import utcnow
-from ..outbox.compose import from_header
 from ..outbox.route import NoRoute, route_for
 from . import mailboxes, switches, texts, unsubscribing
 from .catalogue import CATALOGUE, Audience, Notice
@@ -68,7 +67,7 @@ def notice(kind: str) -> Notice:
 def sender() -> str:
     """Return the From as it would leave now, or nothing while there is no way out."""
     try:
-        return from_header(route_for(current_user.account_id))
+        return route_for(current_user.account_id).author
     except NoRoute:
         return ""
 

@@ -22,7 +22,7 @@ from .models import OPEN, Queue
 from .queue import SYSTEM
 
 # What is said of a message here is said in literal words: an index over open messages alone serves them only so.
-_WINDOW = 4  # times the limit is looked at first, so that a crowd waiting behind one another costs little
+_WINDOW = 2  # times the limit is looked at first, so that a crowd waiting behind one another costs little
 _WAITING = f"m.status = 'queued' AND m.{OPEN} AND m.next_attempt_at <= :now"
 _URGENT = f"{_WAITING} AND m.urgent"
 _LAPSED = (
@@ -85,7 +85,7 @@ def _ask(statement: str, values: dict[str, Any]) -> list[int]:
 
 def _run(statement: str, values: dict[str, Any]) -> list[Any]:
     known = {name: value for name, value in values.items() if f":{name}" in statement}
-    return list(present_connection().execute(_timed(statement), known))
+    return list(present_connection().execute(_timed(statement), known).all())
 
 
 def _narrow(ident: int, rule: str, table: str) -> str:

@@ -73,6 +73,7 @@ class Line:
             return None
         if not connection.route.same_way(route):
             return None
+        connection.route = route  # the same way, found anew: the next message is of this very one
         connection.host.renew()
         return connection
 

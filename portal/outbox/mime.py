@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from binascii import b2a_base64, b2a_qp
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from random import getrandbits
 
 from ..smtp.envelope import refuse_bad_message
@@ -29,8 +30,9 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ESCAPED = re.compile(r"\\(.)")
 _QUOTE = re.compile(r'([\\"])')
 # What stands for itself in an encoded word of a phrase, RFC 2047 section 5 (3); a space becomes "_".
-_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"
 _Q = tuple("_" if o == 0x20 else chr(o) if o in _PLAIN else f"={o:02X}" for o in range(256))
+_ONE_CHARACTER = _PLAIN + b" "
 _PART = "Content-Type: text/{}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
 _TEXT_PART, _HTML_PART = _PART.format("plain").encode(), _PART.format("html").encode()
 
@@ -98,6 +100,7 @@ def _quoted_printable(body: str) -> bytes:
 # -- headers
 
 
+@lru_cache(maxsize=256)  # most of them are the same in one message after the other
 def _field(name: str, value: str) -> str:
     if not _FIELD_NAME.fullmatch(name):
         raise MessageRefused(f"{name!r} is no name of a header")
@@ -160,7 +163,7 @@ def _folded(name: str, words: Iterable[str]) -> str:
 def _encoded_words(text: str, room: int) -> list[str]:
     """Return the text as encoded words, whole characters in each, in the shorter of Q and B (RFC 2047)."""
     octets = text.encode()
-    quoted = sum(len(_Q[octet]) for octet in octets) <= len(octets) * 4 / 3
+    quoted = len(octets) + 2 * len(octets.translate(None, _ONE_CHARACTER)) <= len(octets) * 4 / 3
     return _split(text, min(room, _ENCODED_WORD) - len("=?utf-8?q??="), quoted=quoted)
 
 

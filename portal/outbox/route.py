@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from flask import current_app
@@ -13,6 +14,7 @@ from ..smtp.diagnosis import Diagnosis, diagnose
 from ..smtp.failure import SubmissionFailure
 from ..smtp.providers import Provider
 from ..smtp.server import Server
+from .mime import mailbox_header
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,16 @@ class Route:
     reply_to: str | None = None
     version_number: int | None = None
     provider: Provider | None = None
+
+    @cached_property
+    def author(self) -> str:
+        """The From as recipients see it."""
+        return mailbox_header(self.display_name, self.sender)
+
+    @cached_property
+    def described(self) -> dict[str, Any]:
+        """What an attempt keeps of the way it took."""
+        return {"version_number": self.version_number, "server": self.server.address, "sender": self.author}
 
     @property
     def domain(self) -> str:

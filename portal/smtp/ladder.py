@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
+from typing import Any
 
 from .failure import Stage, SubmissionFailure
 from .rungs import Rung, Verdict, failure_sentence
@@ -26,7 +27,7 @@ class Ladder:
     """The rungs of one conversation. ``sender`` and ``recipient`` are named in the sentences of failures."""
 
     def __init__(self, server: Server, observer: Observer | None) -> None:
-        self.rungs: list[Rung] = []
+        self._climbed: list[tuple[Any, ...]] = []  # what makes a rung; most are never asked for
         self.sender = self.recipient = ""
         self._server = server
         self._observer = observer
@@ -41,18 +42,27 @@ class Ladder:
             said = {"reply": str(failure.reply)} if failure.reply else {}
             sentence = failure_sentence(failure, self._server, self.sender, self.recipient)
             evidence = note.evidence | dict(failure.evidence) | said
-            self._emit(Rung(stage, Verdict.FAILED, _since(started), sentence, evidence))
+            self._emit(stage, Verdict.FAILED, _since(started), sentence, evidence)
         elif failure is None and note.sentence:
-            self._emit(Rung(stage, Verdict.PASSED, _since(started), note.sentence, note.evidence))
+            self._emit(stage, Verdict.PASSED, _since(started), note.sentence, note.evidence)
 
     def skip(self, stage: Stage, sentence: str) -> None:
         """Tell that a stage is not needed with these settings."""
-        self._emit(Rung(stage, Verdict.SKIPPED, 0, sentence, {}))
+        self._emit(stage, Verdict.SKIPPED, 0, sentence, {})
 
-    def _emit(self, rung: Rung) -> None:
-        self.rungs.append(rung)
+    def begin_anew(self) -> None:
+        """Forget what was climbed so far."""
+        self._climbed.clear()
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """Return what was climbed."""
+        return tuple(Rung(*one) for one in self._climbed)
+
+    def _emit(self, *rung: Any) -> None:
+        self._climbed.append(rung)
         if self._observer is not None:
-            self._observer(rung)
+            self._observer(Rung(*rung))
 
 
 class _Climb:

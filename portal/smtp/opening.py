@@ -44,7 +44,7 @@ class Opening:
     @property
     def rungs(self) -> tuple[Rung, ...]:
         """Return what was climbed since the session was opened or last renewed."""
-        return tuple(self._ladder.rungs)
+        return self._ladder.rungs
 
     def open(self) -> None:
         """Climb from RESOLVE to AUTH; nothing if already open. Raises SubmissionFailure, closed by then."""
@@ -58,7 +58,7 @@ class Opening:
         self._limits = limits or self.server.limits
         self._budget = Budget(self._limits.deadline, self._limits.received)
         self.transcript = Transcript()
-        self._ladder.rungs.clear()
+        self._ladder.begin_anew()
         if self._wire is not None:
             self._wire.limits, self._wire.budget = self._limits, self._budget
             self._wire.transcript = self.transcript

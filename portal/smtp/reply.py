@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import cached_property
 
 _ENHANCED = re.compile(r"^([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
 _TEXT_LIMIT = 300  # characters kept of a line; the server chooses them, so they are bounded
@@ -44,7 +45,7 @@ class Reply:
             lines.append(line)
         return cls(code, tuple(lines), enhanced)
 
-    @property
+    @cached_property
     def text(self) -> str:
         """Return the lines as one, bounded like each of them."""
         return " ".join(line for line in self.lines if line)[:_WHOLE_LIMIT]
@@ -61,5 +62,9 @@ class Reply:
     def permanent(self) -> bool:
         return self.code >= 500
 
-    def __str__(self) -> str:
+    @cached_property
+    def _whole(self) -> str:
         return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)
+
+    def __str__(self) -> str:
+        return self._whole

@@ -39,6 +39,7 @@ class Session(Opening):
         self.meanwhile: Callable[[], None] | None = None
         self._announced: Outgoing | None = None
         self._ahead: list[str] | None = None  # commands of the next message whose replies were not read yet
+        self._ahead_of: Outgoing | None = None  # that message
         self._says_ahead = self._in_groups = True  # until the server shows that it cannot follow
 
     def __enter__(self) -> Self:
@@ -76,7 +77,7 @@ class Session(Opening):
         recorded in between. Handing in another one instead is safe, but may cost the connection.
         """
         self.last_acceptance = None
-        if self._ahead is not None and self._ahead != self._commands(outgoing):
+        if self._ahead is not None and not self._is_announced(outgoing):
             self._forget_ahead()
         self.last_acceptance = self._transact(outgoing.envelope, lambda: self._deliver(outgoing, following))
         return self.last_acceptance
@@ -120,7 +121,7 @@ class Session(Opening):
         try:
             return exchange.message(outgoing.message, following if self._says_ahead else None)
         finally:
-            self._ahead = exchange.said_ahead
+            self._ahead, self._ahead_of = exchange.said_ahead, following
 
     def _asked_ahead(self, exchange: Exchange, outgoing: Outgoing) -> bool:
         """Return whether the server asked for this message already, its envelope having been said ahead.
@@ -162,8 +163,10 @@ class Session(Opening):
             meanwhile=self.meanwhile,
         )
 
-    def _commands(self, outgoing: Outgoing) -> list[str]:
-        return outgoing.envelope.commands(self.features, outgoing.message)
+    def _is_announced(self, outgoing: Outgoing) -> bool:
+        """Whether what was said ahead is the envelope of this very message, or of one whose envelope is the same."""
+        commands = outgoing.envelope.commands
+        return self._ahead_of is outgoing or self._ahead == commands(self.features, outgoing.message)
 
     def _transact(self, envelope: Envelope, act: Callable[[], _T]) -> _T:
         self._ladder.sender, self._ladder.recipient = str(envelope.sender), str(envelope.recipient)
