@@ -21,7 +21,7 @@ Runner = Callable[[str, int], None]  # (job, id): "drain" an account, "check" a 
 
 _log = logging.getLogger(__name__)
 _KEY = "signet.wishes"
-_PAUSE = 0.05  # seconds before the same wish is passed on again
+_PAUSE = 0.1  # seconds before the same wish is passed on again
 _REMEMBERED = 1_000  # wishes
 
 

@@ -1,17 +1,21 @@
 """Attempts: the rows that say when a message was handed in, by which way, and what came of it. Nothing here commits."""
 
+# ruff: noqa: S608 - the words are put together from constants of this house; values are bound
+
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, Table, bindparam, func, insert, select, text, update
 
-from ..db import db
+from ..db import UTCDateTime, db
 from .models import DeliveryAttempt, Outcome
 from .route import Route
-from .swift import Swift
+from .swift import Swift, part_of_row, said_to_sqlite
 
 _ATTEMPT: Table = DeliveryAttempt.__table__  # type: ignore[assignment]
 
@@ -20,6 +24,18 @@ def write(message_id: int, now: datetime, way: dict[str, Any], result: dict[str,
     """Write an attempt down that began ``now``; without its result, it is the intent. Returns its id."""
     known = {**way, **(result or {})}
     return int(_writing(tuple(known)).scalar({"i": message_id, "now": now, **prefixed(known)}))
+
+
+def write_accepted(ended: Sequence[tuple[int, datetime, dict[str, Any]]], now: datetime) -> dict[int, int]:
+    """Write down in SQLite that messages were accepted: of each its id, when the attempt began, and its columns.
+
+    Returns the attempt's id by the message's.
+    """
+    rows = [
+        [message_id, said_to_sqlite(began), *(values[name] for name in _TOLD)]
+        for message_id, began, values in ended
+    ]
+    return dict(_ACCEPTED.told({"rows": json.dumps(rows), "now": now}))
 
 
 def complete(attempt_id: int, values: dict[str, Any]) -> None:
@@ -96,6 +112,29 @@ def _writing(names: tuple[str, ...]) -> Swift:
         )
         .returning(_ATTEMPT.c.id)
     )
+
+
+# What is told of each that was accepted; the rest is the same for all of them.
+_TOLD = (
+    "version_number",
+    "server",
+    "sender",
+    "stage",
+    "reply_code",
+    "enhanced_code",
+    "reply_text",
+    "queue_id",
+    "transcript",
+)
+_ACCEPTED = Swift(
+    text(
+        f"INSERT INTO delivery_attempt (message_id, started_at, {', '.join(_TOLD)}, ended_at, number, outcome,"
+        f" ambiguous, fault) SELECT {', '.join(part_of_row(place) for place in range(len(_TOLD) + 2))}, :now,"
+        " (SELECT coalesce(max(e.number), 0) + 1 FROM delivery_attempt e"
+        f" WHERE e.message_id = {part_of_row(0)}), 'accepted', 0, ''"
+        " FROM json_each(:rows) AS r WHERE true RETURNING message_id, id"
+    ).bindparams(bindparam("now", type_=UTCDateTime()))
+)
 
 
 @cache

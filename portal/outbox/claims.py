@@ -6,31 +6,31 @@ nothing when it wakes. Nothing here commits: one transaction carries the results
 intent to send the next, and the renewal.
 """
 
+# ruff: noqa: S608 - the words are put together from constants of this house; values are bound
+
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, Table, and_, bindparam, func, select, update
+from sqlalchemy import Table, and_, bindparam, func, select, text, update
 
-from ..db import db, moment, present_connection
+from ..db import UTCDateTime, db, moment, present_connection
 from . import attempts, due, journal, slots, steady
-from .attempts import prefixed
-from .compose import AccountMessage, from_header, new_message_id
+from .compose import AccountMessage, new_message_id
 from .due import due_queues
 from .models import OutboxMessage, Outcome, Queue, Status
 from .queue import SYSTEM
 from .route import Route
-from .swift import Swift
+from .settlements import LET_GO, WIPED, settle_rows
+from .swift import Swift, part_of_row
 
-__all__ = ["Claim", "Parcel", "claim_batch", "claim_one", "due_queues", "give_back", "intend", "settle"]
+__all__ = ["Claim", "Parcel", "claim_batch", "claim_one", "due_queues", "give_back", "intend"]
 
 _MESSAGE: Table = OutboxMessage.__table__  # type: ignore[assignment]
-_LET_GO = {"lease_token": None, "lease_until": None}
-_WIPED = {"text": "", "html": ""}
 _ARRIVED = -1
 _HOLDING = Swift(
     select(func.count()).where(_MESSAGE.c.id == bindparam("i"), _MESSAGE.c.lease_token == bindparam("t"))
@@ -73,7 +73,6 @@ class Claim:
     begun_at: datetime | None = None
     intent_id: int = 0  # the attempt, where the intent is in the table; otherwise the journal alone has it
     attempt_id: int = 0  # the attempt, once its result is in the table
-    noted: bool = False  # it was accepted, and the journal says so
     written: tuple[Route, AccountMessage] | None = None  # as it leaves, once it was put together
     waits: bool = False  # another server may hold it: through this one it could arrive twice
 
@@ -133,24 +132,36 @@ def _claim(rows: Sequence[Parcel], token: str, route: Route | None, *, now: date
         parcel = row._replace(message_id=_header_id(row, route), attempts=tried)
         waits = bool(tried) and route is not None and attempts.may_be_elsewhere(row.id, route)
         claims.append(Claim(parcel, token, first=row is rows[0], waits=waits))
-    until = now + slots.lease()
-    values = [{"i": one.message.id, "m": one.message.message_id, "t": token, "u": until} for one in claims]
-    present_connection().execute(_claiming(), values)
+    _take(claims, token, now + slots.lease())
     return claims
 
 
-@cache
-def _claiming() -> Executable:
-    return (
-        update(_MESSAGE)
-        .where(_MESSAGE.c.id == bindparam("i"))
-        .values(
-            status=Status.SENDING,
-            message_id=bindparam("m"),
-            lease_token=bindparam("t"),
-            lease_until=bindparam("u"),
-        )
+def _take(claims: Sequence[Claim], token: str, until: datetime) -> None:
+    """Write down whose the messages are, all of which are locked."""
+    taken = [(one.message.id, one.message.message_id) for one in claims]
+    if present_connection().dialect.name == "sqlite":
+        _TAKING.changes({"rows": json.dumps(taken), "t": token, "u": until})
+        return
+    values = [{"i": ident, "m": message_id, "t": token, "u": until} for ident, message_id in taken]
+    present_connection().execute(_TAKING_EACH, values)
+
+
+_TAKING = Swift(
+    text(
+        f"UPDATE outbox_message SET status = 'sending', message_id = {part_of_row(1)}, lease_token = :t,"
+        f" lease_until = :u FROM json_each(:rows) AS r WHERE outbox_message.id = {part_of_row(0)}"
+    ).bindparams(bindparam("u", type_=UTCDateTime()))
+)
+_TAKING_EACH = (
+    update(_MESSAGE)
+    .where(_MESSAGE.c.id == bindparam("i"))
+    .values(
+        status=Status.SENDING,
+        message_id=bindparam("m"),
+        lease_token=bindparam("t"),
+        lease_until=bindparam("u"),
     )
+)
 
 
 def _interrupted(rows: Sequence[Parcel], now: datetime) -> dict[int, int]:
@@ -205,8 +216,7 @@ def begin(claim: Claim, route: Route | None, *, now: datetime) -> None:
     """Note by which way a message is tried from now on; whoever calls sees to it that this is written down."""
     claim.begun_at = now
     if route is not None:
-        sender = from_header(route)
-        claim.way = {"version_number": route.version_number, "server": route.server.address, "sender": sender}
+        claim.way = route.described
 
 
 def holds(claim: Claim) -> bool:
@@ -231,9 +241,9 @@ def bring_in(entry: journal.Entry, now: datetime) -> bool:
         attempt = attempts.write(entry["message"], datetime.fromisoformat(since) if since else now, words)
     if "reply" not in entry:
         return False
-    values = {"status": Status.SENT, "settled_at": now, "attempts": row.attempts + 1, **_LET_GO}
+    values = {"status": Status.SENT, "settled_at": now, "attempts": row.attempts + 1, **LET_GO}
     if row.private:
-        values |= _WIPED
+        values |= WIPED
     if not settle_rows(entry["message"], entry["token"], values):
         return False
     attempts.complete(attempt, {**entry["reply"], "outcome": Outcome.ACCEPTED, "ended_at": now})
@@ -249,7 +259,7 @@ def give_back(claims: Sequence[Claim], queue: Queue) -> None:
         db.session.execute(
             update(_MESSAGE)
             .where(_MESSAGE.c.id == one.message.id, _MESSAGE.c.lease_token == one.token)
-            .values(status=back, **_LET_GO)
+            .values(status=back, **LET_GO)
         )
 
 
@@ -261,49 +271,5 @@ def give_all_back(ident: int, token: str) -> None:
     db.session.execute(
         update(_MESSAGE)
         .where(mine, _MESSAGE.c.status == Status.SENDING)
-        .values(status=Status.QUEUED, **_LET_GO)
+        .values(status=Status.QUEUED, **LET_GO)
     )
-
-
-def settle(
-    claim: Claim,
-    *,
-    now: datetime,
-    status: Status,
-    attempt: dict[str, Any],
-    next_attempt_at: datetime | None = None,
-) -> bool:
-    """Record what became of a claimed message, with its attempt, as part of the present transaction.
-
-    Returns False, having changed nothing, when the claim was lost meanwhile.
-    """
-    values: dict[str, Any] = {"status": status, **_LET_GO}
-    if next_attempt_at is not None:
-        values["next_attempt_at"] = next_attempt_at
-    if status in (Status.SENT, Status.FAILED):
-        values["settled_at"] = now
-        if claim.message.private:  # it may hold a log-in link; nobody needs it any more
-            values |= _WIPED
-    if status is not Status.HELD and attempt["outcome"] is not Outcome.HELD:
-        values["attempts"] = claim.tries  # held: not this message's fault, so it does not count
-    if not settle_rows(claim.message.id, claim.token, values):
-        return False
-    result = {**attempt, "ended_at": now}
-    claim.attempt_id = claim.intent_id
-    if claim.intent_id:
-        attempts.complete(claim.intent_id, result)
-    else:
-        claim.attempt_id = attempts.write(claim.message.id, claim.begun_at or now, claim.way, result)
-    return True
-
-
-def settle_rows(message_id: int, token: str, values: dict[str, Any]) -> bool:
-    """Change a message while it is being sent under this very claim."""
-    return bool(_settling(tuple(values)).changes({"i": message_id, "t": token, **prefixed(values)}))
-
-
-@cache
-def _settling(names: tuple[str, ...]) -> Swift:
-    values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
-    mine = (_MESSAGE.c.id == bindparam("i"), _MESSAGE.c.lease_token == bindparam("t"))
-    return Swift(update(_MESSAGE).where(*mine).values(values))

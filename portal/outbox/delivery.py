@@ -23,23 +23,20 @@ from ..db import db, moment
 from ..smtp.failure import SubmissionFailure
 from ..smtp.probe import Observer
 from ..vault import KeyMissing, SealBroken
-from . import claims, journal, slots, verdicts
+from . import claims, journal, settlements, slots, verdicts
 from .claims import Claim
 from .compose import AccountMessage
 from .line import Line
 from .mime import MessageRefused
 from .queue import SYSTEM
 from .route import NoRoute, Route, route_for
-from .verdicts import KEY_MISSING, LOST, OUR_FAULT, Result
+from .verdicts import KEY_MISSING, LOST, OUR_FAULT, Result, Verdict
 
 _log = logging.getLogger(__name__)
 _BETWEEN = 0.5  # seconds between two looks whether the database is back
 _LONGEST_FAULT = 8000  # characters of a traceback that are kept
 stopping = threading.Event()  # set when the worker is asked to end: the message in hand is the last
 _T = TypeVar("_T")
-
-# Records what became of a message, as part of a transaction; it may be run again when that failed.
-Verdict = Callable[[], Result]
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,8 @@ def attempt(claim: Claim, *, version_id: int | None = None, observer: Observer |
         verdict = hand_in(claim, way, line, pinned=pinned, observer=observer)
     finally:
         line.close()
+    if isinstance(verdict, verdicts.Accepted):
+        journal.of_this_process().accepted(claim, verdict.acceptance)
     result = patiently(lambda: _recorded(verdict))
     journal.of_this_process().settled(claim)
     return result
@@ -82,7 +81,7 @@ def attempt(claim: Claim, *, version_id: int | None = None, observer: Observer |
 def _begin(claim: Claim, way: Way) -> bool:
     """Record the intent; False when the claim was lost meanwhile. Commits."""
     now = moment()
-    if not claims.settle_rows(claim.message.id, claim.token, {"lease_until": now + slots.lease()}):
+    if not settlements.settle_rows(claim.message.id, claim.token, {"lease_until": now + slots.lease()}):
         db.session.rollback()
         return False
     if way.route is not None:
@@ -130,7 +129,8 @@ def hand_in(
 ) -> Verdict:
     """Hand a message in whose intent is recorded; return what is to be recorded of it.
 
-    The envelope of ``following``, which is claimed too, may leave with the end of this one.
+    The envelope of ``following``, which is claimed too, may leave with the end of this one. Whoever calls writes
+    an acceptance into the journal at once.
     """
     if isinstance(way.trouble, NoRoute):
         return partial(verdicts.no_route, claim, way.trouble.because, pinned=pinned)
@@ -161,8 +161,7 @@ def hand_in(
         line.close()
         fault = _scrubbed(traceback.format_exc(), route)
         return partial(verdicts.poisoned, claim, fault, pinned=pinned)
-    claim.noted = journal.of_this_process().accepted(claim, acceptance)
-    return partial(verdicts.accepted, claim, route, acceptance, line.transcript, pinned=pinned)
+    return verdicts.Accepted(claim, route, acceptance, line.transcript, pinned)
 
 
 def composed(claim: Claim, route: Route) -> AccountMessage:

@@ -13,8 +13,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,26 +23,26 @@ from sqlalchemy.exc import SQLAlchemyError
 from .. import wake
 from ..clock import utcnow
 from ..db import db, moment, reading
-from . import claims, delivery, due, journal, listeners, rates, recovery, slots, together
+from . import claims, delivery, due, journal, listeners, rates, recovery, slots, together, verdicts
 from .claims import Claim
-from .delivery import Verdict, Way, patiently
+from .delivery import Way, patiently
 from .line import Line
-from .models import Queue, Slot
+from .models import Queue
 from .pace import Pace
 from .queue import SYSTEM, queue_of
 from .swift import Swift
-from .verdicts import LOST, Result
+from .verdicts import LOST, Accepted, Result, Verdict
 
 _log = logging.getLogger(__name__)
 _RENEW_AFTER = 0.1  # of a lease
 _REST = 2.0  # seconds for which an idle connection is kept
 _GLANCE = 0.25  # seconds between two looks for work nobody told of, meanwhile
-_BEHIND = 0.05  # seconds the table may be behind the journal
+_BEHIND = 0.1  # seconds the table may be behind the journal
 _WORTH_WAITING = 1.0  # seconds until a limit lets the next one leave: the connection is kept for so long
 _TURN = Swift(select(Queue.__table__.c.turn).where(Queue.__table__.c.account_id == bindparam("i")))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Next:
     """What a transaction has claimed: it counts once that has committed."""
 
@@ -52,6 +53,10 @@ class _Next:
     renewed: float | None = None
     now: datetime | None = None  # when it was claimed, by the database's clock
     rests: bool = False  # nothing is due, and slot and connection are kept for a moment
+
+    def going_on(self) -> _Next:
+        """Return what follows within the batch."""
+        return _Next(self.rest[0], self.rest[1:], self.way, self.turn)
 
 
 class Drain:
@@ -74,12 +79,13 @@ class Drain:
         self._is_stale = False  # somebody else has taken over
         self._renewed = self._recorded = 0.0
         self._clock = (utcnow(), time.monotonic())  # the database's, when it was asked last
+        self._drew_all = False  # the last claim took all there was
         self._made_room = False
         self._closed_for = 0.0  # seconds, by a limit of the account
 
     def run(self) -> int:
         """Return how many messages were tried. Safe to call at any time and by anybody."""
-        if self._is_crowded():
+        if slots.are_taken(self.ident):
             return 0
         recovery.settle_the_dead()
         self._adopt(patiently(self._open))
@@ -113,13 +119,14 @@ class Drain:
     # -- at rest
 
     def tell(self) -> None:
-        """Let a drain at rest look for work."""
+        """Let a drain look for work, as soon as it rests."""
         self._news.set()
 
     def _rests(self) -> bool:
         """Keep slot and connection for a moment in which more may come; whether more has come."""
         if not self._now.rests:
             return False
+        self.pace.rest(self.tried)
         until = time.monotonic() + _REST
         self.at_rest.set()
         try:
@@ -147,8 +154,13 @@ class Drain:
         if self._ends() or not slots.renew(self._account, self._token, now=now):
             slots.close(self._token)
             return _Next()
-        self.pace.pause()
+        self.pace.go_on()
+        self._drew_all = False
         return self._after_that((), now, time.monotonic())
+
+    @cached_property
+    def _lease(self) -> float:
+        return slots.lease().total_seconds()
 
     # -- one message
 
@@ -163,23 +175,32 @@ class Drain:
         self.tried += 1
         self.moved_at = time.monotonic()
         self._handed_in.append((claim, verdict))
-        if not (following is not None and self._may_go_on(claim, following)):
+        if not self._goes_on(verdict, following):
             self._adopt(patiently(lambda: together.record(self._settle)))
             self._forget_results()
 
-    def _may_go_on(self, claim: Claim, following: Claim) -> bool:
-        """Begin the next message with the journal as the only record, if the table is not far behind."""
-        if not (_journal_is_enough() and claim.noted) or time.monotonic() - self._recorded > _BEHIND:
+    def _goes_on(self, verdict: Verdict, following: Claim | None) -> bool:
+        """Write an acceptance down, and begin the next message with the journal as the only record, where it may be."""
+        if not isinstance(verdict, Accepted):
+            return False
+        mine = journal.of_this_process()
+        if following is None or not self._may_begin(following):
+            mine.accepted(verdict.claim, verdict.acceptance)
+            return False
+        claims.begin(following, self._now.way.route, now=self._present())
+        if not mine.accepted(verdict.claim, verdict.acceptance, following):
+            return False
+        self._now = self._now.going_on()
+        return True
+
+    def _may_begin(self, following: Claim) -> bool:
+        """Whether the journal is record enough for the next message, and the table not far behind."""
+        if not _journal_is_enough() or time.monotonic() - self._recorded > _BEHIND:
             return False
         if self._is_stale or self._renewal_is_due() or self._ends():
             return False
-        if following.first or len(self._now.rest) == 1:
-            return False  # a batch begins, or the next is to be claimed
-        claims.begin(following, self._now.way.route, now=self._present())
-        if not journal.of_this_process().begun(following):
-            return False
-        self._now = replace(self._now, claim=following, rest=self._now.rest[1:])
-        return True
+        is_claimed = len(self._now.rest) > 1 or self._knows_of_nothing()  # what comes after it
+        return is_claimed and not following.first  # a batch begins by the table
 
     def _in_the_meantime(self) -> None:
         """The server takes its time: have the table say what the journal says. Otherwise it is done later."""
@@ -205,8 +226,8 @@ class Drain:
 
     def _catch_up(self, claim: Claim, unknown: bool) -> bool:
         """Record what was handed in, and the intent that is ``unknown`` to the table; False: it is another's."""
-        settled = [verdict().settled for _, verdict in self._handed_in]
-        if not all(settled) or not claims.holds(claim):
+        results = verdicts.recorded(verdict for _, verdict in self._handed_in)
+        if not all(one.settled for one in results) or not claims.holds(claim):
             return False
         if unknown:
             claims.intend(claim, self._now.way.route, now=claim.begun_at or moment())
@@ -219,8 +240,7 @@ class Drain:
 
     def _look_again_after_a_sleep(self, claim: Claim) -> None:
         """A process that froze between its intent and its first byte asks whether the message is still its own."""
-        lease = slots.lease().total_seconds()
-        if time.monotonic() - self._renewed > 2 * _RENEW_AFTER * lease:
+        if time.monotonic() - self._renewed > 2 * _RENEW_AFTER * self._lease:
             renewed = patiently(self._renew_alone)
             self._renewed = time.monotonic()
             if not renewed:
@@ -251,7 +271,7 @@ class Drain:
 
     def _settle(self) -> _Next:
         """Record all results, and the intent to send the next message; claim more if need be."""
-        results = [verdict() for _, verdict in self._handed_in]
+        results = verdicts.recorded(verdict for _, verdict in self._handed_in)
         lost = next((one for one in results if not one.settled), LOST if self._is_stale else None)
         following = self._after(lost or results[-1])
         if following.claim is None and not following.rests:
@@ -263,7 +283,10 @@ class Drain:
         if not result.settled:
             claims.give_all_back(self.ident, self._token)
             return _Next()
-        if rest and (result.stops or self._ends() or self._is_another_turn()):
+        is_another_turn = self._is_another_turn()
+        if is_another_turn:
+            self._drew_all = False  # what was held may leave now
+        if rest and (result.stops or self._ends() or is_another_turn):
             claims.give_back(rest, queue_of(self._account))
             rest = ()
         if self._ends():
@@ -279,7 +302,7 @@ class Drain:
     def _after_that(self, rest: Sequence[Claim], now: datetime, renewed: float | None) -> _Next:
         """Intend the next message, and claim more where that is the last."""
         way, turn = self._now.way, self._now.turn
-        if len(rest) < 2 and not self._makes_room():
+        if len(rest) < 2 and not self._knows_of_nothing() and not self._makes_room():
             # The last of a batch leaves with the first of the next behind it, whose envelope travels with its end.
             queue = self._locked()
             way, turn = delivery.way_of(self._account), queue.turn
@@ -294,6 +317,10 @@ class Drain:
         claims.intend(rest[0], way.route, now=now)
         return _Next(rest[0], rest[1:], way, turn, renewed, now)
 
+    def _knows_of_nothing(self) -> bool:
+        """Whether the last claim took all there was, and nobody told of more: what comes is gathered and announced."""
+        return self._drew_all and not self._news.is_set()
+
     def _is_another_turn(self) -> bool:
         """Whether the queue was held or let go since the batch was claimed: other settings may hold by now."""
         return bool(_TURN.scalar({"i": self.ident}) != self._now.turn)
@@ -302,12 +329,15 @@ class Drain:
         return db.session.get_one(Queue, self.ident, with_for_update=True, populate_existing=True)
 
     def _claim(self, queue: Queue, way: Way, now: datetime) -> list[Claim]:
+        self._news.clear()
+        self._drew_all = False
         limit = listeners.allowance(queue, self.pace.size if way.route else 1, now)
         if not limit:
             self._closed_for = rates.closed_for(self.ident, now)
             return []
         found = claims.claim_batch(queue, self._token, way.route, limit=limit, now=now)
         rates.spend(self.ident, len(found), now)
+        self._drew_all = len(found) < limit and not due.has_work(self.ident, now)
         return found
 
     # -- what counts once a transaction has committed
@@ -316,7 +346,7 @@ class Drain:
         self._recorded = time.monotonic()
         if following.now is not None:
             self._clock = (following.now, self._recorded)
-        if following.claim is not None and following.claim.first and self.pace.begin_batch():
+        if following.claim is not None and following.claim.first and self.pace.begin_batch(self.tried):
             wake.now("drain", self.ident)
         if following.renewed is not None:
             self._renewed = following.renewed
@@ -339,21 +369,7 @@ class Drain:
         return self._made_room
 
     def _renewal_is_due(self) -> bool:
-        return time.monotonic() - self._renewed > _RENEW_AFTER * slots.lease().total_seconds()
-
-    def _is_crowded(self) -> bool:
-        """Whether the queue has all its slots, as far as a look without any lock can tell.
-
-        PostgreSQL could show what was true a moment ago, and then nobody would see what was just announced.
-        """
-        if db.engine.dialect.name == "postgresql":
-            return False
-        with reading():
-            now = moment()
-            query = select(db.func.count()).where(Slot.account_id == self.ident, Slot.lease_until > now)
-            taken = db.session.scalar(query) or 0
-            db.session.rollback()
-        return taken >= slots.USUAL
+        return time.monotonic() - self._renewed > _RENEW_AFTER * self._lease
 
     def _leave(self) -> None:
         """Give everything back that was not begun; where the database does not answer, the pulse does it later."""

@@ -49,23 +49,36 @@ class Journal:
 
     def begun(self, claim: Claim) -> bool:
         """Write down that a message is about to be handed in. False: it could not be, and must not begin so."""
-        at = claim.begun_at.isoformat() if claim.begun_at else None
-        return self._note(claim, {"begun": {**claim.way, "now": at}})
+        return self._note((claim, _beginning_of(claim)))
 
-    def accepted(self, claim: Claim, acceptance: Acceptance) -> bool:
-        """Write down that the server has the message; False when the disk takes nothing, which is told."""
-        return self._note(claim, {"reply": reply_of(acceptance)})
+    def accepted(self, claim: Claim, acceptance: Acceptance, following: Claim | None = None) -> bool:
+        """Write down that the server has the message, and that ``following`` is about to be handed in.
 
-    def _note(self, claim: Claim, words: Entry) -> bool:
-        line = json.dumps({"message": claim.message.id, "token": claim.token, **words}) + "\n"
+        False when the disk does not take it, which is told; ``following`` must not begin so.
+        """
+        words = [(claim, {"reply": reply_of(acceptance)})]
+        if following is not None:
+            words.append((following, _beginning_of(following)))
+        return self._note(*words)
+
+    def _note(self, *words: tuple[Claim, Entry]) -> bool:
+        lines = [
+            ((one.message.id, one.token), _line({"message": one.message.id, "token": one.token, **entry}))
+            for one, entry in words
+        ]
+        data = "".join([line for _, line in lines]).encode()
         with self._lock:
-            self._open.setdefault((claim.message.id, claim.token), []).append(line)
+            for claim, line in lines:
+                self._open.setdefault(claim, []).append(line)
             try:
-                self._size += os.write(self._mine(), line.encode())
+                written = os.write(self._mine(), data)
             except OSError as trouble:
                 _log.error("the journal of acceptances cannot be written: %s", trouble)
                 return False
-        return True
+            self._size += written
+        if written < len(data):
+            _log.error("the journal of acceptances cannot be written: the disk took a part of a line")
+        return written == len(data)
 
     def settled(self, *claims: Claim) -> None:
         """The table knows; what it does not know yet goes to another file when this one has grown."""
@@ -194,6 +207,15 @@ def _read(said: bytes) -> Iterator[Entry]:
             and {"begun", "reply"} & entry.keys()
         ):
             yield entry
+
+
+def _beginning_of(claim: Claim) -> Entry:
+    at = claim.begun_at.isoformat() if claim.begun_at else None
+    return {"begun": {**claim.way, "now": at}}
+
+
+def _line(entry: Entry) -> str:
+    return json.dumps(entry) + "\n"
 
 
 def reply_of(acceptance: Acceptance) -> dict[str, Any]:

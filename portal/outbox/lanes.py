@@ -64,6 +64,8 @@ class Lanes:
                 self._again.add(drain.ident)  # in case it was about to end
                 return False
             if others and not any(self._needs_help(one) for one in others):
+                for one in others:
+                    one.tell()
                 self._again.add(drain.ident)  # it is looked at once more when that one has ended
                 return False
             if not proven:

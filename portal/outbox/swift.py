@@ -8,13 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Executable
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 
-from ..db import present_connection
+from ..db import UTCDateTime, present_connection
+
+_SQLITE = sqlite.dialect()
+
+
+def said_to_sqlite(at: datetime) -> str:
+    """Return a moment in the words in which SQLite keeps it."""
+    return str(_moment(at))
+
+
+_moment: Any = UTCDateTime().dialect_impl(_SQLITE).bind_processor(_SQLITE)
+
+
+def part_of_row(place: int) -> str:
+    """Return, in SQLite's words, one value of a row ``r`` that came with others as ``json_each(:rows) AS r``."""
+    return f"json_extract(r.value, '$[{place}]')"
 
 
 @dataclass(frozen=True)
@@ -57,12 +74,16 @@ class Swift:
         connection = present_connection()
         if connection.dialect.name != "sqlite":
             return connection.execute(self._statement, values).scalar()
-        cursor = self._sent(connection, values)
+        rows = self.told(values)  # to the end: what is left half-way holds the transaction up
+        return rows[0][0] if rows else None
+
+    def told(self, values: dict[str, Any]) -> list[Any]:
+        """Run it in SQLite; return all rows, of plain numbers and words."""
+        cursor = self._sent(present_connection(), values)
         try:
-            rows = cursor.fetchall()  # to the end: what is left half-way holds the transaction up
+            return list(cursor.fetchall())
         finally:
             cursor.close()
-        return rows[0][0] if rows else None
 
     def _sent(self, connection: Connection, values: dict[str, Any]) -> Any:
         words = self._words = self._words or _words_of(self._statement, connection.dialect)

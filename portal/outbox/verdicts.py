@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,11 +14,12 @@ from ..db import db, moment
 from ..smtp.diagnosis import Diagnosis
 from ..smtp.envelope import Acceptance
 from ..smtp.failure import Stage, SubmissionFailure
-from . import claims, journal, listeners, retry
+from . import journal, listeners, retry
 from .claims import Claim
 from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from .queue import hold, queue_of, release
 from .route import Route
+from .settlements import settle, settle_accepted
 
 _POISON_TRIES = 3
 # A refusal this late concerns one message: name, TLS, log-in and sender were all accepted before it.
@@ -75,19 +76,47 @@ class Result:
     stops: bool = False
 
 
+# Records what became of a message, as part of a transaction; it may be run again when that failed.
+Verdict = Callable[[], Result]
+
 LOST = Result(accepted=False, settled=False, stops=True)
 
 
-def accepted(claim: Claim, route: Route, acceptance: Acceptance, transcript: str, *, pinned: bool) -> Result:
+@dataclass(frozen=True)
+class Accepted:
     """The server took the message: what stopped the queue is over."""
+
+    claim: Claim
+    route: Route
+    acceptance: Acceptance
+    transcript: str
+    pinned: bool
+
+    def __call__(self) -> Result:
+        return _accepted([self])[0]
+
+
+def recorded(verdicts: Iterable[Verdict]) -> list[Result]:
+    """Record what became of several messages: of those that were accepted, and of the one after which it ended."""
+    known = list(verdicts)
+    taken = [one for one in known if isinstance(one, Accepted)]
+    return _accepted(taken) + [one() for one in known if not isinstance(one, Accepted)]
+
+
+def _accepted(taken: Sequence[Accepted]) -> list[Result]:
     now = moment()
-    attempt = {**journal.reply_of(acceptance), "outcome": Outcome.ACCEPTED, "transcript": transcript}
-    if not claims.settle(claim, now=now, status=Status.SENT, attempt=attempt):
-        return LOST
-    if claim.first and not pinned:
-        _recover(claim.message.account_id, now)
-    listeners.tell(claim, Outcome.ACCEPTED, None, route.server.address)
-    return Result(accepted=True, transcript=transcript)
+    attempts = [
+        (one.claim, {**journal.reply_of(one.acceptance), "transcript": one.transcript}) for one in taken
+    ]
+    held = settle_accepted(attempts, now=now)
+    return [_told(one, now) if mine else LOST for one, mine in zip(taken, held, strict=True)]
+
+
+def _told(one: Accepted, now: datetime) -> Result:
+    if one.claim.first and not one.pinned:
+        _recover(one.claim.message.account_id, now)
+    listeners.tell(one.claim, Outcome.ACCEPTED, None, one.route.server.address)
+    return Result(accepted=True, transcript=one.transcript)
 
 
 def refused(
@@ -101,7 +130,7 @@ def refused(
     held = not pinned and queue_of(account_id).held_at is not None
     proven = failure.stage in _PROVEN and not decision.hold
     status = _status(claim, decision, stays_held=held and not proven)
-    if not claims.settle(claim, now=now, status=status, attempt=attempt, next_attempt_at=decision.again_at):
+    if not settle(claim, now=now, status=status, attempt=attempt, next_attempt_at=decision.again_at):
         return LOST
     if not pinned:
         _steer(account_id, decision, diagnosis, failure, held=held, proven=proven, now=now)
@@ -116,7 +145,7 @@ def no_route(claim: Claim, because: Mapping[str, Any], *, pinned: bool) -> Resul
     over = pinned or claim.message.urgent
     attempt = {"outcome": Outcome.HELD, "diagnosis": dict(because)}
     status = Status.FAILED if over else Status.HELD
-    if not claims.settle(claim, now=now, status=status, attempt=attempt):
+    if not settle(claim, now=now, status=status, attempt=attempt):
         return LOST
     if not pinned:
         hold(account_id, because, now=now)
@@ -131,7 +160,7 @@ def in_doubt(claim: Claim) -> Result:
     over = now > (db.session.scalar(query) or now) + retry.GIVE_UP_AFTER
     attempt = {"outcome": Outcome.REJECTED if over else Outcome.HELD, "diagnosis": dict(IN_DOUBT)}
     status = Status.FAILED if over else Status.QUEUED
-    if not claims.settle(claim, now=now, status=status, attempt=attempt, next_attempt_at=now + _DOUBT_LASTS):
+    if not settle(claim, now=now, status=status, attempt=attempt, next_attempt_at=now + _DOUBT_LASTS):
         return LOST
     return Result(accepted=False, diagnosis=IN_DOUBT)
 
@@ -139,7 +168,7 @@ def in_doubt(claim: Claim) -> Result:
 def not_sendable(claim: Claim) -> Result:
     """The message itself can never leave."""
     attempt = {"outcome": Outcome.REJECTED, "diagnosis": dict(NOT_SENDABLE)}
-    if not claims.settle(claim, now=moment(), status=Status.FAILED, attempt=attempt):
+    if not settle(claim, now=moment(), status=Status.FAILED, attempt=attempt):
         return LOST
     listeners.tell(claim, Outcome.REJECTED, NOT_SENDABLE)
     return Result(accepted=False, diagnosis=NOT_SENDABLE)
@@ -153,7 +182,7 @@ def poisoned(claim: Claim, fault: str, *, pinned: bool) -> Result:
     now = moment()
     over = pinned or claim.message.urgent or claim.tries >= _POISON_TRIES
     outcome = Outcome.REJECTED if over else Outcome.DEFERRED
-    settled = claims.settle(
+    settled = settle(
         claim,
         now=now,
         status=Status.FAILED if over else Status.QUEUED,

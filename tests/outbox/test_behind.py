@@ -7,8 +7,8 @@ import pytest
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.outbox import claims, delivery, draining, journal, slots
-from portal.outbox.models import DeliveryAttempt, Outcome, Status
+from portal.outbox import claims, delivery, draining, journal, settlements, slots
+from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from portal.smtp.envelope import Acceptance
 from portal.smtp.reply import Reply
 from tests.conftest import make_config
@@ -47,7 +47,7 @@ def by_journal(database):
 
 
 def taken(claim, name="Q1"):
-    claim.noted = journal.of_this_process().accepted(claim, Acceptance(Reply(250, ("Ok",)), name))
+    assert journal.of_this_process().accepted(claim, Acceptance(Reply(250, ("Ok",)), name))
 
 
 def begun(drain, number):
@@ -85,6 +85,30 @@ def test_where_machines_share_a_database_it_is_told_of_each_message_before_the_n
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
     delivery.drain(account)
     assert {1, 2, 3} <= set(commits)
+
+
+def test_of_those_settled_together_one_that_was_lost_is_left_alone(app, server, account):
+    """Another worker has one message by now, and one was being sent before the journal was record enough."""
+    for number in range(4):
+        owe(account, f"m{number}")
+    drain = started(account)
+    batch = [drain._now.claim, *drain._now.rest]
+    db.session.execute(
+        db.update(OutboxMessage).where(OutboxMessage.id == 3).values(lease_token="another worker")
+    )
+    told = {"stage": "data", "reply_code": 250, "enhanced_code": "", "reply_text": "Ok", "queue_id": "Q"}
+    for claim in batch[1:]:
+        claims.begin(claim, drain._now.way.route, now=utcnow())
+    taken = [(claim, {**told, "transcript": f"of {claim.message.id}"}) for claim in batch]
+    assert settlements.settle_accepted(taken, now=utcnow()) == [True, True, False, True]
+    db.session.commit()
+    assert statuses(account) == [Status.SENT, Status.SENT, Status.SENDING, Status.SENT]
+    for ident in (1, 2, 4):
+        (one,) = attempts(ident)
+        assert (one.outcome, one.number, one.transcript) == (ACCEPTED, 1, f"of {ident}")
+        assert one.id == batch[ident - 1].attempt_id
+        assert (message(ident).attempts, message(ident).lease_token) == (1, None)
+    assert attempts(3) == []
 
 
 @pytest.mark.usefixtures("by_journal")

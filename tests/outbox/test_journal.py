@@ -147,6 +147,19 @@ def test_a_full_disk_under_the_journal_stops_nothing(app, server, account, monke
     assert "No space left" in caplog.text
 
 
+def test_a_line_that_the_disk_took_half_of_is_no_record(app, server, account, monkeypatch, caplog):
+    written = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: written(file, data[: len(data) // 2]))
+    idents = [owe(account, f"m{number}") for number in range(3)]
+    commits = []
+    db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
+    delivery.drain(account)
+    monkeypatch.undo()
+    assert {1, 2, 3} <= set(commits), "the table is told of each message before the next"
+    assert {message(ident).status for ident in idents} == {Status.SENT}
+    assert "took a part of a line" in caplog.text
+
+
 @pytest.mark.parametrize("behind", [-1.0, 60.0])
 def test_a_database_that_is_locked_between_two_messages_is_waited_for_and_no_attempt_is_lost(
     app, serve, ways, account, config, caplog, monkeypatch, behind, database
@@ -167,7 +180,8 @@ def test_a_database_that_is_locked_between_two_messages_is_waited_for_and_no_att
     wait_for(lambda: "waiting for it" in caplog.text, within=25)
     with closing(locks[0]):
         by_journal = behind > 0 and database == "sqlite"
-        assert len(server.messages) == 1 + by_journal, "nothing is finished before the one before is recorded"
+        finished = 3 if by_journal else 1
+        assert len(server.messages) == finished, "nothing is finished before the one before is recorded"
     worker.join(10)
     assert [len(attempts(ident)) for ident in (first, second, third)] == [1, 1, 1]
     assert message(third).status is Status.SENT

@@ -12,7 +12,7 @@ from portal.outbox import delivery, draining
 from portal.outbox.lanes import Lanes
 from portal.outbox.models import Slot, Status
 from portal.outbox.queue import queue_of
-from tests.outbox.post import honest, message, owe, slots_of, statuses, wait_for
+from tests.outbox.post import answering, honest, message, owe, slots_of, statuses, wait_for
 
 
 @pytest.fixture
@@ -73,6 +73,33 @@ def test_work_that_nobody_told_of_is_seen(lanes, server, account, long_rest):
     owe(account, "second")
     wait_for(lambda: sent(account, 2), within=3)
     assert server.connections == 1
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_comes_while_a_drain_works_is_gathered_until_somebody_tells_of_it(
+    lanes, serve, ways, account, long_rest, monkeypatch, told
+):
+    monkeypatch.setattr(draining, "_GLANCE", 30.0)
+    looks, claim = [], draining.claims.claim_batch
+
+    def owes_another(peer, _line):
+        if len(looks) == 1:
+            with lanes._app.app_context():
+                owe(account, "second")
+            if told:
+                lanes.serve(account)
+        peer.say(b"250 2.0.0 Ok\r\n")
+
+    monkeypatch.setattr(draining.claims, "claim_batch", lambda *a, **k: looks.append(1) or claim(*a, **k))
+    ways.lead(account, serve(answering(DOT=owes_another)))
+    owe(account, "first")
+    lanes.serve(account)
+    wait_for(lambda: at_rest(lanes) and Status.SENDING not in statuses(account), within=5)
+    if not told:
+        assert statuses(account) == [Status.SENT, Status.QUEUED]
+        assert len(looks) == 1
+        lanes.serve(account)
+    wait_for(lambda: sent(account, 2), within=5)
 
 
 def test_after_its_rest_a_drain_takes_leave_and_gives_its_slot_back(lanes, server, account, monkeypatch):
