@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.field import (
     DATABASES,
     TITLES,
+    WARM_UP,
     Sink,
     instance,
     messages,
@@ -32,10 +33,10 @@ def drain_once(
     """Owe messages, let fresh workers send them, and return how many a second the server took."""
     with instance(database, [port]) as made:
         idents = made.add_accounts([port] * accounts)
-        made.owe(messages(idents, count))
+        made.owe(messages(idents, WARM_UP + count))
         taking.forget()
         with made.workers(workers, threads):
-            return rate(taking.wait_for(count))
+            return rate(taking.wait_for(WARM_UP + count))
 
 
 def drain(count: int = 2_000) -> None:
@@ -51,7 +52,7 @@ def drain(count: int = 2_000) -> None:
             note("Signet, four accounts", drain_once("sqlite", taking, taking.port, accounts=4, count=count))
             if office:
                 taking.forget()
-                post_office_drains(office[0], taking.port, count)
+                post_office_drains(office[0], taking.port, WARM_UP + count)
                 note(f"django-post_office {office[1]}, its defaults", rate(taking.moments()))
             if node:
                 note(
