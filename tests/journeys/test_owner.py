@@ -78,6 +78,8 @@ def test_an_owner_proves_settings_and_affiliates_are_answered_from_the_owners_do
         expect(page.locator(".rung-passed", has_text=rung)).to_have_count(1)
     expect(page.locator("#sender")).to_contain_text("info@brightleaf.example")
     expect(page.locator("#sender")).to_contain_text("localhost:")
+    expect(page.locator("#versions")).to_contain_text("Version 1 Live")
+    expect(page.get_by_role("button", name="Check and use")).to_have_count(0)
     portal.wait_for(lambda: portal.arrived(OWNER))
 
     page.get_by_role("link", name="open the rehearsal inbox").click()
