@@ -1,4 +1,4 @@
-"""Claims and settlements: who may send a message now, and what came of it.
+"""Claims: who may send a message now.
 
 A claim is a lease with a token. The intent to send is recorded before the first byte, in the table or in the
 journal, and a settlement counts only while its token is the row's, so a worker frozen past its lease changes

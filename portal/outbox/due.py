@@ -9,7 +9,7 @@ which they were owed: one waits while an earlier one is owed still, whatever tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -39,7 +39,7 @@ _IN_LINE = (
 )
 
 
-def candidates(queue: Queue, columns: str, limit: int, *, now: datetime) -> Iterator[list[Any]]:
+def candidates(queue: Queue, columns: str, limit: int, *, now: datetime) -> Iterator[Sequence[Any]]:
     """Yield rows that may be claimed of a queue, rule by rule, at most ``limit`` of each, locked."""
     ident = queue.account_id
     rules = [(_URGENT, "urgent", False), (_LAPSED, "due", False)]
@@ -59,7 +59,7 @@ def is_moving(queue: Queue, now: datetime) -> bool:
 
 def _rows(
     ident: int, rule: str, index: str, columns: str, limit: int, *, now: datetime, crowded: bool
-) -> list[Any]:
+) -> Sequence[Any]:
     on_postgresql = present_connection().dialect.name == "postgresql"
     # With many rows to choose from, SQLite would rather read them all in the order of their numbers.
     table = "outbox_message m" + ("" if on_postgresql else f" INDEXED BY ix_outbox_message_{index}")
@@ -83,9 +83,9 @@ def _ask(statement: str, values: dict[str, Any]) -> list[int]:
     return [row[0] for row in _run(statement, values)]
 
 
-def _run(statement: str, values: dict[str, Any]) -> list[Any]:
+def _run(statement: str, values: dict[str, Any]) -> Sequence[Any]:
     known = {name: value for name, value in values.items() if f":{name}" in statement}
-    return list(present_connection().execute(_timed(statement), known).all())
+    return present_connection().execute(_timed(statement), known).all()
 
 
 def _narrow(ident: int, rule: str, table: str) -> str:

@@ -62,14 +62,17 @@ class Journal:
         return self._note(*words)
 
     def _note(self, *words: tuple[Claim, Entry]) -> bool:
-        lines = [
-            ((one.message.id, one.token), _line({"message": one.message.id, "token": one.token, **entry}))
-            for one, entry in words
-        ]
-        data = "".join([line for _, line in lines]).encode()
+        lines = {
+            (claim.message.id, claim.token): json.dumps(
+                {"message": claim.message.id, "token": claim.token, **entry}
+            )
+            + "\n"
+            for claim, entry in words
+        }
+        data = "".join(lines.values()).encode()
         with self._lock:
-            for claim, line in lines:
-                self._open.setdefault(claim, []).append(line)
+            for key, line in lines.items():
+                self._open.setdefault(key, []).append(line)
             try:
                 written = os.write(self._mine(), data)
             except OSError as trouble:
@@ -212,10 +215,6 @@ def _read(said: bytes) -> Iterator[Entry]:
 def _beginning_of(claim: Claim) -> Entry:
     at = claim.begun_at.isoformat() if claim.begun_at else None
     return {"begun": {**claim.way, "now": at}}
-
-
-def _line(entry: Entry) -> str:
-    return json.dumps(entry) + "\n"
 
 
 def reply_of(acceptance: Acceptance) -> dict[str, Any]:

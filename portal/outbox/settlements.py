@@ -64,14 +64,17 @@ def settle(
 
 def settle_accepted(taken: Sequence[tuple[Claim, dict[str, Any]]], *, now: datetime) -> list[bool]:
     """Record claimed messages as sent, each with the columns of its attempt; return whether each claim still held."""
-    together = [one for one in taken if _goes_along(one[0])]
-    alone = [one for one in taken if not _goes_along(one[0])]
-    held = _settle_together(together, now) if together else set()
-    held |= {
-        claim.message.id
-        for claim, attempt in alone
-        if settle(claim, now=now, status=Status.SENT, attempt={"outcome": Outcome.ACCEPTED, **attempt})
-    }
+    held: set[int] = set()
+    together = []
+    on_sqlite = present_connection().dialect.name == "sqlite"
+    for claim, attempt in taken:
+        # Nothing of it is in the table but its claim, and nothing is to be wiped.
+        if on_sqlite and not claim.intent_id and not claim.message.private:
+            together.append((claim, attempt))
+        elif settle(claim, now=now, status=Status.SENT, attempt={"outcome": Outcome.ACCEPTED, **attempt}):
+            held.add(claim.message.id)
+    if together:
+        held |= _settle_together(together, now)
     return [claim.message.id in held for claim, _ in taken]
 
 
@@ -88,12 +91,6 @@ def _settling(names: tuple[str, ...]) -> Swift:
 
 
 # -- many at once
-
-
-def _goes_along(claim: Claim) -> bool:
-    """Whether a message may be settled together with others: nothing of it is in the table but its claim."""
-    on_sqlite = present_connection().dialect.name == "sqlite"
-    return on_sqlite and not claim.intent_id and not claim.message.private
 
 
 def _settle_together(taken: Sequence[tuple[Claim, dict[str, Any]]], now: datetime) -> set[int]:

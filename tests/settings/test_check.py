@@ -252,9 +252,7 @@ def test_going_live_in_the_middle_of_a_drain_leads_the_rest_the_new_way(
     app, owner, live, form, servers, monkeypatch
 ):
     """Version 2 goes live while the first message is being handed in through version 1."""
-    monkeypatch.setattr(
-        draining, "_BEHIND", -1.0
-    )  # the table is asked after each message, and not a moment later
+    monkeypatch.setattr(draining, "_BEHIND", -1.0)  # the table is told of each message before the next
     save(owner, form, port=str(servers.two.port), from_name="Second")
     second = versions()[1].id
     done = []
