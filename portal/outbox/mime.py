@@ -27,6 +27,8 @@ _MAILBOX = re.compile(r"[^\s<>@\",;:\\()\[\]]+@[^\s<>@\",;:\\()\[\]]+")
 _NAMES_OF = re.compile(rb"^([^\s:]+):", re.MULTILINE)
 _SPECIALS = re.compile(r'[()<>@,:;.\\"\[\]]|^ | $|  ')  # RFC 5322 section 3.2.3; spaces that would be lost
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+# A full line whose last space the encoder made two octets longer, after it had measured it.
+_GROWN = re.compile(rb"^([^\r\n]{74,75})(=20|=09)(?=\r\n)", re.MULTILINE)
 _ESCAPED = re.compile(r"\\(.)")
 _QUOTE = re.compile(r'([\\"])')
 # What stands for itself in an encoded word of a phrase, RFC 2047 section 5 (3); a space becomes "_".
@@ -94,7 +96,10 @@ def _quoted_printable(body: str) -> bytes:
     if not lines.endswith("\n"):
         lines += "\n"
     # The encoder ends its soft breaks as it finds the first line ended, hence CRLF before and not after it.
-    return b2a_qp(lines.replace("\n", "\r\n").encode("utf-8", "replace"), istext=True)
+    encoded = b2a_qp(lines.replace("\n", "\r\n").encode("utf-8", "replace"), istext=True)
+    if b"=20\r\n" in encoded or b"=09\r\n" in encoded:
+        encoded = _GROWN.sub(rb"\1=\r\n\2", encoded)
+    return encoded
 
 
 # -- headers

@@ -120,6 +120,7 @@ def test_any_text_is_read_back_as_it_was_written(subject: str, name: str, text: 
 
 
 @given(text=BODIES, html=BODIES)
+@example(text="", html="00=\x08\x80\x80\x80\x80\x80𐀀𐀀𐀀 ")  # a space where a full line ends
 @settings(max_examples=150, deadline=None)
 def test_what_travels_is_what_was_composed(text: str, html: str) -> None:
     raw = serialise(HEADERS, text, html)
