@@ -1,11 +1,10 @@
-"""The database: its session, the base of every table, its transactions, and moments in UTC."""
+"""The database: its session, the base of every table, who may write, and moments in UTC."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -21,10 +20,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection
 from sqlalchemy.orm import DeclarativeBase
-
-from .stores import READERS
 
 # Alembic on SQLite rebuilds tables, and it can only do so with constraints that have names.
 _NAMES = {
@@ -110,67 +106,6 @@ def writing() -> Iterator[None]:
         yield
     finally:
         _will_write.reset(token)
-
-
-@contextmanager
-def ahead() -> Iterator[None]:
-    """Look things up before a transaction that writes: the block's own stands in nobody's way, and is over with it."""
-    engine = db.engines.get(READERS, db.engine)
-    with reading(), engine.connect() as connection, connection.begin():
-        token = _present.set(_Present(connection))
-        try:
-            yield
-        finally:
-            _present.reset(token)
-
-
-def moment() -> datetime:
-    """Return the present moment by the database's clock, as part of the present transaction.
-
-    Leases and what is due are judged by it alone: processes, and machines, whose clocks disagree would
-    otherwise take from each other what they hold.
-    """
-    present = _present.get()
-    known = present.moment if present is not None else None
-    return known or _ask_clock(present_connection())
-
-
-@dataclass(frozen=True)
-class _Present:
-    """A transaction under way, and the moment at which it began, if that was asked for."""
-
-    connection: Connection
-    moment: datetime | None = None
-
-
-_present: ContextVar[_Present | None] = ContextVar("present", default=None)
-
-
-@contextmanager
-def one_moment() -> Iterator[None]:
-    """Begin a transaction that is over with the block, asking for its connection and the time only once."""
-    connection = db.session.connection()
-    token = _present.set(_Present(connection, _ask_clock(connection)))
-    try:
-        yield
-    finally:
-        _present.reset(token)
-
-
-def present_connection() -> Connection:
-    """Return the connection of the present transaction."""
-    present = _present.get()
-    return present.connection if present is not None else db.session.connection()
-
-
-def _ask_clock(connection: Connection) -> datetime:
-    if connection.dialect.name == "postgresql":
-        found: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
-        return found.astimezone(UTC)
-    cursor = connection.connection.cursor()  # beside SQLAlchemy, for this is asked for every message
-    (said,) = cursor.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()
-    cursor.close()
-    return datetime.fromisoformat(said).replace(tzinfo=UTC)
 
 
 def disconnect() -> None:

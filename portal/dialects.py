@@ -15,7 +15,8 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import Connection, ExceptionContext
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import PoolProxiedConnection
 
 from .db import may_write
 
@@ -64,6 +65,7 @@ def _prepare_sqlite(engine: Engine, wait: float) -> None:
         if engine in _fast:  # a worker changes many rows and none that is large: they are written once
             cursor.execute("PRAGMA cache_spill = OFF")
         cursor.close()
+        record.info["wait"] = wait
         if engine.url.database:
             # The folder, for it is there, and closing the database's own file would let go of SQLite's locks.
             folder = Path(engine.url.database).absolute().parent
@@ -77,21 +79,35 @@ def _prepare_sqlite(engine: Engine, wait: float) -> None:
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        writes, kept = may_write(), connection.info
-        cursor = connection.connection.cursor()  # beside SQLAlchemy, for this precedes everything
-        try:
-            if kept.get("writes") is not writes:
-                # A page that writes while it is only looked at would fail now and then; so it always does.
-                _said(cursor, f"PRAGMA query_only = {0 if writes else 1}")
-                # A writer looks for its turn by itself, below, and needs to wait for nobody afterwards.
-                _said(cursor, f"PRAGMA busy_timeout = {0 if writes else int(wait * 1000)}")
-                kept["writes"] = writes
-            if writes:
-                _begin_to_write(cursor, kept.get("turnstile"), wait)
-            else:
-                _said(cursor, "BEGIN")
-        finally:
-            cursor.close()
+        begin(connection.connection)
+
+
+def begin(driver: PoolProxiedConnection) -> None:
+    """Begin a transaction in SQLite: one that writes waits for its turn first."""
+    writes, kept = may_write(), driver.info
+    cursor = driver.cursor()  # beside SQLAlchemy, for this precedes everything
+    try:
+        if kept.get("writes") is not writes:
+            # A page that writes while it is only looked at would fail now and then; so it always does.
+            _said(cursor, f"PRAGMA query_only = {0 if writes else 1}")
+            # A writer looks for its turn by itself, below, and needs to wait for nobody afterwards.
+            _said(cursor, f"PRAGMA busy_timeout = {0 if writes else int(kept['wait'] * 1000)}")
+            kept["writes"] = writes
+        if writes:
+            _begin_to_write(cursor, kept.get("turnstile"), kept["wait"])
+        else:
+            _said(cursor, "BEGIN")
+    finally:
+        cursor.close()
+
+
+def commit(driver: PoolProxiedConnection) -> None:
+    """Commit a transaction that was begun so, past SQLAlchemy."""
+    cursor = driver.cursor()
+    try:
+        _said(cursor, "COMMIT")
+    finally:
+        cursor.close()
 
 
 def _begin_to_write(cursor: Any, turnstile: int | None, wait: float) -> None:
@@ -152,11 +168,16 @@ def _has_begun(cursor: Any) -> bool:
 
 
 def _said(cursor: Any, statement: str) -> None:
-    """Say something to SQLite; trouble is raised as SQLAlchemy raises it."""
+    """Say something to SQLite."""
     try:
         cursor.execute(statement)
-    except sqlite3.OperationalError as trouble:
-        raise OperationalError(statement, None, trouble) from trouble
+    except sqlite3.Error as trouble:
+        raise as_sqlalchemy(trouble, statement) from trouble
+
+
+def as_sqlalchemy(trouble: Exception, statement: str) -> BaseException:
+    """Return an error of SQLite's driver as SQLAlchemy raises it, without the values of the statement."""
+    return DBAPIError.instance(statement, None, trouble, sqlite3.Error)
 
 
 def _prepare_postgresql(engine: Engine, wait: float) -> None:

@@ -10,12 +10,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, current_app
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from .db import db
+from .transactions import is_past_session, present
 
 Runner = Callable[[str, int], None]  # (job, id): "drain" an account, "check" a version
 
@@ -33,7 +35,14 @@ def install(app: Flask, runner: Runner) -> None:
 
 def after_commit(job: str, ident: int) -> None:
     """Ask for a job as soon as, and only if, the present transaction commits."""
-    db.session.info.setdefault(_KEY, {})[(job, ident)] = True
+    notes = present().notes if is_past_session() else db.session.info
+    notes.setdefault(_KEY, {})[(job, ident)] = True
+
+
+def committed(notes: dict[str, Any]) -> None:
+    """Ask for what was wished for within a transaction that has committed, and kept these notes."""
+    for job, ident in notes.pop(_KEY, None) or {}:
+        now(job, ident)
 
 
 class _Crier:
@@ -84,8 +93,7 @@ def _pass_on(runner: Runner, job: str, ident: int) -> None:
 def _committed(session: Session) -> None:
     if session.in_nested_transaction():
         return  # a savepoint was released; others see nothing of it before the whole commits
-    for job, ident in session.info.pop(_KEY, None) or {}:
-        now(job, ident)
+    committed(session.info)
 
 
 @event.listens_for(Session, "after_rollback")

@@ -20,12 +20,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import Dialect
 from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
 
-from portal import create_app, setup
-from portal import db as database_module
+from portal import create_app, setup, transactions
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
@@ -188,12 +187,12 @@ def database_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """Whoever stops the clock stops the database's, too, unless the test is about clocks that disagree."""
     if request.node.get_closest_marker("clocks_disagree"):
         return
-    asked = database_module._ask_clock
+    asked = transactions._ask_clock
 
-    def ask(connection: Connection) -> datetime:
-        return utcnow() if time_machine.escape_hatch.is_travelling() else asked(connection)
+    def ask(transaction: transactions.Present) -> datetime:
+        return utcnow() if time_machine.escape_hatch.is_travelling() else asked(transaction)
 
-    monkeypatch.setattr(database_module, "_ask_clock", ask)
+    monkeypatch.setattr(transactions, "_ask_clock", ask)
 
 
 @pytest.fixture

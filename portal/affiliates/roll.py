@@ -10,12 +10,13 @@ from sqlalchemy import bindparam, func, select
 
 from ..accounts.models import Account
 from ..config import Config
-from ..db import ahead, db
+from ..db import db
 from ..events.models import Event, EventMail
 from ..notices import switches
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.question import Question
+from ..transactions import ahead
 from ..web.pagination import Page, newest_first
 from .links import link_of
 from .models import Affiliate, State

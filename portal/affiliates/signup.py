@@ -13,13 +13,14 @@ from sqlalchemy import bindparam, select
 
 from .. import budgets
 from ..accounts.models import Account
-from ..db import ahead, db, insert, writing
+from ..db import db, insert, writing
 from ..events import causing
 from ..events.occasions import Occasion, Source
 from ..outbox import together
 from ..outbox.question import Question
 from ..outbox.swift import Swift
 from ..smtp.mailbox import parse_mailbox
+from ..transactions import ahead
 from . import letters
 from .models import Affiliate, Purpose, State, new_key, searchable
 from .roll import programme
@@ -81,7 +82,11 @@ def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
         if account is None:
             return None
         plan = _planned(account, entered, now)
-    _record(lambda: _spend(account, plan.new.mailbox_key, entered.network, now) and _carry_out(plan, now))
+    # Whoever is known is looked at as they are then; a newcomer is in no session.
+    _record(
+        lambda: _spend(account, plan.new.mailbox_key, entered.network, now) and _carry_out(plan, now),
+        swift=not plan.known,
+    )
     return account
 
 
@@ -151,10 +156,10 @@ def _planned(account: Account, entered: SignUp, now: datetime) -> _Plan:
     return _Plan(account, new, known, rules, confirmation, caused)
 
 
-def _record(deed: Callable[[], bool]) -> None:
+def _record(deed: Callable[[], bool], *, swift: bool = False) -> None:
     """Change the tables and commit, together with others who sign up at this moment; the count stays in any case."""
     with writing():
-        if not together.record(deed):
+        if not together.record(deed, swift=swift):
             raise TooManySignUps
 
 

@@ -23,6 +23,7 @@ from ..notices.greeting import first_name_of
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import owe
 from ..outbox.swift import Swift
+from ..transactions import is_past_session
 from .models import Event, EventMail, Why
 from .occasions import STANDING, Occasion, Source
 
@@ -35,6 +36,10 @@ _MAIL = Swift(
         why=bindparam("why"),
     )
 )
+_HAPPENED = Swift(
+    select(Event.id).where(Event.account_id == bindparam("account"), Event.key == bindparam("k"))
+)
+_OWED_BEFORE = Swift(select(OutboxMessage.id).where(OutboxMessage.key == bindparam("k")))
 _MIGHT_GO = (Why.OWED, Why.UNRENDERABLE)
 _NEVER_KEPT = {"join_link"}  # whoever has it acts for the affiliate; it stands in the email alone
 
@@ -95,11 +100,11 @@ def cause(
     (of at most 200 characters) is the same event within an account. Whoever has made the ``plan`` before
     the transaction began passes it on.
     """
-    db.session.flush()  # what follows goes past the session
+    if not is_past_session():
+        db.session.flush()  # what follows goes past it
     ident = _new_event(account, occasion, affiliate, values, key, source, now)
     if ident is None:
-        query = select(Event.id).where(Event.account_id == account.id, Event.key == key)
-        return Caused(db.session.scalars(query).one(), fresh=False)
+        return Caused(_HAPPENED.scalar({"account": account.id, "k": key}), fresh=False)
     if planned is None:
         planned = plan(account, occasion, affiliate, values, nothing_to_tell=nothing_to_tell)
     for one in planned:
@@ -218,7 +223,7 @@ def _owe(
     ident = owe(account_id, new, now=now)
     if ident is not None:
         return Why.OWED, ident
-    return Why.DUPLICATE, db.session.scalar(select(OutboxMessage.id).where(OutboxMessage.key == key))
+    return Why.DUPLICATE, _OWED_BEFORE.scalar({"k": key})
 
 
 def _why_not(case: _Case, notice: Notice) -> Why:

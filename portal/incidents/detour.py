@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 
 from ..config import current_config
-from ..db import db, moment
+from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..outbox.queue import queue_of
 from ..settings.models import SmtpSettings
 from ..settings.routes import live_version
 from ..settings.versions import let_go
 from ..smtp.diagnosis import RetryClass
+from ..transactions import moment
 from . import record
 from .models import Care, Happening, Incident, Kind, OnFailure, Proof
 

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table, and_, bindparam, func, select, text, update
 
-from ..db import UTCDateTime, db, moment, present_connection
+from ..db import UTCDateTime, db
+from ..transactions import moment, present_connection
 from . import attempts, due, journal, slots, steady
 from .compose import AccountMessage, new_message_id
 from .due import due_queues

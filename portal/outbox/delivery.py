@@ -19,9 +19,10 @@ from flask_mail import BadHeaderError
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from ..clock import utcnow
-from ..db import db, moment
+from ..db import db
 from ..smtp.failure import SubmissionFailure
 from ..smtp.probe import Observer
+from ..transactions import moment
 from ..vault import KeyMissing, SealBroken
 from . import claims, journal, settlements, slots, verdicts
 from .claims import Claim

@@ -22,7 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .. import wake
 from ..clock import utcnow
-from ..db import db, moment, reading
+from ..db import db, reading
+from ..transactions import moment
 from . import claims, delivery, due, journal, listeners, rates, recovery, slots, together, verdicts
 from .claims import Claim
 from .delivery import Way, patiently

@@ -16,7 +16,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, TextClause, bindparam, text
 
-from ..db import UTCDateTime, db, present_connection
+from ..db import UTCDateTime, db
+from ..transactions import present_connection
 from . import steady
 from .models import OPEN, Queue
 from .queue import SYSTEM

@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from .. import wake
-from ..db import db, moment
+from ..db import db
+from ..transactions import moment
 from .models import OutboxMessage, Queue, Status
 from .queue import SYSTEM, release
 

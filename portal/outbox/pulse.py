@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from ..db import db, moment
+from ..db import db
+from ..transactions import moment
 from . import journal, recovery, slots
 from .models import OutboxMessage, Queue, Status
 from .verdicts import KEY_MISSING

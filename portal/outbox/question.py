@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Executable
 from sqlalchemy.engine import Dialect
 
-from ..db import present_connection
+from ..transactions import present, present_connection
 from .swift import Swift
 
 
@@ -21,15 +21,15 @@ class Question(Swift):
 
     def rows(self, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of the answer."""
-        connection = present_connection()
-        if connection.dialect.name != "sqlite":
-            return [tuple(row) for row in connection.execute(self._statement, values)]
-        cursor = self._sent(connection, values)
+        transaction = present()
+        if transaction.dialect.name != "sqlite":
+            return [tuple(row) for row in present_connection().execute(self._statement, values)]
+        cursor = self._sent(transaction, values)
         try:
             found = cursor.fetchall()
         finally:
             cursor.close()
-        readers = self._readers = self._readers or _readers_of(self._statement, connection.dialect)
+        readers = self._readers = self._readers or _readers_of(self._statement, transaction.dialect)
         return [
             tuple(_read(value, reader) for value, reader in zip(row, readers, strict=True)) for row in found
         ]

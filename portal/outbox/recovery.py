@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from ..db import db, moment
+from ..db import db
+from ..transactions import moment
 from . import claims, journal, slots
 from .models import Slot
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, bindparam, text, update
 
-from ..db import UTCDateTime, present_connection
+from ..db import UTCDateTime
+from ..transactions import present_connection
 from . import attempts
 from .attempts import prefixed
 from .models import OutboxMessage, Outcome, Status

@@ -17,8 +17,9 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ..config import current_config
-from ..db import db, moment, reading
+from ..db import db, reading
 from ..smtp.providers import Provider
+from ..transactions import moment
 from . import steady
 from .models import OutboxMessage, Queue, Slot, Status
 

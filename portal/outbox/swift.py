@@ -6,17 +6,19 @@ way there costs more than all of that, they go the usual way.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Executable
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
-from sqlalchemy.exc import DBAPIError
 
-from ..db import UTCDateTime, present_connection
+from ..db import UTCDateTime
+from ..dialects import as_sqlalchemy
+from ..transactions import Present, present, present_connection
 
 _SQLITE = sqlite.dialect()
 
@@ -60,10 +62,10 @@ class Swift:
 
     def changes(self, values: dict[str, Any]) -> int:
         """Run it; return how many rows it changed."""
-        connection = present_connection()
-        if connection.dialect.name != "sqlite":
-            return int(connection.execute(self._statement, values).rowcount)
-        cursor = self._sent(connection, values)
+        transaction = present()
+        if transaction.dialect.name != "sqlite":
+            return int(present_connection().execute(self._statement, values).rowcount)
+        cursor = self._sent(transaction, values)
         try:
             return int(cursor.rowcount)
         finally:
@@ -71,32 +73,27 @@ class Swift:
 
     def scalar(self, values: dict[str, Any]) -> Any:
         """Run it; return the first column of its first row, a plain number or None."""
-        connection = present_connection()
-        if connection.dialect.name != "sqlite":
-            return connection.execute(self._statement, values).scalar()
+        if present().dialect.name != "sqlite":
+            return present_connection().execute(self._statement, values).scalar()
         rows = self.told(values)  # to the end: what is left half-way holds the transaction up
         return rows[0][0] if rows else None
 
     def told(self, values: dict[str, Any]) -> list[Any]:
         """Run it in SQLite; return all rows, of plain numbers and words."""
-        cursor = self._sent(present_connection(), values)
+        cursor = self._sent(present(), values)
         try:
             return list(cursor.fetchall())
         finally:
             cursor.close()
 
-    def _sent(self, connection: Connection, values: dict[str, Any]) -> Any:
-        words = self._words = self._words or _words_of(self._statement, connection.dialect)
-        raw: Any = connection.connection
-        cursor = raw.cursor()
+    def _sent(self, transaction: Present, values: dict[str, Any]) -> Any:
+        words = self._words = self._words or _words_of(self._statement, transaction.dialect)
+        cursor: Any = transaction.driver.cursor()
         try:
             cursor.execute(words.text, words.bound(values))
-        except connection.dialect.loaded_dbapi.Error as trouble:
+        except sqlite3.Error as trouble:
             cursor.close()
-            wrapped = DBAPIError.instance(
-                words.text, None, trouble, connection.dialect.loaded_dbapi.Error, dialect=connection.dialect
-            )
-            raise wrapped from trouble
+            raise as_sqlalchemy(trouble, words.text) from trouble
         return cursor
 
 

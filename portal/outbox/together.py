@@ -10,12 +10,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from flask import current_app
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from ..db import db, one_moment
+from .. import wake
+from ..db import db
+from ..transactions import one_moment, past_session, session_has_begun
 
 _KEY = "signet.together"
 _T = TypeVar("_T")
@@ -26,6 +29,7 @@ class _Part:
     """What one of them has to record, and what came of it."""
 
     deed: Callable[[], Any]
+    swift: bool = False  # its statements are, all of them: it needs no session
     turn: threading.Lock = field(default_factory=threading.Lock)
     done: bool = False
     result: Any = None
@@ -40,15 +44,18 @@ class _Part:
         return self.result
 
 
-def record(deed: Callable[[], _T]) -> _T:
-    """Run a deed that does not commit itself, and commit it. It may run in another thread, and more than once."""
+def record(deed: Callable[[], _T], *, swift: bool = False) -> _T:
+    """Run a deed that does not commit itself, and commit it. It may run in another thread, and more than once.
+
+    ``swift`` says that it asks nothing of the session: it may be recorded past it, unless that has begun already.
+    """
     if db.engine.dialect.name != "sqlite":
         with one_moment():
             result = deed()
             db.session.commit()
         return result
     together: Together = current_app.extensions.setdefault(_KEY, Together())
-    found: _T = together.take_part(deed)
+    found: _T = together.take_part(_Part(deed, swift and not session_has_begun()))
     return found
 
 
@@ -60,15 +67,14 @@ class Together:
         self._waiting: list[_Part] = []
         self._somebody_records = False
 
-    def take_part(self, deed: Callable[[], Any]) -> Any:
-        mine = _Part(deed)
+    def take_part(self, mine: _Part) -> Any:
         if not self._leads(mine):
             mine.turn.acquire()  # until it is recorded, or it is ours to record
             if mine.done:
                 return mine.outcome()
         parts: list[_Part] = []
         try:
-            _record(parts, self._join)
+            _record(parts, partial(self._join, swift=mine.swift), past=mine.swift)
         except BaseException as trouble:  # never keep the others waiting
             for part in parts:
                 part.end(trouble)
@@ -76,11 +82,11 @@ class Together:
             self._pass_on(parts, mine)
         return mine.outcome()
 
-    def _join(self, parts: list[_Part]) -> None:
-        """Let all who wait take part."""
+    def _join(self, parts: list[_Part], *, swift: bool) -> None:
+        """Let all who wait take part; those who need the session stay, where there is none."""
         with self._lock:
-            parts += self._waiting
-            self._waiting = []
+            parts += [part for part in self._waiting if part.swift or not swift]
+            self._waiting = [part for part in self._waiting if swift and not part.swift]
 
     def _leads(self, mine: _Part) -> bool:
         with self._lock:
@@ -100,9 +106,9 @@ class Together:
                 part.turn.release()
 
 
-def _record(parts: list[_Part], join: Callable[[list[_Part]], None]) -> None:
+def _record(parts: list[_Part], join: Callable[[list[_Part]], None], *, past: bool) -> None:
     try:
-        _commit(parts, join)
+        (_commit_past_session if past else _commit)(parts, join)
     except (OperationalError, InterfaceError) as trouble:  # of the database, not of any of them
         db.session.rollback()
         join(parts)
@@ -115,7 +121,7 @@ def _record(parts: list[_Part], join: Callable[[list[_Part]], None]) -> None:
             parts[0].end(trouble)
             return
         for part in parts:  # one is at fault: the others shall not suffer for it
-            _record([part], _nobody)
+            _record([part], _nobody, past=part.swift)
 
 
 def _nobody(_parts: list[_Part]) -> None:
@@ -125,8 +131,24 @@ def _nobody(_parts: list[_Part]) -> None:
 def _commit(parts: list[_Part], join: Callable[[list[_Part]], None]) -> None:
     with one_moment():
         join(parts)  # whoever came while it was another process' turn to write goes along
-        results = [part.deed() for part in parts]
+        _run(parts)
         db.session.commit()
-    for part, result in zip(parts, results, strict=True):
-        part.result = result
+    _end(parts)
+
+
+def _commit_past_session(parts: list[_Part], join: Callable[[list[_Part]], None]) -> None:
+    with past_session() as transaction:
+        join(parts)
+        _run(parts)
+    wake.committed(transaction.notes)
+    _end(parts)
+
+
+def _run(parts: list[_Part]) -> None:
+    for part in parts:
+        part.result = part.deed()
+
+
+def _end(parts: list[_Part]) -> None:
+    for part in parts:
         part.end()

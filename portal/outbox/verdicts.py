@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import func, select
 
 from ..config import current_config
-from ..db import db, moment
+from ..db import db
 from ..smtp.diagnosis import Diagnosis
 from ..smtp.envelope import Acceptance
 from ..smtp.failure import Stage, SubmissionFailure
+from ..transactions import moment
 from . import journal, listeners, retry
 from .claims import Claim
 from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status

@@ -12,7 +12,8 @@ from sqlalchemy import delete, func, select
 
 from .. import __version__, budgets
 from ..clock import utcnow
-from ..db import db, moment, reading
+from ..db import db, reading
+from ..transactions import moment
 from ..vault import Vault
 from .claims import due_queues
 from .models import WorkerBeat

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 import pytest
 
 from portal.clock import utcnow
-from portal.db import db, moment
+from portal.db import db
 from portal.incidents import canary, care, detour
 from portal.incidents.models import Ended, Kind, OnFailure, Proof
 from portal.outbox import draining
@@ -20,6 +20,7 @@ from portal.settings.models import SmtpSettings
 from portal.settings.routes import live_version
 from portal.smtp.guard import Policy, PrivateTarget
 from portal.smtp.server import Limits
+from portal.transactions import moment
 from tests.incidents.conftest import DOWN, REFUSED, happens, incidents, mails, owe, work
 from tests.smtp import badserver
 from tests.smtp.badserver import BadServer, converse

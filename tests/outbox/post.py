@@ -18,8 +18,7 @@ from typing import Any
 
 from flask import Flask
 
-from portal import clock, create_app, family, workers
-from portal import db as stored
+from portal import clock, create_app, family, transactions, workers
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
@@ -251,7 +250,7 @@ def _work(spec: dict[str, object]) -> int:
 
 def _let_the_clock_step(file: Path) -> None:
     """Set the wall's clock alone, as an administrator does: what has passed is never set back."""
-    asked, now = stored._ask_clock, datetime.now
+    asked, now = transactions._ask_clock, datetime.now
 
     def off() -> timedelta:
         return timedelta(hours=int(file.read_text() or 0) if file.exists() else 0)
@@ -262,7 +261,7 @@ def _let_the_clock_step(file: Path) -> None:
             return now(tz) + off()
 
     clock.datetime = Stepping  # type: ignore[misc]
-    stored._ask_clock = lambda connection: asked(connection) + off()
+    transactions._ask_clock = lambda transaction: asked(transaction) + off()
 
 
 if __name__ == "__main__":

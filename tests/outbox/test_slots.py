@@ -7,11 +7,12 @@ import pytest
 import time_machine
 
 from portal.clock import utcnow
-from portal.db import db, moment
+from portal.db import db
 from portal.outbox import delivery, due, listeners, slots
 from portal.outbox.draining import Drain
 from portal.outbox.models import OutboxMessage, Outcome, Status
 from portal.smtp.providers import load_catalogue
+from portal.transactions import moment
 from tests.outbox.post import (
     answering,
     attempts,

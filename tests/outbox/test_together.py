@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 
 import pytest
 from flask import Flask
 from sqlalchemy import event
 
+from portal import budgets
+from portal.clock import utcnow
 from portal.db import db
 from portal.outbox import together
 from portal.outbox.queue import queue_of
+from portal.transactions import is_past_session
 from tests.databases import lock_against_writers
 from tests.outbox.post import new_account, queue
+
+BUDGET = budgets.Budget("together", 10, timedelta(days=1))
 
 
 @pytest.fixture
@@ -39,8 +45,8 @@ def commits() -> Iterator[list[None]]:
         event.remove(db.engine, "commit", note)
 
 
-def at_once(app: Flask, deeds: list[Callable[[], object]]) -> list[object]:
-    """Record deeds from threads of their own, all of which came while the first was under way."""
+def at_once(app: Flask, deeds: list[Callable[[], object]], swift: Container[object] = ()) -> list[object]:
+    """Record deeds from threads of their own, all of which came, in this order, while another was under way."""
     results: list[object] = [None] * len(deeds)
     begun, go_on = threading.Event(), threading.Event()
 
@@ -51,7 +57,7 @@ def at_once(app: Flask, deeds: list[Callable[[], object]]) -> list[object]:
     def run(number: int, deed: Callable[[], object]) -> None:
         with app.app_context():
             try:
-                results[number] = together.record(deed)
+                results[number] = together.record(deed, swift=deed in swift)
             except Exception as trouble:
                 results[number] = trouble
 
@@ -59,11 +65,11 @@ def at_once(app: Flask, deeds: list[Callable[[], object]]) -> list[object]:
     leader.start()
     assert begun.wait(5)
     threads = [threading.Thread(target=run, args=one) for one in enumerate(deeds)]
-    for thread in threads:
-        thread.start()
     parts = app.extensions["signet.together"]
-    while len(parts._waiting) < len(deeds):
-        pass
+    for count, thread in enumerate(threads, 1):
+        thread.start()
+        while len(parts._waiting) < count:
+            pass
     go_on.set()
     for thread in [leader, *threads]:
         thread.join(10)
@@ -146,6 +152,63 @@ def test_trouble_with_the_database_is_told_to_all_and_they_may_come_again(app, a
     results = at_once(app, [locked, trouble_of(account, 4)])
     assert all("no such function" in str(one) for one in results)
     assert together.record(trouble_of(account, 4)) == account
+
+
+@pytest.mark.usefixtures("one_writer")
+def test_who_needs_no_session_shares_a_transaction_past_it_and_the_others_come_next(app, account):
+    past: list[bool] = []
+
+    def spend() -> bool:
+        past.append(is_past_session())
+        return budgets.spend(BUDGET, account, now=utcnow())
+
+    def spend_too() -> bool:
+        return spend()
+
+    with commits() as made:  # those of the session
+        found = at_once(app, [spend, trouble_of(account, 4), spend_too], swift=(spend, spend_too))
+    assert found == [True, account, True]
+    assert past == [True, True]
+    assert len(made) == 2  # that of the first, and that of the one who needs the session
+    assert queue(account).troubles == 4
+    assert budgets.left(BUDGET, account, now=utcnow()) == 8
+
+
+@pytest.mark.usefixtures("one_writer")
+def test_who_needs_the_session_takes_all_the_others_along(app, account):
+    past: list[bool] = []
+
+    def spend() -> bool:
+        past.append(is_past_session())
+        return budgets.spend(BUDGET, account, now=utcnow())
+
+    with commits() as made:
+        found = at_once(app, [trouble_of(account, 5), spend], swift=(spend,))
+    assert found == [account, True]
+    assert past == [False]
+    assert len(made) == 2
+    assert queue(account).troubles == 5
+
+
+@pytest.mark.usefixtures("one_writer")
+def test_one_who_fails_past_the_session_costs_the_others_nothing(app, account):
+    def fail() -> None:
+        budgets.spend(BUDGET, account, now=utcnow())
+        raise ValueError("by intention")
+
+    def spend() -> bool:
+        return budgets.spend(BUDGET, account, now=utcnow())
+
+    failed, found = at_once(app, [fail, spend], swift=(fail, spend))
+    assert isinstance(failed, ValueError)
+    assert found is True
+    assert budgets.left(BUDGET, account, now=utcnow()) == 9
+
+
+def test_a_session_that_has_begun_goes_on_in_its_own_transaction(account):
+    queue_of(account, lock=True).troubles = 7
+    assert together.record(lambda: budgets.spend(BUDGET, account, now=utcnow()), swift=True)
+    assert queue(account).troubles == 7
 
 
 def test_many_at_once_are_all_recorded(app, account):

@@ -1,0 +1,89 @@
+"""Transactions past the session: whole or not at all, told of when they are over, and for swift statements alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from portal import budgets, transactions, wake
+from portal.clock import utcnow
+from portal.db import db
+
+BUDGET = budgets.Budget("past-session", 10, timedelta(days=1))
+
+
+@pytest.fixture(autouse=True)
+def a_fresh_session(app: Flask) -> None:
+    if db.engine.dialect.name != "sqlite":
+        pytest.skip("there the session takes part in every transaction")
+    db.session.remove()
+
+
+def spent() -> int:
+    left = budgets.left(BUDGET, 1, now=utcnow())
+    db.session.remove()
+    return BUDGET.amount - left
+
+
+def test_it_is_committed_with_the_end_of_its_block():
+    with transactions.past_session():
+        budgets.spend(BUDGET, 1, now=utcnow())
+    assert spent() == 1
+
+
+def test_it_is_taken_back_where_the_block_fails():
+    with pytest.raises(ValueError, match="by intention"), transactions.past_session():
+        budgets.spend(BUDGET, 1, now=utcnow())
+        raise ValueError("by intention")
+    assert spent() == 0
+    with transactions.past_session():  # and the next one is not in its way
+        budgets.spend(BUDGET, 1, now=utcnow())
+    assert spent() == 1
+
+
+def test_all_of_it_happens_at_one_moment():
+    with transactions.past_session():
+        assert transactions.moment() == transactions.moment()
+
+
+def test_a_commit_that_fails_is_told_as_the_session_tells_it():
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"), transactions.past_session() as transaction:
+        budgets.spend(BUDGET, 1, now=utcnow())
+        cursor = transaction.driver.cursor()
+        cursor.execute(
+            "PRAGMA defer_foreign_keys = ON"
+        )  # no table asks for that, so that COMMIT has reason to fail
+        cursor.execute("INSERT INTO delivery_keeping (account_id, body_days, row_days) VALUES (999, 1, 1)")
+    assert spent() == 0
+
+
+def test_a_wish_comes_true_after_the_commit_and_not_without_it(app):
+    heard: list[tuple[str, int]] = []
+    app.extensions["signet.wake"] = lambda job, ident: heard.append((job, ident))
+    with transactions.past_session() as transaction:
+        wake.after_commit("drain", 7)
+        assert heard == []
+    wake.committed(transaction.notes)
+    assert heard == [("drain", 7)]
+    with pytest.raises(ValueError, match="by intention"), transactions.past_session():
+        wake.after_commit("drain", 8)
+        raise ValueError("by intention")
+    with transactions.past_session() as transaction:
+        pass
+    wake.committed(transaction.notes)
+    db.session.commit()
+    assert heard == [("drain", 7)]
+
+
+def test_a_statement_of_the_sessions_is_refused_instead_of_waiting_for_itself():
+    with transactions.past_session(), pytest.raises(RuntimeError, match="past the session"):
+        transactions.present_connection()
+
+
+def test_what_is_looked_up_ahead_cannot_be_changed():
+    with pytest.raises(OperationalError, match="readonly"), transactions.ahead():
+        budgets.spend(BUDGET, 1, now=utcnow())
+    assert spent() == 0
