@@ -24,7 +24,7 @@ from portal.affiliates import rules
 from tests.journeys.running import free_port
 from tests.storm.instance import ROOT
 
-VISITORS = 4  # at once
+VISITORS = 8  # at once: each of the threads has one to serve
 WARM_UP = 3.0  # seconds; a form that comes back within two of them is asked for again, as from a robot
 ROUNDS = 3
 HIDDEN = re.compile(r'<input[^>]*type="hidden"[^>]*>')
@@ -121,9 +121,11 @@ def visit(port: int, path: str, seconds: float) -> Load:
 
 @contextmanager
 def served(application: str, env: Mapping[str, str], cwd: Path, log: Path) -> Iterator[int]:
-    """Run gunicorn as docs/deployment.md does while the block runs."""
+    """Run gunicorn as docs/deployment.md does, with the portal's gunicorn.conf.py, while the block runs."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}", "--threads", "8"]
+    command = [sys.executable, "-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}"]
+    command += ["--config", str(ROOT / "gunicorn.conf.py")]
+    env = {**env, "PYTHONPATH": str(ROOT)}
     with (
         log.open("ab") as file,
         subprocess.Popen(command, cwd=cwd, env=env, stdout=file, stderr=file) as process,
@@ -200,9 +202,12 @@ def portal(seconds: float, *, backlog: int, confirm: bool = True) -> Load:
 
 BY_HAND = """
 import sqlite3, threading
+from pathlib import Path
+from types import SimpleNamespace
 from flask import Flask, redirect, request
 
 app, here = Flask(__name__), threading.local()
+app.extensions["signet.config"] = SimpleNamespace(one_processor=True, instance=Path.cwd())
 
 def connection():
     if not hasattr(here, "connection"):
@@ -229,11 +234,14 @@ def join():
 
 BY_MODEL = """
 import os
+from pathlib import Path
+from types import SimpleNamespace
 from flask import Flask, redirect, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine, event
 
 app = Flask(__name__)
+app.extensions["signet.config"] = SimpleNamespace(one_processor=True, instance=Path.cwd())
 app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{os.getcwd()}/bare.sqlite?timeout=15"
 db = SQLAlchemy(app)
 
@@ -265,5 +273,5 @@ def join():
 def bare_view(code: str, seconds: float) -> Load:
     with tempfile.TemporaryDirectory(prefix="signet-bare-") as folder:
         (Path(folder) / "bare.py").write_text(code)
-        with served("bare:app", dict(os.environ), Path(folder), Path(folder) / "log") as port:
+        with served("bare:app", os.environ, Path(folder), Path(folder) / "log") as port:
             return visit(port, "/join", seconds)

@@ -67,6 +67,7 @@ class Config:
     )
     worker_threads: int = 4
     connections: int = 64  # to mail servers at once, over all workers
+    one_processor: bool = True  # each process keeps to a processor of its own, while there are such
     tests_per_hour: int = 10
     sign_up_seconds: float = 2.0  # a sign-up sent sooner than people can type is asked for again
     redis_url: str = field(default="", repr=False)  # where jobs are announced instead of beside the tables
@@ -146,6 +147,7 @@ class Config:
             retry_pace=read.number("SIGNET_RETRY_PACE", 1.0, low=0.001),
             worker_threads=int(read.number("SIGNET_WORKER_THREADS", 4, low=1)),
             connections=int(read.number("SIGNET_CONNECTIONS", 64, low=1)),
+            one_processor=read.flag("SIGNET_ONE_PROCESSOR", default=True),
             metrics_token=read.secret("SIGNET_METRICS_TOKEN", "metrics_token", at_least=16)
             if read.text("SIGNET_METRICS_TOKEN")
             else "",

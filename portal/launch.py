@@ -127,7 +127,7 @@ class _Parts:
 
     def _start(self) -> None:
         python, here = sys.executable, str(Path(sys.executable).parent)
-        gunicorn = [python, "-m", "gunicorn", "wsgi:app", "--bind", f"{_HOST}:{self.port}", "--threads", "8"]
+        gunicorn = [python, "-m", "gunicorn", "wsgi:app", "--bind", f"{_HOST}:{self.port}"]
         gunicorn.append(
             "--no-control-socket"
         )  # it would lie in the home directory, shared with other portals

@@ -22,6 +22,7 @@ from .db import db, disconnect
 from .dialects import settle_fast
 from .outbox import delivery, pulse, worker
 from .outbox.lanes import Lanes
+from .processors import keep_to_one
 
 _log = logging.getLogger(__name__)
 _CHECKS = 3  # threads for whatever is not mail
@@ -48,6 +49,8 @@ def _work(app: Flask, threads: int | None, queues: Sequence[str], parent: int | 
     """
     config: Config = app.extensions["signet.config"]
     _share_one_heap()
+    if config.one_processor:
+        keep_to_one(config.instance, from_last=True)  # a portal looks at the first ones first
     signal.pthread_sigmask(signal.SIG_BLOCK, family.END)
     with app.app_context():
         settle_fast(db.engine)

@@ -81,16 +81,7 @@ class RunningPortal:
         commands = {
             "rehearsal": [*flask, "rehearsal"],
             "worker": [*flask, "worker"],
-            "web": [
-                sys.executable,
-                "-m",
-                "gunicorn",
-                "wsgi:app",
-                "-b",
-                f"127.0.0.1:{self.port}",
-                "--threads",
-                "8",
-            ],
+            "web": [sys.executable, "-m", "gunicorn", "wsgi:app", "-b", f"127.0.0.1:{self.port}"],
         }
         self.processes[part] = subprocess.Popen(
             commands[part], cwd=ROOT, env=self.env, stdout=self.log, stderr=self.log, start_new_session=True

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.running import ROOT, free_port
+from tests.journeys.running import ROOT, RunningPortal, free_port
 
 
 def environment(instance: Path) -> dict[str, str]:
@@ -97,3 +97,18 @@ def test_a_part_that_dies_stops_the_rest_and_is_named(tmp_path: Path) -> None:
     assert "The worker stopped by itself" in said
     time.sleep(0.1)
     assert not listens(env["PORT"])
+
+
+def test_portal_and_worker_keep_to_a_processor_each(portal: RunningPortal) -> None:
+    allowed = os.sched_getaffinity(0)
+    worker = os.sched_getaffinity(portal.processes["worker"].pid)
+    (served,) = children_of(portal.processes["web"].pid)
+    web = os.sched_getaffinity(served)
+    if len(allowed) == 1:
+        assert web == worker == allowed
+    else:
+        assert (web, worker) == ({min(allowed)}, {max(allowed)})
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
