@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import cache
 
 from flask import current_app
-from sqlalchemy import Index, bindparam, delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .db import Base, db, insert
@@ -23,10 +23,11 @@ class BudgetCount(Base):
     """How much of one budget one key has spent in one window."""
 
     __tablename__ = "budget_count"
-    key: Mapped[str] = mapped_column(primary_key=True)
     window_start: Mapped[datetime] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
     spent: Mapped[int]
-    __table_args__ = (Index("ix_budget_count_window_start", "window_start"),)
+    # In the order of the windows, so that what is over is found at one end, and kept once in SQLite.
+    __table_args__ = {"sqlite_with_rowid": False}
 
 
 @dataclass(frozen=True)

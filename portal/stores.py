@@ -83,6 +83,8 @@ def engine_options(url: str) -> dict[str, Any]:
         # at most, so the threads bound their number; five stay open.
         options |= {"pool_pre_ping": True, "pool_size": 5, "max_overflow": -1, "pool_recycle": 1800}
         options["connect_args"] = dict(_CONNECT)
+    else:
+        options["pool_use_lifo"] = True  # what a connection has read is right until another one writes
     return options
 
 

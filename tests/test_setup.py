@@ -6,12 +6,16 @@ import os
 import stat
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from flask_migrate import upgrade
 
 from portal import ROOT, create_app, setup
+from portal.budgets import Budget, left, spend
+from portal.clock import utcnow
 from portal.config import ConfigError
 from portal.db import Base, db
 from portal.deliveries.triggers import WORDS
@@ -34,6 +38,22 @@ def test_the_migrations_make_exactly_the_tables_of_the_models(tmp_path):
 
 def _is_ours(name, kind, _parents):
     return kind not in ("table", "index") or not name.startswith((JOBS, WORDS))
+
+
+def test_what_was_spent_before_an_upgrade_stays_spent(tmp_path):
+    app = create_app(make_config(tmp_path / "instance"))
+    budget, now = Budget("log-in", 3, timedelta(hours=1)), utcnow()
+    with app.app_context():
+        upgrade(directory=str(setup._MIGRATIONS), revision="0009")
+        for _ in range(2):
+            spend(budget, "ada", now=now)
+        db.session.commit()
+    setup.migrate(app)
+    with app.app_context():
+        assert left(budget, "ada", now=now) == 1
+        assert [spend(budget, "ada", now=now) for _ in range(2)] == [True, False]
+        db.session.remove()
+        db.engine.dispose()
 
 
 def test_an_instance_that_was_never_set_up_is_not_served(tmp_path):

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, literal_column, select
+from sqlalchemy import ColumnElement, and_, func, select
 
 from ..db import db
 from ..outbox.models import Status
 from .filters import By, Filters
+from .models import FAILED, NAMED
 from .models import DeliveryLine as Line
 
 RARE = 500  # so few may be looked at one by one
 SORTED = 5000  # so many ids may be sorted
 _SKEW = timedelta(hours=1)
-_FAILED: Any = literal_column("status = 'failed'")  # written out, or SQLite does not recognise its indexes
 _LAST = "\U0010ffff"  # sorts behind every letter
 
 
@@ -28,19 +28,23 @@ _LAST = "\U0010ffff"  # sorts behind every letter
 class Condition:
     """A column and what it has to be: a value, what begins with it, or what is no less (or less) than it.
 
-    With ``failed`` the message has to have failed as well, for which there are indexes of pairs.
+    With ``failed`` the message has to have failed as well, for which there are indexes of pairs; with ``named`` it has
+    to have such a name at all, and only those are in the index of names.
     """
 
     column: Any
     value: Any
     failed: bool = False
+    named: bool = False
     prefix: bool = False
     more_than: bool = False
     less_than: bool = False
 
     def plain(self) -> ColumnElement[bool]:
         """As an index answers it."""
-        return and_(_FAILED, self._over(self.column)) if self.failed else self._over(self.column)
+        if self.named:
+            return and_(NAMED[self.column.key], self._over(self.column))
+        return and_(FAILED, self._over(self.column)) if self.failed else self._over(self.column)
 
     def aside(self) -> ColumnElement[bool]:
         """As no index answers it, because another condition leads."""
@@ -156,8 +160,8 @@ def _recipient(q: str) -> Condition:
 def _ident(q: str) -> Condition:
     """A Message-ID, with its brackets or without, or a queue id."""
     if "@" not in q and not q.startswith("<"):
-        return Condition(Line.queue_id, q)
-    return Condition(Line.reference, q if q.startswith("<") else f"<{q}>")
+        return Condition(Line.queue_id, q, named=True)
+    return Condition(Line.reference, q if q.startswith("<") else f"<{q}>", named=True)
 
 
 def _conditions(filters: Filters) -> list[Condition]:
