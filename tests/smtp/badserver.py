@@ -5,8 +5,10 @@ Scripts get a ``Peer``; most of them are ``converse`` (an honest server) with a 
 
 from __future__ import annotations
 
+import atexit
 import base64
 import datetime as dt
+import shutil
 import socket
 import ssl
 import tempfile
@@ -266,7 +268,9 @@ def context(certificate: str) -> ssl.SSLContext:
 
 @cache
 def ca_file() -> str:
-    path = Path(tempfile.mkdtemp(prefix="signet-ca-")) / "ca.pem"
+    folder = tempfile.mkdtemp(prefix="signet-ca-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "ca.pem"
     authority().cert_pem.write_to_path(str(path))
     return str(path)
 
