@@ -99,11 +99,12 @@ def test_a_part_that_dies_stops_the_rest_and_is_named(tmp_path: Path) -> None:
     assert not listens(env["PORT"])
 
 
-def test_portal_and_worker_keep_to_a_processor_each(portal: RunningPortal) -> None:
+def test_portal_and_worker_keep_to_a_processor_each(tmp_path: Path, seeded: Path) -> None:
     allowed = os.sched_getaffinity(0)
-    worker = os.sched_getaffinity(portal.processes["worker"].pid)
-    (served,) = children_of(portal.processes["web"].pid)
-    web = os.sched_getaffinity(served)
+    with RunningPortal(tmp_path / "instance", SIGNET_ONE_PROCESSOR="1").beginning_with(seeded) as portal:
+        worker = os.sched_getaffinity(portal.processes["worker"].pid)
+        (served,) = children_of(portal.processes["web"].pid)
+        web = os.sched_getaffinity(served)
     if len(allowed) == 1:
         assert web == worker == allowed
     else:
