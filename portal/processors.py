@@ -1,7 +1,7 @@
 """One processor for one process.
 
 Python runs one thread of a process at a time. Where they take turns on several processors, each turn wakes another
-one, which costs a portal under load a quarter of what it could do and a worker with several accounts a third
+one, which costs a portal under load a third of what it could do and a worker with several accounts a quarter
 (docs/benchmarks.md).
 """
 
