@@ -52,6 +52,12 @@ def _signed_up(client, **changes):
     assert client.submit("/join/brightleaf", GRACE | changes).status_code == 303
 
 
+def test_an_owner_who_is_logged_in_may_try_the_own_page(owner):
+    _signed_up(owner)
+    _signed_up(owner)  # known by now
+    assert len(_mails("confirm-sign-up")) == 2
+
+
 def test_a_sign_up_is_asked_to_confirm_and_welcomed_once_it_did(owner, client):
     _signed_up(client)
     [mail] = _mails("confirm-sign-up")
