@@ -32,7 +32,7 @@ class Pace:
 
         ``tried`` is how many messages were tried so far.
         """
-        asks = self._judge() if self._batch_at else False
+        asks = self._judge(tried - self._tried) if self._batch_at else False
         self._batch_at, self._worked, self._tried = time.monotonic(), time.process_time(), tried
         return asks
 
@@ -53,14 +53,13 @@ class Pace:
         self._began = time.monotonic()
         return True
 
-    def _judge(self) -> bool:
+    def _judge(self, sent: int) -> bool:
         took = time.monotonic() - self._batch_at
-        full = self.size
-        self._grow(full, took)
+        self._grow(sent, took)
         if took > _LONG:
             self.size = max(1, self.size // 2)
         self.is_busy = time.process_time() - self._worked > _BUSY * took
-        self.is_slow = took > full * _WORTH_HELP and not self.is_busy
+        self.is_slow = took > sent * _WORTH_HELP and not self.is_busy
         if self._asked_for_help or not self.is_slow:
             return False
         self._asked_for_help = True  # one each: whoever comes may ask for the next
