@@ -16,6 +16,7 @@ from .. import wake
 from ..accounts.models import Account
 from ..clock import utcnow
 from ..db import db, insert
+from ..incidents import discarded
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..smtp.providers import load_catalogue
 from . import keeping
@@ -210,5 +211,6 @@ def _wipe(idents: list[int], now: datetime) -> int:
 def _remove(idents: list[int]) -> int:
     if idents:
         db.session.execute(delete(DeliveryAttempt).where(DeliveryAttempt.message_id.in_(idents)))
+        discarded.forget(idents)
         db.session.execute(delete(OutboxMessage).where(OutboxMessage.id.in_(idents)))
     return len(idents)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from ..db import db, insert
 from ..outbox.models import OutboxMessage
@@ -21,6 +21,11 @@ def write_down(idents: Collection[int], why: str, *, now: datetime) -> None:
         statement = insert(Discarded).values(rows[at : at + _AT_ONCE])
         newer = {"at": statement.excluded.at, "why": statement.excluded.why}
         db.session.execute(statement.on_conflict_do_update(index_elements=["message_id"], set_=newer))
+
+
+def forget(idents: Collection[int]) -> None:
+    """Remove the reasons of messages that are removed. The caller commits."""
+    db.session.execute(delete(Discarded).where(Discarded.message_id.in_(idents)))
 
 
 def why(message_id: int) -> str:

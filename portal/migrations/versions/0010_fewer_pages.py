@@ -25,6 +25,8 @@ def upgrade() -> None:
             f"ix_delivery_line_{name}", _LINE, ["account_id", *columns], sqlite_where=where, postgresql_where=where
         )
     _make_budgets("window_start", "key", rowid=False)
+    # Until now the reasons of messages that were removed stayed behind.
+    op.execute("DELETE FROM discarded_message WHERE message_id NOT IN (SELECT id FROM outbox_message)")
 
 
 def downgrade() -> None:
