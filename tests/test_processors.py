@@ -19,6 +19,10 @@ import os, sys
 from pathlib import Path
 from portal.processors import keep_to_one
 os.sched_setaffinity(0, set(map(int, sys.argv[3:])))
+if sys.argv[2] == "forbidden":  # as systemd's SystemCallFilter=~@resources has it
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+    os.sched_setaffinity = refuse
 number = keep_to_one(Path(sys.argv[1]), from_last=sys.argv[2] == "last")
 print(number, *sorted(os.sched_getaffinity(0)), flush=True)
 sys.stdin.read()
@@ -80,6 +84,11 @@ def test_other_portals_on_this_machine_are_not_asked(tmp_path):
     with kept(tmp_path / "one") as one, kept(tmp_path / "other") as other:
         assert one.number == other.number
         assert one.allowed == other.allowed
+
+
+def test_a_sandbox_that_forbids_it_stops_nobody(tmp_path):
+    with kept(tmp_path, begin="forbidden") as one:
+        assert (one.number, one.allowed) == (None, HERE)
 
 
 def test_a_folder_that_is_not_there_stops_nobody(tmp_path):
