@@ -15,8 +15,10 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Enum,
+    Index,
     Integer,
     MetaData,
+    TextClause,
     TypeDecorator,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -62,6 +64,11 @@ class Base(DeclarativeBase):
 def words(kind: type[StrEnum], length: int = 12) -> Enum:
     """A column type that stores the word of a StrEnum and gives the member back."""
     return Enum(kind, native_enum=False, length=length, values_callable=lambda k: [m.value for m in k])
+
+
+def index_of(known: TextClause, name: str, *columns: Any, unique: bool = False) -> Index:
+    """Return an index over those rows alone of which ``known`` is true; queries have to say so in the same words."""
+    return Index(name, *columns, unique=unique, sqlite_where=known, postgresql_where=known)
 
 
 db = SQLAlchemy(metadata=Base.metadata)

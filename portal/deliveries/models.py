@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import JSON, Connection, ForeignKey, Index, String, Table, TextClause, event, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, words
+from ..db import Base, index_of, words
 from ..outbox.models import OutboxMessage, Status
 from .triggers import ddl
 
@@ -28,9 +28,7 @@ NAMED = {name: text(f"{name} <> ''") for name in ("reference", "queue_id")}
 
 def _later(name: str, known: TextClause, *columns: str) -> Index:
     """An index over messages of which something is known that nobody knows of one just owed, which it costs nothing."""
-    return Index(
-        f"ix_delivery_line_{name}", "account_id", *columns, sqlite_where=known, postgresql_where=known
-    )
+    return index_of(known, f"ix_delivery_line_{name}", "account_id", *columns)
 
 
 class DeliveryLine(Base):
@@ -67,9 +65,8 @@ class DeliveryLine(Base):
         *(_later(name, named, name) for name, named in NAMED.items()),
         # What failed is asked for together with something else; accepted mail never touches these.
         *(
-            Index(f"ix_delivery_line_failed_{name}", *columns, sqlite_where=FAILED, postgresql_where=FAILED)
+            index_of(FAILED, f"ix_delivery_line_failed_{name}", "account_id", "status", name, "message_id")
             for name in ("kind", "code", "version")
-            for columns in [("account_id", "status", name, "message_id")]
         ),
     )
 
@@ -158,12 +155,7 @@ class BulkOrder(Base):
 
 
 # A message's further copies are looked for on its page; few messages are copies.
-Index(
-    "ix_outbox_message_origin",
-    OutboxMessage.origin_id,
-    sqlite_where=text("origin_id IS NOT NULL"),
-    postgresql_where=text("origin_id IS NOT NULL"),
-)
+index_of(text("origin_id IS NOT NULL"), "ix_outbox_message_origin", OutboxMessage.origin_id)
 
 
 @event.listens_for(Base.metadata, "after_create")

@@ -28,23 +28,20 @@ _LAST = "\U0010ffff"  # sorts behind every letter
 class Condition:
     """A column and what it has to be: a value, what begins with it, or what is no less (or less) than it.
 
-    With ``failed`` the message has to have failed as well, for which there are indexes of pairs; with ``named`` it has
-    to have such a name at all, and only those are in the index of names.
+    With ``failed`` the message has to have failed as well, for which there are indexes of pairs.
     """
 
     column: Any
     value: Any
     failed: bool = False
-    named: bool = False
     prefix: bool = False
     more_than: bool = False
     less_than: bool = False
 
     def plain(self) -> ColumnElement[bool]:
         """As an index answers it."""
-        if self.named:
-            return and_(NAMED[self.column.key], self._over(self.column))
-        return and_(FAILED, self._over(self.column)) if self.failed else self._over(self.column)
+        known = FAILED if self.failed else NAMED.get(self.column.key)
+        return self._over(self.column) if known is None else and_(known, self._over(self.column))
 
     def aside(self) -> ColumnElement[bool]:
         """As no index answers it, because another condition leads."""
@@ -160,8 +157,8 @@ def _recipient(q: str) -> Condition:
 def _ident(q: str) -> Condition:
     """A Message-ID, with its brackets or without, or a queue id."""
     if "@" not in q and not q.startswith("<"):
-        return Condition(Line.queue_id, q, named=True)
-    return Condition(Line.reference, q if q.startswith("<") else f"<{q}>", named=True)
+        return Condition(Line.queue_id, q)
+    return Condition(Line.reference, q if q.startswith("<") else f"<{q}>")
 
 
 def _conditions(filters: Filters) -> list[Condition]:

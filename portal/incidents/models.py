@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, words
+from ..db import Base, index_of, words
 
 
 class Kind(StrEnum):
@@ -79,15 +79,7 @@ class Incident(Base):
     alert_note: Mapped[str] = mapped_column(String(200), default="")  # why the alert could not be mailed
     __table_args__ = (
         # The database itself keeps one trouble from being open twice.
-        Index(
-            "uq_incident_open",
-            "account_id",
-            "cause",
-            "server",
-            unique=True,
-            sqlite_where=text("is_open"),
-            postgresql_where=text("is_open"),
-        ),
+        index_of(text("is_open"), "uq_incident_open", "account_id", "cause", "server", unique=True),
         Index("ix_incident_list", "account_id", "id"),
         Index("ix_incident_alert_at", "alert_at"),
         Index("ix_incident_recovery_at", "recovery_at"),

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, words
+from ..db import Base, index_of, words
 
 # What is still owed. The claims name it in the same words: only then is an index over these rows alone used.
 OPEN = "status IN ('queued', 'sending', 'held')"
@@ -17,8 +17,7 @@ OPEN = "status IN ('queued', 'sending', 'held')"
 
 def _open_only(name: str, *columns: str, also: str = "") -> Index:
     """An index over what is owed alone, so that it stays small however much was ever sent."""
-    where = text(OPEN + also)
-    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+    return index_of(text(OPEN + also), name, *columns)
 
 
 _FAULTY = text("fault <> ''")  # hardly any
@@ -115,7 +114,7 @@ class DeliveryAttempt(Base):
     __table_args__ = (
         UniqueConstraint("message_id", "number"),
         Index("ix_delivery_attempt_started_at", "started_at"),
-        Index("ix_delivery_attempt_fault", "id", sqlite_where=_FAULTY, postgresql_where=_FAULTY),
+        index_of(_FAULTY, "ix_delivery_attempt_fault", "id"),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, words
+from ..db import Base, index_of, words
 
 DETECT = "detect"  # stands for a security and port that are still to be found out
 
@@ -62,13 +62,7 @@ class SmtpSettings(Base):
     __table_args__ = (
         UniqueConstraint("account_id", "number"),
         # The database itself keeps two versions from being live at once.
-        Index(
-            "uq_smtp_settings_live",
-            "account_id",
-            unique=True,
-            sqlite_where=text("state = 'live'"),
-            postgresql_where=text("state = 'live'"),
-        ),
+        index_of(text("state = 'live'"), "uq_smtp_settings_live", "account_id", unique=True),
     )
 
     @property
