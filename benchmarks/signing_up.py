@@ -202,12 +202,9 @@ def portal(seconds: float, *, backlog: int, confirm: bool = True) -> Load:
 
 BY_HAND = """
 import sqlite3, threading
-from pathlib import Path
-from types import SimpleNamespace
 from flask import Flask, redirect, request
 
 app, here = Flask(__name__), threading.local()
-app.extensions["signet.config"] = SimpleNamespace(one_processor=True, instance=Path.cwd())
 
 def connection():
     if not hasattr(here, "connection"):
@@ -234,14 +231,11 @@ def join():
 
 BY_MODEL = """
 import os
-from pathlib import Path
-from types import SimpleNamespace
 from flask import Flask, redirect, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine, event
 
 app = Flask(__name__)
-app.extensions["signet.config"] = SimpleNamespace(one_processor=True, instance=Path.cwd())
 app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{os.getcwd()}/bare.sqlite?timeout=15"
 db = SQLAlchemy(app)
 
@@ -270,8 +264,16 @@ def join():
 """
 
 
+# What the portal's gunicorn.conf.py asks an application for.
+SERVED_LIKE_THE_PORTAL = """
+from pathlib import Path
+from types import SimpleNamespace
+app.extensions["signet.config"] = SimpleNamespace(one_processor=True, instance=Path.cwd())
+"""
+
+
 def bare_view(code: str, seconds: float) -> Load:
     with tempfile.TemporaryDirectory(prefix="signet-bare-") as folder:
-        (Path(folder) / "bare.py").write_text(code)
+        (Path(folder) / "bare.py").write_text(code + SERVED_LIKE_THE_PORTAL)
         with served("bare:app", os.environ, Path(folder), Path(folder) / "log") as port:
             return visit(port, "/join", seconds)

@@ -7,12 +7,11 @@ to the driver, as ``outbox/swift.py`` hands it the statements in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import Connection, Dialect
@@ -27,14 +26,14 @@ from .stores import READERS
 class Present:
     """A transaction under way. ``moment`` is when it began, if that was asked for.
 
-    Past the session there is no ``connection`` of SQLAlchemy's, but ``notes`` for whoever wants to hear of its commit.
+    Past the session there is no ``connection`` of SQLAlchemy's, but ``after_commit``: what is done then, once each.
     """
 
     dialect: Dialect
     driver: PoolProxiedConnection
     connection: Connection | None = None
     moment: datetime | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
+    after_commit: dict[Hashable, Callable[[], object]] = field(default_factory=dict)
 
 
 _present: ContextVar[Present | None] = ContextVar("present", default=None)
@@ -60,15 +59,18 @@ def past_session() -> Iterator[Present]:
         transaction.moment = _ask_clock(transaction)
         with _is(transaction):
             yield transaction
+    for deed in transaction.after_commit.values():
+        deed()
 
 
 @contextmanager
-def one_moment() -> Iterator[None]:
-    """Begin the session's transaction, asking for its connection and the time only once; the caller commits."""
+def in_session() -> Iterator[Present]:
+    """Begin the session's transaction, asking for its connection and the time only once; it commits as the other."""
     transaction = _of(db.session.connection())
     transaction.moment = _ask_clock(transaction)
     with _is(transaction):
-        yield
+        yield transaction
+        db.session.commit()
 
 
 def moment() -> datetime:
@@ -98,6 +100,12 @@ def is_past_session() -> bool:
     """Whether the session has no part in the present transaction."""
     transaction = _present.get()
     return transaction is not None and transaction.connection is None
+
+
+def go_past_session() -> None:
+    """Have what the session still keeps to itself written, before statements that go past it."""
+    if not is_past_session():
+        db.session.flush()
 
 
 def session_has_begun() -> bool:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 from flask import Flask, current_app
 from sqlalchemy import event
@@ -35,14 +35,10 @@ def install(app: Flask, runner: Runner) -> None:
 
 def after_commit(job: str, ident: int) -> None:
     """Ask for a job as soon as, and only if, the present transaction commits."""
-    notes = present().notes if is_past_session() else db.session.info
-    notes.setdefault(_KEY, {})[(job, ident)] = True
-
-
-def committed(notes: dict[str, Any]) -> None:
-    """Ask for what was wished for within a transaction that has committed, and kept these notes."""
-    for job, ident in notes.pop(_KEY, None) or {}:
-        now(job, ident)
+    if is_past_session():
+        present().after_commit[(job, ident)] = partial(now, job, ident)
+    else:
+        db.session.info.setdefault(_KEY, {})[(job, ident)] = True
 
 
 class _Crier:
@@ -93,7 +89,8 @@ def _pass_on(runner: Runner, job: str, ident: int) -> None:
 def _committed(session: Session) -> None:
     if session.in_nested_transaction():
         return  # a savepoint was released; others see nothing of it before the whole commits
-    committed(session.info)
+    for job, ident in session.info.pop(_KEY, None) or {}:
+        now(job, ident)
 
 
 @event.listens_for(Session, "after_rollback")

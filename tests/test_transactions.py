@@ -63,17 +63,15 @@ def test_a_commit_that_fails_is_told_as_the_session_tells_it():
 def test_a_wish_comes_true_after_the_commit_and_not_without_it(app):
     heard: list[tuple[str, int]] = []
     app.extensions["signet.wake"] = lambda job, ident: heard.append((job, ident))
-    with transactions.past_session() as transaction:
+    with transactions.past_session():
         wake.after_commit("drain", 7)
         assert heard == []
-    wake.committed(transaction.notes)
     assert heard == [("drain", 7)]
     with pytest.raises(ValueError, match="by intention"), transactions.past_session():
         wake.after_commit("drain", 8)
         raise ValueError("by intention")
-    with transactions.past_session() as transaction:
+    with transactions.past_session():
         pass
-    wake.committed(transaction.notes)
     db.session.commit()
     assert heard == [("drain", 7)]
 

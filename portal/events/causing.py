@@ -23,7 +23,7 @@ from ..notices.greeting import first_name_of
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import owe
 from ..outbox.swift import Swift
-from ..transactions import is_past_session
+from ..transactions import go_past_session
 from .models import Event, EventMail, Why
 from .occasions import STANDING, Occasion, Source
 
@@ -100,8 +100,7 @@ def cause(
     (of at most 200 characters) is the same event within an account. Whoever has made the ``plan`` before
     the transaction began passes it on.
     """
-    if not is_past_session():
-        db.session.flush()  # what follows goes past it
+    go_past_session()
     ident = _new_event(account, occasion, affiliate, values, key, source, now)
     if ident is None:
         return Caused(_HAPPENED.scalar({"account": account.id, "k": key}), fresh=False)

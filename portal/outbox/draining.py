@@ -159,10 +159,6 @@ class Drain:
         self._drew_all = False
         return self._after_that((), now, time.monotonic())
 
-    @cached_property
-    def _lease(self) -> float:
-        return slots.lease().total_seconds()
-
     # -- one message
 
     def _send(self, claim: Claim) -> None:
@@ -371,6 +367,10 @@ class Drain:
 
     def _renewal_is_due(self) -> bool:
         return time.monotonic() - self._renewed > _RENEW_AFTER * self._lease
+
+    @cached_property
+    def _lease(self) -> float:
+        return slots.lease().total_seconds()
 
     def _leave(self) -> None:
         """Give everything back that was not begun; where the database does not answer, the pulse does it later."""

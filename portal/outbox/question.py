@@ -24,11 +24,7 @@ class Question(Swift):
         transaction = present()
         if transaction.dialect.name != "sqlite":
             return [tuple(row) for row in present_connection().execute(self._statement, values)]
-        cursor = self._sent(transaction, values)
-        try:
-            found = cursor.fetchall()
-        finally:
-            cursor.close()
+        found = self._rows(transaction, values)
         readers = self._readers = self._readers or _readers_of(self._statement, transaction.dialect)
         return [
             tuple(_read(value, reader) for value, reader in zip(row, readers, strict=True)) for row in found

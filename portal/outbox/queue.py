@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, case, exists, func, literal, or_, text, update
 from .. import wake
 from ..config import current_config
 from ..db import db, insert
-from ..transactions import is_past_session, moment
+from ..transactions import go_past_session, moment
 from ..vault import Vault
 from .models import OPEN, OutboxMessage, Queue, Status
 from .swift import Swift
@@ -58,8 +58,7 @@ def owe(account_id: int | None, new: NewMessage, *, now: datetime) -> int | None
     Returns None when the key is already owed. ``account_id`` None is the portal's own mail: it goes
     through the operator's server only, sealed in the table and wiped when settled.
     """
-    if not is_past_session():
-        db.session.flush()  # what follows goes past it
+    go_past_session()
     dialect, queue = db.engine.dialect.name, account_id or SYSTEM
     _opening(dialect).changes({"queue": queue})  # a sweep looks at queues, so there must be one
     private, pinned = account_id is None, new.pinned_version is not None

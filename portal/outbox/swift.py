@@ -73,14 +73,18 @@ class Swift:
 
     def scalar(self, values: dict[str, Any]) -> Any:
         """Run it; return the first column of its first row, a plain number or None."""
-        if present().dialect.name != "sqlite":
+        transaction = present()
+        if transaction.dialect.name != "sqlite":
             return present_connection().execute(self._statement, values).scalar()
-        rows = self.told(values)  # to the end: what is left half-way holds the transaction up
+        rows = self._rows(transaction, values)  # to the end: what is left half-way holds the transaction up
         return rows[0][0] if rows else None
 
     def told(self, values: dict[str, Any]) -> list[Any]:
         """Run it in SQLite; return all rows, of plain numbers and words."""
-        cursor = self._sent(present(), values)
+        return self._rows(present(), values)
+
+    def _rows(self, transaction: Present, values: dict[str, Any]) -> list[Any]:
+        cursor = self._sent(transaction, values)
         try:
             return list(cursor.fetchall())
         finally:

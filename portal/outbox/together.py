@@ -10,15 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 from flask import current_app
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from .. import wake
 from ..db import db
-from ..transactions import one_moment, past_session, session_has_begun
+from ..transactions import in_session, past_session, session_has_begun
 
 _KEY = "signet.together"
 _T = TypeVar("_T")
@@ -44,16 +42,18 @@ class _Part:
         return self.result
 
 
+# Brings whoever waits into the parts of a transaction, which is past the session or not.
+_Join = Callable[[list[_Part], bool], None]
+
+
 def record(deed: Callable[[], _T], *, swift: bool = False) -> _T:
     """Run a deed that does not commit itself, and commit it. It may run in another thread, and more than once.
 
     ``swift`` says that it asks nothing of the session: it may be recorded past it, unless that has begun already.
     """
     if db.engine.dialect.name != "sqlite":
-        with one_moment():
-            result = deed()
-            db.session.commit()
-        return result
+        with in_session():
+            return deed()
     together: Together = current_app.extensions.setdefault(_KEY, Together())
     found: _T = together.take_part(_Part(deed, swift and not session_has_begun()))
     return found
@@ -74,7 +74,7 @@ class Together:
                 return mine.outcome()
         parts: list[_Part] = []
         try:
-            _record(parts, partial(self._join, swift=mine.swift), past=mine.swift)
+            _record(parts, self._join, past=mine.swift)
         except BaseException as trouble:  # never keep the others waiting
             for part in parts:
                 part.end(trouble)
@@ -82,11 +82,11 @@ class Together:
             self._pass_on(parts, mine)
         return mine.outcome()
 
-    def _join(self, parts: list[_Part], *, swift: bool) -> None:
-        """Let all who wait take part; those who need the session stay, where there is none."""
+    def _join(self, parts: list[_Part], past: bool) -> None:
+        """Let all who wait take part; past the session, those who need it stay."""
         with self._lock:
-            parts += [part for part in self._waiting if part.swift or not swift]
-            self._waiting = [part for part in self._waiting if swift and not part.swift]
+            parts += [part for part in self._waiting if part.swift or not past]
+            self._waiting = [part for part in self._waiting if past and not part.swift]
 
     def _leads(self, mine: _Part) -> bool:
         with self._lock:
@@ -106,17 +106,22 @@ class Together:
                 part.turn.release()
 
 
-def _record(parts: list[_Part], join: Callable[[list[_Part]], None], *, past: bool) -> None:
+def _record(parts: list[_Part], join: _Join, *, past: bool) -> None:
     try:
-        (_commit_past_session if past else _commit)(parts, join)
+        with (past_session if past else in_session)():
+            join(parts, past)  # whoever came while it was another process' turn to write goes along
+            for part in parts:
+                part.result = part.deed()
+        for part in parts:
+            part.end()
     except (OperationalError, InterfaceError) as trouble:  # of the database, not of any of them
         db.session.rollback()
-        join(parts)
+        join(parts, past)
         for part in parts:
             part.end(trouble)
     except BaseException as trouble:
         db.session.rollback()
-        join(parts)
+        join(parts, past)
         if len(parts) == 1:
             parts[0].end(trouble)
             return
@@ -124,31 +129,5 @@ def _record(parts: list[_Part], join: Callable[[list[_Part]], None], *, past: bo
             _record([part], _nobody, past=part.swift)
 
 
-def _nobody(_parts: list[_Part]) -> None:
+def _nobody(_parts: list[_Part], _past: bool) -> None:
     """Join nobody: each is recorded by itself."""
-
-
-def _commit(parts: list[_Part], join: Callable[[list[_Part]], None]) -> None:
-    with one_moment():
-        join(parts)  # whoever came while it was another process' turn to write goes along
-        _run(parts)
-        db.session.commit()
-    _end(parts)
-
-
-def _commit_past_session(parts: list[_Part], join: Callable[[list[_Part]], None]) -> None:
-    with past_session() as transaction:
-        join(parts)
-        _run(parts)
-    wake.committed(transaction.notes)
-    _end(parts)
-
-
-def _run(parts: list[_Part]) -> None:
-    for part in parts:
-        part.result = part.deed()
-
-
-def _end(parts: list[_Part]) -> None:
-    for part in parts:
-        part.end()

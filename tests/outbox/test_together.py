@@ -85,6 +85,16 @@ def trouble_of(account: int, count: int) -> Callable[[], int]:
     return deed
 
 
+def spending(account: int, past: list[bool]) -> Callable[[], bool]:
+    """A swift deed that notes whether it was done past the session."""
+
+    def deed() -> bool:
+        past.append(is_past_session())
+        return budgets.spend(BUDGET, account, now=utcnow())
+
+    return deed
+
+
 def test_whoever_is_alone_is_recorded_at_once(app, account):
     assert together.record(trouble_of(account, 3)) == account
     assert queue(account).troubles == 3
@@ -157,14 +167,7 @@ def test_trouble_with_the_database_is_told_to_all_and_they_may_come_again(app, a
 @pytest.mark.usefixtures("one_writer")
 def test_who_needs_no_session_shares_a_transaction_past_it_and_the_others_come_next(app, account):
     past: list[bool] = []
-
-    def spend() -> bool:
-        past.append(is_past_session())
-        return budgets.spend(BUDGET, account, now=utcnow())
-
-    def spend_too() -> bool:
-        return spend()
-
+    spend, spend_too = spending(account, past), spending(account, past)
     with commits() as made:  # those of the session
         found = at_once(app, [spend, trouble_of(account, 4), spend_too], swift=(spend, spend_too))
     assert found == [True, account, True]
@@ -177,11 +180,7 @@ def test_who_needs_no_session_shares_a_transaction_past_it_and_the_others_come_n
 @pytest.mark.usefixtures("one_writer")
 def test_who_needs_the_session_takes_all_the_others_along(app, account):
     past: list[bool] = []
-
-    def spend() -> bool:
-        past.append(is_past_session())
-        return budgets.spend(BUDGET, account, now=utcnow())
-
+    spend = spending(account, past)
     with commits() as made:
         found = at_once(app, [trouble_of(account, 5), spend], swift=(spend,))
     assert found == [account, True]
@@ -196,9 +195,7 @@ def test_one_who_fails_past_the_session_costs_the_others_nothing(app, account):
         budgets.spend(BUDGET, account, now=utcnow())
         raise ValueError("by intention")
 
-    def spend() -> bool:
-        return budgets.spend(BUDGET, account, now=utcnow())
-
+    spend = spending(account, [])
     failed, found = at_once(app, [fail, spend], swift=(fail, spend))
     assert isinstance(failed, ValueError)
     assert found is True
@@ -207,7 +204,7 @@ def test_one_who_fails_past_the_session_costs_the_others_nothing(app, account):
 
 def test_a_session_that_has_begun_goes_on_in_its_own_transaction(account):
     queue_of(account, lock=True).troubles = 7
-    assert together.record(lambda: budgets.spend(BUDGET, account, now=utcnow()), swift=True)
+    assert together.record(spending(account, []), swift=True)
     assert queue(account).troubles == 7
 
 
