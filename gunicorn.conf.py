@@ -10,7 +10,7 @@ threads = 8
 
 def post_worker_init(worker: Any) -> None:
     """Prepare a process that has loaded the portal for as many requests as it can serve."""
-    from portal.processors import keep_to_one
+    from portal.jobs.cpu_affinity import keep_to_one
 
     # What the portal is made of stays for as long as the process: it need not be looked through for garbage.
     gc.collect()

@@ -10,8 +10,8 @@ from portal import cli
 def _portal() -> Flask:
     """Return the portal, or leave with the reason why it cannot start."""
     from portal import create_app
+    from portal.bootstrap import require_ready
     from portal.config import ConfigError
-    from portal.setup import require_ready
     from portal.vault import KeyringError
 
     try:

@@ -26,12 +26,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, select, text
 
 from benchmarks.million import DAYS, fill
-from portal import create_app, setup
+from portal import bootstrap, create_app
 from portal.accounts.models import Owner
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.db import db, reading
-from portal.deliveries import export, figures, log, tending
+from portal.deliveries import export, message_log, rollup, stats
 from portal.deliveries.filters import Filters
 from tests import databases
 from tests.conftest import make_config
@@ -46,7 +46,7 @@ def questions(account: int, total: int, now: datetime) -> Iterator[tuple[str, Ca
 
     def page(name: str, before: int | None = None, after: int | None = None, **asked: str) -> Any:
         filters = Filters.read(asked)
-        return name, lambda: log.read(account, filters, before=before, after=after)
+        return name, lambda: message_log.read(account, filters, before=before, after=after)
 
     day = (now - timedelta(days=DAYS / 2)).date().isoformat()
     yield page("first page")
@@ -79,8 +79,8 @@ def questions(account: int, total: int, now: datetime) -> Iterator[tuple[str, Ca
     yield page("subject: words of all", q="welcome to brightleaf", by="subject")
     yield page("subject: word of none", q="platypus", by="subject")
     yield page("subject: common word, failed", q="welcome", by="subject", status="failed")
-    yield "figures of 24 hours", lambda: figures.read(account, "day", now=now)
-    yield "figures of 30 days", lambda: figures.read(account, "month", now=now)
+    yield "figures of 24 hours", lambda: stats.read(account, "day", now=now)
+    yield "figures of 30 days", lambda: stats.read(account, "month", now=now)
     yield "export: first 1,000", lambda: next(iter(export.batches(account, Filters.read({}))))
 
 
@@ -120,7 +120,7 @@ def portal(kind: str, kept: Path | None) -> Iterator[Any]:
             env["DATABASE_URL"] = stack.enter_context(databases.cluster(found)).url("postgres")
         os.environ.pop(databases.URL, None)
         app = create_app(make_config(folder / "instance", env=env))
-        setup.migrate(app)
+        bootstrap.migrate(app)
         with app.app_context():
             yield app
             db.session.remove()
@@ -140,7 +140,7 @@ def measure(kind: str, total: int, plans: bool, kept: Path | None = None) -> dic
         client = app.test_client()
         sign_in(client)
         found |= {name: best(ask) for name, ask in pages(client, total)}
-        found["removing 200 texts"] = best(lambda: tending.prune(now + timedelta(days=95)), 3)
+        found["removing 200 texts"] = best(lambda: rollup.prune(now + timedelta(days=95)), 3)
     return found
 
 
@@ -151,7 +151,7 @@ def prepare(total: int, now: datetime) -> int:
         owner = create_owner("Brightleaf", "Ada", MAILBOX, PASSWORD, now=now)
         told("filled", lambda: fill(total, owner.account_id, now))
     account: int = owner.account_id
-    told("rolled up", lambda: [*iter(lambda: tending.roll(now), False)])
+    told("rolled up", lambda: [*iter(lambda: rollup.roll(now), False)])
     db.session.remove()
     db.engine.dispose()  # and with it the large cache
     return account

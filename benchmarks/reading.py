@@ -20,8 +20,8 @@ from benchmarks.field import DATABASES, TITLES, instance, messages, sink, table
 from portal.accounts.models import Account
 from portal.clock import utcnow
 from portal.db import db
+from portal.jobs.heartbeat import work_found
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
-from portal.outbox.worker import work_found
 from tests.storm.instance import Instance
 
 DUE = 100  # accounts with something to send

@@ -31,13 +31,13 @@ sys.path.insert(0, str(HERE.parent))
 import flask  # noqa: E402
 import flask_mail  # noqa: E402
 
-from portal.outbox.compose import AccountMessage  # noqa: E402
 from portal.outbox.models import OutboxMessage  # noqa: E402
-from portal.outbox.route import Route  # noqa: E402
-from portal.smtp.envelope import Acceptance, Outgoing  # noqa: E402
-from portal.smtp.guard import Policy, PrivateTarget  # noqa: E402
+from portal.outbox.routing import Route  # noqa: E402
+from portal.outbox.sending.message import AccountMessage  # noqa: E402
+from portal.smtp.network.guard import Policy, PrivateTarget  # noqa: E402
+from portal.smtp.protocol.envelope import Acceptance, Outgoing  # noqa: E402
+from portal.smtp.protocol.session import Session  # noqa: E402
 from portal.smtp.server import Limits, Security, Server  # noqa: E402
-from portal.smtp.session import Session  # noqa: E402
 
 ONE_WAY = 0.010  # seconds
 ROUNDS = 3

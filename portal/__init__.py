@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flask import Flask
 
     from .config import Config
-
-__version__ = "0.1.0"
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -34,22 +29,24 @@ def create_app(config: Config | None = None) -> Flask:
         cli,
         db,
         deliveries,
-        dialects,
         domains,
-        engine,
+        enrolment,
         events,
         incidents,
+        monitoring,
         notices,
-        operator,
+        operations,
         outbox,
         rehearsal,
         settings,
-        wake,
-        watching,
+        tasks,
         web,
     )
+    from .about import ROOT
     from .config import Config
-    from .settings.routes import route_for
+    from .db import dialects
+    from .jobs import notify
+    from .settings.routing import route_for
 
     config = config or Config.from_env(os.environ, ROOT / "instance")
     app = Flask(
@@ -65,8 +62,8 @@ def create_app(config: Config | None = None) -> Flask:
     with app.app_context():
         for connections in db.db.engines.values():
             dialects.prepare(connections, wait=config.database_wait)
-    engine.install(app, config)
-    wake.install(app, lambda job, ident: engine.announce(app, job, ident))
+    tasks.install(app, config)
+    notify.install(app, lambda job, ident: tasks.announce(app, job, ident))
 
     web.install(app, secure=config.secure)
     rooms = (
@@ -76,12 +73,13 @@ def create_app(config: Config | None = None) -> Flask:
         notices,
         affiliates,
         events,
+        enrolment,
         deliveries,
         incidents,
         api,
-        operator,
+        operations,
         rehearsal,
-        watching,
+        monitoring,
     )
     for room in rooms:
         room.install(app)
@@ -93,7 +91,7 @@ def create_app(config: Config | None = None) -> Flask:
 def _configure(app: Flask, config: Config) -> None:
     from werkzeug.middleware.proxy_fix import ProxyFix
 
-    from . import stores
+    from .db import urls
     from .vault import Vault
 
     app.extensions["signet.config"] = config
@@ -101,8 +99,8 @@ def _configure(app: Flask, config: Config) -> None:
     app.config.update(
         SECRET_KEY=config.secret_key,
         SQLALCHEMY_DATABASE_URI=config.database_url,
-        SQLALCHEMY_ENGINE_OPTIONS=stores.engine_options(config.database_url),
-        SQLALCHEMY_BINDS=stores.further_engines(config.database_url),
+        SQLALCHEMY_ENGINE_OPTIONS=urls.engine_options(config.database_url),
+        SQLALCHEMY_BINDS=urls.further_engines(config.database_url),
         SERVER_NAME=None,
         TRUSTED_HOSTS=list({config.host_name, "127.0.0.1", "localhost"}),
         SESSION_COOKIE_NAME="__Host-signet" if config.secure else "signet",

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from . import stores
-from .environ import ConfigError, Reader
-from .smtp.detours import detours_to
-from .smtp.guard import SUBMISSION_PORTS, Detour, HostError, Policy, PrivateTarget, canonical_host
-from .smtp.lookup import Nameserver, parse_nameservers
+from .db import urls
+from .env import ConfigError, Reader
 from .smtp.mailbox import MailboxError, parse_mailbox
+from .smtp.network.dns import Nameserver, parse_nameservers
+from .smtp.network.guard import SUBMISSION_PORTS, Detour, HostError, Policy, PrivateTarget, canonical_host
+from .smtp.network.host_overrides import detours_to
 from .smtp.server import Limits
 
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
@@ -128,8 +128,8 @@ class Config:
             secret_key=read.secret("SECRET_KEY", "secret_key", at_least=32),
             keyring=read.secret("SIGNET_KEYS", "keys", at_least=40),
             base_url=base_url,
-            database_url=stores.database_url(read.text("DATABASE_URL"), instance),
-            redis_url=stores.redis_url(read.text("REDIS_URL")),
+            database_url=urls.database_url(read.text("DATABASE_URL"), instance),
+            redis_url=urls.redis_url(read.text("REDIS_URL")),
             platform=_platform(read),
             hooks=_hooks(read),
             policy=_policy(read, (starttls_port, tls_port, plain_port, expired_port) if rehearsal else ()),

@@ -24,11 +24,11 @@ from sqlalchemy import Dialect
 from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
 
-from portal import create_app, setup, transactions
+from portal import bootstrap, create_app
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
-from portal.db import db, disconnect
+from portal.db import db, disconnect, transaction
 from tests import databases
 from tests.pages import LintingClient
 
@@ -158,7 +158,7 @@ def prepared(cluster: databases.Cluster, tmp_path_factory: pytest.TempPathFactor
     with closing(cluster.connect()) as connection:
         connection.execute("CREATE DATABASE prepared")
     env = {"DATABASE_URL": cluster.url("prepared")}
-    setup.migrate(create_app(make_config(tmp_path_factory.mktemp("prepared"), env=env)))
+    bootstrap.migrate(create_app(make_config(tmp_path_factory.mktemp("prepared"), env=env)))
     return "prepared"
 
 
@@ -188,12 +188,12 @@ def database_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """Whoever stops the clock stops the database's, too, unless the test is about clocks that disagree."""
     if request.node.get_closest_marker("clocks_disagree"):
         return
-    asked = transactions._ask_clock
+    asked = transaction._ask_clock
 
-    def ask(transaction: transactions.Present) -> datetime:
-        return utcnow() if time_machine.escape_hatch.is_travelling() else asked(transaction)
+    def ask(current: transaction.Present) -> datetime:
+        return utcnow() if time_machine.escape_hatch.is_travelling() else asked(current)
 
-    monkeypatch.setattr(transactions, "_ask_clock", ask)
+    monkeypatch.setattr(transaction, "_ask_clock", ask)
 
 
 @pytest.fixture

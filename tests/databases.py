@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 from portal.config import Config
-from portal.stores import is_postgresql
+from portal.db.urls import is_postgresql
 
 URL = "SIGNET_TEST_DATABASE_URL"  # tells make_config, in a worker's process too
 _BINARIES = (

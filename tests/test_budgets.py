@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from portal.budgets import Budget, BudgetCount, forget, left, prune, spend
 from portal.db import db
-from portal.outbox import worker
+from portal.jobs import heartbeat
+from portal.rate_limit import Budget, BudgetCount, forget, left, prune, spend
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 THREE = Budget("three", 3, timedelta(hours=1))
@@ -79,5 +79,5 @@ def test_many_at_once_are_counted_exactly(app):
 def test_a_worker_at_work_forgets_what_is_long_over(app):
     spend(THREE, "ada", now=NOON)
     db.session.commit()
-    worker.beat(NOON + timedelta(days=3), started_at=NOON)
+    heartbeat.beat(NOON + timedelta(days=3), started_at=NOON)
     assert db.session.scalars(db.select(BudgetCount)).all() == []

@@ -174,7 +174,7 @@ def test_a_writer_who_writes_without_end_lets_others_have_their_turn(app, config
         "from pathlib import Path\n"
         "from portal import create_app\n"
         "from portal.db import db\n"
-        "from portal.dialects import settle_fast\n"
+        "from portal.db.dialects import settle_fast\n"
         "from tests.conftest import make_config\n"
         "app = create_app(make_config(Path(sys.argv[1])))\n"
         "with app.app_context():\n"

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from huey import SqliteHuey
 
-from portal import engine
+from portal import tasks
 
 
 @pytest.fixture
@@ -32,14 +32,14 @@ def test_an_unchanged_file_is_not_searched(huey):
 
 def test_what_this_process_announced_is_found_after_an_empty_look(app, huey):
     assert huey.dequeue() is None
-    engine.announce(app, "drain", 7)
+    tasks.announce(app, "drain", 7)
     task = huey.dequeue()
     assert (task.name, task.args) == ("drain", (7,))
     assert huey.dequeue() is None
 
 
 def test_what_another_process_announced_is_found_after_an_empty_look(app, huey):
-    engine.announce(app, "drain", 7)
+    tasks.announce(app, "drain", 7)
     (data,) = huey.storage.enqueued_items()
     huey.flush()
     assert huey.dequeue() is None

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from portal import ROOT
+from portal.about import ROOT
 
 HERE = sorted(os.sched_getaffinity(0))[:2]  # as if the machine had no more
 KEEP = """
 import os, sys
 from pathlib import Path
-from portal.processors import keep_to_one
+from portal.jobs.cpu_affinity import keep_to_one
 os.sched_setaffinity(0, set(map(int, sys.argv[3:])))
 if sys.argv[2] == "forbidden":  # as systemd's SystemCallFilter=~@resources has it
     def refuse(*_):

@@ -10,11 +10,11 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from portal.clock import utcnow
-from portal.outbox import delivery
-from portal.outbox.claims import due_queues
-from portal.outbox.route import Route
+from portal.outbox.routing import Route
+from portal.outbox.sending import deliver
+from portal.outbox.store.claims import due_queues
 from portal.settings import check
-from portal.settings.judgement import Typed
+from portal.settings.validation import Typed
 from portal.smtp.server import Secret, Security, Server
 from tests.conftest import PASSWORD as OWNERS_PASSWORD
 from tests.conftest import make_config
@@ -100,7 +100,7 @@ def work():
     for _, ident in check.due(utcnow()):
         check.check(ident)
     for ident in due_queues(utcnow()):
-        delivery.drain(ident)
+        deliver.drain(ident)
 
 
 def live_through_it(app, owner, server):

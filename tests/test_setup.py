@@ -13,13 +13,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from flask_migrate import upgrade
 
-from portal import ROOT, create_app, setup
-from portal.budgets import Budget, left, spend
+from portal import bootstrap, create_app
+from portal.about import ROOT
 from portal.clock import utcnow
 from portal.config import ConfigError
 from portal.db import Base, db
 from portal.deliveries.triggers import WORDS
-from portal.engine import JOBS
+from portal.rate_limit import Budget, left, spend
+from portal.tasks import JOBS
 from portal.vault import new_key
 from tests.conftest import make_config
 
@@ -28,7 +29,7 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
 
 def test_the_migrations_make_exactly_the_tables_of_the_models(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
-    setup.migrate(app)
+    bootstrap.migrate(app)
     with app.app_context(), db.engine.connect() as connection:
         context = MigrationContext.configure(
             connection, opts={"compare_type": False, "include_name": _is_ours}
@@ -44,11 +45,11 @@ def test_what_was_spent_before_an_upgrade_stays_spent(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     budget, now = Budget("log-in", 3, timedelta(hours=1)), utcnow()
     with app.app_context():
-        upgrade(directory=str(setup._MIGRATIONS), revision="0009")
+        upgrade(directory=str(bootstrap._MIGRATIONS), revision="0009")
         for _ in range(2):
             spend(budget, "ada", now=now)
         db.session.commit()
-    setup.migrate(app)
+    bootstrap.migrate(app)
     with app.app_context():
         assert left(budget, "ada", now=now) == 1
         assert [spend(budget, "ada", now=now) for _ in range(2)] == [True, False]
@@ -58,34 +59,34 @@ def test_what_was_spent_before_an_upgrade_stays_spent(tmp_path):
 
 def test_an_instance_that_was_never_set_up_is_not_served(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
-    with pytest.raises(ConfigError, match=r"portal\.setup"):
-        setup.require_ready(app)
-    setup.migrate(app)
-    setup.require_ready(app)
-    setup.migrate(app)  # a second time changes nothing
-    setup.require_ready(app)
+    with pytest.raises(ConfigError, match=r"portal\.bootstrap"):
+        bootstrap.require_ready(app)
+    bootstrap.migrate(app)
+    bootstrap.require_ready(app)
+    bootstrap.migrate(app)  # a second time changes nothing
+    bootstrap.require_ready(app)
 
 
 def test_another_keyring_than_the_one_that_sealed_is_refused_by_name(tmp_path):
-    setup.migrate(create_app(make_config(tmp_path / "instance")))
+    bootstrap.migrate(create_app(make_config(tmp_path / "instance")))
     other = create_app(make_config(tmp_path / "instance", env={"SIGNET_KEYS": new_key()}))
     with pytest.raises(ConfigError, match="SIGNET_KEYS"):
-        setup.require_ready(other)
+        bootstrap.require_ready(other)
 
 
 def test_secrets_are_made_once_and_for_their_owner_only(tmp_path):
     instance = tmp_path / "instance"
-    made = setup.make_secrets(instance)
+    made = bootstrap.make_secrets(instance)
     assert {path.name for path in made} == {"secret_key", "keys"}
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in made)
     before = [path.read_text() for path in made]
-    assert setup.make_secrets(instance) == []
+    assert bootstrap.make_secrets(instance) == []
     assert [path.read_text() for path in made] == before
 
 
 def test_an_instance_is_set_up_by_the_command_that_pages_and_documents_name(tmp_path):
     env = os.environ | {"SIGNET_INSTANCE": str(tmp_path / "instance"), "SIGNET_REHEARSAL": "1"}
-    command = [sys.executable, "-m", "portal.setup"]
+    command = [sys.executable, "-m", "portal.bootstrap"]
     done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "Signet is set up" in done.stdout

@@ -8,8 +8,9 @@ import pytest
 from huey import PostgresHuey, RedisHuey, SqliteHuey
 from huey.exceptions import ConfigurationError
 
-from portal import create_app, engine, stores
+from portal import create_app, tasks
 from portal.config import ConfigError
+from portal.db import urls
 from tests.conftest import make_config
 
 SECRET = "canary-9x"
@@ -65,8 +66,8 @@ def test_a_password_with_special_letters_reaches_psycopg_whole(monkeypatch):
 
     heard = []
     monkeypatch.setattr("psycopg.connect", lambda dsn, **more: heard.append(conninfo_to_dict(dsn)))
-    url = stores.database_url("postgres://ada:p%40ss%2F%3A%25@db.example:6432/signet", None)
-    stores.connect(url)
+    url = urls.database_url("postgres://ada:p%40ss%2F%3A%25@db.example:6432/signet", None)
+    urls.connect(url)
     assert heard[0]["password"] == "p@ss/:%"
     assert (heard[0]["host"], heard[0]["port"], heard[0]["dbname"]) == ("db.example", "6432", "signet")
 
@@ -82,7 +83,7 @@ def test_redis_without_its_package_is_told_in_a_sentence(tmp_path, monkeypatch):
     def absent(*_args, **_more):
         raise ConfigurationError("no redis")
 
-    monkeypatch.setattr(engine, "RedisHuey", absent)
+    monkeypatch.setattr(tasks, "RedisHuey", absent)
     with pytest.raises(ConfigError, match=r"requirements-redis\.txt"):
         create_app(configured(tmp_path, REDIS_URL="redis://127.0.0.1:6379/0"))
 

@@ -8,11 +8,12 @@ import pytest
 from flask import Flask
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from portal import budgets, transactions, wake
+from portal import rate_limit
 from portal.clock import utcnow
-from portal.db import db
+from portal.db import db, transaction
+from portal.jobs import notify
 
-BUDGET = budgets.Budget("past-session", 10, timedelta(days=1))
+BUDGET = rate_limit.Budget("past-session", 10, timedelta(days=1))
 
 
 @pytest.fixture(autouse=True)
@@ -23,36 +24,36 @@ def a_fresh_session(app: Flask) -> None:
 
 
 def spent() -> int:
-    left = budgets.left(BUDGET, 1, now=utcnow())
+    left = rate_limit.left(BUDGET, 1, now=utcnow())
     db.session.remove()
     return BUDGET.amount - left
 
 
 def test_it_is_committed_with_the_end_of_its_block():
-    with transactions.past_session():
-        budgets.spend(BUDGET, 1, now=utcnow())
+    with transaction.past_session():
+        rate_limit.spend(BUDGET, 1, now=utcnow())
     assert spent() == 1
 
 
 def test_it_is_taken_back_where_the_block_fails():
-    with pytest.raises(ValueError, match="by intention"), transactions.past_session():
-        budgets.spend(BUDGET, 1, now=utcnow())
+    with pytest.raises(ValueError, match="by intention"), transaction.past_session():
+        rate_limit.spend(BUDGET, 1, now=utcnow())
         raise ValueError("by intention")
     assert spent() == 0
-    with transactions.past_session():  # and the next one is not in its way
-        budgets.spend(BUDGET, 1, now=utcnow())
+    with transaction.past_session():  # and the next one is not in its way
+        rate_limit.spend(BUDGET, 1, now=utcnow())
     assert spent() == 1
 
 
 def test_all_of_it_happens_at_one_moment():
-    with transactions.past_session():
-        assert transactions.moment() == transactions.moment()
+    with transaction.past_session():
+        assert transaction.moment() == transaction.moment()
 
 
 def test_a_commit_that_fails_is_told_as_the_session_tells_it():
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"), transactions.past_session() as transaction:
-        budgets.spend(BUDGET, 1, now=utcnow())
-        cursor = transaction.driver.cursor()
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"), transaction.past_session() as present:
+        rate_limit.spend(BUDGET, 1, now=utcnow())
+        cursor = present.driver.cursor()
         cursor.execute(
             "PRAGMA defer_foreign_keys = ON"
         )  # no table asks for that, so that COMMIT has reason to fail
@@ -63,25 +64,25 @@ def test_a_commit_that_fails_is_told_as_the_session_tells_it():
 def test_a_wish_comes_true_after_the_commit_and_not_without_it(app):
     heard: list[tuple[str, int]] = []
     app.extensions["signet.wake"] = lambda job, ident: heard.append((job, ident))
-    with transactions.past_session():
-        wake.after_commit("drain", 7)
+    with transaction.past_session():
+        notify.after_commit("drain", 7)
         assert heard == []
     assert heard == [("drain", 7)]
-    with pytest.raises(ValueError, match="by intention"), transactions.past_session():
-        wake.after_commit("drain", 8)
+    with pytest.raises(ValueError, match="by intention"), transaction.past_session():
+        notify.after_commit("drain", 8)
         raise ValueError("by intention")
-    with transactions.past_session():
+    with transaction.past_session():
         pass
     db.session.commit()
     assert heard == [("drain", 7)]
 
 
 def test_a_statement_of_the_sessions_is_refused_instead_of_waiting_for_itself():
-    with transactions.past_session(), pytest.raises(RuntimeError, match="past the session"):
-        transactions.present_connection()
+    with transaction.past_session(), pytest.raises(RuntimeError, match="past the session"):
+        transaction.present_connection()
 
 
 def test_what_is_looked_up_ahead_cannot_be_changed():
-    with pytest.raises(OperationalError, match="readonly"), transactions.ahead():
-        budgets.spend(BUDGET, 1, now=utcnow())
+    with pytest.raises(OperationalError, match="readonly"), transaction.ahead():
+        rate_limit.spend(BUDGET, 1, now=utcnow())
     assert spent() == 0

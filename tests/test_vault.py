@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portal import create_app, setup
+from portal import bootstrap, create_app
 from portal.config import ConfigError
 from portal.db import db
 from portal.vault import KeyringError, SealBroken, Vault, new_key
@@ -110,27 +110,27 @@ def test_a_vault_shows_no_key():
 def test_a_start_with_the_wrong_keyring_is_refused_and_says_where_the_right_one_belongs(tmp_path):
     instance = tmp_path / "instance"
     app = create_app(make_config(instance, env={"SIGNET_KEYS": OLD}))
-    setup.migrate(app)
+    bootstrap.migrate(app)
     with app.app_context():
         db.engine.dispose()
     other = create_app(make_config(instance, env={"SIGNET_KEYS": NEW}))
     with pytest.raises(ConfigError) as refusal:
-        setup.require_ready(other)
+        bootstrap.require_ready(other)
     assert "SIGNET_KEYS" in str(refusal.value)
     assert str(instance / "keys") in str(refusal.value)
-    setup.require_ready(create_app(make_config(instance, env={"SIGNET_KEYS": f"{NEW};{OLD}"})))
+    bootstrap.require_ready(create_app(make_config(instance, env={"SIGNET_KEYS": f"{NEW};{OLD}"})))
 
 
 def test_a_start_without_tables_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"portal\.setup"):
-        setup.require_ready(create_app(make_config(tmp_path / "instance")))
+    with pytest.raises(ConfigError, match=r"portal\.bootstrap"):
+        bootstrap.require_ready(create_app(make_config(tmp_path / "instance")))
 
 
 def test_secrets_are_made_once_and_for_this_user_alone(tmp_path):
-    made = setup.make_secrets(tmp_path / "instance")
+    made = bootstrap.make_secrets(tmp_path / "instance")
     assert {path.name for path in made} == {"secret_key", "keys"}
     assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
     before = [path.read_text() for path in made]
-    assert setup.make_secrets(tmp_path / "instance") == []
+    assert bootstrap.make_secrets(tmp_path / "instance") == []
     assert [path.read_text() for path in made] == before
     assert len(list((tmp_path / "instance").iterdir())) == 2, "nothing else is left behind"

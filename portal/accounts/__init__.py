@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def install(app: Flask) -> None:
     """Set up passwords and log-in for the app, and add the pages of this room."""
     # Imported here, so that other rooms can use the tables without the pages.
-    from . import guard, passwords, views, views_profile  # noqa: F401 - its pages join the blueprint
+    from . import access, passwords, views, views_profile  # noqa: F401 - its pages join the blueprint
 
     config: Config = app.extensions["signet.config"]
     passwords.install(app, cheap=config.testing)
-    guard.install(app)
+    access.install(app)
     app.register_blueprint(views.blueprint)

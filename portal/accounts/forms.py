@@ -9,7 +9,7 @@ from wtforms import Field, Form, PasswordField, SelectField
 from wtforms.validators import ValidationError
 
 from ..web.fields import PortalForm, mailbox_field, required, text_field
-from . import zones
+from . import time_zones
 from .passwords import LONGEST, SHORTEST, PasswordRefused, check_password
 
 
@@ -89,7 +89,7 @@ class TimeZoneForm(PortalForm):
 
     def __init__(self, present: str, **more: Any) -> None:
         super().__init__(**more)
-        self.time_zone.choices = zones.choices(present)
+        self.time_zone.choices = time_zones.choices(present)
 
 
 class PasswordForm(PortalForm):

@@ -8,8 +8,8 @@ from ..db import db
 from . import login, sessions
 from .login import WrongCredentials
 from .models import Owner, OwnerSession
+from .password_reset import replace_password
 from .passwords import check_password, hasher
-from .reset import replace_password
 
 
 def change_names(owner_id: int, *, programme: str, name: str) -> None:

@@ -10,16 +10,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
-from .. import budgets
-from ..budgets import Budget
+from .. import rate_limit
 from ..config import current_config
 from ..db import db
 from ..outbox.queue import enqueue
+from ..rate_limit import Budget
 from ..smtp.mailbox import MailboxError, parse_mailbox
-from . import mails
+from . import emails
+from .identifiers import mailbox_key, unique_slug
 from .login import BY_NETWORK, TooManyTries
 from .models import Account, Owner, PendingRegistration
-from .names import mailbox_key, unique_slug
 from .passwords import check_password, hasher
 from .tokens import fingerprint, new_token
 
@@ -108,12 +108,12 @@ def ask_to_confirm(
     db.session.execute(
         delete(PendingRegistration).where(PendingRegistration.created_at <= now - CONFIRM_WITHIN)
     )
-    allowed = budgets.spend(MAILS, wish.key, now=now)
+    allowed = rate_limit.spend(MAILS, wish.key, now=now)
     if allowed and _taken(wish.key):
-        enqueue(None, mails.already_registered(wish.mailbox, fingerprint(token), reset_link), now=now)
+        enqueue(None, emails.already_registered(wish.mailbox, fingerprint(token), reset_link), now=now)
     elif allowed:
         db.session.add(_pending(wish, token, browser, now))
-        mail = mails.confirm_registration(wish.mailbox, fingerprint(token), confirm_link(token))
+        mail = emails.confirm_registration(wish.mailbox, fingerprint(token), confirm_link(token))
         enqueue(None, mail, now=now)
     db.session.commit()
     return browser
@@ -147,7 +147,7 @@ def confirm(token: str, *, browser: str, password: str, network: str, now: datet
     pending = find_pending(token, now=now)
     wish = _Wish(pending.programme, pending.name, pending.mailbox, pending.password_hash)
     known = same_browser(pending, browser)
-    allowed = known or budgets.spend(BY_NETWORK, network, now=now)
+    allowed = known or rate_limit.spend(BY_NETWORK, network, now=now)
     db.session.commit()
     if not allowed:
         raise TooManyTries(BY_NETWORK, now)
@@ -157,7 +157,7 @@ def confirm(token: str, *, browser: str, password: str, network: str, now: datet
 
 
 def _spend(network: str, now: datetime) -> None:
-    allowed = budgets.spend(PER_NETWORK, network, now=now)
+    allowed = rate_limit.spend(PER_NETWORK, network, now=now)
     db.session.commit()
     if not allowed:
         raise TooManyTries(PER_NETWORK, now)

@@ -14,11 +14,11 @@ from werkzeug.wrappers import Response
 from ..clock import utcnow
 from ..config import current_config
 from ..web.network import network_of
-from ..web.redirects import same_site_path
+from ..web.safe_redirect import same_site_path
 from . import login, registration, sessions
-from . import reset as resetting
+from . import password_reset as resetting
+from .access import enter
 from .forms import ConfirmForm, ForgotForm, LogInForm, RegisterForm, ResetForm, refuse
-from .guard import enter
 from .login import TooManyTries, WrongCredentials
 from .passwords import PasswordRefused
 

@@ -9,9 +9,9 @@ from sqlalchemy import exists, select
 
 from ..clock import utcnow
 from ..db import db
-from ..outbox.claims import Claim
 from ..outbox.models import DeliveryAttempt, Outcome
-from ..smtp.diagnosis import RetryClass
+from ..outbox.store.claims import Claim
+from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage
 from .models import Affiliate, Reason
 from .suppressions import suppress

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from .. import budgets
+from .. import rate_limit
 from ..accounts.models import Account
 from ..db import db
 from ..notices.catalogue import CATALOGUE, Audience, Category, Notice
-from . import suppressions, withdrawing
+from . import cancel_pending, suppressions
 from .models import Affiliate, Reason, State
 
 # Whoever takes part must learn where they stand and what they were paid.
@@ -27,7 +27,7 @@ _WHEN = {
     "weekly-summary": "Once a week, with what came of your link.",
     _INVITATION: "When you are invited to take part.",
 }
-_CHANGES = budgets.Budget("preferences", 60, timedelta(hours=1))
+_CHANGES = rate_limit.Budget("preferences", 60, timedelta(hours=1))
 
 
 class TooManyChanges(Exception):
@@ -72,14 +72,14 @@ def choices(affiliate: Affiliate) -> list[Choice]:
 
 def save(affiliate: Affiliate, wanted: Collection[str], *, now: datetime) -> None:
     """Keep what the affiliate chose; the essential emails are no choice. Commits. Raises TooManyChanges."""
-    if not budgets.spend(_CHANGES, affiliate.id, now=now):
+    if not rate_limit.spend(_CHANGES, affiliate.id, now=now):
         db.session.commit()  # the count stays
         raise TooManyChanges
     notices = [notice for notice in _notices(affiliate) if notice.kind not in ESSENTIAL]
     on = [notice for notice in notices if notice.kind in wanted]
     off = [notice.kind for notice in notices if notice not in on]
     suppressions.opt_out(affiliate.id, off, now=now)
-    withdrawing.of_unwanted(affiliate.account_id, affiliate.mailbox, off, now=now)
+    cancel_pending.of_unwanted(affiliate.account_id, affiliate.mailbox, off, now=now)
     suppressions.opt_in(affiliate.id, [n.kind for n in on])
     if any(_is_soft(notice) for notice in on):
         suppressions.forgive_unsubscribed(affiliate.account_id, affiliate.mailbox)

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import bindparam, delete, select
 
 from ..db import db, insert
+from ..db.prepared_query import Question
 from ..notices.catalogue import Category, Notice
-from ..outbox.question import Question
 from ..web.pagination import Page, newest_first
-from . import withdrawing
+from . import cancel_pending
 from .models import OptOut, Reason, Suppression
 
 _LISTED, _OUT = Suppression.__table__.c, OptOut.__table__.c
@@ -46,7 +46,7 @@ def suppress(account_id: int, mailbox: str, reason: Reason, *, note: str = "", n
 
     A stronger reason replaces that somebody unsubscribed.
     """
-    withdrawing.of_listed(account_id, mailbox, reason, now=now)
+    cancel_pending.of_listed(account_id, mailbox, reason, now=now)
     values = {
         "account_id": account_id,
         "mailbox_key": mailbox.casefold(),

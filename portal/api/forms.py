@@ -13,7 +13,7 @@ from wtforms.validators import ValidationError
 from ..accounts.tokens import new_token
 from ..web.fields import PortalForm, at_most, one_line, required, stripped, text_field
 from .problems import FieldError
-from .shapes import EventShape, Field
+from .schemas import EventShape, Field
 
 _FORM_KEY = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 

@@ -12,8 +12,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..clock import utcnow
 from ..config import current_config
-from . import receiving, strict, telling, tokens
-from .document import KEY_PATTERN, document
+from . import ingest, serializers, strict_json, tokens
+from .openapi import KEY_PATTERN, document
 from .problems import Kind, Problem, answer
 
 PREFIX = "/api/"
@@ -40,7 +40,7 @@ def openapi() -> Response:
 def send_event() -> Response:
     bearer = _admitted()
     body = _body()
-    taken = receiving.receive(bearer.account_id, body, key=_key(), now=utcnow())
+    taken = ingest.receive(bearer.account_id, body, key=_key(), now=utcnow())
     if taken.replayed:
         return _json(taken.answer, 200, {"Idempotent-Replayed": "true"})
     return _json(taken.answer, 201, {"Location": f"/api/v1/events/{taken.answer['id']}"})
@@ -49,13 +49,13 @@ def send_event() -> Response:
 @blueprint.get(f"/events/{_IDENT}", **_QUIET)
 def show_event(ident: int) -> Response:
     bearer = _admitted()
-    return _json(telling.event(bearer.account_id, ident) or _nothing())
+    return _json(serializers.event(bearer.account_id, ident) or _nothing())
 
 
 @blueprint.get(f"/messages/{_IDENT}", **_QUIET)
 def show_message(ident: int) -> Response:
     bearer = _admitted()
-    return _json(telling.message(bearer.account_id, ident) or _nothing())
+    return _json(serializers.message(bearer.account_id, ident) or _nothing())
 
 
 def _admitted() -> tokens.Bearer:
@@ -82,7 +82,7 @@ def _body() -> Any:
         octets = request.get_data()
     except RequestEntityTooLarge:
         raise Problem(Kind.TOO_LARGE) from None
-    return strict.read(octets)
+    return strict_json.read(octets)
 
 
 def _key() -> str:

@@ -9,10 +9,10 @@ from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from ..config import current_config
-from . import choosing, curl, judging, playing, receiving, tokens
+from . import choosing, curl, ingest, playground, tokens, validation
 from .forms import PlayForm, TokenForm, play_form, required_names, samples
 from .problems import KINDS, Problem
-from .shapes import SHAPES, EventShape
+from .schemas import SHAPES, EventShape
 
 blueprint = Blueprint("api_pages", __name__, url_prefix="/settings/api")
 
@@ -69,7 +69,8 @@ def revoke(ident: int) -> Any:
 @login_required
 def reference() -> Any:
     shapes = [
-        (shape, curl.command(current_config().base_url, playing.sample(shape))) for shape in SHAPES.values()
+        (shape, curl.command(current_config().base_url, playground.sample(shape)))
+        for shape in SHAPES.values()
     ]
     return render_template(
         "api/reference.html", shapes=shapes, kinds=KINDS, per_minute=tokens.PER_TOKEN.amount
@@ -96,9 +97,9 @@ def play_it() -> Any:
         return _play_page(shape, form, None)
     try:
         if fine:
-            ident = receiving.play(current_user.account_id, form.body(shape), now=utcnow())
+            ident = ingest.play(current_user.account_id, form.body(shape), now=utcnow())
             return redirect(url_for(".play", event=shape.event, played=ident, _anchor="result"), 303)
-        form.show(judging.faults(form.body(shape)))
+        form.show(validation.faults(form.body(shape)))
     except Problem as problem:
         form.show(problem.errors)
     return _play_page(shape, form, None, form_errors=True), 422
@@ -119,12 +120,12 @@ def _shape() -> EventShape:
     return SHAPES.get(request.args.get("event", "purchase")) or abort(404)
 
 
-def _played() -> playing.Played | None:
+def _played() -> playground.Played | None:
     """Return the event that was played just now; an address that names another's names none."""
     asked = request.args.get("played", "")
     if not (asked.isascii() and asked.isdigit() and len(asked) < 13):
         return None
-    return playing.played(current_user.account_id, int(asked))
+    return playground.played(current_user.account_id, int(asked))
 
 
 def _form(shape: EventShape, code: str, **more: Any) -> PlayForm:
@@ -139,7 +140,7 @@ def _newest() -> str:
     return found[0].code if found else ""
 
 
-def _play_page(shape: EventShape, form: PlayForm, played: playing.Played | None, **more: Any) -> str:
+def _play_page(shape: EventShape, form: PlayForm, played: playground.Played | None, **more: Any) -> str:
     body = form.body(shape)
     return render_template(
         "api/play.html",

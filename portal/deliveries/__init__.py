@@ -2,14 +2,14 @@
 
 from flask import Flask
 
-from ..outbox.worker import add_finder
+from ..jobs.heartbeat import add_finder
 
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from . import bulk, tending, views_orders  # noqa: F401  (its pages join those of views)
+    from . import bulk_actions, rollup, views_actions  # noqa: F401  (its pages join those of views)
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    add_finder(app, bulk.due)
-    add_finder(app, tending.due)
+    add_finder(app, bulk_actions.due)
+    add_finder(app, rollup.due)

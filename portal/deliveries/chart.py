@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, log10
 
-from .figures import Figures, Slot
+from .stats import Figures, Slot
 
 WIDTH, HEIGHT = 720, 160
 _GAP = 0.24  # of a slot

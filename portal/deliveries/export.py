@@ -16,7 +16,7 @@ from ..outbox.models import DeliveryAttempt, OutboxMessage
 from . import search
 from .filters import Filters
 from .models import DeliveryLine
-from .plan import plan
+from .query_plan import plan
 
 BATCH = 1000
 HEAD = (

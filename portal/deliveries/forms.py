@@ -6,7 +6,7 @@ from wtforms import IntegerField
 from wtforms.validators import InputRequired, NumberRange, ValidationError
 
 from ..web.fields import PortalForm
-from .keeping import LEAST, MOST, Keeping
+from .retention import LEAST, MOST, Keeping
 
 _RANGE = f"Choose a whole number of days from {LEAST} to {MOST:,}."
 

@@ -15,7 +15,7 @@ from sqlalchemy import Select, Subquery, column, func, literal_column, select, t
 from ..db import db
 from ..outbox.models import Status
 from .models import DeliveryLine as Line
-from .plan import Condition, Plan, count_of
+from .query_plan import Condition, Plan, count_of
 from .triggers import FOLD, WORDS
 
 MOST = 1000  # counted exactly; beyond, "more than 1,000"

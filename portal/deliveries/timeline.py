@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..events import telling
+from ..events import presenter
 from ..events.models import Event
-from ..events.occasions import NAMES
+from ..events.types import NAMES
 from ..incidents import discarded
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
-from ..smtp.reply import plain_text
+from ..smtp.protocol.reply import plain_text
 from .models import DeliveryLine
 
 _ENDINGS = {
@@ -45,7 +45,7 @@ def tell(
     """Put everything into the order in which it happened."""
     found = []
     if event is not None:
-        source = telling.sources_of([event])[event.id]
+        source = presenter.sources_of([event])[event.id]
         found.append(Moment(event.created_at, "info", NAMES[event.occasion], source))
     what = "Another copy was written and queued" if message.origin_id else "It was written and queued"
     found.append(Moment(message.created_at, "envelope", what, message.subject))

@@ -14,10 +14,10 @@ from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage
 from ..web.headers import mail_page
 from ..web.pagination import key_argument
-from . import again, bulk, chart, export, figures, keeping, log, story, timeline
+from . import bulk_actions, chart, export, message_log, message_page, resend, retention, stats, timeline
+from .action_labels import SPAN_WORDS, chips, duration
 from .filters import Filters
 from .forms import KeepingForm
-from .words import SPAN_WORDS, chips, duration
 
 blueprint = Blueprint("deliveries", __name__, url_prefix="/deliveries")
 
@@ -30,23 +30,23 @@ def index() -> Any:
     args = request.args.to_dict()
     filters = Filters.read(args)
     before, after = key_argument(args.get("before")), key_argument(args.get("after"))
-    span = args.get("span", "") if args.get("span") in figures.SPANS else "day"
+    span = args.get("span", "") if args.get("span") in stats.SPANS else "day"
     account = current_user.account_id
-    told = figures.read(account, span, now=utcnow())
+    told = stats.read(account, span, now=utcnow())
     query = filters.query() | ({"span": span} if span != "day" else {})
     return render_template(
         "deliveries/index.html",
-        log=log.read(account, filters, before=before, after=after),
+        log=message_log.read(account, filters, before=before, after=after),
         filters=filters,
         misread=filters.misread(args),
         typed=args,
         chips=chips(filters),
-        tabs=log.TABS,
+        tabs=message_log.TABS,
         notices=CATALOGUE,
-        words=story.STATUS_WORDS,
-        name_of=story.name_of,
-        purpose_of=story.purpose_of,
-        last_words=story.last_words,
+        words=message_page.STATUS_WORDS,
+        name_of=message_page.name_of,
+        purpose_of=message_page.purpose_of,
+        last_words=message_page.last_words,
         paged=before is not None or after is not None,
         figures=told,
         chart=chart.draw(told),
@@ -54,8 +54,8 @@ def index() -> Any:
         duration=duration,
         query=query,
         link=lambda **changes: _link(query | changes),
-        keeping=keeping.of(account),
-        orders=bulk.recent(account),
+        keeping=retention.of(account),
+        orders=bulk_actions.recent(account),
     )
 
 
@@ -73,10 +73,10 @@ def table() -> Response:
 @blueprint.route("/keep", methods=["GET", "POST"])
 @login_required
 def keep() -> Any:
-    chosen = keeping.of(current_user.account_id)
+    chosen = retention.of(current_user.account_id)
     form = KeepingForm(data={"body_days": chosen.body_days, "row_days": chosen.row_days})
     if form.validate_on_submit():
-        keeping.save(current_user.account_id, form.chosen())
+        retention.save(current_user.account_id, form.chosen())
         return redirect(url_for("deliveries.keep", saved="1"), 303)
     page = render_template("deliveries/keep.html", form=form, saved="saved" in request.args)
     return page, 422 if request.method == "POST" else 200
@@ -102,29 +102,29 @@ def _link(query: dict[str, Any]) -> str:
 
 def story_page(message: OutboxMessage, refused: str = "", code: int = 200) -> Any:
     """Show one message's story, with the reason why what was asked for is refused."""
-    attempts, now = log.attempts_at(message), utcnow()
-    event, line = again.event_of(message), log.line_of(message)
+    attempts, now = message_log.attempts_at(message), utcnow()
+    event, line = resend.event_of(message), message_log.line_of(message)
     page = render_template(
         "deliveries/show.html",
-        story=story.tell(message, attempts, log.queue_row(current_user.account_id)),
+        story=message_page.tell(message, attempts, message_log.queue_row(current_user.account_id)),
         message=message,
         moments=timeline.tell(message, attempts, event, line),
         shown_text=secrecy.shown(message.kind, message.text),
         link_hidden=secrecy.holds_a_key(message.kind),
         wiped_at=line.wiped_at if line else None,
-        origin=again.origin_of(message),
-        copies=log.copies_of(message),
-        words=story.STATUS_WORDS,
+        origin=resend.origin_of(message),
+        copies=message_log.copies_of(message),
+        words=message_page.STATUS_WORDS,
         refused=refused,
-        may_retry=again.may_retry(message, now),
-        may_cancel=again.may_cancel(message),
-        why_no_copy=again.why_no_copy(message),
-        why_not_to=again.why_not_to(message),
-        why_not_anew=again.why_not_anew(message),
+        may_retry=resend.may_retry(message, now),
+        may_cancel=resend.may_cancel(message),
+        why_no_copy=resend.why_no_copy(message),
+        why_not_to=resend.why_not_to(message),
+        why_not_anew=resend.why_not_anew(message),
         key=secrets.token_urlsafe(12),
     )
     return page, code
 
 
 def _message(ident: int) -> OutboxMessage:
-    return log.message_of(current_user.account_id, ident) or abort(404)
+    return message_log.message_of(current_user.account_id, ident) or abort(404)

@@ -7,7 +7,7 @@ from flask import Flask
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from ..outbox.worker import add_finder
+    from ..jobs.heartbeat import add_finder
     from .checks import due
     from .views import blueprint
 

@@ -13,18 +13,19 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from .. import budgets, wake
+from .. import rate_limit
 from ..clock import utcnow
 from ..config import current_config
 from ..db import db, insert
+from ..jobs import notify
 from ..settings import providers
 from ..settings.models import SmtpSettings, State
-from . import changes, look
-from .asking import Asker
+from . import assessment, changes
 from .findings import visible
 from .models import DomainCheck, LookState, Verdict
+from .resolver import Asker
 
-LOOKS = budgets.Budget("domain-look", 30, timedelta(hours=1))
+LOOKS = rate_limit.Budget("domain-look", 30, timedelta(hours=1))
 _AGAIN = timedelta(days=1)
 _SOONER = timedelta(hours=1)  # after a look that could not look
 _LEASE = timedelta(seconds=90)
@@ -53,14 +54,14 @@ def of_version(version: SmtpSettings) -> DomainCheck | None:
 
 def request(version: SmtpSettings, *, now: datetime) -> None:
     """Ask for a look. Commits. Raises TooManyLooks."""
-    if not budgets.spend(LOOKS, version.account_id, now=now):
+    if not rate_limit.spend(LOOKS, version.account_id, now=now):
         db.session.rollback()
         raise TooManyLooks
     check = _row(version, now)
     check.requested_at = now  # while one is under way, another follows it
     if check.state is not LookState.RUNNING or (check.lease_until or now) <= now:
         check.state = LookState.WAITING
-    wake.after_commit("look", version.id)
+    notify.after_commit("look", version.id)
     db.session.commit()
 
 
@@ -116,12 +117,12 @@ def look_at(version_id: int) -> None:
     if taken is None:
         return
     try:
-        report = look.look(taken.target, taken.asker)
+        report = assessment.look(taken.target, taken.asker)
     except SQLAlchemyError:
         raise
     except Exception:
         _log.exception("the look at the domain of version %s broke", version_id)
-        report = look.broken(taken.target)
+        report = assessment.broken(taken.target)
     _keep(taken, report, utcnow())
 
 
@@ -130,7 +131,7 @@ class _Taken:
     check_id: int
     at: datetime
     until: datetime
-    target: look.Target
+    target: assessment.Target
     asker: Asker
 
 
@@ -153,13 +154,13 @@ def _take(version_id: int, now: datetime) -> _Taken | None:
     return taken
 
 
-def target_of(version: SmtpSettings, selectors: list[str]) -> look.Target:
+def target_of(version: SmtpSettings, selectors: list[str]) -> assessment.Target:
     """Return what to look at for a version: its provider is recognised by its server, not by what was chosen."""
     card = providers.provider_of(version.host)
-    return look.Target(version.domain, card, version.host, tuple(selectors))
+    return assessment.Target(version.domain, card, version.host, tuple(selectors))
 
 
-def _keep(taken: _Taken, report: look.Report, now: datetime) -> None:
+def _keep(taken: _Taken, report: assessment.Report, now: datetime) -> None:
     check = db.session.get_one(DomainCheck, taken.check_id, populate_existing=True, with_for_update=True)
     if check.state is not LookState.RUNNING or check.lease_until != taken.until:
         db.session.rollback()  # somebody else has taken it up
@@ -171,7 +172,7 @@ def _keep(taken: _Taken, report: look.Report, now: datetime) -> None:
     check.state = LookState.WAITING if again else LookState.DONE
     check.lease_until, check.checked_at = None, now
     if again:
-        wake.after_commit("look", check.version_id)
+        notify.after_commit("look", check.version_id)
     check.domain, check.verdict, check.findings = report.domain, report.verdict, report.as_dict()
     if report.verdict is not Verdict.UNKNOWN:
         check.known = report.verdict

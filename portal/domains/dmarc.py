@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .asking import Asker, Status
+from .resolver import Asker, Status
 
 _MOST = 8  # questions of one walk, and labels of the longest name that is walked label by label
 _VERSION = re.compile(r"v\s*=\s*DMARC1\s*(?:;|$)")

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from .asking import Status
 from .models import Verdict
+from .resolver import Status
 
 _SHOWN = 700  # letters of one record on a page
 _MANY = 12  # records of one kind

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..clock import utcnow
-from ..outbox import worker
+from ..jobs import heartbeat
 from ..settings import versions
 from ..settings.models import SmtpSettings, State
-from . import changes, checks, words
+from . import changes, checks, labels
 from .findings import Mark
 from .models import DomainChange, DomainCheck, LookState, Verdict
 
@@ -69,7 +69,7 @@ class Page:
         """The subjects in the order receivers meet them, each with its words."""
         found = self.found["findings"] if self.found else []
         return [
-            {**one, "means": _MEANS[one["subject"]], "word": words.MARKS[Mark(one["mark"])]} for one in found
+            {**one, "means": _MEANS[one["subject"]], "word": labels.MARKS[Mark(one["mark"])]} for one in found
         ]
 
 
@@ -86,5 +86,5 @@ def build(account_id: int, number: int | None) -> Page | None:
         choices=tuple({one.number: one for one in choices}.values()),
         check=checks.of_version(version),
         change=change,
-        no_worker=worker.is_missing(utcnow()),
+        no_worker=heartbeat.is_missing(utcnow()),
     )

@@ -10,7 +10,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..db import Base, words
-from .occasions import Occasion, Source
+from .types import Occasion, Source
 
 
 class Why(StrEnum):

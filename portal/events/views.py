@@ -7,12 +7,12 @@ from typing import Any
 from flask import Blueprint, render_template, request
 from flask_login import current_user, login_required
 
-from ..affiliates.roll import affiliate_of
-from ..deliveries.story import STATUS_WORDS
+from ..affiliates.directory import affiliate_of
+from ..deliveries.message_page import STATUS_WORDS
 from ..web.pagination import key_argument
-from . import reading, telling
-from .occasions import NAMES, Occasion
-from .reading import Outcome
+from . import event_log, presenter
+from .event_log import Outcome
+from .types import NAMES, Occasion
 
 blueprint = Blueprint("events", __name__, url_prefix="/events")
 
@@ -26,7 +26,7 @@ def index() -> Any:
     mail = Outcome(outcome) if outcome in set(Outcome) else None
     whose = key_argument(request.args.get("affiliate"))
     affiliate = affiliate_of(current_user.account_id, whose) if whose is not None else None
-    page = reading.events_of(
+    page = event_log.events_of(
         current_user.account_id,
         affiliate_id=affiliate.id if affiliate else None,
         occasion=chosen,
@@ -41,7 +41,7 @@ def index() -> Any:
     }
     return render_template(
         "events/index.html",
-        events=telling.tell(page.rows),
+        events=presenter.tell(page.rows),
         page=page,
         filters=filters,
         filtered=any(filters.values()),

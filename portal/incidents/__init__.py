@@ -5,19 +5,19 @@ from __future__ import annotations
 from flask import Flask
 
 from ..domains import changes
-from ..outbox.listeners import add_listener
-from ..outbox.worker import add_finder
+from ..jobs.heartbeat import add_finder
+from ..outbox.callbacks import add_listener
 from ..web.banners import add_source
 
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from . import alerts, canary, hooks, listening, views_care, watch
+    from . import alerts, detection, login_probe, monitor, views_policy, webhooks
     from .banners import banners
 
-    app.register_blueprint(views_care.blueprint)
+    app.register_blueprint(views_policy.blueprint)
     add_source(app, banners)
-    for finder in (alerts.due, hooks.due, canary.due, watch.due):
+    for finder in (alerts.due, webhooks.due, login_probe.due, monitor.due):
         add_finder(app, finder)
-    add_listener(app, listening.hear)
-    changes.add_listener(app, listening.hear_of_domain)
+    add_listener(app, detection.hear)
+    changes.add_listener(app, detection.hear_of_domain)

@@ -14,18 +14,18 @@ from hashlib import sha256
 
 from sqlalchemy import func, or_, select
 
-from .. import budgets
+from .. import rate_limit
 from ..accounts.models import Account
 from ..clock import utcnow
 from ..config import current_config
 from ..db import db
-from ..notices import switches
+from ..notices import recipients
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.queue import enqueue, queue_of
-from . import care, facts, hooks, mails, record
+from . import alert_emails, lifecycle, policy, presenter, webhooks
 from .models import Happening, Incident
 
-DAILY = budgets.Budget("incident-alerts", 20, timedelta(days=1))
+DAILY = rate_limit.Budget("incident-alerts", 20, timedelta(days=1))
 _MOST = 10_000
 NO_PLATFORM = "The alert could not be mailed: this portal has no sender of its own."
 SWITCHED_OFF = "No alert was sent: alerts are switched off."
@@ -74,39 +74,41 @@ def waiting(account_id: int) -> int:
 
 def _tell(incident: Incident, what: str, now: datetime) -> None:
     account = db.session.get_one(Account, incident.account_id)
-    chosen = care.of(account.id)
+    chosen = policy.of(account.id)
     note = ""
     if not (chosen.mail or chosen.hook_on):
         note = SWITCHED_OFF
-    elif not budgets.spend(DAILY, account.id, now=now):
+    elif not rate_limit.spend(DAILY, account.id, now=now):
         note = TOO_MANY
     else:
         note = _send(incident, account, what, by_mail=chosen.mail, now=now)
     incident.alert_note = note
-    record.happened(incident, Happening.NOT_ALERTED if note else Happening.ALERTED, note or what, now=now)
+    lifecycle.happened(incident, Happening.NOT_ALERTED if note else Happening.ALERTED, note or what, now=now)
 
 
 def _send(incident: Incident, account: Account, what: str, *, by_mail: bool, now: datetime) -> str:
     """Owe the mails and the POST; return why no mail could be sent, if so."""
     count = waiting(account.id)
     key = f"incident:{incident.id}:{incident.episodes}:{what}"
-    hooks.owe(account.id, key, f"incident.{what}", facts.payload(incident, account.slug, count), now=now)
+    webhooks.owe(
+        account.id, key, f"incident.{what}", presenter.payload(incident, account.slug, count), now=now
+    )
     if not by_mail:
         return ""
     if not current_config().platform.server:
         return NO_PLATFORM
-    told = facts.tell(incident, account.name, count)
+    told = presenter.tell(incident, account.name, count)
     link = f"{current_config().base_url}/incidents/{incident.id}"
     for mailbox, own_key in _mailboxes(account, key):
         if what == "opened":
-            mail = mails.opened(told, mailbox, own_key, link)
+            mail = alert_emails.opened(told, mailbox, own_key, link)
         else:
-            mail = mails.ended(told, mailbox, own_key, link, now=now)
+            mail = alert_emails.ended(told, mailbox, own_key, link, now=now)
         enqueue(None, mail, now=now)
     return ""
 
 
 def _mailboxes(account: Account, key: str) -> Iterator[tuple[str, str]]:
     """Yield every mailbox of the owner's, each with its own key of an alert: it gets the same one once."""
-    for mailbox, _ in switches.recipients_of(account):
+    for mailbox, _ in recipients.recipients_of(account):
         yield mailbox, f"{key}:{sha256(mailbox.casefold().encode()).hexdigest()[:24]}"

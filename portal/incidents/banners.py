@@ -7,13 +7,14 @@ from datetime import timedelta
 from flask import url_for
 
 from ..clock import utcnow
-from ..outbox import rates, worker
+from ..jobs import heartbeat
+from ..outbox import rate_limits
 from ..outbox.models import Queue
-from ..smtp.diagnosis import RetryClass
+from ..smtp.diagnosis.diagnose import RetryClass
 from ..web.banners import Banner
+from ..web.diagnosis_labels import trouble
 from ..web.filters import ago, moment
-from ..web.troubles import trouble
-from . import alerts, facts, reading
+from . import alerts, incident_log, presenter
 from .models import Incident, Kind
 
 _NOTHING_LOST = "Nothing is lost: waiting emails leave by themselves as soon as sending works again."
@@ -23,7 +24,7 @@ _SETTINGS = "settings.email_preferences"
 
 def banners(account_id: int) -> list[Banner]:
     """Return what the owner has to know about sending, and about the worker."""
-    found = reading.open_ones(account_id)
+    found = incident_log.open_ones(account_id)
     sending = [one for one in found if one.kind is Kind.SENDING]
     others = [_other(one) for one in found if one.kind is not Kind.SENDING]
     return [*_sending(account_id, sending), *_limit(account_id), *others[:2], *_no_worker()]
@@ -31,7 +32,7 @@ def banners(account_id: int) -> list[Banner]:
 
 def _sending(account_id: int, incidents: list[Incident]) -> list[Banner]:
     """One banner for all trouble with sending: the first is what stops the mail."""
-    queue, live = reading.queue_row(account_id), reading.live(account_id)
+    queue, live = incident_log.queue_row(account_id), incident_log.live(account_id)
     held = queue if queue is not None and queue.held_at is not None else None
     first = incidents[0] if incidents else None
     if live is not None and live.bypassed_since is not None:
@@ -44,7 +45,7 @@ def _sending(account_id: int, incidents: list[Incident]) -> list[Banner]:
 def _held(account_id: int, queue: Queue, incident: Incident | None) -> Banner:
     count = alerts.waiting(account_id)
     why = trouble(queue.held_because)
-    said = facts.sentence(incident) if incident else (why.cause if why else "")
+    said = presenter.sentence(incident) if incident else (why.cause if why else "")
     if count:
         many = "1 email has" if count == 1 else f"{count} emails have"
         title = f"{many} waited since {moment(queue.held_at)}"
@@ -70,15 +71,15 @@ def _trouble(account_id: int, incident: Incident) -> Banner:
     tone = "danger" if incident.stops else "warning"
     text = f"{waits}Since {moment(incident.began_at)}. {_NOTHING_LOST if count else ''}".strip()
     action = ("Fix the settings", url_for(_SETTINGS)) if incident.stops else ("", "")
-    return Banner(tone, facts.sentence(incident), text, *action, more=_more(incident, waits=bool(count)))
+    return Banner(tone, presenter.sentence(incident), text, *action, more=_more(incident, waits=bool(count)))
 
 
 def _too_fast(account_id: int, incident: Incident) -> Banner:
     """The provider's own limit: nobody has to do anything but wait."""
-    queue = reading.queue_row(account_id)
+    queue = incident_log.queue_row(account_id)
     until = queue.pause_until if queue is not None else None
     goes_on = f"It goes on at {moment(until)}, by itself. " if until and until > utcnow() else ""
-    text = f"{facts.sentence(incident)} {goes_on}Nothing is lost; emails leave more slowly for a while."
+    text = f"{presenter.sentence(incident)} {goes_on}Nothing is lost; emails leave more slowly for a while."
     links = (("What happened", url_for("incidents.show", ident=incident.id)),)
     return Banner(
         "info", "Your provider’s limit is reached", text, "See the limits", _limits_url(), more=links
@@ -102,7 +103,7 @@ def _more(incident: Incident | None, *, waits: bool) -> tuple[tuple[str, str], .
 
 
 def _detour(since: str, incident: Incident | None) -> Banner:
-    why = facts.sentence(incident) if incident else "Your own server failed."
+    why = presenter.sentence(incident) if incident else "Your own server failed."
     text = f"{why} Signet goes on trying your own server, and goes back to it by itself."
     more = (("What happened", url_for("incidents.show", ident=incident.id)),) if incident else ()
     title = f"Your emails leave through the platform’s server since {since}"
@@ -111,7 +112,7 @@ def _detour(since: str, incident: Incident | None) -> Banner:
 
 def _limit(account_id: int) -> list[Banner]:
     """A limit was reached: nobody has to do anything, but should know when it goes on."""
-    goes_on = rates.goes_on_at(account_id)
+    goes_on = rate_limits.goes_on_at(account_id)
     if goes_on is None or goes_on < utcnow() + _WORTH_SAYING or not alerts.waiting(account_id):
         return []
     text = f"The next emails leave at {moment(goes_on)}, by themselves."
@@ -120,13 +121,13 @@ def _limit(account_id: int) -> list[Banner]:
 
 def _other(incident: Incident) -> Banner:
     link = url_for("incidents.show", ident=incident.id)
-    return Banner("warning", facts.sentence(incident), "", "What to do", link)
+    return Banner("warning", presenter.sentence(incident), "", "What to do", link)
 
 
 def _no_worker() -> list[Banner]:
-    if not worker.is_missing():
+    if not heartbeat.is_missing():
         return []
-    seen = worker.last_seen()
+    seen = heartbeat.last_seen()
     when = f"The last one was seen {ago(seen)}." if seen else "None has been seen yet."
     text = (
         f"{when} Emails wait safely and leave as soon as a worker runs. "

@@ -9,9 +9,9 @@ from sqlalchemy import select
 
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome
-from . import record
+from . import lifecycle
+from .lifecycle import Trouble
 from .models import Incident, Kind
-from .record import Trouble
 
 WITHIN = timedelta(hours=1)
 AT_LEAST = 10
@@ -32,7 +32,7 @@ def look(trouble: Trouble, *, now: datetime) -> None:
     """Take a refusal down if it is one of very many. The caller commits."""
     many = _as_many(trouble)
     if _is_open(many) or _is_burst(trouble, now):
-        record.note(many, now=now)
+        lifecycle.note(many, now=now)
 
 
 def _as_many(trouble: Trouble) -> Trouble:

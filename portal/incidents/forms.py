@@ -10,9 +10,9 @@ from wtforms.validators import Optional, ValidationError
 
 from ..config import current_config
 from ..web.fields import PortalForm, required, text_field
-from . import post
+from . import http_post
+from .held_mail import AGES
 from .models import OnFailure
-from .waiting import AGES
 
 _ACTIONS = [
     SelectChoice(OnFailure.WAIT.value, "Wait and try again"),
@@ -29,8 +29,8 @@ class HookForm(PortalForm):
 
     def validate_url(self, field: Any) -> None:
         try:
-            post.parse(field.data or "", current_config().hooks)
-        except post.AddressRefused as refused:
+            http_post.parse(field.data or "", current_config().hooks)
+        except http_post.AddressRefused as refused:
             raise ValidationError(str(refused)) from None
 
 

@@ -10,10 +10,10 @@ from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from ..config import current_config
-from ..deliveries.story import STATUS_WORDS
+from ..deliveries.message_page import STATUS_WORDS
 from ..web.pagination import key_argument
-from . import alerts, detour, facts, forms, reading
-from . import waiting as deeds
+from . import alerts, failover, forms, incident_log, presenter
+from . import held_mail as deeds
 
 blueprint = Blueprint("incidents", __name__, url_prefix="/incidents")
 _IDENT = "<int(max=999999999999):ident>"
@@ -25,12 +25,12 @@ def index() -> Any:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
     return render_template(
         "incidents/index.html",
-        open_ones=reading.open_ones(current_user.account_id),
-        page=reading.history(current_user.account_id, before=before, after=after),
+        open_ones=incident_log.open_ones(current_user.account_id),
+        page=incident_log.history(current_user.account_id, before=before, after=after),
         paged=before is not None or after is not None,
-        kinds=reading.KINDS,
-        sentence=facts.sentence,
-        endings=facts.ENDINGS,
+        kinds=incident_log.KINDS,
+        sentence=presenter.sentence,
+        endings=presenter.ENDINGS,
         waits=alerts.waiting(current_user.account_id),
     )
 
@@ -38,10 +38,10 @@ def index() -> Any:
 @blueprint.get(f"/{_IDENT}")
 @login_required
 def show(ident: int) -> Any:
-    incident = reading.find(current_user.account_id, ident) or abort(404)
+    incident = incident_log.find(current_user.account_id, ident) or abort(404)
     return render_template(
         "incidents/show.html",
-        shown=reading.show(incident, now=utcnow()),
+        shown=incident_log.show(incident, now=utcnow()),
         row=incident,
         words=STATUS_WORDS,
     )
@@ -84,9 +84,9 @@ def discard() -> Any:
 @login_required
 def platform() -> Any:
     tell(
-        lambda: detour.start(current_user.account_id, now=utcnow()),
+        lambda: failover.start(current_user.account_id, now=utcnow()),
         "Your emails leave through the platform’s server now, with replies to you.",
-        unless=detour.NoDetour,
+        unless=failover.NoDetour,
     )
     return redirect(url_for(".waiting"), 303)
 
@@ -94,7 +94,7 @@ def platform() -> Any:
 @blueprint.post("/waiting/own")
 @login_required
 def own() -> Any:
-    if detour.end_by_hand(current_user.account_id, now=utcnow()):
+    if failover.end_by_hand(current_user.account_id, now=utcnow()):
         flash("Your emails go through your own server again.", "success")
     return redirect(url_for(".waiting"), 303)
 
@@ -111,7 +111,7 @@ def tell(deed: Callable[[], object], done: str, *, unless: type[Exception]) -> N
 
 def _waiting(hours: int | None, form: forms.WaitingForm, *, refused: bool = False) -> Any:
     account_id, now = current_user.account_id, utcnow()
-    live = reading.live(account_id)
+    live = incident_log.live(account_id)
     return render_template(
         "incidents/waiting.html",
         form=form,
@@ -119,9 +119,9 @@ def _waiting(hours: int | None, form: forms.WaitingForm, *, refused: bool = Fals
         ages=deeds.AGES,
         found=deeds.look(account_id, hours or 0, now=now),
         now=now,
-        queue=reading.queue_row(account_id),
-        incident=next(iter(reading.open_ones(account_id)), None),
-        sentence=facts.sentence,
+        queue=incident_log.queue_row(account_id),
+        incident=next(iter(incident_log.open_ones(account_id)), None),
+        sentence=presenter.sentence,
         detour=live.bypassed_since if live else None,
         may_detour=live is not None and bool(current_config().platform.server),
         form_errors=refused,

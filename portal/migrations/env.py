@@ -8,7 +8,7 @@ from sqlalchemy.types import TypeEngine
 
 from portal.db import Base, UTCDateTime
 from portal.deliveries.triggers import WORDS
-from portal.engine import JOBS
+from portal.tasks import JOBS
 
 
 def _render(kind: str, item: object, _autogen: object) -> str | bool:

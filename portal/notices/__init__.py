@@ -6,7 +6,7 @@ from flask_wtf import CSRFProtect
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from . import views_editor, views_look, views_samples, views_unsubscribe  # noqa: F401 - they add their pages to the blueprint
+    from . import views_branding, views_editor, views_samples, views_unsubscribe  # noqa: F401 - they add their pages to the blueprint
     from .views import blueprint
 
     app.register_blueprint(blueprint)

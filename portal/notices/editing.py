@@ -9,12 +9,12 @@ from sqlalchemy.exc import IntegrityError
 
 from ..accounts.models import Owner
 from ..db import db
-from . import judging
+from . import validation
 from .catalogue import Notice
 from .defaults import Text
-from .judging import Judged
 from .models import NoticeText
 from .texts import live, newest, words_of
+from .validation import Judged
 
 
 class EditedMeanwhile(Exception):
@@ -38,7 +38,7 @@ def save(owner: Owner, notice: Notice, typed: Text, *, based_on: int, now: datet
 
     ``based_on`` is the number of the version the owner began with, 0 for the shipped text.
     """
-    judged = judging.judge(notice, owner.account, typed)
+    judged = validation.judge(notice, owner.account, typed)
     _only_after(owner, notice, based_on)
     if judged.text == live(owner.account_id, notice):
         db.session.commit()

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ..accounts.models import Account, Owner
 from ..db import db
-from ..outbox.question import Question
+from ..db.prepared_query import Question
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from .models import NoticeMailbox
 

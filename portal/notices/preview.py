@@ -13,7 +13,7 @@ from ..affiliates import links
 from ..affiliates.models import Affiliate
 from ..config import current_config
 from ..db import db, insert
-from . import judging, rendering
+from . import rendering, validation
 from .catalogue import Notice
 from .defaults import Text
 from .greeting import first_name_of
@@ -34,10 +34,10 @@ class Preview:
 def preview(notice: Notice, account: Account, text: Text, affiliate: Affiliate | None) -> Preview:
     """Render words that are perhaps not saved yet."""
     try:
-        judged = judging.judge(notice, account, text)
+        judged = validation.judge(notice, account, text)
         values = values_of(affiliate, account) if affiliate else None
         mail = rendering.sample(notice, account, values=values, text=judged.text)
-    except judging.TextFaults as faults:
+    except validation.TextFaults as faults:
         return Preview(None, tuple(one for said in faults.by_field.values() for one in said))
     except rendering.TextRefused as refused:
         return Preview(None, (str(refused),))

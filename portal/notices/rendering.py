@@ -11,11 +11,11 @@ from ..accounts.models import Account
 from ..config import current_config
 from ..outbox.queue import NewMessage
 from ..smtp.mailbox import header_safe
-from . import looks, markup, plain, texts
+from . import branding, plaintext, sanitize, texts
 from .catalogue import Audience, Notice, Type, Variable
 from .defaults import Text
-from .dress import dress
-from .language import TextRefused, fill_in
+from .inline_styles import dress
+from .liquid import TextRefused, fill_in
 
 __all__ = ["Rendered", "Text", "TextRefused", "one_line", "render", "sample", "sample_values"]
 
@@ -75,7 +75,7 @@ def render(
 
     ``values`` must hold each of the notice's variables; KeyError names those it lacks. Raises TextRefused.
     """
-    words, look = text or texts.live(account.id, notice), looks.look_of(account.id)
+    words, look = text or texts.live(account.id, notice), branding.look_of(account.id)
     ways_out = {"unsubscribe_url": unsubscribe_url, "preferences_url": preferences_url}
     return compose(notice, account.name, values, words, look, **ways_out)
 
@@ -85,7 +85,7 @@ def compose(
     programme: str,
     values: Mapping[str, str],
     words: Text,
-    look: looks.Look,
+    look: branding.Look,
     *,
     unsubscribe_url: str = "",
     preferences_url: str = "",
@@ -105,10 +105,10 @@ def compose(
         "unsubscribe_url": unsubscribe_url if notice.optional_mail else "",
         "preferences_url": preferences_url,
     }
-    preheader = plain.preheader_of(body.html)
+    preheader = plaintext.preheader_of(body.html)
     return Rendered(
         subject=subject,
-        text=_framed("mail/layout.txt", frame, body=said or plain.text_of(body.html)),
+        text=_framed("mail/layout.txt", frame, body=said or plaintext.text_of(body.html)),
         html=_framed(
             "mail/layout.html",
             frame,
@@ -181,9 +181,9 @@ def _value(variable: Variable, value: str) -> str:
     return _cut(tidy, _VALUE_LIMIT)
 
 
-def _body(filled: str) -> markup.Sanitised:
+def _body(filled: str) -> sanitize.Sanitised:
     """Sanitise what was filled in: only now is it known what an address, say, has become."""
-    body = markup.sanitise(several_lines(filled))
+    body = sanitize.sanitise(several_lines(filled))
     if body.html.count("<") > 2 * _ELEMENTS_LIMIT:
         raise TextRefused(f"It has more than {_ELEMENTS_LIMIT:,} elements.")
     return body

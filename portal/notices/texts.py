@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Select, bindparam, func, select
 
 from ..db import db
-from ..outbox.question import Question
+from ..db.prepared_query import Question
 from .catalogue import Notice
 from .defaults import Text, default_text
 from .models import NoticeText

@@ -7,9 +7,10 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
+from ..affiliates import owner_unsubscribe
 from ..clock import utcnow
-from ..outbox.route import NoRoute, route_for
-from . import mailboxes, switches, texts, unsubscribing
+from ..outbox.routing import NoRoute, route_for
+from . import mailboxes, recipients, texts
 from .catalogue import CATALOGUE, Audience, Notice
 from .forms import MailboxForm
 
@@ -29,7 +30,7 @@ def switch(kind: str) -> Any:
     on = {"1": True, "0": False}.get(request.form.get("on", ""))
     if on is None or found.fixed:  # a click that does not say which way must not switch anything
         abort(400)
-    switches.switch(current_user.account_id, found, on=on)
+    recipients.switch(current_user.account_id, found, on=on)
     flash(f"{found.full_name} is switched {'on' if on else 'off'}.", "success")
     back = url_for(".index") if request.form.get("back") == "list" else url_for(".show", kind=kind)
     return redirect(back, 303)
@@ -75,14 +76,14 @@ def sender() -> str:
 def _index(form: MailboxForm, **more: object) -> str:
     account_id = current_user.account_id
     edited = texts.newest_of_each(account_id)
-    rows = [(one, switches.is_on(account_id, one), edited.get(one.kind)) for one in CATALOGUE.values()]
+    rows = [(one, recipients.is_on(account_id, one), edited.get(one.kind)) for one in CATALOGUE.values()]
     return render_template(
         "notices/index.html",
         to_affiliates=[row for row in rows if row[0].audience is Audience.AFFILIATE],
         to_owner=[row for row in rows if row[0].audience is Audience.OWNER],
-        recipients=switches.recipients_of(current_user.account),
+        recipients=recipients.recipients_of(current_user.account),
         further=mailboxes.of(account_id),
-        spared=unsubscribing.spared(current_user.account),
+        spared=owner_unsubscribe.spared(current_user.account),
         limit=mailboxes.LIMIT,
         form=form,
         **more,

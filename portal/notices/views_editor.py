@@ -8,10 +8,9 @@ from flask import Response, abort, flash, redirect, render_template, request, ur
 from flask_login import current_user, login_required
 
 from ..clock import utcnow
-from ..settings import test_email
 from ..web.headers import mail_page
 from ..web.pagination import key_argument
-from . import editing, judging, preview, rendering, schemes, switches, texts
+from . import editing, preview, recipients, rendering, schemes, send_test, texts, validation
 from .catalogue import Notice
 from .defaults import Text
 from .forms import TextForm
@@ -127,7 +126,7 @@ def restore(kind: str, number: int) -> Any:
 def _save(notice: Notice, form: TextForm) -> Any:
     try:
         saved = editing.save(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
-    except judging.TextFaults as faults:
+    except validation.TextFaults as faults:
         return _refused(notice, form, faults), 422
     except editing.EditedMeanwhile as meanwhile:
         form.based_on.data, form.based_on.raw_data = meanwhile.newest.number, None
@@ -146,13 +145,13 @@ def _test(notice: Notice, form: TextForm) -> Any:
     """Send what stands in the form to the owner, saved or not."""
     preview.keep(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
     try:
-        judging.judge(notice, current_user.account, form.typed())
-    except judging.TextFaults as faults:
+        validation.judge(notice, current_user.account, form.typed())
+    except validation.TextFaults as faults:
         return _refused(notice, form, faults), 422
     shown = preview.preview(notice, current_user.account, form.typed(), _as_whom())
     try:
-        message = test_email.send(current_user, now=utcnow(), notice=notice, mail=shown.mail)
-    except test_email.TooManyTests:
+        message = send_test.send(current_user, now=utcnow(), notice=notice, mail=shown.mail)
+    except send_test.TooManyTests:
         flash("This hour’s test emails are used up. Your words are kept; try again later.", "warning")
         return _back(notice, draft=1)
     return _back(notice, draft=1, sent=message.id)
@@ -184,7 +183,7 @@ def _back(notice: Notice, anchor: str | None = None, **more: Any) -> Any:
     return redirect(url_for(".show", kind=notice.kind, _anchor=anchor, **chosen, **more), 303)
 
 
-def _refused(notice: Notice, form: TextForm, faults: judging.TextFaults) -> str:
+def _refused(notice: Notice, form: TextForm, faults: validation.TextFaults) -> str:
     form.refuse(faults.by_field)
     return _editor(notice, form, form_errors=True)
 
@@ -203,7 +202,7 @@ def _editor(notice: Notice, form: TextForm, *, draft: bool = False, **more: obje
     return render_template(
         "notices/show.html",
         form=form,
-        on=switches.is_on(current_user.account_id, notice),
+        on=recipients.is_on(current_user.account_id, notice),
         versions=texts.history(current_user.account_id, notice),
         values=rendering.sample_values(notice, current_user.account),
         sent=key_argument(request.args.get("sent")),

@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import abort, make_response, render_template, request
 
+from ..affiliates import owner_unsubscribe
 from ..clock import utcnow
-from . import unsubscribing
 from .views import blueprint
 
 
@@ -19,7 +19,9 @@ def unsubscribe(token: str) -> Any:
     so the route is exempt from the CSRF check.
     """
     posted = request.method == "POST"
-    found = (unsubscribing.end(token, now=utcnow()) if posted else unsubscribing.find(token)) or abort(404)
+    found = (
+        owner_unsubscribe.end(token, now=utcnow()) if posted else owner_unsubscribe.find(token)
+    ) or abort(404)
     page = render_template("notices/unsubscribe.html", account=found.account, subscription=found, token=token)
     response = make_response(page)
     response.headers["Referrer-Policy"] = "no-referrer"  # the address is the key

@@ -9,14 +9,14 @@ from flask import Flask
 from ..config import Config
 
 if TYPE_CHECKING:
-    from .route import RouteFor
+    from .routing import RouteFor
 
 
 def install(app: Flask, *, route_for: RouteFor) -> None:
     """Introduce the post room to the room that knows each account's way out, and to Flask-Mail."""
-    from . import rates
-    from .listeners import add_gate
-    from .transport import mail
+    from . import rate_limits
+    from .callbacks import add_gate
+    from .sending.connection import mail
 
     config: Config = app.extensions["signet.config"]
     platform = config.platform
@@ -31,4 +31,4 @@ def install(app: Flask, *, route_for: RouteFor) -> None:
     )
     mail.init_app(app)
     app.extensions["signet.route_for"] = route_for
-    add_gate(app, rates.gate)
+    add_gate(app, rate_limits.gate)

@@ -11,13 +11,13 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import bindparam, case, exists, func, literal, or_, text, update
 
-from .. import wake
 from ..config import current_config
 from ..db import db, insert
-from ..transactions import go_past_session, moment
+from ..db.prepared import Swift
+from ..db.transaction import go_past_session, moment
+from ..jobs import notify
 from ..vault import Vault
 from .models import OPEN, OutboxMessage, Queue, Status
-from .swift import Swift
 
 # The portal's own mail has no account; the worker knows its queue by this id.
 SYSTEM = 0
@@ -84,7 +84,7 @@ def owe(account_id: int | None, new: NewMessage, *, now: datetime) -> int | None
     told["queue"] = None if new.urgent or pinned else queue  # a test leaves even while the queue is held
     ident: int | None = _owing(dialect, tuple(values)).scalar(told)
     if ident is not None and not pinned:
-        wake.after_commit("drain", queue)
+        notify.after_commit("drain", queue)
     return ident
 
 
@@ -145,7 +145,7 @@ def release(account_id: int | None, *, now: datetime) -> int:
     queue.probes = 0
     queue.turn += 1
     count = _move(account_id, Status.HELD, Status.QUEUED, next_attempt_at=moment())
-    wake.after_commit("drain", account_id or SYSTEM)
+    notify.after_commit("drain", account_id or SYSTEM)
     return count
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..config import current_config
-from ..smtp.diagnosis import Diagnosis, RetryClass
+from ..smtp.diagnosis.diagnose import Diagnosis, RetryClass
 from .models import Outcome
 
 GIVE_UP_AFTER = timedelta(hours=48)

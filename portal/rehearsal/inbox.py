@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import letters, store
-from .letters import Letter, plain
+from . import message_view, store
+from .message_view import Letter, plain
 
 PAGE = 50  # messages on one page of the list
 _HEAD_BYTES = 64 * 1024  # of a message, read for the list
@@ -85,7 +85,7 @@ def _entry(path: Path, limit: int) -> Entry | None:
         tls=_text(known.get("tls")),
         port=port if isinstance(port, int) else 0,
         size=size,
-        letter=letters.whole(content) if limit == _MOST_BYTES else letters.head(content),
+        letter=message_view.whole(content) if limit == _MOST_BYTES else message_view.head(content),
     )
 
 

@@ -14,9 +14,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from ..config import Config
-from . import authority, store
-from .conversation import Conversation, Office
+from . import certificates, store
 from .listeners import HOST, LISTENERS, Door, Listener, ports_of
+from .smtp_handler import Conversation, Office
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Handle:
     """A running rehearsal server. ``ports`` are the real ones, also where 0 was asked for."""
 
     ports: Mapping[Door, int]
-    files: authority.Files
+    files: certificates.Files
     _stop: Callable[[], None]
 
     def stop(self) -> None:
@@ -41,7 +41,7 @@ class Handle:
 @dataclass(frozen=True)
 class _Running:
     ports: Mapping[Door, int]
-    files: authority.Files
+    files: certificates.Files
     stop: Callable[[], None]  # only from within the loop
 
 
@@ -110,10 +110,10 @@ async def _serve(config: Config, ports: Mapping[Door, int], ready: Callable[[_Ru
         await finish.wait()
 
 
-def _certificates(config: Config) -> authority.Files:
-    directory = authority.folder(config)
+def _certificates(config: Config) -> certificates.Files:
+    directory = certificates.folder(config)
     try:
-        return authority.ensure(directory, config.rehearsal_plays)
+        return certificates.ensure(directory, config.rehearsal_plays)
     except OSError as error:
         raise CannotRehearse(
             f"The rehearsal server cannot write {error.filename or directory}: {error.strerror}. "
@@ -121,9 +121,9 @@ def _certificates(config: Config) -> authority.Files:
         ) from None
 
 
-async def _open(listener: Listener, port: int, office: Office, files: authority.Files) -> asyncio.Server:
+async def _open(listener: Listener, port: int, office: Office, files: certificates.Files) -> asyncio.Server:
     door = listener.door
-    context = authority.server_context(files.expired if door is Door.EXPIRED else files.server)
+    context = certificates.server_context(files.expired if door is Door.EXPIRED else files.server)
     office.addressees.listen(context)
     implicit: ssl.SSLContext | None = context if door is Door.TLS else None
     upgrade = context if door in (Door.STARTTLS, Door.EXPIRED) else None

@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from ..config import Config
-from .authority import folder as home
-from .authority import private_directory
+from .certificates import folder as home
+from .certificates import private_directory
 
 KEPT = 500  # messages; the oldest go first
 

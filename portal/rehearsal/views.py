@@ -21,7 +21,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from ..config import current_config
 from ..web.banners import Banner, add_source
 from ..web.headers import mail_page
-from . import impressions, inbox, store
+from . import inbox, provider_replies, store
 from .faults import FAULTS
 from .inbox import Entry
 from .listeners import LISTENERS, PASSWORD
@@ -118,7 +118,7 @@ def show_faults() -> str:
     """Explain how to play each fault."""
     config = current_config()
     doors = [(listener, listener.port(config)) for listener in LISTENERS]
-    plays = impressions.played(config.rehearsal_plays)
+    plays = provider_replies.played(config.rehearsal_plays)
     return render_template("rehearsal/faults.html", faults=FAULTS, doors=doors, plays=plays, **_room())
 
 

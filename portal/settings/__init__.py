@@ -7,11 +7,11 @@ from flask import Flask
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from ..outbox.worker import add_finder
-    from . import explain
+    from ..jobs.heartbeat import add_finder
+    from . import views_explain
     from .check import due
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    app.register_blueprint(explain.blueprint)
+    app.register_blueprint(views_explain.blueprint)
     add_finder(app, due)

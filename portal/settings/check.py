@@ -22,13 +22,14 @@ from ..config import current_config
 from ..db import db
 from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP
-from ..outbox import claims, delivery
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..outbox.queue import enqueue
+from ..outbox.sending import deliver
+from ..outbox.store import claims
 from ..smtp.failure import SubmissionFailure
-from ..smtp.probe import Rung
+from ..smtp.probe.probe import Rung
 from ..vault import SealBroken
-from . import cure, finding, routes, versions
+from . import fixes, port_detection, routing, versions
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, State
 
 _log = logging.getLogger(__name__)
@@ -60,11 +61,11 @@ def check(version_id: int) -> None:
         raise  # the database is in trouble, not the settings; the lease lapses and the check is taken up
     except SealBroken:
         db.session.rollback()
-        _finish(run, passed=False, diagnosis=routes.SEAL_BROKEN)
+        _finish(run, passed=False, diagnosis=routing.SEAL_BROKEN)
     except Exception:
         _log.exception("the check of version %s broke", version_id)
         db.session.rollback()
-        _finish(run, passed=False, diagnosis=delivery.OUR_FAULT)
+        _finish(run, passed=False, diagnosis=deliver.OUR_FAULT)
 
 
 def due(now: datetime) -> list[tuple[str, int]]:
@@ -106,7 +107,7 @@ def _run(run: _Run) -> None:
     claim = claims.claim_one(message.id)
     if claim is None:
         return  # somebody holds it; its lease decides
-    result = delivery.attempt(claim, version_id=claim.message.pinned_version, observer=_recorder(run))
+    result = deliver.attempt(claim, version_id=claim.message.pinned_version, observer=_recorder(run))
     if result.failure is not None:
         _look_for_a_cure(run, version_id, result.failure, result.diagnosis)
     if result.settled:
@@ -128,7 +129,7 @@ def _look_for_a_cure(
     row.lease_until = run.until = utcnow() + _lease()
     recipient = row.recipient
     db.session.commit()
-    found = cure.look_for(version_id, failure, recipient)
+    found = fixes.look_for(version_id, failure, recipient)
     row = run.row()
     if row is not None:
         row.cure = found
@@ -137,17 +138,17 @@ def _look_for_a_cure(
 
 def _detect(run: _Run, version_id: int) -> bool:
     """Find port and encryption of a version that left them open. Returns whether something was found."""
-    found = finding.search(version_id)
+    found = port_detection.search(version_id)
     row = run.row()
     if row is None:
         db.session.rollback()
         return False
     version = db.session.get_one(SmtpSettings, version_id)
-    row.rungs = [finding.rung(found)]
+    row.rungs = [port_detection.rung(found)]
     if found.found is None:
-        _finish(run, passed=False, diagnosis=finding.nothing_found(version.host))
+        _finish(run, passed=False, diagnosis=port_detection.nothing_found(version.host))
         return False
-    finding.keep(version, found.found)
+    port_detection.keep(version, found.found)
     db.session.commit()
     return True
 

@@ -9,11 +9,11 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, ValidationError
 
 from ..config import current_config
-from ..smtp.find import Guess
-from ..smtp.provider_cards import Port, Provider
+from ..smtp.probe.autoconfig import Guess
+from ..smtp.providers.model import Port, Provider
 from ..smtp.server import Mechanism, Security
 from ..web.fields import PortalForm, at_most, mailbox_field, required, text_field
-from . import picker, providers
+from . import provider_choices, providers
 from .models import DETECT, SmtpSettings
 
 _SECURITY = [
@@ -67,7 +67,7 @@ class SmtpForm(PortalForm):
     def prepare(self) -> Provider:
         """Fill the choices and return the chosen provider, whose tips are shown."""
         config = current_config()
-        self.provider.choices = picker.choices()
+        self.provider.choices = provider_choices.choices()
         if any(target.plaintext for target in config.policy.private):
             self.security.choices = [*_SECURITY, _PLAINTEXT]
         return providers.find(self.provider.data)
@@ -79,7 +79,7 @@ class SmtpForm(PortalForm):
     def fill_from_provider(self, card: Provider) -> list[str]:
         """Fill what is empty with the provider's values; return the labels of what was filled."""
         filled = []
-        port, host = self._port_of(card), picker.first_host(card)
+        port, host = self._port_of(card), provider_choices.first_host(card)
         literal = card.literal_usernames(self.host.data or (host.name if host else ""))
         if not self.host.data and host:
             filled.append(_fill(self.host, host.name))

@@ -9,14 +9,15 @@ from typing import Any
 from ..accounts.models import Account, Owner
 from ..clock import utcnow
 from ..db import db
-from ..incidents import canary
-from ..outbox import worker
+from ..incidents import login_probe
+from ..jobs import heartbeat
+from ..notices import send_test
 from ..outbox.models import Queue, Status
-from ..outbox.route import NoRoute, Route
+from ..outbox.routing import NoRoute, Route
 from ..smtp.providers import Provider
 from ..web.errors import ErrorPage
 from ..web.filters import ago
-from . import cure, endings, report, routes, test_email, versions
+from . import check_report, deprecations, fixes, routing, versions
 from .models import CheckState, SettingsCheck, SmtpSettings, State
 
 TOO_MANY_TESTS = ErrorPage(
@@ -49,7 +50,7 @@ class TestResult:
     accepted_by: str = ""
     queue_id: str = ""
     reply: str = ""
-    trouble: report.Trouble | None = None
+    trouble: check_report.Trouble | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Page:
     checked: SmtpSettings | None
     rungs: list[dict[str, Any]]
     summary: str
-    trouble: report.Trouble | None
+    trouble: check_report.Trouble | None
     cure: dict[str, Any] | None
     transcript: list[tuple[str, str, str]]
     questions: list[dict[str, object]]
@@ -72,7 +73,7 @@ class Page:
     test: TestResult | None
     no_worker: bool
     proven: str  # when the live version last let us in, in a sentence
-    endings: list[endings.EndingBanner]
+    endings: list[deprecations.EndingBanner]
 
     @property
     def checking(self) -> bool:
@@ -103,29 +104,29 @@ def build(owner: Owner, *, test: str | None) -> Page:
     return Page(
         sender=who_sends(owner.account),
         newest=newest,
-        live=routes.live_version(owner.account_id),
+        live=routing.live_version(owner.account_id),
         check=check,
         checked=shown,
-        rungs=report.rungs(check) if check else [],
-        summary=report.summary(check) if check else "",
+        rungs=check_report.rungs(check) if check else [],
+        summary=check_report.summary(check) if check else "",
         trouble=_trouble(check),
         cure=_cure(check),
-        transcript=report.transcript_lines(check.transcript) if check else [],
+        transcript=check_report.transcript_lines(check.transcript) if check else [],
         questions=versions.questions(newest) if newest else [],
         notes=[one for one in newest.advice if not one["blocking"]]
         if newest and newest.state is State.DRAFT
         else [],
         versions=versions.history(owner.account_id),
         test=_test_result(owner, test),
-        no_worker=worker.is_missing(),
-        proven=_proven(routes.live_version(owner.account_id)),
-        endings=endings.warnings(routes.live_version(owner.account_id), utcnow()),
+        no_worker=heartbeat.is_missing(),
+        proven=_proven(routing.live_version(owner.account_id)),
+        endings=deprecations.warnings(routing.live_version(owner.account_id), utcnow()),
     )
 
 
 def _proven(live: SmtpSettings | None) -> str:
     """Say when the live version last let us in, whether or not an email was sent, and how long it may."""
-    proof = canary.of(live.id) if live else None
+    proof = login_probe.of(live.id) if live else None
     if proof is None or proof.proven_at is None:
         return ""
     said = f"Last proven {ago(proof.proven_at)}."
@@ -135,29 +136,29 @@ def _proven(live: SmtpSettings | None) -> str:
     return said
 
 
-def _trouble(check: SettingsCheck | None) -> report.Trouble | None:
+def _trouble(check: SettingsCheck | None) -> check_report.Trouble | None:
     """Return what went wrong; where a fix is proved, the field at fault is the one it changes."""
-    found = report.trouble(check.diagnosis, check.rungs) if check else None
+    found = check_report.trouble(check.diagnosis, check.rungs) if check else None
     if found is None or check is None or not check.cure:
         return found
-    name = cure.rows(check.cure)[0][0]
+    name = fixes.rows(check.cure)[0][0]
     if name == "ehlo_name":  # no field of the form: the portal's own word
         return found
-    return replace(found, field=name, field_label=report.FIELD_LABELS[name])
+    return replace(found, field=name, field_label=check_report.FIELD_LABELS[name])
 
 
 def _cure(check: SettingsCheck | None) -> dict[str, Any] | None:
     """Return the proved fix of a failed check in the page's words."""
     if check is None or not check.cure:
         return None
-    return {"sentence": check.cure["sentence"], "rows": cure.rows(check.cure)}
+    return {"sentence": check.cure["sentence"], "rows": fixes.rows(check.cure)}
 
 
 def who_sends(account: Account) -> Sender:
     """Tell who sends this account's mail now."""
-    live = routes.live_version(account.id)
+    live = routing.live_version(account.id)
     try:
-        route = routes.route_for(account.id)
+        route = routing.route_for(account.id)
     except NoRoute as trouble:
         return Sender("none", note=str(trouble.because["cause"]))
     queue = db.session.get(Queue, account.id)
@@ -185,7 +186,7 @@ def _sender(route: Route, live: SmtpSettings | None, state: str, note: str) -> S
 
 
 def _test_result(owner: Owner, ident: str | None) -> TestResult | None:
-    story = test_email.story(owner, ident)
+    story = send_test.story(owner, ident)
     if story is None:
         return None
     message, last = story
@@ -199,7 +200,7 @@ def _test_result(owner: Owner, ident: str | None) -> TestResult | None:
         accepted_by=last.server if message.status is Status.SENT else "",
         queue_id=last.queue_id,
         reply=" ".join(filter(None, [str(last.reply_code or ""), last.enhanced_code, last.reply_text])),
-        trouble=report.trouble(last.diagnosis),
+        trouble=check_report.trouble(last.diagnosis),
     )
 
 

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from ..config import current_config
-from ..smtp.provider_cards import Port, Provider, read_card
 from ..smtp.providers import load_catalogue
+from ..smtp.providers.model import Port, Provider, read_card
 
 REHEARSAL = "rehearsal"
 _CARD = Path(__file__).parent.parent / "rehearsal" / "rehearsal.toml"

@@ -7,18 +7,19 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
 
-from .. import budgets, wake
+from .. import rate_limit
 from ..accounts.models import Account, Owner
 from ..db import db
+from ..jobs import notify
 from ..outbox.queue import queue_of, release
 from ..vault import SealBroken
-from . import judgement, routes
-from .judgement import SettingsRefused, Typed
+from . import routing, validation
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, State
+from .validation import SettingsRefused, Typed
 
 __all__ = ["SettingsRefused", "Typed"]
 
-CHECKS = budgets.Budget("settings-check", 30, timedelta(hours=1))
+CHECKS = rate_limit.Budget("settings-check", 30, timedelta(hours=1))
 _SPACES = "app-password-spaces"
 
 
@@ -47,7 +48,7 @@ def save_draft(owner: Owner, typed: Typed, *, now: datetime) -> SmtpSettings:
     Settings whose shape betrays a mistake are saved without a check, so that no log-in is wasted on
     them; the page then asks what was meant.
     """
-    version = judgement.judge(typed)
+    version = validation.judge(typed)
     _one_at_a_time(owner.account_id)
     saved = newest(owner.account_id)
     version.account_id, version.number = owner.account_id, _next_number(owner.account_id)
@@ -55,7 +56,7 @@ def save_draft(owner: Owner, typed: Typed, *, now: datetime) -> SmtpSettings:
     if saved and saved.host == version.host:  # how this server wants to be greeted
         version.ehlo_name = saved.ehlo_name
     _seal(version, typed, saved, now)
-    version.advice = judgement.advise(version, typed.password)
+    version.advice = validation.advise(version, typed.password)
     if saved and not typed.password:  # what was said, or answered, about the kept password still holds
         version.advice += [one for one in saved.advice if one["field"] == "password"]
     db.session.add(version)
@@ -71,7 +72,7 @@ def save_mended(owner: Owner, version: SmtpSettings, password: str, *, now: date
     _one_at_a_time(owner.account_id)
     version.number, version.created_at = _next_number(owner.account_id), now
     version.advice = [one | {"blocking": False} for one in version.advice]
-    version.sealed_password = routes.vault().seal(password, routes.binding(version))
+    version.sealed_password = routing.vault().seal(password, routing.binding(version))
     db.session.add(version)
     db.session.flush()
     _start_check(version, owner, now)
@@ -96,10 +97,10 @@ def read_without_spaces(owner: Owner, version: SmtpSettings, *, now: datetime) -
             {"password": "Nothing was asked about this password. Enter it anew to change it."}
         )
     try:
-        password = re.sub(r"\s", "", routes.open_password(version))
+        password = re.sub(r"\s", "", routing.open_password(version))
     except SealBroken:
         raise SettingsRefused({"password": "Enter the SMTP password again."}) from None
-    version.sealed_password = routes.vault().seal(password, routes.binding(version))
+    version.sealed_password = routing.vault().seal(password, routing.binding(version))
     version.advice = [one for one in version.advice if one["code"] != _SPACES]
     check_again(owner, version, now=now)
 
@@ -140,7 +141,7 @@ def activate_anyway(version: SmtpSettings, *, now: datetime) -> None:
     db.session.commit()
 
 
-def questions(version: SmtpSettings) -> judgement.Advice:
+def questions(version: SmtpSettings) -> validation.Advice:
     """Return the pieces of advice that have to be answered before a log-in is tried."""
     return [one for one in version.advice if one.get("blocking")]
 
@@ -193,7 +194,7 @@ def _seal(version: SmtpSettings, typed: Typed, saved: SmtpSettings | None, now: 
     password, version.password_saved_at = typed.password, now
     if not password:
         password, version.password_saved_at = _kept(version, saved)
-    version.sealed_password = routes.vault().seal(password, routes.binding(version))
+    version.sealed_password = routing.vault().seal(password, routing.binding(version))
 
 
 def _kept(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[str, datetime]:
@@ -207,7 +208,7 @@ def _kept(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[str, datet
         )
         raise SettingsRefused({"password": sentence})
     try:
-        return routes.open_password(saved), saved.password_saved_at
+        return routing.open_password(saved), saved.password_saved_at
     except SealBroken:
         raise SettingsRefused(
             {"password": "The saved password cannot be opened any more. Enter it again."}
@@ -226,7 +227,7 @@ def _what_changed(saved: SmtpSettings, version: SmtpSettings) -> str | None:
 
 def _start_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:
     """Ask for a check, unless one of this version waits already: two would only log in twice."""
-    if not budgets.spend(CHECKS, version.account_id, now=now):
+    if not rate_limit.spend(CHECKS, version.account_id, now=now):
         db.session.rollback()
         sentence = (
             "These settings were checked very often in the last hour. "
@@ -237,7 +238,7 @@ def _start_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:
         check = SettingsCheck(version_id=version.id, recipient=owner.mailbox, recipient_name=owner.name)
         check.state, check.rungs, check.created_at = CheckState.WAITING, [], now
         db.session.add(check)
-    wake.after_commit("check", version.id)
+    notify.after_commit("check", version.id)
 
 
 def _waits(version: SmtpSettings) -> bool:

@@ -8,9 +8,9 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask_login import current_user, login_required
 
 from ..clock import utcnow
+from ..notices import send_test as test_emails
 from ..web.errors import error_page
-from . import cure, endings, guessing, page, report, versions
-from . import test_email as test_emails
+from . import autoconfig, check_report, deprecations, fixes, page, versions
 from .forms import SmtpForm, shown_values
 from .models import SmtpSettings, State
 
@@ -114,7 +114,7 @@ def _activate(version: SmtpSettings) -> str:
 
 
 def _apply(version: SmtpSettings) -> str:
-    mended = cure.apply(current_user, version, now=utcnow())
+    mended = fixes.apply(current_user, version, now=utcnow())
     return f"The fix is saved as version {mended.number} and is being checked."
 
 
@@ -132,8 +132,8 @@ def _find(form: SmtpForm) -> Any:
     if not form.judge_address_alone():
         return _page(form, refused=True), 422
     try:
-        found = guessing.guess(current_user, form.address.data, now=utcnow())
-    except guessing.NoGuess as nothing:
+        found = autoconfig.guess(current_user, form.address.data, now=utcnow())
+    except autoconfig.NoGuess as nothing:
         form.address.errors = [str(nothing)]
         return _page(form, refused=True), 422
     filled = form.fill_from_guess(found)
@@ -180,8 +180,8 @@ def _page(form: SmtpForm, *, refused: bool = False, loose_errors: list[dict[str,
         page=shown,
         refresh_url=_refresh_url(shown),
         help=page.hints(provider),
-        endings=endings.of_provider(provider),
-        labels=report.FIELD_LABELS,
+        endings=deprecations.of_provider(provider),
+        labels=check_report.FIELD_LABELS,
         saved_password=shown.newest.password_saved_at if shown.newest else None,
         loose_errors=loose_errors or [],
         form_errors=refused,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .reply import Reply
+from .protocol.reply import Reply
 
 
 class Stage(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .guard import Policy
+from .network.guard import Policy
 
 
 class Security(StrEnum):

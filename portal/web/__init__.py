@@ -7,13 +7,13 @@ from typing import Any
 from flask import Flask
 from flask_login import current_user
 
-from . import banners, errors, filters, headers, transactions
+from . import banners, errors, filters, headers, read_only
 
 
 def install(app: Flask, *, secure: bool) -> None:
     """Set up headers, transactions, error pages, filters, and what every template knows."""
     headers.install(app, secure=secure)
-    transactions.install(app)
+    read_only.install(app)
     errors.install(app)
     filters.install(app)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.web.network import network_of
-from portal.web.redirects import same_site_path
+from portal.web.safe_redirect import same_site_path
 from tests.accounts.conftest import ADA
 from tests.conftest import PASSWORD
 

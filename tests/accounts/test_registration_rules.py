@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select
 
-from portal.accounts import names, registration
+from portal.accounts import identifiers, registration
 from portal.accounts.models import Account, Owner, PendingRegistration
 from portal.accounts.passwords import PasswordRefused
 from portal.accounts.registration import MailboxTaken, RegistrationRefused, create_owner
@@ -124,7 +124,7 @@ def test_a_missing_name_raises_a_typed_error(app, programme, name):
     ],
 )
 def test_the_short_name_is_plain_letters(programme, slug):
-    assert names.slug_of(programme) == slug
+    assert identifiers.slug_of(programme) == slug
 
 
 def test_short_names_differ_although_programmes_are_called_the_same(app):

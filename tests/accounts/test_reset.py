@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from sqlalchemy import select
 
-from portal.accounts import reset
+from portal.accounts import password_reset
 from portal.accounts.models import PasswordReset
 from portal.accounts.tokens import fingerprint
 from portal.clock import utcnow
@@ -78,8 +78,8 @@ def test_of_two_who_use_a_link_at_once_one_succeeds(app, ada, client):
     def use(n):
         with app.app_context():
             try:
-                reset.set_password(token, f"{NEW} {n}", reset_link="x", now=utcnow())
-            except reset.LinkExpired:
+                password_reset.set_password(token, f"{NEW} {n}", reset_link="x", now=utcnow())
+            except password_reset.LinkExpired:
                 return 0
             return 1
 
@@ -229,10 +229,10 @@ class TestWithoutAServer:
         assert mails() == []
 
     def test_the_operator_can_make_a_link(self, client, ada):
-        token = reset.new_reset_token(ADA, now=utcnow())
+        token = password_reset.new_reset_token(ADA, now=utcnow())
         assert client.submit(f"/reset-password/{token}", {"password": NEW}).status_code == 303
         assert try_in(client, password=NEW).status_code == 303
         assert mails() == []
 
     def test_for_an_unknown_mailbox_there_is_no_link(self, app):
-        assert reset.new_reset_token("eve@x.example", now=utcnow()) is None
+        assert password_reset.new_reset_token("eve@x.example", now=utcnow()) is None

@@ -9,10 +9,10 @@ from sqlalchemy import select
 
 from portal.accounts.models import Account
 from portal.accounts.registration import create_owner
-from portal.affiliates import rules
 from portal.affiliates.models import Affiliate
 from portal.clock import utcnow
 from portal.db import db
+from portal.enrolment import signup_rules
 from portal.outbox.models import OutboxMessage
 from tests.conftest import PASSWORD
 
@@ -24,7 +24,7 @@ def programme(app):
     """Brightleaf, whose sign-up page is /join/brightleaf and asks for no confirmation; nobody is logged in."""
     create_owner("Brightleaf", "Ada Fairweather", "ada@brightleaf.example", PASSWORD, now=utcnow())
     account = db.session.scalars(select(Account).where(Account.slug == "brightleaf")).one()
-    rules.change(account.id, rules.Rules(confirm=False))
+    signup_rules.change(account.id, signup_rules.Rules(confirm=False))
     return account
 
 

@@ -6,15 +6,16 @@ import pytest
 from sqlalchemy import select
 
 from portal.accounts.models import Account
-from portal.affiliates import roll, signup, suppressions
+from portal.affiliates import directory, suppressions
 from portal.affiliates.models import Affiliate, Reason, State, Suppression
-from portal.affiliates.rules import Rules, change
 from portal.clock import utcnow
 from portal.db import db
+from portal.enrolment import signup
+from portal.enrolment.signup_rules import Rules, change
 from portal.incidents import discarded
-from portal.outbox.delivery import drain
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue
+from portal.outbox.sending.deliver import drain
 from tests.outbox.post import Ways, answering
 from tests.smtp.badserver import BadServer
 
@@ -77,7 +78,7 @@ def test_the_owners_own_mailbox_is_never_put_on_the_list(deliver):
 
 
 def test_what_the_owner_wrote_on_the_list_stays(deliver, app):
-    account = roll.find_account("brightleaf")
+    account = directory.find_account("brightleaf")
     suppressions.suppress(account.id, GRACE, Reason.BY_OWNER, note="Asked by phone", now=utcnow())
     suppressions.suppress(account.id, GRACE, Reason.BOUNCED, note="550 5.1.1", now=utcnow())
     db.session.commit()

@@ -9,27 +9,28 @@ import pytest
 import time_machine
 from sqlalchemy import select
 
-from portal.affiliates import pruning, roll, rules, signup, suppressions
-from portal.affiliates.exporting import tame
+from portal.affiliates import directory, suppressions
 from portal.affiliates.models import Reason, State
 from portal.clock import utcnow
 from portal.db import db
-from portal.events import planning
-from portal.events.causing import cause
+from portal.enrolment import cleanup, signup, signup_rules
+from portal.enrolment.csv_export import tame
+from portal.events import weekly_summary
+from portal.events.dispatch import cause
 from portal.events.models import EventMail, Week, WeekState, Why
-from portal.events.occasions import Occasion, Source
+from portal.events.types import Occasion, Source
 from portal.outbox.models import OutboxMessage
 
 GRACE = {"name": "Grace Hopper", "mailbox": "grace@example.org", "consent": "y"}
 
 
 def _account():
-    return roll.find_account("brightleaf")
+    return directory.find_account("brightleaf")
 
 
 def _affiliate():
     db.session.rollback()
-    return roll.roll_of(_account(), _config()).entries[0].affiliate
+    return directory.roll_of(_account(), _config()).entries[0].affiliate
 
 
 def _config():
@@ -98,7 +99,7 @@ def test_a_form_that_comes_back_at_once_is_asked_for_again_and_loses_nothing(app
 
 
 def test_the_owner_approves_or_declines_who_waits_and_a_second_click_is_harmless(owner, stranger, client):
-    rules.change(_account().id, rules.Rules(auto_approve=False, confirm=False))
+    signup_rules.change(_account().id, signup_rules.Rules(auto_approve=False, confirm=False))
     _signed_up(client)
     page = f"/affiliates/{_affiliate().id}"
     assert stranger.get(page).status_code == 404
@@ -143,7 +144,7 @@ def test_somebody_invited_joins_by_the_link_and_the_suppressed_are_not_invited(o
 
 
 def test_one_click_unsubscribes_without_cookie_or_token_and_looking_does_not(owner, client):
-    rules.change(_account().id, rules.Rules(confirm=False))
+    signup_rules.change(_account().id, signup_rules.Rules(confirm=False))
     _signed_up(client)
     key = _affiliate().preferences_key
     path = f"/unsubscribe/{key}/weekly-summary"
@@ -170,7 +171,7 @@ def test_one_click_unsubscribes_without_cookie_or_token_and_looking_does_not(own
 
 
 def test_an_event_is_caused_once_and_says_why_an_email_was_not_sent(owner, client):
-    rules.change(_account().id, rules.Rules(confirm=False))
+    signup_rules.change(_account().id, signup_rules.Rules(confirm=False))
     _signed_up(client)
     affiliate, account = _affiliate(), _account()
     values = {"order": "A1", "amount": "10.00", "currency": "EUR", "commission": "1.00"}
@@ -198,7 +199,7 @@ def test_a_week_is_told_once_and_skipped_when_it_is_long_over(owner, client):
     with time_machine.travel(monday - timedelta(days=4), tick=False):
         account = _account()
         account.created_at = utcnow()
-        rules.change(account.id, rules.Rules(confirm=False))
+        signup_rules.change(account.id, signup_rules.Rules(confirm=False))
         _signed_up(client)
         values = {"order": "A1", "amount": "10", "currency": "EUR", "commission": "0.10"}
         account, affiliate = _account(), _affiliate()
@@ -206,14 +207,14 @@ def test_a_week_is_told_once_and_skipped_when_it_is_long_over(owner, client):
             told = {"key": str(number), "source": Source.API, "now": utcnow()}
             cause(account, Occasion.PURCHASE, affiliate, values, **told)
         db.session.commit()
-    assert ("plan", _account().id) in planning.find_work(monday)
+    assert ("plan", _account().id) in weekly_summary.find_work(monday)
     for _ in range(2):
-        planning.plan(_account().id, now=monday)
+        weekly_summary.plan(_account().id, now=monday)
     [mail] = _mails("weekly-summary")
     assert "0.30 EUR" in mail.text
     assert len(_mails("owner-weekly-summary")) == 1
-    assert ("plan", _account().id) not in planning.find_work(monday)
-    planning.plan(_account().id, now=monday + timedelta(days=9))
+    assert ("plan", _account().id) not in weekly_summary.find_work(monday)
+    weekly_summary.plan(_account().id, now=monday + timedelta(days=9))
     weeks = list(db.session.scalars(select(Week).order_by(Week.id)))
     assert [week.state for week in weeks] == [WeekState.DONE, WeekState.SKIPPED]
     assert len(_mails("weekly-summary")) == 1
@@ -222,13 +223,13 @@ def test_a_week_is_told_once_and_skipped_when_it_is_long_over(owner, client):
 def test_nobody_who_never_confirmed_is_kept_for_ever(owner, client):
     with time_machine.travel(utcnow() - timedelta(days=31), tick=False):
         _signed_up(client)
-    assert pruning.find_work(utcnow()) == [("forget", 0)]
-    assert pruning.forget_unconfirmed(now=utcnow()) == 1
-    assert pruning.find_work(utcnow()) == []
+    assert cleanup.find_work(utcnow()) == [("forget", 0)]
+    assert cleanup.forget_unconfirmed(now=utcnow()) == 1
+    assert cleanup.find_work(utcnow()) == []
 
 
 def test_the_list_is_searched_and_exported_safely(owner, stranger, client):
-    rules.change(_account().id, rules.Rules(confirm=False))
+    signup_rules.change(_account().id, signup_rules.Rules(confirm=False))
     _signed_up(client, name="Éloïse Ångström")
     for query in ("éLOÏSE", "ångström", "GRACE@", "%25", "_", "'"):
         assert owner.get(f"/affiliates?q={query}").status_code == 200
@@ -253,7 +254,7 @@ def test_the_owners_pages_are_for_owners(owner, client, path):
 
 
 def test_the_owners_email_leads_to_the_affiliate_and_nobody_else_gets_there(owner, stranger, client):
-    rules.change(_account().id, rules.Rules(confirm=False))
+    signup_rules.change(_account().id, signup_rules.Rules(confirm=False))
     _signed_up(client)
     [mail] = _mails("owner-new-affiliate")
     path = re.search(r"http://127\.0\.0\.1(/affiliates/by-code/\w+)", mail.text).group(1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wtforms.validators import ValidationError
 
-from portal.affiliates.forms import a_name, tidy
+from portal.enrolment.forms import a_name, tidy
 
 NAMES = [
     "Ada",

@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from portal.accounts.registration import create_owner
-from portal.affiliates import roll, signup
+from portal.affiliates import directory
 from portal.clock import utcnow
 from portal.db import db
-from portal.notices import switches
+from portal.enrolment import signup
+from portal.notices import recipients
 from portal.notices.catalogue import NEW_SIGN_UP
 from portal.outbox.models import OutboxMessage, Status
 from tests.conftest import PASSWORD
@@ -56,7 +57,7 @@ def test_signing_up_at_the_same_moment_is_signing_up_once(app, programme, left):
 
     def one() -> None:
         with app.app_context():
-            account = roll.find_account(slug)
+            account = directory.find_account(slug)
             db.session.commit()
             at_once.wait()
             try:
@@ -88,7 +89,7 @@ def test_a_sign_up_that_another_one_overtook_changes_nothing(app, programme, lef
 
 
 def test_without_new_sign_up_there_is_an_affiliate_and_no_email(join, client, programme, left):
-    switches.switch(programme.id, NEW_SIGN_UP, on=False)
+    recipients.switch(programme.id, NEW_SIGN_UP, on=False)
     assert "by email" not in client.get("/join/brightleaf").get_data(as_text=True)
     assert join().status_code == 303
     assert len(left().affiliates) == 1
@@ -162,7 +163,7 @@ def test_a_mailbox_gets_three_emails_a_day_over_all_programmes_however_it_is_spe
     now = utcnow().replace(hour=0, minute=5)
     for number, mailbox in enumerate(spellings):
         create_owner(f"Programme {number}", "Bo", f"bo{number}@example.net", PASSWORD, now=now)
-        account = roll.find_account(f"programme-{number}")
+        account = directory.find_account(f"programme-{number}")
         entered = signup.SignUp("Grace", mailbox, f"192.0.2.{number}")
         if number < 3:
             signup.sign_up(account.slug, entered, now=now)

@@ -7,14 +7,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from portal.affiliates import roll, signup, suppressions
+from portal.affiliates import directory, suppressions
 from portal.affiliates.models import Reason, State
 from portal.clock import utcnow
 from portal.db import db
+from portal.enrolment import signup
 from portal.incidents import discarded
-from portal.outbox import orders
+from portal.outbox import admin
+from portal.outbox.admin import Which
 from portal.outbox.models import OutboxMessage, Status
-from portal.outbox.orders import Which
 from portal.outbox.queue import NewMessage, enqueue, hold
 from tests.deliveries.conftest import WRONG_PASSWORD
 
@@ -24,7 +25,7 @@ ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
 @pytest.fixture
 def account(owner):
-    return roll.find_account("brightleaf")
+    return directory.find_account("brightleaf")
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_what_is_on_hold_is_called_off_and_what_is_being_sent_is_left_alone(owne
 
 
 def test_another_programme_goes_on_writing_to_the_same_person(owner, stranger, account, grace):
-    other = roll.find_account("copperpot")
+    other = directory.find_account("copperpot")
     _affiliate(other, GRACE)
     theirs = _owe(other, "new-purchase")
     _suspend(owner, grace)
@@ -112,9 +113,9 @@ def test_let_go_on_an_affiliate_gets_what_was_called_off_only_if_the_owner_says_
     deed = f"/deliveries/{ident}"
     assert owner.submit(f"{deed}/retry", {}, page=deed).status_code == 303
     assert _stand(ident) == [Status.QUEUED]
-    orders.cancel(Which(idents=[ident]), now=utcnow() + timedelta(seconds=1))
+    admin.cancel(Which(idents=[ident]), now=utcnow() + timedelta(seconds=1))
     assert discarded.why(ident) == "", "this time nobody was suspended"
-    orders.retry(Which(idents=[ident], statuses=[Status.CANCELLED]), now=utcnow())
+    admin.retry(Which(idents=[ident], statuses=[Status.CANCELLED]), now=utcnow())
     _suspend(owner, grace)
     assert "was suspended" in discarded.why(ident)
 
@@ -160,12 +161,12 @@ def test_a_server_that_knows_no_such_mailbox_spares_it_the_rest(account, grace):
 
 
 def test_the_api_tells_why_an_email_was_called_off(owner, account, grace):
-    from portal.api import telling
+    from portal.api import serializers
 
     ident = _owe(account, "new-purchase")
     _suspend(owner, grace)
     db.session.rollback()
-    told = telling.message(account.id, ident)
+    told = serializers.message(account.id, ident)
     assert (told["status"], told["explanation"]) == (
         "cancelled",
         "It will not be sent. The affiliate was suspended while it waited.",

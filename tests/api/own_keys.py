@@ -8,7 +8,7 @@ from typing import Any
 
 import schemathesis
 
-from portal.api.document import KEY_PATTERN
+from portal.api.openapi import KEY_PATTERN
 
 _NUMBERS = count()
 

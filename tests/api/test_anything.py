@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from portal.api import judging, strict
+from portal.api import strict_json, validation
 from portal.api.problems import Problem
-from portal.api.shapes import SHAPES
+from portal.api.schemas import SHAPES
 from portal.db import Base, db
 from tests.api.conftest import EVENTS, PURCHASE, purchase
 from tests.api.test_pages import PAGE, TOKEN, make
@@ -43,7 +43,7 @@ MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(Heal
 def judged(octets):
     """Read and judge as the interface does; the one way out besides success is a problem."""
     try:
-        return judging.judge(strict.read(octets))
+        return validation.judge(strict_json.read(octets))
     except Problem as problem:
         assert 400 <= problem.status < 500
         assert problem.detail

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from portal.api import tokens
-from portal.api.shapes import SHAPES
+from portal.api.schemas import SHAPES
 from portal.events.models import Why
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")

@@ -14,11 +14,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from portal.api import playing, tokens
+from portal.api import playground, tokens
 from portal.api.currencies import BY_DECIMALS, CODES
-from portal.api.document import _answers
+from portal.api.openapi import _answers
 from portal.api.problems import KINDS
-from portal.api.shapes import SHAPES
+from portal.api.schemas import SHAPES
 from portal.clock import utcnow
 from portal.db import db
 from portal.events.models import Why
@@ -119,7 +119,7 @@ def test_the_document_announces_every_event_and_every_status(client):
 def test_every_reason_and_status_has_its_words():
     assert {one.value for one in Why} - {""} == set(_answers()["Why"]["enum"])
     assert {one.value for one in Status} == set(_answers()["Status"]["enum"])
-    assert {one for one in Why if one.value} == set(playing.WHY)
+    assert {one for one in Why if one.value} == set(playground.WHY)
     assert all(status >= 400 for status, _, _ in KINDS.values())
 
 

@@ -9,10 +9,10 @@ import time_machine
 
 from portal.affiliates.models import State
 from portal.api import tokens
-from portal.api.shapes import SHAPES
+from portal.api.schemas import SHAPES
 from portal.db import db
 from portal.events.models import Event
-from portal.notices import switches
+from portal.notices import recipients
 from portal.notices.catalogue import CATALOGUE
 from tests.api.conftest import EVENTS, PURCHASE, Shop, account_of, faults, purchase, refused
 
@@ -143,7 +143,7 @@ def test_it_is_said_why_an_affiliate_gets_no_email(shop, affiliate, state, why):
 
 
 def test_an_email_that_is_switched_off_is_not_sent_and_says_so(shop):
-    switches.switch(account_of().id, CATALOGUE["new-purchase"], on=False)
+    recipients.switch(account_of().id, CATALOGUE["new-purchase"], on=False)
     told = {mail["kind"]: mail for mail in shop.send(purchase()).get_json()["mails"]}
     assert told["new-purchase"]["why"] == "notice-off"
     assert "message" in told["owner-new-purchase"]
@@ -358,7 +358,7 @@ def test_another_method_is_told_with_those_that_are_taken(shop):
 
 
 def test_a_token_is_asked_to_wait_when_it_is_in_too_much_of_a_hurry(shop, monkeypatch):
-    monkeypatch.setattr(tokens, "PER_TOKEN", tokens.budgets.Budget("test", 3, timedelta(minutes=1)))
+    monkeypatch.setattr(tokens, "PER_TOKEN", tokens.rate_limit.Budget("test", 3, timedelta(minutes=1)))
     with time_machine.travel(datetime(2026, 11, 3, 9, 0, 20, tzinfo=UTC), tick=False):
         for _ in range(3):
             refused(shop.get(f"{EVENTS}/1"), 404)
@@ -388,7 +388,7 @@ def test_another_accounts_events_and_messages_are_not_there(shop, stranger, toke
 
 
 def test_what_goes_wrong_on_our_side_is_told_as_a_problem_with_a_reference(shop, monkeypatch):
-    monkeypatch.setattr("portal.api.views.receiving.receive", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("portal.api.views.ingest.receive", lambda *a, **k: 1 / 0)
     shop.client.application.config["PROPAGATE_EXCEPTIONS"] = False
     assert "reference" in refused(shop.send(purchase()), 500)["detail"]
 

@@ -14,10 +14,10 @@ from sqlalchemy import select
 from portal.affiliates.models import State
 from portal.api import tokens
 from portal.api.models import ApiToken
-from portal.api.shapes import SHAPES
+from portal.api.schemas import SHAPES
 from portal.clock import utcnow
 from portal.db import db
-from portal.notices import switches
+from portal.notices import recipients
 from portal.notices.catalogue import CATALOGUE
 from tests.api.conftest import EVENTS, PURCHASE, account_of, refused
 from tests.pages import csrf_token
@@ -169,7 +169,7 @@ def test_playing_twice_causes_two_events(owner, affiliate, left):
 
 def test_the_result_says_why_there_is_no_email(owner, affiliate):
     affiliate(state=State.SUSPENDED)
-    switches.switch(account_of().id, CATALOGUE["owner-new-purchase"], on=False)
+    recipients.switch(account_of().id, CATALOGUE["owner-new-purchase"], on=False)
     told = text_of(owner.get(owner.submit(PLAY, FILLED).location.partition("#")[0]))
     assert "caused no email" in told
     assert "This affiliate is suspended." in told

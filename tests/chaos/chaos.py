@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from portal.affiliates import rules, signup
-from portal.affiliates.rules import Rules
 from portal.clock import utcnow
 from portal.db import db, reading
+from portal.enrolment import signup, signup_rules
+from portal.enrolment.signup_rules import Rules
 from portal.incidents.models import Incident, Kind
 from portal.outbox.models import WorkerBeat
 from tests.storm import verdict as outbox
@@ -225,7 +225,7 @@ def reign(plan: Plan, folder: Path) -> Report:
         accounts = instance.add_accounts(sinks.ports)
         with instance.app.app_context():
             for account in accounts:
-                rules.change(account, Rules(confirm=False))
+                signup_rules.change(account, Rules(confirm=False))
         with instance.workers(1) as workers:
             turns = [Turns(plan, place, account, sinks) for place, account in enumerate(accounts)]
             chaos = Chaos(plan, instance, accounts, turns, workers)

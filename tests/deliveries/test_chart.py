@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from portal.deliveries.action_labels import duration
 from portal.deliveries.chart import HEIGHT, WIDTH, draw
-from portal.deliveries.figures import Figures, Slot
-from portal.deliveries.words import duration
+from portal.deliveries.stats import Figures, Slot
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 numbers = st.integers(0, 3_000_000)

@@ -13,11 +13,11 @@ from portal.affiliates import suppressions
 from portal.affiliates.models import Reason
 from portal.clock import utcnow
 from portal.db import db
-from portal.deliveries import again, bulk
+from portal.deliveries import bulk_actions, resend
 from portal.deliveries.filters import Filters
 from portal.deliveries.models import Action, BulkOrder, State
-from portal.events.causing import cause
-from portal.events.occasions import Occasion, Source
+from portal.events.dispatch import cause
+from portal.events.types import Occasion, Source
 from portal.outbox.models import OutboxMessage, Outcome, Queue, Status
 from portal.outbox.queue import hold
 from tests.pages import csrf_token
@@ -66,8 +66,8 @@ def test_a_cancelled_message_gets_a_new_start_alone_or_with_many(owner, owe):
     one, other = owe(status=Status.CANCELLED), owe(status=Status.CANCELLED)
     assert _do(owner, one, "retry").status_code == 303
     assert (_state(one), _state(other)) == (Status.QUEUED, Status.CANCELLED)
-    order = bulk.give(account_of().id, Action.RETRY, Filters(), [other.id], key=KEY, now=utcnow())
-    bulk.carry_out(order.id)
+    order = bulk_actions.give(account_of().id, Action.RETRY, Filters(), [other.id], key=KEY, now=utcnow())
+    bulk_actions.carry_out(order.id)
     assert _state(other) is Status.QUEUED
 
 
@@ -124,13 +124,13 @@ def test_a_suppressed_recipient_is_refused_and_said_why(owner, owe):
 
 def test_copies_are_budgeted(owner, owe):
     message = owe(status=Status.SENT)
-    for number in range(again.OF_MESSAGE.amount):
+    for number in range(resend.OF_MESSAGE.amount):
         answer = _do(owner, message, "again", to="me", words="sent", key=f"{KEY}{number}")
         assert answer.status_code == 303
     answer = _do(owner, message, "again", to="me", words="sent", key=f"{KEY}-more")
     assert answer.status_code == 422
     assert "Too many copies" in answer.get_data(as_text=True)
-    assert len(_copies()) == again.OF_MESSAGE.amount
+    assert len(_copies()) == resend.OF_MESSAGE.amount
 
 
 @pytest.mark.parametrize("flag", [{"urgent": True}, {"pinned_version": 1}])
@@ -208,7 +208,7 @@ def test_all_that_match_are_counted_then_tried_again(owner, owe):
     assert "Try again: 7 emails" in page
     order = _give(owner, "action=retry&all=1&status=failed&kind=new-sign-up")
     assert 'data-live="on"' in owner.get(f"/deliveries/orders/{order.id}").get_data(as_text=True)
-    bulk.carry_out(order.id)
+    bulk_actions.carry_out(order.id)
     assert {_state(one) for one in failed} == {Status.QUEUED}
     assert _state(other) is Status.FAILED
     db.session.refresh(order)
@@ -219,24 +219,24 @@ def test_all_that_match_are_counted_then_tried_again(owner, owe):
 
 
 def test_an_order_goes_on_in_batches_where_it_was_and_spares_what_came_later(owner, owe, monkeypatch):
-    monkeypatch.setattr(bulk, "BATCH", 2)
+    monkeypatch.setattr(bulk_actions, "BATCH", 2)
     rows = [owe() for _ in range(5)]
     order = _give(owner, "action=cancel&all=1&status=queued")
     late = owe()
-    assert bulk._batch(order.id, utcnow())
+    assert bulk_actions._batch(order.id, utcnow())
     db.session.refresh(order)
     assert (order.state, order.changed) == (State.RUNNING, 2)
-    assert bulk.due(utcnow()) == [("order", order.id)]
-    bulk.carry_out(order.id)
+    assert bulk_actions.due(utcnow()) == [("order", order.id)]
+    bulk_actions.carry_out(order.id)
     assert {_state(one) for one in rows} == {Status.CANCELLED}
     assert _state(late) is Status.QUEUED
-    assert bulk.due(utcnow()) == []
+    assert bulk_actions.due(utcnow()) == []
 
 
 def test_chosen_messages_alone_are_meant_and_those_of_others_never(owner, stranger, owe):
     mine, spared, theirs = owe(), owe(), owe("copperpot")
     order = _give(owner, f"action=cancel&id={mine.id}&id={theirs.id}&id=x")
-    bulk.carry_out(order.id)
+    bulk_actions.carry_out(order.id)
     assert [_state(one) for one in (mine, spared, theirs)] == [Status.CANCELLED, Status.QUEUED, Status.QUEUED]
     assert stranger.get(f"/deliveries/orders/{order.id}").status_code == 404
     token = csrf_token(stranger.get("/deliveries/keep").get_data(as_text=True))
@@ -249,7 +249,7 @@ def test_what_is_on_hold_is_released_as_a_whole(owner, owe):
     hold(account_of().id, WRONG_PASSWORD, now=utcnow())
     db.session.commit()
     order = _give(owner, "action=release&all=1&status=held")
-    bulk.carry_out(order.id)
+    bulk_actions.carry_out(order.id)
     assert _state(row) is Status.QUEUED
     assert db.session.get(Queue, account_of().id).held_at is None
 
@@ -258,7 +258,7 @@ def test_an_order_can_be_stopped(owner, owe):
     row = owe()
     order = _give(owner, "action=cancel&all=1")
     owner.submit(f"/deliveries/orders/{order.id}/stop", {}, page=f"/deliveries/orders/{order.id}")
-    bulk.carry_out(order.id)
+    bulk_actions.carry_out(order.id)
     assert _state(row) is Status.QUEUED
     db.session.refresh(order)
     assert order.state is State.STOPPED

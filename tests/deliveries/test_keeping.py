@@ -10,7 +10,7 @@ import pytest
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.deliveries import export, figures, keeping, tending
+from portal.deliveries import export, retention, rollup, stats
 from portal.deliveries.models import DeliveryHour, DeliveryLine, RollMark
 from portal.incidents import discarded
 from portal.incidents.models import Discarded
@@ -68,7 +68,7 @@ def test_words_go_first_then_the_message_and_what_waits_stays(owner, owe, tried)
         tried(row, transcript="     1 ms  C: EHLO x")
     waiting = owe(created_at=now - timedelta(days=500))
     idents = [row.id for row in (young, old, ancient, waiting)]
-    while tending.prune(utcnow()):
+    while rollup.prune(utcnow()):
         pass
     db.session.expire_all()
     found = [db.session.get(OutboxMessage, ident) for ident in idents]
@@ -87,7 +87,7 @@ def test_an_account_chooses_how_long(owner, stranger, owe):
     assert answer.status_code == 303
     assert 'value="7"' in owner.get("/deliveries/keep").get_data(as_text=True)
     assert 'value="90"' in stranger.get("/deliveries/keep").get_data(as_text=True)
-    assert tending.prune(utcnow()) == 1
+    assert rollup.prune(utcnow()) == 1
     db.session.expire_all()
     assert message.text == ""
 
@@ -116,14 +116,14 @@ def test_the_figures_are_the_same_before_and_after_they_are_added_up(owner, owe)
     owe(created_at=now - timedelta(hours=1))
     account = account_of().id
     for span, sent in (("day", 3), ("month", 4)):
-        before = figures.read(account, span, now=now)
+        before = stats.read(account, span, now=now)
         assert (before.sent, before.failed, before.waiting) == (sent, 1, 1)
         assert 5 <= before.median <= 10
-    befores = [figures.read(account, span, now=now) for span in ("day", "month")]
-    while tending.roll(now):
+    befores = [stats.read(account, span, now=now) for span in ("day", "month")]
+    while rollup.roll(now):
         pass
     assert db.session.query(DeliveryHour).count() > 0
-    assert [figures.read(account, span, now=now) for span in ("day", "month")] == befores
+    assert [stats.read(account, span, now=now) for span in ("day", "month")] == befores
     page = owner.get("/deliveries?span=month").get_data(as_text=True)
     assert 'class="chart-sent"' in page
     assert "day by day" in page
@@ -142,22 +142,22 @@ def test_the_hours_of_past_days_are_kept_as_days_and_the_figures_stay_the_same(o
     accounts = [account_of(slug).id for slug in ("brightleaf", "copperpot")]
 
     def everything(when):
-        return [figures.read(account, span, now=when) for account in accounts for span in ("day", "month")]
+        return [stats.read(account, span, now=when) for account in accounts for span in ("day", "month")]
 
     before = everything(now)
-    while tending.roll(now):
+    while rollup.roll(now):
         pass
     for _ in range(2):
         assert everything(now) == before
-        db.session.query(RollMark).filter_by(name=figures.DAYS).delete()  # merged once more: nothing changes
-        tending.roll(now)
+        db.session.query(RollMark).filter_by(name=stats.DAYS).delete()  # merged once more: nothing changes
+        rollup.roll(now)
     hours = sorted({row.hour for row in db.session.query(DeliveryHour)})
     edge = (now - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     assert {one.hour for one in hours if one < edge} == {0}
     assert len({one.hour for one in hours if one >= edge}) > 3
     later = now + timedelta(days=2)
     live = everything(later)
-    while tending.roll(later):
+    while rollup.roll(later):
         pass
     assert everything(later) == live
 
@@ -166,30 +166,30 @@ def test_what_is_removed_stays_in_the_figures_of_its_day(owner, owe):
     now = utcnow()
     for days in (9, 20):
         owe(status=Status.SENT, settled_at=now - timedelta(days=days))
-    while tending.roll(now):
+    while rollup.roll(now):
         pass
-    before = figures.read(account_of().id, "month", now=now)
-    keeping.save(account_of().id, keeping.Keeping(1, 7))
-    while tending.prune(now):
+    before = stats.read(account_of().id, "month", now=now)
+    retention.save(account_of().id, retention.Keeping(1, 7))
+    while rollup.prune(now):
         pass
     assert db.session.query(DeliveryLine).count() == 0
-    assert figures.read(account_of().id, "month", now=now) == before
+    assert stats.read(account_of().id, "month", now=now) == before
 
 
 def test_why_a_message_was_called_off_goes_with_it(owner, owe):
     now = utcnow()
     old, young = (owe(status=Status.CANCELLED, settled_at=now - timedelta(days=days)).id for days in (20, 2))
     discarded.write_down([old, young], "You discarded it.", now=now)
-    keeping.save(account_of().id, keeping.Keeping(1, 7))
-    while tending.prune(now):
+    retention.save(account_of().id, retention.Keeping(1, 7))
+    while rollup.prune(now):
         pass
     assert db.session.scalars(db.select(Discarded.message_id)).all() == [young]
 
 
 def test_the_worker_is_asked_for_what_is_due_only(owner, owe):
     now = utcnow()
-    assert tending.due(now) == [("tend", 0)]
-    tending.roll(now)
-    tending.prune(now)
-    assert tending.due(now) == []
-    assert tending.due(now + timedelta(hours=2)) == [("tend", 0)]
+    assert rollup.due(now) == [("tend", 0)]
+    rollup.roll(now)
+    rollup.prune(now)
+    assert rollup.due(now) == []
+    assert rollup.due(now + timedelta(hours=2)) == [("tend", 0)]

@@ -10,7 +10,7 @@ import pytest
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.deliveries import plan, search
+from portal.deliveries import query_plan, search
 from portal.deliveries.filters import Filters
 from portal.deliveries.models import DeliveryLine
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
@@ -135,7 +135,7 @@ def test_a_search_goes_both_ways_through_its_pages(owner, owe):
     wanted = [row for n, row in reversed(list(enumerate(rows))) if n % 2]
     asked = Filters.read({"q": "many"})
     account = db.session.get(OutboxMessage, rows[0]).account_id
-    found = plan.plan(account, asked)
+    found = query_plan.plan(account, asked)
     first = search.find(found, size=50).idents
     second = search.find(found, before=first[-1], size=50).idents
     third = search.find(found, before=second[-1], size=50).idents
@@ -146,10 +146,10 @@ def test_a_search_goes_both_ways_through_its_pages(owner, owe):
 
 def test_where_nothing_is_rare_a_page_says_how_far_it_looked(owner, owe, monkeypatch):
     monkeypatch.setattr(search, "WINDOW", 10)
-    monkeypatch.setattr(plan, "RARE", 5)
+    monkeypatch.setattr(query_plan, "RARE", 5)
     rows = [owe(kind="approved" if n < 20 else "declined", status=Status.SENT).id for n in range(40)]
     account = db.session.get(OutboxMessage, rows[0]).account_id
-    asked = plan.plan(account, Filters.read({"kind": "approved", "status": "sent"}))
+    asked = query_plan.plan(account, Filters.read({"kind": "approved", "status": "sent"}))
     assert asked.windowed
     found, seen = search.find(asked, size=50), []
     while found.seen_to is not None:
@@ -169,7 +169,7 @@ def test_words_of_long_ago_are_found_and_those_of_now_are_counted_as_far_as_was_
     account = db.session.get(OutboxMessage, old[0]).account_id
 
     def pages(words):
-        asked, found, before = plan.plan(account, Filters.read({"q": words, "by": "subject"})), [], None
+        asked, found, before = query_plan.plan(account, Filters.read({"q": words, "by": "subject"})), [], None
         while page := search.find(asked, before=before, size=51).idents:
             found, before = found + page, page[-1]
         return found
@@ -177,7 +177,7 @@ def test_words_of_long_ago_are_found_and_those_of_now_are_counted_as_far_as_was_
     assert pages("faded") == old[::-1]
     assert pages("fresh") == new[::-1]
     assert pages("word") == [*new[::-1], *old[::-1]]
-    both = plan.plan(account, Filters.read({"q": "faded", "by": "subject"}))
+    both = query_plan.plan(account, Filters.read({"q": "faded", "by": "subject"}))
     assert search.find(both, after=old[9], size=51).idents == old[10:61][::-1]
     assert re.search(r"(70 emails match|At least 60 emails match)\.", _page(owner, "q=fresh&by=subject"))
     assert "70 emails match." in _page(owner, "q=faded&by=subject")
@@ -192,7 +192,7 @@ def test_days_beside_another_filter_are_kept_to(owner, owe):
     second, third = now - timedelta(days=3), now - timedelta(days=2)
     query = f"kind=approved&since={second:%Y-%m-%d}&until={third:%Y-%m-%d}"
     assert _listed(_page(owner, query)) == [rows[5], rows[3]]
-    many = plan.plan(account_of().id, Filters.read({"kind": "approved", "since": f"{second:%Y-%m-%d}"}))
+    many = query_plan.plan(account_of().id, Filters.read({"kind": "approved", "since": f"{second:%Y-%m-%d}"}))
     assert search.find(replace(many, few=0), size=2).idents == [rows[7], rows[5]]
     assert search.find(replace(many, few=0), after=rows[3], size=1).idents == [rows[5]]
 
@@ -243,7 +243,7 @@ def test_what_is_known_later_has_an_index_without_what_was_just_owed(three, aske
     if db.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL reads so few lines without one; the benchmark looks at many")
     account = account_of().id
-    query, _ = search._candidates(plan.plan(account, Filters.read(asked)))
+    query, _ = search._candidates(query_plan.plan(account, Filters.read(asked)))
     words = str(query.compile(db.engine, compile_kwargs={"literal_binds": True}))
     steps = " ".join(row[-1] for row in db.session.execute(db.text(f"EXPLAIN QUERY PLAN {words}")))
     assert f"ix_delivery_line_{index} " in steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from portal import create_app, setup
+from portal import bootstrap, create_app
 from portal.db import db
 from tests.conftest import make_config
 
@@ -23,7 +23,7 @@ def a_worker():
 
 def test_no_migration_loses_a_trigger(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
-    setup.migrate(app)
+    bootstrap.migrate(app)
     with app.app_context(), db.engine.connect() as connection:
         sqlite = connection.dialect.name == "sqlite"
         found = [row[0] for row in connection.exec_driver_sql(_SQLITE if sqlite else _POSTGRESQL)]

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db
-from portal.domains import asking, checks
+from portal.domains import checks, resolver
 from portal.domains.models import DomainCheck
 from portal.settings import versions
 from portal.settings.models import SmtpSettings
@@ -42,7 +42,7 @@ FORM = {
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> Iterator[None]:
     """Answers of one test's name server are not remembered by the next one's."""
-    asking._cache.__init__()  # type: ignore[misc]
+    resolver._cache.__init__()  # type: ignore[misc]
     yield
 
 

@@ -7,9 +7,9 @@ import base64
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from portal.domains.asking import Asker
+from portal.domains.assessment import Target, look
 from portal.domains.findings import Finding, Report
-from portal.domains.look import Target, look
+from portal.domains.resolver import Asker
 from portal.smtp.providers import load_catalogue
 from tests.domains.zones import Zones, text
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from portal.domains.asking import Asker
-from portal.domains.spf import check_host, envelope
+from portal.domains.resolver import Asker
+from portal.domains.spf.evaluate import check_host, envelope
 from tests.domains.zones import BROKEN, Zones, text
 
 SUITE = list(yaml.safe_load_all((Path(__file__).parent / "rfc7208-tests.yml").read_text("utf-8")))

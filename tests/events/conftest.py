@@ -8,13 +8,14 @@ import pytest
 from sqlalchemy import select
 
 from portal.accounts.models import Account
-from portal.affiliates import roll, signup
+from portal.affiliates import directory
 from portal.affiliates.models import State
 from portal.clock import utcnow
 from portal.db import db
-from portal.events import reading
-from portal.events.causing import cause
-from portal.events.occasions import Occasion, Source
+from portal.enrolment import signup
+from portal.events import event_log
+from portal.events.dispatch import cause
+from portal.events.types import Occasion, Source
 
 BOUGHT = {"order": "A-1", "amount": "10.00", "currency": "EUR", "commission": "1.00", "product": ""}
 
@@ -22,7 +23,7 @@ BOUGHT = {"order": "A-1", "amount": "10.00", "currency": "EUR", "commission": "1
 @pytest.fixture
 def account(owner):
     """Brightleaf, whose owner is logged in."""
-    return roll.find_account("brightleaf")
+    return directory.find_account("brightleaf")
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def happen(account, affiliate):
         key = key or f"key-{next(keys)}"
         done = cause(account, occasion, affiliate, values, key=key, source=source, now=utcnow(), **more)
         db.session.commit()
-        return done, {mail.kind: mail for mail in reading.mails_of([done.event.id])[done.event.id]}
+        return done, {mail.kind: mail for mail in event_log.mails_of([done.event.id])[done.event.id]}
 
     return happen
 

@@ -12,10 +12,10 @@ from portal.affiliates import suppressions
 from portal.affiliates.models import Affiliate, Reason, State
 from portal.clock import utcnow
 from portal.db import db
-from portal.events import causing, reading
+from portal.events import dispatch, event_log
 from portal.events.models import Event, EventMail, Why
-from portal.events.occasions import Occasion, Source
-from portal.notices import rendering, switches
+from portal.events.types import Occasion, Source
+from portal.notices import recipients, rendering
 from portal.notices.catalogue import CATALOGUE
 from portal.outbox.models import OutboxMessage
 from tests.events.conftest import BOUGHT
@@ -72,7 +72,7 @@ def test_where_they_stand_is_told_to_those_who_do_not_take_part(happen, affiliat
 
 
 def test_an_email_that_is_switched_off_is_not_owed(happen, account):
-    switches.switch(account.id, CATALOGUE[KIND], on=False)
+    recipients.switch(account.id, CATALOGUE[KIND], on=False)
     assert happen()[1][KIND].why is Why.OFF
 
 
@@ -120,10 +120,10 @@ def test_an_email_that_is_owed_already_is_not_owed_twice(happen):
     row = db.session.get_one(Event, mails[KIND].event_id)
     db.session.delete(mails[KIND])
     db.session.flush()
-    planned = causing.plan(_account(row), row.occasion, _affiliate(row), BOUGHT)
+    planned = dispatch.plan(_account(row), row.occasion, _affiliate(row), BOUGHT)
     [one] = [one for one in planned if one.notice.kind == KIND]
-    causing._write_down(row.id, row.account_id, one, utcnow())
-    again = reading.mails_of([row.id])[row.id][-1]
+    dispatch._write_down(row.id, row.account_id, one, utcnow())
+    again = event_log.mails_of([row.id])[row.id][-1]
     assert again.why is Why.DUPLICATE
     assert again.message_id == _messages()[0].id
 
@@ -145,7 +145,7 @@ def test_of_two_at_once_with_the_same_key_one_causes_the_emails(app, account, af
         with app.app_context():
             gate.wait(5)
             one, other = db.session.get_one(Account, ids[0]), db.session.get_one(Affiliate, ids[1])
-            done = causing.cause(
+            done = dispatch.cause(
                 one, Occasion.PURCHASE, other, BOUGHT, key="once", source=Source.API, now=utcnow()
             )
             fresh.append(done.fresh)

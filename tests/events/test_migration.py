@@ -6,13 +6,14 @@ import pytest
 import sqlalchemy as sa
 from flask_migrate import upgrade
 
-from portal import create_app, setup
-from portal.affiliates import roll, rules
+from portal import bootstrap, create_app
+from portal.affiliates import directory
 from portal.affiliates.models import State
 from portal.db import db
-from portal.events import reading
+from portal.enrolment import signup_rules
+from portal.events import event_log
 from portal.events.models import Why
-from portal.events.occasions import Occasion
+from portal.events.types import Occasion
 from tests.conftest import make_config
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
@@ -31,25 +32,25 @@ _ROWS = (
 def test_affiliates_of_before_are_found_told_of_and_take_part_as_they_did(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=str(setup._MIGRATIONS), revision="0001")
+        upgrade(directory=str(bootstrap._MIGRATIONS), revision="0001")
         with db.engine.begin() as connection:
             for statement in _ROWS:
                 connection.execute(sa.text(statement), {"then": THEN})
-    setup.migrate(app)
+    bootstrap.migrate(app)
     with app.app_context():
-        account = roll.find_account("brightleaf")
+        account = directory.find_account("brightleaf")
         assert account.time_zone == "UTC"
-        assert rules.rules_of(account.id) == rules.Rules(auto_approve=True, confirm=False)
-        [sia, grace] = roll.roll_of(account, app.extensions["signet.config"]).entries
+        assert signup_rules.rules_of(account.id) == signup_rules.Rules(auto_approve=True, confirm=False)
+        [sia, grace] = directory.roll_of(account, app.extensions["signet.config"]).entries
         assert {sia.affiliate.state, grace.affiliate.state} == {State.ACTIVE}
         assert sia.affiliate.preferences_key != grace.affiliate.preferences_key
-        found = roll.roll_of(account, app.extensions["signet.config"], search="hopper").entries
+        found = directory.roll_of(account, app.extensions["signet.config"], search="hopper").entries
         assert [one.affiliate.id for one in found] == [7]
-        events = reading.events_of(account.id).rows
+        events = event_log.events_of(account.id).rows
         assert {one.occasion for one in events} == {Occasion.SIGNED_UP}
         assert [one.affiliate_id for one in events] == [8, 7]
         assert [one.created_at for one in events] == [grace.affiliate.created_at] * 2
-        mails = reading.mails_of(one.id for one in events)
+        mails = event_log.mails_of(one.id for one in events)
         told = {mails[one.id][0].recipient: mails[one.id][0] for one in events}
         assert (told["Grace@example.org"].message_id, told["Grace@example.org"].why) == (70, Why.OWED)
         assert (told["sia@example.org"].message_id, told["sia@example.org"].why) == (None, Why.OFF)

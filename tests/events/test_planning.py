@@ -9,9 +9,9 @@ import time_machine
 from sqlalchemy import select
 
 from portal.db import db
-from portal.events import calendar, planning
+from portal.events import weekly_summary, weeks
 from portal.events.models import Event, EventMail, Week, WeekState, Why
-from portal.events.occasions import Occasion
+from portal.events.types import Occasion
 
 BEFORE = (
     "2026-10-21 12:00:00+00:00"  # a Wednesday; clocks in Europe and America change on two of the next Sundays
@@ -46,19 +46,19 @@ def _summaries():
 )
 def test_a_week_is_due_on_monday_at_nine_by_the_accounts_clock(zone, due):
     moment = datetime.fromisoformat(due).replace(tzinfo=UTC)
-    assert calendar.week_told_last(moment, zone).name == "2026-W43"
-    assert calendar.week_told_last(moment, zone).due_at == moment
-    assert calendar.week_told_last(moment - timedelta(seconds=1), zone).name == "2026-W42"
+    assert weeks.week_told_last(moment, zone).name == "2026-W43"
+    assert weeks.week_told_last(moment, zone).due_at == moment
+    assert weeks.week_told_last(moment - timedelta(seconds=1), zone).name == "2026-W42"
 
 
 def test_a_week_in_which_the_clocks_change_has_an_hour_more_or_less():
     autumn, spring = (
-        calendar.week_named("2026-W43", "Europe/Berlin"),
-        calendar.week_named("2026-W13", "Europe/Berlin"),
+        weeks.week_named("2026-W43", "Europe/Berlin"),
+        weeks.week_named("2026-W13", "Europe/Berlin"),
     )
     assert autumn.ends_at - autumn.starts_at == timedelta(days=7, hours=1)
     assert spring.ends_at - spring.starts_at == timedelta(days=7, hours=-1)
-    following = calendar.week_named("2026-W44", "Europe/Berlin")
+    following = weeks.week_named("2026-W44", "Europe/Berlin")
     assert following.starts_at == autumn.ends_at, "no moment is lost or counted twice"
 
 
@@ -67,12 +67,12 @@ def test_summaries_leave_once_by_the_accounts_clock(account, happen):
     happen()
     early = datetime(2026, 10, 25, 21, 59, tzinfo=UTC)
     due = early + timedelta(minutes=1)
-    planning.plan(account.id, now=early)
+    weekly_summary.plan(account.id, now=early)
     assert _weeks() == {"2026-W42": WeekState.SKIPPED}, "that week was over long before anybody signed up"
     for _ in range(2):
-        assert planning.find_work(due) in ([(planning.JOB, account.id)], [])
-        planning.plan(account.id, now=due)
-    assert planning.find_work(due) == []
+        assert weekly_summary.find_work(due) in ([(weekly_summary.JOB, account.id)], [])
+        weekly_summary.plan(account.id, now=due)
+    assert weekly_summary.find_work(due) == []
     assert _weeks()["2026-W43"] is WeekState.DONE
     assert _summaries() == [("owner-weekly-summary", Why.OWED), ("weekly-summary", Why.OWED)]
 
@@ -80,15 +80,15 @@ def test_summaries_leave_once_by_the_accounts_clock(account, happen):
 @pytest.mark.parametrize(("late", "state"), [(23, WeekState.DONE), (25, WeekState.SKIPPED)])
 def test_a_summary_more_than_a_day_late_is_left_out(account, happen, late, state):
     happen()
-    planning.plan(account.id, now=datetime(2026, 10, 26, 9, tzinfo=UTC) + timedelta(hours=late))
+    weekly_summary.plan(account.id, now=datetime(2026, 10, 26, 9, tzinfo=UTC) + timedelta(hours=late))
     assert _weeks() == {"2026-W43": state}
     assert bool(_summaries()) is (state is WeekState.DONE)
 
 
 def test_a_worker_that_dies_in_the_middle_goes_on_where_it_ended(account, affiliate, happen, monkeypatch):
-    from portal.affiliates import signup
     from portal.affiliates.models import State
     from portal.clock import utcnow
+    from portal.enrolment import signup
 
     happen()
     for number in range(4):
@@ -96,13 +96,13 @@ def test_a_worker_that_dies_in_the_middle_goes_on_where_it_ended(account, affili
         row.state = State.ACTIVE
         db.session.add(row)
     db.session.commit()
-    monkeypatch.setattr(planning, "BATCH", 2)
+    monkeypatch.setattr(weekly_summary, "BATCH", 2)
     due = datetime(2026, 10, 26, 9, tzinfo=UTC)
-    assert planning._step(account.id, due)  # the first batch; here the worker dies
+    assert weekly_summary._step(account.id, due)  # the first batch; here the worker dies
     db.session.rollback()
     assert _weeks()["2026-W43"] is WeekState.PLANNED
-    assert planning.find_work(due) == [(planning.JOB, account.id)]
-    planning.plan(account.id, now=due)
+    assert weekly_summary.find_work(due) == [(weekly_summary.JOB, account.id)]
+    weekly_summary.plan(account.id, now=due)
     told = list(db.session.scalars(select(Event.affiliate_id).where(Event.occasion == Occasion.WEEK_ENDED)))
     assert len(told) == len(set(told)) == 6, "each affiliate once, and the owner"
     assert _weeks()["2026-W43"] is WeekState.DONE

@@ -17,13 +17,13 @@ from portal.accounts.models import Account
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db
-from portal.incidents import alerts, listening, watch
-from portal.incidents.listening import Settled
+from portal.incidents import alerts, detection, monitor
+from portal.incidents.detection import Settled
 from portal.incidents.models import Incident, Watch
 from portal.outbox.models import OutboxMessage, Outcome, WorkerBeat
 from portal.outbox.queue import NewMessage, enqueue
 from portal.settings.models import SmtpSettings, State
-from portal.settings.routes import binding, vault
+from portal.settings.routing import binding, vault
 from tests.conftest import make_config
 
 START = "2026-03-02 09:12:00+00:00"
@@ -140,7 +140,7 @@ def happens(
         diagnosis=diagnosis,
         **more,
     )
-    listening.settled(one, now=utcnow())
+    detection.settled(one, now=utcnow())
     db.session.commit()
 
 
@@ -156,7 +156,7 @@ def work() -> None:
     if row is not None and row.looked_at > utcnow() - timedelta(seconds=30):
         row.looked_at -= timedelta(seconds=30)  # the watch looks every few seconds; a test waits for nothing
     db.session.commit()
-    watch.look()
+    monitor.look()
     for _, ident in alerts.due(utcnow()):
         alerts.send(ident)
     db.session.rollback()

@@ -10,10 +10,10 @@ from portal.accounts.models import Account
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.db import db
-from portal.incidents import alerts, care
+from portal.incidents import alerts, policy
 from portal.notices import mailboxes
-from portal.outbox.compose import bodies
 from portal.outbox.models import Outcome
+from portal.outbox.sending.message import bodies
 from tests.incidents.conftest import (
     DOWN,
     REFUSED,
@@ -162,7 +162,7 @@ def test_the_page_says_which_mailboxes_are_told(brightleaf, owner):
 
 
 def test_switched_off_nobody_is_told_and_the_page_says_so(brightleaf, owner, clock):
-    care.switch_mail(brightleaf, on=False)
+    policy.switch_mail(brightleaf, on=False)
     happens(brightleaf, diagnosis=REFUSED)
     work()
     assert mails() == []

@@ -11,16 +11,16 @@ import pytest
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.incidents import canary, care, detour
+from portal.db.transaction import moment
+from portal.incidents import failover, login_probe, policy
 from portal.incidents.models import Ended, Kind, OnFailure, Proof
-from portal.outbox import draining
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from portal.outbox.queue import hold
+from portal.outbox.sending import drain
 from portal.settings.models import SmtpSettings
-from portal.settings.routes import live_version
-from portal.smtp.guard import Policy, PrivateTarget
+from portal.settings.routing import live_version
+from portal.smtp.network.guard import Policy, PrivateTarget
 from portal.smtp.server import Limits
-from portal.transactions import moment
 from tests.incidents.conftest import DOWN, REFUSED, happens, incidents, mails, owe, work
 from tests.smtp import badserver
 from tests.smtp.badserver import BadServer, converse
@@ -64,7 +64,7 @@ def brightleaf_at(app, brightleaf):
             mail = replace(mail, username=badserver.USERNAME, password=badserver.PASSWORD)
         app.extensions["signet.config"] = replace(config, policy=policy, limits=LIMITS, platform=mail)
         version = live_version(brightleaf)
-        from portal.settings.routes import binding, vault
+        from portal.settings.routing import binding, vault
 
         version.host, version.port, version.security = "localhost", own.port, "implicit"
         version.username = badserver.USERNAME
@@ -82,7 +82,7 @@ def turn(version: SmtpSettings) -> Proof:
     proof = db.session.get_one(Proof, ident)
     proof.next_at = utcnow()
     db.session.commit()
-    canary.climb(ident)
+    login_probe.climb(ident)
     db.session.rollback()
     return db.session.get_one(Proof, ident, populate_existing=True)
 
@@ -142,18 +142,18 @@ def test_emails_that_wait_find_out_by_themselves_so_nobody_logs_in_twice(brightl
 def test_a_certificate_about_to_run_out_is_an_incident_before_it_is_a_failure(
     brightleaf_at, brightleaf, serve
 ):
-    from portal.incidents import deadlines
+    from portal.incidents import expiry
 
     version = brightleaf_at(serve())
     proof = turn(version)
     assert incidents(brightleaf) == [] or incidents(brightleaf)[0].kind is Kind.DEADLINE
     proof.certificate_until = utcnow() + timedelta(days=9)
-    deadlines.judge(version, proof, now=utcnow())
+    expiry.judge(version, proof, now=utcnow())
     db.session.commit()
     (one,) = [row for row in incidents(brightleaf) if row.is_open]
     assert one.kind is Kind.DEADLINE and one.diagnosis["whose_move"] == "provider"
     proof.certificate_until = utcnow() + timedelta(days=80)
-    deadlines.judge(version, proof, now=utcnow())
+    expiry.judge(version, proof, now=utcnow())
     db.session.commit()
     assert not incidents(brightleaf)[0].is_open
 
@@ -161,12 +161,12 @@ def test_a_certificate_about_to_run_out_is_an_incident_before_it_is_a_failure(
 def test_what_a_provider_ends_is_told_two_weeks_before(brightleaf, clock):
     import time_machine
 
-    from portal.incidents import deadlines
+    from portal.incidents import expiry
 
     with time_machine.travel("2026-12-20 09:00:00+00:00", tick=False):
         version = live_version(brightleaf)
         version.host = "smtp.office365.com"
-        deadlines.judge(version, Proof(version_id=version.id, account_id=brightleaf), now=utcnow())
+        expiry.judge(version, Proof(version_id=version.id, account_id=brightleaf), now=utcnow())
         db.session.commit()
         (one,) = incidents(brightleaf)
         assert one.kind is Kind.DEADLINE and "December 2026" in one.diagnosis["cause"]
@@ -177,10 +177,10 @@ def test_after_the_chosen_minutes_emails_go_through_the_platform_and_come_back_b
 ):
     down, platform = serve(AUTH=b"535 5.7.8 no\r\n"), serve()
     version = brightleaf_at(down, platform)
-    care.choose(brightleaf, OnFailure.PLATFORM, 30)
+    policy.choose(brightleaf, OnFailure.PLATFORM, 30)
     work()
     first = owe(brightleaf, 1).id
-    draining.Drain(brightleaf).run()
+    drain.Drain(brightleaf).run()
     assert db.session.get(OutboxMessage, first, populate_existing=True).status is Status.HELD
     (one,) = incidents(brightleaf)
     work()
@@ -189,7 +189,7 @@ def test_after_the_chosen_minutes_emails_go_through_the_platform_and_come_back_b
     db.session.commit()
     work()
     assert live_version(brightleaf).bypassed_since is not None
-    draining.Drain(brightleaf).run()
+    drain.Drain(brightleaf).run()
     assert len(platform.messages) == 1
     assert b"Reply-To: ada@brightleaf.example" in platform.messages[0]
     assert incidents(brightleaf)[0].is_open
@@ -202,7 +202,7 @@ def test_after_the_chosen_minutes_emails_go_through_the_platform_and_come_back_b
     assert live_version(brightleaf).bypassed_since is None
     assert not incidents(brightleaf)[0].is_open
     owe(brightleaf, 2)
-    draining.Drain(brightleaf).run()
+    drain.Drain(brightleaf).run()
     assert len(up.messages) == 1 and len(platform.messages) == 1
 
 
@@ -225,12 +225,12 @@ def test_an_email_one_server_may_hold_never_leaves_through_the_other(brightleaf_
     db.session.commit()
     owe(brightleaf, 2)
     happens(brightleaf, Outcome.DEFERRED, DOWN)
-    detour.start(brightleaf, now=utcnow())
-    draining.Drain(brightleaf).run()
+    failover.start(brightleaf, now=utcnow())
+    drain.Drain(brightleaf).run()
     assert len(platform.messages) == 1 and b"affiliate2@" in platform.messages[0]
     assert db.session.get(OutboxMessage, doubtful.id, populate_existing=True).status is Status.QUEUED
-    detour.end_by_hand(brightleaf, now=utcnow())
-    draining.Drain(brightleaf).run()
+    failover.end_by_hand(brightleaf, now=utcnow())
+    drain.Drain(brightleaf).run()
     assert len(own.messages) == 1 and b"affiliate1@" in own.messages[0]
 
 
@@ -245,17 +245,17 @@ def test_an_email_in_doubt_is_given_up_after_two_days_and_says_so(brightleaf_at,
     db.session.add(row)
     doubtful.attempts = 1
     db.session.commit()
-    detour.start(brightleaf, now=utcnow())
-    draining.Drain(brightleaf).run()
+    failover.start(brightleaf, now=utcnow())
+    drain.Drain(brightleaf).run()
     assert platform.messages == []
     assert db.session.get(OutboxMessage, doubtful.id, populate_existing=True).status is Status.FAILED
 
 
 def test_stopped_at_the_owners_wish_nothing_is_tried_by_itself(brightleaf_at, brightleaf, serve):
     version = brightleaf_at(serve(AUTH=b"535 5.7.8 no\r\n"))
-    care.choose(brightleaf, OnFailure.STOP, 30)
+    policy.choose(brightleaf, OnFailure.STOP, 30)
     owe(brightleaf, 1)
-    draining.Drain(brightleaf).run()
+    drain.Drain(brightleaf).run()
     queue = db.session.get(Queue, brightleaf, populate_existing=True)
     assert queue.held_at is not None and queue.probe_at is None
     up = serve()

@@ -14,10 +14,10 @@ from sqlalchemy import select
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.incidents import care, hooks, post
+from portal.incidents import http_post, policy, webhooks
 from portal.incidents.models import Care, HookDelivery, HookState
 from portal.outbox.models import Outcome
-from portal.smtp.guard import Policy
+from portal.smtp.network.guard import Policy
 from tests.incidents.conftest import REFUSED, happens, mails, owe, work
 
 pytestmark = pytest.mark.thorough
@@ -30,12 +30,12 @@ def deliveries() -> list[HookDelivery]:
 
 
 def deliver() -> None:
-    for _, ident in hooks.due(utcnow()):
-        hooks.deliver(ident)
+    for _, ident in webhooks.due(utcnow()):
+        webhooks.deliver(ident)
 
 
 def test_beginning_and_end_are_posted_and_signed_with_the_secret_that_was_shown(brightleaf, receiver, clock):
-    shown = care.save_hook(brightleaf, receiver.url)
+    shown = policy.save_hook(brightleaf, receiver.url)
     owe(brightleaf, 1)
     happens(brightleaf, diagnosis=REFUSED, reply_code=535, reply_text="no, affiliate1@visitors.example")
     work()
@@ -56,7 +56,7 @@ def test_beginning_and_end_are_posted_and_signed_with_the_secret_that_was_shown(
 
 
 def test_what_is_not_taken_is_tried_again_for_a_day_and_given_up(brightleaf, receiver, clock):
-    care.save_hook(brightleaf, receiver.url)
+    policy.save_hook(brightleaf, receiver.url)
     receiver.status = 500
     happens(brightleaf, diagnosis=REFUSED)
     work()
@@ -80,9 +80,9 @@ def test_what_is_not_taken_is_tried_again_for_a_day_and_given_up(brightleaf, rec
 
 
 def test_a_redirect_is_not_followed(brightleaf, receiver, clock):
-    care.save_hook(brightleaf, receiver.url)
+    policy.save_hook(brightleaf, receiver.url)
     receiver.status, receiver.location = 307, receiver.url
-    hooks.send_test(brightleaf, now=utcnow())
+    webhooks.send_test(brightleaf, now=utcnow())
     deliver()
     assert len(receiver.seen) == 1
     assert "redirects are not followed" in deliveries()[0].problem
@@ -102,8 +102,8 @@ def test_a_redirect_is_not_followed(brightleaf, receiver, clock):
     ],
 )
 def test_internal_addresses_are_never_dialled(url):
-    with pytest.raises(post.NotDelivered) as refused:
-        post.post(url, b"{}", {}, Policy(ports=post.PORTS))
+    with pytest.raises(http_post.NotDelivered) as refused:
+        http_post.post(url, b"{}", {}, Policy(ports=http_post.PORTS))
     assert "not allowed" in str(refused.value) or "no usable server name" in str(refused.value)
 
 
@@ -141,8 +141,8 @@ def test_a_name_is_looked_up_once_and_every_address_of_it_is_judged(monkeypatch)
         return [(socket.AF_INET, 1, 6, "", (ip, 0)) for ip in ("93.184.216.34", "127.0.0.1")]
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
-    with pytest.raises(post.NotDelivered, match="not allowed"):
-        post.post("https://rebinding.example/", b"{}", {}, Policy(ports=post.PORTS))
+    with pytest.raises(http_post.NotDelivered, match="not allowed"):
+        http_post.post("https://rebinding.example/", b"{}", {}, Policy(ports=http_post.PORTS))
     assert asked == ["rebinding.example"]
 
 
@@ -162,8 +162,8 @@ def test_a_server_that_speaks_no_http_is_a_sentence_and_not_its_words(brightleaf
         from dataclasses import replace
 
         allowed = replace(policy, private=(replace(target, port=port),))
-        with pytest.raises(post.NotDelivered) as refused:
-            post.post(f"http://127.0.0.1:{port}/", b"{}", {}, allowed)
+        with pytest.raises(http_post.NotDelivered) as refused:
+            http_post.post(f"http://127.0.0.1:{port}/", b"{}", {}, allowed)
     assert "secret" not in str(refused.value)
 
 
@@ -173,7 +173,7 @@ def test_the_secret_is_shown_once_and_sealed_in_the_table(brightleaf, owner, rec
     assert "whsec_" not in owner.get("/incidents/alerts").get_data(as_text=True)
     row = db.session.scalars(select(Care)).one()
     assert secret.encode() not in row.sealed_secret
-    assert care.secret_of(row) == secret
+    assert policy.secret_of(row) == secret
     again = owner.submit("/incidents/alerts/webhook/secret", {}, page="/incidents/alerts")
     other = re.search(r"whsec_[\w-]+", again.get_data(as_text=True))[0]
     assert other != secret
@@ -200,8 +200,8 @@ def test_a_webhook_that_was_stopped_gets_nothing_more(brightleaf, owner, receive
 
 
 def test_alerts_by_mail_and_by_webhook_are_switched_apart(brightleaf, receiver):
-    care.save_hook(brightleaf, receiver.url)
-    care.switch_mail(brightleaf, on=False)
+    policy.save_hook(brightleaf, receiver.url)
+    policy.switch_mail(brightleaf, on=False)
     happens(brightleaf, diagnosis=REFUSED)
     work()
     deliver()

@@ -11,11 +11,11 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.incidents import discarded
 from portal.incidents.models import Care, OnFailure
-from portal.outbox import rates
+from portal.outbox import rate_limits
 from portal.outbox.models import OutboxMessage, Outcome, Queue, Status
 from portal.outbox.queue import hold
 from portal.settings import versions
-from portal.settings.routes import live_version, route_for
+from portal.settings.routing import live_version, route_for
 from tests.incidents.conftest import DOWN, REFUSED, happens, incidents, owe, work
 
 PAGES = [
@@ -209,7 +209,7 @@ def test_a_choice_that_is_none_is_refused_and_nothing_typed_is_lost(action, minu
 def test_limits_are_saved_and_shown_again(brightleaf, owner):
     fields = {"per_second": "", "per_hour": "100", "per_day": "500"}
     assert owner.submit("/incidents/limits", fields).status_code == 303
-    row = rates.limits_of(brightleaf)
+    row = rate_limits.limits_of(brightleaf)
     assert (row.per_second, row.per_hour, row.per_day) == (None, 100, 500)
     page = text_of(owner, "/incidents/limits")
     assert 'value="100"' in page and 'value="500"' in page
@@ -243,12 +243,12 @@ def test_a_providers_limit_is_no_alarm_and_says_when_it_goes_on(brightleaf, owne
     db.session.commit()
     page = text_of(owner, "/deliveries")
     assert "Your provider’s limit is reached" in page and "It goes on at 2 Mar 2026, 09:17 UTC" in page
-    assert rates.limits_of(brightleaf).slowed_to is not None
+    assert rate_limits.limits_of(brightleaf).slowed_to is not None
 
 
 def test_the_owners_own_limit_says_when_it_goes_on(brightleaf, owner):
-    rates.choose(brightleaf, None, 2, None)
-    rates.spend(brightleaf, 1, utcnow())
+    rate_limits.choose(brightleaf, None, 2, None)
+    rate_limits.spend(brightleaf, 1, utcnow())
     db.session.commit()
     assert "A sending limit is reached" not in text_of(owner, "/deliveries"), "nothing waits for it"
     owe(brightleaf, 1)

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.db import db
-from portal.outbox import rates
+from portal.outbox import rate_limits
 from portal.outbox.models import Queue
 from portal.outbox.queue import queue_of
-from portal.outbox.rates import SendingRate
+from portal.outbox.rate_limits import SendingRate
 
 pytestmark = pytest.mark.both_databases
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -27,15 +27,15 @@ def queue(brightleaf) -> Queue:
 
 def leave(queue: Queue, wanted: int, now: datetime) -> int:
     """Claim as many as may leave."""
-    may = rates.gate(queue, now)
+    may = rate_limits.gate(queue, now)
     count = wanted if may is None else min(wanted, may)
-    rates.spend(queue.account_id, count, now)
+    rate_limits.spend(queue.account_id, count, now)
     db.session.commit()
     return count
 
 
 def test_without_a_limit_everything_may_leave_and_no_row_is_made(queue):
-    assert rates.gate(queue, START) is None
+    assert rate_limits.gate(queue, START) is None
     assert db.session.query(SendingRate).count() == 0
 
 
@@ -45,7 +45,7 @@ def test_without_a_limit_everything_may_leave_and_no_row_is_made(queue):
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_hour_sees_more_than_its_limit(queue, limit, steps):
-    rates.choose(queue.account_id, None, limit, None)
+    rate_limits.choose(queue.account_id, None, limit, None)
     row = db.session.get_one(SendingRate, queue.account_id)
     row.hour_full_at = None
     now, left = START, []
@@ -53,17 +53,17 @@ def test_no_hour_sees_more_than_its_limit(queue, limit, steps):
         now += timedelta(seconds=seconds)
         left += [now] * leave(queue, wanted, now)
     for at in left:
-        assert sum(at <= other < at + rates.HOUR for other in left) <= limit
+        assert sum(at <= other < at + rate_limits.HOUR for other in left) <= limit
 
 
 def test_the_limit_is_nearly_used_up_when_there_is_enough_to_send(queue):
-    rates.choose(queue.account_id, None, 100, None)
+    rate_limits.choose(queue.account_id, None, 100, None)
     sent = sum(leave(queue, 50, START + timedelta(seconds=second)) for second in range(0, 3600, 5))
     assert 95 <= sent <= 100
 
 
 def test_it_is_spread_evenly_after_the_first_tenth(queue):
-    rates.choose(queue.account_id, None, None, 240)
+    rate_limits.choose(queue.account_id, None, None, 240)
     assert leave(queue, 100, START) == 24
     assert leave(queue, 100, START + timedelta(minutes=5)) == 0
     hours = [leave(queue, 100, START + timedelta(hours=hour)) for hour in range(1, 12)]
@@ -71,29 +71,29 @@ def test_it_is_spread_evenly_after_the_first_tenth(queue):
 
 
 def test_the_pages_know_when_it_goes_on(queue):
-    rates.choose(queue.account_id, None, 60, None)
+    rate_limits.choose(queue.account_id, None, 60, None)
     leave(queue, 100, START)
-    assert START < rates.goes_on_at(queue.account_id) <= START + timedelta(minutes=2)
-    assert rates.closed_for(queue.account_id, START) > 0
+    assert START < rate_limits.goes_on_at(queue.account_id) <= START + timedelta(minutes=2)
+    assert rate_limits.closed_for(queue.account_id, START) > 0
 
 
 def test_the_strictest_limit_counts(queue):
-    rates.choose(queue.account_id, 100, 10, 1000)
+    rate_limits.choose(queue.account_id, 100, 10, 1000)
     assert leave(queue, 50, START) == 1
 
 
 def test_a_server_that_says_too_fast_halves_the_speed_which_then_recovers(queue):
-    rates.slow_down(queue.account_id, START)
+    rate_limits.slow_down(queue.account_id, START)
     db.session.commit()
     sent = [leave(queue, 9, START + timedelta(seconds=second)) for second in range(60)]
     assert 25 <= sum(sent) <= 33, "half of one a second"
     later = [leave(queue, 9, START + timedelta(minutes=11, seconds=second)) for second in range(60)]
     assert sum(later) > 1.8 * sum(sent)
-    assert rates.gate(queue, START + timedelta(hours=1)) is None
+    assert rate_limits.gate(queue, START + timedelta(hours=1)) is None
 
 
 def test_what_it_says_of_the_same_moment_slows_down_once(queue):
     for _ in range(20):
-        rates.slow_down(queue.account_id, START)
+        rate_limits.slow_down(queue.account_id, START)
     db.session.commit()
     assert db.session.get_one(SendingRate, queue.account_id).slowed_to == 30.0

@@ -10,8 +10,8 @@ from sqlalchemy import select, text
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.incidents import listening, watch
-from portal.incidents.listening import Settled
+from portal.incidents import detection, monitor
+from portal.incidents.detection import Settled
 from portal.incidents.models import Ended, Incident, Kind
 from portal.outbox.models import DeliveryAttempt, Outcome, Status
 from portal.settings import versions
@@ -103,7 +103,7 @@ def test_what_the_moment_forgot_is_found_by_the_watch(brightleaf, clock):
 
 
 def test_what_an_account_sent_before_its_trouble_is_not_gone_through_to_find_its_end(brightleaf, database):
-    query = select(Incident.id).where(Incident.is_open, watch._disproved())
+    query = select(Incident.id).where(Incident.is_open, monitor._disproved())
     statement = query.compile(db.engine, compile_kwargs={"literal_binds": True})
     if database == "postgresql":  # whose planner knows how many rows there are
         assert db.session.execute(query).all() == []
@@ -177,7 +177,7 @@ def test_two_workers_at_once_open_one_incident(app, brightleaf):
         with app.app_context():
             barrier.wait()
             one = Settled(brightleaf, number, Outcome.HELD, SERVER, 1, diagnosis=REFUSED)
-            listening.settled(one, now=utcnow())
+            detection.settled(one, now=utcnow())
             db.session.commit()
 
     threads = [threading.Thread(target=fail, args=(number,)) for number in range(6)]

@@ -9,14 +9,14 @@ from email.policy import SMTP
 
 import pytest
 
-from portal.outbox.mime import mailbox_header, serialise
-from portal.smtp.cases import Kind, RetryClass
-from portal.smtp.diagnosis import diagnose
-from portal.smtp.envelope import Acceptance, Outgoing
+from portal.outbox.sending.mime import mailbox_header, serialise
+from portal.smtp.diagnosis.cases import Kind, RetryClass
+from portal.smtp.diagnosis.diagnose import diagnose
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
-from portal.smtp.probe import probe
+from portal.smtp.probe.probe import probe
+from portal.smtp.protocol.envelope import Acceptance, Outgoing
+from portal.smtp.protocol.session import Session
 from portal.smtp.server import Mechanism, Security, Server
-from portal.smtp.session import Session
 
 from .servers import (
     ELSEWHERE,

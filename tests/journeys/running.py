@@ -56,7 +56,7 @@ class RunningPortal:
     def set_up(self) -> None:
         """Set up and seed as the operator's commands do, for others to begin with a copy."""
         with self.log:
-            self._run([sys.executable, "-m", "portal.setup"])
+            self._run([sys.executable, "-m", "portal.bootstrap"])
             self._run([str(BIN / "flask"), "--app", "wsgi", "seed-demo"])
 
     @contextmanager

@@ -26,7 +26,7 @@ def environment(instance: Path) -> dict[str, str]:
 
 
 def launch(env: dict[str, str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "portal.launch"]
+    command = [sys.executable, "-m", "portal.dev_server"]
     return subprocess.Popen(
         command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -12,12 +12,12 @@ import pytest
 
 from portal.accounts.models import Account
 from portal.clock import utcnow
-from portal.events.occasions import Occasion
-from portal.notices import judging, rendering
+from portal.events.types import Occasion
+from portal.notices import rendering, validation
 from portal.notices.catalogue import CATALOGUE, CONFIRM_SIGN_UP, Audience, Category, Type, caused_by
 from portal.notices.defaults import FOLDER, default_text
-from portal.notices.judging import faults_of
-from portal.outbox.mime import mailbox_header, serialise
+from portal.notices.validation import faults_of
+from portal.outbox.sending.mime import mailbox_header, serialise
 
 EVERY = pytest.mark.parametrize("notice", CATALOGUE.values(), ids=lambda notice: notice.kind)
 ACCOUNT = Account(name="Brightleaf", slug="brightleaf")
@@ -79,7 +79,7 @@ def test_the_shipped_text_has_no_fault_and_needs_no_cleaning(context, notice):
     words = default_text(notice)
     for part, html in ((words.subject, False), (words.html, True), (words.text, False)):
         assert list(faults_of(part, notice, html=html)) == []
-    judged = judging.judge(notice, ACCOUNT, words)
+    judged = validation.judge(notice, ACCOUNT, words)
     assert (judged.text, judged.removed, judged.converted) == (words, (), ())
 
 

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from portal.accounts.models import Account
-from portal.notices import judging, rendering
+from portal.notices import rendering, validation
 from portal.notices.catalogue import NEW_SIGN_UP
 from portal.notices.defaults import Text
-from portal.notices.language import TextRefused, fill_in
-from portal.outbox.mime import serialise
+from portal.notices.liquid import TextRefused, fill_in
+from portal.outbox.sending.mime import serialise
 from portal.smtp.mailbox import header_safe
 
 ACCOUNT = Account(name="Brightleaf", slug="brightleaf")
@@ -147,11 +147,11 @@ def test_the_worst_of_texts_takes_a_blink(context, html):
 @given(html=SOURCES)
 def test_what_may_be_saved_stays_what_it_is_when_saved_again(context, html):
     try:
-        judged = judging.judge(NEW_SIGN_UP, ACCOUNT, Text("x", html))
-    except judging.TextFaults as faults:
+        judged = validation.judge(NEW_SIGN_UP, ACCOUNT, Text("x", html))
+    except validation.TextFaults as faults:
         assert all(sentence for said in faults.by_field.values() for sentence in said)
         return
-    again = judging.judge(NEW_SIGN_UP, ACCOUNT, judged.text)
+    again = validation.judge(NEW_SIGN_UP, ACCOUNT, judged.text)
     assert again.text == judged.text
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from portal.db import db
-from portal.notices import colours, looks, mailboxes, pictures, rendering, switches
+from portal.notices import branding, colours, images, mailboxes, recipients, rendering
 from portal.notices.catalogue import NEW_SIGN_UP
 from portal.notices.models import NoticeLogo
 from tests.notices.conftest import account_of
@@ -58,7 +58,7 @@ def test_colour_address_and_footer_stand_in_every_email(owner):
 
 def test_a_colour_too_light_for_white_words_is_darkened_and_told(owner):
     _save(owner, accent="#ffcc00")
-    accent = looks.look_of(account_of().id).accent
+    accent = branding.look_of(account_of().id).accent
     assert colours.contrast_with_white(accent) >= 4.5
     assert f"darkened to {accent}" in owner.get(LOOK).get_data(as_text=True)
 
@@ -77,7 +77,7 @@ def test_any_colour_ends_readable(colour):
 
 def test_a_logo_is_recognised_kept_and_served_to_anybody(owner, client):
     _save(owner, png())
-    look = looks.look_of(account_of().id)
+    look = branding.look_of(account_of().id)
     assert (look.logo_width, look.logo_height) == (168, 56)
     assert look.logo_url.startswith("http://127.0.0.1/automated-emails/logo/")
     assert look.logo_url in rendering.sample(NEW_SIGN_UP, account_of()).html
@@ -87,12 +87,12 @@ def test_a_logo_is_recognised_kept_and_served_to_anybody(owner, client):
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "immutable" in answer.headers["Cache-Control"]
     _save(owner, GIF)
-    assert looks.look_of(account_of().id).logo_url != look.logo_url
+    assert branding.look_of(account_of().id).logo_url != look.logo_url
     assert client.get(look.logo_url.removeprefix("http://127.0.0.1")).status_code == 200, (
         "mail was sent with it"
     )
     _save(owner, remove_logo="y")
-    assert looks.look_of(account_of().id).logo_url == ""
+    assert branding.look_of(account_of().id).logo_url == ""
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,14 @@ def test_what_is_no_logo_is_refused(owner, file, said):
 @given(st.one_of(st.binary(max_size=60), st.binary(max_size=40).map(lambda b: b"\xff\xd8\xff" + b)))
 def test_any_bytes_are_a_picture_or_refused(data):
     try:
-        assert pictures.recognise(data).media_type in pictures.ENDINGS
-    except pictures.NoPicture as refused:
+        assert images.recognise(data).media_type in images.ENDINGS
+    except images.NoPicture as refused:
         assert str(refused)
 
 
 def test_pictures_tell_their_size():
-    assert pictures.recognise(GIF) == pictures.Picture("image/gif", 40, 30)
-    assert pictures.recognise(JPEG) == pictures.Picture("image/jpeg", 50, 20)
+    assert images.recognise(GIF) == images.Picture("image/gif", 40, 30)
+    assert images.recognise(JPEG) == images.Picture("image/jpeg", 50, 20)
 
 
 @pytest.mark.parametrize("name", ["x.png", "x", "..", "%00.png", "a" * 80 + ".png", "é.png"])
@@ -149,7 +149,7 @@ def _add(browser, mailbox):
 
 def test_further_mailboxes_get_the_emails_to_the_owner(owner):
     assert _add(owner, "team@Brightleaf.example").status_code == 303
-    assert switches.recipients_of(account_of()) == [
+    assert recipients.recipients_of(account_of()) == [
         ("ada@brightleaf.example", "Ada Fairweather"),
         ("team@brightleaf.example", ""),
     ]

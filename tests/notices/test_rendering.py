@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from portal.accounts.models import Account
-from portal.affiliates.forms import a_name, tidy
 from portal.db import db
-from portal.notices import plain, rendering
+from portal.enrolment.forms import a_name, tidy
+from portal.notices import plaintext, rendering
 from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
 from portal.notices.greeting import first_name_of
-from portal.outbox.mime import MessageRefused, mailbox_header, serialise
+from portal.outbox.sending.mime import MessageRefused, mailbox_header, serialise
 from portal.smtp.mailbox import header_safe
 from portal.web.fields import one_line
 
@@ -240,5 +240,5 @@ def test_a_message_that_cannot_be_sent_is_refused_and_not_mangled():
 
 def test_a_table_reads_as_lines_however_its_markup_is_broken():
     rows = "<tr>\n  <th>Order</th>\n  <td>A-1</td>\n</tr>\n<tr><th>Amount</th><td>8.00\n EUR</td></tr>"
-    assert plain.text_of(f"<table>{rows}</table>") == "Order: A-1\nAmount: 8.00 EUR"
-    assert plain.text_of("<table><tr><td></td> <td>b</td> <td>c</td></tr></table>") == "b c"
+    assert plaintext.text_of(f"<table>{rows}</table>") == "Order: A-1\nAmount: 8.00 EUR"
+    assert plaintext.text_of("<table><tr><td></td> <td>b</td> <td>c</td></tr></table>") == "b c"

@@ -14,17 +14,17 @@ from portal.affiliates import suppressions
 from portal.affiliates.models import Reason
 from portal.clock import utcnow
 from portal.db import db
-from portal.deliveries import again
-from portal.deliveries.again import Wish
-from portal.events import calendar, planning, reading
-from portal.events.causing import cause
-from portal.events.counting import Counters
+from portal.deliveries import resend
+from portal.deliveries.resend import Wish
+from portal.events import event_log, weekly_summary, weeks
+from portal.events.dispatch import cause
 from portal.events.models import Why
-from portal.events.occasions import Occasion, Source
-from portal.notices import mailboxes, switches
+from portal.events.types import Occasion, Source
+from portal.events.weekly_totals import Counters
+from portal.notices import mailboxes, recipients
 from portal.notices.catalogue import CATALOGUE
-from portal.outbox.delivery import drain
 from portal.outbox.models import OutboxMessage, Status
+from portal.outbox.sending.deliver import drain
 from tests.notices.conftest import account_of, owner_of
 from tests.outbox.post import Ways, honest
 from tests.smtp.badserver import BadServer
@@ -42,12 +42,12 @@ def happen(owner):
     numbers = count()
 
     def happen(occasion=Occasion.WEEK_ENDED, values=None):
-        week = planning.values_of(Counters(leads=1), calendar.week_told_last(utcnow(), "UTC"))
+        week = weekly_summary.values_of(Counters(leads=1), weeks.week_told_last(utcnow(), "UTC"))
         values = values or week | {"new_affiliates": "1", "emails_sent": "2", "emails_failed": "0"}
         more = {"key": f"n{next(numbers)}", "source": Source.PLANNER, "now": utcnow()}
         done = cause(account_of(), occasion, None, values, **more)
         db.session.commit()
-        mails = reading.mails_of([done.event.id])[done.event.id]
+        mails = event_log.mails_of([done.event.id])[done.event.id]
         return {
             mail.recipient: db.session.get(OutboxMessage, mail.message_id) if mail.message_id else mail.why
             for mail in mails
@@ -105,7 +105,7 @@ def test_looking_asks_and_changes_nothing_whoever_looks(client, owner, stranger,
             assert 'content="noindex, nofollow"' in page
             main = page[page.index("<main") : page.index("</main")]
             assert ADA not in main and BO not in main, "a link that is passed on tells no address"
-    assert switches.is_on(account_of().id, WEEKLY)
+    assert recipients.is_on(account_of().id, WEEKLY)
     assert suppressions.suppression_of(account_of().id, BO) is None
 
 
@@ -126,7 +126,7 @@ def test_one_click_of_the_owner_switches_it_off_and_the_switch_turns_it_on_again
     again_owed = happen()
     assert not set(again_owed.values()) & set(Why)
     assert client.get(_path(message)).status_code == 200
-    assert switches.is_on(account_of().id, WEEKLY), "looking at the old address again changes nothing"
+    assert recipients.is_on(account_of().id, WEEKLY), "looking at the old address again changes nothing"
 
 
 @pytest.mark.both_databases
@@ -164,7 +164,7 @@ def test_a_mailbox_that_was_removed_meanwhile_is_told_so_and_nothing_changes(cli
         assert answer.status_code == 200
         assert "This address gets no more summaries" in answer.get_data(as_text=True)
     assert suppressions.suppression_of(account.id, BO) is None
-    assert switches.is_on(account.id, WEEKLY)
+    assert recipients.is_on(account.id, WEEKLY)
 
 
 @pytest.mark.parametrize(
@@ -193,19 +193,19 @@ def test_a_forged_or_altered_address_opens_nothing(client, happen, alter):
     for answer in (client.get(forged), client.post(forged, data=ONE_CLICK)):
         assert answer.status_code == 404
         assert "Page not found" in answer.get_data(as_text=True)
-    assert switches.is_on(account_of().id, WEEKLY)
+    assert recipients.is_on(account_of().id, WEEKLY)
 
 
 def test_the_address_of_one_account_does_nothing_in_another(client, stranger, happen):
     happen()
     client.post(_path(happen()[ADA]), data=ONE_CLICK)
-    assert switches.is_on(account_of("copperpot").id, WEEKLY)
+    assert recipients.is_on(account_of("copperpot").id, WEEKLY)
 
 
 @pytest.mark.parametrize("anew", [True, False])
 def test_another_copy_of_a_summary_can_be_ended_as_well(happen, anew):
     message = happen()[ADA]
-    copy = again.send(message, owner_of(), Wish(to_me=True, anew=anew, key="a-key-of-a-form"), now=utcnow())
+    copy = resend.send(message, owner_of(), Wish(to_me=True, anew=anew, key="a-key-of-a-form"), now=utcnow())
     assert copy.unsubscribe_url == message.unsubscribe_url
 
 

@@ -12,14 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from portal.outbox import claims, delivery
-from portal.outbox.claims import Claim
-from portal.outbox.journal import Journal
+from portal.outbox.sending import deliver
+from portal.outbox.store import claims
+from portal.outbox.store.acceptance_log import Journal
+from portal.outbox.store.claims import Claim
 
 # Where it dies: (owner of the function, its name, whether before it or after it)
 LINES: dict[str, tuple[Any, str, bool]] = {
     "before the claim is committed": (claims, "intend", False),
-    "before it dials": (delivery, "hand_in", True),
+    "before it dials": (deliver, "hand_in", True),
     "after the reply, before the journal": (Journal, "accepted", True),
     "after the journal, before the commit": (Journal, "accepted", False),
     "after the commit": (Journal, "settled", True),

@@ -18,18 +18,19 @@ from typing import Any
 
 from flask import Flask
 
-from portal import clock, create_app, family, transactions, workers
+from portal import clock, create_app
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
-from portal.db import db
-from portal.engine import QUEUES
-from portal.outbox.draining import Drain
+from portal.db import db, transaction
+from portal.jobs import prefork, worker
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Queue, Slot, Status
 from portal.outbox.queue import NewMessage, enqueue
-from portal.outbox.route import Route
-from portal.smtp.guard import Policy, PrivateTarget
+from portal.outbox.routing import Route
+from portal.outbox.sending.drain import Drain
+from portal.smtp.network.guard import Policy, PrivateTarget
 from portal.smtp.server import Limits, Secret, Security, Server
+from portal.tasks import QUEUES
 from tests.conftest import PASSWORD as OWNERS_PASSWORD
 from tests.conftest import make_config
 from tests.outbox import deaths
@@ -242,15 +243,15 @@ def _work(spec: dict[str, object]) -> int:
     if spec["dies_at"]:
         deaths.arrange(str(spec["dies_at"]), config.instance, int(str(spec["dies_with"])))
     if spec["mortal"]:
-        return family.run(1, lambda parent: workers._work(app, None, QUEUES, parent))
+        return prefork.run(1, lambda parent: worker._work(app, None, QUEUES, parent))
     if spec["clock_steps"]:
         _let_the_clock_step(config.instance / "clock")
-    return workers.run(app, None, spec["processes"], spec["queues"])  # type: ignore[arg-type]
+    return worker.run(app, None, spec["processes"], spec["queues"])  # type: ignore[arg-type]
 
 
 def _let_the_clock_step(file: Path) -> None:
     """Set the wall's clock alone, as an administrator does: what has passed is never set back."""
-    asked, now = transactions._ask_clock, datetime.now
+    asked, now = transaction._ask_clock, datetime.now
 
     def off() -> timedelta:
         return timedelta(hours=int(file.read_text() or 0) if file.exists() else 0)
@@ -261,7 +262,7 @@ def _let_the_clock_step(file: Path) -> None:
             return now(tz) + off()
 
     clock.datetime = Stepping  # type: ignore[misc]
-    transactions._ask_clock = lambda transaction: asked(transaction) + off()
+    transaction._ask_clock = lambda transaction: asked(transaction) + off()
 
 
 if __name__ == "__main__":

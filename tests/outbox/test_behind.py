@@ -7,10 +7,11 @@ import pytest
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.outbox import claims, delivery, draining, journal, settlements, slots
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
-from portal.smtp.envelope import Acceptance
-from portal.smtp.reply import Reply
+from portal.outbox.sending import deliver, drain
+from portal.outbox.store import acceptance_log, claims, connection_leases, settle
+from portal.smtp.protocol.envelope import Acceptance
+from portal.smtp.protocol.reply import Reply
 from tests.conftest import make_config
 from tests.outbox.post import (
     answering,
@@ -36,7 +37,7 @@ ACCEPTED, INTERRUPTED = Outcome.ACCEPTED, Outcome.INTERRUPTED
 @pytest.fixture
 def far_behind(monkeypatch):
     """The table may be a minute behind the journal, so that what a test does cannot be overtaken."""
-    monkeypatch.setattr(draining, "_BEHIND", 60.0)
+    monkeypatch.setattr(drain, "_BEHIND", 60.0)
 
 
 @pytest.fixture
@@ -47,14 +48,14 @@ def by_journal(database):
 
 
 def taken(claim, name="Q1"):
-    assert journal.of_this_process().accepted(claim, Acceptance(Reply(250, ("Ok",)), name))
+    assert acceptance_log.of_this_process().accepted(claim, Acceptance(Reply(250, ("Ok",)), name))
 
 
 def begun(drain, number):
     """Begin a message of a drain's batch by the journal alone."""
     claim = [drain._now.claim, *drain._now.rest][number]
     claims.begin(claim, drain._now.way.route, now=utcnow())
-    assert journal.of_this_process().begun(claim)
+    assert acceptance_log.of_this_process().begun(claim)
     return claim
 
 
@@ -64,7 +65,7 @@ def test_many_messages_are_recorded_by_one_transaction(app, server, account, far
         owe(account, f"m{number}")
     commits = []
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
-    assert delivery.drain(account) == 4
+    assert deliver.drain(account) == 4
     assert [at for at in commits if 0 < at < 3] == [], "three messages left between two commits"
     assert statuses(account) == [Status.SENT] * 4
     for ident in range(1, 5):
@@ -83,7 +84,7 @@ def test_where_machines_share_a_database_it_is_told_of_each_message_before_the_n
         owe(account, f"m{number}")
     commits = []
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
-    delivery.drain(account)
+    deliver.drain(account)
     assert {1, 2, 3} <= set(commits)
 
 
@@ -100,7 +101,7 @@ def test_of_those_settled_together_one_that_was_lost_is_left_alone(app, server, 
     for claim in batch[1:]:
         claims.begin(claim, drain._now.way.route, now=utcnow())
     taken = [(claim, {**told, "transcript": f"of {claim.message.id}"}) for claim in batch]
-    assert settlements.settle_accepted(taken, now=utcnow()) == [True, True, False, True]
+    assert settle.settle_accepted(taken, now=utcnow()) == [True, True, False, True]
     db.session.commit()
     assert statuses(account) == [Status.SENT, Status.SENT, Status.SENDING, Status.SENT]
     for ident in (1, 2, 4):
@@ -124,7 +125,7 @@ def test_the_table_catches_up_while_a_server_takes_its_time(app, serve, ways, ac
     ways.lead(account, server)
     for number in range(4):
         owe(account, f"m{number}")
-    sender = threading.Thread(target=in_context(app, delivery.drain, account))
+    sender = threading.Thread(target=in_context(app, deliver.drain, account))
     sender.start()
     try:
         wait_for(lambda: statuses(account)[:2] == [Status.SENT] * 2, within=3)
@@ -146,7 +147,7 @@ def test_what_a_frozen_worker_wrote_down_is_not_sent_again(app, server, account)
     taken(begun(frozen, 1), "Q2")
     begun(frozen, 2)
     lapse(account)
-    run_in_thread(app, delivery.drain, account)
+    run_in_thread(app, deliver.drain, account)
     assert subjects(server) == ["Welcome, m2", "Welcome, m3"]
     assert [[(one.outcome, one.queue_id) for one in attempts(ident)] for ident in range(1, 5)] == [
         [(ACCEPTED, "Q1")],
@@ -166,21 +167,21 @@ def test_a_drain_that_breaks_off_gives_back_only_what_it_had_not_begun(
 ):
     for number in range(4):
         owe(account, f"m{number}")
-    handed_in = delivery.hand_in
+    handed_in = deliver.hand_in
 
     def fails_at_the_third(claim, *more, **named):
         if claim.message.id == 3:
             raise MemoryError
         return handed_in(claim, *more, **named)
 
-    monkeypatch.setattr(delivery, "hand_in", fails_at_the_third)
+    monkeypatch.setattr(deliver, "hand_in", fails_at_the_third)
     with pytest.raises(MemoryError):
-        delivery.drain(account)
+        deliver.drain(account)
     assert statuses(account) == [Status.SENT, Status.SENT, Status.SENDING, Status.QUEUED]
     assert slots_of(account) == 0
     monkeypatch.undo()
     lapse(account)
-    delivery.drain(account)
+    deliver.drain(account)
     assert len(server.messages) == 4
     assert [one.outcome for one in attempts(3)] == [INTERRUPTED, ACCEPTED]
 
@@ -197,7 +198,7 @@ def test_a_message_taken_over_meanwhile_ends_the_drain_without_a_word_in_the_tab
     ways.lead(account, server)
     for number in range(4):
         owe(account, f"m{number}")
-    delivery.drain(account)
+    deliver.drain(account)
     assert len(server.messages) == 2, "it claims and sends nothing more"
     assert Status.SENT in statuses(account)[:1], (
         "what it wrote down itself had counted when it was taken over"
@@ -216,12 +217,12 @@ def _take_over(account):
 def test_with_a_full_disk_under_the_journal_each_is_recorded_before_the_next(
     app, server, account, far_behind, monkeypatch
 ):
-    monkeypatch.setattr(journal.Journal, "_note", lambda *_: False)
+    monkeypatch.setattr(acceptance_log.Journal, "_note", lambda *_: False)
     for number in range(3):
         owe(account, f"m{number}")
     commits = []
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
-    delivery.drain(account)
+    deliver.drain(account)
     assert {1, 2, 3} <= set(commits)
 
 
@@ -229,15 +230,15 @@ def test_the_dead_give_their_slot_and_what_they_had_not_begun_back_at_once(app, 
     for number in range(3):
         owe(account, f"m{number}")
     dead = started(account)
-    journal.of_this_process().begun(dead._now.claim)
-    journal.of_this_process().close()
+    acceptance_log.of_this_process().begun(dead._now.claim)
+    acceptance_log.of_this_process().close()
     app.extensions.pop("signet.journal")
-    run_in_thread(app, delivery.drain, account)
+    run_in_thread(app, deliver.drain, account)
     assert statuses(account) == [Status.SENDING, Status.SENT, Status.SENT], (
         "what was begun waits for its lease"
     )
     lapse(account)
-    run_in_thread(app, delivery.drain, account)
+    run_in_thread(app, deliver.drain, account)
     assert [one.outcome for one in attempts(1)] == [INTERRUPTED, ACCEPTED]
 
 
@@ -269,19 +270,19 @@ def test_a_worker_killed_while_the_table_is_behind_repeats_one_message_at_most(t
     assert [one.outcome for one in attempts(idents[6])] == outcomes
     others = [ident for ident in idents if ident != idents[6]]
     doubtful = [ident for ident in others if attempts(ident)[0].outcome is INTERRUPTED]
-    assert len(doubtful) <= slots.USUAL - 1, "one of each other connection it held, at most"
+    assert len(doubtful) <= connection_leases.USUAL - 1, "one of each other connection it held, at most"
     for ident in others:
         assert said.count(message(ident).message_id) <= len(attempts(ident)) == 1 + (ident in doubtful)
     wait_for(lambda: slots_of(account) == 0)
 
 
 def test_a_lease_is_renewed_while_the_table_is_behind(app, server, account, far_behind, monkeypatch):
-    monkeypatch.setattr(draining, "_RENEW_AFTER", 0.0)
+    monkeypatch.setattr(drain, "_RENEW_AFTER", 0.0)
     for number in range(3):
         owe(account, f"m{number}")
     renewed = []
-    monkeypatch.setattr(slots, "renew", lambda *_, **__: renewed.append(utcnow()) or True)
-    delivery.drain(account)
+    monkeypatch.setattr(connection_leases, "renew", lambda *_, **__: renewed.append(utcnow()) or True)
+    deliver.drain(account)
     assert len(renewed) >= 2
     assert statuses(account) == [Status.SENT] * 3
     assert timedelta() < utcnow() - renewed[0]

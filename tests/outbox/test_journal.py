@@ -8,8 +8,9 @@ from contextlib import closing
 import pytest
 
 from portal.db import db
-from portal.outbox import delivery, draining, journal, pulse, recovery, slots
 from portal.outbox.models import Outcome, Status
+from portal.outbox.sending import deliver, drain
+from portal.outbox.store import acceptance_log, connection_leases, maintenance, recovery
 from tests.databases import lock_against_writers
 from tests.outbox.post import answering, attempts, lapse, message, owe, slots_of, started, wait_for
 from tests.outbox.test_crashes import in_context, run_in_thread
@@ -17,7 +18,7 @@ from tests.outbox.test_crashes import in_context, run_in_thread
 
 def left_behind(app, entries):
     """A journal as a worker leaves it that was killed."""
-    folder = journal.of_this_process().folder
+    folder = acceptance_log.of_this_process().folder
     folder.mkdir(exist_ok=True)
     path = folder / "4711-dead.journal"
     path.write_text("".join(json.dumps(one) + "\n" for one in entries))
@@ -41,7 +42,7 @@ def test_what_a_dead_worker_wrote_down_is_settled_by_the_next_and_not_sent_again
     ident = owe(account, "m")
     path = left_behind(app, [entry_for(started(account))])
     lapse(account)
-    delivery.drain(account)
+    deliver.drain(account)
     assert server.messages == []
     assert message(ident).status is Status.SENT
     assert (message(ident).attempts, message(ident).lease_token) == (1, None)
@@ -54,7 +55,7 @@ def test_what_a_dead_worker_wrote_down_is_settled_by_the_next_and_not_sent_again
 def test_words_about_another_claim_settle_nothing(app, server, account, changes):
     ident = owe(account, "m")
     left_behind(app, [entry_for(started(account), **changes)])
-    pulse.mend()
+    maintenance.mend()
     assert message(ident).status is Status.SENDING
 
 
@@ -70,27 +71,27 @@ def test_half_a_line_is_no_word(app, server, account):
 def test_the_journal_of_a_living_process_is_left_alone(app, server, account):
     ident = owe(account, "m")
     drain = started(account)
-    mine = journal.of_this_process()
+    mine = acceptance_log.of_this_process()
     acceptance = type("A", (), {"reply": _reply(), "queue_id": "Q1"})()
     mine.accepted(drain._now.claim, acceptance)
     assert recovery.settle_the_dead() == 0
     assert message(ident).status is Status.SENDING
     drain._leave()
-    pulse.mend()
+    maintenance.mend()
     assert message(ident).status is Status.SENT, "what its own drain could not settle, its pulse does"
     assert slots_of(account) == 0
 
 
 def _reply():
-    from portal.smtp.reply import Reply
+    from portal.smtp.protocol.reply import Reply
 
     return Reply(250, ("2.0.0 Ok",))
 
 
 def test_the_journal_holds_neither_bodies_nor_secrets_nor_addresses(app, server, account):
     owe(account, "m", recipient="bob@example.net", text="canary text", html="<p>canary html</p>")
-    delivery.drain(account)
-    (path,) = journal.of_this_process().folder.iterdir()
+    deliver.drain(account)
+    (path,) = acceptance_log.of_this_process().folder.iterdir()
     said = path.read_text()
     assert '"message": 1' in said
     for secret in ("canary", "bob@", "correct horse", "Welcome"):
@@ -101,13 +102,13 @@ def test_the_journal_holds_neither_bodies_nor_secrets_nor_addresses(app, server,
 def test_another_file_is_begun_when_one_has_grown_and_it_holds_what_is_open(
     app, server, account, monkeypatch
 ):
-    monkeypatch.setattr(journal, "_LONG_ENOUGH", 500)
+    monkeypatch.setattr(acceptance_log, "_LONG_ENOUGH", 500)
     for number in range(12):
         owe(account, f"m{number}")
     other = owe(account, "other")
-    drain, mine = started(account), journal.of_this_process()
+    drain, mine = started(account), acceptance_log.of_this_process()
     mine.begun(drain._now.claim)
-    run_in_thread(app, delivery.drain, account)
+    run_in_thread(app, deliver.drain, account)
     (path,) = mine.folder.iterdir()
     assert path.stat().st_size <= 2000
     assert drain._token in path.read_text(), "what is open came along"
@@ -118,7 +119,7 @@ def test_another_file_is_begun_when_one_has_grown_and_it_holds_what_is_open(
 
 
 def test_a_journal_that_cannot_begin_another_file_goes_on_with_the_old(app, server, account, monkeypatch):
-    monkeypatch.setattr(journal, "_LONG_ENOUGH", 500)
+    monkeypatch.setattr(acceptance_log, "_LONG_ENOUGH", 500)
     opened, calls = os.open, []
 
     def full(path, *more):
@@ -129,9 +130,9 @@ def test_a_journal_that_cannot_begin_another_file_goes_on_with_the_old(app, serv
 
     monkeypatch.setattr(os, "open", full)
     idents = [owe(account, f"m{number}") for number in range(12)]
-    delivery.drain(account)
+    deliver.drain(account)
     assert {message(ident).status for ident in idents} == {Status.SENT}
-    (path,) = journal.of_this_process().folder.iterdir()
+    (path,) = acceptance_log.of_this_process().folder.iterdir()
     assert path.stat().st_size > 500
 
 
@@ -141,7 +142,7 @@ def test_a_full_disk_under_the_journal_stops_nothing(app, server, account, monke
 
     ident = owe(account, "m")
     monkeypatch.setattr(os, "write", full)
-    delivery.drain(account)
+    deliver.drain(account)
     monkeypatch.undo()
     assert message(ident).status is Status.SENT
     assert "No space left" in caplog.text
@@ -153,7 +154,7 @@ def test_a_line_that_the_disk_took_half_of_is_no_record(app, server, account, mo
     idents = [owe(account, f"m{number}") for number in range(3)]
     commits = []
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
-    delivery.drain(account)
+    deliver.drain(account)
     monkeypatch.undo()
     assert {1, 2, 3} <= set(commits), "the table is told of each message before the next"
     assert {message(ident).status for ident in idents} == {Status.SENT}
@@ -164,7 +165,7 @@ def test_a_line_that_the_disk_took_half_of_is_no_record(app, server, account, mo
 def test_a_database_that_is_locked_between_two_messages_is_waited_for_and_no_attempt_is_lost(
     app, serve, ways, account, config, caplog, monkeypatch, behind, database
 ):
-    monkeypatch.setattr(draining, "_BEHIND", behind)
+    monkeypatch.setattr(drain, "_BEHIND", behind)
     locks = []
 
     def lock_once(peer, _line):
@@ -175,7 +176,7 @@ def test_a_database_that_is_locked_between_two_messages_is_waited_for_and_no_att
     server = serve(answering(DOT=lock_once))
     ways.lead(account, server)
     first, second, third = (owe(account, key) for key in ("first", "second", "third"))
-    worker = threading.Thread(target=in_context(app, delivery.drain, account))
+    worker = threading.Thread(target=in_context(app, deliver.drain, account))
     worker.start()
     wait_for(lambda: "waiting for it" in caplog.text, within=25)
     with closing(locks[0]):
@@ -192,8 +193,8 @@ def test_a_slot_that_could_not_be_given_back_is_given_back_by_the_pulse(app, ser
     for number in range(3):
         owe(account, f"m{number}")
     drain = started(account)
-    slots.leave_behind(account, drain._token)
-    pulse.mend()
+    connection_leases.leave_behind(account, drain._token)
+    maintenance.mend()
     assert slots_of(account) == 0
     assert [message(ident).status for ident in (2, 3)] == [Status.QUEUED] * 2
     db.session.rollback()
@@ -211,8 +212,8 @@ def test_what_was_claimed_before_a_power_cut_and_has_no_words_is_looked_upon_as_
     db.session.execute(db.delete(DeliveryAttempt))  # the power cut took them
     db.session.commit()
     lapse(account)
-    monkeypatch.setattr(slots, "_boot_name", ["restarte"])
-    delivery.drain(account)
+    monkeypatch.setattr(connection_leases, "_boot_name", ["restarte"])
+    deliver.drain(account)
     assert [(one.outcome, one.ambiguous) for one in attempts(ident)] == [
         (Outcome.INTERRUPTED, True),
         (Outcome.ACCEPTED, False),

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from portal.outbox.mime import MessageRefused, mailbox_header, serialise
-from portal.smtp.envelope import stuffed
+from portal.outbox.sending.mime import MessageRefused, mailbox_header, serialise
 from portal.smtp.mailbox import header_safe
+from portal.smtp.protocol.envelope import stuffed
 
 HEADERS = {
     "From": mailbox_header("Ada Lovelace", "info@example.org"),

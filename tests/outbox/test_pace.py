@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from portal.outbox import pace
-from portal.outbox.pace import Pace
+from portal.outbox.sending import batch_size
+from portal.outbox.sending.batch_size import Pace
 
 
 @pytest.fixture
@@ -15,8 +15,8 @@ def clock(monkeypatch):
     class Clock:
         now = 1000.0
 
-    monkeypatch.setattr(pace.time, "monotonic", lambda: Clock.now)
-    monkeypatch.setattr(pace.time, "process_time", lambda: 0.0)
+    monkeypatch.setattr(batch_size.time, "monotonic", lambda: Clock.now)
+    monkeypatch.setattr(batch_size.time, "process_time", lambda: 0.0)
     return Clock
 
 
@@ -55,7 +55,7 @@ def test_a_batch_that_was_not_full_is_judged_by_what_was_in_it(clock):
 
 def test_who_is_busy_needs_no_help(clock, monkeypatch):
     judged = Pace()
-    monkeypatch.setattr(pace.time, "process_time", lambda: clock.now)
+    monkeypatch.setattr(batch_size.time, "process_time", lambda: clock.now)
     batch(judged, clock, 0, 0)
     assert not batch(judged, clock, 4, 0.3)
     assert judged.is_busy

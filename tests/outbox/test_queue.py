@@ -9,12 +9,13 @@ from email import message_from_bytes
 
 import pytest
 
-from portal.affiliates import signup
 from portal.clock import utcnow
 from portal.db import db, reading
-from portal.outbox import claims, delivery
+from portal.enrolment import signup
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue
+from portal.outbox.sending import deliver
+from portal.outbox.store import claims
 from tests.databases import assert_nobody_is_in_a_transaction
 from tests.outbox.post import (
     ROOT,
@@ -119,7 +120,7 @@ def test_a_message_is_claimed_by_one_of_many_drains(app, server, account):
 
     def drain():
         with app.app_context():
-            delivery.drain(account)
+            deliver.drain(account)
 
     run_all([drain] * 4)
     assert sorted(subjects(server)) == sorted(f"Welcome, m{number}" for number in range(12))
@@ -129,30 +130,30 @@ def test_a_message_is_claimed_by_one_of_many_drains(app, server, account):
 def test_what_one_drain_has_claimed_the_next_finds_taken(app, server, account):
     owe(account, "m")
     started(account)
-    assert delivery.drain(account) == 0
+    assert deliver.drain(account) == 0
     lapse(account)
-    assert delivery.drain(account) == 1, "what a dead worker held is free again"
+    assert deliver.drain(account) == 1, "what a dead worker held is free again"
 
 
 def test_a_queue_with_nothing_due_keeps_no_slot(app, server, account):
-    assert delivery.drain(account) == 0
+    assert deliver.drain(account) == 0
     owe(account, "m")
-    delivery.drain(account)
+    deliver.drain(account)
     assert slots_of(account) == 0
 
 
 def test_a_drain_of_many_messages_logs_in_once(app, server, account):
     for number in range(6):
         owe(account, f"m{number}")
-    assert delivery.drain(account) == 6
+    assert deliver.drain(account) == 6
     assert server.connections == 1
 
 
 def test_a_connection_is_given_up_before_a_server_counts_too_many(app, server, account, monkeypatch):
-    monkeypatch.setattr("portal.outbox.line._PER_CONNECTION", 2)
+    monkeypatch.setattr("portal.outbox.sending.connection_reuse._PER_CONNECTION", 2)
     for number in range(5):
         owe(account, f"m{number}")
-    delivery.drain(account)
+    deliver.drain(account)
     assert server.connections == 3
     assert len(server.messages) == 5
 
@@ -161,16 +162,18 @@ def test_a_connection_is_given_up_before_a_server_counts_too_many(app, server, a
 def test_a_long_queue_leaves_its_connection_to_others_that_wait_for_one_and_asks_for_another_turn(
     app, server, account, monkeypatch, others, sent
 ):
-    monkeypatch.setattr("portal.outbox.pace._SPELL", 0)
+    monkeypatch.setattr("portal.outbox.sending.batch_size._SPELL", 0)
     taken = iter([False])
-    monkeypatch.setattr("portal.outbox.slots.are_all_taken", lambda: next(taken, bool(others)))
+    monkeypatch.setattr(
+        "portal.outbox.store.connection_leases.are_all_taken", lambda: next(taken, bool(others))
+    )
     woken = []
     app.extensions["signet.wake"] = lambda *wish: woken.append(wish)
     for number in range(6):
         owe(account, f"m{number}")
     time.sleep(0.15)  # for the wishes that announce them
     woken.clear()
-    assert delivery.drain(account) == sent
+    assert deliver.drain(account) == sent
     wait_for(lambda: woken or not others)
     assert statuses(account) == [Status.SENT] * sent + [Status.QUEUED] * (6 - sent)
 
@@ -178,7 +181,7 @@ def test_a_long_queue_leaves_its_connection_to_others_that_wait_for_one_and_asks
 def test_a_test_email_overtakes_what_waits(app, server, account):
     owe(account, "first")
     owe(account, "test", urgent=True)
-    delivery.drain(account)
+    deliver.drain(account)
     assert subjects(server) == ["Welcome, test", "Welcome, first"]
 
 
@@ -187,7 +190,7 @@ def test_the_sweep_finds_what_nobody_announced(app, server, account):
     with reading():
         assert claims.due_queues(utcnow()) == [account]
         db.session.rollback()
-    delivery.drain(account)
+    deliver.drain(account)
     assert claims.due_queues(utcnow()) == []
 
 
@@ -205,7 +208,7 @@ def test_no_transaction_is_open_while_smtp_is_spoken(app, serve, ways, account, 
     ways.lead(account, server)
     ident = owe(account, "m")
     session = db.session()
-    delivery.drain(account)
+    deliver.drain(account)
     assert message(ident).status is Status.SENT, "a locked database would have failed the conversation"
     assert seen == [False] * 3
 
@@ -224,7 +227,7 @@ def test_one_message_alone_is_claimed_only_while_it_is_free(app, server, account
     first = claims.claim_one(ident)
     assert first
     if how == "settled":
-        delivery.attempt(first)
+        deliver.attempt(first)
     assert claims.claim_one(ident) is None
 
 
@@ -250,7 +253,7 @@ def test_a_message_that_can_be_unsubscribed_from_says_how_with_one_click(app, se
     url = "https://portal.brightleaf.example/unsubscribe/abc"
     owe(account, "summary", unsubscribe_url=url)
     owe(account, "welcome")
-    delivery.drain(account)
+    deliver.drain(account)
     summary, welcome = (message_from_bytes(raw.lstrip()) for raw in server.messages)
     assert summary["List-Unsubscribe"] == f"<{url}>"
     assert summary["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"

@@ -8,10 +8,10 @@ import pytest
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.outbox import delivery, draining
-from portal.outbox.lanes import Lanes
 from portal.outbox.models import Slot, Status
 from portal.outbox.queue import queue_of
+from portal.outbox.sending import deliver, drain
+from portal.outbox.sending.dispatcher import Lanes
 from tests.outbox.post import answering, honest, message, owe, slots_of, statuses, wait_for
 
 
@@ -22,14 +22,14 @@ def lanes(app, account):
     db.session.commit()
     found = Lanes(app, 8)
     yield found
-    delivery.stopping.set()
+    deliver.stopping.set()
     found.close()
-    delivery.stopping.clear()
+    deliver.stopping.clear()
 
 
 @pytest.fixture
 def long_rest(monkeypatch):
-    monkeypatch.setattr(draining, "_REST", 30.0)
+    monkeypatch.setattr(drain, "_REST", 30.0)
 
 
 def sent(account, count):
@@ -79,8 +79,8 @@ def test_work_that_nobody_told_of_is_seen(lanes, server, account, long_rest):
 def test_what_comes_while_a_drain_works_is_gathered_until_somebody_tells_of_it(
     lanes, serve, ways, account, long_rest, monkeypatch, told
 ):
-    monkeypatch.setattr(draining, "_GLANCE", 30.0)
-    looks, claim = [], draining.claims.claim_batch
+    monkeypatch.setattr(drain, "_GLANCE", 30.0)
+    looks, claim = [], drain.claims.claim_batch
 
     def owes_another(peer, _line):
         if len(looks) == 1:
@@ -90,7 +90,7 @@ def test_what_comes_while_a_drain_works_is_gathered_until_somebody_tells_of_it(
                 lanes.serve(account)
         peer.say(b"250 2.0.0 Ok\r\n")
 
-    monkeypatch.setattr(draining.claims, "claim_batch", lambda *a, **k: looks.append(1) or claim(*a, **k))
+    monkeypatch.setattr(drain.claims, "claim_batch", lambda *a, **k: looks.append(1) or claim(*a, **k))
     ways.lead(account, serve(answering(DOT=owes_another)))
     owe(account, "first")
     lanes.serve(account)
@@ -103,7 +103,7 @@ def test_what_comes_while_a_drain_works_is_gathered_until_somebody_tells_of_it(
 
 
 def test_after_its_rest_a_drain_takes_leave_and_gives_its_slot_back(lanes, server, account, monkeypatch):
-    monkeypatch.setattr(draining, "_REST", 0.1)
+    monkeypatch.setattr(drain, "_REST", 0.1)
     owe(account, "m")
     lanes.serve(account)
     wait_for(lambda: not lanes._at_work, within=5)
@@ -118,7 +118,7 @@ def test_a_worker_that_ends_waits_for_nobody_at_rest(app, lanes, server, account
     owe(account, "m")
     lanes.serve(account)
     wait_for(lambda: at_rest(lanes), within=5)
-    delivery.stopping.set()
+    deliver.stopping.set()
     began = time.monotonic()
     lanes.close()
     assert time.monotonic() - began < 2

@@ -8,13 +8,14 @@ from contextlib import closing
 
 import pytest
 
+from portal.bootstrap import check_keys
 from portal.clock import utcnow
 from portal.db import db
-from portal.outbox import claims, delivery, slots
-from portal.outbox.draining import Drain
 from portal.outbox.models import Queue, Status
 from portal.outbox.queue import NewMessage, enqueue, hold, queue_of, release
-from portal.setup import check_keys
+from portal.outbox.sending import deliver
+from portal.outbox.sending.drain import Drain
+from portal.outbox.store import claims, connection_leases
 from tests.conftest import make_config
 from tests.databases import lock_against_writers, plain_connection
 from tests.outbox.post import (
@@ -93,7 +94,7 @@ def test_slots_are_never_more_than_the_account_may_have(app, account):
         return drain._now.claim is not None
 
     taken = all_at_once(app, 8, take)
-    assert sum(taken) == slots_of(account) == slots.USUAL
+    assert sum(taken) == slots_of(account) == connection_leases.USUAL
 
 
 def test_a_message_held_while_its_queue_is_let_go_is_not_left_behind(app, server, account):
@@ -107,7 +108,7 @@ def test_a_message_held_while_its_queue_is_let_go_is_not_left_behind(app, server
         db.session.commit()
     db.session.commit()
     assert claims.due_queues(utcnow()) == [account]
-    delivery.drain(account)
+    deliver.drain(account)
     assert statuses(account) == [Status.SENT, Status.SENT]
 
 
@@ -121,10 +122,10 @@ def test_a_message_owed_while_its_queue_is_being_held_waits_and_leaves_when_it_i
         hold(account, BECAUSE, now=utcnow())
         db.session.commit()
     db.session.commit()
-    assert delivery.drain(account) == 0, "nothing leaves while the queue is held"
+    assert deliver.drain(account) == 0, "nothing leaves while the queue is held"
     release(account, now=utcnow())
     db.session.commit()
-    delivery.drain(account)
+    deliver.drain(account)
     assert statuses(account) == [Status.SENT, Status.SENT]
 
 
@@ -217,7 +218,7 @@ def test_what_a_server_accepted_while_the_database_was_away_leaves_once(app, ser
     server = serve(answering(DOT=take_and_cut_the_power))
     ways.lead(account, server)
     ident = owe(account, "m")
-    worker = threading.Thread(target=in_context(app, delivery.drain, account))
+    worker = threading.Thread(target=in_context(app, deliver.drain, account))
     worker.start()
     assert away.wait(5)
     time.sleep(0.5)

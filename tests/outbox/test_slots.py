@@ -8,11 +8,13 @@ import time_machine
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.outbox import delivery, due, listeners, slots
-from portal.outbox.draining import Drain
+from portal.db.transaction import moment
+from portal.outbox import callbacks
 from portal.outbox.models import OutboxMessage, Outcome, Status
+from portal.outbox.sending import deliver
+from portal.outbox.sending.drain import Drain
+from portal.outbox.store import connection_leases, due
 from portal.smtp.providers import load_catalogue
-from portal.transactions import moment
 from tests.outbox.post import (
     answering,
     attempts,
@@ -46,7 +48,7 @@ def taken(account, times):
 def test_an_account_has_so_many_connections_at_once_and_no_more(app, server, account):
     for number in range(40):
         owe(account, f"m{number}")
-    assert taken(account, 6) == slots_of(account) == slots.USUAL
+    assert taken(account, 6) == slots_of(account) == connection_leases.USUAL
 
 
 def test_a_provider_that_takes_one_connection_gets_one(app, server, ways, account):
@@ -71,7 +73,7 @@ def test_a_slot_whose_worker_died_is_free_again(app, server, account):
     owe(account, "m")
     started(account)
     lapse(account)
-    delivery.drain(account)
+    deliver.drain(account)
     assert (slots_of(account), statuses(account)) == (0, [Status.SENT])
 
 
@@ -80,11 +82,11 @@ def test_the_account_served_longest_ago_comes_first(app, server, ways, account):
     ways.lead(other, server)
     for ident in (account, other):
         owe(ident, f"first{ident}")
-        delivery.drain(ident)
+        deliver.drain(ident)
     owe(account, "again")
     owe(other, "again too")
     assert due.due_queues(moment()) == [account, other]
-    delivery.drain(account)
+    deliver.drain(account)
     owe(account, "once more")
     assert due.due_queues(moment()) == [other, account]
 
@@ -107,16 +109,16 @@ def test_a_message_waits_while_an_earlier_one_to_the_same_recipient_is_tried_aga
     with time_machine.travel("2026-05-04 10:00:00+00:00", tick=False) as clock:
         first, second = owe(account, "first", recipient="bob@example.net"), None
         other = owe(account, "other")
-        delivery.drain(account)
+        deliver.drain(account)
         server.script = honest()
         second = owe(account, "second", recipient="bob@example.net")
-        delivery.drain(account)
+        deliver.drain(account)
         assert attempts(second) == []
         test = owe(account, "test", recipient="bob@example.net", urgent=True)
-        delivery.drain(account)
+        deliver.drain(account)
         assert message(test).status is Status.SENT, "a test waits for nothing"
         clock.shift(timedelta(minutes=3))
-        delivery.drain(account)
+        deliver.drain(account)
     assert {message(one).status for one in (first, second, other)} == {Status.SENT}
     sent = subjects(server)
     assert sent.index("Welcome, first") < sent.index("Welcome, second")
@@ -128,7 +130,7 @@ def test_what_is_over_blocks_nobody(app, server, account, end):
     db.session.execute(db.update(OutboxMessage).where(OutboxMessage.id == first).values(status=end))
     db.session.commit()
     second = owe(account, "second", recipient="bob@example.net")
-    delivery.drain(account)
+    deliver.drain(account)
     assert message(second).status is Status.SENT
 
 
@@ -138,7 +140,7 @@ def test_a_crowd_to_one_recipient_does_not_hide_what_comes_after(app, server, ac
         owe(account, f"m{number}", recipient="bob@example.net")
         drain = drain or started(account)
     last = owe(account, "last")
-    delivery.drain(account)
+    deliver.drain(account)
     assert message(last).status is Status.SENT
 
 
@@ -151,9 +153,9 @@ def test_a_worker_whose_clock_is_an_hour_off_takes_nothing_from_others_and_sends
     owe(account, "m")
     started(account)
     with time_machine.travel(utcnow() + timedelta(hours=hours)):
-        assert delivery.drain(account) == 0, "the lease stands, whatever this worker's clock says"
+        assert deliver.drain(account) == 0, "the lease stands, whatever this worker's clock says"
         other = owe(account, "other")
-        assert delivery.drain(account) == 1
+        assert deliver.drain(account) == 1
     assert message(other).status is Status.SENT
     assert len(server.messages) == 1
 
@@ -163,25 +165,25 @@ def test_a_worker_whose_clock_is_an_hour_off_takes_nothing_from_others_and_sends
 def test_what_a_portal_owes_whose_clock_is_an_hour_off_leaves_at_once(app, server, account, hours):
     with time_machine.travel(utcnow() + timedelta(hours=hours)):
         ident = owe(account, "m")
-    delivery.drain(account)
+    deliver.drain(account)
     assert message(ident).status is Status.SENT
 
 
 def test_after_the_database_s_clock_was_set_back_nothing_waits_for_an_hour(app, server, account):
-    from portal.outbox import pulse
+    from portal.outbox.store import maintenance
 
-    pulse._seen.clear()
+    maintenance._seen.clear()
     with time_machine.travel(utcnow() + timedelta(hours=1), tick=True):
-        pulse.mend()
+        maintenance.mend()
         stuck, fresh = owe(account, "stuck"), None
         started(account)
         fresh = owe(account, "fresh")
-    pulse.mend()
-    delivery.drain(account)
+    maintenance.mend()
+    deliver.drain(account)
     assert message(fresh).status is Status.SENT
     assert message(stuck).status is Status.SENDING, "whoever lives has a lease's time to renew it"
     app.extensions["signet.steady"].clear()  # which has passed
-    delivery.drain(account)
+    deliver.drain(account)
     assert message(stuck).status is Status.SENT, "a lease so far ahead was given before the clock was set"
 
 
@@ -196,7 +198,7 @@ def test_after_a_pause_one_message_leaves_first_and_only_its_success_opens_the_q
     with time_machine.travel("2026-05-04 10:00:00+00:00", tick=False) as clock:
         for number in range(40):
             owe(account, f"m{number}")
-        delivery.drain(account)
+        deliver.drain(account)
         assert (queue(account).width, queue(account).proven) == (0, True)
         clock.shift(timedelta(minutes=3))
         server.script = honest()
@@ -235,14 +237,14 @@ def test_whoever_listens_is_told_of_every_settlement_in_its_transaction(app, ser
     def fail(*_):
         raise RuntimeError("a listener of ours")
 
-    listeners.add_listener(app, fail)
-    listeners.add_listener(app, listen)
+    callbacks.add_listener(app, fail)
+    callbacks.add_listener(app, listen)
     bad = serve(
         answering(RCPT=lambda peer, line: peer.say(b"550 5.1.1 No\r\n" if b"bad@" in line else b"250 ok\r\n"))
     )
     ways.lead(account, bad)
     good, refused = owe(account, "good"), owe(account, "bad")
-    delivery.drain(account)
+    deliver.drain(account)
     assert heard == [
         (account, good, Outcome.ACCEPTED, True, "localhost"),
         (account, refused, Outcome.REJECTED, False, "localhost"),
@@ -252,10 +254,10 @@ def test_whoever_listens_is_told_of_every_settlement_in_its_transaction(app, ser
 
 def test_a_gate_says_how_many_may_leave_now(app, server, account):
     allowed = [1, 0]
-    listeners.add_gate(app, lambda queue, now: allowed.pop(0) if allowed else 0)
+    callbacks.add_gate(app, lambda queue, now: allowed.pop(0) if allowed else 0)
     for number in range(3):
         owe(account, f"m{number}")
-    delivery.drain(account)
+    deliver.drain(account)
     assert statuses(account) == [Status.SENT, Status.QUEUED, Status.QUEUED]
     assert slots_of(account) == 0
 

@@ -12,16 +12,15 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from portal import budgets
+from portal import rate_limit
 from portal.clock import utcnow
-from portal.db import db
-from portal.outbox import together
+from portal.db import db, group_commit
+from portal.db.transaction import is_past_session
 from portal.outbox.queue import queue_of
-from portal.transactions import is_past_session
 from tests.databases import lock_against_writers
 from tests.outbox.post import new_account, queue
 
-BUDGET = budgets.Budget("together", 10, timedelta(days=1))
+BUDGET = rate_limit.Budget("together", 10, timedelta(days=1))
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def at_once(app: Flask, deeds: list[Callable[[], object]], swift: Container[obje
     def run(number: int, deed: Callable[[], object]) -> None:
         with app.app_context():
             try:
-                results[number] = together.record(deed, swift=deed in swift)
+                results[number] = group_commit.record(deed, swift=deed in swift)
             except Exception as trouble:
                 results[number] = trouble
 
@@ -90,13 +89,13 @@ def spending(account: int, past: list[bool]) -> Callable[[], bool]:
 
     def deed() -> bool:
         past.append(is_past_session())
-        return budgets.spend(BUDGET, account, now=utcnow())
+        return rate_limit.spend(BUDGET, account, now=utcnow())
 
     return deed
 
 
 def test_whoever_is_alone_is_recorded_at_once(app, account):
-    assert together.record(trouble_of(account, 3)) == account
+    assert group_commit.record(trouble_of(account, 3)) == account
     assert queue(account).troubles == 3
 
 
@@ -121,7 +120,7 @@ def test_all_who_come_while_another_process_writes_share_one_commit(app, account
 
     def run(one: int) -> None:
         with app.app_context():
-            together.record(trouble_of(one, 4))
+            group_commit.record(trouble_of(one, 4))
 
     threads = [threading.Thread(target=run, args=(one,)) for one in accounts]
     with commits() as made:
@@ -161,7 +160,7 @@ def test_trouble_with_the_database_is_told_to_all_and_they_may_come_again(app, a
 
     results = at_once(app, [locked, trouble_of(account, 4)])
     assert all("no such function" in str(one) for one in results)
-    assert together.record(trouble_of(account, 4)) == account
+    assert group_commit.record(trouble_of(account, 4)) == account
 
 
 @pytest.mark.usefixtures("one_writer")
@@ -174,7 +173,7 @@ def test_who_needs_no_session_shares_a_transaction_past_it_and_the_others_come_n
     assert past == [True, True]
     assert len(made) == 2  # that of the first, and that of the one who needs the session
     assert queue(account).troubles == 4
-    assert budgets.left(BUDGET, account, now=utcnow()) == 8
+    assert rate_limit.left(BUDGET, account, now=utcnow()) == 8
 
 
 @pytest.mark.usefixtures("one_writer")
@@ -192,19 +191,19 @@ def test_who_needs_the_session_takes_all_the_others_along(app, account):
 @pytest.mark.usefixtures("one_writer")
 def test_one_who_fails_past_the_session_costs_the_others_nothing(app, account):
     def fail() -> None:
-        budgets.spend(BUDGET, account, now=utcnow())
+        rate_limit.spend(BUDGET, account, now=utcnow())
         raise ValueError("by intention")
 
     spend = spending(account, [])
     failed, found = at_once(app, [fail, spend], swift=(fail, spend))
     assert isinstance(failed, ValueError)
     assert found is True
-    assert budgets.left(BUDGET, account, now=utcnow()) == 9
+    assert rate_limit.left(BUDGET, account, now=utcnow()) == 9
 
 
 def test_a_session_that_has_begun_goes_on_in_its_own_transaction(account):
     queue_of(account, lock=True).troubles = 7
-    assert together.record(spending(account, []), swift=True)
+    assert group_commit.record(spending(account, []), swift=True)
     assert queue(account).troubles == 7
 
 
@@ -218,7 +217,7 @@ def test_many_at_once_are_all_recorded(app, account):
     def run(ident: int) -> None:
         with app.app_context():
             for number in range(20):
-                together.record(trouble_of(ident, number))
+                group_commit.record(trouble_of(ident, number))
             results.append(ident)
 
     threads = [threading.Thread(target=run, args=(one,)) for one in accounts]

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from portal.rehearsal import server
-from portal.rehearsal.impressions import APP_PASSWORD, IMPRESSIONS, Login, played, refusal
 from portal.rehearsal.listeners import HOST, PASSWORD, Door
-from portal.smtp.diagnosis import diagnose
+from portal.rehearsal.provider_replies import APP_PASSWORD, IMPRESSIONS, Login, played, refusal
+from portal.smtp.diagnosis.diagnose import diagnose
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.protocol.session import Session
 from portal.smtp.server import Secret, Security, Server
-from portal.smtp.session import Session
 
 from .conftest import config_in
 

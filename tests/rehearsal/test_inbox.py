@@ -6,7 +6,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from portal.rehearsal import inbox, letters, store
+from portal.rehearsal import inbox, message_view, store
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -153,7 +153,7 @@ def test_all_are_removed_and_nothing_else(tmp_path):
     ],
 )
 def test_a_header_is_decoded_or_shown_as_it_is(raw, read):
-    assert letters.words(raw) == read
+    assert message_view.words(raw) == read
 
 
 @pytest.mark.parametrize(
@@ -175,13 +175,13 @@ def test_a_header_is_decoded_or_shown_as_it_is(raw, read):
     ],
 )
 def test_a_body_is_shown_as_far_as_it_can_be_understood(mail, text, html):
-    letter = letters.whole(mail)
+    letter = message_view.whole(mail)
     assert (letter.text, letter.html) == (text, html)
 
 
 def test_parts_nested_beyond_reason_are_shown_as_text():
     nested = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(3000))
-    assert letters.whole(nested).text.startswith("Content-Type")
+    assert message_view.whole(nested).text.startswith("Content-Type")
 
 
 def test_an_endless_message_is_shown_in_part(tmp_path):
@@ -205,6 +205,6 @@ def test_no_random_damage_raises(tmp_path):
         for _ in range(chance.randrange(1, 40)):
             place = chance.randrange(len(broken))
             broken[place : place + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
-        letter = letters.whole(bytes(broken))
+        letter = message_view.whole(bytes(broken))
         for part in [letter.text or "", letter.html or "", *(a + b for a, b in letter.headers)]:
             part.encode()

@@ -15,8 +15,8 @@ from datetime import datetime
 import pytest
 
 from portal.rehearsal import server, store
-from portal.rehearsal.conversation import SIZE_LIMIT, owns
 from portal.rehearsal.listeners import HOST, LISTENERS, PASSWORD, Door
+from portal.rehearsal.smtp_handler import SIZE_LIMIT, owns
 
 from .conftest import ANY_PORTS, MAIL, config_in
 

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from portal.accounts.models import Owner
 from portal.config import Config
 from portal.db import db
-from portal.outbox import delivery
+from portal.outbox.sending import deliver
 from portal.rehearsal import server as rehearsal_server
 from portal.rehearsal.listeners import Door
 from portal.settings import check
@@ -130,12 +130,12 @@ def checks() -> list[SettingsCheck]:
 def work(*, sweep: bool = False) -> None:
     """Do what a worker would: run the waiting checks, then drain the queues that are due."""
     from portal.clock import utcnow
-    from portal.outbox.claims import due_queues
+    from portal.outbox.store.claims import due_queues
 
     for _, ident in check.due(utcnow()):
         check.check(ident)
     for ident in due_queues(utcnow()):
-        delivery.drain(ident)
+        deliver.drain(ident)
     db.session.rollback()
 
 

@@ -9,13 +9,14 @@ from sqlalchemy import event, select
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.outbox import claims, delivery, draining
 from portal.outbox.models import OutboxMessage, Outcome, Status
+from portal.outbox.sending import deliver, drain
+from portal.outbox.store import claims
 from portal.rehearsal.listeners import Door
-from portal.settings import check, routes
+from portal.settings import check, routing
 from portal.settings.models import CheckState, SettingsCheck, SmtpSettings
 from portal.smtp.failure import Stage
-from portal.smtp.probe import Rung, Verdict
+from portal.smtp.probe.probe import Rung, Verdict
 from tests.databases import assert_nobody_is_in_a_transaction
 from tests.outbox.post import answering, attempts, honest, message, owe, queue, statuses, subjects, wait_for
 from tests.settings.conftest import (
@@ -74,7 +75,7 @@ def version_state(session):
 def test_a_check_that_passes_releases_what_waited(owner, form, servers):
     servers.two.script = REFUSED  # the platform's own server refuses us
     ident = owe(account_id(), "waiting")
-    delivery.drain(account_id())
+    deliver.drain(account_id())
     assert message(ident).status is Status.HELD
     save(owner, form)
     work()
@@ -90,7 +91,7 @@ def test_a_check_that_fails_leaves_the_former_version_sending(owner, live, form,
     assert checks()[-1].diagnosis["kind"] == "credentials"
     servers.one.script = honest()
     ident = owe(live.account_id, "m")
-    delivery.drain(live.account_id)
+    deliver.drain(live.account_id)
     assert attempts(ident)[0].version_number == 1
     assert queue(live.account_id).held_at is None, "a failed check is no trouble of the queue"
 
@@ -100,7 +101,7 @@ def test_a_check_that_fails_at_first_leaves_the_platform_sending(owner, form, se
     save(owner, form)
     work()
     ident = owe(account_id(), "m")
-    delivery.drain(account_id())
+    deliver.drain(account_id())
     assert message(ident).status is Status.SENT
     assert attempts(ident)[0].version_number is None
 
@@ -126,7 +127,7 @@ def test_the_check_of_a_worker_that_died_is_taken_up(app, owner, form, servers, 
     if died != "before it spoke":
         owed = check._owe_test_email(run)
         claim = claims.claim_one(owed.id)
-        delivery.attempt(claim, version_id=owed.pinned_version)
+        deliver.attempt(claim, version_id=owed.pinned_version)
         db.session.execute(db.update(SettingsCheck).values(lease_until=utcnow() - lease))
         db.session.commit()
     assert checks()[0].state is CheckState.RUNNING
@@ -156,7 +157,7 @@ def test_a_worker_frozen_in_a_check_changes_nothing_when_it_wakes(owner, form, s
     sweep_all()
     assert checks()[0].state is CheckState.PASSED
     check._recorder(stale)(Rung(Stage.AUTH, Verdict.FAILED, 1, "late"))
-    check._finish(stale, passed=False, diagnosis=delivery.OUR_FAULT)
+    check._finish(stale, passed=False, diagnosis=deliver.OUR_FAULT)
     assert "late" not in str(checks()[0].rungs)
     assert (checks()[0].state, versions()[0].state) == (CheckState.PASSED, "live")
 
@@ -243,7 +244,7 @@ def test_a_draft_may_be_activated_by_hand_and_the_platform_chosen_again(owner, f
     owner.submit(f"{PAGE}/stop", {}, page=PAGE)
     assert versions()[0].state == "retired"
     owe(account_id(), "m")
-    delivery.drain(account_id())
+    deliver.drain(account_id())
     assert statuses(account_id())[-1] is Status.SENT
     assert subjects(servers.two) == ["Welcome, m"]
 
@@ -252,7 +253,7 @@ def test_going_live_in_the_middle_of_a_drain_leads_the_rest_the_new_way(
     app, owner, live, form, servers, monkeypatch
 ):
     """Version 2 goes live while the first message is being handed in through version 1."""
-    monkeypatch.setattr(draining, "_BEHIND", -1.0)  # the table is told of each message before the next
+    monkeypatch.setattr(drain, "_BEHIND", -1.0)  # the table is told of each message before the next
     save(owner, form, port=str(servers.two.port), from_name="Second")
     second = versions()[1].id
     done = []
@@ -266,7 +267,7 @@ def test_going_live_in_the_middle_of_a_drain_leads_the_rest_the_new_way(
 
     servers.one.script = answering(DOT=meanwhile)
     idents = [owe(live.account_id, f"m{number}") for number in range(3)]
-    delivery.drain(live.account_id)
+    deliver.drain(live.account_id)
     assert [attempts(ident)[0].version_number for ident in idents] == [1, 2, 2]
     assert [version.state for version in versions()] == ["retired", "live"]
 
@@ -308,7 +309,7 @@ class TestDetection:
         assert version.state == "live", checks()[0].diagnosis
         assert version.security == found
         assert version.port == rehearsal.ports[Door.TLS if found == "implicit" else Door.STARTTLS]
-        assert routes.open_password(version) == "rehearsal", "sealed anew for what was found"
+        assert routing.open_password(version) == "rehearsal", "sealed anew for what was found"
         assert checks()[0].rungs[0]["stage"] == "detect"
         assert save(owner, form, password="", security=found, port=str(version.port)).status_code == 303
 
@@ -335,9 +336,9 @@ class TestDetection:
 
 def test_a_real_worker_checks_what_was_saved(app, owner, form, config):
     """Through Huey's queue, as when the portal and the worker are two processes."""
-    from portal import workers
+    from portal.jobs import worker
 
-    consumer = workers._consumer(app, "checks", 1)
+    consumer = worker._consumer(app, "checks", 1)
     app.extensions["signet.hueys"]["checks"].storage.flush_all()
     for process in (process for _, process in consumer.worker_threads):
         process.start()

@@ -8,9 +8,9 @@ from sqlalchemy import func, select
 
 from portal.db import db
 from portal.outbox.models import OutboxMessage
-from portal.settings.explain import _KINDS, _WAITING
 from portal.settings.models import SettingsCheck, SmtpSettings
-from portal.smtp.diagnosis import Kind, RetryClass
+from portal.settings.views_explain import _KINDS, _WAITING
+from portal.smtp.diagnosis.diagnose import Kind, RetryClass
 from tests.pages import LintingClient
 from tests.settings.conftest import PAGE, text_of
 

@@ -7,10 +7,10 @@ from sqlalchemy import text
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.outbox import delivery
 from portal.outbox.models import Status
 from portal.outbox.queue import release
-from portal.settings import check, routes
+from portal.outbox.sending import deliver
+from portal.settings import check, routing
 from portal.settings.models import SmtpSettings
 from portal.vault import SealBroken
 from tests.outbox.post import message, owe, queue, statuses
@@ -85,7 +85,7 @@ def test_a_tampered_row_gives_its_password_to_nobody_who_sends(owner, live, tamp
     for names in tampered():
         release(live.account_id, now=utcnow())
         owe(live.account_id, "-".join(names))
-        delivery.drain(live.account_id)
+        deliver.drain(live.account_id)
         assert statuses(live.account_id)[-1] is Status.HELD, names
         assert queue(live.account_id).held_because["code"] == "password-not-openable"
 
@@ -148,11 +148,11 @@ COLUMNS = {
 @pytest.mark.parametrize("column", COLUMNS)
 def test_a_ciphertext_opens_for_its_own_row_only(owner, live, column):
     row = db.session.get_one(SmtpSettings, live.id)
-    assert routes.open_password(row) == PASSWORD
+    assert routing.open_password(row) == PASSWORD
     db.session.expunge(row)
     setattr(row, column, COLUMNS[column])
     with pytest.raises(SealBroken):
-        routes.open_password(row)
+        routing.open_password(row)
 
 
 def test_a_ciphertext_moved_to_another_account_does_not_open(owner, stranger, live, form):
@@ -160,7 +160,7 @@ def test_a_ciphertext_moved_to_another_account_does_not_open(owner, stranger, li
     mine, theirs = versions()
     theirs.sealed_password = mine.sealed_password
     with pytest.raises(SealBroken):
-        routes.open_password(theirs)
+        routing.open_password(theirs)
 
 
 def test_a_check_that_waits_never_uses_the_settings_of_another_version(owner, form, servers):
@@ -186,26 +186,26 @@ def test_a_changed_key_asks_for_the_password_again_and_holds_what_waits(app, own
     app.extensions["signet.vault"] = Vault(new_key())
     assert save(owner, form, password="").status_code == 422
     owe(live.account_id, "m")
-    delivery.drain(live.account_id)
+    deliver.drain(live.account_id)
     assert statuses(live.account_id)[-1] is Status.HELD
     assert "cannot be opened" in text_of(owner.get(PAGE))
 
 
 def test_a_key_that_was_removed_holds_the_queue_and_put_back_lets_it_go_on(app, owner, live, form, servers):
-    from portal.outbox import pulse
+    from portal.outbox.store import maintenance
     from portal.vault import Vault, new_key
 
     ring = app.extensions["signet.vault"]
     idents = [owe(live.account_id, f"m{number}") for number in range(3)]
     app.extensions["signet.vault"] = Vault(new_key())
-    pulse.begin()
-    delivery.drain(live.account_id)
+    maintenance.begin()
+    deliver.drain(live.account_id)
     assert [message(ident).status for ident in idents] == [Status.HELD] * 3
     assert queue(live.account_id).held_because["code"] == "password-not-openable"
     assert "key" in " ".join(queue(live.account_id).held_because["fixes"]), "the operator knows where to look"
     assert {message(ident).attempts for ident in idents} == {0}
     app.extensions["signet.vault"] = ring
-    pulse.begin()  # as the worker does that was started with the key again
-    delivery.drain(live.account_id)
+    maintenance.begin()  # as the worker does that was started with the key again
+    deliver.drain(live.account_id)
     assert [message(ident).status for ident in idents] == [Status.SENT] * 3
     assert {message(ident).attempts for ident in idents} == {1}

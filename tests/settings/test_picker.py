@@ -8,8 +8,8 @@ from xml.etree.ElementTree import Element
 import html5lib
 import pytest
 
-from portal.smtp.provider_cards import HELP_FIELDS, Provider
 from portal.smtp.providers import load_catalogue
+from portal.smtp.providers.model import HELP_FIELDS, Provider
 from tests.pages import LintingClient
 from tests.settings.conftest import PAGE, save, text_of, versions
 

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import text
 
 from portal.db import db
-from portal.outbox import delivery
 from portal.outbox.models import Status
-from portal.outbox.route import NoRoute
-from portal.settings import routes
+from portal.outbox.routing import NoRoute
+from portal.outbox.sending import deliver
+from portal.settings import routing
 from tests.outbox.post import answering, attempts, message, owe, queue, subjects
 from tests.settings.conftest import account_id
 
@@ -22,7 +22,7 @@ def raw(server):
 
 def test_the_platform_sends_for_the_programme_with_replies_to_the_owner(owner, servers):
     owe(account_id(), "m")
-    delivery.drain(account_id())
+    deliver.drain(account_id())
     sent = raw(servers.two)
     assert b"From: Brightleaf via Signet <affiliates@signet.example>" in sent
     assert b"Reply-To: ada@brightleaf.example" in sent
@@ -32,7 +32,7 @@ def test_the_platform_sends_for_the_programme_with_replies_to_the_owner(owner, s
 
 def test_a_live_version_sends_as_the_owner_s_own_domain(owner, live, servers):
     owe(live.account_id, "m")
-    delivery.drain(live.account_id)
+    deliver.drain(live.account_id)
     sent = raw(servers.one)
     assert b"From: Brightleaf <info@brightleaf.example>" in sent
     assert b"Reply-To" not in sent
@@ -42,7 +42,7 @@ def test_a_live_version_sends_as_the_owner_s_own_domain(owner, live, servers):
 def test_the_portal_s_own_mail_never_takes_an_account_s_server(owner, live, servers):
     before = servers.one.connections
     ident = owe(None, "reset:1", text=SECRET_LINK, html="")
-    delivery.drain(0)
+    deliver.drain(0)
     assert message(ident).status is Status.SENT
     assert servers.one.connections == before
     assert b"From: Signet <affiliates@signet.example>" in raw(servers.two)
@@ -53,7 +53,7 @@ def test_the_portal_s_own_mail_does_not_go_elsewhere_when_its_server_is_down(own
     servers.two.script = answering(GREETING=b"421 4.3.2 Too busy\r\n")
     before = servers.one.connections
     owe(None, "reset:1", text=SECRET_LINK)
-    delivery.drain(0)
+    deliver.drain(0)
     assert servers.one.connections == before
 
 
@@ -63,7 +63,7 @@ def test_the_portal_s_own_mail_is_sealed_and_then_wiped(app, owner, servers, con
     ident = owe(None, "reset:1", text=SECRET_LINK, html=f"<a href='{SECRET_LINK}'>x</a>")
     row = message(ident)
     assert "a-link" not in row.text + row.html + row.subject
-    delivery.drain(0)
+    deliver.drain(0)
     row = message(ident)
     assert row.status in (Status.SENT, Status.FAILED)
     assert (row.text, row.html) == ("", "")
@@ -72,7 +72,7 @@ def test_the_portal_s_own_mail_is_sealed_and_then_wiped(app, owner, servers, con
 
 def test_the_portal_s_own_mail_is_in_nobody_s_deliveries(owner, live, servers):
     ident = owe(None, "reset:1", recipient="ada@brightleaf.example", subject="Choose a new password")
-    delivery.drain(0)
+    deliver.drain(0)
     assert "Choose a new password" not in owner.get("/deliveries").get_data(as_text=True)
     assert owner.get(f"/deliveries/{ident}").status_code == 404
 
@@ -84,7 +84,7 @@ def test_a_body_moved_to_another_message_does_not_open(owner, servers):
         text("UPDATE outbox_message SET text = :body WHERE id = :id"), {"body": body, "id": theirs}
     )
     db.session.commit()
-    delivery.drain(0)
+    deliver.drain(0)
     assert message(theirs).status is Status.FAILED
     assert len(servers.two.messages) == 1
 
@@ -93,8 +93,8 @@ def test_trouble_of_the_platform_holds_its_own_queue_only(owner, live, servers):
     servers.two.script = answering(AUTH=b"535 5.7.8 no\r\n")
     owe(None, "reset:1")
     owe(live.account_id, "m")
-    delivery.drain(0)
-    delivery.drain(live.account_id)
+    deliver.drain(0)
+    deliver.drain(live.account_id)
     assert queue(None).held_at
     assert queue(live.account_id).held_at is None
     assert "Welcome, m" in subjects(servers.one)
@@ -104,7 +104,7 @@ def test_without_any_sender_mail_waits_and_says_why(app, owner):
     config = app.extensions["signet.config"]
     app.extensions["signet.config"] = replace(config, platform=replace(config.platform, server=""))
     ident = owe(account_id(), "m")
-    delivery.drain(account_id())
+    deliver.drain(account_id())
     assert message(ident).status is Status.HELD
     assert queue(account_id()).held_because["code"] == "no-platform-sender"
     assert "Nobody sends at the moment" in owner.get("/settings/email-preferences").get_data(as_text=True)
@@ -112,13 +112,13 @@ def test_without_any_sender_mail_waits_and_says_why(app, owner):
 
 def test_a_version_of_another_account_is_no_way_out(owner, live):
     with pytest.raises(NoRoute):
-        routes.route_for(live.account_id + 1, live.id)
+        routing.route_for(live.account_id + 1, live.id)
 
 
 def test_the_trouble_is_said_on_every_page(owner, live, servers):
     servers.one.script = answering(AUTH=b"535 5.7.8 no\r\n")
     owe(live.account_id, "m")
-    delivery.drain(live.account_id)
+    deliver.drain(live.account_id)
     because = queue(live.account_id).held_because
     for page in ("/settings/email-preferences", "/deliveries"):
         html = owner.get(page).get_data(as_text=True)

@@ -212,10 +212,10 @@ def test_a_google_app_password_with_spaces_is_saved_unchecked_and_asked_about(ow
 def test_leaving_out_the_spaces_seals_the_password_anew_and_checks(owner, form):
     save(owner, form, **GOOGLE)
     owner.submit(f"{PAGE}/versions/1/without-spaces", {}, page=PAGE)
-    from portal.settings import routes
+    from portal.settings import routing
 
     (version,) = versions()
-    assert routes.open_password(version) == "abcdefghijklmnop"
+    assert routing.open_password(version) == "abcdefghijklmnop"
     assert count(SettingsCheck) == 1
     assert not deeds.questions(version)
 
@@ -299,8 +299,8 @@ def test_test_emails_are_limited_per_hour(app, owner, live, tmp_path):
 
 
 def test_checks_are_limited_per_hour_and_the_input_stays(owner, form, app):
-    from portal.budgets import spend
     from portal.clock import utcnow
+    from portal.rate_limit import spend
     from tests.settings.conftest import account_id
 
     ident = account_id()

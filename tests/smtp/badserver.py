@@ -24,7 +24,7 @@ from typing import Self
 
 import trustme
 
-from portal.smtp.guard import Policy, PrivateTarget
+from portal.smtp.network.guard import Policy, PrivateTarget
 from portal.smtp.server import Limits, Mechanism, Secret, Security, Server
 
 USERNAME = "ada@example.org"

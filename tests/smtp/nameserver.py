@@ -11,7 +11,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
-from portal.smtp.lookup import Nameserver
+from portal.smtp.network.dns import Nameserver
 
 Zone = Mapping[tuple[str, str], list[str]]  # (name, type) -> records as in a zone file
 MUTE, GARBAGE, BROKEN, NO_SUCH_NAME = "mute", "garbage", "broken", "no such name"

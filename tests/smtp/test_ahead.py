@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from portal.smtp.envelope import Acceptance, Outgoing
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.protocol.envelope import Acceptance, Outgoing
+from portal.smtp.protocol.session import Session
 from portal.smtp.server import Security
-from portal.smtp.session import Session
 
 from .badserver import (
     LIMITS,

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.protocol.session import Session
 from portal.smtp.server import Security
-from portal.smtp.session import Session
 
 from .badserver import (
     LIMITS,

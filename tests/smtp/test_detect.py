@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from portal.smtp.detect import detect
-from portal.smtp.guard import Policy
+from portal.smtp.network.guard import Policy
+from portal.smtp.probe.port_detection import detect
 from portal.smtp.server import Security
 
 from .badserver import LIMITS, BadServer, converse, loopback, mute, server_at

@@ -8,11 +8,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from portal.smtp.detours import detours_to
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
-from portal.smtp.guard import Detour, Policy, resolve
+from portal.smtp.network.guard import Detour, Policy, resolve
+from portal.smtp.network.host_overrides import detours_to
+from portal.smtp.protocol.session import Session
 from portal.smtp.server import Security
-from portal.smtp.session import Session
 
 from .badserver import BadServer, ca_file, mute, server_at
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from portal.smtp.case_page import page
-from portal.smtp.cases import load_cases
-from portal.smtp.diagnosis import (
+from portal.smtp.diagnosis.cases import load_cases
+from portal.smtp.diagnosis.diagnose import (
     STAGE_NAMES,
     Diagnosis,
     Field,
@@ -23,9 +22,10 @@ from portal.smtp.diagnosis import (
     parse_reply,
     stage_named,
 )
+from portal.smtp.diagnosis.docs_page import page
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.protocol.reply import Reply
 from portal.smtp.providers import load_catalogue
-from portal.smtp.reply import Reply
 from portal.smtp.server import Security, Server
 
 pytestmark = pytest.mark.thorough
@@ -316,4 +316,4 @@ def test_an_unknown_retry_or_kind_is_never_stored() -> None:
 
 def test_the_page_of_diagnoses_is_current() -> None:
     written = (ROOT / "docs" / "diagnoses.md").read_text(encoding="utf-8")
-    assert written == page(), "run: python -m portal.smtp.case_page > docs/diagnoses.md"
+    assert written == page(), "run: python -m portal.smtp.diagnosis.docs_page > docs/diagnoses.md"

@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from portal.smtp.explaining import LINE_LIMIT, Unexplainable, bare_host, explain_line, explain_reply
+from portal.smtp.diagnosis.explain_cli import (
+    LINE_LIMIT,
+    Unexplainable,
+    bare_host,
+    explain_line,
+    explain_reply,
+)
+from portal.smtp.diagnosis.pasted_reply import likely_stage, stage_named
 from portal.smtp.failure import Stage
-from portal.smtp.pasted import likely_stage, stage_named
 
 pytestmark = pytest.mark.thorough
 

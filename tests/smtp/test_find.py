@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from portal.smtp import find as engine
-from portal.smtp.find import Guess, NothingFound, find
-from portal.smtp.lookup import Nameserver, look_up, parse_nameservers
+from portal.smtp.network.dns import Nameserver, look_up, parse_nameservers
+from portal.smtp.probe import autoconfig as engine
+from portal.smtp.probe.autoconfig import Guess, NothingFound, find
 from portal.smtp.providers import load_catalogue
 from portal.smtp.server import Security
 from tests.smtp.nameserver import BROKEN, GARBAGE, MUTE, NO_SUCH_NAME, NameServer

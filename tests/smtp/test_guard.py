@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
-from portal.smtp.guard import (
+from portal.smtp.network.guard import (
     HostError,
     Policy,
     PrivateTarget,
@@ -20,8 +20,8 @@ from portal.smtp.guard import (
     private_target,
     resolve,
 )
+from portal.smtp.protocol.session import Session
 from portal.smtp.server import Security
-from portal.smtp.session import Session
 
 from .badserver import BadServer, mute, server_at
 

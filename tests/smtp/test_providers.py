@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from portal.smtp import catalogue as catalogue_module
-from portal.smtp.provider_cards import EnvelopeDomain, ProviderKind, read_card
 from portal.smtp.providers import Advice, MalformedData, judge_secret, load_catalogue
+from portal.smtp.providers import catalogue as catalogue_module
+from portal.smtp.providers.model import EnvelopeDomain, ProviderKind, read_card
 from portal.smtp.server import Security
 
 CARDS = Path(catalogue_module.__file__).parent / "cards"

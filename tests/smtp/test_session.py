@@ -19,17 +19,17 @@ from aiosmtpd.controller import Controller
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from portal.smtp import auth
-from portal.smtp.envelope import Envelope, queue_id, refuse_bad_message, stuffed
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
-from portal.smtp.features import Features
-from portal.smtp.probe import probe
-from portal.smtp.reply import Reply
-from portal.smtp.rungs import Rung, Verdict
+from portal.smtp.probe.probe import probe
+from portal.smtp.probe.stages import Rung, Verdict
+from portal.smtp.protocol import auth
+from portal.smtp.protocol.connection import Budget, Wire
+from portal.smtp.protocol.ehlo import Features
+from portal.smtp.protocol.envelope import Envelope, queue_id, refuse_bad_message, stuffed
+from portal.smtp.protocol.reply import Reply
+from portal.smtp.protocol.session import Session
+from portal.smtp.protocol.transcript import Transcript
 from portal.smtp.server import Mechanism, Secret, Security
-from portal.smtp.session import Session
-from portal.smtp.transcript import Transcript
-from portal.smtp.wire import Budget, Wire
 
 from .badserver import (
     LIMITS,

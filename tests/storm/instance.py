@@ -16,13 +16,13 @@ from pathlib import Path
 
 from flask import Flask
 
-from portal import create_app, setup
+from portal import bootstrap, create_app
 from portal.accounts.models import Account
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db, disconnect
 from portal.outbox.queue import NewMessage, enqueue
-from portal.settings import routes
+from portal.settings import routing
 from portal.settings.models import SmtpSettings, State
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,9 +60,9 @@ class Instance:
     more: Mapping[str, str] = field(default_factory=dict)  # further variables
 
     def __post_init__(self) -> None:
-        setup.make_secrets(self.folder)
+        bootstrap.make_secrets(self.folder)
         self.app: Flask = create_app(Config.from_env(self.env, self.folder))
-        setup.migrate(self.app)
+        bootstrap.migrate(self.app)
         self.log = self.folder / "workers.log"
 
     @property
@@ -103,7 +103,7 @@ class Instance:
             created_at=now,
             live_since=now,
         )
-        version.sealed_password = routes.vault().seal("a password", routes.binding(version))
+        version.sealed_password = routing.vault().seal("a password", routing.binding(version))
         db.session.add(version)
         ident = account.id
         db.session.commit()

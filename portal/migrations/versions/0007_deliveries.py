@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from portal.deliveries.triggers import ddl
+from portal.deliveries.triggers import (ddl)
 
 revision = "0007"
 down_revision = "0006"

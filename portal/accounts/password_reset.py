@@ -1,0 +1,140 @@
+"""Choosing a new password by a link in a mail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from flask import current_app
+from sqlalchemy import delete, select, update
+
+from .. import rate_limit
+from ..config import current_config
+from ..db import db
+from ..outbox.queue import enqueue
+from ..rate_limit import Budget
+from . import emails, sessions
+from .identifiers import mailbox_key
+from .login import TooManyTries, forgive
+from .models import Owner, OwnerSession, PasswordReset
+from .passwords import check_password, hasher
+from .tokens import fingerprint, new_token
+
+MAILS = Budget("reset mails", 3, timedelta(hours=1))
+PER_NETWORK = Budget("resets by network", 50, timedelta(hours=1))
+WITHIN = timedelta(hours=1)
+
+
+class LinkExpired(Exception):
+    """The link was never given out, is too old, or was used."""
+
+
+def ask(mailbox: str, *, network: str, link_for: Callable[[str], str], now: datetime) -> None:
+    """Mail a link to the owner of a mailbox, if there is one; nothing tells the two cases apart.
+
+    Raises TooManyTries, for the network alone: a mailbox that has had its mails is silently given no more.
+    """
+    key = mailbox_key(mailbox)
+    within = rate_limit.spend(PER_NETWORK, network, now=now)
+    allowed = rate_limit.spend(MAILS, key, now=now)
+    owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == key))
+    if owner and within and allowed and can_mail():
+        token = _add(owner, now)
+        enqueue(None, emails.reset_password(owner.mailbox, fingerprint(token), link_for(token)), now=now)
+    db.session.commit()
+    if not within:
+        raise TooManyTries(PER_NETWORK, now)
+
+
+def new_reset_token(mailbox: str, *, now: datetime) -> str | None:
+    """Return a token for the operator to hand over where no mail can be sent; None for an unknown mailbox."""
+    owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == mailbox_key(mailbox)))
+    token = _add(owner, now) if owner else None
+    db.session.commit()
+    return token
+
+
+def link_to_hand_over(mailbox: str, *, now: datetime) -> str | None:
+    """Return a full address under which the owner of a mailbox chooses a new password; None if unknown."""
+    token = new_reset_token(mailbox, now=now)
+    config = current_config()
+    paths = current_app.url_map.bind(config.host_name)
+    return config.base_url + paths.build("accounts.reset", {"token": token}) if token else None
+
+
+def can_mail() -> bool:
+    """Return whether the portal can send mail of its own; otherwise none is owed, for none would leave."""
+    config = current_config()
+    return bool(config.platform.server)
+
+
+def is_open(token: str, *, now: datetime) -> bool:
+    """Return whether this link may still be used."""
+    return _find(token, now) is not None
+
+
+def set_password(token: str, password: str, *, reset_link: str, now: datetime) -> None:
+    """Set the password of whoever the link was mailed to, and log every device out.
+
+    Raises LinkExpired, or PasswordRefused, after which the link still works.
+    """
+    owner = _find(token, now)
+    if owner is None:
+        db.session.rollback()
+        raise LinkExpired
+    check_password(password, owner.account.name, owner.name, owner.mailbox)
+    db.session.rollback()
+    hashed = hasher().hash(password)
+    if not _use(token, now):
+        db.session.rollback()
+        raise LinkExpired
+    replace_password(owner, hashed, reset_link=reset_link, now=now)
+    sessions.revoke(OwnerSession.owner_id == owner.id, now=now)
+    forgive(owner.mailbox_key, now=now)
+    db.session.commit()
+
+
+def replace_password(owner: Owner, hashed: str, *, reset_link: str, now: datetime) -> None:
+    """Store a new hash, close every open reset, and mail the owner that it happened. The caller commits."""
+    owner.password_hash = hashed
+    db.session.execute(
+        update(PasswordReset)
+        .where(PasswordReset.owner_id == owner.id, PasswordReset.used_at.is_(None))
+        .values(used_at=now)
+    )
+    if can_mail():
+        notice = emails.password_changed(owner.mailbox, fingerprint(new_token()), reset_link)
+        enqueue(None, notice, now=now)
+
+
+def _add(owner: Owner, now: datetime) -> str:
+    db.session.execute(delete(PasswordReset).where(PasswordReset.created_at < now - timedelta(days=1)))
+    token = new_token()
+    db.session.add(PasswordReset(token_hash=fingerprint(token), owner_id=owner.id, created_at=now))
+    return token
+
+
+def _find(token: str, now: datetime) -> Owner | None:
+    return db.session.scalar(
+        select(Owner)
+        .join(PasswordReset, PasswordReset.owner_id == Owner.id)
+        .where(
+            PasswordReset.token_hash == fingerprint(token),
+            PasswordReset.used_at.is_(None),
+            PasswordReset.created_at > now - WITHIN,
+        )
+    )
+
+
+def _use(token: str, now: datetime) -> bool:
+    """Take the link, in one statement, so that of two who press at once only one does."""
+    statement = (
+        update(PasswordReset)
+        .where(
+            PasswordReset.token_hash == fingerprint(token),
+            PasswordReset.used_at.is_(None),
+            PasswordReset.created_at > now - WITHIN,
+        )
+        .values(used_at=now)
+    )
+    return int(db.session.execute(statement).rowcount) == 1  # type: ignore[attr-defined]

@@ -1,0 +1,274 @@
+"""The OpenAPI document: the one truth about the interface. What it says is what requests are judged by."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from ..about import VERSION
+from ..events.models import Why
+from ..events.types import Occasion, Source
+from ..outbox.models import Outcome, Status
+from .problems import KINDS, MEDIA_TYPE, Kind
+from .schemas import SHAPES, Schema, schemas
+
+KEY_PATTERN = r'^(?:[A-Za-z0-9._:~+/=-]{1,100}|"[ !#-\[\]-~]{1,100}")$'
+LARGEST_ID = 999_999_999_999
+_ABOUT = """
+The shop tells Signet what happened; Signet sends the automated emails that the owner has switched on. Signet computes no
+commission: it passes on what it is told.
+
+Every request carries a token of the account, made on the page API: `Authorization: Bearer sig_…`. Cookies are ignored.
+Problems are `application/problem+json` (RFC 9457).
+"""
+_MEANINGS = {
+    Status.QUEUED: "waits to be sent",
+    Status.SENDING: "is being handed over",
+    Status.SENT: "was accepted by the submission server; what becomes of it there is out of sight",
+    Status.FAILED: "was refused for good, or given up",
+    Status.HELD: "waits until the owner’s settings work again",
+    Status.SUPPRESSED: "is not sent to this mailbox",
+    Status.CANCELLED: "was called off",
+}
+_REASONS = {
+    Why.OFF: "the owner switched this email off",
+    Why.OPTED_OUT: "the affiliate does not want this kind",
+    Why.SUPPRESSED: "this mailbox is not written to",
+    Why.NOT_CONFIRMED: "the affiliate has not confirmed the mailbox",
+    Why.DUPLICATE: "it is owed already",
+    Why.SUSPENDED: "the affiliate is suspended",
+    Why.NOT_ACTIVE: "the affiliate waits for approval, was declined, or was invited and has not joined",
+    Why.UNRENDERABLE: "the owner’s text for it cannot be used",
+    Why.NOTHING_TO_TELL: "there was nothing to tell",
+}
+
+
+@cache
+def document(base_url: str) -> dict[str, Any]:
+    """Return the document of the portal at this address. It is shared: do not change it."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Signet", "version": VERSION, "description": _ABOUT.strip()},
+        "servers": [{"url": base_url}],
+        "security": [{"token": []}],
+        "paths": {
+            "/api/v1/events": {"post": _post_event()},
+            "/api/v1/events/{id}": {"get": _get("getEvent", "What an event caused", "Event")},
+            "/api/v1/messages/{id}": {"get": _get("getMessage", "Where an email stands", "Message")},
+        },
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "parameters": {"Id": _ID, "IdempotencyKey": _KEY},
+            "schemas": schemas() | _answers() | {"Problem": _problem()},
+        },
+    }
+
+
+def _ref(name: str, kind: str = "schemas") -> Schema:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+_ID: dict[str, Any] = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID},
+}
+_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
+    "description": (
+        "Names this event, once in the account: whoever repeats a request with its key causes nothing twice and gets the "
+        "first answer again. 1 to 100 characters, in quotes as draft-ietf-httpapi-idempotency-key-header has it, or without."
+    ),
+    "schema": {"type": "string", "pattern": KEY_PATTERN},
+    "example": '"order-A-1042-paid"',
+}
+
+
+def _post_event() -> dict[str, Any]:
+    mapping = {shape.event: f"#/components/schemas/{shape.component}" for shape in SHAPES.values()}
+    body = {
+        "oneOf": [_ref(shape.component) for shape in SHAPES.values()],
+        "discriminator": {"propertyName": "event", "mapping": mapping},
+    }
+    refused = (
+        Kind.UNREADABLE, Kind.TOKEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.CONTENT_TYPE, Kind.INVALID, Kind.TOO_MANY, Kind.BUSY
+    )  # fmt: skip
+    return {
+        "operationId": "sendEvent",
+        "summary": "Tell what happened",
+        "parameters": [_ref("IdempotencyKey", "parameters")],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": {
+            "201": _response("The event is written down, and its emails are owed.", "Caused")
+            | {"links": _links()},
+            "200": _response(
+                "The same request came before; this is the answer it got.", "Caused", replayed=True
+            ),
+            **_problems(*refused),
+        },
+    }
+
+
+def _links() -> dict[str, Any]:
+    return {
+        "event": {"operationId": "getEvent", "parameters": {"id": "$response.body#/id"}},
+        "message": {"operationId": "getMessage", "parameters": {"id": "$response.body#/mails/0/message"}},
+    }
+
+
+def _get(operation: str, summary: str, schema: str) -> dict[str, Any]:
+    return {
+        "operationId": operation,
+        "summary": summary,
+        "parameters": [_ref("Id", "parameters")],
+        "responses": {
+            "200": _response(f"{summary}.", schema),
+            **_problems(Kind.TOKEN, Kind.NOT_FOUND, Kind.TOO_MANY, Kind.BUSY),
+        },
+    }
+
+
+def _response(description: str, schema: str, *, replayed: bool = False) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "description": description,
+        "content": {"application/json": {"schema": _ref(schema)}},
+    }
+    if replayed:
+        header = {"required": True, "schema": {"type": "string", "const": "true"}}
+        found["headers"] = {"Idempotent-Replayed": header}
+    return found
+
+
+def _problems(*kinds: Kind) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for kind in kinds:
+        status, title, when = KINDS[kind]
+        found[str(status)] = {
+            "description": f"{title}. {when}",
+            "content": {MEDIA_TYPE: {"schema": _ref("Problem")}},
+        }
+        if status in {401, 429}:
+            name = "WWW-Authenticate" if status == 401 else "Retry-After"
+            found[str(status)]["headers"] = {name: {"required": True, "schema": {"type": "string"}}}
+    return found
+
+
+def _problem() -> Schema:
+    error = _object(pointer={"type": "string"}, message={"type": "string"})
+    return {
+        "type": "object",
+        "description": "A refusal, as RFC 9457 has it.",
+        "properties": {
+            "type": {"type": "string", "format": "uri"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "errors": {
+                "type": "array",
+                "items": error,
+                "description": "Each field at fault, by its JSON pointer.",
+            },
+        },
+        "required": ["type", "title", "status", "detail"],
+        "additionalProperties": False,
+    }
+
+
+def _object(*optional: str, **members: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": members,
+        "required": [name for name in members if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+_TEXT: Schema = {"type": "string"}
+_NUMBER: Schema = {"type": "integer", "minimum": 1}
+_MOMENT: Schema = {"type": "string", "format": "date-time"}
+
+
+def _or_none(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _explained(words: dict[Any, str]) -> Schema:
+    return {
+        "type": "string",
+        "enum": [word.value for word in words],
+        "description": "; ".join(f"`{word.value}`: {meaning}" for word, meaning in words.items()) + ".",
+    }
+
+
+def _answers() -> dict[str, Schema]:
+    return {
+        "Status": _explained(_MEANINGS),
+        "Why": _explained(_REASONS),
+        "Mail": _mail(),
+        "Caused": _object(id=_NUMBER, event={"enum": list(SHAPES)}, mails=_many("Mail")),
+        "Event": _event(),
+        "Message": _message(),
+        "Attempt": _attempt(),
+    }
+
+
+def _many(schema: str) -> Schema:
+    return {"type": "array", "items": _ref(schema)}
+
+
+def _mail() -> Schema:
+    return {
+        "oneOf": [
+            _object(kind=_TEXT, recipient=_TEXT, message=_NUMBER, status=_or_none(_ref("Status"))),
+            _object(kind=_TEXT, recipient=_TEXT, why=_ref("Why")),
+        ],
+        "description": (
+            "An email that is owed, with the id of its message (and no status once the log of it is cleared); "
+            "or why there is none."
+        ),
+    }
+
+
+def _event() -> Schema:
+    return _object(
+        id=_NUMBER,
+        event={"type": "string", "enum": [one.value.replace("-", "_") for one in Occasion]},
+        source={"type": "string", "enum": [one.value for one in Source]},
+        affiliate=_or_none(_object(code=_TEXT)),
+        data={"type": "object", "additionalProperties": _TEXT},
+        created_at=_MOMENT,
+        mails=_many("Mail"),
+    )
+
+
+def _message() -> Schema:
+    return _object(
+        id=_NUMBER,
+        event=_or_none(_NUMBER),
+        kind=_TEXT,
+        recipient=_TEXT,
+        subject=_TEXT,
+        status=_ref("Status"),
+        explanation=_TEXT,
+        created_at=_MOMENT,
+        settled_at=_or_none(_MOMENT),
+        attempts=_many("Attempt"),
+    )
+
+
+def _attempt() -> Schema:
+    return _object(
+        number=_NUMBER,
+        outcome={"type": "string", "enum": [one.value for one in Outcome]},
+        started_at=_MOMENT,
+        ended_at=_or_none(_MOMENT),
+        server=_TEXT,
+        stage=_TEXT,
+        reply_code=_or_none({"type": "integer"}),
+        enhanced_code=_TEXT,
+        reply={"type": "string", "description": "The server’s own words."},
+        queue_id=_TEXT,
+    )

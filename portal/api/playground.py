@@ -1,0 +1,102 @@
+"""What an event that was played has caused, in words for the owner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..affiliates.models import Affiliate
+from ..db import db
+from ..deliveries import message_log, message_page
+from ..events import event_log
+from ..events.models import EventMail, Why
+from ..notices.catalogue import CATALOGUE
+from ..outbox.models import OutboxMessage, Status
+from .schemas import BY_OCCASION, EventShape
+from .serializers import event_of
+
+# Why there is no email, and what to do if there should be one.
+WHY: Mapping[Why, str] = {
+    Why.OFF: "This email is switched off.",
+    Why.OPTED_OUT: "This affiliate chose not to get this kind of email.",
+    Why.SUPPRESSED: "This mailbox is on your list of those not written to.",
+    Why.NOT_CONFIRMED: "This affiliate has not confirmed the email address yet.",
+    Why.DUPLICATE: "This email is owed already.",
+    Why.SUSPENDED: "This affiliate is suspended.",
+    Why.NOT_ACTIVE: "This affiliate does not take part: approve them first, or wait until they have joined.",
+    Why.UNRENDERABLE: "Your own text of this email cannot be used; open it and mend it.",
+    Why.NOTHING_TO_TELL: "There was nothing to tell.",
+}
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One email of an event: its message, or the words why there is none."""
+
+    kind: str
+    name: str
+    whom: str
+    recipient: str
+    message: OutboxMessage | None
+    status: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Played:
+    """An event and its emails. ``said`` are its values, ``code`` is its affiliate's."""
+
+    ident: int
+    shape: EventShape
+    code: str
+    affiliate: str
+    said: Mapping[str, Any]
+    mails: list[Mail]
+
+    @property
+    def sent(self) -> int:
+        return sum(mail.message is not None for mail in self.mails)
+
+    @property
+    def live(self) -> bool:
+        """Whether one of its emails is about to be sent, so that the page is worth looking at again."""
+        return any(
+            mail.message.status in (Status.QUEUED, Status.SENDING) and not mail.message.attempts
+            for mail in self.mails
+            if mail.message is not None
+        )
+
+
+def played(account_id: int, event_id: int) -> Played | None:
+    """Return an event of this account that a shop could have sent, too."""
+    event = event_of(account_id, event_id)
+    shape = BY_OCCASION.get(event.occasion) if event else None
+    if event is None or shape is None:
+        return None
+    affiliate = db.session.get(Affiliate, event.affiliate_id) if event.affiliate_id else None
+    mails = [_mail(account_id, mail) for mail in event_log.mails_of([event.id]).get(event.id, [])]
+    code, name = (affiliate.code, affiliate.name) if affiliate else ("", "")
+    return Played(event.id, shape, code, name, event.values, mails)
+
+
+def sample(shape: EventShape) -> dict[str, Any]:
+    """Return an event with sample values, as the reference shows it."""
+    data = {one.name: one.sample for one in shape.fields}
+    return {"event": shape.event, "affiliate": {"code": "GRACE42K"}, "data": data}
+
+
+def _mail(account_id: int, mail: EventMail) -> Mail:
+    notice = CATALOGUE.get(mail.kind)
+    message = (
+        message_log.message_of(account_id, mail.message_id) if mail.message_id and not mail.why else None
+    )
+    return Mail(
+        kind=mail.kind,
+        name=notice.name if notice else mail.kind,
+        whom=notice.whom if notice else "",
+        recipient=mail.recipient,
+        message=message,
+        status=message_page.STATUS_WORDS[message.status] if message else "",
+        why=WHY.get(mail.why, "") or ("" if message else "The log of it has been cleared."),
+    )

@@ -1,0 +1,145 @@
+"""Judging an event by the very schemas that the document serves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend
+
+from ..smtp.protocol.reply import plain_text
+from .problems import FieldError, Kind, Problem
+from .schemas import SHAPES, EventShape, schemas
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An event as it should be. ``values`` are what the notices may say, each of them text."""
+
+    shape: EventShape
+    code: str  # of the affiliate; either this or the mailbox
+    mailbox: str
+    values: Mapping[str, str]
+
+
+def judge(body: Any) -> Judged:
+    """Return what an event says. Raises Problem, which names each field at fault."""
+    if not isinstance(body, dict):
+        raise _invalid([FieldError("#", 'An event is an object: {"event": …, "affiliate": …, "data": …}.')])
+    event = body.get("event")
+    shape = SHAPES.get(event) if isinstance(event, str) else None
+    if shape is None:
+        raise _invalid([FieldError("#/event", f"Say what happened: one of {', '.join(SHAPES)}.")])
+    errors = _errors(shape, body)
+    if errors:
+        raise _invalid(errors)
+    affiliate = body["affiliate"]
+    return Judged(shape, affiliate.get("code", ""), affiliate.get("email", ""), _values(shape, body))
+
+
+def faults(body: Any) -> Sequence[FieldError]:
+    """Return what is wrong with an event."""
+    try:
+        judge(body)
+    except Problem as problem:
+        return problem.errors
+    return ()
+
+
+def _invalid(errors: list[FieldError]) -> Problem:
+    count = "One field is" if len(errors) == 1 else f"{len(errors)} fields are"
+    return Problem(Kind.INVALID, f"{count} not as it should be. Nothing was written down.", errors)
+
+
+def _values(shape: EventShape, body: Mapping[str, Any]) -> dict[str, str]:
+    """Return the occasion's variables; one that was left out is empty."""
+    said = {one.name: body["data"].get(one.name, "") for one in shape.fields}
+    when = {"occurred_at": _utc(body["occurred_at"])} if "occurred_at" in body else {}
+    return said | dict(shape.fixed) | when
+
+
+def _utc(text: str) -> str:
+    return f"{datetime.fromisoformat(text.upper()).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _errors(shape: EventShape, body: Mapping[str, Any]) -> list[FieldError]:
+    found: dict[str, FieldError] = {}
+    for error in _validator(shape.component).iter_errors(body):
+        for one in _told(error):
+            found.setdefault(one.pointer, one)
+    return sorted(found.values(), key=lambda one: one.pointer)
+
+
+def _told(error: ValidationError) -> Iterator[FieldError]:
+    """Put an error of the validator into words: each missing or unknown member is named by itself."""
+    path = [str(part) for part in error.absolute_path]
+    match error.validator:
+        case "required":
+            for name in error.validator_value:
+                if name not in error.instance:
+                    yield FieldError(_pointer([*path, name]), "This is missing.")
+        case "additionalProperties":
+            known = error.schema["properties"]
+            for name in error.instance:
+                if name not in known:
+                    told = f"There is no such field; there are {', '.join(known)}."
+                    yield FieldError(_pointer([*path, plain_text(name, 60)]), told)
+        case "minProperties" | "maxProperties":
+            yield FieldError(_pointer(path), "Name the affiliate by exactly one of code and email.")
+        case "type":
+            yield FieldError(_pointer(path), _wrong_type(error))
+        case _:
+            yield FieldError(
+                _pointer(path), str(error.schema.get("description", "This is not as it should be."))
+            )
+
+
+def _wrong_type(error: ValidationError) -> str:
+    if error.validator_value == "object":
+        return "This has to be an object."
+    sample = next(iter(error.schema.get("examples", ())), "")
+    such = f', such as "{sample}"' if sample else ""
+    # Whoever reads a number may read it as a binary fraction, and 118.40 is none.
+    loss = "; a JSON number loses digits" if isinstance(error.instance, int | float) else ""
+    return f"This has to be text in quotes{such}{loss}."
+
+
+def _pointer(path: list[str]) -> str:
+    return "#" + "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
+
+
+@cache
+def _validator(component: str) -> Validator:
+    whole = {"$ref": f"#/components/schemas/{component}", "components": {"schemas": schemas()}}
+    return _Strict(whole, format_checker=_FORMATS)
+
+
+def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    """Match as JSON Schema has it (ECMA-262): ``$`` is the very end, while Python's comes before a last line break."""
+    if isinstance(instance, str) and not _compiled(pattern).search(instance):
+        yield ValidationError("does not match")
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern)
+
+
+_FORMATS = FormatChecker(formats=())
+_Strict: Callable[..., Validator] = extend(Draft202012Validator, {"pattern": _pattern})
+
+
+@_FORMATS.checks("date-time", raises=ValueError)
+def _is_moment(value: object) -> bool:
+    """RFC 3339: a date, a time and an offset; the calendar is asked, too."""
+    if not isinstance(value, str):
+        return True
+    if not re.fullmatch(r"[0-9-]{10}[Tt][0-9:]{8}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})", value):
+        return False
+    return datetime.fromisoformat(value.upper()).tzinfo is not None

@@ -1,0 +1,154 @@
+"""Commands, one line each, calling a deed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup
+
+from ..clock import utcnow
+from ..tasks import QUEUES
+from . import operator
+
+_LOAD_ERROR = 4  # after any other status gunicorn would start the same worker again and again
+
+
+def install(app: Flask) -> None:
+    """Give the app its commands."""
+    for command in (worker, rehearsal, create_owner, seed_demo, smtp, domain, *operator.COMMANDS):
+        app.cli.add_command(command)
+
+
+@click.command()
+@click.option(
+    "--threads", type=click.IntRange(1, 64), default=None, help="How many accounts are served at once."
+)
+@click.option("--processes", type=click.IntRange(1, 64), default=1, help="How many processes share the work.")
+@click.option(
+    "--queue",
+    "queues",
+    multiple=True,
+    type=click.Choice(QUEUES),
+    help="What to work on, repeatable: mail, or checks and all the rest. Everything unless said otherwise.",
+)
+def worker(threads: int | None, processes: int, queues: tuple[str, ...]) -> None:
+    """Deliver until asked to stop. A signal ends it after the messages in hand, a second one at once."""
+    from ..jobs import worker
+
+    _log_to_stderr()
+    sys.exit(worker.run(_app(), threads, processes, queues or QUEUES))
+
+
+@click.command()
+def rehearsal() -> None:
+    """Run the rehearsal mail server until asked to stop."""
+    from ..rehearsal import server
+
+    _log_to_stderr()
+    sys.exit(server.run(_app().extensions["signet.config"]))
+
+
+@click.command("create-owner")
+@click.option("--programme", prompt="Programme name")
+@click.option("--name", prompt="Your name")
+@click.option("--mailbox", prompt="Email address")
+@click.password_option(help="12 characters or more.")
+@click.option("--operator", is_flag=True, help="This owner runs the portal, and sees the page Operator.")
+def create_owner(programme: str, name: str, mailbox: str, password: str, operator: bool) -> None:
+    """Create an account and its owner."""
+    from ..accounts.registration import RegistrationRefused
+    from ..accounts.registration import create_owner as create
+
+    try:
+        owner = create(programme, name, mailbox, password, now=utcnow(), operator=operator)
+    except RegistrationRefused as refused:
+        raise click.ClickException(str(refused)) from None
+    click.echo(f"{owner.mailbox} owns {owner.account.name}; its sign-up page is /join/{owner.account.slug}")
+
+
+@click.command("seed-demo")
+def seed_demo() -> None:
+    """Create the demo account, if it is not there yet."""
+    from .. import demo
+
+    demo.seed()
+
+
+smtp = AppGroup("smtp", help="Explain what mail servers say, and check an account's settings.")
+
+
+@smtp.command(
+    "explain", add_help_option=False, context_settings={"ignore_unknown_options": True}, with_appcontext=False
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def explain(arguments: tuple[str, ...]) -> None:
+    """Explain a mail server's reply. Needs no database, keys or configuration."""
+    from ..smtp.diagnosis import explain_cli
+
+    sys.exit(explain_cli.main(arguments, "flask smtp explain"))
+
+
+@smtp.command()
+@click.option("--account", required=True, help="The account's name in its sign-up address, /join/<name>.")
+@click.option("--version", type=click.IntRange(1, 999_999), help="A saved version; else the live one.")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
+def check(account: str, version: int | None, as_json: bool) -> None:
+    """Try an account's settings up to the recipient, without sending. See docs/commands.md."""
+    from .smtp_check import run
+
+    sys.exit(run(account, version, as_json, click.echo))
+
+
+domain = AppGroup("domain", help="Look at what the DNS says about a sending domain.")
+
+
+@domain.command("check")
+@click.argument("name")
+@click.option("--provider", default="", help="Who sends for it, by id or SMTP server; see docs/commands.md.")
+@click.option("--selector", "selectors", multiple=True, help="A DKIM selector you know. May be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
+def domain_check(name: str, provider: str, selectors: tuple[str, ...], as_json: bool) -> None:
+    """Say whether mail from a domain will arrive, and which records to paste. See docs/commands.md."""
+    from .domain_check import run
+
+    sys.exit(run(name, provider, selectors, as_json, click.echo))
+
+
+def without_portal(arguments: Sequence[str]) -> Flask | None:
+    """Return an app with few commands when the command line asks for one that needs no portal.
+
+    Flask takes its commands from the app, so it would need a configured portal to explain a reply. wsgi.py
+    asks this first: FLASK_RUN_FROM_CLI is set by Flask's command line alone, never in a WSGI server.
+    """
+    alone = ("smtp" in arguments and not _checks(arguments)) or ("keys", "new") in pairwise(arguments)
+    if os.environ.get("FLASK_RUN_FROM_CLI") != "true" or not alone:
+        return None
+    app = Flask("portal")
+    app.cli.add_command(smtp)
+    app.cli.add_command(operator.keys)
+    return app
+
+
+def cannot_start(sentence: str, arguments: Sequence[str]) -> int:
+    """Say why the portal cannot start and return what to leave with: a check could not be tried, which is 2."""
+    click.echo(sentence, err=True)
+    return 2 if _checks(arguments) else _LOAD_ERROR
+
+
+def _checks(arguments: Sequence[str]) -> bool:
+    return ("smtp", "check") in pairwise(arguments)
+
+
+def _app() -> Flask:
+    return current_app._get_current_object()  # type: ignore[attr-defined]
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("huey").setLevel(logging.WARNING)

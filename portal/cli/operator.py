@@ -1,0 +1,190 @@
+"""The operator's commands: keys, the outbox, who is an operator, and a link to reset a password."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import click
+from flask.cli import AppGroup, with_appcontext
+
+from ..clock import utcnow
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class _Age(click.ParamType):
+    """A length of time, such as 90s, 30m, 2h or 7d."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        found = re.fullmatch(r"([0-9]{1,6})([smhd])", value)
+        if found is None:
+            self.fail(f"{value!r} is no length of time; write 90s, 30m, 2h or 7d.", param, ctx)
+        return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+keys = AppGroup("keys", help="The keys that seal SMTP passwords: see what they seal, rotate them.")
+
+
+@keys.command("new", with_appcontext=False)
+def new() -> None:
+    """Print a new key, to be put first in the keyring. Changes nothing."""
+    from ..vault import new_key
+
+    click.echo(new_key())
+
+
+@keys.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Answer with JSON.")
+def keys_status(as_json: bool) -> None:
+    """Say how many rows are sealed under which key, and whether they open."""
+    from . import key_rotation
+
+    sys.exit(key_rotation.status(as_json, click.echo))
+
+
+@keys.command("rotate")
+@click.option("--batch", type=click.IntRange(1, 10_000), default=100, help="Rows in one transaction.")
+@click.option("--leave-shut", is_flag=True, help="Leave rows that do not open as they are.")
+def rotate(batch: int, leave_shut: bool) -> None:
+    """Seal everything under the first key. May be stopped and run again at any time."""
+    from . import key_rotation
+
+    sys.exit(key_rotation.rotate(batch=batch, leave=leave_shut, now=utcnow(), say=click.echo))
+
+
+outbox = AppGroup("outbox", help="What is owed: see it, try it again, cancel it, release it.")
+
+
+@outbox.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
+def outbox_status(as_json: bool) -> None:
+    """Say what waits, what is stopped, who is at work, and how the last hour went."""
+    from . import outbox_report
+
+    sys.exit(outbox_report.status(as_json, now=utcnow(), say=click.echo))
+
+
+def _filters(*statuses: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options that say which messages are meant."""
+    options = (
+        click.option("--account", help="The account's name in /join/<name>; @portal: the portal's own mail."),
+        click.option("--status", "statuses", multiple=True, type=click.Choice(statuses)),
+        click.option("--id", "idents", multiple=True, type=click.IntRange(1), help="A message; repeatable."),
+        click.option(
+            "--older-than", type=_Age(), help="Owed (release: held) for longer than 90s, 30m, 2h, 7d."
+        ),
+        click.option(
+            "--all", "everything", is_flag=True, help="All of them: no other option narrows it down."
+        ),
+        click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing."),
+    )
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@outbox.command()
+@_filters("failed", "queued", "cancelled")
+def retry(dry_run: bool, **which: Any) -> None:
+    """Try messages again at once: failed ones and those that wait for their next attempt."""
+    from ..outbox import admin
+    from . import outbox_report
+
+    sys.exit(outbox_report.order(admin.retry, _which(**which), dry_run=dry_run, now=utcnow(), say=click.echo))
+
+
+@outbox.command()
+@_filters("queued", "held")
+def cancel(dry_run: bool, **which: Any) -> None:
+    """Cancel waiting and held messages: they never leave."""
+    from ..outbox import admin
+    from . import outbox_report
+
+    sys.exit(
+        outbox_report.order(admin.cancel, _which(**which), dry_run=dry_run, now=utcnow(), say=click.echo)
+    )
+
+
+@outbox.command()
+@_filters("held")
+def release(dry_run: bool, **which: Any) -> None:
+    """Let held and paused queues move again at once. With --id: the queues of those messages."""
+    from . import outbox_report
+
+    sys.exit(outbox_report.release(_which(**which), dry_run=dry_run, now=utcnow(), say=click.echo))
+
+
+def _which(
+    account: str | None,
+    statuses: tuple[str, ...],
+    idents: tuple[int, ...],
+    older_than: timedelta | None,
+    everything: bool,
+) -> Any:
+    """Read the filters. Without one, only --all means all: a slip must not cancel everybody's mail."""
+    from ..accounts import lookup
+    from ..operations.report import OWN_MAIL
+    from ..outbox.admin import Which
+    from ..outbox.models import Status
+    from ..outbox.queue import SYSTEM
+
+    if everything == bool(account or statuses or idents or older_than):
+        raise click.UsageError("Say which: --account, --status, --id or --older-than; or else --all.")
+    ident = SYSTEM if account == OWN_MAIL else lookup.account_id_of(account) if account else None
+    if account and ident is None:
+        raise click.UsageError("No account has this name. It is the last part of /join/<name>.")
+    before = utcnow() - older_than if older_than else None
+    return Which(ident, tuple(Status(one) for one in statuses), idents, before)
+
+
+owners = AppGroup("owners", help="Who runs this portal.")
+
+
+@owners.command()
+@click.argument("mailbox")
+def promote(mailbox: str) -> None:
+    """Make an owner an operator, who sees the page Operator."""
+    _set_operator(mailbox, True)
+
+
+@owners.command()
+@click.argument("mailbox")
+def demote(mailbox: str) -> None:
+    """Make an operator an owner like any other."""
+    _set_operator(mailbox, False)
+
+
+def _set_operator(mailbox: str, operator: bool) -> None:
+    from ..accounts import lookup
+
+    owner = lookup.set_operator(mailbox, operator)
+    if owner is None:
+        raise click.ClickException(_NO_OWNER)
+    click.echo(f"{owner.mailbox} is {'an operator now' if operator else 'no operator any more'}.")
+
+
+@click.command("reset-link")
+@click.argument("mailbox")
+@with_appcontext
+def reset_link(mailbox: str) -> None:
+    """Print a link under which an owner chooses a new password; it works once, within an hour."""
+    from ..accounts import password_reset
+
+    link = password_reset.link_to_hand_over(mailbox, now=utcnow())
+    if link is None:
+        raise click.ClickException(_NO_OWNER)
+    click.echo(link)
+
+
+_NO_OWNER = "No owner has this email address."
+COMMANDS = (keys, outbox, owners, reset_link)

@@ -1,0 +1,95 @@
+"""What the log's pages say of filters and figures. No HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..notices.catalogue import CATALOGUE
+from .filters import By, Filters
+from .message_page import STATUS_WORDS
+from .models import Action
+
+SPAN_WORDS = {"day": ("24 hours", "hour"), "month": ("30 days", "day")}
+_SEARCHED = {
+    By.AUTO: "Search",
+    By.RECIPIENT: "Recipient",
+    By.SUBJECT: "Words of the subject",
+    By.IDENT: "Queue id or Message-ID",
+}
+
+
+def chips(filters: Filters) -> list[tuple[str, str, dict[str, str]]]:
+    """Return each filter as (its name, what it says, the filters without it)."""
+    notice = CATALOGUE.get(filters.kind)
+    said = {
+        "q": f"{_SEARCHED[filters.by]}: {filters.q}",
+        "status": f"Status: {STATUS_WORDS[filters.status]}" if filters.status else "",
+        "kind": f"Email: {notice.full_name if notice else filters.kind}",
+        "code": f"Reply code: {filters.code}",
+        "version": f"Settings version: {filters.version}",
+        "since": f"From {_day(filters.since)}",
+        "until": f"Until {_day(filters.until)}",
+    }
+    return [(name, said[name], filters.without(name).query()) for name in filters.active]
+
+
+def _day(day: object) -> str:
+    return f"{day:%d %b %Y}".lstrip("0") if day else ""
+
+
+def duration(seconds: float | None) -> str:
+    """Tell how long something took, as exactly as anybody wants to know."""
+    if seconds is None:
+        return "–"
+    if seconds < 1:
+        return "under 1 s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 172800 else f"{seconds / 86400:.0f} days"
+
+
+@dataclass(frozen=True)
+class OrderWords:
+    """How an order is spoken of."""
+
+    title: str
+    will: str  # with {count}
+    deed: str
+    changed: str  # what was done with those it changed
+    none: str
+    done_one: str
+    tone: str = "primary"
+
+
+ORDER_WORDS = {
+    Action.RETRY: OrderWords(
+        title="Try again",
+        will="Those that failed, were cancelled or wait for their next try get a new start and leave as soon as a "
+        "worker is free. What was accepted is left alone, and so are tests and emails whose text was removed.",
+        deed="Yes, try them again",
+        changed="get a new start",
+        none="None of these emails can be tried again: they were accepted, are on hold, or leave at once anyway.",
+        done_one="It is tried again as soon as a worker is free.",
+    ),
+    Action.CANCEL: OrderWords(
+        title="Cancel",
+        will="Those that wait or are on hold will never leave. What is being sent at this moment, or was sent, is left "
+        "alone. A cancelled email can be tried again later.",
+        deed="Yes, cancel them",
+        changed="were cancelled",
+        none="None of these emails can be cancelled: none of them waits.",
+        done_one="It is cancelled and will not leave.",
+        tone="danger",
+    ),
+    Action.RELEASE: OrderWords(
+        title="Release what is on hold",
+        will="The whole queue moves again at once: every email on hold is tried with the settings as they are. If these "
+        "still do not work, the emails are put on hold again. Nothing is lost.",
+        deed="Yes, release them",
+        changed="were released",
+        none="Nothing is on hold.",
+        done_one="It is released.",
+    ),
+}

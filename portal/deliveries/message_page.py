@@ -1,0 +1,230 @@
+"""One message's story in plain words: where it stands, why, and what each attempt came to. No HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..incidents import discarded
+from ..notices.catalogue import CATALOGUE
+from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
+from ..outbox.retry import GIVE_UP_AFTER
+from ..smtp.diagnosis.diagnose import RetryClass
+from ..smtp.failure import Stage
+from ..smtp.protocol.reply import plain_text
+from ..web.diagnosis_labels import Trouble, reply_words, transcript_lines, trouble
+from ..web.filters import moment
+
+# What the tag of a message says. "Sent" would promise more than anybody knows.
+STATUS_WORDS = {
+    Status.QUEUED: "Waiting",
+    Status.SENDING: "Being sent",
+    Status.SENT: "Accepted",
+    Status.HELD: "On hold",
+    Status.FAILED: "Failed",
+    Status.SUPPRESSED: "Suppressed",
+    Status.CANCELLED: "Cancelled",
+}
+OUTCOMES = {  # outcome -> (colour of the tag, its words)
+    Outcome.STARTED: ("sending", "Under way"),
+    Outcome.ACCEPTED: ("sent", "Accepted"),
+    Outcome.DEFERRED: ("deferred", "Not now"),
+    Outcome.REJECTED: ("rejected", "Refused"),
+    Outcome.HELD: ("held", "Stopped by the settings"),
+    Outcome.INTERRUPTED: ("ambiguous", "Interrupted"),
+}
+_REPEATABLE = {RetryClass.LATER, RetryClass.SERVER, RetryClass.RATE}  # refused in the end for want of time
+# How far an attempt came; unlike the rungs of a check, worded for success and failure alike.
+_STAGES: Mapping[str, str] = {
+    Stage.RESOLVE: "Looking up the server’s name",
+    Stage.CONNECT: "Connecting",
+    Stage.GREETING: "Waiting for the greeting",
+    Stage.EHLO: "Asking for features",
+    Stage.TLS: "Encryption and certificate",
+    Stage.AUTH: "Logging in",
+    Stage.MAIL: "Naming the sender",
+    Stage.RCPT: "Naming the recipient",
+    Stage.DATA: "Handing the message over",
+}
+_AMBIGUOUS = (
+    "The message was handed over completely, but the connection ended before the server’s answer was read. "
+    "So it may hold the message already. A further attempt carries the same Message-ID, by which most "
+    "mailboxes recognise a twin."
+)
+_INTERRUPTED = (
+    "The worker stopped in the middle of this attempt. The server may or may not hold the message; the next "
+    "attempt carries the same Message-ID, by which most mailboxes recognise a twin."
+)
+
+
+@dataclass(frozen=True)
+class Try:
+    """One attempt, ready to be shown."""
+
+    number: int
+    started_at: datetime
+    ended_at: datetime | None
+    through: str
+    server: str
+    sender: str
+    tone: str
+    outcome: str
+    stage: str
+    reply: str
+    code: str
+    enhanced: str
+    queue_id: str
+    remark: str
+    repeatable: bool
+    trouble: Trouble | None
+    transcript: list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Story:
+    """A message and every attempt at it, the newest first."""
+
+    message: OutboxMessage
+    title: str
+    purpose: str
+    status: str
+    sentence: str
+    tries: list[Try]
+    trouble: Trouble | None
+    live: bool
+    next_at: datetime | None
+
+    @property
+    def last(self) -> Try | None:
+        return self.tries[0] if self.tries else None
+
+
+def tell(message: OutboxMessage, attempts: list[DeliveryAttempt], queue: Queue | None) -> Story:
+    """Put a message, its attempts (the first one first) and the state of the queue into words."""
+    tries = [_try(attempt) for attempt in reversed(attempts)]
+    last = tries[0] if tries else None
+    waits = message.status is Status.QUEUED
+    return Story(
+        message=message,
+        title=name_of(message),
+        purpose=purpose_of(message),
+        status=STATUS_WORDS[message.status],
+        sentence=_sentence(message, last, queue),
+        tries=tries,
+        trouble=_why(message, last, queue),
+        live=message.status is Status.SENDING or (waits and not attempts),
+        next_at=_next_at(message, queue) if waits and attempts else None,
+    )
+
+
+def name_of(message: OutboxMessage) -> str:
+    """Return the name of the kind of email, as the catalogue has it."""
+    notice = CATALOGUE.get(message.kind)
+    return notice.name if notice else message.kind
+
+
+def purpose_of(message: OutboxMessage) -> str:
+    """Return what else an email is than one to an affiliate: a test, or the check of a version."""
+    if message.pinned_version is not None:
+        return "Check email"
+    return "Test email" if message.urgent else ""
+
+
+def last_words(attempt: DeliveryAttempt | None) -> str:
+    """Return in one line how the last attempt ended: the server's reply, or our own words without one."""
+    if attempt is None:
+        return ""
+    said = reply_words(attempt.reply_code, attempt.enhanced_code, attempt.reply_text)
+    if said or attempt.outcome is Outcome.STARTED:
+        return said
+    return str((attempt.diagnosis or {}).get("cause", "")) or OUTCOMES[attempt.outcome][1]
+
+
+def _try(attempt: DeliveryAttempt) -> Try:
+    tone, words = OUTCOMES[attempt.outcome]
+    if attempt.ambiguous and attempt.outcome is not Outcome.ACCEPTED:
+        tone, words = "ambiguous", "Perhaps sent"
+    accepted = attempt.outcome is Outcome.ACCEPTED
+    return Try(
+        number=attempt.number,
+        started_at=attempt.started_at,
+        ended_at=attempt.ended_at,
+        through=_through(attempt),
+        server=attempt.server,
+        sender=attempt.sender,
+        tone=tone,
+        outcome=words,
+        stage=_STAGES.get(attempt.stage, attempt.stage),
+        reply=reply_words(None, "", attempt.reply_text),
+        code=str(attempt.reply_code or ""),
+        enhanced=plain_text(attempt.enhanced_code),
+        queue_id=plain_text(attempt.queue_id),
+        remark=_remark(attempt),
+        repeatable=(attempt.diagnosis or {}).get("retry_class") in _REPEATABLE,
+        trouble=None if accepted else trouble(attempt.diagnosis),
+        transcript=transcript_lines(attempt.transcript),
+    )
+
+
+def _through(attempt: DeliveryAttempt) -> str:
+    if attempt.version_number is not None:
+        return f"Version {attempt.version_number} of your settings"
+    return "The platform’s sender" if attempt.server else ""
+
+
+def _remark(attempt: DeliveryAttempt) -> str:
+    if attempt.outcome is Outcome.INTERRUPTED:
+        return _INTERRUPTED
+    return _AMBIGUOUS if attempt.ambiguous and attempt.outcome is not Outcome.ACCEPTED else ""
+
+
+def _sentence(message: OutboxMessage, last: Try | None, queue: Queue | None) -> str:
+    """Say where the message stands, in one sentence."""
+    match message.status:
+        case Status.SENT:
+            by = last.server if last else "the server"
+            return f"Accepted by {by}. From here on, that server delivers it."
+        case Status.SENDING:
+            return "It is being handed to the server at this moment."
+        case Status.FAILED:
+            return _failed(message, last)
+        case Status.HELD:
+            return "It waits until your settings work again. Nothing is lost: then it leaves by itself."
+        case Status.QUEUED:
+            return _queued(message, last, queue)
+    return f"It will not be sent. {discarded.why(message.id)}".strip()
+
+
+def _failed(message: OutboxMessage, last: Try | None) -> str:
+    if message.pinned_version is not None or message.urgent:
+        return "It was not accepted. A test is tried once only; it is not repeated."
+    if last is not None and last.tone == "ambiguous":
+        return "It was given up without a clear answer: the server may hold the message all the same."
+    if last is not None and last.repeatable:
+        hours = int(GIVE_UP_AFTER.total_seconds() // 3600)
+        return f"It was not accepted within {hours} hours, so it is not tried again."
+    return "It was refused for good, so it is not tried again."
+
+
+def _queued(message: OutboxMessage, last: Try | None, queue: Queue | None) -> str:
+    if last is None:
+        return "It leaves as soon as a worker is free, normally within seconds."
+    again = _next_at(message, queue)
+    return f"The last attempt did not succeed; the next one follows at {moment(again)}."
+
+
+def _next_at(message: OutboxMessage, queue: Queue | None) -> datetime:
+    """When the next attempt is due: a server in trouble is left alone, whatever the message says."""
+    pause = queue.pause_until if queue is not None else None
+    return max(message.next_attempt_at, pause) if pause else message.next_attempt_at
+
+
+def _why(message: OutboxMessage, last: Try | None, queue: Queue | None) -> Trouble | None:
+    """Return what keeps the message: the trouble of its queue while on hold, else of its last attempt."""
+    if message.status is Status.HELD:
+        held = trouble(queue.held_because) if queue is not None else None
+        return held or (last.trouble if last else None)
+    if message.status in (Status.FAILED, Status.QUEUED):
+        return last.trouble if last else None
+    return None

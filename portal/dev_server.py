@@ -1,0 +1,199 @@
+"""``make run``: everything on this machine, to try Signet without a provider.
+
+Prepares the instance, seeds the demo account, and runs the portal, the worker and the rehearsal mail
+server until Ctrl-C. For a real portal see docs/deployment.md; nothing here is needed there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from types import FrameType
+
+from .about import ROOT
+from .config import Config, ConfigError
+from .vault import KeyringError
+
+_HOST = "127.0.0.1"
+_STOP_WITHIN = 15.0  # seconds a part has to end by itself
+_READY_WITHIN = 30.0
+
+
+class CannotStart(Exception):
+    """Something is in the way; the message says what and what to do."""
+
+
+def main() -> int:
+    """Run everything; return the exit status."""
+    port = os.environ.get("PORT", "8000")
+    _set_defaults(port)
+    try:
+        config = _prepare(port)
+    except (ConfigError, KeyringError, CannotStart) as error:
+        print(f"Signet cannot start: {error}", file=sys.stderr)
+        return 1
+    return _Parts(config, port).run()
+
+
+def _set_defaults(port: str) -> None:
+    """Fill in what the environment does not say; what it says stays."""
+    starttls = os.environ.get("SIGNET_REHEARSAL_STARTTLS_PORT", "2587")
+    defaults = {
+        "SIGNET_INSTANCE": str(ROOT / "instance"),
+        "SIGNET_BASE_URL": f"http://{_HOST}:{port}",
+        "SIGNET_REHEARSAL": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if "MAIL_SERVER" not in os.environ:
+        defaults |= {
+            "MAIL_SERVER": "localhost",
+            "MAIL_PORT": starttls,
+            "MAIL_USE_TLS": "1",
+            "MAIL_USERNAME": "platform@signet.example",
+            "MAIL_PASSWORD": "rehearsal",
+            "MAIL_DEFAULT_SENDER": "affiliates@signet.example",
+        }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def _prepare(port: str) -> Config:
+    from . import bootstrap, demo
+    from .rehearsal import certificates
+
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise CannotStart(f"PORT is {port!r}; a port is a whole number from 1 to 65535.")
+    instance = Path(os.environ["SIGNET_INSTANCE"])
+    first_time = not (instance / "keys").exists()
+    if first_time:
+        print("First start: making the keys, the tables and the demo account.")
+    bootstrap.make_secrets(instance)
+    config = Config.from_env(os.environ, instance)
+    _refuse_taken_ports(config, int(port))
+    certificates.ensure(certificates.folder(config), config.rehearsal_plays)
+    app = bootstrap.prepare(instance)
+    with app.app_context():
+        demo.seed()
+    return config
+
+
+def _refuse_taken_ports(config: Config, port: int) -> None:
+    wanted = {
+        "PORT": port,
+        "SIGNET_REHEARSAL_STARTTLS_PORT": config.rehearsal_starttls_port,
+        "SIGNET_REHEARSAL_TLS_PORT": config.rehearsal_tls_port,
+        "SIGNET_REHEARSAL_PLAIN_PORT": config.rehearsal_plain_port,
+        "SIGNET_REHEARSAL_EXPIRED_PORT": config.rehearsal_expired_port,
+    }
+    for name, number in wanted.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((_HOST, number))
+            except OSError:
+                raise CannotStart(
+                    f"port {number} is taken by another program. Choose another one: {name}={number + 1000} make run"
+                ) from None
+
+
+class _Parts:
+    """The three processes, and the order to stop them in."""
+
+    def __init__(self, config: Config, port: str) -> None:
+        self.config = config
+        self.port = port
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.stopping = False
+
+    def run(self) -> int:
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        try:
+            self._start()
+            if self._portal_answers():
+                self._welcome()
+            return self._watch()
+        finally:
+            self._stop()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+
+    def _start(self) -> None:
+        python, here = sys.executable, str(Path(sys.executable).parent)
+        gunicorn = [python, "-m", "gunicorn", "wsgi:app", "--bind", f"{_HOST}:{self.port}"]
+        gunicorn.append(
+            "--no-control-socket"
+        )  # it would lie in the home directory, shared with other portals
+        commands = {
+            "rehearsal": [f"{here}/flask", "--app", "wsgi", "rehearsal"],
+            "worker": [f"{here}/flask", "--app", "wsgi", "worker"],
+            "portal": [*gunicorn, "--log-level", "warning", "--graceful-timeout", "5"],
+        }
+        for name, command in commands.items():
+            # Sessions of their own: Ctrl-C reaches this process alone, which then stops them in order.
+            self.processes[name] = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+
+    def _portal_answers(self) -> bool:
+        end = time.monotonic() + _READY_WITHIN
+        while time.monotonic() < end and not self.stopping and not self._ended():
+            try:
+                with urllib.request.urlopen(f"http://{_HOST}:{self.port}/readyz", timeout=2):
+                    return True
+            except OSError:
+                time.sleep(0.05)
+        return False
+
+    def _welcome(self) -> None:
+        from . import demo
+
+        base = self.config.base_url
+        print(f"""
+Signet is running.
+
+  Portal             {base}
+  Log in as          {demo.MAILBOX}
+  Password           {demo.PASSWORD}
+  Affiliates join    {base}/join/brightleaf
+  Rehearsal inbox    {base}/rehearsal/inbox
+
+Look first at Settings -> Email Preferences: choose the provider "Rehearsal server (this machine)",
+the username postmaster@brightleaf.example and the password rehearsal, and save. Then sign up as an
+affiliate, confirm it from the rehearsal inbox, and see the New Sign-up email arrive there.
+Ctrl-C stops everything.
+""")
+
+    def _ended(self) -> str | None:
+        return next((name for name, process in self.processes.items() if process.poll() is not None), None)
+
+    def _watch(self) -> int:
+        while not self.stopping:
+            ended = self._ended()
+            if ended:
+                print(f"The {ended} stopped by itself; its last lines above say why.", file=sys.stderr)
+                return 1
+            time.sleep(0.1)
+        print("\nStopping.")
+        return 0
+
+    def _stop(self) -> None:
+        """End the portal first, so that nothing new comes in, and the mail server last."""
+        for process in reversed(self.processes.values()):
+            if process.poll() is None:
+                process.terminate()
+        end = time.monotonic() + _STOP_WITHIN
+        for process in self.processes.values():
+            try:
+                process.wait(max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,16 @@
+"""Joining a programme: sign-up, confirmation, invitations, moderation and the affiliate's own pages."""
+
+from flask import Flask
+from flask_wtf import CSRFProtect
+
+
+def install(app: Flask) -> None:
+    """Register the room with the app."""
+    from ..jobs.heartbeat import add_finder
+    from . import cleanup, views_owner, views_people, views_preferences  # noqa: F401 - their pages join the blueprint
+    from .views import blueprint
+
+    app.register_blueprint(blueprint)
+    csrf: CSRFProtect = app.extensions["csrf"]
+    csrf.exempt(views_preferences.unsubscribe)
+    add_finder(app, cleanup.find_work)

@@ -1,0 +1,111 @@
+"""Links in emails that do one thing for one affiliate: confirm a sign-up, or join after an invitation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from sqlalchemy import bindparam, insert, select
+
+from ..accounts.models import Account
+from ..accounts.tokens import fingerprint, new_token
+from ..affiliates.models import Affiliate, AffiliateLink, Purpose
+from ..affiliates.suppressions import is_suppressed
+from ..config import current_config
+from ..db import db
+from ..db.prepared import Swift
+from ..notices import branding, rendering
+from ..notices.catalogue import CONFIRM_SIGN_UP
+from ..notices.defaults import default_text
+from ..outbox.queue import owe
+
+VALID_FOR = {Purpose.CONFIRM: timedelta(days=7), Purpose.JOIN: timedelta(days=30)}
+_PATHS = {Purpose.CONFIRM: "confirm-sign-up", Purpose.JOIN: "invitation"}
+_STAND_IN = new_token()  # where a token will be, in a text that is written before there is one
+_LINK = Swift(
+    insert(AffiliateLink).values(
+        token_hash=bindparam("hash"),
+        affiliate_id=bindparam("affiliate"),
+        purpose=Purpose.CONFIRM,
+        message_id=bindparam("message"),
+        created_at=bindparam("now"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a link belongs to. An old link opens nothing, but its holder is told so."""
+
+    link: AffiliateLink
+    affiliate: Affiliate
+    account: Account
+    too_old: bool
+
+
+def new_link(affiliate: Affiliate, purpose: Purpose, *, now: datetime) -> tuple[AffiliateLink, str]:
+    """Make a link, and return its row and its address; the token is nowhere but in the address."""
+    token = new_token()
+    row = AffiliateLink(
+        token_hash=fingerprint(token), affiliate_id=affiliate.id, purpose=purpose, created_at=now
+    )
+    db.session.add(row)
+    return row, _address(purpose, token)
+
+
+def find(token: str, purpose: Purpose, *, now: datetime, lock: bool = False) -> Found | None:
+    """Return what a link belongs to, also when it was used. ``lock`` lets nobody else change the affiliate."""
+    query = (
+        select(AffiliateLink, Affiliate, Account)
+        .join(Affiliate, Affiliate.id == AffiliateLink.affiliate_id)
+        .join(Account, Account.id == Affiliate.account_id)
+        .where(AffiliateLink.token_hash == fingerprint(token), AffiliateLink.purpose == purpose)
+    )
+    if lock:
+        query = query.with_for_update(of=Affiliate).execution_options(populate_existing=True)
+    row = db.session.execute(query).first()
+    if row is None:
+        return None
+    return Found(row[0], row[1], row[2], row[0].created_at <= now - VALID_FOR[purpose])
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """An email that asks to confirm: written, and owed to nobody yet. Of its token only the hash is kept."""
+
+    token_hash: str
+    mail: rendering.Rendered
+
+    @property
+    def key(self) -> str:
+        return f"{CONFIRM_SIGN_UP.kind}:{self.token_hash[:32]}"
+
+
+def write_confirmation(account: Account) -> Confirmation:
+    """Write the email that asks to confirm; it holds nothing that a visitor typed. Only reads."""
+    token = new_token()
+    mail = _written(account.name, branding.look_of(account.id), _address(Purpose.CONFIRM, _STAND_IN))
+    text, html = (part.replace(_STAND_IN, token) for part in (mail.text, mail.html))
+    return Confirmation(fingerprint(token), replace(mail, text=text, html=html))
+
+
+def owe_confirmation(written: Confirmation, affiliate: Affiliate, *, now: datetime) -> None:
+    """Owe a confirmation that was written to this affiliate. The caller commits."""
+    ident = None
+    if not is_suppressed(affiliate.account_id, affiliate.mailbox, CONFIRM_SIGN_UP.category):
+        new = written.mail.to(affiliate.mailbox, kind=CONFIRM_SIGN_UP.kind, key=written.key)
+        ident = owe(affiliate.account_id, new, now=now)
+    told = {"hash": written.token_hash, "affiliate": affiliate.id, "message": ident, "now": now}
+    _LINK.changes(told)
+
+
+@lru_cache(maxsize=256)
+def _written(programme: str, look: branding.Look, address: str) -> rendering.Rendered:
+    """Write it once for everybody who signs up: no owner edits this text, and only the token is another."""
+    values, words = {"programme": programme, "confirm_link": address}, default_text(CONFIRM_SIGN_UP)
+    return rendering.compose(CONFIRM_SIGN_UP, programme, values, words, look)
+
+
+def _address(purpose: Purpose, token: str) -> str:
+    return f"{current_config().base_url}/{_PATHS[purpose]}/{token}"

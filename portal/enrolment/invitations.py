@@ -1,0 +1,100 @@
+"""Inviting somebody by email: they join by a link of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from .. import rate_limit
+from ..accounts.models import Account
+from ..affiliates.models import Affiliate, AffiliateLink, Purpose, State
+from ..affiliates.suppressions import suppression_of
+from ..db import db
+from ..events.dispatch import cause
+from ..events.models import EventMail, Why
+from ..events.types import Occasion, Source
+from . import confirmation_links, signup
+
+PER_ACCOUNT = rate_limit.Budget("invitations", 50, timedelta(days=1))
+
+
+class InvitationRefused(Exception):
+    """The invitation is not sent; the message says why, in one sentence."""
+
+
+class TooManyInvitations(InvitationRefused):
+    """The account has invited enough people for today, or this mailbox was written to enough."""
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """Whom to invite, in whose name, with which words of the owner's own."""
+
+    name: str
+    mailbox: str
+    message: str
+    invited_by: str
+
+
+def invite(account: Account, wish: Invitation, *, now: datetime) -> Why:
+    """Invite somebody, and return why no email is owed, if so. Commits. Raises InvitationRefused."""
+    new = signup.new_affiliate(account, wish.name, wish.mailbox, now)
+    new.state = State.INVITED
+    affiliate = _may_be_invited(account, new)
+    allowed = rate_limit.spend(PER_ACCOUNT, account.id, now=now)
+    allowed = allowed and rate_limit.spend(signup.PER_MAILBOX, signup.throttle_key(new.mailbox_key), now=now)
+    if not allowed:
+        db.session.commit()  # the count stays
+        raise TooManyInvitations(
+            f"You have sent {PER_ACCOUNT.amount} invitations today, or this address was written to three times "
+            "today. Try again tomorrow."
+        )
+    why = _send(account, affiliate or _added(new), wish, now)
+    db.session.commit()
+    return why
+
+
+def joined(idents: Iterable[int]) -> set[int]:
+    """Return which of these affiliates came by an invitation, rather than by the sign-up page."""
+    query = select(AffiliateLink.affiliate_id).where(
+        AffiliateLink.affiliate_id.in_(list(idents)),
+        AffiliateLink.purpose == Purpose.JOIN,
+        AffiliateLink.used_at.is_not(None),
+    )
+    return set(db.session.scalars(query))
+
+
+def _may_be_invited(account: Account, new: Affiliate) -> Affiliate | None:
+    """Return the row of somebody who was invited before; refuse whoever joined or must not be written to."""
+    query = select(Affiliate).where(
+        Affiliate.account_id == account.id, Affiliate.mailbox_key == new.mailbox_key
+    )
+    known = db.session.scalar(query.with_for_update())
+    if known is not None and known.state is not State.INVITED:
+        db.session.rollback()
+        raise InvitationRefused("Somebody with this address has signed up already; look into your list.")
+    if suppression_of(account.id, new.mailbox) is not None:
+        db.session.rollback()
+        raise InvitationRefused(
+            "This address is on your list of people who are not written to, so it gets no invitation."
+        )
+    return known
+
+
+def _added(new: Affiliate) -> Affiliate:
+    db.session.add(new)
+    db.session.flush()
+    return new
+
+
+def _send(account: Account, affiliate: Affiliate, wish: Invitation, now: datetime) -> Why:
+    row, address = confirmation_links.new_link(affiliate, Purpose.JOIN, now=now)
+    values = {"invited_by": wish.invited_by, "join_link": address, "message": wish.message}
+    key = f"{Occasion.INVITED}:{affiliate.id}:{row.token_hash[:16]}"
+    caused = cause(account, Occasion.INVITED, affiliate, values, key=key, source=Source.PORTAL, now=now)
+    mail = db.session.scalars(select(EventMail).where(EventMail.event_id == caused.event_id).limit(1)).first()
+    row.message_id = mail.message_id if mail else None
+    return mail.why if mail else Why.OFF

@@ -1,0 +1,79 @@
+"""What the owner decides about an affiliate. Each deed is harmless the second time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+
+from ..accounts.models import Account
+from ..affiliates import cancel_pending
+from ..affiliates.models import Affiliate, State
+from ..db import db
+from ..events.dispatch import cause
+from ..events.types import Occasion, Source
+
+
+@dataclass(frozen=True)
+class Done:
+    """Whom it was about, and whether anything changed."""
+
+    affiliate: Affiliate
+    changed: bool
+
+
+def approve(account: Account, affiliate_id: int, *, now: datetime) -> Done | None:
+    """Let in somebody who waits, or was declined before. Commits; None: not this account's."""
+    return _move(account, affiliate_id, (State.PENDING, State.DECLINED), State.ACTIVE, now, Occasion.APPROVED)
+
+
+def decline(account: Account, affiliate_id: int, reason: str, *, now: datetime) -> Done | None:
+    """Turn down somebody who waits; the email says the reason, if there is one. As ``approve``."""
+    values = {"reason": reason}
+    return _move(account, affiliate_id, (State.PENDING,), State.DECLINED, now, Occasion.DECLINED, values)
+
+
+def suspend(account: Account, affiliate_id: int, *, now: datetime) -> Done | None:
+    """Send an affiliate nothing more until further notice, not even what waits. No email tells of it.
+
+    As ``approve``.
+    """
+    return _move(account, affiliate_id, (State.ACTIVE,), State.SUSPENDED, now)
+
+
+def unsuspend(account: Account, affiliate_id: int, *, now: datetime) -> Done | None:
+    """Let a suspended affiliate go on. As ``approve``."""
+    return _move(account, affiliate_id, (State.SUSPENDED,), State.ACTIVE, now)
+
+
+def _move(
+    account: Account,
+    affiliate_id: int,
+    allowed: tuple[State, ...],
+    new: State,
+    now: datetime,
+    occasion: Occasion | None = None,
+    values: dict[str, str] | None = None,
+) -> Done | None:
+    affiliate = _take(account.id, affiliate_id)
+    if affiliate is None:
+        return None
+    changed = affiliate.state in allowed
+    if changed:
+        affiliate.state, affiliate.state_since = new, now
+        db.session.flush()
+    if changed and new is State.SUSPENDED:
+        cancel_pending.of_suspended(affiliate, now=now)
+    if changed and occasion is not None:
+        # The moment is part of the key: somebody may be declined, let in, and declined once more.
+        key = f"{occasion}:{affiliate.id}:{now:%Y%m%d%H%M%S%f}"
+        cause(account, occasion, affiliate, values or {}, key=key, source=Source.PORTAL, now=now)
+    db.session.commit()
+    return Done(affiliate, changed)
+
+
+def _take(account_id: int, affiliate_id: int) -> Affiliate | None:
+    """Lock the row, so that of two clicks at once the second sees what the first has done."""
+    query = select(Affiliate).where(Affiliate.id == affiliate_id, Affiliate.account_id == account_id)
+    return db.session.scalar(query.with_for_update().execution_options(populate_existing=True))

@@ -1,0 +1,159 @@
+"""The public pages of a programme: signing up, confirming, joining after an invitation, the dashboard."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, url_for
+
+from ..affiliates import directory, links
+from ..affiliates.models import Purpose, State
+from ..clock import utcnow
+from ..config import current_config
+from ..events import event_log, presenter
+from ..events.types import Occasion
+from ..events.weekly_totals import totals
+from ..notices.greeting import first_name_of
+from ..web.network import network_of
+from ..web.read_only import reads_first
+from . import confirmation_links, min_fill_time, signup
+from .forms import AgreeForm, JoinForm, MailboxForm
+
+blueprint = Blueprint("affiliates", __name__)
+
+_TOO_MANY = (
+    "There were too many sign-ups from your network or for this address. "
+    "What you typed is kept below; send it again later, at the latest tomorrow."
+)
+_TOO_QUICK = (
+    "That was quicker than most people type, so we ask once more. Nothing is lost: press Sign up again."
+)
+_SENT_AGAIN = "If a sign-up with this address waits to be confirmed, another email is on its way."
+_SEEN = (Occasion.LEAD, Occasion.PURCHASE, Occasion.COMMISSION_APPROVED, Occasion.COMMISSION_DECLINED)
+_ON_DASHBOARD = (*_SEEN, Occasion.REFUND, Occasion.PAYOUT)
+_NEWEST = 50  # events that the dashboard lists
+
+
+@blueprint.route("/join/<slug>", methods=["GET", "POST"])
+@reads_first
+def join(slug: str) -> Any:
+    form = JoinForm()
+    if not form.is_submitted():
+        return _join_page(slug, form)
+    if form.website.data:  # a robot: it sees success and causes nothing
+        return redirect(url_for(".thanks", slug=slug), 303)
+    if not form.validate():
+        return _join_page(slug, form, form_errors=True), 422
+    if _too_quick(form):
+        return _join_page(slug, form, form_errors=True, problem=_TOO_QUICK), 422
+    entered = signup.SignUp(form.name.data, form.mailbox.data, network_of(request))
+    try:
+        account = signup.sign_up(slug, entered, now=utcnow()) or abort(404)
+    except signup.TooManySignUps:
+        return _join_page(slug, form, form_errors=True, problem=_TOO_MANY), 429
+    return redirect(url_for(".thanks", slug=account.slug), 303)
+
+
+@blueprint.get("/join/<slug>/thanks")
+def thanks(slug: str) -> Any:
+    """Say the same to everybody: whether the address was known is nobody's business."""
+    return _thanks_page(slug, MailboxForm(formdata=None))
+
+
+@blueprint.post("/join/<slug>/send-again")
+@reads_first
+def send_again(slug: str) -> Any:
+    form = MailboxForm()
+    if not form.validate():
+        return _thanks_page(slug, form, form_errors=True), 422
+    try:
+        account = signup.send_again(slug, form.mailbox.data, network_of(request), now=utcnow()) or abort(404)
+    except signup.TooManySignUps:
+        return _thanks_page(slug, form, form_errors=True, problem=_TOO_MANY), 429
+    flash(_SENT_AGAIN, "success")
+    return redirect(url_for(".thanks", slug=account.slug), 303)
+
+
+@blueprint.get("/confirm-sign-up/<token>")
+def confirm(token: str) -> Any:
+    return _letter_page("affiliates/confirm.html", token, Purpose.CONFIRM)
+
+
+@blueprint.post("/confirm-sign-up/<token>")
+def confirm_now(token: str) -> Any:
+    with suppress(signup.LinkTooOld):  # the page says so
+        signup.confirm(token, now=utcnow()) or abort(404)
+    return redirect(url_for(".confirm", token=token), 303)
+
+
+@blueprint.get("/invitation/<token>")
+def invitation(token: str) -> Any:
+    return _letter_page("affiliates/invitation.html", token, Purpose.JOIN, form=AgreeForm(formdata=None))
+
+
+@blueprint.post("/invitation/<token>")
+def accept(token: str) -> Any:
+    form = AgreeForm()
+    if not form.validate():
+        page = _letter_page("affiliates/invitation.html", token, Purpose.JOIN, form=form, form_errors=True)
+        return page, 422
+    with suppress(signup.LinkTooOld):  # the page says so
+        signup.accept(token, now=utcnow()) or abort(404)
+    return redirect(url_for(".invitation", token=token), 303)
+
+
+@blueprint.get("/affiliate/<key>")
+def dashboard(key: str) -> Any:
+    affiliate, account = directory.by_dashboard_key(key) or abort(404)
+    events = event_log.newest_of(affiliate.id, _ON_DASHBOARD, _NEWEST)
+    page = render_template(
+        "affiliates/dashboard.html",
+        account=account,
+        affiliate=affiliate,
+        first_name=first_name_of(affiliate.name),
+        link=links.link_of(affiliate, account, current_config()),
+        active=affiliate.state is State.ACTIVE,
+        events=presenter.tell(events),
+        figures=totals((event.occasion, event.values) for event in events),
+        newest=_NEWEST if len(events) == _NEWEST else 0,
+    )
+    response = make_response(page)
+    response.headers["Referrer-Policy"] = "no-referrer"  # the address is the key
+    return response
+
+
+def _too_quick(form: JoinForm) -> bool:
+    taken = min_fill_time.seconds_since(form.started.data or "", utcnow())
+    return taken is None or taken < current_config().sign_up_seconds
+
+
+def _join_page(slug: str, form: JoinForm, **more: object) -> str:
+    if min_fill_time.seconds_since(form.started.data or "", utcnow()) is None:
+        form.started.data = min_fill_time.stamp(utcnow())
+    return _at_the_door("affiliates/join.html", slug, form=form, **more)
+
+
+def _thanks_page(slug: str, form: MailboxForm, **more: object) -> str:
+    return _at_the_door("affiliates/thanks.html", slug, form=form, **more)
+
+
+def _at_the_door(template: str, slug: str, **more: object) -> str:
+    door = directory.door(slug) or abort(404)
+    return render_template(template, account=door.account, rules=door.rules, emails_on=door.emails_on, **more)
+
+
+def _letter_page(template: str, token: str, purpose: Purpose, **more: object) -> str:
+    found = confirmation_links.find(token, purpose, now=utcnow()) or abort(404)
+    affiliate = found.affiliate
+    waits = affiliate.state in (State.UNCONFIRMED, State.INVITED)
+    return render_template(
+        template,
+        account=found.account,
+        affiliate=affiliate,
+        too_old=waits and found.too_old,
+        waits=waits,
+        token=token,
+        dashboard=links.dashboard_of(affiliate, current_config()) if affiliate.state is State.ACTIVE else "",
+        **more,
+    )

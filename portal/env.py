@@ -1,0 +1,65 @@
+"""Reading variables and secret files: each value judged, and each refusal naming its variable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+_MOST = 10**6  # no setting is a larger number
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off", ""}
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the variable or file and the remedy."""
+
+
+class Reader:
+    """What the environment and instance/ say. Every method raises ConfigError for what cannot be used."""
+
+    def __init__(self, env: Mapping[str, str], instance: Path) -> None:
+        self.env = env
+        self.instance = instance
+
+    def text(self, name: str, default: str = "") -> str:
+        return self.env.get(name, default).strip()
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        value = self.text(name).lower()
+        if name not in self.env:
+            return default
+        if value in _TRUE | _FALSE:
+            return value in _TRUE
+        raise ConfigError(f"{name} is {value!r}; write 1 or 0.")
+
+    def number(self, name: str, default: float, low: float = 0) -> float:
+        value = self.text(name)
+        if not value:
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            raise ConfigError(f"{name} is {value!r}, which is not a number.") from None
+        if not low <= number <= _MOST:
+            raise ConfigError(f"{name} is {value}; it must be a number from {low:g} to {_MOST}.")
+        return number
+
+    def port(self, name: str, default: int) -> int:
+        number = self.number(name, default, low=1)
+        if number > 65535 or number != int(number):
+            raise ConfigError(f"{name} is {number:g}; a port is a whole number from 1 to 65535.")
+        return int(number)
+
+    def secret(self, name: str, file_name: str, at_least: int) -> str:
+        """Take a secret from its variable, else from its file in instance/."""
+        path = self.instance / file_name
+        value = self.text(name)
+        if not value and path.is_file():
+            value = path.read_text(encoding="ascii", errors="replace").strip()
+        if not value:
+            raise ConfigError(
+                f"No {name}. Set the variable, or let `python -m portal.bootstrap` make {path}."
+            )
+        if len(value) < at_least:
+            raise ConfigError(f"{name} is too short: {at_least} characters or more, please.")
+        return value

@@ -1,0 +1,69 @@
+"""Looking events up; nothing here writes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import exists, select
+
+from ..db import db
+from ..web.pagination import Page, newest_first
+from .models import Event, EventMail, Why
+from .types import Occasion, Source
+
+
+class Outcome(StrEnum):
+    """What the owner may filter events by."""
+
+    EMAIL = "email"
+    NONE = "no-email"
+
+
+def mails_of(event_ids: Iterable[int]) -> Mapping[int, list[EventMail]]:
+    """Return for each event the emails it caused, or why not, in the order they were decided."""
+    found: dict[int, list[EventMail]] = defaultdict(list)
+    query = select(EventMail).where(EventMail.event_id.in_(list(event_ids))).order_by(EventMail.id)
+    for mail in db.session.scalars(query):
+        found[mail.event_id].append(mail)
+    return found
+
+
+def event_of_message(message_id: int) -> Event | None:
+    """Return the event that caused a message of the outbox."""
+    query = select(Event).join(EventMail, EventMail.event_id == Event.id)
+    return db.session.scalars(query.where(EventMail.message_id == message_id).limit(1)).first()
+
+
+def events_of(
+    account_id: int,
+    *,
+    affiliate_id: int | None = None,
+    occasion: Occasion | None = None,
+    outcome: Outcome | None = None,
+    before: int | None = None,
+    after: int | None = None,
+) -> Page[Any]:
+    """Return one page of the account's events, newest first."""
+    query = select(Event).where(Event.account_id == account_id)
+    if affiliate_id is not None:
+        query = query.where(Event.affiliate_id == affiliate_id)
+    if occasion is not None:
+        query = query.where(Event.occasion == occasion)
+    if outcome is not None:
+        caused = exists().where(EventMail.event_id == Event.id)
+        owed = EventMail.why == Why.OWED if outcome is Outcome.EMAIL else EventMail.why != Why.OWED
+        query = query.where(caused.where(owed))
+    return newest_first(query, Event.id, before=before, after=after)
+
+
+def newest_of(affiliate_id: int, occasions: Iterable[Occasion], count: int) -> Sequence[Event]:
+    """Return the newest events of an affiliate, of these occasions; what was only played is left out."""
+    query = select(Event).where(
+        Event.affiliate_id == affiliate_id,
+        Event.occasion.in_(list(occasions)),
+        Event.source != Source.PLAYED,
+    )
+    return db.session.scalars(query.order_by(Event.id.desc()).limit(count)).all()

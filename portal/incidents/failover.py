@@ -1,0 +1,124 @@
+"""The detour: an account's emails go through the platform's server while its own fails, and come back by themselves.
+
+It is a fact of the live version, so it ends with it. The incident stays open all the while.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+
+from ..config import current_config
+from ..db import db
+from ..db.transaction import moment
+from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
+from ..outbox.queue import queue_of
+from ..settings.models import SmtpSettings
+from ..settings.routing import live_version
+from ..settings.versions import let_go
+from ..smtp.diagnosis.diagnose import RetryClass
+from . import lifecycle
+from .models import Care, Happening, Incident, Kind, OnFailure, Proof
+
+_SOON = timedelta(seconds=30)
+
+
+class NoDetour(Exception):
+    """There is no detour to take; the message is a sentence for the page."""
+
+
+def start(account_id: int, *, now: datetime) -> None:
+    """Send through the platform from now on. Commits. Raises NoDetour."""
+    if not current_config().platform.server:
+        raise NoDetour("This portal has no sender of its own, so emails can only wait for your server.")
+    queue_of(account_id, lock=True)
+    version = live_version(account_id)
+    if version is None or version.bypassed_since is not None:
+        db.session.rollback()
+        raise NoDetour("Your emails leave through the platform already.")
+    version.bypassed_since = now
+    for incident in _of(version, lifecycle.open_ones(account_id)):
+        lifecycle.happened(incident, Happening.DETOUR, now=now)
+    _try_soon(version, now)
+    let_go(account_id, now)
+    db.session.commit()
+
+
+def end(version: SmtpSettings, *, now: datetime) -> None:
+    """Send through the version's own server again. The caller holds the queue's lock and commits."""
+    if version.bypassed_since is None:
+        return
+    version.bypassed_since = None
+    for incident in _of(version, lifecycle.open_ones(version.account_id)):
+        lifecycle.happened(incident, Happening.DETOUR_ENDED, now=now)
+    let_go(version.account_id, now)
+    _let_doubtful_go(version.account_id)
+
+
+def end_by_hand(account_id: int, *, now: datetime) -> bool:
+    """Go back to the account's own server at its owner's word; False if it was used all along. Commits."""
+    queue_of(account_id, lock=True)
+    version = live_version(account_id)
+    was = version is not None and version.bypassed_since is not None
+    if version is not None:
+        end(version, now=now)
+    db.session.commit()
+    return was
+
+
+def due(now: datetime) -> list[int]:
+    """Return the accounts whose owners want the detour, and whose server has failed for long enough."""
+    query = (
+        select(Incident.account_id, Incident.began_at, Incident.diagnosis, Care.after_minutes)
+        .join(Care, Care.account_id == Incident.account_id)
+        .join(
+            SmtpSettings,
+            (SmtpSettings.account_id == Incident.account_id)
+            & (SmtpSettings.number == Incident.version_number),
+        )
+        .where(
+            Incident.is_open,
+            Incident.kind == Kind.SENDING,
+            Care.on_failure == OnFailure.PLATFORM,
+            SmtpSettings.state == "live",
+            SmtpSettings.bypassed_since.is_(None),
+        )
+    )
+    return list(
+        {
+            ident
+            for ident, began, diagnosis, minutes in db.session.execute(query)
+            if began + timedelta(minutes=minutes) <= now
+            and diagnosis.get("retry_class") != RetryClass.RATE  # that server works, and says when to go on
+        }
+    )
+
+
+def _of(version: SmtpSettings, incidents: list[Incident]) -> list[Incident]:
+    return [one for one in incidents if one.kind is Kind.SENDING and one.version_number == version.number]
+
+
+def _try_soon(version: SmtpSettings, now: datetime) -> None:
+    proof = db.session.get(Proof, version.id)
+    if proof is not None:
+        proof.next_at = min(proof.next_at, now + _SOON)
+
+
+def _let_doubtful_go(account_id: int) -> None:
+    """Let what waited for this very server go: during the detour it was kept back, lest it arrive twice."""
+    doubtful = select(DeliveryAttempt.message_id).where(
+        DeliveryAttempt.message_id == OutboxMessage.id,
+        DeliveryAttempt.ambiguous,
+        DeliveryAttempt.outcome != Outcome.ACCEPTED,
+    )
+    db.session.execute(
+        update(OutboxMessage)
+        .where(
+            OutboxMessage.account_id == account_id,
+            OutboxMessage.status.in_((Status.QUEUED, Status.HELD)),
+            doubtful.exists(),
+        )
+        .values(next_attempt_at=moment())
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,165 @@
+"""One POST to an address somebody typed: guarded as submission servers are, bounded, and without redirects.
+
+The name is looked up once, every address it has must be allowed, and the checked address is dialled. Nothing
+of the answer is kept but its status code, so that nobody can read our network through it.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from urllib.parse import SplitResult, urlsplit
+
+from ..smtp.failure import Reason, Stage, SubmissionFailure
+from ..smtp.network.dial import Target, dial
+from ..smtp.network.guard import HostError, Policy, canonical_host, permits_plaintext, resolve
+from ..smtp.protocol import tls
+from ..smtp.protocol.connection import Budget
+from ..smtp.server import Limits, Security, Server
+
+PORTS = frozenset({443, 8443})
+_SECONDS = 10.0  # the whole conversation, from the first look-up to the status line
+_LIMITS = Limits(deadline=_SECONDS, connect=5.0)
+_REASONS = {
+    Reason.NAME_UNKNOWN: "There is no server of that name.",
+    Reason.NAME_UNANSWERED: "The server's name could not be looked up.",
+    Reason.TARGET_REFUSED: "This address is not allowed here: it does not lead to a public web server.",
+    Reason.CONNECT_REFUSED: "The server does not accept connections.",
+    Reason.CONNECT_TIMED_OUT: "The server did not answer in time.",
+    Reason.UNREACHABLE: "The server cannot be reached from here.",
+    Reason.TIMED_OUT: "The server did not answer in time.",
+    Reason.DISCONNECTED: "The server closed the connection.",
+    Reason.CERTIFICATE_EXPIRED: "The server's certificate is not valid today.",
+    Reason.CERTIFICATE_NAME: "The server's certificate is for another name.",
+    Reason.CERTIFICATE_UNTRUSTED: "The server's certificate was not issued by a trusted authority.",
+}
+
+
+class AddressRefused(ValueError):
+    """The text is no address we post to; the message is one plain sentence for the person who typed it."""
+
+
+class NotDelivered(Exception):
+    """The POST failed; the message is one plain sentence, without a word of the server's."""
+
+    def __init__(self, sentence: str, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Address:
+    """A checked address: where to, and what to ask for there."""
+
+    host: str  # canonical
+    port: int
+    path: str  # with its query
+    encrypted: bool
+
+
+def parse(url: str, policy: Policy) -> Address:
+    """Read an address as it was typed; its name is not looked up yet. Raises AddressRefused."""
+    parts, port = _split(url)
+    if parts.scheme not in {"https", "http"}:
+        raise AddressRefused("Enter an address that begins with https://.")
+    encrypted = parts.scheme == "https"
+    if not encrypted and not any(t.plaintext and t.port == (port or 80) for t in policy.private):
+        raise AddressRefused("Enter an address that begins with https://, so that nobody reads along.")
+    if "@" in parts.netloc:
+        raise AddressRefused(
+            "Leave username and password out of the address; the signature proves who posts."
+        )
+    if parts.fragment:
+        raise AddressRefused("Leave out the part from # on; servers never see it.")
+    port = port or (443 if encrypted else 80)
+    if port not in policy.ports and not any(t.port == port for t in policy.private):
+        raise AddressRefused("Use the usual port 443, or 8443; others are not allowed here.")
+    try:
+        host = canonical_host(parts.hostname or "")
+    except HostError:
+        raise AddressRefused("The address has no usable server name.") from None
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Address(host, port, path, encrypted)
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        raise AddressRefused("The address holds characters that web addresses cannot have.")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise AddressRefused("This is no web address.") from None
+    return parts, port
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], policy: Policy) -> int:
+    """Post a body and return the status code, one of 200 to 299. Raises NotDelivered."""
+    try:
+        address = parse(url, policy)
+        sock = _reach(address, policy)
+    except AddressRefused as refused:
+        raise NotDelivered(str(refused)) from None
+    except SubmissionFailure as failure:
+        raise NotDelivered(_REASONS.get(failure.reason, "The connection could not be encrypted.")) from None
+    status = _say(sock, address, body, headers)
+    if 300 <= status < 400:
+        raise NotDelivered("The server sends us elsewhere, and redirects are not followed.", status)
+    if not 200 <= status < 300:
+        raise NotDelivered(f"The server answered with status {status}.", status)
+    return status
+
+
+def _reach(address: Address, policy: Policy) -> socket.socket:
+    """Return a connected and, unless the operator allowed otherwise, encrypted socket."""
+    security = Security.IMPLICIT_TLS if address.encrypted else Security.PLAINTEXT
+    server = Server(address.host, address.port, security, policy=policy, limits=_LIMITS)
+    budget = Budget(_SECONDS, 0)
+    found = resolve(address.host, address.port, policy, budget.left(), plaintext=not address.encrypted)
+    sock, target = dial(found, server, _LIMITS, budget)
+    if not address.encrypted:
+        if not permits_plaintext(target.address, address.port, policy):
+            sock.close()
+            raise SubmissionFailure(Stage.RESOLVE, Reason.TARGET_REFUSED)
+        return sock
+    return _encrypt(sock, target, address, policy, budget)
+
+
+def _encrypt(
+    sock: socket.socket, target: Target, address: Address, policy: Policy, budget: Budget
+) -> socket.socket:
+    ca_file = policy.ca_file if target.private else None
+    try:
+        return tls.upgrade(sock, address.host, ca_file, budget.left())[0]
+    except SubmissionFailure:
+        sock.close()
+        raise
+
+
+def _say(sock: socket.socket, address: Address, body: bytes, headers: Mapping[str, str]) -> int:
+    """Send the request and read the status line and no more than the headers."""
+    connection = HTTPConnection(address.host, address.port)
+    connection.sock, connection.auto_open = sock, 0
+    sock.settimeout(_SECONDS)
+    # A server that drips one byte a second never meets a timeout; this one ends all waiting.
+    alarm = threading.Timer(_SECONDS, _hang_up, [sock])
+    alarm.daemon = True
+    alarm.start()
+    try:
+        connection.request("POST", address.path, body, dict(headers))
+        return connection.getresponse().status
+    except (OSError, HTTPException, ValueError):
+        raise NotDelivered("The server did not answer as a web server does, or not in time.") from None
+    finally:
+        alarm.cancel()
+        connection.close()
+
+
+def _hang_up(sock: socket.socket) -> None:
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return

@@ -1,0 +1,198 @@
+"""The watch: every few seconds one worker looks after what no single email tells.
+
+Whether a trouble is over that nobody disproved, how many emails wait for it, whose turn the detour is, and
+whether there was a time without any worker.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, exists, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
+
+from ..clock import utcnow
+from ..config import current_config
+from ..db import db
+from ..deliveries.models import DeliveryLine
+from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
+from ..outbox.queue import SYSTEM, queue_of
+from ..outbox.store.claims import due_queues
+from ..settings.models import SmtpSettings, State
+from ..web.filters import moment
+from . import alerts, bursts, failover, lifecycle, login_probe, webhooks
+from .lifecycle import Trouble
+from .models import Ended, Incident, Kind, Proof, Watch
+
+_EVERY = timedelta(seconds=10)
+_GAP = timedelta(minutes=2)  # without a look: nobody was at work
+_FORGOTTEN = timedelta(hours=24)
+_AT_ONCE = 200
+_ROW = 1
+_log = logging.getLogger(__name__)
+
+
+def due(now: datetime) -> list[tuple[str, int]]:
+    """Return the watch's own job when its time has come, for the sweep."""
+    looked_at = db.session.scalar(select(Watch.looked_at).where(Watch.id == _ROW))
+    return [("watch", _ROW)] if looked_at is None or looked_at <= now - _pause() else []
+
+
+def look(_ident: int = _ROW) -> None:
+    """Look after everything once; the one who comes second in the same seconds does nothing."""
+    now = utcnow()
+    last = _take_turn(now)
+    if last is None:
+        return
+    if now - last > _GAP:
+        _nobody_was_here(last, now)
+    _begin_proofs(now)
+    for ident in _ids(_replaced()):
+        _close(ident, Ended.REPLACED, now)
+    for ident in _ids(_disproved()):
+        _close(ident, Ended.FLOWS, now)
+    for ident in _ids(_over(now)):
+        _close(ident, Ended.OVER, now)
+    _count_waiting(now)
+    for account_id in failover.due(now):
+        _take_detour(account_id, now)
+
+
+def _pause() -> timedelta:
+    return min(_EVERY, timedelta(seconds=current_config().sweep * 2))
+
+
+def _take_turn(now: datetime) -> datetime | None:
+    """Return when somebody last looked, having taken the turn; None when it is somebody else's. Commits."""
+    row = db.session.get(Watch, _ROW, with_for_update=True, populate_existing=True)
+    if row is None:
+        db.session.add(Watch(id=_ROW, looked_at=now))
+        try:
+            db.session.commit()
+        except IntegrityError:
+            db.session.rollback()
+            return None
+        return now
+    last = row.looked_at
+    if last > now - _pause():
+        db.session.rollback()
+        return None
+    row.looked_at = now
+    db.session.commit()
+    return last
+
+
+def _nobody_was_here(last: datetime, now: datetime) -> None:
+    """Write a time without worker into the history of everybody whose emails waited for one. Commits."""
+    diagnosis = {
+        "code": "no-worker",
+        "kind": "server_fault",
+        "whose_move": "operator",
+        "cause": f"No worker ran from {moment(last)} to {moment(now)}, so no email left in that time.",
+        "fixes": [
+            "Whoever runs this portal starts a worker with: flask worker. Emails that waited leave now."
+        ],
+    }
+    for account_id in due_queues(now)[:_AT_ONCE]:
+        if account_id == SYSTEM:
+            continue
+        incident = lifecycle.note(Trouble(account_id, Kind.WORKER, diagnosis, patience=_GAP), now=now)
+        incident.opened_at, incident.began_at = last, last
+        lifecycle.close(incident, Ended.OVER, now=now)
+        db.session.commit()
+
+
+def _begin_proofs(now: datetime) -> None:
+    """Give every live version its turn with the canary. Commits."""
+    query = (
+        select(SmtpSettings)
+        .outerjoin(Proof, Proof.version_id == SmtpSettings.id)
+        .where(SmtpSettings.state == State.LIVE, Proof.version_id.is_(None))
+        .limit(_AT_ONCE)
+    )
+    for version in db.session.scalars(query).all():
+        db.session.add(login_probe.first_turn(version, now))
+    db.session.commit()
+
+
+def _replaced() -> Any:
+    """Trouble of settings that are live no more, or of the platform where an account has its own."""
+    live = aliased(SmtpSettings)
+    now_live = and_(live.account_id == Incident.account_id, live.state == State.LIVE)
+    same = exists().where(now_live, live.number == Incident.version_number)
+    own = exists().where(now_live)
+    return and_(
+        Incident.kind.in_((Kind.SENDING, Kind.DEADLINE)),
+        or_(
+            and_(Incident.version_number.is_not(None), ~same),
+            and_(Incident.version_number.is_(None), own),
+        ),
+    )
+
+
+def _disproved() -> Any:
+    """Trouble on a way by which an email was accepted since. The log's lines lead: they are sorted by account and time."""
+    accepted = exists().where(
+        DeliveryLine.account_id == Incident.account_id,
+        DeliveryLine.settled_at > Incident.last_seen_at,
+        DeliveryLine.status == Status.SENT,
+        DeliveryAttempt.message_id == DeliveryLine.message_id,
+        DeliveryAttempt.started_at > Incident.last_seen_at,
+        DeliveryAttempt.outcome == Outcome.ACCEPTED,
+        DeliveryAttempt.server == Incident.server,
+        DeliveryAttempt.version_number.is_not_distinct_from(Incident.version_number),
+        OutboxMessage.id == DeliveryAttempt.message_id,
+        OutboxMessage.pinned_version.is_(None),
+    )
+    return and_(Incident.kind == Kind.SENDING, accepted)
+
+
+def _over(now: datetime) -> Any:
+    """What nobody met again for long enough, by the measure of its kind."""
+    return or_(
+        and_(Incident.kind == Kind.RECIPIENTS, Incident.last_seen_at < now - bursts.WITHIN),
+        and_(
+            Incident.kind == Kind.SENDING,
+            Incident.version_number.is_(None),
+            Incident.last_seen_at < now - _FORGOTTEN,
+        ),
+    )
+
+
+def _ids(rule: Any) -> list[int]:
+    found = list(db.session.scalars(select(Incident.id).where(Incident.is_open, rule).limit(_AT_ONCE)))
+    db.session.rollback()
+    return found
+
+
+def _close(ident: int, how: Ended, now: datetime) -> None:
+    account_id = db.session.scalar(select(Incident.account_id).where(Incident.id == ident))
+    if account_id is not None:
+        queue_of(account_id, lock=True)
+        incident = db.session.get_one(Incident, ident, populate_existing=True)
+        if incident.is_open:
+            lifecycle.close(incident, how, now=now)
+    db.session.commit()
+
+
+def _count_waiting(now: datetime) -> None:
+    """Remember the most that waited for each open trouble. Commits."""
+    query = select(Incident.id, Incident.account_id).where(Incident.is_open, Incident.kind == Kind.SENDING)
+    counts: dict[int, int] = {}
+    for ident, account_id in db.session.execute(query.limit(_AT_ONCE)).all():
+        count = counts.setdefault(account_id, alerts.waiting(account_id))
+        more = and_(Incident.id == ident, Incident.waited < count)
+        db.session.execute(update(Incident).where(more).values(waited=count))
+        webhooks.prune(account_id)
+    db.session.commit()
+
+
+def _take_detour(account_id: int, now: datetime) -> None:
+    try:
+        failover.start(account_id, now=now)
+    except failover.NoDetour as none:
+        db.session.rollback()
+        _log.info("account %s waits for its own server: %s", account_id, none)

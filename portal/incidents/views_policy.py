@@ -1,0 +1,160 @@
+"""How trouble is handled: alerts and the webhook, what happens when a server fails, and limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import flash, make_response, redirect, render_template, url_for
+from flask_login import current_user, login_required
+
+from ..clock import utcnow
+from ..config import current_config
+from ..notices import recipients
+from ..outbox import rate_limits
+from ..settings import providers
+from . import forms, incident_log, policy, presets, webhooks
+from .views import blueprint, tell
+
+
+@blueprint.get("/alerts")
+@login_required
+def alerts() -> Any:
+    chosen = policy.of(current_user.account_id)
+    return _alerts(forms.HookForm(formdata=None, data={"url": chosen.hook_url}))
+
+
+@blueprint.post("/alerts/mail/<any(on,off):state>")
+@login_required
+def alerts_by_mail(state: str) -> Any:
+    policy.switch_mail(current_user.account_id, on=state == "on")
+    flash(f"Alerts by email are {state}.", "success")
+    return redirect(url_for(".alerts"), 303)
+
+
+@blueprint.post("/alerts/webhook")
+@login_required
+def save_hook() -> Any:
+    form = forms.HookForm()
+    if not form.validate():
+        return _alerts(form, refused=True), 422
+    shown = policy.save_hook(current_user.account_id, form.url.data or "")
+    return _with_secret(shown, form)
+
+
+@blueprint.post("/alerts/webhook/secret")
+@login_required
+def renew_secret() -> Any:
+    shown = policy.renew_secret(current_user.account_id)
+    if shown is None:
+        return redirect(url_for(".alerts"), 303)
+    return _with_secret(
+        shown, forms.HookForm(formdata=None, data={"url": policy.of(current_user.account_id).hook_url})
+    )
+
+
+@blueprint.post("/alerts/webhook/stop")
+@login_required
+def stop_hook() -> Any:
+    policy.stop_hook(current_user.account_id)
+    flash("Nothing is posted any more; address and secret are forgotten.", "success")
+    return redirect(url_for(".alerts"), 303)
+
+
+@blueprint.post("/alerts/webhook/test")
+@login_required
+def test_hook() -> Any:
+    tell(
+        lambda: webhooks.send_test(current_user.account_id, now=utcnow()),
+        "A test is on its way; below stands what comes of it.",
+        unless=webhooks.CannotTest,
+    )
+    return redirect(url_for(".alerts", _anchor="deliveries"), 303)
+
+
+@blueprint.get("/when-sending-fails")
+@login_required
+def failure() -> Any:
+    chosen = policy.of(current_user.account_id)
+    data = {"action": chosen.on_failure.value, "after_minutes": str(chosen.after_minutes)}
+    return _failure(forms.FailureForm(formdata=None, data=data))
+
+
+@blueprint.post("/when-sending-fails")
+@login_required
+def save_failure() -> Any:
+    form = forms.FailureForm()
+    if not form.validate():
+        return _failure(form, refused=True), 422
+    policy.choose(current_user.account_id, *form.chosen)
+    flash("Saved. It counts from the next failure on.", "success")
+    return redirect(url_for(".failure"), 303)
+
+
+@blueprint.get("/limits")
+@login_required
+def limits() -> Any:
+    saved = rate_limits.limits_of(current_user.account_id)
+    source = saved or _preset()
+    names = ("per_second", "per_hour", "per_day")
+    data = {name: str(getattr(source, name, None) or "") for name in names}
+    return _limits(forms.LimitsForm(formdata=None, data=data))
+
+
+@blueprint.post("/limits")
+@login_required
+def save_limits() -> Any:
+    form = forms.LimitsForm()
+    if not form.validate():
+        return _limits(form, refused=True), 422
+    rate_limits.choose(current_user.account_id, *form.chosen)
+    flash("The limits are saved and hold from the next email on.", "success")
+    return redirect(url_for(".limits"), 303)
+
+
+def _with_secret(shown: policy.Shown, form: forms.HookForm) -> Any:
+    """Show a new secret in the answer itself: it is nowhere else, neither in a session nor in an address."""
+    if not shown.secret:
+        flash("The address is saved.", "success")
+        return redirect(url_for(".alerts"), 303)
+    answer = make_response(_alerts(form, secret=shown.secret))
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _alerts(form: forms.HookForm, *, refused: bool = False, secret: str = "") -> str:
+    return render_template(
+        "incidents/alerts.html",
+        form=form,
+        care=policy.of(current_user.account_id),
+        deliveries=webhooks.latest(current_user.account_id),
+        mailed=bool(current_config().platform.server),
+        mailboxes=[mailbox for mailbox, _ in recipients.recipients_of(current_user.account)],
+        secret=secret,
+        form_errors=refused,
+    )
+
+
+def _failure(form: forms.FailureForm, *, refused: bool = False) -> str:
+    return render_template(
+        "incidents/failure.html",
+        form=form,
+        mailed=bool(current_config().platform.server),
+        form_errors=refused,
+    )
+
+
+def _preset() -> presets.Preset | None:
+    live = incident_log.live(current_user.account_id)
+    return presets.PRESETS.get(providers.provider_of(live.host).id) if live else None
+
+
+def _limits(form: forms.LimitsForm, *, refused: bool = False) -> str:
+    live = incident_log.live(current_user.account_id)
+    return render_template(
+        "incidents/limits.html",
+        form=form,
+        saved=rate_limits.limits_of(current_user.account_id),
+        preset=_preset(),
+        provider=providers.provider_of(live.host) if live else None,
+        form_errors=refused,
+    )

@@ -1,0 +1,151 @@
+"""The worker process: Huey's consumers, and a pulse beside them that beats and sweeps."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
+
+from flask import Flask
+from huey import Huey
+from huey.consumer import Consumer
+
+from .. import tasks
+from ..clock import utcnow
+from ..config import Config
+from ..db import db, disconnect
+from ..db.dialects import settle_fast
+from ..outbox.sending import deliver
+from ..outbox.sending.dispatcher import Lanes
+from ..outbox.store import maintenance
+from . import heartbeat, prefork
+from .cpu_affinity import keep_to_one
+
+_log = logging.getLogger(__name__)
+_CHECKS = 3  # threads for whatever is not mail
+_CONNECTIONS = 16  # of one process at most, for each of its threads that take up accounts
+_ARENAS = -8  # M_ARENA_MAX of malloc.h
+
+
+def run(
+    app: Flask, threads: int | None = None, processes: int = 1, queues: Sequence[str] = tasks.QUEUES
+) -> int:
+    """Deliver until asked to end by a signal; the message in hand is finished, a second signal ends at once."""
+    if processes > 1:
+        with app.app_context():
+            disconnect()  # a connection must not be shared with a child
+        return prefork.run(processes, lambda parent: _work(app, threads, queues, parent))
+    return _work(app, threads, queues)
+
+
+def _work(app: Flask, threads: int | None, queues: Sequence[str], parent: int | None = None) -> int:
+    """Be one worker process.
+
+    The signals stay blocked and are fetched by a thread that only waits for them: a handler could interrupt any
+    line of this thread, also one that holds the very lock the handler needs.
+    """
+    config: Config = app.extensions["signet.config"]
+    _share_one_heap()
+    if config.one_processor:
+        keep_to_one(config.instance, from_last=True)  # a portal looks at the first ones first
+    signal.pthread_sigmask(signal.SIG_BLOCK, prefork.END)
+    with app.app_context():
+        settle_fast(db.engine)
+        maintenance.begin()
+    count = threads or config.worker_threads
+    lanes = app.extensions["signet.lanes"] = Lanes(app, min(config.connections, _CONNECTIONS * count))
+    consumers = [_consumer(app, queue, count if queue == "mail" else _CHECKS) for queue in queues]
+    for consumer in consumers:
+        consumer.start()
+    _log.info("worker %s runs with %s threads", heartbeat.name_of_this_process(), count)
+    _beat_until(_told_to_end(), app, config.sweep, count, queues, parent)
+    _log.info("worker stops after the messages in hand; a second signal ends it at once")
+    deliver.stopping.set()
+    for number in prefork.END:
+        signal.signal(number, _end_at_once)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, prefork.END)
+    for consumer in consumers:
+        consumer.stop_flag.set()
+    lanes.close()
+    for consumer in consumers:
+        consumer.stop(graceful=True)
+    _farewell(app)
+    return 0
+
+
+def _share_one_heap() -> None:
+    """Keep the memory flat: glibc gives each thread a heap of its own, and what one has freed the others cannot use."""
+    with suppress(OSError, AttributeError):  # another C library has no such switch, and no need of it
+        ctypes.CDLL(None).mallopt(_ARENAS, 1)
+
+
+def _consumer(app: Flask, queue: str, threads: int) -> Consumer:
+    huey: Huey = app.extensions["signet.hueys"][queue]
+    # A file is looked into every 50 ms without ever slowing down: a sign-up is answered at once. PostgreSQL and
+    # Redis tell by themselves, so there a pause follows trouble alone, and grows while the trouble lasts.
+    pause = {"initial_delay": 0.05, "backoff": 1.0, "max_delay": 0.05}
+    if huey.storage.blocking:
+        pause = {"initial_delay": 0.5, "backoff": 1.5, "max_delay": 5.0}
+    return huey.create_consumer(workers=threads, worker_type="thread", periodic=False, **pause)
+
+
+def _told_to_end() -> threading.Event:
+    """Return what is set by the first signal that asks to end.
+
+    sigtimedwait would do without a thread, but in CPython it speaks of a signal that never came when the process
+    was stopped (SIGSTOP, a paused container) and woken after its time was over.
+    """
+    told = threading.Event()
+
+    def wait() -> None:
+        signal.sigwait(prefork.END)
+        told.set()
+
+    threading.Thread(target=wait, daemon=True, name="signals").start()
+    return told
+
+
+def _beat_until(
+    told: threading.Event,
+    app: Flask,
+    sweep: float,
+    threads: int,
+    queues: Sequence[str],
+    parent: int | None,
+) -> None:
+    """Beat and sweep every ``sweep`` seconds until a signal comes. Trouble is told and waited out."""
+    started = utcnow()
+    while True:
+        try:
+            with app.app_context():
+                heartbeat.beat(utcnow(), started_at=started, threads=threads)
+                maintenance.mend()
+                jobs = heartbeat.work_found(app, utcnow())
+                queue_of_job = app.extensions["signet.queue_of_job"]
+                tasks.announce_missing(app, [job for job in jobs if queue_of_job[job[0]] in queues])
+        except Exception:  # the top of the worker's loop: a locked database or a full disk passes
+            _log.exception("the worker cannot look for work just now, and tries again")
+        if told.wait(sweep):
+            return
+        if parent is not None and os.getppid() != parent:
+            _log.warning("the process that started this worker is gone, so it ends, too")
+            return
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    os._exit(1)
+
+
+def _farewell(app: Flask) -> None:
+    try:
+        with app.app_context():
+            maintenance.end()
+            heartbeat.farewell()
+    except Exception:
+        _log.exception("the worker could not take its sign of life away")
+    _log.info("worker stopped")

@@ -1,0 +1,128 @@
+"""The figures Prometheus reads, straight from the tables: whoever of many processes is asked says the same.
+
+Labels come from short lists (states, outcomes, stages, providers of the catalogue), never from what
+somebody typed. What happened before the last rollup was added up by the worker, so nothing old is counted again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from threading import Lock
+
+from flask import current_app
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+
+from ..db import db, reading
+from ..deliveries import rollup
+from ..deliveries.models import AttemptTotal, RollMark
+from ..deliveries.stats import ATTEMPTS, NO_STEP, STEPS
+from ..jobs import heartbeat
+from ..outbox.models import OutboxMessage, Outcome, Queue, Status
+from ..smtp.failure import Stage
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_GOOD_FOR = timedelta(seconds=5)
+_KEY = "signet.measures"
+_OPEN = (Status.QUEUED, Status.SENDING, Status.HELD)
+_STAGES = {stage.value for stage in Stage}
+_lock = Lock()
+
+
+def text(now: datetime) -> bytes:
+    """Return the page, at most a few seconds old."""
+    with _lock:
+        kept: tuple[datetime, bytes] | None = current_app.extensions.get(_KEY)
+        if kept is None or not timedelta(0) <= now - kept[0] < _GOOD_FOR:
+            registry = CollectorRegistry(auto_describe=False)
+            registry.register(_Tables(now))
+            kept = (now, generate_latest(registry))
+            current_app.extensions[_KEY] = kept
+        return kept[1]
+
+
+class _Tables(Collector):
+    """Reads everything in one short transaction."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # so that registering asks nothing of the database
+
+    def collect(self) -> Iterator[Metric]:
+        with reading():
+            found = [*_queue(self.now), *_attempts(), _workers(self.now)]
+            db.session.rollback()
+        yield from found
+
+
+def _queue(now: datetime) -> Iterator[Metric]:
+    depth = GaugeMetricFamily("signet_queue_depth", "Emails that are owed, by state.", labels=["state"])
+    row = OutboxMessage
+    counted = select(row.status, func.count(), func.min(row.created_at)).where(row.status.in_(_OPEN))
+    found = {
+        status: (number, first) for status, number, first in db.session.execute(counted.group_by(row.status))
+    }
+    for status in _OPEN:
+        depth.add_metric([status.value], found.get(status, (0, None))[0])
+    yield depth
+    oldest = min((first for _, first in found.values() if first is not None), default=now)
+    yield GaugeMetricFamily(
+        "signet_oldest_waiting_seconds",
+        "How long the oldest email that is owed has waited.",
+        value=max((now - oldest).total_seconds(), 0.0),
+    )
+    held = db.session.scalar(select(func.count()).select_from(Queue).where(Queue.held_at.is_not(None))) or 0
+    yield GaugeMetricFamily("signet_queues_held", "Accounts whose queue is on hold.", value=held)
+
+
+def _attempts() -> Iterator[Metric]:
+    total = CounterMetricFamily(
+        "signet_attempts", "Attempts that ended.", labels=["provider", "outcome", "stage"]
+    )
+    counts: Counter[tuple[str, str, str]] = Counter()
+    steps: dict[str, Counter[int]] = {}
+    seconds: Counter[str] = Counter()
+    for provider, outcome, stage, step, count, spent in _counted():
+        counts[provider, outcome, stage if stage in _STAGES else ""] += count
+        if outcome == Outcome.ACCEPTED and step != NO_STEP:
+            steps.setdefault(provider, Counter())[step] += count
+            seconds[provider] += spent  # type: ignore[assignment]
+    for labels, count in sorted(counts.items()):
+        total.add_metric(list(labels), count)
+    yield total
+    took = HistogramMetricFamily(
+        "signet_acceptance_seconds",
+        "From the event to acceptance by the submission server.",
+        labels=["provider"],
+    )
+    for provider, here in sorted(steps.items()):
+        took.add_metric([provider], _buckets(here), seconds[provider])
+    yield took
+
+
+def _counted() -> Iterator[tuple[str, str, str, int, int, float]]:
+    mark = db.session.get(RollMark, ATTEMPTS)
+    for row in db.session.scalars(select(AttemptTotal)):
+        yield row.provider, row.outcome, row.stage, row.step, row.count, row.seconds
+    for one in rollup.count_attempts(mark.until if mark else None, None):
+        yield one["provider"], one["outcome"], one["stage"], one["step"], one["count"], one["seconds"]
+
+
+def _buckets(counts: Counter[int]) -> list[tuple[str, float]]:
+    found, seen = [], 0
+    for step, bound in enumerate(STEPS):
+        seen += counts[step]
+        found.append((str(float(bound)), float(seen)))
+    return [*found, ("+Inf", float(seen + counts[len(STEPS)]))]
+
+
+def _workers(now: datetime) -> Metric:
+    alive = len(heartbeat.alive(now))
+    return GaugeMetricFamily("signet_workers", "Workers seen within the last minute.", value=alive)

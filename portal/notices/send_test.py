@@ -1,0 +1,61 @@
+"""Send test email: the New Sign-up email once more, or another, through what is live now."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from .. import rate_limit
+from ..accounts.models import Owner
+from ..config import current_config
+from ..db import db
+from ..outbox.models import DeliveryAttempt, OutboxMessage
+from ..outbox.queue import enqueue
+from . import rendering
+from .catalogue import NEW_SIGN_UP, Notice
+
+
+class TooManyTests(Exception):
+    """The hour's test emails are used up."""
+
+
+def send(
+    owner: Owner,
+    *,
+    now: datetime,
+    notice: Notice = NEW_SIGN_UP,
+    mail: rendering.Rendered | None = None,
+) -> OutboxMessage:
+    """Owe a test email to the owner, ahead of everything that waits. Commits. Raises TooManyTests.
+
+    ``mail`` is one of ``notice`` that is rendered already; left out, it is rendered with samples.
+    """
+    budget = rate_limit.Budget("test-email", current_config().tests_per_hour, timedelta(hours=1))
+    if not rate_limit.spend(budget, owner.account_id, now=now):
+        db.session.rollback()
+        raise TooManyTests
+    mail = mail or rendering.sample(notice, owner.account, first_name=(owner.name.split() or [""])[0])
+    key = f"test:{secrets.token_hex(8)}"
+    new = mail.to(owner.mailbox, owner.name, kind=notice.kind, key=key, urgent=True)
+    message = enqueue(owner.account_id, new, now=now)
+    if message is None:
+        raise AssertionError("a random key was taken")
+    db.session.commit()
+    return message
+
+
+def story(owner: Owner, ident: str | None) -> tuple[OutboxMessage, DeliveryAttempt | None] | None:
+    """Return one of the account's test emails with its last attempt."""
+    if not ident or not ident.isascii() or not ident.isdigit() or len(ident) > 15:
+        return None
+    message = db.session.scalar(
+        select(OutboxMessage).where(
+            OutboxMessage.id == int(ident), OutboxMessage.account_id == owner.account_id, OutboxMessage.urgent
+        )
+    )
+    if message is None:
+        return None
+    attempts = select(DeliveryAttempt).where(DeliveryAttempt.message_id == message.id)
+    return message, db.session.scalar(attempts.order_by(DeliveryAttempt.number.desc()).limit(1))

@@ -1,0 +1,121 @@
+"""The state of the outbox with the accounts' names, as the operator's page and command tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..accounts import lookup
+from ..db import db, reading
+from ..outbox import overview
+from ..outbox.models import Outcome, Status, WorkerBeat
+from ..outbox.overview import Depth, Fault, Lease, Overview, Stopped
+from ..outbox.queue import SYSTEM
+from ..smtp.protocol.reply import plain_text
+
+OWN_MAIL = "@portal"  # stands for the portal's own mail where an account is named; no short name has an @
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The overview, the names of its accounts, and what an operator has to see to."""
+
+    overview: Overview
+    names: Mapping[int, str]
+
+    def name(self, account_id: int) -> str:
+        return OWN_MAIL if account_id == SYSTEM else self.names.get(account_id, str(account_id))
+
+    @property
+    def attention(self) -> list[str]:
+        """Sentences about what nobody but the operator can mend; empty when all is well."""
+        said = []
+        if not self.overview.at_work:
+            said.append("No worker is running, so no email leaves.")
+        for one in self.overview.stopped:
+            if one.because.get("whose_move") == "operator":
+                said.append(f"The emails of {self.name(one.account_id)} are on hold: {cause(one)}")
+        return said
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; ``docs/commands.md`` describes them."""
+        seen = self.overview
+        return {
+            "at": seen.at.isoformat(),
+            "depth": seen.depth,
+            "oldest_waiting": _iso(seen.oldest),
+            "oldest_waiting_seconds": int((seen.at - seen.oldest).total_seconds()) if seen.oldest else None,
+            "states": {state.value: seen.counts[state] for state in Status},
+            "accounts": [self._account(one) for one in seen.accounts],
+            "stopped": [self._stopped(one) for one in seen.stopped],
+            "workers": [self._worker(one) for one in seen.workers],
+            "leases": [self._lease(one) for one in seen.leases],
+            "draining": [self.name(ident) for ident in seen.draining],
+            "attempts_last_hour": {one.value: seen.attempts.get(one, 0) for one in Outcome},
+            "attempts_last_minute": {one.value: seen.minute.get(one, 0) for one in Outcome},
+            "faults": [self._fault(one) for one in seen.faults],
+            "attention": self.attention,
+        }
+
+    def _fault(self, one: Fault) -> dict[str, Any]:
+        account = self.name(one.account_id)
+        return {"message": one.message_id, "account": account, "at": _iso(one.at), "traceback": one.traceback}
+
+    def _account(self, one: Depth) -> dict[str, Any]:
+        states = {state.value: one.counts.get(state, 0) for state in Status}
+        name, oldest = self.name(one.account_id), _iso(one.oldest)
+        return {"account": name, "depth": one.owed, "oldest_waiting": oldest, "states": states}
+
+    def _stopped(self, one: Stopped) -> dict[str, Any]:
+        return {
+            "account": self.name(one.account_id),
+            "state": "held" if one.held_at else "paused",
+            "since": _iso(one.held_at),
+            "until": _iso(one.until),
+            "waiting": one.waiting,
+            "code": str(one.because.get("code", "")) or None,
+            "cause": cause(one) or None,
+            "whose_move": one.because.get("whose_move"),
+        }
+
+    def _worker(self, one: WorkerBeat) -> dict[str, Any]:
+        return {
+            "name": one.name,
+            "host": one.host,
+            "pid": one.pid,
+            "version": one.version,
+            "threads": one.threads,
+            "started_at": _iso(one.started_at),
+            "seen_at": _iso(one.seen_at),
+            "missing": one not in self.overview.at_work,
+        }
+
+    def _lease(self, one: Lease) -> dict[str, Any]:
+        return {
+            "message": one.message_id,
+            "account": self.name(one.account_id),
+            "server": one.server,
+            "started_at": _iso(one.started_at),
+            "until": _iso(one.until),
+            "lapsed": one.lapsed,
+        }
+
+
+def gather(now: datetime) -> Facts:
+    """Read everything at one moment, in a transaction that only reads and has ended on return."""
+    with reading():
+        facts = Facts(overview.overview(now), lookup.slugs())
+        db.session.expunge_all()  # the workers' rows outlive the transaction
+        db.session.rollback()
+    return facts
+
+
+def cause(one: Stopped) -> str:
+    """Return why a queue is held, in a sentence; empty while it is only paused."""
+    return plain_text(str(one.because.get("cause", "")))
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

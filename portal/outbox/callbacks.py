@@ -1,0 +1,56 @@
+"""Who is told what became of each message, and who is asked whether another may leave now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, current_app
+from sqlalchemy.exc import SQLAlchemyError
+
+from .models import Outcome, Queue
+
+if TYPE_CHECKING:
+    from .store.claims import Claim
+
+_log = logging.getLogger(__name__)
+
+# (account id or None, claim, outcome, diagnosis or None, server as host:port or "") inside the settling transaction
+Listener = Callable[[int | None, "Claim", Outcome, Mapping[str, Any] | None, str], None]
+# (account's queue, now) -> how many messages may leave now; None: as many as wanted
+Gate = Callable[[Queue, datetime], int | None]
+
+
+def add_listener(app: Flask, listener: Listener) -> None:
+    """Have a room told of every settlement, in its transaction. It must be quick, and it never commits.
+
+    A listener that raises is logged and changes nothing about the message.
+    """
+    app.extensions.setdefault("signet.listeners", []).append(listener)
+
+
+def add_gate(app: Flask, gate: Gate) -> None:
+    """Have a room asked before messages of an account are claimed. Whoever closes a gate wakes the queue later."""
+    app.extensions.setdefault("signet.gates", []).append(gate)
+
+
+def tell(
+    claim: Claim, outcome: Outcome, diagnosis: Mapping[str, Any] | None = None, server: str = ""
+) -> None:
+    """Tell every listener what became of a message."""
+    for listener in current_app.extensions.get("signet.listeners", ()):
+        try:
+            listener(claim.message.account_id, claim, outcome, diagnosis, server)
+        except SQLAlchemyError:
+            raise  # the transaction is spoilt with it
+        except Exception:
+            _log.exception("a listener failed at message %s", claim.message.id)
+
+
+def allowance(queue: Queue, wanted: int, now: datetime) -> int:
+    """Return how many messages may be claimed of a queue now."""
+    gates: list[Gate] = current_app.extensions.get("signet.gates", [])
+    answers = [gate(queue, now) for gate in gates]
+    return max(0, min([wanted, *(one for one in answers if one is not None)]))

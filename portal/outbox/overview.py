@@ -1,0 +1,177 @@
+"""What an operator wants to know about the outbox: how deep, how old, what is stopped, and who is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, or_, select, text
+
+from ..db import db
+from ..jobs import heartbeat
+from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Slot, Status, WorkerBeat
+from .queue import SYSTEM
+
+OWED = (Status.QUEUED, Status.SENDING, Status.HELD)  # accepted by no server yet, and not given up
+_LAST = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Depth:
+    """One account's messages. ``account_id`` is SYSTEM for the portal's own mail."""
+
+    account_id: int
+    counts: Mapping[Status, int]
+    oldest: datetime | None  # since when the oldest one is owed
+
+    @property
+    def owed(self) -> int:
+        return sum(self.counts.get(status, 0) for status in OWED)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A queue that does not move: held until it is mended, or paused until a moment."""
+
+    account_id: int
+    held_at: datetime | None
+    because: Mapping[str, Any]  # a diagnosis; empty while paused only
+    until: datetime | None  # when one message is tried, or the pause ends
+    waiting: int
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A message that is being sent, or was when its worker died: then the lease has lapsed."""
+
+    message_id: int
+    account_id: int
+    server: str
+    started_at: datetime | None
+    until: datetime | None
+    lapsed: bool
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Where the portal itself stumbled over a message, as a traceback without secrets."""
+
+    message_id: int
+    account_id: int
+    at: datetime
+    traceback: str
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The outbox at one moment."""
+
+    at: datetime
+    accounts: Sequence[Depth]  # who is owed most comes first
+    stopped: Sequence[Stopped]
+    workers: Sequence[WorkerBeat]
+    leases: Sequence[Lease]
+    draining: Sequence[int]  # the accounts whose queue a worker holds
+    attempts: Mapping[Outcome, int]  # begun within the last hour
+    minute: Mapping[Outcome, int]  # begun within the last minute
+    faults: Sequence[Fault]  # the latest of our own, the last one first
+
+    @property
+    def depth(self) -> int:
+        return sum(one.owed for one in self.accounts)
+
+    @property
+    def oldest(self) -> datetime | None:
+        return min((one.oldest for one in self.accounts if one.oldest), default=None)
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        return {status: sum(one.counts.get(status, 0) for one in self.accounts) for status in Status}
+
+    @property
+    def at_work(self) -> list[WorkerBeat]:
+        """The workers that were seen within the last minute."""
+        return [beat for beat in self.workers if beat.seen_at >= self.at - heartbeat.MISSING_AFTER]
+
+
+def overview(now: datetime) -> Overview:
+    """Read the state of the whole outbox. It changes nothing and leaves the transaction to the caller."""
+    accounts = _accounts()
+    owed = {one.account_id: one.owed for one in accounts}
+    return Overview(
+        at=now,
+        accounts=accounts,
+        stopped=_stopped(now, owed),
+        workers=heartbeat.seen(),
+        leases=_leases(now),
+        draining=list(db.session.scalars(select(Slot.account_id).where(Slot.lease_until > now).distinct())),
+        attempts=_attempts(now - _LAST),
+        minute=_attempts(now - timedelta(minutes=1)),
+        faults=_faults(),
+    )
+
+
+def _accounts() -> list[Depth]:
+    ident = func.coalesce(OutboxMessage.account_id, SYSTEM)
+    counts: dict[int, dict[Status, int]] = {}
+    by_status = select(OutboxMessage.account_id, OutboxMessage.status, func.count())
+    for account, status, count in db.session.execute(
+        by_status.group_by(OutboxMessage.account_id, OutboxMessage.status)
+    ):
+        counts.setdefault(account or SYSTEM, {})[status] = count
+    first = select(ident, func.min(OutboxMessage.created_at)).where(OutboxMessage.status.in_(OWED))
+    oldest = dict(db.session.execute(first.group_by(OutboxMessage.account_id)).all())
+    found = [Depth(account, counts[account], oldest.get(account)) for account in counts]
+    return sorted(found, key=lambda one: (-one.owed, one.account_id))
+
+
+def _stopped(now: datetime, owed: Mapping[int, int]) -> list[Stopped]:
+    query = select(Queue).where(or_(Queue.held_at.is_not(None), Queue.pause_until > now))
+    rows = sorted(db.session.scalars(query), key=lambda row: (row.held_at or now, row.account_id))
+    return [
+        Stopped(
+            account_id=row.account_id,
+            held_at=row.held_at,
+            because=(row.held_because or {}) if row.held_at else {},
+            until=row.probe_at if row.held_at else row.pause_until,
+            waiting=owed.get(row.account_id, 0),
+        )
+        for row in rows
+    ]
+
+
+def _leases(now: datetime) -> list[Lease]:
+    started = DeliveryAttempt.outcome == Outcome.STARTED
+    query = (
+        select(OutboxMessage, DeliveryAttempt)
+        .outerjoin(DeliveryAttempt, (DeliveryAttempt.message_id == OutboxMessage.id) & started)
+        .where(OutboxMessage.status == Status.SENDING)
+        .order_by(OutboxMessage.id)
+    )
+    return [
+        Lease(
+            message_id=message.id,
+            account_id=message.account_id or SYSTEM,
+            server=attempt.server if attempt else "",
+            started_at=attempt.started_at if attempt else None,
+            until=message.lease_until,
+            lapsed=message.lease_until is None or message.lease_until <= now,
+        )
+        for message, attempt in db.session.execute(query)
+    ]
+
+
+def _attempts(since: datetime) -> dict[Outcome, int]:
+    query = select(DeliveryAttempt.outcome, func.count()).where(DeliveryAttempt.started_at >= since)
+    return dict(db.session.execute(query.group_by(DeliveryAttempt.outcome)).all())
+
+
+def _faults() -> list[Fault]:
+    columns = (OutboxMessage.id, OutboxMessage.account_id, DeliveryAttempt.started_at, DeliveryAttempt.fault)
+    query = select(*columns).join(OutboxMessage, OutboxMessage.id == DeliveryAttempt.message_id)
+    latest = query.where(text("delivery_attempt.fault <> ''")).order_by(DeliveryAttempt.id.desc()).limit(5)
+    return [
+        Fault(ident, account or SYSTEM, at, said) for ident, account, at, said in db.session.execute(latest)
+    ]

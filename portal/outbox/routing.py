@@ -1,0 +1,80 @@
+"""The way an account's mail takes: through which server, as whom."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from flask import current_app
+
+from ..smtp.diagnosis.diagnose import Diagnosis, diagnose
+from ..smtp.failure import SubmissionFailure
+from ..smtp.providers import Provider
+from ..smtp.server import Server
+from .sending.mime import mailbox_header
+
+
+@dataclass(frozen=True)
+class Route:
+    """One way out. ``version_number`` is that of the settings, or None for the platform's sender."""
+
+    server: Server
+    sender: str  # the mailbox in From and in the envelope
+    display_name: str
+    reply_to: str | None = None
+    version_number: int | None = None
+    provider: Provider | None = None
+
+    @cached_property
+    def author(self) -> str:
+        """The From as recipients see it."""
+        return mailbox_header(self.display_name, self.sender)
+
+    @cached_property
+    def described(self) -> dict[str, Any]:
+        """What an attempt keeps of the way it took."""
+        return {"version_number": self.version_number, "server": self.server.address, "sender": self.author}
+
+    @property
+    def domain(self) -> str:
+        """The sending domain."""
+        return self.sender.rpartition("@")[2]
+
+    def explain(self, failure: SubmissionFailure) -> Diagnosis:
+        """Say what a failure on this way means."""
+        return diagnose(failure, self.server, self.provider, sender=self.sender)
+
+    def same_way(self, other: Route) -> bool:
+        """Whether a connection opened for this route serves the other: same server, log-in and sender."""
+        if other is self:
+            return True
+        ours, theirs = replace(self.server, password=None), replace(other.server, password=None)
+        return ours == theirs and self.sender == other.sender and _same_secret(self.server, other.server)
+
+
+def _same_secret(one: Server, other: Server) -> bool:
+    if one.password is None or other.password is None:
+        return one.password is other.password
+    ours, theirs = (server.password.reveal() for server in (one, other) if server.password)
+    return hmac.compare_digest(ours.encode("utf-8", "surrogatepass"), theirs.encode("utf-8", "surrogatepass"))
+
+
+class NoRoute(Exception):
+    """There is no way out at present; ``because`` is the diagnosis, as stored on the queue."""
+
+    def __init__(self, because: Mapping[str, Any]) -> None:
+        super().__init__(str(because.get("code")))
+        self.because = dict(because)
+
+
+# (account id or None for the portal's own mail, settings version id or None for what is live) -> the way
+RouteFor = Callable[[int | None, int | None], Route]
+
+
+def route_for(account_id: int | None, version_id: int | None = None) -> Route:
+    """Ask the room that knows. Raises NoRoute."""
+    find: RouteFor = current_app.extensions["signet.route_for"]
+    return find(account_id, version_id)

@@ -1,0 +1,106 @@
+"""From a row of the outbox and a route to the Flask-Mail message that leaves."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from email.utils import format_datetime
+from functools import lru_cache
+from random import getrandbits
+from typing import TYPE_CHECKING
+
+from flask_mail import Message
+
+from ...smtp.mailbox import header_safe, parse_mailbox
+from ...smtp.protocol.envelope import Envelope, Outgoing
+from ..models import OutboxMessage
+from ..queue import open_body
+from ..routing import Route
+from .mime import mailbox_header, serialise
+
+if TYPE_CHECKING:
+    from ..store.claims import Parcel
+
+
+class AccountMessage(Message):
+    """A Flask-Mail message that refuses every bad header and writes itself.
+
+    Flask-Mail looks at four headers only, re-parses the sender's name as an address, and encodes bodies as
+    raw 8-bit; here the addresses stay plain and the headers are built in one place.
+    """
+
+    def __init__(self, row: OutboxMessage | Parcel, route: Route, *, now: datetime) -> None:
+        # Not Flask-Mail's own __init__: it makes a Message-ID nobody uses, for which it looks the name of this
+        # machine up, and that may ask a name server for every message.
+        text, html = bodies(row)
+        self.alts = {}
+        self.subject = row.subject
+        self.sender = self._sender = route.sender  # of the envelope; the From header has the display name too
+        self._recipient = row.recipient
+        self.recipients = [row.recipient]
+        self.body, self.html = text, html or None
+        self.reply_to = route.reply_to
+        self.date = now.timestamp()
+        self.msgId = row.message_id or ""
+        self.charset = self.extra_headers = None
+        self.cc, self.bcc, self.attachments = [], [], []
+        self.mail_options, self.rcpt_options = [], []
+        self.headers = _headers(row, route, now)
+        self._written: bytes | None = None
+        self._outgoing: Outgoing | None = None
+
+    def has_bad_headers(self) -> bool:
+        if self._written is not None:
+            return False  # each was looked at as it was written
+        return not all(header_safe(value) for value in self.headers.values())
+
+    def as_bytes(self) -> bytes:
+        if self._written is None:
+            self._written = serialise(self.headers, self.body or "", self.html or "")
+        return self._written
+
+    def outgoing(self) -> Outgoing:
+        """Return the message as ``Session.announce`` wants to hear of it. Raises MessageRefused, ValueError."""
+        if self._outgoing is None:
+            # The bytes were proved as they were written, so it is the addresses alone that are looked at here.
+            envelope = Envelope(_sender(self._sender), parse_mailbox(self._recipient))
+            self._outgoing = Outgoing(envelope, self.as_bytes())
+        return self._outgoing
+
+
+_sender = lru_cache(maxsize=256)(parse_mailbox)  # who sends is the same for very many
+
+
+@lru_cache(maxsize=16)
+def _date(second: datetime) -> str:
+    return format_datetime(second)
+
+
+def new_message_id(route: Route) -> str:
+    """Return a Message-ID on the sending domain, so that no machine's name travels with it."""
+    # Unlike any other, and those of one time stand side by side in an index; it need not be hard to guess.
+    return f"<{int(time.time()):08x}{getrandbits(64):016x}@{route.domain}>"
+
+
+def bodies(row: OutboxMessage | Parcel) -> tuple[str, str]:
+    """Return text and HTML as they were rendered, opening the portal's own sealed mail."""
+    if not row.private:
+        return row.text, row.html
+    return open_body(row.text, row.key), open_body(row.html, row.key) if row.html else ""
+
+
+def _headers(row: OutboxMessage | Parcel, route: Route, now: datetime) -> dict[str, str]:
+    headers = {
+        "From": route.author,
+        "To": mailbox_header(row.recipient_name, row.recipient),
+        "Subject": row.subject,
+        "Date": _date(now.replace(microsecond=0)),
+        "Message-ID": row.message_id or "",
+        "Auto-Submitted": "auto-generated",  # keeps vacation responders quiet (RFC 3834)
+    }
+    if route.reply_to:
+        headers["Reply-To"] = route.reply_to
+    if row.unsubscribe_url:  # RFC 8058: whoever reads mail may show a button that posts there
+        headers["List-Unsubscribe"] = f"<{row.unsubscribe_url}>"
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    return headers

@@ -1,0 +1,1 @@
+"""The outbox in the database: the due query, claims, leases, attempts, settlement and crash recovery."""

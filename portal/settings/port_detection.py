@@ -1,0 +1,81 @@
+"""Detect for me: find the port and the encryption of a version that left them open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..config import current_config
+from ..db import db
+from ..smtp.probe.port_detection import Candidate, Detection, detect
+from ..smtp.probe.probe import Verdict
+from ..smtp.server import Security, Server
+from . import providers, routing
+from .models import SmtpSettings
+
+_LONGEST = 15.0  # seconds for all ports together; they are tried at once
+_WORDS = {
+    Security.STARTTLS: "STARTTLS",
+    Security.IMPLICIT_TLS: "SSL/TLS",
+    Security.PLAINTEXT: "no encryption",
+}
+_ENCRYPTED = (Security.STARTTLS, Security.IMPLICIT_TLS)
+_USUAL: tuple[Candidate, ...] = ((587, Security.STARTTLS), (465, Security.IMPLICIT_TLS))
+
+
+def search(version_id: int) -> Detection:
+    """Try the likely pairs of port and encryption, without the log-in. Ends the transaction first."""
+    version = db.session.get_one(SmtpSettings, version_id)
+    server = Server(
+        host=version.host,
+        port=version.port or 587,
+        security=Security.STARTTLS,
+        ehlo_name=current_config().ehlo_name,
+        policy=current_config().policy,
+        limits=replace(current_config().limits, deadline=min(_LONGEST, current_config().limits.deadline)),
+    )
+    pairs = _candidates(version)
+    db.session.commit()  # the search takes its time, and no transaction waits for it
+    return detect(server, candidates=pairs)
+
+
+def keep(version: SmtpSettings, found: Candidate) -> None:
+    """Store what was found, and seal the password for it. The caller commits. Raises SealBroken."""
+    password = routing.open_password(version)
+    version.port, version.security = found[0], found[1].value
+    version.sealed_password = routing.vault().seal(password, routing.binding(version))
+
+
+def rung(found: Detection) -> dict[str, Any]:
+    """Return what the search came to as a rung of the ladder."""
+    sentence, verdict = "No port answered in a usable way.", Verdict.FAILED
+    if found.found:
+        sentence, verdict = (
+            f"Detected port {found.found[0]} with {_WORDS[found.found[1]]}.",
+            Verdict.PASSED,
+        )
+    tried = {f"{one.port}, {_WORDS[one.security]}": one.sentence for one in found.tried}
+    row = {"stage": "detect", "verdict": verdict.value, "milliseconds": None}
+    return row | {"sentence": sentence, "evidence": tried}
+
+
+def nothing_found(host: str) -> dict[str, Any]:
+    """Return the diagnosis of a search in vain."""
+    return {
+        "code": "detect-nothing",
+        "kind": "network",
+        "whose_move": "owner",
+        "field": "host",
+        "cause": f"No usual mail port of {host} answered in a way we can use.",
+        "fixes": [
+            "Compare the SMTP Server with your provider's page, or choose the port and encryption it names."
+        ],
+    }
+
+
+def _candidates(version: SmtpSettings) -> list[Candidate]:
+    """Return the pairs to try: the typed port both ways, or what the provider uses and the two usual ones."""
+    if version.port:
+        return [(version.port, security) for security in _ENCRYPTED]
+    ports = [(port.number, port.security) for port in providers.provider_of(version.host).ports]
+    return list(dict.fromkeys([*ports[:2], *_USUAL]))

@@ -1,0 +1,159 @@
+"""Which way an account's mail takes now: its live version, or the platform's sender."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import select
+
+from ..accounts.models import Account, Owner
+from ..config import Config, PlatformMail, current_config
+from ..db import db
+from ..outbox.routing import NoRoute, Route
+from ..smtp.network.guard import HostError, canonical_host
+from ..smtp.providers import Provider, load_catalogue
+from ..smtp.server import Mechanism, Secret, Security, Server
+from ..vault import SealBroken, Vault
+from . import providers
+from .models import SmtpSettings, State
+
+NO_PLATFORM: dict[str, Any] = {
+    "code": "no-platform-sender",
+    "kind": "network",
+    "whose_move": "operator",
+    "cause": "This portal has no sender of its own yet, and this programme has no live SMTP settings.",
+    "fixes": ["Save your own SMTP settings, or ask whoever runs this portal to set MAIL_SERVER."],
+}
+SEAL_BROKEN: dict[str, Any] = {
+    "code": "password-not-openable",
+    "kind": "credentials",
+    "whose_move": "owner",
+    "field": "password",
+    "cause": "The saved SMTP password cannot be opened with the portal's present key.",
+    "fixes": ["Enter the SMTP password again and save; whoever runs this portal may know of a changed key."],
+}
+
+
+def live_version(account_id: int) -> SmtpSettings | None:
+    """Return the version that sends now, if the account has one."""
+    query = select(SmtpSettings).where(
+        SmtpSettings.account_id == account_id, SmtpSettings.state == State.LIVE
+    )
+    return db.session.scalar(query)
+
+
+def route_for(account_id: int | None, version_id: int | None = None) -> Route:
+    """Return the way out for an account, or with one of its versions. Raises NoRoute.
+
+    The portal's own mail (no account) never takes an account's server.
+    """
+    if account_id is None:
+        return platform_route(None)
+    if version_id is None:
+        version = live_version(account_id)
+        if version is None or version.bypassed_since is not None:  # its server fails, and the owner chose so
+            return platform_route(account_id)
+        return route_of(version)
+    found = db.session.scalar(
+        select(SmtpSettings).where(SmtpSettings.id == version_id, SmtpSettings.account_id == account_id)
+    )
+    if found is None:
+        raise NoRoute(NO_PLATFORM)
+    return route_of(found)
+
+
+def route_of(version: SmtpSettings) -> Route:
+    """Return the way out through one version. Raises NoRoute when its password does not open."""
+    account = db.session.get_one(Account, version.account_id)
+    try:
+        password = open_password(version)
+    except SealBroken:
+        raise NoRoute(SEAL_BROKEN) from None
+    server = Server(
+        host=version.host,
+        port=version.port,
+        security=Security(version.security),
+        username=version.username,
+        password=Secret(password),
+        mechanism=Mechanism(version.mechanism),
+        ehlo_name=version.ehlo_name or current_config().ehlo_name,
+        policy=current_config().policy,
+        limits=current_config().limits,
+    )
+    return Route(
+        server=server,
+        sender=version.sender,
+        display_name=version.from_name or account.name,
+        reply_to=version.reply_to or None,
+        version_number=version.number,
+        provider=_provider_of(version),
+    )
+
+
+def _provider_of(version: SmtpSettings) -> Provider | None:
+    """The provider, as far as it is known; a rehearsal has one connection, as its card says."""
+    here = providers.rehearsal() if version.provider == providers.REHEARSAL else None
+    return here or load_catalogue().by_host(version.host)
+
+
+def platform_route(account_id: int | None) -> Route:
+    """Return the operator's way out, as the programme via Signet with Reply-To the owner. Raises NoRoute."""
+    platform = current_config().platform
+    if not platform.server:
+        raise NoRoute(NO_PLATFORM)
+    name, reply_to = "Signet", None
+    if account_id is not None:
+        account = db.session.get_one(Account, account_id)
+        name = f"{account.name} via Signet"
+        reply_to = db.session.scalar(
+            select(Owner.mailbox).where(Owner.account_id == account_id).order_by(Owner.id).limit(1)
+        )
+    server = _platform_server(current_config(), platform)
+    return Route(server=server, sender=platform.sender, display_name=name, reply_to=reply_to)
+
+
+def binding(version: SmtpSettings) -> dict[str, str | int]:
+    """What a version's password is sealed for: it opens for this version, server and user only."""
+    return {
+        "kind": "smtp-password",
+        "account": version.account_id,
+        "version": version.number,
+        "host": version.host,
+        "port": version.port,
+        "security": version.security,
+        "mechanism": version.mechanism,
+        "username": version.username,
+    }
+
+
+def open_password(version: SmtpSettings) -> str:
+    """Open the sealed password. Raises SealBroken."""
+    return vault().open(version.sealed_password, binding(version))
+
+
+def vault() -> Vault:
+    found: Vault = current_app.extensions["signet.vault"]
+    return found
+
+
+def _platform_server(config: Config, platform: PlatformMail) -> Server:
+    security = Security.PLAINTEXT
+    if platform.use_ssl:
+        security = Security.IMPLICIT_TLS
+    elif platform.use_tls:
+        security = Security.STARTTLS
+    try:
+        host = canonical_host(platform.server)
+    except HostError:
+        raise NoRoute(NO_PLATFORM) from None
+    return Server(
+        host=host,
+        port=platform.port,
+        security=security,
+        username=platform.username,
+        password=Secret(platform.password or "") if platform.username else None,
+        ehlo_name=config.ehlo_name,
+        policy=config.platform_policy,
+        limits=config.limits,
+    )

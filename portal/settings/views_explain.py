@@ -1,0 +1,131 @@
+"""The page "Explain a reply": what a server's words mean. Nothing of it is stored."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from flask import Blueprint, render_template
+from flask_login import login_required
+from wtforms import SelectField, TextAreaField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import Length
+
+from ..smtp.diagnosis.diagnose import Diagnosis
+from ..smtp.diagnosis.explain_cli import explain_reply
+from ..smtp.failure import Stage
+from ..web.diagnosis_labels import LABELS, trouble
+from ..web.fields import PortalForm, required, text_field
+
+blueprint = Blueprint("explain", __name__)
+PATH = "/settings/explain"
+_LONGEST = 8000  # characters; a real reply has a few hundred
+
+_STAGES = [SelectChoice("", "I do not know")] + [
+    SelectChoice(stage.value, f"{LABELS[stage]} ({command})" if command else LABELS[stage])
+    for stage, command in {
+        Stage.CONNECT: "",
+        Stage.GREETING: "220",
+        Stage.EHLO: "EHLO",
+        Stage.TLS: "STARTTLS",
+        Stage.AUTH: "AUTH",
+        Stage.MAIL: "MAIL FROM",
+        Stage.RCPT: "RCPT TO",
+        Stage.DATA: "DATA",
+    }.items()
+]
+_KINDS = {
+    "credentials": "Username or password",
+    "app_password": "An app password is needed",
+    "login_disabled": "Logging in is switched off",
+    "login_required": "Nobody logged in",
+    "mechanism": "The way of logging in",
+    "account": "Your account at the provider",
+    "sender_identity": "The From address",
+    "domain": "The sending domain",
+    "recipient": "This one recipient",
+    "rate": "Too much at once",
+    "greylisted": "Asked to come again later",
+    "content": "What the message holds",
+    "security": "Encryption",
+    "ehlo_name": "The portal’s own name",
+    "network": "The way to the server",
+    "server_fault": "The server itself",
+    "not_smtp": "Not a mail server",
+    "protocol": "The mail conversation",
+}
+_WAITING = {
+    "settings": "No. Mail waits until the settings are put right.",
+    "recipient": "No. Only this message is given up.",
+    "message": "No. Only this message is given up.",
+    "later": "Yes. The portal tries this message again by itself.",
+    "server": "Yes. The portal tries again by itself, less often.",
+    "rate": "Yes. The portal slows down by itself.",
+}
+
+
+def visible(value: str | None) -> str | None:
+    """Drop what nobody sees, such as the colours of a terminal; HTML could not even hold it."""
+    if not isinstance(value, str):
+        return value
+    return "".join(c for c in value if c in "\r\n\t" or unicodedata.category(c)[0] != "C").strip()
+
+
+class ExplainForm(PortalForm):
+    """A reply from anywhere."""
+
+    server = text_field("SMTP Server", limit=253)
+    stage = SelectField(
+        "When did it say this?",
+        choices=_STAGES,
+        default="",
+        invalid_choice_message="Choose one of the moments.",
+    )
+    reply = TextAreaField(
+        "Reply",
+        filters=[visible],
+        validators=[
+            required("Paste what the server said."),
+            Length(
+                max=_LONGEST,
+                message=f"Paste {_LONGEST:,} characters or fewer: the lines that begin with a number.",
+            ),
+        ],
+    )
+
+
+@blueprint.get(PATH)
+@login_required
+def show() -> str:
+    return _page(ExplainForm(formdata=None))
+
+
+@blueprint.post(PATH)
+@login_required
+def answer() -> Any:
+    # A POST, although nothing changes: a reply names people's addresses, and those belong into no address
+    # bar and no access log. That is also why it answers at once instead of by a redirect.
+    form = ExplainForm()
+    if not form.validate():
+        return _page(form), 422
+    return _page(form, explain_reply(form.server.data or "", form.stage.data, form.reply.data))
+
+
+def _page(form: ExplainForm, diagnosis: Diagnosis | None = None) -> str:
+    return render_template(
+        "settings/explain.html",
+        form=form,
+        form_errors=bool(form.errors),
+        trouble=trouble(diagnosis.as_dict()) if diagnosis else None,
+        facts=_facts(diagnosis) if diagnosis else {},
+    )
+
+
+def _facts(diagnosis: Diagnosis) -> dict[str, str]:
+    stage = diagnosis.evidence["stage"]
+    return {
+        "Kind of trouble": _KINDS[diagnosis.kind],
+        "Said at": LABELS.get(stage, stage),
+        "Does waiting help?": _WAITING[diagnosis.retry_class],
+        "Diagnosis": diagnosis.code,
+    }

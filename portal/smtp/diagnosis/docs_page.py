@@ -1,0 +1,93 @@
+"""The table of cases as a page for people: ``python -m portal.smtp.diagnosis.docs_page > docs/diagnoses.md``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+
+from ..failure import Reason
+from ..providers import load_catalogue
+from .cases import Case, Kind, Move, load_cases
+
+_HEAD = """# Why doesn't it work? Every diagnosis
+
+This page is made from the table the portal itself uses (`portal/smtp/cases/` and the providers' cards);
+do not edit it. When something fails, the portal shows exactly one of these causes, whose move it is, and
+one thing to do.
+
+The cases are tried from top to bottom, a provider's own before the general ones: words first, because
+servers put the wrong code on a reply, then the enhanced status code (RFC 3463), then the reply code with
+the stage, then the class.
+
+What the outbox does: **settings** holds the account's mail until the settings are put right;
+**recipient** and **message** give up this one message; **later** tries this message again; **server**
+backs off the whole account; **rate** slows it down.
+
+Two decisions worth knowing. A block list that names the Internet address of this portal is *network*,
+and the move of whoever runs the portal, because no field of the form mends it; one that names the
+sending domain is *domain*. And a refused log-in at a provider that takes app passwords only stays
+*credentials*, for that is what the server said, but its fix is the app password.
+"""
+
+_WHO = {
+    Move.OWNER: "yours",
+    Move.PROVIDER: "the provider's",
+    Move.NETWORK_OPERATOR: "the network's operator's",
+    Move.OPERATOR: "ours (whoever runs the portal)",
+}
+
+
+def _sign(case: Case) -> str:
+    """Return by what the case is recognised, shortly."""
+    parts: list[str] = []
+    if case.reasons != (Reason.REPLIED,):
+        parts.append(" or ".join(case.reasons))
+    if case.stages:
+        parts.append("at " + ", ".join(case.stages))
+    if case.replies:
+        parts.append("code " + ", ".join(code.ljust(3, "x") for code in case.replies))
+    if case.enhanced:
+        parts.append(", ".join(code.replace("*", "X") for code in case.enhanced))
+    if case.ideas:
+        parts.append("says " + " or ".join(" + ".join(group) for group in case.ideas))
+    if case.words:
+        parts.append("says " + " or ".join(f"“{word}”" for word in case.words))
+    if case.seen:
+        parts.append("seen " + " or ".join(case.seen))
+    if case.clues:
+        parts.append("with " + ", ".join(case.clues))
+    return "; ".join(parts) or "anything else"
+
+
+def _entry(case: Case) -> Iterator[str]:
+    yield f"### {case.code}"
+    yield ""
+    yield f"*{case.kind} · move: {_WHO[case.move]} · {case.retry} · field: {case.field or 'none'}*"
+    yield ""
+    yield f"{case.cause} **{case.fixes[0]}**" + "".join(f" {fix}" for fix in case.fixes[1:])
+    yield ""
+    yield f"Recognised by: {_sign(case)}"
+    yield ""
+
+
+def _section(title: str, cases: Iterable[Case]) -> Iterator[str]:
+    yield f"## {title}"
+    yield ""
+    for case in cases:
+        yield from _entry(case)
+
+
+def page() -> str:
+    """Return the page as Markdown."""
+    lines = [_HEAD]
+    kinds = ", ".join(f"{kind}" for kind in Kind)
+    lines += [f"Kinds: {kinds}.", ""]
+    for provider in load_catalogue():
+        if provider.replies:
+            lines += _section(provider.name, provider.replies)
+    lines += _section("Every server", load_cases())
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

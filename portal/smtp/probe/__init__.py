@@ -1,0 +1,1 @@
+"""Connection tests without sending: stage results, port detection, settings autodiscovery, verified fixes."""

@@ -1,0 +1,1 @@
+"""The SMTP conversation: connection, handshake, session, mail transaction, replies, TLS, AUTH, transcript."""

@@ -1,0 +1,345 @@
+"""One card per provider: what its owner's guide would say about SMTP, read from ``cards/*.toml``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from ..diagnosis.cases import Case, read_case
+from ..server import Security
+from ..toml_tables import Table, read_toml
+
+HELP_FIELDS = ("host", "username", "password", "domain", "port", "security", "mechanism", "wrapped_user")
+_MUST_HELP = ("host", "username", "password")
+_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
+_MECHANISMS = frozenset({"PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER"})
+
+
+class ProviderKind(StrEnum):
+    """What the provider sells."""
+
+    TRANSACTIONAL = "transactional"  # made for automated mail
+    MAILBOX = "mailbox"  # a person's mailbox that also sends
+    OTHER = "other"
+
+
+class PasswordLogin(StrEnum):
+    """Whether this provider still takes passwords over SMTP."""
+
+    YES = "yes"
+    ENDING = "ending"
+    NO = "no"
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host of the provider. ``pattern`` holds ``{region}`` where a region's name stands."""
+
+    name: str
+    label: str
+    pattern: str | None = None
+    literal_username: bool = True  # does the provider's fixed username hold here?
+
+    def fits(self, host: str) -> bool:
+        """Return whether ``host`` (canonical) is this host, or of this family of regional hosts."""
+        if host == self.name:
+            return True
+        if self.pattern is None:
+            return False
+        return re.fullmatch(re.escape(self.pattern).replace(r"\{region\}", r"[a-z0-9.-]+"), host) is not None
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port and how it is encrypted."""
+
+    number: int
+    security: Security
+    recommended: bool = False
+
+
+@dataclass(frozen=True)
+class Username:
+    """What to type as SMTP Username.
+
+    ``literal`` lists the fixed words this provider wants instead of a name.
+    """
+
+    format: str
+    example: str
+    literal: tuple[str, ...] = ()
+    strict: bool = True  # is anything but a literal refused?
+    address: bool = False  # is it always a full e-mail address?
+
+
+@dataclass(frozen=True)
+class Password:
+    """What to type as SMTP Password, what is often typed by mistake, and the steps to obtain the right
+    one.
+    """
+
+    what: str
+    not_these: tuple[str, ...]
+    steps: tuple[str, ...]
+    app_password: bool = False
+    letters: int | None = None  # exactly so many letters, when the provider always makes them so
+
+
+@dataclass(frozen=True)
+class SecretShape:
+    """How a secret of this provider looks, so that it is recognised in the wrong field or at the wrong
+    host.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    use: str  # "username", "password", or "none" when it never works over SMTP
+    only_here: bool = False  # too plain a shape to be recognised at another provider's host
+
+
+class EnvelopeDomain(StrEnum):
+    """Which domain stands in the envelope when this provider hands a message on: receivers ask it for SPF."""
+
+    OWN = "own"  # the From domain itself
+    SUBDOMAIN = "subdomain"  # one below it, at a name that is always the same
+    PROVIDER = "provider"  # the provider's own, unless the owner set one up under a name the provider chose
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """Where this provider's DKIM key is published. ``target`` of a CNAME may hold ``{domain}``, or ``{dashed}``
+    for the domain with dashes; it is None where every owner is shown a value of their own.
+    """
+
+    selector: str
+    record: str  # CNAME or TXT
+    target: str | None = None
+
+
+@dataclass(frozen=True)
+class DnsFacts:
+    """The records the provider asks for; None where it needs none or publishes no fixed form.
+
+    ``includes`` name the provider's servers in SPF, any of them; the first is the one to propose.
+    """
+
+    spf: str | None = None
+    dkim: str | None = None
+    return_path: str | None = None
+    includes: tuple[str, ...] = ()
+    envelope: EnvelopeDomain = EnvelopeDomain.UNKNOWN
+    return_label: str | None = None
+    return_record: str | None = None  # such as "CNAME pm.mtasv.net"; None where the value is individual
+    keys: tuple[SigningKey, ...] = ()
+
+
+@dataclass(frozen=True)
+class Deprecation:
+    """Something that ends or ended. ``date`` is YYYY, YYYY-MM or YYYY-MM-DD."""
+
+    date: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Everything the portal knows about one provider."""
+
+    id: str
+    aliases: tuple[str, ...]
+    name: str
+    kind: ProviderKind
+    hosts: tuple[Host, ...]
+    ports: tuple[Port, ...]
+    username: Username
+    password: Password
+    mechanisms: tuple[str, ...]
+    from_rule: str
+    from_domain_must_match_username: bool
+    password_login: PasswordLogin
+    limits: tuple[str, ...]
+    dns: DnsFacts
+    replies: tuple[Case, ...]
+    deprecations: tuple[Deprecation, ...]
+    help: Mapping[str, str]
+    mail_domains: tuple[str, ...] = ()
+    secrets: tuple[SecretShape, ...] = field(default=(), repr=False)
+    connections: int | None = None  # how many it takes from one account at once, where it says so
+
+    @property
+    def recommended_port(self) -> Port | None:
+        """Return the port to propose, None on the generic card's empty list."""
+        return next((port for port in self.ports if port.recommended), None)
+
+    def host_named(self, host: str) -> Host | None:
+        """Return the host entry that fits."""
+        return next((one for one in self.hosts if one.fits(host)), None)
+
+    def literal_usernames(self, host: str) -> tuple[str, ...]:
+        """Return the fixed usernames that hold at ``host``."""
+        entry = self.host_named(host)
+        return self.username.literal if entry is None or entry.literal_username else ()
+
+
+def _host(entry: Table) -> Host:
+    host = Host(
+        entry.text("name"), entry.text("label"), entry.maybe_text("pattern"), entry.flag("literal", True)
+    )
+    if host.name != host.name.lower() or (host.pattern and "{region}" not in host.pattern):
+        raise entry.refuse("name", "must be in small letters, and a pattern must hold {region}")
+    entry.done()
+    return host
+
+
+def _port(entry: Table) -> Port:
+    port = Port(entry.number("number"), entry.choice("security", Security), entry.flag("recommended"))
+    if not 0 < port.number < 65536:
+        raise entry.refuse("number", "is no port")
+    entry.done()
+    return port
+
+
+def _ports(card: Table) -> tuple[Port, ...]:
+    ports = tuple(_port(entry) for entry in card.tables("ports", required=True))
+    if sum(port.recommended for port in ports) != 1:
+        raise card.refuse("ports", "exactly one must be recommended")
+    return ports
+
+
+def _username(entry: Table) -> Username:
+    username = Username(
+        entry.text("format"),
+        entry.text("example"),
+        entry.texts("literal"),
+        entry.flag("strict", True),
+        entry.flag("address"),
+    )
+    entry.done()
+    return username
+
+
+def _password(entry: Table) -> Password:
+    letters = entry.number("letters") if "letters" in entry else None
+    password = Password(
+        entry.text("what"),
+        entry.texts("not"),
+        entry.texts("steps", required=True),
+        entry.flag("app_password"),
+        letters,
+    )
+    entry.done()
+    return password
+
+
+def _secret(entry: Table) -> SecretShape:
+    name, use, only_here = entry.text("name"), entry.text("use"), entry.flag("only_here")
+    if use not in {"username", "password", "none"}:
+        raise entry.refuse("use", "must be username, password or none")
+    try:
+        pattern = re.compile(entry.text("pattern"), re.ASCII)
+    except re.error as error:
+        raise entry.refuse("pattern", str(error)) from error
+    entry.done()
+    return SecretShape(name, pattern, use, only_here)
+
+
+def _dns(entry: Table) -> DnsFacts:
+    known = "envelope" in entry
+    facts = DnsFacts(
+        spf=entry.maybe_text("spf"),
+        dkim=entry.maybe_text("dkim"),
+        return_path=entry.maybe_text("return_path"),
+        includes=entry.texts("includes"),
+        envelope=entry.choice("envelope", EnvelopeDomain) if known else EnvelopeDomain.UNKNOWN,
+        return_label=entry.maybe_text("return_label"),
+        return_record=entry.maybe_text("return_record"),
+        keys=tuple(_key(one) for one in entry.tables("keys")),
+    )
+    if (facts.envelope is EnvelopeDomain.SUBDOMAIN) != bool(facts.return_label):
+        raise entry.refuse("return_label", "belongs to a subdomain as envelope, and to nothing else")
+    entry.done()
+    return facts
+
+
+def _key(entry: Table) -> SigningKey:
+    key = SigningKey(entry.text("selector"), entry.text("record"), entry.maybe_text("target"))
+    if key.record not in {"CNAME", "TXT"} or (key.target and key.record != "CNAME"):
+        raise entry.refuse("record", "must be CNAME or TXT, and only a CNAME has a target")
+    entry.done()
+    return key
+
+
+def _deprecation(entry: Table) -> Deprecation:
+    deprecation = Deprecation(entry.text("date"), entry.text("text"))
+    if not _DATE.fullmatch(deprecation.date):
+        raise entry.refuse("date", "must be YYYY, YYYY-MM or YYYY-MM-DD")
+    entry.done()
+    return deprecation
+
+
+def _help(entry: Table) -> Mapping[str, str]:
+    for missing in (key for key in _MUST_HELP if key not in entry):
+        raise entry.refuse(missing, "is missing")
+    sentences = {key: entry.text(key) for key in HELP_FIELDS if key in entry}
+    entry.done()
+    return sentences
+
+
+def _mechanisms(card: Table) -> tuple[str, ...]:
+    names = card.texts("mechanisms", required=True)
+    if not set(names) <= _MECHANISMS:
+        raise card.refuse("mechanisms", f"must be among {', '.join(sorted(_MECHANISMS))}")
+    return names
+
+
+def _password_login(card: Table) -> PasswordLogin:
+    return card.choice("password_login", PasswordLogin) if "password_login" in card else PasswordLogin.YES
+
+
+def _connections(card: Table) -> int | None:
+    if "connections" not in card:
+        return None
+    count = card.number("connections")
+    if not 0 < count <= 100:
+        raise card.refuse("connections", "must be between 1 and 100")
+    return count
+
+
+def read_card(path: Path) -> Provider:
+    """Return the provider a card describes.
+
+    Raises:
+        MalformedData: the card is not usable; the message names the file and the field.
+    """
+    card = read_toml(path)
+    identity, kind = card.text("id"), card.choice("kind", ProviderKind)
+    if identity != path.stem:
+        raise card.refuse("id", f"must be {path.stem!r}, like its file")
+    provider = Provider(
+        id=identity,
+        aliases=card.texts("aliases"),
+        name=card.text("name"),
+        kind=kind,
+        hosts=tuple(_host(entry) for entry in card.tables("hosts", required=kind is not ProviderKind.OTHER)),
+        ports=_ports(card),
+        username=_username(card.table("username", required=True)),
+        password=_password(card.table("password", required=True)),
+        mechanisms=_mechanisms(card),
+        from_rule=card.text("from_rule"),
+        from_domain_must_match_username=card.flag("from_domain_must_match_username"),
+        password_login=_password_login(card),
+        limits=card.texts("limits"),
+        dns=_dns(card.table("dns")),
+        replies=tuple(read_case(entry, f"{identity}-") for entry in card.tables("replies")),
+        deprecations=tuple(_deprecation(entry) for entry in card.tables("deprecations")),
+        help=_help(card.table("help", required=True)),
+        mail_domains=card.texts("mail_domains"),
+        secrets=tuple(_secret(entry) for entry in card.tables("secrets")),
+        connections=_connections(card),
+    )
+    card.done()
+    return provider

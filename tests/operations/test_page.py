@@ -1,0 +1,121 @@
+"""The operator's page: who may see it, and that it tells what is so."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from portal.about import VERSION
+from portal.accounts.lookup import set_operator
+from portal.clock import utcnow
+from portal.db import db
+from portal.outbox import queue
+from portal.outbox.models import WorkerBeat
+from portal.outbox.sending import deliver
+from tests.operations.conftest import id_of
+from tests.outbox.post import owe, started
+from tests.pages import LintingClient
+
+PAGE = "/operator/outbox"
+NO_SENDER = {"code": "no-platform-sender", "whose_move": "operator", "cause": "This portal has no sender."}
+
+
+def shown(browser: LintingClient) -> str:
+    answer = browser.get(PAGE)
+    assert answer.status_code == 200
+    return " ".join(answer.get_data(as_text=True).split())
+
+
+def test_an_operator_sees_the_page_and_its_entry_in_the_menu(operator: LintingClient) -> None:
+    assert 'aria-current="page">Operator</a>' in shown(operator)
+    assert f'href="{PAGE}"' in operator.get("/deliveries").get_data(as_text=True)
+
+
+def test_for_every_other_owner_there_is_no_such_page(
+    operator: LintingClient, stranger: LintingClient
+) -> None:
+    assert stranger.get(PAGE).status_code == 404
+    assert "Operator" not in stranger.get("/deliveries").get_data(as_text=True)
+
+
+def test_for_an_owner_who_is_no_operator_there_is_no_such_page(owner: LintingClient) -> None:
+    assert owner.get(PAGE).status_code == 404
+    assert PAGE not in owner.get("/deliveries").get_data(as_text=True)
+
+
+def test_for_nobody_there_is_no_such_page(client: FlaskClient) -> None:
+    assert client.get(PAGE).status_code == 404
+
+
+def test_who_is_no_operator_any_more_loses_the_page_at_once(operator: LintingClient) -> None:
+    assert operator.get(PAGE).status_code == 200
+    set_operator("ada@brightleaf.example", False)
+    assert operator.get(PAGE).status_code == 404
+
+
+def test_an_empty_outbox_is_told_too(operator: LintingClient) -> None:
+    page = shown(operator)
+    assert "0 emails are owed" in page
+    assert "No worker is running, so no email leaves." in page
+    assert "No email was ever owed." in page
+
+
+def test_the_page_tells_depth_worker_and_what_is_being_sent(
+    operator: LintingClient, stranger: LintingClient, a_worker: None
+) -> None:
+    ident = id_of("copperpot")
+    first = owe(ident, "one")
+    started(ident)
+    owe(ident, "two")
+    page = shown(operator)
+    assert "2 emails are owed" in page
+    assert "Being sent 1" in page
+    assert f'data-label="Email">{first}</th>' in page
+    assert socket.gethostname() in page
+    assert f">{os.getpid()}<" in page
+    assert VERSION in page
+    assert "At work" in page
+    assert "Under way 1" in page
+    assert "example.net" not in page, "whom the emails go to is not the operator's business here"
+
+
+def test_a_held_queue_is_told_with_its_cause(
+    operator: LintingClient, stranger: LintingClient, a_worker: None
+) -> None:
+    ident = id_of("copperpot")
+    owe(ident, "one")
+    queue.hold(ident, NO_SENDER, now=utcnow())
+    db.session.commit()
+    page = shown(operator)
+    assert "The emails of copperpot are on hold: This portal has no sender." in page
+    assert "no-platform-sender" in page
+
+
+@pytest.mark.parametrize("seconds", [59, 61])
+def test_a_worker_not_seen_for_a_minute_is_missing(
+    app: Flask, operator: LintingClient, a_worker: None, seconds: int
+) -> None:
+    db.session.query(WorkerBeat).update({"seen_at": utcnow() - timedelta(seconds=seconds)})
+    db.session.commit()
+    assert ("Missing" in shown(operator)) == (seconds > 60)
+
+
+def test_a_fault_of_the_portal_is_shown_with_its_traceback_and_without_the_password(
+    operator: LintingClient, app: Flask
+) -> None:
+    def broken(account_id: int | None, version_id: int | None = None) -> None:
+        raise RuntimeError("boom <here>")
+
+    app.extensions["signet.route_for"] = broken
+    ident = id_of("brightleaf")
+    owe(ident, "poison")
+    deliver.drain(ident)
+    page = shown(operator)
+    assert "Faults of the portal" in page
+    assert "RuntimeError: boom &lt;here&gt;" in page
+    assert "In the last minute" in page
