@@ -18,16 +18,96 @@ SUBJECTS = (
     "notices",
     "affiliates",
     "events",
+    "enrolment",
     "deliveries",
     "domains",
     "api",
     "incidents",
-    "operator",
+    "operations",
     "rehearsal",
-    "watching",
+    "monitoring",
 )
-FORMS = {"forms", "picker", "guard"}  # what stands between a request and a deed, beside the views
+FORMS = {"forms", "provider_choices", "access"}  # what stands between a request and a deed, beside the views
 STDLIB = sys.stdlib_module_names
+# Lowest first: a room imports only rooms of the layers below its own.
+LAYERS = (
+    ("smtp",),
+    ("about", "clock", "env", "vault"),
+    ("db",),
+    ("config",),
+    ("state",),
+    ("rate_limit",),
+    ("jobs",),
+    ("http_client", "audit"),
+    ("outbox",),
+    ("web",),
+    ("accounts",),
+    ("notices",),
+    ("oauth",),
+    ("settings",),
+    ("domains",),
+    ("affiliates",),
+    ("bounces",),
+    ("events",),
+    ("money",),
+    ("enrolment",),
+    ("deliveries",),
+    ("incidents",),
+    ("api", "operations", "monitoring", "rehearsal"),
+    ("demo", "tasks"),
+    ("bootstrap", "migrations"),
+    ("cli", "dev_server"),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+MOST_MODULES = 20  # in one folder
+# Imports that still point upwards. This list only shrinks.
+UPWARD = {
+    "portal.affiliates.cancel_pending portal.incidents.discarded",
+    "portal.affiliates.directory portal.enrolment.signup_rules.Rules",
+    "portal.affiliates.directory portal.enrolment.signup_rules.rules_of",
+    "portal.affiliates.directory portal.events.models.Event",
+    "portal.affiliates.directory portal.events.models.EventMail",
+    "portal.deliveries.message_page portal.incidents.discarded",
+    "portal.deliveries.rollup portal.incidents.discarded",
+    "portal.deliveries.timeline portal.incidents.discarded",
+    "portal.enrolment.views_owner portal.deliveries.message_page.STATUS_WORDS",
+    "portal.events.presenter portal.enrolment.invitations",
+    "portal.events.views portal.deliveries.message_page.STATUS_WORDS",
+    "portal.jobs.heartbeat portal.outbox.models.WorkerBeat",
+    "portal.jobs.heartbeat portal.outbox.store.claims.due_queues",
+    "portal.jobs.worker portal.tasks",
+    "portal.jobs.worker portal.outbox.sending.deliver",
+    "portal.jobs.worker portal.outbox.sending.dispatcher.Lanes",
+    "portal.jobs.worker portal.outbox.store.maintenance",
+    "portal.monitoring.health portal.bootstrap",
+    "portal.notices.preview portal.affiliates.links",
+    "portal.notices.preview portal.affiliates.models.Affiliate",
+    "portal.notices.views portal.affiliates.owner_unsubscribe",
+    "portal.notices.views_unsubscribe portal.affiliates.owner_unsubscribe",
+    "portal.operations.reseal portal.bootstrap.CHECK",
+    "portal.operations.reseal portal.bootstrap.KeyCheck",
+    "portal.settings.page portal.incidents.login_probe",
+}
+# Modules that still stand in a circle. This list only shrinks.
+CIRCULAR = {
+    "portal",
+    "portal.bootstrap",
+    "portal.cli",
+    "portal.cli.key_rotation",
+    "portal.cli.operator",
+    "portal.monitoring",
+    "portal.monitoring.health",
+    "portal.monitoring.views",
+    "portal.operations.reseal",
+    "portal.outbox.sending.deliver",
+    "portal.outbox.sending.drain",
+    "portal.outbox.sending.message",
+    "portal.outbox.store.acceptance_log",
+    "portal.outbox.store.claims",
+    "portal.outbox.store.settle",
+}
+# Folders that still hold more than MOST_MODULES modules. This list only shrinks.
+FULL = {"incidents", "notices"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +190,7 @@ def _smtp_stands_alone(source: Source) -> Breach:
 def _outbox_knows_no_room(source: Source) -> Breach:
     """outbox/ keeps promises for every room and imports none of them; they are introduced in create_app."""
     for one in source.imports() if source.room == "outbox" else ():
-        if one.within(*(f"portal.{room}" for room in (*SUBJECTS, "web", "engine", "workers", "cli"))):
+        if one.within(*(f"portal.{room}" for room in (*SUBJECTS, "web", "tasks", "cli"))):
             yield one.line, one.name
 
 
@@ -182,10 +262,26 @@ def _deeds_see_no_request(source: Source) -> Breach:
 
 def _the_ground_floor_knows_no_room(source: Source) -> Breach:
     """vault, db, dialects, clock and config are below every room and import none."""
-    if source.module not in {"portal.vault", "portal.db", "portal.dialects", "portal.clock", "portal.config"}:
+    if source.module not in {
+        "portal.vault",
+        "portal.db",
+        "portal.db.dialects",
+        "portal.clock",
+        "portal.config",
+    }:
         return
     for one in source.imports():
         if one.within(*(f"portal.{room}" for room in (*SUBJECTS, "outbox", "web"))):
+            yield one.line, one.name
+
+
+def _rooms_import_downwards(source: Source) -> Breach:
+    """A room imports only rooms below it in LAYERS; what two rooms need moves below both."""
+    for one in source.imports() if source.room else ():
+        parts = one.name.split(".")
+        other = parts[1] if parts[0] == "portal" and len(parts) > 1 else source.room
+        upwards = other != source.room and RANK.get(other, -1) >= RANK[source.room]
+        if upwards and f"{source.module} {one.name}" not in UPWARD:
             yield one.line, one.name
 
 
@@ -225,6 +321,7 @@ def _one_clock(source: Source) -> Breach:
 
 
 LAWS = (
+    _rooms_import_downwards,
     _smtp_stands_alone,
     _outbox_knows_no_room,
     _outbox_knows_no_request,
@@ -248,6 +345,7 @@ def test_the_house_keeps_its_law(law):
 
 
 CRIMES = {
+    _rooms_import_downwards: ("portal.outbox.x", "def f():\n    from ..settings import routing"),
     _smtp_stands_alone: ("portal.smtp.x", "from ..db import db"),
     _outbox_knows_no_room: ("portal.outbox.x", "from ..settings import routes"),
     _outbox_knows_no_request: ("portal.outbox.x", "from flask import request"),
@@ -257,8 +355,8 @@ CRIMES = {
     _models_never_query: ("portal.settings.models", "from ..db import db"),
     _subjects_keep_to_themselves: ("portal.settings.x", "from ..accounts.forms import LogInForm"),
     _deeds_see_no_request: ("portal.settings.x", "from flask_login import current_user"),
-    _the_ground_floor_knows_no_room: ("portal.db", "from .outbox import queue"),
-    _certificates_are_checked: ("portal.smtp.tls", "context.check_hostname = False"),
+    _the_ground_floor_knows_no_room: ("portal.vault", "from .outbox import queue"),
+    _certificates_are_checked: ("portal.smtp.protocol.tls", "context.check_hostname = False"),
     _stored_text_is_no_template: ("portal.web.x", "flask.render_template_string(text)"),
     _one_clock: ("portal.web.x", "datetime.now(UTC)"),
 }
@@ -272,7 +370,12 @@ def test_a_breach_of_the_law_is_found(law):
 
 def test_every_file_was_read():
     names = {source.module for source in sources()}
-    assert {"portal", "portal.outbox.delivery", "portal.settings.views", "portal.smtp.session"} <= names
+    assert {
+        "portal",
+        "portal.outbox.sending.deliver",
+        "portal.settings.views",
+        "portal.smtp.protocol.session",
+    } <= names
     assert len(names) > 80
 
 
@@ -293,3 +396,37 @@ def test_no_file_outgrows_one_sitting():
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert not long, long
+
+
+def _imported_modules(source: Source, names: frozenset[str]) -> set[str]:
+    """Return the modules of the portal that a file imports, wherever in the file the import stands."""
+    found = set()
+    for one in source.imports():
+        module = one.name if one.name in names else one.name.rpartition(".")[0]
+        if module in names and module != source.module:
+            found.add(module)
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Imports inside functions and under TYPE_CHECKING count: hiding an import does not end a circle."""
+    names = frozenset(source.module for source in sources())
+    graph = {s.module: _imported_modules(s, names) for s in sources() if s.module not in CIRCULAR}
+    while free := [name for name, needs in graph.items() if not needs & graph.keys()]:
+        for name in free:
+            del graph[name]
+    while ends := [name for name in graph if not any(name in needs for needs in graph.values())]:
+        for name in ends:
+            del graph[name]
+    assert not graph, {name: sorted(needs & graph.keys()) for name, needs in graph.items()}
+
+
+def test_no_folder_holds_more_modules_than_a_reader_can_scan():
+    """A folder of portal/ holds at most MOST_MODULES modules; what is more becomes a package."""
+    full = {
+        folder.relative_to(ROOT / "portal").as_posix(): count
+        for folder in (ROOT / "portal").rglob("*")
+        if folder.is_dir() and "versions" not in folder.parts and folder.name not in FULL
+        if (count := len([file for file in folder.glob("*.py") if file.name != "__init__.py"])) > MOST_MODULES
+    }
+    assert not full, full
