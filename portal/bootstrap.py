@@ -6,10 +6,10 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask import Flask
 from flask_migrate import upgrade
 from sqlalchemy import LargeBinary
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,6 +20,9 @@ from .config import ConfigError
 from .db import Base, db, insert, reading
 from .smtp.protocol.reply import plain_text
 from .vault import KeyringError, SealBroken, Vault, key_id, new_key
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 CHECK: dict[str, str | int] = {"kind": "key-check"}  # what the sealed word is bound to
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -6,9 +6,9 @@ It refuses to start half-configured and says which variable or file is at fault.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .db import urls
@@ -18,6 +18,9 @@ from .smtp.network.dns import Nameserver, parse_nameservers
 from .smtp.network.guard import SUBMISSION_PORTS, Detour, HostError, Policy, PrivateTarget, canonical_host
 from .smtp.network.host_overrides import detours_to
 from .smtp.server import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 

@@ -14,11 +14,14 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from .about import ROOT
 from .config import Config, ConfigError
 from .vault import KeyringError
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 _HOST = "127.0.0.1"
 _STOP_WITHIN = 15.0  # seconds a part has to end by itself

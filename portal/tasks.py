@@ -6,12 +6,10 @@ or repeated without harm.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask
 from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
 from huey.exceptions import ConfigurationError
 from huey.storage import PostgresStorage, SqliteStorage
@@ -27,6 +25,11 @@ from .events.weekly_summary import plan as plan_week
 from .incidents import alerts, login_probe, monitor, webhooks
 from .outbox.sending import dispatcher
 from .settings.check import check as check_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
 
 JOBS = "jobs"  # how the tables begin that are Huey's and not ours
 

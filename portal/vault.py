@@ -12,10 +12,13 @@ import binascii
 import hmac
 import os
 import re
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _VERSION = 1
 _NONCE = 12

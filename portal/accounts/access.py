@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flask import Flask, abort, flash, g, redirect, request, session, url_for
 from flask_login import AnonymousUserMixin, LoginManager, current_user, login_user
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.wrappers import Response
 
 from ..clock import utcnow
 from ..web.safe_redirect import same_site_path
 from . import sessions
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -53,7 +55,7 @@ def operator_required(view: View) -> View:
     def guarded(*args: Any, **kwargs: Any) -> Any:
         return view(*args, **kwargs) if is_operator() else abort(404)
 
-    return cast(View, guarded)
+    return cast("View", guarded)
 
 
 def is_operator() -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask_wtf import FlaskForm
 from wtforms import Field, Form, PasswordField, SelectField
 from wtforms.validators import ValidationError
 
 from ..web.fields import PortalForm, mailbox_field, required, text_field
 from . import time_zones
 from .passwords import LONGEST, SHORTEST, PasswordRefused, check_password
+
+if TYPE_CHECKING:
+    from flask_wtf import FlaskForm
 
 
 def _acceptable(form: Form, field: Field) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from flask import current_app
 from sqlalchemy import delete, select, update
@@ -19,6 +19,9 @@ from .login import TooManyTries, forgive
 from .models import Owner, OwnerSession, PasswordReset
 from .passwords import check_password, hasher
 from .tokens import fingerprint, new_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAILS = Budget("reset mails", 3, timedelta(hours=1))
 PER_NETWORK = Budget("resets by network", 50, timedelta(hours=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..db import db
 from . import login, sessions
@@ -10,6 +10,9 @@ from .login import WrongCredentials
 from .models import Owner, OwnerSession
 from .password_reset import replace_password
 from .passwords import check_password, hasher
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 def change_names(owner_id: int, *, programme: str, name: str) -> None:

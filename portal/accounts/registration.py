@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
@@ -22,6 +22,9 @@ from .login import BY_NETWORK, TooManyTries
 from .models import Account, Owner, PendingRegistration
 from .passwords import check_password, hasher
 from .tokens import fingerprint, new_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PER_NETWORK = Budget("registrations by network", 20, timedelta(hours=1))
 MAILS = Budget("registration mails", 3, timedelta(hours=1))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, delete, select, update
 
 from ..db import db, reading, writing
 from .models import OwnerSession
 from .tokens import fingerprint, new_token
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 IDLE = timedelta(days=14)
 ABSOLUTE = timedelta(days=90)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask_login import current_user, logout_user
-from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 
 from ..clock import utcnow
@@ -21,6 +19,11 @@ from .access import enter
 from .forms import ConfirmForm, ForgotForm, LogInForm, RegisterForm, ResetForm, refuse
 from .login import TooManyTries, WrongCredentials
 from .passwords import PasswordRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask_wtf import FlaskForm
 
 blueprint = Blueprint("accounts", __name__)
 

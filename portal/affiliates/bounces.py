@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, select
 
 from ..clock import utcnow
 from ..db import db
 from ..outbox.models import DeliveryAttempt, Outcome
-from ..outbox.store.claims import Claim
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage
 from .models import Affiliate, Reason
 from .suppressions import suppress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..outbox.store.claims import Claim
 
 # RFC 3463 and RFC 7505: no such mailbox, no such host, a domain that takes no mail at all. Others may pass.
 UNMISTAKABLE = frozenset({"5.1.1", "5.1.2", "5.1.10"})

@@ -5,14 +5,17 @@ What is being handed to a server at that moment is left alone. The caller commit
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..incidents import discarded
 from ..notices.catalogue import CATALOGUE, Audience
 from ..outbox.models import Status
 from ..outbox.queue import withdraw
 from .models import Affiliate, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
 
 _SUSPENDED = "The affiliate was suspended while it waited."
 _UNWANTED = "Its recipient chose not to get such emails while it waited."

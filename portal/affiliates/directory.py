@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, select
 
 from ..accounts.models import Account
-from ..config import Config
 from ..db import db
 from ..db.prepared_query import Question
 from ..db.transaction import ahead
@@ -21,6 +19,11 @@ from ..outbox.models import OutboxMessage, Status
 from ..web.pagination import Page, newest_first
 from .links import link_of
 from .models import Affiliate, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..config import Config
 
 _ACCOUNT = Account.__table__.c
 _PROGRAMME = Question(select(*_ACCOUNT).where(_ACCOUNT.slug == bindparam("slug")))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from ..accounts.models import Account
-from ..config import Config
-from .models import Affiliate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..accounts.models import Account
+    from ..config import Config
+    from .models import Affiliate
 
 
 def link_of(affiliate: Affiliate, account: Account, config: Config) -> str:

@@ -9,19 +9,23 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from flask import current_app
 from itsdangerous import Signer
 from sqlalchemy import select
 
 from ..accounts.models import Account, Owner
-from ..config import Config
 from ..db import db
 from ..notices import recipients
 from ..notices.catalogue import CATALOGUE, Notice
 from . import cancel_pending, suppressions
 from .models import Reason
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..config import Config
 
 _SALT = "notices.unsubscribing"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
@@ -14,6 +14,9 @@ from ..db import db
 from ..notices.catalogue import CATALOGUE, Audience, Category, Notice
 from . import cancel_pending, suppressions
 from .models import Affiliate, Reason, State
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
 
 # Whoever takes part must learn where they stand and what they were paid.
 ESSENTIAL = frozenset({"new-sign-up", "application-received", "approved", "declined", "payout-sent"})

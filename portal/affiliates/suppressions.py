@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, select
 
@@ -14,6 +12,10 @@ from ..notices.catalogue import Category, Notice
 from ..web.pagination import Page, newest_first
 from . import cancel_pending
 from .models import OptOut, Reason, Suppression
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
 
 _LISTED, _OUT = Suppression.__table__.c, OptOut.__table__.c
 _REASON = Question(

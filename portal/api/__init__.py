@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 
 if TYPE_CHECKING:
-    from flask import Request
+    from flask import Flask, Request
     from flask.sessions import SessionMixin
 
 

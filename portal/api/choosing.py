@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from ..affiliates.models import Affiliate, State
 from ..db import db
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MOST = 30
 

@@ -6,8 +6,10 @@ import json
 import re
 import secrets
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,60}", re.ASCII)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wtforms import HiddenField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
@@ -12,8 +11,12 @@ from wtforms.validators import ValidationError
 
 from ..accounts.tokens import new_token
 from ..web.fields import PortalForm, at_most, one_line, required, stripped, text_field
-from .problems import FieldError
-from .schemas import EventShape, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from .problems import FieldError
+    from .schemas import EventShape, Field
 
 _FORM_KEY = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 

@@ -6,8 +6,7 @@ import hashlib
 import json
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -22,6 +21,9 @@ from .models import ApiRequest
 from .problems import FieldError, Kind, Problem
 from .serializers import caused_answer, statuses_of
 from .validation import Judged, judge
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 @dataclass(frozen=True)

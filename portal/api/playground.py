@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..affiliates.models import Affiliate
 from ..db import db
@@ -15,6 +14,9 @@ from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
 from .schemas import BY_OCCASION, EventShape
 from .serializers import event_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Why there is no email, and what to do if there should be one.
 WHY: Mapping[Why, str] = {

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from flask import Response
 
 from ..config import current_config
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 MEDIA_TYPE = "application/problem+json"
 

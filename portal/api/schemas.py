@@ -5,12 +5,14 @@ Each ``description`` of a leaf is written so that it can stand beside a field th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..events.types import NAMES, Occasion
 from .currencies import BY_DECIMALS, CODES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # What ends a line, is seen by nobody or turns text around: C0, C1, separators, bidirectional marks.
 _TREACHEROUS = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -16,6 +14,10 @@ from ..events.models import Event, EventMail
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..smtp.protocol.reply import plain_text
 from ..web.diagnosis_labels import reply_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
 Json = dict[str, Any]
 

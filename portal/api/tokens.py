@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, or_, select, update
 
@@ -14,6 +14,9 @@ from ..accounts.models import Account
 from ..accounts.tokens import fingerprint, new_token
 from ..db import db, writing
 from .models import ApiToken
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MOST = 20  # living tokens of one account
 PREFIX = "sig_"  # so that scanners for lost secrets, and people, know one when they see it

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
-from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 
 from ..smtp.protocol.reply import plain_text
 from .problems import FieldError, Kind, Problem
 from .schemas import SHAPES, EventShape, schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from jsonschema.protocols import Validator
 
 
 @dataclass(frozen=True)

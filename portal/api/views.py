@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -15,6 +14,9 @@ from ..config import current_config
 from . import ingest, serializers, strict_json, tokens
 from .openapi import KEY_PATTERN, document
 from .problems import Kind, Problem, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PREFIX = "/api/"
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")

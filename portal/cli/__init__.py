@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import click
 from flask import Flask, current_app
@@ -15,6 +15,9 @@ from flask.cli import AppGroup
 from ..clock import utcnow
 from ..tasks import QUEUES
 from . import operator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LOAD_ERROR = 4  # after any other status gunicorn would start the same worker again and again
 
@@ -146,7 +149,7 @@ def _checks(arguments: Sequence[str]) -> bool:
 
 
 def _app() -> Flask:
-    return current_app._get_current_object()  # type: ignore[attr-defined]
+    return current_app._get_current_object()  # type: ignore[attr-defined,no-any-return]
 
 
 def _log_to_stderr() -> None:

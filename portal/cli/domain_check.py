@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..config import current_config
 from ..domains import labels
@@ -15,6 +15,9 @@ from ..domains.resolver import Asker, is_public
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import Provider, load_catalogue
 from ..smtp.providers.catalogue import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 ARRIVES, TROUBLE, NOT_LOOKED = 0, 1, 2
 

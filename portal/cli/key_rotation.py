@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..db import db
 from ..jobs import heartbeat
 from ..operations import reseal
 from ..operations.reseal import KINDS, Kind, Sealed, Tally
 from ..smtp.protocol.reply import plain_text
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 DONE, NOT_DONE = 0, 1
 Say = Callable[[str], None]

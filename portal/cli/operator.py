@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from flask.cli import AppGroup, with_appcontext
 
 from ..clock import utcnow
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class _Age(click.ParamType):
+class _Age(click.ParamType["timedelta"]):
     """A length of time, such as 90s, 30m, 2h or 7d."""
 
     name = "age"

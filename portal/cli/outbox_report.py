@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..operations import report
-from ..operations.report import Facts
 from ..outbox import admin
 from ..outbox.admin import Done, Moved, Released, Which
 from ..outbox.models import Outcome, Status
 from ..smtp.protocol.reply import plain_text
 from ..web.filters import ago, moment
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..operations.report import Facts
+    from ..outbox.models import WorkerBeat
+    from ..outbox.overview import Depth, Lease, Stopped
 
 DONE, NOT_DONE = 0, 1
 Say = Callable[[str], None]
@@ -116,13 +122,13 @@ def _section(title: str, lines: list[str], say: Say) -> None:
         say(f"  {line}")
 
 
-def _account_line(told: Facts, one: report.Depth) -> str:
+def _account_line(told: Facts, one: Depth) -> str:
     counts = Counter({state.value: one.counts.get(state, 0) for state in Status})
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     return f"{told.name(one.account_id)}: {said}"
 
 
-def _stopped_line(told: Facts, one: report.Stopped) -> str:
+def _stopped_line(told: Facts, one: Stopped) -> str:
     name = told.name(one.account_id)
     if one.held_at is None:
         return f"{name}: paused until {moment(one.until)}, {one.waiting} wait"
@@ -130,13 +136,13 @@ def _stopped_line(told: Facts, one: report.Stopped) -> str:
     return f"{name}: held since {moment(one.held_at)}, {one.waiting} wait{again}: {report.cause(one)}"
 
 
-def _worker_line(told: Facts, one: report.WorkerBeat) -> str:
+def _worker_line(told: Facts, one: WorkerBeat) -> str:
     missing = "" if one in told.overview.at_work else "MISSING, "
     about = f"version {one.version}, {one.threads} threads"
     return f"{one.host} pid {one.pid}: {about}, {missing}last seen {ago(one.seen_at, told.overview.at)}"
 
 
-def _lease_line(told: Facts, one: report.Lease) -> str:
+def _lease_line(told: Facts, one: Lease) -> str:
     end = "its worker died; it is taken up again" if one.lapsed else f"until {moment(one.until)}"
     to = f" to {one.server}" if one.server else ""
     return f"{one.message_id} of {told.name(one.account_id)}{to}, {end}"

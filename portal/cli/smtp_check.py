@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -13,11 +12,15 @@ from ..accounts.models import Account, Owner
 from ..db import db
 from ..outbox.routing import NoRoute, Route
 from ..settings import routing, versions
-from ..settings.models import SmtpSettings
-from ..smtp.diagnosis.diagnose import Diagnosis
 from ..smtp.diagnosis.explain_cli import plain_words
 from ..smtp.probe.probe import Observer, Report, Rung, Verdict, probe
 from ..web.diagnosis_labels import LABELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..settings.models import SmtpSettings
+    from ..smtp.diagnosis.diagnose import Diagnosis
 
 PASSED, FAILED, NOT_TRIED = 0, 1, 2
 _MARKS = {Verdict.PASSED: "ok", Verdict.FAILED: "FAILED", Verdict.SKIPPED: "skipped"}

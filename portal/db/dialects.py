@@ -8,17 +8,20 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, event
-from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.pool import PoolProxiedConnection
 
 from . import may_write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection, ExceptionContext
+    from sqlalchemy.pool import PoolProxiedConnection
 
 _LOG_PAGES = 4000  # of 4 kB, after which the write-ahead log is brought into the database
 _GLANCE = (0.0002, 0.0006)  # seconds between two looks whether it is one's turn to write

@@ -7,18 +7,21 @@ way there costs more than all of that, they go the usual way.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Executable
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import Dialect
 
 from . import UTCDateTime
 from .dialects import as_sqlalchemy
 from .transaction import Present, present, present_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from sqlalchemy import Executable
+    from sqlalchemy.engine import Dialect
 
 _SQLITE = sqlite.dialect()
 

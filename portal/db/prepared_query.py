@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from sqlalchemy import Executable
-from sqlalchemy.engine import Dialect
+from typing import TYPE_CHECKING, Any
 
 from .prepared import Swift
 from .transaction import present, present_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Executable
+    from sqlalchemy.engine import Dialect
 
 
 class Question(Swift):

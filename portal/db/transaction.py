@@ -7,18 +7,21 @@ to the driver, as ``outbox/swift.py`` hands it the statements in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-
-from sqlalchemy import Engine
-from sqlalchemy.engine import Connection, Dialect
-from sqlalchemy.pool import PoolProxiedConnection
+from typing import TYPE_CHECKING
 
 from . import db, dialects, reading
 from .urls import READERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    from sqlalchemy import Engine
+    from sqlalchemy.engine import Connection, Dialect
+    from sqlalchemy.pool import PoolProxiedConnection
 
 
 @dataclass

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from ..env import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Connections to SQLite that only ever read: one that is told to write again forgets the statements it has prepared.
 READERS = "readers"

@@ -6,8 +6,7 @@ order has come, so a worker that dies goes on where it was; a batch done twice c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
 
@@ -23,6 +22,10 @@ from .filters import Filters
 from .models import Action, BulkOrder, DeliveryLine, State
 from .query_plan import plan
 from .search import Count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
 
 JOB = "order"
 BATCH = 200

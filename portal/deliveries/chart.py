@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log10
+from typing import TYPE_CHECKING
 
-from .stats import Figures, Slot
+if TYPE_CHECKING:
+    from .stats import Figures, Slot
 
 WIDTH, HEIGHT = 720, 160
 _GAP = 0.24  # of a slot
@@ -59,5 +61,5 @@ def _round_up(number: int) -> int:
     """The next number that is easily read: its first figure, and then noughts."""
     if number <= 1:
         return 1
-    unit = 10 ** int(log10(number))
+    unit: int = 10 ** int(log10(number))
     return ceil(number / unit) * unit

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, select
 
@@ -14,9 +13,13 @@ from ..db import db, reading
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import DeliveryAttempt, OutboxMessage
 from . import search
-from .filters import Filters
 from .models import DeliveryLine
 from .query_plan import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .filters import Filters
 
 BATCH = 1000
 HEAD = (

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _LONGEST = 300  # characters that are searched for
 _WANTED = {

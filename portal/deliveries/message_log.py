@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import defer, load_only
@@ -13,10 +12,14 @@ from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Queue, Status
 from ..web.pagination import Page
 from . import search
-from .filters import By, Filters
 from .models import DeliveryLine
 from .query_plan import Plan, plan
 from .search import Count, Found
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .filters import By, Filters
 
 TABS = (Status.QUEUED, Status.SENDING, Status.SENT, Status.HELD, Status.FAILED)
 SIZE = 50

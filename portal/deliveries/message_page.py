@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..incidents import discarded
 from ..notices.catalogue import CATALOGUE
@@ -15,6 +14,10 @@ from ..smtp.failure import Stage
 from ..smtp.protocol.reply import plain_text
 from ..web.diagnosis_labels import Trouble, reply_words, transcript_lines, trouble
 from ..web.filters import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
 
 # What the tag of a message says. "Sent" would promise more than anybody knows.
 STATUS_WORDS = {

@@ -6,10 +6,9 @@ outbox knows nothing of them and no line is ever late.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, Connection, ForeignKey, Index, String, Table, TextClause, event, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -17,6 +16,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ..db import Base, index_of, words
 from ..outbox.models import OutboxMessage, Status
 from .triggers import ddl
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Sorted by its letters' numbers, whatever the language of the database: beginnings are searched.
 _SORTED = String(254).with_variant(String(254, collation="C"), "postgresql")

@@ -5,10 +5,9 @@ Ids grow with time, so days are turned into ids, with an hour to spare for trans
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, select
 
@@ -17,6 +16,9 @@ from ..outbox.models import Status
 from .filters import By, Filters
 from .models import FAILED, NAMED
 from .models import DeliveryLine as Line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 RARE = 500  # so few may be looked at one by one
 SORTED = 5000  # so many ids may be sorted

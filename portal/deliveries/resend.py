@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from .. import rate_limit
-from ..accounts.models import Owner
 from ..affiliates import secrecy, suppressions
 from ..affiliates.models import Reason
 from ..db import db
 from ..events import dispatch, event_log
-from ..events.models import Event
 from ..notices.catalogue import CATALOGUE
 from ..notices.rendering import Rendered, TextRefused
 from ..outbox import admin
@@ -26,6 +25,10 @@ from ..outbox.models import OutboxMessage, Status
 from ..outbox.queue import NewMessage, enqueue
 from ..rate_limit import Budget
 from .models import Action
+
+if TYPE_CHECKING:
+    from ..accounts.models import Owner
+    from ..events.models import Event
 
 OF_ACCOUNT = Budget("copies-of-account", 60, timedelta(hours=1))
 OF_MESSAGE = Budget("copies-of-message", 5, timedelta(days=1))

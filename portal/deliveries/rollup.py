@@ -6,9 +6,8 @@ Each step is small and commits, so that nobody waits for it. Messages that are s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select, update
 
@@ -23,6 +22,9 @@ from . import retention
 from .models import AttemptTotal, DeliveryHour, RollMark
 from .models import DeliveryLine as Line
 from .stats import ATTEMPTS, DAYS, HOURS, NO_STEP, SETTLED, hour_of, read_hour, step_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 JOB = "tend"
 PRUNED = "pruned"  # the mark that says when to look for old messages again

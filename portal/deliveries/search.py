@@ -8,15 +8,17 @@ none is rare, one page looks at no more than ``WINDOW`` messages and says how fa
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, Subquery, column, func, literal_column, select, table
 
 from ..db import db
-from ..outbox.models import Status
 from .models import DeliveryLine as Line
 from .query_plan import Condition, Plan, count_of
 from .triggers import FOLD, WORDS
+
+if TYPE_CHECKING:
+    from ..outbox.models import Status
 
 MOST = 1000  # counted exactly; beyond, "more than 1,000"
 WINDOW = 1000  # messages one page looks at where no condition is rare

@@ -8,10 +8,9 @@ well, of the newest ``_MOST_WAITING``, for it changes every moment.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Float, case, func, select
 
@@ -19,6 +18,9 @@ from ..db import db
 from ..outbox.models import Status
 from .models import DeliveryHour, RollMark
 from .models import DeliveryLine as Line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # How long acceptance took, in seconds: up to each of these, and beyond.
 STEPS = (0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 10800, 43200, 86400, 172800)

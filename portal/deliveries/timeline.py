@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..events import presenter
-from ..events.models import Event
 from ..events.types import NAMES
 from ..incidents import discarded
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..smtp.protocol.reply import plain_text
-from .models import DeliveryLine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from ..events.models import Event
+    from .models import DeliveryLine
 
 _ENDINGS = {
     Outcome.STARTED: ("running", "is under way"),

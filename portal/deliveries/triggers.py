@@ -2,14 +2,17 @@
 
 They live in the database, so that whatever changes a message (a worker, a command, a statement by hand)
 keeps the log right in the same commit. A line belongs to one message, so no two transactions meet in it
-that did not meet in the message already. The migration calls this, too: to change it, write a new one.
+that did not meet in the message already. Migration 0007 has its own copy: to change a trigger, write a new migration.
 """
 
 # ruff: noqa: S608 - the statements are put together from what stands here, and from nothing else
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 WORDS = "delivery_words"  # the index of words in subjects: a table of its own in SQLite, with its shadows
 

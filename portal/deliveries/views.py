@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, stream_with_context, url_for
 from flask_login import current_user, login_required
@@ -11,13 +11,15 @@ from flask_login import current_user, login_required
 from ..affiliates import secrecy
 from ..clock import utcnow
 from ..notices.catalogue import CATALOGUE
-from ..outbox.models import OutboxMessage
 from ..web.headers import mail_page
 from ..web.pagination import key_argument
 from . import bulk_actions, chart, export, message_log, message_page, resend, retention, stats, timeline
 from .action_labels import SPAN_WORDS, chips, duration
 from .filters import Filters
 from .forms import KeepingForm
+
+if TYPE_CHECKING:
+    from ..outbox.models import OutboxMessage
 
 blueprint = Blueprint("deliveries", __name__, url_prefix="/deliveries")
 

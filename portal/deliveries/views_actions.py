@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
 from ..clock import utcnow
-from ..outbox.models import OutboxMessage
 from . import bulk_actions, message_log, resend
 from .action_labels import ORDER_WORDS, chips
 from .filters import Filters
 from .models import Action, State
 from .views import IDENT, blueprint, story_page
+
+if TYPE_CHECKING:
+    from ..outbox.models import OutboxMessage
 
 _KEY_LENGTH = range(8, 41)
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..smtp.providers import DnsFacts, EnvelopeDomain, Provider, load_catalogue
 from . import dkim_advice, dmarc, mx
 from .dmarc import Policy, Walk
 from .findings import Alignment, Finding, Mark, Published, Report, Wanted, could_not_look, owners_move
 from .models import Verdict
-from .resolver import Asker
 from .spf import advice
 from .spf.evaluate import LOOK_UPS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .resolver import Asker
 
 __all__ = ["Report", "Target", "broken", "look"]
 

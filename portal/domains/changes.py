@@ -6,13 +6,16 @@ Listeners work inside the transaction that records the change and do not commit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from flask import Flask, current_app
 from sqlalchemy import select
 
 from ..db import db
 from .models import DomainChange, DomainCheck, Verdict
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 # Told of a change for the worse when it begins (``ended_at`` is None) and again when it has ended.
 Listener = Callable[[DomainChange], None]

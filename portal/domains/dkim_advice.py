@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ..smtp.providers import DnsFacts, SigningKey
 from .dkim import Key, KeyState, look_at
 from .findings import Alignment, Finding, Mark, Published, Wanted, could_not_look, owners_move
-from .resolver import Asker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..smtp.providers import DnsFacts, SigningKey
+    from .resolver import Asker
 
 _TITLE = "DKIM"
 

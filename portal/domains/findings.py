@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .models import Verdict
 from .resolver import Status
+
+if TYPE_CHECKING:
+    from .models import Verdict
 
 _SHOWN = 700  # letters of one record on a page
 _MANY = 12  # records of one kind

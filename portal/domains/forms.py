@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from wtforms import Form
+from typing import TYPE_CHECKING
+
 from wtforms.validators import ValidationError
 
 from ..web.fields import PortalForm, required, text_field
 from .dkim import SELECTOR
+
+if TYPE_CHECKING:
+    from wtforms import Form
 
 
 def _selector(form: Form, field: object) -> None:

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import dns.message
 import dns.name
 from dns.exception import DNSException, Timeout
 from dns.nameserver import Do53Nameserver
-from dns.rdata import Rdata
 from dns.resolver import NXDOMAIN, Answer, NoAnswer, NoNameservers, NoResolverConfiguration, Resolver
 
-from ..smtp.network.dns import Nameserver
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dns.rdata import Rdata
+
+    from ..smtp.network.dns import Nameserver
 
 QUESTION_SECONDS = 4.0  # for one question, all name servers together
 RUN_SECONDS = 25.0  # for everything one look at a domain asks

@@ -1,7 +1,11 @@
 """Joining a programme: sign-up, confirmation, invitations, moderation and the affiliate's own pages."""
 
+from typing import TYPE_CHECKING
+
 from flask import Flask
-from flask_wtf import CSRFProtect
+
+if TYPE_CHECKING:
+    from flask_wtf import CSRFProtect
 
 
 def install(app: Flask) -> None:

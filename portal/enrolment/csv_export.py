@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from ..accounts.models import Account
 from ..affiliates.links import link_of
 from ..affiliates.models import Affiliate
-from ..config import Config
 from ..db import db
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..accounts.models import Account
+    from ..config import Config
 
 _AT_ONCE = 500  # rows
 _HEADERS = ("Name", "Email", "Status", "Code", "Link", "Signed up", "Agreed to emails", "Confirmed")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from .. import rate_limit
-from ..accounts.models import Account
 from ..affiliates.models import Affiliate, AffiliateLink, Purpose, State
 from ..affiliates.suppressions import suppression_of
 from ..db import db
@@ -17,6 +16,11 @@ from ..events.dispatch import cause
 from ..events.models import EventMail, Why
 from ..events.types import Occasion, Source
 from . import confirmation_links, signup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..accounts.models import Account
 
 PER_ACCOUNT = rate_limit.Budget("invitations", 50, timedelta(days=1))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from flask import current_app
 from itsdangerous import BadSignature, Signer
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _SALT = "affiliates.haste"
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from ..accounts.models import Account
 from ..affiliates import cancel_pending
 from ..affiliates.models import Affiliate, State
 from ..db import db
 from ..events.dispatch import cause
 from ..events.types import Occasion, Source
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..accounts.models import Account
 
 
 @dataclass(frozen=True)

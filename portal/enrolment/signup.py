@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
 
 from .. import rate_limit
-from ..accounts.models import Account
 from ..affiliates.directory import programme
 from ..affiliates.models import Affiliate, Purpose, State, new_key, searchable
 from ..db import db, group_commit, insert, writing
@@ -24,6 +22,11 @@ from ..events.types import Occasion, Source
 from ..smtp.mailbox import parse_mailbox
 from . import confirmation_links
 from .signup_rules import Rules, rules_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..accounts.models import Account
 
 # A stranger's address may be typed by anybody, so it is protected across the whole portal. Known or not, each
 # sign-up counts: otherwise the budget would tell who is known.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import bindparam, select
@@ -26,6 +24,10 @@ from ..outbox.models import OutboxMessage
 from ..outbox.queue import owe
 from .models import Event, EventMail, Why
 from .types import STANDING, Occasion, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
 _MAIL = Swift(
     sqlalchemy.insert(EventMail).values(

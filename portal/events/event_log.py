@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, select
 
@@ -13,6 +12,9 @@ from ..db import db
 from ..web.pagination import Page, newest_first
 from .models import Event, EventMail, Why
 from .types import Occasion, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class Outcome(StrEnum):

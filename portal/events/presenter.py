@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flask import url_for
 from sqlalchemy import select
@@ -16,6 +16,9 @@ from ..outbox.models import OutboxMessage, Status
 from .event_log import mails_of
 from .models import Event, EventMail, Why
 from .types import NAMES, Occasion, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 SOURCES: Mapping[Source, str] = {
     Source.PORTAL: "By you, in this portal",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, exists, select
 
@@ -18,7 +18,11 @@ from .dispatch import cause
 from .models import Week, WeekState
 from .types import Occasion, Source
 from .weekly_totals import Counters
-from .weeks import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .weeks import Span
 
 JOB = "plan"
 TOO_LATE = timedelta(hours=24)  # a summary of the week before last helps nobody

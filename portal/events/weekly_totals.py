@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, func, select
 
@@ -16,6 +14,10 @@ from ..db import db
 from ..outbox.models import OutboxMessage, Status
 from .models import Event
 from .types import Occasion, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
 
 _COUNTED = (Occasion.LEAD, Occasion.PURCHASE)
 _JOINED = (State.PENDING, State.ACTIVE, State.DECLINED, State.SUSPENDED)

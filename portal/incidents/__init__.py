@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from flask import Flask
+from typing import TYPE_CHECKING
 
 from ..domains import changes
 from ..jobs.heartbeat import add_finder
 from ..outbox.callbacks import add_listener
 from ..web.banners import add_source
 
+if TYPE_CHECKING:
+    from flask import Flask
+
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from . import alerts, detection, login_probe, monitor, views_policy, webhooks
+    from . import alerts, detection, login_probe, monitor, views_policy, webhooks  # noqa: F401 - views_policy adds its pages
     from .banners import banners
+    from .views import blueprint
 
-    app.register_blueprint(views_policy.blueprint)
+    app.register_blueprint(blueprint)
     add_source(app, banners)
     for finder in (alerts.due, webhooks.due, login_probe.due, monitor.due):
         add_finder(app, finder)

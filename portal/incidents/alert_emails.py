@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..outbox.queue import NewMessage
 from ..web.filters import moment
-from .presenter import Told
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .presenter import Told
 
 _ALL_WELL = "Nothing is lost: emails that wait leave by themselves as soon as sending works again."
 

@@ -8,9 +8,9 @@ An alert is due by its row, so that it is sent by whichever worker comes by, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, or_, select
 
@@ -24,6 +24,9 @@ from ..outbox.models import OutboxMessage, Status
 from ..outbox.queue import enqueue, queue_of
 from . import alert_emails, lifecycle, policy, presenter, webhooks
 from .models import Happening, Incident
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DAILY = rate_limit.Budget("incident-alerts", 20, timedelta(days=1))
 _MOST = 10_000

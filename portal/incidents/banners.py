@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from flask import url_for
 
 from ..clock import utcnow
 from ..jobs import heartbeat
 from ..outbox import rate_limits
-from ..outbox.models import Queue
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..web.banners import Banner
 from ..web.diagnosis_labels import trouble
 from ..web.filters import ago, moment
 from . import alerts, incident_log, presenter
 from .models import Incident, Kind
+
+if TYPE_CHECKING:
+    from ..outbox.models import Queue
 
 _NOTHING_LOST = "Nothing is lost: waiting emails leave by themselves as soon as sending works again."
 _WORTH_SAYING = timedelta(seconds=30)

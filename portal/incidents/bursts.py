@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome
 from . import lifecycle
-from .lifecycle import Trouble
 from .models import Incident, Kind
+
+if TYPE_CHECKING:
+    from .lifecycle import Trouble
 
 WITHIN = timedelta(hours=1)
 AT_LEAST = 10
@@ -73,4 +76,4 @@ def _is_burst(trouble: Trouble, now: datetime) -> bool:
     )
     tries = db.session.execute(query).all()
     refused = sum(outcome is Outcome.REJECTED and said == trouble.cause for outcome, said in tries)
-    return refused >= AT_LEAST and refused > _SHARE * len(tries)
+    return bool(refused >= AT_LEAST and refused > _SHARE * len(tries))

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from ..clock import utcnow
 from ..db import db
-from ..domains.models import DomainChange
 from ..outbox import rate_limits
 from ..outbox.models import DeliveryAttempt, Outcome
 from ..outbox.queue import queue_of
-from ..outbox.store.claims import Claim
 from ..smtp.diagnosis.diagnose import RetryClass
 from . import bursts, lifecycle, login_probe, open_cache, policy
 from .lifecycle import Trouble
 from .models import Ended, Happening, Incident, Kind, OnFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..domains.models import DomainChange
+    from ..outbox.store.claims import Claim
 
 _TELLING = (RetryClass.SETTINGS, RetryClass.SERVER, RetryClass.RATE)
 _ONE_MESSAGE = (RetryClass.RECIPIENT, RetryClass.MESSAGE)

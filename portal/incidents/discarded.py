@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
 from ..db import db, insert
 from ..outbox.models import OutboxMessage
 from .models import Discarded
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
 
 _AT_ONCE = 200  # rows in one statement
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..settings import deprecations, providers
-from ..settings.models import SmtpSettings
 from . import lifecycle
 from .lifecycle import Trouble
 from .models import Ended, Kind, Proof
+
+if TYPE_CHECKING:
+    from ..settings.models import SmtpSettings
 
 SOON = timedelta(days=14)
 _CERTIFICATE = "certificate-expiring"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from ..smtp.failure import Reason, Stage, SubmissionFailure
@@ -19,6 +19,9 @@ from ..smtp.network.guard import HostError, Policy, canonical_host, permits_plai
 from ..smtp.protocol import tls
 from ..smtp.protocol.connection import Budget
 from ..smtp.server import Limits, Security, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PORTS = frozenset({443, 8443})
 _SECONDS = 10.0  # the whole conversation, from the first look-up to the status line

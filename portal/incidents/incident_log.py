@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from ..db import db
 from ..outbox.models import OutboxMessage, Queue
-from ..settings.models import SmtpSettings
 from ..settings.routing import live_version
 from ..web.diagnosis_labels import Trouble, trouble
 from ..web.pagination import Page, newest_first
 from . import alerts, presenter
 from .models import Ended, Happening, Incident, IncidentEvent, IncidentMessage, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    from ..settings.models import SmtpSettings
 
 KINDS = {
     Kind.SENDING: "Sending",

@@ -6,10 +6,9 @@ one twice; the partial unique index would refuse it anyway.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -20,6 +19,9 @@ from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.protocol.reply import plain_text
 from . import open_cache
 from .models import Ended, Happening, Incident, IncidentEvent, IncidentMessage, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FLAPPING = timedelta(minutes=30)  # what comes back so soon is the same trouble
 _SETTLE = timedelta(minutes=1)  # an end is believed, and told, when it lasted so long

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 from sqlalchemy import select
 
 from ..db import db, insert
 from ..outbox.queue import queue_of
-from ..vault import Vault
 from .models import Care, OnFailure
+
+if TYPE_CHECKING:
+    from ..vault import Vault
 
 _DEFAULTS: dict[str, Any] = {
     "mail": True,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..web.diagnosis_labels import MOVES
 from .models import Ended, Incident, Kind
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
 
 ENDINGS = {
     Ended.FLOWS: "The server accepts emails again; those that waited have left or are leaving now.",

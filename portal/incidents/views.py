@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
@@ -14,6 +13,9 @@ from ..deliveries.message_page import STATUS_WORDS
 from ..web.pagination import key_argument
 from . import alerts, failover, forms, incident_log, presenter
 from . import held_mail as deeds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 blueprint = Blueprint("incidents", __name__, url_prefix="/incidents")
 _IDENT = "<int(max=999999999999):ident>"

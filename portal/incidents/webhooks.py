@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import or_, select, update
 
@@ -21,6 +20,9 @@ from . import policy
 from .http_post import NotDelivered, post
 from .models import Care, HookDelivery, HookState
 from .webhook_signature import HEADER, signature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 GIVE_UP_AFTER = timedelta(hours=24)
 _DELAYS = (30, 120, 600, 1800, 3600, 7200, 14400)  # seconds before the 2nd, 3rd ... try; then the last

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _kept: list[int] = []  # locked files: a lock ends with its process, however that ends
 

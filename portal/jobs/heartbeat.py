@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from flask import Flask, current_app
 from sqlalchemy import delete, func, select
@@ -17,7 +18,9 @@ from ..db import db, reading
 from ..db.transaction import moment
 from ..outbox.models import WorkerBeat
 from ..outbox.store.claims import due_queues
-from ..vault import Vault
+
+if TYPE_CHECKING:
+    from ..vault import Vault
 
 MISSING_AFTER = timedelta(seconds=60)
 _FORGET_AFTER = timedelta(days=1)

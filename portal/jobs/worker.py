@@ -7,17 +7,11 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
-from types import FrameType
-
-from flask import Flask
-from huey import Huey
-from huey.consumer import Consumer
+from typing import TYPE_CHECKING
 
 from .. import tasks
 from ..clock import utcnow
-from ..config import Config
 from ..db import db, disconnect
 from ..db.dialects import settle_fast
 from ..outbox.sending import deliver
@@ -25,6 +19,16 @@ from ..outbox.sending.dispatcher import Lanes
 from ..outbox.store import maintenance
 from . import heartbeat, prefork
 from .cpu_affinity import keep_to_one
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from flask import Flask
+    from huey import Huey
+    from huey.consumer import Consumer
+
+    from ..config import Config
 
 _log = logging.getLogger(__name__)
 _CHECKS = 3  # threads for whatever is not mail

@@ -7,9 +7,9 @@ somebody typed. What happened before the last rollup was added up by the worker,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from flask import current_app
 from prometheus_client import CollectorRegistry
@@ -25,6 +25,9 @@ from ..deliveries.stats import ATTEMPTS, NO_STEP, STEPS
 from ..jobs import heartbeat
 from ..outbox.models import OutboxMessage, Outcome, Queue, Status
 from ..smtp.failure import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _GOOD_FOR = timedelta(seconds=5)

@@ -1,7 +1,11 @@
 """What is sent: the catalogue of automated affiliate emails, their texts, rendering and preview."""
 
+from typing import TYPE_CHECKING
+
 from flask import Flask
-from flask_wtf import CSRFProtect
+
+if TYPE_CHECKING:
+    from flask_wtf import CSRFProtect
 
 
 def install(app: Flask) -> None:

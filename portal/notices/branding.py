@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, select
 
-from ..accounts.models import Owner
 from ..config import current_config
 from ..db import db
 from ..db.prepared_query import Question
 from . import colours, images
 from .models import NoticeLogo, NoticeLook
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..accounts.models import Owner
 
 DEFAULT_ACCENT = "#1f3f5c"
 _SHOWN_HEIGHT, _SHOWN_WIDTH = 56, 240  # pixels a logo may take in a mail

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import IntegrityError
 
-from ..accounts.models import Owner
 from ..db import db
 from . import validation
-from .catalogue import Notice
 from .defaults import Text
 from .models import NoticeText
 from .texts import live, newest, words_of
-from .validation import Judged
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..accounts.models import Owner
+    from .catalogue import Notice
+    from .validation import Judged
 
 
 class EditedMeanwhile(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from flask_wtf.file import FileField
 from wtforms import BooleanField, IntegerField, StringField, TextAreaField
@@ -12,6 +12,9 @@ from wtforms.widgets import HiddenInput
 from ..web.fields import PortalForm, at_most, mailbox_field, required, text_field
 from .defaults import Text
 from .rendering import several_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def _readable(value: str | None) -> str | None:

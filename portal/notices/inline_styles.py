@@ -7,11 +7,14 @@ made. Class names go along, for the frame's dark scheme takes hold of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from html import escape
 from html.parser import HTMLParser
+from typing import TYPE_CHECKING
 
 from .sanitize import Sanitised
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SERIF = "Palatino,'Palatino Linotype','Book Antiqua',Georgia,serif"
 SANS = "-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-from .catalogue import Notice
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .catalogue import Notice
 
 _SPELLED = re.compile(r"\$([A-Z][A-Z0-9_]{1,40})\$")
 _NAMES: Mapping[str, str] = {

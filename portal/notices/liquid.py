@@ -6,13 +6,15 @@ else; the limits of the environment are a second wall. A text sees the values of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache, wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liquid import BoundTemplate, Environment, Undefined
 from liquid.exceptions import LiquidError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 SOURCE_LIMIT = 20_000  # characters of a text
 _OUTPUT_LIMIT = 64 * 1024  # bytes of a body; an inbox cuts off what is longer than 102 KB with its frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Select, bindparam, delete, func, select
 from sqlalchemy.exc import IntegrityError
@@ -12,6 +12,9 @@ from ..db import db
 from ..db.prepared_query import Question
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from .models import NoticeMailbox
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 LIMIT = 5
 _ROW = NoticeMailbox.__table__.c

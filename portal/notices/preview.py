@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from ..accounts.models import Account, Owner
 from ..affiliates import links
 from ..affiliates.models import Affiliate
 from ..config import current_config
 from ..db import db, insert
 from . import rendering, validation
-from .catalogue import Notice
-from .defaults import Text
 from .greeting import first_name_of
 from .models import NoticeDraft
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..accounts.models import Account, Owner
+    from .catalogue import Notice
+    from .defaults import Text
 
 _SHOWN = 20  # affiliates to choose from; the others are found by searching
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 
@@ -9,8 +11,10 @@ from ..accounts.models import Account, Owner
 from ..db import db
 from ..db.prepared_query import Question
 from . import mailboxes
-from .catalogue import Notice
 from .models import NoticeSwitch
+
+if TYPE_CHECKING:
+    from .catalogue import Notice
 
 _SWITCH, _OWNER = NoticeSwitch.__table__.c, Owner.__table__.c
 _ENABLED = Question(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flask import current_app
 
-from ..accounts.models import Account
 from ..config import current_config
 from ..outbox.queue import NewMessage
 from ..smtp.mailbox import header_safe
@@ -16,6 +15,11 @@ from .catalogue import Audience, Notice, Type, Variable
 from .defaults import Text
 from .inline_styles import dress
 from .liquid import TextRefused, fill_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..accounts.models import Account
 
 __all__ = ["Rendered", "Text", "TextRefused", "one_line", "render", "sample", "sample_values"]
 

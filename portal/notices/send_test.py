@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from .. import rate_limit
-from ..accounts.models import Owner
 from ..config import current_config
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage
 from ..outbox.queue import enqueue
 from . import rendering
 from .catalogue import NEW_SIGN_UP, Notice
+
+if TYPE_CHECKING:
+    from ..accounts.models import Owner
 
 
 class TooManyTests(Exception):

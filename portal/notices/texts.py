@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import Select, bindparam, func, select
 
 from ..db import db
 from ..db.prepared_query import Question
-from .catalogue import Notice
 from .defaults import Text, default_text
 from .models import NoticeText
+
+if TYPE_CHECKING:
+    from .catalogue import Notice
 
 _ROW = NoticeText.__table__.c
 _WORDS = Question(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from liquid import BoundTemplate
 from liquid.exceptions import LiquidError
 
-from ..accounts.models import Account
 from . import leaddyno, rendering, sanitize
-from .catalogue import Notice
 from .defaults import Text
 from .liquid import FILTERS, SOURCE_LIMIT, TAGS, TextRefused, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from liquid import BoundTemplate
+
+    from ..accounts.models import Account
+    from .catalogue import Notice
 
 SUBJECT_LIMIT = 200  # characters
 _TOKEN = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Response, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
@@ -11,11 +11,13 @@ from ..clock import utcnow
 from ..web.headers import mail_page
 from ..web.pagination import key_argument
 from . import editing, preview, recipients, rendering, schemes, send_test, texts, validation
-from .catalogue import Notice
 from .defaults import Text
 from .forms import TextForm
 from .views import blueprint, sender
 from .views import notice as notice_of
+
+if TYPE_CHECKING:
+    from .catalogue import Notice
 
 _NUMBER = "<int(max=999999999):number>"
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..accounts import lookup
 from ..db import db, reading
 from ..outbox import overview
 from ..outbox.models import Outcome, Status, WorkerBeat
-from ..outbox.overview import Depth, Fault, Lease, Overview, Stopped
 from ..outbox.queue import SYSTEM
 from ..smtp.protocol.reply import plain_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from ..outbox.overview import Depth, Fault, Lease, Overview, Stopped
 
 OWN_MAIL = "@portal"  # stands for the portal's own mail where an account is named; no short name has an @
 

@@ -7,9 +7,8 @@ transaction of its own: whoever saves meanwhile wins, and a rotation that was ki
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 from sqlalchemy import ColumnElement, Text, and_, func, or_, select, true, update
@@ -23,6 +22,9 @@ from ..outbox.queue import body_binding
 from ..settings.models import SmtpSettings
 from ..settings.routing import binding
 from ..vault import SealBroken, Vault, key_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 _PASSES = 5  # over rows that somebody else changed at the same moment
 _PAGE = 500  # rows read at a time where nothing is written

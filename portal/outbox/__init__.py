@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Flask
-
-from ..config import Config
-
 if TYPE_CHECKING:
+    from flask import Flask
+
+    from ..config import Config
     from .routing import RouteFor
 
 

@@ -6,10 +6,8 @@ about to change; and each is one commit, or changes nothing where it is only reh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
@@ -18,6 +16,10 @@ from ..db.transaction import moment
 from ..jobs import notify
 from .models import OutboxMessage, Queue, Status
 from .queue import SYSTEM, release
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from datetime import datetime
 
 RETRYABLE = (Status.FAILED, Status.QUEUED, Status.CANCELLED)
 CANCELLABLE = (Status.QUEUED, Status.HELD)

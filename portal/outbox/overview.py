@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, or_, select, text
 
@@ -13,6 +12,9 @@ from ..db import db
 from ..jobs import heartbeat
 from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Slot, Status, WorkerBeat
 from .queue import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 OWED = (Status.QUEUED, Status.SENDING, Status.HELD)  # accepted by no server yet, and not given up
 _LAST = timedelta(hours=1)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 from sqlalchemy import bindparam, case, exists, func, literal, or_, text, update
@@ -16,8 +15,12 @@ from ..db import db, insert
 from ..db.prepared import Swift
 from ..db.transaction import go_past_session, moment
 from ..jobs import notify
-from ..vault import Vault
 from .models import OPEN, OutboxMessage, Queue, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from ..vault import Vault
 
 # The portal's own mail has no account; the worker knows its queue by this id.
 SYSTEM = 0

@@ -7,15 +7,18 @@ database's clock, so that all machines share them. An account without a row has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Float, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..db import Base, db, insert
 from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 _RECOVERS = timedelta(minutes=10)  # after a slow-down the speed doubles in each such time

@@ -6,15 +6,17 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 
 from ..smtp.diagnosis.diagnose import Diagnosis, diagnose
-from ..smtp.failure import SubmissionFailure
-from ..smtp.providers import Provider
-from ..smtp.server import Server
 from .sending.mime import mailbox_header
+
+if TYPE_CHECKING:
+    from ..smtp.failure import SubmissionFailure
+    from ..smtp.providers import Provider
+    from ..smtp.server import Server
 
 
 @dataclass(frozen=True)

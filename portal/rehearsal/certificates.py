@@ -8,18 +8,22 @@ from __future__ import annotations
 import fcntl
 import os
 import ssl
-from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trustme
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from ..clock import utcnow
-from ..config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from ..config import Config
 
 _LIFETIME = timedelta(days=397)
 _SPARE = timedelta(days=7)  # renewed this long before it ends, so that a long rehearsal does not break midway

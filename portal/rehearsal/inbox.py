@@ -8,11 +8,13 @@ import re
 import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import message_view, store
 from .message_view import Letter, plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PAGE = 50  # messages on one page of the list
 _HEAD_BYTES = 64 * 1024  # of a message, read for the list

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from ..config import Config
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..config import Config
 
 HOST = "127.0.0.1"  # never another address: mail in rehearsal stays on this machine
 PASSWORD = "rehearsal"  # lets any username in; no secret, it is printed on the page

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import email
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.header import decode_header
-from email.message import Message
 from email.parser import BytesHeaderParser
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from email.message import Message
 
 _SHOWN = 200_000  # characters of text or HTML on a page; the raw message has all
 _HEADERS = 200  # header fields on a page

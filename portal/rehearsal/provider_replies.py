@@ -6,12 +6,15 @@ SIGNET_REHEARSAL_PLAYS. The replies are the providers' own words.
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from .listeners import PASSWORD
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable
 
 APP_PASSWORD = "abcdefghijklmnop"  # Google's 16 letters; no secret, it is printed on the page
 _EU = "smtp.eu.mailgun.org"

@@ -6,17 +6,21 @@ import asyncio
 import errno
 import logging
 import signal
-import ssl
 import threading
-from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..config import Config
 from . import certificates, store
 from .listeners import HOST, LISTENERS, Door, Listener, ports_of
 from .smtp_handler import Conversation, Office
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping
+
+    from ..config import Config
 
 _log = logging.getLogger(__name__)
 

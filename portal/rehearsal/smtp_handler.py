@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
-import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import idna
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session, TLSSetupException
@@ -17,6 +15,10 @@ from ..clock import utcnow
 from . import provider_replies, store
 from .faults import SLOW_SECONDS, Fault, Manner, Stage, Where, named_by
 from .listeners import Door
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
 
 SIZE_LIMIT = 5 * 1024 * 1024  # bytes of one message
 _AUTH_LINE = 1000  # a long username and password do not fit aiosmtpd's 512; RFC 4954 section 4 asks for more

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..config import Config
 from .certificates import folder as home
 from .certificates import private_directory
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from ..config import Config
 
 KEPT = 500  # messages; the oldest go first
 

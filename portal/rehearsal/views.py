@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import (
     Blueprint,
@@ -16,15 +16,20 @@ from flask import (
     url_for,
 )
 from flask_login import login_required
-from werkzeug.wrappers import Response as AnyResponse
 
 from ..config import current_config
 from ..web.banners import Banner, add_source
 from ..web.headers import mail_page
 from . import inbox, provider_replies, store
 from .faults import FAULTS
-from .inbox import Entry
 from .listeners import LISTENERS, PASSWORD
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from werkzeug.wrappers import Response as AnyResponse
+
+    from .inbox import Entry
 
 blueprint = Blueprint("rehearsal", __name__, url_prefix="/rehearsal")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from .. import rate_limit
-from ..accounts.models import Owner
 from ..config import current_config
 from ..db import db
 from ..smtp.probe.autoconfig import Guess, NothingFound, find
+
+if TYPE_CHECKING:
+    from ..accounts.models import Owner
 
 GUESSES = rate_limit.Budget("find-settings", 20, timedelta(hours=1))
 

@@ -8,10 +8,9 @@ next one takes up.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,11 +25,15 @@ from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..outbox.queue import enqueue
 from ..outbox.sending import deliver
 from ..outbox.store import claims
-from ..smtp.failure import SubmissionFailure
-from ..smtp.probe.probe import Rung
 from ..vault import SealBroken
 from . import fixes, port_detection, routing, versions
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..smtp.failure import SubmissionFailure
+    from ..smtp.probe.probe import Rung
 
 _log = logging.getLogger(__name__)
 

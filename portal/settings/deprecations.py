@@ -5,13 +5,16 @@ from __future__ import annotations
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
 from ..db import db
-from ..smtp.providers.model import Provider
 from . import providers
 from .models import CheckState, SettingsCheck, SmtpSettings
+
+if TYPE_CHECKING:
+    from ..smtp.providers.model import Provider
 
 _SOON = timedelta(days=90)
 

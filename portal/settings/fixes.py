@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..accounts.models import Owner
 from ..db import db
 from ..outbox.routing import NoRoute
 from ..smtp.diagnosis.diagnose import diagnose
-from ..smtp.failure import SubmissionFailure
 from ..smtp.probe.fixes import Proof, prove, without_spaces
 from ..smtp.server import Mechanism, Security
 from ..vault import SealBroken
 from . import providers, routing, versions
 from .models import SmtpSettings, State
 from .validation import SettingsRefused
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..accounts.models import Owner
+    from ..smtp.failure import SubmissionFailure
 
 _FIELDS = ("host", "port", "security", "username", "mechanism", "ehlo_name")
 _WORDS = {

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wtforms import Form, PasswordField, RadioField, SelectField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, ValidationError
 
 from ..config import current_config
-from ..smtp.probe.autoconfig import Guess
-from ..smtp.providers.model import Port, Provider
 from ..smtp.server import Mechanism, Security
 from ..web.fields import PortalForm, at_most, mailbox_field, required, text_field
 from . import provider_choices, providers
 from .models import DETECT, SmtpSettings
+
+if TYPE_CHECKING:
+    from ..smtp.probe.autoconfig import Guess
+    from ..smtp.providers.model import Port, Provider
 
 _SECURITY = [
     SelectChoice(Security.STARTTLS.value, "Off: STARTTLS, port 587 (usual)"),

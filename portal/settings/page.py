@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..accounts.models import Account, Owner
 from ..clock import utcnow
 from ..db import db
 from ..incidents import login_probe
@@ -14,11 +12,16 @@ from ..jobs import heartbeat
 from ..notices import send_test
 from ..outbox.models import Queue, Status
 from ..outbox.routing import NoRoute, Route
-from ..smtp.providers import Provider
 from ..web.errors import ErrorPage
 from ..web.filters import ago
 from . import check_report, deprecations, fixes, routing, versions
 from .models import CheckState, SettingsCheck, SmtpSettings, State
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..accounts.models import Account, Owner
+    from ..smtp.providers import Provider
 
 TOO_MANY_TESTS = ErrorPage(
     "Enough test emails for this hour",

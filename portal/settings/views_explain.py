@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, render_template
 from flask_login import login_required
@@ -11,11 +11,13 @@ from wtforms import SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Length
 
-from ..smtp.diagnosis.diagnose import Diagnosis
 from ..smtp.diagnosis.explain_cli import explain_reply
 from ..smtp.failure import Stage
 from ..web.diagnosis_labels import LABELS, trouble
 from ..web.fields import PortalForm, required, text_field
+
+if TYPE_CHECKING:
+    from ..smtp.diagnosis.diagnose import Diagnosis
 
 blueprint = Blueprint("explain", __name__)
 PATH = "/settings/explain"

@@ -6,11 +6,14 @@ it?) and the diagnosis (what does the owner do?).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from .protocol.reply import Reply
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .protocol.reply import Reply
 
 
 class Stage(StrEnum):

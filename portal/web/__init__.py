@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask
 from flask_login import current_user
 
 from . import banners, errors, filters, headers, read_only
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 
 def install(app: Flask, *, secure: bool) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..smtp.failure import Stage
 from ..smtp.protocol.reply import plain_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 LABELS: Mapping[str, str] = {
     "detect": "Find port and encryption",

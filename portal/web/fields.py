@@ -78,7 +78,8 @@ def required(message: str) -> Validator:
 
 
 def at_most(limit: int) -> Validator:
-    return Length(max=limit, message=f"Use {limit} characters or fewer.")
+    rule: Validator = Length(max=limit, message=f"Use {limit} characters or fewer.")
+    return rule
 
 
 def mailbox(form: Form, field: Field) -> None:

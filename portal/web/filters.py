@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import Flask, url_for
 
 from ..clock import utcnow
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _STEPS = ((60, "second"), (3600, "minute"), (86400, "hour"), (86400 * 60, "day"))
 _DIVISORS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING
 
-from flask import Request
+if TYPE_CHECKING:
+    from flask import Request
 
 
 def network_of(request: Request) -> str:

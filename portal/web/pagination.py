@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
-
-from sqlalchemy import Select
-from sqlalchemy.orm import InstrumentedAttribute
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..db import db
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Select
+    from sqlalchemy.orm import InstrumentedAttribute
 
 T = TypeVar("T")
 

@@ -9,10 +9,13 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ..resolver import Asker, Found
 from .record import BadSpf, Qualifier, Record, Term, is_spf, parse
+
+if TYPE_CHECKING:
+    from ..resolver import Asker, Found
 
 LOOK_UPS = 10  # terms that ask, section 4.6.4
 VOIDS = 2  # of them answered by "there is none"

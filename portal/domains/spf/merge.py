@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from .record import BadSpf, is_spf, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _ENDINGS = ("-all", "~all", "?all", "all")
 

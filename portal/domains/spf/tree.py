@@ -6,14 +6,17 @@ A receiver stops at the first term that fits; whoever fits nothing meets every t
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..resolver import Asker
 from .evaluate import LOOK_UPS, VOIDS, Result, TempError, check_host, envelope, is_full_name, record_of
 from .record import ASKING, BadSpf, Network, Qualifier, Record, Term, is_spf, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..resolver import Asker
 
 _BRANCHES = 40  # looked into, however many there are
 _SHOWN = 600  # letters of a record

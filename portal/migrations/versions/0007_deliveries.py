@@ -3,7 +3,6 @@
 import sqlalchemy as sa
 from alembic import op
 
-from portal.deliveries.triggers import (ddl)
 
 revision = "0007"
 down_revision = "0006"
@@ -103,4 +102,122 @@ def upgrade() -> None:
     )
     some = sa.text('origin_id IS NOT NULL')
     op.create_index('ix_outbox_message_origin', 'outbox_message', ['origin_id'], unique=False, sqlite_where=some, postgresql_where=some)
-    ddl(op.get_bind(), backfill=True)
+    _make_triggers(op.get_bind(), backfill=True)
+
+
+# The triggers as this migration made them; later changes are later migrations.
+WORDS = "delivery_words"  # the index of words in subjects: a table of its own in SQLite, with its shadows
+
+FOLD = "delivery_fold"  # PostgreSQL's way to small letters, whatever the language of the database
+_UNICODE = 'COLLATE "und-x-icu"'
+_KNOWS_UNICODE = (
+    "SELECT count(*) FROM pg_collation WHERE collname = 'und-x-icu' AND getdatabaseencoding() = 'UTF8'"
+)
+
+_DOMAIN = "substr(lower(m.recipient), length(rtrim(m.recipient, replace(m.recipient, '@', ''))) + 1)"
+_SQLITE_SECONDS = (
+    "CASE WHEN m.status = 'sent' THEN (julianday(m.settled_at) - julianday(m.created_at)) * 86400.0 END"
+)
+_SECONDS = "CASE WHEN m.status = 'sent' THEN extract(epoch FROM m.settled_at - m.created_at) END"
+_COLUMNS = (
+    "message_id, account_id, created_at, status, kind, recipient, domain, subject, reference, attempt, queue_id,"
+    " settled_at, seconds"
+)
+_VALUES = (
+    "m.id, m.account_id, m.created_at, m.status, m.kind, lower(m.recipient), {domain}, m.subject,"
+    " coalesce(m.message_id, ''), 0, '', m.settled_at, {seconds}"
+)
+_CHANGES = (
+    "status = m.status, settled_at = m.settled_at, seconds = {seconds}, reference = coalesce(m.message_id, ''),"
+    " created_at = m.created_at"
+)
+_CHANGING = "status, settled_at, message_id, created_at"
+_TRIED = (
+    "attempt = new.number, version = new.version_number, code = new.reply_code,"
+    " queue_id = CASE WHEN new.queue_id <> '' THEN new.queue_id ELSE queue_id END"
+)
+_LAST = "message_id = new.message_id AND attempt <= new.number"
+_TRYING = "outcome, version_number, reply_code, queue_id, number"
+
+# What the tables hold already, where the log comes to an older portal.
+_FILL = (
+    f"INSERT INTO delivery_line ({_COLUMNS}) SELECT {_VALUES} FROM outbox_message m WHERE m.account_id IS NOT NULL",
+    """UPDATE delivery_line SET attempt = a.number, version = a.version_number, code = a.reply_code, queue_id = a.queue_id
+       FROM delivery_attempt a WHERE a.message_id = delivery_line.message_id AND a.number =
+       (SELECT max(b.number) FROM delivery_attempt b WHERE b.message_id = a.message_id AND b.outcome <> 'started')""",
+)
+
+
+def _sqlite() -> list[str]:
+    def new(text: str) -> str:
+        return text.format(domain=_DOMAIN, seconds=_SQLITE_SECONDS).replace("m.", "new.")
+
+    return [
+        """CREATE VIRTUAL TABLE delivery_words USING fts5(subject, account_id, content='delivery_line',
+           content_rowid='message_id', tokenize='unicode61 remove_diacritics 2')""",
+        f"""CREATE TRIGGER delivery_born AFTER INSERT ON outbox_message WHEN new.account_id IS NOT NULL BEGIN
+            INSERT INTO delivery_line ({_COLUMNS}) VALUES ({new(_VALUES)}); END""",
+        f"""CREATE TRIGGER delivery_moved AFTER UPDATE OF {_CHANGING} ON outbox_message BEGIN
+            UPDATE delivery_line SET {new(_CHANGES)} WHERE message_id = new.id; END""",
+        """CREATE TRIGGER delivery_gone AFTER DELETE ON outbox_message BEGIN
+           DELETE FROM delivery_line WHERE message_id = old.id; END""",
+        *[
+            f"""CREATE TRIGGER delivery_{name} AFTER {when} ON delivery_attempt WHEN new.outcome <> 'started' BEGIN
+                UPDATE delivery_line SET {_TRIED} WHERE {_LAST}; END"""
+            for name, when in (("tried", "INSERT"), ("retold", f"UPDATE OF {_TRYING}"))
+        ],
+        """CREATE TRIGGER delivery_words_in AFTER INSERT ON delivery_line BEGIN
+           INSERT INTO delivery_words (rowid, subject, account_id)
+           VALUES (new.message_id, new.subject, new.account_id); END""",
+        """CREATE TRIGGER delivery_words_out AFTER DELETE ON delivery_line BEGIN
+           INSERT INTO delivery_words (delivery_words, rowid, subject, account_id)
+           VALUES ('delete', old.message_id, old.subject, old.account_id); END""",
+    ]
+
+
+def _postgresql(*, unicode: bool) -> list[str]:
+    domain = "lower(substring(m.recipient FROM '[^@]*$'))"
+
+    def new(text: str) -> str:
+        return text.format(domain=domain, seconds=_SECONDS).replace("m.", "new.")
+
+    function = "CREATE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {}; RETURN NULL; END $$"
+    trigger = "CREATE TRIGGER {0} AFTER {1} FOR EACH ROW {2} EXECUTE FUNCTION {3}()"
+    started = "WHEN (new.outcome <> 'started')"
+    tried = f"UPDATE delivery_line SET {_TRIED} WHERE {_LAST}"
+    return [
+        f"CREATE FUNCTION {FOLD}(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE"
+        f" AS $$ SELECT lower($1{' ' + _UNICODE if unicode else ''}) $$",
+        f"CREATE INDEX {WORDS} ON delivery_line USING gin (to_tsvector('simple', {FOLD}(subject)))",
+        function.format("delivery_born", f"INSERT INTO delivery_line ({_COLUMNS}) VALUES ({new(_VALUES)})"),
+        function.format(
+            "delivery_moved", f"UPDATE delivery_line SET {new(_CHANGES)} WHERE message_id = new.id"
+        ),
+        function.format("delivery_gone", "DELETE FROM delivery_line WHERE message_id = old.id"),
+        function.format("delivery_tried", tried),
+        trigger.format(
+            "delivery_born",
+            "INSERT ON outbox_message",
+            "WHEN (new.account_id IS NOT NULL)",
+            "delivery_born",
+        ),
+        trigger.format("delivery_moved", f"UPDATE OF {_CHANGING} ON outbox_message", "", "delivery_moved"),
+        trigger.format("delivery_gone", "DELETE ON outbox_message", "", "delivery_gone"),
+        trigger.format("delivery_tried", "INSERT ON delivery_attempt", started, "delivery_tried"),
+        trigger.format(
+            "delivery_retold", f"UPDATE OF {_TRYING} ON delivery_attempt", started, "delivery_tried"
+        ),
+    ]
+
+
+def _make_triggers(bind: sa.Connection, *, backfill: bool) -> None:
+    """Make the triggers and the index of words; with ``backfill``, the lines of what is there already."""
+    postgresql = bind.dialect.name == "postgresql"
+    domain = "lower(substring(m.recipient FROM '[^@]*$'))" if postgresql else _DOMAIN
+    unicode = postgresql and bool(bind.exec_driver_sql(_KNOWS_UNICODE).scalar())
+    for statement in _postgresql(unicode=unicode) if postgresql else _sqlite():
+        bind.exec_driver_sql(statement)
+    for statement in _FILL if backfill else ():
+        bind.exec_driver_sql(
+            statement.format(domain=domain, seconds=_SECONDS if postgresql else _SQLITE_SECONDS)
+        )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 from flask import current_app
 from flask_mail import BadHeaderError, Connection, Mail, email_dispatched
 
-from ...smtp.probe.probe import Observer
-from ...smtp.protocol.envelope import Acceptance
 from ...smtp.protocol.session import Session
 from ..routing import NoRoute, Route
-from .message import AccountMessage
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ...smtp.probe.probe import Observer
+    from ...smtp.protocol.envelope import Acceptance
+    from .message import AccountMessage
 
 mail = Mail()
 _log = logging.getLogger(__name__)

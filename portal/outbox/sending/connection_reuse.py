@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ...smtp.failure import Reason, Stage, SubmissionFailure
-from ...smtp.probe.probe import Observer
-from ...smtp.protocol.envelope import Acceptance
-from ..routing import Route
 from .connection import AccountConnection
-from .message import AccountMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...smtp.probe.probe import Observer
+    from ...smtp.protocol.envelope import Acceptance
+    from ..routing import Route
+    from .message import AccountMessage
 
 # Servers count messages per connection and end it, mostly at a hundred, with words that sound like trouble.
 _PER_CONNECTION = 100

@@ -10,10 +10,9 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from flask_mail import BadHeaderError
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
@@ -22,17 +21,21 @@ from ...clock import utcnow
 from ...db import db
 from ...db.transaction import moment
 from ...smtp.failure import SubmissionFailure
-from ...smtp.probe.probe import Observer
 from ...vault import KeyMissing, SealBroken
 from ..queue import SYSTEM
 from ..routing import NoRoute, Route, route_for
 from ..store import acceptance_log, claims, connection_leases, settle
-from ..store.claims import Claim
 from . import outcomes
 from .connection_reuse import Line
 from .message import AccountMessage
 from .mime import MessageRefused
 from .outcomes import KEY_MISSING, LOST, OUR_FAULT, Result, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...smtp.probe.probe import Observer
+    from ..store.claims import Claim
 
 _log = logging.getLogger(__name__)
 _BETWEEN = 0.5  # seconds between two looks whether the database is back

@@ -11,13 +11,16 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from flask import Flask
 from sqlalchemy import select
 
 from ...db import db, reading
 from ..models import Queue
 from .drain import Drain
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 _PATIENCE = 1.0  # seconds without anything coming of it, after which a thread leaves a drain to itself
 _HASTE = 0.2  # seconds after which a second connection of the same account may be of use

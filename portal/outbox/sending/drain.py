@@ -12,10 +12,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,12 +29,16 @@ from .. import callbacks, rate_limits
 from ..models import Queue
 from ..queue import SYSTEM, queue_of
 from ..store import acceptance_log, claims, connection_leases, due, recovery
-from ..store.claims import Claim
 from . import deliver, outcomes
 from .batch_size import Pace
 from .connection_reuse import Line
 from .deliver import Way, patiently
 from .outcomes import LOST, Accepted, Result, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..store.claims import Claim
 
 _log = logging.getLogger(__name__)
 _RENEW_AFTER = 0.1  # of a lease

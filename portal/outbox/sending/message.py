@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from random import getrandbits
@@ -13,12 +12,14 @@ from flask_mail import Message
 
 from ...smtp.mailbox import header_safe, parse_mailbox
 from ...smtp.protocol.envelope import Envelope, Outgoing
-from ..models import OutboxMessage
 from ..queue import open_body
-from ..routing import Route
 from .mime import mailbox_header, serialise
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..models import OutboxMessage
+    from ..routing import Route
     from ..store.claims import Parcel
 
 

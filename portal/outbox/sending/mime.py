@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from binascii import b2a_base64, b2a_qp
-from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from random import getrandbits
+from typing import TYPE_CHECKING
 
 from ...smtp.mailbox import header_safe
 from ...smtp.protocol.envelope import refuse_bad_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 _PREFERRED = 78  # characters of a header line, RFC 5322 section 2.1.1
 _ENCODED_WORD = 75  # characters, RFC 2047 section 2

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
 from ...config import current_config
 from ...db import db
 from ...db.transaction import moment
-from ...smtp.diagnosis.diagnose import Diagnosis
 from ...smtp.failure import Stage, SubmissionFailure
-from ...smtp.protocol.envelope import Acceptance
 from .. import callbacks, retry
 from ..models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from ..queue import hold, queue_of, release
-from ..routing import Route
 from ..store import acceptance_log
-from ..store.claims import Claim
 from ..store.settle import settle, settle_accepted
+
+if TYPE_CHECKING:
+    from ...smtp.diagnosis.diagnose import Diagnosis
+    from ...smtp.protocol.envelope import Acceptance
+    from ..routing import Route
+    from ..store.claims import Claim
 
 _POISON_TRIES = 3
 # A refusal this late concerns one message: name, TLS, log-in and sender were all accepted before it.

@@ -14,7 +14,6 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +22,11 @@ from flask import current_app
 
 from ...config import current_config
 from ...smtp.failure import Stage
-from ...smtp.protocol.envelope import Acceptance
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from ...smtp.protocol.envelope import Acceptance
     from .claims import Claim
 
 _log = logging.getLogger(__name__)

@@ -5,17 +5,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, Table, bindparam, func, insert, select, text, update
 
 from ...db import UTCDateTime, db
 from ...db.prepared import Swift, part_of_row, said_to_sqlite
 from ..models import DeliveryAttempt, Outcome
-from ..routing import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from ..routing import Route
 
 _ATTEMPT: Table = DeliveryAttempt.__table__  # type: ignore[assignment]
 

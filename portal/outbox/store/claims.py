@@ -11,10 +11,9 @@ intent to send the next, and the renewal.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Table, and_, bindparam, func, select, text, update
 
@@ -23,11 +22,15 @@ from ...db.prepared import Swift, part_of_row
 from ...db.transaction import moment, present_connection
 from ..models import OutboxMessage, Outcome, Queue, Status
 from ..queue import SYSTEM
-from ..routing import Route
 from ..sending.message import AccountMessage, new_message_id
 from . import acceptance_log, attempts, clock_steps, connection_leases, due
 from .due import due_queues
 from .settle import LET_GO, WIPED, settle_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..routing import Route
 
 __all__ = ["Claim", "Parcel", "claim_batch", "claim_one", "due_queues", "give_back", "intend"]
 

@@ -9,19 +9,24 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, delete, func, select, update
-from sqlalchemy.orm import InstrumentedAttribute
 
 from ...config import current_config
 from ...db import db, reading
 from ...db.transaction import moment
-from ...smtp.providers import Provider
 from ..models import OutboxMessage, Queue, Slot, Status
 from . import clock_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.orm import InstrumentedAttribute
+
+    from ...smtp.providers import Provider
 
 USUAL = 4  # connections to one account's server, where its provider names no number
 _TAKING = 5_364_021  # names the lock under which slots are counted and taken in PostgreSQL

@@ -9,10 +9,9 @@ which they were owed: one waits while an earlier one is owed still, whatever tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, TextClause, bindparam, text
 
@@ -21,6 +20,9 @@ from ...db.transaction import present_connection
 from ..models import OPEN, Queue
 from ..queue import SYSTEM
 from . import clock_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 # What is said of a message here is said in literal words: an index over open messages alone serves them only so.
 _WINDOW = 2  # times the limit is looked at first, so that a crowd waiting behind one another costs little

@@ -9,8 +9,6 @@ statement for all of them costs less than half of what one for each would.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +22,9 @@ from . import attempts
 from .attempts import prefixed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from .claims import Claim
 
 _MESSAGE: Table = OutboxMessage.__table__  # type: ignore[assignment]

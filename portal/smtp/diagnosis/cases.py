@@ -7,15 +7,18 @@ They are tried in the order of the files' names and of their lines; the first th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage
 from ..toml_tables import MalformedData, Table, read_toml
 from .phrases import phrases, unknown_ideas
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _FOLDER = Path(__file__).parent / "cases"
 

@@ -13,10 +13,9 @@ mends it. A block list that names the *sending domain* is ``domain`` and the own
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..failure import Reason, Stage, SubmissionFailure
 from ..providers import Catalogue, Provider, ProviderKind, load_catalogue
@@ -24,6 +23,9 @@ from ..server import Security
 from .cases import Case, Clue, Field, Kind, Move, RetryClass, load_cases
 from .pasted_reply import STAGE_NAMES, parse_reply, stage_named
 from .phrases import fold, ideas_in, phrases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "STAGE_NAMES",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from ..failure import Reason
 from ..providers import load_catalogue
 from .cases import Case, Kind, Move, load_cases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 _HEAD = """# Why doesn't it work? Every diagnosis
 

@@ -11,14 +11,16 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..failure import Stage
 from ..protocol.reply import plain_text
 from .cases import Move
 from .diagnose import Diagnosis, explain
 from .pasted_reply import likely_stage, stage_named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 LINE_LIMIT = 256 * 1024  # bytes of one line; a real reply has a few hundred
 _HOST_LIMIT = 253  # a name's greatest length, RFC 1035 section 2.3.4

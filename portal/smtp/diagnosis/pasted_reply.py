@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from ..failure import Stage
 from ..protocol.reply import Reply
 from .phrases import fold, ideas_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # How people name the moment at which it failed, as logs and providers' pages print it.
 STAGE_NAMES: Mapping[str, Stage] = MappingProxyType({

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..toml_tables import read_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _LEXICON = Path(__file__).parent / "cases" / "words.toml"
 _ADDRESS = re.compile(r"<?[^\s<>@:;,()\"']+@[^\s<>@:;,()\"']+>?")

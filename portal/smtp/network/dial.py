@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
-from ..protocol.connection import Budget
-from ..server import Limits, Server
 from .guard import IPAddress, permits_plaintext, private_target
+
+if TYPE_CHECKING:
+    from ..protocol.connection import Budget
+    from ..server import Limits, Server
 
 # Several addresses may fail differently; the answer that tells most about the settings is reported.
 _TELLING = (Reason.CONNECT_REFUSED, Reason.CONNECT_TIMED_OUT, Reason.UNREACHABLE)

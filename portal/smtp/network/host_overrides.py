@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ..providers.catalogue import canonical, load_catalogue
 from ..server import Security
 from .guard import Detour, IPAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def detours_to(

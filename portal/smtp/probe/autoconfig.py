@@ -7,11 +7,10 @@ it is used; nobody is dialled here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..mailbox import MailboxError, parse_mailbox
 from ..network.dns import Answer, Nameserver, look_up
@@ -20,6 +19,9 @@ from ..providers import MalformedData, load_catalogue
 from ..providers.model import PasswordLogin, Provider, ProviderKind
 from ..server import Security
 from ..toml_tables import read_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SECONDS = 3.0  # for all questions together
 _TABLE = Path(__file__).parent / "exchangers.toml"

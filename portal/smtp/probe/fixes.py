@@ -7,15 +7,19 @@ at most two log-in attempts together.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..diagnosis.diagnose import Diagnosis, Kind
 from ..failure import Reason, Stage, SubmissionFailure
-from ..providers import Provider
 from ..server import Mechanism, Secret, Security, Server
 from .port_detection import CANDIDATES, Candidate, detect
 from .probe import Rung, probe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..providers import Provider
 
 LOG_INS = 2
 _BUDGET = 10.0  # seconds for all ports together, and for each climb

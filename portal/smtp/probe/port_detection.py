@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..failure import SubmissionFailure
 from ..protocol.session import Session
 from ..server import Limits, Security, Server
 from .stages import failure_sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Candidate = tuple[int, Security]
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..failure import SubmissionFailure
 from ..protocol.session import Session
-from ..protocol.transcript import Transcript
-from ..server import Server
 from .recorder import Observer
 from .stages import Rung, Verdict
+
+if TYPE_CHECKING:
+    from ..protocol.transcript import Transcript
+    from ..server import Server
 
 __all__ = ["Observer", "Report", "Rung", "Verdict", "probe"]
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..failure import Stage, SubmissionFailure
-from ..server import Server
 from .stages import Rung, Verdict, failure_sentence
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ..server import Server
 
 Observer = Callable[[Rung], None]
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
-from ..server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..server import Server
 
 
 class Verdict(StrEnum):

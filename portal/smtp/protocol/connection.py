@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 import select
-import socket
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
-from ..server import Limits
 from .redaction import Scrubber
 from .reply import Reply, plain_text
-from .transcript import Transcript
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from ..server import Limits
+    from .transcript import Transcript
 
 _LINE_LIMIT = 2000  # octets; RFC 5321 section 4.5.3.1.5 allows 512, real EHLO lines are sometimes longer
 _LINES_LIMIT = 100  # lines of one reply; the longest honest EHLO has about 25

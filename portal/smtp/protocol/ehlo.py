@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from .reply import Reply
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .reply import Reply
 
 _SHOWN = 1000  # characters of the offer that go into evidence; the server chooses its length
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..mailbox import Mailbox, parse_mailbox
-from .ehlo import Features
-from .reply import Reply
+
+if TYPE_CHECKING:
+    from .ehlo import Features
+    from .reply import Reply
 
 _LINE_LIMIT = 998  # octets without CRLF, RFC 5321 section 4.5.3.1.6 and RFC 5322 section 2.1.1
 _PARAMETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(=[!-<>-~]+)?")  # esmtp-param, RFC 5321 section 4.1.2

@@ -7,17 +7,20 @@ the next message.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from ..failure import Reason, Stage, SubmissionFailure
-from ..probe.recorder import Observer
-from ..server import Server
 from .connection import Budget
 from .envelope import Acceptance, Envelope, Outgoing
 from .handshake import Opening
 from .transaction import Exchange, is_honest_refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
+
+    from ..probe.recorder import Observer
+    from ..server import Server
 
 _GOODBYE = 1.0  # seconds that politeness may cost: QUIT, or a RSET after a refusal
 _GOODBYE_OCTETS = 4096

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-import socket
 import ssl
 import time
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
 from .reply import plain_text
+
+if TYPE_CHECKING:
+    import socket
 
 # X509_V_ERR codes of OpenSSL: not yet valid, expired, wrong host name, wrong IP address.
 _NOT_YET_VALID, _EXPIRED, _WRONG_HOST, _WRONG_IP = 9, 10, 62, 64

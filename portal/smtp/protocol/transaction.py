@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
-from ..probe.recorder import Ladder
-from .connection import Wire
-from .ehlo import Features
 from .envelope import Acceptance, Envelope, Outgoing, queue_id, stuffed
-from .reply import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..probe.recorder import Ladder
+    from .connection import Wire
+    from .ehlo import Features
+    from .reply import Reply
 
 _TAKEN = (250, 251, 252)  # done, will forward, cannot verify but will try
 _LAST_WORDS = 1.0  # seconds granted to a server that hung up on a message to say why

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..diagnosis.cases import refuse_twins
 from ..toml_tables import MalformedData
 from .model import Provider, read_card
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 _CARDS = Path(__file__).parent / "cards"
 _GENERIC = "other"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..diagnosis.cases import Case, read_case
 from ..server import Security
 from ..toml_tables import Table, read_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 HELP_FIELDS = ("host", "username", "password", "domain", "port", "security", "mechanism", "wrapped_user")
 _MUST_HELP = ("host", "username", "password")
