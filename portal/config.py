@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from .db import urls
 from .env import ConfigError, Reader
 from .smtp.mailbox import MailboxError, parse_mailbox
+from .smtp.network.dial import detours_to
 from .smtp.network.dns import Nameserver, parse_nameservers
 from .smtp.network.guard import SUBMISSION_PORTS, Detour, HostError, Policy, PrivateTarget, canonical_host
-from .smtp.network.host_overrides import detours_to
 from .smtp.server import Limits
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from ipaddress import ip_address
 import pytest
 
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.network.dial import detours_to
 from portal.smtp.network.guard import Detour, Policy, resolve
-from portal.smtp.network.host_overrides import detours_to
 from portal.smtp.protocol.session import Session
 from portal.smtp.server import Security
 

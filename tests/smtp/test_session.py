@@ -24,9 +24,8 @@ from portal.smtp.probe.probe import probe
 from portal.smtp.probe.stages import Rung, Verdict
 from portal.smtp.protocol import auth
 from portal.smtp.protocol.connection import Budget, Wire
-from portal.smtp.protocol.ehlo import Features
 from portal.smtp.protocol.envelope import Envelope, queue_id, refuse_bad_message, stuffed
-from portal.smtp.protocol.reply import Reply
+from portal.smtp.protocol.reply import Features, Reply
 from portal.smtp.protocol.session import Session
 from portal.smtp.protocol.transcript import Transcript
 from portal.smtp.server import Mechanism, Secret, Security

@@ -1,4 +1,4 @@
-"""Reaching a server: the checked addresses in turn, until one takes the connection."""
+"""Connects to the addresses that the guard has checked, and builds the host overrides of the rehearsal server."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
-from .guard import IPAddress, permits_plaintext, private_target
+from ..providers.catalogue import canonical, load_catalogue
+from ..server import Security
+from .guard import Detour, IPAddress, permits_plaintext, private_target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..protocol.connection import Budget
     from ..server import Limits, Server
 
@@ -85,3 +89,24 @@ def _reason(error: OSError) -> Reason:
     if isinstance(error, ConnectionError):
         return Reason.CONNECT_REFUSED
     return Reason.CONNECT_TIMED_OUT if isinstance(error, TimeoutError) else Reason.UNREACHABLE
+
+
+def detours_to(
+    address: IPAddress, names: Iterable[str], *, starttls_port: int, tls_port: int
+) -> tuple[Detour, ...]:
+    """Return the detours of hosts of the catalogue, for the ports their provider offers.
+
+    Raises:
+        ValueError: a name is no host of the catalogue; the message is the name.
+    """
+    doors = {Security.STARTTLS: starttls_port, Security.IMPLICIT_TLS: tls_port}
+    known = {host.name: card for card in load_catalogue() for host in card.hosts if host.pattern is None}
+    found: dict[tuple[str, int], Detour] = {}
+    for name in map(canonical, names):
+        if name not in known:
+            raise ValueError(name)
+        for port in known[name].ports:
+            if port.security in doors:
+                door = doors[port.security]
+                found[name, port.number] = Detour(name, port.number, address, door)
+    return tuple(found.values())

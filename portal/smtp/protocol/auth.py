@@ -17,8 +17,7 @@ from ..server import Mechanism, Secret, Server
 
 if TYPE_CHECKING:
     from .connection import Wire
-    from .ehlo import Features
-    from .reply import Reply
+    from .reply import Features, Reply
 
 _COMMAND_LIMIT = 500  # octets of a command line, RFC 5321 section 4.5.3.1.4, less its CRLF and some air
 _AUTOMATIC = (Mechanism.PLAIN, Mechanism.LOGIN)  # both say the password; CRAM-MD5 only where chosen

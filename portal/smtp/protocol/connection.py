@@ -14,8 +14,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
-from .redaction import Scrubber
 from .reply import Reply, plain_text
+from .transcript import Scrubber
 
 if TYPE_CHECKING:
     import socket

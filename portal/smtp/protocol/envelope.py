@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from ..mailbox import Mailbox, parse_mailbox
 
 if TYPE_CHECKING:
-    from .ehlo import Features
-    from .reply import Reply
+    from .reply import Features, Reply
 
 _LINE_LIMIT = 998  # octets without CRLF, RFC 5321 section 4.5.3.1.6 and RFC 5322 section 2.1.1
 _PARAMETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(=[!-<>-~]+)?")  # esmtp-param, RFC 5321 section 4.1.2

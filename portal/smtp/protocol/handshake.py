@@ -15,7 +15,7 @@ from ..probe.stages import Rung, tls_sentence
 from ..server import Limits, Security, Server
 from . import auth, tls
 from .connection import Budget, Wire
-from .ehlo import Features
+from .reply import Features
 from .transcript import Transcript
 
 _EHLO_NAME = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")

@@ -1,14 +1,19 @@
-"""One SMTP reply: its code, enhanced status code and text (RFC 5321 section 4.2, RFC 3463)."""
+"""SMTP replies: code, enhanced status code and text (RFC 5321 section 4.2, RFC 3463), and EHLO extensions."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _ENHANCED = re.compile(r"^([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
 _TEXT_LIMIT = 300  # characters kept of a line; the server chooses them, so they are bounded
+_SHOWN = 1000  # characters of the offer that go into evidence; the server chooses its length
 _WHOLE_LIMIT = 2000  # characters kept of all lines together
 
 
@@ -68,3 +73,40 @@ class Reply:
 
     def __str__(self) -> str:
         return self._whole
+
+
+@dataclass(frozen=True)
+class Features:
+    """Offered extensions by keyword in capitals, with their parameters; empty after a mere HELO."""
+
+    extensions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, reply: Reply) -> Features:
+        """Read an EHLO reply; its first line is the server's name and offers nothing."""
+        offered: dict[str, str] = {}
+        for line in reply.lines[1:]:
+            # Old servers repeat their offer as ``AUTH=LOGIN PLAIN`` for clients older than RFC 2554.
+            old_form = line[:5].upper() == "AUTH="
+            keyword, _, parameters = line.partition("=" if old_form else " ")
+            offered[keyword.upper()] = f"{offered.get(keyword.upper(), '')} {parameters}".strip()
+        return cls({keyword: parameters for keyword, parameters in offered.items() if keyword})
+
+    def __contains__(self, keyword: str) -> bool:
+        return keyword in self.extensions
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """Return the offered log-in mechanisms in capitals, in the server's order."""
+        return tuple(dict.fromkeys(self.extensions.get("AUTH", "").upper().split()))
+
+    @property
+    def size(self) -> int | None:
+        """Return the largest message in octets, or None where the server names none (RFC 1870)."""
+        announced = self.extensions.get("SIZE", "")
+        is_number = announced.isascii() and announced.isdigit() and len(announced) < 20
+        return (int(announced) or None) if is_number else None
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{keyword} {words}".strip() for keyword, words in self.extensions.items())
+        return shown[:_SHOWN]

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
     from ..probe.recorder import Ladder
     from .connection import Wire
-    from .ehlo import Features
-    from .reply import Reply
+    from .reply import Features, Reply
 
 _TAKEN = (250, 251, 252)  # done, will forward, cannot verify but will try
 _LAST_WORDS = 1.0  # seconds granted to a server that hung up on a message to say why
