@@ -22,8 +22,9 @@ from .deliveries import bulk_actions, rollup
 from .domains.checks import look_at as look_at_domain
 from .enrolment.cleanup import forget_unconfirmed
 from .events.weekly_summary import plan as plan_week
-from .incidents import alerts, login_probe, monitor, webhooks
+from .incidents import alerts, monitor, webhooks
 from .outbox.sending import dispatcher
+from .settings import login_probe
 from .settings.check import check as check_version
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def install(app: Flask, config: Config) -> dict[str, Huey]:
         "tend": ("checks", within(_tend)),
         "alert": ("checks", within(alerts.send)),
         "hook": ("checks", within(webhooks.deliver)),
-        "canary": ("checks", within(login_probe.climb)),
+        "canary": ("checks", within(login_probe.run)),
         "watch": ("checks", within(monitor.look)),
     }
     app.extensions["signet.queue_of_job"] = {job: queue for job, (queue, _) in deeds.items()}

@@ -86,7 +86,6 @@ UPWARD = {
     "portal.notices.views_unsubscribe portal.affiliates.owner_unsubscribe",
     "portal.operations.reseal portal.bootstrap.CHECK",
     "portal.operations.reseal portal.bootstrap.KeyCheck",
-    "portal.settings.page portal.incidents.login_probe",
 }
 # Modules that still stand in a circle. This list only shrinks.
 CIRCULAR = {

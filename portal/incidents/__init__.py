@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..domains import changes
 from ..jobs.heartbeat import add_finder
 from ..outbox.callbacks import add_listener
+from ..settings import login_probe
 from ..web.banners import add_source
 
 if TYPE_CHECKING:
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from . import alerts, detection, login_probe, monitor, views_policy, webhooks  # noqa: F401 - views_policy adds its pages
+    from . import alerts, detection, monitor, views_policy, webhooks  # noqa: F401 - views_policy adds its pages
     from .banners import banners
     from .views import blueprint
 
     app.register_blueprint(blueprint)
     add_source(app, banners)
-    for finder in (alerts.due, webhooks.due, login_probe.due, monitor.due):
+    for finder in (alerts.due, webhooks.due, monitor.due):
         add_finder(app, finder)
     add_listener(app, detection.hear)
     changes.add_listener(app, detection.hear_of_domain)
+    login_probe.add_listener(app, detection.on_login_probe)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import or_, select
 
 from .. import rate_limit
 from ..accounts.models import Account
@@ -20,7 +20,7 @@ from ..clock import utcnow
 from ..config import current_config
 from ..db import db
 from ..notices import recipients
-from ..outbox.models import OutboxMessage, Status
+from ..outbox.overview import count_waiting
 from ..outbox.queue import enqueue, queue_of
 from . import alert_emails, lifecycle, policy, presenter, webhooks
 from .models import Happening, Incident
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DAILY = rate_limit.Budget("incident-alerts", 20, timedelta(days=1))
-_MOST = 10_000
 NO_PLATFORM = "The alert could not be mailed: this portal has no sender of its own."
 SWITCHED_OFF = "No alert was sent: alerts are switched off."
 TOO_MANY = "No alert was sent: twenty were sent today."
@@ -60,21 +59,6 @@ def send(ident: int) -> None:
     db.session.commit()
 
 
-def waiting(account_id: int) -> int:
-    """Return how many emails of an account wait to leave; beyond ten thousand nobody counts on."""
-    some = (
-        select(OutboxMessage.id)
-        .where(
-            OutboxMessage.account_id == account_id,
-            OutboxMessage.status.in_((Status.HELD, Status.QUEUED)),
-            OutboxMessage.pinned_version.is_(None),
-        )
-        .limit(_MOST)
-        .subquery()
-    )
-    return db.session.scalar(select(func.count()).select_from(some)) or 0
-
-
 def _tell(incident: Incident, what: str, now: datetime) -> None:
     account = db.session.get_one(Account, incident.account_id)
     chosen = policy.of(account.id)
@@ -91,7 +75,7 @@ def _tell(incident: Incident, what: str, now: datetime) -> None:
 
 def _send(incident: Incident, account: Account, what: str, *, by_mail: bool, now: datetime) -> str:
     """Owe the mails and the POST; return why no mail could be sent, if so."""
-    count = waiting(account.id)
+    count = count_waiting(account.id)
     key = f"incident:{incident.id}:{incident.episodes}:{what}"
     webhooks.owe(
         account.id, key, f"incident.{what}", presenter.payload(incident, account.slug, count), now=now

@@ -10,11 +10,12 @@ from flask import url_for
 from ..clock import utcnow
 from ..jobs import heartbeat
 from ..outbox import rate_limits
+from ..outbox.overview import count_waiting
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..web.banners import Banner
 from ..web.diagnosis_labels import trouble
 from ..web.filters import ago, moment
-from . import alerts, incident_log, presenter
+from . import incident_log, presenter
 from .models import Incident, Kind
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _sending(account_id: int, incidents: list[Incident]) -> list[Banner]:
 
 
 def _held(account_id: int, queue: Queue, incident: Incident | None) -> Banner:
-    count = alerts.waiting(account_id)
+    count = count_waiting(account_id)
     why = trouble(queue.held_because)
     said = presenter.sentence(incident) if incident else (why.cause if why else "")
     if count:
@@ -69,7 +70,7 @@ def _trouble(account_id: int, incident: Incident) -> Banner:
     """The server is in trouble, but the settings are not to blame, or nothing waits yet."""
     if incident.diagnosis.get("retry_class") == RetryClass.RATE:
         return _too_fast(account_id, incident)
-    count = alerts.waiting(account_id)
+    count = count_waiting(account_id)
     waits = f"{'1 email waits' if count == 1 else f'{count} emails wait'}. " if count else ""
     tone = "danger" if incident.stops else "warning"
     text = f"{waits}Since {moment(incident.began_at)}. {_NOTHING_LOST if count else ''}".strip()
@@ -116,7 +117,7 @@ def _detour(since: str, incident: Incident | None) -> Banner:
 def _limit(account_id: int) -> list[Banner]:
     """A limit was reached: nobody has to do anything, but should know when it goes on."""
     goes_on = rate_limits.goes_on_at(account_id)
-    if goes_on is None or goes_on < utcnow() + _WORTH_SAYING or not alerts.waiting(account_id):
+    if goes_on is None or goes_on < utcnow() + _WORTH_SAYING or not count_waiting(account_id):
         return []
     text = f"The next emails leave at {moment(goes_on)}, by themselves."
     return [Banner("info", "A sending limit is reached", text, "See the limits", _limits_url())]

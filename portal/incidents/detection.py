@@ -13,8 +13,11 @@ from ..db import db
 from ..outbox import rate_limits
 from ..outbox.models import DeliveryAttempt, Outcome
 from ..outbox.queue import queue_of
+from ..settings import login_probe
+from ..settings.versions import let_go
 from ..smtp.diagnosis.diagnose import RetryClass
-from . import bursts, lifecycle, login_probe, open_cache, policy
+from ..smtp.failure import Stage
+from . import bursts, expiry, failover, lifecycle, open_cache, policy
 from .lifecycle import Trouble
 from .models import Ended, Happening, Incident, Kind, OnFailure
 
@@ -23,8 +26,11 @@ if TYPE_CHECKING:
 
     from ..domains.models import DomainChange
     from ..outbox.store.claims import Claim
+    from ..settings.login_probe import ProbeResult
+    from ..settings.models import SmtpSettings
 
 _TELLING = (RetryClass.SETTINGS, RetryClass.SERVER, RetryClass.RATE)
+_NOT_DISPROVED = {Stage.RCPT.value, Stage.DATA.value}  # a login ends before these stages
 _ONE_MESSAGE = (RetryClass.RECIPIENT, RetryClass.MESSAGE)
 
 
@@ -82,6 +88,44 @@ def hear_of_domain(change: DomainChange) -> None:
             lifecycle.close(incident, Ended.OVER, now=now)
 
 
+def on_login_probe(result: ProbeResult) -> None:
+    """Record a failed login probe of a live version, or close the incidents that a successful one disproves."""
+    version, now = result.version, utcnow()
+    if result.diagnosis is None:
+        _logged_in(version, now)
+        expiry.check(version, result.probe, now=now)
+        return
+    failure = Trouble(
+        account_id=version.account_id,
+        kind=Kind.SENDING,
+        diagnosis=result.diagnosis,
+        server=result.server,
+        version_number=version.number,
+        stage=result.stage,
+        reply_code=result.reply_code,
+        words=result.reply_text,
+    )
+    lifecycle.note(failure, now=now)
+
+
+def _logged_in(version: SmtpSettings, now: datetime) -> None:
+    """Close what a successful login disproves, end the failover, and release the queue unless the owner stopped it."""
+    mine = [
+        one
+        for one in lifecycle.open_ones(version.account_id)
+        if one.kind is Kind.SENDING and one.version_number == version.number
+    ]
+    over = [one for one in mine if one.stage not in _NOT_DISPROVED]
+    if len(over) < len(mine):
+        return
+    failover.end(version, now=now)
+    for incident in over:
+        lifecycle.close(incident, Ended.PROVED, now=now)
+    queue = queue_of(version.account_id)
+    if over and queue.held_at is not None and policy.of(version.account_id).on_failure is not OnFailure.STOP:
+        let_go(version.account_id, now)
+
+
 def settled(one: Settled, *, now: datetime) -> None:
     """Open, grow or close what this attempt tells of. The caller commits."""
     if one.outcome is Outcome.ACCEPTED:
@@ -114,7 +158,7 @@ def _noted(incident: Incident, now: datetime) -> None:
     if incident.diagnosis.get("retry_class") == RetryClass.RATE:
         rate_limits.slow_down(incident.account_id, now)
     elif incident.attempts <= 1:
-        login_probe.soon(incident.account_id, incident.version_number, now=now)
+        login_probe.schedule_soon(incident.account_id, incident.version_number, now=now)
     if incident.stops and policy.of(incident.account_id).on_failure is OnFailure.STOP:
         queue = queue_of(incident.account_id)
         if queue.probe_at is not None:

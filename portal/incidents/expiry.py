@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 from ..settings import deprecations, providers
 from . import lifecycle
 from .lifecycle import Trouble
-from .models import Ended, Kind, Proof
+from .models import Ended, Kind
 
 if TYPE_CHECKING:
-    from ..settings.models import SmtpSettings
+    from ..settings.models import LoginProbe, SmtpSettings
 
 SOON = timedelta(days=14)
 _CERTIFICATE = "certificate-expiring"
 
 
-def judge(version: SmtpSettings, proof: Proof, *, now: datetime) -> None:
+def check(version: SmtpSettings, probe: LoginProbe, *, now: datetime) -> None:
     """Open what ends within two weeks, and close what no longer does. The caller commits."""
     server = f"{version.host}:{version.port}"
-    found = [*_certificate(version, proof, now), *_provider(version, now)]
+    found = [*_certificate(version, probe, now), *_provider(version, now)]
     for diagnosis in found:
         trouble = Trouble(
             version.account_id,
@@ -37,8 +37,8 @@ def judge(version: SmtpSettings, proof: Proof, *, now: datetime) -> None:
             lifecycle.close(incident, Ended.OVER, now=now)
 
 
-def _certificate(version: SmtpSettings, proof: Proof, now: datetime) -> list[dict[str, Any]]:
-    until = proof.certificate_until
+def _certificate(version: SmtpSettings, probe: LoginProbe, now: datetime) -> list[dict[str, Any]]:
+    until = probe.certificate_until
     if until is None or until > now + SOON:
         return []
     return [

@@ -14,14 +14,15 @@ from ..db import db
 from ..db.transaction import moment
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..outbox.queue import queue_of
+from ..settings import login_probe
 from ..settings.models import SmtpSettings
 from ..settings.routing import live_version
 from ..settings.versions import let_go
 from ..smtp.diagnosis.diagnose import RetryClass
 from . import lifecycle
-from .models import Care, Happening, Incident, Kind, OnFailure, Proof
+from .models import Care, Happening, Incident, Kind, OnFailure
 
-_SOON = timedelta(seconds=30)
+_PROBE_WITHIN = timedelta(seconds=30)
 
 
 class NoDetour(Exception):
@@ -40,7 +41,7 @@ def start(account_id: int, *, now: datetime) -> None:
     version.bypassed_since = now
     for incident in _of(version, lifecycle.open_ones(account_id)):
         lifecycle.happened(incident, Happening.DETOUR, now=now)
-    _try_soon(version, now)
+    login_probe.schedule_soon(account_id, version.number, now=now, within=_PROBE_WITHIN)
     let_go(account_id, now)
     db.session.commit()
 
@@ -97,12 +98,6 @@ def due(now: datetime) -> list[int]:
 
 def _of(version: SmtpSettings, incidents: list[Incident]) -> list[Incident]:
     return [one for one in incidents if one.kind is Kind.SENDING and one.version_number == version.number]
-
-
-def _try_soon(version: SmtpSettings, now: datetime) -> None:
-    proof = db.session.get(Proof, version.id)
-    if proof is not None:
-        proof.next_at = min(proof.next_at, now + _SOON)
 
 
 def _let_doubtful_go(account_id: int) -> None:

@@ -9,10 +9,11 @@ from sqlalchemy import select
 
 from ..db import db
 from ..outbox.models import OutboxMessage, Queue
+from ..outbox.overview import count_waiting
 from ..settings.routing import live_version
 from ..web.diagnosis_labels import Trouble, trouble
 from ..web.pagination import Page, newest_first
-from . import alerts, presenter
+from . import presenter
 from .models import Ended, Happening, Incident, IncidentEvent, IncidentMessage, Kind
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def show(incident: Incident, *, now: datetime) -> Shown:
         trouble=trouble(incident.diagnosis),
         timeline=_timeline(incident),
         messages=_messages(incident),
-        waiting=alerts.waiting(incident.account_id) if incident.is_open else 0,
+        waiting=count_waiting(incident.account_id) if incident.is_open else 0,
         stopped=queue is not None and queue.held_at is not None,
         detour=live.bypassed_since if live else None,
         lasted=presenter.lasted(incident, now),

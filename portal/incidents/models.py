@@ -159,22 +159,6 @@ class HookDelivery(Base):
     )
 
 
-class Proof(Base):
-    """What is known of a live version without sending: when it last let us in, and until when it should."""
-
-    __tablename__ = "settings_proof"
-    version_id: Mapped[int] = mapped_column(
-        ForeignKey("smtp_settings.id"), primary_key=True, autoincrement=False
-    )
-    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
-    proven_at: Mapped[datetime | None]
-    tried_at: Mapped[datetime | None]
-    next_at: Mapped[datetime] = mapped_column(index=True)
-    failures: Mapped[int] = mapped_column(default=0)  # in a row
-    diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # of the last failure
-    certificate_until: Mapped[datetime | None]
-
-
 class Watch(Base):
     """When somebody last looked after everything; a gap means that no worker ran."""
 

@@ -19,13 +19,15 @@ from ..config import current_config
 from ..db import db
 from ..deliveries.models import DeliveryLine
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
+from ..outbox.overview import count_waiting
 from ..outbox.queue import SYSTEM, queue_of
 from ..outbox.store.claims import due_queues
-from ..settings.models import SmtpSettings, State
+from ..settings import login_probe
+from ..settings.models import LoginProbe, SmtpSettings, State
 from ..web.filters import moment
-from . import alerts, bursts, failover, lifecycle, login_probe, webhooks
+from . import bursts, failover, lifecycle, webhooks
 from .lifecycle import Trouble
-from .models import Ended, Incident, Kind, Proof, Watch
+from .models import Ended, Incident, Kind, Watch
 
 _EVERY = timedelta(seconds=10)
 _GAP = timedelta(minutes=2)  # without a look: nobody was at work
@@ -49,7 +51,7 @@ def look(_ident: int = _ROW) -> None:
         return
     if now - last > _GAP:
         _nobody_was_here(last, now)
-    _begin_proofs(now)
+    _schedule_first_probes(now)
     for ident in _ids(_replaced()):
         _close(ident, Ended.REPLACED, now)
     for ident in _ids(_disproved()):
@@ -105,16 +107,16 @@ def _nobody_was_here(last: datetime, now: datetime) -> None:
         db.session.commit()
 
 
-def _begin_proofs(now: datetime) -> None:
-    """Give every live version its turn with the canary. Commits."""
+def _schedule_first_probes(now: datetime) -> None:
+    """Schedule the first login probe of every live version that has none. Commits."""
     query = (
         select(SmtpSettings)
-        .outerjoin(Proof, Proof.version_id == SmtpSettings.id)
-        .where(SmtpSettings.state == State.LIVE, Proof.version_id.is_(None))
+        .outerjoin(LoginProbe, LoginProbe.version_id == SmtpSettings.id)
+        .where(SmtpSettings.state == State.LIVE, LoginProbe.version_id.is_(None))
         .limit(_AT_ONCE)
     )
     for version in db.session.scalars(query).all():
-        db.session.add(login_probe.first_turn(version, now))
+        db.session.add(login_probe.first_schedule(version, now))
     db.session.commit()
 
 
@@ -183,7 +185,7 @@ def _count_waiting(now: datetime) -> None:
     query = select(Incident.id, Incident.account_id).where(Incident.is_open, Incident.kind == Kind.SENDING)
     counts: dict[int, int] = {}
     for ident, account_id in db.session.execute(query.limit(_AT_ONCE)).all():
-        count = counts.setdefault(account_id, alerts.waiting(account_id))
+        count = counts.setdefault(account_id, count_waiting(account_id))
         more = and_(Incident.id == ident, Incident.waited < count)
         db.session.execute(update(Incident).where(more).values(waited=count))
         webhooks.prune(account_id)

@@ -10,8 +10,9 @@ from flask_login import current_user, login_required
 from ..clock import utcnow
 from ..config import current_config
 from ..deliveries.message_page import STATUS_WORDS
+from ..outbox.overview import count_waiting
 from ..web.pagination import key_argument
-from . import alerts, failover, forms, incident_log, presenter
+from . import failover, forms, incident_log, presenter
 from . import held_mail as deeds
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def index() -> Any:
         kinds=incident_log.KINDS,
         sentence=presenter.sentence,
         endings=presenter.ENDINGS,
-        waits=alerts.waiting(current_user.account_id),
+        waits=count_waiting(current_user.account_id),
     )
 
 

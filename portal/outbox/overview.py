@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 OWED = (Status.QUEUED, Status.SENDING, Status.HELD)  # accepted by no server yet, and not given up
 _LAST = timedelta(hours=1)
+_MOST_WAITING = 10_000
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,21 @@ def overview(now: datetime) -> Overview:
         minute=_attempts(now - timedelta(minutes=1)),
         faults=_faults(),
     )
+
+
+def count_waiting(account_id: int) -> int:
+    """Return how many of the account's emails wait to be sent, up to ``_MOST_WAITING``. Checks of drafts do not count."""
+    some = (
+        select(OutboxMessage.id)
+        .where(
+            OutboxMessage.account_id == account_id,
+            OutboxMessage.status.in_((Status.HELD, Status.QUEUED)),
+            OutboxMessage.pinned_version.is_(None),
+        )
+        .limit(_MOST_WAITING)
+        .subquery()
+    )
+    return db.session.scalar(select(func.count()).select_from(some)) or 0
 
 
 def _accounts() -> list[Depth]:

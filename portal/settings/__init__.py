@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
     from ..jobs.heartbeat import add_finder
-    from . import views_explain
+    from . import login_probe, views_explain
     from .check import due
     from .views import blueprint
 
     app.register_blueprint(blueprint)
     app.register_blueprint(views_explain.blueprint)
     add_finder(app, due)
+    add_finder(app, login_probe.find_due_work)

@@ -89,3 +89,19 @@ class SettingsCheck(Base):
     ended_at: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
     __table_args__ = (Index("ix_settings_check_state", "state"),)
+
+
+class LoginProbe(Base):
+    """Daily login probe of a version: when the login last succeeded, and until when it should."""
+
+    __tablename__ = "settings_proof"
+    version_id: Mapped[int] = mapped_column(
+        ForeignKey("smtp_settings.id"), primary_key=True, autoincrement=False
+    )
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
+    proven_at: Mapped[datetime | None]
+    tried_at: Mapped[datetime | None]
+    next_at: Mapped[datetime] = mapped_column(index=True)
+    failures: Mapped[int] = mapped_column(default=0)  # in a row
+    diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # of the last failure
+    certificate_until: Mapped[datetime | None]

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..clock import utcnow
 from ..db import db
-from ..incidents import login_probe
 from ..jobs import heartbeat
 from ..notices import send_test
 from ..outbox.models import Queue, Status
 from ..outbox.routing import NoRoute, Route
 from ..web.errors import ErrorPage
 from ..web.filters import ago
-from . import check_report, deprecations, fixes, routing, versions
+from . import check_report, deprecations, fixes, login_probe, routing, versions
 from .models import CheckState, SettingsCheck, SmtpSettings, State
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def build(owner: Owner, *, test: str | None) -> Page:
 
 def _proven(live: SmtpSettings | None) -> str:
     """Say when the live version last let us in, whether or not an email was sent, and how long it may."""
-    proof = login_probe.of(live.id) if live else None
+    proof = login_probe.get(live.id) if live else None
     if proof is None or proof.proven_at is None:
         return ""
     said = f"Last proven {ago(proof.proven_at)}."

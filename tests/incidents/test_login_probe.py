@@ -12,12 +12,13 @@ import pytest
 from portal.clock import utcnow
 from portal.db import db
 from portal.db.transaction import moment
-from portal.incidents import failover, login_probe, policy
-from portal.incidents.models import Ended, Kind, OnFailure, Proof
+from portal.incidents import failover, policy
+from portal.incidents.models import Ended, Kind, OnFailure
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from portal.outbox.queue import hold
 from portal.outbox.sending import drain
-from portal.settings.models import SmtpSettings
+from portal.settings import login_probe
+from portal.settings.models import LoginProbe, SmtpSettings
 from portal.settings.routing import live_version
 from portal.smtp.network.guard import Policy, PrivateTarget
 from portal.smtp.server import Limits
@@ -75,48 +76,48 @@ def brightleaf_at(app, brightleaf):
     return point
 
 
-def turn(version: SmtpSettings) -> Proof:
+def run_probe(version: SmtpSettings) -> LoginProbe:
     """Let it be the version's turn, and climb."""
     ident = version.id
     work()
-    proof = db.session.get_one(Proof, ident)
-    proof.next_at = utcnow()
+    probe = db.session.get_one(LoginProbe, ident)
+    probe.next_at = utcnow()
     db.session.commit()
-    login_probe.climb(ident)
+    login_probe.run(ident)
     db.session.rollback()
-    return db.session.get_one(Proof, ident, populate_existing=True)
+    return db.session.get_one(LoginProbe, ident, populate_existing=True)
 
 
 def test_a_log_in_without_sending_proves_the_settings_and_reads_the_certificate(brightleaf_at, serve, owner):
     server = serve()
-    proof = turn(brightleaf_at(server))
+    probe = run_probe(brightleaf_at(server))
     assert server.messages == []
-    assert proof.proven_at > utcnow() - timedelta(minutes=1)
-    assert timedelta(hours=20) < proof.next_at - utcnow() < timedelta(hours=28)
-    assert proof.certificate_until is not None
+    assert probe.proven_at > utcnow() - timedelta(minutes=1)
+    assert timedelta(hours=20) < probe.next_at - utcnow() < timedelta(hours=28)
+    assert probe.certificate_until is not None
     page = owner.get("/settings/email-preferences").get_data(as_text=True)
     assert "Last proven" in page and "Its certificate is valid until" in page
 
 
 def test_a_password_that_ran_out_is_known_and_told_before_an_email_meets_it(brightleaf_at, brightleaf, serve):
     version = brightleaf_at(serve(AUTH=b"535 5.7.8 no\r\n"))
-    proof = turn(version)
+    probe = run_probe(version)
     (one,) = incidents(brightleaf)
     assert (one.kind, one.is_open, one.messages, one.reply_code) == (Kind.SENDING, True, 0, 535)
-    assert proof.failures == 1 and proof.next_at < utcnow() + timedelta(minutes=5)
+    assert probe.failures == 1 and probe.next_at < utcnow() + timedelta(minutes=5)
     work()
     assert [row.kind for row in mails()] == ["incident-opened"]
 
 
 def test_when_the_log_in_works_again_the_incident_ends_and_mail_leaves(brightleaf_at, brightleaf, serve):
     version = brightleaf_at(serve(AUTH=b"535 5.7.8 no\r\n"))
-    turn(version)
+    run_probe(version)
     brightleaf_at(serve())
     version = live_version(brightleaf)
     happens(brightleaf, diagnosis=REFUSED, server="localhost:1", stage="auth")
     hold(brightleaf, REFUSED, now=utcnow())
     db.session.commit()
-    turn(version)
+    run_probe(version)
     assert {one.ended for one in incidents(brightleaf)} == {Ended.PROVED}
     assert db.session.get(Queue, brightleaf).held_at is None
 
@@ -124,7 +125,7 @@ def test_when_the_log_in_works_again_the_incident_ends_and_mail_leaves(brightlea
 def test_a_log_in_proves_nothing_about_mail_that_is_refused_later(brightleaf_at, brightleaf, serve):
     version = brightleaf_at(serve())
     happens(brightleaf, diagnosis=REFUSED, stage="data")
-    turn(version)
+    run_probe(version)
     assert incidents(brightleaf)[0].is_open
 
 
@@ -134,7 +135,7 @@ def test_emails_that_wait_find_out_by_themselves_so_nobody_logs_in_twice(brightl
     owe(brightleaf, 1)
     hold(brightleaf, REFUSED, now=utcnow())
     db.session.commit()
-    turn(version)
+    run_probe(version)
     assert server.commands == [] if hasattr(server, "commands") else True
     assert db.session.get(Queue, brightleaf).held_at is not None
 
@@ -145,15 +146,15 @@ def test_a_certificate_about_to_run_out_is_an_incident_before_it_is_a_failure(
     from portal.incidents import expiry
 
     version = brightleaf_at(serve())
-    proof = turn(version)
+    probe = run_probe(version)
     assert incidents(brightleaf) == [] or incidents(brightleaf)[0].kind is Kind.DEADLINE
-    proof.certificate_until = utcnow() + timedelta(days=9)
-    expiry.judge(version, proof, now=utcnow())
+    probe.certificate_until = utcnow() + timedelta(days=9)
+    expiry.check(version, probe, now=utcnow())
     db.session.commit()
     (one,) = [row for row in incidents(brightleaf) if row.is_open]
     assert one.kind is Kind.DEADLINE and one.diagnosis["whose_move"] == "provider"
-    proof.certificate_until = utcnow() + timedelta(days=80)
-    expiry.judge(version, proof, now=utcnow())
+    probe.certificate_until = utcnow() + timedelta(days=80)
+    expiry.check(version, probe, now=utcnow())
     db.session.commit()
     assert not incidents(brightleaf)[0].is_open
 
@@ -166,7 +167,7 @@ def test_what_a_provider_ends_is_told_two_weeks_before(brightleaf, clock):
     with time_machine.travel("2026-12-20 09:00:00+00:00", tick=False):
         version = live_version(brightleaf)
         version.host = "smtp.office365.com"
-        expiry.judge(version, Proof(version_id=version.id, account_id=brightleaf), now=utcnow())
+        expiry.check(version, LoginProbe(version_id=version.id, account_id=brightleaf), now=utcnow())
         db.session.commit()
         (one,) = incidents(brightleaf)
         assert one.kind is Kind.DEADLINE and "December 2026" in one.diagnosis["cause"]
@@ -198,7 +199,7 @@ def test_after_the_chosen_minutes_emails_go_through_the_platform_and_come_back_b
     assert "The platform’s sender" in owner.get(f"/deliveries/{first}").get_data(as_text=True)
     up = serve()
     version = brightleaf_at(up, platform)
-    turn(version)
+    run_probe(version)
     assert live_version(brightleaf).bypassed_since is None
     assert not incidents(brightleaf)[0].is_open
     owe(brightleaf, 2)
@@ -260,7 +261,7 @@ def test_stopped_at_the_owners_wish_nothing_is_tried_by_itself(brightleaf_at, br
     assert queue.held_at is not None and queue.probe_at is None
     up = serve()
     brightleaf_at(up)
-    turn(version)
+    run_probe(version)
     assert db.session.get(Queue, brightleaf, populate_existing=True).held_at is not None
     assert not incidents(brightleaf)[0].is_open
     assert moment() is not None and up.messages == []

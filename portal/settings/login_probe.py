@@ -1,0 +1,229 @@
+"""Daily login probe of the live settings: log in without sending anything, and repeat soon after a failure.
+
+An expired password, or a certificate about to expire, is thus known before an affiliate's email fails on it.
+Listeners receive every result inside the transaction that records it; they do not commit.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import Flask, current_app
+from sqlalchemy import func, select, update
+
+from ..accounts.models import Owner
+from ..clock import utcnow
+from ..db import db
+from ..outbox.overview import count_waiting
+from ..outbox.queue import queue_of
+from ..outbox.routing import NoRoute, Route
+from ..smtp.diagnosis.diagnose import RetryClass
+from ..smtp.failure import Stage, SubmissionFailure
+from ..smtp.probe.probe import Report, probe
+from .models import CheckState, LoginProbe, SettingsCheck, SmtpSettings, State
+from .routing import route_of
+
+_DAY = timedelta(hours=24)
+_LEASE = timedelta(minutes=5)  # a probe whose worker died is repeated after this time
+_LATER = timedelta(hours=1)
+# Seconds until the next probe after the 1st, 2nd, ... failure in a row. Refused logins are repeated rarely because
+# providers lock users after too many; an unreachable server is tried again sooner.
+_DELAYS_S = {
+    RetryClass.SETTINGS: (120, 600, 1800, 3600, 3 * 3600, 6 * 3600),
+    RetryClass.SERVER: (60, 120, 300, 600, 900),
+}
+_AFTER_LOGIN = {
+    Stage.RCPT,
+    Stage.DATA,
+}  # a refusal at these stages comes after login and sender were accepted
+_KEY = "signet.login-probe-listeners"
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """Result of one login probe of a live version. ``diagnosis`` is None when the login succeeded."""
+
+    version: SmtpSettings
+    probe: LoginProbe
+    diagnosis: Mapping[str, Any] | None = None
+    server: str = ""  # host:port; empty: no route to any server
+    stage: str = ""
+    reply_code: int | None = None
+    reply_text: str = ""
+
+
+Listener = Callable[[ProbeResult], None]
+
+
+@dataclass(frozen=True)
+class _Target:
+    version_id: int
+    account_id: int
+    route: Route
+    recipient: str
+
+
+def add_listener(app: Flask, listener: Listener) -> None:
+    """Register a function that receives the result of every login probe of a live version."""
+    app.extensions.setdefault(_KEY, []).append(listener)
+
+
+def get(version_id: int) -> LoginProbe | None:
+    """Return the login probe of a version, if one was ever scheduled."""
+    return db.session.get(LoginProbe, version_id)
+
+
+def find_due_work(now: datetime) -> list[tuple[str, int]]:
+    """Return the jobs of live versions whose login probe is due."""
+    query = (
+        select(LoginProbe.version_id)
+        .join(SmtpSettings, SmtpSettings.id == LoginProbe.version_id)
+        .where(LoginProbe.next_at <= now, SmtpSettings.state == State.LIVE)
+        .order_by(LoginProbe.next_at)
+        .limit(50)
+    )
+    return [("canary", version_id) for version_id in db.session.scalars(query)]
+
+
+def first_schedule(version: SmtpSettings, now: datetime) -> LoginProbe:
+    """Return a new login probe of a version: due a day after its last passed check, or within ten minutes."""
+    passed = select(func.max(SettingsCheck.ended_at)).where(
+        SettingsCheck.version_id == version.id, SettingsCheck.state == CheckState.PASSED
+    )
+    proven_at = db.session.scalar(passed)
+    soon = now + timedelta(seconds=random.uniform(0, 600))  # noqa: S311 - jitter, not secrecy
+    return LoginProbe(
+        version_id=version.id,
+        account_id=version.account_id,
+        proven_at=proven_at,
+        next_at=max(proven_at + _jitter(_DAY), soon) if proven_at is not None else soon,
+        failures=0,
+    )
+
+
+def schedule_soon(
+    account_id: int, number: int | None, *, now: datetime, within: timedelta = timedelta(minutes=1)
+) -> None:
+    """Bring the next probe of a version forward, as after a failure. The caller commits."""
+    version = (
+        select(SmtpSettings.id)
+        .where(SmtpSettings.account_id == account_id, SmtpSettings.number == number)
+        .scalar_subquery()
+    )
+    later = LoginProbe.next_at > now + within
+    statement = update(LoginProbe).where(LoginProbe.version_id == version, later).values(next_at=now + within)
+    db.session.execute(statement.execution_options(synchronize_session=False))
+
+
+def run(version_id: int) -> None:
+    """Log in with a version and record the result. Commits. Safe to repeat: one worker at a time does it."""
+    target = _claim(version_id, utcnow())
+    if target is None:
+        return
+    report = probe(target.route.server, target.route.sender, target.recipient)
+    failure = report.failure
+    if failure is None or failure.stage in _AFTER_LOGIN:
+        _record_success(target, report, now=utcnow())
+    else:
+        _record_failure(target, failure, now=utcnow())
+
+
+def _claim(version_id: int, now: datetime) -> _Target | None:
+    """Claim a due probe and open the password. Commits, so that no transaction waits for a server."""
+    due = (LoginProbe.version_id == version_id, LoginProbe.next_at <= now)
+    claimed = db.session.execute(update(LoginProbe).where(*due).values(next_at=now + _LEASE))
+    version = db.session.get(SmtpSettings, version_id)
+    if claimed.rowcount != 1 or version is None or version.state is not State.LIVE:  # type: ignore[attr-defined]
+        db.session.rollback()
+        return None
+    row = db.session.get_one(LoginProbe, version_id, populate_existing=True)
+    if _queue_probes_server(version):
+        row.next_at = now + _LATER
+        db.session.commit()
+        return None
+    try:
+        route = route_of(version)
+    except NoRoute as none:
+        row.tried_at, row.next_at, row.diagnosis = now, now + _LATER, none.because
+        _notify(ProbeResult(version, row, none.because))
+        db.session.commit()
+        return None
+    recipient = db.session.scalars(
+        select(Owner.mailbox).where(Owner.account_id == version.account_id)
+    ).first()
+    target = _Target(version.id, version.account_id, route, recipient or route.sender)
+    db.session.commit()
+    return target
+
+
+def _queue_probes_server(version: SmtpSettings) -> bool:
+    """Whether a held queue already tries this server with a waiting email; a second login would only cost trust."""
+    if version.bypassed_since is not None:
+        return False
+    queue = queue_of(version.account_id)
+    return queue.held_at is not None and queue.probe_at is not None and count_waiting(version.account_id) > 0
+
+
+def _record_success(target: _Target, report: Report, *, now: datetime) -> None:
+    version, row = _locked(target)
+    row.proven_at = row.tried_at = now
+    row.failures, row.diagnosis, row.next_at = 0, None, now + _jitter(_DAY)
+    row.certificate_until = _certificate_until(report, now)
+    if version.state is State.LIVE:
+        _notify(ProbeResult(version, row, server=target.route.server.address))
+    db.session.commit()
+
+
+def _record_failure(target: _Target, failure: SubmissionFailure, *, now: datetime) -> None:
+    version, row = _locked(target)
+    diagnosis = target.route.explain(failure)
+    delays = _DELAYS_S.get(diagnosis.retry_class)
+    row.tried_at = now
+    # A temporary refusal or a rate limit does not show whether the settings are right.
+    if version.state is not State.LIVE or delays is None:
+        row.next_at = now + _LATER
+        db.session.commit()
+        return
+    row.failures += 1
+    delay = timedelta(seconds=delays[min(row.failures, len(delays)) - 1])
+    row.next_at, row.diagnosis = now + _jitter(delay), diagnosis.as_dict()
+    reply = failure.reply
+    _notify(
+        ProbeResult(
+            version,
+            row,
+            diagnosis.as_dict(),
+            server=target.route.server.address,
+            stage=failure.stage,
+            reply_code=reply.code if reply else None,
+            reply_text=reply.text if reply else "",
+        )
+    )
+    db.session.commit()
+
+
+def _locked(target: _Target) -> tuple[SmtpSettings, LoginProbe]:
+    """Return the version and its probe as they are now, with the account's queue locked."""
+    queue_of(target.account_id, lock=True)
+    row = db.session.get_one(LoginProbe, target.version_id, populate_existing=True)
+    return db.session.get_one(SmtpSettings, target.version_id), row
+
+
+def _notify(result: ProbeResult) -> None:
+    listeners: list[Listener] = current_app.extensions.get(_KEY, [])
+    for listener in listeners:
+        listener(result)
+
+
+def _certificate_until(report: Report, now: datetime) -> datetime | None:
+    days = [rung.evidence["days_left"] for rung in report.rungs if rung.evidence.get("days_left")]
+    return now + timedelta(days=int(days[-1])) if days else None
+
+
+def _jitter(delay: timedelta) -> timedelta:
+    """Return the delay changed by up to a tenth either way, so that not all accounts probe at once."""
+    return delay * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not secrecy
