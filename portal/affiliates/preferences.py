@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
-
 from .. import rate_limit
-from ..accounts.models import Account
 from ..db import db
 from ..notices.catalogue import CATALOGUE, Audience, Category, Notice
 from . import cancel_pending, suppressions
@@ -45,15 +42,6 @@ class Choice:
     when: str
     wanted: bool
     essential: bool
-
-
-def by_key(key: str) -> tuple[Affiliate, Account] | None:
-    """Return whose preferences this key opens."""
-    if not (key.isascii() and key.isprintable()):
-        return None
-    query = select(Affiliate, Account).join(Account, Account.id == Affiliate.account_id)
-    row = db.session.execute(query.where(Affiliate.preferences_key == key)).first()
-    return (row[0], row[1]) if row else None
 
 
 def choices(affiliate: Affiliate) -> list[Choice]:

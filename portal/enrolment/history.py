@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from ..affiliates import suppressions
+from ..affiliates.directory import joined_by_invitation
 from ..affiliates.models import Affiliate, AffiliateLink, Purpose, Reason, State, Suppression
 from ..db import db
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
-from . import invitations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ def tell(affiliate: Affiliate) -> Story:
         letters=_letters(affiliate.id),
         opted_out=[CATALOGUE[kind].name if kind in CATALOGUE else kind for kind in kinds],
         suppression=suppressions.suppression_of(affiliate.account_id, affiliate.mailbox),
-        invited=affiliate.state is State.INVITED or affiliate.id in invitations.joined([affiliate.id]),
+        invited=affiliate.state is State.INVITED or bool(joined_by_invitation([affiliate.id])),
     )
 
 

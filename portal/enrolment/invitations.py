@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from .. import rate_limit
-from ..affiliates.models import Affiliate, AffiliateLink, Purpose, State
+from ..affiliates.models import Affiliate, Purpose, State
 from ..affiliates.suppressions import suppression_of
 from ..db import db
 from ..events.dispatch import cause
@@ -18,8 +18,6 @@ from ..events.types import Occasion, Source
 from . import confirmation_links, signup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ..accounts.models import Account
 
 PER_ACCOUNT = rate_limit.Budget("invitations", 50, timedelta(days=1))
@@ -59,16 +57,6 @@ def invite(account: Account, wish: Invitation, *, now: datetime) -> Why:
     why = _send(account, affiliate or _added(new), wish, now)
     db.session.commit()
     return why
-
-
-def joined(idents: Iterable[int]) -> set[int]:
-    """Return which of these affiliates came by an invitation, rather than by the sign-up page."""
-    query = select(AffiliateLink.affiliate_id).where(
-        AffiliateLink.affiliate_id.in_(list(idents)),
-        AffiliateLink.purpose == Purpose.JOIN,
-        AffiliateLink.used_at.is_not(None),
-    )
-    return set(db.session.scalars(query))
 
 
 def _may_be_invited(account: Account, new: Affiliate) -> Affiliate | None:

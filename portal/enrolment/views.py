@@ -17,7 +17,7 @@ from ..events.weekly_totals import totals
 from ..notices.greeting import first_name_of
 from ..web.network import network_of
 from ..web.read_only import reads_first
-from . import confirmation_links, min_fill_time, signup
+from . import confirmation_links, listing, min_fill_time, signup
 from .forms import AgreeForm, JoinForm, MailboxForm
 
 blueprint = Blueprint("affiliates", __name__)
@@ -105,7 +105,7 @@ def accept(token: str) -> Any:
 
 @blueprint.get("/affiliate/<key>")
 def dashboard(key: str) -> Any:
-    affiliate, account = directory.by_dashboard_key(key) or abort(404)
+    affiliate, account = directory.find_by_dashboard_key(key) or abort(404)
     events = event_log.newest_of(affiliate.id, _ON_DASHBOARD, _NEWEST)
     page = render_template(
         "affiliates/dashboard.html",
@@ -139,8 +139,10 @@ def _thanks_page(slug: str, form: MailboxForm, **more: object) -> str:
 
 
 def _at_the_door(template: str, slug: str, **more: object) -> str:
-    door = directory.door(slug) or abort(404)
-    return render_template(template, account=door.account, rules=door.rules, emails_on=door.emails_on, **more)
+    found = listing.public_programme(slug) or abort(404)
+    return render_template(
+        template, account=found.account, rules=found.rules, emails_on=found.emails_on, **more
+    )
 
 
 def _letter_page(template: str, token: str, purpose: Purpose, **more: object) -> str:

@@ -17,7 +17,7 @@ from ..events import event_log, presenter
 from ..notices import recipients
 from ..notices.catalogue import NEW_SIGN_UP
 from ..web.pagination import key_argument
-from . import csv_export, history, moderation
+from . import csv_export, history, listing, moderation
 from .forms import DeclineForm
 from .views import blueprint
 
@@ -37,7 +37,7 @@ def index() -> Any:
     state = State(asked) if asked in set(State) else None
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
     search = search[:_SEARCH_LIMIT]
-    page = directory.roll_of(
+    page = listing.list_affiliates(
         current_user.account, current_config(), search=search, state=state, before=before, after=after
     )
     return render_template(
@@ -45,8 +45,8 @@ def index() -> Any:
         page=page,
         filters={"q": search or None, "status": state.value if state else None},
         chosen=state,
-        tabs=directory.TABS,
-        state_words=directory.STATE_WORDS,
+        tabs=listing.TABS,
+        state_words=listing.STATE_WORDS,
         join_url=f"{current_config().base_url}{url_for('.join', slug=current_user.account.slug)}",
         words=STATUS_WORDS,
         reasons=presenter.REASONS,
@@ -74,7 +74,7 @@ def show(ident: int) -> Any:
 @login_required
 def by_code(code: str) -> Any:
     """Where the owner's emails lead."""
-    affiliate = directory.by_code(current_user.account_id, code) or abort(404)
+    affiliate = directory.find_by_code(current_user.account_id, code) or abort(404)
     return redirect(url_for(".show", ident=affiliate.id), 303)
 
 
@@ -96,7 +96,7 @@ def decline(ident: int) -> Any:
 
 
 def _affiliate(ident: int) -> Affiliate:
-    return directory.affiliate_of(current_user.account_id, ident) or abort(404)
+    return directory.find_affiliate(current_user.account_id, ident) or abort(404)
 
 
 def _decided(done: moderation.Done | None, words: str) -> Any:
@@ -104,7 +104,7 @@ def _decided(done: moderation.Done | None, words: str) -> Any:
     if done is None:
         abort(404)
     name = done.affiliate.name
-    state = directory.STATE_WORDS[done.affiliate.state].lower()
+    state = listing.STATE_WORDS[done.affiliate.state].lower()
     flash(f"{name} {words}." if done.changed else f"Nothing was changed: {name} is {state}.", "success")
     return redirect(url_for(".show", ident=done.affiliate.id), 303)
 
@@ -121,7 +121,7 @@ def _page(affiliate: Affiliate, *, form: DeclineForm | None = None, **more: obje
         page=page,
         form=form or DeclineForm(formdata=None),
         words=STATUS_WORDS,
-        state_words=directory.STATE_WORDS,
+        state_words=listing.STATE_WORDS,
         reason_words=history.REASON_WORDS,
         **more,
     )

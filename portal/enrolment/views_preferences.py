@@ -7,6 +7,7 @@ from typing import Any
 from flask import abort, flash, make_response, redirect, render_template, request, url_for
 
 from ..affiliates import preferences as deeds
+from ..affiliates.directory import find_by_preferences_key
 from ..clock import utcnow
 from .views import blueprint
 
@@ -15,7 +16,7 @@ _SAVED = "Your choice is saved."
 
 @blueprint.get("/preferences/<key>")
 def preferences(key: str) -> Any:
-    affiliate, account = deeds.by_key(key) or abort(404)
+    affiliate, account = find_by_preferences_key(key) or abort(404)
     return render_template(
         "affiliates/preferences.html",
         account=account,
@@ -27,7 +28,7 @@ def preferences(key: str) -> Any:
 
 @blueprint.post("/preferences/<key>")
 def save_preferences(key: str) -> Any:
-    affiliate, _ = deeds.by_key(key) or abort(404)
+    affiliate, _ = find_by_preferences_key(key) or abort(404)
     wanted = () if "essential_only" in request.form else request.form.getlist("kind")
     try:
         deeds.save(affiliate, wanted, now=utcnow())
@@ -44,7 +45,7 @@ def unsubscribe(key: str, kind: str) -> Any:
     The answer to the POST is a page and no redirect, as the RFC wants it. The key in the address is the
     authority, so the route is exempt from the CSRF check.
     """
-    affiliate, account = deeds.by_key(key) or abort(404)
+    affiliate, account = find_by_preferences_key(key) or abort(404)
     notice = deeds.subscription(kind) or abort(404)
     done = request.method == "POST"
     if done:

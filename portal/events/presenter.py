@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from flask import url_for
 from sqlalchemy import select
 
+from ..affiliates.directory import joined_by_invitation
 from ..affiliates.models import Affiliate
 from ..db import db
-from ..enrolment import invitations
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
 from .event_log import mails_of
@@ -90,7 +90,7 @@ def sources_of(events: Iterable[Event]) -> dict[int, str]:
     events = list(events)
     came = [event for event in events if _is_arrival(event)]
     invited = (
-        invitations.joined(event.affiliate_id for event in came if event.affiliate_id) if came else set()
+        joined_by_invitation(event.affiliate_id for event in came if event.affiliate_id) if came else set()
     )
     arrivals = {
         event.id: "By your invitation" if event.affiliate_id in invited else "On your sign-up page"

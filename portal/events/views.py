@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, render_template, request
 from flask_login import current_user, login_required
 
-from ..affiliates.directory import affiliate_of
+from ..affiliates.directory import find_affiliate
 from ..deliveries.message_page import STATUS_WORDS
 from ..web.pagination import key_argument
 from . import event_log, presenter
@@ -25,7 +25,7 @@ def index() -> Any:
     chosen = Occasion(occasion) if occasion in set(Occasion) else None
     mail = Outcome(outcome) if outcome in set(Outcome) else None
     whose = key_argument(request.args.get("affiliate"))
-    affiliate = affiliate_of(current_user.account_id, whose) if whose is not None else None
+    affiliate = find_affiliate(current_user.account_id, whose) if whose is not None else None
     page = event_log.events_of(
         current_user.account_id,
         affiliate_id=affiliate.id if affiliate else None,

@@ -13,7 +13,7 @@ from portal.affiliates import directory, suppressions
 from portal.affiliates.models import Reason, State
 from portal.clock import utcnow
 from portal.db import db
-from portal.enrolment import cleanup, signup, signup_rules
+from portal.enrolment import cleanup, listing, signup, signup_rules
 from portal.enrolment.csv_export import tame
 from portal.events import weekly_summary
 from portal.events.dispatch import cause
@@ -30,7 +30,7 @@ def _account():
 
 def _affiliate():
     db.session.rollback()
-    return directory.roll_of(_account(), _config()).entries[0].affiliate
+    return listing.list_affiliates(_account(), _config()).rows[0].affiliate
 
 
 def _config():

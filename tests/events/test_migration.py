@@ -10,7 +10,7 @@ from portal import bootstrap, create_app
 from portal.affiliates import directory
 from portal.affiliates.models import State
 from portal.db import db
-from portal.enrolment import signup_rules
+from portal.enrolment import listing, signup_rules
 from portal.events import event_log
 from portal.events.models import Why
 from portal.events.types import Occasion
@@ -41,10 +41,10 @@ def test_affiliates_of_before_are_found_told_of_and_take_part_as_they_did(tmp_pa
         account = directory.find_account("brightleaf")
         assert account.time_zone == "UTC"
         assert signup_rules.rules_of(account.id) == signup_rules.Rules(auto_approve=True, confirm=False)
-        [sia, grace] = directory.roll_of(account, app.extensions["signet.config"]).entries
+        [sia, grace] = listing.list_affiliates(account, app.extensions["signet.config"]).rows
         assert {sia.affiliate.state, grace.affiliate.state} == {State.ACTIVE}
         assert sia.affiliate.preferences_key != grace.affiliate.preferences_key
-        found = directory.roll_of(account, app.extensions["signet.config"], search="hopper").entries
+        found = listing.list_affiliates(account, app.extensions["signet.config"], search="hopper").rows
         assert [one.affiliate.id for one in found] == [7]
         events = event_log.events_of(account.id).rows
         assert {one.occasion for one in events} == {Occasion.SIGNED_UP}

@@ -1,0 +1,125 @@
+"""The owner's list of affiliates, and what the public sign-up page shows of a programme."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from ..affiliates.directory import programme
+from ..affiliates.links import link_of
+from ..affiliates.models import Affiliate, State
+from ..db import db
+from ..db.transaction import ahead
+from ..events.models import Event, EventMail
+from ..notices import recipients
+from ..notices.catalogue import NEW_SIGN_UP
+from ..outbox.models import OutboxMessage, Status
+from ..web.pagination import Page, newest_first
+from .signup_rules import Rules, rules_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..accounts.models import Account
+    from ..config import Config
+
+TABS = (State.ACTIVE, State.PENDING, State.UNCONFIRMED, State.INVITED, State.DECLINED, State.SUSPENDED)
+STATE_WORDS: Mapping[State, str] = {
+    State.ACTIVE: "Active",
+    State.PENDING: "Waits for you",
+    State.UNCONFIRMED: "Unconfirmed",
+    State.INVITED: "Invited",
+    State.DECLINED: "Declined",
+    State.SUSPENDED: "Suspended",
+}
+# An affiliate who waited for approval is welcomed by "approved", any other by the sign-up email.
+_WELCOME_KINDS = (NEW_SIGN_UP.kind, "approved")
+
+
+@dataclass(frozen=True)
+class PublicProgramme:
+    """What the public pages show of a programme. ``account`` is detached from every session."""
+
+    account: Account
+    rules: Rules
+    emails_on: bool
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """The welcome email of an affiliate. ``status`` is None if none was sent or the outbox has pruned it."""
+
+    mail: EventMail
+    status: Status | None
+
+
+@dataclass(frozen=True)
+class AffiliateRow:
+    """One row of the owner's list."""
+
+    affiliate: Affiliate
+    link: str
+    welcome: Welcome | None
+
+
+@dataclass(frozen=True)
+class AffiliatePage:
+    """One page of the owner's list. ``counts`` covers the whole list, by state."""
+
+    rows: list[AffiliateRow]
+    older: int | None
+    newer: int | None
+    counts: Mapping[State, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+def public_programme(slug: str) -> PublicProgramme | None:
+    """Return what the public pages show of the programme with this slug."""
+    with ahead():
+        account = programme(slug)
+        if account is None:
+            return None
+        return PublicProgramme(account, rules_of(account.id), recipients.is_on(account.id, NEW_SIGN_UP))
+
+
+def list_affiliates(
+    account: Account,
+    config: Config,
+    *,
+    search: str = "",
+    state: State | None = None,
+    before: int | None = None,
+    after: int | None = None,
+) -> AffiliatePage:
+    """Return one page of the account's affiliates, newest first."""
+    query = select(Affiliate).where(Affiliate.account_id == account.id)
+    if state is not None:
+        query = query.where(Affiliate.state == state)
+    if search:
+        query = query.where(Affiliate.search_text.contains(search.casefold(), autoescape=True))
+    page: Page[Any] = newest_first(query, Affiliate.id, before=before, after=after)
+    welcomes = _welcomes([row.id for row in page.rows])
+    rows = [AffiliateRow(row, link_of(row, account, config), welcomes.get(row.id)) for row in page.rows]
+    return AffiliatePage(rows, page.older, page.newer, counts(account.id))
+
+
+def counts(account_id: int) -> Mapping[State, int]:
+    """Return the number of affiliates in each state."""
+    query = select(Affiliate.state, func.count()).where(Affiliate.account_id == account_id)
+    return {row[0]: row[1] for row in db.session.execute(query.group_by(Affiliate.state))}
+
+
+def _welcomes(affiliate_ids: Iterable[int]) -> Mapping[int, Welcome]:
+    query = (
+        select(Event.affiliate_id, EventMail, OutboxMessage.status)
+        .join(EventMail, EventMail.event_id == Event.id)
+        .outerjoin(OutboxMessage, OutboxMessage.id == EventMail.message_id)
+        .where(Event.affiliate_id.in_(list(affiliate_ids)), EventMail.kind.in_(_WELCOME_KINDS))
+        .order_by(EventMail.id)
+    )
+    return {id_: Welcome(mail, status) for id_, mail, status in db.session.execute(query) if id_}
