@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, select
@@ -12,12 +9,14 @@ from sqlalchemy import and_, select
 from ..db import db, reading
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import DeliveryAttempt, OutboxMessage
+from ..web.csv import csv_header, csv_lines
 from . import search
 from .models import DeliveryLine
 from .query_plan import plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from .filters import Filters
 
@@ -26,15 +25,14 @@ HEAD = (
     "id", "owed_at", "settled_at", "status", "notice", "notice_name", "recipient", "recipient_name", "subject",
     "message_id", "attempts", "settings_version", "server", "reply_code", "enhanced_code", "reply", "queue_id",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # what a spreadsheet would work out
 
 
 def lines(account_id: int, filters: Filters) -> Iterator[str]:
     """Write the matching messages as CSV, newest first, some at a time."""
-    yield "\ufeff" + _csv([HEAD])
+    yield csv_header(HEAD)
     for rows in batches(account_id, filters):
         if rows:
-            yield _csv([[_cell(value) for value in row] for row in rows])
+            yield csv_lines(rows)
 
 
 def batches(account_id: int, filters: Filters) -> Iterator[list[Any]]:
@@ -81,20 +79,3 @@ def _named(found: Any) -> list[Any]:
     notice = CATALOGUE.get(found.kind)
     values.insert(5, notice.name if notice else "")
     return values
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    if isinstance(value, int):
-        return str(value)
-    text = str(value).replace("\x00", "\ufffd")
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
-
-
-def _csv(rows: Any) -> str:
-    out = io.StringIO()
-    csv.writer(out).writerows(rows)
-    return out.getvalue()

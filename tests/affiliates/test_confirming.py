@@ -14,7 +14,6 @@ from portal.affiliates.models import Reason, State
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import cleanup, listing, signup, signup_rules
-from portal.enrolment.csv_export import tame
 from portal.events import weekly_summary
 from portal.events.dispatch import cause
 from portal.events.models import EventMail, Week, WeekState, Why
@@ -239,9 +238,6 @@ def test_the_list_is_searched_and_exported_safely(owner, stranger, client):
     assert answer.mimetype == "text/csv"
     assert "Éloïse Ångström,grace@example.org,active" in answer.get_data(as_text=True)
     assert "grace@example.org" not in stranger.get("/affiliates.csv").get_data(as_text=True)
-    assert [tame(cell) for cell in ("=1", "+1", "-1", "@x", "\tx", "\rx", "a=1")] == [
-        "'=1", "'+1", "'-1", "'@x", "'\tx", "'\rx", "a=1",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
