@@ -11,7 +11,7 @@ from flask_login import AnonymousUserMixin, LoginManager, current_user, login_us
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..clock import utcnow
-from ..web.safe_redirect import same_site_path
+from ..web.requests import same_site_path
 from . import sessions
 
 if TYPE_CHECKING:

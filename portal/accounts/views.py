@@ -11,8 +11,7 @@ from werkzeug.wrappers import Response
 
 from ..clock import utcnow
 from ..config import current_config
-from ..web.network import network_of
-from ..web.safe_redirect import same_site_path
+from ..web.requests import network_of, same_site_path
 from . import login, registration, sessions
 from . import password_reset as resetting
 from .access import enter

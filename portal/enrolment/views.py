@@ -15,8 +15,8 @@ from ..events import event_log, presenter
 from ..events.types import Occasion
 from ..events.weekly_totals import totals
 from ..notices.greeting import first_name_of
-from ..web.network import network_of
 from ..web.read_only import reads_first
+from ..web.requests import network_of
 from . import confirmation_links, listing, min_fill_time, signup
 from .forms import AgreeForm, JoinForm, MailboxForm
 
