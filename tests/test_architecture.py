@@ -66,8 +66,6 @@ UPWARD = {
     "portal.deliveries.message_page portal.incidents.discarded",
     "portal.deliveries.rollup portal.incidents.discarded",
     "portal.deliveries.timeline portal.incidents.discarded",
-    "portal.enrolment.views_owner portal.deliveries.message_page.STATUS_WORDS",
-    "portal.events.views portal.deliveries.message_page.STATUS_WORDS",
     "portal.jobs.heartbeat portal.outbox.models.WorkerBeat",
     "portal.jobs.heartbeat portal.outbox.store.claims.due_queues",
     "portal.jobs.worker portal.tasks",

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..affiliates.models import Affiliate
 from ..db import db
-from ..deliveries import message_log, message_page
+from ..deliveries import message_log
 from ..events import event_log
 from ..events.models import EventMail, Why
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
+from ..web.labels import STATUS_LABELS
 from .schemas import BY_OCCASION, EventShape
 from .serializers import event_of
 
@@ -99,6 +100,6 @@ def _mail(account_id: int, mail: EventMail) -> Mail:
         whom=notice.whom if notice else "",
         recipient=mail.recipient,
         message=message,
-        status=message_page.STATUS_WORDS[message.status] if message else "",
+        status=STATUS_LABELS[message.status] if message else "",
         why=WHY.get(mail.why, "") or ("" if message else "The log of it has been cleared."),
     )

@@ -13,7 +13,7 @@ from ..events import event_log
 from ..events.models import Event, EventMail
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..smtp.protocol.reply import plain_text
-from ..web.diagnosis_labels import reply_words
+from ..web.labels import reply_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -105,7 +105,7 @@ def _attempt(attempt: DeliveryAttempt) -> Json:
         "stage": attempt.stage,
         "reply_code": attempt.reply_code,
         "enhanced_code": plain_text(attempt.enhanced_code),
-        "reply": reply_words(None, "", attempt.reply_text),
+        "reply": reply_line(None, "", attempt.reply_text),
         "queue_id": plain_text(attempt.queue_id),
     }
 

@@ -14,7 +14,7 @@ from ..outbox.routing import NoRoute, Route
 from ..settings import routing, versions
 from ..smtp.diagnosis.explain_cli import plain_words
 from ..smtp.probe.probe import Observer, Report, Rung, Verdict, probe
-from ..web.diagnosis_labels import LABELS
+from ..web.labels import STAGE_LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,5 +119,5 @@ def _recipient(account: Account) -> str:
 def _line(rung: Rung) -> str:
     """Return one rung as a line, followed by what was seen there."""
     time = "" if rung.verdict is Verdict.SKIPPED else f"{rung.milliseconds} ms"
-    head = f"{_MARKS[rung.verdict]:8}{LABELS[rung.stage]:22}{time:>9}  {rung.sentence}"
+    head = f"{_MARKS[rung.verdict]:8}{STAGE_LABELS[rung.stage]:22}{time:>9}  {rung.sentence}"
     return "\n".join([head, *(f"{'':8}  {key}: {value}" for key, value in rung.evidence.items())])

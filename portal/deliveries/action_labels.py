@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..notices.catalogue import CATALOGUE
+from ..web.labels import STATUS_LABELS
 from .filters import By, Filters
-from .message_page import STATUS_WORDS
 from .models import Action
 
 SPAN_WORDS = {"day": ("24 hours", "hour"), "month": ("30 days", "day")}
@@ -23,7 +23,7 @@ def chips(filters: Filters) -> list[tuple[str, str, dict[str, str]]]:
     notice = CATALOGUE.get(filters.kind)
     said = {
         "q": f"{_SEARCHED[filters.by]}: {filters.q}",
-        "status": f"Status: {STATUS_WORDS[filters.status]}" if filters.status else "",
+        "status": f"Status: {STATUS_LABELS[filters.status]}" if filters.status else "",
         "kind": f"Email: {notice.full_name if notice else filters.kind}",
         "code": f"Reply code: {filters.code}",
         "version": f"Settings version: {filters.version}",

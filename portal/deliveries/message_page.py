@@ -10,46 +10,22 @@ from ..notices.catalogue import CATALOGUE
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from ..outbox.retry import GIVE_UP_AFTER
 from ..smtp.diagnosis.diagnose import RetryClass
-from ..smtp.failure import Stage
 from ..smtp.protocol.reply import plain_text
-from ..web.diagnosis_labels import Trouble, reply_words, transcript_lines, trouble
 from ..web.filters import moment
+from ..web.labels import (
+    OUTCOME_TAGS,
+    STAGE_PROGRESS_LABELS,
+    STATUS_LABELS,
+    DiagnosisView,
+    diagnosis_view,
+    reply_line,
+    transcript_lines,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
-# What the tag of a message says. "Sent" would promise more than anybody knows.
-STATUS_WORDS = {
-    Status.QUEUED: "Waiting",
-    Status.SENDING: "Being sent",
-    Status.SENT: "Accepted",
-    Status.HELD: "On hold",
-    Status.FAILED: "Failed",
-    Status.SUPPRESSED: "Suppressed",
-    Status.CANCELLED: "Cancelled",
-}
-OUTCOMES = {  # outcome -> (colour of the tag, its words)
-    Outcome.STARTED: ("sending", "Under way"),
-    Outcome.ACCEPTED: ("sent", "Accepted"),
-    Outcome.DEFERRED: ("deferred", "Not now"),
-    Outcome.REJECTED: ("rejected", "Refused"),
-    Outcome.HELD: ("held", "Stopped by the settings"),
-    Outcome.INTERRUPTED: ("ambiguous", "Interrupted"),
-}
 _REPEATABLE = {RetryClass.LATER, RetryClass.SERVER, RetryClass.RATE}  # refused in the end for want of time
-# How far an attempt came; unlike the rungs of a check, worded for success and failure alike.
-_STAGES: Mapping[str, str] = {
-    Stage.RESOLVE: "Looking up the server’s name",
-    Stage.CONNECT: "Connecting",
-    Stage.GREETING: "Waiting for the greeting",
-    Stage.EHLO: "Asking for features",
-    Stage.TLS: "Encryption and certificate",
-    Stage.AUTH: "Logging in",
-    Stage.MAIL: "Naming the sender",
-    Stage.RCPT: "Naming the recipient",
-    Stage.DATA: "Handing the message over",
-}
 _AMBIGUOUS = (
     "The message was handed over completely, but the connection ended before the server’s answer was read. "
     "So it may hold the message already. A further attempt carries the same Message-ID, by which most "
@@ -80,7 +56,7 @@ class Try:
     queue_id: str
     remark: str
     repeatable: bool
-    trouble: Trouble | None
+    trouble: DiagnosisView | None
     transcript: list[tuple[str, str, str]]
 
 
@@ -94,7 +70,7 @@ class Story:
     status: str
     sentence: str
     tries: list[Try]
-    trouble: Trouble | None
+    trouble: DiagnosisView | None
     live: bool
     next_at: datetime | None
 
@@ -112,7 +88,7 @@ def tell(message: OutboxMessage, attempts: list[DeliveryAttempt], queue: Queue |
         message=message,
         title=name_of(message),
         purpose=purpose_of(message),
-        status=STATUS_WORDS[message.status],
+        status=STATUS_LABELS[message.status],
         sentence=_sentence(message, last, queue),
         tries=tries,
         trouble=_why(message, last, queue),
@@ -138,14 +114,14 @@ def last_words(attempt: DeliveryAttempt | None) -> str:
     """Return in one line how the last attempt ended: the server's reply, or our own words without one."""
     if attempt is None:
         return ""
-    said = reply_words(attempt.reply_code, attempt.enhanced_code, attempt.reply_text)
+    said = reply_line(attempt.reply_code, attempt.enhanced_code, attempt.reply_text)
     if said or attempt.outcome is Outcome.STARTED:
         return said
-    return str((attempt.diagnosis or {}).get("cause", "")) or OUTCOMES[attempt.outcome][1]
+    return str((attempt.diagnosis or {}).get("cause", "")) or OUTCOME_TAGS[attempt.outcome][1]
 
 
 def _try(attempt: DeliveryAttempt) -> Try:
-    tone, words = OUTCOMES[attempt.outcome]
+    tone, words = OUTCOME_TAGS[attempt.outcome]
     if attempt.ambiguous and attempt.outcome is not Outcome.ACCEPTED:
         tone, words = "ambiguous", "Perhaps sent"
     accepted = attempt.outcome is Outcome.ACCEPTED
@@ -158,14 +134,14 @@ def _try(attempt: DeliveryAttempt) -> Try:
         sender=attempt.sender,
         tone=tone,
         outcome=words,
-        stage=_STAGES.get(attempt.stage, attempt.stage),
-        reply=reply_words(None, "", attempt.reply_text),
+        stage=STAGE_PROGRESS_LABELS.get(attempt.stage, attempt.stage),
+        reply=reply_line(None, "", attempt.reply_text),
         code=str(attempt.reply_code or ""),
         enhanced=plain_text(attempt.enhanced_code),
         queue_id=plain_text(attempt.queue_id),
         remark=_remark(attempt),
         repeatable=(attempt.diagnosis or {}).get("retry_class") in _REPEATABLE,
-        trouble=None if accepted else trouble(attempt.diagnosis),
+        trouble=None if accepted else diagnosis_view(attempt.diagnosis),
         transcript=transcript_lines(attempt.transcript),
     )
 
@@ -223,10 +199,10 @@ def _next_at(message: OutboxMessage, queue: Queue | None) -> datetime:
     return max(message.next_attempt_at, pause) if pause else message.next_attempt_at
 
 
-def _why(message: OutboxMessage, last: Try | None, queue: Queue | None) -> Trouble | None:
+def _why(message: OutboxMessage, last: Try | None, queue: Queue | None) -> DiagnosisView | None:
     """Return what keeps the message: the trouble of its queue while on hold, else of its last attempt."""
     if message.status is Status.HELD:
-        held = trouble(queue.held_because) if queue is not None else None
+        held = diagnosis_view(queue.held_because) if queue is not None else None
         return held or (last.trouble if last else None)
     if message.status in (Status.FAILED, Status.QUEUED):
         return last.trouble if last else None

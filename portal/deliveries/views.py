@@ -12,6 +12,7 @@ from ..affiliates import secrecy
 from ..clock import utcnow
 from ..notices.catalogue import CATALOGUE
 from ..web.headers import mail_page
+from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import bulk_actions, chart, export, message_log, message_page, resend, retention, stats, timeline
 from .action_labels import SPAN_WORDS, chips, duration
@@ -45,7 +46,7 @@ def index() -> Any:
         chips=chips(filters),
         tabs=message_log.TABS,
         notices=CATALOGUE,
-        words=message_page.STATUS_WORDS,
+        words=STATUS_LABELS,
         name_of=message_page.name_of,
         purpose_of=message_page.purpose_of,
         last_words=message_page.last_words,
@@ -116,7 +117,7 @@ def story_page(message: OutboxMessage, refused: str = "", code: int = 200) -> An
         wiped_at=line.wiped_at if line else None,
         origin=resend.origin_of(message),
         copies=message_log.copies_of(message),
-        words=message_page.STATUS_WORDS,
+        words=STATUS_LABELS,
         refused=refused,
         may_retry=resend.may_retry(message, now),
         may_cancel=resend.may_cancel(message),

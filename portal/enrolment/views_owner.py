@@ -12,10 +12,10 @@ from ..affiliates.links import link_of
 from ..affiliates.models import Affiliate, State
 from ..clock import utcnow
 from ..config import current_config
-from ..deliveries.message_page import STATUS_WORDS
 from ..events import event_log, presenter
 from ..notices import recipients
 from ..notices.catalogue import NEW_SIGN_UP
+from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import csv_export, history, listing, moderation
 from .forms import DeclineForm
@@ -48,7 +48,7 @@ def index() -> Any:
         tabs=listing.TABS,
         state_words=listing.STATE_WORDS,
         join_url=f"{current_config().base_url}{url_for('.join', slug=current_user.account.slug)}",
-        words=STATUS_WORDS,
+        words=STATUS_LABELS,
         reasons=presenter.REASONS,
         emails_on=recipients.is_on(current_user.account_id, NEW_SIGN_UP),
         paged=before is not None or after is not None,
@@ -120,7 +120,7 @@ def _page(affiliate: Affiliate, *, form: DeclineForm | None = None, **more: obje
         events=presenter.tell(page.rows),
         page=page,
         form=form or DeclineForm(formdata=None),
-        words=STATUS_WORDS,
+        words=STATUS_LABELS,
         state_words=listing.STATE_WORDS,
         reason_words=history.REASON_WORDS,
         **more,

@@ -8,7 +8,7 @@ from flask import Blueprint, render_template, request
 from flask_login import current_user, login_required
 
 from ..affiliates.directory import find_affiliate
-from ..deliveries.message_page import STATUS_WORDS
+from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import event_log, presenter
 from .event_log import Outcome
@@ -47,6 +47,6 @@ def index() -> Any:
         filtered=any(filters.values()),
         affiliate=affiliate,
         occasions=NAMES,
-        words=STATUS_WORDS,
+        words=STATUS_LABELS,
         paged=before is not None or after is not None,
     )

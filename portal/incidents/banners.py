@@ -13,8 +13,8 @@ from ..outbox import rate_limits
 from ..outbox.overview import count_waiting
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..web.banners import Banner
-from ..web.diagnosis_labels import trouble
 from ..web.filters import ago, moment
+from ..web.labels import diagnosis_view
 from . import incident_log, presenter
 from .models import Incident, Kind
 
@@ -48,7 +48,7 @@ def _sending(account_id: int, incidents: list[Incident]) -> list[Banner]:
 
 def _held(account_id: int, queue: Queue, incident: Incident | None) -> Banner:
     count = count_waiting(account_id)
-    why = trouble(queue.held_because)
+    why = diagnosis_view(queue.held_because)
     said = presenter.sentence(incident) if incident else (why.cause if why else "")
     if count:
         many = "1 email has" if count == 1 else f"{count} emails have"

@@ -11,7 +11,7 @@ from ..db import db
 from ..outbox.models import OutboxMessage, Queue
 from ..outbox.overview import count_waiting
 from ..settings.routing import live_version
-from ..web.diagnosis_labels import Trouble, trouble
+from ..web.labels import DiagnosisView, diagnosis_view
 from ..web.pagination import Page, newest_first
 from . import presenter
 from .models import Ended, Happening, Incident, IncidentEvent, IncidentMessage, Kind
@@ -56,7 +56,7 @@ class Shown:
     title: str
     sentence: str
     kind: str
-    trouble: Trouble | None
+    trouble: DiagnosisView | None
     timeline: list[Line]
     messages: list[OutboxMessage]
     waiting: int
@@ -96,7 +96,7 @@ def show(incident: Incident, *, now: datetime) -> Shown:
         title=_capital(presenter.title(incident, 0) if incident.is_open else presenter.past_title(incident)),
         sentence=presenter.sentence(incident),
         kind=KINDS[incident.kind],
-        trouble=trouble(incident.diagnosis),
+        trouble=diagnosis_view(incident.diagnosis),
         timeline=_timeline(incident),
         messages=_messages(incident),
         waiting=count_waiting(incident.account_id) if incident.is_open else 0,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..web.diagnosis_labels import MOVES
+from ..web.labels import MOVE_LABELS_IN_ALERTS
 from .models import Ended, Incident, Kind
 
 if TYPE_CHECKING:
@@ -17,11 +17,6 @@ ENDINGS = {
     Ended.PROVED: "The server lets us in again, as a log-in without sending proved.",
     Ended.REPLACED: "Other settings, which work, have taken over.",
     Ended.OVER: "It ended by itself.",
-}
-_MOVE = dict(MOVES) | {
-    "owner": "yours",
-    "provider": "your provider’s",
-    "operator": "that of whoever runs this portal",
 }
 _MAILBOX = re.compile(r"[^\s<>()\"',;]+@[^\s<>()\"',;]+")
 _WAITS = "Nothing is lost: emails that wait leave by themselves as soon as sending works again."
@@ -63,7 +58,7 @@ def tell(incident: Incident, programme: str, waiting: int) -> Told:
         programme=programme,
         title=title(incident, waiting),
         sentence=without_mailboxes(sentence(incident)),
-        move=_MOVE.get(str(diagnosis.get("whose_move")), "nobody’s yet"),
+        move=MOVE_LABELS_IN_ALERTS.get(str(diagnosis.get("whose_move")), "nobody’s yet"),
         fix=without_mailboxes(str((diagnosis.get("fixes") or [""])[0])),
         since=incident.began_at,
         closed_at=incident.closed_at,

@@ -9,8 +9,8 @@ from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from ..config import current_config
-from ..deliveries.message_page import STATUS_WORDS
 from ..outbox.overview import count_waiting
+from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import failover, forms, incident_log, presenter
 from . import held_mail as deeds
@@ -46,7 +46,7 @@ def show(ident: int) -> Any:
         "incidents/show.html",
         shown=incident_log.show(incident, now=utcnow()),
         row=incident,
-        words=STATUS_WORDS,
+        words=STATUS_LABELS,
     )
 
 

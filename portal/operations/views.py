@@ -8,7 +8,7 @@ from flask import Blueprint, render_template
 
 from ..accounts.access import operator_required
 from ..clock import utcnow
-from ..deliveries.message_page import OUTCOMES, STATUS_WORDS
+from ..web.labels import OUTCOME_TAGS, STATUS_LABELS
 from . import report
 
 blueprint = Blueprint("operator", __name__, url_prefix="/operator")
@@ -25,7 +25,7 @@ def outbox() -> Any:
         facts=told,
         seen=told.overview,
         most=_MOST,
-        words=STATUS_WORDS,
-        outcomes=OUTCOMES,
+        words=STATUS_LABELS,
+        outcomes=OUTCOME_TAGS,
         cause=report.cause,
     )

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..web.diagnosis_labels import FIELD_LABELS, LABELS, Trouble, transcript_lines, trouble
+from ..web.labels import FIELD_LABELS, STAGE_LABELS, DiagnosisView, diagnosis_view, transcript_lines
 from .models import CheckState, SettingsCheck
 
-__all__ = ["FIELD_LABELS", "LABELS", "Trouble", "rungs", "summary", "transcript_lines", "trouble"]
+__all__ = [
+    "FIELD_LABELS",
+    "STAGE_LABELS",
+    "DiagnosisView",
+    "diagnosis_view",
+    "rungs",
+    "summary",
+    "transcript_lines",
+]
 
 
 def rungs(check: SettingsCheck) -> list[dict[str, Any]]:
@@ -16,8 +24,8 @@ def rungs(check: SettingsCheck) -> list[dict[str, Any]]:
     failed = any(rung["verdict"] == "failed" for rung in check.rungs)
     under_way = check.state in (CheckState.WAITING, CheckState.RUNNING)
     rows = []
-    for stage in dict.fromkeys([*climbed, *LABELS]):
-        rung, label = climbed.get(stage), LABELS[stage]
+    for stage in dict.fromkeys([*climbed, *STAGE_LABELS]):
+        rung, label = climbed.get(stage), STAGE_LABELS[stage]
         if rung is None and stage == "detect":
             continue
         verdict = rung["verdict"] if rung else "waiting"
@@ -43,10 +51,14 @@ def summary(check: SettingsCheck) -> str:
         return "The check starts as soon as a worker is free."
     failed = next((rung for rung in check.rungs if rung["verdict"] == "failed"), None)
     if check.state is CheckState.RUNNING and failed:
-        return f"Stopped at: {LABELS.get(failed['stage'], '')}. Looking for a fix that works."
+        return f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}. Looking for a fix that works."
     if check.state is CheckState.RUNNING:
-        latest = LABELS.get(check.rungs[-1]["stage"], "") if check.rungs else ""
+        latest = STAGE_LABELS.get(check.rungs[-1]["stage"], "") if check.rungs else ""
         return f"Checking. {latest}: {check.rungs[-1]['verdict']}." if latest else "Checking."
     if check.state is CheckState.PASSED:
         return f"All {len(done)} steps passed. The test email was accepted."
-    return f"Stopped at: {LABELS.get(failed['stage'], '')}." if failed else "The check did not get through."
+    return (
+        f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}."
+        if failed
+        else "The check did not get through."
+    )

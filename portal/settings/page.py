@@ -52,7 +52,7 @@ class TestResult:
     accepted_by: str = ""
     queue_id: str = ""
     reply: str = ""
-    trouble: check_report.Trouble | None = None
+    trouble: check_report.DiagnosisView | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Page:
     checked: SmtpSettings | None
     rungs: list[dict[str, Any]]
     summary: str
-    trouble: check_report.Trouble | None
+    trouble: check_report.DiagnosisView | None
     cure: dict[str, Any] | None
     transcript: list[tuple[str, str, str]]
     questions: list[dict[str, object]]
@@ -138,9 +138,9 @@ def _proven(live: SmtpSettings | None) -> str:
     return said
 
 
-def _trouble(check: SettingsCheck | None) -> check_report.Trouble | None:
+def _trouble(check: SettingsCheck | None) -> check_report.DiagnosisView | None:
     """Return what went wrong; where a fix is proved, the field at fault is the one it changes."""
-    found = check_report.trouble(check.diagnosis, check.rungs) if check else None
+    found = check_report.diagnosis_view(check.diagnosis, check.rungs) if check else None
     if found is None or check is None or not check.cure:
         return found
     name = fixes.rows(check.cure)[0][0]
@@ -202,7 +202,7 @@ def _test_result(owner: Owner, ident: str | None) -> TestResult | None:
         accepted_by=last.server if message.status is Status.SENT else "",
         queue_id=last.queue_id,
         reply=" ".join(filter(None, [str(last.reply_code or ""), last.enhanced_code, last.reply_text])),
-        trouble=check_report.trouble(last.diagnosis),
+        trouble=check_report.diagnosis_view(last.diagnosis),
     )
 
 

@@ -13,8 +13,8 @@ from wtforms.validators import Length
 
 from ..smtp.diagnosis.explain_cli import explain_reply
 from ..smtp.failure import Stage
-from ..web.diagnosis_labels import LABELS, trouble
 from ..web.fields import PortalForm, required, text_field
+from ..web.labels import STAGE_LABELS, diagnosis_view
 
 if TYPE_CHECKING:
     from ..smtp.diagnosis.diagnose import Diagnosis
@@ -24,7 +24,7 @@ PATH = "/settings/explain"
 _LONGEST = 8000  # characters; a real reply has a few hundred
 
 _STAGES = [SelectChoice("", "I do not know")] + [
-    SelectChoice(stage.value, f"{LABELS[stage]} ({command})" if command else LABELS[stage])
+    SelectChoice(stage.value, f"{STAGE_LABELS[stage]} ({command})" if command else STAGE_LABELS[stage])
     for stage, command in {
         Stage.CONNECT: "",
         Stage.GREETING: "220",
@@ -118,7 +118,7 @@ def _page(form: ExplainForm, diagnosis: Diagnosis | None = None) -> str:
         "settings/explain.html",
         form=form,
         form_errors=bool(form.errors),
-        trouble=trouble(diagnosis.as_dict()) if diagnosis else None,
+        trouble=diagnosis_view(diagnosis.as_dict()) if diagnosis else None,
         facts=_facts(diagnosis) if diagnosis else {},
     )
 
@@ -127,7 +127,7 @@ def _facts(diagnosis: Diagnosis) -> dict[str, str]:
     stage = diagnosis.evidence["stage"]
     return {
         "Kind of trouble": _KINDS[diagnosis.kind],
-        "Said at": LABELS.get(stage, stage),
+        "Said at": STAGE_LABELS.get(stage, stage),
         "Does waiting help?": _WAITING[diagnosis.retry_class],
         "Diagnosis": diagnosis.code,
     }
