@@ -34,8 +34,8 @@ import flask_mail  # noqa: E402
 from portal.outbox.models import OutboxMessage  # noqa: E402
 from portal.outbox.routing import Route  # noqa: E402
 from portal.outbox.sending.message import AccountMessage  # noqa: E402
-from portal.smtp.network.guard import Policy, PrivateTarget  # noqa: E402
-from portal.smtp.protocol.envelope import Acceptance, Outgoing  # noqa: E402
+from portal.smtp.network.guard import EgressPolicy, PrivateTarget  # noqa: E402
+from portal.smtp.protocol.envelope import Acceptance, OutgoingMessage  # noqa: E402
 from portal.smtp.protocol.session import Session  # noqa: E402
 from portal.smtp.server import Limits, Security, Server  # noqa: E402
 
@@ -64,11 +64,11 @@ def filled(word: str, number: int) -> str:
 @contextmanager
 def signet(port: int) -> Iterator[Send]:
     """The message and the session that deliveries use; each acceptance is taken before the next message ends."""
-    policy = Policy(private=(PrivateTarget(ip_network("127.0.0.0/8"), port, True),))
+    policy = EgressPolicy(private=(PrivateTarget(ip_network("127.0.0.0/8"), port, True),))
     server = Server("127.0.0.1", port, Security.PLAINTEXT, policy=policy, limits=Limits())
     route = Route(server, WORDS["sender"], WORDS["name"])
 
-    def compose(number: int) -> Outgoing:
+    def compose(number: int) -> OutgoingMessage:
         row = OutboxMessage(
             recipient=f"r{number}@example.net",
             recipient_name=f"Affiliate {number}",
@@ -79,7 +79,7 @@ def signet(port: int) -> Iterator[Send]:
             private=False,
         )
         message = AccountMessage(row, route, now=datetime.now(UTC))
-        return Outgoing.of(WORDS["sender"], row.recipient, message.as_bytes())
+        return OutgoingMessage.of(WORDS["sender"], row.recipient, message.as_bytes())
 
     with Session(server) as session:
 

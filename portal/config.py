@@ -14,9 +14,16 @@ from urllib.parse import urlsplit
 from .db import urls
 from .env import ConfigError, Reader
 from .smtp.mailbox import MailboxError, parse_mailbox
-from .smtp.network.dial import detours_to
+from .smtp.network.dial import provider_host_overrides
 from .smtp.network.dns import Nameserver, parse_nameservers
-from .smtp.network.guard import SUBMISSION_PORTS, Detour, HostError, Policy, PrivateTarget, canonical_host
+from .smtp.network.guard import (
+    SUBMISSION_PORTS,
+    EgressPolicy,
+    HostError,
+    HostOverride,
+    PrivateTarget,
+    canonical_host,
+)
 from .smtp.server import Limits
 
 if TYPE_CHECKING:
@@ -26,7 +33,7 @@ _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 __all__ = ["Config", "ConfigError", "PlatformMail"]
 
-HOOKS = Policy(ports=frozenset({443, 8443}))
+HOOKS = EgressPolicy(ports=frozenset({443, 8443}))
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,8 @@ class Config:
     base_url: str
     database_url: str = field(repr=False)  # as SQLAlchemy writes it, driver included
     platform: PlatformMail
-    policy: Policy
-    hooks: Policy = HOOKS  # where webhooks may be posted
+    policy: EgressPolicy
+    hooks: EgressPolicy = HOOKS  # where webhooks may be posted
     dns_servers: tuple[Nameserver, ...] = ()  # empty: the system's
     trusted_proxies: int = 0
     rehearsal: bool = False
@@ -97,17 +104,17 @@ class Config:
         return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
 
     @property
-    def platform_policy(self) -> Policy:
+    def platform_policy(self) -> EgressPolicy:
         """Where the portal's own mail may go: to the server the operator named, wherever that is."""
         port, anywhere = self.platform.port, ("0.0.0.0/0", "::/0")
         plaintext = not (self.platform.use_tls or self.platform.use_ssl)
         private = tuple(PrivateTarget(ipaddress.ip_network(net), port, plaintext) for net in anywhere)
-        return Policy(frozenset({port}), private, self.policy.ca_file, self.policy.detours)
+        return EgressPolicy(frozenset({port}), private, self.policy.ca_file, self.policy.host_overrides)
 
     @property
     def rehearsal_plays(self) -> tuple[str, ...]:
         """The names of providers' servers that the rehearsal server plays here."""
-        return tuple(dict.fromkeys(detour.host for detour in self.policy.detours))
+        return tuple(dict.fromkeys(detour.host for detour in self.policy.host_overrides))
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], instance: Path) -> Config:
@@ -221,7 +228,7 @@ def _dns_servers(read: Reader) -> tuple[Nameserver, ...]:
         ) from None
 
 
-def _detours(read: Reader, rehearsal_ports: tuple[int, ...]) -> tuple[Detour, ...]:
+def _detours(read: Reader, rehearsal_ports: tuple[int, ...]) -> tuple[HostOverride, ...]:
     """Send the names of SIGNET_REHEARSAL_PLAYS to the rehearsal server."""
     names = read.text("SIGNET_REHEARSAL_PLAYS").replace(",", " ").split()
     if not names:
@@ -230,7 +237,9 @@ def _detours(read: Reader, rehearsal_ports: tuple[int, ...]) -> tuple[Detour, ..
         raise ConfigError("SIGNET_REHEARSAL_PLAYS is set, but SIGNET_REHEARSAL is off. Set both, or neither.")
     here = ipaddress.ip_address("127.0.0.1")
     try:
-        return detours_to(here, names, starttls_port=rehearsal_ports[0], tls_port=rehearsal_ports[1])
+        return provider_host_overrides(
+            here, names, starttls_port=rehearsal_ports[0], tls_port=rehearsal_ports[1]
+        )
     except ValueError as name:
         raise ConfigError(
             f"SIGNET_REHEARSAL_PLAYS holds {str(name)!r}, which is no provider's server that Signet knows. "
@@ -238,7 +247,7 @@ def _detours(read: Reader, rehearsal_ports: tuple[int, ...]) -> tuple[Detour, ..
         ) from None
 
 
-def _policy(read: Reader, rehearsal_ports: tuple[int, ...]) -> Policy:
+def _policy(read: Reader, rehearsal_ports: tuple[int, ...]) -> EgressPolicy:
     """Build the rule of where mail may be handed in.
 
     SIGNET_SMTP_PORTS adds ports; SIGNET_SMTP_PRIVATE lists targets inside the operator's network as
@@ -258,10 +267,10 @@ def _policy(read: Reader, rehearsal_ports: tuple[int, ...]) -> Policy:
         raise ConfigError(f"SIGNET_SMTP_CA_FILE names {ca_file}, which is not a file.")
     if rehearsal_ports and not ca_file:
         ca_file = str(read.instance / "rehearsal" / "ca.pem")
-    return Policy(frozenset(ports), tuple(private), ca_file, _detours(read, rehearsal_ports))
+    return EgressPolicy(frozenset(ports), tuple(private), ca_file, _detours(read, rehearsal_ports))
 
 
-def _hooks(read: Reader) -> Policy:
+def _hooks(read: Reader) -> EgressPolicy:
     """Build the rule of where webhooks may be posted: public web servers, and what SIGNET_HOOK_PRIVATE lists."""
     items = read.text("SIGNET_HOOK_PRIVATE").replace(",", " ").split()
     return replace(

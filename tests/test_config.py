@@ -107,8 +107,8 @@ def test_rehearsal_plays_the_providers_it_is_told_to_and_nobody_by_itself(tmp_pa
     assert read(tmp_path, **REHEARSAL).rehearsal_plays == ()
     config = read(tmp_path, **REHEARSAL, SIGNET_REHEARSAL_PLAYS="smtp.mailgun.org, smtp.gmail.com")
     assert config.rehearsal_plays == ("smtp.mailgun.org", "smtp.gmail.com")
-    assert {one.to_port for one in config.policy.detours} == {2587, 2465}
-    assert config.platform_policy.detours == config.policy.detours
+    assert {one.target_port for one in config.policy.host_overrides} == {2587, 2465}
+    assert config.platform_policy.host_overrides == config.policy.host_overrides
 
 
 @pytest.mark.parametrize("name", ["smtp.example.com", "https://smtp.mailgun.org", "mailgun"])

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from ..smtp.failure import Reason, Stage, SubmissionFailure
-from ..smtp.network.dial import Target, dial
-from ..smtp.network.guard import HostError, Policy, canonical_host, permits_plaintext, resolve
+from ..smtp.network.dial import Peer, dial
+from ..smtp.network.guard import EgressPolicy, HostError, canonical_host, permits_plaintext, resolve_allowed
 from ..smtp.protocol import tls
 from ..smtp.protocol.connection import Budget
 from ..smtp.server import Limits, Security, Server
@@ -63,7 +63,7 @@ class Address:
     encrypted: bool
 
 
-def parse(url: str, policy: Policy) -> Address:
+def parse(url: str, policy: EgressPolicy) -> Address:
     """Read an address as it was typed; its name is not looked up yet. Raises AddressRefused."""
     parts, port = _split(url)
     if parts.scheme not in {"https", "http"}:
@@ -99,7 +99,7 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
     return parts, port
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], policy: Policy) -> int:
+def post(url: str, body: bytes, headers: Mapping[str, str], policy: EgressPolicy) -> int:
     """Post a body and return the status code, one of 200 to 299. Raises NotDelivered."""
     try:
         address = parse(url, policy)
@@ -116,12 +116,14 @@ def post(url: str, body: bytes, headers: Mapping[str, str], policy: Policy) -> i
     return status
 
 
-def _reach(address: Address, policy: Policy) -> socket.socket:
+def _reach(address: Address, policy: EgressPolicy) -> socket.socket:
     """Return a connected and, unless the operator allowed otherwise, encrypted socket."""
     security = Security.IMPLICIT_TLS if address.encrypted else Security.PLAINTEXT
     server = Server(address.host, address.port, security, policy=policy, limits=_LIMITS)
     budget = Budget(_SECONDS, 0)
-    found = resolve(address.host, address.port, policy, budget.left(), plaintext=not address.encrypted)
+    found = resolve_allowed(
+        address.host, address.port, policy, budget.left(), plaintext=not address.encrypted
+    )
     sock, target = dial(found, server, _LIMITS, budget)
     if not address.encrypted:
         if not permits_plaintext(target.address, address.port, policy):
@@ -132,7 +134,7 @@ def _reach(address: Address, policy: Policy) -> socket.socket:
 
 
 def _encrypt(
-    sock: socket.socket, target: Target, address: Address, policy: Policy, budget: Budget
+    sock: socket.socket, target: Peer, address: Address, policy: EgressPolicy, budget: Budget
 ) -> socket.socket:
     ca_file = policy.ca_file if target.private else None
     try:

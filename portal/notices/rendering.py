@@ -9,7 +9,7 @@ from flask import current_app
 
 from ..config import current_config
 from ..outbox.queue import NewMessage
-from ..smtp.mailbox import header_safe
+from ..smtp.mailbox import is_header_safe
 from . import branding, plaintext, sanitize, texts
 from .catalogue import Audience, Notice, Type, Variable
 from .defaults import Text
@@ -170,7 +170,7 @@ def several_lines(value: str) -> str:
 
 
 def _visible(line: str) -> str:
-    return line if header_safe(line) else "".join(c if header_safe(c) else " " for c in line)
+    return line if is_header_safe(line) else "".join(c if is_header_safe(c) else " " for c in line)
 
 
 def _clean(notice: Notice, values: Mapping[str, str]) -> dict[str, str]:

@@ -53,7 +53,7 @@ def parse_mailbox(text: str) -> Mailbox:
     Raises MailboxError.
     """
     typed = text.strip(" ")
-    if not header_safe(typed) or _SPACE.search(typed):
+    if not is_header_safe(typed) or _SPACE.search(typed):
         raise MailboxError("An email address contains no spaces or invisible characters.")
     if typed.count("@") != 1:
         raise MailboxError("An email address has exactly one @, as in ada@example.org.")
@@ -97,24 +97,24 @@ def _domain(text: str) -> str:
     return domain
 
 
-def header_safe(text: str) -> bool:
+def is_header_safe(text: str) -> bool:
     """Return whether a value may go to a header: no C0, C1, line separator, bidi control, lone surrogate."""
     return _TREACHEROUS.search(text) is None
 
 
-def refuse_controls(text: str, name: str = "This value") -> str:
+def check_header_safe(text: str, name: str = "This value") -> str:
     """Return ``text`` unchanged if it is header-safe; raise HeaderError naming the value otherwise."""
-    if not header_safe(text):
+    if not is_header_safe(text):
         raise HeaderError(f"{name} contains a line break or an invisible control character.")
     return text
 
 
-def from_header(display_name: str, mailbox: Mailbox) -> str:
+def format_address(display_name: str, mailbox: Mailbox) -> str:
     """Return a From or Reply-To value whose address is ``mailbox`` whatever the display name says.
 
     Raises HeaderError for names with controls. The name is quoted where its characters need it.
     """
-    refuse_controls(display_name, "The display name")
+    check_header_safe(display_name, "The display name")
     try:
         return str(Address(display_name=display_name.strip(), addr_spec=str(mailbox)))
     except (HeaderParseError, ValueError, IndexError):

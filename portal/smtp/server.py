@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .network.guard import Policy
+from .network.guard import EgressPolicy
 
 
 class Security(StrEnum):
@@ -68,7 +68,7 @@ class Server:
     password: Secret | None = field(default=None, repr=False)
     mechanism: Mechanism = Mechanism.AUTOMATIC
     ehlo_name: str = "localhost"  # what we call ourselves; the operator's public host name
-    policy: Policy = field(default_factory=Policy, repr=False)
+    policy: EgressPolicy = field(default_factory=EgressPolicy, repr=False)
     limits: Limits = field(default_factory=Limits, repr=False)
 
     @property

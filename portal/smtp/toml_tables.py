@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -17,39 +17,39 @@ class MalformedData(ValueError):
     """A data file says something the code cannot use; the message names the file and the field."""
 
 
-class Table:
+class TomlTable:
     """One TOML table with typed access.
 
     ``done`` refuses every key nobody asked for, so a typo never hides.
     """
 
     def __init__(self, where: str, data: Mapping[str, Any]) -> None:
-        self.where = where
+        self.location = where
         self._data = data
         self._asked: set[str] = set()
 
-    def refuse(self, key: str, why: str) -> MalformedData:
+    def error(self, key: str, why: str) -> MalformedData:
         """Return the error for ``key``; the caller raises it."""
-        return MalformedData(f"{self.where}: {key}: {why}")
+        return MalformedData(f"{self.location}: {key}: {why}")
 
     def _take(self, key: str) -> Any:
         self._asked.add(key)
         return self._data.get(key)
 
-    def maybe_text(self, key: str) -> str | None:
+    def optional_text(self, key: str) -> str | None:
         """Return a non-empty string, or None when the key is absent."""
         value = self._take(key)
         if value is None:
             return None
         if not isinstance(value, str) or not value.strip():
-            raise self.refuse(key, "must be a non-empty text")
+            raise self.error(key, "must be a non-empty text")
         return value
 
     def text(self, key: str) -> str:
         """Return a non-empty string."""
-        value = self.maybe_text(key)
+        value = self.optional_text(key)
         if value is None:
-            raise self.refuse(key, "is missing")
+            raise self.error(key, "is missing")
         return value
 
     def texts(self, key: str, *, required: bool = False) -> tuple[str, ...]:
@@ -60,25 +60,25 @@ class Table:
         if value is None and not required:
             return ()
         if not isinstance(value, list) or not all(isinstance(one, str) and one.strip() for one in value):
-            raise self.refuse(key, "must be a list of non-empty texts")
+            raise self.error(key, "must be a list of non-empty texts")
         if required and not value:
-            raise self.refuse(key, "must not be empty")
+            raise self.error(key, "must not be empty")
         return tuple(value)
 
     def number(self, key: str) -> int:
         """Return a whole number."""
         value = self._take(key)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise self.refuse(key, "must be a whole number")
+            raise self.error(key, "must be a whole number")
         return value
 
-    def flag(self, key: str, default: bool = False) -> bool:
+    def flag(self, key: str, *, default: bool = False) -> bool:
         """Return a true or false, ``default`` when absent."""
         value = self._take(key)
         if value is None:
             return default
         if not isinstance(value, bool):
-            raise self.refuse(key, "must be true or false")
+            raise self.error(key, "must be true or false")
         return value
 
     def choice(self, key: str, kind: type[_Choice]) -> _Choice:
@@ -87,52 +87,51 @@ class Table:
         try:
             return kind(value)
         except ValueError:
-            raise self.refuse(key, f"{value!r} is none of {', '.join(kind)}") from None
+            raise self.error(key, f"{value!r} is none of {', '.join(kind)}") from None
 
     def choices(self, key: str, kind: type[_Choice]) -> tuple[_Choice, ...]:
         """Return members of a closed set."""
         try:
             return tuple(kind(value) for value in self.texts(key))
         except ValueError as error:
-            raise self.refuse(key, str(error)) from None
+            raise self.error(key, str(error)) from None
 
-    def table(self, key: str, *, required: bool = False) -> Table:
+    def table(self, key: str, *, required: bool = False) -> TomlTable:
         """Return a sub-table, an empty one when absent and not required."""
         value = self._take(key)
         if value is None and not required:
             value = {}
         if not isinstance(value, dict):
-            raise self.refuse(key, "must be a table")
-        return Table(f"{self.where}: {key}", value)
+            raise self.error(key, "must be a table")
+        return TomlTable(f"{self.location}: {key}", value)
 
-    def tables(self, key: str, *, required: bool = False) -> tuple[Table, ...]:
+    def tables(self, key: str, *, required: bool = False) -> tuple[TomlTable, ...]:
         """Return a list of sub-tables."""
         value = self._take(key)
         if value is None and not required:
             return ()
         if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-            raise self.refuse(key, "must be a list of tables")
+            raise self.error(key, "must be a list of tables")
         if required and not value:
-            raise self.refuse(key, "must not be empty")
-        return tuple(Table(f"{self.where}: {key}[{at}]", one) for at, one in enumerate(value))
+            raise self.error(key, "must not be empty")
+        return tuple(TomlTable(f"{self.location}: {key}[{at}]", one) for at, one in enumerate(value))
 
     def __contains__(self, key: str) -> bool:
         return key in self._data
 
-    def names(self) -> tuple[str, ...]:
-        """Return the keys as written."""
-        return tuple(self._data)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
 
-    def done(self) -> None:
+    def reject_unknown_keys(self) -> None:
         """Refuse keys that were never read."""
         unknown = sorted(set(self._data) - self._asked)
         if unknown:
-            raise self.refuse(unknown[0], "is not a known field")
+            raise self.error(unknown[0], "is not a known field")
 
 
-def read_toml(path: Path) -> Table:
+def read_toml(path: Path) -> TomlTable:
     """Return the file's top table; a syntax error is refused with the file named."""
     try:
-        return Table(path.name, tomllib.loads(path.read_text(encoding="utf-8")))
+        return TomlTable(path.name, tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MalformedData(f"{path.name}: {error}") from error

@@ -17,7 +17,7 @@ from portal.db import db
 from portal.incidents import http_post, policy, webhooks
 from portal.incidents.models import Care, HookDelivery, HookState
 from portal.outbox.models import Outcome
-from portal.smtp.network.guard import Policy
+from portal.smtp.network.guard import EgressPolicy
 from tests.incidents.conftest import REFUSED, happens, mails, owe, work
 
 pytestmark = pytest.mark.thorough
@@ -103,7 +103,7 @@ def test_a_redirect_is_not_followed(brightleaf, receiver, clock):
 )
 def test_internal_addresses_are_never_dialled(url):
     with pytest.raises(http_post.NotDelivered) as refused:
-        http_post.post(url, b"{}", {}, Policy(ports=http_post.PORTS))
+        http_post.post(url, b"{}", {}, EgressPolicy(ports=http_post.PORTS))
     assert "not allowed" in str(refused.value) or "no usable server name" in str(refused.value)
 
 
@@ -142,7 +142,7 @@ def test_a_name_is_looked_up_once_and_every_address_of_it_is_judged(monkeypatch)
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
     with pytest.raises(http_post.NotDelivered, match="not allowed"):
-        http_post.post("https://rebinding.example/", b"{}", {}, Policy(ports=http_post.PORTS))
+        http_post.post("https://rebinding.example/", b"{}", {}, EgressPolicy(ports=http_post.PORTS))
     assert asked == ["rebinding.example"]
 
 

@@ -20,7 +20,7 @@ from portal.outbox.sending import drain
 from portal.settings import login_probe
 from portal.settings.models import LoginProbe, SmtpSettings
 from portal.settings.routing import live_version
-from portal.smtp.network.guard import Policy, PrivateTarget
+from portal.smtp.network.guard import EgressPolicy, PrivateTarget
 from portal.smtp.server import Limits
 from tests.incidents.conftest import DOWN, REFUSED, happens, incidents, mails, owe, work
 from tests.smtp import badserver
@@ -58,7 +58,7 @@ def brightleaf_at(app, brightleaf):
         networks = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
         ports = [own.port, *([platform.port] if platform else [])]
         private = tuple(PrivateTarget(n, port) for n in networks for port in ports)
-        policy = Policy(private=private, ca_file=badserver.ca_file())
+        policy = EgressPolicy(private=private, ca_file=badserver.ca_file())
         mail = config.platform
         if platform:
             mail = replace(mail, port=platform.port, use_tls=False, use_ssl=True)

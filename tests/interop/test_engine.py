@@ -14,7 +14,7 @@ from portal.smtp.diagnosis.cases import Kind, RetryClass
 from portal.smtp.diagnosis.diagnose import diagnose
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
 from portal.smtp.probe.probe import probe
-from portal.smtp.protocol.envelope import Acceptance, Outgoing
+from portal.smtp.protocol.envelope import Acceptance, OutgoingMessage
 from portal.smtp.protocol.session import Session
 from portal.smtp.server import Mechanism, Security, Server
 
@@ -166,7 +166,9 @@ def read_as_meant(raw: bytes, number: int) -> None:
 
 
 def run_of(server: Server, recipients: list[str]) -> tuple[list[Acceptance | SubmissionFailure], list[str]]:
-    queue = [Outgoing.of(SENDER, recipient, message(number)) for number, recipient in enumerate(recipients)]
+    queue = [
+        OutgoingMessage.of(SENDER, recipient, message(number)) for number, recipient in enumerate(recipients)
+    ]
     with Session(server) as session:
         outcomes, transcripts = [], []
         for outcome in session.submit_many(queue):

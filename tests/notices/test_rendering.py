@@ -18,7 +18,7 @@ from portal.notices import plaintext, rendering
 from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
 from portal.notices.greeting import first_name_of
 from portal.outbox.sending.mime import MessageRefused, mailbox_header, serialise
-from portal.smtp.mailbox import header_safe
+from portal.smtp.mailbox import is_header_safe
 from portal.web.fields import one_line
 
 LINK = "https://signet.example/join/brightleaf?ref=K7MPQ2XA"
@@ -118,7 +118,7 @@ def test_names_are_escaped_in_html_and_plain_in_text(context):
 )
 def test_the_subject_is_one_line_whatever_the_names_hold(context, evil):
     subject = _mail(programme=evil, first_name=evil).subject
-    assert header_safe(subject)
+    assert is_header_safe(subject)
     assert len(subject.splitlines()) == 1
 
 

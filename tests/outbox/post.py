@@ -28,7 +28,7 @@ from portal.outbox.models import DeliveryAttempt, OutboxMessage, Queue, Slot, St
 from portal.outbox.queue import NewMessage, enqueue
 from portal.outbox.routing import Route
 from portal.outbox.sending.drain import Drain
-from portal.smtp.network.guard import Policy, PrivateTarget
+from portal.smtp.network.guard import EgressPolicy, PrivateTarget
 from portal.smtp.server import Limits, Secret, Security, Server
 from portal.tasks import QUEUES
 from tests.conftest import PASSWORD as OWNERS_PASSWORD
@@ -57,7 +57,7 @@ def route_to(
     port: int, *, sender: str = SENDER, ca: str = "", limits: Limits = LIMITS, **more: object
 ) -> Route:
     networks = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-    policy = Policy(
+    policy = EgressPolicy(
         private=tuple(PrivateTarget(n, port) for n in networks), ca_file=ca or badserver.ca_file()
     )
     secret = Secret(badserver.PASSWORD)

@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from portal.outbox.sending.mime import MessageRefused, mailbox_header, serialise
-from portal.smtp.mailbox import header_safe
-from portal.smtp.protocol.envelope import stuffed
+from portal.smtp.mailbox import is_header_safe
+from portal.smtp.protocol.envelope import dot_stuff
 
 HEADERS = {
     "From": mailbox_header("Ada Lovelace", "info@example.org"),
@@ -53,7 +53,7 @@ ODD = [
 ]
 UNICODE = st.text(max_size=60)
 MIXED = st.lists(st.sampled_from(ODD) | st.text(max_size=8), max_size=14).map("".join)
-VALUES = (UNICODE | MIXED | st.text(alphabet="ab c", max_size=300)).filter(header_safe)
+VALUES = (UNICODE | MIXED | st.text(alphabet="ab c", max_size=300)).filter(is_header_safe)
 LINES = st.lists(
     UNICODE
     | MIXED
@@ -124,14 +124,14 @@ def test_any_text_is_read_back_as_it_was_written(subject: str, name: str, text: 
 @settings(max_examples=150, deadline=None)
 def test_what_travels_is_what_was_composed(text: str, html: str) -> None:
     raw = serialise(HEADERS, text, html)
-    travelling = stuffed(raw).removesuffix(b"\r\n.\r\n").split(b"\r\n")
+    travelling = dot_stuff(raw).removesuffix(b"\r\n.\r\n").split(b"\r\n")
     assert b"." not in travelling
     assert b"\r\n".join(line.removeprefix(b".") for line in travelling) + b"\r\n" == raw
     assert all(len(line) <= 76 for line in raw.partition(b"\r\n\r\n")[2].split(b"\r\n"))
 
 
 @given(
-    value=st.text(max_size=40).filter(lambda value: not header_safe(value)),
+    value=st.text(max_size=40).filter(lambda value: not is_header_safe(value)),
     where=st.sampled_from(sorted(HEADERS)),
 )
 def test_no_header_takes_a_control_character(value: str, where: str) -> None:

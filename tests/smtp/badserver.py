@@ -24,7 +24,7 @@ from typing import Self
 
 import trustme
 
-from portal.smtp.network.guard import Policy, PrivateTarget
+from portal.smtp.network.guard import EgressPolicy, PrivateTarget
 from portal.smtp.server import Limits, Mechanism, Secret, Security, Server
 
 USERNAME = "ada@example.org"
@@ -275,10 +275,10 @@ def ca_file() -> str:
     return str(path)
 
 
-def loopback(port: int, *, plaintext: bool = False) -> Policy:
+def loopback(port: int, *, plaintext: bool = False) -> EgressPolicy:
     """Return a policy that allows loopback at one port, as the rehearsal does, and trusts our authority."""
     networks = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-    return Policy(private=tuple(PrivateTarget(n, port, plaintext) for n in networks), ca_file=ca_file())
+    return EgressPolicy(private=tuple(PrivateTarget(n, port, plaintext) for n in networks), ca_file=ca_file())
 
 
 def server_at(

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
-from portal.smtp.protocol.envelope import Acceptance, Outgoing
+from portal.smtp.protocol.envelope import Acceptance, OutgoingMessage
 from portal.smtp.protocol.session import Session
 from portal.smtp.server import Security
 
@@ -35,8 +35,8 @@ from .badserver import (
 PIPELINING = (*OFFER, b"PIPELINING")
 
 
-def outgoing(number: int) -> Outgoing:
-    return Outgoing.of(
+def outgoing(number: int) -> OutgoingMessage:
+    return OutgoingMessage.of(
         SENDER, f"r{number}@example.net", b"Subject: %d\r\n\r\nHello %d\r\n" % (number, number)
     )
 
@@ -132,7 +132,7 @@ def test_nothing_but_the_envelope_leaves_before_the_outcome_was_taken() -> None:
 def test_messages_are_read_one_ahead_and_no_further() -> None:
     taken: list[int] = []
 
-    def queue() -> Iterator[Outgoing]:
+    def queue() -> Iterator[OutgoingMessage]:
         for number in range(5):
             taken.append(number)
             yield outgoing(number)
@@ -221,7 +221,7 @@ def test_whoever_stops_after_an_outcome_has_sent_nothing_more() -> None:
     with BadServer(pipelining()) as bad:
         with Session(server_at(bad.port)) as session:
             next(session.submit_many(map(outgoing, range(3))))
-        assert not session.alive()
+        assert not session.is_usable()
         time.sleep(0.05)
         assert subjects(bad) == [b"Subject: 0"]
         assert b"QUIT" not in bad.received  # the server waits for a message; a word would be part of it
@@ -229,13 +229,13 @@ def test_whoever_stops_after_an_outcome_has_sent_nothing_more() -> None:
 
 def test_another_message_than_the_announced_one_never_goes_to_the_announced_recipient() -> None:
     with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:
-        session.hand_in(outgoing(0), following=outgoing(1))
+        session.send(outgoing(0), following=outgoing(1))
         with pytest.raises(SubmissionFailure) as met:
-            session.hand_in(outgoing(2))
+            session.send(outgoing(2))
         assert (met.value.stage, met.value.reason) == (Stage.MAIL, Reason.DISCONNECTED)
         assert not met.value.ambiguous
         session.open()
-        session.hand_in(outgoing(2))
+        session.send(outgoing(2))
         assert subjects(bad) == [b"Subject: 0", b"Subject: 2"]
 
 
@@ -245,20 +245,20 @@ def test_a_refused_envelope_that_is_not_wanted_any_more_costs_no_connection() ->
         "DATA": once(2, b"503 5.5.1 no\r\n", take),
     }
     with BadServer(pipelining(**answers)) as bad, Session(server_at(bad.port)) as session:
-        session.hand_in(outgoing(0), following=outgoing(1))
-        session.rehearse(SENDER, "r2@example.net")
-        session.hand_in(outgoing(3))
+        session.send(outgoing(0), following=outgoing(1))
+        session.verify_recipient(SENDER, "r2@example.net")
+        session.send(outgoing(3))
         assert bad.connections == 1
 
 
 def test_a_message_is_announced_where_a_mail_library_submits_it() -> None:
     with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:
         first, second = outgoing(0), outgoing(1)
-        session.announce(second)
+        session.announce_next(second)
         session.sendmail(SENDER, "r0@example.net", first.message)
         transcripts = str(session.transcript)
-        session.renew()
-        assert session.alive()
+        session.begin_message()
+        assert session.is_usable()
         session.sendmail(SENDER, "r1@example.net", second.message)
         assert "said together" in str(session.transcript)
         assert "r1@" not in transcripts
@@ -266,7 +266,7 @@ def test_a_message_is_announced_where_a_mail_library_submits_it() -> None:
 
 
 def test_an_envelope_the_server_cannot_take_is_not_said_ahead() -> None:
-    big = Outgoing.of(
+    big = OutgoingMessage.of(
         SENDER, "big@example.net", b"Subject: big\r\n\r\n" + b"x" * 78 + b"\r\n" + b"y\r\n" * 40_000
     )
     with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:

@@ -48,7 +48,7 @@ def test_each_server_of_the_table_ends_in_its_verdict(behaviour: Behaviour) -> N
         started = time.monotonic()
         failure = climb(session)
         took = time.monotonic() - started
-        kept = session.alive()
+        kept = session.is_usable()
         session.close()
 
         verdict = (failure.stage, failure.reason) if failure else (None, None)
@@ -56,8 +56,8 @@ def test_each_server_of_the_table_ends_in_its_verdict(behaviour: Behaviour) -> N
         if failure:
             assert (failure.reply.code if failure.reply else None) == behaviour.code
             assert failure.ambiguous is behaviour.ambiguous
-            assert session.rungs[-1].stage is failure.stage
-            assert failure.stage in {r.stage for r in session.rungs if r.verdict == "failed"}
+            assert session.stage_results[-1].stage is failure.stage
+            assert failure.stage in {r.stage for r in session.stage_results if r.verdict == "failed"}
         assert took <= LIMITS.deadline + 0.3
         assert kept is behaviour.kept
         assert bad.heard_secret() is behaviour.secret
@@ -65,7 +65,11 @@ def test_each_server_of_the_table_ends_in_its_verdict(behaviour: Behaviour) -> N
 
 
 def _assert_nothing_leaks(session: Session, failure: SubmissionFailure | None) -> None:
-    shown = [str(session.transcript), repr(session.server), json.dumps([r.as_dict() for r in session.rungs])]
+    shown = [
+        str(session.transcript),
+        repr(session.server),
+        json.dumps([r.as_dict() for r in session.stage_results]),
+    ]
     shown.append(repr(failure))
     text = "\n".join(shown)
     if failure:
@@ -105,11 +109,11 @@ def test_a_server_that_closes_after_two_messages_is_noticed_before_the_third() -
 
     with BadServer(closes_after_two) as bad, Session(server_at(bad.port)) as session:
         for _ in range(2):
-            assert session.alive()
+            assert session.is_usable()
             session.submit(SENDER, RECIPIENT, MESSAGE)
-            session.renew()
+            session.begin_message()
         time.sleep(0.05)
-        assert not session.alive()
+        assert not session.is_usable()
         assert len(bad.messages) == 2
 
 
@@ -134,7 +138,7 @@ def test_no_message_and_no_word_follows_where_data_is_granted_after_a_refusal() 
         session = Session(server_at(bad.port))
         failure = climb(session)
         assert failure and failure.stage is Stage.RCPT
-        assert not session.alive()
+        assert not session.is_usable()
         session.close()
         time.sleep(0.05)
         assert bad.received.endswith(b"DATA\r\n")
@@ -146,7 +150,7 @@ def test_the_byte_budget_counts_over_a_whole_conversation() -> None:
     with BadServer(lambda peer: converse(peer, {"EHLO": wide}, security=Security.PLAINTEXT)) as bad:
         server = server_at(bad.port, Security.PLAINTEXT)
         with Session(server) as session:
-            assert session.rungs
+            assert session.stage_results
         small = Session(replace(server, limits=replace(LIMITS, received=40_000)))
         failure = climb(small)
         assert failure and (failure.stage, failure.reason) == (Stage.EHLO, Reason.TOO_MUCH)

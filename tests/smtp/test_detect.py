@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from portal.smtp.network.guard import Policy
+from portal.smtp.network.guard import EgressPolicy
 from portal.smtp.probe.port_detection import detect
 from portal.smtp.server import Security
 
@@ -14,7 +14,7 @@ from .badserver import LIMITS, BadServer, converse, loopback, mute, server_at
 STARTTLS, IMPLICIT = Security.STARTTLS, Security.IMPLICIT_TLS
 
 
-def policy_for(*ports: int) -> Policy:
+def policy_for(*ports: int) -> EgressPolicy:
     return replace(loopback(ports[0]), private=tuple(t for port in ports for t in loopback(port).private))
 
 
@@ -50,7 +50,7 @@ def test_all_candidates_share_one_budget() -> None:
 
 def test_the_guard_holds_for_every_candidate() -> None:
     with BadServer(converse) as bad:
-        server = replace(server_at(bad.port), policy=Policy(ports=frozenset({bad.port})))
+        server = replace(server_at(bad.port), policy=EgressPolicy(ports=frozenset({bad.port})))
         result = detect(
             server,
             [(bad.port, STARTTLS), (bad.port, IMPLICIT), (22, STARTTLS), (bad.port, Security.PLAINTEXT)],

@@ -9,8 +9,8 @@ from ipaddress import ip_address
 import pytest
 
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
-from portal.smtp.network.dial import detours_to
-from portal.smtp.network.guard import Detour, Policy, resolve
+from portal.smtp.network.dial import provider_host_overrides
+from portal.smtp.network.guard import EgressPolicy, HostOverride, resolve_allowed
 from portal.smtp.protocol.session import Session
 from portal.smtp.server import Security
 
@@ -28,16 +28,16 @@ def _nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", asked)
 
 
-def policy(*detours: Detour) -> Policy:
-    return Policy(ca_file=ca_file(), detours=detours)
+def policy(*detours: HostOverride) -> EgressPolicy:
+    return EgressPolicy(ca_file=ca_file(), host_overrides=detours)
 
 
 @pytest.mark.parametrize("typed", [NAME, "SMTP.Mailgun.org", "smtp.mailgun.org."])
 def test_a_detoured_name_is_dialled_there_without_a_look_up(typed: str) -> None:
     with BadServer(mute) as bad:
-        allowed = policy(Detour(NAME, 587, HERE, bad.port))
+        allowed = policy(HostOverride(NAME, 587, HERE, bad.port))
         server = replace(server_at(587, host=typed), policy=allowed)
-        assert resolve(typed, 587, allowed, 1.0) == (HERE,)
+        assert resolve_allowed(typed, 587, allowed, 1.0) == (HERE,)
         with pytest.raises(SubmissionFailure) as met:
             Session(server).open()
         assert met.value.stage is Stage.GREETING
@@ -47,7 +47,7 @@ def test_a_detoured_name_is_dialled_there_without_a_look_up(typed: str) -> None:
 def test_a_detoured_name_goes_nowhere_else() -> None:
     with BadServer(mute) as bad:
         server = server_at(2525, host=NAME)
-        server = replace(server, policy=policy(Detour(NAME, 587, HERE, bad.port)))
+        server = replace(server, policy=policy(HostOverride(NAME, 587, HERE, bad.port)))
         with pytest.raises(SubmissionFailure) as met:
             Session(server).open()
         assert (met.value.stage, met.value.reason) == (Stage.CONNECT, Reason.CONNECT_REFUSED)
@@ -55,22 +55,22 @@ def test_a_detoured_name_goes_nowhere_else() -> None:
 
 
 def test_its_target_is_open_to_no_other_name_and_to_no_literal() -> None:
-    allowed = policy(Detour(NAME, 587, HERE, 2587))
+    allowed = policy(HostOverride(NAME, 587, HERE, 2587))
     for host, port in [("127.0.0.1", 587), ("127.0.0.1", 2587), ("[::1]", 2587)]:
         with pytest.raises(SubmissionFailure) as met:
-            resolve(host, port, allowed, 1.0)
+            resolve_allowed(host, port, allowed, 1.0)
         assert met.value.reason is Reason.TARGET_REFUSED
 
 
 def test_a_port_that_is_not_allowed_stays_closed_to_a_detoured_name() -> None:
     with pytest.raises(SubmissionFailure) as met:
-        resolve(NAME, 6379, policy(Detour(NAME, 587, HERE, 2587)), 1.0)
+        resolve_allowed(NAME, 6379, policy(HostOverride(NAME, 587, HERE, 2587)), 1.0)
     assert met.value.reason is Reason.TARGET_REFUSED
 
 
 def test_a_detour_never_permits_a_conversation_in_clear() -> None:
     with pytest.raises(SubmissionFailure) as met:
-        resolve(NAME, 587, policy(Detour(NAME, 587, HERE, 2587)), 1.0, plaintext=True)
+        resolve_allowed(NAME, 587, policy(HostOverride(NAME, 587, HERE, 2587)), 1.0, plaintext=True)
     assert met.value.reason is Reason.TARGET_REFUSED
 
 
@@ -78,13 +78,15 @@ def test_the_certificate_has_to_be_for_the_name_and_not_for_where_it_leads() -> 
     with BadServer(lambda peer: peer.encrypt("good")) as bad:  # it is for localhost
         server = server_at(465, Security.IMPLICIT_TLS, host=NAME)
         with pytest.raises(SubmissionFailure) as met:
-            Session(replace(server, policy=policy(Detour(NAME, 465, HERE, bad.port)))).open()
+            Session(replace(server, policy=policy(HostOverride(NAME, 465, HERE, bad.port)))).open()
         assert (met.value.stage, met.value.reason) == (Stage.TLS, Reason.CERTIFICATE_NAME)
 
 
 def test_each_port_leads_to_the_door_that_encrypts_likewise() -> None:
-    found = detours_to(HERE, ["smtp.sendgrid.net", "SMTP.gmail.com"], starttls_port=1, tls_port=2)
-    assert {(one.host, one.port, one.to_port) for one in found} == {
+    found = provider_host_overrides(
+        HERE, ["smtp.sendgrid.net", "SMTP.gmail.com"], starttls_port=1, tls_port=2
+    )
+    assert {(one.host, one.port, one.target_port) for one in found} == {
         ("smtp.sendgrid.net", 587, 1),
         ("smtp.sendgrid.net", 2525, 1),
         ("smtp.sendgrid.net", 25, 1),
@@ -98,4 +100,4 @@ def test_each_port_leads_to_the_door_that_encrypts_likewise() -> None:
 @pytest.mark.parametrize("name", ["smtp.example.com", "localhost", "smpt.mailgun.org", "127.0.0.1"])
 def test_a_name_outside_the_catalogue_is_told(name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        detours_to(HERE, [NAME, name], starttls_port=1, tls_port=2)
+        provider_host_overrides(HERE, [NAME, name], starttls_port=1, tls_port=2)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from portal.smtp.network.dns import Nameserver, look_up, parse_nameservers
+from portal.smtp.network.dns import Nameserver, parse_nameservers, resolve_all
 from portal.smtp.probe import autoconfig as engine
 from portal.smtp.probe.autoconfig import Guess, NothingFound, find
 from portal.smtp.providers import load_catalogue
@@ -210,4 +210,4 @@ def test_what_is_no_resolver_is_named(written: str) -> None:
 
 
 def test_a_name_too_long_for_any_question_is_an_answer_nobody_gave(server: NameServer) -> None:
-    assert not look_up([(f"{'x' * 64}.example", "MX"), ("a." * 130, "MX")], [server.at], 0.5)[0].answered
+    assert not resolve_all([(f"{'x' * 64}.example", "MX"), ("a." * 130, "MX")], [server.at], 0.5)[0].answered

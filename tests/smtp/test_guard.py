@@ -11,14 +11,14 @@ import pytest
 
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
 from portal.smtp.network.guard import (
+    EgressPolicy,
     HostError,
-    Policy,
     PrivateTarget,
     canonical_host,
+    find_private_target,
     is_private_target,
     is_public,
-    private_target,
-    resolve,
+    resolve_allowed,
 )
 from portal.smtp.protocol.session import Session
 from portal.smtp.server import Security
@@ -88,14 +88,14 @@ def canary():
 
 
 def refusal(
-    host: str, port: int, policy: Policy, security: Security = Security.STARTTLS
+    host: str, port: int, policy: EgressPolicy, security: Security = Security.STARTTLS
 ) -> tuple[object, ...]:
     server = replace(server_at(port, security, host=host), policy=policy)
     session = Session(server)
     with pytest.raises(SubmissionFailure) as met:
         session.open()
     f = met.value
-    rungs = [(r.stage, r.verdict, r.sentence, dict(r.evidence)) for r in session.rungs]
+    rungs = [(r.stage, r.verdict, r.sentence, dict(r.evidence)) for r in session.stage_results]
     return (
         f.stage,
         f.reason,
@@ -111,7 +111,7 @@ def refusal(
 
 def test_no_form_of_a_forbidden_address_is_dialled_and_all_get_one_answer(canary: BadServer) -> None:
     assert len(FORBIDDEN) >= 60
-    policy = Policy(ports=frozenset({canary.port}))
+    policy = EgressPolicy(ports=frozenset({canary.port}))
     answers = [refusal(host, canary.port, policy) for host in FORBIDDEN]
     answers.append(refusal("smtp.example.com", 6379, policy))  # a port that is not allowed answers likewise
     answers.append(refusal("localhost", canary.port, policy, Security.PLAINTEXT))
@@ -132,19 +132,19 @@ def test_the_canary_would_notice_a_connection(canary: BadServer) -> None:
 )
 def test_public_addresses_are_public(text: str) -> None:
     assert is_public(ip_address(text))
-    assert resolve(text, 587, Policy(), 1.0) == (ip_address(text),)
+    assert resolve_allowed(text, 587, EgressPolicy(), 1.0) == (ip_address(text),)
 
 
 def test_a_private_target_holds_for_its_port_and_network_alone() -> None:
-    policy = Policy(
+    policy = EgressPolicy(
         private=(
             PrivateTarget(ip_network("10.1.0.0/16"), 1025),
             PrivateTarget(ip_network("10.1.2.0/24"), 25, True),
         )
     )
-    assert resolve("10.1.2.3", 1025, policy, 1.0)
+    assert resolve_allowed("10.1.2.3", 1025, policy, 1.0)
     assert is_private_target(ip_address("10.1.2.3"), 25, policy)
-    assert private_target(ip_address("::1"), 25, policy) is None
+    assert find_private_target(ip_address("::1"), 25, policy) is None
     for host, port, plaintext in [
         ("10.2.0.1", 1025, False),
         ("10.1.2.3", 587, False),
@@ -154,8 +154,8 @@ def test_a_private_target_holds_for_its_port_and_network_alone() -> None:
         ("10.1.9.9", 25, False),
     ]:
         with pytest.raises(SubmissionFailure):
-            resolve(host, port, policy, 1.0, plaintext=plaintext)
-    assert resolve("10.1.2.3", 25, policy, 1.0, plaintext=True)
+            resolve_allowed(host, port, policy, 1.0, plaintext=plaintext)
+    assert resolve_allowed("10.1.2.3", 25, policy, 1.0, plaintext=True)
 
 
 class Resolver:
@@ -182,7 +182,7 @@ class Resolver:
 def test_one_private_address_among_public_ones_condemns_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", Resolver(["8.8.8.8", "2606:4700::1111", "::ffff:10.0.0.1"]))
     with pytest.raises(SubmissionFailure) as met:
-        resolve("rebind.example.com", 587, Policy(), 1.0)
+        resolve_allowed("rebind.example.com", 587, EgressPolicy(), 1.0)
     assert met.value.reason is Reason.TARGET_REFUSED
 
 
@@ -202,7 +202,7 @@ def test_the_next_address_is_dialled_where_the_first_refuses(monkeypatch: pytest
         session = Session(server_at(bad.port, host="many.example.com"))
         with pytest.raises(SubmissionFailure):
             session.open()
-        assert session.rungs[1].evidence["address"] == "127.0.0.1"
+        assert session.stage_results[1].evidence["address"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_failed_look_up_is_told_apart_and_bounded(monkeypatch, answer, reason:
     monkeypatch.setattr(socket, "getaddrinfo", Resolver(answer))
     started = time.monotonic()
     with pytest.raises(SubmissionFailure) as met:
-        resolve("smtp.example.com", 587, Policy(), 0.2)
+        resolve_allowed("smtp.example.com", 587, EgressPolicy(), 0.2)
     assert (met.value.stage, met.value.reason) == (Stage.RESOLVE, reason)
     assert time.monotonic() - started < 0.5
 

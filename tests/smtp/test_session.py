@@ -23,9 +23,9 @@ from portal.smtp.failure import Reason, Stage, SubmissionFailure
 from portal.smtp.probe.probe import probe
 from portal.smtp.probe.stages import Rung, Verdict
 from portal.smtp.protocol import auth
-from portal.smtp.protocol.connection import Budget, Wire
-from portal.smtp.protocol.envelope import Envelope, queue_id, refuse_bad_message, stuffed
-from portal.smtp.protocol.reply import Features, Reply
+from portal.smtp.protocol.connection import Budget, SmtpConnection
+from portal.smtp.protocol.envelope import Envelope, check_message, dot_stuff, parse_queue_id
+from portal.smtp.protocol.reply import EhloFeatures, Reply
 from portal.smtp.protocol.session import Session
 from portal.smtp.protocol.transcript import Transcript
 from portal.smtp.server import Mechanism, Secret, Security
@@ -109,8 +109,8 @@ def test_an_independent_server_accepts_what_we_say() -> None:
     try:
         with Session(server_at(controller.port, username=None)) as session:
             assert session.submit(SENDER, RECIPIENT, MESSAGE).queue_id == "A1B2C3"
-            session.renew()
-            assert session.alive()
+            session.begin_message()
+            assert session.is_usable()
             session.submit("jürgen@münchen.de", RECIPIENT, MESSAGE)
     finally:
         controller.stop()
@@ -126,7 +126,7 @@ def test_every_rung_is_told_as_it_is_climbed() -> None:
     seen = []
     with BadServer(converse) as bad, Session(server_at(bad.port), seen.append) as session:
         session.submit(SENDER, RECIPIENT, MESSAGE)
-        assert list(session.rungs) == seen
+        assert list(session.stage_results) == seen
     assert [r.stage for r in seen] == list(Stage)
     assert {r.verdict for r in seen} == {Verdict.PASSED}
     by_stage = {r.stage: r for r in seen}
@@ -230,9 +230,9 @@ def test_many_messages_share_a_connection_and_each_has_its_own_transcript() -> N
         for number in range(20):
             session.submit(SENDER, f"r{number}@example.net", MESSAGE)
             transcript = session.transcript
-            session.renew()
-            assert session.alive()
-            assert session.rungs == ()
+            session.begin_message()
+            assert session.is_usable()
+            assert session.stage_results == ()
             assert f"r{number}@example.net" in str(transcript)
             assert f"r{number - 1}@example.net" not in str(transcript)
         assert (bad.connections, len(bad.messages)) == (1, 20)
@@ -243,7 +243,7 @@ def test_a_refused_message_leaves_a_clean_connection_for_the_next() -> None:
     with BadServer(lambda peer: converse(peer, answers)) as bad, Session(server_at(bad.port)) as session:
         with pytest.raises(SubmissionFailure):
             session.submit(SENDER, "gone@example.net", MESSAGE)
-        assert session.alive()
+        assert session.is_usable()
         session.submit(SENDER, RECIPIENT, MESSAGE)
         assert [line.split(" ")[0] for line in heard(bad)][3:] == [
             "MAIL",
@@ -261,7 +261,7 @@ def test_a_closed_session_fails_without_doubt_about_the_message() -> None:
         session.open()
         session.close()
         session.close()
-        assert not session.alive()
+        assert not session.is_usable()
         with pytest.raises(SubmissionFailure) as met:
             session.submit(SENDER, RECIPIENT, MESSAGE)
         assert not met.value.ambiguous
@@ -321,16 +321,16 @@ def test_an_address_beyond_ascii_needs_a_server_that_can() -> None:
         with pytest.raises(SubmissionFailure) as met:
             session.submit("jürgen@example.org", RECIPIENT, MESSAGE)
         assert (met.value.stage, met.value.reason) == (Stage.MAIL, Reason.NEEDS_SMTPUTF8)
-        assert session.alive()
+        assert session.is_usable()
         session.submit(SENDER, RECIPIENT, MESSAGE)
 
 
 def test_mail_parameters_follow_message_and_offer() -> None:
     envelope = Envelope.of(SENDER, RECIPIENT, ("RET=HDRS", "SIZE=1", "body=7BIT"))
-    full = Features({"SIZE": "100", "8BITMIME": ""})
+    full = EhloFeatures({"SIZE": "100", "8BITMIME": ""})
     assert envelope.mail_command(full, "ü".encode()) == f"MAIL FROM:<{SENDER}> RET=HDRS SIZE=2 BODY=8BITMIME"
     assert envelope.mail_command(full, b"u") == f"MAIL FROM:<{SENDER}> RET=HDRS SIZE=1"
-    assert envelope.mail_command(Features(), "ü".encode()) == f"MAIL FROM:<{SENDER}> RET=HDRS"
+    assert envelope.mail_command(EhloFeatures(), "ü".encode()) == f"MAIL FROM:<{SENDER}> RET=HDRS"
     for bad in ("X Y", "RET=\r\nRSET", "", "=x", "RET=ü"):
         with pytest.raises(ValueError, match="parameter"):
             Envelope.of(SENDER, RECIPIENT, (bad,))
@@ -343,7 +343,7 @@ def test_a_message_that_would_need_repair_is_refused_before_a_word_is_said(messa
     with BadServer(converse) as bad, Session(server_at(bad.port)) as session:
         with pytest.raises(ValueError, match="The message"):
             session.submit(SENDER, RECIPIENT, message)
-        assert session.alive()
+        assert session.is_usable()
         assert not [line for line in heard(bad) if line.startswith("MAIL")]
 
 
@@ -375,16 +375,16 @@ def test_a_long_password_is_said_after_the_command() -> None:
     with BadServer(lambda peer: converse(peer, {"AUTH": long_plain})) as bad:
         session = Session(replace(server_at(bad.port), password=Secret(long)))
         session.open()
-        assert session.rungs[-1].verdict is Verdict.PASSED
+        assert session.stage_results[-1].verdict is Verdict.PASSED
         session.close()
 
 
 def test_a_password_is_never_said_in_clear_to_a_server_that_is_not_permitted() -> None:
     ours, theirs = socket.socketpair()
     server = server_at(1)
-    wire = Wire(ours, LIMITS, Budget(1.0, 1000), Transcript())
+    wire = SmtpConnection(ours, LIMITS, Budget(1.0, 1000), Transcript())
     with ours, theirs, pytest.raises(SubmissionFailure) as met:
-        auth.log_in(wire, server, Features({"AUTH": "PLAIN"}), permitted_in_clear=False)
+        auth.authenticate(wire, server, EhloFeatures({"AUTH": "PLAIN"}), permitted_in_clear=False)
     assert met.value.reason is Reason.AUTH_NEEDS_TLS
 
 
@@ -399,7 +399,7 @@ def test_an_observer_that_fails_leaves_no_socket_open() -> None:
             with pytest.raises(LookupError):
                 session.open()
                 session.submit(SENDER, RECIPIENT, MESSAGE)
-            assert not session.alive()
+            assert not session.is_usable()
 
 
 def test_a_session_serves_as_the_host_of_a_flask_mail_connection() -> None:
@@ -447,7 +447,7 @@ QUEUE_IDS = {
 
 @pytest.mark.parametrize(("text", "expected"), QUEUE_IDS.items())
 def test_the_servers_name_for_a_message_is_found_in_its_last_words(text: str, expected: str | None) -> None:
-    assert queue_id(Reply.of(250, [text])) == expected
+    assert parse_queue_id(Reply.of(250, [text])) == expected
 
 
 def test_a_failure_survives_pickling_and_copying() -> None:
@@ -476,8 +476,8 @@ LINES = st.lists(
 @given(LINES)
 def test_any_body_comes_out_as_it_went_in(lines: list[bytes]) -> None:
     message = b"".join(line + b"\r\n" for line in lines)
-    refuse_bad_message(message)
-    wire = stuffed(message)
+    check_message(message)
+    wire = dot_stuff(message)
     assert wire.endswith(b".\r\n")
     travelling = wire.removesuffix(b".\r\n").split(b"\r\n")
     assert b"." not in travelling  # no line ends the message early

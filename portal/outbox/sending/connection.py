@@ -72,7 +72,7 @@ class AccountConnection(Connection):
         """
         if message.has_bad_headers():
             raise BadHeaderError
-        acceptance = self.host.hand_in(message.outgoing(), following.outgoing() if following else None)
+        acceptance = self.host.send(message.outgoing(), following.outgoing() if following else None)
         self.num_emails += 1
         try:
             email_dispatched.send(current_app._get_current_object(), message=message)  # type: ignore[attr-defined]

@@ -60,7 +60,7 @@ class Line:
     def is_open(self) -> bool:
         """Whether there is a connection that another message could take."""
         connection = self._connection
-        return connection is not None and connection.host is not None and connection.host.alive()
+        return connection is not None and connection.host is not None and connection.host.is_usable()
 
     def close(self) -> None:
         """Take leave of the server, if there is one."""
@@ -73,12 +73,12 @@ class Line:
         connection = self._connection
         if connection is None or connection.host is None or connection.num_emails >= _PER_CONNECTION:
             return None
-        if time.monotonic() - self._dialled > _OLDEST or not connection.host.alive():
+        if time.monotonic() - self._dialled > _OLDEST or not connection.host.is_usable():
             return None
         if not connection.route.same_way(route):
             return None
         connection.route = route  # the same way, found anew: the next message is of this very one
-        connection.host.renew()
+        connection.host.begin_message()
         return connection
 
     def _dial(self, route: Route, observer: Observer | None) -> AccountConnection:
@@ -89,7 +89,7 @@ class Line:
         self._dialled = time.monotonic()
         try:
             connection.__enter__()
-            connection.host.when_idle, connection.host.meanwhile = self._when_idle, self._meanwhile
+            connection.host.on_wait, connection.host.on_body_sent = self._when_idle, self._meanwhile
         finally:
             self._remember(connection)
         return connection

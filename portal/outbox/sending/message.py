@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from flask_mail import Message
 
-from ...smtp.mailbox import header_safe, parse_mailbox
-from ...smtp.protocol.envelope import Envelope, Outgoing
+from ...smtp.mailbox import is_header_safe, parse_mailbox
+from ...smtp.protocol.envelope import Envelope, OutgoingMessage
 from ..queue import open_body
 from .mime import mailbox_header, serialise
 
@@ -48,24 +48,24 @@ class AccountMessage(Message):
         self.mail_options, self.rcpt_options = [], []
         self.headers = _headers(row, route, now)
         self._written: bytes | None = None
-        self._outgoing: Outgoing | None = None
+        self._outgoing: OutgoingMessage | None = None
 
     def has_bad_headers(self) -> bool:
         if self._written is not None:
             return False  # each was looked at as it was written
-        return not all(header_safe(value) for value in self.headers.values())
+        return not all(is_header_safe(value) for value in self.headers.values())
 
     def as_bytes(self) -> bytes:
         if self._written is None:
             self._written = serialise(self.headers, self.body or "", self.html or "")
         return self._written
 
-    def outgoing(self) -> Outgoing:
+    def outgoing(self) -> OutgoingMessage:
         """Return the message as ``Session.announce`` wants to hear of it. Raises MessageRefused, ValueError."""
         if self._outgoing is None:
             # The bytes were proved as they were written, so it is the addresses alone that are looked at here.
             envelope = Envelope(_sender(self._sender), parse_mailbox(self._recipient))
-            self._outgoing = Outgoing(envelope, self.as_bytes())
+            self._outgoing = OutgoingMessage(envelope, self.as_bytes())
         return self._outgoing
 
 

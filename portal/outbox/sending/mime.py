@@ -13,8 +13,8 @@ from functools import lru_cache
 from random import getrandbits
 from typing import TYPE_CHECKING
 
-from ...smtp.mailbox import header_safe
-from ...smtp.protocol.envelope import refuse_bad_message
+from ...smtp.mailbox import is_header_safe
+from ...smtp.protocol.envelope import check_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -112,7 +112,7 @@ def _quoted_printable(body: str) -> bytes:
 def _field(name: str, value: str) -> str:
     if not _FIELD_NAME.fullmatch(name):
         raise MessageRefused(f"{name!r} is no name of a header")
-    if not header_safe(value):
+    if not is_header_safe(value):
         raise MessageRefused(f"{name} holds a control character")
     kind = name.lower()
     if kind in _ADDRESSES:
@@ -190,7 +190,7 @@ def _split(text: str, room: int, *, quoted: bool) -> list[str]:
 def _prove(raw: bytes, headers: Mapping[str, str]) -> None:
     """Check the bytes themselves: nothing that ends a line early, and no header that was not put there."""
     try:
-        refuse_bad_message(raw)
+        check_message(raw)
     except ValueError as why:
         raise MessageRefused(str(why)) from None
     head = raw[: raw.index(b"\r\n\r\n") + 2]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage
-from ..toml_tables import MalformedData, Table, read_toml
+from ..toml_tables import MalformedData, TomlTable, read_toml
 from .phrases import phrases, unknown_ideas
 
 if TYPE_CHECKING:
@@ -122,16 +122,16 @@ class Case:
     seen: tuple[str, ...] = ()  # "key=value" of the engine's evidence, any of them
 
 
-def _groups(entry: Table, key: str) -> tuple[tuple[str, ...], ...]:
+def _groups(entry: TomlTable, key: str) -> tuple[tuple[str, ...], ...]:
     """Read ``["login wrong", "password wrong"]``: groups of ideas, each group's names apart by spaces."""
     return tuple(tuple(group.split()) for group in entry.texts(key))
 
 
-def _reasons(entry: Table) -> tuple[Reason, ...]:
+def _reasons(entry: TomlTable) -> tuple[Reason, ...]:
     return entry.choices("reasons", Reason) or (Reason.REPLIED,)
 
 
-def read_case(entry: Table, prefix: str = "") -> Case:
+def read_case(entry: TomlTable, prefix: str = "") -> Case:
     """Return the case an entry describes; raise MalformedData with the field named."""
     case = Case(
         code=prefix + entry.text("code"),
@@ -151,10 +151,10 @@ def read_case(entry: Table, prefix: str = "") -> Case:
         clues=entry.choices("clues", Clue),
         seen=entry.texts("seen"),
     )
-    entry.done()
+    entry.reject_unknown_keys()
     unknown = unknown_ideas([*case.never, *(idea for group in case.ideas for idea in group)])
     if unknown:
-        raise entry.refuse("ideas", f"{unknown[0]!r} is not in words.toml")
+        raise entry.error("ideas", f"{unknown[0]!r} is not in words.toml")
     if case.words:
         phrases(case.words)
     return case
@@ -180,6 +180,6 @@ def load_cases() -> tuple[Case, ...]:
     for path in _files():
         top = read_toml(path)
         cases += [read_case(entry) for entry in top.tables("case", required=True)]
-        top.done()
+        top.reject_unknown_keys()
     refuse_twins(cases)
     return tuple(cases)

@@ -59,7 +59,7 @@ def phrases(listed: tuple[str, ...]) -> re.Pattern[str]:
 def lexicon() -> dict[str, re.Pattern[str]]:
     """Return every idea with its pattern."""
     ideas = read_toml(_LEXICON)
-    return {name: phrases(ideas.texts(name, required=True)) for name in ideas.names()}
+    return {name: phrases(ideas.texts(name, required=True)) for name in ideas}
 
 
 def ideas_in(folded: str) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..failure import Reason, Stage, SubmissionFailure
 from ..providers.catalogue import canonical, load_catalogue
 from ..server import Security
-from .guard import Detour, IPAddress, permits_plaintext, private_target
+from .guard import HostOverride, IPAddress, find_private_target, permits_plaintext
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ _TELLING = (Reason.CONNECT_REFUSED, Reason.CONNECT_TIMED_OUT, Reason.UNREACHABLE
 
 
 @dataclass(frozen=True)
-class Target:
+class Peer:
     """The address that answered, and what the operator allows towards it."""
 
     address: IPAddress
@@ -30,16 +30,16 @@ class Target:
     plaintext: bool
 
     @classmethod
-    def of(cls, address: IPAddress, server: Server) -> Target:
-        if server.policy.detours_of(server.host):
+    def of(cls, address: IPAddress, server: Server) -> Peer:
+        if server.policy.overrides_for(server.host):
             return cls(address, private=True, plaintext=False)
-        private = private_target(address, server.port, server.policy) is not None
+        private = find_private_target(address, server.port, server.policy) is not None
         return cls(address, private, permits_plaintext(address, server.port, server.policy))
 
 
 def dial(
     addresses: tuple[IPAddress, ...], server: Server, limits: Limits, budget: Budget
-) -> tuple[socket.socket, Target]:
+) -> tuple[socket.socket, Peer]:
     """Return a connected socket and whom it reached.
 
     Only addresses the guard returned are dialled, never the name: a second look-up could answer otherwise.
@@ -53,7 +53,7 @@ def dial(
             break
         outcome = _connect(address, port, min(limits.connect, budget.left()))
         if isinstance(outcome, socket.socket):
-            return outcome, Target.of(address, server)
+            return outcome, Peer.of(address, server)
         failures.append(outcome)
     reason = min(failures, key=_TELLING.index)
     raise SubmissionFailure(Stage.CONNECT, reason, evidence={"addresses": ", ".join(map(str, addresses))})
@@ -61,10 +61,10 @@ def dial(
 
 def _port(server: Server) -> int | None:
     """Return the port to dial; None where the operator sends the name elsewhere, but not from its port."""
-    detours = server.policy.detours_of(server.host)
+    detours = server.policy.overrides_for(server.host)
     if not detours:
         return server.port
-    return next((detour.to_port for detour in detours if detour.port == server.port), None)
+    return next((detour.target_port for detour in detours if detour.port == server.port), None)
 
 
 def _connect(address: IPAddress, port: int | None, timeout: float) -> socket.socket | Reason:
@@ -91,9 +91,9 @@ def _reason(error: OSError) -> Reason:
     return Reason.CONNECT_TIMED_OUT if isinstance(error, TimeoutError) else Reason.UNREACHABLE
 
 
-def detours_to(
+def provider_host_overrides(
     address: IPAddress, names: Iterable[str], *, starttls_port: int, tls_port: int
-) -> tuple[Detour, ...]:
+) -> tuple[HostOverride, ...]:
     """Return the detours of hosts of the catalogue, for the ports their provider offers.
 
     Raises:
@@ -101,12 +101,12 @@ def detours_to(
     """
     doors = {Security.STARTTLS: starttls_port, Security.IMPLICIT_TLS: tls_port}
     known = {host.name: card for card in load_catalogue() for host in card.hosts if host.pattern is None}
-    found: dict[tuple[str, int], Detour] = {}
+    found: dict[tuple[str, int], HostOverride] = {}
     for name in map(canonical, names):
         if name not in known:
             raise ValueError(name)
         for port in known[name].ports:
             if port.security in doors:
                 door = doors[port.security]
-                found[name, port.number] = Detour(name, port.number, address, door)
+                found[name, port.number] = HostOverride(name, port.number, address, door)
     return tuple(found.values())

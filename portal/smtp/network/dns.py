@@ -24,7 +24,7 @@ class Nameserver:
 
 
 @dataclass(frozen=True)
-class Answer:
+class LookupResult:
     """What came of one question. ``answered`` is false when nobody answered in time."""
 
     records: tuple[Rdata, ...] = ()
@@ -32,7 +32,7 @@ class Answer:
     exists: bool = True  # false: the name itself does not exist (NXDOMAIN)
 
 
-UNANSWERED = Answer(answered=False)
+UNANSWERED = LookupResult(answered=False)
 
 
 def parse_nameservers(text: str) -> tuple[Nameserver, ...]:
@@ -56,9 +56,9 @@ def _nameserver(item: str) -> Nameserver:
     return Nameserver(address, int(port))
 
 
-def look_up(
+def resolve_all(
     questions: Sequence[tuple[str, str]], nameservers: Sequence[Nameserver], seconds: float
-) -> list[Answer]:
+) -> list[LookupResult]:
     """Ask all questions, (name, record type) each, at once; return their answers in order after at most
     ``seconds``. Raises nothing: whatever goes wrong is an answer that nobody gave.
     """
@@ -66,7 +66,7 @@ def look_up(
         return list(threads.map(lambda one: _ask(one[0], one[1], nameservers, seconds), questions))
 
 
-def _ask(name: str, kind: str, nameservers: Sequence[Nameserver], seconds: float) -> Answer:
+def _ask(name: str, kind: str, nameservers: Sequence[Nameserver], seconds: float) -> LookupResult:
     # Imported here: most who import this module only read a configuration.
     from dns.exception import DNSException
     from dns.nameserver import Do53Nameserver
@@ -78,10 +78,10 @@ def _ask(name: str, kind: str, nameservers: Sequence[Nameserver], seconds: float
             resolver.nameservers = [Do53Nameserver(one.address, one.port) for one in nameservers]
         resolver.timeout = seconds / 2  # of one server, so that a second one has its turn
         found = resolver.resolve(f"{name.rstrip('.')}.", kind, lifetime=seconds, search=False)
-        return Answer(tuple(found))
+        return LookupResult(tuple(found))
     except NoAnswer:
-        return Answer()
+        return LookupResult()
     except NXDOMAIN:
-        return Answer(exists=False)
+        return LookupResult(exists=False)
     except (DNSException, OSError, ValueError):  # ValueError: an answer that contradicts itself
         return UNANSWERED

@@ -81,7 +81,7 @@ class PrivateTarget:
 
 
 @dataclass(frozen=True)
-class Detour:
+class HostOverride:
     """A name and port the operator sends elsewhere, as curl's --connect-to does: TLS still wants the name.
 
     Its target is private, and encrypted always. A name with a detour goes nowhere else: its other ports are
@@ -91,24 +91,24 @@ class Detour:
     host: str  # canonical
     port: int
     address: IPAddress
-    to_port: int
+    target_port: int
 
 
 @dataclass(frozen=True)
-class Policy:
+class EgressPolicy:
     """Where a conversation may go. ``ca_file`` is trusted too, towards private targets only."""
 
     ports: frozenset[int] = SUBMISSION_PORTS
     private: tuple[PrivateTarget, ...] = ()
     ca_file: str | None = None
-    detours: tuple[Detour, ...] = ()
+    host_overrides: tuple[HostOverride, ...] = ()
 
-    def detours_of(self, host: str) -> tuple[Detour, ...]:
+    def overrides_for(self, host: str) -> tuple[HostOverride, ...]:
         """Return every detour of a name; none: it is looked up and dialled. Raises HostError."""
-        if not self.detours:
+        if not self.host_overrides:
             return ()
         name = canonical_host(host)
-        return tuple(detour for detour in self.detours if detour.host == name)
+        return tuple(detour for detour in self.host_overrides if detour.host == name)
 
 
 def canonical_host(text: str) -> str:
@@ -190,7 +190,7 @@ def is_public(address: IPAddress) -> bool:
     return not any(address in block for block in _IPV6_REFUSED)
 
 
-def private_target(address: IPAddress, port: int, policy: Policy) -> PrivateTarget | None:
+def find_private_target(address: IPAddress, port: int, policy: EgressPolicy) -> PrivateTarget | None:
     """Return what the operator allowed for this address and port: its CA file and plaintext hang on it.
 
     A target that permits plaintext wins over one that does not.
@@ -199,14 +199,14 @@ def private_target(address: IPAddress, port: int, policy: Policy) -> PrivateTarg
     return max(matches, key=lambda target: target.plaintext, default=None)
 
 
-def is_private_target(address: IPAddress, port: int, policy: Policy) -> bool:
+def is_private_target(address: IPAddress, port: int, policy: EgressPolicy) -> bool:
     """Return whether the operator allowed this address and port by name."""
-    return private_target(address, port, policy) is not None
+    return find_private_target(address, port, policy) is not None
 
 
-def permits_plaintext(address: IPAddress, port: int, policy: Policy) -> bool:
+def permits_plaintext(address: IPAddress, port: int, policy: EgressPolicy) -> bool:
     """Return whether a conversation with this address may go unencrypted."""
-    target = private_target(address, port, policy)
+    target = find_private_target(address, port, policy)
     return target is not None and target.plaintext
 
 
@@ -214,13 +214,13 @@ def _within(address: IPAddress, network: IPv4Network | IPv6Network) -> bool:
     return address.version == network.version and address in network
 
 
-def refused() -> SubmissionFailure:
+def target_refused() -> SubmissionFailure:
     """Return the one answer to every target we do not dial: port, address, name form or encryption alike."""
     return SubmissionFailure(Stage.RESOLVE, Reason.TARGET_REFUSED)
 
 
-def resolve(
-    host: str, port: int, policy: Policy, timeout: float, *, plaintext: bool = False
+def resolve_allowed(
+    host: str, port: int, policy: EgressPolicy, timeout: float, *, plaintext: bool = False
 ) -> tuple[IPAddress, ...]:
     """Return the addresses that may be dialled, in the resolver's order; the name is looked up exactly once.
 
@@ -228,31 +228,31 @@ def resolve(
     operator permits unencrypted conversations. Raises SubmissionFailure at the stage RESOLVE.
     """
     if not _port_may_be_dialled(port, policy, plaintext):
-        raise refused()
+        raise target_refused()
     try:
         name = canonical_host(host)
     except HostError:
-        raise refused() from None
-    detours = policy.detours_of(name)
+        raise target_refused() from None
+    detours = policy.overrides_for(name)
     if detours and plaintext:
-        raise refused()
+        raise target_refused()
     if detours:
         return tuple(dict.fromkeys(detour.address for detour in detours))
     literal = _ip_literal(name)
     addresses = (literal,) if literal is not None else _look_up(name, timeout)
     # One address that is not allowed condemns the name: a mixed answer is how rebinding attacks begin.
     if not all(_allowed(address, port, policy, plaintext) for address in addresses):
-        raise refused()
+        raise target_refused()
     return addresses
 
 
-def _port_may_be_dialled(port: int, policy: Policy, plaintext: bool) -> bool:
+def _port_may_be_dialled(port: int, policy: EgressPolicy, plaintext: bool) -> bool:
     if any(target.port == port and (target.plaintext or not plaintext) for target in policy.private):
         return True
     return port in policy.ports and not plaintext
 
 
-def _allowed(address: IPAddress, port: int, policy: Policy, plaintext: bool) -> bool:
+def _allowed(address: IPAddress, port: int, policy: EgressPolicy, plaintext: bool) -> bool:
     if plaintext:
         return permits_plaintext(address, port, policy)
     if is_private_target(address, port, policy):

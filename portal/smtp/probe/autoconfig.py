@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..mailbox import MailboxError, parse_mailbox
-from ..network.dns import Answer, Nameserver, look_up
+from ..network.dns import LookupResult, Nameserver, resolve_all
 from ..network.guard import HostError, canonical_host
 from ..providers import MalformedData, load_catalogue
 from ..providers.model import PasswordLogin, Provider, ProviderKind
@@ -74,7 +74,7 @@ def find(typed: str, nameservers: Sequence[Nameserver] = (), seconds: float = SE
     if known is not None:
         return _of_provider(known, "", asked, f"{asked.domain} belongs to {known.name}.")
     questions = [(f"{service}.{asked.domain}", "SRV") for service, _ in _SERVICES] + [(asked.domain, "MX")]
-    *services, exchangers = look_up(questions, nameservers, seconds)
+    *services, exchangers = resolve_all(questions, nameservers, seconds)
     return _declared(services, asked) or _received(exchangers, asked)
 
 
@@ -91,7 +91,7 @@ def _read(typed: str) -> _Asked:
         ) from None
 
 
-def _declared(services: Sequence[Answer], asked: _Asked) -> Guess | None:
+def _declared(services: Sequence[LookupResult], asked: _Asked) -> Guess | None:
     """Return what the domain itself names for handing mail in."""
     for answer, (_, security) in zip(services, _SERVICES, strict=True):
         # The lowest priority first, the greatest weight within it (RFC 2782); "." says: not offered.
@@ -106,7 +106,7 @@ def _declared(services: Sequence[Answer], asked: _Asked) -> Guess | None:
     return None
 
 
-def _received(exchangers: Answer, asked: _Asked) -> Guess:
+def _received(exchangers: LookupResult, asked: _Asked) -> Guess:
     """Return the settings of whoever receives the domain's mail."""
     names = [
         name
@@ -121,7 +121,7 @@ def _received(exchangers: Answer, asked: _Asked) -> Guess:
     raise NothingFound(_why_nothing(exchangers, names, asked.domain))
 
 
-def _why_nothing(exchangers: Answer, names: Sequence[str], domain: str) -> str:
+def _why_nothing(exchangers: LookupResult, names: Sequence[str], domain: str) -> str:
     if not exchangers.answered:
         return (
             f"Nobody could tell us about {domain} in time. Try again, or choose your provider from the list."
@@ -169,10 +169,10 @@ def _exchangers() -> tuple[tuple[str, Provider, str], ...]:
     rows = []
     for entry in top.tables("exchangers", required=True):
         provider = load_catalogue().get(entry.text("provider"))
-        host = entry.maybe_text("host") or ""
+        host = entry.optional_text("host") or ""
         if provider is None or (host and host not in {one.name for one in provider.hosts}):
             raise MalformedData(f"{_TABLE.name}: exchangers: {entry.text('provider')} {host} is on no card")
         rows += [(suffix, provider, host) for suffix in entry.texts("suffix", required=True)]
-        entry.done()
-    top.done()
+        entry.reject_unknown_keys()
+    top.reject_unknown_keys()
     return tuple(rows)

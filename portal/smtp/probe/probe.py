@@ -36,7 +36,7 @@ def probe(server: Server, sender: str, recipient: str, observer: Observer | None
     failure: SubmissionFailure | None = None
     try:
         with session:
-            session.rehearse(sender, recipient)
+            session.verify_recipient(sender, recipient)
     except SubmissionFailure as met:
         failure = met
-    return Report(session.rungs, failure, session.transcript)
+    return Report(session.stage_results, failure, session.transcript)

@@ -16,14 +16,14 @@ from ..failure import Reason
 from ..server import Mechanism, Secret, Server
 
 if TYPE_CHECKING:
-    from .connection import Wire
-    from .reply import Features, Reply
+    from .connection import SmtpConnection
+    from .reply import EhloFeatures, Reply
 
 _COMMAND_LIMIT = 500  # octets of a command line, RFC 5321 section 4.5.3.1.4, less its CRLF and some air
 _AUTOMATIC = (Mechanism.PLAIN, Mechanism.LOGIN)  # both say the password; CRAM-MD5 only where chosen
 
 
-def refuse_bad_credentials(server: Server) -> None:
+def check_credentials_encodable(server: Server) -> None:
     """Raise ValueError if the credentials cannot be said at all: half a pair, a NUL, a lone surrogate.
 
     Checked before any conversation. The encoding error that a surrogate would raise later carries the whole
@@ -38,7 +38,9 @@ def refuse_bad_credentials(server: Server) -> None:
             raise ValueError("The username or the password holds a character that no log-in can say.")
 
 
-def log_in(wire: Wire, server: Server, features: Features, *, permitted_in_clear: bool) -> tuple[str, Reply]:
+def authenticate(
+    wire: SmtpConnection, server: Server, features: EhloFeatures, *, permitted_in_clear: bool
+) -> tuple[str, Reply]:
     """Log in once; return the mechanism used and the server's consent.
 
     Raises SubmissionFailure: AUTH_NEEDS_TLS, AUTH_MISSING, MECHANISM_MISSING, REPLIED, GARBLED, the wire's.
@@ -57,12 +59,12 @@ def log_in(wire: Wire, server: Server, features: Features, *, permitted_in_clear
     return mechanism.value.upper(), _consent(wire, reply)
 
 
-def _hide(wire: Wire, username: str, password: Secret) -> None:
+def _hide(wire: SmtpConnection, username: str, password: Secret) -> None:
     forms = (_plain(username, password), _login_pair(username, password), _revealed(password))
     wire.hide(password.reveal(), *forms)
 
 
-def _choose(wire: Wire, server: Server, features: Features) -> Mechanism:
+def _choose(wire: SmtpConnection, server: Server, features: EhloFeatures) -> Mechanism:
     offered = features.mechanisms
     if not offered:
         raise wire.fail(Reason.AUTH_MISSING)
@@ -73,7 +75,7 @@ def _choose(wire: Wire, server: Server, features: Features) -> Mechanism:
     return usable[0]
 
 
-def _say_plain(wire: Wire, username: str, password: Secret) -> Reply:
+def _say_plain(wire: SmtpConnection, username: str, password: Secret) -> Reply:
     """RFC 4616: one response, said with the command unless the line gets too long (RFC 4954 section 4)."""
     if len(_plain(username, password)) < _COMMAND_LIMIT - len("AUTH PLAIN "):
         wire.send_secret("AUTH PLAIN [hidden]", lambda: f"AUTH PLAIN {_plain(username, password)}")
@@ -85,7 +87,7 @@ def _say_plain(wire: Wire, username: str, password: Secret) -> Reply:
     return wire.read_reply(wire.limits.reply)
 
 
-def _say_login(wire: Wire, username: str, password: Secret) -> Reply:
+def _say_login(wire: SmtpConnection, username: str, password: Secret) -> Reply:
     """The unregistered mechanism everybody has: two prompts, whose wording differs and is not looked at."""
     reply = wire.ask("AUTH LOGIN")
     for secret in (Secret(username), password):
@@ -96,7 +98,7 @@ def _say_login(wire: Wire, username: str, password: Secret) -> Reply:
     return reply
 
 
-def _say_cram_md5(wire: Wire, username: str, password: Secret) -> Reply:
+def _say_cram_md5(wire: SmtpConnection, username: str, password: Secret) -> Reply:
     """RFC 2195: the password signs a challenge."""
     reply = wire.ask("AUTH CRAM-MD5")
     if reply.code != 334:
@@ -109,14 +111,14 @@ def _say_cram_md5(wire: Wire, username: str, password: Secret) -> Reply:
     return wire.read_reply(wire.limits.reply)
 
 
-def _unasked(wire: Wire, reply: Reply) -> Reply:
+def _unasked(wire: SmtpConnection, reply: Reply) -> Reply:
     """Let a refusal pass; a consent given before the password was said proves nothing about the password."""
     if reply.positive:
         raise wire.fail(Reason.GARBLED, reply)
     return reply
 
 
-def _consent(wire: Wire, reply: Reply) -> Reply:
+def _consent(wire: SmtpConnection, reply: Reply) -> Reply:
     if reply.code == 235:
         return reply
     raise wire.fail(Reason.GARBLED if reply.positive else Reason.REPLIED, reply)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
 from .reply import Reply, plain_text
-from .transcript import Scrubber
+from .transcript import Redactor
 
 if TYPE_CHECKING:
     import socket
@@ -64,7 +64,7 @@ class _Fault:
     detail: str = ""
 
 
-class Wire:
+class SmtpConnection:
     """A connected socket spoken to in commands and replies. ``stage`` names the rung of its failures."""
 
     def __init__(self, sock: socket.socket, limits: Limits, budget: Budget, transcript: Transcript) -> None:
@@ -76,7 +76,7 @@ class Wire:
         self.owed = 0  # replies to commands already sent; zero again before the next group of commands
         self.idle: Callable[[], None] | None = None  # called once, when the server takes its time
         self._buffer = bytearray()
-        self._scrubber: Scrubber | None = None
+        self._scrubber: Redactor | None = None
         self._usual: dict[bytes, tuple[str, Reply]] = {}
 
     @property
@@ -85,7 +85,7 @@ class Wire:
 
     def hide(self, plain: str, *encoded: str) -> None:
         """Keep a secret, and its encoded forms, out of every later reply and transcript line."""
-        self._scrubber = Scrubber(plain, encoded)
+        self._scrubber = Redactor(plain, encoded)
         self._usual.clear()
 
     def fail(self, reason: Reason, reply: Reply | None = None, **evidence: str) -> SubmissionFailure:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..mailbox import Mailbox, parse_mailbox
 
 if TYPE_CHECKING:
-    from .reply import Features, Reply
+    from .reply import EhloFeatures, Reply
 
 _LINE_LIMIT = 998  # octets without CRLF, RFC 5321 section 4.5.3.1.6 and RFC 5322 section 2.1.1
 _PARAMETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(=[!-<>-~]+)?")  # esmtp-param, RFC 5321 section 4.1.2
@@ -60,7 +60,7 @@ class Envelope:
     def needs_smtputf8(self) -> bool:
         return not (self.sender.is_ascii and self.recipient.is_ascii)
 
-    def mail_command(self, features: Features, message: bytes | None) -> str:
+    def mail_command(self, features: EhloFeatures, message: bytes | None) -> str:
         """Return the MAIL command with the parameters this server understands (RFC 1870, 6152, 6531)."""
         parameters = list(self.options)
         if message is not None and "SIZE" in features:
@@ -75,26 +75,28 @@ class Envelope:
     def rcpt_command(self) -> str:
         return f"RCPT TO:<{self.recipient}>"
 
-    def commands(self, features: Features, message: bytes | None) -> list[str]:
+    def commands(self, features: EhloFeatures, message: bytes | None) -> list[str]:
         """Return what is said before the message, in its order."""
         return [self.mail_command(features, message), self.rcpt_command(), "DATA"]
 
 
 @dataclass(frozen=True)
-class Outgoing:
+class OutgoingMessage:
     """One message with its envelope, both proved to be sayable."""
 
     envelope: Envelope
     message: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, sender: str, recipient: str, message: bytes, options: tuple[str, ...] = ()) -> Outgoing:
+    def of(
+        cls, sender: str, recipient: str, message: bytes, options: tuple[str, ...] = ()
+    ) -> OutgoingMessage:
         """Check everything; raises ValueError for addresses that are none and messages that need repair."""
-        refuse_bad_message(message)
+        check_message(message)
         return cls(Envelope.of(sender, recipient, options), message)
 
 
-def refuse_bad_message(message: bytes) -> None:
+def check_message(message: bytes) -> None:
     """Raise ValueError unless every line ends in CRLF and has at most 998 octets.
 
     A bare CR or LF is read as a line end by some servers and not by others: that is how a body smuggles a
@@ -112,14 +114,14 @@ def refuse_bad_message(message: bytes) -> None:
         start = end + 2
 
 
-def stuffed(message: bytes) -> bytes:
+def dot_stuff(message: bytes) -> bytes:
     """Return the message as it travels: leading dots doubled, closed by the lone dot (RFC 5321 4.5.2)."""
     ended = message if message.endswith(b"\r\n") or not message else message + b"\r\n"
     doubled = ended.replace(b"\r\n.", b"\r\n..")
     return (b"." if doubled.startswith(b".") else b"") + doubled + b".\r\n"
 
 
-def queue_id(reply: Reply) -> str | None:
+def parse_queue_id(reply: Reply) -> str | None:
     """Return the server's name for an accepted message, as far as its wording gives one away."""
     found = (match for pattern in _QUEUE_IDS if (match := pattern.search(reply.text)))
     first = next(found, None)

@@ -8,20 +8,20 @@ from __future__ import annotations
 import re
 
 from ..failure import Reason, Stage
-from ..network.dial import Target, dial
-from ..network.guard import resolve
+from ..network.dial import Peer, dial
+from ..network.guard import resolve_allowed
 from ..probe.recorder import Ladder, Note, Observer
 from ..probe.stages import Rung, tls_sentence
 from ..server import Limits, Security, Server
 from . import auth, tls
-from .connection import Budget, Wire
-from .reply import Features
+from .connection import Budget, SmtpConnection
+from .reply import EhloFeatures
 from .transcript import Transcript
 
 _EHLO_NAME = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 
 
-class Opening:
+class Handshake:
     """A connection to ``server`` and how it comes to be; ``Session`` puts the messages on top.
 
     ``observer`` is told every rung as it is climbed. Raises ValueError, before anything is dialled, for
@@ -29,20 +29,20 @@ class Opening:
     """
 
     def __init__(self, server: Server, observer: Observer | None = None) -> None:
-        auth.refuse_bad_credentials(server)
+        auth.check_credentials_encodable(server)
         if not _EHLO_NAME.fullmatch(server.ehlo_name):
             raise ValueError("The EHLO name is no host name.")
         self.server = server
-        self.features = Features()
+        self.features = EhloFeatures()
         self.transcript = Transcript()
         self._ladder = Ladder(server, observer)
         self._limits = server.limits
         self._budget = Budget(server.limits.deadline, server.limits.received)
-        self._wire: Wire | None = None
-        self._target: Target | None = None
+        self._wire: SmtpConnection | None = None
+        self._target: Peer | None = None
 
     @property
-    def rungs(self) -> tuple[Rung, ...]:
+    def stage_results(self) -> tuple[Rung, ...]:
         """Return what was climbed since the session was opened or last renewed."""
         return self._ladder.rungs
 
@@ -50,10 +50,10 @@ class Opening:
         """Climb from RESOLVE to AUTH; nothing if already open. Raises SubmissionFailure, closed by then."""
         if self._wire is not None:
             return
-        self.renew()
+        self.begin_message()
         self._climb_or_leave()
 
-    def renew(self, limits: Limits | None = None) -> None:
+    def begin_message(self, limits: Limits | None = None) -> None:
         """Begin a new message's time and bytes, and an empty transcript, on the same connection."""
         self._limits = limits or self.server.limits
         self._budget = Budget(self._limits.deadline, self._limits.received)
@@ -86,22 +86,22 @@ class Opening:
             )
         self._log_in(wire)
 
-    def _reach(self) -> Wire:
+    def _reach(self) -> SmtpConnection:
         server = self.server
         with self._ladder.climb(Stage.RESOLVE) as note:
             in_clear = server.security is Security.PLAINTEXT
             left = self._budget.left()
-            addresses = resolve(server.host, server.port, server.policy, left, plaintext=in_clear)
+            addresses = resolve_allowed(server.host, server.port, server.policy, left, plaintext=in_clear)
             note.evidence["addresses"] = ", ".join(map(str, addresses))
             note.sentence = f"The name {server.host} leads to {addresses[0]}."
         with self._ladder.climb(Stage.CONNECT) as note:
             sock, self._target = dial(addresses, server, self._limits, self._budget)
-            self._wire = wire = Wire(sock, self._limits, self._budget, self.transcript)
+            self._wire = wire = SmtpConnection(sock, self._limits, self._budget, self.transcript)
             note.evidence["address"] = str(self._target.address)
             note.sentence = f"{server.host} answered at {self._target.address}, port {server.port}."
         return wire
 
-    def _greeting(self, wire: Wire) -> None:
+    def _greeting(self, wire: SmtpConnection) -> None:
         with self._ladder.climb(Stage.GREETING) as note:
             wire.stage = Stage.GREETING
             wire.owed = 1
@@ -112,7 +112,7 @@ class Opening:
             note.evidence["greeting"] = reply.text
             note.sentence = f"A mail server greets us at {self.server.host}."
 
-    def _introduction(self, wire: Wire) -> None:
+    def _introduction(self, wire: SmtpConnection) -> None:
         with self._ladder.climb(Stage.EHLO) as note:
             wire.stage = Stage.EHLO
             reply = wire.ask(f"EHLO {self.server.ehlo_name}")
@@ -120,14 +120,14 @@ class Opening:
                 wire.require(wire.ask(f"HELO {self.server.ehlo_name}"), 250)
                 note.sentence = "The server speaks the oldest form of SMTP, without any extension."
                 return
-            self.features = Features.of(wire.require(reply, 250))
+            self.features = EhloFeatures.of(wire.require(reply, 250))
             note.evidence["offered"] = str(self.features)
             note.sentence = "The server introduced itself and told what it offers."
 
     def _may_do_without_ehlo(self) -> bool:
         return self.server.security is not Security.STARTTLS and self.server.username is None
 
-    def _start_tls(self, wire: Wire) -> None:
+    def _start_tls(self, wire: SmtpConnection) -> None:
         """Upgrade, or give up: going on in clear is what an attacker who strips the offer waits for."""
         with self._ladder.climb(Stage.TLS) as note:
             wire.stage = Stage.TLS
@@ -140,12 +140,12 @@ class Opening:
                 raise wire.fail(Reason.GARBLED, detail="answers arrived before the encryption")
             self._encrypt(wire, note)
         # RFC 3207 section 4.2: what was offered in clear is forgotten and asked again.
-        self.features = Features()
+        self.features = EhloFeatures()
         with self._ladder.climb(Stage.EHLO):
             wire.stage = Stage.EHLO
-            self.features = Features.of(wire.require(wire.ask(f"EHLO {self.server.ehlo_name}"), 250))
+            self.features = EhloFeatures.of(wire.require(wire.ask(f"EHLO {self.server.ehlo_name}"), 250))
 
-    def _encrypt(self, wire: Wire, note: Note) -> None:
+    def _encrypt(self, wire: SmtpConnection, note: Note) -> None:
         ca_file = self.server.policy.ca_file if self._target and self._target.private else None
         timeout = min(self._budget.left(), self._limits.reply)
         wire.sock, facts = tls.upgrade(wire.sock, self.server.host, ca_file, timeout)
@@ -153,7 +153,7 @@ class Opening:
         note.evidence.update(facts)
         note.sentence = tls_sentence(facts, self.server.host)
 
-    def _log_in(self, wire: Wire) -> None:
+    def _log_in(self, wire: SmtpConnection) -> None:
         if self.server.username is None:
             self._ladder.skip(Stage.AUTH, "No username is set, so there is no log-in.")
             return
@@ -161,7 +161,9 @@ class Opening:
         with self._ladder.climb(Stage.AUTH) as note:
             wire.stage = Stage.AUTH
             note.evidence["offered"] = " ".join(self.features.mechanisms)
-            mechanism, reply = auth.log_in(wire, self.server, self.features, permitted_in_clear=permitted)
+            mechanism, reply = auth.authenticate(
+                wire, self.server, self.features, permitted_in_clear=permitted
+            )
             note.evidence |= {"mechanism": mechanism, "reply": str(reply)}
             note.sentence = "The server accepted the log-in."
 

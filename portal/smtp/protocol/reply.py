@@ -76,13 +76,13 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Features:
+class EhloFeatures:
     """Offered extensions by keyword in capitals, with their parameters; empty after a mere HELO."""
 
     extensions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, reply: Reply) -> Features:
+    def of(cls, reply: Reply) -> EhloFeatures:
         """Read an EHLO reply; its first line is the server's name and offers nothing."""
         offered: dict[str, str] = {}
         for line in reply.lines[1:]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from ..failure import Reason, Stage, SubmissionFailure
 from .connection import Budget
-from .envelope import Acceptance, Envelope, Outgoing
-from .handshake import Opening
-from .transaction import Exchange, is_honest_refusal
+from .envelope import Acceptance, Envelope, OutgoingMessage
+from .handshake import Handshake
+from .transaction import MailTransaction, is_genuine_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 
 
-class Session(Opening):
+class Session(Handshake):
     """A conversation with ``server``, usable for many messages: ``open``, ``submit`` ..., ``close``.
 
     As a context manager it opens and closes itself.
@@ -38,11 +38,11 @@ class Session(Opening):
         super().__init__(server, observer)
         self.last_acceptance: Acceptance | None = None
         # Called once a message: when the server takes its time, and when all of the message was said.
-        self.when_idle: Callable[[], None] | None = None
-        self.meanwhile: Callable[[], None] | None = None
-        self._announced: Outgoing | None = None
+        self.on_wait: Callable[[], None] | None = None
+        self.on_body_sent: Callable[[], None] | None = None
+        self._announced: OutgoingMessage | None = None
         self._ahead: list[str] | None = None  # commands of the next message whose replies were not read yet
-        self._ahead_of: Outgoing | None = None  # that message
+        self._ahead_of: OutgoingMessage | None = None  # that message
         self._says_ahead = self._in_groups = True  # until the server shows that it cannot follow
 
     def __enter__(self) -> Self:
@@ -66,13 +66,13 @@ class Session(Opening):
         session is either ready for the next message or closed (see ``alive``).
         """
         following, self._announced = self._announced, None
-        return self.hand_in(Outgoing.of(sender, recipient, message, tuple(mail_options)), following)
+        return self.send(OutgoingMessage.of(sender, recipient, message, tuple(mail_options)), following)
 
-    def announce(self, following: Outgoing | None) -> None:
+    def announce_next(self, following: OutgoingMessage | None) -> None:
         """Tell which message comes after the one that ``submit`` is called with next; see ``hand_in``."""
         self._announced = following
 
-    def hand_in(self, outgoing: Outgoing, following: Outgoing | None = None) -> Acceptance:
+    def send(self, outgoing: OutgoingMessage, following: OutgoingMessage | None = None) -> Acceptance:
         """Do as ``submit``, and let the envelope of ``following`` travel with the end of this message.
 
         Where the server offers PIPELINING, a message then costs one round trip. Only the envelope of
@@ -85,7 +85,7 @@ class Session(Opening):
         self.last_acceptance = self._transact(outgoing.envelope, lambda: self._deliver(outgoing, following))
         return self.last_acceptance
 
-    def submit_many(self, messages: Iterable[Outgoing]) -> Iterator[Acceptance | SubmissionFailure]:
+    def submit_many(self, messages: Iterable[OutgoingMessage]) -> Iterator[Acceptance | SubmissionFailure]:
         """Hand in one message after the other; yield what became of each, in order.
 
         A message is not finished before the outcome of the one before was taken and the next asked for, so
@@ -99,23 +99,25 @@ class Session(Opening):
             yield self._outcome(outgoing, following)
             outgoing = following
 
-    def _outcome(self, outgoing: Outgoing, following: Outgoing | None) -> Acceptance | SubmissionFailure:
+    def _outcome(
+        self, outgoing: OutgoingMessage, following: OutgoingMessage | None
+    ) -> Acceptance | SubmissionFailure:
         try:
-            if self.alive():
-                self.renew()
+            if self.is_usable():
+                self.begin_message()
             self.open()
-            return self.hand_in(outgoing, following)
+            return self.send(outgoing, following)
         except SubmissionFailure as failure:
             return failure
 
-    def rehearse(self, sender: str, recipient: str) -> None:
+    def verify_recipient(self, sender: str, recipient: str) -> None:
         """Ask for sender and recipient as ``submit`` does, then reset without sending anything."""
         envelope = Envelope.of(sender, recipient)
         self._forget_ahead()
         self._transact(envelope, lambda: self._exchange().envelope(envelope, None))
         self._reset()
 
-    def _deliver(self, outgoing: Outgoing, following: Outgoing | None) -> Acceptance:
+    def _deliver(self, outgoing: OutgoingMessage, following: OutgoingMessage | None) -> Acceptance:
         exchange = self._exchange()
         if not self._asked_ahead(exchange, outgoing):
             exchange = self._exchange()
@@ -126,7 +128,7 @@ class Session(Opening):
         finally:
             self._ahead, self._ahead_of = exchange.said_ahead, following
 
-    def _asked_ahead(self, exchange: Exchange, outgoing: Outgoing) -> bool:
+    def _asked_ahead(self, exchange: MailTransaction, outgoing: OutgoingMessage) -> bool:
         """Return whether the server asked for this message already, its envelope having been said ahead.
 
         If the answers are not what they should be, the message was not begun, so it is safe to say it all
@@ -140,7 +142,7 @@ class Session(Opening):
             exchange.envelope(outgoing.envelope, outgoing.message, ahead)
             exchange.consent()
         except SubmissionFailure as failure:
-            if is_honest_refusal(failure) or self._budget.left() <= 0:
+            if is_genuine_refusal(failure) or self._budget.left() <= 0:
                 raise
             self._says_ahead = False
             self.transcript.add("*", "that does not fit; from here on each message by itself")
@@ -152,21 +154,21 @@ class Session(Opening):
             return False
         return True
 
-    def _exchange(self) -> Exchange:
+    def _exchange(self) -> MailTransaction:
         if self._wire is None:
             raise SubmissionFailure(Stage.MAIL, Reason.DISCONNECTED)
         in_groups = self._in_groups and "PIPELINING" in self.features
         logged_in = self.server.username is not None
-        return Exchange(
+        return MailTransaction(
             self._wire,
             self.features,
             self._ladder,
             logged_in=logged_in,
             in_groups=in_groups,
-            meanwhile=self.meanwhile,
+            on_body_sent=self.on_body_sent,
         )
 
-    def _is_announced(self, outgoing: Outgoing) -> bool:
+    def _is_announced(self, outgoing: OutgoingMessage) -> bool:
         """Whether what was said ahead is the envelope of this very message, or of one whose envelope is the same."""
         commands = outgoing.envelope.commands
         return self._ahead_of is outgoing or self._ahead == commands(self.features, outgoing.message)
@@ -174,7 +176,7 @@ class Session(Opening):
     def _transact(self, envelope: Envelope, act: Callable[[], _T]) -> _T:
         self._ladder.sender, self._ladder.recipient = str(envelope.sender), str(envelope.recipient)
         if self._wire is not None:
-            self._wire.idle = self.when_idle
+            self._wire.idle = self.on_wait
         try:
             result = act()
         except SubmissionFailure as failure:
@@ -209,7 +211,7 @@ class Session(Opening):
 
     # -- between and after messages
 
-    def alive(self) -> bool:
+    def is_usable(self) -> bool:
         """Return whether the next message can go over this connection; a server's farewell closes it."""
         if self._wire is not None and self._ahead is None and self._wire.spoke_unasked():
             self._abandon()

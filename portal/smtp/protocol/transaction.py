@@ -5,43 +5,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
-from .envelope import Acceptance, Envelope, Outgoing, queue_id, stuffed
+from .envelope import Acceptance, Envelope, OutgoingMessage, dot_stuff, parse_queue_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..probe.recorder import Ladder
-    from .connection import Wire
-    from .reply import Features, Reply
+    from .connection import SmtpConnection
+    from .reply import EhloFeatures, Reply
 
 _TAKEN = (250, 251, 252)  # done, will forward, cannot verify but will try
 _LAST_WORDS = 1.0  # seconds granted to a server that hung up on a message to say why
 _OUT_OF_ORDER = (500, 502, 503)  # unknown command, not implemented, bad sequence: RFC 5321 section 4.2.3
 
 
-class Exchange:
+class MailTransaction:
     """The envelope and the message of one transaction, said over a wire whose session is open.
 
-    ``in_groups`` tells whether commands may travel together (PIPELINING, RFC 2920). ``meanwhile`` is called while
+    ``in_groups`` tells whether commands may travel together (PIPELINING, RFC 2920). ``on_body_sent`` is called while
     the server reads the message.
     """
 
     def __init__(
         self,
-        wire: Wire,
-        features: Features,
+        wire: SmtpConnection,
+        features: EhloFeatures,
         ladder: Ladder,
         *,
         logged_in: bool,
         in_groups: bool,
-        meanwhile: Callable[[], None] | None = None,
+        on_body_sent: Callable[[], None] | None = None,
     ) -> None:
         self._wire = wire
         self._features = features
         self._ladder = ladder
         self._freely = "" if logged_in else " without a log-in"
         self._in_groups = in_groups
-        self._meanwhile = meanwhile
+        self._on_body_sent = on_body_sent
         self.said_ahead: list[str] | None = None  # the next envelope, once it left with this message's end
 
     def envelope(self, envelope: Envelope, message: bytes | None, ahead: list[str] | None = None) -> None:
@@ -79,7 +79,7 @@ class Exchange:
             self._wire.require(self._next_reply(), 354)
             self._wire.refuse_words_unasked()
 
-    def message(self, message: bytes, following: Outgoing | None) -> Acceptance:
+    def message(self, message: bytes, following: OutgoingMessage | None) -> Acceptance:
         """Hand over the message once it was asked for. Raises SubmissionFailure at DATA.
 
         ``following``: the message that comes next, whose envelope may travel with the end of this one.
@@ -87,15 +87,15 @@ class Exchange:
         with self._ladder.climb(Stage.DATA) as note:
             self._wire.stage = Stage.DATA
             self._hand_over(message, self._ahead(following))
-            if self._meanwhile is not None:
-                self._meanwhile()
+            if self._on_body_sent is not None:
+                self._on_body_sent()
             reply = self._final_reply()
-            acceptance = Acceptance(reply, queue_id(reply))
+            acceptance = Acceptance(reply, parse_queue_id(reply))
             note.evidence["reply"] = str(reply)
             note.sentence = "The server accepted the message."
             return acceptance
 
-    def _ahead(self, following: Outgoing | None) -> list[str]:
+    def _ahead(self, following: OutgoingMessage | None) -> list[str]:
         if following is None or not self._in_groups or self._refusal(following.envelope, following.message):
             return []
         return following.envelope.commands(self._features, following.message)
@@ -122,7 +122,7 @@ class Exchange:
     def _hand_over(self, message: bytes, ahead: list[str]) -> None:
         """Send the body. A server that hangs up in the middle has often said why; that then counts."""
         try:
-            self._wire.send_body(stuffed(message), f"[message, {len(message)} octets]", ahead)
+            self._wire.send_body(dot_stuff(message), f"[message, {len(message)} octets]", ahead)
         except SubmissionFailure as broken:
             if broken.reason is not Reason.DISCONNECTED:
                 raise
@@ -152,7 +152,7 @@ class Exchange:
             raise
 
 
-def is_honest_refusal(failure: SubmissionFailure) -> bool:
+def is_genuine_refusal(failure: SubmissionFailure) -> bool:
     """Return whether an envelope said ahead was refused for its own sake, and not for having been early.
 
     A recipient or a message may be refused at any time. The sender was good a moment ago, so a refusal

@@ -15,7 +15,7 @@ _LINE = 500
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/]{8,}=*")
 
 
-class Entry(NamedTuple):
+class TranscriptEntry(NamedTuple):
     """One line: ``C`` is what we said, ``S`` what the server said, ``*`` a note of our own."""
 
     direction: str
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 class Transcript:
     """The bounded record of one conversation. Callers pass ``[hidden]`` in place of a log-in's payload."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[TranscriptEntry] = field(default_factory=list)
     _started: float = field(default_factory=monotonic, repr=False)
     _left: int = field(default=_CHARACTERS, repr=False)
 
@@ -43,13 +43,13 @@ class Transcript:
         if len(self.entries) >= _ENTRIES - 1 or self._left <= 0:
             self._left = 0
             direction, kept = "*", "[the rest is not recorded]"
-        self.entries.append(Entry(direction, int((monotonic() - self._started) * 1000), kept))
+        self.entries.append(TranscriptEntry(direction, int((monotonic() - self._started) * 1000), kept))
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.entries))
 
 
-class Scrubber:
+class Redactor:
     """Takes a secret out of what a server echoes: some repeat the refused command, password and all."""
 
     __slots__ = ("_encoded", "_everywhere", "_plain")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..diagnosis.cases import Case, read_case
 from ..server import Security
-from ..toml_tables import Table, read_toml
+from ..toml_tables import TomlTable, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -188,44 +188,47 @@ class Provider:
         return self.username.literal if entry is None or entry.literal_username else ()
 
 
-def _host(entry: Table) -> Host:
+def _host(entry: TomlTable) -> Host:
     host = Host(
-        entry.text("name"), entry.text("label"), entry.maybe_text("pattern"), entry.flag("literal", True)
+        entry.text("name"),
+        entry.text("label"),
+        entry.optional_text("pattern"),
+        entry.flag("literal", default=True),
     )
     if host.name != host.name.lower() or (host.pattern and "{region}" not in host.pattern):
-        raise entry.refuse("name", "must be in small letters, and a pattern must hold {region}")
-    entry.done()
+        raise entry.error("name", "must be in small letters, and a pattern must hold {region}")
+    entry.reject_unknown_keys()
     return host
 
 
-def _port(entry: Table) -> Port:
+def _port(entry: TomlTable) -> Port:
     port = Port(entry.number("number"), entry.choice("security", Security), entry.flag("recommended"))
     if not 0 < port.number < 65536:
-        raise entry.refuse("number", "is no port")
-    entry.done()
+        raise entry.error("number", "is no port")
+    entry.reject_unknown_keys()
     return port
 
 
-def _ports(card: Table) -> tuple[Port, ...]:
+def _ports(card: TomlTable) -> tuple[Port, ...]:
     ports = tuple(_port(entry) for entry in card.tables("ports", required=True))
     if sum(port.recommended for port in ports) != 1:
-        raise card.refuse("ports", "exactly one must be recommended")
+        raise card.error("ports", "exactly one must be recommended")
     return ports
 
 
-def _username(entry: Table) -> Username:
+def _username(entry: TomlTable) -> Username:
     username = Username(
         entry.text("format"),
         entry.text("example"),
         entry.texts("literal"),
-        entry.flag("strict", True),
+        entry.flag("strict", default=True),
         entry.flag("address"),
     )
-    entry.done()
+    entry.reject_unknown_keys()
     return username
 
 
-def _password(entry: Table) -> Password:
+def _password(entry: TomlTable) -> Password:
     letters = entry.number("letters") if "letters" in entry else None
     password = Password(
         entry.text("what"),
@@ -234,81 +237,81 @@ def _password(entry: Table) -> Password:
         entry.flag("app_password"),
         letters,
     )
-    entry.done()
+    entry.reject_unknown_keys()
     return password
 
 
-def _secret(entry: Table) -> SecretShape:
+def _secret(entry: TomlTable) -> SecretShape:
     name, use, only_here = entry.text("name"), entry.text("use"), entry.flag("only_here")
     if use not in {"username", "password", "none"}:
-        raise entry.refuse("use", "must be username, password or none")
+        raise entry.error("use", "must be username, password or none")
     try:
         pattern = re.compile(entry.text("pattern"), re.ASCII)
     except re.error as error:
-        raise entry.refuse("pattern", str(error)) from error
-    entry.done()
+        raise entry.error("pattern", str(error)) from error
+    entry.reject_unknown_keys()
     return SecretShape(name, pattern, use, only_here)
 
 
-def _dns(entry: Table) -> DnsFacts:
+def _dns(entry: TomlTable) -> DnsFacts:
     known = "envelope" in entry
     facts = DnsFacts(
-        spf=entry.maybe_text("spf"),
-        dkim=entry.maybe_text("dkim"),
-        return_path=entry.maybe_text("return_path"),
+        spf=entry.optional_text("spf"),
+        dkim=entry.optional_text("dkim"),
+        return_path=entry.optional_text("return_path"),
         includes=entry.texts("includes"),
         envelope=entry.choice("envelope", EnvelopeDomain) if known else EnvelopeDomain.UNKNOWN,
-        return_label=entry.maybe_text("return_label"),
-        return_record=entry.maybe_text("return_record"),
+        return_label=entry.optional_text("return_label"),
+        return_record=entry.optional_text("return_record"),
         keys=tuple(_key(one) for one in entry.tables("keys")),
     )
     if (facts.envelope is EnvelopeDomain.SUBDOMAIN) != bool(facts.return_label):
-        raise entry.refuse("return_label", "belongs to a subdomain as envelope, and to nothing else")
-    entry.done()
+        raise entry.error("return_label", "belongs to a subdomain as envelope, and to nothing else")
+    entry.reject_unknown_keys()
     return facts
 
 
-def _key(entry: Table) -> SigningKey:
-    key = SigningKey(entry.text("selector"), entry.text("record"), entry.maybe_text("target"))
+def _key(entry: TomlTable) -> SigningKey:
+    key = SigningKey(entry.text("selector"), entry.text("record"), entry.optional_text("target"))
     if key.record not in {"CNAME", "TXT"} or (key.target and key.record != "CNAME"):
-        raise entry.refuse("record", "must be CNAME or TXT, and only a CNAME has a target")
-    entry.done()
+        raise entry.error("record", "must be CNAME or TXT, and only a CNAME has a target")
+    entry.reject_unknown_keys()
     return key
 
 
-def _deprecation(entry: Table) -> Deprecation:
+def _deprecation(entry: TomlTable) -> Deprecation:
     deprecation = Deprecation(entry.text("date"), entry.text("text"))
     if not _DATE.fullmatch(deprecation.date):
-        raise entry.refuse("date", "must be YYYY, YYYY-MM or YYYY-MM-DD")
-    entry.done()
+        raise entry.error("date", "must be YYYY, YYYY-MM or YYYY-MM-DD")
+    entry.reject_unknown_keys()
     return deprecation
 
 
-def _help(entry: Table) -> Mapping[str, str]:
+def _help(entry: TomlTable) -> Mapping[str, str]:
     for missing in (key for key in _MUST_HELP if key not in entry):
-        raise entry.refuse(missing, "is missing")
+        raise entry.error(missing, "is missing")
     sentences = {key: entry.text(key) for key in HELP_FIELDS if key in entry}
-    entry.done()
+    entry.reject_unknown_keys()
     return sentences
 
 
-def _mechanisms(card: Table) -> tuple[str, ...]:
+def _mechanisms(card: TomlTable) -> tuple[str, ...]:
     names = card.texts("mechanisms", required=True)
     if not set(names) <= _MECHANISMS:
-        raise card.refuse("mechanisms", f"must be among {', '.join(sorted(_MECHANISMS))}")
+        raise card.error("mechanisms", f"must be among {', '.join(sorted(_MECHANISMS))}")
     return names
 
 
-def _password_login(card: Table) -> PasswordLogin:
+def _password_login(card: TomlTable) -> PasswordLogin:
     return card.choice("password_login", PasswordLogin) if "password_login" in card else PasswordLogin.YES
 
 
-def _connections(card: Table) -> int | None:
+def _connections(card: TomlTable) -> int | None:
     if "connections" not in card:
         return None
     count = card.number("connections")
     if not 0 < count <= 100:
-        raise card.refuse("connections", "must be between 1 and 100")
+        raise card.error("connections", "must be between 1 and 100")
     return count
 
 
@@ -321,7 +324,7 @@ def read_card(path: Path) -> Provider:
     card = read_toml(path)
     identity, kind = card.text("id"), card.choice("kind", ProviderKind)
     if identity != path.stem:
-        raise card.refuse("id", f"must be {path.stem!r}, like its file")
+        raise card.error("id", f"must be {path.stem!r}, like its file")
     provider = Provider(
         id=identity,
         aliases=card.texts("aliases"),
@@ -344,5 +347,5 @@ def read_card(path: Path) -> Provider:
         secrets=tuple(_secret(entry) for entry in card.tables("secrets")),
         connections=_connections(card),
     )
-    card.done()
+    card.reject_unknown_keys()
     return provider
