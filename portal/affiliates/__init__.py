@@ -6,6 +6,6 @@ from flask import Flask
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
     from ..outbox.callbacks import add_listener
-    from . import bounces
+    from . import suppressions
 
-    add_listener(app, bounces.hear)
+    add_listener(app, suppressions.on_attempt_settled)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..accounts.models import Account
     from ..config import Config
     from .models import Affiliate
+
+_TOKEN_KINDS = frozenset({"confirm-sign-up", "invited"})
+_HIDDEN = "hidden-link"
+# Wherever the owner's own text has put it, and however cut. No word of a text or a style is as long.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{30,}")
 
 
 def link_of(affiliate: Affiliate, account: Account, config: Config) -> str:
@@ -33,3 +39,13 @@ def unsubscribe_of(affiliate: Affiliate, kind: str, config: Config) -> str:
 def page_of(affiliate: Affiliate, config: Config) -> str:
     """Return an address of the owner's page about an affiliate, which is known before the affiliate has a number."""
     return f"{config.base_url}/affiliates/by-code/{affiliate.code}"
+
+
+def holds_token(kind: str) -> bool:
+    """Whether emails of this kind hold a link that acts in the affiliate's name."""
+    return kind in _TOKEN_KINDS
+
+
+def redact_tokens(kind: str, text: str) -> str:
+    """Return a body as the owner may see it."""
+    return _TOKEN.sub(_HIDDEN, text) if holds_token(kind) else text

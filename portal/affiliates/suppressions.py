@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, exists, select
 
+from ..clock import utcnow
 from ..db import db, insert
 from ..db.prepared_query import Question
 from ..notices.catalogue import Category, Notice
+from ..outbox.models import DeliveryAttempt, Outcome
+from ..smtp.diagnosis.diagnose import RetryClass
+from ..smtp.failure import Stage
 from ..web.pagination import Page, newest_first
 from . import cancel_pending
-from .models import OptOut, Reason, Suppression
+from .models import Affiliate, OptOut, Reason, Suppression
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
+
+    from ..outbox.store.claims import Claim
 
 _LISTED, _OUT = Suppression.__table__.c, OptOut.__table__.c
 _REASON = Question(
@@ -26,6 +32,8 @@ _REASON = Question(
 _OPTED_OUT = Question(
     select(_OUT.kind).where(_OUT.affiliate_id == bindparam("affiliate_id"), _OUT.kind == bindparam("kind"))
 )
+# RFC 3463 and RFC 7505: no such mailbox, no such host, a domain that takes no mail at all. Others may pass.
+_NO_SUCH_MAILBOX = frozenset({"5.1.1", "5.1.2", "5.1.10"})
 _SOFT = {Category.SUMMARY, Category.PROMOTIONAL}  # what somebody who unsubscribed is spared
 
 
@@ -120,3 +128,27 @@ def remove(account_id: int, ident: int) -> str:
     found: str | None = db.session.execute(statement.returning(Suppression.mailbox_key)).scalar_one_or_none()
     db.session.commit()
     return found or ""
+
+
+def on_attempt_settled(
+    account_id: int | None, claim: Claim, outcome: Outcome, diagnosis: Mapping[str, Any] | None, server: str
+) -> None:
+    """Put an affiliate's mailbox on the list when a server says that there is none. The caller commits."""
+    if account_id is None or outcome is not Outcome.REJECTED or diagnosis is None:
+        return
+    if diagnosis.get("retry_class") != RetryClass.RECIPIENT or claim.message.pinned_version is not None:
+        return
+    row = DeliveryAttempt.__table__.c
+    query = select(row.stage, row.enhanced_code, row.reply_code, row.reply_text)
+    stage, enhanced, code, words = db.session.execute(query.where(row.id == claim.attempt_id)).one()
+    if stage != Stage.RCPT or enhanced not in _NO_SUCH_MAILBOX or not _is_affiliate(account_id, claim):
+        return
+    note = f"{server} said: {code} {enhanced} {words}"
+    suppress(account_id, claim.message.recipient, Reason.BOUNCED, note=note, now=utcnow())
+
+
+def _is_affiliate(account_id: int, claim: Claim) -> bool:
+    """Whether it is an affiliate's: the owner's own mailbox is never put on the list."""
+    key = claim.message.recipient.casefold()
+    mine = exists().where(Affiliate.account_id == account_id, Affiliate.mailbox_key == key)
+    return bool(db.session.scalar(select(mine)))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+import secrets
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..affiliates.models import Affiliate
+from sqlalchemy import select
+
+from ..affiliates.models import Affiliate, State
 from ..db import db
 from ..deliveries import message_log
 from ..events import event_log
@@ -17,8 +23,10 @@ from .schemas import BY_OCCASION, EventShape
 from .serializers import event_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+MOST_CHOICES = 30
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,60}", re.ASCII)
 # Why there is no email, and what to do if there should be one.
 WHY: Mapping[Why, str] = {
     Why.OFF: "This email is switched off.",
@@ -89,6 +97,43 @@ def sample(shape: EventShape) -> dict[str, Any]:
     return {"event": shape.event, "affiliate": {"code": "GRACE42K"}, "data": data}
 
 
+def affiliate_choices(account_id: int, sought: str, *, chosen: str = "") -> Sequence[Affiliate]:
+    """Return affiliates, active ones first, then the newest; ``chosen`` is the code of one wanted anyhow."""
+    query = select(Affiliate).where(Affiliate.account_id == account_id)
+    matching = (
+        query.where(Affiliate.search_text.contains(sought.casefold(), autoescape=True)) if sought else query
+    )
+    found = list(
+        db.session.scalars(
+            matching.order_by(Affiliate.state != State.ACTIVE, Affiliate.id.desc()).limit(MOST_CHOICES)
+        )
+    )
+    if chosen and not sought and chosen not in {row.code for row in found}:
+        found[:0] = db.session.scalars(query.where(Affiliate.code == chosen))
+    return found
+
+
+def affiliate_label(row: Affiliate) -> str:
+    """Return how an affiliate stands in the list; only what is unusual about them is said."""
+    state = "" if row.state is State.ACTIVE else f" ({row.state.value})"
+    return f"{row.name}{state} · {row.mailbox} · {row.code}"
+
+
+def curl_command(base_url: str, body: Mapping[str, Any]) -> str:
+    """Return the curl command that sends an event. The token is left to the shell: $SIGNET_TOKEN."""
+    key = f'Idempotency-Key: "{_idempotency_key(body)}"'
+    written = json.dumps(body, ensure_ascii=False, indent=2)
+    return " \\\n  ".join(
+        [
+            f"curl {shlex.quote(f'{base_url}/api/v1/events')}",
+            '-H "Authorization: Bearer $SIGNET_TOKEN"',  # in double quotes: the shell puts it in
+            "-H 'Content-Type: application/json'",
+            f"-H '{key}'",
+            f"--data-raw {shlex.quote(written)}",
+        ]
+    )
+
+
 def _mail(account_id: int, mail: EventMail) -> Mail:
     notice = CATALOGUE.get(mail.kind)
     message = (
@@ -103,3 +148,9 @@ def _mail(account_id: int, mail: EventMail) -> Mail:
         status=STATUS_LABELS[message.status] if message else "",
         why=WHY.get(mail.why, "") or ("" if message else "The log of it has been cleared."),
     )
+
+
+def _idempotency_key(body: Mapping[str, Any]) -> str:
+    """Return a key such as a shop would use: what happened, to which order."""
+    about = body["data"].get("order") or body["data"].get("reference") or ""
+    return f"{body['event']}-{about if _PLAIN.fullmatch(about) else secrets.token_hex(8)}"

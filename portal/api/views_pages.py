@@ -9,7 +9,7 @@ from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from ..config import current_config
-from . import choosing, curl, ingest, playground, tokens, validation
+from . import ingest, playground, tokens, validation
 from .forms import PlayForm, TokenForm, play_form, required_names, samples
 from .problems import KINDS, Problem
 from .schemas import SHAPES, EventShape
@@ -69,7 +69,7 @@ def revoke(ident: int) -> Any:
 @login_required
 def reference() -> Any:
     shapes = [
-        (shape, curl.command(current_config().base_url, playground.sample(shape)))
+        (shape, playground.curl_command(current_config().base_url, playground.sample(shape)))
         for shape in SHAPES.values()
     ]
     return render_template(
@@ -130,13 +130,13 @@ def _played() -> playground.Played | None:
 
 def _form(shape: EventShape, code: str, **more: Any) -> PlayForm:
     sought = (request.form.get("find") or "").strip()[:100]
-    found = choosing.choices(current_user.account_id, sought, chosen=code)
-    return play_form(shape, [(row.code, choosing.label(row)) for row in found], **more)
+    found = playground.affiliate_choices(current_user.account_id, sought, chosen=code)
+    return play_form(shape, [(row.code, playground.affiliate_label(row)) for row in found], **more)
 
 
 def _newest() -> str:
     """Return whose name stands first in the list: the command shall name the same."""
-    found = choosing.choices(current_user.account_id, "", chosen="")
+    found = playground.affiliate_choices(current_user.account_id, "", chosen="")
     return found[0].code if found else ""
 
 
@@ -148,8 +148,8 @@ def _play_page(shape: EventShape, form: PlayForm, played: playground.Played | No
         shapes=SHAPES.values(),
         form=form,
         needed=required_names(shape),
-        most=choosing.MOST,
+        most=playground.MOST_CHOICES,
         played=played,
-        command=curl.command(current_config().base_url, body) if not form.errors else "",
+        command=playground.curl_command(current_config().base_url, body) if not form.errors else "",
         **more,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from .. import rate_limit
-from ..affiliates import secrecy, suppressions
+from ..affiliates import links, suppressions
 from ..affiliates.models import Reason
 from ..db import db
 from ..events import dispatch, event_log
@@ -139,7 +139,7 @@ def send(message: OutboxMessage, owner: Owner, wish: Wish, *, now: datetime) -> 
 
 
 def _why_not_to_me(message: OutboxMessage) -> str:
-    if not secrecy.holds_a_key(message.kind):
+    if not links.holds_token(message.kind):
         return ""
     return "Its link acts in the affiliate’s name, so it goes to the affiliate alone."
 

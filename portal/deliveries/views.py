@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, abort, redirect, render_template, request, stream_with_context, url_for
 from flask_login import current_user, login_required
 
-from ..affiliates import secrecy
+from ..affiliates import links
 from ..clock import utcnow
 from ..notices.catalogue import CATALOGUE
 from ..web.headers import mail_page
@@ -96,7 +96,7 @@ def show(ident: int) -> Any:
 @login_required
 def html(ident: int) -> Response:
     message = _message(ident)
-    return mail_page(secrecy.shown(message.kind, message.html)) if message.html else abort(404)
+    return mail_page(links.redact_tokens(message.kind, message.html)) if message.html else abort(404)
 
 
 def _link(query: dict[str, Any]) -> str:
@@ -112,8 +112,8 @@ def story_page(message: OutboxMessage, refused: str = "", code: int = 200) -> An
         story=message_page.tell(message, attempts, message_log.queue_row(current_user.account_id)),
         message=message,
         moments=timeline.tell(message, attempts, event, line),
-        shown_text=secrecy.shown(message.kind, message.text),
-        link_hidden=secrecy.holds_a_key(message.kind),
+        shown_text=links.redact_tokens(message.kind, message.text),
+        link_hidden=links.holds_token(message.kind),
         wiped_at=line.wiped_at if line else None,
         origin=resend.origin_of(message),
         copies=message_log.copies_of(message),

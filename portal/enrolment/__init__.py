@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 def install(app: Flask) -> None:
     """Register the room with the app."""
     from ..jobs.heartbeat import add_finder
-    from . import cleanup, views_owner, views_people, views_preferences  # noqa: F401 - their pages join the blueprint
-    from .views import blueprint
+    from . import cleanup, views_owner  # noqa: F401 - its pages join the blueprint
+    from .views import blueprint, unsubscribe
 
     app.register_blueprint(blueprint)
     csrf: CSRFProtect = app.extensions["csrf"]
-    csrf.exempt(views_preferences.unsubscribe)
+    csrf.exempt(unsubscribe)
     add_finder(app, cleanup.find_work)

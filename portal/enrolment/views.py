@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, url_for
 
 from ..affiliates import directory, links
+from ..affiliates import preferences as email_preferences
 from ..affiliates.models import Purpose, State
 from ..clock import utcnow
 from ..config import current_config
@@ -30,6 +31,7 @@ _TOO_QUICK = (
     "That was quicker than most people type, so we ask once more. Nothing is lost: press Sign up again."
 )
 _SENT_AGAIN = "If a sign-up with this address waits to be confirmed, another email is on its way."
+_PREFERENCES_SAVED = "Your choice is saved."
 _SEEN = (Occasion.LEAD, Occasion.PURCHASE, Occasion.COMMISSION_APPROVED, Occasion.COMMISSION_DECLINED)
 _ON_DASHBOARD = (*_SEEN, Occasion.REFUND, Occasion.PAYOUT)
 _NEWEST = 50  # events that the dashboard lists
@@ -118,6 +120,48 @@ def dashboard(key: str) -> Any:
         figures=totals((event.occasion, event.values) for event in events),
         newest=_NEWEST if len(events) == _NEWEST else 0,
     )
+    response = make_response(page)
+    response.headers["Referrer-Policy"] = "no-referrer"  # the address is the key
+    return response
+
+
+@blueprint.get("/preferences/<key>")
+def preferences(key: str) -> Any:
+    affiliate, account = directory.find_by_preferences_key(key) or abort(404)
+    return render_template(
+        "affiliates/preferences.html",
+        account=account,
+        affiliate=affiliate,
+        key=key,
+        choices=email_preferences.choices(affiliate),
+    )
+
+
+@blueprint.post("/preferences/<key>")
+def save_preferences(key: str) -> Any:
+    affiliate, _ = directory.find_by_preferences_key(key) or abort(404)
+    wanted = () if "essential_only" in request.form else request.form.getlist("kind")
+    try:
+        email_preferences.save(affiliate, wanted, now=utcnow())
+    except email_preferences.TooManyChanges:
+        abort(429)
+    flash(_PREFERENCES_SAVED, "success")
+    return redirect(url_for(".preferences", key=key), 303)
+
+
+@blueprint.route("/unsubscribe/<key>/<kind>", methods=["GET", "POST"])
+def unsubscribe(key: str, kind: str) -> Any:
+    """One click (RFC 8058): a POST without cookie or token ends such mail; a GET, which scanners make, only asks.
+
+    The answer to the POST is a page and no redirect, as the RFC wants it. The key in the address is the
+    authority, so the route is exempt from the CSRF check.
+    """
+    affiliate, account = directory.find_by_preferences_key(key) or abort(404)
+    notice = email_preferences.subscription(kind) or abort(404)
+    done = request.method == "POST"
+    if done:
+        email_preferences.unsubscribe(affiliate, notice, now=utcnow())
+    page = render_template("affiliates/unsubscribe.html", account=account, key=key, notice=notice, done=done)
     response = make_response(page)
     response.headers["Referrer-Policy"] = "no-referrer"  # the address is the key
     return response

@@ -8,20 +8,22 @@ from flask import Response, abort, flash, redirect, render_template, request, st
 from flask_login import current_user, login_required
 
 from ..affiliates import directory
+from ..affiliates import suppressions as suppression_list
 from ..affiliates.links import link_of
 from ..affiliates.models import Affiliate, State
 from ..clock import utcnow
 from ..config import current_config
 from ..events import event_log, presenter
+from ..events.models import Why
 from ..notices import recipients
 from ..notices.catalogue import NEW_SIGN_UP
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
-from . import csv_export, history, listing, moderation
-from .forms import DeclineForm
+from . import csv_export, history, invitations, listing, moderation, signup_rules
+from .forms import DeclineForm, InviteForm, RulesForm, SuppressForm
 from .views import blueprint
 
-IDENT = "<int(max=999999999999):ident>"
+_IDENT = "<int(max=999999999999):ident>"
 _SEARCH_LIMIT = 100  # characters
 _DEEDS = {
     "approve": (moderation.approve, "is approved"),
@@ -64,7 +66,7 @@ def export() -> Any:
     return response
 
 
-@blueprint.get(f"/affiliates/{IDENT}")
+@blueprint.get(f"/affiliates/{_IDENT}")
 @login_required
 def show(ident: int) -> Any:
     return _page(_affiliate(ident))
@@ -78,14 +80,14 @@ def by_code(code: str) -> Any:
     return redirect(url_for(".show", ident=affiliate.id), 303)
 
 
-@blueprint.post(f"/affiliates/{IDENT}/<any({', '.join(_DEEDS)}):deed>")
+@blueprint.post(f"/affiliates/{_IDENT}/<any({', '.join(_DEEDS)}):deed>")
 @login_required
 def decide(ident: int, deed: str) -> Any:
     do, words = _DEEDS[deed]
     return _decided(do(current_user.account, ident, now=utcnow()), words)
 
 
-@blueprint.post(f"/affiliates/{IDENT}/decline")
+@blueprint.post(f"/affiliates/{_IDENT}/decline")
 @login_required
 def decline(ident: int) -> Any:
     affiliate, form = _affiliate(ident), DeclineForm()
@@ -93,6 +95,71 @@ def decline(ident: int) -> Any:
         return _page(affiliate, form=form, form_errors=True), 422
     reason = form.reason.data or ""
     return _decided(moderation.decline(current_user.account, ident, reason, now=utcnow()), "is declined")
+
+
+@blueprint.route("/affiliates/invite", methods=["GET", "POST"])
+@login_required
+def invite() -> Any:
+    form = InviteForm()
+    if not form.is_submitted():
+        return render_template("affiliates/invite.html", form=form)
+    if not form.validate():
+        return render_template("affiliates/invite.html", form=form, form_errors=True), 422
+    wish = invitations.Invitation(
+        form.name.data, form.mailbox.data, form.message.data or "", current_user.name
+    )
+    try:
+        why = invitations.invite(current_user.account, wish, now=utcnow())
+    except invitations.InvitationRefused as refusal:
+        code = 429 if isinstance(refusal, invitations.TooManyInvitations) else 422
+        page = render_template("affiliates/invite.html", form=form, form_errors=True, problem=str(refusal))
+        return page, code
+    if why is Why.OWED:
+        flash(f"The invitation to {wish.mailbox} is on its way.", "success")
+    else:
+        flash(f"{wish.name} is on your list, but no email was sent. {presenter.REASONS[why][0]}", "warning")
+    return redirect(url_for(".index", status="invited"), 303)
+
+
+@blueprint.route("/affiliates/rules", methods=["GET", "POST"])
+@login_required
+def sign_up_rules() -> Any:
+    present = signup_rules.rules_of(current_user.account_id)
+    if request.method == "GET":
+        saved = {"confirm": present.confirm, "auto_approve": present.auto_approve}
+        return render_template("affiliates/rules.html", form=RulesForm(formdata=None, data=saved))
+    form = RulesForm()
+    form.validate()
+    wish = signup_rules.Rules(auto_approve=bool(form.auto_approve.data), confirm=bool(form.confirm.data))
+    signup_rules.change(current_user.account_id, wish)
+    flash("The sign-up rules are saved. They hold for everybody who signs up from now on.", "success")
+    return redirect(url_for(".sign_up_rules"), 303)
+
+
+@blueprint.get("/affiliates/not-written-to")
+@login_required
+def suppressions() -> Any:
+    return _suppressions_page(SuppressForm(formdata=None))
+
+
+@blueprint.post("/affiliates/not-written-to")
+@login_required
+def suppress() -> Any:
+    form = SuppressForm()
+    if not form.validate():
+        return _suppressions_page(form, form_errors=True), 422
+    suppression_list.add(current_user.account_id, form.mailbox.data, form.note.data or "", now=utcnow())
+    flash(f"{form.mailbox.data} is not written to from now on.", "success")
+    return redirect(url_for(".suppressions"), 303)
+
+
+@blueprint.post(f"/affiliates/not-written-to/{_IDENT}/remove")
+@login_required
+def unsuppress(ident: int) -> Any:
+    mailbox = suppression_list.remove(current_user.account_id, ident) or abort(404)
+    flash(f"{mailbox} may be written to again.", "success")
+    back = key_argument(request.args.get("back"))
+    return redirect(url_for(".show", ident=back) if back else url_for(".suppressions"), 303)
 
 
 def _affiliate(ident: int) -> Affiliate:
@@ -123,5 +190,16 @@ def _page(affiliate: Affiliate, *, form: DeclineForm | None = None, **more: obje
         words=STATUS_LABELS,
         state_words=listing.STATE_WORDS,
         reason_words=history.REASON_WORDS,
+        **more,
+    )
+
+
+def _suppressions_page(form: SuppressForm, **more: object) -> str:
+    before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    return render_template(
+        "affiliates/suppressions.html",
+        form=form,
+        page=suppression_list.listed(current_user.account_id, before=before, after=after),
+        words=history.REASON_WORDS,
         **more,
     )
