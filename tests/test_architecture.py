@@ -27,7 +27,7 @@ SUBJECTS = (
     "rehearsal",
     "monitoring",
 )
-FORMS = {"forms", "provider_choices", "access"}  # what stands between a request and a deed, beside the views
+FORMS = {"forms", "access"}  # what stands between a request and a deed, beside the views
 STDLIB = sys.stdlib_module_names
 # Lowest first: a room imports only rooms of the layers below its own.
 LAYERS = (

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from ..config import current_config
-from ..domains import labels
+from ..domains import page
 from ..domains.assessment import Target, look
 from ..domains.dkim import SELECTOR
 from ..domains.findings import Finding, Report, visible
@@ -69,19 +69,19 @@ def _provider(text: str) -> tuple[Provider, str]:
 
 
 def _lines(report: Report) -> list[str]:
-    lines = [f"{report.domain} by {report.provider}: {labels.VERDICTS[report.verdict]}"]
+    lines = [f"{report.domain} by {report.provider}: {page.VERDICTS[report.verdict]}"]
     lines += [f"  {why}" for why in report.why]
     for finding in report.findings:
         lines += ["", *_finding(finding)]
     if report.alignment:
         lines += ["", "Alignment with the From domain"]
     for one in report.alignment:
-        lines.append(f"  {one.mechanism:5} {labels.VOUCHES[one.vouches]:8} {one.sentence}")
+        lines.append(f"  {one.mechanism:5} {page.VOUCHES[one.vouches]:8} {one.sentence}")
     return lines
 
 
 def _finding(finding: Finding) -> list[str]:
-    lines = [f"{finding.title}: {labels.MARKS[finding.mark]}", f"  {finding.sentence}"]
+    lines = [f"{finding.title}: {page.MARKS[finding.mark]}", f"  {finding.sentence}"]
     if finding.move:
         lines.append(f"  Whose move: {finding.move}")
     lines += [f"  There now:  {one.name} {one.kind} {one.value}" for one in finding.now]

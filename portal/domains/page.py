@@ -9,10 +9,24 @@ from ..clock import utcnow
 from ..jobs import heartbeat
 from ..settings import versions
 from ..settings.models import SmtpSettings, State
-from . import changes, checks, labels
+from . import changes, checks
 from .findings import Mark
 from .models import DomainChange, DomainCheck, LookState, Verdict
 
+VERDICTS = {
+    Verdict.ARRIVES: "will arrive",
+    Verdict.AT_RISK: "at risk",
+    Verdict.REFUSED: "will be refused",
+    Verdict.UNKNOWN: "could not look",
+}
+MARKS = {
+    Mark.GOOD: "in order",
+    Mark.CARE: "to be mended",
+    Mark.BAD: "wrong",
+    Mark.UNKNOWN: "could not look",
+    Mark.NOTE: "nothing to do",
+}
+VOUCHES = {True: "yes", False: "no", None: "unknown"}
 _HEADINGS = {
     Verdict.ARRIVES: "Will arrive",
     Verdict.AT_RISK: "At risk",
@@ -68,9 +82,7 @@ class Page:
     def findings(self) -> list[dict[str, Any]]:
         """The subjects in the order receivers meet them, each with its words."""
         found = self.found["findings"] if self.found else []
-        return [
-            {**one, "means": _MEANS[one["subject"]], "word": labels.MARKS[Mark(one["mark"])]} for one in found
-        ]
+        return [{**one, "means": _MEANS[one["subject"]], "word": MARKS[Mark(one["mark"])]} for one in found]
 
 
 def build(account_id: int, number: int | None) -> Page | None:

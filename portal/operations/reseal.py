@@ -19,8 +19,8 @@ from ..incidents.models import Care
 from ..incidents.policy import binding as secret_binding
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import body_binding
+from ..settings.credentials import binding
 from ..settings.models import SmtpSettings
-from ..settings.routing import binding
 from ..vault import SealBroken, Vault, key_id
 
 if TYPE_CHECKING:

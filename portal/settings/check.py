@@ -26,7 +26,7 @@ from ..outbox.queue import enqueue
 from ..outbox.sending import deliver
 from ..outbox.store import claims
 from ..vault import SealBroken
-from . import fixes, port_detection, routing, versions
+from . import autodetect, fixes, routing, versions
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, State
 
 if TYPE_CHECKING:
@@ -141,17 +141,17 @@ def _look_for_a_cure(
 
 def _detect(run: _Run, version_id: int) -> bool:
     """Find port and encryption of a version that left them open. Returns whether something was found."""
-    found = port_detection.search(version_id)
+    found = autodetect.search(version_id)
     row = run.row()
     if row is None:
         db.session.rollback()
         return False
     version = db.session.get_one(SmtpSettings, version_id)
-    row.rungs = [port_detection.rung(found)]
+    row.rungs = [autodetect.rung(found)]
     if found.found is None:
-        _finish(run, passed=False, diagnosis=port_detection.nothing_found(version.host))
+        _finish(run, passed=False, diagnosis=autodetect.nothing_found(version.host))
         return False
-    port_detection.keep(version, found.found)
+    autodetect.keep(version, found.found)
     db.session.commit()
     return True
 

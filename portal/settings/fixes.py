@@ -10,7 +10,7 @@ from ..smtp.diagnosis.diagnose import diagnose
 from ..smtp.probe.fixes import Proof, prove, without_spaces
 from ..smtp.server import Mechanism, Security
 from ..vault import SealBroken
-from . import providers, routing, versions
+from . import credentials, providers, routing, versions
 from .models import SmtpSettings, State
 from .validation import SettingsRefused
 
@@ -80,7 +80,7 @@ def apply(owner: Owner, version: SmtpSettings, *, now: datetime) -> SmtpSettings
     if check is None or not check.cure:
         raise SettingsRefused({"": "There is no proved fix for this version any more. Check it again."})
     try:
-        password = routing.open_password(version)
+        password = credentials.open_password(version)
     except SealBroken:
         raise SettingsRefused(
             {"password": "The saved password cannot be opened any more. Enter it again."}

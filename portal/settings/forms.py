@@ -9,9 +9,10 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, ValidationError
 
 from ..config import current_config
+from ..smtp.providers.model import ProviderKind
 from ..smtp.server import Mechanism, Security
 from ..web.fields import PortalForm, at_most, mailbox_field, required, text_field
-from . import provider_choices, providers
+from . import providers
 from .models import DETECT, SmtpSettings
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ _MECHANISMS = [
     SelectChoice(Mechanism.AUTOMATIC.value, "Automatic"),
     *(SelectChoice(one.value) for one in (Mechanism.PLAIN, Mechanism.LOGIN, Mechanism.CRAM_MD5)),
 ]
+
+
+_USUAL = {"mailgun", "gmail", providers.REHEARSAL}  # the two the form's own help speaks of, and ours
+_GROUPS = ("The usual ones", "Made for automated mail", "Mailboxes", "Other")
+_FEW = 4  # with more regions than this, the first is hardly ever the right one
 
 
 def a_port(form: Form, field: Any) -> None:
@@ -69,7 +75,7 @@ class SmtpForm(PortalForm):
     def prepare(self) -> Provider:
         """Fill the choices and return the chosen provider, whose tips are shown."""
         config = current_config()
-        self.provider.choices = provider_choices.choices()
+        self.provider.choices = provider_choices()
         if any(target.plaintext for target in config.policy.private):
             self.security.choices = [*_SECURITY, _PLAINTEXT]
         return providers.find(self.provider.data)
@@ -81,7 +87,7 @@ class SmtpForm(PortalForm):
     def fill_from_provider(self, card: Provider) -> list[str]:
         """Fill what is empty with the provider's values; return the labels of what was filled."""
         filled = []
-        port, host = self._port_of(card), provider_choices.first_host(card)
+        port, host = self._port_of(card), providers.first_host(card)
         literal = card.literal_usernames(self.host.data or (host.name if host else ""))
         if not self.host.data and host:
             filled.append(_fill(self.host, host.name))
@@ -142,3 +148,43 @@ def _fill(field: Any, value: str) -> str:
     """Put a value into an empty field as if it had been typed; return what to say about it."""
     field.data, field.raw_data = value, [value]
     return f"{field.label.text} with {value}"
+
+
+def provider_choices() -> list[SelectChoice]:
+    """Return the picker's options, group by group; the one for no choice stands before all groups."""
+    options = [
+        SelectChoice(card.id, _label(card), _fills(card), _group(card)) for card in providers.available()
+    ]
+    options.sort(key=lambda option: _GROUPS.index(option.optgroup or ""))
+    return [SelectChoice("", "Choose a provider…"), *options]
+
+
+def _group(card: Provider) -> str:
+    usual, automated, mailboxes, other = _GROUPS
+    if card.id in _USUAL:
+        return usual
+    return {ProviderKind.TRANSACTIONAL: automated, ProviderKind.MAILBOX: mailboxes}.get(card.kind, other)
+
+
+def _label(card: Provider) -> str:
+    if card.id == "other":
+        return "Other provider"
+    regions = [host.label for host in card.hosts]
+    return f"{card.name} ({', '.join(regions)})" if 1 < len(regions) < _FEW else card.name
+
+
+def _fills(card: Provider) -> dict[str, str]:
+    """Return the data attributes from which the page's script fills empty fields.
+
+    An empty value takes back what another provider's choice had filled in.
+    """
+    port, host = card.recommended_port, providers.first_host(card)
+    if card.id == "other" or port is None:
+        return {}
+    literal = card.literal_usernames(card.hosts[0].name)
+    return {
+        "data-fill-host": host.name if host else "",
+        "data-fill-port": str(port.number),
+        "data-fill-security": port.security.value,
+        "data-fill-username": literal[0] if literal else "",
+    }

@@ -13,7 +13,8 @@ from ..outbox.models import Queue, Status
 from ..outbox.routing import NoRoute, Route
 from ..web.errors import ErrorPage
 from ..web.filters import ago
-from . import check_report, deprecations, fixes, login_probe, routing, versions
+from ..web.labels import FIELD_LABELS, STAGE_LABELS, DiagnosisView, diagnosis_view, transcript_lines
+from . import deprecations, fixes, login_probe, routing, versions
 from .models import CheckState, SettingsCheck, SmtpSettings, State
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class TestResult:
     accepted_by: str = ""
     queue_id: str = ""
     reply: str = ""
-    trouble: check_report.DiagnosisView | None = None
+    trouble: DiagnosisView | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Page:
     checked: SmtpSettings | None
     rungs: list[dict[str, Any]]
     summary: str
-    trouble: check_report.DiagnosisView | None
+    trouble: DiagnosisView | None
     cure: dict[str, Any] | None
     transcript: list[tuple[str, str, str]]
     questions: list[dict[str, object]]
@@ -109,11 +110,11 @@ def build(owner: Owner, *, test: str | None) -> Page:
         live=routing.live_version(owner.account_id),
         check=check,
         checked=shown,
-        rungs=check_report.rungs(check) if check else [],
-        summary=check_report.summary(check) if check else "",
+        rungs=rungs(check) if check else [],
+        summary=summary(check) if check else "",
         trouble=_trouble(check),
         cure=_cure(check),
-        transcript=check_report.transcript_lines(check.transcript) if check else [],
+        transcript=transcript_lines(check.transcript) if check else [],
         questions=versions.questions(newest) if newest else [],
         notes=[one for one in newest.advice if not one["blocking"]]
         if newest and newest.state is State.DRAFT
@@ -138,15 +139,15 @@ def _proven(live: SmtpSettings | None) -> str:
     return said
 
 
-def _trouble(check: SettingsCheck | None) -> check_report.DiagnosisView | None:
+def _trouble(check: SettingsCheck | None) -> DiagnosisView | None:
     """Return what went wrong; where a fix is proved, the field at fault is the one it changes."""
-    found = check_report.diagnosis_view(check.diagnosis, check.rungs) if check else None
+    found = diagnosis_view(check.diagnosis, check.rungs) if check else None
     if found is None or check is None or not check.cure:
         return found
     name = fixes.rows(check.cure)[0][0]
     if name == "ehlo_name":  # no field of the form: the portal's own word
         return found
-    return replace(found, field=name, field_label=check_report.FIELD_LABELS[name])
+    return replace(found, field=name, field_label=FIELD_LABELS[name])
 
 
 def _cure(check: SettingsCheck | None) -> dict[str, Any] | None:
@@ -154,6 +155,52 @@ def _cure(check: SettingsCheck | None) -> dict[str, Any] | None:
     if check is None or not check.cure:
         return None
     return {"sentence": check.cure["sentence"], "rows": fixes.rows(check.cure)}
+
+
+def rungs(check: SettingsCheck) -> list[dict[str, Any]]:
+    """Return every rung of the ladder: those climbed in the order they were, for TLS may come first; then the rest."""
+    climbed = {rung["stage"]: rung for rung in check.rungs}
+    failed = any(rung["verdict"] == "failed" for rung in check.rungs)
+    under_way = check.state in (CheckState.WAITING, CheckState.RUNNING)
+    rows = []
+    for stage in dict.fromkeys([*climbed, *STAGE_LABELS]):
+        rung, label = climbed.get(stage), STAGE_LABELS[stage]
+        if rung is None and stage == "detect":
+            continue
+        verdict = rung["verdict"] if rung else "waiting"
+        if rung is None and check.state is CheckState.RUNNING and not failed:
+            verdict, failed = "running", True  # the first one not yet climbed; those after it wait
+        rows.append(
+            {
+                "key": stage,
+                "label": label,
+                "verdict": verdict if rung or under_way else "waiting",
+                "sentence": rung["sentence"] if rung else "",
+                "milliseconds": rung["milliseconds"] if rung else None,
+                "evidence": rung["evidence"] if rung else None,
+            }
+        )
+    return rows
+
+
+def summary(check: SettingsCheck) -> str:
+    """Tell in one sentence how far the check is, also to those who hear the page."""
+    done = [rung for rung in check.rungs if rung["verdict"] in ("passed", "skipped")]
+    if check.state is CheckState.WAITING:
+        return "The check starts as soon as a worker is free."
+    failed = next((rung for rung in check.rungs if rung["verdict"] == "failed"), None)
+    if check.state is CheckState.RUNNING and failed:
+        return f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}. Looking for a fix that works."
+    if check.state is CheckState.RUNNING:
+        latest = STAGE_LABELS.get(check.rungs[-1]["stage"], "") if check.rungs else ""
+        return f"Checking. {latest}: {check.rungs[-1]['verdict']}." if latest else "Checking."
+    if check.state is CheckState.PASSED:
+        return f"All {len(done)} steps passed. The test email was accepted."
+    return (
+        f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}."
+        if failed
+        else "The check did not get through."
+    )
 
 
 def who_sends(account: Account) -> Sender:
@@ -202,7 +249,7 @@ def _test_result(owner: Owner, ident: str | None) -> TestResult | None:
         accepted_by=last.server if message.status is Status.SENT else "",
         queue_id=last.queue_id,
         reply=" ".join(filter(None, [str(last.reply_code or ""), last.enhanced_code, last.reply_text])),
-        trouble=check_report.diagnosis_view(last.diagnosis),
+        trouble=diagnosis_view(last.diagnosis),
     )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ..config import current_config
 from ..smtp.providers import load_catalogue
-from ..smtp.providers.model import Port, Provider, read_card
+from ..smtp.providers.model import Host, Port, Provider, read_card
 
 REHEARSAL = "rehearsal"
+_FEW = 4  # with more regions than this, the first is hardly ever the right one
 _CARD = Path(__file__).parent.parent / "rehearsal" / "rehearsal.toml"
 
 
@@ -50,3 +51,8 @@ def provider_of(host: str) -> Provider:
     if here and host in {"localhost", "127.0.0.1"}:
         return here
     return load_catalogue().by_host(host) or load_catalogue().generic
+
+
+def first_host(card: Provider) -> Host | None:
+    """Return the host to propose; None where the owner's region decides and there are many."""
+    return card.hosts[0] if 0 < len(card.hosts) <= _FEW else None

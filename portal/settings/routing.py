@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import current_app
 from sqlalchemy import select
 
 from ..accounts.models import Account, Owner
@@ -14,8 +13,8 @@ from ..outbox.routing import NoRoute, Route
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import Provider, load_catalogue
 from ..smtp.server import Mechanism, Secret, Security, Server
-from ..vault import SealBroken, Vault
-from . import providers
+from ..vault import SealBroken
+from . import credentials, providers
 from .models import SmtpSettings, State
 
 NO_PLATFORM: dict[str, Any] = {
@@ -67,7 +66,7 @@ def route_of(version: SmtpSettings) -> Route:
     """Return the way out through one version. Raises NoRoute when its password does not open."""
     account = db.session.get_one(Account, version.account_id)
     try:
-        password = open_password(version)
+        password = credentials.open_password(version)
     except SealBroken:
         raise NoRoute(SEAL_BROKEN) from None
     server = Server(
@@ -111,30 +110,6 @@ def platform_route(account_id: int | None) -> Route:
         )
     server = _platform_server(current_config(), platform)
     return Route(server=server, sender=platform.sender, display_name=name, reply_to=reply_to)
-
-
-def binding(version: SmtpSettings) -> dict[str, str | int]:
-    """What a version's password is sealed for: it opens for this version, server and user only."""
-    return {
-        "kind": "smtp-password",
-        "account": version.account_id,
-        "version": version.number,
-        "host": version.host,
-        "port": version.port,
-        "security": version.security,
-        "mechanism": version.mechanism,
-        "username": version.username,
-    }
-
-
-def open_password(version: SmtpSettings) -> str:
-    """Open the sealed password. Raises SealBroken."""
-    return vault().open(version.sealed_password, binding(version))
-
-
-def vault() -> Vault:
-    found: Vault = current_app.extensions["signet.vault"]
-    return found
 
 
 def _platform_server(config: Config, platform: PlatformMail) -> Server:

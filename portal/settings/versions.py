@@ -13,7 +13,7 @@ from ..db import db
 from ..jobs import notify
 from ..outbox.queue import queue_of, release
 from ..vault import SealBroken
-from . import routing, validation
+from . import credentials, validation
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, State
 from .validation import SettingsRefused, Typed
 
@@ -72,7 +72,7 @@ def save_mended(owner: Owner, version: SmtpSettings, password: str, *, now: date
     _one_at_a_time(owner.account_id)
     version.number, version.created_at = _next_number(owner.account_id), now
     version.advice = [one | {"blocking": False} for one in version.advice]
-    version.sealed_password = routing.vault().seal(password, routing.binding(version))
+    credentials.seal(version, password)
     db.session.add(version)
     db.session.flush()
     _start_check(version, owner, now)
@@ -97,10 +97,10 @@ def read_without_spaces(owner: Owner, version: SmtpSettings, *, now: datetime) -
             {"password": "Nothing was asked about this password. Enter it anew to change it."}
         )
     try:
-        password = re.sub(r"\s", "", routing.open_password(version))
+        password = re.sub(r"\s", "", credentials.open_password(version))
     except SealBroken:
         raise SettingsRefused({"password": "Enter the SMTP password again."}) from None
-    version.sealed_password = routing.vault().seal(password, routing.binding(version))
+    credentials.seal(version, password)
     version.advice = [one for one in version.advice if one["code"] != _SPACES]
     check_again(owner, version, now=now)
 
@@ -194,7 +194,7 @@ def _seal(version: SmtpSettings, typed: Typed, saved: SmtpSettings | None, now: 
     password, version.password_saved_at = typed.password, now
     if not password:
         password, version.password_saved_at = _kept(version, saved)
-    version.sealed_password = routing.vault().seal(password, routing.binding(version))
+    credentials.seal(version, password)
 
 
 def _kept(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[str, datetime]:
@@ -208,7 +208,7 @@ def _kept(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[str, datet
         )
         raise SettingsRefused({"password": sentence})
     try:
-        return routing.open_password(saved), saved.password_saved_at
+        return credentials.open_password(saved), saved.password_saved_at
     except SealBroken:
         raise SettingsRefused(
             {"password": "The saved password cannot be opened any more. Enter it again."}

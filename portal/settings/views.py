@@ -10,7 +10,8 @@ from flask_login import current_user, login_required
 from ..clock import utcnow
 from ..notices import send_test as test_emails
 from ..web.errors import error_page
-from . import autoconfig, check_report, deprecations, fixes, page, versions
+from ..web.labels import FIELD_LABELS
+from . import autodetect, deprecations, fixes, page, versions
 from .forms import SmtpForm, shown_values
 from .models import SmtpSettings, State
 
@@ -132,8 +133,8 @@ def _find(form: SmtpForm) -> Any:
     if not form.judge_address_alone():
         return _page(form, refused=True), 422
     try:
-        found = autoconfig.guess(current_user, form.address.data, now=utcnow())
-    except autoconfig.NoGuess as nothing:
+        found = autodetect.guess(current_user, form.address.data, now=utcnow())
+    except autodetect.NoGuess as nothing:
         form.address.errors = [str(nothing)]
         return _page(form, refused=True), 422
     filled = form.fill_from_guess(found)
@@ -181,7 +182,7 @@ def _page(form: SmtpForm, *, refused: bool = False, loose_errors: list[dict[str,
         refresh_url=_refresh_url(shown),
         help=page.hints(provider),
         endings=deprecations.of_provider(provider),
-        labels=check_report.FIELD_LABELS,
+        labels=FIELD_LABELS,
         saved_password=shown.newest.password_saved_at if shown.newest else None,
         loose_errors=loose_errors or [],
         form_errors=refused,

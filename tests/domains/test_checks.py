@@ -65,7 +65,7 @@ def test_a_look_left_by_a_worker_that_died_is_taken_up(draft, clock):
     assert work() == 0
     clock.shift(timedelta(seconds=91))
     assert work() == 1
-    checks._keep(taken, checks.look.broken(taken.target), utcnow())  # the first comes back to life
+    checks._keep(taken, checks.assessment.broken(taken.target), utcnow())  # the first comes back to life
     assert the_check().verdict is Verdict.ARRIVES
 
 
@@ -75,7 +75,7 @@ def test_a_wish_while_a_look_is_under_way_is_followed_by_another_look(draft, clo
     assert taken is not None
     clock.shift(timedelta(seconds=1))
     checks.request(draft, now=utcnow())
-    checks._keep(taken, checks.look.look(taken.target, taken.asker), utcnow())
+    checks._keep(taken, checks.assessment.look(taken.target, taken.asker), utcnow())
     assert the_check().state is LookState.WAITING
     assert work() == 1
 
@@ -83,9 +83,11 @@ def test_a_wish_while_a_look_is_under_way_is_followed_by_another_look(draft, clo
 def test_no_transaction_is_open_while_name_servers_are_asked(draft, monkeypatch):
     checks.request(draft, now=utcnow())
     seen = []
-    original = checks.look.look
+    original = checks.assessment.look
     monkeypatch.setattr(
-        checks.look, "look", lambda *args: (seen.append(db.session().in_transaction()), original(*args))[1]
+        checks.assessment,
+        "look",
+        lambda *args: (seen.append(db.session().in_transaction()), original(*args))[1],
     )
     work()
     assert seen == [False]
@@ -93,7 +95,7 @@ def test_no_transaction_is_open_while_name_servers_are_asked(draft, monkeypatch)
 
 def test_a_fault_of_ours_is_no_finding_about_the_domain(draft, monkeypatch):
     checks.request(draft, now=utcnow())
-    monkeypatch.setattr(checks.look, "look", lambda *args: 1 / 0)
+    monkeypatch.setattr(checks.assessment, "look", lambda *args: 1 / 0)
     work()
     check = the_check()
     assert check.verdict is Verdict.UNKNOWN

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from portal.domains import dkim, dmarc
 from portal.domains.findings import visible
-from portal.domains.spf.merge import merged
+from portal.domains.spf.advice import merged
 from portal.domains.spf.record import BadSpf, parse
 from tests.domains.places import good, seen
 from tests.domains.zones import Zones, text

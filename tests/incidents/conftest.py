@@ -22,8 +22,8 @@ from portal.incidents.detection import Settled
 from portal.incidents.models import Incident, Watch
 from portal.outbox.models import OutboxMessage, Outcome, WorkerBeat
 from portal.outbox.queue import NewMessage, enqueue
+from portal.settings import credentials
 from portal.settings.models import SmtpSettings, State
-from portal.settings.routing import binding, vault
 from tests.conftest import make_config
 
 START = "2026-03-02 09:12:00+00:00"
@@ -101,7 +101,7 @@ def live_settings(
         created_at=utcnow(),
         live_since=utcnow() if state is State.LIVE else None,
     )
-    version.sealed_password = vault().seal("the password", binding(version))
+    credentials.seal(version, "the password")
     db.session.add(version)
     db.session.commit()
     return version

@@ -65,11 +65,11 @@ def brightleaf_at(app, brightleaf):
             mail = replace(mail, username=badserver.USERNAME, password=badserver.PASSWORD)
         app.extensions["signet.config"] = replace(config, policy=policy, limits=LIMITS, platform=mail)
         version = live_version(brightleaf)
-        from portal.settings.routing import binding, vault
+        from portal.settings import credentials
 
         version.host, version.port, version.security = "localhost", own.port, "implicit"
         version.username = badserver.USERNAME
-        version.sealed_password = vault().seal(badserver.PASSWORD, binding(version))
+        credentials.seal(version, badserver.PASSWORD)
         db.session.commit()
         return version
 

@@ -25,7 +25,7 @@ from portal.db import db, writing
 from portal.jobs import heartbeat
 from portal.outbox.models import OutboxMessage, WorkerBeat
 from portal.outbox.queue import open_body
-from portal.settings import routing
+from portal.settings import credentials
 from portal.settings.models import SmtpSettings
 from portal.vault import SealBroken, Vault, key_id
 from tests.conftest import KEYRING, make_config
@@ -63,7 +63,7 @@ def save_password(number: int, account: int, password: str) -> None:
     row.security, row.mechanism, row.username = "starttls", "auto", "ada"
     row.domain, row.wrapped_user = "brightleaf.example", "info"
     row.password_saved_at = row.created_at = utcnow()
-    row.sealed_password = routing.vault().seal(password, routing.binding(row))
+    credentials.seal(row, password)
     db.session.add(row)
 
 
@@ -92,7 +92,9 @@ def everything() -> list[object]:
 
 def all_open(app: Flask) -> None:
     versions = db.session.scalars(select(SmtpSettings).order_by(SmtpSettings.number)).all()
-    assert [routing.open_password(one) for one in versions] == [f"password {one.number}" for one in versions]
+    assert [credentials.open_password(one) for one in versions] == [
+        f"password {one.number}" for one in versions
+    ]
     assert len(versions) == PASSWORDS
     mails = db.session.scalars(select(OutboxMessage)).all()
     assert all("Hello reset:" in open_body(one.text, one.key) for one in mails)
@@ -149,7 +151,7 @@ def test_a_second_rotation_finds_nothing_to_do(full: Flask, flask: Run) -> None:
 
 def test_what_somebody_saved_meanwhile_is_not_overwritten(full: Flask) -> None:
     version = db.session.scalars(select(SmtpSettings).where(SmtpSettings.number == 5)).one()
-    theirs = Vault(f"{NEW};{OLD}").seal("entered just now", routing.binding(version))
+    theirs = Vault(f"{NEW};{OLD}").seal("entered just now", credentials.binding(version))
     wiped = db.session.scalars(select(OutboxMessage.id).limit(1)).one()
     db.session.rollback()
 
@@ -168,7 +170,7 @@ def test_what_somebody_saved_meanwhile_is_not_overwritten(full: Flask) -> None:
 
 def test_what_was_sealed_by_a_portal_nobody_restarted_is_sealed_anew_too(full: Flask) -> None:
     version = db.session.scalars(select(SmtpSettings).where(SmtpSettings.number == 5)).one()
-    theirs = Vault(OLD).seal("password 5", routing.binding(version))
+    theirs = Vault(OLD).seal("password 5", credentials.binding(version))
     db.session.rollback()
 
     def save() -> None:

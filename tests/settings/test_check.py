@@ -13,7 +13,7 @@ from portal.outbox.models import OutboxMessage, Outcome, Status
 from portal.outbox.sending import deliver, drain
 from portal.outbox.store import claims
 from portal.rehearsal.listeners import Door
-from portal.settings import check, routing
+from portal.settings import check, credentials
 from portal.settings.models import CheckState, SettingsCheck, SmtpSettings
 from portal.smtp.failure import Stage
 from portal.smtp.probe.probe import Rung, Verdict
@@ -309,7 +309,7 @@ class TestDetection:
         assert version.state == "live", checks()[0].diagnosis
         assert version.security == found
         assert version.port == rehearsal.ports[Door.TLS if found == "implicit" else Door.STARTTLS]
-        assert routing.open_password(version) == "rehearsal", "sealed anew for what was found"
+        assert credentials.open_password(version) == "rehearsal", "sealed anew for what was found"
         assert checks()[0].rungs[0]["stage"] == "detect"
         assert save(owner, form, password="", security=found, port=str(version.port)).status_code == 303
 

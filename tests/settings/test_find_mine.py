@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from portal.config import Config, ConfigError
 from portal.db import db
-from portal.settings.autoconfig import GUESSES
+from portal.settings.autodetect import GUESSES
 from portal.settings.models import SmtpSettings
 from tests.conftest import make_config
 from tests.pages import LintingClient

@@ -10,7 +10,7 @@ from portal.db import db
 from portal.outbox.models import Status
 from portal.outbox.queue import release
 from portal.outbox.sending import deliver
-from portal.settings import check, routing
+from portal.settings import check, credentials
 from portal.settings.models import SmtpSettings
 from portal.vault import SealBroken
 from tests.outbox.post import message, owe, queue, statuses
@@ -148,11 +148,11 @@ COLUMNS = {
 @pytest.mark.parametrize("column", COLUMNS)
 def test_a_ciphertext_opens_for_its_own_row_only(owner, live, column):
     row = db.session.get_one(SmtpSettings, live.id)
-    assert routing.open_password(row) == PASSWORD
+    assert credentials.open_password(row) == PASSWORD
     db.session.expunge(row)
     setattr(row, column, COLUMNS[column])
     with pytest.raises(SealBroken):
-        routing.open_password(row)
+        credentials.open_password(row)
 
 
 def test_a_ciphertext_moved_to_another_account_does_not_open(owner, stranger, live, form):
@@ -160,7 +160,7 @@ def test_a_ciphertext_moved_to_another_account_does_not_open(owner, stranger, li
     mine, theirs = versions()
     theirs.sealed_password = mine.sealed_password
     with pytest.raises(SealBroken):
-        routing.open_password(theirs)
+        credentials.open_password(theirs)
 
 
 def test_a_check_that_waits_never_uses_the_settings_of_another_version(owner, form, servers):

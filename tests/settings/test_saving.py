@@ -212,10 +212,10 @@ def test_a_google_app_password_with_spaces_is_saved_unchecked_and_asked_about(ow
 def test_leaving_out_the_spaces_seals_the_password_anew_and_checks(owner, form):
     save(owner, form, **GOOGLE)
     owner.submit(f"{PAGE}/versions/1/without-spaces", {}, page=PAGE)
-    from portal.settings import routing
+    from portal.settings import credentials
 
     (version,) = versions()
-    assert routing.open_password(version) == "abcdefghijklmnop"
+    assert credentials.open_password(version) == "abcdefghijklmnop"
     assert count(SettingsCheck) == 1
     assert not deeds.questions(version)
 

@@ -22,7 +22,7 @@ from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db, disconnect
 from portal.outbox.queue import NewMessage, enqueue
-from portal.settings import routing
+from portal.settings import credentials
 from portal.settings.models import SmtpSettings, State
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,7 +103,7 @@ class Instance:
             created_at=now,
             live_since=now,
         )
-        version.sealed_password = routing.vault().seal("a password", routing.binding(version))
+        credentials.seal(version, "a password")
         db.session.add(version)
         ident = account.id
         db.session.commit()

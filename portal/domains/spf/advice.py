@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ...smtp.providers import DnsFacts, EnvelopeDomain
 from ..findings import Alignment, Finding, Mark, Published, Wanted, could_not_look, owners_move
 from ..resolver import Asker, Status
-from . import merge
 from .evaluate import LOOK_UPS, Result, check_host, envelope
-from .record import Qualifier, is_spf
+from .record import BadSpf, Qualifier, is_spf, parse
 from .tree import Cover, Coverage, Tree, coverage, survey
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _TITLE = "SPF"
+_ENDINGS = ("-all", "~all", "?all", "all")
 _IN_WORDS = {
     Result.FAIL: "receivers are told to refuse it",
     Result.SOFTFAIL: "receivers are told to distrust it",
@@ -52,7 +56,7 @@ def _published(tree: Tree) -> tuple[Published, ...]:
 
 
 def _record(tree: Tree, include: str, how: str = "") -> tuple[Wanted, ...]:
-    value = merge.merged(tree.records, include)
+    value = merged(tree.records, include)
     several = len(tree.records)
     if not how:
         how = "Put this in place of the record that is there." if several == 1 else "Add this TXT record."
@@ -262,3 +266,42 @@ def _return_records(name: str, provider: str, facts: DnsFacts) -> tuple[Wanted, 
         return (Wanted(name, kind, value, "Add this record."),)
     spf = Wanted(name, "TXT", f"v=spf1 include:{facts.includes[0]} ~all", "Add this record.")
     return (spf, Wanted(name, "MX", "", f"{provider} shows you the value: it depends on your region."))
+
+
+def merged(records: Sequence[str], include: str) -> str:
+    """Return one record made of those there are, with ``include`` before whatever ends it.
+
+    Terms that receivers cannot read are left out, and so is an ending that lets everybody in.
+    """
+    words: list[str] = []
+    for record in records:
+        readable = [word for word in record.split(" ")[1:] if word and _readable(word)]
+        words += [word.removeprefix("+") for word in readable]  # a plus says nothing
+    unique = list(dict.fromkeys(words))
+    ending = _ending([word for word in unique if word.lower() in _ENDINGS])
+    rest = [word for word in unique if word.lower() not in _ENDINGS]
+    redirect = [word for word in rest if word.lower().startswith("redirect=")]
+    others = [word for word in rest if "=" in word and word not in redirect]
+    mechanisms = [word for word in rest if "=" not in word]
+    if include and f"include:{include}" not in [word.lower() for word in mechanisms]:
+        mechanisms.append(f"include:{include}")
+    # A redirect counts for nothing beside an ending, and where there are several none could be chosen.
+    last = redirect if len(redirect) == 1 and not ending else [ending or "~all"]
+    return " ".join(["v=spf1", *mechanisms, *last, *others[:1]])
+
+
+def _readable(word: str) -> bool:
+    try:
+        parse(f"v=spf1 {word}")
+    except BadSpf:
+        return False
+    return word.isascii() and not is_spf(word)
+
+
+def _ending(found: list[str]) -> str:
+    lowered = [word.lower() for word in found]
+    if not lowered:
+        return ""
+    if "-all" in lowered and len(lowered) == 1:
+        return "-all"
+    return "?all" if lowered == ["?all"] else "~all"

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
+from .. import rate_limit
 from ..config import current_config
 from ..db import db
+from ..smtp.probe.autoconfig import Guess, NothingFound, find
 from ..smtp.probe.port_detection import Candidate, Detection, detect
 from ..smtp.probe.probe import Verdict
 from ..smtp.server import Security, Server
-from . import providers, routing
+from . import credentials, providers
 from .models import SmtpSettings
 
+if TYPE_CHECKING:
+    from ..accounts.models import Owner
+
+GUESSES = rate_limit.Budget("find-settings", 20, timedelta(hours=1))
 _LONGEST = 15.0  # seconds for all ports together; they are tried at once
 _WORDS = {
     Security.STARTTLS: "STARTTLS",
@@ -21,6 +28,26 @@ _WORDS = {
 }
 _ENCRYPTED = (Security.STARTTLS, Security.IMPLICIT_TLS)
 _USUAL: tuple[Candidate, ...] = ((587, Security.STARTTLS), (465, Security.IMPLICIT_TLS))
+
+
+class NoGuess(Exception):
+    """There is no guess; the message is a sentence for the owner."""
+
+
+def guess(owner: Owner, typed: str, *, now: datetime) -> Guess:
+    """Return the settings that probably fit an address. Takes some seconds at most; commits. Raises NoGuess."""
+    if not typed:
+        raise NoGuess("Enter your email address, such as you@example.com.")
+    allowed = rate_limit.spend(GUESSES, owner.account_id, now=now)
+    db.session.commit()  # the look-up takes its time, and no transaction waits for it
+    if not allowed:
+        raise NoGuess(
+            "Settings were looked for very often in the last hour. Choose your provider from the list."
+        )
+    try:
+        return find(typed, current_config().dns_servers)
+    except (NothingFound, ValueError) as why:
+        raise NoGuess(str(why)) from None
 
 
 def search(version_id: int) -> Detection:
@@ -41,9 +68,9 @@ def search(version_id: int) -> Detection:
 
 def keep(version: SmtpSettings, found: Candidate) -> None:
     """Store what was found, and seal the password for it. The caller commits. Raises SealBroken."""
-    password = routing.open_password(version)
+    password = credentials.open_password(version)
     version.port, version.security = found[0], found[1].value
-    version.sealed_password = routing.vault().seal(password, routing.binding(version))
+    credentials.seal(version, password)
 
 
 def rung(found: Detection) -> dict[str, Any]:
