@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import flash, make_response, redirect, render_template, url_for
 from flask_login import current_user, login_required
@@ -12,8 +12,11 @@ from ..config import current_config
 from ..notices import recipients
 from ..outbox import rate_limits
 from ..settings import providers
-from . import forms, incident_log, policy, presets, webhooks
+from . import forms, incident_log, policy, webhooks
 from .views import blueprint, tell
+
+if TYPE_CHECKING:
+    from ..smtp.providers import Provider
 
 
 @blueprint.get("/alerts")
@@ -94,7 +97,8 @@ def save_failure() -> Any:
 @login_required
 def limits() -> Any:
     saved = rate_limits.limits_of(current_user.account_id)
-    source = saved or _preset()
+    provider = _provider()
+    source = saved or (provider.rate_limits if provider else None)
     names = ("per_second", "per_hour", "per_day")
     data = {name: str(getattr(source, name, None) or "") for name in names}
     return _limits(forms.LimitsForm(formdata=None, data=data))
@@ -143,18 +147,19 @@ def _failure(form: forms.FailureForm, *, refused: bool = False) -> str:
     )
 
 
-def _preset() -> presets.Preset | None:
+def _provider() -> Provider | None:
+    """Return the card of the live version's provider."""
     live = incident_log.live(current_user.account_id)
-    return presets.PRESETS.get(providers.provider_of(live.host).id) if live else None
+    return providers.provider_of(live.host) if live else None
 
 
 def _limits(form: forms.LimitsForm, *, refused: bool = False) -> str:
-    live = incident_log.live(current_user.account_id)
+    provider = _provider()
     return render_template(
         "incidents/limits.html",
         form=form,
         saved=rate_limits.limits_of(current_user.account_id),
-        preset=_preset(),
-        provider=providers.provider_of(live.host) if live else None,
+        preset=provider.rate_limits if provider else None,
+        provider=provider,
         form_errors=refused,
     )

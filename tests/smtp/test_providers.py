@@ -8,7 +8,7 @@ import pytest
 
 from portal.smtp.providers import Advice, MalformedData, judge_secret, load_catalogue
 from portal.smtp.providers import catalogue as catalogue_module
-from portal.smtp.providers.model import EnvelopeDomain, ProviderKind, read_card
+from portal.smtp.providers.model import EnvelopeDomain, ProviderKind, RateLimits, read_card
 from portal.smtp.server import Security
 
 CARDS = Path(catalogue_module.__file__).parent / "cards"
@@ -122,6 +122,8 @@ def test_search_finds_by_name_host_and_former_name() -> None:
         (("[help]\nhost", "[help]\nhots"), "host"),
         (('kind = "transactional"', 'kind = "wonderful"'), "kind"),
         (("from_rule", "from_rul"), "from_rule"),
+        (("from_rule", "rate_limits = { per_week = 9 }\nfrom_rule"), "per_week"),
+        (("from_rule", "rate_limits = { per_day = 0 }\nfrom_rule"), "per_day"),
         (('id = "mailgun"', 'id = "postgun"'), "id"),
         (('id = "mailgun"', 'id = "mailgun'), "mailgun.toml"),
     ],
@@ -209,6 +211,14 @@ def test_no_advice_repeats_the_secret() -> None:
 def test_kinds_are_told_apart() -> None:
     kinds = {one.kind for one in load_catalogue()}
     assert kinds == set(ProviderKind)
+
+
+def test_published_rate_limits_stand_in_the_cards() -> None:
+    cards = {one.id: one.rate_limits for one in load_catalogue()}
+    assert cards["brevo"] == RateLimits(per_day=300)
+    assert cards["microsoft365"] == RateLimits(per_hour=1_800, per_day=10_000)
+    assert cards["other"] is None
+    assert sum(limits is not None for limits in cards.values()) == 7
 
 
 def test_cards_say_which_domain_receivers_ask_and_where_keys_stand() -> None:

@@ -149,6 +149,15 @@ class Deprecation:
 
 
 @dataclass(frozen=True)
+class RateLimits:
+    """Emails the provider accepts in a period, as its help pages publish them; None: no limit of that kind."""
+
+    per_second: int | None = None
+    per_hour: int | None = None
+    per_day: int | None = None
+
+
+@dataclass(frozen=True)
 class Provider:
     """Everything the portal knows about one provider."""
 
@@ -172,6 +181,7 @@ class Provider:
     mail_domains: tuple[str, ...] = ()
     secrets: tuple[SecretShape, ...] = field(default=(), repr=False)
     connections: int | None = None  # how many it takes from one account at once, where it says so
+    rate_limits: RateLimits | None = None  # of the smallest plan; ``limits`` names the plan
 
     @property
     def recommended_port(self) -> Port | None:
@@ -315,6 +325,16 @@ def _connections(card: TomlTable) -> int | None:
     return count
 
 
+def _rate_limits(card: TomlTable) -> RateLimits | None:
+    entry = card.table("rate_limits")
+    names = ("per_second", "per_hour", "per_day")
+    found = {name: entry.number(name) for name in names if name in entry}
+    for name in (name for name, count in found.items() if count < 1):
+        raise entry.error(name, "must be 1 or more")
+    entry.reject_unknown_keys()
+    return RateLimits(**found) if found else None
+
+
 def read_card(path: Path) -> Provider:
     """Return the provider a card describes.
 
@@ -346,6 +366,7 @@ def read_card(path: Path) -> Provider:
         mail_domains=card.texts("mail_domains"),
         secrets=tuple(_secret(entry) for entry in card.tables("secrets")),
         connections=_connections(card),
+        rate_limits=_rate_limits(card),
     )
     card.reject_unknown_keys()
     return provider
