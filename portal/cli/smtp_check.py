@@ -13,7 +13,8 @@ from ..db import db
 from ..outbox.routing import NoRoute, Route
 from ..settings import routing, versions
 from ..smtp.diagnosis.explain_cli import plain_words
-from ..smtp.probe.probe import Observer, Report, Rung, Verdict, probe
+from ..smtp.probe.dry_run import ProbeReport, probe
+from ..smtp.protocol.stages import Observer, StageResult, StageStatus
 from ..web.labels import STAGE_LABELS
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..smtp.diagnosis.diagnose import Diagnosis
 
 PASSED, FAILED, NOT_TRIED = 0, 1, 2
-_MARKS = {Verdict.PASSED: "ok", Verdict.FAILED: "FAILED", Verdict.SKIPPED: "skipped"}
+_MARKS = {StageStatus.PASSED: "ok", StageStatus.FAILED: "FAILED", StageStatus.SKIPPED: "skipped"}
 
 
 class NotTried(Exception):
@@ -37,12 +38,12 @@ class NotTried(Exception):
 
 @dataclass(frozen=True)
 class Trial:
-    """A version's way out, tried. ``diagnosis`` is None when every rung passed."""
+    """A version's way out, tried. ``diagnosis`` is None when every stage passed."""
 
     slug: str
     route: Route
     recipient: str
-    report: Report
+    report: ProbeReport
     diagnosis: Diagnosis | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -54,7 +55,7 @@ class Trial:
             "sender": self.route.sender,
             "recipient": self.recipient,
             "passed": self.report.passed,
-            "rungs": [rung.as_dict() for rung in self.report.rungs],
+            "rungs": [result.as_dict() for result in self.report.stages],
             "diagnosis": self.diagnosis.as_dict() if self.diagnosis else None,
         }
 
@@ -62,7 +63,7 @@ class Trial:
 def run(slug: str, number: int | None, as_json: bool, say: Callable[[str], None]) -> int:
     """Try an account's live version, or the one with this number, and tell; return the exit status."""
     try:
-        trial = attempt(slug, number, None if as_json else lambda rung: say(_line(rung)))
+        trial = attempt(slug, number, None if as_json else lambda result: say(_line(result)))
     except NotTried as why:
         refusal = {"account": slug, "error": {"code": why.code, "sentence": why.sentence}}
         say(json.dumps(refusal) if as_json else why.sentence)
@@ -116,8 +117,8 @@ def _recipient(account: Account) -> str:
     return mailbox
 
 
-def _line(rung: Rung) -> str:
-    """Return one rung as a line, followed by what was seen there."""
-    time = "" if rung.verdict is Verdict.SKIPPED else f"{rung.milliseconds} ms"
-    head = f"{_MARKS[rung.verdict]:8}{STAGE_LABELS[rung.stage]:22}{time:>9}  {rung.sentence}"
-    return "\n".join([head, *(f"{'':8}  {key}: {value}" for key, value in rung.evidence.items())])
+def _line(result: StageResult) -> str:
+    """Return one stage result as a line, followed by its evidence."""
+    time = "" if result.status is StageStatus.SKIPPED else f"{result.duration_ms} ms"
+    head = f"{_MARKS[result.status]:8}{STAGE_LABELS[result.stage]:22}{time:>9}  {result.sentence}"
+    return "\n".join([head, *(f"{'':8}  {key}: {value}" for key, value in result.evidence.items())])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from .. import rate_limit
 from ..config import current_config
 from ..db import db
-from ..smtp.probe.autoconfig import Guess, NothingFound, find
-from ..smtp.probe.port_detection import Candidate, Detection, detect
-from ..smtp.probe.probe import Verdict
+from ..smtp.probe.autoconfig import SettingsNotFound, Suggestion, suggest_settings
+from ..smtp.probe.port_detection import Candidate, Detection, detect_port
+from ..smtp.protocol.stages import StageStatus
 from ..smtp.server import Security, Server
 from . import credentials, providers
 from .models import SmtpSettings
@@ -34,7 +34,7 @@ class NoGuess(Exception):
     """There is no guess; the message is a sentence for the owner."""
 
 
-def guess(owner: Owner, typed: str, *, now: datetime) -> Guess:
+def guess(owner: Owner, typed: str, *, now: datetime) -> Suggestion:
     """Return the settings that probably fit an address. Takes some seconds at most; commits. Raises NoGuess."""
     if not typed:
         raise NoGuess("Enter your email address, such as you@example.com.")
@@ -45,8 +45,8 @@ def guess(owner: Owner, typed: str, *, now: datetime) -> Guess:
             "Settings were looked for very often in the last hour. Choose your provider from the list."
         )
     try:
-        return find(typed, current_config().dns_servers)
-    except (NothingFound, ValueError) as why:
+        return suggest_settings(typed, current_config().dns_servers)
+    except (SettingsNotFound, ValueError) as why:
         raise NoGuess(str(why)) from None
 
 
@@ -63,7 +63,7 @@ def search(version_id: int) -> Detection:
     )
     pairs = _candidates(version)
     db.session.commit()  # the search takes its time, and no transaction waits for it
-    return detect(server, candidates=pairs)
+    return detect_port(server, candidates=pairs)
 
 
 def keep(version: SmtpSettings, found: Candidate) -> None:
@@ -75,11 +75,11 @@ def keep(version: SmtpSettings, found: Candidate) -> None:
 
 def rung(found: Detection) -> dict[str, Any]:
     """Return what the search came to as a rung of the ladder."""
-    sentence, verdict = "No port answered in a usable way.", Verdict.FAILED
+    sentence, verdict = "No port answered in a usable way.", StageStatus.FAILED
     if found.found:
         sentence, verdict = (
             f"Detected port {found.found[0]} with {_WORDS[found.found[1]]}.",
-            Verdict.PASSED,
+            StageStatus.PASSED,
         )
     tried = {f"{one.port}, {_WORDS[one.security]}": one.sentence for one in found.tried}
     row = {"stage": "detect", "verdict": verdict.value, "milliseconds": None}

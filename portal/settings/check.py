@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..smtp.failure import SubmissionFailure
-    from ..smtp.probe.probe import Rung
+    from ..smtp.protocol.stages import StageResult
 
 _log = logging.getLogger(__name__)
 
@@ -179,11 +179,11 @@ def _owe_test_email(run: _Run) -> OutboxMessage | None:
     return message
 
 
-def _recorder(run: _Run) -> Callable[[Rung], None]:
-    def record(rung: Rung) -> None:
+def _recorder(run: _Run) -> Callable[[StageResult], None]:
+    def record(result: StageResult) -> None:
         row = run.row()
         if row is not None:
-            row.rungs = [*row.rungs, rung.as_dict()]
+            row.rungs = [*row.rungs, result.as_dict()]
         db.session.commit()
 
     return record

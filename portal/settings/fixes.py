@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ..db import db
 from ..outbox.routing import NoRoute
 from ..smtp.diagnosis.diagnose import diagnose
-from ..smtp.probe.fixes import Proof, prove, without_spaces
+from ..smtp.probe.fixes import FailedAttempt, VerifiedFix, find_fix
+from ..smtp.providers import remove_spaces
 from ..smtp.server import Mechanism, Security
 from ..vault import SealBroken
 from . import credentials, providers, routing, versions
@@ -41,12 +42,13 @@ def look_for(version_id: int, failure: SubmissionFailure, recipient: str) -> dic
     before["ehlo_name"] = route.server.ehlo_name
     db.session.commit()  # climbing takes its time, and no transaction waits for it
     diagnosis = diagnose(failure, route.server, known, sender=route.sender)
-    proof = prove(route.server, failure, diagnosis, known, sender=route.sender, recipient=recipient)
-    return _stored(proof, before) if proof else None
+    failed = FailedAttempt(route.server, failure, diagnosis, known)
+    fix = find_fix(failed, sender=route.sender, recipient=recipient)
+    return _stored(fix, before) if fix else None
 
 
-def _stored(proof: Proof, before: dict[str, str]) -> dict[str, Any]:
-    change = proof.change
+def _stored(fix: VerifiedFix, before: dict[str, str]) -> dict[str, Any]:
+    change = fix.change
     after = {name: str(value) for name in _FIELDS if (value := getattr(change, name)) is not None}
     return {
         "code": change.code,
@@ -86,7 +88,7 @@ def apply(owner: Owner, version: SmtpSettings, *, now: datetime) -> SmtpSettings
             {"password": "The saved password cannot be opened any more. Enter it again."}
         ) from None
     if check.cure["password_without_spaces"]:
-        password = without_spaces(password)
+        password = remove_spaces(password)
     return versions.save_mended(owner, _mended(version, check.cure["values"]), password, now=now)
 
 

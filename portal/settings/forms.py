@@ -16,7 +16,7 @@ from . import providers
 from .models import DETECT, SmtpSettings
 
 if TYPE_CHECKING:
-    from ..smtp.probe.autoconfig import Guess
+    from ..smtp.probe.autoconfig import Suggestion
     from ..smtp.providers.model import Port, Provider
 
 _SECURITY = [
@@ -98,7 +98,7 @@ class SmtpForm(PortalForm):
             filled.append(_fill(self.username, literal[0]))
         return filled
 
-    def fill_from_guess(self, guess: Guess) -> list[str]:
+    def fill_from_guess(self, guess: Suggestion) -> list[str]:
         """Fill what is empty with what was found; return the labels of what was filled."""
         filled = []
         if not self.provider.data and guess.provider:

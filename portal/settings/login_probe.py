@@ -23,7 +23,7 @@ from ..outbox.queue import queue_of
 from ..outbox.routing import NoRoute, Route
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage, SubmissionFailure
-from ..smtp.probe.probe import Report, probe
+from ..smtp.probe.dry_run import ProbeReport, probe
 from .models import CheckState, LoginProbe, SettingsCheck, SmtpSettings, State
 from .routing import route_of
 
@@ -168,7 +168,7 @@ def _queue_probes_server(version: SmtpSettings) -> bool:
     return queue.held_at is not None and queue.probe_at is not None and count_waiting(version.account_id) > 0
 
 
-def _record_success(target: _Target, report: Report, *, now: datetime) -> None:
+def _record_success(target: _Target, report: ProbeReport, *, now: datetime) -> None:
     version, row = _locked(target)
     row.proven_at = row.tried_at = now
     row.failures, row.diagnosis, row.next_at = 0, None, now + _jitter(_DAY)
@@ -219,8 +219,8 @@ def _notify(result: ProbeResult) -> None:
         listener(result)
 
 
-def _certificate_until(report: Report, now: datetime) -> datetime | None:
-    days = [rung.evidence["days_left"] for rung in report.rungs if rung.evidence.get("days_left")]
+def _certificate_until(report: ProbeReport, now: datetime) -> datetime | None:
+    days = [stage.evidence["days_left"] for stage in report.stages if stage.evidence.get("days_left")]
     return now + timedelta(days=int(days[-1])) if days else None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ..config import current_config
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..smtp.network.guard import HostError, canonical_host
-from ..smtp.providers import judge_secret
+from ..smtp.providers import check_credentials
 from ..smtp.server import Security
 from . import providers
 from .models import DETECT, SmtpSettings
@@ -80,7 +80,7 @@ def advise(version: SmtpSettings, password: str) -> Advice:
     """Return what can be said about a version before the first try. An empty password is not judged."""
     provider = providers.provider_of(version.host)
     known = provider if provider.id not in {"other", providers.REHEARSAL} else None
-    found = judge_secret(version.host, version.username, password, version.domain, known)
+    found = check_credentials(version.host, version.username, password, version.domain, known)
     rows: Advice = [
         {
             "field": one.field,

@@ -139,7 +139,7 @@ def _find(form: SmtpForm) -> Any:
         return _page(form, refused=True), 422
     filled = form.fill_from_guess(found)
     said = f"Filled in for you: {'; '.join(filled)}." if filled else "Your own entries stay as they are."
-    flash(" ".join(filter(None, [found.source, said, found.caution])), "warning" if found.caution else "info")
+    flash(" ".join(filter(None, [found.source, said, found.warning])), "warning" if found.warning else "info")
     return _page(form)
 
 

@@ -13,7 +13,7 @@ from portal.outbox.sending.mime import mailbox_header, serialise
 from portal.smtp.diagnosis.cases import Kind, RetryClass
 from portal.smtp.diagnosis.diagnose import diagnose
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
-from portal.smtp.probe.probe import probe
+from portal.smtp.probe.dry_run import probe
 from portal.smtp.protocol.envelope import Acceptance, OutgoingMessage
 from portal.smtp.protocol.session import Session
 from portal.smtp.server import Mechanism, Security, Server
@@ -77,7 +77,7 @@ def test_a_message_is_accepted_and_the_servers_name_for_it_known(
 def test_the_ladder_is_climbed_without_sending_anything(real: Started) -> None:
     report = probe(real.server(), SENDER, RECIPIENT)
     assert report.passed
-    assert [rung.stage for rung in report.rungs] == [stage for stage in Stage if stage is not Stage.DATA]
+    assert [result.stage for result in report.stages] == [stage for stage in Stage if stage is not Stage.DATA]
 
 
 def test_a_wrong_password_is_the_credentials_fault(real: Started) -> None:

@@ -63,14 +63,14 @@ ACCEPTED = [
 @pytest.mark.parametrize(("host", "username", "password"), ACCEPTED)
 def test_what_the_provider_would_accept_is_accepted(stage, host, username, password):
     with Session(at(stage, host, username, password)) as session:
-        assert session.rungs[-1].stage is Stage.AUTH
+        assert session.stage_results[-1].stage is Stage.AUTH
 
 
 @pytest.mark.parametrize(("port", "security"), [(587, STARTTLS), (465, IMPLICIT)])
 @pytest.mark.parametrize(("host", "username", "password"), ACCEPTED[:-1])
 def test_the_name_is_heard_at_both_doors(stage, host, username, password, port, security):
     with Session(at(stage, host, username, password, port, security)) as session:
-        assert session.rungs[-1].stage is Stage.AUTH
+        assert session.stage_results[-1].stage is Stage.AUTH
 
 
 REFUSED = [

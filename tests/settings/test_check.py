@@ -16,7 +16,7 @@ from portal.rehearsal.listeners import Door
 from portal.settings import check, credentials
 from portal.settings.models import CheckState, SettingsCheck, SmtpSettings
 from portal.smtp.failure import Stage
-from portal.smtp.probe.probe import Rung, Verdict
+from portal.smtp.protocol.stages import StageResult, StageStatus
 from tests.databases import assert_nobody_is_in_a_transaction
 from tests.outbox.post import answering, attempts, honest, message, owe, queue, statuses, subjects, wait_for
 from tests.settings.conftest import (
@@ -156,7 +156,7 @@ def test_a_worker_frozen_in_a_check_changes_nothing_when_it_wakes(owner, form, s
     stale = check._take(versions()[0].id, utcnow() - 2 * lease)
     sweep_all()
     assert checks()[0].state is CheckState.PASSED
-    check._recorder(stale)(Rung(Stage.AUTH, Verdict.FAILED, 1, "late"))
+    check._recorder(stale)(StageResult(Stage.AUTH, StageStatus.FAILED, 1, "late"))
     check._finish(stale, passed=False, diagnosis=deliver.OUR_FAULT)
     assert "late" not in str(checks()[0].rungs)
     assert (checks()[0].state, versions()[0].state) == (CheckState.PASSED, "live")

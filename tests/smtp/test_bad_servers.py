@@ -57,7 +57,7 @@ def test_each_server_of_the_table_ends_in_its_verdict(behaviour: Behaviour) -> N
             assert (failure.reply.code if failure.reply else None) == behaviour.code
             assert failure.ambiguous is behaviour.ambiguous
             assert session.stage_results[-1].stage is failure.stage
-            assert failure.stage in {r.stage for r in session.stage_results if r.verdict == "failed"}
+            assert failure.stage in {r.stage for r in session.stage_results if r.status == "failed"}
         assert took <= LIMITS.deadline + 0.3
         assert kept is behaviour.kept
         assert bad.heard_secret() is behaviour.secret

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from portal.smtp.network.guard import EgressPolicy
-from portal.smtp.probe.port_detection import detect
+from portal.smtp.probe.port_detection import detect_port
 from portal.smtp.server import Security
 
 from .badserver import LIMITS, BadServer, converse, loopback, mute, server_at
@@ -26,13 +26,13 @@ def test_the_first_candidate_that_encrypts_is_found() -> None:
     ):
         ports = (silent.port, implicit.port, starttls.port)
         server = replace(server_at(1), policy=policy_for(*ports))
-        result = detect(
+        result = detect_port(
             server, [(silent.port, STARTTLS), (implicit.port, IMPLICIT), (starttls.port, STARTTLS)]
         )
         assert result.found == (implicit.port, IMPLICIT)
         assert [a.ok for a in result.tried] == [False, True, True]
         assert result.tried[0].sentence == "localhost stopped answering."
-        swapped = detect(server, [(implicit.port, STARTTLS), (starttls.port, IMPLICIT)])
+        swapped = detect_port(server, [(implicit.port, STARTTLS), (starttls.port, IMPLICIT)])
         assert swapped.found is None
         assert not any(bad.heard_secret() for bad in (silent, implicit, starttls))
         assert b"AUTH" not in starttls.received + implicit.received
@@ -42,7 +42,7 @@ def test_all_candidates_share_one_budget() -> None:
     with BadServer(mute) as silent:
         server = replace(server_at(silent.port), limits=replace(LIMITS, deadline=30, greeting=30, reply=30))
         started = time.monotonic()
-        result = detect(server, [(silent.port, STARTTLS), (silent.port, IMPLICIT)] * 4, budget=0.5)
+        result = detect_port(server, [(silent.port, STARTTLS), (silent.port, IMPLICIT)] * 4, deadline_s=0.5)
         assert time.monotonic() - started < 3.0  # one by one, at 0.5 s each, would take longer
         assert result.found is None
         assert len(result.tried) == 8
@@ -51,7 +51,7 @@ def test_all_candidates_share_one_budget() -> None:
 def test_the_guard_holds_for_every_candidate() -> None:
     with BadServer(converse) as bad:
         server = replace(server_at(bad.port), policy=EgressPolicy(ports=frozenset({bad.port})))
-        result = detect(
+        result = detect_port(
             server,
             [(bad.port, STARTTLS), (bad.port, IMPLICIT), (22, STARTTLS), (bad.port, Security.PLAINTEXT)],
         )
@@ -61,4 +61,4 @@ def test_the_guard_holds_for_every_candidate() -> None:
 
 
 def test_nothing_to_try_finds_nothing() -> None:
-    assert detect(server_at(1), []).found is None
+    assert detect_port(server_at(1), []).found is None

@@ -9,7 +9,7 @@ import pytest
 
 from portal.smtp.network.dns import Nameserver, parse_nameservers, resolve_all
 from portal.smtp.probe import autoconfig as engine
-from portal.smtp.probe.autoconfig import Guess, NothingFound, find
+from portal.smtp.probe.autoconfig import SettingsNotFound, Suggestion, suggest_settings
 from portal.smtp.providers import load_catalogue
 from portal.smtp.server import Security
 from tests.smtp.nameserver import BROKEN, GARBAGE, MUTE, NO_SUCH_NAME, NameServer
@@ -54,8 +54,8 @@ def server() -> Iterator[NameServer]:
         yield running
 
 
-def found(server: NameServer, typed: str, seconds: float = engine.SECONDS) -> Guess:
-    return find(typed, [server.at], seconds)
+def found(server: NameServer, typed: str, seconds: float = engine.DNS_TIMEOUT_S) -> Suggestion:
+    return suggest_settings(typed, [server.at], seconds)
 
 
 def test_a_public_mail_domain_is_known_without_asking(server: NameServer) -> None:
@@ -130,28 +130,28 @@ def test_a_named_server_of_the_catalogue_brings_its_provider_and_its_fixed_usern
     ],
 )
 def test_where_nothing_is_found_a_sentence_says_why(server: NameServer, domain: str, sentence: str) -> None:
-    with pytest.raises(NothingFound, match=sentence):
+    with pytest.raises(SettingsNotFound, match=sentence):
         found(server, f"ada@{domain}", seconds=1)
 
 
 @pytest.mark.parametrize("domain", ["mute.example", "garbage.example"])
 def test_a_resolver_that_does_not_answer_costs_no_more_than_its_time(server: NameServer, domain: str) -> None:
     started = time.monotonic()
-    with pytest.raises(NothingFound, match="Nobody could tell us"):
+    with pytest.raises(SettingsNotFound, match="Nobody could tell us"):
         found(server, f"ada@{domain}")
-    assert time.monotonic() - started < engine.SECONDS + 0.5
+    assert time.monotonic() - started < engine.DNS_TIMEOUT_S + 0.5
 
 
 def test_where_nobody_listens_nothing_is_found_in_time() -> None:
     started = time.monotonic()
-    with pytest.raises(NothingFound, match="Nobody could tell us"):
-        find("ada@example.org", [Nameserver("127.0.0.1", 9)], 0.5)
+    with pytest.raises(SettingsNotFound, match="Nobody could tell us"):
+        suggest_settings("ada@example.org", [Nameserver("127.0.0.1", 9)], 0.5)
     assert time.monotonic() - started < 1.0
 
 
 def test_a_second_resolver_has_its_turn_when_the_first_is_mute(server: NameServer) -> None:
     with NameServer({}, {"": MUTE}) as mute:
-        assert find("ada@google.example", [mute.at, server.at]).host == "smtp.gmail.com"
+        assert suggest_settings("ada@google.example", [mute.at, server.at]).host == "smtp.gmail.com"
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def test_what_is_neither_address_nor_domain_is_refused_before_anybody_is_asked(
 
 
 def test_a_provider_without_passwords_is_found_with_a_caution() -> None:
-    guess = find("ada@hotmail.com")
-    assert "takes no passwords" in guess.caution
-    assert find("ada@gmail.com").caution == ""
+    guess = suggest_settings("ada@hotmail.com")
+    assert "takes no passwords" in guess.warning
+    assert suggest_settings("ada@gmail.com").warning == ""
 
 
 def test_every_row_of_the_exchangers_belongs_to_a_card() -> None:

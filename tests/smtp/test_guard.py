@@ -95,7 +95,7 @@ def refusal(
     with pytest.raises(SubmissionFailure) as met:
         session.open()
     f = met.value
-    rungs = [(r.stage, r.verdict, r.sentence, dict(r.evidence)) for r in session.stage_results]
+    stages = [(r.stage, r.status, r.sentence, dict(r.evidence)) for r in session.stage_results]
     return (
         f.stage,
         f.reason,
@@ -104,7 +104,7 @@ def refusal(
         dict(f.evidence),
         str(f),
         repr(f),
-        rungs,
+        stages,
         str(session.transcript),
     )
 

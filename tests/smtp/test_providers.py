@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.smtp.providers import Advice, MalformedData, judge_secret, load_catalogue
+from portal.smtp.providers import CredentialWarning, MalformedData, check_credentials, load_catalogue
 from portal.smtp.providers import catalogue as catalogue_module
 from portal.smtp.providers.model import EnvelopeDomain, ProviderKind, RateLimits, read_card
 from portal.smtp.server import Security
@@ -18,8 +18,8 @@ GUN_KEY = "key-0123456789abcdef0123456789abcdef"
 POSTMASTER = "postmaster@mg.example.com"
 
 
-def advice(host: str, username: str, password: str, domain: str = "") -> dict[str, Advice]:
-    return {one.code: one for one in judge_secret(host, username, password, domain)}
+def advice(host: str, username: str, password: str, domain: str = "") -> dict[str, CredentialWarning]:
+    return {one.code: one for one in check_credentials(host, username, password, domain)}
 
 
 def test_there_are_thirty_one_providers_and_the_generic_card() -> None:
@@ -203,7 +203,10 @@ def test_no_advice_repeats_the_secret() -> None:
     for provider in load_catalogue():
         host = provider.hosts[0].name if provider.hosts else "mail.example.net"
         for secret in secrets:
-            for one in [*judge_secret(host, "ada", secret, "gmail.com"), *judge_secret(host, secret, secret)]:
+            for one in [
+                *check_credentials(host, "ada", secret, "gmail.com"),
+                *check_credentials(host, secret, secret),
+            ]:
                 assert secret not in one.sentence
                 assert secret not in (one.suggestion or "")
 

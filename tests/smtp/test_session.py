@@ -20,13 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
-from portal.smtp.probe.probe import probe
-from portal.smtp.probe.stages import Rung, Verdict
+from portal.smtp.probe.dry_run import probe
 from portal.smtp.protocol import auth
 from portal.smtp.protocol.connection import Budget, SmtpConnection
 from portal.smtp.protocol.envelope import Envelope, check_message, dot_stuff, parse_queue_id
 from portal.smtp.protocol.reply import EhloFeatures, Reply
 from portal.smtp.protocol.session import Session
+from portal.smtp.protocol.stages import StageResult, StageStatus
 from portal.smtp.protocol.transcript import Transcript
 from portal.smtp.server import Mechanism, Secret, Security
 
@@ -128,7 +128,7 @@ def test_every_rung_is_told_as_it_is_climbed() -> None:
         session.submit(SENDER, RECIPIENT, MESSAGE)
         assert list(session.stage_results) == seen
     assert [r.stage for r in seen] == list(Stage)
-    assert {r.verdict for r in seen} == {Verdict.PASSED}
+    assert {r.status for r in seen} == {StageStatus.PASSED}
     by_stage = {r.stage: r for r in seen}
     assert by_stage[Stage.CONNECT].sentence == f"localhost answered at 127.0.0.1, port {bad.port}."
     assert by_stage[Stage.TLS].sentence.startswith(
@@ -172,19 +172,19 @@ def test_a_sender_the_server_will_not_have_is_told_as_such() -> None:
     with BadServer(lambda peer: converse(peer, {"MAIL": b"553 5.7.1 not yours\r\n"})) as bad:
         report = probe(server_at(bad.port), SENDER, RECIPIENT)
     assert not report.passed
-    assert report.rungs[-1].sentence == (
+    assert report.stages[-1].sentence == (
         "The log-in worked, but this server will not let it send as info@example.org."
     )
-    assert report.rungs[-1].evidence["reply"] == "553 5.7.1 not yours"
+    assert report.stages[-1].evidence["reply"] == "553 5.7.1 not yours"
 
 
 def test_a_server_that_needs_no_log_in_is_said_so_plainly() -> None:
     with BadServer(converse) as bad:
         report = probe(server_at(bad.port, username=None), SENDER, RECIPIENT)
     assert report.passed
-    rungs = {r.stage: r for r in report.rungs}
-    assert rungs[Stage.AUTH].verdict is Verdict.SKIPPED
-    assert rungs[Stage.MAIL].sentence == "The server lets us send as info@example.org without a log-in."
+    results = {r.stage: r for r in report.stages}
+    assert results[Stage.AUTH].status is StageStatus.SKIPPED
+    assert results[Stage.MAIL].sentence == "The server lets us send as info@example.org without a log-in."
 
 
 def test_a_probe_resets_and_sends_nothing() -> None:
@@ -375,7 +375,7 @@ def test_a_long_password_is_said_after_the_command() -> None:
     with BadServer(lambda peer: converse(peer, {"AUTH": long_plain})) as bad:
         session = Session(replace(server_at(bad.port), password=Secret(long)))
         session.open()
-        assert session.stage_results[-1].verdict is Verdict.PASSED
+        assert session.stage_results[-1].status is StageStatus.PASSED
         session.close()
 
 
@@ -389,8 +389,8 @@ def test_a_password_is_never_said_in_clear_to_a_server_that_is_not_permitted() -
 
 
 def test_an_observer_that_fails_leaves_no_socket_open() -> None:
-    def stumbles_at(stage: Stage, rung: Rung) -> None:
-        if rung.stage is stage:
+    def stumbles_at(stage: Stage, result: StageResult) -> None:
+        if result.stage is stage:
             raise LookupError
 
     with BadServer(converse) as bad:

@@ -14,8 +14,8 @@ from ..routing import NoRoute, Route
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ...smtp.probe.probe import Observer
     from ...smtp.protocol.envelope import Acceptance
+    from ...smtp.protocol.stages import Observer
     from .message import AccountMessage
 
 mail = Mail()

@@ -11,8 +11,8 @@ from .connection import AccountConnection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...smtp.probe.probe import Observer
     from ...smtp.protocol.envelope import Acceptance
+    from ...smtp.protocol.stages import Observer
     from ..routing import Route
     from .message import AccountMessage
 

@@ -34,7 +34,7 @@ from .outcomes import KEY_MISSING, LOST, OUR_FAULT, Result, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...smtp.probe.probe import Observer
+    from ...smtp.protocol.stages import Observer
     from ..store.claims import Claim
 
 _log = logging.getLogger(__name__)

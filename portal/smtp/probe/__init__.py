@@ -1,1 +1,1 @@
-"""Connection tests without sending: stage results, port detection, settings autodiscovery, verified fixes."""
+"""Connection tests that send no message: dry run up to RCPT, port detection, autoconfiguration, verified fixes."""

@@ -1,8 +1,8 @@
-"""Finding the settings of somebody who knows an email address or a domain only.
+"""Autoconfiguration: suggests SMTP settings from an email address or a domain.
 
-What is known without asking comes first (public mail domains), then what the domain says itself (SRV records,
-RFC 6186 and RFC 8314), then who receives its mail (MX). It is a guess, shown with its source and tried before
-it is used; nobody is dialled here.
+Sources, in this order: the catalogue's public mail domains (no query), the domain's SRV records (RFC 6186 and
+RFC 8314), the provider of its mail exchangers (MX). The suggestion is shown with its source and tested before
+use. This module sends DNS queries only and connects to no mail server.
 """
 
 from __future__ import annotations
@@ -23,105 +23,107 @@ from ..toml_tables import read_toml
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SECONDS = 3.0  # for all questions together
+DNS_TIMEOUT_S = 3.0  # for all queries together
 _TABLE = Path(__file__).parent / "exchangers.toml"
-_SERVICES = (  # in the order of preference, RFC 8314 section 3.3
+_SERVICES = (  # in order of preference, RFC 8314 section 3.3
     ("_submissions._tcp", Security.IMPLICIT_TLS),
     ("_submission._tcp", Security.STARTTLS),
 )
 
 
 @dataclass(frozen=True)
-class Guess:
-    """Settings that probably fit. ``provider`` is None when nobody of the catalogue runs the host."""
+class Suggestion:
+    """Settings that probably work. ``provider`` is None when the host is in no card of the catalogue."""
 
     provider: Provider | None
     host: str
     port: int
     security: Security
-    username: str  # empty where it cannot be known
-    source: str  # one sentence: where this comes from
+    username: str  # empty when it cannot be derived from the address
+    source: str  # a sentence for the owner
 
     @property
-    def caution(self) -> str:
-        """Return why the guess, though right, is of no use; nothing where it is."""
+    def warning(self) -> str:
+        """Why these settings cannot be used although they are right; empty if they can."""
         if self.provider is None or self.provider.password_login is not PasswordLogin.NO:
             return ""
         return f"But {self.provider.name} takes no passwords from programs any more: choose another provider."
 
 
-class NothingFound(Exception):
-    """No guess can be made; the message is one sentence for the owner."""
+class SettingsNotFound(Exception):
+    """No settings can be suggested; the message is a sentence for the owner."""
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What the owner typed: a domain, and the mailbox in it if there was one."""
+class _Query:
+    """Parsed input: a domain, and the full address if one was typed."""
 
     domain: str
     mailbox: str = ""
 
 
-def find(typed: str, nameservers: Sequence[Nameserver] = (), seconds: float = SECONDS) -> Guess:
-    """Return the guess for an email address or a domain, after at most ``seconds``.
+def suggest_settings(
+    address_or_domain: str, nameservers: Sequence[Nameserver] = (), timeout_s: float = DNS_TIMEOUT_S
+) -> Suggestion:
+    """Return the suggestion for an email address or a domain.
 
     Raises:
-        NothingFound: no guess can be made.
-        ValueError: ``typed`` is neither; the message is one sentence.
+        SettingsNotFound: there is no suggestion.
+        ValueError: the text is neither an address nor a domain; the message is a sentence for the owner.
     """
-    asked = _read(typed)
-    known = load_catalogue().by_domain(asked.domain)
+    query = _parse(address_or_domain)
+    known = load_catalogue().by_domain(query.domain)
     if known is not None:
-        return _of_provider(known, "", asked, f"{asked.domain} belongs to {known.name}.")
-    questions = [(f"{service}.{asked.domain}", "SRV") for service, _ in _SERVICES] + [(asked.domain, "MX")]
-    *services, exchangers = resolve_all(questions, nameservers, seconds)
-    return _declared(services, asked) or _received(exchangers, asked)
+        return _from_card(known, "", query, f"{query.domain} belongs to {known.name}.")
+    questions = [(f"{service}.{query.domain}", "SRV") for service, _ in _SERVICES] + [(query.domain, "MX")]
+    *services, exchangers = resolve_all(questions, nameservers, timeout_s)
+    return _from_srv(services, query) or _from_mx(exchangers, query)
 
 
-def _read(typed: str) -> _Asked:
-    text = typed.strip()
+def _parse(address_or_domain: str) -> _Query:
+    text = address_or_domain.strip()
     if "@" in text.lstrip("@"):
-        mailbox = parse_mailbox(text)  # its error is a ValueError with a sentence
-        return _Asked(mailbox.domain, str(mailbox))
+        mailbox = parse_mailbox(text)  # MailboxError is a ValueError whose message is a sentence
+        return _Query(mailbox.domain, str(mailbox))
     try:
-        return _Asked(parse_mailbox(f"info@{text.lstrip('@')}").domain)
+        return _Query(parse_mailbox(f"info@{text.lstrip('@')}").domain)
     except MailboxError:
         raise ValueError(
             "Enter an email address such as you@example.com, or a domain such as example.com."
         ) from None
 
 
-def _declared(services: Sequence[LookupResult], asked: _Asked) -> Guess | None:
-    """Return what the domain itself names for handing mail in."""
+def _from_srv(services: Sequence[LookupResult], query: _Query) -> Suggestion | None:
+    """Return the submission server that the domain publishes in SRV records."""
     for answer, (_, security) in zip(services, _SERVICES, strict=True):
-        # The lowest priority first, the greatest weight within it (RFC 2782); "." says: not offered.
+        # Lowest priority first, then greatest weight (RFC 2782); the target "." means: service not offered.
         for record in sorted(
-            answer.records, key=lambda one: (_number(one, "priority"), -_number(one, "weight"))
+            answer.records, key=lambda record: (_number(record, "priority"), -_number(record, "weight"))
         ):
             host, port = _name(record, "target"), _number(record, "port")
             if host and port:
                 provider = load_catalogue().by_host(host)
-                source = f"{asked.domain} itself names this server for sending mail."
-                return Guess(provider, host, port, security, _username(provider, host, asked), source)
+                source = f"{query.domain} itself names this server for sending mail."
+                return Suggestion(provider, host, port, security, _username(provider, host, query), source)
     return None
 
 
-def _received(exchangers: LookupResult, asked: _Asked) -> Guess:
-    """Return the settings of whoever receives the domain's mail."""
+def _from_mx(exchangers: LookupResult, query: _Query) -> Suggestion:
+    """Return the settings of the provider that runs the domain's mail exchangers."""
     names = [
         name
-        for record in sorted(exchangers.records, key=lambda one: _number(one, "preference"))
+        for record in sorted(exchangers.records, key=lambda record: _number(record, "preference"))
         if (name := _name(record, "exchange"))
     ]
     for name in names:
         for suffix, provider, host in _exchangers():
             if name == suffix or name.endswith("." + suffix):
-                source = f"The mail of {asked.domain} is received by {provider.name}."
-                return _of_provider(provider, host, asked, source)
-    raise NothingFound(_why_nothing(exchangers, names, asked.domain))
+                source = f"The mail of {query.domain} is received by {provider.name}."
+                return _from_card(provider, host, query, source)
+    raise SettingsNotFound(_not_found_sentence(exchangers, names, query.domain))
 
 
-def _why_nothing(exchangers: LookupResult, names: Sequence[str], domain: str) -> str:
+def _not_found_sentence(exchangers: LookupResult, names: Sequence[str], domain: str) -> str:
     if not exchangers.answered:
         return (
             f"Nobody could tell us about {domain} in time. Try again, or choose your provider from the list."
@@ -133,21 +135,24 @@ def _why_nothing(exchangers: LookupResult, names: Sequence[str], domain: str) ->
     return f"The mail of {domain} is received by {names[0]}, which we do not know. Choose your provider from the list."
 
 
-def _of_provider(provider: Provider, host: str, asked: _Asked, source: str) -> Guess:
+def _from_card(provider: Provider, host: str, query: _Query, source: str) -> Suggestion:
     port = provider.recommended_port
     if port is None:
-        raise NothingFound(source)
+        raise SettingsNotFound(source)
     host = host or provider.hosts[0].name
-    return Guess(provider, host, port.number, port.security, _username(provider, host, asked), source)
+    return Suggestion(provider, host, port.number, port.security, _username(provider, host, query), source)
 
 
-def _username(provider: Provider | None, host: str, asked: _Asked) -> str:
-    """Return the fixed word, or the whole address (RFC 6186 section 4); a made-up log-in nobody can guess."""
+def _username(provider: Provider | None, host: str, query: _Query) -> str:
+    """Return the provider's fixed username, otherwise the full address (RFC 6186 section 4).
+
+    Empty for transactional providers, which generate a username for each account.
+    """
     literal = provider.literal_usernames(host) if provider else ()
     if literal:
         return literal[0]
-    made_up = provider is not None and provider.kind is ProviderKind.TRANSACTIONAL
-    return "" if made_up else asked.mailbox
+    generated = provider is not None and provider.kind is ProviderKind.TRANSACTIONAL
+    return "" if generated else query.mailbox
 
 
 def _number(record: Any, name: str) -> int:
@@ -155,7 +160,7 @@ def _number(record: Any, name: str) -> int:
 
 
 def _name(record: Any, name: str) -> str:
-    """Return a name out of a record, canonical; empty for the root and for what is no host name."""
+    """Return a host name from a record in canonical form; empty for the root and for an invalid name."""
     try:
         return canonical_host(str(getattr(record, name, "")))
     except HostError:
@@ -164,13 +169,13 @@ def _name(record: Any, name: str) -> str:
 
 @cache
 def _exchangers() -> tuple[tuple[str, Provider, str], ...]:
-    """Return (suffix, provider, host or nothing), in the order of the table."""
+    """Return (suffix, provider, submission host or empty) in the order of the file."""
     top = read_toml(_TABLE)
     rows = []
     for entry in top.tables("exchangers", required=True):
         provider = load_catalogue().get(entry.text("provider"))
         host = entry.optional_text("host") or ""
-        if provider is None or (host and host not in {one.name for one in provider.hosts}):
+        if provider is None or (host and host not in {known.name for known in provider.hosts}):
             raise MalformedData(f"{_TABLE.name}: exchangers: {entry.text('provider')} {host} is on no card")
         rows += [(suffix, provider, host) for suffix in entry.texts("suffix", required=True)]
         entry.reject_unknown_keys()

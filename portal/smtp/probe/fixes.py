@@ -1,31 +1,32 @@
-"""Proving a cure: a change that would mend a failure is climbed with before it is offered.
+"""Verified fixes: a change of the settings is tried with a dry run before it is offered to the owner.
 
-Providers lock users who log in wrongly too often, so a failed climb and all that is tried after it make
-at most two log-in attempts together.
+Providers lock accounts after too many failed log-ins. The failed attempt and all dry runs that follow it
+therefore make at most two log-in attempts together.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..diagnosis.diagnose import Diagnosis, Kind
 from ..failure import Reason, Stage, SubmissionFailure
+from ..providers import remove_spaces
 from ..server import Mechanism, Secret, Security, Server
-from .port_detection import CANDIDATES, Candidate, detect
-from .probe import Rung, probe
+from .dry_run import probe
+from .port_detection import CANDIDATES, Candidate, detect_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..protocol.stages import StageResult
     from ..providers import Provider
 
-LOG_INS = 2
-_BUDGET = 10.0  # seconds for all ports together, and for each climb
+MAX_LOGINS = 2
+_DEADLINE_S = 10.0  # of one port detection, and of one dry run
 
-# Nobody spoke SMTP with us there, or not in this way: another port or encryption may do.
-_WRONG_WAY = {
+# There was no SMTP conversation on this port, or not with these settings: another port or encryption may work.
+_WRONG_PORT_OR_ENCRYPTION = {
     Reason.CONNECT_REFUSED,
     Reason.CONNECT_TIMED_OUT,
     Reason.UNREACHABLE,
@@ -34,12 +35,13 @@ _WRONG_WAY = {
     Reason.NOT_SMTP,
     Reason.AUTH_MISSING,
 }
-_SILENT = {Reason.TIMED_OUT, Reason.DISCONNECTED}  # at the greeting: TLS from the first byte, as on 465
+# No greeting: the server probably expects TLS from the first byte, as on port 465.
+_SILENT = {Reason.TIMED_OUT, Reason.DISCONNECTED}
 
 
 @dataclass(frozen=True)
-class Change:
-    """New values for fields of the settings; None keeps the old one. The password itself is never shown."""
+class SettingsChange:
+    """New values for fields of the settings; None keeps the old value. Never contains the password."""
 
     code: str
     sentence: str
@@ -52,10 +54,10 @@ class Change:
     password_without_spaces: bool = False
 
     def applied_to(self, server: Server) -> Server:
-        """Return the server as it would be."""
+        """Return the changed server, with the deadline of a dry run."""
         password = server.password
         if self.password_without_spaces and password is not None:
-            password = Secret(without_spaces(password.reveal()))
+            password = Secret(remove_spaces(password.reveal()))
         return replace(
             server,
             host=self.host or server.host,
@@ -65,106 +67,102 @@ class Change:
             mechanism=self.mechanism or server.mechanism,
             password=password,
             ehlo_name=self.ehlo_name or server.ehlo_name,
-            limits=replace(server.limits, deadline=min(_BUDGET, server.limits.deadline)),
+            limits=replace(server.limits, deadline=min(_DEADLINE_S, server.limits.deadline)),
         )
 
 
 @dataclass(frozen=True)
-class Proof:
-    """A change with which the ladder was climbed up to the recipient."""
+class FailedAttempt:
+    """A conversation that failed; ``provider`` is None when the host is in no card."""
 
-    change: Change
-    rungs: tuple[Rung, ...]
+    server: Server
+    failure: SubmissionFailure
+    diagnosis: Diagnosis
+    provider: Provider | None
 
 
-def prove(
-    server: Server,
-    failure: SubmissionFailure,
-    diagnosis: Diagnosis,
-    provider: Provider | None,
-    *,
-    sender: str,
-    recipient: str,
-) -> Proof | None:
-    """Look for a change that cures ``failure`` and climb with it; return it only if it works.
+@dataclass(frozen=True)
+class VerifiedFix:
+    """A change whose dry run passed, with the results of its stages."""
 
-    Bounded in time and log-ins; raises nothing a server does.
+    change: SettingsChange
+    stages: tuple[StageResult, ...]
+
+
+def find_fix(failed: FailedAttempt, *, sender: str, recipient: str) -> VerifiedFix | None:
+    """Return the first change whose dry run passes, None if there is none.
+
+    Limited to MAX_LOGINS log-in attempts, including the one that failed, and to ``_DEADLINE_S`` for each
+    dry run. Raises no SubmissionFailure.
     """
-    log_ins = int(_logged_in(failure))
-    for change in _cures(server, failure, diagnosis, provider, sender.rpartition("@")[2]):
-        if log_ins >= LOG_INS:
+    logins = int(_password_was_sent(failed.failure))
+    for change in _possible_changes(failed, sender.rpartition("@")[2]):
+        if logins >= MAX_LOGINS:
             break
-        report = probe(change.applied_to(server), sender, recipient)
+        report = probe(change.applied_to(failed.server), sender, recipient)
         if report.passed:
-            return Proof(change, report.rungs)
-        log_ins += int(report.failure is not None and _logged_in(report.failure))
+            return VerifiedFix(change, report.stages)
+        logins += int(report.failure is not None and _password_was_sent(report.failure))
     return None
 
 
-def without_spaces(password: str) -> str:
-    """Return an app password as it is meant: providers show it in groups with spaces between."""
-    return re.sub(r"\s", "", password)
-
-
-def _logged_in(failure: SubmissionFailure) -> bool:
-    """Whether a password was said before this failure."""
+def _password_was_sent(failure: SubmissionFailure) -> bool:
     if failure.stage is Stage.AUTH:
         return failure.reason in (Reason.REPLIED, Reason.TIMED_OUT, Reason.DISCONNECTED, Reason.GARBLED)
     return failure.stage in (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
 
-def _cures(
-    server: Server, failure: SubmissionFailure, diagnosis: Diagnosis, provider: Provider | None, domain: str
-) -> Iterator[Change]:
+def _possible_changes(failed: FailedAttempt, domain: str) -> Iterator[SettingsChange]:
+    server, failure, kind = failed.server, failed.failure, failed.diagnosis.kind
     if server.security is Security.PLAINTEXT:
         return
-    greeted_by_silence = failure.stage is Stage.GREETING and failure.reason in _SILENT
-    if failure.reason in _WRONG_WAY or greeted_by_silence:
-        yield from _other_way(server, provider)
-    elif diagnosis.kind is Kind.EHLO_NAME and server.ehlo_name != domain:
+    no_greeting = failure.stage is Stage.GREETING and failure.reason in _SILENT
+    if failure.reason in _WRONG_PORT_OR_ENCRYPTION or no_greeting:
+        yield from _other_port_or_encryption(server, failed.provider)
+    elif kind is Kind.EHLO_NAME and server.ehlo_name != domain:
         sentence = f"The server wants to be greeted by another name; it accepts {domain}."
-        yield Change("other-ehlo-name", sentence, ehlo_name=domain)
+        yield SettingsChange("other-ehlo-name", sentence, ehlo_name=domain)
     elif failure.reason is Reason.MECHANISM_MISSING:
         sentence = "The server accepts a log-in of another kind, which Automatic chooses."
-        yield Change("automatic-mechanism", sentence, mechanism=Mechanism.AUTOMATIC)
-    elif failure.stage is Stage.AUTH and diagnosis.kind in (Kind.CREDENTIALS, Kind.APP_PASSWORD):
-        yield from _other_log_in(server, provider, domain)
+        yield SettingsChange("automatic-mechanism", sentence, mechanism=Mechanism.AUTOMATIC)
+    elif failure.stage is Stage.AUTH and kind in (Kind.CREDENTIALS, Kind.APP_PASSWORD):
+        yield from _other_credentials(server, failed.provider, domain)
 
 
-def _other_way(server: Server, provider: Provider | None) -> Iterator[Change]:
-    found = detect(server, candidates=_pairs(server, provider), budget=_BUDGET).found
+def _other_port_or_encryption(server: Server, provider: Provider | None) -> Iterator[SettingsChange]:
+    found = detect_port(server, _other_candidates(server, provider), _DEADLINE_S).found
     if found is None:
         return
     port, security = found
-    words = "STARTTLS" if security is Security.STARTTLS else "SSL/TLS from the first byte"
-    sentence = f"{server.host} answers on port {port} with {words}."
-    yield Change("other-way", sentence, port=port, security=security)
+    encryption = "STARTTLS" if security is Security.STARTTLS else "SSL/TLS from the first byte"
+    sentence = f"{server.host} answers on port {port} with {encryption}."
+    yield SettingsChange("other-way", sentence, port=port, security=security)
 
 
-def _pairs(server: Server, provider: Provider | None) -> list[Candidate]:
-    """Return the other ways in: the same port the other way first, then the provider's, then the usual ones."""
+def _other_candidates(server: Server, provider: Provider | None) -> list[Candidate]:
+    """Return what to try: the same port with the other encryption, the provider's ports, the common ports."""
     encrypted = (Security.STARTTLS, Security.IMPLICIT_TLS)
     same_port = [(server.port, security) for security in encrypted]
     own = [(port.number, port.security) for port in provider.ports] if provider else []
-    tried = (server.port, server.security)
-    return [pair for pair in dict.fromkeys([*same_port, *own, *CANDIDATES]) if pair != tried]
+    failed = (server.port, server.security)
+    return [candidate for candidate in dict.fromkeys([*same_port, *own, *CANDIDATES]) if candidate != failed]
 
 
-def _other_log_in(server: Server, provider: Provider | None, domain: str) -> Iterator[Change]:
-    """Yield other readings of what was typed, the likeliest first; there is one log-in left for them."""
+def _other_credentials(server: Server, provider: Provider | None, domain: str) -> Iterator[SettingsChange]:
+    """Yield corrections of what was typed, the likeliest first, because one log-in attempt is left for them."""
     username, password = server.username or "", server.password.reveal() if server.password else ""
-    if provider and provider.password.letters == len(without_spaces(password)) != len(password):
+    if provider and provider.password.letters == len(remove_spaces(password)) != len(password):
         sentence = "The app password works without its spaces."
-        yield Change("password-without-spaces", sentence, password_without_spaces=True)
+        yield SettingsChange("password-without-spaces", sentence, password_without_spaces=True)
     literal = provider.literal_usernames(server.host) if provider else ()
     if literal and username not in literal:
         sentence = f"The username has to be the word {literal[0]}."
-        yield Change("literal-username", sentence, username=literal[0])
+        yield SettingsChange("literal-username", sentence, username=literal[0])
     elif not literal and username and "@" not in username:
         sentence = "The username has to be the whole address."
-        yield Change("username-with-domain", sentence, username=f"{username}@{domain}")
-    # A password may travel to another region of the same provider: both names are in our own catalogue.
+        yield SettingsChange("username-with-domain", sentence, username=f"{username}@{domain}")
+    # The password may be sent to another region of the same provider: both hosts are on its card.
     for host in provider.hosts if provider and provider.host_named(server.host) else ():
         if host.name != server.host and host.pattern is None:
             sentence = f"These credentials belong to {host.name}."
-            yield Change("other-region", sentence, host=host.name)
+            yield SettingsChange("other-region", sentence, host=host.name)

@@ -1,4 +1,4 @@
-"""Finding the port and the encryption of a server whose name alone is known."""
+"""Port detection: which port and encryption of a known host accept mail submission."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..failure import SubmissionFailure
 from ..protocol.session import Session
+from ..protocol.stages import failure_sentence
 from ..server import Limits, Security, Server
-from .stages import failure_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +27,8 @@ CANDIDATES: tuple[Candidate, ...] = (
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """What came of one port."""
+class PortResult:
+    """Result of one candidate; ``sentence`` is for the owner."""
 
     port: int
     security: Security
@@ -38,44 +38,48 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Detection:
-    """The first candidate, in their order, that answers and encrypts; and how all of them fared."""
+    """Results of all candidates. ``found`` is the first one, in their order, that answers and encrypts."""
 
     found: Candidate | None
-    tried: tuple[Attempt, ...]
+    tried: tuple[PortResult, ...]
 
 
-def detect(
-    server: Server, candidates: Sequence[Candidate] = CANDIDATES, budget: float | None = None
+def detect_port(
+    server: Server, candidates: Sequence[Candidate] = CANDIDATES, deadline_s: float | None = None
 ) -> Detection:
-    """Try all candidates at once, each up to TLS and without the log-in.
+    """Connect to all candidates in parallel, each up to TLS and without a log-in. Raises nothing.
 
-    ``budget`` in seconds bounds the whole; without it the server's own deadline does. Port, security and
-    credentials of ``server`` are not used. The guard holds for every attempt. Raises nothing.
+    Port, security and credentials of ``server`` are ignored. The guard checks every connection.
+
+    Args:
+        deadline_s: upper bound for the whole call; without it the server's own deadline applies.
     """
     if not candidates:
         return Detection(None, ())
-    limits = server.limits if budget is None else _within(server.limits, budget)
-    servers = [_bare(server, candidate, limits) for candidate in candidates]
+    limits = server.limits if deadline_s is None else _shortened(server.limits, deadline_s)
+    servers = [_without_credentials(server, candidate, limits) for candidate in candidates]
     with ThreadPoolExecutor(len(servers), thread_name_prefix="smtp-detect") as threads:
-        tried = tuple(threads.map(_attempt, servers))
-    found = next(((attempt.port, attempt.security) for attempt in tried if attempt.ok), None)
+        tried = tuple(threads.map(_try_connection, servers))
+    found = next(((result.port, result.security) for result in tried if result.ok), None)
     return Detection(found, tried)
 
 
-def _within(limits: Limits, budget: float) -> Limits:
-    return replace(limits, deadline=min(limits.deadline, budget))
+def _shortened(limits: Limits, deadline_s: float) -> Limits:
+    return replace(limits, deadline=min(limits.deadline, deadline_s))
 
 
-def _bare(server: Server, candidate: Candidate, limits: Limits) -> Server:
-    """Return the server at another port and without credentials, so that none can be said."""
+def _without_credentials(server: Server, candidate: Candidate, limits: Limits) -> Server:
+    """Return the server at the candidate's port, without credentials, so that no password can be sent."""
     port, security = candidate
     return replace(server, port=port, security=security, username=None, password=None, limits=limits)
 
 
-def _attempt(server: Server) -> Attempt:
+def _try_connection(server: Server) -> PortResult:
     try:
         with Session(server):
             encrypts = "without encryption" if server.security is Security.PLAINTEXT else "and encrypts"
-            return Attempt(server.port, server.security, True, f"Port {server.port} answers {encrypts}.")
+            sentence = f"Port {server.port} answers {encrypts}."
+            return PortResult(server.port, server.security, ok=True, sentence=sentence)
     except SubmissionFailure as failure:
-        return Attempt(server.port, server.security, False, failure_sentence(failure, server))
+        sentence = failure_sentence(failure, server)
+        return PortResult(server.port, server.security, ok=False, sentence=sentence)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
-    from ..probe.recorder import Observer
     from ..server import Server
+    from .stages import Observer
 
 _GOODBYE = 1.0  # seconds that politeness may cost: QUIT, or a RSET after a refusal
 _GOODBYE_OCTETS = 4096
@@ -162,7 +162,7 @@ class Session(Handshake):
         return MailTransaction(
             self._wire,
             self.features,
-            self._ladder,
+            self._recorder,
             logged_in=logged_in,
             in_groups=in_groups,
             on_body_sent=self.on_body_sent,
@@ -174,7 +174,7 @@ class Session(Handshake):
         return self._ahead_of is outgoing or self._ahead == commands(self.features, outgoing.message)
 
     def _transact(self, envelope: Envelope, act: Callable[[], _T]) -> _T:
-        self._ladder.sender, self._ladder.recipient = str(envelope.sender), str(envelope.recipient)
+        self._recorder.sender, self._recorder.recipient = str(envelope.sender), str(envelope.recipient)
         if self._wire is not None:
             self._wire.idle = self.on_wait
         try:

@@ -10,9 +10,9 @@ from .envelope import Acceptance, Envelope, OutgoingMessage, dot_stuff, parse_qu
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..probe.recorder import Ladder
     from .connection import SmtpConnection
     from .reply import EhloFeatures, Reply
+    from .stages import StageRecorder
 
 _TAKEN = (250, 251, 252)  # done, will forward, cannot verify but will try
 _LAST_WORDS = 1.0  # seconds granted to a server that hung up on a message to say why
@@ -30,7 +30,7 @@ class MailTransaction:
         self,
         wire: SmtpConnection,
         features: EhloFeatures,
-        ladder: Ladder,
+        recorder: StageRecorder,
         *,
         logged_in: bool,
         in_groups: bool,
@@ -38,7 +38,7 @@ class MailTransaction:
     ) -> None:
         self._wire = wire
         self._features = features
-        self._ladder = ladder
+        self._recorder = recorder
         self._freely = "" if logged_in else " without a log-in"
         self._in_groups = in_groups
         self._on_body_sent = on_body_sent
@@ -54,25 +54,25 @@ class MailTransaction:
         commands = ahead or envelope.commands(self._features, message)
         # RFC 2920 section 3.1: DATA must be the last of a group, for its reply decides what follows.
         together = message is not None and self._in_groups
-        with self._ladder.climb(Stage.MAIL) as note:
+        with self._recorder.stage(Stage.MAIL) as notes:
             wire.stage = Stage.MAIL
             self._refuse_what_server_cannot(envelope, message)
             if ahead is None:
                 wire.send_lines(commands if together else commands[:1])
             else:
                 wire.recall(ahead)
-            note.evidence["reply"] = str(wire.require(self._next_reply(), *_TAKEN))
-            note.sentence = f"The server lets us send as {envelope.sender}{self._freely}."
-        with self._ladder.climb(Stage.RCPT) as note:
+            notes.evidence["reply"] = str(wire.require(self._next_reply(), *_TAKEN))
+            notes.sentence = f"The server lets us send as {envelope.sender}{self._freely}."
+        with self._recorder.stage(Stage.RCPT) as notes:
             wire.stage = Stage.RCPT
             if not wire.owed:
                 wire.send_lines(commands[1:2])
-            note.evidence["reply"] = str(wire.require(self._next_reply(), *_TAKEN))
-            note.sentence = f"The server takes mail for {envelope.recipient}."
+            notes.evidence["reply"] = str(wire.require(self._next_reply(), *_TAKEN))
+            notes.sentence = f"The server takes mail for {envelope.recipient}."
 
     def consent(self) -> None:
         """Have the message asked for. Raises SubmissionFailure at DATA."""
-        with self._ladder.climb(Stage.DATA):
+        with self._recorder.stage(Stage.DATA):
             self._wire.stage = Stage.DATA
             if not self._wire.owed:  # otherwise DATA went out together with the envelope
                 self._wire.send_lines(["DATA"])
@@ -84,15 +84,15 @@ class MailTransaction:
 
         ``following``: the message that comes next, whose envelope may travel with the end of this one.
         """
-        with self._ladder.climb(Stage.DATA) as note:
+        with self._recorder.stage(Stage.DATA) as notes:
             self._wire.stage = Stage.DATA
             self._hand_over(message, self._ahead(following))
             if self._on_body_sent is not None:
                 self._on_body_sent()
             reply = self._final_reply()
             acceptance = Acceptance(reply, parse_queue_id(reply))
-            note.evidence["reply"] = str(reply)
-            note.sentence = "The server accepted the message."
+            notes.evidence["reply"] = str(reply)
+            notes.sentence = "The server accepted the message."
             return acceptance
 
     def _ahead(self, following: OutgoingMessage | None) -> list[str]:

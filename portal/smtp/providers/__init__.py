@@ -1,10 +1,10 @@
-"""The providers, as other rooms see them: the catalogue, its cards, and advice on a log-in's shape."""
+"""Provider data: the catalogue, its cards, and checks of credentials against them."""
 
 from __future__ import annotations
 
 from ..toml_tables import MalformedData
 from .catalogue import Catalogue, load_catalogue
-from .credential_checks import Advice, judge_secret
+from .credential_checks import CredentialWarning, check_credentials, remove_spaces
 from .model import (
     Deprecation,
     DnsFacts,
@@ -22,8 +22,8 @@ from .model import (
 )
 
 __all__ = [
-    "Advice",
     "Catalogue",
+    "CredentialWarning",
     "Deprecation",
     "DnsFacts",
     "EnvelopeDomain",
@@ -38,6 +38,7 @@ __all__ = [
     "SecretShape",
     "SigningKey",
     "Username",
-    "judge_secret",
+    "check_credentials",
     "load_catalogue",
+    "remove_spaces",
 ]

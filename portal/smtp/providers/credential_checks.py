@@ -1,9 +1,9 @@
-"""What the shape of a log-in betrays before anything is sent."""
+"""Credential checks: mistakes that the shape of a username or password shows before the first log-in."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .catalogue import canonical, load_catalogue
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Advice:
-    """Something the log-in's shape betrays.
+class CredentialWarning:
+    """A probable mistake in one field of the form.
 
-    The sentence never holds the secret. ``suggestion`` may replace the field.
+    ``sentence`` never contains the secret. ``suggestion`` is a value for the field. A ``blocking`` warning
+    is to be answered before a log-in is tried.
     """
 
     field: str
@@ -27,32 +28,47 @@ class Advice:
     blocking: bool = False
 
 
-def judge_secret(
-    host: str, username: str, password: str, domain: str = "", provider: Provider | None = None
-) -> list[Advice]:
-    """Return what can be said about a log-in before the first try, the most certain first.
+@dataclass(frozen=True)
+class _Credentials:
+    """What was typed, and the provider of the host; None when the host is in no card."""
 
-    ``provider`` is looked up from ``host`` when it is not given. An empty ``password`` (keep the saved one)
-    is not judged.
+    host: str
+    username: str
+    password: str = field(repr=False)
+    domain: str
+    provider: Provider | None
+
+
+def check_credentials(
+    host: str, username: str, password: str, domain: str = "", provider: Provider | None = None
+) -> list[CredentialWarning]:
+    """Return the warnings about credentials, blocking ones first.
+
+    ``provider`` is looked up by ``host`` when it is not given. An empty ``password`` means that the saved one
+    is kept; it is not checked.
     """
-    provider = provider or load_catalogue().by_host(host)
-    advice = [
-        *_judge_foreign_shape(host, username, password, provider),
-        *_judge_username(host, username, password, domain, provider),
-        *_judge_password(username, password, provider),
-        *_judge_domain(domain, provider),
-        *_judge_password_login(provider),
+    typed = _Credentials(host, username, password, domain, provider or load_catalogue().by_host(host))
+    warnings = [
+        *_check_secret_shapes(typed),
+        *_check_username(typed),
+        *_check_password(typed),
+        *_check_domain(domain, typed.provider),
+        *_check_password_login(typed.provider),
     ]
-    once: dict[str, Advice] = {}
-    for one in advice:
-        once.setdefault(one.field, one) if one.blocking else once.setdefault(f"{one.field} {one.code}", one)
-    return sorted(once.values(), key=lambda one: not one.blocking)
+    # At most one blocking warning for a field, and every other warning once.
+    distinct: dict[str, CredentialWarning] = {}
+    for one in warnings:
+        distinct.setdefault(one.field if one.blocking else f"{one.field} {one.code}", one)
+    return sorted(distinct.values(), key=lambda one: not one.blocking)
+
+
+def remove_spaces(password: str) -> str:
+    """Return a password without whitespace: providers display app passwords in groups separated by spaces."""
+    return re.sub(r"\s", "", password)
 
 
 def _shapes(provider: Provider | None) -> Iterator[tuple[Provider, SecretShape]]:
-    """Yield the secret shapes that may be recognised here: the provider's own first, then others'
-    unmistakable ones.
-    """
+    """Yield the recognisable secret shapes: the provider's own first, then the unmistakable ones of others."""
     if provider:
         yield from ((provider, shape) for shape in provider.secrets)
     for other in load_catalogue():
@@ -64,71 +80,70 @@ def _shape_of(value: str, provider: Provider | None) -> tuple[Provider, SecretSh
     return next((found for found in _shapes(provider) if found[1].pattern.match(value.strip())), None)
 
 
-def _judge_foreign_shape(
-    host: str, username: str, password: str, provider: Provider | None
-) -> Iterator[Advice]:
-    """Judge secrets that are recognised by their shape: wrong field, wrong host, or never meant for SMTP."""
-    for field, value in (("username", username), ("password", password)):
-        found = _shape_of(value, provider)
+def _check_secret_shapes(typed: _Credentials) -> Iterator[CredentialWarning]:
+    """Check for secrets in the wrong field, at another provider's host, or not meant for SMTP."""
+    for form_field, value in (("username", typed.username), ("password", typed.password)):
+        found = _shape_of(value, typed.provider)
         if found is None:
             continue
         owner, shape = found
-        if owner is not provider:
-            yield _elsewhere(field, host, owner, shape, provider)
+        if owner is not typed.provider:
+            yield _other_providers_secret(form_field, owner, shape, typed)
         elif shape.use == "none":
             sentence = f"This is {shape.name}, which does not work for SMTP. Use {owner.password.what}."
-            yield Advice(field, "not-for-smtp", sentence, blocking=not shape.only_here)
-        elif shape.use != field:
-            literal = _literal(host, owner) if field == "username" else None
-            yield Advice(field, "wrong-field", _swap(shape, literal), literal, blocking=True)
+            yield CredentialWarning(form_field, "not-for-smtp", sentence, blocking=not shape.only_here)
+        elif shape.use != form_field:
+            literal = _literal_username(typed.host, owner) if form_field == "username" else None
+            sentence = _wrong_field_sentence(shape, literal)
+            yield CredentialWarning(form_field, "wrong-field", sentence, literal, blocking=True)
 
 
-def _literal(host: str, provider: Provider) -> str | None:
+def _literal_username(host: str, provider: Provider) -> str | None:
     return next(iter(provider.literal_usernames(host)), None)
 
 
-def _swap(shape: SecretShape, literal: str | None) -> str:
-    place = "SMTP Password" if shape.use == "password" else "SMTP Username"
+def _wrong_field_sentence(shape: SecretShape, literal: str | None) -> str:
+    right_field = "SMTP Password" if shape.use == "password" else "SMTP Username"
     instead = f" Here type the word {literal}." if literal else ""
-    return f"This is {shape.name}; it belongs into {place}.{instead}"
+    return f"This is {shape.name}; it belongs into {right_field}.{instead}"
 
 
-def _elsewhere(
-    field: str, host: str, owner: Provider, shape: SecretShape, provider: Provider | None
-) -> Advice:
-    """Say that a secret belongs to another provider.
+def _other_providers_secret(
+    form_field: str, owner: Provider, shape: SecretShape, typed: _Credentials
+) -> CredentialWarning:
+    """Return the warning about another provider's secret.
 
-    At an unknown host, which may be a gateway, it is only a hint.
+    It does not block at an unknown host, which may be a gateway to that provider.
     """
-    here = provider.name if provider else host
+    here = typed.provider.name if typed.provider else typed.host
     sentence = (
         f"This looks like {shape.name} of {owner.name}, but the server is {here}. "
         f"Use {owner.name}'s server {owner.hosts[0].name}, or the password that belongs to {here}."
     )
-    return Advice(field, "other-providers-secret", sentence, blocking=provider is not None)
+    blocking = typed.provider is not None
+    return CredentialWarning(form_field, "other-providers-secret", sentence, blocking=blocking)
 
 
-def _judge_username(
-    host: str, username: str, password: str, domain: str, provider: Provider | None
-) -> Iterator[Advice]:
-    name = username.strip()
-    if password and name and name == password.strip() and not (provider and provider.id == "postmark"):
-        yield Advice(
-            "password", "same-as-username", "Username and password are the same. Enter the password."
-        )
+def _check_username(typed: _Credentials) -> Iterator[CredentialWarning]:
+    name, provider = typed.username.strip(), typed.provider
+    same = bool(typed.password and name) and name == typed.password.strip()
+    if same and not (provider and provider.id == "postmark"):  # Postmark's token is both
+        sentence = "Username and password are the same. Enter the password."
+        yield CredentialWarning("password", "same-as-username", sentence)
     if provider is None or not name:
         return
-    literal = provider.literal_usernames(host)
+    literal = provider.literal_usernames(typed.host)
     if literal and name not in literal:
         sentence = (
             f"{provider.name} wants the word {literal[0]} as username, exactly so; "
             "the key goes into the password."
         )
-        yield Advice("username", "literal-username", sentence, literal[0], blocking=provider.username.strict)
+        blocking = provider.username.strict
+        yield CredentialWarning("username", "literal-username", sentence, literal[0], blocking=blocking)
     elif provider.username.address and "@" not in name:
-        full = f"{name}@{domain}" if domain else None
+        full = f"{name}@{typed.domain}" if typed.domain else None
         sentence = f"{provider.name} wants {provider.username.format}, such as {provider.username.example}."
-        yield Advice("username", "username-without-domain", sentence, full, blocking=True)
+        yield CredentialWarning("username", "username-without-domain", sentence, full, blocking=True)
     elif provider.kind is ProviderKind.TRANSACTIONAL and load_catalogue().is_public_mail(
         name.rpartition("@")[2]
     ):
@@ -136,27 +151,23 @@ def _judge_username(
             f"This looks like the log-in of {provider.name}'s website. "
             f"SMTP has its own: {provider.username.format}."
         )
-        yield Advice("username", "website-login", sentence)
+        yield CredentialWarning("username", "website-login", sentence)
 
 
-def _judge_password(username: str, password: str, provider: Provider | None) -> Iterator[Advice]:
+def _check_password(typed: _Credentials) -> Iterator[CredentialWarning]:
+    password, provider = typed.password, typed.provider
     if not password:
         return
     if password != password.strip():
-        yield Advice(
-            "password",
-            "outer-space",
-            "The password begins or ends with a space or line break. Paste it again.",
-        )
+        sentence = "The password begins or ends with a space or line break. Paste it again."
+        yield CredentialWarning("password", "outer-space", sentence)
     if provider and provider.password.letters:
-        yield from _judge_letters(password, provider, provider.password.letters)
+        yield from _check_app_password(password, provider, provider.password.letters)
 
 
-def _judge_letters(password: str, provider: Provider, letters: int) -> Iterator[Advice]:
-    """Judge an app password that always has so many letters; providers show it in groups, with spaces
-    between.
-    """
-    bare = re.sub(r"\s", "", password)
+def _check_app_password(password: str, provider: Provider, letters: int) -> Iterator[CredentialWarning]:
+    """Check an app password that always consists of ``letters`` ASCII letters."""
+    bare = remove_spaces(password)
     right = len(bare) == letters and bare.isascii() and bare.isalpha()
     if right and bare == password:
         return
@@ -165,7 +176,7 @@ def _judge_letters(password: str, provider: Provider, letters: int) -> Iterator[
         sentence = (
             f"This app password was pasted with {spaces} spaces. It is the {letters} letters without them."
         )
-        yield Advice("password", "app-password-spaces", sentence)
+        yield CredentialWarning("password", "app-password-spaces", sentence)
         return
     found = (
         f"{len(bare)} characters" if bare.isalpha() else f"{len(bare)} characters, not all of them letters"
@@ -174,29 +185,26 @@ def _judge_letters(password: str, provider: Provider, letters: int) -> Iterator[
         f"{provider.name} takes an app password of {letters} letters here, and this one has {found}. "
         f"{provider.password.steps[0]}"
     )
-    yield Advice("password", "no-app-password", sentence, blocking=True)
+    yield CredentialWarning("password", "no-app-password", sentence, blocking=True)
 
 
-def _judge_domain(domain: str, provider: Provider | None) -> Iterator[Advice]:
-    """Judge a From at a public mail domain: its owner's DMARC policy refuses it from anybody else's
-    server.
-    """
+def _check_domain(domain: str, provider: Provider | None) -> Iterator[CredentialWarning]:
+    """Check for a From address at a public mail domain, whose DMARC policy rejects other senders."""
     if not domain or not load_catalogue().is_public_mail(domain):
         return
     if provider and canonical(domain) in provider.mail_domains:
         return
     through = provider.name if provider else "another server"
     sentence = f"Mail from @{canonical(domain)} cannot be vouched for by {through}. Use a domain of your own."
-    yield Advice("domain", "public-mail-domain", sentence)
+    yield CredentialWarning("domain", "public-mail-domain", sentence)
 
 
-def _judge_password_login(provider: Provider | None) -> Iterator[Advice]:
-    """Judge providers that stop taking passwords, with the dates on their cards."""
+def _check_password_login(provider: Provider | None) -> Iterator[CredentialWarning]:
+    """Warn about providers that end or have ended password log-ins, with the dates on their cards."""
     if provider is None or provider.password_login is PasswordLogin.YES:
         return
     dates = " ".join(f"{one.text} ({one.date})." for one in provider.deprecations)
     ended = provider.password_login is PasswordLogin.NO
     code = "password-login-ended" if ended else "password-login-ends"
-    yield Advice(
-        "password", code, f"{provider.name} is giving up passwords for SMTP. {dates}", blocking=ended
-    )
+    sentence = f"{provider.name} is giving up passwords for SMTP. {dates}"
+    yield CredentialWarning("password", code, sentence, blocking=ended)
