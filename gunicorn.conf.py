@@ -16,6 +16,6 @@ def post_worker_init(worker: Any) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 20, 20)
-    config = worker.wsgi.extensions["signet.config"]
+    config = worker.wsgi.extensions["signet"].config
     if config.one_processor:
         keep_to_one(config.instance)

@@ -20,7 +20,8 @@ from benchmarks.field import DATABASES, TITLES, instance, messages, sink, table
 from portal.accounts.models import Account
 from portal.clock import utcnow
 from portal.db import db
-from portal.jobs.heartbeat import work_found
+from portal.jobs.heartbeat import find_due_work
+from portal.jobs.registry import job_registry
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from tests.storm.instance import Instance
 
@@ -104,11 +105,11 @@ def took(what: Any, *values: Any) -> float:
 
 
 def sweep(made: Instance) -> None:
-    work_found(made.app, utcnow())
+    find_due_work(made.app, utcnow())
 
 
 def drain(made: Instance, account: int) -> None:
-    made.app.extensions["signet.tasks"]["drain"].call_local(account)
+    job_registry(made.app).tasks["drain"].call_local(account)
 
 
 def fill(count: int, accounts: int) -> None:

@@ -268,7 +268,7 @@ def join():
 SERVED_LIKE_THE_PORTAL = """
 from pathlib import Path
 from types import SimpleNamespace
-app.extensions["signet.config"] = SimpleNamespace(one_processor=True, instance=Path.cwd())
+app.extensions["signet"] = SimpleNamespace(config=SimpleNamespace(one_processor=True, instance=Path.cwd()))
 """
 
 

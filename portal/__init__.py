@@ -37,6 +37,7 @@ def create_app(config: Config | None = None) -> Flask:
         notices,
         operations,
         outbox,
+        rate_limit,
         rehearsal,
         settings,
         tasks,
@@ -46,6 +47,7 @@ def create_app(config: Config | None = None) -> Flask:
     from .config import Config
     from .db import dialects
     from .jobs import notify
+    from .jobs.registry import add_cleanup
     from .settings.routing import route_for
 
     config = config or Config.from_env(os.environ, ROOT / "instance")
@@ -63,7 +65,9 @@ def create_app(config: Config | None = None) -> Flask:
         for connections in db.db.engines.values():
             dialects.prepare(connections, wait=config.database_wait)
     tasks.install(app, config)
-    notify.install(app, lambda job, ident: tasks.announce(app, job, ident))
+    notify.install(app)
+    add_cleanup(app, rate_limit.prune)
+    outbox.install(app, route_for=route_for)
 
     web.install(app, secure=config.secure)
     rooms = (
@@ -83,7 +87,6 @@ def create_app(config: Config | None = None) -> Flask:
     )
     for room in rooms:
         room.install(app)
-    outbox.install(app, route_for=route_for)
     cli.install(app)
     return app
 
@@ -92,10 +95,10 @@ def _configure(app: Flask, config: Config) -> None:
     from werkzeug.middleware.proxy_fix import ProxyFix
 
     from .db import urls
+    from .state import KEY, State
     from .vault import Vault
 
-    app.extensions["signet.config"] = config
-    app.extensions["signet.vault"] = Vault(config.keyring, config.secret_key)
+    app.extensions[KEY] = State(config, Vault(config.keyring, config.secret_key))
     app.config.update(
         SECRET_KEY=config.secret_key,
         SQLALCHEMY_DATABASE_URI=config.database_url,

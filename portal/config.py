@@ -290,11 +290,3 @@ def _private(item: str, variable: str = "SIGNET_SMTP_PRIVATE") -> PrivateTarget:
     if target is None or not 0 < target.port < 65536:
         raise ConfigError(f"{variable} holds {item!r}; write 10.0.0.5/32:587")
     return target
-
-
-def current_config() -> Config:
-    """Return the config of the app in whose context this runs."""
-    from flask import current_app  # here, so that reading a config needs no Flask
-
-    found: Config = current_app.extensions["signet.config"]
-    return found

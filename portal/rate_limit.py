@@ -79,8 +79,9 @@ def forget(budget: Budget, *key: object, now: datetime) -> None:
 
 
 def prune(now: datetime) -> None:
-    """Forget windows that ended days ago. The caller commits."""
+    """Remove the counts of windows that ended two days ago. Commits."""
     db.session.execute(delete(BudgetCount).where(BudgetCount.window_start < now - timedelta(days=2)))
+    db.session.commit()
 
 
 def _key(budget: Budget, key: tuple[object, ...]) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from portal.db import db
-from portal.jobs import heartbeat
+from portal.jobs.registry import job_registry
 from portal.rate_limit import Budget, BudgetCount, forget, left, prune, spend
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -79,5 +79,6 @@ def test_many_at_once_are_counted_exactly(app):
 def test_a_worker_at_work_forgets_what_is_long_over(app):
     spend(THREE, "ada", now=NOON)
     db.session.commit()
-    heartbeat.beat(NOON + timedelta(days=3), started_at=NOON)
+    for cleanup in job_registry(app).cleanups:
+        cleanup(NOON + timedelta(days=3))
     assert db.session.scalars(db.select(BudgetCount)).all() == []

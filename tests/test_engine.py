@@ -8,14 +8,15 @@ from contextlib import closing
 import pytest
 from huey import SqliteHuey
 
-from portal import tasks
+from portal.jobs import backend
+from portal.jobs.registry import job_registry
 
 
 @pytest.fixture
 def huey(app, config) -> SqliteHuey:
     if config.database_url.startswith("postgresql"):
         pytest.skip("there the announcements are in PostgreSQL")
-    found = app.extensions["signet.hueys"]["mail"]
+    found = job_registry(app).queues["mail"]
     while found.dequeue() is not None:
         pass
     return found
@@ -32,14 +33,14 @@ def test_an_unchanged_file_is_not_searched(huey):
 
 def test_what_this_process_announced_is_found_after_an_empty_look(app, huey):
     assert huey.dequeue() is None
-    tasks.announce(app, "drain", 7)
+    backend.push(app, "drain", 7)
     task = huey.dequeue()
     assert (task.name, task.args) == ("drain", (7,))
     assert huey.dequeue() is None
 
 
 def test_what_another_process_announced_is_found_after_an_empty_look(app, huey):
-    tasks.announce(app, "drain", 7)
+    backend.push(app, "drain", 7)
     (data,) = huey.storage.enqueued_items()
     huey.flush()
     assert huey.dequeue() is None
@@ -47,3 +48,16 @@ def test_what_another_process_announced_is_found_after_an_empty_look(app, huey):
         other.execute("INSERT INTO task (queue, data) VALUES (?, ?)", (huey.storage.name, data))
         other.commit()
     assert huey.dequeue().args == (7,)
+
+
+def test_a_job_of_an_unknown_name_is_ignored_with_a_log_line(app, huey, caplog):
+    backend.push(app, "drain", 7)
+    (data,) = huey.storage.enqueued_items()
+    huey.flush()
+    unknown = huey.serializer.deserialize(data)._replace(name="portal.engine.tend")
+    huey.storage.enqueue(huey.serializer.serialize(unknown))
+    backend.push_missing(app, [("drain", 8)])  # reads what waits already
+    for _ in range(2):
+        huey.execute(huey.dequeue())
+    assert "ignored a job of the unknown name 'portal.engine.tend'" in caplog.text
+    assert huey.dequeue() is None

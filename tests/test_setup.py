@@ -17,10 +17,10 @@ from portal import bootstrap, create_app
 from portal.about import ROOT
 from portal.clock import utcnow
 from portal.config import ConfigError
-from portal.db import Base, db
+from portal.db import Base, db, readiness
 from portal.deliveries.triggers import WORDS
+from portal.jobs.backend import TABLE_PREFIX
 from portal.rate_limit import Budget, left, spend
-from portal.tasks import JOBS
 from portal.vault import new_key
 from tests.conftest import make_config
 
@@ -38,14 +38,14 @@ def test_the_migrations_make_exactly_the_tables_of_the_models(tmp_path):
 
 
 def _is_ours(name, kind, _parents):
-    return kind not in ("table", "index") or not name.startswith((JOBS, WORDS))
+    return kind not in ("table", "index") or not name.startswith((TABLE_PREFIX, WORDS))
 
 
 def test_what_was_spent_before_an_upgrade_stays_spent(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     budget, now = Budget("log-in", 3, timedelta(hours=1)), utcnow()
     with app.app_context():
-        upgrade(directory=str(bootstrap._MIGRATIONS), revision="0009")
+        upgrade(directory=str(readiness.MIGRATIONS), revision="0009")
         for _ in range(2):
             spend(budget, "ada", now=now)
         db.session.commit()

@@ -8,9 +8,11 @@ import pytest
 from huey import PostgresHuey, RedisHuey, SqliteHuey
 from huey.exceptions import ConfigurationError
 
-from portal import create_app, tasks
+from portal import create_app
 from portal.config import ConfigError
 from portal.db import urls
+from portal.jobs import backend
+from portal.jobs.registry import job_registry
 from tests.conftest import make_config
 
 SECRET = "canary-9x"
@@ -23,7 +25,7 @@ def configured(tmp_path, **env):
 def test_without_a_url_everything_is_in_the_instance_folder(tmp_path):
     config = configured(tmp_path)
     assert config.database_url == f"sqlite:///{tmp_path}/instance/portal.sqlite"
-    assert isinstance(create_app(config).extensions["signet.hueys"]["mail"], SqliteHuey)
+    assert isinstance(job_registry(create_app(config)).queues["mail"], SqliteHuey)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
@@ -36,7 +38,7 @@ def test_postgresql_is_reached_through_psycopg_however_it_is_written(tmp_path, s
 def test_a_portal_starts_while_its_postgresql_does_not_answer(tmp_path):
     config = configured(tmp_path, DATABASE_URL=f"postgresql://ada:{SECRET}@127.0.0.1:1/signet")
     app = create_app(config)
-    assert isinstance(app.extensions["signet.hueys"]["mail"], PostgresHuey)
+    assert isinstance(job_registry(app).queues["mail"], PostgresHuey)
     assert app.test_client().get("/healthz").status_code == 200
     answer = app.test_client().get("/readyz")
     assert answer.status_code == 503
@@ -75,7 +77,7 @@ def test_a_password_with_special_letters_reaches_psycopg_whole(monkeypatch):
 def test_redis_announces_when_it_is_named(tmp_path):
     pytest.importorskip("redis", reason="requirements-redis.txt is not installed")
     config = configured(tmp_path, REDIS_URL=f"redis://:{SECRET}@127.0.0.1:6379/0")
-    assert isinstance(create_app(config).extensions["signet.hueys"]["mail"], RedisHuey)
+    assert isinstance(job_registry(create_app(config)).queues["mail"], RedisHuey)
     assert SECRET not in repr(config)
 
 
@@ -83,7 +85,7 @@ def test_redis_without_its_package_is_told_in_a_sentence(tmp_path, monkeypatch):
     def absent(*_args, **_more):
         raise ConfigurationError("no redis")
 
-    monkeypatch.setattr(tasks, "RedisHuey", absent)
+    monkeypatch.setattr(backend, "RedisHuey", absent)
     with pytest.raises(ConfigError, match=r"requirements-redis\.txt"):
         create_app(configured(tmp_path, REDIS_URL="redis://127.0.0.1:6379/0"))
 

@@ -12,6 +12,8 @@ from portal import rate_limit
 from portal.clock import utcnow
 from portal.db import db, transaction
 from portal.jobs import notify
+from portal.jobs.notify import Notifier
+from portal.state import get_state
 
 BUDGET = rate_limit.Budget("past-session", 10, timedelta(days=1))
 
@@ -63,13 +65,13 @@ def test_a_commit_that_fails_is_told_as_the_session_tells_it():
 
 def test_a_wish_comes_true_after_the_commit_and_not_without_it(app):
     heard: list[tuple[str, int]] = []
-    app.extensions["signet.wake"] = lambda job, ident: heard.append((job, ident))
+    get_state(app).part(Notifier).push = lambda job, ident: heard.append((job, ident))
     with transaction.past_session():
-        notify.after_commit("drain", 7)
+        notify.push_after_commit("drain", 7)
         assert heard == []
     assert heard == [("drain", 7)]
     with pytest.raises(ValueError, match="by intention"), transaction.past_session():
-        notify.after_commit("drain", 8)
+        notify.push_after_commit("drain", 8)
         raise ValueError("by intention")
     with transaction.past_session():
         pass

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask import Flask
 
-    from ..config import Config
-
 
 def install(app: Flask) -> None:
     """Set up passwords and log-in for the app, and add the pages of this room."""
     # Imported here, so that other rooms can use the tables without the pages.
+    from ..state import get_state
     from . import access, passwords, views, views_profile  # noqa: F401 - its pages join the blueprint
 
-    config: Config = app.extensions["signet.config"]
+    config = get_state(app).config
     passwords.install(app, cheap=config.testing)
     access.install(app)
     app.register_blueprint(views.blueprint)

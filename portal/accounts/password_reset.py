@@ -9,10 +9,10 @@ from flask import current_app
 from sqlalchemy import delete, select, update
 
 from .. import rate_limit
-from ..config import current_config
 from ..db import db
 from ..outbox.queue import enqueue
 from ..rate_limit import Budget
+from ..state import current_config
 from . import emails, sessions
 from .identifiers import mailbox_key
 from .login import TooManyTries, forgive

@@ -11,11 +11,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from .. import rate_limit
-from ..config import current_config
 from ..db import db
 from ..outbox.queue import enqueue
 from ..rate_limit import Budget
 from ..smtp.mailbox import MailboxError, parse_mailbox
+from ..state import current_config
 from . import emails
 from .identifiers import mailbox_key, unique_slug
 from .login import BY_NETWORK, TooManyTries

@@ -10,7 +10,7 @@ from flask_login import current_user, logout_user
 from werkzeug.wrappers import Response
 
 from ..clock import utcnow
-from ..config import current_config
+from ..state import current_config
 from ..web.requests import network_of, same_site_path
 from . import login, registration, sessions
 from . import password_reset as resetting

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
+    from ..jobs.registry import add_cleanup
     from ..web.errors import tell_otherwise
-    from . import problems, views, views_pages
+    from . import cleanup, problems, views, views_pages
 
     # A token is no cookie: no browser sends it by itself, so there is nothing to forge a request with.
     app.extensions["csrf"].exempt(views.blueprint)
     app.session_interface = _NoCookies(views.PREFIX)
     app.register_blueprint(views.blueprint)
     app.register_blueprint(views_pages.blueprint)
+    add_cleanup(app, cleanup.forget)
 
     def told(code: int, detail: str, headers: dict[str, str]) -> Any:
         return problems.answer(problems.of_status(code, detail, headers))

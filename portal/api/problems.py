@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flask import Response
 
-from ..config import current_config
+from ..state import current_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..clock import utcnow
-from ..config import current_config
+from ..state import current_config
 from . import ingest, serializers, strict_json, tokens
 from .openapi import KEY_PATTERN, document
 from .problems import Kind, Problem, answer

@@ -8,7 +8,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask_login import current_user, login_required
 
 from ..clock import utcnow
-from ..config import current_config
+from ..state import current_config
 from . import ingest, playground, tokens, validation
 from .forms import PlayForm, TokenForm, play_form, required_names, samples
 from .problems import KINDS, Problem

@@ -13,7 +13,8 @@ from flask import Flask, current_app
 from flask.cli import AppGroup
 
 from ..clock import utcnow
-from ..tasks import QUEUES
+from ..jobs.backend import QUEUES
+from ..state import current_config
 from . import operator
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def rehearsal() -> None:
     from ..rehearsal import server
 
     _log_to_stderr()
-    sys.exit(server.run(_app().extensions["signet.config"]))
+    sys.exit(server.run(current_config()))
 
 
 @click.command("create-owner")

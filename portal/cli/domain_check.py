@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from ..config import current_config
 from ..domains import page
 from ..domains.assessment import Target, look
 from ..domains.dkim import SELECTOR
@@ -15,6 +14,7 @@ from ..domains.resolver import Asker, is_public
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import Provider, load_catalogue
 from ..smtp.providers.catalogue import canonical
+from ..state import current_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

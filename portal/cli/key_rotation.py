@@ -11,6 +11,7 @@ from ..jobs import heartbeat
 from ..operations import reseal
 from ..operations.reseal import KINDS, Kind, Sealed, Tally
 from ..smtp.protocol.reply import plain_text
+from ..state import vault
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,7 +22,7 @@ Say = Callable[[str], None]
 
 def status(as_json: bool, say: Say) -> int:
     """Tell how many rows are sealed under which key; return 0 if all of them open, else 1."""
-    found, ring = reseal.census(), reseal.vault().key_ids
+    found, ring = reseal.census(), vault().key_ids
     rows = {ident: found.get(ident, Sealed()) for ident in (*ring, *sorted(set(found) - set(ring)))}
     if as_json:
         say(json.dumps([_as_dict(ident, one, ring) for ident, one in rows.items()]))
@@ -37,8 +38,8 @@ def rotate(*, batch: int, leave: bool, now: datetime, say: Say) -> int:
     Nothing is changed while something could be lost by it: a row that does not open, unless ``leave``
     says to leave such rows alone, or a worker that does not know the first key.
     """
-    first = reseal.vault().key_ids[0]
-    behind = [beat.name for beat in heartbeat.alive(now) if first not in beat.key_ids]
+    first = vault().key_ids[0]
+    behind = [worker.name for worker in heartbeat.live_workers(now) if first not in worker.key_ids]
     db.session.rollback()
     if behind:
         say(f"These workers do not know key {first} yet: {', '.join(behind)}. Restart the portal and them.")
@@ -65,7 +66,7 @@ def _rotate(first: str, batch: int, say: Say) -> int:
     if any(tally.broken for tally in tallies):
         say(f"What opens is sealed under key {first} now; the rest is as it was.")
         return NOT_DONE
-    others = " The other keys may leave the keyring." if len(reseal.vault().key_ids) > 1 else ""
+    others = " The other keys may leave the keyring." if len(vault().key_ids) > 1 else ""
     say(f"Everything is sealed under key {first}.{others}")
     return DONE
 
@@ -119,6 +120,6 @@ def _cannot_open(ident: str, one: Sealed) -> str:
     many = "1 row" if one.broken == 1 else f"{one.broken} rows"
     if ident == reseal.UNREADABLE:
         return f"{many}: not a sealed secret at all."
-    if ident not in reseal.vault().key_ids:
+    if ident not in vault().key_ids:
         return f"{many}: sealed under key {plain_text(ident)}, which is not in the keyring."
     return f"{many}: sealed under key {ident}, but the key of that id in the keyring does not open them."

@@ -17,8 +17,8 @@ from ..web.filters import ago, moment
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ..jobs.models import WorkerHeartbeat
     from ..operations.report import Facts
-    from ..outbox.models import WorkerBeat
     from ..outbox.overview import Depth, Lease, Stopped
 
 DONE, NOT_DONE = 0, 1
@@ -136,7 +136,7 @@ def _stopped_line(told: Facts, one: Stopped) -> str:
     return f"{name}: held since {moment(one.held_at)}, {one.waiting} wait{again}: {report.cause(one)}"
 
 
-def _worker_line(told: Facts, one: WorkerBeat) -> str:
+def _worker_line(told: Facts, one: WorkerHeartbeat) -> str:
     missing = "" if one in told.overview.at_work else "MISSING, "
     about = f"version {one.version}, {one.threads} threads"
     return f"{one.host} pid {one.pid}: {about}, {missing}last seen {ago(one.seen_at, told.overview.at)}"

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from ..jobs.heartbeat import add_finder
+from ..jobs.registry import add_work_source
 
 
 def install(app: Flask) -> None:
@@ -11,5 +11,5 @@ def install(app: Flask) -> None:
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    add_finder(app, bulk_actions.due)
-    add_finder(app, rollup.due)
+    add_work_source(app, bulk_actions.due)
+    add_work_source(app, rollup.due)

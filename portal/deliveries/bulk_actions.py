@@ -80,7 +80,7 @@ def give(
         .returning(BulkOrder.id)
     ).scalar_one_or_none()
     if fresh is not None:
-        notify.after_commit(JOB, fresh)
+        notify.push_after_commit(JOB, fresh)
     db.session.commit()
     return db.session.scalars(select(BulkOrder).where(BulkOrder.key == values["key"])).one()
 

@@ -60,7 +60,7 @@ def tend() -> None:
     else:
         more = True
     if more:
-        notify.now(JOB, 0)
+        notify.push(JOB, 0)
 
 
 def roll(now: datetime) -> bool:

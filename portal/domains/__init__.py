@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from ..jobs.heartbeat import add_finder
+    from ..jobs.registry import add_work_source
     from .checks import due
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    add_finder(app, due)
+    add_work_source(app, due)

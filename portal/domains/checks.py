@@ -15,11 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .. import rate_limit
 from ..clock import utcnow
-from ..config import current_config
 from ..db import db, insert
 from ..jobs import notify
 from ..settings import providers
 from ..settings.models import SmtpSettings, State
+from ..state import current_config
 from . import assessment, changes
 from .findings import visible
 from .models import DomainCheck, LookState, Verdict
@@ -61,7 +61,7 @@ def request(version: SmtpSettings, *, now: datetime) -> None:
     check.requested_at = now  # while one is under way, another follows it
     if check.state is not LookState.RUNNING or (check.lease_until or now) <= now:
         check.state = LookState.WAITING
-    notify.after_commit("look", version.id)
+    notify.push_after_commit("look", version.id)
     db.session.commit()
 
 
@@ -172,7 +172,7 @@ def _keep(taken: _Taken, report: assessment.Report, now: datetime) -> None:
     check.state = LookState.WAITING if again else LookState.DONE
     check.lease_until, check.checked_at = None, now
     if again:
-        notify.after_commit("look", check.version_id)
+        notify.push_after_commit("look", check.version_id)
     check.domain, check.verdict, check.findings = report.domain, report.verdict, report.as_dict()
     if report.verdict is not Verdict.UNKNOWN:
         check.known = report.verdict

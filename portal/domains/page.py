@@ -98,5 +98,5 @@ def build(account_id: int, number: int | None) -> Page | None:
         choices=tuple({one.number: one for one in choices}.values()),
         check=checks.of_version(version),
         change=change,
-        no_worker=heartbeat.is_missing(utcnow()),
+        no_worker=heartbeat.is_worker_missing(utcnow()),
     )

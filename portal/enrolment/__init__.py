@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Register the room with the app."""
-    from ..jobs.heartbeat import add_finder
+    from ..jobs.registry import add_work_source
     from . import cleanup, views_owner  # noqa: F401 - its pages join the blueprint
     from .views import blueprint, unsubscribe
 
     app.register_blueprint(blueprint)
     csrf: CSRFProtect = app.extensions["csrf"]
     csrf.exempt(unsubscribe)
-    add_finder(app, cleanup.find_work)
+    add_work_source(app, cleanup.find_work)

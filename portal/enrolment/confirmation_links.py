@@ -12,13 +12,13 @@ from ..accounts.models import Account
 from ..accounts.tokens import fingerprint, new_token
 from ..affiliates.models import Affiliate, AffiliateLink, Purpose
 from ..affiliates.suppressions import is_suppressed
-from ..config import current_config
 from ..db import db
 from ..db.prepared import Swift
 from ..notices import branding, rendering
 from ..notices.catalogue import CONFIRM_SIGN_UP
 from ..notices.defaults import default_text
 from ..outbox.queue import owe
+from ..state import current_config
 
 VALID_FOR = {Purpose.CONFIRM: timedelta(days=7), Purpose.JOIN: timedelta(days=30)}
 _PATHS = {Purpose.CONFIRM: "confirm-sign-up", Purpose.JOIN: "invitation"}

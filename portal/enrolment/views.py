@@ -11,11 +11,11 @@ from ..affiliates import directory, links
 from ..affiliates import preferences as email_preferences
 from ..affiliates.models import Purpose, State
 from ..clock import utcnow
-from ..config import current_config
 from ..events import event_log, presenter
 from ..events.types import Occasion
 from ..events.weekly_totals import totals
 from ..notices.greeting import first_name_of
+from ..state import current_config
 from ..web.read_only import reads_first
 from ..web.requests import network_of
 from . import confirmation_links, listing, min_fill_time, signup

@@ -12,11 +12,11 @@ from ..affiliates import suppressions as suppression_list
 from ..affiliates.links import link_of
 from ..affiliates.models import Affiliate, State
 from ..clock import utcnow
-from ..config import current_config
 from ..events import event_log, presenter
 from ..events.models import Why
 from ..notices import recipients
 from ..notices.catalogue import NEW_SIGN_UP
+from ..state import current_config
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import csv_export, history, invitations, listing, moderation, signup_rules

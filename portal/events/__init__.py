@@ -5,9 +5,9 @@ from flask import Flask
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from ..jobs.heartbeat import add_finder
+    from ..jobs.registry import add_work_source
     from . import weekly_summary
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    add_finder(app, weekly_summary.find_work)
+    add_work_source(app, weekly_summary.find_work)

@@ -13,7 +13,6 @@ from sqlalchemy import bindparam, select
 from ..accounts.models import Account
 from ..affiliates import links, owner_unsubscribe, suppressions
 from ..affiliates.models import Affiliate, State
-from ..config import current_config
 from ..db import db, insert
 from ..db.prepared import Swift
 from ..db.transaction import go_past_session
@@ -22,6 +21,7 @@ from ..notices.catalogue import Audience, Notice, caused_by
 from ..notices.greeting import first_name_of
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import owe
+from ..state import current_config
 from .models import Event, EventMail, Why
 from .types import STANDING, Occasion, Source
 

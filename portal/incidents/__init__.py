@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..domains import changes
-from ..jobs.heartbeat import add_finder
+from ..jobs.registry import add_work_source
 from ..outbox.callbacks import add_listener
 from ..settings import login_probe
 from ..web.banners import add_source
@@ -22,8 +22,8 @@ def install(app: Flask) -> None:
 
     app.register_blueprint(blueprint)
     add_source(app, banners)
-    for finder in (alerts.due, webhooks.due, monitor.due):
-        add_finder(app, finder)
+    for source in (alerts.due, webhooks.due, monitor.due):
+        add_work_source(app, source)
     add_listener(app, detection.hear)
     changes.add_listener(app, detection.hear_of_domain)
     login_probe.add_listener(app, detection.on_login_probe)

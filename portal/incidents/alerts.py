@@ -17,11 +17,11 @@ from sqlalchemy import or_, select
 from .. import rate_limit
 from ..accounts.models import Account
 from ..clock import utcnow
-from ..config import current_config
 from ..db import db
 from ..notices import recipients
 from ..outbox.overview import count_waiting
 from ..outbox.queue import enqueue, queue_of
+from ..state import current_config
 from . import alert_emails, lifecycle, policy, presenter, webhooks
 from .models import Happening, Incident
 

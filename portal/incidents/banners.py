@@ -129,9 +129,9 @@ def _other(incident: Incident) -> Banner:
 
 
 def _no_worker() -> list[Banner]:
-    if not heartbeat.is_missing():
+    if not heartbeat.is_worker_missing():
         return []
-    seen = heartbeat.last_seen()
+    seen = heartbeat.last_heartbeat_at()
     when = f"The last one was seen {ago(seen)}." if seen else "None has been seen yet."
     text = (
         f"{when} Emails wait safely and leave as soon as a worker runs. "

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from ..config import current_config
 from ..db import db
 from ..db.transaction import moment
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
@@ -19,6 +18,7 @@ from ..settings.models import SmtpSettings
 from ..settings.routing import live_version
 from ..settings.versions import let_go
 from ..smtp.diagnosis.diagnose import RetryClass
+from ..state import current_config
 from . import lifecycle
 from .models import Care, Happening, Incident, Kind, OnFailure
 

@@ -8,7 +8,7 @@ from wtforms import Form, RadioField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, ValidationError
 
-from ..config import current_config
+from ..state import current_config
 from ..web.fields import PortalForm, required, text_field
 from . import http_post
 from .held_mail import AGES

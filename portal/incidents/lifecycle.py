@@ -90,7 +90,7 @@ def close(incident: Incident, how: Ended, *, now: datetime) -> None:
     if incident.alerted_at is not None:
         incident.recovery_at = now if how is Ended.REPLACED else now + _SETTLE
         if incident.recovery_at <= now:
-            notify.after_commit("alert", incident.id)
+            notify.push_after_commit("alert", incident.id)
     happened(incident, Happening.ENDED, how.value, now=now)
 
 
@@ -169,7 +169,7 @@ def _reopen(incident: Incident, trouble: Trouble, now: datetime) -> None:
 
 def _announce(incident: Incident, now: datetime) -> None:
     if incident.alert_at is not None and incident.alert_at <= now:
-        notify.after_commit("alert", incident.id)
+        notify.push_after_commit("alert", incident.id)
 
 
 def _grow(incident: Incident, trouble: Trouble, now: datetime) -> None:

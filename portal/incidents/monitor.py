@@ -15,7 +15,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
 from ..clock import utcnow
-from ..config import current_config
 from ..db import db
 from ..deliveries.models import DeliveryLine
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
@@ -24,6 +23,7 @@ from ..outbox.queue import SYSTEM, queue_of
 from ..outbox.store.claims import due_queues
 from ..settings import login_probe
 from ..settings.models import LoginProbe, SmtpSettings, State
+from ..state import current_config
 from ..web.filters import moment
 from . import bursts, failover, lifecycle, webhooks
 from .lifecycle import Trouble

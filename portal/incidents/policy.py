@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flask import current_app
 from sqlalchemy import select
 
 from ..db import db, insert
 from ..outbox.queue import queue_of
+from ..state import vault
 from .models import Care, OnFailure
-
-if TYPE_CHECKING:
-    from ..vault import Vault
 
 _DEFAULTS: dict[str, Any] = {
     "mail": True,
@@ -88,11 +85,6 @@ def secret_of(care: Care) -> str:
 def binding(care: Care) -> dict[str, str | int]:
     """What a webhook's secret is sealed for."""
     return {"kind": "webhook-secret", "account": care.account_id, "url": care.hook_url}
-
-
-def vault() -> Vault:
-    found: Vault = current_app.extensions["signet.vault"]
-    return found
 
 
 def _seal_new_secret(care: Care) -> str:

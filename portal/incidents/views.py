@@ -8,8 +8,8 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask_login import current_user, login_required
 
 from ..clock import utcnow
-from ..config import current_config
 from ..outbox.overview import count_waiting
+from ..state import current_config
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import failover, forms, incident_log, presenter

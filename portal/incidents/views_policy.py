@@ -8,10 +8,10 @@ from flask import flash, make_response, redirect, render_template, url_for
 from flask_login import current_user, login_required
 
 from ..clock import utcnow
-from ..config import current_config
 from ..notices import recipients
 from ..outbox import rate_limits
 from ..settings import providers
+from ..state import current_config
 from . import forms, incident_log, policy, webhooks
 from .views import blueprint, tell
 

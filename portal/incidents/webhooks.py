@@ -12,9 +12,9 @@ from sqlalchemy import or_, select, update
 from .. import rate_limit
 from ..about import VERSION
 from ..clock import utcnow
-from ..config import current_config
 from ..db import db, insert
 from ..jobs import notify
+from ..state import current_config
 from ..vault import SealBroken
 from . import policy
 from .http_post import NotDelivered, post
@@ -55,7 +55,7 @@ def owe(account_id: int, key: str, event: str, payload: Mapping[str, Any], *, no
     statement = insert(HookDelivery).values(values).on_conflict_do_nothing().returning(HookDelivery.id)
     ident = db.session.execute(statement).scalar_one_or_none()
     if ident is not None:
-        notify.after_commit("hook", ident)
+        notify.push_after_commit("hook", ident)
 
 
 def send_test(account_id: int, *, now: datetime) -> None:

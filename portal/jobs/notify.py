@@ -1,7 +1,6 @@
-"""Tell the worker, once a transaction has committed, that there is something to do.
+"""Pushes a job to the workers as soon as the transaction that made the work has committed.
 
-A wish names a job and one id; it may be lost or repeated without harm, because the tables are the
-truth and the worker's sweep finds what is due. It never carries a message.
+A job may be lost or repeated without harm: the tables hold the work, and the workers' sweep finds what is due.
 """
 
 from __future__ import annotations
@@ -10,89 +9,107 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
-from flask import Flask, current_app
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from ..db import db
 from ..db.transaction import is_past_session, present
+from ..state import get_state
+from . import backend
 
-Runner = Callable[[str, int], None]  # (job, id): "drain" an account, "check" a version
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from .registry import Job
+
+Push = Callable[[str, int], None]  # (job name, id)
 
 _log = logging.getLogger(__name__)
-_KEY = "signet.wishes"
-_PAUSE = 0.1  # seconds before the same wish is passed on again
-_REMEMBERED = 1_000  # wishes
+_SESSION_KEY = "signet.jobs"  # in Session.info: the jobs to push after its commit
+_INTERVAL_S = 0.1  # between two pushes of the same job
+_MOST_REMEMBERED = 1_000  # jobs
 
 
-def install(app: Flask, runner: Runner) -> None:
-    """Give the app the runner that passes wishes on."""
-    app.extensions["signet.wake"] = runner
-    app.extensions["signet.crier"] = _Crier()
-
-
-def after_commit(job: str, ident: int) -> None:
-    """Ask for a job as soon as, and only if, the present transaction commits."""
-    if is_past_session():
-        present().after_commit[(job, ident)] = partial(now, job, ident)
-    else:
-        db.session.info.setdefault(_KEY, {})[(job, ident)] = True
-
-
-class _Crier:
-    """Passes wishes on. One that is said again and again is passed on at once, then a few times a second, and last."""
+class Debouncer:
+    """Limits repeated pushes of one job: the first goes out at once, then one each interval, and one after the last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._passed_on: dict[tuple[str, int], float] = {}  # when a wish was passed on, or will be
+        self._pushed_at: dict[Job, float] = {}  # monotonic time of the last push, which may lie ahead
 
-    def cry(self, runner: Runner, job: str, ident: int) -> None:
-        wait = self._wait(job, ident)
-        if wait is None:
+    def push(self, target: Push, job: Job) -> None:
+        """Push now or within the interval. Never raises."""
+        delay = self._delay(job)
+        if delay is None:
             return
-        if wait <= 0:
-            _pass_on(runner, job, ident)
+        if delay <= 0:
+            _push_or_log(target, job)
         else:
-            threading.Timer(wait, _pass_on, (runner, job, ident)).start()
+            threading.Timer(delay, _push_or_log, (target, job)).start()
 
-    def _wait(self, job: str, ident: int) -> float | None:
-        """Return when a wish is to be passed on, from now; None if somebody will."""
-        present, wish = time.monotonic(), (job, ident)
+    def _delay(self, job: Job) -> float | None:
+        """Return in how many seconds to push the job, or None if a push of it is scheduled already."""
+        now = time.monotonic()
         with self._lock:
-            if len(self._passed_on) > _REMEMBERED:
-                self._passed_on.clear()
-            last = self._passed_on.get(wish, present - _PAUSE)
-            if present < last:
+            if len(self._pushed_at) > _MOST_REMEMBERED:
+                self._pushed_at.clear()
+            last = self._pushed_at.get(job, now - _INTERVAL_S)
+            if now < last:
                 return None
-            self._passed_on[wish] = max(present, last + _PAUSE)
-            return last + _PAUSE - present
+            self._pushed_at[job] = max(now, last + _INTERVAL_S)
+            return last + _INTERVAL_S - now
 
 
-def now(job: str, ident: int) -> None:
-    """Ask for a job at once. Never raises: the sweep finds whatever could not be announced."""
-    crier: _Crier = current_app.extensions["signet.crier"]
-    crier.cry(current_app.extensions["signet.wake"], job, ident)
+def _no_queue(job: str, id_: int) -> None:
+    raise RuntimeError("jobs.notify is not installed in this app")
 
 
-def _pass_on(runner: Runner, job: str, ident: int) -> None:
+@dataclass
+class Notifier:
+    """How an app pushes jobs."""
+
+    push: Push = _no_queue
+    debouncer: Debouncer = field(default_factory=Debouncer)
+
+
+def install(app: Flask) -> None:
+    """Push this app's jobs into its queues."""
+    get_state(app).part(Notifier).push = partial(backend.push, app)
+
+
+def push_after_commit(job: str, id_: int) -> None:
+    """Push a job as soon as, and only if, the current transaction commits."""
+    if is_past_session():
+        present().after_commit[(job, id_)] = partial(push, job, id_)
+    else:
+        db.session.info.setdefault(_SESSION_KEY, {})[(job, id_)] = True
+
+
+def push(job: str, id_: int) -> None:
+    """Push a job at once. Never raises: the sweep finds work whose job could not be pushed."""
+    notifier = get_state().part(Notifier)
+    notifier.debouncer.push(notifier.push, (job, id_))
+
+
+def _push_or_log(target: Push, job: Job) -> None:
     try:
-        runner(job, ident)
-    except (
-        Exception
-    ):  # the mail is safe in its table, so a full disk or locked queue must not fail the caller
-        _log.exception("could not announce %s %s; the sweep will find it", job, ident)
+        target(*job)
+    except Exception:  # the work is safe in its table: a full disk or a locked queue must not fail the caller
+        _log.exception("could not push job %s %s; the sweep will find it", *job)
 
 
 @event.listens_for(Session, "after_commit")
-def _committed(session: Session) -> None:
+def _push_after_commit(session: Session) -> None:
     if session.in_nested_transaction():
-        return  # a savepoint was released; others see nothing of it before the whole commits
-    for job, ident in session.info.pop(_KEY, None) or {}:
-        now(job, ident)
+        return  # a savepoint was released; other connections see its changes only after the outer commit
+    for job, id_ in session.info.pop(_SESSION_KEY, None) or {}:
+        push(job, id_)
 
 
 @event.listens_for(Session, "after_rollback")
-def _rolled_back(session: Session) -> None:
-    session.info.pop(_KEY, None)
+def _drop_after_rollback(session: Session) -> None:
+    session.info.pop(_SESSION_KEY, None)

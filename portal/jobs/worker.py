@@ -10,34 +10,28 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .. import tasks
 from ..clock import utcnow
 from ..db import db, disconnect
 from ..db.dialects import settle_fast
-from ..outbox.sending import deliver
-from ..outbox.sending.dispatcher import Lanes
-from ..outbox.store import maintenance
-from . import heartbeat, prefork
+from ..state import get_state
+from . import backend, heartbeat, prefork
 from .cpu_affinity import keep_to_one
+from .registry import job_registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
     from flask import Flask
-    from huey import Huey
     from huey.consumer import Consumer
-
-    from ..config import Config
 
 _log = logging.getLogger(__name__)
 _CHECKS = 3  # threads for whatever is not mail
-_CONNECTIONS = 16  # of one process at most, for each of its threads that take up accounts
 _ARENAS = -8  # M_ARENA_MAX of malloc.h
 
 
 def run(
-    app: Flask, threads: int | None = None, processes: int = 1, queues: Sequence[str] = tasks.QUEUES
+    app: Flask, threads: int | None = None, processes: int = 1, queues: Sequence[str] = backend.QUEUES
 ) -> int:
     """Deliver until asked to end by a signal; the message in hand is finished, a second signal ends at once."""
     if processes > 1:
@@ -53,29 +47,31 @@ def _work(app: Flask, threads: int | None, queues: Sequence[str], parent: int | 
     The signals stay blocked and are fetched by a thread that only waits for them: a handler could interrupt any
     line of this thread, also one that holds the very lock the handler needs.
     """
-    config: Config = app.extensions["signet.config"]
+    config, parts = get_state(app).config, job_registry(app).worker_parts
     _share_one_heap()
     if config.one_processor:
         keep_to_one(config.instance, from_last=True)  # a portal looks at the first ones first
     signal.pthread_sigmask(signal.SIG_BLOCK, prefork.END)
     with app.app_context():
         settle_fast(db.engine)
-        maintenance.begin()
     count = threads or config.worker_threads
-    lanes = app.extensions["signet.lanes"] = Lanes(app, min(config.connections, _CONNECTIONS * count))
+    for part in parts:
+        part.start(app, count)
     consumers = [_consumer(app, queue, count if queue == "mail" else _CHECKS) for queue in queues]
     for consumer in consumers:
         consumer.start()
-    _log.info("worker %s runs with %s threads", heartbeat.name_of_this_process(), count)
+    _log.info("worker %s runs with %s threads", heartbeat.process_name(), count)
     _beat_until(_told_to_end(), app, config.sweep, count, queues, parent)
     _log.info("worker stops after the messages in hand; a second signal ends it at once")
-    deliver.stopping.set()
+    for part in parts:
+        part.request_stop()
     for number in prefork.END:
         signal.signal(number, _end_at_once)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, prefork.END)
     for consumer in consumers:
         consumer.stop_flag.set()
-    lanes.close()
+    for part in parts:
+        part.finish()
     for consumer in consumers:
         consumer.stop(graceful=True)
     _farewell(app)
@@ -89,7 +85,7 @@ def _share_one_heap() -> None:
 
 
 def _consumer(app: Flask, queue: str, threads: int) -> Consumer:
-    huey: Huey = app.extensions["signet.hueys"][queue]
+    huey = job_registry(app).queues[queue]
     # A file is looked into every 50 ms without ever slowing down: a sign-up is answered at once. PostgreSQL and
     # Redis tell by themselves, so there a pause follows trouble alone, and grows while the trouble lasts.
     pause = {"initial_delay": 0.05, "backoff": 1.0, "max_delay": 0.05}
@@ -127,11 +123,12 @@ def _beat_until(
     while True:
         try:
             with app.app_context():
-                heartbeat.beat(utcnow(), started_at=started, threads=threads)
-                maintenance.mend()
-                jobs = heartbeat.work_found(app, utcnow())
-                queue_of_job = app.extensions["signet.queue_of_job"]
-                tasks.announce_missing(app, [job for job in jobs if queue_of_job[job[0]] in queues])
+                heartbeat.record_heartbeat(utcnow(), started_at=started, threads=threads)
+                registry = job_registry(app)
+                for part in registry.worker_parts:
+                    part.sweep()
+                jobs = heartbeat.find_due_work(app, utcnow())
+                backend.push_missing(app, [job for job in jobs if registry.queue_of_job[job[0]] in queues])
         except Exception:  # the top of the worker's loop: a locked database or a full disk passes
             _log.exception("the worker cannot look for work just now, and tries again")
         if told.wait(sweep):
@@ -148,8 +145,9 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
 def _farewell(app: Flask) -> None:
     try:
         with app.app_context():
-            maintenance.end()
-            heartbeat.farewell()
+            for part in job_registry(app).worker_parts:
+                part.close()
+            heartbeat.remove_heartbeat()
     except Exception:
         _log.exception("the worker could not take its sign of life away")
     _log.info("worker stopped")

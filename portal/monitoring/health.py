@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..config import ConfigError
-from ..db import db, reading
+from ..db import db, readiness, reading
 from ..jobs import heartbeat
+from ..state import vault
 
 _GOOD_FOR = timedelta(seconds=2)  # a crowd of probes asks the database once
 _KEY = "signet.readiness"
@@ -36,26 +36,11 @@ def _look(now: datetime) -> dict[str, str]:
 
 
 def _judge(now: datetime) -> dict[str, str]:
-    # Not above: `python -m portal.bootstrap` runs that file under another name and must not meet its table twice.
-    from .. import bootstrap
-
-    if not bootstrap.is_current():
+    if not readiness.is_current():
         return {"migrations": "The tables are not up to date. Run: python -m portal.bootstrap"}
     wrong = {}
-    if not _keys_open():
+    if not readiness.keys_open(vault()):
         wrong["keys"] = "The keys do not open what this database holds. Look at SIGNET_KEYS."
-    if heartbeat.is_missing(now):
+    if heartbeat.is_worker_missing(now):
         wrong["worker"] = "No worker was seen within the last minute. Start one with: flask worker"
     return wrong
-
-
-def _keys_open() -> bool:
-    from .. import bootstrap
-
-    if db.session.get(bootstrap.KeyCheck, 1) is None:
-        return False  # setup writes it, so this was not its work
-    try:
-        bootstrap.check_keys(current_app)
-    except ConfigError:
-        return False
-    return True

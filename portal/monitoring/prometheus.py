@@ -127,5 +127,5 @@ def _buckets(counts: Counter[int]) -> list[tuple[str, float]]:
 
 
 def _workers(now: datetime) -> Metric:
-    alive = len(heartbeat.alive(now))
+    alive = len(heartbeat.live_workers(now))
     return GaugeMetricFamily("signet_workers", "Workers seen within the last minute.", value=alive)

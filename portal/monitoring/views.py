@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, abort, jsonify, request
 
 from ..clock import utcnow
-from ..config import current_config
+from ..state import current_config
 from . import health, prometheus
 
 blueprint = Blueprint("watching", __name__)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, select
 
-from ..config import current_config
 from ..db import db
 from ..db.prepared_query import Question
+from ..state import current_config
 from . import colours, images
 from .models import NoticeLogo, NoticeLook
 

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from ..affiliates import links
 from ..affiliates.models import Affiliate
-from ..config import current_config
 from ..db import db, insert
+from ..state import current_config
 from . import rendering, validation
 from .greeting import first_name_of
 from .models import NoticeDraft

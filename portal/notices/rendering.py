@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from flask import current_app
 
-from ..config import current_config
 from ..outbox.queue import NewMessage
 from ..smtp.mailbox import is_header_safe
+from ..state import current_config
 from . import branding, plaintext, sanitize, texts
 from .catalogue import Audience, Notice, Type, Variable
 from .defaults import Text

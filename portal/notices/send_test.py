@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from .. import rate_limit
-from ..config import current_config
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage
 from ..outbox.queue import enqueue
+from ..state import current_config
 from . import rendering
 from .catalogue import NEW_SIGN_UP, Notice
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..accounts import lookup
 from ..db import db, reading
 from ..outbox import overview
-from ..outbox.models import Outcome, Status, WorkerBeat
+from ..outbox.models import Outcome, Status
 from ..outbox.queue import SYSTEM
 from ..smtp.protocol.reply import plain_text
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from ..jobs.models import WorkerHeartbeat
     from ..outbox.overview import Depth, Fault, Lease, Overview, Stopped
 
 OWN_MAIL = "@portal"  # stands for the portal's own mail where an account is named; no short name has an @
@@ -83,7 +84,7 @@ class Facts:
             "whose_move": one.because.get("whose_move"),
         }
 
-    def _worker(self, one: WorkerBeat) -> dict[str, Any]:
+    def _worker(self, one: WorkerHeartbeat) -> dict[str, Any]:
         return {
             "name": one.name,
             "host": one.host,

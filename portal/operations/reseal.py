@@ -10,18 +10,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flask import current_app
 from sqlalchemy import ColumnElement, Text, and_, func, or_, select, true, update
 
-from ..bootstrap import CHECK, KeyCheck
 from ..db import Base, db, reading
+from ..db.readiness import KEY_CHECK_BINDING, KeyCheck
 from ..incidents.models import Care
 from ..incidents.policy import binding as secret_binding
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import body_binding
 from ..settings.credentials import binding
 from ..settings.models import SmtpSettings
-from ..vault import SealBroken, Vault, key_id
+from ..state import vault
+from ..vault import SealBroken, key_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -63,7 +63,7 @@ KINDS = (
         Care.sealed_secret.is_not(None),
     ),
     # The last, so that a portal without the former key refuses to start until everything else is done.
-    Kind("key check", KeyCheck, ("sealed",), lambda _row: CHECK),
+    Kind("key check", KeyCheck, ("sealed",), lambda _row: KEY_CHECK_BINDING),
 )
 
 
@@ -128,11 +128,6 @@ def left(kind: Kind) -> int:
         count = db.session.scalar(query) or 0
         db.session.rollback()
     return count
-
-
-def vault() -> Vault:
-    found: Vault = current_app.extensions["signet.vault"]
-    return found
 
 
 def _each(kind: Kind, where: ColumnElement[bool]) -> Iterator[Any]:

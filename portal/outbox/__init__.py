@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask import Flask
 
-    from ..config import Config
     from .routing import RouteFor
 
 
 def install(app: Flask, *, route_for: RouteFor) -> None:
     """Introduce the post room to the room that knows each account's way out, and to Flask-Mail."""
-    from . import rate_limits
+    from ..jobs.registry import add_work_source, add_worker_part
+    from ..state import get_state
+    from . import rate_limits, worker
     from .callbacks import add_gate
     from .sending.connection import mail
 
-    config: Config = app.extensions["signet.config"]
+    config = get_state(app).config
     platform = config.platform
     app.config.update(
         MAIL_SERVER=platform.server,
@@ -31,3 +32,5 @@ def install(app: Flask, *, route_for: RouteFor) -> None:
     mail.init_app(app)
     app.extensions["signet.route_for"] = route_for
     add_gate(app, rate_limits.gate)
+    add_work_source(app, worker.find_due_work)
+    add_worker_part(app, worker.OutboxWorker())

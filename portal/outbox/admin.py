@@ -112,7 +112,7 @@ def retry(which: Which, *, now: datetime, dry_run: bool = False) -> Done:
     for status in (Status.QUEUED, Status.HELD):
         _update([one.ident for one in moved if one.new is status], status=status, **fresh)
     for ident in {one.account_id for one in moved}:
-        notify.after_commit("drain", ident)
+        notify.push_after_commit("drain", ident)
     db.session.commit()
     return Done(moved, refused)
 

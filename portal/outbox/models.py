@@ -146,17 +146,3 @@ class Slot(Base):
     token: Mapped[str] = mapped_column(String(32), primary_key=True)
     account_id: Mapped[int] = mapped_column(index=True)
     lease_until: Mapped[datetime]
-
-
-class WorkerBeat(Base):
-    """A sign of life of one worker process."""
-
-    __tablename__ = "worker_beat"
-    name: Mapped[str] = mapped_column(String(120), primary_key=True)  # host:pid
-    host: Mapped[str] = mapped_column(String(100), default="")
-    pid: Mapped[int] = mapped_column(default=0)
-    version: Mapped[str] = mapped_column(String(40), default="")  # of the portal it runs
-    threads: Mapped[int] = mapped_column(default=0)
-    key_ids: Mapped[list[str]] = mapped_column(JSON, default=list)  # which it can open, never the keys
-    started_at: Mapped[datetime]
-    seen_at: Mapped[datetime]

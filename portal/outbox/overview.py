@@ -10,11 +10,13 @@ from sqlalchemy import func, or_, select, text
 
 from ..db import db
 from ..jobs import heartbeat
-from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Slot, Status, WorkerBeat
+from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Slot, Status
 from .queue import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from ..jobs.models import WorkerHeartbeat
 
 OWED = (Status.QUEUED, Status.SENDING, Status.HELD)  # accepted by no server yet, and not given up
 _LAST = timedelta(hours=1)
@@ -74,7 +76,7 @@ class Overview:
     at: datetime
     accounts: Sequence[Depth]  # who is owed most comes first
     stopped: Sequence[Stopped]
-    workers: Sequence[WorkerBeat]
+    workers: Sequence[WorkerHeartbeat]
     leases: Sequence[Lease]
     draining: Sequence[int]  # the accounts whose queue a worker holds
     attempts: Mapping[Outcome, int]  # begun within the last hour
@@ -94,9 +96,9 @@ class Overview:
         return {status: sum(one.counts.get(status, 0) for one in self.accounts) for status in Status}
 
     @property
-    def at_work(self) -> list[WorkerBeat]:
+    def at_work(self) -> list[WorkerHeartbeat]:
         """The workers that were seen within the last minute."""
-        return [beat for beat in self.workers if beat.seen_at >= self.at - heartbeat.MISSING_AFTER]
+        return [worker for worker in self.workers if worker.seen_at >= self.at - heartbeat.MISSING_AFTER]
 
 
 def overview(now: datetime) -> Overview:
@@ -107,7 +109,7 @@ def overview(now: datetime) -> Overview:
         at=now,
         accounts=accounts,
         stopped=_stopped(now, owed),
-        workers=heartbeat.seen(),
+        workers=heartbeat.recent_workers(),
         leases=_leases(now),
         draining=list(db.session.scalars(select(Slot.account_id).where(Slot.lease_until > now).distinct())),
         attempts=_attempts(now - _LAST),

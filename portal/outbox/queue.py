@@ -7,20 +7,18 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from flask import current_app
 from sqlalchemy import bindparam, case, exists, func, literal, or_, text, update
 
-from ..config import current_config
 from ..db import db, insert
 from ..db.prepared import Swift
 from ..db.transaction import go_past_session, moment
 from ..jobs import notify
+from ..state import current_config, vault
 from .models import OPEN, OutboxMessage, Queue, Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from ..vault import Vault
 
 # The portal's own mail has no account; the worker knows its queue by this id.
 SYSTEM = 0
@@ -87,7 +85,7 @@ def owe(account_id: int | None, new: NewMessage, *, now: datetime) -> int | None
     told["queue"] = None if new.urgent or pinned else queue  # a test leaves even while the queue is held
     ident: int | None = _owing(dialect, tuple(values)).scalar(told)
     if ident is not None and not pinned:
-        notify.after_commit("drain", queue)
+        notify.push_after_commit("drain", queue)
     return ident
 
 
@@ -148,7 +146,7 @@ def release(account_id: int | None, *, now: datetime) -> int:
     queue.probes = 0
     queue.turn += 1
     count = _move(account_id, Status.HELD, Status.QUEUED, next_attempt_at=moment())
-    notify.after_commit("drain", account_id or SYSTEM)
+    notify.push_after_commit("drain", account_id or SYSTEM)
     return count
 
 
@@ -198,14 +196,12 @@ def _move(account_id: int | None, old: Status, new: Status, **also: Any) -> int:
 
 def seal_body(body: str, key: str) -> str:
     """Seal a body that may hold a log-in link, for the message with this key alone."""
-    vault: Vault = current_app.extensions["signet.vault"]
-    return vault.seal(body, body_binding(key)).hex()
+    return vault().seal(body, body_binding(key)).hex()
 
 
 def open_body(sealed: str, key: str) -> str:
     """Open what ``seal_body`` sealed. Raises SealBroken."""
-    vault: Vault = current_app.extensions["signet.vault"]
-    return vault.open(bytes.fromhex(sealed), body_binding(key))
+    return vault().open(bytes.fromhex(sealed), body_binding(key))
 
 
 def body_binding(key: str) -> dict[str, str | int]:

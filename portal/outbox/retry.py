@@ -9,8 +9,8 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ..config import current_config
 from ..smtp.diagnosis.diagnose import Diagnosis, RetryClass
+from ..state import current_config
 from .models import Outcome
 
 GIVE_UP_AFTER = timedelta(hours=48)

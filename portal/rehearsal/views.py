@@ -17,7 +17,7 @@ from flask import (
 )
 from flask_login import login_required
 
-from ..config import current_config
+from ..state import current_config
 from ..web.banners import Banner, add_source
 from ..web.headers import mail_page
 from . import inbox, provider_replies, store

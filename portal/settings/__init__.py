@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from ..jobs.heartbeat import add_finder
+    from ..jobs.registry import add_work_source
     from . import login_probe, views_explain
     from .check import due
     from .views import blueprint
 
     app.register_blueprint(blueprint)
     app.register_blueprint(views_explain.blueprint)
-    add_finder(app, due)
-    add_finder(app, login_probe.find_due_work)
+    add_work_source(app, due)
+    add_work_source(app, login_probe.find_due_work)

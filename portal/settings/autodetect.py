@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from .. import rate_limit
-from ..config import current_config
 from ..db import db
 from ..smtp.probe.autoconfig import SettingsNotFound, Suggestion, suggest_settings
 from ..smtp.probe.port_detection import Candidate, Detection, detect_port
 from ..smtp.protocol.stages import StageStatus
 from ..smtp.server import Security, Server
+from ..state import current_config
 from . import credentials, providers
 from .models import SmtpSettings
 

@@ -17,7 +17,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..accounts.models import Account
 from ..clock import utcnow
-from ..config import current_config
 from ..db import db
 from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP
@@ -25,6 +24,7 @@ from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..outbox.queue import enqueue
 from ..outbox.sending import deliver
 from ..outbox.store import claims
+from ..state import current_config
 from ..vault import SealBroken
 from . import autodetect, fixes, routing, versions
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, State

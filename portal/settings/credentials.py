@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import current_app
+from ..state import vault
 
 if TYPE_CHECKING:
-    from ..vault import Vault
     from .models import SmtpSettings
 
 
@@ -31,14 +30,9 @@ def binding(version: SmtpSettings) -> dict[str, str | int]:
 
 def seal(version: SmtpSettings, password: str) -> None:
     """Store a password in a version. Call it again after every change to a value of the binding."""
-    version.sealed_password = _vault().seal(password, binding(version))
+    version.sealed_password = vault().seal(password, binding(version))
 
 
 def open_password(version: SmtpSettings) -> str:
     """Return the password of a version in plain text. Raises SealBroken."""
-    return _vault().open(version.sealed_password, binding(version))
-
-
-def _vault() -> Vault:
-    found: Vault = current_app.extensions["signet.vault"]
-    return found
+    return vault().open(version.sealed_password, binding(version))

@@ -8,9 +8,9 @@ from wtforms import Form, PasswordField, RadioField, SelectField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, ValidationError
 
-from ..config import current_config
 from ..smtp.providers.model import ProviderKind
 from ..smtp.server import Mechanism, Security
+from ..state import current_config
 from ..web.fields import PortalForm, at_most, mailbox_field, required, text_field
 from . import providers
 from .models import DETECT, SmtpSettings

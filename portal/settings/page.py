@@ -121,7 +121,7 @@ def build(owner: Owner, *, test: str | None) -> Page:
         else [],
         versions=versions.history(owner.account_id),
         test=_test_result(owner, test),
-        no_worker=heartbeat.is_missing(),
+        no_worker=heartbeat.is_worker_missing(),
         proven=_proven(routing.live_version(owner.account_id)),
         endings=deprecations.warnings(routing.live_version(owner.account_id), utcnow()),
     )

@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from ..config import current_config
 from ..smtp.providers import load_catalogue
 from ..smtp.providers.model import Host, Port, Provider, read_card
+from ..state import current_config
 
 REHEARSAL = "rehearsal"
 _FEW = 4  # with more regions than this, the first is hardly ever the right one

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from ..accounts.models import Account, Owner
-from ..config import Config, PlatformMail, current_config
 from ..db import db
 from ..outbox.routing import NoRoute, Route
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import Provider, load_catalogue
 from ..smtp.server import Mechanism, Secret, Security, Server
+from ..state import current_config
 from ..vault import SealBroken
 from . import credentials, providers
 from .models import SmtpSettings, State
+
+if TYPE_CHECKING:
+    from ..config import Config, PlatformMail
 
 NO_PLATFORM: dict[str, Any] = {
     "code": "no-platform-sender",

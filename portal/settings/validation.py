@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..config import current_config
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import check_credentials
 from ..smtp.server import Security
+from ..state import current_config
 from . import providers
 from .models import DETECT, SmtpSettings
 

@@ -238,7 +238,7 @@ def _start_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:
         check = SettingsCheck(version_id=version.id, recipient=owner.mailbox, recipient_name=owner.name)
         check.state, check.rungs, check.created_at = CheckState.WAITING, [], now
         db.session.add(check)
-    notify.after_commit("check", version.id)
+    notify.push_after_commit("check", version.id)
 
 
 def _waits(version: SmtpSettings) -> bool:

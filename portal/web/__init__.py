@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_login import current_user
 
+from ..state import get_state
 from . import banners, errors, filters, headers, read_only
 
 if TYPE_CHECKING:
@@ -25,5 +26,5 @@ def install(app: Flask, *, secure: bool) -> None:
         return {
             "current_account": account,
             "portal_banners": banners.banners(app, account.id) if account else [],
-            "config_flags": app.extensions["signet.config"],
+            "config_flags": get_state(app).config,
         }

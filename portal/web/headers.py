@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 
-from ..config import current_config
+from ..state import current_config
 
 PAGE_POLICY = "; ".join(
     [

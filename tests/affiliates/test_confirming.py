@@ -19,6 +19,7 @@ from portal.events.dispatch import cause
 from portal.events.models import EventMail, Week, WeekState, Why
 from portal.events.types import Occasion, Source
 from portal.outbox.models import OutboxMessage
+from portal.state import get_state
 
 GRACE = {"name": "Grace Hopper", "mailbox": "grace@example.org", "consent": "y"}
 
@@ -33,7 +34,7 @@ def _affiliate():
 
 
 def _config():
-    from portal.config import current_config
+    from portal.state import current_config
 
     return current_config()
 
@@ -88,7 +89,7 @@ def test_an_old_link_says_so_and_an_unknown_one_is_not_found(owner, client):
 def test_a_form_that_comes_back_at_once_is_asked_for_again_and_loses_nothing(app, owner, client):
     from dataclasses import replace
 
-    app.extensions["signet.config"] = replace(_config(), sign_up_seconds=2.0)
+    get_state(app).config = replace(_config(), sign_up_seconds=2.0)
     answer = client.submit("/join/brightleaf", GRACE)
     page = answer.get_data(as_text=True)
     assert answer.status_code == 422

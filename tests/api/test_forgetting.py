@@ -8,6 +8,7 @@ from portal.api import cleanup
 from portal.api.models import ApiRequest
 from portal.clock import utcnow
 from portal.db import db
+from portal.jobs.registry import job_registry
 from tests.api.conftest import account_of, purchase
 
 pytestmark = pytest.mark.both_databases
@@ -55,5 +56,5 @@ def test_the_worker_s_housekeeping_forgets_them(app, shop):
     shop.send(purchase(), key="paid")
     db.session.execute(db.update(ApiRequest).values(created_at=utcnow() - timedelta(days=31)))
     db.session.commit()
-    app.extensions["signet.tasks"]["tend"].call_local(0)
+    job_registry(app).tasks["tend"].call_local(0)
     assert kept() == []

@@ -16,7 +16,7 @@ from portal.db import db, reading
 from portal.enrolment import signup, signup_rules
 from portal.enrolment.signup_rules import Rules
 from portal.incidents.models import Incident, Kind
-from portal.outbox.models import WorkerBeat
+from portal.jobs.models import WorkerHeartbeat
 from tests.storm import verdict as outbox
 from tests.storm.instance import ROOT, Instance, Worker
 from tests.storm.records import open_messages, read_log, read_tables
@@ -211,7 +211,7 @@ class Chaos:
 
     def _is_at_work(self) -> bool:
         with self.instance.app.app_context(), reading():
-            found = set(db.session.scalars(db.select(WorkerBeat.pid)))
+            found = set(db.session.scalars(db.select(WorkerHeartbeat.pid)))
             db.session.rollback()
         return self.workers[0].process.pid in found
 

@@ -10,9 +10,10 @@ from sqlalchemy import select
 from portal.accounts.models import Account
 from portal.clock import utcnow
 from portal.db import db
+from portal.jobs.models import WorkerHeartbeat
 from portal.notices import rendering
 from portal.notices.catalogue import NEW_SIGN_UP
-from portal.outbox.models import DeliveryAttempt, Outcome, Status, WorkerBeat
+from portal.outbox.models import DeliveryAttempt, Outcome, Status
 from portal.outbox.queue import NewMessage, enqueue
 
 WRONG_PASSWORD = {
@@ -48,7 +49,7 @@ def account_of(slug: str = "brightleaf") -> Account:
 @pytest.fixture(autouse=True)
 def a_worker(app):
     """A worker that is seen, so that pages speak of the messages alone."""
-    db.session.add(WorkerBeat(name="test:1", started_at=utcnow(), seen_at=utcnow() + timedelta(hours=1)))
+    db.session.add(WorkerHeartbeat(name="test:1", started_at=utcnow(), seen_at=utcnow() + timedelta(hours=1)))
     db.session.commit()
 
 

@@ -9,11 +9,12 @@ from flask_migrate import upgrade
 from portal import bootstrap, create_app
 from portal.affiliates import directory
 from portal.affiliates.models import State
-from portal.db import db
+from portal.db import db, readiness
 from portal.enrolment import listing, signup_rules
 from portal.events import event_log
 from portal.events.models import Why
 from portal.events.types import Occasion
+from portal.state import get_state
 from tests.conftest import make_config
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
@@ -32,7 +33,7 @@ _ROWS = (
 def test_affiliates_of_before_are_found_told_of_and_take_part_as_they_did(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=str(bootstrap._MIGRATIONS), revision="0001")
+        upgrade(directory=str(readiness.MIGRATIONS), revision="0001")
         with db.engine.begin() as connection:
             for statement in _ROWS:
                 connection.execute(sa.text(statement), {"then": THEN})
@@ -41,10 +42,10 @@ def test_affiliates_of_before_are_found_told_of_and_take_part_as_they_did(tmp_pa
         account = directory.find_account("brightleaf")
         assert account.time_zone == "UTC"
         assert signup_rules.rules_of(account.id) == signup_rules.Rules(auto_approve=True, confirm=False)
-        [sia, grace] = listing.list_affiliates(account, app.extensions["signet.config"]).rows
+        [sia, grace] = listing.list_affiliates(account, get_state(app).config).rows
         assert {sia.affiliate.state, grace.affiliate.state} == {State.ACTIVE}
         assert sia.affiliate.preferences_key != grace.affiliate.preferences_key
-        found = listing.list_affiliates(account, app.extensions["signet.config"], search="hopper").rows
+        found = listing.list_affiliates(account, get_state(app).config, search="hopper").rows
         assert [one.affiliate.id for one in found] == [7]
         events = event_log.events_of(account.id).rows
         assert {one.occasion for one in events} == {Occasion.SIGNED_UP}

@@ -20,7 +20,8 @@ from portal.db import db
 from portal.incidents import alerts, detection, monitor
 from portal.incidents.detection import Settled
 from portal.incidents.models import Incident, Watch
-from portal.outbox.models import OutboxMessage, Outcome, WorkerBeat
+from portal.jobs.models import WorkerHeartbeat
+from portal.outbox.models import OutboxMessage, Outcome
 from portal.outbox.queue import NewMessage, enqueue
 from portal.settings import credentials
 from portal.settings.models import SmtpSettings, State
@@ -72,7 +73,7 @@ def brightleaf(app, owner) -> int:
     """The id of Ada's account, with live settings and a worker at work."""
     ident = account_id("brightleaf")
     live_settings(ident)
-    db.session.add(WorkerBeat(name="test:1", started_at=utcnow(), seen_at=utcnow() + timedelta(days=30)))
+    db.session.add(WorkerHeartbeat(name="test:1", started_at=utcnow(), seen_at=utcnow() + timedelta(days=30)))
     db.session.commit()
     return ident
 

@@ -14,6 +14,7 @@ from portal.incidents import alerts, policy
 from portal.notices import mailboxes
 from portal.outbox.models import Outcome
 from portal.outbox.sending.message import bodies
+from portal.state import get_state
 from tests.incidents.conftest import (
     DOWN,
     REFUSED,
@@ -171,8 +172,8 @@ def test_switched_off_nobody_is_told_and_the_page_says_so(brightleaf, owner, clo
 
 
 def test_without_a_platform_server_the_page_says_that_no_alert_could_be_mailed(app, brightleaf, owner, clock):
-    config = app.extensions["signet.config"]
-    app.extensions["signet.config"] = replace(config, platform=replace(config.platform, server="", sender=""))
+    config = get_state(app).config
+    get_state(app).config = replace(config, platform=replace(config.platform, server="", sender=""))
     happens(brightleaf, diagnosis=REFUSED)
     work()
     assert mails() == []

@@ -18,6 +18,7 @@ from portal.incidents import http_post, policy, webhooks
 from portal.incidents.models import Care, HookDelivery, HookState
 from portal.outbox.models import Outcome
 from portal.smtp.network.guard import EgressPolicy
+from portal.state import get_state
 from tests.incidents.conftest import REFUSED, happens, mails, owe, work
 
 pytestmark = pytest.mark.thorough
@@ -157,7 +158,7 @@ def test_a_server_that_speaks_no_http_is_a_sentence_and_not_its_words(brightleaf
             peer.close()
 
         threading.Thread(target=rude, daemon=True).start()
-        policy = app.extensions["signet.config"].hooks
+        policy = get_state(app).config.hooks
         target = policy.private[0]
         from dataclasses import replace
 

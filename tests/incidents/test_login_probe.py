@@ -22,6 +22,7 @@ from portal.settings.models import LoginProbe, SmtpSettings
 from portal.settings.routing import live_version
 from portal.smtp.network.guard import EgressPolicy, PrivateTarget
 from portal.smtp.server import Limits
+from portal.state import get_state
 from tests.incidents.conftest import DOWN, REFUSED, happens, incidents, mails, owe, work
 from tests.smtp import badserver
 from tests.smtp.badserver import BadServer, converse
@@ -54,7 +55,7 @@ def brightleaf_at(app, brightleaf):
     """Point the account's live settings, and the platform's, at scripted servers."""
 
     def point(own: BadServer, platform: BadServer | None = None) -> SmtpSettings:
-        config = app.extensions["signet.config"]
+        config = get_state(app).config
         networks = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
         ports = [own.port, *([platform.port] if platform else [])]
         private = tuple(PrivateTarget(n, port) for n in networks for port in ports)
@@ -63,7 +64,7 @@ def brightleaf_at(app, brightleaf):
         if platform:
             mail = replace(mail, port=platform.port, use_tls=False, use_ssl=True)
             mail = replace(mail, username=badserver.USERNAME, password=badserver.PASSWORD)
-        app.extensions["signet.config"] = replace(config, policy=policy, limits=LIMITS, platform=mail)
+        get_state(app).config = replace(config, policy=policy, limits=LIMITS, platform=mail)
         version = live_version(brightleaf)
         from portal.settings import credentials
 

@@ -14,7 +14,8 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.deliveries import rollup
 from portal.deliveries.models import RollMark
-from portal.outbox.models import DeliveryAttempt, Outcome, Status, WorkerBeat
+from portal.jobs.models import WorkerHeartbeat
+from portal.outbox.models import DeliveryAttempt, Outcome, Status
 from portal.vault import new_key
 from tests.conftest import make_config
 from tests.deliveries.conftest import owe, tried  # noqa: F401
@@ -39,7 +40,7 @@ def scrape(client):
 
 
 def seen(now=None):
-    db.session.add(WorkerBeat(name="test:1", started_at=utcnow(), seen_at=now or utcnow()))
+    db.session.add(WorkerHeartbeat(name="test:1", started_at=utcnow(), seen_at=now or utcnow()))
     db.session.commit()
 
 

@@ -41,7 +41,7 @@ def operator(owner: LintingClient) -> LintingClient:
 @pytest.fixture
 def a_worker(app: Flask) -> None:
     """A worker that is at work."""
-    heartbeat.beat(utcnow(), started_at=utcnow(), threads=3)
+    heartbeat.record_heartbeat(utcnow(), started_at=utcnow(), threads=3)
 
 
 def id_of(slug: str) -> int:

@@ -22,8 +22,9 @@ from portal.about import VERSION
 from portal.accounts.models import Owner, PasswordReset
 from portal.clock import utcnow
 from portal.db import db
+from portal.jobs.models import WorkerHeartbeat
 from portal.outbox import queue
-from portal.outbox.models import Outcome, Status, WorkerBeat
+from portal.outbox.models import Outcome, Status
 from tests.conftest import PASSWORD, logged_in
 from tests.operations.conftest import id_of
 from tests.outbox.post import message, owe, started
@@ -83,7 +84,7 @@ def test_the_status_in_words_says_the_same(flask: Run, owner: LintingClient, a_w
 
 def test_a_portal_without_worker_needs_attention(flask: Run, a_worker: None) -> None:
     assert flask("outbox", "status").exit_code == 0
-    db.session.execute(update(WorkerBeat).values(seen_at=utcnow() - timedelta(minutes=2)))
+    db.session.execute(update(WorkerHeartbeat).values(seen_at=utcnow() - timedelta(minutes=2)))
     db.session.commit()
     result = flask("outbox", "status")
     assert result.exit_code == 1

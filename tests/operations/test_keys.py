@@ -21,12 +21,14 @@ from portal import bootstrap, create_app
 from portal.cli import key_rotation
 from portal.clock import utcnow
 from portal.config import Config, ConfigError
-from portal.db import db, writing
+from portal.db import db, readiness, writing
 from portal.jobs import heartbeat
-from portal.outbox.models import OutboxMessage, WorkerBeat
+from portal.jobs.models import WorkerHeartbeat
+from portal.outbox.models import OutboxMessage
 from portal.outbox.queue import open_body
 from portal.settings import credentials
 from portal.settings.models import SmtpSettings
+from portal.state import get_state
 from portal.vault import SealBroken, Vault, key_id
 from tests.conftest import KEYRING, make_config
 from tests.outbox.post import new_account, owe
@@ -55,7 +57,7 @@ class Hooked(Vault):
 def use(app: Flask, *keys: str) -> None:
     """Go on as if the portal had been restarted with this keyring."""
     db.session.rollback()
-    app.extensions["signet.vault"] = Vault(";".join(keys))
+    get_state(app).vault = Vault(";".join(keys))
 
 
 def save_password(number: int, account: int, password: str) -> None:
@@ -85,7 +87,7 @@ def everything() -> list[object]:
     db.session.rollback()
     passwords = db.session.scalars(select(SmtpSettings.sealed_password).order_by(SmtpSettings.id))
     bodies = db.session.execute(select(OutboxMessage.text, OutboxMessage.html).order_by(OutboxMessage.id))
-    found = [*passwords, *map(tuple, bodies), db.session.get_one(bootstrap.KeyCheck, 1).sealed]
+    found = [*passwords, *map(tuple, bodies), db.session.get_one(readiness.KeyCheck, 1).sealed]
     db.session.rollback()
     return found
 
@@ -160,7 +162,7 @@ def test_what_somebody_saved_meanwhile_is_not_overwritten(full: Flask) -> None:
             other.execute(update(SmtpSettings).where(SmtpSettings.number == 5).values(sealed_password=theirs))
             other.execute(update(OutboxMessage).where(OutboxMessage.id == wiped).values(text="", html=""))
 
-    full.extensions["signet.vault"] = Hooked(f"{NEW};{OLD}", 7, save)
+    get_state(full).vault = Hooked(f"{NEW};{OLD}", 7, save)
     said: list[str] = []
     assert key_rotation.rotate(batch=50, leave=False, now=utcnow(), say=said.append) == 0, said
     version = db.session.scalars(select(SmtpSettings).where(SmtpSettings.number == 5)).one()
@@ -177,7 +179,7 @@ def test_what_was_sealed_by_a_portal_nobody_restarted_is_sealed_anew_too(full: F
         with writing(), db.engine.begin() as other:
             other.execute(update(SmtpSettings).where(SmtpSettings.number == 5).values(sealed_password=theirs))
 
-    full.extensions["signet.vault"] = Hooked(f"{NEW};{OLD}", 7, save)
+    get_state(full).vault = Hooked(f"{NEW};{OLD}", 7, save)
     assert key_rotation.rotate(batch=50, leave=False, now=utcnow(), say=lambda _: None) == 0
     assert under(everything()) == {"k2"}
     all_open(full)
@@ -221,14 +223,14 @@ def test_rows_that_do_not_open_are_left_alone_when_the_operator_says_so(full: Fl
 
 def test_a_worker_that_does_not_know_the_new_key_yet_stops_the_rotation(full: Flask, flask: Run) -> None:
     before = everything()
-    heartbeat.beat(utcnow(), started_at=utcnow(), threads=2)
+    heartbeat.record_heartbeat(utcnow(), started_at=utcnow(), threads=2)
     use(full, NEW, OLD)
     result = flask("keys", "rotate")
     assert result.exit_code == 1
-    assert heartbeat.name_of_this_process() in result.output
+    assert heartbeat.process_name() in result.output
     assert everything() == before
-    heartbeat.beat(utcnow(), started_at=utcnow(), threads=2)  # it was restarted
-    assert db.session.scalars(select(WorkerBeat.key_ids)).one() == ["k2", "k1"]
+    heartbeat.record_heartbeat(utcnow(), started_at=utcnow(), threads=2)  # it was restarted
+    assert db.session.scalars(select(WorkerHeartbeat.key_ids)).one() == ["k2", "k1"]
     assert flask("keys", "rotate").exit_code == 0
 
 
@@ -251,7 +253,7 @@ def test_a_new_key_is_printed_as_one_line_and_changes_no_file(app: Flask, config
 def _rotate_and_die(database_url: str, instance: Path) -> None:
     keyring = f"{NEW};{OLD}"
     app = create_app(make_config(instance, keyring=keyring, database_url=database_url))
-    app.extensions["signet.vault"] = Hooked(keyring, 150, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    get_state(app).vault = Hooked(keyring, 150, lambda: os.kill(os.getpid(), signal.SIGKILL))
     with app.app_context():
         key_rotation.rotate(batch=20, leave=False, now=utcnow(), say=lambda _: None)
 

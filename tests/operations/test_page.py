@@ -14,8 +14,8 @@ from portal.about import VERSION
 from portal.accounts.lookup import set_operator
 from portal.clock import utcnow
 from portal.db import db
+from portal.jobs.models import WorkerHeartbeat
 from portal.outbox import queue
-from portal.outbox.models import WorkerBeat
 from portal.outbox.sending import deliver
 from tests.operations.conftest import id_of
 from tests.outbox.post import owe, started
@@ -100,7 +100,7 @@ def test_a_held_queue_is_told_with_its_cause(
 def test_a_worker_not_seen_for_a_minute_is_missing(
     app: Flask, operator: LintingClient, a_worker: None, seconds: int
 ) -> None:
-    db.session.query(WorkerBeat).update({"seen_at": utcnow() - timedelta(seconds=seconds)})
+    db.session.query(WorkerHeartbeat).update({"seen_at": utcnow() - timedelta(seconds=seconds)})
     db.session.commit()
     assert ("Missing" in shown(operator)) == (seconds > 60)
 

@@ -24,13 +24,13 @@ from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db, transaction
 from portal.jobs import prefork, worker
+from portal.jobs.backend import QUEUES
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Queue, Slot, Status
 from portal.outbox.queue import NewMessage, enqueue
 from portal.outbox.routing import Route
 from portal.outbox.sending.drain import Drain
 from portal.smtp.network.guard import EgressPolicy, PrivateTarget
 from portal.smtp.server import Limits, Secret, Security, Server
-from portal.tasks import QUEUES
 from tests.conftest import PASSWORD as OWNERS_PASSWORD
 from tests.conftest import make_config
 from tests.outbox import deaths

@@ -7,7 +7,8 @@ import socket
 import pytest
 
 from portal.db import db
-from portal.outbox.models import Outcome, Slot, Status, WorkerBeat
+from portal.jobs.models import WorkerHeartbeat
+from portal.outbox.models import Outcome, Slot, Status
 from portal.smtp.server import Limits
 from tests.conftest import make_config
 from tests.outbox import deaths
@@ -38,7 +39,7 @@ def config(request, tmp_path):
 def beats():
     """The processes that gave a sign of life, the dead included, in the order in which they began."""
     db.session.rollback()
-    found = list(db.session.scalars(db.select(WorkerBeat.pid).order_by(WorkerBeat.started_at)))
+    found = list(db.session.scalars(db.select(WorkerHeartbeat.pid).order_by(WorkerHeartbeat.started_at)))
     db.session.rollback()
     return found
 

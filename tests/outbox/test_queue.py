@@ -12,10 +12,12 @@ import pytest
 from portal.clock import utcnow
 from portal.db import db, reading
 from portal.enrolment import signup
+from portal.jobs.notify import Notifier
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue
 from portal.outbox.sending import deliver
 from portal.outbox.store import claims
+from portal.state import get_state
 from tests.databases import assert_nobody_is_in_a_transaction
 from tests.outbox.post import (
     ROOT,
@@ -45,7 +47,7 @@ def test_what_is_rolled_back_was_never_owed(app, account):
 
 def test_a_rolled_back_promise_wakes_nobody(app, account):
     woken = []
-    app.extensions["signet.wake"] = lambda *wish: woken.append(wish)
+    get_state(app).part(Notifier).push = lambda *wish: woken.append(wish)
     enqueue(account, NEW, now=utcnow())
     db.session.rollback()
     db.session.execute(db.text("SELECT 1"))
@@ -55,7 +57,7 @@ def test_a_rolled_back_promise_wakes_nobody(app, account):
 
 def test_the_worker_is_woken_by_the_commit_and_not_by_a_savepoint(app, account):
     woken = []
-    app.extensions["signet.wake"] = lambda *wish: woken.append(wish)
+    get_state(app).part(Notifier).push = lambda *wish: woken.append(wish)
     enqueue(account, NEW, now=utcnow())
     with db.session.begin_nested():
         db.session.execute(db.text("SELECT 1"))
@@ -68,7 +70,7 @@ def test_a_failing_announcement_does_not_fail_the_promise(app, account):
     def broken(job, ident):
         raise sqlite3.OperationalError("database or disk is full")
 
-    app.extensions["signet.wake"] = broken
+    get_state(app).part(Notifier).push = broken
     enqueue(account, NEW, now=utcnow())
     db.session.commit()
     assert count() == 1
@@ -168,7 +170,7 @@ def test_a_long_queue_leaves_its_connection_to_others_that_wait_for_one_and_asks
         "portal.outbox.store.connection_leases.are_all_taken", lambda: next(taken, bool(others))
     )
     woken = []
-    app.extensions["signet.wake"] = lambda *wish: woken.append(wish)
+    get_state(app).part(Notifier).push = lambda *wish: woken.append(wish)
     for number in range(6):
         owe(account, f"m{number}")
     time.sleep(0.15)  # for the wishes that announce them

@@ -15,6 +15,7 @@ from portal.outbox.sending import deliver
 from portal.outbox.sending.drain import Drain
 from portal.outbox.store import connection_leases, due
 from portal.smtp.providers import load_catalogue
+from portal.state import get_state
 from tests.outbox.post import (
     answering,
     attempts,
@@ -61,7 +62,7 @@ def test_a_provider_that_takes_one_connection_gets_one(app, server, ways, accoun
 
 
 def test_all_accounts_together_have_so_many_connections(app, server, ways, account):
-    app.extensions["signet.config"] = replace(app.extensions["signet.config"], connections=2)
+    get_state(app).config = replace(get_state(app).config, connections=2)
     others = [new_account(f"Other{number}") for number in range(3)]
     for ident in others:
         ways.lead(ident, server)

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from portal.db import db
-from portal.outbox.models import Status, WorkerBeat
+from portal.jobs.models import WorkerHeartbeat
+from portal.outbox.models import Status
 from portal.smtp.server import Limits
 from tests.conftest import make_config
 from tests.outbox.post import answering, new_account, owe, slots_of, start_worker, statuses, wait_for
@@ -25,7 +26,7 @@ def config(tmp_path):
 
 def beats() -> list[int]:
     db.session.rollback()
-    found = list(db.session.scalars(db.select(WorkerBeat.pid)))
+    found = list(db.session.scalars(db.select(WorkerHeartbeat.pid)))
     db.session.rollback()
     return found
 

@@ -15,6 +15,7 @@ from portal.smtp.diagnosis.diagnose import diagnose
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
 from portal.smtp.protocol.session import Session
 from portal.smtp.server import Secret, Security, Server
+from portal.state import get_state
 
 from .conftest import config_in
 
@@ -156,11 +157,11 @@ def test_no_log_in_shows_its_password():
 
 
 def test_the_pages_say_what_is_played(app, owner):
-    config = app.extensions["signet.config"]
+    config = get_state(app).config
     for url in ("/rehearsal/inbox", "/rehearsal/faults"):
         assert "also plays" not in owner.get(url).text
     names = config_in(config.instance, SIGNET_REHEARSAL_PLAYS="smtp.mailgun.org, smtp.gmail.com")
-    app.extensions["signet.config"] = dataclasses.replace(config, policy=names.policy)
+    get_state(app).config = dataclasses.replace(config, policy=names.policy)
     assert "which also plays smtp.mailgun.org, smtp.gmail.com." in owner.get("/rehearsal/inbox").text
     page = owner.get("/rehearsal/faults").text
     assert "Providers played here" in page

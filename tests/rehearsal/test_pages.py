@@ -5,6 +5,7 @@ import pytest
 from portal.rehearsal import store
 from portal.rehearsal.faults import FAULTS
 from portal.rehearsal.listeners import LISTENERS
+from portal.state import get_state
 
 MAIL = (
     b"From: Ada <ada@example.org>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= <b>\r\nMIME-Version: 1.0\r\n"
@@ -25,7 +26,7 @@ PAGES = [
 @pytest.fixture
 def kept(app):
     """One received message; returns the folder it lies in."""
-    folder = store.folder(app.extensions["signet.config"])
+    folder = store.folder(get_state(app).config)
     envelope = store.Envelope(
         id=IDENT,
         received_at="2026-03-04T05:06:07+00:00",
@@ -59,9 +60,9 @@ def test_nobody_empties_the_inbox_without_a_log_in(client, kept):
 
 @pytest.mark.parametrize("url", PAGES)
 def test_the_pages_do_not_exist_where_the_rehearsal_is_off(app, owner, kept, url):
-    config = app.extensions["signet.config"]
+    config = get_state(app).config
     assert owner.get(url).status_code == 200
-    app.extensions["signet.config"] = dataclasses.replace(config, rehearsal=False)
+    get_state(app).config = dataclasses.replace(config, rehearsal=False)
     assert owner.get(url).status_code == 404
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import event, select
 
 from portal.clock import utcnow
 from portal.db import db
+from portal.jobs.registry import job_registry
 from portal.outbox.models import OutboxMessage, Outcome, Status
 from portal.outbox.sending import deliver, drain
 from portal.outbox.store import claims
@@ -339,7 +340,7 @@ def test_a_real_worker_checks_what_was_saved(app, owner, form, config):
     from portal.jobs import worker
 
     consumer = worker._consumer(app, "checks", 1)
-    app.extensions["signet.hueys"]["checks"].storage.flush_all()
+    job_registry(app).queues["checks"].storage.flush_all()
     for process in (process for _, process in consumer.worker_threads):
         process.start()
     try:

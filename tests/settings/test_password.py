@@ -12,6 +12,7 @@ from portal.outbox.queue import release
 from portal.outbox.sending import deliver
 from portal.settings import check, credentials
 from portal.settings.models import SmtpSettings
+from portal.state import get_state
 from portal.vault import SealBroken
 from tests.outbox.post import message, owe, queue, statuses
 from tests.settings.conftest import PAGE, checks, save, text_of, versions, work
@@ -183,7 +184,7 @@ def decoded(server):
 def test_a_changed_key_asks_for_the_password_again_and_holds_what_waits(app, owner, live, form):
     from portal.vault import Vault, new_key
 
-    app.extensions["signet.vault"] = Vault(new_key())
+    get_state(app).vault = Vault(new_key())
     assert save(owner, form, password="").status_code == 422
     owe(live.account_id, "m")
     deliver.drain(live.account_id)
@@ -195,16 +196,16 @@ def test_a_key_that_was_removed_holds_the_queue_and_put_back_lets_it_go_on(app, 
     from portal.outbox.store import maintenance
     from portal.vault import Vault, new_key
 
-    ring = app.extensions["signet.vault"]
+    ring = get_state(app).vault
     idents = [owe(live.account_id, f"m{number}") for number in range(3)]
-    app.extensions["signet.vault"] = Vault(new_key())
+    get_state(app).vault = Vault(new_key())
     maintenance.begin()
     deliver.drain(live.account_id)
     assert [message(ident).status for ident in idents] == [Status.HELD] * 3
     assert queue(live.account_id).held_because["code"] == "password-not-openable"
     assert "key" in " ".join(queue(live.account_id).held_because["fixes"]), "the operator knows where to look"
     assert {message(ident).attempts for ident in idents} == {0}
-    app.extensions["signet.vault"] = ring
+    get_state(app).vault = ring
     maintenance.begin()  # as the worker does that was started with the key again
     deliver.drain(live.account_id)
     assert [message(ident).status for ident in idents] == [Status.SENT] * 3

@@ -10,6 +10,7 @@ from portal.outbox.models import Status
 from portal.outbox.routing import NoRoute
 from portal.outbox.sending import deliver
 from portal.settings import routing
+from portal.state import get_state
 from tests.outbox.post import answering, attempts, message, owe, queue, subjects
 from tests.settings.conftest import account_id
 
@@ -101,8 +102,8 @@ def test_trouble_of_the_platform_holds_its_own_queue_only(owner, live, servers):
 
 
 def test_without_any_sender_mail_waits_and_says_why(app, owner):
-    config = app.extensions["signet.config"]
-    app.extensions["signet.config"] = replace(config, platform=replace(config.platform, server=""))
+    config = get_state(app).config
+    get_state(app).config = replace(config, platform=replace(config.platform, server=""))
     ident = owe(account_id(), "m")
     deliver.drain(account_id())
     assert message(ident).status is Status.HELD

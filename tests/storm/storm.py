@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from portal.db import db, reading
-from portal.outbox.models import WorkerBeat
+from portal.jobs.models import WorkerHeartbeat
 from portal.outbox.queue import NewMessage
 from tests.databases import Cluster
 
@@ -223,7 +223,7 @@ class Weather:
 
     def _at_work(self) -> set[int]:
         with self.instance.app.app_context(), reading():
-            found = set(db.session.scalars(db.select(WorkerBeat.pid)))
+            found = set(db.session.scalars(db.select(WorkerHeartbeat.pid)))
             db.session.rollback()
             return found
 

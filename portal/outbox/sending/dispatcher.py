@@ -11,11 +11,13 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from ...db import db, reading
+from ...state import get_state
 from ..models import Queue
 from .drain import Drain
 
@@ -138,9 +140,16 @@ class Lanes:
         return bool(found)
 
 
+@dataclass
+class Dispatching:
+    """The dispatcher of a worker process; None in any other process."""
+
+    lanes: Lanes | None = None
+
+
 def serve(app: Flask, ident: int) -> None:
     """Drain a queue in the lanes of this process, or right here where it has none."""
-    lanes: Lanes | None = app.extensions.get("signet.lanes")
+    lanes = get_state(app).part(Dispatching).lanes
     if lanes is not None:
         lanes.serve(ident)
         return

@@ -111,7 +111,7 @@ class Drain:
         finally:
             self._line.close()
         if self._made_room:
-            notify.now("drain", self.ident)
+            notify.push("drain", self.ident)
         return self.tried
 
     def _waits_for_a_limit(self) -> bool:
@@ -350,7 +350,7 @@ class Drain:
         if following.now is not None:
             self._clock = (following.now, self._recorded)
         if following.claim is not None and following.claim.first and self.pace.begin_batch(self.tried):
-            notify.now("drain", self.ident)
+            notify.push("drain", self.ident)
         if following.renewed is not None:
             self._renewed = following.renewed
         self._now = following

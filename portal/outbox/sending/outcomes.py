@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from ...config import current_config
 from ...db import db
 from ...db.transaction import moment
 from ...smtp.failure import Stage, SubmissionFailure
+from ...state import current_config
 from .. import callbacks, retry
 from ..models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from ..queue import hold, queue_of, release

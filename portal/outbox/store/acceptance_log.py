@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 
-from ...config import current_config
 from ...smtp.failure import Stage
+from ...state import current_config
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from flask import current_app
 
-from ...config import current_config
+from ...state import current_config
 
 _STEP = 20.0  # seconds; less than that is no step
 _KEY = "signet.steady"

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 
-from ...config import current_config
 from ...db import db, reading
 from ...db.transaction import moment
+from ...state import current_config
 from ..models import OutboxMessage, Queue, Slot, Status
 from . import clock_steps
 

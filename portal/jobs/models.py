@@ -1,0 +1,24 @@
+"""Table of the worker heartbeats."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import JSON, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..db import Base
+
+
+class WorkerHeartbeat(Base):
+    """The last heartbeat of one worker process."""
+
+    __tablename__ = "worker_beat"
+    name: Mapped[str] = mapped_column(String(120), primary_key=True)  # host:pid
+    host: Mapped[str] = mapped_column(String(100), default="")
+    pid: Mapped[int] = mapped_column(default=0)
+    version: Mapped[str] = mapped_column(String(40), default="")  # of the portal it runs
+    threads: Mapped[int] = mapped_column(default=0)
+    key_ids: Mapped[list[str]] = mapped_column(JSON, default=list)  # of the keys it can open, never the keys
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]

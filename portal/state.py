@@ -1,0 +1,51 @@
+"""The state of one app in memory: its configuration, its vault, and one typed object for each part of the portal.
+
+It lives in ``app.extensions``, so several apps in one process share nothing. A part of the portal declares a class with
+defaults for its state and reads it by that class (see ``State.part``), so this module knows none of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flask import current_app
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from .config import Config
+    from .vault import Vault
+
+KEY = "signet"  # in app.extensions
+_T = TypeVar("_T")
+
+
+@dataclass
+class State:
+    """What one app keeps in memory."""
+
+    config: Config
+    vault: Vault
+    _parts: dict[type[Any], Any] = field(default_factory=dict, repr=False)
+
+    def part(self, kind: type[_T]) -> _T:
+        """Return the object of this class, made at first use. Safe to call from any thread."""
+        found: _T | None = self._parts.get(kind)
+        return found if found is not None else self._parts.setdefault(kind, kind())
+
+
+def get_state(app: Flask | None = None) -> State:
+    """Return the state of ``app``, by default of the app in whose context this runs."""
+    found: State = (app or current_app).extensions[KEY]
+    return found
+
+
+def current_config() -> Config:
+    """Return the configuration of the app in whose context this runs."""
+    return get_state().config
+
+
+def vault() -> Vault:
+    """Return the vault of the app in whose context this runs."""
+    return get_state().vault
