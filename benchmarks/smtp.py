@@ -79,7 +79,7 @@ def signet(port: int) -> Iterator[Send]:
             private=False,
         )
         message = AccountMessage(row, route, now=datetime.now(UTC))
-        return OutgoingMessage.of(WORDS["sender"], row.recipient, message.as_bytes())
+        return OutgoingMessage.build(WORDS["sender"], row.recipient, message.as_bytes())
 
     with Session(server) as session:
 

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from ..smtp.failure import Reason, Stage, SubmissionFailure
-from ..smtp.network.dial import Peer, dial
+from ..smtp.network.dial import Deadline, Peer, dial
 from ..smtp.network.guard import EgressPolicy, HostError, canonical_host, permits_plaintext, resolve_allowed
 from ..smtp.protocol import tls
-from ..smtp.protocol.connection import Budget
 from ..smtp.server import Limits, Security, Server
 
 if TYPE_CHECKING:
@@ -120,25 +119,25 @@ def _reach(address: Address, policy: EgressPolicy) -> socket.socket:
     """Return a connected and, unless the operator allowed otherwise, encrypted socket."""
     security = Security.IMPLICIT_TLS if address.encrypted else Security.PLAINTEXT
     server = Server(address.host, address.port, security, policy=policy, limits=_LIMITS)
-    budget = Budget(_SECONDS, 0)
+    deadline = Deadline(_SECONDS)
     found = resolve_allowed(
-        address.host, address.port, policy, budget.left(), plaintext=not address.encrypted
+        address.host, address.port, policy, deadline.remaining(), plaintext=not address.encrypted
     )
-    sock, target = dial(found, server, _LIMITS, budget)
+    sock, peer = dial(found, server, _LIMITS, deadline)
     if not address.encrypted:
-        if not permits_plaintext(target.address, address.port, policy):
+        if not permits_plaintext(peer.address, address.port, policy):
             sock.close()
             raise SubmissionFailure(Stage.RESOLVE, Reason.TARGET_REFUSED)
         return sock
-    return _encrypt(sock, target, address, policy, budget)
+    return _encrypt(sock, peer, address, policy, deadline)
 
 
 def _encrypt(
-    sock: socket.socket, target: Peer, address: Address, policy: EgressPolicy, budget: Budget
+    sock: socket.socket, peer: Peer, address: Address, policy: EgressPolicy, deadline: Deadline
 ) -> socket.socket:
-    ca_file = policy.ca_file if target.private else None
+    ca_file = policy.ca_file if peer.is_private else None
     try:
-        return tls.upgrade(sock, address.host, ca_file, budget.left())[0]
+        return tls.wrap_socket(sock, address.host, ca_file, deadline.remaining())[0]
     except SubmissionFailure:
         sock.close()
         raise

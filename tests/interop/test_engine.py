@@ -167,7 +167,8 @@ def read_as_meant(raw: bytes, number: int) -> None:
 
 def run_of(server: Server, recipients: list[str]) -> tuple[list[Acceptance | SubmissionFailure], list[str]]:
     queue = [
-        OutgoingMessage.of(SENDER, recipient, message(number)) for number, recipient in enumerate(recipients)
+        OutgoingMessage.build(SENDER, recipient, message(number))
+        for number, recipient in enumerate(recipients)
     ]
     with Session(server) as session:
         outcomes, transcripts = [], []

@@ -36,7 +36,7 @@ PIPELINING = (*OFFER, b"PIPELINING")
 
 
 def outgoing(number: int) -> OutgoingMessage:
-    return OutgoingMessage.of(
+    return OutgoingMessage.build(
         SENDER, f"r{number}@example.net", b"Subject: %d\r\n\r\nHello %d\r\n" % (number, number)
     )
 
@@ -266,7 +266,7 @@ def test_a_message_is_announced_where_a_mail_library_submits_it() -> None:
 
 
 def test_an_envelope_the_server_cannot_take_is_not_said_ahead() -> None:
-    big = OutgoingMessage.of(
+    big = OutgoingMessage.build(
         SENDER, "big@example.net", b"Subject: big\r\n\r\n" + b"x" * 78 + b"\r\n" + b"y\r\n" * 40_000
     )
     with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:

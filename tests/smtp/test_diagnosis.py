@@ -58,7 +58,7 @@ def server(
 
 
 def replied(stage: Stage, code: int, text: str) -> SubmissionFailure:
-    return failing(stage, Reason.REPLIED, Reply.of(code, [text]))
+    return failing(stage, Reason.REPLIED, Reply.from_lines(code, [text]))
 
 
 def test_the_corpus_is_large_enough_to_mean_something() -> None:

@@ -20,9 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.network.dial import Deadline
 from portal.smtp.probe.dry_run import probe
 from portal.smtp.protocol import auth
-from portal.smtp.protocol.connection import Budget, SmtpConnection
+from portal.smtp.protocol.connection import SmtpConnection
 from portal.smtp.protocol.envelope import Envelope, check_message, dot_stuff, parse_queue_id
 from portal.smtp.protocol.reply import EhloFeatures, Reply
 from portal.smtp.protocol.session import Session
@@ -326,14 +327,14 @@ def test_an_address_beyond_ascii_needs_a_server_that_can() -> None:
 
 
 def test_mail_parameters_follow_message_and_offer() -> None:
-    envelope = Envelope.of(SENDER, RECIPIENT, ("RET=HDRS", "SIZE=1", "body=7BIT"))
+    envelope = Envelope.parse(SENDER, RECIPIENT, ("RET=HDRS", "SIZE=1", "body=7BIT"))
     full = EhloFeatures({"SIZE": "100", "8BITMIME": ""})
     assert envelope.mail_command(full, "ü".encode()) == f"MAIL FROM:<{SENDER}> RET=HDRS SIZE=2 BODY=8BITMIME"
     assert envelope.mail_command(full, b"u") == f"MAIL FROM:<{SENDER}> RET=HDRS SIZE=1"
     assert envelope.mail_command(EhloFeatures(), "ü".encode()) == f"MAIL FROM:<{SENDER}> RET=HDRS"
     for bad in ("X Y", "RET=\r\nRSET", "", "=x", "RET=ü"):
         with pytest.raises(ValueError, match="parameter"):
-            Envelope.of(SENDER, RECIPIENT, (bad,))
+            Envelope.parse(SENDER, RECIPIENT, (bad,))
 
 
 @pytest.mark.parametrize(
@@ -382,9 +383,9 @@ def test_a_long_password_is_said_after_the_command() -> None:
 def test_a_password_is_never_said_in_clear_to_a_server_that_is_not_permitted() -> None:
     ours, theirs = socket.socketpair()
     server = server_at(1)
-    wire = SmtpConnection(ours, LIMITS, Budget(1.0, 1000), Transcript())
+    connection = SmtpConnection(ours, LIMITS, Deadline(1.0), Transcript())
     with ours, theirs, pytest.raises(SubmissionFailure) as met:
-        auth.authenticate(wire, server, EhloFeatures({"AUTH": "PLAIN"}), permitted_in_clear=False)
+        auth.authenticate(connection, server, EhloFeatures({"AUTH": "PLAIN"}), plaintext_permitted=False)
     assert met.value.reason is Reason.AUTH_NEEDS_TLS
 
 
@@ -447,11 +448,13 @@ QUEUE_IDS = {
 
 @pytest.mark.parametrize(("text", "expected"), QUEUE_IDS.items())
 def test_the_servers_name_for_a_message_is_found_in_its_last_words(text: str, expected: str | None) -> None:
-    assert parse_queue_id(Reply.of(250, [text])) == expected
+    assert parse_queue_id(Reply.from_lines(250, [text])) == expected
 
 
 def test_a_failure_survives_pickling_and_copying() -> None:
-    failure = SubmissionFailure(Stage.DATA, Reason.REPLIED, Reply.of(550, ["5.7.1 no"]), True, {"a": "b"})
+    failure = SubmissionFailure(
+        Stage.DATA, Reason.REPLIED, Reply.from_lines(550, ["5.7.1 no"]), True, {"a": "b"}
+    )
     for twin in (pickle.loads(pickle.dumps(failure)), copy.copy(failure)):
         assert (twin.stage, twin.reason, twin.reply, twin.ambiguous, twin.evidence) == (
             failure.stage, failure.reason, failure.reply, failure.ambiguous, failure.evidence,

@@ -79,7 +79,7 @@ def parse_reply(text: str, stage: Stage) -> Reply:
             code, raw = int(found[1]), raw[found.end() :]
         if raw:
             lines.append(raw.strip(" '\")"))
-    return Reply.of(code or _assumed_code(lines, stage), lines)
+    return Reply.from_lines(code or _assumed_code(lines, stage), lines)
 
 
 _USUAL_REFUSAL = {Stage.AUTH: 535, Stage.DATA: 554, Stage.GREETING: 554}

@@ -1,9 +1,10 @@
-"""Connects to the addresses that the guard has checked, and builds the host overrides of the rehearsal server."""
+"""Connects to the addresses the guard has checked; host overrides point providers' names at another server."""
 
 from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
@@ -14,57 +15,71 @@ from .guard import HostOverride, IPAddress, find_private_target, permits_plainte
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..protocol.connection import Budget
     from ..server import Limits, Server
 
-# Several addresses may fail differently; the answer that tells most about the settings is reported.
-_TELLING = (Reason.CONNECT_REFUSED, Reason.CONNECT_TIMED_OUT, Reason.UNREACHABLE)
+# Several addresses may fail differently; the failure that says most about the settings is reported.
+_MOST_INFORMATIVE_FIRST = (Reason.CONNECT_REFUSED, Reason.CONNECT_TIMED_OUT, Reason.UNREACHABLE)
+
+
+class Deadline:
+    """The absolute end of a conversation, on the monotonic clock."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends = monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Return the seconds left, at least zero."""
+        return max(0.0, self._ends - monotonic())
+
+    def until(self, timeout: float | None) -> float:
+        """Return the time on the monotonic clock at which a wait of at most ``timeout`` seconds ends."""
+        return self._ends if timeout is None else min(self._ends, monotonic() + timeout)
 
 
 @dataclass(frozen=True)
 class Peer:
-    """The address that answered, and what the operator allows towards it."""
+    """The address that accepted the connection, and what the operator permits for it."""
 
     address: IPAddress
-    private: bool
-    plaintext: bool
+    is_private: bool
+    permits_plaintext: bool
 
     @classmethod
-    def of(cls, address: IPAddress, server: Server) -> Peer:
+    def for_server(cls, address: IPAddress, server: Server) -> Peer:
         if server.policy.overrides_for(server.host):
-            return cls(address, private=True, plaintext=False)
-        private = find_private_target(address, server.port, server.policy) is not None
-        return cls(address, private, permits_plaintext(address, server.port, server.policy))
+            return cls(address, is_private=True, permits_plaintext=False)
+        is_private = find_private_target(address, server.port, server.policy) is not None
+        return cls(address, is_private, permits_plaintext(address, server.port, server.policy))
 
 
 def dial(
-    addresses: tuple[IPAddress, ...], server: Server, limits: Limits, budget: Budget
+    addresses: tuple[IPAddress, ...], server: Server, limits: Limits, deadline: Deadline
 ) -> tuple[socket.socket, Peer]:
-    """Return a connected socket and whom it reached.
+    """Connect to the first address that accepts; return the socket and the peer.
 
-    Only addresses the guard returned are dialled, never the name: a second look-up could answer otherwise.
-    Raises SubmissionFailure at CONNECT.
+    Only the addresses that the guard returned are dialled, never the name: a second look-up could return
+    another address. Raises SubmissionFailure at CONNECT.
     """
     failures: list[Reason] = []
-    port = _port(server)
+    port = _target_port(server)
     for address in addresses:
-        if budget.left() <= 0:
+        if deadline.remaining() <= 0:
             failures.append(Reason.CONNECT_TIMED_OUT)
             break
-        outcome = _connect(address, port, min(limits.connect, budget.left()))
+        outcome = _connect(address, port, min(limits.connect, deadline.remaining()))
         if isinstance(outcome, socket.socket):
-            return outcome, Peer.of(address, server)
+            return outcome, Peer.for_server(address, server)
         failures.append(outcome)
-    reason = min(failures, key=_TELLING.index)
+    reason = min(failures, key=_MOST_INFORMATIVE_FIRST.index)
     raise SubmissionFailure(Stage.CONNECT, reason, evidence={"addresses": ", ".join(map(str, addresses))})
 
 
-def _port(server: Server) -> int | None:
-    """Return the port to dial; None where the operator sends the name elsewhere, but not from its port."""
-    detours = server.policy.overrides_for(server.host)
-    if not detours:
+def _target_port(server: Server) -> int | None:
+    """Return the port to dial; None for a port without an override of a host that has overrides."""
+    overrides = server.policy.overrides_for(server.host)
+    if not overrides:
         return server.port
-    return next((detour.target_port for detour in detours if detour.port == server.port), None)
+    return next((override.target_port for override in overrides if override.port == server.port), None)
 
 
 def _connect(address: IPAddress, port: int | None, timeout: float) -> socket.socket | Reason:
@@ -78,7 +93,8 @@ def _connect(address: IPAddress, port: int | None, timeout: float) -> socket.soc
     try:
         sock.settimeout(max(timeout, 0.001))
         sock.connect((str(address), port))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # commands are small and waited for
+        # Commands are small and each waits for its reply, so Nagle's algorithm would delay every one.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         sock.close()
         return _reason(error)
@@ -94,19 +110,26 @@ def _reason(error: OSError) -> Reason:
 def provider_host_overrides(
     address: IPAddress, names: Iterable[str], *, starttls_port: int, tls_port: int
 ) -> tuple[HostOverride, ...]:
-    """Return the detours of hosts of the catalogue, for the ports their provider offers.
+    """Return overrides of the named catalogue hosts, one for each encrypted port of their provider.
+
+    Each port is sent to the port of the rehearsal server that encrypts in the same way.
 
     Raises:
         ValueError: a name is no host of the catalogue; the message is the name.
     """
-    doors = {Security.STARTTLS: starttls_port, Security.IMPLICIT_TLS: tls_port}
-    known = {host.name: card for card in load_catalogue() for host in card.hosts if host.pattern is None}
-    found: dict[tuple[str, int], HostOverride] = {}
+    target_ports = {Security.STARTTLS: starttls_port, Security.IMPLICIT_TLS: tls_port}
+    providers = {
+        host.name: provider
+        for provider in load_catalogue()
+        for host in provider.hosts
+        if host.pattern is None
+    }
+    overrides: dict[tuple[str, int], HostOverride] = {}
     for name in map(canonical, names):
-        if name not in known:
+        if name not in providers:
             raise ValueError(name)
-        for port in known[name].ports:
-            if port.security in doors:
-                door = doors[port.security]
-                found[name, port.number] = HostOverride(name, port.number, address, door)
-    return tuple(found.values())
+        for port in providers[name].ports:
+            if port.security in target_ports:
+                target_port = target_ports[port.security]
+                overrides[name, port.number] = HostOverride(name, port.number, address, target_port)
+    return tuple(overrides.values())

@@ -1,7 +1,7 @@
-"""The log-in: exactly one attempt with exactly one mechanism (RFC 4954).
+"""AUTH: exactly one attempt with exactly one mechanism (RFC 4954).
 
-Trying the next mechanism after a refusal, as ``smtplib`` does, says the password again in a weaker form and
-counts as a second wrong guess at servers that lock accounts.
+Trying the next mechanism after a refusal, as ``smtplib`` does, sends the password again in a weaker form, and
+a server that locks accounts counts it as a second wrong password.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from .connection import SmtpConnection
     from .reply import EhloFeatures, Reply
 
-_COMMAND_LIMIT = 500  # octets of a command line, RFC 5321 section 4.5.3.1.4, less its CRLF and some air
-_AUTOMATIC = (Mechanism.PLAIN, Mechanism.LOGIN)  # both say the password; CRAM-MD5 only where chosen
+_MAX_COMMAND_BYTES = 500  # RFC 5321 section 4.5.3.1.4 allows 512 with the CRLF; the rest is a margin
+_AUTOMATIC = (Mechanism.PLAIN, Mechanism.LOGIN)  # in this order; CRAM-MD5 is used only if it is chosen
 
 
 def check_credentials_encodable(server: Server) -> None:
-    """Raise ValueError if the credentials cannot be said at all: half a pair, a NUL, a lone surrogate.
+    """Raise ValueError for credentials that AUTH cannot transmit: no password, a NUL, a lone surrogate.
 
-    Checked before any conversation. The encoding error that a surrogate would raise later carries the whole
-    text, password included, so it must never come to be.
+    Checked before the connection is opened. The UnicodeEncodeError that a surrogate would raise later holds
+    the whole text, password included, so it must never be raised.
     """
     if server.username is None:
         return
@@ -39,108 +39,109 @@ def check_credentials_encodable(server: Server) -> None:
 
 
 def authenticate(
-    wire: SmtpConnection, server: Server, features: EhloFeatures, *, permitted_in_clear: bool
+    connection: SmtpConnection, server: Server, features: EhloFeatures, *, plaintext_permitted: bool
 ) -> tuple[str, Reply]:
-    """Log in once; return the mechanism used and the server's consent.
+    """Log in once; return the mechanism used and the server's 235 reply.
 
-    Raises SubmissionFailure: AUTH_NEEDS_TLS, AUTH_MISSING, MECHANISM_MISSING, REPLIED, GARBLED, the wire's.
+    Raises SubmissionFailure: AUTH_NEEDS_TLS, AUTH_MISSING, MECHANISM_MISSING, REPLIED, GARBLED, and the
+    failures of the connection.
     """
-    if not (wire.encrypted or permitted_in_clear):
-        raise wire.fail(Reason.AUTH_NEEDS_TLS)
-    mechanism = _choose(wire, server, features)
+    if not (connection.encrypted or plaintext_permitted):
+        raise connection.failure(Reason.AUTH_NEEDS_TLS)
+    mechanism = _choose_mechanism(connection, server, features)
     username, password = server.username or "", server.password or Secret("")
-    _hide(wire, username, password)
+    _redact_credentials(connection, username, password)
     if mechanism is Mechanism.PLAIN:
-        reply = _say_plain(wire, username, password)
+        reply = _auth_plain(connection, username, password)
     elif mechanism is Mechanism.LOGIN:
-        reply = _say_login(wire, username, password)
+        reply = _auth_login(connection, username, password)
     else:
-        reply = _say_cram_md5(wire, username, password)
-    return mechanism.value.upper(), _consent(wire, reply)
+        reply = _auth_cram_md5(connection, username, password)
+    return mechanism.value.upper(), connection.expect(reply, 235)
 
 
-def _hide(wire: SmtpConnection, username: str, password: Secret) -> None:
-    forms = (_plain(username, password), _login_pair(username, password), _revealed(password))
-    wire.hide(password.reveal(), *forms)
+def _redact_credentials(connection: SmtpConnection, username: str, password: Secret) -> None:
+    encoded = (
+        _plain_response(username, password),
+        _response_without_authzid(username, password),
+        _encode_secret(password),
+    )
+    connection.redact(password.reveal(), *encoded)
 
 
-def _choose(wire: SmtpConnection, server: Server, features: EhloFeatures) -> Mechanism:
+def _choose_mechanism(connection: SmtpConnection, server: Server, features: EhloFeatures) -> Mechanism:
     offered = features.mechanisms
     if not offered:
-        raise wire.fail(Reason.AUTH_MISSING)
-    wanted = _AUTOMATIC if server.mechanism is Mechanism.AUTOMATIC else (server.mechanism,)
-    usable = [mechanism for mechanism in wanted if mechanism.value.upper() in offered]
+        raise connection.failure(Reason.AUTH_MISSING)
+    acceptable = _AUTOMATIC if server.mechanism is Mechanism.AUTOMATIC else (server.mechanism,)
+    usable = [mechanism for mechanism in acceptable if mechanism.value.upper() in offered]
     if not usable:
-        raise wire.fail(Reason.MECHANISM_MISSING, offered=" ".join(offered))
+        raise connection.failure(Reason.MECHANISM_MISSING, offered=" ".join(offered))
     return usable[0]
 
 
-def _say_plain(wire: SmtpConnection, username: str, password: Secret) -> Reply:
-    """RFC 4616: one response, said with the command unless the line gets too long (RFC 4954 section 4)."""
-    if len(_plain(username, password)) < _COMMAND_LIMIT - len("AUTH PLAIN "):
-        wire.send_secret("AUTH PLAIN [hidden]", lambda: f"AUTH PLAIN {_plain(username, password)}")
-        return wire.read_reply(wire.limits.reply)
-    reply = wire.ask("AUTH PLAIN")
+def _auth_plain(connection: SmtpConnection, username: str, password: Secret) -> Reply:
+    """AUTH PLAIN (RFC 4616): an initial response, or a separate line if the command would be too long (RFC 4954 4)."""
+    if len(_plain_response(username, password)) < _MAX_COMMAND_BYTES - len("AUTH PLAIN "):
+        connection.send_secret(
+            "AUTH PLAIN [hidden]", lambda: f"AUTH PLAIN {_plain_response(username, password)}"
+        )
+        return connection.read_reply(connection.limits.reply)
+    reply = connection.command("AUTH PLAIN")
     if reply.code != 334:
-        return _unasked(wire, reply)
-    wire.send_secret("[hidden]", lambda: _plain(username, password))
-    return wire.read_reply(wire.limits.reply)
+        return _reject_early_success(connection, reply)
+    connection.send_secret("[hidden]", lambda: _plain_response(username, password))
+    return connection.read_reply(connection.limits.reply)
 
 
-def _say_login(wire: SmtpConnection, username: str, password: Secret) -> Reply:
-    """The unregistered mechanism everybody has: two prompts, whose wording differs and is not looked at."""
-    reply = wire.ask("AUTH LOGIN")
+def _auth_login(connection: SmtpConnection, username: str, password: Secret) -> Reply:
+    """AUTH LOGIN, not registered but common: two prompts. Their text varies and is ignored."""
+    reply = connection.command("AUTH LOGIN")
     for secret in (Secret(username), password):
         if reply.code != 334:
-            return _unasked(wire, reply)
-        wire.send_secret("[hidden]", partial(_revealed, secret))
-        reply = wire.read_reply(wire.limits.reply)
+            return _reject_early_success(connection, reply)
+        connection.send_secret("[hidden]", partial(_encode_secret, secret))
+        reply = connection.read_reply(connection.limits.reply)
     return reply
 
 
-def _say_cram_md5(wire: SmtpConnection, username: str, password: Secret) -> Reply:
-    """RFC 2195: the password signs a challenge."""
-    reply = wire.ask("AUTH CRAM-MD5")
+def _auth_cram_md5(connection: SmtpConnection, username: str, password: Secret) -> Reply:
+    """AUTH CRAM-MD5 (RFC 2195): an HMAC of the server's challenge, keyed with the password."""
+    reply = connection.command("AUTH CRAM-MD5")
     if reply.code != 334:
-        return _unasked(wire, reply)
+        return _reject_early_success(connection, reply)
     try:
         challenge = base64.b64decode(reply.text, validate=True)
     except (binascii.Error, ValueError):
-        raise wire.fail(Reason.GARBLED, reply) from None
-    wire.send_secret("[hidden]", lambda: _cram(username, password, challenge))
-    return wire.read_reply(wire.limits.reply)
+        raise connection.failure(Reason.GARBLED, reply) from None
+    connection.send_secret("[hidden]", lambda: _cram_md5_response(username, password, challenge))
+    return connection.read_reply(connection.limits.reply)
 
 
-def _unasked(wire: SmtpConnection, reply: Reply) -> Reply:
-    """Let a refusal pass; a consent given before the password was said proves nothing about the password."""
+def _reject_early_success(connection: SmtpConnection, reply: Reply) -> Reply:
+    """Return a refusal; raise GARBLED for a success before the password was sent, which proves nothing."""
     if reply.positive:
-        raise wire.fail(Reason.GARBLED, reply)
+        raise connection.failure(Reason.GARBLED, reply)
     return reply
-
-
-def _consent(wire: SmtpConnection, reply: Reply) -> Reply:
-    if reply.code == 235:
-        return reply
-    raise wire.fail(Reason.GARBLED if reply.positive else Reason.REPLIED, reply)
 
 
 def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode("ascii")
 
 
-def _revealed(secret: Secret) -> str:
+def _encode_secret(secret: Secret) -> str:
     return _base64(secret.reveal())
 
 
-def _plain(username: str, password: Secret) -> str:
+def _plain_response(username: str, password: Secret) -> str:
     return _base64(f"\0{username}\0{password.reveal()}")
 
 
-def _login_pair(username: str, password: Secret) -> str:
-    """The same without the leading NUL, as servers log it that take PLAIN apart."""
+def _response_without_authzid(username: str, password: Secret) -> str:
+    """The PLAIN response without its leading NUL, as some servers echo it."""
     return _base64(f"{username}\0{password.reveal()}")
 
 
-def _cram(username: str, password: Secret, challenge: bytes) -> str:
+def _cram_md5_response(username: str, password: Secret, challenge: bytes) -> str:
     digest = hmac.new(password.reveal().encode(), challenge, "md5").hexdigest()
     return _base64(f"{username} {digest}")

@@ -1,7 +1,8 @@
-"""The line between us and a server nobody vouches for: one deadline, one byte budget, bounded lines.
+"""SmtpConnection: sends commands on a socket and matches replies to them, within an absolute deadline and a byte limit.
 
-A timeout for each ``recv`` bounds nothing: a server that drips one byte every 0.4 s never meets it. So every
-wait is cut to what is left of the conversation's absolute deadline, and every byte is paid from one budget.
+The server is untrusted. A timeout for each ``recv`` does not bound the conversation, because a server that
+sends one byte every 0.4 s never exceeds it. Every wait is therefore cut to what is left of the deadline, every
+received byte counts towards one limit, and the length of a line and the lines of a reply are bounded.
 """
 
 from __future__ import annotations
@@ -21,275 +22,277 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from ..network.dial import Deadline
     from ..server import Limits
     from .transcript import Transcript
 
-_LINE_LIMIT = 2000  # octets; RFC 5321 section 4.5.3.1.5 allows 512, real EHLO lines are sometimes longer
-_LINES_LIMIT = 100  # lines of one reply; the longest honest EHLO has about 25
-_TICK = 5.0  # seconds of one wait at most; setting a timeout costs a system call, so it is set to this once
-_PAUSE = 0.005  # seconds after which whoever waits for the server may do something else first
-_USUAL_LIMIT = 50  # replies remembered; a server says the same few words to each message
+_MAX_LINE_BYTES = 2000  # RFC 5321 section 4.5.3.1.5 allows 512; real EHLO lines are sometimes longer
+_MAX_REPLY_LINES = 100  # the longest genuine EHLO reply has about 25
+_SOCKET_TIMEOUT_S = 5.0  # setting a timeout costs a system call, so the same one is kept while it fits
+_ON_WAIT_AFTER_S = 0.005  # wait for the server before ``on_wait`` is called
+_MAX_CACHED_REPLIES = 50  # a server answers each message with the same few lines
 _TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
-_CHUNK = 65_536  # octets handed to the kernel at once, so that a slow reader cannot outlast the deadline
+_CHUNK_BYTES = 65_536  # passed to one send(), so that a slow reader cannot make it outlast the deadline
 _REPLY = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)  # RFC 5321 section 4.2
-_GREETING = re.compile(r"(?:220|[45]\d\d)(?:[ -]|$)")  # all else is not SMTP, or no SMTP meant for clients
-
-
-class Budget:
-    """What is left of one conversation: a moment and a number of octets."""
-
-    def __init__(self, deadline: float, received: int) -> None:
-        self._ends = monotonic() + deadline
-        self._received = received
-
-    def left(self) -> float:
-        """Return the seconds left, at least zero."""
-        return max(0.0, self._ends - monotonic())
-
-    def until(self, cap: float | None) -> float:
-        """Return the moment at which a wait of at most ``cap`` seconds ends."""
-        return self._ends if cap is None else min(self._ends, monotonic() + cap)
-
-    def spend(self, octets: int) -> bool:
-        """Pay for received octets; return whether the budget covers them."""
-        self._received -= octets
-        return self._received >= 0
+_GREETING = re.compile(
+    r"(?:220|[45]\d\d)(?:[ -]|$)"
+)  # other greetings are not SMTP, or not meant for clients
 
 
 @dataclass(frozen=True)
-class _Fault:
-    """Why a socket call failed, without the exception: its traceback could hold what was being sent."""
+class _SocketFailure:
+    """Why a socket call failed. Replaces the exception, whose traceback could hold the bytes being sent."""
 
     reason: Reason
     detail: str = ""
 
 
 class SmtpConnection:
-    """A connected socket spoken to in commands and replies. ``stage`` names the rung of its failures."""
+    """A connected socket with SMTP commands and replies. ``stage`` is the stage of the failures it raises.
 
-    def __init__(self, sock: socket.socket, limits: Limits, budget: Budget, transcript: Transcript) -> None:
+    Args:
+        sock: the connected socket; TLS replaces it.
+        limits: timeouts and the byte limit.
+        deadline: the absolute end of all waiting.
+        transcript: records commands and replies.
+    """
+
+    def __init__(
+        self, sock: socket.socket, limits: Limits, deadline: Deadline, transcript: Transcript
+    ) -> None:
         self.sock = sock
-        self.limits = limits
-        self.budget = budget
-        self.transcript = transcript
         self.stage = Stage.GREETING
-        self.owed = 0  # replies to commands already sent; zero again before the next group of commands
-        self.idle: Callable[[], None] | None = None  # called once, when the server takes its time
+        self.pending_replies = 0  # replies to commands already sent; zero before the next group of commands
+        self.on_wait: Callable[[], None] | None = None  # called once, when the server takes its time
         self._buffer = bytearray()
-        self._scrubber: Redactor | None = None
-        self._usual: dict[bytes, tuple[str, Reply]] = {}
+        self._redactor: Redactor | None = None
+        self._cached_replies: dict[bytes, tuple[str, Reply]] = {}
+        self.begin_message(limits, deadline, transcript)
+
+    def begin_message(self, limits: Limits, deadline: Deadline, transcript: Transcript) -> None:
+        """Set the bounds and the transcript of what follows; the byte count starts again."""
+        self.limits = limits
+        self.deadline = deadline
+        self.transcript = transcript
+        self._bytes_left = limits.received
 
     @property
     def encrypted(self) -> bool:
         return isinstance(self.sock, ssl.SSLSocket)
 
-    def hide(self, plain: str, *encoded: str) -> None:
-        """Keep a secret, and its encoded forms, out of every later reply and transcript line."""
-        self._scrubber = Redactor(plain, encoded)
-        self._usual.clear()
+    def redact(self, secret: str, *encoded: str) -> None:
+        """Replace a secret and its encoded forms by "[hidden]" in every later reply and transcript line."""
+        self._redactor = Redactor(secret, encoded)
+        self._cached_replies.clear()
 
-    def fail(self, reason: Reason, reply: Reply | None = None, **evidence: str) -> SubmissionFailure:
-        """Return the failure of the current stage, to be raised by the caller."""
+    def failure(self, reason: Reason, reply: Reply | None = None, **evidence: str) -> SubmissionFailure:
+        """Return the failure of the current stage; the caller raises it."""
         return SubmissionFailure(self.stage, reason, reply, evidence=evidence)
 
     # -- writing
 
-    def send_lines(self, lines: list[str]) -> None:
-        """Send commands, several in one segment where the server allows it (PIPELINING, RFC 2920).
+    def send_commands(self, lines: list[str]) -> None:
+        """Send commands, several in one segment where the server offers PIPELINING (RFC 2920).
 
-        Arguments were validated before: a line break here would be a second command.
+        Raises ValueError for a line break within a command, which would be a second command.
         """
         data = _commands(lines)
-        self.refuse_words_unasked()
-        self.owed += len(lines)
+        self.check_no_unsolicited_reply()
+        self.pending_replies += len(lines)
         for line in lines:
             self.transcript.add("C", line)
-        self._raise_fault(self._push(data))
+        self._raise_failure(self._send(data))
 
     def send_secret(self, shown: str, produce: Callable[[], str]) -> None:
-        """Send the line ``produce`` returns, of which the transcript sees ``shown`` only.
+        """Send the line that ``produce`` returns; the transcript records ``shown`` instead.
 
-        The line lives in no variable of a frame that an exception passes through, so that no traceback
-        with locals can show it.
+        No frame that an exception passes through holds the line in a variable, so a traceback with local
+        variables cannot show it.
         """
-        self.refuse_words_unasked()
-        self.owed += 1
+        self.check_no_unsolicited_reply()
+        self.pending_replies += 1
         self.transcript.add("C", shown)
-        self._raise_fault(self._push(produce().encode("ascii") + b"\r\n"))
+        self._raise_failure(self._send(produce().encode("ascii") + b"\r\n"))
 
-    def send_body(self, data: bytes, shown: str, ahead: list[str]) -> None:
-        """Send message octets that are already dot-stuffed and terminated, and what belongs to the next message.
+    def send_body(self, data: bytes, shown: str, next_commands: list[str]) -> None:
+        """Send a message that is dot-stuffed and terminated, and the envelope commands of the next message.
 
-        RFC 2920 section 3.1 allows the end of a message to begin a group of commands. The transcript of the
-        next message, not of this one, tells of them: see ``recall``.
+        RFC 2920 section 3.1 allows the end of a message to begin a group of commands. ``next_commands`` are
+        recorded in the transcript of the next message, by ``record_pipelined``.
         """
-        data += _commands(ahead)
-        self.refuse_words_unasked()
-        self.owed += 1 + len(ahead)
+        data += _commands(next_commands)
+        self.check_no_unsolicited_reply()
+        self.pending_replies += 1 + len(next_commands)
         self.transcript.add("C", shown)
-        self._raise_fault(self._push(data))
+        self._raise_failure(self._send(data))
 
-    def recall(self, ahead: list[str]) -> None:
-        """Write into the transcript what was said before the transcript began."""
+    def record_pipelined(self, commands: list[str]) -> None:
+        """Record commands in the transcript that were sent before the transcript began."""
         self.transcript.add("*", "said together with the end of the message before:")
-        for line in ahead:
+        for line in commands:
             self.transcript.add("C", line)
 
-    def ask(self, line: str) -> Reply:
+    def command(self, line: str) -> Reply:
         """Send one command and read its reply."""
-        self.send_lines([line])
+        self.send_commands([line])
         return self.read_reply(self.limits.reply)
 
-    def require(self, reply: Reply, *codes: int) -> Reply:
-        """Return a reply that has one of the codes; raise REPLIED for a refusal and GARBLED for nonsense."""
+    def expect(self, reply: Reply, *codes: int) -> Reply:
+        """Return ``reply`` if it has one of the codes; raise REPLIED for a refusal, GARBLED for another code."""
         if reply.code in codes:
             return reply
-        raise self.fail(Reason.GARBLED if reply.positive else Reason.REPLIED, reply)
+        raise self.failure(Reason.GARBLED if reply.positive else Reason.REPLIED, reply)
 
-    def refuse_words_unasked(self) -> None:
-        """Raise if a reply lies there that no command asked for, lest it be matched to the wrong one.
+    def check_no_unsolicited_reply(self) -> None:
+        """Raise if a reply was received that no command asked for; it would be matched to the next command.
 
-        A 421 may come at any time and means what it says (RFC 5321 section 3.8).
+        A 421 may arrive at any time and closes the connection (RFC 5321 section 3.8): REPLIED. Any other
+        reply is GARBLED.
         """
         if not self._buffer:
             return
         reply = self.read_reply(self.limits.reply)
-        raise self.fail(Reason.REPLIED if reply.code == 421 else Reason.GARBLED, reply)
+        raise self.failure(Reason.REPLIED if reply.code == 421 else Reason.GARBLED, reply)
 
-    def _raise_fault(self, fault: _Fault | None) -> None:
-        if fault is not None:
-            evidence = {"detail": fault.detail} if fault.detail else {}
-            raise SubmissionFailure(self.stage, fault.reason, evidence=evidence)
+    def _raise_failure(self, failure: _SocketFailure | None) -> None:
+        if failure is not None:
+            evidence = {"detail": failure.detail} if failure.detail else {}
+            raise SubmissionFailure(self.stage, failure.reason, evidence=evidence)
 
-    def _push(self, data: bytes) -> _Fault | None:
+    def _send(self, data: bytes) -> _SocketFailure | None:
         view = memoryview(data)
         while view:
-            left = self.budget.left()
+            left = self.deadline.remaining()
             if left <= 0:
-                return _Fault(Reason.TIMED_OUT)
+                return _SocketFailure(Reason.TIMED_OUT)
             try:
-                self._wait_at_most(left)
-                view = view[self.sock.send(view[:_CHUNK]) :]
+                self._set_timeout(left)
+                view = view[self.sock.send(view[:_CHUNK_BYTES]) :]
             except TimeoutError:
-                self._use_the_pause()  # a wait may be shorter than what is left, never longer
+                self._call_on_wait()  # the socket's timeout may be shorter than the time left, never longer
             except OSError as error:
-                return _fault_of(error)
+                return _classify(error)
         return None
 
-    def _use_the_pause(self) -> None:
-        idle, self.idle = self.idle, None
-        if idle is not None:
-            idle()
+    def _call_on_wait(self) -> None:
+        on_wait, self.on_wait = self.on_wait, None
+        if on_wait is not None:
+            on_wait()
 
-    def _wait_at_most(self, seconds: float) -> None:
-        wait = min(seconds, _TICK if self.idle is None else _PAUSE)
-        if self.sock.gettimeout() != wait:
-            self.sock.settimeout(wait)
+    def _set_timeout(self, left: float) -> None:
+        timeout = min(left, _SOCKET_TIMEOUT_S if self.on_wait is None else _ON_WAIT_AFTER_S)
+        if self.sock.gettimeout() != timeout:
+            self.sock.settimeout(timeout)
 
     # -- reading
 
-    def read_reply(self, cap: float | None) -> Reply:
-        """Read one complete reply within ``cap`` seconds (None: whatever the deadline leaves).
+    def read_reply(self, timeout: float | None) -> Reply:
+        """Read one complete reply within ``timeout`` seconds; None means the rest of the deadline.
 
         Raises SubmissionFailure: TIMED_OUT, DISCONNECTED, TOO_MUCH, GARBLED.
         """
-        ends = self.budget.until(cap)
+        ends = self.deadline.until(timeout)
         raw = self._read_line(ends)
-        usual = self._usual.get(raw)
-        if usual is not None and self.stage in _TRANSACTION:
-            self.transcript.add("S", usual[0])
-            self.owed -= 1
-            return usual[1]
+        cached = self._cached_replies.get(raw)
+        if cached is not None and self.stage in _TRANSACTION:
+            self.transcript.add("S", cached[0])
+            self.pending_replies -= 1
+            return cached[1]
         code, texts = None, []
-        for number in range(_LINES_LIMIT):
+        for number in range(_MAX_REPLY_LINES):
             if number:
                 raw = self._read_line(ends)
-            line, clean = self._heard(raw)
-            found = _REPLY.fullmatch(line)
-            if found is None or code not in (None, found.group(1)):
-                raise self._no_reply(line)
-            code = found.group(1)
-            # A line that cleaning leaves as it is needs it no second time for its text.
-            texts.append((found.group(3) or "") if clean == line else self._clean(found.group(3) or ""))
-            if found.group(2) != "-":
-                self.owed -= 1
-                reply = Reply.of(int(code), texts)
-                if not number and self.stage in _TRANSACTION and len(self._usual) < _USUAL_LIMIT:
-                    self._usual[raw] = (clean, reply)
+            line, clean = self._decode(raw)
+            match = _REPLY.fullmatch(line)
+            if match is None or code not in (None, match.group(1)):
+                raise self._not_a_reply(line)
+            code = match.group(1)
+            # A line that cleaning leaves unchanged needs no second cleaning of its text.
+            texts.append((match.group(3) or "") if clean == line else self._clean(match.group(3) or ""))
+            if match.group(2) != "-":
+                self.pending_replies -= 1
+                reply = Reply.from_lines(int(code), texts)
+                if (
+                    not number
+                    and self.stage in _TRANSACTION
+                    and len(self._cached_replies) < _MAX_CACHED_REPLIES
+                ):
+                    self._cached_replies[raw] = (clean, reply)
                 return reply
-        raise self.fail(Reason.TOO_MUCH, limit=f"{_LINES_LIMIT} lines in one reply")
+        raise self.failure(Reason.TOO_MUCH, limit=f"{_MAX_REPLY_LINES} lines in one reply")
 
-    def _no_reply(self, line: str) -> SubmissionFailure:
-        """Tell another protocol from broken SMTP; what the other said is told by its kind, not repeated.
+    def _not_a_reply(self, line: str) -> SubmissionFailure:
+        """Tell another protocol from broken SMTP. The evidence names the protocol and repeats none of its text.
 
-        A web server says nothing until it is spoken to, so it gives itself away at EHLO.
+        A web server sends nothing before it receives a request, so it is recognised at EHLO.
         """
-        kind = other_protocol(line)
-        if kind and self.stage in (Stage.GREETING, Stage.EHLO):
-            return self.fail(Reason.NOT_SMTP, answers=kind)
-        return self.fail(Reason.NOT_SMTP if self.stage is Stage.GREETING else Reason.GARBLED)
+        protocol = other_protocol(line)
+        if protocol and self.stage in (Stage.GREETING, Stage.EHLO):
+            return self.failure(Reason.NOT_SMTP, answers=protocol)
+        return self.failure(Reason.NOT_SMTP if self.stage is Stage.GREETING else Reason.GARBLED)
 
     def _read_line(self, ends: float) -> bytes:
         while (end := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > _LINE_LIMIT:
+            if len(self._buffer) > _MAX_LINE_BYTES:
                 raise self._line_too_long()
-            self._fill(ends)
-        if end > _LINE_LIMIT:
+            self._receive(ends)
+        if end > _MAX_LINE_BYTES:
             raise self._line_too_long()
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         return line
 
-    def _heard(self, raw: bytes) -> tuple[str, str]:
-        """Decode a line and write it into the transcript; return it as it came, and cleaned."""
+    def _decode(self, raw: bytes) -> tuple[str, str]:
+        """Decode a line and record it in the transcript; return the decoded line and the cleaned one."""
         line = raw.decode("utf-8", "replace").removesuffix("\r")
-        # What some other service says about itself is none of our business (no banner grabbing).
+        # The greeting of another service is not recorded: the portal is no tool to read banners with.
         foreign = self.stage is Stage.GREETING and not _GREETING.match(line)
         clean = self._clean(line)
         self.transcript.add("S", "[this is not SMTP]" if foreign else clean)
         return line, clean
 
     def _line_too_long(self) -> SubmissionFailure:
-        return self.fail(Reason.TOO_MUCH, limit=f"{_LINE_LIMIT} characters in one line")
+        return self.failure(Reason.TOO_MUCH, limit=f"{_MAX_LINE_BYTES} characters in one line")
 
     def _clean(self, text: str) -> str:
-        # Controls go first: a secret with an invisible character inside would slip past the scrubber.
-        cleaned = plain_text(text, _LINE_LIMIT)
-        if self._scrubber is None:
+        # Remove controls first: a secret with an invisible character inside would not match the redactor.
+        cleaned = plain_text(text, _MAX_LINE_BYTES)
+        if self._redactor is None:
             return cleaned
-        return self._scrubber.clean(cleaned, logging_in=self.stage is Stage.AUTH)
+        return self._redactor.redact(cleaned, logging_in=self.stage is Stage.AUTH)
 
-    def _fill(self, ends: float) -> None:
-        chunk = self._pull(ends)
-        if isinstance(chunk, _Fault):
-            self._refuse_other_protocol()
-            self._raise_fault(chunk)
+    def _receive(self, ends: float) -> None:
+        chunk = self._recv(ends)
+        if isinstance(chunk, _SocketFailure):
+            self._check_other_protocol()
+            self._raise_failure(chunk)
             return
-        if not self.budget.spend(len(chunk)):
-            raise self.fail(Reason.TOO_MUCH, limit="bytes of one conversation")
+        self._bytes_left -= len(chunk)
+        if self._bytes_left < 0:
+            raise self.failure(Reason.TOO_MUCH, limit="bytes of one conversation")
         self._buffer += chunk
 
-    def _pull(self, ends: float) -> bytes | _Fault:
+    def _recv(self, ends: float) -> bytes | _SocketFailure:
         while (left := ends - monotonic()) > 0:
             try:
-                self._wait_at_most(left)
-                return self.sock.recv(4096) or _Fault(Reason.DISCONNECTED)
+                self._set_timeout(left)
+                return self.sock.recv(4096) or _SocketFailure(Reason.DISCONNECTED)
             except TimeoutError:
-                self._use_the_pause()
+                self._call_on_wait()
             except OSError as error:
-                return _fault_of(error)
-        return _Fault(Reason.TIMED_OUT)
+                return _classify(error)
+        return _SocketFailure(Reason.TIMED_OUT)
 
-    def _refuse_other_protocol(self) -> None:
-        """Name what began to answer with something else and then fell silent: a TLS alert has no line end."""
-        kind = other_protocol(bytes(self._buffer).decode("latin-1"))
-        if self.stage is Stage.GREETING and kind:
-            raise self.fail(Reason.NOT_SMTP, answers=kind)
+    def _check_other_protocol(self) -> None:
+        """Raise NOT_SMTP for the incomplete first line of another protocol; a TLS alert has no line end."""
+        protocol = other_protocol(bytes(self._buffer).decode("latin-1"))
+        if self.stage is Stage.GREETING and protocol:
+            raise self.failure(Reason.NOT_SMTP, answers=protocol)
 
-    # -- what must not be there
+    # -- data that no command asked for
 
-    def spoke_unasked(self) -> bool:
-        """Return whether octets, or the end of the stream, wait although we asked for nothing."""
+    def has_unsolicited_data(self) -> bool:
+        """Return whether bytes, or the end of the stream, can be read although no reply is pending."""
         if self._buffer:
             return True
         if isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
@@ -298,8 +301,8 @@ class SmtpConnection:
         poll.register(self.sock, select.POLLIN)
         return bool(poll.poll(0))
 
-    def surplus(self) -> bool:
-        """Return whether more than the replies asked for has already been read."""
+    def has_buffered_data(self) -> bool:
+        """Return whether more bytes have been received than the replies that were read."""
         return bool(self._buffer)
 
     def close(self) -> None:
@@ -317,18 +320,18 @@ def _commands(lines: list[str]) -> bytes:
     return joined.encode()
 
 
-def _fault_of(error: OSError) -> _Fault:
+def _classify(error: OSError) -> _SocketFailure:
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return _Fault(Reason.DISCONNECTED)
+        return _SocketFailure(Reason.DISCONNECTED)
     if isinstance(error, ssl.SSLError):
-        return _Fault(Reason.TLS_FAILED, plain_text(str(error.reason or "TLS error")))
+        return _SocketFailure(Reason.TLS_FAILED, plain_text(str(error.reason or "TLS error")))
     if isinstance(error, TimeoutError):
-        return _Fault(Reason.TIMED_OUT)
-    return _Fault(Reason.DISCONNECTED)
+        return _SocketFailure(Reason.TIMED_OUT)
+    return _SocketFailure(Reason.DISCONNECTED)
 
 
 def other_protocol(text: str) -> str | None:
-    """Return the name of a protocol that is not SMTP, by how its first line begins."""
+    """Return the name of a protocol that is not SMTP, recognised by the start of its first line."""
     beginnings = {
         "HTTP/": "HTTP",
         "<": "HTTP",

@@ -1,4 +1,4 @@
-"""What goes into MAIL, RCPT and DATA, and what a server's final word tells."""
+"""Envelope and message of a transaction: the MAIL and RCPT commands, dot-stuffing, and the queue id of the reply."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..mailbox import Mailbox, parse_mailbox
 if TYPE_CHECKING:
     from .reply import EhloFeatures, Reply
 
-_LINE_LIMIT = 998  # octets without CRLF, RFC 5321 section 4.5.3.1.6 and RFC 5322 section 2.1.1
+_MAX_LINE_BYTES = 998  # without CRLF, RFC 5321 section 4.5.3.1.6 and RFC 5322 section 2.1.1
 _PARAMETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(=[!-<>-~]+)?")  # esmtp-param, RFC 5321 section 4.1.2
-_COMPUTED = ("SIZE", "BODY", "SMTPUTF8")  # decided here, from the message and the server's offer
+_COMPUTED = ("SIZE", "BODY", "SMTPUTF8")  # computed here from the message and the server's extensions
 
-# Where providers hide the name they gave the message. First match wins, so the exact forms come first.
+# Where servers state their queue id in the final reply. The first match counts, so the exact forms come first.
 _QUEUE_IDS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -34,7 +34,7 @@ _QUEUE_IDS = tuple(
 
 @dataclass(frozen=True)
 class Acceptance:
-    """The server has taken the message: its last reply, and its own name for the message if it told one."""
+    """The server has accepted the message: its final reply, and its queue id if the reply states one."""
 
     reply: Reply
     queue_id: str | None
@@ -42,15 +42,15 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class Envelope:
-    """Whose message goes to whom. ``options`` are further MAIL parameters such as ``RET=HDRS`` (RFC 3461)."""
+    """Sender and recipient. ``options`` are further MAIL parameters such as ``RET=HDRS`` (RFC 3461)."""
 
     sender: Mailbox
     recipient: Mailbox
     options: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, sender: str, recipient: str, options: tuple[str, ...] = ()) -> Envelope:
-        """Read both addresses strictly; raises ValueError (MailboxError) before anything is said."""
+    def parse(cls, sender: str, recipient: str, options: tuple[str, ...] = ()) -> Envelope:
+        """Parse both addresses strictly. Raises ValueError (MailboxError)."""
         if not all(_PARAMETER.fullmatch(option) for option in options):
             raise ValueError("A MAIL parameter breaks the grammar of RFC 5321.")
         kept = tuple(o for o in options if o.partition("=")[0].upper() not in _COMPUTED)
@@ -61,11 +61,11 @@ class Envelope:
         return not (self.sender.is_ascii and self.recipient.is_ascii)
 
     def mail_command(self, features: EhloFeatures, message: bytes | None) -> str:
-        """Return the MAIL command with the parameters this server understands (RFC 1870, 6152, 6531)."""
+        """Return the MAIL command with the parameters the server supports (RFC 1870, 6152, 6531)."""
         parameters = list(self.options)
         if message is not None and "SIZE" in features:
             parameters.append(f"SIZE={len(message)}")
-        # Without 8BITMIME the octets go as they are: refusing would lose mail that nearly all servers take.
+        # Without 8BITMIME the octets are sent unchanged: nearly all servers accept them, and refusing loses mail.
         if message is not None and "8BITMIME" in features and not message.isascii():
             parameters.append("BODY=8BITMIME")
         if self.needs_smtputf8:
@@ -76,53 +76,53 @@ class Envelope:
         return f"RCPT TO:<{self.recipient}>"
 
     def commands(self, features: EhloFeatures, message: bytes | None) -> list[str]:
-        """Return what is said before the message, in its order."""
+        """Return the commands that precede the message, in order."""
         return [self.mail_command(features, message), self.rcpt_command(), "DATA"]
 
 
 @dataclass(frozen=True)
 class OutgoingMessage:
-    """One message with its envelope, both proved to be sayable."""
+    """One message with its envelope, both checked."""
 
     envelope: Envelope
     message: bytes = field(repr=False)
 
     @classmethod
-    def of(
+    def build(
         cls, sender: str, recipient: str, message: bytes, options: tuple[str, ...] = ()
     ) -> OutgoingMessage:
-        """Check everything; raises ValueError for addresses that are none and messages that need repair."""
+        """Check addresses and message. Raises ValueError."""
         check_message(message)
-        return cls(Envelope.of(sender, recipient, options), message)
+        return cls(Envelope.parse(sender, recipient, options), message)
 
 
 def check_message(message: bytes) -> None:
     """Raise ValueError unless every line ends in CRLF and has at most 998 octets.
 
-    A bare CR or LF is read as a line end by some servers and not by others: that is how a body smuggles a
-    second message (CVE-2023-51764). Repairing it here would hide the fault of whoever composed it.
+    Some servers read a bare CR or LF as a line end and others do not; with one, a body can smuggle a second
+    message (CVE-2023-51764). It is not repaired here, because that would hide a bug in the composer.
     """
     pairs = message.count(b"\r\n")
     if not message.count(b"\r") == message.count(b"\n") == pairs or b"\0" in message:
         raise ValueError("The message holds a bare CR, a bare LF or a NUL.")
-    start, last = 0, len(message) - _LINE_LIMIT
+    start, last = 0, len(message) - _MAX_LINE_BYTES
     while start < last:
-        # The last line end within reach: a line that is too long has none, and lines between need no look.
-        end = message.rfind(b"\r\n", start, start + _LINE_LIMIT + 2)
+        # Searching backwards finds the last CRLF of several short lines, and none in a line that is too long.
+        end = message.rfind(b"\r\n", start, start + _MAX_LINE_BYTES + 2)
         if end < 0:
-            raise ValueError(f"The message has a line of more than {_LINE_LIMIT} octets.")
+            raise ValueError(f"The message has a line of more than {_MAX_LINE_BYTES} octets.")
         start = end + 2
 
 
 def dot_stuff(message: bytes) -> bytes:
-    """Return the message as it travels: leading dots doubled, closed by the lone dot (RFC 5321 4.5.2)."""
+    """Return the message as it is transmitted: leading dots doubled, ended by a lone dot (RFC 5321 4.5.2)."""
     ended = message if message.endswith(b"\r\n") or not message else message + b"\r\n"
     doubled = ended.replace(b"\r\n.", b"\r\n..")
     return (b"." if doubled.startswith(b".") else b"") + doubled + b".\r\n"
 
 
 def parse_queue_id(reply: Reply) -> str | None:
-    """Return the server's name for an accepted message, as far as its wording gives one away."""
-    found = (match for pattern in _QUEUE_IDS if (match := pattern.search(reply.text)))
-    first = next(found, None)
+    """Return the queue id that the reply states, or None."""
+    matches = (match for pattern in _QUEUE_IDS if (match := pattern.search(reply.text)))
+    first = next(matches, None)
     return first.group(1).rstrip(".")[:200] if first else None

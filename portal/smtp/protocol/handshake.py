@@ -1,6 +1,6 @@
-"""Opening a conversation: from the server's name to the log-in, rung by rung.
+"""Handshake: opens a connection stage by stage: resolve, connect, greeting, EHLO, TLS and AUTH.
 
-Whatever goes wrong is a SubmissionFailure, and the connection is closed by then.
+Every failure is a SubmissionFailure; the connection is closed before it is raised.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 
 from ..failure import Reason, Stage
-from ..network.dial import Peer, dial
+from ..network.dial import Deadline, Peer, dial
 from ..network.guard import resolve_allowed
 from ..server import Limits, Security, Server
 from . import auth, tls
-from .connection import Budget, SmtpConnection
+from .connection import SmtpConnection
 from .reply import EhloFeatures
 from .stages import Observer, StageNotes, StageRecorder, StageResult, tls_sentence
 from .transcript import Transcript
@@ -21,10 +21,10 @@ _EHLO_NAME = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 
 
 class Handshake:
-    """A connection to ``server`` and how it comes to be; ``Session`` puts the messages on top.
+    """A connection to ``server`` and the stages that open it; ``Session`` adds the messages.
 
-    ``observer`` is told every rung as it is climbed. Raises ValueError, before anything is dialled, for
-    credentials or an EHLO name that cannot be said.
+    ``observer`` is called with the result of every stage. Raises ValueError, before a connection is opened,
+    for credentials or an EHLO name that cannot be transmitted.
     """
 
     def __init__(self, server: Server, observer: Observer | None = None) -> None:
@@ -33,141 +33,143 @@ class Handshake:
             raise ValueError("The EHLO name is no host name.")
         self.server = server
         self.features = EhloFeatures()
-        self.transcript = Transcript()
         self._recorder = StageRecorder(server, observer)
-        self._limits = server.limits
-        self._budget = Budget(server.limits.deadline, server.limits.received)
-        self._wire: SmtpConnection | None = None
-        self._target: Peer | None = None
+        self._connection: SmtpConnection | None = None
+        self._peer: Peer | None = None
+        self.begin_message()
 
     @property
     def stage_results(self) -> tuple[StageResult, ...]:
-        """Return what was climbed since the session was opened or last renewed."""
+        """Return the results since ``open`` or the last ``begin_message``."""
         return self._recorder.results
 
     def open(self) -> None:
-        """Climb from RESOLVE to AUTH; nothing if already open. Raises SubmissionFailure, closed by then."""
-        if self._wire is not None:
+        """Perform the stages from RESOLVE to AUTH; do nothing if the connection is open.
+
+        Raises SubmissionFailure; the connection is closed then.
+        """
+        if self._connection is not None:
             return
         self.begin_message()
-        self._climb_or_leave()
+        self._connect()
 
     def begin_message(self, limits: Limits | None = None) -> None:
-        """Begin a new message's time and bytes, and an empty transcript, on the same connection."""
+        """Start a new deadline, byte limit, transcript and list of results; keep the connection."""
         self._limits = limits or self.server.limits
-        self._budget = Budget(self._limits.deadline, self._limits.received)
+        self._deadline = Deadline(self._limits.deadline)
         self.transcript = Transcript()
         self._recorder.reset()
-        if self._wire is not None:
-            self._wire.limits, self._wire.budget = self._limits, self._budget
-            self._wire.transcript = self.transcript
+        if self._connection is not None:
+            self._connection.begin_message(self._limits, self._deadline, self.transcript)
 
-    def _climb_or_leave(self) -> None:
+    def _connect(self) -> None:
         try:
-            self._climb()
+            self._perform_stages()
         except BaseException:
-            self._abandon()
+            self._drop()
             raise
 
-    def _climb(self) -> None:
+    def _perform_stages(self) -> None:
         security = self.server.security
-        wire = self._reach()
+        connection = self._dial()
         if security is Security.IMPLICIT_TLS:
             with self._recorder.stage(Stage.TLS) as notes:
-                self._encrypt(wire, notes)
-        self._greeting(wire)
-        self._introduction(wire)
+                self._encrypt(connection, notes)
+        self._read_greeting(connection)
+        self._ehlo(connection)
         if security is Security.STARTTLS:
-            self._start_tls(wire)
+            self._start_tls(connection)
         if security is Security.PLAINTEXT:
             self._recorder.skip(
                 Stage.TLS, "Not encrypted: whoever runs this portal allows that for this server."
             )
-        self._log_in(wire)
+        self._log_in(connection)
 
-    def _reach(self) -> SmtpConnection:
+    def _dial(self) -> SmtpConnection:
         server = self.server
         with self._recorder.stage(Stage.RESOLVE) as notes:
-            in_clear = server.security is Security.PLAINTEXT
-            left = self._budget.left()
-            addresses = resolve_allowed(server.host, server.port, server.policy, left, plaintext=in_clear)
+            plaintext = server.security is Security.PLAINTEXT
+            timeout = self._deadline.remaining()
+            addresses = resolve_allowed(server.host, server.port, server.policy, timeout, plaintext=plaintext)
             notes.evidence["addresses"] = ", ".join(map(str, addresses))
             notes.sentence = f"The name {server.host} leads to {addresses[0]}."
         with self._recorder.stage(Stage.CONNECT) as notes:
-            sock, self._target = dial(addresses, server, self._limits, self._budget)
-            self._wire = wire = SmtpConnection(sock, self._limits, self._budget, self.transcript)
-            notes.evidence["address"] = str(self._target.address)
-            notes.sentence = f"{server.host} answered at {self._target.address}, port {server.port}."
-        return wire
+            sock, self._peer = dial(addresses, server, self._limits, self._deadline)
+            connection = SmtpConnection(sock, self._limits, self._deadline, self.transcript)
+            self._connection = connection
+            notes.evidence["address"] = str(self._peer.address)
+            notes.sentence = f"{server.host} answered at {self._peer.address}, port {server.port}."
+        return connection
 
-    def _greeting(self, wire: SmtpConnection) -> None:
+    def _read_greeting(self, connection: SmtpConnection) -> None:
         with self._recorder.stage(Stage.GREETING) as notes:
-            wire.stage = Stage.GREETING
-            wire.owed = 1
-            reply = wire.read_reply(self._limits.greeting)
+            connection.stage = Stage.GREETING
+            connection.pending_replies = 1
+            reply = connection.read_reply(self._limits.greeting)
             if reply.positive and reply.code != 220:
-                raise wire.fail(Reason.NOT_SMTP)
-            wire.require(reply, 220)
+                raise connection.failure(Reason.NOT_SMTP)
+            connection.expect(reply, 220)
             notes.evidence["greeting"] = reply.text
             notes.sentence = f"A mail server greets us at {self.server.host}."
 
-    def _introduction(self, wire: SmtpConnection) -> None:
+    def _ehlo(self, connection: SmtpConnection) -> None:
         with self._recorder.stage(Stage.EHLO) as notes:
-            wire.stage = Stage.EHLO
-            reply = wire.ask(f"EHLO {self.server.ehlo_name}")
-            if reply.permanent and self._may_do_without_ehlo():
-                wire.require(wire.ask(f"HELO {self.server.ehlo_name}"), 250)
+            connection.stage = Stage.EHLO
+            reply = connection.command(f"EHLO {self.server.ehlo_name}")
+            if reply.permanent and self._needs_no_extension():
+                connection.expect(connection.command(f"HELO {self.server.ehlo_name}"), 250)
                 notes.sentence = "The server speaks the oldest form of SMTP, without any extension."
                 return
-            self.features = EhloFeatures.of(wire.require(reply, 250))
+            self.features = EhloFeatures.from_reply(connection.expect(reply, 250))
             notes.evidence["offered"] = str(self.features)
             notes.sentence = "The server introduced itself and told what it offers."
 
-    def _may_do_without_ehlo(self) -> bool:
+    def _needs_no_extension(self) -> bool:
         return self.server.security is not Security.STARTTLS and self.server.username is None
 
-    def _start_tls(self, wire: SmtpConnection) -> None:
-        """Upgrade, or give up: going on in clear is what an attacker who strips the offer waits for."""
+    def _start_tls(self, connection: SmtpConnection) -> None:
+        """Upgrade with STARTTLS or fail: continuing in plaintext is what an attacker who removes STARTTLS wants."""
         with self._recorder.stage(Stage.TLS) as notes:
-            wire.stage = Stage.TLS
+            connection.stage = Stage.TLS
             if "STARTTLS" not in self.features:
-                raise wire.fail(Reason.STARTTLS_MISSING)
-            wire.require(wire.ask("STARTTLS"), 220)
-            # Words that came in clear would be read as if they had come encrypted: that is how a man in the
-            # middle puts replies into the conversation (CVE-2011-0411 and its many relatives).
-            if wire.spoke_unasked():
-                raise wire.fail(Reason.GARBLED, detail="answers arrived before the encryption")
-            self._encrypt(wire, notes)
-        # RFC 3207 section 4.2: what was offered in clear is forgotten and asked again.
+                raise connection.failure(Reason.STARTTLS_MISSING)
+            connection.expect(connection.command("STARTTLS"), 220)
+            # Data received in plaintext would be read as if it had been encrypted. A man in the middle could
+            # inject replies in this way (CVE-2011-0411 and many similar ones).
+            if connection.has_unsolicited_data():
+                raise connection.failure(Reason.GARBLED, detail="answers arrived before the encryption")
+            self._encrypt(connection, notes)
+        # RFC 3207 section 4.2: discard the plaintext EHLO reply and send EHLO again.
         self.features = EhloFeatures()
         with self._recorder.stage(Stage.EHLO):
-            wire.stage = Stage.EHLO
-            self.features = EhloFeatures.of(wire.require(wire.ask(f"EHLO {self.server.ehlo_name}"), 250))
+            connection.stage = Stage.EHLO
+            reply = connection.command(f"EHLO {self.server.ehlo_name}")
+            self.features = EhloFeatures.from_reply(connection.expect(reply, 250))
 
-    def _encrypt(self, wire: SmtpConnection, notes: StageNotes) -> None:
-        ca_file = self.server.policy.ca_file if self._target and self._target.private else None
-        timeout = min(self._budget.left(), self._limits.reply)
-        wire.sock, facts = tls.upgrade(wire.sock, self.server.host, ca_file, timeout)
+    def _encrypt(self, connection: SmtpConnection, notes: StageNotes) -> None:
+        ca_file = self.server.policy.ca_file if self._peer and self._peer.is_private else None
+        timeout = min(self._deadline.remaining(), self._limits.reply)
+        connection.sock, facts = tls.wrap_socket(connection.sock, self.server.host, ca_file, timeout)
         self.transcript.add("*", f"encrypted with {facts['version']}")
         notes.evidence.update(facts)
         notes.sentence = tls_sentence(facts, self.server.host)
 
-    def _log_in(self, wire: SmtpConnection) -> None:
+    def _log_in(self, connection: SmtpConnection) -> None:
         if self.server.username is None:
             self._recorder.skip(Stage.AUTH, "No username is set, so there is no log-in.")
             return
-        permitted = self._target is not None and self._target.plaintext
+        permitted = self._peer is not None and self._peer.permits_plaintext
         with self._recorder.stage(Stage.AUTH) as notes:
-            wire.stage = Stage.AUTH
+            connection.stage = Stage.AUTH
             notes.evidence["offered"] = " ".join(self.features.mechanisms)
             mechanism, reply = auth.authenticate(
-                wire, self.server, self.features, permitted_in_clear=permitted
+                connection, self.server, self.features, plaintext_permitted=permitted
             )
             notes.evidence |= {"mechanism": mechanism, "reply": str(reply)}
             notes.sentence = "The server accepted the log-in."
 
-    def _abandon(self) -> None:
-        """Close without a word."""
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.close()
+    def _drop(self) -> None:
+        """Close the connection without QUIT."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

@@ -1,4 +1,4 @@
-"""SMTP replies: code, enhanced status code and text (RFC 5321 section 4.2, RFC 3463), and EHLO extensions."""
+"""SMTP replies: code, enhanced status code (RFC 3463) and text (RFC 5321 section 4.2); the extensions of EHLO."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ENHANCED = re.compile(r"^([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
-_TEXT_LIMIT = 300  # characters kept of a line; the server chooses them, so they are bounded
-_SHOWN = 1000  # characters of the offer that go into evidence; the server chooses its length
-_WHOLE_LIMIT = 2000  # characters kept of all lines together
+# Kept of text whose length the server chooses:
+_MAX_LINE_CHARS = 300  # of one line
+_MAX_TEXT_CHARS = 2000  # of all lines together
+_MAX_EXTENSIONS_CHARS = 1000  # of the extensions listed as evidence
 
 
-def plain_text(text: str, limit: int = _TEXT_LIMIT) -> str:
-    """Return foreign text without control, bidirectional or private characters, cut to ``limit``.
+def plain_text(text: str, limit: int = _MAX_LINE_CHARS) -> str:
+    """Return untrusted text without control, bidirectional and private-use characters, cut to ``limit``.
 
-    A server writes this text, and it ends in pages, logs and terminals.
+    A server writes this text, and pages, logs and terminals show it.
     """
-    if text.isascii() and text.isprintable():  # nearly all replies, and by far the shortest way
+    if text.isascii() and text.isprintable():  # nearly all replies; the rest is many times slower
         return text[:limit].strip()
     spaced = "".join(" " if c in "\r\n\t" else c for c in text)
     kept = "".join(c for c in spaced if unicodedata.category(c)[0] != "C")
@@ -31,29 +32,29 @@ def plain_text(text: str, limit: int = _TEXT_LIMIT) -> str:
 
 @dataclass(frozen=True)
 class Reply:
-    """A complete reply. ``lines`` are cleaned and hold no code."""
+    """A complete reply. ``lines`` are cleaned and hold neither the code nor the enhanced status code."""
 
     code: int
     lines: tuple[str, ...]
     enhanced: str | None = None
 
     @classmethod
-    def of(cls, code: int, raw_lines: list[str]) -> Reply:
-        """Build a reply from the raw text after each code, splitting off the enhanced status code."""
+    def from_lines(cls, code: int, raw_lines: list[str]) -> Reply:
+        """Build a reply from the raw text after each code; split off the enhanced status code."""
         lines, enhanced = [], None
         for raw in raw_lines:
             line = plain_text(raw)
-            found = _ENHANCED.match(line)
-            if found:
-                enhanced = enhanced or found.group(0)
-                line = line[found.end() :].strip()
+            match = _ENHANCED.match(line)
+            if match:
+                enhanced = enhanced or match.group(0)
+                line = line[match.end() :].strip()
             lines.append(line)
         return cls(code, tuple(lines), enhanced)
 
     @cached_property
     def text(self) -> str:
-        """Return the lines as one, bounded like each of them."""
-        return " ".join(line for line in self.lines if line)[:_WHOLE_LIMIT]
+        """Return the lines joined by spaces, bounded."""
+        return " ".join(line for line in self.lines if line)[:_MAX_TEXT_CHARS]
 
     @property
     def positive(self) -> bool:
@@ -68,25 +69,28 @@ class Reply:
         return self.code >= 500
 
     @cached_property
-    def _whole(self) -> str:
+    def _as_text(self) -> str:
         return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)
 
     def __str__(self) -> str:
-        return self._whole
+        return self._as_text
 
 
 @dataclass(frozen=True)
 class EhloFeatures:
-    """Offered extensions by keyword in capitals, with their parameters; empty after a mere HELO."""
+    """The extensions of an EHLO reply (RFC 5321 section 4.1.1.1); empty after HELO.
+
+    ``extensions`` maps keywords in capitals to their parameters.
+    """
 
     extensions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, reply: Reply) -> EhloFeatures:
-        """Read an EHLO reply; its first line is the server's name and offers nothing."""
+    def from_reply(cls, reply: Reply) -> EhloFeatures:
+        """Read an EHLO reply; its first line is the server's name and holds no extension."""
         offered: dict[str, str] = {}
         for line in reply.lines[1:]:
-            # Old servers repeat their offer as ``AUTH=LOGIN PLAIN`` for clients older than RFC 2554.
+            # Old servers repeat the AUTH line as ``AUTH=LOGIN PLAIN`` for clients older than RFC 2554.
             old_form = line[:5].upper() == "AUTH="
             keyword, _, parameters = line.partition("=" if old_form else " ")
             offered[keyword.upper()] = f"{offered.get(keyword.upper(), '')} {parameters}".strip()
@@ -97,16 +101,16 @@ class EhloFeatures:
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
-        """Return the offered log-in mechanisms in capitals, in the server's order."""
+        """Return the offered AUTH mechanisms in capitals, in the server's order."""
         return tuple(dict.fromkeys(self.extensions.get("AUTH", "").upper().split()))
 
     @property
     def size(self) -> int | None:
-        """Return the largest message in octets, or None where the server names none (RFC 1870)."""
+        """Return the maximum message size in octets (RFC 1870); None if the server states none."""
         announced = self.extensions.get("SIZE", "")
         is_number = announced.isascii() and announced.isdigit() and len(announced) < 20
         return (int(announced) or None) if is_number else None
 
     def __str__(self) -> str:
-        shown = ", ".join(f"{keyword} {words}".strip() for keyword, words in self.extensions.items())
-        return shown[:_SHOWN]
+        shown = ", ".join(f"{keyword} {value}".strip() for keyword, value in self.extensions.items())
+        return shown[:_MAX_EXTENSIONS_CHARS]

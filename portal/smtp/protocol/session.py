@@ -1,16 +1,17 @@
-"""One conversation with a submission server, from its name to its acceptance of messages.
+"""Session: one conversation with a submission server, from the handshake to any number of accepted messages.
 
-Whatever goes wrong is a SubmissionFailure, and the connection is closed by then unless it can honestly serve
-the next message.
+Every failure is a SubmissionFailure. Afterwards the connection is closed unless it can safely carry the next
+message.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from ..failure import Reason, Stage, SubmissionFailure
-from .connection import Budget
+from ..network.dial import Deadline
 from .envelope import Acceptance, Envelope, OutgoingMessage
 from .handshake import Handshake
 from .transaction import MailTransaction, is_genuine_refusal
@@ -22,28 +23,33 @@ if TYPE_CHECKING:
     from ..server import Server
     from .stages import Observer
 
-_GOODBYE = 1.0  # seconds that politeness may cost: QUIT, or a RSET after a refusal
-_GOODBYE_OCTETS = 4096
+_QUIT_TIMEOUT_S = 1.0  # for QUIT, and for RSET after a refusal
+_QUIT_BYTES = 4096
 _T = TypeVar("_T")
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 
 
 class Session(Handshake):
-    """A conversation with ``server``, usable for many messages: ``open``, ``submit`` ..., ``close``.
+    """A conversation with ``server`` for many messages: ``open``, ``submit`` ..., ``close``.
 
     As a context manager it opens and closes itself.
+
+    Attributes:
+        on_wait: called at most once a message, when the server takes its time.
+        on_body_sent: called once a message, when all of it has been sent.
     """
 
     def __init__(self, server: Server, observer: Observer | None = None) -> None:
         super().__init__(server, observer)
         self.last_acceptance: Acceptance | None = None
-        # Called once a message: when the server takes its time, and when all of the message was said.
         self.on_wait: Callable[[], None] | None = None
         self.on_body_sent: Callable[[], None] | None = None
-        self._announced: OutgoingMessage | None = None
-        self._ahead: list[str] | None = None  # commands of the next message whose replies were not read yet
-        self._ahead_of: OutgoingMessage | None = None  # that message
-        self._says_ahead = self._in_groups = True  # until the server shows that it cannot follow
+        self._next_message: OutgoingMessage | None = None
+        self._pipelined: list[str] | None = None  # commands sent for the next message, replies not read yet
+        self._pipelined_for: OutgoingMessage | None = None  # that message
+        # Both true until the server shows that it cannot follow:
+        self._pipelines_messages = True  # the next envelope with the end of a message
+        self._pipelines_commands = True  # several commands of one envelope
 
     def __enter__(self) -> Self:
         self.open()
@@ -59,38 +65,39 @@ class Session(Handshake):
     def submit(
         self, sender: str, recipient: str, message: bytes, mail_options: Sequence[str] = ()
     ) -> Acceptance:
-        """Hand over one message; return the server's acceptance.
+        """Submit one message; return the server's acceptance.
 
-        ``message`` has CRLF line ends and lines of at most 998 octets; ValueError is raised for anything else
-        and for addresses that are none, before a word is said. Raises SubmissionFailure; afterwards the
-        session is either ready for the next message or closed (see ``alive``).
+        ``message`` has CRLF line ends and lines of at most 998 octets. Raises ValueError for any other
+        message and for an invalid address, before a command is sent, and SubmissionFailure; the session is
+        then either ready for the next message or closed (see ``is_usable``).
         """
-        following, self._announced = self._announced, None
-        return self.send(OutgoingMessage.of(sender, recipient, message, tuple(mail_options)), following)
+        following, self._next_message = self._next_message, None
+        outgoing = OutgoingMessage.build(sender, recipient, message, tuple(mail_options))
+        return self.send(outgoing, following)
 
     def announce_next(self, following: OutgoingMessage | None) -> None:
-        """Tell which message comes after the one that ``submit`` is called with next; see ``hand_in``."""
-        self._announced = following
+        """Set the message that comes after the next call of ``submit``; see ``send``."""
+        self._next_message = following
 
     def send(self, outgoing: OutgoingMessage, following: OutgoingMessage | None = None) -> Acceptance:
-        """Do as ``submit``, and let the envelope of ``following`` travel with the end of this message.
+        """Submit ``outgoing``; send the envelope of ``following`` together with the end of the message.
 
-        Where the server offers PIPELINING, a message then costs one round trip. Only the envelope of
-        ``following`` leaves before ``following`` is handed in itself, so what became of this message can be
-        recorded in between. Handing in another one instead is safe, but may cost the connection.
+        Where the server offers PIPELINING, a message then costs one round trip. The message of ``following``
+        is sent by the next call only, so the caller can record the acceptance of this one in between.
+        Calling ``send`` next with another message is safe, but may close the connection.
         """
         self.last_acceptance = None
-        if self._ahead is not None and not self._is_announced(outgoing):
-            self._forget_ahead()
+        if self._pipelined is not None and not self._is_pipelined(outgoing):
+            self._cancel_pipelined()
         self.last_acceptance = self._transact(outgoing.envelope, lambda: self._deliver(outgoing, following))
         return self.last_acceptance
 
     def submit_many(self, messages: Iterable[OutgoingMessage]) -> Iterator[Acceptance | SubmissionFailure]:
-        """Hand in one message after the other; yield what became of each, in order.
+        """Submit one message after the other; yield the outcome of each, in order.
 
-        A message is not finished before the outcome of the one before was taken and the next asked for, so
-        whoever records each outcome in its loop never has two in doubt. ``messages`` is read one ahead. Each
-        has its own limits and transcript; a connection that ended is opened again.
+        A message is not completed before the caller has taken the outcome of the previous one, so a caller
+        that records each outcome in its loop has at most one message whose outcome is unknown. ``messages``
+        is read one ahead. Each message has its own limits and transcript; a closed connection is reopened.
         """
         queue = iter(messages)
         outgoing = next(queue, None)
@@ -111,82 +118,80 @@ class Session(Handshake):
             return failure
 
     def verify_recipient(self, sender: str, recipient: str) -> None:
-        """Ask for sender and recipient as ``submit`` does, then reset without sending anything."""
-        envelope = Envelope.of(sender, recipient)
-        self._forget_ahead()
-        self._transact(envelope, lambda: self._exchange().envelope(envelope, None))
+        """Send MAIL and RCPT as ``submit`` does, then RSET instead of a message."""
+        envelope = Envelope.parse(sender, recipient)
+        self._cancel_pipelined()
+        self._transact(envelope, lambda: self._transaction().send_envelope(envelope, None))
         self._reset()
 
     def _deliver(self, outgoing: OutgoingMessage, following: OutgoingMessage | None) -> Acceptance:
-        exchange = self._exchange()
-        if not self._asked_ahead(exchange, outgoing):
-            exchange = self._exchange()
-            exchange.envelope(outgoing.envelope, outgoing.message)
-            exchange.consent()
+        transaction = self._transaction()
+        if not self._continue_pipelined(transaction, outgoing):
+            transaction = self._transaction()
+            transaction.send_envelope(outgoing.envelope, outgoing.message)
+            transaction.request_data()
         try:
-            return exchange.message(outgoing.message, following if self._says_ahead else None)
+            return transaction.send_message(outgoing.message, following if self._pipelines_messages else None)
         finally:
-            self._ahead, self._ahead_of = exchange.said_ahead, following
+            self._pipelined, self._pipelined_for = transaction.pipelined, following
 
-    def _asked_ahead(self, exchange: MailTransaction, outgoing: OutgoingMessage) -> bool:
-        """Return whether the server asked for this message already, its envelope having been said ahead.
+    def _continue_pipelined(self, transaction: MailTransaction, outgoing: OutgoingMessage) -> bool:
+        """Return whether the server accepted the pipelined envelope and waits for the message.
 
-        If the answers are not what they should be, the message was not begun, so it is safe to say it all
-        again. Some servers take no envelope together with the end of a message (Haraka 3: "503 pipelined after
-        end of DATA"). One that even lost step gets a new connection and one command at a time.
+        With any other reply the message was not begun, so it is safe to repeat the envelope. Some servers do
+        not accept commands with the end of a message (Haraka 3: "503 pipelined after end of DATA"). If the
+        replies no longer match the commands, a new connection sends one command at a time.
         """
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
+        pipelined, self._pipelined = self._pipelined, None
+        if pipelined is None:
             return False
         try:
-            exchange.envelope(outgoing.envelope, outgoing.message, ahead)
-            exchange.consent()
+            transaction.send_envelope(outgoing.envelope, outgoing.message, pipelined)
+            transaction.request_data()
         except SubmissionFailure as failure:
-            if is_genuine_refusal(failure) or self._budget.left() <= 0:
+            if is_genuine_refusal(failure) or self._deadline.remaining() <= 0:
                 raise
-            self._says_ahead = False
+            self._pipelines_messages = False
             self.transcript.add("*", "that does not fit; from here on each message by itself")
             self._recover(failure)
-            if self._wire is None:
-                self._in_groups = False
+            if self._connection is None:
+                self._pipelines_commands = False
                 self.transcript.add("*", "a new connection, with one command at a time")
-                self._climb_or_leave()
+                self._connect()
             return False
         return True
 
-    def _exchange(self) -> MailTransaction:
-        if self._wire is None:
+    def _transaction(self) -> MailTransaction:
+        if self._connection is None:
             raise SubmissionFailure(Stage.MAIL, Reason.DISCONNECTED)
-        in_groups = self._in_groups and "PIPELINING" in self.features
-        logged_in = self.server.username is not None
         return MailTransaction(
-            self._wire,
+            self._connection,
             self.features,
             self._recorder,
-            logged_in=logged_in,
-            in_groups=in_groups,
+            logged_in=self.server.username is not None,
+            pipelining=self._pipelines_commands and "PIPELINING" in self.features,
             on_body_sent=self.on_body_sent,
         )
 
-    def _is_announced(self, outgoing: OutgoingMessage) -> bool:
-        """Whether what was said ahead is the envelope of this very message, or of one whose envelope is the same."""
+    def _is_pipelined(self, outgoing: OutgoingMessage) -> bool:
+        """Return whether the pipelined commands are those of this message."""
         commands = outgoing.envelope.commands
-        return self._ahead_of is outgoing or self._ahead == commands(self.features, outgoing.message)
+        return self._pipelined_for is outgoing or self._pipelined == commands(self.features, outgoing.message)
 
     def _transact(self, envelope: Envelope, act: Callable[[], _T]) -> _T:
         self._recorder.sender, self._recorder.recipient = str(envelope.sender), str(envelope.recipient)
-        if self._wire is not None:
-            self._wire.idle = self.on_wait
+        if self._connection is not None:
+            self._connection.on_wait = self.on_wait
         try:
             result = act()
         except SubmissionFailure as failure:
             self._recover(failure)
             raise
         except BaseException:
-            self._abandon()
+            self._drop()
             raise
-        if self._ahead is None and self._wire is not None and self._wire.surplus():
-            self._abandon()  # a reply too many: the next would be matched to the wrong command
+        if self._pipelined is None and self._connection is not None and self._connection.has_buffered_data():
+            self._drop()  # a surplus reply would be matched to the next command
         return result
 
     def sendmail(
@@ -197,10 +202,10 @@ class Session(Handshake):
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
     ) -> dict[str, tuple[int, bytes]]:
-        """Submit, called as ``smtplib.SMTP.sendmail`` is, so that a session can be a mail library's host.
+        """Submit with the signature of ``smtplib.SMTP.sendmail``, for mail libraries.
 
-        Exactly one recipient: with several, part of them could be refused behind an apparent success. The
-        acceptance is in ``last_acceptance``; the returned dict of refused recipients is always empty.
+        Exactly one recipient: with several, some could be refused although the call succeeds. The acceptance
+        is in ``last_acceptance``; the returned dict of refused recipients is always empty.
         """
         recipients = [to_addrs] if isinstance(to_addrs, str) else list(to_addrs)
         if len(recipients) != 1 or rcpt_options:
@@ -212,76 +217,82 @@ class Session(Handshake):
     # -- between and after messages
 
     def is_usable(self) -> bool:
-        """Return whether the next message can go over this connection; a server's farewell closes it."""
-        if self._wire is not None and self._ahead is None and self._wire.spoke_unasked():
-            self._abandon()
-        return self._wire is not None
+        """Return whether the connection can carry the next message; close it if the server has closed its end."""
+        if (
+            self._connection is not None
+            and self._pipelined is None
+            and self._connection.has_unsolicited_data()
+        ):
+            self._drop()
+        return self._connection is not None
 
     def close(self) -> None:
-        """Take leave within a second and close. Never raises: a result already delivered stays a result."""
-        if self._wire is None:
+        """Send QUIT and close, within about a second. Never raises: the outcome of a message is already known."""
+        if self._connection is None:
             return
-        self._wire.budget = Budget(_GOODBYE, _GOODBYE_OCTETS)
-        self._forget_ahead()
-        if self._wire is None:
+        limits = replace(self._limits, received=_QUIT_BYTES)
+        self._connection.begin_message(limits, Deadline(_QUIT_TIMEOUT_S), self.transcript)
+        self._cancel_pipelined()
+        if self._connection is None:
             return
         try:
-            self._wire.ask("QUIT")
+            self._connection.command("QUIT")
         except SubmissionFailure:
             return
         finally:
-            self._abandon()
+            self._drop()
 
     quit = close
 
     def _recover(self, failure: SubmissionFailure) -> None:
-        """Make a connection whose server said no ready for the next message, or close it."""
+        """Reset the connection after a refusal so that it can carry the next message, or close it."""
         if failure.reason in (Reason.MESSAGE_TOO_BIG, Reason.NEEDS_SMTPUTF8):
-            return  # nothing had been said yet
+            return  # no command was sent
         refused = failure.reason is Reason.REPLIED and failure.reply is not None and failure.reply.code != 421
-        if refused and self._ahead is not None:
-            return  # the message was refused; the answers to the next envelope follow as they should
-        if refused and self._drained():
+        if refused and self._pipelined is not None:
+            return  # the message was refused; the replies to the next envelope follow in order
+        if refused and self._drain_replies():
             self._reset()
         else:
-            self._abandon()
+            self._drop()
 
-    def _forget_ahead(self) -> None:
-        """Give up a transaction whose envelope was said ahead."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
+    def _cancel_pipelined(self) -> None:
+        """End a transaction whose envelope was pipelined."""
+        pipelined, self._pipelined = self._pipelined, None
+        if pipelined is None:
             return
-        if self._drained():
+        if self._drain_replies():
             self._reset()
         else:
-            self._abandon()
+            self._drop()
 
-    def _drained(self) -> bool:
-        """Read the replies still owed to a refused group of commands; return whether all was as it should be.
+    def _drain_replies(self) -> bool:
+        """Read the pending replies of a refused group of commands; return whether the session can continue.
 
-        If DATA is among them and was granted, a message is expected: the lone dot that RFC 2920 advises could
-        deliver an empty one at a server that lost count, so we rather hang up.
+        If DATA is among the commands and was accepted, the server expects a message. The lone dot that RFC
+        2920 advises could deliver an empty message where the replies are out of step, so the connection is
+        closed instead.
         """
-        wire = self._wire
+        connection = self._connection
         try:
-            while wire is not None and wire.owed > 0:
-                if wire.read_reply(_GOODBYE).code in (354, 421):
+            while connection is not None and connection.pending_replies > 0:
+                if connection.read_reply(_QUIT_TIMEOUT_S).code in (354, 421):
                     return False
         except SubmissionFailure:
             return False
-        return wire is not None
+        return connection is not None
 
     def _reset(self) -> None:
-        """Forget a transaction that will not be finished; a connection on which that fails is closed."""
-        wire = self._wire
-        if wire is None:
+        """End an unfinished transaction with RSET; close the connection if that fails."""
+        connection = self._connection
+        if connection is None:
             return
         try:
-            wire.send_lines(["RSET"])
-            wire.require(wire.read_reply(_GOODBYE), 250)
+            connection.send_commands(["RSET"])
+            connection.expect(connection.read_reply(_QUIT_TIMEOUT_S), 250)
         except SubmissionFailure:
-            self._abandon()
+            self._drop()
 
-    def _abandon(self) -> None:
-        self._ahead = None
-        super()._abandon()
+    def _drop(self) -> None:
+        self._pipelined = None
+        super()._drop()

@@ -33,7 +33,7 @@ _UTC_TIME = re.compile(
 _NAMES_SHOWN = 8
 
 
-def upgrade(
+def wrap_socket(
     sock: socket.socket, host: str, ca_file: str | None, timeout: float
 ) -> tuple[ssl.SSLSocket, dict[str, str]]:
     """Wrap a connected socket within ``timeout`` seconds; return it with facts for page and log.

@@ -1,4 +1,4 @@
-"""The transcript of one SMTP conversation: cleaned, bounded, and with secrets redacted."""
+"""The transcript of a conversation, bounded and with secrets redacted, so that it can be stored and shown."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import NamedTuple
 
 from .reply import plain_text
 
-_ENTRIES = 200
-_CHARACTERS = 16_000
-_LINE = 500
+_MAX_ENTRIES = 200
+_MAX_CHARS = 16_000
+_MAX_LINE_CHARS = 500
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/]{8,}=*")
+_MIN_SECRET_CHARS = 12  # shorter ones may be ordinary words
+_MIN_SECRET_CHARS_AT_LOGIN = 4
 
 
 class TranscriptEntry(NamedTuple):
-    """One line: ``C`` is what we said, ``S`` what the server said, ``*`` a note of our own."""
+    """One line. ``direction`` is C for a command, S for a reply, * for a remark of the portal."""
 
     direction: str
     milliseconds: int
@@ -32,16 +34,16 @@ class Transcript:
 
     entries: list[TranscriptEntry] = field(default_factory=list)
     _started: float = field(default_factory=monotonic, repr=False)
-    _left: int = field(default=_CHARACTERS, repr=False)
+    _chars_left: int = field(default=_MAX_CHARS, repr=False)
 
     def add(self, direction: str, text: str) -> None:
-        """Append one line, cleaned; once the bound is reached the last entry says so and nothing follows."""
-        if self._left <= 0:
+        """Append one cleaned line. The entry that reaches the bound says so and is the last."""
+        if self._chars_left <= 0:
             return
-        kept = plain_text(text, _LINE)
-        self._left -= len(kept) + 1
-        if len(self.entries) >= _ENTRIES - 1 or self._left <= 0:
-            self._left = 0
+        kept = plain_text(text, _MAX_LINE_CHARS)
+        self._chars_left -= len(kept) + 1
+        if len(self.entries) >= _MAX_ENTRIES - 1 or self._chars_left <= 0:
+            self._chars_left = 0
             direction, kept = "*", "[the rest is not recorded]"
         self.entries.append(TranscriptEntry(direction, int((monotonic() - self._started) * 1000), kept))
 
@@ -50,30 +52,35 @@ class Transcript:
 
 
 class Redactor:
-    """Takes a secret out of what a server echoes: some repeat the refused command, password and all."""
+    """Replaces a secret in the text of a server; some servers echo the refused command with the password.
 
-    __slots__ = ("_encoded", "_everywhere", "_plain")
+    Args:
+        secret: the password as it was entered.
+        encoded: its encoded forms as they were sent.
+    """
 
-    def __init__(self, plain: str, encoded: tuple[str, ...]) -> None:
-        self._plain = plain
-        self._everywhere = re.compile(re.escape(plain), re.IGNORECASE)
+    __slots__ = ("_encoded", "_pattern", "_secret")
+
+    def __init__(self, secret: str, encoded: tuple[str, ...]) -> None:
+        self._secret = secret
+        self._pattern = re.compile(re.escape(secret), re.IGNORECASE)
         self._encoded = tuple(text.rstrip("=").lower() for text in encoded)
 
     def __repr__(self) -> str:
-        return "Scrubber(hidden)"
+        return "Redactor(hidden)"
 
-    def clean(self, text: str, *, logging_in: bool) -> str:
-        """Return the text with every form of the secret hidden.
+    def redact(self, text: str, *, logging_in: bool) -> str:
+        """Return the text with every form of the secret replaced by "[hidden]".
 
-        A short password may be an ordinary word, and hiding that everywhere would punch holes into honest
-        replies; it is hidden in the answers to the log-in, where echoes happen.
+        A short password may be an ordinary word, and replacing that everywhere would damage replies that do
+        not hold the secret. It is replaced in the replies to the log-in only, where echoes occur.
         """
-        if len(self._plain) >= (4 if logging_in else 12):
-            text = self._everywhere.sub("[hidden]", text)
-        return _BASE64_RUN.sub(self._hide_if_ours, text)
+        if len(self._secret) >= (_MIN_SECRET_CHARS_AT_LOGIN if logging_in else _MIN_SECRET_CHARS):
+            text = self._pattern.sub("[hidden]", text)
+        return _BASE64_RUN.sub(self._replace_encoded, text)
 
-    def _hide_if_ours(self, run: re.Match[str]) -> str:
-        """Hide a run that is a part of what we sent, or holds it; echoes are often cut."""
+    def _replace_encoded(self, run: re.Match[str]) -> str:
+        """Replace a Base64 run that contains an encoded form or is a part of one; echoes are often cut."""
         token = run.group().rstrip("=").lower()
-        ours = any(token in encoded or (encoded and encoded in token) for encoded in self._encoded)
-        return "[hidden]" if ours else run.group()
+        is_secret = any(token in encoded or (encoded and encoded in token) for encoded in self._encoded)
+        return "[hidden]" if is_secret else run.group()
