@@ -11,7 +11,7 @@ import pytest
 
 from portal.clock import utcnow
 from portal.outbox.routing import Route
-from portal.outbox.sending import deliver
+from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store.claims import due_queues
 from portal.settings import check
 from portal.settings.validation import Typed
@@ -100,7 +100,7 @@ def work():
     for _, ident in check.due(utcnow()):
         check.check(ident)
     for ident in due_queues(utcnow()):
-        deliver.drain(ident)
+        drain_queue(ident)
 
 
 def live_through_it(app, owner, server):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..incidents import discarded
 from ..notices.catalogue import CATALOGUE, Audience
+from ..outbox import cancellations
 from ..outbox.models import Status
 from ..outbox.queue import withdraw
 from .models import Affiliate, Reason
@@ -48,4 +48,4 @@ def _withdraw(
     account_id: int, mailbox: str, kinds: Collection[str], status: Status, why: str, now: datetime
 ) -> None:
     if kinds:
-        discarded.write_down(withdraw(account_id, mailbox, kinds, status, now=now), why, now=now)
+        cancellations.record_reason(withdraw(account_id, mailbox, kinds, status, now=now), why, now=now)

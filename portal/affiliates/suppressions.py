@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from ..outbox.store.claims import Claim
+    from ..outbox.store.types import Claim
 
 _LISTED, _OUT = Suppression.__table__.c, OptOut.__table__.c
 _REASON = Question(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..incidents import discarded
 from ..notices.catalogue import CATALOGUE
+from ..outbox import cancellations
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from ..outbox.retry import GIVE_UP_AFTER
 from ..smtp.diagnosis.diagnose import RetryClass
@@ -172,7 +172,7 @@ def _sentence(message: OutboxMessage, last: Try | None, queue: Queue | None) -> 
             return "It waits until your settings work again. Nothing is lost: then it leaves by itself."
         case Status.QUEUED:
             return _queued(message, last, queue)
-    return f"It will not be sent. {discarded.why(message.id)}".strip()
+    return f"It will not be sent. {cancellations.find_reason(message.id)}".strip()
 
 
 def _failed(message: OutboxMessage, last: Try | None) -> str:

@@ -14,8 +14,8 @@ from sqlalchemy import delete, func, select, update
 from ..accounts.models import Account
 from ..clock import utcnow
 from ..db import db, insert
-from ..incidents import discarded
 from ..jobs import notify
+from ..outbox import cancellations
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..smtp.providers import load_catalogue
 from . import retention
@@ -213,6 +213,6 @@ def _wipe(idents: list[int], now: datetime) -> int:
 def _remove(idents: list[int]) -> int:
     if idents:
         db.session.execute(delete(DeliveryAttempt).where(DeliveryAttempt.message_id.in_(idents)))
-        discarded.forget(idents)
+        cancellations.delete_reasons(idents)
         db.session.execute(delete(OutboxMessage).where(OutboxMessage.id.in_(idents)))
     return len(idents)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..events import presenter
 from ..events.types import NAMES
-from ..incidents import discarded
+from ..outbox import cancellations
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..smtp.protocol.reply import plain_text
 
@@ -57,7 +57,7 @@ def tell(
     if message.renewed_at is not None:
         found.append(Moment(message.renewed_at, "info", "It was given a new start"))
     if message.status in _CALLED_OFF and message.settled_at is not None:
-        title, why = _CALLED_OFF[message.status], discarded.why(message.id)
+        title, why = _CALLED_OFF[message.status], cancellations.find_reason(message.id)
         found.append(Moment(message.settled_at, "skipped", title, why))
     if line is not None and line.wiped_at is not None:
         days = (line.wiped_at - (line.settled_at or line.created_at)).days

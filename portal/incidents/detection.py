@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..domains.models import DomainChange
-    from ..outbox.store.claims import Claim
+    from ..outbox.store.types import Claim
     from ..settings.login_probe import ProbeResult
     from ..settings.models import SmtpSettings
 

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, func, select, update
 
 from ..db import db
+from ..outbox import cancellations
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.queue import queue_of
 from ..settings.versions import let_go
-from . import discarded, lifecycle
+from . import lifecycle
 from .models import Happening, Kind
 
 AGES = {1: "1 hour", 6: "6 hours", 24: "1 day", 72: "3 days", 168: "7 days"}  # hours -> words
@@ -86,7 +87,7 @@ def _cancel(idents: list[int], why: str, now: datetime) -> None:
     statement = update(OutboxMessage).where(OutboxMessage.id.in_(idents))
     values = {"status": Status.CANCELLED, "settled_at": now}
     db.session.execute(statement.values(values).execution_options(synchronize_session=False))
-    discarded.write_down(idents, why, now=now)
+    cancellations.record_reason(idents, why, now=now)
 
 
 def _write_down(account_id: int, what: Happening, words: str, now: datetime) -> None:

@@ -165,12 +165,3 @@ class Watch(Base):
     __tablename__ = "incident_watch"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     looked_at: Mapped[datetime]
-
-
-class Discarded(Base):
-    """Why a message was called off: by its owner, or because its recipient is not to get it any more."""
-
-    __tablename__ = "discarded_message"
-    message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    at: Mapped[datetime]
-    why: Mapped[str] = mapped_column(String(300))

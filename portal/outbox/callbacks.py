@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .models import Outcome, Queue
 
 if TYPE_CHECKING:
-    from .store.claims import Claim
+    from .store.types import Claim
 
 _log = logging.getLogger(__name__)
 

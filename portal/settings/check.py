@@ -20,6 +20,7 @@ from ..clock import utcnow
 from ..db import db
 from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP
+from ..outbox.diagnoses import INTERNAL_ERROR
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..outbox.queue import enqueue
 from ..outbox.sending import deliver
@@ -68,7 +69,7 @@ def check(version_id: int) -> None:
     except Exception:
         _log.exception("the check of version %s broke", version_id)
         db.session.rollback()
-        _finish(run, passed=False, diagnosis=deliver.OUR_FAULT)
+        _finish(run, passed=False, diagnosis=INTERNAL_ERROR)
 
 
 def due(now: datetime) -> list[tuple[str, int]]:

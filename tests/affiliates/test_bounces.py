@@ -12,10 +12,10 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup
 from portal.enrolment.signup_rules import Rules, change
-from portal.incidents import discarded
+from portal.outbox import cancellations
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue
-from portal.outbox.sending.deliver import drain
+from portal.outbox.sending.drain import drain_queue
 from tests.outbox.post import Ways, answering
 from tests.smtp.badserver import BadServer
 
@@ -37,7 +37,7 @@ def deliver(app, owner):
             if further:
                 enqueue(account.id, further, now=utcnow())
                 db.session.commit()
-            drain(account.id)
+            drain_queue(account.id)
         db.session.rollback()
         return {row.mailbox_key: row for row in db.session.scalars(select(Suppression))}
 
@@ -57,7 +57,7 @@ def test_what_else_waits_for_a_mailbox_that_does_not_exist_is_not_tried(deliver,
     deliver(b"550 5.1.1 No such user here\r\n", further=new)
     message = db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == "later")).one()
     assert message.status is Status.SUPPRESSED
-    assert "no such mailbox" in discarded.why(message.id)
+    assert "no such mailbox" in cancellations.find_reason(message.id)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from portal.affiliates.models import Reason, State
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup
-from portal.incidents import discarded
-from portal.outbox import admin
+from portal.outbox import admin, cancellations
 from portal.outbox.admin import Which
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue, hold
@@ -114,10 +113,10 @@ def test_let_go_on_an_affiliate_gets_what_was_called_off_only_if_the_owner_says_
     assert owner.submit(f"{deed}/retry", {}, page=deed).status_code == 303
     assert _stand(ident) == [Status.QUEUED]
     admin.cancel(Which(idents=[ident]), now=utcnow() + timedelta(seconds=1))
-    assert discarded.why(ident) == "", "this time nobody was suspended"
+    assert cancellations.find_reason(ident) == "", "this time nobody was suspended"
     admin.retry(Which(idents=[ident], statuses=[Status.CANCELLED]), now=utcnow())
     _suspend(owner, grace)
-    assert "was suspended" in discarded.why(ident)
+    assert "was suspended" in cancellations.find_reason(ident)
 
 
 @pytest.mark.both_databases
@@ -148,7 +147,7 @@ def test_a_mailbox_the_owner_puts_on_the_list_gets_nothing_that_waits(owner, acc
     path = "/affiliates/not-written-to"
     assert owner.submit(path, {"mailbox": mailbox}).status_code == 303
     assert _stand(*idents) == [Status.SUPPRESSED] * 3
-    assert {discarded.why(ident) for ident in idents} == {
+    assert {cancellations.find_reason(ident) for ident in idents} == {
         "Its recipient was put on the list of those not written to while it waited."
     }
 

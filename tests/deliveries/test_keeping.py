@@ -12,8 +12,8 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.deliveries import export, retention, rollup, stats
 from portal.deliveries.models import DeliveryHour, DeliveryLine, RollMark
-from portal.incidents import discarded
-from portal.incidents.models import Discarded
+from portal.outbox import cancellations
+from portal.outbox.cancellations import MessageCancellation
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 
 from .conftest import account_of
@@ -179,11 +179,11 @@ def test_what_is_removed_stays_in_the_figures_of_its_day(owner, owe):
 def test_why_a_message_was_called_off_goes_with_it(owner, owe):
     now = utcnow()
     old, young = (owe(status=Status.CANCELLED, settled_at=now - timedelta(days=days)).id for days in (20, 2))
-    discarded.write_down([old, young], "You discarded it.", now=now)
+    cancellations.record_reason([old, young], "You discarded it.", now=now)
     retention.save(account_of().id, retention.Keeping(1, 7))
     while rollup.prune(now):
         pass
-    assert db.session.scalars(db.select(Discarded.message_id)).all() == [young]
+    assert db.session.scalars(db.select(MessageCancellation.message_id)).all() == [young]
 
 
 def test_the_worker_is_asked_for_what_is_due_only(owner, owe):

@@ -9,9 +9,8 @@ from sqlalchemy import select
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.incidents import discarded
 from portal.incidents.models import Care, OnFailure
-from portal.outbox import rate_limits
+from portal.outbox import cancellations, rate_limits
 from portal.outbox.models import OutboxMessage, Outcome, Queue, Status
 from portal.outbox.queue import hold
 from portal.settings import versions
@@ -149,7 +148,7 @@ def test_the_old_are_counted_before_they_are_discarded_and_each_says_why(refused
     db.session.expire_all()
     rows = db.session.scalars(select(OutboxMessage).order_by(OutboxMessage.id)).all()
     assert [row.status for row in rows] == [Status.CANCELLED] * 8 + [Status.HELD] * 6
-    assert "Ada Fairweather discarded it" in discarded.why(rows[0].id)
+    assert "Ada Fairweather discarded it" in cancellations.find_reason(rows[0].id)
     assert "longer than 6 hours" in text_of(owner, f"/deliveries/{rows[0].id}")
 
 

@@ -24,7 +24,7 @@ from portal.events.weekly_totals import Counters
 from portal.notices import mailboxes, recipients
 from portal.notices.catalogue import CATALOGUE
 from portal.outbox.models import OutboxMessage, Status
-from portal.outbox.sending.deliver import drain
+from portal.outbox.sending.drain import drain_queue
 from tests.notices.conftest import account_of, owner_of
 from tests.outbox.post import Ways, honest
 from tests.smtp.badserver import BadServer
@@ -71,7 +71,7 @@ def test_the_summary_leaves_with_both_headers_and_the_link_in_its_footer(app, ha
     account_id, owed = account_of().id, happen()
     with BadServer(honest()) as server:
         ways.lead(account_id, server)
-        drain(account_id)
+        drain_queue(account_id)
         arrived = [message_from_bytes(raw.lstrip(), policy=policy.default) for raw in server.messages]
     assert {mail["To"] for mail in arrived} == {f"Ada Fairweather <{ADA}>", BO}
     for mail in arrived:

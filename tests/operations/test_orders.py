@@ -16,7 +16,7 @@ from portal.db import db
 from portal.outbox import admin, overview, queue
 from portal.outbox.admin import Which
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
-from portal.outbox.sending import deliver
+from portal.outbox.sending.drain import drain_queue
 from tests.outbox import post
 from tests.outbox.post import answering, attempts, message, new_account, owe
 
@@ -178,13 +178,13 @@ def test_a_retried_message_that_was_given_up_gets_its_two_days_again(
     server = serve(answering(RCPT=b"451 4.3.0 later\r\n"))
     ways.lead(account, server)
     ident = owe(account, "m")
-    deliver.drain(account)
+    drain_queue(account)
     long_ago = utcnow() - timedelta(days=3)
     db.session.execute(update(DeliveryAttempt).values(started_at=long_ago))
     db.session.execute(update(Queue).values(pause_until=None))
     put(ident, status=Status.FAILED, settled_at=utcnow())
     admin.retry(Which(idents=(ident,)), now=utcnow())
-    deliver.drain(account)
+    drain_queue(account)
     assert [one.outcome for one in attempts(ident)] == [Outcome.DEFERRED, Outcome.DEFERRED]
     assert message(ident).status is Status.QUEUED
 
@@ -194,7 +194,7 @@ def test_the_status_counts_what_is_owed_and_what_the_last_hour_brought(
 ) -> None:
     ways.lead(account, serve())
     owe(account, "sent")
-    deliver.drain(account)
+    drain_queue(account)
     waits = owe(account, "waits")
     seen = overview.overview(utcnow())
     assert (seen.depth, seen.counts[Status.SENT], seen.attempts) == (1, 1, {Outcome.ACCEPTED: 1})

@@ -16,7 +16,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.jobs.models import WorkerHeartbeat
 from portal.outbox import queue
-from portal.outbox.sending import deliver
+from portal.outbox.sending.drain import drain_queue
 from tests.operations.conftest import id_of
 from tests.outbox.post import owe, started
 from tests.pages import LintingClient
@@ -114,7 +114,7 @@ def test_a_fault_of_the_portal_is_shown_with_its_traceback_and_without_the_passw
     app.extensions["signet.route_for"] = broken
     ident = id_of("brightleaf")
     owe(ident, "poison")
-    deliver.drain(ident)
+    drain_queue(ident)
     page = shown(operator)
     assert "Faults of the portal" in page
     assert "RuntimeError: boom &lt;here&gt;" in page

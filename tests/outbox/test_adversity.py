@@ -16,7 +16,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import Outcome, Status
 from portal.outbox.queue import hold, release
-from portal.outbox.sending import deliver
+from portal.outbox.sending.drain import drain_queue
 from portal.outbox.sending.message import AccountMessage
 from portal.smtp.server import Limits
 from tests.conftest import make_config
@@ -109,7 +109,7 @@ def test_a_worker_stopped_past_its_lease_and_woken_changes_nothing(
         server.script = answering()
 
         def taken_over():
-            deliver.drain(account)
+            drain_queue(account)
             return message(ident).status is Status.SENT
 
         wait_for(taken_over, within=25)
@@ -188,7 +188,7 @@ def test_a_full_disk_under_the_database_is_told_and_waited_for_and_burns_no_atte
     ways.lead(account, server)
     idents = [owe(account, f"m{number}") for number in range(40)]
     event.listen(db.engine, "begin", room.bound)
-    worker = threading.Thread(target=in_context(app, deliver.drain, account))
+    worker = threading.Thread(target=in_context(app, drain_queue, account))
     try:
         worker.start()
         wait_for(lambda: "takes nothing down just now" in caplog.text)
@@ -244,11 +244,11 @@ def test_a_few_poisonous_messages_among_many_stop_none_of_the_others(
     with time_machine.travel("2026-05-04 10:00:00+00:00", tick=False) as clock:
         for number in range(many):
             owe(account, f"{'poison' if number in poisonous else 'good'}{number}")
-        deliver.drain(account)
+        drain_queue(account)
         assert Counter(statuses(account)) == {Status.SENT: many - bad, Status.QUEUED: bad}
         for _ in range(4):
             clock.shift(timedelta(hours=1))
-            deliver.drain(account)
+            drain_queue(account)
     assert Counter(statuses(account)) == {Status.SENT: many - bad, Status.FAILED: bad}
     assert not any("poison" in one for one in subjects(server))
     assert queue(account).held_at is None

@@ -9,6 +9,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from portal.outbox.sending import deliver, drain
+from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import acceptance_log, claims, connection_leases, settle
 from portal.smtp.protocol.envelope import Acceptance
 from portal.smtp.protocol.reply import Reply
@@ -65,7 +66,7 @@ def test_many_messages_are_recorded_by_one_transaction(app, server, account, far
         owe(account, f"m{number}")
     commits = []
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
-    assert deliver.drain(account) == 4
+    assert drain_queue(account) == 4
     assert [at for at in commits if 0 < at < 3] == [], "three messages left between two commits"
     assert statuses(account) == [Status.SENT] * 4
     for ident in range(1, 5):
@@ -84,7 +85,7 @@ def test_where_machines_share_a_database_it_is_told_of_each_message_before_the_n
         owe(account, f"m{number}")
     commits = []
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
-    deliver.drain(account)
+    drain_queue(account)
     assert {1, 2, 3} <= set(commits)
 
 
@@ -125,7 +126,7 @@ def test_the_table_catches_up_while_a_server_takes_its_time(app, serve, ways, ac
     ways.lead(account, server)
     for number in range(4):
         owe(account, f"m{number}")
-    sender = threading.Thread(target=in_context(app, deliver.drain, account))
+    sender = threading.Thread(target=in_context(app, drain_queue, account))
     sender.start()
     try:
         wait_for(lambda: statuses(account)[:2] == [Status.SENT] * 2, within=3)
@@ -147,7 +148,7 @@ def test_what_a_frozen_worker_wrote_down_is_not_sent_again(app, server, account)
     taken(begun(frozen, 1), "Q2")
     begun(frozen, 2)
     lapse(account)
-    run_in_thread(app, deliver.drain, account)
+    run_in_thread(app, drain_queue, account)
     assert subjects(server) == ["Welcome, m2", "Welcome, m3"]
     assert [[(one.outcome, one.queue_id) for one in attempts(ident)] for ident in range(1, 5)] == [
         [(ACCEPTED, "Q1")],
@@ -176,12 +177,12 @@ def test_a_drain_that_breaks_off_gives_back_only_what_it_had_not_begun(
 
     monkeypatch.setattr(deliver, "hand_in", fails_at_the_third)
     with pytest.raises(MemoryError):
-        deliver.drain(account)
+        drain_queue(account)
     assert statuses(account) == [Status.SENT, Status.SENT, Status.SENDING, Status.QUEUED]
     assert slots_of(account) == 0
     monkeypatch.undo()
     lapse(account)
-    deliver.drain(account)
+    drain_queue(account)
     assert len(server.messages) == 4
     assert [one.outcome for one in attempts(3)] == [INTERRUPTED, ACCEPTED]
 
@@ -198,7 +199,7 @@ def test_a_message_taken_over_meanwhile_ends_the_drain_without_a_word_in_the_tab
     ways.lead(account, server)
     for number in range(4):
         owe(account, f"m{number}")
-    deliver.drain(account)
+    drain_queue(account)
     assert len(server.messages) == 2, "it claims and sends nothing more"
     assert Status.SENT in statuses(account)[:1], (
         "what it wrote down itself had counted when it was taken over"
@@ -222,7 +223,7 @@ def test_with_a_full_disk_under_the_journal_each_is_recorded_before_the_next(
         owe(account, f"m{number}")
     commits = []
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
-    deliver.drain(account)
+    drain_queue(account)
     assert {1, 2, 3} <= set(commits)
 
 
@@ -233,12 +234,12 @@ def test_the_dead_give_their_slot_and_what_they_had_not_begun_back_at_once(app, 
     acceptance_log.of_this_process().begun(dead._now.claim)
     acceptance_log.of_this_process().close()
     app.extensions.pop("signet.journal")
-    run_in_thread(app, deliver.drain, account)
+    run_in_thread(app, drain_queue, account)
     assert statuses(account) == [Status.SENDING, Status.SENT, Status.SENT], (
         "what was begun waits for its lease"
     )
     lapse(account)
-    run_in_thread(app, deliver.drain, account)
+    run_in_thread(app, drain_queue, account)
     assert [one.outcome for one in attempts(1)] == [INTERRUPTED, ACCEPTED]
 
 
@@ -282,7 +283,7 @@ def test_a_lease_is_renewed_while_the_table_is_behind(app, server, account, far_
         owe(account, f"m{number}")
     renewed = []
     monkeypatch.setattr(connection_leases, "renew", lambda *_, **__: renewed.append(utcnow()) or True)
-    deliver.drain(account)
+    drain_queue(account)
     assert len(renewed) >= 2
     assert statuses(account) == [Status.SENT] * 3
     assert timedelta() < utcnow() - renewed[0]

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from portal.outbox.models import Outcome, Status
-from portal.outbox.sending import deliver
+from portal.outbox.sending.drain import drain_queue
 from portal.smtp.server import Limits
 from tests.conftest import make_config
 from tests.databases import lock_against_writers
@@ -62,7 +62,7 @@ def killed(app, config, serve, ways, account):
 
 def arrives(account, ident):
     def drained():
-        deliver.drain(account)
+        drain_queue(account)
         return message(ident).status is Status.SENT
 
     wait_for(drained, within=5 * LEASE)
@@ -70,7 +70,7 @@ def arrives(account, ident):
 
 def test_a_worker_killed_before_it_speaks_loses_nothing(killed, account):
     server, ident = killed(lambda peer: peer.listen(), lambda server, _: server.connections)
-    assert deliver.drain(account) == 0, "the lease still stands"
+    assert drain_queue(account) == 0, "the lease still stands"
     arrives(account, ident)
     assert len(server.messages) == 1
     assert [one.outcome for one in attempts(ident)] == [Outcome.INTERRUPTED, Outcome.ACCEPTED]
@@ -130,7 +130,7 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(app, serve
     server = serve(answering(DOT=freeze_once))
     ways.lead(account, server, limits=PATIENT)
     ident = owe(account, "m")
-    sleeper = threading.Thread(target=in_context(app, deliver.drain, account))
+    sleeper = threading.Thread(target=in_context(app, drain_queue, account))
     sleeper.start()
     wait_for(lambda: frozen)
     arrives(account, ident)
@@ -146,7 +146,7 @@ def test_a_worker_frozen_before_it_speaks_finds_that_the_message_is_another_s_by
     ident = owe(account, "m")
     frozen = started(account)
     lapse(account)
-    run_in_thread(app, deliver.drain, account)
+    run_in_thread(app, drain_queue, account)
     assert len(server.messages) == 1
     frozen._renewed -= 60  # so much time has passed for it, too
     frozen.run_on()

@@ -12,7 +12,7 @@ from portal.outbox import retry
 from portal.outbox.models import Outcome, Status
 from portal.outbox.queue import hold, release
 from portal.outbox.routing import NoRoute
-from portal.outbox.sending import deliver
+from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import claims
 from portal.smtp.failure import Stage
 from portal.smtp.server import Limits
@@ -72,7 +72,7 @@ def play(serve, ways, account):
 def test_trouble_with_the_settings_holds_the_queue_and_blames_no_message(app, play, account, what):
     play(SETTINGS[what])
     first, second = owe(account, "first"), owe(account, "second")
-    deliver.drain(account)
+    drain_queue(account)
     assert statuses(account) == [Status.HELD, Status.HELD]
     assert message(first).attempts == 0
     assert attempts(second) == []
@@ -88,7 +88,7 @@ def test_a_name_that_does_not_exist_holds_the_queue(app, ways, account):
         route, server=replace(route.server, host="no-such-host.invalid")
     )
     owe(account, "m")
-    deliver.drain(account)
+    drain_queue(account)
     assert statuses(account) == [Status.HELD]
 
 
@@ -98,7 +98,7 @@ def test_a_log_in_that_cannot_be_said_holds_the_queue(app, ways, account):
     route = route_to(587)
     ways.by_account[account] = lambda: replace(route, server=replace(route.server, username="a\0b"))
     owe(account, "m")
-    deliver.drain(account)
+    drain_queue(account)
     assert statuses(account) == [Status.HELD]
     assert queue(account).held_because["code"] == "unsayable-login"
 
@@ -109,7 +109,7 @@ def test_no_way_out_holds_the_queue(app, ways, account):
 
     ways.by_account[account] = none
     owe(account, "m")
-    deliver.drain(account)
+    drain_queue(account)
     assert statuses(account) == [Status.HELD]
     assert queue(account).held_because["cause"] == "There is none."
 
@@ -117,7 +117,7 @@ def test_no_way_out_holds_the_queue(app, ways, account):
 def test_what_is_owed_while_the_queue_is_held_waits(app, server, account):
     hold(account, {"code": "x", "cause": "y"}, now=utcnow())
     owe(account, "m")
-    assert deliver.drain(account) == 0
+    assert drain_queue(account) == 0
     assert statuses(account) == [Status.HELD]
     assert server.connections == 0
 
@@ -129,7 +129,7 @@ def test_a_refused_recipient_fails_that_message_only(app, play, account):
     server = play(answering(RCPT=judge))
     for key in ("first", "bad", "last"):
         owe(account, key)
-    deliver.drain(account)
+    drain_queue(account)
     assert statuses(account) == [Status.SENT, Status.FAILED, Status.SENT]
     assert server.connections == 1, "an honest no leaves the connection usable"
     assert queue(account).held_at is None
@@ -139,7 +139,7 @@ def test_a_refused_recipient_fails_that_message_only(app, play, account):
 def test_passing_trouble_is_tried_again_later_and_stops_nobody_else(app, play, account, what):
     play(LATER[what])
     ident, other = owe(account, "m"), owe(account, "other")
-    deliver.drain(account)
+    drain_queue(account)
     row = message(ident)
     assert row.status is Status.QUEUED
     assert row.attempts == 1
@@ -152,14 +152,14 @@ def test_passing_trouble_is_tried_again_later_and_stops_nobody_else(app, play, a
 def test_trouble_of_the_server_pauses_the_whole_queue(app, play, account, what, clock):
     server = play(SERVER[what])
     first, second = owe(account, "first"), owe(account, "second")
-    deliver.drain(account)
+    drain_queue(account)
     assert len(attempts(first)) == 1
     assert attempts(second) == []
     assert utcnow() < queue(account).pause_until <= utcnow() + timedelta(minutes=2)
-    assert deliver.drain(account) == 0
+    assert drain_queue(account) == 0
     server.script = honest()
     clock.shift(timedelta(minutes=3))
-    assert deliver.drain(account) == 2
+    assert drain_queue(account) == 2
     assert set(statuses(account)) == {Status.SENT}
     assert queue(account).pause_until is None
 
@@ -167,7 +167,7 @@ def test_trouble_of_the_server_pauses_the_whole_queue(app, play, account, what, 
 def test_nobody_listening_pauses_the_queue(app, ways, account):
     ways.by_account[account] = lambda: route_to(1)
     owe(account, "m")
-    deliver.drain(account)
+    drain_queue(account)
     assert statuses(account) in ([Status.QUEUED], [Status.HELD])
     assert queue(account).pause_until or queue(account).held_at
 
@@ -177,7 +177,7 @@ def test_pauses_grow_up_to_half_an_hour(app, play, account, clock):
     pauses = []
     for number in range(7):
         owe(account, f"m{number}")
-        deliver.drain(account)
+        drain_queue(account)
         pauses.append(queue(account).pause_until - utcnow())
         clock.shift(timedelta(minutes=31))
     assert pauses[0] < timedelta(minutes=2)
@@ -188,11 +188,11 @@ def test_pauses_grow_up_to_half_an_hour(app, play, account, clock):
 def test_a_test_email_goes_through_a_pause(app, play, account):
     server = play(SERVER["an overloaded server"])
     owe(account, "first")
-    deliver.drain(account)
+    drain_queue(account)
     server.script = honest()
     ident = owe(account, "test", urgent=True)
     assert claims.due_queues(utcnow()) == [account]
-    deliver.drain(account)
+    drain_queue(account)
     assert message(ident).status is Status.SENT
 
 
@@ -202,7 +202,7 @@ def test_passing_trouble_is_given_up_after_two_days_with_the_reason(app, play, a
     tried = 0
     while message(ident).status is Status.QUEUED:
         clock.move_to(message(ident).next_attempt_at + timedelta(seconds=1))
-        tried += deliver.drain(account)
+        tried += drain_queue(account)
         assert tried < 40
     row = message(ident)
     assert row.status is Status.FAILED
@@ -220,12 +220,12 @@ def test_the_delays_grow_and_are_spread(app):
 def test_the_time_a_message_was_held_is_not_held_against_it(app, play, account, clock):
     server = play(SETTINGS["a refused log-in"])
     ident = owe(account, "m")
-    deliver.drain(account)
+    drain_queue(account)
     clock.shift(timedelta(days=5))
     server.script = LATER["greylisting"]
     release(account, now=utcnow())
     db.session.commit()
-    deliver.drain(account)
+    drain_queue(account)
     assert message(ident).status is Status.QUEUED, (
         "one passing refusal after five days of waiting is no reason"
     )
@@ -234,14 +234,14 @@ def test_the_time_a_message_was_held_is_not_held_against_it(app, play, account, 
 def test_a_message_that_may_have_arrived_is_tried_again_later_with_the_same_id(app, play, account, clock):
     server = play(answering(DOT=hang_up))
     ident = owe(account, "m")
-    deliver.drain(account)
+    drain_queue(account)
     row, (one,) = message(ident), attempts(ident)
     assert one.ambiguous
     assert row.status is Status.QUEUED
     assert row.next_attempt_at - utcnow() >= timedelta(minutes=12)
     server.script = honest()
     clock.shift(timedelta(hours=1))
-    deliver.drain(account)
+    drain_queue(account)
     assert message(ident).status is Status.SENT
     first, second = message_ids(server)
     assert first == second
@@ -250,11 +250,11 @@ def test_a_message_that_may_have_arrived_is_tried_again_later_with_the_same_id(a
 def test_a_twin_keeps_its_id_even_when_another_domain_sends_by_now(app, play, ways, account, clock):
     server = play(answering(DOT=hang_up))
     owe(account, "m")
-    deliver.drain(account)
+    drain_queue(account)
     server.script = honest()
     ways.lead(account, server, sender="info@other.example")
     clock.shift(timedelta(hours=1))
-    deliver.drain(account)
+    drain_queue(account)
     first, second = message_ids(server)
     assert first == second
 
@@ -262,11 +262,11 @@ def test_a_twin_keeps_its_id_even_when_another_domain_sends_by_now(app, play, wa
 def test_a_message_that_was_only_refused_gets_an_id_of_the_domain_that_sends(app, play, ways, account, clock):
     server = play(LATER["greylisting"])
     ident = owe(account, "m")
-    deliver.drain(account)
+    drain_queue(account)
     server.script = honest()
     ways.lead(account, server, sender="info@other.example")
     clock.shift(timedelta(hours=1))
-    deliver.drain(account)
+    drain_queue(account)
     assert message(ident).message_id.endswith("@other.example>")
 
 
@@ -288,7 +288,7 @@ def test_a_message_that_makes_us_stumble_is_set_aside_after_three_tries(
     for number in range(3):
         broken.clear()
         owe(account, f"good{number}")
-        deliver.drain(account)
+        drain_queue(account)
         clock.shift(timedelta(hours=1))
     assert message(poison).status is Status.FAILED
     assert [one.outcome for one in attempts(poison)] == [Outcome.DEFERRED] * 2 + [Outcome.REJECTED]
@@ -307,7 +307,7 @@ def test_a_message_that_makes_us_stumble_is_set_aside_after_three_tries(
 )
 def test_a_message_that_no_mail_can_carry_fails_at_once_and_alone(app, server, account, field):
     bad, good = owe(account, "bad", **field), owe(account, "good")
-    deliver.drain(account)
+    drain_queue(account)
     assert message(bad).status is Status.FAILED
     assert attempts(bad)[0].diagnosis["code"] == "message-not-sendable"
     assert message(good).status is Status.SENT
@@ -320,7 +320,7 @@ def test_a_listener_that_fails_after_the_acceptance_does_not_send_twice(app, ser
 
     ident = owe(account, "m")
     with email_dispatched.connected_to(fails):
-        deliver.drain(account)
+        drain_queue(account)
     assert message(ident).status is Status.SENT
     assert len(server.messages) == 1
 
@@ -329,15 +329,15 @@ def test_a_held_queue_tries_one_message_after_a_growing_while(app, play, account
     server = play(SETTINGS["a refused log-in"])
     for number in range(3):
         owe(account, f"m{number}")
-    deliver.drain(account)
+    drain_queue(account)
     waits = []
     for _ in range(5):
-        assert deliver.drain(account) == 0, "nothing before its time"
+        assert drain_queue(account) == 0, "nothing before its time"
         waits.append(queue(account).probe_at - utcnow())
         clock.move_to(queue(account).probe_at + timedelta(seconds=1))
         before = server.connections
         assert claims.due_queues(utcnow()) == [account]
-        assert deliver.drain(account) == 1
+        assert drain_queue(account) == 1
         assert server.connections == before + 1, "one log-in, however many wait: providers lock users"
     assert waits == sorted(waits)
     assert waits[0] <= timedelta(minutes=1) < waits[-1]
@@ -348,10 +348,10 @@ def test_a_probe_that_succeeds_releases_the_queue(app, play, account, clock):
     server = play(SETTINGS["a refused log-in"])
     for number in range(3):
         owe(account, f"m{number}")
-    deliver.drain(account)
+    drain_queue(account)
     server.script = honest()
     clock.shift(timedelta(minutes=2))
-    assert deliver.drain(account) == 3
+    assert drain_queue(account) == 3
     assert set(statuses(account)) == {Status.SENT}
     assert queue(account).held_at is None
     assert queue(account).probes == 0
@@ -360,13 +360,13 @@ def test_a_probe_that_succeeds_releases_the_queue(app, play, account, clock):
 def test_a_probe_whose_recipient_is_refused_has_proved_the_settings(app, play, account, clock):
     server = play(SETTINGS["a refused log-in"])
     first, second = owe(account, "first"), owe(account, "second")
-    deliver.drain(account)
+    drain_queue(account)
     refuse = {b"first@": b"550 5.1.1 No such user\r\n"}
     server.script = answering(
         RCPT=lambda peer, line: peer.say(next((r for a, r in refuse.items() if a in line), b"250 ok\r\n"))
     )
     clock.shift(timedelta(minutes=2))
-    deliver.drain(account)
+    drain_queue(account)
     assert message(first).status is Status.FAILED
     assert message(second).status is Status.SENT
 
@@ -375,29 +375,29 @@ def test_a_probe_whose_recipient_is_refused_has_proved_the_settings(app, play, a
 def test_a_probe_that_meets_passing_trouble_is_not_stranded(app, play, account, clock, what):
     server = play(SETTINGS["a refused log-in"])
     ident = owe(account, "only")
-    deliver.drain(account)
+    drain_queue(account)
     server.script = (SERVER | LATER)[what]
     clock.shift(timedelta(minutes=2))
-    deliver.drain(account)
+    drain_queue(account)
     server.script = honest()
     for _ in range(6):
         clock.shift(timedelta(hours=1))
         if claims.due_queues(utcnow()):
-            deliver.drain(account)
+            drain_queue(account)
     assert message(ident).status is Status.SENT
 
 
 def test_a_test_email_goes_through_a_held_queue_and_releases_it(app, play, account):
     server = play(SETTINGS["a refused log-in"])
     waiting = owe(account, "waiting")
-    deliver.drain(account)
+    drain_queue(account)
     test = owe(account, "test", urgent=True)
-    deliver.drain(account)
+    drain_queue(account)
     assert message(test).status is Status.FAILED, "a test tells its result at once"
     assert message(waiting).status is Status.HELD
     server.script = honest()
     owe(account, "test2", urgent=True)
-    deliver.drain(account)
+    drain_queue(account)
     assert message(waiting).status is Status.SENT
     assert subjects(server) == ["Welcome, test2", "Welcome, waiting"]
 
@@ -409,7 +409,7 @@ def test_a_mute_server_costs_no_more_than_the_deadline(app, serve, ways, account
     ways.lead(account, server, limits=Limits(deadline=0.5, greeting=0.3, reply=0.3))
     owe(account, "m")
     started = monotonic()
-    deliver.drain(account)
+    drain_queue(account)
     assert monotonic() - started < 1.5
     assert queue(account).pause_until
 
@@ -427,7 +427,7 @@ def test_a_server_that_hangs_up_between_messages_is_dialled_anew(app, play, acco
     server = play(answering(MAIL=once))
     for number in range(4):
         owe(account, f"m{number}")
-    deliver.drain(account)
+    drain_queue(account)
     assert set(statuses(account)) == {Status.SENT}
     assert len(server.messages) == 4
     assert all(len(attempts(ident)) == 1 for ident in range(1, 5))
@@ -435,7 +435,7 @@ def test_a_server_that_hangs_up_between_messages_is_dialled_anew(app, play, acco
 
 def test_a_settled_attempt_tells_what_the_server_said(app, server, account):
     ident = owe(account, "m")
-    deliver.drain(account)
+    drain_queue(account)
     (one,) = attempts(ident)
     assert (one.outcome, one.stage, one.reply_code, one.queue_id) == (
         Outcome.ACCEPTED,

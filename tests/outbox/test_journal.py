@@ -9,7 +9,8 @@ import pytest
 
 from portal.db import db
 from portal.outbox.models import Outcome, Status
-from portal.outbox.sending import deliver, drain
+from portal.outbox.sending import drain
+from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import acceptance_log, connection_leases, maintenance, recovery
 from tests.databases import lock_against_writers
 from tests.outbox.post import answering, attempts, lapse, message, owe, slots_of, started, wait_for
@@ -42,7 +43,7 @@ def test_what_a_dead_worker_wrote_down_is_settled_by_the_next_and_not_sent_again
     ident = owe(account, "m")
     path = left_behind(app, [entry_for(started(account))])
     lapse(account)
-    deliver.drain(account)
+    drain_queue(account)
     assert server.messages == []
     assert message(ident).status is Status.SENT
     assert (message(ident).attempts, message(ident).lease_token) == (1, None)
@@ -90,7 +91,7 @@ def _reply():
 
 def test_the_journal_holds_neither_bodies_nor_secrets_nor_addresses(app, server, account):
     owe(account, "m", recipient="bob@example.net", text="canary text", html="<p>canary html</p>")
-    deliver.drain(account)
+    drain_queue(account)
     (path,) = acceptance_log.of_this_process().folder.iterdir()
     said = path.read_text()
     assert '"message": 1' in said
@@ -108,7 +109,7 @@ def test_another_file_is_begun_when_one_has_grown_and_it_holds_what_is_open(
     other = owe(account, "other")
     drain, mine = started(account), acceptance_log.of_this_process()
     mine.begun(drain._now.claim)
-    run_in_thread(app, deliver.drain, account)
+    run_in_thread(app, drain_queue, account)
     (path,) = mine.folder.iterdir()
     assert path.stat().st_size <= 2000
     assert drain._token in path.read_text(), "what is open came along"
@@ -130,7 +131,7 @@ def test_a_journal_that_cannot_begin_another_file_goes_on_with_the_old(app, serv
 
     monkeypatch.setattr(os, "open", full)
     idents = [owe(account, f"m{number}") for number in range(12)]
-    deliver.drain(account)
+    drain_queue(account)
     assert {message(ident).status for ident in idents} == {Status.SENT}
     (path,) = acceptance_log.of_this_process().folder.iterdir()
     assert path.stat().st_size > 500
@@ -142,7 +143,7 @@ def test_a_full_disk_under_the_journal_stops_nothing(app, server, account, monke
 
     ident = owe(account, "m")
     monkeypatch.setattr(os, "write", full)
-    deliver.drain(account)
+    drain_queue(account)
     monkeypatch.undo()
     assert message(ident).status is Status.SENT
     assert "No space left" in caplog.text
@@ -154,7 +155,7 @@ def test_a_line_that_the_disk_took_half_of_is_no_record(app, server, account, mo
     idents = [owe(account, f"m{number}") for number in range(3)]
     commits = []
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
-    deliver.drain(account)
+    drain_queue(account)
     monkeypatch.undo()
     assert {1, 2, 3} <= set(commits), "the table is told of each message before the next"
     assert {message(ident).status for ident in idents} == {Status.SENT}
@@ -176,7 +177,7 @@ def test_a_database_that_is_locked_between_two_messages_is_waited_for_and_no_att
     server = serve(answering(DOT=lock_once))
     ways.lead(account, server)
     first, second, third = (owe(account, key) for key in ("first", "second", "third"))
-    worker = threading.Thread(target=in_context(app, deliver.drain, account))
+    worker = threading.Thread(target=in_context(app, drain_queue, account))
     worker.start()
     wait_for(lambda: "waiting for it" in caplog.text, within=25)
     with closing(locks[0]):
@@ -213,7 +214,7 @@ def test_what_was_claimed_before_a_power_cut_and_has_no_words_is_looked_upon_as_
     db.session.commit()
     lapse(account)
     monkeypatch.setattr(connection_leases, "_boot_name", ["restarte"])
-    deliver.drain(account)
+    drain_queue(account)
     assert [(one.outcome, one.ambiguous) for one in attempts(ident)] == [
         (Outcome.INTERRUPTED, True),
         (Outcome.ACCEPTED, False),

@@ -16,6 +16,7 @@ from portal.jobs.notify import Notifier
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue
 from portal.outbox.sending import deliver
+from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import claims
 from portal.state import get_state
 from tests.databases import assert_nobody_is_in_a_transaction
@@ -122,7 +123,7 @@ def test_a_message_is_claimed_by_one_of_many_drains(app, server, account):
 
     def drain():
         with app.app_context():
-            deliver.drain(account)
+            drain_queue(account)
 
     run_all([drain] * 4)
     assert sorted(subjects(server)) == sorted(f"Welcome, m{number}" for number in range(12))
@@ -132,22 +133,22 @@ def test_a_message_is_claimed_by_one_of_many_drains(app, server, account):
 def test_what_one_drain_has_claimed_the_next_finds_taken(app, server, account):
     owe(account, "m")
     started(account)
-    assert deliver.drain(account) == 0
+    assert drain_queue(account) == 0
     lapse(account)
-    assert deliver.drain(account) == 1, "what a dead worker held is free again"
+    assert drain_queue(account) == 1, "what a dead worker held is free again"
 
 
 def test_a_queue_with_nothing_due_keeps_no_slot(app, server, account):
-    assert deliver.drain(account) == 0
+    assert drain_queue(account) == 0
     owe(account, "m")
-    deliver.drain(account)
+    drain_queue(account)
     assert slots_of(account) == 0
 
 
 def test_a_drain_of_many_messages_logs_in_once(app, server, account):
     for number in range(6):
         owe(account, f"m{number}")
-    assert deliver.drain(account) == 6
+    assert drain_queue(account) == 6
     assert server.connections == 1
 
 
@@ -155,7 +156,7 @@ def test_a_connection_is_given_up_before_a_server_counts_too_many(app, server, a
     monkeypatch.setattr("portal.outbox.sending.connection_reuse._PER_CONNECTION", 2)
     for number in range(5):
         owe(account, f"m{number}")
-    deliver.drain(account)
+    drain_queue(account)
     assert server.connections == 3
     assert len(server.messages) == 5
 
@@ -175,7 +176,7 @@ def test_a_long_queue_leaves_its_connection_to_others_that_wait_for_one_and_asks
         owe(account, f"m{number}")
     time.sleep(0.15)  # for the wishes that announce them
     woken.clear()
-    assert deliver.drain(account) == sent
+    assert drain_queue(account) == sent
     wait_for(lambda: woken or not others)
     assert statuses(account) == [Status.SENT] * sent + [Status.QUEUED] * (6 - sent)
 
@@ -183,7 +184,7 @@ def test_a_long_queue_leaves_its_connection_to_others_that_wait_for_one_and_asks
 def test_a_test_email_overtakes_what_waits(app, server, account):
     owe(account, "first")
     owe(account, "test", urgent=True)
-    deliver.drain(account)
+    drain_queue(account)
     assert subjects(server) == ["Welcome, test", "Welcome, first"]
 
 
@@ -192,7 +193,7 @@ def test_the_sweep_finds_what_nobody_announced(app, server, account):
     with reading():
         assert claims.due_queues(utcnow()) == [account]
         db.session.rollback()
-    deliver.drain(account)
+    drain_queue(account)
     assert claims.due_queues(utcnow()) == []
 
 
@@ -210,7 +211,7 @@ def test_no_transaction_is_open_while_smtp_is_spoken(app, serve, ways, account, 
     ways.lead(account, server)
     ident = owe(account, "m")
     session = db.session()
-    deliver.drain(account)
+    drain_queue(account)
     assert message(ident).status is Status.SENT, "a locked database would have failed the conversation"
     assert seen == [False] * 3
 
@@ -255,7 +256,7 @@ def test_a_message_that_can_be_unsubscribed_from_says_how_with_one_click(app, se
     url = "https://portal.brightleaf.example/unsubscribe/abc"
     owe(account, "summary", unsubscribe_url=url)
     owe(account, "welcome")
-    deliver.drain(account)
+    drain_queue(account)
     summary, welcome = (message_from_bytes(raw.lstrip()) for raw in server.messages)
     assert summary["List-Unsubscribe"] == f"<{url}>"
     assert summary["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"

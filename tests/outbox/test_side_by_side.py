@@ -13,8 +13,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import Queue, Status
 from portal.outbox.queue import NewMessage, enqueue, hold, queue_of, release
-from portal.outbox.sending import deliver
-from portal.outbox.sending.drain import Drain
+from portal.outbox.sending.drain import Drain, drain_queue
 from portal.outbox.store import claims, connection_leases
 from tests.conftest import make_config
 from tests.databases import lock_against_writers, plain_connection
@@ -108,7 +107,7 @@ def test_a_message_held_while_its_queue_is_let_go_is_not_left_behind(app, server
         db.session.commit()
     db.session.commit()
     assert claims.due_queues(utcnow()) == [account]
-    deliver.drain(account)
+    drain_queue(account)
     assert statuses(account) == [Status.SENT, Status.SENT]
 
 
@@ -122,10 +121,10 @@ def test_a_message_owed_while_its_queue_is_being_held_waits_and_leaves_when_it_i
         hold(account, BECAUSE, now=utcnow())
         db.session.commit()
     db.session.commit()
-    assert deliver.drain(account) == 0, "nothing leaves while the queue is held"
+    assert drain_queue(account) == 0, "nothing leaves while the queue is held"
     release(account, now=utcnow())
     db.session.commit()
-    deliver.drain(account)
+    drain_queue(account)
     assert statuses(account) == [Status.SENT, Status.SENT]
 
 
@@ -218,7 +217,7 @@ def test_what_a_server_accepted_while_the_database_was_away_leaves_once(app, ser
     server = serve(answering(DOT=take_and_cut_the_power))
     ways.lead(account, server)
     ident = owe(account, "m")
-    worker = threading.Thread(target=in_context(app, deliver.drain, account))
+    worker = threading.Thread(target=in_context(app, drain_queue, account))
     worker.start()
     assert away.wait(5)
     time.sleep(0.5)

@@ -11,8 +11,7 @@ from portal.db import db
 from portal.db.transaction import moment
 from portal.outbox import callbacks
 from portal.outbox.models import OutboxMessage, Outcome, Status
-from portal.outbox.sending import deliver
-from portal.outbox.sending.drain import Drain
+from portal.outbox.sending.drain import Drain, drain_queue
 from portal.outbox.store import connection_leases, due
 from portal.smtp.providers import load_catalogue
 from portal.state import get_state
@@ -74,7 +73,7 @@ def test_a_slot_whose_worker_died_is_free_again(app, server, account):
     owe(account, "m")
     started(account)
     lapse(account)
-    deliver.drain(account)
+    drain_queue(account)
     assert (slots_of(account), statuses(account)) == (0, [Status.SENT])
 
 
@@ -83,11 +82,11 @@ def test_the_account_served_longest_ago_comes_first(app, server, ways, account):
     ways.lead(other, server)
     for ident in (account, other):
         owe(ident, f"first{ident}")
-        deliver.drain(ident)
+        drain_queue(ident)
     owe(account, "again")
     owe(other, "again too")
     assert due.due_queues(moment()) == [account, other]
-    deliver.drain(account)
+    drain_queue(account)
     owe(account, "once more")
     assert due.due_queues(moment()) == [other, account]
 
@@ -110,16 +109,16 @@ def test_a_message_waits_while_an_earlier_one_to_the_same_recipient_is_tried_aga
     with time_machine.travel("2026-05-04 10:00:00+00:00", tick=False) as clock:
         first, second = owe(account, "first", recipient="bob@example.net"), None
         other = owe(account, "other")
-        deliver.drain(account)
+        drain_queue(account)
         server.script = honest()
         second = owe(account, "second", recipient="bob@example.net")
-        deliver.drain(account)
+        drain_queue(account)
         assert attempts(second) == []
         test = owe(account, "test", recipient="bob@example.net", urgent=True)
-        deliver.drain(account)
+        drain_queue(account)
         assert message(test).status is Status.SENT, "a test waits for nothing"
         clock.shift(timedelta(minutes=3))
-        deliver.drain(account)
+        drain_queue(account)
     assert {message(one).status for one in (first, second, other)} == {Status.SENT}
     sent = subjects(server)
     assert sent.index("Welcome, first") < sent.index("Welcome, second")
@@ -131,7 +130,7 @@ def test_what_is_over_blocks_nobody(app, server, account, end):
     db.session.execute(db.update(OutboxMessage).where(OutboxMessage.id == first).values(status=end))
     db.session.commit()
     second = owe(account, "second", recipient="bob@example.net")
-    deliver.drain(account)
+    drain_queue(account)
     assert message(second).status is Status.SENT
 
 
@@ -141,7 +140,7 @@ def test_a_crowd_to_one_recipient_does_not_hide_what_comes_after(app, server, ac
         owe(account, f"m{number}", recipient="bob@example.net")
         drain = drain or started(account)
     last = owe(account, "last")
-    deliver.drain(account)
+    drain_queue(account)
     assert message(last).status is Status.SENT
 
 
@@ -154,9 +153,9 @@ def test_a_worker_whose_clock_is_an_hour_off_takes_nothing_from_others_and_sends
     owe(account, "m")
     started(account)
     with time_machine.travel(utcnow() + timedelta(hours=hours)):
-        assert deliver.drain(account) == 0, "the lease stands, whatever this worker's clock says"
+        assert drain_queue(account) == 0, "the lease stands, whatever this worker's clock says"
         other = owe(account, "other")
-        assert deliver.drain(account) == 1
+        assert drain_queue(account) == 1
     assert message(other).status is Status.SENT
     assert len(server.messages) == 1
 
@@ -166,7 +165,7 @@ def test_a_worker_whose_clock_is_an_hour_off_takes_nothing_from_others_and_sends
 def test_what_a_portal_owes_whose_clock_is_an_hour_off_leaves_at_once(app, server, account, hours):
     with time_machine.travel(utcnow() + timedelta(hours=hours)):
         ident = owe(account, "m")
-    deliver.drain(account)
+    drain_queue(account)
     assert message(ident).status is Status.SENT
 
 
@@ -180,11 +179,11 @@ def test_after_the_database_s_clock_was_set_back_nothing_waits_for_an_hour(app, 
         started(account)
         fresh = owe(account, "fresh")
     maintenance.mend()
-    deliver.drain(account)
+    drain_queue(account)
     assert message(fresh).status is Status.SENT
     assert message(stuck).status is Status.SENDING, "whoever lives has a lease's time to renew it"
     app.extensions["signet.steady"].clear()  # which has passed
-    deliver.drain(account)
+    drain_queue(account)
     assert message(stuck).status is Status.SENT, "a lease so far ahead was given before the clock was set"
 
 
@@ -199,7 +198,7 @@ def test_after_a_pause_one_message_leaves_first_and_only_its_success_opens_the_q
     with time_machine.travel("2026-05-04 10:00:00+00:00", tick=False) as clock:
         for number in range(40):
             owe(account, f"m{number}")
-        deliver.drain(account)
+        drain_queue(account)
         assert (queue(account).width, queue(account).proven) == (0, True)
         clock.shift(timedelta(minutes=3))
         server.script = honest()
@@ -245,7 +244,7 @@ def test_whoever_listens_is_told_of_every_settlement_in_its_transaction(app, ser
     )
     ways.lead(account, bad)
     good, refused = owe(account, "good"), owe(account, "bad")
-    deliver.drain(account)
+    drain_queue(account)
     assert heard == [
         (account, good, Outcome.ACCEPTED, True, "localhost"),
         (account, refused, Outcome.REJECTED, False, "localhost"),
@@ -258,7 +257,7 @@ def test_a_gate_says_how_many_may_leave_now(app, server, account):
     callbacks.add_gate(app, lambda queue, now: allowed.pop(0) if allowed else 0)
     for number in range(3):
         owe(account, f"m{number}")
-    deliver.drain(account)
+    drain_queue(account)
     assert statuses(account) == [Status.SENT, Status.QUEUED, Status.QUEUED]
     assert slots_of(account) == 0
 

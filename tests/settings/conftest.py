@@ -16,7 +16,7 @@ from sqlalchemy import select
 from portal.accounts.models import Owner
 from portal.config import Config
 from portal.db import db
-from portal.outbox.sending import deliver
+from portal.outbox.sending.drain import drain_queue
 from portal.rehearsal import server as rehearsal_server
 from portal.rehearsal.listeners import Door
 from portal.settings import check
@@ -135,7 +135,7 @@ def work(*, sweep: bool = False) -> None:
     for _, ident in check.due(utcnow()):
         check.check(ident)
     for ident in due_queues(utcnow()):
-        deliver.drain(ident)
+        drain_queue(ident)
     db.session.rollback()
 
 

@@ -10,8 +10,10 @@ from sqlalchemy import event, select
 from portal.clock import utcnow
 from portal.db import db
 from portal.jobs.registry import job_registry
+from portal.outbox.diagnoses import INTERNAL_ERROR
 from portal.outbox.models import OutboxMessage, Outcome, Status
 from portal.outbox.sending import deliver, drain
+from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import claims
 from portal.rehearsal.listeners import Door
 from portal.settings import check, credentials
@@ -76,7 +78,7 @@ def version_state(session):
 def test_a_check_that_passes_releases_what_waited(owner, form, servers):
     servers.two.script = REFUSED  # the platform's own server refuses us
     ident = owe(account_id(), "waiting")
-    deliver.drain(account_id())
+    drain_queue(account_id())
     assert message(ident).status is Status.HELD
     save(owner, form)
     work()
@@ -92,7 +94,7 @@ def test_a_check_that_fails_leaves_the_former_version_sending(owner, live, form,
     assert checks()[-1].diagnosis["kind"] == "credentials"
     servers.one.script = honest()
     ident = owe(live.account_id, "m")
-    deliver.drain(live.account_id)
+    drain_queue(live.account_id)
     assert attempts(ident)[0].version_number == 1
     assert queue(live.account_id).held_at is None, "a failed check is no trouble of the queue"
 
@@ -102,7 +104,7 @@ def test_a_check_that_fails_at_first_leaves_the_platform_sending(owner, form, se
     save(owner, form)
     work()
     ident = owe(account_id(), "m")
-    deliver.drain(account_id())
+    drain_queue(account_id())
     assert message(ident).status is Status.SENT
     assert attempts(ident)[0].version_number is None
 
@@ -158,7 +160,7 @@ def test_a_worker_frozen_in_a_check_changes_nothing_when_it_wakes(owner, form, s
     sweep_all()
     assert checks()[0].state is CheckState.PASSED
     check._recorder(stale)(StageResult(Stage.AUTH, StageStatus.FAILED, 1, "late"))
-    check._finish(stale, passed=False, diagnosis=deliver.OUR_FAULT)
+    check._finish(stale, passed=False, diagnosis=INTERNAL_ERROR)
     assert "late" not in str(checks()[0].rungs)
     assert (checks()[0].state, versions()[0].state) == (CheckState.PASSED, "live")
 
@@ -245,7 +247,7 @@ def test_a_draft_may_be_activated_by_hand_and_the_platform_chosen_again(owner, f
     owner.submit(f"{PAGE}/stop", {}, page=PAGE)
     assert versions()[0].state == "retired"
     owe(account_id(), "m")
-    deliver.drain(account_id())
+    drain_queue(account_id())
     assert statuses(account_id())[-1] is Status.SENT
     assert subjects(servers.two) == ["Welcome, m"]
 
@@ -268,7 +270,7 @@ def test_going_live_in_the_middle_of_a_drain_leads_the_rest_the_new_way(
 
     servers.one.script = answering(DOT=meanwhile)
     idents = [owe(live.account_id, f"m{number}") for number in range(3)]
-    deliver.drain(live.account_id)
+    drain_queue(live.account_id)
     assert [attempts(ident)[0].version_number for ident in idents] == [1, 2, 2]
     assert [version.state for version in versions()] == ["retired", "live"]
 

@@ -9,7 +9,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import Status
 from portal.outbox.queue import release
-from portal.outbox.sending import deliver
+from portal.outbox.sending.drain import drain_queue
 from portal.settings import check, credentials
 from portal.settings.models import SmtpSettings
 from portal.state import get_state
@@ -86,7 +86,7 @@ def test_a_tampered_row_gives_its_password_to_nobody_who_sends(owner, live, tamp
     for names in tampered():
         release(live.account_id, now=utcnow())
         owe(live.account_id, "-".join(names))
-        deliver.drain(live.account_id)
+        drain_queue(live.account_id)
         assert statuses(live.account_id)[-1] is Status.HELD, names
         assert queue(live.account_id).held_because["code"] == "password-not-openable"
 
@@ -187,7 +187,7 @@ def test_a_changed_key_asks_for_the_password_again_and_holds_what_waits(app, own
     get_state(app).vault = Vault(new_key())
     assert save(owner, form, password="").status_code == 422
     owe(live.account_id, "m")
-    deliver.drain(live.account_id)
+    drain_queue(live.account_id)
     assert statuses(live.account_id)[-1] is Status.HELD
     assert "cannot be opened" in text_of(owner.get(PAGE))
 
@@ -200,13 +200,13 @@ def test_a_key_that_was_removed_holds_the_queue_and_put_back_lets_it_go_on(app, 
     idents = [owe(live.account_id, f"m{number}") for number in range(3)]
     get_state(app).vault = Vault(new_key())
     maintenance.begin()
-    deliver.drain(live.account_id)
+    drain_queue(live.account_id)
     assert [message(ident).status for ident in idents] == [Status.HELD] * 3
     assert queue(live.account_id).held_because["code"] == "password-not-openable"
     assert "key" in " ".join(queue(live.account_id).held_because["fixes"]), "the operator knows where to look"
     assert {message(ident).attempts for ident in idents} == {0}
     get_state(app).vault = ring
     maintenance.begin()  # as the worker does that was started with the key again
-    deliver.drain(live.account_id)
+    drain_queue(live.account_id)
     assert [message(ident).status for ident in idents] == [Status.SENT] * 3
     assert {message(ident).attempts for ident in idents} == {1}

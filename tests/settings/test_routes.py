@@ -8,7 +8,7 @@ from sqlalchemy import text
 from portal.db import db
 from portal.outbox.models import Status
 from portal.outbox.routing import NoRoute
-from portal.outbox.sending import deliver
+from portal.outbox.sending.drain import drain_queue
 from portal.settings import routing
 from portal.state import get_state
 from tests.outbox.post import answering, attempts, message, owe, queue, subjects
@@ -23,7 +23,7 @@ def raw(server):
 
 def test_the_platform_sends_for_the_programme_with_replies_to_the_owner(owner, servers):
     owe(account_id(), "m")
-    deliver.drain(account_id())
+    drain_queue(account_id())
     sent = raw(servers.two)
     assert b"From: Brightleaf via Signet <affiliates@signet.example>" in sent
     assert b"Reply-To: ada@brightleaf.example" in sent
@@ -33,7 +33,7 @@ def test_the_platform_sends_for_the_programme_with_replies_to_the_owner(owner, s
 
 def test_a_live_version_sends_as_the_owner_s_own_domain(owner, live, servers):
     owe(live.account_id, "m")
-    deliver.drain(live.account_id)
+    drain_queue(live.account_id)
     sent = raw(servers.one)
     assert b"From: Brightleaf <info@brightleaf.example>" in sent
     assert b"Reply-To" not in sent
@@ -43,7 +43,7 @@ def test_a_live_version_sends_as_the_owner_s_own_domain(owner, live, servers):
 def test_the_portal_s_own_mail_never_takes_an_account_s_server(owner, live, servers):
     before = servers.one.connections
     ident = owe(None, "reset:1", text=SECRET_LINK, html="")
-    deliver.drain(0)
+    drain_queue(0)
     assert message(ident).status is Status.SENT
     assert servers.one.connections == before
     assert b"From: Signet <affiliates@signet.example>" in raw(servers.two)
@@ -54,7 +54,7 @@ def test_the_portal_s_own_mail_does_not_go_elsewhere_when_its_server_is_down(own
     servers.two.script = answering(GREETING=b"421 4.3.2 Too busy\r\n")
     before = servers.one.connections
     owe(None, "reset:1", text=SECRET_LINK)
-    deliver.drain(0)
+    drain_queue(0)
     assert servers.one.connections == before
 
 
@@ -64,7 +64,7 @@ def test_the_portal_s_own_mail_is_sealed_and_then_wiped(app, owner, servers, con
     ident = owe(None, "reset:1", text=SECRET_LINK, html=f"<a href='{SECRET_LINK}'>x</a>")
     row = message(ident)
     assert "a-link" not in row.text + row.html + row.subject
-    deliver.drain(0)
+    drain_queue(0)
     row = message(ident)
     assert row.status in (Status.SENT, Status.FAILED)
     assert (row.text, row.html) == ("", "")
@@ -73,7 +73,7 @@ def test_the_portal_s_own_mail_is_sealed_and_then_wiped(app, owner, servers, con
 
 def test_the_portal_s_own_mail_is_in_nobody_s_deliveries(owner, live, servers):
     ident = owe(None, "reset:1", recipient="ada@brightleaf.example", subject="Choose a new password")
-    deliver.drain(0)
+    drain_queue(0)
     assert "Choose a new password" not in owner.get("/deliveries").get_data(as_text=True)
     assert owner.get(f"/deliveries/{ident}").status_code == 404
 
@@ -85,7 +85,7 @@ def test_a_body_moved_to_another_message_does_not_open(owner, servers):
         text("UPDATE outbox_message SET text = :body WHERE id = :id"), {"body": body, "id": theirs}
     )
     db.session.commit()
-    deliver.drain(0)
+    drain_queue(0)
     assert message(theirs).status is Status.FAILED
     assert len(servers.two.messages) == 1
 
@@ -94,8 +94,8 @@ def test_trouble_of_the_platform_holds_its_own_queue_only(owner, live, servers):
     servers.two.script = answering(AUTH=b"535 5.7.8 no\r\n")
     owe(None, "reset:1")
     owe(live.account_id, "m")
-    deliver.drain(0)
-    deliver.drain(live.account_id)
+    drain_queue(0)
+    drain_queue(live.account_id)
     assert queue(None).held_at
     assert queue(live.account_id).held_at is None
     assert "Welcome, m" in subjects(servers.one)
@@ -105,7 +105,7 @@ def test_without_any_sender_mail_waits_and_says_why(app, owner):
     config = get_state(app).config
     get_state(app).config = replace(config, platform=replace(config.platform, server=""))
     ident = owe(account_id(), "m")
-    deliver.drain(account_id())
+    drain_queue(account_id())
     assert message(ident).status is Status.HELD
     assert queue(account_id()).held_because["code"] == "no-platform-sender"
     assert "Nobody sends at the moment" in owner.get("/settings/email-preferences").get_data(as_text=True)
@@ -119,7 +119,7 @@ def test_a_version_of_another_account_is_no_way_out(owner, live):
 def test_the_trouble_is_said_on_every_page(owner, live, servers):
     servers.one.script = answering(AUTH=b"535 5.7.8 no\r\n")
     owe(live.account_id, "m")
-    deliver.drain(live.account_id)
+    drain_queue(live.account_id)
     because = queue(live.account_id).held_because
     for page in ("/settings/email-preferences", "/deliveries"):
         html = owner.get(page).get_data(as_text=True)

@@ -9,6 +9,7 @@ from flask import current_app
 from flask_mail import BadHeaderError, Connection, Mail, email_dispatched
 
 from ...smtp.protocol.session import Session
+from ..diagnoses import UNENCODABLE_CREDENTIALS
 from ..routing import NoRoute, Route
 
 if TYPE_CHECKING:
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
 
 mail = Mail()
 _log = logging.getLogger(__name__)
-
-UNSAYABLE = {
-    "code": "unsayable-login",
-    "kind": "credentials",
-    "whose_move": "owner",
-    "field": "password",
-    "cause": "The username or the password holds a character that no log-in can say.",
-    "fixes": ["Enter the SMTP Username and the SMTP Password again, without invisible characters."],
-}
 
 
 class AccountConnection(Connection):
@@ -51,7 +43,7 @@ class AccountConnection(Connection):
         try:
             session = Session(self.route.server, self._observer)
         except ValueError:
-            raise NoRoute(UNSAYABLE) from None
+            raise NoRoute(UNENCODABLE_CREDENTIALS) from None
         self.host = session  # kept even when opening fails: its transcript tells why
         session.open()
         return session

@@ -17,25 +17,24 @@ from typing import TYPE_CHECKING, TypeVar
 from flask_mail import BadHeaderError
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from ...clock import utcnow
 from ...db import db
 from ...db.transaction import moment
 from ...smtp.failure import SubmissionFailure
 from ...vault import KeyMissing, SealBroken
-from ..queue import SYSTEM
+from ..diagnoses import KEY_MISSING
 from ..routing import NoRoute, Route, route_for
 from ..store import acceptance_log, claims, connection_leases, settle
 from . import outcomes
 from .connection_reuse import Line
-from .message import AccountMessage
+from .message import PreparedMessages
 from .mime import MessageRefused
-from .outcomes import KEY_MISSING, LOST, OUR_FAULT, Result, Verdict
+from .outcomes import LOST, Result, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...smtp.protocol.stages import Observer
-    from ..store.claims import Claim
+    from ..store.types import Claim
 
 _log = logging.getLogger(__name__)
 _BETWEEN = 0.5  # seconds between two looks whether the database is back
@@ -73,7 +72,7 @@ def attempt(claim: Claim, *, version_id: int | None = None, observer: Observer |
     if not _begin(claim, way):
         return LOST
     try:
-        verdict = hand_in(claim, way, line, pinned=pinned, observer=observer)
+        verdict = hand_in(claim, way, line, PreparedMessages(), pinned=pinned, observer=observer)
     finally:
         line.close()
     if isinstance(verdict, outcomes.Accepted):
@@ -129,6 +128,7 @@ def hand_in(
     claim: Claim,
     way: Way,
     line: Line,
+    prepared: PreparedMessages,
     *,
     pinned: bool = False,
     observer: Observer | None = None,
@@ -144,12 +144,12 @@ def hand_in(
     if way.route is None:
         _log.error("there is no way to be found for message %s\n%s", claim.message.id, way.fault)
         return partial(outcomes.poisoned, claim, _scrubbed(way.fault, None), pinned=pinned)
-    if claim.waits:
+    if claim.awaits_other_server:
         return partial(outcomes.in_doubt, claim)
     route, ident = way.route, claim.message.id
     try:
-        message = composed(claim, route)
-        after = announced(following, route) if following is not None else None
+        message = prepared.build(claim, route)
+        after = prepared.prebuild(following, route) if following is not None else None
         acceptance = line.submit(route, message, observer, after)
     except SubmissionFailure as failure:
         return partial(outcomes.refused, claim, route, failure, line.transcript, pinned=pinned)
@@ -171,35 +171,7 @@ def hand_in(
     return outcomes.Accepted(claim, route, acceptance, line.transcript, pinned)
 
 
-def composed(claim: Claim, route: Route) -> AccountMessage:
-    """Return the message as it leaves; one that was announced already is not written twice."""
-    if claim.written is None or claim.written[0] is not route:
-        claim.written = (route, AccountMessage(claim.message, route, now=utcnow()))
-    return claim.written[1]
-
-
-def announced(following: Claim, route: Route) -> AccountMessage | None:
-    """Return a message that comes later, ready to be handed in; None where it cannot be put together."""
-    try:
-        message = composed(following, route)
-        message.outgoing()
-    except Exception:
-        following.written = None
-        return None  # it will be told when its own turn has come
-    return message
-
-
 def _scrubbed(fault: str, route: Route | None) -> str:
     """Return the end of a traceback without the password, should anything have quoted it."""
     password = route.server.password.reveal() if route and route.server.password else ""
     return (fault.replace(password, "[hidden]") if len(password) >= 4 else fault)[-_LONGEST_FAULT:]
-
-
-def drain(ident: int) -> int:
-    """Send what is due in one account's queue until nothing is; return how many messages were tried."""
-    from .drain import Drain
-
-    return Drain(ident).run()
-
-
-__all__ = ["OUR_FAULT", "SYSTEM", "Result", "attempt", "drain", "stopping"]

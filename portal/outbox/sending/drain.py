@@ -1,10 +1,8 @@
-"""A drain: one slot of one account's queue, one connection, and batch after batch of what is due.
+"""Sends one account's due messages over one connection, batch by batch, while holding one connection lease.
 
-One transaction carries the results of what was handed in, the intent to send the next, and the renewal of the
-lease; when a batch is used up it claims the next one as well. Each acceptance is recorded before the next message
-is finished, so whoever dies here leaves one message in doubt at most. On one machine the journal is record enough
-for a moment: there the table follows many times a second, however slow the server is, and a fast one is not waited
-for by it. Where machines share a database the table itself is told of each message before the next.
+One transaction records the results of submitted messages, the start of the next, and the lease renewal; when a batch is
+used up it also claims the next one. An acceptance is recorded before the next message is finished: in SQLite by the
+acceptance log, which the table follows many times a second; where machines share a database, by the table itself.
 """
 
 from __future__ import annotations
@@ -33,12 +31,13 @@ from . import deliver, outcomes
 from .batch_size import Pace
 from .connection_reuse import Line
 from .deliver import Way, patiently
+from .message import PreparedMessages
 from .outcomes import LOST, Accepted, Result, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..store.claims import Claim
+    from ..store.types import Claim
 
 _log = logging.getLogger(__name__)
 _RENEW_AFTER = 0.1  # of a lease
@@ -66,6 +65,11 @@ class _Next:
         return _Next(self.rest[0], self.rest[1:], self.way, self.turn)
 
 
+def drain_queue(account_id: int) -> int:
+    """Send what is due in one account's queue until nothing is left; return the number of messages tried."""
+    return Drain(account_id).run()
+
+
 class Drain:
     """Send what is due in one account's queue until nothing is, or long enough."""
 
@@ -81,6 +85,7 @@ class Drain:
         self._account = None if ident == SYSTEM else ident
         self._token = connection_leases.new_token()
         self._line = Line(self._in_the_meantime, self._write_ahead)
+        self._prepared = PreparedMessages()
         self._now = _Next()
         self._handed_in: list[tuple[Claim, Verdict]] = []  # whose results only the journal has
         self._is_stale = False  # somebody else has taken over
@@ -174,7 +179,7 @@ class Drain:
         following = self._now.rest[0] if self._now.rest and not self._ends() else None
         if claim.intent_id:
             acceptance_log.of_this_process().begun(claim)  # whoever buries us learns what else we held
-        verdict = deliver.hand_in(claim, self._now.way, self._line, following=following)
+        verdict = deliver.hand_in(claim, self._now.way, self._line, self._prepared, following=following)
         self.tried += 1
         self.moved_at = time.monotonic()
         self._handed_in.append((claim, verdict))
@@ -225,7 +230,7 @@ class Drain:
         """Put the message after the next together while the server reads this one: the next is announced already."""
         for one in self._now.rest[1:2]:
             if self._now.way.route is not None:
-                deliver.announced(one, self._now.way.route)
+                self._prepared.prebuild(one, self._now.way.route)
 
     def _catch_up(self, claim: Claim, unknown: bool) -> bool:
         """Record what was handed in, and the intent that is ``unknown`` to the table; False: it is another's."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from email.utils import format_datetime
 from functools import lru_cache
-from random import getrandbits
 from typing import TYPE_CHECKING
 
 from flask_mail import Message
 
+from ...clock import utcnow
 from ...smtp.mailbox import is_header_safe, parse_mailbox
 from ...smtp.protocol.envelope import Envelope, OutgoingMessage
 from ..queue import open_body
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
 
     from ..models import OutboxMessage
     from ..routing import Route
-    from ..store.claims import Parcel
+    from ..store.types import Claim, QueuedMessage
+
+_AHEAD = 2  # messages built before their turn
 
 
 class AccountMessage(Message):
@@ -30,7 +31,7 @@ class AccountMessage(Message):
     raw 8-bit; here the addresses stay plain and the headers are built in one place.
     """
 
-    def __init__(self, row: OutboxMessage | Parcel, route: Route, *, now: datetime) -> None:
+    def __init__(self, row: OutboxMessage | QueuedMessage, route: Route, *, now: datetime) -> None:
         # Not Flask-Mail's own __init__: it makes a Message-ID nobody uses, for which it looks the name of this
         # machine up, and that may ask a name server for every message.
         text, html = bodies(row)
@@ -69,6 +70,35 @@ class AccountMessage(Message):
         return self._outgoing
 
 
+class PreparedMessages:
+    """Messages built ahead of their turn, so that building one overlaps the server's reading of the one before.
+
+    Holds as many as one connection announces ahead: the message being sent and the next two.
+    """
+
+    def __init__(self) -> None:
+        self._built: list[tuple[Claim, Route, AccountMessage]] = []
+
+    def build(self, claim: Claim, route: Route) -> AccountMessage:
+        """Return the message as it will leave; one that was prebuilt for this route is not built again."""
+        for known, known_route, message in self._built:
+            if known is claim and known_route is route:
+                return message
+        message = AccountMessage(claim.message, route, now=utcnow())
+        self._built = [*self._built[-_AHEAD:], (claim, route, message)]
+        return message
+
+    def prebuild(self, claim: Claim, route: Route) -> AccountMessage | None:
+        """Build a message before its turn; None when it cannot be built, which is reported at its own turn."""
+        try:
+            message = self.build(claim, route)
+            message.outgoing()
+        except Exception:
+            self._built = [one for one in self._built if one[0] is not claim]
+            return None
+        return message
+
+
 _sender = lru_cache(maxsize=256)(parse_mailbox)  # who sends is the same for very many
 
 
@@ -77,20 +107,14 @@ def _date(second: datetime) -> str:
     return format_datetime(second)
 
 
-def new_message_id(route: Route) -> str:
-    """Return a Message-ID on the sending domain, so that no machine's name travels with it."""
-    # Unlike any other, and those of one time stand side by side in an index; it need not be hard to guess.
-    return f"<{int(time.time()):08x}{getrandbits(64):016x}@{route.domain}>"
-
-
-def bodies(row: OutboxMessage | Parcel) -> tuple[str, str]:
+def bodies(row: OutboxMessage | QueuedMessage) -> tuple[str, str]:
     """Return text and HTML as they were rendered, opening the portal's own sealed mail."""
     if not row.private:
         return row.text, row.html
     return open_body(row.text, row.key), open_body(row.html, row.key) if row.html else ""
 
 
-def _headers(row: OutboxMessage | Parcel, route: Route, now: datetime) -> dict[str, str]:
+def _headers(row: OutboxMessage | QueuedMessage, route: Route, now: datetime) -> dict[str, str]:
     headers = {
         "From": route.author,
         "To": mailbox_header(row.recipient_name, row.recipient),

@@ -14,6 +14,7 @@ from ...db.transaction import moment
 from ...smtp.failure import Stage, SubmissionFailure
 from ...state import current_config
 from .. import callbacks, retry
+from ..diagnoses import INTERNAL_ERROR, POSSIBLY_DELIVERED, UNSENDABLE
 from ..models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from ..queue import hold, queue_of, release
 from ..store import acceptance_log
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ...smtp.diagnosis.diagnose import Diagnosis
     from ...smtp.protocol.envelope import Acceptance
     from ..routing import Route
-    from ..store.claims import Claim
+    from ..store.types import Claim
 
 _POISON_TRIES = 3
 # A refusal this late concerns one message: name, TLS, log-in and sender were all accepted before it.
@@ -31,37 +32,6 @@ _PROVEN = (Stage.RCPT, Stage.DATA)
 _LONGEST_PAUSE = timedelta(minutes=30)
 _DOUBT_LASTS = timedelta(minutes=30)  # before it is looked whether the first server is used again
 _WIDEST = 4  # connections up to which a queue opens step by step after trouble
-
-OUR_FAULT = {
-    "code": "portal-fault",
-    "kind": "server_fault",
-    "whose_move": "operator",
-    "cause": "Something in the portal itself went wrong while this email was being sent.",
-    "fixes": ["Whoever runs this portal finds the details in the worker's log."],
-}
-NOT_SENDABLE = {
-    "code": "message-not-sendable",
-    "kind": "content",
-    "whose_move": "operator",
-    "cause": "This email could not be put together: it holds characters that no mail may carry.",
-    "fixes": ["Sign the affiliate up again without unusual characters in the name."],
-}
-
-IN_DOUBT = {
-    "code": "in-doubt",
-    "kind": "server_fault",
-    "whose_move": "provider",
-    "cause": "Another server may hold this email already, for its answer was never read. Through a second one it "
-    "could arrive twice, so it waits until the first works again.",
-    "fixes": ["Nothing to do: it is tried again by itself."],
-}
-KEY_MISSING = {
-    "code": "mail-not-openable",
-    "kind": "server_fault",
-    "whose_move": "operator",
-    "cause": "The portal's own emails are sealed, and this worker has no key that opens them.",
-    "fixes": ["Put the key they were sealed with back into the keyring and restart the worker."],
-}
 
 
 @dataclass(frozen=True)
@@ -163,20 +133,20 @@ def in_doubt(claim: Claim) -> Result:
     now = moment()
     query = select(func.min(DeliveryAttempt.started_at)).where(DeliveryAttempt.message_id == claim.message.id)
     over = now > (db.session.scalar(query) or now) + retry.GIVE_UP_AFTER
-    attempt = {"outcome": Outcome.REJECTED if over else Outcome.HELD, "diagnosis": dict(IN_DOUBT)}
+    attempt = {"outcome": Outcome.REJECTED if over else Outcome.HELD, "diagnosis": dict(POSSIBLY_DELIVERED)}
     status = Status.FAILED if over else Status.QUEUED
     if not settle(claim, now=now, status=status, attempt=attempt, next_attempt_at=now + _DOUBT_LASTS):
         return LOST
-    return Result(accepted=False, diagnosis=IN_DOUBT)
+    return Result(accepted=False, diagnosis=POSSIBLY_DELIVERED)
 
 
 def not_sendable(claim: Claim) -> Result:
     """The message itself can never leave."""
-    attempt = {"outcome": Outcome.REJECTED, "diagnosis": dict(NOT_SENDABLE)}
+    attempt = {"outcome": Outcome.REJECTED, "diagnosis": dict(UNSENDABLE)}
     if not settle(claim, now=moment(), status=Status.FAILED, attempt=attempt):
         return LOST
-    callbacks.tell(claim, Outcome.REJECTED, NOT_SENDABLE)
-    return Result(accepted=False, diagnosis=NOT_SENDABLE)
+    callbacks.tell(claim, Outcome.REJECTED, UNSENDABLE)
+    return Result(accepted=False, diagnosis=UNSENDABLE)
 
 
 def poisoned(claim: Claim, fault: str, *, pinned: bool) -> Result:
@@ -191,13 +161,13 @@ def poisoned(claim: Claim, fault: str, *, pinned: bool) -> Result:
         claim,
         now=now,
         status=Status.FAILED if over else Status.QUEUED,
-        attempt={"outcome": outcome, "diagnosis": dict(OUR_FAULT), "fault": fault},
+        attempt={"outcome": outcome, "diagnosis": dict(INTERNAL_ERROR), "fault": fault},
         next_attempt_at=now + retry.delay(claim.tries),
     )
     if not settled:
         return LOST
-    callbacks.tell(claim, outcome, OUR_FAULT)
-    return Result(accepted=False, diagnosis=OUR_FAULT, stops=True)
+    callbacks.tell(claim, outcome, INTERNAL_ERROR)
+    return Result(accepted=False, diagnosis=INTERNAL_ERROR, stops=True)
 
 
 def _decide(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from ...smtp.protocol.envelope import Acceptance
-    from .claims import Claim
+    from .types import Claim
 
 _log = logging.getLogger(__name__)
 _FOLDER = "accepted"
@@ -215,7 +215,7 @@ def _read(said: bytes) -> Iterator[Entry]:
 
 def _beginning_of(claim: Claim) -> Entry:
     at = claim.begun_at.isoformat() if claim.begun_at else None
-    return {"begun": {**claim.way, "now": at}}
+    return {"begun": {**claim.route, "now": at}}
 
 
 def reply_of(acceptance: Acceptance) -> dict[str, Any]:

@@ -11,9 +11,8 @@ intent to send the next, and the renewal.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Table, and_, bindparam, func, select, text, update
 
@@ -22,17 +21,17 @@ from ...db.prepared import Swift, part_of_row
 from ...db.transaction import moment, present_connection
 from ..models import OutboxMessage, Outcome, Queue, Status
 from ..queue import SYSTEM
-from ..sending.message import AccountMessage, new_message_id
 from . import acceptance_log, attempts, clock_steps, connection_leases, due
 from .due import due_queues
 from .settle import LET_GO, WIPED, settle_rows
+from .types import Claim, QueuedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..routing import Route
 
-__all__ = ["Claim", "Parcel", "claim_batch", "claim_one", "due_queues", "give_back", "intend"]
+__all__ = ["Claim", "QueuedMessage", "claim_batch", "claim_one", "due_queues", "give_back", "intend"]
 
 _MESSAGE: Table = OutboxMessage.__table__  # type: ignore[assignment]
 _ARRIVED = -1
@@ -41,59 +40,17 @@ _HOLDING = Swift(
 )
 
 
-class Parcel(NamedTuple):
-    """A message as it stands in the table, free of any transaction."""
-
-    id: int
-    account_id: int | None
-    kind: str
-    key: str
-    message_id: str | None
-    recipient: str
-    recipient_name: str
-    subject: str
-    text: str
-    html: str
-    private: bool
-    urgent: bool
-    unsubscribe_url: str
-    pinned_version: int | None
-    attempts: int
-    status: str
-    lease_token: str | None
-
-
-_COLUMNS = ", ".join(f"m.{name}" for name in Parcel._fields)
-
-
-@dataclass
-class Claim:
-    """The right to try one message."""
-
-    message: Parcel
-    token: str
-    first: bool = False  # of its batch: what stopped the queue is looked at again
-    way: dict[str, Any] = field(default_factory=dict)  # by which it is tried, in the attempt's columns
-    begun_at: datetime | None = None
-    intent_id: int = 0  # the attempt, where the intent is in the table; otherwise the journal alone has it
-    attempt_id: int = 0  # the attempt, once its result is in the table
-    written: tuple[Route, AccountMessage] | None = None  # as it leaves, once it was put together
-    waits: bool = False  # another server may hold it: through this one it could arrive twice
-
-    @property
-    def tries(self) -> int:
-        """How many tries count against the message, this one included."""
-        return self.message.attempts + 1
+_COLUMNS = ", ".join(f"m.{name}" for name in QueuedMessage._fields)
 
 
 def claim_batch(queue: Queue, token: str, route: Route | None, *, limit: int, now: datetime) -> list[Claim]:
     """Claim what may leave next of a queue whose row is locked, at most ``limit`` messages."""
     if queue.width == 0:
         limit = 1  # after trouble one message finds out whether it is over
-    rows: list[Parcel] = []
+    rows: list[QueuedMessage] = []
     probing = queue.held_at is not None
     for found in due.candidates(queue, _COLUMNS, limit, now=now):
-        parcels = [Parcel(*row) for row in found[: limit - len(rows)]]
+        parcels = [QueuedMessage(*row) for row in found[: limit - len(rows)]]
         if probing and any(not one.urgent and one.status != Status.SENDING for one in parcels):
             queue.probe_at = (
                 now + connection_leases.lease()
@@ -110,13 +67,13 @@ def claim_batch(queue: Queue, token: str, route: Route | None, *, limit: int, no
 def claim_one(message_id: int) -> Claim | None:
     """Claim one message by its id, as a check of settings does; None when it is settled or taken. Commits."""
     now = moment()
-    query = select(*[_MESSAGE.c[name] for name in Parcel._fields], _MESSAGE.c.lease_until)
+    query = select(*[_MESSAGE.c[name] for name in QueuedMessage._fields], _MESSAGE.c.lease_until)
     row = db.session.execute(query.where(_MESSAGE.c.id == message_id).with_for_update()).one_or_none()
     over = row is not None and row.status is Status.SENDING and _is_over(row.lease_until, now)
     if row is None or not (row.status is Status.QUEUED or over):
         db.session.rollback()
         return None
-    claims = _claim([Parcel(*row[:-1])], connection_leases.new_token(), None, now=now)
+    claims = _claim([QueuedMessage(*row[:-1])], connection_leases.new_token(), None, now=now)
     db.session.commit()
     return claims[0] if claims else None
 
@@ -126,7 +83,7 @@ def _is_over(until: datetime | None, now: datetime) -> bool:
     return until is None or until <= over or until > never
 
 
-def _claim(rows: Sequence[Parcel], token: str, route: Route | None, *, now: datetime) -> list[Claim]:
+def _claim(rows: Sequence[QueuedMessage], token: str, route: Route | None, *, now: datetime) -> list[Claim]:
     lost = [row for row in rows if row.status == Status.SENDING]
     again = _interrupted(lost, now) if lost else {}
     rows = [row for row in rows if again.get(row.id) != _ARRIVED]
@@ -137,7 +94,7 @@ def _claim(rows: Sequence[Parcel], token: str, route: Route | None, *, now: date
         tried = row.attempts + again.get(row.id, 0)
         parcel = row._replace(message_id=_header_id(row, route), attempts=tried)
         waits = bool(tried) and route is not None and attempts.may_be_elsewhere(row.id, route)
-        claims.append(Claim(parcel, token, first=row is rows[0], waits=waits))
+        claims.append(Claim(parcel, token, first=row is rows[0], awaits_other_server=waits))
     _take(claims, token, now + connection_leases.lease())
     return claims
 
@@ -170,7 +127,7 @@ _TAKING_EACH = (
 )
 
 
-def _interrupted(rows: Sequence[Parcel], now: datetime) -> dict[int, int]:
+def _interrupted(rows: Sequence[QueuedMessage], now: datetime) -> dict[int, int]:
     """Mark attempts that never ended: their worker died or froze, and the server may hold the message.
 
     Returns how many tries more count against each; _ARRIVED for one that a journal knows to be accepted.
@@ -192,14 +149,14 @@ def _interrupted(rows: Sequence[Parcel], now: datetime) -> dict[int, int]:
     return counted
 
 
-def _header_id(row: Parcel, route: Route | None) -> str | None:
+def _header_id(row: QueuedMessage, route: Route | None) -> str | None:
     """Return the Message-ID: the one it has, unless it is another domain's and no server may hold it."""
     if route is None:
         return row.message_id
     at_home = bool(row.message_id) and str(row.message_id).endswith(f"@{route.domain}>")
     if row.message_id and (at_home or attempts.may_have_arrived(row.id)):
         return row.message_id
-    return new_message_id(route)
+    return route.new_message_id()
 
 
 def address(claim: Claim, route: Route) -> None:
@@ -215,14 +172,14 @@ def address(claim: Claim, route: Route) -> None:
 def intend(claim: Claim, route: Route | None, *, now: datetime) -> None:
     """Record the intent to send in the table, before the first byte."""
     begin(claim, route, now=now)
-    claim.intent_id = attempts.write(claim.message.id, now, claim.way)
+    claim.intent_id = attempts.write(claim.message.id, now, claim.route)
 
 
 def begin(claim: Claim, route: Route | None, *, now: datetime) -> None:
     """Note by which way a message is tried from now on; whoever calls sees to it that this is written down."""
     claim.begun_at = now
     if route is not None:
-        claim.way = route.described
+        claim.route = route.described
 
 
 def holds(claim: Claim) -> bool:

@@ -10,8 +10,8 @@ from sqlalchemy import select, update
 
 from ...db import db
 from ...db.transaction import moment
+from ..diagnoses import KEY_MISSING
 from ..models import OutboxMessage, Queue, Status
-from ..sending.outcomes import KEY_MISSING
 from . import acceptance_log, connection_leases, recovery
 
 _log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from .claims import Claim
+    from .types import Claim
 
 _MESSAGE: Table = OutboxMessage.__table__  # type: ignore[assignment]
 LET_GO = {"lease_token": None, "lease_until": None}
@@ -60,7 +60,7 @@ def settle(
     if claim.intent_id:
         attempts.complete(claim.intent_id, result)
     else:
-        claim.attempt_id = attempts.write(claim.message.id, claim.begun_at or now, claim.way, result)
+        claim.attempt_id = attempts.write(claim.message.id, claim.begun_at or now, claim.route, result)
     return True
 
 
@@ -100,7 +100,7 @@ def _settle_together(taken: Sequence[tuple[Claim, dict[str, Any]]], now: datetim
     held = {ident for (ident,) in _SENT.told({"rows": json.dumps(rows), "now": now})}
     ended = [(claim, attempt) for claim, attempt in taken if claim.message.id in held]
     written = attempts.write_accepted(
-        [(claim.message.id, claim.begun_at or now, claim.way | attempt) for claim, attempt in ended], now
+        [(claim.message.id, claim.begun_at or now, claim.route | attempt) for claim, attempt in ended], now
     )
     for claim, _ in ended:
         claim.attempt_id = written[claim.message.id]

@@ -1,0 +1,41 @@
+"""Diagnoses of failures that no mail server reported: faults of the portal, of the message or of the sealing key."""
+
+from __future__ import annotations
+
+INTERNAL_ERROR = {
+    "code": "portal-fault",
+    "kind": "server_fault",
+    "whose_move": "operator",
+    "cause": "Something in the portal itself went wrong while this email was being sent.",
+    "fixes": ["Whoever runs this portal finds the details in the worker's log."],
+}
+UNSENDABLE = {
+    "code": "message-not-sendable",
+    "kind": "content",
+    "whose_move": "operator",
+    "cause": "This email could not be put together: it holds characters that no mail may carry.",
+    "fixes": ["Sign the affiliate up again without unusual characters in the name."],
+}
+POSSIBLY_DELIVERED = {
+    "code": "in-doubt",
+    "kind": "server_fault",
+    "whose_move": "provider",
+    "cause": "Another server may hold this email already, for its answer was never read. Through a second one it "
+    "could arrive twice, so it waits until the first works again.",
+    "fixes": ["Nothing to do: it is tried again by itself."],
+}
+KEY_MISSING = {
+    "code": "mail-not-openable",
+    "kind": "server_fault",
+    "whose_move": "operator",
+    "cause": "The portal's own emails are sealed, and this worker has no key that opens them.",
+    "fixes": ["Put the key they were sealed with back into the keyring and restart the worker."],
+}
+UNENCODABLE_CREDENTIALS = {
+    "code": "unsayable-login",
+    "kind": "credentials",
+    "whose_move": "owner",
+    "field": "password",
+    "cause": "The username or the password holds a character that no log-in can say.",
+    "fixes": ["Enter the SMTP Username and the SMTP Password again, without invisible characters."],
+}

@@ -1,0 +1,50 @@
+"""Values the store hands out: a queued message as it was read, and the claim that allows one attempt to send it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class QueuedMessage(NamedTuple):
+    """A row of ``outbox_message``, detached from any transaction. Field names are column names."""
+
+    id: int
+    account_id: int | None
+    kind: str
+    key: str
+    message_id: str | None
+    recipient: str
+    recipient_name: str
+    subject: str
+    text: str
+    html: str
+    private: bool
+    urgent: bool
+    unsubscribe_url: str
+    pinned_version: int | None
+    attempts: int
+    status: str
+    lease_token: str | None
+
+
+@dataclass
+class Claim:
+    """The right to try one message, valid while ``token`` is the row's lease token."""
+
+    message: QueuedMessage
+    token: str
+    first: bool = False  # of its batch: an acceptance of this one ends whatever stopped the queue
+    route: dict[str, Any] = field(default_factory=dict)  # the route taken, as columns of the attempt
+    begun_at: datetime | None = None
+    intent_id: int = 0  # the attempt row; 0 while the start is recorded in the acceptance log alone
+    attempt_id: int = 0  # the attempt row, once its result is recorded
+    awaits_other_server: bool = False  # another server may hold it: through this one it could arrive twice
+
+    @property
+    def tries(self) -> int:
+        """Number of attempts that count against the message, this one included."""
+        return self.message.attempts + 1
