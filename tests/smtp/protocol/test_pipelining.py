@@ -17,7 +17,7 @@ from portal.smtp.protocol.envelope import Acceptance, OutgoingMessage
 from portal.smtp.protocol.session import Session
 from portal.smtp.server import Security
 
-from .badserver import (
+from ..badserver import (
     LIMITS,
     OFFER,
     SENDER,

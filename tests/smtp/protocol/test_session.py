@@ -31,7 +31,7 @@ from portal.smtp.protocol.stages import StageResult, StageStatus
 from portal.smtp.protocol.transcript import Transcript
 from portal.smtp.server import Mechanism, Secret, Security
 
-from .badserver import (
+from ..badserver import (
     LIMITS,
     MESSAGE,
     OFFER,

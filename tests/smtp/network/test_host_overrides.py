@@ -14,7 +14,7 @@ from portal.smtp.network.guard import EgressPolicy, HostOverride, resolve_allowe
 from portal.smtp.protocol.session import Session
 from portal.smtp.server import Security
 
-from .badserver import BadServer, ca_file, mute, server_at
+from ..badserver import BadServer, ca_file, mute, server_at
 
 HERE = ip_address("127.0.0.1")
 NAME = "smtp.mailgun.org"

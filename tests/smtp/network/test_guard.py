@@ -23,7 +23,7 @@ from portal.smtp.network.guard import (
 from portal.smtp.protocol.session import Session
 from portal.smtp.server import Security
 
-from .badserver import BadServer, mute, server_at
+from ..badserver import BadServer, mute, server_at
 
 NAMES = {
     "smtp.example.com": "smtp.example.com",

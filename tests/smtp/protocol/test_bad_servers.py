@@ -13,7 +13,7 @@ from portal.smtp.failure import Reason, Stage, SubmissionFailure
 from portal.smtp.protocol.session import Session
 from portal.smtp.server import Security
 
-from .badserver import (
+from ..badserver import (
     LIMITS,
     MESSAGE,
     PASSWORD,
@@ -25,7 +25,7 @@ from .badserver import (
     holds_secret,
     server_at,
 )
-from .behaviours import BEHAVIOURS, Behaviour
+from ..behaviours import BEHAVIOURS, Behaviour
 
 pytestmark = pytest.mark.thorough
 
