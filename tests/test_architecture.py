@@ -144,9 +144,10 @@ Breach = Iterator[tuple[int, str]]
 
 
 def _smtp_stands_alone(source: Source) -> Breach:
-    """smtp/ speaks SMTP and knows no web, no table and no config: the standard library, dnspython and idna only."""
+    """smtp/ speaks SMTP and knows no web, no table and no config: the standard library, dnspython, idna and cryptography."""
+    allowed = {*STDLIB, "dns", "idna", "cryptography"}
     for one in source.imports() if source.room == "smtp" else ():
-        if one.name.split(".")[0] not in {*STDLIB, "dns", "idna"} and not one.within("portal.smtp"):
+        if one.name.split(".")[0] not in allowed and not one.within("portal.smtp"):
             yield one.line, one.name
 
 

@@ -76,9 +76,10 @@ class Peer:
         while True:
             self._received()
 
-    def encrypt(self, certificate: str = "good") -> None:
+    def encrypt(self, certificate: str | ssl.SSLContext = "good") -> None:
+        made = context(certificate) if isinstance(certificate, str) else certificate
         try:
-            self.sock = context(certificate).wrap_socket(self.sock, server_side=True)
+            self.sock = made.wrap_socket(self.sock, server_side=True)
         except OSError:
             raise GoneError from None
 

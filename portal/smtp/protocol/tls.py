@@ -1,11 +1,12 @@
-"""TLS towards a submission server: always verified, 1.2 or newer (RFC 8997), with facts a person can read."""
+"""TLS with a submission server: always verified, version 1.2 or newer (RFC 8997).
+
+The server's name must be a subjectAltName of the certificate; its common name does not count (RFC 9525).
+"""
 
 from __future__ import annotations
 
-import re
 import ssl
 import time
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
@@ -14,10 +15,12 @@ from .reply import plain_text
 if TYPE_CHECKING:
     import socket
 
+    from cryptography.x509 import Certificate
+
 # X509_V_ERR codes of OpenSSL: not yet valid, expired, wrong host name, wrong IP address.
 _NOT_YET_VALID, _EXPIRED, _WRONG_HOST, _WRONG_IP = 9, 10, 62, 64
-# How OpenSSL says "that is no TLS record"; the second is newer OpenSSL's wording of the first.
-_NO_TLS = {
+# OpenSSL's reasons for "the peer did not answer with a TLS record"; the second is what newer versions report.
+_NOT_TLS = {
     "WRONG_VERSION_NUMBER",
     "RECORD_LAYER_FAILURE",
     "HTTP_REQUEST",
@@ -26,26 +29,23 @@ _NO_TLS = {
     "WRONG_SSL_VERSION",
 }
 _CERTIFICATE_MESSAGE = 11  # handshake type, RFC 8446 section 4
-_ALTERNATIVE_NAMES = b"\x06\x03\x55\x1d\x11"  # DER of the object identifier 2.5.29.17
-_UTC_TIME = re.compile(
-    rb"\x17\x0d(\d{2})(\d{2})(\d{2})\d{6}Z"
-)  # DER of a UTCTime; validity has the first two
-_NAMES_SHOWN = 8
+_MAX_NAMES_SHOWN = 8
+_MAX_MESSAGE_BYTES = 20_000  # kept of a Certificate message; the server's own certificate comes first
 
 
 def wrap_socket(
     sock: socket.socket, host: str, ca_file: str | None, timeout: float
 ) -> tuple[ssl.SSLSocket, dict[str, str]]:
-    """Wrap a connected socket within ``timeout`` seconds; return it with facts for page and log.
+    """Perform the TLS handshake within ``timeout`` seconds; return the socket and facts for page and log.
 
-    ``host`` is what the certificate must be for and what is sent as SNI. Raises SubmissionFailure at TLS.
+    ``host`` is sent as SNI and must be a name of the certificate. Raises SubmissionFailure at TLS.
     """
-    seen = _SeenCertificate()
+    observer = _CertificateObserver()
     context = _context(ca_file)
-    # OpenSSL tells a failed check but not the certificate that failed it. This hook of CPython shows the
-    # handshake's messages; where a Python has none, the evidence is merely poorer.
+    # OpenSSL reports a failed verification without the certificate. CPython's private hook passes the messages
+    # of the handshake; a Python without it gives less evidence.
     if hasattr(context, "_msg_callback"):
-        context._msg_callback = seen.watch
+        context._msg_callback = observer.on_message
     sock.settimeout(max(timeout, 0.001))
     try:
         wrapped = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
@@ -54,14 +54,16 @@ def wrap_socket(
     try:
         wrapped.do_handshake()
     except OSError as error:
-        wrapped.close()  # it took the descriptor over, so closing the plain socket would close nothing
-        raise _failure(error, seen) from None
+        wrapped.close()  # it owns the descriptor now, so closing the plain socket would close nothing
+        raise _failure(error, observer) from None
     return wrapped, _facts(wrapped)
 
 
 def _context(ca_file: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # OpenSSL's default falls back to the common name if there is no dNSName; RFC 9525 no longer permits that.
+    context.hostname_checks_common_name = False
     if ca_file is not None:
         try:
             context.load_verify_locations(ca_file)
@@ -73,19 +75,21 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def _failure(error: OSError, seen: _SeenCertificate) -> SubmissionFailure:
+def _failure(error: OSError, observer: _CertificateObserver) -> SubmissionFailure:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate_failure(error, seen)
+        return _certificate_failure(error, observer)
     if isinstance(error, TimeoutError):
         return SubmissionFailure(Stage.TLS, Reason.TIMED_OUT)
     if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return SubmissionFailure(Stage.TLS, Reason.DISCONNECTED)
     detail = plain_text((error.reason or "TLS error").replace("_", " ").lower())
-    reason = Reason.TLS_NOT_SPOKEN if error.reason in _NO_TLS else Reason.TLS_FAILED
+    reason = Reason.TLS_NOT_SPOKEN if error.reason in _NOT_TLS else Reason.TLS_FAILED
     return SubmissionFailure(Stage.TLS, reason, evidence={"detail": detail})
 
 
-def _certificate_failure(error: ssl.SSLCertVerificationError, seen: _SeenCertificate) -> SubmissionFailure:
+def _certificate_failure(
+    error: ssl.SSLCertVerificationError, observer: _CertificateObserver
+) -> SubmissionFailure:
     reasons = {
         _NOT_YET_VALID: Reason.CERTIFICATE_EXPIRED,
         _EXPIRED: Reason.CERTIFICATE_EXPIRED,
@@ -93,7 +97,7 @@ def _certificate_failure(error: ssl.SSLCertVerificationError, seen: _SeenCertifi
         _WRONG_IP: Reason.CERTIFICATE_NAME,
     }
     reason = reasons.get(error.verify_code, Reason.CERTIFICATE_UNTRUSTED)
-    evidence = {"detail": plain_text(error.verify_message or "")} | seen.facts()
+    evidence = {"detail": plain_text(error.verify_message or "")} | observer.evidence()
     return SubmissionFailure(Stage.TLS, reason, evidence=evidence)
 
 
@@ -111,8 +115,8 @@ def _facts(wrapped: ssl.SSLSocket) -> dict[str, str]:
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return ", ".join(plain_text(name, 100) for name in names[:_NAMES_SHOWN]) + more
+    more = f" and {len(names) - _MAX_NAMES_SHOWN} more" if len(names) > _MAX_NAMES_SHOWN else ""
+    return ", ".join(plain_text(name, 100) for name in names[:_MAX_NAMES_SHOWN]) + more
 
 
 def _issuer(certificate: object) -> str:
@@ -129,63 +133,62 @@ def _days_left(not_after: str) -> int:
         return 0
 
 
-class _SeenCertificate:
-    """The server's own certificate as it passed by in the handshake, unverified: a hint and never a proof."""
+class _CertificateObserver:
+    """Keeps the server's certificate of the handshake. It is not verified: evidence for people, never a proof."""
 
     def __init__(self) -> None:
-        self._der = b""
+        self._message = b""
+        self._is_tls_1_3 = False
 
-    def watch(
-        self, _connection: object, direction: str, _version: int, _content: int, kind: int, data: bytes
+    def on_message(
+        self, _connection: object, direction: str, version: int, _content: int, kind: int, data: bytes
     ) -> None:
-        """Keep the first certificate message read; called by OpenSSL, so it must not raise."""
-        if direction == "read" and kind == _CERTIFICATE_MESSAGE and not self._der:
-            self._der = bytes(data[:20_000])
+        """Keep the first Certificate message received. OpenSSL calls this, so it must not raise."""
+        if direction == "read" and kind == _CERTIFICATE_MESSAGE and not self._message:
+            self._message = bytes(data[:_MAX_MESSAGE_BYTES])
+            self._is_tls_1_3 = version == ssl.TLSVersion.TLSv1_3
 
-    def facts(self) -> dict[str, str]:
-        """Return ``names`` and ``until`` as far as they can be read."""
-        names = _listed(_alternative_names(self._der))
-        dates = _UTC_TIME.findall(self._der)[:2]
-        until = "-".join(part.decode() for part in dates[1]) if len(dates) == 2 else ""
-        return ({"names": names} if names else {}) | ({"until": f"20{until}"} if until else {})
+    def evidence(self) -> dict[str, str]:
+        """Return ``names`` and ``until``, or why the certificate has no name that counts; empty if unreadable."""
+        # Imported here: only a handshake that failed needs it.
+        from cryptography.x509 import (
+            DuplicateExtension,
+            UnsupportedGeneralNameType,
+            load_der_x509_certificate,
+        )
 
+        try:
+            certificate = load_der_x509_certificate(self._first_certificate())
+            until = certificate.not_valid_after_utc.date().isoformat()
+            return {**_name_evidence(certificate), "until": until}
+        except (ValueError, DuplicateExtension, UnsupportedGeneralNameType):
+            return {}
 
-def _alternative_names(der: bytes) -> list[str]:
-    """Read the dNSName and iPAddress entries of the first subjectAltName extension (RFC 5280 4.2.1.6).
+    def _first_certificate(self) -> bytes:
+        """Return the DER of the first entry of the certificate list (RFC 5246 section 7.4.2, RFC 8446 section 4.4.2).
 
-    Only the outermost shape is walked, and whatever does not fit ends the walk: these octets are unverified.
-    """
-    found = der.find(_ALTERNATIVE_NAMES)
-    if found < 0:
-        return []
-    at = found + len(_ALTERNATIVE_NAMES)
-    if der[at : at + 1] == b"\x01":  # the extension's "critical" flag
-        at += 3
-    at, _ = _header(der, at)  # the OCTET STRING ...
-    at, length = _header(der, at)  # ... holds a SEQUENCE of names
-    return _names_between(der, at, min(at + length, len(der)))
-
-
-def _names_between(der: bytes, at: int, end: int) -> list[str]:
-    names: list[str] = []
-    while at < end:
-        tag = der[at]
-        at, length = _header(der, at)
-        value = der[at : at + length]
-        at += length
-        if tag == 0x82:
-            names.append(value.decode("ascii", "replace"))
-        if tag == 0x87 and len(value) in (4, 16):
-            names.append(str(ip_address(value)))
-    return names
+        A header of 4 octets precedes the list, in TLS 1.3 also the length of a context, which is empty in a
+        server's message. The list and each certificate begin with their length in 3 octets.
+        """
+        start = (5 if self._is_tls_1_3 else 4) + 3 + 3
+        length = int.from_bytes(self._message[start - 3 : start], "big")
+        return self._message[start : start + length]
 
 
-def _header(der: bytes, at: int) -> tuple[int, int]:
-    """Return where a DER value begins and how long it is; beyond the end both say "nothing here"."""
-    if at + 2 > len(der):
-        return len(der), 0
-    length = der[at + 1]
-    if length < 0x80:
-        return at + 2, length
-    octets = length & 0x7F
-    return at + 2 + octets, int.from_bytes(der[at + 2 : at + 2 + octets], "big")
+def _name_evidence(certificate: Certificate) -> dict[str, str]:
+    from cryptography.x509 import DNSName, ExtensionNotFound, IPAddress, SubjectAlternativeName
+    from cryptography.x509.oid import NameOID
+
+    try:
+        extension = certificate.extensions.get_extension_for_class(SubjectAlternativeName)
+    except ExtensionNotFound:
+        names = []
+    else:
+        names = [str(name.value) for name in extension.value if isinstance(name, DNSName | IPAddress)]
+    if names:
+        return {"names": _listed(names)}
+    common_names = [
+        str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    ]
+    common_name = {"common_name": _listed(common_names)} if common_names else {}
+    return {"alternative_names": "none", **common_name}
