@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .. import rate_limit
 from ..clock import utcnow
 from ..db import db, insert
+from ..db.lease import Lease, has_lapsed, lapsed, take
 from ..jobs import notify
 from ..settings import providers
 from ..settings.models import SmtpSettings, State
@@ -59,8 +60,8 @@ def request(version: SmtpSettings, *, now: datetime) -> None:
         raise TooManyLooks
     check = _row(version, now)
     check.requested_at = now  # while one is under way, another follows it
-    if check.state is not LookState.RUNNING or (check.lease_until or now) <= now:
-        check.state = LookState.WAITING
+    if check.state is not LookState.RUNNING or has_lapsed(check, now):
+        check.state, check.lease_until = LookState.WAITING, None
     notify.push_after_commit("look", version.id)
     db.session.commit()
 
@@ -88,8 +89,8 @@ def due(now: datetime) -> list[tuple[str, int]]:
 
 
 def _free(now: datetime) -> ColumnElement[bool]:
-    lapsed = and_(DomainCheck.state == LookState.RUNNING, DomainCheck.lease_until <= now)
-    return or_(DomainCheck.state == LookState.WAITING, lapsed)
+    crashed = and_(DomainCheck.state == LookState.RUNNING, lapsed(DomainCheck, now))
+    return or_(DomainCheck.state == LookState.WAITING, crashed)
 
 
 def _stale(now: datetime) -> Select[int]:
@@ -128,9 +129,8 @@ def look_at(version_id: int) -> None:
 
 @dataclass(frozen=True)
 class _Taken:
-    check_id: int
+    lease: Lease[DomainCheck]
     at: datetime
-    until: datetime
     target: assessment.Target
     asker: Asker
 
@@ -141,15 +141,13 @@ def _take(version_id: int, now: datetime) -> _Taken | None:
         return None
     check = _row(version, now, lock=True)
     stale = db.session.scalar(_stale(now).where(SmtpSettings.id == version_id)) is not None
-    mine = check.state is LookState.WAITING or (check.lease_until is not None and check.lease_until <= now)
+    mine = check.state is LookState.WAITING or has_lapsed(check, now)
     if not (mine or stale):
         db.session.rollback()
         return None
-    check.state, check.lease_until = LookState.RUNNING, now + _LEASE
+    check.state, lease = LookState.RUNNING, take(check, _LEASE, now=now)
     target = target_of(version, check.selectors)
-    taken = _Taken(
-        check.id, now, now + _LEASE, target, Asker(current_config().dns_servers, fresh=target.domain)
-    )
+    taken = _Taken(lease, now, target, Asker(current_config().dns_servers, fresh=target.domain))
     db.session.commit()
     return taken
 
@@ -161,9 +159,9 @@ def target_of(version: SmtpSettings, selectors: list[str]) -> assessment.Target:
 
 
 def _keep(taken: _Taken, report: assessment.Report, now: datetime) -> None:
-    check = db.session.get_one(DomainCheck, taken.check_id, populate_existing=True, with_for_update=True)
-    if check.state is not LookState.RUNNING or check.lease_until != taken.until:
-        db.session.rollback()  # somebody else has taken it up
+    check = taken.lease.still_mine()
+    if check is None:
+        db.session.rollback()
         return
     version = db.session.get_one(SmtpSettings, check.version_id)
     if version.state is State.LIVE:

@@ -7,13 +7,14 @@ import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 
 from .. import rate_limit
 from ..about import VERSION
 from ..clock import utcnow
 from ..db import db, insert
-from ..jobs import notify
+from ..db.lease import is_free
+from ..jobs import backoff, notify
 from ..state import current_config
 from ..vault import SealBroken
 from . import policy
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GIVE_UP_AFTER = timedelta(hours=24)
-_DELAYS = (30, 120, 600, 1800, 3600, 7200, 14400)  # seconds before the 2nd, 3rd ... try; then the last
+_DELAYS_S = (30, 120, 600, 1800, 3600, 7200, 14400)  # before the 2nd, 3rd ... attempt; then the last
 _LEASE = timedelta(minutes=1)
 _KEPT = 100  # of an account; the page shows the last twenty
 _AT_ONCE = 50  # jobs of one sweep
@@ -105,8 +106,7 @@ def deliver(ident: int) -> None:
 
 
 def _is_due(now: datetime) -> tuple[Any, ...]:
-    free = or_(HookDelivery.lease_until.is_(None), HookDelivery.lease_until <= now)
-    return HookDelivery.state == HookState.WAITING, HookDelivery.next_at <= now, free
+    return HookDelivery.state == HookState.WAITING, HookDelivery.next_at <= now, is_free(HookDelivery, now)
 
 
 def _claim(ident: int, now: datetime) -> tuple[HookDelivery | None, str, str]:
@@ -149,7 +149,7 @@ def _settle(ident: int, *, status: int | None, problem: str = "") -> None:
     if not problem:
         row.state, row.ended_at = HookState.DELIVERED, now
     else:
-        row.next_at = now + timedelta(seconds=_DELAYS[min(row.attempts, len(_DELAYS)) - 1])
+        row.next_at = now + backoff.delay_after(row.attempts, _DELAYS_S)
         if row.event == "test" or row.next_at > row.created_at + GIVE_UP_AFTER:
             row.state, row.ended_at = HookState.FAILED, now
     db.session.commit()

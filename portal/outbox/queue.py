@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +11,19 @@ from sqlalchemy import bindparam, case, exists, func, literal, or_, text, update
 from ..db import db, insert
 from ..db.prepared import Swift
 from ..db.transaction import go_past_session, moment
-from ..jobs import notify
+from ..jobs import backoff, notify
 from ..state import current_config, vault
 from .models import OPEN, OutboxMessage, Queue, Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from datetime import datetime
 
 
 # The portal's own mail has no account; the worker knows its queue by this id.
 SYSTEM = 0
 _STATUS = OutboxMessage.__table__.c.status.type
-_PROBE_DELAYS = (60, 120, 300, 900, 1800, 3600)  # seconds until a held queue is tried again by itself
+_PROBE_DELAYS_S = (60, 120, 300, 900, 1800, 3600)  # until a held queue is tried again by itself
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,9 @@ def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -
     queue = queue_of(account_id, lock=True)
     queue.held_at = queue.held_at or now
     queue.held_because = dict(because)
-    wait = _PROBE_DELAYS[min(queue.probes, len(_PROBE_DELAYS) - 1)] * current_config().retry_pace
-    queue.probe_at = now + timedelta(seconds=wait)
     queue.probes += 1
+    delay = backoff.delay_after(queue.probes, _PROBE_DELAYS_S)
+    queue.probe_at = now + delay * current_config().retry_pace
     queue.width = 0
     queue.turn += 1
     _move(account_id, Status.QUEUED, Status.HELD)

@@ -5,16 +5,17 @@ The diagnosis has judged what the failure means, so that the page and the outbox
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ..jobs import backoff
 from ..smtp.diagnosis.diagnose import Diagnosis, RetryClass
 from ..state import current_config
 from .models import Outcome
 
 GIVE_UP_AFTER = timedelta(hours=48)
-_DELAYS = (60, 300, 900, 1800, 3600, 7200, 14400)  # seconds before the 2nd, 3rd ... attempt; then the last
+_DELAYS_S = (60, 300, 900, 1800, 3600, 7200, 14400)  # before the 2nd, 3rd ... attempt; then the last
+_JITTER = 0.2  # of a delay, so that a crowd does not come back at once
 _AMBIGUOUS = 900  # seconds at least, when the server may already hold the message
 
 
@@ -48,6 +49,5 @@ def decide(
 
 def delay(attempts: int, at_least: int = 0) -> timedelta:
     """Return a growing delay, spread by a fifth either way so that a crowd does not come back at once."""
-    base = max(_DELAYS[min(attempts, len(_DELAYS)) - 1], at_least)
-    spread = random.uniform(0.8, 1.2)  # noqa: S311 - spread, not secrecy
-    return timedelta(seconds=base * spread * current_config().retry_pace)
+    base = max(backoff.delay_after(attempts, _DELAYS_S), timedelta(seconds=at_least))
+    return backoff.with_jitter(base, _JITTER) * current_config().retry_pace

@@ -8,7 +8,6 @@ next one takes up.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..accounts.models import Account
 from ..clock import utcnow
 from ..db import db
+from ..db.lease import Lease, lapsed, take
 from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.diagnoses import INTERNAL_ERROR
@@ -37,21 +37,6 @@ if TYPE_CHECKING:
     from ..smtp.protocol.stages import StageResult
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Run:
-    """One worker's right to a check. The moment it ends is its token: whoever takes it up sets another."""
-
-    check_id: int
-    until: datetime
-
-    def row(self) -> SettingsCheck | None:
-        """Return the check while it is still ours, and keep it so until the transaction ends."""
-        db.session.flush()
-        row = db.session.get_one(SettingsCheck, self.check_id, populate_existing=True, with_for_update=True)
-        ours = row.state is CheckState.RUNNING and row.lease_until == self.until
-        return row if ours else None
 
 
 def check(version_id: int) -> None:
@@ -79,11 +64,11 @@ def due(now: datetime) -> list[tuple[str, int]]:
 
 
 def _free(now: datetime) -> ColumnElement[bool]:
-    lapsed = and_(SettingsCheck.state == CheckState.RUNNING, SettingsCheck.lease_until <= now)
-    return or_(SettingsCheck.state == CheckState.WAITING, lapsed)
+    crashed = and_(SettingsCheck.state == CheckState.RUNNING, lapsed(SettingsCheck, now))
+    return or_(SettingsCheck.state == CheckState.WAITING, crashed)
 
 
-def _take(version_id: int, now: datetime) -> _Run | None:
+def _take(version_id: int, now: datetime) -> Lease[SettingsCheck] | None:
     query = select(SettingsCheck).where(SettingsCheck.version_id == version_id, _free(now))
     row = db.session.scalar(
         query.order_by(SettingsCheck.id.desc()).limit(1).with_for_update(skip_locked=True)
@@ -91,13 +76,12 @@ def _take(version_id: int, now: datetime) -> _Run | None:
     if row is None:
         db.session.rollback()
         return None
-    run = _Run(row.id, now + _lease())
-    row.state, row.lease_until = CheckState.RUNNING, run.until
+    row.state, run = CheckState.RUNNING, take(row, _lease(), now=now)
     db.session.commit()
     return run
 
 
-def _run(run: _Run) -> None:
+def _run(run: Lease[SettingsCheck]) -> None:
     version = _version_of(run)
     version_id = version.id
     if version.security == DETECT and not _detect(run, version_id):
@@ -119,31 +103,34 @@ def _run(run: _Run) -> None:
 
 
 def _look_for_a_cure(
-    run: _Run, version_id: int, failure: SubmissionFailure, diagnosis: Mapping[str, Any] | None
+    run: Lease[SettingsCheck],
+    version_id: int,
+    failure: SubmissionFailure,
+    diagnosis: Mapping[str, Any] | None,
 ) -> None:
     """Climb again with a change that may help, so that the page offers a fix that is already proved.
 
     What went wrong is told first; the search may take a while, so the lease begins anew.
     """
-    row = run.row()
+    row = run.still_mine()
     if row is None:
         db.session.rollback()
         return
     row.diagnosis, row.cure = dict(diagnosis) if diagnosis else None, None
-    row.lease_until = run.until = utcnow() + _lease()
+    run.renew(row, _lease(), now=utcnow())
     recipient = row.recipient
     db.session.commit()
     found = fixes.look_for(version_id, failure, recipient)
-    row = run.row()
+    row = run.still_mine()
     if row is not None:
         row.cure = found
     db.session.commit()
 
 
-def _detect(run: _Run, version_id: int) -> bool:
+def _detect(run: Lease[SettingsCheck], version_id: int) -> bool:
     """Find port and encryption of a version that left them open. Returns whether something was found."""
     found = autodetect.search(version_id)
-    row = run.row()
+    row = run.still_mine()
     if row is None:
         db.session.rollback()
         return False
@@ -157,9 +144,9 @@ def _detect(run: _Run, version_id: int) -> bool:
     return True
 
 
-def _owe_test_email(run: _Run) -> OutboxMessage | None:
+def _owe_test_email(run: Lease[SettingsCheck]) -> OutboxMessage | None:
     """Enqueue the real New Sign-up email with sample data, for this version and the owner alone. Commits."""
-    row = run.row()
+    row = run.still_mine()
     if row is None:
         db.session.rollback()
         return None
@@ -175,14 +162,14 @@ def _owe_test_email(run: _Run) -> OutboxMessage | None:
     row.message_id = message.id
     if message.status not in (Status.SENT, Status.FAILED):  # the ladder is climbed from its foot
         row.rungs = [rung for rung in row.rungs if rung["stage"] == "detect"]
-        row.lease_until = run.until = utcnow() + _lease()  # finding the port took its time
+        run.renew(row, _lease(), now=utcnow())  # finding the port took its time
     db.session.commit()
     return message
 
 
-def _recorder(run: _Run) -> Callable[[StageResult], None]:
+def _recorder(run: Lease[SettingsCheck]) -> Callable[[StageResult], None]:
     def record(result: StageResult) -> None:
-        row = run.row()
+        row = run.still_mine()
         if row is not None:
             row.rungs = [*row.rungs, result.as_dict()]
         db.session.commit()
@@ -190,7 +177,7 @@ def _recorder(run: _Run) -> Callable[[StageResult], None]:
     return record
 
 
-def _finish_as(run: _Run, message: OutboxMessage) -> None:
+def _finish_as(run: Lease[SettingsCheck], message: OutboxMessage) -> None:
     """Settle a check by what became of its message."""
     attempts = select(DeliveryAttempt).where(DeliveryAttempt.message_id == message.id)
     last = db.session.scalar(attempts.order_by(DeliveryAttempt.number.desc()).limit(1))
@@ -200,13 +187,17 @@ def _finish_as(run: _Run, message: OutboxMessage) -> None:
 
 
 def _finish(
-    run: _Run, *, passed: bool, diagnosis: Mapping[str, Any] | None = None, transcript: str = ""
+    run: Lease[SettingsCheck],
+    *,
+    passed: bool,
+    diagnosis: Mapping[str, Any] | None = None,
+    transcript: str = "",
 ) -> None:
     """Settle a check; a version that passed goes live unless something newer is under way. Commits.
 
     Does nothing when another worker has taken the check up.
     """
-    row, now = run.row(), utcnow()
+    row, now = run.still_mine(), utcnow()
     if row is None:
         db.session.rollback()
         return
@@ -237,8 +228,8 @@ def _superseded(row: SettingsCheck, version: SmtpSettings) -> bool:
     return db.session.scalar(query) is not None
 
 
-def _version_of(run: _Run) -> SmtpSettings:
-    return db.session.get_one(SmtpSettings, db.session.get_one(SettingsCheck, run.check_id).version_id)
+def _version_of(run: Lease[SettingsCheck]) -> SmtpSettings:
+    return db.session.get_one(SmtpSettings, db.session.get_one(SettingsCheck, run.id_).version_id)
 
 
 def _lease() -> timedelta:

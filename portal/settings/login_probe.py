@@ -6,7 +6,6 @@ Listeners receive every result inside the transaction that records it; they do n
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from sqlalchemy import func, select, update
 from ..accounts.models import Owner
 from ..clock import utcnow
 from ..db import db
+from ..jobs import backoff
 from ..outbox.overview import count_waiting
 from ..outbox.queue import queue_of
 from ..outbox.routing import NoRoute, Route
@@ -30,6 +30,7 @@ from .routing import route_of
 _DAY = timedelta(hours=24)
 _LEASE = timedelta(minutes=5)  # a probe whose worker died is repeated after this time
 _LATER = timedelta(hours=1)
+_JITTER = 0.1  # of a delay, so that not all accounts probe at once
 # Seconds until the next probe after the 1st, 2nd, ... failure in a row. Refused logins are repeated rarely because
 # providers lock users after too many; an unreachable server is tried again sooner.
 _DELAYS_S = {
@@ -95,12 +96,12 @@ def first_schedule(version: SmtpSettings, now: datetime) -> LoginProbe:
         SettingsCheck.version_id == version.id, SettingsCheck.state == CheckState.PASSED
     )
     proven_at = db.session.scalar(passed)
-    soon = now + timedelta(seconds=random.uniform(0, 600))  # noqa: S311 - jitter, not secrecy
+    soon = now + backoff.random_delay(timedelta(minutes=10))
     return LoginProbe(
         version_id=version.id,
         account_id=version.account_id,
         proven_at=proven_at,
-        next_at=max(proven_at + _jitter(_DAY), soon) if proven_at is not None else soon,
+        next_at=max(proven_at + backoff.with_jitter(_DAY, _JITTER), soon) if proven_at is not None else soon,
         failures=0,
     )
 
@@ -171,7 +172,7 @@ def _queue_probes_server(version: SmtpSettings) -> bool:
 def _record_success(target: _Target, report: ProbeReport, *, now: datetime) -> None:
     version, row = _locked(target)
     row.proven_at = row.tried_at = now
-    row.failures, row.diagnosis, row.next_at = 0, None, now + _jitter(_DAY)
+    row.failures, row.diagnosis, row.next_at = 0, None, now + backoff.with_jitter(_DAY, _JITTER)
     row.certificate_until = _certificate_until(report, now)
     if version.state is State.LIVE:
         _notify(ProbeResult(version, row, server=target.route.server.address))
@@ -189,8 +190,8 @@ def _record_failure(target: _Target, failure: SubmissionFailure, *, now: datetim
         db.session.commit()
         return
     row.failures += 1
-    delay = timedelta(seconds=delays[min(row.failures, len(delays)) - 1])
-    row.next_at, row.diagnosis = now + _jitter(delay), diagnosis.as_dict()
+    delay = backoff.delay_after(row.failures, delays)
+    row.next_at, row.diagnosis = now + backoff.with_jitter(delay, _JITTER), diagnosis.as_dict()
     reply = failure.reply
     _notify(
         ProbeResult(
@@ -222,8 +223,3 @@ def _notify(result: ProbeResult) -> None:
 def _certificate_until(report: ProbeReport, now: datetime) -> datetime | None:
     days = [stage.evidence["days_left"] for stage in report.stages if stage.evidence.get("days_left")]
     return now + timedelta(days=int(days[-1])) if days else None
-
-
-def _jitter(delay: timedelta) -> timedelta:
-    """Return the delay changed by up to a tenth either way, so that not all accounts probe at once."""
-    return delay * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not secrecy
