@@ -61,12 +61,7 @@ LAYERS = (
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MOST_MODULES = 20  # in one folder
 # Imports that still point upwards. This list only shrinks.
-UPWARD = {
-    "portal.notices.preview portal.affiliates.links",
-    "portal.notices.preview portal.affiliates.models.Affiliate",
-    "portal.notices.views portal.affiliates.owner_unsubscribe",
-    "portal.notices.views_unsubscribe portal.affiliates.owner_unsubscribe",
-}
+UPWARD: set[str] = set()
 # Modules that still stand in a circle. This list only shrinks.
 CIRCULAR = {}
 # Folders that still hold more than MOST_MODULES modules. This list only shrinks.

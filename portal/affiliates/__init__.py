@@ -5,7 +5,9 @@ from flask import Flask
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
+    from ..notices import recipients
     from ..outbox.callbacks import add_listener
-    from . import suppressions
+    from . import owner_unsubscribe, suppressions
 
     add_listener(app, suppressions.on_attempt_settled)
+    recipients.register_restrictions(app, owner_unsubscribe.restrictions)

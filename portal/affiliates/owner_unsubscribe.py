@@ -74,8 +74,8 @@ def end(token: str, *, now: datetime) -> Subscription | None:
     return find(token)
 
 
-def spared(account: Account) -> dict[str, str]:
-    """Return of the mailboxes of the owner's notices those that are not written to, or not everything, and why."""
+def restrictions(account: Account) -> dict[str, str]:
+    """Return which mailboxes of the notices to the owner do not get all of them, each with the reason."""
     found = {
         mailbox: suppressions.suppression_of(account.id, mailbox)
         for mailbox, _ in recipients.recipients_of(account)

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 def install(app: Flask) -> None:
     """Register the room with the app."""
     from ..jobs.registry import add_work_source
-    from . import cleanup, views_owner  # noqa: F401 - its pages join the blueprint
+    from ..notices import preview
+    from . import cleanup, preview_values, views_owner, views_unsubscribe  # noqa: F401 - they add their pages to the blueprint
     from .views import blueprint, unsubscribe
 
     app.register_blueprint(blueprint)
     csrf: CSRFProtect = app.extensions["csrf"]
     csrf.exempt(unsubscribe)
+    csrf.exempt(views_unsubscribe.owner_unsubscribe)
+    preview.register_recipients(app, preview_values.AffiliatePreviews())
     add_work_source(app, cleanup.find_work)

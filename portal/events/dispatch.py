@@ -13,12 +13,12 @@ from sqlalchemy import bindparam, select
 from ..accounts.models import Account
 from ..affiliates import links, owner_unsubscribe, suppressions
 from ..affiliates.models import Affiliate, State
+from ..affiliates.template_values import affiliate_values
 from ..db import db, insert
 from ..db.prepared import Swift
 from ..db.transaction import go_past_session
 from ..notices import recipients, rendering
 from ..notices.catalogue import Audience, Notice, caused_by
-from ..notices.greeting import first_name_of
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import owe
 from ..state import current_config
@@ -271,20 +271,7 @@ def _common_values(case: _Case, recipient_name: str) -> dict[str, str]:
     values = {"programme": case.account.name, "owner_name": recipient_name}
     if case.affiliate is None:
         return values
-    config, affiliate = current_config(), case.affiliate
-    first = first_name_of(affiliate.name)
-    return values | {
-        "first_name": first,
-        "last_name": affiliate.name.removeprefix(first).strip(),
-        "name": affiliate.name,
-        "email": affiliate.mailbox,
-        "code": affiliate.code,
-        "link": links.link_of(affiliate, case.account, config),
-        "dashboard": links.dashboard_of(affiliate, config),
-        "affiliate_name": affiliate.name,
-        "affiliate_email": affiliate.mailbox,
-        "affiliate_page": links.page_of(affiliate, config),
-    }
+    return values | affiliate_values(case.affiliate, case.account, current_config())
 
 
 def _short(mailbox: str) -> str:

@@ -10,11 +10,10 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from . import views_branding, views_editor, views_samples, views_unsubscribe  # noqa: F401 - they add their pages to the blueprint
+    from . import views_branding, views_editor, views_samples  # noqa: F401 - they add their pages to the blueprint
     from .views import blueprint
 
     app.register_blueprint(blueprint)
     app.register_blueprint(views_samples.blueprint)
     csrf: CSRFProtect = app.extensions["csrf"]
-    csrf.exempt(views_unsubscribe.unsubscribe)
     csrf.exempt(views_samples.sample_link)

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import select
+from flask import current_app
 
-from ..affiliates import links
-from ..affiliates.models import Affiliate
 from ..db import db, insert
-from ..state import current_config
 from . import rendering, validation
-from .greeting import first_name_of
 from .models import NoticeDraft
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
+
+    from flask import Flask
 
     from ..accounts.models import Account, Owner
     from .catalogue import Notice
     from .defaults import Text
-
-_SHOWN = 20  # affiliates to choose from; the others are found by searching
 
 
 @dataclass(frozen=True)
@@ -35,11 +32,41 @@ class Preview:
     mark: str = ""
 
 
-def preview(notice: Notice, account: Account, text: Text, affiliate: Affiliate | None) -> Preview:
-    """Render words that are perhaps not saved yet."""
+@dataclass(frozen=True)
+class PreviewRecipient:
+    """A person whose values a preview can show instead of samples."""
+
+    id: int
+    name: str
+    mailbox: str
+    values: Mapping[str, str]
+
+
+class PreviewRecipients(Protocol):
+    """Finds the people whose values previews can show; the room that keeps them registers one."""
+
+    def find(self, account: Account, id_: int, /) -> PreviewRecipient | None:
+        """Return a person of this account, or None."""
+
+    def search(self, account: Account, text: str, /) -> list[PreviewRecipient]:
+        """Return some people of this account, newest first: all, or those who match ``text``."""
+
+
+def register_recipients(app: Flask, recipients: PreviewRecipients) -> None:
+    """Register who previews can be shown for."""
+    app.extensions["signet.preview_recipients"] = recipients
+
+
+def recipients() -> PreviewRecipients:
+    """Return the registered recipients of previews."""
+    registered: PreviewRecipients = current_app.extensions["signet.preview_recipients"]
+    return registered
+
+
+def preview(notice: Notice, account: Account, text: Text, values: Mapping[str, str] | None = None) -> Preview:
+    """Render a text, saved or not. ``values`` replace the samples of the variables they name."""
     try:
         judged = validation.judge(notice, account, text)
-        values = values_of(affiliate, account) if affiliate else None
         mail = rendering.sample(notice, account, values=values, text=judged.text)
     except validation.TextFaults as faults:
         return Preview(None, tuple(one for said in faults.by_field.values() for one in said))
@@ -47,40 +74,6 @@ def preview(notice: Notice, account: Account, text: Text, affiliate: Affiliate |
         return Preview(None, (str(refused),))
     digest = hashlib.sha256(f"{mail.subject}\0{mail.html}\0{mail.text}".encode("utf-8", "replace"))
     return Preview(mail, mark=digest.hexdigest()[:12])
-
-
-def values_of(affiliate: Affiliate, account: Account) -> dict[str, str]:
-    """Return what a text may say about an affiliate."""
-    config, first = current_config(), first_name_of(affiliate.name)
-    return {
-        "first_name": first,
-        "last_name": affiliate.name.removeprefix(first).strip(),
-        "name": affiliate.name,
-        "email": affiliate.mailbox,
-        "code": affiliate.code,
-        "link": links.link_of(affiliate, account, config),
-        "dashboard": links.dashboard_of(affiliate, config),
-        "affiliate_name": affiliate.name,
-        "affiliate_email": affiliate.mailbox,
-        "affiliate_page": links.page_of(affiliate, config),
-    }
-
-
-def affiliate_of(account_id: int, ident: int | None) -> Affiliate | None:
-    """Return one of the account's affiliates."""
-    if ident is None:
-        return None
-    query = select(Affiliate).where(Affiliate.account_id == account_id, Affiliate.id == ident)
-    return db.session.scalar(query)
-
-
-def affiliates_like(account_id: int, asked: str) -> list[Affiliate]:
-    """Return the newest affiliates whose name, mailbox or code holds what was asked for."""
-    query = select(Affiliate).where(Affiliate.account_id == account_id)
-    words = asked.replace("\0", "").casefold().strip()[:100]
-    if words:
-        query = query.where(Affiliate.search_text.contains(words, autoescape=True))
-    return list(db.session.scalars(query.order_by(Affiliate.id.desc()).limit(_SHOWN)))
 
 
 def keep(owner: Owner, notice: Notice, text: Text, *, based_on: int, now: datetime) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask import current_app
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 
@@ -14,6 +15,10 @@ from . import mailboxes
 from .models import NoticeSwitch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+
     from .catalogue import Notice
 
 _SWITCH, _OWNER = NoticeSwitch.__table__.c, Owner.__table__.c
@@ -72,3 +77,14 @@ def recipients_of(account: Account) -> list[tuple[str, str]]:
     for key, mailbox in mailboxes.further(account.id):
         known.setdefault(key, (mailbox, ""))
     return list(known.values())
+
+
+def register_restrictions(app: Flask, restrictions: Callable[[Account], dict[str, str]]) -> None:
+    """Register the function that returns, by mailbox, why a mailbox does not get all notices to the owner."""
+    app.extensions["signet.mailbox_restrictions"] = restrictions
+
+
+def restrictions_of(account: Account) -> dict[str, str]:
+    """Return which of the account's mailboxes do not get all notices to the owner, each with the reason."""
+    restrictions: Callable[[Account], dict[str, str]] = current_app.extensions["signet.mailbox_restrictions"]
+    return restrictions(account)

@@ -7,7 +7,6 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
-from ..affiliates import owner_unsubscribe
 from ..clock import utcnow
 from ..outbox.routing import NoRoute, route_for
 from . import mailboxes, recipients, texts
@@ -83,7 +82,7 @@ def _index(form: MailboxForm, **more: object) -> str:
         to_owner=[row for row in rows if row[0].audience is Audience.OWNER],
         recipients=recipients.recipients_of(current_user.account),
         further=mailboxes.of(account_id),
-        spared=owner_unsubscribe.spared(current_user.account),
+        restrictions=recipients.restrictions_of(current_user.account),
         limit=mailboxes.LIMIT,
         form=form,
         **more,

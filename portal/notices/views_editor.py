@@ -17,7 +17,10 @@ from .views import blueprint, sender
 from .views import notice as notice_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .catalogue import Notice
+    from .preview import PreviewRecipient
 
 _NUMBER = "<int(max=999999999):number>"
 
@@ -41,7 +44,7 @@ def show(kind: str) -> Any:
 def html(kind: str) -> Response:
     """Answer with the mail alone, for a frame: as sent, as being written, or an earlier version."""
     notice = notice_of(kind)
-    shown = preview.preview(notice, current_user.account, _words(notice), _as_whom())
+    shown = preview.preview(notice, current_user.account, _words(notice), _values(_recipient()))
     if shown.mail is None:
         abort(404)
     return mail_page(schemes.fixed(shown.mail.html, dark=request.args.get("scheme") == "dark"))
@@ -150,7 +153,7 @@ def _test(notice: Notice, form: TextForm) -> Any:
         validation.judge(notice, current_user.account, form.typed())
     except validation.TextFaults as faults:
         return _refused(notice, form, faults), 422
-    shown = preview.preview(notice, current_user.account, form.typed(), _as_whom())
+    shown = preview.preview(notice, current_user.account, form.typed(), _values(_recipient()))
     try:
         message = send_test.send(current_user, now=utcnow(), notice=notice, mail=shown.mail)
     except send_test.TooManyTests:
@@ -215,25 +218,25 @@ def _editor(notice: Notice, form: TextForm, *, draft: bool = False, **more: obje
 
 def _shown(notice: Notice, words: Text, *, draft: bool = False, version: int = 0) -> dict[str, object]:
     """Return what the preview needs to be drawn."""
-    account, whom = current_user.account, _as_whom()
-    asked = rendering.one_line(request.values.get("q", ""))[:100]
-    found = preview.affiliates_like(account.id, asked)
-    if whom is not None and whom not in found:
-        found.insert(0, whom)
-    shown = preview.preview(notice, account, words, whom)
+    account, recipient = current_user.account, _recipient()
+    search = rendering.one_line(request.values.get("q", ""))[:100]
+    choices = preview.recipients().search(account, search)
+    if recipient is not None and recipient not in choices:
+        choices.insert(0, recipient)
+    shown = preview.preview(notice, account, words, _values(recipient))
     return {
         "notice": notice,
         "preview": shown,
         "frame": {
             "kind": notice.kind,
-            "as": whom.id if whom else None,
+            "as": recipient.id if recipient else None,
             "draft": 1 if draft else None,
             "version": version or None,
             "mark": shown.mark,
         },
-        "whom": whom,
-        "found": found,
-        "asked": asked,
+        "recipient": recipient,
+        "choices": choices,
+        "search": search,
         "sender": sender(),
     }
 
@@ -250,8 +253,14 @@ def _words(notice: Notice) -> Text:
     return texts.live(current_user.account_id, notice)
 
 
-def _as_whom() -> Any:
-    return preview.affiliate_of(current_user.account_id, key_argument(request.values.get("as")))
+def _recipient() -> PreviewRecipient | None:
+    """Return the affiliate that the address or the form asks to preview for."""
+    id_ = key_argument(request.values.get("as"))
+    return None if id_ is None else preview.recipients().find(current_user.account, id_)
+
+
+def _values(recipient: PreviewRecipient | None) -> Mapping[str, str] | None:
+    return recipient.values if recipient else None
 
 
 def _meanwhile(meanwhile: editing.EditedMeanwhile) -> str:

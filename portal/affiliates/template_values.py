@@ -1,0 +1,30 @@
+"""What a notice may say about an affiliate: the values of its variables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..notices.greeting import first_name_of
+from . import links
+
+if TYPE_CHECKING:
+    from ..accounts.models import Account
+    from ..config import Config
+    from .models import Affiliate
+
+
+def affiliate_values(affiliate: Affiliate, account: Account, config: Config) -> dict[str, str]:
+    """Return the values by variable name, for the notices to affiliates and those to owners."""
+    first = first_name_of(affiliate.name)
+    return {
+        "first_name": first,
+        "last_name": affiliate.name.removeprefix(first).strip(),
+        "name": affiliate.name,
+        "email": affiliate.mailbox,
+        "code": affiliate.code,
+        "link": links.link_of(affiliate, account, config),
+        "dashboard": links.dashboard_of(affiliate, config),
+        "affiliate_name": affiliate.name,
+        "affiliate_email": affiliate.mailbox,
+        "affiliate_page": links.page_of(affiliate, config),
+    }
