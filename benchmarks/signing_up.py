@@ -190,7 +190,7 @@ def portal(seconds: float, *, backlog: int, confirm: bool = True) -> Load:
     with sink() as taking, instance("sqlite", [taking.port], SIGNET_TRUSTED_PROXIES="1") as made:
         accounts = made.add_accounts([taking.port] * 4)
         with made.app.app_context():
-            signup_rules.change(accounts[0], signup_rules.Rules(confirm=confirm))
+            signup_rules.save_rules(accounts[0], signup_rules.Rules(confirm=confirm))
         made.owe(messages(accounts, backlog))
         with made.workers(1), served("wsgi:app", made.env, ROOT, made.log) as port:
             load = visit(port, "/join/account-1", seconds)

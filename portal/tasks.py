@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .clock import utcnow
 from .deliveries import bulk_actions, rollup
 from .domains.checks import look_at as look_at_domain
-from .enrolment.cleanup import forget_unconfirmed
+from .enrolment.cleanup import delete_unconfirmed
 from .events.weekly_summary import plan as plan_week
 from .incidents import alerts, monitor, webhooks
 from .jobs import backend
@@ -40,7 +40,7 @@ def install(app: Flask, config: Config) -> None:
         "look": ("checks", in_context(look_at_domain)),
         "order": ("checks", in_context(bulk_actions.carry_out)),
         "plan": ("checks", in_context(lambda account_id: plan_week(account_id, now=utcnow()))),
-        "forget": ("checks", in_context(lambda _: forget_unconfirmed(now=utcnow()))),
+        "forget": ("checks", in_context(lambda _: delete_unconfirmed(now=utcnow()))),
         "tend": ("checks", in_context(_roll_up_and_clean_up)),
         "alert": ("checks", in_context(alerts.send)),
         "hook": ("checks", in_context(webhooks.deliver)),

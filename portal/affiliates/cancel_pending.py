@@ -11,7 +11,7 @@ from ..notices.catalogue import CATALOGUE, Audience
 from ..outbox import cancellations
 from ..outbox.models import Status
 from ..outbox.queue import withdraw
-from .models import Affiliate, Reason
+from .models import Affiliate, SuppressionReason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 
 _SUSPENDED = "The affiliate was suspended while it waited."
 _UNWANTED = "Its recipient chose not to get such emails while it waited."
-_LISTED: Mapping[Reason, str] = {
-    Reason.UNSUBSCRIBED: "Its recipient unsubscribed from such emails while it waited.",
-    Reason.BOUNCED: "A server said that there is no such mailbox while it waited.",
-    Reason.BY_OWNER: "Its recipient was put on the list of those not written to while it waited.",
+_LISTED: Mapping[SuppressionReason, str] = {
+    SuppressionReason.UNSUBSCRIBED: "Its recipient unsubscribed from such emails while it waited.",
+    SuppressionReason.BOUNCED: "A server said that there is no such mailbox while it waited.",
+    SuppressionReason.BY_OWNER: "Its recipient was put on the list of those not written to while it waited.",
 }
 
 
-def of_suspended(affiliate: Affiliate, *, now: datetime) -> None:
+def for_suspended(affiliate: Affiliate, *, now: datetime) -> None:
     """Cancel whatever waits for an affiliate: let go on later, the owner may have it tried again."""
     kinds = [one.kind for one in CATALOGUE.values() if one.audience is Audience.AFFILIATE]
-    _withdraw(affiliate.account_id, affiliate.mailbox, kinds, Status.CANCELLED, _SUSPENDED, now)
+    _cancel(affiliate.account_id, affiliate.mailbox, kinds, Status.CANCELLED, _SUSPENDED, now)
 
 
-def of_unwanted(account_id: int, mailbox: str, kinds: Collection[str], *, now: datetime) -> None:
+def for_opted_out(account_id: int, mailbox: str, kinds: Collection[str], *, now: datetime) -> None:
     """Suppress what its recipient has just opted out of."""
-    _withdraw(account_id, mailbox, kinds, Status.SUPPRESSED, _UNWANTED, now)
+    _cancel(account_id, mailbox, kinds, Status.SUPPRESSED, _UNWANTED, now)
 
 
-def of_listed(account_id: int, mailbox: str, reason: Reason, *, now: datetime) -> None:
+def for_suppressed(account_id: int, mailbox: str, reason: SuppressionReason, *, now: datetime) -> None:
     """Suppress what may not go to a mailbox any more; one that unsubscribed still hears what happens."""
-    soft = reason is Reason.UNSUBSCRIBED
+    soft = reason is SuppressionReason.UNSUBSCRIBED
     kinds = [one.kind for one in CATALOGUE.values() if one.optional_mail or not soft]
-    _withdraw(account_id, mailbox, kinds, Status.SUPPRESSED, _LISTED[reason], now)
+    _cancel(account_id, mailbox, kinds, Status.SUPPRESSED, _LISTED[reason], now)
 
 
-def _withdraw(
+def _cancel(
     account_id: int, mailbox: str, kinds: Collection[str], status: Status, why: str, now: datetime
 ) -> None:
     if kinds:

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, select
 from ..accounts.models import Account
 from ..db import db
 from ..db.prepared_query import Question
-from .models import Affiliate, AffiliateLink, Purpose, State
+from .models import ActionToken, Affiliate, AffiliateState, TokenPurpose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ _ACCOUNT = Account.__table__.c
 _PROGRAMME = Question(select(*_ACCOUNT).where(_ACCOUNT.slug == bindparam("slug")))
 
 
-def programme(slug: str) -> Account | None:
+def find_programme(slug: str) -> Account | None:
     """Return the programme with this slug. The account is detached from every session."""
     row = _PROGRAMME.row(slug=slug.lower()) if _can_be_looked_up(slug) else None
     return Account(**dict(zip(_ACCOUNT.keys(), row, strict=True))) if row else None
@@ -51,7 +51,7 @@ def find_by_dashboard_key(key: str) -> tuple[Affiliate, Account] | None:
     """Return the affiliate with this dashboard key, and None until the mailbox is confirmed."""
     if not _can_be_looked_up(key):
         return None
-    confirmed = Affiliate.state.not_in((State.UNCONFIRMED, State.INVITED))
+    confirmed = Affiliate.state.not_in((AffiliateState.UNCONFIRMED, AffiliateState.INVITED))
     return _with_account(Affiliate.dashboard_key == key, confirmed)
 
 
@@ -62,10 +62,10 @@ def find_by_preferences_key(key: str) -> tuple[Affiliate, Account] | None:
 
 def joined_by_invitation(affiliate_ids: Iterable[int]) -> set[int]:
     """Return those of these affiliates who accepted an invitation; the others used the sign-up page."""
-    query = select(AffiliateLink.affiliate_id).where(
-        AffiliateLink.affiliate_id.in_(list(affiliate_ids)),
-        AffiliateLink.purpose == Purpose.JOIN,
-        AffiliateLink.used_at.is_not(None),
+    query = select(ActionToken.affiliate_id).where(
+        ActionToken.affiliate_id.in_(list(affiliate_ids)),
+        ActionToken.purpose == TokenPurpose.JOIN,
+        ActionToken.used_at.is_not(None),
     )
     return set(db.session.scalars(query))
 

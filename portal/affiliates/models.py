@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ..db import Base, words
 
 
-class State(StrEnum):
+class AffiliateState(StrEnum):
     """Where an affiliate stands."""
 
     UNCONFIRMED = "unconfirmed"  # signed up; has not followed the link in the confirmation email
@@ -24,14 +24,14 @@ class State(StrEnum):
     INVITED = "invited"  # by the owner; has not joined yet
 
 
-class Purpose(StrEnum):
+class TokenPurpose(StrEnum):
     """What a link in an email is for."""
 
     CONFIRM = "confirm"
     JOIN = "join"
 
 
-class Reason(StrEnum):
+class SuppressionReason(StrEnum):
     """Why a mailbox is not written to."""
 
     UNSUBSCRIBED = "unsubscribed"  # from summaries and promotion; what happens is still told
@@ -39,14 +39,14 @@ class Reason(StrEnum):
     BY_OWNER = "by-owner"
 
 
-def searchable(name: str, mailbox: str, code: str) -> str:
+def search_text(name: str, mailbox: str, code: str) -> str:
     """Return what the owner's search looks through: SQLite folds the case of plain letters only."""
     return f"{name}\n{mailbox}\n{code}".casefold()
 
 
-def _searchable(context: Any) -> str:
+def _default_search_text(context: Any) -> str:
     row = context.get_current_parameters()
-    return searchable(row["name"], row["mailbox"], row["code"])
+    return search_text(row["name"], row["mailbox"], row["code"])
 
 
 def new_key() -> str:
@@ -69,9 +69,9 @@ class Affiliate(Base):
     code: Mapped[str] = mapped_column(String(16), unique=True)
     dashboard_key: Mapped[str] = mapped_column(String(40), unique=True)
     preferences_key: Mapped[str] = mapped_column(String(40), unique=True, default=new_key)
-    state: Mapped[State] = mapped_column(words(State), default=State.ACTIVE)
+    state: Mapped[AffiliateState] = mapped_column(words(AffiliateState), default=AffiliateState.ACTIVE)
     state_since: Mapped[datetime | None]  # empty: since signing up
-    search_text: Mapped[str] = mapped_column(Text, default=_searchable)
+    search_text: Mapped[str] = mapped_column(Text, default=_default_search_text)
     consented_at: Mapped[datetime | None]  # empty: was invited and has not joined
     confirmed_at: Mapped[datetime | None]  # when the mailbox was proved
     created_at: Mapped[datetime]
@@ -83,14 +83,14 @@ class Affiliate(Base):
     )
 
 
-class AffiliateLink(Base):
+class ActionToken(Base):
     """A link in an email that does one thing for one affiliate; only the hash of its token is kept."""
 
     __tablename__ = "affiliate_link"
     id: Mapped[int] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     affiliate_id: Mapped[int] = mapped_column(ForeignKey("affiliate.id"), index=True)
-    purpose: Mapped[Purpose] = mapped_column(words(Purpose))
+    purpose: Mapped[TokenPurpose] = mapped_column(words(TokenPurpose))
     message_id: Mapped[int | None]  # of the outbox; no foreign key, see EventMail
     created_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
@@ -112,7 +112,7 @@ class Suppression(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     mailbox_key: Mapped[str] = mapped_column(String(254))
-    reason: Mapped[Reason] = mapped_column(words(Reason))
+    reason: Mapped[SuppressionReason] = mapped_column(words(SuppressionReason))
     note: Mapped[str] = mapped_column(String(200), default="")
     created_at: Mapped[datetime]
     __table_args__ = (

@@ -20,7 +20,7 @@ from ..db import db
 from ..notices import recipients
 from ..notices.catalogue import CATALOGUE, Notice
 from . import cancel_pending, suppressions
-from .models import Reason
+from .models import SuppressionReason
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -67,9 +67,9 @@ def end(token: str, *, now: datetime) -> Subscription | None:
     account_id = found.account.id
     if found.of_owner:
         recipients.turn(account_id, found.notice, on=False)
-        cancel_pending.of_unwanted(account_id, found.mailbox, [found.notice.kind], now=now)
+        cancel_pending.for_opted_out(account_id, found.mailbox, [found.notice.kind], now=now)
     else:
-        suppressions.suppress(account_id, found.mailbox, Reason.UNSUBSCRIBED, now=now)
+        suppressions.suppress(account_id, found.mailbox, SuppressionReason.UNSUBSCRIBED, now=now)
     db.session.commit()
     return find(token)
 
@@ -77,12 +77,12 @@ def end(token: str, *, now: datetime) -> Subscription | None:
 def restrictions(account: Account) -> dict[str, str]:
     """Return which mailboxes of the notices to the owner do not get all of them, each with the reason."""
     found = {
-        mailbox: suppressions.suppression_of(account.id, mailbox)
+        mailbox: suppressions.find_suppression(account.id, mailbox)
         for mailbox, _ in recipients.recipients_of(account)
     }
     return {
         mailbox: "Unsubscribed from the weekly summary"
-        if row.reason is Reason.UNSUBSCRIBED
+        if row.reason is SuppressionReason.UNSUBSCRIBED
         else "Gets none of them: it is on your list of those not written to"
         for mailbox, row in found.items()
         if row is not None

@@ -10,7 +10,7 @@ from .. import rate_limit
 from ..db import db
 from ..notices.catalogue import CATALOGUE, Audience, Category, Notice
 from . import cancel_pending, suppressions
-from .models import Affiliate, Reason, State
+from .models import Affiliate, AffiliateState, SuppressionReason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -44,11 +44,11 @@ class Choice:
     essential: bool
 
 
-def choices(affiliate: Affiliate) -> list[Choice]:
+def list_choices(affiliate: Affiliate) -> list[Choice]:
     """Return every kind of email this affiliate may get, the essential ones last."""
     out = suppressions.opted_out(affiliate.id)
-    row = suppressions.suppression_of(affiliate.account_id, affiliate.mailbox)
-    soft_off = row is not None and row.reason is Reason.UNSUBSCRIBED
+    row = suppressions.find_suppression(affiliate.account_id, affiliate.mailbox)
+    soft_off = row is not None and row.reason is SuppressionReason.UNSUBSCRIBED
     found = [
         Choice(
             notice,
@@ -70,14 +70,14 @@ def save(affiliate: Affiliate, wanted: Collection[str], *, now: datetime) -> Non
     on = [notice for notice in notices if notice.kind in wanted]
     off = [notice.kind for notice in notices if notice not in on]
     suppressions.opt_out(affiliate.id, off, now=now)
-    cancel_pending.of_unwanted(affiliate.account_id, affiliate.mailbox, off, now=now)
+    cancel_pending.for_opted_out(affiliate.account_id, affiliate.mailbox, off, now=now)
     suppressions.opt_in(affiliate.id, [n.kind for n in on])
     if any(_is_soft(notice) for notice in on):
-        suppressions.forgive_unsubscribed(affiliate.account_id, affiliate.mailbox)
+        suppressions.remove_unsubscribed(affiliate.account_id, affiliate.mailbox)
     db.session.commit()
 
 
-def subscription(kind: str) -> Notice | None:
+def one_click_notice(kind: str) -> Notice | None:
     """Return the kind of email that one click may end."""
     notice = CATALOGUE.get(kind)
     return (
@@ -88,7 +88,7 @@ def subscription(kind: str) -> Notice | None:
 def unsubscribe(affiliate: Affiliate, notice: Notice, *, now: datetime) -> None:
     """End summaries and promotion for this mailbox; a second time changes nothing. Commits."""
     suppressions.opt_out(affiliate.id, [notice.kind], now=now)
-    suppressions.suppress(affiliate.account_id, affiliate.mailbox, Reason.UNSUBSCRIBED, now=now)
+    suppressions.suppress(affiliate.account_id, affiliate.mailbox, SuppressionReason.UNSUBSCRIBED, now=now)
     db.session.commit()
 
 
@@ -97,7 +97,7 @@ def _notices(affiliate: Affiliate) -> Iterator[Notice]:
         invitation = notice.kind == _INVITATION
         if notice.audience is not Audience.AFFILIATE or notice.fixed:
             continue
-        if invitation == (affiliate.state is State.INVITED):
+        if invitation == (affiliate.state is AffiliateState.INVITED):
             yield notice
 
 

@@ -15,7 +15,7 @@ from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage
 from ..web.pagination import Page, newest_first
 from . import cancel_pending
-from .models import Affiliate, OptOut, Reason, Suppression
+from .models import Affiliate, OptOut, Suppression, SuppressionReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ _NO_SUCH_MAILBOX = frozenset({"5.1.1", "5.1.2", "5.1.10"})
 _SOFT = {Category.SUMMARY, Category.PROMOTIONAL}  # what somebody who unsubscribed is spared
 
 
-def suppression_of(account_id: int, mailbox: str) -> Suppression | None:
+def find_suppression(account_id: int, mailbox: str) -> Suppression | None:
     """Return why this account does not write to a mailbox, if so."""
     query = select(Suppression).where(
         Suppression.account_id == account_id, Suppression.mailbox_key == mailbox.casefold()
@@ -48,15 +48,17 @@ def suppression_of(account_id: int, mailbox: str) -> Suppression | None:
 def is_suppressed(account_id: int, mailbox: str, category: Category) -> bool:
     """Return whether an email of this category may not go to a mailbox."""
     row = _REASON.row(account_id=account_id, mailbox_key=mailbox.casefold())
-    return row is not None and (row[0] is not Reason.UNSUBSCRIBED or category in _SOFT)
+    return row is not None and (row[0] is not SuppressionReason.UNSUBSCRIBED or category in _SOFT)
 
 
-def suppress(account_id: int, mailbox: str, reason: Reason, *, note: str = "", now: datetime) -> None:
+def suppress(
+    account_id: int, mailbox: str, reason: SuppressionReason, *, note: str = "", now: datetime
+) -> None:
     """Write to a mailbox no more, not even what waits. The caller commits.
 
     A stronger reason replaces that somebody unsubscribed.
     """
-    cancel_pending.of_listed(account_id, mailbox, reason, now=now)
+    cancel_pending.for_suppressed(account_id, mailbox, reason, now=now)
     values = {
         "account_id": account_id,
         "mailbox_key": mailbox.casefold(),
@@ -66,22 +68,22 @@ def suppress(account_id: int, mailbox: str, reason: Reason, *, note: str = "", n
     }
     statement = insert(Suppression).values(values)
     index = ["account_id", "mailbox_key"]
-    if reason is Reason.UNSUBSCRIBED:
+    if reason is SuppressionReason.UNSUBSCRIBED:
         db.session.execute(statement.on_conflict_do_nothing(index_elements=index))
         return
     change = {"reason": reason, "note": values["note"]}
     # What the owner has decided, and the note with it, is not replaced by what a server said.
-    kept = Suppression.reason != Reason.BY_OWNER if reason is Reason.BOUNCED else None
+    kept = Suppression.reason != SuppressionReason.BY_OWNER if reason is SuppressionReason.BOUNCED else None
     db.session.execute(statement.on_conflict_do_update(index_elements=index, set_=change, where=kept))
 
 
-def forgive_unsubscribed(account_id: int, mailbox: str) -> None:
+def remove_unsubscribed(account_id: int, mailbox: str) -> None:
     """Forget that somebody unsubscribed, who now says otherwise. The caller commits."""
     db.session.execute(
         delete(Suppression).where(
             Suppression.account_id == account_id,
             Suppression.mailbox_key == mailbox.casefold(),
-            Suppression.reason == Reason.UNSUBSCRIBED,
+            Suppression.reason == SuppressionReason.UNSUBSCRIBED,
         )
     )
 
@@ -110,7 +112,7 @@ def opt_in(affiliate_id: int, kinds: Iterable[str]) -> None:
     )
 
 
-def listed(account_id: int, *, before: int | None, after: int | None) -> Page[Any]:
+def list_suppressions(account_id: int, *, before: int | None, after: int | None) -> Page[Any]:
     """Return one page of the account's suppressed mailboxes, newest first."""
     query = select(Suppression).where(Suppression.account_id == account_id)
     return newest_first(query, Suppression.id, before=before, after=after)
@@ -118,7 +120,7 @@ def listed(account_id: int, *, before: int | None, after: int | None) -> Page[An
 
 def add(account_id: int, mailbox: str, note: str, *, now: datetime) -> None:
     """Put a mailbox on the list, in the owner's name. Commits."""
-    suppress(account_id, mailbox, Reason.BY_OWNER, note=note, now=now)
+    suppress(account_id, mailbox, SuppressionReason.BY_OWNER, note=note, now=now)
     db.session.commit()
 
 
@@ -144,7 +146,7 @@ def on_attempt_settled(
     if stage != Stage.RCPT or enhanced not in _NO_SUCH_MAILBOX or not _is_affiliate(account_id, claim):
         return
     note = f"{server} said: {code} {enhanced} {words}"
-    suppress(account_id, claim.message.recipient, Reason.BOUNCED, note=note, now=utcnow())
+    suppress(account_id, claim.message.recipient, SuppressionReason.BOUNCED, note=note, now=utcnow())
 
 
 def _is_affiliate(account_id: int, claim: Claim) -> bool:

@@ -22,9 +22,9 @@ def affiliate_values(affiliate: Affiliate, account: Account, config: Config) -> 
         "name": affiliate.name,
         "email": affiliate.mailbox,
         "code": affiliate.code,
-        "link": links.link_of(affiliate, account, config),
-        "dashboard": links.dashboard_of(affiliate, config),
+        "link": links.public_url(affiliate, account, config),
+        "dashboard": links.dashboard_url(affiliate, config),
         "affiliate_name": affiliate.name,
         "affiliate_email": affiliate.mailbox,
-        "affiliate_page": links.page_of(affiliate, config),
+        "affiliate_page": links.owner_page_url(affiliate, config),
     }

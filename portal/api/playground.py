@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from ..affiliates.models import Affiliate, State
+from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db
 from ..deliveries import message_log
 from ..events import event_log
@@ -105,7 +105,9 @@ def affiliate_choices(account_id: int, sought: str, *, chosen: str = "") -> Sequ
     )
     found = list(
         db.session.scalars(
-            matching.order_by(Affiliate.state != State.ACTIVE, Affiliate.id.desc()).limit(MOST_CHOICES)
+            matching.order_by(Affiliate.state != AffiliateState.ACTIVE, Affiliate.id.desc()).limit(
+                MOST_CHOICES
+            )
         )
     )
     if chosen and not sought and chosen not in {row.code for row in found}:
@@ -115,7 +117,7 @@ def affiliate_choices(account_id: int, sought: str, *, chosen: str = "") -> Sequ
 
 def affiliate_label(row: Affiliate) -> str:
     """Return how an affiliate stands in the list; only what is unusual about them is said."""
-    state = "" if row.state is State.ACTIVE else f" ({row.state.value})"
+    state = "" if row.state is AffiliateState.ACTIVE else f" ({row.state.value})"
     return f"{row.name}{state} · {row.mailbox} · {row.code}"
 
 

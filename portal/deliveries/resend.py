@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from .. import rate_limit
 from ..affiliates import links, suppressions
-from ..affiliates.models import Reason
+from ..affiliates.models import SuppressionReason
 from ..db import db
 from ..events import dispatch, event_log
 from ..notices.catalogue import CATALOGUE
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 OF_ACCOUNT = Budget("copies-of-account", 60, timedelta(hours=1))
 OF_MESSAGE = Budget("copies-of-message", 5, timedelta(days=1))
 _WHY_SUPPRESSED = {
-    Reason.UNSUBSCRIBED: "has unsubscribed from emails like this one",
-    Reason.BY_OWNER: "is on your list of mailboxes you do not write to",
+    SuppressionReason.UNSUBSCRIBED: "has unsubscribed from emails like this one",
+    SuppressionReason.BY_OWNER: "is on your list of mailboxes you do not write to",
 }
 _SETTLED = {
     Status.SENDING: "It is being sent at this moment.",
@@ -106,7 +106,7 @@ def why_not_anew(message: OutboxMessage) -> str:
 def why_not_to(message: OutboxMessage) -> str:
     """Say why the recipient is not written to, or nothing."""
     notice = CATALOGUE.get(message.kind)
-    found = suppressions.suppression_of(message.account_id or 0, message.recipient)
+    found = suppressions.find_suppression(message.account_id or 0, message.recipient)
     if found is None or (
         notice and not suppressions.is_suppressed(found.account_id, message.recipient, notice.category)
     ):

@@ -7,25 +7,25 @@ from typing import Any
 
 from sqlalchemy import Select, delete, exists, select
 
-from ..affiliates.models import Affiliate, AffiliateLink, OptOut, State
+from ..affiliates.models import ActionToken, Affiliate, AffiliateState, OptOut
 from ..db import db
 from ..events.models import Event
 
-FORGET_AFTER = timedelta(days=30)
+UNCONFIRMED_RETENTION = timedelta(days=30)
 JOB = "forget"
-_AT_ONCE = 200  # few, so that nobody waits long for the write lock
+_BATCH_ROWS = 200  # few, so that nobody waits long for the write lock
 
 
 def find_work(now: datetime) -> list[tuple[str, int]]:
     """Tell the worker's sweep whether there is anybody to forget."""
-    return [(JOB, 0)] if db.session.scalar(_forgotten(now).limit(1)) is not None else []
+    return [(JOB, 0)] if db.session.scalar(_expired(now).limit(1)) is not None else []
 
 
-def forget_unconfirmed(*, now: datetime) -> int:
+def delete_unconfirmed(*, now: datetime) -> int:
     """Forget some of those who never confirmed; return how many. Commits."""
-    idents = list(db.session.scalars(_forgotten(now).limit(_AT_ONCE).with_for_update(skip_locked=True)))
+    idents = list(db.session.scalars(_expired(now).limit(_BATCH_ROWS).with_for_update(skip_locked=True)))
     for table, column in (
-        (AffiliateLink, AffiliateLink.affiliate_id),
+        (ActionToken, ActionToken.affiliate_id),
         (OptOut, OptOut.affiliate_id),
         (Affiliate, Affiliate.id),
     ):
@@ -34,10 +34,10 @@ def forget_unconfirmed(*, now: datetime) -> int:
     return len(idents)
 
 
-def _forgotten(now: datetime) -> Select[Any]:
+def _expired(now: datetime) -> Select[Any]:
     """Ask for whoever signed up long ago, did not confirm, and of whom the shop told us nothing either."""
     return select(Affiliate.id).where(
-        Affiliate.state == State.UNCONFIRMED,
-        Affiliate.created_at < now - FORGET_AFTER,
+        Affiliate.state == AffiliateState.UNCONFIRMED,
+        Affiliate.created_at < now - UNCONFIRMED_RETENTION,
         ~exists().where(Event.affiliate_id == Affiliate.id),
     )

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, insert, select
 
 from ..accounts.models import Account
 from ..accounts.tokens import fingerprint, new_token
-from ..affiliates.models import Affiliate, AffiliateLink, Purpose
+from ..affiliates.models import ActionToken, Affiliate, TokenPurpose
 from ..affiliates.suppressions import is_suppressed
 from ..db import db
 from ..db.prepared import Swift
@@ -20,14 +20,14 @@ from ..notices.defaults import default_text
 from ..outbox.queue import owe
 from ..state import current_config
 
-VALID_FOR = {Purpose.CONFIRM: timedelta(days=7), Purpose.JOIN: timedelta(days=30)}
-_PATHS = {Purpose.CONFIRM: "confirm-sign-up", Purpose.JOIN: "invitation"}
-_STAND_IN = new_token()  # where a token will be, in a text that is written before there is one
+VALID_FOR = {TokenPurpose.CONFIRM: timedelta(days=7), TokenPurpose.JOIN: timedelta(days=30)}
+_PATHS = {TokenPurpose.CONFIRM: "confirm-sign-up", TokenPurpose.JOIN: "invitation"}
+_PLACEHOLDER_TOKEN = new_token()  # where a token will be, in a text that is written before there is one
 _LINK = Swift(
-    insert(AffiliateLink).values(
+    insert(ActionToken).values(
         token_hash=bindparam("hash"),
         affiliate_id=bindparam("affiliate"),
-        purpose=Purpose.CONFIRM,
+        purpose=TokenPurpose.CONFIRM,
         message_id=bindparam("message"),
         created_at=bindparam("now"),
     )
@@ -35,43 +35,43 @@ _LINK = Swift(
 
 
 @dataclass(frozen=True)
-class Found:
+class TokenMatch:
     """What a link belongs to. An old link opens nothing, but its holder is told so."""
 
-    link: AffiliateLink
+    token: ActionToken
     affiliate: Affiliate
     account: Account
-    too_old: bool
+    expired: bool
 
 
-def new_link(affiliate: Affiliate, purpose: Purpose, *, now: datetime) -> tuple[AffiliateLink, str]:
+def create_link(affiliate: Affiliate, purpose: TokenPurpose, *, now: datetime) -> tuple[ActionToken, str]:
     """Make a link, and return its row and its address; the token is nowhere but in the address."""
     token = new_token()
-    row = AffiliateLink(
+    row = ActionToken(
         token_hash=fingerprint(token), affiliate_id=affiliate.id, purpose=purpose, created_at=now
     )
     db.session.add(row)
-    return row, _address(purpose, token)
+    return row, _token_url(purpose, token)
 
 
-def find(token: str, purpose: Purpose, *, now: datetime, lock: bool = False) -> Found | None:
+def find_token(token: str, purpose: TokenPurpose, *, now: datetime, lock: bool = False) -> TokenMatch | None:
     """Return what a link belongs to, also when it was used. ``lock`` lets nobody else change the affiliate."""
     query = (
-        select(AffiliateLink, Affiliate, Account)
-        .join(Affiliate, Affiliate.id == AffiliateLink.affiliate_id)
+        select(ActionToken, Affiliate, Account)
+        .join(Affiliate, Affiliate.id == ActionToken.affiliate_id)
         .join(Account, Account.id == Affiliate.account_id)
-        .where(AffiliateLink.token_hash == fingerprint(token), AffiliateLink.purpose == purpose)
+        .where(ActionToken.token_hash == fingerprint(token), ActionToken.purpose == purpose)
     )
     if lock:
         query = query.with_for_update(of=Affiliate).execution_options(populate_existing=True)
     row = db.session.execute(query).first()
     if row is None:
         return None
-    return Found(row[0], row[1], row[2], row[0].created_at <= now - VALID_FOR[purpose])
+    return TokenMatch(row[0], row[1], row[2], row[0].created_at <= now - VALID_FOR[purpose])
 
 
 @dataclass(frozen=True)
-class Confirmation:
+class ConfirmationEmail:
     """An email that asks to confirm: written, and owed to nobody yet. Of its token only the hash is kept."""
 
     token_hash: str
@@ -82,15 +82,17 @@ class Confirmation:
         return f"{CONFIRM_SIGN_UP.kind}:{self.token_hash[:32]}"
 
 
-def write_confirmation(account: Account) -> Confirmation:
+def render_confirmation(account: Account) -> ConfirmationEmail:
     """Write the email that asks to confirm; it holds nothing that a visitor typed. Only reads."""
     token = new_token()
-    mail = _written(account.name, branding.look_of(account.id), _address(Purpose.CONFIRM, _STAND_IN))
-    text, html = (part.replace(_STAND_IN, token) for part in (mail.text, mail.html))
-    return Confirmation(fingerprint(token), replace(mail, text=text, html=html))
+    mail = _render(
+        account.name, branding.look_of(account.id), _token_url(TokenPurpose.CONFIRM, _PLACEHOLDER_TOKEN)
+    )
+    text, html = (part.replace(_PLACEHOLDER_TOKEN, token) for part in (mail.text, mail.html))
+    return ConfirmationEmail(fingerprint(token), replace(mail, text=text, html=html))
 
 
-def owe_confirmation(written: Confirmation, affiliate: Affiliate, *, now: datetime) -> None:
+def enqueue_confirmation(written: ConfirmationEmail, affiliate: Affiliate, *, now: datetime) -> None:
     """Owe a confirmation that was written to this affiliate. The caller commits."""
     ident = None
     if not is_suppressed(affiliate.account_id, affiliate.mailbox, CONFIRM_SIGN_UP.category):
@@ -101,11 +103,11 @@ def owe_confirmation(written: Confirmation, affiliate: Affiliate, *, now: dateti
 
 
 @lru_cache(maxsize=256)
-def _written(programme: str, look: branding.Look, address: str) -> rendering.Rendered:
+def _render(programme: str, look: branding.Look, address: str) -> rendering.Rendered:
     """Write it once for everybody who signs up: no owner edits this text, and only the token is another."""
     values, words = {"programme": programme, "confirm_link": address}, default_text(CONFIRM_SIGN_UP)
     return rendering.compose(CONFIRM_SIGN_UP, programme, values, words, look)
 
 
-def _address(purpose: Purpose, token: str) -> str:
+def _token_url(purpose: TokenPurpose, token: str) -> str:
     return f"{current_config().base_url}/{_PATHS[purpose]}/{token}"

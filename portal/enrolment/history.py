@@ -9,7 +9,14 @@ from sqlalchemy import select
 
 from ..affiliates import suppressions
 from ..affiliates.directory import joined_by_invitation
-from ..affiliates.models import Affiliate, AffiliateLink, Purpose, Reason, State, Suppression
+from ..affiliates.models import (
+    ActionToken,
+    Affiliate,
+    AffiliateState,
+    Suppression,
+    SuppressionReason,
+    TokenPurpose,
+)
 from ..db import db
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
@@ -18,24 +25,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-REASON_WORDS: Mapping[Reason, str] = {
-    Reason.UNSUBSCRIBED: "Unsubscribed from summaries and invitations",
-    Reason.BOUNCED: "There is no such mailbox",
-    Reason.BY_OWNER: "Put on the list by you",
+SUPPRESSION_LABELS: Mapping[SuppressionReason, str] = {
+    SuppressionReason.UNSUBSCRIBED: "Unsubscribed from summaries and invitations",
+    SuppressionReason.BOUNCED: "There is no such mailbox",
+    SuppressionReason.BY_OWNER: "Put on the list by you",
 }
-_SENTENCES: Mapping[State, str] = {
-    State.UNCONFIRMED: "They have not followed the link in the confirmation email yet. Until then they get nothing else.",
-    State.PENDING: "They wait for your decision.",
-    State.ACTIVE: "They take part in your programme.",
-    State.DECLINED: "You declined this application. You can still approve it.",
-    State.SUSPENDED: "They get no email until you let them go on.",
-    State.INVITED: "You invited them; they have not joined yet.",
+_STATE_SENTENCES: Mapping[AffiliateState, str] = {
+    AffiliateState.UNCONFIRMED: (
+        "They have not followed the link in the confirmation email yet. Until then they get nothing else."
+    ),
+    AffiliateState.PENDING: "They wait for your decision.",
+    AffiliateState.ACTIVE: "They take part in your programme.",
+    AffiliateState.DECLINED: "You declined this application. You can still approve it.",
+    AffiliateState.SUSPENDED: "They get no email until you let them go on.",
+    AffiliateState.INVITED: "You invited them; they have not joined yet.",
 }
-_PURPOSES: Mapping[Purpose, str] = {Purpose.CONFIRM: "Confirmation asked for", Purpose.JOIN: "Invitation"}
+_PURPOSE_LABELS: Mapping[TokenPurpose, str] = {
+    TokenPurpose.CONFIRM: "Confirmation asked for",
+    TokenPurpose.JOIN: "Invitation",
+}
 
 
 @dataclass(frozen=True)
-class Letter:
+class SentLink:
     """A link that was sent, and what became of the email around it."""
 
     name: str
@@ -46,41 +58,45 @@ class Letter:
 
 
 @dataclass(frozen=True)
-class Story:
+class AffiliateHistory:
     """Everything about an affiliate besides the events."""
 
     affiliate: Affiliate
     sentence: str
-    letters: Sequence[Letter]
+    sent_links: Sequence[SentLink]
     opted_out: Sequence[str]  # names of emails
     suppression: Suppression | None
     invited: bool  # and not signed up on the page
 
 
-def tell(affiliate: Affiliate) -> Story:
+def load_history(affiliate: Affiliate) -> AffiliateHistory:
     """Collect an affiliate's story."""
     kinds = sorted(suppressions.opted_out(affiliate.id))
-    return Story(
+    return AffiliateHistory(
         affiliate=affiliate,
-        sentence=_SENTENCES[affiliate.state],
-        letters=_letters(affiliate.id),
+        sentence=_STATE_SENTENCES[affiliate.state],
+        sent_links=_sent_links(affiliate.id),
         opted_out=[CATALOGUE[kind].name if kind in CATALOGUE else kind for kind in kinds],
-        suppression=suppressions.suppression_of(affiliate.account_id, affiliate.mailbox),
-        invited=affiliate.state is State.INVITED or bool(joined_by_invitation([affiliate.id])),
+        suppression=suppressions.find_suppression(affiliate.account_id, affiliate.mailbox),
+        invited=affiliate.state is AffiliateState.INVITED or bool(joined_by_invitation([affiliate.id])),
     )
 
 
-def _letters(affiliate_id: int) -> list[Letter]:
+def _sent_links(affiliate_id: int) -> list[SentLink]:
     query = (
-        select(AffiliateLink, OutboxMessage.status)
-        .outerjoin(OutboxMessage, OutboxMessage.id == AffiliateLink.message_id)
-        .where(AffiliateLink.affiliate_id == affiliate_id)
-        .order_by(AffiliateLink.id.desc())
+        select(ActionToken, OutboxMessage.status)
+        .outerjoin(OutboxMessage, OutboxMessage.id == ActionToken.message_id)
+        .where(ActionToken.affiliate_id == affiliate_id)
+        .order_by(ActionToken.id.desc())
         .limit(20)
     )
     return [
-        Letter(
-            _PURPOSES[row.purpose], row.created_at, row.used_at, row.message_id if status else None, status
+        SentLink(
+            _PURPOSE_LABELS[row.purpose],
+            row.created_at,
+            row.used_at,
+            row.message_id if status else None,
+            status,
         )
         for row, status in db.session.execute(query)
     ]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from .. import rate_limit
-from ..affiliates.models import Affiliate, Purpose, State
-from ..affiliates.suppressions import suppression_of
+from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose
+from ..affiliates.suppressions import find_suppression
 from ..db import db
 from ..events.dispatch import cause
 from ..events.models import EventMail, Why
@@ -44,10 +44,12 @@ class Invitation:
 def invite(account: Account, wish: Invitation, *, now: datetime) -> Why:
     """Invite somebody, and return why no email is owed, if so. Commits. Raises InvitationRefused."""
     new = signup.new_affiliate(account, wish.name, wish.mailbox, now)
-    new.state = State.INVITED
+    new.state = AffiliateState.INVITED
     affiliate = _may_be_invited(account, new)
     allowed = rate_limit.spend(PER_ACCOUNT, account.id, now=now)
-    allowed = allowed and rate_limit.spend(signup.PER_MAILBOX, signup.throttle_key(new.mailbox_key), now=now)
+    allowed = allowed and rate_limit.spend(
+        signup.PER_MAILBOX, signup.rate_limit_key(new.mailbox_key), now=now
+    )
     if not allowed:
         db.session.commit()  # the count stays
         raise TooManyInvitations(
@@ -65,10 +67,10 @@ def _may_be_invited(account: Account, new: Affiliate) -> Affiliate | None:
         Affiliate.account_id == account.id, Affiliate.mailbox_key == new.mailbox_key
     )
     known = db.session.scalar(query.with_for_update())
-    if known is not None and known.state is not State.INVITED:
+    if known is not None and known.state is not AffiliateState.INVITED:
         db.session.rollback()
         raise InvitationRefused("Somebody with this address has signed up already; look into your list.")
-    if suppression_of(account.id, new.mailbox) is not None:
+    if find_suppression(account.id, new.mailbox) is not None:
         db.session.rollback()
         raise InvitationRefused(
             "This address is on your list of people who are not written to, so it gets no invitation."
@@ -83,7 +85,7 @@ def _added(new: Affiliate) -> Affiliate:
 
 
 def _send(account: Account, affiliate: Affiliate, wish: Invitation, now: datetime) -> Why:
-    row, address = confirmation_links.new_link(affiliate, Purpose.JOIN, now=now)
+    row, address = confirmation_links.create_link(affiliate, TokenPurpose.JOIN, now=now)
     values = {"invited_by": wish.invited_by, "join_link": address, "message": wish.message}
     key = f"{Occasion.INVITED}:{affiliate.id}:{row.token_hash[:16]}"
     caused = cause(account, Occasion.INVITED, affiliate, values, key=key, source=Source.PORTAL, now=now)

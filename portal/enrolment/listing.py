@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from ..affiliates.directory import programme
-from ..affiliates.links import link_of
-from ..affiliates.models import Affiliate, State
+from ..affiliates.directory import find_programme
+from ..affiliates.links import public_url
+from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db
 from ..db.transaction import ahead
 from ..events.models import Event, EventMail
@@ -17,7 +17,7 @@ from ..notices import recipients
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.models import OutboxMessage, Status
 from ..web.pagination import Page, newest_first
-from .signup_rules import Rules, rules_of
+from .signup_rules import Rules, get_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,14 +25,21 @@ if TYPE_CHECKING:
     from ..accounts.models import Account
     from ..config import Config
 
-TABS = (State.ACTIVE, State.PENDING, State.UNCONFIRMED, State.INVITED, State.DECLINED, State.SUSPENDED)
-STATE_WORDS: Mapping[State, str] = {
-    State.ACTIVE: "Active",
-    State.PENDING: "Waits for you",
-    State.UNCONFIRMED: "Unconfirmed",
-    State.INVITED: "Invited",
-    State.DECLINED: "Declined",
-    State.SUSPENDED: "Suspended",
+TABS = (
+    AffiliateState.ACTIVE,
+    AffiliateState.PENDING,
+    AffiliateState.UNCONFIRMED,
+    AffiliateState.INVITED,
+    AffiliateState.DECLINED,
+    AffiliateState.SUSPENDED,
+)
+STATE_LABELS: Mapping[AffiliateState, str] = {
+    AffiliateState.ACTIVE: "Active",
+    AffiliateState.PENDING: "Waits for you",
+    AffiliateState.UNCONFIRMED: "Unconfirmed",
+    AffiliateState.INVITED: "Invited",
+    AffiliateState.DECLINED: "Declined",
+    AffiliateState.SUSPENDED: "Suspended",
 }
 # An affiliate who waited for approval is welcomed by "approved", any other by the sign-up email.
 _WELCOME_KINDS = (NEW_SIGN_UP.kind, "approved")
@@ -71,7 +78,7 @@ class AffiliatePage:
     rows: list[AffiliateRow]
     older: int | None
     newer: int | None
-    counts: Mapping[State, int]
+    counts: Mapping[AffiliateState, int]
 
     @property
     def total(self) -> int:
@@ -81,10 +88,10 @@ class AffiliatePage:
 def public_programme(slug: str) -> PublicProgramme | None:
     """Return what the public pages show of the programme with this slug."""
     with ahead():
-        account = programme(slug)
+        account = find_programme(slug)
         if account is None:
             return None
-        return PublicProgramme(account, rules_of(account.id), recipients.is_on(account.id, NEW_SIGN_UP))
+        return PublicProgramme(account, get_rules(account.id), recipients.is_on(account.id, NEW_SIGN_UP))
 
 
 def list_affiliates(
@@ -92,7 +99,7 @@ def list_affiliates(
     config: Config,
     *,
     search: str = "",
-    state: State | None = None,
+    state: AffiliateState | None = None,
     before: int | None = None,
     after: int | None = None,
 ) -> AffiliatePage:
@@ -104,11 +111,11 @@ def list_affiliates(
         query = query.where(Affiliate.search_text.contains(search.casefold(), autoescape=True))
     page: Page[Any] = newest_first(query, Affiliate.id, before=before, after=after)
     welcomes = _welcomes([row.id for row in page.rows])
-    rows = [AffiliateRow(row, link_of(row, account, config), welcomes.get(row.id)) for row in page.rows]
-    return AffiliatePage(rows, page.older, page.newer, counts(account.id))
+    rows = [AffiliateRow(row, public_url(row, account, config), welcomes.get(row.id)) for row in page.rows]
+    return AffiliatePage(rows, page.older, page.newer, count_by_state(account.id))
 
 
-def counts(account_id: int) -> Mapping[State, int]:
+def count_by_state(account_id: int) -> Mapping[AffiliateState, int]:
     """Return the number of affiliates in each state."""
     query = select(Affiliate.state, func.count()).where(Affiliate.account_id == account_id)
     return {row[0]: row[1] for row in db.session.execute(query.group_by(Affiliate.state))}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _SALT = "affiliates.haste"
 
 
-def stamp(now: datetime) -> str:
+def issue_form_timestamp(now: datetime) -> str:
     """Return when a form was handed out, signed."""
     return _signer().sign(str(int(now.timestamp() * 1000))).decode("ascii")
 

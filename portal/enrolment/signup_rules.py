@@ -23,13 +23,13 @@ _ROW = SignUpRules.__table__.c
 _RULES = Question(select(_ROW.auto_approve, _ROW.confirm).where(_ROW.account_id == bindparam("account_id")))
 
 
-def rules_of(account_id: int) -> Rules:
+def get_rules(account_id: int) -> Rules:
     """Return an account's rules; where none were chosen, mailboxes are proved and nobody waits."""
     row = _RULES.row(account_id=account_id)
     return Rules(*row) if row else Rules()
 
 
-def change(account_id: int, rules: Rules) -> None:
+def save_rules(account_id: int, rules: Rules) -> None:
     """Change the rules; whoever signed up before goes on as begun. Commits."""
     values = {"auto_approve": rules.auto_approve, "confirm": rules.confirm}
     statement = insert(SignUpRules).values(account_id=account_id, **values)

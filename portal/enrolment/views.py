@@ -9,7 +9,7 @@ from flask import Blueprint, abort, flash, make_response, redirect, render_templ
 
 from ..affiliates import directory, links
 from ..affiliates import preferences as email_preferences
-from ..affiliates.models import Purpose, State
+from ..affiliates.models import AffiliateState, TokenPurpose
 from ..clock import utcnow
 from ..events import event_log, presenter
 from ..events.types import Occasion
@@ -70,7 +70,9 @@ def send_again(slug: str) -> Any:
     if not form.validate():
         return _thanks_page(slug, form, form_errors=True), 422
     try:
-        account = signup.send_again(slug, form.mailbox.data, network_of(request), now=utcnow()) or abort(404)
+        account = signup.resend_confirmation(
+            slug, form.mailbox.data, network_of(request), now=utcnow()
+        ) or abort(404)
     except signup.TooManySignUps:
         return _thanks_page(slug, form, form_errors=True, problem=_TOO_MANY), 429
     flash(_SENT_AGAIN, "success")
@@ -79,29 +81,29 @@ def send_again(slug: str) -> Any:
 
 @blueprint.get("/confirm-sign-up/<token>")
 def confirm(token: str) -> Any:
-    return _letter_page("affiliates/confirm.html", token, Purpose.CONFIRM)
+    return _link_page("affiliates/confirm.html", token, TokenPurpose.CONFIRM)
 
 
 @blueprint.post("/confirm-sign-up/<token>")
 def confirm_now(token: str) -> Any:
-    with suppress(signup.LinkTooOld):  # the page says so
+    with suppress(signup.LinkExpired):  # the page says so
         signup.confirm(token, now=utcnow()) or abort(404)
     return redirect(url_for(".confirm", token=token), 303)
 
 
 @blueprint.get("/invitation/<token>")
 def invitation(token: str) -> Any:
-    return _letter_page("affiliates/invitation.html", token, Purpose.JOIN, form=AgreeForm(formdata=None))
+    return _link_page("affiliates/invitation.html", token, TokenPurpose.JOIN, form=AgreeForm(formdata=None))
 
 
 @blueprint.post("/invitation/<token>")
 def accept(token: str) -> Any:
     form = AgreeForm()
     if not form.validate():
-        page = _letter_page("affiliates/invitation.html", token, Purpose.JOIN, form=form, form_errors=True)
+        page = _link_page("affiliates/invitation.html", token, TokenPurpose.JOIN, form=form, form_errors=True)
         return page, 422
-    with suppress(signup.LinkTooOld):  # the page says so
-        signup.accept(token, now=utcnow()) or abort(404)
+    with suppress(signup.LinkExpired):  # the page says so
+        signup.accept_invitation(token, now=utcnow()) or abort(404)
     return redirect(url_for(".invitation", token=token), 303)
 
 
@@ -114,8 +116,8 @@ def dashboard(key: str) -> Any:
         account=account,
         affiliate=affiliate,
         first_name=first_name_of(affiliate.name),
-        link=links.link_of(affiliate, account, current_config()),
-        active=affiliate.state is State.ACTIVE,
+        link=links.public_url(affiliate, account, current_config()),
+        active=affiliate.state is AffiliateState.ACTIVE,
         events=presenter.tell(events),
         figures=totals((event.occasion, event.values) for event in events),
         newest=_NEWEST if len(events) == _NEWEST else 0,
@@ -133,7 +135,7 @@ def preferences(key: str) -> Any:
         account=account,
         affiliate=affiliate,
         key=key,
-        choices=email_preferences.choices(affiliate),
+        choices=email_preferences.list_choices(affiliate),
     )
 
 
@@ -157,7 +159,7 @@ def unsubscribe(key: str, kind: str) -> Any:
     authority, so the route is exempt from the CSRF check.
     """
     affiliate, account = directory.find_by_preferences_key(key) or abort(404)
-    notice = email_preferences.subscription(kind) or abort(404)
+    notice = email_preferences.one_click_notice(kind) or abort(404)
     done = request.method == "POST"
     if done:
         email_preferences.unsubscribe(affiliate, notice, now=utcnow())
@@ -174,32 +176,34 @@ def _too_quick(form: JoinForm) -> bool:
 
 def _join_page(slug: str, form: JoinForm, **more: object) -> str:
     if min_fill_time.seconds_since(form.started.data or "", utcnow()) is None:
-        form.started.data = min_fill_time.stamp(utcnow())
-    return _at_the_door("affiliates/join.html", slug, form=form, **more)
+        form.started.data = min_fill_time.issue_form_timestamp(utcnow())
+    return _public_page("affiliates/join.html", slug, form=form, **more)
 
 
 def _thanks_page(slug: str, form: MailboxForm, **more: object) -> str:
-    return _at_the_door("affiliates/thanks.html", slug, form=form, **more)
+    return _public_page("affiliates/thanks.html", slug, form=form, **more)
 
 
-def _at_the_door(template: str, slug: str, **more: object) -> str:
+def _public_page(template: str, slug: str, **more: object) -> str:
     found = listing.public_programme(slug) or abort(404)
     return render_template(
         template, account=found.account, rules=found.rules, emails_on=found.emails_on, **more
     )
 
 
-def _letter_page(template: str, token: str, purpose: Purpose, **more: object) -> str:
-    found = confirmation_links.find(token, purpose, now=utcnow()) or abort(404)
+def _link_page(template: str, token: str, purpose: TokenPurpose, **more: object) -> str:
+    found = confirmation_links.find_token(token, purpose, now=utcnow()) or abort(404)
     affiliate = found.affiliate
-    waits = affiliate.state in (State.UNCONFIRMED, State.INVITED)
+    waits = affiliate.state in (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
     return render_template(
         template,
         account=found.account,
         affiliate=affiliate,
-        too_old=waits and found.too_old,
+        expired=waits and found.expired,
         waits=waits,
         token=token,
-        dashboard=links.dashboard_of(affiliate, current_config()) if affiliate.state is State.ACTIVE else "",
+        dashboard=links.dashboard_url(affiliate, current_config())
+        if affiliate.state is AffiliateState.ACTIVE
+        else "",
         **more,
     )

@@ -9,8 +9,8 @@ from flask_login import current_user, login_required
 
 from ..affiliates import directory
 from ..affiliates import suppressions as suppression_list
-from ..affiliates.links import link_of
-from ..affiliates.models import Affiliate, State
+from ..affiliates.links import public_url
+from ..affiliates.models import Affiliate, AffiliateState
 from ..clock import utcnow
 from ..events import event_log, presenter
 from ..events.models import Why
@@ -36,7 +36,7 @@ _DEEDS = {
 @login_required
 def index() -> Any:
     asked, search = request.args.get("status", ""), request.args.get("q", "").replace("\x00", "").strip()
-    state = State(asked) if asked in set(State) else None
+    state = AffiliateState(asked) if asked in set(AffiliateState) else None
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
     search = search[:_SEARCH_LIMIT]
     page = listing.list_affiliates(
@@ -48,7 +48,7 @@ def index() -> Any:
         filters={"q": search or None, "status": state.value if state else None},
         chosen=state,
         tabs=listing.TABS,
-        state_words=listing.STATE_WORDS,
+        state_words=listing.STATE_LABELS,
         join_url=f"{current_config().base_url}{url_for('.join', slug=current_user.account.slug)}",
         words=STATUS_LABELS,
         reasons=presenter.REASONS,
@@ -60,7 +60,7 @@ def index() -> Any:
 @blueprint.get("/affiliates.csv")
 @login_required
 def export() -> Any:
-    lines = csv_export.rows_as_csv(current_user.account, current_config())
+    lines = csv_export.stream_csv(current_user.account, current_config())
     response = Response(stream_with_context(lines), mimetype="text/csv")
     response.headers["Content-Disposition"] = f'attachment; filename="affiliates-{utcnow():%Y-%m-%d}.csv"'
     return response
@@ -124,14 +124,14 @@ def invite() -> Any:
 @blueprint.route("/affiliates/rules", methods=["GET", "POST"])
 @login_required
 def sign_up_rules() -> Any:
-    present = signup_rules.rules_of(current_user.account_id)
+    present = signup_rules.get_rules(current_user.account_id)
     if request.method == "GET":
         saved = {"confirm": present.confirm, "auto_approve": present.auto_approve}
         return render_template("affiliates/rules.html", form=RulesForm(formdata=None, data=saved))
     form = RulesForm()
     form.validate()
     wish = signup_rules.Rules(auto_approve=bool(form.auto_approve.data), confirm=bool(form.confirm.data))
-    signup_rules.change(current_user.account_id, wish)
+    signup_rules.save_rules(current_user.account_id, wish)
     flash("The sign-up rules are saved. They hold for everybody who signs up from now on.", "success")
     return redirect(url_for(".sign_up_rules"), 303)
 
@@ -166,12 +166,12 @@ def _affiliate(ident: int) -> Affiliate:
     return directory.find_affiliate(current_user.account_id, ident) or abort(404)
 
 
-def _decided(done: moderation.Done | None, words: str) -> Any:
+def _decided(done: moderation.StateChange | None, words: str) -> Any:
     """Go back to the affiliate; a second click finds the deed done and says how things stand."""
     if done is None:
         abort(404)
     name = done.affiliate.name
-    state = listing.STATE_WORDS[done.affiliate.state].lower()
+    state = listing.STATE_LABELS[done.affiliate.state].lower()
     flash(f"{name} {words}." if done.changed else f"Nothing was changed: {name} is {state}.", "success")
     return redirect(url_for(".show", ident=done.affiliate.id), 303)
 
@@ -182,14 +182,14 @@ def _page(affiliate: Affiliate, *, form: DeclineForm | None = None, **more: obje
     return render_template(
         "affiliates/show.html",
         affiliate=affiliate,
-        story=history.tell(affiliate),
-        link=link_of(affiliate, current_user.account, current_config()),
+        history=history.load_history(affiliate),
+        link=public_url(affiliate, current_user.account, current_config()),
         events=presenter.tell(page.rows),
         page=page,
         form=form or DeclineForm(formdata=None),
         words=STATUS_LABELS,
-        state_words=listing.STATE_WORDS,
-        reason_words=history.REASON_WORDS,
+        state_words=listing.STATE_LABELS,
+        reason_words=history.SUPPRESSION_LABELS,
         **more,
     )
 
@@ -199,7 +199,7 @@ def _suppressions_page(form: SuppressForm, **more: object) -> str:
     return render_template(
         "affiliates/suppressions.html",
         form=form,
-        page=suppression_list.listed(current_user.account_id, before=before, after=after),
-        words=history.REASON_WORDS,
+        page=suppression_list.list_suppressions(current_user.account_id, before=before, after=after),
+        words=history.SUPPRESSION_LABELS,
         **more,
     )

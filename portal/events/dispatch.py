@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select
 
 from ..accounts.models import Account
 from ..affiliates import links, owner_unsubscribe, suppressions
-from ..affiliates.models import Affiliate, State
+from ..affiliates.models import Affiliate, AffiliateState
 from ..affiliates.template_values import affiliate_values
 from ..db import db, insert
 from ..db.prepared import Swift
@@ -243,11 +243,11 @@ def _why_not(case: _Case, notice: Notice) -> Why:
 def _stands_against(affiliate: Affiliate, occasion: Occasion) -> Why:
     """Return why where an affiliate stands forbids an email: only whoever takes part is told of sales and money."""
     match affiliate.state:
-        case State.ACTIVE:
+        case AffiliateState.ACTIVE:
             return Why.OWED
-        case State.UNCONFIRMED:
+        case AffiliateState.UNCONFIRMED:
             return Why.NOT_CONFIRMED
-        case State.SUSPENDED:
+        case AffiliateState.SUSPENDED:
             return Why.SUSPENDED
     return Why.OWED if occasion in STANDING else Why.NOT_ACTIVE
 
@@ -262,8 +262,8 @@ def _ways_out(case: _Case, notice: Notice, mailbox: str) -> tuple[str, str]:
     if case.affiliate is None:
         return "", ""
     if notice.optional_mail:
-        one_click = links.unsubscribe_of(case.affiliate, notice.kind, config)
-    return one_click, links.preferences_of(case.affiliate, config)
+        one_click = links.unsubscribe_url(case.affiliate, notice.kind, config)
+    return one_click, links.preferences_url(case.affiliate, config)
 
 
 def _common_values(case: _Case, recipient_name: str) -> dict[str, str]:

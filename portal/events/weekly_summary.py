@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, and_, exists, select
 
 from ..accounts.models import Account
-from ..affiliates.models import Affiliate, State
+from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db, insert
 from ..notices import recipients
 from ..notices.catalogue import CATALOGUE
@@ -104,7 +104,7 @@ def _next(account: Account, week: Week) -> Sequence[Affiliate]:
     query = select(Affiliate).where(
         Affiliate.account_id == account.id,
         Affiliate.id > week.after_id,
-        Affiliate.state == State.ACTIVE,
+        Affiliate.state == AffiliateState.ACTIVE,
         Affiliate.created_at < week.ends_at,
     )
     return db.session.scalars(query.order_by(Affiliate.id).limit(BATCH)).all()

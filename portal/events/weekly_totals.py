@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, func, select
 
-from ..affiliates.models import Affiliate, State
+from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db
 from ..outbox.models import OutboxMessage, Status
 from .models import Event
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _COUNTED = (Occasion.LEAD, Occasion.PURCHASE)
-_JOINED = (State.PENDING, State.ACTIVE, State.DECLINED, State.SUSPENDED)
+_JOINED = (AffiliateState.PENDING, AffiliateState.ACTIVE, AffiliateState.DECLINED, AffiliateState.SUSPENDED)
 _DIGITS = 40  # more than any sum of money has; what is longer is no amount
 
 

@@ -24,7 +24,7 @@ def programme(app):
     """Brightleaf, whose sign-up page is /join/brightleaf and asks for no confirmation; nobody is logged in."""
     create_owner("Brightleaf", "Ada Fairweather", "ada@brightleaf.example", PASSWORD, now=utcnow())
     account = db.session.scalars(select(Account).where(Account.slug == "brightleaf")).one()
-    signup_rules.change(account.id, signup_rules.Rules(confirm=False))
+    signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))
     return account
 
 

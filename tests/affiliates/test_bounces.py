@@ -7,11 +7,11 @@ from sqlalchemy import select
 
 from portal.accounts.models import Account
 from portal.affiliates import directory, suppressions
-from portal.affiliates.models import Affiliate, Reason, State, Suppression
+from portal.affiliates.models import Affiliate, AffiliateState, Suppression, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup
-from portal.enrolment.signup_rules import Rules, change
+from portal.enrolment.signup_rules import Rules, save_rules
 from portal.outbox import cancellations
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue
@@ -27,7 +27,7 @@ def deliver(app, owner):
     """Sign Grace up and hand her welcome to a server that answers RCPT like this."""
     app.extensions["signet.route_for"] = ways = Ways()
     account = db.session.scalars(select(Account)).one()
-    change(account.id, Rules(confirm=False))
+    save_rules(account.id, Rules(confirm=False))
 
     def deliver(reply, mailbox=GRACE, further=None):
         refuse = lambda peer, line: peer.say(reply if mailbox.encode() in line else b"250 2.1.5 Ok\r\n")  # noqa: E731
@@ -48,7 +48,7 @@ def deliver(app, owner):
 def test_a_mailbox_that_does_not_exist_is_put_on_the_list_with_the_servers_words(deliver, code):
     listed = deliver(f"550 {code} No such user here\r\n".encode())
     assert list(listed) == [GRACE]
-    assert listed[GRACE].reason is Reason.BOUNCED
+    assert listed[GRACE].reason is SuppressionReason.BOUNCED
     assert f"550 {code} No such user here" in listed[GRACE].note
 
 
@@ -79,17 +79,17 @@ def test_the_owners_own_mailbox_is_never_put_on_the_list(deliver):
 
 def test_what_the_owner_wrote_on_the_list_stays(deliver, app):
     account = directory.find_account("brightleaf")
-    suppressions.suppress(account.id, GRACE, Reason.BY_OWNER, note="Asked by phone", now=utcnow())
-    suppressions.suppress(account.id, GRACE, Reason.BOUNCED, note="550 5.1.1", now=utcnow())
+    suppressions.suppress(account.id, GRACE, SuppressionReason.BY_OWNER, note="Asked by phone", now=utcnow())
+    suppressions.suppress(account.id, GRACE, SuppressionReason.BOUNCED, note="550 5.1.1", now=utcnow())
     db.session.commit()
-    row = suppressions.suppression_of(account.id, GRACE)
-    assert (row.reason, row.note) == (Reason.BY_OWNER, "Asked by phone")
+    row = suppressions.find_suppression(account.id, GRACE)
+    assert (row.reason, row.note) == (SuppressionReason.BY_OWNER, "Asked by phone")
 
 
 def test_the_affiliates_page_says_so_and_lets_the_owner_write_again(deliver, owner, stranger):
     row = deliver(b"550 5.1.1 No such user here\r\n")[GRACE]
     affiliate = db.session.scalars(select(Affiliate)).one()
-    assert affiliate.state is State.ACTIVE
+    assert affiliate.state is AffiliateState.ACTIVE
     page = f"/affiliates/{affiliate.id}"
     text = owner.get(page).get_data(as_text=True)
     assert "There is no such mailbox" in text

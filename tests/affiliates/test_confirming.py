@@ -10,7 +10,7 @@ import time_machine
 from sqlalchemy import select
 
 from portal.affiliates import directory, suppressions
-from portal.affiliates.models import Reason, State
+from portal.affiliates.models import AffiliateState, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import cleanup, listing, signup, signup_rules
@@ -66,11 +66,11 @@ def test_a_sign_up_is_asked_to_confirm_and_welcomed_once_it_did(owner, client):
     assert not _mails("new-sign-up")
     path = _path("confirm-sign-up", "confirm-sign-up")
     assert "Yes, confirm my sign-up" in client.get(path).get_data(as_text=True)
-    assert _affiliate().state is State.UNCONFIRMED, "looking changes nothing"
+    assert _affiliate().state is AffiliateState.UNCONFIRMED, "looking changes nothing"
     for _ in range(2):
         assert client.submit(path, {}).status_code == 303 if _ == 0 else True
     assert "Welcome, you are signed up" in client.get(path).get_data(as_text=True)
-    assert _affiliate().state is State.ACTIVE
+    assert _affiliate().state is AffiliateState.ACTIVE
     assert len(_mails("new-sign-up")) == 1
     assert signup.confirm(path.rpartition("/")[2], now=utcnow()) is not None
     assert len(_mails("new-sign-up")) == 1, "a second time changes nothing"
@@ -81,7 +81,7 @@ def test_an_old_link_says_so_and_an_unknown_one_is_not_found(owner, client):
         _signed_up(client)
     page = client.get(_path("confirm-sign-up", "confirm-sign-up"))
     assert "This link is too old" in page.get_data(as_text=True)
-    with pytest.raises(signup.LinkTooOld):
+    with pytest.raises(signup.LinkExpired):
         signup.confirm(_path("confirm-sign-up", "confirm-sign-up").rpartition("/")[2], now=utcnow())
     assert client.get("/confirm-sign-up/nonsense").status_code == 404
 
@@ -99,7 +99,7 @@ def test_a_form_that_comes_back_at_once_is_asked_for_again_and_loses_nothing(app
 
 
 def test_the_owner_approves_or_declines_who_waits_and_a_second_click_is_harmless(owner, stranger, client):
-    signup_rules.change(_account().id, signup_rules.Rules(auto_approve=False, confirm=False))
+    signup_rules.save_rules(_account().id, signup_rules.Rules(auto_approve=False, confirm=False))
     _signed_up(client)
     page = f"/affiliates/{_affiliate().id}"
     assert stranger.get(page).status_code == 404
@@ -114,10 +114,10 @@ def test_the_owner_approves_or_declines_who_waits_and_a_second_click_is_harmless
     assert len(_mails("approved")) == 1
     assert stranger.submit(f"{page}/suspend", {}, page="/affiliates/rules").status_code == 404
     owner.submit(f"{page}/suspend", {}, page=page)
-    assert _affiliate().state is State.SUSPENDED
+    assert _affiliate().state is AffiliateState.SUSPENDED
     assert owner.get(page).status_code == 200
     owner.submit(f"{page}/unsuspend", {}, page=page)
-    assert _affiliate().state is State.ACTIVE
+    assert _affiliate().state is AffiliateState.ACTIVE
 
 
 def test_somebody_invited_joins_by_the_link_and_the_suppressed_are_not_invited(owner, client):
@@ -128,7 +128,7 @@ def test_somebody_invited_joins_by_the_link_and_the_suppressed_are_not_invited(o
     path = _path("invited", "invitation")
     assert client.submit(path, {}).status_code == 422
     assert client.submit(path, {"consent": "y"}).status_code == 303
-    assert _affiliate().state is State.ACTIVE
+    assert _affiliate().state is AffiliateState.ACTIVE
     assert _affiliate().consented_at
     for page in ("/events", "/affiliates", "/affiliates?status=invited", f"/affiliates/{_affiliate().id}"):
         text = owner.get(page).get_data(as_text=True)
@@ -144,17 +144,17 @@ def test_somebody_invited_joins_by_the_link_and_the_suppressed_are_not_invited(o
 
 
 def test_one_click_unsubscribes_without_cookie_or_token_and_looking_does_not(owner, client):
-    signup_rules.change(_account().id, signup_rules.Rules(confirm=False))
+    signup_rules.save_rules(_account().id, signup_rules.Rules(confirm=False))
     _signed_up(client)
     key = _affiliate().preferences_key
     path = f"/unsubscribe/{key}/weekly-summary"
     assert client.get(path).headers["Referrer-Policy"] == "no-referrer"
-    assert suppressions.suppression_of(_account().id, "grace@example.org") is None
+    assert suppressions.find_suppression(_account().id, "grace@example.org") is None
     for _ in range(2):
         answer = client.post(path, data={"List-Unsubscribe": "One-Click"})
         assert answer.status_code == 200
-    row = suppressions.suppression_of(_account().id, "grace@example.org")
-    assert row.reason is Reason.UNSUBSCRIBED
+    row = suppressions.find_suppression(_account().id, "grace@example.org")
+    assert row.reason is SuppressionReason.UNSUBSCRIBED
     for unknown in ("/unsubscribe/x/weekly-summary", f"/unsubscribe/{key}/new-sign-up", "/preferences/x"):
         assert client.post(unknown).status_code in (400, 404)
         assert client.get(unknown).status_code == 404
@@ -164,14 +164,14 @@ def test_one_click_unsubscribes_without_cookie_or_token_and_looking_does_not(own
     assert "When somebody buys through your link." in asked
     assert "an affiliate’s link" not in asked, "it is the affiliate who reads"
     assert client.submit(prefs, {"kind": ["weekly-summary"]}).status_code == 303
-    assert suppressions.suppression_of(_account().id, "grace@example.org") is None
+    assert suppressions.find_suppression(_account().id, "grace@example.org") is None
     assert "new-lead" in suppressions.opted_out(_affiliate().id)
     assert client.submit(prefs, {"essential_only": "1", "kind": "new-lead"}).status_code == 303
     assert "weekly-summary" in suppressions.opted_out(_affiliate().id)
 
 
 def test_an_event_is_caused_once_and_says_why_an_email_was_not_sent(owner, client):
-    signup_rules.change(_account().id, signup_rules.Rules(confirm=False))
+    signup_rules.save_rules(_account().id, signup_rules.Rules(confirm=False))
     _signed_up(client)
     affiliate, account = _affiliate(), _account()
     values = {"order": "A1", "amount": "10.00", "currency": "EUR", "commission": "1.00"}
@@ -199,7 +199,7 @@ def test_a_week_is_told_once_and_skipped_when_it_is_long_over(owner, client):
     with time_machine.travel(monday - timedelta(days=4), tick=False):
         account = _account()
         account.created_at = utcnow()
-        signup_rules.change(account.id, signup_rules.Rules(confirm=False))
+        signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))
         _signed_up(client)
         values = {"order": "A1", "amount": "10", "currency": "EUR", "commission": "0.10"}
         account, affiliate = _account(), _affiliate()
@@ -224,12 +224,12 @@ def test_nobody_who_never_confirmed_is_kept_for_ever(owner, client):
     with time_machine.travel(utcnow() - timedelta(days=31), tick=False):
         _signed_up(client)
     assert cleanup.find_work(utcnow()) == [("forget", 0)]
-    assert cleanup.forget_unconfirmed(now=utcnow()) == 1
+    assert cleanup.delete_unconfirmed(now=utcnow()) == 1
     assert cleanup.find_work(utcnow()) == []
 
 
 def test_the_list_is_searched_and_exported_safely(owner, stranger, client):
-    signup_rules.change(_account().id, signup_rules.Rules(confirm=False))
+    signup_rules.save_rules(_account().id, signup_rules.Rules(confirm=False))
     _signed_up(client, name="Éloïse Ångström")
     for query in ("éLOÏSE", "ångström", "GRACE@", "%25", "_", "'"):
         assert owner.get(f"/affiliates?q={query}").status_code == 200
@@ -251,7 +251,7 @@ def test_the_owners_pages_are_for_owners(owner, client, path):
 
 
 def test_the_owners_email_leads_to_the_affiliate_and_nobody_else_gets_there(owner, stranger, client):
-    signup_rules.change(_account().id, signup_rules.Rules(confirm=False))
+    signup_rules.save_rules(_account().id, signup_rules.Rules(confirm=False))
     _signed_up(client)
     [mail] = _mails("owner-new-affiliate")
     path = re.search(r"http://127\.0\.0\.1(/affiliates/by-code/\w+)", mail.text).group(1)

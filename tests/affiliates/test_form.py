@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wtforms.validators import ValidationError
 
-from portal.enrolment.forms import a_name, tidy
+from portal.enrolment.forms import normalize_name, validate_name
 
 NAMES = [
     "Ada",
@@ -139,20 +139,20 @@ class _Field:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_of_any_script_is_accepted(join, left, name):
     assert join(name=name).status_code == 303
-    assert [row.name for row in left().affiliates] == [tidy(name)]
+    assert [row.name for row in left().affiliates] == [normalize_name(name)]
 
 
 @pytest.mark.parametrize("name", SPAM)
 def test_what_is_no_name_is_refused(name):
     with pytest.raises(ValidationError):
-        a_name(None, _Field(tidy(name)))
+        validate_name(None, _Field(normalize_name(name)))
 
 
 @given(st.text(max_size=60))
 def test_no_name_that_passes_could_become_a_link_or_markup(name):
-    typed = tidy(name)
+    typed = normalize_name(name)
     try:
-        a_name(None, _Field(typed))
+        validate_name(None, _Field(typed))
     except ValidationError:
         return
     assert not set(typed) & set('<>&@:/\\{}[]|=$%#*"_~^+?!;0123456789')

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from portal.affiliates import suppressions
-from portal.affiliates.models import Reason
+from portal.affiliates.models import SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
 from portal.deliveries import resend
@@ -106,7 +106,7 @@ def test_looking_asks_and_changes_nothing_whoever_looks(client, owner, stranger,
             main = page[page.index("<main") : page.index("</main")]
             assert ADA not in main and BO not in main, "a link that is passed on tells no address"
     assert recipients.is_on(account_of().id, WEEKLY)
-    assert suppressions.suppression_of(account_of().id, BO) is None
+    assert suppressions.find_suppression(account_of().id, BO) is None
 
 
 @pytest.mark.both_databases
@@ -143,8 +143,8 @@ def test_one_click_of_a_further_mailbox_spares_it_the_summaries_alone(client, ow
     assert not set(happen(Occasion.PURCHASE, BOUGHT).values()) & set(Why), "what happens is still told"
     page = owner.get("/automated-emails").get_data(as_text=True)
     assert "Unsubscribed from the weekly summary." in page
-    row = suppressions.suppression_of(account_of().id, BO)
-    assert row.reason is Reason.UNSUBSCRIBED
+    row = suppressions.find_suppression(account_of().id, BO)
+    assert row.reason is SuppressionReason.UNSUBSCRIBED
     listed = "/affiliates/not-written-to"
     assert owner.submit(f"{listed}/{row.id}/remove", {}, page=listed).status_code == 303
     assert happen()[BO].status is Status.QUEUED
@@ -153,7 +153,7 @@ def test_one_click_of_a_further_mailbox_spares_it_the_summaries_alone(client, ow
 def test_the_button_does_what_one_click_does(client, happen):
     path = _path(happen()[BO])
     assert client.submit(path, {}).status_code == 200
-    assert suppressions.suppression_of(account_of().id, BO).reason is Reason.UNSUBSCRIBED
+    assert suppressions.find_suppression(account_of().id, BO).reason is SuppressionReason.UNSUBSCRIBED
 
 
 def test_a_mailbox_that_was_removed_meanwhile_is_told_so_and_nothing_changes(client, happen):
@@ -163,7 +163,7 @@ def test_a_mailbox_that_was_removed_meanwhile_is_told_so_and_nothing_changes(cli
     for answer in (client.get(path), client.post(path, data=ONE_CLICK)):
         assert answer.status_code == 200
         assert "This address gets no more summaries" in answer.get_data(as_text=True)
-    assert suppressions.suppression_of(account.id, BO) is None
+    assert suppressions.find_suppression(account.id, BO) is None
     assert recipients.is_on(account.id, WEEKLY)
 
 

@@ -19,7 +19,7 @@ PUBLIC = ["/join/brightleaf", "/join/brightleaf/thanks"]
 
 def _people(count: int, slug: str = "brightleaf"):
     account = directory.find_account(slug)
-    signup_rules.change(account.id, signup_rules.Rules(confirm=False))
+    signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))
     for number in range(count):
         new = signup.SignUp("Grace Hopper", f"grace{number}@{slug}.example", f"192.0.2.{number}")
         signup.sign_up(account.slug, new, now=utcnow() - timedelta(minutes=count - number))
@@ -127,7 +127,7 @@ def test_the_list_tells_what_became_of_each_welcome(owner):
 
 def test_whoever_waited_for_the_owners_word_was_welcomed_by_it(owner):
     account = directory.find_account("brightleaf")
-    signup_rules.change(account.id, signup_rules.Rules(confirm=False, auto_approve=False))
+    signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False, auto_approve=False))
     new = signup.SignUp("Grace Hopper", "grace@example.org", "192.0.2.1")
     signup.sign_up(account.slug, new, now=utcnow())
     assert "once you approve" in owner.get("/affiliates").get_data(as_text=True)

@@ -49,9 +49,9 @@ def _locked(course):
 def test_a_sign_up_looks_up_and_renders_before_it_takes_the_lock_and_only_writes_then(
     programme, client, course, confirm, most
 ):
-    signup_rules.change(programme.id, signup_rules.Rules(confirm=confirm))
+    signup_rules.save_rules(programme.id, signup_rules.Rules(confirm=confirm))
     client.get("/join/brightleaf")
-    confirmation_links._written.cache_clear()
+    confirmation_links._render.cache_clear()
     page = client.get("/join/brightleaf").get_data(as_text=True)
     hidden = dict(re.findall(r'name="(csrf_token|started)"[^>]*value="([^"]*)"', page))
     course.clear()
@@ -84,22 +84,22 @@ def test_a_form_with_a_fault_and_a_robots_form_never_take_the_lock(programme, cl
 
 
 def test_a_confirmation_written_ahead_is_what_rendering_makes_of_it(programme):
-    written = confirmation_links.write_confirmation(programme)
+    written = confirmation_links.render_confirmation(programme)
     [token] = set(re.findall(r"/confirm-sign-up/([\w-]+)", written.mail.text + written.mail.html))
     values = {
         "programme": programme.name,
-        "confirm_link": confirmation_links._address(confirmation_links.Purpose.CONFIRM, token),
+        "confirm_link": confirmation_links._token_url(confirmation_links.TokenPurpose.CONFIRM, token),
     }
     assert written.mail == rendering.render(CONFIRM_SIGN_UP, programme, values)
     assert confirmation_links.fingerprint(token) == written.token_hash
-    again = confirmation_links.write_confirmation(programme)
+    again = confirmation_links.render_confirmation(programme)
     assert token not in again.mail.text + again.mail.html
 
 
 def test_a_new_name_of_the_programme_is_in_the_next_confirmation(programme):
-    assert "Brightleaf" in confirmation_links.write_confirmation(programme).mail.subject
+    assert "Brightleaf" in confirmation_links.render_confirmation(programme).mail.subject
     other = Account(id=programme.id, slug="brightleaf", name="Copperpot")
-    mail = confirmation_links.write_confirmation(other).mail
+    mail = confirmation_links.render_confirmation(other).mail
     assert "Copperpot" in mail.subject
     assert "Brightleaf" not in mail.subject + mail.text + mail.html
 
@@ -107,8 +107,8 @@ def test_a_new_name_of_the_programme_is_in_the_next_confirmation(programme):
 def test_who_comes_onto_the_list_while_the_email_is_written_gets_none(
     app, programme, left, monkeypatch, client
 ):
-    signup_rules.change(programme.id, signup_rules.Rules(confirm=True))
-    write = confirmation_links.write_confirmation
+    signup_rules.save_rules(programme.id, signup_rules.Rules(confirm=True))
+    write = confirmation_links.render_confirmation
 
     def put_on_the_list(account_id):
         with app.app_context():
@@ -120,7 +120,7 @@ def test_who_comes_onto_the_list_while_the_email_is_written_gets_none(
         other.join()
         return write(account)
 
-    monkeypatch.setattr(confirmation_links, "write_confirmation", write_slowly)
+    monkeypatch.setattr(confirmation_links, "render_confirmation", write_slowly)
     assert client.submit("/join/brightleaf", GRACE).status_code == 303
     assert len(left().affiliates) == 1
     assert left().messages == []

@@ -83,7 +83,7 @@ def test_a_sign_up_that_another_one_overtook_changes_nothing(app, programme, lef
     now = utcnow()
     signup.sign_up(programme.slug, GRACE, now=now)
     late = signup.new_affiliate(programme, GRACE.name, GRACE.mailbox, now)
-    assert not signup._take_in(late)
+    assert not signup._insert_affiliate(late)
     db.session.commit()
     assert len(left().affiliates) == len(left().messages) == 1
 
@@ -189,7 +189,7 @@ def test_a_flood_of_spellings_from_many_networks_reaches_its_victim_three_times(
     ("spelling", "folded"), [("+@e.org", "+@e.org"), ("+a@e.org", "+a@e.org"), ("a.b+c@e.org", "ab@e.org")]
 )
 def test_spellings_fold_but_never_to_nothing(spelling, folded):
-    assert signup.throttle_key(spelling) == folded
+    assert signup.rate_limit_key(spelling) == folded
 
 
 def test_the_twenty_first_sign_up_of_a_network_is_told_to_wait_and_keeps_what_was_typed(join, left):

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from portal.affiliates import directory, suppressions
-from portal.affiliates.models import Reason, State
+from portal.affiliates.models import AffiliateState, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup
@@ -34,7 +34,7 @@ def grace(account):
 
 def _affiliate(account, mailbox):
     row = signup.new_affiliate(account, "Grace Hopper", mailbox, utcnow())
-    row.state = State.ACTIVE
+    row.state = AffiliateState.ACTIVE
     db.session.add(row)
     db.session.commit()
     return row
@@ -154,7 +154,7 @@ def test_a_mailbox_the_owner_puts_on_the_list_gets_nothing_that_waits(owner, acc
 
 def test_a_server_that_knows_no_such_mailbox_spares_it_the_rest(account, grace):
     ident = _owe(account, "new-purchase")
-    suppressions.suppress(account.id, GRACE, Reason.BOUNCED, note="550 5.1.1", now=utcnow())
+    suppressions.suppress(account.id, GRACE, SuppressionReason.BOUNCED, note="550 5.1.1", now=utcnow())
     db.session.commit()
     assert _stand(ident) == [Status.SUPPRESSED]
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from portal.accounts.models import Account
-from portal.affiliates.models import Affiliate, State
+from portal.affiliates.models import Affiliate, AffiliateState
 from portal.api import tokens
 from portal.clock import utcnow
 from portal.db import db
@@ -49,7 +49,9 @@ def faults(answer):
 def affiliate(app):
     """Add an affiliate to a programme."""
 
-    def affiliate(slug="brightleaf", name="Grace Hopper", code="GRACE42K", state=State.ACTIVE, mailbox=None):
+    def affiliate(
+        slug="brightleaf", name="Grace Hopper", code="GRACE42K", state=AffiliateState.ACTIVE, mailbox=None
+    ):
         mailbox = mailbox or f"{code.lower()}@hopper.example"
         now = utcnow()
         row = Affiliate(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 
-from portal.affiliates.models import State
+from portal.affiliates.models import AffiliateState
 from portal.api import tokens
 from portal.api.schemas import SHAPES
 from portal.db import db
@@ -123,11 +123,11 @@ def test_an_affiliate_of_another_account_is_unknown(shop, stranger, affiliate):
 @pytest.mark.parametrize(
     ("state", "why"),
     [
-        (State.SUSPENDED, "suspended"),
-        (State.UNCONFIRMED, "not-confirmed"),
-        (State.PENDING, "not-active"),
-        (State.DECLINED, "not-active"),
-        (State.INVITED, "not-active"),
+        (AffiliateState.SUSPENDED, "suspended"),
+        (AffiliateState.UNCONFIRMED, "not-confirmed"),
+        (AffiliateState.PENDING, "not-active"),
+        (AffiliateState.DECLINED, "not-active"),
+        (AffiliateState.INVITED, "not-active"),
     ],
 )
 def test_it_is_said_why_an_affiliate_gets_no_email(shop, affiliate, state, why):

@@ -11,7 +11,7 @@ import pytest
 import time_machine
 from sqlalchemy import select
 
-from portal.affiliates.models import State
+from portal.affiliates.models import AffiliateState
 from portal.api import tokens
 from portal.api.models import ApiToken
 from portal.api.schemas import SHAPES
@@ -168,7 +168,7 @@ def test_playing_twice_causes_two_events(owner, affiliate, left):
 
 
 def test_the_result_says_why_there_is_no_email(owner, affiliate):
-    affiliate(state=State.SUSPENDED)
+    affiliate(state=AffiliateState.SUSPENDED)
     recipients.switch(account_of().id, CATALOGUE["owner-new-purchase"], on=False)
     told = text_of(owner.get(owner.submit(PLAY, FILLED).location.partition("#")[0]))
     assert "caused no email" in told
@@ -267,7 +267,7 @@ def test_the_reference_explains_every_event_and_every_problem(owner):
 
 def test_whoever_gets_email_is_offered_before_those_who_do_not(owner, affiliate):
     affiliate()
-    affiliate(code="STOPPED2", state=State.SUSPENDED)
+    affiliate(code="STOPPED2", state=AffiliateState.SUSPENDED)
     page = owner.get(PLAY).get_data(as_text=True)
     assert page.index('value="GRACE42K"') < page.index('value="STOPPED2"')
     assert "(suspended)" in page

@@ -225,7 +225,7 @@ def reign(plan: Plan, folder: Path) -> Report:
         accounts = instance.add_accounts(sinks.ports)
         with instance.app.app_context():
             for account in accounts:
-                signup_rules.change(account, Rules(confirm=False))
+                signup_rules.save_rules(account, Rules(confirm=False))
         with instance.workers(1) as workers:
             turns = [Turns(plan, place, account, sinks) for place, account in enumerate(accounts)]
             chaos = Chaos(plan, instance, accounts, turns, workers)

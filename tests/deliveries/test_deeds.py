@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from portal.accounts.models import Account
 from portal.affiliates import suppressions
-from portal.affiliates.models import Reason
+from portal.affiliates.models import SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
 from portal.deliveries import bulk_actions, resend
@@ -111,7 +111,7 @@ def test_a_copy_of_the_owners_own_summary_can_still_be_ended_with_one_click(owne
 
 def test_a_suppressed_recipient_is_refused_and_said_why(owner, owe):
     message = owe(status=Status.SENT, recipient="grace@navy.example")
-    suppressions.suppress(account_of().id, "grace@navy.example", Reason.BOUNCED, now=utcnow())
+    suppressions.suppress(account_of().id, "grace@navy.example", SuppressionReason.BOUNCED, now=utcnow())
     db.session.commit()
     page = owner.get(f"/deliveries/{message.id}").get_data(as_text=True)
     assert "grace@navy.example could not be reached before" in page

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from portal.accounts.models import Account
 from portal.affiliates import directory
-from portal.affiliates.models import State
+from portal.affiliates.models import AffiliateState
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup
@@ -30,7 +30,7 @@ def account(owner):
 def affiliate(account):
     """Grace, who takes part."""
     row = signup.new_affiliate(account, "Grace Hopper", "grace@example.org", utcnow())
-    row.state = State.ACTIVE
+    row.state = AffiliateState.ACTIVE
     db.session.add(row)
     db.session.commit()
     return row

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from portal.accounts.models import Account
 from portal.affiliates import suppressions
-from portal.affiliates.models import Affiliate, Reason, State
+from portal.affiliates.models import Affiliate, AffiliateState, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
 from portal.events import dispatch, event_log
@@ -48,11 +48,11 @@ def test_the_same_key_is_the_same_event_and_owes_nothing_again(happen):
 @pytest.mark.parametrize(
     ("state", "why"),
     [
-        (State.UNCONFIRMED, Why.NOT_CONFIRMED),
-        (State.SUSPENDED, Why.SUSPENDED),
-        (State.PENDING, Why.NOT_ACTIVE),
-        (State.DECLINED, Why.NOT_ACTIVE),
-        (State.INVITED, Why.NOT_ACTIVE),
+        (AffiliateState.UNCONFIRMED, Why.NOT_CONFIRMED),
+        (AffiliateState.SUSPENDED, Why.SUSPENDED),
+        (AffiliateState.PENDING, Why.NOT_ACTIVE),
+        (AffiliateState.DECLINED, Why.NOT_ACTIVE),
+        (AffiliateState.INVITED, Why.NOT_ACTIVE),
     ],
 )
 def test_whoever_does_not_take_part_hears_of_no_sale_and_the_owner_does(happen, affiliate, state, why):
@@ -63,7 +63,8 @@ def test_whoever_does_not_take_part_hears_of_no_sale_and_the_owner_does(happen, 
 
 
 @pytest.mark.parametrize(
-    ("state", "occasion"), [(State.PENDING, Occasion.APPLIED), (State.DECLINED, Occasion.DECLINED)]
+    ("state", "occasion"),
+    [(AffiliateState.PENDING, Occasion.APPLIED), (AffiliateState.DECLINED, Occasion.DECLINED)],
 )
 def test_where_they_stand_is_told_to_those_who_do_not_take_part(happen, affiliate, state, occasion):
     affiliate.state = state
@@ -83,7 +84,11 @@ def test_an_email_the_affiliate_does_not_want_is_not_owed(happen, affiliate):
 
 @pytest.mark.parametrize(
     ("reason", "why"),
-    [(Reason.BY_OWNER, Why.SUPPRESSED), (Reason.BOUNCED, Why.SUPPRESSED), (Reason.UNSUBSCRIBED, Why.OWED)],
+    [
+        (SuppressionReason.BY_OWNER, Why.SUPPRESSED),
+        (SuppressionReason.BOUNCED, Why.SUPPRESSED),
+        (SuppressionReason.UNSUBSCRIBED, Why.OWED),
+    ],
 )
 def test_a_mailbox_on_the_list_is_not_written_to_and_one_that_unsubscribed_hears_what_happens(
     happen, account, affiliate, reason, why

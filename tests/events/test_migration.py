@@ -8,7 +8,7 @@ from flask_migrate import upgrade
 
 from portal import bootstrap, create_app
 from portal.affiliates import directory
-from portal.affiliates.models import State
+from portal.affiliates.models import AffiliateState
 from portal.db import db, readiness
 from portal.enrolment import listing, signup_rules
 from portal.events import event_log
@@ -41,9 +41,9 @@ def test_affiliates_of_before_are_found_told_of_and_take_part_as_they_did(tmp_pa
     with app.app_context():
         account = directory.find_account("brightleaf")
         assert account.time_zone == "UTC"
-        assert signup_rules.rules_of(account.id) == signup_rules.Rules(auto_approve=True, confirm=False)
+        assert signup_rules.get_rules(account.id) == signup_rules.Rules(auto_approve=True, confirm=False)
         [sia, grace] = listing.list_affiliates(account, get_state(app).config).rows
-        assert {sia.affiliate.state, grace.affiliate.state} == {State.ACTIVE}
+        assert {sia.affiliate.state, grace.affiliate.state} == {AffiliateState.ACTIVE}
         assert sia.affiliate.preferences_key != grace.affiliate.preferences_key
         found = listing.list_affiliates(account, get_state(app).config, search="hopper").rows
         assert [one.affiliate.id for one in found] == [7]

@@ -86,14 +86,14 @@ def test_a_summary_more_than_a_day_late_is_left_out(account, happen, late, state
 
 
 def test_a_worker_that_dies_in_the_middle_goes_on_where_it_ended(account, affiliate, happen, monkeypatch):
-    from portal.affiliates.models import State
+    from portal.affiliates.models import AffiliateState
     from portal.clock import utcnow
     from portal.enrolment import signup
 
     happen()
     for number in range(4):
         row = signup.new_affiliate(account, "Grace", f"grace{number}@example.org", utcnow())
-        row.state = State.ACTIVE
+        row.state = AffiliateState.ACTIVE
         db.session.add(row)
     db.session.commit()
     monkeypatch.setattr(weekly_summary, "BATCH", 2)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from portal.accounts.models import Account
 from portal.db import db
-from portal.enrolment.forms import a_name, tidy
+from portal.enrolment.forms import normalize_name, validate_name
 from portal.notices import plaintext, rendering
 from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
 from portal.notices.greeting import first_name_of
@@ -187,10 +187,10 @@ def _accepted(*rules, value: str) -> bool:
 @example(name="Grace", programme="  ")
 @example(name="أحمد بن محمد", programme="\u0301" * 100)
 def test_any_name_is_refused_by_the_form_or_makes_a_message_that_arrives_as_meant(context, name, programme):
-    name, programme = tidy(name), programme.strip()
+    name, programme = normalize_name(name), programme.strip()
     if not (name and programme and len(name) <= 60):
         return
-    if not (_accepted(one_line, a_name, value=name) and _accepted(one_line, value=programme)):
+    if not (_accepted(one_line, validate_name, value=name) and _accepted(one_line, value=programme)):
         return
     mail = _mail(programme=programme, first_name=first_name_of(name))
     headers = {
