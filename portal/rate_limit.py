@@ -22,10 +22,10 @@ from .db.prepared import Swift
 class BudgetCount(Base):
     """How much of one budget one key has spent in one window."""
 
-    __tablename__ = "budget_count"
+    __tablename__ = "rate_limit_counter"
     window_start: Mapped[datetime] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
-    spent: Mapped[int]
+    used: Mapped[int]
     # In the order of the windows, so that what is over is found at one end, and kept once in SQLite.
     __table_args__ = {"sqlite_with_rowid": False}
 
@@ -42,31 +42,31 @@ class Budget:
 def spend(budget: Budget, *key: object, now: datetime) -> bool:
     """Count one use inside the present transaction; return whether the budget still allowed it."""
     row = {"key": _key(budget, key), "window_start": _window(budget, now)}
-    spent: int = _spending(db.engine.dialect.name).scalar(row)
-    return spent <= budget.amount
+    used: int = _spending(db.engine.dialect.name).scalar(row)
+    return used <= budget.amount
 
 
 @cache
 def _spending(_dialect: str) -> Swift:
     """The statement that counts, put together once: every sign-up and every log-in counts."""
     table = BudgetCount.__table__
-    row = {"key": bindparam("key"), "window_start": bindparam("window_start"), "spent": 1}
+    row = {"key": bindparam("key"), "window_start": bindparam("window_start"), "used": 1}
     statement = (
         insert(BudgetCount)
         .values(row)
-        .on_conflict_do_update(index_elements=["key", "window_start"], set_={"spent": table.c.spent + 1})
+        .on_conflict_do_update(index_elements=["key", "window_start"], set_={"used": table.c.used + 1})
     )
-    return Swift(statement.returning(table.c.spent))
+    return Swift(statement.returning(table.c.used))
 
 
 def left(budget: Budget, *key: object, now: datetime) -> int:
     """Return how many uses remain in the present window."""
-    spent = db.session.scalar(
-        select(BudgetCount.spent).where(
+    used = db.session.scalar(
+        select(BudgetCount.used).where(
             BudgetCount.key == _key(budget, key), BudgetCount.window_start == _window(budget, now)
         )
     )
-    return max(0, budget.amount - (spent or 0))
+    return max(0, budget.amount - (used or 0))
 
 
 def forget(budget: Budget, *key: object, now: datetime) -> None:

@@ -12,15 +12,16 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from flask_migrate import upgrade
+from sqlalchemy import bindparam, text
 
 from portal import bootstrap, create_app
 from portal.about import ROOT
 from portal.clock import utcnow
 from portal.config import ConfigError
-from portal.db import Base, db, readiness
-from portal.deliveries.triggers import WORDS
+from portal.db import Base, UTCDateTime, db, readiness
+from portal.deliveries.triggers import SUBJECT_INDEX
 from portal.jobs.backend import TABLE_PREFIX
-from portal.rate_limit import Budget, left, spend
+from portal.rate_limit import Budget, _key, _window, left, spend
 from portal.vault import new_key
 from tests.conftest import make_config
 
@@ -38,21 +39,22 @@ def test_the_migrations_make_exactly_the_tables_of_the_models(tmp_path):
 
 
 def _is_ours(name, kind, _parents):
-    return kind not in ("table", "index") or not name.startswith((TABLE_PREFIX, WORDS))
+    return kind not in ("table", "index") or not name.startswith((TABLE_PREFIX, SUBJECT_INDEX))
 
 
-def test_what_was_spent_before_an_upgrade_stays_spent(tmp_path):
+def test_what_was_used_of_a_limit_before_an_upgrade_stays_used(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
-    budget, now = Budget("log-in", 3, timedelta(hours=1)), utcnow()
+    limit, now = Budget("log-in", 3, timedelta(hours=1)), utcnow()
     with app.app_context():
         upgrade(directory=str(readiness.MIGRATIONS), revision="0009")
-        for _ in range(2):
-            spend(budget, "ada", now=now)
-        db.session.commit()
+        values = {"key": _key(limit, ("ada",)), "start": _window(limit, now)}
+        with db.engine.begin() as connection:
+            insert = "INSERT INTO budget_count (key, window_start, spent) VALUES (:key, :start, 2)"
+            connection.execute(text(insert).bindparams(bindparam("start", type_=UTCDateTime)), values)
     bootstrap.migrate(app)
     with app.app_context():
-        assert left(budget, "ada", now=now) == 1
-        assert [spend(budget, "ada", now=now) for _ in range(2)] == [True, False]
+        assert left(limit, "ada", now=now) == 1
+        assert [spend(limit, "ada", now=now) for _ in range(2)] == [True, False]
         db.session.remove()
         db.engine.dispose()
 

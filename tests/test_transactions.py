@@ -59,7 +59,7 @@ def test_a_commit_that_fails_is_told_as_the_session_tells_it():
         cursor.execute(
             "PRAGMA defer_foreign_keys = ON"
         )  # no table asks for that, so that COMMIT has reason to fail
-        cursor.execute("INSERT INTO delivery_keeping (account_id, body_days, row_days) VALUES (999, 1, 1)")
+        cursor.execute("INSERT INTO delivery_retention (account_id, body_days, row_days) VALUES (999, 1, 1)")
     assert spent() == 0
 
 

@@ -138,7 +138,7 @@ def on_attempt_settled(
     """Put an affiliate's mailbox on the list when a server says that there is none. The caller commits."""
     if account_id is None or outcome is not Outcome.REJECTED or diagnosis is None:
         return
-    if diagnosis.get("retry_class") != RetryClass.RECIPIENT or claim.message.pinned_version is not None:
+    if diagnosis.get("retry_class") != RetryClass.RECIPIENT or claim.message.forced_version_id is not None:
         return
     row = DeliveryAttempt.__table__.c
     query = select(row.stage, row.enhanced_code, row.reply_code, row.reply_text)

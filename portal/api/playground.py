@@ -82,7 +82,7 @@ class Played:
 def played(account_id: int, event_id: int) -> Played | None:
     """Return an event of this account that a shop could have sent, too."""
     event = event_of(account_id, event_id)
-    shape = BY_OCCASION.get(event.occasion) if event else None
+    shape = BY_OCCASION.get(event.type) if event else None
     if event is None or shape is None:
         return None
     affiliate = db.session.get(Affiliate, event.affiliate_id) if event.affiliate_id else None
@@ -139,7 +139,7 @@ def curl_command(base_url: str, body: Mapping[str, Any]) -> str:
 def _mail(account_id: int, mail: EventMail) -> Mail:
     notice = CATALOGUE.get(mail.kind)
     message = (
-        message_log.message_of(account_id, mail.message_id) if mail.message_id and not mail.why else None
+        message_log.message_of(account_id, mail.message_id) if mail.message_id and not mail.decision else None
     )
     return Mail(
         kind=mail.kind,
@@ -148,7 +148,7 @@ def _mail(account_id: int, mail: EventMail) -> Mail:
         recipient=mail.recipient,
         message=message,
         status=STATUS_LABELS[message.status] if message else "",
-        why=WHY.get(mail.why, "") or ("" if message else "The log of it has been cleared."),
+        why=WHY.get(mail.decision, "") or ("" if message else "The log of it has been cleared."),
     )
 
 

@@ -89,8 +89,8 @@ def _told_mails(mails: Iterable[EventMail], statuses: Mapping[str, str]) -> list
 
 def _mail(mail: EventMail, status: str) -> Json:
     told = {"kind": mail.kind, "recipient": mail.recipient}
-    if mail.why or mail.message_id is None:
-        return told | {"why": mail.why.value}
+    if mail.decision or mail.message_id is None:
+        return told | {"why": mail.decision.value}
     # The log of messages is pruned sooner than what happened; then nobody knows any more.
     return told | {"message": mail.message_id, "status": status or None}
 
@@ -111,7 +111,7 @@ def _attempt(attempt: DeliveryAttempt) -> Json:
 
 
 def _name(event: Event) -> str:
-    return event.occasion.value.replace("-", "_")
+    return event.type.value.replace("-", "_")
 
 
 def _moment(at: datetime | None) -> str | None:

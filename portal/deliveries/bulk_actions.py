@@ -64,12 +64,12 @@ def give(
         "key": f"{account_id}:{key}"[:60],
         "action": action,
         "filters": filters.query(),
-        "idents": None if idents is None else sorted(set(idents))[:MOST_NAMED],
+        "message_ids": None if idents is None else sorted(set(idents))[:MOST_NAMED],
         "total": count.number,
         "more": count.more,
         "done": 0,
         "changed": 0,
-        "upto": db.session.scalar(newest) or 0,
+        "max_message_id": db.session.scalar(newest) or 0,
         "state": State.WAITING,
         "created_at": now,
     }
@@ -147,11 +147,11 @@ def _batch(ident: int, now: datetime) -> bool:
 
 def _next(order: BulkOrder) -> tuple[list[int], int | None]:
     """Return the next messages, newest first, and where to go on; None at the end."""
-    top = order.cursor if order.cursor is not None else order.upto + 1
+    top = order.cursor if order.cursor is not None else order.max_message_id + 1
     possible = _POSSIBLE[order.action]
-    if order.idents is not None:
-        left = [ident for ident in reversed(order.idents) if ident < top][:BATCH]
-        more = left[-1] if left and left[-1] > order.idents[0] else None
+    if order.message_ids is not None:
+        left = [ident for ident in reversed(order.message_ids) if ident < top][:BATCH]
+        more = left[-1] if left and left[-1] > order.message_ids[0] else None
         return _mine(order.account_id, left, possible), more
     found = search.find(plan(order.account_id, Filters.read(order.filters)), before=top, size=BATCH)
     more = found.idents[-1] if len(found.idents) == BATCH else found.seen_to
@@ -165,7 +165,7 @@ def _mine(account_id: int, idents: Sequence[int], possible: Sequence[Status]) ->
         row.id.in_(idents[:MOST_NAMED]),
         row.account_id == account_id,
         row.status.in_(possible),
-        row.pinned_version.is_(None),
+        row.forced_version_id.is_(None),
         row.text != "",
     )
     return list(db.session.scalars(query.order_by(row.id.desc())))

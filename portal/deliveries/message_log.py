@@ -28,9 +28,9 @@ _LISTED = (
     OutboxMessage.recipient,
     OutboxMessage.subject,
     OutboxMessage.status,
-    OutboxMessage.urgent,
-    OutboxMessage.pinned_version,
-    OutboxMessage.origin_id,
+    OutboxMessage.is_test,
+    OutboxMessage.forced_version_id,
+    OutboxMessage.copy_of_id,
     OutboxMessage.created_at,
     OutboxMessage.settled_at,
 )
@@ -104,7 +104,7 @@ def line_of(message: OutboxMessage) -> DeliveryLine | None:
 def copies_of(message: OutboxMessage) -> list[OutboxMessage]:
     """Return the messages that are further copies of this one, the newest first."""
     row = OutboxMessage
-    query = select(row).where(row.origin_id == message.id, row.account_id == message.account_id)
+    query = select(row).where(row.copy_of_id == message.id, row.account_id == message.account_id)
     return list(db.session.scalars(query.options(load_only(*_LISTED)).order_by(row.id.desc()).limit(20)))
 
 

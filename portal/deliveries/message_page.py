@@ -105,12 +105,12 @@ def name_of(message: OutboxMessage) -> str:
 
 def purpose_of(message: OutboxMessage) -> str:
     """Return what else an email is than one to an affiliate: a test, or the check of a version."""
-    if message.pinned_version is not None:
+    if message.forced_version_id is not None:
         return "Check email"
-    return "Test email" if message.urgent else ""
+    return "Test email" if message.is_test else ""
 
 
-def last_words(attempt: DeliveryAttempt | None) -> str:
+def last_reply(attempt: DeliveryAttempt | None) -> str:
     """Return in one line how the last attempt ended: the server's reply, or our own words without one."""
     if attempt is None:
         return ""
@@ -176,7 +176,7 @@ def _sentence(message: OutboxMessage, last: Try | None, queue: Queue | None) -> 
 
 
 def _failed(message: OutboxMessage, last: Try | None) -> str:
-    if message.pinned_version is not None or message.urgent:
+    if message.forced_version_id is not None or message.is_test:
         return "It was not accepted. A test is tried once only; it is not repeated."
     if last is not None and last.tone == "ambiguous":
         return "It was given up without a clear answer: the server may hold the message all the same."
@@ -195,14 +195,14 @@ def _queued(message: OutboxMessage, last: Try | None, queue: Queue | None) -> st
 
 def _next_at(message: OutboxMessage, queue: Queue | None) -> datetime:
     """When the next attempt is due: a server in trouble is left alone, whatever the message says."""
-    pause = queue.pause_until if queue is not None else None
+    pause = queue.paused_until if queue is not None else None
     return max(message.next_attempt_at, pause) if pause else message.next_attempt_at
 
 
 def _why(message: OutboxMessage, last: Try | None, queue: Queue | None) -> DiagnosisView | None:
     """Return what keeps the message: the trouble of its queue while on hold, else of its last attempt."""
     if message.status is Status.HELD:
-        held = diagnosis_view(queue.held_because) if queue is not None else None
+        held = diagnosis_view(queue.hold_diagnosis) if queue is not None else None
         return held or (last.trouble if last else None)
     if message.status in (Status.FAILED, Status.QUEUED):
         return last.trouble if last else None

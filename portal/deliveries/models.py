@@ -30,13 +30,13 @@ NAMED = {name: text(f"{name} <> ''") for name in ("reference", "queue_id")}
 
 def _later(name: str, known: TextClause, *columns: str) -> Index:
     """An index over messages of which something is known that nobody knows of one just owed, which it costs nothing."""
-    return index_of(known, f"ix_delivery_line_{name}", "account_id", *columns)
+    return index_of(known, f"ix_delivery_log_{name}", "account_id", *columns)
 
 
 class DeliveryLine(Base):
     """One message of an account, in what is asked for: no bodies, everything that can be filtered by."""
 
-    __tablename__ = "delivery_line"
+    __tablename__ = "delivery_log"
     message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     account_id: Mapped[int]
     created_at: Mapped[datetime]
@@ -54,12 +54,12 @@ class DeliveryLine(Base):
     seconds: Mapped[float | None]  # from the event to acceptance
     wiped_at: Mapped[datetime | None]  # when its text was removed
     __table_args__ = (
-        Index("ix_delivery_line_log", "account_id", "message_id", "created_at"),
-        Index("ix_delivery_line_status", "account_id", "status", "message_id", "created_at"),
-        Index("ix_delivery_line_kind", "account_id", "kind", "message_id"),
-        Index("ix_delivery_line_recipient", "account_id", "recipient", "message_id"),
-        Index("ix_delivery_line_domain", "account_id", "domain", "message_id"),
-        Index("ix_delivery_line_created", "account_id", "created_at", "message_id"),
+        Index("ix_delivery_log_log", "account_id", "message_id", "created_at"),
+        Index("ix_delivery_log_status", "account_id", "status", "message_id", "created_at"),
+        Index("ix_delivery_log_kind", "account_id", "kind", "message_id"),
+        Index("ix_delivery_log_recipient", "account_id", "recipient", "message_id"),
+        Index("ix_delivery_log_domain", "account_id", "domain", "message_id"),
+        Index("ix_delivery_log_created", "account_id", "created_at", "message_id"),
         _later("version", text("version IS NOT NULL"), "version", "message_id"),
         _later("code", text("code IS NOT NULL"), "code", "message_id"),
         _later("settled", text("settled_at IS NOT NULL"), "settled_at", "status", "seconds"),
@@ -67,7 +67,7 @@ class DeliveryLine(Base):
         *(_later(name, named, name) for name, named in NAMED.items()),
         # What failed is asked for together with something else; accepted mail never touches these.
         *(
-            index_of(FAILED, f"ix_delivery_line_failed_{name}", "account_id", "status", name, "message_id")
+            index_of(FAILED, f"ix_delivery_log_failed_{name}", "account_id", "status", name, "message_id")
             for name in ("kind", "code", "version")
         ),
     )
@@ -100,7 +100,7 @@ class AttemptTotal(Base):
 class RollMark(Base):
     """Up to when a rollup has counted."""
 
-    __tablename__ = "roll_mark"
+    __tablename__ = "rollup_cursor"
     name: Mapped[str] = mapped_column(String(20), primary_key=True)
     until: Mapped[datetime]
 
@@ -108,7 +108,7 @@ class RollMark(Base):
 class DeliveryKeeping(Base):
     """How long an account keeps the words of its messages, and the messages."""
 
-    __tablename__ = "delivery_keeping"
+    __tablename__ = "delivery_retention"
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, autoincrement=False)
     body_days: Mapped[int]
     row_days: Mapped[int]
@@ -134,30 +134,30 @@ class State(StrEnum):
 class BulkOrder(Base):
     """An order about many messages, worked off in batches: those named, or all that match the filters."""
 
-    __tablename__ = "bulk_order"
+    __tablename__ = "bulk_action"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     key: Mapped[str] = mapped_column(String(60), unique=True)  # of the form: sent twice it is one order
     action: Mapped[Action] = mapped_column(words(Action))
     filters: Mapped[dict[str, Any]] = mapped_column(JSON)
-    idents: Mapped[list[int] | None] = mapped_column(JSON)
+    message_ids: Mapped[list[int] | None] = mapped_column(JSON)
     total: Mapped[int] = mapped_column(default=0)
     more: Mapped[bool] = mapped_column(default=False)  # the total is a lower bound
     done: Mapped[int] = mapped_column(default=0)  # looked at
     changed: Mapped[int] = mapped_column(default=0)
-    upto: Mapped[int]  # messages newer than the order are not meant
+    max_message_id: Mapped[int]  # messages newer than the order are not meant
     cursor: Mapped[int | None]  # the oldest message seen to
     state: Mapped[State] = mapped_column(words(State), default=State.WAITING)
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     __table_args__ = (
-        Index("ix_bulk_order_account", "account_id", "id"),
-        Index("ix_bulk_order_state", "state"),
+        Index("ix_bulk_action_account", "account_id", "id"),
+        Index("ix_bulk_action_state", "state"),
     )
 
 
 # A message's further copies are looked for on its page; few messages are copies.
-index_of(text("origin_id IS NOT NULL"), "ix_outbox_message_origin", OutboxMessage.origin_id)
+index_of(text("copy_of_id IS NOT NULL"), "ix_outbox_message_copy", OutboxMessage.copy_of_id)
 
 
 @event.listens_for(Base.metadata, "after_create")

@@ -63,19 +63,19 @@ class Wish:
 def may_retry(message: OutboxMessage, now: datetime) -> bool:
     """Whether a new start would change anything."""
     waits = message.status is Status.QUEUED and message.next_attempt_at > now
-    usual = message.pinned_version is None and not message.urgent and bool(message.text)
+    usual = message.forced_version_id is None and not message.is_test and bool(message.text)
     return usual and (waits or message.status in (Status.FAILED, Status.CANCELLED))
 
 
 def may_cancel(message: OutboxMessage) -> bool:
-    return message.status in admin.CANCELLABLE and message.pinned_version is None
+    return message.status in admin.CANCELLABLE and message.forced_version_id is None
 
 
 def move(message: OutboxMessage, action: Action, *, now: datetime) -> str:
     """Try a message again or cancel it. Commits. Return why not, or nothing."""
     if action is Action.RETRY and not message.text:
         return "Its text was removed, so there is nothing left to send."
-    if message.pinned_version is not None or (action is Action.RETRY and message.urgent):
+    if message.forced_version_id is not None or (action is Action.RETRY and message.is_test):
         return "It is a test or a check, which is tried once. Send a new one from Email Preferences."
     retry = action is Action.RETRY
     statuses = admin.RETRYABLE if retry else admin.CANCELLABLE
@@ -86,9 +86,9 @@ def move(message: OutboxMessage, action: Action, *, now: datetime) -> str:
 
 def why_no_copy(message: OutboxMessage) -> str:
     """Say why there can be no further copy of a message to anybody, or nothing."""
-    if message.private:
+    if message.is_sealed:
         return "The portal’s own mail is not sent again."
-    if message.pinned_version is not None or message.urgent:
+    if message.forced_version_id is not None or message.is_test:
         return "It is a test or a check. Send a new one from Email Preferences."
     return ""
 
@@ -152,7 +152,7 @@ def _written(message: OutboxMessage, owner: Owner, wish: Wish) -> NewMessage:
         unsubscribe = ""  # one click there would end the mail of somebody else
     key = f"again:{message.id}:{wish.key}"
     return mail.to(
-        recipient, name, kind=message.kind, key=key, unsubscribe_url=unsubscribe, origin_id=message.id
+        recipient, name, kind=message.kind, key=key, unsubscribe_url=unsubscribe, copy_of_id=message.id
     )
 
 
@@ -192,5 +192,5 @@ def event_of(message: OutboxMessage) -> Event | None:
 
 def origin_of(message: OutboxMessage) -> OutboxMessage | None:
     """Return the message this one is a copy of, if it is still there."""
-    origin = db.session.get(OutboxMessage, message.origin_id) if message.origin_id else None
+    origin = db.session.get(OutboxMessage, message.copy_of_id) if message.copy_of_id else None
     return origin if origin is not None and origin.account_id == message.account_id else None

@@ -15,7 +15,7 @@ from sqlalchemy import Select, Subquery, column, func, literal_column, select, t
 from ..db import db
 from .models import DeliveryLine as Line
 from .query_plan import Condition, Plan, count_of
-from .triggers import FOLD, WORDS
+from .triggers import FOLD, SUBJECT_INDEX
 
 if TYPE_CHECKING:
     from ..outbox.models import Status
@@ -24,7 +24,7 @@ MOST = 1000  # counted exactly; beyond, "more than 1,000"
 WINDOW = 1000  # messages one page looks at where no condition is rare
 _PAGE = 51  # a page, and one more that tells of the next
 
-_words = table(WORDS, column("rowid"))
+_words = table(SUBJECT_INDEX, column("rowid"))
 _fold = getattr(func, FOLD)
 _simple: Any = literal_column("'simple'")
 
@@ -137,7 +137,7 @@ def _with_words(plan: Plan) -> tuple[Select[Any], Any]:
     quoted = " ".join('"{}"'.format(word.replace('"', '""')) for word in plan.words.split())
     match = f"account_id : {plan.account_id} AND subject : ({quoted})"
     query = query.select_from(_words).join(Line, Line.message_id == _words.c.rowid)
-    return query.where(literal_column(WORDS).op("MATCH")(match)), _words.c.rowid
+    return query.where(literal_column(SUBJECT_INDEX).op("MATCH")(match)), _words.c.rowid
 
 
 def _words_nearby(lines: Select[Any], words: str, *, up: bool, size: int) -> Found:

@@ -50,12 +50,12 @@ def tell(
     found = []
     if event is not None:
         source = presenter.sources_of([event])[event.id]
-        found.append(Moment(event.created_at, "info", NAMES[event.occasion], source))
-    what = "Another copy was written and queued" if message.origin_id else "It was written and queued"
+        found.append(Moment(event.created_at, "info", NAMES[event.type], source))
+    what = "Another copy was written and queued" if message.copy_of_id else "It was written and queued"
     found.append(Moment(message.created_at, "envelope", what, message.subject))
     found += [_attempt(attempt) for attempt in attempts]
-    if message.renewed_at is not None:
-        found.append(Moment(message.renewed_at, "info", "It was given a new start"))
+    if message.retries_reset_at is not None:
+        found.append(Moment(message.retries_reset_at, "info", "It was given a new start"))
     if message.status in _CALLED_OFF and message.settled_at is not None:
         title, why = _CALLED_OFF[message.status], cancellations.find_reason(message.id)
         found.append(Moment(message.settled_at, "skipped", title, why))

@@ -1,4 +1,4 @@
-"""The triggers that keep ``delivery_line`` and its index of words, in the dialect at hand.
+"""The triggers that keep ``delivery_log`` and its index of words, in the dialect at hand.
 
 They live in the database, so that whatever changes a message (a worker, a command, a statement by hand)
 keeps the log right in the same commit. A line belongs to one message, so no two transactions meet in it
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-WORDS = "delivery_words"  # the index of words in subjects: a table of its own in SQLite, with its shadows
+SUBJECT_INDEX = (
+    "delivery_subjects"  # the index of words in subjects: a table of its own in SQLite, with its shadows
+)
 
 FOLD = "delivery_fold"  # PostgreSQL's way to small letters, whatever the language of the database
 _UNICODE = 'COLLATE "und-x-icu"'
@@ -49,9 +51,9 @@ _TRYING = "outcome, version_number, reply_code, queue_id, number"
 
 # What the tables hold already, where the log comes to an older portal.
 _FILL = (
-    f"INSERT INTO delivery_line ({_COLUMNS}) SELECT {_VALUES} FROM outbox_message m WHERE m.account_id IS NOT NULL",
-    """UPDATE delivery_line SET attempt = a.number, version = a.version_number, code = a.reply_code, queue_id = a.queue_id
-       FROM delivery_attempt a WHERE a.message_id = delivery_line.message_id AND a.number =
+    f"INSERT INTO delivery_log ({_COLUMNS}) SELECT {_VALUES} FROM outbox_message m WHERE m.account_id IS NOT NULL",
+    """UPDATE delivery_log SET attempt = a.number, version = a.version_number, code = a.reply_code, queue_id = a.queue_id
+       FROM delivery_attempt a WHERE a.message_id = delivery_log.message_id AND a.number =
        (SELECT max(b.number) FROM delivery_attempt b WHERE b.message_id = a.message_id AND b.outcome <> 'started')""",
 )
 
@@ -61,24 +63,24 @@ def _sqlite() -> list[str]:
         return text.format(domain=_DOMAIN, seconds=_SQLITE_SECONDS).replace("m.", "new.")
 
     return [
-        """CREATE VIRTUAL TABLE delivery_words USING fts5(subject, account_id, content='delivery_line',
+        """CREATE VIRTUAL TABLE delivery_subjects USING fts5(subject, account_id, content='delivery_log',
            content_rowid='message_id', tokenize='unicode61 remove_diacritics 2')""",
-        f"""CREATE TRIGGER delivery_born AFTER INSERT ON outbox_message WHEN new.account_id IS NOT NULL BEGIN
-            INSERT INTO delivery_line ({_COLUMNS}) VALUES ({new(_VALUES)}); END""",
-        f"""CREATE TRIGGER delivery_moved AFTER UPDATE OF {_CHANGING} ON outbox_message BEGIN
-            UPDATE delivery_line SET {new(_CHANGES)} WHERE message_id = new.id; END""",
-        """CREATE TRIGGER delivery_gone AFTER DELETE ON outbox_message BEGIN
-           DELETE FROM delivery_line WHERE message_id = old.id; END""",
+        f"""CREATE TRIGGER delivery_log_insert AFTER INSERT ON outbox_message WHEN new.account_id IS NOT NULL BEGIN
+            INSERT INTO delivery_log ({_COLUMNS}) VALUES ({new(_VALUES)}); END""",
+        f"""CREATE TRIGGER delivery_log_update AFTER UPDATE OF {_CHANGING} ON outbox_message BEGIN
+            UPDATE delivery_log SET {new(_CHANGES)} WHERE message_id = new.id; END""",
+        """CREATE TRIGGER delivery_log_delete AFTER DELETE ON outbox_message BEGIN
+           DELETE FROM delivery_log WHERE message_id = old.id; END""",
         *[
-            f"""CREATE TRIGGER delivery_{name} AFTER {when} ON delivery_attempt WHEN new.outcome <> 'started' BEGIN
-                UPDATE delivery_line SET {_TRIED} WHERE {_LAST}; END"""
-            for name, when in (("tried", "INSERT"), ("retold", f"UPDATE OF {_TRYING}"))
+            f"""CREATE TRIGGER delivery_attempt_{name} AFTER {when} ON delivery_attempt WHEN new.outcome <> 'started' BEGIN
+                UPDATE delivery_log SET {_TRIED} WHERE {_LAST}; END"""
+            for name, when in (("insert", "INSERT"), ("update", f"UPDATE OF {_TRYING}"))
         ],
-        """CREATE TRIGGER delivery_words_in AFTER INSERT ON delivery_line BEGIN
-           INSERT INTO delivery_words (rowid, subject, account_id)
+        """CREATE TRIGGER delivery_subjects_insert AFTER INSERT ON delivery_log BEGIN
+           INSERT INTO delivery_subjects (rowid, subject, account_id)
            VALUES (new.message_id, new.subject, new.account_id); END""",
-        """CREATE TRIGGER delivery_words_out AFTER DELETE ON delivery_line BEGIN
-           INSERT INTO delivery_words (delivery_words, rowid, subject, account_id)
+        """CREATE TRIGGER delivery_subjects_delete AFTER DELETE ON delivery_log BEGIN
+           INSERT INTO delivery_subjects (delivery_subjects, rowid, subject, account_id)
            VALUES ('delete', old.message_id, old.subject, old.account_id); END""",
     ]
 
@@ -92,28 +94,37 @@ def _postgresql(*, unicode: bool) -> list[str]:
     function = "CREATE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {}; RETURN NULL; END $$"
     trigger = "CREATE TRIGGER {0} AFTER {1} FOR EACH ROW {2} EXECUTE FUNCTION {3}()"
     started = "WHEN (new.outcome <> 'started')"
-    tried = f"UPDATE delivery_line SET {_TRIED} WHERE {_LAST}"
+    tried = f"UPDATE delivery_log SET {_TRIED} WHERE {_LAST}"
     return [
         f"CREATE FUNCTION {FOLD}(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE"
         f" AS $$ SELECT lower($1{' ' + _UNICODE if unicode else ''}) $$",
-        f"CREATE INDEX {WORDS} ON delivery_line USING gin (to_tsvector('simple', {FOLD}(subject)))",
-        function.format("delivery_born", f"INSERT INTO delivery_line ({_COLUMNS}) VALUES ({new(_VALUES)})"),
+        f"CREATE INDEX {SUBJECT_INDEX} ON delivery_log USING gin (to_tsvector('simple', {FOLD}(subject)))",
         function.format(
-            "delivery_moved", f"UPDATE delivery_line SET {new(_CHANGES)} WHERE message_id = new.id"
+            "delivery_log_insert", f"INSERT INTO delivery_log ({_COLUMNS}) VALUES ({new(_VALUES)})"
         ),
-        function.format("delivery_gone", "DELETE FROM delivery_line WHERE message_id = old.id"),
-        function.format("delivery_tried", tried),
+        function.format(
+            "delivery_log_update", f"UPDATE delivery_log SET {new(_CHANGES)} WHERE message_id = new.id"
+        ),
+        function.format("delivery_log_delete", "DELETE FROM delivery_log WHERE message_id = old.id"),
+        function.format("delivery_log_attempt", tried),
         trigger.format(
-            "delivery_born",
+            "delivery_log_insert",
             "INSERT ON outbox_message",
             "WHEN (new.account_id IS NOT NULL)",
-            "delivery_born",
+            "delivery_log_insert",
         ),
-        trigger.format("delivery_moved", f"UPDATE OF {_CHANGING} ON outbox_message", "", "delivery_moved"),
-        trigger.format("delivery_gone", "DELETE ON outbox_message", "", "delivery_gone"),
-        trigger.format("delivery_tried", "INSERT ON delivery_attempt", started, "delivery_tried"),
         trigger.format(
-            "delivery_retold", f"UPDATE OF {_TRYING} ON delivery_attempt", started, "delivery_tried"
+            "delivery_log_update", f"UPDATE OF {_CHANGING} ON outbox_message", "", "delivery_log_update"
+        ),
+        trigger.format("delivery_log_delete", "DELETE ON outbox_message", "", "delivery_log_delete"),
+        trigger.format(
+            "delivery_attempt_insert", "INSERT ON delivery_attempt", started, "delivery_log_attempt"
+        ),
+        trigger.format(
+            "delivery_attempt_update",
+            f"UPDATE OF {_TRYING} ON delivery_attempt",
+            started,
+            "delivery_log_attempt",
         ),
     ]
 

@@ -49,7 +49,7 @@ def index() -> Any:
         words=STATUS_LABELS,
         name_of=message_page.name_of,
         purpose_of=message_page.purpose_of,
-        last_words=message_page.last_words,
+        last_reply=message_page.last_reply,
         paged=before is not None or after is not None,
         figures=told,
         chart=chart.draw(told),

@@ -63,7 +63,7 @@ def order(ident: int) -> Any:
         order=found,
         said=ORDER_WORDS[found.action],
         live=found.state in (State.WAITING, State.RUNNING),
-        chips=chips(Filters.read(found.filters)) if found.idents is None else [],
+        chips=chips(Filters.read(found.filters)) if found.message_ids is None else [],
     )
 
 

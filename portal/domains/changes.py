@@ -41,20 +41,22 @@ def compare(check: DomainCheck, became: Verdict, why: str, *, now: datetime) -> 
 
     A look that could not look changes nothing, so that a silent name server is no bad news about the domain.
     """
-    was = check.known
+    was = check.last_known_status
     _end_others(check, now)
     if became is Verdict.UNKNOWN:
         return
     known = open_change(check.account_id, check.domain)
-    if known is not None and became.rank >= known.was.rank:
+    if known is not None and became.rank >= known.previous_status.rank:
         known.ended_at = now
         _tell(known)
-    elif known is not None and became is not known.became:
-        known.became, known.why = became, why[:500]
+    elif known is not None and became is not known.new_status:
+        known.new_status, known.reason = became, why[:500]
         _tell(known)
     elif known is None and was is not None and became.rank < was.rank:
-        change = DomainChange(account_id=check.account_id, domain=check.domain, was=was, became=became)
-        change.why, change.since = why[:500], now
+        change = DomainChange(
+            account_id=check.account_id, domain=check.domain, previous_status=was, new_status=became
+        )
+        change.reason, change.since = why[:500], now
         db.session.add(change)
         db.session.flush()
         _tell(change)

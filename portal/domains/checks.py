@@ -95,7 +95,7 @@ def _free(now: datetime) -> ColumnElement[bool]:
 
 def _stale(now: datetime) -> Select[int]:
     """Live versions never looked at, not since they went live, or not for a day. The rehearsal has no domain."""
-    unknown = and_(DomainCheck.verdict == Verdict.UNKNOWN, DomainCheck.checked_at < now - _SOONER)
+    unknown = and_(DomainCheck.status == Verdict.UNKNOWN, DomainCheck.checked_at < now - _SOONER)
     old = or_(
         DomainCheck.id.is_(None),
         and_(
@@ -171,9 +171,9 @@ def _keep(taken: _Taken, report: assessment.Report, now: datetime) -> None:
     check.lease_until, check.checked_at = None, now
     if again:
         notify.push_after_commit("look", check.version_id)
-    check.domain, check.verdict, check.findings = report.domain, report.verdict, report.as_dict()
+    check.domain, check.status, check.findings = report.domain, report.verdict, report.as_dict()
     if report.verdict is not Verdict.UNKNOWN:
-        check.known = report.verdict
+        check.last_known_status = report.verdict
     db.session.commit()
 
 

@@ -43,8 +43,10 @@ class DomainCheck(Base):
     domain: Mapped[str] = mapped_column(String(253))
     selectors: Mapped[list[str]] = mapped_column(JSON, default=list)  # of DKIM, as the owner typed them
     state: Mapped[LookState] = mapped_column(words(LookState), default=LookState.WAITING)
-    verdict: Mapped[Verdict | None] = mapped_column(words(Verdict))
-    known: Mapped[Verdict | None] = mapped_column(words(Verdict))  # of the last look that could look
+    status: Mapped[Verdict | None] = mapped_column(words(Verdict))
+    last_known_status: Mapped[Verdict | None] = mapped_column(
+        words(Verdict)
+    )  # of the last look that could look
     findings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     requested_at: Mapped[datetime]
     checked_at: Mapped[datetime | None]
@@ -59,8 +61,8 @@ class DomainChange(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
     domain: Mapped[str] = mapped_column(String(253))
-    was: Mapped[Verdict] = mapped_column(words(Verdict))
-    became: Mapped[Verdict] = mapped_column(words(Verdict))
-    why: Mapped[str] = mapped_column(String(500))
+    previous_status: Mapped[Verdict] = mapped_column(words(Verdict))
+    new_status: Mapped[Verdict] = mapped_column(words(Verdict))
+    reason: Mapped[str] = mapped_column(String(500))
     since: Mapped[datetime]
     ended_at: Mapped[datetime | None]

@@ -62,7 +62,7 @@ class Page:
 
     @property
     def verdict(self) -> Verdict | None:
-        return self.check.verdict if self.check else None
+        return self.check.status if self.check else None
 
     @property
     def heading(self) -> str:

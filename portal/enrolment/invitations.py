@@ -91,4 +91,4 @@ def _send(account: Account, affiliate: Affiliate, wish: Invitation, now: datetim
     caused = cause(account, Occasion.INVITED, affiliate, values, key=key, source=Source.PORTAL, now=now)
     mail = db.session.scalars(select(EventMail).where(EventMail.event_id == caused.event_id).limit(1)).first()
     row.message_id = mail.message_id if mail else None
-    return mail.why if mail else Why.OFF
+    return mail.decision if mail else Why.OFF

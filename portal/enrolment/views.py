@@ -119,7 +119,7 @@ def dashboard(key: str) -> Any:
         link=links.public_url(affiliate, account, current_config()),
         active=affiliate.state is AffiliateState.ACTIVE,
         events=presenter.tell(events),
-        figures=totals((event.occasion, event.values) for event in events),
+        figures=totals((event.type, event.values) for event in events),
         newest=_NEWEST if len(events) == _NEWEST else 0,
     )
     response = make_response(page)

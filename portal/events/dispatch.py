@@ -35,7 +35,7 @@ _MAIL = Swift(
         kind=bindparam("kind"),
         recipient=bindparam("to"),
         message_id=bindparam("message"),
-        why=bindparam("why"),
+        decision=bindparam("why"),
     )
 )
 _HAPPENED = Swift(
@@ -136,7 +136,7 @@ def written_anew(
     """
     account = db.session.get_one(Account, event.account_id)
     affiliate = db.session.get(Affiliate, event.affiliate_id) if event.affiliate_id else None
-    case = _Case(event.occasion, account, affiliate, event.values)
+    case = _Case(event.type, account, affiliate, event.values)
     unsubscribe, preferences = _ways_out(case, notice, recipient)
     values = {**_common_values(case, recipient_name), **event.values}
     mail = rendering.render(notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences)
@@ -155,7 +155,7 @@ def _new_event(
     row = {
         "account": account.id,
         "affiliate": affiliate.id if affiliate else None,
-        "occasion": occasion,
+        "type": occasion,
         "k": key,
         "told": {name: value for name, value in values.items() if name not in _NEVER_KEPT},
         "source": source,
@@ -170,7 +170,7 @@ def _happening(_dialect: str) -> Swift:
     row: dict[str, Any] = {
         "account_id": bindparam("account"),
         "affiliate_id": bindparam("affiliate"),
-        "occasion": bindparam("occasion"),
+        "type": bindparam("type"),
         "key": bindparam("k"),
         "values": bindparam("told"),
         "source": bindparam("source"),

@@ -53,10 +53,10 @@ def events_of(
     if affiliate_id is not None:
         query = query.where(Event.affiliate_id == affiliate_id)
     if occasion is not None:
-        query = query.where(Event.occasion == occasion)
+        query = query.where(Event.type == occasion)
     if outcome is not None:
         caused = exists().where(EventMail.event_id == Event.id)
-        owed = EventMail.why == Why.OWED if outcome is Outcome.EMAIL else EventMail.why != Why.OWED
+        owed = EventMail.decision == Why.OWED if outcome is Outcome.EMAIL else EventMail.decision != Why.OWED
         query = query.where(caused.where(owed))
     return newest_first(query, Event.id, before=before, after=after)
 
@@ -65,7 +65,7 @@ def newest_of(affiliate_id: int, occasions: Iterable[Occasion], count: int) -> S
     """Return the newest events of an affiliate, of these occasions; what was only played is left out."""
     query = select(Event).where(
         Event.affiliate_id == affiliate_id,
-        Event.occasion.in_(list(occasions)),
+        Event.type.in_(list(occasions)),
         Event.source != Source.PLAYED,
     )
     return db.session.scalars(query.order_by(Event.id.desc()).limit(count)).all()

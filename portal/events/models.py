@@ -35,7 +35,7 @@ class Event(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     affiliate_id: Mapped[int | None] = mapped_column(ForeignKey("affiliate.id"))
-    occasion: Mapped[Occasion] = mapped_column(words(Occasion, 24))
+    type: Mapped[Occasion] = mapped_column(words(Occasion, 24))
     key: Mapped[str] = mapped_column(String(200))
     values: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # what the occasion tells, as text
     source: Mapped[Source] = mapped_column(words(Source))
@@ -44,7 +44,7 @@ class Event(Base):
         UniqueConstraint("account_id", "key"),
         Index("ix_event_list", "account_id", "id"),
         Index("ix_event_affiliate", "affiliate_id", "id"),
-        Index("ix_event_week", "account_id", "occasion", "created_at"),
+        Index("ix_event_week", "account_id", "type", "created_at"),
     )
 
 
@@ -58,7 +58,7 @@ class EventMail(Base):
     recipient: Mapped[str] = mapped_column(String(254))
     # Of the outbox. No foreign key: the log of messages is pruned sooner than what happened.
     message_id: Mapped[int | None] = mapped_column(index=True)
-    why: Mapped[Why] = mapped_column(words(Why, 20), default=Why.OWED)
+    decision: Mapped[Why] = mapped_column(words(Why, 20), default=Why.OWED)
 
 
 class WeekState(StrEnum):

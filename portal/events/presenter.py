@@ -75,7 +75,7 @@ def tell(events: Sequence[Event]) -> list[Told]:
     return [
         Told(
             event=event,
-            name=NAMES[event.occasion],
+            name=NAMES[event.type],
             facts=facts_of(event),
             source=sources[event.id],
             affiliate=people.get(event.affiliate_id or 0),
@@ -100,7 +100,7 @@ def sources_of(events: Iterable[Event]) -> dict[int, str]:
 
 
 def _is_arrival(event: Event) -> bool:
-    return event.source is Source.PORTAL and event.occasion in (Occasion.SIGNED_UP, Occasion.APPLIED)
+    return event.source is Source.PORTAL and event.type in (Occasion.SIGNED_UP, Occasion.APPLIED)
 
 
 def facts_of(event: Event) -> str:
@@ -108,7 +108,7 @@ def facts_of(event: Event) -> str:
     told = {name: str(value) for name, value in event.values.items() if value}
     money = _money(told, "amount")
     parts: list[str]
-    match event.occasion:
+    match event.type:
         case Occasion.LEAD:
             parts = [told.get("lead_name", "")]
         case Occasion.PURCHASE:
@@ -139,7 +139,7 @@ def _commission(told: Mapping[str, str]) -> str:
 
 def _mail(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -> Mail:
     notice = CATALOGUE.get(mail.kind)
-    why, action = REASONS.get(mail.why, ("", ""))
+    why, action = REASONS.get(mail.decision, ("", ""))
     url = _remedy(mail, event) if action else ""
     return Mail(
         name=notice.name if notice else mail.kind,
@@ -155,9 +155,9 @@ def _mail(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -> Mail
 
 def _remedy(mail: EventMail, event: Event) -> str:
     """Return where the owner can do something about an email that was not sent."""
-    if mail.why in (Why.OFF, Why.UNRENDERABLE):
+    if mail.decision in (Why.OFF, Why.UNRENDERABLE):
         return url_for("notices.show", kind=mail.kind)
-    if mail.why is Why.SUPPRESSED:
+    if mail.decision is Why.SUPPRESSED:
         return url_for("affiliates.suppressions")
     return url_for("affiliates.show", ident=event.affiliate_id) if event.affiliate_id else ""
 

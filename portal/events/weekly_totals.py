@@ -113,9 +113,9 @@ def settled(account_id: int, status: Status, start: datetime, end: datetime) -> 
 
 
 def _events(account_id: int, start: datetime, end: datetime) -> Select[Any]:
-    return select(Event.affiliate_id, Event.occasion, Event.values).where(
+    return select(Event.affiliate_id, Event.type, Event.values).where(
         Event.account_id == account_id,
-        Event.occasion.in_(_COUNTED),
+        Event.type.in_(_COUNTED),
         Event.created_at >= start,
         Event.created_at < end,
         Event.source != Source.PLAYED,

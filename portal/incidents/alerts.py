@@ -52,7 +52,7 @@ def send(ident: int) -> None:
     if incident.alert_at is not None and incident.alert_at <= now:
         _tell(incident, "opened", now)
         incident.alert_at, incident.alerted_at = None, now
-        incident.tellings += 1
+        incident.alert_count += 1
     elif incident.recovery_at is not None and incident.recovery_at <= now:
         _tell(incident, "ended", now)
         incident.recovery_at = incident.alerted_at = None
@@ -63,12 +63,12 @@ def _tell(incident: Incident, what: str, now: datetime) -> None:
     account = db.session.get_one(Account, incident.account_id)
     chosen = policy.of(account.id)
     note = ""
-    if not (chosen.mail or chosen.hook_on):
+    if not (chosen.email_alerts or chosen.webhook_enabled):
         note = SWITCHED_OFF
     elif not rate_limit.spend(DAILY, account.id, now=now):
         note = TOO_MANY
     else:
-        note = _send(incident, account, what, by_mail=chosen.mail, now=now)
+        note = _send(incident, account, what, by_mail=chosen.email_alerts, now=now)
     incident.alert_note = note
     lifecycle.happened(incident, Happening.NOT_ALERTED if note else Happening.ALERTED, note or what, now=now)
 

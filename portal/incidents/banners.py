@@ -39,8 +39,8 @@ def _sending(account_id: int, incidents: list[Incident]) -> list[Banner]:
     queue, live = incident_log.queue_row(account_id), incident_log.live(account_id)
     held = queue if queue is not None and queue.held_at is not None else None
     first = incidents[0] if incidents else None
-    if live is not None and live.bypassed_since is not None:
-        return [_detour(moment(live.bypassed_since), first)]
+    if live is not None and live.failover_since is not None:
+        return [_detour(moment(live.failover_since), first)]
     if held is not None:
         return [_held(account_id, held, first)]
     return [_trouble(account_id, first)] if first else []
@@ -48,7 +48,7 @@ def _sending(account_id: int, incidents: list[Incident]) -> list[Banner]:
 
 def _held(account_id: int, queue: Queue, incident: Incident | None) -> Banner:
     count = count_waiting(account_id)
-    why = diagnosis_view(queue.held_because)
+    why = diagnosis_view(queue.hold_diagnosis)
     said = presenter.sentence(incident) if incident else (why.cause if why else "")
     if count:
         many = "1 email has" if count == 1 else f"{count} emails have"
@@ -72,16 +72,16 @@ def _trouble(account_id: int, incident: Incident) -> Banner:
         return _too_fast(account_id, incident)
     count = count_waiting(account_id)
     waits = f"{'1 email waits' if count == 1 else f'{count} emails wait'}. " if count else ""
-    tone = "danger" if incident.stops else "warning"
-    text = f"{waits}Since {moment(incident.began_at)}. {_NOTHING_LOST if count else ''}".strip()
-    action = ("Fix the settings", url_for(_SETTINGS)) if incident.stops else ("", "")
+    tone = "danger" if incident.blocks_queue else "warning"
+    text = f"{waits}Since {moment(incident.episode_started_at)}. {_NOTHING_LOST if count else ''}".strip()
+    action = ("Fix the settings", url_for(_SETTINGS)) if incident.blocks_queue else ("", "")
     return Banner(tone, presenter.sentence(incident), text, *action, more=_more(incident, waits=bool(count)))
 
 
 def _too_fast(account_id: int, incident: Incident) -> Banner:
     """The provider's own limit: nobody has to do anything but wait."""
     queue = incident_log.queue_row(account_id)
-    until = queue.pause_until if queue is not None else None
+    until = queue.paused_until if queue is not None else None
     goes_on = f"It goes on at {moment(until)}, by itself. " if until and until > utcnow() else ""
     text = f"{presenter.sentence(incident)} {goes_on}Nothing is lost; emails leave more slowly for a while."
     links = (("What happened", url_for("incidents.show", ident=incident.id)),)

@@ -67,7 +67,7 @@ def _is_burst(trouble: Trouble, now: datetime) -> bool:
         .join(OutboxMessage, OutboxMessage.id == DeliveryAttempt.message_id)
         .where(
             OutboxMessage.account_id == trouble.account_id,
-            OutboxMessage.pinned_version.is_(None),
+            OutboxMessage.forced_version_id.is_(None),
             DeliveryAttempt.started_at > now - WITHIN,
             DeliveryAttempt.outcome != Outcome.STARTED,
         )

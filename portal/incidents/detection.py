@@ -57,7 +57,7 @@ def hear(
     server: str,
 ) -> None:
     """Take down what the post room tells. The portal's own mail and checks of drafts are nobody's trouble."""
-    if account_id is None or claim.message.pinned_version is not None:
+    if account_id is None or claim.message.forced_version_id is not None:
         return
     if outcome is Outcome.ACCEPTED and not open_cache.any_of(account_id):
         return
@@ -72,7 +72,7 @@ def hear_of_domain(change: DomainChange) -> None:
     """Open an incident when a domain's records became worse, and end it when they are as before."""
     now = utcnow()
     if change.ended_at is None:
-        cause = f"The records of {change.domain} became worse. {change.why}".strip()
+        cause = f"The records of {change.domain} became worse. {change.reason}".strip()
         diagnosis = {
             "code": "domain-worse",
             "kind": "domain",
@@ -159,10 +159,10 @@ def _noted(incident: Incident, now: datetime) -> None:
         rate_limits.slow_down(incident.account_id, now)
     elif incident.attempts <= 1:
         login_probe.schedule_soon(incident.account_id, incident.version_number, now=now)
-    if incident.stops and policy.of(incident.account_id).on_failure is OnFailure.STOP:
+    if incident.blocks_queue and policy.of(incident.account_id).on_failure is OnFailure.STOP:
         queue = queue_of(incident.account_id)
-        if queue.probe_at is not None:
-            queue.probe_at = None
+        if queue.next_probe_at is not None:
+            queue.next_probe_at = None
             lifecycle.happened(incident, Happening.STOPPED, now=now)
 
 

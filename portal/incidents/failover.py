@@ -35,10 +35,10 @@ def start(account_id: int, *, now: datetime) -> None:
         raise NoDetour("This portal has no sender of its own, so emails can only wait for your server.")
     queue_of(account_id, lock=True)
     version = live_version(account_id)
-    if version is None or version.bypassed_since is not None:
+    if version is None or version.failover_since is not None:
         db.session.rollback()
         raise NoDetour("Your emails leave through the platform already.")
-    version.bypassed_since = now
+    version.failover_since = now
     for incident in _of(version, lifecycle.open_ones(account_id)):
         lifecycle.happened(incident, Happening.DETOUR, now=now)
     login_probe.schedule_soon(account_id, version.number, now=now, within=_PROBE_WITHIN)
@@ -48,9 +48,9 @@ def start(account_id: int, *, now: datetime) -> None:
 
 def end(version: SmtpSettings, *, now: datetime) -> None:
     """Send through the version's own server again. The caller holds the queue's lock and commits."""
-    if version.bypassed_since is None:
+    if version.failover_since is None:
         return
-    version.bypassed_since = None
+    version.failover_since = None
     for incident in _of(version, lifecycle.open_ones(version.account_id)):
         lifecycle.happened(incident, Happening.DETOUR_ENDED, now=now)
     let_go(version.account_id, now)
@@ -61,7 +61,7 @@ def end_by_hand(account_id: int, *, now: datetime) -> bool:
     """Go back to the account's own server at its owner's word; False if it was used all along. Commits."""
     queue_of(account_id, lock=True)
     version = live_version(account_id)
-    was = version is not None and version.bypassed_since is not None
+    was = version is not None and version.failover_since is not None
     if version is not None:
         end(version, now=now)
     db.session.commit()
@@ -71,7 +71,7 @@ def end_by_hand(account_id: int, *, now: datetime) -> bool:
 def due(now: datetime) -> list[int]:
     """Return the accounts whose owners want the detour, and whose server has failed for long enough."""
     query = (
-        select(Incident.account_id, Incident.began_at, Incident.diagnosis, Care.after_minutes)
+        select(Incident.account_id, Incident.episode_started_at, Incident.diagnosis, Care.after_minutes)
         .join(Care, Care.account_id == Incident.account_id)
         .join(
             SmtpSettings,
@@ -83,7 +83,7 @@ def due(now: datetime) -> list[int]:
             Incident.kind == Kind.SENDING,
             Care.on_failure == OnFailure.PLATFORM,
             SmtpSettings.state == "live",
-            SmtpSettings.bypassed_since.is_(None),
+            SmtpSettings.failover_since.is_(None),
         )
     )
     return list(

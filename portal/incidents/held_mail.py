@@ -73,8 +73,8 @@ def _of(account_id: int) -> list[ColumnElement[bool]]:
     return [
         OutboxMessage.account_id == account_id,
         OutboxMessage.status.in_(_WAITING),
-        OutboxMessage.pinned_version.is_(None),
-        OutboxMessage.urgent.is_(False),
+        OutboxMessage.forced_version_id.is_(None),
+        OutboxMessage.is_test.is_(False),
         OutboxMessage.lease_token.is_(None),
     ]
 

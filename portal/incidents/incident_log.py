@@ -73,7 +73,7 @@ class Shown:
 def open_ones(account_id: int) -> Sequence[Incident]:
     """Return the open incidents, those that stop all mail first."""
     query = select(Incident).where(Incident.account_id == account_id, Incident.is_open)
-    return db.session.scalars(query.order_by(Incident.stops.desc(), Incident.id.desc())).all()
+    return db.session.scalars(query.order_by(Incident.blocks_queue.desc(), Incident.id.desc())).all()
 
 
 def history(account_id: int, *, before: int | None, after: int | None) -> Page[Any]:
@@ -101,7 +101,7 @@ def show(incident: Incident, *, now: datetime) -> Shown:
         messages=_messages(incident),
         waiting=count_waiting(incident.account_id) if incident.is_open else 0,
         stopped=queue is not None and queue.held_at is not None,
-        detour=live.bypassed_since if live else None,
+        detour=live.failover_since if live else None,
         lasted=presenter.lasted(incident, now),
     )
 
@@ -126,21 +126,21 @@ def _timeline(incident: Incident) -> list[Line]:
 
 
 def _line(event: IncidentEvent) -> Line:
-    match event.happening:
+    match event.kind:
         case Happening.ENDED:
-            return Line(event.at, presenter.ENDINGS.get(Ended(event.words), "It is over."), "passed")
+            return Line(event.at, presenter.ENDINGS.get(Ended(event.text), "It is over."), "passed")
         case Happening.ALERTED:
-            what = "its beginning" if event.words == "opened" else "its end"
+            what = "its beginning" if event.text == "opened" else "its end"
             return Line(event.at, f"You were told of {what}.", "info")
         case Happening.NOT_ALERTED:
-            return Line(event.at, event.words, "warning")
+            return Line(event.at, event.text, "warning")
         case Happening.RELEASED:
-            return Line(event.at, f"You released the queue, with {event.words}.", "info")
+            return Line(event.at, f"You released the queue, with {event.text}.", "info")
         case Happening.DISCARDED:
-            return Line(event.at, f"You discarded {event.words}.", "warning")
+            return Line(event.at, f"You discarded {event.text}.", "warning")
         case Happening.OPENED | Happening.REOPENED:
-            return Line(event.at, _HAPPENED[event.happening], "failed")
-    return Line(event.at, _HAPPENED[event.happening], "info")
+            return Line(event.at, _HAPPENED[event.kind], "failed")
+    return Line(event.at, _HAPPENED[event.kind], "info")
 
 
 def _messages(incident: Incident) -> list[OutboxMessage]:

@@ -96,7 +96,7 @@ def close(incident: Incident, how: Ended, *, now: datetime) -> None:
 
 def happened(incident: Incident, what: Happening, words: str = "", *, now: datetime) -> None:
     """Add a line to the timeline."""
-    db.session.add(IncidentEvent(incident_id=incident.id, at=now, happening=what, words=words[:300]))
+    db.session.add(IncidentEvent(incident_id=incident.id, at=now, kind=what, text=words[:300]))
 
 
 def open_ones(account_id: int, *, lock: bool = False) -> list[Incident]:
@@ -135,14 +135,14 @@ def _open(trouble: Trouble, now: datetime) -> Incident:
         server=trouble.server,
         diagnosis={},
         opened_at=now,
-        began_at=now,
+        episode_started_at=now,
         last_seen_at=now,
         attempts=0,
         messages=0,
         is_open=True,
         episodes=1,
-        waited=0,
-        tellings=0,
+        peak_waiting=0,
+        alert_count=0,
         ended=Ended.OPEN,
     )
     incident.alert_at = now + trouble.told_after
@@ -157,10 +157,10 @@ def _reopen(incident: Incident, trouble: Trouble, now: datetime) -> None:
     """Go on with an incident that seemed over. Its end, if not told yet, never happened; if it was told,
 
     nobody is told again unless the trouble stays."""
-    told_its_end = incident.alerted_at is None and incident.recovery_at is None and incident.tellings > 0
+    told_its_end = incident.alerted_at is None and incident.recovery_at is None and incident.alert_count > 0
     incident.is_open, incident.closed_at, incident.ended = True, None, Ended.OPEN
     incident.episodes += 1
-    incident.began_at, incident.recovery_at = now, None
+    incident.episode_started_at, incident.recovery_at = now, None
     if incident.alerted_at is None:
         incident.alert_at = now + max(trouble.told_after, FLAPPING if told_its_end else timedelta())
         _announce(incident, now)
@@ -175,8 +175,8 @@ def _announce(incident: Incident, now: datetime) -> None:
 def _grow(incident: Incident, trouble: Trouble, now: datetime) -> None:
     incident.last_seen_at, incident.version_number = now, trouble.version_number
     incident.diagnosis = {name: trouble.diagnosis[name] for name in _KEPT if name in trouble.diagnosis}
-    incident.stage, incident.stops = trouble.stage, trouble.stops
-    incident.reply_code, incident.last_words = trouble.reply_code, plain_text(trouble.words, 500)
+    incident.stage, incident.blocks_queue = trouble.stage, trouble.stops
+    incident.reply_code, incident.last_reply = trouble.reply_code, plain_text(trouble.words, 500)
     if trouble.message_id is not None:
         incident.attempts += 1
         incident.messages += _is_new(incident.id, trouble.message_id)

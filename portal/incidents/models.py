@@ -40,8 +40,8 @@ class Happening(StrEnum):
     ENDED = "ended"
     ALERTED = "alerted"
     NOT_ALERTED = "not-alerted"
-    DETOUR = "detour"  # emails go through the platform meanwhile
-    DETOUR_ENDED = "detour-ended"
+    DETOUR = "failover"  # emails go through the platform meanwhile
+    DETOUR_ENDED = "failback"
     STOPPED = "stopped"  # the owner wants nothing tried by itself
     RELEASED = "released"
     DISCARDED = "discarded"
@@ -60,22 +60,22 @@ class Incident(Base):
     is_open: Mapped[bool] = mapped_column(default=True)
     diagnosis: Mapped[dict[str, Any]] = mapped_column(JSON)  # cause, whose move, fixes
     stage: Mapped[str] = mapped_column(String(12), default="")  # how far the last attempt came
-    stops: Mapped[bool] = mapped_column(default=False)  # the settings are at fault, so all mail waits
-    last_words: Mapped[str] = mapped_column(String(500), default="")  # of the server
+    blocks_queue: Mapped[bool] = mapped_column(default=False)  # the settings are at fault, so all mail waits
+    last_reply: Mapped[str] = mapped_column(String(500), default="")  # of the server
     reply_code: Mapped[int | None]
     opened_at: Mapped[datetime]
-    began_at: Mapped[datetime]  # of the present episode: it may have ended and come back
+    episode_started_at: Mapped[datetime]  # of the present episode: it may have ended and come back
     last_seen_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
     ended: Mapped[Ended] = mapped_column(words(Ended), default=Ended.OPEN)
     episodes: Mapped[int] = mapped_column(default=1)
     attempts: Mapped[int] = mapped_column(default=0)
     messages: Mapped[int] = mapped_column(default=0)  # that were tried
-    waited: Mapped[int] = mapped_column(default=0)  # the most that waited at one time
+    peak_waiting: Mapped[int] = mapped_column(default=0)  # the most that waited at one time
     alert_at: Mapped[datetime | None]  # when its beginning is to be told; empty: told, or not to be
     recovery_at: Mapped[datetime | None]  # the same of its end
     alerted_at: Mapped[datetime | None]  # its beginning was told, and its end not yet
-    tellings: Mapped[int] = mapped_column(default=0)  # how often its beginning was told
+    alert_count: Mapped[int] = mapped_column(default=0)  # how often its beginning was told
     alert_note: Mapped[str] = mapped_column(String(200), default="")  # why the alert could not be mailed
     __table_args__ = (
         # The database itself keeps one trouble from being open twice.
@@ -101,8 +101,8 @@ class IncidentEvent(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"), index=True)
     at: Mapped[datetime]
-    happening: Mapped[Happening] = mapped_column(words(Happening))
-    words: Mapped[str] = mapped_column(String(300), default="")
+    kind: Mapped[Happening] = mapped_column(words(Happening))
+    text: Mapped[str] = mapped_column(String(300), default="")
 
 
 class OnFailure(StrEnum):
@@ -116,12 +116,12 @@ class OnFailure(StrEnum):
 class Care(Base):
     """How an owner wants trouble handled. Without a row: alerts by email, waiting and trying again."""
 
-    __tablename__ = "incident_care"
+    __tablename__ = "incident_policy"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), unique=True)
-    mail: Mapped[bool] = mapped_column(default=True)
-    hook_on: Mapped[bool] = mapped_column(default=False)
-    hook_url: Mapped[str] = mapped_column(String(500), default="")
+    email_alerts: Mapped[bool] = mapped_column(default=True)
+    webhook_enabled: Mapped[bool] = mapped_column(default=False)
+    webhook_url: Mapped[str] = mapped_column(String(500), default="")
     sealed_secret: Mapped[bytes | None] = mapped_column(LargeBinary)  # signs what is posted to the address
     on_failure: Mapped[OnFailure] = mapped_column(words(OnFailure), default=OnFailure.WAIT)
     after_minutes: Mapped[int] = mapped_column(default=30)
@@ -138,7 +138,7 @@ class HookState(StrEnum):
 class HookDelivery(Base):
     """One event to be posted to the owner's address. The same body is posted at every try."""
 
-    __tablename__ = "hook_delivery"
+    __tablename__ = "webhook_delivery"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     key: Mapped[str] = mapped_column(String(80))  # never owed twice
@@ -154,14 +154,14 @@ class HookDelivery(Base):
     lease_until: Mapped[datetime | None]
     __table_args__ = (
         UniqueConstraint("account_id", "key"),
-        Index("ix_hook_delivery_due", "state", "next_at"),
-        Index("ix_hook_delivery_list", "account_id", "id"),
+        Index("ix_webhook_delivery_due", "state", "next_at"),
+        Index("ix_webhook_delivery_list", "account_id", "id"),
     )
 
 
 class Watch(Base):
     """When somebody last looked after everything; a gap means that no worker ran."""
 
-    __tablename__ = "incident_watch"
+    __tablename__ = "monitor_run"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    looked_at: Mapped[datetime]
+    ran_at: Mapped[datetime]

@@ -39,8 +39,8 @@ _log = logging.getLogger(__name__)
 
 def due(now: datetime) -> list[tuple[str, int]]:
     """Return the watch's own job when its time has come, for the sweep."""
-    looked_at = db.session.scalar(select(Watch.looked_at).where(Watch.id == _ROW))
-    return [("watch", _ROW)] if looked_at is None or looked_at <= now - _pause() else []
+    ran_at = db.session.scalar(select(Watch.ran_at).where(Watch.id == _ROW))
+    return [("watch", _ROW)] if ran_at is None or ran_at <= now - _pause() else []
 
 
 def look(_ident: int = _ROW) -> None:
@@ -71,18 +71,18 @@ def _take_turn(now: datetime) -> datetime | None:
     """Return when somebody last looked, having taken the turn; None when it is somebody else's. Commits."""
     row = db.session.get(Watch, _ROW, with_for_update=True, populate_existing=True)
     if row is None:
-        db.session.add(Watch(id=_ROW, looked_at=now))
+        db.session.add(Watch(id=_ROW, ran_at=now))
         try:
             db.session.commit()
         except IntegrityError:
             db.session.rollback()
             return None
         return now
-    last = row.looked_at
+    last = row.ran_at
     if last > now - _pause():
         db.session.rollback()
         return None
-    row.looked_at = now
+    row.ran_at = now
     db.session.commit()
     return last
 
@@ -102,7 +102,7 @@ def _nobody_was_here(last: datetime, now: datetime) -> None:
         if account_id == SYSTEM:
             continue
         incident = lifecycle.note(Trouble(account_id, Kind.WORKER, diagnosis, patience=_GAP), now=now)
-        incident.opened_at, incident.began_at = last, last
+        incident.opened_at, incident.episode_started_at = last, last
         lifecycle.close(incident, Ended.OVER, now=now)
         db.session.commit()
 
@@ -147,7 +147,7 @@ def _disproved() -> Any:
         DeliveryAttempt.server == Incident.server,
         DeliveryAttempt.version_number.is_not_distinct_from(Incident.version_number),
         OutboxMessage.id == DeliveryAttempt.message_id,
-        OutboxMessage.pinned_version.is_(None),
+        OutboxMessage.forced_version_id.is_(None),
     )
     return and_(Incident.kind == Kind.SENDING, accepted)
 
@@ -186,8 +186,8 @@ def _count_waiting(now: datetime) -> None:
     counts: dict[int, int] = {}
     for ident, account_id in db.session.execute(query.limit(_AT_ONCE)).all():
         count = counts.setdefault(account_id, count_waiting(account_id))
-        more = and_(Incident.id == ident, Incident.waited < count)
-        db.session.execute(update(Incident).where(more).values(waited=count))
+        more = and_(Incident.id == ident, Incident.peak_waiting < count)
+        db.session.execute(update(Incident).where(more).values(peak_waiting=count))
         webhooks.prune(account_id)
     db.session.commit()
 

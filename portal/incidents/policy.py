@@ -14,9 +14,9 @@ from ..state import vault
 from .models import Care, OnFailure
 
 _DEFAULTS: dict[str, Any] = {
-    "mail": True,
-    "hook_on": False,
-    "hook_url": "",
+    "email_alerts": True,
+    "webhook_enabled": False,
+    "webhook_url": "",
     "on_failure": OnFailure.WAIT,
     "after_minutes": 30,
 }
@@ -37,17 +37,17 @@ def of(account_id: int) -> Care:
 
 def switch_mail(account_id: int, *, on: bool) -> None:
     """Switch alerts by email. Commits."""
-    _row(account_id).mail = on
+    _row(account_id).email_alerts = on
     db.session.commit()
 
 
 def save_hook(account_id: int, url: str) -> Shown:
     """Post events to this address from now on. A new address gets a new secret. Commits."""
     care, secret = _row(account_id), ""
-    if care.hook_url != url or care.sealed_secret is None:
-        care.hook_url = url
+    if care.webhook_url != url or care.sealed_secret is None:
+        care.webhook_url = url
         secret = _seal_new_secret(care)
-    care.hook_on = True
+    care.webhook_enabled = True
     db.session.commit()
     return Shown(secret)
 
@@ -55,7 +55,7 @@ def save_hook(account_id: int, url: str) -> Shown:
 def renew_secret(account_id: int) -> Shown | None:
     """Replace the secret; the old one signs nothing any more. Commits. None where there is no address."""
     care = _row(account_id)
-    if not care.hook_url:
+    if not care.webhook_url:
         db.session.rollback()
         return None
     secret = _seal_new_secret(care)
@@ -66,7 +66,7 @@ def renew_secret(account_id: int) -> Shown | None:
 def stop_hook(account_id: int) -> None:
     """Post nothing any more, and forget address and secret. Commits."""
     care = _row(account_id)
-    care.hook_on, care.hook_url, care.sealed_secret = False, "", None
+    care.webhook_enabled, care.webhook_url, care.sealed_secret = False, "", None
     db.session.commit()
 
 
@@ -84,7 +84,7 @@ def secret_of(care: Care) -> str:
 
 def binding(care: Care) -> dict[str, str | int]:
     """What a webhook's secret is sealed for."""
-    return {"kind": "webhook-secret", "account": care.account_id, "url": care.hook_url}
+    return {"kind": "webhook-secret", "account": care.account_id, "url": care.webhook_url}
 
 
 def _seal_new_secret(care: Care) -> str:

@@ -60,7 +60,7 @@ def tell(incident: Incident, programme: str, waiting: int) -> Told:
         sentence=without_mailboxes(sentence(incident)),
         move=MOVE_LABELS_IN_ALERTS.get(str(diagnosis.get("whose_move")), "nobody’s yet"),
         fix=without_mailboxes(str((diagnosis.get("fixes") or [""])[0])),
-        since=incident.began_at,
+        since=incident.episode_started_at,
         closed_at=incident.closed_at,
         waiting=waiting,
         meanwhile=_MEANWHILE[incident.kind],
@@ -73,7 +73,7 @@ def title(incident: Incident, waiting: int) -> str:
     match incident.kind:
         case Kind.SENDING if waiting:
             return "1 email waits" if waiting == 1 else f"{waiting} emails wait"
-        case Kind.SENDING if incident.stops:
+        case Kind.SENDING if incident.blocks_queue:
             return "your mail server refuses to send"
         case Kind.SENDING:
             return "your mail server is in trouble"
@@ -89,7 +89,9 @@ def title(incident: Incident, waiting: int) -> str:
 def past_title(incident: Incident) -> str:
     """Return the heading of what is over."""
     if incident.kind is Kind.SENDING:
-        return "your mail server refused to send" if incident.stops else "your mail server was in trouble"
+        return (
+            "your mail server refused to send" if incident.blocks_queue else "your mail server was in trouble"
+        )
     return _PAST[incident.kind]
 
 

@@ -125,7 +125,7 @@ def _waiting(hours: int | None, form: forms.WaitingForm, *, refused: bool = Fals
         queue=incident_log.queue_row(account_id),
         incident=next(iter(incident_log.open_ones(account_id)), None),
         sentence=presenter.sentence,
-        detour=live.bypassed_since if live else None,
+        detour=live.failover_since if live else None,
         may_detour=live is not None and bool(current_config().platform.server),
         form_errors=refused,
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @login_required
 def alerts() -> Any:
     chosen = policy.of(current_user.account_id)
-    return _alerts(forms.HookForm(formdata=None, data={"url": chosen.hook_url}))
+    return _alerts(forms.HookForm(formdata=None, data={"url": chosen.webhook_url}))
 
 
 @blueprint.post("/alerts/mail/<any(on,off):state>")
@@ -51,7 +51,7 @@ def renew_secret() -> Any:
     if shown is None:
         return redirect(url_for(".alerts"), 303)
     return _with_secret(
-        shown, forms.HookForm(formdata=None, data={"url": policy.of(current_user.account_id).hook_url})
+        shown, forms.HookForm(formdata=None, data={"url": policy.of(current_user.account_id).webhook_url})
     )
 
 

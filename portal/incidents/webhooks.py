@@ -39,7 +39,7 @@ class CannotTest(Exception):
 
 def owe(account_id: int, key: str, event: str, payload: Mapping[str, Any], *, now: datetime) -> None:
     """Owe a POST as part of the present transaction, if the owner wants any. The same key is owed once."""
-    if not policy.of(account_id).hook_on:
+    if not policy.of(account_id).webhook_enabled:
         return
     body = {"event": event, "id": key, "at": now.isoformat(), **payload}
     values = {
@@ -61,7 +61,7 @@ def owe(account_id: int, key: str, event: str, payload: Mapping[str, Any], *, no
 
 def send_test(account_id: int, *, now: datetime) -> None:
     """Owe a test. Commits. Raises CannotTest."""
-    if not policy.of(account_id).hook_on:
+    if not policy.of(account_id).webhook_enabled:
         raise CannotTest("Save an address first.")
     if not rate_limit.spend(TESTS, account_id, now=now):
         db.session.rollback()
@@ -119,7 +119,7 @@ def _claim(ident: int, now: datetime) -> tuple[HookDelivery | None, str, str]:
         return None, "", ""
     chosen = policy.of(row.account_id)
     secret, problem = _secret(chosen)
-    url = chosen.hook_url
+    url = chosen.webhook_url
     row.attempts += 1
     if problem:
         row.state, row.problem, row.ended_at, row.lease_until = HookState.FAILED, problem, now, None
@@ -131,7 +131,7 @@ def _claim(ident: int, now: datetime) -> tuple[HookDelivery | None, str, str]:
 
 
 def _secret(chosen: Care) -> tuple[str, str]:
-    if not chosen.hook_on:
+    if not chosen.webhook_enabled:
         return "", "The webhook was switched off before this was delivered."
     try:
         return policy.secret_of(chosen), ""

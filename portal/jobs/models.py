@@ -13,7 +13,7 @@ from ..db import Base
 class WorkerHeartbeat(Base):
     """The last heartbeat of one worker process."""
 
-    __tablename__ = "worker_beat"
+    __tablename__ = "worker_heartbeat"
     name: Mapped[str] = mapped_column(String(120), primary_key=True)  # host:pid
     host: Mapped[str] = mapped_column(String(100), default="")
     pid: Mapped[int] = mapped_column(default=0)

@@ -7,7 +7,7 @@ from flask import current_app
 from sqlalchemy.types import TypeEngine
 
 from portal.db import Base, UTCDateTime
-from portal.deliveries.triggers import WORDS
+from portal.deliveries.triggers import SUBJECT_INDEX
 from portal.jobs.backend import TABLE_PREFIX
 
 
@@ -22,7 +22,7 @@ def _render(kind: str, item: object, _autogen: object) -> str | bool:
 
 def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
     """Leave alone what is made beside the models: Huey's tables, and the log's index of words."""
-    return kind not in ("table", "index") or not str(name).startswith((f"{TABLE_PREFIX}_", WORDS))
+    return kind not in ("table", "index") or not str(name).startswith((f"{TABLE_PREFIX}_", SUBJECT_INDEX))
 
 
 def run() -> None:

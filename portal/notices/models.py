@@ -57,7 +57,7 @@ class NoticeLogo(Base):
 class NoticeLook(Base):
     """The look of an account's mail. No row: as Signet ships it."""
 
-    __tablename__ = "notice_look"
+    __tablename__ = "notice_branding"
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True)
     accent: Mapped[str] = mapped_column(String(7))
     address: Mapped[str] = mapped_column(String(500))

@@ -45,10 +45,10 @@ class Rendered:
         *,
         kind: str,
         key: str,
-        urgent: bool = False,
-        pinned_version: int | None = None,
+        is_test: bool = False,
+        forced_version_id: int | None = None,
         unsubscribe_url: str = "",
-        origin_id: int | None = None,
+        copy_of_id: int | None = None,
     ) -> NewMessage:
         """Return these words as a message to be owed; see there."""
         return NewMessage(
@@ -59,10 +59,10 @@ class Rendered:
             subject=self.subject,
             text=self.text,
             html=self.html,
-            urgent=urgent,
-            pinned_version=pinned_version,
+            is_test=is_test,
+            forced_version_id=forced_version_id,
             unsubscribe_url=unsubscribe_url,
-            origin_id=origin_id,
+            copy_of_id=copy_of_id,
         )
 
 

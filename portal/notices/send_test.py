@@ -41,7 +41,7 @@ def send(
         raise TooManyTests
     mail = mail or rendering.sample(notice, owner.account, first_name=(owner.name.split() or [""])[0])
     key = f"test:{secrets.token_hex(8)}"
-    new = mail.to(owner.mailbox, owner.name, kind=notice.kind, key=key, urgent=True)
+    new = mail.to(owner.mailbox, owner.name, kind=notice.kind, key=key, is_test=True)
     message = enqueue(owner.account_id, new, now=now)
     if message is None:
         raise AssertionError("a random key was taken")
@@ -55,7 +55,9 @@ def story(owner: Owner, ident: str | None) -> tuple[OutboxMessage, DeliveryAttem
         return None
     message = db.session.scalar(
         select(OutboxMessage).where(
-            OutboxMessage.id == int(ident), OutboxMessage.account_id == owner.account_id, OutboxMessage.urgent
+            OutboxMessage.id == int(ident),
+            OutboxMessage.account_id == owner.account_id,
+            OutboxMessage.is_test,
         )
     )
     if message is None:

@@ -53,7 +53,7 @@ KINDS = (
         OutboxMessage,
         ("text", "html"),
         lambda row: body_binding(row.key),
-        and_(OutboxMessage.private, OutboxMessage.text != ""),
+        and_(OutboxMessage.is_sealed, OutboxMessage.text != ""),
     ),
     Kind(
         "webhook secrets",

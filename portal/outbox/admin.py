@@ -96,7 +96,7 @@ def retry(which: Which, *, now: datetime, dry_run: bool = False) -> Done:
     held = _take_queues(dry_run)
     usual = (Status.FAILED, Status.QUEUED)
     again = and_(
-        OutboxMessage.urgent.is_(False),
+        OutboxMessage.is_test.is_(False),
         or_(OutboxMessage.status != Status.QUEUED, OutboxMessage.next_attempt_at > moment()),
         OutboxMessage.text != "",  # wiped once it was settled, or after the days an account keeps it
     )
@@ -108,7 +108,7 @@ def retry(which: Which, *, now: datetime, dry_run: bool = False) -> Done:
     if dry_run:
         db.session.rollback()
         return Done(moved, refused)
-    fresh = {"next_attempt_at": moment(), "renewed_at": now, "attempts": 0, "settled_at": None}
+    fresh = {"next_attempt_at": moment(), "retries_reset_at": now, "attempts": 0, "settled_at": None}
     for status in (Status.QUEUED, Status.HELD):
         _update([one.ident for one in moved if one.new is status], status=status, **fresh)
     for ident in {one.account_id for one in moved}:
@@ -126,7 +126,7 @@ def cancel(which: Which, *, now: datetime, dry_run: bool = False) -> Done:
     if dry_run:
         db.session.rollback()
         return Done(moved, refused)
-    private = [row.id for row in rows if row.private]
+    private = [row.id for row in rows if row.is_sealed]
     _update([one.ident for one in moved], status=Status.CANCELLED, settled_at=now)
     _update(private, text="", html="")
     db.session.commit()
@@ -145,7 +145,7 @@ def release_queues(which: Which, *, now: datetime, dry_run: bool = False) -> lis
         return found
     for one in found:
         queue = db.session.get_one(Queue, one.account_id)
-        queue.pause_until, queue.troubles = None, 0
+        queue.paused_until, queue.consecutive_failures = None, 0
         release(one.account_id or None, now=now)
     db.session.commit()
     return found
@@ -164,8 +164,8 @@ def _choose(
     """Return the rows that are meant and may be moved. A check's message belongs to its check alone."""
     statuses = set(which.statuses or usual) & set(possible)
     row = OutboxMessage
-    query = select(row.id, row.account_id, row.recipient, row.status, row.private).where(
-        row.status.in_(statuses), row.pinned_version.is_(None), *which.messages(), *more
+    query = select(row.id, row.account_id, row.recipient, row.status, row.is_sealed).where(
+        row.status.in_(statuses), row.forced_version_id.is_(None), *which.messages(), *more
     )
     return list(db.session.execute(query.order_by(row.id)))
 
@@ -180,7 +180,7 @@ def _refused(which: Which, moved: Sequence[Moved]) -> dict[int, str]:
 def _why_not(row: OutboxMessage | None, which: Which) -> str:
     if row is None:
         return "does not exist"
-    if row.pinned_version is not None or row.urgent:
+    if row.forced_version_id is not None or row.is_test:
         return "is a test or a check, which is tried once"
     if not row.text:
         return "was settled, and its words were wiped"
@@ -209,7 +209,7 @@ def _update(idents: Sequence[int], **values: Any) -> None:
 
 
 def _stopped(which: Which, now: datetime) -> list[Queue]:
-    query = select(Queue).where(or_(Queue.held_at.is_not(None), Queue.pause_until > now))
+    query = select(Queue).where(or_(Queue.held_at.is_not(None), Queue.paused_until > now))
     if which.account_id is not None:
         query = query.where(Queue.account_id == which.account_id)
     if which.before is not None:
@@ -225,5 +225,5 @@ def _released(queue: Queue) -> Released:
     waiting = select(func.count()).where(
         OutboxMessage.account_id == account, OutboxMessage.status.in_((Status.QUEUED, Status.HELD))
     )
-    code = str((queue.held_because or {}).get("code", "")) if queue.held_at else ""
+    code = str((queue.hold_diagnosis or {}).get("code", "")) if queue.held_at else ""
     return Released(queue.account_id, queue.held_at, code, db.session.scalar(waiting) or 0)

@@ -21,18 +21,18 @@ _REASON_CHARS = 300
 class MessageCancellation(Base):
     """The reason why one message was cancelled, by its owner or because its recipient must not get it any more."""
 
-    __tablename__ = "discarded_message"
+    __tablename__ = "message_cancellation"
     message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     at: Mapped[datetime]
-    why: Mapped[str] = mapped_column(String(_REASON_CHARS))
+    reason: Mapped[str] = mapped_column(String(_REASON_CHARS))
 
 
 def record_reason(message_ids: Collection[int], reason: str, *, now: datetime) -> None:
     """Record why messages were cancelled ``now``. The caller commits."""
-    rows = [{"message_id": id_, "at": now, "why": reason[:_REASON_CHARS]} for id_ in message_ids]
+    rows = [{"message_id": id_, "at": now, "reason": reason[:_REASON_CHARS]} for id_ in message_ids]
     for start in range(0, len(rows), _BATCH_ROWS):
         statement = insert(MessageCancellation).values(rows[start : start + _BATCH_ROWS])
-        newer = {"at": statement.excluded.at, "why": statement.excluded.why}
+        newer = {"at": statement.excluded.at, "reason": statement.excluded.reason}
         db.session.execute(statement.on_conflict_do_update(index_elements=["message_id"], set_=newer))
 
 
@@ -44,6 +44,6 @@ def delete_reasons(message_ids: Collection[int]) -> None:
 def find_reason(message_id: int) -> str:
     """Return why a message was cancelled; empty if it was not, or if it was retried since."""
     row = MessageCancellation
-    query = select(row.why).join(OutboxMessage, OutboxMessage.id == row.message_id)
+    query = select(row.reason).join(OutboxMessage, OutboxMessage.id == row.message_id)
     query = query.where(row.message_id == message_id, row.at == OutboxMessage.settled_at)
     return db.session.scalar(query) or ""

@@ -20,7 +20,7 @@ def _open_only(name: str, *columns: str, also: str = "") -> Index:
     return index_of(text(OPEN + also), name, *columns)
 
 
-_FAULTY = text("fault <> ''")  # hardly any
+_FAULTY = text("traceback <> ''")  # hardly any
 
 
 class Status(StrEnum):
@@ -66,26 +66,28 @@ class OutboxMessage(Base):
     subject: Mapped[str] = mapped_column(String(500))
     text: Mapped[str] = mapped_column(Text)
     html: Mapped[str] = mapped_column(Text, default="")
-    private: Mapped[bool] = mapped_column(default=False)
-    urgent: Mapped[bool] = mapped_column(
+    is_sealed: Mapped[bool] = mapped_column(default=False)
+    is_test: Mapped[bool] = mapped_column(
         default=False
     )  # a test: goes first, and even while the queue is held
     unsubscribe_url: Mapped[str] = mapped_column(Text, default="")  # one click there ends mail of this kind
-    origin_id: Mapped[int | None]  # the message of which somebody asked for another copy
-    pinned_version: Mapped[int | None]  # settings version a check sends it through, whatever is live
+    copy_of_id: Mapped[int | None]  # the message of which somebody asked for another copy
+    forced_version_id: Mapped[int | None]  # settings version a check sends it through, whatever is live
     status: Mapped[Status] = mapped_column(words(Status), default=Status.QUEUED)
     attempts: Mapped[int] = mapped_column(default=0)  # those that count against the message
     created_at: Mapped[datetime]
     next_attempt_at: Mapped[datetime]
-    renewed_at: Mapped[datetime | None]  # when an operator gave it a new start: earlier tries count no more
+    retries_reset_at: Mapped[
+        datetime | None
+    ]  # when an operator gave it a new start: earlier tries count no more
     settled_at: Mapped[datetime | None]
     lease_token: Mapped[str | None] = mapped_column(String(32))
     lease_until: Mapped[datetime | None]
     __table_args__ = (
         Index("ix_outbox_message_log", "account_id", "id"),
         _open_only("ix_outbox_message_due", "account_id", "status", "next_attempt_at", "id"),
-        _open_only("ix_outbox_message_line", "account_id", "recipient", "id"),
-        _open_only("ix_outbox_message_urgent", "account_id", "next_attempt_at", "id", also=" AND urgent"),
+        _open_only("ix_outbox_message_recipient", "account_id", "recipient", "id"),
+        _open_only("ix_outbox_message_test", "account_id", "next_attempt_at", "id", also=" AND is_test"),
     )
 
 
@@ -110,11 +112,11 @@ class DeliveryAttempt(Base):
     queue_id: Mapped[str] = mapped_column(String(120), default="")
     diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     transcript: Mapped[str] = mapped_column(Text, default="")
-    fault: Mapped[str] = mapped_column(Text, default="")  # of ours: the traceback, for the operator alone
+    traceback: Mapped[str] = mapped_column(Text, default="")  # of ours: the traceback, for the operator alone
     __table_args__ = (
         UniqueConstraint("message_id", "number"),
         Index("ix_delivery_attempt_started_at", "started_at"),
-        index_of(_FAULTY, "ix_delivery_attempt_fault", "id"),
+        index_of(_FAULTY, "ix_delivery_attempt_traceback", "id"),
     )
 
 
@@ -125,15 +127,19 @@ class Queue(Base):
     # The account's id, or 0 for the portal's own mail: a key is never empty, so there is one row only.
     account_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     held_at: Mapped[datetime | None]
-    held_because: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # the diagnosis
-    pause_until: Mapped[datetime | None]  # server trouble: nothing leaves before then
-    troubles: Mapped[int] = mapped_column(default=0)  # how many in a row
-    probe_at: Mapped[datetime | None]  # when one held message may be tried again
-    probes: Mapped[int] = mapped_column(default=0)  # how many probes in a row failed
-    proven: Mapped[bool] = mapped_column(default=False)  # its server answered last time
-    width: Mapped[int | None]  # connections allowed after trouble: 0 one message, then 1, 2 ...; empty: all
-    turn: Mapped[int] = mapped_column(default=0)  # changes when it is held or let go: look at everything anew
-    served_at: Mapped[datetime | None]  # whoever was served longest ago comes first
+    hold_diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # the diagnosis
+    paused_until: Mapped[datetime | None]  # server trouble: nothing leaves before then
+    consecutive_failures: Mapped[int] = mapped_column(default=0)  # how many in a row
+    next_probe_at: Mapped[datetime | None]  # when one held message may be tried again
+    failed_probes: Mapped[int] = mapped_column(default=0)  # how many probes in a row failed
+    healthy: Mapped[bool] = mapped_column(default=False)  # its server answered last time
+    ramp_limit: Mapped[
+        int | None
+    ]  # connections allowed after trouble: 0 one message, then 1, 2 ...; empty: all
+    generation: Mapped[int] = mapped_column(
+        default=0
+    )  # changes when it is held or let go: look at everything anew
+    last_served_at: Mapped[datetime | None]  # whoever was served longest ago comes first
 
 
 class Slot(Base):
@@ -142,7 +148,7 @@ class Slot(Base):
     The rows are what bounds the connections of an account and of the whole portal, over all machines.
     """
 
-    __tablename__ = "outbox_slot"
+    __tablename__ = "connection_lease"
     token: Mapped[str] = mapped_column(String(32), primary_key=True)
     account_id: Mapped[int] = mapped_column(index=True)
     lease_until: Mapped[datetime]

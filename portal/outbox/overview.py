@@ -125,7 +125,7 @@ def count_waiting(account_id: int) -> int:
         .where(
             OutboxMessage.account_id == account_id,
             OutboxMessage.status.in_((Status.HELD, Status.QUEUED)),
-            OutboxMessage.pinned_version.is_(None),
+            OutboxMessage.forced_version_id.is_(None),
         )
         .limit(_MOST_WAITING)
         .subquery()
@@ -148,14 +148,14 @@ def _accounts() -> list[Depth]:
 
 
 def _stopped(now: datetime, owed: Mapping[int, int]) -> list[Stopped]:
-    query = select(Queue).where(or_(Queue.held_at.is_not(None), Queue.pause_until > now))
+    query = select(Queue).where(or_(Queue.held_at.is_not(None), Queue.paused_until > now))
     rows = sorted(db.session.scalars(query), key=lambda row: (row.held_at or now, row.account_id))
     return [
         Stopped(
             account_id=row.account_id,
             held_at=row.held_at,
-            because=(row.held_because or {}) if row.held_at else {},
-            until=row.probe_at if row.held_at else row.pause_until,
+            because=(row.hold_diagnosis or {}) if row.held_at else {},
+            until=row.next_probe_at if row.held_at else row.paused_until,
             waiting=owed.get(row.account_id, 0),
         )
         for row in rows
@@ -189,9 +189,16 @@ def _attempts(since: datetime) -> dict[Outcome, int]:
 
 
 def _faults() -> list[Fault]:
-    columns = (OutboxMessage.id, OutboxMessage.account_id, DeliveryAttempt.started_at, DeliveryAttempt.fault)
+    columns = (
+        OutboxMessage.id,
+        OutboxMessage.account_id,
+        DeliveryAttempt.started_at,
+        DeliveryAttempt.traceback,
+    )
     query = select(*columns).join(OutboxMessage, OutboxMessage.id == DeliveryAttempt.message_id)
-    latest = query.where(text("delivery_attempt.fault <> ''")).order_by(DeliveryAttempt.id.desc()).limit(5)
+    latest = (
+        query.where(text("delivery_attempt.traceback <> ''")).order_by(DeliveryAttempt.id.desc()).limit(5)
+    )
     return [
         Fault(ident, account or SYSTEM, at, said) for ident, account, at, said in db.session.execute(latest)
     ]

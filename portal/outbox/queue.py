@@ -30,7 +30,7 @@ _PROBE_DELAYS_S = (60, 120, 300, 900, 1800, 3600)  # until a held queue is tried
 class NewMessage:
     """A rendered message to be owed. ``key`` makes it unique: the same key is never owed twice.
 
-    ``unsubscribe_url`` goes into List-Unsubscribe: a POST there ends such mail (RFC 8058). ``origin_id``
+    ``unsubscribe_url`` goes into List-Unsubscribe: a POST there ends such mail (RFC 8058). ``copy_of_id``
     names the message of which this is another copy.
     """
 
@@ -41,10 +41,10 @@ class NewMessage:
     text: str
     html: str = ""
     recipient_name: str = ""
-    urgent: bool = False
-    pinned_version: int | None = None
+    is_test: bool = False
+    forced_version_id: int | None = None
     unsubscribe_url: str = ""
-    origin_id: int | None = None
+    copy_of_id: int | None = None
 
 
 def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> OutboxMessage | None:
@@ -62,7 +62,7 @@ def owe(account_id: int | None, new: NewMessage, *, now: datetime) -> int | None
     go_past_session()
     dialect, queue = db.engine.dialect.name, account_id or SYSTEM
     _opening(dialect).changes({"queue": queue})  # a sweep looks at queues, so there must be one
-    private, pinned = account_id is None, new.pinned_version is not None
+    private, pinned = account_id is None, new.forced_version_id is not None
     values: dict[str, Any] = {
         "account_id": account_id,
         "kind": new.kind,
@@ -72,17 +72,17 @@ def owe(account_id: int | None, new: NewMessage, *, now: datetime) -> int | None
         "subject": new.subject,
         "text": seal_body(new.text, new.key) if private else new.text,
         "html": seal_body(new.html, new.key) if private and new.html else new.html,
-        "private": private,
-        "urgent": new.urgent,
-        "pinned_version": new.pinned_version,
+        "is_sealed": private,
+        "is_test": new.is_test,
+        "forced_version_id": new.forced_version_id,
         "unsubscribe_url": new.unsubscribe_url,
-        "origin_id": new.origin_id,
+        "copy_of_id": new.copy_of_id,
         "attempts": 0,
         "created_at": now,
         "next_attempt_at": moment(),
     }
     told: dict[str, Any] = {f"v_{name}": value for name, value in values.items()}
-    told["queue"] = None if new.urgent or pinned else queue  # a test leaves even while the queue is held
+    told["queue"] = None if new.is_test or pinned else queue  # a test leaves even while the queue is held
     ident: int | None = _owing(dialect, tuple(values)).scalar(told)
     if ident is not None and not pinned:
         notify.push_after_commit("drain", queue)
@@ -91,7 +91,7 @@ def owe(account_id: int | None, new: NewMessage, *, now: datetime) -> int | None
 
 @cache
 def _opening(_dialect: str) -> Swift:
-    values = {"probes": 0, "troubles": 0, "turn": 0, "proven": False}
+    values = {"failed_probes": 0, "consecutive_failures": 0, "generation": 0, "healthy": False}
     return Swift(insert(Queue).values(account_id=bindparam("queue"), **values).on_conflict_do_nothing())
 
 
@@ -113,7 +113,7 @@ def queue_of(account_id: int | None, *, lock: bool = False) -> Queue:
     if queue is None:
         db.session.execute(
             insert(Queue)
-            .values(account_id=ident, probes=0, troubles=0, turn=0, proven=False)
+            .values(account_id=ident, failed_probes=0, consecutive_failures=0, generation=0, healthy=False)
             .on_conflict_do_nothing()
         )
         queue = db.session.get_one(Queue, ident)
@@ -130,21 +130,21 @@ def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -
     """
     queue = queue_of(account_id, lock=True)
     queue.held_at = queue.held_at or now
-    queue.held_because = dict(because)
-    queue.probes += 1
-    delay = backoff.delay_after(queue.probes, _PROBE_DELAYS_S)
-    queue.probe_at = now + delay * current_config().retry_pace
-    queue.width = 0
-    queue.turn += 1
+    queue.hold_diagnosis = dict(because)
+    queue.failed_probes += 1
+    delay = backoff.delay_after(queue.failed_probes, _PROBE_DELAYS_S)
+    queue.next_probe_at = now + delay * current_config().retry_pace
+    queue.ramp_limit = 0
+    queue.generation += 1
     _move(account_id, Status.QUEUED, Status.HELD)
 
 
 def release(account_id: int | None, *, now: datetime) -> int:
     """Let the account's queue move again; return how many messages had waited. The caller commits."""
     queue = queue_of(account_id, lock=True)
-    queue.held_at = queue.held_because = queue.probe_at = None
-    queue.probes = 0
-    queue.turn += 1
+    queue.held_at = queue.hold_diagnosis = queue.next_probe_at = None
+    queue.failed_probes = 0
+    queue.generation += 1
     count = _move(account_id, Status.HELD, Status.QUEUED, next_attempt_at=moment())
     notify.push_after_commit("drain", account_id or SYSTEM)
     return count
@@ -170,8 +170,8 @@ def withdraw(
             ),
             OutboxMessage.kind.in_(list(kinds)),
             OutboxMessage.lease_token.is_(None),
-            OutboxMessage.pinned_version.is_(None),
-            OutboxMessage.urgent.is_(False),
+            OutboxMessage.forced_version_id.is_(None),
+            OutboxMessage.is_test.is_(False),
         )
         .values(status=status, settled_at=now)
         .returning(OutboxMessage.id)
@@ -185,12 +185,12 @@ def _move(account_id: int | None, old: Status, new: Status, **also: Any) -> int:
         .where(
             OutboxMessage.account_id == account_id,
             OutboxMessage.status == old,
-            OutboxMessage.pinned_version.is_(None),
+            OutboxMessage.forced_version_id.is_(None),
         )
         .values(status=new, **also)
     )
     if new is Status.HELD:  # a test is exactly what may find out that the trouble is over
-        statement = statement.where(OutboxMessage.urgent.is_(False))
+        statement = statement.where(OutboxMessage.is_test.is_(False))
     return int(db.session.execute(statement).rowcount)  # type: ignore[attr-defined]
 
 

@@ -95,7 +95,7 @@ def _run(run: Lease[SettingsCheck]) -> None:
     claim = claims.claim_one(message.id)
     if claim is None:
         return  # somebody holds it; its lease decides
-    result = deliver.attempt(claim, version_id=claim.message.pinned_version, observer=_recorder(run))
+    result = deliver.attempt(claim, version_id=claim.message.forced_version_id, observer=_recorder(run))
     if result.failure is not None:
         _look_for_a_cure(run, version_id, result.failure, result.diagnosis)
     if result.settled:
@@ -116,14 +116,14 @@ def _look_for_a_cure(
     if row is None:
         db.session.rollback()
         return
-    row.diagnosis, row.cure = dict(diagnosis) if diagnosis else None, None
+    row.diagnosis, row.fix = dict(diagnosis) if diagnosis else None, None
     run.renew(row, _lease(), now=utcnow())
     recipient = row.recipient
     db.session.commit()
     found = fixes.look_for(version_id, failure, recipient)
     row = run.still_mine()
     if row is not None:
-        row.cure = found
+        row.fix = found
     db.session.commit()
 
 
@@ -135,7 +135,7 @@ def _detect(run: Lease[SettingsCheck], version_id: int) -> bool:
         db.session.rollback()
         return False
     version = db.session.get_one(SmtpSettings, version_id)
-    row.rungs = [autodetect.rung(found)]
+    row.stages = [autodetect.rung(found)]
     if found.found is None:
         _finish(run, passed=False, diagnosis=autodetect.nothing_found(version.host))
         return False
@@ -155,13 +155,13 @@ def _owe_test_email(run: Lease[SettingsCheck]) -> OutboxMessage | None:
     mail = rendering.sample(NEW_SIGN_UP, account, first_name=(row.recipient_name.split() or [""])[0])
     key = f"check:{row.id}"
     new = mail.to(
-        row.recipient, row.recipient_name, kind=NEW_SIGN_UP.kind, key=key, pinned_version=version.id
+        row.recipient, row.recipient_name, kind=NEW_SIGN_UP.kind, key=key, forced_version_id=version.id
     )
     owed = enqueue(account.id, new, now=utcnow())
     message = owed or db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == key)).one()
     row.message_id = message.id
     if message.status not in (Status.SENT, Status.FAILED):  # the ladder is climbed from its foot
-        row.rungs = [rung for rung in row.rungs if rung["stage"] == "detect"]
+        row.stages = [rung for rung in row.stages if rung["stage"] == "detect"]
         run.renew(row, _lease(), now=utcnow())  # finding the port took its time
     db.session.commit()
     return message
@@ -171,7 +171,7 @@ def _recorder(run: Lease[SettingsCheck]) -> Callable[[StageResult], None]:
     def record(result: StageResult) -> None:
         row = run.still_mine()
         if row is not None:
-            row.rungs = [*row.rungs, result.as_dict()]
+            row.stages = [*row.stages, result.as_dict()]
         db.session.commit()
 
     return record
@@ -206,7 +206,7 @@ def _finish(
     row.transcript = transcript
     version = db.session.get_one(SmtpSettings, row.version_id)
     if passed and version.state is State.LIVE:
-        version.bypassed_since = None  # its server works, so nothing has to go another way
+        version.failover_since = None  # its server works, so nothing has to go another way
         versions.let_go(version.account_id, now)
     elif passed and not _superseded(row, version):
         versions.activate(version, now=now)

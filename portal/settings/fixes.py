@@ -79,7 +79,7 @@ def apply(owner: Owner, version: SmtpSettings, *, now: datetime) -> SmtpSettings
     the same provider's that stands in our own catalogue.
     """
     check = versions.latest_check(version)
-    if check is None or not check.cure:
+    if check is None or not check.fix:
         raise SettingsRefused({"": "There is no proved fix for this version any more. Check it again."})
     try:
         password = credentials.open_password(version)
@@ -87,9 +87,9 @@ def apply(owner: Owner, version: SmtpSettings, *, now: datetime) -> SmtpSettings
         raise SettingsRefused(
             {"password": "The saved password cannot be opened any more. Enter it again."}
         ) from None
-    if check.cure["password_without_spaces"]:
+    if check.fix["password_without_spaces"]:
         password = remove_spaces(password)
-    return versions.save_mended(owner, _mended(version, check.cure["values"]), password, now=now)
+    return versions.save_mended(owner, _mended(version, check.fix["values"]), password, now=now)
 
 
 def _mended(version: SmtpSettings, values: dict[str, str]) -> SmtpSettings:

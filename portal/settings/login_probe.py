@@ -95,13 +95,13 @@ def first_schedule(version: SmtpSettings, now: datetime) -> LoginProbe:
     passed = select(func.max(SettingsCheck.ended_at)).where(
         SettingsCheck.version_id == version.id, SettingsCheck.state == CheckState.PASSED
     )
-    proven_at = db.session.scalar(passed)
+    passed_at = db.session.scalar(passed)
     soon = now + backoff.random_delay(timedelta(minutes=10))
     return LoginProbe(
         version_id=version.id,
         account_id=version.account_id,
-        proven_at=proven_at,
-        next_at=max(proven_at + backoff.with_jitter(_DAY, _JITTER), soon) if proven_at is not None else soon,
+        passed_at=passed_at,
+        next_at=max(passed_at + backoff.with_jitter(_DAY, _JITTER), soon) if passed_at is not None else soon,
         failures=0,
     )
 
@@ -163,15 +163,19 @@ def _claim(version_id: int, now: datetime) -> _Target | None:
 
 def _queue_probes_server(version: SmtpSettings) -> bool:
     """Whether a held queue already tries this server with a waiting email; a second login would only cost trust."""
-    if version.bypassed_since is not None:
+    if version.failover_since is not None:
         return False
     queue = queue_of(version.account_id)
-    return queue.held_at is not None and queue.probe_at is not None and count_waiting(version.account_id) > 0
+    return (
+        queue.held_at is not None
+        and queue.next_probe_at is not None
+        and count_waiting(version.account_id) > 0
+    )
 
 
 def _record_success(target: _Target, report: ProbeReport, *, now: datetime) -> None:
     version, row = _locked(target)
-    row.proven_at = row.tried_at = now
+    row.passed_at = row.tried_at = now
     row.failures, row.diagnosis, row.next_at = 0, None, now + backoff.with_jitter(_DAY, _JITTER)
     row.certificate_until = _certificate_until(report, now)
     if version.state is State.LIVE:

@@ -51,14 +51,14 @@ class SmtpSettings(Base):
     from_name: Mapped[str] = mapped_column(String(100), default="")
     reply_to: Mapped[str] = mapped_column(String(254), default="")
     ehlo_name: Mapped[str] = mapped_column(String(253), default="")  # empty: the portal's own name
-    advice: Mapped[list[dict[str, Any]]] = mapped_column(
+    credential_warnings: Mapped[list[dict[str, Any]]] = mapped_column(
         JSON, default=list
     )  # what its shape betrayed when saved
     state: Mapped[State] = mapped_column(words(State), default=State.DRAFT)
     created_at: Mapped[datetime]
     live_since: Mapped[datetime | None]
     # Since when mail goes through the platform instead, because this version's server fails. It stays live.
-    bypassed_since: Mapped[datetime | None]
+    failover_since: Mapped[datetime | None]
     __table_args__ = (
         UniqueConstraint("account_id", "number"),
         # The database itself keeps two versions from being live at once.
@@ -80,9 +80,9 @@ class SettingsCheck(Base):
     recipient: Mapped[str] = mapped_column(String(254))
     recipient_name: Mapped[str] = mapped_column(String(100))
     state: Mapped[CheckState] = mapped_column(words(CheckState), default=CheckState.WAITING)
-    rungs: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)  # as they were climbed
+    stages: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)  # as they were climbed
     diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    cure: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # a change that was proved to help
+    fix: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # a change that was proved to help
     transcript: Mapped[str] = mapped_column(Text, default="")
     message_id: Mapped[int | None]  # the outbox row of the test email
     created_at: Mapped[datetime]
@@ -94,12 +94,12 @@ class SettingsCheck(Base):
 class LoginProbe(Base):
     """Daily login probe of a version: when the login last succeeded, and until when it should."""
 
-    __tablename__ = "settings_proof"
+    __tablename__ = "login_probe"
     version_id: Mapped[int] = mapped_column(
         ForeignKey("smtp_settings.id"), primary_key=True, autoincrement=False
     )
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
-    proven_at: Mapped[datetime | None]
+    passed_at: Mapped[datetime | None]
     tried_at: Mapped[datetime | None]
     next_at: Mapped[datetime] = mapped_column(index=True)
     failures: Mapped[int] = mapped_column(default=0)  # in a row

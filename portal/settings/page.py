@@ -116,7 +116,7 @@ def build(owner: Owner, *, test: str | None) -> Page:
         cure=_cure(check),
         transcript=transcript_lines(check.transcript) if check else [],
         questions=versions.questions(newest) if newest else [],
-        notes=[one for one in newest.advice if not one["blocking"]]
+        notes=[one for one in newest.credential_warnings if not one["blocking"]]
         if newest and newest.state is State.DRAFT
         else [],
         versions=versions.history(owner.account_id),
@@ -130,9 +130,9 @@ def build(owner: Owner, *, test: str | None) -> Page:
 def _proven(live: SmtpSettings | None) -> str:
     """Say when the live version last let us in, whether or not an email was sent, and how long it may."""
     proof = login_probe.get(live.id) if live else None
-    if proof is None or proof.proven_at is None:
+    if proof is None or proof.passed_at is None:
         return ""
-    said = f"Last proven {ago(proof.proven_at)}."
+    said = f"Last proven {ago(proof.passed_at)}."
     if proof.certificate_until is not None:
         until = proof.certificate_until
         said += f" Its certificate is valid until {until.day} {until:%B %Y}."
@@ -141,10 +141,10 @@ def _proven(live: SmtpSettings | None) -> str:
 
 def _trouble(check: SettingsCheck | None) -> DiagnosisView | None:
     """Return what went wrong; where a fix is proved, the field at fault is the one it changes."""
-    found = diagnosis_view(check.diagnosis, check.rungs) if check else None
-    if found is None or check is None or not check.cure:
+    found = diagnosis_view(check.diagnosis, check.stages) if check else None
+    if found is None or check is None or not check.fix:
         return found
-    name = fixes.rows(check.cure)[0][0]
+    name = fixes.rows(check.fix)[0][0]
     if name == "ehlo_name":  # no field of the form: the portal's own word
         return found
     return replace(found, field=name, field_label=FIELD_LABELS[name])
@@ -152,15 +152,15 @@ def _trouble(check: SettingsCheck | None) -> DiagnosisView | None:
 
 def _cure(check: SettingsCheck | None) -> dict[str, Any] | None:
     """Return the proved fix of a failed check in the page's words."""
-    if check is None or not check.cure:
+    if check is None or not check.fix:
         return None
-    return {"sentence": check.cure["sentence"], "rows": fixes.rows(check.cure)}
+    return {"sentence": check.fix["sentence"], "rows": fixes.rows(check.fix)}
 
 
 def rungs(check: SettingsCheck) -> list[dict[str, Any]]:
     """Return every rung of the ladder: those climbed in the order they were, for TLS may come first; then the rest."""
-    climbed = {rung["stage"]: rung for rung in check.rungs}
-    failed = any(rung["verdict"] == "failed" for rung in check.rungs)
+    climbed = {rung["stage"]: rung for rung in check.stages}
+    failed = any(rung["verdict"] == "failed" for rung in check.stages)
     under_way = check.state in (CheckState.WAITING, CheckState.RUNNING)
     rows = []
     for stage in dict.fromkeys([*climbed, *STAGE_LABELS]):
@@ -185,15 +185,15 @@ def rungs(check: SettingsCheck) -> list[dict[str, Any]]:
 
 def summary(check: SettingsCheck) -> str:
     """Tell in one sentence how far the check is, also to those who hear the page."""
-    done = [rung for rung in check.rungs if rung["verdict"] in ("passed", "skipped")]
+    done = [rung for rung in check.stages if rung["verdict"] in ("passed", "skipped")]
     if check.state is CheckState.WAITING:
         return "The check starts as soon as a worker is free."
-    failed = next((rung for rung in check.rungs if rung["verdict"] == "failed"), None)
+    failed = next((rung for rung in check.stages if rung["verdict"] == "failed"), None)
     if check.state is CheckState.RUNNING and failed:
         return f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}. Looking for a fix that works."
     if check.state is CheckState.RUNNING:
-        latest = STAGE_LABELS.get(check.rungs[-1]["stage"], "") if check.rungs else ""
-        return f"Checking. {latest}: {check.rungs[-1]['verdict']}." if latest else "Checking."
+        latest = STAGE_LABELS.get(check.stages[-1]["stage"], "") if check.stages else ""
+        return f"Checking. {latest}: {check.stages[-1]['verdict']}." if latest else "Checking."
     if check.state is CheckState.PASSED:
         return f"All {len(done)} steps passed. The test email was accepted."
     return (
@@ -212,13 +212,13 @@ def who_sends(account: Account) -> Sender:
         return Sender("none", note=str(trouble.because["cause"]))
     queue = db.session.get(Queue, account.id)
     held = queue is not None and queue.held_at is not None
-    bypassed = live is not None and live.bypassed_since is not None
+    bypassed = live is not None and live.failover_since is not None
     state = "paused" if held else "live" if live and not bypassed else "platform"
     note = "" if live else "There are no custom SMTP settings in use, so the platform sends for you."
     if bypassed:
         note = "Your own server fails, so the platform sends for you until it works again."
-    if queue is not None and held and queue.held_because:
-        note = str(queue.held_because.get("cause", ""))
+    if queue is not None and held and queue.hold_diagnosis:
+        note = str(queue.hold_diagnosis.get("cause", ""))
     return _sender(route, None if bypassed else live, state, note)
 
 

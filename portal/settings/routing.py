@@ -54,7 +54,7 @@ def route_for(account_id: int | None, version_id: int | None = None) -> Route:
         return platform_route(None)
     if version_id is None:
         version = live_version(account_id)
-        if version is None or version.bypassed_since is not None:  # its server fails, and the owner chose so
+        if version is None or version.failover_since is not None:  # its server fails, and the owner chose so
             return platform_route(account_id)
         return route_of(version)
     found = db.session.scalar(

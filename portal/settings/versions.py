@@ -56,9 +56,11 @@ def save_draft(owner: Owner, typed: Typed, *, now: datetime) -> SmtpSettings:
     if saved and saved.host == version.host:  # how this server wants to be greeted
         version.ehlo_name = saved.ehlo_name
     _seal(version, typed, saved, now)
-    version.advice = validation.advise(version, typed.password)
+    version.credential_warnings = validation.advise(version, typed.password)
     if saved and not typed.password:  # what was said, or answered, about the kept password still holds
-        version.advice += [one for one in saved.advice if one["field"] == "password"]
+        version.credential_warnings += [
+            one for one in saved.credential_warnings if one["field"] == "password"
+        ]
     db.session.add(version)
     db.session.flush()
     if not questions(version):
@@ -71,7 +73,7 @@ def save_mended(owner: Owner, version: SmtpSettings, password: str, *, now: date
     """Save a version whose change is proved, with the password it was proved with, and check it. Commits."""
     _one_at_a_time(owner.account_id)
     version.number, version.created_at = _next_number(owner.account_id), now
-    version.advice = [one | {"blocking": False} for one in version.advice]
+    version.credential_warnings = [one | {"blocking": False} for one in version.credential_warnings]
     credentials.seal(version, password)
     db.session.add(version)
     db.session.flush()
@@ -101,7 +103,7 @@ def read_without_spaces(owner: Owner, version: SmtpSettings, *, now: datetime) -
     except SealBroken:
         raise SettingsRefused({"password": "Enter the SMTP password again."}) from None
     credentials.seal(version, password)
-    version.advice = [one for one in version.advice if one["code"] != _SPACES]
+    version.credential_warnings = [one for one in version.credential_warnings if one["code"] != _SPACES]
     check_again(owner, version, now=now)
 
 
@@ -109,7 +111,7 @@ def activate(version: SmtpSettings, *, now: datetime) -> None:
     """Make a version live in place of the present one, and let waiting mail leave. The caller commits."""
     _one_at_a_time(version.account_id)
     _retire_live(version.account_id)
-    version.state, version.live_since, version.bypassed_since = State.LIVE, now, None
+    version.state, version.live_since, version.failover_since = State.LIVE, now, None
     let_go(version.account_id, now)
 
 
@@ -143,7 +145,7 @@ def activate_anyway(version: SmtpSettings, *, now: datetime) -> None:
 
 def questions(version: SmtpSettings) -> validation.Advice:
     """Return the pieces of advice that have to be answered before a log-in is tried."""
-    return [one for one in version.advice if one.get("blocking")]
+    return [one for one in version.credential_warnings if one.get("blocking")]
 
 
 def is_complete(version: SmtpSettings) -> bool:
@@ -171,7 +173,7 @@ def last_checked(account_id: int) -> SmtpSettings | None:
 def let_go(account_id: int, now: datetime) -> None:
     """Mail leaves another way from now on, so whatever stopped it no longer counts."""
     queue = queue_of(account_id)
-    queue.pause_until, queue.troubles = None, 0
+    queue.paused_until, queue.consecutive_failures = None, 0
     release(account_id, now=now)
 
 
@@ -236,7 +238,7 @@ def _start_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:
         raise SettingsRefused({"": sentence})
     if not _waits(version):
         check = SettingsCheck(version_id=version.id, recipient=owner.mailbox, recipient_name=owner.name)
-        check.state, check.rungs, check.created_at = CheckState.WAITING, [], now
+        check.state, check.stages, check.created_at = CheckState.WAITING, [], now
         db.session.add(check)
     notify.push_after_commit("check", version.id)
 
@@ -249,7 +251,7 @@ def _waits(version: SmtpSettings) -> bool:
 
 
 def _answered(version: SmtpSettings) -> None:
-    version.advice = [one | {"blocking": False} for one in version.advice]
+    version.credential_warnings = [one | {"blocking": False} for one in version.credential_warnings]
 
 
 def _retire_live(account_id: int) -> None:

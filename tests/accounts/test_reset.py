@@ -190,7 +190,7 @@ def test_the_mail_belongs_to_no_account(client, ada):
     ask(client)
     row = db.session.scalars(select(OutboxMessage)).one()
     assert row.account_id is None
-    assert row.private
+    assert row.is_sealed
 
 
 def test_the_owner_is_told_that_the_password_was_changed(client, ada):

@@ -183,7 +183,7 @@ def test_an_event_is_caused_once_and_says_why_an_email_was_not_sent(owner, clien
     assert (first.fresh, again.fresh, again.event.id) == (True, False, first.event.id)
     whys = dict(
         db.session.execute(
-            select(EventMail.kind, EventMail.why).where(EventMail.event_id == first.event.id)
+            select(EventMail.kind, EventMail.decision).where(EventMail.event_id == first.event.id)
         ).all()
     )
     assert whys["new-purchase"] is Why.OPTED_OUT

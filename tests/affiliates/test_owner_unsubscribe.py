@@ -49,7 +49,9 @@ def happen(owner):
         db.session.commit()
         mails = event_log.mails_of([done.event.id])[done.event.id]
         return {
-            mail.recipient: db.session.get(OutboxMessage, mail.message_id) if mail.message_id else mail.why
+            mail.recipient: db.session.get(OutboxMessage, mail.message_id)
+            if mail.message_id
+            else mail.decision
             for mail in mails
         }
 

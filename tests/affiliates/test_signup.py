@@ -33,8 +33,8 @@ def test_an_affiliate_is_taken_in_and_the_email_is_owed(join, left):
     assert message.kind == "new-sign-up"
     assert (message.recipient, message.recipient_name) == ("grace@example.org", "Grace Hopper")
     assert (message.status, message.attempts) == (Status.QUEUED, 0)
-    assert not message.urgent
-    assert message.pinned_version is None
+    assert not message.is_test
+    assert message.forced_version_id is None
 
 
 def test_signing_up_twice_shows_the_same_page_and_owes_one_email(join, client, left):

@@ -64,7 +64,7 @@ def test_whoever_is_suspended_gets_nothing_that_waits_either_and_each_email_says
     kept = [
         _owe(account, "owner-new-purchase", "ada@brightleaf.example"),
         _owe(account, "new-purchase", "alan@example.org"),
-        _owe(account, "new-purchase", urgent=True),
+        _owe(account, "new-purchase", is_test=True),
     ]
     assert _suspend(owner, grace).status_code == 303
     assert _stand(*mine) == [Status.CANCELLED] * 3

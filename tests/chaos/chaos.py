@@ -183,10 +183,10 @@ class Chaos:
                 self.kill()
             time.sleep(_LOOK)
 
-    def sign_up(self, upto: int) -> None:
+    def sign_up(self, max_message_id: int) -> None:
         """Let affiliates sign up as through the page, the accounts by turns; what takes too long waits for the next look."""
         until = time.time() + _SLICE
-        while self.owed < upto and time.time() < until:
+        while self.owed < max_message_id and time.time() < until:
             number = self.owed
             with self.instance.app.app_context():
                 slug = f"account-{number % len(self.accounts) + 1}"

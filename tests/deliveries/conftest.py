@@ -61,8 +61,8 @@ def owe(app):
     def owe(
         slug="brightleaf",
         *,
-        urgent=False,
-        pinned_version=None,
+        is_test=False,
+        forced_version_id=None,
         recipient=None,
         kind="new-sign-up",
         subject=None,
@@ -78,8 +78,8 @@ def owe(app):
             subject=subject or mail.subject,
             text=mail.text,
             html=mail.html,
-            urgent=urgent,
-            pinned_version=pinned_version,
+            is_test=is_test,
+            forced_version_id=forced_version_id,
         )
         row = enqueue(account.id, new, now=utcnow())
         for name, value in changes.items():

@@ -36,7 +36,7 @@ def _state(message) -> Status:
 
 def _copies() -> list[OutboxMessage]:
     db.session.expire_all()
-    return list(db.session.scalars(select(OutboxMessage).where(OutboxMessage.origin_id.is_not(None))))
+    return list(db.session.scalars(select(OutboxMessage).where(OutboxMessage.copy_of_id.is_not(None))))
 
 
 def _do(browser, message, deed, **fields):
@@ -89,7 +89,7 @@ def test_another_copy_names_its_origin_and_a_double_click_makes_one(owner, owe):
     assert first.status_code == second.status_code == 303
     assert first.location == second.location
     (copy,) = _copies()
-    assert (copy.origin_id, copy.recipient, copy.text) == (message.id, message.recipient, message.text)
+    assert (copy.copy_of_id, copy.recipient, copy.text) == (message.id, message.recipient, message.text)
     assert f'href="/deliveries/{copy.id}"' in owner.get(f"/deliveries/{message.id}").get_data(as_text=True)
     assert f'href="/deliveries/{message.id}"' in owner.get(f"/deliveries/{copy.id}").get_data(as_text=True)
 
@@ -133,7 +133,7 @@ def test_copies_are_budgeted(owner, owe):
     assert len(_copies()) == resend.OF_MESSAGE.amount
 
 
-@pytest.mark.parametrize("flag", [{"urgent": True}, {"pinned_version": 1}])
+@pytest.mark.parametrize("flag", [{"is_test": True}, {"forced_version_id": 1}])
 def test_a_test_is_not_sent_again(owner, owe, flag):
     message = owe(status=Status.FAILED, **flag)
     assert _do_raw(owner, message, key=KEY, to="me").status_code == 422

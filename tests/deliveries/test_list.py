@@ -137,8 +137,8 @@ def test_a_page_stays_what_it_was_while_messages_arrive(owner, owe):
 def test_tests_and_checks_are_labelled(owner, owe):
     owe()
     assert "Test email" not in _page(owner)
-    owe(urgent=True)
-    owe(pinned_version=1)
+    owe(is_test=True)
+    owe(forced_version_id=1)
     page = _page(owner)
     assert page.count("Test email") == page.count("Check email") == 1
 

@@ -246,4 +246,4 @@ def test_what_is_known_later_has_an_index_without_what_was_just_owed(three, aske
     query, _ = search._candidates(query_plan.plan(account, Filters.read(asked)))
     words = str(query.compile(db.engine, compile_kwargs={"literal_binds": True}))
     steps = " ".join(row[-1] for row in db.session.execute(db.text(f"EXPLAIN QUERY PLAN {words}")))
-    assert f"ix_delivery_line_{index} " in steps
+    assert f"ix_delivery_log_{index} " in steps

@@ -111,7 +111,7 @@ def test_a_paused_queue_moves_the_next_attempt(owner, owe, tried):
     message = owe(attempts=1)
     tried(message, Outcome.DEFERRED, diagnosis=GREYLISTED)
     until = utcnow() + timedelta(minutes=30)
-    queue_of(message.account_id).pause_until = until
+    queue_of(message.account_id).paused_until = until
     db.session.commit()
     assert f"follows at {until.day} {until:%b %Y, %H:%M} UTC" in _story(owner, message)
 
@@ -186,7 +186,7 @@ def test_every_attempt_is_told_the_newest_first(owner, owe, tried):
 
 
 @pytest.mark.parametrize(
-    ("flag", "label"), [({"urgent": True}, "Test email"), ({"pinned_version": 2}, "Check email")]
+    ("flag", "label"), [({"is_test": True}, "Test email"), ({"forced_version_id": 2}, "Check email")]
 )
 def test_tests_and_checks_are_labelled_and_not_repeated(owner, owe, tried, flag, label):
     message = owe(status=Status.FAILED, recipient="ada@brightleaf.example", **flag)

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.thorough]
 
 def test_live_settings_are_looked_at_by_themselves_and_once_a_day(live, clock):
     assert work() == 1
-    assert the_check().verdict is Verdict.ARRIVES
+    assert the_check().status is Verdict.ARRIVES
     assert work() == 0
     clock.shift(timedelta(hours=23))
     assert work() == 0
@@ -34,7 +34,7 @@ def test_a_draft_is_looked_at_only_on_request(draft, clock):
     assert work() == 0
     checks.request(draft, now=utcnow())
     assert work() == 1
-    assert the_check().verdict is Verdict.ARRIVES
+    assert the_check().status is Verdict.ARRIVES
     clock.shift(timedelta(days=3))
     assert work() == 0
 
@@ -51,11 +51,11 @@ def test_settings_that_go_live_are_looked_at_again(draft, clock):
 def test_a_look_that_could_not_look_is_repeated_sooner(live, zones, clock):
     zones.troubles["shop.example mx"] = MUTE
     work()
-    assert the_check().verdict is Verdict.UNKNOWN
+    assert the_check().status is Verdict.UNKNOWN
     clock.shift(timedelta(minutes=61))
     del zones.troubles["shop.example mx"]
     assert work() == 1
-    assert the_check().verdict is Verdict.ARRIVES
+    assert the_check().status is Verdict.ARRIVES
 
 
 def test_a_look_left_by_a_worker_that_died_is_taken_up(draft, clock):
@@ -66,7 +66,7 @@ def test_a_look_left_by_a_worker_that_died_is_taken_up(draft, clock):
     clock.shift(timedelta(seconds=91))
     assert work() == 1
     checks._keep(taken, checks.assessment.broken(taken.target), utcnow())  # the first comes back to life
-    assert the_check().verdict is Verdict.ARRIVES
+    assert the_check().status is Verdict.ARRIVES
 
 
 def test_a_wish_while_a_look_is_under_way_is_followed_by_another_look(draft, clock):
@@ -98,7 +98,7 @@ def test_a_fault_of_ours_is_no_finding_about_the_domain(draft, monkeypatch):
     monkeypatch.setattr(checks.assessment, "look", lambda *args: 1 / 0)
     work()
     check = the_check()
-    assert check.verdict is Verdict.UNKNOWN
+    assert check.status is Verdict.UNKNOWN
     assert "fault of this portal" in check.findings["why"][0]
 
 
@@ -127,7 +127,9 @@ def test_what_strangers_publish_is_stored_without_control_characters(live, zones
 
 def heard(app):
     told: list[tuple[str, str, bool]] = []
-    changes.add_listener(app, lambda c: told.append((c.was.value, c.became.value, c.ended_at is not None)))
+    changes.add_listener(
+        app, lambda c: told.append((c.previous_status.value, c.new_status.value, c.ended_at is not None))
+    )
     return told
 
 
@@ -143,7 +145,7 @@ def test_a_change_for_the_worse_is_kept_and_told_until_it_ends(
     assert told == [("arrives", "at-risk", False)]
     (change,) = db.session.scalars(select(DomainChange)).all()
     assert utcnow() - change.since < timedelta(minutes=1)
-    assert "no SPF record" in change.why
+    assert "no SPF record" in change.reason
     clock.shift(timedelta(days=1, minutes=1))
     work()
     assert len(told) == 1  # still the same
@@ -161,7 +163,7 @@ def test_a_silent_name_server_is_no_bad_news_about_the_domain(app, live, zones, 
     zones.troubles["shop.example"] = MUTE
     clock.shift(timedelta(days=1, minutes=1))
     work()
-    assert the_check().verdict is Verdict.UNKNOWN
+    assert the_check().status is Verdict.UNKNOWN
     assert told == []
 
 
@@ -186,4 +188,4 @@ def test_a_draft_that_is_worse_is_no_change(app, draft, zones):
     checks.request(draft, now=utcnow())
     work()
     assert told == []
-    assert db.session.scalar(select(DomainCheck.verdict)) is Verdict.AT_RISK
+    assert db.session.scalar(select(DomainCheck.status)) is Verdict.AT_RISK

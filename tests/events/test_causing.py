@@ -30,7 +30,7 @@ def _messages():
 def test_a_purchase_owes_an_email_to_the_affiliate_and_one_to_the_owner(happen):
     done, mails = happen()
     assert done.fresh
-    assert {kind: mail.why for kind, mail in mails.items()} == {
+    assert {kind: mail.decision for kind, mail in mails.items()} == {
         KIND: Why.OWED,
         "owner-new-purchase": Why.OWED,
     }
@@ -58,8 +58,8 @@ def test_the_same_key_is_the_same_event_and_owes_nothing_again(happen):
 def test_whoever_does_not_take_part_hears_of_no_sale_and_the_owner_does(happen, affiliate, state, why):
     affiliate.state = state
     _, mails = happen()
-    assert (mails[KIND].why, mails[KIND].message_id) == (why, None)
-    assert mails["owner-new-purchase"].why is Why.OWED
+    assert (mails[KIND].decision, mails[KIND].message_id) == (why, None)
+    assert mails["owner-new-purchase"].decision is Why.OWED
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,17 @@ def test_whoever_does_not_take_part_hears_of_no_sale_and_the_owner_does(happen, 
 def test_where_they_stand_is_told_to_those_who_do_not_take_part(happen, affiliate, state, occasion):
     affiliate.state = state
     _, mails = happen(occasion, {})
-    assert {mail.why for mail in mails.values()} == {Why.OWED}
+    assert {mail.decision for mail in mails.values()} == {Why.OWED}
 
 
 def test_an_email_that_is_switched_off_is_not_owed(happen, account):
     recipients.switch(account.id, CATALOGUE[KIND], on=False)
-    assert happen()[1][KIND].why is Why.OFF
+    assert happen()[1][KIND].decision is Why.OFF
 
 
 def test_an_email_the_affiliate_does_not_want_is_not_owed(happen, affiliate):
     suppressions.opt_out(affiliate.id, [KIND], now=utcnow())
-    assert happen()[1][KIND].why is Why.OPTED_OUT
+    assert happen()[1][KIND].decision is Why.OPTED_OUT
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,13 @@ def test_a_mailbox_on_the_list_is_not_written_to_and_one_that_unsubscribed_hears
     happen, account, affiliate, reason, why
 ):
     suppressions.suppress(account.id, affiliate.mailbox, reason, now=utcnow())
-    assert happen()[1][KIND].why is why
+    assert happen()[1][KIND].decision is why
 
 
 def test_a_week_without_anything_to_tell_is_not_told(happen):
     assert (
-        happen(Occasion.WEEK_ENDED, {}, nothing_to_tell=True)[1]["weekly-summary"].why is Why.NOTHING_TO_TELL
+        happen(Occasion.WEEK_ENDED, {}, nothing_to_tell=True)[1]["weekly-summary"].decision
+        is Why.NOTHING_TO_TELL
     )
 
 
@@ -114,7 +115,7 @@ def test_a_text_that_cannot_be_rendered_stops_its_own_email_alone(happen, monkey
 
     monkeypatch.setattr(rendering, "render", refuse)
     _, mails = happen()
-    assert {kind: mail.why for kind, mail in mails.items()} == {
+    assert {kind: mail.decision for kind, mail in mails.items()} == {
         KIND: Why.UNRENDERABLE,
         "owner-new-purchase": Why.OWED,
     }
@@ -125,11 +126,11 @@ def test_an_email_that_is_owed_already_is_not_owed_twice(happen):
     row = db.session.get_one(Event, mails[KIND].event_id)
     db.session.delete(mails[KIND])
     db.session.flush()
-    planned = dispatch.plan(_account(row), row.occasion, _affiliate(row), BOUGHT)
+    planned = dispatch.plan(_account(row), row.type, _affiliate(row), BOUGHT)
     [one] = [one for one in planned if one.notice.kind == KIND]
     dispatch._write_down(row.id, row.account_id, one, utcnow())
     again = event_log.mails_of([row.id])[row.id][-1]
-    assert again.why is Why.DUPLICATE
+    assert again.decision is Why.DUPLICATE
     assert again.message_id == _messages()[0].id
 
 

@@ -48,12 +48,12 @@ def test_affiliates_of_before_are_found_told_of_and_take_part_as_they_did(tmp_pa
         found = listing.list_affiliates(account, get_state(app).config, search="hopper").rows
         assert [one.affiliate.id for one in found] == [7]
         events = event_log.events_of(account.id).rows
-        assert {one.occasion for one in events} == {Occasion.SIGNED_UP}
+        assert {one.type for one in events} == {Occasion.SIGNED_UP}
         assert [one.affiliate_id for one in events] == [8, 7]
         assert [one.created_at for one in events] == [grace.affiliate.created_at] * 2
         mails = event_log.mails_of(one.id for one in events)
         told = {mails[one.id][0].recipient: mails[one.id][0] for one in events}
-        assert (told["Grace@example.org"].message_id, told["Grace@example.org"].why) == (70, Why.OWED)
-        assert (told["sia@example.org"].message_id, told["sia@example.org"].why) == (None, Why.OFF)
+        assert (told["Grace@example.org"].message_id, told["Grace@example.org"].decision) == (70, Why.OWED)
+        assert (told["sia@example.org"].message_id, told["sia@example.org"].decision) == (None, Why.OFF)
         db.session.remove()
         db.engine.dispose()

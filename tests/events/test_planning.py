@@ -30,8 +30,8 @@ def _weeks():
 
 
 def _summaries():
-    query = select(EventMail.kind, EventMail.why).join(Event, Event.id == EventMail.event_id)
-    return sorted(db.session.execute(query.where(Event.occasion == Occasion.WEEK_ENDED)).all())
+    query = select(EventMail.kind, EventMail.decision).join(Event, Event.id == EventMail.event_id)
+    return sorted(db.session.execute(query.where(Event.type == Occasion.WEEK_ENDED)).all())
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,6 @@ def test_a_worker_that_dies_in_the_middle_goes_on_where_it_ended(account, affili
     assert _weeks()["2026-W43"] is WeekState.PLANNED
     assert weekly_summary.find_work(due) == [(weekly_summary.JOB, account.id)]
     weekly_summary.plan(account.id, now=due)
-    told = list(db.session.scalars(select(Event.affiliate_id).where(Event.occasion == Occasion.WEEK_ENDED)))
+    told = list(db.session.scalars(select(Event.affiliate_id).where(Event.type == Occasion.WEEK_ENDED)))
     assert len(told) == len(set(told)) == 6, "each affiliate once, and the owner"
     assert _weeks()["2026-W43"] is WeekState.DONE

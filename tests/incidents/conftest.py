@@ -97,7 +97,7 @@ def live_settings(
         password_saved_at=utcnow(),
         domain="brightleaf.example",
         wrapped_user="info",
-        advice=[],
+        credential_warnings=[],
         state=state,
         created_at=utcnow(),
         live_since=utcnow() if state is State.LIVE else None,
@@ -154,8 +154,8 @@ def incidents(ident: int) -> list[Incident]:
 def work() -> None:
     """Do what the worker's sweep would find: the watch, and the alerts that are due."""
     row = db.session.get(Watch, 1)
-    if row is not None and row.looked_at > utcnow() - timedelta(seconds=30):
-        row.looked_at -= timedelta(seconds=30)  # the watch looks every few seconds; a test waits for nothing
+    if row is not None and row.ran_at > utcnow() - timedelta(seconds=30):
+        row.ran_at -= timedelta(seconds=30)  # the watch looks every few seconds; a test waits for nothing
     db.session.commit()
     monitor.look()
     for _, ident in alerts.due(utcnow()):

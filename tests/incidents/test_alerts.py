@@ -35,7 +35,7 @@ def test_what_the_owner_alone_can_mend_is_told_at_once_and_its_end_a_minute_afte
     work()
     work()
     (told,) = mails()
-    assert told.account_id is None and told.private
+    assert told.account_id is None and told.is_sealed
     assert told.recipient == "ada@brightleaf.example"
     text, _ = bodies(told)
     assert "smtp.example.com did not accept the username and password (535)." in text

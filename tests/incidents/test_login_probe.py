@@ -93,7 +93,7 @@ def test_a_log_in_without_sending_proves_the_settings_and_reads_the_certificate(
     server = serve()
     probe = run_probe(brightleaf_at(server))
     assert server.messages == []
-    assert probe.proven_at > utcnow() - timedelta(minutes=1)
+    assert probe.passed_at > utcnow() - timedelta(minutes=1)
     assert timedelta(hours=20) < probe.next_at - utcnow() < timedelta(hours=28)
     assert probe.certificate_until is not None
     page = owner.get("/settings/email-preferences").get_data(as_text=True)
@@ -186,11 +186,11 @@ def test_after_the_chosen_minutes_emails_go_through_the_platform_and_come_back_b
     assert db.session.get(OutboxMessage, first, populate_existing=True).status is Status.HELD
     (one,) = incidents(brightleaf)
     work()
-    assert live_version(brightleaf).bypassed_since is None, "not before its time"
-    one.began_at -= timedelta(minutes=31)
+    assert live_version(brightleaf).failover_since is None, "not before its time"
+    one.episode_started_at -= timedelta(minutes=31)
     db.session.commit()
     work()
-    assert live_version(brightleaf).bypassed_since is not None
+    assert live_version(brightleaf).failover_since is not None
     drain.Drain(brightleaf).run()
     assert len(platform.messages) == 1
     assert b"Reply-To: ada@brightleaf.example" in platform.messages[0]
@@ -201,7 +201,7 @@ def test_after_the_chosen_minutes_emails_go_through_the_platform_and_come_back_b
     up = serve()
     version = brightleaf_at(up, platform)
     run_probe(version)
-    assert live_version(brightleaf).bypassed_since is None
+    assert live_version(brightleaf).failover_since is None
     assert not incidents(brightleaf)[0].is_open
     owe(brightleaf, 2)
     drain.Drain(brightleaf).run()
@@ -259,7 +259,7 @@ def test_stopped_at_the_owners_wish_nothing_is_tried_by_itself(brightleaf_at, br
     owe(brightleaf, 1)
     drain.Drain(brightleaf).run()
     queue = db.session.get(Queue, brightleaf, populate_existing=True)
-    assert queue.held_at is not None and queue.probe_at is None
+    assert queue.held_at is not None and queue.next_probe_at is None
     up = serve()
     brightleaf_at(up)
     run_probe(version)

@@ -184,7 +184,7 @@ def test_emails_go_through_the_platform_at_the_owners_word_and_back(refused, own
     assert incidents(refused)[0].is_open, "the detour hides nothing"
     owner.submit("/incidents/waiting/own", {}, page="/incidents/waiting")
     db.session.expire_all()
-    assert live_version(refused).bypassed_since is None
+    assert live_version(refused).failover_since is None
     assert route_for(refused).version_number == 1
 
 
@@ -238,7 +238,7 @@ def test_a_providers_limit_is_no_alarm_and_says_when_it_goes_on(brightleaf, owne
     limit = DOWN | {"code": "rate", "cause": "smtp.example.com says too fast.", "retry_class": "rate"}
     happens(brightleaf, Outcome.DEFERRED, limit, reply_code=450)
     queue = db.session.get(Queue, brightleaf)
-    queue.pause_until = utcnow() + timedelta(minutes=5)
+    queue.paused_until = utcnow() + timedelta(minutes=5)
     db.session.commit()
     page = text_of(owner, "/deliveries")
     assert "Your provider’s limit is reached" in page and "It goes on at 2 Mar 2026, 09:17 UTC" in page

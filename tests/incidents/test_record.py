@@ -109,7 +109,7 @@ def test_what_an_account_sent_before_its_trouble_is_not_gone_through_to_find_its
         assert db.session.execute(query).all() == []
         return
     plan = " ".join(row[-1] for row in db.session.execute(text(f"EXPLAIN QUERY PLAN {statement}")))
-    assert "ix_delivery_line_settled (account_id=? AND settled_at>?)" in plan
+    assert "ix_delivery_log_settled (account_id=? AND settled_at>?)" in plan
     assert "delivery_attempt_1 (message_id=?" in plan and "ix_outbox_message_log" not in plan
 
 

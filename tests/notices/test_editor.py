@@ -219,7 +219,7 @@ def test_a_test_of_what_stands_there_leaves_for_the_owner_ahead_of_everything(ow
     assert answer.status_code == 303
     message = db.session.scalars(select(OutboxMessage)).one()
     assert (message.recipient, message.subject) == ("ada@brightleaf.example", "Try Ada")
-    assert message.urgent
+    assert message.is_test
     assert message.key.startswith("test:")
     page = owner.get(answer.location).get_data(as_text=True)
     assert f"/deliveries/{message.id}" in page

@@ -149,10 +149,12 @@ def test_releasing_by_a_message_releases_its_queue_alone(flask: Run, ours: int, 
 
 def test_a_paused_queue_is_released_too(flask: Run, ours: int) -> None:
     owe(ours, "m")
-    db.session.execute(update(Queue).values(pause_until=utcnow() + timedelta(hours=1), troubles=3))
+    db.session.execute(
+        update(Queue).values(paused_until=utcnow() + timedelta(hours=1), consecutive_failures=3)
+    )
     db.session.commit()
     assert flask("outbox", "release", "--all").exit_code == 0
-    assert (post.queue(ours).pause_until, post.queue(ours).troubles) == (None, 0)
+    assert (post.queue(ours).paused_until, post.queue(ours).consecutive_failures) == (None, 0)
 
 
 def test_the_words_of_the_portals_own_mail_are_wiped_when_it_is_cancelled(flask: Run, app: Flask) -> None:
@@ -166,7 +168,7 @@ def test_the_words_of_the_portals_own_mail_are_wiped_when_it_is_cancelled(flask:
 
 
 def test_a_test_and_a_check_are_never_repeated_or_cancelled(flask: Run, ours: int) -> None:
-    test, check = failed(ours, "t", urgent=True), put(owe(ours, "c"), pinned_version=1)
+    test, check = failed(ours, "t", is_test=True), put(owe(ours, "c"), forced_version_id=1)
     assert flask("outbox", "retry", "--all").exit_code == 1
     assert flask("outbox", "cancel", "--all").exit_code == 1
     assert (message(test).status, message(check).status) == (Status.FAILED, Status.QUEUED)
@@ -181,7 +183,7 @@ def test_a_retried_message_that_was_given_up_gets_its_two_days_again(
     drain_queue(account)
     long_ago = utcnow() - timedelta(days=3)
     db.session.execute(update(DeliveryAttempt).values(started_at=long_ago))
-    db.session.execute(update(Queue).values(pause_until=None))
+    db.session.execute(update(Queue).values(paused_until=None))
     put(ident, status=Status.FAILED, settled_at=utcnow())
     admin.retry(Which(idents=(ident,)), now=utcnow())
     drain_queue(account)

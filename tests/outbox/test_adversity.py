@@ -273,7 +273,7 @@ def test_a_released_queue_begins_with_one_probe_and_opens_step_by_step(app, serv
     at_once = []
     while probe._now.claim is not None:
         probe._send(probe._now.claim)
-        at_once.append(queue(account).width)
+        at_once.append(queue(account).ramp_limit)
     assert list(dict.fromkeys(at_once)) == [1, 2, 4, None]
     assert set(statuses(account)) == {Status.SENT}
 

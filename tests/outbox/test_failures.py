@@ -77,7 +77,7 @@ def test_trouble_with_the_settings_holds_the_queue_and_blames_no_message(app, pl
     assert message(first).attempts == 0
     assert attempts(second) == []
     assert [one.outcome for one in attempts(first)] == [Outcome.HELD]
-    assert queue(account).held_because["cause"] == attempts(first)[0].diagnosis["cause"]
+    assert queue(account).hold_diagnosis["cause"] == attempts(first)[0].diagnosis["cause"]
 
 
 def test_a_name_that_does_not_exist_holds_the_queue(app, ways, account):
@@ -100,7 +100,7 @@ def test_a_log_in_that_cannot_be_said_holds_the_queue(app, ways, account):
     owe(account, "m")
     drain_queue(account)
     assert statuses(account) == [Status.HELD]
-    assert queue(account).held_because["code"] == "unsayable-login"
+    assert queue(account).hold_diagnosis["code"] == "unsayable-login"
 
 
 def test_no_way_out_holds_the_queue(app, ways, account):
@@ -111,7 +111,7 @@ def test_no_way_out_holds_the_queue(app, ways, account):
     owe(account, "m")
     drain_queue(account)
     assert statuses(account) == [Status.HELD]
-    assert queue(account).held_because["cause"] == "There is none."
+    assert queue(account).hold_diagnosis["cause"] == "There is none."
 
 
 def test_what_is_owed_while_the_queue_is_held_waits(app, server, account):
@@ -155,13 +155,13 @@ def test_trouble_of_the_server_pauses_the_whole_queue(app, play, account, what, 
     drain_queue(account)
     assert len(attempts(first)) == 1
     assert attempts(second) == []
-    assert utcnow() < queue(account).pause_until <= utcnow() + timedelta(minutes=2)
+    assert utcnow() < queue(account).paused_until <= utcnow() + timedelta(minutes=2)
     assert drain_queue(account) == 0
     server.script = honest()
     clock.shift(timedelta(minutes=3))
     assert drain_queue(account) == 2
     assert set(statuses(account)) == {Status.SENT}
-    assert queue(account).pause_until is None
+    assert queue(account).paused_until is None
 
 
 def test_nobody_listening_pauses_the_queue(app, ways, account):
@@ -169,7 +169,7 @@ def test_nobody_listening_pauses_the_queue(app, ways, account):
     owe(account, "m")
     drain_queue(account)
     assert statuses(account) in ([Status.QUEUED], [Status.HELD])
-    assert queue(account).pause_until or queue(account).held_at
+    assert queue(account).paused_until or queue(account).held_at
 
 
 def test_pauses_grow_up_to_half_an_hour(app, play, account, clock):
@@ -178,7 +178,7 @@ def test_pauses_grow_up_to_half_an_hour(app, play, account, clock):
     for number in range(7):
         owe(account, f"m{number}")
         drain_queue(account)
-        pauses.append(queue(account).pause_until - utcnow())
+        pauses.append(queue(account).paused_until - utcnow())
         clock.shift(timedelta(minutes=31))
     assert pauses[0] < timedelta(minutes=2)
     assert pauses[1] > pauses[0]
@@ -190,7 +190,7 @@ def test_a_test_email_goes_through_a_pause(app, play, account):
     owe(account, "first")
     drain_queue(account)
     server.script = honest()
-    ident = owe(account, "test", urgent=True)
+    ident = owe(account, "test", is_test=True)
     assert claims.due_queues(utcnow()) == [account]
     drain_queue(account)
     assert message(ident).status is Status.SENT
@@ -333,8 +333,8 @@ def test_a_held_queue_tries_one_message_after_a_growing_while(app, play, account
     waits = []
     for _ in range(5):
         assert drain_queue(account) == 0, "nothing before its time"
-        waits.append(queue(account).probe_at - utcnow())
-        clock.move_to(queue(account).probe_at + timedelta(seconds=1))
+        waits.append(queue(account).next_probe_at - utcnow())
+        clock.move_to(queue(account).next_probe_at + timedelta(seconds=1))
         before = server.connections
         assert claims.due_queues(utcnow()) == [account]
         assert drain_queue(account) == 1
@@ -354,7 +354,7 @@ def test_a_probe_that_succeeds_releases_the_queue(app, play, account, clock):
     assert drain_queue(account) == 3
     assert set(statuses(account)) == {Status.SENT}
     assert queue(account).held_at is None
-    assert queue(account).probes == 0
+    assert queue(account).failed_probes == 0
 
 
 def test_a_probe_whose_recipient_is_refused_has_proved_the_settings(app, play, account, clock):
@@ -391,12 +391,12 @@ def test_a_test_email_goes_through_a_held_queue_and_releases_it(app, play, accou
     server = play(SETTINGS["a refused log-in"])
     waiting = owe(account, "waiting")
     drain_queue(account)
-    test = owe(account, "test", urgent=True)
+    test = owe(account, "test", is_test=True)
     drain_queue(account)
     assert message(test).status is Status.FAILED, "a test tells its result at once"
     assert message(waiting).status is Status.HELD
     server.script = honest()
-    owe(account, "test2", urgent=True)
+    owe(account, "test2", is_test=True)
     drain_queue(account)
     assert message(waiting).status is Status.SENT
     assert subjects(server) == ["Welcome, test2", "Welcome, waiting"]
@@ -411,7 +411,7 @@ def test_a_mute_server_costs_no_more_than_the_deadline(app, serve, ways, account
     started = monotonic()
     drain_queue(account)
     assert monotonic() - started < 1.5
-    assert queue(account).pause_until
+    assert queue(account).paused_until
 
 
 def test_a_server_that_hangs_up_between_messages_is_dialled_anew(app, play, account):

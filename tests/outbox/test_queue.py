@@ -183,7 +183,7 @@ def test_a_long_queue_leaves_its_connection_to_others_that_wait_for_one_and_asks
 
 def test_a_test_email_overtakes_what_waits(app, server, account):
     owe(account, "first")
-    owe(account, "test", urgent=True)
+    owe(account, "test", is_test=True)
     drain_queue(account)
     assert subjects(server) == ["Welcome, test", "Welcome, first"]
 
@@ -226,7 +226,7 @@ def test_a_sign_up_and_its_email_are_committed_together(app, account):
 
 @pytest.mark.parametrize("how", ["settled", "taken"])
 def test_one_message_alone_is_claimed_only_while_it_is_free(app, server, account, how):
-    ident = owe(account, "m", pinned_version=1)
+    ident = owe(account, "m", forced_version_id=1)
     first = claims.claim_one(ident)
     assert first
     if how == "settled":

@@ -18,7 +18,7 @@ from tests.outbox.post import answering, honest, message, owe, slots_of, statuse
 @pytest.fixture
 def lanes(app, account):
     """Lanes in which the account's server has answered before."""
-    queue_of(account).proven = True
+    queue_of(account).healthy = True
     db.session.commit()
     found = Lanes(app, 8)
     yield found
@@ -149,7 +149,7 @@ def test_a_server_that_hung_up_meanwhile_is_dialled_again(lanes, serve, ways, ac
 
 
 def test_where_many_are_at_work_nobody_rests(app, server, account, long_rest):
-    queue_of(account).proven = True
+    queue_of(account).healthy = True
     db.session.commit()
     narrow = Lanes(app, 1)
     owe(account, "m")

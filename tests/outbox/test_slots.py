@@ -114,7 +114,7 @@ def test_a_message_waits_while_an_earlier_one_to_the_same_recipient_is_tried_aga
         second = owe(account, "second", recipient="bob@example.net")
         drain_queue(account)
         assert attempts(second) == []
-        test = owe(account, "test", recipient="bob@example.net", urgent=True)
+        test = owe(account, "test", recipient="bob@example.net", is_test=True)
         drain_queue(account)
         assert message(test).status is Status.SENT, "a test waits for nothing"
         clock.shift(timedelta(minutes=3))
@@ -199,7 +199,7 @@ def test_after_a_pause_one_message_leaves_first_and_only_its_success_opens_the_q
         for number in range(40):
             owe(account, f"m{number}")
         drain_queue(account)
-        assert (queue(account).width, queue(account).proven) == (0, True)
+        assert (queue(account).ramp_limit, queue(account).healthy) == (0, True)
         clock.shift(timedelta(minutes=3))
         server.script = honest()
         probe = started(account)
@@ -208,7 +208,7 @@ def test_after_a_pause_one_message_leaves_first_and_only_its_success_opens_the_q
         widths = []
         while probe._now.claim is not None:
             probe._send(probe._now.claim)
-            widths.append(queue(account).width)
+            widths.append(queue(account).ramp_limit)
     assert widths[0] == 1
     assert list(dict.fromkeys(widths)) == [1, 2, 4, None]
     assert set(statuses(account)) == {Status.SENT}
@@ -268,7 +268,7 @@ def test_a_gate_says_how_many_may_leave_now(app, server, account):
 def test_finding_what_is_due_reads_no_table_of_messages(app, database):
     if database == "postgresql":
         pytest.skip("its planner decides by statistics")
-    rules = [(due._URGENT, "urgent"), (due._LAPSED, "due"), (due._WAITING, "due"), (due._HELD, "due")]
+    rules = [(due._URGENT, "is_test"), (due._LAPSED, "due"), (due._WAITING, "due"), (due._HELD, "due")]
     asked = [due.due_statement(own) for own in (True, False)]
     for rule, index in rules:
         table = f"outbox_message m INDEXED BY ix_outbox_message_{index}"

@@ -78,7 +78,7 @@ def at_once(app: Flask, deeds: list[Callable[[], object]], swift: Container[obje
 
 def trouble_of(account: int, count: int) -> Callable[[], int]:
     def deed() -> int:
-        queue_of(account, lock=True).troubles = count
+        queue_of(account, lock=True).consecutive_failures = count
         return account
 
     return deed
@@ -96,7 +96,7 @@ def spending(account: int, past: list[bool]) -> Callable[[], bool]:
 
 def test_whoever_is_alone_is_recorded_at_once(app, account):
     assert group_commit.record(trouble_of(account, 3)) == account
-    assert queue(account).troubles == 3
+    assert queue(account).consecutive_failures == 3
 
 
 @pytest.mark.usefixtures("one_writer")
@@ -108,7 +108,7 @@ def test_all_who_come_while_one_is_recorded_share_the_next_commit(app, account):
     with commits() as made:
         assert at_once(app, [trouble_of(one, 2) for one in accounts]) == accounts
     assert len(made) == 2  # that of the first, and that of all others
-    assert [queue(one).troubles for one in accounts] == [2, 2, 2]
+    assert [queue(one).consecutive_failures for one in accounts] == [2, 2, 2]
 
 
 @pytest.mark.usefixtures("one_writer")
@@ -131,7 +131,7 @@ def test_all_who_come_while_another_process_writes_share_one_commit(app, account
         for thread in threads:
             thread.join(10)
     assert len(made) == 1
-    assert [queue(one).troubles for one in accounts] == [4, 4, 4]
+    assert [queue(one).consecutive_failures for one in accounts] == [4, 4, 4]
 
 
 @pytest.mark.usefixtures("one_writer")
@@ -142,15 +142,15 @@ def test_one_who_fails_costs_the_others_nothing(app, account):
     db.session.commit()
 
     def fail() -> None:
-        queue_of(account, lock=True).troubles = 9
+        queue_of(account, lock=True).consecutive_failures = 9
         db.session.flush()
         raise ValueError("by intention")
 
     failed, found = at_once(app, [fail, trouble_of(other, 1)])
     assert isinstance(failed, ValueError)
     assert found == other
-    assert queue(other).troubles == 1
-    assert queue(account).troubles == 0
+    assert queue(other).consecutive_failures == 1
+    assert queue(account).consecutive_failures == 0
 
 
 @pytest.mark.usefixtures("one_writer")
@@ -172,7 +172,7 @@ def test_who_needs_no_session_shares_a_transaction_past_it_and_the_others_come_n
     assert found == [True, account, True]
     assert past == [True, True]
     assert len(made) == 2  # that of the first, and that of the one who needs the session
-    assert queue(account).troubles == 4
+    assert queue(account).consecutive_failures == 4
     assert rate_limit.left(BUDGET, account, now=utcnow()) == 8
 
 
@@ -185,7 +185,7 @@ def test_who_needs_the_session_takes_all_the_others_along(app, account):
     assert found == [account, True]
     assert past == [False]
     assert len(made) == 2
-    assert queue(account).troubles == 5
+    assert queue(account).consecutive_failures == 5
 
 
 @pytest.mark.usefixtures("one_writer")
@@ -202,9 +202,9 @@ def test_one_who_fails_past_the_session_costs_the_others_nothing(app, account):
 
 
 def test_a_session_that_has_begun_goes_on_in_its_own_transaction(account):
-    queue_of(account, lock=True).troubles = 7
+    queue_of(account, lock=True).consecutive_failures = 7
     assert group_commit.record(spending(account, []), swift=True)
-    assert queue(account).troubles == 7
+    assert queue(account).consecutive_failures == 7
 
 
 def test_many_at_once_are_all_recorded(app, account):
@@ -226,4 +226,4 @@ def test_many_at_once_are_all_recorded(app, account):
     for thread in threads:
         thread.join(30)
     assert sorted(results) == sorted(accounts)
-    assert [queue(one).troubles for one in accounts] == [19] * 8
+    assert [queue(one).consecutive_failures for one in accounts] == [19] * 8

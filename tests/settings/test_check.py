@@ -45,8 +45,8 @@ def sweep_all(*, after=timedelta()):
 def test_a_check_that_passes_makes_the_version_live_and_mails_the_owner(owner, live, servers):
     (one,) = checks()
     assert one.state is CheckState.PASSED
-    assert [rung["verdict"] for rung in one.rungs] == ["passed"] * len(one.rungs)
-    assert one.rungs[-1]["stage"] == "data"
+    assert [rung["verdict"] for rung in one.stages] == ["passed"] * len(one.stages)
+    assert one.stages[-1]["stage"] == "data"
     (raw,) = servers.one.messages
     assert b"RCPT TO:<ada@brightleaf.example>" in bytes(servers.one.received)
     assert b"From: Brightleaf <info@brightleaf.example>" in raw
@@ -130,7 +130,7 @@ def test_the_check_of_a_worker_that_died_is_taken_up(app, owner, form, servers, 
     if died != "before it spoke":
         owed = check._owe_test_email(run)
         claim = claims.claim_one(owed.id)
-        deliver.attempt(claim, version_id=owed.pinned_version)
+        deliver.attempt(claim, version_id=owed.forced_version_id)
         db.session.execute(db.update(SettingsCheck).values(lease_until=utcnow() - lease))
         db.session.commit()
     assert checks()[0].state is CheckState.RUNNING
@@ -161,7 +161,7 @@ def test_a_worker_frozen_in_a_check_changes_nothing_when_it_wakes(owner, form, s
     assert checks()[0].state is CheckState.PASSED
     check._recorder(stale)(StageResult(Stage.AUTH, StageStatus.FAILED, 1, "late"))
     check._finish(stale, passed=False, diagnosis=INTERNAL_ERROR)
-    assert "late" not in str(checks()[0].rungs)
+    assert "late" not in str(checks()[0].stages)
     assert (checks()[0].state, versions()[0].state) == (CheckState.PASSED, "live")
 
 
@@ -221,7 +221,7 @@ def test_the_rungs_are_stored_as_they_are_climbed(app, owner, form, servers):
 
     def look(peer, _line):
         with app.app_context():
-            climbed.extend(rung["stage"] for rung in checks()[0].rungs)
+            climbed.extend(rung["stage"] for rung in checks()[0].stages)
         peer.say(b"250 2.1.0 Ok\r\n")
 
     servers.one.script = answering(MAIL=look)
@@ -313,7 +313,7 @@ class TestDetection:
         assert version.security == found
         assert version.port == rehearsal.ports[Door.TLS if found == "implicit" else Door.STARTTLS]
         assert credentials.open_password(version) == "rehearsal", "sealed anew for what was found"
-        assert checks()[0].rungs[0]["stage"] == "detect"
+        assert checks()[0].stages[0]["stage"] == "detect"
         assert save(owner, form, password="", security=found, port=str(version.port)).status_code == 303
 
     def test_detect_says_when_nothing_answers(self, owner, form, rehearsal):
@@ -333,7 +333,7 @@ class TestDetection:
         save(owner, form, username="sender-refused@brightleaf.example", security="starttls")
         work()
         assert versions()[0].state == "draft"
-        assert checks()[0].rungs[-1]["stage"] == "mail"
+        assert checks()[0].stages[-1]["stage"] == "mail"
         assert checks()[0].diagnosis["cause"] in unescape(text_of(owner.get(PAGE)))
 
 

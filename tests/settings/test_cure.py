@@ -71,10 +71,10 @@ def test_a_mix_up_is_cured_only_by_a_change_that_was_tried(app, rehearsal, typed
     work()
     check = last_check()
     if cured is None:
-        assert check.cure is None
+        assert check.fix is None
         assert "Apply this fix" not in owner.get(PAGE).get_data(as_text=True)
         return
-    assert check.cure["values"] == {name: number(value) for name, value in cured.items()}
+    assert check.fix["values"] == {name: number(value) for name, value in cured.items()}
     page = owner.get(PAGE).get_data(as_text=True)
     assert "Apply this fix and test again" in page
     assert live() is None, "nothing changes before the owner says so"

@@ -21,7 +21,7 @@ def test_a_refused_greeting_name_is_cured_by_the_sending_domain(app, owner, serv
     work()
     (check,) = checks()
     assert check.diagnosis["kind"] == "ehlo_name"
-    assert check.cure["values"] == {"ehlo_name": "brightleaf.example"}
+    assert check.fix["values"] == {"ehlo_name": "brightleaf.example"}
     assert "Name said in the greeting" in owner.get(PAGE).get_data(as_text=True)
 
     owner.submit(f"{PAGE}/versions/1/apply", {}, page=PAGE)

@@ -88,7 +88,7 @@ def test_a_tampered_row_gives_its_password_to_nobody_who_sends(owner, live, tamp
         owe(live.account_id, "-".join(names))
         drain_queue(live.account_id)
         assert statuses(live.account_id)[-1] is Status.HELD, names
-        assert queue(live.account_id).held_because["code"] == "password-not-openable"
+        assert queue(live.account_id).hold_diagnosis["code"] == "password-not-openable"
 
 
 COSMETIC = {
@@ -202,8 +202,10 @@ def test_a_key_that_was_removed_holds_the_queue_and_put_back_lets_it_go_on(app, 
     maintenance.begin()
     drain_queue(live.account_id)
     assert [message(ident).status for ident in idents] == [Status.HELD] * 3
-    assert queue(live.account_id).held_because["code"] == "password-not-openable"
-    assert "key" in " ".join(queue(live.account_id).held_because["fixes"]), "the operator knows where to look"
+    assert queue(live.account_id).hold_diagnosis["code"] == "password-not-openable"
+    assert "key" in " ".join(queue(live.account_id).hold_diagnosis["fixes"]), (
+        "the operator knows where to look"
+    )
     assert {message(ident).attempts for ident in idents} == {0}
     get_state(app).vault = ring
     maintenance.begin()  # as the worker does that was started with the key again

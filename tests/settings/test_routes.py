@@ -107,7 +107,7 @@ def test_without_any_sender_mail_waits_and_says_why(app, owner):
     ident = owe(account_id(), "m")
     drain_queue(account_id())
     assert message(ident).status is Status.HELD
-    assert queue(account_id()).held_because["code"] == "no-platform-sender"
+    assert queue(account_id()).hold_diagnosis["code"] == "no-platform-sender"
     assert "Nobody sends at the moment" in owner.get("/settings/email-preferences").get_data(as_text=True)
 
 
@@ -120,7 +120,7 @@ def test_the_trouble_is_said_on_every_page(owner, live, servers):
     servers.one.script = answering(AUTH=b"535 5.7.8 no\r\n")
     owe(live.account_id, "m")
     drain_queue(live.account_id)
-    because = queue(live.account_id).held_because
+    because = queue(live.account_id).hold_diagnosis
     for page in ("/settings/email-preferences", "/deliveries"):
         html = owner.get(page).get_data(as_text=True)
         assert "1 email has waited" in html

@@ -124,8 +124,8 @@ def test_another_domain_elsewhere_is_taken_and_explained(owner, form):
     assert save(owner, form, domain="other.example").status_code == 303
     work()
     (version,) = versions()
-    assert [one["code"] for one in version.advice] == ["other-domain"]
-    assert "other.example is verified at your provider" in version.advice[0]["sentence"]
+    assert [one["code"] for one in version.credential_warnings] == ["other-domain"]
+    assert "other.example is verified at your provider" in version.credential_warnings[0]["sentence"]
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_each_page_and_deed_is_the_owner_s_alone(owner, stranger, client, live):
 
 
 def test_another_account_s_test_email_is_not_shown(owner, stranger, live):
-    ident = owe(live.account_id, "test:x", urgent=True)
+    ident = owe(live.account_id, "test:x", is_test=True)
     assert "t@example.net" not in text_of(stranger.get(f"{PAGE}?test={ident}"))
     for odd in ("x", "-1", "9" * 30, "١", ""):
         assert owner.get(f"{PAGE}?test={odd}").status_code == 200

@@ -49,7 +49,7 @@ class Way:
 
     route: Route | None = None
     trouble: BaseException | None = None
-    fault: str = ""
+    traceback: str = ""
 
 
 def way_of(account_id: int | None, version_id: int | None = None) -> Way:
@@ -142,8 +142,8 @@ def hand_in(
     if isinstance(way.trouble, NoRoute):
         return partial(outcomes.no_route, claim, way.trouble.because, pinned=pinned)
     if way.route is None:
-        _log.error("there is no way to be found for message %s\n%s", claim.message.id, way.fault)
-        return partial(outcomes.poisoned, claim, _scrubbed(way.fault, None), pinned=pinned)
+        _log.error("there is no way to be found for message %s\n%s", claim.message.id, way.traceback)
+        return partial(outcomes.poisoned, claim, _scrubbed(way.traceback, None), pinned=pinned)
     if claim.awaits_other_server:
         return partial(outcomes.in_doubt, claim)
     route, ident = way.route, claim.message.id

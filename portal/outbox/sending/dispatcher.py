@@ -135,7 +135,7 @@ class Lanes:
 
     def _is_proven(self, ident: int) -> bool:
         with self._app.app_context(), reading():
-            found = db.session.scalar(select(Queue.proven).where(Queue.account_id == ident))
+            found = db.session.scalar(select(Queue.healthy).where(Queue.account_id == ident))
             db.session.rollback()
         return bool(found)
 

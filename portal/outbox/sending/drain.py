@@ -45,7 +45,7 @@ _REST = 2.0  # seconds for which an idle connection is kept
 _GLANCE = 0.25  # seconds between two looks for work nobody told of, meanwhile
 _BEHIND = 0.1  # seconds the table may be behind the journal
 _WORTH_WAITING = 1.0  # seconds until a limit lets the next one leave: the connection is kept for so long
-_TURN = Swift(select(Queue.__table__.c.turn).where(Queue.__table__.c.account_id == bindparam("i")))
+_TURN = Swift(select(Queue.__table__.c.generation).where(Queue.__table__.c.account_id == bindparam("i")))
 
 
 @dataclass
@@ -55,14 +55,14 @@ class _Next:
     claim: Claim | None = None
     rest: Sequence[Claim] = ()
     way: Way = field(default_factory=Way)
-    turn: int = 0
+    generation: int = 0
     renewed: float | None = None
     now: datetime | None = None  # when it was claimed, by the database's clock
     rests: bool = False  # nothing is due, and slot and connection are kept for a moment
 
     def going_on(self) -> _Next:
         """Return what follows within the batch."""
-        return _Next(self.rest[0], self.rest[1:], self.way, self.turn)
+        return _Next(self.rest[0], self.rest[1:], self.way, self.generation)
 
 
 def drain_queue(account_id: int) -> int:
@@ -273,7 +273,7 @@ class Drain:
             db.session.rollback()
             return _Next()
         claims.intend(found[0], way.route, now=now)
-        taken = _Next(found[0], found[1:], way, queue.turn, time.monotonic(), now)
+        taken = _Next(found[0], found[1:], way, queue.generation, time.monotonic(), now)
         db.session.commit()
         return taken
 
@@ -309,13 +309,13 @@ class Drain:
 
     def _after_that(self, rest: Sequence[Claim], now: datetime, renewed: float | None) -> _Next:
         """Intend the next message, and claim more where that is the last."""
-        way, turn = self._now.way, self._now.turn
+        way, turn = self._now.way, self._now.generation
         if len(rest) < 2 and not self._knows_of_nothing() and not self._makes_room():
             # The last of a batch leaves with the first of the next behind it, whose envelope travels with its end.
             queue = self._locked()
-            way, turn = deliver.way_of(self._account), queue.turn
+            way, turn = deliver.way_of(self._account), queue.generation
             rest = [*rest, *self._claim(queue, way, now)]
-            queue.served_at = now
+            queue.last_served_at = now
         if not rest:
             calm = way.route is not None and not self._made_room and not self._closed_for
             rests = calm and self._line.is_open and self.may_rest()
@@ -331,7 +331,7 @@ class Drain:
 
     def _is_another_turn(self) -> bool:
         """Whether the queue was held or let go since the batch was claimed: other settings may hold by now."""
-        return bool(_TURN.scalar({"i": self.ident}) != self._now.turn)
+        return bool(_TURN.scalar({"i": self.ident}) != self._now.generation)
 
     def _locked(self) -> Queue:
         return db.session.get_one(Queue, self.ident, with_for_update=True, populate_existing=True)

@@ -109,7 +109,7 @@ def _date(second: datetime) -> str:
 
 def bodies(row: OutboxMessage | QueuedMessage) -> tuple[str, str]:
     """Return text and HTML as they were rendered, opening the portal's own sealed mail."""
-    if not row.private:
+    if not row.is_sealed:
         return row.text, row.html
     return open_body(row.text, row.key), open_body(row.html, row.key) if row.html else ""
 

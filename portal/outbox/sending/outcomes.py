@@ -117,7 +117,7 @@ def refused(
 def no_route(claim: Claim, because: Mapping[str, Any], *, pinned: bool) -> Result:
     """There is no way out at present, which is no message's fault."""
     now, account_id = moment(), claim.message.account_id
-    over = pinned or claim.message.urgent
+    over = pinned or claim.message.is_test
     attempt = {"outcome": Outcome.HELD, "diagnosis": dict(because)}
     status = Status.FAILED if over else Status.HELD
     if not settle(claim, now=now, status=status, attempt=attempt):
@@ -155,13 +155,13 @@ def poisoned(claim: Claim, fault: str, *, pinned: bool) -> Result:
     ``fault`` is the traceback, for the operator.
     """
     now = moment()
-    over = pinned or claim.message.urgent or claim.tries >= _POISON_TRIES
+    over = pinned or claim.message.is_test or claim.tries >= _POISON_TRIES
     outcome = Outcome.REJECTED if over else Outcome.DEFERRED
     settled = settle(
         claim,
         now=now,
         status=Status.FAILED if over else Status.QUEUED,
-        attempt={"outcome": outcome, "diagnosis": dict(INTERNAL_ERROR), "fault": fault},
+        attempt={"outcome": outcome, "diagnosis": dict(INTERNAL_ERROR), "traceback": fault},
         next_attempt_at=now + retry.delay(claim.tries),
     )
     if not settled:
@@ -176,7 +176,9 @@ def _decide(
     if pinned:  # a check answers at once: it is the owner who tries again
         return retry.Decision(Outcome.REJECTED)
     counted = [DeliveryAttempt.message_id == claim.message.id, DeliveryAttempt.outcome != Outcome.HELD]
-    renewed = db.session.scalar(select(OutboxMessage.renewed_at).where(OutboxMessage.id == claim.message.id))
+    renewed = db.session.scalar(
+        select(OutboxMessage.retries_reset_at).where(OutboxMessage.id == claim.message.id)
+    )
     if renewed is not None:
         counted.append(DeliveryAttempt.started_at >= renewed)
     since = db.session.scalar(select(func.min(DeliveryAttempt.started_at)).where(*counted)) or now
@@ -204,7 +206,7 @@ def _described(
 
 def _status(claim: Claim, decision: retry.Decision, *, stays_held: bool) -> Status:
     if (
-        decision.outcome is Outcome.REJECTED or claim.message.urgent
+        decision.outcome is Outcome.REJECTED or claim.message.is_test
     ):  # a test is over; the trouble may still hold
         return Status.FAILED
     return Status.HELD if decision.hold or stays_held else Status.QUEUED
@@ -213,11 +215,11 @@ def _status(claim: Claim, decision: retry.Decision, *, stays_held: bool) -> Stat
 def _recover(account_id: int | None, now: datetime) -> None:
     """The server took a message: end what stopped the queue, and open it step by step."""
     queue = queue_of(account_id)
-    calm = queue.held_at is None and queue.pause_until is None and not queue.troubles
-    if calm and queue.proven and queue.width is None:
+    calm = queue.held_at is None and queue.paused_until is None and not queue.consecutive_failures
+    if calm and queue.healthy and queue.ramp_limit is None:
         return
     queue = queue_of(account_id, lock=True)
-    queue.pause_until, queue.troubles, queue.proven = None, 0, True
+    queue.paused_until, queue.consecutive_failures, queue.healthy = None, 0, True
     if queue.held_at is not None:  # a probe or a test went through
         release(account_id, now=now)
     _widen(queue)
@@ -225,9 +227,9 @@ def _recover(account_id: int | None, now: datetime) -> None:
 
 def _widen(queue: Queue) -> None:
     """After trouble a queue opens step by step: one message, one connection, two, four, then all."""
-    if queue.width is not None:
-        wider = max(1, 2 * queue.width)
-        queue.width = wider if wider <= _WIDEST else None
+    if queue.ramp_limit is not None:
+        wider = max(1, 2 * queue.ramp_limit)
+        queue.ramp_limit = wider if wider <= _WIDEST else None
 
 
 def _steer(
@@ -242,13 +244,13 @@ def _steer(
 ) -> None:
     """Hold, pause or release the account's queue after a failure."""
     queue = queue_of(account_id, lock=True)
-    queue.proven = failure.reply is not None
+    queue.healthy = failure.reply is not None
     if decision.hold:
         hold(account_id, diagnosis.as_dict(), now=now)
     elif held and proven:
         release(account_id, now=now)
     elif held:
-        queue.probe_at = decision.again_at or now + retry.delay(queue.probes)
+        queue.next_probe_at = decision.again_at or now + retry.delay(queue.failed_probes)
     if decision.pause:
         _pause(queue, now)
     elif proven:
@@ -257,7 +259,7 @@ def _steer(
 
 def _pause(queue: Queue, now: datetime) -> None:
     """Leave a server in trouble alone for a while, longer each time; its messages are not to blame."""
-    queue.troubles += 1
-    queue.width = 0
+    queue.consecutive_failures += 1
+    queue.ramp_limit = 0
     longest = _LONGEST_PAUSE * current_config().retry_pace
-    queue.pause_until = now + min(retry.delay(queue.troubles), longest)
+    queue.paused_until = now + min(retry.delay(queue.consecutive_failures), longest)

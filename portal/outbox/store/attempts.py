@@ -102,7 +102,7 @@ def _writing(names: tuple[str, ...]) -> Swift:
         "reply_text": "",
         "queue_id": "",
         "transcript": "",
-        "fault": "",
+        "traceback": "",
     }
     told: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
     return Swift(
@@ -132,7 +132,7 @@ _TOLD = (
 _ACCEPTED = Swift(
     text(
         f"INSERT INTO delivery_attempt (message_id, started_at, {', '.join(_TOLD)}, ended_at, number, outcome,"
-        f" ambiguous, fault) SELECT {', '.join(part_of_row(place) for place in range(len(_TOLD) + 2))}, :now,"
+        f" ambiguous, traceback) SELECT {', '.join(part_of_row(place) for place in range(len(_TOLD) + 2))}, :now,"
         " (SELECT coalesce(max(e.number), 0) + 1 FROM delivery_attempt e"
         f" WHERE e.message_id = {part_of_row(0)}), 'accepted', 0, ''"
         " FROM json_each(:rows) AS r WHERE true RETURNING message_id, id"

@@ -45,14 +45,14 @@ _COLUMNS = ", ".join(f"m.{name}" for name in QueuedMessage._fields)
 
 def claim_batch(queue: Queue, token: str, route: Route | None, *, limit: int, now: datetime) -> list[Claim]:
     """Claim what may leave next of a queue whose row is locked, at most ``limit`` messages."""
-    if queue.width == 0:
+    if queue.ramp_limit == 0:
         limit = 1  # after trouble one message finds out whether it is over
     rows: list[QueuedMessage] = []
     probing = queue.held_at is not None
     for found in due.candidates(queue, _COLUMNS, limit, now=now):
         parcels = [QueuedMessage(*row) for row in found[: limit - len(rows)]]
-        if probing and any(not one.urgent and one.status != Status.SENDING for one in parcels):
-            queue.probe_at = (
+        if probing and any(not one.is_test and one.status != Status.SENDING for one in parcels):
+            queue.next_probe_at = (
                 now + connection_leases.lease()
             )  # one probe at a time, whatever becomes of this one
         rows += [one for one in parcels if one.id not in {other.id for other in rows}]
@@ -193,7 +193,9 @@ def bring_in(entry: acceptance_log.Entry, now: datetime) -> bool:
     Returns whether that settled it: the server had accepted it.
     """
     mine = (_MESSAGE.c.id == entry["message"], _MESSAGE.c.lease_token == entry["token"])
-    query = select(_MESSAGE.c.attempts, _MESSAGE.c.private).where(*mine, _MESSAGE.c.status == Status.SENDING)
+    query = select(_MESSAGE.c.attempts, _MESSAGE.c.is_sealed).where(
+        *mine, _MESSAGE.c.status == Status.SENDING
+    )
     row = db.session.execute(query.with_for_update()).one_or_none()
     if row is None:
         return False
@@ -205,7 +207,7 @@ def bring_in(entry: acceptance_log.Entry, now: datetime) -> bool:
     if "reply" not in entry:
         return False
     values = {"status": Status.SENT, "settled_at": now, "attempts": row.attempts + 1, **LET_GO}
-    if row.private:
+    if row.is_sealed:
         values |= WIPED
     if not settle_rows(entry["message"], entry["token"], values):
         return False
@@ -218,7 +220,7 @@ def give_back(claims: Sequence[Claim], queue: Queue) -> None:
     """Let go of messages that were claimed and not begun; they wait with their queue."""
     status = Status.HELD if queue.held_at is not None else Status.QUEUED
     for one in claims:
-        back = Status.QUEUED if one.message.urgent else status
+        back = Status.QUEUED if one.message.is_test else status
         db.session.execute(
             update(_MESSAGE)
             .where(_MESSAGE.c.id == one.message.id, _MESSAGE.c.lease_token == one.token)

@@ -65,12 +65,12 @@ def take(queue: Queue, token: str, *, bound: int, now: datetime) -> bool:
         db.session.execute(select(func.pg_advisory_xact_lock(_TAKING)))
     db.session.execute(delete(Slot).where(lapsed(now, Slot.lease_until)))
     taken = db.session.scalar(select(func.count()).where(Slot.account_id == queue.account_id)) or 0
-    if taken >= (bound if queue.width is None else min(bound, max(1, queue.width))):
+    if taken >= (bound if queue.ramp_limit is None else min(bound, max(1, queue.ramp_limit))):
         return False
     if are_all_taken():
         return False
     db.session.add(Slot(token=token, account_id=queue.account_id, lease_until=now + lease()))
-    queue.served_at = now
+    queue.last_served_at = now
     db.session.flush()
     return True
 

@@ -27,37 +27,37 @@ if TYPE_CHECKING:
 # What is said of a message here is said in literal words: an index over open messages alone serves them only so.
 _WINDOW = 2  # times the limit is looked at first, so that a crowd waiting behind one another costs little
 _WAITING = f"m.status = 'queued' AND m.{OPEN} AND m.next_attempt_at <= :now"
-_URGENT = f"{_WAITING} AND m.urgent"
+_URGENT = f"{_WAITING} AND m.is_test"
 _LAPSED = (
     f"m.status = 'sending' AND m.{OPEN} "
     "AND (m.lease_until IS NULL OR m.lease_until <= :over OR m.lease_until > :never)"
 )
 _FORGOTTEN = f"m.status = 'held' AND m.{OPEN} AND m.next_attempt_at <= :now"
 _HELD = f"m.status = 'held' AND m.{OPEN}"
-_OURS = "{account} AND m.pinned_version IS NULL AND {rule}"
+_OURS = "{account} AND m.forced_version_id IS NULL AND {rule}"
 _ORDER = "m.next_attempt_at, m.id"
 _IN_LINE = (
-    "(m.urgent OR NOT EXISTS (SELECT 1 FROM outbox_message e WHERE {earlier} AND e.recipient = m.recipient"
-    f" AND e.id < m.id AND e.{OPEN} AND e.pinned_version IS NULL AND NOT e.urgent))"
+    "(m.is_test OR NOT EXISTS (SELECT 1 FROM outbox_message e WHERE {earlier} AND e.recipient = m.recipient"
+    f" AND e.id < m.id AND e.{OPEN} AND e.forced_version_id IS NULL AND NOT e.is_test))"
 )
 
 
 def candidates(queue: Queue, columns: str, limit: int, *, now: datetime) -> Iterator[Sequence[Any]]:
     """Yield rows that may be claimed of a queue, rule by rule, at most ``limit`` of each, locked."""
     ident = queue.account_id
-    rules = [(_URGENT, "urgent", False), (_LAPSED, "due", False)]
+    rules = [(_URGENT, "test", False), (_LAPSED, "due", False)]
     if is_moving(queue, now):
         rules += [(_WAITING, "due", True), (_FORGOTTEN, "due", False)]
     for rule, index, crowded in rules:
         yield _rows(ident, rule, index, columns, limit, now=now, crowded=crowded)
-    if queue.held_at is not None and queue.probe_at is not None and queue.probe_at <= now:
+    if queue.held_at is not None and queue.next_probe_at is not None and queue.next_probe_at <= now:
         for rule in (_HELD, _WAITING):
             yield _rows(ident, rule, "due", columns, 1, now=now, crowded=True)
 
 
 def is_moving(queue: Queue, now: datetime) -> bool:
     """Whether a queue is neither held nor paused."""
-    return queue.held_at is None and (queue.pause_until is None or queue.pause_until <= now)
+    return queue.held_at is None and (queue.paused_until is None or queue.paused_until <= now)
 
 
 def _rows(
@@ -94,7 +94,7 @@ def _run(statement: str, values: dict[str, Any]) -> Sequence[Any]:
 def _narrow(ident: int, rule: str, table: str) -> str:
     """Ask for the numbers of what may leave among the first of a long queue."""
     first = (
-        f"SELECT m.id, m.recipient, m.urgent, m.next_attempt_at FROM {table}"
+        f"SELECT m.id, m.recipient, m.is_test, m.next_attempt_at FROM {table}"
         f" WHERE {_ours(ident, rule)} ORDER BY {_ORDER} LIMIT :window"
     )
     return f"SELECT m.id FROM ({first}) AS m WHERE {_in_line(ident)} ORDER BY {_ORDER} LIMIT :limit"
@@ -138,10 +138,10 @@ def due_statement(own: bool) -> str:
         where = _OURS.format(account=account, rule=rule)
         return f"EXISTS (SELECT 1 FROM outbox_message m WHERE {where})"
 
-    moving = "q.held_at IS NULL AND (q.pause_until IS NULL OR q.pause_until <= :now)"
-    probing = "q.held_at IS NOT NULL AND q.probe_at <= :now"
+    moving = "q.held_at IS NULL AND (q.paused_until IS NULL OR q.paused_until <= :now)"
+    probing = "q.held_at IS NOT NULL AND q.next_probe_at <= :now"
     return (
-        f"SELECT q.account_id, q.served_at FROM outbox_queue q WHERE q.account_id {'=' if own else '<>'} {SYSTEM} AND ("
+        f"SELECT q.account_id, q.last_served_at FROM outbox_queue q WHERE q.account_id {'=' if own else '<>'} {SYSTEM} AND ("
         f"{moving} AND ({some(_WAITING)} OR {some(_FORGOTTEN)})"
         f" OR {probing} AND ({some(_HELD)} OR {some(_WAITING)}) OR {some(_URGENT)} OR {some(_LAPSED)})"
     )
@@ -163,8 +163,8 @@ def due_queues(now: datetime) -> list[int]:
     for own in (True, False):
         statement = _timed(due_statement(own))
         moments = {"now": now, "over": over, "never": never}
-        for ident, served_at in db.session.execute(
-            statement.columns(account_id=BigInteger, served_at=UTCDateTime()), moments
+        for ident, last_served_at in db.session.execute(
+            statement.columns(account_id=BigInteger, last_served_at=UTCDateTime()), moments
         ):
-            found.append((served_at or first, ident))
+            found.append((last_served_at or first, ident))
     return [ident for _, ident in sorted(found)]

@@ -26,8 +26,8 @@ def begin() -> None:
     try:
         now = moment()
         for queue in db.session.scalars(select(Queue).where(Queue.held_at.is_not(None)).with_for_update()):
-            if (queue.held_because or {}).get("code") in _MENDED_BY_RESTART:
-                queue.probe_at = now
+            if (queue.hold_diagnosis or {}).get("code") in _MENDED_BY_RESTART:
+                queue.next_probe_at = now
         db.session.commit()
         _undo_a_step_back(now)
     except Exception:
@@ -64,7 +64,9 @@ def _undo_a_step_back(now: datetime) -> None:
     )
     db.session.execute(update(OutboxMessage).where(*fresh).values(next_attempt_at=now))
     db.session.execute(
-        update(Queue).where(Queue.pause_until > now + timedelta(minutes=40)).values(pause_until=now)
+        update(Queue).where(Queue.paused_until > now + timedelta(minutes=40)).values(paused_until=now)
     )
-    db.session.execute(update(Queue).where(Queue.probe_at > now + timedelta(minutes=70)).values(probe_at=now))
+    db.session.execute(
+        update(Queue).where(Queue.next_probe_at > now + timedelta(minutes=70)).values(next_probe_at=now)
+    )
     db.session.commit()

@@ -49,7 +49,7 @@ def settle(
         values["next_attempt_at"] = next_attempt_at
     if status in (Status.SENT, Status.FAILED):
         values["settled_at"] = now
-        if claim.message.private:  # it may hold a log-in link; nobody needs it any more
+        if claim.message.is_sealed:  # it may hold a log-in link; nobody needs it any more
             values |= WIPED
     if status is not Status.HELD and attempt["outcome"] is not Outcome.HELD:
         values["attempts"] = claim.tries  # held: not this message's fault, so it does not count
@@ -71,7 +71,7 @@ def settle_accepted(taken: Sequence[tuple[Claim, dict[str, Any]]], *, now: datet
     on_sqlite = present_connection().dialect.name == "sqlite"
     for claim, attempt in taken:
         # Nothing of it is in the table but its claim, and nothing is to be wiped.
-        if on_sqlite and not claim.intent_id and not claim.message.private:
+        if on_sqlite and not claim.intent_id and not claim.message.is_sealed:
             together.append((claim, attempt))
         elif settle(claim, now=now, status=Status.SENT, attempt={"outcome": Outcome.ACCEPTED, **attempt}):
             held.add(claim.message.id)

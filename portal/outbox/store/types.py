@@ -22,10 +22,10 @@ class QueuedMessage(NamedTuple):
     subject: str
     text: str
     html: str
-    private: bool
-    urgent: bool
+    is_sealed: bool
+    is_test: bool
     unsubscribe_url: str
-    pinned_version: int | None
+    forced_version_id: int | None
     attempts: int
     status: str
     lease_token: str | None
