@@ -40,7 +40,7 @@ def for_opted_out(account_id: int, mailbox: str, kinds: Collection[str], *, now:
 def for_suppressed(account_id: int, mailbox: str, reason: SuppressionReason, *, now: datetime) -> None:
     """Suppress what may not go to a mailbox any more; one that unsubscribed still hears what happens."""
     soft = reason is SuppressionReason.UNSUBSCRIBED
-    kinds = [one.kind for one in CATALOGUE.values() if one.optional_mail or not soft]
+    kinds = [one.kind for one in CATALOGUE.values() if one.can_be_unsubscribed or not soft]
     _cancel(account_id, mailbox, kinds, Status.SUPPRESSED, _LISTED[reason], now)
 
 

@@ -95,7 +95,7 @@ def unsubscribe(affiliate: Affiliate, notice: Notice, *, now: datetime) -> None:
 def _notices(affiliate: Affiliate) -> Iterator[Notice]:
     for notice in CATALOGUE.values():
         invitation = notice.kind == _INVITATION
-        if notice.audience is not Audience.AFFILIATE or notice.fixed:
+        if notice.audience is not Audience.AFFILIATE or notice.locked:
             continue
         if invitation == (affiliate.state is AffiliateState.INVITED):
             yield notice

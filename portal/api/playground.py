@@ -144,7 +144,7 @@ def _mail(account_id: int, mail: EventMail) -> Mail:
     return Mail(
         kind=mail.kind,
         name=notice.name if notice else mail.kind,
-        whom=notice.whom if notice else "",
+        whom=notice.addressee if notice else "",
         recipient=mail.recipient,
         message=message,
         status=STATUS_LABELS[message.status] if message else "",

@@ -18,7 +18,7 @@ from ..db import db, insert
 from ..db.prepared import Swift
 from ..db.transaction import go_past_session
 from ..notices import recipients, rendering
-from ..notices.catalogue import Audience, Notice, caused_by
+from ..notices.catalogue import Audience, Notice, notices_for
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import owe
 from ..state import current_config
@@ -123,7 +123,7 @@ def plan(
 ) -> Plan:
     """Decide about each email that an occasion causes, and write it. Only reads; the affiliate may be in no table yet."""
     case = _Case(occasion, account, affiliate, values, nothing_to_tell)
-    notices = caused_by(occasion)
+    notices = notices_for(occasion)
     return tuple(_planned(case, notice, *who) for notice in notices for who in _recipients(case, notice))
 
 
@@ -256,12 +256,12 @@ def _ways_out(case: _Case, notice: Notice, mailbox: str) -> tuple[str, str]:
     """Return where one click ends such emails, and where affiliates choose everything."""
     config, one_click = current_config(), ""
     if notice.audience is Audience.OWNER:
-        if notice.optional_mail:
+        if notice.can_be_unsubscribed:
             one_click = owner_unsubscribe.address_of(case.account, notice, mailbox, config)
         return one_click, ""
     if case.affiliate is None:
         return "", ""
-    if notice.optional_mail:
+    if notice.can_be_unsubscribed:
         one_click = links.unsubscribe_url(case.affiliate, notice.kind, config)
     return one_click, links.preferences_url(case.affiliate, config)
 

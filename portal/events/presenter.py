@@ -143,7 +143,7 @@ def _mail(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -> Mail
     url = _remedy(mail, event) if action else ""
     return Mail(
         name=notice.name if notice else mail.kind,
-        whom=notice.whom if notice else "",
+        whom=notice.addressee if notice else "",
         recipient=mail.recipient,
         message_id=mail.message_id if mail.message_id in statuses else None,
         status=statuses.get(mail.message_id or 0),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .catalogue import FOLDER
 
 if TYPE_CHECKING:
     from .catalogue import Notice
-
-FOLDER = Path(__file__).resolve().parents[2] / "templates" / "mail"
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Fixed(Exception):
 
 def is_on(account_id: int, notice: Notice) -> bool:
     """Whether the account sends this notice; it does unless it was switched off."""
-    if notice.fixed:
+    if notice.locked:
         return True
     row = _ENABLED.row(account_id=account_id, kind=notice.kind)
     return row is None or bool(row[0])
@@ -54,7 +54,7 @@ def switch(account_id: int, notice: Notice, *, on: bool) -> None:
 
 def turn(account_id: int, notice: Notice, *, on: bool) -> None:
     """Switch a notice; as ``switch``, but the caller commits."""
-    if notice.fixed:
+    if notice.locked:
         raise Fixed(notice.kind)
     key = (account_id, notice.kind)
     row = db.session.get(NoticeSwitch, key) or _made(*key)

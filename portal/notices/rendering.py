@@ -11,7 +11,7 @@ from ..outbox.queue import NewMessage
 from ..smtp.mailbox import is_header_safe
 from ..state import current_config
 from . import branding, plaintext, sanitize, texts
-from .catalogue import Audience, Notice, Type, Variable
+from .catalogue import Audience, Notice, Variable, VariableType
 from .defaults import Text
 from .inline_styles import dress
 from .liquid import TextRefused, fill_in
@@ -104,9 +104,9 @@ def compose(
     frame = {
         "subject": subject,
         "programme": one_line(programme),
-        "because": notice.because.replace("{programme}", one_line(programme)),
+        "reason_line": notice.reason_line.replace("{programme}", one_line(programme)),
         "look": look,
-        "unsubscribe_url": unsubscribe_url if notice.optional_mail else "",
+        "unsubscribe_url": unsubscribe_url if notice.can_be_unsubscribed else "",
         "preferences_url": preferences_url,
     }
     preheader = plaintext.preheader_of(body.html)
@@ -140,7 +140,7 @@ def sample(
     if first_name and "first_name" in shown:
         shown["first_name"] = first_name
     example = f"{current_config().base_url}/preferences/sample"
-    chooses = notice.audience is Audience.AFFILIATE and not notice.fixed
+    chooses = notice.audience is Audience.AFFILIATE and not notice.locked
     preferences = example if chooses else ""
     return render(notice, account, shown, text=text, unsubscribe_url=example, preferences_url=preferences)
 
@@ -181,7 +181,7 @@ def _clean(notice: Notice, values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _value(variable: Variable, value: str) -> str:
-    tidy = several_lines(value).strip() if variable.type is Type.LINES else one_line(value)
+    tidy = several_lines(value).strip() if variable.type is VariableType.LINES else one_line(value)
     return _cut(tidy, _VALUE_LIMIT)
 
 

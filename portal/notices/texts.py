@@ -25,7 +25,7 @@ _WORDS = Question(
 
 def live(account_id: int, notice: Notice) -> Text:
     """Return the text that is sent: the account's own, or the one Signet ships."""
-    row = None if notice.fixed else _WORDS.row(account_id=account_id, kind=notice.kind)
+    row = None if notice.locked else _WORDS.row(account_id=account_id, kind=notice.kind)
     return default_text(notice) if row is None or row[0] else Text(*row[1:])
 
 

@@ -27,7 +27,7 @@ def index() -> Any:
 def switch(kind: str) -> Any:
     found = notice(kind)
     on = {"1": True, "0": False}.get(request.form.get("on", ""))
-    if on is None or found.fixed:  # a click that does not say which way must not switch anything
+    if on is None or found.locked:  # a click that does not say which way must not switch anything
         abort(400)
     recipients.switch(current_user.account_id, found, on=on)
     flash(f"{found.full_name} is switched {'on' if on else 'off'}.", "success")

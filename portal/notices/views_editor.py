@@ -179,7 +179,7 @@ def _tell(saved: editing.Saved) -> None:
 
 def _editable(kind: str) -> Notice:
     notice = notice_of(kind)
-    return abort(400) if notice.fixed else notice
+    return abort(400) if notice.locked else notice
 
 
 def _back(notice: Notice, anchor: str | None = None, **more: Any) -> Any:
@@ -201,7 +201,7 @@ def _fill(form: TextForm, notice: Notice) -> None:
 
 def _editor(notice: Notice, form: TextForm, *, draft: bool = False, **more: object) -> str:
     words = form.typed()
-    if request.method == "POST" and not notice.fixed:  # so that the frames can show what was not saved
+    if request.method == "POST" and not notice.locked:  # so that the frames can show what was not saved
         preview.keep(current_user, notice, words, based_on=form.begun_with, now=utcnow())
         draft = True
     return render_template(

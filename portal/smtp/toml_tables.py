@@ -129,9 +129,14 @@ class TomlTable:
             raise self.error(unknown[0], "is not a known field")
 
 
-def read_toml(path: Path) -> TomlTable:
-    """Return the file's top table; a syntax error is refused with the file named."""
+def read_toml(path: Path, *, name: str = "") -> TomlTable:
+    """Return the file's top table. ``name`` stands for the file in errors, by default its own name.
+
+    Raises:
+        MalformedData: the file is not UTF-8 or not TOML.
+    """
+    name = name or path.name
     try:
-        return TomlTable(path.name, tomllib.loads(path.read_text(encoding="utf-8")))
+        return TomlTable(name, tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise MalformedData(f"{path.name}: {error}") from error
+        raise MalformedData(f"{name}: {error}") from error

@@ -1,4 +1,4 @@
-"""Every email of the catalogue: declared in full, with texts that say what they should and arrive."""
+"""The catalogue of notices: how it is read, and the declaration and texts of every notice."""
 
 from __future__ import annotations
 
@@ -14,10 +14,20 @@ from portal.accounts.models import Account
 from portal.clock import utcnow
 from portal.events.types import Occasion
 from portal.notices import rendering, validation
-from portal.notices.catalogue import CATALOGUE, CONFIRM_SIGN_UP, Audience, Category, Type, caused_by
-from portal.notices.defaults import FOLDER, default_text
+from portal.notices.catalogue import (
+    CATALOGUE,
+    CONFIRM_SIGN_UP,
+    FOLDER,
+    Audience,
+    Category,
+    VariableType,
+    notices_for,
+    read_catalogue,
+)
+from portal.notices.defaults import default_text
 from portal.notices.validation import faults_of
 from portal.outbox.sending.mime import mailbox_header, serialise
+from portal.smtp.toml_tables import MalformedData
 
 EVERY = pytest.mark.parametrize("notice", CATALOGUE.values(), ids=lambda notice: notice.kind)
 ACCOUNT = Account(name="Brightleaf", slug="brightleaf")
@@ -48,29 +58,81 @@ def test_every_email_has_its_folder_of_texts(notice):
     assert not missing, f"templates/mail/{notice.kind} lacks {', '.join(missing)}"
 
 
-def test_every_folder_of_texts_is_declared():
-    folders = {path.name for path in FOLDER.iterdir() if path.is_dir()}
-    assert folders == set(CATALOGUE), (
-        "a folder without its declaration in catalogue.py, or the other way round"
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with one notice, which a test spoils."""
+    shutil.copytree(FOLDER / "new-purchase", tmp_path / "new-purchase")
+    shutil.copy(FOLDER / "shared.toml", tmp_path)
+    return tmp_path
+
+
+def test_a_folder_declares_a_notice(folder):
+    assert list(read_catalogue(folder).values()) == [CATALOGUE["new-purchase"]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ('name = "New purchase"', "", "new-purchase/notice.toml: name: is missing"),
+        ('audience = "affiliate"', 'audience = "me"', "new-purchase/notice.toml: audience: 'me' is none of"),
+        ("events = [", "event = [", "new-purchase/notice.toml: event: is not a known field"),
+        ('reason = "affiliate"', 'reason = "fun"', "new-purchase/notice.toml: reason: 'fun' is none of"),
+        ("purchase.*", "sale.*", "new-purchase/notice.toml: variables: 'sale.*' is not known"),
+        (
+            "purchase.*",
+            "purchase.price",
+            "new-purchase/notice.toml: variables: 'purchase.price' is not known",
+        ),
+        ("purchase.*", "affiliate.name", "new-purchase/notice.toml: variables: 'name' is listed twice"),
+        ("name =", "name", "new-purchase/notice.toml: "),
+    ],
+)
+def test_a_malformed_declaration_is_rejected_by_file_and_field(folder, old, new, error):
+    path = folder / "new-purchase" / "notice.toml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(MalformedData, match=re.escape(error)):
+        read_catalogue(folder)
+
+
+def test_a_variable_of_its_own_is_listed_and_complete(folder):
+    path = folder / "new-purchase" / "notice.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(
+        f'{text}\n[variable.colour]\ndescription = "A colour"\nsample = "red"\n', encoding="utf-8"
     )
+    with pytest.raises(MalformedData, match=r"variables: 'colour' is declared but not listed"):
+        read_catalogue(folder)
+    path.write_text(f'{text}\n[variable.colour]\ndescription = "A colour"\n', encoding="utf-8")
+    with pytest.raises(
+        MalformedData, match=r"new-purchase/notice.toml: variable: colour: sample: is missing"
+    ):
+        read_catalogue(folder)
+
+
+def test_two_notices_do_not_share_a_position(folder):
+    shutil.copytree(folder / "new-purchase", folder / "another")
+    with pytest.raises(MalformedData, match=r"new-purchase/notice.toml: position: is that of another, too"):
+        read_catalogue(folder)
 
 
 def test_every_occasion_causes_an_email_to_somebody():
-    assert [one for one in Occasion if not caused_by(one)] == []
-    named = {occasion for notice in CATALOGUE.values() for occasion in notice.occasions}
+    assert [one for one in Occasion if not notices_for(one)] == []
+    named = {occasion for notice in CATALOGUE.values() for occasion in notice.event_types}
     assert named <= {one.value for one in Occasion}
 
 
 @EVERY
 def test_every_email_says_in_words_what_it_is(notice):
     assert notice.when.endswith(".")
-    assert notice.because.endswith(".")
+    assert notice.reason_line.endswith(".")
     names = [variable.name for variable in notice.variables]
     assert len(names) == len(set(names))
     for variable in notice.variables:
         assert variable.description, variable.name
         assert variable.sample, variable.name
-        if variable.type is Type.LINK:
+        if variable.type is VariableType.LINK:
             assert variable.sample.startswith("https://")
 
 
@@ -135,7 +197,7 @@ def test_mail_that_is_no_necessity_can_be_unsubscribed_from(context, notice):
 
 
 def test_the_confirmation_holds_nothing_a_visitor_typed():
-    assert CONFIRM_SIGN_UP.fixed
+    assert CONFIRM_SIGN_UP.locked
     assert [variable.name for variable in CONFIRM_SIGN_UP.variables] == ["programme", "confirm_link"]
 
 
