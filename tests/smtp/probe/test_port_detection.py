@@ -9,7 +9,7 @@ from portal.smtp.network.guard import EgressPolicy
 from portal.smtp.probe.port_detection import detect_port
 from portal.smtp.server import Security
 
-from .badserver import LIMITS, BadServer, converse, loopback, mute, server_at
+from ..badserver import LIMITS, BadServer, converse, loopback, mute, server_at
 
 STARTTLS, IMPLICIT = Security.STARTTLS, Security.IMPLICIT_TLS
 

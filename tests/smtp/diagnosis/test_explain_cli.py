@@ -22,7 +22,7 @@ from portal.smtp.failure import Stage
 
 pytestmark = pytest.mark.thorough
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FLASK = [str(Path(sys.executable).parent / "flask"), "smtp", "explain"]
 ENGINE = [sys.executable, "-m", "portal.smtp", "explain"]
 GOOGLE = "535-5.7.8 Username and Password not accepted. For more information, go to"

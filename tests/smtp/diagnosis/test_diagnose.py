@@ -31,7 +31,7 @@ from portal.smtp.server import Security, Server
 pytestmark = pytest.mark.thorough
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+ROOT = HERE.parents[2]
 UNKNOWN_HOST = "mail.example.net"
 
 
