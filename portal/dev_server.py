@@ -79,7 +79,7 @@ def _prepare(port: str) -> Config:
     bootstrap.make_secrets(instance)
     config = Config.from_env(os.environ, instance)
     _refuse_taken_ports(config, int(port))
-    certificates.ensure(certificates.folder(config), config.rehearsal_plays)
+    certificates.ensure_certificates(certificates.rehearsal_folder(config), config.rehearsal_plays)
     app = bootstrap.prepare(instance)
     with app.app_context():
         demo.seed()

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask) -> None:
-    """Register the room's pages and its notice."""
-    # Imported here, so that the rehearsal server runs without the pages.
+    """Register the room's pages and its banner."""
+    # Imported here, so that the rehearsal server starts without loading the pages.
     from . import views
 
     views.install(app)

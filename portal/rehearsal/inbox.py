@@ -1,4 +1,4 @@
-"""Reads the folder of received mail, whatever lies in it."""
+"""Reads the folder of received mail, which may hold damaged or foreign files."""
 
 from __future__ import annotations
 
@@ -11,90 +11,94 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from . import message_view, store
-from .message_view import Letter, plain
+from .message_view import MessageView, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGE = 50  # messages on one page of the list
-_HEAD_BYTES = 64 * 1024  # of a message, read for the list
-_MOST_BYTES = 6 * 1024 * 1024  # of a message, read for its page; the server takes less than that
+PAGE_SIZE = 50  # messages on one page of the list
+_LIST_READ_BYTES = 64 * 1024  # read of each message for the list
+_PAGE_READ_BYTES = 6 * 1024 * 1024  # read of a message for its page; the server accepts less than that
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One received message. What a broken or missing envelope does not tell is empty, ``port`` then 0."""
+class InboxMessage:
+    """One received message. Fields that a damaged or missing envelope file lacks are empty, ``port`` is 0."""
 
     id: str
     received_at: datetime | None
-    sender: str  # the envelope sender
+    sender: str  # envelope sender
     recipients: tuple[str, ...]
     username: str
     tls: str
     port: int
     size: int  # bytes
-    letter: Letter
+    view: MessageView
 
 
 @dataclass(frozen=True)
-class Page:
-    """Some entries, newest first. ``older`` is the id to go on from, None on the last page."""
+class InboxPage:
+    """One page of messages, newest first. ``older`` is the id where the next page starts, None on the last."""
 
-    entries: tuple[Entry, ...]
+    messages: tuple[InboxMessage, ...]
     older: str | None
     total: int
 
 
-def listing(directory: Path, before: str | None = None, size: int = PAGE) -> Page:
-    """Return the messages older than the id ``before``; the newest without one."""
+def list_messages(directory: Path, before: str | None = None, size: int = PAGE_SIZE) -> InboxPage:
+    """Return the messages older than the id ``before``, or the newest ones."""
     found = [path for path in store.newest_first(directory) if _ID.fullmatch(path.stem)]
     paths = [path for path in found if before is None or path.name < f"{before}.eml"]
     chosen = paths[:size]
-    entries = tuple(entry for path in chosen if (entry := _entry(path, _HEAD_BYTES)) is not None)
-    return Page(entries, chosen[-1].stem if len(paths) > size else None, len(found))
+    messages = tuple(one for path in chosen if (one := _load(path, _LIST_READ_BYTES)) is not None)
+    return InboxPage(messages, chosen[-1].stem if len(paths) > size else None, len(found))
 
 
-def message(directory: Path, ident: str) -> Entry | None:
-    """Return one message with its body; None where there is none of that id."""
-    return _entry(directory / f"{ident}.eml", _MOST_BYTES) if _ID.fullmatch(ident) else None
+def get_message(directory: Path, message_id: str) -> InboxMessage | None:
+    """Return one message with its body, None if there is none with this id."""
+    valid = _ID.fullmatch(message_id) is not None
+    return _load(directory / f"{message_id}.eml", _PAGE_READ_BYTES) if valid else None
 
 
-def raw(directory: Path, ident: str) -> bytes | None:
-    """Return one message as it was received; None where there is none of that id."""
-    return _read(directory / f"{ident}.eml", _MOST_BYTES) if _ID.fullmatch(ident) else None
+def read_raw(directory: Path, message_id: str) -> bytes | None:
+    """Return one message as received, None if there is none with this id."""
+    valid = _ID.fullmatch(message_id) is not None
+    return _read(directory / f"{message_id}.eml", _PAGE_READ_BYTES) if valid else None
 
 
-def clear(directory: Path) -> int:
-    """Remove every message and return how many there were."""
-    return sum(store.drop(path) for path in store.newest_first(directory))
+def delete_all(directory: Path) -> int:
+    """Delete every message; return the number of deleted messages."""
+    return sum(store.delete(path) for path in store.newest_first(directory))
 
 
-def _entry(path: Path, limit: int) -> Entry | None:
+def _load(path: Path, limit: int) -> InboxMessage | None:
+    """Return the message at ``path`` from its first ``limit`` bytes; for the list its headers only."""
     content = _read(path, limit)
     if content is None:
         return None
-    known = _envelope(path.with_suffix(".json"))
-    recipients = known.get("recipients")
-    port = known.get("port")
-    moment, size = _facts(path)
-    return Entry(
+    envelope = _read_envelope(path.with_suffix(".json"))
+    recipients = envelope.get("recipients")
+    port = envelope.get("port")
+    modified_at, size = _file_facts(path)
+    parse = message_view.parse_message if limit == _PAGE_READ_BYTES else message_view.parse_headers
+    return InboxMessage(
         id=path.stem,
-        received_at=_moment(known.get("received_at")) or moment,
-        sender=_text(known.get("sender")),
+        received_at=_aware_datetime(envelope.get("received_at")) or modified_at,
+        sender=_text(envelope.get("sender")),
         recipients=tuple(_text(one) for one in recipients) if isinstance(recipients, list) else (),
-        username=_text(known.get("username")),
-        tls=_text(known.get("tls")),
+        username=_text(envelope.get("username")),
+        tls=_text(envelope.get("tls")),
         port=port if isinstance(port, int) else 0,
         size=size,
-        letter=message_view.whole(content) if limit == _MOST_BYTES else message_view.head(content),
+        view=parse(content),
     )
 
 
 def _read(path: Path, limit: int) -> bytes | None:
-    """Read up to ``limit`` bytes of a regular file; None for anything else (a folder, a pipe, a link)."""
+    """Return up to ``limit`` bytes of a regular file; None for a folder, pipe or symbolic link."""
     try:
-        # NONBLOCK, since opening a pipe would otherwise wait for somebody to write into it.
+        # O_NONBLOCK: opening a pipe would otherwise block until another process opens it for writing.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (OSError, ValueError):
         return None
@@ -107,29 +111,30 @@ def _read(path: Path, limit: int) -> bytes | None:
         os.close(handle)
 
 
-def _envelope(path: Path) -> dict[str, Any]:
+def _read_envelope(path: Path) -> dict[str, Any]:
     try:
-        known = json.loads(_read(path, _HEAD_BYTES) or b"{}")
+        envelope = json.loads(_read(path, _LIST_READ_BYTES) or b"{}")
     except (ValueError, RecursionError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return envelope if isinstance(envelope, dict) else {}
 
 
-def _facts(path: Path) -> tuple[datetime | None, int]:
+def _file_facts(path: Path) -> tuple[datetime | None, int]:
+    """Return the time of the last modification and the size in bytes."""
     try:
-        about = path.stat(follow_symlinks=False)
-        return datetime.fromtimestamp(about.st_mtime, UTC), about.st_size
-    except (OSError, ValueError, OverflowError):  # removed meanwhile, or dated beyond the calendar
+        status = path.stat(follow_symlinks=False)
+        return datetime.fromtimestamp(status.st_mtime, UTC), status.st_size
+    except (OSError, ValueError, OverflowError):  # deleted meanwhile, or a date out of range
         return None, 0
 
 
-def _moment(value: object) -> datetime | None:
+def _aware_datetime(value: object) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return moment.astimezone(UTC) if moment and moment.tzinfo else None
+        parsed = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return parsed.astimezone(UTC) if parsed and parsed.tzinfo else None
     except (ValueError, OverflowError):
         return None
 
 
 def _text(value: object) -> str:
-    return plain(value)[:1000] if isinstance(value, str) else ""
+    return printable(value)[:1000] if isinstance(value, str) else ""

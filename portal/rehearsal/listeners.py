@@ -1,4 +1,4 @@
-"""The doors of the rehearsal server, as data: the server opens them and the page explains them."""
+"""Listeners of the rehearsal server, as data: the server opens them and the page explains them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from ..config import Config
 
-HOST = "127.0.0.1"  # never another address: mail in rehearsal stays on this machine
-PASSWORD = "rehearsal"  # lets any username in; no secret, it is printed on the page
+HOST = "127.0.0.1"  # the only address listened on: rehearsal mail stays on this machine
+PASSWORD = "rehearsal"  # accepted with any username; not a secret, the page shows it
 
 
-class Door(StrEnum):
-    """What kind of encryption a listener plays."""
+class ListenerKind(StrEnum):
+    """Encryption that a listener offers."""
 
     STARTTLS = "starttls"
     TLS = "tls"
@@ -26,51 +26,52 @@ class Door(StrEnum):
 
 @dataclass(frozen=True)
 class Listener:
-    """One door. ``setting`` is its field in Config, ``variable`` what the operator writes to move it."""
+    """One listening port. ``config_field`` is its field in Config, ``variable`` its environment variable."""
 
-    door: Door
-    setting: str
+    kind: ListenerKind
+    config_field: str
     variable: str
-    ssl: bool  # how Enable SSL is to be set for it
+    enable_ssl: bool  # the setting "Enable SSL" that fits this listener
     sentence: str
 
     def port(self, config: Config) -> int:
-        """Return the port the operator gave this door."""
-        return int(getattr(config, self.setting))
+        """Return the configured port."""
+        return int(getattr(config, self.config_field))
 
 
 LISTENERS = (
     Listener(
-        Door.STARTTLS,
+        ListenerKind.STARTTLS,
         "rehearsal_starttls_port",
         "SIGNET_REHEARSAL_STARTTLS_PORT",
-        False,
-        "Works. Starts plain and switches to encryption before the log-in, like port 587 of a provider.",
+        enable_ssl=False,
+        sentence="Works. Starts plain and switches to encryption before the log-in, "
+        "like port 587 of a provider.",
     ),
     Listener(
-        Door.TLS,
+        ListenerKind.TLS,
         "rehearsal_tls_port",
         "SIGNET_REHEARSAL_TLS_PORT",
-        True,
-        "Works. Encrypted from the first byte, like port 465 of a provider.",
+        enable_ssl=True,
+        sentence="Works. Encrypted from the first byte, like port 465 of a provider.",
     ),
     Listener(
-        Door.PLAIN,
+        ListenerKind.PLAIN,
         "rehearsal_plain_port",
         "SIGNET_REHEARSAL_PLAIN_PORT",
-        False,
-        "Fails on purpose: the server never offers encryption, and so no log-in either.",
+        enable_ssl=False,
+        sentence="Fails on purpose: the server never offers encryption, and so no log-in either.",
     ),
     Listener(
-        Door.EXPIRED,
+        ListenerKind.EXPIRED,
         "rehearsal_expired_port",
         "SIGNET_REHEARSAL_EXPIRED_PORT",
-        False,
-        "Fails on purpose: the server shows a certificate that has expired.",
+        enable_ssl=False,
+        sentence="Fails on purpose: the server shows a certificate that has expired.",
     ),
 )
 
 
-def ports_of(config: Config) -> Mapping[Door, int]:
-    """Return the configured port of every door."""
-    return {listener.door: listener.port(config) for listener in LISTENERS}
+def configured_ports(config: Config) -> Mapping[ListenerKind, int]:
+    """Return the configured port of every listener."""
+    return {listener.kind: listener.port(config) for listener in LISTENERS}

@@ -1,7 +1,7 @@
-"""Reads one message as a person would: decoded headers, its text, its HTML. Nothing in it can raise.
+"""Parses a message for display: decoded headers, text and HTML part. Never raises.
 
-What lies in the inbox folder may be hand-made, cut off or of no known charset; a message that cannot
-be understood is shown as far as it can be.
+Files in the inbox folder may be handwritten, truncated or in an unknown charset. A malformed message is shown
+as far as it can be parsed.
 """
 
 from __future__ import annotations
@@ -18,66 +18,78 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from email.message import Message
 
-_SHOWN = 200_000  # characters of text or HTML on a page; the raw message has all
-_HEADERS = 200  # header fields on a page
+_MAX_BODY_CHARS = 200_000  # of text or HTML on a page; the raw message is complete
+_MAX_HEADERS = 200  # header fields on a page
 _NONCHARACTERS = "".join(
     f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
 )
 _FORBIDDEN = re.compile(f"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef{_NONCHARACTERS}]")
-# What Python's email package is known to raise on malformed input, beside its own MessageError.
-_BROKEN = (MessageError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
+# What Python's email package raises on malformed input, beside its own MessageError.
+_PARSE_ERRORS = (
+    MessageError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True)
-class Letter:
-    """A message taken apart. ``text`` and ``html`` are None where there is no such part."""
+class MessageView:
+    """A parsed message. ``text`` and ``html`` are None if there is no such part."""
 
     headers: tuple[tuple[str, str], ...]
     text: str | None
     html: str | None
 
     def header(self, name: str) -> str:
-        """Return the first header of that name; empty if there is none."""
+        """Return the value of the first header with this name, empty if there is none."""
         return next((value for key, value in self.headers if key.lower() == name), "")
 
 
-def head(raw: bytes) -> Letter:
-    """Read the headers alone."""
+def parse_headers(raw: bytes) -> MessageView:
+    """Parse the headers only."""
     try:
-        return Letter(_headers(BytesHeaderParser().parsebytes(raw)), None, None)
-    except _BROKEN:
-        return Letter((), None, None)
+        return MessageView(_headers(BytesHeaderParser().parsebytes(raw)), None, None)
+    except _PARSE_ERRORS:
+        return MessageView((), None, None)
 
 
-def whole(raw: bytes) -> Letter:
-    """Read headers and body; a body that cannot be taken apart is shown as text."""
+def parse_message(raw: bytes) -> MessageView:
+    """Parse headers and body; a body that cannot be parsed is returned as text."""
     try:
         message = email.message_from_bytes(raw)
-        return Letter(_headers(message), _part(message, "text/plain"), _part(message, "text/html"))
-    except _BROKEN:
-        return Letter(head(raw).headers, plain(raw.decode("utf-8", "replace"))[:_SHOWN], None)
+        return MessageView(_headers(message), _part(message, "text/plain"), _part(message, "text/html"))
+    except _PARSE_ERRORS:
+        return MessageView(
+            parse_headers(raw).headers, printable(raw.decode("utf-8", "replace"))[:_MAX_BODY_CHARS], None
+        )
 
 
-def plain(text: str) -> str:
-    """Return text any page can hold: without lone surrogates and the characters HTML forbids."""
+def printable(text: str) -> str:
+    """Return text that HTML can contain: without lone surrogates and characters that HTML forbids."""
     return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _headers(message: Message) -> tuple[tuple[str, str], ...]:
-    pairs = list(message.raw_items())[:_HEADERS]
-    return tuple((plain(str(name)), words(str(value))) for name, value in pairs)
+    pairs = list(message.raw_items())[:_MAX_HEADERS]
+    return tuple((printable(str(name)), decode_header_value(str(value))) for name, value in pairs)
 
 
-def words(raw: str) -> str:
-    """Decode one header's value: unfolded, encoded words (RFC 2047) and plain 8-bit alike."""
+def decode_header_value(raw: str) -> str:
+    """Decode a header value: unfold it, decode encoded words (RFC 2047) and raw 8-bit text."""
     flat = " ".join(_from_bytes(raw.encode("utf-8", "surrogateescape"), "utf-8").split())
     if "=?" not in flat:
-        return plain(flat)
+        return printable(flat)
     try:
         pieces = decode_header(flat)
-        return plain("".join(p if isinstance(p, str) else _from_bytes(p, charset) for p, charset in pieces))
-    except _BROKEN:
-        return plain(flat)
+        return printable(
+            "".join(p if isinstance(p, str) else _from_bytes(p, charset) for p, charset in pieces)
+        )
+    except _PARSE_ERRORS:
+        return printable(flat)
 
 
 def _part(message: Message, kind: str) -> str | None:
@@ -86,7 +98,7 @@ def _part(message: Message, kind: str) -> str | None:
             continue
         content = part.get_payload(decode=True)
         if isinstance(content, bytes):
-            return plain(_from_bytes(content, part.get_content_charset()))[:_SHOWN]
+            return printable(_from_bytes(content, part.get_content_charset()))[:_MAX_BODY_CHARS]
     return None
 
 
@@ -97,7 +109,7 @@ def _leaves(message: Message) -> Iterator[Message]:
 def _from_bytes(content: bytes, charset: str | None) -> str:
     try:
         return content.decode(charset or "utf-8")
-    except (ValueError, LookupError):  # not in that charset, or no charset Python knows
+    except (ValueError, LookupError):  # wrong or unknown charset
         return content.decode("utf-8", "replace") if _is_utf8(content) else content.decode("latin-1")
 
 

@@ -1,4 +1,4 @@
-"""Starts and stops the rehearsal server: four listeners on this machine's loopback address."""
+"""Starts and stops the rehearsal server: four listeners on the loopback address."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import certificates, store
-from .listeners import HOST, LISTENERS, Door, Listener, ports_of
-from .smtp_handler import Conversation, Office
+from .listeners import HOST, LISTENERS, Listener, ListenerKind, configured_ports
+from .smtp_handler import FaultySmtp, ServerState
 
 if TYPE_CHECKING:
     import ssl
@@ -25,129 +25,136 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class CannotRehearse(Exception):
-    """The rehearsal server cannot start; the message says why and what to do."""
+class RehearsalError(Exception):
+    """The rehearsal server cannot start; the message gives the reason and a remedy."""
 
 
 @dataclass(frozen=True)
-class Handle:
-    """A running rehearsal server. ``ports`` are the real ones, also where 0 was asked for."""
+class RunningServer:
+    """A rehearsal server running in a thread. ``ports`` are the bound ports, also where 0 was requested."""
 
-    ports: Mapping[Door, int]
-    files: certificates.Files
+    ports: Mapping[ListenerKind, int]
+    files: certificates.CertificateFiles
     _stop: Callable[[], None]
 
     def stop(self) -> None:
-        """Close the listeners and every conversation; returns when all is closed."""
+        """Close the listeners and all connections; return when they are closed."""
         self._stop()
 
 
 @dataclass(frozen=True)
-class _Running:
-    ports: Mapping[Door, int]
-    files: certificates.Files
-    stop: Callable[[], None]  # only from within the loop
+class _Listening:
+    """The open listeners, for code inside the event loop."""
+
+    ports: Mapping[ListenerKind, int]
+    files: certificates.CertificateFiles
+    stop: Callable[[], None]  # not thread-safe: call it in the event loop
 
 
 def run(config: Config) -> int:
-    """Serve until SIGINT or SIGTERM and return 0; exit with code 1 and a sentence if that cannot be."""
+    """Serve until SIGINT or SIGTERM, then return 0. Raises SystemExit with a sentence if it cannot start."""
     try:
-        asyncio.run(_serve(config, ports_of(config), _until_signalled))
-    except CannotRehearse as problem:
-        raise SystemExit(str(problem)) from None
+        asyncio.run(_serve(config, configured_ports(config), _stop_on_signal))
+    except RehearsalError as error:
+        raise SystemExit(str(error)) from None
     return 0
 
 
-def start(config: Config, ports: Mapping[Door, int] | None = None) -> Handle:
-    """Serve from a thread. ``ports`` overrides the configured ones; 0 takes a free port.
+def start(config: Config, ports: Mapping[ListenerKind, int] | None = None) -> RunningServer:
+    """Serve in a daemon thread. Raises RehearsalError.
 
-    Raises CannotRehearse.
+    Args:
+        ports: overrides configured ports; 0 selects a free port.
     """
-    started: Future[tuple[asyncio.AbstractEventLoop, _Running]] = Future()
+    started: Future[tuple[asyncio.AbstractEventLoop, _Listening]] = Future()
 
-    def ready(running: _Running) -> None:
-        started.set_result((asyncio.get_running_loop(), running))
+    def ready(listening: _Listening) -> None:
+        started.set_result((asyncio.get_running_loop(), listening))
 
-    def work() -> None:
+    def serve() -> None:
         try:
-            asyncio.run(_serve(config, {**ports_of(config), **(ports or {})}, ready))
-        except Exception as problem:
+            asyncio.run(_serve(config, {**configured_ports(config), **(ports or {})}, ready))
+        except Exception as error:
             if started.done():
                 raise
-            started.set_exception(problem)  # raised in the thread that waits for us
+            started.set_exception(error)  # start() raises it
 
-    thread = threading.Thread(target=work, name="rehearsal", daemon=True)
+    thread = threading.Thread(target=serve, name="rehearsal", daemon=True)
     thread.start()
-    loop, running = started.result()
+    loop, listening = started.result()
 
     def stop() -> None:
         if thread.is_alive():
-            loop.call_soon_threadsafe(running.stop)
+            loop.call_soon_threadsafe(listening.stop)
         thread.join()
 
-    return Handle(running.ports, running.files, stop)
+    return RunningServer(listening.ports, listening.files, stop)
 
 
-def _until_signalled(running: _Running) -> None:
+def _stop_on_signal(listening: _Listening) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, running.stop)
-    places = ", ".join(f"{HOST}:{port} ({door})" for door, port in running.ports.items())
-    _log.info("the rehearsal server listens at %s", places)
+        loop.add_signal_handler(number, listening.stop)
+    addresses = ", ".join(f"{HOST}:{port} ({kind})" for kind, port in listening.ports.items())
+    _log.info("rehearsal server listens at %s", addresses)
 
 
-async def _serve(config: Config, ports: Mapping[Door, int], ready: Callable[[_Running], None]) -> None:
+async def _serve(
+    config: Config, ports: Mapping[ListenerKind, int], ready: Callable[[_Listening], None]
+) -> None:
     if not config.rehearsal:
-        raise CannotRehearse("The rehearsal server is switched off. Set SIGNET_REHEARSAL=1 to use it.")
-    # aiosmtpd tells every line of every conversation.
+        raise RehearsalError("The rehearsal server is switched off. Set SIGNET_REHEARSAL=1 to use it.")
+    # aiosmtpd logs every line of every conversation at INFO.
     logging.getLogger("mail.log").setLevel(logging.ERROR)
     files = _certificates(config)
-    office = Office(store.folder(config))
-    finish = asyncio.Event()
-    real: dict[Door, int] = {}
+    state = ServerState(store.inbox_folder(config))
+    stopped = asyncio.Event()
+    bound: dict[ListenerKind, int] = {}
     async with AsyncExitStack() as stack:
         for listener in LISTENERS:
-            server = await _open(listener, ports[listener.door], office, files)
-            stack.push_async_callback(_close, server, office)
-            real[listener.door] = server.sockets[0].getsockname()[1]
-        ready(_Running(real, files, finish.set))
-        await finish.wait()
+            server = await _open(listener, ports[listener.kind], state, files)
+            stack.push_async_callback(_close, server, state)
+            bound[listener.kind] = server.sockets[0].getsockname()[1]
+        ready(_Listening(bound, files, stopped.set))
+        await stopped.wait()
 
 
-def _certificates(config: Config) -> certificates.Files:
-    directory = certificates.folder(config)
+def _certificates(config: Config) -> certificates.CertificateFiles:
+    directory = certificates.rehearsal_folder(config)
     try:
-        return certificates.ensure(directory, config.rehearsal_plays)
+        return certificates.ensure_certificates(directory, config.rehearsal_plays)
     except OSError as error:
-        raise CannotRehearse(
+        raise RehearsalError(
             f"The rehearsal server cannot write {error.filename or directory}: {error.strerror}. "
             "Give this user the right to, or set SIGNET_INSTANCE to another folder."
         ) from None
 
 
-async def _open(listener: Listener, port: int, office: Office, files: certificates.Files) -> asyncio.Server:
-    door = listener.door
-    context = certificates.server_context(files.expired if door is Door.EXPIRED else files.server)
-    office.addressees.listen(context)
-    implicit: ssl.SSLContext | None = context if door is Door.TLS else None
-    upgrade = context if door in (Door.STARTTLS, Door.EXPIRED) else None
+async def _open(
+    listener: Listener, port: int, state: ServerState, files: certificates.CertificateFiles
+) -> asyncio.Server:
+    kind = listener.kind
+    context = certificates.server_context(files.expired if kind is ListenerKind.EXPIRED else files.server)
+    state.sni_names.record_from(context)
+    implicit: ssl.SSLContext | None = context if kind is ListenerKind.TLS else None
+    upgrade = context if kind in (ListenerKind.STARTTLS, ListenerKind.EXPIRED) else None
     loop = asyncio.get_running_loop()
     try:
         return await loop.create_server(
-            lambda: Conversation(office, door, upgrade), host=HOST, port=port, ssl=implicit
+            lambda: FaultySmtp(state, kind, upgrade), host=HOST, port=port, ssl=implicit
         )
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         why = "is taken by another program" if taken else f"cannot be opened ({error.strerror})"
-        raise CannotRehearse(
+        raise RehearsalError(
             f"Port {port} of {HOST} {why}. "
             f"Choose another port for the rehearsal server with {listener.variable}."
         ) from None
 
 
-async def _close(server: asyncio.Server, office: Office) -> None:
+async def _close(server: asyncio.Server, state: ServerState) -> None:
     server.close()
-    for conversation in list(office.open):
-        if isinstance(conversation.transport, asyncio.WriteTransport):
-            conversation.transport.abort()
+    for connection in list(state.connections):
+        if isinstance(connection.transport, asyncio.WriteTransport):
+            connection.transport.abort()
     await server.wait_closed()

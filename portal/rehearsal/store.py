@@ -1,4 +1,4 @@
-"""Keeps received mail: one ``.eml`` with the message as sent, and one ``.json`` with its envelope."""
+"""Store of received mail: an ``.eml`` file with the message as received, a ``.json`` file with its envelope."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from .certificates import folder as home
-from .certificates import private_directory
+from .certificates import make_private_directory, rehearsal_folder
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,12 +15,12 @@ if TYPE_CHECKING:
 
     from ..config import Config
 
-KEPT = 500  # messages; the oldest go first
+MAX_MESSAGES = 500  # beyond it the oldest are deleted
 
 
 @dataclass(frozen=True)
-class Envelope:
-    """What the server knew beside the message. ``tls`` is like "TLSv1.3"."""
+class StoredEnvelope:
+    """Envelope and connection of a received message; ``tls`` is a version such as "TLSv1.3", empty without TLS."""
 
     id: str
     received_at: str  # ISO 8601, UTC
@@ -32,28 +31,28 @@ class Envelope:
     port: int
 
 
-def folder(config: Config) -> Path:
-    """Return the folder that holds the received mail."""
-    return home(config) / "inbox"
+def inbox_folder(config: Config) -> Path:
+    """Return the folder of received mail."""
+    return rehearsal_folder(config) / "inbox"
 
 
 def new_id(now: datetime) -> str:
-    """Return a queue id: 18 hex digits which sort by the time of receipt."""
+    """Return a queue id: 18 hexadecimal digits that sort by the time of receipt."""
     return f"{int(now.timestamp() * 1_000_000):014X}{secrets.token_hex(2).upper()}"
 
 
-def keep(directory: Path, envelope: Envelope, content: bytes) -> None:
-    """Write one message and drop the oldest beyond KEPT. Raises OSError where that is impossible."""
-    private_directory(directory)
-    # The envelope first: a reader lists the .eml files, so whatever is listed is complete.
+def save(directory: Path, envelope: StoredEnvelope, content: bytes) -> None:
+    """Write one message and delete the oldest beyond MAX_MESSAGES. Raises OSError."""
+    make_private_directory(directory)
+    # The envelope is written first: readers list .eml files, so a listed message is complete.
     _write(directory / f"{envelope.id}.json", json.dumps(asdict(envelope), indent=1).encode("ascii"))
     _write(directory / f"{envelope.id}.eml", content)
-    for path in newest_first(directory)[KEPT:]:
-        drop(path)
+    for path in newest_first(directory)[MAX_MESSAGES:]:
+        delete(path)
 
 
 def newest_first(directory: Path) -> list[Path]:
-    """Return the ``.eml`` paths, newest first; nothing if there is no folder yet."""
+    """Return the ``.eml`` paths, newest first; empty if the folder does not exist."""
     try:
         paths = [path for path in directory.glob("*.eml") if not path.name.startswith(".")]
     except OSError:
@@ -61,8 +60,8 @@ def newest_first(directory: Path) -> list[Path]:
     return sorted(paths, key=lambda path: path.name, reverse=True)
 
 
-def drop(path: Path) -> bool:
-    """Remove one message with its envelope; False where it was no file or is gone already."""
+def delete(path: Path) -> bool:
+    """Delete one message and its envelope; return False if it is not a file or does not exist."""
     try:
         path.unlink()
         path.with_suffix(".json").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The pages of the rehearsal: what was received, and how to play each fault."""
+"""Pages of the rehearsal: the inbox of received mail, and how to select each fault."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
     from werkzeug.wrappers import Response as AnyResponse
 
-    from .inbox import Entry
+    from .inbox import InboxMessage
 
 blueprint = Blueprint("rehearsal", __name__, url_prefix="/rehearsal")
 
 
 def install(app: Flask) -> None:
-    """Introduce the room; without SIGNET_REHEARSAL its pages do not exist."""
+    """Register the pages and the banner; without SIGNET_REHEARSAL every page is 404."""
     app.register_blueprint(blueprint)
     add_source(app, _banners)
 
 
 def _folder() -> Path:
-    return store.folder(current_config())
+    return store.inbox_folder(current_config())
 
 
 def _banners(_account: int) -> list[Banner]:
@@ -58,11 +58,11 @@ def _banners(_account: int) -> list[Banner]:
     ]
 
 
-def _banner_text(plays: tuple[str, ...]) -> str:
+def _banner_text(simulated_hosts: tuple[str, ...]) -> str:
     really = "Another SMTP Server you enter really sends."
-    if not plays:
+    if not simulated_hosts:
         return f"This holds for what the rehearsal server receives. {really}"
-    return f"This holds for what the rehearsal server receives, which also plays {', '.join(plays)}. {really}"
+    return f"This holds for what the rehearsal server receives, which also plays {', '.join(simulated_hosts)}. {really}"
 
 
 @blueprint.before_request
@@ -74,45 +74,45 @@ def _only_in_rehearsal() -> None:
 @blueprint.get("/inbox", endpoint="inbox")
 @login_required
 def show_inbox() -> str:
-    """List what was received, newest first; the first page follows what arrives."""
+    """List received messages, newest first; the first page refreshes itself."""
     before = request.args.get("before", type=str) or None
-    page = inbox.listing(_folder(), before)
-    return render_template("rehearsal/inbox.html", page=page, before=before, **_room())
+    page = inbox.list_messages(_folder(), before)
+    return render_template("rehearsal/inbox.html", page=page, before=before, **_page_context())
 
 
-@blueprint.get("/inbox/<ident>", endpoint="message")
+@blueprint.get("/inbox/<message_id>", endpoint="message")
 @login_required
-def show_message(ident: str) -> str:
-    """Show one message with its envelope, headers, text and HTML."""
-    return render_template("rehearsal/message.html", entry=_entry_or_404(ident), **_room())
+def show_message(message_id: str) -> str:
+    """Show one message: envelope, headers, text and HTML."""
+    return render_template("rehearsal/message.html", message=_message_or_404(message_id), **_page_context())
 
 
-@blueprint.get("/inbox/<ident>/html", endpoint="html")
+@blueprint.get("/inbox/<message_id>/html", endpoint="html")
 @login_required
-def show_html(ident: str) -> Response:
-    """Answer with the HTML part, for the sandboxed frame of the message page."""
-    html = _entry_or_404(ident).letter.html
+def show_html(message_id: str) -> Response:
+    """Return the HTML part, for the sandboxed frame of the message page."""
+    html = _message_or_404(message_id).view.html
     return mail_page(html) if html is not None else abort(404)
 
 
-@blueprint.get("/inbox/<ident>/raw", endpoint="raw")
+@blueprint.get("/inbox/<message_id>/raw", endpoint="raw")
 @login_required
-def show_raw(ident: str) -> Response:
-    """Answer with the message as it was received; with ``?download=1`` as a file."""
-    content = inbox.raw(_folder(), ident)
+def show_raw(message_id: str) -> Response:
+    """Return the message as received; with ``?download=1`` as a file."""
+    content = inbox.read_raw(_folder(), message_id)
     if content is None:
         abort(404)
     response = Response(content, mimetype="text/plain")
-    how = "attachment" if request.args.get("download") else "inline"
-    response.headers["Content-Disposition"] = f'{how}; filename="{ident}.eml"'
+    disposition = "attachment" if request.args.get("download") else "inline"
+    response.headers["Content-Disposition"] = f'{disposition}; filename="{message_id}.eml"'
     return response
 
 
 @blueprint.post("/inbox/clear", endpoint="clear")
 @login_required
 def clear_inbox() -> AnyResponse:
-    """Remove every received message."""
-    count = inbox.clear(_folder())
+    """Delete every received message."""
+    count = inbox.delete_all(_folder())
     flash(f"{count} {'message' if count == 1 else 'messages'} removed.", "success")
     return redirect(url_for("rehearsal.inbox"), 303)
 
@@ -120,18 +120,24 @@ def clear_inbox() -> AnyResponse:
 @blueprint.get("/faults", endpoint="faults")
 @login_required
 def show_faults() -> str:
-    """Explain how to play each fault."""
+    """Explain the listeners, the simulated providers and the faults."""
     config = current_config()
-    doors = [(listener, listener.port(config)) for listener in LISTENERS]
-    plays = provider_replies.played(config.rehearsal_plays)
-    return render_template("rehearsal/faults.html", faults=FAULTS, doors=doors, plays=plays, **_room())
+    listeners = [(listener, listener.port(config)) for listener in LISTENERS]
+    provider_hosts = provider_replies.describe_hosts(config.rehearsal_plays)
+    return render_template(
+        "rehearsal/faults.html",
+        faults=FAULTS,
+        listeners=listeners,
+        provider_hosts=provider_hosts,
+        **_page_context(),
+    )
 
 
-def _entry_or_404(ident: str) -> Entry:
-    return inbox.message(_folder(), ident) or abort(404)
+def _message_or_404(message_id: str) -> InboxMessage:
+    return inbox.get_message(_folder(), message_id) or abort(404)
 
 
-def _room() -> dict[str, object]:
+def _page_context() -> dict[str, object]:
     return {
         "active": "rehearsal",
         "password": PASSWORD,

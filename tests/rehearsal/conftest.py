@@ -1,4 +1,4 @@
-"""A rehearsal server on free ports, and an independent client (smtplib) that trusts its authority."""
+"""A rehearsal server on free ports, and an independent client (smtplib) that trusts its certificate authority."""
 
 import smtplib
 import ssl
@@ -9,14 +9,14 @@ import pytest
 
 from portal.config import Config
 from portal.rehearsal import server
-from portal.rehearsal.listeners import PASSWORD, Door
+from portal.rehearsal.listeners import PASSWORD, ListenerKind
 
-ANY_PORTS = dict.fromkeys(Door, 0)
+ANY_PORTS = dict.fromkeys(ListenerKind, 0)
 MAIL = b"From: ada@example.org\r\nTo: grace@example.net\r\nSubject: Welcome\r\n\r\nHello\r\n..and goodbye\r\n"
 
 
 def config_in(folder: Path, **variables: str) -> Config:
-    """The configuration of a portal in rehearsal."""
+    """Configuration of a portal with the rehearsal switched on."""
     env = {
         "SECRET_KEY": "k" * 40,
         "SIGNET_KEYS": "a:" + "A" * 43 + "=",
@@ -27,22 +27,22 @@ def config_in(folder: Path, **variables: str) -> Config:
 
 @dataclass
 class Rehearsal:
-    """The running server and ways to talk to it."""
+    """A running server and clients for it."""
 
-    handle: server.Handle
+    handle: server.RunningServer
     inbox: Path
 
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.handle.files.ca))
 
-    def dial(self, door: Door = Door.STARTTLS, timeout: float = 5) -> smtplib.SMTP:
-        """Connect; encrypted where the door is."""
-        port = self.handle.ports[door]
-        if door is Door.TLS:
+    def dial(self, kind: ListenerKind = ListenerKind.STARTTLS, timeout: float = 5) -> smtplib.SMTP:
+        """Connect; encrypted where the kind is."""
+        port = self.handle.ports[kind]
+        if kind is ListenerKind.TLS:
             return smtplib.SMTP_SSL("localhost", port, timeout=timeout, context=self.trust())
         smtp = smtplib.SMTP("localhost", port, timeout=timeout)
         smtp.ehlo()
-        if door is not Door.PLAIN:
+        if kind is not ListenerKind.PLAIN:
             smtp.starttls(context=self.trust())
             smtp.ehlo()
         return smtp
@@ -52,8 +52,8 @@ class Rehearsal:
         smtp.login(username, password)
         return smtp
 
-    def say(self, username: str = "ada@example.org", recipient: str = "grace@example.net") -> list[str]:
-        """Hand one message in and return the replies from the log-in on, up to the first refusal."""
+    def submit(self, username: str = "ada@example.org", recipient: str = "grace@example.net") -> list[str]:
+        """Submit one message; return the replies from the log-in on, up to the first refusal."""
         replies = []
         with self.dial() as smtp:
             steps = (
@@ -69,7 +69,7 @@ class Rehearsal:
                     break
         return replies
 
-    def kept(self) -> list[Path]:
+    def stored(self) -> list[Path]:
         return sorted(self.inbox.glob("*.eml"))
 
 

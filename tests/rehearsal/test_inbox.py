@@ -11,9 +11,9 @@ from portal.rehearsal import inbox, message_view, store
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
-def _envelope(ident, **changes):
-    known = {
-        "id": ident,
+def _envelope(message_id, **changes):
+    fields = {
+        "id": message_id,
         "received_at": NOW.isoformat(),
         "sender": "ada@example.org",
         "recipients": ("grace@example.net",),
@@ -21,70 +21,70 @@ def _envelope(ident, **changes):
         "tls": "TLSv1.3",
         "port": 2587,
     }
-    return store.Envelope(**known | changes)
+    return store.StoredEnvelope(**fields | changes)
 
 
-def _keep(folder, count):
-    idents = [store.new_id(NOW + timedelta(seconds=number)) for number in range(count)]
-    for ident in idents:
-        store.keep(folder, _envelope(ident), f"Subject: {ident}\r\n\r\nHello\r\n".encode())
-    return idents
+def _save(folder, count):
+    ids = [store.new_id(NOW + timedelta(seconds=number)) for number in range(count)]
+    for message_id in ids:
+        store.save(folder, _envelope(message_id), f"Subject: {message_id}\r\n\r\nHello\r\n".encode())
+    return ids
 
 
-def test_there_is_nothing_before_the_first_message(tmp_path):
-    page = inbox.listing(tmp_path / "nowhere")
-    assert (page.entries, page.older, page.total) == ((), None, 0)
-    assert inbox.clear(tmp_path / "nowhere") == 0
+def test_the_inbox_is_empty_before_the_first_message(tmp_path):
+    page = inbox.list_messages(tmp_path / "nowhere")
+    assert (page.messages, page.older, page.total) == ((), None, 0)
+    assert inbox.delete_all(tmp_path / "nowhere") == 0
 
 
-def test_the_newest_come_first_and_pages_neither_overlap_nor_skip(tmp_path):
-    idents = _keep(tmp_path, 7)
+def test_pages_are_newest_first_and_neither_overlap_nor_skip(tmp_path):
+    ids = _save(tmp_path, 7)
     seen, before = [], None
     while True:
-        page = inbox.listing(tmp_path, before, size=3)
+        page = inbox.list_messages(tmp_path, before, size=3)
         assert page.total == 7
-        seen += [entry.id for entry in page.entries]
+        seen += [message.id for message in page.messages]
         before = page.older
         if before is None:
             break
-    assert seen == idents[::-1]
+    assert seen == ids[::-1]
 
 
-def test_a_page_stays_what_it_was_when_mail_arrives(tmp_path):
-    idents = _keep(tmp_path, 4)
-    older = inbox.listing(tmp_path, size=2).older
-    store.keep(tmp_path, _envelope("F" * 18), b"")
-    assert [entry.id for entry in inbox.listing(tmp_path, older, size=2).entries] == idents[1::-1]
+def test_older_pages_do_not_change_when_mail_arrives(tmp_path):
+    ids = _save(tmp_path, 4)
+    older = inbox.list_messages(tmp_path, size=2).older
+    store.save(tmp_path, _envelope("F" * 18), b"")
+    assert [message.id for message in inbox.list_messages(tmp_path, older, size=2).messages] == ids[1::-1]
 
 
-def test_one_message_is_told_with_its_envelope(tmp_path):
+def test_a_message_is_returned_with_its_envelope(tmp_path):
     mail = EmailMessage()
     mail["Subject"] = "Grüße ✉"
     mail["From"] = "Ada Größe <ada@example.org>"
     mail.set_content("Hello Jürgen")
     mail.add_alternative("<p>Hello <b>Jürgen</b></p>", subtype="html")
-    ident = store.new_id(NOW)
-    store.keep(tmp_path, _envelope(ident), mail.as_bytes())
-    entry = inbox.message(tmp_path, ident)
-    assert entry.letter.header("subject") == "Grüße ✉"
-    assert entry.letter.header("from") == "Ada Größe <ada@example.org>"
-    assert entry.letter.text.strip() == "Hello Jürgen"
-    assert entry.letter.html.strip() == "<p>Hello <b>Jürgen</b></p>"
-    assert entry.received_at == NOW
-    assert (entry.sender, entry.recipients) == ("ada@example.org", ("grace@example.net",))
-    assert (entry.username, entry.tls, entry.port) == ("ada@example.org", "TLSv1.3", 2587)
-    assert inbox.raw(tmp_path, ident) == mail.as_bytes()
+    message_id = store.new_id(NOW)
+    store.save(tmp_path, _envelope(message_id), mail.as_bytes())
+    message = inbox.get_message(tmp_path, message_id)
+    assert message.view.header("subject") == "Grüße ✉"
+    assert message.view.header("from") == "Ada Größe <ada@example.org>"
+    assert message.view.text.strip() == "Hello Jürgen"
+    assert message.view.html.strip() == "<p>Hello <b>Jürgen</b></p>"
+    assert message.received_at == NOW
+    assert (message.sender, message.recipients) == ("ada@example.org", ("grace@example.net",))
+    assert (message.username, message.tls, message.port) == ("ada@example.org", "TLSv1.3", 2587)
+    assert inbox.read_raw(tmp_path, message_id) == mail.as_bytes()
 
 
 @pytest.mark.parametrize(
-    "ident", ["", ".", "..", "../x", "a/b", "x\0", "\N{LATIN SMALL LETTER E WITH ACUTE}", "A" * 300]
+    "message_id", ["", ".", "..", "../x", "a/b", "x\0", "\N{LATIN SMALL LETTER E WITH ACUTE}", "A" * 300]
 )
-def test_an_id_that_is_no_name_of_a_message_is_not_found(tmp_path, ident):
+def test_an_invalid_id_is_not_found(tmp_path, message_id):
     folder = tmp_path / "inbox"
     folder.mkdir()
     (tmp_path / "x.eml").write_text("outside")
-    assert inbox.message(folder, ident) is None
-    assert inbox.raw(folder, ident) is None
+    assert inbox.get_message(folder, message_id) is None
+    assert inbox.read_raw(folder, message_id) is None
 
 
 def test_only_regular_files_are_read(tmp_path):
@@ -93,9 +93,9 @@ def test_only_regular_files_are_read(tmp_path):
     (tmp_path / "folder.eml").mkdir()
     os.mkfifo(tmp_path / "pipe.eml")
     (tmp_path / ".half.eml.part").write_text("being written")
-    assert inbox.listing(tmp_path).entries == ()
-    assert inbox.message(tmp_path, "link") is None
-    assert inbox.message(tmp_path, "pipe") is None
+    assert inbox.list_messages(tmp_path).messages == ()
+    assert inbox.get_message(tmp_path, "link") is None
+    assert inbox.get_message(tmp_path, "pipe") is None
 
 
 @pytest.mark.parametrize(
@@ -115,25 +115,25 @@ def test_only_regular_files_are_read(tmp_path):
 def test_a_broken_envelope_leaves_the_message_readable(tmp_path, content):
     (tmp_path / "note.eml").write_bytes(b"Subject: Note\n\nHello")
     (tmp_path / "note.json").write_bytes(content)
-    [entry] = inbox.listing(tmp_path).entries
-    assert entry.letter.header("subject") == "Note"
-    assert entry.received_at.tzinfo is UTC
-    json.dumps([entry.sender, *entry.recipients, entry.username]).encode()
-    "".join([entry.sender, *entry.recipients, entry.username, entry.tls]).encode()
+    [message] = inbox.list_messages(tmp_path).messages
+    assert message.view.header("subject") == "Note"
+    assert message.received_at.tzinfo is UTC
+    json.dumps([message.sender, *message.recipients, message.username]).encode()
+    "".join([message.sender, *message.recipients, message.username, message.tls]).encode()
 
 
-def test_a_message_without_envelope_tells_when_its_file_was_written(tmp_path):
+def test_a_message_without_envelope_has_its_files_modification_time(tmp_path):
     path = tmp_path / "note.eml"
     path.write_bytes(b"Subject: Note\n\nHello")
     os.utime(path, (NOW.timestamp(), NOW.timestamp()))
-    assert inbox.message(tmp_path, "note").received_at == NOW
+    assert inbox.get_message(tmp_path, "note").received_at == NOW
 
 
-def test_all_are_removed_and_nothing_else(tmp_path):
-    _keep(tmp_path, 3)
+def test_deleting_all_messages_leaves_other_files(tmp_path):
+    _save(tmp_path, 3)
     (tmp_path / "folder.eml").mkdir()
     (tmp_path / "readme.txt").write_text("stays")
-    assert inbox.clear(tmp_path) == 3
+    assert inbox.delete_all(tmp_path) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.eml", "readme.txt"]
 
 
@@ -153,7 +153,7 @@ def test_all_are_removed_and_nothing_else(tmp_path):
     ],
 )
 def test_a_header_is_decoded_or_shown_as_it_is(raw, read):
-    assert message_view.words(raw) == read
+    assert message_view.decode_header_value(raw) == read
 
 
 @pytest.mark.parametrize(
@@ -174,23 +174,23 @@ def test_a_header_is_decoded_or_shown_as_it_is(raw, read):
         (b"no headers at all", "no headers at all", None),
     ],
 )
-def test_a_body_is_shown_as_far_as_it_can_be_understood(mail, text, html):
-    letter = message_view.whole(mail)
-    assert (letter.text, letter.html) == (text, html)
+def test_a_body_is_shown_as_far_as_it_can_be_parsed(mail, text, html):
+    view = message_view.parse_message(mail)
+    assert (view.text, view.html) == (text, html)
 
 
-def test_parts_nested_beyond_reason_are_shown_as_text():
+def test_excessively_nested_parts_are_shown_as_text():
     nested = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(3000))
-    assert message_view.whole(nested).text.startswith("Content-Type")
+    assert message_view.parse_message(nested).text.startswith("Content-Type")
 
 
-def test_an_endless_message_is_shown_in_part(tmp_path):
+def test_an_oversized_message_is_truncated(tmp_path):
     (tmp_path / "long.eml").write_bytes(b"Subject: " + b"x" * 10**7)
-    assert inbox.message(tmp_path, "long") is not None
+    assert inbox.get_message(tmp_path, "long") is not None
     (tmp_path / "long.eml").write_bytes(b"A: b\n" * 10**5 + b"\n" + b"y" * 10**6)
-    entry = inbox.message(tmp_path, "long")
-    assert len(entry.letter.text) < 10**6
-    assert len(entry.letter.headers) < 10**4
+    message = inbox.get_message(tmp_path, "long")
+    assert len(message.view.text) < 10**6
+    assert len(message.view.headers) < 10**4
 
 
 def test_no_random_damage_raises(tmp_path):
@@ -199,12 +199,12 @@ def test_no_random_damage_raises(tmp_path):
     mail.set_content("Hällo\n" * 5)
     mail.add_alternative("<p>Hällo", subtype="html")
     mail.add_attachment(b"\0\1", maintype="image", subtype="png", filename="ä.png")
-    whole, chance = mail.as_bytes(), random.Random(7)
+    intact, chance = mail.as_bytes(), random.Random(7)
     for _ in range(2000):
-        broken = bytearray(whole)
+        broken = bytearray(intact)
         for _ in range(chance.randrange(1, 40)):
             place = chance.randrange(len(broken))
             broken[place : place + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
-        letter = message_view.whole(bytes(broken))
-        for part in [letter.text or "", letter.html or "", *(a + b for a, b in letter.headers)]:
+        view = message_view.parse_message(bytes(broken))
+        for part in [view.text or "", view.html or "", *(a + b for a, b in view.headers)]:
             part.encode()

@@ -1,4 +1,4 @@
-"""Providers played under their own names: reached by a detour, recognised by TLS, refusing in their words."""
+"""Simulated providers: reached through host overrides, recognised by SNI, refusing in their own words."""
 
 import dataclasses
 import smtplib
@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from portal.rehearsal import server
-from portal.rehearsal.listeners import HOST, PASSWORD, Door
-from portal.rehearsal.provider_replies import APP_PASSWORD, IMPRESSIONS, Login, played, refusal
+from portal.rehearsal.listeners import HOST, PASSWORD, ListenerKind
+from portal.rehearsal.provider_replies import APP_PASSWORD, PROVIDERS, Login, describe_hosts, refusal_for
 from portal.smtp.diagnosis.diagnose import diagnose
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
 from portal.smtp.protocol.session import Session
@@ -19,23 +19,23 @@ from portal.state import get_state
 
 from .conftest import config_in
 
-NAMES = [host for one in IMPRESSIONS for host in one.hosts]
+NAMES = [host for one in PROVIDERS for host in one.hosts]
 STARTTLS, IMPLICIT = Security.STARTTLS, Security.IMPLICIT_TLS
 SPACED = "abcd efgh ijkl mnop"
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory):
-    """The configuration of a portal whose rehearsal server plays every name there is an impression of."""
+def simulating(tmp_path_factory):
+    """Configuration of a portal whose rehearsal server simulates every provider that has replies."""
     with socket.create_server((HOST, 0)) as one, socket.create_server((HOST, 0)) as two:
-        ports = {Door.STARTTLS: one.getsockname()[1], Door.TLS: two.getsockname()[1]}
+        ports = {ListenerKind.STARTTLS: one.getsockname()[1], ListenerKind.TLS: two.getsockname()[1]}
     config = config_in(
         tmp_path_factory.mktemp("plays"),
         SIGNET_REHEARSAL_PLAYS=" ".join([*NAMES, "smtp.postmarkapp.com"]),
-        SIGNET_REHEARSAL_STARTTLS_PORT=str(ports[Door.STARTTLS]),
-        SIGNET_REHEARSAL_TLS_PORT=str(ports[Door.TLS]),
+        SIGNET_REHEARSAL_STARTTLS_PORT=str(ports[ListenerKind.STARTTLS]),
+        SIGNET_REHEARSAL_TLS_PORT=str(ports[ListenerKind.TLS]),
     )
-    handle = server.start(config, {Door.PLAIN: 0, Door.EXPIRED: 0})
+    handle = server.start(config, {ListenerKind.PLAIN: 0, ListenerKind.EXPIRED: 0})
     yield config
     handle.stop()
 
@@ -46,9 +46,9 @@ def at(config, host, username, password, port=587, security=STARTTLS):
 
 
 def failure_of(settings):
-    with pytest.raises(SubmissionFailure) as met:
+    with pytest.raises(SubmissionFailure) as raised:
         Session(settings).open()
-    return met.value
+    return raised.value
 
 
 ACCEPTED = [
@@ -57,20 +57,20 @@ ACCEPTED = [
     ("smtp.mailgun.org", "postmaster@museum.example", PASSWORD),
     ("smtp.eu.mailgun.org", "postmaster@eu.example.com", PASSWORD),
     ("smtp.gmail.com", "you@example.com", APP_PASSWORD),
-    ("smtp.postmarkapp.com", "anybody", PASSWORD),  # no impression of its own
+    ("smtp.postmarkapp.com", "anybody", PASSWORD),  # default replies
 ]
 
 
 @pytest.mark.parametrize(("host", "username", "password"), ACCEPTED)
-def test_what_the_provider_would_accept_is_accepted(stage, host, username, password):
-    with Session(at(stage, host, username, password)) as session:
+def test_what_the_provider_would_accept_is_accepted(simulating, host, username, password):
+    with Session(at(simulating, host, username, password)) as session:
         assert session.stage_results[-1].stage is Stage.AUTH
 
 
 @pytest.mark.parametrize(("port", "security"), [(587, STARTTLS), (465, IMPLICIT)])
 @pytest.mark.parametrize(("host", "username", "password"), ACCEPTED[:-1])
-def test_the_name_is_heard_at_both_doors(stage, host, username, password, port, security):
-    with Session(at(stage, host, username, password, port, security)) as session:
+def test_the_requested_name_is_known_on_both_listeners(simulating, host, username, password, port, security):
+    with Session(at(simulating, host, username, password, port, security)) as session:
         assert session.stage_results[-1].stage is Stage.AUTH
 
 
@@ -93,70 +93,70 @@ REFUSED = [
 
 @pytest.mark.parametrize(("host", "username", "password", "words", "code"), REFUSED)
 def test_what_the_provider_would_refuse_is_refused_in_its_own_words(
-    stage, host, username, password, words, code
+    simulating, host, username, password, words, code
 ):
-    settings = at(stage, host, username, password)
+    settings = at(simulating, host, username, password)
     failure = failure_of(settings)
     assert (failure.stage, failure.reason) == (Stage.AUTH, Reason.REPLIED)
     assert words in str(failure.reply)
     assert diagnose(failure, settings).code == code or not code
 
 
-def test_each_door_speaks_as_the_providers_port_does(stage):
+def test_each_listener_behaves_as_the_providers_port(simulating):
     login = ("smtp.sendgrid.net", "apikey", PASSWORD)
     for port in (587, 2525, 25):
-        Session(at(stage, *login, port)).open()
-    assert failure_of(at(stage, *login, 587, IMPLICIT)).reason is Reason.TLS_NOT_SPOKEN
-    assert failure_of(at(stage, *login, 465)).stage is Stage.GREETING
+        Session(at(simulating, *login, port)).open()
+    assert failure_of(at(simulating, *login, 587, IMPLICIT)).reason is Reason.TLS_NOT_SPOKEN
+    assert failure_of(at(simulating, *login, 465)).stage is Stage.GREETING
 
 
 @pytest.mark.parametrize(("host", "port"), [("smtp.gmail.com", 2525), ("smtp.office365.com", 465)])
-def test_a_port_the_provider_does_not_have_is_closed(stage, host, port):
-    settings = at(stage, host, "you@example.com", APP_PASSWORD, port)
+def test_a_port_the_provider_does_not_offer_is_closed(simulating, host, port):
+    settings = at(simulating, host, "you@example.com", APP_PASSWORD, port)
     failure = failure_of(settings)
     assert (failure.stage, failure.reason) == (Stage.CONNECT, Reason.CONNECT_REFUSED)
     assert diagnose(failure, settings).code == "port-not-open"
 
 
-def test_a_fault_named_by_the_username_is_played_under_every_name(stage):
-    failure = failure_of(at(stage, "smtp.mailgun.org", "wrong-password@example.com", PASSWORD))
+def test_a_fault_selected_by_the_username_applies_under_every_name(simulating):
+    failure = failure_of(at(simulating, "smtp.mailgun.org", "wrong-password@example.com", PASSWORD))
     assert "5.7.8 Username and password not accepted" in str(failure.reply)
 
 
-def test_the_name_is_heard_from_any_client(stage):
-    smtp = smtplib.SMTP("localhost", stage.rehearsal_starttls_port, timeout=5)
-    smtp._host = "SMTP.SendGrid.net"  # what smtplib says as SNI and wants of the certificate
-    smtp.starttls(context=ssl.create_default_context(cafile=stage.policy.ca_file))
+def test_the_requested_name_is_known_from_any_client(simulating):
+    smtp = smtplib.SMTP("localhost", simulating.rehearsal_starttls_port, timeout=5)
+    smtp._host = "SMTP.SendGrid.net"  # smtplib sends it as SNI and verifies the certificate for it
+    smtp.starttls(context=ssl.create_default_context(cafile=simulating.policy.ca_file))
     with pytest.raises(smtplib.SMTPAuthenticationError, match="Bad username / password"):
         smtp.login("ada@example.com", PASSWORD)
     smtp.close()
 
 
-def test_two_conversations_at_once_are_not_confused(stage):
+def test_concurrent_connections_keep_their_own_names(simulating):
     with (
-        Session(at(stage, "smtp.sendgrid.net", "apikey", PASSWORD)),
-        Session(at(stage, "smtp.gmail.com", "you@example.com", APP_PASSWORD)),
+        Session(at(simulating, "smtp.sendgrid.net", "apikey", PASSWORD)),
+        Session(at(simulating, "smtp.gmail.com", "you@example.com", APP_PASSWORD)),
     ):
-        assert failure_of(at(stage, "smtp.gmail.com", "apikey", PASSWORD)).reply.code == 534
+        assert failure_of(at(simulating, "smtp.gmail.com", "apikey", PASSWORD)).reply.code == 534
 
 
-def test_without_a_name_anybody_gets_in_with_the_password():
-    assert refusal(Login("", "anybody", PASSWORD)) is None
-    assert refusal(Login("localhost", "anybody", PASSWORD)) is None
-    assert refusal(Login("localhost", "", PASSWORD)).startswith("535 ")
+def test_without_a_name_any_username_is_accepted_with_the_password():
+    assert refusal_for(Login("", "anybody", PASSWORD)) is None
+    assert refusal_for(Login("localhost", "anybody", PASSWORD)) is None
+    assert refusal_for(Login("localhost", "", PASSWORD)).startswith("535 ")
 
 
 @pytest.mark.parametrize("host", NAMES)
-def test_an_empty_log_in_is_refused_everywhere(host):
+def test_an_empty_username_is_refused_under_every_name(host):
     for password in ("", PASSWORD, APP_PASSWORD):
-        assert refusal(Login(host, "", password)) is not None
+        assert refusal_for(Login(host, "", password)) is not None
 
 
-def test_no_log_in_shows_its_password():
+def test_the_repr_of_a_login_hides_the_password():
     assert "canary" not in repr(Login("smtp.gmail.com", "you", "canary"))
 
 
-def test_the_pages_say_what_is_played(app, owner):
+def test_pages_name_the_simulated_providers(app, owner):
     config = get_state(app).config
     for url in ("/rehearsal/inbox", "/rehearsal/faults"):
         assert "also plays" not in owner.get(url).text
@@ -168,7 +168,7 @@ def test_the_pages_say_what_is_played(app, owner):
     assert APP_PASSWORD in page
 
 
-def test_every_played_name_is_explained():
-    rows = dict(played([*NAMES, "smtp.postmarkapp.com"]))
+def test_every_simulated_name_has_a_description():
+    rows = dict(describe_hosts([*NAMES, "smtp.postmarkapp.com"]))
     assert set(rows) == {*NAMES, "smtp.postmarkapp.com"}
     assert all(text.endswith(".") for text in rows.values())

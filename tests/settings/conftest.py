@@ -18,7 +18,7 @@ from portal.config import Config
 from portal.db import db
 from portal.outbox.sending.drain import drain_queue
 from portal.rehearsal import server as rehearsal_server
-from portal.rehearsal.listeners import Door
+from portal.rehearsal.listeners import ListenerKind
 from portal.settings import check
 from portal.settings.models import SettingsCheck, SmtpSettings
 from portal.smtp.server import Limits
@@ -70,18 +70,18 @@ def config(tmp_path: Path, servers: Servers) -> Config:
 
 
 @pytest.fixture
-def rehearsal(tmp_path: Path) -> Iterator[rehearsal_server.Handle]:
-    handle = rehearsal_server.start(make_config(tmp_path / "instance"), dict.fromkeys(Door, 0))
+def rehearsal(tmp_path: Path) -> Iterator[rehearsal_server.RunningServer]:
+    handle = rehearsal_server.start(make_config(tmp_path / "instance"), dict.fromkeys(ListenerKind, 0))
     yield handle
     handle.stop()
 
 
-def rehearsal_config(tmp_path: Path, handle: rehearsal_server.Handle) -> Config:
+def rehearsal_config(tmp_path: Path, handle: rehearsal_server.RunningServer) -> Config:
     names = {
-        Door.STARTTLS: "SIGNET_REHEARSAL_STARTTLS_PORT",
-        Door.TLS: "SIGNET_REHEARSAL_TLS_PORT",
-        Door.PLAIN: "SIGNET_REHEARSAL_PLAIN_PORT",
-        Door.EXPIRED: "SIGNET_REHEARSAL_EXPIRED_PORT",
+        ListenerKind.STARTTLS: "SIGNET_REHEARSAL_STARTTLS_PORT",
+        ListenerKind.TLS: "SIGNET_REHEARSAL_TLS_PORT",
+        ListenerKind.PLAIN: "SIGNET_REHEARSAL_PLAIN_PORT",
+        ListenerKind.EXPIRED: "SIGNET_REHEARSAL_EXPIRED_PORT",
     }
     env = {names[door]: str(port) for door, port in handle.ports.items()}
     env["MAIL_PORT"] = env["SIGNET_REHEARSAL_STARTTLS_PORT"]

@@ -15,7 +15,7 @@ from portal.outbox.models import OutboxMessage, Outcome, Status
 from portal.outbox.sending import deliver, drain
 from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import claims
-from portal.rehearsal.listeners import Door
+from portal.rehearsal.listeners import ListenerKind
 from portal.settings import check, credentials
 from portal.settings.models import CheckState, SettingsCheck, SmtpSettings
 from portal.smtp.failure import Stage
@@ -302,7 +302,7 @@ class TestDetection:
 
     @pytest.mark.parametrize(
         ("door", "found"),
-        [(None, "starttls"), (Door.STARTTLS, "starttls"), (Door.TLS, "implicit")],
+        [(None, "starttls"), (ListenerKind.STARTTLS, "starttls"), (ListenerKind.TLS, "implicit")],
     )
     def test_detect_for_me_finds_and_keeps_port_and_encryption(self, owner, form, rehearsal, door, found):
         port = str(rehearsal.ports[door]) if door else ""
@@ -311,13 +311,16 @@ class TestDetection:
         (version,) = versions()
         assert version.state == "live", checks()[0].diagnosis
         assert version.security == found
-        assert version.port == rehearsal.ports[Door.TLS if found == "implicit" else Door.STARTTLS]
+        assert (
+            version.port
+            == rehearsal.ports[ListenerKind.TLS if found == "implicit" else ListenerKind.STARTTLS]
+        )
         assert credentials.open_password(version) == "rehearsal", "sealed anew for what was found"
         assert checks()[0].stages[0]["stage"] == "detect"
         assert save(owner, form, password="", security=found, port=str(version.port)).status_code == 303
 
     def test_detect_says_when_nothing_answers(self, owner, form, rehearsal):
-        save(owner, form, port=str(rehearsal.ports[Door.EXPIRED]))
+        save(owner, form, port=str(rehearsal.ports[ListenerKind.EXPIRED]))
         work()
         assert versions()[0].state == "draft"
         assert checks()[0].diagnosis["code"] == "detect-nothing"

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from portal import create_app
 from portal.db import db
-from portal.rehearsal.listeners import Door
+from portal.rehearsal.listeners import ListenerKind
 from portal.settings.models import SettingsCheck, SmtpSettings, State
 from tests.conftest import logged_in
 from tests.pages import LintingClient
@@ -36,7 +36,7 @@ def typed(rehearsal):
         "password": "rehearsal",
         "domain": "brightleaf.example",
         "security": "starttls",
-        "port": str(rehearsal.ports[Door.STARTTLS]),
+        "port": str(rehearsal.ports[ListenerKind.STARTTLS]),
         "mechanism": "automatic",
     }
 
@@ -55,9 +55,9 @@ def live():
     ("mistake", "cured"),
     [
         ({"security": "implicit"}, {"security": "starttls"}),
-        ({"port": Door.TLS}, {"security": "implicit"}),
-        ({"port": Door.PLAIN}, {"port": Door.STARTTLS}),
-        ({"port": Door.EXPIRED}, None),
+        ({"port": ListenerKind.TLS}, {"security": "implicit"}),
+        ({"port": ListenerKind.PLAIN}, {"port": ListenerKind.STARTTLS}),
+        ({"port": ListenerKind.EXPIRED}, None),
         ({"mechanism": "cram-md5"}, {"mechanism": "automatic"}),
         ({"username": "postmaster"}, None),  # any name will do there without a domain, so nothing was wrong
         ({"password": "not the word"}, None),
@@ -66,7 +66,7 @@ def live():
 )
 def test_a_mix_up_is_cured_only_by_a_change_that_was_tried(app, rehearsal, typed, mistake, cured):
     owner = logged_in(app, "Brightleaf", "Ada Fairweather", "ada@brightleaf.example")
-    number = lambda value: str(rehearsal.ports[value]) if isinstance(value, Door) else value  # noqa: E731
+    number = lambda value: str(rehearsal.ports[value]) if isinstance(value, ListenerKind) else value  # noqa: E731
     save(owner, typed, **{name: number(value) for name, value in mistake.items()})
     work()
     check = last_check()
