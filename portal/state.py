@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flask import current_app
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
 
     from .config import Config
@@ -29,10 +31,18 @@ class State:
     vault: Vault
     _parts: dict[type[Any], Any] = field(default_factory=dict, repr=False)
 
-    def part(self, kind: type[_T]) -> _T:
-        """Return the object of this class, made at first use. Safe to call from any thread."""
+    def part(self, kind: type[_T], make: Callable[[], _T] | None = None) -> _T:
+        """Return the object of this class, made at first use by ``make`` or without arguments. Thread-safe."""
         found: _T | None = self._parts.get(kind)
-        return found if found is not None else self._parts.setdefault(kind, kind())
+        return found if found is not None else self._parts.setdefault(kind, (make or kind)())
+
+    def put(self, kind: type[_T], part: _T) -> None:
+        """Set the object of this class."""
+        self._parts[kind] = part
+
+    def discard(self, kind: type[Any]) -> None:
+        """Remove the object of this class, so that the next use makes another one."""
+        self._parts.pop(kind, None)
 
 
 def get_state(app: Flask | None = None) -> State:

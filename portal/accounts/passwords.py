@@ -5,12 +5,16 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from flask import Flask, current_app
 
 from ..db import db
+from ..state import get_state
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 SHORTEST = 12
 LONGEST = 128
@@ -52,13 +56,12 @@ class Hasher:
 def install(app: Flask, *, cheap: bool) -> None:
     """Give the app its hasher: the library's own parameters, or very cheap ones for a test-suite."""
     argon2 = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1) if cheap else PasswordHasher()
-    app.extensions["signet.hasher"] = Hasher(argon2)
+    get_state(app).put(Hasher, Hasher(argon2))
 
 
 def hasher() -> Hasher:
     """Return the hasher of the present app."""
-    found: Hasher = current_app.extensions["signet.hasher"]
-    return found
+    return get_state().part(Hasher)
 
 
 def check_password(password: str, *about: str) -> None:

@@ -10,15 +10,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from flask import current_app
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from . import db
 from .transaction import in_session, past_session, session_has_begun
 
-_KEY = "signet.together"
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
 _T = TypeVar("_T")
 
 
@@ -54,8 +56,7 @@ def record(deed: Callable[[], _T], *, swift: bool = False) -> _T:
     if db.engine.dialect.name != "sqlite":
         with in_session():
             return deed()
-    together: Together = current_app.extensions.setdefault(_KEY, Together())
-    found: _T = together.take_part(_Part(deed, swift and not session_has_begun()))
+    found: _T = of_engine(db.engine).take_part(_Part(deed, swift and not session_has_begun()))
     return found
 
 
@@ -104,6 +105,16 @@ class Together:
         for part in [*parts, *([heir] if heir else [])]:
             if part is not mine:
                 part.turn.release()
+
+
+_by_engine: WeakKeyDictionary[Engine, Together] = WeakKeyDictionary()
+_by_engine_lock = threading.Lock()
+
+
+def of_engine(engine: Engine) -> Together:
+    """Return the group commit of one database's connections in this process."""
+    with _by_engine_lock:
+        return _by_engine.setdefault(engine, Together())
 
 
 def _record(parts: list[_Part], join: _Join, *, past: bool) -> None:

@@ -6,26 +6,32 @@ Listeners work inside the transaction that records the change and do not commit.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flask import Flask, current_app
 from sqlalchemy import select
 
 from ..db import db
+from ..state import get_state
 from .models import DomainChange, DomainCheck, Verdict
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from flask import Flask
+
 # Told of a change for the worse when it begins (``ended_at`` is None) and again when it has ended.
 Listener = Callable[[DomainChange], None]
 
-_KEY = "signet.domain-listeners"
+
+@dataclass
+class _Listeners:
+    listeners: list[Listener] = field(default_factory=list)
 
 
 def add_listener(app: Flask, listener: Listener) -> None:
     """Let somebody hear of changes for the worse, and of their ends."""
-    app.extensions.setdefault(_KEY, []).append(listener)
+    get_state(app).part(_Listeners).listeners.append(listener)
 
 
 def open_change(account_id: int, domain: str) -> DomainChange | None:
@@ -75,5 +81,5 @@ def _end_others(check: DomainCheck, now: datetime) -> None:
 
 
 def _tell(change: DomainChange) -> None:
-    for listener in current_app.extensions.get(_KEY, []):
+    for listener in get_state().part(_Listeners).listeners:
         listener(change)

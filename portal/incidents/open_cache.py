@@ -8,14 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from time import monotonic
 
-from flask import current_app
 from sqlalchemy import select
 
 from ..db import db
+from ..state import get_state
 from .models import Incident
 
 _LASTS = 1.0  # seconds
-_KEY = "signet.open_incidents"
 
 
 @dataclass
@@ -39,5 +38,4 @@ def remember(account_id: int) -> None:
 
 
 def _memory() -> _Memory:
-    memory: _Memory = current_app.extensions.setdefault(_KEY, _Memory())
-    return memory
+    return get_state().part(_Memory)

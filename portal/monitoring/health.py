@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..db import db, readiness, reading
 from ..jobs import heartbeat
-from ..state import vault
+from ..state import get_state, vault
 
 _GOOD_FOR = timedelta(seconds=2)  # a crowd of probes asks the database once
-_KEY = "signet.readiness"
+
+
+@dataclass
+class ReadinessCache:
+    """The last answer, so that frequent probes query the database once."""
+
+    checked_at: datetime | None = None
+    problems: dict[str, str] = field(default_factory=dict)
 
 
 def look(now: datetime) -> dict[str, str]:
     """Return what is wrong, by what it is about; nothing when all is well."""
-    kept = current_app.extensions.get(_KEY)
-    if kept is not None and timedelta(0) <= now - kept[0] < _GOOD_FOR:
-        return dict(kept[1])
+    kept = get_state().part(ReadinessCache)
+    if kept.checked_at is not None and timedelta(0) <= now - kept.checked_at < _GOOD_FOR:
+        return dict(kept.problems)
     wrong = _look(now)
-    current_app.extensions[_KEY] = (now, wrong)
+    kept.checked_at, kept.problems = now, wrong
     return dict(wrong)
 
 

@@ -7,11 +7,11 @@ somebody typed. What happened before the last rollup was added up by the worker,
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from flask import current_app
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -25,28 +25,35 @@ from ..deliveries.stats import ATTEMPTS, NO_STEP, STEPS
 from ..jobs import heartbeat
 from ..outbox.models import OutboxMessage, Outcome, Queue, Status
 from ..smtp.failure import Stage
+from ..state import get_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _GOOD_FOR = timedelta(seconds=5)
-_KEY = "signet.measures"
 _OPEN = (Status.QUEUED, Status.SENDING, Status.HELD)
 _STAGES = {stage.value for stage in Stage}
 _lock = Lock()
 
 
+@dataclass
+class MetricsCache:
+    """The last answer, so that several scrapers read the tables once."""
+
+    read_at: datetime | None = None
+    text: bytes = b""
+
+
 def text(now: datetime) -> bytes:
     """Return the page, at most a few seconds old."""
     with _lock:
-        kept: tuple[datetime, bytes] | None = current_app.extensions.get(_KEY)
-        if kept is None or not timedelta(0) <= now - kept[0] < _GOOD_FOR:
+        kept = get_state().part(MetricsCache)
+        if kept.read_at is None or not timedelta(0) <= now - kept.read_at < _GOOD_FOR:
             registry = CollectorRegistry(auto_describe=False)
             registry.register(_Tables(now))
-            kept = (now, generate_latest(registry))
-            current_app.extensions[_KEY] = kept
-        return kept[1]
+            kept.read_at, kept.text = now, generate_latest(registry)
+        return kept.text
 
 
 class _Tables(Collector):

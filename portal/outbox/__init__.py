@@ -16,6 +16,7 @@ def install(app: Flask, *, route_for: RouteFor) -> None:
     from ..state import get_state
     from . import rate_limits, worker
     from .callbacks import add_gate
+    from .routing import Routing
     from .sending.connection import mail
 
     config = get_state(app).config
@@ -30,7 +31,7 @@ def install(app: Flask, *, route_for: RouteFor) -> None:
         MAIL_DEBUG=False,  # its debug output would print the log-in
     )
     mail.init_app(app)
-    app.extensions["signet.route_for"] = route_for
+    get_state(app).part(Routing).find = route_for
     add_gate(app, rate_limits.gate)
     add_work_source(app, worker.find_due_work)
     add_worker_part(app, worker.OutboxWorker())

@@ -10,9 +10,8 @@ from functools import cached_property
 from random import getrandbits
 from typing import TYPE_CHECKING, Any
 
-from flask import current_app
-
 from ..smtp.diagnosis.diagnose import Diagnosis, diagnose
+from ..state import get_state
 from .sending.mime import mailbox_header
 
 if TYPE_CHECKING:
@@ -85,7 +84,17 @@ class NoRoute(Exception):
 RouteFor = Callable[[int | None, int | None], Route]
 
 
+def _no_lookup(_account_id: int | None, _version_id: int | None) -> Route:
+    raise RuntimeError("outbox is not installed in this app")
+
+
+@dataclass
+class Routing:
+    """The route lookup that the settings room provides."""
+
+    find: RouteFor = _no_lookup
+
+
 def route_for(account_id: int | None, version_id: int | None = None) -> Route:
     """Ask the room that knows. Raises NoRoute."""
-    find: RouteFor = current_app.extensions["signet.route_for"]
-    return find(account_id, version_id)
+    return get_state().part(Routing).find(account_id, version_id)

@@ -7,11 +7,10 @@ Listeners receive every result inside the transaction that records it; they do n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, current_app
 from sqlalchemy import func, select, update
 
 from ..accounts.models import Owner
@@ -24,8 +23,12 @@ from ..outbox.routing import NoRoute, Route
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage, SubmissionFailure
 from ..smtp.probe.dry_run import ProbeReport, probe
+from ..state import get_state
 from .models import CheckState, LoginProbe, SettingsCheck, SmtpSettings, State
 from .routing import route_of
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 _DAY = timedelta(hours=24)
 _LEASE = timedelta(minutes=5)  # a probe whose worker died is repeated after this time
@@ -41,7 +44,6 @@ _AFTER_LOGIN = {
     Stage.RCPT,
     Stage.DATA,
 }  # a refusal at these stages comes after login and sender were accepted
-_KEY = "signet.login-probe-listeners"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ class ProbeResult:
 Listener = Callable[[ProbeResult], None]
 
 
+@dataclass
+class _Listeners:
+    listeners: list[Listener] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class _Target:
     version_id: int
@@ -70,7 +77,7 @@ class _Target:
 
 def add_listener(app: Flask, listener: Listener) -> None:
     """Register a function that receives the result of every login probe of a live version."""
-    app.extensions.setdefault(_KEY, []).append(listener)
+    get_state(app).part(_Listeners).listeners.append(listener)
 
 
 def get(version_id: int) -> LoginProbe | None:
@@ -219,8 +226,7 @@ def _locked(target: _Target) -> tuple[SmtpSettings, LoginProbe]:
 
 
 def _notify(result: ProbeResult) -> None:
-    listeners: list[Listener] = current_app.extensions.get(_KEY, [])
-    for listener in listeners:
+    for listener in get_state().part(_Listeners).listeners:
         listener(result)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from ..state import get_state
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -25,12 +27,16 @@ class Banner:
 Source = Callable[[int], list[Banner]]  # account id -> banners
 
 
+@dataclass
+class _Sources:
+    sources: list[Source] = field(default_factory=list)
+
+
 def add_source(app: Flask, source: Source) -> None:
     """Let a room say something on every page."""
-    app.extensions.setdefault("signet.banners", []).append(source)
+    get_state(app).part(_Sources).sources.append(source)
 
 
 def banners(app: Flask, account_id: int) -> list[Banner]:
     """Collect what the rooms have to say to this account."""
-    sources: list[Source] = app.extensions.get("signet.banners", [])
-    return [banner for source in sources for banner in source(account_id)]
+    return [banner for source in get_state(app).part(_Sources).sources for banner in source(account_id)]

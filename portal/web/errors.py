@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Flask, current_app, render_template, request
+from flask import Flask, render_template, request
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException, SecurityError
 
 from ..db import db, will_write
+from ..state import get_state
 
 _log = logging.getLogger(__name__)
 _NEVER_KEPT = ("password", "token", "trap")
@@ -73,13 +74,18 @@ def install(app: Flask) -> None:
 Teller = Callable[[int, str, dict[str, str]], Any]
 
 
+@dataclass
+class _ErrorRenderers:
+    by_prefix: dict[str, Teller] = field(default_factory=dict)
+
+
 def tell_otherwise(app: Flask, prefix: str, teller: Teller) -> None:
     """Let a room tell what goes wrong under its addresses in another way than by pages."""
-    app.extensions.setdefault("signet.tellers", {})[prefix] = teller
+    get_state(app).part(_ErrorRenderers).by_prefix[prefix] = teller
 
 
 def _teller() -> Teller | None:
-    tellers: dict[str, Teller] = current_app.extensions.get("signet.tellers", {})
+    tellers = get_state().part(_ErrorRenderers).by_prefix
     return next((teller for prefix, teller in tellers.items() if request.path.startswith(prefix)), None)
 
 

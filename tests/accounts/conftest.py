@@ -14,6 +14,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import OutboxMessage
 from portal.outbox.queue import open_body
+from portal.state import get_state
 from tests.conftest import PASSWORD
 
 ADA = "ada@brightleaf.example"
@@ -44,7 +45,8 @@ class CountingHasher(Hasher):
 
 @pytest.fixture
 def counting(app):
-    app.extensions["signet.hasher"] = counter = CountingHasher(app.extensions["signet.hasher"])
+    counter = CountingHasher(get_state(app).part(Hasher))
+    get_state(app).put(Hasher, counter)
     return counter
 
 

@@ -15,6 +15,7 @@ from portal.accounts.passwords import Hasher
 from portal.accounts.tokens import fingerprint
 from portal.clock import utcnow
 from portal.db import db
+from portal.state import get_state
 from tests.accounts.conftest import ADA, masked
 from tests.conftest import PASSWORD
 
@@ -238,7 +239,7 @@ def test_a_password_changed_while_it_was_verified_no_longer_logs_in(app, client,
             db.session.commit()
             return right
 
-    app.extensions["signet.hasher"] = Meanwhile(app.extensions["signet.hasher"]._hasher)
+    get_state(app).put(Hasher, Meanwhile(get_state(app).part(Hasher)._hasher))
     assert try_in(client).status_code == 422
     assert db.session.scalars(select(OwnerSession)).all() == []
 

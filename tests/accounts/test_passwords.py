@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from flask import Flask
 
+from portal import create_app
 from portal.accounts import passwords
 from portal.accounts.passwords import PasswordRefused, check_password, hasher
 from portal.db import db
+from portal.state import get_state
 
 LIST = Path(passwords.__file__).with_name("common_passwords.txt")
 ABOUT = ("Brightleaf", "Ada Fairweather", "ada@brightleaf.example")
@@ -118,7 +120,6 @@ def test_hashing_within_a_transaction_is_a_mistake(app):
 
 
 def test_outside_tests_the_cost_is_the_librarys_own(app):
-    real = Flask("real")
-    passwords.install(real, cheap=False)
-    stored = real.extensions["signet.hasher"].hash("x" * 12)
+    real = create_app(replace(get_state(app).config, testing=False))
+    stored = get_state(real).part(passwords.Hasher).hash("x" * 12)
     assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")

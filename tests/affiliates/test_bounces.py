@@ -15,7 +15,9 @@ from portal.enrolment.signup_rules import Rules, save_rules
 from portal.outbox import cancellations
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue
+from portal.outbox.routing import Routing
 from portal.outbox.sending.drain import drain_queue
+from portal.state import get_state
 from tests.outbox.post import Ways, answering
 from tests.smtp.badserver import BadServer
 
@@ -25,7 +27,7 @@ GRACE = "grace@example.org"
 @pytest.fixture
 def deliver(app, owner):
     """Sign Grace up and hand her welcome to a server that answers RCPT like this."""
-    app.extensions["signet.route_for"] = ways = Ways()
+    get_state(app).part(Routing).find = ways = Ways()
     account = db.session.scalars(select(Account)).one()
     save_rules(account.id, Rules(confirm=False))
 

@@ -24,7 +24,9 @@ from portal.events.weekly_totals import Counters
 from portal.notices import mailboxes, recipients
 from portal.notices.catalogue import CATALOGUE
 from portal.outbox.models import OutboxMessage, Status
+from portal.outbox.routing import Routing
 from portal.outbox.sending.drain import drain_queue
+from portal.state import get_state
 from tests.notices.conftest import account_of, owner_of
 from tests.outbox.post import Ways, honest
 from tests.smtp.badserver import BadServer
@@ -69,7 +71,7 @@ def _status(message):
 
 
 def test_the_summary_leaves_with_both_headers_and_the_link_in_its_footer(app, happen):
-    app.extensions["signet.route_for"] = ways = Ways()
+    get_state(app).part(Routing).find = ways = Ways()
     account_id, owed = account_of().id, happen()
     with BadServer(honest()) as server:
         ways.lead(account_id, server)

@@ -15,7 +15,10 @@ from portal.db import db
 from portal.deliveries import rollup
 from portal.deliveries.models import RollMark
 from portal.jobs.models import WorkerHeartbeat
+from portal.monitoring.health import ReadinessCache
+from portal.monitoring.prometheus import MetricsCache
 from portal.outbox.models import DeliveryAttempt, Outcome, Status
+from portal.state import get_state
 from portal.vault import new_key
 from tests.conftest import make_config
 from tests.deliveries.conftest import owe, tried  # noqa: F401
@@ -59,7 +62,7 @@ class TestReady:
             db.engine.dispose()
 
     def ask(self, app):
-        app.extensions.pop("signet.readiness", None)
+        get_state(app).discard(ReadinessCache)
         answer = app.test_client().get("/readyz")
         assert answer.is_json
         return answer.status_code, answer.get_json()
@@ -128,14 +131,14 @@ def test_a_rollup_changes_no_figure_and_is_counted_once(app, owner, client, owe,
     while rollup.roll(utcnow()):
         pass
     rollup.roll(utcnow())
-    app.extensions.pop("signet.measures")
+    get_state(app).discard(MetricsCache)
     after = scrape(client)
     name = ("signet_attempts_total", "accepted", "data", "mailgun")
     assert before[name] == after[name] == 4
     assert db.session.get(RollMark, "attempts").until > utcnow() - timedelta(hours=2)
     db.session.query(DeliveryAttempt).delete()
     db.session.commit()
-    app.extensions.pop("signet.measures")
+    get_state(app).discard(MetricsCache)
     assert scrape(client)[name] == 3, "what was added up stays when old messages go"
 
 

@@ -16,7 +16,9 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.jobs.models import WorkerHeartbeat
 from portal.outbox import queue
+from portal.outbox.routing import Routing
 from portal.outbox.sending.drain import drain_queue
+from portal.state import get_state
 from tests.operations.conftest import id_of
 from tests.outbox.post import owe, started
 from tests.pages import LintingClient
@@ -111,7 +113,7 @@ def test_a_fault_of_the_portal_is_shown_with_its_traceback_and_without_the_passw
     def broken(account_id: int | None, version_id: int | None = None) -> None:
         raise RuntimeError("boom <here>")
 
-    app.extensions["signet.route_for"] = broken
+    get_state(app).part(Routing).find = broken
     ident = id_of("brightleaf")
     owe(ident, "poison")
     drain_queue(ident)

@@ -9,6 +9,8 @@ import pytest
 from flask import Flask
 
 from portal.config import Config
+from portal.outbox.routing import Routing
+from portal.state import get_state
 from tests.conftest import make_config
 from tests.outbox.post import LIMITS, Ways, honest, new_account
 from tests.smtp.badserver import BadServer, Script
@@ -21,7 +23,7 @@ def config(tmp_path) -> Config:
 
 @pytest.fixture
 def ways(app: Flask) -> Ways:
-    app.extensions["signet.route_for"] = found = Ways()
+    get_state(app).part(Routing).find = found = Ways()
     return found
 
 

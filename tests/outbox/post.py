@@ -27,10 +27,11 @@ from portal.jobs import prefork, worker
 from portal.jobs.backend import QUEUES
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Queue, Slot, Status
 from portal.outbox.queue import NewMessage, enqueue
-from portal.outbox.routing import Route
+from portal.outbox.routing import Route, Routing
 from portal.outbox.sending.drain import Drain
 from portal.smtp.network.guard import EgressPolicy, PrivateTarget
 from portal.smtp.server import Limits, Secret, Security, Server
+from portal.state import get_state
 from tests.conftest import PASSWORD as OWNERS_PASSWORD
 from tests.conftest import make_config
 from tests.outbox import deaths
@@ -239,7 +240,7 @@ def _work(spec: dict[str, object]) -> int:
     ways = Ways()
     for account, port in spec["ports"].items():  # type: ignore[attr-defined]
         ways.by_account[int(account)] = lambda port=port: route_to(port, ca=str(spec["ca"]), limits=limits)
-    app.extensions["signet.route_for"] = ways
+    get_state(app).part(Routing).find = ways
     if spec["dies_at"]:
         deaths.arrange(str(spec["dies_at"]), config.instance, int(str(spec["dies_with"])))
     if spec["mortal"]:

@@ -13,6 +13,7 @@ from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import acceptance_log, claims, connection_leases, settle
 from portal.smtp.protocol.envelope import Acceptance
 from portal.smtp.protocol.reply import Reply
+from portal.state import get_state
 from tests.conftest import make_config
 from tests.outbox.post import (
     answering,
@@ -233,7 +234,7 @@ def test_the_dead_give_their_slot_and_what_they_had_not_begun_back_at_once(app, 
     dead = started(account)
     acceptance_log.of_this_process().begun(dead._now.claim)
     acceptance_log.of_this_process().close()
-    app.extensions.pop("signet.journal")
+    get_state(app).discard(acceptance_log.Journal)
     run_in_thread(app, drain_queue, account)
     assert statuses(account) == [Status.SENDING, Status.SENT, Status.SENT], (
         "what was begun waits for its lease"

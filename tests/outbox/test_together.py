@@ -64,7 +64,7 @@ def at_once(app: Flask, deeds: list[Callable[[], object]], swift: Container[obje
     leader.start()
     assert begun.wait(5)
     threads = [threading.Thread(target=run, args=one) for one in enumerate(deeds)]
-    parts = app.extensions["signet.together"]
+    parts = group_commit.of_engine(db.engine)
     for count, thread in enumerate(threads, 1):
         thread.start()
         while len(parts._waiting) < count:

@@ -12,6 +12,7 @@ from portal.db import db
 from portal.jobs.registry import job_registry
 from portal.outbox.diagnoses import INTERNAL_ERROR
 from portal.outbox.models import OutboxMessage, Outcome, Status
+from portal.outbox.routing import Routing
 from portal.outbox.sending import deliver, drain
 from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import claims
@@ -20,6 +21,7 @@ from portal.settings import check, credentials
 from portal.settings.models import CheckState, SettingsCheck, SmtpSettings
 from portal.smtp.failure import Stage
 from portal.smtp.protocol.stages import StageResult, StageStatus
+from portal.state import get_state
 from tests.databases import assert_nobody_is_in_a_transaction
 from tests.outbox.post import answering, attempts, honest, message, owe, queue, statuses, subjects, wait_for
 from tests.settings.conftest import (
@@ -277,7 +279,7 @@ def test_going_live_in_the_middle_of_a_drain_leads_the_rest_the_new_way(
 
 def test_a_check_that_stumbles_says_that_the_fault_is_ours(app, owner, form):
     save(owner, form)
-    app.extensions["signet.route_for"] = lambda *_: 1 / 0
+    get_state(app).part(Routing).find = lambda *_: 1 / 0
     work()
     assert checks()[0].state is CheckState.FAILED
     assert checks()[0].diagnosis["code"] == "portal-fault"

@@ -18,10 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flask import current_app
-
 from ...smtp.failure import Stage
-from ...state import current_config
+from ...state import get_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -142,11 +140,8 @@ class Journal:
 
 def of_this_process() -> Journal:
     """Return the journal of this process."""
-    found: Journal | None = current_app.extensions.get("signet.journal")
-    if found is None:
-        found = Journal(current_config().instance / _FOLDER)
-        current_app.extensions["signet.journal"] = found
-    return found
+    state = get_state()
+    return state.part(Journal, lambda: Journal(state.config.instance / _FOLDER))
 
 
 def about(tokens: Collection[str]) -> list[Entry]:

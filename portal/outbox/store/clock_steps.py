@@ -9,14 +9,19 @@ has renewed what is its own.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from flask import current_app
-
-from ...state import current_config
+from ...state import current_config, get_state
 
 _STEP = 20.0  # seconds; less than that is no step
-_KEY = "signet.steady"
+
+
+@dataclass
+class ClockSteps:
+    """How far the clock was ahead of the time that passed -> the last time it was found so."""
+
+    seen: dict[int, tuple[float, float]] = field(default_factory=dict)
 
 
 def bounds(now: datetime) -> tuple[datetime, datetime]:
@@ -26,8 +31,7 @@ def bounds(now: datetime) -> tuple[datetime, datetime]:
     """
     lease, passed = current_config().lease, time.monotonic()
     offset = now.timestamp() - passed
-    # How far the clock was ahead of the time that passed -> the last time it was found so.
-    seen: dict[int, tuple[float, float]] = current_app.extensions.setdefault(_KEY, {})
+    seen = get_state().part(ClockSteps).seen
     seen[round(offset / _STEP)] = (offset, passed)
     for key, (_, at) in list(seen.items()):
         if not 0 <= passed - at < lease:
