@@ -25,7 +25,8 @@ test: $(VENV)/.development
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/journeys
 
 check: $(VENV)/.development
-	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/djlint templates --lint --check
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/djlint templates --lint --check
+	$(BIN)/python -m pytest -n0 tests/test_architecture.py tests/test_words.py
 
 # Everything that takes long, on both databases: workers killed at each line that matters, a short storm, a short chaos.
 thorough: $(VENV)/.development
