@@ -70,7 +70,7 @@ FULL = {"incidents", "notices"}
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module or name, in full: ``portal.outbox.queue.enqueue``."""
+    """One imported module or name, in full: ``portal.outbox.queue.enqueue_row``."""
 
     where: str
     line: int

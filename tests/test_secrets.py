@@ -18,7 +18,7 @@ from portal.settings.validation import Typed
 from portal.smtp.server import Secret, Security, Server
 from tests.conftest import PASSWORD as OWNERS_PASSWORD
 from tests.conftest import make_config
-from tests.outbox.post import LIMITS, answering, honest, owe
+from tests.outbox.support import LIMITS, answering, enqueue_message, honest
 from tests.pages import LintingClient
 from tests.settings.conftest import PAGE
 from tests.smtp import badserver
@@ -117,7 +117,7 @@ def live_through_it(app, owner, server):
     work()
     visitor = app.test_client()
     visitor.submit("/join/brightleaf", {"name": "Bob", "mailbox": "bob@example.net", "consent": "y"})
-    owe(None, "reset-1", text="Hello")
+    enqueue_message(None, "reset-1", text="Hello")
     work()
     for script in (answering(AUTH=b"535 5.7.8 no\r\n"), answering(EHLO=b"250-x\r\n250 AUTH PLAIN LOGIN\r\n")):
         server.script = script

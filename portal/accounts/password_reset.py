@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 
 from .. import rate_limit
 from ..db import db
-from ..outbox.queue import enqueue
+from ..outbox.queue import enqueue_row
 from ..rate_limit import Budget
 from ..state import current_config
 from . import emails, sessions
@@ -43,7 +43,7 @@ def ask(mailbox: str, *, network: str, link_for: Callable[[str], str], now: date
     owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == key))
     if owner and within and allowed and can_mail():
         token = _add(owner, now)
-        enqueue(None, emails.reset_password(owner.mailbox, fingerprint(token), link_for(token)), now=now)
+        enqueue_row(None, emails.reset_password(owner.mailbox, fingerprint(token), link_for(token)), now=now)
     db.session.commit()
     if not within:
         raise TooManyTries(PER_NETWORK, now)
@@ -107,7 +107,7 @@ def replace_password(owner: Owner, hashed: str, *, reset_link: str, now: datetim
     )
     if can_mail():
         notice = emails.password_changed(owner.mailbox, fingerprint(new_token()), reset_link)
-        enqueue(None, notice, now=now)
+        enqueue_row(None, notice, now=now)
 
 
 def _add(owner: Owner, now: datetime) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from .. import rate_limit
 from ..db import db
-from ..outbox.queue import enqueue
+from ..outbox.queue import enqueue_row
 from ..rate_limit import Budget
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..state import current_config
@@ -113,11 +113,11 @@ def ask_to_confirm(
     )
     allowed = rate_limit.spend(MAILS, wish.key, now=now)
     if allowed and _taken(wish.key):
-        enqueue(None, emails.already_registered(wish.mailbox, fingerprint(token), reset_link), now=now)
+        enqueue_row(None, emails.already_registered(wish.mailbox, fingerprint(token), reset_link), now=now)
     elif allowed:
         db.session.add(_pending(wish, token, browser, now))
         mail = emails.confirm_registration(wish.mailbox, fingerprint(token), confirm_link(token))
-        enqueue(None, mail, now=now)
+        enqueue_row(None, mail, now=now)
     db.session.commit()
     return browser
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..notices.catalogue import CATALOGUE, Audience
 from ..outbox import cancellations
 from ..outbox.models import Status
-from ..outbox.queue import withdraw
+from ..outbox.queue import cancel_pending
 from .models import Affiliate, SuppressionReason
 
 if TYPE_CHECKING:
@@ -48,4 +48,4 @@ def _cancel(
     account_id: int, mailbox: str, kinds: Collection[str], status: Status, why: str, now: datetime
 ) -> None:
     if kinds:
-        cancellations.record_reason(withdraw(account_id, mailbox, kinds, status, now=now), why, now=now)
+        cancellations.record_reason(cancel_pending(account_id, mailbox, kinds, status, now=now), why, now=now)

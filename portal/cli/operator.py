@@ -136,7 +136,7 @@ def _which(
     """Read the filters. Without one, only --all means all: a slip must not cancel everybody's mail."""
     from ..accounts import lookup
     from ..operations.report import OWN_MAIL
-    from ..outbox.admin import Which
+    from ..outbox.admin import MessageSelection
     from ..outbox.models import Status
     from ..outbox.queue import SYSTEM
 
@@ -146,7 +146,7 @@ def _which(
     if account and ident is None:
         raise click.UsageError("No account has this name. It is the last part of /join/<name>.")
     before = utcnow() - older_than if older_than else None
-    return Which(ident, tuple(Status(one) for one in statuses), idents, before)
+    return MessageSelection(ident, tuple(Status(one) for one in statuses), idents, before)
 
 
 owners = AppGroup("owners", help="Who runs this portal.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..operations import report
 from ..outbox import admin
-from ..outbox.admin import Done, Moved, Released, Which
+from ..outbox.admin import AdminResult, MessageSelection, ReleasedQueue, StatusChange
 from ..outbox.models import Outcome, Status
 from ..smtp.protocol.reply import plain_text
 from ..web.filters import ago, moment
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from ..jobs.models import WorkerHeartbeat
     from ..operations.report import Facts
-    from ..outbox.overview import Depth, Lease, Stopped
+    from ..outbox.overview import MessageLease, QueueDepth, StoppedQueue
 
 DONE, NOT_DONE = 0, 1
 Say = Callable[[str], None]
-Order = Callable[..., Done]
+Order = Callable[..., AdminResult]
 
 _DID = {admin.retry: "to be tried again", admin.cancel: "cancelled"}
 
@@ -38,7 +38,7 @@ def status(as_json: bool, *, now: datetime, say: Say) -> int:
     return NOT_DONE if told.attention else DONE
 
 
-def order(deed: Order, which: Which, *, dry_run: bool, now: datetime, say: Say) -> int:
+def order(deed: Order, which: MessageSelection, *, dry_run: bool, now: datetime, say: Say) -> int:
     """Carry out ``orders.retry`` or ``orders.cancel``, or only say what it would do.
 
     Return 0 when something was done, 1 when nothing matched or a message named by its id is left alone.
@@ -54,7 +54,7 @@ def order(deed: Order, which: Which, *, dry_run: bool, now: datetime, say: Say) 
     return DONE if done.moved and not done.refused else NOT_DONE
 
 
-def release(which: Which, *, dry_run: bool, now: datetime, say: Say) -> int:
+def release(which: MessageSelection, *, dry_run: bool, now: datetime, say: Say) -> int:
     """Let stopped queues move again, or only say which; return 1 when none was meant."""
     done = admin.release_queues(which, now=now, dry_run=dry_run)
     names = report.gather(now)
@@ -67,12 +67,12 @@ def release(which: Which, *, dry_run: bool, now: datetime, say: Say) -> int:
     return DONE if done else NOT_DONE
 
 
-def _line(one: Moved, names: Facts) -> str:
+def _line(one: StatusChange, names: Facts) -> str:
     to = plain_text(one.recipient)
     return f"{one.ident}  {names.name(one.account_id)}  {to}  {one.old.value} -> {one.new.value}"
 
 
-def _summary(moved: Sequence[Moved], did: str, dry_run: bool) -> str:
+def _summary(moved: Sequence[StatusChange], did: str, dry_run: bool) -> str:
     if not moved:
         return "No message matches. Nothing was changed."
     would = "would be " if dry_run else ""
@@ -81,7 +81,7 @@ def _summary(moved: Sequence[Moved], did: str, dry_run: bool) -> str:
     return f"{_many(len(moved))} {would}{did}.{wait}{' Nothing was changed.' if dry_run else ''}"
 
 
-def _release_line(one: Released, names: Facts, dry_run: bool) -> str:
+def _release_line(one: ReleasedQueue, names: Facts, dry_run: bool) -> str:
     why = f"held since {moment(one.held_at)}: {plain_text(one.code)}" if one.held_at else "paused"
     what = "would be released" if dry_run else "released"
     return f"{names.name(one.account_id)} ({why}) {what}, with {_many(one.waiting)}."
@@ -122,13 +122,13 @@ def _section(title: str, lines: list[str], say: Say) -> None:
         say(f"  {line}")
 
 
-def _account_line(told: Facts, one: Depth) -> str:
+def _account_line(told: Facts, one: QueueDepth) -> str:
     counts = Counter({state.value: one.counts.get(state, 0) for state in Status})
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     return f"{told.name(one.account_id)}: {said}"
 
 
-def _stopped_line(told: Facts, one: Stopped) -> str:
+def _stopped_line(told: Facts, one: StoppedQueue) -> str:
     name = told.name(one.account_id)
     if one.held_at is None:
         return f"{name}: paused until {moment(one.until)}, {one.waiting} wait"
@@ -142,7 +142,7 @@ def _worker_line(told: Facts, one: WorkerHeartbeat) -> str:
     return f"{one.host} pid {one.pid}: {about}, {missing}last seen {ago(one.seen_at, told.overview.at)}"
 
 
-def _lease_line(told: Facts, one: Lease) -> str:
+def _lease_line(told: Facts, one: MessageLease) -> str:
     end = "its worker died; it is taken up again" if one.lapsed else f"until {moment(one.until)}"
     to = f" to {one.server}" if one.server else ""
     return f"{one.message_id} of {told.name(one.account_id)}{to}, {end}"

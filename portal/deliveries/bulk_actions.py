@@ -14,7 +14,7 @@ from ..clock import utcnow
 from ..db import db, insert
 from ..jobs import notify
 from ..outbox import admin
-from ..outbox.admin import Which
+from ..outbox.admin import MessageSelection
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.sending.deliver import stopping
 from . import search
@@ -136,7 +136,7 @@ def _batch(ident: int, now: datetime) -> bool:
     if not idents:
         db.session.commit()
         return more
-    which = Which(account_id=order.account_id, idents=idents, statuses=_POSSIBLE[order.action])
+    which = MessageSelection(account_id=order.account_id, idents=idents, statuses=_POSSIBLE[order.action])
     changed = len(deed(which, now=now).moved)
     # The deed has committed the batch with how far the order came; what it changed is told right after.
     counted = update(BulkOrder).where(BulkOrder.id == ident).values(changed=BulkOrder.changed + changed)
@@ -175,5 +175,5 @@ def _release(order: BulkOrder, now: datetime) -> bool:
     """Let the account's queue move again: it is one deed, however many wait."""
     order.state, order.ended_at = State.DONE, now
     order.done = order.changed = order.total
-    admin.release_queues(Which(account_id=order.account_id), now=now)
+    admin.release_queues(MessageSelection(account_id=order.account_id), now=now)
     return False

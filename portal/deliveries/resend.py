@@ -20,9 +20,9 @@ from ..events import dispatch, event_log
 from ..notices.catalogue import CATALOGUE
 from ..notices.rendering import Rendered, TextRefused
 from ..outbox import admin
-from ..outbox.admin import Which
+from ..outbox.admin import MessageSelection
 from ..outbox.models import OutboxMessage, Status
-from ..outbox.queue import NewMessage, enqueue
+from ..outbox.queue import NewMessage, enqueue_row
 from ..rate_limit import Budget
 from .models import Action
 
@@ -79,7 +79,7 @@ def move(message: OutboxMessage, action: Action, *, now: datetime) -> str:
         return "It is a test or a check, which is tried once. Send a new one from Email Preferences."
     retry = action is Action.RETRY
     statuses = admin.RETRYABLE if retry else admin.CANCELLABLE
-    which = Which(account_id=message.account_id, idents=[message.id], statuses=statuses)
+    which = MessageSelection(account_id=message.account_id, idents=[message.id], statuses=statuses)
     done = (admin.retry if retry else admin.cancel)(which, now=now)
     return "" if done.moved else _SETTLED[message.status]
 
@@ -130,7 +130,7 @@ def send(message: OutboxMessage, owner: Owner, wish: Wish, *, now: datetime) -> 
         raise Refused(
             "Too many copies were sent in a short time. Wait an hour, or a day for this very email."
         )
-    copy = enqueue(message.account_id, new, now=now)
+    copy = enqueue_row(message.account_id, new, now=now)
     if copy is None:  # the same form, sent twice at the same moment
         db.session.rollback()
         return db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == new.key)).one()

@@ -17,7 +17,7 @@ from ..db.prepared import Swift
 from ..notices import branding, rendering
 from ..notices.catalogue import CONFIRM_SIGN_UP
 from ..notices.defaults import default_text
-from ..outbox.queue import owe
+from ..outbox.queue import enqueue
 from ..state import current_config
 
 VALID_FOR = {TokenPurpose.CONFIRM: timedelta(days=7), TokenPurpose.JOIN: timedelta(days=30)}
@@ -97,7 +97,7 @@ def enqueue_confirmation(written: ConfirmationEmail, affiliate: Affiliate, *, no
     ident = None
     if not is_suppressed(affiliate.account_id, affiliate.mailbox, CONFIRM_SIGN_UP.category):
         new = written.mail.to(affiliate.mailbox, kind=CONFIRM_SIGN_UP.kind, key=written.key)
-        ident = owe(affiliate.account_id, new, now=now)
+        ident = enqueue(affiliate.account_id, new, now=now)
     told = {"hash": written.token_hash, "affiliate": affiliate.id, "message": ident, "now": now}
     _LINK.changes(told)
 

@@ -20,7 +20,7 @@ from ..db.transaction import go_past_session
 from ..notices import recipients, rendering
 from ..notices.catalogue import Audience, Notice, notices_for
 from ..outbox.models import OutboxMessage
-from ..outbox.queue import owe
+from ..outbox.queue import enqueue
 from ..state import current_config
 from .models import Event, EventMail, Why
 from .types import STANDING, Occasion, Source
@@ -221,7 +221,7 @@ def _owe(
 ) -> tuple[Why, int | None]:
     key = f"event:{event_id}:{one.notice.kind}:{_short(one.recipient)}"
     new = mail.to(one.recipient, one.name, kind=one.notice.kind, key=key, unsubscribe_url=one.unsubscribe_url)
-    ident = owe(account_id, new, now=now)
+    ident = enqueue(account_id, new, now=now)
     if ident is not None:
         return Why.OWED, ident
     return Why.DUPLICATE, _OWED_BEFORE.scalar({"k": key})

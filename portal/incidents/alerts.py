@@ -20,7 +20,7 @@ from ..clock import utcnow
 from ..db import db
 from ..notices import recipients
 from ..outbox.overview import count_waiting
-from ..outbox.queue import enqueue, queue_of
+from ..outbox.queue import enqueue_row, get_queue
 from ..state import current_config
 from . import alert_emails, lifecycle, policy, presenter, webhooks
 from .models import Happening, Incident
@@ -47,7 +47,7 @@ def send(ident: int) -> None:
     if account_id is None:
         db.session.rollback()
         return
-    queue_of(account_id, lock=True)
+    get_queue(account_id, lock=True)
     incident = db.session.get_one(Incident, ident, populate_existing=True)
     if incident.alert_at is not None and incident.alert_at <= now:
         _tell(incident, "opened", now)
@@ -91,7 +91,7 @@ def _send(incident: Incident, account: Account, what: str, *, by_mail: bool, now
             mail = alert_emails.opened(told, mailbox, own_key, link)
         else:
             mail = alert_emails.ended(told, mailbox, own_key, link, now=now)
-        enqueue(None, mail, now=now)
+        enqueue_row(None, mail, now=now)
     return ""
 
 

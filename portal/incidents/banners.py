@@ -116,7 +116,7 @@ def _detour(since: str, incident: Incident | None) -> Banner:
 
 def _limit(account_id: int) -> list[Banner]:
     """A limit was reached: nobody has to do anything, but should know when it goes on."""
-    goes_on = rate_limits.goes_on_at(account_id)
+    goes_on = rate_limits.resumes_at(account_id)
     if goes_on is None or goes_on < utcnow() + _WORTH_SAYING or not count_waiting(account_id):
         return []
     text = f"The next emails leave at {moment(goes_on)}, by themselves."

@@ -12,7 +12,7 @@ from ..clock import utcnow
 from ..db import db
 from ..outbox import rate_limits
 from ..outbox.models import DeliveryAttempt, Outcome
-from ..outbox.queue import queue_of
+from ..outbox.queue import get_queue
 from ..settings import login_probe
 from ..settings.versions import let_go
 from ..smtp.diagnosis.diagnose import RetryClass
@@ -121,7 +121,7 @@ def _logged_in(version: SmtpSettings, now: datetime) -> None:
     failover.end(version, now=now)
     for incident in over:
         lifecycle.close(incident, Ended.PROVED, now=now)
-    queue = queue_of(version.account_id)
+    queue = get_queue(version.account_id)
     if over and queue.held_at is not None and policy.of(version.account_id).on_failure is not OnFailure.STOP:
         let_go(version.account_id, now)
 
@@ -156,11 +156,11 @@ def _failed(one: Settled, diagnosis: Mapping[str, Any], now: datetime) -> None:
 def _noted(incident: Incident, now: datetime) -> None:
     """Do what follows from trouble with sending: slow down, look again soon, or stop at the owner's wish."""
     if incident.diagnosis.get("retry_class") == RetryClass.RATE:
-        rate_limits.slow_down(incident.account_id, now)
+        rate_limits.throttle(incident.account_id, now)
     elif incident.attempts <= 1:
         login_probe.schedule_soon(incident.account_id, incident.version_number, now=now)
     if incident.blocks_queue and policy.of(incident.account_id).on_failure is OnFailure.STOP:
-        queue = queue_of(incident.account_id)
+        queue = get_queue(incident.account_id)
         if queue.next_probe_at is not None:
             queue.next_probe_at = None
             lifecycle.happened(incident, Happening.STOPPED, now=now)

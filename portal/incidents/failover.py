@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from ..db import db
 from ..db.transaction import moment
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
-from ..outbox.queue import queue_of
+from ..outbox.queue import get_queue
 from ..settings import login_probe
 from ..settings.models import SmtpSettings
 from ..settings.routing import live_version
@@ -33,7 +33,7 @@ def start(account_id: int, *, now: datetime) -> None:
     """Send through the platform from now on. Commits. Raises NoDetour."""
     if not current_config().platform.server:
         raise NoDetour("This portal has no sender of its own, so emails can only wait for your server.")
-    queue_of(account_id, lock=True)
+    get_queue(account_id, lock=True)
     version = live_version(account_id)
     if version is None or version.failover_since is not None:
         db.session.rollback()
@@ -59,7 +59,7 @@ def end(version: SmtpSettings, *, now: datetime) -> None:
 
 def end_by_hand(account_id: int, *, now: datetime) -> bool:
     """Go back to the account's own server at its owner's word; False if it was used all along. Commits."""
-    queue_of(account_id, lock=True)
+    get_queue(account_id, lock=True)
     version = live_version(account_id)
     was = version is not None and version.failover_since is not None
     if version is not None:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from ..db import db
 from ..outbox import cancellations
 from ..outbox.models import OutboxMessage, Status
-from ..outbox.queue import queue_of
+from ..outbox.queue import get_queue
 from ..settings.versions import let_go
 from . import lifecycle
 from .models import Happening, Kind
@@ -43,7 +43,7 @@ def look(account_id: int, hours: int, *, now: datetime) -> Waiting:
 
 def release(account_id: int, *, now: datetime) -> int:
     """Let the queue move at once, whatever stopped it; return how many waited. Commits."""
-    queue_of(account_id, lock=True)
+    get_queue(account_id, lock=True)
     count = look(account_id, 0, now=now).count
     _write_down(account_id, Happening.RELEASED, _many(count), now)
     let_go(account_id, now)
@@ -56,7 +56,7 @@ def discard(account_id: int, hours: int, *, by: str, release_rest: bool, now: da
 
     What is being sent at this moment is left alone. With ``release_rest`` the others may go at once.
     """
-    queue_of(account_id, lock=True)
+    get_queue(account_id, lock=True)
     query = select(OutboxMessage.id).where(*_of(account_id), _older_than(hours, now)).with_for_update()
     idents = list(db.session.scalars(query))
     why = f"{by} discarded it because it had waited longer than {AGES[hours]}."

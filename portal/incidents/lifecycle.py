@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from ..db import db, insert
 from ..jobs import notify
-from ..outbox.queue import queue_of
+from ..outbox.queue import get_queue
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.protocol.reply import plain_text
 from . import open_cache
@@ -72,7 +72,7 @@ class Trouble:
 
 def note(trouble: Trouble, *, now: datetime) -> Incident:
     """Open the incident a trouble belongs to, or let it grow. The caller commits."""
-    queue_of(trouble.account_id, lock=True)
+    get_queue(trouble.account_id, lock=True)
     incident = _newest(trouble)
     if incident is None or not (incident.is_open or _is_fresh(incident, now)):
         incident = _open(trouble, now)
@@ -102,7 +102,7 @@ def happened(incident: Incident, what: Happening, words: str = "", *, now: datet
 def open_ones(account_id: int, *, lock: bool = False) -> list[Incident]:
     """Return the account's open incidents, the oldest first; ``lock`` makes others wait who would change them."""
     if lock:
-        queue_of(account_id, lock=True)
+        get_queue(account_id, lock=True)
     query = select(Incident).where(Incident.account_id == account_id, Incident.is_open)
     options = {"populate_existing": lock}
     return list(db.session.scalars(query.order_by(Incident.id), execution_options=options))

@@ -19,7 +19,7 @@ from ..db import db
 from ..deliveries.models import DeliveryLine
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..outbox.overview import count_waiting
-from ..outbox.queue import SYSTEM, queue_of
+from ..outbox.queue import SYSTEM, get_queue
 from ..outbox.store.claims import due_queues
 from ..settings import login_probe
 from ..settings.models import LoginProbe, SmtpSettings, State
@@ -173,7 +173,7 @@ def _ids(rule: Any) -> list[int]:
 def _close(ident: int, how: Ended, now: datetime) -> None:
     account_id = db.session.scalar(select(Incident.account_id).where(Incident.id == ident))
     if account_id is not None:
-        queue_of(account_id, lock=True)
+        get_queue(account_id, lock=True)
         incident = db.session.get_one(Incident, ident, populate_existing=True)
         if incident.is_open:
             lifecycle.close(incident, how, now=now)

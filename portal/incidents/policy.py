@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from ..db import db, insert
-from ..outbox.queue import queue_of
+from ..outbox.queue import get_queue
 from ..state import vault
 from .models import Care, OnFailure
 
@@ -95,6 +95,6 @@ def _seal_new_secret(care: Care) -> str:
 
 def _row(account_id: int) -> Care:
     """Return the account's row, made on first use and locked."""
-    queue_of(account_id, lock=True)
+    get_queue(account_id, lock=True)
     db.session.execute(insert(Care).values(account_id=account_id, **_DEFAULTS).on_conflict_do_nothing())
     return db.session.scalars(select(Care).where(Care.account_id == account_id).with_for_update()).one()

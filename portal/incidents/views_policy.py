@@ -96,7 +96,7 @@ def save_failure() -> Any:
 @blueprint.get("/limits")
 @login_required
 def limits() -> Any:
-    saved = rate_limits.limits_of(current_user.account_id)
+    saved = rate_limits.get_limits(current_user.account_id)
     provider = _provider()
     source = saved or (provider.rate_limits if provider else None)
     names = ("per_second", "per_hour", "per_day")
@@ -110,7 +110,7 @@ def save_limits() -> Any:
     form = forms.LimitsForm()
     if not form.validate():
         return _limits(form, refused=True), 422
-    rate_limits.choose(current_user.account_id, *form.chosen)
+    rate_limits.set_limits(current_user.account_id, *form.chosen)
     flash("The limits are saved and hold from the next email on.", "success")
     return redirect(url_for(".limits"), 303)
 
@@ -158,7 +158,7 @@ def _limits(form: forms.LimitsForm, *, refused: bool = False) -> str:
     return render_template(
         "incidents/limits.html",
         form=form,
-        saved=rate_limits.limits_of(current_user.account_id),
+        saved=rate_limits.get_limits(current_user.account_id),
         preset=provider.rate_limits if provider else None,
         provider=provider,
         form_errors=refused,

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from .. import rate_limit
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage
-from ..outbox.queue import enqueue
+from ..outbox.queue import enqueue_row
 from ..state import current_config
 from . import rendering
 from .catalogue import NEW_SIGN_UP, Notice
@@ -42,7 +42,7 @@ def send(
     mail = mail or rendering.sample(notice, owner.account, first_name=(owner.name.split() or [""])[0])
     key = f"test:{secrets.token_hex(8)}"
     new = mail.to(owner.mailbox, owner.name, kind=notice.kind, key=key, is_test=True)
-    message = enqueue(owner.account_id, new, now=now)
+    message = enqueue_row(owner.account_id, new, now=now)
     if message is None:
         raise AssertionError("a random key was taken")
     db.session.commit()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..jobs.models import WorkerHeartbeat
-    from ..outbox.overview import Depth, Fault, Lease, Overview, Stopped
+    from ..outbox.overview import InternalError, MessageLease, Overview, QueueDepth, StoppedQueue
 
 OWN_MAIL = "@portal"  # stands for the portal's own mail where an account is named; no short name has an @
 
@@ -63,16 +63,16 @@ class Facts:
             "attention": self.attention,
         }
 
-    def _fault(self, one: Fault) -> dict[str, Any]:
+    def _fault(self, one: InternalError) -> dict[str, Any]:
         account = self.name(one.account_id)
         return {"message": one.message_id, "account": account, "at": _iso(one.at), "traceback": one.traceback}
 
-    def _account(self, one: Depth) -> dict[str, Any]:
+    def _account(self, one: QueueDepth) -> dict[str, Any]:
         states = {state.value: one.counts.get(state, 0) for state in Status}
         name, oldest = self.name(one.account_id), _iso(one.oldest)
         return {"account": name, "depth": one.owed, "oldest_waiting": oldest, "states": states}
 
-    def _stopped(self, one: Stopped) -> dict[str, Any]:
+    def _stopped(self, one: StoppedQueue) -> dict[str, Any]:
         return {
             "account": self.name(one.account_id),
             "state": "held" if one.held_at else "paused",
@@ -96,7 +96,7 @@ class Facts:
             "missing": one not in self.overview.at_work,
         }
 
-    def _lease(self, one: Lease) -> dict[str, Any]:
+    def _lease(self, one: MessageLease) -> dict[str, Any]:
         return {
             "message": one.message_id,
             "account": self.name(one.account_id),
@@ -116,7 +116,7 @@ def gather(now: datetime) -> Facts:
     return facts
 
 
-def cause(one: Stopped) -> str:
+def cause(one: StoppedQueue) -> str:
     """Return why a queue is held, in a sentence; empty while it is only paused."""
     return plain_text(str(one.because.get("cause", "")))
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask import Flask
 
-    from .routing import RouteFor
+    from .routing import RouteResolver
 
 
-def install(app: Flask, *, route_for: RouteFor) -> None:
+def install(app: Flask, *, route_for: RouteResolver) -> None:
     """Introduce the post room to the room that knows each account's way out, and to Flask-Mail."""
     from ..jobs.registry import add_work_source, add_worker_part
     from ..state import get_state

@@ -37,7 +37,7 @@ _WHY_NOT = {
 
 
 @dataclass(frozen=True)
-class Which:
+class MessageSelection:
     """Which messages are meant. ``account_id`` is SYSTEM for the portal's own mail and None for everybody's;
     ``before`` is a moment they were owed before. What is left empty leaves nothing out."""
 
@@ -59,7 +59,7 @@ class Which:
 
 
 @dataclass(frozen=True)
-class Moved:
+class StatusChange:
     """A message, where it stood, and where it stands now (or would)."""
 
     ident: int
@@ -70,15 +70,15 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Done:
+class AdminResult:
     """What was done, or would be. ``refused`` says why of messages that were named by id."""
 
-    moved: Sequence[Moved]
+    moved: Sequence[StatusChange]
     refused: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Released:
+class ReleasedQueue:
     """A queue that moves again, or would; ``waiting`` counts the messages that wait in it."""
 
     account_id: int
@@ -87,7 +87,7 @@ class Released:
     waiting: int
 
 
-def retry(which: Which, *, now: datetime, dry_run: bool = False) -> Done:
+def retry(which: MessageSelection, *, now: datetime, dry_run: bool = False) -> AdminResult:
     """Give messages a new start: the failed, those that wait for their next try, the cancelled if asked for.
 
     Those of a held queue wait with it. A test or a check is never repeated, for its answer was told;
@@ -107,17 +107,17 @@ def retry(which: Which, *, now: datetime, dry_run: bool = False) -> Done:
     refused = _refused(which, moved)
     if dry_run:
         db.session.rollback()
-        return Done(moved, refused)
+        return AdminResult(moved, refused)
     fresh = {"next_attempt_at": moment(), "retries_reset_at": now, "attempts": 0, "settled_at": None}
     for status in (Status.QUEUED, Status.HELD):
         _update([one.ident for one in moved if one.new is status], status=status, **fresh)
     for ident in {one.account_id for one in moved}:
         notify.push_after_commit("drain", ident)
     db.session.commit()
-    return Done(moved, refused)
+    return AdminResult(moved, refused)
 
 
-def cancel(which: Which, *, now: datetime, dry_run: bool = False) -> Done:
+def cancel(which: MessageSelection, *, now: datetime, dry_run: bool = False) -> AdminResult:
     """Let waiting and held messages never leave. The words of the portal's own mail are wiped. Commits."""
     _take_queues(dry_run)
     rows = _choose(which, CANCELLABLE, CANCELLABLE)
@@ -125,15 +125,15 @@ def cancel(which: Which, *, now: datetime, dry_run: bool = False) -> Done:
     refused = _refused(which, moved)
     if dry_run:
         db.session.rollback()
-        return Done(moved, refused)
+        return AdminResult(moved, refused)
     private = [row.id for row in rows if row.is_sealed]
     _update([one.ident for one in moved], status=Status.CANCELLED, settled_at=now)
     _update(private, text="", html="")
     db.session.commit()
-    return Done(moved, refused)
+    return AdminResult(moved, refused)
 
 
-def release_queues(which: Which, *, now: datetime, dry_run: bool = False) -> list[Released]:
+def release_queues(which: MessageSelection, *, now: datetime, dry_run: bool = False) -> list[ReleasedQueue]:
     """Let held and paused queues move again at once, whatever stopped them. Commits.
 
     ``which`` names accounts, or messages whose queues are meant; ``before`` is when they were held.
@@ -159,7 +159,10 @@ def _take_queues(dry_run: bool) -> set[int]:
 
 
 def _choose(
-    which: Which, possible: Collection[Status], usual: Collection[Status], *more: ColumnElement[bool]
+    which: MessageSelection,
+    possible: Collection[Status],
+    usual: Collection[Status],
+    *more: ColumnElement[bool],
 ) -> list[Any]:
     """Return the rows that are meant and may be moved. A check's message belongs to its check alone."""
     statuses = set(which.statuses or usual) & set(possible)
@@ -170,14 +173,14 @@ def _choose(
     return list(db.session.execute(query.order_by(row.id)))
 
 
-def _refused(which: Which, moved: Sequence[Moved]) -> dict[int, str]:
+def _refused(which: MessageSelection, moved: Sequence[StatusChange]) -> dict[int, str]:
     """Say of each message named by its id why it is left alone."""
     missing = sorted(set(which.idents) - {one.ident for one in moved})
     rows = {row.id: row for row in _rows(missing)}
     return {ident: _why_not(rows.get(ident), which) for ident in missing}
 
 
-def _why_not(row: OutboxMessage | None, which: Which) -> str:
+def _why_not(row: OutboxMessage | None, which: MessageSelection) -> str:
     if row is None:
         return "does not exist"
     if row.forced_version_id is not None or row.is_test:
@@ -195,8 +198,8 @@ def _rows(idents: Collection[int]) -> Iterator[OutboxMessage]:
     return iter(db.session.scalars(select(OutboxMessage).where(OutboxMessage.id.in_(idents))))
 
 
-def _moved(row: Any, new: Status) -> Moved:
-    return Moved(row.id, row.account_id or SYSTEM, row.recipient, row.status, new)
+def _moved(row: Any, new: Status) -> StatusChange:
+    return StatusChange(row.id, row.account_id or SYSTEM, row.recipient, row.status, new)
 
 
 def _update(idents: Sequence[int], **values: Any) -> None:
@@ -208,7 +211,7 @@ def _update(idents: Sequence[int], **values: Any) -> None:
         db.session.execute(statement.execution_options(synchronize_session=False))
 
 
-def _stopped(which: Which, now: datetime) -> list[Queue]:
+def _stopped(which: MessageSelection, now: datetime) -> list[Queue]:
     query = select(Queue).where(or_(Queue.held_at.is_not(None), Queue.paused_until > now))
     if which.account_id is not None:
         query = query.where(Queue.account_id == which.account_id)
@@ -220,10 +223,10 @@ def _stopped(which: Which, now: datetime) -> list[Queue]:
     return list(db.session.scalars(query.order_by(Queue.account_id)))
 
 
-def _released(queue: Queue) -> Released:
+def _released(queue: Queue) -> ReleasedQueue:
     account = None if queue.account_id == SYSTEM else queue.account_id
     waiting = select(func.count()).where(
         OutboxMessage.account_id == account, OutboxMessage.status.in_((Status.QUEUED, Status.HELD))
     )
     code = str((queue.hold_diagnosis or {}).get("code", "")) if queue.held_at else ""
-    return Released(queue.account_id, queue.held_at, code, db.session.scalar(waiting) or 0)
+    return ReleasedQueue(queue.account_id, queue.held_at, code, db.session.scalar(waiting) or 0)

@@ -45,7 +45,7 @@ def add_gate(app: Flask, gate: Gate) -> None:
     get_state(app).part(_Callbacks).gates.append(gate)
 
 
-def tell(
+def notify(
     claim: Claim, outcome: Outcome, diagnosis: Mapping[str, Any] | None = None, server: str = ""
 ) -> None:
     """Tell every listener what became of a message."""

@@ -142,7 +142,7 @@ class Queue(Base):
     last_served_at: Mapped[datetime | None]  # whoever was served longest ago comes first
 
 
-class Slot(Base):
+class ConnectionLease(Base):
     """A connection to a server, or the right to open one, for as long as its lease lasts.
 
     The rows are what bounds the connections of an account and of the whole portal, over all machines.

@@ -10,7 +10,7 @@ from sqlalchemy import func, or_, select, text
 
 from ..db import db
 from ..jobs import heartbeat
-from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Slot, Status
+from .models import ConnectionLease, DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from .queue import SYSTEM
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from ..jobs.models import WorkerHeartbeat
 
-OWED = (Status.QUEUED, Status.SENDING, Status.HELD)  # accepted by no server yet, and not given up
+OPEN_STATUSES = (Status.QUEUED, Status.SENDING, Status.HELD)  # accepted by no server yet, and not given up
 _LAST = timedelta(hours=1)
 _MOST_WAITING = 10_000
 
 
 @dataclass(frozen=True)
-class Depth:
+class QueueDepth:
     """One account's messages. ``account_id`` is SYSTEM for the portal's own mail."""
 
     account_id: int
@@ -33,11 +33,11 @@ class Depth:
 
     @property
     def owed(self) -> int:
-        return sum(self.counts.get(status, 0) for status in OWED)
+        return sum(self.counts.get(status, 0) for status in OPEN_STATUSES)
 
 
 @dataclass(frozen=True)
-class Stopped:
+class StoppedQueue:
     """A queue that does not move: held until it is mended, or paused until a moment."""
 
     account_id: int
@@ -48,7 +48,7 @@ class Stopped:
 
 
 @dataclass(frozen=True)
-class Lease:
+class MessageLease:
     """A message that is being sent, or was when its worker died: then the lease has lapsed."""
 
     message_id: int
@@ -60,7 +60,7 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Fault:
+class InternalError:
     """Where the portal itself stumbled over a message, as a traceback without secrets."""
 
     message_id: int
@@ -74,14 +74,14 @@ class Overview:
     """The outbox at one moment."""
 
     at: datetime
-    accounts: Sequence[Depth]  # who is owed most comes first
-    stopped: Sequence[Stopped]
+    accounts: Sequence[QueueDepth]  # who is owed most comes first
+    stopped: Sequence[StoppedQueue]
     workers: Sequence[WorkerHeartbeat]
-    leases: Sequence[Lease]
+    leases: Sequence[MessageLease]
     draining: Sequence[int]  # the accounts whose queue a worker holds
     attempts: Mapping[Outcome, int]  # begun within the last hour
     minute: Mapping[Outcome, int]  # begun within the last minute
-    faults: Sequence[Fault]  # the latest of our own, the last one first
+    faults: Sequence[InternalError]  # the latest of our own, the last one first
 
     @property
     def depth(self) -> int:
@@ -111,7 +111,11 @@ def overview(now: datetime) -> Overview:
         stopped=_stopped(now, owed),
         workers=heartbeat.recent_workers(),
         leases=_leases(now),
-        draining=list(db.session.scalars(select(Slot.account_id).where(Slot.lease_until > now).distinct())),
+        draining=list(
+            db.session.scalars(
+                select(ConnectionLease.account_id).where(ConnectionLease.lease_until > now).distinct()
+            )
+        ),
         attempts=_attempts(now - _LAST),
         minute=_attempts(now - timedelta(minutes=1)),
         faults=_faults(),
@@ -133,7 +137,7 @@ def count_waiting(account_id: int) -> int:
     return db.session.scalar(select(func.count()).select_from(some)) or 0
 
 
-def _accounts() -> list[Depth]:
+def _accounts() -> list[QueueDepth]:
     ident = func.coalesce(OutboxMessage.account_id, SYSTEM)
     counts: dict[int, dict[Status, int]] = {}
     by_status = select(OutboxMessage.account_id, OutboxMessage.status, func.count())
@@ -141,17 +145,17 @@ def _accounts() -> list[Depth]:
         by_status.group_by(OutboxMessage.account_id, OutboxMessage.status)
     ):
         counts.setdefault(account or SYSTEM, {})[status] = count
-    first = select(ident, func.min(OutboxMessage.created_at)).where(OutboxMessage.status.in_(OWED))
+    first = select(ident, func.min(OutboxMessage.created_at)).where(OutboxMessage.status.in_(OPEN_STATUSES))
     oldest = dict(db.session.execute(first.group_by(OutboxMessage.account_id)).all())
-    found = [Depth(account, counts[account], oldest.get(account)) for account in counts]
+    found = [QueueDepth(account, counts[account], oldest.get(account)) for account in counts]
     return sorted(found, key=lambda one: (-one.owed, one.account_id))
 
 
-def _stopped(now: datetime, owed: Mapping[int, int]) -> list[Stopped]:
+def _stopped(now: datetime, owed: Mapping[int, int]) -> list[StoppedQueue]:
     query = select(Queue).where(or_(Queue.held_at.is_not(None), Queue.paused_until > now))
     rows = sorted(db.session.scalars(query), key=lambda row: (row.held_at or now, row.account_id))
     return [
-        Stopped(
+        StoppedQueue(
             account_id=row.account_id,
             held_at=row.held_at,
             because=(row.hold_diagnosis or {}) if row.held_at else {},
@@ -162,7 +166,7 @@ def _stopped(now: datetime, owed: Mapping[int, int]) -> list[Stopped]:
     ]
 
 
-def _leases(now: datetime) -> list[Lease]:
+def _leases(now: datetime) -> list[MessageLease]:
     started = DeliveryAttempt.outcome == Outcome.STARTED
     query = (
         select(OutboxMessage, DeliveryAttempt)
@@ -171,7 +175,7 @@ def _leases(now: datetime) -> list[Lease]:
         .order_by(OutboxMessage.id)
     )
     return [
-        Lease(
+        MessageLease(
             message_id=message.id,
             account_id=message.account_id or SYSTEM,
             server=attempt.server if attempt else "",
@@ -188,7 +192,7 @@ def _attempts(since: datetime) -> dict[Outcome, int]:
     return dict(db.session.execute(query.group_by(DeliveryAttempt.outcome)).all())
 
 
-def _faults() -> list[Fault]:
+def _faults() -> list[InternalError]:
     columns = (
         OutboxMessage.id,
         OutboxMessage.account_id,
@@ -200,5 +204,6 @@ def _faults() -> list[Fault]:
         query.where(text("delivery_attempt.traceback <> ''")).order_by(DeliveryAttempt.id.desc()).limit(5)
     )
     return [
-        Fault(ident, account or SYSTEM, at, said) for ident, account, at, said in db.session.execute(latest)
+        InternalError(ident, account or SYSTEM, at, said)
+        for ident, account, at, said in db.session.execute(latest)
     ]

@@ -47,13 +47,13 @@ class NewMessage:
     copy_of_id: int | None = None
 
 
-def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> OutboxMessage | None:
+def enqueue_row(account_id: int | None, new: NewMessage, *, now: datetime) -> OutboxMessage | None:
     """Owe a message as ``owe`` does, and return it; None when the key is already owed."""
-    ident = owe(account_id, new, now=now)
+    ident = enqueue(account_id, new, now=now)
     return db.session.get_one(OutboxMessage, ident) if ident is not None else None
 
 
-def owe(account_id: int | None, new: NewMessage, *, now: datetime) -> int | None:
+def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> int | None:
     """Owe a message as part of the present transaction, and return its id; the caller commits.
 
     Returns None when the key is already owed. ``account_id`` None is the portal's own mail: it goes
@@ -106,7 +106,7 @@ def _owing(_dialect: str, names: tuple[str, ...]) -> Swift:
     return Swift(statement.returning(OutboxMessage.__table__.c.id))
 
 
-def queue_of(account_id: int | None, *, lock: bool = False) -> Queue:
+def get_queue(account_id: int | None, *, lock: bool = False) -> Queue:
     """Return the account's queue, made on first use; ``lock`` makes others wait who would change it, too."""
     ident = account_id or SYSTEM
     queue = db.session.get(Queue, ident)
@@ -128,7 +128,7 @@ def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -
 
     One message is tried again after a growing while: some troubles (a name server's, say) mend themselves.
     """
-    queue = queue_of(account_id, lock=True)
+    queue = get_queue(account_id, lock=True)
     queue.held_at = queue.held_at or now
     queue.hold_diagnosis = dict(because)
     queue.failed_probes += 1
@@ -141,7 +141,7 @@ def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -
 
 def release(account_id: int | None, *, now: datetime) -> int:
     """Let the account's queue move again; return how many messages had waited. The caller commits."""
-    queue = queue_of(account_id, lock=True)
+    queue = get_queue(account_id, lock=True)
     queue.held_at = queue.hold_diagnosis = queue.next_probe_at = None
     queue.failed_probes = 0
     queue.generation += 1
@@ -150,14 +150,14 @@ def release(account_id: int | None, *, now: datetime) -> int:
     return count
 
 
-def withdraw(
+def cancel_pending(
     account_id: int, recipient: str, kinds: Collection[str], status: Status, *, now: datetime
 ) -> list[int]:
     """Let what waits for a recipient never leave; return which messages. The caller commits.
 
     What is being sent is left alone, and so are tests and checks. ``status`` is how they are settled.
     """
-    queue_of(account_id, lock=True)  # as a worker does before it claims
+    get_queue(account_id, lock=True)  # as a worker does before it claims
     statement = (
         update(OutboxMessage)
         .where(

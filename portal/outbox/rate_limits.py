@@ -72,12 +72,12 @@ class _Bucket:
         return max(now, (full_at or now) - (self.burst - 1) * self.each)
 
 
-def limits_of(account_id: int) -> SendingRate | None:
+def get_limits(account_id: int) -> SendingRate | None:
     """Return the account's limits, if it has any."""
     return db.session.get(SendingRate, account_id)
 
 
-def choose(account_id: int, per_second: int | None, per_hour: int | None, per_day: int | None) -> None:
+def set_limits(account_id: int, per_second: int | None, per_hour: int | None, per_day: int | None) -> None:
     """Set the account's limits; None is none. Commits."""
     row = _row(account_id)
     row.per_second, row.per_hour, row.per_day = per_second, per_hour, per_day
@@ -85,7 +85,7 @@ def choose(account_id: int, per_second: int | None, per_hour: int | None, per_da
     db.session.commit()
 
 
-def goes_on_at(account_id: int) -> datetime | None:
+def resumes_at(account_id: int) -> datetime | None:
     """Return when a limit that was reached lets the next email leave."""
     return db.session.scalar(select(SendingRate.goes_on_at).where(SendingRate.account_id == account_id))
 
@@ -97,13 +97,13 @@ def gate(queue: Queue, now: datetime) -> int | None:
     return min((one.left(getattr(row, one.column), now) for one in buckets), default=None)
 
 
-def closed_for(account_id: int, now: datetime) -> float:
+def seconds_until_allowed(account_id: int, now: datetime) -> float:
     """Return in how many seconds the next email may leave; 0 where it may now. Reads what ``gate`` read."""
     row = db.session.get(SendingRate, account_id)
     return max(0.0, (_next_at(row, now) - now).total_seconds()) if row is not None else 0.0
 
 
-def spend(account_id: int, count: int, now: datetime) -> None:
+def consume(account_id: int, count: int, now: datetime) -> None:
     """Take what was claimed out of the buckets, in the transaction in which ``gate`` was asked.
 
     Where nothing more may leave, the row remembers when the next one may, for the pages.
@@ -117,7 +117,7 @@ def spend(account_id: int, count: int, now: datetime) -> None:
     row.goes_on_at = next_at if next_at > now else None
 
 
-def slow_down(account_id: int, now: datetime) -> None:
+def throttle(account_id: int, now: datetime) -> None:
     """Halve the speed, for the server said it was too much; it recovers by itself. The caller commits."""
     row = _row(account_id)
     speed = _slowed(row, now) or _measured(account_id, now)

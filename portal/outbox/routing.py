@@ -81,7 +81,7 @@ class NoRoute(Exception):
 
 
 # (account id or None for the portal's own mail, settings version id or None for what is live) -> the way
-RouteFor = Callable[[int | None, int | None], Route]
+RouteResolver = Callable[[int | None, int | None], Route]
 
 
 def _no_lookup(_account_id: int | None, _version_id: int | None) -> Route:
@@ -92,7 +92,7 @@ def _no_lookup(_account_id: int | None, _version_id: int | None) -> Route:
 class Routing:
     """The route lookup that the settings room provides."""
 
-    find: RouteFor = _no_lookup
+    find: RouteResolver = _no_lookup
 
 
 def route_for(account_id: int | None, version_id: int | None = None) -> Route:

@@ -22,7 +22,7 @@ from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.diagnoses import INTERNAL_ERROR
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
-from ..outbox.queue import enqueue
+from ..outbox.queue import enqueue_row
 from ..outbox.sending import deliver
 from ..outbox.store import claims
 from ..state import current_config
@@ -157,7 +157,7 @@ def _owe_test_email(run: Lease[SettingsCheck]) -> OutboxMessage | None:
     new = mail.to(
         row.recipient, row.recipient_name, kind=NEW_SIGN_UP.kind, key=key, forced_version_id=version.id
     )
-    owed = enqueue(account.id, new, now=utcnow())
+    owed = enqueue_row(account.id, new, now=utcnow())
     message = owed or db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == key)).one()
     row.message_id = message.id
     if message.status not in (Status.SENT, Status.FAILED):  # the ladder is climbed from its foot

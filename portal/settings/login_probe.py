@@ -18,7 +18,7 @@ from ..clock import utcnow
 from ..db import db
 from ..jobs import backoff
 from ..outbox.overview import count_waiting
-from ..outbox.queue import queue_of
+from ..outbox.queue import get_queue
 from ..outbox.routing import NoRoute, Route
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage, SubmissionFailure
@@ -172,7 +172,7 @@ def _queue_probes_server(version: SmtpSettings) -> bool:
     """Whether a held queue already tries this server with a waiting email; a second login would only cost trust."""
     if version.failover_since is not None:
         return False
-    queue = queue_of(version.account_id)
+    queue = get_queue(version.account_id)
     return (
         queue.held_at is not None
         and queue.next_probe_at is not None
@@ -220,7 +220,7 @@ def _record_failure(target: _Target, failure: SubmissionFailure, *, now: datetim
 
 def _locked(target: _Target) -> tuple[SmtpSettings, LoginProbe]:
     """Return the version and its probe as they are now, with the account's queue locked."""
-    queue_of(target.account_id, lock=True)
+    get_queue(target.account_id, lock=True)
     row = db.session.get_one(LoginProbe, target.version_id, populate_existing=True)
     return db.session.get_one(SmtpSettings, target.version_id), row
 

@@ -11,7 +11,7 @@ from .. import rate_limit
 from ..accounts.models import Account, Owner
 from ..db import db
 from ..jobs import notify
-from ..outbox.queue import queue_of, release
+from ..outbox.queue import get_queue, release
 from ..vault import SealBroken
 from . import credentials, validation
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, State
@@ -172,7 +172,7 @@ def last_checked(account_id: int) -> SmtpSettings | None:
 
 def let_go(account_id: int, now: datetime) -> None:
     """Mail leaves another way from now on, so whatever stopped it no longer counts."""
-    queue = queue_of(account_id)
+    queue = get_queue(account_id)
     queue.paused_until, queue.consecutive_failures = None, 0
     release(account_id, now=now)
 

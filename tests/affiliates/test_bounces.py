@@ -14,11 +14,11 @@ from portal.enrolment import signup
 from portal.enrolment.signup_rules import Rules, save_rules
 from portal.outbox import cancellations
 from portal.outbox.models import OutboxMessage, Status
-from portal.outbox.queue import NewMessage, enqueue
+from portal.outbox.queue import NewMessage, enqueue_row
 from portal.outbox.routing import Routing
 from portal.outbox.sending.drain import drain_queue
 from portal.state import get_state
-from tests.outbox.post import Ways, answering
+from tests.outbox.support import StubRoutes, answering
 from tests.smtp.badserver import BadServer
 
 GRACE = "grace@example.org"
@@ -27,17 +27,17 @@ GRACE = "grace@example.org"
 @pytest.fixture
 def deliver(app, owner):
     """Sign Grace up and hand her welcome to a server that answers RCPT like this."""
-    get_state(app).part(Routing).find = ways = Ways()
+    get_state(app).part(Routing).find = routes = StubRoutes()
     account = db.session.scalars(select(Account)).one()
     save_rules(account.id, Rules(confirm=False))
 
     def deliver(reply, mailbox=GRACE, further=None):
         refuse = lambda peer, line: peer.say(reply if mailbox.encode() in line else b"250 2.1.5 Ok\r\n")  # noqa: E731
         with BadServer(answering(RCPT=refuse)) as server:
-            ways.lead(account.id, server)
+            routes.send_to(account.id, server)
             signup.sign_up(account.slug, signup.SignUp("Grace", GRACE, "192.0.2.1"), now=utcnow())
             if further:
-                enqueue(account.id, further, now=utcnow())
+                enqueue_row(account.id, further, now=utcnow())
                 db.session.commit()
             drain_queue(account.id)
         db.session.rollback()

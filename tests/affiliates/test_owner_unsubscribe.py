@@ -28,7 +28,7 @@ from portal.outbox.routing import Routing
 from portal.outbox.sending.drain import drain_queue
 from portal.state import get_state
 from tests.notices.conftest import account_of, owner_of
-from tests.outbox.post import Ways, honest
+from tests.outbox.support import StubRoutes, honest
 from tests.smtp.badserver import BadServer
 
 ADA, BO = "ada@brightleaf.example", "bo@brightleaf.example"
@@ -71,10 +71,10 @@ def _status(message):
 
 
 def test_the_summary_leaves_with_both_headers_and_the_link_in_its_footer(app, happen):
-    get_state(app).part(Routing).find = ways = Ways()
+    get_state(app).part(Routing).find = routes = StubRoutes()
     account_id, owed = account_of().id, happen()
     with BadServer(honest()) as server:
-        ways.lead(account_id, server)
+        routes.send_to(account_id, server)
         drain_queue(account_id)
         arrived = [message_from_bytes(raw.lstrip(), policy=policy.default) for raw in server.messages]
     assert {mail["To"] for mail in arrived} == {f"Ada Fairweather <{ADA}>", BO}

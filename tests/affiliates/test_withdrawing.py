@@ -13,9 +13,9 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup
 from portal.outbox import admin, cancellations
-from portal.outbox.admin import Which
+from portal.outbox.admin import MessageSelection
 from portal.outbox.models import OutboxMessage, Status
-from portal.outbox.queue import NewMessage, enqueue, hold
+from portal.outbox.queue import NewMessage, enqueue_row, hold
 from tests.deliveries.conftest import WRONG_PASSWORD
 
 GRACE = "grace@example.org"
@@ -43,7 +43,7 @@ def _affiliate(account, mailbox):
 def _owe(account, kind, recipient=GRACE, **more):
     key = f"{kind}:{recipient}:{account.id}:{len(more)}"
     new = NewMessage(kind, key, recipient, "A subject", "A text", **more)
-    ident = enqueue(account.id, new, now=utcnow()).id
+    ident = enqueue_row(account.id, new, now=utcnow()).id
     db.session.commit()
     return ident
 
@@ -112,9 +112,9 @@ def test_let_go_on_an_affiliate_gets_what_was_called_off_only_if_the_owner_says_
     deed = f"/deliveries/{ident}"
     assert owner.submit(f"{deed}/retry", {}, page=deed).status_code == 303
     assert _stand(ident) == [Status.QUEUED]
-    admin.cancel(Which(idents=[ident]), now=utcnow() + timedelta(seconds=1))
+    admin.cancel(MessageSelection(idents=[ident]), now=utcnow() + timedelta(seconds=1))
     assert cancellations.find_reason(ident) == "", "this time nobody was suspended"
-    admin.retry(Which(idents=[ident], statuses=[Status.CANCELLED]), now=utcnow())
+    admin.retry(MessageSelection(idents=[ident], statuses=[Status.CANCELLED]), now=utcnow())
     _suspend(owner, grace)
     assert "was suspended" in cancellations.find_reason(ident)
 

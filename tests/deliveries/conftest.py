@@ -14,7 +14,7 @@ from portal.jobs.models import WorkerHeartbeat
 from portal.notices import rendering
 from portal.notices.catalogue import NEW_SIGN_UP
 from portal.outbox.models import DeliveryAttempt, Outcome, Status
-from portal.outbox.queue import NewMessage, enqueue
+from portal.outbox.queue import NewMessage, enqueue_row
 
 WRONG_PASSWORD = {
     "code": "auth-refused",
@@ -81,7 +81,7 @@ def owe(app):
             is_test=is_test,
             forced_version_id=forced_version_id,
         )
-        row = enqueue(account.id, new, now=utcnow())
+        row = enqueue_row(account.id, new, now=utcnow())
         for name, value in changes.items():
             setattr(row, name, value)
         if row.status in (Status.SENT, Status.FAILED):

@@ -9,7 +9,7 @@ import pytest
 from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import OutboxMessage, Outcome, Status
-from portal.outbox.queue import NewMessage, enqueue
+from portal.outbox.queue import NewMessage, enqueue_row
 
 
 def _listed(page: str) -> list[int]:
@@ -43,7 +43,7 @@ def test_the_mail_of_the_portal_itself_is_nobodys_to_read(owner, owe):
     new = NewMessage(
         "password-reset", "reset:1", "ada@brightleaf.example", "Reset", "https://127.0.0.1/secret"
     )
-    ident = enqueue(None, new, now=utcnow()).id
+    ident = enqueue_row(None, new, now=utcnow()).id
     db.session.commit()
     assert _listed(_page(owner)) == []
     for path in (f"/deliveries/{ident}", f"/deliveries/{ident}/html"):

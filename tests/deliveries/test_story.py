@@ -10,7 +10,7 @@ import pytest
 from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import Outcome, Status
-from portal.outbox.queue import hold, queue_of
+from portal.outbox.queue import get_queue, hold
 
 from .conftest import GREYLISTED, NO_SUCH_MAILBOX, WRONG_PASSWORD, account_of
 
@@ -111,7 +111,7 @@ def test_a_paused_queue_moves_the_next_attempt(owner, owe, tried):
     message = owe(attempts=1)
     tried(message, Outcome.DEFERRED, diagnosis=GREYLISTED)
     until = utcnow() + timedelta(minutes=30)
-    queue_of(message.account_id).paused_until = until
+    get_queue(message.account_id).paused_until = until
     db.session.commit()
     assert f"follows at {until.day} {until:%b %Y, %H:%M} UTC" in _story(owner, message)
 

@@ -22,7 +22,7 @@ from portal.incidents.detection import Settled
 from portal.incidents.models import Incident, Watch
 from portal.jobs.models import WorkerHeartbeat
 from portal.outbox.models import OutboxMessage, Outcome
-from portal.outbox.queue import NewMessage, enqueue
+from portal.outbox.queue import NewMessage, enqueue_row
 from portal.settings import credentials
 from portal.settings.models import SmtpSettings, State
 from tests.conftest import make_config
@@ -116,7 +116,7 @@ def owe(ident: int, number: int) -> OutboxMessage:
         subject="Welcome",
         text="Hello",
     )
-    row = enqueue(ident, new, now=utcnow())
+    row = enqueue_row(ident, new, now=utcnow())
     db.session.commit()
     return row
 

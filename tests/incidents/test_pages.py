@@ -208,7 +208,7 @@ def test_a_choice_that_is_none_is_refused_and_nothing_typed_is_lost(action, minu
 def test_limits_are_saved_and_shown_again(brightleaf, owner):
     fields = {"per_second": "", "per_hour": "100", "per_day": "500"}
     assert owner.submit("/incidents/limits", fields).status_code == 303
-    row = rate_limits.limits_of(brightleaf)
+    row = rate_limits.get_limits(brightleaf)
     assert (row.per_second, row.per_hour, row.per_day) == (None, 100, 500)
     page = text_of(owner, "/incidents/limits")
     assert 'value="100"' in page and 'value="500"' in page
@@ -242,12 +242,12 @@ def test_a_providers_limit_is_no_alarm_and_says_when_it_goes_on(brightleaf, owne
     db.session.commit()
     page = text_of(owner, "/deliveries")
     assert "Your provider’s limit is reached" in page and "It goes on at 2 Mar 2026, 09:17 UTC" in page
-    assert rate_limits.limits_of(brightleaf).slowed_to is not None
+    assert rate_limits.get_limits(brightleaf).slowed_to is not None
 
 
 def test_the_owners_own_limit_says_when_it_goes_on(brightleaf, owner):
-    rate_limits.choose(brightleaf, None, 2, None)
-    rate_limits.spend(brightleaf, 1, utcnow())
+    rate_limits.set_limits(brightleaf, None, 2, None)
+    rate_limits.consume(brightleaf, 1, utcnow())
     db.session.commit()
     assert "A sending limit is reached" not in text_of(owner, "/deliveries"), "nothing waits for it"
     owe(brightleaf, 1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from portal.db import db
 from portal.outbox import rate_limits
 from portal.outbox.models import Queue
-from portal.outbox.queue import queue_of
+from portal.outbox.queue import get_queue
 from portal.outbox.rate_limits import SendingRate
 
 pytestmark = pytest.mark.both_databases
@@ -20,7 +20,7 @@ START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 @pytest.fixture
 def queue(brightleaf) -> Queue:
-    found = queue_of(brightleaf)
+    found = get_queue(brightleaf)
     db.session.commit()
     return found
 
@@ -29,7 +29,7 @@ def leave(queue: Queue, wanted: int, now: datetime) -> int:
     """Claim as many as may leave."""
     may = rate_limits.gate(queue, now)
     count = wanted if may is None else min(wanted, may)
-    rate_limits.spend(queue.account_id, count, now)
+    rate_limits.consume(queue.account_id, count, now)
     db.session.commit()
     return count
 
@@ -45,7 +45,7 @@ def test_without_a_limit_everything_may_leave_and_no_row_is_made(queue):
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_hour_sees_more_than_its_limit(queue, limit, steps):
-    rate_limits.choose(queue.account_id, None, limit, None)
+    rate_limits.set_limits(queue.account_id, None, limit, None)
     row = db.session.get_one(SendingRate, queue.account_id)
     row.hour_full_at = None
     now, left = START, []
@@ -57,13 +57,13 @@ def test_no_hour_sees_more_than_its_limit(queue, limit, steps):
 
 
 def test_the_limit_is_nearly_used_up_when_there_is_enough_to_send(queue):
-    rate_limits.choose(queue.account_id, None, 100, None)
+    rate_limits.set_limits(queue.account_id, None, 100, None)
     sent = sum(leave(queue, 50, START + timedelta(seconds=second)) for second in range(0, 3600, 5))
     assert 95 <= sent <= 100
 
 
 def test_it_is_spread_evenly_after_the_first_tenth(queue):
-    rate_limits.choose(queue.account_id, None, None, 240)
+    rate_limits.set_limits(queue.account_id, None, None, 240)
     assert leave(queue, 100, START) == 24
     assert leave(queue, 100, START + timedelta(minutes=5)) == 0
     hours = [leave(queue, 100, START + timedelta(hours=hour)) for hour in range(1, 12)]
@@ -71,19 +71,19 @@ def test_it_is_spread_evenly_after_the_first_tenth(queue):
 
 
 def test_the_pages_know_when_it_goes_on(queue):
-    rate_limits.choose(queue.account_id, None, 60, None)
+    rate_limits.set_limits(queue.account_id, None, 60, None)
     leave(queue, 100, START)
-    assert START < rate_limits.goes_on_at(queue.account_id) <= START + timedelta(minutes=2)
-    assert rate_limits.closed_for(queue.account_id, START) > 0
+    assert START < rate_limits.resumes_at(queue.account_id) <= START + timedelta(minutes=2)
+    assert rate_limits.seconds_until_allowed(queue.account_id, START) > 0
 
 
 def test_the_strictest_limit_counts(queue):
-    rate_limits.choose(queue.account_id, 100, 10, 1000)
+    rate_limits.set_limits(queue.account_id, 100, 10, 1000)
     assert leave(queue, 50, START) == 1
 
 
 def test_a_server_that_says_too_fast_halves_the_speed_which_then_recovers(queue):
-    rate_limits.slow_down(queue.account_id, START)
+    rate_limits.throttle(queue.account_id, START)
     db.session.commit()
     sent = [leave(queue, 9, START + timedelta(seconds=second)) for second in range(60)]
     assert 25 <= sum(sent) <= 33, "half of one a second"
@@ -94,6 +94,6 @@ def test_a_server_that_says_too_fast_halves_the_speed_which_then_recovers(queue)
 
 def test_what_it_says_of_the_same_moment_slows_down_once(queue):
     for _ in range(20):
-        rate_limits.slow_down(queue.account_id, START)
+        rate_limits.throttle(queue.account_id, START)
     db.session.commit()
     assert db.session.get_one(SendingRate, queue.account_id).slowed_to == 30.0

@@ -14,13 +14,13 @@ from flask import Flask
 from portal.config import Config
 from portal.outbox.models import Status
 from tests.conftest import make_config
-from tests.outbox.conftest import account, serve, server, ways
-from tests.outbox.post import LIMITS, Worker, owe, start_worker, statuses, wait_for
+from tests.outbox.conftest import account, routes, serve, server
+from tests.outbox.support import LIMITS, Worker, enqueue_message, start_worker, statuses, wait_for
 from tests.smtp.badserver import BadServer
 
 from .servers import Redis, why_no_redis
 
-__all__ = ["account", "serve", "server", "ways"]
+__all__ = ["account", "routes", "serve", "server"]
 _AGES = 60.0  # seconds between two sweeps: what arrives earlier was announced
 
 
@@ -56,14 +56,14 @@ def test_what_is_owed_is_announced_through_redis_and_leaves_at_once(
     with working(config, account, server, sweep=_AGES):
         wait_for(lambda: is_served(redis), within=20)
         begun = time.monotonic()
-        owe(account, "one")
+        enqueue_message(account, "one")
         wait_for(lambda: statuses(account) == [Status.SENT], within=10)
         assert time.monotonic() - begun < _AGES / 4  # no sweep found it
 
 
 def test_a_flushed_redis_loses_announcements_and_no_message(app: Flask, config, redis, account, server):
     for number in range(20):
-        owe(account, f"before:{number}")
+        enqueue_message(account, f"before:{number}")
     assert redis.ask("FLUSHALL") == b"+OK\r\n"
     with working(config, account, server, sweep=0.5):
         wait_for(lambda: statuses(account) == [Status.SENT] * 20, within=30)
@@ -76,7 +76,7 @@ def test_without_redis_the_promise_is_kept_and_told_once_it_is_back(
     with working(config, account, server, sweep=0.5) as worker:
         wait_for(lambda: is_served(redis), within=20)
         redis.stop()
-        owe(account, "one")  # whoever signs up notices nothing
+        enqueue_message(account, "one")  # whoever signs up notices nothing
         assert statuses(account) in ([Status.QUEUED], [Status.SENT])
         time.sleep(1.5)
         assert worker.process.poll() is None

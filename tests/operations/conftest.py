@@ -15,8 +15,8 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.jobs import heartbeat
 from tests.outbox.conftest import account as account  # the post room's: an account and servers to send to
+from tests.outbox.conftest import routes as routes
 from tests.outbox.conftest import serve as serve
-from tests.outbox.conftest import ways as ways
 from tests.pages import LintingClient
 
 

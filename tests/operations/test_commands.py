@@ -27,7 +27,7 @@ from portal.outbox import queue
 from portal.outbox.models import Outcome, Status
 from tests.conftest import PASSWORD, logged_in
 from tests.operations.conftest import id_of
-from tests.outbox.post import message, owe, started
+from tests.outbox.support import enqueue_message, message, start_drain
 from tests.pages import LintingClient
 
 ROOT = Path(__file__).parents[2]
@@ -38,10 +38,10 @@ NO_SENDER = {"code": "no-platform-sender", "whose_move": "operator", "cause": "T
 
 def test_the_status_tells_everything_as_one_object(flask: Run, owner: LintingClient, a_worker: None) -> None:
     ident = id_of("brightleaf")
-    first = owe(ident, "one")
-    started(ident)
-    owe(ident, "two")
-    owe(None, "reset:1")
+    first = enqueue_message(ident, "one")
+    start_drain(ident)
+    enqueue_message(ident, "two")
+    enqueue_message(None, "reset:1")
     queue.hold(ident, REFUSED, now=utcnow())
     db.session.commit()
     result = flask("outbox", "status", "--json")
@@ -71,7 +71,7 @@ def test_the_status_tells_everything_as_one_object(flask: Run, owner: LintingCli
 
 def test_the_status_in_words_says_the_same(flask: Run, owner: LintingClient, a_worker: None) -> None:
     ident = id_of("brightleaf")
-    owe(ident, "one")
+    enqueue_message(ident, "one")
     queue.hold(ident, NO_SENDER, now=utcnow())
     db.session.commit()
     result = flask("outbox", "status")

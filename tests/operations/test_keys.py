@@ -31,7 +31,7 @@ from portal.settings.models import SmtpSettings
 from portal.state import get_state
 from portal.vault import SealBroken, Vault, key_id
 from tests.conftest import KEYRING, make_config
-from tests.outbox.post import new_account, owe
+from tests.outbox.support import enqueue_message, new_account
 
 pytestmark = pytest.mark.both_databases
 ROOT = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ def full(app: Flask) -> Flask:
         save_password(number, account, f"password {number}")
     db.session.commit()
     for number in range(BODIES):
-        owe(None, f"reset:{number}", html=f"<p>{number}</p>" if number % 2 else "")
+        enqueue_message(None, f"reset:{number}", html=f"<p>{number}</p>" if number % 2 else "")
     return app
 
 

@@ -14,11 +14,11 @@ from sqlalchemy import update
 from portal.clock import utcnow
 from portal.db import db
 from portal.outbox import admin, overview, queue
-from portal.outbox.admin import Which
+from portal.outbox.admin import MessageSelection
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from portal.outbox.sending.drain import drain_queue
-from tests.outbox import post
-from tests.outbox.post import answering, attempts, message, new_account, owe
+from tests.outbox import support
+from tests.outbox.support import answering, attempts, enqueue_message, message, new_account
 
 pytestmark = pytest.mark.both_databases
 Run = Callable[..., Result]
@@ -43,7 +43,7 @@ def put(ident: int, **values: Any) -> int:
 
 
 def failed(account: int | None, key: str, **values: Any) -> int:
-    return put(owe(account, key), status=Status.FAILED, settled_at=utcnow(), attempts=7, **values)
+    return put(enqueue_message(account, key), status=Status.FAILED, settled_at=utcnow(), attempts=7, **values)
 
 
 def test_a_failed_message_is_owed_again_from_the_beginning(flask: Run, ours: int) -> None:
@@ -57,7 +57,7 @@ def test_a_failed_message_is_owed_again_from_the_beginning(flask: Run, ours: int
 
 
 def test_a_rehearsed_order_says_what_it_would_do_and_changes_nothing(flask: Run, ours: int) -> None:
-    lost, waits = failed(ours, "lost"), owe(ours, "waits")
+    lost, waits = failed(ours, "lost"), enqueue_message(ours, "waits")
     queue.hold(ours, REFUSED, now=utcnow())
     db.session.commit()
     for words in (["retry", "--all"], ["cancel", "--all"], ["release", "--all"]):
@@ -65,7 +65,7 @@ def test_a_rehearsed_order_says_what_it_would_do_and_changes_nothing(flask: Run,
         assert result.exit_code == 0, result.output
         assert "Nothing was changed." in result.output
     assert [message(lost).status, message(waits).status] == [Status.FAILED, Status.HELD]
-    assert post.queue(ours).held_at is not None
+    assert support.queue(ours).held_at is not None
     assert (
         f"{lost}  brightleaf  lost@example.net  failed -> held"
         in flask("outbox", "retry", "--all", "--dry-run").output
@@ -79,7 +79,7 @@ def test_what_is_being_sent_or_was_sent_is_never_touched(
 ) -> None:
     until = utcnow() + timedelta(seconds=-5 if lapsed else 60)
     lease = {"lease_token": "t", "lease_until": until} if state is Status.SENDING else {}
-    ident = put(owe(ours, "m"), status=state, **lease)
+    ident = put(enqueue_message(ours, "m"), status=state, **lease)
     for words in (["--id", str(ident)], ["--all"], ["--account", "brightleaf"]):
         for order in ("retry", "cancel"):
             result = flask("outbox", order, *words)
@@ -117,7 +117,7 @@ def test_filters_narrow_an_order_down_together(flask: Run, ours: int, theirs: in
 def test_a_slip_of_the_command_line_changes_nothing(
     flask: Run, ours: int, order: str, words: list[str]
 ) -> None:
-    ident, waits = failed(ours, "m"), owe(ours, "n")
+    ident, waits = failed(ours, "m"), enqueue_message(ours, "n")
     assert flask("outbox", order, *words).exit_code == 2
     assert (message(ident).status, message(waits).status) == (Status.FAILED, Status.QUEUED)
 
@@ -134,12 +134,12 @@ def test_a_message_of_a_held_queue_is_held_with_it_and_leaves_when_it_is_release
     assert result.exit_code == 0
     assert "auth-refused" in result.output
     assert message(ident).status is Status.QUEUED
-    assert post.queue(ours).held_at is None
+    assert support.queue(ours).held_at is None
     assert flask("outbox", "release", "--account", "brightleaf").exit_code == 1
 
 
 def test_releasing_by_a_message_releases_its_queue_alone(flask: Run, ours: int, theirs: int) -> None:
-    mine, other = owe(ours, "a"), owe(theirs, "b")
+    mine, other = enqueue_message(ours, "a"), enqueue_message(theirs, "b")
     for account in (ours, theirs):
         queue.hold(account, REFUSED, now=utcnow())
     db.session.commit()
@@ -148,17 +148,17 @@ def test_releasing_by_a_message_releases_its_queue_alone(flask: Run, ours: int, 
 
 
 def test_a_paused_queue_is_released_too(flask: Run, ours: int) -> None:
-    owe(ours, "m")
+    enqueue_message(ours, "m")
     db.session.execute(
         update(Queue).values(paused_until=utcnow() + timedelta(hours=1), consecutive_failures=3)
     )
     db.session.commit()
     assert flask("outbox", "release", "--all").exit_code == 0
-    assert (post.queue(ours).paused_until, post.queue(ours).consecutive_failures) == (None, 0)
+    assert (support.queue(ours).paused_until, support.queue(ours).consecutive_failures) == (None, 0)
 
 
 def test_the_words_of_the_portals_own_mail_are_wiped_when_it_is_cancelled(flask: Run, app: Flask) -> None:
-    ident = owe(None, "reset:1")
+    ident = enqueue_message(None, "reset:1")
     assert message(ident).text
     assert flask("outbox", "cancel", "--account", "@portal").exit_code == 0
     assert (message(ident).status, message(ident).text, message(ident).html) == (Status.CANCELLED, "", "")
@@ -168,36 +168,36 @@ def test_the_words_of_the_portals_own_mail_are_wiped_when_it_is_cancelled(flask:
 
 
 def test_a_test_and_a_check_are_never_repeated_or_cancelled(flask: Run, ours: int) -> None:
-    test, check = failed(ours, "t", is_test=True), put(owe(ours, "c"), forced_version_id=1)
+    test, check = failed(ours, "t", is_test=True), put(enqueue_message(ours, "c"), forced_version_id=1)
     assert flask("outbox", "retry", "--all").exit_code == 1
     assert flask("outbox", "cancel", "--all").exit_code == 1
     assert (message(test).status, message(check).status) == (Status.FAILED, Status.QUEUED)
 
 
 def test_a_retried_message_that_was_given_up_gets_its_two_days_again(
-    app: Flask, serve: Any, ways: Any, account: int
+    app: Flask, serve: Any, routes: Any, account: int
 ) -> None:
     server = serve(answering(RCPT=b"451 4.3.0 later\r\n"))
-    ways.lead(account, server)
-    ident = owe(account, "m")
+    routes.send_to(account, server)
+    ident = enqueue_message(account, "m")
     drain_queue(account)
     long_ago = utcnow() - timedelta(days=3)
     db.session.execute(update(DeliveryAttempt).values(started_at=long_ago))
     db.session.execute(update(Queue).values(paused_until=None))
     put(ident, status=Status.FAILED, settled_at=utcnow())
-    admin.retry(Which(idents=(ident,)), now=utcnow())
+    admin.retry(MessageSelection(idents=(ident,)), now=utcnow())
     drain_queue(account)
     assert [one.outcome for one in attempts(ident)] == [Outcome.DEFERRED, Outcome.DEFERRED]
     assert message(ident).status is Status.QUEUED
 
 
 def test_the_status_counts_what_is_owed_and_what_the_last_hour_brought(
-    app: Flask, serve: Any, ways: Any, account: int
+    app: Flask, serve: Any, routes: Any, account: int
 ) -> None:
-    ways.lead(account, serve())
-    owe(account, "sent")
+    routes.send_to(account, serve())
+    enqueue_message(account, "sent")
     drain_queue(account)
-    waits = owe(account, "waits")
+    waits = enqueue_message(account, "waits")
     seen = overview.overview(utcnow())
     assert (seen.depth, seen.counts[Status.SENT], seen.attempts) == (1, 1, {Outcome.ACCEPTED: 1})
     assert seen.oldest == message(waits).created_at

@@ -20,7 +20,7 @@ from portal.outbox.routing import Routing
 from portal.outbox.sending.drain import drain_queue
 from portal.state import get_state
 from tests.operations.conftest import id_of
-from tests.outbox.post import owe, started
+from tests.outbox.support import enqueue_message, start_drain
 from tests.pages import LintingClient
 
 PAGE = "/operator/outbox"
@@ -71,9 +71,9 @@ def test_the_page_tells_depth_worker_and_what_is_being_sent(
     operator: LintingClient, stranger: LintingClient, a_worker: None
 ) -> None:
     ident = id_of("copperpot")
-    first = owe(ident, "one")
-    started(ident)
-    owe(ident, "two")
+    first = enqueue_message(ident, "one")
+    start_drain(ident)
+    enqueue_message(ident, "two")
     page = shown(operator)
     assert "2 emails are owed" in page
     assert "Being sent 1" in page
@@ -90,7 +90,7 @@ def test_a_held_queue_is_told_with_its_cause(
     operator: LintingClient, stranger: LintingClient, a_worker: None
 ) -> None:
     ident = id_of("copperpot")
-    owe(ident, "one")
+    enqueue_message(ident, "one")
     queue.hold(ident, NO_SENDER, now=utcnow())
     db.session.commit()
     page = shown(operator)
@@ -115,7 +115,7 @@ def test_a_fault_of_the_portal_is_shown_with_its_traceback_and_without_the_passw
 
     get_state(app).part(Routing).find = broken
     ident = id_of("brightleaf")
-    owe(ident, "poison")
+    enqueue_message(ident, "poison")
     drain_queue(ident)
     page = shown(operator)
     assert "Faults of the portal" in page

@@ -12,7 +12,7 @@ from portal.config import Config
 from portal.outbox.routing import Routing
 from portal.state import get_state
 from tests.conftest import make_config
-from tests.outbox.post import LIMITS, Ways, honest, new_account
+from tests.outbox.support import LIMITS, StubRoutes, honest, new_account
 from tests.smtp.badserver import BadServer, Script
 
 
@@ -22,8 +22,8 @@ def config(tmp_path) -> Config:
 
 
 @pytest.fixture
-def ways(app: Flask) -> Ways:
-    get_state(app).part(Routing).find = found = Ways()
+def routes(app: Flask) -> StubRoutes:
+    get_state(app).part(Routing).find = found = StubRoutes()
     return found
 
 
@@ -44,8 +44,8 @@ def serve() -> Iterator:
 
 
 @pytest.fixture
-def server(serve, ways: Ways, account: int) -> BadServer:
+def server(serve, routes: StubRoutes, account: int) -> BadServer:
     """An honest server, to which the account's mail goes."""
     found = serve()
-    ways.lead(account, found)
+    routes.send_to(account, found)
     return found

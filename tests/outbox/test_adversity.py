@@ -21,16 +21,16 @@ from portal.outbox.sending.message import AccountMessage
 from portal.smtp.server import Limits
 from tests.conftest import make_config
 from tests.databases import assert_nobody_is_in_a_transaction
-from tests.outbox.post import (
+from tests.outbox.support import (
     answering,
     attempts,
+    count_leases,
+    enqueue_message,
     message,
     message_ids,
-    owe,
     queue,
-    slots_of,
+    start_drain,
     start_worker,
-    started,
     statuses,
     subjects,
     wait_for,
@@ -96,15 +96,15 @@ class Sandman:
     ],
 )
 def test_a_worker_stopped_past_its_lease_and_woken_changes_nothing(
-    app, config, serve, ways, account, verb, reply, copies
+    app, config, serve, routes, account, verb, reply, copies
 ):
     sandman = Sandman(config)
     server = serve(answering(**{verb: sandman(reply)}))
-    ways.lead(account, server, limits=LIMITS)
+    routes.send_to(account, server, limits=LIMITS)
     worker = start_worker(config, {account: server.port})
     sandman.pid = worker.process.pid
     try:
-        ident = owe(account, "m")
+        ident = enqueue_message(account, "m")
         assert sandman.asleep.wait(60)
         server.script = answering()
 
@@ -116,7 +116,7 @@ def test_a_worker_stopped_past_its_lease_and_woken_changes_nothing(
         before = row_of(ident)
         sandman.awake.set()
         os.kill(sandman.pid, signal.SIGCONT)
-        other = owe(account, "other")
+        other = enqueue_message(account, "other")
         wait_for(lambda: message(other).status is Status.SENT)
         time.sleep(1.0)  # whatever it may still do to the first
         assert row_of(ident) == before
@@ -132,7 +132,7 @@ def test_a_worker_stopped_past_its_lease_and_woken_changes_nothing(
         (Outcome.INTERRUPTED, True),
         (Outcome.ACCEPTED, False),
     ]
-    assert slots_of(account) == 0
+    assert count_leases(account) == 0
 
 
 def row_of(ident):
@@ -156,7 +156,8 @@ def test_a_clock_that_steps_by_an_hour_either_way_loses_nothing_and_repeats_noth
             (config.instance / "clock").write_text(str(hours))
             with time_machine.travel(utcnow() + timedelta(hours=hours), tick=True):
                 idents += [
-                    owe(account, f"m{len(idents)}-{n}", recipient=f"r{n % 7}@example.net") for n in range(15)
+                    enqueue_message(account, f"m{len(idents)}-{n}", recipient=f"r{n % 7}@example.net")
+                    for n in range(15)
                 ]
             half = len(idents) - 8
             wait_for(lambda half=half: len(server.messages) > half)  # the next step comes in the middle of it
@@ -170,14 +171,14 @@ def test_a_clock_that_steps_by_an_hour_either_way_loses_nothing_and_repeats_noth
     assert Counter(message_ids(server)).most_common(1)[0][1] == 1
     assert len(server.messages) == len(idents)
     assert {len(attempts(ident)) for ident in idents} == {1}
-    assert slots_of(account) == 0
+    assert count_leases(account) == 0
 
 
 # -- a full disk
 
 
 def test_a_full_disk_under_the_database_is_told_and_waited_for_and_burns_no_attempts(
-    app, config, serve, ways, account, database, caplog
+    app, config, serve, routes, account, database, caplog
 ):
     if database == "postgresql":
         pytest.skip("its files are its own affair; that it is away is tested elsewhere")
@@ -185,8 +186,8 @@ def test_a_full_disk_under_the_database_is_told_and_waited_for_and_burns_no_atte
     server = serve(
         answering(DOT=lambda peer, _: (room.fill(), peer.say(b"250 2.0.0 " + b"Ok " * 90 + b"\r\n")))
     )
-    ways.lead(account, server)
-    idents = [owe(account, f"m{number}") for number in range(40)]
+    routes.send_to(account, server)
+    idents = [enqueue_message(account, f"m{number}") for number in range(40)]
     event.listen(db.engine, "begin", room.bound)
     worker = threading.Thread(target=in_context(app, drain_queue, account))
     try:
@@ -243,7 +244,7 @@ def test_a_few_poisonous_messages_among_many_stop_none_of_the_others(
     assert len(poisonous) == bad
     with time_machine.travel("2026-05-04 10:00:00+00:00", tick=False) as clock:
         for number in range(many):
-            owe(account, f"{'poison' if number in poisonous else 'good'}{number}")
+            enqueue_message(account, f"{'poison' if number in poisonous else 'good'}{number}")
         drain_queue(account)
         assert Counter(statuses(account)) == {Status.SENT: many - bad, Status.QUEUED: bad}
         for _ in range(4):
@@ -258,17 +259,17 @@ def test_a_few_poisonous_messages_among_many_stop_none_of_the_others(
 # -- a herd
 
 
-def test_a_released_queue_begins_with_one_probe_and_opens_step_by_step(app, serve, ways, account):
+def test_a_released_queue_begins_with_one_probe_and_opens_step_by_step(app, serve, routes, account):
     """Held messages are not spread by time: what lets a herd out is the width of its gate."""
     server = serve()
-    ways.lead(account, server)
+    routes.send_to(account, server)
     for number in range(60):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     hold(account, {"code": "auth-refused", "cause": "The password was refused."}, now=moment_now())
     db.session.commit()
     release(account, now=moment_now())
     db.session.commit()
-    probe = started(account)
+    probe = start_drain(account)
     assert len(probe._now.rest) == 0, "one message"
     at_once = []
     while probe._now.claim is not None:

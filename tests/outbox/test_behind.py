@@ -15,17 +15,17 @@ from portal.smtp.protocol.envelope import Acceptance
 from portal.smtp.protocol.reply import Reply
 from portal.state import get_state
 from tests.conftest import make_config
-from tests.outbox.post import (
+from tests.outbox.support import (
     answering,
     attempts,
+    count_leases,
+    enqueue_message,
+    expire_leases,
     honest,
-    lapse,
     message,
     message_ids,
-    owe,
-    slots_of,
+    start_drain,
     start_worker,
-    started,
     statuses,
     subjects,
     wait_for,
@@ -64,7 +64,7 @@ def begun(drain, number):
 @pytest.mark.usefixtures("by_journal")
 def test_many_messages_are_recorded_by_one_transaction(app, server, account, far_behind):
     for number in range(4):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     commits = []
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
     assert drain_queue(account) == 4
@@ -83,7 +83,7 @@ def test_where_machines_share_a_database_it_is_told_of_each_message_before_the_n
     if database == "sqlite":
         pytest.skip("there the journal is record enough for a moment")
     for number in range(3):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     commits = []
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
     drain_queue(account)
@@ -93,8 +93,8 @@ def test_where_machines_share_a_database_it_is_told_of_each_message_before_the_n
 def test_of_those_settled_together_one_that_was_lost_is_left_alone(app, server, account):
     """Another worker has one message by now, and one was being sent before the journal was record enough."""
     for number in range(4):
-        owe(account, f"m{number}")
-    drain = started(account)
+        enqueue_message(account, f"m{number}")
+    drain = start_drain(account)
     batch = [drain._now.claim, *drain._now.rest]
     db.session.execute(
         db.update(OutboxMessage).where(OutboxMessage.id == 3).values(lease_token="another worker")
@@ -115,7 +115,7 @@ def test_of_those_settled_together_one_that_was_lost_is_left_alone(app, server, 
 
 
 @pytest.mark.usefixtures("by_journal")
-def test_the_table_catches_up_while_a_server_takes_its_time(app, serve, ways, account, far_behind):
+def test_the_table_catches_up_while_a_server_takes_its_time(app, serve, routes, account, far_behind):
     go_on = threading.Event()
 
     def slow_at_the_third(peer, _line):
@@ -124,9 +124,9 @@ def test_the_table_catches_up_while_a_server_takes_its_time(app, serve, ways, ac
         peer.say(OK)
 
     server = serve(answering(DOT=slow_at_the_third))
-    ways.lead(account, server)
+    routes.send_to(account, server)
     for number in range(4):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     sender = threading.Thread(target=in_context(app, drain_queue, account))
     sender.start()
     try:
@@ -143,12 +143,12 @@ def test_the_table_catches_up_while_a_server_takes_its_time(app, serve, ways, ac
 @pytest.mark.usefixtures("by_journal")
 def test_what_a_frozen_worker_wrote_down_is_not_sent_again(app, server, account):
     for number in range(4):
-        owe(account, f"m{number}")
-    frozen = started(account)
+        enqueue_message(account, f"m{number}")
+    frozen = start_drain(account)
     taken(frozen._now.claim, "Q1")
     taken(begun(frozen, 1), "Q2")
     begun(frozen, 2)
-    lapse(account)
+    expire_leases(account)
     run_in_thread(app, drain_queue, account)
     assert subjects(server) == ["Welcome, m2", "Welcome, m3"]
     assert [[(one.outcome, one.queue_id) for one in attempts(ident)] for ident in range(1, 5)] == [
@@ -168,7 +168,7 @@ def test_a_drain_that_breaks_off_gives_back_only_what_it_had_not_begun(
     app, server, account, far_behind, monkeypatch
 ):
     for number in range(4):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     handed_in = deliver.hand_in
 
     def fails_at_the_third(claim, *more, **named):
@@ -180,16 +180,18 @@ def test_a_drain_that_breaks_off_gives_back_only_what_it_had_not_begun(
     with pytest.raises(MemoryError):
         drain_queue(account)
     assert statuses(account) == [Status.SENT, Status.SENT, Status.SENDING, Status.QUEUED]
-    assert slots_of(account) == 0
+    assert count_leases(account) == 0
     monkeypatch.undo()
-    lapse(account)
+    expire_leases(account)
     drain_queue(account)
     assert len(server.messages) == 4
     assert [one.outcome for one in attempts(3)] == [INTERRUPTED, ACCEPTED]
 
 
 @pytest.mark.usefixtures("by_journal")
-def test_a_message_taken_over_meanwhile_ends_the_drain_without_a_word_in_the_table(app, serve, ways, account):
+def test_a_message_taken_over_meanwhile_ends_the_drain_without_a_word_in_the_table(
+    app, serve, routes, account
+):
     def lose_it(peer, _line):
         if len(server.messages) == 2:
             run_in_thread(app, _take_over, account)
@@ -197,9 +199,9 @@ def test_a_message_taken_over_meanwhile_ends_the_drain_without_a_word_in_the_tab
         peer.say(OK)
 
     server = serve(answering(DOT=lose_it))
-    ways.lead(account, server)
+    routes.send_to(account, server)
     for number in range(4):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     drain_queue(account)
     assert len(server.messages) == 2, "it claims and sends nothing more"
     assert Status.SENT in statuses(account)[:1], (
@@ -211,8 +213,8 @@ def test_a_message_taken_over_meanwhile_ends_the_drain_without_a_word_in_the_tab
 
 
 def _take_over(account):
-    lapse(account)
-    started(account)
+    expire_leases(account)
+    start_drain(account)
 
 
 @pytest.mark.usefixtures("by_journal")
@@ -221,7 +223,7 @@ def test_with_a_full_disk_under_the_journal_each_is_recorded_before_the_next(
 ):
     monkeypatch.setattr(acceptance_log.Journal, "_note", lambda *_: False)
     for number in range(3):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     commits = []
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
     drain_queue(account)
@@ -230,8 +232,8 @@ def test_with_a_full_disk_under_the_journal_each_is_recorded_before_the_next(
 
 def test_the_dead_give_their_slot_and_what_they_had_not_begun_back_at_once(app, server, account, database):
     for number in range(3):
-        owe(account, f"m{number}")
-    dead = started(account)
+        enqueue_message(account, f"m{number}")
+    dead = start_drain(account)
     acceptance_log.of_this_process().begun(dead._now.claim)
     acceptance_log.of_this_process().close()
     get_state(app).discard(acceptance_log.Journal)
@@ -239,7 +241,7 @@ def test_the_dead_give_their_slot_and_what_they_had_not_begun_back_at_once(app, 
     assert statuses(account) == [Status.SENDING, Status.SENT, Status.SENT], (
         "what was begun waits for its lease"
     )
-    lapse(account)
+    expire_leases(account)
     run_in_thread(app, drain_queue, account)
     assert [one.outcome for one in attempts(1)] == [INTERRUPTED, ACCEPTED]
 
@@ -260,7 +262,7 @@ def test_a_worker_killed_while_the_table_is_behind_repeats_one_message_at_most(t
     account = request.getfixturevalue("account")
     server = request.getfixturevalue("serve")(honest())
     copies, outcomes = BY_LINE[line]
-    idents = [owe(account, f"m{number}") for number in range(9)]
+    idents = [enqueue_message(account, f"m{number}") for number in range(9)]
     worker = start_worker(config, {account: server.port}, dies_at=line, dies_with=idents[6])
     try:
         wait_for(lambda: set(statuses(account)) == {Status.SENT})
@@ -275,13 +277,13 @@ def test_a_worker_killed_while_the_table_is_behind_repeats_one_message_at_most(t
     assert len(doubtful) <= connection_leases.USUAL - 1, "one of each other connection it held, at most"
     for ident in others:
         assert said.count(message(ident).message_id) <= len(attempts(ident)) == 1 + (ident in doubtful)
-    wait_for(lambda: slots_of(account) == 0)
+    wait_for(lambda: count_leases(account) == 0)
 
 
 def test_a_lease_is_renewed_while_the_table_is_behind(app, server, account, far_behind, monkeypatch):
     monkeypatch.setattr(drain, "_RENEW_AFTER", 0.0)
     for number in range(3):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     renewed = []
     monkeypatch.setattr(connection_leases, "renew", lambda *_, **__: renewed.append(utcnow()) or True)
     drain_queue(account)

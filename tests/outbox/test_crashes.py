@@ -10,18 +10,18 @@ from portal.outbox.sending.drain import drain_queue
 from portal.smtp.server import Limits
 from tests.conftest import make_config
 from tests.databases import lock_against_writers
-from tests.outbox.post import (
+from tests.outbox.support import (
     answering,
     attempts,
+    count_leases,
+    enqueue_message,
+    expire_leases,
     honest,
-    lapse,
     message,
     message_ids,
     new_account,
-    owe,
-    slots_of,
+    start_drain,
     start_worker,
-    started,
     statuses,
     subjects,
     wait_for,
@@ -42,13 +42,13 @@ def config(tmp_path):
 
 
 @pytest.fixture
-def killed(app, config, serve, ways, account):
+def killed(app, config, serve, routes, account):
     """Owe a message, let a real worker get as far as the script lets it, and kill it there."""
 
     def until_killed(script, reached):
         server = serve(script)
-        ways.lead(account, server, limits=PATIENT)
-        ident = owe(account, "m")
+        routes.send_to(account, server, limits=PATIENT)
+        ident = enqueue_message(account, "m")
         worker = start_worker(config, {account: server.port})
         try:
             wait_for(lambda: reached(server, ident))
@@ -116,7 +116,7 @@ def test_a_worker_killed_between_the_reply_and_the_settlement_sends_no_twin(kill
     assert (one.outcome, one.queue_id, one.ambiguous) == (Outcome.ACCEPTED, "1", False)
 
 
-def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(app, serve, ways, account):
+def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(app, serve, routes, account):
     wake_up, frozen = threading.Event(), []
 
     def freeze_once(peer, _line):
@@ -128,8 +128,8 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(app, serve
             peer.say(b"250 2.0.0 Ok: queued as 2\r\n")
 
     server = serve(answering(DOT=freeze_once))
-    ways.lead(account, server, limits=PATIENT)
-    ident = owe(account, "m")
+    routes.send_to(account, server, limits=PATIENT)
+    ident = enqueue_message(account, "m")
     sleeper = threading.Thread(target=in_context(app, drain_queue, account))
     sleeper.start()
     wait_for(lambda: frozen)
@@ -143,9 +143,9 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(app, serve
 
 
 def test_a_worker_frozen_before_it_speaks_finds_that_the_message_is_another_s_by_now(app, server, account):
-    ident = owe(account, "m")
-    frozen = started(account)
-    lapse(account)
+    ident = enqueue_message(account, "m")
+    frozen = start_drain(account)
+    expire_leases(account)
     run_in_thread(app, drain_queue, account)
     assert len(server.messages) == 1
     frozen._renewed -= 60  # so much time has passed for it, too
@@ -157,14 +157,14 @@ def test_a_worker_frozen_before_it_speaks_finds_that_the_message_is_another_s_by
 
 def test_a_worker_that_lost_its_slot_claims_nothing_more(app, server, account):
     for number in range(3):
-        owe(account, f"m{number}", recipient="one@example.net")
-    stale = started(account)
-    lapse(account)
-    other = started(account)
+        enqueue_message(account, f"m{number}", recipient="one@example.net")
+    stale = start_drain(account)
+    expire_leases(account)
+    other = start_drain(account)
     stale._renewed -= 60
     stale.run_on()
     assert server.messages == []
-    assert slots_of(account) == 1, "nor does it give back what is another's"
+    assert count_leases(account) == 1, "nor does it give back what is another's"
     other.run_on()
     assert subjects(server) == ["Welcome, m0", "Welcome, m1", "Welcome, m2"]
 
@@ -176,7 +176,7 @@ def test_a_worker_asked_to_stop_finishes_the_message_in_hand(app, config, serve,
 
     server = serve(answering(DOT=slowly))
     for number in range(3):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     worker = start_worker(config, {account: server.port})
     try:
         wait_for(lambda: server.messages)
@@ -186,12 +186,12 @@ def test_a_worker_asked_to_stop_finishes_the_message_in_hand(app, config, serve,
         worker.kill()
     assert statuses(account) == [Status.SENT, Status.QUEUED, Status.QUEUED]
     assert subjects(server) == ["Welcome, m0"]
-    assert slots_of(account) == 0
+    assert count_leases(account) == 0
 
 
 def test_a_second_signal_ends_the_worker_at_once(app, config, serve, account):
     server = serve(answering(DOT=mute))
-    ident = owe(account, "m")
+    ident = enqueue_message(account, "m")
     worker = start_worker(config, {account: server.port})
     try:
         wait_for(lambda: server.messages)
@@ -210,13 +210,13 @@ def test_a_second_signal_ends_the_worker_at_once(app, config, serve, account):
 def test_the_mute_server_of_one_account_delays_nobody_else(app, config, serve, account):
     other = new_account("Copperpot")
     silent, fine = serve(lambda peer: peer.listen()), serve()
-    owe(account, "stuck")
+    enqueue_message(account, "stuck")
     worker = start_worker(config, {account: silent.port, other: fine.port}, threads=2)
     try:
         wait_for(lambda: silent.connections)
         started = time.monotonic()
         for number in range(5):
-            owe(other, f"m{number}")
+            enqueue_message(other, f"m{number}")
         wait_for(lambda: len(fine.messages) == 5)
         assert time.monotonic() - started < 2
     finally:

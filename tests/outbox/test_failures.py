@@ -16,13 +16,13 @@ from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import claims
 from portal.smtp.failure import Stage
 from portal.smtp.server import Limits
-from tests.outbox.post import (
+from tests.outbox.support import (
     answering,
     attempts,
+    enqueue_message,
     honest,
     message,
     message_ids,
-    owe,
     queue,
     route_to,
     statuses,
@@ -57,12 +57,12 @@ def clock():
 
 
 @pytest.fixture
-def play(serve, ways, account):
+def play(serve, routes, account):
     """Let the account's mail go to a server with this script."""
 
     def start(script) -> BadServer:
         server = serve(script)
-        ways.lead(account, server)
+        routes.send_to(account, server)
         return server
 
     return start
@@ -71,7 +71,7 @@ def play(serve, ways, account):
 @pytest.mark.parametrize("what", SETTINGS)
 def test_trouble_with_the_settings_holds_the_queue_and_blames_no_message(app, play, account, what):
     play(SETTINGS[what])
-    first, second = owe(account, "first"), owe(account, "second")
+    first, second = enqueue_message(account, "first"), enqueue_message(account, "second")
     drain_queue(account)
     assert statuses(account) == [Status.HELD, Status.HELD]
     assert message(first).attempts == 0
@@ -80,35 +80,35 @@ def test_trouble_with_the_settings_holds_the_queue_and_blames_no_message(app, pl
     assert queue(account).hold_diagnosis["cause"] == attempts(first)[0].diagnosis["cause"]
 
 
-def test_a_name_that_does_not_exist_holds_the_queue(app, ways, account):
+def test_a_name_that_does_not_exist_holds_the_queue(app, routes, account):
     from dataclasses import replace
 
     route = route_to(587)
-    ways.by_account[account] = lambda: replace(
+    routes.by_account[account] = lambda: replace(
         route, server=replace(route.server, host="no-such-host.invalid")
     )
-    owe(account, "m")
+    enqueue_message(account, "m")
     drain_queue(account)
     assert statuses(account) == [Status.HELD]
 
 
-def test_a_log_in_that_cannot_be_said_holds_the_queue(app, ways, account):
+def test_a_log_in_that_cannot_be_said_holds_the_queue(app, routes, account):
     from dataclasses import replace
 
     route = route_to(587)
-    ways.by_account[account] = lambda: replace(route, server=replace(route.server, username="a\0b"))
-    owe(account, "m")
+    routes.by_account[account] = lambda: replace(route, server=replace(route.server, username="a\0b"))
+    enqueue_message(account, "m")
     drain_queue(account)
     assert statuses(account) == [Status.HELD]
     assert queue(account).hold_diagnosis["code"] == "unsayable-login"
 
 
-def test_no_way_out_holds_the_queue(app, ways, account):
+def test_no_way_out_holds_the_queue(app, routes, account):
     def none():
         raise NoRoute({"code": "none", "cause": "There is none.", "fixes": []})
 
-    ways.by_account[account] = none
-    owe(account, "m")
+    routes.by_account[account] = none
+    enqueue_message(account, "m")
     drain_queue(account)
     assert statuses(account) == [Status.HELD]
     assert queue(account).hold_diagnosis["cause"] == "There is none."
@@ -116,7 +116,7 @@ def test_no_way_out_holds_the_queue(app, ways, account):
 
 def test_what_is_owed_while_the_queue_is_held_waits(app, server, account):
     hold(account, {"code": "x", "cause": "y"}, now=utcnow())
-    owe(account, "m")
+    enqueue_message(account, "m")
     assert drain_queue(account) == 0
     assert statuses(account) == [Status.HELD]
     assert server.connections == 0
@@ -128,7 +128,7 @@ def test_a_refused_recipient_fails_that_message_only(app, play, account):
 
     server = play(answering(RCPT=judge))
     for key in ("first", "bad", "last"):
-        owe(account, key)
+        enqueue_message(account, key)
     drain_queue(account)
     assert statuses(account) == [Status.SENT, Status.FAILED, Status.SENT]
     assert server.connections == 1, "an honest no leaves the connection usable"
@@ -138,7 +138,7 @@ def test_a_refused_recipient_fails_that_message_only(app, play, account):
 @pytest.mark.parametrize("what", LATER)
 def test_passing_trouble_is_tried_again_later_and_stops_nobody_else(app, play, account, what):
     play(LATER[what])
-    ident, other = owe(account, "m"), owe(account, "other")
+    ident, other = enqueue_message(account, "m"), enqueue_message(account, "other")
     drain_queue(account)
     row = message(ident)
     assert row.status is Status.QUEUED
@@ -151,7 +151,7 @@ def test_passing_trouble_is_tried_again_later_and_stops_nobody_else(app, play, a
 @pytest.mark.parametrize("what", SERVER)
 def test_trouble_of_the_server_pauses_the_whole_queue(app, play, account, what, clock):
     server = play(SERVER[what])
-    first, second = owe(account, "first"), owe(account, "second")
+    first, second = enqueue_message(account, "first"), enqueue_message(account, "second")
     drain_queue(account)
     assert len(attempts(first)) == 1
     assert attempts(second) == []
@@ -164,9 +164,9 @@ def test_trouble_of_the_server_pauses_the_whole_queue(app, play, account, what, 
     assert queue(account).paused_until is None
 
 
-def test_nobody_listening_pauses_the_queue(app, ways, account):
-    ways.by_account[account] = lambda: route_to(1)
-    owe(account, "m")
+def test_nobody_listening_pauses_the_queue(app, routes, account):
+    routes.by_account[account] = lambda: route_to(1)
+    enqueue_message(account, "m")
     drain_queue(account)
     assert statuses(account) in ([Status.QUEUED], [Status.HELD])
     assert queue(account).paused_until or queue(account).held_at
@@ -176,7 +176,7 @@ def test_pauses_grow_up_to_half_an_hour(app, play, account, clock):
     play(SERVER["an overloaded server"])
     pauses = []
     for number in range(7):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
         drain_queue(account)
         pauses.append(queue(account).paused_until - utcnow())
         clock.shift(timedelta(minutes=31))
@@ -187,10 +187,10 @@ def test_pauses_grow_up_to_half_an_hour(app, play, account, clock):
 
 def test_a_test_email_goes_through_a_pause(app, play, account):
     server = play(SERVER["an overloaded server"])
-    owe(account, "first")
+    enqueue_message(account, "first")
     drain_queue(account)
     server.script = honest()
-    ident = owe(account, "test", is_test=True)
+    ident = enqueue_message(account, "test", is_test=True)
     assert claims.due_queues(utcnow()) == [account]
     drain_queue(account)
     assert message(ident).status is Status.SENT
@@ -198,7 +198,7 @@ def test_a_test_email_goes_through_a_pause(app, play, account):
 
 def test_passing_trouble_is_given_up_after_two_days_with_the_reason(app, play, account, clock):
     play(LATER["greylisting"])
-    ident = owe(account, "m")
+    ident = enqueue_message(account, "m")
     tried = 0
     while message(ident).status is Status.QUEUED:
         clock.move_to(message(ident).next_attempt_at + timedelta(seconds=1))
@@ -219,7 +219,7 @@ def test_the_delays_grow_and_are_spread(app):
 
 def test_the_time_a_message_was_held_is_not_held_against_it(app, play, account, clock):
     server = play(SETTINGS["a refused log-in"])
-    ident = owe(account, "m")
+    ident = enqueue_message(account, "m")
     drain_queue(account)
     clock.shift(timedelta(days=5))
     server.script = LATER["greylisting"]
@@ -233,7 +233,7 @@ def test_the_time_a_message_was_held_is_not_held_against_it(app, play, account, 
 
 def test_a_message_that_may_have_arrived_is_tried_again_later_with_the_same_id(app, play, account, clock):
     server = play(answering(DOT=hang_up))
-    ident = owe(account, "m")
+    ident = enqueue_message(account, "m")
     drain_queue(account)
     row, (one,) = message(ident), attempts(ident)
     assert one.ambiguous
@@ -247,24 +247,26 @@ def test_a_message_that_may_have_arrived_is_tried_again_later_with_the_same_id(a
     assert first == second
 
 
-def test_a_twin_keeps_its_id_even_when_another_domain_sends_by_now(app, play, ways, account, clock):
+def test_a_twin_keeps_its_id_even_when_another_domain_sends_by_now(app, play, routes, account, clock):
     server = play(answering(DOT=hang_up))
-    owe(account, "m")
+    enqueue_message(account, "m")
     drain_queue(account)
     server.script = honest()
-    ways.lead(account, server, sender="info@other.example")
+    routes.send_to(account, server, sender="info@other.example")
     clock.shift(timedelta(hours=1))
     drain_queue(account)
     first, second = message_ids(server)
     assert first == second
 
 
-def test_a_message_that_was_only_refused_gets_an_id_of_the_domain_that_sends(app, play, ways, account, clock):
+def test_a_message_that_was_only_refused_gets_an_id_of_the_domain_that_sends(
+    app, play, routes, account, clock
+):
     server = play(LATER["greylisting"])
-    ident = owe(account, "m")
+    ident = enqueue_message(account, "m")
     drain_queue(account)
     server.script = honest()
-    ways.lead(account, server, sender="info@other.example")
+    routes.send_to(account, server, sender="info@other.example")
     clock.shift(timedelta(hours=1))
     drain_queue(account)
     assert message(ident).message_id.endswith("@other.example>")
@@ -272,7 +274,7 @@ def test_a_message_that_was_only_refused_gets_an_id_of_the_domain_that_sends(app
 
 @pytest.mark.parametrize("fault", [KeyError("boom"), TypeError("boom"), RuntimeError("boom")])
 def test_a_message_that_makes_us_stumble_is_set_aside_after_three_tries(
-    app, ways, serve, account, clock, fault
+    app, routes, serve, account, clock, fault
 ):
     server, broken = serve(), []
 
@@ -283,11 +285,11 @@ def test_a_message_that_makes_us_stumble_is_set_aside_after_three_tries(
         broken.clear()
         return route_to(server.port)
 
-    ways.by_account[account] = sometimes
-    poison = owe(account, "poison")
+    routes.by_account[account] = sometimes
+    poison = enqueue_message(account, "poison")
     for number in range(3):
         broken.clear()
-        owe(account, f"good{number}")
+        enqueue_message(account, f"good{number}")
         drain_queue(account)
         clock.shift(timedelta(hours=1))
     assert message(poison).status is Status.FAILED
@@ -306,7 +308,7 @@ def test_a_message_that_makes_us_stumble_is_set_aside_after_three_tries(
     ],
 )
 def test_a_message_that_no_mail_can_carry_fails_at_once_and_alone(app, server, account, field):
-    bad, good = owe(account, "bad", **field), owe(account, "good")
+    bad, good = enqueue_message(account, "bad", **field), enqueue_message(account, "good")
     drain_queue(account)
     assert message(bad).status is Status.FAILED
     assert attempts(bad)[0].diagnosis["code"] == "message-not-sendable"
@@ -318,7 +320,7 @@ def test_a_listener_that_fails_after_the_acceptance_does_not_send_twice(app, ser
     def fails(_app, message):
         raise RuntimeError("a listener of ours")
 
-    ident = owe(account, "m")
+    ident = enqueue_message(account, "m")
     with email_dispatched.connected_to(fails):
         drain_queue(account)
     assert message(ident).status is Status.SENT
@@ -328,7 +330,7 @@ def test_a_listener_that_fails_after_the_acceptance_does_not_send_twice(app, ser
 def test_a_held_queue_tries_one_message_after_a_growing_while(app, play, account, clock):
     server = play(SETTINGS["a refused log-in"])
     for number in range(3):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     drain_queue(account)
     waits = []
     for _ in range(5):
@@ -347,7 +349,7 @@ def test_a_held_queue_tries_one_message_after_a_growing_while(app, play, account
 def test_a_probe_that_succeeds_releases_the_queue(app, play, account, clock):
     server = play(SETTINGS["a refused log-in"])
     for number in range(3):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     drain_queue(account)
     server.script = honest()
     clock.shift(timedelta(minutes=2))
@@ -359,7 +361,7 @@ def test_a_probe_that_succeeds_releases_the_queue(app, play, account, clock):
 
 def test_a_probe_whose_recipient_is_refused_has_proved_the_settings(app, play, account, clock):
     server = play(SETTINGS["a refused log-in"])
-    first, second = owe(account, "first"), owe(account, "second")
+    first, second = enqueue_message(account, "first"), enqueue_message(account, "second")
     drain_queue(account)
     refuse = {b"first@": b"550 5.1.1 No such user\r\n"}
     server.script = answering(
@@ -374,7 +376,7 @@ def test_a_probe_whose_recipient_is_refused_has_proved_the_settings(app, play, a
 @pytest.mark.parametrize("what", [*SERVER, "an acceptance put off"])
 def test_a_probe_that_meets_passing_trouble_is_not_stranded(app, play, account, clock, what):
     server = play(SETTINGS["a refused log-in"])
-    ident = owe(account, "only")
+    ident = enqueue_message(account, "only")
     drain_queue(account)
     server.script = (SERVER | LATER)[what]
     clock.shift(timedelta(minutes=2))
@@ -389,25 +391,25 @@ def test_a_probe_that_meets_passing_trouble_is_not_stranded(app, play, account, 
 
 def test_a_test_email_goes_through_a_held_queue_and_releases_it(app, play, account):
     server = play(SETTINGS["a refused log-in"])
-    waiting = owe(account, "waiting")
+    waiting = enqueue_message(account, "waiting")
     drain_queue(account)
-    test = owe(account, "test", is_test=True)
+    test = enqueue_message(account, "test", is_test=True)
     drain_queue(account)
     assert message(test).status is Status.FAILED, "a test tells its result at once"
     assert message(waiting).status is Status.HELD
     server.script = honest()
-    owe(account, "test2", is_test=True)
+    enqueue_message(account, "test2", is_test=True)
     drain_queue(account)
     assert message(waiting).status is Status.SENT
     assert subjects(server) == ["Welcome, test2", "Welcome, waiting"]
 
 
-def test_a_mute_server_costs_no_more_than_the_deadline(app, serve, ways, account, clock):
+def test_a_mute_server_costs_no_more_than_the_deadline(app, serve, routes, account, clock):
     from time import monotonic
 
     server = serve(lambda peer: peer.listen())
-    ways.lead(account, server, limits=Limits(deadline=0.5, greeting=0.3, reply=0.3))
-    owe(account, "m")
+    routes.send_to(account, server, limits=Limits(deadline=0.5, greeting=0.3, reply=0.3))
+    enqueue_message(account, "m")
     started = monotonic()
     drain_queue(account)
     assert monotonic() - started < 1.5
@@ -426,7 +428,7 @@ def test_a_server_that_hangs_up_between_messages_is_dialled_anew(app, play, acco
 
     server = play(answering(MAIL=once))
     for number in range(4):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     drain_queue(account)
     assert set(statuses(account)) == {Status.SENT}
     assert len(server.messages) == 4
@@ -434,7 +436,7 @@ def test_a_server_that_hangs_up_between_messages_is_dialled_anew(app, play, acco
 
 
 def test_a_settled_attempt_tells_what_the_server_said(app, server, account):
-    ident = owe(account, "m")
+    ident = enqueue_message(account, "m")
     drain_queue(account)
     (one,) = attempts(ident)
     assert (one.outcome, one.stage, one.reply_code, one.queue_id) == (

@@ -13,7 +13,16 @@ from portal.outbox.sending import drain
 from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import acceptance_log, connection_leases, maintenance, recovery
 from tests.databases import lock_against_writers
-from tests.outbox.post import answering, attempts, lapse, message, owe, slots_of, started, wait_for
+from tests.outbox.support import (
+    answering,
+    attempts,
+    count_leases,
+    enqueue_message,
+    expire_leases,
+    message,
+    start_drain,
+    wait_for,
+)
 from tests.outbox.test_crashes import in_context, run_in_thread
 
 
@@ -40,9 +49,9 @@ def entry_for(drain, **changes):
 
 
 def test_what_a_dead_worker_wrote_down_is_settled_by_the_next_and_not_sent_again(app, server, account):
-    ident = owe(account, "m")
-    path = left_behind(app, [entry_for(started(account))])
-    lapse(account)
+    ident = enqueue_message(account, "m")
+    path = left_behind(app, [entry_for(start_drain(account))])
+    expire_leases(account)
     drain_queue(account)
     assert server.messages == []
     assert message(ident).status is Status.SENT
@@ -54,15 +63,15 @@ def test_what_a_dead_worker_wrote_down_is_settled_by_the_next_and_not_sent_again
 
 @pytest.mark.parametrize("changes", [{"token": "another"}, {"message": 999}])
 def test_words_about_another_claim_settle_nothing(app, server, account, changes):
-    ident = owe(account, "m")
-    left_behind(app, [entry_for(started(account), **changes)])
+    ident = enqueue_message(account, "m")
+    left_behind(app, [entry_for(start_drain(account), **changes)])
     maintenance.mend()
     assert message(ident).status is Status.SENDING
 
 
 def test_half_a_line_is_no_word(app, server, account):
-    ident = owe(account, "m")
-    whole = entry_for(started(account))
+    ident = enqueue_message(account, "m")
+    whole = entry_for(start_drain(account))
     path = left_behind(app, [whole])
     path.write_text(path.read_text() + json.dumps(whole)[:20])
     assert recovery.settle_the_dead() == 1
@@ -70,8 +79,8 @@ def test_half_a_line_is_no_word(app, server, account):
 
 
 def test_the_journal_of_a_living_process_is_left_alone(app, server, account):
-    ident = owe(account, "m")
-    drain = started(account)
+    ident = enqueue_message(account, "m")
+    drain = start_drain(account)
     mine = acceptance_log.of_this_process()
     acceptance = type("A", (), {"reply": _reply(), "queue_id": "Q1"})()
     mine.accepted(drain._now.claim, acceptance)
@@ -80,7 +89,7 @@ def test_the_journal_of_a_living_process_is_left_alone(app, server, account):
     drain._leave()
     maintenance.mend()
     assert message(ident).status is Status.SENT, "what its own drain could not settle, its pulse does"
-    assert slots_of(account) == 0
+    assert count_leases(account) == 0
 
 
 def _reply():
@@ -90,7 +99,7 @@ def _reply():
 
 
 def test_the_journal_holds_neither_bodies_nor_secrets_nor_addresses(app, server, account):
-    owe(account, "m", recipient="bob@example.net", text="canary text", html="<p>canary html</p>")
+    enqueue_message(account, "m", recipient="bob@example.net", text="canary text", html="<p>canary html</p>")
     drain_queue(account)
     (path,) = acceptance_log.of_this_process().folder.iterdir()
     said = path.read_text()
@@ -105,9 +114,9 @@ def test_another_file_is_begun_when_one_has_grown_and_it_holds_what_is_open(
 ):
     monkeypatch.setattr(acceptance_log, "_LONG_ENOUGH", 500)
     for number in range(12):
-        owe(account, f"m{number}")
-    other = owe(account, "other")
-    drain, mine = started(account), acceptance_log.of_this_process()
+        enqueue_message(account, f"m{number}")
+    other = enqueue_message(account, "other")
+    drain, mine = start_drain(account), acceptance_log.of_this_process()
     mine.begun(drain._now.claim)
     run_in_thread(app, drain_queue, account)
     (path,) = mine.folder.iterdir()
@@ -130,7 +139,7 @@ def test_a_journal_that_cannot_begin_another_file_goes_on_with_the_old(app, serv
         return opened(path, *more)
 
     monkeypatch.setattr(os, "open", full)
-    idents = [owe(account, f"m{number}") for number in range(12)]
+    idents = [enqueue_message(account, f"m{number}") for number in range(12)]
     drain_queue(account)
     assert {message(ident).status for ident in idents} == {Status.SENT}
     (path,) = acceptance_log.of_this_process().folder.iterdir()
@@ -141,7 +150,7 @@ def test_a_full_disk_under_the_journal_stops_nothing(app, server, account, monke
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    ident = owe(account, "m")
+    ident = enqueue_message(account, "m")
     monkeypatch.setattr(os, "write", full)
     drain_queue(account)
     monkeypatch.undo()
@@ -152,7 +161,7 @@ def test_a_full_disk_under_the_journal_stops_nothing(app, server, account, monke
 def test_a_line_that_the_disk_took_half_of_is_no_record(app, server, account, monkeypatch, caplog):
     written = os.write
     monkeypatch.setattr(os, "write", lambda file, data: written(file, data[: len(data) // 2]))
-    idents = [owe(account, f"m{number}") for number in range(3)]
+    idents = [enqueue_message(account, f"m{number}") for number in range(3)]
     commits = []
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
     drain_queue(account)
@@ -164,7 +173,7 @@ def test_a_line_that_the_disk_took_half_of_is_no_record(app, server, account, mo
 
 @pytest.mark.parametrize("behind", [-1.0, 60.0])
 def test_a_database_that_is_locked_between_two_messages_is_waited_for_and_no_attempt_is_lost(
-    app, serve, ways, account, config, caplog, monkeypatch, behind, database
+    app, serve, routes, account, config, caplog, monkeypatch, behind, database
 ):
     monkeypatch.setattr(drain, "_BEHIND", behind)
     locks = []
@@ -175,8 +184,8 @@ def test_a_database_that_is_locked_between_two_messages_is_waited_for_and_no_att
         peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
 
     server = serve(answering(DOT=lock_once))
-    ways.lead(account, server)
-    first, second, third = (owe(account, key) for key in ("first", "second", "third"))
+    routes.send_to(account, server)
+    first, second, third = (enqueue_message(account, key) for key in ("first", "second", "third"))
     worker = threading.Thread(target=in_context(app, drain_queue, account))
     worker.start()
     wait_for(lambda: "waiting for it" in caplog.text, within=25)
@@ -187,16 +196,16 @@ def test_a_database_that_is_locked_between_two_messages_is_waited_for_and_no_att
     worker.join(10)
     assert [len(attempts(ident)) for ident in (first, second, third)] == [1, 1, 1]
     assert message(third).status is Status.SENT
-    assert slots_of(account) == 0
+    assert count_leases(account) == 0
 
 
 def test_a_slot_that_could_not_be_given_back_is_given_back_by_the_pulse(app, server, account):
     for number in range(3):
-        owe(account, f"m{number}")
-    drain = started(account)
+        enqueue_message(account, f"m{number}")
+    drain = start_drain(account)
     connection_leases.leave_behind(account, drain._token)
     maintenance.mend()
-    assert slots_of(account) == 0
+    assert count_leases(account) == 0
     assert [message(ident).status for ident in (2, 3)] == [Status.QUEUED] * 2
     db.session.rollback()
 
@@ -206,13 +215,13 @@ def test_what_was_claimed_before_a_power_cut_and_has_no_words_is_looked_upon_as_
 ):
     if database == "postgresql":
         pytest.skip("it forgets no commit")
-    ident = owe(account, "m")
-    started(account)
+    ident = enqueue_message(account, "m")
+    start_drain(account)
     from portal.outbox.models import DeliveryAttempt
 
     db.session.execute(db.delete(DeliveryAttempt))  # the power cut took them
     db.session.commit()
-    lapse(account)
+    expire_leases(account)
     monkeypatch.setattr(connection_leases, "_boot_name", ["restarte"])
     drain_queue(account)
     assert [(one.outcome, one.ambiguous) for one in attempts(ident)] == [

@@ -8,16 +8,16 @@ import pytest
 
 from portal.db import db
 from portal.jobs.models import WorkerHeartbeat
-from portal.outbox.models import Outcome, Slot, Status
+from portal.outbox.models import ConnectionLease, Outcome, Status
 from portal.smtp.server import Limits
 from tests.conftest import make_config
-from tests.outbox import deaths
-from tests.outbox.post import (
+from tests.outbox import kill_points
+from tests.outbox.support import (
     attempts,
+    enqueue_message,
     honest,
     message,
     message_ids,
-    owe,
     start_worker,
     wait_for,
 )
@@ -44,8 +44,8 @@ def beats():
     return found
 
 
-def slots_taken():
-    found = db.session.scalar(db.select(db.func.count()).select_from(Slot))
+def leases_taken():
+    found = db.session.scalar(db.select(db.func.count()).select_from(ConnectionLease))
     db.session.rollback()
     return found
 
@@ -119,7 +119,7 @@ BY_ITSELF = {
 
 def test_ten_lines_are_named():
     assert len(BY_THE_SERVER) + len(BY_ITSELF) == 10
-    assert BY_ITSELF.keys() == deaths.LINES.keys()
+    assert BY_ITSELF.keys() == kill_points.KILL_POINTS.keys()
 
 
 @pytest.mark.parametrize("line", BY_THE_SERVER)
@@ -132,7 +132,7 @@ def test_a_worker_killed_in_the_middle_of_a_word(app, config, serve, account, li
         for number in range(TIMES):
             hangman.pid = newcomer(number)
             hangman.due = True
-            ident = owe(account, f"m{number}", text=text)
+            ident = enqueue_message(account, f"m{number}", text=text)
             settled(ident, copies, [Outcome.INTERRUPTED, Outcome.ACCEPTED], server)
             assert not hangman.due
     finally:
@@ -148,7 +148,7 @@ def test_a_worker_killed_between_two_lines_of_its_own(app, config, serve, accoun
     try:
         for number in range(TIMES):
             newcomer(number)
-            ident = owe(account, f"m{number}")
+            ident = enqueue_message(account, f"m{number}")
             settled(ident, copies, outcomes, server)
             assert (config.instance / f"died-{ident}").exists()
     finally:
@@ -159,7 +159,7 @@ def test_a_worker_killed_between_two_lines_of_its_own(app, config, serve, accoun
 def newcomer(dead: int) -> int:
     """Wait for the worker that took the place of the last one that died, and for its connection to be left; its id."""
     wait_for(lambda: len(beats()) == dead + 1)
-    wait_for(lambda: not slots_taken())
+    wait_for(lambda: not leases_taken())
     return beats()[-1]
 
 

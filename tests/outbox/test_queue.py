@@ -14,19 +14,19 @@ from portal.db import db, reading
 from portal.enrolment import signup
 from portal.jobs.notify import Notifier
 from portal.outbox.models import OutboxMessage, Status
-from portal.outbox.queue import NewMessage, enqueue
+from portal.outbox.queue import NewMessage, enqueue_row
 from portal.outbox.sending import deliver
 from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import claims
 from portal.state import get_state
 from tests.databases import assert_nobody_is_in_a_transaction
-from tests.outbox.post import (
+from tests.outbox.support import (
     ROOT,
-    lapse,
+    count_leases,
+    enqueue_message,
+    expire_leases,
     message,
-    owe,
-    slots_of,
-    started,
+    start_drain,
     statuses,
     subjects,
     wait_for,
@@ -41,7 +41,7 @@ def count() -> int:
 
 
 def test_what_is_rolled_back_was_never_owed(app, account):
-    enqueue(account, NEW, now=utcnow())
+    enqueue_row(account, NEW, now=utcnow())
     db.session.rollback()
     assert count() == 0
 
@@ -49,7 +49,7 @@ def test_what_is_rolled_back_was_never_owed(app, account):
 def test_a_rolled_back_promise_wakes_nobody(app, account):
     woken = []
     get_state(app).part(Notifier).push = lambda *wish: woken.append(wish)
-    enqueue(account, NEW, now=utcnow())
+    enqueue_row(account, NEW, now=utcnow())
     db.session.rollback()
     db.session.execute(db.text("SELECT 1"))
     db.session.commit()
@@ -59,7 +59,7 @@ def test_a_rolled_back_promise_wakes_nobody(app, account):
 def test_the_worker_is_woken_by_the_commit_and_not_by_a_savepoint(app, account):
     woken = []
     get_state(app).part(Notifier).push = lambda *wish: woken.append(wish)
-    enqueue(account, NEW, now=utcnow())
+    enqueue_row(account, NEW, now=utcnow())
     with db.session.begin_nested():
         db.session.execute(db.text("SELECT 1"))
     assert woken == []
@@ -72,16 +72,16 @@ def test_a_failing_announcement_does_not_fail_the_promise(app, account):
         raise sqlite3.OperationalError("database or disk is full")
 
     get_state(app).part(Notifier).push = broken
-    enqueue(account, NEW, now=utcnow())
+    enqueue_row(account, NEW, now=utcnow())
     db.session.commit()
     assert count() == 1
 
 
 def test_the_same_key_is_owed_once(app, account):
-    assert enqueue(account, NEW, now=utcnow()) is not None
-    assert enqueue(account, NEW, now=utcnow()) is None
+    assert enqueue_row(account, NEW, now=utcnow()) is not None
+    assert enqueue_row(account, NEW, now=utcnow()) is None
     db.session.commit()
-    assert enqueue(account, NEW, now=utcnow()) is None
+    assert enqueue_row(account, NEW, now=utcnow()) is None
     assert count() == 1
 
 
@@ -91,7 +91,7 @@ def test_the_same_key_is_owed_once_when_many_threads_promise_it(app, account):
     def promise():
         with app.app_context():
             start.wait()
-            outcomes.append(enqueue(account, NEW, now=utcnow()) is not None)
+            outcomes.append(enqueue_row(account, NEW, now=utcnow()) is not None)
             db.session.commit()
 
     run_all([promise] * 6)
@@ -119,7 +119,7 @@ with create_app(make_config(Path({str(config.instance)!r}))).app_context():
 
 def test_a_message_is_claimed_by_one_of_many_drains(app, server, account):
     for number in range(12):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
 
     def drain():
         with app.app_context():
@@ -131,23 +131,23 @@ def test_a_message_is_claimed_by_one_of_many_drains(app, server, account):
 
 
 def test_what_one_drain_has_claimed_the_next_finds_taken(app, server, account):
-    owe(account, "m")
-    started(account)
+    enqueue_message(account, "m")
+    start_drain(account)
     assert drain_queue(account) == 0
-    lapse(account)
+    expire_leases(account)
     assert drain_queue(account) == 1, "what a dead worker held is free again"
 
 
 def test_a_queue_with_nothing_due_keeps_no_slot(app, server, account):
     assert drain_queue(account) == 0
-    owe(account, "m")
+    enqueue_message(account, "m")
     drain_queue(account)
-    assert slots_of(account) == 0
+    assert count_leases(account) == 0
 
 
 def test_a_drain_of_many_messages_logs_in_once(app, server, account):
     for number in range(6):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     assert drain_queue(account) == 6
     assert server.connections == 1
 
@@ -155,7 +155,7 @@ def test_a_drain_of_many_messages_logs_in_once(app, server, account):
 def test_a_connection_is_given_up_before_a_server_counts_too_many(app, server, account, monkeypatch):
     monkeypatch.setattr("portal.outbox.sending.connection_reuse._PER_CONNECTION", 2)
     for number in range(5):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     drain_queue(account)
     assert server.connections == 3
     assert len(server.messages) == 5
@@ -173,7 +173,7 @@ def test_a_long_queue_leaves_its_connection_to_others_that_wait_for_one_and_asks
     woken = []
     get_state(app).part(Notifier).push = lambda *wish: woken.append(wish)
     for number in range(6):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     time.sleep(0.15)  # for the wishes that announce them
     woken.clear()
     assert drain_queue(account) == sent
@@ -182,14 +182,14 @@ def test_a_long_queue_leaves_its_connection_to_others_that_wait_for_one_and_asks
 
 
 def test_a_test_email_overtakes_what_waits(app, server, account):
-    owe(account, "first")
-    owe(account, "test", is_test=True)
+    enqueue_message(account, "first")
+    enqueue_message(account, "test", is_test=True)
     drain_queue(account)
     assert subjects(server) == ["Welcome, test", "Welcome, first"]
 
 
 def test_the_sweep_finds_what_nobody_announced(app, server, account):
-    owe(account, "m")
+    enqueue_message(account, "m")
     with reading():
         assert claims.due_queues(utcnow()) == [account]
         db.session.rollback()
@@ -197,7 +197,7 @@ def test_the_sweep_finds_what_nobody_announced(app, server, account):
     assert claims.due_queues(utcnow()) == []
 
 
-def test_no_transaction_is_open_while_smtp_is_spoken(app, serve, ways, account, config):
+def test_no_transaction_is_open_while_smtp_is_spoken(app, serve, routes, account, config):
     seen = []
 
     def look(peer, _line):
@@ -205,11 +205,11 @@ def test_no_transaction_is_open_while_smtp_is_spoken(app, serve, ways, account, 
         seen.append(session.in_transaction())
         peer.say(b"250 2.1.0 Ok\r\n")
 
-    from tests.outbox.post import answering
+    from tests.outbox.support import answering
 
     server = serve(answering(MAIL=look, RCPT=look, DOT=look))
-    ways.lead(account, server)
-    ident = owe(account, "m")
+    routes.send_to(account, server)
+    ident = enqueue_message(account, "m")
     session = db.session()
     drain_queue(account)
     assert message(ident).status is Status.SENT, "a locked database would have failed the conversation"
@@ -226,7 +226,7 @@ def test_a_sign_up_and_its_email_are_committed_together(app, account):
 
 @pytest.mark.parametrize("how", ["settled", "taken"])
 def test_one_message_alone_is_claimed_only_while_it_is_free(app, server, account, how):
-    ident = owe(account, "m", forced_version_id=1)
+    ident = enqueue_message(account, "m", forced_version_id=1)
     first = claims.claim_one(ident)
     assert first
     if how == "settled":
@@ -254,8 +254,8 @@ def run_all(jobs):
 
 def test_a_message_that_can_be_unsubscribed_from_says_how_with_one_click(app, server, account):
     url = "https://portal.brightleaf.example/unsubscribe/abc"
-    owe(account, "summary", unsubscribe_url=url)
-    owe(account, "welcome")
+    enqueue_message(account, "summary", unsubscribe_url=url)
+    enqueue_message(account, "welcome")
     drain_queue(account)
     summary, welcome = (message_from_bytes(raw.lstrip()) for raw in server.messages)
     assert summary["List-Unsubscribe"] == f"<{url}>"

@@ -12,21 +12,21 @@ from portal.bootstrap import check_keys
 from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import Queue, Status
-from portal.outbox.queue import NewMessage, enqueue, hold, queue_of, release
+from portal.outbox.queue import NewMessage, enqueue_row, get_queue, hold, release
 from portal.outbox.sending.drain import Drain, drain_queue
 from portal.outbox.store import claims, connection_leases
 from tests.conftest import make_config
 from tests.databases import lock_against_writers, plain_connection
-from tests.outbox.post import (
+from tests.outbox.support import (
     LIMITS,
     answering,
     attempts,
+    count_leases,
+    enqueue_message,
     message,
-    owe,
     queue,
-    slots_of,
+    start_drain,
     start_worker,
-    started,
     statuses,
     wait_for,
 )
@@ -67,7 +67,7 @@ def a_message(key):
 
 def test_two_workers_make_the_same_queue_once(app, account):
     def make(number):
-        queue_of(account)
+        get_queue(account)
         db.session.commit()
 
     assert all_at_once(app, 6, make) == [None] * 6
@@ -76,7 +76,7 @@ def test_two_workers_make_the_same_queue_once(app, account):
 
 def test_the_same_key_is_owed_once_by_whoever_comes_first(app, account):
     def promise(number):
-        row = enqueue(account, a_message("once"), now=utcnow())
+        row = enqueue_row(account, a_message("once"), now=utcnow())
         db.session.commit()
         return row is not None
 
@@ -85,7 +85,7 @@ def test_the_same_key_is_owed_once_by_whoever_comes_first(app, account):
 
 def test_slots_are_never_more_than_the_account_may_have(app, account):
     for number in range(40):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
 
     def take(_number):
         drain = Drain(account)
@@ -93,14 +93,14 @@ def test_slots_are_never_more_than_the_account_may_have(app, account):
         return drain._now.claim is not None
 
     taken = all_at_once(app, 8, take)
-    assert sum(taken) == slots_of(account) == connection_leases.USUAL
+    assert sum(taken) == count_leases(account) == connection_leases.USUAL
 
 
 def test_a_message_held_while_its_queue_is_let_go_is_not_left_behind(app, server, account):
-    owe(account, "first")
+    enqueue_message(account, "first")
     hold(account, BECAUSE, now=utcnow())
     db.session.commit()
-    late = enqueue(account, a_message("late"), now=utcnow())
+    late = enqueue_row(account, a_message("late"), now=utcnow())
     assert late.status is Status.HELD
     with app.app_context():  # another process, meanwhile
         release(account, now=utcnow())
@@ -114,8 +114,8 @@ def test_a_message_held_while_its_queue_is_let_go_is_not_left_behind(app, server
 def test_a_message_owed_while_its_queue_is_being_held_waits_and_leaves_when_it_is_released(
     app, server, account
 ):
-    owe(account, "first")
-    late = enqueue(account, a_message("late"), now=utcnow())
+    enqueue_message(account, "first")
+    late = enqueue_row(account, a_message("late"), now=utcnow())
     assert late.status is Status.QUEUED
     with app.app_context():
         hold(account, BECAUSE, now=utcnow())
@@ -129,10 +129,10 @@ def test_a_message_owed_while_its_queue_is_being_held_waits_and_leaves_when_it_i
 
 
 def test_a_worker_that_holds_and_an_owner_who_releases_leave_nothing_half_done(app, server, account):
-    owe(account, "m")
+    enqueue_message(account, "m")
     hold(account, BECAUSE, now=utcnow())
     db.session.commit()
-    assert queue_of(account).held_at is not None  # the worker has read it ...
+    assert get_queue(account).held_at is not None  # the worker has read it ...
     with app.app_context():  # ... when the owner's new settings go live
         release(account, now=utcnow())
         db.session.commit()
@@ -142,9 +142,9 @@ def test_a_worker_that_holds_and_an_owner_who_releases_leave_nothing_half_done(a
 
 
 def test_a_message_somebody_settles_at_this_moment_is_not_waited_for(app, server, account, config):
-    first, second = owe(account, "first"), owe(account, "second")
+    first, second = enqueue_message(account, "first"), enqueue_message(account, "second")
     with closing(lock_row(config, first)):
-        assert started(account)._now.claim.message.id == second
+        assert start_drain(account)._now.claim.message.id == second
 
 
 def lock_row(config, ident):
@@ -192,12 +192,12 @@ def test_the_worker_survives_a_database_that_is_killed_and_comes_back(app, confi
     server = serve()
     worker = start_worker(config, {account: server.port}, threads=2)
     try:
-        owe(account, "before")
-        wait_for(lambda: len(server.messages) == 1 and slots_of(account) == 0)
+        enqueue_message(account, "before")
+        wait_for(lambda: len(server.messages) == 1 and count_leases(account) == 0)
         cluster.stop("QUIT")  # at once, as after a crash
         time.sleep(0.5)
         cluster.start()
-        owe(account, "after")
+        enqueue_message(account, "after")
         wait_for(lambda: len(server.messages) == 2, within=15)
         worker.terminate()
         assert worker.ended(within=8) == 0
@@ -206,7 +206,7 @@ def test_the_worker_survives_a_database_that_is_killed_and_comes_back(app, confi
     assert statuses(account) == [Status.SENT, Status.SENT]
 
 
-def test_what_a_server_accepted_while_the_database_was_away_leaves_once(app, serve, ways, account, cluster):
+def test_what_a_server_accepted_while_the_database_was_away_leaves_once(app, serve, routes, account, cluster):
     away = threading.Event()
 
     def take_and_cut_the_power(peer, _line):
@@ -215,8 +215,8 @@ def test_what_a_server_accepted_while_the_database_was_away_leaves_once(app, ser
         away.set()
 
     server = serve(answering(DOT=take_and_cut_the_power))
-    ways.lead(account, server)
-    ident = owe(account, "m")
+    routes.send_to(account, server)
+    ident = enqueue_message(account, "m")
     worker = threading.Thread(target=in_context(app, drain_queue, account))
     worker.start()
     assert away.wait(5)
@@ -231,11 +231,11 @@ def test_a_worker_picks_up_at_once_what_is_announced(app, config, serve, account
     server = serve()
     worker = start_worker(config, {account: server.port}, sweep=60.0)
     try:
-        owe(account, "m0")
+        enqueue_message(account, "m0")
         wait_for(lambda: len(server.messages) == 1, within=15)
         for number in range(1, 5):
             started = time.monotonic()
-            owe(account, f"m{number}")
+            enqueue_message(account, f"m{number}")
             wait_for(lambda number=number: len(server.messages) == number + 1)
             assert time.monotonic() - started < 1.0, "told, not found by a sweep"
     finally:

@@ -16,18 +16,18 @@ from portal.outbox.store import connection_leases, due
 from portal.outbox.store.clock_steps import ClockSteps
 from portal.smtp.providers import load_catalogue
 from portal.state import get_state
-from tests.outbox.post import (
+from tests.outbox.support import (
     answering,
     attempts,
+    count_leases,
+    enqueue_message,
+    expire_leases,
     honest,
-    lapse,
     message,
     new_account,
-    owe,
     queue,
     route_to,
-    slots_of,
-    started,
+    start_drain,
     statuses,
     subjects,
 )
@@ -48,47 +48,47 @@ def taken(account, times):
 
 def test_an_account_has_so_many_connections_at_once_and_no_more(app, server, account):
     for number in range(40):
-        owe(account, f"m{number}")
-    assert taken(account, 6) == slots_of(account) == connection_leases.USUAL
+        enqueue_message(account, f"m{number}")
+    assert taken(account, 6) == count_leases(account) == connection_leases.USUAL
 
 
-def test_a_provider_that_takes_one_connection_gets_one(app, server, ways, account):
+def test_a_provider_that_takes_one_connection_gets_one(app, server, routes, account):
     only_one = load_catalogue().by_host("smtp.office365.com")
     assert only_one.connections == 1
-    ways.by_account[account] = lambda: replace(route_to(server.port), provider=only_one)
+    routes.by_account[account] = lambda: replace(route_to(server.port), provider=only_one)
     for number in range(10):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     assert taken(account, 3) == 1
 
 
-def test_all_accounts_together_have_so_many_connections(app, server, ways, account):
+def test_all_accounts_together_have_so_many_connections(app, server, routes, account):
     get_state(app).config = replace(get_state(app).config, connections=2)
     others = [new_account(f"Other{number}") for number in range(3)]
     for ident in others:
-        ways.lead(ident, server)
-        owe(ident, f"m{ident}")
+        routes.send_to(ident, server)
+        enqueue_message(ident, f"m{ident}")
     assert sum(taken(ident, 1) for ident in others) == 2
 
 
 def test_a_slot_whose_worker_died_is_free_again(app, server, account):
-    owe(account, "m")
-    started(account)
-    lapse(account)
+    enqueue_message(account, "m")
+    start_drain(account)
+    expire_leases(account)
     drain_queue(account)
-    assert (slots_of(account), statuses(account)) == (0, [Status.SENT])
+    assert (count_leases(account), statuses(account)) == (0, [Status.SENT])
 
 
-def test_the_account_served_longest_ago_comes_first(app, server, ways, account):
+def test_the_account_served_longest_ago_comes_first(app, server, routes, account):
     other = new_account("Copperpot")
-    ways.lead(other, server)
+    routes.send_to(other, server)
     for ident in (account, other):
-        owe(ident, f"first{ident}")
+        enqueue_message(ident, f"first{ident}")
         drain_queue(ident)
-    owe(account, "again")
-    owe(other, "again too")
+    enqueue_message(account, "again")
+    enqueue_message(other, "again too")
     assert due.due_queues(moment()) == [account, other]
     drain_queue(account)
-    owe(account, "once more")
+    enqueue_message(account, "once more")
     assert due.due_queues(moment()) == [other, account]
 
 
@@ -97,25 +97,27 @@ def test_the_account_served_longest_ago_comes_first(app, server, ways, account):
 
 def test_to_one_recipient_messages_leave_in_the_order_they_were_owed(app, server, account):
     for number in range(5):
-        owe(account, f"m{number}", recipient="bob@example.net")
-    first = started(account)
+        enqueue_message(account, f"m{number}", recipient="bob@example.net")
+    first = start_drain(account)
     assert taken(account, 3) == 0, "nobody overtakes what is being sent"
     first.run_on()
     assert subjects(server) == [f"Welcome, m{number}" for number in range(5)]
 
 
-def test_a_message_waits_while_an_earlier_one_to_the_same_recipient_is_tried_again(app, serve, ways, account):
+def test_a_message_waits_while_an_earlier_one_to_the_same_recipient_is_tried_again(
+    app, serve, routes, account
+):
     server = serve(LATER)
-    ways.lead(account, server)
+    routes.send_to(account, server)
     with time_machine.travel("2026-05-04 10:00:00+00:00", tick=False) as clock:
-        first, second = owe(account, "first", recipient="bob@example.net"), None
-        other = owe(account, "other")
+        first, second = enqueue_message(account, "first", recipient="bob@example.net"), None
+        other = enqueue_message(account, "other")
         drain_queue(account)
         server.script = honest()
-        second = owe(account, "second", recipient="bob@example.net")
+        second = enqueue_message(account, "second", recipient="bob@example.net")
         drain_queue(account)
         assert attempts(second) == []
-        test = owe(account, "test", recipient="bob@example.net", is_test=True)
+        test = enqueue_message(account, "test", recipient="bob@example.net", is_test=True)
         drain_queue(account)
         assert message(test).status is Status.SENT, "a test waits for nothing"
         clock.shift(timedelta(minutes=3))
@@ -127,10 +129,10 @@ def test_a_message_waits_while_an_earlier_one_to_the_same_recipient_is_tried_aga
 
 @pytest.mark.parametrize("end", [Status.SENT, Status.FAILED, Status.CANCELLED])
 def test_what_is_over_blocks_nobody(app, server, account, end):
-    first = owe(account, "first", recipient="bob@example.net")
+    first = enqueue_message(account, "first", recipient="bob@example.net")
     db.session.execute(db.update(OutboxMessage).where(OutboxMessage.id == first).values(status=end))
     db.session.commit()
-    second = owe(account, "second", recipient="bob@example.net")
+    second = enqueue_message(account, "second", recipient="bob@example.net")
     drain_queue(account)
     assert message(second).status is Status.SENT
 
@@ -138,9 +140,9 @@ def test_what_is_over_blocks_nobody(app, server, account, end):
 def test_a_crowd_to_one_recipient_does_not_hide_what_comes_after(app, server, account):
     drain = None
     for number in range(90):
-        owe(account, f"m{number}", recipient="bob@example.net")
-        drain = drain or started(account)
-    last = owe(account, "last")
+        enqueue_message(account, f"m{number}", recipient="bob@example.net")
+        drain = drain or start_drain(account)
+    last = enqueue_message(account, "last")
     drain_queue(account)
     assert message(last).status is Status.SENT
 
@@ -151,11 +153,11 @@ def test_a_crowd_to_one_recipient_does_not_hide_what_comes_after(app, server, ac
 @pytest.mark.clocks_disagree
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_a_worker_whose_clock_is_an_hour_off_takes_nothing_from_others_and_sends(app, server, account, hours):
-    owe(account, "m")
-    started(account)
+    enqueue_message(account, "m")
+    start_drain(account)
     with time_machine.travel(utcnow() + timedelta(hours=hours)):
         assert drain_queue(account) == 0, "the lease stands, whatever this worker's clock says"
-        other = owe(account, "other")
+        other = enqueue_message(account, "other")
         assert drain_queue(account) == 1
     assert message(other).status is Status.SENT
     assert len(server.messages) == 1
@@ -165,7 +167,7 @@ def test_a_worker_whose_clock_is_an_hour_off_takes_nothing_from_others_and_sends
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_what_a_portal_owes_whose_clock_is_an_hour_off_leaves_at_once(app, server, account, hours):
     with time_machine.travel(utcnow() + timedelta(hours=hours)):
-        ident = owe(account, "m")
+        ident = enqueue_message(account, "m")
     drain_queue(account)
     assert message(ident).status is Status.SENT
 
@@ -176,9 +178,9 @@ def test_after_the_database_s_clock_was_set_back_nothing_waits_for_an_hour(app, 
     maintenance._seen.clear()
     with time_machine.travel(utcnow() + timedelta(hours=1), tick=True):
         maintenance.mend()
-        stuck, fresh = owe(account, "stuck"), None
-        started(account)
-        fresh = owe(account, "fresh")
+        stuck, fresh = enqueue_message(account, "stuck"), None
+        start_drain(account)
+        fresh = enqueue_message(account, "fresh")
     maintenance.mend()
     drain_queue(account)
     assert message(fresh).status is Status.SENT
@@ -192,18 +194,18 @@ def test_after_the_database_s_clock_was_set_back_nothing_waits_for_an_hour(app, 
 
 
 def test_after_a_pause_one_message_leaves_first_and_only_its_success_opens_the_queue(
-    app, serve, ways, account
+    app, serve, routes, account
 ):
     server: BadServer = serve(answering(GREETING=b"421 4.3.2 Too busy\r\n"))
-    ways.lead(account, server)
+    routes.send_to(account, server)
     with time_machine.travel("2026-05-04 10:00:00+00:00", tick=False) as clock:
         for number in range(40):
-            owe(account, f"m{number}")
+            enqueue_message(account, f"m{number}")
         drain_queue(account)
         assert (queue(account).ramp_limit, queue(account).healthy) == (0, True)
         clock.shift(timedelta(minutes=3))
         server.script = honest()
-        probe = started(account)
+        probe = start_drain(account)
         assert len(probe._now.rest) == 0, "one message, and nobody beside it"
         assert taken(account, 3) == 0
         widths = []
@@ -227,7 +229,7 @@ def test_a_herd_of_retries_is_spread(app):
 # -- listeners and gates
 
 
-def test_whoever_listens_is_told_of_every_settlement_in_its_transaction(app, serve, ways, account):
+def test_whoever_listens_is_told_of_every_settlement_in_its_transaction(app, serve, routes, account):
     heard = []
 
     def listen(account_id, claim, outcome, diagnosis, server):
@@ -243,8 +245,8 @@ def test_whoever_listens_is_told_of_every_settlement_in_its_transaction(app, ser
     bad = serve(
         answering(RCPT=lambda peer, line: peer.say(b"550 5.1.1 No\r\n" if b"bad@" in line else b"250 ok\r\n"))
     )
-    ways.lead(account, bad)
-    good, refused = owe(account, "good"), owe(account, "bad")
+    routes.send_to(account, bad)
+    good, refused = enqueue_message(account, "good"), enqueue_message(account, "bad")
     drain_queue(account)
     assert heard == [
         (account, good, Outcome.ACCEPTED, True, "localhost"),
@@ -257,10 +259,10 @@ def test_a_gate_says_how_many_may_leave_now(app, server, account):
     allowed = [1, 0]
     callbacks.add_gate(app, lambda queue, now: allowed.pop(0) if allowed else 0)
     for number in range(3):
-        owe(account, f"m{number}")
+        enqueue_message(account, f"m{number}")
     drain_queue(account)
     assert statuses(account) == [Status.SENT, Status.QUEUED, Status.QUEUED]
-    assert slots_of(account) == 0
+    assert count_leases(account) == 0
 
 
 # -- cost

@@ -16,9 +16,9 @@ from portal import rate_limit
 from portal.clock import utcnow
 from portal.db import db, group_commit
 from portal.db.transaction import is_past_session
-from portal.outbox.queue import queue_of
+from portal.outbox.queue import get_queue
 from tests.databases import lock_against_writers
-from tests.outbox.post import new_account, queue
+from tests.outbox.support import new_account, queue
 
 BUDGET = rate_limit.Budget("together", 10, timedelta(days=1))
 
@@ -78,7 +78,7 @@ def at_once(app: Flask, deeds: list[Callable[[], object]], swift: Container[obje
 
 def trouble_of(account: int, count: int) -> Callable[[], int]:
     def deed() -> int:
-        queue_of(account, lock=True).consecutive_failures = count
+        get_queue(account, lock=True).consecutive_failures = count
         return account
 
     return deed
@@ -103,7 +103,7 @@ def test_whoever_is_alone_is_recorded_at_once(app, account):
 def test_all_who_come_while_one_is_recorded_share_the_next_commit(app, account):
     accounts = [account, *(new_account(name) for name in ("Larkspur", "Foxglove"))]
     for one in accounts:
-        queue_of(one)
+        get_queue(one)
     db.session.commit()
     with commits() as made:
         assert at_once(app, [trouble_of(one, 2) for one in accounts]) == accounts
@@ -115,7 +115,7 @@ def test_all_who_come_while_one_is_recorded_share_the_next_commit(app, account):
 def test_all_who_come_while_another_process_writes_share_one_commit(app, account, config):
     accounts = [account, *(new_account(name) for name in ("Larkspur", "Foxglove"))]
     for one in accounts:
-        queue_of(one)
+        get_queue(one)
     db.session.commit()
 
     def run(one: int) -> None:
@@ -138,11 +138,11 @@ def test_all_who_come_while_another_process_writes_share_one_commit(app, account
 def test_one_who_fails_costs_the_others_nothing(app, account):
     other = new_account("Larkspur")
     for one in (account, other):
-        queue_of(one)
+        get_queue(one)
     db.session.commit()
 
     def fail() -> None:
-        queue_of(account, lock=True).consecutive_failures = 9
+        get_queue(account, lock=True).consecutive_failures = 9
         db.session.flush()
         raise ValueError("by intention")
 
@@ -202,7 +202,7 @@ def test_one_who_fails_past_the_session_costs_the_others_nothing(app, account):
 
 
 def test_a_session_that_has_begun_goes_on_in_its_own_transaction(account):
-    queue_of(account, lock=True).consecutive_failures = 7
+    get_queue(account, lock=True).consecutive_failures = 7
     assert group_commit.record(spending(account, []), swift=True)
     assert queue(account).consecutive_failures == 7
 
@@ -210,7 +210,7 @@ def test_a_session_that_has_begun_goes_on_in_its_own_transaction(account):
 def test_many_at_once_are_all_recorded(app, account):
     accounts = [new_account(f"Programme-{number}") for number in range(8)]
     for one in accounts:
-        queue_of(one)
+        get_queue(one)
     db.session.commit()
     results: list[int] = []
 

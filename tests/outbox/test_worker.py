@@ -11,7 +11,15 @@ from portal.jobs.models import WorkerHeartbeat
 from portal.outbox.models import Status
 from portal.smtp.server import Limits
 from tests.conftest import make_config
-from tests.outbox.post import answering, new_account, owe, slots_of, start_worker, statuses, wait_for
+from tests.outbox.support import (
+    answering,
+    count_leases,
+    enqueue_message,
+    new_account,
+    start_worker,
+    statuses,
+    wait_for,
+)
 from tests.smtp.badserver import mute
 
 pytestmark = pytest.mark.thorough
@@ -43,7 +51,7 @@ def seconds_for(count: int, account: int, server) -> float:
     """How long so many messages take from being owed to being taken."""
     before, started = len(server.messages), time.monotonic()
     for number in range(count):
-        owe(account, f"m{before + number}")
+        enqueue_message(account, f"m{before + number}")
     wait_for(lambda: len(server.messages) == before + count)
     return time.monotonic() - started
 
@@ -55,11 +63,11 @@ def test_more_servers_that_hang_than_threads_delay_no_healthy_one(app, config, s
     ports = {account: fine.port} | dict.fromkeys(hanging, silent.port)
     worker = start_worker(config, ports, threads=2)
     try:
-        owe(account, "first")
+        enqueue_message(account, "first")
         wait_for(lambda: len(fine.messages) == 1)
         usual = seconds_for(5, account, fine)
         for ident in hanging:
-            owe(ident, f"stuck{ident}")
+            enqueue_message(ident, f"stuck{ident}")
         wait_for(lambda: silent.connections >= 4)
         assert seconds_for(5, account, fine) < 2 * usual + 3, "one that hangs does so for ten seconds"
     finally:
@@ -73,12 +81,12 @@ def test_servers_that_answered_last_time_and_hang_now_do_not_keep_the_threads(ap
     worker = start_worker(config, ports, threads=2)
     try:
         for ident in (account, *hanging):
-            owe(ident, f"first{ident}")
+            enqueue_message(ident, f"first{ident}")
         wait_for(lambda: len(fine.messages) + len(turning.messages) == 7)
         turning.script = lambda peer: peer.listen()
         for ident in hanging:
-            owe(ident, f"stuck{ident}")
-        owe(account, "behind-them")
+            enqueue_message(ident, f"stuck{ident}")
+        enqueue_message(account, "behind-them")
         wait_for(lambda: len(fine.messages) == 2)  # 30 s, were each waited for in turn
     finally:
         worker.kill()
@@ -92,7 +100,7 @@ def test_a_worker_that_was_stopped_for_a_while_goes_on_when_it_is_woken(app, con
         worker.process.send_signal(signal.SIGSTOP)
         time.sleep(3 * config.sweep)  # longer than its pulse sleeps
         worker.process.send_signal(signal.SIGCONT)
-        owe(account, "m")
+        enqueue_message(account, "m")
         wait_for(lambda: server.messages)
         worker.terminate()
         assert worker.ended(within=60) == 0
@@ -107,7 +115,7 @@ def test_several_processes_share_the_work_and_end_politely_together(app, config,
         wait_for(lambda: len(beats()) == 2)
         children = beats()
         for number in range(10):
-            owe(account, f"m{number}")
+            enqueue_message(account, f"m{number}")
         wait_for(lambda: len(server.messages) == 10)
         worker.terminate()
         assert worker.ended(within=60) == 0
@@ -134,7 +142,7 @@ def test_a_second_signal_ends_all_processes_at_once(app, config, serve, account)
     server = serve(answering(DOT=mute))
     worker = start_worker(config, {account: server.port}, processes=2)
     try:
-        owe(account, "m")
+        enqueue_message(account, "m")
         wait_for(lambda: server.messages)
         children = beats()
         worker.terminate()
@@ -159,7 +167,7 @@ def test_a_worker_for_checks_leaves_mail_alone(app, config, serve, account):
     worker = start_worker(config, {account: server.port}, queues=["checks"])
     try:
         wait_for(beats)
-        owe(account, "m")
+        enqueue_message(account, "m")
         time.sleep(1)
         assert server.connections == 0
     finally:
@@ -167,6 +175,6 @@ def test_a_worker_for_checks_leaves_mail_alone(app, config, serve, account):
     mail = start_worker(config, {account: server.port}, queues=["mail"])
     try:
         wait_for(lambda: len(server.messages) == 1)
-        wait_for(lambda: slots_of(account) == 0)
+        wait_for(lambda: count_leases(account) == 0)
     finally:
         mail.kill()

@@ -23,7 +23,7 @@ from portal.settings import check
 from portal.settings.models import SettingsCheck, SmtpSettings
 from portal.smtp.server import Limits
 from tests.conftest import make_config
-from tests.outbox.post import honest
+from tests.outbox.support import honest
 from tests.pages import LintingClient
 from tests.smtp import badserver
 from tests.smtp.badserver import BadServer, Script

@@ -23,7 +23,17 @@ from portal.smtp.failure import Stage
 from portal.smtp.protocol.stages import StageResult, StageStatus
 from portal.state import get_state
 from tests.databases import assert_nobody_is_in_a_transaction
-from tests.outbox.post import answering, attempts, honest, message, owe, queue, statuses, subjects, wait_for
+from tests.outbox.support import (
+    answering,
+    attempts,
+    enqueue_message,
+    honest,
+    message,
+    queue,
+    statuses,
+    subjects,
+    wait_for,
+)
 from tests.settings.conftest import (
     PAGE,
     account_id,
@@ -79,7 +89,7 @@ def version_state(session):
 
 def test_a_check_that_passes_releases_what_waited(owner, form, servers):
     servers.two.script = REFUSED  # the platform's own server refuses us
-    ident = owe(account_id(), "waiting")
+    ident = enqueue_message(account_id(), "waiting")
     drain_queue(account_id())
     assert message(ident).status is Status.HELD
     save(owner, form)
@@ -95,7 +105,7 @@ def test_a_check_that_fails_leaves_the_former_version_sending(owner, live, form,
     assert [version.state for version in versions()] == ["live", "draft"]
     assert checks()[-1].diagnosis["kind"] == "credentials"
     servers.one.script = honest()
-    ident = owe(live.account_id, "m")
+    ident = enqueue_message(live.account_id, "m")
     drain_queue(live.account_id)
     assert attempts(ident)[0].version_number == 1
     assert queue(live.account_id).held_at is None, "a failed check is no trouble of the queue"
@@ -105,7 +115,7 @@ def test_a_check_that_fails_at_first_leaves_the_platform_sending(owner, form, se
     servers.one.script = REFUSED
     save(owner, form)
     work()
-    ident = owe(account_id(), "m")
+    ident = enqueue_message(account_id(), "m")
     drain_queue(account_id())
     assert message(ident).status is Status.SENT
     assert attempts(ident)[0].version_number is None
@@ -248,7 +258,7 @@ def test_a_draft_may_be_activated_by_hand_and_the_platform_chosen_again(owner, f
     assert versions()[0].state == "live"
     owner.submit(f"{PAGE}/stop", {}, page=PAGE)
     assert versions()[0].state == "retired"
-    owe(account_id(), "m")
+    enqueue_message(account_id(), "m")
     drain_queue(account_id())
     assert statuses(account_id())[-1] is Status.SENT
     assert subjects(servers.two) == ["Welcome, m"]
@@ -271,7 +281,7 @@ def test_going_live_in_the_middle_of_a_drain_leads_the_rest_the_new_way(
         peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
 
     servers.one.script = answering(DOT=meanwhile)
-    idents = [owe(live.account_id, f"m{number}") for number in range(3)]
+    idents = [enqueue_message(live.account_id, f"m{number}") for number in range(3)]
     drain_queue(live.account_id)
     assert [attempts(ident)[0].version_number for ident in idents] == [1, 2, 2]
     assert [version.state for version in versions()] == ["retired", "live"]

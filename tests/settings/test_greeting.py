@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from portal.db import db
-from tests.outbox.post import answering
+from tests.outbox.support import answering
 from tests.settings.conftest import PAGE, checks, save, versions, work
 from tests.smtp.badserver import OFFER, Peer, ehlo_reply
 

@@ -14,7 +14,7 @@ from portal.settings import check, credentials
 from portal.settings.models import SmtpSettings
 from portal.state import get_state
 from portal.vault import SealBroken
-from tests.outbox.post import message, owe, queue, statuses
+from tests.outbox.support import enqueue_message, message, queue, statuses
 from tests.settings.conftest import PAGE, checks, save, text_of, versions, work
 from tests.smtp.badserver import PASSWORD
 
@@ -85,7 +85,7 @@ def test_a_tampered_row_gives_its_password_to_nobody_who_checks(owner, live, tam
 def test_a_tampered_row_gives_its_password_to_nobody_who_sends(owner, live, tampered):
     for names in tampered():
         release(live.account_id, now=utcnow())
-        owe(live.account_id, "-".join(names))
+        enqueue_message(live.account_id, "-".join(names))
         drain_queue(live.account_id)
         assert statuses(live.account_id)[-1] is Status.HELD, names
         assert queue(live.account_id).hold_diagnosis["code"] == "password-not-openable"
@@ -186,7 +186,7 @@ def test_a_changed_key_asks_for_the_password_again_and_holds_what_waits(app, own
 
     get_state(app).vault = Vault(new_key())
     assert save(owner, form, password="").status_code == 422
-    owe(live.account_id, "m")
+    enqueue_message(live.account_id, "m")
     drain_queue(live.account_id)
     assert statuses(live.account_id)[-1] is Status.HELD
     assert "cannot be opened" in text_of(owner.get(PAGE))
@@ -197,7 +197,7 @@ def test_a_key_that_was_removed_holds_the_queue_and_put_back_lets_it_go_on(app, 
     from portal.vault import Vault, new_key
 
     ring = get_state(app).vault
-    idents = [owe(live.account_id, f"m{number}") for number in range(3)]
+    idents = [enqueue_message(live.account_id, f"m{number}") for number in range(3)]
     get_state(app).vault = Vault(new_key())
     maintenance.begin()
     drain_queue(live.account_id)

@@ -11,7 +11,7 @@ from portal.outbox.routing import NoRoute
 from portal.outbox.sending.drain import drain_queue
 from portal.settings import routing
 from portal.state import get_state
-from tests.outbox.post import answering, attempts, message, owe, queue, subjects
+from tests.outbox.support import answering, attempts, enqueue_message, message, queue, subjects
 from tests.settings.conftest import account_id
 
 SECRET_LINK = "http://127.0.0.1/reset/a-link-nobody-else-may-see"
@@ -22,7 +22,7 @@ def raw(server):
 
 
 def test_the_platform_sends_for_the_programme_with_replies_to_the_owner(owner, servers):
-    owe(account_id(), "m")
+    enqueue_message(account_id(), "m")
     drain_queue(account_id())
     sent = raw(servers.two)
     assert b"From: Brightleaf via Signet <affiliates@signet.example>" in sent
@@ -32,7 +32,7 @@ def test_the_platform_sends_for_the_programme_with_replies_to_the_owner(owner, s
 
 
 def test_a_live_version_sends_as_the_owner_s_own_domain(owner, live, servers):
-    owe(live.account_id, "m")
+    enqueue_message(live.account_id, "m")
     drain_queue(live.account_id)
     sent = raw(servers.one)
     assert b"From: Brightleaf <info@brightleaf.example>" in sent
@@ -42,7 +42,7 @@ def test_a_live_version_sends_as_the_owner_s_own_domain(owner, live, servers):
 
 def test_the_portal_s_own_mail_never_takes_an_account_s_server(owner, live, servers):
     before = servers.one.connections
-    ident = owe(None, "reset:1", text=SECRET_LINK, html="")
+    ident = enqueue_message(None, "reset:1", text=SECRET_LINK, html="")
     drain_queue(0)
     assert message(ident).status is Status.SENT
     assert servers.one.connections == before
@@ -53,7 +53,7 @@ def test_the_portal_s_own_mail_never_takes_an_account_s_server(owner, live, serv
 def test_the_portal_s_own_mail_does_not_go_elsewhere_when_its_server_is_down(owner, live, servers):
     servers.two.script = answering(GREETING=b"421 4.3.2 Too busy\r\n")
     before = servers.one.connections
-    owe(None, "reset:1", text=SECRET_LINK)
+    enqueue_message(None, "reset:1", text=SECRET_LINK)
     drain_queue(0)
     assert servers.one.connections == before
 
@@ -61,7 +61,7 @@ def test_the_portal_s_own_mail_does_not_go_elsewhere_when_its_server_is_down(own
 @pytest.mark.parametrize("verdict", [b"250 2.0.0 Ok\r\n", b"554 5.6.0 Refused\r\n"])
 def test_the_portal_s_own_mail_is_sealed_and_then_wiped(app, owner, servers, config, verdict):
     servers.two.script = answering(DOT=verdict)
-    ident = owe(None, "reset:1", text=SECRET_LINK, html=f"<a href='{SECRET_LINK}'>x</a>")
+    ident = enqueue_message(None, "reset:1", text=SECRET_LINK, html=f"<a href='{SECRET_LINK}'>x</a>")
     row = message(ident)
     assert "a-link" not in row.text + row.html + row.subject
     drain_queue(0)
@@ -72,14 +72,19 @@ def test_the_portal_s_own_mail_is_sealed_and_then_wiped(app, owner, servers, con
 
 
 def test_the_portal_s_own_mail_is_in_nobody_s_deliveries(owner, live, servers):
-    ident = owe(None, "reset:1", recipient="ada@brightleaf.example", subject="Choose a new password")
+    ident = enqueue_message(
+        None, "reset:1", recipient="ada@brightleaf.example", subject="Choose a new password"
+    )
     drain_queue(0)
     assert "Choose a new password" not in owner.get("/deliveries").get_data(as_text=True)
     assert owner.get(f"/deliveries/{ident}").status_code == 404
 
 
 def test_a_body_moved_to_another_message_does_not_open(owner, servers):
-    mine, theirs = owe(None, "reset:1", text=SECRET_LINK), owe(None, "reset:2", text="Hello")
+    mine, theirs = (
+        enqueue_message(None, "reset:1", text=SECRET_LINK),
+        enqueue_message(None, "reset:2", text="Hello"),
+    )
     body = message(mine).text
     db.session.execute(
         text("UPDATE outbox_message SET text = :body WHERE id = :id"), {"body": body, "id": theirs}
@@ -92,8 +97,8 @@ def test_a_body_moved_to_another_message_does_not_open(owner, servers):
 
 def test_trouble_of_the_platform_holds_its_own_queue_only(owner, live, servers):
     servers.two.script = answering(AUTH=b"535 5.7.8 no\r\n")
-    owe(None, "reset:1")
-    owe(live.account_id, "m")
+    enqueue_message(None, "reset:1")
+    enqueue_message(live.account_id, "m")
     drain_queue(0)
     drain_queue(live.account_id)
     assert queue(None).held_at
@@ -104,7 +109,7 @@ def test_trouble_of_the_platform_holds_its_own_queue_only(owner, live, servers):
 def test_without_any_sender_mail_waits_and_says_why(app, owner):
     config = get_state(app).config
     get_state(app).config = replace(config, platform=replace(config.platform, server=""))
-    ident = owe(account_id(), "m")
+    ident = enqueue_message(account_id(), "m")
     drain_queue(account_id())
     assert message(ident).status is Status.HELD
     assert queue(account_id()).hold_diagnosis["code"] == "no-platform-sender"
@@ -118,7 +123,7 @@ def test_a_version_of_another_account_is_no_way_out(owner, live):
 
 def test_the_trouble_is_said_on_every_page(owner, live, servers):
     servers.one.script = answering(AUTH=b"535 5.7.8 no\r\n")
-    owe(live.account_id, "m")
+    enqueue_message(live.account_id, "m")
     drain_queue(live.account_id)
     because = queue(live.account_id).hold_diagnosis
     for page in ("/settings/email-preferences", "/deliveries"):

@@ -11,7 +11,7 @@ from portal.outbox.models import OutboxMessage
 from portal.settings import versions as deeds
 from portal.settings.models import SettingsCheck, SmtpSettings
 from tests.conftest import make_config
-from tests.outbox.post import owe
+from tests.outbox.support import enqueue_message
 from tests.pages import csrf_token
 from tests.settings.conftest import PAGE, checks, save, text_of, versions, work
 
@@ -281,7 +281,7 @@ def test_each_page_and_deed_is_the_owner_s_alone(owner, stranger, client, live):
 
 
 def test_another_account_s_test_email_is_not_shown(owner, stranger, live):
-    ident = owe(live.account_id, "test:x", is_test=True)
+    ident = enqueue_message(live.account_id, "test:x", is_test=True)
     assert "t@example.net" not in text_of(stranger.get(f"{PAGE}?test={ident}"))
     for odd in ("x", "-1", "9" * 30, "١", ""):
         assert owner.get(f"{PAGE}?test={odd}").status_code == 200

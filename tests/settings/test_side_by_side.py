@@ -11,7 +11,7 @@ from portal.db import db
 from portal.settings import check, versions
 from portal.settings.models import SmtpSettings, State
 from portal.settings.validation import Typed
-from tests.outbox.post import answering
+from tests.outbox.support import answering
 from tests.outbox.test_side_by_side import all_at_once
 from tests.settings.conftest import PAGE, account_id, checks, save, work
 from tests.settings.conftest import versions as saved

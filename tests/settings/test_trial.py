@@ -18,7 +18,7 @@ from portal.accounts.models import Owner, OwnerSession
 from portal.db import db
 from portal.outbox.models import OutboxMessage
 from portal.settings.models import SettingsCheck, SmtpSettings
-from tests.outbox.post import answering
+from tests.outbox.support import answering
 from tests.pages import LintingClient
 from tests.settings.conftest import Servers, save
 

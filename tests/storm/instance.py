@@ -21,7 +21,7 @@ from portal.accounts.models import Account
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db, disconnect
-from portal.outbox.queue import NewMessage, enqueue
+from portal.outbox.queue import NewMessage, enqueue_row
 from portal.settings import credentials
 from portal.settings.models import SmtpSettings, State
 
@@ -113,7 +113,7 @@ class Instance:
         """Owe messages, each to its account, some hundreds a commit."""
         with self.app.app_context():
             for number, (account, new) in enumerate(messages, 1):
-                enqueue(account, new, now=utcnow())
+                enqueue_row(account, new, now=utcnow())
                 if number % _AT_ONCE == 0:
                     db.session.commit()
             db.session.commit()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from portal import create_app
 from portal.accounts.registration import create_owner
 from portal.outbox import retry
-from portal.outbox.queue import hold, queue_of
+from portal.outbox.queue import get_queue, hold
 from tests.conftest import PASSWORD, make_config
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -18,4 +18,4 @@ def test_the_pace_shortens_every_wait_before_another_try(app, config):
         assert timedelta(seconds=7.2) <= retry.delay(1, at_least=900) <= timedelta(seconds=10.8)
         account = create_owner("Brightleaf", "Ada", "ada@brightleaf.example", PASSWORD, now=NOW).account_id
         hold(account, {"code": "auth-refused"}, now=NOW)
-        assert queue_of(account).next_probe_at == NOW + timedelta(seconds=0.6)
+        assert get_queue(account).next_probe_at == NOW + timedelta(seconds=0.6)

@@ -25,7 +25,7 @@ from ...db.transaction import moment
 from ...jobs import notify
 from .. import callbacks, rate_limits
 from ..models import Queue
-from ..queue import SYSTEM, queue_of
+from ..queue import SYSTEM, get_queue
 from ..store import acceptance_log, claims, connection_leases, due, recovery
 from . import deliver, outcomes
 from .batch_size import Pace
@@ -264,7 +264,7 @@ class Drain:
 
     def _open(self) -> _Next:
         """Take a slot, claim a batch and record the intent for its first message. Commits."""
-        queue_of(self._account)
+        get_queue(self._account)
         queue, now = self._locked(), moment()
         way = deliver.way_of(self._account)
         found = self._claim(queue, way, now)
@@ -295,14 +295,14 @@ class Drain:
         if is_another_turn:
             self._drew_all = False  # what was held may leave now
         if rest and (result.stops or self._ends() or is_another_turn):
-            claims.give_back(rest, queue_of(self._account))
+            claims.give_back(rest, get_queue(self._account))
             rest = ()
         if self._ends():
             return _Next()
         now = moment()
         if self._renewal_is_due():
             if not connection_leases.renew(self._account, self._token, now=now):
-                claims.give_back(rest, queue_of(self._account))
+                claims.give_back(rest, get_queue(self._account))
                 return _Next()
             renewed = time.monotonic()
         return self._after_that(rest, now, renewed)
@@ -341,10 +341,10 @@ class Drain:
         self._drew_all = False
         limit = callbacks.allowance(queue, self.pace.size if way.route else 1, now)
         if not limit:
-            self._closed_for = rate_limits.closed_for(self.ident, now)
+            self._closed_for = rate_limits.seconds_until_allowed(self.ident, now)
             return []
         found = claims.claim_batch(queue, self._token, way.route, limit=limit, now=now)
-        rate_limits.spend(self.ident, len(found), now)
+        rate_limits.consume(self.ident, len(found), now)
         self._drew_all = len(found) < limit and not due.has_work(self.ident, now)
         return found
 

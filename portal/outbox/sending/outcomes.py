@@ -16,7 +16,7 @@ from ...state import current_config
 from .. import callbacks, retry
 from ..diagnoses import INTERNAL_ERROR, POSSIBLY_DELIVERED, UNSENDABLE
 from ..models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
-from ..queue import hold, queue_of, release
+from ..queue import get_queue, hold, release
 from ..store import acceptance_log
 from ..store.settle import settle, settle_accepted
 
@@ -90,7 +90,7 @@ def _accepted(taken: Sequence[Accepted]) -> list[Result]:
 def _told(one: Accepted, now: datetime) -> Result:
     if one.claim.first and not one.pinned:
         _recover(one.claim.message.account_id, now)
-    callbacks.tell(one.claim, Outcome.ACCEPTED, None, one.route.server.address)
+    callbacks.notify(one.claim, Outcome.ACCEPTED, None, one.route.server.address)
     return Result(accepted=True, transcript=one.transcript)
 
 
@@ -102,14 +102,14 @@ def refused(
     diagnosis = route.explain(failure)
     decision = _decide(claim, diagnosis, failure, now=now, pinned=pinned)
     attempt = _described(decision, diagnosis, failure, transcript)
-    held = not pinned and queue_of(account_id).held_at is not None
+    held = not pinned and get_queue(account_id).held_at is not None
     proven = failure.stage in _PROVEN and not decision.hold
     status = _status(claim, decision, stays_held=held and not proven)
     if not settle(claim, now=now, status=status, attempt=attempt, next_attempt_at=decision.again_at):
         return LOST
     if not pinned:
         _steer(account_id, decision, diagnosis, failure, held=held, proven=proven, now=now)
-    callbacks.tell(claim, decision.outcome, diagnosis.as_dict(), route.server.address)
+    callbacks.notify(claim, decision.outcome, diagnosis.as_dict(), route.server.address)
     stops = decision.hold or decision.pause
     return Result(False, diagnosis.as_dict(), failure, transcript, stops=stops)
 
@@ -124,7 +124,7 @@ def no_route(claim: Claim, because: Mapping[str, Any], *, pinned: bool) -> Resul
         return LOST
     if not pinned:
         hold(account_id, because, now=now)
-    callbacks.tell(claim, Outcome.HELD, because)
+    callbacks.notify(claim, Outcome.HELD, because)
     return Result(accepted=False, diagnosis=because, stops=True)
 
 
@@ -145,7 +145,7 @@ def not_sendable(claim: Claim) -> Result:
     attempt = {"outcome": Outcome.REJECTED, "diagnosis": dict(UNSENDABLE)}
     if not settle(claim, now=moment(), status=Status.FAILED, attempt=attempt):
         return LOST
-    callbacks.tell(claim, Outcome.REJECTED, UNSENDABLE)
+    callbacks.notify(claim, Outcome.REJECTED, UNSENDABLE)
     return Result(accepted=False, diagnosis=UNSENDABLE)
 
 
@@ -166,7 +166,7 @@ def poisoned(claim: Claim, fault: str, *, pinned: bool) -> Result:
     )
     if not settled:
         return LOST
-    callbacks.tell(claim, outcome, INTERNAL_ERROR)
+    callbacks.notify(claim, outcome, INTERNAL_ERROR)
     return Result(accepted=False, diagnosis=INTERNAL_ERROR, stops=True)
 
 
@@ -214,11 +214,11 @@ def _status(claim: Claim, decision: retry.Decision, *, stays_held: bool) -> Stat
 
 def _recover(account_id: int | None, now: datetime) -> None:
     """The server took a message: end what stopped the queue, and open it step by step."""
-    queue = queue_of(account_id)
+    queue = get_queue(account_id)
     calm = queue.held_at is None and queue.paused_until is None and not queue.consecutive_failures
     if calm and queue.healthy and queue.ramp_limit is None:
         return
-    queue = queue_of(account_id, lock=True)
+    queue = get_queue(account_id, lock=True)
     queue.paused_until, queue.consecutive_failures, queue.healthy = None, 0, True
     if queue.held_at is not None:  # a probe or a test went through
         release(account_id, now=now)
@@ -243,7 +243,7 @@ def _steer(
     now: datetime,
 ) -> None:
     """Hold, pause or release the account's queue after a failure."""
-    queue = queue_of(account_id, lock=True)
+    queue = get_queue(account_id, lock=True)
     queue.healthy = failure.reply is not None
     if decision.hold:
         hold(account_id, diagnosis.as_dict(), now=now)

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from ...db import db, reading
 from ...db.transaction import moment
 from ...state import current_config
-from ..models import OutboxMessage, Queue, Slot, Status
+from ..models import ConnectionLease, OutboxMessage, Queue, Status
 from . import clock_steps
 
 if TYPE_CHECKING:
@@ -63,13 +63,13 @@ def take(queue: Queue, token: str, *, bound: int, now: datetime) -> bool:
     """
     if db.session.connection().dialect.name == "postgresql":
         db.session.execute(select(func.pg_advisory_xact_lock(_TAKING)))
-    db.session.execute(delete(Slot).where(lapsed(now, Slot.lease_until)))
-    taken = db.session.scalar(select(func.count()).where(Slot.account_id == queue.account_id)) or 0
+    db.session.execute(delete(ConnectionLease).where(lapsed(now, ConnectionLease.lease_until)))
+    taken = db.session.scalar(select(func.count()).where(ConnectionLease.account_id == queue.account_id)) or 0
     if taken >= (bound if queue.ramp_limit is None else min(bound, max(1, queue.ramp_limit))):
         return False
     if are_all_taken():
         return False
-    db.session.add(Slot(token=token, account_id=queue.account_id, lease_until=now + lease()))
+    db.session.add(ConnectionLease(token=token, account_id=queue.account_id, lease_until=now + lease()))
     queue.last_served_at = now
     db.session.flush()
     return True
@@ -84,7 +84,9 @@ def are_taken(ident: int) -> bool:
         return False
     with reading():
         now = moment()
-        query = select(func.count()).where(Slot.account_id == ident, Slot.lease_until > now)
+        query = select(func.count()).where(
+            ConnectionLease.account_id == ident, ConnectionLease.lease_until > now
+        )
         taken = db.session.scalar(query) or 0
         db.session.rollback()
     return taken >= USUAL
@@ -92,7 +94,9 @@ def are_taken(ident: int) -> bool:
 
 def are_all_taken() -> bool:
     """Whether the whole portal has as many connections open as it may."""
-    return (db.session.scalar(select(func.count()).select_from(Slot)) or 0) >= current_config().connections
+    return (
+        db.session.scalar(select(func.count()).select_from(ConnectionLease)) or 0
+    ) >= current_config().connections
 
 
 def lapsed(now: datetime, until: InstrumentedAttribute[datetime]) -> ColumnElement[bool]:
@@ -104,7 +108,7 @@ def lapsed(now: datetime, until: InstrumentedAttribute[datetime]) -> ColumnEleme
 def renew(account_id: int | None, token: str, *, now: datetime) -> bool:
     """Make a slot and what was claimed with it last from now on; False when it was lost meanwhile."""
     until = {"lease_until": now + lease()}
-    kept = db.session.execute(update(Slot).where(Slot.token == token).values(until))
+    kept = db.session.execute(update(ConnectionLease).where(ConnectionLease.token == token).values(until))
     mine = (
         OutboxMessage.account_id == account_id,
         OutboxMessage.lease_token == token,
@@ -118,12 +122,14 @@ def renew(account_id: int | None, token: str, *, now: datetime) -> bool:
 
 def shorten(token: str, until: datetime) -> None:
     """Let a slot last no longer than a moment, as part of the present transaction."""
-    db.session.execute(update(Slot).where(Slot.token == token).values(lease_until=until))
+    db.session.execute(
+        update(ConnectionLease).where(ConnectionLease.token == token).values(lease_until=until)
+    )
 
 
 def close(token: str) -> None:
     """Give a slot back as part of the present transaction."""
-    db.session.execute(delete(Slot).where(Slot.token == token))
+    db.session.execute(delete(ConnectionLease).where(ConnectionLease.token == token))
 
 
 def leave_behind(ident: int, token: str) -> None:

@@ -6,7 +6,7 @@ import logging
 
 from ...db import db
 from ...db.transaction import moment
-from ..models import Slot
+from ..models import ConnectionLease
 from . import acceptance_log, claims, connection_leases
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ def settle_the_dead() -> int:
         now = moment()
         count += sum([claims.bring_in(entry, now) for entry in entries])
         for token in {entry["token"] for entry in entries}:
-            slot = db.session.get(Slot, token)
+            slot = db.session.get(ConnectionLease, token)
             if slot is not None:
                 _let_go(slot.account_id, token)
         db.session.commit()

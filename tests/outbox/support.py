@@ -25,8 +25,8 @@ from portal.config import Config
 from portal.db import db, transaction
 from portal.jobs import prefork, worker
 from portal.jobs.backend import QUEUES
-from portal.outbox.models import DeliveryAttempt, OutboxMessage, Queue, Slot, Status
-from portal.outbox.queue import NewMessage, enqueue
+from portal.outbox.models import ConnectionLease, DeliveryAttempt, OutboxMessage, Queue, Status
+from portal.outbox.queue import NewMessage, enqueue_row
 from portal.outbox.routing import Route, Routing
 from portal.outbox.sending.drain import Drain
 from portal.smtp.network.guard import EgressPolicy, PrivateTarget
@@ -34,7 +34,7 @@ from portal.smtp.server import Limits, Secret, Security, Server
 from portal.state import get_state
 from tests.conftest import PASSWORD as OWNERS_PASSWORD
 from tests.conftest import make_config
-from tests.outbox import deaths
+from tests.outbox import kill_points
 from tests.smtp import badserver
 from tests.smtp.badserver import BadServer, Script, converse
 
@@ -67,7 +67,7 @@ def route_to(
 
 
 @dataclass
-class Ways:
+class StubRoutes:
     """The room that knows each account's way out, as the post room sees it."""
 
     by_account: dict[int | None, Callable[[], Route]] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Ways:
     def __call__(self, account_id: int | None, version_id: int | None = None) -> Route:
         return self.by_account[account_id]()
 
-    def lead(self, account_id: int | None, server: BadServer, **more: object) -> None:
+    def send_to(self, account_id: int | None, server: BadServer, **more: object) -> None:
         self.by_account[account_id] = lambda: route_to(server.port, **more)
 
 
@@ -86,7 +86,7 @@ def new_account(programme: str = "Brightleaf") -> int:
     return ident
 
 
-def owe(account_id: int | None, key: str, **more: object) -> int:
+def enqueue_message(account_id: int | None, key: str, **more: object) -> int:
     """Owe one message and commit; its id."""
     values = {
         "kind": "new-sign-up",
@@ -96,14 +96,14 @@ def owe(account_id: int | None, key: str, **more: object) -> int:
         "text": f"Hello {key}\n.\nBye\n",
         "html": f"<p>Hello {key}</p>",
     } | more
-    row = enqueue(account_id, NewMessage(**values), now=utcnow())  # type: ignore[arg-type]
+    row = enqueue_row(account_id, NewMessage(**values), now=utcnow())  # type: ignore[arg-type]
     assert row is not None
     ident = row.id
     db.session.commit()
     return ident
 
 
-def started(account_id: int | None) -> Drain:
+def start_drain(account_id: int | None) -> Drain:
     """A drain that has claimed its batch and recorded its first intent, and there stands still."""
     drain = Drain(account_id or 0)
     drain._adopt(drain._open())
@@ -111,18 +111,22 @@ def started(account_id: int | None) -> Drain:
     return drain
 
 
-def slots_of(account_id: int | None) -> int:
-    query = db.select(db.func.count()).where(Slot.account_id == (account_id or 0))
+def count_leases(account_id: int | None) -> int:
+    query = db.select(db.func.count()).where(ConnectionLease.account_id == (account_id or 0))
     return int(_read(query)[0])
 
 
-def lapse(account_id: int | None) -> None:
-    """Let every lease of an account lapse, as if its worker had died long ago."""
+def expire_leases(account_id: int | None) -> None:
+    """Let every lease of an account expire, as if its worker had died long ago."""
     ago = utcnow() - timedelta(days=1)
     row = OutboxMessage
     sending = (row.account_id == account_id, row.status == Status.SENDING)
     db.session.execute(db.update(row).where(*sending).values(lease_until=ago))
-    db.session.execute(db.update(Slot).where(Slot.account_id == (account_id or 0)).values(lease_until=ago))
+    db.session.execute(
+        db.update(ConnectionLease)
+        .where(ConnectionLease.account_id == (account_id or 0))
+        .values(lease_until=ago)
+    )
     db.session.commit()
 
 
@@ -177,7 +181,7 @@ def wait_for(what: Callable[[], object], within: float = 60.0) -> None:
 
 @dataclass
 class Worker:
-    """The real worker in a process of its own; only its ways lead to the tests' servers."""
+    """The real worker in a process of its own; only its routes lead to the tests' servers."""
 
     process: subprocess.Popen[str]
 
@@ -206,7 +210,7 @@ def start_worker(
     clock_steps: bool = False,
 ) -> Worker:
     """Start it. One that is ``mortal`` is a child of the process, and replaced by another whenever it died;
-    ``dies_at`` is one of ``deaths.LINES``, ``dies_with`` the id of the only message. Where ``clock_steps``, its clock
+    ``dies_at`` is one of ``kill_points.KILL_POINTS``, ``dies_with`` the id of the only message. Where ``clock_steps``, its clock
     and the database's, as it sees it, are as many hours off as the file ``clock`` in the instance says.
     """
     spec = {
@@ -227,7 +231,7 @@ def start_worker(
     }
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.outbox.post", json.dumps(spec)], env=environ, cwd=ROOT, text=True
+        [sys.executable, "-m", "tests.outbox.support", json.dumps(spec)], env=environ, cwd=ROOT, text=True
     )
     return Worker(process)
 
@@ -237,12 +241,12 @@ def _work(spec: dict[str, object]) -> int:
     config = make_config(Path(str(spec["instance"])), lease=spec["lease"], limits=limits, sweep=spec["sweep"])
     config = replace(config, worker_threads=spec["threads"], redis_url=spec["redis"])  # type: ignore[arg-type]
     app: Flask = create_app(config)
-    ways = Ways()
+    routes = StubRoutes()
     for account, port in spec["ports"].items():  # type: ignore[attr-defined]
-        ways.by_account[int(account)] = lambda port=port: route_to(port, ca=str(spec["ca"]), limits=limits)
-    get_state(app).part(Routing).find = ways
+        routes.by_account[int(account)] = lambda port=port: route_to(port, ca=str(spec["ca"]), limits=limits)
+    get_state(app).part(Routing).find = routes
     if spec["dies_at"]:
-        deaths.arrange(str(spec["dies_at"]), config.instance, int(str(spec["dies_with"])))
+        kill_points.install(str(spec["dies_at"]), config.instance, int(str(spec["dies_with"])))
     if spec["mortal"]:
         return prefork.run(1, lambda parent: worker._work(app, None, QUEUES, parent))
     if spec["clock_steps"]:

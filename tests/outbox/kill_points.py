@@ -18,7 +18,7 @@ from portal.outbox.store.acceptance_log import Journal
 from portal.outbox.store.claims import Claim
 
 # Where it dies: (owner of the function, its name, whether before it or after it)
-LINES: dict[str, tuple[Any, str, bool]] = {
+KILL_POINTS: dict[str, tuple[Any, str, bool]] = {
     "before the claim is committed": (claims, "intend", False),
     "before it dials": (deliver, "hand_in", True),
     "after the reply, before the journal": (Journal, "accepted", True),
@@ -27,12 +27,12 @@ LINES: dict[str, tuple[Any, str, bool]] = {
 }
 
 
-def arrange(line: str, folder: Path, only: int = 0) -> None:
+def install(line: str, folder: Path, only: int = 0) -> None:
     """Let this process, and those it forks, die at a line. A file in the folder remembers who died already.
 
     ``only`` is the id of the one message it dies with.
     """
-    owner, name, before = LINES[line]
+    owner, name, before = KILL_POINTS[line]
     original: Callable[..., Any] = getattr(owner, name)
 
     def deadly(*arguments: Any, **named: Any) -> Any:
