@@ -6,7 +6,6 @@ import base64
 import copy
 import hmac
 import pickle
-import socket
 import time
 import tracemalloc
 from dataclasses import replace
@@ -20,10 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
-from portal.smtp.network.dial import Deadline
 from portal.smtp.probe.dry_run import probe
-from portal.smtp.protocol import auth
-from portal.smtp.protocol.connection import SmtpConnection
 from portal.smtp.protocol.envelope import Envelope, check_message, dot_stuff, parse_queue_id
 from portal.smtp.protocol.reply import EhloFeatures, Reply
 from portal.smtp.protocol.session import Session
@@ -378,15 +374,6 @@ def test_a_long_password_is_said_after_the_command() -> None:
         session.open()
         assert session.stage_results[-1].status is StageStatus.PASSED
         session.close()
-
-
-def test_a_password_is_never_said_in_clear_to_a_server_that_is_not_permitted() -> None:
-    ours, theirs = socket.socketpair()
-    server = server_at(1)
-    connection = SmtpConnection(ours, LIMITS, Deadline(1.0), Transcript())
-    with ours, theirs, pytest.raises(SubmissionFailure) as met:
-        auth.authenticate(connection, server, EhloFeatures({"AUTH": "PLAIN"}), plaintext_permitted=False)
-    assert met.value.reason is Reason.AUTH_NEEDS_TLS
 
 
 def test_an_observer_that_fails_leaves_no_socket_open() -> None:
