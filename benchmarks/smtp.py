@@ -64,7 +64,7 @@ def filled(word: str, number: int) -> str:
 @contextmanager
 def signet(port: int) -> Iterator[Send]:
     """The message and the session that deliveries use; each acceptance is taken before the next message ends."""
-    policy = EgressPolicy(private=(PrivateTarget(ip_network("127.0.0.0/8"), port, True),))
+    policy = EgressPolicy(private_targets=(PrivateTarget(ip_network("127.0.0.0/8"), port, True),))
     server = Server("127.0.0.1", port, Security.PLAINTEXT, policy=policy, limits=Limits())
     route = Route(server, WORDS["sender"], WORDS["name"])
 

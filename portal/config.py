@@ -275,7 +275,7 @@ def _hooks(read: Reader) -> EgressPolicy:
     items = read.text("SIGNET_HOOK_PRIVATE").replace(",", " ").split()
     return replace(
         HOOKS,
-        private=tuple(_private(item, "SIGNET_HOOK_PRIVATE") for item in items),
+        private_targets=tuple(_private(item, "SIGNET_HOOK_PRIVATE") for item in items),
         ca_file=read.text("SIGNET_SMTP_CA_FILE") or None,
     )
 

@@ -118,7 +118,7 @@ def test_rehearsal_plays_known_servers_only(tmp_path, name):
 
 
 def test_without_rehearsal_this_machine_is_no_target(tmp_path):
-    assert read(tmp_path).policy.private == ()
+    assert read(tmp_path).policy.private_targets == ()
     assert 2587 in read(tmp_path).policy.ports
 
 
@@ -142,7 +142,7 @@ def test_ports_and_private_targets_are_read(tmp_path):
         tmp_path, SIGNET_SMTP_PORTS="26", SIGNET_SMTP_PRIVATE="10.0.0.5/32:25:plaintext [fd00::1]:26"
     )
     assert 26 in config.policy.ports
-    assert [(str(t.network), t.port, t.plaintext) for t in config.policy.private] == [
+    assert [(str(t.network), t.port, t.plaintext) for t in config.policy.private_targets] == [
         ("10.0.0.5/32", 25, True),
         ("fd00::1/128", 26, False),
     ]

@@ -68,7 +68,7 @@ def parse(url: str, policy: EgressPolicy) -> Address:
     if parts.scheme not in {"https", "http"}:
         raise AddressRefused("Enter an address that begins with https://.")
     encrypted = parts.scheme == "https"
-    if not encrypted and not any(t.plaintext and t.port == (port or 80) for t in policy.private):
+    if not encrypted and not any(t.plaintext and t.port == (port or 80) for t in policy.private_targets):
         raise AddressRefused("Enter an address that begins with https://, so that nobody reads along.")
     if "@" in parts.netloc:
         raise AddressRefused(
@@ -77,7 +77,7 @@ def parse(url: str, policy: EgressPolicy) -> Address:
     if parts.fragment:
         raise AddressRefused("Leave out the part from # on; servers never see it.")
     port = port or (443 if encrypted else 80)
-    if port not in policy.ports and not any(t.port == port for t in policy.private):
+    if port not in policy.ports and not any(t.port == port for t in policy.private_targets):
         raise AddressRefused("Use the usual port 443, or 8443; others are not allowed here.")
     try:
         host = canonical_host(parts.hostname or "")

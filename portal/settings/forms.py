@@ -76,7 +76,7 @@ class SmtpForm(PortalForm):
         """Fill the choices and return the chosen provider, whose tips are shown."""
         config = current_config()
         self.provider.choices = provider_choices()
-        if any(target.plaintext for target in config.policy.private):
+        if any(target.plaintext for target in config.policy.private_targets):
             self.security.choices = [*_SECURITY, _PLAINTEXT]
         return providers.find(self.provider.data)
 

@@ -1,4 +1,4 @@
-"""The engine alone, without web and tables: ``python -m portal.smtp explain --help``."""
+"""Command line of the SMTP engine, without web and database: ``python -m portal.smtp explain --help``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The one way a submission fails, and the stages at which it can.
+"""SubmissionFailure: why a submission failed, and the stage at which it did.
 
-Three readers use a failure and none re-parses text: the retry rule, the delivery (whose trouble is
-it?) and the diagnosis (what does the owner do?).
+The retry rule, the delivery and the diagnosis read its fields; none of them parses the text of a reply again.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Stage(StrEnum):
-    """The rungs of the ladder of proof, in the order they are climbed."""
+    """The stages of a submission, in order."""
 
     RESOLVE = "resolve"
     CONNECT = "connect"
@@ -31,40 +30,40 @@ class Stage(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why, as far as the engine itself saw it; what a reply *means* is the diagnosis's business."""
+    """The technical cause of a failure. What a reply means is decided in ``diagnosis``."""
 
-    REPLIED = "replied"  # the server said no: see the reply
+    REPLIED = "replied"  # the server refused; see the reply
     NAME_UNKNOWN = "name-unknown"  # NXDOMAIN or no address
-    NAME_UNANSWERED = "name-unanswered"  # the look-up itself failed or timed out
-    TARGET_REFUSED = "target-refused"  # our own guard: port or address not allowed
+    NAME_UNANSWERED = "name-unanswered"  # the look-up failed or timed out
+    TARGET_REFUSED = "target-refused"  # refused by the guard: port or address not allowed
     CONNECT_REFUSED = "connect-refused"
     CONNECT_TIMED_OUT = "connect-timed-out"
     UNREACHABLE = "unreachable"
-    TIMED_OUT = "timed-out"  # silence, or the absolute deadline
+    TIMED_OUT = "timed-out"  # no reply in time, or the absolute deadline
     DISCONNECTED = "disconnected"
-    TOO_MUCH = "too-much"  # the byte budget or a line limit
-    NOT_SMTP = "not-smtp"  # something else answers there
-    GARBLED = "garbled"  # an SMTP reply that breaks the grammar
+    TOO_MUCH = "too-much"  # the limit of bytes or of lines
+    NOT_SMTP = "not-smtp"  # another protocol answers
+    GARBLED = "garbled"  # a malformed or unexpected SMTP reply
     STARTTLS_MISSING = "starttls-missing"
-    TLS_NOT_SPOKEN = "tls-not-spoken"  # TLS hello was answered by something that is no TLS
+    TLS_NOT_SPOKEN = "tls-not-spoken"  # the answer to the TLS ClientHello is not TLS
     TLS_FAILED = "tls-failed"  # version, cipher, alert
     CERTIFICATE_UNTRUSTED = "certificate-untrusted"
     CERTIFICATE_EXPIRED = "certificate-expired"
     CERTIFICATE_NAME = "certificate-name"
-    AUTH_MISSING = "auth-missing"  # the server offers no log-in
-    MECHANISM_MISSING = "mechanism-missing"  # it offers others than the chosen one
-    AUTH_NEEDS_TLS = "auth-needs-tls"  # we never say a password in clear
-    MESSAGE_TOO_BIG = "message-too-big"  # over the SIZE the server announced
-    NEEDS_SMTPUTF8 = "needs-smtputf8"  # address beyond ASCII, server without RFC 6531
+    AUTH_MISSING = "auth-missing"  # the server does not offer AUTH
+    MECHANISM_MISSING = "mechanism-missing"  # the chosen mechanism is not offered
+    AUTH_NEEDS_TLS = "auth-needs-tls"  # a password is never sent in plaintext
+    MESSAGE_TOO_BIG = "message-too-big"  # larger than the SIZE of the EHLO reply
+    NEEDS_SMTPUTF8 = "needs-smtputf8"  # a non-ASCII address, and a server without RFC 6531
 
 
 @dataclass
 class SubmissionFailure(Exception):
-    """A conversation ended without the message being accepted.
+    """A conversation ended before the message was accepted.
 
-    ``permanent`` is the plain protocol reading (5yz); vendors lie, so the diagnosis decides.
-    ``ambiguous`` is true when the server may hold the message: the final dot was sent, its reply never read.
-    ``evidence`` holds plain facts (addresses, certificate names, offered mechanisms) for page and log.
+    Attributes:
+        ambiguous: the message was possibly delivered: the final dot was sent, its reply was not read.
+        evidence: facts for page and log: addresses, certificate names, offered mechanisms.
     """
 
     stage: Stage
@@ -77,13 +76,14 @@ class SubmissionFailure(Exception):
         super().__init__(str(self))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Keep all fields through pickling and copying, which else rebuild it from its message alone."""
+        """Keep all fields when pickled or copied; an exception is rebuilt from its message by default."""
         return type(self), (self.stage, self.reason, self.reply, self.ambiguous, dict(self.evidence))
 
     @property
     def permanent(self) -> bool:
+        """Return whether the reply is 5yz. Servers use the wrong class at times, so the diagnosis decides."""
         return self.reply is not None and self.reply.permanent
 
     def __str__(self) -> str:
-        said = f": {self.reply}" if self.reply else ""
-        return f"{self.stage} {self.reason}{said}"
+        reply = f": {self.reply}" if self.reply else ""
+        return f"{self.stage} {self.reason}{reply}"

@@ -1,4 +1,4 @@
-"""Mailboxes as submission needs them, and the gate that keeps foreign text out of header syntax."""
+"""Mailbox addresses, and checks that keep untrusted text from changing the structure of a header."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from .network.guard import HostError, canonical_host
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")  # RFC 5322 section 3.2.3
 _DOT_ATOM = re.compile(rf"{_ATOM.pattern}(?:\.{_ATOM.pattern})*")
 _SPACE = re.compile(r"\s")
-_LOCAL_LIMIT = 64  # octets, RFC 5321 section 4.5.3.1.1
-_ADDRESS_LIMIT = 254  # octets; the path of RFC 5321 section 4.5.3.1.3 counts its angle brackets too
-# Controls (C0, C1), line and paragraph separators, lone surrogates, and the bidirectional controls: invisible,
-# yet they turn a shown name around.
-_TREACHEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_MAX_LOCAL_BYTES = 64  # RFC 5321 section 4.5.3.1.1
+_MAX_ADDRESS_BYTES = 254  # RFC 5321 section 4.5.3.1.3 allows 256 with the angle brackets
+# Controls (C0, C1), line and paragraph separators, lone surrogates, and bidirectional controls, which are
+# invisible and change the order in which a name is shown.
+_UNSAFE_IN_HEADER = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class MailboxError(ValueError):
-    """The text is no mailbox we send to; the message is one plain sentence for the person who typed it."""
+    """The text is not a usable address; the message is one sentence for the person who entered it."""
 
 
 class HeaderError(ValueError):
-    """A value holds characters that must not come near a header."""
+    """A value holds characters that a header must not contain."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Mailbox:
 
     @property
     def is_ascii(self) -> bool:
-        """Return whether the address travels without the SMTPUTF8 extension (RFC 6531)."""
+        """Return whether the address can be sent without the SMTPUTF8 extension (RFC 6531)."""
         return self.local.isascii()
 
     def __str__(self) -> str:
@@ -46,46 +48,46 @@ class Mailbox:
 
 
 def parse_mailbox(text: str) -> Mailbox:
-    """Read one bare address, strictly: a dot-atom local part and a domain with at least one dot.
+    """Parse one address strictly: a dot-atom local part and a domain with at least one dot.
 
-    ``email.utils.parseaddr`` guesses (CVE-2023-27043), so it is not asked. Comments, quoted strings and
-    domain literals are legal and unused by real people; refusing them removes a whole class of confusion.
+    ``email.utils.parseaddr`` guesses (CVE-2023-27043), so it is not used. Comments, quoted strings and domain
+    literals are valid but people do not use them; refusing them excludes ambiguous addresses.
     Raises MailboxError.
     """
-    typed = text.strip(" ")
-    if not is_header_safe(typed) or _SPACE.search(typed):
+    address = text.strip(" ")
+    if not is_header_safe(address) or _SPACE.search(address):
         raise MailboxError("An email address contains no spaces or invisible characters.")
-    if typed.count("@") != 1:
+    if address.count("@") != 1:
         raise MailboxError("An email address has exactly one @, as in ada@example.org.")
-    local, _, domain = typed.partition("@")
+    local, _, domain = address.partition("@")
     mailbox = Mailbox(_local_part(local), _domain(domain))
-    if len(str(mailbox).encode()) > _ADDRESS_LIMIT:
+    if len(str(mailbox).encode()) > _MAX_ADDRESS_BYTES:
         raise MailboxError("This email address is too long.")
     return mailbox
 
 
 def _local_part(text: str) -> str:
-    if _DOT_ATOM.fullmatch(text) and len(text) <= _LOCAL_LIMIT and "=?" not in text:
-        return text  # nearly all there are
+    if _DOT_ATOM.fullmatch(text) and len(text) <= _MAX_LOCAL_BYTES and "=?" not in text:
+        return text  # nearly all addresses
     local = unicodedata.normalize("NFC", text)
     if "" in local.split("."):
         raise MailboxError("The part before the @ is empty, or has a dot at an end or two in a row.")
-    if not all(_ATOM.fullmatch(_ascii_shadow(atom)) for atom in local.split(".")):
+    if not all(_ATOM.fullmatch(_ascii_stand_in(atom)) for atom in local.split(".")):
         raise MailboxError("The part before the @ contains a character that email addresses cannot have.")
     if "=?" in local and "?=" in local:
-        # An encoded word (RFC 2047) here means that a library mangled an address; it would go to a stranger.
+        # An encoded word (RFC 2047) means that a library has damaged an address; it could reach a stranger.
         raise MailboxError("The part before the @ is not a real email address.")
-    if len(local.encode()) > _LOCAL_LIMIT:
+    if len(local.encode()) > _MAX_LOCAL_BYTES:
         raise MailboxError("The part before the @ is too long.")
     return local
 
 
-def _ascii_shadow(atom: str) -> str:
-    """Replace letters, marks and digits beyond ASCII, which RFC 6531 allows, by one the pattern knows."""
+def _ascii_stand_in(atom: str) -> str:
+    """Replace the non-ASCII letters, marks and digits that RFC 6531 allows by "x", which the pattern matches."""
     return "".join("x" if not c.isascii() and unicodedata.category(c)[0] in "LMN" else c for c in atom)
 
 
-@lru_cache(maxsize=1024)  # the same few domains come again with each message
+@lru_cache(maxsize=1024)  # the same few domains recur with every message
 def _domain(text: str) -> str:
     try:
         domain = canonical_host(text)
@@ -98,21 +100,21 @@ def _domain(text: str) -> str:
 
 
 def is_header_safe(text: str) -> bool:
-    """Return whether a value may go to a header: no C0, C1, line separator, bidi control, lone surrogate."""
-    return _TREACHEROUS.search(text) is None
+    """Return whether a header may hold the text: no C0, C1, line separator, bidi control or lone surrogate."""
+    return _UNSAFE_IN_HEADER.search(text) is None
 
 
 def check_header_safe(text: str, name: str = "This value") -> str:
-    """Return ``text`` unchanged if it is header-safe; raise HeaderError naming the value otherwise."""
+    """Return ``text`` if a header may hold it; otherwise raise HeaderError with ``name``."""
     if not is_header_safe(text):
         raise HeaderError(f"{name} contains a line break or an invisible control character.")
     return text
 
 
 def format_address(display_name: str, mailbox: Mailbox) -> str:
-    """Return a From or Reply-To value whose address is ``mailbox`` whatever the display name says.
+    """Return a From or Reply-To value whose address is ``mailbox``, whatever the display name contains.
 
-    Raises HeaderError for names with controls. The name is quoted where its characters need it.
+    The name is quoted if necessary. Raises HeaderError for a name with controls.
     """
     check_header_safe(display_name, "The display name")
     try:

@@ -1,4 +1,4 @@
-"""The submission server a message is handed to, as one frozen value."""
+"""Server: the settings of one submission server, as an immutable value."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .network.guard import EgressPolicy
 class Security(StrEnum):
     """How a connection becomes encrypted (RFC 8314)."""
 
-    STARTTLS = "starttls"  # plain connect, then a required upgrade (RFC 3207)
+    STARTTLS = "starttls"  # plaintext connection, then a mandatory upgrade (RFC 3207)
     IMPLICIT_TLS = "implicit"  # TLS from the first byte
-    PLAINTEXT = "plaintext"  # only towards targets the operator allowed by name
+    PLAINTEXT = "plaintext"  # only for private targets for which the operator permits it
 
 
 class Mechanism(StrEnum):
-    """How the log-in is said (RFC 4954). AUTOMATIC picks PLAIN, then LOGIN, from what is offered."""
+    """AUTH mechanism (RFC 4954). AUTOMATIC uses PLAIN if it is offered, otherwise LOGIN."""
 
     AUTOMATIC = "automatic"
     PLAIN = "plain"
@@ -26,7 +26,7 @@ class Mechanism(StrEnum):
 
 
 class Secret:
-    """A password that shows itself to nobody: repr, str and pickling give no hint of it."""
+    """A password that repr and str do not show, and that cannot be pickled."""
 
     __slots__ = ("_value",)
 
@@ -34,7 +34,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the plain text; called at the moment it is written to the socket and nowhere else."""
+        """Return the password; call it as late as possible, so that few frames hold the text."""
         return self._value
 
     def __repr__(self) -> str:
@@ -43,35 +43,35 @@ class Secret:
     __str__ = __repr__
 
     def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a Secret is never pickled")
+        raise TypeError("a Secret cannot be pickled")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one conversation. Times in seconds, size in bytes received."""
+    """Bounds of one conversation: seconds, and bytes received."""
 
-    deadline: float = 60.0  # absolute, from the first look-up to the last reply
-    connect: float = 10.0  # one TCP connection
-    greeting: float = 10.0  # the 220, which a TLS-only port never sends
-    reply: float = 30.0  # any later single reply
-    received: int = 256 * 1024  # the whole conversation; an honest one is under 4 KiB
+    deadline: float = 60.0  # absolute, from the look-up of the name to the last reply
+    connect: float = 10.0  # one TCP connection attempt
+    greeting: float = 10.0  # the 220 reply, which a port with implicit TLS does not send in plaintext
+    reply: float = 30.0  # each later reply
+    received: int = 256 * 1024  # the whole conversation; a usual one is under 4 KiB
 
 
 @dataclass(frozen=True)
 class Server:
-    """Everything needed to hand a message to one submission server."""
+    """Everything needed to submit a message to one server."""
 
     host: str  # canonical: lower case, A-labels, no trailing dot
     port: int
     security: Security
-    username: str | None = None  # None: no log-in
+    username: str | None = None  # None: no AUTH
     password: Secret | None = field(default=None, repr=False)
     mechanism: Mechanism = Mechanism.AUTOMATIC
-    ehlo_name: str = "localhost"  # what we call ourselves; the operator's public host name
+    ehlo_name: str = "localhost"  # the portal's public host name
     policy: EgressPolicy = field(default_factory=EgressPolicy, repr=False)
     limits: Limits = field(default_factory=Limits, repr=False)
 
     @property
     def address(self) -> str:
-        """Return ``host:port`` for sentences; an IPv6 address stands in brackets."""
+        """Return ``host:port`` for sentences, with an IPv6 address in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

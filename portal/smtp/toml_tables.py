@@ -1,4 +1,4 @@
-"""Reading data files strictly: a wrong or unknown entry is refused with its file and field named."""
+"""Strict reading of TOML data files: a wrong or unknown entry raises an error with file and field."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 class MalformedData(ValueError):
-    """A data file says something the code cannot use; the message names the file and the field."""
+    """A data file holds an invalid entry; the message names the file and the field."""
 
 
 class TomlTable:
     """One TOML table with typed access.
 
-    ``done`` refuses every key nobody asked for, so a typo never hides.
+    ``reject_unknown_keys`` raises for a key that was not read, so a misspelt key is found.
     """
 
-    def __init__(self, where: str, data: Mapping[str, Any]) -> None:
-        self.location = where
+    def __init__(self, location: str, data: Mapping[str, Any]) -> None:
+        self.location = location
         self._data = data
-        self._asked: set[str] = set()
+        self._keys_read: set[str] = set()
 
-    def error(self, key: str, why: str) -> MalformedData:
+    def error(self, key: str, reason: str) -> MalformedData:
         """Return the error for ``key``; the caller raises it."""
-        return MalformedData(f"{self.location}: {key}: {why}")
+        return MalformedData(f"{self.location}: {key}: {reason}")
 
-    def _take(self, key: str) -> Any:
-        self._asked.add(key)
+    def _read(self, key: str) -> Any:
+        self._keys_read.add(key)
         return self._data.get(key)
 
     def optional_text(self, key: str) -> str | None:
         """Return a non-empty string, or None when the key is absent."""
-        value = self._take(key)
+        value = self._read(key)
         if value is None:
             return None
         if not isinstance(value, str) or not value.strip():
@@ -53,8 +53,8 @@ class TomlTable:
         return value
 
     def texts(self, key: str, *, required: bool = False) -> tuple[str, ...]:
-        """Return a list of non-empty strings; a lone string counts as a list of one."""
-        value = self._take(key)
+        """Return a list of non-empty strings; a single string counts as a list of one."""
+        value = self._read(key)
         if isinstance(value, str):
             value = [value]
         if value is None and not required:
@@ -67,14 +67,14 @@ class TomlTable:
 
     def number(self, key: str) -> int:
         """Return a whole number."""
-        value = self._take(key)
+        value = self._read(key)
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.error(key, "must be a whole number")
         return value
 
     def flag(self, key: str, *, default: bool = False) -> bool:
-        """Return a true or false, ``default`` when absent."""
-        value = self._take(key)
+        """Return a boolean, or ``default`` when the key is absent."""
+        value = self._read(key)
         if value is None:
             return default
         if not isinstance(value, bool):
@@ -82,7 +82,7 @@ class TomlTable:
         return value
 
     def choice(self, key: str, kind: type[_Choice]) -> _Choice:
-        """Return a member of a closed set."""
+        """Return a member of an enumeration."""
         value = self.text(key)
         try:
             return kind(value)
@@ -90,15 +90,15 @@ class TomlTable:
             raise self.error(key, f"{value!r} is none of {', '.join(kind)}") from None
 
     def choices(self, key: str, kind: type[_Choice]) -> tuple[_Choice, ...]:
-        """Return members of a closed set."""
+        """Return members of an enumeration."""
         try:
             return tuple(kind(value) for value in self.texts(key))
         except ValueError as error:
             raise self.error(key, str(error)) from None
 
     def table(self, key: str, *, required: bool = False) -> TomlTable:
-        """Return a sub-table, an empty one when absent and not required."""
-        value = self._take(key)
+        """Return a sub-table; an empty one if it is absent and not required."""
+        value = self._read(key)
         if value is None and not required:
             value = {}
         if not isinstance(value, dict):
@@ -107,7 +107,7 @@ class TomlTable:
 
     def tables(self, key: str, *, required: bool = False) -> tuple[TomlTable, ...]:
         """Return a list of sub-tables."""
-        value = self._take(key)
+        value = self._read(key)
         if value is None and not required:
             return ()
         if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
@@ -123,14 +123,14 @@ class TomlTable:
         return iter(self._data)
 
     def reject_unknown_keys(self) -> None:
-        """Refuse keys that were never read."""
-        unknown = sorted(set(self._data) - self._asked)
+        """Raise MalformedData for a key that was not read."""
+        unknown = sorted(set(self._data) - self._keys_read)
         if unknown:
             raise self.error(unknown[0], "is not a known field")
 
 
 def read_toml(path: Path, *, name: str = "") -> TomlTable:
-    """Return the file's top table. ``name`` stands for the file in errors, by default its own name.
+    """Return the top-level table of a file. ``name`` is used in errors; the default is the file's name.
 
     Raises:
         MalformedData: the file is not UTF-8 or not TOML.

@@ -159,10 +159,10 @@ def test_a_server_that_speaks_no_http_is_a_sentence_and_not_its_words(brightleaf
 
         threading.Thread(target=rude, daemon=True).start()
         policy = get_state(app).config.hooks
-        target = policy.private[0]
+        target = policy.private_targets[0]
         from dataclasses import replace
 
-        allowed = replace(policy, private=(replace(target, port=port),))
+        allowed = replace(policy, private_targets=(replace(target, port=port),))
         with pytest.raises(http_post.NotDelivered) as refused:
             http_post.post(f"http://127.0.0.1:{port}/", b"{}", {}, allowed)
     assert "secret" not in str(refused.value)

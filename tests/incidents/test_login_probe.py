@@ -59,7 +59,7 @@ def brightleaf_at(app, brightleaf):
         networks = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
         ports = [own.port, *([platform.port] if platform else [])]
         private = tuple(PrivateTarget(n, port) for n in networks for port in ports)
-        policy = EgressPolicy(private=private, ca_file=badserver.ca_file())
+        policy = EgressPolicy(private_targets=private, ca_file=badserver.ca_file())
         mail = config.platform
         if platform:
             mail = replace(mail, port=platform.port, use_tls=False, use_ssl=True)

@@ -59,7 +59,7 @@ def route_to(
 ) -> Route:
     networks = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     policy = EgressPolicy(
-        private=tuple(PrivateTarget(n, port) for n in networks), ca_file=ca or badserver.ca_file()
+        private_targets=tuple(PrivateTarget(n, port) for n in networks), ca_file=ca or badserver.ca_file()
     )
     secret = Secret(badserver.PASSWORD)
     server = Server("localhost", port, TLS, badserver.USERNAME, secret, policy=policy, limits=limits)

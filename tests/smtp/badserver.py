@@ -279,7 +279,9 @@ def ca_file() -> str:
 def loopback(port: int, *, plaintext: bool = False) -> EgressPolicy:
     """Return a policy that allows loopback at one port, as the rehearsal does, and trusts our authority."""
     networks = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-    return EgressPolicy(private=tuple(PrivateTarget(n, port, plaintext) for n in networks), ca_file=ca_file())
+    return EgressPolicy(
+        private_targets=tuple(PrivateTarget(n, port, plaintext) for n in networks), ca_file=ca_file()
+    )
 
 
 def server_at(

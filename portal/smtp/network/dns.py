@@ -1,4 +1,4 @@
-"""Asking the domain name system for records, within a time that never grows."""
+"""DNS queries in parallel, within one time limit."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
     from dns.rdata import Rdata
 
-_PORT = 53
+_DNS_PORT = 53
 
 
 @dataclass(frozen=True)
 class Nameserver:
-    """A resolver to ask; without any, the system's are asked."""
+    """Address of a resolver. Functions that are given none use those of the system."""
 
     address: str
-    port: int = _PORT
+    port: int = _DNS_PORT
 
 
 @dataclass(frozen=True)
 class LookupResult:
-    """What came of one question. ``answered`` is false when nobody answered in time."""
+    """Result of one query. ``answered`` is false if no resolver answered in time."""
 
     records: tuple[Rdata, ...] = ()
     answered: bool = True
@@ -36,15 +36,15 @@ UNANSWERED = LookupResult(answered=False)
 
 
 def parse_nameservers(text: str) -> tuple[Nameserver, ...]:
-    """Read ``10.0.0.53, 10.0.0.54:5353, [2001:db8::53]:53``; raise ValueError naming what is none."""
+    """Parse ``10.0.0.53, 10.0.0.54:5353, [2001:db8::53]:53``; raise ValueError with the item that is invalid."""
     return tuple(_nameserver(item) for item in text.replace(",", " ").split())
 
 
 def _nameserver(item: str) -> Nameserver:
-    address, port = item, str(_PORT)
+    address, port = item, str(_DNS_PORT)
     if item.startswith("[") and "]" in item:
         address, _, port = item[1:].partition("]")
-        port = port.removeprefix(":") or str(_PORT)
+        port = port.removeprefix(":") or str(_DNS_PORT)
     elif item.count(":") == 1:
         address, _, port = item.partition(":")
     try:
@@ -57,17 +57,21 @@ def _nameserver(item: str) -> Nameserver:
 
 
 def resolve_all(
-    questions: Sequence[tuple[str, str]], nameservers: Sequence[Nameserver], seconds: float
+    queries: Sequence[tuple[str, str]], nameservers: Sequence[Nameserver], timeout: float
 ) -> list[LookupResult]:
-    """Ask all questions, (name, record type) each, at once; return their answers in order after at most
-    ``seconds``. Raises nothing: whatever goes wrong is an answer that nobody gave.
+    """Run all queries at once; return their results in order, after at most ``timeout`` seconds.
+
+    Never raises: an error counts as no answer.
+
+    Args:
+        queries: pairs of a name and a record type.
     """
-    with ThreadPoolExecutor(len(questions), thread_name_prefix="dns-look-up") as threads:
-        return list(threads.map(lambda one: _ask(one[0], one[1], nameservers, seconds), questions))
+    with ThreadPoolExecutor(len(queries), thread_name_prefix="dns-look-up") as threads:
+        return list(threads.map(lambda query: _resolve(query[0], query[1], nameservers, timeout), queries))
 
 
-def _ask(name: str, kind: str, nameservers: Sequence[Nameserver], seconds: float) -> LookupResult:
-    # Imported here: most who import this module only read a configuration.
+def _resolve(name: str, record_type: str, nameservers: Sequence[Nameserver], timeout: float) -> LookupResult:
+    # Imported here: most importers of this module only parse a configuration.
     from dns.exception import DNSException
     from dns.nameserver import Do53Nameserver
     from dns.resolver import NXDOMAIN, NoAnswer, Resolver
@@ -76,12 +80,12 @@ def _ask(name: str, kind: str, nameservers: Sequence[Nameserver], seconds: float
         resolver = Resolver(configure=not nameservers)
         if nameservers:
             resolver.nameservers = [Do53Nameserver(one.address, one.port) for one in nameservers]
-        resolver.timeout = seconds / 2  # of one server, so that a second one has its turn
-        found = resolver.resolve(f"{name.rstrip('.')}.", kind, lifetime=seconds, search=False)
-        return LookupResult(tuple(found))
+        resolver.timeout = timeout / 2  # for one server, which leaves time for a second one
+        answer = resolver.resolve(f"{name.rstrip('.')}.", record_type, lifetime=timeout, search=False)
+        return LookupResult(tuple(answer))
     except NoAnswer:
         return LookupResult()
     except NXDOMAIN:
         return LookupResult(exists=False)
-    except (DNSException, OSError, ValueError):  # ValueError: an answer that contradicts itself
+    except (DNSException, OSError, ValueError):  # ValueError: an inconsistent answer
         return UNANSWERED

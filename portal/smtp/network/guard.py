@@ -1,8 +1,8 @@
-"""Which targets may be dialled.
+"""SSRF guard: which hosts, ports and addresses may be dialled.
 
-A tenant chooses the host, so every conversation could be steered at the operator's own network. The rule:
-the name is resolved once, every address it has must be allowed, and the checked address is the one dialled.
-Whatever is not allowed gets one and the same answer, so that nothing can be learned from the refusals.
+An owner chooses the host, so a connection could be directed at the operator's own network. The name is
+resolved once, every address of it must be allowed, and the checked address is the one that is dialled. Every
+target that is not allowed fails in the same way, so that refusals reveal nothing about the network.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ IPAddress = IPv4Address | IPv6Address
 
 SUBMISSION_PORTS = frozenset({25, 465, 587, 2465, 2525, 2587})
 
-# The standard library's ``is_global`` is no guard: Python 3.11 calls 224.0.0.1, ff02::1, ::127.0.0.1,
-# 64:ff9b::a9fe:a9fe and 2002:a9fe:a9fe::1 global. So the table is our own (IANA special-purpose registries).
-_IPV4_REFUSED = tuple(
+# The standard library's ``is_global`` does not suffice: for Python 3.11 224.0.0.1, ff02::1, ::127.0.0.1,
+# 64:ff9b::a9fe:a9fe and 2002:a9fe:a9fe::1 are global. These are IANA's special-purpose registries.
+_IPV4_NOT_PUBLIC = tuple(
     IPv4Network(block)
     for block in (
         "0.0.0.0/8",  # "this network", RFC 791
         "10.0.0.0/8",  # private, RFC 1918
         "100.64.0.0/10",  # shared behind carrier NAT, RFC 6598; some clouds keep their metadata here
         "127.0.0.0/8",  # loopback, RFC 1122
-        "168.63.129.16/32",  # Azure's host agent: looks public, answers inside only
+        "168.63.129.16/32",  # Azure's host agent: a public address that is reachable inside Azure only
         "169.254.0.0/16",  # link-local and cloud metadata, RFC 3927
         "172.16.0.0/12",  # private, RFC 1918
         "192.0.0.0/24",  # protocol assignments, RFC 6890
@@ -49,13 +49,13 @@ _IPV4_REFUSED = tuple(
         "240.0.0.0/4",  # reserved and broadcast, RFC 1112, RFC 919
     )
 )
-_IPV6_PUBLIC = IPv6Network("2000::/3")  # all that IANA has given out as global unicast
-_IPV6_REFUSED = tuple(
+_IPV6_PUBLIC = IPv6Network("2000::/3")  # all that IANA has allocated as global unicast
+_IPV6_NOT_PUBLIC = tuple(
     IPv6Network(block)
     for block in (
         "2001::/23",  # protocol assignments: Teredo, ORCHID, benchmarking, RFC 2928
         "2001:db8::/32",  # documentation, RFC 3849
-        "2002::/16",  # 6to4 carries an IPv4 address within, RFC 3056
+        "2002::/16",  # 6to4, contains an IPv4 address, RFC 3056
         "2620:4f:8000::/48",  # AS112, RFC 7534
         "3ffe::/16",  # the former 6bone, RFC 3701
         "3fff::/20",  # documentation, RFC 9637
@@ -63,29 +63,29 @@ _IPV6_REFUSED = tuple(
 )
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # what getaddrinfo would read as part of an IPv4 address
-_HOST_LIMIT = 253  # octets of a name in text form, RFC 1035 section 2.3.4
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # getaddrinfo reads it as a part of an IPv4 address
+_MAX_HOST_BYTES = 253  # of a name in text form, RFC 1035 section 2.3.4
 
 
 class HostError(ValueError):
-    """The text is no host name; the message is one plain sentence for the person who typed it."""
+    """The text is not a host name; the message is one sentence for the person who entered it."""
 
 
 @dataclass(frozen=True)
 class PrivateTarget:
-    """A network and port the operator allows although it is not public."""
+    """A network and port that the operator allows although it is not public."""
 
     network: IPv4Network | IPv6Network
     port: int
-    plaintext: bool = False  # may the conversation go unencrypted?
+    plaintext: bool = False  # whether unencrypted connections are permitted
 
 
 @dataclass(frozen=True)
 class HostOverride:
-    """A name and port the operator sends elsewhere, as curl's --connect-to does: TLS still wants the name.
+    """A host and port that the operator redirects, like curl's --connect-to: TLS still verifies the host.
 
-    Its target is private, and encrypted always. A name with a detour goes nowhere else: its other ports are
-    closed, so that nothing meant for the detour reaches the real server.
+    The target counts as private and is always encrypted. All other ports of an overridden host are refused,
+    so that no message meant for the override reaches the real server.
     """
 
     host: str  # canonical
@@ -96,55 +96,55 @@ class HostOverride:
 
 @dataclass(frozen=True)
 class EgressPolicy:
-    """Where a conversation may go. ``ca_file`` is trusted too, towards private targets only."""
+    """Which targets may be dialled. ``ca_file`` is trusted as well, for private targets only."""
 
     ports: frozenset[int] = SUBMISSION_PORTS
-    private: tuple[PrivateTarget, ...] = ()
+    private_targets: tuple[PrivateTarget, ...] = ()
     ca_file: str | None = None
     host_overrides: tuple[HostOverride, ...] = ()
 
     def overrides_for(self, host: str) -> tuple[HostOverride, ...]:
-        """Return every detour of a name; none: it is looked up and dialled. Raises HostError."""
+        """Return the overrides of a host; without any it is resolved and dialled. Raises HostError."""
         if not self.host_overrides:
             return ()
         name = canonical_host(host)
-        return tuple(detour for detour in self.host_overrides if detour.host == name)
+        return tuple(override for override in self.host_overrides if override.host == name)
 
 
 def canonical_host(text: str) -> str:
-    """Return the one spelling of a host: lower case, A-labels, no trailing dot, or an IP address's own text.
+    """Return the canonical form of a host name or IP address: lower case, A-labels, no trailing dot.
 
-    Raises HostError with a sentence for whatever is not a plain host name.
+    Raises HostError for any other text.
     """
-    typed = text.strip()
-    _refuse_what_is_no_host(typed)
-    literal = _ip_literal(typed)
+    host = text.strip()
+    _check_characters(host)
+    literal = _ip_literal(host)
     if literal is not None:
         return str(literal)
-    if ":" in typed:
+    if ":" in host:
         raise HostError("Enter the host name alone; the port has its own field.")
-    return _canonical_name(typed)
+    return _canonical_name(host)
 
 
-def _refuse_what_is_no_host(typed: str) -> None:
-    if not typed:
+def _check_characters(host: str) -> None:
+    if not host:
         raise HostError("Enter the name of the SMTP server.")
-    if any(unicodedata.category(c)[0] == "C" for c in typed):
+    if any(unicodedata.category(c)[0] == "C" for c in host):
         raise HostError("The host name contains an invisible character; type it again by hand.")
-    if any(c.isspace() for c in typed):
+    if any(c.isspace() for c in host):
         raise HostError("A host name contains no spaces.")
-    if any(c in typed for c in "/\\?#"):
+    if any(c in host for c in "/\\?#"):
         raise HostError("Enter a host name such as smtp.example.com, not a web address.")
-    if "@" in typed:
+    if "@" in host:
         raise HostError("Enter a host name such as smtp.example.com, not an email address.")
-    if "_" in typed:
+    if "_" in host:
         raise HostError("A host name contains no underscore.")
 
 
-def _ip_literal(typed: str) -> IPAddress | None:
-    bracketed = typed.startswith("[") and typed.endswith("]")
-    inner = typed[1:-1] if bracketed else typed
-    if not inner.isascii() or "%" in inner:  # a zone (RFC 4007) names one of our own interfaces
+def _ip_literal(host: str) -> IPAddress | None:
+    bracketed = host.startswith("[") and host.endswith("]")
+    inner = host[1:-1] if bracketed else host
+    if not inner.isascii() or "%" in inner:  # a zone (RFC 4007) selects a local interface
         return None
     try:
         return ip_address(inner)
@@ -152,16 +152,17 @@ def _ip_literal(typed: str) -> IPAddress | None:
         return None
 
 
-def _canonical_name(typed: str) -> str:
-    name = unicodedata.normalize("NFKC", typed).replace("\u3002", ".").lower().removesuffix(".")
+def _canonical_name(host: str) -> str:
+    name = unicodedata.normalize("NFKC", host).replace("\u3002", ".").lower().removesuffix(".")
     if "" in name.split("."):
         raise HostError("The host name has two dots in a row, or begins or ends with one.")
     labels = [_canonical_label(label) for label in name.split(".")]
-    # The resolver reads 127.1, 0x7f.1, 2130706433 and circled digits as IPv4 addresses; names never end so.
+    # The resolver reads 127.1, 0x7f.1, 2130706433 and circled digits as IPv4 addresses. No top-level domain is a
+    # number.
     if _NUMBER.fullmatch(labels[-1]):
         raise HostError("This is neither a host name nor a complete IP address.")
     canonical = ".".join(labels)
-    if len(canonical) > _HOST_LIMIT:
+    if len(canonical) > _MAX_HOST_BYTES:
         raise HostError("The host name is too long.")
     return canonical
 
@@ -182,77 +183,80 @@ def _a_label(label: str) -> str:
 
 
 def is_public(address: IPAddress) -> bool:
-    """Return whether an address belongs to the public internet, by our own table."""
+    """Return whether an address is public according to the tables above."""
     if isinstance(address, IPv4Address):
-        return not any(address in block for block in _IPV4_REFUSED)
+        return not any(address in block for block in _IPV4_NOT_PUBLIC)
     if address.scope_id is not None or address not in _IPV6_PUBLIC:
         return False
-    return not any(address in block for block in _IPV6_REFUSED)
+    return not any(address in block for block in _IPV6_NOT_PUBLIC)
 
 
 def find_private_target(address: IPAddress, port: int, policy: EgressPolicy) -> PrivateTarget | None:
-    """Return what the operator allowed for this address and port: its CA file and plaintext hang on it.
+    """Return the private target for an address and port, or None.
 
-    A target that permits plaintext wins over one that does not.
+    Of several, one that permits plaintext is preferred.
     """
-    matches = [t for t in policy.private if t.port == port and _within(address, t.network)]
+    matches = [t for t in policy.private_targets if t.port == port and _contains(t.network, address)]
     return max(matches, key=lambda target: target.plaintext, default=None)
 
 
 def is_private_target(address: IPAddress, port: int, policy: EgressPolicy) -> bool:
-    """Return whether the operator allowed this address and port by name."""
+    """Return whether the operator allows this address and port as a private target."""
     return find_private_target(address, port, policy) is not None
 
 
 def permits_plaintext(address: IPAddress, port: int, policy: EgressPolicy) -> bool:
-    """Return whether a conversation with this address may go unencrypted."""
+    """Return whether connections to this address and port may be unencrypted."""
     target = find_private_target(address, port, policy)
     return target is not None and target.plaintext
 
 
-def _within(address: IPAddress, network: IPv4Network | IPv6Network) -> bool:
+def _contains(network: IPv4Network | IPv6Network, address: IPAddress) -> bool:
     return address.version == network.version and address in network
 
 
 def target_refused() -> SubmissionFailure:
-    """Return the one answer to every target we do not dial: port, address, name form or encryption alike."""
+    """Return the failure for every target that is not allowed, whatever the cause."""
     return SubmissionFailure(Stage.RESOLVE, Reason.TARGET_REFUSED)
 
 
 def resolve_allowed(
     host: str, port: int, policy: EgressPolicy, timeout: float, *, plaintext: bool = False
 ) -> tuple[IPAddress, ...]:
-    """Return the addresses that may be dialled, in the resolver's order; the name is looked up exactly once.
+    """Resolve a host once; return its addresses, all of them allowed, in the resolver's order.
 
-    ``timeout`` in seconds bounds the look-up. With ``plaintext`` every address must be one towards which the
-    operator permits unencrypted conversations. Raises SubmissionFailure at the stage RESOLVE.
+    Args:
+        timeout: seconds for the look-up.
+        plaintext: every address must permit unencrypted connections.
+
+    Raises SubmissionFailure at RESOLVE.
     """
-    if not _port_may_be_dialled(port, policy, plaintext):
+    if not _is_port_allowed(port, policy, plaintext=plaintext):
         raise target_refused()
     try:
         name = canonical_host(host)
     except HostError:
         raise target_refused() from None
-    detours = policy.overrides_for(name)
-    if detours and plaintext:
+    overrides = policy.overrides_for(name)
+    if overrides and plaintext:
         raise target_refused()
-    if detours:
-        return tuple(dict.fromkeys(detour.address for detour in detours))
+    if overrides:
+        return tuple(dict.fromkeys(override.address for override in overrides))
     literal = _ip_literal(name)
-    addresses = (literal,) if literal is not None else _look_up(name, timeout)
-    # One address that is not allowed condemns the name: a mixed answer is how rebinding attacks begin.
-    if not all(_allowed(address, port, policy, plaintext) for address in addresses):
+    addresses = (literal,) if literal is not None else _resolve(name, timeout)
+    # One address that is not allowed refuses the name: mixed answers are typical of DNS rebinding attacks.
+    if not all(_is_address_allowed(address, port, policy, plaintext=plaintext) for address in addresses):
         raise target_refused()
     return addresses
 
 
-def _port_may_be_dialled(port: int, policy: EgressPolicy, plaintext: bool) -> bool:
-    if any(target.port == port and (target.plaintext or not plaintext) for target in policy.private):
+def _is_port_allowed(port: int, policy: EgressPolicy, *, plaintext: bool) -> bool:
+    if any(target.port == port and (target.plaintext or not plaintext) for target in policy.private_targets):
         return True
     return port in policy.ports and not plaintext
 
 
-def _allowed(address: IPAddress, port: int, policy: EgressPolicy, plaintext: bool) -> bool:
+def _is_address_allowed(address: IPAddress, port: int, policy: EgressPolicy, *, plaintext: bool) -> bool:
     if plaintext:
         return permits_plaintext(address, port, policy)
     if is_private_target(address, port, policy):
@@ -260,15 +264,15 @@ def _allowed(address: IPAddress, port: int, policy: EgressPolicy, plaintext: boo
     return port in policy.ports and is_public(address)
 
 
-def _look_up(name: str, timeout: float) -> tuple[IPAddress, ...]:
-    """Ask the system's resolver within ``timeout`` seconds.
+def _resolve(name: str, timeout: float) -> tuple[IPAddress, ...]:
+    """Resolve a name with the system's resolver within ``timeout`` seconds.
 
-    ``getaddrinfo`` is used, and not a DNS library, so that /etc/hosts, search lists and split-horizon
-    resolvers mean the same here as everywhere else on the machine. It cannot be interrupted, hence the worker
-    thread: one that outlives its time is abandoned and ends by itself when the resolver gives up.
+    ``getaddrinfo`` is used instead of a DNS library so that /etc/hosts, search lists and split-horizon
+    resolvers have their usual effect. It cannot be interrupted, so it runs in a thread; after the timeout
+    the thread is abandoned and ends when the resolver gives up.
     """
     answers: queue.SimpleQueue[tuple[IPAddress, ...] | Reason] = queue.SimpleQueue()
-    threading.Thread(target=lambda: answers.put(_ask(name)), name="smtp-look-up", daemon=True).start()
+    threading.Thread(target=lambda: answers.put(_getaddrinfo(name)), name="smtp-look-up", daemon=True).start()
     try:
         answer = answers.get(timeout=max(timeout, 0.001))
     except queue.Empty:
@@ -278,7 +282,7 @@ def _look_up(name: str, timeout: float) -> tuple[IPAddress, ...]:
     return answer
 
 
-def _ask(name: str) -> tuple[IPAddress, ...] | Reason:
+def _getaddrinfo(name: str) -> tuple[IPAddress, ...] | Reason:
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
         addresses = dict.fromkeys(ip_address(entry[4][0]) for entry in found)

@@ -57,7 +57,9 @@ def authenticate(
         reply = _auth_login(connection, username, password)
     else:
         reply = _auth_cram_md5(connection, username, password)
-    return mechanism.value.upper(), connection.expect(reply, 235)
+    connection.expect(reply, 235)
+    connection.logged_in = True
+    return mechanism.value.upper(), reply
 
 
 def _redact_credentials(connection: SmtpConnection, username: str, password: Secret) -> None:
@@ -138,7 +140,7 @@ def _plain_response(username: str, password: Secret) -> str:
 
 
 def _response_without_authzid(username: str, password: Secret) -> str:
-    """The PLAIN response without its leading NUL, as some servers echo it."""
+    """Encode the PLAIN response without its leading NUL, as some servers echo it."""
     return _base64(f"{username}\0{password.reveal()}")
 
 

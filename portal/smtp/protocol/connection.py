@@ -62,6 +62,7 @@ class SmtpConnection:
     ) -> None:
         self.sock = sock
         self.stage = Stage.GREETING
+        self.logged_in = False
         self.pending_replies = 0  # replies to commands already sent; zero before the next group of commands
         self.on_wait: Callable[[], None] | None = None  # called once, when the server takes its time
         self._buffer = bytearray()

@@ -168,7 +168,6 @@ class Session(Handshake):
             self._connection,
             self.features,
             self._recorder,
-            logged_in=self.server.username is not None,
             pipelining=self._pipelines_commands and "PIPELINING" in self.features,
             on_body_sent=self.on_body_sent,
         )

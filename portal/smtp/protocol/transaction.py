@@ -23,7 +23,6 @@ class MailTransaction:
     """A mail transaction on a connection whose handshake is complete.
 
     Args:
-        logged_in: whether AUTH succeeded; used in the sentence of the result only.
         pipelining: whether several commands may be sent at once (PIPELINING, RFC 2920).
         on_body_sent: called while the server processes the message.
     """
@@ -34,14 +33,12 @@ class MailTransaction:
         features: EhloFeatures,
         recorder: StageRecorder,
         *,
-        logged_in: bool,
         pipelining: bool,
         on_body_sent: Callable[[], None] | None = None,
     ) -> None:
         self._connection = connection
         self._features = features
         self._recorder = recorder
-        self._login_suffix = "" if logged_in else " without a log-in"
         self._pipelining = pipelining
         self._on_body_sent = on_body_sent
         self.pipelined: list[str] | None = (
@@ -68,7 +65,8 @@ class MailTransaction:
             else:
                 connection.record_pipelined(pipelined)
             notes.evidence["reply"] = str(connection.expect(self._next_reply(), *_ACCEPTED))
-            notes.sentence = f"The server lets us send as {envelope.sender}{self._login_suffix}."
+            login = "" if connection.logged_in else " without a log-in"
+            notes.sentence = f"The server lets us send as {envelope.sender}{login}."
         with self._recorder.stage(Stage.RCPT) as notes:
             connection.stage = Stage.RCPT
             if not connection.pending_replies:

@@ -137,7 +137,7 @@ def test_public_addresses_are_public(text: str) -> None:
 
 def test_a_private_target_holds_for_its_port_and_network_alone() -> None:
     policy = EgressPolicy(
-        private=(
+        private_targets=(
             PrivateTarget(ip_network("10.1.0.0/16"), 1025),
             PrivateTarget(ip_network("10.1.2.0/24"), 25, True),
         )

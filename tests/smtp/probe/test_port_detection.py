@@ -15,7 +15,9 @@ STARTTLS, IMPLICIT = Security.STARTTLS, Security.IMPLICIT_TLS
 
 
 def policy_for(*ports: int) -> EgressPolicy:
-    return replace(loopback(ports[0]), private=tuple(t for port in ports for t in loopback(port).private))
+    return replace(
+        loopback(ports[0]), private_targets=tuple(t for port in ports for t in loopback(port).private_targets)
+    )
 
 
 def test_the_first_candidate_that_encrypts_is_found() -> None:
