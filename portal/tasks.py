@@ -8,7 +8,7 @@ from .clock import utcnow
 from .deliveries import bulk_actions, rollup
 from .domains.checks import look_at as look_at_domain
 from .enrolment.cleanup import delete_unconfirmed
-from .events.weekly_summary import plan as plan_week
+from .events.weekly_summary import enqueue_summaries as plan_week
 from .incidents import alerts, monitor, webhooks
 from .jobs import backend
 from .jobs.registry import job_registry

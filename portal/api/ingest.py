@@ -13,7 +13,7 @@ from sqlalchemy import select
 from ..accounts.models import Account
 from ..affiliates.models import Affiliate
 from ..db import db, insert
-from ..events.dispatch import cause
+from ..events.dispatch import record_event
 from ..events.models import Event
 from ..events.types import Source
 from ..smtp.mailbox import MailboxError, parse_mailbox
@@ -55,7 +55,7 @@ def receive(account_id: int, body: Any, *, key: str, now: datetime) -> Received:
 def play(account_id: int, body: Any, *, now: datetime) -> int:
     """Take an event in that the owner plays, by the same rules; return its id. Raises Problem."""
     event = _write_down(
-        account_id, judge(body), key=f"played:{secrets.token_hex(12)}", source=Source.PLAYED, now=now
+        account_id, judge(body), key=f"played:{secrets.token_hex(12)}", source=Source.SIMULATED, now=now
     )
     ident = event.id
     db.session.commit()
@@ -101,7 +101,7 @@ def _write_down(account_id: int, judged: Judged, *, key: str, source: Source, no
         db.session.rollback()  # the key is free again: the affiliate may sign up, and the shop try once more
         raise _unknown(judged)
     occasion = judged.shape.occasion
-    return cause(account, occasion, affiliate, judged.values, key=key, source=source, now=now).event
+    return record_event(account, occasion, affiliate, judged.values, key=key, source=source, now=now).event
 
 
 def _affiliate(account_id: int, judged: Judged) -> Affiliate | None:

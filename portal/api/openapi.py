@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any
 
 from ..about import VERSION
-from ..events.models import Why
-from ..events.types import Occasion, Source
+from ..events.models import EmailDecision
+from ..events.types import EventType, Source
 from ..outbox.models import Outcome, Status
 from .problems import KINDS, MEDIA_TYPE, Kind
 from .schemas import SHAPES, Schema, schemas
@@ -31,15 +31,15 @@ _MEANINGS = {
     Status.CANCELLED: "was called off",
 }
 _REASONS = {
-    Why.OFF: "the owner switched this email off",
-    Why.OPTED_OUT: "the affiliate does not want this kind",
-    Why.SUPPRESSED: "this mailbox is not written to",
-    Why.NOT_CONFIRMED: "the affiliate has not confirmed the mailbox",
-    Why.DUPLICATE: "it is owed already",
-    Why.SUSPENDED: "the affiliate is suspended",
-    Why.NOT_ACTIVE: "the affiliate waits for approval, was declined, or was invited and has not joined",
-    Why.UNRENDERABLE: "the owner’s text for it cannot be used",
-    Why.NOTHING_TO_TELL: "there was nothing to tell",
+    EmailDecision.OFF: "the owner switched this email off",
+    EmailDecision.OPTED_OUT: "the affiliate does not want this kind",
+    EmailDecision.SUPPRESSED: "this mailbox is not written to",
+    EmailDecision.NOT_CONFIRMED: "the affiliate has not confirmed the mailbox",
+    EmailDecision.DUPLICATE: "it is owed already",
+    EmailDecision.SUSPENDED: "the affiliate is suspended",
+    EmailDecision.NOT_ACTIVE: "the affiliate waits for approval, was declined, or was invited and has not joined",
+    EmailDecision.UNRENDERABLE: "the owner’s text for it cannot be used",
+    EmailDecision.NOTHING_TO_TELL: "there was nothing to tell",
 }
 
 
@@ -235,7 +235,7 @@ def _mail() -> Schema:
 def _event() -> Schema:
     return _object(
         id=_NUMBER,
-        event={"type": "string", "enum": [one.value.replace("-", "_") for one in Occasion]},
+        event={"type": "string", "enum": [one.value.replace("-", "_") for one in EventType]},
         source={"type": "string", "enum": [one.value for one in Source]},
         affiliate=_or_none(_object(code=_TEXT)),
         data={"type": "object", "additionalProperties": _TEXT},

@@ -15,7 +15,7 @@ from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db
 from ..deliveries import message_log
 from ..events import event_log
-from ..events.models import EventMail, Why
+from ..events.models import EmailDecision, EventMail
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
 from ..web.labels import STATUS_LABELS
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 MOST_CHOICES = 30
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,60}", re.ASCII)
 # Why there is no email, and what to do if there should be one.
-WHY: Mapping[Why, str] = {
-    Why.OFF: "This email is switched off.",
-    Why.OPTED_OUT: "This affiliate chose not to get this kind of email.",
-    Why.SUPPRESSED: "This mailbox is on your list of those not written to.",
-    Why.NOT_CONFIRMED: "This affiliate has not confirmed the email address yet.",
-    Why.DUPLICATE: "This email is owed already.",
-    Why.SUSPENDED: "This affiliate is suspended.",
-    Why.NOT_ACTIVE: "This affiliate does not take part: approve them first, or wait until they have joined.",
-    Why.UNRENDERABLE: "Your own text of this email cannot be used; open it and mend it.",
-    Why.NOTHING_TO_TELL: "There was nothing to tell.",
+WHY: Mapping[EmailDecision, str] = {
+    EmailDecision.OFF: "This email is switched off.",
+    EmailDecision.OPTED_OUT: "This affiliate chose not to get this kind of email.",
+    EmailDecision.SUPPRESSED: "This mailbox is on your list of those not written to.",
+    EmailDecision.NOT_CONFIRMED: "This affiliate has not confirmed the email address yet.",
+    EmailDecision.DUPLICATE: "This email is owed already.",
+    EmailDecision.SUSPENDED: "This affiliate is suspended.",
+    EmailDecision.NOT_ACTIVE: "This affiliate does not take part: approve them first, or wait until they have joined.",
+    EmailDecision.UNRENDERABLE: "Your own text of this email cannot be used; open it and mend it.",
+    EmailDecision.NOTHING_TO_TELL: "There was nothing to tell.",
 }
 
 
@@ -86,7 +86,7 @@ def played(account_id: int, event_id: int) -> Played | None:
     if event is None or shape is None:
         return None
     affiliate = db.session.get(Affiliate, event.affiliate_id) if event.affiliate_id else None
-    mails = [_mail(account_id, mail) for mail in event_log.mails_of([event.id]).get(event.id, [])]
+    mails = [_mail(account_id, mail) for mail in event_log.emails_by_event([event.id]).get(event.id, [])]
     code, name = (affiliate.code, affiliate.name) if affiliate else ("", "")
     return Played(event.id, shape, code, name, event.values, mails)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..events.types import NAMES, Occasion
+from ..events.types import EVENT_LABELS, EventType
 from .currencies import BY_DECIMALS, CODES
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class EventShape:
     """An event a shop can send. ``fixed`` are values that follow from its kind."""
 
     event: str
-    occasion: Occasion
+    occasion: EventType
     title: str
     when: str
     fields: tuple[Field, ...]
@@ -90,13 +90,13 @@ def _reason(example: str) -> Field:
     return Field("reason", "Reason", example, _line(300, "The reason", example), required=False)
 
 
-def _shape(occasion: Occasion, when: str, *fields: Field, **fixed: str) -> EventShape:
-    return EventShape(occasion.value.replace("-", "_"), occasion, NAMES[occasion], when, fields, fixed)
+def _shape(occasion: EventType, when: str, *fields: Field, **fixed: str) -> EventShape:
+    return EventShape(occasion.value.replace("-", "_"), occasion, EVENT_LABELS[occasion], when, fields, fixed)
 
 
 _ALL = (
     _shape(
-        Occasion.LEAD,
+        EventType.LEAD,
         "Somebody came through the affiliate’s link and left their details.",
         Field(
             "lead_name",
@@ -120,7 +120,7 @@ _ALL = (
         ),
     ),
     _shape(
-        Occasion.PURCHASE,
+        EventType.PURCHASE,
         "Somebody bought something through the affiliate’s link.",
         _ORDER,
         Field("amount", "Amount", "49.00", _amount("What was paid", "49.00")),
@@ -131,14 +131,14 @@ _ALL = (
         ),
     ),
     _shape(
-        Occasion.COMMISSION_APPROVED,
+        EventType.COMMISSION_APPROVED,
         "The commission for an order is certain now.",
         _ORDER,
         _COMMISSION,
         _CURRENCY,
     ),
     _shape(
-        Occasion.COMMISSION_DECLINED,
+        EventType.COMMISSION_DECLINED,
         "The affiliate gets no commission for an order.",
         _ORDER,
         _COMMISSION,
@@ -147,7 +147,7 @@ _ALL = (
         outcome="declined",
     ),
     _shape(
-        Occasion.REFUND,
+        EventType.REFUND,
         "The buyer got the money back, and the commission is taken back with it.",
         _ORDER,
         _COMMISSION,
@@ -156,7 +156,7 @@ _ALL = (
         outcome="refunded",
     ),
     _shape(
-        Occasion.PAYOUT,
+        EventType.PAYOUT,
         "The affiliate was paid.",
         Field("amount", "Amount", "118.40", _amount("What was paid out", "118.40")),
         _CURRENCY,
@@ -180,7 +180,7 @@ _ALL = (
     ),
 )
 SHAPES: Mapping[str, EventShape] = {shape.event: shape for shape in _ALL}
-BY_OCCASION: Mapping[Occasion, EventShape] = {shape.occasion: shape for shape in _ALL}
+BY_OCCASION: Mapping[EventType, EventShape] = {shape.occasion: shape for shape in _ALL}
 
 
 def schemas() -> dict[str, Schema]:

@@ -64,7 +64,7 @@ def message(account_id: int, message_id: int) -> Json | None:
     if row is None:
         return None
     attempts = message_log.attempts_at(row)
-    cause = event_log.event_of_message(row.id)
+    cause = event_log.find_by_message(row.id)
     return {
         "id": row.id,
         "event": cause.id if cause else None,
@@ -80,7 +80,7 @@ def message(account_id: int, message_id: int) -> Json | None:
 
 
 def _mails(event: Event) -> list[EventMail]:
-    return event_log.mails_of([event.id]).get(event.id, [])
+    return event_log.emails_by_event([event.id]).get(event.id, [])
 
 
 def _told_mails(mails: Iterable[EventMail], statuses: Mapping[str, str]) -> list[Json]:

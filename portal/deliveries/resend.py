@@ -167,7 +167,7 @@ def _anew(message: OutboxMessage) -> tuple[Rendered, str]:
     if event is None or notice is None:
         raise Refused(why_not_anew(message))
     try:
-        return dispatch.written_anew(event, notice, message.recipient, message.recipient_name)
+        return dispatch.render_again(event, notice, message.recipient, message.recipient_name)
     except TextRefused as refused:
         raise Refused(f"Today’s text cannot be used: {refused}") from None
     except KeyError:
@@ -186,7 +186,7 @@ def first_of(message: OutboxMessage) -> OutboxMessage:
 
 def event_of(message: OutboxMessage) -> Event | None:
     """Return what caused a message, or the one it is a copy of."""
-    event = event_log.event_of_message(first_of(message).id)
+    event = event_log.find_by_message(first_of(message).id)
     return event if event is not None and event.account_id == message.account_id else None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..events import presenter
-from ..events.types import NAMES
+from ..events.types import EVENT_LABELS
 from ..outbox import cancellations
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..smtp.protocol.reply import plain_text
@@ -49,8 +49,8 @@ def tell(
     """Put everything into the order in which it happened."""
     found = []
     if event is not None:
-        source = presenter.sources_of([event])[event.id]
-        found.append(Moment(event.created_at, "info", NAMES[event.type], source))
+        source = presenter.source_labels([event])[event.id]
+        found.append(Moment(event.created_at, "info", EVENT_LABELS[event.type], source))
     what = "Another copy was written and queued" if message.copy_of_id else "It was written and queued"
     found.append(Moment(message.created_at, "envelope", what, message.subject))
     found += [_attempt(attempt) for attempt in attempts]

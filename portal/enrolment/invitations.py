@@ -12,9 +12,9 @@ from .. import rate_limit
 from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose
 from ..affiliates.suppressions import find_suppression
 from ..db import db
-from ..events.dispatch import cause
-from ..events.models import EventMail, Why
-from ..events.types import Occasion, Source
+from ..events.dispatch import record_event
+from ..events.models import EmailDecision, EventMail
+from ..events.types import EventType, Source
 from . import confirmation_links, signup
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Invitation:
     invited_by: str
 
 
-def invite(account: Account, wish: Invitation, *, now: datetime) -> Why:
+def invite(account: Account, wish: Invitation, *, now: datetime) -> EmailDecision:
     """Invite somebody, and return why no email is owed, if so. Commits. Raises InvitationRefused."""
     new = signup.new_affiliate(account, wish.name, wish.mailbox, now)
     new.state = AffiliateState.INVITED
@@ -84,11 +84,13 @@ def _added(new: Affiliate) -> Affiliate:
     return new
 
 
-def _send(account: Account, affiliate: Affiliate, wish: Invitation, now: datetime) -> Why:
+def _send(account: Account, affiliate: Affiliate, wish: Invitation, now: datetime) -> EmailDecision:
     row, address = confirmation_links.create_link(affiliate, TokenPurpose.JOIN, now=now)
     values = {"invited_by": wish.invited_by, "join_link": address, "message": wish.message}
-    key = f"{Occasion.INVITED}:{affiliate.id}:{row.token_hash[:16]}"
-    caused = cause(account, Occasion.INVITED, affiliate, values, key=key, source=Source.PORTAL, now=now)
+    key = f"{EventType.INVITED}:{affiliate.id}:{row.token_hash[:16]}"
+    caused = record_event(
+        account, EventType.INVITED, affiliate, values, key=key, source=Source.PORTAL, now=now
+    )
     mail = db.session.scalars(select(EventMail).where(EventMail.event_id == caused.event_id).limit(1)).first()
     row.message_id = mail.message_id if mail else None
-    return mail.decision if mail else Why.OFF
+    return mail.decision if mail else EmailDecision.OFF

@@ -10,8 +10,8 @@ from sqlalchemy import select
 from ..affiliates import cancel_pending
 from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db
-from ..events.dispatch import cause
-from ..events.types import Occasion, Source
+from ..events.dispatch import record_event
+from ..events.types import EventType, Source
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,7 +35,7 @@ def approve(account: Account, affiliate_id: int, *, now: datetime) -> StateChang
         (AffiliateState.PENDING, AffiliateState.DECLINED),
         AffiliateState.ACTIVE,
         now,
-        Occasion.APPROVED,
+        EventType.APPROVED,
     )
 
 
@@ -48,7 +48,7 @@ def decline(account: Account, affiliate_id: int, reason: str, *, now: datetime) 
         (AffiliateState.PENDING,),
         AffiliateState.DECLINED,
         now,
-        Occasion.DECLINED,
+        EventType.DECLINED,
         values,
     )
 
@@ -72,7 +72,7 @@ def _change_state(
     allowed: tuple[AffiliateState, ...],
     new: AffiliateState,
     now: datetime,
-    occasion: Occasion | None = None,
+    occasion: EventType | None = None,
     values: dict[str, str] | None = None,
 ) -> StateChange | None:
     affiliate = _lock_affiliate(account.id, affiliate_id)
@@ -87,7 +87,7 @@ def _change_state(
     if changed and occasion is not None:
         # The moment is part of the key: somebody may be declined, let in, and declined once more.
         key = f"{occasion}:{affiliate.id}:{now:%Y%m%d%H%M%S%f}"
-        cause(account, occasion, affiliate, values or {}, key=key, source=Source.PORTAL, now=now)
+        record_event(account, occasion, affiliate, values or {}, key=key, source=Source.PORTAL, now=now)
     db.session.commit()
     return StateChange(affiliate, changed)
 

@@ -18,7 +18,7 @@ from ..db.prepared import Swift
 from ..db.prepared_query import Question
 from ..db.transaction import ahead
 from ..events import dispatch
-from ..events.types import Occasion, Source
+from ..events.types import EventType, Source
 from ..smtp.mailbox import parse_mailbox
 from . import confirmation_links
 from .signup_rules import Rules, get_rules
@@ -34,7 +34,7 @@ PER_MAILBOX = rate_limit.Budget("sign-up-mailbox", 3, timedelta(days=1))
 PER_NETWORK = rate_limit.Budget("sign-up-network", 20, timedelta(hours=1))
 _CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without those that look alike
 _MAY_JOIN = (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
-_START_EVENTS = {AffiliateState.ACTIVE: Occasion.SIGNED_UP, AffiliateState.PENDING: Occasion.APPLIED}
+_START_EVENTS = {AffiliateState.ACTIVE: EventType.SIGNED_UP, AffiliateState.PENDING: EventType.APPLIED}
 _TABLE = Affiliate.__table__.c
 _COLUMNS = tuple(column.key for column in _TABLE if column.key != "id")
 _KNOWN_ID = Question(
@@ -70,7 +70,7 @@ class _SignUpPlan:
     known: bool
     rules: Rules
     confirmation: confirmation_links.ConfirmationEmail | None  # where the rules ask for one
-    caused: dispatch.Plan | None  # where they do not
+    caused: dispatch.EmailPlan | None  # where they do not
 
 
 def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
@@ -164,7 +164,7 @@ def _plan_sign_up(account: Account, entered: SignUp, now: datetime) -> _SignUpPl
         confirmation = confirmation_links.render_confirmation(account)
     else:
         _start(new, approved=rules.auto_approve, now=now)
-        caused = dispatch.plan(account, _START_EVENTS[new.state], new, {})
+        caused = dispatch.plan_emails(account, _START_EVENTS[new.state], new, {})
     return _SignUpPlan(account, new, known, rules, confirmation, caused)
 
 
@@ -263,9 +263,11 @@ def _start(affiliate: Affiliate, *, approved: bool, now: datetime) -> None:
 
 
 def _record_start(
-    account: Account, affiliate: Affiliate, now: datetime, planned: dispatch.Plan | None = None
+    account: Account, affiliate: Affiliate, now: datetime, planned: dispatch.EmailPlan | None = None
 ) -> None:
     """Owe the emails that a beginning causes."""
     occasion = _START_EVENTS[affiliate.state]
     key = f"{occasion}:{affiliate.id}"
-    dispatch.cause(account, occasion, affiliate, {}, key=key, source=Source.PORTAL, now=now, planned=planned)
+    dispatch.record_event(
+        account, occasion, affiliate, {}, key=key, source=Source.PORTAL, now=now, planned=planned
+    )

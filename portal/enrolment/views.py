@@ -12,8 +12,8 @@ from ..affiliates import preferences as email_preferences
 from ..affiliates.models import AffiliateState, TokenPurpose
 from ..clock import utcnow
 from ..events import event_log, presenter
-from ..events.types import Occasion
-from ..events.weekly_totals import totals
+from ..events.types import EventType
+from ..events.weekly_totals import sum_events
 from ..notices.greeting import first_name_of
 from ..state import current_config
 from ..web.read_only import reads_first
@@ -32,8 +32,8 @@ _TOO_QUICK = (
 )
 _SENT_AGAIN = "If a sign-up with this address waits to be confirmed, another email is on its way."
 _PREFERENCES_SAVED = "Your choice is saved."
-_SEEN = (Occasion.LEAD, Occasion.PURCHASE, Occasion.COMMISSION_APPROVED, Occasion.COMMISSION_DECLINED)
-_ON_DASHBOARD = (*_SEEN, Occasion.REFUND, Occasion.PAYOUT)
+_SEEN = (EventType.LEAD, EventType.PURCHASE, EventType.COMMISSION_APPROVED, EventType.COMMISSION_DECLINED)
+_ON_DASHBOARD = (*_SEEN, EventType.REFUND, EventType.PAYOUT)
 _NEWEST = 50  # events that the dashboard lists
 
 
@@ -110,7 +110,7 @@ def accept(token: str) -> Any:
 @blueprint.get("/affiliate/<key>")
 def dashboard(key: str) -> Any:
     affiliate, account = directory.find_by_dashboard_key(key) or abort(404)
-    events = event_log.newest_of(affiliate.id, _ON_DASHBOARD, _NEWEST)
+    events = event_log.newest_events(affiliate.id, _ON_DASHBOARD, _NEWEST)
     page = render_template(
         "affiliates/dashboard.html",
         account=account,
@@ -118,8 +118,8 @@ def dashboard(key: str) -> Any:
         first_name=first_name_of(affiliate.name),
         link=links.public_url(affiliate, account, current_config()),
         active=affiliate.state is AffiliateState.ACTIVE,
-        events=presenter.tell(events),
-        figures=totals((event.type, event.values) for event in events),
+        events=presenter.describe_events(events),
+        figures=sum_events((event.type, event.values) for event in events),
         newest=_NEWEST if len(events) == _NEWEST else 0,
     )
     response = make_response(page)

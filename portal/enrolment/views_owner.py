@@ -13,7 +13,7 @@ from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate, AffiliateState
 from ..clock import utcnow
 from ..events import event_log, presenter
-from ..events.models import Why
+from ..events.models import EmailDecision
 from ..notices import recipients
 from ..notices.catalogue import NEW_SIGN_UP
 from ..state import current_config
@@ -51,7 +51,7 @@ def index() -> Any:
         state_words=listing.STATE_LABELS,
         join_url=f"{current_config().base_url}{url_for('.join', slug=current_user.account.slug)}",
         words=STATUS_LABELS,
-        reasons=presenter.REASONS,
+        reasons=presenter.NOT_SENT_REASONS,
         emails_on=recipients.is_on(current_user.account_id, NEW_SIGN_UP),
         paged=before is not None or after is not None,
     )
@@ -114,10 +114,13 @@ def invite() -> Any:
         code = 429 if isinstance(refusal, invitations.TooManyInvitations) else 422
         page = render_template("affiliates/invite.html", form=form, form_errors=True, problem=str(refusal))
         return page, code
-    if why is Why.OWED:
+    if why is EmailDecision.QUEUED:
         flash(f"The invitation to {wish.mailbox} is on its way.", "success")
     else:
-        flash(f"{wish.name} is on your list, but no email was sent. {presenter.REASONS[why][0]}", "warning")
+        flash(
+            f"{wish.name} is on your list, but no email was sent. {presenter.NOT_SENT_REASONS[why][0]}",
+            "warning",
+        )
     return redirect(url_for(".index", status="invited"), 303)
 
 
@@ -178,13 +181,15 @@ def _decided(done: moderation.StateChange | None, words: str) -> Any:
 
 def _page(affiliate: Affiliate, *, form: DeclineForm | None = None, **more: object) -> str:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
-    page = event_log.events_of(current_user.account_id, affiliate_id=affiliate.id, before=before, after=after)
+    page = event_log.list_events(
+        current_user.account_id, affiliate_id=affiliate.id, before=before, after=after
+    )
     return render_template(
         "affiliates/show.html",
         affiliate=affiliate,
         history=history.load_history(affiliate),
         link=public_url(affiliate, current_user.account, current_config()),
-        events=presenter.tell(page.rows),
+        events=presenter.describe_events(page.rows),
         page=page,
         form=form or DeclineForm(formdata=None),
         words=STATUS_LABELS,

@@ -22,14 +22,14 @@ from ..notices.catalogue import Audience, Notice, notices_for
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import enqueue
 from ..state import current_config
-from .models import Event, EventMail, Why
-from .types import STANDING, Occasion, Source
+from .models import EmailDecision, Event, EventMail
+from .types import STATUS_EVENTS, EventType, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-_MAIL = Swift(
+_INSERT_EMAIL = Swift(
     sqlalchemy.insert(EventMail).values(
         event_id=bindparam("event"),
         kind=bindparam("kind"),
@@ -38,16 +38,16 @@ _MAIL = Swift(
         decision=bindparam("why"),
     )
 )
-_HAPPENED = Swift(
+_FIND_EVENT = Swift(
     select(Event.id).where(Event.account_id == bindparam("account"), Event.key == bindparam("k"))
 )
-_OWED_BEFORE = Swift(select(OutboxMessage.id).where(OutboxMessage.key == bindparam("k")))
-_MIGHT_GO = (Why.OWED, Why.UNRENDERABLE)
-_NEVER_KEPT = {"join_link"}  # whoever has it acts for the affiliate; it stands in the email alone
+_FIND_MESSAGE = Swift(select(OutboxMessage.id).where(OutboxMessage.key == bindparam("k")))
+_NEEDS_SUPPRESSION_CHECK = (EmailDecision.QUEUED, EmailDecision.UNRENDERABLE)
+_NOT_STORED = {"join_link"}  # whoever has it acts for the affiliate; it stands in the email alone
 
 
 @dataclass(frozen=True)
-class Caused:
+class RecordedEvent:
     """The event, and whether it is new; an old one owes nothing again."""
 
     event_id: int
@@ -59,34 +59,34 @@ class Caused:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedEmail:
     """One email that an event would cause: in words, or the reason why there are none."""
 
     notice: Notice
     recipient: str
     name: str
-    why: Why = Why.OWED
+    why: EmailDecision = EmailDecision.QUEUED
     mail: rendering.Rendered | None = None
     unsubscribe_url: str = ""
 
 
-Plan = tuple[Planned, ...]
+EmailPlan = tuple[PlannedEmail, ...]
 
 
 @dataclass(frozen=True)
-class _Case:
+class EventContext:
     """What every decision about an event's emails needs to know."""
 
-    occasion: Occasion
+    occasion: EventType
     account: Account
     affiliate: Affiliate | None
     values: Mapping[str, str]
     nothing_to_tell: bool = False
 
 
-def cause(
+def record_event(
     account: Account,
-    occasion: Occasion,
+    occasion: EventType,
     affiliate: Affiliate | None,
     values: Mapping[str, str],
     *,
@@ -94,8 +94,8 @@ def cause(
     source: Source,
     now: datetime,
     nothing_to_tell: bool = False,
-    planned: Plan | None = None,
-) -> Caused:
+    planned: EmailPlan | None = None,
+) -> RecordedEvent:
     """Write down that something happened, and owe the emails it causes, within the caller's transaction.
 
     ``values`` are the occasion's own; names, links and the programme are added here. The same ``key``
@@ -103,31 +103,33 @@ def cause(
     the transaction began passes it on.
     """
     go_past_session()
-    ident = _new_event(account, occasion, affiliate, values, key, source, now)
+    ident = _insert_event(account, occasion, affiliate, values, key, source, now)
     if ident is None:
-        return Caused(_HAPPENED.scalar({"account": account.id, "k": key}), fresh=False)
+        return RecordedEvent(_FIND_EVENT.scalar({"account": account.id, "k": key}), fresh=False)
     if planned is None:
-        planned = plan(account, occasion, affiliate, values, nothing_to_tell=nothing_to_tell)
+        planned = plan_emails(account, occasion, affiliate, values, nothing_to_tell=nothing_to_tell)
     for one in planned:
-        _write_down(ident, account.id, one, now)
-    return Caused(ident, fresh=True)
+        _record_email(ident, account.id, one, now)
+    return RecordedEvent(ident, fresh=True)
 
 
-def plan(
+def plan_emails(
     account: Account,
-    occasion: Occasion,
+    occasion: EventType,
     affiliate: Affiliate | None,
     values: Mapping[str, str],
     *,
     nothing_to_tell: bool = False,
-) -> Plan:
+) -> EmailPlan:
     """Decide about each email that an occasion causes, and write it. Only reads; the affiliate may be in no table yet."""
-    case = _Case(occasion, account, affiliate, values, nothing_to_tell)
+    case = EventContext(occasion, account, affiliate, values, nothing_to_tell)
     notices = notices_for(occasion)
-    return tuple(_planned(case, notice, *who) for notice in notices for who in _recipients(case, notice))
+    return tuple(
+        _plan_email(case, notice, *who) for notice in notices for who in _recipients_of(case, notice)
+    )
 
 
-def written_anew(
+def render_again(
     event: Event, notice: Notice, recipient: str, recipient_name: str
 ) -> tuple[rendering.Rendered, str]:
     """Write an event's email with today's text; return it with the address where one click ends such emails.
@@ -136,16 +138,16 @@ def written_anew(
     """
     account = db.session.get_one(Account, event.account_id)
     affiliate = db.session.get(Affiliate, event.affiliate_id) if event.affiliate_id else None
-    case = _Case(event.type, account, affiliate, event.values)
-    unsubscribe, preferences = _ways_out(case, notice, recipient)
+    case = EventContext(event.type, account, affiliate, event.values)
+    unsubscribe, preferences = _unsubscribe_urls(case, notice, recipient)
     values = {**_common_values(case, recipient_name), **event.values}
     mail = rendering.render(notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences)
     return mail, unsubscribe
 
 
-def _new_event(
+def _insert_event(
     account: Account,
-    occasion: Occasion,
+    occasion: EventType,
     affiliate: Affiliate | None,
     values: Mapping[str, str],
     key: str,
@@ -157,16 +159,16 @@ def _new_event(
         "affiliate": affiliate.id if affiliate else None,
         "type": occasion,
         "k": key,
-        "told": {name: value for name, value in values.items() if name not in _NEVER_KEPT},
+        "told": {name: value for name, value in values.items() if name not in _NOT_STORED},
         "source": source,
         "now": now,
     }
-    ident: int | None = _happening(db.engine.dialect.name).scalar(row)
+    ident: int | None = _event_insert(db.engine.dialect.name).scalar(row)
     return ident
 
 
 @cache
-def _happening(_dialect: str) -> Swift:
+def _event_insert(_dialect: str) -> Swift:
     row: dict[str, Any] = {
         "account_id": bindparam("account"),
         "affiliate_id": bindparam("affiliate"),
@@ -180,20 +182,20 @@ def _happening(_dialect: str) -> Swift:
     return Swift(statement.returning(Event.__table__.c.id))
 
 
-def _recipients(case: _Case, notice: Notice) -> Iterator[tuple[str, str]]:
+def _recipients_of(case: EventContext, notice: Notice) -> Iterator[tuple[str, str]]:
     """Yield who is to be told. The end of a week is told to each affiliate, and apart from them to the owner."""
     if notice.audience is Audience.AFFILIATE:
         if case.affiliate is not None:
             yield case.affiliate.mailbox, case.affiliate.name
-    elif case.occasion is not Occasion.WEEK_ENDED or case.affiliate is None:
+    elif case.occasion is not EventType.WEEK_ENDED or case.affiliate is None:
         yield from recipients.recipients_of(case.account)
 
 
-def _planned(case: _Case, notice: Notice, mailbox: str, name: str) -> Planned:
-    why = _why_not(case, notice)
-    if why is not Why.OWED:
-        return Planned(notice, mailbox, name, why)
-    unsubscribe, preferences = _ways_out(case, notice, mailbox)
+def _plan_email(case: EventContext, notice: Notice, mailbox: str, name: str) -> PlannedEmail:
+    why = _decide(case, notice)
+    if why is not EmailDecision.QUEUED:
+        return PlannedEmail(notice, mailbox, name, why)
+    unsubscribe, preferences = _unsubscribe_urls(case, notice, mailbox)
     unknown = {variable.name: "" for variable in notice.variables}  # what nobody told is left blank
     values = {**unknown, **_common_values(case, name), **case.values}
     try:
@@ -201,58 +203,60 @@ def _planned(case: _Case, notice: Notice, mailbox: str, name: str) -> Planned:
             notice, case.account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
         )
     except rendering.TextRefused:
-        return Planned(notice, mailbox, name, Why.UNRENDERABLE)
-    return Planned(notice, mailbox, name, mail=mail, unsubscribe_url=unsubscribe)
+        return PlannedEmail(notice, mailbox, name, EmailDecision.UNRENDERABLE)
+    return PlannedEmail(notice, mailbox, name, mail=mail, unsubscribe_url=unsubscribe)
 
 
-def _write_down(event_id: int, account_id: int, one: Planned, now: datetime) -> None:
+def _record_email(event_id: int, account_id: int, one: PlannedEmail, now: datetime) -> None:
     """Owe a planned email, or say why not. Who is not written to is asked last: that may have changed since."""
     why, message_id = one.why, None
-    if why in _MIGHT_GO and suppressions.is_suppressed(account_id, one.recipient, one.notice.category):
-        why = Why.SUPPRESSED
-    if why is Why.OWED and one.mail is not None:
-        why, message_id = _owe(event_id, account_id, one, one.mail, now)
+    if why in _NEEDS_SUPPRESSION_CHECK and suppressions.is_suppressed(
+        account_id, one.recipient, one.notice.category
+    ):
+        why = EmailDecision.SUPPRESSED
+    if why is EmailDecision.QUEUED and one.mail is not None:
+        why, message_id = _enqueue(event_id, account_id, one, one.mail, now)
     row = {"event": event_id, "kind": one.notice.kind, "to": one.recipient, "message": message_id, "why": why}
-    _MAIL.changes(row)
+    _INSERT_EMAIL.changes(row)
 
 
-def _owe(
-    event_id: int, account_id: int, one: Planned, mail: rendering.Rendered, now: datetime
-) -> tuple[Why, int | None]:
-    key = f"event:{event_id}:{one.notice.kind}:{_short(one.recipient)}"
+def _enqueue(
+    event_id: int, account_id: int, one: PlannedEmail, mail: rendering.Rendered, now: datetime
+) -> tuple[EmailDecision, int | None]:
+    key = f"event:{event_id}:{one.notice.kind}:{_mailbox_digest(one.recipient)}"
     new = mail.to(one.recipient, one.name, kind=one.notice.kind, key=key, unsubscribe_url=one.unsubscribe_url)
     ident = enqueue(account_id, new, now=now)
     if ident is not None:
-        return Why.OWED, ident
-    return Why.DUPLICATE, _OWED_BEFORE.scalar({"k": key})
+        return EmailDecision.QUEUED, ident
+    return EmailDecision.DUPLICATE, _FIND_MESSAGE.scalar({"k": key})
 
 
-def _why_not(case: _Case, notice: Notice) -> Why:
+def _decide(case: EventContext, notice: Notice) -> EmailDecision:
     affiliate = case.affiliate if notice.audience is Audience.AFFILIATE else None
     if case.nothing_to_tell:
-        return Why.NOTHING_TO_TELL
+        return EmailDecision.NOTHING_TO_TELL
     if not recipients.is_on(case.account.id, notice):
-        return Why.OFF
-    if affiliate is not None and (standing := _stands_against(affiliate, case.occasion)):
+        return EmailDecision.OFF
+    if affiliate is not None and (standing := _decide_by_state(affiliate, case.occasion)):
         return standing
     if affiliate is not None and affiliate.id is not None and not suppressions.wants(affiliate.id, notice):
-        return Why.OPTED_OUT
-    return Why.OWED
+        return EmailDecision.OPTED_OUT
+    return EmailDecision.QUEUED
 
 
-def _stands_against(affiliate: Affiliate, occasion: Occasion) -> Why:
+def _decide_by_state(affiliate: Affiliate, occasion: EventType) -> EmailDecision:
     """Return why where an affiliate stands forbids an email: only whoever takes part is told of sales and money."""
     match affiliate.state:
         case AffiliateState.ACTIVE:
-            return Why.OWED
+            return EmailDecision.QUEUED
         case AffiliateState.UNCONFIRMED:
-            return Why.NOT_CONFIRMED
+            return EmailDecision.NOT_CONFIRMED
         case AffiliateState.SUSPENDED:
-            return Why.SUSPENDED
-    return Why.OWED if occasion in STANDING else Why.NOT_ACTIVE
+            return EmailDecision.SUSPENDED
+    return EmailDecision.QUEUED if occasion in STATUS_EVENTS else EmailDecision.NOT_ACTIVE
 
 
-def _ways_out(case: _Case, notice: Notice, mailbox: str) -> tuple[str, str]:
+def _unsubscribe_urls(case: EventContext, notice: Notice, mailbox: str) -> tuple[str, str]:
     """Return where one click ends such emails, and where affiliates choose everything."""
     config, one_click = current_config(), ""
     if notice.audience is Audience.OWNER:
@@ -266,7 +270,7 @@ def _ways_out(case: _Case, notice: Notice, mailbox: str) -> tuple[str, str]:
     return one_click, links.preferences_url(case.affiliate, config)
 
 
-def _common_values(case: _Case, recipient_name: str) -> dict[str, str]:
+def _common_values(case: EventContext, recipient_name: str) -> dict[str, str]:
     """Return what every text may say, whatever happened."""
     values = {"programme": case.account.name, "owner_name": recipient_name}
     if case.affiliate is None:
@@ -274,5 +278,5 @@ def _common_values(case: _Case, recipient_name: str) -> dict[str, str]:
     return values | affiliate_values(case.affiliate, case.account, current_config())
 
 
-def _short(mailbox: str) -> str:
+def _mailbox_digest(mailbox: str) -> str:
     return hashlib.sha256(mailbox.casefold().encode("utf-8", "replace")).hexdigest()[:16]

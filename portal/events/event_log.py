@@ -10,21 +10,21 @@ from sqlalchemy import exists, select
 
 from ..db import db
 from ..web.pagination import Page, newest_first
-from .models import Event, EventMail, Why
-from .types import Occasion, Source
+from .models import EmailDecision, Event, EventMail
+from .types import EventType, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
-class Outcome(StrEnum):
+class EmailFilter(StrEnum):
     """What the owner may filter events by."""
 
     EMAIL = "email"
     NONE = "no-email"
 
 
-def mails_of(event_ids: Iterable[int]) -> Mapping[int, list[EventMail]]:
+def emails_by_event(event_ids: Iterable[int]) -> Mapping[int, list[EventMail]]:
     """Return for each event the emails it caused, or why not, in the order they were decided."""
     found: dict[int, list[EventMail]] = defaultdict(list)
     query = select(EventMail).where(EventMail.event_id.in_(list(event_ids))).order_by(EventMail.id)
@@ -33,18 +33,18 @@ def mails_of(event_ids: Iterable[int]) -> Mapping[int, list[EventMail]]:
     return found
 
 
-def event_of_message(message_id: int) -> Event | None:
+def find_by_message(message_id: int) -> Event | None:
     """Return the event that caused a message of the outbox."""
     query = select(Event).join(EventMail, EventMail.event_id == Event.id)
     return db.session.scalars(query.where(EventMail.message_id == message_id).limit(1)).first()
 
 
-def events_of(
+def list_events(
     account_id: int,
     *,
     affiliate_id: int | None = None,
-    occasion: Occasion | None = None,
-    outcome: Outcome | None = None,
+    occasion: EventType | None = None,
+    outcome: EmailFilter | None = None,
     before: int | None = None,
     after: int | None = None,
 ) -> Page[Any]:
@@ -56,16 +56,20 @@ def events_of(
         query = query.where(Event.type == occasion)
     if outcome is not None:
         caused = exists().where(EventMail.event_id == Event.id)
-        owed = EventMail.decision == Why.OWED if outcome is Outcome.EMAIL else EventMail.decision != Why.OWED
+        owed = (
+            EventMail.decision == EmailDecision.QUEUED
+            if outcome is EmailFilter.EMAIL
+            else EventMail.decision != EmailDecision.QUEUED
+        )
         query = query.where(caused.where(owed))
     return newest_first(query, Event.id, before=before, after=after)
 
 
-def newest_of(affiliate_id: int, occasions: Iterable[Occasion], count: int) -> Sequence[Event]:
+def newest_events(affiliate_id: int, occasions: Iterable[EventType], count: int) -> Sequence[Event]:
     """Return the newest events of an affiliate, of these occasions; what was only played is left out."""
     query = select(Event).where(
         Event.affiliate_id == affiliate_id,
         Event.type.in_(list(occasions)),
-        Event.source != Source.PLAYED,
+        Event.source != Source.SIMULATED,
     )
     return db.session.scalars(query.order_by(Event.id.desc()).limit(count)).all()

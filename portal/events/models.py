@@ -10,13 +10,13 @@ from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..db import Base, words
-from .types import Occasion, Source
+from .types import EventType, Source
 
 
-class Why(StrEnum):
+class EmailDecision(StrEnum):
     """Why an event caused no email; empty where one is owed."""
 
-    OWED = ""
+    QUEUED = ""
     OFF = "notice-off"
     OPTED_OUT = "opted-out"
     SUPPRESSED = "suppressed"
@@ -35,7 +35,7 @@ class Event(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     affiliate_id: Mapped[int | None] = mapped_column(ForeignKey("affiliate.id"))
-    type: Mapped[Occasion] = mapped_column(words(Occasion, 24))
+    type: Mapped[EventType] = mapped_column(words(EventType, 24))
     key: Mapped[str] = mapped_column(String(200))
     values: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # what the occasion tells, as text
     source: Mapped[Source] = mapped_column(words(Source))
@@ -58,7 +58,7 @@ class EventMail(Base):
     recipient: Mapped[str] = mapped_column(String(254))
     # Of the outbox. No foreign key: the log of messages is pruned sooner than what happened.
     message_id: Mapped[int | None] = mapped_column(index=True)
-    decision: Mapped[Why] = mapped_column(words(Why, 20), default=Why.OWED)
+    decision: Mapped[EmailDecision] = mapped_column(words(EmailDecision, 20), default=EmailDecision.QUEUED)
 
 
 class WeekState(StrEnum):

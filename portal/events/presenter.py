@@ -13,35 +13,38 @@ from ..affiliates.models import Affiliate
 from ..db import db
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
-from .event_log import mails_of
-from .models import Event, EventMail, Why
-from .types import NAMES, Occasion, Source
+from .event_log import emails_by_event
+from .models import EmailDecision, Event, EventMail
+from .types import EVENT_LABELS, EventType, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-SOURCES: Mapping[Source, str] = {
+_SOURCE_LABELS: Mapping[Source, str] = {
     Source.PORTAL: "By you, in this portal",
     Source.API: "Told by your shop",
-    Source.PLAYED: "Played by you",
+    Source.SIMULATED: "Played by you",
     Source.PLANNER: "By the calendar",
 }
 # Why there was no email, and what the owner may do about it.
-REASONS: Mapping[Why, tuple[str, str]] = {
-    Why.OFF: ("This email is switched off.", "Switch it on"),
-    Why.OPTED_OUT: ("The affiliate does not want this email.", ""),
-    Why.SUPPRESSED: ("This address is not written to.", "See why"),
-    Why.NOT_CONFIRMED: ("The affiliate has not confirmed the address yet.", ""),
-    Why.DUPLICATE: ("The same email was owed already; nobody gets it twice.", ""),
-    Why.SUSPENDED: ("The affiliate is suspended, and is not written to.", "See the affiliate"),
-    Why.NOT_ACTIVE: ("The affiliate did not take part in your programme at that time.", "See the affiliate"),
-    Why.UNRENDERABLE: ("Your text for this email could not be read.", "Mend the text"),
-    Why.NOTHING_TO_TELL: ("There was nothing to tell of that week.", ""),
+NOT_SENT_REASONS: Mapping[EmailDecision, tuple[str, str]] = {
+    EmailDecision.OFF: ("This email is switched off.", "Switch it on"),
+    EmailDecision.OPTED_OUT: ("The affiliate does not want this email.", ""),
+    EmailDecision.SUPPRESSED: ("This address is not written to.", "See why"),
+    EmailDecision.NOT_CONFIRMED: ("The affiliate has not confirmed the address yet.", ""),
+    EmailDecision.DUPLICATE: ("The same email was owed already; nobody gets it twice.", ""),
+    EmailDecision.SUSPENDED: ("The affiliate is suspended, and is not written to.", "See the affiliate"),
+    EmailDecision.NOT_ACTIVE: (
+        "The affiliate did not take part in your programme at that time.",
+        "See the affiliate",
+    ),
+    EmailDecision.UNRENDERABLE: ("Your text for this email could not be read.", "Mend the text"),
+    EmailDecision.NOTHING_TO_TELL: ("There was nothing to tell of that week.", ""),
 }
 
 
 @dataclass(frozen=True)
-class Mail:
+class EmailView:
     """One email of an event, ready to be shown; ``status`` is empty where the log no longer holds it."""
 
     name: str
@@ -55,7 +58,7 @@ class Mail:
 
 
 @dataclass(frozen=True)
-class Told:
+class EventView:
     """One event, ready to be shown."""
 
     event: Event
@@ -63,32 +66,34 @@ class Told:
     facts: str
     source: str
     affiliate: Affiliate | None
-    mails: list[Mail]
+    mails: list[EmailView]
 
 
-def tell(events: Sequence[Event]) -> list[Told]:
+def describe_events(events: Sequence[Event]) -> list[EventView]:
     """Put events into words, with a handful of queries for all of them."""
-    mails = mails_of(event.id for event in events)
-    people = _people({event.affiliate_id for event in events if event.affiliate_id is not None})
-    sources = sources_of(events)
-    statuses = _statuses({m.message_id for some in mails.values() for m in some if m.message_id is not None})
+    mails = emails_by_event(event.id for event in events)
+    people = _affiliates_by_id({event.affiliate_id for event in events if event.affiliate_id is not None})
+    sources = source_labels(events)
+    statuses = _status_by_message(
+        {m.message_id for some in mails.values() for m in some if m.message_id is not None}
+    )
     return [
-        Told(
+        EventView(
             event=event,
-            name=NAMES[event.type],
-            facts=facts_of(event),
+            name=EVENT_LABELS[event.type],
+            facts=event_details(event),
             source=sources[event.id],
             affiliate=people.get(event.affiliate_id or 0),
-            mails=[_mail(mail, event, statuses) for mail in mails.get(event.id, [])],
+            mails=[_email_view(mail, event, statuses) for mail in mails.get(event.id, [])],
         )
         for event in events
     ]
 
 
-def sources_of(events: Iterable[Event]) -> dict[int, str]:
+def source_labels(events: Iterable[Event]) -> dict[int, str]:
     """Say of each event, by its id, where it came from."""
     events = list(events)
-    came = [event for event in events if _is_arrival(event)]
+    came = [event for event in events if _is_sign_up(event)]
     invited = (
         joined_by_invitation(event.affiliate_id for event in came if event.affiliate_id) if came else set()
     )
@@ -96,28 +101,28 @@ def sources_of(events: Iterable[Event]) -> dict[int, str]:
         event.id: "By your invitation" if event.affiliate_id in invited else "On your sign-up page"
         for event in came
     }
-    return {event.id: arrivals.get(event.id) or SOURCES[event.source] for event in events}
+    return {event.id: arrivals.get(event.id) or _SOURCE_LABELS[event.source] for event in events}
 
 
-def _is_arrival(event: Event) -> bool:
-    return event.source is Source.PORTAL and event.type in (Occasion.SIGNED_UP, Occasion.APPLIED)
+def _is_sign_up(event: Event) -> bool:
+    return event.source is Source.PORTAL and event.type in (EventType.SIGNED_UP, EventType.APPLIED)
 
 
-def facts_of(event: Event) -> str:
+def event_details(event: Event) -> str:
     """Say in half a line what the event was about."""
     told = {name: str(value) for name, value in event.values.items() if value}
     money = _money(told, "amount")
     parts: list[str]
     match event.type:
-        case Occasion.LEAD:
+        case EventType.LEAD:
             parts = [told.get("lead_name", "")]
-        case Occasion.PURCHASE:
+        case EventType.PURCHASE:
             parts = [_order(told), told.get("product", ""), money, _commission(told)]
-        case Occasion.COMMISSION_APPROVED | Occasion.COMMISSION_DECLINED | Occasion.REFUND:
+        case EventType.COMMISSION_APPROVED | EventType.COMMISSION_DECLINED | EventType.REFUND:
             parts = [_order(told), _commission(told), told.get("reason", "")]
-        case Occasion.PAYOUT:
+        case EventType.PAYOUT:
             parts = [money, told.get("method", ""), told.get("period", "")]
-        case Occasion.WEEK_ENDED:
+        case EventType.WEEK_ENDED:
             parts = [f"{told.get('week_start', '')} to {told.get('week_end', '')}"]
         case _:
             parts = [told.get("reason", "")]
@@ -137,11 +142,11 @@ def _commission(told: Mapping[str, str]) -> str:
     return f"commission {money}" if money else ""
 
 
-def _mail(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -> Mail:
+def _email_view(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -> EmailView:
     notice = CATALOGUE.get(mail.kind)
-    why, action = REASONS.get(mail.decision, ("", ""))
-    url = _remedy(mail, event) if action else ""
-    return Mail(
+    why, action = NOT_SENT_REASONS.get(mail.decision, ("", ""))
+    url = _action_url(mail, event) if action else ""
+    return EmailView(
         name=notice.name if notice else mail.kind,
         whom=notice.addressee if notice else "",
         recipient=mail.recipient,
@@ -153,20 +158,20 @@ def _mail(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -> Mail
     )
 
 
-def _remedy(mail: EventMail, event: Event) -> str:
+def _action_url(mail: EventMail, event: Event) -> str:
     """Return where the owner can do something about an email that was not sent."""
-    if mail.decision in (Why.OFF, Why.UNRENDERABLE):
+    if mail.decision in (EmailDecision.OFF, EmailDecision.UNRENDERABLE):
         return url_for("notices.show", kind=mail.kind)
-    if mail.decision is Why.SUPPRESSED:
+    if mail.decision is EmailDecision.SUPPRESSED:
         return url_for("affiliates.suppressions")
     return url_for("affiliates.show", ident=event.affiliate_id) if event.affiliate_id else ""
 
 
-def _people(idents: set[int]) -> Mapping[int, Affiliate]:
+def _affiliates_by_id(idents: set[int]) -> Mapping[int, Affiliate]:
     query = select(Affiliate).where(Affiliate.id.in_(idents))
     return {row.id: row for row in db.session.scalars(query)}
 
 
-def _statuses(idents: set[int]) -> Mapping[int, Status]:
+def _status_by_message(idents: set[int]) -> Mapping[int, Status]:
     query = select(OutboxMessage.id, OutboxMessage.status).where(OutboxMessage.id.in_(idents))
     return {row[0]: row[1] for row in db.session.execute(query)}

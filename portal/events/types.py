@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Occasion(StrEnum):
+class EventType(StrEnum):
     """Something that happened. Which notices it causes stands in the catalogue of notices."""
 
     SIGNED_UP = "signed-up"  # and may begin at once
@@ -27,8 +27,8 @@ class Occasion(StrEnum):
 
 
 # These tell affiliates where they stand; the others are for those who take part.
-STANDING = frozenset(
-    {Occasion.SIGNED_UP, Occasion.APPLIED, Occasion.APPROVED, Occasion.DECLINED, Occasion.INVITED}
+STATUS_EVENTS = frozenset(
+    {EventType.SIGNED_UP, EventType.APPLIED, EventType.APPROVED, EventType.DECLINED, EventType.INVITED}
 )
 
 
@@ -37,21 +37,21 @@ class Source(StrEnum):
 
     PORTAL = "portal"  # a page of this portal
     API = "api"  # the programme's shop
-    PLAYED = "played"  # the owner, trying things out
+    SIMULATED = "played"  # the owner, trying things out
     PLANNER = "planner"  # the calendar
 
 
-NAMES: Mapping[Occasion, str] = {
-    Occasion.SIGNED_UP: "Sign-up",
-    Occasion.APPLIED: "Application",
-    Occasion.APPROVED: "Approval",
-    Occasion.DECLINED: "Application declined",
-    Occasion.INVITED: "Invitation",
-    Occasion.LEAD: "Lead",
-    Occasion.PURCHASE: "Purchase",
-    Occasion.COMMISSION_APPROVED: "Commission approved",
-    Occasion.COMMISSION_DECLINED: "Commission declined",
-    Occasion.REFUND: "Refund",
-    Occasion.PAYOUT: "Payout",
-    Occasion.WEEK_ENDED: "End of a week",
+EVENT_LABELS: Mapping[EventType, str] = {
+    EventType.SIGNED_UP: "Sign-up",
+    EventType.APPLIED: "Application",
+    EventType.APPROVED: "Approval",
+    EventType.DECLINED: "Application declined",
+    EventType.INVITED: "Invitation",
+    EventType.LEAD: "Lead",
+    EventType.PURCHASE: "Purchase",
+    EventType.COMMISSION_APPROVED: "Commission approved",
+    EventType.COMMISSION_DECLINED: "Commission declined",
+    EventType.REFUND: "Refund",
+    EventType.PAYOUT: "Payout",
+    EventType.WEEK_ENDED: "End of a week",
 }

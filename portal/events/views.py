@@ -11,8 +11,8 @@ from ..affiliates.directory import find_affiliate
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import event_log, presenter
-from .event_log import Outcome
-from .types import NAMES, Occasion
+from .event_log import EmailFilter
+from .types import EVENT_LABELS, EventType
 
 blueprint = Blueprint("events", __name__, url_prefix="/events")
 
@@ -22,11 +22,11 @@ blueprint = Blueprint("events", __name__, url_prefix="/events")
 def index() -> Any:
     occasion, outcome = request.args.get("occasion", ""), request.args.get("mail", "")
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
-    chosen = Occasion(occasion) if occasion in set(Occasion) else None
-    mail = Outcome(outcome) if outcome in set(Outcome) else None
+    chosen = EventType(occasion) if occasion in set(EventType) else None
+    mail = EmailFilter(outcome) if outcome in set(EmailFilter) else None
     whose = key_argument(request.args.get("affiliate"))
     affiliate = find_affiliate(current_user.account_id, whose) if whose is not None else None
-    page = event_log.events_of(
+    page = event_log.list_events(
         current_user.account_id,
         affiliate_id=affiliate.id if affiliate else None,
         occasion=chosen,
@@ -41,12 +41,12 @@ def index() -> Any:
     }
     return render_template(
         "events/index.html",
-        events=presenter.tell(page.rows),
+        events=presenter.describe_events(page.rows),
         page=page,
         filters=filters,
         filtered=any(filters.values()),
         affiliate=affiliate,
-        occasions=NAMES,
+        occasions=EVENT_LABELS,
         words=STATUS_LABELS,
         paged=before is not None or after is not None,
     )

@@ -13,19 +13,24 @@ from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db
 from ..outbox.models import OutboxMessage, Status
 from .models import Event
-from .types import Occasion, Source
+from .types import EventType, Source
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
-_COUNTED = (Occasion.LEAD, Occasion.PURCHASE)
-_JOINED = (AffiliateState.PENDING, AffiliateState.ACTIVE, AffiliateState.DECLINED, AffiliateState.SUSPENDED)
-_DIGITS = 40  # more than any sum of money has; what is longer is no amount
+_COUNTED_TYPES = (EventType.LEAD, EventType.PURCHASE)
+_JOINED_STATES = (
+    AffiliateState.PENDING,
+    AffiliateState.ACTIVE,
+    AffiliateState.DECLINED,
+    AffiliateState.SUSPENDED,
+)
+_MAX_AMOUNT_CHARS = 40  # more than any sum of money has; what is longer is no amount
 
 
 @dataclass
-class Counters:
+class Totals:
     """Leads, purchases and the commission on those purchases. What the owner only tried out is not counted."""
 
     leads: int = 0
@@ -41,39 +46,39 @@ class Counters:
         """One line a currency, such as ``12.50 EUR``."""
         return "\n".join(f"{amount:f} {currency}" for currency, amount in sorted(self.commissions.items()))
 
-    def add(self, occasion: Occasion, values: Mapping[str, object]) -> None:
-        if occasion is Occasion.LEAD:
+    def add(self, occasion: EventType, values: Mapping[str, object]) -> None:
+        if occasion is EventType.LEAD:
             self.leads += 1
             return
         self.purchases += 1
-        amount, currency = decimal(values.get("commission")), str(values.get("currency", ""))
+        amount, currency = parse_amount(values.get("commission")), str(values.get("currency", ""))
         if amount is not None and currency:
             self.commissions[currency] += amount
 
 
-def decimal(text: object) -> Decimal | None:
+def parse_amount(text: object) -> Decimal | None:
     """Return an amount as it was told, or None for what is none."""
     try:
         amount = Decimal(str(text))
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() and len(str(text)) <= _DIGITS else None
+    return amount if amount.is_finite() and len(str(text)) <= _MAX_AMOUNT_CHARS else None
 
 
-def of_affiliates(
+def totals_by_affiliate(
     account_id: int, idents: Collection[int], start: datetime, end: datetime
-) -> Mapping[int, Counters]:
+) -> Mapping[int, Totals]:
     """Count for each of these affiliates."""
-    found: dict[int, Counters] = defaultdict(Counters)
+    found: dict[int, Totals] = defaultdict(Totals)
     query = _events(account_id, start, end).where(Event.affiliate_id.in_(idents))
     for affiliate_id, occasion, values in db.session.execute(query):
         found[affiliate_id].add(occasion, values)
     return found
 
 
-def of_account(account_id: int, start: datetime, end: datetime) -> Counters:
+def account_totals(account_id: int, start: datetime, end: datetime) -> Totals:
     """Count for the whole programme."""
-    total = Counters()
+    total = Totals()
     for _, occasion, values in db.session.execute(
         _events(account_id, start, end).execution_options(yield_per=500)
     ):
@@ -81,27 +86,27 @@ def of_account(account_id: int, start: datetime, end: datetime) -> Counters:
     return total
 
 
-def totals(events: Iterable[tuple[Occasion, Mapping[str, object]]]) -> Counters:
+def sum_events(events: Iterable[tuple[EventType, Mapping[str, object]]]) -> Totals:
     """Count events at hand."""
-    total = Counters()
+    total = Totals()
     for occasion, values in events:
-        if occasion in _COUNTED:
+        if occasion in _COUNTED_TYPES:
             total.add(occasion, values)
     return total
 
 
-def newcomers(account_id: int, start: datetime, end: datetime) -> int:
+def count_new_affiliates(account_id: int, start: datetime, end: datetime) -> int:
     """Return how many affiliates signed up, those aside who did not confirm or were only invited."""
     query = select(func.count()).where(
         Affiliate.account_id == account_id,
         Affiliate.created_at >= start,
         Affiliate.created_at < end,
-        Affiliate.state.in_(_JOINED),
+        Affiliate.state.in_(_JOINED_STATES),
     )
     return db.session.scalar(query) or 0
 
 
-def settled(account_id: int, status: Status, start: datetime, end: datetime) -> int:
+def count_settled_emails(account_id: int, status: Status, start: datetime, end: datetime) -> int:
     """Return how many emails came to this end."""
     query = select(func.count()).where(
         OutboxMessage.account_id == account_id,
@@ -115,8 +120,8 @@ def settled(account_id: int, status: Status, start: datetime, end: datetime) -> 
 def _events(account_id: int, start: datetime, end: datetime) -> Select[Any]:
     return select(Event.affiliate_id, Event.type, Event.values).where(
         Event.account_id == account_id,
-        Event.type.in_(_COUNTED),
+        Event.type.in_(_COUNTED_TYPES),
         Event.created_at >= start,
         Event.created_at < end,
-        Event.source != Source.PLAYED,
+        Event.source != Source.SIMULATED,
     )

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-_TOLD_AT = time(9)
+_DUE_AT = time(9)
 
 
 @dataclass(frozen=True)
-class Span:
+class WeekSpan:
     """A week, from Monday to Monday by the account's clock."""
 
     name: str  # as ISO 8601 writes it: 2026-W47
@@ -24,7 +24,7 @@ class Span:
         return self.first + timedelta(days=6)
 
 
-def zone(name: str) -> tzinfo:
+def time_zone(name: str) -> tzinfo:
     """Return a time zone by its name; one that this machine does not know counts as UTC."""
     try:
         return ZoneInfo(name)
@@ -32,32 +32,32 @@ def zone(name: str) -> tzinfo:
         return UTC
 
 
-def week_told_last(now: datetime, zone_name: str) -> Span:
+def latest_due_week(now: datetime, zone_name: str) -> WeekSpan:
     """Return the newest week that is due, or was."""
-    clock = zone(zone_name)
+    clock = time_zone(zone_name)
     here = now.astimezone(clock)
     monday = here.date() - timedelta(days=here.weekday())
-    if now < _moment(monday, _TOLD_AT, clock):
+    if now < _utc(monday, _DUE_AT, clock):
         monday -= timedelta(days=7)
     return _week(monday - timedelta(days=7), clock)
 
 
-def week_named(name: str, zone_name: str) -> Span:
+def week_named(name: str, zone_name: str) -> WeekSpan:
     """Return the week with this name."""
-    return _week(datetime.strptime(f"{name}-1", "%G-W%V-%u").date(), zone(zone_name))
+    return _week(datetime.strptime(f"{name}-1", "%G-W%V-%u").date(), time_zone(zone_name))
 
 
-def _week(first: date, clock: tzinfo) -> Span:
+def _week(first: date, clock: tzinfo) -> WeekSpan:
     year, number, _ = first.isocalendar()
     following = first + timedelta(days=7)
-    return Span(
+    return WeekSpan(
         name=f"{year}-W{number:02}",
         first=first,
-        starts_at=_moment(first, time(), clock),
-        ends_at=_moment(following, time(), clock),
-        due_at=_moment(following, _TOLD_AT, clock),
+        starts_at=_utc(first, time(), clock),
+        ends_at=_utc(following, time(), clock),
+        due_at=_utc(following, _DUE_AT, clock),
     )
 
 
-def _moment(day: date, at: time, clock: tzinfo) -> datetime:
+def _utc(day: date, at: time, clock: tzinfo) -> datetime:
     return datetime.combine(day, at, tzinfo=clock).astimezone(UTC)

@@ -15,9 +15,9 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import cleanup, listing, signup, signup_rules
 from portal.events import weekly_summary
-from portal.events.dispatch import cause
-from portal.events.models import EventMail, Week, WeekState, Why
-from portal.events.types import Occasion, Source
+from portal.events.dispatch import record_event
+from portal.events.models import EmailDecision, EventMail, Week, WeekState
+from portal.events.types import EventType, Source
 from portal.outbox.models import OutboxMessage
 from portal.state import get_state
 
@@ -177,8 +177,8 @@ def test_an_event_is_caused_once_and_says_why_an_email_was_not_sent(owner, clien
     values = {"order": "A1", "amount": "10.00", "currency": "EUR", "commission": "1.00"}
     suppressions.opt_out(affiliate.id, ["new-purchase"], now=utcnow())
     more = {"key": "a1", "source": Source.API, "now": utcnow()}
-    first = cause(account, Occasion.PURCHASE, affiliate, values, **more)
-    again = cause(account, Occasion.PURCHASE, affiliate, values, **more)
+    first = record_event(account, EventType.PURCHASE, affiliate, values, **more)
+    again = record_event(account, EventType.PURCHASE, affiliate, values, **more)
     db.session.commit()
     assert (first.fresh, again.fresh, again.event.id) == (True, False, first.event.id)
     whys = dict(
@@ -186,7 +186,7 @@ def test_an_event_is_caused_once_and_says_why_an_email_was_not_sent(owner, clien
             select(EventMail.kind, EventMail.decision).where(EventMail.event_id == first.event.id)
         ).all()
     )
-    assert whys["new-purchase"] is Why.OPTED_OUT
+    assert whys["new-purchase"] is EmailDecision.OPTED_OUT
     page = owner.get("/events?occasion=purchase&mail=no-email").get_data(as_text=True)
     assert "The affiliate does not want this email." in page
     dashboard = client.get(f"/affiliate/{affiliate.dashboard_key}").get_data(as_text=True)
@@ -205,16 +205,16 @@ def test_a_week_is_told_once_and_skipped_when_it_is_long_over(owner, client):
         account, affiliate = _account(), _affiliate()
         for number in range(3):
             told = {"key": str(number), "source": Source.API, "now": utcnow()}
-            cause(account, Occasion.PURCHASE, affiliate, values, **told)
+            record_event(account, EventType.PURCHASE, affiliate, values, **told)
         db.session.commit()
     assert ("plan", _account().id) in weekly_summary.find_work(monday)
     for _ in range(2):
-        weekly_summary.plan(_account().id, now=monday)
+        weekly_summary.enqueue_summaries(_account().id, now=monday)
     [mail] = _mails("weekly-summary")
     assert "0.30 EUR" in mail.text
     assert len(_mails("owner-weekly-summary")) == 1
     assert ("plan", _account().id) not in weekly_summary.find_work(monday)
-    weekly_summary.plan(_account().id, now=monday + timedelta(days=9))
+    weekly_summary.enqueue_summaries(_account().id, now=monday + timedelta(days=9))
     weeks = list(db.session.scalars(select(Week).order_by(Week.id)))
     assert [week.state for week in weeks] == [WeekState.DONE, WeekState.SKIPPED]
     assert len(_mails("weekly-summary")) == 1

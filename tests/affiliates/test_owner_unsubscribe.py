@@ -17,10 +17,10 @@ from portal.db import db
 from portal.deliveries import resend
 from portal.deliveries.resend import Wish
 from portal.events import event_log, weekly_summary, weeks
-from portal.events.dispatch import cause
-from portal.events.models import Why
-from portal.events.types import Occasion, Source
-from portal.events.weekly_totals import Counters
+from portal.events.dispatch import record_event
+from portal.events.models import EmailDecision
+from portal.events.types import EventType, Source
+from portal.events.weekly_totals import Totals
 from portal.notices import mailboxes, recipients
 from portal.notices.catalogue import CATALOGUE
 from portal.outbox.models import OutboxMessage, Status
@@ -43,13 +43,13 @@ def happen(owner):
     mailboxes.add(account_of(), BO, now=utcnow())
     numbers = count()
 
-    def happen(occasion=Occasion.WEEK_ENDED, values=None):
-        week = weekly_summary.values_of(Counters(leads=1), weeks.week_told_last(utcnow(), "UTC"))
+    def happen(occasion=EventType.WEEK_ENDED, values=None):
+        week = weekly_summary.summary_values(Totals(leads=1), weeks.latest_due_week(utcnow(), "UTC"))
         values = values or week | {"new_affiliates": "1", "emails_sent": "2", "emails_failed": "0"}
         more = {"key": f"n{next(numbers)}", "source": Source.PLANNER, "now": utcnow()}
-        done = cause(account_of(), occasion, None, values, **more)
+        done = record_event(account_of(), occasion, None, values, **more)
         db.session.commit()
-        mails = event_log.mails_of([done.event.id])[done.event.id]
+        mails = event_log.emails_by_event([done.event.id])[done.event.id]
         return {
             mail.recipient: db.session.get(OutboxMessage, mail.message_id)
             if mail.message_id
@@ -94,7 +94,7 @@ def test_each_mailbox_has_an_address_of_its_own_which_names_no_mailbox(happen):
 
 
 def test_what_just_happened_is_told_without_a_way_out(happen):
-    assert {message.unsubscribe_url for message in happen(Occasion.PURCHASE, BOUGHT).values()} == {""}
+    assert {message.unsubscribe_url for message in happen(EventType.PURCHASE, BOUGHT).values()} == {""}
 
 
 def test_looking_asks_and_changes_nothing_whoever_looks(client, owner, stranger, happen):
@@ -121,14 +121,14 @@ def test_one_click_of_the_owner_switches_it_off_and_the_switch_turns_it_on_again
         assert answer.status_code == 200
         assert "The weekly summary is off" in answer.get_data(as_text=True)
     assert _status(message) is Status.SUPPRESSED
-    assert set(happen().values()) == {Why.OFF}
+    assert set(happen().values()) == {EmailDecision.OFF}
     shown = owner.get("/automated-emails/owner-weekly-summary").get_data(as_text=True)
     assert "Weekly summary (to you) is off" in shown
     back = {"on": "1", "back": "list"}
     page = "/automated-emails"
     assert owner.submit("/automated-emails/owner-weekly-summary/switch", back, page=page).status_code == 303
     again_owed = happen()
-    assert not set(again_owed.values()) & set(Why)
+    assert not set(again_owed.values()) & set(EmailDecision)
     assert client.get(_path(message)).status_code == 200
     assert recipients.is_on(account_of().id, WEEKLY), "looking at the old address again changes nothing"
 
@@ -142,9 +142,11 @@ def test_one_click_of_a_further_mailbox_spares_it_the_summaries_alone(client, ow
         assert "You are unsubscribed" in answer.get_data(as_text=True)
     assert (_status(owed[BO]), _status(owed[ADA])) == (Status.SUPPRESSED, Status.QUEUED)
     following = happen()
-    assert following[BO] is Why.SUPPRESSED
+    assert following[BO] is EmailDecision.SUPPRESSED
     assert following[ADA].status is Status.QUEUED
-    assert not set(happen(Occasion.PURCHASE, BOUGHT).values()) & set(Why), "what happens is still told"
+    assert not set(happen(EventType.PURCHASE, BOUGHT).values()) & set(EmailDecision), (
+        "what happens is still told"
+    )
     page = owner.get("/automated-emails").get_data(as_text=True)
     assert "Unsubscribed from the weekly summary." in page
     row = suppressions.find_suppression(account_of().id, BO)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from portal.api import tokens
 from portal.api.schemas import SHAPES
-from portal.events.models import Why
+from portal.events.models import EmailDecision
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 # A command, the status that follows it and, before the next command, perhaps the answer.
@@ -56,4 +56,4 @@ def test_the_limits_are_those_that_hold():
 
 def test_every_reason_for_no_email_is_told():
     told = set(re.findall(r"`([a-z-]+)`: ", PAGE))
-    assert {why.value for why in Why if why} <= told
+    assert {why.value for why in EmailDecision if why} <= told

@@ -21,7 +21,7 @@ from portal.api.problems import KINDS
 from portal.api.schemas import SHAPES
 from portal.clock import utcnow
 from portal.db import db
-from portal.events.models import Why
+from portal.events.models import EmailDecision
 from portal.outbox.models import DeliveryAttempt, Outcome, Status
 from tests.api.conftest import EVENTS, purchase
 
@@ -117,9 +117,9 @@ def test_the_document_announces_every_event_and_every_status(client):
 
 
 def test_every_reason_and_status_has_its_words():
-    assert {one.value for one in Why} - {""} == set(_answers()["Why"]["enum"])
+    assert {one.value for one in EmailDecision} - {""} == set(_answers()["Why"]["enum"])
     assert {one.value for one in Status} == set(_answers()["Status"]["enum"])
-    assert {one for one in Why if one.value} == set(playground.WHY)
+    assert {one for one in EmailDecision if one.value} == set(playground.WHY)
     assert all(status >= 400 for status, _, _ in KINDS.values())
 
 

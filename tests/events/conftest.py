@@ -14,8 +14,8 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup
 from portal.events import event_log
-from portal.events.dispatch import cause
-from portal.events.types import Occasion, Source
+from portal.events.dispatch import record_event
+from portal.events.types import EventType, Source
 
 BOUGHT = {"order": "A-1", "amount": "10.00", "currency": "EUR", "commission": "1.00", "product": ""}
 
@@ -41,11 +41,13 @@ def happen(account, affiliate):
     """Let something happen; return its event and its emails by kind."""
     keys = count()
 
-    def happen(occasion=Occasion.PURCHASE, values=BOUGHT, *, key="", source=Source.API, **more):
+    def happen(occasion=EventType.PURCHASE, values=BOUGHT, *, key="", source=Source.API, **more):
         key = key or f"key-{next(keys)}"
-        done = cause(account, occasion, affiliate, values, key=key, source=source, now=utcnow(), **more)
+        done = record_event(
+            account, occasion, affiliate, values, key=key, source=source, now=utcnow(), **more
+        )
         db.session.commit()
-        return done, {mail.kind: mail for mail in event_log.mails_of([done.event.id])[done.event.id]}
+        return done, {mail.kind: mail for mail in event_log.emails_by_event([done.event.id])[done.event.id]}
 
     return happen
 

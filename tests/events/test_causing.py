@@ -13,8 +13,8 @@ from portal.affiliates.models import Affiliate, AffiliateState, SuppressionReaso
 from portal.clock import utcnow
 from portal.db import db
 from portal.events import dispatch, event_log
-from portal.events.models import Event, EventMail, Why
-from portal.events.types import Occasion, Source
+from portal.events.models import EmailDecision, Event, EventMail
+from portal.events.types import EventType, Source
 from portal.notices import recipients, rendering
 from portal.notices.catalogue import CATALOGUE
 from portal.outbox.models import OutboxMessage
@@ -31,8 +31,8 @@ def test_a_purchase_owes_an_email_to_the_affiliate_and_one_to_the_owner(happen):
     done, mails = happen()
     assert done.fresh
     assert {kind: mail.decision for kind, mail in mails.items()} == {
-        KIND: Why.OWED,
-        "owner-new-purchase": Why.OWED,
+        KIND: EmailDecision.QUEUED,
+        "owner-new-purchase": EmailDecision.QUEUED,
     }
     assert [one.recipient for one in _messages()] == ["grace@example.org", "ada@brightleaf.example"]
     assert {mail.message_id for mail in mails.values()} == {one.id for one in _messages()}
@@ -48,46 +48,46 @@ def test_the_same_key_is_the_same_event_and_owes_nothing_again(happen):
 @pytest.mark.parametrize(
     ("state", "why"),
     [
-        (AffiliateState.UNCONFIRMED, Why.NOT_CONFIRMED),
-        (AffiliateState.SUSPENDED, Why.SUSPENDED),
-        (AffiliateState.PENDING, Why.NOT_ACTIVE),
-        (AffiliateState.DECLINED, Why.NOT_ACTIVE),
-        (AffiliateState.INVITED, Why.NOT_ACTIVE),
+        (AffiliateState.UNCONFIRMED, EmailDecision.NOT_CONFIRMED),
+        (AffiliateState.SUSPENDED, EmailDecision.SUSPENDED),
+        (AffiliateState.PENDING, EmailDecision.NOT_ACTIVE),
+        (AffiliateState.DECLINED, EmailDecision.NOT_ACTIVE),
+        (AffiliateState.INVITED, EmailDecision.NOT_ACTIVE),
     ],
 )
 def test_whoever_does_not_take_part_hears_of_no_sale_and_the_owner_does(happen, affiliate, state, why):
     affiliate.state = state
     _, mails = happen()
     assert (mails[KIND].decision, mails[KIND].message_id) == (why, None)
-    assert mails["owner-new-purchase"].decision is Why.OWED
+    assert mails["owner-new-purchase"].decision is EmailDecision.QUEUED
 
 
 @pytest.mark.parametrize(
     ("state", "occasion"),
-    [(AffiliateState.PENDING, Occasion.APPLIED), (AffiliateState.DECLINED, Occasion.DECLINED)],
+    [(AffiliateState.PENDING, EventType.APPLIED), (AffiliateState.DECLINED, EventType.DECLINED)],
 )
 def test_where_they_stand_is_told_to_those_who_do_not_take_part(happen, affiliate, state, occasion):
     affiliate.state = state
     _, mails = happen(occasion, {})
-    assert {mail.decision for mail in mails.values()} == {Why.OWED}
+    assert {mail.decision for mail in mails.values()} == {EmailDecision.QUEUED}
 
 
 def test_an_email_that_is_switched_off_is_not_owed(happen, account):
     recipients.switch(account.id, CATALOGUE[KIND], on=False)
-    assert happen()[1][KIND].decision is Why.OFF
+    assert happen()[1][KIND].decision is EmailDecision.OFF
 
 
 def test_an_email_the_affiliate_does_not_want_is_not_owed(happen, affiliate):
     suppressions.opt_out(affiliate.id, [KIND], now=utcnow())
-    assert happen()[1][KIND].decision is Why.OPTED_OUT
+    assert happen()[1][KIND].decision is EmailDecision.OPTED_OUT
 
 
 @pytest.mark.parametrize(
     ("reason", "why"),
     [
-        (SuppressionReason.BY_OWNER, Why.SUPPRESSED),
-        (SuppressionReason.BOUNCED, Why.SUPPRESSED),
-        (SuppressionReason.UNSUBSCRIBED, Why.OWED),
+        (SuppressionReason.BY_OWNER, EmailDecision.SUPPRESSED),
+        (SuppressionReason.BOUNCED, EmailDecision.SUPPRESSED),
+        (SuppressionReason.UNSUBSCRIBED, EmailDecision.QUEUED),
     ],
 )
 def test_a_mailbox_on_the_list_is_not_written_to_and_one_that_unsubscribed_hears_what_happens(
@@ -99,8 +99,8 @@ def test_a_mailbox_on_the_list_is_not_written_to_and_one_that_unsubscribed_hears
 
 def test_a_week_without_anything_to_tell_is_not_told(happen):
     assert (
-        happen(Occasion.WEEK_ENDED, {}, nothing_to_tell=True)[1]["weekly-summary"].decision
-        is Why.NOTHING_TO_TELL
+        happen(EventType.WEEK_ENDED, {}, nothing_to_tell=True)[1]["weekly-summary"].decision
+        is EmailDecision.NOTHING_TO_TELL
     )
 
 
@@ -116,8 +116,8 @@ def test_a_text_that_cannot_be_rendered_stops_its_own_email_alone(happen, monkey
     monkeypatch.setattr(rendering, "render", refuse)
     _, mails = happen()
     assert {kind: mail.decision for kind, mail in mails.items()} == {
-        KIND: Why.UNRENDERABLE,
-        "owner-new-purchase": Why.OWED,
+        KIND: EmailDecision.UNRENDERABLE,
+        "owner-new-purchase": EmailDecision.QUEUED,
     }
 
 
@@ -126,11 +126,11 @@ def test_an_email_that_is_owed_already_is_not_owed_twice(happen):
     row = db.session.get_one(Event, mails[KIND].event_id)
     db.session.delete(mails[KIND])
     db.session.flush()
-    planned = dispatch.plan(_account(row), row.type, _affiliate(row), BOUGHT)
+    planned = dispatch.plan_emails(_account(row), row.type, _affiliate(row), BOUGHT)
     [one] = [one for one in planned if one.notice.kind == KIND]
-    dispatch._write_down(row.id, row.account_id, one, utcnow())
-    again = event_log.mails_of([row.id])[row.id][-1]
-    assert again.decision is Why.DUPLICATE
+    dispatch._record_email(row.id, row.account_id, one, utcnow())
+    again = event_log.emails_by_event([row.id])[row.id][-1]
+    assert again.decision is EmailDecision.DUPLICATE
     assert again.message_id == _messages()[0].id
 
 
@@ -151,8 +151,8 @@ def test_of_two_at_once_with_the_same_key_one_causes_the_emails(app, account, af
         with app.app_context():
             gate.wait(5)
             one, other = db.session.get_one(Account, ids[0]), db.session.get_one(Affiliate, ids[1])
-            done = dispatch.cause(
-                one, Occasion.PURCHASE, other, BOUGHT, key="once", source=Source.API, now=utcnow()
+            done = dispatch.record_event(
+                one, EventType.PURCHASE, other, BOUGHT, key="once", source=Source.API, now=utcnow()
             )
             fresh.append(done.fresh)
             db.session.commit()

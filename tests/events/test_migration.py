@@ -12,8 +12,8 @@ from portal.affiliates.models import AffiliateState
 from portal.db import db, readiness
 from portal.enrolment import listing, signup_rules
 from portal.events import event_log
-from portal.events.models import Why
-from portal.events.types import Occasion
+from portal.events.models import EmailDecision
+from portal.events.types import EventType
 from portal.state import get_state
 from tests.conftest import make_config
 
@@ -47,13 +47,19 @@ def test_affiliates_of_before_are_found_told_of_and_take_part_as_they_did(tmp_pa
         assert sia.affiliate.preferences_key != grace.affiliate.preferences_key
         found = listing.list_affiliates(account, get_state(app).config, search="hopper").rows
         assert [one.affiliate.id for one in found] == [7]
-        events = event_log.events_of(account.id).rows
-        assert {one.type for one in events} == {Occasion.SIGNED_UP}
+        events = event_log.list_events(account.id).rows
+        assert {one.type for one in events} == {EventType.SIGNED_UP}
         assert [one.affiliate_id for one in events] == [8, 7]
         assert [one.created_at for one in events] == [grace.affiliate.created_at] * 2
-        mails = event_log.mails_of(one.id for one in events)
+        mails = event_log.emails_by_event(one.id for one in events)
         told = {mails[one.id][0].recipient: mails[one.id][0] for one in events}
-        assert (told["Grace@example.org"].message_id, told["Grace@example.org"].decision) == (70, Why.OWED)
-        assert (told["sia@example.org"].message_id, told["sia@example.org"].decision) == (None, Why.OFF)
+        assert (told["Grace@example.org"].message_id, told["Grace@example.org"].decision) == (
+            70,
+            EmailDecision.QUEUED,
+        )
+        assert (told["sia@example.org"].message_id, told["sia@example.org"].decision) == (
+            None,
+            EmailDecision.OFF,
+        )
         db.session.remove()
         db.engine.dispose()

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from portal.events.types import Occasion
+from portal.events.types import EventType
 from portal.notices import recipients
 from portal.notices.catalogue import CATALOGUE
 
@@ -70,9 +70,9 @@ def test_an_email_that_was_not_sent_says_why_and_what_to_do(owner, account, happ
 
 def test_filters_hold_and_nonsense_is_no_filter(owner, account, happen):
     happen()
-    happen(Occasion.PAYOUT, PAID)
+    happen(EventType.PAYOUT, PAID)
     recipients.switch(account.id, CATALOGUE["payout-sent"], on=False)
-    happen(Occasion.PAYOUT, PAID | {"amount": "7.00"})
+    happen(EventType.PAYOUT, PAID | {"amount": "7.00"})
     payouts = _text(owner, "/events?occasion=payout")
     assert "5.00 EUR" in payouts
     assert "order A-1" not in payouts
@@ -105,7 +105,7 @@ def test_the_page_can_be_paged_there_and_back_with_its_filter(owner, happen):
 
 @pytest.mark.parametrize("value", ["<b>x</b>", "{{ 1 }}", "\u202eevil"])
 def test_what_a_shop_says_is_text(owner, happen, value):
-    happen(Occasion.LEAD, {"lead_name": value, "lead_email": ""})
+    happen(EventType.LEAD, {"lead_name": value, "lead_email": ""})
     assert "<b>x</b>" not in _text(owner, "/events")
 
 

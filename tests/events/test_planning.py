@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from portal.db import db
 from portal.events import weekly_summary, weeks
-from portal.events.models import Event, EventMail, Week, WeekState, Why
-from portal.events.types import Occasion
+from portal.events.models import EmailDecision, Event, EventMail, Week, WeekState
+from portal.events.types import EventType
 
 BEFORE = (
     "2026-10-21 12:00:00+00:00"  # a Wednesday; clocks in Europe and America change on two of the next Sundays
@@ -31,7 +31,7 @@ def _weeks():
 
 def _summaries():
     query = select(EventMail.kind, EventMail.decision).join(Event, Event.id == EventMail.event_id)
-    return sorted(db.session.execute(query.where(Event.type == Occasion.WEEK_ENDED)).all())
+    return sorted(db.session.execute(query.where(Event.type == EventType.WEEK_ENDED)).all())
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def _summaries():
 )
 def test_a_week_is_due_on_monday_at_nine_by_the_accounts_clock(zone, due):
     moment = datetime.fromisoformat(due).replace(tzinfo=UTC)
-    assert weeks.week_told_last(moment, zone).name == "2026-W43"
-    assert weeks.week_told_last(moment, zone).due_at == moment
-    assert weeks.week_told_last(moment - timedelta(seconds=1), zone).name == "2026-W42"
+    assert weeks.latest_due_week(moment, zone).name == "2026-W43"
+    assert weeks.latest_due_week(moment, zone).due_at == moment
+    assert weeks.latest_due_week(moment - timedelta(seconds=1), zone).name == "2026-W42"
 
 
 def test_a_week_in_which_the_clocks_change_has_an_hour_more_or_less():
@@ -67,20 +67,25 @@ def test_summaries_leave_once_by_the_accounts_clock(account, happen):
     happen()
     early = datetime(2026, 10, 25, 21, 59, tzinfo=UTC)
     due = early + timedelta(minutes=1)
-    weekly_summary.plan(account.id, now=early)
+    weekly_summary.enqueue_summaries(account.id, now=early)
     assert _weeks() == {"2026-W42": WeekState.SKIPPED}, "that week was over long before anybody signed up"
     for _ in range(2):
         assert weekly_summary.find_work(due) in ([(weekly_summary.JOB, account.id)], [])
-        weekly_summary.plan(account.id, now=due)
+        weekly_summary.enqueue_summaries(account.id, now=due)
     assert weekly_summary.find_work(due) == []
     assert _weeks()["2026-W43"] is WeekState.DONE
-    assert _summaries() == [("owner-weekly-summary", Why.OWED), ("weekly-summary", Why.OWED)]
+    assert _summaries() == [
+        ("owner-weekly-summary", EmailDecision.QUEUED),
+        ("weekly-summary", EmailDecision.QUEUED),
+    ]
 
 
 @pytest.mark.parametrize(("late", "state"), [(23, WeekState.DONE), (25, WeekState.SKIPPED)])
 def test_a_summary_more_than_a_day_late_is_left_out(account, happen, late, state):
     happen()
-    weekly_summary.plan(account.id, now=datetime(2026, 10, 26, 9, tzinfo=UTC) + timedelta(hours=late))
+    weekly_summary.enqueue_summaries(
+        account.id, now=datetime(2026, 10, 26, 9, tzinfo=UTC) + timedelta(hours=late)
+    )
     assert _weeks() == {"2026-W43": state}
     assert bool(_summaries()) is (state is WeekState.DONE)
 
@@ -98,11 +103,11 @@ def test_a_worker_that_dies_in_the_middle_goes_on_where_it_ended(account, affili
     db.session.commit()
     monkeypatch.setattr(weekly_summary, "BATCH", 2)
     due = datetime(2026, 10, 26, 9, tzinfo=UTC)
-    assert weekly_summary._step(account.id, due)  # the first batch; here the worker dies
+    assert weekly_summary._run_batch(account.id, due)  # the first batch; here the worker dies
     db.session.rollback()
     assert _weeks()["2026-W43"] is WeekState.PLANNED
     assert weekly_summary.find_work(due) == [(weekly_summary.JOB, account.id)]
-    weekly_summary.plan(account.id, now=due)
-    told = list(db.session.scalars(select(Event.affiliate_id).where(Event.type == Occasion.WEEK_ENDED)))
+    weekly_summary.enqueue_summaries(account.id, now=due)
+    told = list(db.session.scalars(select(Event.affiliate_id).where(Event.type == EventType.WEEK_ENDED)))
     assert len(told) == len(set(told)) == 6, "each affiliate once, and the owner"
     assert _weeks()["2026-W43"] is WeekState.DONE

@@ -12,7 +12,7 @@ import pytest
 
 from portal.accounts.models import Account
 from portal.clock import utcnow
-from portal.events.types import Occasion
+from portal.events.types import EventType
 from portal.notices import rendering, validation
 from portal.notices.catalogue import (
     CATALOGUE,
@@ -118,9 +118,9 @@ def test_two_notices_do_not_share_a_position(folder):
 
 
 def test_every_occasion_causes_an_email_to_somebody():
-    assert [one for one in Occasion if not notices_for(one)] == []
+    assert [one for one in EventType if not notices_for(one)] == []
     named = {occasion for notice in CATALOGUE.values() for occasion in notice.event_types}
-    assert named <= {one.value for one in Occasion}
+    assert named <= {one.value for one in EventType}
 
 
 @EVERY
