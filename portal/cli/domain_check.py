@@ -13,7 +13,7 @@ from ..domains.models import Verdict
 from ..domains.resolver import Asker, is_public
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import Provider, load_catalogue
-from ..smtp.providers.catalogue import canonical
+from ..smtp.providers.catalogue import normalise_host
 from ..state import current_config
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _provider(text: str) -> tuple[Provider, str]:
     if "." not in text:
         known = ", ".join(sorted(one.id for one in catalogue))
         raise ValueError(f"No provider is called {text!r}. Known: {known}; or name the SMTP server.")
-    return catalogue.generic, canonical(text)
+    return catalogue.generic, normalise_host(text)
 
 
 def _lines(report: Report) -> list[str]:

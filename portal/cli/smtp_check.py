@@ -12,7 +12,7 @@ from ..accounts.models import Account, Owner
 from ..db import db
 from ..outbox.routing import NoRoute, Route
 from ..settings import routing, versions
-from ..smtp.diagnosis.explain_cli import plain_words
+from ..smtp.diagnosis.explain_cli import as_text
 from ..smtp.probe.dry_run import ProbeReport, probe
 from ..smtp.protocol.stages import Observer, StageResult, StageStatus
 from ..web.labels import STAGE_LABELS
@@ -71,7 +71,7 @@ def run(slug: str, number: int | None, as_json: bool, say: Callable[[str], None]
     if as_json:
         say(json.dumps(trial.as_dict()))
     elif trial.diagnosis:
-        say(f"\n{plain_words(trial.diagnosis)}")
+        say(f"\n{as_text(trial.diagnosis)}")
     else:
         say(f"\n{trial.route.server.address} takes mail from {trial.route.sender}. Nothing was sent.")
     return PASSED if trial.report.passed else FAILED

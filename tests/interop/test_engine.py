@@ -10,7 +10,7 @@ from email.policy import SMTP
 import pytest
 
 from portal.outbox.sending.mime import mailbox_header, serialise
-from portal.smtp.diagnosis.cases import Kind, RetryClass
+from portal.smtp.diagnosis.cases import DiagnosisKind, RetryClass
 from portal.smtp.diagnosis.diagnose import diagnose
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
 from portal.smtp.probe.dry_run import probe
@@ -54,7 +54,7 @@ def message(number: int = 0, size: int = 0) -> bytes:
 
 def refused(
     server: Server, sender: str = SENDER, recipient: str = RECIPIENT, size: int = 0
-) -> tuple[SubmissionFailure, Kind, RetryClass]:
+) -> tuple[SubmissionFailure, DiagnosisKind, RetryClass]:
     with pytest.raises(SubmissionFailure) as met, Session(server) as session:
         session.submit(sender, recipient, message(size=size))
     diagnosis = diagnose(met.value, server, sender=sender)
@@ -85,14 +85,14 @@ def test_a_wrong_password_is_the_credentials_fault(real: Started) -> None:
     assert (failure.stage, failure.reason) == (Stage.AUTH, Reason.REPLIED)
     assert failure.reply is not None
     assert failure.reply.code == 535
-    assert (kind, retry) == (Kind.CREDENTIALS, RetryClass.SETTINGS)
+    assert (kind, retry) == (DiagnosisKind.CREDENTIALS, RetryClass.SETTINGS)
 
 
 @dataclass(frozen=True)
 class Refusal:
     stage: Stage
     codes: tuple[int, ...]
-    kind: Kind
+    kind: DiagnosisKind
     retry: RetryClass
     sender: str = SENDER
     recipient: str = RECIPIENT
@@ -100,13 +100,13 @@ class Refusal:
 
 REFUSALS = {
     "a sender of somebody else": Refusal(
-        Stage.MAIL, (553, 550), Kind.SENDER_IDENTITY, RetryClass.SETTINGS, sender=FOREIGN
+        Stage.MAIL, (553, 550), DiagnosisKind.SENDER_IDENTITY, RetryClass.SETTINGS, sender=FOREIGN
     ),
     "an unknown recipient": Refusal(
-        Stage.RCPT, (550,), Kind.RECIPIENT, RetryClass.RECIPIENT, recipient=UNKNOWN
+        Stage.RCPT, (550,), DiagnosisKind.RECIPIENT, RetryClass.RECIPIENT, recipient=UNKNOWN
     ),
     "a recipient for later": Refusal(
-        Stage.RCPT, (450,), Kind.GREYLISTED, RetryClass.LATER, recipient=GREYLISTED
+        Stage.RCPT, (450,), DiagnosisKind.GREYLISTED, RetryClass.LATER, recipient=GREYLISTED
     ),
 }
 
@@ -126,14 +126,14 @@ def test_a_sender_refused_no_sooner_than_with_the_recipient_is_still_the_senders
 ) -> None:
     """Postfix keeps a no to itself until RCPT (smtpd_delay_reject)."""
     failure, kind, _ = refused(postfix.server(), FOREIGN)
-    assert (failure.stage, kind) == (Stage.RCPT, Kind.SENDER_IDENTITY)
+    assert (failure.stage, kind) == (Stage.RCPT, DiagnosisKind.SENDER_IDENTITY)
 
 
 def test_without_a_log_in_a_relay_says_no(postfix: Postfix) -> None:
     failure, kind, retry = refused(postfix.server(username=None), "x@example.com", ELSEWHERE)
     assert failure.reply is not None
     assert (failure.stage, failure.reply.code) == (Stage.RCPT, 554)
-    assert (kind, retry) == (Kind.LOGIN_REQUIRED, RetryClass.SETTINGS)
+    assert (kind, retry) == (DiagnosisKind.LOGIN_REQUIRED, RetryClass.SETTINGS)
 
 
 def test_without_a_log_in_haraka_takes_no_mail_for_others(haraka: Haraka) -> None:
@@ -145,14 +145,14 @@ def test_without_a_log_in_haraka_takes_no_mail_for_others(haraka: Haraka) -> Non
 def test_what_is_over_the_announced_size_is_not_even_begun(real: Started) -> None:
     failure, kind, retry = refused(real.server(), size=SIZE)
     assert (failure.stage, failure.reason) == (Stage.MAIL, Reason.MESSAGE_TOO_BIG)
-    assert (kind, retry) == (Kind.CONTENT, RetryClass.MESSAGE)
+    assert (kind, retry) == (DiagnosisKind.CONTENT, RetryClass.MESSAGE)
 
 
 def test_what_is_too_large_for_a_server_that_did_not_say_so_is_refused_at_its_end(postfix: Postfix) -> None:
     failure, kind, retry = refused(postfix.server(port=2), size=SIZE)
     assert failure.reply is not None
     assert (failure.stage, failure.reply.code, failure.ambiguous) == (Stage.DATA, 552, False)
-    assert (kind, retry) == (Kind.CONTENT, RetryClass.MESSAGE)
+    assert (kind, retry) == (DiagnosisKind.CONTENT, RetryClass.MESSAGE)
 
 
 def read_as_meant(raw: bytes, number: int) -> None:

@@ -10,7 +10,7 @@ from portal.db import db
 from portal.outbox.models import OutboxMessage
 from portal.settings.models import SettingsCheck, SmtpSettings
 from portal.settings.views_explain import _KINDS, _WAITING
-from portal.smtp.diagnosis.diagnose import Kind, RetryClass
+from portal.smtp.diagnosis.diagnose import DiagnosisKind, RetryClass
 from tests.pages import LintingClient
 from tests.settings.conftest import PAGE, text_of
 
@@ -134,5 +134,5 @@ def test_nothing_is_stored(owner: LintingClient) -> None:
 
 
 def test_every_kind_and_every_retry_has_its_words() -> None:
-    assert set(_KINDS) == set(Kind)
+    assert set(_KINDS) == set(DiagnosisKind)
     assert set(_WAITING) == set(RetryClass)

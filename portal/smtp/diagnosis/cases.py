@@ -1,8 +1,7 @@
-"""The table of cases: what can be wrong, how it is recognised, whose move it is and what to do.
+"""Diagnosis rules, called cases: how a failure is recognised, its cause, who has to act, and the fixes.
 
-The cases live in ``cases/*.toml`` and, where one provider's wording needs its own answer, in that
-provider's card.
-They are tried in the order of the files' names and of their lines; the first that fits is the diagnosis.
+The cases are data: ``cases/*.toml`` and, for replies that only one provider sends, that provider's card. They
+are tried in the order of the file names and of the entries in each file; the first match is the diagnosis.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage
 from ..toml_tables import MalformedData, TomlTable, read_toml
-from .phrases import phrases, unknown_ideas
+from .phrases import phrase_pattern, unknown_concepts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 _FOLDER = Path(__file__).parent / "cases"
 
 
-class Kind(StrEnum):
-    """What sort of trouble it is."""
+class DiagnosisKind(StrEnum):
+    """Category of the cause."""
 
     CREDENTIALS = "credentials"
     APP_PASSWORD = "app_password"
@@ -52,22 +51,22 @@ class Move(StrEnum):
     OWNER = "owner"
     PROVIDER = "provider"
     NETWORK_OPERATOR = "network_operator"
-    OPERATOR = "operator"  # whoever runs this portal
+    OPERATOR = "operator"  # of this portal
 
 
 class RetryClass(StrEnum):
-    """What the outbox does with it."""
+    """What the outbox does with the message and the queue."""
 
-    SETTINGS = "settings"  # hold the account's queue until the settings are put right
-    RECIPIENT = "recipient"  # fail this message for good: its recipient cannot be reached
-    MESSAGE = "message"  # fail this message for good: its content or size was refused
-    LATER = "later"  # try this message again, with growing delay
-    SERVER = "server"  # the server or the network is in trouble: back off the whole account
-    RATE = "rate"  # too fast or too much: slow the account down
+    SETTINGS = "settings"  # hold the account's queue until the settings are corrected
+    RECIPIENT = "recipient"  # fail this message permanently: its recipient cannot be reached
+    MESSAGE = "message"  # fail this message permanently: its content or size was refused
+    LATER = "later"  # retry this message with increasing delay
+    SERVER = "server"  # the server or the network has failed: back off the whole account
+    RATE = "rate"  # a rate limit or quota was exceeded: throttle the account
 
 
-class Field(StrEnum):
-    """The form's fields, where a fix is shown."""
+class FormField(StrEnum):
+    """Field of the settings form at which the fix is shown."""
 
     HOST = "host"
     PORT = "port"
@@ -81,11 +80,11 @@ class Field(StrEnum):
 
 
 class Clue(StrEnum):
-    """What the settings themselves betray; the diagnosis finds these before it looks at the table."""
+    """Facts about the settings, derived before the cases are tried."""
 
     NO_USERNAME = "no-username"
     USERNAME_SET = "username-set"
-    USERNAME_NOT_LITERAL = "username-not-literal"  # this provider wants one fixed word, such as apikey
+    USERNAME_NOT_LITERAL = "username-not-literal"  # the provider requires a fixed word, such as apikey
     USERNAME_WITHOUT_DOMAIN = "username-without-domain"
     IMPLICIT = "implicit"
     STARTTLS = "starttls"
@@ -94,7 +93,7 @@ class Clue(StrEnum):
     PORT_465 = "port-465"
     PORT_STARTTLS = "port-starttls"  # 587, 2525, 2587 or 25
     PORT_NOT_OFFERED = "port-not-offered"  # not among the known provider's ports
-    HOST_TYPO = "host-typo"  # one slip away from a known provider's host
+    HOST_TYPO = "host-typo"  # similar to a known provider's host
     KNOWN_PROVIDER = "known-provider"
     APP_PASSWORD_PROVIDER = "app-password-provider"
     SEVERAL_REGIONS = "several-regions"
@@ -102,28 +101,28 @@ class Clue(StrEnum):
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table. Every condition that is not empty has to hold."""
+    """One rule. It matches when every condition that is not empty holds; ``reasons`` to ``evidence`` are conditions."""
 
     code: str
-    kind: Kind
+    kind: DiagnosisKind
     move: Move
     retry: RetryClass
     cause: str
     fixes: tuple[str, ...]
-    field: Field | None = None
+    field: FormField | None = None
     reasons: tuple[Reason, ...] = (Reason.REPLIED,)
     stages: tuple[Stage, ...] = ()
-    replies: tuple[str, ...] = ()  # beginnings of reply codes: "5", "45", "535"
-    enhanced: tuple[str, ...] = ()  # "5.7.8"; a leading "*" stands for either class: "*.7.8"
-    ideas: tuple[tuple[str, ...], ...] = ()  # any group, all of whose ideas are in the text
-    never: tuple[str, ...] = ()  # none of these ideas
-    words: tuple[str, ...] = ()  # literal phrases, any of them
-    clues: tuple[Clue, ...] = ()
-    seen: tuple[str, ...] = ()  # "key=value" of the engine's evidence, any of them
+    reply_codes: tuple[str, ...] = ()  # prefixes of the reply code, any of them: "5", "45", "535"
+    enhanced_codes: tuple[str, ...] = ()  # any of them: "5.7.8", or "*.7.8" for both classes
+    concepts: tuple[tuple[str, ...], ...] = ()  # any group whose concepts all occur in the text
+    not_concepts: tuple[str, ...] = ()  # none of them occurs in the text
+    phrases: tuple[str, ...] = ()  # any of them occurs in the text
+    clues: tuple[Clue, ...] = ()  # all of them
+    evidence: tuple[str, ...] = ()  # "key=value" of the failure's evidence, any of them
 
 
-def _groups(entry: TomlTable, key: str) -> tuple[tuple[str, ...], ...]:
-    """Read ``["login wrong", "password wrong"]``: groups of ideas, each group's names apart by spaces."""
+def _concept_groups(entry: TomlTable, key: str) -> tuple[tuple[str, ...], ...]:
+    """Read groups of concepts such as ``["login wrong", "password wrong"]``; names are separated by spaces."""
     return tuple(tuple(group.split()) for group in entry.texts(key))
 
 
@@ -132,54 +131,56 @@ def _reasons(entry: TomlTable) -> tuple[Reason, ...]:
 
 
 def read_case(entry: TomlTable, prefix: str = "") -> Case:
-    """Return the case an entry describes; raise MalformedData with the field named."""
+    """Return the case described by a TOML entry. Raises MalformedData, which names the field."""
     case = Case(
         code=prefix + entry.text("code"),
-        kind=entry.choice("kind", Kind),
+        kind=entry.choice("kind", DiagnosisKind),
         move=entry.choice("move", Move),
         retry=entry.choice("retry", RetryClass),
         cause=entry.text("cause"),
         fixes=entry.texts("fixes", required=True),
-        field=(entry.choices("field", Field) or (None,))[0],
+        field=(entry.choices("field", FormField) or (None,))[0],
         reasons=_reasons(entry),
         stages=entry.choices("stages", Stage),
-        replies=entry.texts("replies"),
-        enhanced=entry.texts("enhanced"),
-        ideas=_groups(entry, "ideas"),
-        never=entry.texts("never"),
-        words=entry.texts("words"),
+        reply_codes=entry.texts("reply_codes"),
+        enhanced_codes=entry.texts("enhanced_codes"),
+        concepts=_concept_groups(entry, "concepts"),
+        not_concepts=entry.texts("not_concepts"),
+        phrases=entry.texts("phrases"),
         clues=entry.choices("clues", Clue),
-        seen=entry.texts("seen"),
+        evidence=entry.texts("evidence"),
     )
     entry.reject_unknown_keys()
-    unknown = unknown_ideas([*case.never, *(idea for group in case.ideas for idea in group)])
+    unknown = unknown_concepts(
+        [*case.not_concepts, *(concept for group in case.concepts for concept in group)]
+    )
     if unknown:
-        raise entry.error("ideas", f"{unknown[0]!r} is not in words.toml")
-    if case.words:
-        phrases(case.words)
+        raise entry.error("concepts", f"{unknown[0]!r} is not in concepts.toml")
+    if case.phrases:
+        phrase_pattern(case.phrases)
     return case
 
 
 def _files() -> list[Path]:
-    return sorted(path for path in _FOLDER.glob("*.toml") if path.name != "words.toml")
+    return sorted(path for path in _FOLDER.glob("*.toml") if path.name != "concepts.toml")
 
 
-def refuse_twins(cases: Iterable[Case]) -> None:
-    """Raise MalformedData when two cases share a code; codes are stored and must stay distinct."""
-    seen: set[str] = set()
+def check_unique_codes(cases: Iterable[Case]) -> None:
+    """Raise MalformedData if two cases have the same code; codes are stored in the database and must be unique."""
+    known: set[str] = set()
     for case in cases:
-        if case.code in seen:
-            raise MalformedData(f"cases: code: {case.code!r} is there twice")
-        seen.add(case.code)
+        if case.code in known:
+            raise MalformedData(f"cases: code: {case.code!r} occurs twice")
+        known.add(case.code)
 
 
 @cache
 def load_cases() -> tuple[Case, ...]:
-    """Return the table in the order it is tried."""
+    """Return the general cases in the order in which they are tried."""
     cases: list[Case] = []
     for path in _files():
         top = read_toml(path)
         cases += [read_case(entry) for entry in top.tables("case", required=True)]
         top.reject_unknown_keys()
-    refuse_twins(cases)
+    check_unique_codes(cases)
     return tuple(cases)

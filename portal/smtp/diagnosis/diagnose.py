@@ -1,13 +1,11 @@
-"""From a failure to one cause, whose move it is, and one fix.
+"""Diagnosis: from a failure to one cause, who has to act, and the fixes.
 
-Vendors put the wrong class on a reply, so the words count before the codes: the provider's own cases first,
-then
-words, then the enhanced status code, then code and stage, then the class. All of it is data, see
+Servers often send the wrong reply class, so text takes precedence over codes: the provider's own cases, then
+phrases, the enhanced status code, the reply code with the stage, and last the class. The rules are data, see
 ``cases.py``.
 
-A block list that names the *portal's* Internet address is ``network`` and the operator's move: no field of
-the form
-mends it. A block list that names the *sending domain* is ``domain`` and the owner's.
+A block list that names the portal's IP address is ``network`` and the operator's move, because no field of the
+form corrects it. A block list that names the sending domain is ``domain`` and the owner's move.
 """
 
 from __future__ import annotations
@@ -19,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..failure import Reason, Stage, SubmissionFailure
 from ..providers import Catalogue, Provider, ProviderKind, load_catalogue
+from ..providers.catalogue import normalise_host
 from ..server import Security
-from .cases import Case, Clue, Field, Kind, Move, RetryClass, load_cases
-from .pasted_reply import STAGE_NAMES, parse_reply, stage_named
-from .phrases import fold, ideas_in, phrases
+from .cases import Case, Clue, DiagnosisKind, FormField, Move, RetryClass, load_cases
+from .pasted_reply import STAGE_NAMES, parse_reply, parse_stage
+from .phrases import concepts_in, fold, phrase_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,24 +29,24 @@ if TYPE_CHECKING:
 __all__ = [
     "STAGE_NAMES",
     "Diagnosis",
-    "Field",
-    "Kind",
+    "DiagnosisKind",
+    "FormField",
     "Move",
     "RetryClass",
     "diagnose",
     "explain",
     "parse_reply",
-    "stage_named",
+    "parse_stage",
 ]
 
-_TEXT_LIMIT = 2000  # characters searched; a server may send very many lines, the reason is in the first
+_MAX_TEXT_CHARS = 2000  # searched for phrases; in long replies the first lines give the reason
 _STARTTLS_PORTS = frozenset({25, 587, 2525, 2587})
-_MANY_HOSTS = 4  # more than these are no help in a sentence
+_MAX_LISTED_HOSTS = 4  # in one sentence
 _USUAL_PORTS = "587 (STARTTLS) or 465 (SSL/TLS)"
 
 
 class ServerLike(Protocol):
-    """The part of a Server a diagnosis reads."""
+    """The attributes of a Server that a diagnosis reads."""
 
     @property
     def host(self) -> str: ...
@@ -61,48 +60,48 @@ class ServerLike(Protocol):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong, in words for the owner.
+    """Cause and fixes as sentences for the owner.
 
-    ``fixes[0]`` is the one to show; ``evidence`` is what was seen.
+    ``fixes`` are in order of preference; ``evidence`` holds the facts of the failure.
     """
 
     code: str
-    kind: Kind
+    kind: DiagnosisKind
     cause: str
     whose_move: Move
     fixes: tuple[str, ...]
-    field: Field | None
+    field: FormField | None
     retry_class: RetryClass
     evidence: Mapping[str, str]
 
     @property
     def fix(self) -> str:
-        """Return the one thing to do."""
+        """The preferred fix."""
         return self.fixes[0]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return the diagnosis as JSON types."""
         plain = asdict(replace(self, evidence=dict(self.evidence)))
         return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Diagnosis:
-        """Return the diagnosis ``as_dict`` described; raise KeyError or ValueError when it did not."""
+        """Return the diagnosis from the result of ``as_dict``. Raises KeyError or ValueError for other data."""
         return cls(
             code=str(data["code"]),
-            kind=Kind(data["kind"]),
+            kind=DiagnosisKind(data["kind"]),
             cause=str(data["cause"]),
             whose_move=Move(data["whose_move"]),
             fixes=tuple(str(fix) for fix in data["fixes"]),
-            field=Field(data["field"]) if data["field"] else None,
+            field=FormField(data["field"]) if data["field"] else None,
             retry_class=RetryClass(data["retry_class"]),
             evidence={str(key): str(value) for key, value in data["evidence"].items()},
         )
 
 
 @dataclass(frozen=True)
-class _Situation:
-    """A failure with everything the table may ask about it."""
+class _Context:
+    """A failure with everything that the conditions of a case refer to."""
 
     failure: SubmissionFailure
     server: ServerLike
@@ -120,25 +119,25 @@ class _Situation:
 
     @cached_property
     def text(self) -> str:
-        return fold(self.failure.reply.text[:_TEXT_LIMIT]) if self.failure.reply else ""
+        return fold(self.failure.reply.text[:_MAX_TEXT_CHARS]) if self.failure.reply else ""
 
     @cached_property
-    def ideas(self) -> frozenset[str]:
-        return ideas_in(self.text)
+    def concepts(self) -> frozenset[str]:
+        return concepts_in(self.text)
 
     @cached_property
     def suggestion(self) -> str | None:
-        return self.catalogue.host_near(self.server.host)
+        return self.catalogue.similar_host(self.server.host)
 
     @cached_property
     def clues(self) -> frozenset[Clue]:
-        return frozenset(clue for clue, there in _clues(self) if there)
+        return frozenset(clue for clue, holds in _clues(self) if holds)
 
 
-def _clues(at: _Situation) -> Iterator[tuple[Clue, bool]]:
-    """Yield what the settings themselves betray."""
-    server, name = at.server, at.server.username or ""
-    known = "" if isinstance(server, _Pasted) else name  # of a pasted reply nobody knows the username
+def _clues(context: _Context) -> Iterator[tuple[Clue, bool]]:
+    """Yield every clue and whether it holds."""
+    server, name = context.server, context.server.username or ""
+    known = "" if isinstance(server, _PastedReplyServer) else name  # with a pasted reply it is unknown
     yield Clue.NO_USERNAME, not name
     yield Clue.USERNAME_SET, bool(name)
     yield Clue.IMPLICIT, server.security is Security.IMPLICIT_TLS
@@ -147,63 +146,70 @@ def _clues(at: _Situation) -> Iterator[tuple[Clue, bool]]:
     yield Clue.PORT_25, server.port == 25
     yield Clue.PORT_465, server.port in {465, 2465}
     yield Clue.PORT_STARTTLS, server.port in _STARTTLS_PORTS
-    yield Clue.HOST_TYPO, at.suggestion is not None
-    if at.provider is None:
+    yield Clue.HOST_TYPO, context.suggestion is not None
+    if context.provider is None:
         return
-    literal = at.provider.literal_usernames(server.host)
+    literal = context.provider.literal_usernames(server.host)
     yield Clue.KNOWN_PROVIDER, True
-    wants_word = bool(literal) and at.provider.username.strict
-    yield Clue.USERNAME_NOT_LITERAL, bool(known) and wants_word and known not in literal
-    yield Clue.USERNAME_WITHOUT_DOMAIN, bool(known) and at.provider.username.address and "@" not in known
-    yield Clue.APP_PASSWORD_PROVIDER, at.provider.password.app_password
-    yield Clue.SEVERAL_REGIONS, len(at.provider.hosts) > 1
-    yield Clue.PORT_NOT_OFFERED, server.port not in {port.number for port in at.provider.ports}
+    needs_literal = bool(literal) and context.provider.username.strict
+    yield Clue.USERNAME_NOT_LITERAL, bool(known) and needs_literal and known not in literal
+    yield Clue.USERNAME_WITHOUT_DOMAIN, bool(known) and context.provider.username.address and "@" not in known
+    yield Clue.APP_PASSWORD_PROVIDER, context.provider.password.app_password
+    yield Clue.SEVERAL_REGIONS, len(context.provider.hosts) > 1
+    yield Clue.PORT_NOT_OFFERED, server.port not in {port.number for port in context.provider.ports}
 
 
-def _enhanced_fits(wanted: str, seen: str) -> bool:
-    return seen[1:] == wanted[1:] if wanted.startswith("*") and seen else seen == wanted
+def _enhanced_code_matches(expected: str, actual: str) -> bool:
+    return actual[1:] == expected[1:] if expected.startswith("*") and actual else actual == expected
 
 
-def _reply_fits(case: Case, at: _Situation) -> bool:
-    """Return whether code, enhanced code and words of the reply are those the case asks for."""
-    if case.replies and not any(at.code and at.code.startswith(code) for code in case.replies):
+def _reply_matches(case: Case, context: _Context) -> bool:
+    """Return whether code, enhanced code and text of the reply meet the conditions of the case."""
+    if case.reply_codes and not any(
+        context.code and context.code.startswith(code) for code in case.reply_codes
+    ):
         return False
-    if case.enhanced and not any(_enhanced_fits(code, at.enhanced) for code in case.enhanced):
+    if case.enhanced_codes and not any(
+        _enhanced_code_matches(code, context.enhanced) for code in case.enhanced_codes
+    ):
         return False
-    if case.words and not phrases(case.words).search(at.text):
+    if case.phrases and not phrase_pattern(case.phrases).search(context.text):
         return False
-    if case.ideas and not any(at.ideas.issuperset(group) for group in case.ideas):
+    if case.concepts and not any(context.concepts.issuperset(group) for group in case.concepts):
         return False
-    return at.ideas.isdisjoint(case.never)
+    return context.concepts.isdisjoint(case.not_concepts)
 
 
-def _fits(case: Case, at: _Situation) -> bool:
-    if at.failure.reason not in case.reasons or not at.clues.issuperset(case.clues):
+def _matches(case: Case, context: _Context) -> bool:
+    if context.failure.reason not in case.reasons or not context.clues.issuperset(case.clues):
         return False
-    if case.stages and at.failure.stage not in case.stages:
+    if case.stages and context.failure.stage not in case.stages:
         return False
-    if case.seen and not any(f"{key}={value}" in case.seen for key, value in at.failure.evidence.items()):
+    if case.evidence and not any(
+        f"{key}={value}" in case.evidence for key, value in context.failure.evidence.items()
+    ):
         return False
-    return _reply_fits(case, at)
+    return _reply_matches(case, context)
 
 
-def _choose(at: _Situation) -> Case:
-    """Return the first case that fits; the table's last fits every reply, and every other reason has one
-    of its own.
+def _first_match(context: _Context) -> Case:
+    """Return the first case that matches, the provider's own cases first.
+
+    The last general case matches every reply, and every reason other than a reply has a case of its own.
     """
-    own: Iterable[Case] = at.provider.replies if at.provider else ()
+    own: Iterable[Case] = context.provider.cases if context.provider else ()
     for case in (*own, *load_cases()):
-        if _fits(case, at):
+        if _matches(case, context):
             return case
     return load_cases()[-1]
 
 
-def _listed(words: Iterable[str], last: str = " or ") -> str:
-    items = list(dict.fromkeys(words))
-    return last.join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+def _join_with_or(texts: Iterable[str]) -> str:
+    items = list(dict.fromkeys(texts))
+    return " or ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
 
 
-_SECURITY_WORDS = {
+_SECURITY_LABELS = {
     Security.STARTTLS: "STARTTLS",
     Security.IMPLICIT_TLS: "SSL/TLS",
     Security.PLAINTEXT: "none",
@@ -211,75 +217,75 @@ _SECURITY_WORDS = {
 
 
 def _ports(provider: Provider | None, without: int) -> str:
-    """Return the ports worth trying, the recommended first, without 25 and the one that failed."""
+    """Return the provider's ports as text, the recommended one first, without port 25 and ``without``."""
     if provider is None:
         return _USUAL_PORTS
     ports = sorted(provider.ports, key=lambda port: not port.recommended)
     offered = [
-        f"{port.number} ({_SECURITY_WORDS[port.security]})"
+        f"{port.number} ({_SECURITY_LABELS[port.security]})"
         for port in ports
         if port.number not in {25, without}
     ]
-    return _listed(offered) or _USUAL_PORTS
+    return _join_with_or(offered) or _USUAL_PORTS
 
 
-def _steps(provider: Provider | None) -> str:
+def _password_steps(provider: Provider | None) -> str:
     if provider is None:
         return "look for app passwords, under Security, in the account's settings."
     return " ".join(provider.password.steps)
 
 
-class _Words(dict[str, str]):
-    """Fills a sentence; a placeholder nobody filled becomes its own plain name, never an error on the
-    page.
-    """
+class _Placeholders(dict[str, str]):
+    """Values of the placeholders in sentences. A missing value becomes the placeholder's name, not an error."""
 
     def __missing__(self, key: str) -> str:
         return key.replace("_", " ")
 
 
-def _facts(at: _Situation) -> _Words:
-    """Return what the sentences may name. The evidence of the engine fills the rest."""
-    server, provider, seen = at.server, at.provider, at.failure.evidence
+def _placeholders(context: _Context) -> _Placeholders:
+    """Return the values that sentences may name; keys of the evidence are placeholders, too."""
+    server, provider, evidence = context.server, context.provider, context.failure.evidence
     name = server.username or ""
-    domain = (at.sender or name).rpartition("@")[2]
-    facts = _Words(names="another name", offered="other ways", answers="something else")
-    facts.update({key: value for key, value in seen.items() if value})
-    facts.update(
+    domain = (context.sender or name).rpartition("@")[2]
+    values = _Placeholders(names="another name", offered="other ways", answers="something else")
+    values.update({key: value for key, value in evidence.items() if value})
+    values.update(
         host=server.host,
         port=str(server.port),
         username=name or "this account",
-        sender=at.sender or "the sender's address",
+        sender=context.sender or "the sender's address",
         domain=domain if "." in domain else "the sender",
         ports=_ports(provider, server.port),
-        suggestion=at.suggestion or server.host,
+        suggestion=context.suggestion or server.host,
         provider=provider.name if provider else server.host,
-        password_steps=_steps(provider),
+        password_steps=_password_steps(provider),
     )
     if provider:
-        facts.update(_provider_facts(provider, server.host))
-    return facts
+        values.update(_provider_placeholders(provider, server.host))
+    return values
 
 
-def _provider_facts(provider: Provider, host: str) -> dict[str, str]:
+def _provider_placeholders(provider: Provider, host: str) -> dict[str, str]:
     others = [one.name for one in provider.hosts if one.name != host]
     return {
         "password_what": provider.password.what,
         "username_format": provider.username.format,
         "username_example": provider.username.example,
-        "literal": _listed(provider.literal_usernames(host)),
-        "other_hosts": _listed(others) if len(others) <= _MANY_HOSTS else "the one of your region",
+        "literal": _join_with_or(provider.literal_usernames(host)),
+        "other_hosts": _join_with_or(others)
+        if len(others) <= _MAX_LISTED_HOSTS
+        else "the one of your region",
     }
 
 
-_PLACE = re.compile(r"\{([a-z_]+)\}")
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
-def _fill(sentence: str, facts: _Words) -> str:
-    """Fill the placeholders in one pass, so that a name with braces in it is never read again."""
-    filled = _PLACE.sub(lambda found: facts[found[1]], sentence)
-    begins_with_our_words = sentence.startswith("{password") or filled.startswith(("the ", "this "))
-    return filled[:1].upper() + filled[1:] if begins_with_our_words else filled
+def _fill(sentence: str, values: _Placeholders) -> str:
+    """Replace the placeholders in one pass, so that braces inside a value are not replaced again."""
+    filled = _PLACEHOLDER.sub(lambda found: values[found[1]], sentence)
+    capitalise = sentence.startswith("{password") or filled.startswith(("the ", "this "))
+    return filled[:1].upper() + filled[1:] if capitalise else filled
 
 
 def _evidence(failure: SubmissionFailure) -> Mapping[str, str]:
@@ -296,37 +302,37 @@ def diagnose(
     *,
     sender: str | None = None,
 ) -> Diagnosis:
-    """Return the one cause and its fixes.
+    """Return the diagnosis of a failure.
 
-    ``provider`` is looked up from the server's host when it is not given. ``sender`` is the mailbox in From,
-    for the sentences that name it.
+    ``provider`` is looked up by the server's host when it is not given. ``sender`` is the From address, for
+    sentences that name it.
     """
-    return _diagnose(_Situation(failure, server, _provider(server, provider), load_catalogue(), sender))
+    return _diagnose(_Context(failure, server, _provider(server, provider), load_catalogue(), sender))
 
 
 def _provider(server: ServerLike, provider: Provider | None) -> Provider | None:
-    """Return the provider whose own cases count: the one given, or the host's; the generic card has none."""
+    """Return the provider whose cases apply: the given one or the host's; None instead of the generic card."""
     provider = provider or load_catalogue().by_host(server.host)
     return None if provider is None or provider.kind is ProviderKind.OTHER else provider
 
 
-def _diagnose(at: _Situation) -> Diagnosis:
-    case, facts = _choose(at), _facts(at)
+def _diagnose(context: _Context) -> Diagnosis:
+    case, values = _first_match(context), _placeholders(context)
     return Diagnosis(
         code=case.code,
         kind=case.kind,
-        cause=_fill(case.cause, facts),
+        cause=_fill(case.cause, values),
         whose_move=case.move,
-        fixes=tuple(_fill(fix, facts) for fix in case.fixes),
+        fixes=tuple(_fill(fix, values) for fix in case.fixes),
         field=case.field,
         retry_class=case.retry,
-        evidence=_evidence(at.failure),
+        evidence=_evidence(context.failure),
     )
 
 
 @dataclass(frozen=True)
-class _Pasted:
-    """A server known by its name only."""
+class _PastedReplyServer:
+    """Server of a pasted reply: only its host is known, the other values are typical."""
 
     host: str
     port: int = 587
@@ -337,13 +343,12 @@ class _Pasted:
 def explain(
     server_host: str, stage: str | Stage, reply_text: str, catalogue: Catalogue | None = None
 ) -> Diagnosis:
-    """Return the diagnosis of a reply somebody pasted.
+    """Return the diagnosis of a pasted reply.
 
     Raises:
-        ValueError: ``stage`` is no stage's name.
+        ValueError: ``stage`` names no stage.
     """
-    moment = stage_named(stage)
-    failure = SubmissionFailure(moment, Reason.REPLIED, parse_reply(reply_text, moment))
-    catalogue, pasted = catalogue or load_catalogue(), _Pasted(server_host.strip().rstrip(".").lower())
-    provider = catalogue.by_host(pasted.host)
-    return _diagnose(_Situation(failure, pasted, provider, catalogue))
+    failed_at = parse_stage(stage)
+    failure = SubmissionFailure(failed_at, Reason.REPLIED, parse_reply(reply_text, failed_at))
+    catalogue, server = catalogue or load_catalogue(), _PastedReplyServer(normalise_host(server_host))
+    return _diagnose(_Context(failure, server, catalogue.by_host(server.host), catalogue))

@@ -1,4 +1,4 @@
-"""The table of cases as a page for people: ``python -m portal.smtp.diagnosis.docs_page > docs/diagnoses.md``."""
+"""Generates docs/diagnoses.md: ``python -m portal.smtp.diagnosis.docs_page > docs/diagnoses.md``."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from ..failure import Reason
 from ..providers import load_catalogue
-from .cases import Case, Kind, Move, load_cases
+from .cases import Case, DiagnosisKind, Move, load_cases
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _HEAD = """# Why doesn't it work? Every diagnosis
 
-This page is made from the table the portal itself uses (`portal/smtp/cases/` and the providers' cards);
-do not edit it. When something fails, the portal shows exactly one of these causes, whose move it is, and
+This page is made from the table the portal itself uses (`portal/smtp/diagnosis/cases/` and the providers'
+cards); do not edit it. When something fails, the portal shows exactly one of these causes, whose move it is, and
 one thing to do.
 
 The cases are tried from top to bottom, a provider's own before the general ones: words first, because
@@ -32,7 +32,7 @@ sending domain is *domain*. And a refused log-in at a provider that takes app pa
 *credentials*, for that is what the server said, but its fix is the app password.
 """
 
-_WHO = {
+_MOVE_LABELS = {
     Move.OWNER: "yours",
     Move.PROVIDER: "the provider's",
     Move.NETWORK_OPERATOR: "the network's operator's",
@@ -40,23 +40,23 @@ _WHO = {
 }
 
 
-def _sign(case: Case) -> str:
-    """Return by what the case is recognised, shortly."""
+def _conditions(case: Case) -> str:
+    """Return the conditions of a case as short text."""
     parts: list[str] = []
     if case.reasons != (Reason.REPLIED,):
         parts.append(" or ".join(case.reasons))
     if case.stages:
         parts.append("at " + ", ".join(case.stages))
-    if case.replies:
-        parts.append("code " + ", ".join(code.ljust(3, "x") for code in case.replies))
-    if case.enhanced:
-        parts.append(", ".join(code.replace("*", "X") for code in case.enhanced))
-    if case.ideas:
-        parts.append("says " + " or ".join(" + ".join(group) for group in case.ideas))
-    if case.words:
-        parts.append("says " + " or ".join(f"“{word}”" for word in case.words))
-    if case.seen:
-        parts.append("seen " + " or ".join(case.seen))
+    if case.reply_codes:
+        parts.append("code " + ", ".join(code.ljust(3, "x") for code in case.reply_codes))
+    if case.enhanced_codes:
+        parts.append(", ".join(code.replace("*", "X") for code in case.enhanced_codes))
+    if case.concepts:
+        parts.append("says " + " or ".join(" + ".join(group) for group in case.concepts))
+    if case.phrases:
+        parts.append("says " + " or ".join(f"“{phrase}”" for phrase in case.phrases))
+    if case.evidence:
+        parts.append("seen " + " or ".join(case.evidence))
     if case.clues:
         parts.append("with " + ", ".join(case.clues))
     return "; ".join(parts) or "anything else"
@@ -65,11 +65,11 @@ def _sign(case: Case) -> str:
 def _entry(case: Case) -> Iterator[str]:
     yield f"### {case.code}"
     yield ""
-    yield f"*{case.kind} · move: {_WHO[case.move]} · {case.retry} · field: {case.field or 'none'}*"
+    yield f"*{case.kind} · move: {_MOVE_LABELS[case.move]} · {case.retry} · field: {case.field or 'none'}*"
     yield ""
     yield f"{case.cause} **{case.fixes[0]}**" + "".join(f" {fix}" for fix in case.fixes[1:])
     yield ""
-    yield f"Recognised by: {_sign(case)}"
+    yield f"Recognised by: {_conditions(case)}"
     yield ""
 
 
@@ -80,17 +80,17 @@ def _section(title: str, cases: Iterable[Case]) -> Iterator[str]:
         yield from _entry(case)
 
 
-def page() -> str:
+def render_page() -> str:
     """Return the page as Markdown."""
     lines = [_HEAD]
-    kinds = ", ".join(f"{kind}" for kind in Kind)
+    kinds = ", ".join(f"{kind}" for kind in DiagnosisKind)
     lines += [f"Kinds: {kinds}.", ""]
     for provider in load_catalogue():
-        if provider.replies:
-            lines += _section(provider.name, provider.replies)
+        if provider.cases:
+            lines += _section(provider.name, provider.cases)
     lines += _section("Every server", load_cases())
     return "\n".join(lines).rstrip() + "\n"
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    sys.stdout.write(render_page())

@@ -1,7 +1,7 @@
-"""Explaining replies somebody pasted, for command lines: ``python -m portal.smtp explain``.
+"""Command ``python -m portal.smtp explain``: diagnoses pasted replies.
 
-It needs neither a database nor keys nor configuration, and speaks to nobody. ``docs/commands.md`` describes
-what goes in and comes out.
+It needs no database, keys or configuration and opens no connection. ``docs/commands.md`` documents input and
+output.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from ..failure import Stage
 from ..protocol.reply import plain_text
 from .cases import Move
 from .diagnose import Diagnosis, explain
-from .pasted_reply import likely_stage, stage_named
+from .pasted_reply import guess_stage, parse_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-LINE_LIMIT = 256 * 1024  # bytes of one line; a real reply has a few hundred
-_HOST_LIMIT = 253  # a name's greatest length, RFC 1035 section 2.3.4
-_STAGE_SHOWN = 40
+MAX_LINE_BYTES = 256 * 1024  # of one input line; real replies have a few hundred
+_MAX_HOST_CHARS = 253  # RFC 1035 section 2.3.4
+_MAX_STAGE_CHARS = 40
 _BRACKETED = re.compile(r"\[([^\]]*)\]")
 _WITH_PORT = re.compile(r"([^:]*):\d+")
 _KEYS = ("server", "stage", "reply")
-WHOSE_MOVE = {
+WHOSE_MOVE_LABELS = {
     Move.OWNER: "yours",
     Move.PROVIDER: "your provider's",
     Move.NETWORK_OPERATOR: "your network operator's",
@@ -36,97 +36,97 @@ WHOSE_MOVE = {
 }
 
 
-class Unexplainable(ValueError):
-    """What was asked makes no sense; the message is a sentence for whoever asked."""
+class ExplainError(ValueError):
+    """The request is invalid; the message is a sentence for the user."""
 
 
 def explain_reply(server: str, stage: str, reply: str) -> Diagnosis:
-    """Return the diagnosis of a reply from anywhere. Raises Unexplainable.
+    """Return the diagnosis of a reply. Raises ExplainError.
 
-    An empty ``server`` is one nobody knows; an empty ``stage`` is guessed from the reply.
+    An empty ``server`` means an unknown server; an empty ``stage`` is guessed from the reply.
     """
-    if not plain_text(reply, LINE_LIMIT):
-        raise Unexplainable("The reply is empty.")
-    return explain(bare_host(server), _stage(stage) if stage.strip() else likely_stage(reply), reply)
+    if not plain_text(reply, MAX_LINE_BYTES):
+        raise ExplainError("The reply is empty.")
+    return explain(bare_host(server), _stage(stage) if stage.strip() else guess_stage(reply), reply)
 
 
 def bare_host(server: str) -> str:
-    """Return a pasted server without what logs put around it: brackets, a port, a scheme, controls."""
-    host = plain_text(server, _HOST_LIMIT).rpartition("://")[2].rstrip("/")
+    """Return the host of a pasted server, without brackets, port, scheme and control characters."""
+    host = plain_text(server, _MAX_HOST_CHARS).rpartition("://")[2].rstrip("/")
     inner = _BRACKETED.match(host) or _WITH_PORT.fullmatch(host)
     return inner[1] if inner else host
 
 
-def _stage(named: str) -> Stage:
+def _stage(name: str) -> Stage:
     try:
-        return stage_named(named)
+        return parse_stage(name)
     except ValueError:
-        shown = plain_text(named, _STAGE_SHOWN)
-        raise Unexplainable(
+        shown = plain_text(name, _MAX_STAGE_CHARS)
+        raise ExplainError(
             f"{shown!r} is no stage. Name one of {', '.join(stage.value for stage in Stage)}."
         ) from None
 
 
 def explain_line(line: bytes) -> Diagnosis:
-    """Return the diagnosis one line of JSON asks for. Raises Unexplainable."""
-    asked = _read(line)
-    missing = [key for key in _KEYS if key not in asked]
+    """Return the diagnosis for one line of JSON. Raises ExplainError."""
+    request = _parse_request(line)
+    missing = [key for key in _KEYS if key not in request]
     if missing:
-        raise Unexplainable(f"The key {missing[0]!r} is missing.")
-    wrong = [key for key in _KEYS if not isinstance(asked[key], str)]
+        raise ExplainError(f"The key {missing[0]!r} is missing.")
+    wrong = [key for key in _KEYS if not isinstance(request[key], str)]
     if wrong:
-        raise Unexplainable(f"The value of {wrong[0]!r} is not a text.")
-    if not asked["stage"].strip():
-        raise Unexplainable("The stage is empty.")
-    return explain_reply(asked["server"], asked["stage"], asked["reply"])
+        raise ExplainError(f"The value of {wrong[0]!r} is not a text.")
+    if not request["stage"].strip():
+        raise ExplainError("The stage is empty.")
+    return explain_reply(request["server"], request["stage"], request["reply"])
 
 
-def _read(line: bytes) -> dict[str, Any]:
-    if len(line) > LINE_LIMIT:
-        raise Unexplainable(f"The line is longer than {LINE_LIMIT} bytes.")
+def _parse_request(line: bytes) -> dict[str, Any]:
+    if len(line) > MAX_LINE_BYTES:
+        raise ExplainError(f"The line is longer than {MAX_LINE_BYTES} bytes.")
     try:
-        asked = json.loads(line.decode("utf-8-sig"))
+        request = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise Unexplainable("The line is not UTF-8.") from None
-    except (ValueError, RecursionError):  # RecursionError: thousands of brackets, one in the other
-        raise Unexplainable("The line is not JSON.") from None
-    if not isinstance(asked, dict):
-        raise Unexplainable("The line is not a JSON object.")
-    return asked
+        raise ExplainError("The line is not UTF-8.") from None
+    except (ValueError, RecursionError):  # RecursionError: thousands of nested brackets
+        raise ExplainError("The line is not JSON.") from None
+    if not isinstance(request, dict):
+        raise ExplainError("The line is not a JSON object.")
+    return request
 
 
-def lines_of(source: IO[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a stream; of an endless one no more than its beginning is kept."""
-    while line := source.readline(LINE_LIMIT + 2):
+def read_lines(source: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a stream; a longer line is truncated to a little over MAX_LINE_BYTES."""
+    while line := source.readline(MAX_LINE_BYTES + 2):
         rest = line
-        while not rest.endswith(b"\n") and (rest := source.readline(LINE_LIMIT)):
+        while not rest.endswith(b"\n") and (rest := source.readline(MAX_LINE_BYTES)):
             pass
         yield line.rstrip(b"\r\n")
 
 
 def as_json(answer: object) -> str:
-    """Return one line of JSON, in ASCII: what a server wrote can then harm no terminal and no encoding."""
+    """Return one line of ASCII JSON, in which text of a server cannot affect a terminal or an encoding."""
     return json.dumps(answer)
 
 
-def answer_lines(source: IO[bytes], say: Callable[[str], None]) -> int:
-    """Answer every line of JSON by one; return the exit status: 1 when any could not be explained."""
+def explain_lines(source: IO[bytes], write_line: Callable[[str], None]) -> int:
+    """Write one line of JSON for each input line; return the exit status, 1 if any could not be explained."""
     status = 0
-    for line in lines_of(source):
+    for line in read_lines(source):
         try:
-            say(as_json(explain_line(line).as_dict()))
-        except Unexplainable as error:
+            write_line(as_json(explain_line(line).as_dict()))
+        except ExplainError as error:
             status = 1
-            say(as_json({"error": str(error)}))
+            write_line(as_json({"error": str(error)}))
     return status
 
 
-def plain_words(diagnosis: Diagnosis) -> str:
-    """Return a diagnosis as a person reads it."""
+def as_text(diagnosis: Diagnosis) -> str:
+    """Return a diagnosis as readable text."""
     field = f" (field: {diagnosis.field})" if diagnosis.field else ""
     lines = [
         diagnosis.cause,
-        f"Whose move: {WHOSE_MOVE[diagnosis.whose_move]}{field}",
+        f"Whose move: {WHOSE_MOVE_LABELS[diagnosis.whose_move]}{field}",
         "What to do:",
         *(f"  - {fix}" for fix in diagnosis.fixes),
         f"Diagnosis: {diagnosis.code} ({diagnosis.kind})",
@@ -137,16 +137,16 @@ def plain_words(diagnosis: Diagnosis) -> str:
 
 
 def main(arguments: Sequence[str], name: str = "python -m portal.smtp explain") -> int:
-    """Run the command; return its exit status. ``name`` is what the help calls it."""
+    """Run the command; return its exit status. ``name`` is the program name in the help text."""
     parser = _parser(name)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        if asked.jsonl:
-            return answer_lines(sys.stdin.buffer, _say)
-        if asked.reply is None:
+        if options.jsonl:
+            return explain_lines(sys.stdin.buffer, _write_line)
+        if options.reply is None:
             parser.error("--reply is missing; --reply - reads it from standard input")
-        return _answer_one(asked)
-    except BrokenPipeError:  # the reader has seen enough; and nobody is left to hear of it
+        return _explain_one(options)
+    except BrokenPipeError:  # the reader closed the pipe; redirect, so that the final flush does not fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
@@ -165,26 +165,26 @@ def _parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _answer_one(asked: argparse.Namespace) -> int:
-    reply = _all_of(sys.stdin.buffer) if asked.reply == "-" else asked.reply
+def _explain_one(options: argparse.Namespace) -> int:
+    reply = _read_all(sys.stdin.buffer) if options.reply == "-" else options.reply
     try:
-        diagnosis = explain_reply(asked.server, asked.stage, reply)
-    except Unexplainable as error:
-        if asked.json:
-            _say(as_json({"error": str(error)}))
+        diagnosis = explain_reply(options.server, options.stage, reply)
+    except ExplainError as error:
+        if options.json:
+            _write_line(as_json({"error": str(error)}))
         else:
             sys.stderr.write(f"{error}\n")
         return 1
-    _say(as_json(diagnosis.as_dict()) if asked.json else plain_words(diagnosis))
+    _write_line(as_json(diagnosis.as_dict()) if options.json else as_text(diagnosis))
     return 0
 
 
-def _all_of(source: IO[bytes]) -> str:
-    return source.read(LINE_LIMIT).decode("utf-8", "replace")
+def _read_all(source: IO[bytes]) -> str:
+    return source.read(MAX_LINE_BYTES).decode("utf-8", "replace")
 
 
-def _say(line: str) -> None:
-    """Write one answer at once: whoever asks line by line waits for it."""
+def _write_line(line: str) -> None:
+    """Write and flush one line, because an interactive caller waits for each answer."""
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(line.encode(encoding, "replace").decode(encoding) + "\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Replies and stages as people paste them out of logs, bounces and help pages."""
+"""Parses replies and stage names that people copy from logs, bounces and help pages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from ..failure import Stage
 from ..protocol.reply import Reply
-from .phrases import fold, ideas_in
+from .phrases import concepts_in, fold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# How people name the moment at which it failed, as logs and providers' pages print it.
+# Names of stages in logs and on providers' help pages.
 STAGE_NAMES: Mapping[str, Stage] = MappingProxyType({
     "dns": Stage.RESOLVE, "lookup": Stage.RESOLVE, "name": Stage.RESOLVE,
     "connection": Stage.CONNECT, "tcp": Stage.CONNECT, "dial": Stage.CONNECT,
@@ -33,47 +33,51 @@ STAGE_NAMES: Mapping[str, Stage] = MappingProxyType({
 })  # fmt: skip
 
 
-def stage_named(name: str | Stage) -> Stage:
-    """Return the stage people mean by 'MAIL FROM:<ada@example.org>', 'banner', 'Stage.AUTH' or 'AUTH LOGIN'.
+def parse_stage(name: str | Stage) -> Stage:
+    """Return the stage named by text such as 'MAIL FROM:<ada@example.org>', 'banner' or 'AUTH LOGIN'.
 
     Raises:
-        ValueError: nobody means a stage by it.
+        ValueError: the text names no stage.
     """
-    plain = _AROUND.sub("", " ".join(str(name)[:_NAME_LIMIT].lower().split())).removeprefix("stage.")
-    if plain.startswith("auth "):  # AUTH with a mechanism, whichever
+    plain = _SURROUNDINGS.sub("", " ".join(str(name)[:_MAX_STAGE_CHARS].lower().split())).removeprefix(
+        "stage."
+    )
+    if plain.startswith("auth "):  # AUTH with any mechanism
         plain = "auth"
     return STAGE_NAMES.get(plain) or Stage(plain)
 
 
-def likely_stage(text: str) -> Stage:
-    """Return the stage at which a pasted reply was probably said, by its code and words."""
+def guess_stage(text: str) -> Stage:
+    """Return the stage at which a reply was probably sent, judging by its code and concepts."""
     reply = parse_reply(text, Stage.RCPT)
-    ideas = ideas_in(fold(reply.text))
-    if reply.code in _LOGIN_CODES or {"login", "password"} & ideas:
+    concepts = concepts_in(fold(reply.text))
+    if reply.code in _LOGIN_CODES or {"login", "password"} & concepts:
         return Stage.AUTH
     if reply.code in {220, 421}:
         return Stage.GREETING
     if reply.code in {552, 554}:
         return Stage.DATA
-    return Stage.MAIL if "sender" in ideas else Stage.RCPT
+    return Stage.MAIL if "sender" in concepts else Stage.RCPT
 
 
-_AROUND = re.compile(r"^[\s\"'<(]+|[:<(].*$|[\s\"'>)]+$")  # MAIL FROM:<ada@example.org>, (banner), "EHLO"
-_NAME_LIMIT = 400  # characters read of a stage's name; a command with an address fits
-_LOGIN_CODES = frozenset({334, 432, 454, 530, 534, 535, 538})  # RFC 4954 and its forerunners
+_SURROUNDINGS = re.compile(
+    r"^[\s\"'<(]+|[:<(].*$|[\s\"'>)]+$"
+)  # MAIL FROM:<ada@example.org>, (banner), "EHLO"
+_MAX_STAGE_CHARS = 400  # long enough for a command with an address
+_LOGIN_CODES = frozenset({334, 432, 454, 530, 534, 535, 538})  # RFC 4954 and its predecessors
 _CODE = re.compile(r"^\W*(?:[a-z][\w .]*:\s*)?\(?([245]\d\d)\b[- ,:]*(?:b?['\"(])?", re.IGNORECASE)
 _LINE = re.compile(r"\\r\\n|\\n|\r\n|\n|\r")
 _BARE_ENHANCED = re.compile(r"^\W*([245])\.\d{1,3}\.\d{1,3}\b")
-_PASTED_LIMIT = 4000  # characters read of a pasted reply; a real one has a few hundred
+_MAX_REPLY_CHARS = 4000  # of a pasted reply; real replies have a few hundred
 
 
 def parse_reply(text: str, stage: Stage) -> Reply:
-    """Return the reply somebody pasted: one line or several, with or without codes, with "\\n" written out.
+    """Return a pasted reply: one or several lines, with or without codes, with real or escaped line breaks.
 
-    Without a code one is assumed, as the words and the stage suggest.
+    Without a code, one is assumed from the concepts and the stage.
     """
     code, lines = None, []
-    for raw in (line.strip() for line in _LINE.split(text[:_PASTED_LIMIT])):
+    for raw in (line.strip() for line in _LINE.split(text[:_MAX_REPLY_CHARS])):
         found = _CODE.match(raw)
         if found and code in {None, int(found[1])}:
             code, raw = int(found[1]), raw[found.end() :]
@@ -82,15 +86,15 @@ def parse_reply(text: str, stage: Stage) -> Reply:
     return Reply.from_lines(code or _assumed_code(lines, stage), lines)
 
 
-_USUAL_REFUSAL = {Stage.AUTH: 535, Stage.DATA: 554, Stage.GREETING: 554}
+_DEFAULT_CODES = {Stage.AUTH: 535, Stage.DATA: 554, Stage.GREETING: 554}
 
 
 def _assumed_code(lines: list[str], stage: Stage) -> int:
-    """Return a code for a reply pasted without one: it was pasted because something was refused."""
+    """Return a code for a reply without one, on the assumption that it is a refusal."""
     enhanced = next((found[1] for line in lines if (found := _BARE_ENHANCED.match(line))), None)
-    ideas = ideas_in(fold(" ".join(lines)))
-    if enhanced == "4" or (enhanced is None and "temporary" in ideas):
+    concepts = concepts_in(fold(" ".join(lines)))
+    if enhanced == "4" or (enhanced is None and "temporary" in concepts):
         return 451
-    if stage in {Stage.MAIL, Stage.RCPT, Stage.DATA} and "sequence" in ideas:
+    if stage in {Stage.MAIL, Stage.RCPT, Stage.DATA} and "sequence" in concepts:
         return 503
-    return _USUAL_REFUSAL.get(stage, 550)
+    return _DEFAULT_CODES.get(stage, 550)

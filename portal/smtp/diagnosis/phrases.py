@@ -1,8 +1,7 @@
-"""What a reply says, whatever its language: foreign text is folded, then searched for ideas.
+"""Phrase matching in many languages: reply text is normalised, then searched for concepts.
 
-An *idea* is a named list of phrases of many languages ("wrong" holds invalid, falsch, incorrecto, неверн,
-错误 ...).
-Cases speak of ideas, so that a reply nobody has listed is still understood.
+A *concept* is a named list of phrases in many languages: "wrong" contains invalid, falsch, incorrecto, неверн,
+错误 and others. Cases refer to concepts, so that replies that were never listed are still recognised.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from ..toml_tables import read_toml
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_LEXICON = Path(__file__).parent / "cases" / "words.toml"
+_CONCEPTS = Path(__file__).parent / "cases" / "concepts.toml"
 _ADDRESS = re.compile(r"<?[^\s<>@:;,()\"']+@[^\s<>@:;,()\"']+>?")
 _NOT_A_WORD = re.compile(r"[^\w.@]+|_+")
-_UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_UNSPACED_SCRIPT = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _EMAIL = re.compile(r"\be mail")
 
 
 def fold(text: str) -> str:
-    """Return ``text`` in small letters, without accents and punctuation, addresses replaced.
+    """Return ``text`` in lower case, without accents and punctuation, with email addresses replaced by ``@``.
 
-    Addresses and their parts must not speak: ``<quota@example.com>: user unknown`` is no quota.
+    Parts of an address must not match a phrase: ``<quota@example.com>: user unknown`` is not about a quota.
     """
     text = _ADDRESS.sub(" @ ", text)
     decomposed = unicodedata.normalize("NFKD", text.casefold())
@@ -38,35 +37,35 @@ def fold(text: str) -> str:
 
 
 def _pattern_of(phrase: str) -> str:
-    """Return one phrase as a pattern: a word's beginning, ``*`` for a few words between, ``$`` for the
-    word's end.
+    """Return the pattern of one phrase.
 
-    Chinese, Japanese, Thai and Korean write without spaces, so there a phrase may begin anywhere.
+    A phrase matches from the beginning of a word; ``*`` matches up to 50 characters, a final ``$`` the end of
+    a word. Chinese, Japanese, Thai and Korean are written without spaces, so there it may begin anywhere.
     """
     whole = phrase.endswith("$")
     parts = [re.escape(fold(part)) for part in phrase.rstrip("$").split("*")]
-    head = "" if _UNSPACED.search(phrase) else r"(?<![^\W_])"
+    head = "" if _UNSPACED_SCRIPT.search(phrase) else r"(?<![^\W_])"
     return head + r".{0,50}?".join(parts) + (r"(?![^\W_])" if whole else "")
 
 
 @cache
-def phrases(listed: tuple[str, ...]) -> re.Pattern[str]:
-    """Return one pattern that finds any of the phrases in folded text."""
-    return re.compile("|".join(_pattern_of(phrase) for phrase in listed))
+def phrase_pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
+    """Return one pattern that matches any of the phrases in folded text."""
+    return re.compile("|".join(_pattern_of(phrase) for phrase in phrases))
 
 
 @cache
-def lexicon() -> dict[str, re.Pattern[str]]:
-    """Return every idea with its pattern."""
-    ideas = read_toml(_LEXICON)
-    return {name: phrases(ideas.texts(name, required=True)) for name in ideas}
+def concept_patterns() -> dict[str, re.Pattern[str]]:
+    """Return every concept with its pattern."""
+    ideas = read_toml(_CONCEPTS)
+    return {name: phrase_pattern(ideas.texts(name, required=True)) for name in ideas}
 
 
-def ideas_in(folded: str) -> frozenset[str]:
-    """Return the names of the ideas a folded text holds."""
-    return frozenset(name for name, pattern in lexicon().items() if pattern.search(folded))
+def concepts_in(folded: str) -> frozenset[str]:
+    """Return the names of the concepts that occur in folded text."""
+    return frozenset(name for name, pattern in concept_patterns().items() if pattern.search(folded))
 
 
-def unknown_ideas(names: Iterable[str]) -> list[str]:
-    """Return the names the lexicon does not have."""
-    return sorted(set(names) - set(lexicon()))
+def unknown_concepts(names: Iterable[str]) -> list[str]:
+    """Return the names that are not defined in concepts.toml."""
+    return sorted(set(names) - set(concept_patterns()))

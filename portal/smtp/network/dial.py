@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
-from ..providers.catalogue import canonical, load_catalogue
+from ..providers.catalogue import load_catalogue, normalise_host
 from ..server import Security
 from .guard import HostOverride, IPAddress, find_private_target, permits_plaintext
 
@@ -125,7 +125,7 @@ def provider_host_overrides(
         if host.pattern is None
     }
     overrides: dict[tuple[str, int], HostOverride] = {}
-    for name in map(canonical, names):
+    for name in map(normalise_host, names):
         if name not in providers:
             raise ValueError(name)
         for port in providers[name].ports:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..diagnosis.diagnose import Diagnosis, Kind
+from ..diagnosis.diagnose import Diagnosis, DiagnosisKind
 from ..failure import Reason, Stage, SubmissionFailure
 from ..providers import remove_spaces
 from ..server import Mechanism, Secret, Security, Server
@@ -119,13 +119,13 @@ def _possible_changes(failed: FailedAttempt, domain: str) -> Iterator[SettingsCh
     no_greeting = failure.stage is Stage.GREETING and failure.reason in _SILENT
     if failure.reason in _WRONG_PORT_OR_ENCRYPTION or no_greeting:
         yield from _other_port_or_encryption(server, failed.provider)
-    elif kind is Kind.EHLO_NAME and server.ehlo_name != domain:
+    elif kind is DiagnosisKind.EHLO_NAME and server.ehlo_name != domain:
         sentence = f"The server wants to be greeted by another name; it accepts {domain}."
         yield SettingsChange("other-ehlo-name", sentence, ehlo_name=domain)
     elif failure.reason is Reason.MECHANISM_MISSING:
         sentence = "The server accepts a log-in of another kind, which Automatic chooses."
         yield SettingsChange("automatic-mechanism", sentence, mechanism=Mechanism.AUTOMATIC)
-    elif failure.stage is Stage.AUTH and kind in (Kind.CREDENTIALS, Kind.APP_PASSWORD):
+    elif failure.stage is Stage.AUTH and kind in (DiagnosisKind.CREDENTIALS, DiagnosisKind.APP_PASSWORD):
         yield from _other_credentials(server, failed.provider, domain)
 
 

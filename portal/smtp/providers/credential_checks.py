@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .catalogue import canonical, load_catalogue
+from .catalogue import load_catalogue, normalise_host
 from .model import PasswordLogin, Provider, ProviderKind, SecretShape
 
 if TYPE_CHECKING:
@@ -192,10 +192,12 @@ def _check_domain(domain: str, provider: Provider | None) -> Iterator[Credential
     """Check for a From address at a public mail domain, whose DMARC policy rejects other senders."""
     if not domain or not load_catalogue().is_public_mail(domain):
         return
-    if provider and canonical(domain) in provider.mail_domains:
+    if provider and normalise_host(domain) in provider.mail_domains:
         return
     through = provider.name if provider else "another server"
-    sentence = f"Mail from @{canonical(domain)} cannot be vouched for by {through}. Use a domain of your own."
+    sentence = (
+        f"Mail from @{normalise_host(domain)} cannot be vouched for by {through}. Use a domain of your own."
+    )
     yield CredentialWarning("domain", "public-mail-domain", sentence)
 
 

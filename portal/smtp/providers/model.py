@@ -1,4 +1,4 @@
-"""One card per provider: what its owner's guide would say about SMTP, read from ``cards/*.toml``."""
+"""Provider cards: what a provider's help pages say about SMTP, read strictly from ``cards/*.toml``."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HELP_FIELDS = ("host", "username", "password", "domain", "port", "security", "mechanism", "wrapped_user")
-_MUST_HELP = ("host", "username", "password")
+_REQUIRED_HELP = ("host", "username", "password")
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 _MECHANISMS = frozenset({"PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER"})
 
 
 class ProviderKind(StrEnum):
-    """What the provider sells."""
+    """Kind of service."""
 
-    TRANSACTIONAL = "transactional"  # made for automated mail
-    MAILBOX = "mailbox"  # a person's mailbox that also sends
+    TRANSACTIONAL = "transactional"  # for automated mail
+    MAILBOX = "mailbox"  # personal mailboxes
     OTHER = "other"
 
 
 class PasswordLogin(StrEnum):
-    """Whether this provider still takes passwords over SMTP."""
+    """Whether the provider still accepts passwords over SMTP."""
 
     YES = "yes"
     ENDING = "ending"
@@ -39,15 +39,15 @@ class PasswordLogin(StrEnum):
 
 @dataclass(frozen=True)
 class Host:
-    """A host of the provider. ``pattern`` holds ``{region}`` where a region's name stands."""
+    """A submission host. ``pattern`` describes regional hosts, with ``{region}`` in place of the region's name."""
 
     name: str
     label: str
     pattern: str | None = None
-    literal_username: bool = True  # does the provider's fixed username hold here?
+    literal_username: bool = True  # whether the provider's fixed username applies at this host
 
-    def fits(self, host: str) -> bool:
-        """Return whether ``host`` (canonical) is this host, or of this family of regional hosts."""
+    def matches(self, host: str) -> bool:
+        """Return whether ``host``, in normalised form, is this host or one of its regional hosts."""
         if host == self.name:
             return True
         if self.pattern is None:
@@ -57,7 +57,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Port:
-    """A port and how it is encrypted."""
+    """A port and its encryption."""
 
     number: int
     security: Security
@@ -66,56 +66,54 @@ class Port:
 
 @dataclass(frozen=True)
 class Username:
-    """What to type as SMTP Username.
+    """What the SMTP username looks like.
 
-    ``literal`` lists the fixed words this provider wants instead of a name.
+    ``literal`` lists the fixed words that the provider requires instead of an individual name.
     """
 
     format: str
     example: str
     literal: tuple[str, ...] = ()
-    strict: bool = True  # is anything but a literal refused?
-    address: bool = False  # is it always a full e-mail address?
+    strict: bool = True  # whether other usernames than the literal ones are refused
+    address: bool = False  # whether it is always a full email address
 
 
 @dataclass(frozen=True)
 class Password:
-    """What to type as SMTP Password, what is often typed by mistake, and the steps to obtain the right
-    one.
-    """
+    """What the SMTP password is, what is often typed instead, and the steps to obtain the right one."""
 
     what: str
-    not_these: tuple[str, ...]
+    common_mistakes: tuple[str, ...]
     steps: tuple[str, ...]
     app_password: bool = False
-    letters: int | None = None  # exactly so many letters, when the provider always makes them so
+    letters: int | None = None  # number of letters, if every password consists of exactly that many
 
 
 @dataclass(frozen=True)
 class SecretShape:
-    """How a secret of this provider looks, so that it is recognised in the wrong field or at the wrong
-    host.
-    """
+    """Shape of a secret of this provider, for recognising it in the wrong field or at the wrong host."""
 
     name: str
     pattern: re.Pattern[str]
-    use: str  # "username", "password", or "none" when it never works over SMTP
-    only_here: bool = False  # too plain a shape to be recognised at another provider's host
+    use: str  # "username", "password", or "none" if it never works over SMTP
+    only_here: bool = False  # too unspecific to be recognised at another provider's host
 
 
 class EnvelopeDomain(StrEnum):
-    """Which domain stands in the envelope when this provider hands a message on: receivers ask it for SPF."""
+    """Domain of the envelope sender in mail that the provider delivers. Receivers check SPF for this domain."""
 
     OWN = "own"  # the From domain itself
-    SUBDOMAIN = "subdomain"  # one below it, at a name that is always the same
-    PROVIDER = "provider"  # the provider's own, unless the owner set one up under a name the provider chose
+    SUBDOMAIN = "subdomain"  # a fixed subdomain of the From domain
+    PROVIDER = "provider"  # the provider's, unless the owner set up a subdomain named by the provider
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """Where this provider's DKIM key is published. ``target`` of a CNAME may hold ``{domain}``, or ``{dashed}``
-    for the domain with dashes; it is None where every owner is shown a value of their own.
+    """DNS record that publishes the provider's DKIM key.
+
+    The ``target`` of a CNAME may contain ``{domain}``, or ``{dashed}`` for the domain with dashes instead of
+    dots. It is None if the provider gives every customer a different value.
     """
 
     selector: str
@@ -125,9 +123,9 @@ class SigningKey:
 
 @dataclass(frozen=True)
 class DnsFacts:
-    """The records the provider asks for; None where it needs none or publishes no fixed form.
+    """DNS records that the provider requires; None if it needs none or publishes no fixed value.
 
-    ``includes`` name the provider's servers in SPF, any of them; the first is the one to propose.
+    Each of ``includes`` is an SPF include that covers the provider's servers; the first one is recommended.
     """
 
     spf: str | None = None
@@ -136,13 +134,13 @@ class DnsFacts:
     includes: tuple[str, ...] = ()
     envelope: EnvelopeDomain = EnvelopeDomain.UNKNOWN
     return_label: str | None = None
-    return_record: str | None = None  # such as "CNAME pm.mtasv.net"; None where the value is individual
+    return_record: str | None = None  # such as "CNAME pm.mtasv.net"; None if it differs between customers
     keys: tuple[SigningKey, ...] = ()
 
 
 @dataclass(frozen=True)
 class Deprecation:
-    """Something that ends or ended. ``date`` is YYYY, YYYY-MM or YYYY-MM-DD."""
+    """An announced or past end of a feature. ``date`` is YYYY, YYYY-MM or YYYY-MM-DD."""
 
     date: str
     text: str
@@ -159,7 +157,7 @@ class RateLimits:
 
 @dataclass(frozen=True)
 class Provider:
-    """Everything the portal knows about one provider."""
+    """One provider's card."""
 
     id: str
     aliases: tuple[str, ...]
@@ -175,25 +173,25 @@ class Provider:
     password_login: PasswordLogin
     limits: tuple[str, ...]
     dns: DnsFacts
-    replies: tuple[Case, ...]
+    cases: tuple[Case, ...]  # diagnosis rules for replies that only this provider sends
     deprecations: tuple[Deprecation, ...]
     help: Mapping[str, str]
     mail_domains: tuple[str, ...] = ()
     secrets: tuple[SecretShape, ...] = field(default=(), repr=False)
-    connections: int | None = None  # how many it takes from one account at once, where it says so
+    connections: int | None = None  # concurrent connections of one account, if published
     rate_limits: RateLimits | None = None  # of the smallest plan; ``limits`` names the plan
 
     @property
     def recommended_port(self) -> Port | None:
-        """Return the port to propose, None on the generic card's empty list."""
+        """The recommended port; None if there is none."""
         return next((port for port in self.ports if port.recommended), None)
 
     def host_named(self, host: str) -> Host | None:
-        """Return the host entry that fits."""
-        return next((one for one in self.hosts if one.fits(host)), None)
+        """Return the card's host that matches, None if there is none."""
+        return next((one for one in self.hosts if one.matches(host)), None)
 
     def literal_usernames(self, host: str) -> tuple[str, ...]:
-        """Return the fixed usernames that hold at ``host``."""
+        """Return the fixed usernames that the provider requires at ``host``; empty if usernames are individual."""
         entry = self.host_named(host)
         return self.username.literal if entry is None or entry.literal_username else ()
 
@@ -206,7 +204,7 @@ def _host(entry: TomlTable) -> Host:
         entry.flag("literal", default=True),
     )
     if host.name != host.name.lower() or (host.pattern and "{region}" not in host.pattern):
-        raise entry.error("name", "must be in small letters, and a pattern must hold {region}")
+        raise entry.error("name", "must be in lower case, and a pattern must contain {region}")
     entry.reject_unknown_keys()
     return host
 
@@ -214,7 +212,7 @@ def _host(entry: TomlTable) -> Host:
 def _port(entry: TomlTable) -> Port:
     port = Port(entry.number("number"), entry.choice("security", Security), entry.flag("recommended"))
     if not 0 < port.number < 65536:
-        raise entry.error("number", "is no port")
+        raise entry.error("number", "must be a port number")
     entry.reject_unknown_keys()
     return port
 
@@ -264,19 +262,19 @@ def _secret(entry: TomlTable) -> SecretShape:
 
 
 def _dns(entry: TomlTable) -> DnsFacts:
-    known = "envelope" in entry
+    has_envelope = "envelope" in entry
     facts = DnsFacts(
         spf=entry.optional_text("spf"),
         dkim=entry.optional_text("dkim"),
         return_path=entry.optional_text("return_path"),
         includes=entry.texts("includes"),
-        envelope=entry.choice("envelope", EnvelopeDomain) if known else EnvelopeDomain.UNKNOWN,
+        envelope=entry.choice("envelope", EnvelopeDomain) if has_envelope else EnvelopeDomain.UNKNOWN,
         return_label=entry.optional_text("return_label"),
         return_record=entry.optional_text("return_record"),
         keys=tuple(_key(one) for one in entry.tables("keys")),
     )
     if (facts.envelope is EnvelopeDomain.SUBDOMAIN) != bool(facts.return_label):
-        raise entry.error("return_label", "belongs to a subdomain as envelope, and to nothing else")
+        raise entry.error("return_label", "must be given if, and only if, the envelope is a subdomain")
     entry.reject_unknown_keys()
     return facts
 
@@ -284,7 +282,7 @@ def _dns(entry: TomlTable) -> DnsFacts:
 def _key(entry: TomlTable) -> SigningKey:
     key = SigningKey(entry.text("selector"), entry.text("record"), entry.optional_text("target"))
     if key.record not in {"CNAME", "TXT"} or (key.target and key.record != "CNAME"):
-        raise entry.error("record", "must be CNAME or TXT, and only a CNAME has a target")
+        raise entry.error("record", "must be CNAME or TXT, and only a CNAME may have a target")
     entry.reject_unknown_keys()
     return key
 
@@ -298,7 +296,7 @@ def _deprecation(entry: TomlTable) -> Deprecation:
 
 
 def _help(entry: TomlTable) -> Mapping[str, str]:
-    for missing in (key for key in _MUST_HELP if key not in entry):
+    for missing in (key for key in _REQUIRED_HELP if key not in entry):
         raise entry.error(missing, "is missing")
     sentences = {key: entry.text(key) for key in HELP_FIELDS if key in entry}
     entry.reject_unknown_keys()
@@ -336,17 +334,17 @@ def _rate_limits(card: TomlTable) -> RateLimits | None:
 
 
 def read_card(path: Path) -> Provider:
-    """Return the provider a card describes.
+    """Return the provider described by a card.
 
     Raises:
-        MalformedData: the card is not usable; the message names the file and the field.
+        MalformedData: the card is malformed; the message names the file and the field.
     """
     card = read_toml(path)
-    identity, kind = card.text("id"), card.choice("kind", ProviderKind)
-    if identity != path.stem:
-        raise card.error("id", f"must be {path.stem!r}, like its file")
+    card_id, kind = card.text("id"), card.choice("kind", ProviderKind)
+    if card_id != path.stem:
+        raise card.error("id", f"must be {path.stem!r}, the name of the file")
     provider = Provider(
-        id=identity,
+        id=card_id,
         aliases=card.texts("aliases"),
         name=card.text("name"),
         kind=kind,
@@ -360,7 +358,7 @@ def read_card(path: Path) -> Provider:
         password_login=_password_login(card),
         limits=card.texts("limits"),
         dns=_dns(card.table("dns")),
-        replies=tuple(read_case(entry, f"{identity}-") for entry in card.tables("replies")),
+        cases=tuple(read_case(entry, f"{card_id}-") for entry in card.tables("cases")),
         deprecations=tuple(_deprecation(entry) for entry in card.tables("deprecations")),
         help=_help(card.table("help", required=True)),
         mail_domains=card.texts("mail_domains"),

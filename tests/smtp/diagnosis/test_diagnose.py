@@ -13,16 +13,16 @@ from portal.smtp.diagnosis.cases import load_cases
 from portal.smtp.diagnosis.diagnose import (
     STAGE_NAMES,
     Diagnosis,
-    Field,
-    Kind,
+    DiagnosisKind,
+    FormField,
     Move,
     RetryClass,
     diagnose,
     explain,
     parse_reply,
-    stage_named,
+    parse_stage,
 )
-from portal.smtp.diagnosis.docs_page import page
+from portal.smtp.diagnosis.docs_page import render_page
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
 from portal.smtp.protocol.reply import Reply
 from portal.smtp.providers import load_catalogue
@@ -63,7 +63,7 @@ def replied(stage: Stage, code: int, text: str) -> SubmissionFailure:
 
 def test_the_corpus_is_large_enough_to_mean_something() -> None:
     assert len(CORPUS) >= 300
-    assert {kind for _, kind, *_ in CORPUS} >= set(Kind) - {Kind.SENDER_IDENTITY}
+    assert {kind for _, kind, *_ in CORPUS} >= set(DiagnosisKind) - {DiagnosisKind.SENDER_IDENTITY}
 
 
 @pytest.mark.parametrize(("stage", "kind", "retry", "host", "reply"), CORPUS)
@@ -154,7 +154,9 @@ def test_no_sentence_shows_an_unfilled_placeholder() -> None:
     for case in load_cases():
         for stage in case.stages or tuple(Stage):
             reply = Reply(
-                int((case.replies or ("550",))[0].ljust(3, "0")), ("nothing",), (case.enhanced or (None,))[0]
+                int((case.reply_codes or ("550",))[0].ljust(3, "0")),
+                ("nothing",),
+                (case.enhanced_codes or (None,))[0],
             )
             found = diagnose(failing(stage, case.reasons[0], reply), server())
             assert not re.search(r"[{}]", found.cause + " ".join(found.fixes))
@@ -163,7 +165,7 @@ def test_no_sentence_shows_an_unfilled_placeholder() -> None:
 def test_a_diagnosis_survives_json() -> None:
     found = explain("smtp.gmail.com", "AUTH", "535 5.7.8 Username and Password not accepted")
     assert Diagnosis.from_dict(json.loads(json.dumps(found.as_dict()))).as_dict() == found.as_dict()
-    assert found.field is Field.PASSWORD
+    assert found.field is FormField.PASSWORD
     assert found.whose_move is Move.OWNER
     assert found.evidence["reply"].startswith("535 5.7.8")
 
@@ -188,7 +190,7 @@ def test_mixed_up_ports_and_encryption_are_told_apart(
 
 def test_a_silent_name_service_does_not_hide_a_likely_slip() -> None:
     found = diagnose(failing(Stage.RESOLVE, Reason.NAME_UNANSWERED), server("smpt.mailgun.org"))
-    assert (found.code, found.field) == ("host-perhaps-misspelt", Field.HOST)
+    assert (found.code, found.field) == ("host-perhaps-misspelt", FormField.HOST)
     assert found.fix == "Change SMTP Server to smtp.mailgun.org."
     found = diagnose(failing(Stage.RESOLVE, Reason.NAME_UNANSWERED), server("mx.shop.example"))
     assert found.code == "name-service-silent"
@@ -196,14 +198,14 @@ def test_a_silent_name_service_does_not_hide_a_likely_slip() -> None:
 
 def test_the_word_that_is_wanted_as_username_is_told_at_sendgrid_too() -> None:
     refused = replied(Stage.AUTH, 535, "Authentication failed: Bad username / password")
-    for username, field in [("ada@example.com", Field.USERNAME), ("apikey", Field.PASSWORD)]:
+    for username, field in [("ada@example.com", FormField.USERNAME), ("apikey", FormField.PASSWORD)]:
         assert diagnose(refused, server("smtp.sendgrid.net", username=username)).field is field
 
 
 def test_a_misspelt_host_gets_its_right_spelling() -> None:
     found = diagnose(failing(Stage.RESOLVE, Reason.NAME_UNKNOWN), server("smpt.mailgun.org"))
     assert found.fix == "Change SMTP Server to smtp.mailgun.org."
-    assert (found.field, found.retry_class) == (Field.HOST, RetryClass.SETTINGS)
+    assert (found.field, found.retry_class) == (FormField.HOST, RetryClass.SETTINGS)
     assert (
         diagnose(failing(Stage.RESOLVE, Reason.NAME_UNKNOWN), server("mx.shop.example")).code
         == "host-unknown"
@@ -243,16 +245,16 @@ def test_trouble_that_passes_never_holds_the_account() -> None:
 def test_the_username_itself_is_named_when_it_is_at_fault() -> None:
     refused = replied(Stage.AUTH, 535, "Authentication failed")
     literal = diagnose(refused, server("smtp.resend.com", username="ada@example.com"))
-    assert (literal.code, literal.field) == ("username-must-be-literal", Field.USERNAME)
+    assert (literal.code, literal.field) == ("username-must-be-literal", FormField.USERNAME)
     assert "resend" in literal.fix
     bare = diagnose(refused, server("smtp.fastmail.com", username="ada"))
-    assert (bare.code, bare.field) == ("username-lacks-its-domain", Field.USERNAME)
+    assert (bare.code, bare.field) == ("username-lacks-its-domain", FormField.USERNAME)
 
 
 def test_relay_denied_depends_on_whether_somebody_logged_in() -> None:
     denied = replied(Stage.RCPT, 554, "Relay access denied")
-    assert diagnose(denied, server(username=None)).kind is Kind.LOGIN_REQUIRED
-    assert diagnose(denied, server()).kind is Kind.SENDER_IDENTITY
+    assert diagnose(denied, server(username=None)).kind is DiagnosisKind.LOGIN_REQUIRED
+    assert diagnose(denied, server()).kind is DiagnosisKind.SENDER_IDENTITY
 
 
 def test_the_same_words_mean_other_things_at_other_stages() -> None:
@@ -260,15 +262,15 @@ def test_the_same_words_mean_other_things_at_other_stages() -> None:
         stage: explain(UNKNOWN_HOST, stage, "550 mailbox unavailable").kind
         for stage in ("MAIL FROM", "RCPT TO")
     }
-    assert meant == {"MAIL FROM": Kind.SENDER_IDENTITY, "RCPT TO": Kind.RECIPIENT}
-    assert explain(UNKNOWN_HOST, "AUTH", "535 unknown user").kind is Kind.CREDENTIALS
-    assert explain(UNKNOWN_HOST, "RCPT TO", "550 unknown user").kind is Kind.RECIPIENT
+    assert meant == {"MAIL FROM": DiagnosisKind.SENDER_IDENTITY, "RCPT TO": DiagnosisKind.RECIPIENT}
+    assert explain(UNKNOWN_HOST, "AUTH", "535 unknown user").kind is DiagnosisKind.CREDENTIALS
+    assert explain(UNKNOWN_HOST, "RCPT TO", "550 unknown user").kind is DiagnosisKind.RECIPIENT
 
 
 def test_an_address_in_a_reply_does_not_speak() -> None:
     assert (
         explain(UNKNOWN_HOST, "RCPT", "550 <spam-quota@greylist.example>: user unknown").kind
-        is Kind.RECIPIENT
+        is DiagnosisKind.RECIPIENT
     )
 
 
@@ -276,7 +278,7 @@ def test_an_address_in_a_reply_does_not_speak() -> None:
     "name", ["AUTH", "MAIL FROM", "RCPT TO:", "DATA", "CONNECT", "EHLO", "STARTTLS", "banner"]
 )
 def test_stages_are_known_by_the_names_people_paste(name: str) -> None:
-    assert stage_named(name) in Stage
+    assert parse_stage(name) in Stage
     assert set(STAGE_NAMES.values()) <= set(Stage)
 
 
@@ -303,12 +305,12 @@ def test_a_pasted_reply_is_read_however_it_was_copied(pasted: str, code: int, en
 
 def test_a_hostile_reply_ends_quickly_and_fills_no_placeholder() -> None:
     found = explain(UNKNOWN_HOST, "DATA", "554 " + "too many {host} {password} " * 5000)
-    assert found.kind is Kind.RATE
+    assert found.kind is DiagnosisKind.RATE
     assert "{" not in found.cause + found.fix
 
 
 def test_an_unknown_retry_or_kind_is_never_stored() -> None:
-    for case in [*load_cases(), *(case for one in load_catalogue() for case in one.replies)]:
+    for case in [*load_cases(), *(case for one in load_catalogue() for case in one.cases)]:
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", case.code)
         assert case.cause.endswith(".")
         assert all(fix.endswith((".", "}")) for fix in case.fixes)
@@ -316,4 +318,4 @@ def test_an_unknown_retry_or_kind_is_never_stored() -> None:
 
 def test_the_page_of_diagnoses_is_current() -> None:
     written = (ROOT / "docs" / "diagnoses.md").read_text(encoding="utf-8")
-    assert written == page(), "run: python -m portal.smtp.diagnosis.docs_page > docs/diagnoses.md"
+    assert written == render_page(), "run: python -m portal.smtp.diagnosis.docs_page > docs/diagnoses.md"

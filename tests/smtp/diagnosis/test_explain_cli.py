@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from portal.smtp.diagnosis.explain_cli import (
-    LINE_LIMIT,
-    Unexplainable,
+    MAX_LINE_BYTES,
+    ExplainError,
     bare_host,
     explain_line,
     explain_reply,
 )
-from portal.smtp.diagnosis.pasted_reply import likely_stage, stage_named
+from portal.smtp.diagnosis.pasted_reply import guess_stage, parse_stage
 from portal.smtp.failure import Stage
 
 pytestmark = pytest.mark.thorough
@@ -104,7 +104,7 @@ def test_every_line_is_answered_by_one_line_in_order_and_bad_ones_do_not_stop_it
         b'{"server": "a", "stage": "AUTH", "reply": " \\u0000 \\n"}',
         b"\xff\xfe\x00",
         b"[" * 100_000,
-        b'{"server": "a", "stage": "AUTH", "reply": "' + b"x" * (LINE_LIMIT * 3) + b'"}',
+        b'{"server": "a", "stage": "AUTH", "reply": "' + b"x" * (MAX_LINE_BYTES * 3) + b'"}',
     ]
     said = b"\n".join(part for one in bad for part in (one, good)) + b"\n"
     result = run(ENGINE, "--jsonl", said=said)
@@ -202,13 +202,13 @@ def test_control_characters_of_a_reply_never_reach_the_terminal() -> None:
     ],
 )
 def test_stages_are_understood_as_people_name_them(named: str, stage: Stage) -> None:
-    assert stage_named(named) is stage
+    assert parse_stage(named) is stage
 
 
 @pytest.mark.parametrize("named", ["", "  ", "breakfast", "<>", "x" * 10_000, "auths"])
 def test_what_names_no_stage_is_refused(named: str) -> None:
     with pytest.raises(ValueError, match="is not a valid Stage"):
-        stage_named(named)
+        parse_stage(named)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_what_names_no_stage_is_refused(named: str) -> None:
     ],
 )
 def test_a_stage_nobody_knows_is_guessed(reply: str, stage: Stage) -> None:
-    assert likely_stage(reply) is stage
+    assert guess_stage(reply) is stage
     assert explain_reply("", "", reply).evidence["stage"] == stage
 
 
@@ -245,5 +245,5 @@ def test_a_pasted_server_loses_what_logs_put_around_it(server: str, host: str) -
 def test_a_line_may_hold_more_than_is_asked() -> None:
     line = json.dumps(ASKED | {"server": "", "id": 7}).encode()
     assert explain_line(b"\xef\xbb\xbf" + line).kind == "credentials"
-    with pytest.raises(Unexplainable, match="longer"):
-        explain_line(b" " * (LINE_LIMIT + 1))
+    with pytest.raises(ExplainError, match="longer"):
+        explain_line(b" " * (MAX_LINE_BYTES + 1))

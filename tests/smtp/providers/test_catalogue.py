@@ -79,7 +79,7 @@ def test_an_unknown_host_has_no_provider(host: str) -> None:
 
 
 def test_a_misspelt_host_is_recognised_and_a_correct_one_is_not() -> None:
-    near = load_catalogue().host_near
+    near = load_catalogue().similar_host
     assert near("smpt.mailgun.org") == "smtp.mailgun.org"
     assert near("smtp.gmial.com") == "smtp.gmail.com"
     assert near("smtp.gmail.com") is None
