@@ -14,7 +14,7 @@ from .jobs import backend
 from .jobs.registry import job_registry
 from .outbox.sending import dispatcher
 from .settings import login_probe
-from .settings.check import check as check_version
+from .settings.check import run as check_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable

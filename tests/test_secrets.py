@@ -14,7 +14,7 @@ from portal.outbox.routing import Route
 from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store.claims import due_queues
 from portal.settings import check
-from portal.settings.validation import Typed
+from portal.settings.validation import SettingsInput
 from portal.smtp.server import Secret, Security, Server
 from tests.conftest import PASSWORD as OWNERS_PASSWORD
 from tests.conftest import make_config
@@ -97,8 +97,8 @@ def app(app, pages):
 
 
 def work():
-    for _, ident in check.due(utcnow()):
-        check.check(ident)
+    for _, ident in check.find_due_work(utcnow()):
+        check.run(ident)
     for ident in due_queues(utcnow()):
         drain_queue(ident)
 
@@ -167,7 +167,7 @@ def test_a_password_that_does_lie_about_is_found(config, tmp_path):
 
 def test_nothing_shows_a_password_when_it_is_printed(config):
     server = Server("h", 1, Security.STARTTLS, "u", Secret(CANARY))
-    typed = Typed(**(dict.fromkeys(Typed.__dataclass_fields__, "") | {"password": CANARY}))
+    typed = SettingsInput(**(dict.fromkeys(SettingsInput.__dataclass_fields__, "") | {"password": CANARY}))
     platform = replace(config.platform, password=CANARY)
     for thing in (Secret(CANARY), server, Route(server, "a@b.example", "B"), typed, platform, config):
         assert CANARY not in repr(thing), type(thing)

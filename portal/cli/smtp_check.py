@@ -104,7 +104,7 @@ def _route(version: SmtpSettings) -> Route:
     if not versions.is_complete(version):
         raise NotTried("port-unknown", "The version's port was never found, so there is nothing to dial.")
     try:
-        return routing.route_of(version)
+        return routing.version_route(version)
     except NoRoute as trouble:
         raise NotTried(str(trouble.because["code"]), str(trouble.because["cause"])) from None
 

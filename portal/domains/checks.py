@@ -19,7 +19,7 @@ from ..db import db, insert
 from ..db.lease import Lease, has_lapsed, lapsed, take
 from ..jobs import notify
 from ..settings import providers
-from ..settings.models import SmtpSettings, State
+from ..settings.models import SmtpSettings, VersionState
 from ..state import current_config
 from . import assessment, changes
 from .findings import visible
@@ -44,7 +44,7 @@ def version_for(account_id: int, number: int | None) -> SmtpSettings | None:
     query = select(SmtpSettings).where(SmtpSettings.account_id == account_id)
     if number is not None:
         return db.session.scalar(query.where(SmtpSettings.number == number))
-    live = db.session.scalar(query.where(SmtpSettings.state == State.LIVE))
+    live = db.session.scalar(query.where(SmtpSettings.state == VersionState.LIVE))
     return live or db.session.scalar(query.order_by(SmtpSettings.number.desc()).limit(1))
 
 
@@ -108,7 +108,9 @@ def _stale(now: datetime) -> Select[int]:
         ),
     )
     query = select(SmtpSettings.id).outerjoin(DomainCheck, DomainCheck.version_id == SmtpSettings.id)
-    live = query.where(SmtpSettings.state == State.LIVE, SmtpSettings.provider != providers.REHEARSAL, old)
+    live = query.where(
+        SmtpSettings.state == VersionState.LIVE, SmtpSettings.provider != providers.REHEARSAL, old
+    )
     return live.order_by(SmtpSettings.id).limit(50)
 
 
@@ -154,7 +156,7 @@ def _take(version_id: int, now: datetime) -> _Taken | None:
 
 def target_of(version: SmtpSettings, selectors: list[str]) -> assessment.Target:
     """Return what to look at for a version: its provider is recognised by its server, not by what was chosen."""
-    card = providers.provider_of(version.host)
+    card = providers.by_host(version.host)
     return assessment.Target(version.domain, card, version.host, tuple(selectors))
 
 
@@ -164,7 +166,7 @@ def _keep(taken: _Taken, report: assessment.Report, now: datetime) -> None:
         db.session.rollback()
         return
     version = db.session.get_one(SmtpSettings, check.version_id)
-    if version.state is State.LIVE:
+    if version.state is VersionState.LIVE:
         changes.compare(check, report.verdict, visible(report.why[0]), now=now)
     again = check.requested_at > taken.at
     check.state = LookState.WAITING if again else LookState.DONE

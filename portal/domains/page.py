@@ -8,7 +8,7 @@ from typing import Any
 from ..clock import utcnow
 from ..jobs import heartbeat
 from ..settings import versions
-from ..settings.models import SmtpSettings, State
+from ..settings.models import SmtpSettings, VersionState
 from . import changes, checks
 from .findings import Mark
 from .models import DomainChange, DomainCheck, LookState, Verdict
@@ -92,7 +92,7 @@ def build(account_id: int, number: int | None) -> Page | None:
         return Page() if number is None else None
     live, newest = checks.version_for(account_id, None), versions.newest(account_id)
     choices = [one for one in (live, newest, version) if one is not None]
-    change = changes.open_change(account_id, version.domain) if version.state is State.LIVE else None
+    change = changes.open_change(account_id, version.domain) if version.state is VersionState.LIVE else None
     return Page(
         version=version,
         choices=tuple({one.number: one for one in choices}.values()),

@@ -9,7 +9,7 @@ from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from ..settings import versions
-from ..settings.models import SmtpSettings, State
+from ..settings.models import SmtpSettings, VersionState
 from ..web.errors import ErrorPage, error_page
 from . import checks, page
 from .forms import SelectorForm
@@ -85,5 +85,5 @@ def _page(number: int | None, form: SelectorForm, *, refused: bool = False) -> s
         form=form,
         refresh_url=again,
         form_errors=refused,
-        State=State,
+        State=VersionState,
     )

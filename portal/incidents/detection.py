@@ -14,7 +14,7 @@ from ..outbox import rate_limits
 from ..outbox.models import DeliveryAttempt, Outcome
 from ..outbox.queue import get_queue
 from ..settings import login_probe
-from ..settings.versions import let_go
+from ..settings.versions import release_queue
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage
 from . import bursts, expiry, failover, lifecycle, open_cache, policy
@@ -123,7 +123,7 @@ def _logged_in(version: SmtpSettings, now: datetime) -> None:
         lifecycle.close(incident, Ended.PROVED, now=now)
     queue = get_queue(version.account_id)
     if over and queue.held_at is not None and policy.of(version.account_id).on_failure is not OnFailure.STOP:
-        let_go(version.account_id, now)
+        release_queue(version.account_id, now)
 
 
 def settled(one: Settled, *, now: datetime) -> None:

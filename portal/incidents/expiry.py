@@ -57,17 +57,17 @@ def _certificate(version: SmtpSettings, probe: LoginProbe, now: datetime) -> lis
 
 
 def _provider(version: SmtpSettings, now: datetime) -> list[dict[str, Any]]:
-    card = providers.provider_of(version.host)
+    card = providers.by_host(version.host)
     return [
         {
             "code": f"ending-{one.day:%Y-%m-%d}",
             "kind": "login_disabled",
             "whose_move": "owner",
-            "cause": f"{one.provider}, {one.when}: {one.text}.",
+            "cause": f"{one.provider}, {one.date_text}: {one.text}.",
             "fixes": [
                 "Ask your provider what replaces it, save the new settings, and keep these until then."
             ],
         }
-        for one in deprecations.of_provider(card)
+        for one in deprecations.for_provider(card)
         if now.date() <= one.day <= (now + SOON).date()
     ]

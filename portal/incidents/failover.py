@@ -16,7 +16,7 @@ from ..outbox.queue import get_queue
 from ..settings import login_probe
 from ..settings.models import SmtpSettings
 from ..settings.routing import live_version
-from ..settings.versions import let_go
+from ..settings.versions import release_queue
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..state import current_config
 from . import lifecycle
@@ -42,7 +42,7 @@ def start(account_id: int, *, now: datetime) -> None:
     for incident in _of(version, lifecycle.open_ones(account_id)):
         lifecycle.happened(incident, Happening.DETOUR, now=now)
     login_probe.schedule_soon(account_id, version.number, now=now, within=_PROBE_WITHIN)
-    let_go(account_id, now)
+    release_queue(account_id, now)
     db.session.commit()
 
 
@@ -53,7 +53,7 @@ def end(version: SmtpSettings, *, now: datetime) -> None:
     version.failover_since = None
     for incident in _of(version, lifecycle.open_ones(version.account_id)):
         lifecycle.happened(incident, Happening.DETOUR_ENDED, now=now)
-    let_go(version.account_id, now)
+    release_queue(version.account_id, now)
     _let_doubtful_go(version.account_id)
 
 

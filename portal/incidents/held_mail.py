@@ -11,7 +11,7 @@ from ..db import db
 from ..outbox import cancellations
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.queue import get_queue
-from ..settings.versions import let_go
+from ..settings.versions import release_queue
 from . import lifecycle
 from .models import Happening, Kind
 
@@ -46,7 +46,7 @@ def release(account_id: int, *, now: datetime) -> int:
     get_queue(account_id, lock=True)
     count = look(account_id, 0, now=now).count
     _write_down(account_id, Happening.RELEASED, _many(count), now)
-    let_go(account_id, now)
+    release_queue(account_id, now)
     db.session.commit()
     return count
 
@@ -64,7 +64,7 @@ def discard(account_id: int, hours: int, *, by: str, release_rest: bool, now: da
         _cancel(idents[at : at + 500], why, now)
     _write_down(account_id, Happening.DISCARDED, _many(len(idents)), now)
     if release_rest:
-        let_go(account_id, now)
+        release_queue(account_id, now)
     db.session.commit()
     return len(idents)
 

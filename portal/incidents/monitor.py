@@ -22,7 +22,7 @@ from ..outbox.overview import count_waiting
 from ..outbox.queue import SYSTEM, get_queue
 from ..outbox.store.claims import due_queues
 from ..settings import login_probe
-from ..settings.models import LoginProbe, SmtpSettings, State
+from ..settings.models import LoginProbe, SmtpSettings, VersionState
 from ..state import current_config
 from ..web.filters import moment
 from . import bursts, failover, lifecycle, webhooks
@@ -112,7 +112,7 @@ def _schedule_first_probes(now: datetime) -> None:
     query = (
         select(SmtpSettings)
         .outerjoin(LoginProbe, LoginProbe.version_id == SmtpSettings.id)
-        .where(SmtpSettings.state == State.LIVE, LoginProbe.version_id.is_(None))
+        .where(SmtpSettings.state == VersionState.LIVE, LoginProbe.version_id.is_(None))
         .limit(_AT_ONCE)
     )
     for version in db.session.scalars(query).all():
@@ -123,7 +123,7 @@ def _schedule_first_probes(now: datetime) -> None:
 def _replaced() -> Any:
     """Trouble of settings that are live no more, or of the platform where an account has its own."""
     live = aliased(SmtpSettings)
-    now_live = and_(live.account_id == Incident.account_id, live.state == State.LIVE)
+    now_live = and_(live.account_id == Incident.account_id, live.state == VersionState.LIVE)
     same = exists().where(now_live, live.number == Incident.version_number)
     own = exists().where(now_live)
     return and_(

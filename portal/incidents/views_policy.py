@@ -150,7 +150,7 @@ def _failure(form: forms.FailureForm, *, refused: bool = False) -> str:
 def _provider() -> Provider | None:
     """Return the card of the live version's provider."""
     live = incident_log.live(current_user.account_id)
-    return providers.provider_of(live.host) if live else None
+    return providers.by_host(live.host) if live else None
 
 
 def _limits(form: forms.LimitsForm, *, refused: bool = False) -> str:

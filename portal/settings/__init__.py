@@ -1,4 +1,4 @@
-"""How they send: versions of the SMTP settings, checking them, making one live."""
+"""SMTP settings: numbered versions, the check of a version, and which one sends."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask) -> None:
-    """Introduce the room to the app."""
+    """Register the pages and the jobs of this package with the app."""
     from ..jobs.registry import add_work_source
     from . import login_probe, views_explain
-    from .check import due
+    from .check import find_due_work
     from .views import blueprint
 
     app.register_blueprint(blueprint)
     app.register_blueprint(views_explain.blueprint)
-    add_work_source(app, due)
+    add_work_source(app, find_due_work)
     add_work_source(app, login_probe.find_due_work)

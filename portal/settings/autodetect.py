@@ -1,4 +1,4 @@
-"""Detect for me: find the port and the encryption of a version that left them open."""
+"""Autodetection: suggest settings for an email address, and detect the port and encryption of a server."""
 
 from __future__ import annotations
 
@@ -19,39 +19,42 @@ from .models import SmtpSettings
 if TYPE_CHECKING:
     from ..accounts.models import Owner
 
-GUESSES = rate_limit.Budget("find-settings", 20, timedelta(hours=1))
-_LONGEST = 15.0  # seconds for all ports together; they are tried at once
-_WORDS = {
+SUGGESTION_LIMIT = rate_limit.Budget("find-settings", 20, timedelta(hours=1))
+_DEADLINE_S = 15.0  # for all ports together, which are tried in parallel
+_SECURITY_LABELS = {
     Security.STARTTLS: "STARTTLS",
     Security.IMPLICIT_TLS: "SSL/TLS",
     Security.PLAINTEXT: "no encryption",
 }
 _ENCRYPTED = (Security.STARTTLS, Security.IMPLICIT_TLS)
-_USUAL: tuple[Candidate, ...] = ((587, Security.STARTTLS), (465, Security.IMPLICIT_TLS))
+_USUAL_PORTS: tuple[Candidate, ...] = ((587, Security.STARTTLS), (465, Security.IMPLICIT_TLS))
 
 
-class NoGuess(Exception):
-    """There is no guess; the message is a sentence for the owner."""
+class NoSuggestion(Exception):
+    """No settings can be suggested. The message is a sentence for the owner."""
 
 
-def guess(owner: Owner, typed: str, *, now: datetime) -> Suggestion:
-    """Return the settings that probably fit an address. Takes some seconds at most; commits. Raises NoGuess."""
-    if not typed:
-        raise NoGuess("Enter your email address, such as you@example.com.")
-    allowed = rate_limit.spend(GUESSES, owner.account_id, now=now)
-    db.session.commit()  # the look-up takes its time, and no transaction waits for it
+def suggest(owner: Owner, address: str, *, now: datetime) -> Suggestion:
+    """Return settings that probably fit an email address or domain, looked up in the DNS and the catalogue.
+
+    Rate limited per account. Takes a few seconds at most. Commits. Raises NoSuggestion.
+    """
+    if not address:
+        raise NoSuggestion("Enter your email address, such as you@example.com.")
+    allowed = rate_limit.spend(SUGGESTION_LIMIT, owner.account_id, now=now)
+    db.session.commit()  # no transaction stays open during the DNS queries
     if not allowed:
-        raise NoGuess(
+        raise NoSuggestion(
             "Settings were looked for very often in the last hour. Choose your provider from the list."
         )
     try:
-        return suggest_settings(typed, current_config().dns_servers)
-    except (SettingsNotFound, ValueError) as why:
-        raise NoGuess(str(why)) from None
+        return suggest_settings(address, current_config().dns_servers)
+    except (SettingsNotFound, ValueError) as error:
+        raise NoSuggestion(str(error)) from None
 
 
-def search(version_id: int) -> Detection:
-    """Try the likely pairs of port and encryption, without the log-in. Ends the transaction first."""
+def find_port(version_id: int) -> Detection:
+    """Try the likely pairs of port and encryption without logging in. Commits before it connects."""
     version = db.session.get_one(SmtpSettings, version_id)
     server = Server(
         host=version.host,
@@ -59,35 +62,42 @@ def search(version_id: int) -> Detection:
         security=Security.STARTTLS,
         ehlo_name=current_config().ehlo_name,
         policy=current_config().policy,
-        limits=replace(current_config().limits, deadline=min(_LONGEST, current_config().limits.deadline)),
+        limits=replace(current_config().limits, deadline=min(_DEADLINE_S, current_config().limits.deadline)),
     )
-    pairs = _candidates(version)
-    db.session.commit()  # the search takes its time, and no transaction waits for it
-    return detect_port(server, candidates=pairs)
+    candidates = _candidates(version)
+    db.session.commit()  # no transaction stays open during the connections
+    return detect_port(server, candidates=candidates)
 
 
-def keep(version: SmtpSettings, found: Candidate) -> None:
-    """Store what was found, and seal the password for it. The caller commits. Raises SealBroken."""
+def store_port(version: SmtpSettings, detected: Candidate) -> None:
+    """Store a detected port and encryption, and seal the password again for them. The caller commits.
+
+    Raises SealBroken.
+    """
     password = credentials.open_password(version)
-    version.port, version.security = found[0], found[1].value
+    version.port, version.security = detected[0], detected[1].value
     credentials.seal(version, password)
 
 
-def rung(found: Detection) -> dict[str, Any]:
-    """Return what the search came to as a rung of the ladder."""
-    sentence, verdict = "No port answered in a usable way.", StageStatus.FAILED
-    if found.found:
-        sentence, verdict = (
-            f"Detected port {found.found[0]} with {_WORDS[found.found[1]]}.",
-            StageStatus.PASSED,
-        )
-    tried = {f"{one.port}, {_WORDS[one.security]}": one.sentence for one in found.tried}
-    row = {"stage": "detect", "verdict": verdict.value, "milliseconds": None}
-    return row | {"sentence": sentence, "evidence": tried}
+def stage_result(detection: Detection) -> dict[str, Any]:
+    """Return the outcome of the detection as a stage result, as stored with the check."""
+    sentence, status = "No port answered in a usable way.", StageStatus.FAILED
+    if detection.found:
+        port, security = detection.found
+        sentence, status = f"Detected port {port} with {_SECURITY_LABELS[security]}.", StageStatus.PASSED
+    return {
+        "stage": "detect",
+        "verdict": status.value,
+        "milliseconds": None,
+        "sentence": sentence,
+        "evidence": {
+            f"{one.port}, {_SECURITY_LABELS[one.security]}": one.sentence for one in detection.tried
+        },
+    }
 
 
-def nothing_found(host: str) -> dict[str, Any]:
-    """Return the diagnosis of a search in vain."""
+def not_found_diagnosis(host: str) -> dict[str, Any]:
+    """Return the diagnosis for a server on which no usable port was found."""
     return {
         "code": "detect-nothing",
         "kind": "network",
@@ -101,8 +111,8 @@ def nothing_found(host: str) -> dict[str, Any]:
 
 
 def _candidates(version: SmtpSettings) -> list[Candidate]:
-    """Return the pairs to try: the typed port both ways, or what the provider uses and the two usual ones."""
+    """Return the pairs to try: the entered port with both encryptions, or two of the provider and the two usual ones."""
     if version.port:
         return [(version.port, security) for security in _ENCRYPTED]
-    ports = [(port.number, port.security) for port in providers.provider_of(version.host).ports]
-    return list(dict.fromkeys([*ports[:2], *_USUAL]))
+    ports = [(port.number, port.security) for port in providers.by_host(version.host).ports]
+    return list(dict.fromkeys([*ports[:2], *_USUAL_PORTS]))

@@ -1,8 +1,8 @@
-"""Prove a version: climb the ladder and send the real New Sign-up email to its owner.
+"""Settings check: send the real New Sign-up email to the owner through one version, and activate it on success.
 
-The message takes exactly the path affiliates' mail takes; only the version is a chosen one. Each rung is
-stored as it is climbed, so that the page shows it live, and a worker that dies leaves a check that the
-next one takes up.
+The test email goes through the same outbox and sender as affiliates' email; only the version is fixed. Each stage
+result is stored at once so that the page can show progress. A check has a lease: when its worker crashes, the lease
+expires and another worker continues.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..outbox.store import claims
 from ..state import current_config
 from ..vault import SealBroken
 from . import autodetect, fixes, routing, versions
-from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, State
+from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, VersionState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,114 +39,117 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def check(version_id: int) -> None:
-    """Run the waiting check of a version. Safe to call at any time and by anybody."""
-    run = _take(version_id, utcnow())
-    if run is None:
+def run(version_id: int) -> None:
+    """Run the waiting check of a version. Safe to repeat: one worker at a time runs it. Commits."""
+    lease = _claim(version_id, utcnow())
+    if lease is None:
         return
     try:
-        _run(run)
+        _run_claimed(lease)
     except SQLAlchemyError:
-        raise  # the database is in trouble, not the settings; the lease lapses and the check is taken up
+        raise  # A database error is no result of the check: the lease expires and the check is repeated.
     except SealBroken:
         db.session.rollback()
-        _finish(run, passed=False, diagnosis=routing.SEAL_BROKEN)
+        _finish(lease, passed=False, diagnosis=routing.PASSWORD_UNREADABLE)
     except Exception:
-        _log.exception("the check of version %s broke", version_id)
+        _log.exception("settings check of version %s failed with an internal error", version_id)
         db.session.rollback()
-        _finish(run, passed=False, diagnosis=INTERNAL_ERROR)
+        _finish(lease, passed=False, diagnosis=INTERNAL_ERROR)
 
 
-def due(now: datetime) -> list[tuple[str, int]]:
-    """Find checks nobody runs: announced in vain, or left by a worker that died."""
-    query = select(SettingsCheck.version_id).where(_free(now)).distinct()
-    return [("check", ident) for ident in db.session.scalars(query)]
+def find_due_work(now: datetime) -> list[tuple[str, int]]:
+    """Return the jobs of waiting checks and of running ones whose lease has expired."""
+    query = select(SettingsCheck.version_id).where(_is_due(now)).distinct()
+    return [("check", version_id) for version_id in db.session.scalars(query)]
 
 
-def _free(now: datetime) -> ColumnElement[bool]:
-    crashed = and_(SettingsCheck.state == CheckState.RUNNING, lapsed(SettingsCheck, now))
-    return or_(SettingsCheck.state == CheckState.WAITING, crashed)
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    expired = and_(SettingsCheck.state == CheckState.RUNNING, lapsed(SettingsCheck, now))
+    return or_(SettingsCheck.state == CheckState.WAITING, expired)
 
 
-def _take(version_id: int, now: datetime) -> Lease[SettingsCheck] | None:
-    query = select(SettingsCheck).where(SettingsCheck.version_id == version_id, _free(now))
+def _claim(version_id: int, now: datetime) -> Lease[SettingsCheck] | None:
+    query = select(SettingsCheck).where(SettingsCheck.version_id == version_id, _is_due(now))
     row = db.session.scalar(
         query.order_by(SettingsCheck.id.desc()).limit(1).with_for_update(skip_locked=True)
     )
     if row is None:
         db.session.rollback()
         return None
-    row.state, run = CheckState.RUNNING, take(row, _lease(), now=now)
+    lease = take(row, _lease_duration(), now=now)
+    row.state = CheckState.RUNNING
     db.session.commit()
-    return run
+    return lease
 
 
-def _run(run: Lease[SettingsCheck]) -> None:
-    version = _version_of(run)
+def _run_claimed(lease: Lease[SettingsCheck]) -> None:
+    version = _version(lease)
     version_id = version.id
-    if version.security == DETECT and not _detect(run, version_id):
+    if version.security == DETECT and not _detect_port(lease, version_id):
         return
-    message = _owe_test_email(run)
+    message = _enqueue_test_email(lease)
     if message is None:
         return
-    if message.status in (Status.SENT, Status.FAILED):  # an earlier worker got this far and died
-        _finish_as(run, message)
+    if message.status in (Status.SENT, Status.FAILED):  # by a worker that crashed before it stored the result
+        _finish_from_message(lease, message)
         return
     claim = claims.claim_one(message.id)
     if claim is None:
-        return  # somebody holds it; its lease decides
-    result = deliver.attempt(claim, version_id=claim.message.forced_version_id, observer=_recorder(run))
+        return  # another worker sends it; the check is repeated when the lease expires
+    result = deliver.attempt(
+        claim, version_id=claim.message.forced_version_id, observer=_stage_recorder(lease)
+    )
     if result.failure is not None:
-        _look_for_a_cure(run, version_id, result.failure, result.diagnosis)
+        _find_fix(lease, version_id, result.failure, result.diagnosis)
     if result.settled:
-        _finish(run, passed=result.accepted, diagnosis=result.diagnosis, transcript=result.transcript)
+        _finish(lease, passed=result.accepted, diagnosis=result.diagnosis, transcript=result.transcript)
 
 
-def _look_for_a_cure(
-    run: Lease[SettingsCheck],
+def _find_fix(
+    lease: Lease[SettingsCheck],
     version_id: int,
     failure: SubmissionFailure,
     diagnosis: Mapping[str, Any] | None,
 ) -> None:
-    """Climb again with a change that may help, so that the page offers a fix that is already proved.
+    """Search for a changed setting that works, so that the page can offer it as a verified fix.
 
-    What went wrong is told first; the search may take a while, so the lease begins anew.
+    The diagnosis is committed before the search, which can take a while. The lease is renewed for it.
     """
-    row = run.still_mine()
+    row = lease.still_mine()
     if row is None:
         db.session.rollback()
         return
     row.diagnosis, row.fix = dict(diagnosis) if diagnosis else None, None
-    run.renew(row, _lease(), now=utcnow())
+    lease.renew(row, _lease_duration(), now=utcnow())
     recipient = row.recipient
     db.session.commit()
-    found = fixes.look_for(version_id, failure, recipient)
-    row = run.still_mine()
+    fix = fixes.find(version_id, failure, recipient)
+    row = lease.still_mine()
     if row is not None:
-        row.fix = found
+        row.fix = fix
     db.session.commit()
 
 
-def _detect(run: Lease[SettingsCheck], version_id: int) -> bool:
-    """Find port and encryption of a version that left them open. Returns whether something was found."""
-    found = autodetect.search(version_id)
-    row = run.still_mine()
+def _detect_port(lease: Lease[SettingsCheck], version_id: int) -> bool:
+    """Detect port and encryption of a version that leaves them open. Return whether any were found. Commits."""
+    detection = autodetect.find_port(version_id)
+    row = lease.still_mine()
     if row is None:
         db.session.rollback()
         return False
     version = db.session.get_one(SmtpSettings, version_id)
-    row.stages = [autodetect.rung(found)]
-    if found.found is None:
-        _finish(run, passed=False, diagnosis=autodetect.nothing_found(version.host))
+    row.stages = [autodetect.stage_result(detection)]
+    if detection.found is None:
+        _finish(lease, passed=False, diagnosis=autodetect.not_found_diagnosis(version.host))
         return False
-    autodetect.keep(version, found.found)
+    autodetect.store_port(version, detection.found)
     db.session.commit()
     return True
 
 
-def _owe_test_email(run: Lease[SettingsCheck]) -> OutboxMessage | None:
-    """Enqueue the real New Sign-up email with sample data, for this version and the owner alone. Commits."""
-    row = run.still_mine()
+def _enqueue_test_email(lease: Lease[SettingsCheck]) -> OutboxMessage | None:
+    """Enqueue the New Sign-up email with sample data, to the owner, through this version. Commits."""
+    row = lease.still_mine()
     if row is None:
         db.session.rollback()
         return None
@@ -157,19 +160,20 @@ def _owe_test_email(run: Lease[SettingsCheck]) -> OutboxMessage | None:
     new = mail.to(
         row.recipient, row.recipient_name, kind=NEW_SIGN_UP.kind, key=key, forced_version_id=version.id
     )
-    owed = enqueue_row(account.id, new, now=utcnow())
-    message = owed or db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == key)).one()
+    message = enqueue_row(account.id, new, now=utcnow())
+    if message is None:  # enqueued by an earlier worker
+        message = db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == key)).one()
     row.message_id = message.id
-    if message.status not in (Status.SENT, Status.FAILED):  # the ladder is climbed from its foot
-        row.stages = [rung for rung in row.stages if rung["stage"] == "detect"]
-        run.renew(row, _lease(), now=utcnow())  # finding the port took its time
+    if message.status not in (Status.SENT, Status.FAILED):  # all stages after the detection are repeated
+        row.stages = [stage for stage in row.stages if stage["stage"] == "detect"]
+        lease.renew(row, _lease_duration(), now=utcnow())  # detection used up part of it
     db.session.commit()
     return message
 
 
-def _recorder(run: Lease[SettingsCheck]) -> Callable[[StageResult], None]:
+def _stage_recorder(lease: Lease[SettingsCheck]) -> Callable[[StageResult], None]:
     def record(result: StageResult) -> None:
-        row = run.still_mine()
+        row = lease.still_mine()
         if row is not None:
             row.stages = [*row.stages, result.as_dict()]
         db.session.commit()
@@ -177,27 +181,27 @@ def _recorder(run: Lease[SettingsCheck]) -> Callable[[StageResult], None]:
     return record
 
 
-def _finish_as(run: Lease[SettingsCheck], message: OutboxMessage) -> None:
-    """Settle a check by what became of its message."""
+def _finish_from_message(lease: Lease[SettingsCheck], message: OutboxMessage) -> None:
+    """Finish a check with the outcome of its message. Commits."""
     attempts = select(DeliveryAttempt).where(DeliveryAttempt.message_id == message.id)
     last = db.session.scalar(attempts.order_by(DeliveryAttempt.number.desc()).limit(1))
     diagnosis, transcript = (last.diagnosis, last.transcript) if last else (None, "")
     passed = message.status is Status.SENT
-    _finish(run, passed=passed, diagnosis=None if passed else diagnosis, transcript=transcript)
+    _finish(lease, passed=passed, diagnosis=None if passed else diagnosis, transcript=transcript)
 
 
 def _finish(
-    run: Lease[SettingsCheck],
+    lease: Lease[SettingsCheck],
     *,
     passed: bool,
     diagnosis: Mapping[str, Any] | None = None,
     transcript: str = "",
 ) -> None:
-    """Settle a check; a version that passed goes live unless something newer is under way. Commits.
+    """Store the result of a check; activate the version if it passed and no newer check exists. Commits.
 
-    Does nothing when another worker has taken the check up.
+    Does nothing when another worker has claimed the check.
     """
-    row, now = run.still_mine(), utcnow()
+    row, now = lease.still_mine(), utcnow()
     if row is None:
         db.session.rollback()
         return
@@ -205,16 +209,16 @@ def _finish(
     row.diagnosis, row.ended_at, row.lease_until = dict(diagnosis) if diagnosis else None, now, None
     row.transcript = transcript
     version = db.session.get_one(SmtpSettings, row.version_id)
-    if passed and version.state is State.LIVE:
-        version.failover_since = None  # its server works, so nothing has to go another way
-        versions.let_go(version.account_id, now)
-    elif passed and not _superseded(row, version):
+    if passed and version.state is VersionState.LIVE:
+        version.failover_since = None  # The server works again: end the failover.
+        versions.release_queue(version.account_id, now)
+    elif passed and not _is_superseded(row, version):
         versions.activate(version, now=now)
     db.session.commit()
 
 
-def _superseded(row: SettingsCheck, version: SmtpSettings) -> bool:
-    """Whether the owner has meanwhile started to check other settings."""
+def _is_superseded(row: SettingsCheck, version: SmtpSettings) -> bool:
+    """Whether the owner has started a check of another version since this one."""
     query = (
         select(SettingsCheck.id)
         .join(SmtpSettings, SmtpSettings.id == SettingsCheck.version_id)
@@ -228,9 +232,9 @@ def _superseded(row: SettingsCheck, version: SmtpSettings) -> bool:
     return db.session.scalar(query) is not None
 
 
-def _version_of(run: Lease[SettingsCheck]) -> SmtpSettings:
-    return db.session.get_one(SmtpSettings, db.session.get_one(SettingsCheck, run.id_).version_id)
+def _version(lease: Lease[SettingsCheck]) -> SmtpSettings:
+    return db.session.get_one(SmtpSettings, db.session.get_one(SettingsCheck, lease.id_).version_id)
 
 
-def _lease() -> timedelta:
+def _lease_duration() -> timedelta:
     return timedelta(seconds=current_config().lease)

@@ -1,4 +1,4 @@
-"""What ends at a provider: the dated notes of its card, and whether they concern the version that is live."""
+"""Provider deprecations: the dated notes of a provider card, and the banners they cause for the live version."""
 
 from __future__ import annotations
 
@@ -16,60 +16,68 @@ from .models import CheckState, SettingsCheck, SmtpSettings
 if TYPE_CHECKING:
     from ..smtp.providers.model import Provider
 
-_SOON = timedelta(days=90)
+_NOTICE_PERIOD = timedelta(days=90)
 
 
 @dataclass(frozen=True)
-class Ending:
-    """Something that ends, or ended, at a provider by ``day``. ``when`` is as exact as its card."""
+class Deprecation:
+    """A feature that a provider removes, or removed, by ``day``. ``date_text`` is as precise as the card."""
 
     provider: str
     day: date
-    when: str
+    date_text: str
     text: str
 
-    def is_over(self, now: datetime) -> bool:
+    def has_passed(self, now: datetime) -> bool:
         return self.day < now.date()
 
 
 @dataclass(frozen=True)
-class EndingBanner:
-    """An ending that concerns the live version, in the words of a banner."""
+class DeprecationBanner:
+    """A deprecation that affects the live version, as title and text of a banner."""
 
     title: str
     text: str
 
 
-def of_provider(provider: Provider) -> list[Ending]:
-    """Return all that its card says, the earliest first."""
-    notes = [Ending(provider.name, *_day(one.date), one.text) for one in provider.deprecations]
+def for_provider(provider: Provider) -> list[Deprecation]:
+    """Return the deprecations of a provider card, earliest first."""
+    notes = [Deprecation(provider.name, *_last_day(one.date), one.text) for one in provider.deprecations]
     return sorted(notes, key=lambda one: one.day)
 
 
-def warnings(live: SmtpSettings | None, now: datetime) -> list[EndingBanner]:
-    """Return what ends within 90 days at the live version's provider, or ended since it last proved itself."""
+def banners(live: SmtpSettings | None, now: datetime) -> list[DeprecationBanner]:
+    """Return banners for what the live version's provider removes within 90 days, or removed since the last passed check."""
     if live is None:
         return []
-    notes = of_provider(providers.provider_of(live.host))
-    over = [one for one in notes if one.is_over(now)]
-    proved = _last_proof(live) if over else None
+    notes = for_provider(providers.by_host(live.host))
+    past = [one for one in notes if one.has_passed(now)]
+    last_passed = _last_passed_check(live) if past else None
     return [
-        *(_over(one) for one in over if proved is None or proved.date() <= one.day),
-        *(_soon(one) for one in notes if not one.is_over(now) and one.day - now.date() <= _SOON),
+        *(_past_banner(one) for one in past if last_passed is None or last_passed.date() <= one.day),
+        *(
+            _upcoming_banner(one)
+            for one in notes
+            if not one.has_passed(now) and one.day - now.date() <= _NOTICE_PERIOD
+        ),
     ]
 
 
-def _over(one: Ending) -> EndingBanner:
-    text = f"{one.text}. Choose Check again to see whether your settings still work; emails that cannot leave wait."
-    return EndingBanner(f"Something has changed at {one.provider}: {one.when}", text)
+def _past_banner(deprecation: Deprecation) -> DeprecationBanner:
+    text = f"{deprecation.text}. Choose Check again to see whether your settings still work; emails that cannot leave wait."
+    return DeprecationBanner(
+        f"Something has changed at {deprecation.provider}: {deprecation.date_text}", text
+    )
 
 
-def _soon(one: Ending) -> EndingBanner:
-    text = f"{one.text}. Your settings are not touched, but they may stop working then."
-    return EndingBanner(f"Something will change at {one.provider}: {one.when}", text)
+def _upcoming_banner(deprecation: Deprecation) -> DeprecationBanner:
+    text = f"{deprecation.text}. Your settings are not touched, but they may stop working then."
+    return DeprecationBanner(
+        f"Something will change at {deprecation.provider}: {deprecation.date_text}", text
+    )
 
 
-def _last_proof(version: SmtpSettings) -> datetime | None:
+def _last_passed_check(version: SmtpSettings) -> datetime | None:
     return db.session.scalar(
         select(func.max(SettingsCheck.ended_at)).where(
             SettingsCheck.version_id == version.id, SettingsCheck.state == CheckState.PASSED
@@ -77,8 +85,8 @@ def _last_proof(version: SmtpSettings) -> datetime | None:
     )
 
 
-def _day(written: str) -> tuple[date, str]:
-    """Return the last day a card's YYYY, YYYY-MM or YYYY-MM-DD may mean, and the words for it."""
+def _last_day(written: str) -> tuple[date, str]:
+    """Return the last day that a date of YYYY, YYYY-MM or YYYY-MM-DD can mean, and the date as text."""
     year, month, day = (*map(int, written.split("-")), 0, 0)[:3]
     if not month:
         return date(year, 12, 31), str(year)

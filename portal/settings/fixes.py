@@ -1,4 +1,4 @@
-"""Apply this fix and test again: a change that the engine has proved, kept with the check that failed."""
+"""Verified fixes: a changed setting that was tried successfully, stored with the failed check and applied on request."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..smtp.providers import remove_spaces
 from ..smtp.server import Mechanism, Security
 from ..vault import SealBroken
 from . import credentials, providers, routing, versions
-from .models import SmtpSettings, State
-from .validation import SettingsRefused
+from .models import SmtpSettings, VersionState
+from .validation import InvalidSettings
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
     from ..smtp.failure import SubmissionFailure
 
 _FIELDS = ("host", "port", "security", "username", "mechanism", "ehlo_name")
-_WORDS = {
+_VALUE_LABELS = {
     Security.STARTTLS.value: "Off: STARTTLS",
     Security.IMPLICIT_TLS.value: "On: SSL/TLS",
     Mechanism.AUTOMATIC.value: "Automatic",
 }
 
 
-def look_for(version_id: int, failure: SubmissionFailure, recipient: str) -> dict[str, Any] | None:
-    """Return a proved change of this version as it is stored, or None. Ends the transaction first."""
+def find(version_id: int, failure: SubmissionFailure, recipient: str) -> dict[str, Any] | None:
+    """Return a verified fix for a failed version in its stored form, or None. Commits before it connects."""
     version = db.session.get_one(SmtpSettings, version_id)
-    provider = providers.provider_of(version.host)
+    provider = providers.by_host(version.host)
     known = None if provider.id == "other" else provider
     try:
-        route = routing.route_of(version)
+        route = routing.version_route(version)
     except NoRoute:
         return None
     before = {name: str(getattr(version, name)) for name in _FIELDS}
     before["ehlo_name"] = route.server.ehlo_name
-    db.session.commit()  # climbing takes its time, and no transaction waits for it
+    db.session.commit()  # no transaction stays open during the connections
     diagnosis = diagnose(failure, route.server, known, sender=route.sender)
     failed = FailedAttempt(route.server, failure, diagnosis, known)
     fix = find_fix(failed, sender=route.sender, recipient=recipient)
-    return _stored(fix, before) if fix else None
+    return _as_dict(fix, before) if fix else None
 
 
-def _stored(fix: VerifiedFix, before: dict[str, str]) -> dict[str, Any]:
+def _as_dict(fix: VerifiedFix, before: dict[str, str]) -> dict[str, Any]:
     change = fix.change
     after = {name: str(value) for name in _FIELDS if (value := getattr(change, name)) is not None}
     return {
@@ -59,41 +59,41 @@ def _stored(fix: VerifiedFix, before: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def rows(cure: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return what would change as (field, before, after) in the page's words; never the password."""
+def changed_fields(fix: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the changes of a stored fix as (field, value before, value after) for the page, without any password."""
     changed = [
-        (name, _WORDS.get(cure["before"][name], cure["before"][name]), _WORDS.get(value, value))
-        for name, value in cure["values"].items()
+        (name, _VALUE_LABELS.get(fix["before"][name], fix["before"][name]), _VALUE_LABELS.get(value, value))
+        for name, value in fix["values"].items()
     ]
     return (
         [*changed, ("password", "with spaces", "without spaces")]
-        if cure["password_without_spaces"]
+        if fix["password_without_spaces"]
         else changed
     )
 
 
 def apply(owner: Owner, version: SmtpSettings, *, now: datetime) -> SmtpSettings:
-    """Save the version with its proved change as the next one and check it. Commits. Raises SettingsRefused.
+    """Save the version with its verified fix as the next version and check it. Commits. Raises InvalidSettings.
 
-    The password goes along, resealed: the change was proved with it, towards the same server or another of
-    the same provider's that stands in our own catalogue.
+    The password is sealed again for the new version: the fix was verified with it, at the same server or at another
+    server of the same provider in the catalogue.
     """
     check = versions.latest_check(version)
     if check is None or not check.fix:
-        raise SettingsRefused({"": "There is no proved fix for this version any more. Check it again."})
+        raise InvalidSettings({"": "There is no proved fix for this version any more. Check it again."})
     try:
         password = credentials.open_password(version)
     except SealBroken:
-        raise SettingsRefused(
+        raise InvalidSettings(
             {"password": "The saved password cannot be opened any more. Enter it again."}
         ) from None
     if check.fix["password_without_spaces"]:
         password = remove_spaces(password)
-    return versions.save_mended(owner, _mended(version, check.fix["values"]), password, now=now)
+    return versions.save_fixed(owner, _fixed_version(version, check.fix["values"]), password, now=now)
 
 
-def _mended(version: SmtpSettings, values: dict[str, str]) -> SmtpSettings:
-    """Return the next version: everything as it was but for the change."""
+def _fixed_version(version: SmtpSettings, values: dict[str, str]) -> SmtpSettings:
+    """Return a new version that copies all settings except the changed values."""
     kept = {
         column.name: getattr(version, column.name)
         for column in SmtpSettings.__table__.columns
@@ -102,4 +102,4 @@ def _mended(version: SmtpSettings, values: dict[str, str]) -> SmtpSettings:
     changed: dict[str, Any] = dict(values)
     if "port" in changed:
         changed["port"] = int(changed["port"])
-    return SmtpSettings(**{**kept, **changed, "state": State.DRAFT})
+    return SmtpSettings(**{**kept, **changed, "state": VersionState.DRAFT})

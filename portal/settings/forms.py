@@ -1,4 +1,4 @@
-"""The Custom SMTP Settings form. It checks shapes; what the values mean is decided in versions.py."""
+"""The Custom SMTP Settings form with its provider picker. It checks formats; validation.py checks the values."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ _MECHANISMS = [
 ]
 
 
-_USUAL = {"mailgun", "gmail", providers.REHEARSAL}  # the two the form's own help speaks of, and ours
-_GROUPS = ("The usual ones", "Made for automated mail", "Mailboxes", "Other")
-_FEW = 4  # with more regions than this, the first is hardly ever the right one
+_USUAL_PROVIDERS = {"mailgun", "gmail", providers.REHEARSAL}  # the first two are named in the form's hints
+_PROVIDER_GROUPS = ("The usual ones", "Made for automated mail", "Mailboxes", "Other")
+_MAX_REGIONS_IN_LABEL = 3
 
 
-def a_port(form: Form, field: Any) -> None:
-    """Accept a whole number from 1 to 65535."""
+def port_number(_form: Form, field: Any) -> None:
+    """Accept a whole number from 1 to 65535, or nothing."""
     if field.data and not (field.data.isascii() and field.data.isdigit() and 0 < int(field.data[:6]) < 65536):
         raise ValidationError("Enter a port number, such as 587, or leave this empty.")
 
 
-def no_null(form: Form, field: Any) -> None:
-    """Refuse what no log-in can carry (RFC 4616) or what a paste left behind."""
+def no_control_characters(_form: Form, field: Any) -> None:
+    """Reject control characters: NUL separates the values of AUTH PLAIN (RFC 4616), and line breaks come from pasting."""
     if any(ord(c) < 32 or ord(c) == 127 for c in field.data or ""):
         raise ValidationError("The password holds a line break or another control character. Paste it again.")
 
 
 class SmtpForm(PortalForm):
-    """Custom SMTP Settings, in the words of the field's help pages."""
+    """The fields of Custom SMTP Settings."""
 
     provider = SelectField("Provider", validators=[Optional()], validate_choice=False)
     host = text_field("SMTP Server", required("Enter the SMTP server, such as smtp.mailgun.org."), limit=253)
     username = text_field("SMTP Username", required("Enter the SMTP username."), limit=254)
-    password = PasswordField("SMTP Password", validators=[no_null, at_most(500)])
+    password = PasswordField("SMTP Password", validators=[no_control_characters, at_most(500)])
     domain = text_field("Domain", limit=253)
     security = RadioField(
         "Enable SSL",
@@ -65,27 +65,27 @@ class SmtpForm(PortalForm):
         validate_choice=False,
         validators=[Optional()],
     )
-    port = text_field("SMTP Port", Optional(), a_port, limit=12)
+    port = text_field("SMTP Port", Optional(), port_number, limit=12)
     mechanism = SelectField("SMTP Authentication", choices=_MECHANISMS, default=Mechanism.AUTOMATIC.value)
     wrapped_user = text_field("Affiliate Wrapped User", limit=64)
     from_name = text_field("From name", limit=100)
     reply_to = mailbox_field("Reply-To", Optional())
-    address = text_field("Your email address or domain", limit=254)  # to find the settings by; never saved
+    address = text_field("Your email address or domain", limit=254)  # only for Find my settings, never saved
 
     def prepare(self) -> Provider:
-        """Fill the choices and return the chosen provider, whose tips are shown."""
+        """Set the choices of the fields. Return the chosen provider, whose hints the page shows."""
         config = current_config()
         self.provider.choices = provider_choices()
         if any(target.plaintext for target in config.policy.private_targets):
             self.security.choices = [*_SECURITY, _PLAINTEXT]
-        return providers.find(self.provider.data)
+        return providers.by_id(self.provider.data)
 
     def validate_security(self, field: Any) -> None:
         if field.data not in {choice.value for choice in field.choices}:
             raise ValidationError("Choose one of the ways to encrypt.")
 
     def fill_from_provider(self, card: Provider) -> list[str]:
-        """Fill what is empty with the provider's values; return the labels of what was filled."""
+        """Fill empty fields with the provider's values. Return one phrase for each filled field."""
         filled = []
         port, host = self._port_of(card), providers.first_host(card)
         literal = card.literal_usernames(self.host.data or (host.name if host else ""))
@@ -98,22 +98,22 @@ class SmtpForm(PortalForm):
             filled.append(_fill(self.username, literal[0]))
         return filled
 
-    def fill_from_guess(self, guess: Suggestion) -> list[str]:
-        """Fill what is empty with what was found; return the labels of what was filled."""
+    def fill_from_suggestion(self, suggestion: Suggestion) -> list[str]:
+        """Fill empty fields with the suggested values. Return one phrase for each filled field."""
         filled = []
-        if not self.provider.data and guess.provider:
-            self.provider.data = guess.provider.id
+        if not self.provider.data and suggestion.provider:
+            self.provider.data = suggestion.provider.id
         if not self.host.data:
-            filled.append(_fill(self.host, guess.host))
-        if not self.port.data and self.host.data == guess.host:
-            self.security.data = guess.security.value
-            filled.append(_fill(self.port, str(guess.port)))
-        if not self.username.data and guess.username:
-            filled.append(_fill(self.username, guess.username))
+            filled.append(_fill(self.host, suggestion.host))
+        if not self.port.data and self.host.data == suggestion.host:
+            self.security.data = suggestion.security.value
+            filled.append(_fill(self.port, str(suggestion.port)))
+        if not self.username.data and suggestion.username:
+            filled.append(_fill(self.username, suggestion.username))
         return filled
 
-    def judge_address_alone(self) -> bool:
-        """Clean every field, but complain about the address only: the rest is still to be filled in."""
+    def validate_address_only(self) -> bool:
+        """Run the filters of all fields, but keep only the errors of the address: the other fields may still be empty."""
         self.validate()
         for other in (other for other in self if other is not self.address):
             other.errors = []
@@ -122,14 +122,14 @@ class SmtpForm(PortalForm):
     def _port_of(self, card: Provider) -> Port | None:
         """Return the provider's port for the chosen encryption, else the one it recommends."""
         if card.id == "other" or self.security.data == DETECT:
-            return None  # "Detect for me" is a choice, too
+            return None  # DETECT: leave the port open
         ports = sorted(card.ports, key=lambda port: not port.recommended)
-        fitting = (port for port in ports if port.security.value == self.security.data)
-        return next(fitting, card.recommended_port)
+        matching = (port for port in ports if port.security.value == self.security.data)
+        return next(matching, card.recommended_port)
 
 
-def shown_values(version: SmtpSettings) -> dict[str, Any]:
-    """Return a saved version as the form shows it; never the password."""
+def initial_values(version: SmtpSettings) -> dict[str, Any]:
+    """Return the values of a saved version for the form, without the password."""
     return {
         "provider": version.provider,
         "host": version.host,
@@ -145,38 +145,39 @@ def shown_values(version: SmtpSettings) -> dict[str, Any]:
 
 
 def _fill(field: Any, value: str) -> str:
-    """Put a value into an empty field as if it had been typed; return what to say about it."""
+    """Set the value of an empty field as if it had been submitted. Return a phrase that names field and value."""
     field.data, field.raw_data = value, [value]
     return f"{field.label.text} with {value}"
 
 
 def provider_choices() -> list[SelectChoice]:
-    """Return the picker's options, group by group; the one for no choice stands before all groups."""
+    """Return the options of the provider picker in their groups, preceded by an empty option."""
     options = [
-        SelectChoice(card.id, _label(card), _fills(card), _group(card)) for card in providers.available()
+        SelectChoice(card.id, _provider_label(card), _fill_attributes(card), _provider_group(card))
+        for card in providers.available()
     ]
-    options.sort(key=lambda option: _GROUPS.index(option.optgroup or ""))
+    options.sort(key=lambda option: _PROVIDER_GROUPS.index(option.optgroup or ""))
     return [SelectChoice("", "Choose a provider…"), *options]
 
 
-def _group(card: Provider) -> str:
-    usual, automated, mailboxes, other = _GROUPS
-    if card.id in _USUAL:
+def _provider_group(card: Provider) -> str:
+    usual, automated, mailboxes, other = _PROVIDER_GROUPS
+    if card.id in _USUAL_PROVIDERS:
         return usual
     return {ProviderKind.TRANSACTIONAL: automated, ProviderKind.MAILBOX: mailboxes}.get(card.kind, other)
 
 
-def _label(card: Provider) -> str:
+def _provider_label(card: Provider) -> str:
     if card.id == "other":
         return "Other provider"
     regions = [host.label for host in card.hosts]
-    return f"{card.name} ({', '.join(regions)})" if 1 < len(regions) < _FEW else card.name
+    return f"{card.name} ({', '.join(regions)})" if 1 < len(regions) <= _MAX_REGIONS_IN_LABEL else card.name
 
 
-def _fills(card: Provider) -> dict[str, str]:
+def _fill_attributes(card: Provider) -> dict[str, str]:
     """Return the data attributes from which the page's script fills empty fields.
 
-    An empty value takes back what another provider's choice had filled in.
+    An empty value removes what the previously chosen provider had filled in.
     """
     port, host = card.recommended_port, providers.first_host(card)
     if card.id == "other" or port is None:

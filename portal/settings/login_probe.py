@@ -24,8 +24,8 @@ from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage, SubmissionFailure
 from ..smtp.probe.dry_run import ProbeReport, probe
 from ..state import get_state
-from .models import CheckState, LoginProbe, SettingsCheck, SmtpSettings, State
-from .routing import route_of
+from .models import CheckState, LoginProbe, SettingsCheck, SmtpSettings, VersionState
+from .routing import version_route
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -90,7 +90,7 @@ def find_due_work(now: datetime) -> list[tuple[str, int]]:
     query = (
         select(LoginProbe.version_id)
         .join(SmtpSettings, SmtpSettings.id == LoginProbe.version_id)
-        .where(LoginProbe.next_at <= now, SmtpSettings.state == State.LIVE)
+        .where(LoginProbe.next_at <= now, SmtpSettings.state == VersionState.LIVE)
         .order_by(LoginProbe.next_at)
         .limit(50)
     )
@@ -145,7 +145,7 @@ def _claim(version_id: int, now: datetime) -> _Target | None:
     due = (LoginProbe.version_id == version_id, LoginProbe.next_at <= now)
     claimed = db.session.execute(update(LoginProbe).where(*due).values(next_at=now + _LEASE))
     version = db.session.get(SmtpSettings, version_id)
-    if claimed.rowcount != 1 or version is None or version.state is not State.LIVE:  # type: ignore[attr-defined]
+    if claimed.rowcount != 1 or version is None or version.state is not VersionState.LIVE:  # type: ignore[attr-defined]
         db.session.rollback()
         return None
     row = db.session.get_one(LoginProbe, version_id, populate_existing=True)
@@ -154,7 +154,7 @@ def _claim(version_id: int, now: datetime) -> _Target | None:
         db.session.commit()
         return None
     try:
-        route = route_of(version)
+        route = version_route(version)
     except NoRoute as none:
         row.tried_at, row.next_at, row.diagnosis = now, now + _LATER, none.because
         _notify(ProbeResult(version, row, none.because))
@@ -185,7 +185,7 @@ def _record_success(target: _Target, report: ProbeReport, *, now: datetime) -> N
     row.passed_at = row.tried_at = now
     row.failures, row.diagnosis, row.next_at = 0, None, now + backoff.with_jitter(_DAY, _JITTER)
     row.certificate_until = _certificate_until(report, now)
-    if version.state is State.LIVE:
+    if version.state is VersionState.LIVE:
         _notify(ProbeResult(version, row, server=target.route.server.address))
     db.session.commit()
 
@@ -196,7 +196,7 @@ def _record_failure(target: _Target, failure: SubmissionFailure, *, now: datetim
     delays = _DELAYS_S.get(diagnosis.retry_class)
     row.tried_at = now
     # A temporary refusal or a rate limit does not show whether the settings are right.
-    if version.state is not State.LIVE or delays is None:
+    if version.state is not VersionState.LIVE or delays is None:
         row.next_at = now + _LATER
         db.session.commit()
         return

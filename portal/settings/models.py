@@ -1,4 +1,4 @@
-"""How an account sends: numbered versions of its SMTP settings, and the checks that proved them."""
+"""Tables of the SMTP settings: versions, their checks and their login probes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ..db import Base, index_of, words
 
-DETECT = "detect"  # stands for a security and port that are still to be found out
+DETECT = "detect"  # value of ``security`` while port and encryption are to be detected
 
 
-class State(StrEnum):
-    """Where a version stands. At most one of an account is live."""
+class VersionState(StrEnum):
+    """State of a version. At most one version of an account is live."""
 
     DRAFT = "draft"
     LIVE = "live"
@@ -23,7 +23,7 @@ class State(StrEnum):
 
 
 class CheckState(StrEnum):
-    """Where a check stands."""
+    """State of a settings check."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -32,7 +32,7 @@ class CheckState(StrEnum):
 
 
 class SmtpSettings(Base):
-    """One version. It is never edited: saving makes the next one. Empty wrapped user means ``info``."""
+    """One version of an account's SMTP settings. A saved version is not edited: saving creates the next one."""
 
     __tablename__ = "smtp_settings"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -40,7 +40,7 @@ class SmtpSettings(Base):
     number: Mapped[int]
     provider: Mapped[str] = mapped_column(String(40), default="other")
     host: Mapped[str] = mapped_column(String(253))
-    port: Mapped[int]  # 0 until detected
+    port: Mapped[int]  # 0: to be detected
     security: Mapped[str] = mapped_column(String(12))  # a Security, or DETECT
     mechanism: Mapped[str] = mapped_column(String(12))
     username: Mapped[str] = mapped_column(String(254))
@@ -50,18 +50,18 @@ class SmtpSettings(Base):
     wrapped_user: Mapped[str] = mapped_column(String(64))
     from_name: Mapped[str] = mapped_column(String(100), default="")
     reply_to: Mapped[str] = mapped_column(String(254), default="")
-    ehlo_name: Mapped[str] = mapped_column(String(253), default="")  # empty: the portal's own name
+    ehlo_name: Mapped[str] = mapped_column(String(253), default="")  # empty: EHLO with the portal's name
     credential_warnings: Mapped[list[dict[str, Any]]] = mapped_column(
         JSON, default=list
-    )  # what its shape betrayed when saved
-    state: Mapped[State] = mapped_column(words(State), default=State.DRAFT)
+    )  # warnings found when it was saved
+    state: Mapped[VersionState] = mapped_column(words(VersionState), default=VersionState.DRAFT)
     created_at: Mapped[datetime]
     live_since: Mapped[datetime | None]
-    # Since when mail goes through the platform instead, because this version's server fails. It stays live.
+    # Start of a failover: email goes through the platform's sender because this version's server fails. It stays live.
     failover_since: Mapped[datetime | None]
     __table_args__ = (
         UniqueConstraint("account_id", "number"),
-        # The database itself keeps two versions from being live at once.
+        # The database rejects a second live version.
         index_of(text("state = 'live'"), "uq_smtp_settings_live", "account_id", unique=True),
     )
 
@@ -72,7 +72,7 @@ class SmtpSettings(Base):
 
 
 class SettingsCheck(Base):
-    """One climb of the ladder with one version, ending with a real New Sign-up email to the owner."""
+    """One check of a version: all stages up to a real New Sign-up email to the owner."""
 
     __tablename__ = "settings_check"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -80,9 +80,9 @@ class SettingsCheck(Base):
     recipient: Mapped[str] = mapped_column(String(254))
     recipient_name: Mapped[str] = mapped_column(String(100))
     state: Mapped[CheckState] = mapped_column(words(CheckState), default=CheckState.WAITING)
-    stages: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)  # as they were climbed
+    stages: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)  # stage results in their order
     diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    fix: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # a change that was proved to help
+    fix: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # a verified fix
     transcript: Mapped[str] = mapped_column(Text, default="")
     message_id: Mapped[int | None]  # the outbox row of the test email
     created_at: Mapped[datetime]

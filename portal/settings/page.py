@@ -1,4 +1,4 @@
-"""What the Email Preferences page tells: who sends now, how the last check went, which versions there are."""
+"""Data of the Email Preferences page: the current sender, the last check, the versions and the last test email."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..web.errors import ErrorPage
 from ..web.filters import ago
 from ..web.labels import FIELD_LABELS, STAGE_LABELS, DiagnosisView, diagnosis_view, transcript_lines
 from . import deprecations, fixes, login_probe, routing, versions
-from .models import CheckState, SettingsCheck, SmtpSettings, State
+from .models import CheckState, SettingsCheck, SmtpSettings, VersionState
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,7 +32,7 @@ TOO_MANY_TESTS = ErrorPage(
 
 @dataclass(frozen=True)
 class Sender:
-    """Who sends now. ``state`` is live, platform, paused, or none."""
+    """The current sender of an account. ``state`` is live, platform, paused or none."""
 
     state: str
     name: str = ""
@@ -45,7 +45,7 @@ class Sender:
 
 @dataclass(frozen=True)
 class TestResult:
-    """What became of a test email."""
+    """The outcome of a test email."""
 
     message_id: int
     recipient: str
@@ -53,142 +53,141 @@ class TestResult:
     accepted_by: str = ""
     queue_id: str = ""
     reply: str = ""
-    trouble: DiagnosisView | None = None
+    diagnosis: DiagnosisView | None = None
 
 
 @dataclass(frozen=True)
 class Page:
-    """Everything the template shows besides the form."""
+    """Everything that the template shows besides the form."""
 
     sender: Sender
     newest: SmtpSettings | None
     live: SmtpSettings | None
     check: SettingsCheck | None
     checked: SmtpSettings | None
-    rungs: list[dict[str, Any]]
+    stages: list[dict[str, Any]]
     summary: str
-    trouble: DiagnosisView | None
-    cure: dict[str, Any] | None
+    diagnosis: DiagnosisView | None
+    fix: dict[str, Any] | None
     transcript: list[tuple[str, str, str]]
-    questions: list[dict[str, object]]
+    blocking_warnings: list[dict[str, object]]
     notes: list[dict[str, object]]
     versions: list[SmtpSettings]
     test: TestResult | None
     no_worker: bool
-    proven: str  # when the live version last let us in, in a sentence
-    endings: list[deprecations.EndingBanner]
+    probe_sentence: str  # a sentence about the last successful login probe of the live version
+    deprecation_banners: list[deprecations.DeprecationBanner]
 
     @property
     def checking(self) -> bool:
         return self.check is not None and self.check.state in (CheckState.WAITING, CheckState.RUNNING)
 
     @property
-    def fault(self) -> tuple[str, str] | None:
-        """The field of the newest version that its check found at fault, with the cause to say beside it."""
-        if self.trouble is None or not self.trouble.field or self.checked is not self.newest:
+    def field_error(self) -> tuple[str, str] | None:
+        """The field that the failed check of the newest version points to, and the sentence to show beside it."""
+        if self.diagnosis is None or not self.diagnosis.field or self.checked is not self.newest:
             return None
-        return (self.trouble.field, self.trouble.cause) if self.earlier_goes_on else None
+        return (self.diagnosis.field, self.diagnosis.cause) if self.newest_is_draft else None
 
     @property
-    def refreshes(self) -> bool:
+    def needs_refresh(self) -> bool:
         return self.checking or (self.test is not None and not self.test.done)
 
     @property
-    def earlier_goes_on(self) -> bool:
-        """Whether something else goes on sending while the newest version is not live."""
-        return self.newest is not None and self.newest.state is State.DRAFT
+    def newest_is_draft(self) -> bool:
+        return self.newest is not None and self.newest.state is VersionState.DRAFT
 
 
 def build(owner: Owner, *, test: str | None) -> Page:
-    """Collect the page for this owner."""
+    """Return the page for an owner. ``test`` is the id of a test email, as it stands in the URL."""
     newest = versions.newest(owner.account_id)
     shown = versions.last_checked(owner.account_id) or newest
     check = versions.latest_check(shown) if shown else None
     return Page(
-        sender=who_sends(owner.account),
+        sender=current_sender(owner.account),
         newest=newest,
         live=routing.live_version(owner.account_id),
         check=check,
         checked=shown,
-        rungs=rungs(check) if check else [],
+        stages=stages(check) if check else [],
         summary=summary(check) if check else "",
-        trouble=_trouble(check),
-        cure=_cure(check),
+        diagnosis=_diagnosis(check),
+        fix=_fix(check),
         transcript=transcript_lines(check.transcript) if check else [],
-        questions=versions.questions(newest) if newest else [],
+        blocking_warnings=versions.blocking_warnings(newest) if newest else [],
         notes=[one for one in newest.credential_warnings if not one["blocking"]]
-        if newest and newest.state is State.DRAFT
+        if newest and newest.state is VersionState.DRAFT
         else [],
         versions=versions.history(owner.account_id),
         test=_test_result(owner, test),
         no_worker=heartbeat.is_worker_missing(),
-        proven=_proven(routing.live_version(owner.account_id)),
-        endings=deprecations.warnings(routing.live_version(owner.account_id), utcnow()),
+        probe_sentence=_probe_sentence(routing.live_version(owner.account_id)),
+        deprecation_banners=deprecations.banners(routing.live_version(owner.account_id), utcnow()),
     )
 
 
-def _proven(live: SmtpSettings | None) -> str:
-    """Say when the live version last let us in, whether or not an email was sent, and how long it may."""
-    proof = login_probe.get(live.id) if live else None
-    if proof is None or proof.passed_at is None:
+def _probe_sentence(live: SmtpSettings | None) -> str:
+    """Return a sentence about the last successful login of the live version and the end of its certificate."""
+    probe = login_probe.get(live.id) if live else None
+    if probe is None or probe.passed_at is None:
         return ""
-    said = f"Last proven {ago(proof.passed_at)}."
-    if proof.certificate_until is not None:
-        until = proof.certificate_until
-        said += f" Its certificate is valid until {until.day} {until:%B %Y}."
-    return said
+    sentence = f"Last proven {ago(probe.passed_at)}."
+    if probe.certificate_until is not None:
+        until = probe.certificate_until
+        sentence += f" Its certificate is valid until {until.day} {until:%B %Y}."
+    return sentence
 
 
-def _trouble(check: SettingsCheck | None) -> DiagnosisView | None:
-    """Return what went wrong; where a fix is proved, the field at fault is the one it changes."""
+def _diagnosis(check: SettingsCheck | None) -> DiagnosisView | None:
+    """Return the diagnosis of a check. With a verified fix, its field is the one that the fix changes."""
     found = diagnosis_view(check.diagnosis, check.stages) if check else None
     if found is None or check is None or not check.fix:
         return found
-    name = fixes.rows(check.fix)[0][0]
-    if name == "ehlo_name":  # no field of the form: the portal's own word
+    name = fixes.changed_fields(check.fix)[0][0]
+    if name == "ehlo_name":  # not a field of the form
         return found
     return replace(found, field=name, field_label=FIELD_LABELS[name])
 
 
-def _cure(check: SettingsCheck | None) -> dict[str, Any] | None:
-    """Return the proved fix of a failed check in the page's words."""
+def _fix(check: SettingsCheck | None) -> dict[str, Any] | None:
+    """Return the verified fix of a failed check for the page."""
     if check is None or not check.fix:
         return None
-    return {"sentence": check.fix["sentence"], "rows": fixes.rows(check.fix)}
+    return {"sentence": check.fix["sentence"], "rows": fixes.changed_fields(check.fix)}
 
 
-def rungs(check: SettingsCheck) -> list[dict[str, Any]]:
-    """Return every rung of the ladder: those climbed in the order they were, for TLS may come first; then the rest."""
-    climbed = {rung["stage"]: rung for rung in check.stages}
-    failed = any(rung["verdict"] == "failed" for rung in check.stages)
-    under_way = check.state in (CheckState.WAITING, CheckState.RUNNING)
+def stages(check: SettingsCheck) -> list[dict[str, Any]]:
+    """Return all stages for the page: first those with a result, in their order (TLS can precede the greeting)."""
+    results = {result["stage"]: result for result in check.stages}
+    failed = any(result["verdict"] == "failed" for result in check.stages)
+    unfinished = check.state in (CheckState.WAITING, CheckState.RUNNING)
     rows = []
-    for stage in dict.fromkeys([*climbed, *STAGE_LABELS]):
-        rung, label = climbed.get(stage), STAGE_LABELS[stage]
-        if rung is None and stage == "detect":
+    for stage in dict.fromkeys([*results, *STAGE_LABELS]):
+        result, label = results.get(stage), STAGE_LABELS[stage]
+        if result is None and stage == "detect":
             continue
-        verdict = rung["verdict"] if rung else "waiting"
-        if rung is None and check.state is CheckState.RUNNING and not failed:
-            verdict, failed = "running", True  # the first one not yet climbed; those after it wait
+        verdict = result["verdict"] if result else "waiting"
+        if result is None and check.state is CheckState.RUNNING and not failed:
+            verdict, failed = "running", True  # the first stage without a result; those after it wait
         rows.append(
             {
                 "key": stage,
                 "label": label,
-                "verdict": verdict if rung or under_way else "waiting",
-                "sentence": rung["sentence"] if rung else "",
-                "milliseconds": rung["milliseconds"] if rung else None,
-                "evidence": rung["evidence"] if rung else None,
+                "verdict": verdict if result or unfinished else "waiting",
+                "sentence": result["sentence"] if result else "",
+                "milliseconds": result["milliseconds"] if result else None,
+                "evidence": result["evidence"] if result else None,
             }
         )
     return rows
 
 
 def summary(check: SettingsCheck) -> str:
-    """Tell in one sentence how far the check is, also to those who hear the page."""
-    done = [rung for rung in check.stages if rung["verdict"] in ("passed", "skipped")]
+    """Return the progress of a check in one sentence, which screen readers announce."""
+    done = [result for result in check.stages if result["verdict"] in ("passed", "skipped")]
     if check.state is CheckState.WAITING:
         return "The check starts as soon as a worker is free."
-    failed = next((rung for rung in check.stages if rung["verdict"] == "failed"), None)
+    failed = next((result for result in check.stages if result["verdict"] == "failed"), None)
     if check.state is CheckState.RUNNING and failed:
         return f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}. Looking for a fix that works."
     if check.state is CheckState.RUNNING:
@@ -203,23 +202,23 @@ def summary(check: SettingsCheck) -> str:
     )
 
 
-def who_sends(account: Account) -> Sender:
-    """Tell who sends this account's mail now."""
+def current_sender(account: Account) -> Sender:
+    """Return the current sender of an account."""
     live = routing.live_version(account.id)
     try:
         route = routing.route_for(account.id)
-    except NoRoute as trouble:
-        return Sender("none", note=str(trouble.because["cause"]))
+    except NoRoute as error:
+        return Sender("none", note=str(error.because["cause"]))
     queue = db.session.get(Queue, account.id)
     held = queue is not None and queue.held_at is not None
-    bypassed = live is not None and live.failover_since is not None
-    state = "paused" if held else "live" if live and not bypassed else "platform"
+    failover = live is not None and live.failover_since is not None
+    state = "paused" if held else "live" if live and not failover else "platform"
     note = "" if live else "There are no custom SMTP settings in use, so the platform sends for you."
-    if bypassed:
+    if failover:
         note = "Your own server fails, so the platform sends for you until it works again."
     if queue is not None and held and queue.hold_diagnosis:
         note = str(queue.hold_diagnosis.get("cause", ""))
-    return _sender(route, None if bypassed else live, state, note)
+    return _sender(route, None if failover else live, state, note)
 
 
 def _sender(route: Route, live: SmtpSettings | None, state: str, note: str) -> Sender:
@@ -234,11 +233,11 @@ def _sender(route: Route, live: SmtpSettings | None, state: str, note: str) -> S
     )
 
 
-def _test_result(owner: Owner, ident: str | None) -> TestResult | None:
-    story = send_test.story(owner, ident)
-    if story is None:
+def _test_result(owner: Owner, message_id: str | None) -> TestResult | None:
+    found = send_test.story(owner, message_id)
+    if found is None:
         return None
-    message, last = story
+    message, last = found
     done = message.status not in (Status.QUEUED, Status.SENDING)
     if last is None or not done:
         return TestResult(message.id, message.recipient, done)
@@ -249,12 +248,12 @@ def _test_result(owner: Owner, ident: str | None) -> TestResult | None:
         accepted_by=last.server if message.status is Status.SENT else "",
         queue_id=last.queue_id,
         reply=" ".join(filter(None, [str(last.reply_code or ""), last.enhanced_code, last.reply_text])),
-        trouble=diagnosis_view(last.diagnosis),
+        diagnosis=diagnosis_view(last.diagnosis),
     )
 
 
-# What the hints say while no provider is chosen, or where its card is silent.
-_HELP = {
+# Hints while no provider is chosen, and for fields without a hint in the provider's card.
+_DEFAULT_HINTS = {
     "host": "Mailgun: smtp.mailgun.org. Google: smtp.gmail.com.",
     "username": "Generated by the provider, not the log-in of its website. "
     "Mailgun: postmaster@mg.example.com. Google: your Google email address.",
@@ -269,6 +268,6 @@ _HELP = {
 }
 
 
-def hints(provider: Provider) -> dict[str, str]:
-    """Return the sentence under each field for the chosen provider."""
-    return _HELP | (dict(provider.help) if provider.id != "other" else {})
+def field_hints(provider: Provider) -> dict[str, str]:
+    """Return the hint under each field for the chosen provider."""
+    return _DEFAULT_HINTS | (dict(provider.help) if provider.id != "other" else {})

@@ -1,4 +1,4 @@
-"""The providers an owner can choose from: the catalogue, and the rehearsal server where it runs."""
+"""Providers that an owner can choose: those of the catalogue, and the rehearsal server if it is enabled."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ..smtp.providers.model import Host, Port, Provider, read_card
 from ..state import current_config
 
 REHEARSAL = "rehearsal"
-_FEW = 4  # with more regions than this, the first is hardly ever the right one
-_CARD = Path(__file__).parent.parent / "rehearsal" / "rehearsal.toml"
+_MAX_REGIONS = 4  # with more, the first region is rarely the right one
+_REHEARSAL_CARD = Path(__file__).parent.parent / "rehearsal" / "rehearsal.toml"
 
 
 @cache
 def _rehearsal_card() -> Provider:
-    return read_card(_CARD)
+    return read_card(_REHEARSAL_CARD)
 
 
-def rehearsal() -> Provider | None:
-    """Return the rehearsal server's card with the ports it listens on, or None where it does not run."""
+def rehearsal_provider() -> Provider | None:
+    """Return the card of the rehearsal server with its configured ports, or None if it is disabled."""
     config = current_config()
     if not config.rehearsal:
         return None
@@ -35,24 +35,24 @@ def rehearsal() -> Provider | None:
 
 
 def available() -> list[Provider]:
-    """Return every provider: the rehearsal server, those of the catalogue by name, the generic card."""
-    here = rehearsal()
-    return [*([here] if here else []), *load_catalogue()]
+    """Return all providers: the rehearsal server, then the catalogue by name with the generic card last."""
+    rehearsal = rehearsal_provider()
+    return [*([rehearsal] if rehearsal else []), *load_catalogue()]
 
 
-def find(ident: str | None) -> Provider:
+def by_id(provider_id: str | None) -> Provider:
     """Return the provider with this id, or the generic card."""
-    return next((card for card in available() if card.id == ident), load_catalogue().generic)
+    return next((card for card in available() if card.id == provider_id), load_catalogue().generic)
 
 
-def provider_of(host: str) -> Provider:
-    """Recognise the provider a host belongs to, or return the generic card."""
-    here = rehearsal()
-    if here and host in {"localhost", "127.0.0.1"}:
-        return here
+def by_host(host: str) -> Provider:
+    """Return the provider to which a host belongs, or the generic card."""
+    rehearsal = rehearsal_provider()
+    if rehearsal and host in {"localhost", "127.0.0.1"}:
+        return rehearsal
     return load_catalogue().by_host(host) or load_catalogue().generic
 
 
 def first_host(card: Provider) -> Host | None:
-    """Return the host to propose; None where the owner's region decides and there are many."""
-    return card.hosts[0] if 0 < len(card.hosts) <= _FEW else None
+    """Return the host to suggest. None if the provider has so many regions that the owner has to choose."""
+    return card.hosts[0] if 0 < len(card.hosts) <= _MAX_REGIONS else None

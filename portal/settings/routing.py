@@ -1,4 +1,4 @@
-"""Which way an account's mail takes now: its live version, or the platform's sender."""
+"""Route resolution: an account's email goes through its live version, else through the platform's sender."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ..smtp.server import Mechanism, Secret, Security, Server
 from ..state import current_config
 from ..vault import SealBroken
 from . import credentials, providers
-from .models import SmtpSettings, State
+from .models import SmtpSettings, VersionState
 
 if TYPE_CHECKING:
     from ..config import Config, PlatformMail
 
-NO_PLATFORM: dict[str, Any] = {
+NO_PLATFORM_SENDER: dict[str, Any] = {
     "code": "no-platform-sender",
     "kind": "network",
     "whose_move": "operator",
     "cause": "This portal has no sender of its own yet, and this programme has no live SMTP settings.",
     "fixes": ["Save your own SMTP settings, or ask whoever runs this portal to set MAIL_SERVER."],
 }
-SEAL_BROKEN: dict[str, Any] = {
+PASSWORD_UNREADABLE: dict[str, Any] = {
     "code": "password-not-openable",
     "kind": "credentials",
     "whose_move": "owner",
@@ -38,40 +38,40 @@ SEAL_BROKEN: dict[str, Any] = {
 
 
 def live_version(account_id: int) -> SmtpSettings | None:
-    """Return the version that sends now, if the account has one."""
+    """Return the live version of an account, if it has one."""
     query = select(SmtpSettings).where(
-        SmtpSettings.account_id == account_id, SmtpSettings.state == State.LIVE
+        SmtpSettings.account_id == account_id, SmtpSettings.state == VersionState.LIVE
     )
     return db.session.scalar(query)
 
 
 def route_for(account_id: int | None, version_id: int | None = None) -> Route:
-    """Return the way out for an account, or with one of its versions. Raises NoRoute.
+    """Return the route for an account, or through one of its versions. Raises NoRoute.
 
-    The portal's own mail (no account) never takes an account's server.
+    ``account_id`` None is the portal's own email, which never goes through an account's server.
     """
     if account_id is None:
         return platform_route(None)
     if version_id is None:
         version = live_version(account_id)
-        if version is None or version.failover_since is not None:  # its server fails, and the owner chose so
+        if version is None or version.failover_since is not None:  # failover, as configured by the owner
             return platform_route(account_id)
-        return route_of(version)
+        return version_route(version)
     found = db.session.scalar(
         select(SmtpSettings).where(SmtpSettings.id == version_id, SmtpSettings.account_id == account_id)
     )
     if found is None:
-        raise NoRoute(NO_PLATFORM)
-    return route_of(found)
+        raise NoRoute(NO_PLATFORM_SENDER)
+    return version_route(found)
 
 
-def route_of(version: SmtpSettings) -> Route:
-    """Return the way out through one version. Raises NoRoute when its password does not open."""
+def version_route(version: SmtpSettings) -> Route:
+    """Return the route through one version. Raises NoRoute if its password cannot be opened."""
     account = db.session.get_one(Account, version.account_id)
     try:
         password = credentials.open_password(version)
     except SealBroken:
-        raise NoRoute(SEAL_BROKEN) from None
+        raise NoRoute(PASSWORD_UNREADABLE) from None
     server = Server(
         host=version.host,
         port=version.port,
@@ -89,21 +89,21 @@ def route_of(version: SmtpSettings) -> Route:
         display_name=version.from_name or account.name,
         reply_to=version.reply_to or None,
         version_number=version.number,
-        provider=_provider_of(version),
+        provider=_recognised_provider(version),
     )
 
 
-def _provider_of(version: SmtpSettings) -> Provider | None:
-    """The provider, as far as it is known; a rehearsal has one connection, as its card says."""
-    here = providers.rehearsal() if version.provider == providers.REHEARSAL else None
-    return here or load_catalogue().by_host(version.host)
+def _recognised_provider(version: SmtpSettings) -> Provider | None:
+    """Return the provider if it is known. The card of the rehearsal server limits it to one connection."""
+    rehearsal = providers.rehearsal_provider() if version.provider == providers.REHEARSAL else None
+    return rehearsal or load_catalogue().by_host(version.host)
 
 
 def platform_route(account_id: int | None) -> Route:
-    """Return the operator's way out, as the programme via Signet with Reply-To the owner. Raises NoRoute."""
+    """Return the route through the platform's sender: From ``programme via Signet``, Reply-To the owner. Raises NoRoute."""
     platform = current_config().platform
     if not platform.server:
-        raise NoRoute(NO_PLATFORM)
+        raise NoRoute(NO_PLATFORM_SENDER)
     name, reply_to = "Signet", None
     if account_id is not None:
         account = db.session.get_one(Account, account_id)
@@ -124,7 +124,7 @@ def _platform_server(config: Config, platform: PlatformMail) -> Server:
     try:
         host = canonical_host(platform.server)
     except HostError:
-        raise NoRoute(NO_PLATFORM) from None
+        raise NoRoute(NO_PLATFORM_SENDER) from None
     return Server(
         host=host,
         port=platform.port,

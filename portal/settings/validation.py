@@ -1,4 +1,4 @@
-"""What the owner entered, judged: the rules of host, port, domain and sender, and what its shape betrays."""
+"""Validation of submitted settings: rules for host, port, domain and sender, and warnings about likely mistakes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from ..state import current_config
 from . import providers
 from .models import DETECT, SmtpSettings
 
-_DEFAULT_PORT = {Security.STARTTLS: 587, Security.IMPLICIT_TLS: 465, Security.PLAINTEXT: 25}
-_QUESTIONS = {"app-password-spaces", "outer-space"}  # asked before a log-in is wasted on them
+_DEFAULT_PORTS = {Security.STARTTLS: 587, Security.IMPLICIT_TLS: 465, Security.PLAINTEXT: 25}
+_BLOCKING_CODES = {
+    "app-password-spaces",
+    "outer-space",
+}  # the owner confirms or corrects these before a login is tried
 _NO_DOMAIN = "Enter a domain such as example.com, without http:// and without the part before @."
 _NO_LOCAL_PART = (
     "Enter only the part before the @, such as info or support: letters (a–z), digits, dots and hyphens."
 )
 
-Advice = list[dict[str, object]]
+Warnings = list[dict[str, object]]
 
 
 @dataclass(frozen=True)
-class Typed:
-    """What the owner entered, stripped but not yet judged. ``password`` empty: keep the saved one."""
+class SettingsInput:
+    """Submitted values, stripped but not validated. An empty ``password`` keeps the saved one."""
 
     provider: str
     host: str
@@ -39,79 +42,84 @@ class Typed:
     reply_to: str
 
 
-class SettingsRefused(Exception):
-    """The values cannot be saved; ``errors`` maps a field to the sentence beside it."""
+class InvalidSettings(Exception):
+    """The values cannot be saved. ``errors`` maps a field name to the sentence shown beside it."""
 
     def __init__(self, errors: dict[str, str]) -> None:
         super().__init__(", ".join(errors))
         self.errors = errors
 
 
-def judge(typed: Typed) -> SmtpSettings:
-    """Apply the rules; return a version still without number and password. Raises SettingsRefused."""
+def validate(values: SettingsInput) -> SmtpSettings:
+    """Apply the rules and return a version without number and password. Raises InvalidSettings."""
     errors: dict[str, str] = {}
-    host = _host(typed.host, errors)
-    security = typed.security or Security.STARTTLS.value
-    port = _port(typed, security, errors)
-    domain = _domain(typed, errors)
-    wrapped_user = _wrapped_user(typed.wrapped_user, errors)
+    host = _host(values.host, errors)
+    security = values.security or Security.STARTTLS.value
+    port = _port(values, security, errors)
+    domain = _domain(values, errors)
+    wrapped_user = _wrapped_user(values.wrapped_user, errors)
     if not errors:
-        _sender_rule(wrapped_user, domain, errors)
-        _from_rule(host, typed.username, domain, errors)
+        _check_sender(wrapped_user, domain, errors)
+        _check_from_domain(host, values.username, domain, errors)
     if errors:
-        raise SettingsRefused(errors)
-    known = providers.provider_of(host)  # the host tells better than the list, where it is known at all
-    chosen = providers.find(typed.provider).id if known.id == "other" and typed.provider else known.id
+        raise InvalidSettings(errors)
+    recognised = providers.by_host(host)  # takes precedence over the provider chosen in the form
+    use_chosen = recognised.id == "other" and values.provider
+    provider_id = providers.by_id(values.provider).id if use_chosen else recognised.id
     return SmtpSettings(
-        provider=chosen,
+        provider=provider_id,
         host=host,
         port=port,
         security=security,
-        mechanism=typed.mechanism,
-        username=typed.username,
+        mechanism=values.mechanism,
+        username=values.username,
         domain=domain,
         wrapped_user=wrapped_user,
-        from_name=typed.from_name,
-        reply_to=typed.reply_to,
+        from_name=values.from_name,
+        reply_to=values.reply_to,
     )
 
 
-def advise(version: SmtpSettings, password: str) -> Advice:
-    """Return what can be said about a version before the first try. An empty password is not judged."""
-    provider = providers.provider_of(version.host)
+def warnings(version: SmtpSettings, password: str) -> Warnings:
+    """Return warnings about a version before its first login. An empty password is not examined."""
+    provider = providers.by_host(version.host)
     known = provider if provider.id not in {"other", providers.REHEARSAL} else None
     found = check_credentials(version.host, version.username, password, version.domain, known)
-    rows: Advice = [
+    rows: Warnings = [
         {
             "field": one.field,
             "code": one.code,
             "sentence": one.sentence,
-            "blocking": one.blocking or one.code in _QUESTIONS,
+            "blocking": one.blocking or one.code in _BLOCKING_CODES,
         }
         for one in found
     ]
-    behind = _domain_of(version.username)
-    if behind and behind != version.domain and not any(row["field"] == "domain" for row in rows):
+    username_domain = _username_domain(version.username)
+    if (
+        username_domain
+        and username_domain != version.domain
+        and not any(row["field"] == "domain" for row in rows)
+    ):
         sentence = (
-            f"Emails will leave as {version.sender} although the username is at {behind}. "
+            f"Emails will leave as {version.sender} although the username is at {username_domain}. "
             f"That works only if {version.domain} is verified at your provider."
         )
         rows.append({"field": "domain", "code": "other-domain", "sentence": sentence, "blocking": False})
     return rows
 
 
-def _host(typed: str, errors: dict[str, str]) -> str:
+def _host(text: str, errors: dict[str, str]) -> str:
     try:
-        return canonical_host(typed)
+        return canonical_host(text)
     except HostError as error:
         errors["host"] = str(error)
         return ""
 
 
-def _port(typed: Typed, security: str, errors: dict[str, str]) -> int:
-    if not typed.port:
-        return 0 if security == DETECT else _DEFAULT_PORT[Security(security)]
-    port = int(typed.port)
+def _port(values: SettingsInput, security: str, errors: dict[str, str]) -> int:
+    if not values.port:
+        return 0 if security == DETECT else _DEFAULT_PORTS[Security(security)]
+    port = int(values.port)
     allowed = current_config().policy.ports
     if port not in allowed:
         listed = ", ".join(map(str, sorted(allowed)))
@@ -119,8 +127,8 @@ def _port(typed: Typed, security: str, errors: dict[str, str]) -> int:
     return port
 
 
-def _domain(typed: Typed, errors: dict[str, str]) -> str:
-    domain = typed.domain.strip("@") or typed.username.rpartition("@")[2] * ("@" in typed.username)
+def _domain(values: SettingsInput, errors: dict[str, str]) -> str:
+    domain = values.domain.strip("@") or values.username.rpartition("@")[2] * ("@" in values.username)
     if not domain:
         errors["domain"] = "Enter the domain your emails should come from, such as example.com."
         return ""
@@ -131,38 +139,40 @@ def _domain(typed: Typed, errors: dict[str, str]) -> str:
         return ""
 
 
-def _wrapped_user(typed: str, errors: dict[str, str]) -> str:
+def _wrapped_user(text: str, errors: dict[str, str]) -> str:
     try:
-        found = parse_mailbox(f"{typed or 'info'}@example.com")
+        found = parse_mailbox(f"{text or 'info'}@example.com")
     except MailboxError:
         found = None
-    if found is None or not found.is_ascii:  # beyond ASCII few servers take it, and fewer receivers
+    if (
+        found is None or not found.is_ascii
+    ):  # few servers and fewer receivers accept a local part beyond ASCII
         errors["wrapped_user"] = _NO_LOCAL_PART
         return ""
     return found.local
 
 
-def _sender_rule(wrapped_user: str, domain: str, errors: dict[str, str]) -> None:
+def _check_sender(wrapped_user: str, domain: str, errors: dict[str, str]) -> None:
     try:
         parse_mailbox(f"{wrapped_user}@{domain}")
     except MailboxError as error:
         errors["domain"] = f"{error} It would be {wrapped_user}@ and this domain."
 
 
-def _from_rule(host: str, username: str, domain: str, errors: dict[str, str]) -> None:
-    """Refuse a domain these providers would refuse: theirs must be that of the username."""
-    provider, behind = providers.provider_of(host), _domain_of(username)
-    if provider.from_domain_must_match_username and behind and behind != domain:
+def _check_from_domain(host: str, username: str, domain: str, errors: dict[str, str]) -> None:
+    """Reject a From domain other than the username's where the provider requires them to match."""
+    provider, username_domain = providers.by_host(host), _username_domain(username)
+    if provider.from_domain_must_match_username and username_domain and username_domain != domain:
         errors["domain"] = (
-            f"{provider.name} sends only for the domain of the username, which is {behind}. "
-            f"Enter {behind} here, or use the SMTP username of {domain}."
+            f"{provider.name} sends only for the domain of the username, which is {username_domain}. "
+            f"Enter {username_domain} here, or use the SMTP username of {domain}."
         )
 
 
-def _domain_of(username: str) -> str:
-    """Return the canonical domain of a username that is an address, else nothing."""
-    _, at, behind = username.rpartition("@")
+def _username_domain(username: str) -> str:
+    """Return the canonical domain of a username that is an email address, else an empty string."""
+    _, at, domain = username.rpartition("@")
     try:
-        return canonical_host(behind) if at else ""
+        return canonical_host(domain) if at else ""
     except HostError:
-        return behind.lower()
+        return domain.lower()

@@ -1,4 +1,4 @@
-"""Saving SMTP settings as versions, and deciding which one sends."""
+"""Versions of the SMTP settings: save drafts, request checks, and activate one version per account."""
 
 from __future__ import annotations
 
@@ -14,142 +14,144 @@ from ..jobs import notify
 from ..outbox.queue import get_queue, release
 from ..vault import SealBroken
 from . import credentials, validation
-from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, State
-from .validation import SettingsRefused, Typed
+from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, VersionState
+from .validation import InvalidSettings, SettingsInput
 
-__all__ = ["SettingsRefused", "Typed"]
-
-CHECKS = rate_limit.Budget("settings-check", 30, timedelta(hours=1))
-_SPACES = "app-password-spaces"
+CHECK_LIMIT = rate_limit.Budget("settings-check", 30, timedelta(hours=1))
+_SPACES_CODE = "app-password-spaces"
 
 
 def newest(account_id: int) -> SmtpSettings | None:
-    """Return the version saved last, whatever became of it."""
+    """Return the last saved version, in whatever state."""
     query = select(SmtpSettings).where(SmtpSettings.account_id == account_id)
     return db.session.scalar(query.order_by(SmtpSettings.number.desc()).limit(1))
 
 
 def find(account_id: int, number: int) -> SmtpSettings | None:
-    """Return one version of this account by its number."""
+    """Return one version of an account by its number."""
     return db.session.scalar(
         select(SmtpSettings).where(SmtpSettings.account_id == account_id, SmtpSettings.number == number)
     )
 
 
 def history(account_id: int, limit: int = 20) -> list[SmtpSettings]:
-    """Return the versions, newest first."""
+    """Return the versions of an account, newest first."""
     query = select(SmtpSettings).where(SmtpSettings.account_id == account_id)
     return list(db.session.scalars(query.order_by(SmtpSettings.number.desc()).limit(limit)))
 
 
-def save_draft(owner: Owner, typed: Typed, *, now: datetime) -> SmtpSettings:
-    """Save the next version as a draft and start its check; one commit. Raises SettingsRefused.
+def save_draft(owner: Owner, values: SettingsInput, *, now: datetime) -> SmtpSettings:
+    """Save the next version as a draft and request its check. Commits once. Raises InvalidSettings.
 
-    Settings whose shape betrays a mistake are saved without a check, so that no log-in is wasted on
-    them; the page then asks what was meant.
+    A version with blocking warnings is saved without a check: providers lock users after failed logins, so the page
+    first asks the owner to confirm or correct it.
     """
-    version = validation.judge(typed)
-    _one_at_a_time(owner.account_id)
+    version = validation.validate(values)
+    _lock_account(owner.account_id)
     saved = newest(owner.account_id)
     version.account_id, version.number = owner.account_id, _next_number(owner.account_id)
-    version.state, version.created_at = State.DRAFT, now
-    if saved and saved.host == version.host:  # how this server wants to be greeted
+    version.state, version.created_at = VersionState.DRAFT, now
+    if saved and saved.host == version.host:  # the EHLO name belongs to the server
         version.ehlo_name = saved.ehlo_name
-    _seal(version, typed, saved, now)
-    version.credential_warnings = validation.advise(version, typed.password)
-    if saved and not typed.password:  # what was said, or answered, about the kept password still holds
+    _seal_password(version, values.password, saved, now)
+    version.credential_warnings = validation.warnings(version, values.password)
+    if saved and not values.password:  # warnings about the kept password, confirmed or not, are kept as well
         version.credential_warnings += [
             one for one in saved.credential_warnings if one["field"] == "password"
         ]
     db.session.add(version)
     db.session.flush()
-    if not questions(version):
-        _start_check(version, owner, now)
+    if not blocking_warnings(version):
+        _request_check(version, owner, now)
     db.session.commit()
     return version
 
 
-def save_mended(owner: Owner, version: SmtpSettings, password: str, *, now: datetime) -> SmtpSettings:
-    """Save a version whose change is proved, with the password it was proved with, and check it. Commits."""
-    _one_at_a_time(owner.account_id)
+def save_fixed(owner: Owner, version: SmtpSettings, password: str, *, now: datetime) -> SmtpSettings:
+    """Save a version with a verified fix, seal the password that was used for it, and request a check. Commits.
+
+    Raises InvalidSettings.
+    """
+    _lock_account(owner.account_id)
     version.number, version.created_at = _next_number(owner.account_id), now
     version.credential_warnings = [one | {"blocking": False} for one in version.credential_warnings]
     credentials.seal(version, password)
     db.session.add(version)
     db.session.flush()
-    _start_check(version, owner, now)
+    _request_check(version, owner, now)
     db.session.commit()
     return version
 
 
 def check_again(owner: Owner, version: SmtpSettings, *, now: datetime) -> None:
-    """Start another check of a version, which goes live if it passes. Commits. Raises SettingsRefused."""
-    _answered(version)
-    _start_check(version, owner, now)
+    """Request another check of a version, which goes live if it passes. Commits. Raises InvalidSettings."""
+    _clear_blocking(version)
+    _request_check(version, owner, now)
     db.session.commit()
 
 
-def read_without_spaces(owner: Owner, version: SmtpSettings, *, now: datetime) -> None:
-    """Take the app password without its spaces, and check. Commits. Raises SettingsRefused.
+def strip_password_spaces(owner: Owner, version: SmtpSettings, *, now: datetime) -> None:
+    """Remove the spaces from an app password and request a check. Commits. Raises InvalidSettings.
 
-    Only the answer to the page's question: the password of a version that was ever tried is never edited.
+    Allowed only while the warning about spaces blocks the first check: the password of a version that has been tried
+    is never edited.
     """
-    if not any(one["code"] == _SPACES for one in questions(version)):
-        raise SettingsRefused(
+    if not any(one["code"] == _SPACES_CODE for one in blocking_warnings(version)):
+        raise InvalidSettings(
             {"password": "Nothing was asked about this password. Enter it anew to change it."}
         )
     try:
         password = re.sub(r"\s", "", credentials.open_password(version))
     except SealBroken:
-        raise SettingsRefused({"password": "Enter the SMTP password again."}) from None
+        raise InvalidSettings({"password": "Enter the SMTP password again."}) from None
     credentials.seal(version, password)
-    version.credential_warnings = [one for one in version.credential_warnings if one["code"] != _SPACES]
+    version.credential_warnings = [one for one in version.credential_warnings if one["code"] != _SPACES_CODE]
     check_again(owner, version, now=now)
 
 
 def activate(version: SmtpSettings, *, now: datetime) -> None:
-    """Make a version live in place of the present one, and let waiting mail leave. The caller commits."""
-    _one_at_a_time(version.account_id)
+    """Make a version live in place of the current one and release the queue. The caller commits."""
+    _lock_account(version.account_id)
     _retire_live(version.account_id)
-    version.state, version.live_since, version.failover_since = State.LIVE, now, None
-    let_go(version.account_id, now)
+    version.state, version.live_since, version.failover_since = VersionState.LIVE, now, None
+    release_queue(version.account_id, now)
 
 
 def stop_using(account_id: int, *, now: datetime) -> None:
-    """Go back to the platform's sender, whatever a check under way will find. Commits."""
-    of_this_account = select(SmtpSettings.id).where(SmtpSettings.account_id == account_id)
+    """Go back to the platform's sender. Checks that wait or run are cancelled, so none can activate a version. Commits."""
+    version_ids = select(SmtpSettings.id).where(SmtpSettings.account_id == account_id)
     db.session.execute(
         update(SettingsCheck)
         .where(
-            SettingsCheck.version_id.in_(of_this_account),
+            SettingsCheck.version_id.in_(version_ids),
             SettingsCheck.state.in_((CheckState.WAITING, CheckState.RUNNING)),
         )
         .values(state=CheckState.FAILED, ended_at=now, lease_until=None)
     )
-    _one_at_a_time(account_id)
+    _lock_account(account_id)
     _retire_live(account_id)
-    let_go(account_id, now)
+    release_queue(account_id, now)
     db.session.commit()
 
 
-def activate_anyway(version: SmtpSettings, *, now: datetime) -> None:
-    """Make a version live although it is not proven, at the owner's word. Commits. Raises SettingsRefused."""
+def force_activate(version: SmtpSettings, *, now: datetime) -> None:
+    """Make a version live without a passed check, at the owner's request. Commits. Raises InvalidSettings."""
     if not is_complete(version):
-        raise SettingsRefused(
+        raise InvalidSettings(
             {"port": "Nothing answered yet, so port and encryption are unknown. Choose them and save again."}
         )
-    _answered(version)
+    _clear_blocking(version)
     activate(version, now=now)
     db.session.commit()
 
 
-def questions(version: SmtpSettings) -> validation.Advice:
-    """Return the pieces of advice that have to be answered before a log-in is tried."""
+def blocking_warnings(version: SmtpSettings) -> validation.Warnings:
+    """Return the warnings that the owner has to confirm or correct before a login is tried."""
     return [one for one in version.credential_warnings if one.get("blocking")]
 
 
 def is_complete(version: SmtpSettings) -> bool:
-    """Whether the way to encrypt is known."""
+    """Whether port and encryption are known."""
     return version.port != 0 and version.security != DETECT
 
 
@@ -159,7 +161,7 @@ def latest_check(version: SmtpSettings) -> SettingsCheck | None:
 
 
 def last_checked(account_id: int) -> SmtpSettings | None:
-    """Return the version whose check is the account's newest; it may be an earlier version tried again."""
+    """Return the version of the account's newest check, which can be an older version checked again."""
     query = (
         select(SmtpSettings)
         .join(SettingsCheck, SettingsCheck.version_id == SmtpSettings.id)
@@ -170,17 +172,17 @@ def last_checked(account_id: int) -> SmtpSettings | None:
     return db.session.scalar(query)
 
 
-def let_go(account_id: int, now: datetime) -> None:
-    """Mail leaves another way from now on, so whatever stopped it no longer counts."""
+def release_queue(account_id: int, now: datetime) -> None:
+    """Release held email, because it now goes through another server. The caller commits."""
     queue = get_queue(account_id)
     queue.paused_until, queue.consecutive_failures = None, 0
     release(account_id, now=now)
 
 
-def _one_at_a_time(account_id: int) -> None:
-    """Wait for whoever else is changing this account's versions, so that numbers and the live one stay unique.
+def _lock_account(account_id: int) -> None:
+    """Lock an account against concurrent changes of its versions, so that numbers and the live version stay unique.
 
-    Where there is one writer only, as in SQLite, this asks for nothing; sign-ups are never waited for.
+    A key-share lock on PostgreSQL, which does not block sign-ups. SQLite has a single writer and ignores it.
     """
     query = select(Account.id).where(Account.id == account_id)
     db.session.execute(query.with_for_update(key_share=True))
@@ -191,33 +193,33 @@ def _next_number(account_id: int) -> int:
     return (db.session.scalar(query) or 0) + 1
 
 
-def _seal(version: SmtpSettings, typed: Typed, saved: SmtpSettings | None, now: datetime) -> None:
-    """Seal the typed password, or the saved one where it still goes to the same server and user."""
-    password, version.password_saved_at = typed.password, now
+def _seal_password(version: SmtpSettings, password: str, saved: SmtpSettings | None, now: datetime) -> None:
+    """Seal the new password, or the saved one if it still goes to the same server and user."""
+    version.password_saved_at = now
     if not password:
-        password, version.password_saved_at = _kept(version, saved)
+        password, version.password_saved_at = _kept_password(version, saved)
     credentials.seal(version, password)
 
 
-def _kept(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[str, datetime]:
+def _kept_password(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[str, datetime]:
     if saved is None:
-        raise SettingsRefused({"password": "Enter the SMTP password."})
-    changed = _what_changed(saved, version)
+        raise InvalidSettings({"password": "Enter the SMTP password."})
+    changed = _changed_field(saved, version)
     if changed:
         sentence = (
             f"The {changed} changed, so enter the SMTP password again: "
             "a saved password only goes to the server and user it was saved for."
         )
-        raise SettingsRefused({"password": sentence})
+        raise InvalidSettings({"password": sentence})
     try:
         return credentials.open_password(saved), saved.password_saved_at
     except SealBroken:
-        raise SettingsRefused(
+        raise InvalidSettings(
             {"password": "The saved password cannot be opened any more. Enter it again."}
         ) from None
 
 
-def _what_changed(saved: SmtpSettings, version: SmtpSettings) -> str | None:
+def _changed_field(saved: SmtpSettings, version: SmtpSettings) -> str | None:
     pairs = {
         "SMTP Server": (saved.host, version.host),
         "SMTP Port": (saved.port, version.port),
@@ -227,36 +229,36 @@ def _what_changed(saved: SmtpSettings, version: SmtpSettings) -> str | None:
     return next((label for label, (old, new) in pairs.items() if old != new), None)
 
 
-def _start_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:
-    """Ask for a check, unless one of this version waits already: two would only log in twice."""
-    if not rate_limit.spend(CHECKS, version.account_id, now=now):
+def _request_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:
+    """Request a check, unless one of this version already waits: a second would only log in twice."""
+    if not rate_limit.spend(CHECK_LIMIT, version.account_id, now=now):
         db.session.rollback()
         sentence = (
             "These settings were checked very often in the last hour. "
             "Wait a while: providers lock users who try too often."
         )
-        raise SettingsRefused({"": sentence})
-    if not _waits(version):
+        raise InvalidSettings({"": sentence})
+    if not _is_check_waiting(version):
         check = SettingsCheck(version_id=version.id, recipient=owner.mailbox, recipient_name=owner.name)
         check.state, check.stages, check.created_at = CheckState.WAITING, [], now
         db.session.add(check)
     notify.push_after_commit("check", version.id)
 
 
-def _waits(version: SmtpSettings) -> bool:
+def _is_check_waiting(version: SmtpSettings) -> bool:
     query = select(SettingsCheck.id).where(
         SettingsCheck.version_id == version.id, SettingsCheck.state == CheckState.WAITING
     )
     return db.session.scalar(query.limit(1)) is not None
 
 
-def _answered(version: SmtpSettings) -> None:
+def _clear_blocking(version: SmtpSettings) -> None:
     version.credential_warnings = [one | {"blocking": False} for one in version.credential_warnings]
 
 
 def _retire_live(account_id: int) -> None:
     db.session.execute(
         update(SmtpSettings)
-        .where(SmtpSettings.account_id == account_id, SmtpSettings.state == State.LIVE)
-        .values(state=State.RETIRED)
+        .where(SmtpSettings.account_id == account_id, SmtpSettings.state == VersionState.LIVE)
+        .values(state=VersionState.RETIRED)
     )

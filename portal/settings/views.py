@@ -1,4 +1,4 @@
-"""Settings -> Email Preferences."""
+"""Pages under Settings, Email Preferences."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ..notices import send_test as test_emails
 from ..web.errors import error_page
 from ..web.labels import FIELD_LABELS
 from . import autodetect, deprecations, fixes, page, versions
-from .forms import SmtpForm, shown_values
-from .models import SmtpSettings, State
+from .forms import SmtpForm, initial_values
+from .models import SmtpSettings, VersionState
+from .validation import InvalidSettings, SettingsInput
 
 blueprint = Blueprint("settings", __name__)
 PATH = "/settings/email-preferences"
@@ -28,7 +29,7 @@ def home() -> Any:
 @login_required
 def email_preferences() -> Any:
     version = versions.newest(current_user.account_id)
-    form = SmtpForm(formdata=None, data=shown_values(version) if version else {})
+    form = SmtpForm(formdata=None, data=initial_values(version) if version else {})
     if request.args.get("provider"):
         form.provider.data = request.args["provider"]
     return _page(form)
@@ -37,7 +38,7 @@ def email_preferences() -> Any:
 @blueprint.get(f"{PATH}/help")
 @login_required
 def provider_help() -> Any:
-    """The form's hints for one provider, for the page's script."""
+    """Return the page with the hints of one provider, which its script copies."""
     form = SmtpForm(formdata=None, data={"provider": request.args.get("provider")})
     return _page(form)
 
@@ -47,8 +48,8 @@ def provider_help() -> Any:
 def save() -> Any:
     form = SmtpForm()
     provider = form.prepare()
-    if _asks_for_a_guess(form):
-        return _find(form)
+    if _wants_suggestion(form):
+        return _suggest(form)
     filled = form.fill_from_provider(provider)
     if "use_provider" in request.form:
         flash(
@@ -59,25 +60,25 @@ def save() -> Any:
     if not form.validate():
         return _page(form, refused=True), 422
     try:
-        versions.save_draft(current_user, _typed(form), now=utcnow())
-    except versions.SettingsRefused as refused:
-        return _refuse(form, refused), 422
+        versions.save_draft(current_user, _settings_input(form), now=utcnow())
+    except InvalidSettings as error:
+        return _refused_page(form, error), 422
     if filled:
         flash(f"Filled in for you: {'; '.join(filled)}.", "info")
     return redirect(url_for(".email_preferences", _anchor="check"), 303)
 
 
-@blueprint.post(f"{PATH}/versions/<int(max=999999):number>/<deed>")
+@blueprint.post(f"{PATH}/versions/<int(max=999999):number>/<action>")
 @login_required
-def version_deed(number: int, deed: str) -> Any:
+def version_action(number: int, action: str) -> Any:
     version = versions.find(current_user.account_id, number) or abort(404)
-    act = _DEEDS.get(deed) or abort(404)
+    apply = _ACTIONS.get(action) or abort(404)
     try:
-        said = act(version)
-    except versions.SettingsRefused as refused:
-        flash(" ".join(refused.errors.values()), "danger")
+        message = apply(version)
+    except InvalidSettings as error:
+        flash(" ".join(error.errors.values()), "danger")
     else:
-        flash(said, "success")
+        flash(message, "success")
     return redirect(url_for(".email_preferences", _anchor="check"), 303)
 
 
@@ -104,64 +105,72 @@ def _check_again(version: SmtpSettings) -> str:
     return f"Version {version.number} is being checked."
 
 
-def _without_spaces(version: SmtpSettings) -> str:
-    versions.read_without_spaces(current_user, version, now=utcnow())
+def _strip_spaces(version: SmtpSettings) -> str:
+    versions.strip_password_spaces(current_user, version, now=utcnow())
     return "The password is now read without its spaces and is being checked."
 
 
-def _activate(version: SmtpSettings) -> str:
-    versions.activate_anyway(version, now=utcnow())
+def _force_activate(version: SmtpSettings) -> str:
+    versions.force_activate(version, now=utcnow())
     return f"Version {version.number} is live, although it is not proven."
 
 
-def _apply(version: SmtpSettings) -> str:
-    mended = fixes.apply(current_user, version, now=utcnow())
-    return f"The fix is saved as version {mended.number} and is being checked."
+def _apply_fix(version: SmtpSettings) -> str:
+    fixed = fixes.apply(current_user, version, now=utcnow())
+    return f"The fix is saved as version {fixed.number} and is being checked."
 
 
-_DEEDS = {"apply": _apply, "check": _check_again, "without-spaces": _without_spaces, "activate": _activate}
+_ACTIONS = {
+    "apply": _apply_fix,
+    "check": _check_again,
+    "without-spaces": _strip_spaces,
+    "activate": _force_activate,
+}
 
 
-def _asks_for_a_guess(form: SmtpForm) -> bool:
-    """Whether Find my settings was chosen, or Enter pressed in its field: without a server there is no save."""
+def _wants_suggestion(form: SmtpForm) -> bool:
+    """Whether Find my settings was pressed, or Enter in its field: without a server the form cannot be saved."""
     entered = bool(form.address.data) and not form.host.data and "use_provider" not in request.form
     return "find_settings" in request.form or entered
 
 
-def _find(form: SmtpForm) -> Any:
-    """Show the form with what an address alone tells, in the fields that are still empty."""
-    if not form.judge_address_alone():
+def _suggest(form: SmtpForm) -> Any:
+    """Show the form with suggested values in the fields that are still empty."""
+    if not form.validate_address_only():
         return _page(form, refused=True), 422
     try:
-        found = autodetect.guess(current_user, form.address.data, now=utcnow())
-    except autodetect.NoGuess as nothing:
-        form.address.errors = [str(nothing)]
+        suggestion = autodetect.suggest(current_user, form.address.data, now=utcnow())
+    except autodetect.NoSuggestion as error:
+        form.address.errors = [str(error)]
         return _page(form, refused=True), 422
-    filled = form.fill_from_guess(found)
-    said = f"Filled in for you: {'; '.join(filled)}." if filled else "Your own entries stay as they are."
-    flash(" ".join(filter(None, [found.source, said, found.warning])), "warning" if found.warning else "info")
+    filled = form.fill_from_suggestion(suggestion)
+    outcome = f"Filled in for you: {'; '.join(filled)}." if filled else "Your own entries stay as they are."
+    sentences = filter(None, [suggestion.source, outcome, suggestion.warning])
+    flash(" ".join(sentences), "warning" if suggestion.warning else "info")
     return _page(form)
 
 
-def _typed(form: SmtpForm) -> versions.Typed:
-    values = {name: getattr(form, name).data or "" for name in versions.Typed.__dataclass_fields__}
-    return versions.Typed(**values)
+def _settings_input(form: SmtpForm) -> SettingsInput:
+    values = {name: getattr(form, name).data or "" for name in SettingsInput.__dataclass_fields__}
+    return SettingsInput(**values)
 
 
-def _refuse(form: SmtpForm, refused: versions.SettingsRefused) -> str:
-    loose = []
-    for name, sentence in refused.errors.items():
+def _refused_page(form: SmtpForm, error: InvalidSettings) -> str:
+    loose_errors = []
+    for name, sentence in error.errors.items():
         field = getattr(form, name, None) if name else None
         if field is None:
-            loose.append({"text": sentence})
+            loose_errors.append({"text": sentence})
         else:
             field.errors = [*field.errors, sentence]
-    return _page(form, refused=True, loose_errors=loose)
+    return _page(form, refused=True, loose_errors=loose_errors)
 
 
 def _refresh_url(shown: page.Page) -> str:
-    """Where a page without script looks again. A new address each time: one that differs in nothing but its
-    fragment would not be loaded at all."""
+    """Return the URL that a browser without script reloads.
+
+    It contains the time because browsers do not load a URL that differs from the current one only in its fragment.
+    """
     at = int(utcnow().timestamp())
     if shown.test is not None and not shown.checking:
         return url_for(".email_preferences", test=shown.test.message_id, at=at, _anchor="test")
@@ -171,8 +180,8 @@ def _refresh_url(shown: page.Page) -> str:
 def _page(form: SmtpForm, *, refused: bool = False, loose_errors: list[dict[str, str]] | None = None) -> str:
     provider = form.prepare()
     shown = page.build(current_user, test=request.args.get("test"))
-    if not refused and shown.fault:
-        field, sentence = shown.fault
+    if not refused and shown.field_error:
+        field, sentence = shown.field_error
         form[field].errors = [sentence]
     return render_template(
         "settings/email_preferences.html",
@@ -180,11 +189,11 @@ def _page(form: SmtpForm, *, refused: bool = False, loose_errors: list[dict[str,
         provider=provider,
         page=shown,
         refresh_url=_refresh_url(shown),
-        help=page.hints(provider),
-        endings=deprecations.of_provider(provider),
+        help=page.field_hints(provider),
+        deprecations=deprecations.for_provider(provider),
         labels=FIELD_LABELS,
         saved_password=shown.newest.password_saved_at if shown.newest else None,
         loose_errors=loose_errors or [],
         form_errors=refused,
-        State=State,
+        State=VersionState,
     )

@@ -1,4 +1,4 @@
-"""The page "Explain a reply": what a server's words mean. Nothing of it is stored."""
+"""The page Explain a reply: the diagnosis of a pasted SMTP reply. Nothing is stored."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("explain", __name__)
 PATH = "/settings/explain"
-_LONGEST = 8000  # characters; a real reply has a few hundred
+_MAX_REPLY_CHARS = 8000  # a real reply has a few hundred
 
-_STAGES = [SelectChoice("", "I do not know")] + [
+_STAGE_CHOICES = [SelectChoice("", "I do not know")] + [
     SelectChoice(stage.value, f"{STAGE_LABELS[stage]} ({command})" if command else STAGE_LABELS[stage])
     for stage, command in {
         Stage.CONNECT: "",
@@ -36,7 +36,7 @@ _STAGES = [SelectChoice("", "I do not know")] + [
         Stage.DATA: "DATA",
     }.items()
 ]
-_KINDS = {
+_KIND_LABELS = {
     "credentials": "Username or password",
     "app_password": "An app password is needed",
     "login_disabled": "Logging in is switched off",
@@ -56,7 +56,7 @@ _KINDS = {
     "not_smtp": "Not a mail server",
     "protocol": "The mail conversation",
 }
-_WAITING = {
+_RETRY_LABELS = {
     "settings": "No. Mail waits until the settings are put right.",
     "recipient": "No. Only this message is given up.",
     "message": "No. Only this message is given up.",
@@ -66,31 +66,31 @@ _WAITING = {
 }
 
 
-def visible(value: str | None) -> str | None:
-    """Drop what nobody sees, such as the colours of a terminal; HTML could not even hold it."""
+def strip_invisible(value: str | None) -> str | None:
+    """Remove invisible characters, such as terminal escape codes, which HTML cannot contain."""
     if not isinstance(value, str):
         return value
     return "".join(c for c in value if c in "\r\n\t" or unicodedata.category(c)[0] != "C").strip()
 
 
 class ExplainForm(PortalForm):
-    """A reply from anywhere."""
+    """A reply pasted from a log or a bounce."""
 
     server = text_field("SMTP Server", limit=253)
     stage = SelectField(
         "When did it say this?",
-        choices=_STAGES,
+        choices=_STAGE_CHOICES,
         default="",
         invalid_choice_message="Choose one of the moments.",
     )
     reply = TextAreaField(
         "Reply",
-        filters=[visible],
+        filters=[strip_invisible],
         validators=[
             required("Paste what the server said."),
             Length(
-                max=_LONGEST,
-                message=f"Paste {_LONGEST:,} characters or fewer: the lines that begin with a number.",
+                max=_MAX_REPLY_CHARS,
+                message=f"Paste {_MAX_REPLY_CHARS:,} characters or fewer: the lines that begin with a number.",
             ),
         ],
     )
@@ -105,8 +105,8 @@ def show() -> str:
 @blueprint.post(PATH)
 @login_required
 def answer() -> Any:
-    # A POST, although nothing changes: a reply names people's addresses, and those belong into no address
-    # bar and no access log. That is also why it answers at once instead of by a redirect.
+    # POST although nothing is changed, and no redirect: a reply contains email addresses, which must not appear in
+    # URLs and access logs.
     form = ExplainForm()
     if not form.validate():
         return _page(form), 422
@@ -118,7 +118,7 @@ def _page(form: ExplainForm, diagnosis: Diagnosis | None = None) -> str:
         "settings/explain.html",
         form=form,
         form_errors=bool(form.errors),
-        trouble=diagnosis_view(diagnosis.as_dict()) if diagnosis else None,
+        view=diagnosis_view(diagnosis.as_dict()) if diagnosis else None,
         facts=_facts(diagnosis) if diagnosis else {},
     )
 
@@ -126,8 +126,8 @@ def _page(form: ExplainForm, diagnosis: Diagnosis | None = None) -> str:
 def _facts(diagnosis: Diagnosis) -> dict[str, str]:
     stage = diagnosis.evidence["stage"]
     return {
-        "Kind of trouble": _KINDS[diagnosis.kind],
+        "Kind of trouble": _KIND_LABELS[diagnosis.kind],
         "Said at": STAGE_LABELS.get(stage, stage),
-        "Does waiting help?": _WAITING[diagnosis.retry_class],
+        "Does waiting help?": _RETRY_LABELS[diagnosis.retry_class],
         "Diagnosis": diagnosis.code,
     }

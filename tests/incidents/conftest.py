@@ -24,7 +24,7 @@ from portal.jobs.models import WorkerHeartbeat
 from portal.outbox.models import OutboxMessage, Outcome
 from portal.outbox.queue import NewMessage, enqueue_row
 from portal.settings import credentials
-from portal.settings.models import SmtpSettings, State
+from portal.settings.models import SmtpSettings, VersionState
 from tests.conftest import make_config
 
 START = "2026-03-02 09:12:00+00:00"
@@ -83,7 +83,12 @@ def account_id(slug: str) -> int:
 
 
 def live_settings(
-    ident: int, *, number: int = 1, host: str = "smtp.example.com", port: int = 587, state: State = State.LIVE
+    ident: int,
+    *,
+    number: int = 1,
+    host: str = "smtp.example.com",
+    port: int = 587,
+    state: VersionState = VersionState.LIVE,
 ) -> SmtpSettings:
     version = SmtpSettings(
         account_id=ident,
@@ -100,7 +105,7 @@ def live_settings(
         credential_warnings=[],
         state=state,
         created_at=utcnow(),
-        live_since=utcnow() if state is State.LIVE else None,
+        live_since=utcnow() if state is VersionState.LIVE else None,
     )
     credentials.seal(version, "the password")
     db.session.add(version)

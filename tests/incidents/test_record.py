@@ -15,7 +15,7 @@ from portal.incidents.detection import Settled
 from portal.incidents.models import Ended, Incident, Kind
 from portal.outbox.models import DeliveryAttempt, Outcome, Status
 from portal.settings import versions
-from portal.settings.models import State
+from portal.settings.models import VersionState
 from tests.incidents.conftest import (
     DOWN,
     NO_SUCH_USER,
@@ -74,7 +74,7 @@ def test_it_ends_when_other_settings_that_work_have_taken_over(brightleaf, clock
     work()
     assert incidents(brightleaf)[0].is_open
     clock.shift(60)
-    newer = live_settings(brightleaf, number=2, state=State.DRAFT)
+    newer = live_settings(brightleaf, number=2, state=VersionState.DRAFT)
     versions.activate(newer, now=utcnow())
     db.session.commit()
     work()

@@ -132,8 +132,8 @@ def work(*, sweep: bool = False) -> None:
     from portal.clock import utcnow
     from portal.outbox.store.claims import due_queues
 
-    for _, ident in check.due(utcnow()):
-        check.check(ident)
+    for _, ident in check.find_due_work(utcnow()):
+        check.run(ident)
     for ident in due_queues(utcnow()):
         drain_queue(ident)
     db.session.rollback()

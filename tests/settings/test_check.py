@@ -49,8 +49,8 @@ REFUSED = answering(AUTH=b"535 5.7.8 Username and password not accepted\r\n")
 
 
 def sweep_all(*, after=timedelta()):
-    for _, ident in check.due(utcnow() + after):
-        check.check(ident)
+    for _, ident in check.find_due_work(utcnow() + after):
+        check.run(ident)
     db.session.rollback()
 
 
@@ -138,9 +138,9 @@ def test_the_check_of_a_worker_that_died_is_taken_up(app, owner, form, servers, 
     lease = timedelta(seconds=config.lease)
     if died == "after it was refused":
         servers.one.script = REFUSED
-    run = check._take(versions()[0].id, utcnow() - 2 * lease)
+    run = check._claim(versions()[0].id, utcnow() - 2 * lease)
     if died != "before it spoke":
-        owed = check._owe_test_email(run)
+        owed = check._enqueue_test_email(run)
         claim = claims.claim_one(owed.id)
         deliver.attempt(claim, version_id=owed.forced_version_id)
         db.session.execute(db.update(SettingsCheck).values(lease_until=utcnow() - lease))
@@ -159,19 +159,19 @@ def test_the_check_of_a_worker_that_died_is_taken_up(app, owner, form, servers, 
 
 def test_a_check_under_way_is_left_alone_until_its_lease_has_lapsed(owner, form, servers):
     save(owner, form)
-    check._take(versions()[0].id, utcnow())
+    check._claim(versions()[0].id, utcnow())
     sweep_all()
     assert servers.one.connections == 0
-    assert check.due(utcnow() + timedelta(minutes=1))
+    assert check.find_due_work(utcnow() + timedelta(minutes=1))
 
 
 def test_a_worker_frozen_in_a_check_changes_nothing_when_it_wakes(owner, form, servers, config):
     save(owner, form)
     lease = timedelta(seconds=config.lease)
-    stale = check._take(versions()[0].id, utcnow() - 2 * lease)
+    stale = check._claim(versions()[0].id, utcnow() - 2 * lease)
     sweep_all()
     assert checks()[0].state is CheckState.PASSED
-    check._recorder(stale)(StageResult(Stage.AUTH, StageStatus.FAILED, 1, "late"))
+    check._stage_recorder(stale)(StageResult(Stage.AUTH, StageStatus.FAILED, 1, "late"))
     check._finish(stale, passed=False, diagnosis=INTERNAL_ERROR)
     assert "late" not in str(checks()[0].stages)
     assert (checks()[0].state, versions()[0].state) == (CheckState.PASSED, "live")
@@ -183,7 +183,7 @@ def test_of_two_checks_at_once_the_newer_decides(owner, form, servers, order):
     save(owner, form, from_name="Newer")
     idents = [version.id for version in versions()]
     for index in order:
-        check.check(idents[index])
+        check.run(idents[index])
     assert [version.state for version in versions()] == ["draft", "live"]
 
 
@@ -193,7 +193,7 @@ def test_two_workers_run_a_check_once(app, owner, form, servers):
 
     def run():
         with app.app_context():
-            check.check(ident)
+            check.run(ident)
 
     threads = [threading.Thread(target=run) for _ in range(3)]
     for thread in threads:
@@ -276,7 +276,7 @@ def test_going_live_in_the_middle_of_a_drain_leads_the_rest_the_new_way(
     def meanwhile(peer, _line):
         if not done:
             with app.app_context():
-                check.check(second)
+                check.run(second)
             done.append(True)
         peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
 
@@ -340,7 +340,7 @@ class TestDetection:
 
     def test_a_detection_that_was_interrupted_is_taken_up(self, owner, form, config):
         save(owner, form)
-        check._take(versions()[0].id, utcnow() - timedelta(seconds=2 * config.lease))
+        check._claim(versions()[0].id, utcnow() - timedelta(seconds=2 * config.lease))
         sweep_all()
         assert versions()[0].state == "live"
 
@@ -375,6 +375,6 @@ def test_a_check_under_way_cannot_undo_the_decision_to_stop_using_custom_smtp(ap
     save(owner, form)
     (waiting,) = checks()
     owner.submit(f"{PAGE}/stop", {}, page=PAGE)
-    check.check(waiting.version_id)
+    check.run(waiting.version_id)
     assert [version.state for version in versions()] == ["draft"]
     assert [one.state for one in checks()] == ["failed"]

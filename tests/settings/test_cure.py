@@ -8,7 +8,7 @@ from sqlalchemy import select
 from portal import create_app
 from portal.db import db
 from portal.rehearsal.listeners import ListenerKind
-from portal.settings.models import SettingsCheck, SmtpSettings, State
+from portal.settings.models import SettingsCheck, SmtpSettings, VersionState
 from tests.conftest import logged_in
 from tests.pages import LintingClient
 from tests.settings.conftest import PAGE, rehearsal_config, save, work
@@ -48,7 +48,7 @@ def last_check():
 
 def live():
     db.session.rollback()
-    return db.session.scalars(select(SmtpSettings).where(SmtpSettings.state == State.LIVE)).first()
+    return db.session.scalars(select(SmtpSettings).where(SmtpSettings.state == VersionState.LIVE)).first()
 
 
 @pytest.mark.parametrize(

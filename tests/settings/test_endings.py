@@ -27,7 +27,7 @@ def live_at_microsoft(live: SmtpSettings) -> None:
 
 
 def told(now: str, live: SmtpSettings | None) -> list[str]:
-    return [one.title for one in deprecations.warnings(live, datetime.fromisoformat(now).replace(tzinfo=UTC))]
+    return [one.title for one in deprecations.banners(live, datetime.fromisoformat(now).replace(tzinfo=UTC))]
 
 
 def stored() -> SmtpSettings:
@@ -64,7 +64,7 @@ def test_a_version_activated_without_proof_is_warned_of_the_past() -> None:
 
 
 def test_who_has_nothing_live_is_not_warned() -> None:
-    assert deprecations.warnings(None, datetime(2027, 1, 1, tzinfo=UTC)) == []
+    assert deprecations.banners(None, datetime(2027, 1, 1, tzinfo=UTC)) == []
 
 
 @pytest.mark.usefixtures("live_at_microsoft")
@@ -83,7 +83,7 @@ def _page_with(owner: LintingClient, moment: str) -> str:
 
 def test_every_date_of_every_card_can_be_read() -> None:
     for card in load_catalogue():
-        days = [one.day for one in deprecations.of_provider(card)]
+        days = [one.day for one in deprecations.for_provider(card)]
         assert days == sorted(days)
 
 
@@ -96,4 +96,4 @@ def test_every_date_of_every_card_can_be_read() -> None:
     ],
 )
 def test_a_date_means_the_last_day_it_may_mean(written: str, day: date, when: str) -> None:
-    assert deprecations._day(written) == (day, when)
+    assert deprecations._last_day(written) == (day, when)

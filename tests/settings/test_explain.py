@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from portal.db import db
 from portal.outbox.models import OutboxMessage
 from portal.settings.models import SettingsCheck, SmtpSettings
-from portal.settings.views_explain import _KINDS, _WAITING
+from portal.settings.views_explain import _KIND_LABELS, _RETRY_LABELS
 from portal.smtp.diagnosis.diagnose import DiagnosisKind, RetryClass
 from tests.pages import LintingClient
 from tests.settings.conftest import PAGE, text_of
@@ -134,5 +134,5 @@ def test_nothing_is_stored(owner: LintingClient) -> None:
 
 
 def test_every_kind_and_every_retry_has_its_words() -> None:
-    assert set(_KINDS) == set(DiagnosisKind)
-    assert set(_WAITING) == set(RetryClass)
+    assert set(_KIND_LABELS) == set(DiagnosisKind)
+    assert set(_RETRY_LABELS) == set(RetryClass)

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from portal.config import Config, ConfigError
 from portal.db import db
-from portal.settings.autodetect import GUESSES
+from portal.settings.autodetect import SUGGESTION_LIMIT
 from portal.settings.models import SmtpSettings
 from tests.conftest import make_config
 from tests.pages import LintingClient
@@ -143,7 +143,7 @@ def test_nothing_is_saved_and_the_password_is_not_sent_back(owner: LintingClient
 def test_an_account_looks_twenty_times_an_hour_and_no_other_account_pays(
     owner: LintingClient, stranger: LintingClient, nameserver: NameServer
 ) -> None:
-    for _ in range(GUESSES.amount):
+    for _ in range(SUGGESTION_LIMIT.amount):
         assert search(owner, "ada@brightleaf.example").status_code == 200
     asked = len(nameserver.asked)
     response = search(owner, "ada@brightleaf.example")

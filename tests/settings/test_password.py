@@ -78,7 +78,7 @@ def tampered(live, servers):
 def test_a_tampered_row_gives_its_password_to_nobody_who_checks(owner, live, tampered):
     for names in tampered():
         owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
-        check.check(live.id)
+        check.run(live.id)
         assert checks()[-1].diagnosis["code"] == "password-not-openable", names
 
 

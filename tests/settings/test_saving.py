@@ -217,7 +217,7 @@ def test_leaving_out_the_spaces_seals_the_password_anew_and_checks(owner, form):
     (version,) = versions()
     assert credentials.open_password(version) == "abcdefghijklmnop"
     assert count(SettingsCheck) == 1
-    assert not deeds.questions(version)
+    assert not deeds.blocking_warnings(version)
 
 
 def test_the_question_is_asked_again_when_the_unanswered_password_is_kept(owner, form):
@@ -304,8 +304,8 @@ def test_checks_are_limited_per_hour_and_the_input_stays(owner, form, app):
     from tests.settings.conftest import account_id
 
     ident = account_id()
-    for _ in range(deeds.CHECKS.amount):
-        spend(deeds.CHECKS, ident, now=utcnow())
+    for _ in range(deeds.CHECK_LIMIT.amount):
+        spend(deeds.CHECK_LIMIT, ident, now=utcnow())
     db.session.commit()
     answer = save(owner, form)
     assert answer.status_code == 422

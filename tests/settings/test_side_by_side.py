@@ -9,8 +9,8 @@ from portal.accounts.models import Owner
 from portal.clock import utcnow
 from portal.db import db
 from portal.settings import check, versions
-from portal.settings.models import SmtpSettings, State
-from portal.settings.validation import Typed
+from portal.settings.models import SmtpSettings, VersionState
+from portal.settings.validation import SettingsInput
 from tests.outbox.support import answering
 from tests.outbox.test_side_by_side import all_at_once
 from tests.settings.conftest import PAGE, account_id, checks, save, work
@@ -24,11 +24,11 @@ def the_owner():
 
 
 def test_versions_saved_at_the_same_moment_are_numbered_one_after_the_other(app, owner, form):
-    typed = {name: value for name, value in form.items() if name in Typed.__dataclass_fields__}
+    typed = {name: value for name, value in form.items() if name in SettingsInput.__dataclass_fields__}
     typed["port"] = int(form["port"])
 
     def save_one(number):
-        return versions.save_draft(the_owner(), Typed(**typed), now=utcnow()).number
+        return versions.save_draft(the_owner(), SettingsInput(**typed), now=utcnow()).number
 
     assert sorted(all_at_once(app, 6, save_one)) == [1, 2, 3, 4, 5, 6]
 
@@ -39,10 +39,10 @@ def test_of_versions_made_live_at_the_same_moment_one_is(app, owner, form):
     ident = account_id()
 
     def make_live(number):
-        versions.activate_anyway(versions.find(ident, number + 1), now=utcnow())
+        versions.force_activate(versions.find(ident, number + 1), now=utcnow())
 
     assert all_at_once(app, 4, make_live) == [None] * 4
-    live = select(func.count()).select_from(SmtpSettings).where(SmtpSettings.state == State.LIVE)
+    live = select(func.count()).select_from(SmtpSettings).where(SmtpSettings.state == VersionState.LIVE)
     assert db.session.scalar(live) == 1
     db.session.rollback()
 
@@ -50,9 +50,9 @@ def test_of_versions_made_live_at_the_same_moment_one_is(app, owner, form):
 def test_a_check_is_taken_by_one_of_many_workers(app, owner, form, servers):
     save(owner, form)
     (version,) = saved()
-    assert all_at_once(app, 4, lambda _: check.check(version.id)) == [None] * 4
+    assert all_at_once(app, 4, lambda _: check.run(version.id)) == [None] * 4
     assert len(servers.one.messages) == 1
-    assert saved()[0].state is State.LIVE
+    assert saved()[0].state is VersionState.LIVE
 
 
 def test_stopping_while_a_check_is_about_to_pass_stays_stopped(app, owner, form, servers):
@@ -65,6 +65,6 @@ def test_stopping_while_a_check_is_about_to_pass_stays_stopped(app, owner, form,
     ident = account_id()
     servers.one.script = answering(DOT=stop)
     work()
-    assert saved()[0].state is State.DRAFT
+    assert saved()[0].state is VersionState.DRAFT
     assert checks()[0].state == "failed"
     assert owner.get(PAGE).status_code == 200

@@ -23,7 +23,7 @@ from portal.config import Config
 from portal.db import db, disconnect
 from portal.outbox.queue import NewMessage, enqueue_row
 from portal.settings import credentials
-from portal.settings.models import SmtpSettings, State
+from portal.settings.models import SmtpSettings, VersionState
 
 ROOT = Path(__file__).resolve().parents[2]
 FLASK = [sys.executable, "-m", "flask", "--app", "wsgi"]
@@ -99,7 +99,7 @@ class Instance:
             password_saved_at=now,
             domain=f"account-{number}.example",
             wrapped_user="info",
-            state=State.LIVE,
+            state=VersionState.LIVE,
             created_at=now,
             live_since=now,
         )
