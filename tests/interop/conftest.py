@@ -1,4 +1,4 @@
-"""Real servers for the engine. One that is absent is skipped, with the reason, unless that is forbidden."""
+"""Real servers for the engine. Tests of a missing one are skipped, or fail if SIGNET_REQUIRE_INTEROP is set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.interop.servers import Haraka, Postfix, why_no_haraka, why_no_postfix
+from tests.interop.servers import Haraka, Postfix, haraka_missing, postfix_missing
 
 
 def _skip(reason: str | None) -> None:
@@ -20,19 +20,19 @@ def _skip(reason: str | None) -> None:
 
 @pytest.fixture
 def real_or_skip() -> Callable[[str | None], None]:
-    """Tell it why a server is absent, or None when it is there."""
+    """Return a function that skips the test for a reason, or does nothing for None."""
     return _skip
 
 
 @pytest.fixture(scope="session")
 def postfix() -> Iterator[Postfix]:
-    _skip(why_no_postfix())
+    _skip(postfix_missing())
     with Postfix() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def haraka() -> Iterator[Haraka]:
-    _skip(why_no_haraka())
+    _skip(haraka_missing())
     with Haraka() as server:
         yield server

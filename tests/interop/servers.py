@@ -1,4 +1,4 @@
-"""Servers nobody here wrote, started on loopback from a configuration of our own and ended with the tests."""
+"""Third-party servers, started on loopback with a test configuration and stopped with the tests."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from tests.smtp.badserver import PASSWORD, USERNAME, authority, server_at
 
 LIMITS = Limits(deadline=10.0, connect=2.0, greeting=5.0, reply=5.0)
 SENDER, RECIPIENT = "info@example.org", "bob@example.net"
-FOREIGN = "boss@example.org"  # a sender that belongs to somebody else
+FOREIGN = "boss@example.org"  # a sender of another account
 UNKNOWN, GREYLISTED, ELSEWHERE = "nobody@example.net", "later@example.net", "eve@elsewhere.example"
-SIZE = 50_000  # octets that each server takes
+SIZE = 50_000  # maximum message size of each server, in octets
 _POSTFIX = ("postfix", "saslpasswd2")
 _DAEMONS = next(
     (p for p in map(Path, ("/usr/lib/postfix/sbin", "/usr/libexec/postfix")) if p.is_dir()), Path("/")
 )
 
 
-def why_no_postfix() -> str | None:
+def postfix_missing() -> str | None:
     missing = [name for name in _POSTFIX if shutil.which(name, path=_path()) is None]
     if missing:
         return f"{' and '.join(missing)} not found; tests/interop.sh installs what is needed"
     return None if os.geteuid() == 0 else "Postfix can be started by root alone"
 
 
-def why_no_haraka() -> str | None:
+def haraka_missing() -> str | None:
     if shutil.which("node") is None:
         return "node was not found"
     return (
@@ -47,7 +47,7 @@ def why_no_haraka() -> str | None:
     )
 
 
-def why_no_redis() -> str | None:
+def redis_missing() -> str | None:
     if shutil.which("redis-server", path=_path()) is None:
         return "redis-server was not found; tests/interop.sh installs it"
     if find_spec("redis") is None:
@@ -74,11 +74,11 @@ def free_ports(count: int) -> list[int]:
 
 
 class Started:
-    """A program in the foreground with a folder of its own. ``ports`` are those it listens on."""
+    """A program that runs in the foreground with its own folder and listens on ``ports``."""
 
     def __init__(self, ports: int) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="signet-interop-"))
-        self.home.chmod(0o755)  # the programs give up being root
+        self.home.chmod(0o755)  # the programs drop root privileges
         self.ports = free_ports(ports)
 
     def write(self, name: str, text: str | bytes, mode: int = 0o644) -> Path:
@@ -139,7 +139,7 @@ class Started:
         password: str = PASSWORD,
         mechanism: Mechanism = Mechanism.AUTOMATIC,
     ) -> Server:
-        """Return settings towards this server; ``port`` counts its ports, the second has implicit TLS."""
+        """Return the settings of this server. ``port`` is an index into ``ports``; the second has implicit TLS."""
         number = self.ports[1 if security is Security.IMPLICIT_TLS else port]
         server = server_at(number, security, username=username, mechanism=mechanism, limits=LIMITS)
         return replace(server, password=Secret(password) if username else None)
@@ -154,7 +154,7 @@ def _answers(port: int) -> bool:
 
 
 class Postfix(Started):
-    """Ports: STARTTLS, implicit TLS, and STARTTLS where neither SIZE nor PIPELINING is offered and no is said early."""
+    """Ports: STARTTLS; implicit TLS; STARTTLS without SIZE and PIPELINING, with senders refused at MAIL."""
 
     def __init__(self) -> None:
         super().__init__(3)
@@ -175,7 +175,7 @@ class Postfix(Started):
         subprocess.run(
             ["postfix", "-c", self.home / "etc", "check"], check=True, capture_output=True, env=environment
         )
-        # Not "postfix start-fg": ending that would leave the master process, and what it started, behind.
+        # Not "postfix start-fg": terminating that would leave the master process and its children running.
         self.start([_DAEMONS / "master", "-c", self.home / "etc", "-d"])
 
     def _make_users(self) -> None:
@@ -191,7 +191,7 @@ class Postfix(Started):
         shutil.chown(database, "postfix")
 
     def delivered(self, count: int) -> list[bytes]:
-        """Wait for so many messages in Bob's mailbox; return them as they were written there."""
+        """Wait until Bob's mailbox holds ``count`` messages; return them unchanged."""
         deadline = time.monotonic() + 8
         while len(found := sorted((self.home / "mail" / "bob" / "new").glob("*"))) < count:
             if time.monotonic() > deadline:
@@ -201,7 +201,7 @@ class Postfix(Started):
 
 
 class Redis(Started):
-    """Redis, keeping nothing on disk, which can be stopped and started again at the same port."""
+    """Redis without persistence; it can be stopped and started again on the same port."""
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -231,7 +231,7 @@ class Redis(Started):
         self._log.close()
 
     def ask(self, *words: str) -> bytes:
-        """Say one command; return what was answered, as it came."""
+        """Send one command; return the unparsed answer."""
         with socket.create_connection(("127.0.0.1", self.ports[0]), timeout=5) as sock:
             sock.sendall(" ".join(words).encode() + b"\r\n")
             return sock.recv(65536)
@@ -328,7 +328,7 @@ class Haraka(Started):
         self.start(["node", haraka(), "-c", self.home])
 
     def delivered(self, count: int) -> list[bytes]:
-        """Return what was taken so far, at least so many messages."""
+        """Return all accepted messages; there must be at least ``count``."""
         found = sorted(self.home.glob("*.eml"))
         assert len(found) >= count
         return [path.read_bytes() for path in found]

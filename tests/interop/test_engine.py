@@ -1,4 +1,4 @@
-"""The engine against Postfix and Haraka: what they accept, how they refuse, and what an owner is told."""
+"""The engine with Postfix and Haraka: acceptance, refusals and their diagnoses."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def refused(
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 @pytest.mark.parametrize("security", [Security.STARTTLS, Security.IMPLICIT_TLS])
-def test_a_message_is_accepted_and_the_servers_name_for_it_known(
+def test_a_message_is_accepted_with_a_queue_id(
     real: Started, security: Security, mechanism: Mechanism
 ) -> None:
     with Session(real.server(security, mechanism=mechanism)) as session:
@@ -74,13 +74,13 @@ def test_a_message_is_accepted_and_the_servers_name_for_it_known(
     assert f"AUTH {mechanism.value.upper()}" in str(session.transcript)
 
 
-def test_the_ladder_is_climbed_without_sending_anything(real: Started) -> None:
+def test_the_probe_passes_every_stage_but_data(real: Started) -> None:
     report = probe(real.server(), SENDER, RECIPIENT)
     assert report.passed
     assert [result.stage for result in report.stages] == [stage for stage in Stage if stage is not Stage.DATA]
 
 
-def test_a_wrong_password_is_the_credentials_fault(real: Started) -> None:
+def test_a_wrong_password_is_diagnosed_as_credentials(real: Started) -> None:
     failure, kind, retry = refused(real.server(password="wrong"))
     assert (failure.stage, failure.reason) == (Stage.AUTH, Reason.REPLIED)
     assert failure.reply is not None
@@ -112,7 +112,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_refusal_is_understood(real: Started, name: str) -> None:
+def test_a_refusal_is_diagnosed(real: Started, name: str) -> None:
     expected = REFUSALS[name]
     port = len(real.ports) - 1 if isinstance(real, Postfix) else 0
     failure, kind, retry = refused(real.server(port=port), expected.sender, expected.recipient)
@@ -121,41 +121,41 @@ def test_a_refusal_is_understood(real: Started, name: str) -> None:
     assert failure.reply.code in expected.codes
 
 
-def test_a_sender_refused_no_sooner_than_with_the_recipient_is_still_the_senders_fault(
+def test_a_sender_refused_at_rcpt_is_diagnosed_as_the_sender(
     postfix: Postfix,
 ) -> None:
-    """Postfix keeps a no to itself until RCPT (smtpd_delay_reject)."""
+    """Postfix delays a refusal until RCPT (smtpd_delay_reject)."""
     failure, kind, _ = refused(postfix.server(), FOREIGN)
     assert (failure.stage, kind) == (Stage.RCPT, DiagnosisKind.SENDER_IDENTITY)
 
 
-def test_without_a_log_in_a_relay_says_no(postfix: Postfix) -> None:
+def test_a_relay_refuses_mail_without_a_log_in(postfix: Postfix) -> None:
     failure, kind, retry = refused(postfix.server(username=None), "x@example.com", ELSEWHERE)
     assert failure.reply is not None
     assert (failure.stage, failure.reply.code) == (Stage.RCPT, 554)
     assert (kind, retry) == (DiagnosisKind.LOGIN_REQUIRED, RetryClass.SETTINGS)
 
 
-def test_without_a_log_in_haraka_takes_no_mail_for_others(haraka: Haraka) -> None:
+def test_haraka_refuses_to_relay_without_a_log_in(haraka: Haraka) -> None:
     failure, _, _ = refused(haraka.server(username=None), "x@example.com", ELSEWHERE)
     assert failure.reply is not None
     assert (failure.stage, failure.reply.code) == (Stage.RCPT, 550)
 
 
-def test_what_is_over_the_announced_size_is_not_even_begun(real: Started) -> None:
+def test_a_message_over_the_announced_size_is_not_sent(real: Started) -> None:
     failure, kind, retry = refused(real.server(), size=SIZE)
     assert (failure.stage, failure.reason) == (Stage.MAIL, Reason.MESSAGE_TOO_BIG)
     assert (kind, retry) == (DiagnosisKind.CONTENT, RetryClass.MESSAGE)
 
 
-def test_what_is_too_large_for_a_server_that_did_not_say_so_is_refused_at_its_end(postfix: Postfix) -> None:
+def test_a_message_over_an_unannounced_size_is_refused_at_its_end(postfix: Postfix) -> None:
     failure, kind, retry = refused(postfix.server(port=2), size=SIZE)
     assert failure.reply is not None
     assert (failure.stage, failure.reply.code, failure.ambiguous) == (Stage.DATA, 552, False)
     assert (kind, retry) == (DiagnosisKind.CONTENT, RetryClass.MESSAGE)
 
 
-def read_as_meant(raw: bytes, number: int) -> None:
+def assert_unchanged(raw: bytes, number: int) -> None:
     parsed = message_from_bytes(raw.replace(b"\r\n", b"\n"), policy=SMTP)
     assert parsed["Subject"] == f"Grüße {number}"
     assert parsed["From"].addresses[0].display_name == "Jürgen & Co."
@@ -165,7 +165,9 @@ def read_as_meant(raw: bytes, number: int) -> None:
         assert part.get_content().replace("\r\n", "\n") == words
 
 
-def run_of(server: Server, recipients: list[str]) -> tuple[list[Acceptance | SubmissionFailure], list[str]]:
+def submit_all(
+    server: Server, recipients: list[str]
+) -> tuple[list[Acceptance | SubmissionFailure], list[str]]:
     queue = [
         OutgoingMessage.build(SENDER, recipient, message(number))
         for number, recipient in enumerate(recipients)
@@ -182,11 +184,11 @@ MANY = [RECIPIENT, RECIPIENT, UNKNOWN, RECIPIENT, RECIPIENT, GREYLISTED, RECIPIE
 
 
 @pytest.mark.parametrize("port", [0, 2], ids=["pipelined", "one command at a time"])
-def test_many_messages_share_a_connection_to_postfix_and_arrive_as_written(
+def test_many_messages_share_a_connection_to_postfix_and_arrive_unchanged(
     postfix: Postfix, port: int
 ) -> None:
     before = set(postfix.delivered(0))
-    outcomes, transcripts = run_of(postfix.server(port=port), MANY)
+    outcomes, transcripts = submit_all(postfix.server(port=port), MANY)
     assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [to == RECIPIENT for to in MANY]
     assert ["said together" in transcript for transcript in transcripts] == [
         port == 0 and number in {1, 2, 4, 5, 7} for number in range(len(MANY))
@@ -196,13 +198,13 @@ def test_many_messages_share_a_connection_to_postfix_and_arrive_as_written(
     numbers = sorted(int(str(message_from_bytes(raw)["Message-ID"])[1:].split("@")[0]) for raw in arrived)
     assert numbers == [0, 1, 3, 4, 6, 7]
     for raw in arrived:
-        read_as_meant(raw, int(str(message_from_bytes(raw)["Message-ID"])[1:].split("@")[0]))
+        assert_unchanged(raw, int(str(message_from_bytes(raw)["Message-ID"])[1:].split("@")[0]))
 
 
-def test_a_server_that_cannot_follow_is_asked_again_and_nothing_is_lost(haraka: Haraka) -> None:
-    """Haraka offers PIPELINING but refuses what comes together with the end of a message."""
+def test_a_server_that_refuses_pipelined_envelopes_loses_no_message(haraka: Haraka) -> None:
+    """Haraka offers PIPELINING but refuses commands that arrive with the end of a message."""
     before = set(haraka.delivered(0))
-    outcomes, transcripts = run_of(haraka.server(), MANY)
+    outcomes, transcripts = submit_all(haraka.server(), MANY)
     assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [to == RECIPIENT for to in MANY]
     assert not any("S: 220 " in transcript for transcript in transcripts[1:])
     if "pipelined after" in transcripts[1]:
@@ -210,4 +212,4 @@ def test_a_server_that_cannot_follow_is_asked_again_and_nothing_is_lost(haraka: 
         assert not any("said together" in transcript for transcript in transcripts[2:])
     arrived = [raw for raw in haraka.delivered(len(before) + 6) if raw not in before]
     for number, raw in zip([0, 1, 3, 4, 6, 7], arrived, strict=True):
-        read_as_meant(raw, number)
+        assert_unchanged(raw, number)

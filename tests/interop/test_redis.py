@@ -1,4 +1,4 @@
-"""Announcing work through a real Redis: at once while it runs, and without it nothing is lost."""
+"""Jobs pushed through a real Redis start at once; without Redis the sweep still finds the work."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.outbox.conftest import account, routes, serve, server
 from tests.outbox.support import LIMITS, Worker, enqueue_message, start_worker, statuses, wait_for
 from tests.smtp.badserver import BadServer
 
-from .servers import Redis, why_no_redis
+from .servers import Redis, redis_missing
 
 __all__ = ["account", "routes", "serve", "server"]
-_AGES = 60.0  # seconds between two sweeps: what arrives earlier was announced
+_AGES = 60.0  # seconds between two sweeps; work done earlier was started by a pushed job
 
 
 @pytest.fixture
 def redis(real_or_skip) -> Iterator[Redis]:
-    real_or_skip(why_no_redis())
+    real_or_skip(redis_missing())
     with Redis() as running:
         yield running
 
@@ -46,7 +46,7 @@ def working(config: Config, account: int, server: BadServer, *, sweep: float) ->
 
 
 def is_served(redis: Redis) -> bool:
-    """Whether a worker waits for announcements there."""
+    """Return whether a worker waits for pushed jobs."""
     return b"brpop" in redis.ask("CLIENT", "LIST").lower()
 
 
@@ -76,7 +76,7 @@ def test_without_redis_the_promise_is_kept_and_told_once_it_is_back(
     with working(config, account, server, sweep=0.5) as worker:
         wait_for(lambda: is_served(redis), within=20)
         redis.stop()
-        enqueue_message(account, "one")  # whoever signs up notices nothing
+        enqueue_message(account, "one")  # enqueueing succeeds without Redis
         assert statuses(account) in ([Status.QUEUED], [Status.SENT])
         time.sleep(1.5)
         assert worker.process.poll() is None

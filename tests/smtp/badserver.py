@@ -1,6 +1,6 @@
-"""A real SMTP server on a real socket that does exactly what a script tells it, and remembers every octet.
+"""A scripted SMTP server on a loopback socket that records every octet it receives.
 
-Scripts get a ``Peer``; most of them are ``converse`` (an honest server) with a few answers replaced.
+A script is a function of a ``Peer``. Most scripts are ``converse``, a correct server, with a few answers replaced.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ LIMITS = Limits(deadline=1.0, connect=0.8, greeting=0.3, reply=0.4, received=64 
 
 
 class GoneError(Exception):
-    """The other side closed, or the test is over."""
+    """The client closed the connection, or the test has ended."""
 
 
 @dataclass
 class Peer:
-    """The client as the server's script sees it."""
+    """The connection to the client, as a script uses it."""
 
     sock: socket.socket
     server: BadServer
@@ -72,7 +72,7 @@ class Peer:
         return heard
 
     def listen(self) -> None:
-        """Say nothing; read until the client leaves."""
+        """Send nothing; read until the client closes the connection."""
         while True:
             self._received()
 
@@ -119,7 +119,7 @@ def ehlo_reply(offers: tuple[bytes, ...]) -> bytes:
 
 
 def take_login(peer: Peer, line: bytes) -> None:
-    """Answer AUTH as an honest server does."""
+    """Answer AUTH as a correct server does."""
     if line.upper().startswith(b"AUTH LOGIN"):
         for prompt in (b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n"):
             peer.say(prompt)
@@ -140,29 +140,29 @@ def converse(
     security: Security = Security.STARTTLS,
     certificate: str = "good",
 ) -> None:
-    """Speak SMTP honestly except for ``answers`` by verb; DOT is the reply to the message."""
+    """Act as a correct server except for ``answers`` by verb; DOT is the reply to the message."""
     answers = answers or {}
     if security is Security.IMPLICIT_TLS:
         peer.encrypt(certificate)
     _give(peer, answers.get("GREETING", GREETING), b"")
-    in_clear = security is Security.STARTTLS
+    plaintext_phase = security is Security.STARTTLS
     while True:
         line = peer.hear()
         verb = line.split()[0].upper().decode("ascii", "replace") if line.split() else ""
         if verb == "STARTTLS" and verb not in answers:
             peer.say(b"220 2.0.0 go ahead\r\n")
             peer.encrypt(certificate)
-            in_clear = False
+            plaintext_phase = False
             continue
-        offered = (b"STARTTLS", b"8BITMIME") if in_clear else offers
-        _give(peer, answers.get(verb, _honest(verb, offered)), line)
+        offered = (b"STARTTLS", b"8BITMIME") if plaintext_phase else offers
+        _give(peer, answers.get(verb, _usual_answer(verb, offered)), line)
         if verb == "DATA" and verb not in answers:
             _give(peer, answers.get("DOT", b"250 2.0.0 Ok: queued as 4XyZ1a2b\r\n"), line)
         if verb == "QUIT":
             return
 
 
-def _honest(verb: str, offered: tuple[bytes, ...]) -> Answer:
+def _usual_answer(verb: str, offered: tuple[bytes, ...]) -> Answer:
     return {
         "EHLO": ehlo_reply(offered),
         "AUTH": take_login,
@@ -179,7 +179,7 @@ def _give(peer: Peer, answer: Answer, line: bytes) -> None:
 
 
 class BadServer:
-    """Serves a script on a loopback port while it is entered. ``received`` is all it heard, decrypted."""
+    """Context manager that serves a script on a loopback port. ``received`` holds all received octets, decrypted."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -221,11 +221,11 @@ class BadServer:
             _close(peer.sock)
 
     def heard_secret(self) -> bool:
-        """Return whether the password arrived in any form a log-in could give it."""
+        """Return whether the password was received in any form that AUTH uses."""
         return holds_secret(bytes(self.received))
 
     def unstuffed(self) -> bytes:
-        """Return the last message as its recipient would read it."""
+        """Return the last message without dot-stuffing."""
         return self.messages[-1].replace(b"\r\n..", b"\r\n.")[2:].removesuffix(b".\r\n")
 
 
@@ -236,12 +236,14 @@ def _close(sock: socket.socket) -> None:
 
 
 def holds_secret(data: bytes) -> bool:
-    """Search for the password: plain, in base64 alone, and in base64 at any offset within a longer text."""
+    """Return whether ``data`` holds the password: as text, hex, Base64, or Base64 at any offset of a longer text."""
     raw = PASSWORD.encode()
     forms = [raw, raw.hex().encode()]
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + raw)
-        forms.append(encoded[4 if shift else 0 : -4])  # whole groups only, whatever stands beside them
+        forms.append(
+            encoded[4 if shift else 0 : -4]
+        )  # complete groups only; neighbouring octets change the others
     return any(form in data for form in forms)
 
 
@@ -252,7 +254,7 @@ def authority() -> trustme.CA:
 
 @cache
 def context(certificate: str) -> ssl.SSLContext:
-    """Return the server side of TLS with a good, untrusted, wrongly named or expired certificate."""
+    """Return a server TLS context with a good, untrusted, wrongly named or expired certificate."""
     now = dt.datetime.now(dt.UTC)
     issue = {
         "good": lambda: authority().issue_cert("localhost", "127.0.0.1"),
@@ -277,7 +279,7 @@ def ca_file() -> str:
 
 
 def loopback(port: int, *, plaintext: bool = False) -> EgressPolicy:
-    """Return a policy that allows loopback at one port, as the rehearsal does, and trusts our authority."""
+    """Return a policy that allows one loopback port and trusts the tests' authority."""
     networks = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     return EgressPolicy(
         private_targets=tuple(PrivateTarget(n, port, plaintext) for n in networks), ca_file=ca_file()
@@ -293,7 +295,7 @@ def server_at(
     limits: Limits = LIMITS,
     host: str = "localhost",
 ) -> Server:
-    """Return settings towards a BadServer."""
+    """Return the settings of a BadServer."""
     return Server(
         host,
         port,
@@ -308,7 +310,7 @@ def server_at(
 
 
 def drip(peer: Peer, _line: bytes = b"") -> None:
-    """One octet every 0.4 s: each arrives in time, and the line never ends."""
+    """Send one octet every 0.4 s; each arrives in time, but the line does not end."""
     while True:
         peer.say(b"2")
         peer.pause(0.4)

@@ -1,4 +1,4 @@
-"""The table of servers: what each does, and what the engine must make of it."""
+"""The table of faulty and correct servers, each with the outcome that the engine must report."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PIPELINING = (*OFFER, b"PIPELINING")
 
 @dataclass(frozen=True)
 class Behaviour:
-    """A script and its verdict. ``stage`` None: the message is accepted. ``secret``: is the password said?"""
+    """A script and the expected outcome. ``stage`` None: accepted. ``secret``: the server receives the password."""
 
     name: str
     script: Script
@@ -39,18 +39,18 @@ class Behaviour:
     code: int | None = None
     ambiguous: bool = False
     secret: bool = False
-    kept: bool = False  # is the connection still good for the next message?
+    kept: bool = False  # whether the connection can carry the next message
     security: Security = Security.STARTTLS
     mechanism: Mechanism = Mechanism.AUTOMATIC
     username: bool = True
 
 
-def _says(answers: Mapping[str, Answer], offers: tuple[bytes, ...] = OFFER, **more: object) -> Script:
+def _answers(answers: Mapping[str, Answer], offers: tuple[bytes, ...] = OFFER, **more: object) -> Script:
     return partial(converse, answers=answers, offers=offers, **more)  # type: ignore[arg-type]
 
 
 def _second_ehlo(answer: Answer) -> Script:
-    """Answer the EHLO in clear honestly and the one under TLS with ``answer``."""
+    """Answer the plaintext EHLO correctly and the EHLO after STARTTLS with ``answer``."""
 
     def script(peer: Peer) -> None:
         peer.say(b"220 hi\r\n")
@@ -82,7 +82,7 @@ def _banner(data: bytes) -> Script:
 
 
 def _web_server(peer: Peer) -> None:
-    """Say nothing until spoken to, as HTTP does, but let the greeting pass."""
+    """Send a valid greeting, then behave like a web server."""
     peer.say(b"220 \r\n")
     peer.hear()
     peer.say(b"HTTP/1.1 400 Bad Request\r\nServer: intranet-wiki\r\n\r\n")
@@ -130,17 +130,17 @@ def _hang_ups() -> list[Behaviour]:
         ("DATA", Stage.DATA, True),
     ]
     gone = [
-        Behaviour(f"hangs up at {verb}", _says({verb: hang_up}), stage, Reason.DISCONNECTED, secret=secret)
+        Behaviour(f"hangs up at {verb}", _answers({verb: hang_up}), stage, Reason.DISCONNECTED, secret=secret)
         for verb, stage, secret in at
     ]
     silent = [
-        Behaviour(f"falls silent at {verb}", _says({verb: mute}), stage, Reason.TIMED_OUT, secret=secret)
+        Behaviour(f"falls silent at {verb}", _answers({verb: mute}), stage, Reason.TIMED_OUT, secret=secret)
         for verb, stage, secret in at
     ]
     closing = [
         Behaviour(
             f"says 421 at {verb}",
-            _says({verb: then_hang_up(b"421 4.3.2 closing\r\n")}),
+            _answers({verb: then_hang_up(b"421 4.3.2 closing\r\n")}),
             stage,
             Reason.REPLIED,
             421,
@@ -156,12 +156,12 @@ def _refusals() -> list[Behaviour]:
     return [
         Behaviour(
             f"says {code} at {verb}{' under pipelining' if offers is PIPELINING else ''}",
-            _says({verb: b"%d %d.7.1 no\r\n" % (code, code // 100)}, offers),
+            _answers({verb: b"%d %d.7.1 no\r\n" % (code, code // 100)}, offers),
             stage,
             Reason.REPLIED,
             code,
             secret=True,
-            # Pipelined DATA is granted by this server although MAIL or RCPT was refused: then we hang up.
+            # This server accepts pipelined DATA although MAIL or RCPT was refused; the session closes then.
             kept=offers is OFFER or verb in ("DATA", "DOT"),
         )
         for verb, stage in at
@@ -207,12 +207,17 @@ def _banners() -> list[Behaviour]:
 
 def _floods() -> list[Behaviour]:
     return [
-        Behaviour("drips its greeting", _says({"GREETING": drip}), Stage.GREETING, Reason.TIMED_OUT),
-        Behaviour("drips at MAIL", _says({"MAIL": drip}), Stage.MAIL, Reason.TIMED_OUT, secret=True),
+        Behaviour("drips its greeting", _answers({"GREETING": drip}), Stage.GREETING, Reason.TIMED_OUT),
+        Behaviour("drips at MAIL", _answers({"MAIL": drip}), Stage.MAIL, Reason.TIMED_OUT, secret=True),
         Behaviour(
-            "greets without end", _says({"GREETING": endless(b"220-hi\r\n")}), Stage.GREETING, Reason.TOO_MUCH
+            "greets without end",
+            _answers({"GREETING": endless(b"220-hi\r\n")}),
+            Stage.GREETING,
+            Reason.TOO_MUCH,
         ),
-        Behaviour("offers without end", _says({"EHLO": endless(b"250-X\r\n")}), Stage.EHLO, Reason.TOO_MUCH),
+        Behaviour(
+            "offers without end", _answers({"EHLO": endless(b"250-X\r\n")}), Stage.EHLO, Reason.TOO_MUCH
+        ),
         Behaviour(
             "offers without end under TLS",
             _second_ehlo(endless(b"250-XYZ\r\n")),
@@ -221,12 +226,14 @@ def _floods() -> list[Behaviour]:
         ),
         Behaviour(
             "sends a line of 10 MB",
-            _says({"MAIL": b"250 " + b"x" * 10_000_000}),
+            _answers({"MAIL": b"250 " + b"x" * 10_000_000}),
             Stage.MAIL,
             Reason.TOO_MUCH,
             secret=True,
         ),
-        Behaviour("sends zeros", _says({"GREETING": endless(b"\0" * 400)}), Stage.GREETING, Reason.TOO_MUCH),
+        Behaviour(
+            "sends zeros", _answers({"GREETING": endless(b"\0" * 400)}), Stage.GREETING, Reason.TOO_MUCH
+        ),
     ]
 
 
@@ -235,14 +242,14 @@ def _tls() -> list[Behaviour]:
     return [
         Behaviour("injects replies after STARTTLS", _injected, Stage.TLS, Reason.GARBLED),
         Behaviour(
-            "has STARTTLS stripped", _says({"EHLO": b"250 hi\r\n"}), Stage.TLS, Reason.STARTTLS_MISSING
+            "has STARTTLS stripped", _answers({"EHLO": b"250 hi\r\n"}), Stage.TLS, Reason.STARTTLS_MISSING
         ),
         Behaviour(
-            "refuses STARTTLS", _says({"STARTTLS": b"454 4.7.0 no\r\n"}), Stage.TLS, Reason.REPLIED, 454
+            "refuses STARTTLS", _answers({"STARTTLS": b"454 4.7.0 no\r\n"}), Stage.TLS, Reason.REPLIED, 454
         ),
         Behaviour(
             "speaks no TLS after 220",
-            _says(
+            _answers(
                 {
                     "STARTTLS": lambda peer, _: (
                         peer.say(b"220 go\r\n"),
@@ -266,10 +273,10 @@ def _tls() -> list[Behaviour]:
 
 def _log_ins() -> list[Behaviour]:
     def auth(name: str, answer: Answer, reason: Reason, code: int | None = None, **more: object) -> Behaviour:
-        return Behaviour(name, _says({"AUTH": answer}), Stage.AUTH, reason, code, secret=True, **more)  # type: ignore[arg-type]
+        return Behaviour(name, _answers({"AUTH": answer}), Stage.AUTH, reason, code, secret=True, **more)  # type: ignore[arg-type]
 
-    def login(name: str, answer: Answer, *verdict: object, **more: object) -> Behaviour:
-        return Behaviour(name, _says({"AUTH": answer}, _LOGIN_ONLY), *verdict, **more)  # type: ignore[arg-type]
+    def login(name: str, answer: Answer, *outcome: object, **more: object) -> Behaviour:
+        return Behaviour(name, _answers({"AUTH": answer}, _LOGIN_ONLY), *outcome, **more)  # type: ignore[arg-type]
 
     return [
         auth("says 535", b"535 5.7.8 bad credentials\r\n", Reason.REPLIED, 535),
@@ -282,12 +289,14 @@ def _log_ins() -> list[Behaviour]:
         auth("says 454 at AUTH", b"454 4.7.0 later\r\n", Reason.REPLIED, 454),
         auth("says 250 at AUTH", b"250 ok\r\n", Reason.GARBLED, 250),
         auth("answers AUTH PLAIN with a challenge", b"334 \r\n", Reason.GARBLED, 334),
-        Behaviour("offers no AUTH", _says({}, (b"8BITMIME",)), Stage.AUTH, Reason.AUTH_MISSING),
-        Behaviour("offers GSSAPI only", _says({}, (b"AUTH GSSAPI",)), Stage.AUTH, Reason.MECHANISM_MISSING),
-        Behaviour("offers AUTH=LOGIN only", _says({}, (b"AUTH=LOGIN",)), secret=True, kept=True),
+        Behaviour("offers no AUTH", _answers({}, (b"8BITMIME",)), Stage.AUTH, Reason.AUTH_MISSING),
+        Behaviour(
+            "offers GSSAPI only", _answers({}, (b"AUTH GSSAPI",)), Stage.AUTH, Reason.MECHANISM_MISSING
+        ),
+        Behaviour("offers AUTH=LOGIN only", _answers({}, (b"AUTH=LOGIN",)), secret=True, kept=True),
         Behaviour(
             "does not offer the chosen mechanism",
-            _says({}),
+            _answers({}),
             Stage.AUTH,
             Reason.MECHANISM_MISSING,
             mechanism=Mechanism.CRAM_MD5,
@@ -325,7 +334,7 @@ def _log_ins() -> list[Behaviour]:
         ),
         Behaviour(
             "530 at MAIL",
-            _says({"MAIL": b"530 5.7.0 log in\r\n"}),
+            _answers({"MAIL": b"530 5.7.0 log in\r\n"}),
             Stage.MAIL,
             Reason.REPLIED,
             530,
@@ -337,9 +346,9 @@ def _log_ins() -> list[Behaviour]:
 
 def _messages() -> list[Behaviour]:
     def data(
-        name: str, answers: Mapping[str, Answer], offers: tuple[bytes, ...], *verdict: object, **more: object
+        name: str, answers: Mapping[str, Answer], offers: tuple[bytes, ...], *outcome: object, **more: object
     ) -> Behaviour:
-        return Behaviour(name, _says(answers, offers), *verdict, secret=True, **more)  # type: ignore[arg-type]
+        return Behaviour(name, _answers(answers, offers), *outcome, secret=True, **more)  # type: ignore[arg-type]
 
     too_small = (b"SIZE %d" % (len(MESSAGE) - 1), b"AUTH PLAIN")
     return [
@@ -469,12 +478,12 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
     Behaviour("accepts and says nothing", mute, Stage.GREETING, Reason.TIMED_OUT),
     Behaviour(
         "turns away with 554",
-        _says({"GREETING": b"554 5.7.1 blocked\r\n"}),
+        _answers({"GREETING": b"554 5.7.1 blocked\r\n"}),
         Stage.GREETING,
         Reason.REPLIED,
         554,
     ),
-    Behaviour("refuses EHLO", _says({"EHLO": b"502 5.5.1 what?\r\n"}), Stage.EHLO, Reason.REPLIED, 502),
+    Behaviour("refuses EHLO", _answers({"EHLO": b"502 5.5.1 what?\r\n"}), Stage.EHLO, Reason.REPLIED, 502),
     Behaviour("is a web server", _web_server, Stage.EHLO, Reason.NOT_SMTP),
     *_banners(),
     *_floods(),

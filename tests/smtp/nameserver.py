@@ -1,4 +1,4 @@
-"""A small name server on loopback, speaking real DNS over UDP, with faults to order."""
+"""A DNS server on a loopback UDP port that answers from a zone and can simulate faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MUTE, GARBAGE, BROKEN, NO_SUCH_NAME = "mute", "garbage", "broken", "no such name
 
 
 class NameServer:
-    """Answers from ``zone`` while it is entered; a name of ``faults`` plays a fault, an unknown one has no records."""
+    """Context manager. Names that end with a key of ``faults`` get that fault; unknown names have no records."""
 
     def __init__(self, zone: Zone, faults: Mapping[str, str] | None = None) -> None:
         self.zone = {(name.lower(), kind): records for (name, kind), records in zone.items()}

@@ -1,4 +1,4 @@
-"""Which addresses are sent to, and what may come near a header."""
+"""Strict parsing of addresses, and the texts that a header may hold."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("typed", "canonical"), ACCEPTED.items())
-def test_an_accepted_address_is_said_as_it_is_shown(typed: str, canonical: str) -> None:
+def test_a_valid_address_has_one_canonical_form(typed: str, canonical: str) -> None:
     assert str(parse_mailbox(typed)) == canonical
     assert parse_mailbox(canonical) == parse_mailbox(typed)
 
 
 @pytest.mark.parametrize("typed", REFUSED, ids=ascii)
-def test_an_odd_address_is_refused_with_a_sentence(typed: str) -> None:
+def test_an_invalid_address_is_refused_with_a_sentence(typed: str) -> None:
     with pytest.raises(MailboxError) as refusal:
         parse_mailbox(typed)
     assert str(refusal.value).endswith(".")
 
 
-def test_only_an_address_beyond_ascii_needs_smtputf8() -> None:
+def test_only_a_non_ascii_local_part_needs_smtputf8() -> None:
     assert parse_mailbox("a@münchen.de").is_ascii
     assert not parse_mailbox("jürgen@example.org").is_ascii
 
@@ -83,7 +83,7 @@ def test_only_an_address_beyond_ascii_needs_smtputf8() -> None:
         "\udc80",
     ],
 )
-def test_controls_do_not_come_near_a_header(c: str) -> None:
+def test_controls_are_refused_in_a_header(c: str) -> None:
     assert not is_header_safe(f"a{c}b")
     with pytest.raises(HeaderError, match="The subject"):
         check_header_safe(f"a{c}b", "The subject")

@@ -1,4 +1,4 @@
-"""What a host may be called, and which addresses are dialled."""
+"""The guard: canonical hosts, and which addresses are dialled."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ NO_NAMES = [
 
 
 @pytest.mark.parametrize(("typed", "canonical"), NAMES.items())
-def test_a_host_has_one_spelling(typed: str, canonical: str) -> None:
+def test_a_host_has_one_canonical_form(typed: str, canonical: str) -> None:
     assert canonical_host(typed) == canonical
     assert canonical_host(canonical) == canonical
 
 
 @pytest.mark.parametrize("typed", NO_NAMES, ids=ascii)
-def test_what_is_no_host_is_refused_with_a_sentence(typed: str) -> None:
+def test_an_invalid_host_is_refused_with_a_sentence(typed: str) -> None:
     with pytest.raises(HostError) as refusal:
         canonical_host(typed)
     assert str(refusal.value).endswith(".") and str(refusal.value)[0].isupper()
 
 
-# Forms of addresses and names that lead, or could lead, to where a tenant must not reach.
+# Forms of addresses and names that lead, or could lead, to networks that an owner must not reach.
 FORBIDDEN = [
     "127.0.0.1", "127.0.0.2", "127.255.255.254", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.1",
     "0177.0.0.1", "017700000001", "00000177.0.0.1", "0", "0.0.0.0", "0.0.0.1", "①②⑦.0.0.1", "１２７.０.０.１",
@@ -82,7 +82,7 @@ FORBIDDEN = [
 
 
 @pytest.fixture
-def canary():
+def listener():
     with BadServer(mute) as listening:
         yield listening
 
@@ -109,22 +109,22 @@ def refusal(
     )
 
 
-def test_no_form_of_a_forbidden_address_is_dialled_and_all_get_one_answer(canary: BadServer) -> None:
+def test_no_form_of_a_forbidden_address_is_dialled_and_all_fail_alike(listener: BadServer) -> None:
     assert len(FORBIDDEN) >= 60
-    policy = EgressPolicy(ports=frozenset({canary.port}))
-    answers = [refusal(host, canary.port, policy) for host in FORBIDDEN]
-    answers.append(refusal("smtp.example.com", 6379, policy))  # a port that is not allowed answers likewise
-    answers.append(refusal("localhost", canary.port, policy, Security.PLAINTEXT))
+    policy = EgressPolicy(ports=frozenset({listener.port}))
+    answers = [refusal(host, listener.port, policy) for host in FORBIDDEN]
+    answers.append(refusal("smtp.example.com", 6379, policy))  # a forbidden port fails alike
+    answers.append(refusal("localhost", listener.port, policy, Security.PLAINTEXT))
     assert all(answer == answers[0] for answer in answers)
     assert answers[0][:2] == (Stage.RESOLVE, Reason.TARGET_REFUSED)
-    assert canary.connections == 0
+    assert listener.connections == 0
 
 
-def test_the_canary_would_notice_a_connection(canary: BadServer) -> None:
+def test_the_listener_counts_connections(listener: BadServer) -> None:
     with pytest.raises(SubmissionFailure) as met:
-        Session(server_at(canary.port)).open()
+        Session(server_at(listener.port)).open()
     assert met.value.stage is Stage.GREETING
-    assert canary.connections == 1
+    assert listener.connections == 1
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_public_addresses_are_public(text: str) -> None:
     assert resolve_allowed(text, 587, EgressPolicy(), 1.0) == (ip_address(text),)
 
 
-def test_a_private_target_holds_for_its_port_and_network_alone() -> None:
+def test_a_private_target_allows_its_port_and_network_only() -> None:
     policy = EgressPolicy(
         private_targets=(
             PrivateTarget(ip_network("10.1.0.0/16"), 1025),
@@ -159,14 +159,14 @@ def test_a_private_target_holds_for_its_port_and_network_alone() -> None:
 
 
 class Resolver:
-    """Stands in for the system's resolver, the one thing here that loopback cannot offer."""
+    """Replaces the system's resolver, which loopback cannot provide."""
 
     def __init__(self, *answers: list[str] | float | socket.gaierror) -> None:
         self.answers = list(answers)
-        self.asked = 0
+        self.calls = 0
 
     def __call__(self, _name: str, *_args: object, **_more: object) -> list[tuple[object, ...]]:
-        self.asked += 1
+        self.calls += 1
         answer = self.answers.pop(0)
         if isinstance(answer, float):
             time.sleep(answer)
@@ -179,21 +179,21 @@ class Resolver:
         ]
 
 
-def test_one_private_address_among_public_ones_condemns_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_private_address_among_public_ones_refuses_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", Resolver(["8.8.8.8", "2606:4700::1111", "::ffff:10.0.0.1"]))
     with pytest.raises(SubmissionFailure) as met:
         resolve_allowed("rebind.example.com", 587, EgressPolicy(), 1.0)
     assert met.value.reason is Reason.TARGET_REFUSED
 
 
-def test_a_name_is_asked_once_and_the_checked_address_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_resolved_once_and_the_checked_address_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
     with BadServer(mute) as bad:
         changing = Resolver(["127.0.0.1"], ["10.0.0.1"])
         monkeypatch.setattr(socket, "getaddrinfo", changing)
         with pytest.raises(SubmissionFailure) as met:
             Session(server_at(bad.port, host="rebind.example.com")).open()
         assert met.value.stage is Stage.GREETING
-        assert (changing.asked, bad.connections) == (1, 1)
+        assert (changing.calls, bad.connections) == (1, 1)
 
 
 def test_the_next_address_is_dialled_where_the_first_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +214,7 @@ def test_the_next_address_is_dialled_where_the_first_refuses(monkeypatch: pytest
         ([], Reason.NAME_UNKNOWN),
     ],
 )
-def test_a_failed_look_up_is_told_apart_and_bounded(monkeypatch, answer, reason: Reason) -> None:
+def test_failed_look_ups_are_distinguished_and_bounded_in_time(monkeypatch, answer, reason: Reason) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", Resolver(answer))
     started = time.monotonic()
     with pytest.raises(SubmissionFailure) as met:
@@ -223,7 +223,7 @@ def test_a_failed_look_up_is_told_apart_and_bounded(monkeypatch, answer, reason:
     assert time.monotonic() - started < 0.5
 
 
-def test_nobody_listening_is_a_refused_connection() -> None:
+def test_a_port_without_a_listener_is_a_refused_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(SubmissionFailure) as met:

@@ -1,4 +1,4 @@
-"""Names the operator sends elsewhere: reached without a look-up, proved by their own certificate."""
+"""Host overrides: dialled without a look-up, verified by the certificate of the overridden host."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ NAME = "smtp.mailgun.org"
 
 
 @pytest.fixture(autouse=True)
-def _nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    def asked(name: str, *_args: object, **_more: object) -> None:
+def _forbid_look_ups(monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked_up(name: str, *_args: object, **_more: object) -> None:
         raise AssertionError(f"{name} was looked up")
 
-    monkeypatch.setattr(socket, "getaddrinfo", asked)
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
 
 
-def policy(*detours: HostOverride) -> EgressPolicy:
-    return EgressPolicy(ca_file=ca_file(), host_overrides=detours)
+def policy(*overrides: HostOverride) -> EgressPolicy:
+    return EgressPolicy(ca_file=ca_file(), host_overrides=overrides)
 
 
 @pytest.mark.parametrize("typed", [NAME, "SMTP.Mailgun.org", "smtp.mailgun.org."])
-def test_a_detoured_name_is_dialled_there_without_a_look_up(typed: str) -> None:
+def test_an_overridden_host_is_dialled_at_its_target_without_a_look_up(typed: str) -> None:
     with BadServer(mute) as bad:
         allowed = policy(HostOverride(NAME, 587, HERE, bad.port))
         server = replace(server_at(587, host=typed), policy=allowed)
@@ -44,7 +44,7 @@ def test_a_detoured_name_is_dialled_there_without_a_look_up(typed: str) -> None:
         assert bad.connections == 1
 
 
-def test_a_detoured_name_goes_nowhere_else() -> None:
+def test_other_ports_of_an_overridden_host_are_refused() -> None:
     with BadServer(mute) as bad:
         server = server_at(2525, host=NAME)
         server = replace(server, policy=policy(HostOverride(NAME, 587, HERE, bad.port)))
@@ -54,7 +54,7 @@ def test_a_detoured_name_goes_nowhere_else() -> None:
         assert bad.connections == 0
 
 
-def test_its_target_is_open_to_no_other_name_and_to_no_literal() -> None:
+def test_the_target_is_not_allowed_as_an_address() -> None:
     allowed = policy(HostOverride(NAME, 587, HERE, 2587))
     for host, port in [("127.0.0.1", 587), ("127.0.0.1", 2587), ("[::1]", 2587)]:
         with pytest.raises(SubmissionFailure) as met:
@@ -62,19 +62,19 @@ def test_its_target_is_open_to_no_other_name_and_to_no_literal() -> None:
         assert met.value.reason is Reason.TARGET_REFUSED
 
 
-def test_a_port_that_is_not_allowed_stays_closed_to_a_detoured_name() -> None:
+def test_a_forbidden_port_stays_forbidden_for_an_overridden_host() -> None:
     with pytest.raises(SubmissionFailure) as met:
         resolve_allowed(NAME, 6379, policy(HostOverride(NAME, 587, HERE, 2587)), 1.0)
     assert met.value.reason is Reason.TARGET_REFUSED
 
 
-def test_a_detour_never_permits_a_conversation_in_clear() -> None:
+def test_an_override_never_permits_plaintext() -> None:
     with pytest.raises(SubmissionFailure) as met:
         resolve_allowed(NAME, 587, policy(HostOverride(NAME, 587, HERE, 2587)), 1.0, plaintext=True)
     assert met.value.reason is Reason.TARGET_REFUSED
 
 
-def test_the_certificate_has_to_be_for_the_name_and_not_for_where_it_leads() -> None:
+def test_the_certificate_must_name_the_host_and_not_its_target() -> None:
     with BadServer(lambda peer: peer.encrypt("good")) as bad:  # it is for localhost
         server = server_at(465, Security.IMPLICIT_TLS, host=NAME)
         with pytest.raises(SubmissionFailure) as met:
@@ -82,7 +82,7 @@ def test_the_certificate_has_to_be_for_the_name_and_not_for_where_it_leads() -> 
         assert (met.value.stage, met.value.reason) == (Stage.TLS, Reason.CERTIFICATE_NAME)
 
 
-def test_each_port_leads_to_the_door_that_encrypts_likewise() -> None:
+def test_each_port_is_sent_to_the_target_port_with_the_same_encryption() -> None:
     found = provider_host_overrides(
         HERE, ["smtp.sendgrid.net", "SMTP.gmail.com"], starttls_port=1, tls_port=2
     )
@@ -98,6 +98,6 @@ def test_each_port_leads_to_the_door_that_encrypts_likewise() -> None:
 
 
 @pytest.mark.parametrize("name", ["smtp.example.com", "localhost", "smpt.mailgun.org", "127.0.0.1"])
-def test_a_name_outside_the_catalogue_is_told(name: str) -> None:
+def test_a_host_outside_the_catalogue_raises_its_name(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         provider_host_overrides(HERE, [NAME, name], starttls_port=1, tls_port=2)

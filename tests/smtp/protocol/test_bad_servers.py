@@ -1,4 +1,4 @@
-"""Every server of the table ends in the verdict it deserves, in time, and without the password leaking."""
+"""Every behaviour of the table ends with its expected outcome, in time, and without leaking the password."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ..behaviours import BEHAVIOURS, Behaviour
 pytestmark = pytest.mark.thorough
 
 
-def climb(session: Session) -> SubmissionFailure | None:
+def submit(session: Session) -> SubmissionFailure | None:
     try:
         session.open()
         session.submit(SENDER, RECIPIENT, MESSAGE)
@@ -40,19 +40,19 @@ def climb(session: Session) -> SubmissionFailure | None:
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda b: b.name)
-def test_each_server_of_the_table_ends_in_its_verdict(behaviour: Behaviour) -> None:
+def test_each_behaviour_has_its_expected_outcome(behaviour: Behaviour) -> None:
     with BadServer(behaviour.script) as bad:
         username = USERNAME if behaviour.username else None
         server = server_at(bad.port, behaviour.security, username=username, mechanism=behaviour.mechanism)
         session = Session(server)
         started = time.monotonic()
-        failure = climb(session)
+        failure = submit(session)
         took = time.monotonic() - started
         kept = session.is_usable()
         session.close()
 
-        verdict = (failure.stage, failure.reason) if failure else (None, None)
-        assert verdict == (behaviour.stage, behaviour.reason), session.transcript
+        outcome = (failure.stage, failure.reason) if failure else (None, None)
+        assert outcome == (behaviour.stage, behaviour.reason), session.transcript
         if failure:
             assert (failure.reply.code if failure.reply else None) == behaviour.code
             assert failure.ambiguous is behaviour.ambiguous
@@ -76,17 +76,17 @@ def _assert_nothing_leaks(session: Session, failure: SubmissionFailure | None) -
         frames = traceback.TracebackException.from_exception(failure, capture_locals=True)
         assert not holds_secret("".join(frames.format()).encode())
     assert not holds_secret(text.encode())
-    assert "intranet-wiki" not in text  # no banner grabbing
+    assert "intranet-wiki" not in text  # the greeting of another service is not repeated
     assert not any(c in text for c in "\x1b\u202e\x07\0")
 
 
-def test_the_table_has_the_breadth_it_claims() -> None:
+def test_the_table_holds_at_least_80_behaviours() -> None:
     names = [behaviour.name for behaviour in BEHAVIOURS]
     assert len(set(names)) == len(names) >= 80
 
 
-def test_the_harness_would_see_a_leaked_password() -> None:
-    """The control: the same search finds the password where it is meant to arrive."""
+def test_the_search_for_the_password_finds_it_where_it_was_sent() -> None:
+    """Control for the assertions that the password did not leak."""
     with BadServer(converse) as bad, Session(server_at(bad.port)):
         assert bad.heard_secret()
     with BadServer(lambda peer: converse(peer, offers=(b"AUTH LOGIN",))) as bad, Session(server_at(bad.port)):
@@ -117,26 +117,26 @@ def test_a_server_that_closes_after_two_messages_is_noticed_before_the_third() -
         assert len(bad.messages) == 2
 
 
-def test_an_echoed_password_is_taken_out_of_reply_and_transcript() -> None:
+def test_an_echoed_password_is_redacted_in_reply_and_transcript() -> None:
     def echo(peer, line: bytes) -> None:
         peer.say(b"535-5.7.8 you said " + line.strip() + b"\r\n535-5.7.8 and " + line[:30] + b"\r\n")
         peer.say(f"535 5.7.8 that is {PASSWORD}\r\n".encode())
 
     with BadServer(lambda peer: converse(peer, {"AUTH": echo})) as bad:
         session = Session(server_at(bad.port))
-        failure = climb(session)
+        failure = submit(session)
         assert failure and failure.reply and failure.reply.code == 535
         assert failure.reply.text == "you said AUTH PLAIN [hidden] and AUTH PLAIN [hidden] that is [hidden]"
         _assert_nothing_leaks(session, failure)
 
 
-def test_no_message_and_no_word_follows_where_data_is_granted_after_a_refusal() -> None:
+def test_nothing_is_sent_where_data_is_accepted_after_a_refusal() -> None:
     """The lone dot that RFC 2920 advises there could deliver an empty message."""
     answers = {"RCPT": b"550 5.1.1 no\r\n"}
     offers = (b"AUTH PLAIN", b"PIPELINING")
     with BadServer(lambda peer: converse(peer, answers, offers=offers)) as bad:
         session = Session(server_at(bad.port))
-        failure = climb(session)
+        failure = submit(session)
         assert failure and failure.stage is Stage.RCPT
         assert not session.is_usable()
         session.close()
@@ -145,22 +145,22 @@ def test_no_message_and_no_word_follows_where_data_is_granted_after_a_refusal() 
         assert bad.messages == []
 
 
-def test_the_byte_budget_counts_over_a_whole_conversation() -> None:
+def test_the_byte_limit_covers_a_whole_conversation() -> None:
     wide = b"".join(b"250-%s\r\n" % (b"X" * 900) for _ in range(60)) + b"250 AUTH PLAIN\r\n"
     with BadServer(lambda peer: converse(peer, {"EHLO": wide}, security=Security.PLAINTEXT)) as bad:
         server = server_at(bad.port, Security.PLAINTEXT)
         with Session(server) as session:
             assert session.stage_results
         small = Session(replace(server, limits=replace(LIMITS, received=40_000)))
-        failure = climb(small)
+        failure = submit(small)
         assert failure and (failure.stage, failure.reason) == (Stage.EHLO, Reason.TOO_MUCH)
 
 
-def test_a_password_echoed_long_after_the_log_in_is_taken_out_too() -> None:
+def test_a_password_echoed_after_the_log_in_is_redacted_too() -> None:
     echo = f"550 5.7.1 {PASSWORD.upper()} may not send\r\n".encode()
     with BadServer(lambda peer: converse(peer, {"MAIL": echo})) as bad:
         session = Session(server_at(bad.port))
-        failure = climb(session)
+        failure = submit(session)
         session.close()
     assert failure and failure.reply and failure.reply.text == "[hidden] may not send"
 
@@ -174,6 +174,6 @@ def test_the_deadline_holds_over_many_replies_that_are_each_in_time() -> None:
     with BadServer(lambda peer: converse(peer, answers, security=Security.PLAINTEXT)) as bad:
         server = server_at(bad.port, Security.PLAINTEXT, username=None)
         started = time.monotonic()
-        failure = climb(Session(replace(server, limits=replace(LIMITS, deadline=1.0, reply=0.6))))
+        failure = submit(Session(replace(server, limits=replace(LIMITS, deadline=1.0, reply=0.6))))
         assert failure and failure.reason is Reason.TIMED_OUT
         assert 0.9 < time.monotonic() - started < 1.2

@@ -1,4 +1,4 @@
-"""One round trip for a message: the next envelope travels with the end of a message, and nothing else does."""
+"""Pipelining: only the next envelope is sent with the end of a message, so a message costs one round trip."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def outgoing(number: int) -> OutgoingMessage:
 
 
 def once(number: int, odd: Answer, usual: Answer) -> Callable[[Peer, bytes], None]:
-    """Answer oddly the ``number``-th time it is asked, over all connections, and as usual otherwise."""
+    """Give the ``odd`` answer to command number ``number``, counted over all connections, else the ``usual`` one."""
     count = Counter[str]()
 
     def answer(peer: Peer, line: bytes) -> None:
@@ -101,12 +101,12 @@ def test_the_next_envelope_arrives_with_the_end_of_a_message() -> None:
     ]
     for number, transcript in enumerate(transcripts):
         named = {other for other in range(3) if f"r{other}@" in transcript}
-        assert named == {number}  # nobody reads of another's message
+        assert named == {number}  # no transcript mentions another message
         assert ("said together" in transcript) is (number > 0)
         assert transcript.count("S: 250") >= 3
 
 
-def test_a_server_that_offers_no_pipelining_is_asked_one_command_at_a_time() -> None:
+def test_a_server_without_pipelining_gets_one_command_at_a_time() -> None:
     along: list[bytes] = []
 
     def note(peer: Peer, _line: bytes) -> None:
@@ -120,7 +120,7 @@ def test_a_server_that_offers_no_pipelining_is_asked_one_command_at_a_time() -> 
     assert len(outcomes) == 3
 
 
-def test_nothing_but_the_envelope_leaves_before_the_outcome_was_taken() -> None:
+def test_only_the_envelope_is_sent_before_the_outcome_was_taken() -> None:
     with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:
         for number, outcome in enumerate(session.submit_many(map(outgoing, range(4)))):
             assert isinstance(outcome, Acceptance)
@@ -143,7 +143,7 @@ def test_messages_are_read_one_ahead_and_no_further() -> None:
 
 
 REFUSED = b"550 5.1.1 no such user\r\n"
-SURPRISES: dict[str, dict[str, Answer]] = {
+UNEXPECTED: dict[str, dict[str, Answer]] = {
     "refuses MAIL for now": {"MAIL": once(2, b"450 4.7.1 slowly\r\n", OK), "DATA": once(2, b"503 no\r\n", take)},
     "refuses MAIL and grants DATA": {"MAIL": once(2, b"550 5.7.1 no\r\n", OK)},
     "finds RCPT out of order": {"RCPT": once(2, b"503 5.5.1 order\r\n", OK)},
@@ -164,9 +164,9 @@ SURPRISES: dict[str, dict[str, Answer]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SURPRISES)
-def test_after_any_surprise_the_message_is_said_again_by_itself(name: str) -> None:
-    with BadServer(pipelining(**SURPRISES[name])) as bad:
+@pytest.mark.parametrize("name", UNEXPECTED)
+def test_after_an_unexpected_reply_the_message_is_sent_again_alone(name: str) -> None:
+    with BadServer(pipelining(**UNEXPECTED[name])) as bad:
         outcomes, transcripts = send(bad, 4)
         assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [True] * 4, "\n".join(transcripts)
         complete = [subject for subject in subjects(bad) if subject.startswith(b"Subject")]
@@ -177,7 +177,7 @@ def test_after_any_surprise_the_message_is_said_again_by_itself(name: str) -> No
 
 
 @pytest.mark.parametrize("granted", [True, False])
-def test_an_unknown_recipient_is_asked_for_once_and_the_others_get_their_mail(granted: bool) -> None:
+def test_an_unknown_recipient_is_tried_once_and_the_others_get_their_mail(granted: bool) -> None:
     data: dict[str, Answer] = {} if granted else {"DATA": once(2, b"554 5.5.1 no recipients\r\n", take)}
     with BadServer(pipelining(RCPT=once(2, REFUSED, OK), **data)) as bad:
         outcomes, transcripts = send(bad, 4)
@@ -195,7 +195,7 @@ def test_an_unknown_recipient_is_asked_for_once_and_the_others_get_their_mail(gr
     assert "said together" in transcripts[3]
 
 
-def test_a_message_refused_at_its_end_leaves_the_next_envelope_good() -> None:
+def test_a_message_refused_at_its_end_leaves_the_next_envelope_valid() -> None:
     with BadServer(pipelining(DOT=once(2, b"554 5.7.1 spam\r\n", DONE))) as bad:
         outcomes, transcripts = send(bad, 4)
         assert bad.connections == 1
@@ -205,7 +205,7 @@ def test_a_message_refused_at_its_end_leaves_the_next_envelope_good() -> None:
 
 
 @pytest.mark.parametrize(("end", "reason"), [(hang_up, Reason.DISCONNECTED), (mute, Reason.TIMED_OUT)])
-def test_a_break_at_the_end_of_a_message_leaves_that_one_in_doubt_and_no_other(
+def test_a_connection_lost_at_the_final_dot_makes_that_message_ambiguous_only(
     end: Answer, reason: Reason
 ) -> None:
     with BadServer(pipelining(DOT=once(2, end, DONE))) as bad:
@@ -217,17 +217,17 @@ def test_a_break_at_the_end_of_a_message_leaves_that_one_in_doubt_and_no_other(
     assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [True, False, True, True]
 
 
-def test_whoever_stops_after_an_outcome_has_sent_nothing_more() -> None:
+def test_stopping_after_an_outcome_sends_no_further_message() -> None:
     with BadServer(pipelining()) as bad:
         with Session(server_at(bad.port)) as session:
             next(session.submit_many(map(outgoing, range(3))))
         assert not session.is_usable()
         time.sleep(0.05)
         assert subjects(bad) == [b"Subject: 0"]
-        assert b"QUIT" not in bad.received  # the server waits for a message; a word would be part of it
+        assert b"QUIT" not in bad.received  # the server expects a message, of which a command would be a part
 
 
-def test_another_message_than_the_announced_one_never_goes_to_the_announced_recipient() -> None:
+def test_another_message_than_the_announced_one_is_not_sent_to_its_recipient() -> None:
     with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:
         session.send(outgoing(0), following=outgoing(1))
         with pytest.raises(SubmissionFailure) as met:
@@ -239,7 +239,7 @@ def test_another_message_than_the_announced_one_never_goes_to_the_announced_reci
         assert subjects(bad) == [b"Subject: 0", b"Subject: 2"]
 
 
-def test_a_refused_envelope_that_is_not_wanted_any_more_costs_no_connection() -> None:
+def test_cancelling_a_refused_pipelined_envelope_keeps_the_connection() -> None:
     answers: dict[str, Answer] = {
         "RCPT": once(2, REFUSED, OK),
         "DATA": once(2, b"503 5.5.1 no\r\n", take),
@@ -251,7 +251,7 @@ def test_a_refused_envelope_that_is_not_wanted_any_more_costs_no_connection() ->
         assert bad.connections == 1
 
 
-def test_a_message_is_announced_where_a_mail_library_submits_it() -> None:
+def test_announced_messages_are_pipelined_through_sendmail() -> None:
     with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:
         first, second = outgoing(0), outgoing(1)
         session.announce_next(second)
@@ -265,7 +265,7 @@ def test_a_message_is_announced_where_a_mail_library_submits_it() -> None:
         assert (bad.connections, len(bad.messages)) == (1, 2)
 
 
-def test_an_envelope_the_server_cannot_take_is_not_said_ahead() -> None:
+def test_an_envelope_that_the_server_cannot_accept_is_not_pipelined() -> None:
     big = OutgoingMessage.build(
         SENDER, "big@example.net", b"Subject: big\r\n\r\n" + b"x" * 78 + b"\r\n" + b"y\r\n" * 40_000
     )
@@ -276,7 +276,7 @@ def test_an_envelope_the_server_cannot_take_is_not_said_ahead() -> None:
     assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [True, False, True]
 
 
-def test_a_server_that_is_gone_fails_each_message_by_itself() -> None:
+def test_an_unreachable_server_fails_each_message() -> None:
     with BadServer(mute) as bad:
         port = bad.port
     outcomes = list(Session(server_at(port)).submit_many(map(outgoing, range(3))))
@@ -305,10 +305,10 @@ PLANS = st.lists(
 
 @given(PLANS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_message_is_ever_sent_twice_or_believed_sent_without_a_yes(
+def test_no_message_is_sent_twice_or_counted_as_accepted_without_acceptance(
     plan: list[tuple[str, int, bytes]],
 ) -> None:
-    """What the server took and what the caller was told agree, whatever was answered and whenever."""
+    """The messages the server took and the outcomes agree for any replies at any time."""
     asked, odd = Counter[str](), {(verb, number): reply for verb, number, reply in plan}
     taken: list[bytes] = []
 

@@ -1,4 +1,4 @@
-"""The honest conversation: what is said, what is proved, and what is kept for later."""
+"""Sessions with a correct server: commands, stage results, transcripts and reuse of the connection."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PIPELINING = (*OFFER, b"PIPELINING")
 
 
 def heard(bad: BadServer) -> list[str]:
-    """The commands a server heard, without the TLS handshake and the message."""
+    """Return the commands a server received, without the TLS handshake and the message."""
     text = bytes(bad.received).decode("latin-1")
     return [
         line
@@ -69,7 +69,7 @@ def failing(session: Session, message: bytes = MESSAGE) -> SubmissionFailure:
 
 @pytest.mark.parametrize("security", list(Security))
 @pytest.mark.parametrize("mechanism", list(Mechanism))
-def test_a_message_travels_with_every_security_and_mechanism(
+def test_a_message_is_accepted_with_every_security_and_mechanism(
     security: Security, mechanism: Mechanism
 ) -> None:
     def cram(peer: Peer, line: bytes) -> None:
@@ -90,7 +90,7 @@ def test_a_message_travels_with_every_security_and_mechanism(
         assert sum(line.startswith("AUTH") for line in heard(bad)) == 1
 
 
-def test_an_independent_server_accepts_what_we_say() -> None:
+def test_an_independent_server_implementation_accepts_the_messages() -> None:
     taken: list[tuple[str, list[str], bytes]] = []
 
     class Handler:
@@ -119,7 +119,7 @@ def _free_port() -> int:
         return bad.port
 
 
-def test_every_rung_is_told_as_it_is_climbed() -> None:
+def test_the_observer_receives_the_result_of_every_stage() -> None:
     seen = []
     with BadServer(converse) as bad, Session(server_at(bad.port), seen.append) as session:
         session.submit(SENDER, RECIPIENT, MESSAGE)
@@ -165,7 +165,7 @@ def test_an_unreadable_ca_file_is_a_failure_like_any_other() -> None:
     assert failure.reason is Reason.CERTIFICATE_UNTRUSTED
 
 
-def test_a_sender_the_server_will_not_have_is_told_as_such() -> None:
+def test_a_refused_sender_is_reported_as_such() -> None:
     with BadServer(lambda peer: converse(peer, {"MAIL": b"553 5.7.1 not yours\r\n"})) as bad:
         report = probe(server_at(bad.port), SENDER, RECIPIENT)
     assert not report.passed
@@ -175,7 +175,7 @@ def test_a_sender_the_server_will_not_have_is_told_as_such() -> None:
     assert report.stages[-1].evidence["reply"] == "553 5.7.1 not yours"
 
 
-def test_a_server_that_needs_no_log_in_is_said_so_plainly() -> None:
+def test_a_session_without_log_in_is_reported_as_such() -> None:
     with BadServer(converse) as bad:
         report = probe(server_at(bad.port, username=None), SENDER, RECIPIENT)
     assert report.passed
@@ -201,7 +201,7 @@ def test_a_probe_resets_and_sends_nothing() -> None:
         assert "AUTH PLAIN [hidden]" in str(report.transcript)
 
 
-def test_pipelined_commands_leave_in_one_segment() -> None:
+def test_pipelined_commands_are_sent_in_one_segment() -> None:
     segments: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -252,7 +252,7 @@ def test_a_refused_message_leaves_a_clean_connection_for_the_next() -> None:
         ]
 
 
-def test_a_closed_session_fails_without_doubt_about_the_message() -> None:
+def test_a_closed_session_fails_and_the_message_was_not_delivered() -> None:
     with BadServer(converse) as bad:
         session = Session(server_at(bad.port))
         session.open()
@@ -265,7 +265,7 @@ def test_a_closed_session_fails_without_doubt_about_the_message() -> None:
 
 
 @pytest.mark.parametrize("end", [hang_up, mute, b"500 no\r\n", b"\xff\r\n"])
-def test_a_failing_farewell_never_overrides_a_delivered_message(end) -> None:
+def test_a_failing_quit_does_not_change_the_outcome_of_a_message(end) -> None:
     with BadServer(lambda peer: converse(peer, {"QUIT": end})) as bad:
         started = time.monotonic()
         with Session(server_at(bad.port)) as session:
@@ -274,7 +274,7 @@ def test_a_failing_farewell_never_overrides_a_delivered_message(end) -> None:
         assert session.last_acceptance is not None
 
 
-def go_in_the_middle(peer: Peer, _line: bytes) -> None:
+def hang_up_in_the_message(peer: Peer, _line: bytes) -> None:
     peer.say(b"354 go\r\n")
     peer.hear(b"Subject")
     peer.hang_up()
@@ -285,8 +285,8 @@ def stop_reading(peer: Peer, _line: bytes) -> None:
     peer.server.over.wait()
 
 
-@pytest.mark.parametrize("break_off", [go_in_the_middle, stop_reading])
-def test_a_break_before_the_final_dot_leaves_no_doubt(break_off) -> None:
+@pytest.mark.parametrize("break_off", [hang_up_in_the_message, stop_reading])
+def test_a_connection_lost_before_the_final_dot_is_not_ambiguous(break_off) -> None:
     big = MESSAGE + b"x" * 70 + b"\r\n" + (b"y" * 900 + b"\r\n") * 20_000
     with BadServer(lambda peer: converse(peer, {"DATA": break_off}, offers=(b"AUTH PLAIN",))) as bad:
         started = time.monotonic()
@@ -305,7 +305,7 @@ def test_a_flood_costs_no_memory() -> None:
     assert peak < 2**20
 
 
-def test_helo_is_enough_where_neither_tls_nor_log_in_is_needed() -> None:
+def test_helo_suffices_where_neither_tls_nor_a_log_in_is_needed() -> None:
     with BadServer(lambda peer: converse(peer, {"EHLO": b"502 no\r\n"}, security=Security.PLAINTEXT)) as bad:
         with Session(server_at(bad.port, Security.PLAINTEXT, username=None)) as session:
             session.submit(SENDER, RECIPIENT, MESSAGE)
@@ -313,7 +313,7 @@ def test_helo_is_enough_where_neither_tls_nor_log_in_is_needed() -> None:
         assert failing(Session(server_at(bad.port, Security.PLAINTEXT))).stage is Stage.EHLO
 
 
-def test_an_address_beyond_ascii_needs_a_server_that_can() -> None:
+def test_a_non_ascii_address_needs_a_server_with_smtputf8() -> None:
     with BadServer(converse) as bad, Session(server_at(bad.port)) as session:
         with pytest.raises(SubmissionFailure) as met:
             session.submit("jürgen@example.org", RECIPIENT, MESSAGE)
@@ -322,7 +322,7 @@ def test_an_address_beyond_ascii_needs_a_server_that_can() -> None:
         session.submit(SENDER, RECIPIENT, MESSAGE)
 
 
-def test_mail_parameters_follow_message_and_offer() -> None:
+def test_mail_parameters_depend_on_the_message_and_the_extensions() -> None:
     envelope = Envelope.parse(SENDER, RECIPIENT, ("RET=HDRS", "SIZE=1", "body=7BIT"))
     full = EhloFeatures({"SIZE": "100", "8BITMIME": ""})
     assert envelope.mail_command(full, "ü".encode()) == f"MAIL FROM:<{SENDER}> RET=HDRS SIZE=2 BODY=8BITMIME"
@@ -336,7 +336,7 @@ def test_mail_parameters_follow_message_and_offer() -> None:
 @pytest.mark.parametrize(
     "message", [b"a\nb\r\n", b"a\rb\r\n", b"a\r\r\nb", b"\n", b"a\0b\r\n", b"x" * 999 + b"\r\n", b"a\r"]
 )
-def test_a_message_that_would_need_repair_is_refused_before_a_word_is_said(message: bytes) -> None:
+def test_a_malformed_message_is_refused_before_a_command_is_sent(message: bytes) -> None:
     with BadServer(converse) as bad, Session(server_at(bad.port)) as session:
         with pytest.raises(ValueError, match="The message"):
             session.submit(SENDER, RECIPIENT, message)
@@ -347,7 +347,7 @@ def test_a_message_that_would_need_repair_is_refused_before_a_word_is_said(messa
 @pytest.mark.parametrize(
     ("username", "password"), [("a\0b", "x"), ("a", "x\0"), ("a", "\ud800secret"), ("a", None)]
 )
-def test_credentials_that_cannot_be_said_are_refused_without_repeating_them(username, password) -> None:
+def test_unencodable_credentials_are_refused_without_repeating_them(username, password) -> None:
     server = replace(server_at(1), username=username, password=Secret(password) if password else None)
     with pytest.raises(ValueError, match="password") as refusal:
         Session(server)
@@ -360,7 +360,7 @@ def test_an_ehlo_name_with_a_line_break_is_refused() -> None:
         Session(replace(server_at(1), ehlo_name="x\r\nMAIL FROM:<>"))
 
 
-def test_a_long_password_is_said_after_the_command() -> None:
+def test_a_long_password_is_sent_after_the_auth_command() -> None:
     long = "ü" * 400
 
     def long_plain(peer: Peer, line: bytes) -> None:
@@ -377,13 +377,13 @@ def test_a_long_password_is_said_after_the_command() -> None:
 
 
 def test_an_observer_that_fails_leaves_no_socket_open() -> None:
-    def stumbles_at(stage: Stage, result: StageResult) -> None:
+    def raises_at(stage: Stage, result: StageResult) -> None:
         if result.stage is stage:
             raise LookupError
 
     with BadServer(converse) as bad:
         for stage in Stage:
-            session = Session(server_at(bad.port), partial(stumbles_at, stage))
+            session = Session(server_at(bad.port), partial(raises_at, stage))
             with pytest.raises(LookupError):
                 session.open()
                 session.submit(SENDER, RECIPIENT, MESSAGE)
@@ -434,7 +434,7 @@ QUEUE_IDS = {
 
 
 @pytest.mark.parametrize(("text", "expected"), QUEUE_IDS.items())
-def test_the_servers_name_for_a_message_is_found_in_its_last_words(text: str, expected: str | None) -> None:
+def test_the_queue_id_is_found_in_the_final_reply(text: str, expected: str | None) -> None:
     assert parse_queue_id(Reply.from_lines(250, [text])) == expected
 
 
@@ -442,8 +442,8 @@ def test_a_failure_survives_pickling_and_copying() -> None:
     failure = SubmissionFailure(
         Stage.DATA, Reason.REPLIED, Reply.from_lines(550, ["5.7.1 no"]), True, {"a": "b"}
     )
-    for twin in (pickle.loads(pickle.dumps(failure)), copy.copy(failure)):
-        assert (twin.stage, twin.reason, twin.reply, twin.ambiguous, twin.evidence) == (
+    for copied in (pickle.loads(pickle.dumps(failure)), copy.copy(failure)):
+        assert (copied.stage, copied.reason, copied.reply, copied.ambiguous, copied.evidence) == (
             failure.stage, failure.reason, failure.reply, failure.ambiguous, failure.evidence,
         )  # fmt: skip
 
@@ -464,17 +464,17 @@ LINES = st.lists(
 
 
 @given(LINES)
-def test_any_body_comes_out_as_it_went_in(lines: list[bytes]) -> None:
+def test_dot_stuffing_is_reversible_for_any_body(lines: list[bytes]) -> None:
     message = b"".join(line + b"\r\n" for line in lines)
     check_message(message)
-    wire = dot_stuff(message)
-    assert wire.endswith(b".\r\n")
-    travelling = wire.removesuffix(b".\r\n").split(b"\r\n")
-    assert b"." not in travelling  # no line ends the message early
-    assert b"\r\n".join(line[1:] if line.startswith(b".") else line for line in travelling) == message
+    stuffed = dot_stuff(message)
+    assert stuffed.endswith(b".\r\n")
+    sent = stuffed.removesuffix(b".\r\n").split(b"\r\n")
+    assert b"." not in sent  # no line ends the message early
+    assert b"\r\n".join(line[1:] if line.startswith(b".") else line for line in sent) == message
 
 
-WORDS = (
+USUAL_REPLIES = (
     b"220 hi",
     b"250-a\r\n250 AUTH PLAIN",
     b"250 ok",
@@ -485,13 +485,15 @@ WORDS = (
     b"421 x",
     b"250",
 )
-ODD_WORDS = (b"250 SIZE 99999999999999999999999", b"\xff\xff", b"250-", b"250 AUTH", b"")
-BLOBS = st.binary(max_size=60) | st.sampled_from([word + b"\r\n" for word in (*WORDS, *ODD_WORDS)])
+ODD_REPLIES = (b"250 SIZE 99999999999999999999999", b"\xff\xff", b"250-", b"250 AUTH", b"")
+BLOBS = st.binary(max_size=60) | st.sampled_from(
+    [reply + b"\r\n" for reply in (*USUAL_REPLIES, *ODD_REPLIES)]
+)
 
 
 @given(st.lists(BLOBS, max_size=9))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_words_of_a_server_raise_anything_but_a_submission_failure(blobs: list[bytes]) -> None:
+def test_no_reply_of_a_server_raises_anything_but_a_submission_failure(blobs: list[bytes]) -> None:
     def script(peer: Peer) -> None:
         for number, blob in enumerate(blobs):
             peer.say(blob)
