@@ -1,4 +1,4 @@
-"""Whatever a server says, one cause, one move and one fix come of it."""
+"""Every failure and every reply is diagnosed with a cause, who has to act, and a fix."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def replied(stage: Stage, code: int, text: str) -> SubmissionFailure:
     return failing(stage, Reason.REPLIED, Reply.from_lines(code, [text]))
 
 
-def test_the_corpus_is_large_enough_to_mean_something() -> None:
+def test_the_corpus_is_large_enough() -> None:
     assert len(CORPUS) >= 300
     assert {kind for _, kind, *_ in CORPUS} >= set(DiagnosisKind) - {DiagnosisKind.SENDER_IDENTITY}
 
 
 @pytest.mark.parametrize(("stage", "kind", "retry", "host", "reply"), CORPUS)
-def test_a_real_reply_is_understood(stage: str, kind: str, retry: str, host: str, reply: str) -> None:
+def test_a_real_reply_is_diagnosed(stage: str, kind: str, retry: str, host: str, reply: str) -> None:
     found = explain(host, stage, reply)
     assert (found.kind, found.retry_class) == (kind, retry), found.code
 
@@ -101,7 +101,7 @@ def without_any_code(host: str, reply: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("change", "wanted"),
+    ("change", "minimum"),
     [
         (without_enhanced_code, 0.98),
         (in_capitals, 0.98),
@@ -111,18 +111,18 @@ def without_any_code(host: str, reply: str) -> tuple[str, str]:
         (without_any_code, 0.95),
     ],
 )
-def test_a_changed_reply_is_still_understood(
-    change: Callable[[str, str], tuple[str, str]], wanted: float
+def test_a_modified_reply_is_still_diagnosed(
+    change: Callable[[str, str], tuple[str, str]], minimum: float
 ) -> None:
     wrong = [
         (stage, kind, reply)
         for stage, kind, _, host, reply in CORPUS
         if explain((changed := change(host, reply))[0], stage, changed[1]).kind != kind
     ]
-    assert 1 - len(wrong) / len(CORPUS) >= wanted, wrong
+    assert 1 - len(wrong) / len(CORPUS) >= minimum, wrong
 
 
-def test_replies_in_no_list_are_understood() -> None:
+def test_replies_outside_the_corpus_are_diagnosed() -> None:
     wrong = [(s, kind, reply) for s, kind, reply in UNSEEN if explain(UNKNOWN_HOST, s, reply).kind != kind]
     assert 1 - len(wrong) / len(UNSEEN) >= 0.9, wrong
 
@@ -144,13 +144,13 @@ def test_every_reason_at_every_stage_has_a_cause_and_a_fix(stage: Stage, reason:
 @pytest.mark.parametrize(
     "code", [421, 432, 450, 451, 454, 500, 501, 521, 530, 534, 535, 550, 552, 553, 554, 555]
 )
-def test_every_code_at_every_stage_is_answered_without_a_word(stage: Stage, code: int) -> None:
+def test_every_code_without_text_has_a_fix_at_every_stage(stage: Stage, code: int) -> None:
     found = diagnose(failing(stage, Reason.REPLIED, Reply(code, ())), server())
     assert found.fix
     assert found.code != "out-of-step"
 
 
-def test_no_sentence_shows_an_unfilled_placeholder() -> None:
+def test_no_sentence_contains_an_unfilled_placeholder() -> None:
     for case in load_cases():
         for stage in case.stages or tuple(Stage):
             reply = Reply(
@@ -162,7 +162,7 @@ def test_no_sentence_shows_an_unfilled_placeholder() -> None:
             assert not re.search(r"[{}]", found.cause + " ".join(found.fixes))
 
 
-def test_a_diagnosis_survives_json() -> None:
+def test_a_diagnosis_round_trips_through_json() -> None:
     found = explain("smtp.gmail.com", "AUTH", "535 5.7.8 Username and Password not accepted")
     assert Diagnosis.from_dict(json.loads(json.dumps(found.as_dict()))).as_dict() == found.as_dict()
     assert found.field is FormField.PASSWORD
@@ -171,7 +171,7 @@ def test_a_diagnosis_survives_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "reason", "port", "security", "says"),
+    ("stage", "reason", "port", "security", "expected"),
     [
         (Stage.TLS, Reason.TLS_NOT_SPOKEN, 587, Security.IMPLICIT_TLS, "Choose STARTTLS for port 587"),
         (Stage.TLS, Reason.TLS_FAILED, 2525, Security.IMPLICIT_TLS, "Choose STARTTLS for port 2525"),
@@ -182,13 +182,13 @@ def test_a_diagnosis_survives_json() -> None:
         (Stage.AUTH, Reason.AUTH_NEEDS_TLS, 25, Security.PLAINTEXT, "STARTTLS"),
     ],
 )
-def test_mixed_up_ports_and_encryption_are_told_apart(
-    stage: Stage, reason: Reason, port: int, security: Security, says: str
+def test_confused_ports_and_encryption_get_a_specific_fix(
+    stage: Stage, reason: Reason, port: int, security: Security, expected: str
 ) -> None:
-    assert says in diagnose(failing(stage, reason), server(port=port, security=security)).fix
+    assert expected in diagnose(failing(stage, reason), server(port=port, security=security)).fix
 
 
-def test_a_silent_name_service_does_not_hide_a_likely_slip() -> None:
+def test_a_probable_misspelling_is_named_even_without_a_dns_answer() -> None:
     found = diagnose(failing(Stage.RESOLVE, Reason.NAME_UNANSWERED), server("smpt.mailgun.org"))
     assert (found.code, found.field) == ("host-perhaps-misspelt", FormField.HOST)
     assert found.fix == "Change SMTP Server to smtp.mailgun.org."
@@ -196,13 +196,13 @@ def test_a_silent_name_service_does_not_hide_a_likely_slip() -> None:
     assert found.code == "name-service-silent"
 
 
-def test_the_word_that_is_wanted_as_username_is_told_at_sendgrid_too() -> None:
+def test_sendgrid_refusals_point_to_the_username_or_the_password() -> None:
     refused = replied(Stage.AUTH, 535, "Authentication failed: Bad username / password")
     for username, field in [("ada@example.com", FormField.USERNAME), ("apikey", FormField.PASSWORD)]:
         assert diagnose(refused, server("smtp.sendgrid.net", username=username)).field is field
 
 
-def test_a_misspelt_host_gets_its_right_spelling() -> None:
+def test_a_misspelt_host_is_corrected() -> None:
     found = diagnose(failing(Stage.RESOLVE, Reason.NAME_UNKNOWN), server("smpt.mailgun.org"))
     assert found.fix == "Change SMTP Server to smtp.mailgun.org."
     assert (found.field, found.retry_class) == (FormField.HOST, RetryClass.SETTINGS)
@@ -212,7 +212,7 @@ def test_a_misspelt_host_gets_its_right_spelling() -> None:
     )
 
 
-def test_a_certificate_for_another_name_shows_that_name() -> None:
+def test_a_certificate_for_another_name_is_reported_with_that_name() -> None:
     seen = failing(Stage.TLS, Reason.CERTIFICATE_NAME, names="box7.hoster.example")
     assert "box7.hoster.example" in diagnose(seen, server("mail.shop.example")).fix
 
@@ -225,12 +225,12 @@ def test_another_protocol_is_named(answers: str, code: str) -> None:
     assert diagnose(failing(Stage.GREETING, Reason.NOT_SMTP, answers=answers), server(port=993)).code == code
 
 
-def test_the_sender_is_named_where_it_is_known() -> None:
+def test_a_known_sender_is_named() -> None:
     refused = replied(Stage.MAIL, 553, "Sender address rejected: not owned by user")
     assert "shop@example.org" in diagnose(refused, server(), sender="shop@example.org").cause
 
 
-def test_trouble_that_passes_never_holds_the_account() -> None:
+def test_transient_network_failures_never_hold_the_account() -> None:
     for reason in (
         Reason.NAME_UNANSWERED,
         Reason.CONNECT_REFUSED,
@@ -242,7 +242,7 @@ def test_trouble_that_passes_never_holds_the_account() -> None:
             assert found.retry_class is RetryClass.SERVER, found.code
 
 
-def test_the_username_itself_is_named_when_it_is_at_fault() -> None:
+def test_a_wrong_form_of_username_is_named() -> None:
     refused = replied(Stage.AUTH, 535, "Authentication failed")
     literal = diagnose(refused, server("smtp.resend.com", username="ada@example.com"))
     assert (literal.code, literal.field) == ("username-must-be-literal", FormField.USERNAME)
@@ -251,13 +251,13 @@ def test_the_username_itself_is_named_when_it_is_at_fault() -> None:
     assert (bare.code, bare.field) == ("username-lacks-its-domain", FormField.USERNAME)
 
 
-def test_relay_denied_depends_on_whether_somebody_logged_in() -> None:
+def test_relay_denied_depends_on_the_login() -> None:
     denied = replied(Stage.RCPT, 554, "Relay access denied")
     assert diagnose(denied, server(username=None)).kind is DiagnosisKind.LOGIN_REQUIRED
     assert diagnose(denied, server()).kind is DiagnosisKind.SENDER_IDENTITY
 
 
-def test_the_same_words_mean_other_things_at_other_stages() -> None:
+def test_the_same_text_has_different_meanings_at_different_stages() -> None:
     meant = {
         stage: explain(UNKNOWN_HOST, stage, "550 mailbox unavailable").kind
         for stage in ("MAIL FROM", "RCPT TO")
@@ -267,7 +267,7 @@ def test_the_same_words_mean_other_things_at_other_stages() -> None:
     assert explain(UNKNOWN_HOST, "RCPT TO", "550 unknown user").kind is DiagnosisKind.RECIPIENT
 
 
-def test_an_address_in_a_reply_does_not_speak() -> None:
+def test_an_address_in_a_reply_matches_no_phrase() -> None:
     assert (
         explain(UNKNOWN_HOST, "RCPT", "550 <spam-quota@greylist.example>: user unknown").kind
         is DiagnosisKind.RECIPIENT
@@ -277,12 +277,12 @@ def test_an_address_in_a_reply_does_not_speak() -> None:
 @pytest.mark.parametrize(
     "name", ["AUTH", "MAIL FROM", "RCPT TO:", "DATA", "CONNECT", "EHLO", "STARTTLS", "banner"]
 )
-def test_stages_are_known_by_the_names_people_paste(name: str) -> None:
+def test_stage_names_from_logs_are_known(name: str) -> None:
     assert parse_stage(name) in Stage
     assert set(STAGE_NAMES.values()) <= set(Stage)
 
 
-def test_a_stage_nobody_knows_is_refused() -> None:
+def test_an_unknown_stage_is_rejected() -> None:
     with pytest.raises(ValueError, match="nonsense"):
         explain(UNKNOWN_HOST, "nonsense", "550 no")
 
@@ -298,24 +298,24 @@ def test_a_stage_nobody_knows_is_refused() -> None:
         ("Authentication failed", 535, None),
     ],
 )
-def test_a_pasted_reply_is_read_however_it_was_copied(pasted: str, code: int, enhanced: str | None) -> None:
+def test_a_pasted_reply_is_parsed_in_every_form(pasted: str, code: int, enhanced: str | None) -> None:
     reply = parse_reply(pasted, Stage.AUTH)
     assert (reply.code, reply.enhanced) == (code, enhanced)
 
 
-def test_a_hostile_reply_ends_quickly_and_fills_no_placeholder() -> None:
+def test_a_long_hostile_reply_fills_no_placeholder() -> None:
     found = explain(UNKNOWN_HOST, "DATA", "554 " + "too many {host} {password} " * 5000)
     assert found.kind is DiagnosisKind.RATE
     assert "{" not in found.cause + found.fix
 
 
-def test_an_unknown_retry_or_kind_is_never_stored() -> None:
+def test_every_case_has_a_valid_code_and_whole_sentences() -> None:
     for case in [*load_cases(), *(case for one in load_catalogue() for case in one.cases)]:
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", case.code)
         assert case.cause.endswith(".")
         assert all(fix.endswith((".", "}")) for fix in case.fixes)
 
 
-def test_the_page_of_diagnoses_is_current() -> None:
+def test_the_generated_page_is_current() -> None:
     written = (ROOT / "docs" / "diagnoses.md").read_text(encoding="utf-8")
     assert written == render_page(), "run: python -m portal.smtp.diagnosis.docs_page > docs/diagnoses.md"

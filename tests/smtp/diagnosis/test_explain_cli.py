@@ -1,4 +1,4 @@
-"""Replies are explained on a command line, with nothing set up at all."""
+"""The explain command works without database, keys and configuration."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ROOT = Path(__file__).resolve().parents[3]
 FLASK = [str(Path(sys.executable).parent / "flask"), "smtp", "explain"]
 ENGINE = [sys.executable, "-m", "portal.smtp", "explain"]
 GOOGLE = "535-5.7.8 Username and Password not accepted. For more information, go to"
-ASKED = {"server": "smtp.gmail.com", "stage": "AUTH", "reply": GOOGLE}
+REQUEST = {"server": "smtp.gmail.com", "stage": "AUTH", "reply": GOOGLE}
 
 
 def run(
-    command: list[str], *arguments: str, said: bytes = b"", **env: str
+    command: list[str], *arguments: str, stdin: bytes = b"", **env: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command where nothing is configured."""
+    """Run a command in an environment without configuration."""
     bare = {
         key: value
         for key, value in os.environ.items()
@@ -40,12 +40,12 @@ def run(
     }
     bare |= {"SIGNET_INSTANCE": "/nonexistent/instance", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [*command, *arguments], cwd=ROOT, env=bare | env, input=said, capture_output=True, timeout=60
+        [*command, *arguments], cwd=ROOT, env=bare | env, input=stdin, capture_output=True, timeout=60
     )
 
 
 def pasted(**changes: str) -> list[str]:
-    return [part for key, value in (ASKED | changes).items() for part in (f"--{key}", value)]
+    return [part for key, value in (REQUEST | changes).items() for part in (f"--{key}", value)]
 
 
 def answers(result: subprocess.CompletedProcess[bytes]) -> list[dict[str, object]]:
@@ -55,7 +55,7 @@ def answers(result: subprocess.CompletedProcess[bytes]) -> list[dict[str, object
 @pytest.mark.parametrize(
     "command", [FLASK, [FLASK[0], "--app", "wsgi", *FLASK[1:]], ENGINE], ids=["flask", "app", "engine"]
 )
-def test_a_reply_is_explained_where_no_portal_is_set_up(command: list[str]) -> None:
+def test_a_reply_is_explained_without_an_instance(command: list[str]) -> None:
     result = run(command, *pasted(), "--json")
     assert (result.returncode, result.stderr) == (0, b"")
     (answer,) = answers(result)
@@ -65,29 +65,29 @@ def test_a_reply_is_explained_where_no_portal_is_set_up(command: list[str]) -> N
     assert not Path("/nonexistent").exists()
 
 
-def test_without_json_the_answer_is_plain_words() -> None:
-    told = run(ENGINE, *pasted()).stdout.decode()
-    assert "Whose move: yours (field: password)" in told
-    assert "apppasswords" in told
-    assert "{" not in told
+def test_without_json_the_output_is_readable_text() -> None:
+    output = run(ENGINE, *pasted()).stdout.decode()
+    assert "Whose move: yours (field: password)" in output
+    assert "apppasswords" in output
+    assert "{" not in output
 
 
-def test_flask_and_the_engine_alone_answer_alike() -> None:
+def test_flask_and_the_module_command_print_the_same() -> None:
     lines = b"\n".join(
-        json.dumps(ASKED | {"stage": stage}).encode() for stage in ("AUTH", "RCPT TO", "banner")
+        json.dumps(REQUEST | {"stage": stage}).encode() for stage in ("AUTH", "RCPT TO", "banner")
     )
-    assert run(FLASK, "--jsonl", said=lines).stdout == run(ENGINE, "--jsonl", said=lines).stdout != b""
+    assert run(FLASK, "--jsonl", stdin=lines).stdout == run(ENGINE, "--jsonl", stdin=lines).stdout != b""
 
 
-def test_a_reply_of_several_lines_comes_from_standard_input() -> None:
+def test_a_multiline_reply_is_read_from_standard_input() -> None:
     result = run(
-        ENGINE, "--stage", "RCPT", "--reply", "-", "--json", said=b"550-5.1.1 No such\r\n550 5.1.1 user\r\n"
+        ENGINE, "--stage", "RCPT", "--reply", "-", "--json", stdin=b"550-5.1.1 No such\r\n550 5.1.1 user\r\n"
     )
     assert answers(result)[0]["code"] == "recipient-unknown"
 
 
-def test_every_line_is_answered_by_one_line_in_order_and_bad_ones_do_not_stop_it() -> None:
-    good = json.dumps(ASKED).encode()
+def test_every_line_gets_one_line_in_order_and_invalid_ones_an_error() -> None:
+    good = json.dumps(REQUEST).encode()
     bad = [
         b"nonsense",
         b"",
@@ -106,28 +106,28 @@ def test_every_line_is_answered_by_one_line_in_order_and_bad_ones_do_not_stop_it
         b"[" * 100_000,
         b'{"server": "a", "stage": "AUTH", "reply": "' + b"x" * (MAX_LINE_BYTES * 3) + b'"}',
     ]
-    said = b"\n".join(part for one in bad for part in (one, good)) + b"\n"
-    result = run(ENGINE, "--jsonl", said=said)
-    told = answers(result)
+    stdin = b"\n".join(part for one in bad for part in (one, good)) + b"\n"
+    result = run(ENGINE, "--jsonl", stdin=stdin)
+    output = answers(result)
     assert result.returncode == 1
     assert result.stderr == b""
-    assert len(told) == 2 * len(bad)
-    assert all(list(answer) == ["error"] for answer in told[::2]), told[::2]
-    assert all(answer["code"] == "gmail-credentials" for answer in told[1::2])
+    assert len(output) == 2 * len(bad)
+    assert all(list(answer) == ["error"] for answer in output[::2]), output[::2]
+    assert all(answer["code"] == "gmail-credentials" for answer in output[1::2])
 
 
-def test_lines_that_are_all_understood_end_well() -> None:
-    result = run(ENGINE, "--jsonl", said=json.dumps(ASKED).encode())
+def test_valid_lines_exit_with_0() -> None:
+    result = run(ENGINE, "--jsonl", stdin=json.dumps(REQUEST).encode())
     assert (result.returncode, len(answers(result))) == (0, 1)
     assert run(ENGINE, "--jsonl").returncode == 0
 
 
-def test_each_answer_is_given_before_the_next_question() -> None:
+def test_each_line_is_answered_before_the_next_is_read() -> None:
     process = subprocess.Popen([*ENGINE, "--jsonl"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin
     assert process.stdout
     for stage in ("AUTH", "nowhere", "RCPT TO"):
-        process.stdin.write(json.dumps(ASKED | {"stage": stage}).encode() + b"\n")
+        process.stdin.write(json.dumps(REQUEST | {"stage": stage}).encode() + b"\n")
         process.stdin.flush()
         assert json.loads(process.stdout.readline())
     process.stdin.close()
@@ -135,8 +135,8 @@ def test_each_answer_is_given_before_the_next_question() -> None:
     process.stdout.close()
 
 
-def test_a_reader_who_goes_away_early_is_no_trouble() -> None:
-    many = (json.dumps(ASKED) + "\n").encode() * 2000
+def test_a_closed_output_pipe_causes_no_traceback() -> None:
+    many = (json.dumps(REQUEST) + "\n").encode() * 2000
     script = f"{sys.executable} -m portal.smtp explain --jsonl | head -1"
     result = subprocess.run(["sh", "-c", script], cwd=ROOT, input=many, capture_output=True, timeout=60)
     assert len(answers(result)) == 1
@@ -154,34 +154,34 @@ def test_a_reader_who_goes_away_early_is_no_trouble() -> None:
         (["--stage", "AUTH", "--reply", " "], 1),
     ],
 )
-def test_a_wrong_command_line_is_told_in_a_sentence(arguments: list[str], status: int) -> None:
+def test_an_invalid_command_line_exits_with_a_message(arguments: list[str], status: int) -> None:
     result = run(ENGINE, *arguments)
     assert result.returncode == status
     assert result.stderr
     assert b"Traceback" not in result.stderr
 
 
-def test_with_json_an_error_is_json_too() -> None:
+def test_with_json_an_error_is_json() -> None:
     result = run(ENGINE, *pasted(stage="BREAKFAST"), "--json")
     assert (result.returncode, list(answers(result)[0])) == (1, ["error"])
 
 
-def test_a_terminal_of_few_letters_still_gets_its_answer() -> None:
+def test_an_ascii_terminal_gets_output() -> None:
     result = run(
         ENGINE, *pasted(reply="535 Пароль неверен", server="smtp.example.org"), PYTHONIOENCODING="ascii"
     )
     assert (result.returncode, result.stderr) == (0, b"")
 
 
-def test_control_characters_of_a_reply_never_reach_the_terminal() -> None:
-    told = run(
+def test_control_characters_of_a_reply_are_not_printed() -> None:
+    output = run(
         ENGINE, *pasted(reply="535 \x1b[31mno\x07 \u202egnp", server="smtp.\x1bgmail.com")
     ).stdout.decode()
-    assert not [c for c in told if c != "\n" and not c.isprintable()]
+    assert not [c for c in output if c != "\n" and not c.isprintable()]
 
 
 @pytest.mark.parametrize(
-    ("named", "stage"),
+    ("name", "stage"),
     [
         ("MAIL FROM", Stage.MAIL),
         ("MAIL FROM:<ada@example.org>", Stage.MAIL),
@@ -201,14 +201,14 @@ def test_control_characters_of_a_reply_never_reach_the_terminal() -> None:
         (".", Stage.DATA),
     ],
 )
-def test_stages_are_understood_as_people_name_them(named: str, stage: Stage) -> None:
-    assert parse_stage(named) is stage
+def test_stage_names_are_parsed_in_every_form(name: str, stage: Stage) -> None:
+    assert parse_stage(name) is stage
 
 
-@pytest.mark.parametrize("named", ["", "  ", "breakfast", "<>", "x" * 10_000, "auths"])
-def test_what_names_no_stage_is_refused(named: str) -> None:
+@pytest.mark.parametrize("name", ["", "  ", "breakfast", "<>", "x" * 10_000, "auths"])
+def test_an_invalid_stage_name_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="is not a valid Stage"):
-        parse_stage(named)
+        parse_stage(name)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_what_names_no_stage_is_refused(named: str) -> None:
         ("nonsense", Stage.RCPT),
     ],
 )
-def test_a_stage_nobody_knows_is_guessed(reply: str, stage: Stage) -> None:
+def test_a_missing_stage_is_guessed(reply: str, stage: Stage) -> None:
     assert guess_stage(reply) is stage
     assert explain_reply("", "", reply).evidence["stage"] == stage
 
@@ -238,12 +238,12 @@ def test_a_stage_nobody_knows_is_guessed(reply: str, stage: Stage) -> None:
         ("", ""),
     ],
 )
-def test_a_pasted_server_loses_what_logs_put_around_it(server: str, host: str) -> None:
+def test_brackets_port_and_scheme_of_a_pasted_server_are_removed(server: str, host: str) -> None:
     assert bare_host(server) == host
 
 
-def test_a_line_may_hold_more_than_is_asked() -> None:
-    line = json.dumps(ASKED | {"server": "", "id": 7}).encode()
+def test_additional_keys_are_ignored_and_long_lines_rejected() -> None:
+    line = json.dumps(REQUEST | {"server": "", "id": 7}).encode()
     assert explain_line(b"\xef\xbb\xbf" + line).kind == "credentials"
     with pytest.raises(ExplainError, match="longer"):
         explain_line(b" " * (MAX_LINE_BYTES + 1))

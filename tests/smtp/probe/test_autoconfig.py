@@ -1,4 +1,4 @@
-"""Settings are found from an address alone: by what is known, by what the domain says, by who receives its mail."""
+"""Settings are suggested from an address: by the catalogue, by SRV records, by the mail exchangers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from portal.smtp.network.dns import Nameserver, parse_nameservers, resolve_all
-from portal.smtp.probe import autoconfig as engine
+from portal.smtp.probe import autoconfig
 from portal.smtp.probe.autoconfig import SettingsNotFound, Suggestion, suggest_settings
 from portal.smtp.providers import load_catalogue
 from portal.smtp.server import Security
@@ -54,16 +54,20 @@ def server() -> Iterator[NameServer]:
         yield running
 
 
-def found(server: NameServer, typed: str, seconds: float = engine.DNS_TIMEOUT_S) -> Suggestion:
-    return suggest_settings(typed, [server.at], seconds)
+def suggest(server: NameServer, typed: str, timeout_s: float = autoconfig.DNS_TIMEOUT_S) -> Suggestion:
+    return suggest_settings(typed, [server.at], timeout_s)
 
 
-def test_a_public_mail_domain_is_known_without_asking(server: NameServer) -> None:
+def test_a_public_mail_domain_needs_no_query(server: NameServer) -> None:
     before = len(server.asked)
-    guess = found(server, "ada@gmail.com")
-    assert (guess.host, guess.port, guess.security) == ("smtp.gmail.com", 587, Security.STARTTLS)
-    assert guess.username == "ada@gmail.com"
-    assert guess.source == "gmail.com belongs to Google (Gmail and Workspace)."
+    suggestion = suggest(server, "ada@gmail.com")
+    assert (suggestion.host, suggestion.port, suggestion.security) == (
+        "smtp.gmail.com",
+        587,
+        Security.STARTTLS,
+    )
+    assert suggestion.username == "ada@gmail.com"
+    assert suggestion.source == "gmail.com belongs to Google (Gmail and Workspace)."
     assert len(server.asked) == before
 
 
@@ -80,17 +84,17 @@ def test_a_public_mail_domain_is_known_without_asking(server: NameServer) -> Non
         ("ADA@GOOGLE.EXAMPLE", "smtp.gmail.com", 587, "ADA@google.example"),
     ],
 )
-def test_whoever_receives_the_mail_takes_it_too(
+def test_the_provider_of_the_mail_exchanger_is_suggested(
     server: NameServer, typed: str, host: str, port: int, username: str
 ) -> None:
-    guess = found(server, typed)
-    assert (guess.host, guess.port, guess.username) == (host, port, username)
-    assert "is received by" in guess.source
+    suggestion = suggest(server, typed)
+    assert (suggestion.host, suggestion.port, suggestion.username) == (host, port, username)
+    assert "is received by" in suggestion.source
 
 
-def test_a_log_in_that_a_provider_makes_up_is_not_guessed(server: NameServer) -> None:
-    guess = found(server, "ada@mailgun.example")
-    assert (guess.host, guess.username) == ("smtp.eu.mailgun.org", "")
+def test_a_generated_username_is_left_empty(server: NameServer) -> None:
+    suggestion = suggest(server, "ada@mailgun.example")
+    assert (suggestion.host, suggestion.username) == ("smtp.eu.mailgun.org", "")
 
 
 @pytest.mark.parametrize(
@@ -101,21 +105,26 @@ def test_a_log_in_that_a_provider_makes_up_is_not_guessed(server: NameServer) ->
         ("slow-mx.example", "smtp.slow-mx.example", 587, Security.STARTTLS),
     ],
 )
-def test_what_a_domain_says_itself_counts_first(
+def test_srv_records_take_precedence(
     server: NameServer, domain: str, host: str, port: int, security: Security
 ) -> None:
-    guess = found(server, f"ada@{domain}")
-    assert (guess.host, guess.port, guess.security, guess.provider) == (host, port, security, None)
-    assert guess.username == f"ada@{domain}"
-    assert guess.source == f"{domain} itself names this server for sending mail."
+    suggestion = suggest(server, f"ada@{domain}")
+    assert (suggestion.host, suggestion.port, suggestion.security, suggestion.provider) == (
+        host,
+        port,
+        security,
+        None,
+    )
+    assert suggestion.username == f"ada@{domain}"
+    assert suggestion.source == f"{domain} itself names this server for sending mail."
 
 
-def test_a_named_server_of_the_catalogue_brings_its_provider_and_its_fixed_username(
+def test_an_srv_record_of_a_known_provider_sets_its_fixed_username(
     server: NameServer,
 ) -> None:
-    guess = found(server, "ada@known.example")
-    assert guess.provider is load_catalogue().get("sendgrid")
-    assert guess.username == "apikey"
+    suggestion = suggest(server, "ada@known.example")
+    assert suggestion.provider is load_catalogue().get("sendgrid")
+    assert suggestion.username == "apikey"
 
 
 @pytest.mark.parametrize(
@@ -129,27 +138,29 @@ def test_a_named_server_of_the_catalogue_brings_its_provider_and_its_fixed_usern
         ("broken.example", "Nobody could tell us"),
     ],
 )
-def test_where_nothing_is_found_a_sentence_says_why(server: NameServer, domain: str, sentence: str) -> None:
+def test_without_a_suggestion_a_sentence_gives_the_reason(
+    server: NameServer, domain: str, sentence: str
+) -> None:
     with pytest.raises(SettingsNotFound, match=sentence):
-        found(server, f"ada@{domain}", seconds=1)
+        suggest(server, f"ada@{domain}", timeout_s=1)
 
 
 @pytest.mark.parametrize("domain", ["mute.example", "garbage.example"])
-def test_a_resolver_that_does_not_answer_costs_no_more_than_its_time(server: NameServer, domain: str) -> None:
+def test_a_silent_resolver_takes_at_most_the_timeout(server: NameServer, domain: str) -> None:
     started = time.monotonic()
     with pytest.raises(SettingsNotFound, match="Nobody could tell us"):
-        found(server, f"ada@{domain}")
-    assert time.monotonic() - started < engine.DNS_TIMEOUT_S + 0.5
+        suggest(server, f"ada@{domain}")
+    assert time.monotonic() - started < autoconfig.DNS_TIMEOUT_S + 0.5
 
 
-def test_where_nobody_listens_nothing_is_found_in_time() -> None:
+def test_an_unreachable_resolver_takes_at_most_the_timeout() -> None:
     started = time.monotonic()
     with pytest.raises(SettingsNotFound, match="Nobody could tell us"):
         suggest_settings("ada@example.org", [Nameserver("127.0.0.1", 9)], 0.5)
     assert time.monotonic() - started < 1.0
 
 
-def test_a_second_resolver_has_its_turn_when_the_first_is_mute(server: NameServer) -> None:
+def test_the_second_resolver_is_queried_if_the_first_is_silent(server: NameServer) -> None:
     with NameServer({}, {"": MUTE}) as mute:
         assert suggest_settings("ada@google.example", [mute.at, server.at]).host == "smtp.gmail.com"
 
@@ -163,23 +174,21 @@ def test_a_second_resolver_has_its_turn_when_the_first_is_mute(server: NameServe
         "a..example",
     ],
 )  # fmt: skip
-def test_what_is_neither_address_nor_domain_is_refused_before_anybody_is_asked(
-    server: NameServer, typed: str
-) -> None:
+def test_invalid_input_is_rejected_without_a_query(server: NameServer, typed: str) -> None:
     before = len(server.asked)
     with pytest.raises(ValueError, match=r"[a-z]+\.$"):
-        found(server, typed)
+        suggest(server, typed)
     assert len(server.asked) == before
 
 
-def test_a_provider_without_passwords_is_found_with_a_caution() -> None:
-    guess = suggest_settings("ada@hotmail.com")
-    assert "takes no passwords" in guess.warning
+def test_a_provider_without_password_login_is_suggested_with_a_warning() -> None:
+    suggestion = suggest_settings("ada@hotmail.com")
+    assert "takes no passwords" in suggestion.warning
     assert suggest_settings("ada@gmail.com").warning == ""
 
 
-def test_every_row_of_the_exchangers_belongs_to_a_card() -> None:
-    rows = engine._exchangers()
+def test_every_exchanger_belongs_to_a_card() -> None:
+    rows = autoconfig._exchangers()
     assert len(rows) > 20
     assert all(suffix == suffix.lower() and not suffix.startswith(".") for suffix, _, _ in rows)
 
@@ -195,7 +204,7 @@ def test_every_row_of_the_exchangers_belongs_to_a_card() -> None:
         ("[::1]", (Nameserver("::1"),)),
     ],
 )  # fmt: skip
-def test_resolvers_are_read_as_operators_write_them(written: str, read: tuple[Nameserver, ...]) -> None:
+def test_resolver_addresses_are_parsed(written: str, read: tuple[Nameserver, ...]) -> None:
     assert parse_nameservers(written) == read
 
 
@@ -203,11 +212,11 @@ def test_resolvers_are_read_as_operators_write_them(written: str, read: tuple[Na
     "written",
     ["dns.example", "10.0.0.53:0", "10.0.0.53:65536", "10.0.0:53", "10.0.0.53:x", "[::1", "10.0.0.53:²"],
 )
-def test_what_is_no_resolver_is_named(written: str) -> None:
-    with pytest.raises(ValueError, match=r".+") as refused:
+def test_an_invalid_resolver_address_is_named_in_the_error(written: str) -> None:
+    with pytest.raises(ValueError, match=r".+") as raised:
         parse_nameservers(f"10.0.0.1, {written}")
-    assert written in str(refused.value)
+    assert written in str(raised.value)
 
 
-def test_a_name_too_long_for_any_question_is_an_answer_nobody_gave(server: NameServer) -> None:
+def test_a_name_too_long_for_dns_is_unanswered(server: NameServer) -> None:
     assert not resolve_all([(f"{'x' * 64}.example", "MX"), ("a." * 130, "MX")], [server.at], 0.5)[0].answered

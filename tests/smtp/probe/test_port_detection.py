@@ -1,4 +1,4 @@
-"""Port and encryption are found without a log-in, in the order of preference, and never past the guard."""
+"""Port detection sends no log-in, keeps the order of preference and respects the guard."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def test_the_first_candidate_that_encrypts_is_found() -> None:
         assert b"AUTH" not in starttls.received + implicit.received
 
 
-def test_all_candidates_share_one_budget() -> None:
+def test_all_candidates_share_one_deadline() -> None:
     with BadServer(mute) as silent:
         server = replace(server_at(silent.port), limits=replace(LIMITS, deadline=30, greeting=30, reply=30))
         started = time.monotonic()
         result = detect_port(server, [(silent.port, STARTTLS), (silent.port, IMPLICIT)] * 4, deadline_s=0.5)
-        assert time.monotonic() - started < 3.0  # one by one, at 0.5 s each, would take longer
+        assert time.monotonic() - started < 3.0  # 8 sequential attempts of 0.5 s would take longer
         assert result.found is None
         assert len(result.tried) == 8
 
 
-def test_the_guard_holds_for_every_candidate() -> None:
+def test_the_guard_checks_every_candidate() -> None:
     with BadServer(converse) as bad:
         server = replace(server_at(bad.port), policy=EgressPolicy(ports=frozenset({bad.port})))
         result = detect_port(
@@ -62,5 +62,5 @@ def test_the_guard_holds_for_every_candidate() -> None:
         assert bad.connections == 0
 
 
-def test_nothing_to_try_finds_nothing() -> None:
+def test_no_candidates_find_nothing() -> None:
     assert detect_port(server_at(1), []).found is None
