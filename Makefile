@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 
-.PHONY: run test check thorough storm chaos journeys lock clean
+.PHONY: run test check thorough storm chaos journeys messages lock clean
 
 run: $(VENV)/.runtime
 	@$(BIN)/python -m portal.dev_server
@@ -44,6 +44,13 @@ storm: $(VENV)/.development
 # Let mail servers break and mend in turns while affiliates sign up, and compare the faults with the incidents.
 chaos: $(VENV)/.development
 	$(BIN)/python -m tests.chaos
+
+# Write the template of translations, and bring the catalogues of all languages up to date with it.
+messages: $(VENV)/.development
+	$(BIN)/pybabel -q extract -F babel.cfg -k _ -k ngettext:1,2 --no-location --sort-output --omit-header -o portal/translations/messages.pot .
+	for catalogue in portal/translations/*/LC_MESSAGES; do \
+	  test ! -d $$catalogue || $(BIN)/pybabel -q update -i portal/translations/messages.pot -d portal/translations || exit 1; break; \
+	done
 
 $(VENV)/.runtime: requirements.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt install python3-venv" >&2; exit 1; }

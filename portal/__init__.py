@@ -112,7 +112,6 @@ def _configure(app: Flask, config: Config) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as the session; an hour would lose half-filled forms
         MAX_CONTENT_LENGTH=512 * 1024,
-        SEND_FILE_MAX_AGE_DEFAULT=31_536_000,  # addresses of static files change with their content
         TESTING=config.testing,
     )
     if config.trusted_proxies:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask_login import current_user
 
 from ..state import get_state
-from . import banners, errors, filters, headers, read_only
+from . import banners, components, errors, filters, headers, read_only, static_files, translations
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -19,6 +19,9 @@ def install(app: Flask, *, secure: bool) -> None:
     read_only.install(app)
     errors.install(app)
     filters.install(app)
+    static_files.install(app)
+    components.install(app)
+    translations.install(app)
 
     @app.context_processor
     def _shared() -> dict[str, Any]:

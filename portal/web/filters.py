@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from flask import Flask, url_for
 
 from ..clock import utcnow
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from flask import Flask
 
 _STEPS = ((60, "second"), (3600, "minute"), (86400, "hour"), (86400 * 60, "day"))
 _DIVISORS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
@@ -37,20 +34,7 @@ def moment(value: datetime | None) -> str:
     return f"{value.day} {value:%b %Y, %H:%M} UTC" if value else ""
 
 
-@lru_cache(maxsize=256)
-def _digest(path: Path, _modified: float) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-
-
 def install(app: Flask) -> None:
     """Make the filters known to Jinja."""
-    static = Path(str(app.static_folder))
-
-    def asset_url(name: str) -> str:
-        """Return the address of a static file; it changes with the content, so it may be cached for ever."""
-        path = static / name
-        return url_for("static", filename=name, v=_digest(path, path.stat().st_mtime))
-
-    app.jinja_env.globals["asset_url"] = asset_url
     app.jinja_env.filters["ago"] = ago
     app.jinja_env.filters["moment"] = moment

@@ -1,0 +1,81 @@
+"""Static files: addresses that change with the content, compressed answers, and how long browsers may keep them.
+
+Files are compressed once for each content and kept in memory (about 60 kB in all). An address from ``asset_url`` carries
+a digest and may be kept for a year; an address without it, such as a script module that another one imports, is checked
+again each time (RFC 9111 section 5.2.2.4).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import mimetypes
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flask import Response, abort, request, send_from_directory, url_for
+from werkzeug.http import http_date
+from werkzeug.security import safe_join
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+_YEAR_S = 31_536_000
+_COMPRESSED = {".css", ".js", ".svg"}  # pictures and fonts are compressed already
+_TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, _modified: float) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+@lru_cache(maxsize=256)
+def _gzipped(path: Path, _modified: float) -> bytes:
+    return gzip.compress(path.read_bytes(), 9, mtime=0)
+
+
+def install(app: Flask) -> None:
+    """Serve the static folder, and give templates ``asset_url``."""
+    folder = Path(str(app.static_folder))
+
+    def asset_url(name: str) -> str:
+        """Return the address of a static file with a digest of its content."""
+        path = folder / name
+        return url_for("static", filename=name, v=_digest(path, path.stat().st_mtime))
+
+    def serve(filename: str) -> Response:
+        found = safe_join(str(folder), filename)
+        if found is None or not Path(found).is_file():
+            abort(404)
+        path = Path(found)
+        modified = path.stat().st_mtime
+        response = _answer(folder, filename, path, modified)
+        if request.args.get("v") == _digest(path, modified):
+            response.cache_control.no_cache = None
+            response.cache_control.public = True
+            response.cache_control.max_age = _YEAR_S
+            response.cache_control.immutable = True
+        else:
+            response.cache_control.no_cache = True
+        return response
+
+    app.jinja_env.globals["asset_url"] = asset_url
+    app.view_functions["static"] = serve
+
+
+def _answer(folder: Path, filename: str, path: Path, modified: float) -> Response:
+    """Return the file, gzipped where that pays and the browser accepts it (RFC 9110 section 12.5.3)."""
+    if path.suffix not in _COMPRESSED:
+        return send_from_directory(folder, filename, conditional=True)
+    zipped = request.accept_encodings["gzip"] > 0
+    content = _gzipped(path, modified) if zipped else path.read_bytes()
+    response = Response(content, content_type=_TYPES.get(path.suffix) or mimetypes.guess_type(filename)[0])
+    response.vary.add("Accept-Encoding")
+    if zipped:
+        response.content_encoding = "gzip"
+    response.headers["Last-Modified"] = http_date(modified)
+    response.set_etag(f"{_digest(path, modified)}{'-gzip' if zipped else ''}")
+    response.make_conditional(request)
+    return response

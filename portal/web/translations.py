@@ -1,0 +1,24 @@
+"""Translations of visible strings: ``_()`` and ``ngettext()`` in code and templates (Flask-Babel, gettext catalogues).
+
+``make messages`` writes ``portal/translations/messages.pot``; a language is a folder beside it
+(``de/LC_MESSAGES/messages.po``). Without a catalogue the English text of the source is shown.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flask_babel import Babel
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+FOLDER = Path(__file__).parent.parent / "translations"
+DEFAULT_LOCALE = "en"
+
+
+def install(app: Flask) -> None:
+    """Give code and templates ``_()`` and ``ngettext()``."""
+    app.config.setdefault("BABEL_TRANSLATION_DIRECTORIES", str(FOLDER))
+    Babel(app, default_locale=DEFAULT_LOCALE, default_timezone="UTC")

@@ -1,0 +1,25 @@
+// Copies a value to the clipboard; without access to it, selects the value.
+import { announce } from "./dom.js";
+
+const DONE_MS = 2500;
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const source = document.getElementById(button.dataset.copy);
+  const text = source.dataset.value || source.textContent.trim();
+  const done = () => {
+    const label = button.dataset.label ||= button.firstChild.nodeValue;
+    button.classList.add("is-done");
+    button.firstChild.nodeValue = "Copied";
+    announce("Copied");
+    setTimeout(() => { button.classList.remove("is-done"); button.firstChild.nodeValue = label; }, DONE_MS);
+  };
+  const select = () => {
+    source.textContent = text;
+    delete source.dataset.value;
+    getSelection().selectAllChildren(source);
+    announce("Selected: press Ctrl or Command and C to copy");
+  };
+  if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, select); else select();
+});

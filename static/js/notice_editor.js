@@ -1,0 +1,36 @@
+// The editor of an email: a click inserts a variable at the cursor, and the preview follows the text.
+import { all, one, post, swap } from "./dom.js";
+
+const PAUSE_MS = 400;
+
+let lastField = one("[data-insert]");
+document.addEventListener("focusin", (event) => { if (event.target.matches("[data-insert]")) lastField = event.target; });
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-insert-variable]");
+  if (!button || !lastField) return;
+  lastField.setRangeText(button.dataset.insertVariable, lastField.selectionStart, lastField.selectionEnd, "end");
+  lastField.focus();
+  lastField.dispatchEvent(new Event("input", { bubbles: true }));
+});
+
+const livePreview = (form) => {
+  let timer = 0;
+  let latest = 0;
+  const show = () => {
+    const number = ++latest;
+    post(form.dataset.livePreview, form).then((answer) => {
+      if (number !== latest) return;
+      all("[data-preview-part][id]", answer).forEach((fresh) => {
+        // An unfinished placeholder does not empty the preview: the last valid mail stays beside the reason.
+        if (fresh.matches("iframe") && !fresh.hasAttribute("src")) return;
+        if (fresh.matches("pre") && !fresh.textContent) return;
+        swap(document.getElementById(fresh.id), fresh);
+      });
+    }, () => {});
+  };
+  const later = () => { clearTimeout(timer); timer = setTimeout(show, PAUSE_MS); };
+  form.addEventListener("input", later);
+  document.addEventListener("change", (event) => { if (event.target.form === form && event.target.matches("select")) later(); });
+  form.addEventListener("submit", () => { clearTimeout(timer); latest += 1; });
+};
+all("form[data-live-preview]").forEach(livePreview);

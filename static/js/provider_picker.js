@@ -1,0 +1,43 @@
+// A chosen provider fills the fields that are still empty or hold its predecessor's value, and brings its own hints.
+import { all, load, one, swap } from "./dom.js";
+
+const labelOf = (field) => (field.closest("fieldset.field-radio")?.querySelector("legend") || field.labels[0]).firstChild.nodeValue.trim();
+
+// Fills one field from a data-fill-* attribute; returns its label where something was filled in.
+const fill = (form, name, value, withPort) => {
+  const field = form.elements.namedItem(name.slice("data-fill-".length).replaceAll("-", "_"));
+  if (!field) return "";
+  const first = field instanceof RadioNodeList ? [...field].find((part) => part.matches("input")) : field;
+  const isCheckbox = first.type === "checkbox";
+  const present = isCheckbox ? String(first.checked) : field.value;
+  // Radios are never empty, so the encryption follows the port, unless it is to be detected.
+  const free = present === "" || first.dataset.suggested === present
+    || (name === "data-fill-security" && withPort && present !== "detect");
+  if (present === value || !free) return "";
+  if (isCheckbox) first.checked = value === "true"; else field.value = value;
+  first.dataset.suggested = isCheckbox ? String(first.checked) : field.value;
+  return value ? labelOf(first) : "";
+};
+
+const choose = (select) => {
+  const form = select.form;
+  const port = form.elements.namedItem("port");
+  const withPort = Boolean(port) && (port.value === "" || port.dataset.suggested === port.value);
+  const filled = [...select.selectedOptions[0].attributes]
+    .filter(({ name }) => name.startsWith("data-fill-"))
+    .map(({ name, value }) => fill(form, name, value, withPort))
+    .filter(Boolean);
+  const status = document.getElementById(select.dataset.providerStatus);
+  if (status) status.textContent = filled.length ? `Filled in for you: ${filled.join(", ")}.` : "Nothing was filled in: your own entries stay.";
+  document.dispatchEvent(new Event("signet:fields-changed"));
+  if (!select.dataset.providerUrl) return;
+  const url = new URL(select.dataset.providerUrl, location.href);
+  url.searchParams.set("provider", select.value);
+  load(url.href).then((answer) => all("[data-hint-for]", answer).forEach((fresh) => {
+    swap(one(`[data-hint-for="${CSS.escape(fresh.dataset.hintFor)}"]`, form), fresh);
+  }), () => {});
+};
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-provider-status], [data-provider-url]")) choose(event.target);
+});

@@ -1,0 +1,65 @@
+"""Static files are served compressed, with addresses that change with the content."""
+
+from __future__ import annotations
+
+import gzip
+import re
+
+import pytest
+
+from portal.about import ROOT
+
+
+@pytest.fixture
+def addresses(client):
+    page = client.get("/log-in").get_data(as_text=True)
+    return re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+
+
+def test_the_page_names_five_stylesheets_and_one_module(addresses):
+    names = [address.partition("?")[0].removeprefix("/static/") for address in addresses]
+    sheets = [f"css/{name}.css" for name in ("tokens", "base", "layout", "components", "pages")]
+    assert [name for name in names if name.startswith("css/")] == sheets
+    assert [name for name in names if name.startswith("js/")] == ["js/main.js"]
+
+
+def test_a_file_is_compressed_where_the_browser_accepts_it(client, addresses):
+    for address in addresses:
+        path = ROOT / address.partition("?")[0].lstrip("/")
+        answer = client.get(address, headers={"Accept-Encoding": "gzip, deflate, br"})
+        assert answer.status_code == 200
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert "Accept-Encoding" in answer.headers["Vary"]
+        assert gzip.decompress(answer.data) == path.read_bytes()
+        plain = client.get(address, headers={"Accept-Encoding": "identity"})
+        assert "Content-Encoding" not in plain.headers
+        assert plain.data == path.read_bytes()
+        assert plain.headers["ETag"] != answer.headers["ETag"]
+
+
+def test_an_address_with_the_digest_is_kept_and_one_without_is_checked_again(client, addresses):
+    for address in addresses:
+        assert "max-age=31536000" in client.get(address).headers["Cache-Control"]
+    for name in sorted(path.name for path in (ROOT / "static" / "js").iterdir()):
+        answer = client.get(f"/static/js/{name}")
+        assert answer.mimetype == "text/javascript"
+        assert answer.headers["Cache-Control"] == "no-cache"
+        again = client.get(f"/static/js/{name}", headers={"If-None-Match": answer.headers["ETag"]})
+        assert (again.status_code, again.data) == (304, b"")
+    assert client.get("/static/js/main.js?v=0123456789ab").headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize("name", ["../portal/__init__.py", "js", "js/none.js", "%2e%2e/wsgi.py"])
+def test_nothing_outside_the_folder_is_served(client, name):
+    assert client.get(f"/static/{name}").status_code == 404
+
+
+def test_every_module_is_imported_and_every_import_exists():
+    folder = ROOT / "static" / "js"
+    imported = {
+        name
+        for path in folder.iterdir()
+        for name in re.findall(r'from "\./(.+?)"|import "\./(.+?)"', path.read_text())
+    }
+    names = {one or other for one, other in imported}
+    assert names == {path.name for path in folder.iterdir()} - {"main.js"}
