@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from ..smtp.providers import load_catalogue
-from ..smtp.providers.model import Host, Port, Provider, read_card
+from ..smtp.providers.card_reader import read_card
+from ..smtp.providers.model import Host, Port, Provider
 from ..state import current_config
 
 REHEARSAL = "rehearsal"

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from ..diagnosis.cases import check_unique_codes
 from ..toml_tables import MalformedData
-from .model import Provider, read_card
+from .card_reader import read_card
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from .model import Provider
 
 _CARDS = Path(__file__).parent / "cards"
 _GENERIC = "other"

@@ -8,7 +8,8 @@ import pytest
 
 from portal.smtp.providers import MalformedData, load_catalogue
 from portal.smtp.providers import catalogue as catalogue_module
-from portal.smtp.providers.model import EnvelopeDomain, ProviderKind, RateLimits, read_card
+from portal.smtp.providers.card_reader import read_card
+from portal.smtp.providers.model import EnvelopeDomain, ProviderKind, RateLimits
 from portal.smtp.server import Security
 
 CARDS = Path(catalogue_module.__file__).parent / "cards"

@@ -1,0 +1,148 @@
+"""Matching of a failure against the diagnosis cases: the conditions and the facts they refer to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from ..server import Security
+from .cases import Case, Clue, load_cases
+from .phrases import concepts_in, fold, phrase_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..failure import SubmissionFailure
+    from ..providers import Catalogue, Provider
+
+_MAX_TEXT_CHARS = 2000  # searched for phrases; in long replies the first lines give the reason
+_STARTTLS_PORTS = frozenset({25, 587, 2525, 2587})
+
+
+class ServerLike(Protocol):
+    """The attributes of a Server that a diagnosis reads."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def security(self) -> Security: ...
+    @property
+    def username(self) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class PastedReplyServer:
+    """Server of a pasted reply: only its host is known, the other values are typical."""
+
+    host: str
+    port: int = 587
+    security: Security = Security.STARTTLS
+    username: str | None = "your SMTP username"
+
+
+@dataclass(frozen=True)
+class FailureContext:
+    """A failure with everything that the conditions of a case refer to."""
+
+    failure: SubmissionFailure
+    server: ServerLike
+    provider: Provider | None
+    catalogue: Catalogue
+    sender: str | None = None
+
+    @property
+    def code(self) -> str:
+        return str(self.failure.reply.code) if self.failure.reply else ""
+
+    @property
+    def enhanced(self) -> str:
+        return (self.failure.reply.enhanced or "") if self.failure.reply else ""
+
+    @cached_property
+    def text(self) -> str:
+        return fold(self.failure.reply.text[:_MAX_TEXT_CHARS]) if self.failure.reply else ""
+
+    @cached_property
+    def concepts(self) -> frozenset[str]:
+        return concepts_in(self.text)
+
+    @cached_property
+    def suggestion(self) -> str | None:
+        return self.catalogue.similar_host(self.server.host)
+
+    @cached_property
+    def clues(self) -> frozenset[Clue]:
+        return frozenset(clue for clue, holds in _clues(self) if holds)
+
+
+def _clues(context: FailureContext) -> Iterator[tuple[Clue, bool]]:
+    """Yield every clue and whether it holds."""
+    server, name = context.server, context.server.username or ""
+    known = "" if isinstance(server, PastedReplyServer) else name  # with a pasted reply it is unknown
+    yield Clue.NO_USERNAME, not name
+    yield Clue.USERNAME_SET, bool(name)
+    yield Clue.IMPLICIT, server.security is Security.IMPLICIT_TLS
+    yield Clue.STARTTLS, server.security is Security.STARTTLS
+    yield Clue.PLAINTEXT, server.security is Security.PLAINTEXT
+    yield Clue.PORT_25, server.port == 25
+    yield Clue.PORT_465, server.port in {465, 2465}
+    yield Clue.PORT_STARTTLS, server.port in _STARTTLS_PORTS
+    yield Clue.HOST_TYPO, context.suggestion is not None
+    if context.provider is None:
+        return
+    literal = context.provider.literal_usernames(server.host)
+    yield Clue.KNOWN_PROVIDER, True
+    needs_literal = bool(literal) and context.provider.username.strict
+    yield Clue.USERNAME_NOT_LITERAL, bool(known) and needs_literal and known not in literal
+    yield Clue.USERNAME_WITHOUT_DOMAIN, bool(known) and context.provider.username.address and "@" not in known
+    yield Clue.APP_PASSWORD_PROVIDER, context.provider.password.app_password
+    yield Clue.SEVERAL_REGIONS, len(context.provider.hosts) > 1
+    yield Clue.PORT_NOT_OFFERED, server.port not in {port.number for port in context.provider.ports}
+
+
+def _enhanced_code_matches(expected: str, actual: str) -> bool:
+    return actual[1:] == expected[1:] if expected.startswith("*") and actual else actual == expected
+
+
+def _reply_matches(case: Case, context: FailureContext) -> bool:
+    """Return whether code, enhanced code and text of the reply meet the conditions of the case."""
+    if case.reply_codes and not any(
+        context.code and context.code.startswith(code) for code in case.reply_codes
+    ):
+        return False
+    if case.enhanced_codes and not any(
+        _enhanced_code_matches(code, context.enhanced) for code in case.enhanced_codes
+    ):
+        return False
+    if case.phrases and not phrase_pattern(case.phrases).search(context.text):
+        return False
+    if case.concepts and not any(context.concepts.issuperset(group) for group in case.concepts):
+        return False
+    return context.concepts.isdisjoint(case.not_concepts)
+
+
+def _matches(case: Case, context: FailureContext) -> bool:
+    if context.failure.reason not in case.reasons or not context.clues.issuperset(case.clues):
+        return False
+    if case.stages and context.failure.stage not in case.stages:
+        return False
+    if case.evidence and not any(
+        f"{key}={value}" in case.evidence for key, value in context.failure.evidence.items()
+    ):
+        return False
+    return _reply_matches(case, context)
+
+
+def first_match(context: FailureContext) -> Case:
+    """Return the first case that matches, the provider's own cases first.
+
+    The last general case matches every reply, and every reason other than a reply has a case of its own.
+    """
+    own: Iterable[Case] = context.provider.cases if context.provider else ()
+    for case in (*own, *load_cases()):
+        if _matches(case, context):
+            return case
+    return load_cases()[-1]
