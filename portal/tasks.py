@@ -45,7 +45,7 @@ def install(app: Flask, config: Config) -> None:
         "alert": ("checks", in_context(alerts.send)),
         "hook": ("checks", in_context(webhooks.deliver)),
         "canary": ("checks", in_context(login_probe.run)),
-        "watch": ("checks", in_context(monitor.look)),
+        "watch": ("checks", in_context(monitor.run)),
     }
     backend.install(app, config, jobs)
 

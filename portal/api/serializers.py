@@ -72,7 +72,7 @@ def message(account_id: int, message_id: int) -> Json | None:
         "recipient": row.recipient,
         "subject": row.subject,
         "status": row.status.value,
-        "explanation": message_page.tell(row, attempts, message_log.queue_row(account_id)).sentence,
+        "explanation": message_page.describe(row, attempts, message_log.queue_row(account_id)).sentence,
         "created_at": _moment(row.created_at),
         "settled_at": _moment(row.settled_at),
         "attempts": [_attempt(one) for one in attempts],

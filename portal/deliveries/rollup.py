@@ -9,14 +9,13 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 
 from ..accounts.models import Account
 from ..clock import utcnow
 from ..db import db, insert
 from ..jobs import notify
-from ..outbox import cancellations
-from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
+from ..outbox.models import DeliveryAttempt, Outcome, Status
 from ..smtp.providers import load_catalogue
 from . import retention
 from .models import AttemptTotal, DeliveryHour, RollMark
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 JOB = "tend"
 PRUNED = "pruned"  # the mark that says when to look for old messages again
-BATCH = 200
 _ROUNDS = 20  # steps in one job
 _HOUR = timedelta(hours=1)
 _SURE = timedelta(minutes=10)  # by then whatever was settled within an hour is committed
@@ -54,7 +52,7 @@ def tend() -> None:
         if not more:
             break
     for _ in range(_ROUNDS):
-        found = prune(utcnow())
+        found = clean_up(utcnow())
         if not found:
             break
     else:
@@ -71,14 +69,9 @@ def roll(now: datetime) -> bool:
     return _roll(DAYS, func.min(DeliveryHour.hour), _merge_days, _past(over)) or more
 
 
-def prune(now: datetime) -> int:
-    """Remove one batch of what is old from each account. Commits. Return how many messages that were."""
-    found = 0
-    for account in db.session.scalars(select(Account.id).order_by(Account.id)).all():
-        kept = retention.of(account)
-        found += _remove(_old(account, now - timedelta(days=kept.row_days), any_state=True))
-        found += _wipe(_old(account, now - timedelta(days=kept.body_days), any_state=False), now)
-        db.session.commit()
+def clean_up(now: datetime) -> int:
+    """Remove one batch of what is past its retention, and hours older than 800 days. Commits. Return the count of messages."""
+    found = retention.prune(now)
     _set_mark(PRUNED, now if found else now + _LOOK_AGAIN)
     db.session.execute(delete(DeliveryHour).where(DeliveryHour.hour < now - timedelta(days=800)))
     db.session.commit()
@@ -189,30 +182,3 @@ def _by_provider(rows: Collection[Any]) -> list[dict[str, Any]]:
 def _provider(server: str) -> str:
     card = load_catalogue().by_host(server.rpartition(":")[0])
     return card.id if card else OTHER
-
-
-def _old(account: int, before: datetime, *, any_state: bool) -> list[int]:
-    """Some messages settled before a moment: whose words are still there, or any."""
-    query = select(Line.message_id).where(Line.account_id == account, Line.settled_at < before)
-    if not any_state:
-        query = query.where(Line.wiped_at.is_(None))
-    return list(db.session.scalars(query.order_by(Line.settled_at).limit(BATCH)))
-
-
-def _wipe(idents: list[int], now: datetime) -> int:
-    """Remove the words: bodies, and the conversations with servers."""
-    if idents:
-        bodies = update(OutboxMessage).where(OutboxMessage.id.in_(idents)).values(text="", html="")
-        said = update(DeliveryAttempt).where(DeliveryAttempt.message_id.in_(idents)).values(transcript="")
-        marked = update(Line).where(Line.message_id.in_(idents)).values(wiped_at=now)
-        for statement in (bodies, said, marked):
-            db.session.execute(statement.execution_options(synchronize_session=False))
-    return len(idents)
-
-
-def _remove(idents: list[int]) -> int:
-    if idents:
-        db.session.execute(delete(DeliveryAttempt).where(DeliveryAttempt.message_id.in_(idents)))
-        cancellations.delete_reasons(idents)
-        db.session.execute(delete(OutboxMessage).where(OutboxMessage.id.in_(idents)))
-    return len(idents)

@@ -14,7 +14,7 @@ from ..notices.catalogue import CATALOGUE
 from ..web.headers import mail_page
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
-from . import bulk_actions, chart, export, message_log, message_page, resend, retention, stats, timeline
+from . import bulk_actions, chart, export, message_log, message_page, resend, retention, stats
 from .action_labels import SPAN_WORDS, chips, duration
 from .filters import Filters
 from .forms import KeepingForm
@@ -109,9 +109,9 @@ def story_page(message: OutboxMessage, refused: str = "", code: int = 200) -> An
     event, line = resend.event_of(message), message_log.line_of(message)
     page = render_template(
         "deliveries/show.html",
-        story=message_page.tell(message, attempts, message_log.queue_row(current_user.account_id)),
+        story=message_page.describe(message, attempts, message_log.queue_row(current_user.account_id)),
         message=message,
-        moments=timeline.tell(message, attempts, event, line),
+        moments=message_page.timeline(message, attempts, event, line),
         shown_text=links.redact_tokens(message.kind, message.text),
         link_hidden=links.holds_token(message.kind),
         wiped_at=line.wiped_at if line else None,

@@ -22,8 +22,8 @@ def install(app: Flask) -> None:
 
     app.register_blueprint(blueprint)
     add_source(app, banners)
-    for source in (alerts.due, webhooks.due, monitor.due):
+    for source in (alerts.find_due_work, webhooks.find_due_work, monitor.find_due_work):
         add_work_source(app, source)
-    add_listener(app, detection.hear)
-    changes.add_listener(app, detection.hear_of_domain)
+    add_listener(app, detection.on_attempt_settled)
+    changes.add_listener(app, detection.on_domain_change)
     login_probe.add_listener(app, detection.on_login_probe)

@@ -1,9 +1,8 @@
-"""Telling an owner: once when trouble begins and once when it is over, by email and by webhook.
+"""Alerts to the owner, once when an incident starts and once when it ends, by email and by webhook.
 
-Emails go to every mailbox that gets the notices to the owner: colleagues who cannot log in read the same words,
-and the link in them asks for a log-in.
-
-An alert is due by its row, so that it is sent by whichever worker comes by, and never twice.
+Emails go to every mailbox that gets the notices to the owner; the link in them requires a login. They hold counts and
+causes: no password, no email's text, no affiliate's address. An alert is due by its incident's row, so any worker can
+send it, and it is sent once.
 """
 
 from __future__ import annotations
@@ -20,82 +19,136 @@ from ..clock import utcnow
 from ..db import db
 from ..notices import recipients
 from ..outbox.overview import count_waiting
-from ..outbox.queue import enqueue_row, get_queue
+from ..outbox.queue import NewMessage, enqueue_row, get_queue
 from ..state import current_config
-from . import alert_emails, lifecycle, policy, presenter, webhooks
-from .models import Happening, Incident
+from ..web.filters import moment
+from . import lifecycle, policy, presenter, webhooks
+from .models import Incident, TimelineKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DAILY = rate_limit.Budget("incident-alerts", 20, timedelta(days=1))
+    from .presenter import IncidentSummary
+
+DAILY_LIMIT = rate_limit.Budget("incident-alerts", 20, timedelta(days=1))
 NO_PLATFORM = "The alert could not be mailed: this portal has no sender of its own."
 SWITCHED_OFF = "No alert was sent: alerts are switched off."
 TOO_MANY = "No alert was sent: twenty were sent today."
+_OPENED, _ENDED = "opened", "ended"
+_SUBJECT_CHARS = 200
 
 
-def due(now: datetime) -> list[tuple[str, int]]:
-    """Return the jobs of alerts whose time has come, for the sweep."""
+def find_due_work(now: datetime) -> list[tuple[str, int]]:
+    """Return the jobs of the alerts that are due."""
     query = select(Incident.id).where(or_(Incident.alert_at <= now, Incident.recovery_at <= now)).limit(50)
-    return [("alert", ident) for ident in db.session.scalars(query)]
+    return [("alert", incident_id) for incident_id in db.session.scalars(query)]
 
 
-def send(ident: int) -> None:
-    """Send the alerts that are due about one incident. Commits. Safe to repeat."""
+def send(incident_id: int) -> None:
+    """Send the due alert of one incident. Commits. Safe to repeat."""
     now = utcnow()
-    account_id = db.session.scalar(select(Incident.account_id).where(Incident.id == ident))
+    account_id = db.session.scalar(select(Incident.account_id).where(Incident.id == incident_id))
     if account_id is None:
         db.session.rollback()
         return
     get_queue(account_id, lock=True)
-    incident = db.session.get_one(Incident, ident, populate_existing=True)
+    incident = db.session.get_one(Incident, incident_id, populate_existing=True)
     if incident.alert_at is not None and incident.alert_at <= now:
-        _tell(incident, "opened", now)
+        _alert(incident, _OPENED, now)
         incident.alert_at, incident.alerted_at = None, now
         incident.alert_count += 1
     elif incident.recovery_at is not None and incident.recovery_at <= now:
-        _tell(incident, "ended", now)
+        _alert(incident, _ENDED, now)
         incident.recovery_at = incident.alerted_at = None
     db.session.commit()
 
 
-def _tell(incident: Incident, what: str, now: datetime) -> None:
+def _alert(incident: Incident, event: str, now: datetime) -> None:
+    """Enqueue an alert, or record on the incident why none was sent."""
     account = db.session.get_one(Account, incident.account_id)
-    chosen = policy.of(account.id)
-    note = ""
+    chosen = policy.get(account.id)
     if not (chosen.email_alerts or chosen.webhook_enabled):
         note = SWITCHED_OFF
-    elif not rate_limit.spend(DAILY, account.id, now=now):
+    elif not rate_limit.spend(DAILY_LIMIT, account.id, now=now):
         note = TOO_MANY
     else:
-        note = _send(incident, account, what, by_mail=chosen.email_alerts, now=now)
+        note = _enqueue(incident, account, event, by_email=chosen.email_alerts, now=now)
     incident.alert_note = note
-    lifecycle.happened(incident, Happening.NOT_ALERTED if note else Happening.ALERTED, note or what, now=now)
+    kind = TimelineKind.NOT_ALERTED if note else TimelineKind.ALERTED
+    lifecycle.add_timeline_entry(incident, kind, note or event, now=now)
 
 
-def _send(incident: Incident, account: Account, what: str, *, by_mail: bool, now: datetime) -> str:
-    """Owe the mails and the POST; return why no mail could be sent, if so."""
+def _enqueue(incident: Incident, account: Account, event: str, *, by_email: bool, now: datetime) -> str:
+    """Enqueue the emails and the webhook delivery; return why no email could be sent, or an empty text."""
     count = count_waiting(account.id)
-    key = f"incident:{incident.id}:{incident.episodes}:{what}"
-    webhooks.owe(
-        account.id, key, f"incident.{what}", presenter.payload(incident, account.slug, count), now=now
+    key = f"incident:{incident.id}:{incident.episodes}:{event}"
+    webhooks.enqueue(
+        account.id, key, f"incident.{event}", presenter.payload(incident, account.slug, count), now=now
     )
-    if not by_mail:
+    if not by_email:
         return ""
     if not current_config().platform.server:
         return NO_PLATFORM
-    told = presenter.tell(incident, account.name, count)
+    summary = presenter.summarize(incident, account.name, count)
     link = f"{current_config().base_url}/incidents/{incident.id}"
-    for mailbox, own_key in _mailboxes(account, key):
-        if what == "opened":
-            mail = alert_emails.opened(told, mailbox, own_key, link)
+    for mailbox, mailbox_key in _mailboxes(account, key):
+        if event == _OPENED:
+            email = _opened_email(summary, mailbox, mailbox_key, link)
         else:
-            mail = alert_emails.ended(told, mailbox, own_key, link, now=now)
-        enqueue_row(None, mail, now=now)
+            email = _ended_email(summary, mailbox, mailbox_key, link, now=now)
+        enqueue_row(None, email, now=now)
     return ""
 
 
 def _mailboxes(account: Account, key: str) -> Iterator[tuple[str, str]]:
-    """Yield every mailbox of the owner's, each with its own key of an alert: it gets the same one once."""
+    """Yield the owner's mailboxes, each with its own message key, so that each gets an alert once."""
     for mailbox, _ in recipients.recipients_of(account):
         yield mailbox, f"{key}:{sha256(mailbox.casefold().encode()).hexdigest()[:24]}"
+
+
+def _opened_email(summary: IncidentSummary, mailbox: str, key: str, link: str) -> NewMessage:
+    """Return the email about an incident's start: what is wrong, whose move it is, and what to do."""
+    what_to_do = f"\nWhat to do: {summary.fix}\n" if summary.fix else ""
+    text = f"""Hello,
+
+something is wrong with the automated emails of {summary.programme}:
+
+{summary.sentence}
+{_waiting_line(summary)}
+Whose move: {summary.move}
+{what_to_do}
+Since: {moment(summary.since)}
+Details, for those who can log in: {link}
+
+{summary.meanwhile}
+
+Signet
+"""
+    subject = f"{summary.programme}: {summary.title}"
+    return _email("incident-opened", key, mailbox, subject, text)
+
+
+def _ended_email(summary: IncidentSummary, mailbox: str, key: str, link: str, *, now: datetime) -> NewMessage:
+    """Return the email about an incident's end."""
+    text = f"""Hello,
+
+this is over, since {moment(summary.closed_at or now)}:
+
+{summary.sentence}
+
+{summary.outcome}
+Details, for those who can log in: {link}
+
+Signet
+"""
+    return _email("incident-ended", key, mailbox, f"{summary.programme}: sending works again", text)
+
+
+def _waiting_line(summary: IncidentSummary) -> str:
+    if not summary.waiting:
+        return ""
+    return f"\n{summary.waiting} {'email waits' if summary.waiting == 1 else 'emails wait'} for it.\n"
+
+
+def _email(kind: str, key: str, mailbox: str, subject: str, text: str) -> NewMessage:
+    return NewMessage(kind=kind, key=key, recipient=mailbox, subject=subject[:_SUBJECT_CHARS], text=text)

@@ -16,34 +16,34 @@ from ..web.banners import Banner
 from ..web.filters import ago, moment
 from ..web.labels import diagnosis_view
 from . import incident_log, presenter
-from .models import Incident, Kind
+from .models import Incident, IncidentKind
 
 if TYPE_CHECKING:
     from ..outbox.models import Queue
 
 _NOTHING_LOST = "Nothing is lost: waiting emails leave by themselves as soon as sending works again."
-_WORTH_SAYING = timedelta(seconds=30)
+_SHOW_PAUSE_FROM = timedelta(seconds=30)
 _SETTINGS = "settings.email_preferences"
 
 
 def banners(account_id: int) -> list[Banner]:
     """Return what the owner has to know about sending, and about the worker."""
-    found = incident_log.open_ones(account_id)
-    sending = [one for one in found if one.kind is Kind.SENDING]
-    others = [_other(one) for one in found if one.kind is not Kind.SENDING]
-    return [*_sending(account_id, sending), *_limit(account_id), *others[:2], *_no_worker()]
+    found = incident_log.list_open(account_id)
+    sending = [one for one in found if one.kind is IncidentKind.SENDING]
+    others = [_other(one) for one in found if one.kind is not IncidentKind.SENDING]
+    return [*_sending(account_id, sending), *_own_limit(account_id), *others[:2], *_no_worker()]
 
 
 def _sending(account_id: int, incidents: list[Incident]) -> list[Banner]:
     """One banner for all trouble with sending: the first is what stops the mail."""
-    queue, live = incident_log.queue_row(account_id), incident_log.live(account_id)
+    queue, live = incident_log.queue_row(account_id), incident_log.live_version_of(account_id)
     held = queue if queue is not None and queue.held_at is not None else None
     first = incidents[0] if incidents else None
     if live is not None and live.failover_since is not None:
-        return [_detour(moment(live.failover_since), first)]
+        return [_failover(moment(live.failover_since), first)]
     if held is not None:
         return [_held(account_id, held, first)]
-    return [_trouble(account_id, first)] if first else []
+    return [_failing(account_id, first)] if first else []
 
 
 def _held(account_id: int, queue: Queue, incident: Incident | None) -> Banner:
@@ -62,23 +62,23 @@ def _held(account_id: int, queue: Queue, incident: Incident | None) -> Banner:
         " ".join(filter(None, [fix, _NOTHING_LOST])),
         "Fix the settings",
         url_for(_SETTINGS),
-        more=_more(incident, waits=bool(count)),
+        more=_links(incident, waits=bool(count)),
     )
 
 
-def _trouble(account_id: int, incident: Incident) -> Banner:
+def _failing(account_id: int, incident: Incident) -> Banner:
     """The server is in trouble, but the settings are not to blame, or nothing waits yet."""
     if incident.diagnosis.get("retry_class") == RetryClass.RATE:
-        return _too_fast(account_id, incident)
+        return _rate_limited(account_id, incident)
     count = count_waiting(account_id)
     waits = f"{'1 email waits' if count == 1 else f'{count} emails wait'}. " if count else ""
     tone = "danger" if incident.blocks_queue else "warning"
     text = f"{waits}Since {moment(incident.episode_started_at)}. {_NOTHING_LOST if count else ''}".strip()
     action = ("Fix the settings", url_for(_SETTINGS)) if incident.blocks_queue else ("", "")
-    return Banner(tone, presenter.sentence(incident), text, *action, more=_more(incident, waits=bool(count)))
+    return Banner(tone, presenter.sentence(incident), text, *action, more=_links(incident, waits=bool(count)))
 
 
-def _too_fast(account_id: int, incident: Incident) -> Banner:
+def _rate_limited(account_id: int, incident: Incident) -> Banner:
     """The provider's own limit: nobody has to do anything but wait."""
     queue = incident_log.queue_row(account_id)
     until = queue.paused_until if queue is not None else None
@@ -94,7 +94,7 @@ def _limits_url() -> str:
     return url_for("incidents.limits")
 
 
-def _more(incident: Incident | None, *, waits: bool) -> tuple[tuple[str, str], ...]:
+def _links(incident: Incident | None, *, waits: bool) -> tuple[tuple[str, str], ...]:
     found = []
     if waits:
         found += [
@@ -106,7 +106,7 @@ def _more(incident: Incident | None, *, waits: bool) -> tuple[tuple[str, str], .
     return tuple(found)
 
 
-def _detour(since: str, incident: Incident | None) -> Banner:
+def _failover(since: str, incident: Incident | None) -> Banner:
     why = presenter.sentence(incident) if incident else "Your own server failed."
     text = f"{why} Signet goes on trying your own server, and goes back to it by itself."
     more = (("What happened", url_for("incidents.show", ident=incident.id)),) if incident else ()
@@ -114,10 +114,10 @@ def _detour(since: str, incident: Incident | None) -> Banner:
     return Banner("warning", title, text, "Fix the settings", url_for(_SETTINGS), more=more)
 
 
-def _limit(account_id: int) -> list[Banner]:
+def _own_limit(account_id: int) -> list[Banner]:
     """A limit was reached: nobody has to do anything, but should know when it goes on."""
     goes_on = rate_limits.resumes_at(account_id)
-    if goes_on is None or goes_on < utcnow() + _WORTH_SAYING or not count_waiting(account_id):
+    if goes_on is None or goes_on < utcnow() + _SHOW_PAUSE_FROM or not count_waiting(account_id):
         return []
     text = f"The next emails leave at {moment(goes_on)}, by themselves."
     return [Banner("info", "A sending limit is reached", text, "See the limits", _limits_url())]

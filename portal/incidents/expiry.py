@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..settings import deprecations, providers
 from . import lifecycle
-from .lifecycle import Trouble
-from .models import Ended, Kind
+from .lifecycle import Failure
+from .models import EndReason, IncidentKind
 
 if TYPE_CHECKING:
     from ..settings.models import LoginProbe, SmtpSettings
@@ -22,19 +22,19 @@ def check(version: SmtpSettings, probe: LoginProbe, *, now: datetime) -> None:
     server = f"{version.host}:{version.port}"
     found = [*_certificate(version, probe, now), *_provider(version, now)]
     for diagnosis in found:
-        trouble = Trouble(
+        trouble = Failure(
             version.account_id,
-            Kind.DEADLINE,
+            IncidentKind.DEADLINE,
             diagnosis,
             server=server,
             version_number=version.number,
-            patience=timedelta(),
+            alert_delay=timedelta(),
         )
-        lifecycle.note(trouble, now=now)
+        lifecycle.record_failure(trouble, now=now)
     codes = {diagnosis["code"] for diagnosis in found}
-    for incident in lifecycle.open_ones(version.account_id):
-        if incident.kind is Kind.DEADLINE and incident.cause not in codes:
-            lifecycle.close(incident, Ended.OVER, now=now)
+    for incident in lifecycle.open_incidents(version.account_id):
+        if incident.kind is IncidentKind.DEADLINE and incident.cause not in codes:
+            lifecycle.close(incident, EndReason.OVER, now=now)
 
 
 def _certificate(version: SmtpSettings, probe: LoginProbe, now: datetime) -> list[dict[str, Any]]:

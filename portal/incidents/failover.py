@@ -20,27 +20,29 @@ from ..settings.versions import release_queue
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..state import current_config
 from . import lifecycle
-from .models import Care, Happening, Incident, Kind, OnFailure
+from .models import Incident, IncidentKind, IncidentPolicy, OnFailure, TimelineKind
 
 _PROBE_WITHIN = timedelta(seconds=30)
 
 
-class NoDetour(Exception):
+class FailoverUnavailable(Exception):
     """There is no detour to take; the message is a sentence for the page."""
 
 
 def start(account_id: int, *, now: datetime) -> None:
     """Send through the platform from now on. Commits. Raises NoDetour."""
     if not current_config().platform.server:
-        raise NoDetour("This portal has no sender of its own, so emails can only wait for your server.")
+        raise FailoverUnavailable(
+            "This portal has no sender of its own, so emails can only wait for your server."
+        )
     get_queue(account_id, lock=True)
     version = live_version(account_id)
     if version is None or version.failover_since is not None:
         db.session.rollback()
-        raise NoDetour("Your emails leave through the platform already.")
+        raise FailoverUnavailable("Your emails leave through the platform already.")
     version.failover_since = now
-    for incident in _of(version, lifecycle.open_ones(account_id)):
-        lifecycle.happened(incident, Happening.DETOUR, now=now)
+    for incident in _of_version(version, lifecycle.open_incidents(account_id)):
+        lifecycle.add_timeline_entry(incident, TimelineKind.DETOUR, now=now)
     login_probe.schedule_soon(account_id, version.number, now=now, within=_PROBE_WITHIN)
     release_queue(account_id, now)
     db.session.commit()
@@ -51,13 +53,13 @@ def end(version: SmtpSettings, *, now: datetime) -> None:
     if version.failover_since is None:
         return
     version.failover_since = None
-    for incident in _of(version, lifecycle.open_ones(version.account_id)):
-        lifecycle.happened(incident, Happening.DETOUR_ENDED, now=now)
+    for incident in _of_version(version, lifecycle.open_incidents(version.account_id)):
+        lifecycle.add_timeline_entry(incident, TimelineKind.DETOUR_ENDED, now=now)
     release_queue(version.account_id, now)
-    _let_doubtful_go(version.account_id)
+    _release_possibly_delivered(version.account_id)
 
 
-def end_by_hand(account_id: int, *, now: datetime) -> bool:
+def end_manually(account_id: int, *, now: datetime) -> bool:
     """Go back to the account's own server at its owner's word; False if it was used all along. Commits."""
     get_queue(account_id, lock=True)
     version = live_version(account_id)
@@ -68,11 +70,13 @@ def end_by_hand(account_id: int, *, now: datetime) -> bool:
     return was
 
 
-def due(now: datetime) -> list[int]:
+def find_due_accounts(now: datetime) -> list[int]:
     """Return the accounts whose owners want the detour, and whose server has failed for long enough."""
     query = (
-        select(Incident.account_id, Incident.episode_started_at, Incident.diagnosis, Care.after_minutes)
-        .join(Care, Care.account_id == Incident.account_id)
+        select(
+            Incident.account_id, Incident.episode_started_at, Incident.diagnosis, IncidentPolicy.after_minutes
+        )
+        .join(IncidentPolicy, IncidentPolicy.account_id == Incident.account_id)
         .join(
             SmtpSettings,
             (SmtpSettings.account_id == Incident.account_id)
@@ -80,8 +84,8 @@ def due(now: datetime) -> list[int]:
         )
         .where(
             Incident.is_open,
-            Incident.kind == Kind.SENDING,
-            Care.on_failure == OnFailure.PLATFORM,
+            Incident.kind == IncidentKind.SENDING,
+            IncidentPolicy.on_failure == OnFailure.PLATFORM,
             SmtpSettings.state == "live",
             SmtpSettings.failover_since.is_(None),
         )
@@ -96,11 +100,13 @@ def due(now: datetime) -> list[int]:
     )
 
 
-def _of(version: SmtpSettings, incidents: list[Incident]) -> list[Incident]:
-    return [one for one in incidents if one.kind is Kind.SENDING and one.version_number == version.number]
+def _of_version(version: SmtpSettings, incidents: list[Incident]) -> list[Incident]:
+    return [
+        one for one in incidents if one.kind is IncidentKind.SENDING and one.version_number == version.number
+    ]
 
 
-def _let_doubtful_go(account_id: int) -> None:
+def _release_possibly_delivered(account_id: int) -> None:
     """Let what waited for this very server go: during the detour it was kept back, lest it arrive twice."""
     doubtful = select(DeliveryAttempt.message_id).where(
         DeliveryAttempt.message_id == OutboxMessage.id,

@@ -8,9 +8,9 @@ from wtforms import Form, RadioField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, ValidationError
 
+from .. import http_client
 from ..state import current_config
 from ..web.fields import PortalForm, required, text_field
-from . import http_post
 from .held_mail import AGES
 from .models import OnFailure
 
@@ -19,18 +19,18 @@ _ACTIONS = [
     SelectChoice(OnFailure.PLATFORM.value, "Send through the platform after a while"),
     SelectChoice(OnFailure.STOP.value, "Stop until I say so"),
 ]
-_MOST = 10_000_000
+_MAX_LIMIT = 10_000_000
 
 
-class HookForm(PortalForm):
+class WebhookForm(PortalForm):
     """Where events are posted."""
 
     url = text_field("Address", required("Enter an address such as https://example.com/signet."), limit=500)
 
     def validate_url(self, field: Any) -> None:
         try:
-            http_post.parse(field.data or "", current_config().hooks)
-        except http_post.AddressRefused as refused:
+            http_client.parse_address(field.data or "", current_config().hooks)
+        except http_client.InvalidAddress as refused:
             raise ValidationError(str(refused)) from None
 
 
@@ -61,7 +61,7 @@ class FailureForm(PortalForm):
 
 
 def _limit(label: str, what: str) -> Any:
-    return text_field(label, Optional(), whole_number(1, _MOST, what), limit=12)
+    return text_field(label, Optional(), whole_number(1, _MAX_LIMIT, what), limit=12)
 
 
 class LimitsForm(PortalForm):
@@ -78,7 +78,7 @@ class LimitsForm(PortalForm):
         return second, hour, day
 
 
-class WaitingForm(PortalForm):
+class HeldMailForm(PortalForm):
     """How old an email is too old."""
 
     hours = RadioField(
@@ -88,10 +88,10 @@ class WaitingForm(PortalForm):
     )
 
     def validate_hours(self, field: Any) -> None:
-        if age(field.data) is None:
+        if parse_age(field.data) is None:
             raise ValidationError("Choose how old is too old.")
 
 
-def age(typed: str | None) -> int | None:
+def parse_age(typed: str | None) -> int | None:
     """Read one of the ages on offer, in hours."""
     return int(typed) if typed in {str(hours) for hours in AGES} else None

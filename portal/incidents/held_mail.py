@@ -13,14 +13,14 @@ from ..outbox.models import OutboxMessage, Status
 from ..outbox.queue import get_queue
 from ..settings.versions import release_queue
 from . import lifecycle
-from .models import Happening, Kind
+from .models import IncidentKind, TimelineKind
 
 AGES = {1: "1 hour", 6: "6 hours", 24: "1 day", 72: "3 days", 168: "7 days"}  # hours -> words
 _WAITING = (Status.HELD, Status.QUEUED)
 
 
 @dataclass(frozen=True)
-class Waiting:
+class HeldMail:
     """What waits. ``older`` counts those of a chosen age and beyond."""
 
     count: int
@@ -32,20 +32,20 @@ class Waiting:
         return self.count - self.older
 
 
-def look(account_id: int, hours: int, *, now: datetime) -> Waiting:
+def count_held(account_id: int, hours: int, *, now: datetime) -> HeldMail:
     """Count what waits."""
-    mine = _of(account_id)
+    mine = _held(account_id)
     query = select(func.count(), func.min(OutboxMessage.created_at)).where(*mine)
     count, oldest = db.session.execute(query).one()
     old = select(func.count()).where(*mine, _older_than(hours, now))
-    return Waiting(count, oldest, db.session.scalar(old) or 0)
+    return HeldMail(count, oldest, db.session.scalar(old) or 0)
 
 
 def release(account_id: int, *, now: datetime) -> int:
     """Let the queue move at once, whatever stopped it; return how many waited. Commits."""
     get_queue(account_id, lock=True)
-    count = look(account_id, 0, now=now).count
-    _write_down(account_id, Happening.RELEASED, _many(count), now)
+    count = count_held(account_id, 0, now=now).count
+    _add_timeline_entries(account_id, TimelineKind.RELEASED, _many(count), now)
     release_queue(account_id, now)
     db.session.commit()
     return count
@@ -57,19 +57,19 @@ def discard(account_id: int, hours: int, *, by: str, release_rest: bool, now: da
     What is being sent at this moment is left alone. With ``release_rest`` the others may go at once.
     """
     get_queue(account_id, lock=True)
-    query = select(OutboxMessage.id).where(*_of(account_id), _older_than(hours, now)).with_for_update()
+    query = select(OutboxMessage.id).where(*_held(account_id), _older_than(hours, now)).with_for_update()
     idents = list(db.session.scalars(query))
     why = f"{by} discarded it because it had waited longer than {AGES[hours]}."
     for at in range(0, len(idents), 500):
         _cancel(idents[at : at + 500], why, now)
-    _write_down(account_id, Happening.DISCARDED, _many(len(idents)), now)
+    _add_timeline_entries(account_id, TimelineKind.DISCARDED, _many(len(idents)), now)
     if release_rest:
         release_queue(account_id, now)
     db.session.commit()
     return len(idents)
 
 
-def _of(account_id: int) -> list[ColumnElement[bool]]:
+def _held(account_id: int) -> list[ColumnElement[bool]]:
     return [
         OutboxMessage.account_id == account_id,
         OutboxMessage.status.in_(_WAITING),
@@ -90,10 +90,10 @@ def _cancel(idents: list[int], why: str, now: datetime) -> None:
     cancellations.record_reason(idents, why, now=now)
 
 
-def _write_down(account_id: int, what: Happening, words: str, now: datetime) -> None:
-    for incident in lifecycle.open_ones(account_id):
-        if incident.kind is Kind.SENDING:
-            lifecycle.happened(incident, what, words, now=now)
+def _add_timeline_entries(account_id: int, what: TimelineKind, words: str, now: datetime) -> None:
+    for incident in lifecycle.open_incidents(account_id):
+        if incident.kind is IncidentKind.SENDING:
+            lifecycle.add_timeline_entry(incident, what, words, now=now)
 
 
 def _many(count: int) -> str:

@@ -14,7 +14,7 @@ from ..settings.routing import live_version
 from ..web.labels import DiagnosisView, diagnosis_view
 from ..web.pagination import Page, newest_first
 from . import presenter
-from .models import Ended, Happening, Incident, IncidentEvent, IncidentMessage, Kind
+from .models import EndReason, Incident, IncidentEvent, IncidentKind, IncidentMessage, TimelineKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from ..settings.models import SmtpSettings
 
 KINDS = {
-    Kind.SENDING: "Sending",
-    Kind.RECIPIENTS: "Recipients",
-    Kind.DEADLINE: "Deadline",
-    Kind.DOMAIN: "Domain",
-    Kind.WORKER: "Worker",
+    IncidentKind.SENDING: "Sending",
+    IncidentKind.RECIPIENTS: "Recipients",
+    IncidentKind.DEADLINE: "Deadline",
+    IncidentKind.DOMAIN: "Domain",
+    IncidentKind.WORKER: "Worker",
 }
-_HAPPENED = {
-    Happening.OPENED: "It began.",
-    Happening.REOPENED: "It came back.",
-    Happening.DETOUR: "Emails leave through the platform’s server from now on.",
-    Happening.DETOUR_ENDED: "Emails leave through your own server again.",
-    Happening.STOPPED: "Nothing is tried by itself any more, as you chose.",
+_TIMELINE_TEXTS = {
+    TimelineKind.OPENED: "It began.",
+    TimelineKind.REOPENED: "It came back.",
+    TimelineKind.DETOUR: "Emails leave through the platform’s server from now on.",
+    TimelineKind.DETOUR_ENDED: "Emails leave through your own server again.",
+    TimelineKind.STOPPED: "Nothing is tried by itself any more, as you chose.",
 }
-_SHOWN = 20  # messages on an incident's page
+_LISTED_MESSAGES = 20  # messages on an incident's page
 
 
 @dataclass(frozen=True)
-class Line:
+class TimelineLine:
     """One line of the timeline."""
 
     at: datetime
@@ -49,7 +49,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Shown:
+class IncidentPage:
     """One incident, ready to be shown."""
 
     row: Incident
@@ -57,7 +57,7 @@ class Shown:
     sentence: str
     kind: str
     trouble: DiagnosisView | None
-    timeline: list[Line]
+    timeline: list[TimelineLine]
     messages: list[OutboxMessage]
     waiting: int
     stopped: bool
@@ -70,13 +70,13 @@ class Shown:
         return max(0, self.row.messages - len(self.messages))
 
 
-def open_ones(account_id: int) -> Sequence[Incident]:
+def list_open(account_id: int) -> Sequence[Incident]:
     """Return the open incidents, those that stop all mail first."""
     query = select(Incident).where(Incident.account_id == account_id, Incident.is_open)
     return db.session.scalars(query.order_by(Incident.blocks_queue.desc(), Incident.id.desc())).all()
 
 
-def history(account_id: int, *, before: int | None, after: int | None) -> Page[Any]:
+def list_closed(account_id: int, *, before: int | None, after: int | None) -> Page[Any]:
     """Return one page of those that are over, newest first."""
     query = select(Incident).where(Incident.account_id == account_id, Incident.is_open.is_(False))
     return newest_first(query, Incident.id, before=before, after=after, size=20)
@@ -87,13 +87,15 @@ def find(account_id: int, ident: int) -> Incident | None:
     return db.session.scalar(select(Incident).where(Incident.id == ident, Incident.account_id == account_id))
 
 
-def show(incident: Incident, *, now: datetime) -> Shown:
+def read_page(incident: Incident, *, now: datetime) -> IncidentPage:
     """Collect the page of one incident."""
     live = live_version(incident.account_id)
     queue = queue_row(incident.account_id)
-    return Shown(
+    return IncidentPage(
         row=incident,
-        title=_capital(presenter.title(incident, 0) if incident.is_open else presenter.past_title(incident)),
+        title=_capitalize(
+            presenter.title(incident, 0) if incident.is_open else presenter.past_title(incident)
+        ),
         sentence=presenter.sentence(incident),
         kind=KINDS[incident.kind],
         trouble=diagnosis_view(incident.diagnosis),
@@ -102,11 +104,11 @@ def show(incident: Incident, *, now: datetime) -> Shown:
         waiting=count_waiting(incident.account_id) if incident.is_open else 0,
         stopped=queue is not None and queue.held_at is not None,
         detour=live.failover_since if live else None,
-        lasted=presenter.lasted(incident, now),
+        lasted=presenter.duration(incident, now),
     )
 
 
-def _capital(text: str) -> str:
+def _capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
@@ -115,32 +117,34 @@ def queue_row(account_id: int) -> Queue | None:
     return db.session.get(Queue, account_id)
 
 
-def live(account_id: int) -> SmtpSettings | None:
+def live_version_of(account_id: int) -> SmtpSettings | None:
     return live_version(account_id)
 
 
-def _timeline(incident: Incident) -> list[Line]:
+def _timeline(incident: Incident) -> list[TimelineLine]:
     query = select(IncidentEvent).where(IncidentEvent.incident_id == incident.id)
     events = db.session.scalars(query.order_by(IncidentEvent.id.desc()).limit(100))
     return [_line(event) for event in events]
 
 
-def _line(event: IncidentEvent) -> Line:
+def _line(event: IncidentEvent) -> TimelineLine:
     match event.kind:
-        case Happening.ENDED:
-            return Line(event.at, presenter.ENDINGS.get(Ended(event.text), "It is over."), "passed")
-        case Happening.ALERTED:
+        case TimelineKind.ENDED:
+            return TimelineLine(
+                event.at, presenter.ENDINGS.get(EndReason(event.text), "It is over."), "passed"
+            )
+        case TimelineKind.ALERTED:
             what = "its beginning" if event.text == "opened" else "its end"
-            return Line(event.at, f"You were told of {what}.", "info")
-        case Happening.NOT_ALERTED:
-            return Line(event.at, event.text, "warning")
-        case Happening.RELEASED:
-            return Line(event.at, f"You released the queue, with {event.text}.", "info")
-        case Happening.DISCARDED:
-            return Line(event.at, f"You discarded {event.text}.", "warning")
-        case Happening.OPENED | Happening.REOPENED:
-            return Line(event.at, _HAPPENED[event.kind], "failed")
-    return Line(event.at, _HAPPENED[event.kind], "info")
+            return TimelineLine(event.at, f"You were told of {what}.", "info")
+        case TimelineKind.NOT_ALERTED:
+            return TimelineLine(event.at, event.text, "warning")
+        case TimelineKind.RELEASED:
+            return TimelineLine(event.at, f"You released the queue, with {event.text}.", "info")
+        case TimelineKind.DISCARDED:
+            return TimelineLine(event.at, f"You discarded {event.text}.", "warning")
+        case TimelineKind.OPENED | TimelineKind.REOPENED:
+            return TimelineLine(event.at, _TIMELINE_TEXTS[event.kind], "failed")
+    return TimelineLine(event.at, _TIMELINE_TEXTS[event.kind], "info")
 
 
 def _messages(incident: Incident) -> list[OutboxMessage]:
@@ -149,6 +153,6 @@ def _messages(incident: Incident) -> list[OutboxMessage]:
         .join(IncidentMessage, IncidentMessage.message_id == OutboxMessage.id)
         .where(IncidentMessage.incident_id == incident.id, OutboxMessage.account_id == incident.account_id)
         .order_by(OutboxMessage.id.desc())
-        .limit(_SHOWN)
+        .limit(_LISTED_MESSAGES)
     )
     return list(db.session.scalars(query))

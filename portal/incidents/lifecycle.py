@@ -1,13 +1,14 @@
-"""Failures become incidents: the first opens one, the others make it grow. Each works inside the caller's transaction.
+"""Incident lifecycle: a failure opens an incident or extends it; it is closed, and reopened if the failure returns.
 
-Whoever changes an account's incidents holds the lock of its queue, so that two workers never open the same
-one twice; the partial unique index would refuse it anyway.
+All functions work inside the caller's transaction. Code that changes an account's incidents holds the lock of the
+account's queue, so two workers never open the same incident; the partial unique index enforces it as well.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -17,90 +18,97 @@ from ..jobs import notify
 from ..outbox.queue import get_queue
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.protocol.reply import plain_text
-from . import open_cache
-from .models import Ended, Happening, Incident, IncidentEvent, IncidentMessage, Kind
+from ..state import get_state
+from .models import EndReason, Incident, IncidentEvent, IncidentKind, IncidentMessage, TimelineKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FLAPPING = timedelta(minutes=30)  # what comes back so soon is the same trouble
-_SETTLE = timedelta(minutes=1)  # an end is believed, and told, when it lasted so long
-# How long trouble lasts before it is worth a mail. What only the owner can mend is told at once.
-_PATIENCE = {
+REOPEN_WITHIN = timedelta(minutes=30)  # a failure that returns within this time reopens its incident
+_RECOVERY_DELAY = timedelta(minutes=1)  # an incident stays closed this long before its end is announced
+# How long an incident lasts before its first alert. There is no delay for what only the owner can fix.
+_ALERT_DELAYS = {
     RetryClass.SETTINGS: timedelta(),
     RetryClass.SERVER: timedelta(minutes=10),
     RetryClass.RATE: timedelta(hours=1),
 }
-_KEPT = ("code", "kind", "cause", "whose_move", "fixes", "field", "retry_class")
+_STORED_KEYS = ("code", "kind", "cause", "whose_move", "fixes", "field", "retry_class")  # of a diagnosis
+_CACHE_S = 1.0
+_LAST_REPLY_CHARS = 500
+_TIMELINE_TEXT_CHARS = 300
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """A failure of an account, as far as an incident wants to know it."""
+class Failure:
+    """One failure of an account, with what its incident stores of it."""
 
     account_id: int
-    kind: Kind
+    kind: IncidentKind
     diagnosis: Mapping[str, Any]
     server: str = ""
     version_number: int | None = None
     message_id: int | None = None
     stage: str = ""
     reply_code: int | None = None
-    words: str = ""  # the server's last
-    patience: timedelta | None = None  # before it is told; empty: by what the diagnosis says
+    reply_text: str = ""
+    alert_delay: timedelta | None = None  # None: decided by the diagnosis
 
     @property
     def cause(self) -> str:
         return str(self.diagnosis.get("code") or "unknown")[:80]
 
     @property
-    def stops(self) -> bool:
-        """Whether nothing leaves until it is mended. A way that does not exist has no class, and stops, too."""
-        return self.kind is Kind.SENDING and self._class in (RetryClass.SETTINGS, None)
+    def blocks_queue(self) -> bool:
+        """Whether no email can leave until this is fixed. A missing route has no retry class and blocks as well."""
+        return self.kind is IncidentKind.SENDING and self._retry_class in (RetryClass.SETTINGS, None)
 
     @property
-    def told_after(self) -> timedelta:
-        if self.patience is not None:
-            return self.patience
-        return _PATIENCE.get(self._class or RetryClass.SETTINGS, _PATIENCE[RetryClass.SERVER])
+    def alert_after(self) -> timedelta:
+        if self.alert_delay is not None:
+            return self.alert_delay
+        return _ALERT_DELAYS.get(self._retry_class or RetryClass.SETTINGS, _ALERT_DELAYS[RetryClass.SERVER])
 
     @property
-    def _class(self) -> RetryClass | None:
+    def _retry_class(self) -> RetryClass | None:
         name = self.diagnosis.get("retry_class")
         return RetryClass(name) if name else None
 
 
-def note(trouble: Trouble, *, now: datetime) -> Incident:
-    """Open the incident a trouble belongs to, or let it grow. The caller commits."""
-    get_queue(trouble.account_id, lock=True)
-    incident = _newest(trouble)
-    if incident is None or not (incident.is_open or _is_fresh(incident, now)):
-        incident = _open(trouble, now)
+def record_failure(failure: Failure, *, now: datetime) -> Incident:
+    """Open the incident of a failure, or extend or reopen the one there is. The caller commits."""
+    get_queue(failure.account_id, lock=True)
+    incident = _find_newest(failure)
+    if incident is None or not (incident.is_open or _ended_recently(incident, now)):
+        incident = _open(failure, now)
     elif not incident.is_open:
-        _reopen(incident, trouble, now)
-    _grow(incident, trouble, now)
-    open_cache.remember(trouble.account_id)
+        _reopen(incident, failure, now)
+    _extend(incident, failure, now)
+    _open_accounts().ids.add(failure.account_id)
     return incident
 
 
-def close(incident: Incident, how: Ended, *, now: datetime) -> None:
-    """End an incident; its end is told if its beginning was. The caller holds the queue's lock and commits."""
-    incident.is_open, incident.closed_at, incident.ended = False, now, how
+def close(incident: Incident, reason: EndReason, *, now: datetime) -> None:
+    """Close an incident. Its end is announced only if its start was.
+
+    The caller holds the queue's lock and commits.
+    """
+    incident.is_open, incident.closed_at, incident.ended = False, now, reason
     incident.alert_at = None
     if incident.alerted_at is not None:
-        incident.recovery_at = now if how is Ended.REPLACED else now + _SETTLE
+        incident.recovery_at = now if reason is EndReason.REPLACED else now + _RECOVERY_DELAY
         if incident.recovery_at <= now:
             notify.push_after_commit("alert", incident.id)
-    happened(incident, Happening.ENDED, how.value, now=now)
+    add_timeline_entry(incident, TimelineKind.ENDED, reason.value, now=now)
 
 
-def happened(incident: Incident, what: Happening, words: str = "", *, now: datetime) -> None:
-    """Add a line to the timeline."""
-    db.session.add(IncidentEvent(incident_id=incident.id, at=now, kind=what, text=words[:300]))
+def add_timeline_entry(incident: Incident, kind: TimelineKind, text: str = "", *, now: datetime) -> None:
+    """Add an entry to the incident's timeline. The caller commits."""
+    entry = IncidentEvent(incident_id=incident.id, at=now, kind=kind, text=text[:_TIMELINE_TEXT_CHARS])
+    db.session.add(entry)
 
 
-def open_ones(account_id: int, *, lock: bool = False) -> list[Incident]:
-    """Return the account's open incidents, the oldest first; ``lock`` makes others wait who would change them."""
+def open_incidents(account_id: int, *, lock: bool = False) -> list[Incident]:
+    """Return the account's open incidents, oldest first. ``lock`` locks the queue before it reads them."""
     if lock:
         get_queue(account_id, lock=True)
     query = select(Incident).where(Incident.account_id == account_id, Incident.is_open)
@@ -108,13 +116,13 @@ def open_ones(account_id: int, *, lock: bool = False) -> list[Incident]:
     return list(db.session.scalars(query.order_by(Incident.id), execution_options=options))
 
 
-def _newest(trouble: Trouble) -> Incident | None:
+def _find_newest(failure: Failure) -> Incident | None:
     query = (
         select(Incident)
         .where(
-            Incident.account_id == trouble.account_id,
-            Incident.cause == trouble.cause,
-            Incident.server == trouble.server,
+            Incident.account_id == failure.account_id,
+            Incident.cause == failure.cause,
+            Incident.server == failure.server,
         )
         .order_by(Incident.is_open.desc(), Incident.id.desc())
         .limit(1)
@@ -123,16 +131,16 @@ def _newest(trouble: Trouble) -> Incident | None:
     return db.session.scalar(query)
 
 
-def _is_fresh(incident: Incident, now: datetime) -> bool:
-    return incident.closed_at is not None and incident.closed_at > now - FLAPPING
+def _ended_recently(incident: Incident, now: datetime) -> bool:
+    return incident.closed_at is not None and incident.closed_at > now - REOPEN_WITHIN
 
 
-def _open(trouble: Trouble, now: datetime) -> Incident:
+def _open(failure: Failure, now: datetime) -> Incident:
     incident = Incident(
-        account_id=trouble.account_id,
-        kind=trouble.kind,
-        cause=trouble.cause,
-        server=trouble.server,
+        account_id=failure.account_id,
+        kind=failure.kind,
+        cause=failure.cause,
+        server=failure.server,
         diagnosis={},
         opened_at=now,
         episode_started_at=now,
@@ -143,46 +151,79 @@ def _open(trouble: Trouble, now: datetime) -> Incident:
         episodes=1,
         peak_waiting=0,
         alert_count=0,
-        ended=Ended.OPEN,
+        ended=EndReason.OPEN,
     )
-    incident.alert_at = now + trouble.told_after
+    incident.alert_at = now + failure.alert_after
     db.session.add(incident)
     db.session.flush()
-    happened(incident, Happening.OPENED, now=now)
-    _announce(incident, now)
+    add_timeline_entry(incident, TimelineKind.OPENED, now=now)
+    _push_alert(incident, now)
     return incident
 
 
-def _reopen(incident: Incident, trouble: Trouble, now: datetime) -> None:
-    """Go on with an incident that seemed over. Its end, if not told yet, never happened; if it was told,
+def _reopen(incident: Incident, failure: Failure, now: datetime) -> None:
+    """Start another episode of a closed incident.
 
-    nobody is told again unless the trouble stays."""
-    told_its_end = incident.alerted_at is None and incident.recovery_at is None and incident.alert_count > 0
-    incident.is_open, incident.closed_at, incident.ended = True, None, Ended.OPEN
+    An end that was not announced yet is not announced at all. If it was announced, the owner is alerted again only
+    when the new episode lasts longer than ``REOPEN_WITHIN``.
+    """
+    end_was_announced = (
+        incident.alerted_at is None and incident.recovery_at is None and incident.alert_count > 0
+    )
+    incident.is_open, incident.closed_at, incident.ended = True, None, EndReason.OPEN
     incident.episodes += 1
     incident.episode_started_at, incident.recovery_at = now, None
     if incident.alerted_at is None:
-        incident.alert_at = now + max(trouble.told_after, FLAPPING if told_its_end else timedelta())
-        _announce(incident, now)
-    happened(incident, Happening.REOPENED, now=now)
+        shortest = REOPEN_WITHIN if end_was_announced else timedelta()
+        incident.alert_at = now + max(failure.alert_after, shortest)
+        _push_alert(incident, now)
+    add_timeline_entry(incident, TimelineKind.REOPENED, now=now)
 
 
-def _announce(incident: Incident, now: datetime) -> None:
+def _push_alert(incident: Incident, now: datetime) -> None:
     if incident.alert_at is not None and incident.alert_at <= now:
         notify.push_after_commit("alert", incident.id)
 
 
-def _grow(incident: Incident, trouble: Trouble, now: datetime) -> None:
-    incident.last_seen_at, incident.version_number = now, trouble.version_number
-    incident.diagnosis = {name: trouble.diagnosis[name] for name in _KEPT if name in trouble.diagnosis}
-    incident.stage, incident.blocks_queue = trouble.stage, trouble.stops
-    incident.reply_code, incident.last_reply = trouble.reply_code, plain_text(trouble.words, 500)
-    if trouble.message_id is not None:
+def _extend(incident: Incident, failure: Failure, now: datetime) -> None:
+    """Store the latest failure on the incident and count its message."""
+    incident.last_seen_at, incident.version_number = now, failure.version_number
+    incident.diagnosis = {key: failure.diagnosis[key] for key in _STORED_KEYS if key in failure.diagnosis}
+    incident.stage, incident.blocks_queue = failure.stage, failure.blocks_queue
+    incident.reply_code = failure.reply_code
+    incident.last_reply = plain_text(failure.reply_text, _LAST_REPLY_CHARS)
+    if failure.message_id is not None:
         incident.attempts += 1
-        incident.messages += _is_new(incident.id, trouble.message_id)
+        incident.messages += _link_message(incident.id, failure.message_id)
 
 
-def _is_new(incident_id: int, message_id: int) -> int:
+def _link_message(incident_id: int, message_id: int) -> int:
+    """Link a message to an incident; return 1 if it was not linked before, else 0."""
     row = insert(IncidentMessage).values(incident_id=incident_id, message_id=message_id)
-    made = db.session.execute(row.on_conflict_do_nothing().returning(IncidentMessage.message_id))
-    return int(made.scalar_one_or_none() is not None)
+    inserted = db.session.execute(row.on_conflict_do_nothing().returning(IncidentMessage.message_id))
+    return int(inserted.scalar_one_or_none() is not None)
+
+
+@dataclass
+class _OpenAccounts:
+    """Cache of the accounts with an open incident, in one process, for ``_CACHE_S``."""
+
+    read_at: float = float("-inf")
+    ids: set[int] = field(default_factory=set)
+
+
+def has_open_incident(account_id: int) -> bool:
+    """Whether the account may have an open incident, at most a second out of date.
+
+    Every accepted email needs the answer, and most accounts have no incident. What the cache misses, the monitor
+    closes. Reads within the current transaction.
+    """
+    cache = _open_accounts()
+    if not 0 <= monotonic() - cache.read_at < _CACHE_S:
+        query = select(Incident.account_id).where(Incident.is_open).distinct()
+        cache.ids, cache.read_at = set(db.session.scalars(query)), monotonic()
+    return account_id in cache.ids
+
+
+def _open_accounts() -> _OpenAccounts:
+    return get_state().part(_OpenAccounts)

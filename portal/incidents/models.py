@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ..db import Base, index_of, words
 
 
-class Kind(StrEnum):
+class IncidentKind(StrEnum):
     """What sort of trouble an incident is."""
 
     SENDING = "sending"  # a server refused, or could not be reached
@@ -22,7 +22,7 @@ class Kind(StrEnum):
     WORKER = "worker"  # nobody was there to send
 
 
-class Ended(StrEnum):
+class EndReason(StrEnum):
     """Why an incident ended. Empty while it is open."""
 
     OPEN = ""
@@ -32,7 +32,7 @@ class Ended(StrEnum):
     OVER = "over"  # it ended by itself
 
 
-class Happening(StrEnum):
+class TimelineKind(StrEnum):
     """One line of an incident's timeline."""
 
     OPENED = "opened"
@@ -53,7 +53,7 @@ class Incident(Base):
     __tablename__ = "incident"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
-    kind: Mapped[Kind] = mapped_column(words(Kind))
+    kind: Mapped[IncidentKind] = mapped_column(words(IncidentKind))
     cause: Mapped[str] = mapped_column(String(80))  # the diagnosis's code
     server: Mapped[str] = mapped_column(String(260), default="")  # host:port
     version_number: Mapped[int | None]  # of the settings that failed; empty: the platform's sender
@@ -67,7 +67,7 @@ class Incident(Base):
     episode_started_at: Mapped[datetime]  # of the present episode: it may have ended and come back
     last_seen_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
-    ended: Mapped[Ended] = mapped_column(words(Ended), default=Ended.OPEN)
+    ended: Mapped[EndReason] = mapped_column(words(EndReason), default=EndReason.OPEN)
     episodes: Mapped[int] = mapped_column(default=1)
     attempts: Mapped[int] = mapped_column(default=0)
     messages: Mapped[int] = mapped_column(default=0)  # that were tried
@@ -101,7 +101,7 @@ class IncidentEvent(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"), index=True)
     at: Mapped[datetime]
-    kind: Mapped[Happening] = mapped_column(words(Happening))
+    kind: Mapped[TimelineKind] = mapped_column(words(TimelineKind))
     text: Mapped[str] = mapped_column(String(300), default="")
 
 
@@ -113,7 +113,7 @@ class OnFailure(StrEnum):
     STOP = "stop"  # until the owner says so
 
 
-class Care(Base):
+class IncidentPolicy(Base):
     """How an owner wants trouble handled. Without a row: alerts by email, waiting and trying again."""
 
     __tablename__ = "incident_policy"
@@ -127,7 +127,7 @@ class Care(Base):
     after_minutes: Mapped[int] = mapped_column(default=30)
 
 
-class HookState(StrEnum):
+class WebhookState(StrEnum):
     """Where a delivery to the owner's address stands."""
 
     WAITING = "waiting"
@@ -135,7 +135,7 @@ class HookState(StrEnum):
     FAILED = "failed"
 
 
-class HookDelivery(Base):
+class WebhookDelivery(Base):
     """One event to be posted to the owner's address. The same body is posted at every try."""
 
     __tablename__ = "webhook_delivery"
@@ -144,7 +144,7 @@ class HookDelivery(Base):
     key: Mapped[str] = mapped_column(String(80))  # never owed twice
     event: Mapped[str] = mapped_column(String(40))
     body: Mapped[str] = mapped_column(Text)
-    state: Mapped[HookState] = mapped_column(words(HookState), default=HookState.WAITING)
+    state: Mapped[WebhookState] = mapped_column(words(WebhookState), default=WebhookState.WAITING)
     attempts: Mapped[int] = mapped_column(default=0)
     status_code: Mapped[int | None]  # all that is kept of an answer
     problem: Mapped[str] = mapped_column(String(200), default="")
@@ -159,7 +159,7 @@ class HookDelivery(Base):
     )
 
 
-class Watch(Base):
+class MonitorRun(Base):
     """When somebody last looked after everything; a gap means that no worker ran."""
 
     __tablename__ = "monitor_run"

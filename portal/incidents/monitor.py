@@ -25,53 +25,53 @@ from ..settings import login_probe
 from ..settings.models import LoginProbe, SmtpSettings, VersionState
 from ..state import current_config
 from ..web.filters import moment
-from . import bursts, failover, lifecycle, webhooks
-from .lifecycle import Trouble
-from .models import Ended, Incident, Kind, Watch
+from . import detection, failover, lifecycle, webhooks
+from .lifecycle import Failure
+from .models import EndReason, Incident, IncidentKind, MonitorRun
 
-_EVERY = timedelta(seconds=10)
-_GAP = timedelta(minutes=2)  # without a look: nobody was at work
-_FORGOTTEN = timedelta(hours=24)
-_AT_ONCE = 200
+_INTERVAL = timedelta(seconds=10)
+_WORKER_GAP = timedelta(minutes=2)  # without a look: nobody was at work
+_PLATFORM_QUIET = timedelta(hours=24)
+_BATCH = 200
 _ROW = 1
 _log = logging.getLogger(__name__)
 
 
-def due(now: datetime) -> list[tuple[str, int]]:
+def find_due_work(now: datetime) -> list[tuple[str, int]]:
     """Return the watch's own job when its time has come, for the sweep."""
-    ran_at = db.session.scalar(select(Watch.ran_at).where(Watch.id == _ROW))
-    return [("watch", _ROW)] if ran_at is None or ran_at <= now - _pause() else []
+    ran_at = db.session.scalar(select(MonitorRun.ran_at).where(MonitorRun.id == _ROW))
+    return [("watch", _ROW)] if ran_at is None or ran_at <= now - _interval() else []
 
 
-def look(_ident: int = _ROW) -> None:
+def run(_ident: int = _ROW) -> None:
     """Look after everything once; the one who comes second in the same seconds does nothing."""
     now = utcnow()
-    last = _take_turn(now)
+    last = _claim_run(now)
     if last is None:
         return
-    if now - last > _GAP:
-        _nobody_was_here(last, now)
+    if now - last > _WORKER_GAP:
+        _record_worker_gap(last, now)
     _schedule_first_probes(now)
     for ident in _ids(_replaced()):
-        _close(ident, Ended.REPLACED, now)
+        _close(ident, EndReason.REPLACED, now)
     for ident in _ids(_disproved()):
-        _close(ident, Ended.FLOWS, now)
+        _close(ident, EndReason.FLOWS, now)
     for ident in _ids(_over(now)):
-        _close(ident, Ended.OVER, now)
-    _count_waiting(now)
-    for account_id in failover.due(now):
-        _take_detour(account_id, now)
+        _close(ident, EndReason.OVER, now)
+    _record_peak_waiting(now)
+    for account_id in failover.find_due_accounts(now):
+        _start_failover(account_id, now)
 
 
-def _pause() -> timedelta:
-    return min(_EVERY, timedelta(seconds=current_config().sweep * 2))
+def _interval() -> timedelta:
+    return min(_INTERVAL, timedelta(seconds=current_config().sweep * 2))
 
 
-def _take_turn(now: datetime) -> datetime | None:
+def _claim_run(now: datetime) -> datetime | None:
     """Return when somebody last looked, having taken the turn; None when it is somebody else's. Commits."""
-    row = db.session.get(Watch, _ROW, with_for_update=True, populate_existing=True)
+    row = db.session.get(MonitorRun, _ROW, with_for_update=True, populate_existing=True)
     if row is None:
-        db.session.add(Watch(id=_ROW, ran_at=now))
+        db.session.add(MonitorRun(id=_ROW, ran_at=now))
         try:
             db.session.commit()
         except IntegrityError:
@@ -79,7 +79,7 @@ def _take_turn(now: datetime) -> datetime | None:
             return None
         return now
     last = row.ran_at
-    if last > now - _pause():
+    if last > now - _interval():
         db.session.rollback()
         return None
     row.ran_at = now
@@ -87,7 +87,7 @@ def _take_turn(now: datetime) -> datetime | None:
     return last
 
 
-def _nobody_was_here(last: datetime, now: datetime) -> None:
+def _record_worker_gap(last: datetime, now: datetime) -> None:
     """Write a time without worker into the history of everybody whose emails waited for one. Commits."""
     diagnosis = {
         "code": "no-worker",
@@ -98,12 +98,14 @@ def _nobody_was_here(last: datetime, now: datetime) -> None:
             "Whoever runs this portal starts a worker with: flask worker. Emails that waited leave now."
         ],
     }
-    for account_id in due_queues(now)[:_AT_ONCE]:
+    for account_id in due_queues(now)[:_BATCH]:
         if account_id == SYSTEM:
             continue
-        incident = lifecycle.note(Trouble(account_id, Kind.WORKER, diagnosis, patience=_GAP), now=now)
+        incident = lifecycle.record_failure(
+            Failure(account_id, IncidentKind.WORKER, diagnosis, alert_delay=_WORKER_GAP), now=now
+        )
         incident.opened_at, incident.episode_started_at = last, last
-        lifecycle.close(incident, Ended.OVER, now=now)
+        lifecycle.close(incident, EndReason.OVER, now=now)
         db.session.commit()
 
 
@@ -113,7 +115,7 @@ def _schedule_first_probes(now: datetime) -> None:
         select(SmtpSettings)
         .outerjoin(LoginProbe, LoginProbe.version_id == SmtpSettings.id)
         .where(SmtpSettings.state == VersionState.LIVE, LoginProbe.version_id.is_(None))
-        .limit(_AT_ONCE)
+        .limit(_BATCH)
     )
     for version in db.session.scalars(query).all():
         db.session.add(login_probe.first_schedule(version, now))
@@ -127,7 +129,7 @@ def _replaced() -> Any:
     same = exists().where(now_live, live.number == Incident.version_number)
     own = exists().where(now_live)
     return and_(
-        Incident.kind.in_((Kind.SENDING, Kind.DEADLINE)),
+        Incident.kind.in_((IncidentKind.SENDING, IncidentKind.DEADLINE)),
         or_(
             and_(Incident.version_number.is_not(None), ~same),
             and_(Incident.version_number.is_(None), own),
@@ -149,28 +151,28 @@ def _disproved() -> Any:
         OutboxMessage.id == DeliveryAttempt.message_id,
         OutboxMessage.forced_version_id.is_(None),
     )
-    return and_(Incident.kind == Kind.SENDING, accepted)
+    return and_(Incident.kind == IncidentKind.SENDING, accepted)
 
 
 def _over(now: datetime) -> Any:
     """What nobody met again for long enough, by the measure of its kind."""
     return or_(
-        and_(Incident.kind == Kind.RECIPIENTS, Incident.last_seen_at < now - bursts.WITHIN),
+        and_(Incident.kind == IncidentKind.RECIPIENTS, Incident.last_seen_at < now - detection.BURST_WINDOW),
         and_(
-            Incident.kind == Kind.SENDING,
+            Incident.kind == IncidentKind.SENDING,
             Incident.version_number.is_(None),
-            Incident.last_seen_at < now - _FORGOTTEN,
+            Incident.last_seen_at < now - _PLATFORM_QUIET,
         ),
     )
 
 
 def _ids(rule: Any) -> list[int]:
-    found = list(db.session.scalars(select(Incident.id).where(Incident.is_open, rule).limit(_AT_ONCE)))
+    found = list(db.session.scalars(select(Incident.id).where(Incident.is_open, rule).limit(_BATCH)))
     db.session.rollback()
     return found
 
 
-def _close(ident: int, how: Ended, now: datetime) -> None:
+def _close(ident: int, how: EndReason, now: datetime) -> None:
     account_id = db.session.scalar(select(Incident.account_id).where(Incident.id == ident))
     if account_id is not None:
         get_queue(account_id, lock=True)
@@ -180,11 +182,13 @@ def _close(ident: int, how: Ended, now: datetime) -> None:
     db.session.commit()
 
 
-def _count_waiting(now: datetime) -> None:
+def _record_peak_waiting(now: datetime) -> None:
     """Remember the most that waited for each open trouble. Commits."""
-    query = select(Incident.id, Incident.account_id).where(Incident.is_open, Incident.kind == Kind.SENDING)
+    query = select(Incident.id, Incident.account_id).where(
+        Incident.is_open, Incident.kind == IncidentKind.SENDING
+    )
     counts: dict[int, int] = {}
-    for ident, account_id in db.session.execute(query.limit(_AT_ONCE)).all():
+    for ident, account_id in db.session.execute(query.limit(_BATCH)).all():
         count = counts.setdefault(account_id, count_waiting(account_id))
         more = and_(Incident.id == ident, Incident.peak_waiting < count)
         db.session.execute(update(Incident).where(more).values(peak_waiting=count))
@@ -192,9 +196,9 @@ def _count_waiting(now: datetime) -> None:
     db.session.commit()
 
 
-def _take_detour(account_id: int, now: datetime) -> None:
+def _start_failover(account_id: int, now: datetime) -> None:
     try:
         failover.start(account_id, now=now)
-    except failover.NoDetour as none:
+    except failover.FailoverUnavailable as none:
         db.session.rollback()
         _log.info("account %s waits for its own server: %s", account_id, none)

@@ -1,4 +1,4 @@
-"""How an owner wants trouble handled: who is told, and what happens to emails meanwhile."""
+"""The owner's incident policy: who is alerted, the webhook, and what happens to emails when sending fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import select
 from ..db import db, insert
 from ..outbox.queue import get_queue
 from ..state import vault
-from .models import Care, OnFailure
+from .models import IncidentPolicy, OnFailure
 
 _DEFAULTS: dict[str, Any] = {
     "email_alerts": True,
@@ -23,78 +23,81 @@ _DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Shown:
-    """An address was saved. ``secret`` is shown this once; empty: the one there is goes on."""
+class SavedWebhook:
+    """Result of saving a webhook. ``secret`` is shown this once; empty: the present secret stays valid."""
 
     secret: str = field(default="", repr=False)
 
 
-def of(account_id: int) -> Care:
-    """Return what the owner chose, or what holds as long as nothing was chosen. Not to be changed."""
-    found = db.session.scalar(select(Care).where(Care.account_id == account_id))
-    return found or Care(account_id=account_id, **_DEFAULTS)
+def get(account_id: int) -> IncidentPolicy:
+    """Return the account's policy, or the default one, which is not in the session. Read-only."""
+    found = db.session.scalar(select(IncidentPolicy).where(IncidentPolicy.account_id == account_id))
+    return found or IncidentPolicy(account_id=account_id, **_DEFAULTS)
 
 
-def switch_mail(account_id: int, *, on: bool) -> None:
-    """Switch alerts by email. Commits."""
-    _row(account_id).email_alerts = on
+def set_email_alerts(account_id: int, *, on: bool) -> None:
+    """Switch alerts by email on or off. Commits."""
+    _locked_row(account_id).email_alerts = on
     db.session.commit()
 
 
-def save_hook(account_id: int, url: str) -> Shown:
-    """Post events to this address from now on. A new address gets a new secret. Commits."""
-    care, secret = _row(account_id), ""
-    if care.webhook_url != url or care.sealed_secret is None:
-        care.webhook_url = url
-        secret = _seal_new_secret(care)
-    care.webhook_enabled = True
+def save_webhook(account_id: int, url: str) -> SavedWebhook:
+    """Post events to this address from now on; a changed address gets a new secret. Commits."""
+    row, secret = _locked_row(account_id), ""
+    if row.webhook_url != url or row.sealed_secret is None:
+        row.webhook_url = url
+        secret = _seal_new_secret(row)
+    row.webhook_enabled = True
     db.session.commit()
-    return Shown(secret)
+    return SavedWebhook(secret)
 
 
-def renew_secret(account_id: int) -> Shown | None:
-    """Replace the secret; the old one signs nothing any more. Commits. None where there is no address."""
-    care = _row(account_id)
-    if not care.webhook_url:
+def renew_webhook_secret(account_id: int) -> SavedWebhook | None:
+    """Replace the secret at once; return None where there is no address. Commits."""
+    row = _locked_row(account_id)
+    if not row.webhook_url:
         db.session.rollback()
         return None
-    secret = _seal_new_secret(care)
+    secret = _seal_new_secret(row)
     db.session.commit()
-    return Shown(secret)
+    return SavedWebhook(secret)
 
 
-def stop_hook(account_id: int) -> None:
-    """Post nothing any more, and forget address and secret. Commits."""
-    care = _row(account_id)
-    care.webhook_enabled, care.webhook_url, care.sealed_secret = False, "", None
-    db.session.commit()
-
-
-def choose(account_id: int, action: OnFailure, after_minutes: int) -> None:
-    """Choose what happens to emails when the account's own server fails. Commits."""
-    care = _row(account_id)
-    care.on_failure, care.after_minutes = action, after_minutes
+def remove_webhook(account_id: int) -> None:
+    """Stop posting and delete address and secret. Commits."""
+    row = _locked_row(account_id)
+    row.webhook_enabled, row.webhook_url, row.sealed_secret = False, "", None
     db.session.commit()
 
 
-def secret_of(care: Care) -> str:
-    """Open the secret that signs. Raises SealBroken."""
-    return vault().open(care.sealed_secret or b"", binding(care))
+def set_failure_action(account_id: int, action: OnFailure, after_minutes: int) -> None:
+    """Set what happens to emails when the account's own server fails. Commits."""
+    row = _locked_row(account_id)
+    row.on_failure, row.after_minutes = action, after_minutes
+    db.session.commit()
 
 
-def binding(care: Care) -> dict[str, str | int]:
-    """What a webhook's secret is sealed for."""
-    return {"kind": "webhook-secret", "account": care.account_id, "url": care.webhook_url}
+def open_secret(policy: IncidentPolicy) -> str:
+    """Return the secret that signs deliveries. Raises SealBroken."""
+    return vault().open(policy.sealed_secret or b"", secret_binding(policy))
 
 
-def _seal_new_secret(care: Care) -> str:
+def secret_binding(policy: IncidentPolicy) -> dict[str, str | int]:
+    """Return what a webhook's secret is bound to in the vault: its account and address."""
+    return {"kind": "webhook-secret", "account": policy.account_id, "url": policy.webhook_url}
+
+
+def _seal_new_secret(policy: IncidentPolicy) -> str:
     secret = f"whsec_{secrets.token_urlsafe(32)}"
-    care.sealed_secret = vault().seal(secret, binding(care))
+    policy.sealed_secret = vault().seal(secret, secret_binding(policy))
     return secret
 
 
-def _row(account_id: int) -> Care:
-    """Return the account's row, made on first use and locked."""
+def _locked_row(account_id: int) -> IncidentPolicy:
+    """Return the account's row, inserted on first use, and locked."""
     get_queue(account_id, lock=True)
-    db.session.execute(insert(Care).values(account_id=account_id, **_DEFAULTS).on_conflict_do_nothing())
-    return db.session.scalars(select(Care).where(Care.account_id == account_id).with_for_update()).one()
+    db.session.execute(
+        insert(IncidentPolicy).values(account_id=account_id, **_DEFAULTS).on_conflict_do_nothing()
+    )
+    query = select(IncidentPolicy).where(IncidentPolicy.account_id == account_id)
+    return db.session.scalars(query.with_for_update()).one()

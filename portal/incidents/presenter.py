@@ -7,36 +7,36 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..web.labels import MOVE_LABELS_IN_ALERTS
-from .models import Ended, Incident, Kind
+from .models import EndReason, Incident, IncidentKind
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
 ENDINGS = {
-    Ended.FLOWS: "The server accepts emails again; those that waited have left or are leaving now.",
-    Ended.PROVED: "The server lets us in again, as a log-in without sending proved.",
-    Ended.REPLACED: "Other settings, which work, have taken over.",
-    Ended.OVER: "It ended by itself.",
+    EndReason.FLOWS: "The server accepts emails again; those that waited have left or are leaving now.",
+    EndReason.PROVED: "The server lets us in again, as a log-in without sending proved.",
+    EndReason.REPLACED: "Other settings, which work, have taken over.",
+    EndReason.OVER: "It ended by itself.",
 }
 _MAILBOX = re.compile(r"[^\s<>()\"',;]+@[^\s<>()\"',;]+")
 _WAITS = "Nothing is lost: emails that wait leave by themselves as soon as sending works again."
 _MEANWHILE = {
-    Kind.SENDING: _WAITS,
-    Kind.RECIPIENTS: "Each refused email stands in the delivery log with its reason.",
-    Kind.DEADLINE: "Emails still leave as always.",
-    Kind.DOMAIN: "Emails still leave, but may not arrive.",
-    Kind.WORKER: _WAITS,
+    IncidentKind.SENDING: _WAITS,
+    IncidentKind.RECIPIENTS: "Each refused email stands in the delivery log with its reason.",
+    IncidentKind.DEADLINE: "Emails still leave as always.",
+    IncidentKind.DOMAIN: "Emails still leave, but may not arrive.",
+    IncidentKind.WORKER: _WAITS,
 }
 _PAST = {
-    Kind.RECIPIENTS: "very many emails were refused",
-    Kind.DEADLINE: "something was about to end",
-    Kind.DOMAIN: "your domain’s records had become worse",
-    Kind.WORKER: "no email could leave for a while",
+    IncidentKind.RECIPIENTS: "very many emails were refused",
+    IncidentKind.DEADLINE: "something was about to end",
+    IncidentKind.DOMAIN: "your domain’s records had become worse",
+    IncidentKind.WORKER: "no email could leave for a while",
 }
 
 
 @dataclass(frozen=True)
-class Told:
+class IncidentSummary:
     """What an alert says. Nothing in it names an affiliate."""
 
     programme: str
@@ -51,15 +51,15 @@ class Told:
     outcome: str
 
 
-def tell(incident: Incident, programme: str, waiting: int) -> Told:
+def summarize(incident: Incident, programme: str, waiting: int) -> IncidentSummary:
     """Put an incident into the words of an alert."""
     diagnosis = incident.diagnosis
-    return Told(
+    return IncidentSummary(
         programme=programme,
         title=title(incident, waiting),
-        sentence=without_mailboxes(sentence(incident)),
+        sentence=redact_mailboxes(sentence(incident)),
         move=MOVE_LABELS_IN_ALERTS.get(str(diagnosis.get("whose_move")), "nobody’s yet"),
-        fix=without_mailboxes(str((diagnosis.get("fixes") or [""])[0])),
+        fix=redact_mailboxes(str((diagnosis.get("fixes") or [""])[0])),
         since=incident.episode_started_at,
         closed_at=incident.closed_at,
         waiting=waiting,
@@ -71,24 +71,24 @@ def tell(incident: Incident, programme: str, waiting: int) -> Told:
 def title(incident: Incident, waiting: int) -> str:
     """Return a subject line: what it means for the emails."""
     match incident.kind:
-        case Kind.SENDING if waiting:
+        case IncidentKind.SENDING if waiting:
             return "1 email waits" if waiting == 1 else f"{waiting} emails wait"
-        case Kind.SENDING if incident.blocks_queue:
+        case IncidentKind.SENDING if incident.blocks_queue:
             return "your mail server refuses to send"
-        case Kind.SENDING:
+        case IncidentKind.SENDING:
             return "your mail server is in trouble"
-        case Kind.RECIPIENTS:
+        case IncidentKind.RECIPIENTS:
             return "very many emails are refused"
-        case Kind.DEADLINE:
+        case IncidentKind.DEADLINE:
             return "something ends soon"
-        case Kind.DOMAIN:
+        case IncidentKind.DOMAIN:
             return "your domain’s records became worse"
     return "no email could leave for a while"
 
 
 def past_title(incident: Incident) -> str:
     """Return the heading of what is over."""
-    if incident.kind is Kind.SENDING:
+    if incident.kind is IncidentKind.SENDING:
         return (
             "your mail server refused to send" if incident.blocks_queue else "your mail server was in trouble"
         )
@@ -111,7 +111,7 @@ def payload(incident: Incident, slug: str, waiting: int) -> dict[str, Any]:
             "id": incident.id,
             "kind": incident.kind.value,
             "code": incident.cause,
-            "cause": without_mailboxes(sentence(incident)),
+            "cause": redact_mailboxes(sentence(incident)),
             "whose_move": incident.diagnosis.get("whose_move"),
             "server": incident.server,
             "open": incident.is_open,
@@ -126,11 +126,11 @@ def payload(incident: Incident, slug: str, waiting: int) -> dict[str, Any]:
     }
 
 
-def lasted(incident: Incident, now: datetime) -> timedelta:
+def duration(incident: Incident, now: datetime) -> timedelta:
     """Return how long it has been open, or was."""
     return (incident.closed_at or now) - incident.opened_at
 
 
-def without_mailboxes(text: str) -> str:
+def redact_mailboxes(text: str) -> str:
     """Take every address out: a log-in's name, or an affiliate's in a server's words."""
     return _MAILBOX.sub("that address", text)

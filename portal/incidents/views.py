@@ -28,8 +28,8 @@ def index() -> Any:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
     return render_template(
         "incidents/index.html",
-        open_ones=incident_log.open_ones(current_user.account_id),
-        page=incident_log.history(current_user.account_id, before=before, after=after),
+        open_ones=incident_log.list_open(current_user.account_id),
+        page=incident_log.list_closed(current_user.account_id, before=before, after=after),
         paged=before is not None or after is not None,
         kinds=incident_log.KINDS,
         sentence=presenter.sentence,
@@ -44,7 +44,7 @@ def show(ident: int) -> Any:
     incident = incident_log.find(current_user.account_id, ident) or abort(404)
     return render_template(
         "incidents/show.html",
-        shown=incident_log.show(incident, now=utcnow()),
+        shown=incident_log.read_page(incident, now=utcnow()),
         row=incident,
         words=STATUS_LABELS,
     )
@@ -53,8 +53,8 @@ def show(ident: int) -> Any:
 @blueprint.get("/waiting")
 @login_required
 def waiting() -> Any:
-    hours = forms.age(request.args.get("hours"))
-    return _waiting(hours, forms.WaitingForm(formdata=None, data={"hours": str(hours or 24)}))
+    hours = forms.parse_age(request.args.get("hours"))
+    return _waiting(hours, forms.HeldMailForm(formdata=None, data={"hours": str(hours or 24)}))
 
 
 @blueprint.post("/waiting/release")
@@ -68,7 +68,7 @@ def release() -> Any:
 @blueprint.post("/waiting/discard")
 @login_required
 def discard() -> Any:
-    form = forms.WaitingForm()
+    form = forms.HeldMailForm()
     if not form.validate():
         return _waiting(None, form, refused=True), 422
     count = deeds.discard(
@@ -86,10 +86,10 @@ def discard() -> Any:
 @blueprint.post("/waiting/platform")
 @login_required
 def platform() -> Any:
-    tell(
+    flash_result(
         lambda: failover.start(current_user.account_id, now=utcnow()),
         "Your emails leave through the platform’s server now, with replies to you.",
-        unless=failover.NoDetour,
+        unless=failover.FailoverUnavailable,
     )
     return redirect(url_for(".waiting"), 303)
 
@@ -97,12 +97,12 @@ def platform() -> Any:
 @blueprint.post("/waiting/own")
 @login_required
 def own() -> Any:
-    if failover.end_by_hand(current_user.account_id, now=utcnow()):
+    if failover.end_manually(current_user.account_id, now=utcnow()):
         flash("Your emails go through your own server again.", "success")
     return redirect(url_for(".waiting"), 303)
 
 
-def tell(deed: Callable[[], object], done: str, *, unless: type[Exception]) -> None:
+def flash_result(deed: Callable[[], object], done: str, *, unless: type[Exception]) -> None:
     """Do a deed, and say on the next page that it is done, or why it cannot be."""
     try:
         deed()
@@ -112,18 +112,18 @@ def tell(deed: Callable[[], object], done: str, *, unless: type[Exception]) -> N
         flash(done, "success")
 
 
-def _waiting(hours: int | None, form: forms.WaitingForm, *, refused: bool = False) -> Any:
+def _waiting(hours: int | None, form: forms.HeldMailForm, *, refused: bool = False) -> Any:
     account_id, now = current_user.account_id, utcnow()
-    live = incident_log.live(account_id)
+    live = incident_log.live_version_of(account_id)
     return render_template(
         "incidents/waiting.html",
         form=form,
         hours=hours,
         ages=deeds.AGES,
-        found=deeds.look(account_id, hours or 0, now=now),
+        found=deeds.count_held(account_id, hours or 0, now=now),
         now=now,
         queue=incident_log.queue_row(account_id),
-        incident=next(iter(incident_log.open_ones(account_id)), None),
+        incident=next(iter(incident_log.list_open(account_id)), None),
         sentence=presenter.sentence,
         detour=live.failover_since if live else None,
         may_detour=live is not None and bool(current_config().platform.server),

@@ -13,7 +13,7 @@ from ..outbox import rate_limits
 from ..settings import providers
 from ..state import current_config
 from . import forms, incident_log, policy, webhooks
-from .views import blueprint, tell
+from .views import blueprint, flash_result
 
 if TYPE_CHECKING:
     from ..smtp.providers import Provider
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 @blueprint.get("/alerts")
 @login_required
 def alerts() -> Any:
-    chosen = policy.of(current_user.account_id)
-    return _alerts(forms.HookForm(formdata=None, data={"url": chosen.webhook_url}))
+    chosen = policy.get(current_user.account_id)
+    return _alerts(forms.WebhookForm(formdata=None, data={"url": chosen.webhook_url}))
 
 
 @blueprint.post("/alerts/mail/<any(on,off):state>")
 @login_required
 def alerts_by_mail(state: str) -> Any:
-    policy.switch_mail(current_user.account_id, on=state == "on")
+    policy.set_email_alerts(current_user.account_id, on=state == "on")
     flash(f"Alerts by email are {state}.", "success")
     return redirect(url_for(".alerts"), 303)
 
@@ -37,28 +37,28 @@ def alerts_by_mail(state: str) -> Any:
 @blueprint.post("/alerts/webhook")
 @login_required
 def save_hook() -> Any:
-    form = forms.HookForm()
+    form = forms.WebhookForm()
     if not form.validate():
         return _alerts(form, refused=True), 422
-    shown = policy.save_hook(current_user.account_id, form.url.data or "")
+    shown = policy.save_webhook(current_user.account_id, form.url.data or "")
     return _with_secret(shown, form)
 
 
 @blueprint.post("/alerts/webhook/secret")
 @login_required
 def renew_secret() -> Any:
-    shown = policy.renew_secret(current_user.account_id)
+    shown = policy.renew_webhook_secret(current_user.account_id)
     if shown is None:
         return redirect(url_for(".alerts"), 303)
     return _with_secret(
-        shown, forms.HookForm(formdata=None, data={"url": policy.of(current_user.account_id).webhook_url})
+        shown, forms.WebhookForm(formdata=None, data={"url": policy.get(current_user.account_id).webhook_url})
     )
 
 
 @blueprint.post("/alerts/webhook/stop")
 @login_required
 def stop_hook() -> Any:
-    policy.stop_hook(current_user.account_id)
+    policy.remove_webhook(current_user.account_id)
     flash("Nothing is posted any more; address and secret are forgotten.", "success")
     return redirect(url_for(".alerts"), 303)
 
@@ -66,10 +66,10 @@ def stop_hook() -> Any:
 @blueprint.post("/alerts/webhook/test")
 @login_required
 def test_hook() -> Any:
-    tell(
+    flash_result(
         lambda: webhooks.send_test(current_user.account_id, now=utcnow()),
         "A test is on its way; below stands what comes of it.",
-        unless=webhooks.CannotTest,
+        unless=webhooks.CannotSendTest,
     )
     return redirect(url_for(".alerts", _anchor="deliveries"), 303)
 
@@ -77,7 +77,7 @@ def test_hook() -> Any:
 @blueprint.get("/when-sending-fails")
 @login_required
 def failure() -> Any:
-    chosen = policy.of(current_user.account_id)
+    chosen = policy.get(current_user.account_id)
     data = {"action": chosen.on_failure.value, "after_minutes": str(chosen.after_minutes)}
     return _failure(forms.FailureForm(formdata=None, data=data))
 
@@ -88,7 +88,7 @@ def save_failure() -> Any:
     form = forms.FailureForm()
     if not form.validate():
         return _failure(form, refused=True), 422
-    policy.choose(current_user.account_id, *form.chosen)
+    policy.set_failure_action(current_user.account_id, *form.chosen)
     flash("Saved. It counts from the next failure on.", "success")
     return redirect(url_for(".failure"), 303)
 
@@ -115,7 +115,7 @@ def save_limits() -> Any:
     return redirect(url_for(".limits"), 303)
 
 
-def _with_secret(shown: policy.Shown, form: forms.HookForm) -> Any:
+def _with_secret(shown: policy.SavedWebhook, form: forms.WebhookForm) -> Any:
     """Show a new secret in the answer itself: it is nowhere else, neither in a session nor in an address."""
     if not shown.secret:
         flash("The address is saved.", "success")
@@ -125,11 +125,11 @@ def _with_secret(shown: policy.Shown, form: forms.HookForm) -> Any:
     return answer
 
 
-def _alerts(form: forms.HookForm, *, refused: bool = False, secret: str = "") -> str:
+def _alerts(form: forms.WebhookForm, *, refused: bool = False, secret: str = "") -> str:
     return render_template(
         "incidents/alerts.html",
         form=form,
-        care=policy.of(current_user.account_id),
+        care=policy.get(current_user.account_id),
         deliveries=webhooks.latest(current_user.account_id),
         mailed=bool(current_config().platform.server),
         mailboxes=[mailbox for mailbox, _ in recipients.recipients_of(current_user.account)],
@@ -149,7 +149,7 @@ def _failure(form: forms.FailureForm, *, refused: bool = False) -> str:
 
 def _provider() -> Provider | None:
     """Return the card of the live version's provider."""
-    live = incident_log.live(current_user.account_id)
+    live = incident_log.live_version_of(current_user.account_id)
     return providers.by_host(live.host) if live else None
 
 

@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Text, and_, func, or_, select, true, updat
 
 from ..db import Base, db, reading
 from ..db.readiness import KEY_CHECK_BINDING, KeyCheck
-from ..incidents.models import Care
-from ..incidents.policy import binding as secret_binding
+from ..incidents.models import IncidentPolicy
+from ..incidents.policy import secret_binding
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import body_binding
 from ..settings.credentials import binding
@@ -57,10 +57,10 @@ KINDS = (
     ),
     Kind(
         "webhook secrets",
-        Care,
+        IncidentPolicy,
         ("sealed_secret",),
         secret_binding,
-        Care.sealed_secret.is_not(None),
+        IncidentPolicy.sealed_secret.is_not(None),
     ),
     # The last, so that a portal without the former key refuses to start until everything else is done.
     Kind("key check", KeyCheck, ("sealed",), lambda _row: KEY_CHECK_BINDING),

@@ -15,7 +15,7 @@ from portal.clock import utcnow
 from portal.db import db, reading
 from portal.enrolment import signup, signup_rules
 from portal.enrolment.signup_rules import Rules
-from portal.incidents.models import Incident, Kind
+from portal.incidents.models import Incident, IncidentKind
 from portal.jobs.models import WorkerHeartbeat
 from tests.storm import verdict as outbox
 from tests.storm.instance import ROOT, Instance, Worker
@@ -250,7 +250,7 @@ def _named(storm: outbox.Storm, owed: int) -> outbox.Storm:
 def read_incidents(instance: Instance) -> list[Told]:
     """Read what the portal says was wrong with sending."""
     with instance.app.app_context(), reading():
-        query = db.select(Incident).where(Incident.kind == Kind.SENDING).order_by(Incident.id)
+        query = db.select(Incident).where(Incident.kind == IncidentKind.SENDING).order_by(Incident.id)
         found = [
             Told(
                 one.account_id,

@@ -8,20 +8,20 @@ import pytest
 from sqlalchemy import select
 
 from portal.db import db, lease
-from portal.incidents.models import HookDelivery, HookState
+from portal.incidents.models import WebhookDelivery, WebhookState
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def row(app, owner) -> HookDelivery:
-    made = HookDelivery(
+def row(app, owner) -> WebhookDelivery:
+    made = WebhookDelivery(
         account_id=1,
         key="k",
         event="test",
         body="{}",
-        state=HookState.WAITING,
+        state=WebhookState.WAITING,
         attempts=0,
         problem="",
         created_at=NOON,
@@ -33,18 +33,18 @@ def row(app, owner) -> HookDelivery:
 
 
 def _found(condition) -> bool:
-    return db.session.scalar(select(HookDelivery.id).where(condition)) is not None
+    return db.session.scalar(select(WebhookDelivery.id).where(condition)) is not None
 
 
 def test_a_row_is_free_until_it_is_taken_and_again_when_the_lease_has_lapsed(row):
-    assert _found(lease.is_free(HookDelivery, NOON))
-    assert not _found(lease.lapsed(HookDelivery, NOON)), "it was never leased"
+    assert _found(lease.is_free(WebhookDelivery, NOON))
+    assert not _found(lease.lapsed(WebhookDelivery, NOON)), "it was never leased"
     assert not lease.has_lapsed(row, NOON)
     lease.take(row, MINUTE, now=NOON)
     db.session.commit()
-    assert not _found(lease.is_free(HookDelivery, NOON))
-    assert _found(lease.lapsed(HookDelivery, NOON + MINUTE))
-    assert _found(lease.is_free(HookDelivery, NOON + MINUTE))
+    assert not _found(lease.is_free(WebhookDelivery, NOON))
+    assert _found(lease.lapsed(WebhookDelivery, NOON + MINUTE))
+    assert _found(lease.is_free(WebhookDelivery, NOON + MINUTE))
     assert lease.has_lapsed(row, NOON + MINUTE)
 
 
@@ -71,4 +71,4 @@ def test_a_released_row_is_nobody_s(row):
     row.lease_until = None
     db.session.commit()
     assert held.still_mine() is None
-    assert _found(lease.is_free(HookDelivery, NOON))
+    assert _found(lease.is_free(WebhookDelivery, NOON))

@@ -68,7 +68,7 @@ def test_words_go_first_then_the_message_and_what_waits_stays(owner, owe, tried)
         tried(row, transcript="     1 ms  C: EHLO x")
     waiting = owe(created_at=now - timedelta(days=500))
     idents = [row.id for row in (young, old, ancient, waiting)]
-    while rollup.prune(utcnow()):
+    while retention.prune(utcnow()):
         pass
     db.session.expire_all()
     found = [db.session.get(OutboxMessage, ident) for ident in idents]
@@ -87,7 +87,7 @@ def test_an_account_chooses_how_long(owner, stranger, owe):
     assert answer.status_code == 303
     assert 'value="7"' in owner.get("/deliveries/keep").get_data(as_text=True)
     assert 'value="90"' in stranger.get("/deliveries/keep").get_data(as_text=True)
-    assert rollup.prune(utcnow()) == 1
+    assert retention.prune(utcnow()) == 1
     db.session.expire_all()
     assert message.text == ""
 
@@ -170,7 +170,7 @@ def test_what_is_removed_stays_in_the_figures_of_its_day(owner, owe):
         pass
     before = stats.read(account_of().id, "month", now=now)
     retention.save(account_of().id, retention.Keeping(1, 7))
-    while rollup.prune(now):
+    while retention.prune(now):
         pass
     assert db.session.query(DeliveryLine).count() == 0
     assert stats.read(account_of().id, "month", now=now) == before
@@ -181,7 +181,7 @@ def test_why_a_message_was_called_off_goes_with_it(owner, owe):
     old, young = (owe(status=Status.CANCELLED, settled_at=now - timedelta(days=days)).id for days in (20, 2))
     cancellations.record_reason([old, young], "You discarded it.", now=now)
     retention.save(account_of().id, retention.Keeping(1, 7))
-    while rollup.prune(now):
+    while retention.prune(now):
         pass
     assert db.session.scalars(db.select(MessageCancellation.message_id)).all() == [young]
 
@@ -190,6 +190,6 @@ def test_the_worker_is_asked_for_what_is_due_only(owner, owe):
     now = utcnow()
     assert rollup.due(now) == [("tend", 0)]
     rollup.roll(now)
-    rollup.prune(now)
+    rollup.clean_up(now)
     assert rollup.due(now) == []
     assert rollup.due(now + timedelta(hours=2)) == [("tend", 0)]

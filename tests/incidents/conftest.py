@@ -18,8 +18,8 @@ from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db
 from portal.incidents import alerts, detection, monitor
-from portal.incidents.detection import Settled
-from portal.incidents.models import Incident, Watch
+from portal.incidents.detection import SettledAttempt
+from portal.incidents.models import Incident, MonitorRun
 from portal.jobs.models import WorkerHeartbeat
 from portal.outbox.models import OutboxMessage, Outcome
 from portal.outbox.queue import NewMessage, enqueue_row
@@ -137,7 +137,7 @@ def happens(
     **more,
 ) -> None:
     """Tell the room of a settled attempt, in a transaction of its own."""
-    one = Settled(
+    one = SettledAttempt(
         account_id=ident,
         message_id=message,
         outcome=outcome,
@@ -146,7 +146,7 @@ def happens(
         diagnosis=diagnosis,
         **more,
     )
-    detection.settled(one, now=utcnow())
+    detection.process(one, now=utcnow())
     db.session.commit()
 
 
@@ -158,12 +158,12 @@ def incidents(ident: int) -> list[Incident]:
 
 def work() -> None:
     """Do what the worker's sweep would find: the watch, and the alerts that are due."""
-    row = db.session.get(Watch, 1)
+    row = db.session.get(MonitorRun, 1)
     if row is not None and row.ran_at > utcnow() - timedelta(seconds=30):
         row.ran_at -= timedelta(seconds=30)  # the watch looks every few seconds; a test waits for nothing
     db.session.commit()
-    monitor.look()
-    for _, ident in alerts.due(utcnow()):
+    monitor.run()
+    for _, ident in alerts.find_due_work(utcnow()):
         alerts.send(ident)
     db.session.rollback()
 

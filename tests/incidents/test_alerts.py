@@ -163,7 +163,7 @@ def test_the_page_says_which_mailboxes_are_told(brightleaf, owner):
 
 
 def test_switched_off_nobody_is_told_and_the_page_says_so(brightleaf, owner, clock):
-    policy.switch_mail(brightleaf, on=False)
+    policy.set_email_alerts(brightleaf, on=False)
     happens(brightleaf, diagnosis=REFUSED)
     work()
     assert mails() == []

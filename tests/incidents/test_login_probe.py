@@ -13,7 +13,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.db.transaction import moment
 from portal.incidents import failover, policy
-from portal.incidents.models import Ended, Kind, OnFailure
+from portal.incidents.models import EndReason, IncidentKind, OnFailure
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from portal.outbox.queue import hold
 from portal.outbox.sending import drain
@@ -104,7 +104,7 @@ def test_a_password_that_ran_out_is_known_and_told_before_an_email_meets_it(brig
     version = brightleaf_at(serve(AUTH=b"535 5.7.8 no\r\n"))
     probe = run_probe(version)
     (one,) = incidents(brightleaf)
-    assert (one.kind, one.is_open, one.messages, one.reply_code) == (Kind.SENDING, True, 0, 535)
+    assert (one.kind, one.is_open, one.messages, one.reply_code) == (IncidentKind.SENDING, True, 0, 535)
     assert probe.failures == 1 and probe.next_at < utcnow() + timedelta(minutes=5)
     work()
     assert [row.kind for row in mails()] == ["incident-opened"]
@@ -119,7 +119,7 @@ def test_when_the_log_in_works_again_the_incident_ends_and_mail_leaves(brightlea
     hold(brightleaf, REFUSED, now=utcnow())
     db.session.commit()
     run_probe(version)
-    assert {one.ended for one in incidents(brightleaf)} == {Ended.PROVED}
+    assert {one.ended for one in incidents(brightleaf)} == {EndReason.PROVED}
     assert db.session.get(Queue, brightleaf).held_at is None
 
 
@@ -148,12 +148,12 @@ def test_a_certificate_about_to_run_out_is_an_incident_before_it_is_a_failure(
 
     version = brightleaf_at(serve())
     probe = run_probe(version)
-    assert incidents(brightleaf) == [] or incidents(brightleaf)[0].kind is Kind.DEADLINE
+    assert incidents(brightleaf) == [] or incidents(brightleaf)[0].kind is IncidentKind.DEADLINE
     probe.certificate_until = utcnow() + timedelta(days=9)
     expiry.check(version, probe, now=utcnow())
     db.session.commit()
     (one,) = [row for row in incidents(brightleaf) if row.is_open]
-    assert one.kind is Kind.DEADLINE and one.diagnosis["whose_move"] == "provider"
+    assert one.kind is IncidentKind.DEADLINE and one.diagnosis["whose_move"] == "provider"
     probe.certificate_until = utcnow() + timedelta(days=80)
     expiry.check(version, probe, now=utcnow())
     db.session.commit()
@@ -171,7 +171,7 @@ def test_what_a_provider_ends_is_told_two_weeks_before(brightleaf, clock):
         expiry.check(version, LoginProbe(version_id=version.id, account_id=brightleaf), now=utcnow())
         db.session.commit()
         (one,) = incidents(brightleaf)
-        assert one.kind is Kind.DEADLINE and "December 2026" in one.diagnosis["cause"]
+        assert one.kind is IncidentKind.DEADLINE and "December 2026" in one.diagnosis["cause"]
 
 
 def test_after_the_chosen_minutes_emails_go_through_the_platform_and_come_back_by_themselves(
@@ -179,7 +179,7 @@ def test_after_the_chosen_minutes_emails_go_through_the_platform_and_come_back_b
 ):
     down, platform = serve(AUTH=b"535 5.7.8 no\r\n"), serve()
     version = brightleaf_at(down, platform)
-    policy.choose(brightleaf, OnFailure.PLATFORM, 30)
+    policy.set_failure_action(brightleaf, OnFailure.PLATFORM, 30)
     work()
     first = owe(brightleaf, 1).id
     drain.Drain(brightleaf).run()
@@ -231,7 +231,7 @@ def test_an_email_one_server_may_hold_never_leaves_through_the_other(brightleaf_
     drain.Drain(brightleaf).run()
     assert len(platform.messages) == 1 and b"affiliate2@" in platform.messages[0]
     assert db.session.get(OutboxMessage, doubtful.id, populate_existing=True).status is Status.QUEUED
-    failover.end_by_hand(brightleaf, now=utcnow())
+    failover.end_manually(brightleaf, now=utcnow())
     drain.Drain(brightleaf).run()
     assert len(own.messages) == 1 and b"affiliate1@" in own.messages[0]
 
@@ -255,7 +255,7 @@ def test_an_email_in_doubt_is_given_up_after_two_days_and_says_so(brightleaf_at,
 
 def test_stopped_at_the_owners_wish_nothing_is_tried_by_itself(brightleaf_at, brightleaf, serve):
     version = brightleaf_at(serve(AUTH=b"535 5.7.8 no\r\n"))
-    policy.choose(brightleaf, OnFailure.STOP, 30)
+    policy.set_failure_action(brightleaf, OnFailure.STOP, 30)
     owe(brightleaf, 1)
     drain.Drain(brightleaf).run()
     queue = db.session.get(Queue, brightleaf, populate_existing=True)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.incidents.models import Care, OnFailure
+from portal.incidents.models import IncidentPolicy, OnFailure
 from portal.outbox import cancellations, rate_limits
 from portal.outbox.models import OutboxMessage, Outcome, Queue, Status
 from portal.outbox.queue import hold
@@ -191,7 +191,7 @@ def test_emails_go_through_the_platform_at_the_owners_word_and_back(refused, own
 def test_what_happens_when_sending_fails_is_chosen(brightleaf, owner):
     url = "/incidents/when-sending-fails"
     assert owner.submit(url, {"action": "platform", "after_minutes": "45"}).status_code == 303
-    row = db.session.scalars(select(Care)).one()
+    row = db.session.scalars(select(IncidentPolicy)).one()
     assert (row.on_failure, row.after_minutes) == (OnFailure.PLATFORM, 45)
     assert 'value="45"' in text_of(owner, url)
 

@@ -11,8 +11,8 @@ from sqlalchemy import select, text
 from portal.clock import utcnow
 from portal.db import db
 from portal.incidents import detection, monitor
-from portal.incidents.detection import Settled
-from portal.incidents.models import Ended, Incident, Kind
+from portal.incidents.detection import SettledAttempt
+from portal.incidents.models import EndReason, Incident, IncidentKind
 from portal.outbox.models import DeliveryAttempt, Outcome, Status
 from portal.settings import versions
 from portal.settings.models import VersionState
@@ -38,7 +38,7 @@ def test_many_failures_with_one_cause_at_one_server_are_one_incident(brightleaf,
     happens(brightleaf, diagnosis=REFUSED, message=2)
     happens(brightleaf, diagnosis=REFUSED, message=2)
     (one,) = incidents(brightleaf)
-    assert (one.is_open, one.attempts, one.messages, one.kind) == (True, 3, 2, Kind.SENDING)
+    assert (one.is_open, one.attempts, one.messages, one.kind) == (True, 3, 2, IncidentKind.SENDING)
     assert one.last_seen_at - one.opened_at == timedelta(minutes=1)
 
 
@@ -60,7 +60,7 @@ def test_it_ends_when_mail_flows_again_the_same_way(brightleaf, clock):
     assert incidents(brightleaf)[0].is_open
     happens(brightleaf, Outcome.ACCEPTED)
     (one,) = incidents(brightleaf)
-    assert (one.is_open, one.ended) == (False, Ended.FLOWS)
+    assert (one.is_open, one.ended) == (False, EndReason.FLOWS)
 
 
 def test_mail_through_the_platform_does_not_end_trouble_of_ones_own_server(brightleaf, clock):
@@ -79,7 +79,7 @@ def test_it_ends_when_other_settings_that_work_have_taken_over(brightleaf, clock
     db.session.commit()
     work()
     (one,) = incidents(brightleaf)
-    assert (one.is_open, one.ended) == (False, Ended.REPLACED)
+    assert (one.is_open, one.ended) == (False, EndReason.REPLACED)
 
 
 def test_what_the_moment_forgot_is_found_by_the_watch(brightleaf, clock):
@@ -99,7 +99,7 @@ def test_what_the_moment_forgot_is_found_by_the_watch(brightleaf, clock):
     message.status, message.settled_at = Status.SENT, utcnow()
     db.session.commit()
     work()
-    assert incidents(brightleaf)[0].ended is Ended.FLOWS
+    assert incidents(brightleaf)[0].ended is EndReason.FLOWS
 
 
 def test_what_an_account_sent_before_its_trouble_is_not_gone_through_to_find_its_end(brightleaf, database):
@@ -137,12 +137,12 @@ def test_very_many_bad_addresses_open_one_incident_which_ends_an_hour_later(brig
         refuse(message.id)
         happens(brightleaf, Outcome.REJECTED, NO_SUCH_USER, message=message.id)
     (one,) = incidents(brightleaf)
-    assert (one.kind, one.messages, one.is_open) == (Kind.RECIPIENTS, 3, True)
+    assert (one.kind, one.messages, one.is_open) == (IncidentKind.RECIPIENTS, 3, True)
     work()
     assert incidents(brightleaf)[0].is_open
     clock.shift(61 * 60)
     work()
-    assert incidents(brightleaf)[0].ended is Ended.OVER
+    assert incidents(brightleaf)[0].ended is EndReason.OVER
 
 
 def test_bad_addresses_among_many_good_ones_open_nothing(brightleaf, clock):
@@ -176,8 +176,8 @@ def test_two_workers_at_once_open_one_incident(app, brightleaf):
     def fail(number):
         with app.app_context():
             barrier.wait()
-            one = Settled(brightleaf, number, Outcome.HELD, SERVER, 1, diagnosis=REFUSED)
-            detection.settled(one, now=utcnow())
+            one = SettledAttempt(brightleaf, number, Outcome.HELD, SERVER, 1, diagnosis=REFUSED)
+            detection.process(one, now=utcnow())
             db.session.commit()
 
     threads = [threading.Thread(target=fail, args=(number,)) for number in range(6)]
@@ -195,5 +195,5 @@ def test_a_time_without_any_worker_is_written_into_the_history(brightleaf, clock
     clock.shift(3600)
     work()
     (one,) = incidents(brightleaf)
-    assert (one.kind, one.is_open) == (Kind.WORKER, False)
+    assert (one.kind, one.is_open) == (IncidentKind.WORKER, False)
     assert one.closed_at - one.opened_at == timedelta(hours=1)

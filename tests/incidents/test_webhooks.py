@@ -12,10 +12,11 @@ import threading
 import pytest
 from sqlalchemy import select
 
+from portal import http_client
 from portal.clock import utcnow
 from portal.db import db
-from portal.incidents import http_post, policy, webhooks
-from portal.incidents.models import Care, HookDelivery, HookState
+from portal.incidents import policy, webhooks
+from portal.incidents.models import IncidentPolicy, WebhookDelivery, WebhookState
 from portal.outbox.models import Outcome
 from portal.smtp.network.guard import EgressPolicy
 from portal.state import get_state
@@ -24,19 +25,19 @@ from tests.incidents.conftest import REFUSED, happens, mails, owe, work
 pytestmark = pytest.mark.thorough
 
 
-def deliveries() -> list[HookDelivery]:
+def deliveries() -> list[WebhookDelivery]:
     db.session.rollback()
-    query = select(HookDelivery).order_by(HookDelivery.id)
+    query = select(WebhookDelivery).order_by(WebhookDelivery.id)
     return list(db.session.scalars(query.execution_options(populate_existing=True)))
 
 
 def deliver() -> None:
-    for _, ident in webhooks.due(utcnow()):
+    for _, ident in webhooks.find_due_work(utcnow()):
         webhooks.deliver(ident)
 
 
 def test_beginning_and_end_are_posted_and_signed_with_the_secret_that_was_shown(brightleaf, receiver, clock):
-    shown = policy.save_hook(brightleaf, receiver.url)
+    shown = policy.save_webhook(brightleaf, receiver.url)
     owe(brightleaf, 1)
     happens(brightleaf, diagnosis=REFUSED, reply_code=535, reply_text="no, affiliate1@visitors.example")
     work()
@@ -53,35 +54,35 @@ def test_beginning_and_end_are_posted_and_signed_with_the_secret_that_was_shown(
     t, v1 = re.fullmatch(r"t=(\d+),v1=([0-9a-f]{64})", headers["Signet-Signature"]).groups()
     assert hmac.new(shown.secret.encode(), f"{t}.".encode() + body, hashlib.sha256).hexdigest() == v1
     assert b"visitors.example" not in b"".join(body for _, body in receiver.seen)
-    assert [one.state for one in deliveries()] == [HookState.DELIVERED] * 2
+    assert [one.state for one in deliveries()] == [WebhookState.DELIVERED] * 2
 
 
 def test_what_is_not_taken_is_tried_again_for_a_day_and_given_up(brightleaf, receiver, clock):
-    policy.save_hook(brightleaf, receiver.url)
+    policy.save_webhook(brightleaf, receiver.url)
     receiver.status = 500
     happens(brightleaf, diagnosis=REFUSED)
     work()
     deliver()
     (one,) = deliveries()
-    assert (one.state, one.attempts, one.status_code) == (HookState.WAITING, 1, 500)
+    assert (one.state, one.attempts, one.status_code) == (WebhookState.WAITING, 1, 500)
     deliver()
     assert len(receiver.seen) == 1, "not before its time"
     for _ in range(100):
         clock.shift(1800)
         deliver()
     (one,) = deliveries()
-    assert one.state is HookState.FAILED
+    assert one.state is WebhookState.FAILED
     assert 8 < one.attempts < 20
     receiver.status = 200
     clock.shift(86_400)
     deliver()
-    assert deliveries()[0].state is HookState.FAILED
+    assert deliveries()[0].state is WebhookState.FAILED
     ids = {headers["Signet-Delivery"] for headers, _ in receiver.seen}
     assert len(ids) == 1
 
 
 def test_a_redirect_is_not_followed(brightleaf, receiver, clock):
-    policy.save_hook(brightleaf, receiver.url)
+    policy.save_webhook(brightleaf, receiver.url)
     receiver.status, receiver.location = 307, receiver.url
     webhooks.send_test(brightleaf, now=utcnow())
     deliver()
@@ -103,8 +104,8 @@ def test_a_redirect_is_not_followed(brightleaf, receiver, clock):
     ],
 )
 def test_internal_addresses_are_never_dialled(url):
-    with pytest.raises(http_post.NotDelivered) as refused:
-        http_post.post(url, b"{}", {}, EgressPolicy(ports=http_post.PORTS))
+    with pytest.raises(http_client.PostFailed) as refused:
+        http_client.post(url, b"{}", {}, EgressPolicy(ports=http_client.PORTS))
     assert "not allowed" in str(refused.value) or "no usable server name" in str(refused.value)
 
 
@@ -142,8 +143,8 @@ def test_a_name_is_looked_up_once_and_every_address_of_it_is_judged(monkeypatch)
         return [(socket.AF_INET, 1, 6, "", (ip, 0)) for ip in ("93.184.216.34", "127.0.0.1")]
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
-    with pytest.raises(http_post.NotDelivered, match="not allowed"):
-        http_post.post("https://rebinding.example/", b"{}", {}, EgressPolicy(ports=http_post.PORTS))
+    with pytest.raises(http_client.PostFailed, match="not allowed"):
+        http_client.post("https://rebinding.example/", b"{}", {}, EgressPolicy(ports=http_client.PORTS))
     assert asked == ["rebinding.example"]
 
 
@@ -163,8 +164,8 @@ def test_a_server_that_speaks_no_http_is_a_sentence_and_not_its_words(brightleaf
         from dataclasses import replace
 
         allowed = replace(policy, private_targets=(replace(target, port=port),))
-        with pytest.raises(http_post.NotDelivered) as refused:
-            http_post.post(f"http://127.0.0.1:{port}/", b"{}", {}, allowed)
+        with pytest.raises(http_client.PostFailed) as refused:
+            http_client.post(f"http://127.0.0.1:{port}/", b"{}", {}, allowed)
     assert "secret" not in str(refused.value)
 
 
@@ -172,9 +173,9 @@ def test_the_secret_is_shown_once_and_sealed_in_the_table(brightleaf, owner, rec
     answer = owner.submit("/incidents/alerts/webhook", {"url": receiver.url}, page="/incidents/alerts")
     secret = re.search(r"whsec_[\w-]+", answer.get_data(as_text=True))[0]
     assert "whsec_" not in owner.get("/incidents/alerts").get_data(as_text=True)
-    row = db.session.scalars(select(Care)).one()
+    row = db.session.scalars(select(IncidentPolicy)).one()
     assert secret.encode() not in row.sealed_secret
-    assert policy.secret_of(row) == secret
+    assert policy.open_secret(row) == secret
     again = owner.submit("/incidents/alerts/webhook/secret", {}, page="/incidents/alerts")
     other = re.search(r"whsec_[\w-]+", again.get_data(as_text=True))[0]
     assert other != secret
@@ -186,7 +187,7 @@ def test_a_test_is_posted_logged_and_not_repeated(brightleaf, owner, receiver):
     assert owner.submit("/incidents/alerts/webhook/test", {}, page="/incidents/alerts").status_code == 303
     deliver()
     (one,) = deliveries()
-    assert (one.event, one.state, one.status_code) == ("test", HookState.FAILED, 404)
+    assert (one.event, one.state, one.status_code) == ("test", WebhookState.FAILED, 404)
     assert "The server answered with status 404." in owner.get("/incidents/alerts").get_data(as_text=True)
 
 
@@ -197,12 +198,12 @@ def test_a_webhook_that_was_stopped_gets_nothing_more(brightleaf, owner, receive
     owner.submit("/incidents/alerts/webhook/stop", {}, page="/incidents/alerts")
     deliver()
     assert receiver.seen == []
-    assert deliveries()[0].state is HookState.FAILED
+    assert deliveries()[0].state is WebhookState.FAILED
 
 
 def test_alerts_by_mail_and_by_webhook_are_switched_apart(brightleaf, receiver):
-    policy.save_hook(brightleaf, receiver.url)
-    policy.switch_mail(brightleaf, on=False)
+    policy.save_webhook(brightleaf, receiver.url)
+    policy.set_email_alerts(brightleaf, on=False)
     happens(brightleaf, diagnosis=REFUSED)
     work()
     deliver()

@@ -13,18 +13,18 @@ from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from ..smtp.failure import Reason, Stage, SubmissionFailure
-from ..smtp.network.dial import Deadline, Peer, dial
-from ..smtp.network.guard import EgressPolicy, HostError, canonical_host, permits_plaintext, resolve_allowed
-from ..smtp.protocol import tls
-from ..smtp.server import Limits, Security, Server
+from .smtp.failure import Reason, Stage, SubmissionFailure
+from .smtp.network.dial import Deadline, Peer, dial
+from .smtp.network.guard import EgressPolicy, HostError, canonical_host, permits_plaintext, resolve_allowed
+from .smtp.protocol import tls
+from .smtp.server import Limits, Security, Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PORTS = frozenset({443, 8443})
-_SECONDS = 10.0  # the whole conversation, from the first look-up to the status line
-_LIMITS = Limits(deadline=_SECONDS, connect=5.0)
+_DEADLINE_S = 10.0  # the whole conversation, from the first look-up to the status line
+_LIMITS = Limits(deadline=_DEADLINE_S, connect=5.0)
 _REASONS = {
     Reason.NAME_UNKNOWN: "There is no server of that name.",
     Reason.NAME_UNANSWERED: "The server's name could not be looked up.",
@@ -40,11 +40,11 @@ _REASONS = {
 }
 
 
-class AddressRefused(ValueError):
+class InvalidAddress(ValueError):
     """The text is no address we post to; the message is one plain sentence for the person who typed it."""
 
 
-class NotDelivered(Exception):
+class PostFailed(Exception):
     """The POST failed; the message is one plain sentence, without a word of the server's."""
 
     def __init__(self, sentence: str, status: int | None = None) -> None:
@@ -62,64 +62,64 @@ class Address:
     encrypted: bool
 
 
-def parse(url: str, policy: EgressPolicy) -> Address:
+def parse_address(url: str, policy: EgressPolicy) -> Address:
     """Read an address as it was typed; its name is not looked up yet. Raises AddressRefused."""
     parts, port = _split(url)
     if parts.scheme not in {"https", "http"}:
-        raise AddressRefused("Enter an address that begins with https://.")
+        raise InvalidAddress("Enter an address that begins with https://.")
     encrypted = parts.scheme == "https"
     if not encrypted and not any(t.plaintext and t.port == (port or 80) for t in policy.private_targets):
-        raise AddressRefused("Enter an address that begins with https://, so that nobody reads along.")
+        raise InvalidAddress("Enter an address that begins with https://, so that nobody reads along.")
     if "@" in parts.netloc:
-        raise AddressRefused(
+        raise InvalidAddress(
             "Leave username and password out of the address; the signature proves who posts."
         )
     if parts.fragment:
-        raise AddressRefused("Leave out the part from # on; servers never see it.")
+        raise InvalidAddress("Leave out the part from # on; servers never see it.")
     port = port or (443 if encrypted else 80)
     if port not in policy.ports and not any(t.port == port for t in policy.private_targets):
-        raise AddressRefused("Use the usual port 443, or 8443; others are not allowed here.")
+        raise InvalidAddress("Use the usual port 443, or 8443; others are not allowed here.")
     try:
         host = canonical_host(parts.hostname or "")
     except HostError:
-        raise AddressRefused("The address has no usable server name.") from None
+        raise InvalidAddress("The address has no usable server name.") from None
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Address(host, port, path, encrypted)
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        raise AddressRefused("The address holds characters that web addresses cannot have.")
+        raise InvalidAddress("The address holds characters that web addresses cannot have.")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise AddressRefused("This is no web address.") from None
+        raise InvalidAddress("This is no web address.") from None
     return parts, port
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], policy: EgressPolicy) -> int:
     """Post a body and return the status code, one of 200 to 299. Raises NotDelivered."""
     try:
-        address = parse(url, policy)
-        sock = _reach(address, policy)
-    except AddressRefused as refused:
-        raise NotDelivered(str(refused)) from None
+        address = parse_address(url, policy)
+        sock = _connect(address, policy)
+    except InvalidAddress as refused:
+        raise PostFailed(str(refused)) from None
     except SubmissionFailure as failure:
-        raise NotDelivered(_REASONS.get(failure.reason, "The connection could not be encrypted.")) from None
-    status = _say(sock, address, body, headers)
+        raise PostFailed(_REASONS.get(failure.reason, "The connection could not be encrypted.")) from None
+    status = _exchange(sock, address, body, headers)
     if 300 <= status < 400:
-        raise NotDelivered("The server sends us elsewhere, and redirects are not followed.", status)
+        raise PostFailed("The server sends us elsewhere, and redirects are not followed.", status)
     if not 200 <= status < 300:
-        raise NotDelivered(f"The server answered with status {status}.", status)
+        raise PostFailed(f"The server answered with status {status}.", status)
     return status
 
 
-def _reach(address: Address, policy: EgressPolicy) -> socket.socket:
+def _connect(address: Address, policy: EgressPolicy) -> socket.socket:
     """Return a connected and, unless the operator allowed otherwise, encrypted socket."""
     security = Security.IMPLICIT_TLS if address.encrypted else Security.PLAINTEXT
     server = Server(address.host, address.port, security, policy=policy, limits=_LIMITS)
-    deadline = Deadline(_SECONDS)
+    deadline = Deadline(_DEADLINE_S)
     found = resolve_allowed(
         address.host, address.port, policy, deadline.remaining(), plaintext=not address.encrypted
     )
@@ -143,26 +143,26 @@ def _encrypt(
         raise
 
 
-def _say(sock: socket.socket, address: Address, body: bytes, headers: Mapping[str, str]) -> int:
+def _exchange(sock: socket.socket, address: Address, body: bytes, headers: Mapping[str, str]) -> int:
     """Send the request and read the status line and no more than the headers."""
     connection = HTTPConnection(address.host, address.port)
     connection.sock, connection.auto_open = sock, 0
-    sock.settimeout(_SECONDS)
+    sock.settimeout(_DEADLINE_S)
     # A server that drips one byte a second never meets a timeout; this one ends all waiting.
-    alarm = threading.Timer(_SECONDS, _hang_up, [sock])
+    alarm = threading.Timer(_DEADLINE_S, _close_socket, [sock])
     alarm.daemon = True
     alarm.start()
     try:
         connection.request("POST", address.path, body, dict(headers))
         return connection.getresponse().status
     except (OSError, HTTPException, ValueError):
-        raise NotDelivered("The server did not answer as a web server does, or not in time.") from None
+        raise PostFailed("The server did not answer as a web server does, or not in time.") from None
     finally:
         alarm.cancel()
         connection.close()
 
 
-def _hang_up(sock: socket.socket) -> None:
+def _close_socket(sock: socket.socket) -> None:
     try:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
