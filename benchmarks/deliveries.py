@@ -31,7 +31,7 @@ from portal.accounts.models import Owner
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.db import db, reading
-from portal.deliveries import export, message_log, rollup, stats
+from portal.deliveries import export, message_log, retention, rollup, stats
 from portal.deliveries.filters import Filters
 from tests import databases
 from tests.conftest import make_config
@@ -140,7 +140,7 @@ def measure(kind: str, total: int, plans: bool, kept: Path | None = None) -> dic
         client = app.test_client()
         sign_in(client)
         found |= {name: best(ask) for name, ask in pages(client, total)}
-        found["removing 200 texts"] = best(lambda: rollup.prune(now + timedelta(days=95)), 3)
+        found["removing 200 texts"] = best(lambda: retention.prune(now + timedelta(days=95)), 3)
     return found
 
 

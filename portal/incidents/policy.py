@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from ..outbox.queue import get_queue
 from ..state import vault
 from .models import IncidentPolicy, OnFailure
 
+SECRET_PREFIX = "whsec_"
+_SECRET_BYTES = 32  # Standard Webhooks asks for 24 to 64
 _DEFAULTS: dict[str, Any] = {
     "email_alerts": True,
     "webhook_enabled": False,
@@ -88,7 +91,7 @@ def secret_binding(policy: IncidentPolicy) -> dict[str, str | int]:
 
 
 def _seal_new_secret(policy: IncidentPolicy) -> str:
-    secret = f"whsec_{secrets.token_urlsafe(32)}"
+    secret = SECRET_PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
     policy.sealed_secret = vault().seal(secret, secret_binding(policy))
     return secret
 

@@ -1,10 +1,14 @@
-"""Webhooks: events posted to the owner's address, signed and retried for a day.
+"""Webhooks: events posted to the owner's address, signed by the Standard Webhooks scheme and retried for a day.
 
-A delivery is enqueued in the transaction of its event. Its id and body stay the same in every attempt.
+A delivery is enqueued in the transaction of its event. Its webhook-id and body stay the same in every attempt; the
+timestamp, and with it the signature, is that of the attempt. https://www.standardwebhooks.com has the specification
+and verifiers for receivers in many languages.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import hmac
 import json
@@ -99,9 +103,7 @@ def deliver(delivery_id: int) -> None:
     headers = {
         "Content-Type": "application/json",
         "User-Agent": f"Signet/{VERSION}",
-        "Signet-Event": row.event,
-        "Signet-Delivery": row.key,
-        "Signet-Signature": signature(secret, body, int(now.timestamp())),
+        **signed_headers(secret, row.key, body, now),
     }
     try:
         status = post(url, body, headers, current_config().hooks)
@@ -111,10 +113,28 @@ def deliver(delivery_id: int) -> None:
         _record_result(delivery_id, status=status)
 
 
-def signature(secret: str, body: bytes, at: int) -> str:
-    """Return the signature header of a body posted ``at`` (seconds since 1970)."""
-    mac = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256)
-    return f"t={at},v1={mac.hexdigest()}"
+def signed_headers(secret: str, webhook_id: str, body: bytes, at: datetime) -> dict[str, str]:
+    """Return the three headers of Standard Webhooks for a body posted ``at`` this time. Raises ValueError."""
+    timestamp = str(int(at.timestamp()))
+    signed = b".".join([webhook_id.encode(), timestamp.encode(), body])
+    mac = hmac.new(decode_secret(secret), signed, hashlib.sha256).digest()
+    return {
+        "webhook-id": webhook_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{base64.b64encode(mac).decode()}",
+    }
+
+
+def decode_secret(secret: str) -> bytes:
+    """Return the key of a secret: the decoded base64 after the prefix. Raises ValueError.
+
+    Secrets made before the portal followed Standard Webhooks are in the URL-safe alphabet and without padding.
+    """
+    encoded = secret.removeprefix(policy.SECRET_PREFIX).translate(str.maketrans("-_", "+/"))
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except binascii.Error:
+        raise ValueError("the secret of a webhook is not base64") from None
 
 
 def _is_due(now: datetime) -> tuple[Any, ...]:
@@ -151,9 +171,13 @@ def _open_secret(chosen: IncidentPolicy) -> tuple[str, str]:
     if not chosen.webhook_enabled:
         return "", "The webhook was switched off before this was delivered."
     try:
-        return policy.open_secret(chosen), ""
+        secret = policy.open_secret(chosen)
+        decode_secret(secret)
     except SealBroken:
         return "", "The secret cannot be opened with the portal's present key. Make a new one."
+    except ValueError:
+        return "", "The secret cannot sign. Make a new one."
+    return secret, ""
 
 
 def _record_result(delivery_id: int, *, status: int | None, problem: str = "") -> None:

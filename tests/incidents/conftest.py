@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -181,7 +182,7 @@ class WebServer:
     port: int = 0
     status: int = 204
     location: str = ""
-    seen: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    seen: list[tuple[Message, bytes]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -196,7 +197,7 @@ def receiver() -> Iterator[WebServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            found.seen.append((dict(self.headers), body))
+            found.seen.append((self.headers, body))
             self.send_response(found.status)
             if found.location:
                 self.send_header("Location", found.location)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import html
 import json
 import re
+import secrets
 import socket
 import threading
+from datetime import UTC, datetime
+from email.message import Message
 
 import pytest
 from sqlalchemy import select
@@ -19,7 +24,7 @@ from portal.incidents import policy, webhooks
 from portal.incidents.models import IncidentPolicy, WebhookDelivery, WebhookState
 from portal.outbox.models import Outcome
 from portal.smtp.network.guard import EgressPolicy
-from portal.state import get_state
+from portal.state import get_state, vault
 from tests.incidents.conftest import REFUSED, happens, mails, owe, work
 
 pytestmark = pytest.mark.thorough
@@ -31,30 +36,88 @@ def deliveries() -> list[WebhookDelivery]:
     return list(db.session.scalars(query.execution_options(populate_existing=True)))
 
 
+def shown_secret(page) -> str:
+    return re.search(r"whsec_[\w+/=]+", html.unescape(page.get_data(as_text=True)))[0]
+
+
 def deliver() -> None:
     for _, ident in webhooks.find_due_work(utcnow()):
         webhooks.deliver(ident)
 
 
-def test_beginning_and_end_are_posted_and_signed_with_the_secret_that_was_shown(brightleaf, receiver, clock):
+def verified(secret: str, headers: Message, body: bytes) -> dict:
+    """Verify a request by the text of the Standard Webhooks specification 1.0.0, without the portal's code.
+
+    The key is the base64 after the prefix, read as strictly as the published verifiers read it.
+    """
+    prefix, encoded = secret[:6], secret[6:]
+    assert prefix == "whsec_"
+    key = base64.b64decode(encoded, validate=True)
+    assert 24 <= len(key) <= 64
+    id_, timestamp = headers["webhook-id"], headers["webhook-timestamp"]
+    assert "." not in id_ and timestamp.isdecimal()
+    assert abs(int(timestamp) - utcnow().timestamp()) <= 300, "the receiver's clock would refuse it"
+    expected = hmac.new(key, f"{id_}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+    given = [part.split(",", 1) for part in headers["webhook-signature"].split(" ")]
+    assert any(version == "v1" and base64.b64decode(text) == expected for version, text in given)
+    return json.loads(body)
+
+
+def test_start_and_end_are_posted_and_verified_with_the_secret_that_was_shown(brightleaf, receiver, clock):
     shown = policy.save_webhook(brightleaf, receiver.url)
     owe(brightleaf, 1)
     happens(brightleaf, diagnosis=REFUSED, reply_code=535, reply_text="no, affiliate1@visitors.example")
     work()
     deliver()
+    events = [verified(shown.secret, *receiver.seen[0])]
     happens(brightleaf, Outcome.ACCEPTED)
     clock.shift(61)
     work()
     deliver()
-    events = [json.loads(body) for _, body in receiver.seen]
+    events += [verified(shown.secret, *receiver.seen[1])]
     assert [one["event"] for one in events] == ["incident.opened", "incident.ended"]
     assert events[0]["incident"]["waiting"] == 1
     assert events[0]["incident"]["cause"].endswith("(535).")
-    headers, body = receiver.seen[0]
-    t, v1 = re.fullmatch(r"t=(\d+),v1=([0-9a-f]{64})", headers["Signet-Signature"]).groups()
-    assert hmac.new(shown.secret.encode(), f"{t}.".encode() + body, hashlib.sha256).hexdigest() == v1
+    assert [headers["webhook-id"] for headers, _ in receiver.seen] == [one["id"] for one in events]
+    assert not [
+        name for headers, _ in receiver.seen for name in headers if name.lower().startswith("signet-")
+    ]
     assert b"visitors.example" not in b"".join(body for _, body in receiver.seen)
     assert [one.state for one in deliveries()] == [WebhookState.DELIVERED] * 2
+
+
+def test_the_specification_signs_its_own_example_alike():
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    body = b'{"test": 2432232314}'
+    at = datetime.fromtimestamp(1614265330, tz=UTC)
+    headers = webhooks.signed_headers(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", body, at)
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_secret_from_before_the_standard_is_rewritten_by_the_receiver_alone(brightleaf, receiver):
+    policy.save_webhook(brightleaf, receiver.url)
+    old = "whsec_" + secrets.token_urlsafe(32)  # as the portal made them
+    row = db.session.scalars(select(IncidentPolicy)).one()
+    row.sealed_secret = vault().seal(old, policy.secret_binding(row))
+    db.session.commit()
+    webhooks.send_test(brightleaf, now=utcnow())
+    deliver()
+    rewritten = old[:6] + old[6:].replace("-", "+").replace("_", "/") + "="
+    assert verified(rewritten, *receiver.seen[0])["event"] == "test"
+
+
+def test_a_repeated_delivery_keeps_its_id_and_body_and_gets_a_new_timestamp(brightleaf, receiver, clock):
+    shown = policy.save_webhook(brightleaf, receiver.url)
+    receiver.status = 503
+    happens(brightleaf, diagnosis=REFUSED)
+    work()
+    for _ in range(3):
+        deliver()
+        verified(shown.secret, *receiver.seen[-1])
+        clock.shift(3600)
+    assert len({headers["webhook-id"] for headers, _ in receiver.seen}) == 1
+    assert len({body for _, body in receiver.seen}) == 1
+    assert len({headers["webhook-timestamp"] for headers, _ in receiver.seen}) == 3
 
 
 def test_what_is_not_taken_is_tried_again_for_a_day_and_given_up(brightleaf, receiver, clock):
@@ -77,8 +140,6 @@ def test_what_is_not_taken_is_tried_again_for_a_day_and_given_up(brightleaf, rec
     clock.shift(86_400)
     deliver()
     assert deliveries()[0].state is WebhookState.FAILED
-    ids = {headers["Signet-Delivery"] for headers, _ in receiver.seen}
-    assert len(ids) == 1
 
 
 def test_a_redirect_is_not_followed(brightleaf, receiver, clock):
@@ -171,13 +232,13 @@ def test_a_server_that_speaks_no_http_is_a_sentence_and_not_its_words(brightleaf
 
 def test_the_secret_is_shown_once_and_sealed_in_the_table(brightleaf, owner, receiver):
     answer = owner.submit("/incidents/alerts/webhook", {"url": receiver.url}, page="/incidents/alerts")
-    secret = re.search(r"whsec_[\w-]+", answer.get_data(as_text=True))[0]
+    secret = shown_secret(answer)
     assert "whsec_" not in owner.get("/incidents/alerts").get_data(as_text=True)
     row = db.session.scalars(select(IncidentPolicy)).one()
     assert secret.encode() not in row.sealed_secret
     assert policy.open_secret(row) == secret
     again = owner.submit("/incidents/alerts/webhook/secret", {}, page="/incidents/alerts")
-    other = re.search(r"whsec_[\w-]+", again.get_data(as_text=True))[0]
+    other = shown_secret(again)
     assert other != secret
 
 
