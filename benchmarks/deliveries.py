@@ -30,7 +30,7 @@ from portal import bootstrap, create_app
 from portal.accounts.models import Owner
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
-from portal.db import db, reading
+from portal.db import db, read_only
 from portal.deliveries import export, message_log, retention, rollup, stats
 from portal.deliveries.filters import Filters
 from tests import databases
@@ -132,7 +132,7 @@ def measure(kind: str, total: int, plans: bool, kept: Path | None = None) -> dic
     now = utcnow()
     with portal(kind, kept) as app:
         account = prepare(total, now)
-        with reading():  # as a request that only looks does
+        with read_only():  # as a request that only looks does
             found = {name: best(ask) for name, ask in questions(account, total, now)}
             for name, ask in questions(account, total, now) if plans else ():
                 explain(name, ask)

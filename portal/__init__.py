@@ -45,7 +45,7 @@ def create_app(config: Config | None = None) -> Flask:
     )
     from .about import ROOT
     from .config import Config
-    from .db import dialects
+    from .db import postgresql, sqlite
     from .jobs import notify
     from .jobs.registry import add_cleanup
     from .settings.routing import route_for
@@ -62,11 +62,12 @@ def create_app(config: Config | None = None) -> Flask:
     Migrate(app, db.db, directory=str(ROOT / "portal" / "migrations"), render_as_batch=True)
     CSRFProtect(app)
     with app.app_context():
-        for connections in db.db.engines.values():
-            dialects.prepare(connections, wait=config.database_wait)
+        for engine in db.db.engines.values():
+            dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
+            dialect.set_up(engine, wait=config.database_wait)
     tasks.install(app, config)
     notify.install(app)
-    add_cleanup(app, rate_limit.prune)
+    add_cleanup(app, rate_limit.remove_old_counters)
     outbox.install(app, route_for=route_for)
 
     web.install(app, secure=config.secure)
@@ -103,7 +104,7 @@ def _configure(app: Flask, config: Config) -> None:
         SECRET_KEY=config.secret_key,
         SQLALCHEMY_DATABASE_URI=config.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=urls.engine_options(config.database_url),
-        SQLALCHEMY_BINDS=urls.further_engines(config.database_url),
+        SQLALCHEMY_BINDS=urls.extra_binds(config.database_url),
         SERVER_NAME=None,
         TRUSTED_HOSTS=list({config.host_name, "127.0.0.1", "localhost"}),
         SESSION_COOKIE_NAME="__Host-signet" if config.secure else "signet",

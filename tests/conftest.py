@@ -28,7 +28,7 @@ from portal import bootstrap, create_app
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
-from portal.db import db, disconnect, transaction
+from portal.db import close_connections, db, transaction
 from tests import databases
 from tests.pages import LintingClient
 
@@ -188,12 +188,12 @@ def database_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """Whoever stops the clock stops the database's, too, unless the test is about clocks that disagree."""
     if request.node.get_closest_marker("clocks_disagree"):
         return
-    asked = transaction._ask_clock
+    read = transaction._read_clock
 
-    def ask(current: transaction.Present) -> datetime:
-        return utcnow() if time_machine.escape_hatch.is_travelling() else asked(current)
+    def read_clock(current: transaction.CurrentTransaction) -> datetime:
+        return utcnow() if time_machine.escape_hatch.is_travelling() else read(current)
 
-    monkeypatch.setattr(transaction, "_ask_clock", ask)
+    monkeypatch.setattr(transaction, "_read_clock", read_clock)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dialect]:
     app = create_app(config)
     with app.app_context():
         db.create_all()
-        disconnect()  # the last to leave puts the write-ahead log into the file
+        close_connections()  # the last to leave puts the write-ahead log into the file
         return _file_of(config), db.engine.dialect
 
 
@@ -230,7 +230,7 @@ def app(config: Config, tables: tuple[Path, Dialect]) -> Iterator[Flask]:
             db.engine.dialect, db.engine._compiled_cache = dialect, STATEMENTS
         yield app
         db.session.remove()
-        disconnect()
+        close_connections()
 
 
 @pytest.fixture

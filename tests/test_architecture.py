@@ -220,11 +220,13 @@ def _deeds_see_no_request(source: Source) -> Breach:
 
 
 def _the_ground_floor_knows_no_room(source: Source) -> Breach:
-    """vault, db, dialects, clock and config are below every room and import none."""
+    """vault, db, clock and config are below every room and import none."""
     if source.module not in {
         "portal.vault",
         "portal.db",
-        "portal.db.dialects",
+        "portal.db.sqlite",
+        "portal.db.postgresql",
+        "portal.db.transaction",
         "portal.clock",
         "portal.config",
     }:

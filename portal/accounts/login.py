@@ -9,14 +9,14 @@ from sqlalchemy import select
 
 from .. import rate_limit
 from ..db import db
-from ..rate_limit import Budget
+from ..rate_limit import RateLimit
 from . import sessions
 from .identifiers import mailbox_key
 from .models import Owner
 from .passwords import hasher
 
-BY_MAILBOX = Budget("log-in by mailbox", 10, timedelta(minutes=15))
-BY_NETWORK = Budget("log-in by network", 50, timedelta(minutes=15))
+BY_MAILBOX = RateLimit("log-in by mailbox", 10, timedelta(minutes=15))
+BY_NETWORK = RateLimit("log-in by network", 50, timedelta(minutes=15))
 
 
 class WrongCredentials(Exception):
@@ -26,7 +26,7 @@ class WrongCredentials(Exception):
 class TooManyTries(Exception):
     """A budget is spent; it is whole again after ``wait``."""
 
-    def __init__(self, budget: Budget, now: datetime) -> None:
+    def __init__(self, budget: RateLimit, now: datetime) -> None:
         seconds = int(budget.window.total_seconds())  # windows begin at round moments
         self.wait = timedelta(seconds=seconds - int(now.timestamp()) % seconds)
         super().__init__(f"{budget.name} is spent")
@@ -59,7 +59,7 @@ def log_in(mailbox: str, password: str, *, network: str, device: str, now: datet
 
 def _look_up(key: str, network: str, now: datetime) -> _Stored | None:
     """Count this try and fetch the hash in one transaction, which ends before anything slow begins."""
-    allowed = spend_log_in(key, now=now) & rate_limit.spend(BY_NETWORK, network, now=now)
+    allowed = spend_log_in(key, now=now) & rate_limit.consume(BY_NETWORK, network, now=now)
     query = select(Owner.id, Owner.password_hash).where(Owner.mailbox_key == key)
     row = db.session.execute(query).one_or_none()
     db.session.commit()
@@ -84,12 +84,12 @@ def _start(stored: _Stored, newer: str, key: str, device: str, now: datetime) ->
 
 def spend_log_in(key: str, *, now: datetime) -> bool:
     """Count one guess at the password of this mailbox. The caller commits."""
-    return rate_limit.spend(BY_MAILBOX, key, now=now)
+    return rate_limit.consume(BY_MAILBOX, key, now=now)
 
 
 def forgive(key: str, *, now: datetime) -> None:
     """Forget the guesses at this mailbox, now that somebody knew the password. The caller commits."""
-    rate_limit.forget(BY_MAILBOX, key, now=now)
+    rate_limit.reset(BY_MAILBOX, key, now=now)
 
 
 def log_in_new_owner(owner_id: int, *, device: str, now: datetime) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, update
 from .. import rate_limit
 from ..db import db
 from ..outbox.queue import enqueue_row
-from ..rate_limit import Budget
+from ..rate_limit import RateLimit
 from ..state import current_config
 from . import emails, sessions
 from .identifiers import mailbox_key
@@ -23,8 +23,8 @@ from .tokens import fingerprint, new_token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAILS = Budget("reset mails", 3, timedelta(hours=1))
-PER_NETWORK = Budget("resets by network", 50, timedelta(hours=1))
+MAILS = RateLimit("reset mails", 3, timedelta(hours=1))
+PER_NETWORK = RateLimit("resets by network", 50, timedelta(hours=1))
 WITHIN = timedelta(hours=1)
 
 
@@ -38,8 +38,8 @@ def ask(mailbox: str, *, network: str, link_for: Callable[[str], str], now: date
     Raises TooManyTries, for the network alone: a mailbox that has had its mails is silently given no more.
     """
     key = mailbox_key(mailbox)
-    within = rate_limit.spend(PER_NETWORK, network, now=now)
-    allowed = rate_limit.spend(MAILS, key, now=now)
+    within = rate_limit.consume(PER_NETWORK, network, now=now)
+    allowed = rate_limit.consume(MAILS, key, now=now)
     owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == key))
     if owner and within and allowed and can_mail():
         token = _add(owner, now)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from .. import rate_limit
 from ..db import db
 from ..outbox.queue import enqueue_row
-from ..rate_limit import Budget
+from ..rate_limit import RateLimit
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..state import current_config
 from . import emails
@@ -26,8 +26,8 @@ from .tokens import fingerprint, new_token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PER_NETWORK = Budget("registrations by network", 20, timedelta(hours=1))
-MAILS = Budget("registration mails", 3, timedelta(hours=1))
+PER_NETWORK = RateLimit("registrations by network", 20, timedelta(hours=1))
+MAILS = RateLimit("registration mails", 3, timedelta(hours=1))
 CONFIRM_WITHIN = timedelta(hours=24)
 
 
@@ -111,7 +111,7 @@ def ask_to_confirm(
     db.session.execute(
         delete(PendingRegistration).where(PendingRegistration.created_at <= now - CONFIRM_WITHIN)
     )
-    allowed = rate_limit.spend(MAILS, wish.key, now=now)
+    allowed = rate_limit.consume(MAILS, wish.key, now=now)
     if allowed and _taken(wish.key):
         enqueue_row(None, emails.already_registered(wish.mailbox, fingerprint(token), reset_link), now=now)
     elif allowed:
@@ -150,7 +150,7 @@ def confirm(token: str, *, browser: str, password: str, network: str, now: datet
     pending = find_pending(token, now=now)
     wish = _Wish(pending.programme, pending.name, pending.mailbox, pending.password_hash)
     known = same_browser(pending, browser)
-    allowed = known or rate_limit.spend(BY_NETWORK, network, now=now)
+    allowed = known or rate_limit.consume(BY_NETWORK, network, now=now)
     db.session.commit()
     if not allowed:
         raise TooManyTries(BY_NETWORK, now)
@@ -160,7 +160,7 @@ def confirm(token: str, *, browser: str, password: str, network: str, now: datet
 
 
 def _spend(network: str, now: datetime) -> None:
-    allowed = rate_limit.spend(PER_NETWORK, network, now=now)
+    allowed = rate_limit.consume(PER_NETWORK, network, now=now)
     db.session.commit()
     if not allowed:
         raise TooManyTries(PER_NETWORK, now)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, delete, select, update
 
-from ..db import db, reading, writing
+from ..db import db, read_only, read_write
 from .models import OwnerSession
 from .tokens import fingerprint, new_token
 
@@ -92,7 +92,7 @@ def find(token: str, *, now: datetime) -> LoggedIn | None:
     asks may be about to read for long, or to write. A note in the same transaction could fail (a SQLite
     transaction that began by reading cannot wait for the write lock), so it follows in another.
     """
-    with reading():
+    with read_only():
         row = db.session.scalar(
             select(OwnerSession).where(OwnerSession.token_hash == fingerprint(token), _alive(now))
         )
@@ -105,7 +105,7 @@ def find(token: str, *, now: datetime) -> LoggedIn | None:
 
 
 def _touch(session_id: int, now: datetime) -> None:
-    with writing():
+    with read_write():
         db.session.execute(update(OwnerSession).where(OwnerSession.id == session_id).values(seen_at=now))
         db.session.commit()
 

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select
 
 from ..accounts.models import Account
 from ..db import db
-from ..db.prepared_query import Question
+from ..db.prepared import PreparedStatement
 from .models import ActionToken, Affiliate, AffiliateState, TokenPurpose
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 _ACCOUNT = Account.__table__.c
-_PROGRAMME = Question(select(*_ACCOUNT).where(_ACCOUNT.slug == bindparam("slug")))
+_PROGRAMME = PreparedStatement(select(*_ACCOUNT).where(_ACCOUNT.slug == bindparam("slug")))
 
 
 def find_programme(slug: str) -> Account | None:
     """Return the programme with this slug. The account is detached from every session."""
-    row = _PROGRAMME.row(slug=slug.lower()) if _can_be_looked_up(slug) else None
+    row = _PROGRAMME.first(slug=slug.lower()) if _can_be_looked_up(slug) else None
     return Account(**dict(zip(_ACCOUNT.keys(), row, strict=True))) if row else None
 
 

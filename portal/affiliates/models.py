@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, words
+from ..db import Base, enum_column
 
 
 class AffiliateState(StrEnum):
@@ -69,7 +69,7 @@ class Affiliate(Base):
     code: Mapped[str] = mapped_column(String(16), unique=True)
     dashboard_key: Mapped[str] = mapped_column(String(40), unique=True)
     preferences_key: Mapped[str] = mapped_column(String(40), unique=True, default=new_key)
-    state: Mapped[AffiliateState] = mapped_column(words(AffiliateState), default=AffiliateState.ACTIVE)
+    state: Mapped[AffiliateState] = mapped_column(enum_column(AffiliateState), default=AffiliateState.ACTIVE)
     state_since: Mapped[datetime | None]  # empty: since signing up
     search_text: Mapped[str] = mapped_column(Text, default=_default_search_text)
     consented_at: Mapped[datetime | None]  # empty: was invited and has not joined
@@ -90,7 +90,7 @@ class ActionToken(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     affiliate_id: Mapped[int] = mapped_column(ForeignKey("affiliate.id"), index=True)
-    purpose: Mapped[TokenPurpose] = mapped_column(words(TokenPurpose))
+    purpose: Mapped[TokenPurpose] = mapped_column(enum_column(TokenPurpose))
     message_id: Mapped[int | None]  # of the outbox; no foreign key, see EventMail
     created_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
@@ -112,7 +112,7 @@ class Suppression(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     mailbox_key: Mapped[str] = mapped_column(String(254))
-    reason: Mapped[SuppressionReason] = mapped_column(words(SuppressionReason))
+    reason: Mapped[SuppressionReason] = mapped_column(enum_column(SuppressionReason))
     note: Mapped[str] = mapped_column(String(200), default="")
     created_at: Mapped[datetime]
     __table_args__ = (

@@ -27,7 +27,7 @@ _WHEN = {
     "weekly-summary": "Once a week, with what came of your link.",
     _INVITATION: "When you are invited to take part.",
 }
-_CHANGES = rate_limit.Budget("preferences", 60, timedelta(hours=1))
+_CHANGES = rate_limit.RateLimit("preferences", 60, timedelta(hours=1))
 
 
 class TooManyChanges(Exception):
@@ -63,7 +63,7 @@ def list_choices(affiliate: Affiliate) -> list[Choice]:
 
 def save(affiliate: Affiliate, wanted: Collection[str], *, now: datetime) -> None:
     """Keep what the affiliate chose; the essential emails are no choice. Commits. Raises TooManyChanges."""
-    if not rate_limit.spend(_CHANGES, affiliate.id, now=now):
+    if not rate_limit.consume(_CHANGES, affiliate.id, now=now):
         db.session.commit()  # the count stays
         raise TooManyChanges
     notices = [notice for notice in _notices(affiliate) if notice.kind not in ESSENTIAL]

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, delete, exists, select
 
 from ..clock import utcnow
 from ..db import db, insert
-from ..db.prepared_query import Question
+from ..db.prepared import PreparedStatement
 from ..notices.catalogue import Category, Notice
 from ..outbox.models import DeliveryAttempt, Outcome
 from ..smtp.diagnosis.diagnose import RetryClass
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from ..outbox.store.types import Claim
 
 _LISTED, _OUT = Suppression.__table__.c, OptOut.__table__.c
-_REASON = Question(
+_REASON = PreparedStatement(
     select(_LISTED.reason).where(
         _LISTED.account_id == bindparam("account_id"), _LISTED.mailbox_key == bindparam("mailbox_key")
     )
 )
-_OPTED_OUT = Question(
+_OPTED_OUT = PreparedStatement(
     select(_OUT.kind).where(_OUT.affiliate_id == bindparam("affiliate_id"), _OUT.kind == bindparam("kind"))
 )
 # RFC 3463 and RFC 7505: no such mailbox, no such host, a domain that takes no mail at all. Others may pass.
@@ -47,7 +47,7 @@ def find_suppression(account_id: int, mailbox: str) -> Suppression | None:
 
 def is_suppressed(account_id: int, mailbox: str, category: Category) -> bool:
     """Return whether an email of this category may not go to a mailbox."""
-    row = _REASON.row(account_id=account_id, mailbox_key=mailbox.casefold())
+    row = _REASON.first(account_id=account_id, mailbox_key=mailbox.casefold())
     return row is not None and (row[0] is not SuppressionReason.UNSUBSCRIBED or category in _SOFT)
 
 
@@ -95,7 +95,7 @@ def opted_out(affiliate_id: int) -> set[str]:
 
 def wants(affiliate_id: int, notice: Notice) -> bool:
     """Return whether an affiliate has not opted out of a notice."""
-    return _OPTED_OUT.row(affiliate_id=affiliate_id, kind=notice.kind) is None
+    return _OPTED_OUT.first(affiliate_id=affiliate_id, kind=notice.kind) is None
 
 
 def opt_out(affiliate_id: int, kinds: Iterable[str], *, now: datetime) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import func, or_, select, update
 from .. import rate_limit
 from ..accounts.models import Account
 from ..accounts.tokens import fingerprint, new_token
-from ..db import db, writing
+from ..db import db, read_write
 from .models import ApiToken
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST = 20  # living tokens of one account
 PREFIX = "sig_"  # so that scanners for lost secrets, and people, know one when they see it
-PER_TOKEN = rate_limit.Budget("api requests by token", 600, timedelta(minutes=1))
+PER_TOKEN = rate_limit.RateLimit("api requests by token", 600, timedelta(minutes=1))
 _TOUCH_AFTER = timedelta(minutes=1)
 _SHAPE = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}", re.ASCII)
 
@@ -124,8 +124,8 @@ def admit(header: str, *, now: datetime) -> Bearer | None:
 
 def _count(token_id: int, now: datetime) -> bool:
     """Count a request, even one that only reads; when a token was used is written once a minute at most."""
-    with writing():
-        allowed = rate_limit.spend(PER_TOKEN, token_id, now=now)
+    with read_write():
+        allowed = rate_limit.consume(PER_TOKEN, token_id, now=now)
         stale = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= now - _TOUCH_AFTER)
         db.session.execute(update(ApiToken).where(ApiToken.id == token_id, stale).values(last_used_at=now))
         db.session.commit()

@@ -1,4 +1,4 @@
-"""The database: its session, the base of every table, who may write, and moments in UTC."""
+"""The database: the ORM session, the base of all tables, read-only transactions, and times in UTC."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from sqlalchemy import (
     TextClause,
     TypeDecorator,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import insert as _postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as _sqlite_insert
 from sqlalchemy.orm import DeclarativeBase
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _NAMES = {
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An aware moment, stored in UTC. A naive one is refused, for nobody knows what it means."""
+    """A time with its zone, stored in UTC. Raises ValueError for a naive time, whose zone is unknown."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -46,7 +47,7 @@ class UTCDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a moment without time zone cannot be stored")
+            raise ValueError("a time without time zone cannot be stored")
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -59,65 +60,64 @@ class Base(DeclarativeBase):
     """The base of every table."""
 
     metadata = MetaData(naming_convention=_NAMES)
-    # Whoever asks for a number beyond 32 bits in an address finds nothing; PostgreSQL shall not stumble over it.
+    # 64 bits: an id of more than 32 bits in a URL finds no row instead of raising an error in PostgreSQL.
     type_annotation_map = {datetime: UTCDateTime, int: BigInteger().with_variant(Integer(), "sqlite")}
 
 
-def words(kind: type[StrEnum], length: int = 12) -> Enum:
-    """A column type that stores the word of a StrEnum and gives the member back."""
+def enum_column(kind: type[StrEnum], length: int = 12) -> Enum:
+    """Return a column type that stores the value of a StrEnum and loads the member."""
     return Enum(kind, native_enum=False, length=length, values_callable=lambda k: [m.value for m in k])
 
 
-def index_of(known: TextClause, name: str, *columns: Any, unique: bool = False) -> Index:
-    """Return an index over those rows alone of which ``known`` is true; queries have to say so in the same words."""
-    return Index(name, *columns, unique=unique, sqlite_where=known, postgresql_where=known)
+def partial_index(condition: TextClause, name: str, *columns: Any, unique: bool = False) -> Index:
+    """Return an index over the rows that meet ``condition``; only queries with the same condition use it."""
+    return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
 db = SQLAlchemy(metadata=Base.metadata)
 
 
 def insert(table: type[Base]) -> Any:
-    """Return an INSERT that knows ON CONFLICT, in the dialect at hand."""
-    return (postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert)(table)
+    """Return an INSERT with ON CONFLICT, in the dialect of the database."""
+    return (_postgresql_insert if db.engine.dialect.name == "postgresql" else _sqlite_insert)(table)
 
 
-# Whether the transaction about to begin may write. A SQLite transaction that starts by reading and
-# then writes fails at once when somebody else wrote in between, whatever the busy timeout; one that
-# takes the write lock first simply waits its turn.
-_will_write: ContextVar[bool] = ContextVar("will_write", default=True)
+# Whether the next transaction may write. A SQLite transaction that first reads and then writes fails at once if
+# another one wrote in between, whatever the busy timeout; one that takes the write lock first waits for its turn.
+_may_write: ContextVar[bool] = ContextVar("may_write", default=True)
 
 
-def will_write(writes: bool) -> None:
-    """Say whether the transactions of this thread will write; a request of a safe method will not."""
-    _will_write.set(writes)
+def set_may_write(value: bool) -> None:
+    """Set whether the next transactions of this thread may write; those of a safe HTTP method may not."""
+    _may_write.set(value)
 
 
 def may_write() -> bool:
-    """Whether the transaction about to begin may write."""
-    return _will_write.get()
+    """Return whether the next transaction may write."""
+    return _may_write.get()
 
 
 @contextmanager
-def reading() -> Iterator[None]:
-    """Run a block whose transactions only read, so that readers never queue behind writers."""
-    token = _will_write.set(False)
+def read_only() -> Iterator[None]:
+    """Run a block whose transactions only read, so that they never wait for writers."""
+    token = _may_write.set(False)
     try:
         yield
     finally:
-        _will_write.reset(token)
+        _may_write.reset(token)
 
 
 @contextmanager
-def writing() -> Iterator[None]:
-    """Run a block whose transactions write, even within a request that otherwise only reads."""
-    token = _will_write.set(True)
+def read_write() -> Iterator[None]:
+    """Run a block whose transactions may write, even within a request that otherwise only reads."""
+    token = _may_write.set(True)
     try:
         yield
     finally:
-        _will_write.reset(token)
+        _may_write.reset(token)
 
 
-def disconnect() -> None:
-    """Close every connection that nobody uses; whoever needs one opens another."""
+def close_connections() -> None:
+    """Close all idle connections; the next use opens others."""
     for engine in db.engines.values():
         engine.dispose()

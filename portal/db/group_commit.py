@@ -1,8 +1,8 @@
-"""What several connections of one process have to record at the same moment, in one transaction.
+"""Group commit: the work of several threads of one process, committed in one transaction.
 
-SQLite has one writer: connections that each commit for themselves wait for one another. So the first to come
-records for all who came while the transaction before was under way, and whoever is alone waits for nobody. Each
-goes on when what it has to record is committed, and not before.
+SQLite has one writer, so threads that commit one by one wait for each other. The first waiting thread becomes the
+leader and commits the work of all threads that queued during the previous commit. A lone thread does not wait. Every
+thread continues when its work is committed, and not before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from . import db
-from .transaction import in_session, past_session, session_has_begun
+from .transaction import raw_transaction, session_in_transaction, session_transaction
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -25,120 +25,122 @@ _T = TypeVar("_T")
 
 
 @dataclass
-class _Part:
-    """What one of them has to record, and what came of it."""
+class _Work:
+    """The work of one thread and its result."""
 
-    deed: Callable[[], Any]
-    swift: bool = False  # its statements are, all of them: it needs no session
+    function: Callable[[], Any]
+    raw: bool = False  # it uses prepared statements only, and no session
     turn: threading.Lock = field(default_factory=threading.Lock)
     done: bool = False
     result: Any = None
-    trouble: BaseException | None = None
+    error: BaseException | None = None
 
-    def end(self, trouble: BaseException | None = None) -> None:
-        self.trouble, self.done = trouble, True
+    def end(self, error: BaseException | None = None) -> None:
+        self.error, self.done = error, True
 
     def outcome(self) -> Any:
-        if self.trouble is not None:
-            raise self.trouble
+        if self.error is not None:
+            raise self.error
         return self.result
 
 
-# Brings whoever waits into the parts of a transaction, which is past the session or not.
-_Join = Callable[[list[_Part], bool], None]
+# Adds the queued work to a transaction; the flag says whether that is raw.
+_Join = Callable[[list[_Work], bool], None]
 
 
-def record(deed: Callable[[], _T], *, swift: bool = False) -> _T:
-    """Run a deed that does not commit itself, and commit it. It may run in another thread, and more than once.
+def run(function: Callable[[], _T], *, raw: bool = False) -> _T:
+    """Run ``function`` in a transaction that others may share, and commit; return its result.
 
-    ``swift`` says that it asks nothing of the session: it may be recorded past it, unless that has begun already.
+    ``function`` must not commit. It may run in another thread, and again after a failure of other work. ``raw`` states
+    that it does not use the ORM session; it then runs in a raw transaction, unless the session has begun one already.
     """
     if db.engine.dialect.name != "sqlite":
-        with in_session():
-            return deed()
-    found: _T = of_engine(db.engine).take_part(_Part(deed, swift and not session_has_begun()))
+        with session_transaction():
+            return function()
+    found: _T = of_engine(db.engine).run(_Work(function, raw and not session_in_transaction()))
     return found
 
 
-class Together:
-    """The transactions of one process that several may take part in."""
+class GroupCommit:
+    """The shared transactions of one process on one database."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: list[_Part] = []
-        self._somebody_records = False
+        self._queued: list[_Work] = []
+        self._has_leader = False
 
-    def take_part(self, mine: _Part) -> Any:
-        if not self._leads(mine):
-            mine.turn.acquire()  # until it is recorded, or it is ours to record
+    def run(self, mine: _Work) -> Any:
+        """Commit ``mine`` as leader or as part of another thread's transaction; return its result."""
+        if not self._becomes_leader(mine):
+            mine.turn.acquire()  # until it is committed, or this thread is the next leader
             if mine.done:
                 return mine.outcome()
-        parts: list[_Part] = []
+        group: list[_Work] = []
         try:
-            _record(parts, self._join, past=mine.swift)
-        except BaseException as trouble:  # never keep the others waiting
-            for part in parts:
-                part.end(trouble)
+            _commit(group, self._join, raw=mine.raw)
+        except BaseException as error:  # the others must never be left waiting
+            for work in group:
+                work.end(error)
         finally:
-            self._pass_on(parts, mine)
+            self._hand_over(group, mine)
         return mine.outcome()
 
-    def _join(self, parts: list[_Part], past: bool) -> None:
-        """Let all who wait take part; past the session, those who need it stay."""
+    def _join(self, group: list[_Work], raw: bool) -> None:
+        """Move all queued work into the group; a raw transaction leaves work that needs the session."""
         with self._lock:
-            parts += [part for part in self._waiting if part.swift or not past]
-            self._waiting = [part for part in self._waiting if past and not part.swift]
+            group += [work for work in self._queued if work.raw or not raw]
+            self._queued = [work for work in self._queued if raw and not work.raw]
 
-    def _leads(self, mine: _Part) -> bool:
+    def _becomes_leader(self, mine: _Work) -> bool:
         with self._lock:
-            self._waiting.append(mine)
-            leads, self._somebody_records = not self._somebody_records, True
+            self._queued.append(mine)
+            leads, self._has_leader = not self._has_leader, True
             if not leads:
                 mine.turn.acquire()
         return leads
 
-    def _pass_on(self, parts: list[_Part], mine: _Part) -> None:
-        """Let those go whose part is done, and the first of those who came meanwhile record the next."""
+    def _hand_over(self, group: list[_Work], mine: _Work) -> None:
+        """Wake the threads of the group, and the first queued thread as the next leader."""
         with self._lock:
-            heir = self._waiting[0] if self._waiting else None
-            self._somebody_records = heir is not None
-        for part in [*parts, *([heir] if heir else [])]:
-            if part is not mine:
-                part.turn.release()
+            next_leader = self._queued[0] if self._queued else None
+            self._has_leader = next_leader is not None
+        for work in [*group, *([next_leader] if next_leader else [])]:
+            if work is not mine:
+                work.turn.release()
 
 
-_by_engine: WeakKeyDictionary[Engine, Together] = WeakKeyDictionary()
+_by_engine: WeakKeyDictionary[Engine, GroupCommit] = WeakKeyDictionary()
 _by_engine_lock = threading.Lock()
 
 
-def of_engine(engine: Engine) -> Together:
-    """Return the group commit of one database's connections in this process."""
+def of_engine(engine: Engine) -> GroupCommit:
+    """Return the group commit of one database in this process."""
     with _by_engine_lock:
-        return _by_engine.setdefault(engine, Together())
+        return _by_engine.setdefault(engine, GroupCommit())
 
 
-def _record(parts: list[_Part], join: _Join, *, past: bool) -> None:
+def _commit(group: list[_Work], join: _Join, *, raw: bool) -> None:
     try:
-        with (past_session if past else in_session)():
-            join(parts, past)  # whoever came while it was another process' turn to write goes along
-            for part in parts:
-                part.result = part.deed()
-        for part in parts:
-            part.end()
-    except (OperationalError, InterfaceError) as trouble:  # of the database, not of any of them
+        with (raw_transaction if raw else session_transaction)():
+            join(group, raw)  # includes the work queued while another process was writing
+            for work in group:
+                work.result = work.function()
+        for work in group:
+            work.end()
+    except (OperationalError, InterfaceError) as error:  # a failure of the database, not of one function
         db.session.rollback()
-        join(parts, past)
-        for part in parts:
-            part.end(trouble)
-    except BaseException as trouble:
+        join(group, raw)
+        for work in group:
+            work.end(error)
+    except BaseException as error:
         db.session.rollback()
-        join(parts, past)
-        if len(parts) == 1:
-            parts[0].end(trouble)
+        join(group, raw)
+        if len(group) == 1:
+            group[0].end(error)
             return
-        for part in parts:  # one is at fault: the others shall not suffer for it
-            _record([part], _nobody, past=part.swift)
+        for work in group:  # one of them failed: commit each alone, so that the others succeed
+            _commit([work], _join_nothing, raw=work.raw)
 
 
-def _nobody(_parts: list[_Part], _past: bool) -> None:
-    """Join nobody: each is recorded by itself."""
+def _join_nothing(_group: list[_Work], _raw: bool) -> None:
+    """Add no other work to a transaction."""

@@ -1,7 +1,8 @@
-"""Statements that are sent for every message: put into words once, and handed to SQLite's driver as they are.
+"""Prepared statements: compiled once and run on the cursor of SQLite's driver, within the current transaction.
 
-To compile, bind and wrap each of them anew costs several times what SQLite needs for it. In PostgreSQL, where the
-way there costs more than all of that, they go the usual way.
+Compiling and binding a statement costs several times what SQLite needs to run it, so statements that run for every
+message or sign-up skip both, and the ORM session with them. PostgreSQL uses SQLAlchemy's connection: a round trip to
+its server costs more than the compilation.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
 from . import UTCDateTime
-from .dialects import as_sqlalchemy
-from .transaction import Present, present, present_connection
+from .sqlite import as_sqlalchemy_error
+from .transaction import current_connection, current_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,91 +24,113 @@ if TYPE_CHECKING:
     from sqlalchemy import Executable
     from sqlalchemy.engine import Dialect
 
-_SQLITE = sqlite.dialect()
+    from .transaction import CurrentTransaction
+
+_SQLITE = sqlite_dialect()
+_to_sqlite: Any = UTCDateTime().dialect_impl(_SQLITE).bind_processor(_SQLITE)
 
 
-def said_to_sqlite(at: datetime) -> str:
-    """Return a moment in the words in which SQLite keeps it."""
-    return str(_moment(at))
+def sqlite_datetime(at: datetime) -> str:
+    """Return a time as SQLite stores it."""
+    return str(_to_sqlite(at))
 
 
-_moment: Any = UTCDateTime().dialect_impl(_SQLITE).bind_processor(_SQLITE)
-
-
-def part_of_row(place: int) -> str:
-    """Return, in SQLite's words, one value of a row ``r`` that came with others as ``json_each(:rows) AS r``."""
-    return f"json_extract(r.value, '$[{place}]')"
+def json_field(index: int) -> str:
+    """Return SQL for one value of a row ``r`` in ``json_each(:rows) AS r``. SQLite only."""
+    return f"json_extract(r.value, '$[{index}]')"
 
 
 @dataclass(frozen=True)
-class _Words:
-    """A statement in SQLite's words, with what each of its values has to go through."""
+class _Compiled:
+    sql: str
+    parameters: tuple[tuple[str, Any, Callable[[Any], Any] | None], ...]  # name, default, processor
+    columns: tuple[Callable[[Any], Any] | None, ...]  # a processor for each; empty: no conversion
 
-    text: str
-    values: tuple[
-        tuple[str, Any, Callable[[Any], Any] | None], ...
-    ]  # name, the value unless told, a processor
-
-    def bound(self, told: dict[str, Any]) -> list[Any]:
+    def bind(self, values: dict[str, Any]) -> list[Any]:
         found = []
-        for name, usual, process in self.values:
-            value = told.get(name, usual)
+        for name, default, process in self.parameters:
+            value = values.get(name, default)
             found.append(process(value) if process is not None else value)
         return found
 
+    def convert(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not self.columns:
+            return tuple(row)
+        return tuple(
+            value if process is None else process(value)
+            for value, process in zip(row, self.columns, strict=True)
+        )
 
-class Swift:
-    """One statement, sent often."""
+
+class PreparedStatement:
+    """One statement that runs often. Values are passed by the names of its bind parameters."""
 
     def __init__(self, statement: Executable) -> None:
         self._statement = statement
-        self._words: _Words | None = None
+        self._compiled: _Compiled | None = None
 
-    def changes(self, values: dict[str, Any]) -> int:
+    def rowcount(self, **values: Any) -> int:
         """Run it; return how many rows it changed."""
-        transaction = present()
+        transaction = current_transaction()
         if transaction.dialect.name != "sqlite":
-            return int(present_connection().execute(self._statement, values).rowcount)
-        cursor = self._sent(transaction, values)
+            return int(current_connection().execute(self._statement, values).rowcount)
+        cursor = self._execute(transaction, values)
         try:
             return int(cursor.rowcount)
         finally:
             cursor.close()
 
-    def scalar(self, values: dict[str, Any]) -> Any:
-        """Run it; return the first column of its first row, a plain number or None."""
-        transaction = present()
+    def scalar(self, **values: Any) -> Any:
+        """Run it; return the first column of the first row, or None. SQLite's value is not converted."""
+        transaction = current_transaction()
         if transaction.dialect.name != "sqlite":
-            return present_connection().execute(self._statement, values).scalar()
-        rows = self._rows(transaction, values)  # to the end: what is left half-way holds the transaction up
+            return current_connection().execute(self._statement, values).scalar()
+        rows = self._fetch(transaction, values)
         return rows[0][0] if rows else None
 
-    def told(self, values: dict[str, Any]) -> list[Any]:
-        """Run it in SQLite; return all rows, of plain numbers and words."""
-        return self._rows(present(), values)
+    def all(self, **values: Any) -> list[tuple[Any, ...]]:
+        """Run it; return all rows. Those of a textual statement are not converted."""
+        transaction = current_transaction()
+        if transaction.dialect.name != "sqlite":
+            return [tuple(row) for row in current_connection().execute(self._statement, values)]
+        rows = self._fetch(transaction, values)
+        compiled = self._compile(transaction.dialect)
+        return [compiled.convert(row) for row in rows]
 
-    def _rows(self, transaction: Present, values: dict[str, Any]) -> list[Any]:
-        cursor = self._sent(transaction, values)
+    def first(self, **values: Any) -> tuple[Any, ...] | None:
+        """Run it; return the first row, or None."""
+        return next(iter(self.all(**values)), None)
+
+    def _fetch(self, transaction: CurrentTransaction, values: dict[str, Any]) -> list[Any]:
+        """Read to the last row: a statement left half-way keeps the transaction from ending."""
+        cursor = self._execute(transaction, values)
         try:
             return list(cursor.fetchall())
         finally:
             cursor.close()
 
-    def _sent(self, transaction: Present, values: dict[str, Any]) -> Any:
-        words = self._words = self._words or _words_of(self._statement, transaction.dialect)
+    def _execute(self, transaction: CurrentTransaction, values: dict[str, Any]) -> Any:
+        compiled = self._compile(transaction.dialect)
         cursor: Any = transaction.driver.cursor()
         try:
-            cursor.execute(words.text, words.bound(values))
-        except sqlite3.Error as trouble:
+            cursor.execute(compiled.sql, compiled.bind(values))
+        except sqlite3.Error as error:
             cursor.close()
-            raise as_sqlalchemy(trouble, words.text) from trouble
+            raise as_sqlalchemy_error(error, compiled.sql) from error
         return cursor
 
+    def _compile(self, dialect: Dialect) -> _Compiled:
+        if self._compiled is None:
+            self._compiled = _compile(self._statement, dialect)
+        return self._compiled
 
-def _words_of(statement: Any, dialect: Dialect) -> _Words:
+
+def _compile(statement: Any, dialect: Dialect) -> _Compiled:
     compiled = statement.compile(dialect=dialect)
-    usual, found = compiled.params, []
+    defaults, parameters = compiled.params, []
     for name in compiled.positiontup:
         kind = compiled.binds[name].type
-        found.append((name, usual[name], kind.dialect_impl(dialect).bind_processor(dialect)))
-    return _Words(str(compiled), tuple(found))
+        parameters.append((name, defaults[name], kind.dialect_impl(dialect).bind_processor(dialect)))
+    selected = getattr(statement, "selected_columns", ())
+    columns = tuple(column.type.dialect_impl(dialect).result_processor(dialect, None) for column in selected)
+    return _Compiled(str(compiled), tuple(parameters), columns)

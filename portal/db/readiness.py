@@ -13,7 +13,7 @@ from ..about import ROOT
 from ..env import ConfigError
 from ..smtp.protocol.reply import plain_text
 from ..vault import SealBroken, Vault, key_id
-from . import Base, db, insert, reading
+from . import Base, db, insert, read_only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ class KeyCheck(Base):
 
 def is_current() -> bool:
     """Return whether every migration has been applied."""
-    with reading(), db.engine.connect() as connection:
+    with read_only(), db.engine.connect() as connection:
         applied = MigrationContext.configure(connection).get_current_heads()
     return set(applied) == set(ScriptDirectory(str(MIGRATIONS)).get_heads())
 

@@ -1,8 +1,8 @@
-"""The present transaction: its connection, its moment by the database's clock, and transactions past the session.
+"""The current transaction: its connection, the database's clock, and raw transactions without the ORM session.
 
-SQLAlchemy keeps books on objects and events. Where a transaction knows of none, as that of a sign-up, the books cost
-more than all of its statements. So in SQLite it may go past them: ``ahead`` and ``past_session`` hand BEGIN and COMMIT
-to the driver, as ``outbox/swift.py`` hands it the statements in between.
+The session's bookkeeping of objects and events costs more than the statements of a short transaction, such as a
+sign-up. On SQLite, ``read_snapshot`` and ``raw_transaction`` therefore send BEGIN and COMMIT to the driver themselves,
+and ``prepared.PreparedStatement`` sends the statements in between.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from . import db, dialects, reading
-from .urls import READERS
+from . import db, read_only, sqlite
+from .urls import READ_ONLY_BIND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -25,125 +25,126 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Present:
-    """A transaction under way. ``moment`` is when it began, if that was asked for.
+class CurrentTransaction:
+    """A transaction in progress. A raw one has no ``connection`` of SQLAlchemy's.
 
-    Past the session there is no ``connection`` of SQLAlchemy's, but ``after_commit``: what is done then, once each.
+    ``began_at`` is its start by the database's clock, where that was read. ``after_commit`` holds what a raw
+    transaction runs after its commit, each key once.
     """
 
     dialect: Dialect
     driver: PoolProxiedConnection
     connection: Connection | None = None
-    moment: datetime | None = None
+    began_at: datetime | None = None
     after_commit: dict[Hashable, Callable[[], object]] = field(default_factory=dict)
 
 
-_present: ContextVar[Present | None] = ContextVar("present", default=None)
+_current: ContextVar[CurrentTransaction | None] = ContextVar("current_transaction", default=None)
 
 
 @contextmanager
-def ahead() -> Iterator[None]:
-    """Look things up before a transaction that writes: the block's own stands in nobody's way, and is over with it."""
-    engine = db.engines.get(READERS, db.engine)
-    with reading():
+def read_snapshot() -> Iterator[None]:
+    """Run a block in a read-only transaction of its own, which delays no writer and ends with the block."""
+    engine = db.engines.get(READ_ONLY_BIND, db.engine)
+    with read_only():
         if engine.dialect.name == "sqlite":
-            with _bare(engine) as transaction, _is(transaction):
+            with _raw(engine) as transaction, _set_current(transaction):
                 yield
         else:
-            with engine.connect() as connection, connection.begin(), _is(_of(connection)):
+            with engine.connect() as connection, connection.begin(), _set_current(_of(connection)):
                 yield
 
 
 @contextmanager
-def past_session() -> Iterator[Present]:
-    """Begin a transaction in SQLite that the session knows nothing of; it commits with the block's good end."""
-    with _bare(db.engine) as transaction:
-        transaction.moment = _ask_clock(transaction)
-        with _is(transaction):
+def raw_transaction() -> Iterator[CurrentTransaction]:
+    """Run a block in a SQLite transaction without the session. Commits, then runs ``after_commit``."""
+    with _raw(db.engine) as transaction:
+        transaction.began_at = _read_clock(transaction)
+        with _set_current(transaction):
             yield transaction
-    for deed in transaction.after_commit.values():
-        deed()
+    for callback in transaction.after_commit.values():
+        callback()
 
 
 @contextmanager
-def in_session() -> Iterator[Present]:
-    """Begin the session's transaction, asking for its connection and the time only once; it commits as the other."""
+def session_transaction() -> Iterator[CurrentTransaction]:
+    """Run a block in the session's transaction, with its connection and start time looked up once. Commits."""
     transaction = _of(db.session.connection())
-    transaction.moment = _ask_clock(transaction)
-    with _is(transaction):
+    transaction.began_at = _read_clock(transaction)
+    with _set_current(transaction):
         yield transaction
         db.session.commit()
 
 
-def moment() -> datetime:
-    """Return the present moment by the database's clock, as part of the present transaction.
+def db_now() -> datetime:
+    """Return the time by the database's clock, within the current transaction.
 
-    Leases and what is due are judged by it alone: processes, and machines, whose clocks disagree would
-    otherwise take from each other what they hold.
+    Leases and due times use this clock alone. Processes and machines whose own clocks differ would otherwise take
+    each other's claims.
     """
-    transaction = present()
-    return transaction.moment or _ask_clock(transaction)
+    transaction = current_transaction()
+    return transaction.began_at or _read_clock(transaction)
 
 
-def present() -> Present:
-    """Return the present transaction; the session's, which begins with that, where there is no other."""
-    return _present.get() or _of(db.session.connection())
+def current_transaction() -> CurrentTransaction:
+    """Return the transaction in progress; by default the session's, which this begins."""
+    return _current.get() or _of(db.session.connection())
 
 
-def present_connection() -> Connection:
-    """Return SQLAlchemy's connection of the present transaction, which is not past the session."""
-    connection = present().connection
+def current_connection() -> Connection:
+    """Return SQLAlchemy's connection of the current transaction. Raises RuntimeError in a raw transaction."""
+    connection = current_transaction().connection
     if connection is None:
-        raise RuntimeError("this transaction is past the session: only swift statements belong into it")
+        raise RuntimeError("raw transaction: use PreparedStatement, the ORM session is not available")
     return connection
 
 
-def is_past_session() -> bool:
-    """Whether the session has no part in the present transaction."""
-    transaction = _present.get()
+def is_raw() -> bool:
+    """Return whether the current transaction is raw."""
+    transaction = _current.get()
     return transaction is not None and transaction.connection is None
 
 
-def go_past_session() -> None:
-    """Have what the session still keeps to itself written, before statements that go past it."""
-    if not is_past_session():
+def flush_session() -> None:
+    """Write the session's pending changes, before prepared statements that depend on them."""
+    if not is_raw():
         db.session.flush()
 
 
-def session_has_begun() -> bool:
-    """Whether the session has a transaction under way, which another one of this thread would wait for in vain."""
+def session_in_transaction() -> bool:
+    """Return whether the session of this thread has a transaction in progress; a second one would wait for it."""
     return db.session.registry.has() and db.session().in_transaction()
 
 
 @contextmanager
-def _is(transaction: Present) -> Iterator[None]:
-    token = _present.set(transaction)
+def _set_current(transaction: CurrentTransaction) -> Iterator[None]:
+    token = _current.set(transaction)
     try:
         yield
     finally:
-        _present.reset(token)
+        _current.reset(token)
 
 
 @contextmanager
-def _bare(engine: Engine) -> Iterator[Present]:
+def _raw(engine: Engine) -> Iterator[CurrentTransaction]:
     driver = engine.raw_connection()
     try:
-        dialects.begin(driver)
-        yield Present(engine.dialect, driver)
-        dialects.commit(driver)
+        sqlite.begin(driver)
+        yield CurrentTransaction(engine.dialect, driver)
+        sqlite.commit(driver)
     finally:
-        driver.close()  # back to where it came from, which takes back whatever was not committed
+        driver.close()  # returns it to the pool, which rolls back what was not committed
 
 
-def _of(connection: Connection) -> Present:
-    return Present(connection.dialect, connection.connection, connection)
+def _of(connection: Connection) -> CurrentTransaction:
+    return CurrentTransaction(connection.dialect, connection.connection, connection)
 
 
-def _ask_clock(transaction: Present) -> datetime:
+def _read_clock(transaction: CurrentTransaction) -> datetime:
     if transaction.connection is not None and transaction.dialect.name == "postgresql":
         found: datetime = transaction.connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
         return found.astimezone(UTC)
-    cursor = transaction.driver.cursor()  # beside SQLAlchemy, for this is asked for every message
-    (said,) = cursor.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()
+    cursor = transaction.driver.cursor()  # without SQLAlchemy: this runs for every message
+    (text,) = cursor.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()
     cursor.close()
-    return datetime.fromisoformat(said).replace(tzinfo=UTC)
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Where things are kept: the tables in SQLite or PostgreSQL, and the announcements of work beside them or in Redis."""
+"""URLs of the database and of Redis, and how to connect: DATABASE_URL and REDIS_URL."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..env import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Connections to SQLite that only ever read: one that is told to write again forgets the statements it has prepared.
-READERS = "readers"
+# Name of a second pool of SQLite connections that only read: PRAGMA query_only discards prepared statements.
+READ_ONLY_BIND = "readers"
 _POSTGRESQL = "postgresql+psycopg"
 _DRIVERS = {
     "sqlite": "sqlite",
@@ -22,7 +22,7 @@ _DRIVERS = {
     "postgresql": _POSTGRESQL,
     _POSTGRESQL: _POSTGRESQL,
 }
-# A server that vanished without a word is noticed within a minute.
+# A server that vanishes without closing the connection is noticed within a minute.
 _CONNECT: dict[str, Any] = {
     "connect_timeout": 5,
     "application_name": "signet",
@@ -34,9 +34,9 @@ _SHAPE = "Write postgresql://user:password@host/name, or leave it out for SQLite
 
 
 def database_url(value: str, instance: Path) -> str:
-    """Return the URL as SQLAlchemy takes it; empty means SQLite in ``instance``.
+    """Return the URL in SQLAlchemy's form; an empty value means SQLite in ``instance``.
 
-    Raises ConfigError, which never repeats more of the value than its scheme: the rest may hold a password.
+    Raises ConfigError, which quotes no more of the value than its scheme: the rest may hold a password.
     """
     if not value:
         return f"sqlite:///{instance / 'portal.sqlite'}"
@@ -55,7 +55,7 @@ def database_url(value: str, instance: Path) -> str:
 
 
 def redis_url(value: str) -> str:
-    """Return the URL of Redis, or nothing. Raises ConfigError without repeating the value."""
+    """Return the URL of Redis, or an empty string. Raises ConfigError, which does not quote the value."""
     if value and value.partition("://")[0] not in {"redis", "rediss", "unix"}:
         raise ConfigError(
             "REDIS_URL must begin with redis://, rediss:// or unix://, as redis://localhost:6379/0."
@@ -64,12 +64,12 @@ def redis_url(value: str) -> str:
 
 
 def is_postgresql(url: str) -> bool:
-    """Whether the tables are in PostgreSQL."""
+    """Return whether a database URL is one of PostgreSQL."""
     return url.startswith(f"{_POSTGRESQL}://")
 
 
 def connect(url: str) -> Any:
-    """Open a connection to PostgreSQL beside SQLAlchemy's, for announcements."""
+    """Open a connection to PostgreSQL outside SQLAlchemy's pool, for the job queues."""
     import psycopg
 
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -77,19 +77,19 @@ def connect(url: str) -> Any:
 
 
 def engine_options(url: str) -> dict[str, Any]:
-    """Return how SQLAlchemy shall open the database."""
-    # A failing statement is logged without its values: names and mailboxes do not belong into logs.
+    """Return SQLAlchemy's engine options for the database."""
+    # Log a failing statement without its values: names and email addresses do not belong in logs.
     options: dict[str, Any] = {"hide_parameters": True}
     if is_postgresql(url):
-        # A connection that died with its server is noticed before it is used. Each thread holds one connection
-        # at most, so the threads bound their number; five stay open.
+        # Test a connection before use, in case the server restarted. Each thread holds at most one connection, so
+        # the number of threads is the limit; five stay open.
         options |= {"pool_pre_ping": True, "pool_size": 5, "max_overflow": -1, "pool_recycle": 1800}
         options["connect_args"] = dict(_CONNECT)
     else:
-        options["pool_use_lifo"] = True  # what a connection has read is right until another one writes
+        options["pool_use_lifo"] = True  # reuse the connection whose page cache is warm
     return options
 
 
-def further_engines(url: str) -> dict[str, Any]:
-    """Return the other sets of connections to the database, by their names."""
-    return {} if is_postgresql(url) else {READERS: {"url": url, **engine_options(url)}}
+def extra_binds(url: str) -> dict[str, Any]:
+    """Return the URLs and options of further connection pools, by bind name."""
+    return {} if is_postgresql(url) else {READ_ONLY_BIND: {"url": url, **engine_options(url)}}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, select
 
-from ..db import db, reading
+from ..db import db, read_only
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import DeliveryAttempt, OutboxMessage
 from ..web.csv import csv_header, csv_lines
@@ -39,7 +39,7 @@ def batches(account_id: int, filters: Filters) -> Iterator[list[Any]]:
     """Yield the rows, each batch read in a short transaction of its own."""
     before: int | None = None
     while True:
-        with reading():
+        with read_only():
             asked = plan(account_id, filters)
             found = search.find(asked, before=before, size=BATCH)
             rows = _rows(found.idents)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import JSON, Connection, ForeignKey, Index, String, Table, TextClause, event, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, index_of, words
+from ..db import Base, enum_column, partial_index
 from ..outbox.models import OutboxMessage, Status
 from .triggers import ddl
 
@@ -30,7 +30,7 @@ NAMED = {name: text(f"{name} <> ''") for name in ("reference", "queue_id")}
 
 def _later(name: str, known: TextClause, *columns: str) -> Index:
     """An index over messages of which something is known that nobody knows of one just owed, which it costs nothing."""
-    return index_of(known, f"ix_delivery_log_{name}", "account_id", *columns)
+    return partial_index(known, f"ix_delivery_log_{name}", "account_id", *columns)
 
 
 class DeliveryLine(Base):
@@ -40,7 +40,7 @@ class DeliveryLine(Base):
     message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     account_id: Mapped[int]
     created_at: Mapped[datetime]
-    status: Mapped[Status] = mapped_column(words(Status))
+    status: Mapped[Status] = mapped_column(enum_column(Status))
     kind: Mapped[str] = mapped_column(String(40))
     recipient: Mapped[str] = mapped_column(_SORTED)  # in small letters
     domain: Mapped[str] = mapped_column(String(254))
@@ -67,7 +67,9 @@ class DeliveryLine(Base):
         *(_later(name, named, name) for name, named in NAMED.items()),
         # What failed is asked for together with something else; accepted mail never touches these.
         *(
-            index_of(FAILED, f"ix_delivery_log_failed_{name}", "account_id", "status", name, "message_id")
+            partial_index(
+                FAILED, f"ix_delivery_log_failed_{name}", "account_id", "status", name, "message_id"
+            )
             for name in ("kind", "code", "version")
         ),
     )
@@ -79,7 +81,7 @@ class DeliveryHour(Base):
     __tablename__ = "delivery_hour"
     account_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     hour: Mapped[datetime] = mapped_column(primary_key=True)
-    status: Mapped[Status] = mapped_column(words(Status), primary_key=True)
+    status: Mapped[Status] = mapped_column(enum_column(Status), primary_key=True)
     step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # figures.STEPS
     count: Mapped[int]
     __table_args__ = {"sqlite_with_rowid": False}  # kept in the order in which it is added up
@@ -138,7 +140,7 @@ class BulkOrder(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     key: Mapped[str] = mapped_column(String(60), unique=True)  # of the form: sent twice it is one order
-    action: Mapped[Action] = mapped_column(words(Action))
+    action: Mapped[Action] = mapped_column(enum_column(Action))
     filters: Mapped[dict[str, Any]] = mapped_column(JSON)
     message_ids: Mapped[list[int] | None] = mapped_column(JSON)
     total: Mapped[int] = mapped_column(default=0)
@@ -147,7 +149,7 @@ class BulkOrder(Base):
     changed: Mapped[int] = mapped_column(default=0)
     max_message_id: Mapped[int]  # messages newer than the order are not meant
     cursor: Mapped[int | None]  # the oldest message seen to
-    state: Mapped[State] = mapped_column(words(State), default=State.WAITING)
+    state: Mapped[State] = mapped_column(enum_column(State), default=State.WAITING)
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     __table_args__ = (
@@ -157,7 +159,7 @@ class BulkOrder(Base):
 
 
 # A message's further copies are looked for on its page; few messages are copies.
-index_of(text("copy_of_id IS NOT NULL"), "ix_outbox_message_copy", OutboxMessage.copy_of_id)
+partial_index(text("copy_of_id IS NOT NULL"), "ix_outbox_message_copy", OutboxMessage.copy_of_id)
 
 
 @event.listens_for(Base.metadata, "after_create")

@@ -23,15 +23,15 @@ from ..outbox import admin
 from ..outbox.admin import MessageSelection
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.queue import NewMessage, enqueue_row
-from ..rate_limit import Budget
+from ..rate_limit import RateLimit
 from .models import Action
 
 if TYPE_CHECKING:
     from ..accounts.models import Owner
     from ..events.models import Event
 
-OF_ACCOUNT = Budget("copies-of-account", 60, timedelta(hours=1))
-OF_MESSAGE = Budget("copies-of-message", 5, timedelta(days=1))
+OF_ACCOUNT = RateLimit("copies-of-account", 60, timedelta(hours=1))
+OF_MESSAGE = RateLimit("copies-of-message", 5, timedelta(days=1))
 _WHY_SUPPRESSED = {
     SuppressionReason.UNSUBSCRIBED: "has unsubscribed from emails like this one",
     SuppressionReason.BY_OWNER: "is on your list of mailboxes you do not write to",
@@ -124,8 +124,8 @@ def send(message: OutboxMessage, owner: Owner, wish: Wish, *, now: datetime) -> 
     found = db.session.scalar(select(OutboxMessage).where(OutboxMessage.key == new.key))
     if found is not None:
         return found
-    allowed = rate_limit.spend(OF_ACCOUNT, message.account_id, now=now)
-    if not (rate_limit.spend(OF_MESSAGE, message.id, now=now) and allowed):
+    allowed = rate_limit.consume(OF_ACCOUNT, message.account_id, now=now)
+    if not (rate_limit.consume(OF_MESSAGE, message.id, now=now) and allowed):
         db.session.rollback()
         raise Refused(
             "Too many copies were sent in a short time. Wait an hour, or a day for this very email."

@@ -26,7 +26,7 @@ from .findings import visible
 from .models import DomainCheck, LookState, Verdict
 from .resolver import Asker
 
-LOOKS = rate_limit.Budget("domain-look", 30, timedelta(hours=1))
+LOOKS = rate_limit.RateLimit("domain-look", 30, timedelta(hours=1))
 _AGAIN = timedelta(days=1)
 _SOONER = timedelta(hours=1)  # after a look that could not look
 _LEASE = timedelta(seconds=90)
@@ -55,7 +55,7 @@ def of_version(version: SmtpSettings) -> DomainCheck | None:
 
 def request(version: SmtpSettings, *, now: datetime) -> None:
     """Ask for a look. Commits. Raises TooManyLooks."""
-    if not rate_limit.spend(LOOKS, version.account_id, now=now):
+    if not rate_limit.consume(LOOKS, version.account_id, now=now):
         db.session.rollback()
         raise TooManyLooks
     check = _row(version, now)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, words
+from ..db import Base, enum_column
 
 
 class LookState(StrEnum):
@@ -42,10 +42,10 @@ class DomainCheck(Base):
     version_id: Mapped[int] = mapped_column(ForeignKey("smtp_settings.id"))
     domain: Mapped[str] = mapped_column(String(253))
     selectors: Mapped[list[str]] = mapped_column(JSON, default=list)  # of DKIM, as the owner typed them
-    state: Mapped[LookState] = mapped_column(words(LookState), default=LookState.WAITING)
-    status: Mapped[Verdict | None] = mapped_column(words(Verdict))
+    state: Mapped[LookState] = mapped_column(enum_column(LookState), default=LookState.WAITING)
+    status: Mapped[Verdict | None] = mapped_column(enum_column(Verdict))
     last_known_status: Mapped[Verdict | None] = mapped_column(
-        words(Verdict)
+        enum_column(Verdict)
     )  # of the last look that could look
     findings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     requested_at: Mapped[datetime]
@@ -61,8 +61,8 @@ class DomainChange(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
     domain: Mapped[str] = mapped_column(String(253))
-    previous_status: Mapped[Verdict] = mapped_column(words(Verdict))
-    new_status: Mapped[Verdict] = mapped_column(words(Verdict))
+    previous_status: Mapped[Verdict] = mapped_column(enum_column(Verdict))
+    new_status: Mapped[Verdict] = mapped_column(enum_column(Verdict))
     reason: Mapped[str] = mapped_column(String(500))
     since: Mapped[datetime]
     ended_at: Mapped[datetime | None]

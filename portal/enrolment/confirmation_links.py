@@ -13,7 +13,7 @@ from ..accounts.tokens import fingerprint, new_token
 from ..affiliates.models import ActionToken, Affiliate, TokenPurpose
 from ..affiliates.suppressions import is_suppressed
 from ..db import db
-from ..db.prepared import Swift
+from ..db.prepared import PreparedStatement
 from ..notices import branding, rendering
 from ..notices.catalogue import CONFIRM_SIGN_UP
 from ..notices.defaults import default_text
@@ -23,7 +23,7 @@ from ..state import current_config
 VALID_FOR = {TokenPurpose.CONFIRM: timedelta(days=7), TokenPurpose.JOIN: timedelta(days=30)}
 _PATHS = {TokenPurpose.CONFIRM: "confirm-sign-up", TokenPurpose.JOIN: "invitation"}
 _PLACEHOLDER_TOKEN = new_token()  # where a token will be, in a text that is written before there is one
-_LINK = Swift(
+_LINK = PreparedStatement(
     insert(ActionToken).values(
         token_hash=bindparam("hash"),
         affiliate_id=bindparam("affiliate"),
@@ -99,7 +99,7 @@ def enqueue_confirmation(written: ConfirmationEmail, affiliate: Affiliate, *, no
         new = written.mail.to(affiliate.mailbox, kind=CONFIRM_SIGN_UP.kind, key=written.key)
         ident = enqueue(affiliate.account_id, new, now=now)
     told = {"hash": written.token_hash, "affiliate": affiliate.id, "message": ident, "now": now}
-    _LINK.changes(told)
+    _LINK.rowcount(**told)
 
 
 @lru_cache(maxsize=256)

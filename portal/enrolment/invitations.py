@@ -20,7 +20,7 @@ from . import confirmation_links, signup
 if TYPE_CHECKING:
     from ..accounts.models import Account
 
-PER_ACCOUNT = rate_limit.Budget("invitations", 50, timedelta(days=1))
+PER_ACCOUNT = rate_limit.RateLimit("invitations", 50, timedelta(days=1))
 
 
 class InvitationRefused(Exception):
@@ -46,8 +46,8 @@ def invite(account: Account, wish: Invitation, *, now: datetime) -> EmailDecisio
     new = signup.new_affiliate(account, wish.name, wish.mailbox, now)
     new.state = AffiliateState.INVITED
     affiliate = _may_be_invited(account, new)
-    allowed = rate_limit.spend(PER_ACCOUNT, account.id, now=now)
-    allowed = allowed and rate_limit.spend(
+    allowed = rate_limit.consume(PER_ACCOUNT, account.id, now=now)
+    allowed = allowed and rate_limit.consume(
         signup.PER_MAILBOX, signup.rate_limit_key(new.mailbox_key), now=now
     )
     if not allowed:

@@ -11,7 +11,7 @@ from ..affiliates.directory import find_programme
 from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db
-from ..db.transaction import ahead
+from ..db.transaction import read_snapshot
 from ..events.models import Event, EventMail
 from ..notices import recipients
 from ..notices.catalogue import NEW_SIGN_UP
@@ -87,7 +87,7 @@ class AffiliatePage:
 
 def public_programme(slug: str) -> PublicProgramme | None:
     """Return what the public pages show of the programme with this slug."""
-    with ahead():
+    with read_snapshot():
         account = find_programme(slug)
         if account is None:
             return None

@@ -13,10 +13,9 @@ from sqlalchemy import bindparam, select
 from .. import rate_limit
 from ..affiliates.directory import find_programme
 from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose, new_key, search_text
-from ..db import db, group_commit, insert, writing
-from ..db.prepared import Swift
-from ..db.prepared_query import Question
-from ..db.transaction import ahead
+from ..db import db, group_commit, insert, read_write
+from ..db.prepared import PreparedStatement
+from ..db.transaction import read_snapshot
 from ..events import dispatch
 from ..events.types import EventType, Source
 from ..smtp.mailbox import parse_mailbox
@@ -30,14 +29,14 @@ if TYPE_CHECKING:
 
 # A stranger's address may be typed by anybody, so it is protected across the whole portal. Known or not, each
 # sign-up counts: otherwise the budget would tell who is known.
-PER_MAILBOX = rate_limit.Budget("sign-up-mailbox", 3, timedelta(days=1))
-PER_NETWORK = rate_limit.Budget("sign-up-network", 20, timedelta(hours=1))
+PER_MAILBOX = rate_limit.RateLimit("sign-up-mailbox", 3, timedelta(days=1))
+PER_NETWORK = rate_limit.RateLimit("sign-up-network", 20, timedelta(hours=1))
 _CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without those that look alike
 _MAY_JOIN = (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
 _START_EVENTS = {AffiliateState.ACTIVE: EventType.SIGNED_UP, AffiliateState.PENDING: EventType.APPLIED}
 _TABLE = Affiliate.__table__.c
 _COLUMNS = tuple(column.key for column in _TABLE if column.key != "id")
-_KNOWN_ID = Question(
+_KNOWN_ID = PreparedStatement(
     select(_TABLE.id).where(
         _TABLE.account_id == bindparam("account_id"), _TABLE.mailbox_key == bindparam("mailbox_key")
     )
@@ -79,7 +78,7 @@ def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
     Where the programme's rules ask for it, the email only asks to confirm. Returns the programme, or None if
     there is none at this address. Raises TooManySignUps, having kept the count.
     """
-    with ahead():
+    with read_snapshot():
         account = find_programme(slug)
         if account is None:
             return None
@@ -99,7 +98,7 @@ def resend_confirmation(slug: str, mailbox: str, network: str, *, now: datetime)
 
     Returns and raises as ``sign_up``.
     """
-    with ahead():
+    with read_snapshot():
         account = find_programme(slug)
         if account is None:
             return None
@@ -158,7 +157,7 @@ def _plan_sign_up(account: Account, entered: SignUp, now: datetime) -> _SignUpPl
     """Look up what the sign-up depends on, and write its emails. A newcomer without confirmation begins at once."""
     new, rules = new_affiliate(account, entered.name, entered.mailbox, now), get_rules(account.id)
     new.consented_at = now
-    known = _KNOWN_ID.row(account_id=account.id, mailbox_key=new.mailbox_key) is not None
+    known = _KNOWN_ID.first(account_id=account.id, mailbox_key=new.mailbox_key) is not None
     confirmation = caused = None
     if rules.confirm:
         confirmation = confirmation_links.render_confirmation(account)
@@ -170,14 +169,14 @@ def _plan_sign_up(account: Account, entered: SignUp, now: datetime) -> _SignUpPl
 
 def _commit(deed: Callable[[], bool], *, swift: bool = False) -> None:
     """Change the tables and commit, together with others who sign up at this moment; the count stays in any case."""
-    with writing():
-        if not group_commit.record(deed, swift=swift):
+    with read_write():
+        if not group_commit.run(deed, raw=swift):
             raise TooManySignUps
 
 
 def _consume_rate_limits(account: Account, mailbox_key: str, network: str, now: datetime) -> bool:
-    allowed = rate_limit.spend(PER_NETWORK, account.id, network, now=now)
-    return allowed and rate_limit.spend(PER_MAILBOX, rate_limit_key(mailbox_key), now=now)
+    allowed = rate_limit.consume(PER_NETWORK, account.id, network, now=now)
+    return allowed and rate_limit.consume(PER_MAILBOX, rate_limit_key(mailbox_key), now=now)
 
 
 def _write(plan: _SignUpPlan, now: datetime) -> bool:
@@ -206,18 +205,18 @@ def _lock_known(account_id: int, mailbox_key: str) -> Affiliate | None:
 def _insert_affiliate(new: Affiliate) -> bool:
     """Insert a newcomer; False if the same person signed up at this very moment, which then owes the email."""
     values = {f"v_{name}": getattr(new, name) for name in _COLUMNS}
-    ident: int | None = _insert_statement(db.engine.dialect.name).scalar(values)
+    ident: int | None = _insert_statement(db.engine.dialect.name).scalar(**values)
     if ident is not None:
         new.id = ident
     return ident is not None
 
 
 @cache
-def _insert_statement(_dialect: str) -> Swift:
+def _insert_statement(_dialect: str) -> PreparedStatement:
     values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in _COLUMNS}
     statement = insert(Affiliate).values(values)
     statement = statement.on_conflict_do_nothing(index_elements=["account_id", "mailbox_key"])
-    return Swift(statement.returning(Affiliate.__table__.c.id))
+    return PreparedStatement(statement.returning(Affiliate.__table__.c.id))
 
 
 def _continue_known(known: Affiliate, plan: _SignUpPlan, now: datetime) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select
 
 from ..affiliates.models import SignUpRules
 from ..db import db, insert
-from ..db.prepared_query import Question
+from ..db.prepared import PreparedStatement
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,14 @@ class Rules:
 
 
 _ROW = SignUpRules.__table__.c
-_RULES = Question(select(_ROW.auto_approve, _ROW.confirm).where(_ROW.account_id == bindparam("account_id")))
+_RULES = PreparedStatement(
+    select(_ROW.auto_approve, _ROW.confirm).where(_ROW.account_id == bindparam("account_id"))
+)
 
 
 def get_rules(account_id: int) -> Rules:
     """Return an account's rules; where none were chosen, mailboxes are proved and nobody waits."""
-    row = _RULES.row(account_id=account_id)
+    row = _RULES.first(account_id=account_id)
     return Rules(*row) if row else Rules()
 
 

@@ -15,8 +15,8 @@ from ..affiliates import links, owner_unsubscribe, suppressions
 from ..affiliates.models import Affiliate, AffiliateState
 from ..affiliates.template_values import affiliate_values
 from ..db import db, insert
-from ..db.prepared import Swift
-from ..db.transaction import go_past_session
+from ..db.prepared import PreparedStatement
+from ..db.transaction import flush_session
 from ..notices import recipients, rendering
 from ..notices.catalogue import Audience, Notice, notices_for
 from ..outbox.models import OutboxMessage
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-_INSERT_EMAIL = Swift(
+_INSERT_EMAIL = PreparedStatement(
     sqlalchemy.insert(EventMail).values(
         event_id=bindparam("event"),
         kind=bindparam("kind"),
@@ -38,10 +38,10 @@ _INSERT_EMAIL = Swift(
         decision=bindparam("why"),
     )
 )
-_FIND_EVENT = Swift(
+_FIND_EVENT = PreparedStatement(
     select(Event.id).where(Event.account_id == bindparam("account"), Event.key == bindparam("k"))
 )
-_FIND_MESSAGE = Swift(select(OutboxMessage.id).where(OutboxMessage.key == bindparam("k")))
+_FIND_MESSAGE = PreparedStatement(select(OutboxMessage.id).where(OutboxMessage.key == bindparam("k")))
 _NEEDS_SUPPRESSION_CHECK = (EmailDecision.QUEUED, EmailDecision.UNRENDERABLE)
 _NOT_STORED = {"join_link"}  # whoever has it acts for the affiliate; it stands in the email alone
 
@@ -102,10 +102,10 @@ def record_event(
     (of at most 200 characters) is the same event within an account. Whoever has made the ``plan`` before
     the transaction began passes it on.
     """
-    go_past_session()
+    flush_session()
     ident = _insert_event(account, occasion, affiliate, values, key, source, now)
     if ident is None:
-        return RecordedEvent(_FIND_EVENT.scalar({"account": account.id, "k": key}), fresh=False)
+        return RecordedEvent(_FIND_EVENT.scalar(account=account.id, k=key), fresh=False)
     if planned is None:
         planned = plan_emails(account, occasion, affiliate, values, nothing_to_tell=nothing_to_tell)
     for one in planned:
@@ -163,12 +163,12 @@ def _insert_event(
         "source": source,
         "now": now,
     }
-    ident: int | None = _event_insert(db.engine.dialect.name).scalar(row)
+    ident: int | None = _event_insert(db.engine.dialect.name).scalar(**row)
     return ident
 
 
 @cache
-def _event_insert(_dialect: str) -> Swift:
+def _event_insert(_dialect: str) -> PreparedStatement:
     row: dict[str, Any] = {
         "account_id": bindparam("account"),
         "affiliate_id": bindparam("affiliate"),
@@ -179,7 +179,7 @@ def _event_insert(_dialect: str) -> Swift:
         "created_at": bindparam("now"),
     }
     statement = insert(Event).values(row).on_conflict_do_nothing(index_elements=["account_id", "key"])
-    return Swift(statement.returning(Event.__table__.c.id))
+    return PreparedStatement(statement.returning(Event.__table__.c.id))
 
 
 def _recipients_of(case: EventContext, notice: Notice) -> Iterator[tuple[str, str]]:
@@ -217,7 +217,7 @@ def _record_email(event_id: int, account_id: int, one: PlannedEmail, now: dateti
     if why is EmailDecision.QUEUED and one.mail is not None:
         why, message_id = _enqueue(event_id, account_id, one, one.mail, now)
     row = {"event": event_id, "kind": one.notice.kind, "to": one.recipient, "message": message_id, "why": why}
-    _INSERT_EMAIL.changes(row)
+    _INSERT_EMAIL.rowcount(**row)
 
 
 def _enqueue(
@@ -228,7 +228,7 @@ def _enqueue(
     ident = enqueue(account_id, new, now=now)
     if ident is not None:
         return EmailDecision.QUEUED, ident
-    return EmailDecision.DUPLICATE, _FIND_MESSAGE.scalar({"k": key})
+    return EmailDecision.DUPLICATE, _FIND_MESSAGE.scalar(k=key)
 
 
 def _decide(case: EventContext, notice: Notice) -> EmailDecision:

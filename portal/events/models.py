@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, words
+from ..db import Base, enum_column
 from .types import EventType, Source
 
 
@@ -35,10 +35,10 @@ class Event(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     affiliate_id: Mapped[int | None] = mapped_column(ForeignKey("affiliate.id"))
-    type: Mapped[EventType] = mapped_column(words(EventType, 24))
+    type: Mapped[EventType] = mapped_column(enum_column(EventType, 24))
     key: Mapped[str] = mapped_column(String(200))
     values: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # what the occasion tells, as text
-    source: Mapped[Source] = mapped_column(words(Source))
+    source: Mapped[Source] = mapped_column(enum_column(Source))
     created_at: Mapped[datetime]
     __table_args__ = (
         UniqueConstraint("account_id", "key"),
@@ -58,7 +58,9 @@ class EventMail(Base):
     recipient: Mapped[str] = mapped_column(String(254))
     # Of the outbox. No foreign key: the log of messages is pruned sooner than what happened.
     message_id: Mapped[int | None] = mapped_column(index=True)
-    decision: Mapped[EmailDecision] = mapped_column(words(EmailDecision, 20), default=EmailDecision.QUEUED)
+    decision: Mapped[EmailDecision] = mapped_column(
+        enum_column(EmailDecision, 20), default=EmailDecision.QUEUED
+    )
 
 
 class WeekState(StrEnum):
@@ -79,7 +81,7 @@ class Week(Base):
     starts_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     due_at: Mapped[datetime]
-    state: Mapped[WeekState] = mapped_column(words(WeekState), default=WeekState.PLANNED)
+    state: Mapped[WeekState] = mapped_column(enum_column(WeekState), default=WeekState.PLANNED)
     after_id: Mapped[int] = mapped_column(default=0)
     ended_at: Mapped[datetime | None]
     __table_args__ = (

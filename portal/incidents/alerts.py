@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from .presenter import IncidentSummary
 
-DAILY_LIMIT = rate_limit.Budget("incident-alerts", 20, timedelta(days=1))
+DAILY_LIMIT = rate_limit.RateLimit("incident-alerts", 20, timedelta(days=1))
 NO_PLATFORM = "The alert could not be mailed: this portal has no sender of its own."
 SWITCHED_OFF = "No alert was sent: alerts are switched off."
 TOO_MANY = "No alert was sent: twenty were sent today."
@@ -69,7 +69,7 @@ def _alert(incident: Incident, event: str, now: datetime) -> None:
     chosen = policy.get(account.id)
     if not (chosen.email_alerts or chosen.webhook_enabled):
         note = SWITCHED_OFF
-    elif not rate_limit.spend(DAILY_LIMIT, account.id, now=now):
+    elif not rate_limit.consume(DAILY_LIMIT, account.id, now=now):
         note = TOO_MANY
     else:
         note = _enqueue(incident, account, event, by_email=chosen.email_alerts, now=now)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 
 from ..db import db
-from ..db.transaction import moment
+from ..db.transaction import db_now
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..outbox.queue import get_queue
 from ..settings import login_probe
@@ -120,6 +120,6 @@ def _release_possibly_delivered(account_id: int) -> None:
             OutboxMessage.status.in_((Status.QUEUED, Status.HELD)),
             doubtful.exists(),
         )
-        .values(next_attempt_at=moment())
+        .values(next_attempt_at=db_now())
         .execution_options(synchronize_session=False)
     )

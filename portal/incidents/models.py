@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, index_of, words
+from ..db import Base, enum_column, partial_index
 
 
 class IncidentKind(StrEnum):
@@ -53,7 +53,7 @@ class Incident(Base):
     __tablename__ = "incident"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
-    kind: Mapped[IncidentKind] = mapped_column(words(IncidentKind))
+    kind: Mapped[IncidentKind] = mapped_column(enum_column(IncidentKind))
     cause: Mapped[str] = mapped_column(String(80))  # the diagnosis's code
     server: Mapped[str] = mapped_column(String(260), default="")  # host:port
     version_number: Mapped[int | None]  # of the settings that failed; empty: the platform's sender
@@ -67,7 +67,7 @@ class Incident(Base):
     episode_started_at: Mapped[datetime]  # of the present episode: it may have ended and come back
     last_seen_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
-    ended: Mapped[EndReason] = mapped_column(words(EndReason), default=EndReason.OPEN)
+    ended: Mapped[EndReason] = mapped_column(enum_column(EndReason), default=EndReason.OPEN)
     episodes: Mapped[int] = mapped_column(default=1)
     attempts: Mapped[int] = mapped_column(default=0)
     messages: Mapped[int] = mapped_column(default=0)  # that were tried
@@ -79,7 +79,7 @@ class Incident(Base):
     alert_note: Mapped[str] = mapped_column(String(200), default="")  # why the alert could not be mailed
     __table_args__ = (
         # The database itself keeps one trouble from being open twice.
-        index_of(text("is_open"), "uq_incident_open", "account_id", "cause", "server", unique=True),
+        partial_index(text("is_open"), "uq_incident_open", "account_id", "cause", "server", unique=True),
         Index("ix_incident_list", "account_id", "id"),
         Index("ix_incident_alert_at", "alert_at"),
         Index("ix_incident_recovery_at", "recovery_at"),
@@ -101,7 +101,7 @@ class IncidentEvent(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"), index=True)
     at: Mapped[datetime]
-    kind: Mapped[TimelineKind] = mapped_column(words(TimelineKind))
+    kind: Mapped[TimelineKind] = mapped_column(enum_column(TimelineKind))
     text: Mapped[str] = mapped_column(String(300), default="")
 
 
@@ -123,7 +123,7 @@ class IncidentPolicy(Base):
     webhook_enabled: Mapped[bool] = mapped_column(default=False)
     webhook_url: Mapped[str] = mapped_column(String(500), default="")
     sealed_secret: Mapped[bytes | None] = mapped_column(LargeBinary)  # signs what is posted to the address
-    on_failure: Mapped[OnFailure] = mapped_column(words(OnFailure), default=OnFailure.WAIT)
+    on_failure: Mapped[OnFailure] = mapped_column(enum_column(OnFailure), default=OnFailure.WAIT)
     after_minutes: Mapped[int] = mapped_column(default=30)
 
 
@@ -144,7 +144,7 @@ class WebhookDelivery(Base):
     key: Mapped[str] = mapped_column(String(80))  # never owed twice
     event: Mapped[str] = mapped_column(String(40))
     body: Mapped[str] = mapped_column(Text)
-    state: Mapped[WebhookState] = mapped_column(words(WebhookState), default=WebhookState.WAITING)
+    state: Mapped[WebhookState] = mapped_column(enum_column(WebhookState), default=WebhookState.WAITING)
     attempts: Mapped[int] = mapped_column(default=0)
     status_code: Mapped[int | None]  # all that is kept of an answer
     problem: Mapped[str] = mapped_column(String(200), default="")

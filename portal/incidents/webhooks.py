@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GIVE_UP_AFTER = timedelta(hours=24)
-TEST_LIMIT = rate_limit.Budget("webhook-test", 10, timedelta(hours=1))
+TEST_LIMIT = rate_limit.RateLimit("webhook-test", 10, timedelta(hours=1))
 _DELAYS_S = (30, 120, 600, 1800, 3600, 7200, 14400)  # before the 2nd, 3rd, ... attempt; then the last one
 _LEASE = timedelta(minutes=1)
 _KEPT_DELIVERIES = 100  # of an account; the page shows the last twenty
@@ -72,7 +72,7 @@ def send_test(account_id: int, *, now: datetime) -> None:
     """Enqueue a test delivery. Commits. Raises CannotSendTest."""
     if not policy.get(account_id).webhook_enabled:
         raise CannotSendTest("Save an address first.")
-    if not rate_limit.spend(TEST_LIMIT, account_id, now=now):
+    if not rate_limit.consume(TEST_LIMIT, account_id, now=now):
         db.session.rollback()
         raise CannotSendTest("Ten tests were sent within an hour. Wait a while.")
     payload = {"sentence": "This is a test of your webhook. Nothing is wrong."}

@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select
 
 from ..about import VERSION
 from ..clock import utcnow
-from ..db import db, reading
+from ..db import db, read_only
 from ..state import vault
 from .models import WorkerHeartbeat
 from .registry import Job, job_registry
@@ -71,7 +71,7 @@ def is_worker_missing(now: datetime | None = None) -> bool:
 def find_due_work(app: Flask, now: datetime) -> list[Job]:
     """Return the jobs that are due by the tables, whether or not they were pushed."""
     jobs: list[Job] = []
-    with reading():
+    with read_only():
         for source in job_registry(app).work_sources:
             jobs += source(now)
         db.session.rollback()

@@ -17,7 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from ..db import db
-from ..db.transaction import is_past_session, present
+from ..db.transaction import current_transaction, is_raw
 from ..state import get_state
 from . import backend
 
@@ -83,8 +83,8 @@ def install(app: Flask) -> None:
 
 def push_after_commit(job: str, id_: int) -> None:
     """Push a job as soon as, and only if, the current transaction commits."""
-    if is_past_session():
-        present().after_commit[(job, id_)] = partial(push, job, id_)
+    if is_raw():
+        current_transaction().after_commit[(job, id_)] = partial(push, job, id_)
     else:
         db.session.info.setdefault(_SESSION_KEY, {})[(job, id_)] = True
 

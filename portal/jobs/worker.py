@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..clock import utcnow
-from ..db import db, disconnect
-from ..db.dialects import settle_fast
+from ..db import close_connections, db
+from ..db.sqlite import use_relaxed_durability
 from ..state import get_state
 from . import backend, heartbeat, prefork
 from .cpu_affinity import keep_to_one
@@ -36,7 +36,7 @@ def run(
     """Deliver until asked to end by a signal; the message in hand is finished, a second signal ends at once."""
     if processes > 1:
         with app.app_context():
-            disconnect()  # a connection must not be shared with a child
+            close_connections()  # a connection must not be shared with a child
         return prefork.run(processes, lambda parent: _work(app, threads, queues, parent))
     return _work(app, threads, queues)
 
@@ -53,7 +53,7 @@ def _work(app: Flask, threads: int | None, queues: Sequence[str], parent: int | 
         keep_to_one(config.instance, from_last=True)  # a portal looks at the first ones first
     signal.pthread_sigmask(signal.SIG_BLOCK, prefork.END)
     with app.app_context():
-        settle_fast(db.engine)
+        use_relaxed_durability(db.engine)
     count = threads or config.worker_threads
     for part in parts:
         part.start(app, count)

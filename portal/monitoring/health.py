@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..db import db, readiness, reading
+from ..db import db, read_only, readiness
 from ..jobs import heartbeat
 from ..state import get_state, vault
 
@@ -34,7 +34,7 @@ def look(now: datetime) -> dict[str, str]:
 
 def _look(now: datetime) -> dict[str, str]:
     try:
-        with reading():
+        with read_only():
             return _judge(now)
     except SQLAlchemyError:
         return {"database": "The database does not answer."}

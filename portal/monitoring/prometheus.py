@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
-from ..db import db, reading
+from ..db import db, read_only
 from ..deliveries import rollup
 from ..deliveries.models import AttemptTotal, RollMark
 from ..deliveries.stats import ATTEMPTS, NO_STEP, STEPS
@@ -66,7 +66,7 @@ class _Tables(Collector):
         return ()  # so that registering asks nothing of the database
 
     def collect(self) -> Iterator[Metric]:
-        with reading():
+        with read_only():
             found = [*_queue(self.now), *_attempts(), _workers(self.now)]
             db.session.rollback()
         yield from found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, delete, select
 
 from ..db import db
-from ..db.prepared_query import Question
+from ..db.prepared import PreparedStatement
 from ..state import current_config
 from . import colours, images
 from .models import NoticeLogo, NoticeLook
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_ACCENT = "#1f3f5c"
 _SHOWN_HEIGHT, _SHOWN_WIDTH = 56, 240  # pixels a logo may take in a mail
 _ROW, _LOGO = NoticeLook.__table__.c, NoticeLogo.__table__.c
-_LOOK = Question(
+_LOOK = PreparedStatement(
     select(_ROW.accent, _ROW.address, _ROW.footer, _LOGO.key, _LOGO.media_type, _LOGO.width, _LOGO.height)
     .outerjoin_from(NoticeLook.__table__, NoticeLogo.__table__, _LOGO.id == _ROW.logo_id)
     .where(_ROW.account_id == bindparam("account_id"))
@@ -63,7 +63,7 @@ class LookRefused(Exception):
 
 def look_of(account_id: int) -> Look:
     """Return the look of an account's mail."""
-    found = _LOOK.row(account_id=account_id)
+    found = _LOOK.first(account_id=account_id)
     if found is None:
         return Look()
     accent, address, footer, key, media_type, width, height = found  # not the logo's data: mails name it only

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ..accounts.models import Account, Owner
 from ..db import db
-from ..db.prepared_query import Question
+from ..db.prepared import PreparedStatement
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from .models import NoticeMailbox
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LIMIT = 5
 _ROW = NoticeMailbox.__table__.c
-_FURTHER = Question(
+_FURTHER = PreparedStatement(
     select(_ROW.mailbox_key, _ROW.mailbox).where(_ROW.account_id == bindparam("account_id")).order_by(_ROW.id)
 )
 
@@ -35,7 +35,7 @@ def of(account_id: int) -> list[NoticeMailbox]:
 
 def further(account_id: int) -> list[tuple[str, str]]:
     """Return them case-folded and as they are written to, for whoever only sends."""
-    return [(key, mailbox) for key, mailbox in _FURTHER.rows(account_id=account_id)]
+    return [(key, mailbox) for key, mailbox in _FURTHER.all(account_id=account_id)]
 
 
 def add(account: Account, typed: str, *, now: datetime) -> NoticeMailbox:

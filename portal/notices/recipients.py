@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ..accounts.models import Account, Owner
 from ..db import db
-from ..db.prepared_query import Question
+from ..db.prepared import PreparedStatement
 from . import mailboxes
 from .models import NoticeSwitch
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from .catalogue import Notice
 
 _SWITCH, _OWNER = NoticeSwitch.__table__.c, Owner.__table__.c
-_ENABLED = Question(
+_ENABLED = PreparedStatement(
     select(_SWITCH.enabled).where(
         _SWITCH.account_id == bindparam("account_id"), _SWITCH.kind == bindparam("kind")
     )
 )
-_OWNERS = Question(
+_OWNERS = PreparedStatement(
     select(_OWNER.mailbox_key, _OWNER.mailbox, _OWNER.name)
     .where(_OWNER.account_id == bindparam("account_id"))
     .order_by(_OWNER.id)
@@ -42,7 +42,7 @@ def is_on(account_id: int, notice: Notice) -> bool:
     """Whether the account sends this notice; it does unless it was switched off."""
     if notice.locked:
         return True
-    row = _ENABLED.row(account_id=account_id, kind=notice.kind)
+    row = _ENABLED.first(account_id=account_id, kind=notice.kind)
     return row is None or bool(row[0])
 
 
@@ -73,7 +73,7 @@ def _made(account_id: int, kind: str) -> NoticeSwitch:
 
 def recipients_of(account: Account) -> list[tuple[str, str]]:
     """Return mailbox and display name of everybody who gets the account's notices to the owner, each once."""
-    known = {key: (mailbox, name) for key, mailbox, name in _OWNERS.rows(account_id=account.id)}
+    known = {key: (mailbox, name) for key, mailbox, name in _OWNERS.all(account_id=account.id)}
     for key, mailbox in mailboxes.further(account.id):
         known.setdefault(key, (mailbox, ""))
     return list(known.values())

@@ -35,8 +35,8 @@ def send(
 
     ``mail`` is one of ``notice`` that is rendered already; left out, it is rendered with samples.
     """
-    budget = rate_limit.Budget("test-email", current_config().tests_per_hour, timedelta(hours=1))
-    if not rate_limit.spend(budget, owner.account_id, now=now):
+    budget = rate_limit.RateLimit("test-email", current_config().tests_per_hour, timedelta(hours=1))
+    if not rate_limit.consume(budget, owner.account_id, now=now):
         db.session.rollback()
         raise TooManyTests
     mail = mail or rendering.sample(notice, owner.account, first_name=(owner.name.split() or [""])[0])

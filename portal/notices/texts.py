@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Select, bindparam, func, select
 
 from ..db import db
-from ..db.prepared_query import Question
+from ..db.prepared import PreparedStatement
 from .defaults import Text, default_text
 from .models import NoticeText
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .catalogue import Notice
 
 _ROW = NoticeText.__table__.c
-_WORDS = Question(
+_WORDS = PreparedStatement(
     select(_ROW.shipped, _ROW.subject, _ROW.html, _ROW.text)
     .where(_ROW.account_id == bindparam("account_id"), _ROW.kind == bindparam("kind"))
     .order_by(_ROW.number.desc())
@@ -25,7 +25,7 @@ _WORDS = Question(
 
 def live(account_id: int, notice: Notice) -> Text:
     """Return the text that is sent: the account's own, or the one Signet ships."""
-    row = None if notice.locked else _WORDS.row(account_id=account_id, kind=notice.kind)
+    row = None if notice.locked else _WORDS.first(account_id=account_id, kind=notice.kind)
     return default_text(notice) if row is None or row[0] else Text(*row[1:])
 
 

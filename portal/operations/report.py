@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..accounts import lookup
-from ..db import db, reading
+from ..db import db, read_only
 from ..outbox import overview
 from ..outbox.models import Outcome, Status
 from ..outbox.queue import SYSTEM
@@ -109,7 +109,7 @@ class Facts:
 
 def gather(now: datetime) -> Facts:
     """Read everything at one moment, in a transaction that only reads and has ended on return."""
-    with reading():
+    with read_only():
         facts = Facts(overview.overview(now), lookup.slugs())
         db.session.expunge_all()  # the workers' rows outlive the transaction
         db.session.rollback()

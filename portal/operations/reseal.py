@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Text, and_, func, or_, select, true, update
 
-from ..db import Base, db, reading
+from ..db import Base, db, read_only
 from ..db.readiness import KEY_CHECK_BINDING, KeyCheck
 from ..incidents.models import IncidentPolicy
 from ..incidents.policy import secret_binding
@@ -123,7 +123,7 @@ def reseal(kind: Kind, *, batch: int, told: Callable[[Tally], None]) -> Tally:
 
 def left(kind: Kind) -> int:
     """Return how many rows of a kind are sealed under another key than the first."""
-    with reading():
+    with read_only():
         query = select(func.count()).select_from(kind.table).where(kind.rows, kind.elsewhere(vault().mark))
         count = db.session.scalar(query) or 0
         db.session.rollback()
@@ -133,7 +133,7 @@ def left(kind: Kind) -> int:
 def _each(kind: Kind, where: ColumnElement[bool]) -> Iterator[Any]:
     last = 0
     while True:
-        with reading():
+        with read_only():
             rows = _page(kind, where, last, _PAGE)
             yield from rows
             last = rows[-1].id if rows else last
@@ -150,7 +150,7 @@ def _page(kind: Kind, where: ColumnElement[bool], last: int, size: int) -> list[
 
 def _read(kind: Kind, last: int, size: int) -> list[_Anew]:
     """Read the next rows and seal them anew, in a transaction that only reads: nobody waits for it."""
-    with reading():
+    with read_only():
         rows = [_anew(kind, row) for row in _page(kind, kind.elsewhere(vault().mark), last, size)]
         db.session.rollback()
     return rows

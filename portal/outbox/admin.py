@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from ..db import db
-from ..db.transaction import moment
+from ..db.transaction import db_now
 from ..jobs import notify
 from .models import OutboxMessage, Queue, Status
 from .queue import SYSTEM, release
@@ -97,7 +97,7 @@ def retry(which: MessageSelection, *, now: datetime, dry_run: bool = False) -> A
     usual = (Status.FAILED, Status.QUEUED)
     again = and_(
         OutboxMessage.is_test.is_(False),
-        or_(OutboxMessage.status != Status.QUEUED, OutboxMessage.next_attempt_at > moment()),
+        or_(OutboxMessage.status != Status.QUEUED, OutboxMessage.next_attempt_at > db_now()),
         OutboxMessage.text != "",  # wiped once it was settled, or after the days an account keeps it
     )
     rows = _choose(which, RETRYABLE, usual, again)
@@ -108,7 +108,7 @@ def retry(which: MessageSelection, *, now: datetime, dry_run: bool = False) -> A
     if dry_run:
         db.session.rollback()
         return AdminResult(moved, refused)
-    fresh = {"next_attempt_at": moment(), "retries_reset_at": now, "attempts": 0, "settled_at": None}
+    fresh = {"next_attempt_at": db_now(), "retries_reset_at": now, "attempts": 0, "settled_at": None}
     for status in (Status.QUEUED, Status.HELD):
         _update([one.ident for one in moved if one.new is status], status=status, **fresh)
     for ident in {one.account_id for one in moved}:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, index_of, words
+from ..db import Base, enum_column, partial_index
 
 # What is still owed. The claims name it in the same words: only then is an index over these rows alone used.
 OPEN = "status IN ('queued', 'sending', 'held')"
@@ -17,7 +17,7 @@ OPEN = "status IN ('queued', 'sending', 'held')"
 
 def _open_only(name: str, *columns: str, also: str = "") -> Index:
     """An index over what is owed alone, so that it stays small however much was ever sent."""
-    return index_of(text(OPEN + also), name, *columns)
+    return partial_index(text(OPEN + also), name, *columns)
 
 
 _FAULTY = text("traceback <> ''")  # hardly any
@@ -73,7 +73,7 @@ class OutboxMessage(Base):
     unsubscribe_url: Mapped[str] = mapped_column(Text, default="")  # one click there ends mail of this kind
     copy_of_id: Mapped[int | None]  # the message of which somebody asked for another copy
     forced_version_id: Mapped[int | None]  # settings version a check sends it through, whatever is live
-    status: Mapped[Status] = mapped_column(words(Status), default=Status.QUEUED)
+    status: Mapped[Status] = mapped_column(enum_column(Status), default=Status.QUEUED)
     attempts: Mapped[int] = mapped_column(default=0)  # those that count against the message
     created_at: Mapped[datetime]
     next_attempt_at: Mapped[datetime]
@@ -103,7 +103,7 @@ class DeliveryAttempt(Base):
     sender: Mapped[str] = mapped_column(Text, default="")  # the From as it left, its name encoded
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
-    outcome: Mapped[Outcome] = mapped_column(words(Outcome), default=Outcome.STARTED)
+    outcome: Mapped[Outcome] = mapped_column(enum_column(Outcome), default=Outcome.STARTED)
     ambiguous: Mapped[bool] = mapped_column(default=False)
     stage: Mapped[str] = mapped_column(String(12), default="")
     reply_code: Mapped[int | None]
@@ -116,7 +116,7 @@ class DeliveryAttempt(Base):
     __table_args__ = (
         UniqueConstraint("message_id", "number"),
         Index("ix_delivery_attempt_started_at", "started_at"),
-        index_of(_FAULTY, "ix_delivery_attempt_traceback", "id"),
+        partial_index(_FAULTY, "ix_delivery_attempt_traceback", "id"),
     )
 
 

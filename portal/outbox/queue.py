@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, case, exists, func, literal, or_, text, update
 
 from ..db import db, insert
-from ..db.prepared import Swift
-from ..db.transaction import go_past_session, moment
+from ..db.prepared import PreparedStatement
+from ..db.transaction import db_now, flush_session
 from ..jobs import backoff, notify
 from ..state import current_config, vault
 from .models import OPEN, OutboxMessage, Queue, Status
@@ -59,9 +59,9 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> int | 
     Returns None when the key is already owed. ``account_id`` None is the portal's own mail: it goes
     through the operator's server only, sealed in the table and wiped when settled.
     """
-    go_past_session()
+    flush_session()
     dialect, queue = db.engine.dialect.name, account_id or SYSTEM
-    _opening(dialect).changes({"queue": queue})  # a sweep looks at queues, so there must be one
+    _opening(dialect).rowcount(queue=queue)  # a sweep looks at queues, so there must be one
     private, pinned = account_id is None, new.forced_version_id is not None
     values: dict[str, Any] = {
         "account_id": account_id,
@@ -79,31 +79,33 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> int | 
         "copy_of_id": new.copy_of_id,
         "attempts": 0,
         "created_at": now,
-        "next_attempt_at": moment(),
+        "next_attempt_at": db_now(),
     }
     told: dict[str, Any] = {f"v_{name}": value for name, value in values.items()}
     told["queue"] = None if new.is_test or pinned else queue  # a test leaves even while the queue is held
-    ident: int | None = _owing(dialect, tuple(values)).scalar(told)
+    ident: int | None = _owing(dialect, tuple(values)).scalar(**told)
     if ident is not None and not pinned:
         notify.push_after_commit("drain", queue)
     return ident
 
 
 @cache
-def _opening(_dialect: str) -> Swift:
+def _opening(_dialect: str) -> PreparedStatement:
     values = {"failed_probes": 0, "consecutive_failures": 0, "generation": 0, "healthy": False}
-    return Swift(insert(Queue).values(account_id=bindparam("queue"), **values).on_conflict_do_nothing())
+    return PreparedStatement(
+        insert(Queue).values(account_id=bindparam("queue"), **values).on_conflict_do_nothing()
+    )
 
 
 @cache
-def _owing(_dialect: str, names: tuple[str, ...]) -> Swift:
+def _owing(_dialect: str, names: tuple[str, ...]) -> PreparedStatement:
     """The statement that owes a message, whose queue may be held at this very moment."""
     queue = Queue.__table__
     held = exists().where(queue.c.account_id == bindparam("queue"), queue.c.held_at.is_not(None))
     values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
     values["status"] = case((held, literal(Status.HELD, _STATUS)), else_=literal(Status.QUEUED, _STATUS))
     statement = insert(OutboxMessage).values(values).on_conflict_do_nothing(index_elements=["key"])
-    return Swift(statement.returning(OutboxMessage.__table__.c.id))
+    return PreparedStatement(statement.returning(OutboxMessage.__table__.c.id))
 
 
 def get_queue(account_id: int | None, *, lock: bool = False) -> Queue:
@@ -145,7 +147,7 @@ def release(account_id: int | None, *, now: datetime) -> int:
     queue.held_at = queue.hold_diagnosis = queue.next_probe_at = None
     queue.failed_probes = 0
     queue.generation += 1
-    count = _move(account_id, Status.HELD, Status.QUEUED, next_attempt_at=moment())
+    count = _move(account_id, Status.HELD, Status.QUEUED, next_attempt_at=db_now())
     notify.push_after_commit("drain", account_id or SYSTEM)
     return count
 

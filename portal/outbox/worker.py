@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..db.transaction import moment
+from ..db.transaction import db_now
 from ..jobs.registry import Job, WorkerPart
 from ..state import get_state
 from .sending import deliver
@@ -49,4 +49,4 @@ class OutboxWorker(WorkerPart):
 
 def find_due_work(_now: datetime) -> list[Job]:
     """Return a ``drain`` job for each account with due messages, by the database's clock."""
-    return [("drain", account_id) for account_id in due_queues(moment())]
+    return [("drain", account_id) for account_id in due_queues(db_now())]

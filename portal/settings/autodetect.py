@@ -19,7 +19,7 @@ from .models import SmtpSettings
 if TYPE_CHECKING:
     from ..accounts.models import Owner
 
-SUGGESTION_LIMIT = rate_limit.Budget("find-settings", 20, timedelta(hours=1))
+SUGGESTION_LIMIT = rate_limit.RateLimit("find-settings", 20, timedelta(hours=1))
 _DEADLINE_S = 15.0  # for all ports together, which are tried in parallel
 _SECURITY_LABELS = {
     Security.STARTTLS: "STARTTLS",
@@ -41,7 +41,7 @@ def suggest(owner: Owner, address: str, *, now: datetime) -> Suggestion:
     """
     if not address:
         raise NoSuggestion("Enter your email address, such as you@example.com.")
-    allowed = rate_limit.spend(SUGGESTION_LIMIT, owner.account_id, now=now)
+    allowed = rate_limit.consume(SUGGESTION_LIMIT, owner.account_id, now=now)
     db.session.commit()  # no transaction stays open during the DNS queries
     if not allowed:
         raise NoSuggestion(

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, index_of, words
+from ..db import Base, enum_column, partial_index
 
 DETECT = "detect"  # value of ``security`` while port and encryption are to be detected
 
@@ -54,7 +54,7 @@ class SmtpSettings(Base):
     credential_warnings: Mapped[list[dict[str, Any]]] = mapped_column(
         JSON, default=list
     )  # warnings found when it was saved
-    state: Mapped[VersionState] = mapped_column(words(VersionState), default=VersionState.DRAFT)
+    state: Mapped[VersionState] = mapped_column(enum_column(VersionState), default=VersionState.DRAFT)
     created_at: Mapped[datetime]
     live_since: Mapped[datetime | None]
     # Start of a failover: email goes through the platform's sender because this version's server fails. It stays live.
@@ -62,7 +62,7 @@ class SmtpSettings(Base):
     __table_args__ = (
         UniqueConstraint("account_id", "number"),
         # The database rejects a second live version.
-        index_of(text("state = 'live'"), "uq_smtp_settings_live", "account_id", unique=True),
+        partial_index(text("state = 'live'"), "uq_smtp_settings_live", "account_id", unique=True),
     )
 
     @property
@@ -79,7 +79,7 @@ class SettingsCheck(Base):
     version_id: Mapped[int] = mapped_column(ForeignKey("smtp_settings.id"), index=True)
     recipient: Mapped[str] = mapped_column(String(254))
     recipient_name: Mapped[str] = mapped_column(String(100))
-    state: Mapped[CheckState] = mapped_column(words(CheckState), default=CheckState.WAITING)
+    state: Mapped[CheckState] = mapped_column(enum_column(CheckState), default=CheckState.WAITING)
     stages: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)  # stage results in their order
     diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     fix: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # a verified fix

@@ -17,7 +17,7 @@ from . import credentials, validation
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, VersionState
 from .validation import InvalidSettings, SettingsInput
 
-CHECK_LIMIT = rate_limit.Budget("settings-check", 30, timedelta(hours=1))
+CHECK_LIMIT = rate_limit.RateLimit("settings-check", 30, timedelta(hours=1))
 _SPACES_CODE = "app-password-spaces"
 
 
@@ -231,7 +231,7 @@ def _changed_field(saved: SmtpSettings, version: SmtpSettings) -> str | None:
 
 def _request_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:
     """Request a check, unless one of this version already waits: a second would only log in twice."""
-    if not rate_limit.spend(CHECK_LIMIT, version.account_id, now=now):
+    if not rate_limit.consume(CHECK_LIMIT, version.account_id, now=now):
         db.session.rollback()
         sentence = (
             "These settings were checked very often in the last hour. "

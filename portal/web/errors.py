@@ -13,7 +13,7 @@ from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException, SecurityError
 
-from ..db import db, will_write
+from ..db import db, set_may_write
 from ..state import get_state
 
 _log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ def _database_error(error: DBAPIError) -> Any:
 def _only_read_from_here() -> None:
     """The page that tells of the trouble reads, too, and must not stand in line for the write lock again."""
     db.session.rollback()
-    will_write(False)
+    set_may_write(False)
 
 
 def _unexpected(error: Exception) -> Any:

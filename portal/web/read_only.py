@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from flask import Flask, request
 
-from ..db import will_write
+from ..db import set_may_write
 
 View = TypeVar("View", bound=Callable[..., Any])
 _SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -26,8 +26,8 @@ def install(app: Flask) -> None:
     @app.before_request
     def _reading_or_writing() -> None:
         view = app.view_functions.get(request.endpoint or "")
-        will_write(request.method not in _SAFE and not hasattr(view, _MARK))
+        set_may_write(request.method not in _SAFE and not hasattr(view, _MARK))
 
     @app.teardown_request
     def _forget(_error: BaseException | None) -> None:
-        will_write(True)
+        set_may_write(True)

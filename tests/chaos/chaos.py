@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from portal.clock import utcnow
-from portal.db import db, reading
+from portal.db import db, read_only
 from portal.enrolment import signup, signup_rules
 from portal.enrolment.signup_rules import Rules
 from portal.incidents.models import Incident, IncidentKind
@@ -210,7 +210,7 @@ class Chaos:
         self.workers.append(self.instance.start_worker(f"{place}-{int(turn) + 1}"))
 
     def _is_at_work(self) -> bool:
-        with self.instance.app.app_context(), reading():
+        with self.instance.app.app_context(), read_only():
             found = set(db.session.scalars(db.select(WorkerHeartbeat.pid)))
             db.session.rollback()
         return self.workers[0].process.pid in found
@@ -249,7 +249,7 @@ def _named(storm: outbox.Storm, owed: int) -> outbox.Storm:
 
 def read_incidents(instance: Instance) -> list[Told]:
     """Read what the portal says was wrong with sending."""
-    with instance.app.app_context(), reading():
+    with instance.app.app_context(), read_only():
         query = db.select(Incident).where(Incident.kind == IncidentKind.SENDING).order_by(Incident.id)
         found = [
             Told(

@@ -11,7 +11,7 @@ import pytest
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.db.transaction import moment
+from portal.db.transaction import db_now
 from portal.incidents import failover, policy
 from portal.incidents.models import EndReason, IncidentKind, OnFailure
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
@@ -265,4 +265,4 @@ def test_stopped_at_the_owners_wish_nothing_is_tried_by_itself(brightleaf_at, br
     run_probe(version)
     assert db.session.get(Queue, brightleaf, populate_existing=True).held_at is not None
     assert not incidents(brightleaf)[0].is_open
-    assert moment() is not None and up.messages == []
+    assert db_now() is not None and up.messages == []

@@ -21,7 +21,7 @@ from portal import bootstrap, create_app
 from portal.cli import key_rotation
 from portal.clock import utcnow
 from portal.config import Config, ConfigError
-from portal.db import db, readiness, writing
+from portal.db import db, read_write, readiness
 from portal.jobs import heartbeat
 from portal.jobs.models import WorkerHeartbeat
 from portal.outbox.models import OutboxMessage
@@ -158,7 +158,7 @@ def test_what_somebody_saved_meanwhile_is_not_overwritten(full: Flask) -> None:
     db.session.rollback()
 
     def save() -> None:
-        with writing(), db.engine.begin() as other:
+        with read_write(), db.engine.begin() as other:
             other.execute(update(SmtpSettings).where(SmtpSettings.number == 5).values(sealed_password=theirs))
             other.execute(update(OutboxMessage).where(OutboxMessage.id == wiped).values(text="", html=""))
 
@@ -176,7 +176,7 @@ def test_what_was_sealed_by_a_portal_nobody_restarted_is_sealed_anew_too(full: F
     db.session.rollback()
 
     def save() -> None:
-        with writing(), db.engine.begin() as other:
+        with read_write(), db.engine.begin() as other:
             other.execute(update(SmtpSettings).where(SmtpSettings.number == 5).values(sealed_password=theirs))
 
     get_state(full).vault = Hooked(f"{NEW};{OLD}", 7, save)

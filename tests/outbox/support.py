@@ -256,7 +256,7 @@ def _work(spec: dict[str, object]) -> int:
 
 def _let_the_clock_step(file: Path) -> None:
     """Set the wall's clock alone, as an administrator does: what has passed is never set back."""
-    asked, now = transaction._ask_clock, datetime.now
+    asked, now = transaction._read_clock, datetime.now
 
     def off() -> timedelta:
         return timedelta(hours=int(file.read_text() or 0) if file.exists() else 0)
@@ -267,7 +267,7 @@ def _let_the_clock_step(file: Path) -> None:
             return now(tz) + off()
 
     clock.datetime = Stepping  # type: ignore[misc]
-    transaction._ask_clock = lambda transaction: asked(transaction) + off()
+    transaction._read_clock = lambda transaction: asked(transaction) + off()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from email import message_from_bytes
 import pytest
 
 from portal.clock import utcnow
-from portal.db import db, reading
+from portal.db import db, read_only
 from portal.enrolment import signup
 from portal.jobs.notify import Notifier
 from portal.outbox.models import OutboxMessage, Status
@@ -190,7 +190,7 @@ def test_a_test_email_overtakes_what_waits(app, server, account):
 
 def test_the_sweep_finds_what_nobody_announced(app, server, account):
     enqueue_message(account, "m")
-    with reading():
+    with read_only():
         assert claims.due_queues(utcnow()) == [account]
         db.session.rollback()
     drain_queue(account)

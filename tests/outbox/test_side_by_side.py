@@ -168,9 +168,9 @@ def test_a_lock_that_stays_becomes_a_page_and_nothing_is_lost(owner, client, con
 
 
 def test_a_page_that_is_only_looked_at_cannot_write(app):
-    from portal.db import reading
+    from portal.db import read_only
 
-    with reading(), pytest.raises(Exception, match="read-only"):
+    with read_only(), pytest.raises(Exception, match="read-only"):
         db.session.execute(db.text("DELETE FROM owner"))
     db.session.rollback()
 

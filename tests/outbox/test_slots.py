@@ -8,7 +8,7 @@ import time_machine
 
 from portal.clock import utcnow
 from portal.db import db
-from portal.db.transaction import moment
+from portal.db.transaction import db_now
 from portal.outbox import callbacks
 from portal.outbox.models import OutboxMessage, Outcome, Status
 from portal.outbox.sending.drain import Drain, drain_queue
@@ -86,10 +86,10 @@ def test_the_account_served_longest_ago_comes_first(app, server, routes, account
         drain_queue(ident)
     enqueue_message(account, "again")
     enqueue_message(other, "again too")
-    assert due.due_queues(moment()) == [account, other]
+    assert due.due_queues(db_now()) == [account, other]
     drain_queue(account)
     enqueue_message(account, "once more")
-    assert due.due_queues(moment()) == [other, account]
+    assert due.due_queues(db_now()) == [other, account]
 
 
 # -- order

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from portal.db import db
 from portal.outbox.models import OutboxMessage
+from portal.rate_limit import consume
 from portal.settings import versions as deeds
 from portal.settings.models import SettingsCheck, SmtpSettings
 from tests.conftest import make_config
@@ -300,12 +301,11 @@ def test_test_emails_are_limited_per_hour(app, owner, live, tmp_path):
 
 def test_checks_are_limited_per_hour_and_the_input_stays(owner, form, app):
     from portal.clock import utcnow
-    from portal.rate_limit import spend
     from tests.settings.conftest import account_id
 
     ident = account_id()
     for _ in range(deeds.CHECK_LIMIT.amount):
-        spend(deeds.CHECK_LIMIT, ident, now=utcnow())
+        consume(deeds.CHECK_LIMIT, ident, now=utcnow())
     db.session.commit()
     answer = save(owner, form)
     assert answer.status_code == 422

@@ -20,7 +20,7 @@ from portal import bootstrap, create_app
 from portal.accounts.models import Account
 from portal.clock import utcnow
 from portal.config import Config
-from portal.db import db, disconnect
+from portal.db import close_connections, db
 from portal.outbox.queue import NewMessage, enqueue_row
 from portal.settings import credentials
 from portal.settings.models import SmtpSettings, VersionState
@@ -137,4 +137,4 @@ class Instance:
     def close(self) -> None:
         with self.app.app_context():
             db.session.remove()
-            disconnect()
+            close_connections()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from portal.db import db, reading
+from portal.db import db, read_only
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 
 from .instance import Instance
@@ -38,7 +38,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def read_tables(instance: Instance) -> list[Row]:
     """Read every message with what its attempts admit."""
-    with instance.app.app_context(), reading():
+    with instance.app.app_context(), read_only():
         attempts: dict[int, list[DeliveryAttempt]] = {}
         for one in db.session.scalars(db.select(DeliveryAttempt).order_by(DeliveryAttempt.number)):
             attempts.setdefault(one.message_id, []).append(one)
@@ -64,7 +64,7 @@ def _row(message: OutboxMessage, attempts: list[DeliveryAttempt]) -> Row:
 
 def open_messages(instance: Instance) -> int:
     """How many messages are not settled yet."""
-    with instance.app.app_context(), reading():
+    with instance.app.app_context(), read_only():
         query = db.select(db.func.count()).where(OutboxMessage.status.in_(_OPEN))
         count = db.session.scalar(query) or 0
         db.session.rollback()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from portal.db import db, reading
+from portal.db import db, read_only
 from portal.jobs.models import WorkerHeartbeat
 from portal.outbox.queue import NewMessage
 from tests.databases import Cluster
@@ -222,7 +222,7 @@ class Weather:
             self.impolite += 1
 
     def _at_work(self) -> set[int]:
-        with self.instance.app.app_context(), reading():
+        with self.instance.app.app_context(), read_only():
             found = set(db.session.scalars(db.select(WorkerHeartbeat.pid)))
             db.session.rollback()
             return found

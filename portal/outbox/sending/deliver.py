@@ -18,7 +18,7 @@ from flask_mail import BadHeaderError
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from ...db import db
-from ...db.transaction import moment
+from ...db.transaction import db_now
 from ...smtp.failure import SubmissionFailure
 from ...vault import KeyMissing, SealBroken
 from ..diagnoses import KEY_MISSING
@@ -84,7 +84,7 @@ def attempt(claim: Claim, *, version_id: int | None = None, observer: Observer |
 
 def _begin(claim: Claim, way: Way) -> bool:
     """Record the intent; False when the claim was lost meanwhile. Commits."""
-    now = moment()
+    now = db_now()
     if not settle.settle_rows(
         claim.message.id, claim.token, {"lease_until": now + connection_leases.lease()}
     ):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from ...db import db, reading
+from ...db import db, read_only
 from ...state import get_state
 from ..models import Queue
 from .drain import Drain
@@ -134,7 +134,7 @@ class Lanes:
                 return
 
     def _is_proven(self, ident: int) -> bool:
-        with self._app.app_context(), reading():
+        with self._app.app_context(), read_only():
             found = db.session.scalar(select(Queue.healthy).where(Queue.account_id == ident))
             db.session.rollback()
         return bool(found)

@@ -19,9 +19,9 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...clock import utcnow
-from ...db import db, group_commit, reading
-from ...db.prepared import Swift
-from ...db.transaction import moment
+from ...db import db, group_commit, read_only
+from ...db.prepared import PreparedStatement
+from ...db.transaction import db_now
 from ...jobs import notify
 from .. import callbacks, rate_limits
 from ..models import Queue
@@ -45,7 +45,7 @@ _REST = 2.0  # seconds for which an idle connection is kept
 _GLANCE = 0.25  # seconds between two looks for work nobody told of, meanwhile
 _BEHIND = 0.1  # seconds the table may be behind the journal
 _WORTH_WAITING = 1.0  # seconds until a limit lets the next one leave: the connection is kept for so long
-_TURN = Swift(select(Queue.__table__.c.generation).where(Queue.__table__.c.account_id == bindparam("i")))
+_TURN = PreparedStatement(select(Queue.generation).where(Queue.account_id == bindparam("i")))
 
 
 @dataclass
@@ -146,23 +146,23 @@ class Drain:
                 told = self._news.wait(_GLANCE)
                 self._news.clear()
                 if told or self._sees_work():
-                    self._adopt(patiently(lambda: group_commit.record(self._resume)))
+                    self._adopt(patiently(lambda: group_commit.run(self._resume)))
                 if self._now.claim is not None or not self._now.rests:
                     return self._now.claim is not None
         finally:
             self.at_rest.clear()
         self._now = _Next()
-        patiently(lambda: group_commit.record(lambda: connection_leases.close(self._token)))
+        patiently(lambda: group_commit.run(lambda: connection_leases.close(self._token)))
         return False
 
     def _sees_work(self) -> bool:
-        with reading():
-            found = due.has_work(self.ident, moment())
+        with read_only():
+            found = due.has_work(self.ident, db_now())
             db.session.rollback()
         return found
 
     def _resume(self) -> _Next:
-        now = moment()
+        now = db_now()
         if self._ends() or not connection_leases.renew(self._account, self._token, now=now):
             connection_leases.close(self._token)
             return _Next()
@@ -184,7 +184,7 @@ class Drain:
         self.moved_at = time.monotonic()
         self._handed_in.append((claim, verdict))
         if not self._goes_on(verdict, following):
-            self._adopt(patiently(lambda: group_commit.record(self._settle)))
+            self._adopt(patiently(lambda: group_commit.run(self._settle)))
             self._forget_results()
 
     def _goes_on(self, verdict: Verdict, following: Claim | None) -> bool:
@@ -217,7 +217,7 @@ class Drain:
             return
         unknown = not claim.intent_id
         try:
-            self._is_stale |= not group_commit.record(lambda: self._catch_up(claim, unknown))
+            self._is_stale |= not group_commit.run(lambda: self._catch_up(claim, unknown))
         except Exception:
             db.session.rollback()
             if unknown:
@@ -238,7 +238,7 @@ class Drain:
         if not all(one.settled for one in results) or not claims.holds(claim):
             return False
         if unknown:
-            claims.intend(claim, self._now.way.route, now=claim.begun_at or moment())
+            claims.intend(claim, self._now.way.route, now=claim.begun_at or db_now())
         return True
 
     def _forget_results(self) -> None:
@@ -256,7 +256,7 @@ class Drain:
                 self._leave()
 
     def _renew_alone(self) -> bool:
-        kept = connection_leases.renew(self._account, self._token, now=moment())
+        kept = connection_leases.renew(self._account, self._token, now=db_now())
         db.session.commit()
         return kept
 
@@ -265,7 +265,7 @@ class Drain:
     def _open(self) -> _Next:
         """Take a slot, claim a batch and record the intent for its first message. Commits."""
         get_queue(self._account)
-        queue, now = self._locked(), moment()
+        queue, now = self._locked(), db_now()
         way = deliver.way_of(self._account)
         found = self._claim(queue, way, now)
         bound = connection_leases.most(way.route.provider if way.route else None)
@@ -299,7 +299,7 @@ class Drain:
             rest = ()
         if self._ends():
             return _Next()
-        now = moment()
+        now = db_now()
         if self._renewal_is_due():
             if not connection_leases.renew(self._account, self._token, now=now):
                 claims.give_back(rest, get_queue(self._account))
@@ -331,7 +331,7 @@ class Drain:
 
     def _is_another_turn(self) -> bool:
         """Whether the queue was held or let go since the batch was claimed: other settings may hold by now."""
-        return bool(_TURN.scalar({"i": self.ident}) != self._now.generation)
+        return bool(_TURN.scalar(i=self.ident) != self._now.generation)
 
     def _locked(self) -> Queue:
         return db.session.get_one(Queue, self.ident, with_for_update=True, populate_existing=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from ...db import db
-from ...db.transaction import moment
+from ...db.transaction import db_now
 from ...smtp.failure import Stage, SubmissionFailure
 from ...state import current_config
 from .. import callbacks, retry
@@ -78,7 +78,7 @@ def recorded(verdicts: Iterable[Verdict]) -> list[Result]:
 
 
 def _accepted(taken: Sequence[Accepted]) -> list[Result]:
-    now = moment()
+    now = db_now()
     attempts = [
         (one.claim, {**acceptance_log.reply_of(one.acceptance), "transcript": one.transcript})
         for one in taken
@@ -98,7 +98,7 @@ def refused(
     claim: Claim, route: Route, failure: SubmissionFailure, transcript: str, *, pinned: bool
 ) -> Result:
     """The message was not accepted: ask the diagnosis what that means, and settle accordingly."""
-    now, account_id = moment(), claim.message.account_id
+    now, account_id = db_now(), claim.message.account_id
     diagnosis = route.explain(failure)
     decision = _decide(claim, diagnosis, failure, now=now, pinned=pinned)
     attempt = _described(decision, diagnosis, failure, transcript)
@@ -116,7 +116,7 @@ def refused(
 
 def no_route(claim: Claim, because: Mapping[str, Any], *, pinned: bool) -> Result:
     """There is no way out at present, which is no message's fault."""
-    now, account_id = moment(), claim.message.account_id
+    now, account_id = db_now(), claim.message.account_id
     over = pinned or claim.message.is_test
     attempt = {"outcome": Outcome.HELD, "diagnosis": dict(because)}
     status = Status.FAILED if over else Status.HELD
@@ -130,7 +130,7 @@ def no_route(claim: Claim, because: Mapping[str, Any], *, pinned: bool) -> Resul
 
 def in_doubt(claim: Claim) -> Result:
     """The message waits for the server that may hold it, as long as any message is tried, and is then given up."""
-    now = moment()
+    now = db_now()
     query = select(func.min(DeliveryAttempt.started_at)).where(DeliveryAttempt.message_id == claim.message.id)
     over = now > (db.session.scalar(query) or now) + retry.GIVE_UP_AFTER
     attempt = {"outcome": Outcome.REJECTED if over else Outcome.HELD, "diagnosis": dict(POSSIBLY_DELIVERED)}
@@ -143,7 +143,7 @@ def in_doubt(claim: Claim) -> Result:
 def not_sendable(claim: Claim) -> Result:
     """The message itself can never leave."""
     attempt = {"outcome": Outcome.REJECTED, "diagnosis": dict(UNSENDABLE)}
-    if not settle(claim, now=moment(), status=Status.FAILED, attempt=attempt):
+    if not settle(claim, now=db_now(), status=Status.FAILED, attempt=attempt):
         return LOST
     callbacks.notify(claim, Outcome.REJECTED, UNSENDABLE)
     return Result(accepted=False, diagnosis=UNSENDABLE)
@@ -154,7 +154,7 @@ def poisoned(claim: Claim, fault: str, *, pinned: bool) -> Result:
 
     ``fault`` is the traceback, for the operator.
     """
-    now = moment()
+    now = db_now()
     over = pinned or claim.message.is_test or claim.tries >= _POISON_TRIES
     outcome = Outcome.REJECTED if over else Outcome.DEFERRED
     settled = settle(

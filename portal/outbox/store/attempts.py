@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, Table, bindparam, func, insert, select, text, update
 
 from ...db import UTCDateTime, db
-from ...db.prepared import Swift, part_of_row, said_to_sqlite
+from ...db.prepared import PreparedStatement, json_field, sqlite_datetime
 from ..models import DeliveryAttempt, Outcome
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _ATTEMPT: Table = DeliveryAttempt.__table__  # type: ignore[assignment]
 def write(message_id: int, now: datetime, way: dict[str, Any], result: dict[str, Any] | None = None) -> int:
     """Write an attempt down that began ``now``; without its result, it is the intent. Returns its id."""
     known = {**way, **(result or {})}
-    return int(_writing(tuple(known)).scalar({"i": message_id, "now": now, **prefixed(known)}))
+    return int(_writing(tuple(known)).scalar(i=message_id, now=now, **prefixed(known)))
 
 
 def write_accepted(ended: Sequence[tuple[int, datetime, dict[str, Any]]], now: datetime) -> dict[int, int]:
@@ -35,15 +35,15 @@ def write_accepted(ended: Sequence[tuple[int, datetime, dict[str, Any]]], now: d
     Returns the attempt's id by the message's.
     """
     rows = [
-        [message_id, said_to_sqlite(began), *(values[name] for name in _TOLD)]
+        [message_id, sqlite_datetime(began), *(values[name] for name in _TOLD)]
         for message_id, began, values in ended
     ]
-    return dict(_ACCEPTED.told({"rows": json.dumps(rows), "now": now}))
+    return dict(_ACCEPTED.all(rows=json.dumps(rows), now=now))
 
 
 def complete(attempt_id: int, values: dict[str, Any]) -> None:
     """Write down how an attempt ended."""
-    _completing(tuple(values)).changes({"i": attempt_id, **prefixed(values)})
+    _completing(tuple(values)).rowcount(i=attempt_id, **prefixed(values))
 
 
 def under_way(message_id: int) -> int | None:
@@ -89,7 +89,7 @@ def prefixed(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _writing(names: tuple[str, ...]) -> Swift:
+def _writing(names: tuple[str, ...]) -> PreparedStatement:
     earlier = select(func.coalesce(func.max(_ATTEMPT.c.number), 0) + 1)
     usual: dict[str, Any] = {
         "version_number": None,
@@ -105,7 +105,7 @@ def _writing(names: tuple[str, ...]) -> Swift:
         "traceback": "",
     }
     told: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
-    return Swift(
+    return PreparedStatement(
         insert(_ATTEMPT)
         .values(
             message_id=bindparam("i"),
@@ -129,18 +129,18 @@ _TOLD = (
     "queue_id",
     "transcript",
 )
-_ACCEPTED = Swift(
+_ACCEPTED = PreparedStatement(
     text(
         f"INSERT INTO delivery_attempt (message_id, started_at, {', '.join(_TOLD)}, ended_at, number, outcome,"
-        f" ambiguous, traceback) SELECT {', '.join(part_of_row(place) for place in range(len(_TOLD) + 2))}, :now,"
+        f" ambiguous, traceback) SELECT {', '.join(json_field(place) for place in range(len(_TOLD) + 2))}, :now,"
         " (SELECT coalesce(max(e.number), 0) + 1 FROM delivery_attempt e"
-        f" WHERE e.message_id = {part_of_row(0)}), 'accepted', 0, ''"
+        f" WHERE e.message_id = {json_field(0)}), 'accepted', 0, ''"
         " FROM json_each(:rows) AS r WHERE true RETURNING message_id, id"
     ).bindparams(bindparam("now", type_=UTCDateTime()))
 )
 
 
 @cache
-def _completing(names: tuple[str, ...]) -> Swift:
+def _completing(names: tuple[str, ...]) -> PreparedStatement:
     values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
-    return Swift(update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("i")).values(values))
+    return PreparedStatement(update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("i")).values(values))

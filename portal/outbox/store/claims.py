@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Table, and_, bindparam, func, select, text, update
 
 from ...db import UTCDateTime, db
-from ...db.prepared import Swift, part_of_row
-from ...db.transaction import moment, present_connection
+from ...db.prepared import PreparedStatement, json_field
+from ...db.transaction import current_connection, db_now
 from ..models import OutboxMessage, Outcome, Queue, Status
 from ..queue import SYSTEM
 from . import acceptance_log, attempts, clock_steps, connection_leases, due
@@ -35,7 +35,7 @@ __all__ = ["Claim", "QueuedMessage", "claim_batch", "claim_one", "due_queues", "
 
 _MESSAGE: Table = OutboxMessage.__table__  # type: ignore[assignment]
 _ARRIVED = -1
-_HOLDING = Swift(
+_HOLDING = PreparedStatement(
     select(func.count()).where(_MESSAGE.c.id == bindparam("i"), _MESSAGE.c.lease_token == bindparam("t"))
 )
 
@@ -66,7 +66,7 @@ def claim_batch(queue: Queue, token: str, route: Route | None, *, limit: int, no
 
 def claim_one(message_id: int) -> Claim | None:
     """Claim one message by its id, as a check of settings does; None when it is settled or taken. Commits."""
-    now = moment()
+    now = db_now()
     query = select(*[_MESSAGE.c[name] for name in QueuedMessage._fields], _MESSAGE.c.lease_until)
     row = db.session.execute(query.where(_MESSAGE.c.id == message_id).with_for_update()).one_or_none()
     over = row is not None and row.status is Status.SENDING and _is_over(row.lease_until, now)
@@ -102,17 +102,17 @@ def _claim(rows: Sequence[QueuedMessage], token: str, route: Route | None, *, no
 def _take(claims: Sequence[Claim], token: str, until: datetime) -> None:
     """Write down whose the messages are, all of which are locked."""
     taken = [(one.message.id, one.message.message_id) for one in claims]
-    if present_connection().dialect.name == "sqlite":
-        _TAKING.changes({"rows": json.dumps(taken), "t": token, "u": until})
+    if current_connection().dialect.name == "sqlite":
+        _TAKING.rowcount(rows=json.dumps(taken), t=token, u=until)
         return
     values = [{"i": ident, "m": message_id, "t": token, "u": until} for ident, message_id in taken]
-    present_connection().execute(_TAKING_EACH, values)
+    current_connection().execute(_TAKING_EACH, values)
 
 
-_TAKING = Swift(
+_TAKING = PreparedStatement(
     text(
-        f"UPDATE outbox_message SET status = 'sending', message_id = {part_of_row(1)}, lease_token = :t,"
-        f" lease_until = :u FROM json_each(:rows) AS r WHERE outbox_message.id = {part_of_row(0)}"
+        f"UPDATE outbox_message SET status = 'sending', message_id = {json_field(1)}, lease_token = :t,"
+        f" lease_until = :u FROM json_each(:rows) AS r WHERE outbox_message.id = {json_field(0)}"
     ).bindparams(bindparam("u", type_=UTCDateTime()))
 )
 _TAKING_EACH = (
@@ -184,7 +184,7 @@ def begin(claim: Claim, route: Route | None, *, now: datetime) -> None:
 
 def holds(claim: Claim) -> bool:
     """Whether a claimed message is still its claim's."""
-    return bool(_HOLDING.scalar({"i": claim.message.id, "t": claim.token}))
+    return bool(_HOLDING.scalar(i=claim.message.id, t=claim.token))
 
 
 def bring_in(entry: acceptance_log.Entry, now: datetime) -> bool:

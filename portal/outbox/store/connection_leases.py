@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 
-from ...db import db, reading
-from ...db.transaction import moment
+from ...db import db, read_only
+from ...db.transaction import db_now
 from ...state import current_config
 from ..models import ConnectionLease, OutboxMessage, Queue, Status
 from . import clock_steps
@@ -82,8 +82,8 @@ def are_taken(ident: int) -> bool:
     """
     if db.engine.dialect.name == "postgresql":
         return False
-    with reading():
-        now = moment()
+    with read_only():
+        now = db_now()
         query = select(func.count()).where(
             ConnectionLease.account_id == ident, ConnectionLease.lease_until > now
         )

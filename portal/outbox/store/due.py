@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, TextClause, bindparam, text
 
 from ...db import UTCDateTime, db
-from ...db.transaction import present_connection
+from ...db.transaction import current_connection
 from ..models import OPEN, Queue
 from ..queue import SYSTEM
 from . import clock_steps
@@ -63,7 +63,7 @@ def is_moving(queue: Queue, now: datetime) -> bool:
 def _rows(
     ident: int, rule: str, index: str, columns: str, limit: int, *, now: datetime, crowded: bool
 ) -> Sequence[Any]:
-    on_postgresql = present_connection().dialect.name == "postgresql"
+    on_postgresql = current_connection().dialect.name == "postgresql"
     # With many rows to choose from, SQLite would rather read them all in the order of their numbers.
     table = "outbox_message m" + ("" if on_postgresql else f" INDEXED BY ix_outbox_message_{index}")
     over, never = clock_steps.bounds(now)
@@ -88,7 +88,7 @@ def _ask(statement: str, values: dict[str, Any]) -> list[int]:
 
 def _run(statement: str, values: dict[str, Any]) -> Sequence[Any]:
     known = {name: value for name, value in values.items() if f":{name}" in statement}
-    return present_connection().execute(_timed(statement), known).all()
+    return current_connection().execute(_timed(statement), known).all()
 
 
 def _narrow(ident: int, rule: str, table: str) -> str:

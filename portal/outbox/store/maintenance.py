@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 
 from ...db import db
-from ...db.transaction import moment
+from ...db.transaction import db_now
 from ..diagnoses import KEY_MISSING
 from ..models import OutboxMessage, Queue, Status
 from . import acceptance_log, connection_leases, recovery
@@ -24,7 +24,7 @@ _seen: list[tuple[float, datetime]] = []
 def begin() -> None:
     """Look once as the worker starts. Trouble with the database is left to the first beat."""
     try:
-        now = moment()
+        now = db_now()
         for queue in db.session.scalars(select(Queue).where(Queue.held_at.is_not(None)).with_for_update()):
             if (queue.hold_diagnosis or {}).get("code") in _MENDED_BY_RESTART:
                 queue.next_probe_at = now
@@ -39,7 +39,7 @@ def mend() -> None:
     """Settle by journals that were left, give back slots that could not be, and see whether a clock was set."""
     recovery.settle_the_dead()
     connection_leases.clear_leftovers(recovery.give_back)
-    passed, now = time.monotonic(), moment()
+    passed, now = time.monotonic(), db_now()
     db.session.rollback()
     if _seen and now - _seen[0][1] < timedelta(seconds=passed - _seen[0][0]) - _STEP:
         _log.warning("the database's clock was set back; what is due is looked at anew")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from ...db import db
-from ...db.transaction import moment
+from ...db.transaction import db_now
 from ..models import ConnectionLease
 from . import acceptance_log, claims, connection_leases
 
@@ -19,7 +19,7 @@ def settle_the_dead() -> int:
     """
     count = 0
     for entries in acceptance_log.of_the_dead():
-        now = moment()
+        now = db_now()
         count += sum([claims.bring_in(entry, now) for entry in entries])
         for token in {entry["token"] for entry in entries}:
             slot = db.session.get(ConnectionLease, token)
@@ -36,7 +36,7 @@ def give_back(ident: int, token: str) -> None:
 
     What it wrote down comes first: an acceptance that is not in the table yet must not be given back.
     """
-    mine, now = acceptance_log.of_this_process(), moment()
+    mine, now = acceptance_log.of_this_process(), db_now()
     for entry in mine.open_of(token):
         claims.bring_in(entry, now)
     _let_go(ident, token)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Table, bindparam, text, update
 
 from ...db import UTCDateTime
-from ...db.prepared import Swift, part_of_row
-from ...db.transaction import present_connection
+from ...db.prepared import PreparedStatement, json_field
+from ...db.transaction import current_connection
 from ..models import OutboxMessage, Outcome, Status
 from . import attempts
 from .attempts import prefixed
@@ -68,7 +68,7 @@ def settle_accepted(taken: Sequence[tuple[Claim, dict[str, Any]]], *, now: datet
     """Record claimed messages as sent, each with the columns of its attempt; return whether each claim still held."""
     held: set[int] = set()
     together = []
-    on_sqlite = present_connection().dialect.name == "sqlite"
+    on_sqlite = current_connection().dialect.name == "sqlite"
     for claim, attempt in taken:
         # Nothing of it is in the table but its claim, and nothing is to be wiped.
         if on_sqlite and not claim.intent_id and not claim.message.is_sealed:
@@ -82,14 +82,14 @@ def settle_accepted(taken: Sequence[tuple[Claim, dict[str, Any]]], *, now: datet
 
 def settle_rows(message_id: int, token: str, values: dict[str, Any]) -> bool:
     """Change a message while it is being sent under this very claim."""
-    return bool(_settling(tuple(values)).changes({"i": message_id, "t": token, **prefixed(values)}))
+    return bool(_settling(tuple(values)).rowcount(i=message_id, t=token, **prefixed(values)))
 
 
 @cache
-def _settling(names: tuple[str, ...]) -> Swift:
+def _settling(names: tuple[str, ...]) -> PreparedStatement:
     values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
     mine = (_MESSAGE.c.id == bindparam("i"), _MESSAGE.c.lease_token == bindparam("t"))
-    return Swift(update(_MESSAGE).where(*mine).values(values))
+    return PreparedStatement(update(_MESSAGE).where(*mine).values(values))
 
 
 # -- many at once
@@ -97,7 +97,7 @@ def _settling(names: tuple[str, ...]) -> Swift:
 
 def _settle_together(taken: Sequence[tuple[Claim, dict[str, Any]]], now: datetime) -> set[int]:
     rows = [[claim.message.id, claim.token, claim.tries] for claim, _ in taken]
-    held = {ident for (ident,) in _SENT.told({"rows": json.dumps(rows), "now": now})}
+    held = {ident for (ident,) in _SENT.all(rows=json.dumps(rows), now=now)}
     ended = [(claim, attempt) for claim, attempt in taken if claim.message.id in held]
     written = attempts.write_accepted(
         [(claim.message.id, claim.begun_at or now, claim.route | attempt) for claim, attempt in ended], now
@@ -107,10 +107,10 @@ def _settle_together(taken: Sequence[tuple[Claim, dict[str, Any]]], now: datetim
     return held
 
 
-_SENT = Swift(
+_SENT = PreparedStatement(
     text(
         "UPDATE outbox_message SET status = 'sent', lease_token = NULL, lease_until = NULL, settled_at = :now,"
-        f" attempts = {part_of_row(2)} FROM json_each(:rows) AS r"
-        f" WHERE outbox_message.id = {part_of_row(0)} AND outbox_message.lease_token = {part_of_row(1)} RETURNING id"
+        f" attempts = {json_field(2)} FROM json_each(:rows) AS r"
+        f" WHERE outbox_message.id = {json_field(0)} AND outbox_message.lease_token = {json_field(1)} RETURNING id"
     ).bindparams(bindparam("now", type_=UTCDateTime()))
 )

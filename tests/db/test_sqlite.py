@@ -15,7 +15,7 @@ from sqlalchemy import event, text
 
 from portal.accounts.models import Owner
 from portal.affiliates.models import Affiliate
-from portal.db import UTCDateTime, db, reading, writing
+from portal.db import UTCDateTime, db, read_only, read_write
 from portal.outbox.models import OutboxMessage
 
 PAGES = (
@@ -127,10 +127,10 @@ def test_a_full_disk_is_told_on_a_page_and_nothing_is_half_done(app, owner, clie
 
 
 def test_a_transaction_that_reads_cannot_write(app):
-    with reading(), pytest.raises(Exception, match="readonly"):
+    with read_only(), pytest.raises(Exception, match="readonly"):
         db.session.execute(text("DELETE FROM owner"))
     db.session.rollback()
-    with reading(), writing():
+    with read_only(), read_write():
         db.session.execute(text("DELETE FROM owner"))
     db.session.rollback()
 
@@ -141,7 +141,7 @@ def test_the_database_is_set_up_to_survive_a_power_cut(app):
     assert ask("synchronous") == 2, "FULL"
     assert ask("foreign_keys") == 1
     assert ask("wal_autocheckpoint") == 8_000, "a page waits for no checkpoint: a worker comes first"
-    with reading():
+    with read_only():
         db.session.rollback()
         assert ask("busy_timeout") == 15_000, "a writer looks for its turn by itself"
 
@@ -174,11 +174,11 @@ def test_a_writer_who_writes_without_end_lets_others_have_their_turn(app, config
         "from pathlib import Path\n"
         "from portal import create_app\n"
         "from portal.db import db\n"
-        "from portal.db.dialects import settle_fast\n"
+        "from portal.db.sqlite import use_relaxed_durability\n"
         "from tests.conftest import make_config\n"
         "app = create_app(make_config(Path(sys.argv[1])))\n"
         "with app.app_context():\n"
-        "    settle_fast(db.engine)\n"
+        "    use_relaxed_durability(db.engine)\n"
         "    print('busy', flush=True)\n"
         "    while True:\n"
         "        db.session.connection()\n"
@@ -204,7 +204,7 @@ def test_a_writer_who_writes_without_end_lets_others_have_their_turn(app, config
     assert sorted(waits)[40] < 0.1  # four of five within a few of its turns, also on a busy machine
 
 
-def test_a_process_that_was_stopped_in_the_turnstile_is_passed_by(app, config):
+def test_a_process_that_was_stopped_at_the_head_of_the_write_queue_is_passed_by(app, config):
     folder = os.open(config.instance, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)  # and never let go
     began = time.monotonic()

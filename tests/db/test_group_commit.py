@@ -1,4 +1,4 @@
-"""Several connections of one process record what they have to in one transaction, and none suffers for another."""
+"""Group commit: threads of one process share a transaction, and a failure of one does not affect the others."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from sqlalchemy import event
 from portal import rate_limit
 from portal.clock import utcnow
 from portal.db import db, group_commit
-from portal.db.transaction import is_past_session
+from portal.db.transaction import is_raw
 from portal.outbox.queue import get_queue
 from tests.databases import lock_against_writers
+from tests.outbox.conftest import account as account
 from tests.outbox.support import new_account, queue
 
-BUDGET = rate_limit.Budget("together", 10, timedelta(days=1))
+pytestmark = pytest.mark.both_databases
+
+LIMIT = rate_limit.RateLimit("group commit", 10, timedelta(days=1))
 
 
 @pytest.fixture
 def one_writer(app: Flask) -> None:
     if db.engine.dialect.name != "sqlite":
-        pytest.skip("many write at the same time there")
+        pytest.skip("other databases have several writers")
 
 
 @contextmanager
 def commits() -> Iterator[list[None]]:
-    """Every commit while the block runs."""
+    """Collect every commit of the session while the block runs."""
     found: list[None] = []
 
     def note(_connection: object) -> None:
@@ -44,30 +47,30 @@ def commits() -> Iterator[list[None]]:
         event.remove(db.engine, "commit", note)
 
 
-def at_once(app: Flask, deeds: list[Callable[[], object]], swift: Container[object] = ()) -> list[object]:
-    """Record deeds from threads of their own, all of which came, in this order, while another was under way."""
-    results: list[object] = [None] * len(deeds)
+def at_once(app: Flask, functions: list[Callable[[], object]], raw: Container[object] = ()) -> list[object]:
+    """Run functions in threads of their own, all queued, in this order, while another commit is in progress."""
+    results: list[object] = [None] * len(functions)
     begun, go_on = threading.Event(), threading.Event()
 
     def first() -> None:
         begun.set()
         assert go_on.wait(5)
 
-    def run(number: int, deed: Callable[[], object]) -> None:
+    def run(number: int, function: Callable[[], object]) -> None:
         with app.app_context():
             try:
-                results[number] = group_commit.record(deed, swift=deed in swift)
-            except Exception as trouble:
-                results[number] = trouble
+                results[number] = group_commit.run(function, raw=function in raw)
+            except Exception as error:
+                results[number] = error
 
     leader = threading.Thread(target=run, args=(0, first))
     leader.start()
     assert begun.wait(5)
-    threads = [threading.Thread(target=run, args=one) for one in enumerate(deeds)]
-    parts = group_commit.of_engine(db.engine)
+    threads = [threading.Thread(target=run, args=one) for one in enumerate(functions)]
+    commits = group_commit.of_engine(db.engine)
     for count, thread in enumerate(threads, 1):
         thread.start()
-        while len(parts._waiting) < count:
+        while len(commits._queued) < count:
             pass
     go_on.set()
     for thread in [leader, *threads]:
@@ -76,43 +79,43 @@ def at_once(app: Flask, deeds: list[Callable[[], object]], swift: Container[obje
     return results
 
 
-def trouble_of(account: int, count: int) -> Callable[[], int]:
-    def deed() -> int:
+def count_failures(account: int, count: int) -> Callable[[], int]:
+    def function() -> int:
         get_queue(account, lock=True).consecutive_failures = count
         return account
 
-    return deed
+    return function
 
 
-def spending(account: int, past: list[bool]) -> Callable[[], bool]:
-    """A swift deed that notes whether it was done past the session."""
+def consuming(account: int, raw: list[bool]) -> Callable[[], bool]:
+    """Return a function that needs no session and records whether its transaction was raw."""
 
-    def deed() -> bool:
-        past.append(is_past_session())
-        return rate_limit.spend(BUDGET, account, now=utcnow())
+    def function() -> bool:
+        raw.append(is_raw())
+        return rate_limit.consume(LIMIT, account, now=utcnow())
 
-    return deed
+    return function
 
 
-def test_whoever_is_alone_is_recorded_at_once(app, account):
-    assert group_commit.record(trouble_of(account, 3)) == account
+def test_a_lone_thread_commits_at_once(app, account):
+    assert group_commit.run(count_failures(account, 3)) == account
     assert queue(account).consecutive_failures == 3
 
 
 @pytest.mark.usefixtures("one_writer")
-def test_all_who_come_while_one_is_recorded_share_the_next_commit(app, account):
+def test_threads_queued_during_a_commit_share_the_next_one(app, account):
     accounts = [account, *(new_account(name) for name in ("Larkspur", "Foxglove"))]
     for one in accounts:
         get_queue(one)
     db.session.commit()
     with commits() as made:
-        assert at_once(app, [trouble_of(one, 2) for one in accounts]) == accounts
-    assert len(made) == 2  # that of the first, and that of all others
+        assert at_once(app, [count_failures(one, 2) for one in accounts]) == accounts
+    assert len(made) == 2  # the first thread alone, then all others
     assert [queue(one).consecutive_failures for one in accounts] == [2, 2, 2]
 
 
 @pytest.mark.usefixtures("one_writer")
-def test_all_who_come_while_another_process_writes_share_one_commit(app, account, config):
+def test_threads_queued_while_another_process_writes_share_one_commit(app, account, config):
     accounts = [account, *(new_account(name) for name in ("Larkspur", "Foxglove"))]
     for one in accounts:
         get_queue(one)
@@ -120,14 +123,14 @@ def test_all_who_come_while_another_process_writes_share_one_commit(app, account
 
     def run(one: int) -> None:
         with app.app_context():
-            group_commit.record(trouble_of(one, 4))
+            group_commit.run(count_failures(one, 4))
 
     threads = [threading.Thread(target=run, args=(one,)) for one in accounts]
     with commits() as made:
         with closing(lock_against_writers(config)):
             for thread in threads:
                 thread.start()
-            time.sleep(0.3)  # the first stands in line, the others come to it
+            time.sleep(0.3)  # the first waits in the write queue, the others join it
         for thread in threads:
             thread.join(10)
     assert len(made) == 1
@@ -135,7 +138,7 @@ def test_all_who_come_while_another_process_writes_share_one_commit(app, account
 
 
 @pytest.mark.usefixtures("one_writer")
-def test_one_who_fails_costs_the_others_nothing(app, account):
+def test_a_function_that_fails_does_not_affect_the_others(app, account):
     other = new_account("Larkspur")
     for one in (account, other):
         get_queue(one)
@@ -146,7 +149,7 @@ def test_one_who_fails_costs_the_others_nothing(app, account):
         db.session.flush()
         raise ValueError("by intention")
 
-    failed, found = at_once(app, [fail, trouble_of(other, 1)])
+    failed, found = at_once(app, [fail, count_failures(other, 1)])
     assert isinstance(failed, ValueError)
     assert found == other
     assert queue(other).consecutive_failures == 1
@@ -154,60 +157,60 @@ def test_one_who_fails_costs_the_others_nothing(app, account):
 
 
 @pytest.mark.usefixtures("one_writer")
-def test_trouble_with_the_database_is_told_to_all_and_they_may_come_again(app, account):
+def test_a_database_error_is_raised_in_every_thread_and_the_next_run_succeeds(app, account):
     def locked() -> None:
         db.session.execute(db.text("SELECT no_such_function()"))
 
-    results = at_once(app, [locked, trouble_of(account, 4)])
+    results = at_once(app, [locked, count_failures(account, 4)])
     assert all("no such function" in str(one) for one in results)
-    assert group_commit.record(trouble_of(account, 4)) == account
+    assert group_commit.run(count_failures(account, 4)) == account
 
 
 @pytest.mark.usefixtures("one_writer")
-def test_who_needs_no_session_shares_a_transaction_past_it_and_the_others_come_next(app, account):
-    past: list[bool] = []
-    spend, spend_too = spending(account, past), spending(account, past)
-    with commits() as made:  # those of the session
-        found = at_once(app, [spend, trouble_of(account, 4), spend_too], swift=(spend, spend_too))
+def test_raw_work_shares_a_raw_transaction_and_the_rest_is_committed_next(app, account):
+    raw: list[bool] = []
+    consume, consume_too = consuming(account, raw), consuming(account, raw)
+    with commits() as made:  # of the session only
+        found = at_once(app, [consume, count_failures(account, 4), consume_too], raw=(consume, consume_too))
     assert found == [True, account, True]
-    assert past == [True, True]
-    assert len(made) == 2  # that of the first, and that of the one who needs the session
+    assert raw == [True, True]
+    assert len(made) == 2  # the first thread, and the work that needs the session
     assert queue(account).consecutive_failures == 4
-    assert rate_limit.left(BUDGET, account, now=utcnow()) == 8
+    assert rate_limit.remaining(LIMIT, account, now=utcnow()) == 8
 
 
 @pytest.mark.usefixtures("one_writer")
-def test_who_needs_the_session_takes_all_the_others_along(app, account):
-    past: list[bool] = []
-    spend = spending(account, past)
+def test_a_leader_that_needs_the_session_commits_raw_work_as_well(app, account):
+    raw: list[bool] = []
+    consume = consuming(account, raw)
     with commits() as made:
-        found = at_once(app, [trouble_of(account, 5), spend], swift=(spend,))
+        found = at_once(app, [count_failures(account, 5), consume], raw=(consume,))
     assert found == [account, True]
-    assert past == [False]
+    assert raw == [False]
     assert len(made) == 2
     assert queue(account).consecutive_failures == 5
 
 
 @pytest.mark.usefixtures("one_writer")
-def test_one_who_fails_past_the_session_costs_the_others_nothing(app, account):
+def test_a_function_that_fails_in_a_raw_transaction_does_not_affect_the_others(app, account):
     def fail() -> None:
-        rate_limit.spend(BUDGET, account, now=utcnow())
+        rate_limit.consume(LIMIT, account, now=utcnow())
         raise ValueError("by intention")
 
-    spend = spending(account, [])
-    failed, found = at_once(app, [fail, spend], swift=(fail, spend))
+    consume = consuming(account, [])
+    failed, found = at_once(app, [fail, consume], raw=(fail, consume))
     assert isinstance(failed, ValueError)
     assert found is True
-    assert rate_limit.left(BUDGET, account, now=utcnow()) == 9
+    assert rate_limit.remaining(LIMIT, account, now=utcnow()) == 9
 
 
-def test_a_session_that_has_begun_goes_on_in_its_own_transaction(account):
+def test_raw_work_joins_a_session_transaction_in_progress(account):
     get_queue(account, lock=True).consecutive_failures = 7
-    assert group_commit.record(spending(account, []), swift=True)
+    assert group_commit.run(consuming(account, []), raw=True)
     assert queue(account).consecutive_failures == 7
 
 
-def test_many_at_once_are_all_recorded(app, account):
+def test_many_threads_are_all_committed(app, account):
     accounts = [new_account(f"Programme-{number}") for number in range(8)]
     for one in accounts:
         get_queue(one)
@@ -217,7 +220,7 @@ def test_many_at_once_are_all_recorded(app, account):
     def run(ident: int) -> None:
         with app.app_context():
             for number in range(20):
-                group_commit.record(trouble_of(ident, number))
+                group_commit.run(count_failures(ident, number))
             results.append(ident)
 
     threads = [threading.Thread(target=run, args=(one,)) for one in accounts]

@@ -15,7 +15,7 @@ from portal.jobs import notify
 from portal.jobs.notify import Notifier
 from portal.state import get_state
 
-BUDGET = rate_limit.Budget("past-session", 10, timedelta(days=1))
+BUDGET = rate_limit.RateLimit("past-session", 10, timedelta(days=1))
 
 
 @pytest.fixture(autouse=True)
@@ -26,35 +26,35 @@ def a_fresh_session(app: Flask) -> None:
 
 
 def spent() -> int:
-    left = rate_limit.left(BUDGET, 1, now=utcnow())
+    left = rate_limit.remaining(BUDGET, 1, now=utcnow())
     db.session.remove()
     return BUDGET.amount - left
 
 
 def test_it_is_committed_with_the_end_of_its_block():
-    with transaction.past_session():
-        rate_limit.spend(BUDGET, 1, now=utcnow())
+    with transaction.raw_transaction():
+        rate_limit.consume(BUDGET, 1, now=utcnow())
     assert spent() == 1
 
 
 def test_it_is_taken_back_where_the_block_fails():
-    with pytest.raises(ValueError, match="by intention"), transaction.past_session():
-        rate_limit.spend(BUDGET, 1, now=utcnow())
+    with pytest.raises(ValueError, match="by intention"), transaction.raw_transaction():
+        rate_limit.consume(BUDGET, 1, now=utcnow())
         raise ValueError("by intention")
     assert spent() == 0
-    with transaction.past_session():  # and the next one is not in its way
-        rate_limit.spend(BUDGET, 1, now=utcnow())
+    with transaction.raw_transaction():  # and the next one is not in its way
+        rate_limit.consume(BUDGET, 1, now=utcnow())
     assert spent() == 1
 
 
 def test_all_of_it_happens_at_one_moment():
-    with transaction.past_session():
-        assert transaction.moment() == transaction.moment()
+    with transaction.raw_transaction():
+        assert transaction.db_now() == transaction.db_now()
 
 
 def test_a_commit_that_fails_is_told_as_the_session_tells_it():
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"), transaction.past_session() as present:
-        rate_limit.spend(BUDGET, 1, now=utcnow())
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"), transaction.raw_transaction() as present:
+        rate_limit.consume(BUDGET, 1, now=utcnow())
         cursor = present.driver.cursor()
         cursor.execute(
             "PRAGMA defer_foreign_keys = ON"
@@ -66,25 +66,25 @@ def test_a_commit_that_fails_is_told_as_the_session_tells_it():
 def test_a_wish_comes_true_after_the_commit_and_not_without_it(app):
     heard: list[tuple[str, int]] = []
     get_state(app).part(Notifier).push = lambda job, ident: heard.append((job, ident))
-    with transaction.past_session():
+    with transaction.raw_transaction():
         notify.push_after_commit("drain", 7)
         assert heard == []
     assert heard == [("drain", 7)]
-    with pytest.raises(ValueError, match="by intention"), transaction.past_session():
+    with pytest.raises(ValueError, match="by intention"), transaction.raw_transaction():
         notify.push_after_commit("drain", 8)
         raise ValueError("by intention")
-    with transaction.past_session():
+    with transaction.raw_transaction():
         pass
     db.session.commit()
     assert heard == [("drain", 7)]
 
 
 def test_a_statement_of_the_sessions_is_refused_instead_of_waiting_for_itself():
-    with transaction.past_session(), pytest.raises(RuntimeError, match="past the session"):
-        transaction.present_connection()
+    with transaction.raw_transaction(), pytest.raises(RuntimeError, match="raw transaction"):
+        transaction.current_connection()
 
 
 def test_what_is_looked_up_ahead_cannot_be_changed():
-    with pytest.raises(OperationalError, match="readonly"), transaction.ahead():
-        rate_limit.spend(BUDGET, 1, now=utcnow())
+    with pytest.raises(OperationalError, match="readonly"), transaction.read_snapshot():
+        rate_limit.consume(BUDGET, 1, now=utcnow())
     assert spent() == 0

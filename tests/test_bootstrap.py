@@ -21,7 +21,7 @@ from portal.config import ConfigError
 from portal.db import Base, UTCDateTime, db, readiness
 from portal.deliveries.triggers import SUBJECT_INDEX
 from portal.jobs.backend import TABLE_PREFIX
-from portal.rate_limit import Budget, _key, _window, left, spend
+from portal.rate_limit import RateLimit, _key, _window, consume, remaining
 from portal.vault import new_key
 from tests.conftest import make_config
 
@@ -44,7 +44,7 @@ def _is_ours(name, kind, _parents):
 
 def test_what_was_used_of_a_limit_before_an_upgrade_stays_used(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
-    limit, now = Budget("log-in", 3, timedelta(hours=1)), utcnow()
+    limit, now = RateLimit("log-in", 3, timedelta(hours=1)), utcnow()
     with app.app_context():
         upgrade(directory=str(readiness.MIGRATIONS), revision="0009")
         values = {"key": _key(limit, ("ada",)), "start": _window(limit, now)}
@@ -53,8 +53,8 @@ def test_what_was_used_of_a_limit_before_an_upgrade_stays_used(tmp_path):
             connection.execute(text(insert).bindparams(bindparam("start", type_=UTCDateTime)), values)
     bootstrap.migrate(app)
     with app.app_context():
-        assert left(limit, "ada", now=now) == 1
-        assert [spend(limit, "ada", now=now) for _ in range(2)] == [True, False]
+        assert remaining(limit, "ada", now=now) == 1
+        assert [consume(limit, "ada", now=now) for _ in range(2)] == [True, False]
         db.session.remove()
         db.engine.dispose()
 
