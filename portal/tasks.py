@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .clock import utcnow
 from .deliveries import bulk_actions, rollup
-from .domains.checks import look_at as look_at_domain
+from .domains.checks import run as look_at_domain
 from .enrolment.cleanup import delete_unconfirmed
 from .events.weekly_summary import enqueue_summaries as plan_week
 from .incidents import alerts, monitor, webhooks

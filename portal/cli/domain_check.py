@@ -1,4 +1,4 @@
-"""``flask domain check``: the page's list on the command line, for any domain, without storing anything."""
+"""``flask domain check``: the domain check for any domain on the command line. Stores nothing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 from ..domains import page
-from ..domains.assessment import Target, look
+from ..domains.assessment import Target, assess
 from ..domains.dkim import SELECTOR
-from ..domains.findings import Finding, Report, visible
-from ..domains.models import Verdict
-from ..domains.resolver import Asker, is_public
+from ..domains.findings import DomainReport, Finding, replace_unprintable
+from ..domains.models import DomainStatus
+from ..domains.resolver import Resolver, is_public
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import Provider, load_catalogue
 from ..smtp.providers.catalogue import normalise_host
@@ -29,14 +29,14 @@ def run(name: str, provider: str, selectors: Sequence[str], as_json: bool, say: 
     except ValueError as why:
         say(json.dumps({"domain": name, "error": str(why)}) if as_json else str(why))
         return NOT_LOOKED
-    report = look(target, Asker(current_config().dns_servers, fresh=target.domain))
+    report = assess(target, Resolver(current_config().dns_servers, uncached_domain=target.domain))
     if as_json:
         say(json.dumps(report.as_dict()))
     else:
-        say("\n".join(visible(_lines(report))))
-    if report.verdict is Verdict.UNKNOWN:
+        say("\n".join(replace_unprintable(_lines(report))))
+    if report.status is DomainStatus.UNKNOWN:
         return NOT_LOOKED
-    return ARRIVES if report.verdict is Verdict.ARRIVES else TROUBLE
+    return ARRIVES if report.status is DomainStatus.ARRIVES else TROUBLE
 
 
 def _target(name: str, provider: str, selectors: Sequence[str]) -> Target:
@@ -68,24 +68,24 @@ def _provider(text: str) -> tuple[Provider, str]:
     return catalogue.generic, normalise_host(text)
 
 
-def _lines(report: Report) -> list[str]:
-    lines = [f"{report.domain} by {report.provider}: {page.VERDICTS[report.verdict]}"]
-    lines += [f"  {why}" for why in report.why]
+def _lines(report: DomainReport) -> list[str]:
+    lines = [f"{report.domain} by {report.provider}: {page.STATUS_LABELS[report.status]}"]
+    lines += [f"  {why}" for why in report.reasons]
     for finding in report.findings:
         lines += ["", *_finding(finding)]
     if report.alignment:
         lines += ["", "Alignment with the From domain"]
     for one in report.alignment:
-        lines.append(f"  {one.mechanism:5} {page.VOUCHES[one.vouches]:8} {one.sentence}")
+        lines.append(f"  {one.mechanism:5} {page.VOUCHES_LABELS[one.vouches]:8} {one.sentence}")
     return lines
 
 
 def _finding(finding: Finding) -> list[str]:
-    lines = [f"{finding.title}: {page.MARKS[finding.mark]}", f"  {finding.sentence}"]
-    if finding.move:
-        lines.append(f"  Whose move: {finding.move}")
-    lines += [f"  There now:  {one.name} {one.kind} {one.value}" for one in finding.now]
-    for one in finding.wanted:
+    lines = [f"{finding.title}: {page.SEVERITY_LABELS[finding.severity]}", f"  {finding.sentence}"]
+    if finding.action:
+        lines.append(f"  Whose move: {finding.action}")
+    lines += [f"  There now:  {one.name} {one.kind} {one.value}" for one in finding.published]
+    for one in finding.recommended:
         lines.append(f"  Paste:      {one.name} {one.kind} {one.value or '(' + one.how + ')'}")
         if one.value and one.how:
             lines.append(f"              {one.how}")

@@ -1,4 +1,4 @@
-"""Will it arrive: what the domain name system says about the domain an account sends from."""
+"""Sending domains: DNS checks of MX, SPF, DKIM and DMARC, and the records to publish."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask) -> None:
-    """Introduce the room to the app."""
+    """Register the page and the jobs of this package with the app."""
     from ..jobs.registry import add_work_source
-    from .checks import due
+    from .checks import find_due_work
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    add_work_source(app, due)
+    add_work_source(app, find_due_work)

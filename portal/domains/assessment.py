@@ -1,29 +1,36 @@
-"""One look at a sending domain: everything receivers will look at, and what they will make of it."""
+"""Assessment of a sending domain: what receivers evaluate (MX, SPF, DKIM, DMARC), and whether they accept its email."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..smtp.providers import DnsFacts, EnvelopeDomain, Provider, load_catalogue
 from . import dkim_advice, dmarc, mx
-from .dmarc import Policy, Walk
-from .findings import Alignment, Finding, Mark, Published, Report, Wanted, could_not_look, owners_move
-from .models import Verdict
+from .dmarc import DmarcPolicy, DmarcRecord, PolicyLookup
+from .findings import (
+    Alignment,
+    DomainReport,
+    Finding,
+    PublishedRecord,
+    RecommendedRecord,
+    Severity,
+    lookup_failed,
+    owner_action,
+)
+from .models import DomainStatus
 from .spf import advice
-from .spf.evaluate import LOOK_UPS
+from .spf.evaluate import MAX_LOOKUPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .resolver import Asker
-
-__all__ = ["Report", "Target", "broken", "look"]
+    from .resolver import Resolver
 
 
 @dataclass(frozen=True)
 class Target:
-    """What to look at: the From domain, the provider behind the submission server, selectors the owner knows."""
+    """What to assess: the From domain, the provider of the submission server, and extra DKIM selectors."""
 
     domain: str
     provider: Provider
@@ -31,55 +38,75 @@ class Target:
     selectors: tuple[str, ...] = ()
 
     @property
-    def called(self) -> str:
-        """How the provider is called in a sentence."""
+    def provider_label(self) -> str:
+        """Name of the provider for use in a sentence."""
         known = self.provider.dns.envelope is not EnvelopeDomain.UNKNOWN
         return self.provider.name.partition(" (")[0] if known else "your server"
 
 
-def look(target: Target, asker: Asker) -> Report:
-    """Ask for everything, and judge. Takes no longer than the asker's time. Raises nothing about the domain."""
-    domain, facts = target.domain, target.provider.dns
+def assess(target: Target, resolver: Resolver) -> DomainReport:
+    """Run all queries and return the report. Takes at most the resolver's total time. Raises nothing about the domain."""
+    domain, facts, provider = target.domain, target.provider.dns, target.provider_label
     if load_catalogue().is_public_mail(domain):
-        return _public_mail(target)
-    _fetch(asker, domain, facts, target.selectors)
-    receiving, refused = mx.look(asker, domain)
-    spf, by_spf, tree = advice.look(asker, domain, target.called, facts, target.host)
-    dkim, by_dkim, keys = dkim_advice.look(asker, domain, target.called, facts, target.selectors)
-    way = dmarc.walk(asker, domain)
-    policy = way.policy(exists=not refused)
-    if way.record and way.record.strict_spf and facts.envelope is EnvelopeDomain.SUBDOMAIN:
-        strict = (
-            f"{way.at} asks for strict alignment (aspf=s), and {by_spf.domain} is another name than {domain}."
+        return _public_mail_report(target)
+    _prefetch(resolver, domain, facts, target.selectors)
+    mx_finding, rejected = mx.assess(resolver, domain)
+    spf_finding, by_spf, tree = advice.assess(resolver, domain, provider, facts, target.host)
+    dkim_finding, by_dkim, keys = dkim_advice.assess(resolver, domain, provider, facts, target.selectors)
+    lookup = dmarc.look_up_policy(resolver, domain)
+    if lookup.record and lookup.record.strict_spf and facts.envelope is EnvelopeDomain.SUBDOMAIN:
+        sentence = (
+            f"{lookup.policy_domain} asks for strict alignment (aspf=s), and {by_spf.domain} is another name "
+            f"than {domain}."
         )
-        by_spf = Alignment("SPF", by_spf.domain, by_spf.passes, False, strict)
-    path = advice.return_path(asker, domain, target.called, facts)
-    findings = [receiving, spf, *([path] if path else []), dkim, _policy(asker, way)]
-    verdict, why = _verdict(target, findings, refused, (by_spf, by_dkim), policy)
-    details = {
-        "spf": tree.root.as_dict() if tree.root else None,
-        "look_ups": tree.look_ups,
-        "look_ups_allowed": LOOK_UPS,
-        "keys": [key.as_dict() for key in keys],
-        "dmarc": [list(step) for step in way.steps],
-        "organization": way.organization,
-        "asked": asker.asked,
-    }
-    return Report(
-        domain, target.provider.name, target.host, verdict, why, tuple(findings), (by_spf, by_dkim), details
+        by_spf = replace(by_spf, aligned=False, sentence=sentence)
+    return_path = advice.return_path(resolver, domain, provider, facts)
+    findings = [
+        mx_finding,
+        spf_finding,
+        *([return_path] if return_path else []),
+        dkim_finding,
+        _dmarc_finding(resolver, lookup),
+    ]
+    evidence = _Evidence(
+        target=target,
+        findings={one.subject: one for one in findings},
+        rejected=rejected,
+        by_spf=by_spf,
+        by_dkim=by_dkim,
+        policy=lookup.policy(exists=not rejected),
+    )
+    status, reasons = _status(evidence)
+    return DomainReport(
+        domain=domain,
+        provider=target.provider.name,
+        host=target.host,
+        status=status,
+        reasons=reasons,
+        findings=tuple(findings),
+        alignment=(by_spf, by_dkim),
+        details={
+            "spf": tree.root.as_dict() if tree.root else None,
+            "look_ups": tree.lookups,
+            "look_ups_allowed": MAX_LOOKUPS,
+            "keys": [key.as_dict() for key in keys],
+            "dmarc": [list(step) for step in lookup.steps],
+            "organization": lookup.organization,
+            "asked": resolver.query_count,
+        },
     )
 
 
-def broken(target: Target) -> Report:
-    """Return the report of a look that failed through a fault of the portal."""
-    why = "The look broke off through a fault of this portal; it is in the portal’s log."
-    return Report(target.domain, target.provider.name, target.host, Verdict.UNKNOWN, (why,))
+def failed_report(target: Target) -> DomainReport:
+    """Return the report of an assessment that failed with an internal error."""
+    reason = "The look broke off through a fault of this portal; it is in the portal’s log."
+    return DomainReport(target.domain, target.provider.name, target.host, DomainStatus.UNKNOWN, (reason,))
 
 
-def _fetch(asker: Asker, domain: str, facts: DnsFacts, selectors: Sequence[str]) -> None:
-    """Ask the first questions at once: a server that is slow is waited for once."""
+def _prefetch(resolver: Resolver, domain: str, facts: DnsFacts, selectors: Sequence[str]) -> None:
+    """Send the known queries in parallel, so that a slow server delays the assessment once."""
     names = [*(key.selector for key in facts.keys), *selectors]
-    asker.ask_all(
+    resolver.query_all(
         [
             *((domain, kind) for kind in ("TXT", "MX", "A", "AAAA")),
             (f"_dmarc.{domain}", "TXT"),
@@ -89,113 +116,128 @@ def _fetch(asker: Asker, domain: str, facts: DnsFacts, selectors: Sequence[str])
     )
 
 
-def _public_mail(target: Target) -> Report:
+def _public_mail_report(target: Target) -> DomainReport:
+    """Return the report for a domain of a public mailbox provider, such as gmail.com."""
     domain, card = target.domain, target.provider
     if domain in card.mail_domains:
-        why = f"{domain} is {card.name}’s own domain, and mail leaves through its own server. There is nothing for you to set up."
-        return Report(domain, card.name, target.host, Verdict.ARRIVES, (why,))
-    why = (
+        reason = (
+            f"{domain} is {card.name}’s own domain, and mail leaves through its own server. "
+            "There is nothing for you to set up."
+        )
+        return DomainReport(domain, card.name, target.host, DomainStatus.ARRIVES, (reason,))
+    reason = (
         f"Anybody can have an address at {domain}, so only its own servers may send for it. Others’ mail in its name is "
         "refused or taken for spam. Send from a domain of your own."
     )
-    return Report(domain, card.name, target.host, Verdict.REFUSED, (why,))
+    return DomainReport(domain, card.name, target.host, DomainStatus.REFUSED, (reason,))
 
 
-def _policy(asker: Asker, way: Walk) -> Finding:
-    domain, title = way.start, "DMARC"
-    here = asker.ask(f"_dmarc.{domain}", "TXT")
-    now = tuple(Published(f"_dmarc.{domain}", "TXT", text) for text in here.records)
-    starter = (
-        Wanted(f"_dmarc.{domain}", "TXT", "v=DMARC1; p=none", "Add this record. It asks for nothing yet."),
-    )
-    if domain in way.several:
-        sentence = f"There are {len(here.records)} DMARC records at _dmarc.{domain}. Only one is allowed: none of them counts."
-        keep = (
-            Wanted(
-                f"_dmarc.{domain}", "TXT", next(iter(here.records)), "Keep this one and take the others out."
-            ),
-        )
-        return Finding("dmarc", title, Mark.BAD, sentence, owners_move(domain), now, keep)
-    if way.record is None and way.silent:
-        name = f"_dmarc.{way.silent}"
-        return could_not_look("dmarc", title, asker.ask(name, "TXT").status, name, now)
-    if way.record is None:
+def _dmarc_finding(resolver: Resolver, lookup: PolicyLookup) -> Finding:
+    domain, title = lookup.domain, "DMARC"
+    name = f"_dmarc.{domain}"
+    answer = resolver.query(name, "TXT")
+    published = tuple(PublishedRecord(name, "TXT", text) for text in answer.records)
+    if domain in lookup.duplicates:
+        sentence = f"There are {len(answer.records)} DMARC records at {name}. Only one is allowed: none of them counts."
+        how = "Keep this one and take the others out."
+        keep = (RecommendedRecord(name, "TXT", next(iter(answer.records)), how),)
+        return Finding("dmarc", title, Severity.ERROR, sentence, owner_action(domain), published, keep)
+    if lookup.record is None and lookup.unanswered_name:
+        failed = f"_dmarc.{lookup.unanswered_name}"
+        return lookup_failed("dmarc", title, resolver.query(failed, "TXT").status, failed, published)
+    if lookup.record is None:
         sentence = f"No DMARC policy is published for {domain}. Gmail, Yahoo and Outlook ask for one from senders of many emails."
-        if any(name == domain for name, _ in way.unreadable):
+        if any(malformed == domain for malformed, _ in lookup.malformed):
             sentence = "What stands there is no DMARC record: it has to begin with v=DMARC1, in capital letters, and a semicolon."
-        return Finding("dmarc", title, Mark.CARE, sentence, owners_move(domain), now, starter)
-    return _published_policy(way, now)
+        how = "Add this record. It asks for nothing yet."
+        starter = (RecommendedRecord(name, "TXT", "v=DMARC1; p=none", how),)
+        return Finding("dmarc", title, Severity.WARNING, sentence, owner_action(domain), published, starter)
+    return _published_policy_finding(lookup, lookup.record, published)
 
 
-def _published_policy(way: Walk, now: tuple[Published, ...]) -> Finding:
-    policy, record = way.policy(), way.record
-    asks = {
-        Policy.NONE: "It asks receivers for nothing but counting",
-        Policy.QUARANTINE: "It asks receivers to put what fails into the spam folder",
-        Policy.REJECT: "It asks receivers to refuse what fails",
-    }[policy or Policy.NONE]
-    inherited = "" if way.at == way.start else f" It is inherited from {way.at}."
-    notes = record.complaints if record else ()
-    if record and way.at != way.start:
-        now = (*now, Published(f"_dmarc.{way.at}", "TXT", record.text))
-    mark = Mark.CARE if any("p=" in note or "policy" in note for note in notes) else Mark.GOOD
-    sentence = f"A policy is published. {asks} (p={policy}).{inherited}"
-    move = owners_move(way.at) if mark is Mark.CARE else ""
-    return Finding("dmarc", "DMARC", mark, sentence, move, now, notes=notes)
+def _published_policy_finding(
+    lookup: PolicyLookup, record: DmarcRecord, published: tuple[PublishedRecord, ...]
+) -> Finding:
+    policy = lookup.policy() or DmarcPolicy.NONE
+    request = {
+        DmarcPolicy.NONE: "It asks receivers for nothing but counting",
+        DmarcPolicy.QUARANTINE: "It asks receivers to put what fails into the spam folder",
+        DmarcPolicy.REJECT: "It asks receivers to refuse what fails",
+    }[policy]
+    inherited = ""
+    if lookup.policy_domain != lookup.domain:
+        inherited = f" It is inherited from {lookup.policy_domain}."
+        published = (*published, PublishedRecord(f"_dmarc.{lookup.policy_domain}", "TXT", record.text))
+    sentence = f"A policy is published. {request} (p={policy}).{inherited}"
+    finding = Finding("dmarc", "DMARC", Severity.OK, sentence, published=published, notes=record.problems)
+    if any("p=" in problem or "policy" in problem for problem in record.problems):
+        return replace(finding, severity=Severity.WARNING, action=owner_action(lookup.policy_domain))
+    return finding
 
 
-def _verdict(
-    target: Target,
-    findings: list[Finding],
-    refused: bool,
-    alignment: tuple[Alignment, Alignment],
-    policy: Policy | None,
-) -> tuple[Verdict, tuple[str, ...]]:
-    """Say what receivers will make of it, the gravest reason first."""
-    by_spf, by_dkim = alignment
-    marks = {one.subject: one for one in findings}
-    reasons = [marks["mx"].sentence] if refused else []
+@dataclass(frozen=True)
+class _Evidence:
+    """Everything from which the status is derived. ``rejected``: the domain cannot receive email."""
+
+    target: Target
+    findings: dict[str, Finding]
+    rejected: bool
+    by_spf: Alignment
+    by_dkim: Alignment
+    policy: DmarcPolicy | None
+
+    def needs_work(self, subject: str) -> bool:
+        return self.findings[subject].severity in (Severity.WARNING, Severity.ERROR)
+
+    @property
+    def spf_is_covered_by_dkim(self) -> bool:
+        """Whether an SPF warning does no harm: the server belongs to no known provider, and DKIM is aligned."""
+        unknown = self.target.provider.dns.envelope is EnvelopeDomain.UNKNOWN
+        is_warning = self.findings["spf"].severity is Severity.WARNING
+        return unknown and self.by_dkim.vouches is True and is_warning
+
+
+def _status(evidence: _Evidence) -> tuple[DomainStatus, tuple[str, ...]]:
+    """Return the status and its reasons, the most severe first."""
+    by_spf, by_dkim = evidence.by_spf, evidence.by_dkim
+    reasons = [evidence.findings["mx"].sentence] if evidence.rejected else []
     if by_spf.passes is False and by_dkim.vouches is False:
         reasons.append(
             "Neither SPF nor DKIM vouches for this mail. Gmail, Yahoo and others refuse mail that neither vouches for."
         )
-    elif by_spf.vouches is False and by_dkim.vouches is False and policy is Policy.REJECT:
+    elif by_spf.vouches is False and by_dkim.vouches is False and evidence.policy is DmarcPolicy.REJECT:
         reasons.append(
             "Nothing vouches for the From domain, and your own DMARC policy asks receivers to refuse such mail."
         )
     if reasons:
-        return Verdict.REFUSED, tuple(reasons)
-    silent = [_reason(one) for one in findings if one.silent]
-    if silent:
-        return Verdict.UNKNOWN, tuple(silent)
-    risks = _risks(target, marks, by_spf, by_dkim, policy)
+        return DomainStatus.REFUSED, tuple(reasons)
+    unanswered = [_reason(one) for one in evidence.findings.values() if one.unanswered]
+    if unanswered:
+        return DomainStatus.UNKNOWN, tuple(unanswered)
+    risks = _risks(evidence)
     if risks:
-        return Verdict.AT_RISK, tuple(risks)
-    return Verdict.ARRIVES, (_all_well(target, by_spf, by_dkim),)
+        return DomainStatus.AT_RISK, tuple(risks)
+    return DomainStatus.ARRIVES, (_success_sentence(evidence),)
 
 
-def _risks(
-    target: Target, marks: dict[str, Finding], by_spf: Alignment, by_dkim: Alignment, policy: Policy | None
-) -> list[str]:
-    risks = [_reason(marks["mx"])] if marks["mx"].mark in (Mark.CARE, Mark.BAD) else []
-    if by_spf.vouches is False and by_dkim.vouches is False and policy is Policy.QUARANTINE:
+def _risks(evidence: _Evidence) -> list[str]:
+    findings, by_spf, by_dkim = evidence.findings, evidence.by_spf, evidence.by_dkim
+    risks = [_reason(findings["mx"])] if evidence.needs_work("mx") else []
+    if by_spf.vouches is False and by_dkim.vouches is False and evidence.policy is DmarcPolicy.QUARANTINE:
         risks.append(
             "Nothing vouches for the From domain, and your own DMARC policy sends such mail to the spam folder."
         )
-    if marks["spf"].mark in (Mark.CARE, Mark.BAD) and not _covered_by_dkim(target, marks, by_dkim):
-        risks.append(_reason(marks["spf"]))
-    if marks["dkim"].mark in (Mark.CARE, Mark.BAD):
+    if evidence.needs_work("spf") and not evidence.spf_is_covered_by_dkim:
+        risks.append(_reason(findings["spf"]))
+    if evidence.needs_work("dkim"):
         known = by_dkim.vouches is not None or by_spf.vouches
-        risks.append(
-            _reason(marks["dkim"])
-            if known
-            else f"Whether {target.called} signs your mail cannot be seen from here."
-        )
-    path = marks.get("return-path")
-    if path is not None and path.mark is Mark.CARE and by_dkim.vouches is not True:
-        risks.append(_reason(path))
-    if marks["dmarc"].mark in (Mark.CARE, Mark.BAD):
-        risks.append(_reason(marks["dmarc"]))
+        unknown = f"Whether {evidence.target.provider_label} signs your mail cannot be seen from here."
+        risks.append(_reason(findings["dkim"]) if known else unknown)
+    return_path = findings.get("return-path")
+    if return_path is not None and return_path.severity is Severity.WARNING and by_dkim.vouches is not True:
+        risks.append(_reason(return_path))
+    if evidence.needs_work("dmarc"):
+        risks.append(_reason(findings["dmarc"]))
     return risks
 
 
@@ -203,18 +245,7 @@ def _reason(finding: Finding) -> str:
     return f"{finding.title}: {finding.sentence}"
 
 
-def _covered_by_dkim(target: Target, marks: dict[str, Finding], by_dkim: Alignment) -> bool:
-    """Whether a poor SPF record does no harm: its server is nobody's we know, and a signature vouches."""
-    unknown = target.provider.dns.envelope is EnvelopeDomain.UNKNOWN
-    return unknown and by_dkim.vouches is True and marks["spf"].mark is Mark.CARE
-
-
-def _all_well(target: Target, by_spf: Alignment, by_dkim: Alignment) -> str:
-    who = (
-        "SPF and DKIM both vouch"
-        if by_spf.vouches and by_dkim.vouches
-        else "DKIM vouches"
-        if by_dkim.vouches
-        else "SPF vouches"
-    )
-    return f"{who} for {target.domain}, and a DMARC policy is in place. Nothing in the DNS stands in the way."
+def _success_sentence(evidence: _Evidence) -> str:
+    by_spf, by_dkim = evidence.by_spf.vouches, evidence.by_dkim.vouches
+    who = "SPF and DKIM both vouch" if by_spf and by_dkim else "DKIM vouches" if by_dkim else "SPF vouches"
+    return f"{who} for {evidence.target.domain}, and a DMARC policy is in place. Nothing in the DNS stands in the way."

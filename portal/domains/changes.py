@@ -1,6 +1,6 @@
-"""When a domain's verdict becomes worse, that is kept, and whoever listens is told.
+"""Changes for the worse: recorded when the status of a sending domain drops, and reported to listeners.
 
-Listeners work inside the transaction that records the change and do not commit.
+Listeners run inside the transaction that records the change; they do not commit.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from sqlalchemy import select
 
 from ..db import db
 from ..state import get_state
-from .models import DomainChange, DomainCheck, Verdict
+from .models import DomainChange, DomainCheck, DomainStatus
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from flask import Flask
 
-# Told of a change for the worse when it begins (``ended_at`` is None) and again when it has ended.
+# Called when a change begins or grows (``ended_at`` is None), and again when it has ended.
 Listener = Callable[[DomainChange], None]
 
 
@@ -30,46 +30,46 @@ class _Listeners:
 
 
 def add_listener(app: Flask, listener: Listener) -> None:
-    """Let somebody hear of changes for the worse, and of their ends."""
+    """Register a function that receives changes for the worse and their ends."""
     get_state(app).part(_Listeners).listeners.append(listener)
 
 
 def open_change(account_id: int, domain: str) -> DomainChange | None:
-    """Return what became worse and still is."""
+    """Return the change of a domain that has not ended, if there is one."""
     query = select(DomainChange).where(
         DomainChange.account_id == account_id, DomainChange.domain == domain, DomainChange.ended_at.is_(None)
     )
     return db.session.scalar(query.order_by(DomainChange.id.desc()).limit(1))
 
 
-def compare(check: DomainCheck, became: Verdict, why: str, *, now: datetime) -> None:
-    """Record what a look at the live version's domain found, next to what was known. The caller commits.
+def record_status(check: DomainCheck, status: DomainStatus, reason: str, *, now: datetime) -> None:
+    """Compare the status of the live version's domain with the last known one and record a change. The caller commits.
 
-    A look that could not look changes nothing, so that a silent name server is no bad news about the domain.
+    The status ``unknown`` changes nothing: a name server that does not answer says nothing about the domain.
     """
-    was = check.last_known_status
-    _end_others(check, now)
-    if became is Verdict.UNKNOWN:
+    previous = check.last_known_status
+    _end_other_domains(check, now)
+    if status is DomainStatus.UNKNOWN:
         return
-    known = open_change(check.account_id, check.domain)
-    if known is not None and became.rank >= known.previous_status.rank:
-        known.ended_at = now
-        _tell(known)
-    elif known is not None and became is not known.new_status:
-        known.new_status, known.reason = became, why[:500]
-        _tell(known)
-    elif known is None and was is not None and became.rank < was.rank:
+    change = open_change(check.account_id, check.domain)
+    if change is not None and status.rank >= change.previous_status.rank:
+        change.ended_at = now
+        _notify(change)
+    elif change is not None and status is not change.new_status:
+        change.new_status, change.reason = status, reason[:500]
+        _notify(change)
+    elif change is None and previous is not None and status.rank < previous.rank:
         change = DomainChange(
-            account_id=check.account_id, domain=check.domain, previous_status=was, new_status=became
+            account_id=check.account_id, domain=check.domain, previous_status=previous, new_status=status
         )
-        change.reason, change.since = why[:500], now
+        change.reason, change.since = reason[:500], now
         db.session.add(change)
         db.session.flush()
-        _tell(change)
+        _notify(change)
 
 
-def _end_others(check: DomainCheck, now: datetime) -> None:
-    """What was worse about a domain that no longer sends is over."""
+def _end_other_domains(check: DomainCheck, now: datetime) -> None:
+    """End the changes of domains from which the account no longer sends."""
     query = select(DomainChange).where(
         DomainChange.account_id == check.account_id,
         DomainChange.domain != check.domain,
@@ -77,9 +77,9 @@ def _end_others(check: DomainCheck, now: datetime) -> None:
     )
     for change in db.session.scalars(query).all():
         change.ended_at = now
-        _tell(change)
+        _notify(change)
 
 
-def _tell(change: DomainChange) -> None:
+def _notify(change: DomainChange) -> None:
     for listener in get_state().part(_Listeners).listeners:
         listener(change)

@@ -1,7 +1,7 @@
-"""Looking at the domains of accounts: on request, after settings went live, and once a day.
+"""Domain checks: on request, after settings went live, and once a day for live settings.
 
-The worker does it, with no transaction open while name servers are asked. A worker that dies leaves a lease
-that lapses, and the next one looks.
+They run in the worker, with no transaction open during the DNS queries. Each has a lease: when its worker crashes,
+the lease expires and another worker repeats the check.
 """
 
 from __future__ import annotations
@@ -18,90 +18,92 @@ from ..clock import utcnow
 from ..db import db, insert
 from ..db.lease import Lease, has_lapsed, lapsed, take
 from ..jobs import notify
-from ..settings import providers
+from ..settings import providers, versions
 from ..settings.models import SmtpSettings, VersionState
+from ..settings.routing import live_version
 from ..state import current_config
 from . import assessment, changes
-from .findings import visible
-from .models import DomainCheck, LookState, Verdict
-from .resolver import Asker
+from .findings import DomainReport, replace_unprintable
+from .models import DomainCheck, DomainCheckState, DomainStatus
+from .resolver import Resolver
 
-LOOKS = rate_limit.RateLimit("domain-look", 30, timedelta(hours=1))
-_AGAIN = timedelta(days=1)
-_SOONER = timedelta(hours=1)  # after a look that could not look
+CHECK_LIMIT = rate_limit.RateLimit("domain-look", 30, timedelta(hours=1))
+_INTERVAL = timedelta(days=1)
+_RETRY_INTERVAL = timedelta(hours=1)  # after a check whose queries were not answered
 _LEASE = timedelta(seconds=90)
-_SELECTORS = 10  # typed by the owner
+_MAX_SELECTORS = 10  # entered by the owner, per version
 
 _log = logging.getLogger(__name__)
 
 
-class TooManyLooks(Exception):
-    """The account has used up its budget of this hour."""
+class TooManyChecks(Exception):
+    """The account has reached its limit of checks per hour."""
 
 
 def version_for(account_id: int, number: int | None) -> SmtpSettings | None:
-    """Return the version asked for; else the live one, else the newest."""
-    query = select(SmtpSettings).where(SmtpSettings.account_id == account_id)
+    """Return the version with this number. Without a number: the live version, else the newest."""
     if number is not None:
-        return db.session.scalar(query.where(SmtpSettings.number == number))
-    live = db.session.scalar(query.where(SmtpSettings.state == VersionState.LIVE))
-    return live or db.session.scalar(query.order_by(SmtpSettings.number.desc()).limit(1))
+        return versions.find(account_id, number)
+    return live_version(account_id) or versions.newest(account_id)
 
 
-def of_version(version: SmtpSettings) -> DomainCheck | None:
-    """Return what is known about the domain of a version."""
+def get(version: SmtpSettings) -> DomainCheck | None:
+    """Return the domain check of a version, if there is one."""
     return db.session.scalar(select(DomainCheck).where(DomainCheck.version_id == version.id))
 
 
-def request(version: SmtpSettings, *, now: datetime) -> None:
-    """Ask for a look. Commits. Raises TooManyLooks."""
-    if not rate_limit.consume(LOOKS, version.account_id, now=now):
+def request_check(version: SmtpSettings, *, now: datetime) -> None:
+    """Request a check of a version's domain. Commits. Raises TooManyChecks."""
+    if not rate_limit.consume(CHECK_LIMIT, version.account_id, now=now):
         db.session.rollback()
-        raise TooManyLooks
-    check = _row(version, now)
-    check.requested_at = now  # while one is under way, another follows it
-    if check.state is not LookState.RUNNING or has_lapsed(check, now):
-        check.state, check.lease_until = LookState.WAITING, None
+        raise TooManyChecks
+    check = _get_or_create(version, now)
+    check.requested_at = now  # a check that is running is followed by another
+    if check.state is not DomainCheckState.RUNNING or has_lapsed(check, now):
+        check.state, check.lease_until = DomainCheckState.WAITING, None
     notify.push_after_commit("look", version.id)
     db.session.commit()
 
 
 def add_selector(version: SmtpSettings, selector: str, *, now: datetime) -> None:
-    """Remember a DKIM selector that the owner knows, and look again. Commits. Raises TooManyLooks."""
-    check = _row(version, now)
+    """Add a DKIM selector that the owner knows and request a check. Commits. Raises TooManyChecks."""
+    check = _get_or_create(version, now)
     others = [one for one in check.selectors if one != selector.lower()]
-    check.selectors = [*others, selector.lower()][-_SELECTORS:]
-    request(version, now=now)
+    check.selectors = [*others, selector.lower()][-_MAX_SELECTORS:]
+    request_check(version, now=now)
 
 
-def forget_selector(version: SmtpSettings, selector: str, *, now: datetime) -> None:
-    """Forget a selector, and look again. Commits. Raises TooManyLooks."""
-    check = _row(version, now)
+def remove_selector(version: SmtpSettings, selector: str, *, now: datetime) -> None:
+    """Remove a DKIM selector and request a check. Commits. Raises TooManyChecks."""
+    check = _get_or_create(version, now)
     check.selectors = [one for one in check.selectors if one != selector]
-    request(version, now=now)
+    request_check(version, now=now)
 
 
-def due(now: datetime) -> list[tuple[str, int]]:
-    """Find looks that nobody runs: asked for, left by a worker that died, or a day old with live settings."""
-    waiting = select(DomainCheck.version_id).where(_free(now))
-    jobs = [*db.session.scalars(waiting), *db.session.scalars(_stale(now))]
-    return [("look", ident) for ident in dict.fromkeys(jobs)]
+def find_due_work(now: datetime) -> list[tuple[str, int]]:
+    """Return the jobs of checks that wait, whose lease has expired, or that are due for live settings."""
+    waiting = select(DomainCheck.version_id).where(_is_due(now))
+    jobs = [*db.session.scalars(waiting), *db.session.scalars(_overdue_live_versions(now))]
+    return [("look", version_id) for version_id in dict.fromkeys(jobs)]
 
 
-def _free(now: datetime) -> ColumnElement[bool]:
-    crashed = and_(DomainCheck.state == LookState.RUNNING, lapsed(DomainCheck, now))
-    return or_(DomainCheck.state == LookState.WAITING, crashed)
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    crashed = and_(DomainCheck.state == DomainCheckState.RUNNING, lapsed(DomainCheck, now))
+    return or_(DomainCheck.state == DomainCheckState.WAITING, crashed)
 
 
-def _stale(now: datetime) -> Select[int]:
-    """Live versions never looked at, not since they went live, or not for a day. The rehearsal has no domain."""
-    unknown = and_(DomainCheck.status == Verdict.UNKNOWN, DomainCheck.checked_at < now - _SOONER)
+def _overdue_live_versions(now: datetime) -> Select[int]:
+    """Return a query for live versions not checked since they went live, or not within the interval.
+
+    The rehearsal server is excluded, because its versions have no real domain.
+    """
+    unknown = and_(DomainCheck.status == DomainStatus.UNKNOWN, DomainCheck.checked_at < now - _RETRY_INTERVAL)
     old = or_(
         DomainCheck.id.is_(None),
         and_(
-            DomainCheck.state == LookState.DONE,
+            DomainCheck.state == DomainCheckState.DONE,
             or_(
-                DomainCheck.checked_at < now - _AGAIN,
+                DomainCheck.checked_at < now - _INTERVAL,
                 DomainCheck.checked_at < SmtpSettings.live_since,
                 unknown,
             ),
@@ -114,73 +116,77 @@ def _stale(now: datetime) -> Select[int]:
     return live.order_by(SmtpSettings.id).limit(50)
 
 
-def look_at(version_id: int) -> None:
-    """Look at the domain of a version, if a look is due. Safe to call at any time and by anybody."""
-    taken = _take(version_id, utcnow())
-    if taken is None:
+def run(version_id: int) -> None:
+    """Check the domain of a version, if a check is due. Safe to repeat: one worker at a time runs it. Commits."""
+    claimed = _claim(version_id, utcnow())
+    if claimed is None:
         return
     try:
-        report = assessment.look(taken.target, taken.asker)
+        report = assessment.assess(claimed.target, claimed.resolver)
     except SQLAlchemyError:
         raise
     except Exception:
-        _log.exception("the look at the domain of version %s broke", version_id)
-        report = assessment.broken(taken.target)
-    _keep(taken, report, utcnow())
+        _log.exception("domain check of version %s failed with an internal error", version_id)
+        report = assessment.failed_report(claimed.target)
+    _store(claimed, report, utcnow())
 
 
 @dataclass(frozen=True)
-class _Taken:
+class _ClaimedCheck:
     lease: Lease[DomainCheck]
-    at: datetime
+    started_at: datetime
     target: assessment.Target
-    asker: Asker
+    resolver: Resolver
 
 
-def _take(version_id: int, now: datetime) -> _Taken | None:
+def _claim(version_id: int, now: datetime) -> _ClaimedCheck | None:
     version = db.session.get(SmtpSettings, version_id)
     if version is None:
         return None
-    check = _row(version, now, lock=True)
-    stale = db.session.scalar(_stale(now).where(SmtpSettings.id == version_id)) is not None
-    mine = check.state is LookState.WAITING or has_lapsed(check, now)
-    if not (mine or stale):
+    check = _get_or_create(version, now, lock=True)
+    is_overdue = (
+        db.session.scalar(_overdue_live_versions(now).where(SmtpSettings.id == version_id)) is not None
+    )
+    is_due = check.state is DomainCheckState.WAITING or has_lapsed(check, now)
+    if not (is_due or is_overdue):
         db.session.rollback()
         return None
-    check.state, lease = LookState.RUNNING, take(check, _LEASE, now=now)
+    check.state, lease = DomainCheckState.RUNNING, take(check, _LEASE, now=now)
     target = target_of(version, check.selectors)
-    taken = _Taken(lease, now, target, Asker(current_config().dns_servers, fresh=target.domain))
+    claimed = _ClaimedCheck(
+        lease, now, target, Resolver(current_config().dns_servers, uncached_domain=target.domain)
+    )
     db.session.commit()
-    return taken
+    return claimed
 
 
 def target_of(version: SmtpSettings, selectors: list[str]) -> assessment.Target:
-    """Return what to look at for a version: its provider is recognised by its server, not by what was chosen."""
+    """Return what to check for a version. The provider is recognised by the server, not taken from the form."""
     card = providers.by_host(version.host)
     return assessment.Target(version.domain, card, version.host, tuple(selectors))
 
 
-def _keep(taken: _Taken, report: assessment.Report, now: datetime) -> None:
-    check = taken.lease.still_mine()
+def _store(claimed: _ClaimedCheck, report: DomainReport, now: datetime) -> None:
+    check = claimed.lease.still_mine()
     if check is None:
         db.session.rollback()
         return
     version = db.session.get_one(SmtpSettings, check.version_id)
     if version.state is VersionState.LIVE:
-        changes.compare(check, report.verdict, visible(report.why[0]), now=now)
-    again = check.requested_at > taken.at
-    check.state = LookState.WAITING if again else LookState.DONE
+        changes.record_status(check, report.status, replace_unprintable(report.reasons[0]), now=now)
+    again = check.requested_at > claimed.started_at
+    check.state = DomainCheckState.WAITING if again else DomainCheckState.DONE
     check.lease_until, check.checked_at = None, now
     if again:
         notify.push_after_commit("look", check.version_id)
-    check.domain, check.status, check.findings = report.domain, report.verdict, report.as_dict()
-    if report.verdict is not Verdict.UNKNOWN:
-        check.last_known_status = report.verdict
+    check.domain, check.status, check.findings = report.domain, report.status, report.as_dict()
+    if report.status is not DomainStatus.UNKNOWN:
+        check.last_known_status = report.status
     db.session.commit()
 
 
-def _row(version: SmtpSettings, now: datetime, *, lock: bool = False) -> DomainCheck:
-    """Return the row of a version, made if it is missing, with the selectors known for its domain."""
+def _get_or_create(version: SmtpSettings, now: datetime, *, lock: bool = False) -> DomainCheck:
+    """Return the domain check of a version. A new one starts with the selectors known for its domain."""
     known = select(DomainCheck.selectors).where(
         DomainCheck.account_id == version.account_id, DomainCheck.domain == version.domain
     )
@@ -190,11 +196,11 @@ def _row(version: SmtpSettings, now: datetime, *, lock: bool = False) -> DomainC
         "version_id": version.id,
         "domain": version.domain,
         "selectors": selectors,
-        "state": LookState.WAITING,
+        "state": DomainCheckState.WAITING,
         "requested_at": now,
     }
-    made = insert(DomainCheck).values(values).on_conflict_do_nothing(index_elements=["version_id"])
-    db.session.execute(made)
+    statement = insert(DomainCheck).values(values).on_conflict_do_nothing(index_elements=["version_id"])
+    db.session.execute(statement)
     query = select(DomainCheck).where(DomainCheck.version_id == version.id)
     query = query.execution_options(populate_existing=True)
     return db.session.scalars(query.with_for_update() if lock else query).one()

@@ -1,4 +1,4 @@
-"""Looking at DKIM keys (RFC 6376, 8301, 8463): is there one under a selector, and would receivers take it?"""
+"""DKIM keys (RFC 6376, 8301, 8463): fetch the key of a selector and check whether receivers accept it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from .resolver import Asker, Status
+from .resolver import LookupStatus, Resolver
 
 SELECTOR = re.compile(
     r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?)*", re.IGNORECASE
 )
-_WEAK, _STRONG = 1024, 2048  # bits of RSA: shorter is refused (RFC 8301), longer is advised
-_SHOWN = 700
+_MIN_RSA_BITS, _ADVISED_RSA_BITS = 1024, 2048  # RFC 8301: receivers reject shorter keys, and advise 2048 bits
+_MAX_SHOWN_CHARS = 700
 
 
 class KeyState(StrEnum):
-    """What became of one selector."""
+    """State of the key of one selector. The values are part of the command's JSON."""
 
     GOOD = "good"
-    WEAK = "weak"  # receivers take it, yet a longer one is advised
+    WEAK = "weak"  # accepted, but a longer key is advised
     TESTING = "testing"
     REVOKED = "revoked"
     BROKEN = "broken"
@@ -35,8 +35,8 @@ class KeyState(StrEnum):
 
 
 @dataclass(frozen=True)
-class Key:
-    """One selector's key. ``aliases`` are the CNAME's targets."""
+class DkimKey:
+    """The key of one selector. ``aliases`` are the targets of its CNAMEs."""
 
     selector: str
     name: str
@@ -55,40 +55,44 @@ class Key:
             "name": self.name,
             "state": self.state.value,
             "sentence": self.sentence,
-            "record": self.text[:_SHOWN],
+            "record": self.text[:_MAX_SHOWN_CHARS],
             "aliases": list(self.aliases),
         }
 
 
-def look_at(asker: Asker, domain: str, selector: str) -> Key:
-    """Look a selector's key up. Raises nothing."""
+def fetch_key(resolver: Resolver, domain: str, selector: str) -> DkimKey:
+    """Look up the key of a selector. Raises nothing."""
     name = f"{selector}._domainkey.{domain}"
-    found = asker.ask(name, "TXT")
-    if found.status is Status.LOOP:
-        return Key(selector, name, KeyState.BROKEN, "Its CNAME leads in a circle, so nobody can read a key.")
-    if not found.looked:
-        return Key(selector, name, KeyState.UNKNOWN, "It could not be looked up just now.")
-    if not found.records:
-        return Key(selector, name, KeyState.MISSING, _missing(found.aliases), aliases=found.aliases)
-    if len(found.records) > 1:
-        sentence = (
-            f"There are {len(found.records)} records in one place; receivers cannot tell which is the key."
+    answer = resolver.query(name, "TXT")
+    if answer.status is LookupStatus.CNAME_LOOP:
+        return DkimKey(
+            selector, name, KeyState.BROKEN, "Its CNAME leads in a circle, so nobody can read a key."
         )
-        return Key(selector, name, KeyState.BROKEN, sentence, found.records[0], found.aliases)
-    text = found.records[0]
-    state, sentence = judge(text)
-    return Key(selector, name, state, sentence, text, found.aliases)
+    if not answer.answered:
+        return DkimKey(selector, name, KeyState.UNKNOWN, "It could not be looked up just now.")
+    if not answer.records:
+        return DkimKey(
+            selector, name, KeyState.MISSING, _missing_sentence(answer.aliases), aliases=answer.aliases
+        )
+    if len(answer.records) > 1:
+        sentence = (
+            f"There are {len(answer.records)} records in one place; receivers cannot tell which is the key."
+        )
+        return DkimKey(selector, name, KeyState.BROKEN, sentence, answer.records[0], answer.aliases)
+    text = answer.records[0]
+    state, sentence = classify_key(text)
+    return DkimKey(selector, name, state, sentence, text, answer.aliases)
 
 
-def _missing(aliases: tuple[str, ...]) -> str:
+def _missing_sentence(aliases: tuple[str, ...]) -> str:
     if aliases:
         return f"Its CNAME points to {aliases[-1]}, where no key is published."
     return "There is no record."
 
 
-def judge(text: str) -> tuple[KeyState, str]:
-    """Say whether receivers would take a key record."""
-    tags = read_tags(text)
+def classify_key(text: str) -> tuple[KeyState, str]:
+    """Return the state of a key record, and a sentence that explains it."""
+    tags = parse_tags(text)
     if tags is None or "p" not in tags or tags.get("v", "DKIM1") != "DKIM1":
         return KeyState.BROKEN, "What stands there is no DKIM key (it needs v=DKIM1 and p=)."
     if not tags["p"]:
@@ -97,15 +101,15 @@ def judge(text: str) -> tuple[KeyState, str]:
         return KeyState.BROKEN, "The key allows only SHA-1 (h=), which receivers no longer take."
     if not {"*", "email"} & set(tags.get("s", "*").lower().split(":")):
         return KeyState.BROKEN, "The key is not meant for email (s=)."
-    state, sentence = _material(tags.get("k", "rsa").lower(), tags["p"])
+    state, sentence = _classify_key_data(tags.get("k", "rsa").lower(), tags["p"])
     if "y" in tags.get("t", "").lower().split(":"):
         sentence += " It says that it is being tested (t=y); some receivers then ignore it."
         state = state if state is KeyState.BROKEN else KeyState.TESTING
     return state, sentence
 
 
-def read_tags(text: str) -> dict[str, str] | None:
-    """Read a tag list (RFC 6376 section 3.2); None where it is none. White space within values is dropped."""
+def parse_tags(text: str) -> dict[str, str] | None:
+    """Parse a tag list (RFC 6376 section 3.2) without the white space in values. None if it is not a tag list."""
     tags: dict[str, str] = {}
     for part in text.split(";"):
         name, equals, value = part.partition("=")
@@ -117,7 +121,7 @@ def read_tags(text: str) -> dict[str, str] | None:
     return tags
 
 
-def _material(kind: str, encoded: str) -> tuple[KeyState, str]:
+def _classify_key_data(kind: str, encoded: str) -> tuple[KeyState, str]:
     try:
         raw = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
@@ -131,10 +135,10 @@ def _material(kind: str, encoded: str) -> tuple[KeyState, str]:
         return KeyState.BROKEN, "The key is damaged: an Ed25519 key has 32 octets."
     if kind != "rsa":
         return KeyState.BROKEN, f"Receivers know no keys of the type {kind[:20]!r}."
-    return _rsa(raw)
+    return _classify_rsa_key(raw)
 
 
-def _rsa(raw: bytes) -> tuple[KeyState, str]:
+def _classify_rsa_key(raw: bytes) -> tuple[KeyState, str]:
     try:
         key = load_der_public_key(raw)
     except (ValueError, UnsupportedAlgorithm):
@@ -142,8 +146,8 @@ def _rsa(raw: bytes) -> tuple[KeyState, str]:
     if not isinstance(key, RSAPublicKey):
         return KeyState.BROKEN, "The key is damaged: p= holds no RSA key. Often its end is missing."
     bits = key.key_size
-    if bits < _WEAK:
-        return KeyState.BROKEN, f"The RSA key has {bits} bits; receivers refuse fewer than {_WEAK}."
-    if bits < _STRONG:
-        return KeyState.WEAK, f"An RSA key of {bits} bits: it works, but {_STRONG} are advised."
+    if bits < _MIN_RSA_BITS:
+        return KeyState.BROKEN, f"The RSA key has {bits} bits; receivers refuse fewer than {_MIN_RSA_BITS}."
+    if bits < _ADVISED_RSA_BITS:
+        return KeyState.WEAK, f"An RSA key of {bits} bits: it works, but {_ADVISED_RSA_BITS} are advised."
     return KeyState.GOOD, f"An RSA key of {bits} bits."

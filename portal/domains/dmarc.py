@@ -1,7 +1,6 @@
-"""DMARC: which policy holds for a domain, and which domains count as its own (RFC 9989).
+"""DMARC policy discovery: the policy of a domain and its organizational domain (RFC 9989).
 
-The organizational domain is found by walking up the tree of names, at most eight questions; no list of public
-suffixes is needed.
+The organizational domain is found by a DNS tree walk of at most eight queries, without a list of public suffixes.
 """
 
 from __future__ import annotations
@@ -10,51 +9,55 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .resolver import Asker, Status
+from .resolver import LookupStatus, Resolver
 
-_MOST = 8  # questions of one walk, and labels of the longest name that is walked label by label
+_MAX_QUERIES = (
+    8  # of one tree walk; longer names are shortened to their last seven labels after the first query
+)
 _VERSION = re.compile(r"v\s*=\s*DMARC1\s*(?:;|$)")
-_REMOVED = ("pct", "rf", "ri")
+_REMOVED_TAGS = ("pct", "rf", "ri")
 
 
-class Policy(StrEnum):
-    """What receivers are asked to do with mail that fails."""
+class DmarcPolicy(StrEnum):
+    """What receivers are asked to do with email that fails DMARC."""
 
     NONE = "none"
     QUARANTINE = "quarantine"
     REJECT = "reject"
 
 
-_SOFTER = {Policy.REJECT: Policy.QUARANTINE, Policy.QUARANTINE: Policy.NONE, Policy.NONE: Policy.NONE}
+_TESTING_POLICY = {  # t=y: receivers apply the next weaker policy
+    DmarcPolicy.REJECT: DmarcPolicy.QUARANTINE,
+    DmarcPolicy.QUARANTINE: DmarcPolicy.NONE,
+    DmarcPolicy.NONE: DmarcPolicy.NONE,
+}
 
 
 @dataclass(frozen=True)
-class Record:
-    """A policy record. ``complaints`` are sentences about what receivers ignore."""
+class DmarcRecord:
+    """A DMARC record. ``problems`` are sentences about the parts that receivers ignore."""
 
     text: str
-    p: Policy
-    sp: Policy
-    np: Policy
+    p: DmarcPolicy
+    sp: DmarcPolicy
+    np: DmarcPolicy
     strict_spf: bool
     strict_dkim: bool
     psd: str
     testing: bool
-    complaints: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass
-class Walk:
-    """One way up. ``steps`` are the questions asked: name, and what was found in words."""
+class PolicyLookup:
+    """Result of one tree walk. ``steps`` are the queried names with a description of the answer."""
 
-    start: str
+    domain: str
     steps: list[tuple[str, str]] = field(default_factory=list)
-    records: dict[str, Record] = field(default_factory=dict)
-    several: list[str] = field(
-        default_factory=list
-    )  # names with more than one record, which all count as none
-    unreadable: list[tuple[str, str]] = field(default_factory=list)
-    silent: str = ""  # a name that could not be looked up
+    records: dict[str, DmarcRecord] = field(default_factory=dict)
+    duplicates: list[str] = field(default_factory=list)  # names with several records, which receivers ignore
+    malformed: list[tuple[str, str]] = field(default_factory=list)
+    unanswered_name: str = ""  # the first name whose query failed
 
     @property
     def organization(self) -> str:
@@ -62,116 +65,120 @@ class Walk:
         for domain, record in self.records.items():  # from the longest name up
             if record.psd == "n":
                 return domain
-            if record.psd == "y" and domain != self.start:
+            if record.psd == "y" and domain != self.domain:
                 return self._below(domain)
-        return min(self.records, key=lambda name: name.count("."), default=self.start)
+        return min(self.records, key=lambda name: name.count("."), default=self.domain)
 
     def _below(self, domain: str) -> str:
-        more = self.start.removesuffix(f".{domain}").split(".")[-1]
-        return f"{more}.{domain}"
+        """Return the name one label below ``domain`` on the way to the looked-up domain."""
+        label = self.domain.removesuffix(f".{domain}").split(".")[-1]
+        return f"{label}.{domain}"
 
     @property
-    def at(self) -> str:
-        """The domain whose record holds (section 4.10.1): its own, the organization's, or the public suffix's."""
-        suffix = [name for name, record in self.records.items() if record.psd == "y"]
-        for domain in (self.start, self.organization, *suffix):
+    def policy_domain(self) -> str:
+        """The domain whose record applies (section 4.10.1): its own, the organizational one or the public suffix."""
+        public_suffixes = [name for name, record in self.records.items() if record.psd == "y"]
+        for domain in (self.domain, self.organization, *public_suffixes):
             if domain in self.records:
                 return domain
         return ""
 
     @property
-    def record(self) -> Record | None:
-        return self.records.get(self.at)
+    def record(self) -> DmarcRecord | None:
+        return self.records.get(self.policy_domain)
 
-    def policy(self, exists: bool = True) -> Policy | None:
-        """Return what holds for mail from the start of the walk, None where nobody publishes a policy."""
+    def policy(self, *, exists: bool = True) -> DmarcPolicy | None:
+        """Return the policy for email from the domain, or None if none is published.
+
+        ``exists``: whether the domain exists in the DNS; for nonexistent subdomains the np= tag applies.
+        """
         record = self.record
         if record is None:
             return None
-        policy = record.p if self.at == self.start else record.sp if exists else record.np
-        return _SOFTER[policy] if record.testing else policy
+        policy = record.p if self.policy_domain == self.domain else record.sp if exists else record.np
+        return _TESTING_POLICY[policy] if record.testing else policy
 
 
-def walk(asker: Asker, domain: str) -> Walk:
-    """Walk up from a domain. Raises nothing."""
-    way = Walk(domain)
-    names = _names(domain)
-    asker.ask_all((f"_dmarc.{name}", "TXT") for name in names)
+def look_up_policy(resolver: Resolver, domain: str) -> PolicyLookup:
+    """Walk up the DNS tree from a domain. Raises nothing."""
+    lookup = PolicyLookup(domain)
+    names = _tree_names(domain)
+    resolver.query_all((f"_dmarc.{name}", "TXT") for name in names)
     for name in names:
-        record = _step(asker, way, name)
+        record = _query_name(resolver, lookup, name)
         if record is not None and record.psd in ("y", "n"):
             break
-    return way
+    return lookup
 
 
-def _names(domain: str) -> list[str]:
+def _tree_names(domain: str) -> list[str]:
     labels = domain.split(".")
     names = [domain]
-    labels = labels[1:] if len(labels) < _MOST else labels[-(_MOST - 1) :]
-    while labels and len(names) < _MOST:
+    labels = labels[1:] if len(labels) < _MAX_QUERIES else labels[-(_MAX_QUERIES - 1) :]
+    while labels and len(names) < _MAX_QUERIES:
         names.append(".".join(labels))
         labels = labels[1:]
     return names
 
 
-def _step(asker: Asker, way: Walk, name: str) -> Record | None:
-    found = asker.ask(f"_dmarc.{name}", "TXT")
-    if not found.looked:
-        way.silent = way.silent or name
-        way.steps.append((f"_dmarc.{name}", "could not be looked up"))
+def _query_name(resolver: Resolver, lookup: PolicyLookup, name: str) -> DmarcRecord | None:
+    answer = resolver.query(f"_dmarc.{name}", "TXT")
+    if not answer.answered:
+        lookup.unanswered_name = lookup.unanswered_name or name
+        lookup.steps.append((f"_dmarc.{name}", "could not be looked up"))
         return None
-    texts = [text for text in found.records if _VERSION.match(text)]
-    way.unreadable += [(name, text) for text in found.records if _nearly(text)]
+    texts = [text for text in answer.records if _VERSION.match(text)]
+    lookup.malformed += [(name, text) for text in answer.records if _is_malformed(text)]
     if len(texts) > 1:
-        way.several.append(name)
+        lookup.duplicates.append(name)
     record = parse(texts[0]) if len(texts) == 1 else None
-    said = f"{len(texts)} records, so none counts" if len(texts) > 1 else "no policy"
-    if found.status is Status.NO_NAME and not texts:
-        said = "nothing"
-    way.steps.append((f"_dmarc.{name}", record.text[:300] if record else said))
+    description = f"{len(texts)} records, so none counts" if len(texts) > 1 else "no policy"
+    if answer.status is LookupStatus.NO_NAME and not texts:
+        description = "nothing"
+    lookup.steps.append((f"_dmarc.{name}", record.text[:300] if record else description))
     if record is not None:
-        way.records[name] = record
+        lookup.records[name] = record
     return record
 
 
-def _nearly(text: str) -> bool:
+def _is_malformed(text: str) -> bool:
     return "dmarc" in text.lower()[:20] and not _VERSION.match(text)
 
 
-def parse(text: str) -> Record:
-    """Read a record as receivers do: what they do not know or cannot read they ignore."""
+def parse(text: str) -> DmarcRecord:
+    """Parse a record as receivers do: unknown and unreadable tags are ignored."""
     tags: dict[str, str] = {}
-    complaints: list[str] = []
+    problems: list[str] = []
     for part in text.split(";"):
         name, equals, value = part.partition("=")
         if part.strip() and not equals:
-            complaints.append(f"“{part.strip()[:40]}” has no value.")
+            problems.append(f"“{part.strip()[:40]}” has no value.")
         elif equals:
             tags.setdefault(name.strip().lower(), value.strip())
-    p = _policy(tags, "p", complaints)
-    sp = _policy(tags, "sp", complaints) or p
-    complaints += [f"{name}= was removed from DMARC and is ignored." for name in _REMOVED if name in tags]
+    p = _parse_policy(tags, "p", problems)
+    sp = _parse_policy(tags, "sp", problems) or p
+    problems += [f"{name}= was removed from DMARC and is ignored." for name in _REMOVED_TAGS if name in tags]
     if "p" not in tags:
-        complaints.append("p= is missing, so it counts as p=none.")
-    return Record(
+        problems.append("p= is missing, so it counts as p=none.")
+    return DmarcRecord(
         text=text,
-        p=p or Policy.NONE,
-        sp=sp or Policy.NONE,
-        np=_policy(tags, "np", complaints) or sp or Policy.NONE,
+        p=p or DmarcPolicy.NONE,
+        sp=sp or DmarcPolicy.NONE,
+        np=_parse_policy(tags, "np", problems) or sp or DmarcPolicy.NONE,
         strict_spf=tags.get("aspf", "").lower() == "s",
         strict_dkim=tags.get("adkim", "").lower() == "s",
         psd=tags.get("psd", "u").lower(),
         testing=tags.get("t", "").lower() == "y",
-        complaints=tuple(complaints),
+        problems=tuple(problems),
     )
 
 
-def _policy(tags: dict[str, str], name: str, complaints: list[str]) -> Policy | None:
+def _parse_policy(tags: dict[str, str], name: str, problems: list[str]) -> DmarcPolicy | None:
     value = tags.get(name)
     if value is None:
         return None
     try:
-        return Policy(value.lower())
+        return DmarcPolicy(value.lower())
     except ValueError:
-        complaints.append(f"{name}={value[:30]} is no policy; it counts as none.")
-        return Policy.NONE
+        problems.append(f"{name}={value[:30]} is no policy; it counts as none.")
+        return DmarcPolicy.NONE

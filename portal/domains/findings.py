@@ -1,4 +1,4 @@
-"""What a look at a domain finds: one finding a subject, each with what is there, whose move it is and what to paste."""
+"""Result of a domain check: one finding per subject, with the published records and the recommended ones."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from .resolver import Status
+from .resolver import LookupStatus
 
 if TYPE_CHECKING:
-    from .models import Verdict
+    from .models import DomainStatus
 
-_SHOWN = 700  # letters of one record on a page
-_MANY = 12  # records of one kind
+_MAX_SHOWN_CHARS = 700
+_MAX_SHOWN_RECORDS = 12  # of one subject
 
 
-class Mark(StrEnum):
-    """How good a finding is."""
+class Severity(StrEnum):
+    """Severity of a finding. The values are stored."""
 
-    GOOD = "good"
-    CARE = "care"
-    BAD = "bad"
+    OK = "good"
+    WARNING = "care"
+    ERROR = "bad"
     UNKNOWN = "unknown"  # could not be looked up, or cannot be known from outside
-    NOTE = "note"  # nothing to do
+    INFO = "note"  # no action needed
 
 
 @dataclass(frozen=True)
-class Published:
-    """A record that is there."""
+class PublishedRecord:
+    """A DNS record that exists."""
 
     name: str
     kind: str
@@ -35,8 +35,8 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A record to paste. Without a value it is one that the provider shows to each owner."""
+class RecommendedRecord:
+    """A DNS record to publish. Without a value it is one whose value the provider shows to each customer."""
 
     name: str
     kind: str
@@ -50,26 +50,35 @@ class Finding:
 
     subject: str
     title: str
-    mark: Mark
+    severity: Severity
     sentence: str
-    move: str = ""
-    now: tuple[Published, ...] = ()
-    wanted: tuple[Wanted, ...] = ()
+    action: str = ""
+    published: tuple[PublishedRecord, ...] = ()
+    recommended: tuple[RecommendedRecord, ...] = ()
     notes: tuple[str, ...] = ()
-    silent: bool = False  # it could not be looked up
+    unanswered: bool = False  # it could not be looked up
 
     def as_dict(self) -> dict[str, Any]:
-        plain = asdict(self)
-        plain["mark"] = self.mark.value
-        plain["now"] = [{**one, "value": one["value"][:_SHOWN]} for one in plain["now"][:_MANY]]
-        plain["wanted"] = plain["wanted"][:_MANY]
-        plain["notes"] = list(self.notes[:_MANY])
-        return plain
+        """Return plain values under the keys of the stored JSON and of the command, limited in size."""
+        return {
+            "subject": self.subject,
+            "title": self.title,
+            "mark": self.severity.value,
+            "sentence": self.sentence,
+            "move": self.action,
+            "now": [
+                {"name": one.name, "kind": one.kind, "value": one.value[:_MAX_SHOWN_CHARS]}
+                for one in self.published[:_MAX_SHOWN_RECORDS]
+            ],
+            "wanted": [asdict(one) for one in self.recommended[:_MAX_SHOWN_RECORDS]],
+            "notes": list(self.notes[:_MAX_SHOWN_RECORDS]),
+            "silent": self.unanswered,
+        }
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Whether a mechanism will vouch for the From domain, which is what DMARC asks. None: it cannot be known."""
+    """Whether SPF or DKIM will pass for the From domain, as DMARC requires. None: it cannot be known from the DNS."""
 
     mechanism: str
     domain: str
@@ -85,14 +94,14 @@ class Alignment:
 
 
 @dataclass(frozen=True)
-class Report:
-    """Everything a look found. ``details`` holds the tree of SPF, the keys and the way up of DMARC."""
+class DomainReport:
+    """Result of a domain check. ``details`` holds the SPF tree, the DKIM keys and the steps of the DMARC lookup."""
 
     domain: str
     provider: str
     host: str
-    verdict: Verdict
-    why: tuple[str, ...]
+    status: DomainStatus
+    reasons: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
     alignment: tuple[Alignment, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
@@ -103,45 +112,49 @@ class Report:
             "domain": self.domain,
             "provider": self.provider,
             "server": self.host,
-            "verdict": self.verdict.value,
-            "why": list(self.why),
+            "verdict": self.status.value,
+            "why": list(self.reasons),
             "findings": [one.as_dict() for one in self.findings],
             "alignment": [{**asdict(one), "vouches": one.vouches} for one in self.alignment],
             **self.details,
         }
-        shown: dict[str, Any] = visible(plain)
+        shown: dict[str, Any] = replace_unprintable(plain)
         return shown
 
 
-def visible(value: Any) -> Any:
-    """Replace what cannot be shown: strangers' records may hold control characters, and no page or table takes them."""
+def replace_unprintable(value: Any) -> Any:
+    """Replace unprintable characters in nested plain values.
+
+    Published records can contain control characters, which pages, terminals and PostgreSQL do not accept.
+    """
     if isinstance(value, str):
-        return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value)
+        return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value)
     if isinstance(value, dict):
-        return {key: visible(one) for key, one in value.items()}
-    return [visible(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: replace_unprintable(one) for key, one in value.items()}
+    return [replace_unprintable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def owners_move(domain: str) -> str:
+def owner_action(domain: str) -> str:
+    """Return the sentence that the owner, or the DNS administrator of a domain, has to act."""
     return f"Yours, or of whoever looks after the DNS of {domain}."
 
 
-def could_not_look(
-    subject: str, title: str, status: Status, name: str, now: tuple[Published, ...] = ()
+def lookup_failed(
+    subject: str, title: str, status: LookupStatus, name: str, published: tuple[PublishedRecord, ...] = ()
 ) -> Finding:
-    """Return the finding of a question that was not answered: it says nothing about the records."""
-    if status in (Status.BROKEN, Status.LOOP):
+    """Return the finding for a failed query, which leaves open what is published."""
+    if status in (LookupStatus.SERVER_ERROR, LookupStatus.CNAME_LOOP):
         sentence = (
             f"The name servers answer with an error when asked for {name}, so nobody can read what is there."
         )
-        move = f"Of whoever runs the name servers of {name}, or the resolver of this portal if every domain fails."
-    elif status is Status.TOO_MANY:
+        action = f"Of whoever runs the name servers of {name}, or the resolver of this portal if every domain fails."
+    elif status is LookupStatus.LIMIT_REACHED:
         sentence = f"We stopped before {name}: this domain’s records lead to too many others."
-        move = owners_move(name)
+        action = owner_action(name)
     else:
         sentence = (
             f"We could not look: no name server answered for {name} in time. "
             "That does not mean that there is no record."
         )
-        move = "Nobody’s yet. Check again in a few minutes; Signet also looks again by itself."
-    return Finding(subject, title, Mark.UNKNOWN, sentence, move, now, silent=True)
+        action = "Nobody’s yet. Check again in a few minutes; Signet also looks again by itself."
+    return Finding(subject, title, Severity.UNKNOWN, sentence, action, published, unanswered=True)

@@ -1,4 +1,4 @@
-"""The form of a DKIM selector."""
+"""The form for a DKIM selector."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from wtforms import Form
 
 
-def _selector(form: Form, field: object) -> None:
-    """Accept the part before ._domainkey; a whole name is cut down to it, as panels show it."""
-    typed = str(getattr(field, "data", "") or "").rstrip(".").lower()
-    selector = typed.partition("._domainkey")[0]
+def _selector(_form: Form, field: object) -> None:
+    """Accept a selector, also as a full name with ._domainkey, which is how DNS panels show it."""
+    text = str(getattr(field, "data", "") or "").rstrip(".").lower()
+    selector = text.partition("._domainkey")[0]
     if not SELECTOR.fullmatch(selector) or len(selector) > 63:
         raise ValidationError("Enter the part before ._domainkey, such as s1 or 20260301pm.")
     field.data = selector  # type: ignore[attr-defined]

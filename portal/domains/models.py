@@ -1,4 +1,4 @@
-"""What was found about sending domains, and when it became worse."""
+"""Tables of the domain checks: the newest result per version, and changes for the worse."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ..db import Base, enum_column
 
 
-class LookState(StrEnum):
-    """Where the newest look at a domain stands."""
+class DomainCheckState(StrEnum):
+    """State of a domain check."""
 
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
 
 
-class Verdict(StrEnum):
-    """Whether mail will arrive. Better ones have a higher rank; *unknown* has none."""
+class DomainStatus(StrEnum):
+    """Whether email from a domain will arrive. The values are stored."""
 
     ARRIVES = "arrives"
     AT_RISK = "at-risk"
@@ -30,23 +30,26 @@ class Verdict(StrEnum):
 
     @property
     def rank(self) -> int:
+        """Order of the statuses: higher is better, and ``unknown`` is lowest."""
         return {"arrives": 3, "at-risk": 2, "refused": 1, "unknown": 0}[self.value]
 
 
 class DomainCheck(Base):
-    """The domain of one version of the settings. ``findings`` are those of the last look that ended."""
+    """Domain check of one version of the settings. ``findings`` are those of the last finished check."""
 
     __tablename__ = "domain_check"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
     version_id: Mapped[int] = mapped_column(ForeignKey("smtp_settings.id"))
     domain: Mapped[str] = mapped_column(String(253))
-    selectors: Mapped[list[str]] = mapped_column(JSON, default=list)  # of DKIM, as the owner typed them
-    state: Mapped[LookState] = mapped_column(enum_column(LookState), default=LookState.WAITING)
-    status: Mapped[Verdict | None] = mapped_column(enum_column(Verdict))
-    last_known_status: Mapped[Verdict | None] = mapped_column(
-        enum_column(Verdict)
-    )  # of the last look that could look
+    selectors: Mapped[list[str]] = mapped_column(JSON, default=list)  # of DKIM, entered by the owner
+    state: Mapped[DomainCheckState] = mapped_column(
+        enum_column(DomainCheckState), default=DomainCheckState.WAITING
+    )
+    status: Mapped[DomainStatus | None] = mapped_column(enum_column(DomainStatus))
+    last_known_status: Mapped[DomainStatus | None] = mapped_column(
+        enum_column(DomainStatus)
+    )  # of the last check whose queries were answered
     findings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     requested_at: Mapped[datetime]
     checked_at: Mapped[datetime | None]
@@ -55,14 +58,14 @@ class DomainCheck(Base):
 
 
 class DomainChange(Base):
-    """A verdict that became worse, and when it was good again; while ``ended_at`` is open it still is worse."""
+    """A status that became worse. ``ended_at`` is None until it is as good as before."""
 
     __tablename__ = "domain_change"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
     domain: Mapped[str] = mapped_column(String(253))
-    previous_status: Mapped[Verdict] = mapped_column(enum_column(Verdict))
-    new_status: Mapped[Verdict] = mapped_column(enum_column(Verdict))
+    previous_status: Mapped[DomainStatus] = mapped_column(enum_column(DomainStatus))
+    new_status: Mapped[DomainStatus] = mapped_column(enum_column(DomainStatus))
     reason: Mapped[str] = mapped_column(String(500))
     since: Mapped[datetime]
     ended_at: Mapped[datetime | None]

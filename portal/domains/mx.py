@@ -1,54 +1,53 @@
-"""Whether a domain exists and can receive: MX, null MX (RFC 7505), and the address it falls back to (RFC 5321)."""
+"""MX check: whether a domain exists and receives email (null MX: RFC 7505; fallback to the address: RFC 5321)."""
 
 from __future__ import annotations
 
-from .findings import Finding, Mark, Published, could_not_look, owners_move
-from .resolver import Asker, Found, Status
+from .findings import Finding, PublishedRecord, Severity, lookup_failed, owner_action
+from .resolver import DnsAnswer, LookupStatus, Resolver
+
+_SUBJECT, _TITLE = "mx", "Receiving"
 
 
-def look(asker: Asker, domain: str) -> tuple[Finding, bool]:
-    """Return the finding, and whether receivers refuse mail from a domain such as this."""
-    mx = asker.ask(domain, "MX")
-    addresses = [asker.ask(domain, kind) for kind in ("A", "AAAA")]
-    if not mx.looked:
-        return could_not_look("mx", "Receiving", mx.status, domain), False
-    if mx.records:
-        return _exchangers(asker, mx, domain)
+def assess(resolver: Resolver, domain: str) -> tuple[Finding, bool]:
+    """Return the finding, and whether receivers reject email from such a domain."""
+    answer = resolver.query(domain, "MX")
+    addresses = [resolver.query(domain, kind) for kind in ("A", "AAAA")]
+    if not answer.answered:
+        return lookup_failed(_SUBJECT, _TITLE, answer.status, domain), False
+    if answer.records:
+        return _assess_records(resolver, answer, domain)
     if any(one.records for one in addresses):
         sentence = f"{domain} has no MX record, so replies and bounces go to its web address, if anything listens there."
-        return _finding(domain, Mark.CARE, sentence, owners_move(domain)), False
-    if not all(one.looked for one in addresses):
-        return could_not_look("mx", "Receiving", mx.status, domain), False
-    if all(one.status is Status.NO_NAME for one in (mx, *addresses)):
+        return _finding(Severity.WARNING, sentence, owner_action(domain)), False
+    if not all(one.answered for one in addresses):
+        return lookup_failed(_SUBJECT, _TITLE, answer.status, domain), False
+    if all(one.status is LookupStatus.NO_NAME for one in (answer, *addresses)):
         sentence = (
             f"{domain} does not exist in the DNS. Receivers refuse mail from domains that do not exist."
         )
-        return _finding(
-            domain, Mark.BAD, sentence, f"{owners_move(domain)} Is the name spelled right, and paid for?"
-        ), True
+        action = f"{owner_action(domain)} Is the name spelled right, and paid for?"
+        return _finding(Severity.ERROR, sentence, action), True
     sentence = f"{domain} has neither an MX record nor an address, so it cannot receive, and many receivers refuse its mail."
-    return _finding(domain, Mark.BAD, sentence, owners_move(domain)), True
+    return _finding(Severity.ERROR, sentence, owner_action(domain)), True
 
 
-def _exchangers(asker: Asker, mx: Found, domain: str) -> tuple[Finding, bool]:
-    hosts = [record.partition(" ")[2] for record in sorted(mx.records, key=_preference)]
-    now = tuple(Published(domain, "MX", record) for record in mx.records)
+def _assess_records(resolver: Resolver, answer: DnsAnswer, domain: str) -> tuple[Finding, bool]:
+    hosts = [record.partition(" ")[2] for record in sorted(answer.records, key=_preference)]
+    published = tuple(PublishedRecord(domain, "MX", record) for record in answer.records)
     if hosts == ["."]:
         sentence = (
             f"{domain} says that it takes no mail at all (a null MX). Receivers refuse mail from addresses "
             "that cannot be answered."
         )
-        move = f"{owners_move(domain)} Remove the record “0 .” and put your mail server’s MX in its place."
-        return _finding(domain, Mark.BAD, sentence, move, now), True
-    asker.ask_all((host, kind) for host in hosts[:3] for kind in ("A", "AAAA"))
-    found = [[asker.ask(host, kind) for kind in ("A", "AAAA")] for host in hosts[:3] if host != "."]
-    dead = [pair[0].name for pair in found if all(one.void for one in pair)]
-    if found and len(dead) == len(found) and len(hosts) <= 3:
-        sentence = (
-            f"The MX record names {', '.join(dead)}, which has no address. Nothing can be delivered there."
-        )
-        return _finding(domain, Mark.CARE, sentence, owners_move(domain), now), False
-    return _finding(domain, Mark.GOOD, f"{domain} exists and receives mail.", now=now), False
+        action = f"{owner_action(domain)} Remove the record “0 .” and put your mail server’s MX in its place."
+        return _finding(Severity.ERROR, sentence, action, published), True
+    resolver.query_all((host, kind) for host in hosts[:3] for kind in ("A", "AAAA"))
+    pairs = [[resolver.query(host, kind) for kind in ("A", "AAAA")] for host in hosts[:3] if host != "."]
+    without_address = [pair[0].name for pair in pairs if all(one.is_void for one in pair)]
+    if pairs and len(without_address) == len(pairs) and len(hosts) <= 3:
+        sentence = f"The MX record names {', '.join(without_address)}, which has no address. Nothing can be delivered there."
+        return _finding(Severity.WARNING, sentence, owner_action(domain), published), False
+    return _finding(Severity.OK, f"{domain} exists and receives mail.", published=published), False
 
 
 def _preference(record: str) -> int:
@@ -57,6 +56,6 @@ def _preference(record: str) -> int:
 
 
 def _finding(
-    domain: str, mark: Mark, sentence: str, move: str = "", now: tuple[Published, ...] = ()
+    severity: Severity, sentence: str, action: str = "", published: tuple[PublishedRecord, ...] = ()
 ) -> Finding:
-    return Finding("mx", "Receiving", mark, sentence, move, now)
+    return Finding(_SUBJECT, _TITLE, severity, sentence, action, published)

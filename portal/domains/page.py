@@ -1,4 +1,4 @@
-"""What the page Sending domain tells: the verdict, what receivers read, and what to paste."""
+"""Data and labels of the page Sending domain: status, findings and records to publish."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from ..jobs import heartbeat
 from ..settings import versions
 from ..settings.models import SmtpSettings, VersionState
 from . import changes, checks
-from .findings import Mark
-from .models import DomainChange, DomainCheck, LookState, Verdict
+from .findings import Severity
+from .models import DomainChange, DomainCheck, DomainCheckState, DomainStatus
 
-VERDICTS = {
-    Verdict.ARRIVES: "will arrive",
-    Verdict.AT_RISK: "at risk",
-    Verdict.REFUSED: "will be refused",
-    Verdict.UNKNOWN: "could not look",
+STATUS_LABELS = {
+    DomainStatus.ARRIVES: "will arrive",
+    DomainStatus.AT_RISK: "at risk",
+    DomainStatus.REFUSED: "will be refused",
+    DomainStatus.UNKNOWN: "could not look",
 }
-MARKS = {
-    Mark.GOOD: "in order",
-    Mark.CARE: "to be mended",
-    Mark.BAD: "wrong",
-    Mark.UNKNOWN: "could not look",
-    Mark.NOTE: "nothing to do",
+SEVERITY_LABELS = {
+    Severity.OK: "in order",
+    Severity.WARNING: "to be mended",
+    Severity.ERROR: "wrong",
+    Severity.UNKNOWN: "could not look",
+    Severity.INFO: "nothing to do",
 }
-VOUCHES = {True: "yes", False: "no", None: "unknown"}
-_HEADINGS = {
-    Verdict.ARRIVES: "Will arrive",
-    Verdict.AT_RISK: "At risk",
-    Verdict.REFUSED: "Will be refused",
-    Verdict.UNKNOWN: "Could not look",
+VOUCHES_LABELS = {True: "yes", False: "no", None: "unknown"}
+_STATUS_HEADINGS = {
+    DomainStatus.ARRIVES: "Will arrive",
+    DomainStatus.AT_RISK: "At risk",
+    DomainStatus.REFUSED: "Will be refused",
+    DomainStatus.UNKNOWN: "Could not look",
 }
-_MEANS = {
+_SUBJECT_HINTS = {
     "mx": "Does the domain exist, and can it be answered?",
     "spf": "Who may send for the domain.",
     "return-path": "Where bounces go; receivers ask this domain for SPF.",
@@ -44,7 +44,7 @@ _MEANS = {
 
 @dataclass(frozen=True)
 class Page:
-    """Everything the template shows. ``version`` is None where the account has no settings at all."""
+    """Everything that the template shows. ``version`` is None if the account has no SMTP settings."""
 
     version: SmtpSettings | None = None
     choices: tuple[SmtpSettings, ...] = ()
@@ -53,40 +53,43 @@ class Page:
     no_worker: bool = False
 
     @property
-    def looking(self) -> bool:
-        return self.check is not None and self.check.state is not LookState.DONE
+    def checking(self) -> bool:
+        return self.check is not None and self.check.state is not DomainCheckState.DONE
 
     @property
-    def found(self) -> dict[str, Any] | None:
+    def result(self) -> dict[str, Any] | None:
         return self.check.findings if self.check else None
 
     @property
-    def verdict(self) -> Verdict | None:
+    def status(self) -> DomainStatus | None:
         return self.check.status if self.check else None
 
     @property
     def heading(self) -> str:
-        if self.verdict is not None:
-            return _HEADINGS[self.verdict]
-        return "Looking" if self.looking else "Not looked yet"
+        if self.status is not None:
+            return _STATUS_HEADINGS[self.status]
+        return "Looking" if self.checking else "Not looked yet"
 
     @property
     def announcement(self) -> str:
-        """What a screen reader hears when a look begins or ends."""
-        if self.looking:
+        """The sentence that screen readers announce when a check begins or ends."""
+        if self.checking:
             return "Looking at the domain."
-        why = self.found["why"][0] if self.found and self.found["why"] else ""
-        return f"{self.heading}. {why}"
+        reason = self.result["why"][0] if self.result and self.result["why"] else ""
+        return f"{self.heading}. {reason}"
 
     @property
     def findings(self) -> list[dict[str, Any]]:
-        """The subjects in the order receivers meet them, each with its words."""
-        found = self.found["findings"] if self.found else []
-        return [{**one, "means": _MEANS[one["subject"]], "word": MARKS[Mark(one["mark"])]} for one in found]
+        """The findings in the order in which receivers evaluate them, each with its labels."""
+        findings = self.result["findings"] if self.result else []
+        return [
+            {**one, "hint": _SUBJECT_HINTS[one["subject"]], "label": SEVERITY_LABELS[Severity(one["mark"])]}
+            for one in findings
+        ]
 
 
 def build(account_id: int, number: int | None) -> Page | None:
-    """Collect the page for one version; None where the account has no version of this number."""
+    """Return the page for one version, or None if the account has no version with this number."""
     version = checks.version_for(account_id, number)
     if version is None:
         return Page() if number is None else None
@@ -96,7 +99,7 @@ def build(account_id: int, number: int | None) -> Page | None:
     return Page(
         version=version,
         choices=tuple({one.number: one for one in choices}.values()),
-        check=checks.of_version(version),
+        check=checks.get(version),
         change=change,
         no_worker=heartbeat.is_worker_missing(utcnow()),
     )

@@ -1,6 +1,6 @@
-"""Asking the domain name system about a sending domain: bounded in time, number and size, and never guessing.
+"""DNS resolver for sending domains, with limits on time, on the number of queries and on the size of answers.
 
-A name server that does not answer is not a domain without records, so every answer says which of the two it is.
+Every answer has a status, because a name server that does not answer must not be taken for a missing record.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import dns.message
 import dns.name
+import dns.resolver
 from dns.exception import DNSException, Timeout
 from dns.nameserver import Do53Nameserver
-from dns.resolver import NXDOMAIN, Answer, NoAnswer, NoNameservers, NoResolverConfiguration, Resolver
+from dns.resolver import NXDOMAIN, Answer, NoAnswer, NoNameservers, NoResolverConfiguration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
 
     from ..smtp.network.dns import Nameserver
 
-QUESTION_SECONDS = 4.0  # for one question, all name servers together
-RUN_SECONDS = 25.0  # for everything one look at a domain asks
-QUESTIONS = 160  # of one look; an honest domain with long chains needs about forty
-_RECORDS = 64  # kept of one answer
-_LETTERS = 4096  # kept of one record
-_KEPT = 2000  # answers in the cache of this process
-_LONGEST = 300.0  # seconds an answer is kept at most, whatever its time to live says
-# Names that mean something inside a network only (RFC 6761, 6762, 7686, 8375, 9476, and what is in use): a record
-# could otherwise make us ask the operator's resolver what exists behind its firewall.
-_INSIDE = frozenset(
+QUERY_TIMEOUT_S = 4.0  # for one query, all name servers together
+TOTAL_TIMEOUT_S = 25.0  # for all queries of one domain check
+MAX_QUERIES = 160  # of one domain check; a regular domain with long chains needs about forty
+_MAX_RECORDS = 64  # of one answer
+_MAX_RECORD_CHARS = 4096
+_MAX_CACHED_ANSWERS = 2000  # in this process
+_MAX_TTL_S = 300.0  # upper limit of the time in the cache
+# Suffixes of private networks (RFC 6761, 6762, 7686, 8375, 9476, and others in use). They are never queried: otherwise
+# a record could be used to find out which names exist behind the operator's firewall.
+_PRIVATE_SUFFIXES = frozenset(
     [
         "local",
         "localhost",
@@ -53,131 +54,138 @@ _INSIDE = frozenset(
 )
 
 
-class Status(StrEnum):
-    """What became of one question."""
+class LookupStatus(StrEnum):
+    """Outcome of one DNS query."""
 
     FOUND = "found"
-    EMPTY = "empty"  # the name exists, but has no record of this type
-    NO_NAME = "no-name"  # the name does not exist
-    BROKEN = "broken"  # a name server answered with an error
-    SILENT = "silent"  # nobody answered in time
-    LOOP = "loop"  # aliases that lead to one another
-    INSIDE = "inside"  # a name of some inner network, so not asked: outside it does not exist
-    TOO_MANY = "too-many"  # this look has asked enough
+    NO_RECORDS = "no-records"  # the name exists, but has no record of this type
+    NO_NAME = "no-name"  # the name does not exist (NXDOMAIN)
+    SERVER_ERROR = "server-error"  # a name server answered with an error
+    TIMEOUT = "timeout"  # no name server answered in time
+    CNAME_LOOP = "cname-loop"
+    PRIVATE = "private"  # a name of a private network: not queried, and treated as nonexistent
+    LIMIT_REACHED = "limit-reached"  # no queries left for this check
 
 
 @dataclass(frozen=True)
-class Found:
-    """The answer to one question. TXT records are joined; an MX is ``10 mail.example.org``."""
+class DnsAnswer:
+    """Answer to one query. The strings of a TXT record are joined; an MX record is ``10 mail.example.org``."""
 
     name: str
     kind: str
-    status: Status
+    status: LookupStatus
     records: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()  # the targets of CNAMEs on the way, in order
-    seconds: int = 0  # to live
-    cut: bool = False  # more was said than is kept
+    aliases: tuple[str, ...] = ()  # targets of the CNAMEs that were followed, in order
+    ttl_s: int = 0
+    truncated: bool = False  # the answer exceeded the size limits
 
     @property
-    def looked(self) -> bool:
-        """Whether the question was answered at all, be it by *there is none*."""
-        return self.status in (Status.FOUND, Status.EMPTY, Status.NO_NAME, Status.INSIDE)
+    def answered(self) -> bool:
+        """Whether it is known which records exist, even if none does."""
+        return self.status in (
+            LookupStatus.FOUND,
+            LookupStatus.NO_RECORDS,
+            LookupStatus.NO_NAME,
+            LookupStatus.PRIVATE,
+        )
 
     @property
-    def void(self) -> bool:
-        """Whether the answer is *there is none* (a void look-up, RFC 7208 section 4.6.4)."""
-        return self.looked and self.status is not Status.FOUND
+    def is_void(self) -> bool:
+        """Whether no record exists (a void lookup, RFC 7208 section 4.6.4)."""
+        return self.answered and self.status is not LookupStatus.FOUND
 
 
 class _Cache:
-    """Answers of this process until they expire; the oldest go first when there are too many."""
+    """Answers of this process until they expire. When it is full, the oldest are removed. Thread-safe."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[object, tuple[float, Found]] = OrderedDict()
+        self._answers: OrderedDict[object, tuple[float, DnsAnswer]] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: object) -> Found | None:
+    def get(self, key: object) -> DnsAnswer | None:
         with self._lock:
-            until, found = self._kept.get(key, (0.0, None))
+            until, found = self._answers.get(key, (0.0, None))
         return found if until > time.monotonic() else None
 
-    def put(self, key: object, found: Found) -> None:
-        if not found.looked:
+    def put(self, key: object, found: DnsAnswer) -> None:
+        if not found.answered:
             return
         with self._lock:
-            self._kept[key] = (time.monotonic() + min(found.seconds, _LONGEST), found)
-            self._kept.move_to_end(key)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self._answers[key] = (time.monotonic() + min(found.ttl_s, _MAX_TTL_S), found)
+            self._answers.move_to_end(key)
+            while len(self._answers) > _MAX_CACHED_ANSWERS:
+                self._answers.popitem(last=False)
 
 
 _cache = _Cache()
 
 
 @dataclass
-class Asker:
-    """Asks for one look at one domain. Names at or below ``fresh`` are asked anew, whatever is still cached."""
+class Resolver:
+    """Resolver of one domain check. Names at or below ``uncached_domain`` bypass the cache of the process."""
 
     nameservers: Sequence[Nameserver] = ()
-    seconds: float = QUESTION_SECONDS
-    fresh: str = ""
-    limit: int = QUESTIONS
-    run_seconds: float = RUN_SECONDS
-    asked: int = 0
-    _memory: dict[tuple[str, str], Found] = field(default_factory=dict)
+    timeout_s: float = QUERY_TIMEOUT_S
+    uncached_domain: str = ""
+    max_queries: int = MAX_QUERIES
+    total_timeout_s: float = TOTAL_TIMEOUT_S
+    query_count: int = 0
+    _answers: dict[tuple[str, str], DnsAnswer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._until = time.monotonic() + self.run_seconds
-        self._resolver: Resolver | None = None
+        self._deadline = time.monotonic() + self.total_timeout_s
+        self._resolver: dns.resolver.Resolver | None = None
         try:
-            self._resolver = Resolver(configure=not self.nameservers)
+            self._resolver = dns.resolver.Resolver(configure=not self.nameservers)
         except (NoResolverConfiguration, OSError):
-            return  # nobody to ask, which is said as nobody answering
+            return  # no name server is known: every query times out
         if self.nameservers:
             self._resolver.nameservers = [Do53Nameserver(one.address, one.port) for one in self.nameservers]
-        self._resolver.timeout = self.seconds / 2  # of one server, so that a second one has its turn
+        self._resolver.timeout = self.timeout_s / 2  # per server, so that a second one is tried
         self._resolver.use_edns(0, 0, 1232)
 
-    def ask(self, name: str, kind: str) -> Found:
-        """Ask one question. Raises nothing: whatever goes wrong is an answer, too."""
+    def query(self, name: str, kind: str) -> DnsAnswer:
+        """Return the answer to one query. Raises nothing: a failure is a status of the answer."""
         name = name.rstrip(".").lower()
         key = (name, kind)
-        if key not in self._memory:
-            self._memory[key] = self._from_afar(name, kind)
-        return self._memory[key]
+        if key not in self._answers:
+            self._answers[key] = self._look_up(name, kind)
+        return self._answers[key]
 
-    def ask_all(self, questions: Iterable[tuple[str, str]]) -> None:
-        """Ask several questions at once, so that their answers are at hand and a slow server costs time once."""
-        wanted = list(dict.fromkeys(questions))
-        if wanted:
-            with ThreadPoolExecutor(min(8, len(wanted)), thread_name_prefix="domain-look-up") as threads:
-                list(threads.map(lambda one: self.ask(*one), wanted))
+    def query_all(self, queries: Iterable[tuple[str, str]]) -> None:
+        """Send several queries in parallel and remember their answers, so that a slow server delays the check once."""
+        unique = list(dict.fromkeys(queries))
+        if unique:
+            with ThreadPoolExecutor(min(8, len(unique)), thread_name_prefix="domain-lookup") as threads:
+                list(threads.map(lambda one: self.query(*one), unique))
 
-    def _from_afar(self, name: str, kind: str) -> Found:
+    def _look_up(self, name: str, kind: str) -> DnsAnswer:
         target = _dns_name(name)
         if target is None:
-            return Found(name, kind, Status.NO_NAME)
-        left = self._until - time.monotonic()
+            return DnsAnswer(name, kind, LookupStatus.NO_NAME)
+        remaining_s = self._deadline - time.monotonic()
         if not is_public(name):
-            return Found(name, kind, Status.INSIDE)
-        if self.asked >= self.limit:
-            return Found(name, kind, Status.TOO_MANY)
-        if left <= 0 or self._resolver is None:
-            return Found(name, kind, Status.SILENT)
+            return DnsAnswer(name, kind, LookupStatus.PRIVATE)
+        if self.query_count >= self.max_queries:
+            return DnsAnswer(name, kind, LookupStatus.LIMIT_REACHED)
+        if remaining_s <= 0 or self._resolver is None:
+            return DnsAnswer(name, kind, LookupStatus.TIMEOUT)
         key = (tuple(self.nameservers), name, kind)
-        kept = None if self.fresh and _at_or_below(name, self.fresh) else _cache.get(key)
-        if kept is None:
-            self.asked += 1
-            kept = _resolve(self._resolver, target, name, kind, min(self.seconds, left))
-            _cache.put(key, kept)
-        return kept
+        answer = (
+            None if self.uncached_domain and _at_or_below(name, self.uncached_domain) else _cache.get(key)
+        )
+        if answer is None:
+            self.query_count += 1
+            answer = _resolve(self._resolver, target, name, kind, min(self.timeout_s, remaining_s))
+            _cache.put(key, answer)
+        return answer
 
 
 def is_public(name: str) -> bool:
-    """Whether a name may exist in the public domain name system, so that asking for it tells nobody's secrets."""
+    """Whether a name can exist in the public DNS, so that querying it reveals nothing about a private network."""
     labels = name.lower().rstrip(".").split(".")
-    inner = labels[-1] in _INSIDE or labels[-2:] == ["home", "arpa"]
-    return len(labels) > 1 and not inner and not labels[-1].isdigit()
+    is_private = labels[-1] in _PRIVATE_SUFFIXES or labels[-2:] == ["home", "arpa"]
+    return len(labels) > 1 and not is_private and not labels[-1].isdigit()
 
 
 def _at_or_below(name: str, domain: str) -> bool:
@@ -185,40 +193,42 @@ def _at_or_below(name: str, domain: str) -> bool:
 
 
 def _dns_name(name: str) -> dns.name.Name | None:
-    """Return a name for the wire, None for what can be no name. Labels are taken as they are, never unescaped."""
+    """Return a name for the query, or None if it is not a valid name. Escapes in labels are not interpreted."""
     try:
         return dns.name.Name([label.encode("latin-1") for label in name.split(".")] + [b""])
     except (DNSException, UnicodeEncodeError):
         return None
 
 
-def _resolve(resolver: Resolver, target: dns.name.Name, name: str, kind: str, seconds: float) -> Found:
-    nothing = Found(name, kind, Status.EMPTY, seconds=60)
+def _resolve(
+    resolver: dns.resolver.Resolver, target: dns.name.Name, name: str, kind: str, timeout_s: float
+) -> DnsAnswer:
+    empty = DnsAnswer(name, kind, LookupStatus.NO_RECORDS, ttl_s=60)
     try:
-        return _read(resolver.resolve(target, kind, lifetime=seconds, search=False), nothing)
-    except NoAnswer as none:
-        return replace(nothing, aliases=_aliases(none.kwargs.get("response")))
-    except NXDOMAIN as none:
-        responses = none.kwargs.get("responses") or {}
-        return replace(nothing, status=Status.NO_NAME, aliases=_aliases(responses.get(target)))
+        return _parse_answer(resolver.resolve(target, kind, lifetime=timeout_s, search=False), empty)
+    except NoAnswer as error:
+        return replace(empty, aliases=_aliases(error.kwargs.get("response")))
+    except NXDOMAIN as error:
+        responses = error.kwargs.get("responses") or {}
+        return replace(empty, status=LookupStatus.NO_NAME, aliases=_aliases(responses.get(target)))
     except Timeout:
-        return replace(nothing, status=Status.SILENT)
-    except NoNameservers as trouble:
-        return replace(nothing, status=_why(trouble))
-    except (DNSException, OSError, ValueError):  # ValueError: an answer that contradicts itself
-        return replace(nothing, status=Status.BROKEN)
+        return replace(empty, status=LookupStatus.TIMEOUT)
+    except NoNameservers as error:
+        return replace(empty, status=_error_status(error))
+    except (DNSException, OSError, ValueError):  # ValueError: an inconsistent answer
+        return replace(empty, status=LookupStatus.SERVER_ERROR)
 
 
-def _read(answer: Answer, nothing: Found) -> Found:
-    texts = sorted(_text(record) for record in list(answer)[:_RECORDS])  # servers shuffle them
-    cut = len(answer) > _RECORDS or any(len(text) > _LETTERS for text in texts)
+def _parse_answer(answer: Answer, empty: DnsAnswer) -> DnsAnswer:
+    texts = sorted(_text(record) for record in list(answer)[:_MAX_RECORDS])  # servers rotate the order
+    truncated = len(answer) > _MAX_RECORDS or any(len(text) > _MAX_RECORD_CHARS for text in texts)
     return replace(
-        nothing,
-        status=Status.FOUND,
-        records=tuple(text[:_LETTERS] for text in texts),
+        empty,
+        status=LookupStatus.FOUND,
+        records=tuple(text[:_MAX_RECORD_CHARS] for text in texts),
         aliases=_aliases(answer.response),
-        seconds=int(answer.rrset.ttl) if answer.rrset else 0,
-        cut=cut,
+        ttl_s=int(answer.rrset.ttl) if answer.rrset else 0,
+        truncated=truncated,
     )
 
 
@@ -241,8 +251,12 @@ def _aliases(response: dns.message.Message | None) -> tuple[str, ...]:
     return tuple(one[0].target.to_text(omit_final_dot=True).lower() for one in chain.cnames)
 
 
-def _why(trouble: NoNameservers) -> Status:
-    errors = [one[3] for one in trouble.kwargs.get("errors") or ()]
-    if any(isinstance(error, dns.message.ChainTooLong) for error in errors):
-        return Status.LOOP
-    return Status.SILENT if errors and all(isinstance(error, Timeout) for error in errors) else Status.BROKEN
+def _error_status(error: NoNameservers) -> LookupStatus:
+    errors = [one[3] for one in error.kwargs.get("errors") or ()]
+    if any(isinstance(one, dns.message.ChainTooLong) for one in errors):
+        return LookupStatus.CNAME_LOOP
+    return (
+        LookupStatus.TIMEOUT
+        if errors and all(isinstance(one, Timeout) for one in errors)
+        else LookupStatus.SERVER_ERROR
+    )

@@ -1,4 +1,4 @@
-"""Settings -> Sending domain."""
+"""The page Sending domain under Settings."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .forms import SelectorForm
 
 blueprint = Blueprint("domains", __name__)
 PATH = "/settings/sending-domain"
-_DEEDS = f"{PATH}/versions/<int(max=999999):number>"
-_TOO_MANY = ErrorPage(
+_VERSION_PATH = f"{PATH}/versions/<int(max=999999):number>"
+_TOO_MANY_CHECKS = ErrorPage(
     "Enough looks for this hour",
     "The DNS is asked by everybody, so each programme may look thirty times an hour.",
     "Wait a while. What was found last is on the page Sending domain; changes in the DNS take time to be seen anyway.",
@@ -30,18 +30,18 @@ def sending_domain() -> Any:
     return _page(request.args.get("version", type=int), SelectorForm(formdata=None))
 
 
-@blueprint.post(f"{_DEEDS}/check")
+@blueprint.post(f"{_VERSION_PATH}/check")
 @login_required
 def check_again(number: int) -> Any:
     version = _version(number)
     try:
-        checks.request(version, now=utcnow())
-    except checks.TooManyLooks:
-        return error_page(429, page=_TOO_MANY)
+        checks.request_check(version, now=utcnow())
+    except checks.TooManyChecks:
+        return error_page(429, page=_TOO_MANY_CHECKS)
     return _back(version)
 
 
-@blueprint.post(f"{_DEEDS}/selectors")
+@blueprint.post(f"{_VERSION_PATH}/selectors")
 @login_required
 def add_selector(number: int) -> Any:
     version, form = _version(number), SelectorForm()
@@ -49,19 +49,19 @@ def add_selector(number: int) -> Any:
         return _page(number, form, refused=True), 422
     try:
         checks.add_selector(version, form.selector.data, now=utcnow())
-    except checks.TooManyLooks:
-        return error_page(429, page=_TOO_MANY)
+    except checks.TooManyChecks:
+        return error_page(429, page=_TOO_MANY_CHECKS)
     return _back(version)
 
 
-@blueprint.post(f"{_DEEDS}/selectors/forget")
+@blueprint.post(f"{_VERSION_PATH}/selectors/forget")
 @login_required
-def forget_selector(number: int) -> Any:
+def remove_selector(number: int) -> Any:
     version = _version(number)
     try:
-        checks.forget_selector(version, request.form.get("selector", ""), now=utcnow())
-    except checks.TooManyLooks:
-        return error_page(429, page=_TOO_MANY)
+        checks.remove_selector(version, request.form.get("selector", ""), now=utcnow())
+    except checks.TooManyChecks:
+        return error_page(429, page=_TOO_MANY_CHECKS)
     flash("The selector is forgotten.", "success")
     return _back(version)
 
@@ -77,13 +77,13 @@ def _back(version: SmtpSettings) -> Any:
 
 def _page(number: int | None, form: SelectorForm, *, refused: bool = False) -> str:
     shown = page.build(current_user.account_id, number) or abort(404)
-    # A new address each time: one that differs in nothing but its fragment would not be loaded at all.
-    again = url_for(".sending_domain", version=number, at=int(utcnow().timestamp()), _anchor="domain")
+    # The URL contains the time: browsers do not load a URL that differs from the current one only in its fragment.
+    refresh_url = url_for(".sending_domain", version=number, at=int(utcnow().timestamp()), _anchor="domain")
     return render_template(
         "domains/sending_domain.html",
         page=shown,
         form=form,
-        refresh_url=again,
+        refresh_url=refresh_url,
         form_errors=refused,
         State=VersionState,
     )

@@ -95,9 +95,9 @@ def the_check() -> DomainCheck:
 
 def work() -> int:
     """Do what a worker's sweep would; return how many looks were due."""
-    jobs = checks.due(utcnow())
+    jobs = checks.find_due_work(utcnow())
     db.session.rollback()
     for _, ident in jobs:
-        checks.look_at(ident)
+        checks.run(ident)
     db.session.rollback()
     return len(jobs)

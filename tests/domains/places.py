@@ -7,9 +7,9 @@ import base64
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from portal.domains.assessment import Target, look
-from portal.domains.findings import Finding, Report
-from portal.domains.resolver import Asker
+from portal.domains.assessment import Target, assess
+from portal.domains.findings import DomainReport, Finding
+from portal.domains.resolver import Resolver
 from portal.smtp.providers import load_catalogue
 from tests.domains.zones import Zones, text
 
@@ -60,13 +60,15 @@ def seen(
     *selectors: str,
     host: str = "",
     **limits: float,
-) -> Report:
+) -> DomainReport:
     """Look at a domain as the worker does, with short time limits."""
     card = load_catalogue().get(provider)
     assert card
-    asker = Asker((server.at,), **{"seconds": 1.0, "run_seconds": 6.0, "fresh": name, **limits})  # type: ignore[arg-type]
-    return look(Target(name, card, host, tuple(selectors)), asker)
+    resolver = Resolver(
+        (server.at,), **{"timeout_s": 1.0, "total_timeout_s": 6.0, "uncached_domain": name, **limits}
+    )  # type: ignore[arg-type]
+    return assess(Target(name, card, host, tuple(selectors)), resolver)
 
 
-def part(report: Report, subject: str) -> Finding:
+def part(report: DomainReport, subject: str) -> Finding:
     return next(one for one in report.findings if one.subject == subject)

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from portal.clock import utcnow
 from portal.db import db
 from portal.domains import changes, checks
-from portal.domains.models import DomainChange, DomainCheck, LookState, Verdict
+from portal.domains.models import DomainChange, DomainCheck, DomainCheckState, DomainStatus
 from portal.settings import versions
 from portal.settings.models import SmtpSettings
 from tests.domains.conftest import FORM, SETTINGS, the_check, the_version, work
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.thorough]
 
 def test_live_settings_are_looked_at_by_themselves_and_once_a_day(live, clock):
     assert work() == 1
-    assert the_check().status is Verdict.ARRIVES
+    assert the_check().status is DomainStatus.ARRIVES
     assert work() == 0
     clock.shift(timedelta(hours=23))
     assert work() == 0
@@ -32,15 +32,15 @@ def test_live_settings_are_looked_at_by_themselves_and_once_a_day(live, clock):
 
 def test_a_draft_is_looked_at_only_on_request(draft, clock):
     assert work() == 0
-    checks.request(draft, now=utcnow())
+    checks.request_check(draft, now=utcnow())
     assert work() == 1
-    assert the_check().status is Verdict.ARRIVES
+    assert the_check().status is DomainStatus.ARRIVES
     clock.shift(timedelta(days=3))
     assert work() == 0
 
 
 def test_settings_that_go_live_are_looked_at_again(draft, clock):
-    checks.request(draft, now=utcnow())
+    checks.request_check(draft, now=utcnow())
     work()
     clock.shift(timedelta(minutes=5))
     versions.activate(db.session.get_one(SmtpSettings, draft.id), now=utcnow())
@@ -51,42 +51,44 @@ def test_settings_that_go_live_are_looked_at_again(draft, clock):
 def test_a_look_that_could_not_look_is_repeated_sooner(live, zones, clock):
     zones.troubles["shop.example mx"] = MUTE
     work()
-    assert the_check().status is Verdict.UNKNOWN
+    assert the_check().status is DomainStatus.UNKNOWN
     clock.shift(timedelta(minutes=61))
     del zones.troubles["shop.example mx"]
     assert work() == 1
-    assert the_check().status is Verdict.ARRIVES
+    assert the_check().status is DomainStatus.ARRIVES
 
 
 def test_a_look_left_by_a_worker_that_died_is_taken_up(draft, clock):
-    checks.request(draft, now=utcnow())
-    taken = checks._take(draft.id, utcnow())
+    checks.request_check(draft, now=utcnow())
+    taken = checks._claim(draft.id, utcnow())
     assert taken is not None
     assert work() == 0
     clock.shift(timedelta(seconds=91))
     assert work() == 1
-    checks._keep(taken, checks.assessment.broken(taken.target), utcnow())  # the first comes back to life
-    assert the_check().status is Verdict.ARRIVES
+    checks._store(
+        taken, checks.assessment.failed_report(taken.target), utcnow()
+    )  # the first comes back to life
+    assert the_check().status is DomainStatus.ARRIVES
 
 
 def test_a_wish_while_a_look_is_under_way_is_followed_by_another_look(draft, clock):
-    checks.request(draft, now=utcnow())
-    taken = checks._take(draft.id, utcnow())
+    checks.request_check(draft, now=utcnow())
+    taken = checks._claim(draft.id, utcnow())
     assert taken is not None
     clock.shift(timedelta(seconds=1))
-    checks.request(draft, now=utcnow())
-    checks._keep(taken, checks.assessment.look(taken.target, taken.asker), utcnow())
-    assert the_check().state is LookState.WAITING
+    checks.request_check(draft, now=utcnow())
+    checks._store(taken, checks.assessment.assess(taken.target, taken.resolver), utcnow())
+    assert the_check().state is DomainCheckState.WAITING
     assert work() == 1
 
 
 def test_no_transaction_is_open_while_name_servers_are_asked(draft, monkeypatch):
-    checks.request(draft, now=utcnow())
+    checks.request_check(draft, now=utcnow())
     seen = []
-    original = checks.assessment.look
+    original = checks.assessment.assess
     monkeypatch.setattr(
         checks.assessment,
-        "look",
+        "assess",
         lambda *args: (seen.append(db.session().in_transaction()), original(*args))[1],
     )
     work()
@@ -94,19 +96,19 @@ def test_no_transaction_is_open_while_name_servers_are_asked(draft, monkeypatch)
 
 
 def test_a_fault_of_ours_is_no_finding_about_the_domain(draft, monkeypatch):
-    checks.request(draft, now=utcnow())
-    monkeypatch.setattr(checks.assessment, "look", lambda *args: 1 / 0)
+    checks.request_check(draft, now=utcnow())
+    monkeypatch.setattr(checks.assessment, "assess", lambda *args: 1 / 0)
     work()
     check = the_check()
-    assert check.status is Verdict.UNKNOWN
+    assert check.status is DomainStatus.UNKNOWN
     assert "fault of this portal" in check.findings["why"][0]
 
 
 def test_looks_are_budgeted(draft):
-    for _ in range(checks.LOOKS.amount):
-        checks.request(draft, now=utcnow())
-    with pytest.raises(checks.TooManyLooks):
-        checks.request(draft, now=utcnow())
+    for _ in range(checks.CHECK_LIMIT.amount):
+        checks.request_check(draft, now=utcnow())
+    with pytest.raises(checks.TooManyChecks):
+        checks.request_check(draft, now=utcnow())
 
 
 def test_selectors_are_kept_for_the_next_version_of_the_same_domain(draft, owner):
@@ -114,7 +116,7 @@ def test_selectors_are_kept_for_the_next_version_of_the_same_domain(draft, owner
     owner.submit(SETTINGS, FORM | {"from_name": "Shop"})
     later = the_version()
     assert later.number == 2
-    checks.request(later, now=utcnow())
+    checks.request_check(later, now=utcnow())
     assert the_check().selectors == ["mine"]
 
 
@@ -163,7 +165,7 @@ def test_a_silent_name_server_is_no_bad_news_about_the_domain(app, live, zones, 
     zones.troubles["shop.example"] = MUTE
     clock.shift(timedelta(days=1, minutes=1))
     work()
-    assert the_check().status is Verdict.UNKNOWN
+    assert the_check().status is DomainStatus.UNKNOWN
     assert told == []
 
 
@@ -182,10 +184,10 @@ def test_silence_does_not_make_the_better_past_forgotten(app, live, zones, clock
 
 def test_a_draft_that_is_worse_is_no_change(app, draft, zones):
     told = heard(app)
-    checks.request(draft, now=utcnow())
+    checks.request_check(draft, now=utcnow())
     work()
     del zones.zone[("shop.example", "TXT")]
-    checks.request(draft, now=utcnow())
+    checks.request_check(draft, now=utcnow())
     work()
     assert told == []
-    assert db.session.scalar(select(DomainCheck.status)) is Verdict.AT_RISK
+    assert db.session.scalar(select(DomainCheck.status)) is DomainStatus.AT_RISK

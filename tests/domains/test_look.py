@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from portal.domains.findings import Mark
-from portal.domains.models import Verdict
+from portal.domains.findings import Severity
+from portal.domains.models import DomainStatus
 from tests.domains.places import DKIM, KEY, PROVIDERS, domain, good, part, rsa, seen
 from tests.domains.zones import BROKEN, GARBAGE, LYING, MUTE, Zones, text
 
@@ -17,81 +17,86 @@ pytestmark = pytest.mark.thorough
 def test_a_domain_in_order_will_arrive() -> None:
     with Zones(good()) as server:
         report = seen(server)
-    assert report.verdict is Verdict.ARRIVES, report.why
-    assert {one.subject: one.mark for one in report.findings} == dict.fromkeys(
-        ("mx", "spf", "dkim", "dmarc"), Mark.GOOD
+    assert report.status is DomainStatus.ARRIVES, report.reasons
+    assert {one.subject: one.severity for one in report.findings} == dict.fromkeys(
+        ("mx", "spf", "dkim", "dmarc"), Severity.OK
     )
     assert [one.vouches for one in report.alignment] == [True, True]
-    assert not any(one.wanted for one in report.findings)
+    assert not any(one.recommended for one in report.findings)
 
 
 def test_a_record_without_the_provider_gets_it_merged_in_and_never_a_second_record() -> None:
     with Zones(good(spf="v=spf1 include:_spf.google.com -all")) as server:
         report = seen(server)
-        assert report.verdict is Verdict.AT_RISK
-        (wanted,) = part(report, "spf").wanted
+        assert report.status is DomainStatus.AT_RISK
+        (wanted,) = part(report, "spf").recommended
         assert wanted.value == "v=spf1 include:_spf.google.com include:mailgun.org -all"
         assert "in place of" in wanted.how
         server.put("shop.example", "TXT", wanted.value)
-        assert seen(server).verdict is Verdict.ARRIVES
+        assert seen(server).status is DomainStatus.ARRIVES
 
 
 def test_a_provider_that_is_covered_by_addresses_needs_no_include() -> None:
     spf = "v=spf1 ip4:209.61.151.0/24 ip4:166.78.68.0/22 ip4:161.38.192.0/20 -all"
     with Zones(good(spf=spf)) as server:
         report = seen(server)
-    assert report.verdict is Verdict.ARRIVES
+    assert report.status is DomainStatus.ARRIVES
     assert "covers Mailgun’s addresses" in part(report, "spf").sentence
 
 
 def test_part_of_the_addresses_is_not_all_of_them() -> None:
     with Zones(good(spf="v=spf1 ip4:209.61.151.0/24 -all")) as server:
         finding = part(seen(server), "spf")
-    assert finding.mark is Mark.CARE
+    assert finding.severity is Severity.WARNING
     assert "some of Mailgun’s servers" in finding.sentence
 
 
 @pytest.mark.parametrize(
     ("records", "mark", "words", "wanted"),
     [
-        ([], Mark.BAD, "has no SPF record", "v=spf1 include:mailgun.org ~all"),
+        ([], Severity.ERROR, "has no SPF record", "v=spf1 include:mailgun.org ~all"),
         (
             ["v=spf1 mx -all", "v=spf1 include:_spf.google.com ~all"],
-            Mark.BAD,
+            Severity.ERROR,
             "2 SPF records",
             "v=spf1 include:_spf.google.com mx include:mailgun.org ~all",
         ),
         (
             ["v=spf1 a:shop..example ip4:1.2.3.400 -all"],
-            Mark.BAD,
+            Severity.ERROR,
             "cannot be read",
             "v=spf1 a:shop..example include:mailgun.org -all",
         ),
         (
             ["v=spf1 include:mailgun.org +all"],
-            Mark.CARE,
+            Severity.WARNING,
             "anybody in the world",
             "v=spf1 include:mailgun.org ~all",
         ),
-        (["v=spf1 include:mailgun.org redirect=shop.example"], Mark.BAD, "circle", ""),
-        (["v=spf1 include:nothing.shop.example include:mailgun.org -all"], Mark.BAD, "no SPF record", ""),
+        (["v=spf1 include:mailgun.org redirect=shop.example"], Severity.ERROR, "circle", ""),
+        (
+            ["v=spf1 include:nothing.shop.example include:mailgun.org -all"],
+            Severity.ERROR,
+            "no SPF record",
+            "",
+        ),
         (
             ["v=spf1 a:x.shop.example a:y.shop.example mx:z.shop.example include:mailgun.org -all"],
-            Mark.BAD,
+            Severity.ERROR,
             "find nothing",
             "",
         ),
-        (["v=spf1 ptr include:mailgun.org -all"], Mark.GOOD, "lets Mailgun send", ""),
+        (["v=spf1 ptr include:mailgun.org -all"], Severity.OK, "lets Mailgun send", ""),
     ],
 )
-def test_a_poor_spf_record_is_explained(records: list[str], mark: Mark, words: str, wanted: str) -> None:
+def test_a_poor_spf_record_is_explained(records: list[str], mark: Severity, words: str, wanted: str) -> None:
     zone = good()
     zone[("shop.example", "TXT")] = [text(one) for one in ["else=1", *records]]
     with Zones(zone) as server:
         finding = part(seen(server), "spf")
-    assert finding.mark is mark
+    assert finding.severity is mark
     assert words in finding.sentence
-    assert [one.value for one in finding.wanted] == ([wanted] if wanted else [])
+    assert [one.value for one in finding.recommended] == ([wanted] if wanted else [])
 
 
 def test_eleven_look_ups_are_counted_and_shown_as_a_tree() -> None:
@@ -111,9 +116,9 @@ def test_eleven_look_ups_are_counted_and_shown_as_a_tree() -> None:
 def test_neither_spf_nor_dkim_means_refused() -> None:
     with Zones(PROVIDERS | domain("shop.example", spf="v=spf1 -all")) as server:
         report = seen(server)
-    assert report.verdict is Verdict.REFUSED
-    assert "Neither SPF nor DKIM vouches" in report.why[0]
-    assert [one.name for one in part(report, "dkim").wanted] == [
+    assert report.status is DomainStatus.REFUSED
+    assert "Neither SPF nor DKIM vouches" in report.reasons[0]
+    assert [one.name for one in part(report, "dkim").recommended] == [
         "pdk1._domainkey.shop.example",
         "pdk2._domainkey.shop.example",
     ]
@@ -122,23 +127,23 @@ def test_neither_spf_nor_dkim_means_refused() -> None:
 @pytest.mark.parametrize(
     ("record", "mark", "words"),
     [
-        (f"v=DKIM1; k=rsa; p={rsa(1024)}", Mark.GOOD, "under pdk1"),
-        ("v=DKIM1; k=rsa; p=", Mark.BAD, "revoked"),
-        (f"v=DKIM1; k=rsa; p={KEY[:200]}", Mark.BAD, "damaged"),
-        ("v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", Mark.GOOD, "under pdk1"),
-        ("v=DKIM1; k=ed25519; p=11qYAYKx", Mark.BAD, "32 octets"),
-        (f"k=rsa; p={KEY}", Mark.GOOD, "under pdk1"),
-        (f"v=DKIM1; t=y; p={KEY}", Mark.CARE, "tested"),
-        (f"v=DKIM1; h=sha1; p={KEY}", Mark.BAD, "SHA-1"),
-        (f"v=DKIM1; s=other; p={KEY}", Mark.BAD, "not meant for email"),
-        ("v=spf1 -all", Mark.BAD, "no DKIM key"),
-        ("v=DKIM1; k=dsa; p=AAAA", Mark.BAD, "'dsa'"),
+        (f"v=DKIM1; k=rsa; p={rsa(1024)}", Severity.OK, "under pdk1"),
+        ("v=DKIM1; k=rsa; p=", Severity.ERROR, "revoked"),
+        (f"v=DKIM1; k=rsa; p={KEY[:200]}", Severity.ERROR, "damaged"),
+        ("v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", Severity.OK, "under pdk1"),
+        ("v=DKIM1; k=ed25519; p=11qYAYKx", Severity.ERROR, "32 octets"),
+        (f"k=rsa; p={KEY}", Severity.OK, "under pdk1"),
+        (f"v=DKIM1; t=y; p={KEY}", Severity.WARNING, "tested"),
+        (f"v=DKIM1; h=sha1; p={KEY}", Severity.ERROR, "SHA-1"),
+        (f"v=DKIM1; s=other; p={KEY}", Severity.ERROR, "not meant for email"),
+        ("v=spf1 -all", Severity.ERROR, "no DKIM key"),
+        ("v=DKIM1; k=dsa; p=AAAA", Severity.ERROR, "'dsa'"),
     ],
 )
-def test_a_key_is_judged(record: str, mark: Mark, words: str) -> None:
+def test_a_key_is_judged(record: str, mark: Severity, words: str) -> None:
     with Zones(good(dkim=record)) as server:
         finding = part(seen(server), "dkim")
-    assert finding.mark is mark
+    assert finding.severity is mark
     assert words in finding.sentence
 
 
@@ -148,8 +153,8 @@ def test_a_key_behind_an_alias_is_read_and_the_alias_shown() -> None:
     zone[("keys.mailgun.example", "TXT")] = [text(DKIM)]
     with Zones(zone) as server:
         finding = part(seen(server), "dkim")
-    assert finding.mark is Mark.GOOD
-    assert finding.now[0].value == "keys.mailgun.example"
+    assert finding.severity is Severity.OK
+    assert finding.published[0].value == "keys.mailgun.example"
 
 
 def test_aliases_in_a_circle_are_said_to_be_one() -> None:
@@ -158,7 +163,7 @@ def test_aliases_in_a_circle_are_said_to_be_one() -> None:
     zone[("round.shop.example", "CNAME")] = ["pdk1._domainkey.shop.example."]
     with Zones(zone) as server:
         finding = part(seen(server), "dkim")
-    assert finding.mark is Mark.BAD
+    assert finding.severity is Severity.ERROR
     assert "in a circle" in finding.sentence
 
 
@@ -166,17 +171,17 @@ def test_a_selector_the_owner_knows_is_looked_at_too() -> None:
     zone = good(dkim="")
     zone[("mine._domainkey.shop.example", "TXT")] = [text(DKIM)]
     with Zones(zone) as server:
-        assert seen(server).verdict is Verdict.AT_RISK
-        assert seen(server, "shop.example", "mailgun", "mine").verdict is Verdict.ARRIVES
+        assert seen(server).status is DomainStatus.AT_RISK
+        assert seen(server, "shop.example", "mailgun", "mine").status is DomainStatus.ARRIVES
 
 
 def test_where_selectors_are_individual_nothing_is_claimed() -> None:
     with Zones(good(dkim="")) as server:
         report = seen(server, provider="ses")
     finding = part(report, "dkim")
-    assert finding.mark is Mark.CARE
+    assert finding.severity is Severity.WARNING
     assert "cannot be listed" in finding.sentence
-    assert report.verdict is Verdict.AT_RISK
+    assert report.status is DomainStatus.AT_RISK
 
 
 def test_a_null_mx_and_a_missing_domain_are_refused() -> None:
@@ -184,18 +189,18 @@ def test_a_null_mx_and_a_missing_domain_are_refused() -> None:
     null[("shop.example", "MX")] = ["0 ."]
     with Zones(null) as server:
         report = seen(server)
-        assert report.verdict is Verdict.REFUSED
-        assert "takes no mail at all" in report.why[0]
+        assert report.status is DomainStatus.REFUSED
+        assert "takes no mail at all" in report.reasons[0]
         gone = seen(server, "not-there.example")
-    assert gone.verdict is Verdict.REFUSED
-    assert "does not exist" in gone.why[0]
+    assert gone.status is DomainStatus.REFUSED
+    assert "does not exist" in gone.reasons[0]
 
 
 def test_without_mx_the_address_is_the_fallback() -> None:
     zone = {key: value for key, value in good().items() if key != ("shop.example", "MX")}
     with Zones(zone) as server:
         finding = part(seen(server), "mx")
-    assert finding.mark is Mark.CARE
+    assert finding.severity is Severity.WARNING
     assert "web address" in finding.sentence
 
 
@@ -205,9 +210,9 @@ def test_a_providers_own_envelope_asks_for_nothing_in_spf() -> None:
     zone[("b1.shop-example.dkim.brevo.com", "TXT")] = [text(DKIM)]
     with Zones(zone) as server:
         report = seen(server, provider="brevo")
-    assert report.verdict is Verdict.ARRIVES, report.why
+    assert report.status is DomainStatus.ARRIVES, report.reasons
     assert [one.vouches for one in report.alignment] == [False, True]
-    assert part(report, "spf").mark is Mark.NOTE
+    assert part(report, "spf").severity is Severity.INFO
 
 
 def test_postmarks_return_path_is_shown_as_a_record_to_paste() -> None:
@@ -215,13 +220,13 @@ def test_postmarks_return_path_is_shown_as_a_record_to_paste() -> None:
     zone[("20260101pm._domainkey.shop.example", "TXT")] = [text(DKIM)]
     with Zones(zone) as server:
         report = seen(server, "shop.example", "postmark", "20260101pm")
-        (wanted,) = part(report, "return-path").wanted
+        (wanted,) = part(report, "return-path").recommended
         assert (wanted.name, wanted.kind, wanted.value) == (
             "pm-bounces.shop.example",
             "CNAME",
             "pm.mtasv.net",
         )
-        assert report.verdict is Verdict.ARRIVES  # DKIM vouches by itself
+        assert report.status is DomainStatus.ARRIVES  # DKIM vouches by itself
         server.put("pm-bounces.shop.example", "CNAME", "pm.mtasv.net.")
         server.put("pm.mtasv.net", "TXT", "v=spf1 ip4:50.31.156.0/24 -all")
         assert [one.vouches for one in seen(server, "shop.example", "postmark", "20260101pm").alignment] == [
@@ -236,8 +241,8 @@ def test_strict_alignment_does_not_take_a_subdomain() -> None:
     zone[("k._domainkey.shop.example", "TXT")] = [text("v=DKIM1; p=")]
     with Zones(zone) as server:
         report = seen(server, "shop.example", "postmark", "k")
-    assert report.verdict is Verdict.REFUSED
-    assert "your own DMARC policy" in report.why[0]
+    assert report.status is DomainStatus.REFUSED
+    assert "your own DMARC policy" in report.reasons[0]
 
 
 def test_an_unknown_server_is_told_about_honestly() -> None:
@@ -245,24 +250,24 @@ def test_an_unknown_server_is_told_about_honestly() -> None:
     zone[("mail.host.example", "A")] = ["203.0.113.9"]
     with Zones(zone) as server:
         finding = part(seen(server, provider="other", host="mail.host.example"), "spf")
-    assert finding.mark is Mark.NOTE
+    assert finding.severity is Severity.INFO
     assert "not a proof" in finding.sentence
-    assert not finding.wanted
+    assert not finding.recommended
 
 
 def test_somebody_elses_mail_domain_is_refused_and_ones_own_is_not() -> None:
     with Zones({}) as server:
-        assert seen(server, "gmail.com", "mailgun").verdict is Verdict.REFUSED
-        assert seen(server, "gmail.com", "gmail").verdict is Verdict.ARRIVES
+        assert seen(server, "gmail.com", "mailgun").status is DomainStatus.REFUSED
+        assert seen(server, "gmail.com", "gmail").status is DomainStatus.ARRIVES
         assert server.asked == []
 
 
 def test_a_silent_name_server_is_no_domain_without_records() -> None:
     with Zones(good(), {"shop.example TXT": MUTE}) as server:
         report = seen(server)
-    assert report.verdict is Verdict.UNKNOWN
+    assert report.status is DomainStatus.UNKNOWN
     finding = part(report, "spf")
-    assert finding.mark is Mark.UNKNOWN
+    assert finding.severity is Severity.UNKNOWN
     assert "could not look" in finding.sentence
     assert "no SPF record" not in finding.sentence
 
@@ -271,7 +276,7 @@ def test_a_silent_name_server_is_no_domain_without_records() -> None:
 def test_errors_and_lies_are_no_missing_records_either(fault: str) -> None:
     with Zones(good(), {"_dmarc.shop.example": fault}) as server:
         report = seen(server)
-    assert report.verdict is Verdict.UNKNOWN
+    assert report.status is DomainStatus.UNKNOWN
     assert "No DMARC policy" not in part(report, "dmarc").sentence
 
 
@@ -279,15 +284,15 @@ def test_a_server_error_says_whose_move_it_is() -> None:
     with Zones(good(), {"shop.example MX": BROKEN}) as server:
         finding = part(seen(server), "mx")
     assert "answer with an error" in finding.sentence
-    assert "name servers of shop.example" in finding.move
+    assert "name servers of shop.example" in finding.action
 
 
 def test_a_mute_resolver_costs_a_bounded_time() -> None:
     with Zones({}, {"slow.example": MUTE}) as server:
         server.troubles = _Everything()
         started = time.monotonic()
-        report = seen(server, "slow.example", run_seconds=3.0)
-    assert report.verdict is Verdict.UNKNOWN
+        report = seen(server, "slow.example", total_timeout_s=3.0)
+    assert report.status is DomainStatus.UNKNOWN
     assert time.monotonic() - started < 6
 
 
@@ -303,8 +308,8 @@ def test_a_huge_record_comes_over_tcp_and_is_cut_for_the_page() -> None:
         + " include:mailgun.org -all"
     )
     with Zones(good(spf=huge)) as server:
-        report = seen(server, seconds=5.0, run_seconds=20.0)
-    assert part(report, "spf").mark is not Mark.UNKNOWN
+        report = seen(server, timeout_s=5.0, total_timeout_s=20.0)
+    assert part(report, "spf").severity is not Severity.UNKNOWN
     assert len(str(report.as_dict())) < 40_000
 
 
@@ -316,7 +321,7 @@ def test_a_record_that_includes_the_world_is_left_after_a_bounded_number_of_ques
     with Zones(zone) as server:
         report = seen(server)
         assert len(server.asked) < 200
-    assert part(report, "spf").mark is Mark.BAD
+    assert part(report, "spf").severity is Severity.ERROR
 
 
 def test_names_of_an_inner_network_are_never_asked() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from portal.clock import utcnow
 from portal.domains import checks
-from portal.domains.models import LookState
+from portal.domains.models import DomainCheckState
 from tests.domains.conftest import FORM, PAGE, SETTINGS, the_check, work
 from tests.domains.zones import text
 
@@ -108,18 +108,18 @@ def test_the_newest_draft_can_be_looked_at_beside_the_live_version(live, owner):
 
 
 def test_too_many_looks_are_refused_with_a_page(draft, owner):
-    for _ in range(checks.LOOKS.amount):
-        checks.request(draft, now=utcnow())
+    for _ in range(checks.CHECK_LIMIT.amount):
+        checks.request_check(draft, now=utcnow())
     answer = owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
     assert answer.status_code == 429
     assert "thirty times an hour" in html(answer)
 
 
 def test_a_look_under_way_goes_on_showing_what_was_found_before(draft, owner):
-    checks.request(draft, now=utcnow())
+    checks.request_check(draft, now=utcnow())
     work()
-    checks.request(draft, now=utcnow())
-    assert the_check().state is LookState.WAITING
+    checks.request_check(draft, now=utcnow())
+    assert the_check().state is DomainCheckState.WAITING
     page = html(owner.get(PAGE))
     assert "Looking again" in page
     assert "Will arrive" in page

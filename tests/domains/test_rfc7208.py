@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from portal.domains.resolver import Asker
-from portal.domains.spf.evaluate import check_host, envelope
+from portal.domains.resolver import Resolver
+from portal.domains.spf.evaluate import check_host, sender_identity
 from tests.domains.zones import BROKEN, Zones, text
 
 SUITE = list(yaml.safe_load_all((Path(__file__).parent / "rfc7208-tests.yml").read_text("utf-8")))
@@ -68,9 +68,9 @@ def servers() -> Iterator[dict[int, Zones]]:
 @pytest.mark.parametrize(("at", "name"), CASES)
 def test_it_agrees_with(servers: dict[int, Zones], at: int, name: str) -> None:
     case = SUITE[at]["tests"][name]
-    asker = Asker((servers[at].at,), seconds=2.0)
+    resolver = Resolver((servers[at].at,), timeout_s=2.0)
     wanted = case["result"] if isinstance(case["result"], list) else [case["result"]]
-    said = check_host(asker, envelope(case["host"], case["mailfrom"], case["helo"]))
+    said = check_host(resolver, sender_identity(case["host"], case["mailfrom"], case["helo"]))
     if name in DIFFER:
         assert said not in wanted, f"{name} agrees now; take it off the list"
     else:

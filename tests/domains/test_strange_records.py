@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portal.domains import dkim, dmarc
-from portal.domains.findings import visible
-from portal.domains.spf.advice import merged
-from portal.domains.spf.record import BadSpf, parse
+from portal.domains.findings import replace_unprintable
+from portal.domains.spf.advice import merge_records
+from portal.domains.spf.record import InvalidSpf, parse
 from tests.domains.places import good, seen
 from tests.domains.zones import Zones, text
 
@@ -38,25 +38,25 @@ RECORDS = st.lists(WORDS, max_size=8).map(lambda words: " ".join(["v=spf1", *wor
 @given(OCTETS)
 def test_no_text_breaks_a_reader(octets: str) -> None:
     for record in (octets, f"v=spf1 {octets}", f"v=spf1 a:{octets} -all"):
-        with contextlib.suppress(BadSpf):
+        with contextlib.suppress(InvalidSpf):
             parse(record)
-    dkim.judge(f"v=DKIM1; {octets}")
-    dkim.judge(f"v=DKIM1; p={octets}")
+    dkim.classify_key(f"v=DKIM1; {octets}")
+    dkim.classify_key(f"v=DKIM1; p={octets}")
     dmarc.parse(f"v=DMARC1; {octets}")
-    assert visible(octets).isprintable()
+    assert replace_unprintable(octets).isprintable()
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(RECORDS, max_size=3))
 def test_the_record_to_paste_can_always_be_read_and_names_the_provider_once(records: list[str]) -> None:
-    value = merged(records, "mailgun.org")
+    value = merge_records(records, "mailgun.org")
     record = parse(value)
     named = [term for term in record.mechanisms if term.domain == "mailgun.org"]
     assert [term.kind for term in named] == ["include"]
     endings = [term for term in record.mechanisms if term.kind == "all"]
     assert len(endings) + (record.redirect is not None) == 1
     assert "+all" not in value.split()
-    assert merged([value], "mailgun.org") == value  # pasting it is the end of the story
+    assert merge_records([value], "mailgun.org") == value  # pasting it is the end of the story
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""SPF (RFC 7208): parsing records, evaluating them, and advice on what to publish."""
+"""SPF (RFC 7208): parse and evaluate records, and recommend what to publish."""

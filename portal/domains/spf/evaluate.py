@@ -1,6 +1,6 @@
-"""Evaluating SPF as a receiver does (RFC 7208): check_host for one address, with the limits of section 4.6.4.
+"""SPF evaluation (RFC 7208): check_host for one sender address, with the lookup limits of section 4.6.4.
 
-``exp=`` is read but never fetched: its text is a stranger's, and only meant for the one who was refused.
+The explanation of ``exp=`` is never fetched: it is meant for the rejected sender only.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .record import BadSpf, Qualifier, Record, Term, is_spf, parse
+from .record import InvalidSpf, Qualifier, SpfRecord, Term, is_spf, parse
 
 if TYPE_CHECKING:
-    from ..resolver import Asker, Found
+    from ..resolver import DnsAnswer, Resolver
 
-LOOK_UPS = 10  # terms that ask, section 4.6.4
-VOIDS = 2  # of them answered by "there is none"
-_NAMES = 10  # exchangers of one mx, names of one ptr
+MAX_LOOKUPS = 10  # terms that cause DNS queries, section 4.6.4
+MAX_VOID_LOOKUPS = 2  # lookups without any record, section 4.6.4
+_MAX_NAMES = 10  # mail exchangers of one mx term, names of one ptr term
 _MACRO = re.compile(r"%(?:\{([a-z])([0-9]*)(r?)([.\-+,/_=]*)\}|([%_-]))", re.IGNORECASE)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class Result(StrEnum):
-    """What check_host says (section 2.6)."""
+class SpfResult(StrEnum):
+    """Result of check_host (section 2.6)."""
 
     NONE = "none"
     NEUTRAL = "neutral"
@@ -37,29 +37,21 @@ class Result(StrEnum):
     PERMERROR = "permerror"
 
 
-_RESULTS = {
-    Qualifier.PASS: Result.PASS,
-    Qualifier.NEUTRAL: Result.NEUTRAL,
-    Qualifier.SOFTFAIL: Result.SOFTFAIL,
-    Qualifier.FAIL: Result.FAIL,
+_QUALIFIER_RESULTS = {
+    Qualifier.PASS: SpfResult.PASS,
+    Qualifier.NEUTRAL: SpfResult.NEUTRAL,
+    Qualifier.SOFTFAIL: SpfResult.SOFTFAIL,
+    Qualifier.FAIL: SpfResult.FAIL,
 }
 
 
-class TempError(Exception):
-    """A name server did not answer; nothing is known."""
-
-
-@dataclass
-class Spent:
-    """What an evaluation has used of its limits."""
-
-    look_ups: int = 0
-    voids: int = 0
+class SpfTempError(Exception):
+    """A DNS query failed, so there is no result (temperror)."""
 
 
 @dataclass(frozen=True)
-class Envelope:
-    """From whom and from where a message comes, as a receiver sees it."""
+class SenderIdentity:
+    """The sender of a message as a receiver sees it: IP address, envelope sender and HELO name."""
 
     address: Address
     local: str
@@ -71,146 +63,143 @@ class Envelope:
         return f"{self.local}@{self.domain}"
 
 
-def envelope(address: str, mailbox: str, helo: str) -> Envelope:
-    """Build an envelope; without a sender the greeting's name counts (section 2.4)."""
+def sender_identity(address: str, mailbox: str, helo: str) -> SenderIdentity:
+    """Return a sender identity. Without an envelope sender it is postmaster at the HELO name (section 2.4)."""
     local, _, domain = (mailbox or f"postmaster@{helo}").rpartition("@")
-    found = ipaddress.ip_address(address)
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return Envelope(mapped or found, local or "postmaster", domain, helo)
+    parsed = ipaddress.ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return SenderIdentity(mapped or parsed, local or "postmaster", domain, helo)
 
 
-def check_host(asker: Asker, sent: Envelope, spent: Spent | None = None) -> Result:
-    """Say what a receiver would. ``spent`` is filled with the look-ups it took."""
-    if not is_full_name(sent.domain):
-        return Result.NONE
-    check = _Check(asker, sent, spent or Spent())
+def check_host(resolver: Resolver, sender: SenderIdentity) -> SpfResult:
+    """Return the result that a receiver gets for a sender (section 4)."""
+    if not is_full_name(sender.domain):
+        return SpfResult.NONE
     try:
-        return check.run(sent.domain)
-    except BadSpf:
-        return Result.PERMERROR
-    except TempError:
-        return Result.TEMPERROR
+        return _Evaluation(resolver, sender).run(sender.domain)
+    except InvalidSpf:
+        return SpfResult.PERMERROR
+    except SpfTempError:
+        return SpfResult.TEMPERROR
 
 
 def is_full_name(domain: str) -> bool:
-    """Whether a domain has at least two labels, each of a length that DNS allows (section 4.3)."""
+    """Whether a domain has at least two labels, each of valid length (section 4.3)."""
     labels = domain.rstrip(".").split(".")
     return len(labels) > 1 and all(0 < len(label) < 64 for label in labels) and "[" not in domain
 
 
-def record_of(asker: Asker, domain: str) -> str | None:
-    """Return a domain's one record, None where it has none. Raises BadSpf for several, TempError."""
-    found = asker.ask(domain, "TXT")
-    if not found.looked:
-        raise TempError(domain)
-    records = [text for text in found.records if is_spf(text)]
+def fetch_record(resolver: Resolver, domain: str) -> str | None:
+    """Return the SPF record of a domain, or None. Raises InvalidSpf if there are several, and SpfTempError."""
+    answer = resolver.query(domain, "TXT")
+    if not answer.answered:
+        raise SpfTempError(domain)
+    records = [text for text in answer.records if is_spf(text)]
     if len(records) > 1:
-        raise BadSpf(f"{domain} has {len(records)} SPF records; receivers then ignore them all.")
+        raise InvalidSpf(f"{domain} has {len(records)} SPF records; receivers then ignore them all.")
     return records[0] if records else None
 
 
 @dataclass
-class _Check:
-    asker: Asker
-    sent: Envelope
-    spent: Spent
-    _validated: str | None = field(default=None)
+class _Evaluation:
+    """One evaluation, with its lookups as counted against the limits."""
 
-    def run(self, domain: str) -> Result:
-        text = record_of(self.asker, domain)
+    resolver: Resolver
+    sender: SenderIdentity
+    lookups: int = 0
+    void_lookups: int = 0
+    _macro_p_value: str | None = field(default=None)
+
+    def run(self, domain: str) -> SpfResult:
+        text = fetch_record(self.resolver, domain)
         if text is None:
-            return Result.NONE
+            return SpfResult.NONE
         record = parse(text)
         for term in record.mechanisms:
             if self._matches(term, domain):
-                return _RESULTS[term.qualifier]
+                return _QUALIFIER_RESULTS[term.qualifier]
         return self._redirect(record, domain)
 
-    def _redirect(self, record: Record, domain: str) -> Result:
+    def _redirect(self, record: SpfRecord, domain: str) -> SpfResult:
         if record.redirect is None:
-            return Result.NEUTRAL
-        self._count()
+            return SpfResult.NEUTRAL
+        self._count_lookup()
         target = self._expand(record.redirect.domain, domain)
         result = self.run(target)
-        if result is Result.NONE:
-            raise BadSpf(f"redirect={target} leads to a domain without SPF record.")
+        if result is SpfResult.NONE:
+            raise InvalidSpf(f"redirect={target} leads to a domain without SPF record.")
         return result
 
     def _matches(self, term: Term, domain: str) -> bool:
         if term.kind == "all":
             return True
         if term.network is not None:
-            return self.sent.address in term.network
-        self._count()
+            return self.sender.address in term.network
+        self._count_lookup()
         target = self._expand(term.domain, domain) if term.domain else domain
-        match: bool = getattr(self, f"_{term.kind}")(term, target)
-        return match
+        if term.kind == "include":
+            return self._matches_include(target)
+        if term.kind == "a":
+            return self._in_network(term, self._addresses(target, count_void=True))
+        if term.kind == "mx":
+            return self._matches_mx(term, target)
+        if term.kind == "exists":
+            return bool(self._query(target, "A", count_void=True).records)
+        return any(_is_same_or_subdomain(name, target) for name in self._validated_names())  # ptr
 
-    def _count(self) -> None:
-        self.spent.look_ups += 1
-        if self.spent.look_ups > LOOK_UPS:
-            raise BadSpf(f"It takes more than {LOOK_UPS} look-ups.")
+    def _count_lookup(self) -> None:
+        self.lookups += 1
+        if self.lookups > MAX_LOOKUPS:
+            raise InvalidSpf(f"It takes more than {MAX_LOOKUPS} look-ups.")
 
-    def _include(self, term: Term, target: str) -> bool:
+    def _matches_include(self, target: str) -> bool:
         result = self.run(target)
-        if result is Result.NONE:
-            raise BadSpf(f"include:{target} names a domain without SPF record.")
-        return result is Result.PASS
+        if result is SpfResult.NONE:
+            raise InvalidSpf(f"include:{target} names a domain without SPF record.")
+        return result is SpfResult.PASS
 
-    def _a(self, term: Term, target: str) -> bool:
-        return self._among(term, self._addresses(target, void=True))
+    def _matches_mx(self, term: Term, target: str) -> bool:
+        answer = self._query(target, "MX", count_void=True)
+        hosts = [record.partition(" ")[2] for record in answer.records]
+        if len(hosts) > _MAX_NAMES:
+            raise InvalidSpf(f"{target} has more than {_MAX_NAMES} mail exchangers.")
+        return any(self._in_network(term, self._addresses(host)) for host in hosts if host != ".")
 
-    def _mx(self, term: Term, target: str) -> bool:
-        found = self._ask(target, "MX")
-        self._void(found)
-        hosts = [record.partition(" ")[2] for record in found.records]
-        if len(hosts) > _NAMES:
-            raise BadSpf(f"{target} has more than {_NAMES} mail exchangers.")
-        return any(self._among(term, self._addresses(host)) for host in hosts if host != ".")
+    def _query(self, name: str, kind: str, *, count_void: bool = False) -> DnsAnswer:
+        answer = self.resolver.query(name, kind)
+        if not answer.answered:
+            raise SpfTempError(name)
+        if count_void and answer.is_void:
+            self.void_lookups += 1
+            if self.void_lookups > MAX_VOID_LOOKUPS:
+                raise InvalidSpf(f"More than {MAX_VOID_LOOKUPS} of its look-ups find nothing.")
+        return answer
 
-    def _exists(self, term: Term, target: str) -> bool:
-        found = self._ask(target, "A")
-        self._void(found)
-        return bool(found.records)
+    def _addresses(self, name: str, *, count_void: bool = False) -> list[Address]:
+        answer = self._query(name, self._address_kind, count_void=count_void)
+        return [ipaddress.ip_address(one) for one in answer.records]
 
-    def _ptr(self, term: Term, target: str) -> bool:
-        return any(_below(name, target) for name in self._own_names())
+    @property
+    def _address_kind(self) -> str:
+        return "A" if self.sender.address.version == 4 else "AAAA"
 
-    def _ask(self, name: str, kind: str) -> Found:
-        found = self.asker.ask(name, kind)
-        if not found.looked:
-            raise TempError(name)
-        return found
+    def _in_network(self, term: Term, addresses: list[Address]) -> bool:
+        length = term.cidr4 if self.sender.address.version == 4 else term.cidr6
+        networks = (ipaddress.ip_network(f"{address}/{length}", strict=False) for address in addresses)
+        return any(self.sender.address in network for network in networks)
 
-    def _void(self, found: Found) -> None:
-        self.spent.voids += found.void
-        if self.spent.voids > VOIDS:
-            raise BadSpf(f"More than {VOIDS} of its look-ups find nothing.")
-
-    def _addresses(self, name: str, *, void: bool = False) -> list[Address]:
-        found = self._ask(name, "A" if self.sent.address.version == 4 else "AAAA")
-        if void:
-            self._void(found)
-        return [ipaddress.ip_address(one) for one in found.records]
-
-    def _among(self, term: Term, addresses: list[Address]) -> bool:
-        length = term.cidr4 if self.sent.address.version == 4 else term.cidr6
-        return any(
-            self.sent.address in ipaddress.ip_network(f"{one}/{length}", strict=False) for one in addresses
-        )
-
-    def _own_names(self) -> list[str]:
-        """Return the names that the address claims and that point back to it; errors are skipped (5.5)."""
-        reverse = self.asker.ask(self.sent.address.reverse_pointer, "PTR")
-        good = []
-        for name in reverse.records[:_NAMES]:
-            found = self.asker.ask(name, "A" if self.sent.address.version == 4 else "AAAA")
-            if str(self.sent.address) in [str(ipaddress.ip_address(one)) for one in found.records]:
-                good.append(name)
-        return good
+    def _validated_names(self) -> list[str]:
+        """Return the names of the address from its PTR records that resolve back to it. Errors are skipped (section 5.5)."""
+        reverse = self.resolver.query(self.sender.address.reverse_pointer, "PTR")
+        names = []
+        for name in reverse.records[:_MAX_NAMES]:
+            answer = self.resolver.query(name, self._address_kind)
+            if str(self.sender.address) in [str(ipaddress.ip_address(one)) for one in answer.records]:
+                names.append(name)
+        return names
 
     def _expand(self, spec: str, domain: str) -> str:
-        """Expand the macros of a domain-spec (section 7); what grows too long loses its leftmost labels."""
+        """Expand the macros of a domain-spec (section 7). A name that is too long loses its leftmost labels."""
         name = _MACRO.sub(lambda found: self._macro(found, domain), spec).rstrip(".")
         while len(name) > 253 and "." in name:
             name = name.partition(".")[2]
@@ -228,31 +217,31 @@ class _Check:
         return quote(value, safe="-._~") if found[1].isupper() else value
 
     def _value(self, letter: str, domain: str) -> str:
-        sent = self.sent
+        sender = self.sender
         if letter == "p":
-            return self._claimed(domain)
+            return self._macro_p(domain)
         if letter == "i":
-            four = sent.address.version == 4
-            return str(sent.address) if four else ".".join(sent.address.exploded.replace(":", ""))
+            four = sender.address.version == 4
+            return str(sender.address) if four else ".".join(sender.address.exploded.replace(":", ""))
         return {
-            "s": sent.sender,
-            "l": sent.local,
-            "o": sent.domain,
+            "s": sender.sender,
+            "l": sender.local,
+            "o": sender.domain,
             "d": domain,
-            "h": sent.helo,
-            "v": "in-addr" if sent.address.version == 4 else "ip6",
+            "h": sender.helo,
+            "v": "in-addr" if sender.address.version == 4 else "ip6",
         }[letter]
 
-    def _claimed(self, domain: str) -> str:
-        """Return the validated name of the address, one of the domain's own if there is any (section 7.3)."""
-        if self._validated is None:
-            names = self._own_names()
+    def _macro_p(self, domain: str) -> str:
+        """Return the validated name of the address, preferably one at or below the domain (section 7.3)."""
+        if self._macro_p_value is None:
+            names = self._validated_names()
             best = [name for name in names if name.lower() == domain.lower()]
-            best += [name for name in names if _below(name, domain)]
-            self._validated = next(iter(best + names), "unknown")
-        return self._validated
+            best += [name for name in names if _is_same_or_subdomain(name, domain)]
+            self._macro_p_value = next(iter(best + names), "unknown")
+        return self._macro_p_value
 
 
-def _below(name: str, domain: str) -> bool:
+def _is_same_or_subdomain(name: str, domain: str) -> bool:
     name, domain = name.lower().rstrip("."), domain.lower().rstrip(".")
     return name == domain or name.endswith(f".{domain}")

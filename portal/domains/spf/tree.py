@@ -1,6 +1,7 @@
-"""An SPF record as a tree: everything a receiver may have to look up, whether it stops early or not.
+"""SPF record as a tree of all terms and included records, with the number of DNS lookups in the worst case.
 
-A receiver stops at the first term that fits; whoever fits nothing meets every term. So the tree counts the worst case.
+A receiver stops at the first matching term. For a sender that matches none it evaluates all terms, so the tree counts
+all of them.
 """
 
 from __future__ import annotations
@@ -10,263 +11,283 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from .evaluate import LOOK_UPS, VOIDS, Result, TempError, check_host, envelope, is_full_name, record_of
-from .record import ASKING, BadSpf, Network, Qualifier, Record, Term, is_spf, parse
+from .evaluate import (
+    MAX_LOOKUPS,
+    MAX_VOID_LOOKUPS,
+    SpfResult,
+    SpfTempError,
+    check_host,
+    fetch_record,
+    is_full_name,
+    sender_identity,
+)
+from .record import LOOKUP_TERMS, InvalidSpf, Network, Qualifier, SpfRecord, Term, is_spf, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..resolver import Asker
+    from ..resolver import Resolver
 
-_BRANCHES = 40  # looked into, however many there are
-_SHOWN = 600  # letters of a record
-_TERMS = 60  # shown of one record
+_MAX_RECORDS = 40  # followed in one tree
+_MAX_SHOWN_CHARS = 600
+_MAX_SHOWN_TERMS = 60  # of one record
 
 
 @dataclass
-class Leaf:
-    """One term, and the record it leads to."""
+class TermNode:
+    """One term, and the record that it includes or redirects to."""
 
     term: Term
     note: str = ""
-    branch: Branch | None = None
+    child: RecordNode | None = None
 
     @property
-    def asks(self) -> bool:
-        return self.term.kind in ASKING
+    def costs_lookup(self) -> bool:
+        return self.term.kind in LOOKUP_TERMS
 
 
 @dataclass
-class Branch:
-    """One domain's record. ``trouble`` is why receivers refuse it; ``silent`` that it could not be looked up."""
+class RecordNode:
+    """The record of one domain. ``problem`` is why receivers reject it, ``unanswered`` that its lookup failed."""
 
     domain: str
     text: str = ""
-    leaves: list[Leaf] = field(default_factory=list)
-    trouble: str = ""
-    silent: bool = False
+    nodes: list[TermNode] = field(default_factory=list)
+    problem: str = ""
+    unanswered: bool = False
 
-    def walk(self) -> Iterator[Branch]:
+    def walk(self) -> Iterator[RecordNode]:
+        """Yield this record and all records below it."""
         yield self
-        for leaf in self.leaves:
-            if leaf.branch:
-                yield from leaf.branch.walk()
+        for node in self.nodes:
+            if node.child:
+                yield from node.child.walk()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values, bounded, for the page and the command."""
+        """Return plain values for the page and the command, limited in size."""
         return {
             "domain": self.domain,
-            "record": self.text[:_SHOWN],
-            "trouble": self.trouble,
-            "silent": self.silent,
+            "record": self.text[:_MAX_SHOWN_CHARS],
+            "trouble": self.problem,
+            "silent": self.unanswered,
             "terms": [
                 {
-                    "text": leaf.term.text[:120],
-                    "asks": leaf.asks,
-                    "note": leaf.note,
-                    "branch": leaf.branch.as_dict() if leaf.branch else None,
+                    "text": node.term.text[:120],
+                    "asks": node.costs_lookup,
+                    "note": node.note,
+                    "branch": node.child.as_dict() if node.child else None,
                 }
-                for leaf in self.leaves[:_TERMS]
+                for node in self.nodes[:_MAX_SHOWN_TERMS]
             ],
         }
 
 
 @dataclass
-class Tree:
-    """What a domain's SPF comes to. ``records`` are the SPF records found at the domain itself."""
+class SpfTree:
+    """SPF of a domain. ``records`` are the SPF records published at the domain itself."""
 
     domain: str
-    root: Branch | None = None
+    root: RecordNode | None = None
     records: tuple[str, ...] = ()
-    look_ups: int = 0
-    voids: int = 0
+    lookups: int = 0
+    void_lookups: int = 0
 
     @property
-    def trouble(self) -> str:
-        """Why receivers refuse the record as a whole, or an empty text."""
-        own = next((one.trouble for one in self.root.walk() if one.trouble), "") if self.root else ""
-        if own:
-            return own
-        if self.look_ups > LOOK_UPS:
+    def problem(self) -> str:
+        """Why receivers reject the record as a whole, or an empty string."""
+        problem = next((one.problem for one in self.root.walk() if one.problem), "") if self.root else ""
+        if problem:
+            return problem
+        if self.lookups > MAX_LOOKUPS:
             return (
-                f"It takes {self.look_ups} look-ups, and receivers stop after {LOOK_UPS}: "
+                f"It takes {self.lookups} look-ups, and receivers stop after {MAX_LOOKUPS}: "
                 "then the whole record counts as broken."
             )
-        if self.voids > VOIDS:
-            return f"{self.voids} of its look-ups find nothing, and receivers allow {VOIDS}."
+        if self.void_lookups > MAX_VOID_LOOKUPS:
+            return (
+                f"{self.void_lookups} of its look-ups find nothing, and receivers allow {MAX_VOID_LOOKUPS}."
+            )
         return ""
 
     @property
-    def silent(self) -> str:
-        """A domain that could not be looked up, or an empty text."""
-        return next((one.domain for one in self.root.walk() if one.silent), "") if self.root else ""
+    def unanswered_domain(self) -> str:
+        """The first domain whose lookup failed, or an empty string."""
+        return next((one.domain for one in self.root.walk() if one.unanswered), "") if self.root else ""
 
     @property
     def ending(self) -> Qualifier | None:
-        """What is said of everybody else: the qualifier of ``all``, followed through redirects."""
-        branch = self.root
-        while branch is not None:
-            for leaf in branch.leaves:
-                if leaf.term.kind == "all":
-                    return leaf.term.qualifier
-            last = branch.leaves[-1] if branch.leaves else None
-            branch = last.branch if last and last.term.kind == "redirect" else None
+        """The qualifier of ``all``, which applies to all other senders. Redirects are followed."""
+        record = self.root
+        while record is not None:
+            for node in record.nodes:
+                if node.term.kind == "all":
+                    return node.term.qualifier
+            last = record.nodes[-1] if record.nodes else None
+            record = last.child if last and last.term.kind == "redirect" else None
         return None
 
     def includes(self, names: Sequence[str]) -> str:
-        """Return which of the names is included, or the record is redirected to; an empty text if none."""
+        """Return which of the names the record includes or redirects to with a pass, or an empty string."""
         wanted = {name.lower() for name in names}
-        branches = self.root.walk() if self.root else iter(())
-        for leaf in (leaf for branch in branches for leaf in branch.leaves):
-            good = leaf.term.kind in ("include", "redirect") and leaf.term.qualifier is Qualifier.PASS
-            if good and leaf.term.domain.lower().rstrip(".") in wanted:
-                return leaf.term.domain.lower().rstrip(".")
+        for node in self._all_nodes():
+            passes = node.term.kind in ("include", "redirect") and node.term.qualifier is Qualifier.PASS
+            if passes and node.term.domain.lower().rstrip(".") in wanted:
+                return node.term.domain.lower().rstrip(".")
         return ""
 
     @property
     def uses_ptr(self) -> bool:
-        branches = self.root.walk() if self.root else iter(())
-        return any(leaf.term.kind == "ptr" for branch in branches for leaf in branch.leaves)
+        return any(node.term.kind == "ptr" for node in self._all_nodes())
+
+    def _all_nodes(self) -> Iterator[TermNode]:
+        records = self.root.walk() if self.root else iter(())
+        return (node for record in records for node in record.nodes)
 
 
-def survey(asker: Asker, domain: str) -> Tree:
-    """Follow a domain's record to its ends. Raises nothing."""
-    found = asker.ask(domain, "TXT")
-    tree = Tree(domain, records=tuple(text for text in found.records if is_spf(text)))
-    if not found.looked:
-        tree.root = Branch(domain, silent=True)
+def build_tree(resolver: Resolver, domain: str) -> SpfTree:
+    """Build the tree of a domain's SPF record. Raises nothing."""
+    answer = resolver.query(domain, "TXT")
+    tree = SpfTree(domain, records=tuple(text for text in answer.records if is_spf(text)))
+    if not answer.answered:
+        tree.root = RecordNode(domain, unanswered=True)
     elif tree.records:
-        tree.root = _Survey(asker, tree).branch(domain, ())
+        tree.root = _TreeBuilder(resolver, tree).build(domain, ())
     return tree
 
 
 @dataclass
-class _Survey:
-    asker: Asker
-    tree: Tree
-    branches: int = 0
+class _TreeBuilder:
+    resolver: Resolver
+    tree: SpfTree
+    record_count: int = 0
 
-    def branch(self, domain: str, above: tuple[str, ...]) -> Branch:
-        self.branches += 1
+    def build(self, domain: str, parents: tuple[str, ...]) -> RecordNode:
+        """Return the record of a domain with everything below it. ``parents`` are the domains that lead to it."""
+        self.record_count += 1
         try:
-            text = record_of(self.asker, domain)
+            text = fetch_record(self.resolver, domain)
             if text is None:
-                return Branch(domain, trouble=f"{domain} has no SPF record, yet the record leads there.")
+                return RecordNode(domain, problem=f"{domain} has no SPF record, yet the record leads there.")
             record = parse(text)
-        except TempError:
-            return Branch(domain, silent=True)
-        except BadSpf as bad:
-            return Branch(domain, self._text(domain), trouble=f"At {domain}: {bad}" if above else str(bad))
-        self._fetch(record, domain)
-        branch = Branch(domain, text)
-        branch.leaves = [self._leaf(term, domain, (*above, domain)) for term in record.terms]
-        return branch
+        except SpfTempError:
+            return RecordNode(domain, unanswered=True)
+        except InvalidSpf as error:
+            problem = f"At {domain}: {error}" if parents else str(error)
+            return RecordNode(domain, self._text(domain), problem=problem)
+        self._prefetch(record, domain)
+        node = RecordNode(domain, text)
+        node.nodes = [self._term_node(term, domain, (*parents, domain)) for term in record.terms]
+        return node
 
     def _text(self, domain: str) -> str:
-        return next((one for one in self.asker.ask(domain, "TXT").records if is_spf(one)), "")
+        return next((one for one in self.resolver.query(domain, "TXT").records if is_spf(one)), "")
 
-    def _fetch(self, record: Record, domain: str) -> None:
-        """Ask for everything the record names at once."""
+    def _prefetch(self, record: SpfRecord, domain: str) -> None:
+        """Send the queries for all terms of a record in parallel."""
         kinds = {"include": "TXT", "redirect": "TXT", "a": "A", "mx": "MX", "exists": "A"}
-        known = [term for term in record.terms if term.kind in kinds and "%" not in term.domain]
-        self.asker.ask_all((term.domain or domain, kinds[term.kind]) for term in known[:20])
+        terms = [term for term in record.terms if term.kind in kinds and "%" not in term.domain]
+        self.resolver.query_all((term.domain or domain, kinds[term.kind]) for term in terms[:20])
 
-    def _leaf(self, term: Term, domain: str, above: tuple[str, ...]) -> Leaf:
-        leaf = Leaf(term)
-        if not leaf.asks:
-            return leaf
-        self.tree.look_ups += 1
+    def _term_node(self, term: Term, domain: str, parents: tuple[str, ...]) -> TermNode:
+        node = TermNode(term)
+        if not node.costs_lookup:
+            return node
+        self.tree.lookups += 1
         target = (term.domain or domain).rstrip(".").lower()
         if "%" in target:
-            leaf.note = "depends on the message, so it cannot be looked up beforehand"
+            node.note = "depends on the message, so it cannot be looked up beforehand"
         elif term.kind in ("include", "redirect"):
-            self._follow(leaf, target, above)
+            self._follow(node, target, parents)
         elif term.kind == "ptr":
-            leaf.note = "slow and unreliable; RFC 7208 asks not to use it"
+            node.note = "slow and unreliable; RFC 7208 asks not to use it"
         else:
-            self._probe(leaf, target)
-        return leaf
+            self._count_void(node, target)
+        return node
 
-    def _follow(self, leaf: Leaf, target: str, above: tuple[str, ...]) -> None:
-        if target in above:
-            leaf.branch = Branch(
-                target, trouble=f"The record of {above[-1]} leads back to {target}: a circle."
+    def _follow(self, node: TermNode, target: str, parents: tuple[str, ...]) -> None:
+        if target in parents:
+            node.child = RecordNode(
+                target, problem=f"The record of {parents[-1]} leads back to {target}: a circle."
             )
-        elif self.branches >= _BRANCHES:
-            leaf.note = "not followed: there are too many already"
+        elif self.record_count >= _MAX_RECORDS:
+            node.note = "not followed: there are too many already"
         else:
-            leaf.branch = self.branch(target, above)
+            node.child = self.build(target, parents)
 
-    def _probe(self, leaf: Leaf, target: str) -> None:
-        found = self.asker.ask(target, "MX" if leaf.term.kind == "mx" else "A")
-        void = found.void and not (leaf.term.kind == "a" and self.asker.ask(target, "AAAA").records)
-        self.tree.voids += void
-        if void:
-            leaf.note = "finds nothing"
-        elif not found.looked:
-            leaf.note = "could not be looked up just now"
+    def _count_void(self, node: TermNode, target: str) -> None:
+        answer = self.resolver.query(target, "MX" if node.term.kind == "mx" else "A")
+        is_void = answer.is_void and not (
+            node.term.kind == "a" and self.resolver.query(target, "AAAA").records
+        )
+        self.tree.void_lookups += is_void
+        if is_void:
+            node.note = "finds nothing"
+        elif not answer.answered:
+            node.note = "could not be looked up just now"
 
 
-class Cover(StrEnum):
-    """Whether a record lets a provider's servers send."""
+class CoverageLevel(StrEnum):
+    """Whether a record allows a provider's servers to send."""
 
     YES = "yes"
-    PARTLY = "partly"  # some of the provider's addresses
+    PARTLY = "partly"  # only some of the provider's addresses
     NO = "no"
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """``by`` is the include that does it; ``result`` is what a receiver says of one of the provider's addresses."""
+    """How a record covers a provider: the matching ``include``, and the worst result for the sampled addresses."""
 
-    cover: Cover
-    by: str = ""
-    result: Result | None = None
+    level: CoverageLevel
+    include: str = ""
+    result: SpfResult | None = None
 
 
-def coverage(asker: Asker, tree: Tree, includes: Sequence[str]) -> Coverage:
-    """Let a receiver judge addresses that the provider publishes, as if the mail came from them."""
-    by = tree.includes(includes)
+def check_coverage(resolver: Resolver, tree: SpfTree, includes: Sequence[str]) -> Coverage:
+    """Evaluate the record as a receiver does, for sample addresses that the provider publishes."""
+    include = tree.includes(includes)
     if not includes:
-        return Coverage(Cover.UNKNOWN)
-    samples = _samples(asker, by or includes[0])
+        return Coverage(CoverageLevel.UNKNOWN)
+    samples = _sample_addresses(resolver, include or includes[0])
     if not samples:
-        return Coverage(Cover.YES if by and not tree.trouble else Cover.UNKNOWN, by)
-    results = [_ask_receiver(asker, address, tree.domain) for address in samples]
-    if Result.TEMPERROR in results:
-        return Coverage(Cover.UNKNOWN, by, Result.TEMPERROR)
-    passed = results.count(Result.PASS)
-    worst = next((one for one in results if one is not Result.PASS), Result.PASS)
-    cover = Cover.YES if passed == len(results) else Cover.PARTLY if passed else Cover.NO
-    return Coverage(cover, by, worst)
+        return Coverage(CoverageLevel.YES if include and not tree.problem else CoverageLevel.UNKNOWN, include)
+    results = [_evaluate(resolver, address, tree.domain) for address in samples]
+    if SpfResult.TEMPERROR in results:
+        return Coverage(CoverageLevel.UNKNOWN, include, SpfResult.TEMPERROR)
+    passed = results.count(SpfResult.PASS)
+    worst = next((one for one in results if one is not SpfResult.PASS), SpfResult.PASS)
+    level = (
+        CoverageLevel.YES if passed == len(results) else CoverageLevel.PARTLY if passed else CoverageLevel.NO
+    )
+    return Coverage(level, include, worst)
 
 
-def _ask_receiver(asker: Asker, address: str, domain: str) -> Result:
-    return check_host(asker, envelope(address, f"info@{domain}", domain))
+def _evaluate(resolver: Resolver, address: str, domain: str) -> SpfResult:
+    return check_host(resolver, sender_identity(address, f"info@{domain}", domain))
 
 
-def _samples(asker: Asker, include: str) -> list[str]:
-    """Return a few addresses from the first, middle and last network that a provider publishes."""
+def _sample_addresses(resolver: Resolver, include: str) -> list[str]:
+    """Return addresses of the first, middle and last IPv4 network of a provider, and of its first IPv6 network."""
     found: list[Network] = []
-    _networks(asker, include, found, depth=0)
-    four: list[Network] = [one for one in found if one.version == 4]
-    six: list[Network] = [one for one in found if one.version == 6]
-    spread = sorted({0, len(four) // 2, len(four) - 1}) if four else []
-    return [str(_inside(one)) for one in [*(four[at] for at in spread), *six[:1]]]
+    _collect_networks(resolver, include, found, depth=0)
+    ipv4: list[Network] = [one for one in found if one.version == 4]
+    ipv6: list[Network] = [one for one in found if one.version == 6]
+    positions = sorted({0, len(ipv4) // 2, len(ipv4) - 1}) if ipv4 else []
+    return [str(_first_host(one)) for one in [*(ipv4[at] for at in positions), *ipv6[:1]]]
 
 
-def _inside(network: Network) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _first_host(network: Network) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return network[1] if network.num_addresses > 2 else network[0]
 
 
-def _networks(asker: Asker, domain: str, found: list[Network], depth: int) -> None:
+def _collect_networks(resolver: Resolver, domain: str, found: list[Network], depth: int) -> None:
     if depth > 6 or len(found) > 200 or not is_full_name(domain):
         return
     try:
-        text = record_of(asker, domain)
+        text = fetch_record(resolver, domain)
         terms = parse(text).terms if text else ()
-    except (BadSpf, TempError):
+    except (InvalidSpf, SpfTempError):
         return
     for term in terms:
         if term.qualifier is not Qualifier.PASS or "%" in term.domain:
@@ -274,6 +295,6 @@ def _networks(asker: Asker, domain: str, found: list[Network], depth: int) -> No
         if term.network is not None:
             found.append(term.network)
         elif term.kind in ("include", "redirect"):
-            _networks(asker, term.domain, found, depth + 1)
+            _collect_networks(resolver, term.domain, found, depth + 1)
         elif term.kind == "a":
-            found += [ipaddress.ip_network(one) for one in asker.ask(term.domain or domain, "A").records]
+            found += [ipaddress.ip_network(one) for one in resolver.query(term.domain or domain, "A").records]
