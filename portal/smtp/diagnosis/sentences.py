@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ..server import Security
+from .matching import PastedReplyServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _MAX_LISTED_HOSTS = 4  # in one sentence
 _USUAL_PORTS = "587 (STARTTLS) or 465 (SSL/TLS)"
+_UNKNOWN_HOST = "the server"  # in a pasted reply without one
 
 
 def _join_with_or(texts: Iterable[str]) -> str:
@@ -58,19 +60,20 @@ class Placeholders(dict[str, str]):
 def placeholders(context: FailureContext) -> Placeholders:
     """Return the values that sentences may name; keys of the evidence are placeholders, too."""
     server, provider, evidence = context.server, context.provider, context.failure.evidence
+    host = server.host or _UNKNOWN_HOST
     name = server.username or ""
     domain = (context.sender or name).rpartition("@")[2]
     values = Placeholders(names="another name", offered="other ways", answers="something else")
     values.update({key: value for key, value in evidence.items() if value})
     values.update(
-        host=server.host,
-        port=str(server.port),
+        host=host,
+        port="" if isinstance(server, PastedReplyServer) else str(server.port),
         username=name or "this account",
         sender=context.sender or "the sender's address",
         domain=domain if "." in domain else "the sender",
         ports=_ports(provider, server.port),
-        suggestion=context.suggestion or server.host,
-        provider=provider.name if provider else server.host,
+        suggestion=context.suggestion or host,
+        provider=provider.name if provider else host,
         password_steps=_password_steps(provider),
     )
     if provider:
@@ -95,7 +98,12 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 def fill(sentence: str, values: Placeholders) -> str:
-    """Replace the placeholders in one pass, so that braces inside a value are not replaced again."""
+    """Replace the placeholders in one pass, so that braces inside a value are not replaced again.
+
+    The port of a pasted reply is unknown; its sentences name none.
+    """
+    if not values["port"]:
+        sentence = sentence.replace(" on port {port}", "")
     filled = _PLACEHOLDER.sub(lambda found: values[found[1]], sentence)
     capitalise = sentence.startswith("{password") or filled.startswith(("the ", "this "))
     return filled[:1].upper() + filled[1:] if capitalise else filled

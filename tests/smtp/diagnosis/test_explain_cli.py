@@ -228,6 +228,38 @@ def test_a_missing_stage_is_guessed(reply: str, stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
+    ("stage", "reply", "cause"),
+    [
+        ("AUTH", "535 5.7.8 denied", "The server did not accept the username and password."),
+        (
+            "AUTH",
+            "454 4.7.0 Too many login attempts",
+            "There were too many log-ins at the server in a short time.",
+        ),
+        ("AUTH", "504 5.5.4 mechanism not supported", "The server does not take this way of logging in."),
+        (
+            "STARTTLS",
+            "502 5.5.1 STARTTLS not supported",
+            "The server refuses to encrypt, so the password was not sent.",
+        ),
+    ],
+)
+def test_sentences_about_an_unknown_server_have_a_subject_and_name_no_port(
+    stage: str, reply: str, cause: str
+) -> None:
+    assert explain_reply("", stage, reply).cause == cause
+
+
+@pytest.mark.parametrize("reply", ["421 x", "451 x", "454 x", "504 x", "530 x", "535 x", "550 x", "554 x"])
+@pytest.mark.parametrize("stage", list(Stage))
+def test_no_sentence_about_an_unknown_server_has_a_gap(stage: Stage, reply: str) -> None:
+    diagnosis = explain_reply("", stage.value, reply)
+    for sentence in (diagnosis.cause, *diagnosis.fixes):
+        assert sentence == sentence.strip()
+        assert "  " not in sentence
+
+
+@pytest.mark.parametrize(
     ("server", "host"),
     [
         ("smtp.gmail.com:587", "smtp.gmail.com"),
