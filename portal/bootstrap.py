@@ -51,22 +51,26 @@ def _write_once(path: Path, text: str) -> bool:
 def migrate(app: Flask) -> None:
     """Bring the tables up to date and check the keys against them. Raises ConfigError."""
     with app.app_context():
-        if not readiness.is_current():
+        if not _is_current():
             upgrade(directory=str(readiness.MIGRATIONS))
         backend.make_tables(app)
         check_keys(app)
 
 
+def _is_current() -> bool:
+    """Return whether the tables are up to date. Raises ConfigError if the database cannot be opened."""
+    try:
+        return readiness.is_current()
+    except SQLAlchemyError as error:
+        raise ConfigError(
+            f"The database cannot be opened: {type(error).__name__}. Look at DATABASE_URL."
+        ) from None
+
+
 def require_ready(app: Flask) -> None:
     """Check that the database is up to date and that the keys open it. Raises ConfigError."""
     with app.app_context():
-        try:
-            current = readiness.is_current()
-        except SQLAlchemyError as error:
-            raise ConfigError(
-                f"The database cannot be opened: {type(error).__name__}. Look at DATABASE_URL."
-            ) from None
-        if not current:
+        if not _is_current():
             raise ConfigError(
                 "The database is not up to date. Run `python -m portal.bootstrap` once, then start again."
             )

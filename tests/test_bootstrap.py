@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -67,6 +68,14 @@ def test_an_instance_that_was_never_set_up_is_not_served(tmp_path):
     bootstrap.require_ready(app)
     bootstrap.migrate(app)  # a second time changes nothing
     bootstrap.require_ready(app)
+
+
+def test_setting_up_names_the_variable_of_a_database_that_cannot_be_opened(tmp_path):
+    url = f"sqlite:///{tmp_path / 'missing' / 'portal.sqlite'}"
+    app = create_app(replace(make_config(tmp_path / "instance"), database_url=url))
+    for set_up in (bootstrap.migrate, bootstrap.require_ready):
+        with pytest.raises(ConfigError, match="DATABASE_URL"):
+            set_up(app)
 
 
 def test_another_keyring_than_the_one_that_sealed_is_refused_by_name(tmp_path):

@@ -66,12 +66,13 @@ def rehearsal() -> None:
 @click.option("--operator", is_flag=True, help="This owner runs the portal, and sees the page Operator.")
 def create_owner(programme: str, name: str, mailbox: str, password: str, operator: bool) -> None:
     """Create an account and its owner."""
+    from ..accounts.passwords import PasswordRefused
     from ..accounts.registration import RegistrationRefused
     from ..accounts.registration import create_owner as create
 
     try:
         owner = create(programme, name, mailbox, password, now=utcnow(), operator=operator)
-    except RegistrationRefused as refused:
+    except (RegistrationRefused, PasswordRefused) as refused:
         raise click.ClickException(str(refused)) from None
     click.echo(f"{owner.mailbox} owns {owner.account.name}; its sign-up page is /join/{owner.account.slug}")
 

@@ -110,6 +110,22 @@ def test_an_owner_is_created_as_operator_if_so_wished(app: Flask, flask: Run, op
     assert db.session.scalars(select(Owner.is_operator)).all() == [operator]
 
 
+def test_a_refused_password_is_an_error_message_and_no_traceback(app: Flask, flask: Run) -> None:
+    words = [
+        "--programme",
+        "Dovetail",
+        "--name",
+        "Cy",
+        "--mailbox",
+        "cy@dovetail.example",
+        "--password",
+        "short",
+    ]
+    result = flask("create-owner", *words)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: Use 12 characters or more.")
+
+
 def test_nobody_becomes_an_operator_by_registering(app: Flask) -> None:
     logged_in(app, "Dovetail", "Cy", "cy@dovetail.example")
     assert db.session.scalars(select(Owner.is_operator)).all() == [False]
