@@ -25,6 +25,7 @@ from .smtp.network.guard import (
     canonical_host,
 )
 from .smtp.server import Limits
+from .tuning import Tuning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,6 +83,7 @@ class Config:
     sign_up_seconds: float = 2.0  # a sign-up sent sooner than people can type is asked for again
     redis_url: str = field(default="", repr=False)  # where jobs are announced instead of beside the tables
     metrics_token: str = field(default="", repr=False)  # who shows it may read /metrics; empty: nobody
+    tuning: Tuning = field(default_factory=Tuning)  # defaults for every installation; tests replace some
     testing: bool = False
 
     @property

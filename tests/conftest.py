@@ -29,6 +29,7 @@ from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import close_connections, db, transaction
+from portal.tuning import Tuning
 from tests import databases
 from tests.pages import LintingClient
 
@@ -197,8 +198,17 @@ def database_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return make_config(tmp_path / "instance")
+def tuning(request: pytest.FixtureRequest) -> Tuning:
+    """The tuning constants, with what the test's ``tuning`` marks replace."""
+    changes: dict[str, Any] = {}
+    for mark in request.node.iter_markers("tuning"):
+        changes |= mark.kwargs
+    return replace(Tuning(), **changes)
+
+
+@pytest.fixture
+def config(tmp_path: Path, tuning: Tuning) -> Config:
+    return make_config(tmp_path / "instance", tuning=tuning)
 
 
 @pytest.fixture(scope="session")

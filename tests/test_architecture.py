@@ -32,7 +32,7 @@ STDLIB = sys.stdlib_module_names
 # Lowest first: a room imports only rooms of the layers below its own.
 LAYERS = (
     ("smtp",),
-    ("about", "clock", "env", "vault"),
+    ("about", "clock", "env", "tuning", "vault"),
     ("db",),
     ("config",),
     ("state",),

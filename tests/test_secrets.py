@@ -12,7 +12,7 @@ import pytest
 from portal.clock import utcnow
 from portal.outbox.routing import Route
 from portal.outbox.sending.drain import drain_queue
-from portal.outbox.store.claims import due_queues
+from portal.outbox.store.due import due_queues
 from portal.settings import check
 from portal.settings.validation import SettingsInput
 from portal.smtp.server import Secret, Security, Server

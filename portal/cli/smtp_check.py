@@ -106,7 +106,7 @@ def _route(version: SmtpSettings) -> Route:
     try:
         return routing.version_route(version)
     except NoRoute as trouble:
-        raise NotTried(str(trouble.because["code"]), str(trouble.because["cause"])) from None
+        raise NotTried(str(trouble.diagnosis["code"]), str(trouble.diagnosis["cause"])) from None
 
 
 def _recipient(account: Account) -> str:

@@ -10,7 +10,7 @@ from ..events.types import EVENT_LABELS
 from ..notices.catalogue import CATALOGUE
 from ..outbox import cancellations
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
-from ..outbox.retry import GIVE_UP_AFTER
+from ..outbox.retry import give_up_after
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.protocol.reply import plain_text
 from ..web.filters import moment
@@ -187,7 +187,7 @@ def _failed(message: OutboxMessage, last: Try | None) -> str:
     if last is not None and last.tone == "ambiguous":
         return "It was given up without a clear answer: the server may hold the message all the same."
     if last is not None and last.repeatable:
-        hours = int(GIVE_UP_AFTER.total_seconds() // 3600)
+        hours = int(give_up_after().total_seconds() // 3600)
         return f"It was not accepted within {hours} hours, so it is not tried again."
     return "It was refused for good, so it is not tried again."
 

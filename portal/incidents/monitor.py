@@ -20,7 +20,7 @@ from ..deliveries.models import DeliveryLine
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..outbox.overview import count_waiting
 from ..outbox.queue import SYSTEM, get_queue
-from ..outbox.store.claims import due_queues
+from ..outbox.store.due import due_queues
 from ..settings import login_probe
 from ..settings.models import LoginProbe, SmtpSettings, VersionState
 from ..state import current_config

@@ -1,6 +1,6 @@
-"""What becomes of a message after a failed attempt: again when, or never.
+"""The retry policy: when a failed attempt is repeated, or that it never is.
 
-The diagnosis has judged what the failure means, so that the page and the outbox can never disagree.
+The diagnosis decides what a failure means, so that the pages and the outbox never disagree.
 """
 
 from __future__ import annotations
@@ -13,18 +13,13 @@ from ..smtp.diagnosis.diagnose import Diagnosis, RetryClass
 from ..state import current_config
 from .models import Outcome
 
-GIVE_UP_AFTER = timedelta(hours=48)
-_DELAYS_S = (60, 300, 900, 1800, 3600, 7200, 14400)  # before the 2nd, 3rd ... attempt; then the last
-_JITTER = 0.2  # of a delay, so that a crowd does not come back at once
-_AMBIGUOUS = 900  # seconds at least, when the server may already hold the message
-
 
 @dataclass(frozen=True)
 class Decision:
-    """``pause`` stops the account's whole queue until ``again_at``; ``hold`` stops it until it is mended."""
+    """``pause`` stops the account's whole queue for a time; ``hold`` stops it until its settings are fixed."""
 
     outcome: Outcome
-    again_at: datetime | None = None
+    retry_at: datetime | None = None
     pause: bool = False
     hold: bool = False
 
@@ -32,22 +27,31 @@ class Decision:
 def decide(
     diagnosis: Diagnosis, *, attempts: int, since: datetime, now: datetime, ambiguous: bool = False
 ) -> Decision:
-    """Judge one failed attempt, the ``attempts``-th that counts. ``since`` is when the first of them began:
+    """Return what follows a failed attempt.
 
-    what a message spent waiting for settings to be mended is not held against it.
+    ``attempts`` is how many count, this one included. ``since`` is the start of the first counted attempt: time on hold
+    does not count towards the 48-hour limit. ``ambiguous``: the server may hold the message.
     """
-    kind = diagnosis.retry_class
-    if kind is RetryClass.SETTINGS:
+    retry_class = diagnosis.retry_class
+    if retry_class is RetryClass.SETTINGS:
         return Decision(Outcome.HELD, hold=True)
-    if kind in (RetryClass.RECIPIENT, RetryClass.MESSAGE):
+    if retry_class in (RetryClass.RECIPIENT, RetryClass.MESSAGE):
         return Decision(Outcome.REJECTED)
-    again_at = now + delay(attempts, at_least=_AMBIGUOUS if ambiguous else 0)
-    if again_at > since + GIVE_UP_AFTER:
+    at_least_s = current_config().tuning.retry_ambiguous_min_s if ambiguous else 0
+    retry_at = now + delay(attempts, at_least_s=at_least_s)
+    if retry_at > since + give_up_after():
         return Decision(Outcome.REJECTED)
-    return Decision(Outcome.DEFERRED, again_at, pause=kind in (RetryClass.SERVER, RetryClass.RATE))
+    pause = retry_class in (RetryClass.SERVER, RetryClass.RATE)
+    return Decision(Outcome.DEFERRED, retry_at, pause=pause)
 
 
-def delay(attempts: int, at_least: int = 0) -> timedelta:
-    """Return a growing delay, spread by a fifth either way so that a crowd does not come back at once."""
-    base = max(backoff.delay_after(attempts, _DELAYS_S), timedelta(seconds=at_least))
-    return backoff.with_jitter(base, _JITTER) * current_config().retry_pace
+def delay(attempts: int, *, at_least_s: float = 0) -> timedelta:
+    """Return the backoff delay after so many attempts, with jitter, so that messages do not all retry at once."""
+    config = current_config()
+    delay = max(backoff.delay_after(attempts, config.tuning.retry_delays_s), timedelta(seconds=at_least_s))
+    return backoff.with_jitter(delay, config.tuning.retry_jitter_fraction) * config.retry_pace
+
+
+def give_up_after() -> timedelta:
+    """Return the time after the first counted attempt at which no other one is made."""
+    return timedelta(seconds=current_config().tuning.retry_give_up_after_s)

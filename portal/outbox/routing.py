@@ -1,4 +1,4 @@
-"""The way an account's mail takes: through which server, as whom."""
+"""The route of an account's mail: through which server, with which credentials and sender."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Route:
-    """One way out. ``version_number`` is that of the settings, or None for the platform's sender."""
+    """One route. ``version_number`` is that of the settings, or None for the platform's sender."""
 
     server: Server
     sender: str  # the mailbox in From and in the envelope
@@ -33,12 +33,12 @@ class Route:
 
     @cached_property
     def author(self) -> str:
-        """The From as recipients see it."""
+        """The From header."""
         return mailbox_header(self.display_name, self.sender)
 
     @cached_property
     def described(self) -> dict[str, Any]:
-        """What an attempt keeps of the way it took."""
+        """The columns of an attempt that describe its route."""
         return {"version_number": self.version_number, "server": self.server.address, "sender": self.author}
 
     @property
@@ -54,11 +54,11 @@ class Route:
         return f"<{int(time.time()):08x}{getrandbits(64):016x}@{self.domain}>"
 
     def explain(self, failure: SubmissionFailure) -> Diagnosis:
-        """Say what a failure on this way means."""
+        """Diagnose a failure on this route."""
         return diagnose(failure, self.server, self.provider, sender=self.sender)
 
-    def same_way(self, other: Route) -> bool:
-        """Whether a connection opened for this route serves the other: same server, log-in and sender."""
+    def is_same(self, other: Route) -> bool:
+        """Whether a connection opened for this route serves the other: same server, credentials and sender."""
         if other is self:
             return True
         ours, theirs = replace(self.server, password=None), replace(other.server, password=None)
@@ -73,14 +73,14 @@ def _same_secret(one: Server, other: Server) -> bool:
 
 
 class NoRoute(Exception):
-    """There is no way out at present; ``because`` is the diagnosis, as stored on the queue."""
+    """There is no route at present; ``diagnosis`` is stored on the queue."""
 
-    def __init__(self, because: Mapping[str, Any]) -> None:
-        super().__init__(str(because.get("code")))
-        self.because = dict(because)
+    def __init__(self, diagnosis: Mapping[str, Any]) -> None:
+        super().__init__(str(diagnosis.get("code")))
+        self.diagnosis = dict(diagnosis)
 
 
-# (account id or None for the portal's own mail, settings version id or None for what is live) -> the way
+# (account id or None for the portal's own mail, settings version id or None for what is live) -> the route
 RouteResolver = Callable[[int | None, int | None], Route]
 
 
@@ -96,5 +96,5 @@ class Routing:
 
 
 def route_for(account_id: int | None, version_id: int | None = None) -> Route:
-    """Ask the room that knows. Raises NoRoute."""
+    """Look up the route of an account. Raises NoRoute."""
     return get_state().part(Routing).find(account_id, version_id)

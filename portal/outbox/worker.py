@@ -1,4 +1,4 @@
-"""The outbox's part in a worker process: its dispatcher, its periodic maintenance, and an orderly stop."""
+"""The outbox's part in a worker process: its dispatcher, its periodic recovery, and an orderly stop."""
 
 from __future__ import annotations
 
@@ -8,43 +8,42 @@ from ..db.transaction import db_now
 from ..jobs.registry import Job, WorkerPart
 from ..state import get_state
 from .sending import deliver
-from .sending.dispatcher import Dispatching, Lanes
-from .store import maintenance
-from .store.claims import due_queues
+from .sending.dispatcher import Dispatcher, Dispatching
+from .store import recovery
+from .store.due import due_queues
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from flask import Flask
 
-_CONNECTIONS_PER_THREAD = 16  # of one process at most
-
 
 class OutboxWorker(WorkerPart):
     """Runs the drains of one worker process."""
 
     def __init__(self) -> None:
-        self._lanes: Lanes | None = None
+        self._dispatcher: Dispatcher | None = None
 
     def start(self, app: Flask, threads: int) -> None:
         with app.app_context():
-            maintenance.begin()
+            recovery.on_start()
         state = get_state(app)
-        most = min(state.config.connections, _CONNECTIONS_PER_THREAD * threads)
-        self._lanes = state.part(Dispatching).lanes = Lanes(app, most)
+        config = state.config
+        limit = min(config.connections, config.tuning.connections_per_thread * threads)
+        self._dispatcher = state.part(Dispatching).dispatcher = Dispatcher(app, limit)
 
     def sweep(self) -> None:
-        maintenance.mend()
+        recovery.sweep()
 
     def request_stop(self) -> None:
         deliver.stopping.set()
 
     def finish(self) -> None:
-        if self._lanes is not None:
-            self._lanes.close()
+        if self._dispatcher is not None:
+            self._dispatcher.close()
 
     def close(self) -> None:
-        maintenance.end()
+        recovery.on_stop()
 
 
 def find_due_work(_now: datetime) -> list[Job]:

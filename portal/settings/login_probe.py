@@ -156,8 +156,8 @@ def _claim(version_id: int, now: datetime) -> _Target | None:
     try:
         route = version_route(version)
     except NoRoute as none:
-        row.tried_at, row.next_at, row.diagnosis = now, now + _LATER, none.because
-        _notify(ProbeResult(version, row, none.because))
+        row.tried_at, row.next_at, row.diagnosis = now, now + _LATER, none.diagnosis
+        _notify(ProbeResult(version, row, none.diagnosis))
         db.session.commit()
         return None
     recipient = db.session.scalars(

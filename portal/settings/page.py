@@ -208,7 +208,7 @@ def current_sender(account: Account) -> Sender:
     try:
         route = routing.route_for(account.id)
     except NoRoute as error:
-        return Sender("none", note=str(error.because["cause"]))
+        return Sender("none", note=str(error.diagnosis["cause"]))
     queue = db.session.get(Queue, account.id)
     held = queue is not None and queue.held_at is not None
     failover = live is not None and live.failover_since is not None

@@ -54,10 +54,10 @@ def test_what_is_owed_is_announced_through_redis_and_leaves_at_once(
     app: Flask, config, redis, account, server
 ):
     with working(config, account, server, sweep=_AGES):
-        wait_for(lambda: is_served(redis), within=20)
+        wait_for(lambda: is_served(redis))
         begun = time.monotonic()
         enqueue_message(account, "one")
-        wait_for(lambda: statuses(account) == [Status.SENT], within=10)
+        wait_for(lambda: statuses(account) == [Status.SENT])
         assert time.monotonic() - begun < _AGES / 4  # no sweep found it
 
 
@@ -66,7 +66,7 @@ def test_a_flushed_redis_loses_announcements_and_no_message(app: Flask, config, 
         enqueue_message(account, f"before:{number}")
     assert redis.ask("FLUSHALL") == b"+OK\r\n"
     with working(config, account, server, sweep=0.5):
-        wait_for(lambda: statuses(account) == [Status.SENT] * 20, within=30)
+        wait_for(lambda: statuses(account) == [Status.SENT] * 20)
     assert len(server.messages) == 20
 
 
@@ -74,14 +74,14 @@ def test_without_redis_the_promise_is_kept_and_told_once_it_is_back(
     app: Flask, config, redis, account, server
 ):
     with working(config, account, server, sweep=0.5) as worker:
-        wait_for(lambda: is_served(redis), within=20)
+        wait_for(lambda: is_served(redis))
         redis.stop()
         enqueue_message(account, "one")  # enqueueing succeeds without Redis
         assert statuses(account) in ([Status.QUEUED], [Status.SENT])
         time.sleep(1.5)
         assert worker.process.poll() is None
         redis.again()
-        wait_for(lambda: statuses(account) == [Status.SENT], within=30)
+        wait_for(lambda: statuses(account) == [Status.SENT])
     assert len(server.messages) == 1
 
 

@@ -1,9 +1,10 @@
-"""Fixtures of the post room: an account, a recording server, and the way between them."""
+"""Fixtures of the outbox: an account, a recording mail server, and the route between them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -11,14 +12,24 @@ from flask import Flask
 from portal.config import Config
 from portal.outbox.routing import Routing
 from portal.state import get_state
+from portal.tuning import Tuning
 from tests.conftest import make_config
-from tests.outbox.support import LIMITS, StubRoutes, honest, new_account
+from tests.outbox.support import LEASE_S, LIMITS, StubRoutes, honest, new_account
 from tests.smtp.badserver import BadServer, Script
 
 
 @pytest.fixture
-def config(tmp_path) -> Config:
-    return make_config(tmp_path / "instance", lease=20.0, limits=LIMITS, database_wait=2.0)
+def database_wait() -> float:
+    """How many seconds a writer waits for another; tests that lock the database override it."""
+    return 30.0
+
+
+@pytest.fixture
+def config(tmp_path: Path, tuning: Tuning, database_wait: float) -> Config:
+    """Times long enough that a loaded machine reaches none of them."""
+    return make_config(
+        tmp_path / "instance", lease=LEASE_S, limits=LIMITS, database_wait=database_wait, tuning=tuning
+    )
 
 
 @pytest.fixture
@@ -34,7 +45,7 @@ def account(app: Flask) -> int:
 
 @pytest.fixture
 def serve() -> Iterator:
-    """Start a scripted server, honest unless told otherwise."""
+    """Start a scripted server; by default it accepts everything."""
     with ExitStack() as stack:
 
         def start(script: Script | None = None) -> BadServer:
@@ -45,7 +56,7 @@ def serve() -> Iterator:
 
 @pytest.fixture
 def server(serve, routes: StubRoutes, account: int) -> BadServer:
-    """An honest server, to which the account's mail goes."""
+    """A server that accepts everything, to which the account's mail goes."""
     found = serve()
     routes.send_to(account, found)
     return found

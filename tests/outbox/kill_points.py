@@ -1,7 +1,7 @@
-"""Lines of a worker at which it ends itself with SIGKILL, once for each message: for the tests alone.
+"""Points in the worker's code at which it kills itself with SIGKILL, once for each message; for the tests alone.
 
-What happens between two words of a mail server, the server's script knows; what happens between two lines of the
-worker, nobody outside does. So its process wraps the functions around such a line as it starts.
+What happens between two replies of a mail server is in the hands of its script. What happens between two statements of
+the worker is not visible from outside, so the worker's process wraps the functions around such a point as it starts.
 """
 
 from __future__ import annotations
@@ -13,44 +13,48 @@ from pathlib import Path
 from typing import Any
 
 from portal.outbox.sending import deliver
-from portal.outbox.store import claims
-from portal.outbox.store.acceptance_log import Journal
-from portal.outbox.store.claims import Claim
+from portal.outbox.store import sql
+from portal.outbox.store.types import Claim
 
-# Where it dies: (owner of the function, its name, whether before it or after it)
-KILL_POINTS: dict[str, tuple[Any, str, bool]] = {
-    "before the claim is committed": (claims, "intend", False),
-    "before it dials": (deliver, "hand_in", True),
-    "after the reply, before the journal": (Journal, "accepted", True),
-    "after the journal, before the commit": (Journal, "accepted", False),
-    "after the commit": (Journal, "settled", True),
+# Point -> (name of the function, whether the worker is killed before or after it)
+KILL_POINTS: dict[str, tuple[str, bool]] = {
+    "before the claim is committed": ("record_start", False),
+    "before it connects": ("submit", True),
+    "after the reply, before the log": ("log_accepted", True),
+    "after the log, before the commit": ("log_accepted", False),
+    "after the commit": ("discard_log", True),
 }
 
 
-def install(line: str, folder: Path, only: int = 0) -> None:
-    """Let this process, and those it forks, die at a line. A file in the folder remembers who died already.
+def install(point: str, folder: Path, only: int = 0) -> None:
+    """Let this process, and those it forks, be killed at a point. A file in the folder marks each kill.
 
-    ``only`` is the id of the one message it dies with.
+    ``only`` is the id of the one message with which it is killed.
     """
-    owner, name, before = KILL_POINTS[line]
+    name, before = KILL_POINTS[point]
+    for owner in [deliver] if name == "submit" else sql._STORES.values():
+        _wrap(owner, name, lambda ids: _kill_once(ids, folder), only=only, before=before)
+
+
+def _wrap(owner: Any, name: str, kill: Callable[[list[int]], None], *, only: int, before: bool) -> None:
     original: Callable[..., Any] = getattr(owner, name)
 
-    def deadly(*arguments: Any, **named: Any) -> Any:
-        idents = [one.message.id for one in arguments if isinstance(one, Claim)]
-        due = [ident for ident in idents if only in (0, ident)][:1]
+    def wrapper(*arguments: Any, **named: Any) -> Any:
+        ids = [one.message.id for one in arguments if isinstance(one, Claim)]
+        chosen = [id_ for id_ in ids if only in (0, id_)][:1]
         if before:
-            _die_once(due, folder)
+            kill(chosen)
         result = original(*arguments, **named)
         if not before:
-            _die_once(due, folder)
+            kill(chosen)
         return result
 
-    setattr(owner, name, deadly)
+    setattr(owner, name, wrapper)
 
 
-def _die_once(due: list[int], folder: Path) -> None:
-    for ident in due:
-        mark = folder / f"died-{ident}"
+def _kill_once(message_ids: list[int], folder: Path) -> None:
+    for id_ in message_ids:
+        mark = folder / f"killed-{id_}"
         if not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)

@@ -110,9 +110,9 @@ BY_THE_SERVER = {
 }
 BY_ITSELF = {
     "before the claim is committed": (1, [Outcome.ACCEPTED]),
-    "before it dials": (1, [Outcome.INTERRUPTED, Outcome.ACCEPTED]),
-    "after the reply, before the journal": (2, [Outcome.INTERRUPTED, Outcome.ACCEPTED]),
-    "after the journal, before the commit": (1, [Outcome.ACCEPTED]),
+    "before it connects": (1, [Outcome.INTERRUPTED, Outcome.ACCEPTED]),
+    "after the reply, before the log": (2, [Outcome.INTERRUPTED, Outcome.ACCEPTED]),
+    "after the log, before the commit": (1, [Outcome.ACCEPTED]),
     "after the commit": (1, [Outcome.ACCEPTED]),
 }
 
@@ -127,7 +127,7 @@ def test_a_worker_killed_in_the_middle_of_a_word(app, config, serve, account, li
     hangman, (answers, copies) = Hangman(), BY_THE_SERVER[line]
     server = serve(honest(answers=answers(hangman), offers=OFFER))
     text = LONG if "body" in line else "Hello"
-    worker = start_worker(config, {account: server.port}, mortal=True)
+    worker = start_worker(config, {account: server.port}, respawns=True)
     try:
         for number in range(TIMES):
             hangman.pid = newcomer(number)
@@ -144,13 +144,13 @@ def test_a_worker_killed_in_the_middle_of_a_word(app, config, serve, account, li
 def test_a_worker_killed_between_two_lines_of_its_own(app, config, serve, account, line):
     copies, outcomes = BY_ITSELF[line]
     server = serve()
-    worker = start_worker(config, {account: server.port}, dies_at=line)
+    worker = start_worker(config, {account: server.port}, kill_point=line)
     try:
         for number in range(TIMES):
             newcomer(number)
             ident = enqueue_message(account, f"m{number}")
             settled(ident, copies, outcomes, server)
-            assert (config.instance / f"died-{ident}").exists()
+            assert (config.instance / f"killed-{ident}").exists()
     finally:
         end(worker)
     assert len(server.messages) == TIMES * copies
@@ -174,6 +174,6 @@ def settled(ident, copies, outcomes, server):
 def end(worker):
     worker.terminate()
     try:
-        assert worker.ended(within=60) == 0
+        assert worker.wait() == 0
     finally:
         worker.kill()

@@ -17,7 +17,8 @@ from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue_row
 from portal.outbox.sending import deliver
 from portal.outbox.sending.drain import drain_queue
-from portal.outbox.store import claims
+from portal.outbox.store import claims, due
+from portal.outbox.store.sql import get_store
 from portal.state import get_state
 from tests.databases import assert_nobody_is_in_a_transaction
 from tests.outbox.support import (
@@ -152,8 +153,8 @@ def test_a_drain_of_many_messages_logs_in_once(app, server, account):
     assert server.connections == 1
 
 
-def test_a_connection_is_given_up_before_a_server_counts_too_many(app, server, account, monkeypatch):
-    monkeypatch.setattr("portal.outbox.sending.connection_reuse._PER_CONNECTION", 2)
+@pytest.mark.tuning(connection_max_messages=2)
+def test_a_connection_is_given_up_before_a_server_counts_too_many(app, server, account):
     for number in range(5):
         enqueue_message(account, f"m{number}")
     drain_queue(account)
@@ -161,15 +162,12 @@ def test_a_connection_is_given_up_before_a_server_counts_too_many(app, server, a
     assert len(server.messages) == 5
 
 
+@pytest.mark.tuning(connection_turn_s=0.0)
 @pytest.mark.parametrize(("others", "sent"), [(0, 6), (1, 4)])
 def test_a_long_queue_leaves_its_connection_to_others_that_wait_for_one_and_asks_for_another_turn(
     app, server, account, monkeypatch, others, sent
 ):
-    monkeypatch.setattr("portal.outbox.sending.batch_size._SPELL", 0)
-    taken = iter([False])
-    monkeypatch.setattr(
-        "portal.outbox.store.connection_leases.are_all_taken", lambda: next(taken, bool(others))
-    )
+    monkeypatch.setattr(get_store(), "is_portal_limit_reached", lambda: bool(others))
     woken = []
     get_state(app).part(Notifier).push = lambda *wish: woken.append(wish)
     for number in range(6):
@@ -191,10 +189,10 @@ def test_a_test_email_overtakes_what_waits(app, server, account):
 def test_the_sweep_finds_what_nobody_announced(app, server, account):
     enqueue_message(account, "m")
     with read_only():
-        assert claims.due_queues(utcnow()) == [account]
+        assert due.due_queues(utcnow()) == [account]
         db.session.rollback()
     drain_queue(account)
-    assert claims.due_queues(utcnow()) == []
+    assert due.due_queues(utcnow()) == []
 
 
 def test_no_transaction_is_open_while_smtp_is_spoken(app, serve, routes, account, config):

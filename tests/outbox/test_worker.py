@@ -103,7 +103,7 @@ def test_a_worker_that_was_stopped_for_a_while_goes_on_when_it_is_woken(app, con
         enqueue_message(account, "m")
         wait_for(lambda: server.messages)
         worker.terminate()
-        assert worker.ended(within=60) == 0
+        assert worker.wait() == 0
     finally:
         worker.kill()
 
@@ -118,7 +118,7 @@ def test_several_processes_share_the_work_and_end_politely_together(app, config,
             enqueue_message(account, f"m{number}")
         wait_for(lambda: len(server.messages) == 10)
         worker.terminate()
-        assert worker.ended(within=60) == 0
+        assert worker.wait() == 0
     finally:
         worker.kill()
     assert beats() == []
@@ -135,7 +135,7 @@ def test_a_process_that_dies_is_replaced(app, config, serve, account):
         wait_for(lambda: len(beats()) == 3)
     finally:
         worker.terminate()
-        assert worker.ended(within=60) == 0
+        assert worker.wait() == 0
 
 
 def test_a_second_signal_ends_all_processes_at_once(app, config, serve, account):
@@ -148,7 +148,7 @@ def test_a_second_signal_ends_all_processes_at_once(app, config, serve, account)
         worker.terminate()
         time.sleep(1)
         worker.terminate()
-        assert worker.ended(within=30) == 1
+        assert worker.wait() == 1
         wait_for(lambda: not any(map(is_running, children)))
     finally:
         worker.kill()

@@ -22,6 +22,7 @@ from portal.rehearsal.listeners import ListenerKind
 from portal.settings import check
 from portal.settings.models import SettingsCheck, SmtpSettings
 from portal.smtp.server import Limits
+from portal.tuning import Tuning
 from tests.conftest import make_config
 from tests.outbox.support import honest
 from tests.pages import LintingClient
@@ -55,7 +56,7 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture
-def config(tmp_path: Path, servers: Servers) -> Config:
+def config(tmp_path: Path, servers: Servers, tuning: Tuning) -> Config:
     """Loopback is allowed at the two scripted servers, and the platform's own is the second."""
     ports = [servers.one.port, servers.two.port]
     env = {
@@ -66,7 +67,7 @@ def config(tmp_path: Path, servers: Servers) -> Config:
         "MAIL_USE_TLS": "0",
         "MAIL_USE_SSL": "1",
     }
-    return make_config(tmp_path / "instance", env=env, lease=20.0, limits=LIMITS)
+    return make_config(tmp_path / "instance", env=env, lease=20.0, limits=LIMITS, tuning=tuning)
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def checks() -> list[SettingsCheck]:
 def work(*, sweep: bool = False) -> None:
     """Do what a worker would: run the waiting checks, then drain the queues that are due."""
     from portal.clock import utcnow
-    from portal.outbox.store.claims import due_queues
+    from portal.outbox.store.due import due_queues
 
     for _, ident in check.find_due_work(utcnow()):
         check.run(ident)

@@ -13,7 +13,7 @@ from portal.jobs.registry import job_registry
 from portal.outbox.diagnoses import INTERNAL_ERROR
 from portal.outbox.models import OutboxMessage, Outcome, Status
 from portal.outbox.routing import Routing
-from portal.outbox.sending import deliver, drain
+from portal.outbox.sending import deliver
 from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import claims
 from portal.rehearsal.listeners import ListenerKind
@@ -264,11 +264,9 @@ def test_a_draft_may_be_activated_by_hand_and_the_platform_chosen_again(owner, f
     assert subjects(servers.two) == ["Welcome, m"]
 
 
-def test_going_live_in_the_middle_of_a_drain_leads_the_rest_the_new_way(
-    app, owner, live, form, servers, monkeypatch
-):
+@pytest.mark.tuning(settle_lag_s=-1.0)  # each message is recorded in the table before the next
+def test_going_live_in_the_middle_of_a_drain_leads_the_rest_the_new_way(app, owner, live, form, servers):
     """Version 2 goes live while the first message is being handed in through version 1."""
-    monkeypatch.setattr(drain, "_BEHIND", -1.0)  # the table is told of each message before the next
     save(owner, form, port=str(servers.two.port), from_name="Second")
     second = versions()[1].id
     done = []

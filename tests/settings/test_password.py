@@ -193,13 +193,13 @@ def test_a_changed_key_asks_for_the_password_again_and_holds_what_waits(app, own
 
 
 def test_a_key_that_was_removed_holds_the_queue_and_put_back_lets_it_go_on(app, owner, live, form, servers):
-    from portal.outbox.store import maintenance
+    from portal.outbox.store import recovery
     from portal.vault import Vault, new_key
 
     ring = get_state(app).vault
     idents = [enqueue_message(live.account_id, f"m{number}") for number in range(3)]
     get_state(app).vault = Vault(new_key())
-    maintenance.begin()
+    recovery.on_start()
     drain_queue(live.account_id)
     assert [message(ident).status for ident in idents] == [Status.HELD] * 3
     assert queue(live.account_id).hold_diagnosis["code"] == "password-not-openable"
@@ -208,7 +208,7 @@ def test_a_key_that_was_removed_holds_the_queue_and_put_back_lets_it_go_on(app, 
     )
     assert {message(ident).attempts for ident in idents} == {0}
     get_state(app).vault = ring
-    maintenance.begin()  # as the worker does that was started with the key again
+    recovery.on_start()  # as the worker does that was started with the key again
     drain_queue(live.account_id)
     assert [message(ident).status for ident in idents] == [Status.SENT] * 3
     assert {message(ident).attempts for ident in idents} == {1}

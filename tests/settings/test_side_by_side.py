@@ -11,8 +11,7 @@ from portal.db import db
 from portal.settings import check, versions
 from portal.settings.models import SmtpSettings, VersionState
 from portal.settings.validation import SettingsInput
-from tests.outbox.support import answering
-from tests.outbox.test_side_by_side import all_at_once
+from tests.outbox.support import answering, run_together
 from tests.settings.conftest import PAGE, account_id, checks, save, work
 from tests.settings.conftest import versions as saved
 
@@ -30,7 +29,7 @@ def test_versions_saved_at_the_same_moment_are_numbered_one_after_the_other(app,
     def save_one(number):
         return versions.save_draft(the_owner(), SettingsInput(**typed), now=utcnow()).number
 
-    assert sorted(all_at_once(app, 6, save_one)) == [1, 2, 3, 4, 5, 6]
+    assert sorted(run_together(app, 6, save_one)) == [1, 2, 3, 4, 5, 6]
 
 
 def test_of_versions_made_live_at_the_same_moment_one_is(app, owner, form):
@@ -41,7 +40,7 @@ def test_of_versions_made_live_at_the_same_moment_one_is(app, owner, form):
     def make_live(number):
         versions.force_activate(versions.find(ident, number + 1), now=utcnow())
 
-    assert all_at_once(app, 4, make_live) == [None] * 4
+    assert run_together(app, 4, make_live) == [None] * 4
     live = select(func.count()).select_from(SmtpSettings).where(SmtpSettings.state == VersionState.LIVE)
     assert db.session.scalar(live) == 1
     db.session.rollback()
@@ -50,7 +49,7 @@ def test_of_versions_made_live_at_the_same_moment_one_is(app, owner, form):
 def test_a_check_is_taken_by_one_of_many_workers(app, owner, form, servers):
     save(owner, form)
     (version,) = saved()
-    assert all_at_once(app, 4, lambda _: check.run(version.id)) == [None] * 4
+    assert run_together(app, 4, lambda _: check.run(version.id)) == [None] * 4
     assert len(servers.one.messages) == 1
     assert saved()[0].state is VersionState.LIVE
 

@@ -1,72 +1,87 @@
-"""How a drain gets on: the size of its batches, whether a second connection is of use, and when to make room."""
+"""Adaptive batch size: how many messages a drain claims at once, when it wants help, and when it yields.
+
+Each batch is judged by how long its messages took and by how busy this process was meanwhile.
+"""
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
-_SPELL = (
-    5.0  # seconds after which an account with very many leaves its connection to others that wait for one
-)
-_BATCH = 200  # messages claimed at once at most
-_FIRST_BATCH = 4
-_GROWTH = 8  # times as large is the next at most, where the server is fast enough
-_LONG = 0.5  # seconds a batch may take: with a slow server the next is smaller, or others could do the rest
-_BUSY = 0.6  # of a processor's time: this process has enough to do without a second connection
-_WORTH_HELP = 0.001  # seconds a message takes at least, for a second connection to be of use
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...tuning import Tuning
 
 
-class Pace:
-    """Judged batch by batch."""
+class BatchSizer:
+    """The speed of one connection, and what follows from it."""
 
-    def __init__(self) -> None:
-        self.size = _FIRST_BATCH  # of the next batch
-        self.is_slow = False  # the server takes its time, so that a second connection is of use
-        self.is_busy = False  # this process has enough to do
-        self._began = time.monotonic()
-        self._batch_at = self._worked = 0.0
+    def __init__(self, tuning: Tuning) -> None:
+        self._tuning = tuning
+        self.size = tuning.batch_first  # of the next batch
+        self.is_slow = False  # the server is the bottleneck, so a second connection helps
+        self.is_busy = False  # this process is the bottleneck
+        self.is_helper = False  # this is a further connection of an account in the same process
+        self.yields = False  # the connection is given to others
+        self._turn_began_at = time.monotonic()
+        self._batch_began_at = self._cpu_began_at = 0.0
         self._tried = 0
-        self._asked_for_help = False
+        self._help_requested = False
 
     def begin_batch(self, tried: int) -> bool:
-        """Judge the batch before, and begin another; whether to wish for company now, which happens once.
+        """Judge the batch before and begin the next; return whether to request a second connection, once at most.
 
-        ``tried`` is how many messages were tried so far.
+        ``tried`` is how many messages the drain has tried so far.
         """
-        asks = self._judge(tried - self._tried) if self._batch_at else False
-        self._batch_at, self._worked, self._tried = time.monotonic(), time.process_time(), tried
-        return asks
+        wants_help = self._judge(tried - self._tried) if self._batch_began_at else False
+        self._batch_began_at, self._cpu_began_at = time.monotonic(), time.process_time()
+        self._tried = tried
+        return wants_help
 
-    def rest(self, tried: int) -> None:
-        """Nothing is to be done for a while. What comes then may leave in a larger batch, if this one went fast."""
-        if self._batch_at:
-            self._grow(tried - self._tried, time.monotonic() - self._batch_at)
-        self._batch_at = 0.0
+    def pause(self, tried: int) -> None:
+        """Stop judging while there is nothing to send; a fast batch so far makes the next one larger."""
+        if self._batch_began_at:
+            self._grow(tried - self._tried, time.monotonic() - self._batch_began_at)
+        self._batch_began_at = 0.0
 
-    def go_on(self) -> None:
-        """There is something to do again; how long that took says nothing about the server."""
-        self._began = time.monotonic()
+    def resume(self) -> None:
+        """Begin a new turn after a pause, whose length says nothing about the server."""
+        self._turn_began_at = time.monotonic()
 
-    def had_a_spell(self) -> bool:
-        """Whether the connection was had for long; then another spell begins."""
-        if time.monotonic() - self._began < _SPELL:
+    def should_yield(self, others_wait: Callable[[], bool]) -> bool:
+        """Whether to give the connection to others.
+
+        A helper yields if this process is busy; any drain yields after its turn if others wait for a connection.
+        """
+        if self.is_helper and self.is_busy:
+            self.yields = True
+        elif not self.yields and self.held_long_enough():
+            self.yields = others_wait()
+        return self.yields
+
+    def held_long_enough(self) -> bool:
+        """Whether the turn is over; then the next one begins."""
+        if time.monotonic() - self._turn_began_at < self._tuning.connection_turn_s:
             return False
-        self._began = time.monotonic()
+        self._turn_began_at = time.monotonic()
         return True
 
     def _judge(self, sent: int) -> bool:
-        took = time.monotonic() - self._batch_at
-        self._grow(sent, took)
-        if took > _LONG:
+        tuning, took_s = self._tuning, time.monotonic() - self._batch_began_at
+        self._grow(sent, took_s)
+        if took_s > tuning.batch_target_s:
             self.size = max(1, self.size // 2)
-        self.is_busy = time.process_time() - self._worked > _BUSY * took
-        self.is_slow = took > sent * _WORTH_HELP and not self.is_busy
-        if self._asked_for_help or not self.is_slow:
+        self.is_busy = time.process_time() - self._cpu_began_at > tuning.busy_cpu_fraction * took_s
+        self.is_slow = took_s > sent * tuning.second_connection_min_s and not self.is_busy
+        if self._help_requested or not self.is_slow:
             return False
-        self._asked_for_help = True  # one each: whoever comes may ask for the next
+        self._help_requested = True  # each connection requests one more, so they are added one by one
         return True
 
-    def _grow(self, sent: int, took: float) -> None:
-        """Make the next batch larger, if so many would not take too long at the pace of the last ones."""
-        fitting = int(sent * _LONG / max(took, 0.001))
+    def _grow(self, sent: int, took_s: float) -> None:
+        """Enlarge the next batch if so many messages would not take too long at the present speed."""
+        tuning = self._tuning
+        fitting = int(sent * tuning.batch_target_s / max(took_s, 0.001))
         if fitting >= 2 * self.size:
-            self.size = min(_BATCH, _GROWTH * self.size, fitting)
+            self.size = min(tuning.batch_max, tuning.batch_growth_factor * self.size, fitting)

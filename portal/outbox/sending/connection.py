@@ -1,41 +1,45 @@
-"""Flask-Mail's connection on our own SMTP session: checked target, verified TLS, one log-in, bounds."""
+"""Connections to submission servers: Flask-Mail's connection on our own SMTP session, and its reuse."""
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from flask import current_app
 from flask_mail import BadHeaderError, Connection, Mail, email_dispatched
 
+from ...smtp.failure import Reason, Stage, SubmissionFailure
 from ...smtp.protocol.session import Session
+from ...state import current_config
 from ..diagnoses import UNENCODABLE_CREDENTIALS
 from ..routing import NoRoute, Route
+from .message import AccountMessage, PreparedMessages
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from ...smtp.protocol.envelope import Acceptance
     from ...smtp.protocol.stages import Observer
-    from .message import AccountMessage
 
 mail = Mail()
 _log = logging.getLogger(__name__)
 
 
 class AccountConnection(Connection):
-    """A connection to the server of one route, kept for as many messages as wanted.
+    """A connection to the server of one route.
 
-    Stock Flask-Mail checks no certificate, waits for ever, tries every mechanism in turn and forgets the
-    server's last words; all of that lives in ``configure_host`` and ``host``, which are replaced here. What its
-    ``send`` promises stays: bad headers are refused and ``email_dispatched`` is told.
+    Flask-Mail's own connection verifies no certificate, has no deadline, tries every mechanism in turn and drops the
+    server's reply. ``configure_host`` and ``host`` replace all of that. The promises of ``send`` stay: messages with
+    bad headers are refused and ``email_dispatched`` is sent.
     """
 
     host: Session  # type: ignore[assignment]  # it has what Flask-Mail needs of an smtplib.SMTP
 
     def __init__(self, route: Route, observer: Observer | None = None) -> None:
-        # A state of its own: testing=False, for a suppressed connection would "accept" anything.
-        super().__init__(mail.init_mail(_state(route), debug=False, testing=False))  # type: ignore[arg-type]
+        # A state of its own with testing=False: a suppressed connection would "accept" every message.
+        super().__init__(mail.init_mail(_mail_settings(route), debug=False, testing=False))  # type: ignore[arg-type]
         self.route = route
         self._observer = observer
 
@@ -44,7 +48,7 @@ class AccountConnection(Connection):
             session = Session(self.route.server, self._observer)
         except ValueError:
             raise NoRoute(UNENCODABLE_CREDENTIALS) from None
-        self.host = session  # kept even when opening fails: its transcript tells why
+        self.host = session  # kept even if opening fails, for its transcript
         session.open()
         return session
 
@@ -58,7 +62,7 @@ class AccountConnection(Connection):
             self.host.close()
 
     def submit(self, message: AccountMessage, following: AccountMessage | None = None) -> Acceptance:
-        """Hand one message in; the envelope of ``following`` may leave with its end.
+        """Submit one message; the envelope of ``following`` may be pipelined with the end of its body.
 
         Raises SubmissionFailure, MessageRefused, BadHeaderError or ValueError.
         """
@@ -69,14 +73,113 @@ class AccountConnection(Connection):
         try:
             email_dispatched.send(current_app._get_current_object(), message=message)  # type: ignore[attr-defined]
         except Exception:
-            # The server has it; a listener that fails must not make it leave twice.
-            _log.exception("something failed after the message had been accepted")
+            # The server has the message: a failing receiver of the signal must not make it a failed attempt.
+            _log.exception("a receiver of email_dispatched failed after the message was accepted")
         return acceptance
 
 
-def _state(route: Route) -> dict[str, object]:
+class ReusableConnection:
+    """Keeps its connection while the route stays the same, and opens a new one otherwise.
+
+    ``on_wait`` is called before a connection is opened and, once for each message, when the server takes its time;
+    ``on_body_sent`` while the server reads a message. ``observer`` is told of each stage of the handshake.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_wait: Callable[[], None] | None = None,
+        on_body_sent: Callable[[], None] | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._on_wait, self._on_body_sent, self._observer = on_wait, on_body_sent, observer
+        self._tuning = current_config().tuning
+        self._connection: AccountConnection | None = None
+        self._opened_at = 0.0
+        self.prepared = PreparedMessages()
+        self.transcript = ""  # of the last session, secrets redacted
+
+    def submit(
+        self,
+        route: Route,
+        message: AccountMessage,
+        following: AccountMessage | None = None,
+    ) -> Acceptance:
+        """Submit one message; the envelope of ``following`` is pipelined if the same connection will take it.
+
+        Raises SubmissionFailure, NoRoute, and what ``AccountConnection.submit`` raises.
+        """
+        connection = self._reusable(route)
+        if connection is not None:
+            try:
+                return self._submit(connection, message, following)
+            except SubmissionFailure as failure:
+                if not _was_closed_before(failure):
+                    raise
+        return self._submit(self._open(route), message, following)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another message could be submitted over the present connection."""
+        connection = self._connection
+        return connection is not None and connection.host is not None and connection.host.is_usable()
+
+    def close(self) -> None:
+        """Quit the session, if there is one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.__exit__(None, None, None)
+
+    def _reusable(self, route: Route) -> AccountConnection | None:
+        """Return the connection, ready for the next message, or None if a new one is needed."""
+        connection, tuning = self._connection, self._tuning
+        if connection is None or not self.is_open or connection.num_emails >= tuning.connection_max_messages:
+            return None
+        if time.monotonic() - self._opened_at > tuning.connection_max_age_s:
+            return None
+        if not connection.route.is_same(route):
+            return None
+        connection.route = route  # the equal route that was resolved for the next message
+        connection.host.begin_message()
+        return connection
+
+    def _open(self, route: Route) -> AccountConnection:
+        self.close()
+        if self._on_wait is not None:
+            self._on_wait()
+        connection = self._connection = AccountConnection(route, self._observer)
+        self._opened_at = time.monotonic()
+        try:
+            connection.__enter__()
+            connection.host.on_wait, connection.host.on_body_sent = self._on_wait, self._on_body_sent
+        finally:
+            self._keep_transcript(connection)
+        return connection
+
+    def _submit(
+        self, connection: AccountConnection, message: AccountMessage, following: AccountMessage | None
+    ) -> Acceptance:
+        if connection.num_emails + 1 >= self._tuning.connection_max_messages:
+            following = None  # this message is the last one of the connection
+        try:
+            return connection.submit(message, following)
+        finally:
+            self._keep_transcript(connection)
+
+    def _keep_transcript(self, connection: AccountConnection) -> None:
+        self.transcript = str(connection.host.transcript) if connection.host is not None else ""
+
+
+def _mail_settings(route: Route) -> dict[str, object]:
     return {
         "MAIL_SERVER": route.server.host,
         "MAIL_PORT": route.server.port,
         "MAIL_DEFAULT_SENDER": route.sender,
     }
+
+
+def _was_closed_before(failure: SubmissionFailure) -> bool:
+    """Whether the server had closed a kept connection before this message, so that a new one may be tried."""
+    is_farewell = failure.reply is not None and failure.reply.code == 421
+    is_closed = failure.reason is Reason.DISCONNECTED or is_farewell
+    return is_closed and failure.stage is Stage.MAIL and not failure.ambiguous

@@ -1,7 +1,7 @@
-"""The deed itself: hand one claimed message in, and find out what that came to.
+"""Delivers one claimed message: builds it, submits it, and finds out what the result means.
 
-No database transaction is open while SMTP is spoken, and nothing that matters is in memory alone: the intent is
-committed before the first byte, and an acceptance is in the journal as soon as it is read.
+No database transaction is open during an SMTP session, and nothing that matters is in memory alone: the start of the
+attempt is committed before the first byte, and an acceptance is in the acceptance log as soon as it is read.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from ...db import db
 from ...db.transaction import db_now
 from ...smtp.failure import SubmissionFailure
+from ...state import current_config
 from ...vault import KeyMissing, SealBroken
 from ..diagnoses import KEY_MISSING
 from ..routing import NoRoute, Route, route_for
-from ..store import acceptance_log, claims, connection_leases, settle
+from ..store.sql import get_store
 from . import outcomes
-from .connection_reuse import Line
-from .message import PreparedMessages
+from .connection import ReusableConnection
 from .mime import MessageRefused
-from .outcomes import LOST, Result, Verdict
+from .outcomes import LOST, Result, SettleAction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,141 +37,127 @@ if TYPE_CHECKING:
     from ..store.types import Claim
 
 _log = logging.getLogger(__name__)
-_BETWEEN = 0.5  # seconds between two looks whether the database is back
-_LONGEST_FAULT = 8000  # characters of a traceback that are kept
-stopping = threading.Event()  # set when the worker is asked to end: the message in hand is the last
+_TRACEBACK_CHARS = 8000  # kept of a traceback, from its end
+stopping = threading.Event()  # set when the worker is asked to stop: the message in progress is the last
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Way:
-    """The way out of a queue as it was found: a route, or why there is none."""
+class RouteLookup:
+    """The route of a queue, or why there is none."""
 
     route: Route | None = None
-    trouble: BaseException | None = None
+    error: BaseException | None = None
     traceback: str = ""
 
 
-def way_of(account_id: int | None, version_id: int | None = None) -> Way:
-    """Ask for the way out. Raises for trouble with the database alone."""
+def find_route(account_id: int | None, version_id: int | None = None) -> RouteLookup:
+    """Look up the route of an account, or of one version of its settings. Raises database errors alone."""
     try:
-        return Way(route_for(account_id, version_id))
+        return RouteLookup(route_for(account_id, version_id))
     except SQLAlchemyError:
         raise
-    except Exception as trouble:
-        return Way(None, trouble, "" if isinstance(trouble, NoRoute) else traceback.format_exc())
+    except Exception as error:
+        return RouteLookup(None, error, "" if isinstance(error, NoRoute) else traceback.format_exc())
 
 
 def attempt(claim: Claim, *, version_id: int | None = None, observer: Observer | None = None) -> Result:
-    """Try one claimed message and settle it. Raises for trouble with the database alone.
+    """Submit one claimed message and settle it. Raises database errors alone. Commits.
 
-    ``version_id`` pins it to one version of the settings, whatever is live, and leaves the queue alone.
+    ``version_id`` forces one version of the settings, live or not, and leaves the queue alone.
     """
-    line, pinned = Line(), version_id is not None
-    way = way_of(claim.message.account_id, version_id)
-    if not _begin(claim, way):
-        return LOST
-    try:
-        verdict = hand_in(claim, way, line, PreparedMessages(), pinned=pinned, observer=observer)
-    finally:
-        line.close()
-    if isinstance(verdict, outcomes.Accepted):
-        acceptance_log.of_this_process().accepted(claim, verdict.acceptance)
-    result = patiently(lambda: _recorded(verdict))
-    acceptance_log.of_this_process().settled(claim)
-    return result
-
-
-def _begin(claim: Claim, way: Way) -> bool:
-    """Record the intent; False when the claim was lost meanwhile. Commits."""
-    now = db_now()
-    if not settle.settle_rows(
-        claim.message.id, claim.token, {"lease_until": now + connection_leases.lease()}
-    ):
+    store, forced = get_store(), version_id is not None
+    lookup = find_route(claim.message.account_id, version_id)
+    if not store.start_single(claim, lookup.route, now=db_now()):
         db.session.rollback()
-        return False
-    if way.route is not None:
-        claims.address(claim, way.route)
-    claims.intend(claim, way.route, now=now)
+        return LOST
     db.session.commit()
-    return True
+    connection = ReusableConnection(observer=observer)
+    try:
+        action = submit(claim, lookup, connection, forced=forced)
+    finally:
+        connection.close()
+    if isinstance(action, outcomes.Accepted):
+        store.log_accepted(claim, action.acceptance)
+    result = retry_while_database_is_away(lambda: _settle(action))
+    store.discard_log(claim)
+    return result
 
 
-def _recorded(verdict: Verdict) -> Result:
-    result = verdict()
+def _settle(action: SettleAction) -> Result:
+    result = action()
     db.session.commit()
     return result
 
 
-def patiently(deed: Callable[[], _T]) -> _T:
-    """Run a transaction until the database takes it: locked, restarting, on a full disk, it comes back.
+def retry_while_database_is_away(transaction: Callable[[], _T]) -> _T:
+    """Run a transaction until the database accepts it: it may be locked, restarting, or on a full disk.
 
-    No message is to blame meanwhile. A worker that was asked to end waits no longer than a lease.
+    A worker that was asked to stop gives up after the duration of a lease and raises the error.
     """
-    until, told = None, False
+    config, deadline, is_logged = current_config(), None, False
     while True:
         try:
-            return deed()
-        except (OperationalError, InterfaceError) as trouble:
+            return transaction()
+        except (OperationalError, InterfaceError) as error:
             db.session.rollback()
             if stopping.is_set():
-                until = until or time.monotonic() + connection_leases.lease().total_seconds()
-                if time.monotonic() >= until:
+                deadline = deadline or time.monotonic() + config.lease
+                if time.monotonic() >= deadline:
                     raise
-            if not told:
-                told = True
-                _log.warning("the database takes nothing down just now (%s); waiting for it", trouble.orig)
-            time.sleep(_BETWEEN)
+            if not is_logged:
+                is_logged = True
+                interval_s = config.tuning.database_retry_s
+                _log.warning("database unavailable (%s); retrying every %s s", error.orig, interval_s)
+            time.sleep(config.tuning.database_retry_s)
 
 
-def hand_in(
+def submit(
     claim: Claim,
-    way: Way,
-    line: Line,
-    prepared: PreparedMessages,
+    lookup: RouteLookup,
+    connection: ReusableConnection,
     *,
-    pinned: bool = False,
-    observer: Observer | None = None,
+    forced: bool = False,
     following: Claim | None = None,
-) -> Verdict:
-    """Hand a message in whose intent is recorded; return what is to be recorded of it.
+) -> SettleAction:
+    """Submit a message whose start is recorded; return how to settle it.
 
-    The envelope of ``following``, which is claimed too, may leave with the end of this one. Whoever calls writes
-    an acceptance into the journal at once.
+    The envelope of ``following``, which is claimed too, may be pipelined with the end of this message. The caller logs
+    an acceptance at once.
     """
-    if isinstance(way.trouble, NoRoute):
-        return partial(outcomes.no_route, claim, way.trouble.because, pinned=pinned)
-    if way.route is None:
-        _log.error("there is no way to be found for message %s\n%s", claim.message.id, way.traceback)
-        return partial(outcomes.poisoned, claim, _scrubbed(way.traceback, None), pinned=pinned)
+    if isinstance(lookup.error, NoRoute):
+        return partial(outcomes.no_route, claim, lookup.error.diagnosis, forced=forced)
+    message_id, route = claim.message.id, lookup.route
+    if route is None:
+        _log.error("looking up the route of message %s failed\n%s", message_id, lookup.traceback)
+        return partial(outcomes.internal_error, claim, _redacted(lookup.traceback, None), forced=forced)
     if claim.awaits_other_server:
-        return partial(outcomes.in_doubt, claim)
-    route, ident = way.route, claim.message.id
+        return partial(outcomes.possibly_delivered, claim)
     try:
-        message = prepared.build(claim, route)
-        after = prepared.prebuild(following, route) if following is not None else None
-        acceptance = line.submit(route, message, observer, after)
+        message = connection.prepared.build(claim, route)
+        next_message = connection.prepared.prebuild(following, route) if following is not None else None
+        acceptance = connection.submit(route, message, next_message)
     except SubmissionFailure as failure:
-        return partial(outcomes.refused, claim, route, failure, line.transcript, pinned=pinned)
-    except NoRoute as trouble:
-        return partial(outcomes.no_route, claim, trouble.because, pinned=pinned)
+        return partial(outcomes.refused, claim, route, failure, connection.transcript, forced=forced)
+    except NoRoute as error:
+        return partial(outcomes.no_route, claim, error.diagnosis, forced=forced)
     except KeyMissing:
-        _log.exception("message %s cannot be opened: a key is missing", ident)
-        return partial(outcomes.no_route, claim, KEY_MISSING, pinned=pinned)
+        _log.exception("message %s cannot be opened: a key is missing", message_id)
+        return partial(outcomes.no_route, claim, KEY_MISSING, forced=forced)
     except (MessageRefused, BadHeaderError, SealBroken, ValueError):
-        _log.exception("message %s cannot be put together", ident)
-        return partial(outcomes.not_sendable, claim)
+        _log.exception("message %s cannot be built", message_id)
+        return partial(outcomes.unsendable, claim)
     except SQLAlchemyError:
-        raise  # the database is in trouble, not the message; its lease lapses and it is tried again
+        raise  # the database failed, not the message: it is tried again when its lease is over
     except Exception:
-        _log.exception("message %s raised where nothing should", ident)
-        line.close()
-        fault = _scrubbed(traceback.format_exc(), route)
-        return partial(outcomes.poisoned, claim, fault, pinned=pinned)
-    return outcomes.Accepted(claim, route, acceptance, line.transcript, pinned)
+        _log.exception("submitting message %s raised an unexpected error", message_id)
+        connection.close()
+        redacted = _redacted(traceback.format_exc(), route)
+        return partial(outcomes.internal_error, claim, redacted, forced=forced)
+    return outcomes.Accepted(claim, route, acceptance, connection.transcript, forced)
 
 
-def _scrubbed(fault: str, route: Route | None) -> str:
-    """Return the end of a traceback without the password, should anything have quoted it."""
+def _redacted(text: str, route: Route | None) -> str:
+    """Return the end of a traceback without the password, in case an error quotes it."""
     password = route.server.password.reveal() if route and route.server.password else ""
-    return (fault.replace(password, "[hidden]") if len(password) >= 4 else fault)[-_LONGEST_FAULT:]
+    return (text.replace(password, "[hidden]") if len(password) >= 4 else text)[-_TRACEBACK_CHARS:]

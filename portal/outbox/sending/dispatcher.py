@@ -1,8 +1,8 @@
-"""Lanes: who may be served at once in one process, so that servers which hang delay nobody else.
+"""The dispatcher: runs the drains of one worker process, with a bulkhead for servers that did not answer.
 
-A drain whose server answered last time is waited for by the thread that was told of it, for as long as it gets
-on. One that stands still for a second is left to itself, and the thread serves the next account. Servers that
-did not answer last time, or were never asked, take a lane of their own, which is never more than half of all.
+The thread that takes a drain job waits for the drain as long as it makes progress. A drain without progress is left
+alone, and the thread serves the next account. Drains of servers that did not answer last time, or were never tried, use
+at most half of all connections, so servers that hang delay no others.
 """
 
 from __future__ import annotations
@@ -14,144 +14,136 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
-
-from ...db import db, read_only
 from ...state import get_state
-from ..models import Queue
+from ..store.sql import get_store
 from .drain import Drain
 
 if TYPE_CHECKING:
     from flask import Flask
 
-_PATIENCE = 1.0  # seconds without anything coming of it, after which a thread leaves a drain to itself
-_HASTE = 0.2  # seconds after which a second connection of the same account may be of use
 _log = logging.getLogger(__name__)
 
 
-class Lanes:
-    """The drains of this process; ``most`` is how many may be under way at once."""
+class Dispatcher:
+    """The drains of this process, at most ``limit`` at a time."""
 
-    def __init__(self, app: Flask, most: int) -> None:
+    def __init__(self, app: Flask, limit: int) -> None:
         self._app = app
-        self._pool = ThreadPoolExecutor(most, thread_name_prefix="drain")
+        self._tuning = get_state(app).config.tuning
+        self._pool = ThreadPoolExecutor(limit, thread_name_prefix="drain")
         self._lock = threading.Lock()
-        self._most = most
-        self._most_probing = max(1, most // 2)
-        self._probing: set[Drain] = set()
-        self._at_work: dict[int, list[Drain]] = {}
-        self._again: set[int] = set()  # told of while somebody was at it
-        self._waiting: dict[int, None] = {}  # for the lane of those that did not answer, in their order
+        self._limit = limit
+        self._unproven_limit = max(1, limit // 2)
+        self._unproven: set[Drain] = set()  # drains of servers that did not answer last time
+        self._drains: dict[int, list[Drain]] = {}  # by account id
+        self._again: set[int] = set()  # accounts whose job came while a drain was running
+        self._waiting: dict[int, None] = {}  # accounts that wait for the bulkhead, in order
 
-    def serve(self, ident: int) -> None:
-        """Drain one account's queue, or see to it that somebody does."""
-        proven = self._is_proven(ident)
-        drain = Drain(ident)
-        if not self._admit(drain, proven):
+    def serve(self, account_id: int) -> None:
+        """Drain one account's queue, or make the drain that is running look again."""
+        drain, healthy = self._new_drain(account_id)
+        if not self._admit(drain, healthy=healthy):
             return
         self._pool.submit(self._run, drain)
-        if proven:
-            self._watch(drain)
+        if healthy:
+            self._wait_while_progressing(drain)
 
     def close(self) -> None:
-        """Wait for the drains under way; those that have not begun are left to others."""
-        with self._lock:
-            for drain in [one for drains in self._at_work.values() for one in drains]:
-                drain.tell()
+        """Wait for the running drains; those that have not begun are left to other workers."""
+        for drain in self.running():
+            drain.wake()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _admit(self, drain: Drain, proven: bool) -> bool:
+    def running(self) -> list[Drain]:
+        """Return the drains that are admitted and have not ended."""
         with self._lock:
-            others = self._at_work.get(drain.ident, [])
-            resting = [one for one in others if one.at_rest.is_set()]
-            if resting:
-                resting[0].tell()
-                self._again.add(drain.ident)  # in case it was about to end
+            return [drain for drains in self._drains.values() for drain in drains]
+
+    def _new_drain(self, account_id: int) -> tuple[Drain, bool]:
+        """Return a drain, and whether the account's server answered last time."""
+        with self._app.app_context():
+            return Drain(account_id), get_store().is_healthy(account_id)
+
+    def _admit(self, drain: Drain, *, healthy: bool) -> bool:
+        account_id = drain.account_id
+        with self._lock:
+            others = self._drains.get(account_id, [])
+            idle = [one for one in others if one.idle.is_set()]
+            if idle or (others and not any(self._needs_help(one) for one in others)):
+                for one in idle[:1] or others:
+                    one.wake()
+                self._again.add(account_id)  # one of them may be about to end
                 return False
-            if others and not any(self._needs_help(one) for one in others):
-                for one in others:
-                    one.tell()
-                self._again.add(drain.ident)  # it is looked at once more when that one has ended
+            if not healthy and len(self._unproven) >= self._unproven_limit:
+                self._waiting[account_id] = None
                 return False
-            if not proven:
-                if len(self._probing) >= self._most_probing:
-                    self._waiting[drain.ident] = None
-                    return False
-                self._probing.add(drain)
+            if healthy:
+                drain.may_idle = self._has_room
             else:
-                drain.may_rest = self._has_room
-            drain.is_help = bool(others)
-            self._at_work.setdefault(drain.ident, []).append(drain)
+                self._unproven.add(drain)
+            drain.sizer.is_helper = bool(others)
+            self._drains.setdefault(account_id, []).append(drain)
         return True
 
-    @staticmethod
-    def _needs_help(drain: Drain) -> bool:
-        return drain.pace.is_slow or time.monotonic() - drain.moved_at > _HASTE
+    def _needs_help(self, drain: Drain) -> bool:
+        return drain.sizer.is_slow or time.monotonic() - drain.progressed_at > self._tuning.help_after_s
 
     def _run(self, drain: Drain) -> None:
         try:
             with self._app.app_context():
                 drain.run()
         except Exception:  # the top of this thread: the sweep finds what is left
-            _log.exception("the queue of account %s could not be drained just now", drain.ident)
+            _log.exception("draining the queue of account %s failed", drain.account_id)
         finally:
-            self._forget(drain)
-            drain.at_rest.set()
+            self._remove(drain)
+            drain.idle.set()
 
     def _has_room(self) -> bool:
-        """Whether a connection that has nothing to do is in nobody's way."""
-        return 2 * sum(len(drains) for drains in list(self._at_work.values())) <= self._most
+        """Whether an idle connection takes nothing from others."""
+        return 2 * sum(len(drains) for drains in list(self._drains.values())) <= self._limit
 
-    def _forget(self, drain: Drain) -> None:
+    def _remove(self, drain: Drain) -> None:
+        account_id = drain.account_id
         with self._lock:
-            self._probing.discard(drain)
-            others = self._at_work.get(drain.ident, [])
+            self._unproven.discard(drain)
+            others = self._drains.get(account_id, [])
             others.remove(drain)
             if not others:
-                self._at_work.pop(drain.ident, None)
-            again = [drain.ident] if drain.ident in self._again else []
-            self._again.discard(drain.ident)
-            if len(self._probing) < self._most_probing and self._waiting:
-                again.append(next(iter(self._waiting)))
-                del self._waiting[again[-1]]
-        for ident in again:
-            self._follow(ident)
+                self._drains.pop(account_id, None)
+            following = [account_id] if account_id in self._again else []
+            self._again.discard(account_id)
+            if len(self._unproven) < self._unproven_limit and self._waiting:
+                following.append(next(iter(self._waiting)))
+                del self._waiting[following[-1]]
+        for one in following:
+            self._start_without_waiting(one)
 
-    def _follow(self, ident: int) -> None:
-        """Serve another queue after one has ended, without holding a thread up."""
+    def _start_without_waiting(self, account_id: int) -> None:
         try:
-            proven = self._is_proven(ident)
-            drain = Drain(ident)
-            if self._admit(drain, proven):
+            drain, healthy = self._new_drain(account_id)
+            if self._admit(drain, healthy=healthy):
                 self._pool.submit(self._run, drain)
-        except Exception:  # the process is ending, or the database is away: the sweep finds it
-            _log.debug("account %s is left to the sweep", ident, exc_info=True)
+        except Exception:  # the process is stopping, or the database is away: the sweep finds the account
+            _log.debug("account %s is left to the sweep", account_id, exc_info=True)
 
-    def _watch(self, drain: Drain) -> None:
-        """Wait while a drain gets on."""
-        while (left := drain.moved_at + _PATIENCE - time.monotonic()) > 0:
-            if drain.at_rest.wait(left):
+    def _wait_while_progressing(self, drain: Drain) -> None:
+        while (left := drain.progressed_at + self._tuning.stalled_after_s - time.monotonic()) > 0:
+            if drain.idle.wait(left):
                 return
-
-    def _is_proven(self, ident: int) -> bool:
-        with self._app.app_context(), read_only():
-            found = db.session.scalar(select(Queue.healthy).where(Queue.account_id == ident))
-            db.session.rollback()
-        return bool(found)
 
 
 @dataclass
 class Dispatching:
     """The dispatcher of a worker process; None in any other process."""
 
-    lanes: Lanes | None = None
+    dispatcher: Dispatcher | None = None
 
 
-def serve(app: Flask, ident: int) -> None:
-    """Drain a queue in the lanes of this process, or right here where it has none."""
-    lanes = get_state(app).part(Dispatching).lanes
-    if lanes is not None:
-        lanes.serve(ident)
+def serve(app: Flask, account_id: int) -> None:
+    """Drain a queue by the dispatcher of this process, or right here if it has none."""
+    dispatcher = get_state(app).part(Dispatching).dispatcher
+    if dispatcher is not None:
+        dispatcher.serve(account_id)
         return
     with app.app_context():
-        Drain(ident).run()
+        Drain(account_id).run()

@@ -1,4 +1,4 @@
-"""From a row of the outbox and a route to the Flask-Mail message that leaves."""
+"""Builds the Flask-Mail message that is submitted, from a row of the outbox and a route."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _AHEAD = 2  # messages built before their turn
 
 
 class AccountMessage(Message):
-    """A Flask-Mail message that refuses every bad header and writes itself.
+    """A Flask-Mail message that checks every header and is serialised by ``mime``.
 
-    Flask-Mail looks at four headers only, re-parses the sender's name as an address, and encodes bodies as
-    raw 8-bit; here the addresses stay plain and the headers are built in one place.
+    Flask-Mail checks four headers only, re-parses the sender's name as an address, and encodes bodies as raw 8-bit.
+    Here the addresses stay plain and the headers are built in one place.
     """
 
     def __init__(self, row: OutboxMessage | QueuedMessage, route: Route, *, now: datetime) -> None:
-        # Not Flask-Mail's own __init__: it makes a Message-ID nobody uses, for which it looks the name of this
-        # machine up, and that may ask a name server for every message.
+        # Not Flask-Mail's own __init__: it makes an unused Message-ID from the name of this machine, which may cost a
+        # DNS query for every message.
         text, html = bodies(row)
         self.alts = {}
         self.subject = row.subject
@@ -48,39 +48,39 @@ class AccountMessage(Message):
         self.cc, self.bcc, self.attachments = [], [], []
         self.mail_options, self.rcpt_options = [], []
         self.headers = _headers(row, route, now)
-        self._written: bytes | None = None
+        self._bytes: bytes | None = None
         self._outgoing: OutgoingMessage | None = None
 
     def has_bad_headers(self) -> bool:
-        if self._written is not None:
-            return False  # each was looked at as it was written
+        if self._bytes is not None:
+            return False  # each was checked as it was serialised
         return not all(is_header_safe(value) for value in self.headers.values())
 
     def as_bytes(self) -> bytes:
-        if self._written is None:
-            self._written = serialise(self.headers, self.body or "", self.html or "")
-        return self._written
+        if self._bytes is None:
+            self._bytes = serialise(self.headers, self.body or "", self.html or "")
+        return self._bytes
 
     def outgoing(self) -> OutgoingMessage:
-        """Return the message as ``Session.announce`` wants to hear of it. Raises MessageRefused, ValueError."""
+        """Return the envelope and the bytes for ``Session.send``. Raises MessageRefused or ValueError."""
         if self._outgoing is None:
-            # The bytes were proved as they were written, so it is the addresses alone that are looked at here.
+            # The bytes were checked as they were serialised; the addresses are checked here.
             envelope = Envelope(_sender(self._sender), parse_mailbox(self._recipient))
             self._outgoing = OutgoingMessage(envelope, self.as_bytes())
         return self._outgoing
 
 
 class PreparedMessages:
-    """Messages built ahead of their turn, so that building one overlaps the server's reading of the one before.
+    """Messages that are built before their turn, while the server reads the message before.
 
-    Holds as many as one connection announces ahead: the message being sent and the next two.
+    Holds the message in progress and the next two, as one connection pipelines no further.
     """
 
     def __init__(self) -> None:
         self._built: list[tuple[Claim, Route, AccountMessage]] = []
 
     def build(self, claim: Claim, route: Route) -> AccountMessage:
-        """Return the message as it will leave; one that was prebuilt for this route is not built again."""
+        """Return the message for this route; one that was prebuilt is not built again."""
         for known, known_route, message in self._built:
             if known is claim and known_route is route:
                 return message
@@ -89,7 +89,7 @@ class PreparedMessages:
         return message
 
     def prebuild(self, claim: Claim, route: Route) -> AccountMessage | None:
-        """Build a message before its turn; None when it cannot be built, which is reported at its own turn."""
+        """Build a message before its turn; None if it cannot be built, which is reported at its turn."""
         try:
             message = self.build(claim, route)
             message.outgoing()
@@ -99,7 +99,7 @@ class PreparedMessages:
         return message
 
 
-_sender = lru_cache(maxsize=256)(parse_mailbox)  # who sends is the same for very many
+_sender = lru_cache(maxsize=256)(parse_mailbox)  # few senders, many messages
 
 
 @lru_cache(maxsize=16)
@@ -108,7 +108,7 @@ def _date(second: datetime) -> str:
 
 
 def bodies(row: OutboxMessage | QueuedMessage) -> tuple[str, str]:
-    """Return text and HTML as they were rendered, opening the portal's own sealed mail."""
+    """Return text and HTML as they were rendered; the portal's own mail is unsealed."""
     if not row.is_sealed:
         return row.text, row.html
     return open_body(row.text, row.key), open_body(row.html, row.key) if row.html else ""
@@ -125,7 +125,7 @@ def _headers(row: OutboxMessage | QueuedMessage, route: Route, now: datetime) ->
     }
     if route.reply_to:
         headers["Reply-To"] = route.reply_to
-    if row.unsubscribe_url:  # RFC 8058: whoever reads mail may show a button that posts there
+    if row.unsubscribe_url:  # RFC 8058: a mail client may show a button that posts there
         headers["List-Unsubscribe"] = f"<{row.unsubscribe_url}>"
         headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     return headers

@@ -1,9 +1,9 @@
-"""The journal: what a server was given and what it took, written down in a local file before it is in the table.
+"""The acceptance log: a local append-only file of what was submitted and accepted, written before the table knows.
 
-A worker that dies between the server's last word and its own commit would send the message again. One line,
-appended the moment the word is read, outlives the process (not a power cut: it is not forced to the disk), and
-whoever runs a worker on this machine next settles by it. Each process has a file of its own and keeps it
-locked while it lives. It holds numbers, tokens, the server and its reply; no bodies, no recipients, no secrets.
+A worker that crashes between the server's reply and its own commit would send the message again. One line, appended as
+soon as the reply is read, survives the process (not a power cut: the file is not synced), and the next worker on this
+machine settles the message by it. Each process has its own file, locked while it lives. The file holds ids, tokens, the
+server and its reply; no bodies, recipients or secrets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...smtp.failure import Stage
-from ...state import get_state
+from ...state import current_config, get_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -29,81 +29,81 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _FOLDER = "accepted"
-_LONG_ENOUGH = 256 * 1024  # octets after which another file is begun
+_SUFFIX = ".journal"  # unchanged since the first version, so that an upgrade still recovers older files
 
 Entry = dict[str, Any]  # one line: "message" and "token" of the claim, and "begun" or "reply"
 
 
-class Journal:
-    """The file of this process."""
+class AcceptanceLog:
+    """The file of this process. Thread-safe."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder = folder
+        self._max_bytes = max_bytes  # after which open entries move to a new file
         self._lock = threading.Lock()
         self._pid = 0
         self._path = Path()
         self._file = -1
         self._size = 0
-        self._open: dict[tuple[int, str], list[str]] = {}  # claim -> its lines, until it is settled
+        self._open: dict[
+            tuple[int, str], list[str]
+        ] = {}  # (message id, token) -> its lines, until it is settled
 
-    def begun(self, claim: Claim) -> bool:
-        """Write down that a message is about to be handed in. False: it could not be, and must not begin so."""
-        return self._note((claim, _beginning_of(claim)))
+    def log_start(self, claim: Claim) -> bool:
+        """Log that a message is about to be submitted. False if the disk rejects it: the table must record it."""
+        return self._append((claim, _start_of(claim)))
 
-    def accepted(self, claim: Claim, acceptance: Acceptance, following: Claim | None = None) -> bool:
-        """Write down that the server has the message, and that ``following`` is about to be handed in.
+    def log_accepted(self, claim: Claim, acceptance: Acceptance, following: Claim | None = None) -> bool:
+        """Log that the server accepted a message, and that ``following`` is about to be submitted.
 
-        False when the disk does not take it, which is told; ``following`` must not begin so.
+        False if the disk rejects it, which is logged; the table must then record the start of ``following``.
         """
-        words = [(claim, {"reply": reply_of(acceptance)})]
+        entries = [(claim, {"reply": reply_columns(acceptance)})]
         if following is not None:
-            words.append((following, _beginning_of(following)))
-        return self._note(*words)
+            entries.append((following, _start_of(following)))
+        return self._append(*entries)
 
-    def _note(self, *words: tuple[Claim, Entry]) -> bool:
-        lines = {
-            (claim.message.id, claim.token): json.dumps(
-                {"message": claim.message.id, "token": claim.token, **entry}
-            )
-            + "\n"
-            for claim, entry in words
-        }
+    def _append(self, *entries: tuple[Claim, Entry]) -> bool:
+        lines = {}
+        for claim, entry in entries:
+            line = {"message": claim.message.id, "token": claim.token, **entry}
+            lines[claim.message.id, claim.token] = json.dumps(line) + "\n"
         data = "".join(lines.values()).encode()
         with self._lock:
-            for key, line in lines.items():
-                self._open.setdefault(key, []).append(line)
+            for key, text in lines.items():
+                self._open.setdefault(key, []).append(text)
             try:
-                written = os.write(self._mine(), data)
-            except OSError as trouble:
-                _log.error("the journal of acceptances cannot be written: %s", trouble)
+                written = os.write(self._own_file(), data)
+            except OSError as error:
+                _log.error("cannot write the acceptance log: %s", error)
                 return False
             self._size += written
         if written < len(data):
-            _log.error("the journal of acceptances cannot be written: the disk took a part of a line")
+            _log.error("cannot write the acceptance log: the disk took a part of a line")
         return written == len(data)
 
-    def settled(self, *claims: Claim) -> None:
-        """The table knows; what it does not know yet goes to another file when this one has grown."""
+    def discard(self, *claims: Claim) -> None:
+        """Drop the entries of claims that the table has settled; a file that has grown large is replaced."""
         with self._lock:
             for one in claims:
                 self._open.pop((one.message.id, one.token), None)
-            if self._size > _LONG_ENOUGH and self._pid == os.getpid():
-                self._begin_another()
+            if self._size > self._max_bytes and self._pid == os.getpid():
+                self._rotate()
 
-    def open_of(self, token: str) -> list[Entry]:
-        """Return what was written down under a token and is not settled."""
+    def discard_token(self, token: str) -> None:
+        """Drop the entries of all claims under a token: the table has settled them."""
+        with self._lock:
+            for key in [one for one in self._open if one[1] == token]:
+                del self._open[key]
+
+    def open_entries(self, token: str) -> list[Entry]:
+        """Return the entries under a token that are not settled."""
         with self._lock:
             lines = [line for (_, own), lines in self._open.items() if own == token for line in lines]
         return [json.loads(line) for line in lines]
 
-    def forget(self, token: str) -> None:
-        """The table knows all that was written down under a token."""
-        with self._lock:
-            for claim in [one for one in self._open if one[1] == token]:
-                del self._open[claim]
-
     def close(self) -> None:
-        """End the file: it is taken away when the table knows all of it."""
+        """Close the file, and delete it if the table has settled all of it."""
         with self._lock:
             if self._pid == os.getpid() and self._file >= 0:
                 if not self._open:
@@ -111,12 +111,12 @@ class Journal:
                 os.close(self._file)
             self._file, self._pid = -1, 0
 
-    def _begin_another(self) -> None:
-        """Leave the grown file for one that holds what is open alone; with a full disk, go on as before."""
+    def _rotate(self) -> None:
+        """Replace the file by one that holds the open entries alone; if the disk is full, keep the old one."""
         path, file, self._pid = self._path, self._file, 0
         try:
             lines = "".join(line for lines in self._open.values() for line in lines).encode()
-            self._size = os.write(self._mine(), lines)
+            self._size = os.write(self._own_file(), lines)
         except OSError:
             if self._file != file:
                 self._path.unlink(missing_ok=True)
@@ -126,67 +126,71 @@ class Journal:
         path.unlink(missing_ok=True)
         os.close(file)
 
-    def _mine(self) -> int:
-        """Open the file of this very process; one made by fork has its own."""
+    def _own_file(self) -> int:
+        """Return the descriptor of this process's file; a forked process opens its own."""
         if self._pid != os.getpid():
             self.folder.mkdir(mode=0o700, exist_ok=True)
-            # The number alone would name a dead process' file, too: in a container it is the same every time.
-            self._path = self.folder / f"{os.getpid()}-{secrets.token_hex(6)}.journal"
+            # The process id alone is not unique: in a container every worker has the same one.
+            self._path = self.folder / f"{os.getpid()}-{secrets.token_hex(6)}{_SUFFIX}"
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._file, fcntl.LOCK_EX)
             self._pid, self._size = os.getpid(), 0
         return self._file
 
 
-def of_this_process() -> Journal:
-    """Return the journal of this process."""
-    state = get_state()
-    return state.part(Journal, lambda: Journal(state.config.instance / _FOLDER))
+def current_log() -> AcceptanceLog:
+    """Return the acceptance log of this process."""
+    return get_state().part(AcceptanceLog, _new_log)
 
 
-def about(tokens: Collection[str]) -> list[Entry]:
-    """Return what any process of this machine wrote down under these tokens, be it alive or not."""
+def _new_log() -> AcceptanceLog:
+    config = current_config()
+    return AcceptanceLog(config.instance / _FOLDER, config.tuning.acceptance_log_max_bytes)
+
+
+def entries_for(tokens: Collection[str]) -> list[Entry]:
+    """Return what any process of this machine, living or not, has logged under these tokens."""
     while True:
         try:
-            lines = [entry for path in _files() for entry in _read(path.read_bytes())]
+            entries = [entry for path in _files() for entry in _parse(path.read_bytes())]
         except FileNotFoundError:
-            continue  # another was begun at this very moment: look again
-        return [entry for entry in lines if entry["token"] in tokens]
+            continue  # a file was replaced in this moment: read again
+        return [entry for entry in entries if entry["token"] in tokens]
 
 
-def of_the_dead() -> Iterator[list[Entry]]:
-    """Yield what processes wrote down that are gone, a file at a time; each is taken away after it was used."""
+def orphaned_entries() -> Iterator[list[Entry]]:
+    """Yield the entries of ended processes, one file at a time; each file is deleted once they were used."""
     for path in _files():
-        with _taken(path) as entries:
+        with _claimed(path) as entries:
             if entries is not None:
                 yield entries
                 path.unlink(missing_ok=True)
 
 
 def _files() -> list[Path]:
-    folder = of_this_process().folder
+    folder = current_log().folder
     try:
-        return [path for path in folder.iterdir() if path.suffix == ".journal"]
+        return [path for path in folder.iterdir() if path.suffix == _SUFFIX]
     except FileNotFoundError:
         return []
 
 
 @contextmanager
-def _taken(path: Path) -> Iterator[list[Entry] | None]:
-    """Yield the lines of a file whose process is gone, locked against others who look; None while it lives."""
+def _claimed(path: Path) -> Iterator[list[Entry] | None]:
+    """Yield the entries of an ended process's file, locked against other processes; None while it lives."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         yield None
         return
     try:
-        yield list(_read(path.read_bytes())) if _is_left(file) else None
+        yield list(_parse(path.read_bytes())) if _is_orphaned(file) else None
     finally:
         os.close(file)
 
 
-def _is_left(file: int) -> bool:
-    """Whether the process of a file is gone, and nobody else has settled it; it is locked then."""
+def _is_orphaned(file: int) -> bool:
+    """Lock a file; False if its process lives, or if another process has applied and deleted it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -194,27 +198,24 @@ def _is_left(file: int) -> bool:
     return os.fstat(file).st_nlink > 0
 
 
-def _read(said: bytes) -> Iterator[Entry]:
-    for line in said.splitlines():
+def _parse(data: bytes) -> Iterator[Entry]:
+    for line in data.splitlines():
         try:
             entry = json.loads(line)
         except ValueError:
-            continue  # half a line: its process died in the middle of it, or the disk was full
-        if (
-            isinstance(entry, dict)
-            and {"message", "token"} <= entry.keys()
-            and {"begun", "reply"} & entry.keys()
-        ):
+            continue  # half a line: the process crashed while writing it, or the disk was full
+        is_entry = isinstance(entry, dict) and {"message", "token"} <= entry.keys()
+        if is_entry and {"begun", "reply"} & entry.keys():
             yield entry
 
 
-def _beginning_of(claim: Claim) -> Entry:
+def _start_of(claim: Claim) -> Entry:
     at = claim.begun_at.isoformat() if claim.begun_at else None
     return {"begun": {**claim.route, "now": at}}
 
 
-def reply_of(acceptance: Acceptance) -> dict[str, Any]:
-    """Return what is kept of a server's acceptance, by the attempt's columns."""
+def reply_columns(acceptance: Acceptance) -> dict[str, Any]:
+    """Return what is stored of a server's acceptance, by columns of the attempt."""
     reply = acceptance.reply
     return {
         "stage": Stage.DATA.value,

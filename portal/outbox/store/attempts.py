@@ -1,17 +1,16 @@
-"""Attempts: the rows that say when a message was handed in, by which way, and what came of it. Nothing here commits."""
+"""Delivery attempts: the rows that record when a message was submitted, by which route, and the result.
 
-# ruff: noqa: S608 - the words are put together from constants of this house; values are bound
+No function here commits.
+"""
 
 from __future__ import annotations
 
-import json
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, Table, bindparam, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Select, Table, bindparam, func, insert, select, update
 
-from ...db import UTCDateTime, db
-from ...db.prepared import PreparedStatement, json_field, sqlite_datetime
+from ...db import db
+from ...db.transaction import current_connection
 from ..models import DeliveryAttempt, Outcome
 
 if TYPE_CHECKING:
@@ -21,126 +20,77 @@ if TYPE_CHECKING:
     from ..routing import Route
 
 _ATTEMPT: Table = DeliveryAttempt.__table__  # type: ignore[assignment]
+_HIGHEST_NUMBERS = (
+    select(_ATTEMPT.c.message_id, func.max(_ATTEMPT.c.number))
+    .where(_ATTEMPT.c.message_id.in_(bindparam("message_ids", expanding=True)))
+    .group_by(_ATTEMPT.c.message_id)
+)
+_INSERT = insert(_ATTEMPT).returning(_ATTEMPT.c.message_id, _ATTEMPT.c.id)
+_NEXT_NUMBER = select(func.coalesce(func.max(_ATTEMPT.c.number), 0) + 1).where(
+    _ATTEMPT.c.message_id == bindparam("same_message")
+)
+_INSERT_ONE = insert(_ATTEMPT).values(number=_NEXT_NUMBER.scalar_subquery()).returning(_ATTEMPT.c.id)
+_COMPLETE = update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("attempt_id"))
 
 
-def write(message_id: int, now: datetime, way: dict[str, Any], result: dict[str, Any] | None = None) -> int:
-    """Write an attempt down that began ``now``; without its result, it is the intent. Returns its id."""
-    known = {**way, **(result or {})}
-    return int(_writing(tuple(known)).scalar(i=message_id, now=now, **prefixed(known)))
+def insert_attempt(
+    message_id: int, now: datetime, route: dict[str, Any], result: dict[str, Any] | None = None
+) -> int:
+    """Insert an attempt that started ``now``; without a result it records the start alone. Return its id."""
+    row = {"message_id": message_id, "same_message": message_id, "started_at": now, **route, **(result or {})}
+    return int(current_connection().execute(_INSERT_ONE, row).scalar_one())
 
 
-def write_accepted(ended: Sequence[tuple[int, datetime, dict[str, Any]]], now: datetime) -> dict[int, int]:
-    """Write down in SQLite that messages were accepted: of each its id, when the attempt began, and its columns.
+def insert_attempts(rows: Sequence[dict[str, Any]]) -> dict[int, int]:
+    """Insert one attempt for each of several messages; return the attempts' ids by the messages'.
 
-    Returns the attempt's id by the message's.
+    Each row has ``message_id``, ``started_at`` and what is known of the route and the result, the same columns in
+    all of them.
     """
-    rows = [
-        [message_id, sqlite_datetime(began), *(values[name] for name in _TOLD)]
-        for message_id, began, values in ended
-    ]
-    return dict(_ACCEPTED.all(rows=json.dumps(rows), now=now))
+    connection = current_connection()
+    message_ids = [row["message_id"] for row in rows]
+    numbers = dict(connection.execute(_HIGHEST_NUMBERS, {"message_ids": message_ids}).all())
+    numbered = [{**row, "number": numbers.get(row["message_id"], 0) + 1} for row in rows]
+    return dict(connection.execute(_INSERT, numbered).all())
 
 
-def complete(attempt_id: int, values: dict[str, Any]) -> None:
-    """Write down how an attempt ended."""
-    _completing(tuple(values)).rowcount(i=attempt_id, **prefixed(values))
+def complete(attempt_id: int, result: dict[str, Any]) -> None:
+    """Record the result of an attempt."""
+    current_connection().execute(_COMPLETE, {"attempt_id": attempt_id, **result})
 
 
-def under_way(message_id: int) -> int | None:
-    """Return the attempt whose intent is recorded and whose end is not."""
-    return db.session.scalar(of_those_under_way(message_id).limit(1))
+def find_started(message_id: int) -> int | None:
+    """Return the id of the attempt whose start is recorded and whose result is not."""
+    return db.session.scalar(select_started(message_id).limit(1))
 
 
-def of_those_under_way(message_id: int | ColumnElement[int]) -> Select[int]:
-    """Return the question for ``under_way``, to be part of another."""
+def select_started(message_id: int | ColumnElement[int]) -> Select[int]:
+    """Return the query of ``find_started``, for use as a subquery."""
     return select(_ATTEMPT.c.id).where(
         _ATTEMPT.c.message_id == message_id, _ATTEMPT.c.outcome == Outcome.STARTED
     )
 
 
-def interrupt(message_id: int, now: datetime) -> bool:
-    """End an attempt of which nobody knows how it ended; False where there is none."""
-    mine = (_ATTEMPT.c.message_id == message_id, _ATTEMPT.c.outcome == Outcome.STARTED)
+def mark_interrupted(message_id: int, now: datetime) -> bool:
+    """End a started attempt whose result is unknown: the server may hold the message. False if there is none."""
+    started = (_ATTEMPT.c.message_id == message_id, _ATTEMPT.c.outcome == Outcome.STARTED)
     values = {"outcome": Outcome.INTERRUPTED, "ambiguous": True, "ended_at": now}
-    return bool(db.session.execute(update(_ATTEMPT).where(*mine).values(values)).rowcount)  # type: ignore[attr-defined]
+    return bool(db.session.execute(update(_ATTEMPT).where(*started).values(values)).rowcount)  # type: ignore[attr-defined]
 
 
-def may_have_arrived(message_id: int) -> bool:
-    """Whether a server may hold the message already: then its twin has to carry the same Message-ID."""
+def is_possibly_delivered(message_id: int) -> bool:
+    """Whether a server may hold the message already: a further copy then needs the same Message-ID."""
     query = select(_ATTEMPT.c.id).where(_ATTEMPT.c.message_id == message_id, _ATTEMPT.c.ambiguous)
     return db.session.scalar(query.limit(1)) is not None
 
 
-def may_be_elsewhere(message_id: int, route: Route) -> bool:
-    """Whether the account's own server may hold it and the way is the platform's for now, or the reverse."""
+def is_possibly_with_other_server(message_id: int, route: Route) -> bool:
+    """Whether the other of the two servers, the account's own and the platform's, may hold the message."""
     other = _ATTEMPT.c.version_number.is_(None)
     if route.version_number is None:
         other = _ATTEMPT.c.version_number.is_not(None)
-    named = _ATTEMPT.c.server != ""  # an intent that a power cut took says nothing of the way
+    is_known = _ATTEMPT.c.server != ""  # unknown if a power cut took the recorded start
     query = select(_ATTEMPT.c.id).where(
-        _ATTEMPT.c.message_id == message_id, _ATTEMPT.c.ambiguous, other, named
+        _ATTEMPT.c.message_id == message_id, _ATTEMPT.c.ambiguous, other, is_known
     )
     return db.session.scalar(query.limit(1)) is not None
-
-
-def prefixed(values: dict[str, Any]) -> dict[str, Any]:
-    """Return values under the names their parameters have here, lest they meet a column's."""
-    return {f"v_{name}": value for name, value in values.items()}
-
-
-@cache
-def _writing(names: tuple[str, ...]) -> PreparedStatement:
-    earlier = select(func.coalesce(func.max(_ATTEMPT.c.number), 0) + 1)
-    usual: dict[str, Any] = {
-        "version_number": None,
-        "server": "",
-        "sender": "",
-        "outcome": Outcome.STARTED,
-        "ambiguous": False,
-        "stage": "",
-        "enhanced_code": "",
-        "reply_text": "",
-        "queue_id": "",
-        "transcript": "",
-        "traceback": "",
-    }
-    told: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
-    return PreparedStatement(
-        insert(_ATTEMPT)
-        .values(
-            message_id=bindparam("i"),
-            number=earlier.where(_ATTEMPT.c.message_id == bindparam("i")).scalar_subquery(),
-            started_at=bindparam("now"),
-            **{**usual, **told},
-        )
-        .returning(_ATTEMPT.c.id)
-    )
-
-
-# What is told of each that was accepted; the rest is the same for all of them.
-_TOLD = (
-    "version_number",
-    "server",
-    "sender",
-    "stage",
-    "reply_code",
-    "enhanced_code",
-    "reply_text",
-    "queue_id",
-    "transcript",
-)
-_ACCEPTED = PreparedStatement(
-    text(
-        f"INSERT INTO delivery_attempt (message_id, started_at, {', '.join(_TOLD)}, ended_at, number, outcome,"
-        f" ambiguous, traceback) SELECT {', '.join(json_field(place) for place in range(len(_TOLD) + 2))}, :now,"
-        " (SELECT coalesce(max(e.number), 0) + 1 FROM delivery_attempt e"
-        f" WHERE e.message_id = {json_field(0)}), 'accepted', 0, ''"
-        " FROM json_each(:rows) AS r WHERE true RETURNING message_id, id"
-    ).bindparams(bindparam("now", type_=UTCDateTime()))
-)
-
-
-@cache
-def _completing(names: tuple[str, ...]) -> PreparedStatement:
-    values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
-    return PreparedStatement(update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("i")).values(values))

@@ -1,29 +1,26 @@
-"""Claims: who may send a message now.
+"""Claims: which drain may send a message now.
 
-A claim is a lease with a token. The intent to send is recorded before the first byte, in the table or in the
-journal, and a settlement counts only while its token is the row's, so a worker frozen past its lease changes
-nothing when it wakes. Nothing here commits: one transaction carries the results of what was handed in, the
-intent to send the next, and the renewal.
+A claim is a lease on the message's row, named by a token. The start of an attempt is recorded before the first byte is
+sent, in the table or in the acceptance log, and a settlement counts only while the row still has the claim's token, so
+a worker that was frozen past its lease changes nothing when it wakes.
+
+No function here commits, unless it says so: one transaction carries the results of the submitted messages, the start of
+the next attempt and the renewal of the lease.
 """
-
-# ruff: noqa: S608 - the words are put together from constants of this house; values are bound
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Table, and_, bindparam, func, select, text, update
+from sqlalchemy import Table, and_, bindparam, select, update
 
-from ...db import UTCDateTime, db
-from ...db.prepared import PreparedStatement, json_field
+from ...db import db
 from ...db.transaction import current_connection, db_now
 from ..models import OutboxMessage, Outcome, Queue, Status
-from ..queue import SYSTEM
-from . import acceptance_log, attempts, clock_steps, connection_leases, due
-from .due import due_queues
-from .settle import LET_GO, WIPED, settle_rows
+from ..queue import SYSTEM, get_queue
+from . import acceptance_log, attempts, due, leases
+from .settle import BODY_CLEARED, LEASE_CLEARED, update_claimed
 from .types import Claim, QueuedMessage
 
 if TYPE_CHECKING:
@@ -31,210 +28,207 @@ if TYPE_CHECKING:
 
     from ..routing import Route
 
-__all__ = ["Claim", "QueuedMessage", "claim_batch", "claim_one", "due_queues", "give_back", "intend"]
-
 _MESSAGE: Table = OutboxMessage.__table__  # type: ignore[assignment]
-_ARRIVED = -1
-_HOLDING = PreparedStatement(
-    select(func.count()).where(_MESSAGE.c.id == bindparam("i"), _MESSAGE.c.lease_token == bindparam("t"))
+_COLUMNS = ", ".join(f"m.{name}" for name in QueuedMessage._fields)
+_DELIVERED = (
+    -1
+)  # instead of a number of further tries: the acceptance log shows that the server has the message
+_CLAIM = (
+    update(_MESSAGE)
+    .where(_MESSAGE.c.id == bindparam("claimed_id"))
+    .values(
+        status=Status.SENDING,
+        message_id=bindparam("header_id"),
+        lease_token=bindparam("token"),
+        lease_until=bindparam("until"),
+    )
+)
+_IS_CURRENT = select(_MESSAGE.c.id).where(
+    _MESSAGE.c.id == bindparam("claimed_id"), _MESSAGE.c.lease_token == bindparam("token")
 )
 
 
-_COLUMNS = ", ".join(f"m.{name}" for name in QueuedMessage._fields)
-
-
 def claim_batch(queue: Queue, token: str, route: Route | None, *, limit: int, now: datetime) -> list[Claim]:
-    """Claim what may leave next of a queue whose row is locked, at most ``limit`` messages."""
+    """Claim at most ``limit`` due messages of a queue whose row is locked, in the order in which they may leave."""
     if queue.ramp_limit == 0:
-        limit = 1  # after trouble one message finds out whether it is over
+        limit = 1  # after a failure, one message finds out whether the server works again
     rows: list[QueuedMessage] = []
-    probing = queue.held_at is not None
     for found in due.candidates(queue, _COLUMNS, limit, now=now):
-        parcels = [QueuedMessage(*row) for row in found[: limit - len(rows)]]
-        if probing and any(not one.is_test and one.status != Status.SENDING for one in parcels):
-            queue.next_probe_at = (
-                now + connection_leases.lease()
-            )  # one probe at a time, whatever becomes of this one
-        rows += [one for one in parcels if one.id not in {other.id for other in rows}]
+        messages = [QueuedMessage(*row) for row in found[: limit - len(rows)]]
+        probes = [one for one in messages if not one.is_test and one.status != Status.SENDING]
+        if queue.held_at is not None and probes:
+            queue.next_probe_at = now + leases.lease_duration()  # one probe at a time, whatever its result
+        rows += [one for one in messages if one.id not in {other.id for other in rows}]
         if len(rows) >= limit:
             break
     claims = _claim(rows, token, route, now=now)
-    if rows and not claims:  # a journal knew all of them to be accepted: there may be others
+    if rows and not claims:  # all of them were delivered, by the acceptance log; there may be others
         return claim_batch(queue, token, route, limit=limit, now=now)
     return claims
 
 
 def claim_one(message_id: int) -> Claim | None:
-    """Claim one message by its id, as a check of settings does; None when it is settled or taken. Commits."""
+    """Claim one message by its id, for a check of settings; None if it is settled or claimed. Commits."""
     now = db_now()
     query = select(*[_MESSAGE.c[name] for name in QueuedMessage._fields], _MESSAGE.c.lease_until)
     row = db.session.execute(query.where(_MESSAGE.c.id == message_id).with_for_update()).one_or_none()
-    over = row is not None and row.status is Status.SENDING and _is_over(row.lease_until, now)
-    if row is None or not (row.status is Status.QUEUED or over):
+    expired = row is not None and row.status is Status.SENDING and _is_expired(row.lease_until, now)
+    if row is None or not (row.status is Status.QUEUED or expired):
         db.session.rollback()
         return None
-    claims = _claim([QueuedMessage(*row[:-1])], connection_leases.new_token(), None, now=now)
+    claims = _claim([QueuedMessage(*row[:-1])], leases.new_token(), None, now=now)
     db.session.commit()
     return claims[0] if claims else None
 
 
-def _is_over(until: datetime | None, now: datetime) -> bool:
-    over, never = clock_steps.bounds(now)
-    return until is None or until <= over or until > never
+def start_single(claim: Claim, route: Route | None, *, now: datetime) -> bool:
+    """Record that the attempt of a claim from ``claim_one`` starts, and give the message its Message-ID.
 
-
-def _claim(rows: Sequence[QueuedMessage], token: str, route: Route | None, *, now: datetime) -> list[Claim]:
-    lost = [row for row in rows if row.status == Status.SENDING]
-    again = _interrupted(lost, now) if lost else {}
-    rows = [row for row in rows if again.get(row.id) != _ARRIVED]
-    if not rows:
-        return []
-    claims = []
-    for row in rows:
-        tried = row.attempts + again.get(row.id, 0)
-        parcel = row._replace(message_id=_header_id(row, route), attempts=tried)
-        waits = bool(tried) and route is not None and attempts.may_be_elsewhere(row.id, route)
-        claims.append(Claim(parcel, token, first=row is rows[0], awaits_other_server=waits))
-    _take(claims, token, now + connection_leases.lease())
-    return claims
-
-
-def _take(claims: Sequence[Claim], token: str, until: datetime) -> None:
-    """Write down whose the messages are, all of which are locked."""
-    taken = [(one.message.id, one.message.message_id) for one in claims]
-    if current_connection().dialect.name == "sqlite":
-        _TAKING.rowcount(rows=json.dumps(taken), t=token, u=until)
-        return
-    values = [{"i": ident, "m": message_id, "t": token, "u": until} for ident, message_id in taken]
-    current_connection().execute(_TAKING_EACH, values)
-
-
-_TAKING = PreparedStatement(
-    text(
-        f"UPDATE outbox_message SET status = 'sending', message_id = {json_field(1)}, lease_token = :t,"
-        f" lease_until = :u FROM json_each(:rows) AS r WHERE outbox_message.id = {json_field(0)}"
-    ).bindparams(bindparam("u", type_=UTCDateTime()))
-)
-_TAKING_EACH = (
-    update(_MESSAGE)
-    .where(_MESSAGE.c.id == bindparam("i"))
-    .values(
-        status=Status.SENDING,
-        message_id=bindparam("m"),
-        lease_token=bindparam("t"),
-        lease_until=bindparam("u"),
-    )
-)
-
-
-def _interrupted(rows: Sequence[QueuedMessage], now: datetime) -> dict[int, int]:
-    """Mark attempts that never ended: their worker died or froze, and the server may hold the message.
-
-    Returns how many tries more count against each; _ARRIVED for one that a journal knows to be accepted.
+    False, with nothing changed, if the claim was lost meanwhile.
     """
-    counted: dict[int, int] = {}
-    tokens = {row.lease_token for row in rows if row.lease_token}
-    arrived = {entry["message"] for entry in acceptance_log.about(tokens) if bring_in(entry, now)}
-    for row in rows:
-        if row.id in arrived:
-            counted[row.id] = _ARRIVED
-            continue
-        if connection_leases.before_a_power_cut(row.lease_token) and attempts.under_way(row.id) is None:
-            attempts.write(row.id, now, {})  # it may have been begun: the power cut may have taken the intent
-        if attempts.interrupt(row.id, now):
-            counted[row.id] = 1
-            db.session.execute(
-                update(_MESSAGE).where(_MESSAGE.c.id == row.id).values(attempts=_MESSAGE.c.attempts + 1)
-            )
-    return counted
+    until = now + leases.lease_duration()
+    if not update_claimed(claim.message.id, claim.token, {"lease_until": until}):
+        return False
+    if route is not None:
+        claim.message = claim.message._replace(message_id=_header_id(claim.message, route))
+        update_claimed(claim.message.id, claim.token, {"message_id": claim.message.message_id})
+    record_start(claim, route, now=now)
+    return True
 
 
-def _header_id(row: QueuedMessage, route: Route | None) -> str | None:
-    """Return the Message-ID: the one it has, unless it is another domain's and no server may hold it."""
-    if route is None:
-        return row.message_id
-    at_home = bool(row.message_id) and str(row.message_id).endswith(f"@{route.domain}>")
-    if row.message_id and (at_home or attempts.may_have_arrived(row.id)):
-        return row.message_id
-    return route.new_message_id()
+def record_start(claim: Claim, route: Route | None, *, now: datetime) -> None:
+    """Record in the table that an attempt starts, before the first byte is sent."""
+    mark_started(claim, route, now=now)
+    claim.intent_id = attempts.insert_attempt(claim.message.id, now, claim.route)
 
 
-def address(claim: Claim, route: Route) -> None:
-    """Give a claim that was made without knowing the way its Message-ID, as part of the transaction."""
-    claim.message = claim.message._replace(message_id=_header_id(claim.message, route))
-    db.session.execute(
-        update(_MESSAGE)
-        .where(_MESSAGE.c.id == claim.message.id, _MESSAGE.c.lease_token == claim.token)
-        .values(message_id=claim.message.message_id)
-    )
-
-
-def intend(claim: Claim, route: Route | None, *, now: datetime) -> None:
-    """Record the intent to send in the table, before the first byte."""
-    begin(claim, route, now=now)
-    claim.intent_id = attempts.write(claim.message.id, now, claim.route)
-
-
-def begin(claim: Claim, route: Route | None, *, now: datetime) -> None:
-    """Note by which way a message is tried from now on; whoever calls sees to it that this is written down."""
+def mark_started(claim: Claim, route: Route | None, *, now: datetime) -> None:
+    """Note in the claim that an attempt starts and by which route; the caller records it."""
     claim.begun_at = now
     if route is not None:
         claim.route = route.described
 
 
-def holds(claim: Claim) -> bool:
-    """Whether a claimed message is still its claim's."""
-    return bool(_HOLDING.scalar(i=claim.message.id, t=claim.token))
+def is_current(claim: Claim) -> bool:
+    """Whether a message is still claimed by this claim."""
+    values = {"claimed_id": claim.message.id, "token": claim.token}
+    return current_connection().execute(_IS_CURRENT, values).first() is not None
 
 
-def bring_in(entry: acceptance_log.Entry, now: datetime) -> bool:
-    """Have the table say what a line of a journal says of a message that is still claimed so.
+def apply_log_entry(entry: acceptance_log.Entry, now: datetime) -> bool:
+    """Record in the table what an entry of an acceptance log says of a message, if it is still claimed so.
 
-    Returns whether that settled it: the server had accepted it.
+    Returns whether that settled the message: the server had accepted it.
     """
-    mine = (_MESSAGE.c.id == entry["message"], _MESSAGE.c.lease_token == entry["token"])
-    query = select(_MESSAGE.c.attempts, _MESSAGE.c.is_sealed).where(
-        *mine, _MESSAGE.c.status == Status.SENDING
-    )
+    claimed = (_MESSAGE.c.id == entry["message"], _MESSAGE.c.lease_token == entry["token"])
+    query = select(_MESSAGE.c.attempts, _MESSAGE.c.is_sealed)
+    query = query.where(*claimed, _MESSAGE.c.status == Status.SENDING)
     row = db.session.execute(query.with_for_update()).one_or_none()
     if row is None:
         return False
-    attempt = attempts.under_way(entry["message"])
+    attempt = attempts.find_started(entry["message"])
     if attempt is None:
-        words = dict(entry.get("begun", {}))
-        since = words.pop("now", None)
-        attempt = attempts.write(entry["message"], datetime.fromisoformat(since) if since else now, words)
+        route = dict(entry.get("begun", {}))
+        started = route.pop("now", None)
+        started_at = datetime.fromisoformat(started) if started else now
+        attempt = attempts.insert_attempt(entry["message"], started_at, route)
     if "reply" not in entry:
         return False
-    values = {"status": Status.SENT, "settled_at": now, "attempts": row.attempts + 1, **LET_GO}
+    values = {"status": Status.SENT, "settled_at": now, "attempts": row.attempts + 1, **LEASE_CLEARED}
     if row.is_sealed:
-        values |= WIPED
-    if not settle_rows(entry["message"], entry["token"], values):
+        values |= BODY_CLEARED
+    if not update_claimed(entry["message"], entry["token"], values):
         return False
     attempts.complete(attempt, {**entry["reply"], "outcome": Outcome.ACCEPTED, "ended_at": now})
     db.session.expire_all()
     return True
 
 
-def give_back(claims: Sequence[Claim], queue: Queue) -> None:
-    """Let go of messages that were claimed and not begun; they wait with their queue."""
+def release_claims(claims: Sequence[Claim]) -> None:
+    """Release claims of one account whose attempt has not started; the messages wait with their queue."""
+    if not claims:
+        return
+    queue = get_queue(claims[0].message.account_id)
     status = Status.HELD if queue.held_at is not None else Status.QUEUED
     for one in claims:
         back = Status.QUEUED if one.message.is_test else status
-        db.session.execute(
-            update(_MESSAGE)
-            .where(_MESSAGE.c.id == one.message.id, _MESSAGE.c.lease_token == one.token)
-            .values(status=back, **LET_GO)
-        )
+        update_claimed(one.message.id, one.token, {"status": back, **LEASE_CLEARED})
 
 
-def give_all_back(ident: int, token: str) -> None:
-    """Let go of whatever a slot has claimed and not begun. What was begun waits for its lease to lapse."""
-    account = None if ident == SYSTEM else ident
-    begun = attempts.of_those_under_way(_MESSAGE.c.id)
-    mine = and_(_MESSAGE.c.account_id == account, _MESSAGE.c.lease_token == token, ~begun.exists())
-    db.session.execute(
-        update(_MESSAGE)
-        .where(mine, _MESSAGE.c.status == Status.SENDING)
-        .values(status=Status.QUEUED, **LET_GO)
+def release_all(account_id: int, token: str) -> None:
+    """Release every message that is claimed under ``token`` and whose attempt has not started.
+
+    A started one waits until its lease is over. ``account_id`` is SYSTEM for the portal's own mail.
+    """
+    started = attempts.select_started(_MESSAGE.c.id)
+    claimed = and_(
+        _MESSAGE.c.account_id == (None if account_id == SYSTEM else account_id),
+        _MESSAGE.c.lease_token == token,
+        _MESSAGE.c.status == Status.SENDING,
+        ~started.exists(),
     )
+    db.session.execute(update(_MESSAGE).where(claimed).values(status=Status.QUEUED, **LEASE_CLEARED))
+
+
+def _is_expired(until: datetime | None, now: datetime) -> bool:
+    earliest, latest = leases.lease_bounds(now)
+    return until is None or until <= earliest or until > latest
+
+
+def _claim(rows: Sequence[QueuedMessage], token: str, route: Route | None, *, now: datetime) -> list[Claim]:
+    """Claim messages whose rows are locked, except those that turn out to be delivered."""
+    lost = [row for row in rows if row.status == Status.SENDING]
+    further_tries = _end_lost_attempts(lost, now) if lost else {}
+    rows = [row for row in rows if further_tries.get(row.id) != _DELIVERED]
+    if not rows:
+        return []
+    claims = []
+    for row in rows:
+        tries = row.attempts + further_tries.get(row.id, 0)
+        message = row._replace(message_id=_header_id(row, route), attempts=tries)
+        waits = bool(tries) and route is not None and attempts.is_possibly_with_other_server(row.id, route)
+        claims.append(Claim(message, token, first=row is rows[0], awaits_other_server=waits))
+    until = now + leases.lease_duration()
+    values = [
+        {
+            "claimed_id": one.message.id,
+            "header_id": one.message.message_id,
+            "token": token,
+            "until": until,
+        }
+        for one in claims
+    ]
+    current_connection().execute(_CLAIM, values)
+    return claims
+
+
+def _end_lost_attempts(rows: Sequence[QueuedMessage], now: datetime) -> dict[int, int]:
+    """End attempts whose worker crashed or froze: the server may hold the message.
+
+    Returns by message id how many further tries count, or _DELIVERED if an acceptance log has the server's reply.
+    """
+    found: dict[int, int] = {}
+    tokens = {row.lease_token for row in rows if row.lease_token}
+    entries = acceptance_log.entries_for(tokens)
+    delivered = {entry["message"] for entry in entries if apply_log_entry(entry, now)}
+    for row in rows:
+        if row.id in delivered:
+            found[row.id] = _DELIVERED
+            continue
+        if leases.is_from_previous_boot(row.lease_token) and attempts.find_started(row.id) is None:
+            attempts.insert_attempt(row.id, now, {})  # the power cut may have taken the recorded start
+        if attempts.mark_interrupted(row.id, now):
+            found[row.id] = 1
+            counted = update(_MESSAGE).where(_MESSAGE.c.id == row.id)
+            db.session.execute(counted.values(attempts=_MESSAGE.c.attempts + 1))
+    return found
+
+
+def _header_id(row: QueuedMessage, route: Route | None) -> str | None:
+    """Return the Message-ID: the present one, unless it names another domain and no server may hold the message."""
+    if route is None:
+        return row.message_id
+    is_of_domain = bool(row.message_id) and str(row.message_id).endswith(f"@{route.domain}>")
+    if row.message_id and (is_of_domain or attempts.is_possibly_delivered(row.id)):
+        return row.message_id
+    return route.new_message_id()

@@ -1,14 +1,17 @@
-# ruff: noqa: S608 - the words are put together from constants of this file alone; values are bound
-"""The one rule of what may be tried now, in the words of the database, so that it costs the same however much is kept.
+# ruff: noqa: S608 - the SQL is composed from constants of this file; values are bound
+"""The due query: which messages may be claimed now, in SQL that costs the same however many messages are stored.
 
-A test goes even while the queue is held or paused. A held queue lets one message out as a probe when its time
-has come. A message whose worker died goes as soon as its lease has lapsed. What was held just as its queue was
-let go, by two transactions side by side, is not left behind. To one recipient messages leave in the order in
-which they were owed: one waits while an earlier one is owed still, whatever that waits for.
+- A test is due even while the queue is held or paused.
+- A held queue sends one message as a probe when the time of the probe has come.
+- A message whose worker crashed is due as soon as its lease is over.
+- A message that was held by one transaction while another released its queue is found as well.
+- Messages to one recipient are sent in the order in which they were enqueued: one waits while an earlier one is open,
+  whatever that waits for.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -17,42 +20,57 @@ from sqlalchemy import BigInteger, TextClause, bindparam, text
 
 from ...db import UTCDateTime, db
 from ...db.transaction import current_connection
+from ...state import current_config
 from ..models import OPEN, Queue
 from ..queue import SYSTEM
-from . import clock_steps
+from . import leases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# What is said of a message here is said in literal words: an index over open messages alone serves them only so.
-_WINDOW = 2  # times the limit is looked at first, so that a crowd waiting behind one another costs little
+# Conditions are literal SQL, as the indexes over open messages serve only queries with the very same condition.
 _WAITING = f"m.status = 'queued' AND m.{OPEN} AND m.next_attempt_at <= :now"
-_URGENT = f"{_WAITING} AND m.is_test"
-_LAPSED = (
+_TEST = f"{_WAITING} AND m.is_test"
+_EXPIRED = (
     f"m.status = 'sending' AND m.{OPEN} "
-    "AND (m.lease_until IS NULL OR m.lease_until <= :over OR m.lease_until > :never)"
+    "AND (m.lease_until IS NULL OR m.lease_until <= :earliest OR m.lease_until > :latest)"
 )
-_FORGOTTEN = f"m.status = 'held' AND m.{OPEN} AND m.next_attempt_at <= :now"
+_LEFT_HELD = f"m.status = 'held' AND m.{OPEN} AND m.next_attempt_at <= :now"
 _HELD = f"m.status = 'held' AND m.{OPEN}"
-_OURS = "{account} AND m.forced_version_id IS NULL AND {rule}"
+_OF_ACCOUNT = "{account} AND m.forced_version_id IS NULL AND {rule}"
 _ORDER = "m.next_attempt_at, m.id"
-_IN_LINE = (
+_FIRST_OF_RECIPIENT = (
     "(m.is_test OR NOT EXISTS (SELECT 1 FROM outbox_message e WHERE {earlier} AND e.recipient = m.recipient"
     f" AND e.id < m.id AND e.{OPEN} AND e.forced_version_id IS NULL AND NOT e.is_test))"
 )
 
 
+@dataclass(frozen=True)
+class _Rule:
+    """A reason why messages are due."""
+
+    where: str
+    index: str = "due"  # which index serves the condition
+    may_be_long: bool = False  # there may be many: the first ones are examined first
+
+
+_TESTS = _Rule(_TEST, "test")
+_CRASHED = _Rule(_EXPIRED)
+_QUEUED = _Rule(_WAITING, may_be_long=True)
+_LEFT_BEHIND = _Rule(_LEFT_HELD)
+_PROBES = (_Rule(_HELD, may_be_long=True), _QUEUED)
+
+
 def candidates(queue: Queue, columns: str, limit: int, *, now: datetime) -> Iterator[Sequence[Any]]:
-    """Yield rows that may be claimed of a queue, rule by rule, at most ``limit`` of each, locked."""
-    ident = queue.account_id
-    rules = [(_URGENT, "test", False), (_LAPSED, "due", False)]
+    """Yield rows of a queue that may be claimed, rule by rule, at most ``limit`` of each, locked."""
+    rules = [_TESTS, _CRASHED]
     if is_moving(queue, now):
-        rules += [(_WAITING, "due", True), (_FORGOTTEN, "due", False)]
-    for rule, index, crowded in rules:
-        yield _rows(ident, rule, index, columns, limit, now=now, crowded=crowded)
+        rules += [_QUEUED, _LEFT_BEHIND]
+    for rule in rules:
+        yield _rows(queue.account_id, rule, columns, limit, now=now)
     if queue.held_at is not None and queue.next_probe_at is not None and queue.next_probe_at <= now:
-        for rule in (_HELD, _WAITING):
-            yield _rows(ident, rule, "due", columns, 1, now=now, crowded=True)
+        for rule in _PROBES:
+            yield _rows(queue.account_id, rule, columns, 1, now=now)
 
 
 def is_moving(queue: Queue, now: datetime) -> bool:
@@ -60,111 +78,109 @@ def is_moving(queue: Queue, now: datetime) -> bool:
     return queue.held_at is None and (queue.paused_until is None or queue.paused_until <= now)
 
 
-def _rows(
-    ident: int, rule: str, index: str, columns: str, limit: int, *, now: datetime, crowded: bool
-) -> Sequence[Any]:
+def _rows(account_id: int, rule: _Rule, columns: str, limit: int, *, now: datetime) -> Sequence[Any]:
     on_postgresql = current_connection().dialect.name == "postgresql"
-    # With many rows to choose from, SQLite would rather read them all in the order of their numbers.
-    table = "outbox_message m" + ("" if on_postgresql else f" INDEXED BY ix_outbox_message_{index}")
-    over, never = clock_steps.bounds(now)
-    values: dict[str, Any] = {"account": ident, "limit": limit, "now": now, "over": over, "never": never}
+    # Without the hint SQLite reads all rows in the order of their ids if there are many.
+    table = "outbox_message m" + ("" if on_postgresql else f" INDEXED BY ix_outbox_message_{rule.index}")
+    values: dict[str, Any] = {"account": account_id, "limit": limit, **_times(now)}
     found: list[int] = []
-    if crowded:
-        values["window"] = _WINDOW * limit
-        found = _ask(_narrow(ident, rule, table), values)
-    found = found or _ask(_wide(ident, rule, table), values)
+    if rule.may_be_long:
+        values["window"] = current_config().tuning.claim_window_factor * limit
+        found = _ids(_narrow_query(account_id, rule.where, table), values)
+    found = found or _ids(_wide_query(account_id, rule.where, table), values)
     if not found:
         return []
-    # Whoever settles or cancels a message at this moment is not waited for.
+    # Rows that another transaction settles or cancels at this moment are skipped.
     lock = " FOR UPDATE OF m SKIP LOCKED" if on_postgresql else ""
-    where = f"m.id IN :numbers AND {rule}"
+    where = f"m.id IN :ids AND {rule.where}"
     chosen = f"SELECT {columns} FROM outbox_message m WHERE {where} ORDER BY {_ORDER}{lock}"
-    return _run(chosen, values | {"numbers": found})
+    return _run(chosen, values | {"ids": found})
 
 
-def _ask(statement: str, values: dict[str, Any]) -> list[int]:
+def _ids(statement: str, values: dict[str, Any]) -> list[int]:
     return [row[0] for row in _run(statement, values)]
 
 
 def _run(statement: str, values: dict[str, Any]) -> Sequence[Any]:
-    known = {name: value for name, value in values.items() if f":{name}" in statement}
-    return current_connection().execute(_timed(statement), known).all()
+    used = {name: value for name, value in values.items() if f":{name}" in statement}
+    return current_connection().execute(_typed(statement), used).all()
 
 
-def _narrow(ident: int, rule: str, table: str) -> str:
-    """Ask for the numbers of what may leave among the first of a long queue."""
+def _narrow_query(account_id: int, rule: str, table: str) -> str:
     first = (
         f"SELECT m.id, m.recipient, m.is_test, m.next_attempt_at FROM {table}"
-        f" WHERE {_ours(ident, rule)} ORDER BY {_ORDER} LIMIT :window"
+        f" WHERE {_of_account(account_id, rule)} ORDER BY {_ORDER} LIMIT :window"
     )
-    return f"SELECT m.id FROM ({first}) AS m WHERE {_in_line(ident)} ORDER BY {_ORDER} LIMIT :limit"
+    where = _first_of_recipient(account_id)
+    return f"SELECT m.id FROM ({first}) AS m WHERE {where} ORDER BY {_ORDER} LIMIT :limit"
 
 
-def _wide(ident: int, rule: str, table: str) -> str:
-    where = f"{_ours(ident, rule)} AND {_in_line(ident)}"
+def _wide_query(account_id: int, rule: str, table: str) -> str:
+    where = f"{_of_account(account_id, rule)} AND {_first_of_recipient(account_id)}"
     return f"SELECT m.id FROM {table} WHERE {where} ORDER BY {_ORDER} LIMIT :limit"
 
 
-def _ours(ident: int, rule: str) -> str:
-    account = "m.account_id IS NULL" if ident == SYSTEM else "m.account_id = :account"
-    return _OURS.format(account=account, rule=rule)
+def _of_account(account_id: int, rule: str) -> str:
+    account = "m.account_id IS NULL" if account_id == SYSTEM else "m.account_id = :account"
+    return _OF_ACCOUNT.format(account=account, rule=rule)
 
 
-def _in_line(ident: int) -> str:
-    return _IN_LINE.format(earlier="e.account_id IS NULL" if ident == SYSTEM else "e.account_id = :account")
+def _first_of_recipient(account_id: int) -> str:
+    earlier = "e.account_id IS NULL" if account_id == SYSTEM else "e.account_id = :account"
+    return _FIRST_OF_RECIPIENT.format(earlier=earlier)
+
+
+def _times(now: datetime) -> dict[str, datetime]:
+    earliest, latest = leases.lease_bounds(now)
+    return {"now": now, "earliest": earliest, "latest": latest}
 
 
 @lru_cache(256)
-def _timed(statement: str) -> TextClause:
-    moments = [
-        bindparam(name, type_=UTCDateTime()) for name in ("now", "over", "never") if f":{name}" in statement
-    ]
-    lists: list[Any] = [bindparam("numbers", expanding=True)] if ":numbers" in statement else []
-    return text(statement).bindparams(*moments, *lists)
+def _typed(statement: str) -> TextClause:
+    times = ("now", "earliest", "latest")
+    typed = [bindparam(name, type_=UTCDateTime()) for name in times if f":{name}" in statement]
+    lists: list[Any] = [bindparam("ids", expanding=True)] if ":ids" in statement else []
+    return text(statement).bindparams(*typed, *lists)
 
 
-# -- which queues have something to do
+# -- which queues have due messages
 
 
-def due_statement(own: bool) -> str:
-    """Return the question which queues have something to do; each queue costs a look or two into an index.
+def due_statement(*, system: bool) -> str:
+    """Return the query for queues with due messages, which costs a few index look-ups per queue.
 
-    ``own`` is about the portal's own mail.
+    ``system``: the queue of the portal's own mail instead of the accounts' queues.
     """
-    account = "m.account_id IS NULL" if own else "m.account_id = q.account_id"
+    account = "m.account_id IS NULL" if system else "m.account_id = q.account_id"
 
-    def some(rule: str) -> str:
-        """Say that there is a message to which the rule applies."""
-        where = _OURS.format(account=account, rule=rule)
+    def exists(rule: str) -> str:
+        where = _OF_ACCOUNT.format(account=account, rule=rule)
         return f"EXISTS (SELECT 1 FROM outbox_message m WHERE {where})"
 
     moving = "q.held_at IS NULL AND (q.paused_until IS NULL OR q.paused_until <= :now)"
     probing = "q.held_at IS NOT NULL AND q.next_probe_at <= :now"
     return (
-        f"SELECT q.account_id, q.last_served_at FROM outbox_queue q WHERE q.account_id {'=' if own else '<>'} {SYSTEM} AND ("
-        f"{moving} AND ({some(_WAITING)} OR {some(_FORGOTTEN)})"
-        f" OR {probing} AND ({some(_HELD)} OR {some(_WAITING)}) OR {some(_URGENT)} OR {some(_LAPSED)})"
+        f"SELECT q.account_id, q.last_served_at FROM outbox_queue q"
+        f" WHERE q.account_id {'=' if system else '<>'} {SYSTEM} AND ("
+        f"{moving} AND ({exists(_WAITING)} OR {exists(_LEFT_HELD)})"
+        f" OR {probing} AND ({exists(_HELD)} OR {exists(_WAITING)})"
+        f" OR {exists(_TEST)} OR {exists(_EXPIRED)})"
     )
 
 
-def has_work(ident: int, now: datetime) -> bool:
-    """Whether one queue has something to do."""
-    over, never = clock_steps.bounds(now)
-    statement = _timed(f"{due_statement(ident == SYSTEM)} AND q.account_id = :account")
-    values = {"account": ident, "now": now, "over": over, "never": never}
-    return db.session.execute(statement, values).first() is not None
+def has_due_messages(account_id: int, now: datetime) -> bool:
+    """Whether one queue has due messages."""
+    statement = _typed(f"{due_statement(system=account_id == SYSTEM)} AND q.account_id = :account")
+    return db.session.execute(statement, {"account": account_id, **_times(now)}).first() is not None
 
 
 def due_queues(now: datetime) -> list[int]:
-    """Return the queues that have something to do, the one served longest ago first."""
+    """Return the account ids of the queues with due messages, the one served longest ago first."""
     found: list[tuple[datetime, int]] = []
-    first = datetime.min.replace(tzinfo=now.tzinfo)
-    over, never = clock_steps.bounds(now)
-    for own in (True, False):
-        statement = _timed(due_statement(own))
-        moments = {"now": now, "over": over, "never": never}
-        for ident, last_served_at in db.session.execute(
-            statement.columns(account_id=BigInteger, last_served_at=UTCDateTime()), moments
-        ):
-            found.append((last_served_at or first, ident))
-    return [ident for _, ident in sorted(found)]
+    never = datetime.min.replace(tzinfo=now.tzinfo)
+    for system in (True, False):
+        statement = _typed(due_statement(system=system))
+        typed = statement.columns(account_id=BigInteger, last_served_at=UTCDateTime())
+        for account_id, last_served_at in db.session.execute(typed, _times(now)):
+            found.append((last_served_at or never, account_id))
+    return [account_id for _, account_id in sorted(found)]

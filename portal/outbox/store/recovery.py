@@ -1,49 +1,124 @@
-"""What the dead left behind: the table is made to say what their journals say, and their slots are given back."""
+"""Recovery: applies the acceptance logs of crashed workers, retries failed releases, repairs times after a clock step.
+
+A worker runs it as it starts, periodically, and before each drain.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from ...db import db
 from ...db.transaction import db_now
-from ..models import ConnectionLease
-from . import acceptance_log, claims, connection_leases
+from ...state import current_config
+from ..diagnoses import KEY_MISSING
+from ..models import ConnectionLease, OutboxMessage, Queue, Status
+from . import acceptance_log, claims, leases
 
 _log = logging.getLogger(__name__)
+# Holds that a restart may end, as a key may have been put back: such queues send a probe at once.
+_ENDED_BY_RESTART = (KEY_MISSING["code"], "password-not-openable", "no-platform-sender")
+_last_seen: list[tuple[float, datetime]] = []  # monotonic time and the database's time, at the last sweep
 
 
-def settle_the_dead() -> int:
-    """Settle what processes wrote down that are gone, and let go of what they held.
+def on_start() -> None:
+    """Repair what may be repaired as a worker starts. A database error is logged: the first sweep reports it."""
+    try:
+        now = db_now()
+        for queue in db.session.scalars(select(Queue).where(Queue.held_at.is_not(None)).with_for_update()):
+            if (queue.hold_diagnosis or {}).get("code") in _ENDED_BY_RESTART:
+                queue.next_probe_at = now
+        db.session.commit()
+        _repair_times(now)
+    except Exception:
+        db.session.rollback()
+        _log.exception("recovery failed as the worker started; the next sweep tries again")
 
-    Returns how many messages were accepted without anybody having recorded it. Commits.
+
+def sweep() -> None:
+    """Recover orphaned logs, retry failed releases, and repair times if the database's clock was set back."""
+    recover_orphaned()
+    leases.retry_releases(release_drain)
+    monotonic, now = time.monotonic(), db_now()
+    db.session.rollback()
+    step = timedelta(seconds=current_config().tuning.clock_step_s)
+    if _last_seen and now - _last_seen[0][1] < timedelta(seconds=monotonic - _last_seen[0][0]) - step:
+        _log.warning("the database's clock was set back; due times are repaired")
+        _repair_times(now)
+    _last_seen[:] = [(monotonic, now)]
+
+
+def on_stop() -> None:
+    """Close this process's acceptance log, whose entries are settled by now."""
+    acceptance_log.current_log().close()
+
+
+def recover_orphaned() -> int:
+    """Apply the acceptance logs of ended processes and release their leases and unstarted claims.
+
+    Returns how many messages turned out to be accepted. Commits.
     """
     count = 0
-    for entries in acceptance_log.of_the_dead():
+    for entries in acceptance_log.orphaned_entries():
         now = db_now()
-        count += sum([claims.bring_in(entry, now) for entry in entries])
+        count += sum([claims.apply_log_entry(entry, now) for entry in entries])
         for token in {entry["token"] for entry in entries}:
-            slot = db.session.get(ConnectionLease, token)
-            if slot is not None:
-                _let_go(slot.account_id, token)
+            lease = db.session.get(ConnectionLease, token)
+            if lease is not None:
+                _release(lease.account_id, token)
         db.session.commit()
     if count:
-        _log.info("%s messages that a dead worker had handed in were recorded as accepted", count)
+        _log.info("%s messages that a crashed worker had submitted were recorded as accepted", count)
     return count
 
 
-def give_back(ident: int, token: str) -> None:
-    """End a drain of this process from outside: its slot, and what it had claimed and not begun. Commits.
+def release_drain(account_id: int, token: str) -> None:
+    """Release the lease and the unstarted claims of a drain of this process that ended early. Commits.
 
-    What it wrote down comes first: an acceptance that is not in the table yet must not be given back.
+    Its log entries are applied first: a message whose acceptance is not in the table yet must not be released.
     """
-    mine, now = acceptance_log.of_this_process(), db_now()
-    for entry in mine.open_of(token):
-        claims.bring_in(entry, now)
-    _let_go(ident, token)
+    log, now = acceptance_log.current_log(), db_now()
+    for entry in log.open_entries(token):
+        claims.apply_log_entry(entry, now)
+    _release(account_id, token)
     db.session.commit()
-    mine.forget(token)
+    log.discard_token(token)
 
 
-def _let_go(ident: int, token: str) -> None:
-    claims.give_all_back(ident, token)
-    connection_leases.close(token)
+def release_drain_or_defer(account_id: int, token: str) -> None:
+    """Release a drain as ``release_drain`` does; if the database is away, a later sweep does it."""
+    try:
+        release_drain(account_id, token)
+    except SQLAlchemyError:
+        db.session.rollback()
+        leases.defer_release(account_id, token)
+
+
+def _release(account_id: int, token: str) -> None:
+    claims.release_all(account_id, token)
+    leases.release(token)
+
+
+def _repair_times(now: datetime) -> None:
+    """Make due what waits for a time that was the present before the clock was set back. Commits.
+
+    Messages that were never tried are due from the time they were enqueued. Pauses and probes are due at once if they
+    are further ahead than any is set. Leases that end too far ahead count as over anyway.
+    """
+    tuning = current_config().tuning
+    pause, probe = (
+        timedelta(seconds=one) for one in (tuning.pause_implausible_s, tuning.probe_implausible_s)
+    )
+    fresh = (
+        OutboxMessage.status == Status.QUEUED,
+        OutboxMessage.attempts == 0,
+        OutboxMessage.next_attempt_at > now,
+    )
+    db.session.execute(update(OutboxMessage).where(*fresh).values(next_attempt_at=now))
+    db.session.execute(update(Queue).where(Queue.paused_until > now + pause).values(paused_until=now))
+    db.session.execute(update(Queue).where(Queue.next_probe_at > now + probe).values(next_probe_at=now))
+    db.session.commit()

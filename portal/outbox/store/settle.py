@@ -1,35 +1,46 @@
-"""Settlements: what became of a claimed message, with its attempt. One counts only while its claim does.
+"""Settlement: records the result of a claimed message and of its attempt, while the claim is current.
 
-Nothing here commits. What a server has accepted comes in numbers, while the journal is record enough: in SQLite, a
-statement for all of them costs less than half of what one for each would.
+A worker that was frozen past its lease finds another token in the row and changes nothing. No function here commits.
 """
-
-# ruff: noqa: S608 - the words are put together from constants of this house; values are bound
 
 from __future__ import annotations
 
-import json
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Table, bindparam, text, update
+from sqlalchemy import Table, bindparam, update
 
-from ...db import UTCDateTime
-from ...db.prepared import PreparedStatement, json_field
 from ...db.transaction import current_connection
 from ..models import OutboxMessage, Outcome, Status
 from . import attempts
-from .attempts import prefixed
+from .acceptance_log import reply_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from ...smtp.protocol.envelope import Acceptance
     from .types import Claim
 
 _MESSAGE: Table = OutboxMessage.__table__  # type: ignore[assignment]
-LET_GO = {"lease_token": None, "lease_until": None}
-WIPED = {"text": "", "html": ""}
+LEASE_CLEARED = {"lease_token": None, "lease_until": None}
+BODY_CLEARED = {"text": "", "html": ""}
+_CLAIMED = update(_MESSAGE).where(
+    _MESSAGE.c.id == bindparam("claimed_id"), _MESSAGE.c.lease_token == bindparam("token")
+)
+_BATCH_SENT = (
+    update(_MESSAGE)
+    .where(
+        _MESSAGE.c.id.in_(bindparam("claimed_ids", expanding=True)),
+        _MESSAGE.c.lease_token == bindparam("token"),
+    )
+    .values(
+        status=Status.SENT,
+        settled_at=bindparam("now"),
+        attempts=_MESSAGE.c.attempts + 1,  # the claim's tries: nothing else changes a claimed message
+        **LEASE_CLEARED,
+    )
+    .returning(_MESSAGE.c.id)
+)
 
 
 def settle(
@@ -40,77 +51,78 @@ def settle(
     attempt: dict[str, Any],
     next_attempt_at: datetime | None = None,
 ) -> bool:
-    """Record what became of a claimed message, with its attempt, as part of the present transaction.
+    """Record the result of a claimed message and of its attempt, whose columns are ``attempt``.
 
-    Returns False, having changed nothing, when the claim was lost meanwhile.
+    Returns False, with nothing changed, if the claim was lost meanwhile.
     """
-    values: dict[str, Any] = {"status": status, **LET_GO}
+    values: dict[str, Any] = {"status": status, **LEASE_CLEARED}
     if next_attempt_at is not None:
         values["next_attempt_at"] = next_attempt_at
     if status in (Status.SENT, Status.FAILED):
         values["settled_at"] = now
-        if claim.message.is_sealed:  # it may hold a log-in link; nobody needs it any more
-            values |= WIPED
+        if claim.message.is_sealed:  # it may hold a log-in link and is not needed any more
+            values |= BODY_CLEARED
     if status is not Status.HELD and attempt["outcome"] is not Outcome.HELD:
-        values["attempts"] = claim.tries  # held: not this message's fault, so it does not count
-    if not settle_rows(claim.message.id, claim.token, values):
+        values["attempts"] = claim.tries  # held: the settings are at fault, so the try does not count
+    if not update_claimed(claim.message.id, claim.token, values):
         return False
     result = {**attempt, "ended_at": now}
     claim.attempt_id = claim.intent_id
     if claim.intent_id:
         attempts.complete(claim.intent_id, result)
     else:
-        claim.attempt_id = attempts.write(claim.message.id, claim.begun_at or now, claim.route, result)
+        claim.attempt_id = attempts.insert_attempt(
+            claim.message.id, claim.begun_at or now, claim.route, result
+        )
     return True
 
 
-def settle_accepted(taken: Sequence[tuple[Claim, dict[str, Any]]], *, now: datetime) -> list[bool]:
-    """Record claimed messages as sent, each with the columns of its attempt; return whether each claim still held."""
-    held: set[int] = set()
-    together = []
-    on_sqlite = current_connection().dialect.name == "sqlite"
-    for claim, attempt in taken:
-        # Nothing of it is in the table but its claim, and nothing is to be wiped.
-        if on_sqlite and not claim.intent_id and not claim.message.is_sealed:
-            together.append((claim, attempt))
+def settle_accepted(accepted: Sequence[tuple[Claim, Acceptance, str]], *, now: datetime) -> list[bool]:
+    """Record claimed messages as sent, each with the server's acceptance and the transcript.
+
+    Returns whether each claim was current; where it was lost, nothing is changed.
+
+    Those whose start is in the acceptance log alone are recorded together: nothing of them but the claim is in the
+    table, so a handful of statements serves any number of them.
+    """
+    current: set[int] = set()
+    batch = []
+    for claim, acceptance, transcript in accepted:
+        attempt = {**reply_columns(acceptance), "transcript": transcript}
+        if not claim.intent_id and not claim.message.is_sealed:
+            batch.append((claim, attempt))
         elif settle(claim, now=now, status=Status.SENT, attempt={"outcome": Outcome.ACCEPTED, **attempt}):
-            held.add(claim.message.id)
-    if together:
-        held |= _settle_together(together, now)
-    return [claim.message.id in held for claim, _ in taken]
+            current.add(claim.message.id)
+    if batch:
+        current |= _settle_batch(batch, now)
+    return [claim.message.id in current for claim, _, _ in accepted]
 
 
-def settle_rows(message_id: int, token: str, values: dict[str, Any]) -> bool:
-    """Change a message while it is being sent under this very claim."""
-    return bool(_settling(tuple(values)).rowcount(i=message_id, t=token, **prefixed(values)))
+def update_claimed(message_id: int, token: str, values: dict[str, Any]) -> bool:
+    """Change a message that is claimed under ``token``; False, with nothing changed, if that claim was lost."""
+    changed = current_connection().execute(_CLAIMED, {"claimed_id": message_id, "token": token, **values})
+    return bool(changed.rowcount)
 
 
-@cache
-def _settling(names: tuple[str, ...]) -> PreparedStatement:
-    values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
-    mine = (_MESSAGE.c.id == bindparam("i"), _MESSAGE.c.lease_token == bindparam("t"))
-    return PreparedStatement(update(_MESSAGE).where(*mine).values(values))
-
-
-# -- many at once
-
-
-def _settle_together(taken: Sequence[tuple[Claim, dict[str, Any]]], now: datetime) -> set[int]:
-    rows = [[claim.message.id, claim.token, claim.tries] for claim, _ in taken]
-    held = {ident for (ident,) in _SENT.all(rows=json.dumps(rows), now=now)}
-    ended = [(claim, attempt) for claim, attempt in taken if claim.message.id in held]
-    written = attempts.write_accepted(
-        [(claim.message.id, claim.begun_at or now, claim.route | attempt) for claim, attempt in ended], now
-    )
-    for claim, _ in ended:
-        claim.attempt_id = written[claim.message.id]
-    return held
-
-
-_SENT = PreparedStatement(
-    text(
-        "UPDATE outbox_message SET status = 'sent', lease_token = NULL, lease_until = NULL, settled_at = :now,"
-        f" attempts = {json_field(2)} FROM json_each(:rows) AS r"
-        f" WHERE outbox_message.id = {json_field(0)} AND outbox_message.lease_token = {json_field(1)} RETURNING id"
-    ).bindparams(bindparam("now", type_=UTCDateTime()))
-)
+def _settle_batch(batch: Sequence[tuple[Claim, dict[str, Any]]], now: datetime) -> set[int]:
+    """Record messages of one drain, which share its token, as sent; return the ids of those still claimed."""
+    values = {"claimed_ids": [claim.message.id for claim, _ in batch], "token": batch[0][0].token, "now": now}
+    current = set(current_connection().execute(_BATCH_SENT, values).scalars())
+    sent = [(claim, attempt) for claim, attempt in batch if claim.message.id in current]
+    if not sent:
+        return current
+    result = {"outcome": Outcome.ACCEPTED, "ended_at": now}
+    rows = [
+        {
+            "message_id": claim.message.id,
+            "started_at": claim.begun_at or now,
+            **claim.route,
+            **attempt,
+            **result,
+        }
+        for claim, attempt in sent
+    ]
+    ids = attempts.insert_attempts(rows)
+    for claim, _ in sent:
+        claim.attempt_id = ids[claim.message.id]
+    return current

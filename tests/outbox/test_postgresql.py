@@ -14,23 +14,27 @@ from portal.db import db
 from portal.outbox.models import Queue, Status
 from portal.outbox.queue import NewMessage, enqueue_row, get_queue, hold, release
 from portal.outbox.sending.drain import Drain, drain_queue
-from portal.outbox.store import claims, connection_leases
+from portal.outbox.store import due
+from portal.tuning import Tuning
 from tests.conftest import make_config
 from tests.databases import lock_against_writers, plain_connection
 from tests.outbox.support import (
     LIMITS,
+    PATIENCE_S,
     answering,
     attempts,
     count_leases,
     enqueue_message,
+    in_context,
+    join,
     message,
     queue,
+    run_together,
     start_drain,
     start_worker,
     statuses,
     wait_for,
 )
-from tests.outbox.test_crashes import in_context
 
 pytestmark = pytest.mark.only_postgresql
 BECAUSE = {"code": "auth-refused", "cause": "The password was refused."}
@@ -39,26 +43,6 @@ BECAUSE = {"code": "auth-refused", "cause": "The password was refused."}
 @pytest.fixture
 def config(tmp_path):
     return make_config(tmp_path / "instance", lease=20.0, limits=LIMITS, database_wait=1.0)
-
-
-def all_at_once(app, count, job):
-    """Run a job in threads that start together; return what each came to, exceptions included."""
-    barrier, came_to = threading.Barrier(count), []
-
-    def run(number):
-        with app.app_context():
-            barrier.wait(5)
-            try:
-                came_to.append(job(number))
-            except Exception as error:
-                came_to.append(error)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    return came_to
 
 
 def a_message(key):
@@ -70,7 +54,7 @@ def test_two_workers_make_the_same_queue_once(app, account):
         get_queue(account)
         db.session.commit()
 
-    assert all_at_once(app, 6, make) == [None] * 6
+    assert run_together(app, 6, make) == [None] * 6
     assert db.session.scalar(db.select(db.func.count()).select_from(Queue)) == 1
 
 
@@ -80,7 +64,7 @@ def test_the_same_key_is_owed_once_by_whoever_comes_first(app, account):
         db.session.commit()
         return row is not None
 
-    assert sorted(all_at_once(app, 6, promise)) == [False] * 5 + [True]
+    assert sorted(run_together(app, 6, promise)) == [False] * 5 + [True]
 
 
 def test_slots_are_never_more_than_the_account_may_have(app, account):
@@ -88,12 +72,10 @@ def test_slots_are_never_more_than_the_account_may_have(app, account):
         enqueue_message(account, f"m{number}")
 
     def take(_number):
-        drain = Drain(account)
-        drain._adopt(drain._open())
-        return drain._now.claim is not None
+        return Drain(account).start()
 
-    taken = all_at_once(app, 8, take)
-    assert sum(taken) == count_leases(account) == connection_leases.USUAL
+    taken = run_together(app, 8, take)
+    assert sum(taken) == count_leases(account) == Tuning().connections_per_account
 
 
 def test_a_message_held_while_its_queue_is_let_go_is_not_left_behind(app, server, account):
@@ -106,7 +88,7 @@ def test_a_message_held_while_its_queue_is_let_go_is_not_left_behind(app, server
         release(account, now=utcnow())
         db.session.commit()
     db.session.commit()
-    assert claims.due_queues(utcnow()) == [account]
+    assert due.due_queues(utcnow()) == [account]
     drain_queue(account)
     assert statuses(account) == [Status.SENT, Status.SENT]
 
@@ -198,9 +180,9 @@ def test_the_worker_survives_a_database_that_is_killed_and_comes_back(app, confi
         time.sleep(0.5)
         cluster.start()
         enqueue_message(account, "after")
-        wait_for(lambda: len(server.messages) == 2, within=15)
+        wait_for(lambda: len(server.messages) == 2)
         worker.terminate()
-        assert worker.ended(within=8) == 0
+        assert worker.wait() == 0
     finally:
         worker.kill()
     assert statuses(account) == [Status.SENT, Status.SENT]
@@ -219,10 +201,10 @@ def test_what_a_server_accepted_while_the_database_was_away_leaves_once(app, ser
     ident = enqueue_message(account, "m")
     worker = threading.Thread(target=in_context(app, drain_queue, account))
     worker.start()
-    assert away.wait(5)
+    assert away.wait(PATIENCE_S)
     time.sleep(0.5)
     cluster.start()
-    worker.join(10)
+    join(worker)
     assert message(ident).status is Status.SENT
     assert len(server.messages) == len(attempts(ident)) == 1
 
@@ -232,7 +214,7 @@ def test_a_worker_picks_up_at_once_what_is_announced(app, config, serve, account
     worker = start_worker(config, {account: server.port}, sweep=60.0)
     try:
         enqueue_message(account, "m0")
-        wait_for(lambda: len(server.messages) == 1, within=15)
+        wait_for(lambda: len(server.messages) == 1)
         for number in range(1, 5):
             started = time.monotonic()
             enqueue_message(account, f"m{number}")
@@ -243,7 +225,7 @@ def test_a_worker_picks_up_at_once_what_is_announced(app, config, serve, account
 
 
 def test_two_portals_set_up_at_once_agree_on_one_proof_of_the_key(app):
-    assert all_at_once(app, 4, lambda _: check_keys(app)) == [None] * 4
+    assert run_together(app, 4, lambda _: check_keys(app)) == [None] * 4
 
 
 def test_an_error_of_the_database_tells_no_values(app, owner):

@@ -9,9 +9,8 @@ import pytest
 
 from portal.db import db
 from portal.outbox.models import Outcome, Status
-from portal.outbox.sending import drain
 from portal.outbox.sending.drain import drain_queue
-from portal.outbox.store import acceptance_log, connection_leases, maintenance, recovery
+from portal.outbox.store import acceptance_log, leases, recovery
 from tests.databases import lock_against_writers
 from tests.outbox.support import (
     answering,
@@ -19,16 +18,18 @@ from tests.outbox.support import (
     count_leases,
     enqueue_message,
     expire_leases,
+    in_context,
+    join,
     message,
+    run_in_thread,
     start_drain,
     wait_for,
 )
-from tests.outbox.test_crashes import in_context, run_in_thread
 
 
 def left_behind(app, entries):
     """A journal as a worker leaves it that was killed."""
-    folder = acceptance_log.of_this_process().folder
+    folder = acceptance_log.current_log().folder
     folder.mkdir(exist_ok=True)
     path = folder / "4711-dead.journal"
     path.write_text("".join(json.dumps(one) + "\n" for one in entries))
@@ -36,7 +37,7 @@ def left_behind(app, entries):
 
 
 def entry_for(drain, **changes):
-    claim = drain._now.claim
+    claim = drain.current
     reply = {
         "stage": "data",
         "reply_code": 250,
@@ -65,7 +66,7 @@ def test_what_a_dead_worker_wrote_down_is_settled_by_the_next_and_not_sent_again
 def test_words_about_another_claim_settle_nothing(app, server, account, changes):
     ident = enqueue_message(account, "m")
     left_behind(app, [entry_for(start_drain(account), **changes)])
-    maintenance.mend()
+    recovery.sweep()
     assert message(ident).status is Status.SENDING
 
 
@@ -74,20 +75,20 @@ def test_half_a_line_is_no_word(app, server, account):
     whole = entry_for(start_drain(account))
     path = left_behind(app, [whole])
     path.write_text(path.read_text() + json.dumps(whole)[:20])
-    assert recovery.settle_the_dead() == 1
+    assert recovery.recover_orphaned() == 1
     assert message(ident).status is Status.SENT
 
 
 def test_the_journal_of_a_living_process_is_left_alone(app, server, account):
     ident = enqueue_message(account, "m")
     drain = start_drain(account)
-    mine = acceptance_log.of_this_process()
+    mine = acceptance_log.current_log()
     acceptance = type("A", (), {"reply": _reply(), "queue_id": "Q1"})()
-    mine.accepted(drain._now.claim, acceptance)
-    assert recovery.settle_the_dead() == 0
+    mine.log_accepted(drain.current, acceptance)
+    assert recovery.recover_orphaned() == 0
     assert message(ident).status is Status.SENDING
-    drain._leave()
-    maintenance.mend()
+    drain.abandon()
+    recovery.sweep()
     assert message(ident).status is Status.SENT, "what its own drain could not settle, its pulse does"
     assert count_leases(account) == 0
 
@@ -101,7 +102,7 @@ def _reply():
 def test_the_journal_holds_neither_bodies_nor_secrets_nor_addresses(app, server, account):
     enqueue_message(account, "m", recipient="bob@example.net", text="canary text", html="<p>canary html</p>")
     drain_queue(account)
-    (path,) = acceptance_log.of_this_process().folder.iterdir()
+    (path,) = acceptance_log.current_log().folder.iterdir()
     said = path.read_text()
     assert '"message": 1' in said
     for secret in ("canary", "bob@", "correct horse", "Welcome"):
@@ -109,27 +110,27 @@ def test_the_journal_holds_neither_bodies_nor_secrets_nor_addresses(app, server,
     assert path.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.tuning(acceptance_log_max_bytes=500)
 def test_another_file_is_begun_when_one_has_grown_and_it_holds_what_is_open(
     app, server, account, monkeypatch
 ):
-    monkeypatch.setattr(acceptance_log, "_LONG_ENOUGH", 500)
     for number in range(12):
         enqueue_message(account, f"m{number}")
     other = enqueue_message(account, "other")
-    drain, mine = start_drain(account), acceptance_log.of_this_process()
-    mine.begun(drain._now.claim)
+    drain, mine = start_drain(account), acceptance_log.current_log()
+    mine.log_start(drain.current)
     run_in_thread(app, drain_queue, account)
     (path,) = mine.folder.iterdir()
     assert path.stat().st_size <= 2000
-    assert drain._token in path.read_text(), "what is open came along"
+    assert drain.token in path.read_text(), "what is open came along"
     assert message(other).status is Status.SENT
-    drain.run_on()
+    drain.run_claimed()
     mine.close()
     assert not path.exists()
 
 
+@pytest.mark.tuning(acceptance_log_max_bytes=500)
 def test_a_journal_that_cannot_begin_another_file_goes_on_with_the_old(app, server, account, monkeypatch):
-    monkeypatch.setattr(acceptance_log, "_LONG_ENOUGH", 500)
     opened, calls = os.open, []
 
     def full(path, *more):
@@ -142,7 +143,7 @@ def test_a_journal_that_cannot_begin_another_file_goes_on_with_the_old(app, serv
     idents = [enqueue_message(account, f"m{number}") for number in range(12)]
     drain_queue(account)
     assert {message(ident).status for ident in idents} == {Status.SENT}
-    (path,) = acceptance_log.of_this_process().folder.iterdir()
+    (path,) = acceptance_log.current_log().folder.iterdir()
     assert path.stat().st_size > 500
 
 
@@ -171,11 +172,17 @@ def test_a_line_that_the_disk_took_half_of_is_no_record(app, server, account, mo
     assert "took a part of a line" in caplog.text
 
 
-@pytest.mark.parametrize("behind", [-1.0, 60.0])
+@pytest.mark.parametrize("database_wait", [1.0])
+@pytest.mark.parametrize(
+    "behind",
+    [
+        pytest.param(False, marks=pytest.mark.tuning(settle_lag_s=-1.0)),
+        pytest.param(True, marks=pytest.mark.tuning(settle_lag_s=600.0)),
+    ],
+)
 def test_a_database_that_is_locked_between_two_messages_is_waited_for_and_no_attempt_is_lost(
-    app, serve, routes, account, config, caplog, monkeypatch, behind, database
+    app, serve, routes, account, config, caplog, behind, database
 ):
-    monkeypatch.setattr(drain, "_BEHIND", behind)
     locks = []
 
     def lock_once(peer, _line):
@@ -188,12 +195,12 @@ def test_a_database_that_is_locked_between_two_messages_is_waited_for_and_no_att
     first, second, third = (enqueue_message(account, key) for key in ("first", "second", "third"))
     worker = threading.Thread(target=in_context(app, drain_queue, account))
     worker.start()
-    wait_for(lambda: "waiting for it" in caplog.text, within=25)
+    wait_for(lambda: "database unavailable" in caplog.text)
     with closing(locks[0]):
-        by_journal = behind > 0 and database == "sqlite"
+        by_journal = behind and database == "sqlite"
         finished = 3 if by_journal else 1
         assert len(server.messages) == finished, "nothing is finished before the one before is recorded"
-    worker.join(10)
+    join(worker)
     assert [len(attempts(ident)) for ident in (first, second, third)] == [1, 1, 1]
     assert message(third).status is Status.SENT
     assert count_leases(account) == 0
@@ -203,8 +210,8 @@ def test_a_slot_that_could_not_be_given_back_is_given_back_by_the_pulse(app, ser
     for number in range(3):
         enqueue_message(account, f"m{number}")
     drain = start_drain(account)
-    connection_leases.leave_behind(account, drain._token)
-    maintenance.mend()
+    leases.defer_release(account, drain.token)
+    recovery.sweep()
     assert count_leases(account) == 0
     assert [message(ident).status for ident in (2, 3)] == [Status.QUEUED] * 2
     db.session.rollback()
@@ -222,7 +229,7 @@ def test_what_was_claimed_before_a_power_cut_and_has_no_words_is_looked_upon_as_
     db.session.execute(db.delete(DeliveryAttempt))  # the power cut took them
     db.session.commit()
     expire_leases(account)
-    monkeypatch.setattr(connection_leases, "_boot_name", ["restarte"])
+    monkeypatch.setattr(leases, "_boot_name", ["restarte"])
     drain_queue(account)
     assert [(one.outcome, one.ambiguous) for one in attempts(ident)] == [
         (Outcome.INTERRUPTED, True),

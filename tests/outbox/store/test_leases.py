@@ -12,10 +12,10 @@ from portal.db.transaction import db_now
 from portal.outbox import callbacks
 from portal.outbox.models import OutboxMessage, Outcome, Status
 from portal.outbox.sending.drain import Drain, drain_queue
-from portal.outbox.store import connection_leases, due
-from portal.outbox.store.clock_steps import ClockSteps
+from portal.outbox.store import due, leases
 from portal.smtp.providers import load_catalogue
 from portal.state import get_state
+from portal.tuning import Tuning
 from tests.outbox.support import (
     answering,
     attempts,
@@ -40,16 +40,14 @@ def taken(account, times):
     """How many of so many drains find a slot."""
     found = 0
     for _ in range(times):
-        drain = Drain(account)
-        drain._adopt(drain._open())
-        found += drain._now.claim is not None
+        found += Drain(account).start()
     return found
 
 
 def test_an_account_has_so_many_connections_at_once_and_no_more(app, server, account):
     for number in range(40):
         enqueue_message(account, f"m{number}")
-    assert taken(account, 6) == count_leases(account) == connection_leases.USUAL
+    assert taken(account, 6) == count_leases(account) == Tuning().connections_per_account
 
 
 def test_a_provider_that_takes_one_connection_gets_one(app, server, routes, account):
@@ -100,7 +98,7 @@ def test_to_one_recipient_messages_leave_in_the_order_they_were_owed(app, server
         enqueue_message(account, f"m{number}", recipient="bob@example.net")
     first = start_drain(account)
     assert taken(account, 3) == 0, "nobody overtakes what is being sent"
-    first.run_on()
+    first.run_claimed()
     assert subjects(server) == [f"Welcome, m{number}" for number in range(5)]
 
 
@@ -173,19 +171,19 @@ def test_what_a_portal_owes_whose_clock_is_an_hour_off_leaves_at_once(app, serve
 
 
 def test_after_the_database_s_clock_was_set_back_nothing_waits_for_an_hour(app, server, account):
-    from portal.outbox.store import maintenance
+    from portal.outbox.store import recovery
 
-    maintenance._seen.clear()
+    recovery._last_seen.clear()
     with time_machine.travel(utcnow() + timedelta(hours=1), tick=True):
-        maintenance.mend()
+        recovery.sweep()
         stuck, fresh = enqueue_message(account, "stuck"), None
         start_drain(account)
         fresh = enqueue_message(account, "fresh")
-    maintenance.mend()
+    recovery.sweep()
     drain_queue(account)
     assert message(fresh).status is Status.SENT
     assert message(stuck).status is Status.SENDING, "whoever lives has a lease's time to renew it"
-    get_state(app).discard(ClockSteps)  # which has passed
+    get_state(app).discard(leases._ClockSteps)  # which has passed
     drain_queue(account)
     assert message(stuck).status is Status.SENT, "a lease so far ahead was given before the clock was set"
 
@@ -206,11 +204,11 @@ def test_after_a_pause_one_message_leaves_first_and_only_its_success_opens_the_q
         clock.shift(timedelta(minutes=3))
         server.script = honest()
         probe = start_drain(account)
-        assert len(probe._now.rest) == 0, "one message, and nobody beside it"
+        assert len(probe.claims) == 1, "one message, and nobody beside it"
         assert taken(account, 3) == 0
         widths = []
-        while probe._now.claim is not None:
-            probe._send(probe._now.claim)
+        while probe.current is not None:
+            probe.send_current()
             widths.append(queue(account).ramp_limit)
     assert widths[0] == 1
     assert list(dict.fromkeys(widths)) == [1, 2, 4, None]
@@ -271,13 +269,12 @@ def test_a_gate_says_how_many_may_leave_now(app, server, account):
 def test_finding_what_is_due_reads_no_table_of_messages(app, database):
     if database == "postgresql":
         pytest.skip("its planner decides by statistics")
-    rules = [(due._URGENT, "is_test"), (due._LAPSED, "due"), (due._WAITING, "due"), (due._HELD, "due")]
-    asked = [due.due_statement(own) for own in (True, False)]
-    for rule, index in rules:
-        table = f"outbox_message m INDEXED BY ix_outbox_message_{index}"
-        asked += [due._narrow(1, rule, table), due._wide(1, rule, table)]
-    names = dict.fromkeys(("now", "over", "never", "account", "limit", "window"), 1)
-    for statement in asked:
+    queries = [due.due_statement(system=system) for system in (True, False)]
+    for rule in (due._TESTS, due._CRASHED, *due._PROBES):
+        table = f"outbox_message m INDEXED BY ix_outbox_message_{rule.index}"
+        queries += [due._narrow_query(1, rule.where, table), due._wide_query(1, rule.where, table)]
+    names = dict.fromkeys(("now", "earliest", "latest", "account", "limit", "window"), 1)
+    for statement in queries:
         plan = db.session.execute(db.text(f"EXPLAIN QUERY PLAN {statement}"), names).all()
         words = " | ".join(step[-1] for step in plan)
         assert "SCAN m" not in words or "CO-ROUTINE m" in words, words

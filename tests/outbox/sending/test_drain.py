@@ -8,38 +8,41 @@ import pytest
 from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
-from portal.outbox.sending import deliver, drain
+from portal.outbox.sending import deliver
 from portal.outbox.sending.drain import drain_queue
-from portal.outbox.store import acceptance_log, claims, connection_leases, settle
+from portal.outbox.store import acceptance_log, claims, settle
+from portal.outbox.store.sql import get_store
 from portal.smtp.protocol.envelope import Acceptance
 from portal.smtp.protocol.reply import Reply
 from portal.state import get_state
+from portal.tuning import Tuning
 from tests.conftest import make_config
 from tests.outbox.support import (
+    PATIENCE_S,
     answering,
     attempts,
     count_leases,
     enqueue_message,
     expire_leases,
     honest,
+    in_context,
+    join,
     message,
     message_ids,
+    run_in_thread,
     start_drain,
     start_worker,
     statuses,
     subjects,
     wait_for,
 )
-from tests.outbox.test_crashes import in_context, run_in_thread
 
 OK = b"250 2.0.0 Ok: queued as 1\r\n"
 ACCEPTED, INTERRUPTED = Outcome.ACCEPTED, Outcome.INTERRUPTED
 
 
-@pytest.fixture
-def far_behind(monkeypatch):
-    """The table may be a minute behind the journal, so that what a test does cannot be overtaken."""
-    monkeypatch.setattr(drain, "_BEHIND", 60.0)
+# The table may lag far behind the log, so that nothing that a test does is overtaken by a settlement.
+lagging = pytest.mark.tuning(settle_lag_s=600.0)
 
 
 @pytest.fixture
@@ -50,19 +53,20 @@ def by_journal(database):
 
 
 def taken(claim, name="Q1"):
-    assert acceptance_log.of_this_process().accepted(claim, Acceptance(Reply(250, ("Ok",)), name))
+    assert acceptance_log.current_log().log_accepted(claim, Acceptance(Reply(250, ("Ok",)), name))
 
 
 def begun(drain, number):
     """Begin a message of a drain's batch by the journal alone."""
-    claim = [drain._now.claim, *drain._now.rest][number]
-    claims.begin(claim, drain._now.way.route, now=utcnow())
-    assert acceptance_log.of_this_process().begun(claim)
+    claim = drain.claims[number]
+    claims.mark_started(claim, drain.route, now=utcnow())
+    assert acceptance_log.current_log().log_start(claim)
     return claim
 
 
 @pytest.mark.usefixtures("by_journal")
-def test_many_messages_are_recorded_by_one_transaction(app, server, account, far_behind):
+@lagging
+def test_many_messages_are_recorded_by_one_transaction(app, server, account):
     for number in range(4):
         enqueue_message(account, f"m{number}")
     commits = []
@@ -77,8 +81,9 @@ def test_many_messages_are_recorded_by_one_transaction(app, server, account, far
         assert one.started_at <= one.ended_at and "MAIL FROM" in one.transcript
 
 
+@lagging
 def test_where_machines_share_a_database_it_is_told_of_each_message_before_the_next(
-    app, server, account, database, far_behind
+    app, server, account, database
 ):
     if database == "sqlite":
         pytest.skip("there the journal is record enough for a moment")
@@ -95,14 +100,14 @@ def test_of_those_settled_together_one_that_was_lost_is_left_alone(app, server, 
     for number in range(4):
         enqueue_message(account, f"m{number}")
     drain = start_drain(account)
-    batch = [drain._now.claim, *drain._now.rest]
+    batch = drain.claims
     db.session.execute(
         db.update(OutboxMessage).where(OutboxMessage.id == 3).values(lease_token="another worker")
     )
-    told = {"stage": "data", "reply_code": 250, "enhanced_code": "", "reply_text": "Ok", "queue_id": "Q"}
+    acceptance = Acceptance(Reply(250, ("Ok",)), "Q")
     for claim in batch[1:]:
-        claims.begin(claim, drain._now.way.route, now=utcnow())
-    taken = [(claim, {**told, "transcript": f"of {claim.message.id}"}) for claim in batch]
+        claims.mark_started(claim, drain.route, now=utcnow())
+    taken = [(claim, acceptance, f"of {claim.message.id}") for claim in batch]
     assert settle.settle_accepted(taken, now=utcnow()) == [True, True, False, True]
     db.session.commit()
     assert statuses(account) == [Status.SENT, Status.SENT, Status.SENDING, Status.SENT]
@@ -115,12 +120,13 @@ def test_of_those_settled_together_one_that_was_lost_is_left_alone(app, server, 
 
 
 @pytest.mark.usefixtures("by_journal")
-def test_the_table_catches_up_while_a_server_takes_its_time(app, serve, routes, account, far_behind):
+@lagging
+def test_the_table_catches_up_while_a_server_takes_its_time(app, serve, routes, account):
     go_on = threading.Event()
 
     def slow_at_the_third(peer, _line):
         if len(server.messages) == 3:
-            go_on.wait(10)
+            go_on.wait(PATIENCE_S)
         peer.say(OK)
 
     server = serve(answering(DOT=slow_at_the_third))
@@ -130,22 +136,23 @@ def test_the_table_catches_up_while_a_server_takes_its_time(app, serve, routes, 
     sender = threading.Thread(target=in_context(app, drain_queue, account))
     sender.start()
     try:
-        wait_for(lambda: statuses(account)[:2] == [Status.SENT] * 2, within=3)
-        wait_for(lambda: attempts(3), within=3)
+        wait_for(lambda: statuses(account)[:2] == [Status.SENT] * 2)
+        wait_for(lambda: attempts(3))
         assert [one.outcome for one in attempts(3)] == [Outcome.STARTED], "the log shows what is under way"
     finally:
         go_on.set()
-        sender.join(10)
+        join(sender)
     assert statuses(account) == [Status.SENT] * 4
     assert [len(attempts(ident)) for ident in range(1, 5)] == [1] * 4
 
 
 @pytest.mark.usefixtures("by_journal")
+@pytest.mark.tuning(lease_renew_fraction=0.0)
 def test_what_a_frozen_worker_wrote_down_is_not_sent_again(app, server, account):
     for number in range(4):
         enqueue_message(account, f"m{number}")
     frozen = start_drain(account)
-    taken(frozen._now.claim, "Q1")
+    taken(frozen.current, "Q1")
     taken(begun(frozen, 1), "Q2")
     begun(frozen, 2)
     expire_leases(account)
@@ -158,25 +165,23 @@ def test_what_a_frozen_worker_wrote_down_is_not_sent_again(app, server, account)
         [(ACCEPTED, "4XyZ1a2b")],
     ]
     assert [one.ambiguous for one in attempts(3)] == [True, False]
-    frozen._renewed -= 60
-    frozen.run_on()
+    frozen.run_claimed()
     assert len(server.messages) == 2, "and when it wakes it sends nothing"
 
 
 @pytest.mark.usefixtures("by_journal")
-def test_a_drain_that_breaks_off_gives_back_only_what_it_had_not_begun(
-    app, server, account, far_behind, monkeypatch
-):
+@lagging
+def test_a_drain_that_breaks_off_gives_back_only_what_it_had_not_begun(app, server, account, monkeypatch):
     for number in range(4):
         enqueue_message(account, f"m{number}")
-    handed_in = deliver.hand_in
+    submit = deliver.submit
 
     def fails_at_the_third(claim, *more, **named):
         if claim.message.id == 3:
             raise MemoryError
-        return handed_in(claim, *more, **named)
+        return submit(claim, *more, **named)
 
-    monkeypatch.setattr(deliver, "hand_in", fails_at_the_third)
+    monkeypatch.setattr(deliver, "submit", fails_at_the_third)
     with pytest.raises(MemoryError):
         drain_queue(account)
     assert statuses(account) == [Status.SENT, Status.SENT, Status.SENDING, Status.QUEUED]
@@ -218,10 +223,11 @@ def _take_over(account):
 
 
 @pytest.mark.usefixtures("by_journal")
+@lagging
 def test_with_a_full_disk_under_the_journal_each_is_recorded_before_the_next(
-    app, server, account, far_behind, monkeypatch
+    app, server, account, monkeypatch
 ):
-    monkeypatch.setattr(acceptance_log.Journal, "_note", lambda *_: False)
+    monkeypatch.setattr(acceptance_log.AcceptanceLog, "_append", lambda *_: False)
     for number in range(3):
         enqueue_message(account, f"m{number}")
     commits = []
@@ -234,9 +240,9 @@ def test_the_dead_give_their_slot_and_what_they_had_not_begun_back_at_once(app, 
     for number in range(3):
         enqueue_message(account, f"m{number}")
     dead = start_drain(account)
-    acceptance_log.of_this_process().begun(dead._now.claim)
-    acceptance_log.of_this_process().close()
-    get_state(app).discard(acceptance_log.Journal)
+    acceptance_log.current_log().log_start(dead.current)
+    acceptance_log.current_log().close()
+    get_state(app).discard(acceptance_log.AcceptanceLog)
     run_in_thread(app, drain_queue, account)
     assert statuses(account) == [Status.SENDING, Status.SENT, Status.SENT], (
         "what was begun waits for its lease"
@@ -247,9 +253,9 @@ def test_the_dead_give_their_slot_and_what_they_had_not_begun_back_at_once(app, 
 
 
 BY_LINE = {
-    "before it dials": (1, [INTERRUPTED, ACCEPTED]),
-    "after the reply, before the journal": (2, [INTERRUPTED, ACCEPTED]),
-    "after the journal, before the commit": (1, [ACCEPTED]),
+    "before it connects": (1, [INTERRUPTED, ACCEPTED]),
+    "after the reply, before the log": (2, [INTERRUPTED, ACCEPTED]),
+    "after the log, before the commit": (1, [ACCEPTED]),
     "after the commit": (1, [ACCEPTED]),
 }
 
@@ -263,29 +269,31 @@ def test_a_worker_killed_while_the_table_is_behind_repeats_one_message_at_most(t
     server = request.getfixturevalue("serve")(honest())
     copies, outcomes = BY_LINE[line]
     idents = [enqueue_message(account, f"m{number}") for number in range(9)]
-    worker = start_worker(config, {account: server.port}, dies_at=line, dies_with=idents[6])
+    worker = start_worker(config, {account: server.port}, kill_point=line, killed_with=idents[6])
     try:
         wait_for(lambda: set(statuses(account)) == {Status.SENT})
     finally:
         worker.kill()
-    assert (config.instance / f"died-{idents[6]}").exists()
+    assert (config.instance / f"killed-{idents[6]}").exists()
     said = message_ids(server)
     assert said.count(message(idents[6]).message_id) == copies
     assert [one.outcome for one in attempts(idents[6])] == outcomes
     others = [ident for ident in idents if ident != idents[6]]
     doubtful = [ident for ident in others if attempts(ident)[0].outcome is INTERRUPTED]
-    assert len(doubtful) <= connection_leases.USUAL - 1, "one of each other connection it held, at most"
+    assert len(doubtful) <= Tuning().connections_per_account - 1, (
+        "one of each other connection it held, at most"
+    )
     for ident in others:
         assert said.count(message(ident).message_id) <= len(attempts(ident)) == 1 + (ident in doubtful)
     wait_for(lambda: count_leases(account) == 0)
 
 
-def test_a_lease_is_renewed_while_the_table_is_behind(app, server, account, far_behind, monkeypatch):
-    monkeypatch.setattr(drain, "_RENEW_AFTER", 0.0)
+@pytest.mark.tuning(settle_lag_s=600.0, lease_renew_fraction=0.0)
+def test_a_lease_is_renewed_while_the_table_is_behind(app, server, account, monkeypatch):
     for number in range(3):
         enqueue_message(account, f"m{number}")
     renewed = []
-    monkeypatch.setattr(connection_leases, "renew", lambda *_, **__: renewed.append(utcnow()) or True)
+    monkeypatch.setattr(get_store(), "renew_lease", lambda *_, **__: renewed.append(utcnow()) or True)
     drain_queue(account)
     assert len(renewed) >= 2
     assert statuses(account) == [Status.SENT] * 3

@@ -13,7 +13,7 @@ from portal.outbox.models import Outcome, Status
 from portal.outbox.queue import hold, release
 from portal.outbox.routing import NoRoute
 from portal.outbox.sending.drain import drain_queue
-from portal.outbox.store import claims
+from portal.outbox.store import due
 from portal.smtp.failure import Stage
 from portal.smtp.server import Limits
 from tests.outbox.support import (
@@ -191,7 +191,7 @@ def test_a_test_email_goes_through_a_pause(app, play, account):
     drain_queue(account)
     server.script = honest()
     ident = enqueue_message(account, "test", is_test=True)
-    assert claims.due_queues(utcnow()) == [account]
+    assert due.due_queues(utcnow()) == [account]
     drain_queue(account)
     assert message(ident).status is Status.SENT
 
@@ -338,7 +338,7 @@ def test_a_held_queue_tries_one_message_after_a_growing_while(app, play, account
         waits.append(queue(account).next_probe_at - utcnow())
         clock.move_to(queue(account).next_probe_at + timedelta(seconds=1))
         before = server.connections
-        assert claims.due_queues(utcnow()) == [account]
+        assert due.due_queues(utcnow()) == [account]
         assert drain_queue(account) == 1
         assert server.connections == before + 1, "one log-in, however many wait: providers lock users"
     assert waits == sorted(waits)
@@ -384,7 +384,7 @@ def test_a_probe_that_meets_passing_trouble_is_not_stranded(app, play, account, 
     server.script = honest()
     for _ in range(6):
         clock.shift(timedelta(hours=1))
-        if claims.due_queues(utcnow()):
+        if due.due_queues(utcnow()):
             drain_queue(account)
     assert message(ident).status is Status.SENT
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from portal.outbox.sending import batch_size
-from portal.outbox.sending.batch_size import Pace
+from portal.outbox.sending.batch_size import BatchSizer
+from portal.tuning import Tuning
 
 
 @pytest.fixture
@@ -20,14 +21,14 @@ def clock(monkeypatch):
     return Clock
 
 
-def batch(judged: Pace, clock, tried: int, seconds: float) -> bool:
+def batch(judged: BatchSizer, clock, tried: int, seconds: float) -> bool:
     """Begin a batch after the one before took so long, when so many were tried in all."""
     clock.now += seconds
     return judged.begin_batch(tried)
 
 
 def test_a_fast_server_gets_larger_batches_up_to_a_bound(clock):
-    judged, tried, sizes = Pace(), 0, []
+    judged, tried, sizes = BatchSizer(Tuning()), 0, []
     batch(judged, clock, 0, 0)
     for _ in range(4):
         tried += judged.size
@@ -37,7 +38,7 @@ def test_a_fast_server_gets_larger_batches_up_to_a_bound(clock):
 
 
 def test_a_slow_server_gets_smaller_ones_and_asks_for_help_once(clock):
-    judged = Pace()
+    judged = BatchSizer(Tuning())
     batch(judged, clock, 0, 0)
     assert batch(judged, clock, 4, 1.0)
     assert (judged.size, judged.is_slow) == (2, True)
@@ -46,7 +47,7 @@ def test_a_slow_server_gets_smaller_ones_and_asks_for_help_once(clock):
 
 
 def test_a_batch_that_was_not_full_is_judged_by_what_was_in_it(clock):
-    judged = Pace()
+    judged = BatchSizer(Tuning())
     batch(judged, clock, 0, 0)
     batch(judged, clock, 1, 0.1)  # 0.1 s for one: five of these would take as long as a batch may
     assert judged.size == 4
@@ -54,7 +55,7 @@ def test_a_batch_that_was_not_full_is_judged_by_what_was_in_it(clock):
 
 
 def test_who_is_busy_needs_no_help(clock, monkeypatch):
-    judged = Pace()
+    judged = BatchSizer(Tuning())
     monkeypatch.setattr(batch_size.time, "process_time", lambda: clock.now)
     batch(judged, clock, 0, 0)
     assert not batch(judged, clock, 4, 0.3)
@@ -63,13 +64,13 @@ def test_who_is_busy_needs_no_help(clock, monkeypatch):
 
 
 def test_a_rest_counts_neither_for_nor_against_the_server(clock):
-    judged = Pace()
+    judged = BatchSizer(Tuning())
     batch(judged, clock, 0, 0)
     clock.now += 0.004
-    judged.rest(4)
+    judged.pause(4)
     assert judged.size == 32
     clock.now += 60
-    judged.go_on()
-    assert not judged.had_a_spell()
+    judged.resume()
+    assert not judged.held_long_enough()
     assert not batch(judged, clock, 4, 0)
     assert judged.size == 32

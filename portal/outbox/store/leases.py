@@ -1,0 +1,194 @@
+"""Connection leases: how many connections an account and the whole portal may have open at once, over all machines.
+
+A connection lease is a row that ends at a time of the database's clock. A drain holds one, and the messages it has
+claimed are its own as long as that lease lasts; afterwards any worker may claim them.
+
+A step of the database's clock must not end the lease of a living worker. Set forward by an hour, the clock passes the
+end of every lease at once; set back, every lease ends further ahead than any lease lasts. Each process also measures
+time by a clock that is never set, so it notices a step, and for the duration of a lease it judges leases by the clock
+as it was and as it is: within that time every living worker has renewed its lease.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, delete, func, select, update
+
+from ...db import db, read_only
+from ...db.transaction import db_now
+from ...state import current_config, get_state
+from ..models import ConnectionLease, OutboxMessage, Queue, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.orm import InstrumentedAttribute
+
+    from ...smtp.providers import Provider
+
+_COUNT_LOCK = 5_364_021  # PostgreSQL advisory lock under which leases are counted and acquired
+_deferred: set[tuple[int, str]] = set()  # (account id, token) of leases to release when the database is back
+_deferred_lock = threading.Lock()
+
+
+def lease_duration() -> timedelta:
+    """How long a claim and a connection lease last unless they are renewed."""
+    return timedelta(seconds=current_config().lease)
+
+
+def connection_limit(provider: Provider | None) -> int:
+    """Return how many connections a provider accepts from one account at once."""
+    return (provider.connections if provider else None) or current_config().tuning.connections_per_account
+
+
+def acquire(queue: Queue, token: str, *, limit: int, now: datetime) -> bool:
+    """Acquire a connection lease for a queue whose row is locked; False if its limit is reached.
+
+    ``limit`` is what the account's provider accepts; after a failure the queue ramps up to it.
+    """
+    if db.session.connection().dialect.name == "postgresql":
+        db.session.execute(select(func.pg_advisory_xact_lock(_COUNT_LOCK)))
+    db.session.execute(delete(ConnectionLease).where(is_expired(now, ConnectionLease.lease_until)))
+    held = db.session.scalar(select(func.count()).where(ConnectionLease.account_id == queue.account_id)) or 0
+    if held >= (limit if queue.ramp_limit is None else min(limit, max(1, queue.ramp_limit))):
+        return False
+    if is_portal_limit_reached():
+        return False
+    until = now + lease_duration()
+    db.session.add(ConnectionLease(token=token, account_id=queue.account_id, lease_until=until))
+    queue.last_served_at = now
+    db.session.flush()
+    return True
+
+
+def is_account_limit_reached(account_id: int) -> bool:
+    """Whether an account has all its connections open, as seen without a lock; a hint that saves a transaction.
+
+    Always False in PostgreSQL: its snapshot may be older than the job that was just pushed, and the job's message
+    would then wait for the sweep.
+    """
+    if db.engine.dialect.name == "postgresql":
+        return False
+    with read_only():
+        lease = ConnectionLease
+        query = select(func.count()).where(lease.account_id == account_id, lease.lease_until > db_now())
+        held = db.session.scalar(query) or 0
+        db.session.rollback()
+    return held >= current_config().tuning.connections_per_account
+
+
+def is_portal_limit_reached() -> bool:
+    """Whether the whole portal has as many connections open as it may (``Config.connections``)."""
+    held = db.session.scalar(select(func.count()).select_from(ConnectionLease)) or 0
+    return held >= current_config().connections
+
+
+def renew(account_id: int | None, token: str, *, now: datetime) -> bool:
+    """Renew a connection lease and the claims made under it; False if it was lost meanwhile."""
+    until = {"lease_until": now + lease_duration()}
+    kept = db.session.execute(update(ConnectionLease).where(ConnectionLease.token == token).values(until))
+    claimed = update(OutboxMessage).where(
+        OutboxMessage.account_id == account_id,
+        OutboxMessage.lease_token == token,
+        OutboxMessage.status == Status.SENDING,
+    )
+    db.session.execute(claimed.values(until).execution_options(synchronize_session=False))
+    return bool(kept.rowcount)  # type: ignore[attr-defined]
+
+
+def shorten(token: str, until: datetime) -> None:
+    """Let a connection lease end at ``until``. The caller commits."""
+    statement = update(ConnectionLease).where(ConnectionLease.token == token)
+    db.session.execute(statement.values(lease_until=until))
+
+
+def release(token: str) -> None:
+    """Release a connection lease. The caller commits."""
+    db.session.execute(delete(ConnectionLease).where(ConnectionLease.token == token))
+
+
+def defer_release(account_id: int, token: str) -> None:
+    """Remember a lease that could not be released because the database is away."""
+    with _deferred_lock:
+        _deferred.add((account_id, token))
+
+
+def retry_releases(release_drain: Callable[[int, str], None]) -> None:
+    """Release the remembered leases by ``release_drain(account_id, token)``, which commits."""
+    with _deferred_lock:
+        waiting = list(_deferred)
+    for one in waiting:
+        release_drain(*one)
+        with _deferred_lock:
+            _deferred.discard(one)
+
+
+# -- tokens
+
+
+_boot_name: list[str] = []
+
+
+def new_token() -> str:
+    """Return a token for a drain's claims and lease; its prefix names this boot of the machine."""
+    return _boot() + secrets.token_hex(8)
+
+
+def is_from_previous_boot(token: str | None) -> bool:
+    """Whether a claim in SQLite was made before the machine last booted.
+
+    A power cut may have taken the last commits of a worker, so such a message may have been submitted.
+    """
+    return bool(token) and db.engine.dialect.name == "sqlite" and not str(token).startswith(_boot())
+
+
+def _boot() -> str:
+    if not _boot_name:
+        try:
+            name = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        except OSError:
+            name = "0" * 8
+        _boot_name.append(name.replace("-", "")[:8])
+    return _boot_name[0]
+
+
+# -- when a lease is over, in spite of clock steps
+
+
+@dataclass
+class _ClockSteps:
+    """Offsets of the database's clock from the monotonic clock: rounded -> (offset, when it was seen last)."""
+
+    seen: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+
+def is_expired(now: datetime, until: InstrumentedAttribute[datetime]) -> ColumnElement[bool]:
+    """Return the SQL condition that a lease is over."""
+    earliest, latest = lease_bounds(now)
+    return (until <= earliest) | (until > latest)
+
+
+def lease_bounds(now: datetime) -> tuple[datetime, datetime]:
+    """Return two times: a lease is over if it ends at or before the first, or after the second.
+
+    One that ends after the second was taken before the clock was set back.
+    """
+    config = current_config()
+    monotonic = time.monotonic()
+    offset = now.timestamp() - monotonic
+    seen = get_state().part(_ClockSteps).seen
+    seen[round(offset / config.tuning.clock_step_s)] = (offset, monotonic)
+    for key, (_, at) in list(seen.items()):
+        if not 0 <= monotonic - at < config.lease:
+            seen.pop(key, None)
+    offsets = [one for one, _ in list(seen.values())] or [offset]
+    earliest = now - timedelta(seconds=offset - min(offsets))
+    latest = now + timedelta(seconds=max(offsets) - offset + 2 * config.lease)
+    return earliest, latest
