@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-JOB = "order"
+JOB = "bulk-action"
 BATCH = 200
 MOST_NAMED = 500  # messages ticked on one page are far fewer
 _OPEN = (State.WAITING, State.RUNNING)

@@ -25,7 +25,7 @@ from .stats import ATTEMPTS, DAYS, HOURS, NO_STEP, SETTLED, hour_of, read_hour, 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-JOB = "tend"
+JOB = "rollup"
 PRUNED = "pruned"  # the mark that says when to look for old messages again
 _ROUNDS = 20  # steps in one job
 _HOUR = timedelta(hours=1)

@@ -61,7 +61,7 @@ def request_check(version: SmtpSettings, *, now: datetime) -> None:
     check.requested_at = now  # a check that is running is followed by another
     if check.state is not DomainCheckState.RUNNING or has_lapsed(check, now):
         check.state, check.lease_until = DomainCheckState.WAITING, None
-    notify.push_after_commit("look", version.id)
+    notify.push_after_commit("check-domain", version.id)
     db.session.commit()
 
 
@@ -84,7 +84,7 @@ def find_due_work(now: datetime) -> list[tuple[str, int]]:
     """Return the jobs of checks that wait, whose lease has expired, or that are due for live settings."""
     waiting = select(DomainCheck.version_id).where(_is_due(now))
     jobs = [*db.session.scalars(waiting), *db.session.scalars(_overdue_live_versions(now))]
-    return [("look", version_id) for version_id in dict.fromkeys(jobs)]
+    return [("check-domain", version_id) for version_id in dict.fromkeys(jobs)]
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
@@ -178,7 +178,7 @@ def _store(claimed: _ClaimedCheck, report: DomainReport, now: datetime) -> None:
     check.state = DomainCheckState.WAITING if again else DomainCheckState.DONE
     check.lease_until, check.checked_at = None, now
     if again:
-        notify.push_after_commit("look", check.version_id)
+        notify.push_after_commit("check-domain", check.version_id)
     check.domain, check.status, check.findings = report.domain, report.status, report.as_dict()
     if report.status is not DomainStatus.UNKNOWN:
         check.last_known_status = report.status

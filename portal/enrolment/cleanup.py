@@ -12,7 +12,7 @@ from ..db import db
 from ..events.models import Event
 
 UNCONFIRMED_RETENTION = timedelta(days=30)
-JOB = "forget"
+JOB = "cleanup"
 _BATCH_ROWS = 200  # few, so that nobody waits long for the write lock
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .weeks import WeekSpan
 
-JOB = "plan"
+JOB = "weekly-summary"
 MAX_DELAY = timedelta(hours=24)  # a summary of the week before last helps nobody
 BATCH_ROWS = 100  # affiliates told in one commit
 _MAX_JOBS = 200  # accounts found by one sweep

@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 def find_due_work(now: datetime) -> list[tuple[str, int]]:
     """Return the watch's own job when its time has come, for the sweep."""
     ran_at = db.session.scalar(select(MonitorRun.ran_at).where(MonitorRun.id == _ROW))
-    return [("watch", _ROW)] if ran_at is None or ran_at <= now - _interval() else []
+    return [("monitor", _ROW)] if ran_at is None or ran_at <= now - _interval() else []
 
 
 def run(_ident: int = _ROW) -> None:

@@ -65,7 +65,7 @@ def enqueue(account_id: int, key: str, event: str, payload: Mapping[str, Any], *
     statement = insert(WebhookDelivery).values(values).on_conflict_do_nothing().returning(WebhookDelivery.id)
     delivery_id = db.session.execute(statement).scalar_one_or_none()
     if delivery_id is not None:
-        notify.push_after_commit("hook", delivery_id)
+        notify.push_after_commit("webhook", delivery_id)
 
 
 def send_test(account_id: int, *, now: datetime) -> None:
@@ -90,7 +90,7 @@ def find_due_work(now: datetime) -> list[tuple[str, int]]:
     """Return the jobs of the deliveries that are due."""
     query = select(WebhookDelivery.id).where(*_is_due(now))
     query = query.order_by(WebhookDelivery.next_at).limit(_JOBS_PER_SWEEP)
-    return [("hook", delivery_id) for delivery_id in db.session.scalars(query)]
+    return [("webhook", delivery_id) for delivery_id in db.session.scalars(query)]
 
 
 def deliver(delivery_id: int) -> None:

@@ -94,7 +94,7 @@ def find_due_work(now: datetime) -> list[tuple[str, int]]:
         .order_by(LoginProbe.next_at)
         .limit(50)
     )
-    return [("canary", version_id) for version_id in db.session.scalars(query)]
+    return [("login-probe", version_id) for version_id in db.session.scalars(query)]
 
 
 def first_schedule(version: SmtpSettings, now: datetime) -> LoginProbe:

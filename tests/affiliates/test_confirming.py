@@ -207,13 +207,13 @@ def test_a_week_is_told_once_and_skipped_when_it_is_long_over(owner, client):
             told = {"key": str(number), "source": Source.API, "now": utcnow()}
             record_event(account, EventType.PURCHASE, affiliate, values, **told)
         db.session.commit()
-    assert ("plan", _account().id) in weekly_summary.find_work(monday)
+    assert ("weekly-summary", _account().id) in weekly_summary.find_work(monday)
     for _ in range(2):
         weekly_summary.enqueue_summaries(_account().id, now=monday)
     [mail] = _mails("weekly-summary")
     assert "0.30 EUR" in mail.text
     assert len(_mails("owner-weekly-summary")) == 1
-    assert ("plan", _account().id) not in weekly_summary.find_work(monday)
+    assert ("weekly-summary", _account().id) not in weekly_summary.find_work(monday)
     weekly_summary.enqueue_summaries(_account().id, now=monday + timedelta(days=9))
     weeks = list(db.session.scalars(select(Week).order_by(Week.id)))
     assert [week.state for week in weeks] == [WeekState.DONE, WeekState.SKIPPED]
@@ -223,7 +223,7 @@ def test_a_week_is_told_once_and_skipped_when_it_is_long_over(owner, client):
 def test_nobody_who_never_confirmed_is_kept_for_ever(owner, client):
     with time_machine.travel(utcnow() - timedelta(days=31), tick=False):
         _signed_up(client)
-    assert cleanup.find_work(utcnow()) == [("forget", 0)]
+    assert cleanup.find_work(utcnow()) == [("cleanup", 0)]
     assert cleanup.delete_unconfirmed(now=utcnow()) == 1
     assert cleanup.find_work(utcnow()) == []
 

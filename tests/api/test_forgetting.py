@@ -56,5 +56,5 @@ def test_the_worker_s_housekeeping_forgets_them(app, shop):
     shop.send(purchase(), key="paid")
     db.session.execute(db.update(ApiRequest).values(created_at=utcnow() - timedelta(days=31)))
     db.session.commit()
-    job_registry(app).tasks["tend"].call_local(0)
+    job_registry(app).tasks["rollup"].call_local(0)
     assert kept() == []

@@ -226,7 +226,7 @@ def test_an_order_goes_on_in_batches_where_it_was_and_spares_what_came_later(own
     assert bulk_actions._batch(order.id, utcnow())
     db.session.refresh(order)
     assert (order.state, order.changed) == (State.RUNNING, 2)
-    assert bulk_actions.due(utcnow()) == [("order", order.id)]
+    assert bulk_actions.due(utcnow()) == [("bulk-action", order.id)]
     bulk_actions.carry_out(order.id)
     assert {_state(one) for one in rows} == {Status.CANCELLED}
     assert _state(late) is Status.QUEUED

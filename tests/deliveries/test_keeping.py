@@ -188,8 +188,8 @@ def test_why_a_message_was_called_off_goes_with_it(owner, owe):
 
 def test_the_worker_is_asked_for_what_is_due_only(owner, owe):
     now = utcnow()
-    assert rollup.due(now) == [("tend", 0)]
+    assert rollup.due(now) == [("rollup", 0)]
     rollup.roll(now)
     rollup.clean_up(now)
     assert rollup.due(now) == []
-    assert rollup.due(now + timedelta(hours=2)) == [("tend", 0)]
+    assert rollup.due(now + timedelta(hours=2)) == [("rollup", 0)]
