@@ -34,7 +34,7 @@ def install(app: Flask) -> None:
     manager.user_loader(_find)
     manager.unauthorized_handler(_to_log_in)
     # The cookie outlives a closed browser exactly as long as an idle session lives.
-    app.permanent_session_lifetime = sessions.IDLE
+    app.permanent_session_lifetime = sessions.IDLE_LIMIT
 
     @app.before_request
     def _who_is_asking() -> None:
@@ -63,7 +63,7 @@ def is_operator() -> bool:
     return bool(current_user.is_authenticated and current_user.is_operator)
 
 
-def enter(token: str) -> None:
+def start_browser_session(token: str) -> None:
     """Begin a fresh cookie for this log-in: nothing that was in it before may be somebody else's doing."""
     session.clear()
     session.permanent = True

@@ -9,7 +9,7 @@ from wtforms.validators import ValidationError
 
 from ..web.fields import PortalForm, mailbox_field, required, text_field
 from . import time_zones
-from .passwords import LONGEST, SHORTEST, PasswordRefused, check_password
+from .passwords import MAX_CHARS, MIN_CHARS, PasswordRefused, check_password
 
 if TYPE_CHECKING:
     from flask_wtf import FlaskForm
@@ -26,7 +26,7 @@ def _acceptable(form: Form, field: Field) -> None:
 
 def _not_endless(_form: Form, field: Field) -> None:
     # No Length here: it would put a maxlength on the input, and a browser silently cuts what is pasted.
-    if len(field.data or "") > 4 * LONGEST:
+    if len(field.data or "") > 4 * MAX_CHARS:
         raise ValidationError("This is longer than any password of this portal.")
 
 
@@ -37,7 +37,7 @@ def _present(label: str, message: str) -> PasswordField:
 def _new(label: str) -> PasswordField:
     return PasswordField(
         label,
-        description=f"{SHORTEST} characters or more, whichever you like. Spaces count.",
+        description=f"{MIN_CHARS} characters or more, whichever you like. Spaces count.",
         validators=[required("Choose a password."), _acceptable],
     )
 
@@ -91,7 +91,7 @@ class TimeZoneForm(PortalForm):
 
     def __init__(self, present: str, **more: Any) -> None:
         super().__init__(**more)
-        self.time_zone.choices = time_zones.choices(present)
+        self.time_zone.choices = time_zones.time_zone_choices(present)
 
 
 class PasswordForm(PortalForm):

@@ -23,7 +23,7 @@ class WrongCredentials(Exception):
     """No owner has this mailbox and this password. Which of the two is wrong is not told."""
 
 
-class TooManyTries(Exception):
+class TooManyAttempts(Exception):
     """A budget is spent; it is whole again after ``wait``."""
 
     def __init__(self, budget: RateLimit, now: datetime) -> None:
@@ -47,7 +47,7 @@ def log_in(mailbox: str, password: str, *, network: str, device: str, now: datet
     """Check a password and start a session; return the session's token.
 
     A known and an unknown mailbox take the same way: both spend budgets, both cost one verification.
-    Raises WrongCredentials or TooManyTries.
+    Raises WrongCredentials or TooManyAttempts.
     """
     key = mailbox_key(mailbox)
     stored = _look_up(key, network, now)
@@ -59,12 +59,12 @@ def log_in(mailbox: str, password: str, *, network: str, device: str, now: datet
 
 def _look_up(key: str, network: str, now: datetime) -> _Stored | None:
     """Count this try and fetch the hash in one transaction, which ends before anything slow begins."""
-    allowed = spend_log_in(key, now=now) & rate_limit.consume(BY_NETWORK, network, now=now)
+    allowed = count_attempt(key, now=now) & rate_limit.consume(BY_NETWORK, network, now=now)
     query = select(Owner.id, Owner.password_hash).where(Owner.mailbox_key == key)
     row = db.session.execute(query).one_or_none()
     db.session.commit()
     if not allowed:
-        raise TooManyTries(BY_MAILBOX, now)
+        raise TooManyAttempts(BY_MAILBOX, now)
     return _Stored(row.id, row.password_hash) if row else None
 
 
@@ -76,18 +76,18 @@ def _start(stored: _Stored, newer: str, key: str, device: str, now: datetime) ->
         db.session.rollback()
         raise WrongCredentials
     owner.password_hash = newer
-    forgive(key, now=now)
+    reset_attempts(key, now=now)
     token = sessions.start(owner.id, device=device, now=now)
     db.session.commit()
     return token
 
 
-def spend_log_in(key: str, *, now: datetime) -> bool:
+def count_attempt(key: str, *, now: datetime) -> bool:
     """Count one guess at the password of this mailbox. The caller commits."""
     return rate_limit.consume(BY_MAILBOX, key, now=now)
 
 
-def forgive(key: str, *, now: datetime) -> None:
+def reset_attempts(key: str, *, now: datetime) -> None:
     """Forget the guesses at this mailbox, now that somebody knew the password. The caller commits."""
     rate_limit.reset(BY_MAILBOX, key, now=now)
 

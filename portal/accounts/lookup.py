@@ -18,11 +18,11 @@ def set_operator(mailbox: str, operator: bool) -> Owner | None:
     return owner
 
 
-def account_id_of(slug: str) -> int | None:
+def find_account_id(slug: str) -> int | None:
     """Return the id of the account with this short name."""
     return db.session.scalar(select(Account.id).where(Account.slug == slug))
 
 
-def slugs() -> dict[int, str]:
+def account_slugs() -> dict[int, str]:
     """Return the short name of every account."""
     return dict(db.session.execute(select(Account.id, Account.slug)).all())

@@ -15,41 +15,41 @@ from ..rate_limit import RateLimit
 from ..state import current_config
 from . import emails, sessions
 from .identifiers import mailbox_key
-from .login import TooManyTries, forgive
+from .login import TooManyAttempts, reset_attempts
 from .models import Owner, OwnerSession, PasswordReset
 from .passwords import check_password, hasher
-from .tokens import fingerprint, new_token
+from .tokens import hash_token, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAILS = RateLimit("reset mails", 3, timedelta(hours=1))
 PER_NETWORK = RateLimit("resets by network", 50, timedelta(hours=1))
-WITHIN = timedelta(hours=1)
+LINK_LIFETIME = timedelta(hours=1)
 
 
 class LinkExpired(Exception):
     """The link was never given out, is too old, or was used."""
 
 
-def ask(mailbox: str, *, network: str, link_for: Callable[[str], str], now: datetime) -> None:
+def request_reset(mailbox: str, *, network: str, link_for: Callable[[str], str], now: datetime) -> None:
     """Mail a link to the owner of a mailbox, if there is one; nothing tells the two cases apart.
 
-    Raises TooManyTries, for the network alone: a mailbox that has had its mails is silently given no more.
+    Raises TooManyAttempts, for the network alone: a mailbox that has had its mails is silently given no more.
     """
     key = mailbox_key(mailbox)
     within = rate_limit.consume(PER_NETWORK, network, now=now)
     allowed = rate_limit.consume(MAILS, key, now=now)
     owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == key))
-    if owner and within and allowed and can_mail():
+    if owner and within and allowed and can_send_mail():
         token = _add(owner, now)
-        enqueue_row(None, emails.reset_password(owner.mailbox, fingerprint(token), link_for(token)), now=now)
+        enqueue_row(None, emails.reset_password(owner.mailbox, hash_token(token), link_for(token)), now=now)
     db.session.commit()
     if not within:
-        raise TooManyTries(PER_NETWORK, now)
+        raise TooManyAttempts(PER_NETWORK, now)
 
 
-def new_reset_token(mailbox: str, *, now: datetime) -> str | None:
+def create_reset_token(mailbox: str, *, now: datetime) -> str | None:
     """Return a token for the operator to hand over where no mail can be sent; None for an unknown mailbox."""
     owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == mailbox_key(mailbox)))
     token = _add(owner, now) if owner else None
@@ -57,21 +57,21 @@ def new_reset_token(mailbox: str, *, now: datetime) -> str | None:
     return token
 
 
-def link_to_hand_over(mailbox: str, *, now: datetime) -> str | None:
+def create_reset_link(mailbox: str, *, now: datetime) -> str | None:
     """Return a full address under which the owner of a mailbox chooses a new password; None if unknown."""
-    token = new_reset_token(mailbox, now=now)
+    token = create_reset_token(mailbox, now=now)
     config = current_config()
     paths = current_app.url_map.bind(config.host_name)
     return config.base_url + paths.build("accounts.reset", {"token": token}) if token else None
 
 
-def can_mail() -> bool:
+def can_send_mail() -> bool:
     """Return whether the portal can send mail of its own; otherwise none is owed, for none would leave."""
     config = current_config()
     return bool(config.platform.server)
 
 
-def is_open(token: str, *, now: datetime) -> bool:
+def is_valid_link(token: str, *, now: datetime) -> bool:
     """Return whether this link may still be used."""
     return _find(token, now) is not None
 
@@ -93,7 +93,7 @@ def set_password(token: str, password: str, *, reset_link: str, now: datetime) -
         raise LinkExpired
     replace_password(owner, hashed, reset_link=reset_link, now=now)
     sessions.revoke(OwnerSession.owner_id == owner.id, now=now)
-    forgive(owner.mailbox_key, now=now)
+    reset_attempts(owner.mailbox_key, now=now)
     db.session.commit()
 
 
@@ -105,15 +105,15 @@ def replace_password(owner: Owner, hashed: str, *, reset_link: str, now: datetim
         .where(PasswordReset.owner_id == owner.id, PasswordReset.used_at.is_(None))
         .values(used_at=now)
     )
-    if can_mail():
-        notice = emails.password_changed(owner.mailbox, fingerprint(new_token()), reset_link)
+    if can_send_mail():
+        notice = emails.password_changed(owner.mailbox, hash_token(new_token()), reset_link)
         enqueue_row(None, notice, now=now)
 
 
 def _add(owner: Owner, now: datetime) -> str:
     db.session.execute(delete(PasswordReset).where(PasswordReset.created_at < now - timedelta(days=1)))
     token = new_token()
-    db.session.add(PasswordReset(token_hash=fingerprint(token), owner_id=owner.id, created_at=now))
+    db.session.add(PasswordReset(token_hash=hash_token(token), owner_id=owner.id, created_at=now))
     return token
 
 
@@ -122,9 +122,9 @@ def _find(token: str, now: datetime) -> Owner | None:
         select(Owner)
         .join(PasswordReset, PasswordReset.owner_id == Owner.id)
         .where(
-            PasswordReset.token_hash == fingerprint(token),
+            PasswordReset.token_hash == hash_token(token),
             PasswordReset.used_at.is_(None),
-            PasswordReset.created_at > now - WITHIN,
+            PasswordReset.created_at > now - LINK_LIFETIME,
         )
     )
 
@@ -134,9 +134,9 @@ def _use(token: str, now: datetime) -> bool:
     statement = (
         update(PasswordReset)
         .where(
-            PasswordReset.token_hash == fingerprint(token),
+            PasswordReset.token_hash == hash_token(token),
             PasswordReset.used_at.is_(None),
-            PasswordReset.created_at > now - WITHIN,
+            PasswordReset.created_at > now - LINK_LIFETIME,
         )
         .values(used_at=now)
     )

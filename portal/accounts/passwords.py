@@ -16,8 +16,8 @@ from ..state import get_state
 if TYPE_CHECKING:
     from flask import Flask
 
-SHORTEST = 12
-LONGEST = 128
+MIN_CHARS = 12
+MAX_CHARS = 128
 _LIST = Path(__file__).with_name("common_passwords.txt")
 
 
@@ -71,12 +71,12 @@ def check_password(password: str, *about: str) -> None:
     composition, and nothing is trimmed. Raises PasswordRefused.
     """
     length = len(unicodedata.normalize("NFC", password))
-    if length < SHORTEST:
+    if length < MIN_CHARS:
         raise PasswordRefused(
-            f"Use {SHORTEST} characters or more. Four unrelated words make a good password."
+            f"Use {MIN_CHARS} characters or more. Four unrelated words make a good password."
         )
-    if length > LONGEST:
-        raise PasswordRefused(f"Use {LONGEST} characters or fewer.")
+    if length > MAX_CHARS:
+        raise PasswordRefused(f"Use {MAX_CHARS} characters or fewer.")
     plain = unicodedata.normalize("NFKC", password).casefold()
     if plain in _common() or len(set(plain)) <= 2:
         raise PasswordRefused("This password is one of the first that anyone would try. Choose another.")

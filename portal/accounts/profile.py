@@ -35,15 +35,15 @@ def change_password(
     """Change the password of an owner who knows the present one, and log every other device out.
 
     Guesses count like those at the log-in page: a borrowed device must not be a way around its budget.
-    Raises WrongCredentials, TooManyTries or PasswordRefused.
+    Raises WrongCredentials, TooManyAttempts or PasswordRefused.
     """
     owner = db.session.get_one(Owner, owner_id)
     stored, about = owner.password_hash, (owner.account.name, owner.name, owner.mailbox)
     key = owner.mailbox_key
-    allowed = login.spend_log_in(key, now=now)
+    allowed = login.count_attempt(key, now=now)
     db.session.commit()
     if not allowed:
-        raise login.TooManyTries(login.BY_MAILBOX, now)
+        raise login.TooManyAttempts(login.BY_MAILBOX, now)
     check_password(new, *about)
     if not hasher().verify(stored, present):
         raise WrongCredentials
@@ -53,6 +53,6 @@ def change_password(
         db.session.rollback()
         raise WrongCredentials
     replace_password(owner, hashed, reset_link=reset_link, now=now)
-    login.forgive(key, now=now)
+    login.reset_attempts(key, now=now)
     sessions.revoke(OwnerSession.owner_id == owner_id, OwnerSession.id != session_id, now=now)
     db.session.commit()

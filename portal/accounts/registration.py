@@ -18,17 +18,17 @@ from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..state import current_config
 from . import emails
 from .identifiers import mailbox_key, unique_slug
-from .login import BY_NETWORK, TooManyTries
+from .login import BY_NETWORK, TooManyAttempts
 from .models import Account, Owner, PendingRegistration
 from .passwords import check_password, hasher
-from .tokens import fingerprint, new_token
+from .tokens import hash_token, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PER_NETWORK = RateLimit("registrations by network", 20, timedelta(hours=1))
 MAILS = RateLimit("registration mails", 3, timedelta(hours=1))
-CONFIRM_WITHIN = timedelta(hours=24)
+LINK_LIFETIME = timedelta(hours=24)
 
 
 class RegistrationRefused(ValueError):
@@ -48,7 +48,7 @@ class WrongPassword(Exception):
 
 
 @dataclass(frozen=True)
-class _Wish:
+class _ValidRegistration:
     """A registration whose parts have been judged."""
 
     programme: str
@@ -79,17 +79,17 @@ def create_owner(
 
     Raises RegistrationRefused (MailboxTaken, when it is) or PasswordRefused.
     """
-    wish = _judge(programme, name, mailbox, password)
+    wish = _validate(programme, name, mailbox, password)
     return _create(wish, now, operator=operator)
 
 
 def register(programme: str, name: str, mailbox: str, password: str, *, network: str, now: datetime) -> Owner:
-    """Register at once: ``create_owner`` within the network's budget. Raises TooManyTries too."""
+    """Register at once: ``create_owner`` within the network's budget. Raises TooManyAttempts too."""
     _spend(network, now)
     return create_owner(programme, name, mailbox, password, now=now)
 
 
-def ask_to_confirm(
+def request_confirmation(
     programme: str,
     name: str,
     mailbox: str,
@@ -103,20 +103,20 @@ def ask_to_confirm(
     """Keep a registration until its mailbox is proved, and mail the link; an owner is told so instead.
 
     Returns a secret for the browser that asked, whether or not the mailbox was free: whoever looks at the
-    answer cannot tell. Raises RegistrationRefused, PasswordRefused or TooManyTries.
+    answer cannot tell. Raises RegistrationRefused, PasswordRefused or TooManyAttempts.
     """
     _spend(network, now)
-    wish = _judge(programme, name, mailbox, password)
+    wish = _validate(programme, name, mailbox, password)
     token, browser = new_token(), new_token()
     db.session.execute(
-        delete(PendingRegistration).where(PendingRegistration.created_at <= now - CONFIRM_WITHIN)
+        delete(PendingRegistration).where(PendingRegistration.created_at <= now - LINK_LIFETIME)
     )
     allowed = rate_limit.consume(MAILS, wish.key, now=now)
     if allowed and _taken(wish.key):
-        enqueue_row(None, emails.already_registered(wish.mailbox, fingerprint(token), reset_link), now=now)
+        enqueue_row(None, emails.already_registered(wish.mailbox, hash_token(token), reset_link), now=now)
     elif allowed:
         db.session.add(_pending(wish, token, browser, now))
-        mail = emails.confirm_registration(wish.mailbox, fingerprint(token), confirm_link(token))
+        mail = emails.confirm_registration(wish.mailbox, hash_token(token), confirm_link(token))
         enqueue_row(None, mail, now=now)
     db.session.commit()
     return browser
@@ -126,8 +126,8 @@ def find_pending(token: str, *, now: datetime) -> PendingRegistration:
     """Return the registration this link belongs to. Raises LinkExpired."""
     row = db.session.scalar(
         select(PendingRegistration).where(
-            PendingRegistration.token_hash == fingerprint(token),
-            PendingRegistration.created_at > now - CONFIRM_WITHIN,
+            PendingRegistration.token_hash == hash_token(token),
+            PendingRegistration.created_at > now - LINK_LIFETIME,
         )
     )
     if row is None:
@@ -135,9 +135,9 @@ def find_pending(token: str, *, now: datetime) -> PendingRegistration:
     return row
 
 
-def same_browser(pending: PendingRegistration, browser: str) -> bool:
+def is_same_browser(pending: PendingRegistration, browser: str) -> bool:
     """Return whether this browser is the one that filled in the form."""
-    return hmac.compare_digest(pending.browser_hash, fingerprint(browser))
+    return hmac.compare_digest(pending.browser_hash, hash_token(browser))
 
 
 def confirm(token: str, *, browser: str, password: str, network: str, now: datetime) -> Owner:
@@ -145,15 +145,15 @@ def confirm(token: str, *, browser: str, password: str, network: str, now: datet
 
     Another browser than the one that registered has to know the password. Otherwise somebody could
     register a stranger's mailbox, wait until the stranger presses the button, and share the account.
-    Raises LinkExpired, WrongPassword, MailboxTaken or TooManyTries.
+    Raises LinkExpired, WrongPassword, MailboxTaken or TooManyAttempts.
     """
     pending = find_pending(token, now=now)
-    wish = _Wish(pending.programme, pending.name, pending.mailbox, pending.password_hash)
-    known = same_browser(pending, browser)
+    wish = _ValidRegistration(pending.programme, pending.name, pending.mailbox, pending.password_hash)
+    known = is_same_browser(pending, browser)
     allowed = known or rate_limit.consume(BY_NETWORK, network, now=now)
     db.session.commit()
     if not allowed:
-        raise TooManyTries(BY_NETWORK, now)
+        raise TooManyAttempts(BY_NETWORK, now)
     if not known and not hasher().verify(wish.password_hash, password):
         raise WrongPassword
     return _create(wish, now)
@@ -163,10 +163,10 @@ def _spend(network: str, now: datetime) -> None:
     allowed = rate_limit.consume(PER_NETWORK, network, now=now)
     db.session.commit()
     if not allowed:
-        raise TooManyTries(PER_NETWORK, now)
+        raise TooManyAttempts(PER_NETWORK, now)
 
 
-def _judge(programme: str, name: str, mailbox: str, password: str) -> _Wish:
+def _validate(programme: str, name: str, mailbox: str, password: str) -> _ValidRegistration:
     """Check every part, and hash the password while no transaction is open."""
     programme, name = programme.strip(), name.strip()
     if not 0 < len(programme) <= 100 or not 0 < len(name) <= 100:
@@ -181,10 +181,10 @@ def _judge(programme: str, name: str, mailbox: str, password: str) -> _Wish:
         )
     check_password(password, programme, name, str(parsed))
     db.session.rollback()  # ends what the caller read
-    return _Wish(programme, name, str(parsed), hasher().hash(password))
+    return _ValidRegistration(programme, name, str(parsed), hasher().hash(password))
 
 
-def _create(wish: _Wish, now: datetime, *, operator: bool = False) -> Owner:
+def _create(wish: _ValidRegistration, now: datetime, *, operator: bool = False) -> Owner:
     for _ in range(3):
         if _taken(wish.key):
             db.session.rollback()
@@ -211,10 +211,10 @@ def _create(wish: _Wish, now: datetime, *, operator: bool = False) -> Owner:
     raise RegistrationRefused("The registration collided with others. Try again.")
 
 
-def _pending(wish: _Wish, token: str, browser: str, now: datetime) -> PendingRegistration:
+def _pending(wish: _ValidRegistration, token: str, browser: str, now: datetime) -> PendingRegistration:
     return PendingRegistration(
-        token_hash=fingerprint(token),
-        browser_hash=fingerprint(browser),
+        token_hash=hash_token(token),
+        browser_hash=hash_token(browser),
         programme=wish.programme,
         name=wish.name,
         mailbox=wish.mailbox,

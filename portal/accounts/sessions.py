@@ -11,13 +11,13 @@ from sqlalchemy import ColumnElement, and_, delete, select, update
 
 from ..db import db, read_only, read_write
 from .models import OwnerSession
-from .tokens import fingerprint, new_token
+from .tokens import hash_token, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-IDLE = timedelta(days=14)
-ABSOLUTE = timedelta(days=90)
+IDLE_LIMIT = timedelta(days=14)
+AGE_LIMIT = timedelta(days=90)
 _TOUCH = timedelta(minutes=5)
 
 # The first that matches wins: every browser also claims to be some of those below it.
@@ -79,7 +79,7 @@ def start(owner_id: int, *, device: str, now: datetime) -> str:
     """Record a log-in inside the present transaction and return its token. The caller commits."""
     db.session.execute(delete(OwnerSession).where(OwnerSession.owner_id == owner_id, ~_alive(now)))
     token = new_token()
-    row = OwnerSession(token_hash=fingerprint(token), owner_id=owner_id, device=device)
+    row = OwnerSession(token_hash=hash_token(token), owner_id=owner_id, device=device)
     row.created_at = row.seen_at = now
     db.session.add(row)
     return token
@@ -94,7 +94,7 @@ def find(token: str, *, now: datetime) -> LoggedIn | None:
     """
     with read_only():
         row = db.session.scalar(
-            select(OwnerSession).where(OwnerSession.token_hash == fingerprint(token), _alive(now))
+            select(OwnerSession).where(OwnerSession.token_hash == hash_token(token), _alive(now))
         )
         found = _value(row, token) if row else None
         stale = row is not None and now - row.seen_at >= _TOUCH
@@ -152,12 +152,12 @@ def revoke(*which: ColumnElement[bool], now: datetime) -> int:
 def _alive(now: datetime) -> ColumnElement[bool]:
     return and_(
         OwnerSession.revoked_at.is_(None),
-        OwnerSession.seen_at > now - IDLE,
-        OwnerSession.created_at > now - ABSOLUTE,
+        OwnerSession.seen_at > now - IDLE_LIMIT,
+        OwnerSession.created_at > now - AGE_LIMIT,
     )
 
 
-def device_of(user_agent: str) -> str:
+def describe_device(user_agent: str) -> str:
     """Name a device so that its owner knows it again: "Firefox on Linux"."""
     browser = _first(_BROWSERS, user_agent)
     system = _first(_SYSTEMS, user_agent)

@@ -28,7 +28,7 @@ def _places() -> tuple[tuple[str, str], ...]:
     return tuple((region, place) for region, slash, place in names if slash and region in _REGIONS)
 
 
-def choices(present: str) -> Choices:
+def time_zone_choices(present: str) -> Choices:
     """Return value and words of each zone, by region; ``present`` is among them even where this machine lacks it."""
     found: Choices = {"Everywhere": [(UTC, "UTC")]}
     for region, place in _places():

@@ -11,6 +11,6 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-def fingerprint(token: str) -> str:
+def hash_token(token: str) -> str:
     """Return what is stored for a token. A plain hash is enough: 256 random bits cannot be guessed."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -14,9 +14,9 @@ from ..state import current_config
 from ..web.requests import network_of, same_site_path
 from . import login, registration, sessions
 from . import password_reset as resetting
-from .access import enter
+from .access import start_browser_session
 from .forms import ConfirmForm, ForgotForm, LogInForm, RegisterForm, ResetForm, refuse
-from .login import TooManyTries, WrongCredentials
+from .login import TooManyAttempts, WrongCredentials
 from .passwords import PasswordRefused
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def link(endpoint: str, **values: Any) -> str:
     return config.base_url + url_for(endpoint, **values)
 
 
-def for_strangers(view: Callable[..., Answer]) -> Callable[..., Answer]:
+def for_logged_out(view: Callable[..., Answer]) -> Callable[..., Answer]:
     """Send those who are logged in already to their settings."""
 
     @wraps(view)
@@ -57,7 +57,7 @@ def refused(template: str, form: FlaskForm, **more: Any) -> Answer:
     return render_template(template, form=form, form_errors=True, **more), 422
 
 
-def too_many(template: str, form: FlaskForm, spent: TooManyTries, **more: Any) -> Answer:
+def too_many(template: str, form: FlaskForm, spent: TooManyAttempts, **more: Any) -> Answer:
     """Show a form again, as it was, to somebody who has to wait."""
     minutes = "a minute" if spent.minutes == 1 else f"{spent.minutes} minutes"
     refuse(form, f"This was tried too often in a short time. Wait {minutes}, then try again.")
@@ -66,7 +66,7 @@ def too_many(template: str, form: FlaskForm, spent: TooManyTries, **more: Any) -
 
 
 @blueprint.route("/log-in", methods=["GET", "POST"])
-@for_strangers
+@for_logged_out
 def log_in() -> Answer:
     form = LogInForm()
     page, target = "accounts/log_in.html", same_site_path(request.args.get("next"))
@@ -79,15 +79,15 @@ def log_in() -> Answer:
             form.mailbox.data,
             form.password.data,
             network=network_of(request),
-            device=sessions.device_of(request.user_agent.string),
+            device=sessions.describe_device(request.user_agent.string),
             now=utcnow(),
         )
-    except TooManyTries as spent:
+    except TooManyAttempts as spent:
         return too_many(page, form, spent, target=target)
     except WrongCredentials:
         refuse(form, _WRONG)
         return refused(page, form, target=target)
-    enter(token)
+    start_browser_session(token)
     return redirect(target or url_for("settings.email_preferences"), 303)
 
 
@@ -102,7 +102,7 @@ def log_out() -> Answer:
 
 
 @blueprint.route("/register", methods=["GET", "POST"])
-@for_strangers
+@for_logged_out
 def register() -> Answer:
     form = RegisterForm()
     page = "accounts/register.html"
@@ -113,7 +113,7 @@ def register() -> Answer:
     wish = (form.programme.data, form.name.data, form.mailbox.data, form.password.data)
     try:
         return _confirm_first(wish) if registration.needs_confirmation() else _at_once(wish)
-    except TooManyTries as spent:
+    except TooManyAttempts as spent:
         return too_many(page, form, spent)
     except PasswordRefused as refusal:
         refuse(form, str(refusal), form.password)
@@ -125,7 +125,7 @@ def register() -> Answer:
 
 
 def _confirm_first(wish: tuple[str, str, str, str]) -> Answer:
-    session["registering"] = registration.ask_to_confirm(
+    session["registering"] = registration.request_confirmation(
         *wish,
         network=network_of(request),
         confirm_link=lambda token: link("accounts.confirm", token=token),
@@ -142,8 +142,8 @@ def _at_once(wish: tuple[str, str, str, str]) -> Answer:
 
 
 def _welcome(owner_id: int) -> Answer:
-    device = sessions.device_of(request.user_agent.string)
-    enter(login.log_in_new_owner(owner_id, device=device, now=utcnow()))
+    device = sessions.describe_device(request.user_agent.string)
+    start_browser_session(login.log_in_new_owner(owner_id, device=device, now=utcnow()))
     flash("Welcome to Signet. Next, enter the server your emails shall leave by.", "success")
     return redirect(url_for("settings.email_preferences"), 303)
 
@@ -161,7 +161,7 @@ def confirm(token: str) -> Answer:
         pending = registration.find_pending(token, now=utcnow())
     except registration.LinkExpired:
         return render_template("accounts/link_expired.html", again="accounts.register"), 404
-    known = registration.same_browser(pending, browser)
+    known = registration.is_same_browser(pending, browser)
     more = {"programme": pending.programme, "known": known}
     if request.method == "GET":
         return render_template(page, form=form, **more)
@@ -175,7 +175,7 @@ def confirm(token: str) -> Answer:
             network=network_of(request),
             now=utcnow(),
         )
-    except TooManyTries as spent:
+    except TooManyAttempts as spent:
         return too_many(page, form, spent, **more)
     except registration.WrongPassword:
         refuse(form, "This is not the password that was chosen when registering.", form.password)
@@ -194,13 +194,13 @@ def forgot() -> Answer:
     if not form.validate():
         return refused(page, form)
     try:
-        resetting.ask(
+        resetting.request_reset(
             form.mailbox.data,
             network=network_of(request),
             link_for=lambda token: link("accounts.reset", token=token),
             now=utcnow(),
         )
-    except TooManyTries as spent:
+    except TooManyAttempts as spent:
         return too_many(page, form, spent)
     return redirect(url_for("accounts.forgot_sent"), 303)
 
@@ -214,7 +214,7 @@ def forgot_sent() -> Answer:
 def reset(token: str) -> Answer:
     form = ResetForm()
     page = "accounts/reset.html"
-    if not resetting.is_open(token, now=utcnow()):
+    if not resetting.is_valid_link(token, now=utcnow()):
         return render_template("accounts/link_expired.html", again="accounts.forgot"), 404
     if request.method == "GET":
         return render_template(page, form=form)

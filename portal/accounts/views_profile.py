@@ -9,7 +9,7 @@ from ..clock import utcnow
 from . import profile as deeds
 from . import sessions
 from .forms import NamesForm, PasswordForm, TimeZoneForm, refuse
-from .login import TooManyTries, WrongCredentials
+from .login import TooManyAttempts, WrongCredentials
 from .passwords import PasswordRefused
 from .views import Answer, blueprint, link, too_many
 
@@ -59,7 +59,7 @@ def change_password() -> Answer:
             reset_link=link("accounts.forgot"),
             now=utcnow(),
         )
-    except TooManyTries as spent:
+    except TooManyAttempts as spent:
         return too_many(_PAGE, form, spent, **_context(password=form))
     except WrongCredentials:
         refuse(form, "This is not your present password.", form.present_password)

@@ -66,7 +66,7 @@ def end(token: str, *, now: datetime) -> Subscription | None:
         return found
     account_id = found.account.id
     if found.of_owner:
-        recipients.turn(account_id, found.notice, on=False)
+        recipients.store_enabled(account_id, found.notice, on=False)
         cancel_pending.for_opted_out(account_id, found.mailbox, [found.notice.kind], now=now)
     else:
         suppressions.suppress(account_id, found.mailbox, SuppressionReason.UNSUBSCRIBED, now=now)
@@ -93,7 +93,7 @@ def _as_it_stands(account: Account, notice: Notice, mark: str) -> Subscription:
     owners = list(db.session.scalars(select(Owner.mailbox).where(Owner.account_id == account.id)))
     everybody = {_mark(one): one for one, _ in recipients.recipients_of(account)}
     mailbox = everybody.get(mark, "")
-    off = not recipients.is_on(account.id, notice)
+    off = not recipients.is_enabled(account.id, notice)
     return Subscription(
         account=account,
         notice=notice,

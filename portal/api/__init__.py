@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
     from ..jobs.registry import add_cleanup
-    from ..web.errors import tell_otherwise
+    from ..web.errors import add_error_renderer
     from . import cleanup, problems, views, views_pages
 
     # A token is no cookie: no browser sends it by itself, so there is nothing to forge a request with.
@@ -27,7 +27,7 @@ def install(app: Flask) -> None:
     def told(code: int, detail: str, headers: dict[str, str]) -> Any:
         return problems.answer(problems.of_status(code, detail, headers))
 
-    tell_otherwise(app, views.PREFIX, told)
+    add_error_renderer(app, views.PREFIX, told)
 
 
 class _NoCookies(SecureCookieSessionInterface):

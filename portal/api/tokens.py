@@ -11,7 +11,7 @@ from sqlalchemy import func, or_, select, update
 
 from .. import rate_limit
 from ..accounts.models import Account
-from ..accounts.tokens import fingerprint, new_token
+from ..accounts.tokens import hash_token, new_token
 from ..db import db, read_write
 from .models import ApiToken
 
@@ -62,7 +62,7 @@ def create(account_id: int, *, name: str, by: str, form_key: str, now: datetime)
         db.session.rollback()
         raise TooManyTokens
     token = PREFIX + new_token()
-    row = ApiToken(account_id=account_id, name=name, token_hash=fingerprint(token), form_key=form_key)
+    row = ApiToken(account_id=account_id, name=name, token_hash=hash_token(token), form_key=form_key)
     row.created_at, row.created_by = now, by
     db.session.add(row)
     db.session.commit()
@@ -111,7 +111,7 @@ def admit(header: str, *, now: datetime) -> Bearer | None:
         return None
     row = db.session.execute(
         select(ApiToken.id, ApiToken.account_id).where(
-            ApiToken.token_hash == fingerprint(secret), ApiToken.revoked_at.is_(None)
+            ApiToken.token_hash == hash_token(secret), ApiToken.revoked_at.is_(None)
         )
     ).one_or_none()
     db.session.commit()

@@ -142,7 +142,7 @@ def _which(
 
     if everything == bool(account or statuses or idents or older_than):
         raise click.UsageError("Say which: --account, --status, --id or --older-than; or else --all.")
-    ident = SYSTEM if account == OWN_MAIL else lookup.account_id_of(account) if account else None
+    ident = SYSTEM if account == OWN_MAIL else lookup.find_account_id(account) if account else None
     if account and ident is None:
         raise click.UsageError("No account has this name. It is the last part of /join/<name>.")
     before = utcnow() - older_than if older_than else None
@@ -182,7 +182,7 @@ def reset_link(mailbox: str) -> None:
     """Print a link under which an owner chooses a new password; it works once, within an hour."""
     from ..accounts import password_reset
 
-    link = password_reset.link_to_hand_over(mailbox, now=utcnow())
+    link = password_reset.create_reset_link(mailbox, now=utcnow())
     if link is None:
         raise click.ClickException(_NO_OWNER)
     click.echo(link)

@@ -12,7 +12,7 @@ from ..outbox import admin
 from ..outbox.admin import AdminResult, MessageSelection, ReleasedQueue, StatusChange
 from ..outbox.models import Outcome, Status
 from ..smtp.protocol.reply import plain_text
-from ..web.filters import ago, moment
+from ..web.filters import ago, format_time
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -82,7 +82,7 @@ def _summary(moved: Sequence[StatusChange], did: str, dry_run: bool) -> str:
 
 
 def _release_line(one: ReleasedQueue, names: Facts, dry_run: bool) -> str:
-    why = f"held since {moment(one.held_at)}: {plain_text(one.code)}" if one.held_at else "paused"
+    why = f"held since {format_time(one.held_at)}: {plain_text(one.code)}" if one.held_at else "paused"
     what = "would be released" if dry_run else "released"
     return f"{names.name(one.account_id)} ({why}) {what}, with {_many(one.waiting)}."
 
@@ -95,7 +95,9 @@ def _tell(told: Facts, say: Say) -> None:
     seen = told.overview
     for sentence in told.attention:
         say(f"! {sentence}")
-    since = f", the oldest since {moment(seen.oldest)} ({ago(seen.oldest, seen.at)})" if seen.oldest else ""
+    since = (
+        f", the oldest since {format_time(seen.oldest)} ({ago(seen.oldest, seen.at)})" if seen.oldest else ""
+    )
     say(f"{_many(seen.depth)} owed{since}.")
     _section("Accounts", [_account_line(told, one) for one in seen.accounts], say)
     _section("Stopped queues", [_stopped_line(told, one) for one in seen.stopped], say)
@@ -111,7 +113,7 @@ def _tell(told: Facts, say: Say) -> None:
 def _fault_lines(told: Facts) -> list[str]:
     lines = []
     for one in told.overview.faults:
-        lines.append(f"message {one.message_id} of {told.name(one.account_id)} at {moment(one.at)}:")
+        lines.append(f"message {one.message_id} of {told.name(one.account_id)} at {format_time(one.at)}:")
         lines += [f"  {plain_text(line)}" for line in one.traceback.splitlines()]
     return lines
 
@@ -131,9 +133,9 @@ def _account_line(told: Facts, one: QueueDepth) -> str:
 def _stopped_line(told: Facts, one: StoppedQueue) -> str:
     name = told.name(one.account_id)
     if one.held_at is None:
-        return f"{name}: paused until {moment(one.until)}, {one.waiting} wait"
-    again = f" (one is tried at {moment(one.until)})" if one.until else ""
-    return f"{name}: held since {moment(one.held_at)}, {one.waiting} wait{again}: {report.cause(one)}"
+        return f"{name}: paused until {format_time(one.until)}, {one.waiting} wait"
+    again = f" (one is tried at {format_time(one.until)})" if one.until else ""
+    return f"{name}: held since {format_time(one.held_at)}, {one.waiting} wait{again}: {report.cause(one)}"
 
 
 def _worker_line(told: Facts, one: WorkerHeartbeat) -> str:
@@ -143,6 +145,6 @@ def _worker_line(told: Facts, one: WorkerHeartbeat) -> str:
 
 
 def _lease_line(told: Facts, one: MessageLease) -> str:
-    end = "its worker died; it is taken up again" if one.lapsed else f"until {moment(one.until)}"
+    end = "its worker died; it is taken up again" if one.lapsed else f"until {format_time(one.until)}"
     to = f" to {one.server}" if one.server else ""
     return f"{one.message_id} of {told.name(one.account_id)}{to}, {end}"

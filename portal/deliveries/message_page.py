@@ -13,7 +13,7 @@ from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Stat
 from ..outbox.retry import give_up_after
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.protocol.reply import plain_text
-from ..web.filters import moment
+from ..web.filters import format_time
 from ..web.labels import (
     OUTCOME_TAGS,
     STAGE_PROGRESS_LABELS,
@@ -196,7 +196,7 @@ def _queued(message: OutboxMessage, last: Try | None, queue: Queue | None) -> st
     if last is None:
         return "It leaves as soon as a worker is free, normally within seconds."
     again = _next_at(message, queue)
-    return f"The last attempt did not succeed; the next one follows at {moment(again)}."
+    return f"The last attempt did not succeed; the next one follows at {format_time(again)}."
 
 
 def _next_at(message: OutboxMessage, queue: Queue | None) -> datetime:

@@ -18,7 +18,7 @@ from ..affiliates.models import SuppressionReason
 from ..db import db
 from ..events import dispatch, event_log
 from ..notices.catalogue import CATALOGUE
-from ..notices.rendering import Rendered, TextRefused
+from ..notices.rendering import RenderedEmail, UnrenderableText
 from ..outbox import admin
 from ..outbox.admin import MessageSelection
 from ..outbox.models import OutboxMessage, Status
@@ -156,19 +156,19 @@ def _written(message: OutboxMessage, owner: Owner, wish: Wish) -> NewMessage:
     )
 
 
-def _as_it_was(message: OutboxMessage) -> tuple[Rendered, str]:
+def _as_it_was(message: OutboxMessage) -> tuple[RenderedEmail, str]:
     if not message.text:
         raise Refused("Its text was removed. It can only be sent with today’s text.")
-    return Rendered(message.subject, message.text, message.html), message.unsubscribe_url
+    return RenderedEmail(message.subject, message.text, message.html), message.unsubscribe_url
 
 
-def _anew(message: OutboxMessage) -> tuple[Rendered, str]:
+def _anew(message: OutboxMessage) -> tuple[RenderedEmail, str]:
     event, notice = event_of(message), CATALOGUE.get(message.kind)
     if event is None or notice is None:
         raise Refused(why_not_anew(message))
     try:
         return dispatch.render_again(event, notice, message.recipient, message.recipient_name)
-    except TextRefused as refused:
+    except UnrenderableText as refused:
         raise Refused(f"Today’s text cannot be used: {refused}") from None
     except KeyError:
         raise Refused("Today’s text asks for more than is known of what caused this email.") from None

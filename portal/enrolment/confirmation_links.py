@@ -9,7 +9,7 @@ from functools import lru_cache
 from sqlalchemy import bindparam, insert, select
 
 from ..accounts.models import Account
-from ..accounts.tokens import fingerprint, new_token
+from ..accounts.tokens import hash_token, new_token
 from ..affiliates.models import ActionToken, Affiliate, TokenPurpose
 from ..affiliates.suppressions import is_suppressed
 from ..db import db
@@ -48,7 +48,7 @@ def create_link(affiliate: Affiliate, purpose: TokenPurpose, *, now: datetime) -
     """Make a link, and return its row and its address; the token is nowhere but in the address."""
     token = new_token()
     row = ActionToken(
-        token_hash=fingerprint(token), affiliate_id=affiliate.id, purpose=purpose, created_at=now
+        token_hash=hash_token(token), affiliate_id=affiliate.id, purpose=purpose, created_at=now
     )
     db.session.add(row)
     return row, _token_url(purpose, token)
@@ -60,7 +60,7 @@ def find_token(token: str, purpose: TokenPurpose, *, now: datetime, lock: bool =
         select(ActionToken, Affiliate, Account)
         .join(Affiliate, Affiliate.id == ActionToken.affiliate_id)
         .join(Account, Account.id == Affiliate.account_id)
-        .where(ActionToken.token_hash == fingerprint(token), ActionToken.purpose == purpose)
+        .where(ActionToken.token_hash == hash_token(token), ActionToken.purpose == purpose)
     )
     if lock:
         query = query.with_for_update(of=Affiliate).execution_options(populate_existing=True)
@@ -75,7 +75,7 @@ class ConfirmationEmail:
     """An email that asks to confirm: written, and owed to nobody yet. Of its token only the hash is kept."""
 
     token_hash: str
-    mail: rendering.Rendered
+    mail: rendering.RenderedEmail
 
     @property
     def key(self) -> str:
@@ -86,10 +86,10 @@ def render_confirmation(account: Account) -> ConfirmationEmail:
     """Write the email that asks to confirm; it holds nothing that a visitor typed. Only reads."""
     token = new_token()
     mail = _render(
-        account.name, branding.look_of(account.id), _token_url(TokenPurpose.CONFIRM, _PLACEHOLDER_TOKEN)
+        account.name, branding.branding_of(account.id), _token_url(TokenPurpose.CONFIRM, _PLACEHOLDER_TOKEN)
     )
     text, html = (part.replace(_PLACEHOLDER_TOKEN, token) for part in (mail.text, mail.html))
-    return ConfirmationEmail(fingerprint(token), replace(mail, text=text, html=html))
+    return ConfirmationEmail(hash_token(token), replace(mail, text=text, html=html))
 
 
 def enqueue_confirmation(written: ConfirmationEmail, affiliate: Affiliate, *, now: datetime) -> None:
@@ -103,10 +103,10 @@ def enqueue_confirmation(written: ConfirmationEmail, affiliate: Affiliate, *, no
 
 
 @lru_cache(maxsize=256)
-def _render(programme: str, look: branding.Look, address: str) -> rendering.Rendered:
+def _render(programme: str, look: branding.Branding, address: str) -> rendering.RenderedEmail:
     """Write it once for everybody who signs up: no owner edits this text, and only the token is another."""
     values, words = {"programme": programme, "confirm_link": address}, default_text(CONFIRM_SIGN_UP)
-    return rendering.compose(CONFIRM_SIGN_UP, programme, values, words, look)
+    return rendering.render_with(CONFIRM_SIGN_UP, programme, values, words, look)
 
 
 def _token_url(purpose: TokenPurpose, token: str) -> str:

@@ -91,7 +91,7 @@ def public_programme(slug: str) -> PublicProgramme | None:
         account = find_programme(slug)
         if account is None:
             return None
-        return PublicProgramme(account, get_rules(account.id), recipients.is_on(account.id, NEW_SIGN_UP))
+        return PublicProgramme(account, get_rules(account.id), recipients.is_enabled(account.id, NEW_SIGN_UP))
 
 
 def list_affiliates(

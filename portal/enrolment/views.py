@@ -16,7 +16,7 @@ from ..events.types import EventType
 from ..events.weekly_totals import sum_events
 from ..notices.greeting import first_name_of
 from ..state import current_config
-from ..web.read_only import reads_first
+from ..web.read_only import read_only_view
 from ..web.requests import network_of
 from . import confirmation_links, listing, min_fill_time, signup
 from .forms import AgreeForm, JoinForm, MailboxForm
@@ -38,7 +38,7 @@ _NEWEST = 50  # events that the dashboard lists
 
 
 @blueprint.route("/join/<slug>", methods=["GET", "POST"])
-@reads_first
+@read_only_view
 def join(slug: str) -> Any:
     form = JoinForm()
     if not form.is_submitted():
@@ -64,7 +64,7 @@ def thanks(slug: str) -> Any:
 
 
 @blueprint.post("/join/<slug>/send-again")
-@reads_first
+@read_only_view
 def send_again(slug: str) -> Any:
     form = MailboxForm()
     if not form.validate():

@@ -52,7 +52,7 @@ def index() -> Any:
         join_url=f"{current_config().base_url}{url_for('.join', slug=current_user.account.slug)}",
         words=STATUS_LABELS,
         reasons=presenter.NOT_SENT_REASONS,
-        emails_on=recipients.is_on(current_user.account_id, NEW_SIGN_UP),
+        emails_on=recipients.is_enabled(current_user.account_id, NEW_SIGN_UP),
         paged=before is not None or after is not None,
     )
 

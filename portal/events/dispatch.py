@@ -66,7 +66,7 @@ class PlannedEmail:
     recipient: str
     name: str
     why: EmailDecision = EmailDecision.QUEUED
-    mail: rendering.Rendered | None = None
+    mail: rendering.RenderedEmail | None = None
     unsubscribe_url: str = ""
 
 
@@ -131,10 +131,10 @@ def plan_emails(
 
 def render_again(
     event: Event, notice: Notice, recipient: str, recipient_name: str
-) -> tuple[rendering.Rendered, str]:
+) -> tuple[rendering.RenderedEmail, str]:
     """Write an event's email with today's text; return it with the address where one click ends such emails.
 
-    Raises TextRefused, and KeyError where the text asks for what this event does not tell.
+    Raises UnrenderableText, and KeyError where the text asks for what this event does not tell.
     """
     account = db.session.get_one(Account, event.account_id)
     affiliate = db.session.get(Affiliate, event.affiliate_id) if event.affiliate_id else None
@@ -202,7 +202,7 @@ def _plan_email(case: EventContext, notice: Notice, mailbox: str, name: str) -> 
         mail = rendering.render(
             notice, case.account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
         )
-    except rendering.TextRefused:
+    except rendering.UnrenderableText:
         return PlannedEmail(notice, mailbox, name, EmailDecision.UNRENDERABLE)
     return PlannedEmail(notice, mailbox, name, mail=mail, unsubscribe_url=unsubscribe)
 
@@ -221,7 +221,7 @@ def _record_email(event_id: int, account_id: int, one: PlannedEmail, now: dateti
 
 
 def _enqueue(
-    event_id: int, account_id: int, one: PlannedEmail, mail: rendering.Rendered, now: datetime
+    event_id: int, account_id: int, one: PlannedEmail, mail: rendering.RenderedEmail, now: datetime
 ) -> tuple[EmailDecision, int | None]:
     key = f"event:{event_id}:{one.notice.kind}:{_mailbox_digest(one.recipient)}"
     new = mail.to(one.recipient, one.name, kind=one.notice.kind, key=key, unsubscribe_url=one.unsubscribe_url)
@@ -235,7 +235,7 @@ def _decide(case: EventContext, notice: Notice) -> EmailDecision:
     affiliate = case.affiliate if notice.audience is Audience.AFFILIATE else None
     if case.nothing_to_tell:
         return EmailDecision.NOTHING_TO_TELL
-    if not recipients.is_on(case.account.id, notice):
+    if not recipients.is_enabled(case.account.id, notice):
         return EmailDecision.OFF
     if affiliate is not None and (standing := _decide_by_state(affiliate, case.occasion)):
         return standing

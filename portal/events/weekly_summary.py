@@ -87,7 +87,7 @@ def _lock_week(account_id: int, span: WeekSpan) -> Week:
 
 
 def _enqueue_batch(account: Account, week: Week, span: WeekSpan, now: datetime) -> bool:
-    people = _next_affiliates(account, week) if recipients.is_on(account.id, _WEEKLY) else []
+    people = _next_affiliates(account, week) if recipients.is_enabled(account.id, _WEEKLY) else []
     found = weekly_totals.totals_by_affiliate(
         account.id, [one.id for one in people], week.starts_at, week.ends_at
     )

@@ -8,7 +8,7 @@ from ..domains import changes
 from ..jobs.registry import add_work_source
 from ..outbox.callbacks import add_listener
 from ..settings import login_probe
-from ..web.banners import add_source
+from ..web.banners import add_banner_source
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -21,7 +21,7 @@ def install(app: Flask) -> None:
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    add_source(app, banners)
+    add_banner_source(app, banners)
     for source in (alerts.find_due_work, webhooks.find_due_work, monitor.find_due_work):
         add_work_source(app, source)
     add_listener(app, detection.on_attempt_settled)

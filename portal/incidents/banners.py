@@ -13,7 +13,7 @@ from ..outbox import rate_limits
 from ..outbox.overview import count_waiting
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..web.banners import Banner
-from ..web.filters import ago, moment
+from ..web.filters import ago, format_time
 from ..web.labels import diagnosis_view
 from . import incident_log, presenter
 from .models import Incident, IncidentKind
@@ -40,7 +40,7 @@ def _sending(account_id: int, incidents: list[Incident]) -> list[Banner]:
     held = queue if queue is not None and queue.held_at is not None else None
     first = incidents[0] if incidents else None
     if live is not None and live.failover_since is not None:
-        return [_failover(moment(live.failover_since), first)]
+        return [_failover(format_time(live.failover_since), first)]
     if held is not None:
         return [_held(account_id, held, first)]
     return [_failing(account_id, first)] if first else []
@@ -52,7 +52,7 @@ def _held(account_id: int, queue: Queue, incident: Incident | None) -> Banner:
     said = presenter.sentence(incident) if incident else (why.cause if why else "")
     if count:
         many = "1 email has" if count == 1 else f"{count} emails have"
-        title = f"{many} waited since {moment(queue.held_at)}"
+        title = f"{many} waited since {format_time(queue.held_at)}"
     else:
         title = "Sending is on hold"
     fix = " ".join(why.fixes[:1]) if why else ""
@@ -73,7 +73,7 @@ def _failing(account_id: int, incident: Incident) -> Banner:
     count = count_waiting(account_id)
     waits = f"{'1 email waits' if count == 1 else f'{count} emails wait'}. " if count else ""
     tone = "danger" if incident.blocks_queue else "warning"
-    text = f"{waits}Since {moment(incident.episode_started_at)}. {_NOTHING_LOST if count else ''}".strip()
+    text = f"{waits}Since {format_time(incident.episode_started_at)}. {_NOTHING_LOST if count else ''}".strip()
     action = ("Fix the settings", url_for(_SETTINGS)) if incident.blocks_queue else ("", "")
     return Banner(tone, presenter.sentence(incident), text, *action, more=_links(incident, waits=bool(count)))
 
@@ -82,7 +82,7 @@ def _rate_limited(account_id: int, incident: Incident) -> Banner:
     """The provider's own limit: nobody has to do anything but wait."""
     queue = incident_log.queue_row(account_id)
     until = queue.paused_until if queue is not None else None
-    goes_on = f"It goes on at {moment(until)}, by itself. " if until and until > utcnow() else ""
+    goes_on = f"It goes on at {format_time(until)}, by itself. " if until and until > utcnow() else ""
     text = f"{presenter.sentence(incident)} {goes_on}Nothing is lost; emails leave more slowly for a while."
     links = (("What happened", url_for("incidents.show", ident=incident.id)),)
     return Banner(
@@ -119,7 +119,7 @@ def _own_limit(account_id: int) -> list[Banner]:
     goes_on = rate_limits.resumes_at(account_id)
     if goes_on is None or goes_on < utcnow() + _SHOW_PAUSE_FROM or not count_waiting(account_id):
         return []
-    text = f"The next emails leave at {moment(goes_on)}, by themselves."
+    text = f"The next emails leave at {format_time(goes_on)}, by themselves."
     return [Banner("info", "A sending limit is reached", text, "See the limits", _limits_url())]
 
 

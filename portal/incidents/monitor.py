@@ -93,7 +93,7 @@ def _record_worker_gap(last: datetime, now: datetime) -> None:
         "code": "no-worker",
         "kind": "server_fault",
         "whose_move": "operator",
-        "cause": f"No worker ran from {moment(last)} to {moment(now)}, so no email left in that time.",
+        "cause": f"No worker ran from {format_time(last)} to {format_time(now)}, so no email left in that time.",
         "fixes": [
             "Whoever runs this portal starts a worker with: flask worker. Emails that waited leave now."
         ],

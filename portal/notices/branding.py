@@ -12,7 +12,7 @@ from ..db import db
 from ..db.prepared import PreparedStatement
 from ..state import current_config
 from . import colours, images
-from .models import NoticeLogo, NoticeLook
+from .models import NoticeBranding, NoticeLogo
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 DEFAULT_ACCENT = "#1f3f5c"
 _SHOWN_HEIGHT, _SHOWN_WIDTH = 56, 240  # pixels a logo may take in a mail
-_ROW, _LOGO = NoticeLook.__table__.c, NoticeLogo.__table__.c
+_ROW, _LOGO = NoticeBranding.__table__.c, NoticeLogo.__table__.c
 _LOOK = PreparedStatement(
     select(_ROW.accent, _ROW.address, _ROW.footer, _LOGO.key, _LOGO.media_type, _LOGO.width, _LOGO.height)
-    .outerjoin_from(NoticeLook.__table__, NoticeLogo.__table__, _LOGO.id == _ROW.logo_id)
+    .outerjoin_from(NoticeBranding.__table__, NoticeLogo.__table__, _LOGO.id == _ROW.logo_id)
     .where(_ROW.account_id == bindparam("account_id"))
 )
 _LOGOS_KEPT = 20  # earlier ones, for mail that was sent with them
 
 
 @dataclass(frozen=True)
-class Look:
+class Branding:
     """What the frame of every mail needs to know."""
 
     accent: str = DEFAULT_ACCENT
@@ -43,7 +43,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Typed:
+class BrandingInput:
     """What the owner entered; ``logo`` is the file, empty for the present one."""
 
     accent: str
@@ -53,7 +53,7 @@ class Typed:
     remove_logo: bool = False
 
 
-class LookRefused(Exception):
+class InvalidBranding(Exception):
     """The look may not be saved: a sentence for each field at fault."""
 
     def __init__(self, by_field: dict[str, str]) -> None:
@@ -61,27 +61,27 @@ class LookRefused(Exception):
         self.by_field = by_field
 
 
-def look_of(account_id: int) -> Look:
+def branding_of(account_id: int) -> Branding:
     """Return the look of an account's mail."""
     found = _LOOK.first(account_id=account_id)
     if found is None:
-        return Look()
+        return Branding()
     accent, address, footer, key, media_type, width, height = found  # not the logo's data: mails name it only
     if key is None:
-        return Look(accent, address, footer)
-    return Look(accent, address, footer, address_of(key, media_type), *_shown_size(width, height))
+        return Branding(accent, address, footer)
+    return Branding(accent, address, footer, logo_url(key, media_type), *_shown_size(width, height))
 
 
-def address_of(key: str, media_type: str) -> str:
+def logo_url(key: str, media_type: str) -> str:
     """Return the absolute address of a logo, as it stands in mails."""
-    return f"{current_config().base_url}/automated-emails/logo/{key}.{images.ENDINGS[media_type]}"
+    return f"{current_config().base_url}/automated-emails/logo/{key}.{images.LOGO_EXTENSIONS[media_type]}"
 
 
-def save(owner: Owner, typed: Typed, *, now: datetime) -> str:
-    """Save the look. Commits. Returns a sentence where something was changed on the way. Raises LookRefused."""
+def save(owner: Owner, typed: BrandingInput, *, now: datetime) -> str:
+    """Save the look. Commits. Returns a sentence where something was changed on the way. Raises InvalidBranding."""
     accent, note = _judge_accent(typed.accent)
     picture = _judge_logo(typed.logo) if typed.logo else None
-    row = db.session.get(NoticeLook, owner.account_id) or NoticeLook(account_id=owner.account_id)
+    row = db.session.get(NoticeBranding, owner.account_id) or NoticeBranding(account_id=owner.account_id)
     row.accent, row.address, row.footer, row.updated_at = accent, typed.address, typed.footer, now
     if typed.remove_logo:
         row.logo_id = None
@@ -93,7 +93,7 @@ def save(owner: Owner, typed: Typed, *, now: datetime) -> str:
     return note
 
 
-def logo(key: str) -> NoticeLogo | None:
+def find_logo(key: str) -> NoticeLogo | None:
     """Return a logo by the key in its address."""
     if not key.isascii() or not key.isprintable() or len(key) > 40:
         return None
@@ -102,19 +102,19 @@ def logo(key: str) -> NoticeLogo | None:
 
 def _judge_accent(text: str) -> tuple[str, str]:
     try:
-        return colours.readable(text)
-    except colours.NoColour as refused:
-        raise LookRefused({"accent": str(refused)}) from None
+        return colours.make_readable(text)
+    except colours.InvalidColour as refused:
+        raise InvalidBranding({"accent": str(refused)}) from None
 
 
-def _judge_logo(data: bytes) -> images.Picture:
+def _judge_logo(data: bytes) -> images.Image:
     try:
-        return images.recognise(data)
-    except images.NoPicture as refused:
-        raise LookRefused({"logo": str(refused)}) from None
+        return images.identify_image(data)
+    except images.InvalidImage as refused:
+        raise InvalidBranding({"logo": str(refused)}) from None
 
 
-def _keep(account_id: int, picture: images.Picture, data: bytes, now: datetime) -> NoticeLogo:
+def _keep(account_id: int, picture: images.Image, data: bytes, now: datetime) -> NoticeLogo:
     row = NoticeLogo(
         account_id=account_id,
         key=secrets.token_urlsafe(18),

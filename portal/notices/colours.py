@@ -8,18 +8,18 @@ _HEX = re.compile(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 _ENOUGH = 4.5  # to 1, success criterion 1.4.3
 
 
-class NoColour(ValueError):
+class InvalidColour(ValueError):
     """The text is no colour; the message is one plain sentence."""
 
 
-def readable(text: str) -> tuple[str, str]:
+def make_readable(text: str) -> tuple[str, str]:
     """Return a colour that white text can be read on, and what to say where it had to be darkened.
 
-    Raises NoColour.
+    Raises InvalidColour.
     """
     found = _HEX.fullmatch(text.strip())
     if found is None:
-        raise NoColour("Enter a colour as six digits, such as #1f3f5c.")
+        raise InvalidColour("Enter a colour as six digits, such as #1f3f5c.")
     digits = found.group(1).lower()
     typed = "#" + (digits if len(digits) == 6 else "".join(2 * digit for digit in digits))
     colour = typed

@@ -11,7 +11,7 @@ from wtforms.widgets import HiddenInput
 
 from ..web.fields import PortalForm, at_most, mailbox_field, required, text_field
 from .defaults import Text
-from .rendering import several_lines
+from .rendering import clean_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def _readable(value: str | None) -> str | None:
     """Drop what no page can show again; browsers send CRLF."""
-    return several_lines(value) if value else value
+    return clean_lines(value) if value else value
 
 
 class TextForm(PortalForm):

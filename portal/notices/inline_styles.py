@@ -11,7 +11,7 @@ from html import escape
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
-from .sanitize import Sanitised
+from .sanitize import SanitizedHtml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,17 +67,17 @@ _ROLES = {  # what the dark scheme of the frame takes hold of
 }  # fmt: skip
 
 
-def dress(body: Sanitised, accent: str) -> Sanitised:
+def apply_inline_styles(body: SanitizedHtml, accent: str) -> SanitizedHtml:
     """Return the body with everything a mail programme needs; ``accent`` is the colour of buttons."""
     html = _LONE_BUTTON.sub(r'<table class="button"><tbody><tr><td>\2</td></tr></tbody></table>', body.html)
     html = _SLIP.sub(r'<table class="slip"><tbody><tr><td>\1</td></tr></tbody></table>', html)
-    tailor = _Tailor(accent)
+    tailor = _StyleWriter(accent)
     tailor.feed(html)
     tailor.close()
-    return Sanitised("".join(tailor.done))
+    return SanitizedHtml("".join(tailor.done))
 
 
-class _Tailor(HTMLParser):
+class _StyleWriter(HTMLParser):
     """Writes what it reads, dressed. What it reads was sanitised, so everything is closed and in order."""
 
     def __init__(self, accent: str) -> None:

@@ -36,7 +36,7 @@ class Conversion:
 
 
 @dataclass(frozen=True)
-class Unknown:
+class UnknownPlaceholder:
     """A spelling that stands for nothing here, where it stands, and the nearest that does."""
 
     spelling: str
@@ -44,18 +44,20 @@ class Unknown:
     nearest: str
 
 
-def convert(source: str, notice: Notice, *, html: bool) -> tuple[str, list[Conversion], list[Unknown]]:
+def convert(
+    source: str, notice: Notice, *, html: bool
+) -> tuple[str, list[Conversion], list[UnknownPlaceholder]]:
     """Return the text in our spelling, what was converted, and what could not be."""
     ours = {variable.name for variable in notice.variables}
     found: dict[str, Conversion] = {}
-    unknown: list[Unknown] = []
+    unknown: list[UnknownPlaceholder] = []
 
     def replace(match: re.Match[str]) -> str:
         old, spelled = match.group(), match.group(1)
         name = _NAMES.get(spelled, spelled.lower())
         if name not in ours:
             line = source.count("\n", 0, match.start()) + 1
-            unknown.append(Unknown(old, line, nearest(spelled.lower(), notice)))
+            unknown.append(UnknownPlaceholder(old, line, nearest_variable(spelled.lower(), notice)))
             return old
         new = f"{{{{ {name} }}}}"
         if html and spelled in _LINKS and _is_text(source[: match.start()]):
@@ -66,7 +68,7 @@ def convert(source: str, notice: Notice, *, html: bool) -> tuple[str, list[Conve
     return _SPELLED.sub(replace, source), list(found.values()), unknown
 
 
-def nearest(name: str, notice: Notice) -> str:
+def nearest_variable(name: str, notice: Notice) -> str:
     """Return the variable of the notice whose name is most like this one, or nothing."""
     names = [variable.name for variable in notice.variables]
     simple = name.lower().replace("-", "_").replace(" ", "_")

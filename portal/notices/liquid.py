@@ -34,7 +34,7 @@ TAGS = ("assign", "case", "if", "unless")
 _PARTS = ("content", "output", "illegal")  # of the library itself, not written as tags
 
 
-class TextRefused(Exception):
+class UnrenderableText(Exception):
     """A text cannot be rendered. The message is one plain sentence."""
 
 
@@ -68,13 +68,13 @@ class _Work:
     def add(self, *texts: object) -> None:
         self.done += sum(len(text) for text in texts if isinstance(text, str))
         if self.done > _FILTER_WORK:
-            raise TextRefused("Its filters make too much of the values.")
+            raise UnrenderableText("Its filters make too much of the values.")
 
 
 _work: ContextVar[_Work] = ContextVar("work")
 
 
-class Language(Environment):
+class RestrictedLiquid(Environment):
     """Liquid with a handful of tags and filters."""
 
     loop_iteration_limit = 100
@@ -100,29 +100,29 @@ def _counted(function: Callable[..., Any]) -> Callable[..., Any]:
     return counted
 
 
-_ESCAPED, _PLAIN = Language(autoescape=True), Language(autoescape=False)
+_ESCAPED, _PLAIN = RestrictedLiquid(autoescape=True), RestrictedLiquid(autoescape=False)
 
 
 @lru_cache(maxsize=512)  # parsing costs more than rendering, and the same few texts are sent again and again
-def parsed(source: str, *, html: bool) -> BoundTemplate:
-    """Return a text ready to be filled in. Raises TextRefused, or LiquidError for who explains it."""
+def parse(source: str, *, html: bool) -> BoundTemplate:
+    """Return a text ready to be filled in. Raises UnrenderableText, or LiquidError for who explains it."""
     if len(source) > SOURCE_LIMIT:
-        raise TextRefused(f"It is longer than {SOURCE_LIMIT:,} characters.")
+        raise UnrenderableText(f"It is longer than {SOURCE_LIMIT:,} characters.")
     return (_ESCAPED if html else _PLAIN).parse(source)
 
 
-def fill_in(source: str, values: Mapping[str, str], *, html: bool) -> str:
-    """Fill a text's values in, escaped where the text is HTML. Raises TextRefused."""
+def render_liquid(source: str, values: Mapping[str, str], *, html: bool) -> str:
+    """Fill a text's values in, escaped where the text is HTML. Raises UnrenderableText."""
     _work.set(_Work())
     try:
-        return parsed(source, html=html).render(**{name: value or _Empty() for name, value in values.items()})
-    except TextRefused:
+        return parse(source, html=html).render(**{name: value or _Empty() for name, value in values.items()})
+    except UnrenderableText:
         raise
     except LiquidError as error:
-        raise TextRefused(_said(error)) from None
+        raise UnrenderableText(_said(error)) from None
     except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
         # The library runs what somebody wrote; whatever breaks in there is that text's fault.
-        raise TextRefused("It asks for something that cannot be worked out.") from error
+        raise UnrenderableText("It asks for something that cannot be worked out.") from error
 
 
 def _said(error: LiquidError) -> str:

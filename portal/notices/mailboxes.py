@@ -16,7 +16,7 @@ from .models import NoticeMailbox
 if TYPE_CHECKING:
     from datetime import datetime
 
-LIMIT = 5
+MAILBOX_LIMIT = 5
 _ROW = NoticeMailbox.__table__.c
 _FURTHER = PreparedStatement(
     select(_ROW.mailbox_key, _ROW.mailbox).where(_ROW.account_id == bindparam("account_id")).order_by(_ROW.id)
@@ -27,18 +27,18 @@ class MailboxRefused(Exception):
     """The mailbox is not added. The message is one plain sentence."""
 
 
-def of(account_id: int) -> list[NoticeMailbox]:
+def further_mailboxes(account_id: int) -> list[NoticeMailbox]:
     """Return the further mailboxes of an account, in the order they came."""
     query = select(NoticeMailbox).where(NoticeMailbox.account_id == account_id)
     return list(db.session.scalars(query.order_by(NoticeMailbox.id)))
 
 
-def further(account_id: int) -> list[tuple[str, str]]:
+def further_addresses(account_id: int) -> list[tuple[str, str]]:
     """Return them case-folded and as they are written to, for whoever only sends."""
     return [(key, mailbox) for key, mailbox in _FURTHER.all(account_id=account_id)]
 
 
-def add(account: Account, typed: str, *, now: datetime) -> NoticeMailbox:
+def add_mailbox(account: Account, typed: str, *, now: datetime) -> NoticeMailbox:
     """Add a mailbox. Commits. Raises MailboxRefused."""
     try:
         mailbox = str(parse_mailbox(typed))
@@ -48,8 +48,8 @@ def add(account: Account, typed: str, *, now: datetime) -> NoticeMailbox:
     key = mailbox.casefold()
     if _is_known(account.id, key):
         raise MailboxRefused(f"{mailbox} gets these emails already.")
-    if (db.session.scalar(_count(account.id)) or 0) >= LIMIT:
-        raise MailboxRefused(f"There are {LIMIT} further mailboxes already. Remove one first.")
+    if (db.session.scalar(_count(account.id)) or 0) >= MAILBOX_LIMIT:
+        raise MailboxRefused(f"There are {MAILBOX_LIMIT} further mailboxes already. Remove one first.")
     row = NoticeMailbox(account_id=account.id, mailbox=mailbox, mailbox_key=key, created_at=now)
     try:
         with db.session.begin_nested():
@@ -60,7 +60,7 @@ def add(account: Account, typed: str, *, now: datetime) -> NoticeMailbox:
     return row
 
 
-def remove(account_id: int, ident: int) -> bool:
+def remove_mailbox(account_id: int, ident: int) -> bool:
     """Remove a mailbox of this account; return whether there was one. Commits."""
     statement = delete(NoticeMailbox).where(NoticeMailbox.id == ident, NoticeMailbox.account_id == account_id)
     gone = db.session.execute(statement.returning(NoticeMailbox.id)).scalar_one_or_none() is not None

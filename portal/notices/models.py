@@ -19,7 +19,7 @@ class NoticeSwitch(Base):
     enabled: Mapped[bool]
 
 
-class NoticeText(Base):
+class TextVersion(Base):
     """One version of an account's text. It is never edited: saving makes the next one, and the last one is sent.
 
     One with ``shipped`` stands for the text that Signet ships, whatever that becomes; its own words are empty.
@@ -54,7 +54,7 @@ class NoticeLogo(Base):
     created_at: Mapped[datetime]
 
 
-class NoticeLook(Base):
+class NoticeBranding(Base):
     """The look of an account's mail. No row: as Signet ships it."""
 
     __tablename__ = "notice_branding"

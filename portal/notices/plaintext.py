@@ -8,7 +8,7 @@ _BLOCKS = {"p", "div", "h1", "h2", "h3", "ul", "ol", "blockquote", "pre", "table
 _PREHEADER = 110  # characters; inboxes show about so many after the subject
 
 
-def text_of(html: str) -> str:
+def html_to_text(html: str) -> str:
     """Return the text of sanitised HTML. A paragraph is one line: mail programmes wrap as wide as they are."""
     reader = _Reader()
     reader.feed(html)
@@ -17,7 +17,7 @@ def text_of(html: str) -> str:
     return "\n\n".join(reader.blocks)
 
 
-def preheader_of(html: str) -> str:
+def extract_preheader(html: str) -> str:
     """Return the first words after the headings, as an inbox shows them beside the subject."""
     reader = _Reader(links=False)
     reader.feed(html)

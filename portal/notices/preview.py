@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Preview:
     """A rendered text, or why there is none. ``mark`` changes with the words, so that addresses can."""
 
-    mail: rendering.Rendered | None
+    mail: rendering.RenderedEmail | None
     faults: tuple[str, ...] = ()
     mark: str = ""
 
@@ -63,20 +63,22 @@ def recipients() -> PreviewRecipients:
     return registered
 
 
-def preview(notice: Notice, account: Account, text: Text, values: Mapping[str, str] | None = None) -> Preview:
+def render_preview(
+    notice: Notice, account: Account, text: Text, values: Mapping[str, str] | None = None
+) -> Preview:
     """Render a text, saved or not. ``values`` replace the samples of the variables they name."""
     try:
-        judged = validation.judge(notice, account, text)
-        mail = rendering.sample(notice, account, values=values, text=judged.text)
-    except validation.TextFaults as faults:
+        judged = validation.validate(notice, account, text)
+        mail = rendering.render_sample(notice, account, values=values, text=judged.text)
+    except validation.InvalidText as faults:
         return Preview(None, tuple(one for said in faults.by_field.values() for one in said))
-    except rendering.TextRefused as refused:
+    except rendering.UnrenderableText as refused:
         return Preview(None, (str(refused),))
     digest = hashlib.sha256(f"{mail.subject}\0{mail.html}\0{mail.text}".encode("utf-8", "replace"))
     return Preview(mail, mark=digest.hexdigest()[:12])
 
 
-def keep(owner: Owner, notice: Notice, text: Text, *, based_on: int, now: datetime) -> None:
+def save_draft(owner: Owner, notice: Notice, text: Text, *, based_on: int, now: datetime) -> None:
     """Keep what an owner is writing. Commits."""
     words = {
         "subject": text.subject,
@@ -91,14 +93,14 @@ def keep(owner: Owner, notice: Notice, text: Text, *, based_on: int, now: dateti
     db.session.commit()
 
 
-def kept(owner: Owner, notice: Notice) -> NoticeDraft | None:
+def find_draft(owner: Owner, notice: Notice) -> NoticeDraft | None:
     """Return what an owner is writing, if anything was kept."""
     return db.session.get(NoticeDraft, (owner.id, notice.kind))
 
 
-def forget(owner: Owner, notice: Notice) -> None:
+def delete_draft(owner: Owner, notice: Notice) -> None:
     """Forget what an owner was writing, since it is saved or given up. Commits."""
-    draft = kept(owner, notice)
+    draft = find_draft(owner, notice)
     if draft is not None:
         db.session.delete(draft)
         db.session.commit()

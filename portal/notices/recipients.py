@@ -34,11 +34,11 @@ _OWNERS = PreparedStatement(
 )
 
 
-class Fixed(Exception):
+class NoticeLocked(Exception):
     """The notice cannot be switched."""
 
 
-def is_on(account_id: int, notice: Notice) -> bool:
+def is_enabled(account_id: int, notice: Notice) -> bool:
     """Whether the account sends this notice; it does unless it was switched off."""
     if notice.locked:
         return True
@@ -46,16 +46,16 @@ def is_on(account_id: int, notice: Notice) -> bool:
     return row is None or bool(row[0])
 
 
-def switch(account_id: int, notice: Notice, *, on: bool) -> None:
+def set_enabled(account_id: int, notice: Notice, *, on: bool) -> None:
     """Switch a notice. Commits. Raises Fixed."""
-    turn(account_id, notice, on=on)
+    store_enabled(account_id, notice, on=on)
     db.session.commit()
 
 
-def turn(account_id: int, notice: Notice, *, on: bool) -> None:
+def store_enabled(account_id: int, notice: Notice, *, on: bool) -> None:
     """Switch a notice; as ``switch``, but the caller commits."""
     if notice.locked:
-        raise Fixed(notice.kind)
+        raise NoticeLocked(notice.kind)
     key = (account_id, notice.kind)
     row = db.session.get(NoticeSwitch, key) or _made(*key)
     row.enabled = on
@@ -74,7 +74,7 @@ def _made(account_id: int, kind: str) -> NoticeSwitch:
 def recipients_of(account: Account) -> list[tuple[str, str]]:
     """Return mailbox and display name of everybody who gets the account's notices to the owner, each once."""
     known = {key: (mailbox, name) for key, mailbox, name in _OWNERS.all(account_id=account.id)}
-    for key, mailbox in mailboxes.further(account.id):
+    for key, mailbox in mailboxes.further_addresses(account.id):
         known.setdefault(key, (mailbox, ""))
     return list(known.values())
 

@@ -13,15 +13,23 @@ from ..state import current_config
 from . import branding, plaintext, sanitize, texts
 from .catalogue import Audience, Notice, Variable, VariableType
 from .defaults import Text
-from .inline_styles import dress
-from .liquid import TextRefused, fill_in
+from .inline_styles import apply_inline_styles
+from .liquid import UnrenderableText, render_liquid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..accounts.models import Account
 
-__all__ = ["Rendered", "Text", "TextRefused", "one_line", "render", "sample", "sample_values"]
+__all__ = [
+    "RenderedEmail",
+    "Text",
+    "UnrenderableText",
+    "clean_line",
+    "render",
+    "render_sample",
+    "sample_values",
+]
 
 _SUBJECT_LIMIT = 200  # characters; a longer one is cut by every inbox anyway
 _VALUE_LIMIT = 2_000  # characters
@@ -30,7 +38,7 @@ _SAMPLE_HOST = "https://signet.example"  # in the samples of the catalogue, for 
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedEmail:
     """A message's words, frozen when it is enqueued."""
 
     subject: str
@@ -74,66 +82,66 @@ def render(
     text: Text | None = None,
     unsubscribe_url: str = "",
     preferences_url: str = "",
-) -> Rendered:
+) -> RenderedEmail:
     """Render a notice with the account's own text, or the one given.
 
-    ``values`` must hold each of the notice's variables; KeyError names those it lacks. Raises TextRefused.
+    ``values`` must hold each of the notice's variables; KeyError names those it lacks. Raises UnrenderableText.
     """
-    words, look = text or texts.live(account.id, notice), branding.look_of(account.id)
+    words, look = text or texts.current_text(account.id, notice), branding.branding_of(account.id)
     ways_out = {"unsubscribe_url": unsubscribe_url, "preferences_url": preferences_url}
-    return compose(notice, account.name, values, words, look, **ways_out)
+    return render_with(notice, account.name, values, words, look, **ways_out)
 
 
-def compose(
+def render_with(
     notice: Notice,
     programme: str,
     values: Mapping[str, str],
     words: Text,
-    look: branding.Look,
+    look: branding.Branding,
     *,
     unsubscribe_url: str = "",
     preferences_url: str = "",
-) -> Rendered:
+) -> RenderedEmail:
     """Render a notice from these words in this look, asking no table. As ``render``."""
     clean = _clean(notice, values)
-    subject = _cut(one_line(fill_in(words.subject, clean, html=False)), _SUBJECT_LIMIT)
+    subject = _cut(clean_line(render_liquid(words.subject, clean, html=False)), _SUBJECT_LIMIT)
     if not subject:
-        raise TextRefused("The subject is empty.")
-    body = _body(fill_in(words.html, clean, html=True))
-    said = several_lines(fill_in(words.text, clean, html=False)).strip() if words.text.strip() else ""
+        raise UnrenderableText("The subject is empty.")
+    body = _body(render_liquid(words.html, clean, html=True))
+    said = clean_lines(render_liquid(words.text, clean, html=False)).strip() if words.text.strip() else ""
     frame = {
         "subject": subject,
-        "programme": one_line(programme),
-        "reason_line": notice.reason_line.replace("{programme}", one_line(programme)),
+        "programme": clean_line(programme),
+        "reason_line": notice.reason_line.replace("{programme}", clean_line(programme)),
         "look": look,
         "unsubscribe_url": unsubscribe_url if notice.can_be_unsubscribed else "",
         "preferences_url": preferences_url,
     }
-    preheader = plaintext.preheader_of(body.html)
-    return Rendered(
+    preheader = plaintext.extract_preheader(body.html)
+    return RenderedEmail(
         subject=subject,
-        text=_framed("mail/layout.txt", frame, body=said or plaintext.text_of(body.html)),
+        text=_framed("mail/layout.txt", frame, body=said or plaintext.html_to_text(body.html)),
         html=_framed(
             "mail/layout.html",
             frame,
-            body=dress(body, look.accent),
+            body=apply_inline_styles(body, look.accent),
             preheader=preheader,
         ),
         preheader=preheader,
     )
 
 
-def sample(
+def render_sample(
     notice: Notice,
     account: Account,
     first_name: str = "",
     *,
     values: Mapping[str, str] | None = None,
     text: Text | None = None,
-) -> Rendered:
+) -> RenderedEmail:
     """Render a notice for this account with sample values, as the preview and the test email do.
 
-    ``values`` take the place of samples, where the notice has such variables. Raises TextRefused.
+    ``values`` take the place of samples, where the notice has such variables. Raises UnrenderableText.
     """
     shown = sample_values(notice, account)
     shown |= {name: value for name, value in (values or {}).items() if name in shown}
@@ -158,12 +166,12 @@ def sample_values(notice: Notice, account: Account) -> dict[str, str]:
     return here | {"programme": account.name}
 
 
-def one_line(value: str) -> str:
+def clean_line(value: str) -> str:
     """Make a value fit for a header and for a line of text: what ends lines or turns text becomes a space."""
     return " ".join(_visible(value).split())
 
 
-def several_lines(value: str) -> str:
+def clean_lines(value: str) -> str:
     """Make a value of several lines fit for a text: they stay, what turns text or is no character goes."""
     lines = value.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ").split("\n")
     return "\n".join(_visible(line).rstrip() for line in lines)
@@ -181,15 +189,15 @@ def _clean(notice: Notice, values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _value(variable: Variable, value: str) -> str:
-    tidy = several_lines(value).strip() if variable.type is VariableType.LINES else one_line(value)
+    tidy = clean_lines(value).strip() if variable.type is VariableType.LINES else clean_line(value)
     return _cut(tidy, _VALUE_LIMIT)
 
 
-def _body(filled: str) -> sanitize.Sanitised:
+def _body(filled: str) -> sanitize.SanitizedHtml:
     """Sanitise what was filled in: only now is it known what an address, say, has become."""
-    body = sanitize.sanitise(several_lines(filled))
+    body = sanitize.sanitize(clean_lines(filled))
     if body.html.count("<") > 2 * _ELEMENTS_LIMIT:
-        raise TextRefused(f"It has more than {_ELEMENTS_LIMIT:,} elements.")
+        raise UnrenderableText(f"It has more than {_ELEMENTS_LIMIT:,} elements.")
     return body
 
 

@@ -47,7 +47,7 @@ _URL = re.compile(r"(?i)(?:https?://[^\s/]|mailto:[^\s@]+@)")
 
 
 @dataclass(frozen=True)
-class Sanitised:
+class SanitizedHtml:
     """HTML that was sanitised, which is why a template may put it in as it is."""
 
     html: str
@@ -56,9 +56,9 @@ class Sanitised:
         return self.html
 
 
-def sanitise(html: str) -> Sanitised:
+def sanitize(html: str) -> SanitizedHtml:
     """Keep what a mail may hold; everything is closed and in order afterwards."""
-    return Sanitised(_cleaned(html))
+    return SanitizedHtml(_cleaned(html))
 
 
 def _cleaned(html: str, mark: str = "") -> str:
@@ -88,7 +88,7 @@ def _only_absolute(mark: str, tag: str, name: str, value: str) -> str | None:
 # -- what an owner writes: HTML with placeholders, which must survive
 
 
-class Misplaced(Exception):
+class MisplacedTag(Exception):
     """A command stands where it cannot stay; ``index`` is where."""
 
     def __init__(self, sentence: str, index: int) -> None:
@@ -100,8 +100,8 @@ _TOKEN = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
-def clean_source(source: str) -> tuple[str, list[str]]:
-    """Return a text's HTML as it is kept, and what was taken out of it. Raises Misplaced.
+def sanitize_source(source: str) -> tuple[str, list[str]]:
+    """Return a text's HTML as it is kept, and what was taken out of it. Raises MisplacedTag.
 
     Placeholders travel through the sanitiser as words, commands as comments: those may stand anywhere, even
     between the rows of a table.
@@ -149,7 +149,7 @@ def _all_there(source: str, tokens: list[str], restored: str, mark: str) -> None
     place = next((n for n in wanted if order.count(n) != 1), wanted[0])
     index = [match.start() for match in _TOKEN.finditer(source)][int(place)]
     said = " ".join(tokens[int(place)].split())[:40]
-    raise Misplaced(f"{said} cannot stand here, inside a tag. Put it around whole elements.", index)
+    raise MisplacedTag(f"{said} cannot stand here, inside a tag. Put it around whole elements.", index)
 
 
 class _Inventory(HTMLParser):

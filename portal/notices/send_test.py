@@ -29,7 +29,7 @@ def send(
     *,
     now: datetime,
     notice: Notice = NEW_SIGN_UP,
-    mail: rendering.Rendered | None = None,
+    mail: rendering.RenderedEmail | None = None,
 ) -> OutboxMessage:
     """Owe a test email to the owner, ahead of everything that waits. Commits. Raises TooManyTests.
 
@@ -39,7 +39,7 @@ def send(
     if not rate_limit.consume(budget, owner.account_id, now=now):
         db.session.rollback()
         raise TooManyTests
-    mail = mail or rendering.sample(notice, owner.account, first_name=(owner.name.split() or [""])[0])
+    mail = mail or rendering.render_sample(notice, owner.account, first_name=(owner.name.split() or [""])[0])
     key = f"test:{secrets.token_hex(8)}"
     new = mail.to(owner.mailbox, owner.name, kind=notice.kind, key=key, is_test=True)
     message = enqueue_row(owner.account_id, new, now=now)
@@ -49,7 +49,7 @@ def send(
     return message
 
 
-def story(owner: Owner, ident: str | None) -> tuple[OutboxMessage, DeliveryAttempt | None] | None:
+def find_test(owner: Owner, ident: str | None) -> tuple[OutboxMessage, DeliveryAttempt | None] | None:
     """Return one of the account's test emails with its last attempt."""
     if not ident or not ident.isascii() or not ident.isdigit() or len(ident) > 15:
         return None

@@ -9,12 +9,12 @@ from sqlalchemy import Select, bindparam, func, select
 from ..db import db
 from ..db.prepared import PreparedStatement
 from .defaults import Text, default_text
-from .models import NoticeText
+from .models import TextVersion
 
 if TYPE_CHECKING:
     from .catalogue import Notice
 
-_ROW = NoticeText.__table__.c
+_ROW = TextVersion.__table__.c
 _WORDS = PreparedStatement(
     select(_ROW.shipped, _ROW.subject, _ROW.html, _ROW.text)
     .where(_ROW.account_id == bindparam("account_id"), _ROW.kind == bindparam("kind"))
@@ -23,47 +23,47 @@ _WORDS = PreparedStatement(
 )
 
 
-def live(account_id: int, notice: Notice) -> Text:
+def current_text(account_id: int, notice: Notice) -> Text:
     """Return the text that is sent: the account's own, or the one Signet ships."""
     row = None if notice.locked else _WORDS.first(account_id=account_id, kind=notice.kind)
     return default_text(notice) if row is None or row[0] else Text(*row[1:])
 
 
-def words_of(row: NoticeText, notice: Notice) -> Text:
+def text_of(row: TextVersion, notice: Notice) -> Text:
     """Return the words of a version."""
     return default_text(notice) if row.shipped else Text(row.subject, row.html, row.text)
 
 
-def newest(account_id: int, notice: Notice) -> NoticeText | None:
+def newest_version(account_id: int, notice: Notice) -> TextVersion | None:
     """Return the version saved last, which is the one that is sent."""
     return db.session.scalar(_versions(account_id, notice).limit(1))
 
 
-def find(account_id: int, notice: Notice, number: int) -> NoticeText | None:
+def find_version(account_id: int, notice: Notice, number: int) -> TextVersion | None:
     """Return one version of this account by its number."""
-    return db.session.scalar(_versions(account_id, notice).where(NoticeText.number == number))
+    return db.session.scalar(_versions(account_id, notice).where(TextVersion.number == number))
 
 
-def history(account_id: int, notice: Notice, limit: int = 50) -> list[NoticeText]:
+def list_versions(account_id: int, notice: Notice, limit: int = 50) -> list[TextVersion]:
     """Return the versions, newest first."""
     return list(db.session.scalars(_versions(account_id, notice).limit(limit)))
 
 
-def newest_of_each(account_id: int) -> dict[str, NoticeText]:
+def newest_versions(account_id: int) -> dict[str, TextVersion]:
     """Return the last version of each kind that has one."""
     last = (
-        select(NoticeText.kind, func.max(NoticeText.number).label("number"))
-        .where(NoticeText.account_id == account_id)
-        .group_by(NoticeText.kind)
+        select(TextVersion.kind, func.max(TextVersion.number).label("number"))
+        .where(TextVersion.account_id == account_id)
+        .group_by(TextVersion.kind)
         .subquery()
     )
-    query = select(NoticeText).join(
-        last, (last.c.kind == NoticeText.kind) & (last.c.number == NoticeText.number)
+    query = select(TextVersion).join(
+        last, (last.c.kind == TextVersion.kind) & (last.c.number == TextVersion.number)
     )
-    rows = db.session.scalars(query.where(NoticeText.account_id == account_id))
+    rows = db.session.scalars(query.where(TextVersion.account_id == account_id))
     return {row.kind: row for row in rows}
 
 
-def _versions(account_id: int, notice: Notice) -> Select[NoticeText]:
-    query = select(NoticeText).where(NoticeText.account_id == account_id, NoticeText.kind == notice.kind)
-    return query.order_by(NoticeText.number.desc())
+def _versions(account_id: int, notice: Notice) -> Select[TextVersion]:
+    query = select(TextVersion).where(TextVersion.account_id == account_id, TextVersion.kind == notice.kind)
+    return query.order_by(TextVersion.number.desc())

@@ -10,7 +10,7 @@ from liquid.exceptions import LiquidError
 
 from . import leaddyno, rendering, sanitize
 from .defaults import Text
-from .liquid import FILTERS, SOURCE_LIMIT, TAGS, TextRefused, parsed
+from .liquid import FILTERS, SOURCE_LIMIT, TAGS, UnrenderableText, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ _AT_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Fault:
+class TextError:
     """One mistake. ``line`` counts from 1."""
 
     line: int
@@ -38,7 +38,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ValidText:
     """A text that may be saved, and what was changed on the way."""
 
     text: Text
@@ -46,7 +46,7 @@ class Judged:
     removed: tuple[str, ...] = ()
 
 
-class TextFaults(Exception):
+class InvalidText(Exception):
     """The text may not be saved: its sentences by field (subject, html, text)."""
 
     def __init__(self, by_field: Mapping[str, list[str]]) -> None:
@@ -54,55 +54,55 @@ class TextFaults(Exception):
         self.by_field = by_field
 
 
-def judge(notice: Notice, account: Account, typed: Text) -> Judged:
-    """Return the text as it may be saved. Raises TextFaults."""
+def validate(notice: Notice, account: Account, typed: Text) -> ValidText:
+    """Return the text as it may be saved. Raises InvalidText."""
     faults: dict[str, list[str]] = {}
     converted: dict[str, leaddyno.Conversion] = {}
     parts: dict[str, str] = {}
     for name in ("subject", "html", "text"):
-        source = rendering.several_lines(getattr(typed, name)).strip()
+        source = rendering.clean_lines(getattr(typed, name)).strip()
         source, done, unknown = leaddyno.convert(source, notice, html=name == "html")
         converted |= {f"{one.old}{one.new}": one for one in done}
         found = [_strange_spelling(one) for one in unknown]
-        found += list(faults_of(source, notice, html=name == "html"))
+        found += list(find_errors(source, notice, html=name == "html"))
         faults[name] = _sentences(sorted(found, key=lambda fault: fault.line), name)
         parts[name] = source
     _judge_subject(parts["subject"], faults)
     cleaned, removed = _clean_html(parts["html"], faults)
     if any(faults.values()):
-        raise TextFaults({name: sentences for name, sentences in faults.items() if sentences})
+        raise InvalidText({name: sentences for name, sentences in faults.items() if sentences})
     text = Text(parts["subject"], cleaned, parts["text"])
     _try(notice, account, text)
-    return Judged(text, tuple(converted.values()), tuple(removed))
+    return ValidText(text, tuple(converted.values()), tuple(removed))
 
 
-def faults_of(source: str, notice: Notice, *, html: bool) -> Iterator[Fault]:
+def find_errors(source: str, notice: Notice, *, html: bool) -> Iterator[TextError]:
     """Yield the mistakes of one part."""
     if len(source) > SOURCE_LIMIT:
-        yield Fault(1, f"Shorten this to {SOURCE_LIMIT:,} characters; it has {len(source):,}.")
+        yield TextError(1, f"Shorten this to {SOURCE_LIMIT:,} characters; it has {len(source):,}.")
         return
     wrong = [*_unclosed(source), *_unpaired(source), *_misspelt(source)]
     if wrong:
         yield from wrong
         return
     try:
-        template = parsed(source, html=html)
-    except (LiquidError, TextRefused):
-        yield Fault(1, "This holds a placeholder that is not understood.")
+        template = parse(source, html=html)
+    except (LiquidError, UnrenderableText):
+        yield TextError(1, "This holds a placeholder that is not understood.")
         return
     yield from _unknown_names(source, template, notice)
 
 
-def _unclosed(source: str) -> Iterator[Fault]:
+def _unclosed(source: str) -> Iterator[TextError]:
     rest = _TOKEN.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), source)
     for opening, closing in (("{{", "}}"), ("{%", "%}")):
         for match in re.finditer(re.escape(opening), rest):
-            yield Fault(
+            yield TextError(
                 _line(rest, match.start()), f"a {opening} is not closed; write {closing} where it ends."
             )
 
 
-def _unpaired(source: str) -> Iterator[Fault]:
+def _unpaired(source: str) -> Iterator[TextError]:
     """Find tags that do not exist, that are not closed, and that close nothing."""
     opened: list[tuple[str, int]] = []
     for match in _TOKEN.finditer(source):
@@ -114,10 +114,10 @@ def _unpaired(source: str) -> Iterator[Fault]:
             opened.append((name, line))
         elif name in _MIDDLES:
             if not opened or opened[-1][0] not in _MIDDLES[name]:
-                yield Fault(line, f"{{% {name} %}} stands outside of the condition it belongs to.")
+                yield TextError(line, f"{{% {name} %}} stands outside of the condition it belongs to.")
         elif name.startswith("end") and name[3:] in _BLOCKS:
             if not opened or opened[-1][0] != name[3:]:
-                yield Fault(
+                yield TextError(
                     line,
                     f"{{% {name} %}} closes nothing; remove it, or write {{% {name[3:]} … %}} before it.",
                 )
@@ -125,43 +125,45 @@ def _unpaired(source: str) -> Iterator[Fault]:
                 opened.pop()
         elif name not in TAGS:
             known = ", ".join(TAGS)
-            yield Fault(line, f"{{% {name or '…'} %}} is not a command that exists here. There are: {known}.")
+            yield TextError(
+                line, f"{{% {name or '…'} %}} is not a command that exists here. There are: {known}."
+            )
     for name, line in opened:
-        yield Fault(line, f"{{% {name} %}} is not closed; write {{% end{name} %}} where it ends.")
+        yield TextError(line, f"{{% {name} %}} is not closed; write {{% end{name} %}} where it ends.")
 
 
-def _misspelt(source: str) -> Iterator[Fault]:
+def _misspelt(source: str) -> Iterator[TextError]:
     """Find placeholders that cannot be read, each by itself, so that its line is known."""
     for match in _TOKEN.finditer(source):
         token, line = match.group(), _line(source, match.start())
         unknown = [name for name in _FILTER.findall(_unquoted(token)) if name not in FILTERS]
         for name in unknown:
-            yield Fault(line, f"there is no filter “{name}”. There are: {', '.join(FILTERS)}.")
+            yield TextError(line, f"there is no filter “{name}”. There are: {', '.join(FILTERS)}.")
         if unknown or not _is_alone(token):
             continue
         try:
-            parsed(_alone(token), html=False)
-        except (LiquidError, TextRefused):
+            parse(_alone(token), html=False)
+        except (LiquidError, UnrenderableText):
             said = " ".join(token.split())
             shown = said if len(said) <= 40 else said[:39] + "…"
-            yield Fault(line, f"“{shown}” is not understood. A variable is written {{{{ first_name }}}}.")
+            yield TextError(line, f"“{shown}” is not understood. A variable is written {{{{ first_name }}}}.")
 
 
-def _unknown_names(source: str, template: BoundTemplate, notice: Notice) -> Iterator[Fault]:
+def _unknown_names(source: str, template: BoundTemplate, notice: Notice) -> Iterator[TextError]:
     known = {variable.name for variable in notice.variables}
     for name, places in template.analyze().globals.items():
         line = _line(source, places[0].span.index)
         if name not in known:
-            near = leaddyno.nearest(str(name), notice)
+            near = leaddyno.nearest_variable(str(name), notice)
             offer = f" Did you mean {{{{ {near} }}}}?" if near else " Take one from the list beside."
-            yield Fault(line, f"there is no variable “{name}” in this email.{offer}")
+            yield TextError(line, f"there is no variable “{name}” in this email.{offer}")
         elif any(len(place.segments) > 1 for place in places):
-            yield Fault(line, f"“{name}” is a plain value and has no parts; write {{{{ {name} }}}}.")
+            yield TextError(line, f"“{name}” is a plain value and has no parts; write {{{{ {name} }}}}.")
 
 
-def _strange_spelling(one: leaddyno.Unknown) -> Fault:
+def _strange_spelling(one: leaddyno.UnknownPlaceholder) -> TextError:
     offer = f" Did you mean {{{{ {one.nearest} }}}}?" if one.nearest else " Take one from the list beside."
-    return Fault(one.line, f"{one.spelling} stands for nothing in this email.{offer}")
+    return TextError(one.line, f"{one.spelling} stands for nothing in this email.{offer}")
 
 
 def _judge_subject(subject: str, faults: dict[str, list[str]]) -> None:
@@ -182,8 +184,8 @@ def _clean_html(html: str, faults: dict[str, list[str]]) -> tuple[str, list[str]
     if faults["html"]:
         return html, []
     try:
-        cleaned, removed = sanitize.clean_source(html)
-    except sanitize.Misplaced as misplaced:
+        cleaned, removed = sanitize.sanitize_source(html)
+    except sanitize.MisplacedTag as misplaced:
         faults["html"].append(f"Line {_line(html, misplaced.index)}: {misplaced}")
         return html, []
     cleaned = cleaned.strip()
@@ -195,12 +197,12 @@ def _clean_html(html: str, faults: dict[str, list[str]]) -> tuple[str, list[str]
 def _try(notice: Notice, account: Account, text: Text) -> None:
     """Render it once, so that nothing is saved that could not be sent."""
     try:
-        rendering.sample(notice, account, text=text)
-    except TextRefused as refused:
-        raise TextFaults({"html": [f"This cannot be sent. {refused}"]}) from None
+        rendering.render_sample(notice, account, text=text)
+    except UnrenderableText as refused:
+        raise InvalidText({"html": [f"This cannot be sent. {refused}"]}) from None
 
 
-def _sentences(faults: list[Fault], name: str) -> list[str]:
+def _sentences(faults: list[TextError], name: str) -> list[str]:
     shown = [
         f"{fault.sentence[0].upper()}{fault.sentence[1:]}"
         if name == "subject"

@@ -29,7 +29,7 @@ def switch(kind: str) -> Any:
     on = {"1": True, "0": False}.get(request.form.get("on", ""))
     if on is None or found.locked:  # a click that does not say which way must not switch anything
         abort(400)
-    recipients.switch(current_user.account_id, found, on=on)
+    recipients.set_enabled(current_user.account_id, found, on=on)
     flash(f"{found.full_name} is switched {'on' if on else 'off'}.", "success")
     back = url_for(".index") if request.form.get("back") == "list" else url_for(".show", kind=kind)
     return redirect(back, 303)
@@ -42,7 +42,7 @@ def add_mailbox() -> Any:
     if not form.validate():
         return _index(form, form_errors=True), 422
     try:
-        added = mailboxes.add(current_user.account, form.mailbox.data, now=utcnow())
+        added = mailboxes.add_mailbox(current_user.account, form.mailbox.data, now=utcnow())
     except mailboxes.MailboxRefused as refused:
         form.mailbox.errors = [str(refused)]
         return _index(form, form_errors=True), 422
@@ -53,7 +53,7 @@ def add_mailbox() -> Any:
 @blueprint.post("/mailboxes/<int:ident>/remove")
 @login_required
 def remove_mailbox(ident: int) -> Any:
-    if not mailboxes.remove(current_user.account_id, ident):
+    if not mailboxes.remove_mailbox(current_user.account_id, ident):
         abort(404)
     flash("The mailbox is removed.", "success")
     return redirect(url_for(".index", _anchor="to-you"), 303)
@@ -74,16 +74,16 @@ def sender() -> str:
 
 def _index(form: MailboxForm, **more: object) -> str:
     account_id = current_user.account_id
-    edited = texts.newest_of_each(account_id)
-    rows = [(one, recipients.is_on(account_id, one), edited.get(one.kind)) for one in CATALOGUE.values()]
+    edited = texts.newest_versions(account_id)
+    rows = [(one, recipients.is_enabled(account_id, one), edited.get(one.kind)) for one in CATALOGUE.values()]
     return render_template(
         "notices/index.html",
         to_affiliates=[row for row in rows if row[0].audience is Audience.AFFILIATE],
         to_owner=[row for row in rows if row[0].audience is Audience.OWNER],
         recipients=recipients.recipients_of(current_user.account),
-        further=mailboxes.of(account_id),
+        further=mailboxes.further_mailboxes(account_id),
         restrictions=recipients.restrictions_of(current_user.account),
-        limit=mailboxes.LIMIT,
+        limit=mailboxes.MAILBOX_LIMIT,
         form=form,
         **more,
     )

@@ -12,7 +12,7 @@ from ..web.headers import mail_page
 from . import branding, images, rendering, schemes
 from .catalogue import CATALOGUE
 from .forms import LookForm
-from .rendering import several_lines
+from .rendering import clean_lines
 from .views import blueprint, sender
 
 _SHOWN = CATALOGUE["new-purchase"]  # it has a bit of everything
@@ -22,7 +22,7 @@ _YEAR = 31_536_000
 @blueprint.get("/look")
 @login_required
 def look() -> Any:
-    saved = branding.look_of(current_user.account_id)
+    saved = branding.branding_of(current_user.account_id)
     form = LookForm(formdata=None)
     form.accent.data, form.address.data, form.footer.data = saved.accent, saved.address, saved.footer
     return _page(form)
@@ -35,16 +35,16 @@ def save_look() -> Any:
     if not form.validate():
         return _page(form, form_errors=True), 422
     file = form.logo.data
-    typed = branding.Typed(
+    typed = branding.BrandingInput(
         accent=form.accent.data,
-        address=several_lines(form.address.data or "").strip(),
-        footer=several_lines(form.footer.data or "").strip(),
-        logo=file.read(images.SIZE_LIMIT + 1) if file else b"",
+        address=clean_lines(form.address.data or "").strip(),
+        footer=clean_lines(form.footer.data or "").strip(),
+        logo=file.read(images.LOGO_LIMIT_BYTES + 1) if file else b"",
         remove_logo=bool(form.remove_logo.data),
     )
     try:
         note = branding.save(current_user, typed, now=utcnow())
-    except branding.LookRefused as refused:
+    except branding.InvalidBranding as refused:
         for name, sentence in refused.by_field.items():
             form[name].errors = [sentence]
         return _page(form, form_errors=True), 422
@@ -57,16 +57,16 @@ def save_look() -> Any:
 @blueprint.get("/look/html")
 @login_required
 def look_html() -> Response:
-    mail = rendering.sample(_SHOWN, current_user.account)
-    return mail_page(schemes.fixed(mail.html, dark=request.args.get("scheme") == "dark"))
+    mail = rendering.render_sample(_SHOWN, current_user.account)
+    return mail_page(schemes.force_scheme(mail.html, dark=request.args.get("scheme") == "dark"))
 
 
 @blueprint.get("/logo/<name>")
 def logo(name: str) -> Response:
     """Answer with a logo. Its address is in mails, so anybody may ask, from any place, and keep it."""
     key, _, ending = name.rpartition(".")
-    row = branding.logo(key)
-    if row is None or ending != images.ENDINGS[row.media_type]:
+    row = branding.find_logo(key)
+    if row is None or ending != images.LOGO_EXTENSIONS[row.media_type]:
         abort(404)
     response = Response(row.data, mimetype=row.media_type)
     response.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"
@@ -76,6 +76,6 @@ def logo(name: str) -> Response:
 
 
 def _page(form: LookForm, **more: object) -> str:
-    saved = branding.look_of(current_user.account_id)
-    mail = rendering.sample(_SHOWN, current_user.account)
+    saved = branding.branding_of(current_user.account_id)
+    mail = rendering.render_sample(_SHOWN, current_user.account)
     return render_template("notices/look.html", form=form, saved=saved, mail=mail, sender=sender(), **more)

@@ -30,7 +30,7 @@ _NUMBER = "<int(max=999999999):number>"
 def show(kind: str) -> Any:
     """Show the editor, with what the owner was writing where the address asks for it."""
     notice = notice_of(kind)
-    draft = preview.kept(current_user, notice) if request.args.get("draft") else None
+    draft = preview.find_draft(current_user, notice) if request.args.get("draft") else None
     form = TextForm(formdata=None)
     _fill(form, notice)
     if draft is not None:
@@ -44,10 +44,10 @@ def show(kind: str) -> Any:
 def html(kind: str) -> Response:
     """Answer with the mail alone, for a frame: as sent, as being written, or an earlier version."""
     notice = notice_of(kind)
-    shown = preview.preview(notice, current_user.account, _words(notice), _values(_recipient()))
+    shown = preview.render_preview(notice, current_user.account, _words(notice), _values(_recipient()))
     if shown.mail is None:
         abort(404)
-    return mail_page(schemes.fixed(shown.mail.html, dark=request.args.get("scheme") == "dark"))
+    return mail_page(schemes.force_scheme(shown.mail.html, dark=request.args.get("scheme") == "dark"))
 
 
 @blueprint.post("/<kind>")
@@ -65,7 +65,7 @@ def live_preview(kind: str) -> Any:
     """Keep what is being written and answer with its preview, for the script."""
     notice = _editable(kind)
     form = TextForm()
-    preview.keep(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
+    preview.save_draft(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
     return render_template("notices/preview.html", **_shown(notice, form.typed(), draft=True))
 
 
@@ -75,11 +75,11 @@ def reset(kind: str) -> Any:
     notice = _editable(kind)
     form = TextForm()
     try:
-        version = editing.reset(current_user, notice, based_on=form.begun_with, now=utcnow())
-    except editing.EditedMeanwhile as meanwhile:
+        version = editing.reset_to_default(current_user, notice, based_on=form.begun_with, now=utcnow())
+    except editing.EditConflict as meanwhile:
         flash(_meanwhile(meanwhile) + " Nothing was reset.", "warning")
         return _back(notice)
-    preview.forget(current_user, notice)
+    preview.delete_draft(current_user, notice)
     flash(
         "The default text is sent from now on. Yours stays among the versions."
         if version
@@ -93,9 +93,9 @@ def reset(kind: str) -> Any:
 @login_required
 def version(kind: str, number: int) -> Any:
     notice = notice_of(kind)
-    row = texts.find(current_user.account_id, notice, number) or abort(404)
-    words = texts.words_of(row, notice)
-    newest = texts.newest(current_user.account_id, notice)
+    row = texts.find_version(current_user.account_id, notice, number) or abort(404)
+    words = texts.text_of(row, notice)
+    newest = texts.newest_version(current_user.account_id, notice)
     return render_template(
         "notices/version.html",
         row=row,
@@ -109,13 +109,13 @@ def version(kind: str, number: int) -> Any:
 @login_required
 def restore(kind: str, number: int) -> Any:
     notice = _editable(kind)
-    row = texts.find(current_user.account_id, notice, number) or abort(404)
+    row = texts.find_version(current_user.account_id, notice, number) or abort(404)
     try:
-        made = editing.restore(current_user, notice, row, now=utcnow())
-    except editing.EditedMeanwhile as meanwhile:
+        made = editing.restore_version(current_user, notice, row, now=utcnow())
+    except editing.EditConflict as meanwhile:
         flash(_meanwhile(meanwhile) + " Nothing was restored.", "warning")
         return _back(notice)
-    preview.forget(current_user, notice)
+    preview.delete_draft(current_user, notice)
     said = (
         f"Version {number} is restored, as version {made.number}."
         if made
@@ -130,30 +130,32 @@ def restore(kind: str, number: int) -> Any:
 
 def _save(notice: Notice, form: TextForm) -> Any:
     try:
-        saved = editing.save(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
-    except validation.TextFaults as faults:
+        saved = editing.save_version(
+            current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow()
+        )
+    except validation.InvalidText as faults:
         return _refused(notice, form, faults), 422
-    except editing.EditedMeanwhile as meanwhile:
+    except editing.EditConflict as meanwhile:
         form.based_on.data, form.based_on.raw_data = meanwhile.newest.number, None
         return _editor(notice, form, form_errors=True, meanwhile=meanwhile.newest), 409
-    preview.forget(current_user, notice)
+    preview.delete_draft(current_user, notice)
     _tell(saved)
     return _back(notice)
 
 
 def _preview(notice: Notice, form: TextForm) -> Any:
-    preview.keep(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
+    preview.save_draft(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
     return _back(notice, draft=1, anchor="preview")
 
 
 def _test(notice: Notice, form: TextForm) -> Any:
     """Send what stands in the form to the owner, saved or not."""
-    preview.keep(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
+    preview.save_draft(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
     try:
-        validation.judge(notice, current_user.account, form.typed())
-    except validation.TextFaults as faults:
+        validation.validate(notice, current_user.account, form.typed())
+    except validation.InvalidText as faults:
         return _refused(notice, form, faults), 422
-    shown = preview.preview(notice, current_user.account, form.typed(), _values(_recipient()))
+    shown = preview.render_preview(notice, current_user.account, form.typed(), _values(_recipient()))
     try:
         message = send_test.send(current_user, now=utcnow(), notice=notice, mail=shown.mail)
     except send_test.TooManyTests:
@@ -183,18 +185,21 @@ def _editable(kind: str) -> Notice:
 
 
 def _back(notice: Notice, anchor: str | None = None, **more: Any) -> Any:
-    said = {name: rendering.one_line(request.form.get(name, ""))[:100] for name in ("as", "q")}
+    said = {name: rendering.clean_line(request.form.get(name, ""))[:100] for name in ("as", "q")}
     chosen: dict[str, Any] = {name: value for name, value in said.items() if value}
     return redirect(url_for(".show", kind=notice.kind, _anchor=anchor, **chosen, **more), 303)
 
 
-def _refused(notice: Notice, form: TextForm, faults: validation.TextFaults) -> str:
+def _refused(notice: Notice, form: TextForm, faults: validation.InvalidText) -> str:
     form.refuse(faults.by_field)
     return _editor(notice, form, form_errors=True)
 
 
 def _fill(form: TextForm, notice: Notice) -> None:
-    words, newest = texts.live(current_user.account_id, notice), texts.newest(current_user.account_id, notice)
+    words, newest = (
+        texts.current_text(current_user.account_id, notice),
+        texts.newest_version(current_user.account_id, notice),
+    )
     form.subject.data, form.html.data, form.text.data = words.subject, words.html, words.text
     form.based_on.data = newest.number if newest else 0
 
@@ -202,13 +207,13 @@ def _fill(form: TextForm, notice: Notice) -> None:
 def _editor(notice: Notice, form: TextForm, *, draft: bool = False, **more: object) -> str:
     words = form.typed()
     if request.method == "POST" and not notice.locked:  # so that the frames can show what was not saved
-        preview.keep(current_user, notice, words, based_on=form.begun_with, now=utcnow())
+        preview.save_draft(current_user, notice, words, based_on=form.begun_with, now=utcnow())
         draft = True
     return render_template(
         "notices/show.html",
         form=form,
-        on=recipients.is_on(current_user.account_id, notice),
-        versions=texts.history(current_user.account_id, notice),
+        on=recipients.is_enabled(current_user.account_id, notice),
+        versions=texts.list_versions(current_user.account_id, notice),
         values=rendering.sample_values(notice, current_user.account),
         sent=key_argument(request.args.get("sent")),
         **_shown(notice, words, draft=draft),
@@ -219,11 +224,11 @@ def _editor(notice: Notice, form: TextForm, *, draft: bool = False, **more: obje
 def _shown(notice: Notice, words: Text, *, draft: bool = False, version: int = 0) -> dict[str, object]:
     """Return what the preview needs to be drawn."""
     account, recipient = current_user.account, _recipient()
-    search = rendering.one_line(request.values.get("q", ""))[:100]
+    search = rendering.clean_line(request.values.get("q", ""))[:100]
     choices = preview.recipients().search(account, search)
     if recipient is not None and recipient not in choices:
         choices.insert(0, recipient)
-    shown = preview.preview(notice, account, words, _values(recipient))
+    shown = preview.render_preview(notice, account, words, _values(recipient))
     return {
         "notice": notice,
         "preview": shown,
@@ -245,12 +250,12 @@ def _words(notice: Notice) -> Text:
     """Return the words that the address of a frame asks for."""
     number = key_argument(request.args.get("version"))
     if number:
-        row = texts.find(current_user.account_id, notice, number) or abort(404)
-        return texts.words_of(row, notice)
-    draft = preview.kept(current_user, notice) if request.args.get("draft") else None
+        row = texts.find_version(current_user.account_id, notice, number) or abort(404)
+        return texts.text_of(row, notice)
+    draft = preview.find_draft(current_user, notice) if request.args.get("draft") else None
     if draft is not None:
         return Text(draft.subject, draft.html, draft.text)
-    return texts.live(current_user.account_id, notice)
+    return texts.current_text(current_user.account_id, notice)
 
 
 def _recipient() -> PreviewRecipient | None:
@@ -263,5 +268,5 @@ def _values(recipient: PreviewRecipient | None) -> Mapping[str, str] | None:
     return recipient.values if recipient else None
 
 
-def _meanwhile(meanwhile: editing.EditedMeanwhile) -> str:
+def _meanwhile(meanwhile: editing.EditConflict) -> str:
     return f"{meanwhile.newest.owner_name} has saved version {meanwhile.newest.number} meanwhile."

@@ -110,7 +110,7 @@ class Facts:
 def gather(now: datetime) -> Facts:
     """Read everything at one moment, in a transaction that only reads and has ended on return."""
     with read_only():
-        facts = Facts(overview.overview(now), lookup.slugs())
+        facts = Facts(overview.overview(now), lookup.account_slugs())
         db.session.expunge_all()  # the workers' rows outlive the transaction
         db.session.rollback()
     return facts

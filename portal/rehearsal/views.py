@@ -18,7 +18,7 @@ from flask import (
 from flask_login import login_required
 
 from ..state import current_config
-from ..web.banners import Banner, add_source
+from ..web.banners import Banner, add_banner_source
 from ..web.headers import mail_page
 from . import inbox, provider_replies, store
 from .faults import FAULTS
@@ -37,7 +37,7 @@ blueprint = Blueprint("rehearsal", __name__, url_prefix="/rehearsal")
 def install(app: Flask) -> None:
     """Register the pages and the banner; without SIGNET_REHEARSAL every page is 404."""
     app.register_blueprint(blueprint)
-    add_source(app, _banners)
+    add_banner_source(app, _banners)
 
 
 def _folder() -> Path:

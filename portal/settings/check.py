@@ -155,7 +155,7 @@ def _enqueue_test_email(lease: Lease[SettingsCheck]) -> OutboxMessage | None:
         return None
     version = db.session.get_one(SmtpSettings, row.version_id)
     account = db.session.get_one(Account, version.account_id)
-    mail = rendering.sample(NEW_SIGN_UP, account, first_name=(row.recipient_name.split() or [""])[0])
+    mail = rendering.render_sample(NEW_SIGN_UP, account, first_name=(row.recipient_name.split() or [""])[0])
     key = f"check:{row.id}"
     new = mail.to(
         row.recipient, row.recipient_name, kind=NEW_SIGN_UP.kind, key=key, forced_version_id=version.id

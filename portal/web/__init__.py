@@ -28,6 +28,6 @@ def install(app: Flask, *, secure: bool) -> None:
         account = getattr(current_user, "account", None)
         return {
             "current_account": account,
-            "portal_banners": banners.banners(app, account.id) if account else [],
+            "portal_banners": banners.collect_banners(app, account.id) if account else [],
             "config_flags": get_state(app).config,
         }

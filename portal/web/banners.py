@@ -32,11 +32,11 @@ class _Sources:
     sources: list[Source] = field(default_factory=list)
 
 
-def add_source(app: Flask, source: Source) -> None:
+def add_banner_source(app: Flask, source: Source) -> None:
     """Let a room say something on every page."""
     get_state(app).part(_Sources).sources.append(source)
 
 
-def banners(app: Flask, account_id: int) -> list[Banner]:
+def collect_banners(app: Flask, account_id: int) -> list[Banner]:
     """Collect what the rooms have to say to this account."""
     return [banner for source in get_state(app).part(_Sources).sources for banner in source(account_id)]

@@ -71,27 +71,27 @@ def install(app: Flask) -> None:
 
 
 # (status, what is known of it, headers that belong to it) -> an answer
-Teller = Callable[[int, str, dict[str, str]], Any]
+ErrorRenderer = Callable[[int, str, dict[str, str]], Any]
 
 
 @dataclass
 class _ErrorRenderers:
-    by_prefix: dict[str, Teller] = field(default_factory=dict)
+    by_prefix: dict[str, ErrorRenderer] = field(default_factory=dict)
 
 
-def tell_otherwise(app: Flask, prefix: str, teller: Teller) -> None:
+def add_error_renderer(app: Flask, prefix: str, teller: ErrorRenderer) -> None:
     """Let a room tell what goes wrong under its addresses in another way than by pages."""
     get_state(app).part(_ErrorRenderers).by_prefix[prefix] = teller
 
 
-def _teller() -> Teller | None:
+def _custom_renderer() -> ErrorRenderer | None:
     tellers = get_state().part(_ErrorRenderers).by_prefix
     return next((teller for prefix, teller in tellers.items() if request.path.startswith(prefix)), None)
 
 
 def error_page(code: int, *, page: ErrorPage | None = None, **more: object) -> Any:
     """Render the page of a status; an unlisted one is told like its class."""
-    if teller := _teller():
+    if teller := _custom_renderer():
         incident = f"Its reference is {more['incident']}." if "incident" in more else ""
         return teller(code, incident, {})
     page = page or PAGES.get(code) or PAGES[500 if code >= 500 else 400]
@@ -112,7 +112,7 @@ def _http_error(error: HTTPException) -> Any:
         return "This portal is not known by that name.\n", 400, {"Content-Type": "text/plain; charset=utf-8"}
     if error.code is None or error.code < 400:
         return error
-    if teller := _teller():
+    if teller := _custom_renderer():
         kept = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
         return teller(error.code, "", kept)
     return error_page(error.code)

@@ -1,4 +1,4 @@
-"""What templates may call: moments, sizes, and the address of a static file."""
+"""Template filters for times, and ``asset_url`` for the address of a static file."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ _STEPS = ((60, "second"), (3600, "minute"), (86400, "hour"), (86400 * 60, "day")
 _DIVISORS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
-def ago(moment: datetime | None, now: datetime | None = None) -> str:
-    """Tell a moment by its distance: "just now", "3 minutes ago", "in 2 hours"."""
-    if moment is None:
+def ago(time: datetime | None, now: datetime | None = None) -> str:
+    """Format a time by its distance from now: "just now", "3 minutes ago", "in 2 hours"."""
+    if time is None:
         return "never"
-    seconds = ((now or utcnow()) - moment).total_seconds()
+    seconds = ((now or utcnow()) - time).total_seconds()
     size = abs(seconds)
-    if size < 5:
+    if size < _JUST_NOW_S:
         return "just now"
-    unit = next((name for bound, name in _STEPS if size < bound), "day")
-    count = int(size // _DIVISORS[unit])
-    words = f"{count} {unit}{'' if count == 1 else 's'}"
-    return f"{words} ago" if seconds > 0 else f"in {words}"
+    length, unit = next(((length, unit) for bound, length, unit in _UNITS if size < bound), (_DAY_S, "day"))
+    count = int(size // length)
+    distance = f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{distance} ago" if seconds > 0 else f"in {distance}"
 
 
-def moment(value: datetime | None) -> str:
-    """Tell a moment exactly: 3 Nov 2026, 09:12 UTC."""
-    return f"{value.day} {value:%b %Y, %H:%M} UTC" if value else ""
+def format_time(time: datetime | None) -> str:
+    """Format a time exactly, as 3 Nov 2026, 09:12 UTC."""
+    return f"{time.day} {time:%b %Y, %H:%M} UTC" if time else ""
 
 
 def install(app: Flask) -> None:
     """Make the filters known to Jinja."""
     app.jinja_env.filters["ago"] = ago
-    app.jinja_env.filters["moment"] = moment
+    app.jinja_env.filters["moment"] = format_time

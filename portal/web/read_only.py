@@ -14,7 +14,7 @@ _SAFE = {"GET", "HEAD", "OPTIONS"}
 _MARK = "reads_first"
 
 
-def reads_first(view: View) -> View:
+def read_only_view(view: View) -> View:
     """Mark a view that only reads, whatever the method, until a deed says that it writes: ``db.writing``."""
     setattr(view, _MARK, True)
     return view

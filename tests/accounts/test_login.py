@@ -12,7 +12,7 @@ from sqlalchemy import select
 from portal.accounts.login import BY_MAILBOX, BY_NETWORK
 from portal.accounts.models import Owner, OwnerSession
 from portal.accounts.passwords import Hasher
-from portal.accounts.tokens import fingerprint
+from portal.accounts.tokens import hash_token
 from portal.clock import utcnow
 from portal.db import db
 from portal.state import get_state
@@ -119,13 +119,13 @@ def test_the_cookie_holds_a_random_token_and_the_table_its_hash(client, ada):
     try_in(client)
     token = cookie_of(client)["_user_id"]
     assert len(token) == 43
-    assert db.session.scalars(select(OwnerSession.token_hash)).all() == [fingerprint(token)]
+    assert db.session.scalars(select(OwnerSession.token_hash)).all() == [hash_token(token)]
 
 
 def test_the_hash_in_the_table_does_not_log_in(client, ada):
     try_in(client)
     with client.session_transaction() as cookie:
-        cookie["_user_id"] = fingerprint(cookie["_user_id"])
+        cookie["_user_id"] = hash_token(cookie["_user_id"])
     assert client.get("/account").status_code == 303
 
 

@@ -92,7 +92,7 @@ def test_the_list_holds_what_the_length_does_not_catch_already():
     lines = [line for line in LIST.read_text(encoding="utf-8").splitlines() if not line.startswith("# ")]
     assert len(lines) > 250
     assert len(lines) == len(set(lines))
-    assert [line for line in lines if len(line) < passwords.SHORTEST] == []
+    assert [line for line in lines if len(line) < passwords.MIN_CHARS] == []
 
 
 def test_a_letter_typed_in_two_ways_is_one_password(app):

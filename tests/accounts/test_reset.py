@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from portal.accounts import password_reset
 from portal.accounts.models import PasswordReset
-from portal.accounts.tokens import fingerprint
+from portal.accounts.tokens import hash_token
 from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import OutboxMessage
@@ -179,7 +179,7 @@ def test_the_link_never_follows_a_header(client, ada, headers):
 
 def test_the_token_is_stored_as_its_hash_only(config, client, ada):
     token = link_for_ada(client).rsplit("/", 1)[1]
-    assert db.session.scalars(select(PasswordReset.token_hash)).all() == [fingerprint(token)]
+    assert db.session.scalars(select(PasswordReset.token_hash)).all() == [hash_token(token)]
     db.session.remove()
     files = [f for f in config.instance.rglob("*") if f.is_file()]
     assert files
@@ -229,10 +229,10 @@ class TestWithoutAServer:
         assert mails() == []
 
     def test_the_operator_can_make_a_link(self, client, ada):
-        token = password_reset.new_reset_token(ADA, now=utcnow())
+        token = password_reset.create_reset_token(ADA, now=utcnow())
         assert client.submit(f"/reset-password/{token}", {"password": NEW}).status_code == 303
         assert try_in(client, password=NEW).status_code == 303
         assert mails() == []
 
     def test_for_an_unknown_mailbox_there_is_no_link(self, app):
-        assert password_reset.new_reset_token("eve@x.example", now=utcnow()) is None
+        assert password_reset.create_reset_token("eve@x.example", now=utcnow()) is None

@@ -175,7 +175,7 @@ def test_the_device_is_named_on_the_page(app, owner):
     ],
 )
 def test_a_device_is_named_in_plain_words(user_agent, name):
-    assert sessions.device_of(user_agent) == name
+    assert sessions.describe_device(user_agent) == name
 
 
 def test_a_removed_row_is_no_session(client, ada):

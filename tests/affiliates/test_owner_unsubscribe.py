@@ -40,7 +40,7 @@ BOUGHT = {"order": "A-1", "amount": "10.00", "currency": "EUR", "commission": "1
 @pytest.fixture
 def happen(owner):
     """Let a week end, or something else happen; return the messages owed by recipient, or why there is none."""
-    mailboxes.add(account_of(), BO, now=utcnow())
+    mailboxes.add_mailbox(account_of(), BO, now=utcnow())
     numbers = count()
 
     def happen(occasion=EventType.WEEK_ENDED, values=None):
@@ -109,7 +109,7 @@ def test_looking_asks_and_changes_nothing_whoever_looks(client, owner, stranger,
             assert 'content="noindex, nofollow"' in page
             main = page[page.index("<main") : page.index("</main")]
             assert ADA not in main and BO not in main, "a link that is passed on tells no address"
-    assert recipients.is_on(account_of().id, WEEKLY)
+    assert recipients.is_enabled(account_of().id, WEEKLY)
     assert suppressions.find_suppression(account_of().id, BO) is None
 
 
@@ -130,7 +130,7 @@ def test_one_click_of_the_owner_switches_it_off_and_the_switch_turns_it_on_again
     again_owed = happen()
     assert not set(again_owed.values()) & set(EmailDecision)
     assert client.get(_path(message)).status_code == 200
-    assert recipients.is_on(account_of().id, WEEKLY), "looking at the old address again changes nothing"
+    assert recipients.is_enabled(account_of().id, WEEKLY), "looking at the old address again changes nothing"
 
 
 @pytest.mark.both_databases
@@ -165,12 +165,12 @@ def test_the_button_does_what_one_click_does(client, happen):
 def test_a_mailbox_that_was_removed_meanwhile_is_told_so_and_nothing_changes(client, happen):
     path = _path(happen()[BO])
     account = account_of()
-    mailboxes.remove(account.id, mailboxes.of(account.id)[0].id)
+    mailboxes.remove_mailbox(account.id, mailboxes.further_mailboxes(account.id)[0].id)
     for answer in (client.get(path), client.post(path, data=ONE_CLICK)):
         assert answer.status_code == 200
         assert "This address gets no more summaries" in answer.get_data(as_text=True)
     assert suppressions.find_suppression(account.id, BO) is None
-    assert recipients.is_on(account.id, WEEKLY)
+    assert recipients.is_enabled(account.id, WEEKLY)
 
 
 @pytest.mark.parametrize(
@@ -199,13 +199,13 @@ def test_a_forged_or_altered_address_opens_nothing(client, happen, alter):
     for answer in (client.get(forged), client.post(forged, data=ONE_CLICK)):
         assert answer.status_code == 404
         assert "Page not found" in answer.get_data(as_text=True)
-    assert recipients.is_on(account_of().id, WEEKLY)
+    assert recipients.is_enabled(account_of().id, WEEKLY)
 
 
 def test_the_address_of_one_account_does_nothing_in_another(client, stranger, happen):
     happen()
     client.post(_path(happen()[ADA]), data=ONE_CLICK)
-    assert recipients.is_on(account_of("copperpot").id, WEEKLY)
+    assert recipients.is_enabled(account_of("copperpot").id, WEEKLY)
 
 
 @pytest.mark.parametrize("anew", [True, False])

@@ -28,7 +28,7 @@ def course(app, database, monkeypatch):
     if database != "sqlite":
         pytest.skip("only SQLite has a lock that keeps everybody else from writing")
     told: list[str] = []
-    compose = rendering.compose
+    compose = rendering.render_with
     monkeypatch.setattr(rendering, "compose", lambda *a, **k: told.append("render") or compose(*a, **k))
     listen = lambda connection, _record, _proxy: connection.set_trace_callback(told.append)  # noqa: E731
     db.event.listen(db.engine, "checkout", listen)

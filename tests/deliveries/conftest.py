@@ -69,7 +69,7 @@ def owe(app):
         **changes,
     ):
         account, number = account_of(slug), next(count)
-        mail = rendering.sample(NEW_SIGN_UP, account)
+        mail = rendering.render_sample(NEW_SIGN_UP, account)
         new = NewMessage(
             kind=kind,
             key=f"{slug}:{number}",

@@ -73,7 +73,7 @@ def test_where_they_stand_is_told_to_those_who_do_not_take_part(happen, affiliat
 
 
 def test_an_email_that_is_switched_off_is_not_owed(happen, account):
-    recipients.switch(account.id, CATALOGUE[KIND], on=False)
+    recipients.set_enabled(account.id, CATALOGUE[KIND], on=False)
     assert happen()[1][KIND].decision is EmailDecision.OFF
 
 
@@ -110,7 +110,7 @@ def test_a_text_that_cannot_be_rendered_stops_its_own_email_alone(happen, monkey
 
     def refuse(notice, *args, **more):
         if notice.kind == KIND:
-            raise rendering.TextRefused("It holds a tag that is unknown.")
+            raise rendering.UnrenderableText("It holds a tag that is unknown.")
         return rendered(notice, *args, **more)
 
     monkeypatch.setattr(rendering, "render", refuse)

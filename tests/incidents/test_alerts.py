@@ -107,8 +107,10 @@ def test_every_owner_of_the_account_is_told_and_nobody_else(brightleaf, stranger
 def test_the_further_mailboxes_of_the_account_are_told_too_each_once(brightleaf, owner, stranger, clock):
     account = db.session.get_one(Account, brightleaf)
     for mailbox in ("team@brightleaf.example", "Cy@brightleaf.example"):
-        mailboxes.add(account, mailbox, now=utcnow())
-    mailboxes.add(db.session.get_one(Account, account_id("copperpot")), "bo2@copperpot.example", now=utcnow())
+        mailboxes.add_mailbox(account, mailbox, now=utcnow())
+    mailboxes.add_mailbox(
+        db.session.get_one(Account, account_id("copperpot")), "bo2@copperpot.example", now=utcnow()
+    )
     joined = create_owner(
         "Elsewhere", "Cy", "cy@brightleaf.example", "correct horse battery staple", now=utcnow()
     )
@@ -130,7 +132,7 @@ def test_the_further_mailboxes_of_the_account_are_told_too_each_once(brightleaf,
 
 
 def test_a_flapping_server_floods_no_further_mailbox(brightleaf, clock):
-    mailboxes.add(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
+    mailboxes.add_mailbox(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
     for _ in range(10):
         happens(brightleaf, diagnosis=REFUSED)
         work()
@@ -141,7 +143,7 @@ def test_a_flapping_server_floods_no_further_mailbox(brightleaf, clock):
 
 
 def test_the_link_in_an_alert_tells_nothing_to_who_cannot_log_in(brightleaf, client, stranger, clock):
-    mailboxes.add(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
+    mailboxes.add_mailbox(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
     happens(brightleaf, diagnosis=REFUSED)
     work()
     told = next(row for row in mails() if row.recipient == "team@brightleaf.example")
@@ -157,7 +159,7 @@ def test_the_link_in_an_alert_tells_nothing_to_who_cannot_log_in(brightleaf, cli
 
 
 def test_the_page_says_which_mailboxes_are_told(brightleaf, owner):
-    mailboxes.add(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
+    mailboxes.add_mailbox(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
     page = owner.get("/incidents/alerts").get_data(as_text=True)
     assert "ada@brightleaf.example" in page and "team@brightleaf.example" in page
 

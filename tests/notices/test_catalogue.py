@@ -25,7 +25,7 @@ from portal.notices.catalogue import (
     read_catalogue,
 )
 from portal.notices.defaults import default_text
-from portal.notices.validation import faults_of
+from portal.notices.validation import find_errors
 from portal.outbox.sending.mime import mailbox_header, serialise
 from portal.smtp.toml_tables import MalformedData
 
@@ -140,8 +140,8 @@ def test_every_email_says_in_words_what_it_is(notice):
 def test_the_shipped_text_has_no_fault_and_needs_no_cleaning(context, notice):
     words = default_text(notice)
     for part, html in ((words.subject, False), (words.html, True), (words.text, False)):
-        assert list(faults_of(part, notice, html=html)) == []
-    judged = validation.judge(notice, ACCOUNT, words)
+        assert list(find_errors(part, notice, html=html)) == []
+    judged = validation.validate(notice, ACCOUNT, words)
     assert (judged.text, judged.removed, judged.converted) == (words, (), ())
 
 

@@ -13,7 +13,7 @@ from portal.db import db
 from portal.notices import texts
 from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
 from portal.notices.defaults import default_text
-from portal.notices.models import NoticeDraft, NoticeText
+from portal.notices.models import NoticeDraft, TextVersion
 from portal.outbox.models import OutboxMessage
 from tests.notices.conftest import account_of, owner_of
 
@@ -39,7 +39,9 @@ def _save(browser, page=PAGE, **changes):
 
 
 def _versions(slug="brightleaf"):
-    rows = select(NoticeText).where(NoticeText.account_id == account_of(slug).id).order_by(NoticeText.number)
+    rows = (
+        select(TextVersion).where(TextVersion.account_id == account_of(slug).id).order_by(TextVersion.number)
+    )
     return list(db.session.scalars(rows))
 
 
@@ -52,7 +54,7 @@ def test_a_save_is_a_version_with_who_and_when_and_is_sent_from_then_on(owner):
     page = owner.get(PAGE).get_data(as_text=True)
     assert "Saved as version 1." in page
     assert "Hello Ada" in page
-    assert texts.live(account_of().id, NEW_SIGN_UP).subject == "Hello {{ first_name }}"
+    assert texts.current_text(account_of().id, NEW_SIGN_UP).subject == "Hello {{ first_name }}"
 
 
 def test_what_has_not_changed_makes_no_version(owner):
@@ -89,7 +91,7 @@ def test_earlier_versions_are_looked_at_and_restored_and_the_default_too(owner):
     assert [version.subject for version in _versions()] == ["One", "Two", "One"]
     owner.submit(f"{PAGE}/reset", {"based_on": "3"}, page=PAGE)
     assert _versions()[-1].shipped
-    assert texts.live(account_of().id, NEW_SIGN_UP) == default_text(NEW_SIGN_UP)
+    assert texts.current_text(account_of().id, NEW_SIGN_UP) == default_text(NEW_SIGN_UP)
     owner.submit(f"{PAGE}/reset", {"based_on": "4"}, page=PAGE)
     assert len(_versions()) == 4
 
@@ -249,7 +251,7 @@ def test_nobody_and_strangers_see_nothing_of_it(owner, stranger, client, path):
 @pytest.mark.parametrize(("path", "fields"), POSTS)
 def test_nobody_and_strangers_change_nothing_of_it(owner, stranger, client, path, fields):
     _save(owner)
-    before = db.session.scalar(select(func.count(NoticeText.id)))
+    before = db.session.scalar(select(func.count(TextVersion.id)))
     assert client.post(path, data=_form(**fields)).status_code in (303, 400)
     stranger.submit(path, _form(subject="Theirs", **fields), page=PAGE)
     assert [version.subject for version in _versions()] == ["Hello {{ first_name }}"]
@@ -265,7 +267,7 @@ def test_the_confirmation_is_shown_and_cannot_be_edited_or_switched(owner):
     deeds = {"": _form(), "/switch": {"on": "0"}, "/reset": {}, "/live-preview": _form()}
     for deed, fields in deeds.items():
         assert owner.submit(page + deed, fields, page=PAGE).status_code == 400
-    assert db.session.scalar(select(func.count(NoticeText.id))) == 0
+    assert db.session.scalar(select(func.count(TextVersion.id))) == 0
     assert db.session.scalar(select(func.count()).select_from(NoticeDraft)) == 0
 
 

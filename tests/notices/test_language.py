@@ -15,7 +15,7 @@ from portal.accounts.models import Account
 from portal.notices import rendering, validation
 from portal.notices.catalogue import NEW_SIGN_UP
 from portal.notices.defaults import Text
-from portal.notices.liquid import TextRefused, fill_in
+from portal.notices.liquid import UnrenderableText, render_liquid
 from portal.outbox.sending.mime import serialise
 from portal.smtp.mailbox import is_header_safe
 
@@ -110,7 +110,7 @@ def test_any_text_with_any_values_makes_a_message_or_is_refused_in_a_sentence(
     begun = time.perf_counter()
     try:
         mail = rendering.render(NEW_SIGN_UP, ACCOUNT, _values(value), text=Text(subject, html, text))
-    except TextRefused as refused:
+    except UnrenderableText as refused:
         assert str(refused).endswith(".")
         return
     assert time.perf_counter() - begun < 1.0  # of a busy machine; the limit proper is measured below
@@ -137,7 +137,7 @@ def test_the_worst_of_texts_takes_a_blink(context, html):
     values, times = _values("é" * 2000), []
     for _ in range(4):  # the first one is parsed; what is sent again and again is not
         begun = time.process_time()
-        with suppress(TextRefused):
+        with suppress(UnrenderableText):
             rendering.render(NEW_SIGN_UP, ACCOUNT, values, text=Text("x", html))
         times.append(time.process_time() - begun)
     assert min(times[1:]) < 0.05, times
@@ -147,11 +147,11 @@ def test_the_worst_of_texts_takes_a_blink(context, html):
 @given(html=SOURCES)
 def test_what_may_be_saved_stays_what_it_is_when_saved_again(context, html):
     try:
-        judged = validation.judge(NEW_SIGN_UP, ACCOUNT, Text("x", html))
-    except validation.TextFaults as faults:
+        judged = validation.validate(NEW_SIGN_UP, ACCOUNT, Text("x", html))
+    except validation.InvalidText as faults:
         assert all(sentence for said in faults.by_field.values() for sentence in said)
         return
-    again = validation.judge(NEW_SIGN_UP, ACCOUNT, judged.text)
+    again = validation.validate(NEW_SIGN_UP, ACCOUNT, judged.text)
     assert again.text == judged.text
 
 
@@ -168,8 +168,8 @@ def test_what_may_be_saved_stays_what_it_is_when_saved_again(context, html):
 )
 def test_a_text_reaches_nothing_but_its_values(source):
     try:
-        said = fill_in(source, {"name": "Ada"}, html=True)
-    except TextRefused:
+        said = render_liquid(source, {"name": "Ada"}, html=True)
+    except UnrenderableText:
         return
     assert said.strip() in ("", "x")
 
@@ -186,4 +186,4 @@ def test_a_text_reaches_nothing_but_its_values(source):
     ],
 )
 def test_an_empty_value_is_false_as_people_expect(source, said):
-    assert fill_in(source, {"name": ""}, html=False) == said
+    assert render_liquid(source, {"name": ""}, html=False) == said

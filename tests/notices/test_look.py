@@ -48,7 +48,7 @@ def test_colour_address_and_footer_stand_in_every_email(owner):
         ).status_code
         == 303
     )
-    mail = rendering.sample(NEW_SIGN_UP, account_of())
+    mail = rendering.render_sample(NEW_SIGN_UP, account_of())
     assert 'bgcolor="#8e2b35"' in mail.html
     assert "2000 Town &lt;b&gt;" in mail.html
     assert "Leaf Lane 1\n2000 Town <b>" in mail.text
@@ -58,7 +58,7 @@ def test_colour_address_and_footer_stand_in_every_email(owner):
 
 def test_a_colour_too_light_for_white_words_is_darkened_and_told(owner):
     _save(owner, accent="#ffcc00")
-    accent = branding.look_of(account_of().id).accent
+    accent = branding.branding_of(account_of().id).accent
     assert colours.contrast_with_white(accent) >= 4.5
     assert f"darkened to {accent}" in owner.get(LOOK).get_data(as_text=True)
 
@@ -72,27 +72,27 @@ def test_what_is_no_colour_is_refused_and_nothing_lost(owner, wrong):
 
 @given(st.from_regex(r"#[0-9a-fA-F]{6}", fullmatch=True))
 def test_any_colour_ends_readable(colour):
-    assert colours.contrast_with_white(colours.readable(colour)[0]) >= 4.5
+    assert colours.contrast_with_white(colours.make_readable(colour)[0]) >= 4.5
 
 
 def test_a_logo_is_recognised_kept_and_served_to_anybody(owner, client):
     _save(owner, png())
-    look = branding.look_of(account_of().id)
+    look = branding.branding_of(account_of().id)
     assert (look.logo_width, look.logo_height) == (168, 56)
     assert look.logo_url.startswith("http://127.0.0.1/automated-emails/logo/")
-    assert look.logo_url in rendering.sample(NEW_SIGN_UP, account_of()).html
+    assert look.logo_url in rendering.render_sample(NEW_SIGN_UP, account_of()).html
     answer = client.get(look.logo_url.removeprefix("http://127.0.0.1"))
     assert (answer.status_code, answer.mimetype, answer.data) == (200, "image/png", png())
     assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "immutable" in answer.headers["Cache-Control"]
     _save(owner, GIF)
-    assert branding.look_of(account_of().id).logo_url != look.logo_url
+    assert branding.branding_of(account_of().id).logo_url != look.logo_url
     assert client.get(look.logo_url.removeprefix("http://127.0.0.1")).status_code == 200, (
         "mail was sent with it"
     )
     _save(owner, remove_logo="y")
-    assert branding.look_of(account_of().id).logo_url == ""
+    assert branding.branding_of(account_of().id).logo_url == ""
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,14 @@ def test_what_is_no_logo_is_refused(owner, file, said):
 @given(st.one_of(st.binary(max_size=60), st.binary(max_size=40).map(lambda b: b"\xff\xd8\xff" + b)))
 def test_any_bytes_are_a_picture_or_refused(data):
     try:
-        assert images.recognise(data).media_type in images.ENDINGS
-    except images.NoPicture as refused:
+        assert images.identify_image(data).media_type in images.LOGO_EXTENSIONS
+    except images.InvalidImage as refused:
         assert str(refused)
 
 
 def test_pictures_tell_their_size():
-    assert images.recognise(GIF) == images.Picture("image/gif", 40, 30)
-    assert images.recognise(JPEG) == images.Picture("image/jpeg", 50, 20)
+    assert images.identify_image(GIF) == images.Image("image/gif", 40, 30)
+    assert images.identify_image(JPEG) == images.Image("image/jpeg", 50, 20)
 
 
 @pytest.mark.parametrize("name", ["x.png", "x", "..", "%00.png", "a" * 80 + ".png", "é.png"])
@@ -160,7 +160,7 @@ def test_further_mailboxes_get_the_emails_to_the_owner(owner):
 def test_a_mailbox_that_is_none_or_known_is_refused(owner, wrong):
     answer = _add(owner, wrong)
     assert answer.status_code == 422
-    assert mailboxes.of(account_of().id) == []
+    assert mailboxes.further_mailboxes(account_of().id) == []
 
 
 def test_there_are_five_further_mailboxes_at_most(owner):
@@ -169,18 +169,18 @@ def test_there_are_five_further_mailboxes_at_most(owner):
     page = owner.get(LIST).get_data(as_text=True)
     assert "as many as there can be" in page
     assert _add(owner, "one@more.example").status_code == 422
-    assert len(mailboxes.of(account_of().id)) == 5
+    assert len(mailboxes.further_mailboxes(account_of().id)) == 5
 
 
 def test_a_mailbox_is_removed_by_its_own_account_only(owner, stranger, client):
     _add(owner, "team@brightleaf.example")
-    ident = mailboxes.of(account_of().id)[0].id
+    ident = mailboxes.further_mailboxes(account_of().id)[0].id
     path = f"{LIST}/mailboxes/{ident}/remove"
     assert client.post(path).status_code in (303, 400)
     assert stranger.submit(path, {}, page=LIST).status_code == 404
-    assert len(mailboxes.of(account_of().id)) == 1
+    assert len(mailboxes.further_mailboxes(account_of().id)) == 1
     assert owner.submit(path, {}, page=LIST).status_code == 303
-    assert mailboxes.of(account_of().id) == []
+    assert mailboxes.further_mailboxes(account_of().id) == []
 
 
 def test_the_logo_shows_in_previews_and_nothing_from_elsewhere_does(owner):

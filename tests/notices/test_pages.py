@@ -37,15 +37,15 @@ def test_nobody_is_sent_to_log_in(client, path):
 def test_nobody_cannot_switch(client, owner):
     token = {"csrf_token": "x", "on": "0"}
     assert client.post(SWITCH, data=token).status_code in (303, 400)
-    assert recipients.is_on(_account().id, NEW_SIGN_UP)
+    assert recipients.is_enabled(_account().id, NEW_SIGN_UP)
 
 
 def test_the_owner_of_another_account_sees_and_switches_the_own_email(owner, stranger):
     assert "Copperpot" in stranger.get(PAGES[2]).get_data(as_text=True)
     assert "Brightleaf" not in stranger.get(PAGES[1]).get_data(as_text=True)
     stranger.submit(SWITCH, {"on": "0"}, page=PAGES[1])
-    assert not recipients.is_on(_account("copperpot").id, NEW_SIGN_UP)
-    assert recipients.is_on(_account().id, NEW_SIGN_UP)
+    assert not recipients.is_enabled(_account("copperpot").id, NEW_SIGN_UP)
+    assert recipients.is_enabled(_account().id, NEW_SIGN_UP)
 
 
 @pytest.mark.parametrize("kind", ["nothing", "new-sign-up2", "..", "%00", "NEW-SIGN-UP"])
@@ -62,7 +62,7 @@ def test_the_switch_goes_off_and_on_and_says_so(owner):
     for value, word in [("0", "off"), ("0", "off"), ("1", "on"), ("1", "on")]:
         answer = owner.submit(SWITCH, {"on": value}, page=PAGES[1])
         assert (answer.status_code, answer.location) == (303, PAGES[1])
-        assert recipients.is_on(_account().id, NEW_SIGN_UP) is (word == "on")
+        assert recipients.is_enabled(_account().id, NEW_SIGN_UP) is (word == "on")
         page = owner.get(PAGES[1]).get_data(as_text=True)
         assert f"New Sign-up is switched {word}." in page
         assert f">{word.capitalize()}</span>" in page
@@ -71,17 +71,17 @@ def test_the_switch_goes_off_and_on_and_says_so(owner):
 @pytest.mark.parametrize("fields", [{}, {"on": ""}, {"on": "yes"}, {"on": "2"}, {"off": "1"}])
 def test_a_click_that_does_not_say_which_way_switches_nothing(owner, fields):
     assert owner.submit(SWITCH, fields, page=PAGES[1]).status_code == 400
-    assert recipients.is_on(_account().id, NEW_SIGN_UP)
+    assert recipients.is_enabled(_account().id, NEW_SIGN_UP)
 
 
 def test_looking_at_the_switch_does_not_move_it(owner):
     assert owner.get(SWITCH + "?on=0").status_code == 405
-    assert recipients.is_on(_account().id, NEW_SIGN_UP)
+    assert recipients.is_enabled(_account().id, NEW_SIGN_UP)
 
 
 def test_a_switch_without_its_token_is_refused(owner):
     assert owner.post(SWITCH, data={"on": "0"}).status_code == 400
-    assert recipients.is_on(_account().id, NEW_SIGN_UP)
+    assert recipients.is_enabled(_account().id, NEW_SIGN_UP)
 
 
 def test_two_first_clicks_at_once_leave_one_switch(app, owner):
@@ -93,7 +93,7 @@ def test_two_first_clicks_at_once_leave_one_switch(app, owner):
         with app.app_context():
             at_once.wait()
             try:
-                recipients.switch(ident, NEW_SIGN_UP, on=False)
+                recipients.set_enabled(ident, NEW_SIGN_UP, on=False)
             except Exception as failure:
                 failures.append(failure)
             finally:

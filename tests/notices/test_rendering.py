@@ -150,7 +150,7 @@ def test_every_email_of_the_catalogue_has_samples_for_all_its_variables(app, own
     account = app.test_client() and _account(app)
     values = rendering.sample_values(notice, account)
     assert {variable.name for variable in notice.variables} == set(values)
-    mail = rendering.sample(notice, account)
+    mail = rendering.render_sample(notice, account)
     assert mail.subject
     assert mail.text.endswith("\n")
     for url in re.findall(r"https?://\S+", mail.text):
@@ -240,5 +240,5 @@ def test_a_message_that_cannot_be_sent_is_refused_and_not_mangled():
 
 def test_a_table_reads_as_lines_however_its_markup_is_broken():
     rows = "<tr>\n  <th>Order</th>\n  <td>A-1</td>\n</tr>\n<tr><th>Amount</th><td>8.00\n EUR</td></tr>"
-    assert plaintext.text_of(f"<table>{rows}</table>") == "Order: A-1\nAmount: 8.00 EUR"
-    assert plaintext.text_of("<table><tr><td></td> <td>b</td> <td>c</td></tr></table>") == "b c"
+    assert plaintext.html_to_text(f"<table>{rows}</table>") == "Order: A-1\nAmount: 8.00 EUR"
+    assert plaintext.html_to_text("<table><tr><td></td> <td>b</td> <td>c</td></tr></table>") == "b c"
