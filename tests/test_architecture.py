@@ -65,7 +65,7 @@ UPWARD: set[str] = set()
 # Modules that still stand in a circle. This list only shrinks.
 CIRCULAR = {}
 # Folders that still hold more than MOST_MODULES modules. This list only shrinks.
-FULL = {"notices"}
+FULL: set[str] = set()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from wtforms import Field, Form, PasswordField, SelectField
 from wtforms.validators import ValidationError
 
 from ..web.fields import PortalForm, mailbox_field, required, text_field
-from . import time_zones
+from . import profile
 from .passwords import MAX_CHARS, MIN_CHARS, PasswordRefused, check_password
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class TimeZoneForm(PortalForm):
 
     def __init__(self, present: str, **more: Any) -> None:
         super().__init__(**more)
-        self.time_zone.choices = time_zones.time_zone_choices(present)
+        self.time_zone.choices = profile.time_zone_choices(present)
 
 
 class PasswordForm(PortalForm):

@@ -40,3 +40,13 @@ def slug_of(programme: str) -> str:
     plain = unicodedata.normalize("NFKD", programme).encode("ascii", "ignore").decode().lower()
     words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     return words[:_SLUG_LENGTH].strip("-") or "programme"
+
+
+def find_account_id(slug: str) -> int | None:
+    """Return the id of the account with this slug."""
+    return db.session.scalar(select(Account.id).where(Account.slug == slug))
+
+
+def account_slugs() -> dict[int, str]:
+    """Return the slug of every account by its id."""
+    return dict(db.session.execute(select(Account.id, Account.slug)).all())

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
+from zoneinfo import available_timezones
+
+from sqlalchemy import select
 
 from ..db import db
 from . import login, sessions
+from .identifiers import mailbox_key
 from .login import WrongCredentials
 from .models import Owner, OwnerSession
 from .password_reset import replace_password
@@ -13,6 +18,22 @@ from .passwords import check_password, hasher
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+UTC = "UTC"
+# The tz database also has outdated names, and zones without a place whose signs mislead (Etc/GMT+5).
+_REGIONS = (
+    "Africa",
+    "America",
+    "Antarctica",
+    "Arctic",
+    "Asia",
+    "Atlantic",
+    "Australia",
+    "Europe",
+    "Indian",
+    "Pacific",
+)
+Choices = dict[str, list[tuple[str, str]]]
 
 
 def change_names(owner_id: int, *, programme: str, name: str) -> None:
@@ -56,3 +77,32 @@ def change_password(
     login.reset_attempts(key, now=now)
     sessions.revoke(OwnerSession.owner_id == owner_id, OwnerSession.id != session_id, now=now)
     db.session.commit()
+
+
+def set_operator(mailbox: str, *, operator: bool) -> Owner | None:
+    """Make an owner an operator, or no longer; return None for an unknown mailbox. Commits."""
+    owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == mailbox_key(mailbox)))
+    if owner is not None:
+        owner.is_operator = operator
+    db.session.commit()
+    return owner
+
+
+def time_zone_choices(current: str) -> Choices:
+    """Return value and label of each time zone, by region.
+
+    ``current`` is always among them, even where this machine's tz database lacks it.
+    """
+    choices: Choices = {"Everywhere": [(UTC, "UTC")]}
+    for region, place in _places():
+        label = ", ".join(reversed(place.split("/"))).replace("_", " ")
+        choices.setdefault(region, []).append((f"{region}/{place}", label))
+    if current not in {value for zones in choices.values() for value, _ in zones}:
+        choices["Everywhere"].append((current, current))
+    return choices
+
+
+@cache
+def _places() -> tuple[tuple[str, str], ...]:
+    names = (name.partition("/") for name in sorted(available_timezones()))
+    return tuple((region, place) for region, slash, place in names if slash and region in _REGIONS)

@@ -66,7 +66,7 @@ def end(token: str, *, now: datetime) -> Subscription | None:
         return found
     account_id = found.account.id
     if found.of_owner:
-        recipients.store_enabled(account_id, found.notice, on=False)
+        recipients.store_enabled(account_id, found.notice, enabled=False)
         cancel_pending.for_opted_out(account_id, found.mailbox, [found.notice.kind], now=now)
     else:
         suppressions.suppress(account_id, found.mailbox, SuppressionReason.UNSUBSCRIBED, now=now)

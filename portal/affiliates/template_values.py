@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..notices.greeting import first_name_of
+from ..notices.rendering import first_name_of
 from . import links
 
 if TYPE_CHECKING:

@@ -134,7 +134,7 @@ def _which(
     everything: bool,
 ) -> Any:
     """Read the filters. Without one, only --all means all: a slip must not cancel everybody's mail."""
-    from ..accounts import lookup
+    from ..accounts import identifiers
     from ..operations.report import OWN_MAIL
     from ..outbox.admin import MessageSelection
     from ..outbox.models import Status
@@ -142,7 +142,7 @@ def _which(
 
     if everything == bool(account or statuses or idents or older_than):
         raise click.UsageError("Say which: --account, --status, --id or --older-than; or else --all.")
-    ident = SYSTEM if account == OWN_MAIL else lookup.find_account_id(account) if account else None
+    ident = SYSTEM if account == OWN_MAIL else identifiers.find_account_id(account) if account else None
     if account and ident is None:
         raise click.UsageError("No account has this name. It is the last part of /join/<name>.")
     before = utcnow() - older_than if older_than else None
@@ -167,9 +167,9 @@ def demote(mailbox: str) -> None:
 
 
 def _set_operator(mailbox: str, operator: bool) -> None:
-    from ..accounts import lookup
+    from ..accounts import profile
 
-    owner = lookup.set_operator(mailbox, operator)
+    owner = profile.set_operator(mailbox, operator=operator)
     if owner is None:
         raise click.ClickException(_NO_OWNER)
     click.echo(f"{owner.mailbox} is {'an operator now' if operator else 'no operator any more'}.")

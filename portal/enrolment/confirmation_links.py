@@ -16,7 +16,7 @@ from ..db import db
 from ..db.prepared import PreparedStatement
 from ..notices import branding, rendering
 from ..notices.catalogue import CONFIRM_SIGN_UP
-from ..notices.defaults import default_text
+from ..notices.texts import default_text
 from ..outbox.queue import enqueue
 from ..state import current_config
 

@@ -14,7 +14,7 @@ from ..clock import utcnow
 from ..events import event_log, presenter
 from ..events.types import EventType
 from ..events.weekly_totals import sum_events
-from ..notices.greeting import first_name_of
+from ..notices.rendering import first_name_of
 from ..state import current_config
 from ..web.read_only import read_only_view
 from ..web.requests import network_of

@@ -21,7 +21,7 @@ from ..notices import recipients
 from ..outbox.overview import count_waiting
 from ..outbox.queue import NewMessage, enqueue_row, get_queue
 from ..state import current_config
-from ..web.filters import moment
+from ..web.filters import format_time
 from . import lifecycle, policy, presenter, webhooks
 from .models import Incident, TimelineKind
 
@@ -117,7 +117,7 @@ something is wrong with the automated emails of {summary.programme}:
 {_waiting_line(summary)}
 Whose move: {summary.move}
 {what_to_do}
-Since: {moment(summary.since)}
+Since: {format_time(summary.since)}
 Details, for those who can log in: {link}
 
 {summary.meanwhile}
@@ -132,7 +132,7 @@ def _ended_email(summary: IncidentSummary, mailbox: str, key: str, link: str, *,
     """Return the email about an incident's end."""
     text = f"""Hello,
 
-this is over, since {moment(summary.closed_at or now)}:
+this is over, since {format_time(summary.closed_at or now)}:
 
 {summary.sentence}
 

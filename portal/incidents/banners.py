@@ -73,7 +73,9 @@ def _failing(account_id: int, incident: Incident) -> Banner:
     count = count_waiting(account_id)
     waits = f"{'1 email waits' if count == 1 else f'{count} emails wait'}. " if count else ""
     tone = "danger" if incident.blocks_queue else "warning"
-    text = f"{waits}Since {format_time(incident.episode_started_at)}. {_NOTHING_LOST if count else ''}".strip()
+    text = (
+        f"{waits}Since {format_time(incident.episode_started_at)}. {_NOTHING_LOST if count else ''}".strip()
+    )
     action = ("Fix the settings", url_for(_SETTINGS)) if incident.blocks_queue else ("", "")
     return Banner(tone, presenter.sentence(incident), text, *action, more=_links(incident, waits=bool(count)))
 

@@ -24,7 +24,7 @@ from ..outbox.store.due import due_queues
 from ..settings import login_probe
 from ..settings.models import LoginProbe, SmtpSettings, VersionState
 from ..state import current_config
-from ..web.filters import moment
+from ..web.filters import format_time
 from . import detection, failover, lifecycle, webhooks
 from .lifecycle import Failure
 from .models import EndReason, Incident, IncidentKind, MonitorRun

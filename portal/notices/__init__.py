@@ -10,10 +10,9 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Introduce the room to the app."""
-    from . import views_branding, views_editor, views_samples  # noqa: F401 - they add their pages to the blueprint
-    from .views import blueprint
+    from . import views, views_branding, views_editor  # noqa: F401 - they add their pages to the blueprint
 
-    app.register_blueprint(blueprint)
-    app.register_blueprint(views_samples.blueprint)
+    app.register_blueprint(views.blueprint)
+    app.register_blueprint(views.samples)
     csrf: CSRFProtect = app.extensions["csrf"]
-    csrf.exempt(views_samples.sample_link)
+    csrf.exempt(views.sample_link)

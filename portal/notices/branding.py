@@ -1,4 +1,4 @@
-"""The look of an account's mail: its colour, its logo, its postal address and a line of its own."""
+"""The branding of an account's emails: accent colour, logo, postal address and footer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, delete, select
 from ..db import db
 from ..db.prepared import PreparedStatement
 from ..state import current_config
-from . import colours, images
+from . import colours
 from .models import NoticeBranding, NoticeLogo
 
 if TYPE_CHECKING:
@@ -20,19 +20,25 @@ if TYPE_CHECKING:
     from ..accounts.models import Owner
 
 DEFAULT_ACCENT = "#1f3f5c"
-_SHOWN_HEIGHT, _SHOWN_WIDTH = 56, 240  # pixels a logo may take in a mail
+LOGO_LIMIT_BYTES = 256 * 1024
+LOGO_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
+_SIDE_LIMIT_PX = 2_000
+_SHOWN_HEIGHT_PX, _SHOWN_WIDTH_PX = 56, 240  # the space for a logo in an email
+_LOGOS_KEPT = 20  # for each account; emails already sent refer to earlier ones
+_KEY_LIMIT_CHARS = 40
+_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # they hold the size, ISO 10918-1
 _ROW, _LOGO = NoticeBranding.__table__.c, NoticeLogo.__table__.c
-_LOOK = PreparedStatement(
+# Without the logo's data: emails hold only its address.
+_BRANDING = PreparedStatement(
     select(_ROW.accent, _ROW.address, _ROW.footer, _LOGO.key, _LOGO.media_type, _LOGO.width, _LOGO.height)
     .outerjoin_from(NoticeBranding.__table__, NoticeLogo.__table__, _LOGO.id == _ROW.logo_id)
     .where(_ROW.account_id == bindparam("account_id"))
 )
-_LOGOS_KEPT = 20  # earlier ones, for mail that was sent with them
 
 
 @dataclass(frozen=True)
 class Branding:
-    """What the frame of every mail needs to know."""
+    """What the frame of each email shows. Sizes in pixels."""
 
     accent: str = DEFAULT_ACCENT
     address: str = ""
@@ -44,7 +50,7 @@ class Branding:
 
 @dataclass(frozen=True)
 class BrandingInput:
-    """What the owner entered; ``logo`` is the file, empty for the present one."""
+    """What the owner entered. ``logo`` is a file's content, empty to keep the present logo."""
 
     accent: str
     address: str
@@ -53,74 +59,112 @@ class BrandingInput:
     remove_logo: bool = False
 
 
+@dataclass(frozen=True)
+class Image:
+    """Type and size, in pixels, of an image."""
+
+    media_type: str
+    width: int
+    height: int
+
+
 class InvalidBranding(Exception):
-    """The look may not be saved: a sentence for each field at fault."""
+    """The branding was not saved. Holds a sentence for each invalid field."""
 
     def __init__(self, by_field: dict[str, str]) -> None:
         super().__init__(", ".join(by_field))
         self.by_field = by_field
 
 
+class InvalidImage(ValueError):
+    """The file cannot be a logo. The message is one sentence for the owner."""
+
+
 def branding_of(account_id: int) -> Branding:
-    """Return the look of an account's mail."""
-    found = _LOOK.first(account_id=account_id)
-    if found is None:
+    """Return the branding of an account's emails, the default where nothing was saved."""
+    row = _BRANDING.first(account_id=account_id)
+    if row is None:
         return Branding()
-    accent, address, footer, key, media_type, width, height = found  # not the logo's data: mails name it only
+    accent, address, footer, key, media_type, width, height = row
     if key is None:
         return Branding(accent, address, footer)
-    return Branding(accent, address, footer, logo_url(key, media_type), *_shown_size(width, height))
+    return Branding(accent, address, footer, logo_url(key, media_type), *_fit_logo(width, height))
 
 
 def logo_url(key: str, media_type: str) -> str:
-    """Return the absolute address of a logo, as it stands in mails."""
-    return f"{current_config().base_url}/automated-emails/logo/{key}.{images.LOGO_EXTENSIONS[media_type]}"
+    """Return the absolute address of a logo for use in emails."""
+    return f"{current_config().base_url}/automated-emails/logo/{key}.{LOGO_EXTENSIONS[media_type]}"
 
 
-def save(owner: Owner, typed: BrandingInput, *, now: datetime) -> str:
-    """Save the look. Commits. Returns a sentence where something was changed on the way. Raises InvalidBranding."""
-    accent, note = _judge_accent(typed.accent)
-    picture = _judge_logo(typed.logo) if typed.logo else None
+def find_logo(key: str) -> NoticeLogo | None:
+    """Return a logo by the key in its address."""
+    if not key.isascii() or not key.isprintable() or len(key) > _KEY_LIMIT_CHARS:
+        return None
+    return db.session.scalar(select(NoticeLogo).where(NoticeLogo.key == key))
+
+
+def save_branding(owner: Owner, typed: BrandingInput, *, now: datetime) -> str:
+    """Save the branding; return a sentence if the colour had to be changed, else "". Commits.
+
+    Raises:
+        InvalidBranding: the colour or the logo is invalid.
+    """
+    accent, note = _validate_accent(typed.accent)
+    image = _validate_logo(typed.logo) if typed.logo else None
     row = db.session.get(NoticeBranding, owner.account_id) or NoticeBranding(account_id=owner.account_id)
     row.accent, row.address, row.footer, row.updated_at = accent, typed.address, typed.footer, now
     if typed.remove_logo:
         row.logo_id = None
-    if picture is not None:
-        row.logo_id = _keep(owner.account_id, picture, typed.logo, now).id
-        _forget_oldest(owner.account_id)
+    if image is not None:
+        row.logo_id = _insert_logo(owner.account_id, image, typed.logo, now).id
+        _delete_old_logos(owner.account_id)
     db.session.add(row)
     db.session.commit()
     return note
 
 
-def find_logo(key: str) -> NoticeLogo | None:
-    """Return a logo by the key in its address."""
-    if not key.isascii() or not key.isprintable() or len(key) > 40:
-        return None
-    return db.session.scalar(select(NoticeLogo).where(NoticeLogo.key == key))
+def identify_image(data: bytes) -> Image:
+    """Return type and size of an image by its own first bytes; a browser's file name and type prove nothing.
+
+    Raises:
+        InvalidImage: the file is no PNG, JPEG or GIF, or too large.
+    """
+    if len(data) > LOGO_LIMIT_BYTES:
+        raise InvalidImage(
+            f"The file has {len(data) // 1024} KB. Choose one of at most {LOGO_LIMIT_BYTES // 1024} KB."
+        )
+    image = _identify_png(data) or _identify_gif(data) or _identify_jpeg(data)
+    if image is None:
+        raise InvalidImage("This is no PNG, JPEG or GIF picture. Mail programmes show no others.")
+    if not (0 < image.width <= _SIDE_LIMIT_PX and 0 < image.height <= _SIDE_LIMIT_PX):
+        raise InvalidImage(
+            f"The picture measures {image.width} × {image.height} pixels. "
+            f"Choose one of at most {_SIDE_LIMIT_PX} × {_SIDE_LIMIT_PX}."
+        )
+    return image
 
 
-def _judge_accent(text: str) -> tuple[str, str]:
+def _validate_accent(text: str) -> tuple[str, str]:
     try:
         return colours.make_readable(text)
-    except colours.InvalidColour as refused:
-        raise InvalidBranding({"accent": str(refused)}) from None
+    except colours.InvalidColour as error:
+        raise InvalidBranding({"accent": str(error)}) from None
 
 
-def _judge_logo(data: bytes) -> images.Image:
+def _validate_logo(data: bytes) -> Image:
     try:
-        return images.identify_image(data)
-    except images.InvalidImage as refused:
-        raise InvalidBranding({"logo": str(refused)}) from None
+        return identify_image(data)
+    except InvalidImage as error:
+        raise InvalidBranding({"logo": str(error)}) from None
 
 
-def _keep(account_id: int, picture: images.Image, data: bytes, now: datetime) -> NoticeLogo:
+def _insert_logo(account_id: int, image: Image, data: bytes, now: datetime) -> NoticeLogo:
     row = NoticeLogo(
         account_id=account_id,
         key=secrets.token_urlsafe(18),
-        media_type=picture.media_type,
-        width=picture.width,
-        height=picture.height,
+        media_type=image.media_type,
+        width=image.width,
+        height=image.height,
         data=data,
         created_at=now,
     )
@@ -129,13 +173,45 @@ def _keep(account_id: int, picture: images.Image, data: bytes, now: datetime) ->
     return row
 
 
-def _forget_oldest(account_id: int) -> None:
+def _delete_old_logos(account_id: int) -> None:
     kept = select(NoticeLogo.id).where(NoticeLogo.account_id == account_id)
     kept = kept.order_by(NoticeLogo.id.desc()).limit(_LOGOS_KEPT)
     old = delete(NoticeLogo).where(NoticeLogo.account_id == account_id, NoticeLogo.id.not_in(kept))
     db.session.execute(old)
 
 
-def _shown_size(width: int, height: int) -> tuple[int, int]:
-    scale = min(1.0, _SHOWN_HEIGHT / height, _SHOWN_WIDTH / width)
+def _fit_logo(width: int, height: int) -> tuple[int, int]:
+    """Return the size at which a logo fits its space; it is never enlarged."""
+    scale = min(1.0, _SHOWN_HEIGHT_PX / height, _SHOWN_WIDTH_PX / width)
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _identify_png(data: bytes) -> Image | None:
+    if not data.startswith(b"\x89PNG\r\n\x1a\n") or data[12:16] != b"IHDR" or b"IEND" not in data[-16:]:
+        return None
+    return Image("image/png", int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"))
+
+
+def _identify_gif(data: bytes) -> Image | None:
+    if data[:6] not in (b"GIF87a", b"GIF89a") or len(data) < 14:
+        return None
+    return Image("image/gif", int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little"))
+
+
+def _identify_jpeg(data: bytes) -> Image | None:
+    """Walk from marker to marker until one holds the size."""
+    if not data.startswith(b"\xff\xd8\xff"):
+        return None
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker in _JPEG_FRAME_MARKERS:
+            height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))
+            return Image("image/jpeg", width, height)
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if length < 2:
+            return None
+        at += 2 + length
+    return None

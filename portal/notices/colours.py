@@ -1,21 +1,24 @@
-"""Colours that text can be read on (WCAG 2.2, contrast minimum)."""
+"""Colours of emails: an accent colour with enough contrast (WCAG 2.2), and a fixed colour scheme for previews."""
 
 from __future__ import annotations
 
 import re
 
 _HEX = re.compile(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
-_ENOUGH = 4.5  # to 1, success criterion 1.4.3
+_MIN_CONTRAST = 4.5  # to 1, WCAG success criterion 1.4.3
+_DARKEN = 0.97  # the factor of each step
+_DARK_SCHEME_QUERY = "@media (prefers-color-scheme: dark)"
 
 
 class InvalidColour(ValueError):
-    """The text is no colour; the message is one plain sentence."""
+    """The text is no colour. The message is one sentence for the owner."""
 
 
 def make_readable(text: str) -> tuple[str, str]:
-    """Return a colour that white text can be read on, and what to say where it had to be darkened.
+    """Return a colour that white text is readable on, and a sentence if it had to be darkened.
 
-    Raises InvalidColour.
+    Raises:
+        InvalidColour: ``text`` is not a hexadecimal colour of three or six digits.
     """
     found = _HEX.fullmatch(text.strip())
     if found is None:
@@ -23,8 +26,8 @@ def make_readable(text: str) -> tuple[str, str]:
     digits = found.group(1).lower()
     typed = "#" + (digits if len(digits) == 6 else "".join(2 * digit for digit in digits))
     colour = typed
-    while contrast_with_white(colour) < _ENOUGH:
-        colour = _darker(colour)
+    while contrast_with_white(colour) < _MIN_CONTRAST:
+        colour = _darken(colour)
     if colour == typed:
         return typed, ""
     return colour, f"{typed} is too light for white words on it, so it was darkened to {colour}."
@@ -36,9 +39,17 @@ def contrast_with_white(colour: str) -> float:
     return 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
 
 
+def force_scheme(html: str, *, dark: bool) -> str:
+    """Return an email's HTML in its light or dark scheme whatever the screen prefers. For previews only."""
+    shown = html.replace(_DARK_SCHEME_QUERY, "@media all" if dark else "@media not all")
+    scheme = "dark" if dark else "light"
+    return shown.replace("color-scheme: light dark;", f"color-scheme: {scheme};")
+
+
 def _linear(channel: float) -> float:
+    """Return an sRGB channel (0 to 1) as linear light."""
     return channel / 12.92 if channel <= 0.04045 else float(((channel + 0.055) / 1.055) ** 2.4)
 
 
-def _darker(colour: str) -> str:
-    return "#" + "".join(f"{int(int(colour[i : i + 2], 16) * 0.97):02x}" for i in (1, 3, 5))
+def _darken(colour: str) -> str:
+    return "#" + "".join(f"{int(int(colour[i : i + 2], 16) * _DARKEN):02x}" for i in (1, 3, 5))

@@ -10,8 +10,8 @@ from wtforms.validators import NumberRange, Optional
 from wtforms.widgets import HiddenInput
 
 from ..web.fields import PortalForm, at_most, mailbox_field, required, text_field
-from .defaults import Text
 from .rendering import clean_lines
+from .texts import Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

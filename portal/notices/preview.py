@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..accounts.models import Account, Owner
     from .catalogue import Notice
-    from .defaults import Text
+    from .texts import Text
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,29 @@
-"""Switching an account's automated emails on and off."""
+"""Which notices an account sends, and which mailboxes get the notices to its owner."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import current_app
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from ..accounts.models import Account, Owner
 from ..db import db
 from ..db.prepared import PreparedStatement
-from . import mailboxes
-from .models import NoticeSwitch
+from ..smtp.mailbox import MailboxError, parse_mailbox
+from ..state import get_state
+from .models import NoticeMailbox, NoticeSwitch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from flask import Flask
 
     from .catalogue import Notice
 
-_SWITCH, _OWNER = NoticeSwitch.__table__.c, Owner.__table__.c
+MAILBOX_LIMIT = 5  # further mailboxes of an account
+_SWITCH, _OWNER, _MAILBOX = NoticeSwitch.__table__.c, Owner.__table__.c, NoticeMailbox.__table__.c
 _ENABLED = PreparedStatement(
     select(_SWITCH.enabled).where(
         _SWITCH.account_id == bindparam("account_id"), _SWITCH.kind == bindparam("kind")
@@ -32,59 +34,132 @@ _OWNERS = PreparedStatement(
     .where(_OWNER.account_id == bindparam("account_id"))
     .order_by(_OWNER.id)
 )
+_FURTHER = PreparedStatement(
+    select(_MAILBOX.mailbox_key, _MAILBOX.mailbox)
+    .where(_MAILBOX.account_id == bindparam("account_id"))
+    .order_by(_MAILBOX.id)
+)
 
 
 class NoticeLocked(Exception):
-    """The notice cannot be switched."""
+    """The notice cannot be switched off."""
+
+
+class MailboxRefused(Exception):
+    """The mailbox was not added. The message is one sentence for the owner."""
+
+
+# -- enabled notices
 
 
 def is_enabled(account_id: int, notice: Notice) -> bool:
-    """Whether the account sends this notice; it does unless it was switched off."""
+    """Return whether the account sends this notice. It does unless it was switched off."""
     if notice.locked:
         return True
     row = _ENABLED.first(account_id=account_id, kind=notice.kind)
     return row is None or bool(row[0])
 
 
-def set_enabled(account_id: int, notice: Notice, *, on: bool) -> None:
-    """Switch a notice. Commits. Raises Fixed."""
-    store_enabled(account_id, notice, on=on)
+def set_enabled(account_id: int, notice: Notice, *, enabled: bool) -> None:
+    """Switch a notice on or off. Commits. Raises NoticeLocked."""
+    store_enabled(account_id, notice, enabled=enabled)
     db.session.commit()
 
 
-def store_enabled(account_id: int, notice: Notice, *, on: bool) -> None:
-    """Switch a notice; as ``switch``, but the caller commits."""
+def store_enabled(account_id: int, notice: Notice, *, enabled: bool) -> None:
+    """Switch a notice on or off within the caller's transaction. Raises NoticeLocked."""
     if notice.locked:
         raise NoticeLocked(notice.kind)
     key = (account_id, notice.kind)
-    row = db.session.get(NoticeSwitch, key) or _made(*key)
-    row.enabled = on
+    row = db.session.get(NoticeSwitch, key) or _insert_switch(*key)
+    row.enabled = enabled
 
 
-def _made(account_id: int, kind: str) -> NoticeSwitch:
-    """Make the row on first use; of two clicks at once, the second finds the first one's."""
+def _insert_switch(account_id: int, kind: str) -> NoticeSwitch:
+    """Insert the row on first use, or return the one that a simultaneous request inserted."""
     try:
         with db.session.begin_nested():
             db.session.add(NoticeSwitch(account_id=account_id, kind=kind, enabled=True))
     except IntegrityError:
-        pass  # only the row matters, whoever made it
+        pass
     return db.session.get_one(NoticeSwitch, (account_id, kind))
 
 
+# -- the recipients of notices to the owner
+
+
 def recipients_of(account: Account) -> list[tuple[str, str]]:
-    """Return mailbox and display name of everybody who gets the account's notices to the owner, each once."""
-    known = {key: (mailbox, name) for key, mailbox, name in _OWNERS.all(account_id=account.id)}
-    for key, mailbox in mailboxes.further_addresses(account.id):
-        known.setdefault(key, (mailbox, ""))
-    return list(known.values())
+    """Return mailbox and display name of each recipient of the account's notices to the owner, each once."""
+    recipients = {key: (mailbox, name) for key, mailbox, name in _OWNERS.all(account_id=account.id)}
+    for key, mailbox in _FURTHER.all(account_id=account.id):
+        recipients.setdefault(key, (mailbox, ""))
+    return list(recipients.values())
+
+
+def further_mailboxes(account_id: int) -> list[NoticeMailbox]:
+    """Return the mailboxes added to those of the owners, in the order they were added."""
+    query = select(NoticeMailbox).where(NoticeMailbox.account_id == account_id)
+    return list(db.session.scalars(query.order_by(NoticeMailbox.id)))
+
+
+def add_mailbox(account: Account, typed: str, *, now: datetime) -> NoticeMailbox:
+    """Add a mailbox to those that get the notices to the owner. Commits. Raises MailboxRefused."""
+    try:
+        mailbox = str(parse_mailbox(typed))
+    except MailboxError as error:
+        raise MailboxRefused(str(error)) from None
+    db.session.get(Account, account.id, with_for_update=True)  # or two requests could both pass the limit
+    key = mailbox.casefold()
+    if _is_known(account.id, key):
+        raise MailboxRefused(f"{mailbox} gets these emails already.")
+    if _count_mailboxes(account.id) >= MAILBOX_LIMIT:
+        raise MailboxRefused(f"There are {MAILBOX_LIMIT} further mailboxes already. Remove one first.")
+    row = NoticeMailbox(account_id=account.id, mailbox=mailbox, mailbox_key=key, created_at=now)
+    try:
+        with db.session.begin_nested():
+            db.session.add(row)
+    except IntegrityError:
+        raise MailboxRefused(f"{mailbox} gets these emails already.") from None
+    db.session.commit()
+    return row
+
+
+def remove_mailbox(account_id: int, id_: int) -> bool:
+    """Remove a further mailbox of this account; return whether there was one. Commits."""
+    statement = delete(NoticeMailbox).where(NoticeMailbox.id == id_, NoticeMailbox.account_id == account_id)
+    removed = db.session.execute(statement.returning(NoticeMailbox.id)).scalar_one_or_none() is not None
+    db.session.commit()
+    return removed
+
+
+def _is_known(account_id: int, key: str) -> bool:
+    of_owner = select(Owner.id).where(Owner.account_id == account_id, Owner.mailbox_key == key)
+    further = select(NoticeMailbox.id).where(
+        NoticeMailbox.account_id == account_id, NoticeMailbox.mailbox_key == key
+    )
+    return any(db.session.scalar(query.limit(1)) is not None for query in (of_owner, further))
+
+
+def _count_mailboxes(account_id: int) -> int:
+    query = select(func.count()).select_from(NoticeMailbox).where(NoticeMailbox.account_id == account_id)
+    return db.session.scalar(query) or 0
+
+
+# -- mailboxes that do not get everything, which another room knows
+
+
+class _State:
+    """The registered function: account -> mailbox -> reason."""
+
+    def __init__(self) -> None:
+        self.restrictions: Callable[[Account], dict[str, str]] = lambda _account: {}
 
 
 def register_restrictions(app: Flask, restrictions: Callable[[Account], dict[str, str]]) -> None:
     """Register the function that returns, by mailbox, why a mailbox does not get all notices to the owner."""
-    app.extensions["signet.mailbox_restrictions"] = restrictions
+    get_state(app).part(_State).restrictions = restrictions
 
 
 def restrictions_of(account: Account) -> dict[str, str]:
     """Return which of the account's mailboxes do not get all notices to the owner, each with the reason."""
-    restrictions: Callable[[Account], dict[str, str]] = current_app.extensions["signet.mailbox_restrictions"]
-    return restrictions(account)
+    return get_state().part(_State).restrictions(account)

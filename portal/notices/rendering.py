@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,9 +14,9 @@ from ..smtp.mailbox import is_header_safe
 from ..state import current_config
 from . import branding, plaintext, sanitize, texts
 from .catalogue import Audience, Notice, Variable, VariableType
-from .defaults import Text
 from .inline_styles import apply_inline_styles
 from .liquid import UnrenderableText, render_liquid
+from .texts import Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +37,11 @@ _SUBJECT_LIMIT = 200  # characters; a longer one is cut by every inbox anyway
 _VALUE_LIMIT = 2_000  # characters
 _ELEMENTS_LIMIT = 1_500
 _SAMPLE_HOST = "https://signet.example"  # in the samples of the catalogue, for this portal's own address
+
+# In these scripts the family name stands first, and half a name would be no greeting.
+_FAMILY_NAME_FIRST = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"  # kana, ideographs, Hangul
+)
 
 
 @dataclass(frozen=True)
@@ -209,3 +216,15 @@ def _framed(template: str, frame: Mapping[str, object], **more: object) -> str:
 
 def _cut(value: str, limit: int) -> str:
     return value if len(value) <= limit else value[: limit - 1].rstrip() + "…"
+
+
+def first_name_of(name: str) -> str:
+    """Return the first name, or the whole name where the first word is a title, an initial, "Lovelace,"."""
+    words = name.split()
+    if len(words) < 2:
+        return name.strip()
+    first = words[0]
+    letters = sum(unicodedata.category(c)[0] == "L" for c in first)
+    if letters < 2 or first[-1] in ".,،" or _FAMILY_NAME_FIRST.search(name):
+        return " ".join(words)
+    return first

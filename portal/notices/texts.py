@@ -1,21 +1,30 @@
-"""An account's own texts: numbered versions, of which the last one is sent."""
+"""The texts of notices: the defaults that Signet ships, and an account's own as numbered versions.
+
+Each save adds a version and the newest is sent, so no text is ever lost.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy.exc import IntegrityError
 
 from ..db import db
 from ..db.prepared import PreparedStatement
-from .defaults import Text, default_text
+from .catalogue import FOLDER
 from .models import TextVersion
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..accounts.models import Owner
     from .catalogue import Notice
 
 _ROW = TextVersion.__table__.c
-_WORDS = PreparedStatement(
+_CURRENT = PreparedStatement(
     select(_ROW.shipped, _ROW.subject, _ROW.html, _ROW.text)
     .where(_ROW.account_id == bindparam("account_id"), _ROW.kind == bindparam("kind"))
     .order_by(_ROW.number.desc())
@@ -23,15 +32,44 @@ _WORDS = PreparedStatement(
 )
 
 
+@dataclass(frozen=True)
+class Text:
+    """What an owner may edit of a notice. An empty ``text`` is generated from the HTML."""
+
+    subject: str
+    html: str
+    text: str = ""
+
+
+class EditConflict(Exception):
+    """Someone else saved a version since the owner began to edit."""
+
+    def __init__(self, newest: TextVersion) -> None:
+        super().__init__(newest.number)
+        self.newest = newest
+
+
+@cache
+def default_text(notice: Notice) -> Text:
+    """Return the default text of a notice, from its folder; ``text.txt`` is optional."""
+    folder = FOLDER / notice.kind
+    plain = folder / "text.txt"
+    return Text(
+        (folder / "subject.txt").read_text(encoding="utf-8").strip(),
+        (folder / "html.html").read_text(encoding="utf-8").strip(),
+        plain.read_text(encoding="utf-8").strip() if plain.exists() else "",
+    )
+
+
 def current_text(account_id: int, notice: Notice) -> Text:
-    """Return the text that is sent: the account's own, or the one Signet ships."""
-    row = None if notice.locked else _WORDS.first(account_id=account_id, kind=notice.kind)
+    """Return the text that is sent: the account's own, or the default."""
+    row = None if notice.locked else _CURRENT.first(account_id=account_id, kind=notice.kind)
     return default_text(notice) if row is None or row[0] else Text(*row[1:])
 
 
-def text_of(row: TextVersion, notice: Notice) -> Text:
-    """Return the words of a version."""
-    return default_text(notice) if row.shipped else Text(row.subject, row.html, row.text)
+def text_of(version: TextVersion, notice: Notice) -> Text:
+    """Return the text of a version."""
+    return default_text(notice) if version.shipped else Text(version.subject, version.html, version.text)
 
 
 def newest_version(account_id: int, notice: Notice) -> TextVersion | None:
@@ -50,20 +88,104 @@ def list_versions(account_id: int, notice: Notice, limit: int = 50) -> list[Text
 
 
 def newest_versions(account_id: int) -> dict[str, TextVersion]:
-    """Return the last version of each kind that has one."""
-    last = (
+    """Return the newest version of each kind that has one."""
+    newest = (
         select(TextVersion.kind, func.max(TextVersion.number).label("number"))
         .where(TextVersion.account_id == account_id)
         .group_by(TextVersion.kind)
         .subquery()
     )
     query = select(TextVersion).join(
-        last, (last.c.kind == TextVersion.kind) & (last.c.number == TextVersion.number)
+        newest, (newest.c.kind == TextVersion.kind) & (newest.c.number == TextVersion.number)
     )
     rows = db.session.scalars(query.where(TextVersion.account_id == account_id))
     return {row.kind: row for row in rows}
 
 
+def save_version(
+    owner: Owner, notice: Notice, text: Text, *, based_on: int, now: datetime
+) -> TextVersion | None:
+    """Save a validated text as the next version; return None if nothing changed. Commits.
+
+    ``based_on`` is the number of the version the owner began with, 0 for the default text.
+
+    Raises:
+        EditConflict: another version was saved meanwhile.
+    """
+    _check_newest(owner, notice, based_on)
+    if text == current_text(owner.account_id, notice):
+        db.session.commit()
+        return None
+    return _add_version(owner, notice, text, based_on + 1, now)
+
+
+def reset_to_default(owner: Owner, notice: Notice, *, based_on: int, now: datetime) -> TextVersion | None:
+    """Send the default text from now on; return None if that is so already. Commits.
+
+    Raises:
+        EditConflict: another version was saved meanwhile.
+    """
+    newest = _check_newest(owner, notice, based_on)
+    if newest is None or newest.shipped:
+        db.session.commit()
+        return None
+    return _add_version(owner, notice, None, based_on + 1, now)
+
+
+def restore_version(
+    owner: Owner, notice: Notice, version: TextVersion, *, now: datetime
+) -> TextVersion | None:
+    """Save an earlier version as the newest; return None if their texts are equal. Commits.
+
+    Raises:
+        EditConflict: another version was saved at the same time.
+    """
+    newest = newest_version(owner.account_id, notice)
+    if newest is not None and text_of(newest, notice) == text_of(version, notice):
+        db.session.commit()
+        return None
+    text = None if version.shipped else Text(version.subject, version.html, version.text)
+    return _add_version(owner, notice, text, newest.number + 1 if newest else 1, now)
+
+
 def _versions(account_id: int, notice: Notice) -> Select[TextVersion]:
     query = select(TextVersion).where(TextVersion.account_id == account_id, TextVersion.kind == notice.kind)
     return query.order_by(TextVersion.number.desc())
+
+
+def _check_newest(owner: Owner, notice: Notice, based_on: int) -> TextVersion | None:
+    """Return the newest version. Raises EditConflict if it is another one than ``based_on``."""
+    newest = newest_version(owner.account_id, notice)
+    if newest is not None and newest.number != based_on:
+        raise EditConflict(newest)
+    return newest
+
+
+def _add_version(owner: Owner, notice: Notice, text: Text | None, number: int, now: datetime) -> TextVersion:
+    """Insert a version; no text stands for the default. Commits.
+
+    Raises:
+        EditConflict: another owner inserted a version of this number first.
+    """
+    row = TextVersion(
+        account_id=owner.account_id,
+        kind=notice.kind,
+        number=number,
+        shipped=text is None,
+        subject=text.subject if text else "",
+        html=text.html if text else "",
+        text=text.text if text else "",
+        owner_id=owner.id,
+        owner_name=owner.name,
+        created_at=now,
+    )
+    try:
+        with db.session.begin_nested():
+            db.session.add(row)
+    except IntegrityError:
+        newest = newest_version(owner.account_id, notice)
+        if newest is None:
+            raise
+        raise EditConflict(newest) from None
+    db.session.commit()
+    return row

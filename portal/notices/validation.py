@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from liquid.exceptions import LiquidError
 
 from . import leaddyno, rendering, sanitize
-from .defaults import Text
 from .liquid import FILTERS, SOURCE_LIMIT, TAGS, UnrenderableText, parse
+from .texts import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,11 +9,12 @@ from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from ..outbox.routing import NoRoute, route_for
-from . import mailboxes, recipients, texts
+from . import recipients, texts
 from .catalogue import CATALOGUE, Audience, Notice
 from .forms import MailboxForm
 
 blueprint = Blueprint("notices", __name__, url_prefix="/automated-emails")
+samples = Blueprint("samples", __name__)  # where the links of samples and test emails lead
 
 
 @blueprint.get("")
@@ -29,7 +30,7 @@ def switch(kind: str) -> Any:
     on = {"1": True, "0": False}.get(request.form.get("on", ""))
     if on is None or found.locked:  # a click that does not say which way must not switch anything
         abort(400)
-    recipients.set_enabled(current_user.account_id, found, on=on)
+    recipients.set_enabled(current_user.account_id, found, enabled=on)
     flash(f"{found.full_name} is switched {'on' if on else 'off'}.", "success")
     back = url_for(".index") if request.form.get("back") == "list" else url_for(".show", kind=kind)
     return redirect(back, 303)
@@ -42,8 +43,8 @@ def add_mailbox() -> Any:
     if not form.validate():
         return _index(form, form_errors=True), 422
     try:
-        added = mailboxes.add_mailbox(current_user.account, form.mailbox.data, now=utcnow())
-    except mailboxes.MailboxRefused as refused:
+        added = recipients.add_mailbox(current_user.account, form.mailbox.data, now=utcnow())
+    except recipients.MailboxRefused as refused:
         form.mailbox.errors = [str(refused)]
         return _index(form, form_errors=True), 422
     flash(f"{added.mailbox} gets the emails to you from now on.", "success")
@@ -53,10 +54,17 @@ def add_mailbox() -> Any:
 @blueprint.post("/mailboxes/<int:ident>/remove")
 @login_required
 def remove_mailbox(ident: int) -> Any:
-    if not mailboxes.remove_mailbox(current_user.account_id, ident):
+    if not recipients.remove_mailbox(current_user.account_id, ident):
         abort(404)
     flash("The mailbox is removed.", "success")
     return redirect(url_for(".index", _anchor="to-you"), 303)
+
+
+@samples.route("/affiliate/sample")
+@samples.route("/preferences/sample", methods=["GET", "POST"])  # mail programs POST to it, RFC 8058
+def sample_link() -> str:
+    """Show that the link of a test email is only a sample. Changes nothing."""
+    return render_template("notices/sample_link.html")
 
 
 def notice(kind: str) -> Notice:
@@ -81,9 +89,9 @@ def _index(form: MailboxForm, **more: object) -> str:
         to_affiliates=[row for row in rows if row[0].audience is Audience.AFFILIATE],
         to_owner=[row for row in rows if row[0].audience is Audience.OWNER],
         recipients=recipients.recipients_of(current_user.account),
-        further=mailboxes.further_mailboxes(account_id),
+        further=recipients.further_mailboxes(account_id),
         restrictions=recipients.restrictions_of(current_user.account),
-        limit=mailboxes.MAILBOX_LIMIT,
+        limit=recipients.MAILBOX_LIMIT,
         form=form,
         **more,
     )

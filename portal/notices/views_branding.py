@@ -9,7 +9,7 @@ from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from ..web.headers import mail_page
-from . import branding, images, rendering, schemes
+from . import branding, colours, rendering
 from .catalogue import CATALOGUE
 from .forms import LookForm
 from .rendering import clean_lines
@@ -39,11 +39,11 @@ def save_look() -> Any:
         accent=form.accent.data,
         address=clean_lines(form.address.data or "").strip(),
         footer=clean_lines(form.footer.data or "").strip(),
-        logo=file.read(images.LOGO_LIMIT_BYTES + 1) if file else b"",
+        logo=file.read(branding.LOGO_LIMIT_BYTES + 1) if file else b"",
         remove_logo=bool(form.remove_logo.data),
     )
     try:
-        note = branding.save(current_user, typed, now=utcnow())
+        note = branding.save_branding(current_user, typed, now=utcnow())
     except branding.InvalidBranding as refused:
         for name, sentence in refused.by_field.items():
             form[name].errors = [sentence]
@@ -58,7 +58,7 @@ def save_look() -> Any:
 @login_required
 def look_html() -> Response:
     mail = rendering.render_sample(_SHOWN, current_user.account)
-    return mail_page(schemes.force_scheme(mail.html, dark=request.args.get("scheme") == "dark"))
+    return mail_page(colours.force_scheme(mail.html, dark=request.args.get("scheme") == "dark"))
 
 
 @blueprint.get("/logo/<name>")
@@ -66,7 +66,7 @@ def logo(name: str) -> Response:
     """Answer with a logo. Its address is in mails, so anybody may ask, from any place, and keep it."""
     key, _, ending = name.rpartition(".")
     row = branding.find_logo(key)
-    if row is None or ending != images.LOGO_EXTENSIONS[row.media_type]:
+    if row is None or ending != branding.LOGO_EXTENSIONS[row.media_type]:
         abort(404)
     response = Response(row.data, mimetype=row.media_type)
     response.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"

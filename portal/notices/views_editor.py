@@ -10,9 +10,9 @@ from flask_login import current_user, login_required
 from ..clock import utcnow
 from ..web.headers import mail_page
 from ..web.pagination import key_argument
-from . import editing, preview, recipients, rendering, schemes, send_test, texts, validation
-from .defaults import Text
+from . import colours, preview, recipients, rendering, send_test, texts, validation
 from .forms import TextForm
+from .texts import Text
 from .views import blueprint, sender
 from .views import notice as notice_of
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .catalogue import Notice
+    from .models import TextVersion
     from .preview import PreviewRecipient
 
 _NUMBER = "<int(max=999999999):number>"
@@ -47,7 +48,7 @@ def html(kind: str) -> Response:
     shown = preview.render_preview(notice, current_user.account, _words(notice), _values(_recipient()))
     if shown.mail is None:
         abort(404)
-    return mail_page(schemes.force_scheme(shown.mail.html, dark=request.args.get("scheme") == "dark"))
+    return mail_page(colours.force_scheme(shown.mail.html, dark=request.args.get("scheme") == "dark"))
 
 
 @blueprint.post("/<kind>")
@@ -75,8 +76,8 @@ def reset(kind: str) -> Any:
     notice = _editable(kind)
     form = TextForm()
     try:
-        version = editing.reset_to_default(current_user, notice, based_on=form.begun_with, now=utcnow())
-    except editing.EditConflict as meanwhile:
+        version = texts.reset_to_default(current_user, notice, based_on=form.begun_with, now=utcnow())
+    except texts.EditConflict as meanwhile:
         flash(_meanwhile(meanwhile) + " Nothing was reset.", "warning")
         return _back(notice)
     preview.delete_draft(current_user, notice)
@@ -111,8 +112,8 @@ def restore(kind: str, number: int) -> Any:
     notice = _editable(kind)
     row = texts.find_version(current_user.account_id, notice, number) or abort(404)
     try:
-        made = editing.restore_version(current_user, notice, row, now=utcnow())
-    except editing.EditConflict as meanwhile:
+        made = texts.restore_version(current_user, notice, row, now=utcnow())
+    except texts.EditConflict as meanwhile:
         flash(_meanwhile(meanwhile) + " Nothing was restored.", "warning")
         return _back(notice)
     preview.delete_draft(current_user, notice)
@@ -130,16 +131,15 @@ def restore(kind: str, number: int) -> Any:
 
 def _save(notice: Notice, form: TextForm) -> Any:
     try:
-        saved = editing.save_version(
-            current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow()
-        )
-    except validation.InvalidText as faults:
-        return _refused(notice, form, faults), 422
-    except editing.EditConflict as meanwhile:
-        form.based_on.data, form.based_on.raw_data = meanwhile.newest.number, None
-        return _editor(notice, form, form_errors=True, meanwhile=meanwhile.newest), 409
+        valid = validation.validate(notice, current_user.account, form.typed())
+        version = texts.save_version(current_user, notice, valid.text, based_on=form.begun_with, now=utcnow())
+    except validation.InvalidText as error:
+        return _refused(notice, form, error), 422
+    except texts.EditConflict as conflict:
+        form.based_on.data, form.based_on.raw_data = conflict.newest.number, None
+        return _editor(notice, form, form_errors=True, meanwhile=conflict.newest), 409
     preview.delete_draft(current_user, notice)
-    _tell(saved)
+    _flash_saved(version, valid)
     return _back(notice)
 
 
@@ -164,16 +164,16 @@ def _test(notice: Notice, form: TextForm) -> Any:
     return _back(notice, draft=1, sent=message.id)
 
 
-def _tell(saved: editing.Saved) -> None:
-    if saved.version is None:
+def _flash_saved(version: TextVersion | None, valid: validation.ValidText) -> None:
+    if version is None:
         flash("Nothing had changed, so there is no new version.", "info")
     else:
-        flash(f"Saved as version {saved.version.number}. It is sent from now on.", "success")
-    if saved.judged.converted:
-        pairs = ", ".join(f"{one.old} became {one.new}" for one in saved.judged.converted)
+        flash(f"Saved as version {version.number}. It is sent from now on.", "success")
+    if valid.converted:
+        pairs = ", ".join(f"{one.old} became {one.new}" for one in valid.converted)
         flash(f"Converted from LeadDyno’s spelling: {pairs}.", "info")
-    if saved.judged.removed:
-        flash(f"Removed, since mail programmes refuse it: {', '.join(saved.judged.removed)}.", "warning")
+    if valid.removed:
+        flash(f"Removed, since mail programmes refuse it: {', '.join(valid.removed)}.", "warning")
 
 
 # -- pages
@@ -268,5 +268,5 @@ def _values(recipient: PreviewRecipient | None) -> Mapping[str, str] | None:
     return recipient.values if recipient else None
 
 
-def _meanwhile(meanwhile: editing.EditConflict) -> str:
+def _meanwhile(meanwhile: texts.EditConflict) -> str:
     return f"{meanwhile.newest.owner_name} has saved version {meanwhile.newest.number} meanwhile."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..accounts import lookup
+from ..accounts import identifiers
 from ..db import db, read_only
 from ..outbox import overview
 from ..outbox.models import Outcome, Status
@@ -110,7 +110,7 @@ class Facts:
 def gather(now: datetime) -> Facts:
     """Read everything at one moment, in a transaction that only reads and has ended on return."""
     with read_only():
-        facts = Facts(overview.overview(now), lookup.account_slugs())
+        facts = Facts(overview.overview(now), identifiers.account_slugs())
         db.session.expunge_all()  # the workers' rows outlive the transaction
         db.session.rollback()
     return facts

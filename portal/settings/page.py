@@ -234,7 +234,7 @@ def _sender(route: Route, live: SmtpSettings | None, state: str, note: str) -> S
 
 
 def _test_result(owner: Owner, message_id: str | None) -> TestResult | None:
-    found = send_test.story(owner, message_id)
+    found = send_test.find_test(owner, message_id)
     if found is None:
         return None
     message, last = found

@@ -11,8 +11,15 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-_STEPS = ((60, "second"), (3600, "minute"), (86400, "hour"), (86400 * 60, "day"))
-_DIVISORS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
+_JUST_NOW_S = 5
+# Upper bound of the range and the unit used in it, in seconds; beyond the last bound days are used, too.
+_UNITS = (
+    (_MINUTE_S, 1, "second"),
+    (_HOUR_S, _MINUTE_S, "minute"),
+    (_DAY_S, _HOUR_S, "hour"),
+    (60 * _DAY_S, _DAY_S, "day"),
+)
 
 
 def ago(time: datetime | None, now: datetime | None = None) -> str:
@@ -35,6 +42,6 @@ def format_time(time: datetime | None) -> str:
 
 
 def install(app: Flask) -> None:
-    """Make the filters known to Jinja."""
+    """Register the filters with Jinja."""
     app.jinja_env.filters["ago"] = ago
     app.jinja_env.filters["moment"] = format_time

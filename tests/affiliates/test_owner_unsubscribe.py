@@ -21,7 +21,7 @@ from portal.events.dispatch import record_event
 from portal.events.models import EmailDecision
 from portal.events.types import EventType, Source
 from portal.events.weekly_totals import Totals
-from portal.notices import mailboxes, recipients
+from portal.notices import recipients
 from portal.notices.catalogue import CATALOGUE
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.routing import Routing
@@ -40,7 +40,7 @@ BOUGHT = {"order": "A-1", "amount": "10.00", "currency": "EUR", "commission": "1
 @pytest.fixture
 def happen(owner):
     """Let a week end, or something else happen; return the messages owed by recipient, or why there is none."""
-    mailboxes.add_mailbox(account_of(), BO, now=utcnow())
+    recipients.add_mailbox(account_of(), BO, now=utcnow())
     numbers = count()
 
     def happen(occasion=EventType.WEEK_ENDED, values=None):
@@ -165,7 +165,7 @@ def test_the_button_does_what_one_click_does(client, happen):
 def test_a_mailbox_that_was_removed_meanwhile_is_told_so_and_nothing_changes(client, happen):
     path = _path(happen()[BO])
     account = account_of()
-    mailboxes.remove_mailbox(account.id, mailboxes.further_mailboxes(account.id)[0].id)
+    recipients.remove_mailbox(account.id, recipients.further_mailboxes(account.id)[0].id)
     for answer in (client.get(path), client.post(path, data=ONE_CLICK)):
         assert answer.status_code == 200
         assert "This address gets no more summaries" in answer.get_data(as_text=True)

@@ -117,7 +117,7 @@ def test_an_empty_list_says_what_to_do(owner):
 
 def test_the_list_tells_what_became_of_each_welcome(owner):
     _people(1)
-    recipients.set_enabled(directory.find_account("brightleaf").id, NEW_SIGN_UP, on=False)
+    recipients.set_enabled(directory.find_account("brightleaf").id, NEW_SIGN_UP, enabled=False)
     _people(2)
     page = owner.get("/affiliates").get_data(as_text=True)
     assert "/deliveries/1" in page

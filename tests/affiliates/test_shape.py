@@ -28,8 +28,10 @@ def course(app, database, monkeypatch):
     if database != "sqlite":
         pytest.skip("only SQLite has a lock that keeps everybody else from writing")
     told: list[str] = []
-    compose = rendering.render_with
-    monkeypatch.setattr(rendering, "compose", lambda *a, **k: told.append("render") or compose(*a, **k))
+    render_with = rendering.render_with
+    monkeypatch.setattr(
+        rendering, "render_with", lambda *a, **k: told.append("render") or render_with(*a, **k)
+    )
     listen = lambda connection, _record, _proxy: connection.set_trace_callback(told.append)  # noqa: E731
     db.event.listen(db.engine, "checkout", listen)
     yield told
@@ -91,7 +93,7 @@ def test_a_confirmation_written_ahead_is_what_rendering_makes_of_it(programme):
         "confirm_link": confirmation_links._token_url(confirmation_links.TokenPurpose.CONFIRM, token),
     }
     assert written.mail == rendering.render(CONFIRM_SIGN_UP, programme, values)
-    assert confirmation_links.fingerprint(token) == written.token_hash
+    assert confirmation_links.hash_token(token) == written.token_hash
     again = confirmation_links.render_confirmation(programme)
     assert token not in again.mail.text + again.mail.html
 

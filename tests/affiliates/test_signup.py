@@ -89,7 +89,7 @@ def test_a_sign_up_that_another_one_overtook_changes_nothing(app, programme, lef
 
 
 def test_without_new_sign_up_there_is_an_affiliate_and_no_email(join, client, programme, left):
-    recipients.set_enabled(programme.id, NEW_SIGN_UP, on=False)
+    recipients.set_enabled(programme.id, NEW_SIGN_UP, enabled=False)
     assert "by email" not in client.get("/join/brightleaf").get_data(as_text=True)
     assert join().status_code == 303
     assert len(left().affiliates) == 1

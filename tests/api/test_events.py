@@ -143,7 +143,7 @@ def test_it_is_said_why_an_affiliate_gets_no_email(shop, affiliate, state, why):
 
 
 def test_an_email_that_is_switched_off_is_not_sent_and_says_so(shop):
-    recipients.set_enabled(account_of().id, CATALOGUE["new-purchase"], on=False)
+    recipients.set_enabled(account_of().id, CATALOGUE["new-purchase"], enabled=False)
     told = {mail["kind"]: mail for mail in shop.send(purchase()).get_json()["mails"]}
     assert told["new-purchase"]["why"] == "notice-off"
     assert "message" in told["owner-new-purchase"]

@@ -169,7 +169,7 @@ def test_playing_twice_causes_two_events(owner, affiliate, left):
 
 def test_the_result_says_why_there_is_no_email(owner, affiliate):
     affiliate(state=AffiliateState.SUSPENDED)
-    recipients.set_enabled(account_of().id, CATALOGUE["owner-new-purchase"], on=False)
+    recipients.set_enabled(account_of().id, CATALOGUE["owner-new-purchase"], enabled=False)
     told = text_of(owner.get(owner.submit(PLAY, FILLED).location.partition("#")[0]))
     assert "caused no email" in told
     assert "This affiliate is suspended." in told

@@ -73,7 +73,7 @@ def test_where_they_stand_is_told_to_those_who_do_not_take_part(happen, affiliat
 
 
 def test_an_email_that_is_switched_off_is_not_owed(happen, account):
-    recipients.set_enabled(account.id, CATALOGUE[KIND], on=False)
+    recipients.set_enabled(account.id, CATALOGUE[KIND], enabled=False)
     assert happen()[1][KIND].decision is EmailDecision.OFF
 
 

@@ -61,7 +61,7 @@ def test_an_empty_page_says_what_will_stand_here(owner):
 
 
 def test_an_email_that_was_not_sent_says_why_and_what_to_do(owner, account, happen):
-    recipients.set_enabled(account.id, CATALOGUE["new-purchase"], on=False)
+    recipients.set_enabled(account.id, CATALOGUE["new-purchase"], enabled=False)
     happen()
     page = _text(owner, "/events")
     assert "This email is switched off." in page
@@ -71,7 +71,7 @@ def test_an_email_that_was_not_sent_says_why_and_what_to_do(owner, account, happ
 def test_filters_hold_and_nonsense_is_no_filter(owner, account, happen):
     happen()
     happen(EventType.PAYOUT, PAID)
-    recipients.set_enabled(account.id, CATALOGUE["payout-sent"], on=False)
+    recipients.set_enabled(account.id, CATALOGUE["payout-sent"], enabled=False)
     happen(EventType.PAYOUT, PAID | {"amount": "7.00"})
     payouts = _text(owner, "/events?occasion=payout")
     assert "5.00 EUR" in payouts

@@ -11,7 +11,7 @@ from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.db import db
 from portal.incidents import alerts, policy
-from portal.notices import mailboxes
+from portal.notices import recipients
 from portal.outbox.models import Outcome
 from portal.outbox.sending.message import bodies
 from portal.state import get_state
@@ -107,8 +107,8 @@ def test_every_owner_of_the_account_is_told_and_nobody_else(brightleaf, stranger
 def test_the_further_mailboxes_of_the_account_are_told_too_each_once(brightleaf, owner, stranger, clock):
     account = db.session.get_one(Account, brightleaf)
     for mailbox in ("team@brightleaf.example", "Cy@brightleaf.example"):
-        mailboxes.add_mailbox(account, mailbox, now=utcnow())
-    mailboxes.add_mailbox(
+        recipients.add_mailbox(account, mailbox, now=utcnow())
+    recipients.add_mailbox(
         db.session.get_one(Account, account_id("copperpot")), "bo2@copperpot.example", now=utcnow()
     )
     joined = create_owner(
@@ -132,7 +132,7 @@ def test_the_further_mailboxes_of_the_account_are_told_too_each_once(brightleaf,
 
 
 def test_a_flapping_server_floods_no_further_mailbox(brightleaf, clock):
-    mailboxes.add_mailbox(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
+    recipients.add_mailbox(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
     for _ in range(10):
         happens(brightleaf, diagnosis=REFUSED)
         work()
@@ -143,7 +143,7 @@ def test_a_flapping_server_floods_no_further_mailbox(brightleaf, clock):
 
 
 def test_the_link_in_an_alert_tells_nothing_to_who_cannot_log_in(brightleaf, client, stranger, clock):
-    mailboxes.add_mailbox(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
+    recipients.add_mailbox(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
     happens(brightleaf, diagnosis=REFUSED)
     work()
     told = next(row for row in mails() if row.recipient == "team@brightleaf.example")
@@ -159,7 +159,7 @@ def test_the_link_in_an_alert_tells_nothing_to_who_cannot_log_in(brightleaf, cli
 
 
 def test_the_page_says_which_mailboxes_are_told(brightleaf, owner):
-    mailboxes.add_mailbox(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
+    recipients.add_mailbox(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
     page = owner.get("/incidents/alerts").get_data(as_text=True)
     assert "ada@brightleaf.example" in page and "team@brightleaf.example" in page
 

@@ -24,7 +24,7 @@ from portal.notices.catalogue import (
     notices_for,
     read_catalogue,
 )
-from portal.notices.defaults import default_text
+from portal.notices.texts import default_text
 from portal.notices.validation import find_errors
 from portal.outbox.sending.mime import mailbox_header, serialise
 from portal.smtp.toml_tables import MalformedData

@@ -12,8 +12,8 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.notices import texts
 from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
-from portal.notices.defaults import default_text
 from portal.notices.models import NoticeDraft, TextVersion
+from portal.notices.texts import default_text
 from portal.outbox.models import OutboxMessage
 from tests.notices.conftest import account_of, owner_of
 

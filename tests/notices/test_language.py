@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from portal.accounts.models import Account
 from portal.notices import rendering, validation
 from portal.notices.catalogue import NEW_SIGN_UP
-from portal.notices.defaults import Text
 from portal.notices.liquid import UnrenderableText, render_liquid
+from portal.notices.texts import Text
 from portal.outbox.sending.mime import serialise
 from portal.smtp.mailbox import is_header_safe
 

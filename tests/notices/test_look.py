@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from portal.db import db
-from portal.notices import branding, colours, images, mailboxes, recipients, rendering
+from portal.notices import branding, colours, recipients, rendering
 from portal.notices.catalogue import NEW_SIGN_UP
 from portal.notices.models import NoticeLogo
 from tests.notices.conftest import account_of
@@ -116,14 +116,14 @@ def test_what_is_no_logo_is_refused(owner, file, said):
 @given(st.one_of(st.binary(max_size=60), st.binary(max_size=40).map(lambda b: b"\xff\xd8\xff" + b)))
 def test_any_bytes_are_a_picture_or_refused(data):
     try:
-        assert images.identify_image(data).media_type in images.LOGO_EXTENSIONS
-    except images.InvalidImage as refused:
+        assert branding.identify_image(data).media_type in branding.LOGO_EXTENSIONS
+    except branding.InvalidImage as refused:
         assert str(refused)
 
 
 def test_pictures_tell_their_size():
-    assert images.identify_image(GIF) == images.Image("image/gif", 40, 30)
-    assert images.identify_image(JPEG) == images.Image("image/jpeg", 50, 20)
+    assert branding.identify_image(GIF) == branding.Image("image/gif", 40, 30)
+    assert branding.identify_image(JPEG) == branding.Image("image/jpeg", 50, 20)
 
 
 @pytest.mark.parametrize("name", ["x.png", "x", "..", "%00.png", "a" * 80 + ".png", "é.png"])
@@ -160,7 +160,7 @@ def test_further_mailboxes_get_the_emails_to_the_owner(owner):
 def test_a_mailbox_that_is_none_or_known_is_refused(owner, wrong):
     answer = _add(owner, wrong)
     assert answer.status_code == 422
-    assert mailboxes.further_mailboxes(account_of().id) == []
+    assert recipients.further_mailboxes(account_of().id) == []
 
 
 def test_there_are_five_further_mailboxes_at_most(owner):
@@ -169,18 +169,18 @@ def test_there_are_five_further_mailboxes_at_most(owner):
     page = owner.get(LIST).get_data(as_text=True)
     assert "as many as there can be" in page
     assert _add(owner, "one@more.example").status_code == 422
-    assert len(mailboxes.further_mailboxes(account_of().id)) == 5
+    assert len(recipients.further_mailboxes(account_of().id)) == 5
 
 
 def test_a_mailbox_is_removed_by_its_own_account_only(owner, stranger, client):
     _add(owner, "team@brightleaf.example")
-    ident = mailboxes.further_mailboxes(account_of().id)[0].id
+    ident = recipients.further_mailboxes(account_of().id)[0].id
     path = f"{LIST}/mailboxes/{ident}/remove"
     assert client.post(path).status_code in (303, 400)
     assert stranger.submit(path, {}, page=LIST).status_code == 404
-    assert len(mailboxes.further_mailboxes(account_of().id)) == 1
+    assert len(recipients.further_mailboxes(account_of().id)) == 1
     assert owner.submit(path, {}, page=LIST).status_code == 303
-    assert mailboxes.further_mailboxes(account_of().id) == []
+    assert recipients.further_mailboxes(account_of().id) == []
 
 
 def test_the_logo_shows_in_previews_and_nothing_from_elsewhere_does(owner):

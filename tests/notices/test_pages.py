@@ -93,7 +93,7 @@ def test_two_first_clicks_at_once_leave_one_switch(app, owner):
         with app.app_context():
             at_once.wait()
             try:
-                recipients.set_enabled(ident, NEW_SIGN_UP, on=False)
+                recipients.set_enabled(ident, NEW_SIGN_UP, enabled=False)
             except Exception as failure:
                 failures.append(failure)
             finally:

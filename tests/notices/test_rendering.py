@@ -16,7 +16,7 @@ from portal.db import db
 from portal.enrolment.forms import normalize_name, validate_name
 from portal.notices import plaintext, rendering
 from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
-from portal.notices.greeting import first_name_of
+from portal.notices.rendering import first_name_of
 from portal.outbox.sending.mime import MessageRefused, mailbox_header, serialise
 from portal.smtp.mailbox import is_header_safe
 from portal.web.fields import one_line

@@ -9,8 +9,8 @@ from click.testing import Result
 from flask import Flask
 from sqlalchemy import select
 
-from portal.accounts.lookup import set_operator
 from portal.accounts.models import Account
+from portal.accounts.profile import set_operator
 from portal.clock import utcnow
 from portal.db import db
 from portal.jobs import heartbeat
@@ -34,7 +34,7 @@ def flask(app: Flask) -> Callable[..., Result]:
 @pytest.fixture
 def operator(owner: LintingClient) -> LintingClient:
     """The browser of Ada, who runs the portal, too."""
-    assert set_operator("ada@brightleaf.example", True)
+    assert set_operator("ada@brightleaf.example", operator=True)
     return owner
 
 

@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.about import VERSION
-from portal.accounts.lookup import set_operator
+from portal.accounts.profile import set_operator
 from portal.clock import utcnow
 from portal.db import db
 from portal.jobs.models import WorkerHeartbeat
@@ -56,7 +56,7 @@ def test_for_nobody_there_is_no_such_page(client: FlaskClient) -> None:
 
 def test_who_is_no_operator_any_more_loses_the_page_at_once(operator: LintingClient) -> None:
     assert operator.get(PAGE).status_code == 200
-    set_operator("ada@brightleaf.example", False)
+    set_operator("ada@brightleaf.example", operator=False)
     assert operator.get(PAGE).status_code == 404
 
 
