@@ -1,8 +1,8 @@
 """The current transaction: its connection, the database's clock, and raw transactions without the ORM session.
 
 The session's bookkeeping of objects and events costs more than the statements of a short transaction, such as a
-sign-up. On SQLite, ``read_snapshot`` and ``raw_transaction`` therefore send BEGIN and COMMIT to the driver themselves,
-and ``prepared.PreparedStatement`` sends the statements in between.
+sign-up. On SQLite, ``raw_transaction`` therefore sends BEGIN and COMMIT to the driver itself, and
+``prepared.PreparedStatement`` sends the statements in between.
 """
 
 from __future__ import annotations
@@ -46,13 +46,8 @@ _current: ContextVar[CurrentTransaction | None] = ContextVar("current_transactio
 def read_snapshot() -> Iterator[None]:
     """Run a block in a read-only transaction of its own, which delays no writer and ends with the block."""
     engine = db.engines.get(READ_ONLY_BIND, db.engine)
-    with read_only():
-        if engine.dialect.name == "sqlite":
-            with _raw(engine) as transaction, _set_current(transaction):
-                yield
-        else:
-            with engine.connect() as connection, connection.begin(), _set_current(_of(connection)):
-                yield
+    with read_only(), engine.connect() as connection, connection.begin(), _set_current(_of(connection)):
+        yield
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, delete, select
 
 from ..db import db
-from ..db.prepared import PreparedStatement
+from ..db.transaction import current_connection
 from ..state import current_config
 from . import colours
 from .models import NoticeBranding, NoticeLogo
@@ -27,9 +27,10 @@ _SHOWN_HEIGHT_PX, _SHOWN_WIDTH_PX = 56, 240  # the space for a logo in an email
 _LOGOS_KEPT = 20  # for each account; emails already sent refer to earlier ones
 _KEY_LIMIT_CHARS = 40
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # they hold the size, ISO 10918-1
+
 _ROW, _LOGO = NoticeBranding.__table__.c, NoticeLogo.__table__.c
 # Without the logo's data: emails hold only its address.
-_BRANDING = PreparedStatement(
+_BRANDING = (
     select(_ROW.accent, _ROW.address, _ROW.footer, _LOGO.key, _LOGO.media_type, _LOGO.width, _LOGO.height)
     .outerjoin_from(NoticeBranding.__table__, NoticeLogo.__table__, _LOGO.id == _ROW.logo_id)
     .where(_ROW.account_id == bindparam("account_id"))
@@ -82,13 +83,13 @@ class InvalidImage(ValueError):
 
 def branding_of(account_id: int) -> Branding:
     """Return the branding of an account's emails, the default where nothing was saved."""
-    row = _BRANDING.first(account_id=account_id)
+    row = current_connection().execute(_BRANDING, {"account_id": account_id}).first()
     if row is None:
         return Branding()
-    accent, address, footer, key, media_type, width, height = row
-    if key is None:
-        return Branding(accent, address, footer)
-    return Branding(accent, address, footer, logo_url(key, media_type), *_fit_logo(width, height))
+    if row.key is None:
+        return Branding(row.accent, row.address, row.footer)
+    url = logo_url(row.key, row.media_type)
+    return Branding(row.accent, row.address, row.footer, url, *_fit_logo(row.width, row.height))
 
 
 def logo_url(key: str, media_type: str) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ..accounts.models import Account, Owner
 from ..db import db
-from ..db.prepared import PreparedStatement
+from ..db.transaction import current_connection
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..state import get_state
 from .models import NoticeMailbox, NoticeSwitch
@@ -24,17 +24,15 @@ if TYPE_CHECKING:
 
 MAILBOX_LIMIT = 5  # further mailboxes of an account
 _SWITCH, _OWNER, _MAILBOX = NoticeSwitch.__table__.c, Owner.__table__.c, NoticeMailbox.__table__.c
-_ENABLED = PreparedStatement(
-    select(_SWITCH.enabled).where(
-        _SWITCH.account_id == bindparam("account_id"), _SWITCH.kind == bindparam("kind")
-    )
+_ENABLED = select(_SWITCH.enabled).where(
+    _SWITCH.account_id == bindparam("account_id"), _SWITCH.kind == bindparam("kind")
 )
-_OWNERS = PreparedStatement(
+_OWNERS = (
     select(_OWNER.mailbox_key, _OWNER.mailbox, _OWNER.name)
     .where(_OWNER.account_id == bindparam("account_id"))
     .order_by(_OWNER.id)
 )
-_FURTHER = PreparedStatement(
+_FURTHER = (
     select(_MAILBOX.mailbox_key, _MAILBOX.mailbox)
     .where(_MAILBOX.account_id == bindparam("account_id"))
     .order_by(_MAILBOX.id)
@@ -56,8 +54,8 @@ def is_enabled(account_id: int, notice: Notice) -> bool:
     """Return whether the account sends this notice. It does unless it was switched off."""
     if notice.locked:
         return True
-    row = _ENABLED.first(account_id=account_id, kind=notice.kind)
-    return row is None or bool(row[0])
+    enabled = current_connection().scalar(_ENABLED, {"account_id": account_id, "kind": notice.kind})
+    return enabled is not False
 
 
 def set_enabled(account_id: int, notice: Notice, *, enabled: bool) -> None:
@@ -90,8 +88,9 @@ def _insert_switch(account_id: int, kind: str) -> NoticeSwitch:
 
 def recipients_of(account: Account) -> list[tuple[str, str]]:
     """Return mailbox and display name of each recipient of the account's notices to the owner, each once."""
-    recipients = {key: (mailbox, name) for key, mailbox, name in _OWNERS.all(account_id=account.id)}
-    for key, mailbox in _FURTHER.all(account_id=account.id):
+    connection, this = current_connection(), {"account_id": account.id}
+    recipients = {key: (mailbox, name) for key, mailbox, name in connection.execute(_OWNERS, this)}
+    for key, mailbox in connection.execute(_FURTHER, this):
         recipients.setdefault(key, (mailbox, ""))
     return list(recipients.values())
 

@@ -13,7 +13,7 @@ from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from ..db import db
-from ..db.prepared import PreparedStatement
+from ..db.transaction import current_connection
 from .catalogue import FOLDER
 from .models import TextVersion
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .catalogue import Notice
 
 _ROW = TextVersion.__table__.c
-_CURRENT = PreparedStatement(
+_CURRENT = (
     select(_ROW.shipped, _ROW.subject, _ROW.html, _ROW.text)
     .where(_ROW.account_id == bindparam("account_id"), _ROW.kind == bindparam("kind"))
     .order_by(_ROW.number.desc())
@@ -63,8 +63,10 @@ def default_text(notice: Notice) -> Text:
 
 def current_text(account_id: int, notice: Notice) -> Text:
     """Return the text that is sent: the account's own, or the default."""
-    row = None if notice.locked else _CURRENT.first(account_id=account_id, kind=notice.kind)
-    return default_text(notice) if row is None or row[0] else Text(*row[1:])
+    if notice.locked:
+        return default_text(notice)
+    row = current_connection().execute(_CURRENT, {"account_id": account_id, "kind": notice.kind}).first()
+    return default_text(notice) if row is None or row.shipped else Text(row.subject, row.html, row.text)
 
 
 def text_of(version: TextVersion, notice: Notice) -> Text:
