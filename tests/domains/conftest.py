@@ -1,4 +1,4 @@
-"""A portal whose worker asks a name server of the test, and an owner who sends by Mailgun."""
+"""Fixtures of the domain checks: a portal that queries the test's name server, and an owner who sends by Mailgun."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from portal.domains.models import DomainCheck
 from portal.settings import versions
 from portal.settings.models import SmtpSettings
 from tests.conftest import make_config
-from tests.domains.places import good
+from tests.domains.sample_domains import good
 from tests.domains.zones import Zones
 from tests.pages import LintingClient
 
@@ -41,14 +41,14 @@ FORM = {
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> Iterator[None]:
-    """Answers of one test's name server are not remembered by the next one's."""
+    """Empty the resolver's cache: tests use different name servers at the same names."""
     resolver._cache.__init__()  # type: ignore[misc]
     yield
 
 
 @pytest.fixture
 def clock() -> Iterator[time_machine.Coordinates]:
-    """Not at the end of an hour, when budgets begin anew."""
+    """A time that is not at the end of an hour, when rate limits start a new window."""
     with time_machine.travel("2026-03-02 09:01:00+00:00") as moving:
         yield moving
 
@@ -94,7 +94,7 @@ def the_check() -> DomainCheck:
 
 
 def work() -> int:
-    """Do what a worker's sweep would; return how many looks were due."""
+    """Do what a worker's sweep does. Return how many checks were due."""
     jobs = checks.find_due_work(utcnow())
     db.session.rollback()
     for _, ident in jobs:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.domains.places import good
+from tests.domains.sample_domains import good
 from tests.domains.zones import Zones
 from tests.journeys.conftest import log_in_as_owner
 from tests.journeys.running import RunningPortal

@@ -1,4 +1,4 @@
-"""Proving a version: what goes live when, and what becomes of a check whose worker dies."""
+"""The settings check: which version goes live when, and what happens to a check whose worker crashes."""
 
 import threading
 from datetime import timedelta
@@ -162,7 +162,7 @@ def test_a_check_under_way_is_left_alone_until_its_lease_has_lapsed(owner, form,
     check._claim(versions()[0].id, utcnow())
     sweep_all()
     assert servers.one.connections == 0
-    assert check.find_due_work(utcnow() + timedelta(minutes=1))
+    assert check.find_due_work(utcnow() + timedelta(minutes=11))
 
 
 def test_a_worker_frozen_in_a_check_changes_nothing_when_it_wakes(owner, form, servers, config):
@@ -199,7 +199,7 @@ def test_two_workers_run_a_check_once(app, owner, form, servers):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join()
     assert len(servers.one.messages) == 1
     assert versions()[0].state == "live"
 
@@ -364,7 +364,7 @@ def test_a_real_worker_checks_what_was_saved(app, owner, form, config):
     finally:
         consumer.stop_flag.set()
         for _, process in consumer.worker_threads:
-            process.join(5)
+            process.join(300)
     assert Outcome.ACCEPTED in [one.outcome for one in attempts(1)]
     assert db.session.scalar(select(OutboxMessage.status)) is Status.SENT
 

@@ -61,12 +61,12 @@ def seen(
     host: str = "",
     **limits: float,
 ) -> DomainReport:
-    """Look at a domain as the worker does, with short time limits."""
+    """Assess a domain as the worker does. The timeouts are short only if the name server has faults to wait for."""
+    short = {"timeout_s": 1.0, "total_timeout_s": 6.0}
+    timeouts = short if server.troubles else {"timeout_s": 60.0, "total_timeout_s": 600.0}
     card = load_catalogue().get(provider)
     assert card
-    resolver = Resolver(
-        (server.at,), **{"timeout_s": 1.0, "total_timeout_s": 6.0, "uncached_domain": name, **limits}
-    )  # type: ignore[arg-type]
+    resolver = Resolver((server.at,), **{**timeouts, "uncached_domain": name, **limits})  # type: ignore[arg-type]
     return assess(Target(name, card, host, tuple(selectors)), resolver)
 
 

@@ -150,7 +150,7 @@ def test_where_no_portal_is_set_up_a_check_could_not_be_tried() -> None:
         cwd=ROOT,
         env=bare | {"SIGNET_INSTANCE": "/nonexistent/instance"},
         capture_output=True,
-        timeout=60,
+        timeout=600,
     )
     assert result.returncode == 2
     assert b"Signet cannot start" in result.stderr
