@@ -101,7 +101,7 @@ def test_a_worker_that_dies_in_the_middle_goes_on_where_it_ended(account, affili
         row.state = AffiliateState.ACTIVE
         db.session.add(row)
     db.session.commit()
-    monkeypatch.setattr(weekly_summary, "BATCH", 2)
+    monkeypatch.setattr(weekly_summary, "BATCH_ROWS", 2)
     due = datetime(2026, 10, 26, 9, tzinfo=UTC)
     assert weekly_summary._run_batch(account.id, due)  # the first batch; here the worker dies
     db.session.rollback()
