@@ -358,7 +358,7 @@ def test_another_method_is_told_with_those_that_are_taken(shop):
 
 
 def test_a_token_is_asked_to_wait_when_it_is_in_too_much_of_a_hurry(shop, monkeypatch):
-    monkeypatch.setattr(tokens, "PER_TOKEN", tokens.rate_limit.Budget("test", 3, timedelta(minutes=1)))
+    monkeypatch.setattr(tokens, "PER_TOKEN", tokens.rate_limit.RateLimit("test", 3, timedelta(minutes=1)))
     with time_machine.travel(datetime(2026, 11, 3, 9, 0, 20, tzinfo=UTC), tick=False):
         for _ in range(3):
             refused(shop.get(f"{EVENTS}/1"), 404)

@@ -15,7 +15,7 @@ def test_the_pace_shortens_every_wait_before_another_try(app, config):
     quick = create_app(make_config(config.instance, env={"SIGNET_RETRY_PACE": "0.01"}))
     with quick.app_context():
         assert timedelta(seconds=0.48) <= retry.delay(1) <= timedelta(seconds=0.72)
-        assert timedelta(seconds=7.2) <= retry.delay(1, at_least=900) <= timedelta(seconds=10.8)
+        assert timedelta(seconds=7.2) <= retry.delay(1, at_least_s=900) <= timedelta(seconds=10.8)
         account = create_owner("Brightleaf", "Ada", "ada@brightleaf.example", PASSWORD, now=NOW).account_id
         hold(account, {"code": "auth-refused"}, now=NOW)
         assert get_queue(account).next_probe_at == NOW + timedelta(seconds=0.6)

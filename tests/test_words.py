@@ -1,0 +1,181 @@
+"""Retired words do not come back: CONTRIBUTING.md lists them with the words to use instead.
+
+Read are identifiers, comments, docstrings and log messages of portal/, tests/ and benchmarks/, comments of TOML files, and the
+documentation without its code. Templates and strings that users read are left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from portal.about import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+_LOGGING = {"debug", "info", "warning", "error", "exception", "critical"}
+# Read as wholes: published names in which a retired word stands.
+ALLOWED = re.compile(r"journald|journalctl|systemd-journal", re.IGNORECASE)
+DOCS = ("README.md", "SECURITY.md", "docs/*.md", "docs/adr/*.md")
+GENERATED = {"diagnoses.md"}  # from texts that owners read
+# How many retired words each folder still holds from before the rule. These numbers only shrink.
+UNREVISED: dict[str, int] = {
+    "benchmarks": 22,
+    "portal": 12,
+    "portal/accounts": 65,
+    "portal/affiliates": 15,
+    "portal/api": 54,
+    "portal/cli": 6,
+    "portal/deliveries": 47,
+    "portal/enrolment": 64,
+    "portal/events": 55,
+    "portal/incidents": 38,
+    "portal/jobs": 3,
+    "portal/monitoring": 5,
+    "portal/notices": 13,
+    "portal/operations": 8,
+    "portal/outbox": 36,
+    "portal/outbox/sending": 7,
+    "portal/outbox/store": 1,
+    "portal/web": 7,
+    "tests": 29,
+    "tests/accounts": 16,
+    "tests/affiliates": 63,
+    "tests/api": 22,
+    "tests/chaos": 33,
+    "tests/db": 9,
+    "tests/deliveries": 159,
+    "tests/domains": 6,
+    "tests/events": 13,
+    "tests/incidents": 44,
+    "tests/interop": 6,
+    "tests/jobs": 5,
+    "tests/journeys": 27,
+    "tests/monitoring": 9,
+    "tests/notices": 25,
+    "tests/operations": 8,
+    "tests/outbox": 38,
+    "tests/outbox/sending": 49,
+    "tests/outbox/store": 15,
+    "tests/settings": 44,
+    "tests/storm": 81,
+}
+
+
+@cache
+def retired() -> dict[str, str]:
+    """Return each retired word or phrase with the word to use."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text[text.index("| Retired | Use |") :].split("\n\n", 1)[0]
+    rows = _ROW.findall(table)[1:]
+    return {
+        word.strip(): use for words, use in rows if not words.startswith("-") for word in words.split(",")
+    }
+
+
+@cache
+def _pattern() -> re.Pattern[str]:
+    words = sorted(retired(), key=len, reverse=True)
+    return re.compile(
+        r"\b(" + "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in words) + r")\b", re.IGNORECASE
+    )
+
+
+def _spoken(identifier: str) -> str:
+    """Return the words of an identifier: ``letGo_of`` becomes ``let Go of``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", identifier).replace("_", " ")
+
+
+def _python_texts(source: str) -> Iterator[tuple[int, str]]:
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+        elif token.type == tokenize.NAME:
+            yield token.start[0], _spoken(token.string)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if docstring := ast.get_docstring(node, clean=False):
+                yield node.body[0].lineno, docstring
+        elif (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _LOGGING
+        ):
+            for part in ast.walk(node):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield part.lineno, part.value
+
+
+def _without_code(text: str) -> str:
+    """Return Markdown with its code removed and its lines kept."""
+    blocks = re.sub(
+        r"^```.*?^```", lambda found: "\n" * found[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL
+    )
+    return re.sub(r"`[^`\n]*`|\]\([^)\s]*\)", " ", blocks)
+
+
+def _texts(path: Path) -> Iterator[tuple[int, str]]:
+    source = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        yield from _python_texts(source)
+    elif path.suffix == ".toml":
+        for number, line in enumerate(source.splitlines(), 1):
+            yield number, line.partition("#")[2] if line.lstrip().startswith("#") else ""
+    else:
+        yield 1, _without_code(source)
+
+
+def _files() -> Iterator[Path]:
+    for folder in ("portal", "tests", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".py", ".toml") and "versions" not in path.parts and path != Path(__file__):
+                yield path
+    for pattern in DOCS:
+        yield from (path for path in sorted(ROOT.glob(pattern)) if path.name not in GENERATED)
+
+
+def found_in(texts: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    for line, text in texts:
+        for match in _pattern().finditer(ALLOWED.sub("", text)):
+            yield line + text[: match.start()].count("\n"), re.sub(r"\s+", " ", match[0].lower())
+
+
+def test_no_retired_word_comes_back():
+    found: dict[str, list[str]] = {}
+    for path in _files():
+        for line, word in found_in(_texts(path)):
+            folder = path.parent.relative_to(ROOT).as_posix()
+            found.setdefault(folder, []).append(
+                f"{path.relative_to(ROOT)}:{line} {word}: use {retired()[word]}"
+            )
+    new = {folder: texts for folder, texts in found.items() if len(texts) > UNREVISED.get(folder, 0)}
+    assert not new, "retired words, see CONTRIBUTING.md\n" + "\n".join(
+        text for texts in new.values() for text in texts
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def owe(message): ...",
+        "class OwedMessage: ...",
+        "x = 1  # whoever comes first",
+        'def f():\n    """Judge a form."""',
+        '_log.warning("the journal of %s", x)',
+        "from .x import let_go",
+    ],
+)
+def test_a_retired_word_is_found(source):
+    assert list(found_in(_python_texts(source)))
+
+
+def test_words_in_code_of_the_documentation_and_in_pages_are_left_alone():
+    assert _without_code("see `rungs` and\n```\nowe\n```\n[x](twins.md)").split() == ["see", "and", "[x"]
+    assert not list(found_in(_python_texts('label = "Nobody signed up yet."')))
