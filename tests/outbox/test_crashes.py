@@ -38,9 +38,9 @@ PATIENT = Limits(deadline=10.0, connect=1.0, greeting=10.0, reply=10.0)
 
 
 @pytest.fixture
-def config(tmp_path):
+def config(tmp_path, tuning):
     """A worker waits longer than its lease here, so that it is surely killed and not merely in time."""
-    return make_config(tmp_path / "instance", lease=LEASE, limits=PATIENT)
+    return make_config(tmp_path / "instance", lease=LEASE, limits=PATIENT, tuning=tuning)
 
 
 @pytest.fixture
@@ -60,6 +60,11 @@ def killed(app, config, serve, routes, account):
         return server, ident
 
     return until_killed
+
+
+def logged_replies(config):
+    """Return the acceptance logs of this instance that hold a reply."""
+    return [path for path in (config.instance / "accepted").iterdir() if b'"reply"' in path.read_bytes()]
 
 
 def arrives(account, ident):
@@ -104,7 +109,7 @@ def test_a_worker_killed_between_the_reply_and_the_settlement_sends_no_twin(kill
     def lock_then_accept(peer, _line):
         locks.append(lock_against_writers(config))
         peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
-        time.sleep(0.3)  # now it has the reply, and waits for the lock
+        wait_for(lambda: logged_replies(config))  # now it has the reply, and waits for the lock
         peer.server.accepted = True
         peer.listen()
 

@@ -126,7 +126,7 @@ def test_a_worker_that_holds_and_an_owner_who_releases_leave_nothing_half_done(a
 def test_a_message_somebody_settles_at_this_moment_is_not_waited_for(app, server, account, config):
     first, second = enqueue_message(account, "first"), enqueue_message(account, "second")
     with closing(lock_row(config, first)):
-        assert start_drain(account)._now.claim.message.id == second
+        assert start_drain(account).current.message.id == second
 
 
 def lock_row(config, ident):
