@@ -41,3 +41,7 @@ const choose = (select) => {
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-provider-status], [data-provider-url]")) choose(event.target);
 });
+
+// A provider that was chosen while this module was still loading caused no event here.
+const isChanged = (select) => select.selectedIndex !== Math.max(0, [...select.options].findIndex((option) => option.defaultSelected));
+all("select[data-provider-status], select[data-provider-url]").filter(isChanged).forEach(choose);
