@@ -166,4 +166,4 @@ partial_index(text("copy_of_id IS NOT NULL"), "ix_outbox_message_copy", OutboxMe
 def _with_triggers(_metadata: object, bind: Connection, *, tables: Sequence[Table], **_more: object) -> None:
     """Where the tables are made without migrations, the triggers come with them."""
     if any(table.name == DeliveryLine.__tablename__ for table in tables):
-        ddl(bind, backfill=False)
+        ddl(bind)

@@ -36,3 +36,35 @@ def test_no_migration_loses_a_trigger(tmp_path):
     assert found == (
         sorted([*OWN, "delivery_subjects_insert", "delivery_subjects_delete"]) if sqlite else OWN
     )
+
+
+_DEFINITIONS = {
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' OR name = 'delivery_subjects'",
+    "postgresql": (
+        "SELECT tgname, pg_get_triggerdef(t.oid) || pg_get_functiondef(tgfoid) FROM pg_trigger t"
+        " WHERE NOT tgisinternal AND starts_with(tgname, 'delivery')"
+    ),
+}
+
+
+def _definitions():
+    with db.engine.connect() as connection:
+        found = connection.exec_driver_sql(_DEFINITIONS[connection.dialect.name]).all()
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+def test_tables_made_without_migrations_have_the_same_triggers(tmp_path):
+    """Tests run on tables of ``create_all``: their triggers are those of a real upgrade."""
+    migrated = create_app(make_config(tmp_path / "migrated"))
+    bootstrap.migrate(migrated)
+    with migrated.app_context():
+        expected = _definitions()
+        if db.engine.dialect.name == "postgresql":  # both apps share one database
+            with db.engine.begin() as connection:
+                connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+                connection.exec_driver_sql("CREATE SCHEMA public")
+    (tmp_path / "made").mkdir()
+    with create_app(make_config(tmp_path / "made")).app_context():
+        db.create_all()
+        assert _definitions() == expected
+        assert len(expected) >= len(OWN)
