@@ -12,6 +12,7 @@ from ..deliveries import message_log, message_page
 from ..events import event_log
 from ..events.models import Event, EventMail
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
+from ..outbox.queue import find_queue
 from ..smtp.protocol.reply import plain_text
 from ..web.labels import reply_line
 
@@ -72,7 +73,7 @@ def message(account_id: int, message_id: int) -> Json | None:
         "recipient": row.recipient,
         "subject": row.subject,
         "status": row.status.value,
-        "explanation": message_page.describe(row, attempts, message_log.queue_row(account_id)).sentence,
+        "explanation": message_page.describe(row, attempts, find_queue(account_id)).sentence,
         "created_at": _moment(row.created_at),
         "settled_at": _moment(row.settled_at),
         "attempts": [_attempt(one) for one in attempts],

@@ -10,6 +10,7 @@ from sqlalchemy.orm import defer, load_only
 
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Queue, Status
+from ..outbox.queue import find_queue
 from ..web.pagination import Page
 from . import search
 from .models import DeliveryLine
@@ -114,14 +115,9 @@ def attempts_at(message: OutboxMessage) -> list[DeliveryAttempt]:
     return list(db.session.scalars(query.order_by(DeliveryAttempt.number)))
 
 
-def queue_row(account_id: int) -> Queue | None:
-    """Return the account's queue, if anything was ever sent. Unlike the outbox's own, it makes no row."""
-    return db.session.get(Queue, account_id)
-
-
 def held_queue(account_id: int) -> Queue | None:
     """Return the account's queue if it is held."""
-    queue = queue_row(account_id)
+    queue = find_queue(account_id)
     return queue if queue is not None and queue.held_at is not None else None
 
 

@@ -11,6 +11,7 @@ from flask_login import current_user, login_required
 from ..affiliates import links
 from ..clock import utcnow
 from ..notices.catalogue import CATALOGUE
+from ..outbox.queue import find_queue
 from ..web.headers import mail_page
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
@@ -109,7 +110,7 @@ def story_page(message: OutboxMessage, refused: str = "", code: int = 200) -> An
     event, line = resend.event_of(message), message_log.line_of(message)
     page = render_template(
         "deliveries/show.html",
-        story=message_page.describe(message, attempts, message_log.queue_row(current_user.account_id)),
+        story=message_page.describe(message, attempts, find_queue(current_user.account_id)),
         message=message,
         moments=message_page.timeline(message, attempts, event, line),
         shown_text=links.redact_tokens(message.kind, message.text),

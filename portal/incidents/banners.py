@@ -11,6 +11,8 @@ from ..clock import utcnow
 from ..jobs import heartbeat
 from ..outbox import rate_limits
 from ..outbox.overview import count_waiting
+from ..outbox.queue import find_queue
+from ..settings.routing import live_version
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..web.banners import Banner
 from ..web.filters import ago, format_time
@@ -36,7 +38,7 @@ def banners(account_id: int) -> list[Banner]:
 
 def _sending(account_id: int, incidents: list[Incident]) -> list[Banner]:
     """One banner for all trouble with sending: the first is what stops the mail."""
-    queue, live = incident_log.queue_row(account_id), incident_log.live_version_of(account_id)
+    queue, live = find_queue(account_id), live_version(account_id)
     held = queue if queue is not None and queue.held_at is not None else None
     first = incidents[0] if incidents else None
     if live is not None and live.failover_since is not None:
@@ -82,7 +84,7 @@ def _failing(account_id: int, incident: Incident) -> Banner:
 
 def _rate_limited(account_id: int, incident: Incident) -> Banner:
     """The provider's own limit: nobody has to do anything but wait."""
-    queue = incident_log.queue_row(account_id)
+    queue = find_queue(account_id)
     until = queue.paused_until if queue is not None else None
     goes_on = f"It goes on at {format_time(until)}, by itself. " if until and until > utcnow() else ""
     text = f"{presenter.sentence(incident)} {goes_on}Nothing is lost; emails leave more slowly for a while."

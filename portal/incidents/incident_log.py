@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from ..db import db
-from ..outbox.models import OutboxMessage, Queue
+from ..outbox.models import OutboxMessage
 from ..outbox.overview import count_waiting
+from ..outbox.queue import find_queue
 from ..settings.routing import live_version
 from ..web.labels import DiagnosisView, diagnosis_view
 from ..web.pagination import Page, newest_first
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
-    from ..settings.models import SmtpSettings
 
 KINDS = {
     IncidentKind.SENDING: "Sending",
@@ -90,7 +90,7 @@ def find(account_id: int, ident: int) -> Incident | None:
 def read_page(incident: Incident, *, now: datetime) -> IncidentPage:
     """Collect the page of one incident."""
     live = live_version(incident.account_id)
-    queue = queue_row(incident.account_id)
+    queue = find_queue(incident.account_id)
     return IncidentPage(
         row=incident,
         title=_capitalize(
@@ -110,15 +110,6 @@ def read_page(incident: Incident, *, now: datetime) -> IncidentPage:
 
 def _capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def queue_row(account_id: int) -> Queue | None:
-    """Return the account's queue, if anything was ever sent; makes no row."""
-    return db.session.get(Queue, account_id)
-
-
-def live_version_of(account_id: int) -> SmtpSettings | None:
-    return live_version(account_id)
 
 
 def _timeline(incident: Incident) -> list[TimelineLine]:

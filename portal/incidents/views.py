@@ -9,6 +9,8 @@ from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from ..outbox.overview import count_waiting
+from ..outbox.queue import find_queue
+from ..settings.routing import live_version
 from ..state import current_config
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
@@ -114,7 +116,7 @@ def flash_result(deed: Callable[[], object], done: str, *, unless: type[Exceptio
 
 def _waiting(hours: int | None, form: forms.HeldMailForm, *, refused: bool = False) -> Any:
     account_id, now = current_user.account_id, utcnow()
-    live = incident_log.live_version_of(account_id)
+    live = live_version(account_id)
     return render_template(
         "incidents/waiting.html",
         form=form,
@@ -122,7 +124,7 @@ def _waiting(hours: int | None, form: forms.HeldMailForm, *, refused: bool = Fal
         ages=deeds.AGES,
         found=deeds.count_held(account_id, hours or 0, now=now),
         now=now,
-        queue=incident_log.queue_row(account_id),
+        queue=find_queue(account_id),
         incident=next(iter(incident_log.list_open(account_id)), None),
         sentence=presenter.sentence,
         detour=live.failover_since if live else None,

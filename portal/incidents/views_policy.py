@@ -11,8 +11,9 @@ from ..clock import utcnow
 from ..notices import recipients
 from ..outbox import rate_limits
 from ..settings import providers
+from ..settings.routing import live_version
 from ..state import current_config
-from . import forms, incident_log, policy, webhooks
+from . import forms, policy, webhooks
 from .views import blueprint, flash_result
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _failure(form: forms.FailureForm, *, refused: bool = False) -> str:
 
 def _provider() -> Provider | None:
     """Return the card of the live version's provider."""
-    live = incident_log.live_version_of(current_user.account_id)
+    live = live_version(current_user.account_id)
     return providers.by_host(live.host) if live else None
 
 

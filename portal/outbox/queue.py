@@ -125,6 +125,11 @@ def get_queue(account_id: int | None, *, lock: bool = False) -> Queue:
     return queue
 
 
+def find_queue(account_id: int) -> Queue | None:
+    """Return the account's queue, or None if nothing was ever sent. Creates no row, unlike ``get_queue``."""
+    return db.session.get(Queue, account_id)
+
+
 def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -> None:
     """Stop the account's queue: its settings are at fault, so no message is to blame. The caller commits.
 

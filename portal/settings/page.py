@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..clock import utcnow
-from ..db import db
 from ..jobs import heartbeat
 from ..notices import send_test
-from ..outbox.models import Queue, Status
+from ..outbox.models import Status
+from ..outbox.queue import find_queue
 from ..outbox.routing import NoRoute, Route
 from ..web.errors import ErrorPage
 from ..web.filters import ago
@@ -209,7 +209,7 @@ def current_sender(account: Account) -> Sender:
         route = routing.route_for(account.id)
     except NoRoute as error:
         return Sender("none", note=str(error.diagnosis["cause"]))
-    queue = db.session.get(Queue, account.id)
+    queue = find_queue(account.id)
     held = queue is not None and queue.held_at is not None
     failover = live is not None and live.failover_since is not None
     state = "paused" if held else "live" if live and not failover else "platform"
