@@ -1,8 +1,9 @@
 """Static files: addresses that change with the content, compressed answers, and how long browsers may keep them.
 
-Files are compressed once for each content and kept in memory (about 60 kB in all). An address from ``asset_url`` carries
-a digest and may be kept for a year; an address without it, such as a script module that another one imports, is checked
-again each time (RFC 9111 section 5.2.2.4).
+Files are compressed once for each content and kept in memory (about 60 kB in all). The address from ``asset_url`` has
+the version of the whole folder in its path, so that the modules which a script imports by relative addresses have it
+too; such answers may be kept for a year. An address without the present version is checked again each time (RFC 9111
+section 5.2.2.4). The version is read once in a process: restart it after a change to a static file.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import mimetypes
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 _YEAR_S = 31_536_000
+_VERSION_PREFIX = "v-"
 _COMPRESSED = {".css", ".js", ".svg"}  # pictures and fonts are compressed already
 _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 
@@ -29,6 +31,15 @@ _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=ut
 @lru_cache(maxsize=256)
 def _digest(path: Path, _modified: float) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+@cache
+def _version(folder: Path) -> str:
+    """Return a name for the present content of all files, as a part of a path."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)} {_digest(path, path.stat().st_mtime)}\n".encode())
+    return f"{_VERSION_PREFIX}{digest.hexdigest()[:12]}"
 
 
 @lru_cache(maxsize=256)
@@ -41,24 +52,23 @@ def install(app: Flask) -> None:
     folder = Path(str(app.static_folder))
 
     def asset_url(name: str) -> str:
-        """Return the address of a static file with a digest of its content."""
-        path = folder / name
-        return url_for("static", filename=name, v=_digest(path, path.stat().st_mtime))
+        """Return the address of a static file under the present version of the folder."""
+        return url_for("static", filename=f"{_version(folder)}/{name}")
 
     def serve(filename: str) -> Response:
-        found = safe_join(str(folder), filename)
+        version, _, rest = filename.partition("/")
+        name = rest if version.startswith(_VERSION_PREFIX) else filename
+        found = safe_join(str(folder), name)
         if found is None or not Path(found).is_file():
             abort(404)
         path = Path(found)
-        modified = path.stat().st_mtime
-        response = _answer(folder, filename, path, modified)
-        if request.args.get("v") == _digest(path, modified):
-            response.cache_control.no_cache = None
+        response = _answer(folder, name, path, path.stat().st_mtime)
+        is_present = version == _version(folder)
+        response.cache_control.no_cache = None if is_present else True
+        if is_present:
             response.cache_control.public = True
             response.cache_control.max_age = _YEAR_S
             response.cache_control.immutable = True
-        else:
-            response.cache_control.no_cache = True
         return response
 
     app.jinja_env.globals["asset_url"] = asset_url
