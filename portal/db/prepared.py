@@ -1,7 +1,7 @@
 """Prepared statements: compiled once and run on the cursor of SQLite's driver, within the current transaction.
 
-Compiling and binding a statement costs several times what SQLite needs to run it, so statements that run for every
-message or sign-up skip both, and the ORM session with them. PostgreSQL uses SQLAlchemy's connection: a round trip to
+Compiling and binding a statement costs several times what SQLite needs to run it, so the statements of a sign-up and
+of the event that it records skip both, and the ORM session with them. PostgreSQL uses SQLAlchemy's connection: a round trip to
 its server costs more than the compilation.
 """
 
@@ -11,33 +11,16 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
-
-from . import UTCDateTime
 from .sqlite import as_sqlalchemy_error
 from .transaction import current_connection, current_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from sqlalchemy import Executable
     from sqlalchemy.engine import Dialect
 
     from .transaction import CurrentTransaction
-
-_SQLITE = sqlite_dialect()
-_to_sqlite: Any = UTCDateTime().dialect_impl(_SQLITE).bind_processor(_SQLITE)
-
-
-def sqlite_datetime(at: datetime) -> str:
-    """Return a time as SQLite stores it."""
-    return str(_to_sqlite(at))
-
-
-def json_field(index: int) -> str:
-    """Return SQL for one value of a row ``r`` in ``json_each(:rows) AS r``. SQLite only."""
-    return f"json_extract(r.value, '$[{index}]')"
 
 
 @dataclass(frozen=True)

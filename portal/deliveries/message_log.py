@@ -9,8 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import defer, load_only
 
 from ..db import db
-from ..outbox.models import DeliveryAttempt, OutboxMessage, Queue, Status
-from ..outbox.queue import find_queue
+from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..web.pagination import Page
 from . import search
 from .models import DeliveryLine
@@ -113,12 +112,6 @@ def attempts_at(message: OutboxMessage) -> list[DeliveryAttempt]:
     """Return every attempt at a message, the first one first."""
     query = select(DeliveryAttempt).where(DeliveryAttempt.message_id == message.id)
     return list(db.session.scalars(query.order_by(DeliveryAttempt.number)))
-
-
-def held_queue(account_id: int) -> Queue | None:
-    """Return the account's queue if it is held."""
-    queue = find_queue(account_id)
-    return queue if queue is not None and queue.held_at is not None else None
 
 
 def waiting(account_id: int) -> Count:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # The portal's own mail has no account; the worker knows its queue by this id.
 SYSTEM = 0
 _STATUS = OutboxMessage.__table__.c.status.type
-_PROBE_DELAYS_S = (60, 120, 300, 900, 1800, 3600)  # until a held queue is tried again by itself
 
 
 @dataclass(frozen=True)
@@ -139,8 +138,9 @@ def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -
     queue.held_at = queue.held_at or now
     queue.hold_diagnosis = dict(because)
     queue.failed_probes += 1
-    delay = backoff.delay_after(queue.failed_probes, _PROBE_DELAYS_S)
-    queue.next_probe_at = now + delay * current_config().retry_pace
+    config = current_config()
+    delay = backoff.delay_after(queue.failed_probes, config.tuning.probe_delays_s)
+    queue.next_probe_at = now + delay * config.retry_pace
     queue.ramp_limit = 0
     queue.generation += 1
     _move(account_id, Status.QUEUED, Status.HELD)

@@ -15,15 +15,13 @@ from sqlalchemy import Float, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..db import Base, db, insert
+from ..state import current_config
 from .models import DeliveryAttempt, OutboxMessage, Outcome, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
-_RECOVERS = timedelta(minutes=10)  # after a slow-down the speed doubles in each such time
-_SLOWEST = 1.0  # email a minute
-_USUAL = 60.0  # emails a minute, where too few left lately to tell the speed that was too much
 
 
 class SendingRate(Base):
@@ -119,12 +117,12 @@ def consume(account_id: int, count: int, now: datetime) -> None:
 
 def throttle(account_id: int, now: datetime) -> None:
     """Halve the speed, for the server said it was too much; it recovers by itself. The caller commits."""
-    row = _row(account_id)
+    row, tuning = _row(account_id), current_config().tuning
     speed = _slowed(row, now) or _measured(account_id, now)
-    if row.slowed_at is not None and row.slowed_at > now - timedelta(seconds=10):
-        return  # said of what left before the last slow-down
+    if row.slowed_at is not None and row.slowed_at > now - timedelta(seconds=tuning.throttle_repeat_s):
+        return  # about messages sent before the last throttling
     row.slowed_from = max(speed, row.slowed_from or 0) if _slowed(row, now) else speed
-    row.slowed_to, row.slowed_at = max(_SLOWEST, speed / 2), now
+    row.slowed_to, row.slowed_at = max(tuning.throttle_min_per_minute, speed / 2), now
 
 
 def _next_at(row: SendingRate, now: datetime) -> datetime:
@@ -146,7 +144,8 @@ def _slowed(row: SendingRate, now: datetime) -> float | None:
     """Return the speed a slow-down still leaves, in emails a minute; None when it is over."""
     if row.slowed_to is None or row.slowed_at is None:
         return None
-    doublings = max(timedelta(), now - row.slowed_at) / _RECOVERS
+    recovery = timedelta(seconds=current_config().tuning.throttle_recovery_s)
+    doublings = max(timedelta(), now - row.slowed_at) / recovery
     speed = row.slowed_to * 2 ** min(doublings, 32)
     return speed if speed < 2 * (row.slowed_from or 0) else None
 
@@ -163,7 +162,7 @@ def _measured(account_id: int, now: datetime) -> float:
             DeliveryAttempt.outcome == Outcome.ACCEPTED,
         )
     )
-    return max(_USUAL, float(db.session.scalar(query) or 0))
+    return max(current_config().tuning.throttle_default_per_minute, float(db.session.scalar(query) or 0))
 
 
 def _row(account_id: int) -> SendingRate:
