@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from .accounts.models import Owner
+from .accounts.profile import set_operator
 from .accounts.registration import create_owner
 from .clock import utcnow
 from .db import db
@@ -18,4 +19,5 @@ PASSWORD = "try-signet-today"  # printed at every start; the demo portal answers
 def seed() -> None:
     """Create the demo owner unless there is one already."""
     if db.session.scalar(select(Owner.id).where(Owner.mailbox_key == MAILBOX)) is None:
-        create_owner(PROGRAMME, NAME, MAILBOX, PASSWORD, now=utcnow(), operator=True)
+        create_owner(PROGRAMME, NAME, MAILBOX, PASSWORD, now=utcnow())
+        set_operator(MAILBOX, operator=True)

@@ -1,4 +1,4 @@
-"""Who: registering, logging in and out, passwords, and the owner's own page."""
+"""Accounts and their owners: registration, log-in, passwords and the owner's own page."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask) -> None:
-    """Set up passwords and log-in for the app, and add the pages of this room."""
-    # Imported here, so that other rooms can use the tables without the pages.
+    """Set up password hashing and log-in for the app and register the pages."""
+    # Imported here, so that other rooms can import the tables without the pages.
     from ..state import get_state
     from . import access, passwords, views, views_profile  # noqa: F401 - its pages join the blueprint
 
     config = get_state(app).config
-    passwords.install(app, cheap=config.testing)
+    passwords.install(app, fast=config.testing)
     access.install(app)
     app.register_blueprint(views.blueprint)

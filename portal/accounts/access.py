@@ -1,4 +1,4 @@
-"""At the door: who is asking, and where those are sent who must log in first."""
+"""Access control: recognise logged-in owners, send others to the log-in page, and guard the operator's pages."""
 
 from __future__ import annotations
 
@@ -19,37 +19,39 @@ if TYPE_CHECKING:
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-_MESSAGE = "Log in to see this page."
-_MESSAGE_SENT = "You were logged out before this arrived, so nothing was changed. Log in and do it again."
+_LOG_IN_FIRST = "Log in to see this page."
+_LOGGED_OUT_MEANWHILE = (
+    "You were logged out before this arrived, so nothing was changed. Log in and do it again."
+)
 
 
 def install(app: Flask) -> None:
-    """Teach the app to recognise owners by their log-in sessions."""
+    """Set up Flask-Login with the sessions of this room."""
     manager = LoginManager()
     manager.login_view = "accounts.log_in"
-    manager.login_message = _MESSAGE
-    # Flask-Login's own protection ends sessions when an address changes, as a telephone's does all day.
+    manager.login_message = _LOG_IN_FIRST
+    # Flask-Login's own protection ends sessions when the client address changes, as that of a telephone does all day.
     manager.session_protection = None
     manager.init_app(app)
     manager.user_loader(_find)
     manager.unauthorized_handler(_to_log_in)
-    # The cookie outlives a closed browser exactly as long as an idle session lives.
+    # The cookie is kept for as long as a session may be idle, also when the browser is closed.
     app.permanent_session_lifetime = sessions.IDLE_LIMIT
 
     @app.before_request
-    def _who_is_asking() -> None:
-        """Look the owner up before anything else, so that it never falls into somebody's transaction."""
+    def _load_user() -> None:
+        """Load the owner before the view runs, so that the query never falls into a transaction of the view."""
         if request.endpoint == "static" or "_user_id" not in session:
             return
         try:
             current_user._get_current_object()
         except SQLAlchemyError:
-            g._login_user = AnonymousUserMixin()  # or the error page would ask the same broken database again
+            g._login_user = AnonymousUserMixin()  # or the error page would query the failing database again
             raise
 
 
 def operator_required(view: View) -> View:
-    """Let operators in alone; for everybody else there is no such page."""
+    """Restrict a view to operators; for others it answers 404."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -59,12 +61,12 @@ def operator_required(view: View) -> View:
 
 
 def is_operator() -> bool:
-    """Return whether somebody who runs this portal is asking."""
+    """Return whether the current user is logged in and an operator of this portal."""
     return bool(current_user.is_authenticated and current_user.is_operator)
 
 
 def start_browser_session(token: str) -> None:
-    """Begin a fresh cookie for this log-in: nothing that was in it before may be somebody else's doing."""
+    """Start a new cookie session for a log-in. The old one is cleared: an attacker may have planted it."""
     session.clear()
     session.permanent = True
     found = _find(token)
@@ -78,9 +80,9 @@ def _find(token: str) -> sessions.LoggedIn | None:
 
 def _to_log_in() -> Response:
     if request.method not in {"GET", "HEAD"}:
-        flash(_MESSAGE_SENT, "info")
+        flash(_LOGGED_OUT_MEANWHILE, "info")
         return redirect(url_for("accounts.log_in"), 303)
-    flash(_MESSAGE, "info")
-    # The path as it was asked for; the full address would carry the Host header along.
-    asked = request.full_path if request.query_string else request.path
-    return redirect(url_for("accounts.log_in", next=same_site_path(asked)), 303)
+    flash(_LOG_IN_FIRST, "info")
+    # Only the path: the full address contains the Host header.
+    target = request.full_path if request.query_string else request.path
+    return redirect(url_for("accounts.log_in", next=same_site_path(target)), 303)

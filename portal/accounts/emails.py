@@ -1,14 +1,14 @@
-"""The portal's own mails to owners. None holds a word that an unproved visitor typed: it could be spam."""
+"""The portal's own emails to owners. None contains text typed by an unconfirmed visitor, which could be spam."""
 
 from __future__ import annotations
 
 from ..outbox.queue import NewMessage
 
-_NOBODY = "If you did not ask for this, you need not do anything."
+_IGNORE = "If you did not ask for this, you need not do anything."
 
 
-def confirm_registration(mailbox: str, ident: str, link: str) -> NewMessage:
-    """Ask whether whoever reads this mailbox has registered."""
+def confirm_registration(mailbox: str, token_hash: str, link: str) -> NewMessage:
+    """Ask the reader of a mailbox to confirm a registration."""
     text = f"""Hello,
 
 somebody, we hope you, has registered an affiliate programme with Signet at this email address.
@@ -16,15 +16,17 @@ To complete the registration, open this page and press the button:
 
 {link}
 
-The link works for 24 hours. {_NOBODY}
+The link works for 24 hours. {_IGNORE}
 
 Signet
 """
-    return _message("confirm-registration", ident, mailbox, "Confirm your registration with Signet", text)
+    return _message(
+        "confirm-registration", token_hash, mailbox, "Confirm your registration with Signet", text
+    )
 
 
-def already_registered(mailbox: str, ident: str, link: str) -> NewMessage:
-    """Tell an owner that the mailbox is in use, since the page must not."""
+def already_registered(mailbox: str, token_hash: str, link: str) -> NewMessage:
+    """Inform an owner that the mailbox is registered already; the page must not reveal it."""
     text = f"""Hello,
 
 somebody, perhaps you, tried to register with Signet at this email address.
@@ -32,15 +34,15 @@ You are registered already, so nothing was changed. Log in, or choose a new pass
 
 {link}
 
-{_NOBODY}
+{_IGNORE}
 
 Signet
 """
-    return _message("already-registered", ident, mailbox, "You are registered with Signet already", text)
+    return _message("already-registered", token_hash, mailbox, "You are registered with Signet already", text)
 
 
-def reset_password(mailbox: str, ident: str, link: str) -> NewMessage:
-    """Send the link under which a new password is chosen."""
+def reset_password(mailbox: str, token_hash: str, link: str) -> NewMessage:
+    """Send the link for choosing a new password."""
     text = f"""Hello,
 
 a new password was asked for, for the owner with this email address.
@@ -48,16 +50,16 @@ To choose one, open this page:
 
 {link}
 
-The link works once, within the next hour. {_NOBODY}
+The link works once, within the next hour. {_IGNORE}
 Your present password goes on working until you choose a new one.
 
 Signet
 """
-    return _message("password-reset", ident, mailbox, "Choose a new password for Signet", text)
+    return _message("password-reset", token_hash, mailbox, "Choose a new password for Signet", text)
 
 
-def password_changed(mailbox: str, ident: str, link: str) -> NewMessage:
-    """Tell an owner that the password was changed, lest somebody else did it."""
+def password_changed(mailbox: str, token_hash: str, link: str) -> NewMessage:
+    """Inform an owner that the password was changed, in case someone else did it."""
     text = f"""Hello,
 
 your password for Signet was changed.
@@ -67,9 +69,9 @@ If that was you, you need not do anything. If not, choose a new one at once, her
 
 Signet
 """
-    return _message("password-changed", ident, mailbox, "Your password for Signet was changed", text)
+    return _message("password-changed", token_hash, mailbox, "Your password for Signet was changed", text)
 
 
-def _message(kind: str, ident: str, mailbox: str, subject: str, text: str) -> NewMessage:
-    # The key is made from the hash of the token: the token itself is nowhere but in the sealed text.
-    return NewMessage(kind=kind, key=f"{kind}:{ident}", recipient=mailbox, subject=subject, text=text)
+def _message(kind: str, token_hash: str, mailbox: str, subject: str, text: str) -> NewMessage:
+    # The key contains the hash of the token. The token itself is only in the text, which is stored sealed.
+    return NewMessage(kind=kind, key=f"{kind}:{token_hash}", recipient=mailbox, subject=subject, text=text)

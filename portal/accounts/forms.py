@@ -1,4 +1,4 @@
-"""The forms of the accounts room: shape only; the rules are with the deeds."""
+"""The forms of the accounts room. They check the shape of input; the other rules are with the operations."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from flask_wtf import FlaskForm
 
 
-def _acceptable(form: Form, field: Field) -> None:
-    """Judge a new password together with what else the form knows about its owner."""
+def _validate_password(form: Form, field: Field) -> None:
+    """Validate a new password, also against the other fields of the form."""
     about = [form[name].data or "" for name in ("programme", "name", "mailbox") if name in form]
     try:
         check_password(field.data or "", *about)
@@ -24,27 +24,27 @@ def _acceptable(form: Form, field: Field) -> None:
         raise ValidationError(str(refusal)) from None
 
 
-def _not_endless(_form: Form, field: Field) -> None:
-    # No Length here: it would put a maxlength on the input, and a browser silently cuts what is pasted.
+def _limit_length(_form: Form, field: Field) -> None:
+    # Not WTForms' Length: it sets maxlength on the input, and browsers then silently cut what is pasted.
     if len(field.data or "") > 4 * MAX_CHARS:
         raise ValidationError("This is longer than any password of this portal.")
 
 
-def _present(label: str, message: str) -> PasswordField:
-    return PasswordField(label, validators=[required(message), _not_endless])
+def _current_password(label: str, message: str) -> PasswordField:
+    return PasswordField(label, validators=[required(message), _limit_length])
 
 
-def _new(label: str) -> PasswordField:
+def _new_password(label: str) -> PasswordField:
     return PasswordField(
         label,
         description=f"{MIN_CHARS} characters or more, whichever you like. Spaces count.",
-        validators=[required("Choose a password."), _acceptable],
+        validators=[required("Choose a password."), _validate_password],
     )
 
 
 class LogInForm(PortalForm):
     mailbox = mailbox_field("Email address", required("Enter your email address."))
-    password = _present("Password", "Enter your password.")
+    password = _current_password("Password", "Enter your password.")
 
 
 class RegisterForm(PortalForm):
@@ -58,11 +58,11 @@ class RegisterForm(PortalForm):
     mailbox = mailbox_field(
         "Email address", required("Enter your email address."), description="You log in with it."
     )
-    password = _new("Password")
+    password = _new_password("Password")
 
 
 class ConfirmForm(PortalForm):
-    password = _present("Password", "Enter the password you chose when you registered.")
+    password = _current_password("Password", "Enter the password you chose when you registered.")
 
 
 class ForgotForm(PortalForm):
@@ -70,7 +70,7 @@ class ForgotForm(PortalForm):
 
 
 class ResetForm(PortalForm):
-    password = _new("New password")
+    password = _new_password("New password")
 
 
 class NamesForm(PortalForm):
@@ -89,18 +89,18 @@ class TimeZoneForm(PortalForm):
         description="Weeks begin and end by it, and the weekly summaries leave on Monday at nine o’clock.",
     )
 
-    def __init__(self, present: str, **more: Any) -> None:
+    def __init__(self, current: str, **more: Any) -> None:
         super().__init__(**more)
-        self.time_zone.choices = profile.time_zone_choices(present)
+        self.time_zone.choices = profile.time_zone_choices(current)
 
 
 class PasswordForm(PortalForm):
-    present_password = _present("Present password", "Enter your present password.")
-    password = _new("New password")
+    present_password = _current_password("Present password", "Enter your present password.")
+    password = _new_password("New password")
 
 
-def refuse(form: FlaskForm, message: str, field: Any = None) -> None:
-    """Put a deed's refusal on the form: beside a field, or on top when it concerns the whole."""
+def add_error(form: FlaskForm, message: str, field: Any = None) -> None:
+    """Show an operation's error on the form: beside a field, or on top when it concerns the whole form."""
     if field is None:
         form.form_errors.append(message)
     else:

@@ -1,4 +1,4 @@
-"""Names: how mailboxes are compared, and the short name of a programme in addresses."""
+"""Identifiers: the lookup key of a mailbox, and slugs, the short names of programmes in addresses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..db import db
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from .models import Account
 
-_SLUG_LENGTH = 48  # leaves room for a number within the column
+_SLUG_LIMIT_CHARS = 48  # leaves room for a number within the column
 
 
 def mailbox_key(text: str) -> str:
-    """Return the form under which a mailbox is looked up: canonical domain, no difference of case.
+    """Return the lookup key of a mailbox: canonical domain, case-folded.
 
-    Two mailboxes that differ only in case are, by RFC 5321, different; in practice they never are.
+    By RFC 5321, mailboxes that differ only in the case of the local part are different; in practice they are not.
     """
     try:
         return str(parse_mailbox(text)).casefold()
@@ -26,7 +26,7 @@ def mailbox_key(text: str) -> str:
 
 
 def unique_slug(programme: str) -> str:
-    """Return a short name for /join/<slug> that no account has: plain letters, digits and hyphens."""
+    """Return an unused slug for /join/<slug>: plain letters, digits and hyphens."""
     base = slug_of(programme)
     query = select(Account.slug).where(Account.slug.startswith(base, autoescape=True))
     taken = set(db.session.scalars(query))
@@ -36,10 +36,10 @@ def unique_slug(programme: str) -> str:
 
 
 def slug_of(programme: str) -> str:
-    """Return the programme's name in plain letters; a name in another script becomes "programme"."""
+    """Return a programme's name as a slug; a name in a script without Latin letters becomes "programme"."""
     plain = unicodedata.normalize("NFKD", programme).encode("ascii", "ignore").decode().lower()
-    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
-    return words[:_SLUG_LENGTH].strip("-") or "programme"
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    return slug[:_SLUG_LIMIT_CHARS].strip("-") or "programme"
 
 
 def find_account_id(slug: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Logging in and out, without telling a guesser anything."""
+"""Log-in by password, rate-limited, without revealing which mailboxes are registered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BY_NETWORK = RateLimit("log-in by network", 50, timedelta(minutes=15))
 
 
 class WrongCredentials(Exception):
-    """No owner has this mailbox and this password. Which of the two is wrong is not told."""
+    """No owner has this mailbox and this password. Callers must not reveal which of the two is wrong."""
 
 
 class TooManyAttempts(Exception):
@@ -38,7 +38,7 @@ class TooManyAttempts(Exception):
 
 
 @dataclass(frozen=True)
-class _Stored:
+class _StoredPassword:
     id: int
     password_hash: str
 
@@ -46,36 +46,37 @@ class _Stored:
 def log_in(mailbox: str, password: str, *, network: str, device: str, now: datetime) -> str:
     """Check a password and start a session; return the session's token.
 
-    A known and an unknown mailbox take the same way: both spend budgets, both cost one verification.
+    Known and unknown mailboxes are treated alike: both count against the rate limits, both cost one verification.
+
     Raises WrongCredentials or TooManyAttempts.
     """
     key = mailbox_key(mailbox)
     stored = _look_up(key, network, now)
     if not hasher().verify(stored.password_hash if stored else None, password) or stored is None:
         raise WrongCredentials
-    newer = hasher().hash(password) if hasher().outdated(stored.password_hash) else stored.password_hash
-    return _start(stored, newer, key, device, now)
+    new_hash = hasher().hash(password) if hasher().outdated(stored.password_hash) else stored.password_hash
+    return _start(stored, new_hash, key, device, now)
 
 
-def _look_up(key: str, network: str, now: datetime) -> _Stored | None:
-    """Count this try and fetch the hash in one transaction, which ends before anything slow begins."""
+def _look_up(key: str, network: str, now: datetime) -> _StoredPassword | None:
+    """Count this attempt and fetch the hash in one transaction, which ends before the slow verification."""
     allowed = count_attempt(key, now=now) & rate_limit.consume(BY_NETWORK, network, now=now)
     query = select(Owner.id, Owner.password_hash).where(Owner.mailbox_key == key)
     row = db.session.execute(query).one_or_none()
     db.session.commit()
     if not allowed:
         raise TooManyAttempts(BY_MAILBOX, now)
-    return _Stored(row.id, row.password_hash) if row else None
+    return _StoredPassword(row.id, row.password_hash) if row else None
 
 
-def _start(stored: _Stored, newer: str, key: str, device: str, now: datetime) -> str:
-    # Verifying took a while, and the password may have been changed meanwhile; then it was the former one.
+def _start(stored: _StoredPassword, new_hash: str, key: str, device: str, now: datetime) -> str:
+    # Verification is slow. If the password was changed meanwhile, the verified one is outdated.
     same = select(Owner).where(Owner.id == stored.id, Owner.password_hash == stored.password_hash)
     owner = db.session.scalar(same.with_for_update(of=Owner))
     if owner is None:
         db.session.rollback()
         raise WrongCredentials
-    owner.password_hash = newer
+    owner.password_hash = new_hash
     reset_attempts(key, now=now)
     token = sessions.start(owner.id, device=device, now=now)
     db.session.commit()
@@ -83,17 +84,17 @@ def _start(stored: _Stored, newer: str, key: str, device: str, now: datetime) ->
 
 
 def count_attempt(key: str, *, now: datetime) -> bool:
-    """Count one guess at the password of this mailbox. The caller commits."""
+    """Count one log-in attempt for this mailbox; return whether it is within the limit. The caller commits."""
     return rate_limit.consume(BY_MAILBOX, key, now=now)
 
 
 def reset_attempts(key: str, *, now: datetime) -> None:
-    """Forget the guesses at this mailbox, now that somebody knew the password. The caller commits."""
+    """Reset the counted attempts for this mailbox after a correct password. The caller commits."""
     rate_limit.reset(BY_MAILBOX, key, now=now)
 
 
 def log_in_new_owner(owner_id: int, *, device: str, now: datetime) -> str:
-    """Start the session of somebody who has just registered, and so has just proved the password."""
+    """Start the session of an owner who has just registered and thereby proved the password. Commits."""
     token = sessions.start(owner_id, device=device, now=now)
     db.session.commit()
     return token

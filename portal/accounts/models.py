@@ -1,4 +1,4 @@
-"""Who: accounts (one per programme), owners, their log-ins, password resets and unconfirmed registrations."""
+"""Tables of accounts (one for each programme), owners, sessions, password resets and unconfirmed registrations."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from ..db import Base
 
 
 class Account(Base):
-    """An affiliate programme, the tenant that everything else belongs to."""
+    """An affiliate programme, the tenant that all other data belongs to."""
 
     __tablename__ = "account"
     id: Mapped[int] = mapped_column(primary_key=True)
     slug: Mapped[str] = mapped_column(String(60), unique=True)  # in /join/<slug>
     name: Mapped[str] = mapped_column(String(100))
     created_at: Mapped[datetime]
-    time_zone: Mapped[str] = mapped_column(String(64), default="UTC")  # as the tz database names it
+    time_zone: Mapped[str] = mapped_column(String(64), default="UTC")  # a name of the tz database
 
 
 class Owner(Base):
-    """A person who logs in and looks after one account."""
+    """A person who logs in and manages one account."""
 
     __tablename__ = "owner"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
     name: Mapped[str] = mapped_column(String(100))
     mailbox: Mapped[str] = mapped_column(String(254))  # for envelopes: the domain in A-labels
-    mailbox_key: Mapped[str] = mapped_column(String(254), unique=True)  # case-folded, for looking up
+    mailbox_key: Mapped[str] = mapped_column(String(254), unique=True)  # case-folded, for look-ups
     password_hash: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime]
-    is_operator: Mapped[bool] = mapped_column(default=False)  # runs this portal, and sees its outbox
+    is_operator: Mapped[bool] = mapped_column(default=False)  # runs this portal and may see its outbox
     account: Mapped[Account] = relationship(lazy="joined")
 
 
 class OwnerSession(Base):
-    """One log-in on one device; deleting or revoking the row logs it out at once."""
+    """One log-in on one device. Deleting or revoking the row ends it at once."""
 
     __tablename__ = "owner_session"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -51,7 +51,7 @@ class OwnerSession(Base):
 
 
 class PasswordReset(Base):
-    """A reset that was asked for; only the hash of its token is kept, and it works once."""
+    """A requested password reset. Only the hash of its token is stored, and the link works once."""
 
     __tablename__ = "password_reset"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -63,12 +63,14 @@ class PasswordReset(Base):
 
 
 class PendingRegistration(Base):
-    """A registration whose mailbox has not been proved yet. It is no account: confirming it makes one."""
+    """A registration whose mailbox is not confirmed. It is no account; the confirmation creates one."""
 
     __tablename__ = "pending_registration"
     id: Mapped[int] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)  # of the link in the mail
-    browser_hash: Mapped[str] = mapped_column(String(64))  # of a secret in the browser that registered
+    browser_hash: Mapped[str] = mapped_column(
+        String(64)
+    )  # of a secret in the session cookie of the browser that registered
     programme: Mapped[str] = mapped_column(String(100))
     name: Mapped[str] = mapped_column(String(100))
     mailbox: Mapped[str] = mapped_column(String(254))

@@ -1,4 +1,4 @@
-"""Choosing a new password by a link in a mail."""
+"""Password reset by a link in an email."""
 
 from __future__ import annotations
 
@@ -23,26 +23,29 @@ from .tokens import hash_token, new_token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAILS = RateLimit("reset mails", 3, timedelta(hours=1))
+PER_MAILBOX = RateLimit("reset mails", 3, timedelta(hours=1))
 PER_NETWORK = RateLimit("resets by network", 50, timedelta(hours=1))
 LINK_LIFETIME = timedelta(hours=1)
 
 
 class LinkExpired(Exception):
-    """The link was never given out, is too old, or was used."""
+    """The link was never issued, has expired or was used."""
 
 
 def request_reset(mailbox: str, *, network: str, link_for: Callable[[str], str], now: datetime) -> None:
-    """Mail a link to the owner of a mailbox, if there is one; nothing tells the two cases apart.
+    """Email a reset link to the owner of a mailbox, if there is one. Unknown mailboxes are treated alike. Commits.
 
-    Raises TooManyAttempts, for the network alone: a mailbox that has had its mails is silently given no more.
+    A mailbox that reached its limit silently gets no further email.
+
+    Raises:
+        TooManyAttempts: the network reached its limit.
     """
     key = mailbox_key(mailbox)
     within = rate_limit.consume(PER_NETWORK, network, now=now)
-    allowed = rate_limit.consume(MAILS, key, now=now)
+    allowed = rate_limit.consume(PER_MAILBOX, key, now=now)
     owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == key))
     if owner and within and allowed and can_send_mail():
-        token = _add(owner, now)
+        token = _add_reset(owner, now)
         enqueue_row(None, emails.reset_password(owner.mailbox, hash_token(token), link_for(token)), now=now)
     db.session.commit()
     if not within:
@@ -50,15 +53,15 @@ def request_reset(mailbox: str, *, network: str, link_for: Callable[[str], str],
 
 
 def create_reset_token(mailbox: str, *, now: datetime) -> str | None:
-    """Return a token for the operator to hand over where no mail can be sent; None for an unknown mailbox."""
+    """Return a reset token for a mailbox, for use where no email can be sent; None if it is unknown. Commits."""
     owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == mailbox_key(mailbox)))
-    token = _add(owner, now) if owner else None
+    token = _add_reset(owner, now) if owner else None
     db.session.commit()
     return token
 
 
 def create_reset_link(mailbox: str, *, now: datetime) -> str | None:
-    """Return a full address under which the owner of a mailbox chooses a new password; None if unknown."""
+    """Return the full address of a reset link for the operator to hand over; None for an unknown mailbox. Commits."""
     token = create_reset_token(mailbox, now=now)
     config = current_config()
     paths = current_app.url_map.bind(config.host_name)
@@ -66,29 +69,31 @@ def create_reset_link(mailbox: str, *, now: datetime) -> str | None:
 
 
 def can_send_mail() -> bool:
-    """Return whether the portal can send mail of its own; otherwise none is owed, for none would leave."""
+    """Return whether the portal has a server for emails of its own; without one, none are enqueued."""
     config = current_config()
     return bool(config.platform.server)
 
 
 def is_valid_link(token: str, *, now: datetime) -> bool:
-    """Return whether this link may still be used."""
-    return _find(token, now) is not None
+    """Return whether this link can still be used."""
+    return _find_owner(token, now) is not None
 
 
 def set_password(token: str, password: str, *, reset_link: str, now: datetime) -> None:
-    """Set the password of whoever the link was mailed to, and log every device out.
+    """Set the password of the owner whom the link was sent to, and log out all devices. Commits.
 
-    Raises LinkExpired, or PasswordRefused, after which the link still works.
+    Raises:
+        LinkExpired: the link is invalid.
+        PasswordRefused: the password is not accepted; the link stays valid.
     """
-    owner = _find(token, now)
+    owner = _find_owner(token, now)
     if owner is None:
         db.session.rollback()
         raise LinkExpired
     check_password(password, owner.account.name, owner.name, owner.mailbox)
     db.session.rollback()
     hashed = hasher().hash(password)
-    if not _use(token, now):
+    if not _use_link(token, now):
         db.session.rollback()
         raise LinkExpired
     replace_password(owner, hashed, reset_link=reset_link, now=now)
@@ -98,7 +103,7 @@ def set_password(token: str, password: str, *, reset_link: str, now: datetime) -
 
 
 def replace_password(owner: Owner, hashed: str, *, reset_link: str, now: datetime) -> None:
-    """Store a new hash, close every open reset, and mail the owner that it happened. The caller commits."""
+    """Store a new hash, invalidate open reset links and inform the owner by email. The caller commits."""
     owner.password_hash = hashed
     db.session.execute(
         update(PasswordReset)
@@ -106,18 +111,18 @@ def replace_password(owner: Owner, hashed: str, *, reset_link: str, now: datetim
         .values(used_at=now)
     )
     if can_send_mail():
-        notice = emails.password_changed(owner.mailbox, hash_token(new_token()), reset_link)
-        enqueue_row(None, notice, now=now)
+        email = emails.password_changed(owner.mailbox, hash_token(new_token()), reset_link)
+        enqueue_row(None, email, now=now)
 
 
-def _add(owner: Owner, now: datetime) -> str:
+def _add_reset(owner: Owner, now: datetime) -> str:
     db.session.execute(delete(PasswordReset).where(PasswordReset.created_at < now - timedelta(days=1)))
     token = new_token()
     db.session.add(PasswordReset(token_hash=hash_token(token), owner_id=owner.id, created_at=now))
     return token
 
 
-def _find(token: str, now: datetime) -> Owner | None:
+def _find_owner(token: str, now: datetime) -> Owner | None:
     return db.session.scalar(
         select(Owner)
         .join(PasswordReset, PasswordReset.owner_id == Owner.id)
@@ -129,8 +134,8 @@ def _find(token: str, now: datetime) -> Owner | None:
     )
 
 
-def _use(token: str, now: datetime) -> bool:
-    """Take the link, in one statement, so that of two who press at once only one does."""
+def _use_link(token: str, now: datetime) -> bool:
+    """Mark the link as used; return False if it was invalid. One statement, so of two requests only one succeeds."""
     statement = (
         update(PasswordReset)
         .where(

@@ -1,4 +1,4 @@
-"""Passwords: which are accepted, and how they are kept (Argon2id)."""
+"""Passwords: which are accepted, and their hashing with Argon2id."""
 
 from __future__ import annotations
 
@@ -22,53 +22,56 @@ _LIST = Path(__file__).with_name("common_passwords.txt")
 
 
 class PasswordRefused(ValueError):
-    """The password is not accepted; the message is a sentence for the person who chose it."""
+    """The password is not accepted. The message is one sentence for the person who chose it."""
 
 
 class Hasher:
-    """Hashes and verifies. Either takes a tenth of a second on purpose, so never in a transaction."""
+    """Hashes and verifies passwords. Each takes about 0.1 s on purpose, so never inside a transaction."""
 
     def __init__(self, hasher: PasswordHasher) -> None:
         self._hasher = hasher
-        self._nobody: str | None = None
+        self._dummy: str | None = None
 
     def hash(self, password: str) -> str:
         """Return the Argon2id hash of a password."""
-        _no_transaction()
-        return self._hasher.hash(_octets(password))
+        _check_no_transaction()
+        return self._hasher.hash(_encode(password))
 
     def verify(self, stored: str | None, password: str) -> bool:
-        """Return whether the password is the stored one. None, nobody's, takes just as long and is wrong."""
-        _no_transaction()
-        # Made at the first log-in of this process, whoever it is, so an unknown mailbox never costs more.
-        self._nobody = self._nobody or self._hasher.hash(b"nobody's password")
+        """Return whether the password matches the stored hash. None, for an unknown owner, takes as long and is False."""
+        _check_no_transaction()
+        # Made at the first verification of this process, so the time never depends on whether the mailbox is known.
+        self._dummy = self._dummy or self._hasher.hash(b"the password of an unknown owner")
         try:
-            right = self._hasher.verify(stored or self._nobody, _octets(password))
+            right = self._hasher.verify(stored or self._dummy, _encode(password))
         except (VerificationError, InvalidHashError):
             return False
         return right and stored is not None
 
     def outdated(self, stored: str) -> bool:
-        """Return whether a hash was made with other parameters than today's."""
+        """Return whether a hash was made with other parameters than the current ones."""
         return self._hasher.check_needs_rehash(stored)
 
 
-def install(app: Flask, *, cheap: bool) -> None:
-    """Give the app its hasher: the library's own parameters, or very cheap ones for a test-suite."""
-    argon2 = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1) if cheap else PasswordHasher()
+def install(app: Flask, *, fast: bool) -> None:
+    """Set up the app's hasher with the library's parameters, or with very cheap ones for tests (``fast``)."""
+    argon2 = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1) if fast else PasswordHasher()
     get_state(app).put(Hasher, Hasher(argon2))
 
 
 def hasher() -> Hasher:
-    """Return the hasher of the present app."""
+    """Return the hasher of the current app."""
     return get_state().part(Hasher)
 
 
 def check_password(password: str, *about: str) -> None:
-    """Refuse a password that is too short, too long, among the commonest, or taken from ``about``.
+    """Reject a password that is too short, too long, common, or made of the words in ``about``.
 
-    ``about`` is what a guesser knows: the programme, the owner's name, the mailbox. There are no rules of
-    composition, and nothing is trimmed. Raises PasswordRefused.
+    ``about`` is what an attacker can know: the programme, the owner's name, the mailbox. There are no composition
+    rules, and nothing is trimmed.
+
+    Raises:
+        PasswordRefused: the password is not accepted.
     """
     length = len(unicodedata.normalize("NFC", password))
     if length < MIN_CHARS:
@@ -85,7 +88,7 @@ def check_password(password: str, *about: str) -> None:
 
 
 def _made_of(plain: str, about: tuple[str, ...]) -> bool:
-    """Return whether little is left of a password once the words a guesser knows are taken out."""
+    """Return whether at most four characters remain of a password without the words in ``about``."""
     known = set()
     for text in about:
         folded = unicodedata.normalize("NFKC", text).casefold()
@@ -107,11 +110,11 @@ def _common() -> frozenset[str]:
     return frozenset(line.casefold() for line in lines if line and not line.startswith("# "))
 
 
-def _octets(password: str) -> bytes:
-    # Two keyboards write the same letter in two ways (é, or e and an accent); the password is the same.
+def _encode(password: str) -> bytes:
+    # NFC: keyboards encode the same letter differently (é, or e with a combining accent).
     return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
 
 
-def _no_transaction() -> None:
+def _check_no_transaction() -> None:
     if db.session().in_transaction():
-        raise RuntimeError("a password is hashed with a transaction open; everybody else would wait for it")
+        raise RuntimeError("password hashing inside a transaction would block other writers")

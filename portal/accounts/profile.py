@@ -1,4 +1,4 @@
-"""What an owner changes about the account and about themselves."""
+"""Changes to an owner and the account: names, time zone, password, operator rights."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from .passwords import check_password, hasher
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from .sessions import LoggedIn
+
 UTC = "UTC"
 # The tz database also has outdated names, and zones without a place whose signs mislead (Etc/GMT+5).
 _REGIONS = (
@@ -37,7 +39,7 @@ Choices = dict[str, list[tuple[str, str]]]
 
 
 def change_names(owner_id: int, *, programme: str, name: str) -> None:
-    """Rename the owner and the programme. The programme's address stays, for it stands in people's links."""
+    """Rename the owner and the programme. The slug stays, because affiliates have shared links with it. Commits."""
     owner = db.session.get_one(Owner, owner_id)
     owner.name = name
     owner.account.name = programme
@@ -45,20 +47,22 @@ def change_names(owner_id: int, *, programme: str, name: str) -> None:
 
 
 def change_time_zone(owner_id: int, time_zone: str) -> None:
-    """Choose by which clock the account's weeks end."""
+    """Set the time zone that the account's weeks end in. Commits."""
     db.session.get_one(Owner, owner_id).account.time_zone = time_zone
     db.session.commit()
 
 
-def change_password(
-    owner_id: int, session_id: int, *, present: str, new: str, reset_link: str, now: datetime
-) -> None:
-    """Change the password of an owner who knows the present one, and log every other device out.
+def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, now: datetime) -> None:
+    """Change the password of an owner who knows the present one, and log out all other devices. Commits.
 
-    Guesses count like those at the log-in page: a borrowed device must not be a way around its budget.
-    Raises WrongCredentials, TooManyAttempts or PasswordRefused.
+    Attempts count like those at the log-in page, so that a borrowed device is no way around its rate limit.
+
+    Raises:
+        WrongCredentials: ``present`` is not the owner's password.
+        TooManyAttempts: the rate limit of the mailbox is reached.
+        PasswordRefused: the new password is not accepted.
     """
-    owner = db.session.get_one(Owner, owner_id)
+    owner = db.session.get_one(Owner, user.id)
     stored, about = owner.password_hash, (owner.account.name, owner.name, owner.mailbox)
     key = owner.mailbox_key
     allowed = login.count_attempt(key, now=now)
@@ -69,13 +73,13 @@ def change_password(
     if not hasher().verify(stored, present):
         raise WrongCredentials
     hashed = hasher().hash(new)
-    owner = db.session.get_one(Owner, owner_id, with_for_update={"of": Owner})
-    if owner.password_hash != stored:  # changed from another device in the meantime
+    owner = db.session.get_one(Owner, user.id, with_for_update={"of": Owner})
+    if owner.password_hash != stored:  # changed from another device meanwhile
         db.session.rollback()
         raise WrongCredentials
     replace_password(owner, hashed, reset_link=reset_link, now=now)
     login.reset_attempts(key, now=now)
-    sessions.revoke(OwnerSession.owner_id == owner_id, OwnerSession.id != session_id, now=now)
+    sessions.revoke(OwnerSession.owner_id == user.id, OwnerSession.id != user.session_id, now=now)
     db.session.commit()
 
 

@@ -1,4 +1,4 @@
-"""Registering: a new account with its first owner, at once or after a link in a mail was followed."""
+"""Registration of a new account with its first owner, at once or after confirmation by email."""
 
 from __future__ import annotations
 
@@ -27,29 +27,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PER_NETWORK = RateLimit("registrations by network", 20, timedelta(hours=1))
-MAILS = RateLimit("registration mails", 3, timedelta(hours=1))
+PER_MAILBOX = RateLimit("registration mails", 3, timedelta(hours=1))
 LINK_LIFETIME = timedelta(hours=24)
 
 
 class RegistrationRefused(ValueError):
-    """The registration cannot be completed; the message says why in one sentence."""
+    """The registration cannot be completed. The message is one sentence with the reason."""
 
 
 class MailboxTaken(RegistrationRefused):
-    """The mailbox belongs to an owner already. Not to be told to strangers."""
+    """The mailbox belongs to an owner already. Must not be revealed to visitors."""
 
 
 class LinkExpired(Exception):
-    """The link was never given out, is too old, or was used."""
+    """The link was never issued, has expired or was used."""
 
 
 class WrongPassword(Exception):
-    """Not the password that was chosen when registering."""
+    """The password is not the one chosen at registration."""
+
+
+@dataclass(frozen=True)
+class RegistrationInput:
+    """What a visitor entered to register."""
+
+    programme: str
+    name: str
+    mailbox: str
+    password: str
 
 
 @dataclass(frozen=True)
 class _ValidRegistration:
-    """A registration whose parts have been judged."""
+    """A validated registration with the password hashed."""
 
     programme: str
     name: str
@@ -62,68 +72,69 @@ class _ValidRegistration:
 
 
 def needs_confirmation() -> bool:
-    """Return whether a newcomer proves the mailbox first, which takes a server of the portal's own.
+    """Return whether a new owner confirms the mailbox first, which needs a mail server of the portal's own.
 
-    A fresh installation has none. Asking for a confirmation there would lock everybody out, the operator
-    included, so its registrations are completed at once; a mailbox that is taken can then be inferred
-    from the refusal, which is why it says little and is throttled.
+    A fresh installation has none. Requiring a confirmation there would lock everyone out, the operator included,
+    so registrations are completed at once. A registered mailbox can then be inferred from the error, which is
+    therefore vague and rate-limited.
     """
     config = current_config()
     return bool(config.platform.server)
 
 
-def create_owner(
-    programme: str, name: str, mailbox: str, password: str, *, now: datetime, operator: bool = False
-) -> Owner:
-    """Make an account and its first owner. Nothing of the caller's may be pending in the session.
+def create_owner(programme: str, name: str, mailbox: str, password: str, *, now: datetime) -> Owner:
+    """Create an account and its first owner. Commits; the caller's session must have no pending changes.
 
-    Raises RegistrationRefused (MailboxTaken, when it is) or PasswordRefused.
+    Raises:
+        RegistrationRefused: a value is invalid; MailboxTaken if the mailbox is registered already.
+        PasswordRefused: the password is not accepted.
     """
-    wish = _validate(programme, name, mailbox, password)
-    return _create(wish, now, operator=operator)
+    return _create(_validate(RegistrationInput(programme, name, mailbox, password)), now)
 
 
-def register(programme: str, name: str, mailbox: str, password: str, *, network: str, now: datetime) -> Owner:
-    """Register at once: ``create_owner`` within the network's budget. Raises TooManyAttempts too."""
-    _spend(network, now)
-    return create_owner(programme, name, mailbox, password, now=now)
+def register(entered: RegistrationInput, *, network: str, now: datetime) -> Owner:
+    """Register at once, within the network's rate limit. Commits. Raises as ``create_owner``, and TooManyAttempts."""
+    _count_registration(network, now)
+    return _create(_validate(entered), now)
 
 
 def request_confirmation(
-    programme: str,
-    name: str,
-    mailbox: str,
-    password: str,
+    entered: RegistrationInput,
     *,
     network: str,
     confirm_link: Callable[[str], str],
     reset_link: str,
     now: datetime,
 ) -> str:
-    """Keep a registration until its mailbox is proved, and mail the link; an owner is told so instead.
+    """Store a registration and email the confirmation link; an owner gets another email instead. Commits.
 
-    Returns a secret for the browser that asked, whether or not the mailbox was free: whoever looks at the
-    answer cannot tell. Raises RegistrationRefused, PasswordRefused or TooManyAttempts.
+    Returns a secret for the browser's session cookie, whether or not the mailbox was free, so that the answer
+    does not reveal it.
+
+    Raises:
+        RegistrationRefused: a value is invalid.
+        PasswordRefused: the password is not accepted.
+        TooManyAttempts: the network reached its rate limit.
     """
-    _spend(network, now)
-    wish = _validate(programme, name, mailbox, password)
+    _count_registration(network, now)
+    valid = _validate(entered)
     token, browser = new_token(), new_token()
     db.session.execute(
         delete(PendingRegistration).where(PendingRegistration.created_at <= now - LINK_LIFETIME)
     )
-    allowed = rate_limit.consume(MAILS, wish.key, now=now)
-    if allowed and _taken(wish.key):
-        enqueue_row(None, emails.already_registered(wish.mailbox, hash_token(token), reset_link), now=now)
+    allowed = rate_limit.consume(PER_MAILBOX, valid.key, now=now)
+    if allowed and _is_taken(valid.key):
+        enqueue_row(None, emails.already_registered(valid.mailbox, hash_token(token), reset_link), now=now)
     elif allowed:
-        db.session.add(_pending(wish, token, browser, now))
-        mail = emails.confirm_registration(wish.mailbox, hash_token(token), confirm_link(token))
+        db.session.add(_pending(valid, token, browser, now))
+        mail = emails.confirm_registration(valid.mailbox, hash_token(token), confirm_link(token))
         enqueue_row(None, mail, now=now)
     db.session.commit()
     return browser
 
 
 def find_pending(token: str, *, now: datetime) -> PendingRegistration:
-    """Return the registration this link belongs to. Raises LinkExpired."""
+    """Return the registration of this confirmation link. Raises LinkExpired."""
     row = db.session.scalar(
         select(PendingRegistration).where(
             PendingRegistration.token_hash == hash_token(token),
@@ -136,93 +147,97 @@ def find_pending(token: str, *, now: datetime) -> PendingRegistration:
 
 
 def is_same_browser(pending: PendingRegistration, browser: str) -> bool:
-    """Return whether this browser is the one that filled in the form."""
+    """Return whether the secret is that of the browser that sent the form."""
     return hmac.compare_digest(pending.browser_hash, hash_token(browser))
 
 
 def confirm(token: str, *, browser: str, password: str, network: str, now: datetime) -> Owner:
-    """Make the account of a registration whose link was followed.
+    """Create the account of a registration whose link was opened. Commits.
 
-    Another browser than the one that registered has to know the password. Otherwise somebody could
-    register a stranger's mailbox, wait until the stranger presses the button, and share the account.
-    Raises LinkExpired, WrongPassword, MailboxTaken or TooManyAttempts.
+    In another browser than the one that registered, the password is required. Otherwise an attacker could
+    register someone else's mailbox, wait until that person presses the button, and share the account.
+
+    Raises:
+        LinkExpired: the link is invalid.
+        WrongPassword: the password is required and wrong.
+        MailboxTaken: the mailbox was registered meanwhile.
+        TooManyAttempts: the network guessed passwords too often.
     """
     pending = find_pending(token, now=now)
-    wish = _ValidRegistration(pending.programme, pending.name, pending.mailbox, pending.password_hash)
+    valid = _ValidRegistration(pending.programme, pending.name, pending.mailbox, pending.password_hash)
     known = is_same_browser(pending, browser)
     allowed = known or rate_limit.consume(BY_NETWORK, network, now=now)
     db.session.commit()
     if not allowed:
         raise TooManyAttempts(BY_NETWORK, now)
-    if not known and not hasher().verify(wish.password_hash, password):
+    if not known and not hasher().verify(valid.password_hash, password):
         raise WrongPassword
-    return _create(wish, now)
+    return _create(valid, now)
 
 
-def _spend(network: str, now: datetime) -> None:
+def _count_registration(network: str, now: datetime) -> None:
     allowed = rate_limit.consume(PER_NETWORK, network, now=now)
     db.session.commit()
     if not allowed:
         raise TooManyAttempts(PER_NETWORK, now)
 
 
-def _validate(programme: str, name: str, mailbox: str, password: str) -> _ValidRegistration:
-    """Check every part, and hash the password while no transaction is open."""
-    programme, name = programme.strip(), name.strip()
+def _validate(entered: RegistrationInput) -> _ValidRegistration:
+    """Check all values, and hash the password while no transaction is open."""
+    programme, name = entered.programme.strip(), entered.name.strip()
     if not 0 < len(programme) <= 100 or not 0 < len(name) <= 100:
         raise RegistrationRefused("The programme and its owner need names of 1 to 100 characters.")
     try:
-        parsed = parse_mailbox(mailbox)
+        parsed = parse_mailbox(entered.mailbox)
     except MailboxError as error:
         raise RegistrationRefused(str(error)) from None
     if not parsed.is_ascii:
         raise RegistrationRefused(
             "Before its @, the email address may have only plain letters (a–z) and digits."
         )
-    check_password(password, programme, name, str(parsed))
-    db.session.rollback()  # ends what the caller read
-    return _ValidRegistration(programme, name, str(parsed), hasher().hash(password))
+    check_password(entered.password, programme, name, str(parsed))
+    db.session.rollback()  # ends the transaction of what the caller read
+    return _ValidRegistration(programme, name, str(parsed), hasher().hash(entered.password))
 
 
-def _create(wish: _ValidRegistration, now: datetime, *, operator: bool = False) -> Owner:
+def _create(valid: _ValidRegistration, now: datetime) -> Owner:
     for _ in range(3):
-        if _taken(wish.key):
+        if _is_taken(valid.key):
             db.session.rollback()
             raise MailboxTaken("An owner with this email address is registered already.")
-        account = Account(slug=unique_slug(wish.programme), name=wish.programme, created_at=now)
+        account = Account(slug=unique_slug(valid.programme), name=valid.programme, created_at=now)
         owner = Owner(
             account=account,
-            name=wish.name,
-            mailbox=wish.mailbox,
-            mailbox_key=wish.key,
-            password_hash=wish.password_hash,
+            name=valid.name,
+            mailbox=valid.mailbox,
+            mailbox_key=valid.key,
+            password_hash=valid.password_hash,
             created_at=now,
-            is_operator=operator,
         )
         db.session.add(owner)
-        db.session.execute(delete(PendingRegistration).where(PendingRegistration.mailbox_key == wish.key))
+        db.session.execute(delete(PendingRegistration).where(PendingRegistration.mailbox_key == valid.key))
         try:
             db.session.commit()
         except IntegrityError:
-            # Where transactions run side by side, another one took the mailbox or the slug.
+            # PostgreSQL: a concurrent transaction took the mailbox or the slug.
             db.session.rollback()
             continue
         return owner
     raise RegistrationRefused("The registration collided with others. Try again.")
 
 
-def _pending(wish: _ValidRegistration, token: str, browser: str, now: datetime) -> PendingRegistration:
+def _pending(valid: _ValidRegistration, token: str, browser: str, now: datetime) -> PendingRegistration:
     return PendingRegistration(
         token_hash=hash_token(token),
         browser_hash=hash_token(browser),
-        programme=wish.programme,
-        name=wish.name,
-        mailbox=wish.mailbox,
-        mailbox_key=wish.key,
-        password_hash=wish.password_hash,
+        programme=valid.programme,
+        name=valid.name,
+        mailbox=valid.mailbox,
+        mailbox_key=valid.key,
+        password_hash=valid.password_hash,
         created_at=now,
     )
 
 
-def _taken(key: str) -> bool:
+def _is_taken(key: str) -> bool:
     return db.session.scalar(select(Owner.id).where(Owner.mailbox_key == key)) is not None

@@ -1,4 +1,4 @@
-"""Log-in sessions: one row for each device, which can be ended at once from any other."""
+"""Log-in sessions: one row for each device. Any of them can be ended at once from another device."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 IDLE_LIMIT = timedelta(days=14)
 AGE_LIMIT = timedelta(days=90)
-_TOUCH = timedelta(minutes=5)
+_USER_AGENT_LIMIT_CHARS = 1000  # of a user agent that are searched
+_SEEN_INTERVAL = timedelta(minutes=5)  # how often the time of the last request is stored
 
-# The first that matches wins: every browser also claims to be some of those below it.
+# The first match wins: a browser's user agent also names some of the browsers below it.
 _BROWSERS = (
     (r"Edg(?:e|A|iOS)?/", "Edge"),
     (r"OPR/|Opera", "Opera"),
@@ -42,7 +43,7 @@ _SYSTEMS = (
 
 @dataclass(frozen=True)
 class CurrentAccount:
-    """The account of whoever is logged in, as it was when the request began."""
+    """The account of the logged-in owner, as it was when the request began."""
 
     id: int
     slug: str
@@ -52,7 +53,7 @@ class CurrentAccount:
 
 @dataclass(frozen=True)
 class LoggedIn:
-    """Who is logged in: what ``current_user`` is. A value, not a row, so no transaction hangs on it."""
+    """The logged-in owner, Flask-Login's ``current_user``. A value, not a row, so it needs no transaction."""
 
     id: int  # of the owner
     name: str
@@ -67,17 +68,17 @@ class LoggedIn:
 
     @property
     def account_id(self) -> int:
-        """The id of the account this owner looks after."""
+        """The id of the owner's account."""
         return self.account.id
 
     def get_id(self) -> str:
-        """What Flask-Login keeps in the cookie: a random token, never the owner's number."""
+        """Return what Flask-Login stores in the cookie: a random token, never the owner's id."""
         return self.token
 
 
 def start(owner_id: int, *, device: str, now: datetime) -> str:
-    """Record a log-in inside the present transaction and return its token. The caller commits."""
-    db.session.execute(delete(OwnerSession).where(OwnerSession.owner_id == owner_id, ~_alive(now)))
+    """Insert a session and return its token. The caller commits."""
+    db.session.execute(delete(OwnerSession).where(OwnerSession.owner_id == owner_id, ~_is_valid(now)))
     token = new_token()
     row = OwnerSession(token_hash=hash_token(token), owner_id=owner_id, device=device)
     row.created_at = row.seen_at = now
@@ -86,31 +87,31 @@ def start(owner_id: int, *, device: str, now: datetime) -> str:
 
 
 def find(token: str, *, now: datetime) -> LoggedIn | None:
-    """Return who holds this token, if its session is alive, and note now and then that it was seen.
+    """Return the owner of this token if its session is valid. Every few minutes, store that it was seen.
 
-    The look-up has a transaction of its own, which only reads and has ended when this returns: whoever
-    asks may be about to read for long, or to write. A note in the same transaction could fail (a SQLite
-    transaction that began by reading cannot wait for the write lock), so it follows in another.
+    The look-up has its own read-only transaction, which has ended on return, because the caller may go on to read
+    for long or to write. The time is stored in another one: a SQLite transaction that began by reading cannot wait
+    for the write lock.
     """
     with read_only():
         row = db.session.scalar(
-            select(OwnerSession).where(OwnerSession.token_hash == hash_token(token), _alive(now))
+            select(OwnerSession).where(OwnerSession.token_hash == hash_token(token), _is_valid(now))
         )
-        found = _value(row, token) if row else None
-        stale = row is not None and now - row.seen_at >= _TOUCH
+        found = _logged_in(row, token) if row else None
+        stale = row is not None and now - row.seen_at >= _SEEN_INTERVAL
         db.session.rollback()
     if found and stale:
-        _touch(found.session_id, now)
+        _store_seen(found.session_id, now)
     return found
 
 
-def _touch(session_id: int, now: datetime) -> None:
+def _store_seen(session_id: int, now: datetime) -> None:
     with read_write():
         db.session.execute(update(OwnerSession).where(OwnerSession.id == session_id).values(seen_at=now))
         db.session.commit()
 
 
-def _value(row: OwnerSession, token: str) -> LoggedIn:
+def _logged_in(row: OwnerSession, token: str) -> LoggedIn:
     owner, account = row.owner, row.owner.account
     return LoggedIn(
         id=owner.id,
@@ -124,32 +125,32 @@ def _value(row: OwnerSession, token: str) -> LoggedIn:
 
 
 def devices(owner_id: int, *, now: datetime) -> Sequence[OwnerSession]:
-    """Return the owner's sessions that are alive, the last seen first."""
-    query = select(OwnerSession).where(OwnerSession.owner_id == owner_id, _alive(now))
+    """Return the owner's valid sessions, the last seen first."""
+    query = select(OwnerSession).where(OwnerSession.owner_id == owner_id, _is_valid(now))
     return db.session.scalars(query.order_by(OwnerSession.seen_at.desc(), OwnerSession.id.desc())).all()
 
 
 def end(owner_id: int, session_id: int, *, now: datetime) -> bool:
-    """Log one device of this owner out; return whether there was such a session."""
+    """Log out one device of this owner; return whether there was such a session. Commits."""
     count = revoke(OwnerSession.owner_id == owner_id, OwnerSession.id == session_id, now=now)
     db.session.commit()
     return count > 0
 
 
 def end_others(owner_id: int, session_id: int, *, now: datetime) -> int:
-    """Log every device of this owner out but the present one; return how many there were."""
+    """Log out all devices of this owner but the current one; return their number. Commits."""
     count = revoke(OwnerSession.owner_id == owner_id, OwnerSession.id != session_id, now=now)
     db.session.commit()
     return count
 
 
-def revoke(*which: ColumnElement[bool], now: datetime) -> int:
-    """Revoke the living sessions that match, inside the present transaction. The caller commits."""
-    statement = update(OwnerSession).where(*which, _alive(now)).values(revoked_at=now)
+def revoke(*conditions: ColumnElement[bool], now: datetime) -> int:
+    """Revoke the valid sessions that match; return their number. The caller commits."""
+    statement = update(OwnerSession).where(*conditions, _is_valid(now)).values(revoked_at=now)
     return int(db.session.execute(statement).rowcount)  # type: ignore[attr-defined]
 
 
-def _alive(now: datetime) -> ColumnElement[bool]:
+def _is_valid(now: datetime) -> ColumnElement[bool]:
     return and_(
         OwnerSession.revoked_at.is_(None),
         OwnerSession.seen_at > now - IDLE_LIMIT,
@@ -158,13 +159,13 @@ def _alive(now: datetime) -> ColumnElement[bool]:
 
 
 def describe_device(user_agent: str) -> str:
-    """Name a device so that its owner knows it again: "Firefox on Linux"."""
-    browser = _first(_BROWSERS, user_agent)
-    system = _first(_SYSTEMS, user_agent)
+    """Describe a device in words that its owner recognises, such as "Firefox on Linux"."""
+    browser = _first_match(_BROWSERS, user_agent)
+    system = _first_match(_SYSTEMS, user_agent)
     if browser and system:
         return f"{browser} on {system}"
     return browser or system or "Unknown device"
 
 
-def _first(table: tuple[tuple[str, str], ...], text: str) -> str:
-    return next((name for pattern, name in table if re.search(pattern, text[:1000])), "")
+def _first_match(table: tuple[tuple[str, str], ...], text: str) -> str:
+    return next((name for pattern, name in table if re.search(pattern, text[:_USER_AGENT_LIMIT_CHARS])), "")

@@ -1,4 +1,4 @@
-"""Random tokens: the holder keeps the token, the tables keep only its SHA-256."""
+"""Random tokens for links and cookies. The tables store only their SHA-256."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import secrets
 
 
 def new_token() -> str:
-    """Return 32 random bytes as 43 characters that are safe in an address."""
+    """Return 32 random bytes as 43 URL-safe characters."""
     return secrets.token_urlsafe(32)
 
 
 def hash_token(token: str) -> str:
-    """Return what is stored for a token. A plain hash is enough: 256 random bits cannot be guessed."""
+    """Return the hash stored for a token. Plain SHA-256 is enough for 256 random bits."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

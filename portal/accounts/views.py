@@ -1,4 +1,4 @@
-"""The pages of people who are not logged in yet: registering, logging in, a forgotten password."""
+"""The pages of visitors who are not logged in: registration, log-in and password reset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..web.requests import network_of, same_site_path
 from . import login, registration, sessions
 from . import password_reset as resetting
 from .access import start_browser_session
-from .forms import ConfirmForm, ForgotForm, LogInForm, RegisterForm, ResetForm, refuse
+from .forms import ConfirmForm, ForgotForm, LogInForm, RegisterForm, ResetForm, add_error
 from .login import TooManyAttempts, WrongCredentials
 from .passwords import PasswordRefused
 
@@ -35,13 +35,13 @@ _NOT_COMPLETED = (
 
 
 def link(endpoint: str, **values: Any) -> str:
-    """Return a full address for a mail: of the configured site, never of the Host header."""
+    """Return a full address for an email, from the configured base URL and never from the Host header."""
     config = current_config()
     return config.base_url + url_for(endpoint, **values)
 
 
 def for_logged_out(view: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Send those who are logged in already to their settings."""
+    """Redirect owners who are logged in already to their settings."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Answer:
@@ -53,16 +53,16 @@ def for_logged_out(view: Callable[..., Answer]) -> Callable[..., Answer]:
 
 
 def refused(template: str, form: FlaskForm, **more: Any) -> Answer:
-    """Show a form again with what is wrong with it."""
+    """Show a form again with its errors."""
     return render_template(template, form=form, form_errors=True, **more), 422
 
 
-def too_many(template: str, form: FlaskForm, spent: TooManyAttempts, **more: Any) -> Answer:
-    """Show a form again, as it was, to somebody who has to wait."""
-    minutes = "a minute" if spent.minutes == 1 else f"{spent.minutes} minutes"
-    refuse(form, f"This was tried too often in a short time. Wait {minutes}, then try again.")
+def too_many(template: str, form: FlaskForm, error: TooManyAttempts, **more: Any) -> Answer:
+    """Show a form again after a rate limit was reached, with the time to wait."""
+    minutes = "a minute" if error.minutes == 1 else f"{error.minutes} minutes"
+    add_error(form, f"This was tried too often in a short time. Wait {minutes}, then try again.")
     html = render_template(template, form=form, form_errors=True, **more)
-    return html, 429, {"Retry-After": str(int(spent.wait.total_seconds()))}
+    return html, 429, {"Retry-After": str(int(error.wait.total_seconds()))}
 
 
 @blueprint.route("/log-in", methods=["GET", "POST"])
@@ -82,10 +82,10 @@ def log_in() -> Answer:
             device=sessions.describe_device(request.user_agent.string),
             now=utcnow(),
         )
-    except TooManyAttempts as spent:
-        return too_many(page, form, spent, target=target)
+    except TooManyAttempts as error:
+        return too_many(page, form, error, target=target)
     except WrongCredentials:
-        refuse(form, _WRONG)
+        add_error(form, _WRONG)
         return refused(page, form, target=target)
     start_browser_session(token)
     return redirect(target or url_for("settings.email_preferences"), 303)
@@ -110,23 +110,25 @@ def register() -> Answer:
         return render_template(page, form=form)
     if not form.validate():
         return refused(page, form)
-    wish = (form.programme.data, form.name.data, form.mailbox.data, form.password.data)
+    entered = registration.RegistrationInput(
+        form.programme.data, form.name.data, form.mailbox.data, form.password.data
+    )
     try:
-        return _confirm_first(wish) if registration.needs_confirmation() else _at_once(wish)
-    except TooManyAttempts as spent:
-        return too_many(page, form, spent)
-    except PasswordRefused as refusal:
-        refuse(form, str(refusal), form.password)
+        return _confirm_first(entered) if registration.needs_confirmation() else _register_at_once(entered)
+    except TooManyAttempts as error:
+        return too_many(page, form, error)
+    except PasswordRefused as error:
+        add_error(form, str(error), form.password)
     except registration.MailboxTaken:
-        refuse(form, _NOT_COMPLETED)
-    except registration.RegistrationRefused as refusal:
-        refuse(form, str(refusal))
+        add_error(form, _NOT_COMPLETED)
+    except registration.RegistrationRefused as error:
+        add_error(form, str(error))
     return refused(page, form)
 
 
-def _confirm_first(wish: tuple[str, str, str, str]) -> Answer:
+def _confirm_first(entered: registration.RegistrationInput) -> Answer:
     session["registering"] = registration.request_confirmation(
-        *wish,
+        entered,
         network=network_of(request),
         confirm_link=lambda token: link("accounts.confirm", token=token),
         reset_link=link("accounts.forgot"),
@@ -135,13 +137,13 @@ def _confirm_first(wish: tuple[str, str, str, str]) -> Answer:
     return redirect(url_for("accounts.register_sent"), 303)
 
 
-def _at_once(wish: tuple[str, str, str, str]) -> Answer:
+def _register_at_once(entered: registration.RegistrationInput) -> Answer:
     now = utcnow()
-    owner = registration.register(*wish, network=network_of(request), now=now)
-    return _welcome(owner.id)
+    owner = registration.register(entered, network=network_of(request), now=now)
+    return _log_in_new_owner(owner.id)
 
 
-def _welcome(owner_id: int) -> Answer:
+def _log_in_new_owner(owner_id: int) -> Answer:
     device = sessions.describe_device(request.user_agent.string)
     start_browser_session(login.log_in_new_owner(owner_id, device=device, now=utcnow()))
     flash("Welcome to Signet. Next, enter the server your emails shall leave by.", "success")
@@ -175,14 +177,14 @@ def confirm(token: str) -> Answer:
             network=network_of(request),
             now=utcnow(),
         )
-    except TooManyAttempts as spent:
-        return too_many(page, form, spent, **more)
+    except TooManyAttempts as error:
+        return too_many(page, form, error, **more)
     except registration.WrongPassword:
-        refuse(form, "This is not the password that was chosen when registering.", form.password)
+        add_error(form, "This is not the password that was chosen when registering.", form.password)
         return refused(page, form, **more)
     except (registration.LinkExpired, registration.RegistrationRefused):
         return render_template("accounts/link_expired.html", again="accounts.register"), 404
-    return _welcome(owner.id)
+    return _log_in_new_owner(owner.id)
 
 
 @blueprint.route("/forgot-password", methods=["GET", "POST"])
@@ -200,8 +202,8 @@ def forgot() -> Answer:
             link_for=lambda token: link("accounts.reset", token=token),
             now=utcnow(),
         )
-    except TooManyAttempts as spent:
-        return too_many(page, form, spent)
+    except TooManyAttempts as error:
+        return too_many(page, form, error)
     return redirect(url_for("accounts.forgot_sent"), 303)
 
 
@@ -222,8 +224,8 @@ def reset(token: str) -> Answer:
         return refused(page, form)
     try:
         resetting.set_password(token, form.password.data, reset_link=link("accounts.forgot"), now=utcnow())
-    except PasswordRefused as refusal:
-        refuse(form, str(refusal), form.password)
+    except PasswordRefused as error:
+        add_error(form, str(error), form.password)
         return refused(page, form)
     except resetting.LinkExpired:
         return render_template("accounts/link_expired.html", again="accounts.forgot"), 404

@@ -6,9 +6,9 @@ from flask import abort, flash, redirect, render_template, url_for
 from flask_login import current_user, login_required
 
 from ..clock import utcnow
-from . import profile as deeds
+from . import profile as operations
 from . import sessions
-from .forms import NamesForm, PasswordForm, TimeZoneForm, refuse
+from .forms import NamesForm, PasswordForm, TimeZoneForm, add_error
 from .login import TooManyAttempts, WrongCredentials
 from .passwords import PasswordRefused
 from .views import Answer, blueprint, link, too_many
@@ -28,7 +28,7 @@ def change_names() -> Answer:
     form = NamesForm()
     if not form.validate():
         return _page(names=form), 422
-    deeds.change_names(current_user.id, programme=form.programme.data, name=form.name.data)
+    operations.change_names(current_user.id, programme=form.programme.data, name=form.name.data)
     flash("The names are saved.", "success")
     return redirect(url_for("accounts.profile"), 303)
 
@@ -39,7 +39,7 @@ def change_time_zone() -> Answer:
     form = TimeZoneForm(current_user.account.time_zone)
     if not form.validate():
         return _page(zone=form), 422
-    deeds.change_time_zone(current_user.id, form.time_zone.data)
+    operations.change_time_zone(current_user.id, form.time_zone.data)
     flash("The time zone is saved.", "success")
     return redirect(url_for("accounts.profile"), 303)
 
@@ -51,21 +51,20 @@ def change_password() -> Answer:
     if not form.validate():
         return _page(password=form), 422
     try:
-        deeds.change_password(
-            current_user.id,
-            current_user.session_id,
+        operations.change_password(
+            current_user,
             present=form.present_password.data,
             new=form.password.data,
             reset_link=link("accounts.forgot"),
             now=utcnow(),
         )
-    except TooManyAttempts as spent:
-        return too_many(_PAGE, form, spent, **_context(password=form))
+    except TooManyAttempts as error:
+        return too_many(_PAGE, form, error, **_context(password=form))
     except WrongCredentials:
-        refuse(form, "This is not your present password.", form.present_password)
+        add_error(form, "This is not your present password.", form.present_password)
         return _page(password=form), 422
-    except PasswordRefused as refusal:
-        refuse(form, str(refusal), form.password)
+    except PasswordRefused as error:
+        add_error(form, str(error), form.password)
         return _page(password=form), 422
     flash("Your password is changed, and every other device is logged out.", "success")
     return redirect(url_for("accounts.profile"), 303)
@@ -92,7 +91,7 @@ def log_out_others() -> Answer:
 def _page(
     *, names: NamesForm | None = None, zone: TimeZoneForm | None = None, password: PasswordForm | None = None
 ) -> str:
-    """Draw the page; a form that was refused stands in for the fresh one."""
+    """Render the page; an invalid form replaces the fresh one."""
     refused = names or zone or password
     context = _context(names, zone, password)
     return render_template(_PAGE, form_errors=bool(refused), form=refused, **context)

@@ -67,11 +67,14 @@ def rehearsal() -> None:
 def create_owner(programme: str, name: str, mailbox: str, password: str, operator: bool) -> None:
     """Create an account and its owner."""
     from ..accounts.passwords import PasswordRefused
+    from ..accounts.profile import set_operator
     from ..accounts.registration import RegistrationRefused
     from ..accounts.registration import create_owner as create
 
     try:
-        owner = create(programme, name, mailbox, password, now=utcnow(), operator=operator)
+        owner = create(programme, name, mailbox, password, now=utcnow())
+        if operator:
+            set_operator(mailbox, operator=True)
     except (RegistrationRefused, PasswordRefused) as refused:
         raise click.ClickException(str(refused)) from None
     click.echo(f"{owner.mailbox} owns {owner.account.name}; its sign-up page is /join/{owner.account.slug}")

@@ -78,7 +78,7 @@ def test_each_refusal_costs_exactly_one_verification(client, ada, counting, mail
 def test_the_stand_in_for_nobody_costs_what_a_real_hash_costs(app, ada, client, counting):
     try_in(client, mailbox="eve@brightleaf.example", password=WRONG)
     real = db.session.get_one(Owner, ada).password_hash
-    assert extract_parameters(counting._nobody) == extract_parameters(real)
+    assert extract_parameters(counting._dummy) == extract_parameters(real)
 
 
 @pytest.mark.parametrize("field", ["mailbox", "password"])
