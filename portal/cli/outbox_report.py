@@ -46,12 +46,12 @@ def order(deed: Order, which: MessageSelection, *, dry_run: bool, now: datetime,
     done = deed(which, now=now, dry_run=dry_run)
     names = report.gather(now)
     if dry_run:
-        for one in done.moved:
+        for one in done.changed:
             say(_line(one, names))
     for ident, why in done.refused.items():
         say(f"{ident} {why}; left as it is.")
-    say(_summary(done.moved, _DID[deed], dry_run))
-    return DONE if done.moved and not done.refused else NOT_DONE
+    say(_summary(done.changed, _DID[deed], dry_run))
+    return DONE if done.changed and not done.refused else NOT_DONE
 
 
 def release(which: MessageSelection, *, dry_run: bool, now: datetime, say: Say) -> int:
@@ -69,7 +69,7 @@ def release(which: MessageSelection, *, dry_run: bool, now: datetime, say: Say) 
 
 def _line(one: StatusChange, names: Facts) -> str:
     to = plain_text(one.recipient)
-    return f"{one.ident}  {names.name(one.account_id)}  {to}  {one.old.value} -> {one.new.value}"
+    return f"{one.message_id}  {names.name(one.account_id)}  {to}  {one.old.value} -> {one.new.value}"
 
 
 def _summary(moved: Sequence[StatusChange], did: str, dry_run: bool) -> str:

@@ -136,8 +136,10 @@ def _batch(ident: int, now: datetime) -> bool:
     if not idents:
         db.session.commit()
         return more
-    which = MessageSelection(account_id=order.account_id, idents=idents, statuses=_POSSIBLE[order.action])
-    changed = len(deed(which, now=now).moved)
+    which = MessageSelection(
+        account_id=order.account_id, message_ids=idents, statuses=_POSSIBLE[order.action]
+    )
+    changed = len(deed(which, now=now).changed)
     # The deed has committed the batch with how far the order came; what it changed is told right after.
     counted = update(BulkOrder).where(BulkOrder.id == ident).values(changed=BulkOrder.changed + changed)
     db.session.execute(counted.execution_options(synchronize_session=False))

@@ -79,9 +79,9 @@ def move(message: OutboxMessage, action: Action, *, now: datetime) -> str:
         return "It is a test or a check, which is tried once. Send a new one from Email Preferences."
     retry = action is Action.RETRY
     statuses = admin.RETRYABLE if retry else admin.CANCELLABLE
-    which = MessageSelection(account_id=message.account_id, idents=[message.id], statuses=statuses)
+    which = MessageSelection(account_id=message.account_id, message_ids=[message.id], statuses=statuses)
     done = (admin.retry if retry else admin.cancel)(which, now=now)
-    return "" if done.moved else _SETTLED[message.status]
+    return "" if done.changed else _SETTLED[message.status]
 
 
 def why_no_copy(message: OutboxMessage) -> str:

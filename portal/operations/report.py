@@ -39,7 +39,7 @@ class Facts:
         if not self.overview.at_work:
             said.append("No worker is running, so no email leaves.")
         for one in self.overview.stopped:
-            if one.because.get("whose_move") == "operator":
+            if one.diagnosis.get("whose_move") == "operator":
                 said.append(f"The emails of {self.name(one.account_id)} are on hold: {cause(one)}")
         return said
 
@@ -70,7 +70,7 @@ class Facts:
     def _account(self, one: QueueDepth) -> dict[str, Any]:
         states = {state.value: one.counts.get(state, 0) for state in Status}
         name, oldest = self.name(one.account_id), _iso(one.oldest)
-        return {"account": name, "depth": one.owed, "oldest_waiting": oldest, "states": states}
+        return {"account": name, "depth": one.open, "oldest_waiting": oldest, "states": states}
 
     def _stopped(self, one: StoppedQueue) -> dict[str, Any]:
         return {
@@ -79,9 +79,9 @@ class Facts:
             "since": _iso(one.held_at),
             "until": _iso(one.until),
             "waiting": one.waiting,
-            "code": str(one.because.get("code", "")) or None,
+            "code": str(one.diagnosis.get("code", "")) or None,
             "cause": cause(one) or None,
-            "whose_move": one.because.get("whose_move"),
+            "whose_move": one.diagnosis.get("whose_move"),
         }
 
     def _worker(self, one: WorkerHeartbeat) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def gather(now: datetime) -> Facts:
 
 def cause(one: StoppedQueue) -> str:
     """Return why a queue is held, in a sentence; empty while it is only paused."""
-    return plain_text(str(one.because.get("cause", "")))
+    return plain_text(str(one.diagnosis.get("cause", "")))
 
 
 def _iso(moment: datetime | None) -> str | None:

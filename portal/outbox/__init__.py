@@ -1,4 +1,4 @@
-"""The post room: keeps the promise of every message owed; knows tables and the engine, never a request."""
+"""The outbox: what is queued, claimed, sent and settled. It knows tables and the SMTP engine, never a request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask, *, route_for: RouteResolver) -> None:
-    """Introduce the post room to the room that knows each account's way out, and to Flask-Mail."""
+    """Set up the outbox of an app: Flask-Mail, the route lookup, and its part in the worker."""
     from ..jobs.registry import add_work_source, add_worker_part
     from ..state import get_state
     from . import rate_limits, worker
@@ -28,7 +28,7 @@ def install(app: Flask, *, route_for: RouteResolver) -> None:
         MAIL_USE_SSL=platform.use_ssl,
         MAIL_USERNAME=platform.username,
         MAIL_DEFAULT_SENDER=platform.sender,
-        MAIL_DEBUG=False,  # its debug output would print the log-in
+        MAIL_DEBUG=False,  # its debug output would print the credentials
     )
     mail.init_app(app)
     get_state(app).part(Routing).find = route_for

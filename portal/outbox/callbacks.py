@@ -1,4 +1,4 @@
-"""Who is told what became of each message, and who is asked whether another may leave now."""
+"""Callbacks of other rooms: listeners are called at every settlement, gates limit what may be claimed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# (account id or None, claim, outcome, diagnosis or None, server as host:port or "") inside the settling transaction
+# (account id or None, claim, outcome, diagnosis or None, server as host:port or ""), in the settling transaction
 Listener = Callable[[int | None, "Claim", Outcome, Mapping[str, Any] | None, str], None]
-# (account's queue, now) -> how many messages may leave now; None: as many as wanted
+# (account's queue, now) -> how many messages may be claimed now; None: no limit
 Gate = Callable[[Queue, datetime], int | None]
 
 
@@ -33,32 +33,32 @@ class _Callbacks:
 
 
 def add_listener(app: Flask, listener: Listener) -> None:
-    """Have a room told of every settlement, in its transaction. It must be quick, and it never commits.
+    """Call ``listener`` at every settlement, in its transaction. It must be quick and must not commit.
 
-    A listener that raises is logged and changes nothing about the message.
+    An error in it is logged and does not affect the message.
     """
     get_state(app).part(_Callbacks).listeners.append(listener)
 
 
 def add_gate(app: Flask, gate: Gate) -> None:
-    """Have a room asked before messages of an account are claimed. Whoever closes a gate wakes the queue later."""
+    """Call ``gate`` before messages are claimed. A room whose gate closes pushes the drain job when it opens."""
     get_state(app).part(_Callbacks).gates.append(gate)
 
 
 def notify(
     claim: Claim, outcome: Outcome, diagnosis: Mapping[str, Any] | None = None, server: str = ""
 ) -> None:
-    """Tell every listener what became of a message."""
+    """Call every listener with the outcome of an attempt."""
     for listener in get_state().part(_Callbacks).listeners:
         try:
             listener(claim.message.account_id, claim, outcome, diagnosis, server)
         except SQLAlchemyError:
-            raise  # the transaction is spoilt with it
+            raise  # the transaction has failed
         except Exception:
-            _log.exception("a listener failed at message %s", claim.message.id)
+            _log.exception("a listener failed for message %s", claim.message.id)
 
 
 def allowance(queue: Queue, wanted: int, now: datetime) -> int:
-    """Return how many messages may be claimed of a queue now."""
-    answers = [gate(queue, now) for gate in get_state().part(_Callbacks).gates]
-    return max(0, min([wanted, *(one for one in answers if one is not None)]))
+    """Return how many messages of a queue may be claimed now, at most ``wanted``."""
+    limits = [gate(queue, now) for gate in get_state().part(_Callbacks).gates]
+    return max(0, min([wanted, *(one for one in limits if one is not None)]))

@@ -1,4 +1,4 @@
-"""The outbox: what is owed, what was tried, and whether an account's queue may move."""
+"""The tables of the outbox: messages, delivery attempts, queues and connection leases."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ..db import Base, enum_column, partial_index
 
-# What is still owed. The claims name it in the same words: only then is an index over these rows alone used.
+# Open messages: neither accepted nor given up. Queries repeat this condition literally, or the partial indexes are not used.
 OPEN = "status IN ('queued', 'sending', 'held')"
 
 
 def _open_only(name: str, *columns: str, also: str = "") -> Index:
-    """An index over what is owed alone, so that it stays small however much was ever sent."""
+    """Return an index over open messages alone, which stays small however many were ever sent."""
     return partial_index(text(OPEN + also), name, *columns)
 
 
-_FAULTY = text("traceback <> ''")  # hardly any
+_HAS_TRACEBACK = text("traceback <> ''")  # few rows
 
 
 class Status(StrEnum):
-    """Where a message stands. SENT means accepted by the submission server, and pages say it so."""
+    """The state of a message. SENT means accepted by the submission server, as the pages explain."""
 
     QUEUED = "queued"
     SENDING = "sending"
@@ -36,18 +36,18 @@ class Status(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How one attempt ended."""
+    """The result of one attempt."""
 
-    STARTED = "started"  # the intent, recorded before the first byte
+    STARTED = "started"  # recorded before the first byte is sent
     ACCEPTED = "accepted"
-    DEFERRED = "deferred"  # tried again later
-    REJECTED = "rejected"  # never tried again
-    HELD = "held"  # the settings are at fault, not this message
-    INTERRUPTED = "interrupted"  # the worker died; the server may or may not hold the message
+    DEFERRED = "deferred"  # will be retried
+    REJECTED = "rejected"  # will not be retried
+    HELD = "held"  # the settings are at fault, not the message
+    INTERRUPTED = "interrupted"  # the worker crashed: the server may hold the message
 
 
 class OutboxMessage(Base):
-    """A message owed from the moment the transaction that caused it commits. What it says is frozen here.
+    """A message, rendered when it was enqueued and due from the commit of that transaction.
 
     ``account_id`` is empty for the portal's own mail (password resets), which always takes the operator's
     server; its body is sealed (``private``) and wiped once it is settled, because it may hold a log-in link.
@@ -58,28 +58,23 @@ class OutboxMessage(Base):
     account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"))
     kind: Mapped[str] = mapped_column(String(40))
     key: Mapped[str] = mapped_column(String(120), unique=True)  # idempotency key
-    message_id: Mapped[str | None] = mapped_column(
-        String(300)
-    )  # set at the first attempt, then never changed
+    # The Message-ID: set at the first attempt, and changed only while no server may hold the message.
+    message_id: Mapped[str | None] = mapped_column(String(300))
     recipient: Mapped[str] = mapped_column(String(254))
     recipient_name: Mapped[str] = mapped_column(String(100), default="")
     subject: Mapped[str] = mapped_column(String(500))
     text: Mapped[str] = mapped_column(Text)
     html: Mapped[str] = mapped_column(Text, default="")
     is_sealed: Mapped[bool] = mapped_column(default=False)
-    is_test: Mapped[bool] = mapped_column(
-        default=False
-    )  # a test: goes first, and even while the queue is held
-    unsubscribe_url: Mapped[str] = mapped_column(Text, default="")  # one click there ends mail of this kind
-    copy_of_id: Mapped[int | None]  # the message of which somebody asked for another copy
-    forced_version_id: Mapped[int | None]  # settings version a check sends it through, whatever is live
+    is_test: Mapped[bool] = mapped_column(default=False)  # sent first, even while the queue is held
+    unsubscribe_url: Mapped[str] = mapped_column(Text, default="")  # a POST there ends such mail
+    copy_of_id: Mapped[int | None]  # the message of which this is a copy
+    forced_version_id: Mapped[int | None]  # the settings version of a check, live or not
     status: Mapped[Status] = mapped_column(enum_column(Status), default=Status.QUEUED)
-    attempts: Mapped[int] = mapped_column(default=0)  # those that count against the message
+    attempts: Mapped[int] = mapped_column(default=0)  # that count against the message
     created_at: Mapped[datetime]
     next_attempt_at: Mapped[datetime]
-    retries_reset_at: Mapped[
-        datetime | None
-    ]  # when an operator gave it a new start: earlier tries count no more
+    retries_reset_at: Mapped[datetime | None]  # by an operator's retry: earlier attempts do not count
     settled_at: Mapped[datetime | None]
     lease_token: Mapped[str | None] = mapped_column(String(32))
     lease_until: Mapped[datetime | None]
@@ -92,7 +87,7 @@ class OutboxMessage(Base):
 
 
 class DeliveryAttempt(Base):
-    """One try at handing a message in. It is written before the first byte and completed with the result."""
+    """One attempt to submit a message. Inserted before the first byte is sent, and completed with the result."""
 
     __tablename__ = "delivery_attempt"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -100,7 +95,7 @@ class DeliveryAttempt(Base):
     number: Mapped[int]
     version_number: Mapped[int | None]  # of the settings; empty: the platform's sender
     server: Mapped[str] = mapped_column(String(260), default="")  # host:port
-    sender: Mapped[str] = mapped_column(Text, default="")  # the From as it left, its name encoded
+    sender: Mapped[str] = mapped_column(Text, default="")  # the From header as sent
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[Outcome] = mapped_column(enum_column(Outcome), default=Outcome.STARTED)
@@ -112,40 +107,38 @@ class DeliveryAttempt(Base):
     queue_id: Mapped[str] = mapped_column(String(120), default="")
     diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     transcript: Mapped[str] = mapped_column(Text, default="")
-    traceback: Mapped[str] = mapped_column(Text, default="")  # of ours: the traceback, for the operator alone
+    traceback: Mapped[str] = mapped_column(Text, default="")  # of an internal error; for the operator alone
     __table_args__ = (
         UniqueConstraint("message_id", "number"),
         Index("ix_delivery_attempt_started_at", "started_at"),
-        partial_index(_FAULTY, "ix_delivery_attempt_traceback", "id"),
+        partial_index(_HAS_TRACEBACK, "ix_delivery_attempt_traceback", "id"),
     )
 
 
 class Queue(Base):
-    """One account's queue: whether it moves, and how it did of late."""
+    """One account's queue: whether it is held or paused, and how its server has behaved."""
 
     __tablename__ = "outbox_queue"
-    # The account's id, or 0 for the portal's own mail: a key is never empty, so there is one row only.
+    # The account's id, or 0 (SYSTEM) for the portal's own mail: a primary key cannot be empty.
     account_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     held_at: Mapped[datetime | None]
     hold_diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # the diagnosis
-    paused_until: Mapped[datetime | None]  # server trouble: nothing leaves before then
-    consecutive_failures: Mapped[int] = mapped_column(default=0)  # how many in a row
-    next_probe_at: Mapped[datetime | None]  # when one held message may be tried again
-    failed_probes: Mapped[int] = mapped_column(default=0)  # how many probes in a row failed
-    healthy: Mapped[bool] = mapped_column(default=False)  # its server answered last time
+    paused_until: Mapped[datetime | None]  # after a failure of the server: nothing is sent before then
+    consecutive_failures: Mapped[int] = mapped_column(default=0)
+    next_probe_at: Mapped[datetime | None]  # when one held message is sent as a probe
+    failed_probes: Mapped[int] = mapped_column(default=0)  # in a row
+    healthy: Mapped[bool] = mapped_column(default=False)  # the server answered last time
     ramp_limit: Mapped[
         int | None
-    ]  # connections allowed after trouble: 0 one message, then 1, 2 ...; empty: all
-    generation: Mapped[int] = mapped_column(
-        default=0
-    )  # changes when it is held or let go: look at everything anew
-    last_served_at: Mapped[datetime | None]  # whoever was served longest ago comes first
+    ]  # connections after a failure: 0 is one message, then 1, 2 ...; empty: no limit
+    generation: Mapped[int] = mapped_column(default=0)  # changes when the queue is held or released
+    last_served_at: Mapped[datetime | None]  # the queue served longest ago comes first
 
 
 class ConnectionLease(Base):
-    """A connection to a server, or the right to open one, for as long as its lease lasts.
+    """The right to one connection to an account's server, until the lease ends.
 
-    The rows are what bounds the connections of an account and of the whole portal, over all machines.
+    The rows bound the connections of each account and of the whole portal, over all machines.
     """
 
     __tablename__ = "connection_lease"

@@ -1,4 +1,4 @@
-"""What an operator wants to know about the outbox: how deep, how old, what is stopped, and who is at work."""
+"""The state of the outbox for operators: queue depths, stopped queues, workers, leases and internal errors."""
 
 from __future__ import annotations
 
@@ -18,38 +18,39 @@ if TYPE_CHECKING:
 
     from ..jobs.models import WorkerHeartbeat
 
-OPEN_STATUSES = (Status.QUEUED, Status.SENDING, Status.HELD)  # accepted by no server yet, and not given up
-_LAST = timedelta(hours=1)
+OPEN_STATUSES = (Status.QUEUED, Status.SENDING, Status.HELD)  # neither accepted nor given up
+_RECENT = timedelta(hours=1)
 _MOST_WAITING = 10_000
 
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """One account's messages. ``account_id`` is SYSTEM for the portal's own mail."""
+    """One account's messages by status. ``account_id`` is SYSTEM for the portal's own mail."""
 
     account_id: int
     counts: Mapping[Status, int]
-    oldest: datetime | None  # since when the oldest one is owed
+    oldest: datetime | None  # when the oldest open one was enqueued
 
     @property
-    def owed(self) -> int:
+    def open(self) -> int:
+        """How many messages are open."""
         return sum(self.counts.get(status, 0) for status in OPEN_STATUSES)
 
 
 @dataclass(frozen=True)
 class StoppedQueue:
-    """A queue that does not move: held until it is mended, or paused until a moment."""
+    """A queue that is held until its settings are fixed, or paused until a time."""
 
     account_id: int
     held_at: datetime | None
-    because: Mapping[str, Any]  # a diagnosis; empty while paused only
-    until: datetime | None  # when one message is tried, or the pause ends
+    diagnosis: Mapping[str, Any]  # empty if it is paused only
+    until: datetime | None  # when a probe is sent, or the pause ends
     waiting: int
 
 
 @dataclass(frozen=True)
 class MessageLease:
-    """A message that is being sent, or was when its worker died: then the lease has lapsed."""
+    """A message that is being sent, or was when its worker crashed: then the lease is over."""
 
     message_id: int
     account_id: int
@@ -61,7 +62,7 @@ class MessageLease:
 
 @dataclass(frozen=True)
 class InternalError:
-    """Where the portal itself stumbled over a message, as a traceback without secrets."""
+    """An internal error of the portal at one message, as a traceback without secrets."""
 
     message_id: int
     account_id: int
@@ -71,21 +72,21 @@ class InternalError:
 
 @dataclass(frozen=True)
 class Overview:
-    """The outbox at one moment."""
+    """The outbox at one time."""
 
     at: datetime
-    accounts: Sequence[QueueDepth]  # who is owed most comes first
+    accounts: Sequence[QueueDepth]  # the one with most open messages first
     stopped: Sequence[StoppedQueue]
     workers: Sequence[WorkerHeartbeat]
     leases: Sequence[MessageLease]
-    draining: Sequence[int]  # the accounts whose queue a worker holds
-    attempts: Mapping[Outcome, int]  # begun within the last hour
-    minute: Mapping[Outcome, int]  # begun within the last minute
-    faults: Sequence[InternalError]  # the latest of our own, the last one first
+    draining: Sequence[int]  # ids of the accounts that have a connection lease
+    attempts: Mapping[Outcome, int]  # started within the last hour
+    minute: Mapping[Outcome, int]  # started within the last minute
+    faults: Sequence[InternalError]  # the latest ones, newest first
 
     @property
     def depth(self) -> int:
-        return sum(one.owed for one in self.accounts)
+        return sum(one.open for one in self.accounts)
 
     @property
     def oldest(self) -> datetime | None:
@@ -102,13 +103,13 @@ class Overview:
 
 
 def overview(now: datetime) -> Overview:
-    """Read the state of the whole outbox. It changes nothing and leaves the transaction to the caller."""
+    """Read the state of the whole outbox, in the caller's transaction."""
     accounts = _accounts()
-    owed = {one.account_id: one.owed for one in accounts}
+    open_messages = {one.account_id: one.open for one in accounts}
     return Overview(
         at=now,
         accounts=accounts,
-        stopped=_stopped(now, owed),
+        stopped=_stopped(now, open_messages),
         workers=heartbeat.recent_workers(),
         leases=_leases(now),
         draining=list(
@@ -116,7 +117,7 @@ def overview(now: datetime) -> Overview:
                 select(ConnectionLease.account_id).where(ConnectionLease.lease_until > now).distinct()
             )
         ),
-        attempts=_attempts(now - _LAST),
+        attempts=_attempts(now - _RECENT),
         minute=_attempts(now - timedelta(minutes=1)),
         faults=_faults(),
     )
@@ -148,19 +149,19 @@ def _accounts() -> list[QueueDepth]:
     first = select(ident, func.min(OutboxMessage.created_at)).where(OutboxMessage.status.in_(OPEN_STATUSES))
     oldest = dict(db.session.execute(first.group_by(OutboxMessage.account_id)).all())
     found = [QueueDepth(account, counts[account], oldest.get(account)) for account in counts]
-    return sorted(found, key=lambda one: (-one.owed, one.account_id))
+    return sorted(found, key=lambda one: (-one.open, one.account_id))
 
 
-def _stopped(now: datetime, owed: Mapping[int, int]) -> list[StoppedQueue]:
+def _stopped(now: datetime, open_messages: Mapping[int, int]) -> list[StoppedQueue]:
     query = select(Queue).where(or_(Queue.held_at.is_not(None), Queue.paused_until > now))
     rows = sorted(db.session.scalars(query), key=lambda row: (row.held_at or now, row.account_id))
     return [
         StoppedQueue(
             account_id=row.account_id,
             held_at=row.held_at,
-            because=(row.hold_diagnosis or {}) if row.held_at else {},
+            diagnosis=(row.hold_diagnosis or {}) if row.held_at else {},
             until=row.next_probe_at if row.held_at else row.paused_until,
-            waiting=owed.get(row.account_id, 0),
+            waiting=open_messages.get(row.account_id, 0),
         )
         for row in rows
     ]

@@ -1,4 +1,4 @@
-"""Promises: enqueue, hold, release, withdraw. Each works inside the caller's transaction."""
+"""The queue: enqueue, hold, release and cancel messages, each within the caller's transaction."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-
-# The portal's own mail has no account; the worker knows its queue by this id.
+# The id of the queue of the portal's own mail, which belongs to no account.
 SYSTEM = 0
 _STATUS = OutboxMessage.__table__.c.status.type
 
 
 @dataclass(frozen=True)
 class NewMessage:
-    """A rendered message to be owed. ``key`` makes it unique: the same key is never owed twice.
+    """A rendered message. ``key`` is its idempotency key: a second message with the same key is not enqueued.
 
-    ``unsubscribe_url`` goes into List-Unsubscribe: a POST there ends such mail (RFC 8058). ``copy_of_id``
-    names the message of which this is another copy.
+    ``is_test``: it is sent first, even while the queue is held, and tried once. ``forced_version_id``: a check sends it
+    through this version of the settings. ``unsubscribe_url`` goes into List-Unsubscribe: a POST there ends such mail
+    (RFC 8058). ``copy_of_id`` is the message of which this is another copy.
     """
 
     kind: str
@@ -47,21 +47,21 @@ class NewMessage:
 
 
 def enqueue_row(account_id: int | None, new: NewMessage, *, now: datetime) -> OutboxMessage | None:
-    """Owe a message as ``owe`` does, and return it; None when the key is already owed."""
-    ident = enqueue(account_id, new, now=now)
-    return db.session.get_one(OutboxMessage, ident) if ident is not None else None
+    """Enqueue a message as ``enqueue`` does, and return its row; None if the key is known."""
+    message_id = enqueue(account_id, new, now=now)
+    return db.session.get_one(OutboxMessage, message_id) if message_id is not None else None
 
 
 def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> int | None:
-    """Owe a message as part of the present transaction, and return its id; the caller commits.
+    """Enqueue a message, and push its job when the caller commits; return its id, or None if the key is known.
 
-    Returns None when the key is already owed. ``account_id`` None is the portal's own mail: it goes
-    through the operator's server only, sealed in the table and wiped when settled.
+    ``account_id`` None is the portal's own mail: it is sent through the operator's server only, sealed in the table and
+    cleared when it is settled. The statements are prepared, as a sign-up runs them in a raw transaction.
     """
     flush_session()
     dialect, queue = db.engine.dialect.name, account_id or SYSTEM
-    _opening(dialect).rowcount(queue=queue)  # a sweep looks at queues, so there must be one
-    private, pinned = account_id is None, new.forced_version_id is not None
+    _insert_queue(dialect).rowcount(queue=queue)  # the sweep reads queues, so there must be one
+    sealed, forced = account_id is None, new.forced_version_id is not None
     values: dict[str, Any] = {
         "account_id": account_id,
         "kind": new.kind,
@@ -69,9 +69,9 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> int | 
         "recipient": new.recipient,
         "recipient_name": new.recipient_name,
         "subject": new.subject,
-        "text": seal_body(new.text, new.key) if private else new.text,
-        "html": seal_body(new.html, new.key) if private and new.html else new.html,
-        "is_sealed": private,
+        "text": seal_body(new.text, new.key) if sealed else new.text,
+        "html": seal_body(new.html, new.key) if sealed and new.html else new.html,
+        "is_sealed": sealed,
         "is_test": new.is_test,
         "forced_version_id": new.forced_version_id,
         "unsubscribe_url": new.unsubscribe_url,
@@ -80,16 +80,16 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> int | 
         "created_at": now,
         "next_attempt_at": db_now(),
     }
-    told: dict[str, Any] = {f"v_{name}": value for name, value in values.items()}
-    told["queue"] = None if new.is_test or pinned else queue  # a test leaves even while the queue is held
-    ident: int | None = _owing(dialect, tuple(values)).scalar(**told)
-    if ident is not None and not pinned:
+    bound: dict[str, Any] = {f"v_{name}": value for name, value in values.items()}
+    bound["queue"] = None if new.is_test or forced else queue  # a test is sent even while the queue is held
+    message_id: int | None = _insert_message(dialect, tuple(values)).scalar(**bound)
+    if message_id is not None and not forced:
         notify.push_after_commit("drain", queue)
-    return ident
+    return message_id
 
 
 @cache
-def _opening(_dialect: str) -> PreparedStatement:
+def _insert_queue(_dialect: str) -> PreparedStatement:
     values = {"failed_probes": 0, "consecutive_failures": 0, "generation": 0, "healthy": False}
     return PreparedStatement(
         insert(Queue).values(account_id=bindparam("queue"), **values).on_conflict_do_nothing()
@@ -97,8 +97,8 @@ def _opening(_dialect: str) -> PreparedStatement:
 
 
 @cache
-def _owing(_dialect: str, names: tuple[str, ...]) -> PreparedStatement:
-    """The statement that owes a message, whose queue may be held at this very moment."""
+def _insert_message(_dialect: str, names: tuple[str, ...]) -> PreparedStatement:
+    """Return the statement that enqueues a message as QUEUED, or as HELD if its queue is held at that moment."""
     queue = Queue.__table__
     held = exists().where(queue.c.account_id == bindparam("queue"), queue.c.held_at.is_not(None))
     values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
@@ -108,18 +108,18 @@ def _owing(_dialect: str, names: tuple[str, ...]) -> PreparedStatement:
 
 
 def get_queue(account_id: int | None, *, lock: bool = False) -> Queue:
-    """Return the account's queue, made on first use; ``lock`` makes others wait who would change it, too."""
-    ident = account_id or SYSTEM
-    queue = db.session.get(Queue, ident)
+    """Return the account's queue, created on first use; ``lock`` locks it until the transaction ends."""
+    key = account_id or SYSTEM
+    queue = db.session.get(Queue, key)
     if queue is None:
         db.session.execute(
             insert(Queue)
-            .values(account_id=ident, failed_probes=0, consecutive_failures=0, generation=0, healthy=False)
+            .values(account_id=key, failed_probes=0, consecutive_failures=0, generation=0, healthy=False)
             .on_conflict_do_nothing()
         )
-        queue = db.session.get_one(Queue, ident)
+        queue = db.session.get_one(Queue, key)
     if lock:
-        db.session.flush()  # reading it anew would forget what this transaction has changed of it
+        db.session.flush()  # the refresh would discard pending changes
         db.session.refresh(queue, with_for_update=True)
     return queue
 
@@ -129,14 +129,14 @@ def find_queue(account_id: int) -> Queue | None:
     return db.session.get(Queue, account_id)
 
 
-def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -> None:
-    """Stop the account's queue: its settings are at fault, so no message is to blame. The caller commits.
+def hold(account_id: int | None, diagnosis: Mapping[str, Any], *, now: datetime) -> None:
+    """Hold the account's queue: its settings are at fault, not its messages. The caller commits.
 
-    One message is tried again after a growing while: some troubles (a name server's, say) mend themselves.
+    One message is sent as a probe after a growing delay, as some failures (of a name server, say) end by themselves.
     """
     queue = get_queue(account_id, lock=True)
     queue.held_at = queue.held_at or now
-    queue.hold_diagnosis = dict(because)
+    queue.hold_diagnosis = dict(diagnosis)
     queue.failed_probes += 1
     config = current_config()
     delay = backoff.delay_after(queue.failed_probes, config.tuning.probe_delays_s)
@@ -146,8 +146,8 @@ def hold(account_id: int | None, because: Mapping[str, Any], *, now: datetime) -
     _move(account_id, Status.QUEUED, Status.HELD)
 
 
-def release(account_id: int | None, *, now: datetime) -> int:
-    """Let the account's queue move again; return how many messages had waited. The caller commits."""
+def release(account_id: int | None) -> int:
+    """Release the account's held queue; return how many messages were waiting. The caller commits."""
     queue = get_queue(account_id, lock=True)
     queue.held_at = queue.hold_diagnosis = queue.next_probe_at = None
     queue.failed_probes = 0
@@ -160,11 +160,11 @@ def release(account_id: int | None, *, now: datetime) -> int:
 def cancel_pending(
     account_id: int, recipient: str, kinds: Collection[str], status: Status, *, now: datetime
 ) -> list[int]:
-    """Let what waits for a recipient never leave; return which messages. The caller commits.
+    """Settle the waiting messages of these kinds to a recipient as ``status``; return their ids. The caller commits.
 
-    What is being sent is left alone, and so are tests and checks. ``status`` is how they are settled.
+    Messages that are being sent, tests and checks are left alone.
     """
-    get_queue(account_id, lock=True)  # as a worker does before it claims
+    get_queue(account_id, lock=True)  # as a drain does before it claims
     statement = (
         update(OutboxMessage)
         .where(
@@ -196,13 +196,13 @@ def _move(account_id: int | None, old: Status, new: Status, **also: Any) -> int:
         )
         .values(status=new, **also)
     )
-    if new is Status.HELD:  # a test is exactly what may find out that the trouble is over
+    if new is Status.HELD:  # a test may find out that the settings work again
         statement = statement.where(OutboxMessage.is_test.is_(False))
     return int(db.session.execute(statement).rowcount)  # type: ignore[attr-defined]
 
 
 def seal_body(body: str, key: str) -> str:
-    """Seal a body that may hold a log-in link, for the message with this key alone."""
+    """Seal a body that may hold a log-in link; it opens for the message with this key alone."""
     return vault().seal(body, body_binding(key)).hex()
 
 
@@ -212,5 +212,5 @@ def open_body(sealed: str, key: str) -> str:
 
 
 def body_binding(key: str) -> dict[str, str | int]:
-    """What the body of the message with this key is sealed for."""
+    """Return the context to which the body of the message with this key is sealed."""
     return {"kind": "outbox-body", "key": key}

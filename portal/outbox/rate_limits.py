@@ -1,8 +1,8 @@
-"""How fast an account's mail may leave: what its owner allows, and what the server last said.
+"""Rate limits of an account's mail: token buckets by the owner's limits, and throttling when the server demands it.
 
-A limit is a bucket that fills evenly: a tenth of it may leave at once, the rest is spread over its time, so
-that no more than the limit leaves in any such time. The buckets are in the table and are judged by the
-database's clock, so that all machines share them. An account without a row has no limit and costs nothing.
+A limit is a token bucket that fills evenly: a tenth of it may be sent at once, the rest is spread over its period, so no
+more than the limit is sent in any period of that length. The buckets are stored in the table and filled by the
+database's clock, so all machines share them. An account without a row has no limit and costs nothing.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ class SendingRate(Base):
     per_second: Mapped[int | None]
     per_hour: Mapped[int | None]
     per_day: Mapped[int | None]
-    second_full_at: Mapped[datetime | None]  # when the bucket will be full again; past: it is
+    second_full_at: Mapped[datetime | None]  # when the bucket is full again; in the past: it is full
     hour_full_at: Mapped[datetime | None]
     day_full_at: Mapped[datetime | None]
-    # What the server's "too fast" has led to: emails a minute, since when, and the speed that was too much.
+    # Throttling: emails a minute, since when, and the speed that was too much for the server.
     slowed_to: Mapped[float | None] = mapped_column(Float)
     slowed_at: Mapped[datetime | None]
     slowed_from: Mapped[float | None] = mapped_column(Float)
     slow_full_at: Mapped[datetime | None]
-    goes_on_at: Mapped[datetime | None]  # when a limit that was reached lets the next email leave
+    goes_on_at: Mapped[datetime | None]  # when a limit that was reached allows the next email
 
 
 @dataclass(frozen=True)
 class _Bucket:
-    """``limit`` emails in each ``span``; ``column`` holds when it is full again."""
+    """A token bucket: ``limit`` emails in each ``span``; ``column`` has the time at which it is full again."""
 
     column: str
     limit: float
@@ -53,20 +53,20 @@ class _Bucket:
     burst: int
 
     @classmethod
-    def of(cls, column: str, limit: float, span: timedelta) -> _Bucket:
+    def create(cls, column: str, limit: float, span: timedelta) -> _Bucket:
         return cls(column, limit, span, max(1, int(limit // 10)))
 
     @property
     def each(self) -> timedelta:
-        """The time one email costs."""
+        """The time in which one token is added."""
         return self.span / max(1.0, self.limit - self.burst) if self.limit > 1 else self.span / self.limit
 
-    def left(self, full_at: datetime | None, now: datetime) -> int:
+    def remaining(self, full_at: datetime | None, now: datetime) -> int:
         missing = max(timedelta(), (full_at or now) - now)
         return max(0, int(self.burst - missing / self.each + 1e-6))
 
     def next_at(self, full_at: datetime | None, now: datetime) -> datetime:
-        """When one email may leave; not before ``now``."""
+        """Return when one email may be sent; not before ``now``."""
         return max(now, (full_at or now) - (self.burst - 1) * self.each)
 
 
@@ -84,27 +84,27 @@ def set_limits(account_id: int, per_second: int | None, per_hour: int | None, pe
 
 
 def resumes_at(account_id: int) -> datetime | None:
-    """Return when a limit that was reached lets the next email leave."""
+    """Return when a limit that was reached allows the next email."""
     return db.session.scalar(select(SendingRate.goes_on_at).where(SendingRate.account_id == account_id))
 
 
 def gate(queue: Queue, now: datetime) -> int | None:
-    """Return how many emails of a queue may leave now; None where there is no limit. Takes nothing yet."""
+    """Return how many emails of a queue may be sent now; None if there is no limit. Consumes nothing."""
     row = db.session.get(SendingRate, queue.account_id, with_for_update=True, populate_existing=True)
     buckets = list(_buckets(row, now)) if row is not None else []
-    return min((one.left(getattr(row, one.column), now) for one in buckets), default=None)
+    return min((one.remaining(getattr(row, one.column), now) for one in buckets), default=None)
 
 
 def seconds_until_allowed(account_id: int, now: datetime) -> float:
-    """Return in how many seconds the next email may leave; 0 where it may now. Reads what ``gate`` read."""
+    """Return in how many seconds the next email may be sent; 0 if it may be now. Uses the row that ``gate`` locked."""
     row = db.session.get(SendingRate, account_id)
     return max(0.0, (_next_at(row, now) - now).total_seconds()) if row is not None else 0.0
 
 
 def consume(account_id: int, count: int, now: datetime) -> None:
-    """Take what was claimed out of the buckets, in the transaction in which ``gate`` was asked.
+    """Consume tokens for claimed messages, in the transaction in which ``gate`` was called.
 
-    Where nothing more may leave, the row remembers when the next one may, for the pages.
+    If a limit is reached, the row stores when the next email may be sent, for the pages.
     """
     row = db.session.get(SendingRate, account_id)
     if row is None or not count:
@@ -116,7 +116,7 @@ def consume(account_id: int, count: int, now: datetime) -> None:
 
 
 def throttle(account_id: int, now: datetime) -> None:
-    """Halve the speed, for the server said it was too much; it recovers by itself. The caller commits."""
+    """Halve the speed because the server refused it; it recovers by itself. The caller commits."""
     row, tuning = _row(account_id), current_config().tuning
     speed = _slowed(row, now) or _measured(account_id, now)
     if row.slowed_at is not None and row.slowed_at > now - timedelta(seconds=tuning.throttle_repeat_s):
@@ -137,11 +137,11 @@ def _buckets(row: SendingRate, now: datetime) -> Iterator[_Bucket]:
         ("day_full_at", row.per_day, DAY),
         ("slow_full_at", _slowed(row, now), MINUTE),
     )
-    return (_Bucket.of(column, limit, span) for column, limit, span in chosen if limit)
+    return (_Bucket.create(column, limit, span) for column, limit, span in chosen if limit)
 
 
 def _slowed(row: SendingRate, now: datetime) -> float | None:
-    """Return the speed a slow-down still leaves, in emails a minute; None when it is over."""
+    """Return the throttled speed in emails a minute; None if throttling is over."""
     if row.slowed_to is None or row.slowed_at is None:
         return None
     recovery = timedelta(seconds=current_config().tuning.throttle_recovery_s)
@@ -151,7 +151,7 @@ def _slowed(row: SendingRate, now: datetime) -> float | None:
 
 
 def _measured(account_id: int, now: datetime) -> float:
-    """Return how many emails a server took within the last minute."""
+    """Return how many emails the server accepted within the last minute."""
     query = (
         select(func.count())
         .select_from(DeliveryAttempt)

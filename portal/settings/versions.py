@@ -176,7 +176,7 @@ def release_queue(account_id: int, now: datetime) -> None:
     """Release held email, because it now goes through another server. The caller commits."""
     queue = get_queue(account_id)
     queue.paused_until, queue.consecutive_failures = None, 0
-    release(account_id, now=now)
+    release(account_id)
 
 
 def _lock_account(account_id: int) -> None:

@@ -112,9 +112,9 @@ def test_let_go_on_an_affiliate_gets_what_was_called_off_only_if_the_owner_says_
     deed = f"/deliveries/{ident}"
     assert owner.submit(f"{deed}/retry", {}, page=deed).status_code == 303
     assert _stand(ident) == [Status.QUEUED]
-    admin.cancel(MessageSelection(idents=[ident]), now=utcnow() + timedelta(seconds=1))
+    admin.cancel(MessageSelection(message_ids=[ident]), now=utcnow() + timedelta(seconds=1))
     assert cancellations.find_reason(ident) == "", "this time nobody was suspended"
-    admin.retry(MessageSelection(idents=[ident], statuses=[Status.CANCELLED]), now=utcnow())
+    admin.retry(MessageSelection(message_ids=[ident], statuses=[Status.CANCELLED]), now=utcnow())
     _suspend(owner, grace)
     assert "was suspended" in cancellations.find_reason(ident)
 

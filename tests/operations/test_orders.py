@@ -185,7 +185,7 @@ def test_a_retried_message_that_was_given_up_gets_its_two_days_again(
     db.session.execute(update(DeliveryAttempt).values(started_at=long_ago))
     db.session.execute(update(Queue).values(paused_until=None))
     put(ident, status=Status.FAILED, settled_at=utcnow())
-    admin.retry(MessageSelection(idents=(ident,)), now=utcnow())
+    admin.retry(MessageSelection(message_ids=(ident,)), now=utcnow())
     drain_queue(account)
     assert [one.outcome for one in attempts(ident)] == [Outcome.DEFERRED, Outcome.DEFERRED]
     assert message(ident).status is Status.QUEUED

@@ -270,7 +270,7 @@ def test_a_released_queue_begins_with_one_probe_and_opens_step_by_step(app, serv
         enqueue_message(account, f"m{number}")
     hold(account, {"code": "auth-refused", "cause": "The password was refused."}, now=moment_now())
     db.session.commit()
-    release(account, now=moment_now())
+    release(account)
     db.session.commit()
     probe = start_drain(account)
     assert len(probe.claims) == 1, "one message"

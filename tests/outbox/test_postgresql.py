@@ -85,7 +85,7 @@ def test_a_message_held_while_its_queue_is_let_go_is_not_left_behind(app, server
     late = enqueue_row(account, a_message("late"), now=utcnow())
     assert late.status is Status.HELD
     with app.app_context():  # another process, meanwhile
-        release(account, now=utcnow())
+        release(account)
         db.session.commit()
     db.session.commit()
     assert due.due_queues(utcnow()) == [account]
@@ -104,7 +104,7 @@ def test_a_message_owed_while_its_queue_is_being_held_waits_and_leaves_when_it_i
         db.session.commit()
     db.session.commit()
     assert drain_queue(account) == 0, "nothing leaves while the queue is held"
-    release(account, now=utcnow())
+    release(account)
     db.session.commit()
     drain_queue(account)
     assert statuses(account) == [Status.SENT, Status.SENT]
@@ -116,7 +116,7 @@ def test_a_worker_that_holds_and_an_owner_who_releases_leave_nothing_half_done(a
     db.session.commit()
     assert get_queue(account).held_at is not None  # the worker has read it ...
     with app.app_context():  # ... when the owner's new settings go live
-        release(account, now=utcnow())
+        release(account)
         db.session.commit()
     hold(account, BECAUSE, now=utcnow())
     db.session.commit()

@@ -5,7 +5,6 @@ from itertools import combinations
 import pytest
 from sqlalchemy import text
 
-from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import Status
 from portal.outbox.queue import release
@@ -84,7 +83,7 @@ def test_a_tampered_row_gives_its_password_to_nobody_who_checks(owner, live, tam
 
 def test_a_tampered_row_gives_its_password_to_nobody_who_sends(owner, live, tampered):
     for names in tampered():
-        release(live.account_id, now=utcnow())
+        release(live.account_id)
         enqueue_message(live.account_id, "-".join(names))
         drain_queue(live.account_id)
         assert statuses(live.account_id)[-1] is Status.HELD, names

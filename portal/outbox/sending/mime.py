@@ -1,8 +1,8 @@
-"""Turn a message into the bytes that travel, and prove that they say what was meant and nothing more.
+"""Serialises a message as MIME, and checks that the bytes contain what was meant and nothing more.
 
-The standard library's composer takes more than a millisecond for each message, nearly all of it to parse its
-own headers. What leaves here has one shape only, so it is written directly; that the standard library reads
-back exactly what was meant is proved by the tests for any text, and the bytes are checked for each message.
+The standard library's generator takes more than a millisecond per message, nearly all of it to parse its own headers.
+Messages of the outbox have one structure only, so it is written directly. Property tests show for any text that the
+standard library parses it back unchanged, and the bytes of each message are checked.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _MAILBOX = re.compile(r"[^\s<>@\",;:\\()\[\]]+@[^\s<>@\",;:\\()\[\]]+")
 _NAMES_OF = re.compile(rb"^([^\s:]+):", re.MULTILINE)
 _SPECIALS = re.compile(r'[()<>@,:;.\\"\[\]]|^ | $|  ')  # RFC 5322 section 3.2.3; spaces that would be lost
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
-# A full line whose last space the encoder made two octets longer, after it had measured it.
+# A full line whose last space the encoder replaced by three octets after it had measured the line.
 _GROWN = re.compile(rb"^([^\r\n]{74,75})(=20|=09)(?=\r\n)", re.MULTILINE)
 _ESCAPED = re.compile(r"\\(.)")
 _QUOTE = re.compile(r'([\\"])')
-# What stands for itself in an encoded word of a phrase, RFC 2047 section 5 (3); a space becomes "_".
+# Characters that are not encoded in an encoded word of a phrase, RFC 2047 section 5 (3); a space becomes "_".
 _PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"
 _Q = tuple("_" if o == 0x20 else chr(o) if o in _PLAIN else f"={o:02X}" for o in range(256))
 _ONE_CHARACTER = _PLAIN + b" "
@@ -43,11 +43,11 @@ _TEXT_PART, _HTML_PART = _PART.format("plain").encode(), _PART.format("html").en
 
 
 class MessageRefused(Exception):
-    """The message cannot be sent: a header would break, or its bytes would not say what was meant."""
+    """The message cannot be serialised: a header would break, or the bytes would not contain what was meant."""
 
 
 def mailbox_header(display_name: str, mailbox: str) -> str:
-    """Return ``"Lovelace, Ada" <ada@example.org>`` as people read it; ``serialise`` encodes what needs it."""
+    """Return ``"Lovelace, Ada" <ada@example.org>`` unencoded; ``serialise`` encodes what needs it."""
     if not display_name:
         return mailbox
     if _SPECIALS.search(display_name):
@@ -69,7 +69,7 @@ def serialise(headers: Mapping[str, str], text: str, html: str) -> bytes:
 
 
 def _alternatives(text: bytes, html: bytes) -> tuple[bytes, ...]:
-    # "=_" cannot occur in quoted-printable (RFC 2045 section 6.7), so no body holds it; we look anyway.
+    # "=_" cannot occur in quoted-printable (RFC 2045 section 6.7), so no body contains it; it is checked anyway.
     boundary = b"=_%024x" % getrandbits(96)
     if boundary in text or boundary in html:
         raise MessageRefused("a body holds the boundary")
@@ -98,7 +98,7 @@ def _quoted_printable(body: str) -> bytes:
     lines = body.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
     if not lines.endswith("\n"):
         lines += "\n"
-    # The encoder ends its soft breaks as it finds the first line ended, hence CRLF before and not after it.
+    # The encoder ends soft line breaks like the first line ending it finds, so CRLF is set before it runs.
     encoded = b2a_qp(lines.replace("\n", "\r\n").encode("utf-8", "replace"), istext=True)
     if b"=20\r\n" in encoded or b"=09\r\n" in encoded:
         encoded = _GROWN.sub(rb"\1=\r\n\2", encoded)
@@ -108,7 +108,7 @@ def _quoted_printable(body: str) -> bytes:
 # -- headers
 
 
-@lru_cache(maxsize=256)  # most of them are the same in one message after the other
+@lru_cache(maxsize=256)  # most headers are the same in successive messages
 def _field(name: str, value: str) -> str:
     if not _FIELD_NAME.fullmatch(name):
         raise MessageRefused(f"{name!r} is no name of a header")
@@ -125,7 +125,7 @@ def _field(name: str, value: str) -> str:
 
 
 def _address(name: str, value: str) -> str:
-    """Write one mailbox; a display name that is more than short ASCII travels as encoded words."""
+    """Return one mailbox; a display name that is not short ASCII is written as encoded words."""
     found = _NAMED.fullmatch(value)
     display, mailbox = found.groups() if found else (None, value)
     if not _MAILBOX.fullmatch(mailbox):
@@ -144,7 +144,7 @@ def _address(name: str, value: str) -> str:
 
 
 def _text(name: str, value: str) -> str:
-    """Write text. What a reader could take for an encoded word, or a fold could spoil, is encoded as well."""
+    """Return a text header; text that looks like an encoded word, or that folding would change, is encoded as well."""
     room = _PREFERRED - len(name) - 2
     if value.isascii() and "=?" not in value and value == value.strip(" "):
         if len(value) <= room:
@@ -156,7 +156,7 @@ def _text(name: str, value: str) -> str:
 
 
 def _folded(name: str, words: Iterable[str]) -> str:
-    """Join words by spaces, starting a line before the word that would make one too long."""
+    """Join words by spaces, with a fold before a word that would make the line too long."""
     lines, line = [], f"{name}:"
     for word in words:
         # The first word stays beside the name: a line of white space alone is obsolete (RFC 5322 section 4.2).
@@ -184,11 +184,11 @@ def _split(text: str, room: int, *, quoted: bool) -> list[str]:
     return _split(text[:half], room, quoted=quoted) + _split(text[half:], room, quoted=quoted)
 
 
-# -- proof
+# -- checks
 
 
 def _prove(raw: bytes, headers: Mapping[str, str]) -> None:
-    """Check the bytes themselves: nothing that ends a line early, and no header that was not put there."""
+    """Check the bytes: no line ends early, and there is no header that was not written."""
     try:
         check_message(raw)
     except ValueError as why:

@@ -79,14 +79,12 @@ def _settle_accepted(accepted: Sequence[Accepted]) -> list[Result]:
     now = db_now()
     rows = [(one.claim, one.acceptance, one.transcript) for one in accepted]
     current = get_store().settle_accepted(rows, now=now)
-    return [
-        _after_acceptance(one, now) if mine else LOST for one, mine in zip(accepted, current, strict=True)
-    ]
+    return [_after_acceptance(one) if mine else LOST for one, mine in zip(accepted, current, strict=True)]
 
 
-def _after_acceptance(one: Accepted, now: datetime) -> Result:
+def _after_acceptance(one: Accepted) -> Result:
     if one.claim.first and not one.forced:
-        _recover(one.claim.message.account_id, now)
+        _recover(one.claim.message.account_id)
     callbacks.notify(one.claim, Outcome.ACCEPTED, None, one.route.server.address)
     return Result(accepted=True, transcript=one.transcript)
 
@@ -112,7 +110,7 @@ def refused(
         if decision.hold:
             hold(account_id, diagnosis.as_dict(), now=now)
         elif held and healthy:
-            release(account_id, now=now)
+            release(account_id)
         elif held:
             queue.next_probe_at = decision.retry_at or now + retry.delay(queue.failed_probes)
         if decision.pause:
@@ -121,7 +119,9 @@ def refused(
             _ramp_up(queue)
     callbacks.notify(claim, decision.outcome, diagnosis.as_dict(), route.server.address)
     stops = decision.hold or decision.pause
-    return Result(False, diagnosis.as_dict(), failure, transcript, stops=stops)
+    return Result(
+        accepted=False, diagnosis=diagnosis.as_dict(), failure=failure, transcript=transcript, stops=stops
+    )
 
 
 def no_route(claim: Claim, diagnosis: Mapping[str, Any], *, forced: bool) -> Result:
@@ -221,7 +221,7 @@ def _status(claim: Claim, decision: retry.Decision, *, stays_held: bool) -> Stat
     return Status.HELD if decision.hold or stays_held else Status.QUEUED
 
 
-def _recover(account_id: int | None, now: datetime) -> None:
+def _recover(account_id: int | None) -> None:
     """After an acceptance, end what stopped the queue and let it ramp up."""
     queue = get_queue(account_id)
     is_stopped = queue.held_at is not None or queue.paused_until is not None or queue.consecutive_failures
@@ -230,7 +230,7 @@ def _recover(account_id: int | None, now: datetime) -> None:
     queue = get_queue(account_id, lock=True)
     queue.paused_until, queue.consecutive_failures, queue.healthy = None, 0, True
     if queue.held_at is not None:  # a probe or a test was accepted
-        release(account_id, now=now)
+        release(account_id)
     _ramp_up(queue)
 
 

@@ -223,7 +223,7 @@ def test_the_time_a_message_was_held_is_not_held_against_it(app, play, account, 
     drain_queue(account)
     clock.shift(timedelta(days=5))
     server.script = LATER["greylisting"]
-    release(account, now=utcnow())
+    release(account)
     db.session.commit()
     drain_queue(account)
     assert message(ident).status is Status.QUEUED, (
