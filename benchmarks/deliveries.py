@@ -46,7 +46,7 @@ def questions(account: int, total: int, now: datetime) -> Iterator[tuple[str, Ca
 
     def page(name: str, before: int | None = None, after: int | None = None, **asked: str) -> Any:
         filters = Filters.read(asked)
-        return name, lambda: message_log.read(account, filters, before=before, after=after)
+        return name, lambda: message_log.read_page(account, filters, before=before, after=after)
 
     day = (now - timedelta(days=DAYS / 2)).date().isoformat()
     yield page("first page")
@@ -151,7 +151,7 @@ def prepare(total: int, now: datetime) -> int:
         owner = create_owner("Brightleaf", "Ada", MAILBOX, PASSWORD, now=now)
         told("filled", lambda: fill(total, owner.account_id, now))
     account: int = owner.account_id
-    told("rolled up", lambda: [*iter(lambda: rollup.roll(now), False)])
+    told("rolled up", lambda: [*iter(lambda: rollup.roll_up(now), False)])
     db.session.remove()
     db.engine.dispose()  # and with it the large cache
     return account

@@ -37,11 +37,11 @@ def install(app: Flask, config: Config) -> None:
     jobs: dict[str, tuple[str, Callable[[int], None]]] = {
         "drain": ("mail", lambda account_id: dispatcher.serve(app, account_id)),
         "check": ("checks", in_context(check_version)),
-        "check-domain": ("checks", in_context(look_at_domain)),
-        "bulk-action": ("checks", in_context(bulk_actions.carry_out)),
-        "weekly-summary": ("checks", in_context(lambda account_id: plan_week(account_id, now=utcnow()))),
-        "cleanup": ("checks", in_context(lambda _: delete_unconfirmed(now=utcnow()))),
-        "rollup": ("checks", in_context(_roll_up_and_clean_up)),
+        "look": ("checks", in_context(look_at_domain)),
+        "order": ("checks", in_context(bulk_actions.run)),
+        "plan": ("checks", in_context(lambda account_id: plan_week(account_id, now=utcnow()))),
+        "forget": ("checks", in_context(lambda _: delete_unconfirmed(now=utcnow()))),
+        "tend": ("checks", in_context(_roll_up_and_clean_up)),
         "alert": ("checks", in_context(alerts.send)),
         "webhook": ("checks", in_context(webhooks.deliver)),
         "login-probe": ("checks", in_context(login_probe.run)),
@@ -51,6 +51,6 @@ def install(app: Flask, config: Config) -> None:
 
 
 def _roll_up_and_clean_up(_: int) -> None:
-    rollup.tend()
+    rollup.run_maintenance()
     for cleanup in job_registry().cleanups:
         cleanup(utcnow())

@@ -139,7 +139,9 @@ def curl_command(base_url: str, body: Mapping[str, Any]) -> str:
 def _mail(account_id: int, mail: EventMail) -> Mail:
     notice = CATALOGUE.get(mail.kind)
     message = (
-        message_log.message_of(account_id, mail.message_id) if mail.message_id and not mail.decision else None
+        message_log.get_message(account_id, mail.message_id)
+        if mail.message_id and not mail.decision
+        else None
     )
     return Mail(
         kind=mail.kind,

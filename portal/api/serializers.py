@@ -61,10 +61,10 @@ def event(account_id: int, event_id: int) -> Json | None:
 
 def message(account_id: int, message_id: int) -> Json | None:
     """Return where a message stands, in the words of the pages, and every attempt at it."""
-    row = message_log.message_of(account_id, message_id)
+    row = message_log.get_message(account_id, message_id)
     if row is None:
         return None
-    attempts = message_log.attempts_at(row)
+    attempts = message_log.attempts_of(row)
     cause = event_log.find_by_message(row.id)
     return {
         "id": row.id,

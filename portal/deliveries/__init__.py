@@ -1,4 +1,4 @@
-"""What became of it: the log, one message's story, and orders about many messages."""
+"""The delivery log: what became of every message, statistics, and actions on one or many messages."""
 
 from flask import Flask
 
@@ -6,10 +6,10 @@ from ..jobs.registry import add_work_source
 
 
 def install(app: Flask) -> None:
-    """Introduce the room to the app."""
+    """Register the room's pages and work sources with the app."""
     from . import bulk_actions, rollup, views_actions  # noqa: F401  (its pages join those of views)
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    add_work_source(app, bulk_actions.due)
-    add_work_source(app, rollup.due)
+    add_work_source(app, bulk_actions.find_due_work)
+    add_work_source(app, rollup.find_due_work)

@@ -1,4 +1,4 @@
-"""What the log's pages say of filters and figures. No HTTP."""
+"""Labels of the log's filters, statistics and actions. No HTTP."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 from ..notices.catalogue import CATALOGUE
 from ..web.labels import STATUS_LABELS
-from .filters import By, Filters
+from .filters import Filters, SearchField
 from .models import Action
 
-SPAN_WORDS = {"day": ("24 hours", "hour"), "month": ("30 days", "day")}
+SPAN_LABELS = {"day": ("24 hours", "hour"), "month": ("30 days", "day")}
 _SEARCHED = {
-    By.AUTO: "Search",
-    By.RECIPIENT: "Recipient",
-    By.SUBJECT: "Words of the subject",
-    By.IDENT: "Queue id or Message-ID",
+    SearchField.AUTO: "Search",
+    SearchField.RECIPIENT: "Recipient",
+    SearchField.SUBJECT: "Words of the subject",
+    SearchField.ID: "Queue id or Message-ID",
 }
 
 
-def chips(filters: Filters) -> list[tuple[str, str, dict[str, str]]]:
-    """Return each filter as (its name, what it says, the filters without it)."""
+def filter_chips(filters: Filters) -> list[tuple[str, str, dict[str, str]]]:
+    """Return each active filter as (its name, its label, the query without it)."""
     notice = CATALOGUE.get(filters.kind)
-    said = {
+    labels = {
         "q": f"{_SEARCHED[filters.by]}: {filters.q}",
         "status": f"Status: {STATUS_LABELS[filters.status]}" if filters.status else "",
         "kind": f"Email: {notice.full_name if notice else filters.kind}",
@@ -30,7 +30,7 @@ def chips(filters: Filters) -> list[tuple[str, str, dict[str, str]]]:
         "since": f"From {_day(filters.since)}",
         "until": f"Until {_day(filters.until)}",
     }
-    return [(name, said[name], filters.without(name).query()) for name in filters.active]
+    return [(name, labels[name], filters.without(name).query()) for name in filters.active]
 
 
 def _day(day: object) -> str:
@@ -38,7 +38,7 @@ def _day(day: object) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Tell how long something took, as exactly as anybody wants to know."""
+    """Return a duration in words, rounded to one unit."""
     if seconds is None:
         return "–"
     if seconds < 1:
@@ -51,43 +51,43 @@ def duration(seconds: float | None) -> str:
 
 
 @dataclass(frozen=True)
-class OrderWords:
-    """How an order is spoken of."""
+class ActionLabels:
+    """The words of one action on its pages."""
 
     title: str
     will: str  # with {count}
-    deed: str
-    changed: str  # what was done with those it changed
+    confirm: str  # the button
+    changed: str  # what was done with the changed ones
     none: str
     done_one: str
     tone: str = "primary"
 
 
-ORDER_WORDS = {
-    Action.RETRY: OrderWords(
+ACTION_LABELS = {
+    Action.RETRY: ActionLabels(
         title="Try again",
         will="Those that failed, were cancelled or wait for their next try get a new start and leave as soon as a "
         "worker is free. What was accepted is left alone, and so are tests and emails whose text was removed.",
-        deed="Yes, try them again",
+        confirm="Yes, try them again",
         changed="get a new start",
         none="None of these emails can be tried again: they were accepted, are on hold, or leave at once anyway.",
         done_one="It is tried again as soon as a worker is free.",
     ),
-    Action.CANCEL: OrderWords(
+    Action.CANCEL: ActionLabels(
         title="Cancel",
         will="Those that wait or are on hold will never leave. What is being sent at this moment, or was sent, is left "
         "alone. A cancelled email can be tried again later.",
-        deed="Yes, cancel them",
+        confirm="Yes, cancel them",
         changed="were cancelled",
         none="None of these emails can be cancelled: none of them waits.",
         done_one="It is cancelled and will not leave.",
         tone="danger",
     ),
-    Action.RELEASE: OrderWords(
+    Action.RELEASE: ActionLabels(
         title="Release what is on hold",
         will="The whole queue moves again at once: every email on hold is tried with the settings as they are. If these "
         "still do not work, the emails are put on hold again. Nothing is lost.",
-        deed="Yes, release them",
+        confirm="Yes, release them",
         changed="were released",
         none="Nothing is on hold.",
         done_one="It is released.",

@@ -1,11 +1,12 @@
-"""Orders about many messages at once: counted first, then worked off by the worker in batches.
+"""Bulk actions: retry, cancel or release many messages, counted first and then run by the worker in batches.
 
-An order means the messages there were when it was given. Each batch is one commit together with how far the
-order has come, so a worker that dies goes on where it was; a batch done twice changes nothing twice.
+An action applies to the messages that existed when it was created. Each batch is one commit together with the action's
+cursor, so a new worker continues where a crashed one stopped; a batch that is repeated changes nothing twice.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
@@ -19,8 +20,8 @@ from ..outbox.models import OutboxMessage, Status
 from ..outbox.sending.deliver import stopping
 from . import search
 from .filters import Filters
-from .models import Action, BulkOrder, DeliveryLine, State
-from .query_plan import plan
+from .models import Action, BulkAction, LogRow, State
+from .query_plan import make_plan
 from .search import Count
 
 if TYPE_CHECKING:
@@ -28,43 +29,46 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 JOB = "bulk-action"
-BATCH = 200
-MOST_NAMED = 500  # messages ticked on one page are far fewer
+BATCH = 200  # messages in one transaction
+MAX_SELECTED = 500  # a page offers far fewer to tick
+_KEY_CHARS = 60
+_JOBS_PER_SWEEP = 50
 _OPEN = (State.WAITING, State.RUNNING)
-_POSSIBLE = {
+_SOURCE_STATUSES = {
     Action.RETRY: admin.RETRYABLE,
     Action.CANCEL: admin.CANCELLABLE,
     Action.RELEASE: (Status.HELD,),
 }
 
 
-def preview(account_id: int, action: Action, filters: Filters, idents: Sequence[int] | None) -> Count:
-    """Count the messages an order would mean: those it names, or all that match and may be moved so."""
-    if idents is not None:
-        return Count(len(_mine(account_id, idents, _POSSIBLE[action])))
+@dataclass(frozen=True)
+class Scope:
+    """The messages an action applies to: those selected by id, or, with None, all that match the filters."""
+
+    filters: Filters
+    message_ids: Sequence[int] | None = None
+
+
+def preview(account_id: int, action: Action, scope: Scope) -> Count:
+    """Count the messages of the scope that the action can change."""
+    if scope.message_ids is not None:
+        return Count(len(_changeable(account_id, scope.message_ids, action)))
     if action is Action.RELEASE:
         return search.count_status(account_id, Status.HELD)
-    return search.count(plan(account_id, filters))
+    return search.count(make_plan(account_id, scope.filters))
 
 
-def give(
-    account_id: int,
-    action: Action,
-    filters: Filters,
-    idents: Sequence[int] | None,
-    *,
-    key: str,
-    now: datetime,
-) -> BulkOrder:
-    """Give an order; the same form sent twice gives one. Commits."""
-    count = preview(account_id, action, filters, idents)
-    newest = select(func.max(DeliveryLine.message_id)).where(DeliveryLine.account_id == account_id)
+def create(account_id: int, action: Action, scope: Scope, *, key: str, now: datetime) -> BulkAction:
+    """Create an action and push its job; the same ``key`` returns the action there is. Commits."""
+    count = preview(account_id, action, scope)
+    newest = select(func.max(LogRow.message_id)).where(LogRow.account_id == account_id)
+    message_ids = scope.message_ids
     values = {
         "account_id": account_id,
-        "key": f"{account_id}:{key}"[:60],
+        "key": f"{account_id}:{key}"[:_KEY_CHARS],
         "action": action,
-        "filters": filters.query(),
-        "message_ids": None if idents is None else sorted(set(idents))[:MOST_NAMED],
+        "filters": scope.filters.query(),
+        "message_ids": None if message_ids is None else sorted(set(message_ids))[:MAX_SELECTED],
         "total": count.number,
         "more": count.more,
         "done": 0,
@@ -73,109 +77,111 @@ def give(
         "state": State.WAITING,
         "created_at": now,
     }
-    fresh = db.session.execute(
-        insert(BulkOrder)
+    inserted_id = db.session.execute(
+        insert(BulkAction)
         .values(values)
         .on_conflict_do_nothing(index_elements=["key"])
-        .returning(BulkOrder.id)
+        .returning(BulkAction.id)
     ).scalar_one_or_none()
-    if fresh is not None:
-        notify.push_after_commit(JOB, fresh)
+    if inserted_id is not None:
+        notify.push_after_commit(JOB, inserted_id)
     db.session.commit()
-    return db.session.scalars(select(BulkOrder).where(BulkOrder.key == values["key"])).one()
+    return db.session.scalars(select(BulkAction).where(BulkAction.key == values["key"])).one()
 
 
-def order_of(account_id: int, ident: int) -> BulkOrder | None:
-    """Return one of the account's orders."""
-    return db.session.scalar(
-        select(BulkOrder).where(BulkOrder.id == ident, BulkOrder.account_id == account_id)
+def get(account_id: int, action_id: int) -> BulkAction | None:
+    """Return one of the account's actions."""
+    query = select(BulkAction).where(BulkAction.id == action_id, BulkAction.account_id == account_id)
+    return db.session.scalar(query)
+
+
+def list_open(account_id: int) -> list[BulkAction]:
+    """Return those of the account's last five actions that have not ended."""
+    query = (
+        select(BulkAction).where(BulkAction.account_id == account_id).order_by(BulkAction.id.desc()).limit(5)
     )
+    return [row for row in db.session.scalars(query) if row.state in _OPEN]
 
 
-def recent(account_id: int) -> list[BulkOrder]:
-    """Return the account's orders that are still being carried out."""
-    query = select(BulkOrder).where(BulkOrder.account_id == account_id).order_by(BulkOrder.id.desc()).limit(5)
-    return [order for order in db.session.scalars(query) if order.state in _OPEN]
-
-
-def stop(order: BulkOrder, *, now: datetime) -> None:
-    """End an order after the batch in hand. Commits."""
-    db.session.refresh(order, with_for_update=True)
-    if order.state in _OPEN:
-        order.state, order.ended_at = State.STOPPED, now
+def stop(row: BulkAction, *, now: datetime) -> None:
+    """Stop an action after its current batch. Commits."""
+    db.session.refresh(row, with_for_update=True)
+    if row.state in _OPEN:
+        row.state, row.ended_at = State.STOPPED, now
     db.session.commit()
 
 
-def due(now: datetime) -> list[tuple[str, int]]:
-    """Return the orders to go on with, for the sweep."""
-    query = select(BulkOrder.id).where(BulkOrder.state.in_(_OPEN)).order_by(BulkOrder.id)
-    return [(JOB, ident) for ident in db.session.scalars(query.limit(50))]
+def find_due_work(_now: datetime) -> list[tuple[str, int]]:
+    """Return the jobs of the actions that have not ended."""
+    query = select(BulkAction.id).where(BulkAction.state.in_(_OPEN)).order_by(BulkAction.id)
+    return [(JOB, action_id) for action_id in db.session.scalars(query.limit(_JOBS_PER_SWEEP))]
 
 
-def carry_out(ident: int) -> None:
-    """Work an order off, batch by batch."""
-    while not stopping.is_set() and _batch(ident, utcnow()):
+def run(action_id: int) -> None:
+    """Run an action batch by batch until it ends or the worker stops. Commits each batch."""
+    while not stopping.is_set() and _run_batch(action_id, utcnow()):
         pass
 
 
-def _batch(ident: int, now: datetime) -> bool:
-    """Do the next batch. Commits. Return whether there is more."""
-    order = db.session.get(BulkOrder, ident, with_for_update=True, populate_existing=True)
-    if order is None or order.state not in _OPEN:
+def _run_batch(action_id: int, now: datetime) -> bool:
+    """Run the next batch; return whether there are more. Commits."""
+    row = db.session.get(BulkAction, action_id, with_for_update=True, populate_existing=True)
+    if row is None or row.state not in _OPEN:
         db.session.rollback()
         return False
-    if order.action is Action.RELEASE:
-        return _release(order, now)
-    idents, cursor = _next(order)
-    order.state, order.cursor = State.RUNNING, cursor
-    order.done = order.done + len(idents)
+    if row.action is Action.RELEASE:
+        return _release(row, now)
+    message_ids, cursor = _next_batch(row)
+    row.state, row.cursor = State.RUNNING, cursor
+    row.done = row.done + len(message_ids)
     if cursor is None:
-        order.state, order.ended_at = State.DONE, now
-    deed = admin.retry if order.action is Action.RETRY else admin.cancel
+        row.state, row.ended_at = State.DONE, now
     more = cursor is not None
-    if not idents:
+    if not message_ids:
         db.session.commit()
         return more
-    which = MessageSelection(
-        account_id=order.account_id, message_ids=idents, statuses=_POSSIBLE[order.action]
+    operation = admin.retry if row.action is Action.RETRY else admin.cancel
+    selection = MessageSelection(
+        account_id=row.account_id, message_ids=message_ids, statuses=_SOURCE_STATUSES[row.action]
     )
-    changed = len(deed(which, now=now).changed)
-    # The deed has committed the batch with how far the order came; what it changed is told right after.
-    counted = update(BulkOrder).where(BulkOrder.id == ident).values(changed=BulkOrder.changed + changed)
+    changed = len(operation(selection, now=now).changed)
+    # The operation committed the batch with the cursor; the number it changed is known only now.
+    counted = (
+        update(BulkAction).where(BulkAction.id == action_id).values(changed=BulkAction.changed + changed)
+    )
     db.session.execute(counted.execution_options(synchronize_session=False))
     db.session.commit()
     return more
 
 
-def _next(order: BulkOrder) -> tuple[list[int], int | None]:
-    """Return the next messages, newest first, and where to go on; None at the end."""
-    top = order.cursor if order.cursor is not None else order.max_message_id + 1
-    possible = _POSSIBLE[order.action]
-    if order.message_ids is not None:
-        left = [ident for ident in reversed(order.message_ids) if ident < top][:BATCH]
-        more = left[-1] if left and left[-1] > order.message_ids[0] else None
-        return _mine(order.account_id, left, possible), more
-    found = search.find(plan(order.account_id, Filters.read(order.filters)), before=top, size=BATCH)
-    more = found.idents[-1] if len(found.idents) == BATCH else found.seen_to
-    return _mine(order.account_id, found.idents, possible), more
+def _next_batch(row: BulkAction) -> tuple[list[int], int | None]:
+    """Return the next messages, newest first, and the new cursor; None at the end."""
+    before = row.cursor if row.cursor is not None else row.max_message_id + 1
+    if row.message_ids is not None:
+        batch = [message_id for message_id in reversed(row.message_ids) if message_id < before][:BATCH]
+        cursor = batch[-1] if batch and batch[-1] > row.message_ids[0] else None
+        return _changeable(row.account_id, batch, row.action), cursor
+    found = search.find(make_plan(row.account_id, Filters.read(row.filters)), before=before, size=BATCH)
+    cursor = found.message_ids[-1] if len(found.message_ids) == BATCH else found.seen_to
+    return _changeable(row.account_id, found.message_ids, row.action), cursor
 
 
-def _mine(account_id: int, idents: Sequence[int], possible: Sequence[Status]) -> list[int]:
-    """Of these messages, the account's that stand where the order may move them, and that can still be sent."""
+def _changeable(account_id: int, message_ids: Sequence[int], action: Action) -> list[int]:
+    """Return those of the messages that the action can change and that still have a text, newest first."""
     row = OutboxMessage
     query = select(row.id).where(
-        row.id.in_(idents[:MOST_NAMED]),
+        row.id.in_(message_ids[:MAX_SELECTED]),
         row.account_id == account_id,
-        row.status.in_(possible),
+        row.status.in_(_SOURCE_STATUSES[action]),
         row.forced_version_id.is_(None),
         row.text != "",
     )
     return list(db.session.scalars(query.order_by(row.id.desc())))
 
 
-def _release(order: BulkOrder, now: datetime) -> bool:
-    """Let the account's queue move again: it is one deed, however many wait."""
-    order.state, order.ended_at = State.DONE, now
-    order.done = order.changed = order.total
-    admin.release_queues(MessageSelection(account_id=order.account_id), now=now)
+def _release(row: BulkAction, now: datetime) -> bool:
+    """Release the account's queue: one operation, whatever the number of messages."""
+    row.state, row.ended_at = State.DONE, now
+    row.done = row.changed = row.total
+    admin.release_queues(MessageSelection(account_id=row.account_id), now=now)
     return False

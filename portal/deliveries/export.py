@@ -1,4 +1,4 @@
-"""The log as a table for a spreadsheet, in batches: any size in little memory, and nobody waits for it."""
+"""CSV export of the log, in batches: constant memory for any size, and no long transaction."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..notices.catalogue import CATALOGUE
 from ..outbox.models import DeliveryAttempt, OutboxMessage
 from ..web.csv import csv_header, csv_lines
 from . import search
-from .models import DeliveryLine
-from .query_plan import plan
+from .models import LogRow
+from .query_plan import make_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +27,8 @@ HEAD = (
 )  # fmt: skip
 
 
-def lines(account_id: int, filters: Filters) -> Iterator[str]:
-    """Write the matching messages as CSV, newest first, some at a time."""
+def csv_chunks(account_id: int, filters: Filters) -> Iterator[str]:
+    """Yield the matching messages as CSV, newest first, one batch at a time."""
     yield csv_header(HEAD)
     for rows in batches(account_id, filters):
         if rows:
@@ -36,17 +36,17 @@ def lines(account_id: int, filters: Filters) -> Iterator[str]:
 
 
 def batches(account_id: int, filters: Filters) -> Iterator[list[Any]]:
-    """Yield the rows, each batch read in a short transaction of its own."""
+    """Yield the rows in batches, each read in a short transaction of its own."""
     before: int | None = None
     while True:
         with read_only():
-            asked = plan(account_id, filters)
-            found = search.find(asked, before=before, size=BATCH)
-            rows = _rows(found.idents)
+            plan = make_plan(account_id, filters)
+            found = search.find(plan, before=before, size=BATCH)
+            rows = _rows(found.message_ids)
             db.session.rollback()
         yield rows
-        if len(found.idents) == BATCH:
-            before = found.idents[-1]
+        if len(found.message_ids) == BATCH:
+            before = found.message_ids[-1]
         elif found.seen_to is not None:
             before = found.seen_to
         else:
@@ -57,25 +57,25 @@ def file_name(slug: str, now: datetime) -> str:
     return f"{slug}-deliveries-{now:%Y-%m-%d}.csv"
 
 
-def _rows(idents: list[int]) -> list[Any]:
-    line, row, tried = DeliveryLine, OutboxMessage, DeliveryAttempt
-    last = and_(tried.message_id == line.message_id, tried.number == line.attempt)
+def _rows(message_ids: list[int]) -> list[Any]:
+    log, row, attempt = LogRow, OutboxMessage, DeliveryAttempt
+    last = and_(attempt.message_id == log.message_id, attempt.number == log.attempt)
     query = (
         select(
             row.id, row.created_at, row.settled_at, row.status, row.kind, row.recipient, row.recipient_name,
-            row.subject, row.message_id, line.attempt, tried.version_number, tried.server, tried.reply_code,
-            tried.enhanced_code, tried.reply_text, line.queue_id,
+            row.subject, row.message_id, log.attempt, attempt.version_number, attempt.server, attempt.reply_code,
+            attempt.enhanced_code, attempt.reply_text, log.queue_id,
         )
-        .join(line, line.message_id == row.id)
-        .outerjoin(tried, last)
-        .where(row.id.in_(idents))
+        .join(log, log.message_id == row.id)
+        .outerjoin(attempt, last)
+        .where(row.id.in_(message_ids))
         .order_by(row.id.desc())
     )  # fmt: skip
-    return [_named(found) for found in db.session.execute(query)]
+    return [_named(row) for row in db.session.execute(query)]
 
 
-def _named(found: Any) -> list[Any]:
-    values = list(found)
-    notice = CATALOGUE.get(found.kind)
+def _named(row: Any) -> list[Any]:
+    values = list(row)
+    notice = CATALOGUE.get(row.kind)
     values.insert(5, notice.name if notice else "")
     return values

@@ -1,4 +1,4 @@
-"""What is asked of the log: read from the address, written back into it. No HTTP."""
+"""The filters of the log: read from a query string and written back into one. No HTTP."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..outbox.models import Status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LONGEST = 300  # characters that are searched for
-_WANTED = {
+_MAX_QUERY_CHARS = 300  # characters that are searched for
+_FORMAT_HINTS = {
     "code": "A reply code is a number from 200 to 599, such as 550.",
     "version": "A version is a whole number, such as 3.",
     "since": "Write the day like 2026-11-30.",
@@ -22,21 +22,21 @@ _WANTED = {
 }
 
 
-class By(StrEnum):
-    """Where is searched. AUTO decides by what was typed."""
+class SearchField(StrEnum):
+    """Where the query is searched. AUTO decides by what was typed."""
 
     AUTO = ""
     RECIPIENT = "recipient"
     SUBJECT = "subject"
-    IDENT = "id"
+    ID = "id"
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What the owner wants to see. Days are whole days in UTC, both included."""
+    """The filters of the log. Days are whole days in UTC, both included."""
 
     q: str = ""
-    by: By = By.AUTO
+    by: SearchField = SearchField.AUTO
     status: Status | None = None
     kind: str = ""
     code: int | None = None
@@ -46,11 +46,11 @@ class Filters:
 
     @classmethod
     def read(cls, args: Mapping[str, str]) -> Filters:
-        """Read an address. What means nothing is left out, and ``misread`` tells of it."""
+        """Read a query string. Unusable values are left out; ``misread`` explains them."""
         kind, by, status = (args.get(name, "") for name in ("kind", "by", "status"))
         return cls(
             q=_clean(args.get("q", "")),
-            by=By(by) if by in set(By) else By.AUTO,
+            by=SearchField(by) if by in set(SearchField) else SearchField.AUTO,
             status=Status(status) if status in set(Status) else None,
             kind=kind if kind in CATALOGUE else "",
             code=_number(args.get("code", ""), 200, 599),
@@ -60,10 +60,10 @@ class Filters:
         )
 
     def misread(self, args: Mapping[str, str]) -> dict[str, str]:
-        """Say of each field in which something unusable was typed what it takes."""
+        """Return, for each field with an unusable value, a sentence about what it accepts."""
         wrong = {
             name: words
-            for name, words in _WANTED.items()
+            for name, words in _FORMAT_HINTS.items()
             if args.get(name, "").strip() and getattr(self, name) is None
         }
         if self.since and self.until and self.until < self.since:
@@ -71,11 +71,11 @@ class Filters:
         return wrong
 
     def query(self) -> dict[str, Any]:
-        """Return what ``read`` reads, for an address."""
+        """Return the query string that ``read`` reads."""
         return {name: str(value) for name, value in asdict(self).items() if value not in (None, "")}
 
     def without(self, name: str) -> Filters:
-        """Return the filters less one; the search goes together with where it searched."""
+        """Return the filters without one; the query goes together with its search field."""
         gone = ("q", "by") if name == "q" else (name,)
         return replace(self, **{field.name: field.default for field in fields(self) if field.name in gone})  # type: ignore[arg-type]
 
@@ -86,7 +86,7 @@ class Filters:
 
     @property
     def narrowed(self) -> bool:
-        """Whether more is set than a status, which has tabs of its own."""
+        """Whether a filter besides the status is set; a status has tabs of its own."""
         return bool(set(self.active) - {"status"})
 
     @property
@@ -95,12 +95,12 @@ class Filters:
 
     @property
     def end(self) -> datetime | None:
-        """The first moment that is not meant any more."""
+        """The first moment after the last day."""
         return _midnight(self.until) + timedelta(days=1) if self.until else None
 
 
 def _clean(typed: str) -> str:
-    kept = "".join(c if c.isprintable() else " " for c in typed[:_LONGEST])
+    kept = "".join(c if c.isprintable() else " " for c in typed[:_MAX_QUERY_CHARS])
     return " ".join(kept.split())
 
 
@@ -112,7 +112,7 @@ def _number(typed: str, low: int, high: int) -> int | None:
 
 
 def _day(typed: str) -> date | None:
-    """Years beyond these could not be counted on from."""
+    """Return a day, if its year leaves room for date arithmetic."""
     try:
         found = date.fromisoformat(typed.strip())
     except ValueError:

@@ -1,4 +1,4 @@
-"""The forms of the log."""
+"""Forms of the delivery log."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from wtforms import IntegerField
 from wtforms.validators import InputRequired, NumberRange, ValidationError
 
 from ..web.fields import PortalForm
-from .retention import LEAST, MOST, Keeping
+from .retention import MAX_DAYS, MIN_DAYS, Retention
 
-_RANGE = f"Choose a whole number of days from {LEAST} to {MOST:,}."
+_RANGE = f"Choose a whole number of days from {MIN_DAYS} to {MAX_DAYS:,}."
 
 
 class _Days(IntegerField):
-    """A number of days; what is no number is refused in our words."""
+    """A number of days, with the portal's message for a value that is no number."""
 
     def process_formdata(self, valuelist: list[str]) -> None:
         try:
@@ -21,17 +21,17 @@ class _Days(IntegerField):
             raise ValueError(_RANGE) from None
 
 
-class KeepingForm(PortalForm):
+class RetentionForm(PortalForm):
     """How long messages are kept."""
 
     body_days = _Days(
         "Keep what emails say for",
-        [InputRequired(_RANGE), NumberRange(LEAST, MOST, _RANGE)],
+        [InputRequired(_RANGE), NumberRange(MIN_DAYS, MAX_DAYS, _RANGE)],
         description="Then their text and the conversations with servers are removed.",
     )
     row_days = _Days(
         "Keep the log itself for",
-        [InputRequired(_RANGE), NumberRange(LEAST, MOST, _RANGE)],
+        [InputRequired(_RANGE), NumberRange(MIN_DAYS, MAX_DAYS, _RANGE)],
         description="Then an email disappears from the log altogether.",
     )
 
@@ -39,5 +39,5 @@ class KeepingForm(PortalForm):
         if self.body_days.data and field.data and field.data < self.body_days.data:
             raise ValidationError("The log is kept at least as long as what emails say.")
 
-    def chosen(self) -> Keeping:
-        return Keeping(self.body_days.data or LEAST, self.row_days.data or LEAST)
+    def chosen(self) -> Retention:
+        return Retention(self.body_days.data or MIN_DAYS, self.row_days.data or MIN_DAYS)

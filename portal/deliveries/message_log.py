@@ -1,4 +1,4 @@
-"""The delivery log: one page of it, one message of it, always within one account."""
+"""The delivery log: one page of it and its parts, always within one account."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..web.pagination import Page
 from . import search
-from .models import DeliveryLine
-from .query_plan import Plan, plan
+from .models import LogRow
+from .query_plan import Plan, make_plan
 from .search import Count, Found
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .filters import By, Filters
+    from .filters import Filters, SearchField
 
 TABS = (Status.QUEUED, Status.SENDING, Status.SENT, Status.HELD, Status.FAILED)
-SIZE = 50
-_LISTED = (
+PAGE_SIZE = 50
+_LISTED_COLUMNS = (
     OutboxMessage.kind,
     OutboxMessage.recipient,
     OutboxMessage.subject,
@@ -37,97 +37,106 @@ _LISTED = (
 
 
 @dataclass(frozen=True)
-class Log:
-    """One page of the log. ``last`` holds the newest attempt at each message that was tried."""
+class LogPage:
+    """One page of the log. ``last_attempts`` holds the newest attempt by message id, of those that were tried."""
 
     page: Page[Any]
-    last: Mapping[int, DeliveryAttempt]
+    last_attempts: Mapping[int, DeliveryAttempt]
     counts: Mapping[Status, Count]
     total: Count
-    matching: Count | None  # nobody counts again what is looked at in parts
-    meant: By  # where the search searched
-    at_least: bool = False  # more may match than were counted
-    further: int | None = None  # nothing (more) was found down to this id, but there are older ones
+    matching: Count | None  # None beyond the first page of a windowed search
+    search_field: SearchField  # that the query was searched in
+    is_lower_bound: bool = False  # more may match than were counted
+    search_from: int | None = None  # the id where a windowed search ended, if there are older messages
 
 
-def read(account_id: int, filters: Filters, *, before: int | None = None, after: int | None = None) -> Log:
+def read_page(
+    account_id: int, filters: Filters, *, before: int | None = None, after: int | None = None
+) -> LogPage:
     """Return one page of the account's messages, newest first."""
-    asked = plan(account_id, filters)
+    plan = make_plan(account_id, filters)
     up = after is not None and before is None
     first = before is None and after is None
-    counting = first and not asked.windowed
-    size = search.MOST if counting else SIZE
-    found = search.find(asked, before=before, after=after if up else None, size=size + 1)
-    idents = found.idents
-    more = len(idents) > SIZE
-    shown = (idents[1:] if up else idents[:SIZE]) if more else idents
+    counting = first and not plan.is_windowed
+    size = search.MAX_COUNT if counting else PAGE_SIZE
+    found = search.find(plan, before=before, after=after if up else None, size=size + 1)
+    message_ids = found.message_ids
+    more = len(message_ids) > PAGE_SIZE
+    shown = (message_ids[1:] if up else message_ids[:PAGE_SIZE]) if more else message_ids
     page = Page(
         _rows(shown),
         shown[-1] if shown and (up or more) else None,
         shown[0] if shown and (more if up else before is not None) else None,
     )
-    return Log(
+    return LogPage(
         page=page,
-        last=_last_attempts(shown),
+        last_attempts=_last_attempts(shown),
         counts={status: search.count_status(account_id, status) for status in TABS},
         total=search.count_status(account_id, None),
-        matching=_matching(asked, found, first),
-        meant=asked.meant,
-        at_least=found.seen_to is not None,
-        further=None if up or more else found.seen_to,
+        matching=_matching(plan, found, is_first=first),
+        search_field=plan.search_field,
+        is_lower_bound=found.seen_to is not None,
+        search_from=None if up or more else found.seen_to,
     )
 
 
-def _matching(asked: Plan, found: Found, first: bool) -> Count | None:
-    """Count what matches, where that costs nothing or is read off an index."""
-    if not asked.windowed:
-        return search.counted(found) if first else search.count(asked)
+def _matching(plan: Plan, found: Found, *, is_first: bool) -> Count | None:
+    """Return how many messages match, where it costs nothing or is read off an index."""
+    if not plan.is_windowed:
+        return search.counted(found) if is_first else search.count(plan)
     return (
-        Count(min(len(found.idents), SIZE), len(found.idents) > SIZE or found.seen_to is not None)
-        if first
+        Count(
+            min(len(found.message_ids), PAGE_SIZE),
+            len(found.message_ids) > PAGE_SIZE or found.seen_to is not None,
+        )
+        if is_first
         else None
     )
 
 
-def message_of(account_id: int, message_id: int) -> OutboxMessage | None:
-    """Return one message of this account; somebody else's is not found."""
+def get_message(account_id: int, message_id: int) -> OutboxMessage | None:
+    """Return one message of this account, or None."""
     return db.session.scalar(
         select(OutboxMessage).where(OutboxMessage.id == message_id, OutboxMessage.account_id == account_id)
     )
 
 
-def line_of(message: OutboxMessage) -> DeliveryLine | None:
-    """Return a message's line, which remembers when its text was removed."""
-    return db.session.get(DeliveryLine, message.id)
+def log_row_of(message: OutboxMessage) -> LogRow | None:
+    """Return a message's row in the log, which records when its text was removed."""
+    return db.session.get(LogRow, message.id)
 
 
 def copies_of(message: OutboxMessage) -> list[OutboxMessage]:
-    """Return the messages that are further copies of this one, the newest first."""
+    """Return up to 20 messages that are copies of this one, newest first."""
     row = OutboxMessage
     query = select(row).where(row.copy_of_id == message.id, row.account_id == message.account_id)
-    return list(db.session.scalars(query.options(load_only(*_LISTED)).order_by(row.id.desc()).limit(20)))
+    return list(
+        db.session.scalars(query.options(load_only(*_LISTED_COLUMNS)).order_by(row.id.desc()).limit(20))
+    )
 
 
-def attempts_at(message: OutboxMessage) -> list[DeliveryAttempt]:
-    """Return every attempt at a message, the first one first."""
+def attempts_of(message: OutboxMessage) -> list[DeliveryAttempt]:
+    """Return every attempt at a message, oldest first."""
     query = select(DeliveryAttempt).where(DeliveryAttempt.message_id == message.id)
     return list(db.session.scalars(query.order_by(DeliveryAttempt.number)))
 
 
-def waiting(account_id: int) -> Count:
-    """Return how many messages wait for the account's settings to be mended."""
+def count_held(account_id: int) -> Count:
+    """Return how many messages are on hold."""
     return search.count_status(account_id, Status.HELD)
 
 
-def _rows(idents: Sequence[int]) -> list[OutboxMessage]:
-    query = select(OutboxMessage).where(OutboxMessage.id.in_(idents)).options(load_only(*_LISTED))
+def _rows(message_ids: Sequence[int]) -> list[OutboxMessage]:
+    query = (
+        select(OutboxMessage).where(OutboxMessage.id.in_(message_ids)).options(load_only(*_LISTED_COLUMNS))
+    )
     return list(db.session.scalars(query.order_by(OutboxMessage.id.desc())))
 
 
-def _last_attempts(idents: Sequence[int]) -> dict[int, DeliveryAttempt]:
+def _last_attempts(message_ids: Sequence[int]) -> dict[int, DeliveryAttempt]:
     newest = (
         select(DeliveryAttempt.message_id, func.max(DeliveryAttempt.number).label("number"))
-        .where(DeliveryAttempt.message_id.in_(idents))
+        .where(DeliveryAttempt.message_id.in_(message_ids))
         .group_by(DeliveryAttempt.message_id)
         .subquery()
     )

@@ -1,4 +1,4 @@
-"""One message's story in plain words: where it stands, why, and what each attempt came to. No HTTP."""
+"""The page of one message: its status and the reason, its timeline, and the details of each attempt. No HTTP."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..events.models import Event
-    from .models import DeliveryLine
+    from .models import LogRow
 
-_REPEATABLE = {RetryClass.LATER, RetryClass.SERVER, RetryClass.RATE}  # refused in the end for want of time
+_RETRIED_CLASSES = {
+    RetryClass.LATER,
+    RetryClass.SERVER,
+    RetryClass.RATE,
+}  # their messages fail when time runs out
 _AMBIGUOUS = (
     "The message was handed over completely, but the connection ended before the server’s answer was read. "
     "So it may hold the message already. A further attempt carries the same Message-ID, by which most "
@@ -44,8 +48,8 @@ _INTERRUPTED = (
 
 
 @dataclass(frozen=True)
-class Try:
-    """One attempt, ready to be shown."""
+class AttemptDetail:
+    """One delivery attempt, ready to be shown."""
 
     number: int
     started_at: datetime
@@ -60,64 +64,64 @@ class Try:
     code: str
     enhanced: str
     queue_id: str
-    remark: str
-    repeatable: bool
-    trouble: DiagnosisView | None
+    note: str
+    was_retried: bool
+    diagnosis: DiagnosisView | None
     transcript: list[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
-class Story:
-    """A message and every attempt at it, the newest first."""
+class MessageDetail:
+    """A message with its attempts, newest first, ready to be shown."""
 
     message: OutboxMessage
     title: str
     purpose: str
     status: str
     sentence: str
-    tries: list[Try]
-    trouble: DiagnosisView | None
+    attempts: list[AttemptDetail]
+    diagnosis: DiagnosisView | None
     live: bool
     next_at: datetime | None
 
     @property
-    def last(self) -> Try | None:
-        return self.tries[0] if self.tries else None
+    def last(self) -> AttemptDetail | None:
+        return self.attempts[0] if self.attempts else None
 
 
-def describe(message: OutboxMessage, attempts: list[DeliveryAttempt], queue: Queue | None) -> Story:
-    """Put a message, its attempts (the first one first) and the state of the queue into words."""
-    tries = [_try(attempt) for attempt in reversed(attempts)]
-    last = tries[0] if tries else None
+def describe(message: OutboxMessage, attempts: list[DeliveryAttempt], queue: Queue | None) -> MessageDetail:
+    """Return the details of a message. ``attempts`` are oldest first; ``queue`` is the account's, if there is one."""
+    details = [_attempt_detail(attempt) for attempt in reversed(attempts)]
+    last = details[0] if details else None
     waits = message.status is Status.QUEUED
-    return Story(
+    return MessageDetail(
         message=message,
-        title=name_of(message),
-        purpose=purpose_of(message),
+        title=kind_name(message),
+        purpose=purpose(message),
         status=STATUS_LABELS[message.status],
         sentence=_sentence(message, last, queue),
-        tries=tries,
-        trouble=_why(message, last, queue),
+        attempts=details,
+        diagnosis=_diagnosis(message, last, queue),
         live=message.status is Status.SENDING or (waits and not attempts),
         next_at=_next_at(message, queue) if waits and attempts else None,
     )
 
 
-def name_of(message: OutboxMessage) -> str:
-    """Return the name of the kind of email, as the catalogue has it."""
+def kind_name(message: OutboxMessage) -> str:
+    """Return the catalogue's name of the message's kind."""
     notice = CATALOGUE.get(message.kind)
     return notice.name if notice else message.kind
 
 
-def purpose_of(message: OutboxMessage) -> str:
-    """Return what else an email is than one to an affiliate: a test, or the check of a version."""
+def purpose(message: OutboxMessage) -> str:
+    """Return what the message is if not an ordinary email: a test, or the check of a settings version."""
     if message.forced_version_id is not None:
         return "Check email"
     return "Test email" if message.is_test else ""
 
 
 def last_reply(attempt: DeliveryAttempt | None) -> str:
-    """Return in one line how the last attempt ended: the server's reply, or our own words without one."""
+    """Return one line about how the last attempt ended: the server's reply, or the portal's words if there is none."""
     if attempt is None:
         return ""
     said = reply_line(attempt.reply_code, attempt.enhanced_code, attempt.reply_text)
@@ -126,12 +130,12 @@ def last_reply(attempt: DeliveryAttempt | None) -> str:
     return str((attempt.diagnosis or {}).get("cause", "")) or OUTCOME_TAGS[attempt.outcome][1]
 
 
-def _try(attempt: DeliveryAttempt) -> Try:
+def _attempt_detail(attempt: DeliveryAttempt) -> AttemptDetail:
     tone, words = OUTCOME_TAGS[attempt.outcome]
     if attempt.ambiguous and attempt.outcome is not Outcome.ACCEPTED:
         tone, words = "ambiguous", "Perhaps sent"
     accepted = attempt.outcome is Outcome.ACCEPTED
-    return Try(
+    return AttemptDetail(
         number=attempt.number,
         started_at=attempt.started_at,
         ended_at=attempt.ended_at,
@@ -145,9 +149,9 @@ def _try(attempt: DeliveryAttempt) -> Try:
         code=str(attempt.reply_code or ""),
         enhanced=plain_text(attempt.enhanced_code),
         queue_id=plain_text(attempt.queue_id),
-        remark=_remark(attempt),
-        repeatable=(attempt.diagnosis or {}).get("retry_class") in _REPEATABLE,
-        trouble=None if accepted else diagnosis_view(attempt.diagnosis),
+        note=_note(attempt),
+        was_retried=(attempt.diagnosis or {}).get("retry_class") in _RETRIED_CLASSES,
+        diagnosis=None if accepted else diagnosis_view(attempt.diagnosis),
         transcript=transcript_lines(attempt.transcript),
     )
 
@@ -158,14 +162,14 @@ def _through(attempt: DeliveryAttempt) -> str:
     return "The platform’s sender" if attempt.server else ""
 
 
-def _remark(attempt: DeliveryAttempt) -> str:
+def _note(attempt: DeliveryAttempt) -> str:
     if attempt.outcome is Outcome.INTERRUPTED:
         return _INTERRUPTED
     return _AMBIGUOUS if attempt.ambiguous and attempt.outcome is not Outcome.ACCEPTED else ""
 
 
-def _sentence(message: OutboxMessage, last: Try | None, queue: Queue | None) -> str:
-    """Say where the message stands, in one sentence."""
+def _sentence(message: OutboxMessage, last: AttemptDetail | None, queue: Queue | None) -> str:
+    """Return where the message stands, in one sentence."""
     match message.status:
         case Status.SENT:
             by = last.server if last else "the server"
@@ -181,18 +185,18 @@ def _sentence(message: OutboxMessage, last: Try | None, queue: Queue | None) -> 
     return f"It will not be sent. {cancellations.find_reason(message.id)}".strip()
 
 
-def _failed(message: OutboxMessage, last: Try | None) -> str:
+def _failed(message: OutboxMessage, last: AttemptDetail | None) -> str:
     if message.forced_version_id is not None or message.is_test:
         return "It was not accepted. A test is tried once only; it is not repeated."
     if last is not None and last.tone == "ambiguous":
         return "It was given up without a clear answer: the server may hold the message all the same."
-    if last is not None and last.repeatable:
+    if last is not None and last.was_retried:
         hours = int(give_up_after().total_seconds() // 3600)
         return f"It was not accepted within {hours} hours, so it is not tried again."
     return "It was refused for good, so it is not tried again."
 
 
-def _queued(message: OutboxMessage, last: Try | None, queue: Queue | None) -> str:
+def _queued(message: OutboxMessage, last: AttemptDetail | None, queue: Queue | None) -> str:
     if last is None:
         return "It leaves as soon as a worker is free, normally within seconds."
     again = _next_at(message, queue)
@@ -200,22 +204,24 @@ def _queued(message: OutboxMessage, last: Try | None, queue: Queue | None) -> st
 
 
 def _next_at(message: OutboxMessage, queue: Queue | None) -> datetime:
-    """When the next attempt is due: a server in trouble is left alone, whatever the message says."""
+    """Return when the next attempt is due: not before the queue's pause ends."""
     pause = queue.paused_until if queue is not None else None
     return max(message.next_attempt_at, pause) if pause else message.next_attempt_at
 
 
-def _why(message: OutboxMessage, last: Try | None, queue: Queue | None) -> DiagnosisView | None:
-    """Return what keeps the message: the trouble of its queue while on hold, else of its last attempt."""
+def _diagnosis(
+    message: OutboxMessage, last: AttemptDetail | None, queue: Queue | None
+) -> DiagnosisView | None:
+    """Return why the message waits or failed: the queue's diagnosis while on hold, else that of the last attempt."""
     if message.status is Status.HELD:
         held = diagnosis_view(queue.hold_diagnosis) if queue is not None else None
-        return held or (last.trouble if last else None)
+        return held or (last.diagnosis if last else None)
     if message.status in (Status.FAILED, Status.QUEUED):
-        return last.trouble if last else None
+        return last.diagnosis if last else None
     return None
 
 
-_ENDINGS = {
+_OUTCOME_TITLES = {
     Outcome.STARTED: ("running", "is under way"),
     Outcome.ACCEPTED: ("passed", "was accepted"),
     Outcome.DEFERRED: ("warning", "was put off by the server"),
@@ -223,12 +229,12 @@ _ENDINGS = {
     Outcome.HELD: ("warning", "was stopped by the settings"),
     Outcome.INTERRUPTED: ("warning", "was interrupted"),
 }
-_CALLED_OFF = {Status.CANCELLED: "It was cancelled", Status.SUPPRESSED: "It was suppressed"}
+_CANCELLED_TITLES = {Status.CANCELLED: "It was cancelled", Status.SUPPRESSED: "It was suppressed"}
 
 
 @dataclass(frozen=True)
 class TimelineEntry:
-    """One thing that happened. ``icon`` is a name of components/icon.html; ``anchor`` leads further down."""
+    """One entry of a message's timeline. ``icon`` is a name of components/icon.html; ``anchor`` an id on the page."""
 
     at: datetime
     icon: str
@@ -241,30 +247,30 @@ def timeline(
     message: OutboxMessage,
     attempts: Sequence[DeliveryAttempt],
     event: Event | None,
-    line: DeliveryLine | None,
+    row: LogRow | None,
 ) -> list[TimelineEntry]:
-    """Put everything into the order in which it happened."""
+    """Return what happened to a message, oldest first, from the event that caused it to the removal of its text."""
     found = []
     if event is not None:
         source = presenter.source_labels([event])[event.id]
         found.append(TimelineEntry(event.created_at, "info", EVENT_LABELS[event.type], source))
     what = "Another copy was written and queued" if message.copy_of_id else "It was written and queued"
     found.append(TimelineEntry(message.created_at, "envelope", what, message.subject))
-    found += [_timeline_attempt(attempt) for attempt in attempts]
+    found += [_attempt_entry(attempt) for attempt in attempts]
     if message.retries_reset_at is not None:
         found.append(TimelineEntry(message.retries_reset_at, "info", "It was given a new start"))
-    if message.status in _CALLED_OFF and message.settled_at is not None:
-        title, why = _CALLED_OFF[message.status], cancellations.find_reason(message.id)
+    if message.status in _CANCELLED_TITLES and message.settled_at is not None:
+        title, why = _CANCELLED_TITLES[message.status], cancellations.find_reason(message.id)
         found.append(TimelineEntry(message.settled_at, "skipped", title, why))
-    if line is not None and line.wiped_at is not None:
-        days = (line.wiped_at - (line.settled_at or line.created_at)).days
+    if row is not None and row.wiped_at is not None:
+        days = (row.wiped_at - (row.settled_at or row.created_at)).days
         text = f"The text was removed after {days} day{'' if days == 1 else 's'}"
-        found.append(TimelineEntry(line.wiped_at, "skipped", text))
-    return sorted(found, key=lambda moment: moment.at)
+        found.append(TimelineEntry(row.wiped_at, "skipped", text))
+    return sorted(found, key=lambda entry: entry.at)
 
 
-def _timeline_attempt(attempt: DeliveryAttempt) -> TimelineEntry:
-    icon, ending = _ENDINGS[attempt.outcome]
+def _attempt_entry(attempt: DeliveryAttempt) -> TimelineEntry:
+    icon, ending = _OUTCOME_TITLES[attempt.outcome]
     said = (
         f"by {attempt.server}" if attempt.server and attempt.outcome is Outcome.ACCEPTED else attempt.server
     )

@@ -1,7 +1,7 @@
-"""What the log is read from: a slim line for each message, rollups of what is over, orders about many messages.
+"""Tables of the log: a row for each message, rollups of full hours and days, and bulk actions.
 
-The database keeps the lines itself (``triggers.py``), in the transaction that changes a message, so the
-outbox knows nothing of them and no line is ever late.
+Database triggers (``triggers.py``) write the rows in the transaction that changes a message, so they are never late
+and the outbox does not depend on them.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from .triggers import ddl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Sorted by its letters' numbers, whatever the language of the database: beginnings are searched.
-_SORTED = String(254).with_variant(String(254, collation="C"), "postgresql")
+# Compared by code point in every locale of the database, because prefixes are searched.
+_BYTE_ORDERED = String(254).with_variant(String(254, collation="C"), "postgresql")
 
-# As they stand in the queries as well, so that the indexes are recognised.
+# Conditions of the partial indexes. Queries repeat them literally, so that the planner recognises the indexes.
 FAILED = text("status = 'failed'")
-NAMED = {name: text(f"{name} <> ''") for name in ("reference", "queue_id")}
+NOT_EMPTY = {name: text(f"{name} <> ''") for name in ("reference", "queue_id")}
 
 
-def _later(name: str, known: TextClause, *columns: str) -> Index:
-    """An index over messages of which something is known that nobody knows of one just owed, which it costs nothing."""
+def _partial_index(name: str, known: TextClause, *columns: str) -> Index:
+    """Return an index of rows with a value that a queued message lacks, so that enqueuing never writes to it."""
     return partial_index(known, f"ix_delivery_log_{name}", "account_id", *columns)
 
 
-class DeliveryLine(Base):
-    """One message of an account, in what is asked for: no bodies, everything that can be filtered by."""
+class LogRow(Base):
+    """One message of an account with everything that can be filtered by, and without its text."""
 
     __tablename__ = "delivery_log"
     message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -42,7 +42,7 @@ class DeliveryLine(Base):
     created_at: Mapped[datetime]
     status: Mapped[Status] = mapped_column(enum_column(Status))
     kind: Mapped[str] = mapped_column(String(40))
-    recipient: Mapped[str] = mapped_column(_SORTED)  # in small letters
+    recipient: Mapped[str] = mapped_column(_BYTE_ORDERED)  # in lower case
     domain: Mapped[str] = mapped_column(String(254))
     subject: Mapped[str] = mapped_column(String(500))
     reference: Mapped[str] = mapped_column(String(300), default="")  # its Message-ID
@@ -60,12 +60,12 @@ class DeliveryLine(Base):
         Index("ix_delivery_log_recipient", "account_id", "recipient", "message_id"),
         Index("ix_delivery_log_domain", "account_id", "domain", "message_id"),
         Index("ix_delivery_log_created", "account_id", "created_at", "message_id"),
-        _later("version", text("version IS NOT NULL"), "version", "message_id"),
-        _later("code", text("code IS NOT NULL"), "code", "message_id"),
-        _later("settled", text("settled_at IS NOT NULL"), "settled_at", "status", "seconds"),
-        _later("wiped", text("settled_at IS NOT NULL"), "wiped_at", "settled_at"),
-        *(_later(name, named, name) for name, named in NAMED.items()),
-        # What failed is asked for together with something else; accepted mail never touches these.
+        _partial_index("version", text("version IS NOT NULL"), "version", "message_id"),
+        _partial_index("code", text("code IS NOT NULL"), "code", "message_id"),
+        _partial_index("settled", text("settled_at IS NOT NULL"), "settled_at", "status", "seconds"),
+        _partial_index("wiped", text("settled_at IS NOT NULL"), "wiped_at", "settled_at"),
+        *(_partial_index(name, named, name) for name, named in NOT_EMPTY.items()),
+        # Failed messages are searched together with another condition; accepted ones are not in these indexes.
         *(
             partial_index(
                 FAILED, f"ix_delivery_log_failed_{name}", "account_id", "status", name, "message_id"
@@ -76,19 +76,19 @@ class DeliveryLine(Base):
 
 
 class DeliveryHour(Base):
-    """What came of an account's messages in an hour that is over, by how long acceptance took."""
+    """Counts of an account's settled messages in a full hour, by status and duration step."""
 
     __tablename__ = "delivery_hour"
     account_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     hour: Mapped[datetime] = mapped_column(primary_key=True)
     status: Mapped[Status] = mapped_column(enum_column(Status), primary_key=True)
-    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # figures.STEPS
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # index in stats.STEPS_S
     count: Mapped[int]
-    __table_args__ = {"sqlite_with_rowid": False}  # kept in the order in which it is added up
+    __table_args__ = {"sqlite_with_rowid": False}  # stored in the order of the key, in which it is read
 
 
 class AttemptTotal(Base):
-    """How many attempts ended how, since the beginning; what is younger than the mark is counted live."""
+    """Counts of attempts since the beginning, up to the rollup's cursor; later ones are counted live."""
 
     __tablename__ = "attempt_total"
     provider: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -99,16 +99,16 @@ class AttemptTotal(Base):
     seconds: Mapped[float]  # from the event to acceptance, added up
 
 
-class RollMark(Base):
-    """Up to when a rollup has counted."""
+class RollupCursor(Base):
+    """How far a rollup has counted."""
 
     __tablename__ = "rollup_cursor"
     name: Mapped[str] = mapped_column(String(20), primary_key=True)
     until: Mapped[datetime]
 
 
-class DeliveryKeeping(Base):
-    """How long an account keeps the words of its messages, and the messages."""
+class RetentionSetting(Base):
+    """How long an account keeps the text of its messages, and the messages."""
 
     __tablename__ = "delivery_retention"
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, autoincrement=False)
@@ -117,7 +117,7 @@ class DeliveryKeeping(Base):
 
 
 class Action(StrEnum):
-    """What may be ordered for many messages at once."""
+    """What a bulk action does."""
 
     RETRY = "retry"
     CANCEL = "cancel"
@@ -125,7 +125,7 @@ class Action(StrEnum):
 
 
 class State(StrEnum):
-    """Where an order stands."""
+    """The state of a bulk action."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -133,22 +133,22 @@ class State(StrEnum):
     STOPPED = "stopped"
 
 
-class BulkOrder(Base):
-    """An order about many messages, worked off in batches: those named, or all that match the filters."""
+class BulkAction(Base):
+    """An action on many messages, run in batches: on those selected, or on all that match the filters."""
 
     __tablename__ = "bulk_action"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
-    key: Mapped[str] = mapped_column(String(60), unique=True)  # of the form: sent twice it is one order
+    key: Mapped[str] = mapped_column(String(60), unique=True)  # of the form: sent twice it makes one action
     action: Mapped[Action] = mapped_column(enum_column(Action))
     filters: Mapped[dict[str, Any]] = mapped_column(JSON)
     message_ids: Mapped[list[int] | None] = mapped_column(JSON)
     total: Mapped[int] = mapped_column(default=0)
-    more: Mapped[bool] = mapped_column(default=False)  # the total is a lower bound
-    done: Mapped[int] = mapped_column(default=0)  # looked at
+    more: Mapped[bool] = mapped_column(default=False)  # total is a lower bound
+    done: Mapped[int] = mapped_column(default=0)  # processed, whether or not they were changed
     changed: Mapped[int] = mapped_column(default=0)
-    max_message_id: Mapped[int]  # messages newer than the order are not meant
-    cursor: Mapped[int | None]  # the oldest message seen to
+    max_message_id: Mapped[int]  # newer messages are not in its scope
+    cursor: Mapped[int | None]  # the oldest message processed
     state: Mapped[State] = mapped_column(enum_column(State), default=State.WAITING)
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
@@ -158,12 +158,14 @@ class BulkOrder(Base):
     )
 
 
-# A message's further copies are looked for on its page; few messages are copies.
+# The page of a message lists its copies; few messages are copies.
 partial_index(text("copy_of_id IS NOT NULL"), "ix_outbox_message_copy", OutboxMessage.copy_of_id)
 
 
 @event.listens_for(Base.metadata, "after_create")
-def _with_triggers(_metadata: object, bind: Connection, *, tables: Sequence[Table], **_more: object) -> None:
-    """Where the tables are made without migrations, the triggers come with them."""
-    if any(table.name == DeliveryLine.__tablename__ for table in tables):
+def _create_triggers(
+    _metadata: object, bind: Connection, *, tables: Sequence[Table], **_more: object
+) -> None:
+    """Create the triggers where the tables are created without migrations."""
+    if any(table.name == LogRow.__tablename__ for table in tables):
         ddl(bind)

@@ -1,6 +1,7 @@
-"""What the filters mean, and which of them leads: what was typed may be a mailbox, an id or words.
+"""Query planner of the log: turns filters into conditions and decides which of them leads, that is, reads its index.
 
-Ids grow with time, so days are turned into ids, with an hour to spare for transactions that took theirs.
+A query can be a mailbox, an id or words of a subject. Message ids grow with time, so days become a range of ids, with
+an hour of margin for transactions that committed later than they took their id.
 """
 
 from __future__ import annotations
@@ -13,24 +14,23 @@ from sqlalchemy import ColumnElement, and_, func, select
 
 from ..db import db
 from ..outbox.models import Status
-from .filters import By, Filters
-from .models import FAILED, NAMED
-from .models import DeliveryLine as Line
+from .filters import Filters, SearchField
+from .models import FAILED, NOT_EMPTY, LogRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RARE = 500  # so few may be looked at one by one
-SORTED = 5000  # so many ids may be sorted
-_SKEW = timedelta(hours=1)
-_LAST = "\U0010ffff"  # sorts behind every letter
+RARE_ROWS = 500  # a condition that fewer messages meet is rare: its messages can be checked one by one
+SORTABLE_ROWS = 5000  # ids that can be sorted for one page
+_SKEW = timedelta(hours=1)  # how long a transaction may take from its id to its commit
+_HIGHEST_CHARACTER = "\U0010ffff"  # sorts after every other character
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A column and what it has to be: a value, what begins with it, or what is no less (or less) than it.
+    """A column and its value: equal, a prefix, a lower bound (inclusive) or an upper bound (exclusive).
 
-    With ``failed`` the message has to have failed as well, for which there are indexes of pairs.
+    With ``failed`` the message must also have failed; there are indexes of such pairs.
     """
 
     column: Any
@@ -40,21 +40,23 @@ class Condition:
     more_than: bool = False
     less_than: bool = False
 
-    def plain(self) -> ColumnElement[bool]:
-        """As an index answers it."""
-        known = FAILED if self.failed else NAMED.get(self.column.key)
-        return self._over(self.column) if known is None else and_(known, self._over(self.column))
+    def indexed(self) -> ColumnElement[bool]:
+        """Return the condition so that the planner uses its index."""
+        partial = FAILED if self.failed else NOT_EMPTY.get(self.column.key)
+        return self._compare(self.column) if partial is None else and_(partial, self._compare(self.column))
 
-    def aside(self) -> ColumnElement[bool]:
-        """As no index answers it, because another condition leads."""
-        beside = self._over(func.coalesce(self.column, self.column))
+    def unindexed(self) -> ColumnElement[bool]:
+        """Return the condition so that the planner uses no index for it, because another condition leads."""
+        compared = self._compare(func.coalesce(self.column, self.column))
         return (
-            and_(func.coalesce(Line.status, Line.status) == Status.FAILED, beside) if self.failed else beside
+            and_(func.coalesce(LogRow.status, LogRow.status) == Status.FAILED, compared)
+            if self.failed
+            else compared
         )
 
-    def _over(self, column: Any) -> Any:
+    def _compare(self, column: Any) -> Any:
         if self.prefix:
-            return and_(column >= self.value, column < self.value + _LAST)
+            return and_(column >= self.value, column < self.value + _HIGHEST_CHARACTER)
         if self.more_than:
             return column >= self.value
         return column < self.value if self.less_than else column == self.value
@@ -62,113 +64,115 @@ class Condition:
 
 @dataclass(frozen=True)
 class Plan:
-    """How filters are answered: ``leads`` is read off an index, ``rest`` is looked at in what that gives."""
+    """How filters are answered: ``leading`` is read off an index, ``rest`` is checked on its messages."""
 
     account_id: int
-    meant: By = By.AUTO  # where the search searched in the end
-    leads: Sequence[Condition] = ()
+    search_field: SearchField = SearchField.AUTO  # that the query is searched in
+    leading: Sequence[Condition] = ()
     rest: Sequence[Condition] = ()
     days: Sequence[Condition] = ()
-    low: int = 0  # every id within the days is above this
-    high: int | None = None  # and below this
+    low: int = 0  # every id within the days is higher
+    high: int | None = None  # and lower than this
     words: str = ""  # searched in subjects
-    few: int = 0  # what leads is met by fewer messages than this; 0 if by many
-    windowed: bool = False  # nothing is rare, so one page looks at a part only
+    max_leading: int = 0  # fewer messages than this meet the leading condition; 0: many do
+    is_windowed: bool = False  # no condition is rare, so one page searches only a part of the log
 
 
-def plan(account_id: int, filters: Filters) -> Plan:
+def make_plan(account_id: int, filters: Filters) -> Plan:
     """Decide how to answer the filters for one account."""
-    meant, searched, words = _meaning(account_id, filters)
+    search_field, searched, words = _interpret(account_id, filters)
     others = _conditions(filters)
-    low, high = _ids(account_id, filters)
+    low, high = _id_range(account_id, filters)
     days = _days(filters)
-    leads, rest, few = _lead(account_id, searched, others, bool(days)) if not words else ([], others, 0)
+    leading: list[Condition] = []
+    rest, max_leading = others, 0
+    if not words:
+        leading, rest, max_leading = _choose_leading(account_id, searched + others, is_dated=bool(days))
     return Plan(
         account_id=account_id,
-        meant=meant,
-        leads=leads,
+        search_field=search_field,
+        leading=leading,
         rest=rest,
         days=days,
         low=low,
         high=high,
         words=words,
-        few=few,
-        windowed=bool(rest) and few == 0,
+        max_leading=max_leading,
+        is_windowed=bool(rest) and max_leading == 0,
     )
 
 
-def count_of(account_id: int, condition: Condition, most: int) -> int:
-    """Count the account's messages that meet one condition, up to ``most``."""
-    some = select(Line.message_id).where(Line.account_id == account_id, condition.plain())
-    return db.session.scalar(select(func.count()).select_from(some.limit(most).subquery())) or 0
+def count_matching(account_id: int, condition: Condition, limit: int) -> int:
+    """Count the account's messages that meet one condition, up to ``limit``."""
+    some = select(LogRow.message_id).where(LogRow.account_id == account_id, condition.indexed())
+    return db.session.scalar(select(func.count()).select_from(some.limit(limit).subquery())) or 0
 
 
-def _lead(
-    account_id: int, searched: list[Condition], others: list[Condition], dated: bool
+def _choose_leading(
+    account_id: int, conditions: list[Condition], *, is_dated: bool
 ) -> tuple[list[Condition], list[Condition], int]:
-    """Return the condition that leads, the rest, and fewer than how many messages meet the first."""
-    every = searched + others
-    if len(every) < 2 and not (every and every[0].prefix):
-        return every, [], 0
-    most = RARE if len(every) > 1 or dated else SORTED
-    number, place = min((count_of(account_id, one, most), n) for n, one in enumerate(every))
-    first = every[place]
-    if number < most:
-        return [first], [one for one in every if one is not first], most
-    first = next((one for one in every if not one.prefix), first)
-    if first.prefix:  # its index is sorted by mailbox, so all messages are gone through by time
-        return [], every, 0
-    return [first], [one for one in every if one is not first], 0
+    """Return the leading condition, the rest, and ``Plan.max_leading``."""
+    if len(conditions) < 2 and not (conditions and conditions[0].prefix):
+        return conditions, [], 0
+    limit = RARE_ROWS if len(conditions) > 1 or is_dated else SORTABLE_ROWS
+    number, place = min((count_matching(account_id, one, limit), n) for n, one in enumerate(conditions))
+    first = conditions[place]
+    if number < limit:
+        return [first], [one for one in conditions if one is not first], limit
+    first = next((one for one in conditions if not one.prefix), first)
+    if first.prefix:  # its index is sorted by mailbox and not by time, so no index leads
+        return [], conditions, 0
+    return [first], [one for one in conditions if one is not first], 0
 
 
-def _meaning(account_id: int, filters: Filters) -> tuple[By, list[Condition], str]:
-    """Read what was typed: where it is searched, by which condition, or by which words."""
+def _interpret(account_id: int, filters: Filters) -> tuple[SearchField, list[Condition], str]:
+    """Return the field that the query is searched in, and its condition or its words."""
     q, by = filters.q, filters.by
     if not q:
-        return By.AUTO, [], ""
-    if by is By.SUBJECT:
-        return By.SUBJECT, [], q
-    if by is By.IDENT:
-        return By.IDENT, [_ident(q)], ""
-    if by is By.RECIPIENT:
-        return By.RECIPIENT, [_recipient(q)], ""
-    return _guess(account_id, q)
+        return SearchField.AUTO, [], ""
+    if by is SearchField.SUBJECT:
+        return SearchField.SUBJECT, [], q
+    if by is SearchField.ID:
+        return SearchField.ID, [_id_condition(q)], ""
+    if by is SearchField.RECIPIENT:
+        return SearchField.RECIPIENT, [_recipient_condition(q)], ""
+    return _interpret_freely(account_id, q)
 
 
-def _guess(account_id: int, q: str) -> tuple[By, list[Condition], str]:
-    """Nobody said what it is: an id if there is such a one, else a recipient, else words."""
-    if " " not in q and not q.startswith("@") and count_of(account_id, _ident(q), 1):
-        return By.IDENT, [_ident(q)], ""
+def _interpret_freely(account_id: int, q: str) -> tuple[SearchField, list[Condition], str]:
+    """Interpret a query without a chosen field: an id if there is such a message, else a recipient, else words."""
+    if " " not in q and not q.startswith("@") and count_matching(account_id, _id_condition(q), 1):
+        return SearchField.ID, [_id_condition(q)], ""
     if q.startswith("<"):
-        return By.IDENT, [_ident(q)], ""
-    if "@" in q or (" " not in q and count_of(account_id, _recipient(q), 1)):
-        return By.RECIPIENT, [_recipient(q)], ""
-    return By.SUBJECT, [], q
+        return SearchField.ID, [_id_condition(q)], ""
+    if "@" in q or (" " not in q and count_matching(account_id, _recipient_condition(q), 1)):
+        return SearchField.RECIPIENT, [_recipient_condition(q)], ""
+    return SearchField.SUBJECT, [], q
 
 
-def _recipient(q: str) -> Condition:
-    """A domain after an @, a whole mailbox, or the beginning of one."""
+def _recipient_condition(q: str) -> Condition:
+    """Return the condition for a domain after an @, a whole mailbox, or the start of one."""
     q = q.lower()
     if q.startswith("@"):
-        return Condition(Line.domain, q[1:])
+        return Condition(LogRow.domain, q[1:])
     local, at, domain = q.rpartition("@")
     whole = local and at and "." in domain and domain.rpartition(".")[2]
-    return Condition(Line.recipient, q, prefix=not whole)
+    return Condition(LogRow.recipient, q, prefix=not whole)
 
 
-def _ident(q: str) -> Condition:
-    """A Message-ID, with its brackets or without, or a queue id."""
+def _id_condition(q: str) -> Condition:
+    """Return the condition for a Message-ID, with or without brackets, or a queue id."""
     if "@" not in q and not q.startswith("<"):
-        return Condition(Line.queue_id, q)
-    return Condition(Line.reference, q if q.startswith("<") else f"<{q}>")
+        return Condition(LogRow.queue_id, q)
+    return Condition(LogRow.reference, q if q.startswith("<") else f"<{q}>")
 
 
 def _conditions(filters: Filters) -> list[Condition]:
     asked = (
-        (Line.status, filters.status),
-        (Line.kind, filters.kind or None),
-        (Line.code, filters.code),
-        (Line.version, filters.version),
+        (LogRow.status, filters.status),
+        (LogRow.kind, filters.kind or None),
+        (LogRow.code, filters.code),
+        (LogRow.version, filters.version),
     )
     found = [Condition(column, value) for column, value in asked if value is not None]
     if filters.status is Status.FAILED and len(found) > 1:  # read off an index of the pair
@@ -179,24 +183,24 @@ def _conditions(filters: Filters) -> list[Condition]:
 def _days(filters: Filters) -> list[Condition]:
     found = []
     if filters.start is not None:
-        found.append(Condition(Line.created_at, filters.start, more_than=True))
+        found.append(Condition(LogRow.created_at, filters.start, more_than=True))
     if filters.end is not None:
-        found.append(Condition(Line.created_at, filters.end, less_than=True))
+        found.append(Condition(LogRow.created_at, filters.end, less_than=True))
     return found
 
 
-def _ids(account_id: int, filters: Filters) -> tuple[int, int | None]:
-    """Return the ids between which the days lie."""
+def _id_range(account_id: int, filters: Filters) -> tuple[int, int | None]:
+    """Return the ids between which the messages of the days lie."""
     low = _last_before(account_id, filters.start - _SKEW) if filters.start else None
     high = _first_from(account_id, filters.end + _SKEW) if filters.end else None
     return low or 0, high
 
 
 def _last_before(account_id: int, moment: datetime) -> int | None:
-    query = select(Line.message_id).where(Line.account_id == account_id, Line.created_at < moment)
-    return db.session.scalar(query.order_by(Line.created_at.desc(), Line.message_id.desc()).limit(1))
+    query = select(LogRow.message_id).where(LogRow.account_id == account_id, LogRow.created_at < moment)
+    return db.session.scalar(query.order_by(LogRow.created_at.desc(), LogRow.message_id.desc()).limit(1))
 
 
 def _first_from(account_id: int, moment: datetime) -> int | None:
-    query = select(Line.message_id).where(Line.account_id == account_id, Line.created_at >= moment)
-    return db.session.scalar(query.order_by(Line.created_at, Line.message_id).limit(1))
+    query = select(LogRow.message_id).where(LogRow.account_id == account_id, LogRow.created_at >= moment)
+    return db.session.scalar(query.order_by(LogRow.created_at, LogRow.message_id).limit(1))

@@ -1,7 +1,7 @@
-"""One message once more: tried again, cancelled, or another copy of it, to its recipient or to the owner.
+"""Actions on one message: retry it, cancel it, or send a copy of it to its recipient or to the owner.
 
-A copy is a message of its own that names its origin. The key of the form is in its key, so a double click
-makes one; budgets keep a button from becoming a way to flood somebody.
+A copy is a message of its own that names its origin. Its key holds the key of the form, so a double click makes one
+copy; rate limits keep a button from flooding a mailbox.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from ..accounts.models import Owner
     from ..events.models import Event
 
-OF_ACCOUNT = RateLimit("copies-of-account", 60, timedelta(hours=1))
-OF_MESSAGE = RateLimit("copies-of-message", 5, timedelta(days=1))
+ACCOUNT_LIMIT = RateLimit("copies-of-account", 60, timedelta(hours=1))
+MESSAGE_LIMIT = RateLimit("copies-of-message", 5, timedelta(days=1))
 _WHY_SUPPRESSED = {
     SuppressionReason.UNSUBSCRIBED: "has unsubscribed from emails like this one",
     SuppressionReason.BY_OWNER: "is on your list of mailboxes you do not write to",
 }
-_SETTLED = {
+_WHY_NOT = {
     Status.SENDING: "It is being sent at this moment.",
     Status.SENT: "A server has accepted it. To have it delivered once more, send another copy.",
     Status.HELD: "It is on hold with all others until your settings work, or until you release them.",
@@ -47,45 +47,45 @@ _SETTLED = {
 }
 
 
-class Refused(Exception):
-    """It cannot be done; the words say why."""
+class ResendRefused(Exception):
+    """The copy cannot be sent; the message is a sentence for the page."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """Another copy: to whom, in whose words, and the key of the form that asked."""
+class ResendRequest:
+    """A request for a copy of a message."""
 
-    to_me: bool
-    anew: bool  # with today's text instead of what was sent
-    key: str
+    to_owner: bool  # to the owner who asks instead of the message's recipient
+    render_again: bool  # with today's text instead of the stored one
+    key: str  # of the form: the same one makes one copy
 
 
 def may_retry(message: OutboxMessage, now: datetime) -> bool:
-    """Whether a new start would change anything."""
+    """Whether a retry would change anything."""
     waits = message.status is Status.QUEUED and message.next_attempt_at > now
-    usual = message.forced_version_id is None and not message.is_test and bool(message.text)
-    return usual and (waits or message.status in (Status.FAILED, Status.CANCELLED))
+    ordinary = message.forced_version_id is None and not message.is_test and bool(message.text)
+    return ordinary and (waits or message.status in (Status.FAILED, Status.CANCELLED))
 
 
 def may_cancel(message: OutboxMessage) -> bool:
     return message.status in admin.CANCELLABLE and message.forced_version_id is None
 
 
-def move(message: OutboxMessage, action: Action, *, now: datetime) -> str:
-    """Try a message again or cancel it. Commits. Return why not, or nothing."""
+def retry_or_cancel(message: OutboxMessage, action: Action, *, now: datetime) -> str:
+    """Retry or cancel a message; return why it cannot be done, or an empty text. Commits."""
     if action is Action.RETRY and not message.text:
         return "Its text was removed, so there is nothing left to send."
     if message.forced_version_id is not None or (action is Action.RETRY and message.is_test):
         return "It is a test or a check, which is tried once. Send a new one from Email Preferences."
     retry = action is Action.RETRY
     statuses = admin.RETRYABLE if retry else admin.CANCELLABLE
-    which = MessageSelection(account_id=message.account_id, message_ids=[message.id], statuses=statuses)
-    done = (admin.retry if retry else admin.cancel)(which, now=now)
-    return "" if done.changed else _SETTLED[message.status]
+    selection = MessageSelection(account_id=message.account_id, message_ids=[message.id], statuses=statuses)
+    result = (admin.retry if retry else admin.cancel)(selection, now=now)
+    return "" if result.changed else _WHY_NOT[message.status]
 
 
 def why_no_copy(message: OutboxMessage) -> str:
-    """Say why there can be no further copy of a message to anybody, or nothing."""
+    """Return why no copy of a message can be sent, or an empty text."""
     if message.is_sealed:
         return "The portal’s own mail is not sent again."
     if message.forced_version_id is not None or message.is_test:
@@ -93,8 +93,8 @@ def why_no_copy(message: OutboxMessage) -> str:
     return ""
 
 
-def why_not_anew(message: OutboxMessage) -> str:
-    """Say why a message cannot be written with today's text, or nothing."""
+def why_not_rendered_again(message: OutboxMessage) -> str:
+    """Return why a message cannot be rendered with today's text, or an empty text."""
     if message.kind not in CATALOGUE:
         return "Emails of this kind exist no more."
     if event_of(message) is None:
@@ -103,8 +103,8 @@ def why_not_anew(message: OutboxMessage) -> str:
     return ""
 
 
-def why_not_to(message: OutboxMessage) -> str:
-    """Say why the recipient is not written to, or nothing."""
+def why_not_to_recipient(message: OutboxMessage) -> str:
+    """Return why the recipient cannot get a copy, or an empty text."""
     notice = CATALOGUE.get(message.kind)
     found = suppressions.find_suppression(message.account_id or 0, message.recipient)
     if found is None or (
@@ -115,66 +115,68 @@ def why_not_to(message: OutboxMessage) -> str:
     return f"{message.recipient} {why}."
 
 
-def send(message: OutboxMessage, owner: Owner, wish: Wish, *, now: datetime) -> OutboxMessage:
-    """Owe another copy of a message. Commits. Raises Refused."""
-    why = why_no_copy(message) or (_why_not_to_me(message) if wish.to_me else why_not_to(message))
+def send(message: OutboxMessage, owner: Owner, request: ResendRequest, *, now: datetime) -> OutboxMessage:
+    """Enqueue a copy of a message. Commits. Raises ResendRefused."""
+    why = why_no_copy(message) or (
+        _why_not_to_owner(message) if request.to_owner else why_not_to_recipient(message)
+    )
     if why:
-        raise Refused(why)
-    new = _written(message, owner, wish)
+        raise ResendRefused(why)
+    new = _copy_of(message, owner, request)
     found = db.session.scalar(select(OutboxMessage).where(OutboxMessage.key == new.key))
     if found is not None:
         return found
-    allowed = rate_limit.consume(OF_ACCOUNT, message.account_id, now=now)
-    if not (rate_limit.consume(OF_MESSAGE, message.id, now=now) and allowed):
+    allowed = rate_limit.consume(ACCOUNT_LIMIT, message.account_id, now=now)
+    if not (rate_limit.consume(MESSAGE_LIMIT, message.id, now=now) and allowed):
         db.session.rollback()
-        raise Refused(
+        raise ResendRefused(
             "Too many copies were sent in a short time. Wait an hour, or a day for this very email."
         )
     copy = enqueue_row(message.account_id, new, now=now)
-    if copy is None:  # the same form, sent twice at the same moment
+    if copy is None:  # another request with the same form was faster
         db.session.rollback()
         return db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == new.key)).one()
     db.session.commit()
     return copy
 
 
-def _why_not_to_me(message: OutboxMessage) -> str:
+def _why_not_to_owner(message: OutboxMessage) -> str:
     if not links.holds_token(message.kind):
         return ""
     return "Its link acts in the affiliate’s name, so it goes to the affiliate alone."
 
 
-def _written(message: OutboxMessage, owner: Owner, wish: Wish) -> NewMessage:
-    mail, unsubscribe = _anew(message) if wish.anew else _as_it_was(message)
+def _copy_of(message: OutboxMessage, owner: Owner, request: ResendRequest) -> NewMessage:
+    mail, unsubscribe = _rendered_again(message) if request.render_again else _stored_content(message)
     recipient, name = message.recipient, message.recipient_name
-    if wish.to_me and owner.mailbox != recipient:
+    if request.to_owner and owner.mailbox != recipient:
         recipient, name = owner.mailbox, owner.name
-        unsubscribe = ""  # one click there would end the mail of somebody else
-    key = f"again:{message.id}:{wish.key}"
+        unsubscribe = ""  # it would unsubscribe the affiliate
+    key = f"again:{message.id}:{request.key}"
     return mail.to(
         recipient, name, kind=message.kind, key=key, unsubscribe_url=unsubscribe, copy_of_id=message.id
     )
 
 
-def _as_it_was(message: OutboxMessage) -> tuple[RenderedEmail, str]:
+def _stored_content(message: OutboxMessage) -> tuple[RenderedEmail, str]:
     if not message.text:
-        raise Refused("Its text was removed. It can only be sent with today’s text.")
+        raise ResendRefused("Its text was removed. It can only be sent with today’s text.")
     return RenderedEmail(message.subject, message.text, message.html), message.unsubscribe_url
 
 
-def _anew(message: OutboxMessage) -> tuple[RenderedEmail, str]:
+def _rendered_again(message: OutboxMessage) -> tuple[RenderedEmail, str]:
     event, notice = event_of(message), CATALOGUE.get(message.kind)
     if event is None or notice is None:
-        raise Refused(why_not_anew(message))
+        raise ResendRefused(why_not_rendered_again(message))
     try:
         return dispatch.render_again(event, notice, message.recipient, message.recipient_name)
     except UnrenderableText as refused:
-        raise Refused(f"Today’s text cannot be used: {refused}") from None
+        raise ResendRefused(f"Today’s text cannot be used: {refused}") from None
     except KeyError:
-        raise Refused("Today’s text asks for more than is known of what caused this email.") from None
+        raise ResendRefused("Today’s text asks for more than is known of what caused this email.") from None
 
 
-def first_of(message: OutboxMessage) -> OutboxMessage:
+def original_of(message: OutboxMessage) -> OutboxMessage:
     """Return the message of which this one is a copy, or a copy of a copy."""
     for _ in range(100):
         origin = origin_of(message)
@@ -185,12 +187,12 @@ def first_of(message: OutboxMessage) -> OutboxMessage:
 
 
 def event_of(message: OutboxMessage) -> Event | None:
-    """Return what caused a message, or the one it is a copy of."""
-    event = event_log.find_by_message(first_of(message).id)
+    """Return the event that caused a message, or the message it is a copy of."""
+    event = event_log.find_by_message(original_of(message).id)
     return event if event is not None and event.account_id == message.account_id else None
 
 
 def origin_of(message: OutboxMessage) -> OutboxMessage | None:
-    """Return the message this one is a copy of, if it is still there."""
+    """Return the message this one is a copy of, if it still exists."""
     origin = db.session.get(OutboxMessage, message.copy_of_id) if message.copy_of_id else None
     return origin if origin is not None and origin.account_id == message.account_id else None

@@ -1,8 +1,8 @@
-"""How messages are found, with as much work for a million as for a thousand.
+"""Searching the log at a cost that does not grow with the number of messages.
 
-Every condition has an index of its own that ends in the message's id, so one condition is read off its index,
-newest first. Of several, one that few messages meet leads and the others are looked at in those few. Where
-none is rare, one page looks at no more than ``WINDOW`` messages and says how far back it got.
+Every condition has an index that ends in the message id, so a single condition is read off its index, newest first. Of
+several conditions, one that few messages meet leads, and the others are checked on those. Where none is rare, a page
+searches only ``WINDOW_ROWS`` messages and reports how far back it got.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, Subquery, column, func, literal_column, select, table
 
 from ..db import db
-from .models import DeliveryLine as Line
-from .query_plan import Condition, Plan, count_of
+from .models import LogRow
+from .query_plan import Condition, Plan, count_matching
 from .triggers import FOLD, SUBJECT_INDEX
 
 if TYPE_CHECKING:
     from ..outbox.models import Status
 
-MOST = 1000  # counted exactly; beyond, "more than 1,000"
-WINDOW = 1000  # messages one page looks at where no condition is rare
-_PAGE = 51  # a page, and one more that tells of the next
+MAX_COUNT = 1000  # counted exactly; more is "more than 1,000"
+WINDOW_ROWS = 1000  # messages that one page searches where no condition is rare
+_PAGE = 51  # a page, and one more row that shows whether there is another page
 
 _words = table(SUBJECT_INDEX, column("rowid"))
 _fold = getattr(func, FOLD)
@@ -31,7 +31,7 @@ _simple: Any = literal_column("'simple'")
 
 @dataclass(frozen=True)
 class Count:
-    """How many; ``more`` says that there are more than that."""
+    """A number of messages; with ``more`` it is a lower bound."""
 
     number: int
     more: bool = False
@@ -45,132 +45,137 @@ class Count:
 
 @dataclass(frozen=True)
 class Found:
-    """Ids of a page, newest first. ``seen_to`` is the id to which was looked, if there is more to look at."""
+    """The ids of a page, newest first. ``seen_to`` is the id where a windowed search ended, if there is more to search."""
 
-    idents: list[int]
+    message_ids: list[int]
     seen_to: int | None = None
 
 
 def find(plan: Plan, *, before: int | None = None, after: int | None = None, size: int) -> Found:
-    """Return up to ``size`` ids older than ``before``, or those next newer than ``after``, newest first."""
+    """Return up to ``size`` ids older than ``before``, or the next newer than ``after``, newest first."""
     up = after is not None
     query, key = _candidates(plan)
     query = query.where(key > max(plan.low, after or 0))
     highest = [one for one in (plan.high, None if up else before) if one is not None]
     if highest:
         query = query.where(key < min(highest))
-    if plan.words and not plan.windowed and _unsorted():
-        return _words_nearby(query, plan.words, up=up, size=size)
+    if plan.words and not plan.is_windowed and _is_word_index_unordered():
+        return _search_words_nearby(query, plan.words, up=up, size=size)
     query = query.order_by(key.asc() if up else key.desc())
-    if plan.leads and plan.days and not plan.few:
-        query, key = _born(query.offset(0).subquery(), plan)
+    if plan.leading and plan.days and not plan.max_leading:
+        query, key = _within_days(query.offset(0).subquery(), plan)
         query = query.order_by(key.asc() if up else key.desc())
     seen = None
-    if plan.windowed:
-        window = query.limit(WINDOW).subquery()
-        query = _those(window, plan).order_by(Line.message_id.asc() if up else Line.message_id.desc())
-    idents = list(db.session.scalars(query.limit(size)))
-    if plan.windowed and len(idents) < size:
+    if plan.is_windowed:
+        window = query.limit(WINDOW_ROWS).subquery()
+        query = _matching(window, plan).order_by(LogRow.message_id.asc() if up else LogRow.message_id.desc())
+    message_ids = list(db.session.scalars(query.limit(size)))
+    if plan.is_windowed and len(message_ids) < size:
         edge = func.max if up else func.min
         number, last = db.session.execute(select(func.count(), edge(window.c.message_id))).one()
-        seen = last if number == WINDOW else None
-    return Found(idents[::-1] if up else idents, seen)
+        seen = last if number == WINDOW_ROWS else None
+    return Found(message_ids[::-1] if up else message_ids, seen)
 
 
 def count(plan: Plan) -> Count:
-    """Count what matches, up to ``MOST``."""
-    return counted(find(plan, size=MOST + 1))
+    """Count the matching messages, up to ``MAX_COUNT``."""
+    return counted(find(plan, size=MAX_COUNT + 1))
 
 
 def counted(found: Found) -> Count:
-    """Count what was found of at most ``MOST`` and one."""
-    number = len(found.idents)
-    return Count(min(number, MOST), number > MOST or found.seen_to is not None)
+    """Return the count of what ``find`` returned for a size of ``MAX_COUNT + 1``."""
+    number = len(found.message_ids)
+    return Count(min(number, MAX_COUNT), number > MAX_COUNT or found.seen_to is not None)
 
 
 def count_status(account_id: int, status: Status | None) -> Count:
-    """Count an account's messages of one status, or all of them, up to ``MOST``."""
-    condition = Condition(Line.status, status) if status else Condition(Line.message_id, 0, more_than=True)
-    number = count_of(account_id, condition, MOST + 1)
-    return Count(min(number, MOST), number > MOST)
+    """Count an account's messages with one status, or all of them, up to ``MAX_COUNT``."""
+    condition = (
+        Condition(LogRow.status, status) if status else Condition(LogRow.message_id, 0, more_than=True)
+    )
+    number = count_matching(account_id, condition, MAX_COUNT + 1)
+    return Count(min(number, MAX_COUNT), number > MAX_COUNT)
 
 
 def _candidates(plan: Plan) -> tuple[Select[Any], Any]:
-    """Return what is read off an index, with the key by which it is sorted."""
-    if plan.words and not _unsorted():
+    """Return the query that an index answers, and the key by which it is sorted."""
+    if plan.words and not _is_word_index_unordered():
         query, key = _with_words(plan)
-        return query.where(*() if plan.windowed else [one.aside() for one in plan.rest]), key
-    query = select(Line.message_id).where(Line.account_id == plan.account_id)
-    query = query.where(*(one.plain() for one in plan.leads))
-    if plan.few:  # as they come: their index is not sorted by time
-        some = query.limit(plan.few).subquery()
-        return (_those(some, plan), Line.message_id) if plan.rest or plan.days else _sorted(some)
-    days = () if plan.leads else plan.days  # beside another index they are looked at in what it gives
-    return query.where(*(one.plain() for one in days)), Line.message_id
+        return query.where(*() if plan.is_windowed else [one.unindexed() for one in plan.rest]), key
+    query = select(LogRow.message_id).where(LogRow.account_id == plan.account_id)
+    query = query.where(*(one.indexed() for one in plan.leading))
+    if plan.max_leading:  # few enough to be read unsorted: the index may not be sorted by time
+        some = query.limit(plan.max_leading).subquery()
+        return (_matching(some, plan), LogRow.message_id) if plan.rest or plan.days else _all_of(some)
+    days = () if plan.leading else plan.days  # another index leads, so the days are checked on its rows
+    return query.where(*(one.indexed() for one in days)), LogRow.message_id
 
 
-def _born(some: Subquery, plan: Plan) -> tuple[Select[Any], Any]:
-    """Of some messages those of the days, each looked up by itself and no more of them than a page takes.
+def _within_days(some: Subquery, plan: Plan) -> tuple[Select[Any], Any]:
+    """Return those of some messages that were created within the days, each looked up by its id.
 
-    A database that may choose goes through all messages of those days instead, for it takes every column to be spread
-    evenly over time, which versions, notices and replies are not.
+    The database's planner would rather scan all messages of those days, because it assumes that every column is spread
+    evenly over time; versions, notices and replies are not.
     """
-    born = select(Line.created_at).where(Line.message_id == some.c.message_id).scalar_subquery()
-    within = [replace(one, column=born).plain() for one in plan.days]
+    born = select(LogRow.created_at).where(LogRow.message_id == some.c.message_id).scalar_subquery()
+    within = [replace(one, column=born).indexed() for one in plan.days]
     return select(some.c.message_id).where(*within), some.c.message_id
 
 
-def _sorted(some: Subquery) -> tuple[Select[Any], Any]:
-    """All of some messages: nothing more than their ids is looked at."""
+def _all_of(some: Subquery) -> tuple[Select[Any], Any]:
+    """Return all of some messages, by id only."""
     return select(some.c.message_id), some.c.message_id
 
 
-def _unsorted() -> bool:
-    """Whether the index of words knows no order: PostgreSQL's."""
+def _is_word_index_unordered() -> bool:
+    """Whether the index of words has no order by id, as in PostgreSQL."""
     return db.engine.dialect.name == "postgresql"
 
 
 def _with_words(plan: Plan) -> tuple[Select[Any], Any]:
-    """Messages whose subject has all these words, in the index's own order."""
-    days = [one.aside() for one in plan.days]
-    query = select(Line.message_id).where(Line.account_id == plan.account_id, *days)
+    """Return the messages whose subject has all these words, in the order of the index (SQLite)."""
+    days = [one.unindexed() for one in plan.days]
+    query = select(LogRow.message_id).where(LogRow.account_id == plan.account_id, *days)
     quoted = " ".join('"{}"'.format(word.replace('"', '""')) for word in plan.words.split())
     match = f"account_id : {plan.account_id} AND subject : ({quoted})"
-    query = query.select_from(_words).join(Line, Line.message_id == _words.c.rowid)
+    query = query.select_from(_words).join(LogRow, LogRow.message_id == _words.c.rowid)
     return query.where(literal_column(SUBJECT_INDEX).op("MATCH")(match)), _words.c.rowid
 
 
-def _words_nearby(lines: Select[Any], words: str, *, up: bool, size: int) -> Found:
-    """Of lines those with these words: of the nearest ones a page, where they fill it, else by the index of words.
+def _search_words_nearby(rows: Select[Any], words: str, *, up: bool, size: int) -> Found:
+    """Search words among the newest rows first, and by the index of words only if these do not fill a page (PostgreSQL).
 
-    PostgreSQL would go through the lines one by one for a word that is frequent on the whole, however far back.
+    The planner would otherwise check row after row for a word that is frequent on the whole, however far back it occurs.
     """
 
     def first(some: Any, most: int) -> Any:
-        return some.order_by(Line.message_id.asc() if up else Line.message_id.desc()).limit(most)
+        return some.order_by(LogRow.message_id.asc() if up else LogRow.message_id.desc()).limit(most)
 
-    near = first(lines, WINDOW).subquery()
-    here = select(Line.message_id).where(Line.message_id.in_(select(near.c.message_id)), _has(words))
-    idents = list(db.session.scalars(first(here, size)))
-    enough = len(idents) >= min(size, _PAGE)
+    near = first(rows, WINDOW_ROWS).subquery()
+    here = select(LogRow.message_id).where(
+        LogRow.message_id.in_(select(near.c.message_id)), _has_words(words)
+    )
+    message_ids = list(db.session.scalars(first(here, size)))
+    enough = len(message_ids) >= min(size, _PAGE)
     if not enough:
-        every = (
-            lines.where(_has(words)).offset(0).subquery()
-        )  # a fence: what is outside does not choose the way in
+        # OFFSET 0 is an optimisation fence: the outer ORDER BY must not choose the index of the inner query.
+        every = rows.where(_has_words(words)).offset(0).subquery()
         key = every.c.message_id
-        idents = list(db.session.scalars(select(key).order_by(key.asc() if up else key.desc()).limit(size)))
-    seen = idents[-1] if enough and len(idents) < size else None
-    return Found(idents[::-1] if up else idents, seen)
+        message_ids = list(
+            db.session.scalars(select(key).order_by(key.asc() if up else key.desc()).limit(size))
+        )
+    seen = message_ids[-1] if enough and len(message_ids) < size else None
+    return Found(message_ids[::-1] if up else message_ids, seen)
 
 
-def _has(words: str) -> Any:
+def _has_words(words: str) -> Any:
     asked = func.plainto_tsquery(_simple, _fold(words))
-    return func.to_tsvector(_simple, _fold(Line.subject)).op("@@")(asked)
+    return func.to_tsvector(_simple, _fold(LogRow.subject)).op("@@")(asked)
 
 
-def _those(some: Subquery, plan: Plan) -> Select[Any]:
-    """Of some messages, those that meet everything else."""
-    rest = [one.aside() for one in (*plan.rest, *plan.days)]
-    if plan.words and _unsorted():
-        rest.append(_has(plan.words))
-    return select(Line.message_id).where(Line.message_id.in_(select(some.c.message_id)), *rest)
+def _matching(some: Subquery, plan: Plan) -> Select[Any]:
+    """Return those of some messages that meet all other conditions."""
+    rest = [one.unindexed() for one in (*plan.rest, *plan.days)]
+    if plan.words and _is_word_index_unordered():
+        rest.append(_has_words(plan.words))
+    return select(LogRow.message_id).where(LogRow.message_id.in_(select(some.c.message_id)), *rest)

@@ -1,8 +1,8 @@
-"""What became of an account's messages over a day or a month, and how long acceptance took.
+"""Statistics of an account's messages over a day or a month, and how long acceptance took.
 
-Hours that are over were added up by the worker (``tending.py``), and those of the days before yesterday once more,
-into one row that stands at the day's first hour; the hours since are counted live. What waits is counted live as
-well, of the newest ``_MOST_WAITING``, for it changes every moment.
+Full hours come from the rollup (``rollup.py``), which merges those of past days into one row at the day's first hour;
+the hours since its cursor are counted live. Waiting messages are counted live as well, up to the newest
+``_MAX_WAITING``, because they change all the time.
 """
 
 from __future__ import annotations
@@ -16,25 +16,24 @@ from sqlalchemy import Float, case, func, select
 
 from ..db import db
 from ..outbox.models import Status
-from .models import DeliveryHour, RollMark
-from .models import DeliveryLine as Line
+from .models import DeliveryHour, LogRow, RollupCursor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# How long acceptance took, in seconds: up to each of these, and beyond.
-STEPS = (0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 10800, 43200, 86400, 172800)
+# Upper bounds of the duration steps: how long acceptance took. One more step is beyond the last.
+STEPS_S = (0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 10800, 43200, 86400, 172800)
 NO_STEP = -1
-HOURS, DAYS, ATTEMPTS = "hours", "days", "attempts"  # the marks of the rollups
+HOURS, DAYS, ATTEMPTS = "hours", "days", "attempts"  # names of the rollup cursors
 SETTLED = (Status.SENT, Status.FAILED)
 WAITING = (Status.QUEUED, Status.SENDING, Status.HELD)
 SPANS = {"day": timedelta(hours=1), "month": timedelta(days=1)}
 _COUNT = {"day": 24, "month": 30}
-_MOST_WAITING = 1000
+_MAX_WAITING = 1000
 
 
 @dataclass(frozen=True)
-class Slot:
+class Bucket:
     """An hour or a day."""
 
     at: datetime
@@ -48,11 +47,11 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """The slots, the oldest first, and what they add up to. ``median`` and ``p95`` are in seconds."""
+class Stats:
+    """The buckets, oldest first, and their totals. ``median`` and ``p95`` are in seconds."""
 
     span: str
-    slots: Sequence[Slot]
+    buckets: Sequence[Bucket]
     waiting: int
     more_waiting: bool
     median: float | None
@@ -60,110 +59,117 @@ class Figures:
 
     @property
     def sent(self) -> int:
-        return sum(slot.sent for slot in self.slots)
+        return sum(bucket.sent for bucket in self.buckets)
 
     @property
     def failed(self) -> int:
-        return sum(slot.failed for slot in self.slots)
+        return sum(bucket.failed for bucket in self.buckets)
 
 
-def read(account_id: int, span: str, *, now: datetime) -> Figures:
-    """Count an account's messages of the last 24 hours or 30 days."""
+def read(account_id: int, span: str, *, now: datetime) -> Stats:
+    """Return an account's statistics of the last 24 hours or 30 days."""
     each = SPANS[span]
     start = _floor(now, each) - each * (_COUNT[span] - 1)
-    bars: Counter[tuple[datetime, Status]] = Counter()
+    counts: Counter[tuple[datetime, Status]] = Counter()
     steps: Counter[int] = Counter()
-    for hour, status, step, count in (*_over(account_id, start, each), *_live(account_id, start)):
-        bars[_floor(hour, each), status] += count
+    for hour, status, step, count in (*_rolled_up(account_id, start, each), *_live(account_id, start)):
+        counts[_floor(hour, each), status] += count
         steps[step] += count
     waits, more = _waiting(account_id)
-    slots = []
+    buckets = []
     for number in range(_COUNT[span]):
         at = start + each * number
-        owed = sum(count for moment, count in waits if at <= moment < at + each)
-        slots.append(Slot(at, bars[at, Status.SENT], bars[at, Status.FAILED], owed))
+        waiting = sum(count for hour, count in waits if at <= hour < at + each)
+        buckets.append(Bucket(at, counts[at, Status.SENT], counts[at, Status.FAILED], waiting))
     total = sum(count for _, count in waits)
-    return Figures(span, slots, total, more, quantile(steps, 0.5), quantile(steps, 0.95))
+    return Stats(span, buckets, total, more, quantile(steps, 0.5), quantile(steps, 0.95))
 
 
-def step_of(seconds: Any) -> Any:
-    """The step a number of seconds falls into, as the database works it out."""
+def step_expression(seconds: Any) -> Any:
+    """Return the SQL expression for the duration step of a number of seconds."""
     return case(
         (seconds.is_(None), NO_STEP),
-        *((seconds <= bound, number) for number, bound in enumerate(STEPS)),
-        else_=len(STEPS),
+        *((seconds <= bound, number) for number, bound in enumerate(STEPS_S)),
+        else_=len(STEPS_S),
     )
 
 
-def hour_of(moment: Any) -> Any:
-    """The hour a moment lies in, as the database works it out; ``read_hour`` reads it."""
+def hour_expression(moment: Any) -> Any:
+    """Return the SQL expression for the hour of a time; ``parse_hour`` reads its result."""
     if db.engine.dialect.name == "postgresql":
         return func.floor(func.extract("epoch", moment) / 3600, type_=Float)
     return func.substr(moment, 1, 13)
 
 
-def _day_of(moment: Any) -> Any:
-    """The first hour of the day a moment lies in."""
+def _day_expression(moment: Any) -> Any:
+    """Return the SQL expression for the first hour of a time's day."""
     if db.engine.dialect.name == "postgresql":
         return func.floor(func.extract("epoch", moment) / 86400, type_=Float) * 24
     return func.substr(moment, 1, 10) + " 00"
 
 
-def read_hour(value: Any) -> datetime:
+def parse_hour(value: Any) -> datetime:
+    """Return the hour that ``hour_expression`` describes."""
     if isinstance(value, str):
         return datetime.strptime(value, "%Y-%m-%d %H").replace(tzinfo=UTC)
     return datetime.fromtimestamp(int(value) * 3600, tz=UTC)
 
 
 def quantile(steps: Counter[int], share: float) -> float | None:
-    """Return the seconds within which this share was accepted, as exact as the steps are."""
+    """Return the seconds within which this share was accepted, interpolated within its step."""
     total = sum(count for step, count in steps.items() if step != NO_STEP)
     seen = 0
-    for step in range(len(STEPS) + 1):
+    for step in range(len(STEPS_S) + 1):
         here = steps[step]
         if here and seen + here >= share * total:
-            low = STEPS[step - 1] if step else 0.0
-            high = STEPS[step] if step < len(STEPS) else STEPS[-1]
+            low = STEPS_S[step - 1] if step else 0.0
+            high = STEPS_S[step] if step < len(STEPS_S) else STEPS_S[-1]
             return low + (high - low) * (share * total - seen) / here
         seen += here
     return None
 
 
-def _over(account_id: int, start: datetime, each: timedelta) -> list[Any]:
-    """The hours that were added up. What took how long and what happened when are asked apart: less to fetch."""
+def _rolled_up(account_id: int, start: datetime, each: timedelta) -> list[Any]:
+    """Return the rolled-up counts by hour, and apart from them by step, which is less to fetch than by both."""
     row = DeliveryHour
     mine = (row.account_id == account_id, row.hour >= start)
-    unit = (hour_of(row.hour) if each < timedelta(days=1) else _day_of(row.hour)).label("unit")
+    unit = (hour_expression(row.hour) if each < timedelta(days=1) else _day_expression(row.hour)).label(
+        "unit"
+    )
     hours = select(unit, row.status, func.sum(row.count)).where(*mine).group_by("unit", row.status)
     steps = select(row.step, func.sum(row.count)).where(*mine, row.step != NO_STEP).group_by(row.step)
-    counted = [(read_hour(at), status, NO_STEP, int(n)) for at, status, n in db.session.execute(hours)]
+    counted = [(parse_hour(at), status, NO_STEP, int(n)) for at, status, n in db.session.execute(hours)]
     timed = [(start, None, step, int(count)) for step, count in db.session.execute(steps)]
     return counted + timed
 
 
 def _live(account_id: int, start: datetime) -> list[Any]:
-    mark = db.session.get(RollMark, HOURS)
-    since = max(start, mark.until) if mark else start
-    hour, step = hour_of(Line.settled_at).label("hour"), step_of(Line.seconds).label("step")
-    query = select(hour, Line.status, step, func.count()).where(
-        Line.account_id == account_id, Line.settled_at >= since, Line.status.in_(SETTLED)
+    """Return the counts of the hours after the rollup's cursor."""
+    cursor = db.session.get(RollupCursor, HOURS)
+    since = max(start, cursor.until) if cursor else start
+    hour, step = (
+        hour_expression(LogRow.settled_at).label("hour"),
+        step_expression(LogRow.seconds).label("step"),
     )
-    rows = db.session.execute(query.group_by("hour", Line.status, "step"))
-    return [(read_hour(at), status, step, count) for at, status, step, count in rows]
+    query = select(hour, LogRow.status, step, func.count()).where(
+        LogRow.account_id == account_id, LogRow.settled_at >= since, LogRow.status.in_(SETTLED)
+    )
+    rows = db.session.execute(query.group_by("hour", LogRow.status, "step"))
+    return [(parse_hour(at), status, step, count) for at, status, step, count in rows]
 
 
 def _waiting(account_id: int) -> tuple[list[tuple[datetime, int]], bool]:
-    """What waits, by the hour it was owed in, and whether there is more than was counted."""
+    """Return the waiting messages by the hour of their creation, and whether there are more than were counted."""
     found: Counter[datetime] = Counter()
     more = False
     for status in WAITING:
-        some = select(Line.created_at).where(Line.account_id == account_id, Line.status == status)
-        some_rows = some.order_by(Line.message_id.desc()).limit(_MOST_WAITING).subquery()
-        hour = hour_of(some_rows.c.created_at).label("hour")
+        some = select(LogRow.created_at).where(LogRow.account_id == account_id, LogRow.status == status)
+        some_rows = some.order_by(LogRow.message_id.desc()).limit(_MAX_WAITING).subquery()
+        hour = hour_expression(some_rows.c.created_at).label("hour")
         rows = [
-            (read_hour(at), n) for at, n in db.session.execute(select(hour, func.count()).group_by("hour"))
+            (parse_hour(at), n) for at, n in db.session.execute(select(hour, func.count()).group_by("hour"))
         ]
-        more = more or sum(count for _, count in rows) == _MOST_WAITING
+        more = more or sum(count for _, count in rows) == _MAX_WAITING
         found.update(dict(rows))
     return sorted(found.items()), more
 

@@ -1,8 +1,8 @@
-"""The triggers that maintain ``delivery_log`` and its index of subjects, in SQLite and in PostgreSQL.
+"""Database triggers that keep ``delivery_log`` and its full-text index of subjects up to date, for SQLite and PostgreSQL.
 
-They are part of the database, so any statement that changes a message (of a worker, a command, or typed by hand) updates
-the log in the same commit. A row of the log belongs to one message, so two transactions contend for it only where they
-contend for the message already. Migrations carry their own copies: to change a trigger, write a new migration.
+They run in the transaction of every change to a message, whether by a worker, a command or a statement by hand. A row of
+the log belongs to one message, so the triggers add no conflict between transactions. The migrations have copies of their
+own: to change a trigger, write a new migration.
 """
 
 # ruff: noqa: S608 - the statements are built from constants of this module only
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-SUBJECT_INDEX = "delivery_subjects"  # in SQLite a virtual table, with shadow tables
+SUBJECT_INDEX = "delivery_subjects"  # the full-text index; in SQLite a virtual table with shadow tables
 
-FOLD = "delivery_fold"  # PostgreSQL's function for lower case, independent of the database's locale
+FOLD = "delivery_fold"  # lower-cases in PostgreSQL, independent of the locale of the database
 _UNICODE = 'COLLATE "und-x-icu"'
-_KNOWS_UNICODE = (
+_HAS_ICU_COLLATION = (
     "SELECT count(*) FROM pg_collation WHERE collname = 'und-x-icu' AND getdatabaseencoding() = 'UTF8'"
 )
 
@@ -26,9 +26,9 @@ _COLUMNS = (
     "message_id, account_id, created_at, status, kind, recipient, domain, subject, reference, attempt, queue_id,"
     " settled_at, seconds"
 )
-_CHANGING = "status, settled_at, message_id, created_at"
-_TRYING = "outcome, version_number, reply_code, queue_id, number"
-_TRIED = (
+_MESSAGE_COLUMNS = "status, settled_at, message_id, created_at"
+_ATTEMPT_COLUMNS = "outcome, version_number, reply_code, queue_id, number"
+_ATTEMPT_UPDATE = (
     "UPDATE delivery_log SET attempt = new.number, version = new.version_number, code = new.reply_code,"
     " queue_id = CASE WHEN new.queue_id <> '' THEN new.queue_id ELSE queue_id END"
     " WHERE message_id = new.message_id AND attempt <= new.number"
@@ -39,7 +39,7 @@ _CREATE_SUBJECT_INDEX = (
 )
 
 
-def _inserted(domain: str, seconds: str) -> str:
+def _insert_row(domain: str, seconds: str) -> str:
     return (
         f"INSERT INTO delivery_log ({_COLUMNS}) VALUES (new.id, new.account_id, new.created_at, new.status,"
         f" new.kind, lower(new.recipient), {domain}, new.subject, coalesce(new.message_id, ''), 0, '',"
@@ -47,7 +47,7 @@ def _inserted(domain: str, seconds: str) -> str:
     )
 
 
-def _updated(seconds: str) -> str:
+def _update_row(seconds: str) -> str:
     return (
         f"UPDATE delivery_log SET status = new.status, settled_at = new.settled_at, seconds = {seconds},"
         " reference = coalesce(new.message_id, ''), created_at = new.created_at WHERE message_id = new.id"
@@ -64,16 +64,18 @@ def _sqlite() -> list[str]:
         trigger.format(
             "delivery_log_insert",
             "INSERT ON outbox_message WHEN new.account_id IS NOT NULL",
-            _inserted(domain, seconds),
+            _insert_row(domain, seconds),
         ),
-        trigger.format("delivery_log_update", f"UPDATE OF {_CHANGING} ON outbox_message", _updated(seconds)),
+        trigger.format(
+            "delivery_log_update", f"UPDATE OF {_MESSAGE_COLUMNS} ON outbox_message", _update_row(seconds)
+        ),
         trigger.format(
             "delivery_log_delete",
             "DELETE ON outbox_message",
             "DELETE FROM delivery_log WHERE message_id = old.id",
         ),
-        trigger.format("delivery_attempt_insert", f"INSERT {started}", _TRIED),
-        trigger.format("delivery_attempt_update", f"UPDATE OF {_TRYING} {started}", _TRIED),
+        trigger.format("delivery_attempt_insert", f"INSERT {started}", _ATTEMPT_UPDATE),
+        trigger.format("delivery_attempt_update", f"UPDATE OF {_ATTEMPT_COLUMNS} {started}", _ATTEMPT_UPDATE),
         trigger.format(
             "delivery_subjects_insert",
             "INSERT ON delivery_log",
@@ -99,10 +101,10 @@ def _postgresql(*, unicode: bool) -> list[str]:
         f"CREATE FUNCTION {FOLD}(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE"
         f" AS $$ SELECT lower($1{' ' + _UNICODE if unicode else ''}) $$",
         f"CREATE INDEX {SUBJECT_INDEX} ON delivery_log USING gin (to_tsvector('simple', {FOLD}(subject)))",
-        function.format("delivery_log_insert", _inserted(domain, seconds)),
-        function.format("delivery_log_update", _updated(seconds)),
+        function.format("delivery_log_insert", _insert_row(domain, seconds)),
+        function.format("delivery_log_update", _update_row(seconds)),
         function.format("delivery_log_delete", "DELETE FROM delivery_log WHERE message_id = old.id"),
-        function.format("delivery_log_attempt", _TRIED),
+        function.format("delivery_log_attempt", _ATTEMPT_UPDATE),
         trigger.format(
             "delivery_log_insert",
             "INSERT ON outbox_message",
@@ -110,7 +112,10 @@ def _postgresql(*, unicode: bool) -> list[str]:
             "delivery_log_insert",
         ),
         trigger.format(
-            "delivery_log_update", f"UPDATE OF {_CHANGING} ON outbox_message", "", "delivery_log_update"
+            "delivery_log_update",
+            f"UPDATE OF {_MESSAGE_COLUMNS} ON outbox_message",
+            "",
+            "delivery_log_update",
         ),
         trigger.format("delivery_log_delete", "DELETE ON outbox_message", "", "delivery_log_delete"),
         trigger.format(
@@ -118,7 +123,7 @@ def _postgresql(*, unicode: bool) -> list[str]:
         ),
         trigger.format(
             "delivery_attempt_update",
-            f"UPDATE OF {_TRYING} ON delivery_attempt",
+            f"UPDATE OF {_ATTEMPT_COLUMNS} ON delivery_attempt",
             started,
             "delivery_log_attempt",
         ),
@@ -126,9 +131,9 @@ def _postgresql(*, unicode: bool) -> list[str]:
 
 
 def ddl(bind: Connection) -> None:
-    """Create the triggers and the index of subjects."""
+    """Create the triggers and the index of words in subjects."""
     if bind.dialect.name == "postgresql":
-        statements = _postgresql(unicode=bool(bind.exec_driver_sql(_KNOWS_UNICODE).scalar()))
+        statements = _postgresql(unicode=bool(bind.exec_driver_sql(_HAS_ICU_COLLATION).scalar()))
     else:
         statements = _sqlite()
     for statement in statements:

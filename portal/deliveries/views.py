@@ -1,4 +1,4 @@
-"""The delivery log: the list, its figures, one message's story, and the table to take away."""
+"""Pages of the delivery log: the list with its statistics, one message, the CSV export, and the retention."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ..web.headers import mail_page
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import bulk_actions, chart, export, message_log, message_page, resend, retention, stats
-from .action_labels import SPAN_WORDS, chips, duration
+from .action_labels import SPAN_LABELS, duration, filter_chips
 from .filters import Filters
-from .forms import KeepingForm
+from .forms import RetentionForm
 
 if TYPE_CHECKING:
     from ..outbox.models import OutboxMessage
 
 blueprint = Blueprint("deliveries", __name__, url_prefix="/deliveries")
 
-IDENT = "<int(max=999999999999):ident>"
+ID_RULE = "<int(max=999999999999):ident>"
 
 
 @blueprint.get("")
@@ -36,30 +36,30 @@ def index() -> Any:
     before, after = key_argument(args.get("before")), key_argument(args.get("after"))
     span = args.get("span", "") if args.get("span") in stats.SPANS else "day"
     account = current_user.account_id
-    told = stats.read(account, span, now=utcnow())
+    figures = stats.read(account, span, now=utcnow())
     query = filters.query() | ({"span": span} if span != "day" else {})
     return render_template(
         "deliveries/index.html",
-        log=message_log.read(account, filters, before=before, after=after),
+        log=message_log.read_page(account, filters, before=before, after=after),
         filters=filters,
         misread=filters.misread(args),
         typed=args,
-        chips=chips(filters),
+        chips=filter_chips(filters),
         tabs=message_log.TABS,
         notices=CATALOGUE,
         words=STATUS_LABELS,
-        name_of=message_page.name_of,
-        purpose_of=message_page.purpose_of,
+        kind_name=message_page.kind_name,
+        purpose=message_page.purpose,
         last_reply=message_page.last_reply,
         paged=before is not None or after is not None,
-        figures=told,
-        chart=chart.draw(told),
-        span_words=SPAN_WORDS,
+        stats=figures,
+        chart=chart.draw_chart(figures),
+        span_words=SPAN_LABELS,
         duration=duration,
         query=query,
         link=lambda **changes: _link(query | changes),
-        keeping=retention.of(account),
-        orders=bulk_actions.recent(account),
+        retention=retention.get(account),
+        bulk_actions=bulk_actions.list_open(account),
     )
 
 
@@ -69,7 +69,7 @@ def table() -> Response:
     filters = Filters.read(request.args.to_dict())
     account = current_user.account
     name = export.file_name(account.slug, utcnow())
-    lines = stream_with_context(export.lines(account.id, filters))
+    lines = stream_with_context(export.csv_chunks(account.id, filters))
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(lines, mimetype="text/csv", headers=headers)
 
@@ -77,8 +77,8 @@ def table() -> Response:
 @blueprint.route("/keep", methods=["GET", "POST"])
 @login_required
 def keep() -> Any:
-    chosen = retention.of(current_user.account_id)
-    form = KeepingForm(data={"body_days": chosen.body_days, "row_days": chosen.row_days})
+    chosen = retention.get(current_user.account_id)
+    form = RetentionForm(data={"body_days": chosen.body_days, "row_days": chosen.row_days})
     if form.validate_on_submit():
         retention.save(current_user.account_id, form.chosen())
         return redirect(url_for("deliveries.keep", saved="1"), 303)
@@ -86,14 +86,14 @@ def keep() -> Any:
     return page, 422 if request.method == "POST" else 200
 
 
-@blueprint.get(f"/{IDENT}")
+@blueprint.get(f"/{ID_RULE}")
 @login_required
 def show(ident: int) -> Any:
     message = _message(ident)
-    return story_page(message)
+    return message_page_response(message)
 
 
-@blueprint.get(f"/{IDENT}/html")
+@blueprint.get(f"/{ID_RULE}/html")
 @login_required
 def html(ident: int) -> Response:
     message = _message(ident)
@@ -104,18 +104,18 @@ def _link(query: dict[str, Any]) -> str:
     return url_for("deliveries.index", **{name: value for name, value in query.items() if value != ""})
 
 
-def story_page(message: OutboxMessage, refused: str = "", code: int = 200) -> Any:
-    """Show one message's story, with the reason why what was asked for is refused."""
-    attempts, now = message_log.attempts_at(message), utcnow()
-    event, line = resend.event_of(message), message_log.line_of(message)
+def message_page_response(message: OutboxMessage, refused: str = "", code: int = 200) -> Any:
+    """Return the page of one message; ``refused`` is why an action on it was refused."""
+    attempts, now = message_log.attempts_of(message), utcnow()
+    event, row = resend.event_of(message), message_log.log_row_of(message)
     page = render_template(
         "deliveries/show.html",
-        story=message_page.describe(message, attempts, find_queue(current_user.account_id)),
+        detail=message_page.describe(message, attempts, find_queue(current_user.account_id)),
         message=message,
-        moments=message_page.timeline(message, attempts, event, line),
+        timeline=message_page.timeline(message, attempts, event, row),
         shown_text=links.redact_tokens(message.kind, message.text),
         link_hidden=links.holds_token(message.kind),
-        wiped_at=line.wiped_at if line else None,
+        wiped_at=row.wiped_at if row else None,
         origin=resend.origin_of(message),
         copies=message_log.copies_of(message),
         words=STATUS_LABELS,
@@ -123,12 +123,12 @@ def story_page(message: OutboxMessage, refused: str = "", code: int = 200) -> An
         may_retry=resend.may_retry(message, now),
         may_cancel=resend.may_cancel(message),
         why_no_copy=resend.why_no_copy(message),
-        why_not_to=resend.why_not_to(message),
-        why_not_anew=resend.why_not_anew(message),
+        why_not_to_recipient=resend.why_not_to_recipient(message),
+        why_not_rendered_again=resend.why_not_rendered_again(message),
         key=secrets.token_urlsafe(12),
     )
     return page, code
 
 
 def _message(ident: int) -> OutboxMessage:
-    return message_log.message_of(current_user.account_id, ident) or abort(404)
+    return message_log.get_message(current_user.account_id, ident) or abort(404)

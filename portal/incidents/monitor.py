@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 
 from ..clock import utcnow
 from ..db import db
-from ..deliveries.models import DeliveryLine
+from ..deliveries.models import LogRow
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from ..outbox.overview import count_waiting
 from ..outbox.queue import SYSTEM, get_queue
@@ -140,10 +140,10 @@ def _replaced() -> Any:
 def _disproved() -> Any:
     """Trouble on a way by which an email was accepted since. The log's lines lead: they are sorted by account and time."""
     accepted = exists().where(
-        DeliveryLine.account_id == Incident.account_id,
-        DeliveryLine.settled_at > Incident.last_seen_at,
-        DeliveryLine.status == Status.SENT,
-        DeliveryAttempt.message_id == DeliveryLine.message_id,
+        LogRow.account_id == Incident.account_id,
+        LogRow.settled_at > Incident.last_seen_at,
+        LogRow.status == Status.SENT,
+        DeliveryAttempt.message_id == LogRow.message_id,
         DeliveryAttempt.started_at > Incident.last_seen_at,
         DeliveryAttempt.outcome == Outcome.ACCEPTED,
         DeliveryAttempt.server == Incident.server,

@@ -20,8 +20,8 @@ from sqlalchemy import func, select
 
 from ..db import db, read_only
 from ..deliveries import rollup
-from ..deliveries.models import AttemptTotal, RollMark
-from ..deliveries.stats import ATTEMPTS, NO_STEP, STEPS
+from ..deliveries.models import AttemptTotal, RollupCursor
+from ..deliveries.stats import ATTEMPTS, NO_STEP, STEPS_S
 from ..jobs import heartbeat
 from ..outbox.models import OutboxMessage, Outcome, Queue, Status
 from ..smtp.failure import Stage
@@ -118,7 +118,7 @@ def _attempts() -> Iterator[Metric]:
 
 
 def _counted() -> Iterator[tuple[str, str, str, int, int, float]]:
-    mark = db.session.get(RollMark, ATTEMPTS)
+    mark = db.session.get(RollupCursor, ATTEMPTS)
     for row in db.session.scalars(select(AttemptTotal)):
         yield row.provider, row.outcome, row.stage, row.step, row.count, row.seconds
     for one in rollup.count_attempts(mark.until if mark else None, None):
@@ -127,10 +127,10 @@ def _counted() -> Iterator[tuple[str, str, str, int, int, float]]:
 
 def _buckets(counts: Counter[int]) -> list[tuple[str, float]]:
     found, seen = [], 0
-    for step, bound in enumerate(STEPS):
+    for step, bound in enumerate(STEPS_S):
         seen += counts[step]
         found.append((str(float(bound)), float(seen)))
-    return [*found, ("+Inf", float(seen + counts[len(STEPS)]))]
+    return [*found, ("+Inf", float(seen + counts[len(STEPS_S)]))]
 
 
 def _workers(now: datetime) -> Metric:

@@ -15,7 +15,7 @@ from portal.affiliates.models import SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
 from portal.deliveries import resend
-from portal.deliveries.resend import Wish
+from portal.deliveries.resend import ResendRequest
 from portal.events import event_log, weekly_summary, weeks
 from portal.events.dispatch import record_event
 from portal.events.models import EmailDecision
@@ -208,10 +208,15 @@ def test_the_address_of_one_account_does_nothing_in_another(client, stranger, ha
     assert recipients.is_enabled(account_of("copperpot").id, WEEKLY)
 
 
-@pytest.mark.parametrize("anew", [True, False])
-def test_another_copy_of_a_summary_can_be_ended_as_well(happen, anew):
+@pytest.mark.parametrize("render_again", [True, False])
+def test_another_copy_of_a_summary_can_be_ended_as_well(happen, render_again):
     message = happen()[ADA]
-    copy = resend.send(message, owner_of(), Wish(to_me=True, anew=anew, key="a-key-of-a-form"), now=utcnow())
+    copy = resend.send(
+        message,
+        owner_of(),
+        ResendRequest(to_owner=True, render_again=render_again, key="a-key-of-a-form"),
+        now=utcnow(),
+    )
     assert copy.unsubscribe_url == message.unsubscribe_url
 
 

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.deliveries.action_labels import duration
-from portal.deliveries.chart import HEIGHT, WIDTH, draw
-from portal.deliveries.stats import Figures, Slot
+from portal.deliveries.chart import HEIGHT, WIDTH, draw_chart
+from portal.deliveries.stats import Bucket, Stats
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 numbers = st.integers(0, 3_000_000)
@@ -18,8 +18,8 @@ numbers = st.integers(0, 3_000_000)
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=30)
 @given(st.lists(st.tuples(numbers, numbers, numbers), min_size=24, max_size=30))
 def test_every_number_is_drawn_within_the_box(rows):
-    slots = [Slot(AT, *row) for row in rows]
-    chart = draw(Figures("day", slots, 0, False, None, None))
+    slots = [Bucket(AT, *row) for row in rows]
+    chart = draw_chart(Stats("day", slots, 0, False, None, None))
     assert chart.top >= max(slot.total for slot in slots)
     assert len(chart.bars) == sum(bool(number) for row in rows for number in row)
     for bar in chart.bars:

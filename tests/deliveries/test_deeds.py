@@ -15,7 +15,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.deliveries import bulk_actions, resend
 from portal.deliveries.filters import Filters
-from portal.deliveries.models import Action, BulkOrder, State
+from portal.deliveries.models import Action, BulkAction, State
 from portal.events.dispatch import record_event
 from portal.events.types import EventType, Source
 from portal.outbox.models import OutboxMessage, Outcome, Queue, Status
@@ -66,8 +66,10 @@ def test_a_cancelled_message_gets_a_new_start_alone_or_with_many(owner, owe):
     one, other = owe(status=Status.CANCELLED), owe(status=Status.CANCELLED)
     assert _do(owner, one, "retry").status_code == 303
     assert (_state(one), _state(other)) == (Status.QUEUED, Status.CANCELLED)
-    order = bulk_actions.give(account_of().id, Action.RETRY, Filters(), [other.id], key=KEY, now=utcnow())
-    bulk_actions.carry_out(order.id)
+    order = bulk_actions.create(
+        account_of().id, Action.RETRY, bulk_actions.Scope(Filters(), [other.id]), key=KEY, now=utcnow()
+    )
+    bulk_actions.run(order.id)
     assert _state(other) is Status.QUEUED
 
 
@@ -124,13 +126,13 @@ def test_a_suppressed_recipient_is_refused_and_said_why(owner, owe):
 
 def test_copies_are_budgeted(owner, owe):
     message = owe(status=Status.SENT)
-    for number in range(resend.OF_MESSAGE.amount):
+    for number in range(resend.MESSAGE_LIMIT.amount):
         answer = _do(owner, message, "again", to="me", words="sent", key=f"{KEY}{number}")
         assert answer.status_code == 303
     answer = _do(owner, message, "again", to="me", words="sent", key=f"{KEY}-more")
     assert answer.status_code == 422
     assert "Too many copies" in answer.get_data(as_text=True)
-    assert len(_copies()) == resend.OF_MESSAGE.amount
+    assert len(_copies()) == resend.MESSAGE_LIMIT.amount
 
 
 @pytest.mark.parametrize("flag", [{"is_test": True}, {"forced_version_id": 1}])
@@ -193,12 +195,12 @@ def _order(browser, query: str):
     return page, values
 
 
-def _give(browser, query: str) -> BulkOrder:
+def _give(browser, query: str) -> BulkAction:
     _, fields = _order(browser, query)
     answer = browser.post("/deliveries/orders", data=fields)
     assert answer.status_code == 303
     assert browser.post("/deliveries/orders", data=fields).location == answer.location, "sent twice is one"
-    return db.session.get(BulkOrder, int(answer.location.rpartition("/")[2]))
+    return db.session.get(BulkAction, int(answer.location.rpartition("/")[2]))
 
 
 def test_all_that_match_are_counted_then_tried_again(owner, owe):
@@ -208,7 +210,7 @@ def test_all_that_match_are_counted_then_tried_again(owner, owe):
     assert "Try again: 7 emails" in page
     order = _give(owner, "action=retry&all=1&status=failed&kind=new-sign-up")
     assert 'data-live="on"' in owner.get(f"/deliveries/orders/{order.id}").get_data(as_text=True)
-    bulk_actions.carry_out(order.id)
+    bulk_actions.run(order.id)
     assert {_state(one) for one in failed} == {Status.QUEUED}
     assert _state(other) is Status.FAILED
     db.session.refresh(order)
@@ -223,20 +225,20 @@ def test_an_order_goes_on_in_batches_where_it_was_and_spares_what_came_later(own
     rows = [owe() for _ in range(5)]
     order = _give(owner, "action=cancel&all=1&status=queued")
     late = owe()
-    assert bulk_actions._batch(order.id, utcnow())
+    assert bulk_actions._run_batch(order.id, utcnow())
     db.session.refresh(order)
     assert (order.state, order.changed) == (State.RUNNING, 2)
-    assert bulk_actions.due(utcnow()) == [("bulk-action", order.id)]
-    bulk_actions.carry_out(order.id)
+    assert bulk_actions.find_due_work(utcnow()) == [("bulk-action", order.id)]
+    bulk_actions.run(order.id)
     assert {_state(one) for one in rows} == {Status.CANCELLED}
     assert _state(late) is Status.QUEUED
-    assert bulk_actions.due(utcnow()) == []
+    assert bulk_actions.find_due_work(utcnow()) == []
 
 
 def test_chosen_messages_alone_are_meant_and_those_of_others_never(owner, stranger, owe):
     mine, spared, theirs = owe(), owe(), owe("copperpot")
     order = _give(owner, f"action=cancel&id={mine.id}&id={theirs.id}&id=x")
-    bulk_actions.carry_out(order.id)
+    bulk_actions.run(order.id)
     assert [_state(one) for one in (mine, spared, theirs)] == [Status.CANCELLED, Status.QUEUED, Status.QUEUED]
     assert stranger.get(f"/deliveries/orders/{order.id}").status_code == 404
     token = csrf_token(stranger.get("/deliveries/keep").get_data(as_text=True))
@@ -249,7 +251,7 @@ def test_what_is_on_hold_is_released_as_a_whole(owner, owe):
     hold(account_of().id, WRONG_PASSWORD, now=utcnow())
     db.session.commit()
     order = _give(owner, "action=release&all=1&status=held")
-    bulk_actions.carry_out(order.id)
+    bulk_actions.run(order.id)
     assert _state(row) is Status.QUEUED
     assert db.session.get(Queue, account_of().id).held_at is None
 
@@ -258,7 +260,7 @@ def test_an_order_can_be_stopped(owner, owe):
     row = owe()
     order = _give(owner, "action=cancel&all=1")
     owner.submit(f"/deliveries/orders/{order.id}/stop", {}, page=f"/deliveries/orders/{order.id}")
-    bulk_actions.carry_out(order.id)
+    bulk_actions.run(order.id)
     assert _state(row) is Status.QUEUED
     db.session.refresh(order)
     assert order.state is State.STOPPED

@@ -11,7 +11,7 @@ import pytest
 from portal.clock import utcnow
 from portal.db import db
 from portal.deliveries import export, retention, rollup, stats
-from portal.deliveries.models import DeliveryHour, DeliveryLine, RollMark
+from portal.deliveries.models import DeliveryHour, LogRow, RollupCursor
 from portal.outbox import cancellations
 from portal.outbox.cancellations import MessageCancellation
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
@@ -78,7 +78,7 @@ def test_words_go_first_then_the_message_and_what_waits_stays(owner, owe, tried)
     page = owner.get(f"/deliveries/{idents[1]}").get_data(as_text=True)
     assert "The text was removed after 91 days" in page
     assert owner.get(f"/deliveries/{idents[2]}").status_code == 404
-    assert db.session.get(DeliveryLine, idents[2]) is None
+    assert db.session.get(LogRow, idents[2]) is None
 
 
 def test_an_account_chooses_how_long(owner, stranger, owe):
@@ -120,7 +120,7 @@ def test_the_figures_are_the_same_before_and_after_they_are_added_up(owner, owe)
         assert (before.sent, before.failed, before.waiting) == (sent, 1, 1)
         assert 5 <= before.median <= 10
     befores = [stats.read(account, span, now=now) for span in ("day", "month")]
-    while rollup.roll(now):
+    while rollup.roll_up(now):
         pass
     assert db.session.query(DeliveryHour).count() > 0
     assert [stats.read(account, span, now=now) for span in ("day", "month")] == befores
@@ -145,19 +145,21 @@ def test_the_hours_of_past_days_are_kept_as_days_and_the_figures_stay_the_same(o
         return [stats.read(account, span, now=when) for account in accounts for span in ("day", "month")]
 
     before = everything(now)
-    while rollup.roll(now):
+    while rollup.roll_up(now):
         pass
     for _ in range(2):
         assert everything(now) == before
-        db.session.query(RollMark).filter_by(name=stats.DAYS).delete()  # merged once more: nothing changes
-        rollup.roll(now)
+        db.session.query(RollupCursor).filter_by(
+            name=stats.DAYS
+        ).delete()  # merged once more: nothing changes
+        rollup.roll_up(now)
     hours = sorted({row.hour for row in db.session.query(DeliveryHour)})
     edge = (now - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     assert {one.hour for one in hours if one < edge} == {0}
     assert len({one.hour for one in hours if one >= edge}) > 3
     later = now + timedelta(days=2)
     live = everything(later)
-    while rollup.roll(later):
+    while rollup.roll_up(later):
         pass
     assert everything(later) == live
 
@@ -166,13 +168,13 @@ def test_what_is_removed_stays_in_the_figures_of_its_day(owner, owe):
     now = utcnow()
     for days in (9, 20):
         owe(status=Status.SENT, settled_at=now - timedelta(days=days))
-    while rollup.roll(now):
+    while rollup.roll_up(now):
         pass
     before = stats.read(account_of().id, "month", now=now)
-    retention.save(account_of().id, retention.Keeping(1, 7))
+    retention.save(account_of().id, retention.Retention(1, 7))
     while retention.prune(now):
         pass
-    assert db.session.query(DeliveryLine).count() == 0
+    assert db.session.query(LogRow).count() == 0
     assert stats.read(account_of().id, "month", now=now) == before
 
 
@@ -180,7 +182,7 @@ def test_why_a_message_was_called_off_goes_with_it(owner, owe):
     now = utcnow()
     old, young = (owe(status=Status.CANCELLED, settled_at=now - timedelta(days=days)).id for days in (20, 2))
     cancellations.record_reason([old, young], "You discarded it.", now=now)
-    retention.save(account_of().id, retention.Keeping(1, 7))
+    retention.save(account_of().id, retention.Retention(1, 7))
     while retention.prune(now):
         pass
     assert db.session.scalars(db.select(MessageCancellation.message_id)).all() == [young]
@@ -188,8 +190,8 @@ def test_why_a_message_was_called_off_goes_with_it(owner, owe):
 
 def test_the_worker_is_asked_for_what_is_due_only(owner, owe):
     now = utcnow()
-    assert rollup.due(now) == [("rollup", 0)]
-    rollup.roll(now)
+    assert rollup.find_due_work(now) == [("rollup", 0)]
+    rollup.roll_up(now)
     rollup.clean_up(now)
-    assert rollup.due(now) == []
-    assert rollup.due(now + timedelta(hours=2)) == [("rollup", 0)]
+    assert rollup.find_due_work(now) == []
+    assert rollup.find_due_work(now + timedelta(hours=2)) == [("rollup", 0)]

@@ -12,7 +12,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.deliveries import query_plan, search
 from portal.deliveries.filters import Filters
-from portal.deliveries.models import DeliveryLine
+from portal.deliveries.models import LogRow
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 
 from .conftest import account_of
@@ -135,27 +135,27 @@ def test_a_search_goes_both_ways_through_its_pages(owner, owe):
     wanted = [row for n, row in reversed(list(enumerate(rows))) if n % 2]
     asked = Filters.read({"q": "many"})
     account = db.session.get(OutboxMessage, rows[0]).account_id
-    found = query_plan.plan(account, asked)
-    first = search.find(found, size=50).idents
-    second = search.find(found, before=first[-1], size=50).idents
-    third = search.find(found, before=second[-1], size=50).idents
+    found = query_plan.make_plan(account, asked)
+    first = search.find(found, size=50).message_ids
+    second = search.find(found, before=first[-1], size=50).message_ids
+    third = search.find(found, before=second[-1], size=50).message_ids
     assert first + second + third == wanted
-    assert search.find(found, after=second[0], size=50).idents == first
+    assert search.find(found, after=second[0], size=50).message_ids == first
     assert str(search.count(found)) == "110"
 
 
 def test_where_nothing_is_rare_a_page_says_how_far_it_looked(owner, owe, monkeypatch):
-    monkeypatch.setattr(search, "WINDOW", 10)
-    monkeypatch.setattr(query_plan, "RARE", 5)
+    monkeypatch.setattr(search, "WINDOW_ROWS", 10)
+    monkeypatch.setattr(query_plan, "RARE_ROWS", 5)
     rows = [owe(kind="approved" if n < 20 else "declined", status=Status.SENT).id for n in range(40)]
     account = db.session.get(OutboxMessage, rows[0]).account_id
-    asked = query_plan.plan(account, Filters.read({"kind": "approved", "status": "sent"}))
-    assert asked.windowed
+    asked = query_plan.make_plan(account, Filters.read({"kind": "approved", "status": "sent"}))
+    assert asked.is_windowed
     found, seen = search.find(asked, size=50), []
     while found.seen_to is not None:
-        seen += found.idents
+        seen += found.message_ids
         found = search.find(asked, before=found.seen_to, size=50)
-    assert seen + found.idents == rows[19::-1]
+    assert seen + found.message_ids == rows[19::-1]
     page = _page(owner, "kind=approved&status=sent")
     assert set(_listed(page)) <= set(rows[:20])
 
@@ -163,22 +163,26 @@ def test_where_nothing_is_rare_a_page_says_how_far_it_looked(owner, owe, monkeyp
 def test_words_of_long_ago_are_found_and_those_of_now_are_counted_as_far_as_was_looked(
     owner, owe, monkeypatch
 ):
-    monkeypatch.setattr(search, "WINDOW", 60)
+    monkeypatch.setattr(search, "WINDOW_ROWS", 60)
     old = [owe(subject="A faded word").id for _ in range(70)]
     new = [owe(subject="A fresh word").id for _ in range(70)]
     account = db.session.get(OutboxMessage, old[0]).account_id
 
     def pages(words):
-        asked, found, before = query_plan.plan(account, Filters.read({"q": words, "by": "subject"})), [], None
-        while page := search.find(asked, before=before, size=51).idents:
+        asked, found, before = (
+            query_plan.make_plan(account, Filters.read({"q": words, "by": "subject"})),
+            [],
+            None,
+        )
+        while page := search.find(asked, before=before, size=51).message_ids:
             found, before = found + page, page[-1]
         return found
 
     assert pages("faded") == old[::-1]
     assert pages("fresh") == new[::-1]
     assert pages("word") == [*new[::-1], *old[::-1]]
-    both = query_plan.plan(account, Filters.read({"q": "faded", "by": "subject"}))
-    assert search.find(both, after=old[9], size=51).idents == old[10:61][::-1]
+    both = query_plan.make_plan(account, Filters.read({"q": "faded", "by": "subject"}))
+    assert search.find(both, after=old[9], size=51).message_ids == old[10:61][::-1]
     assert re.search(r"(70 emails match|At least 60 emails match)\.", _page(owner, "q=fresh&by=subject"))
     assert "70 emails match." in _page(owner, "q=faded&by=subject")
 
@@ -192,13 +196,15 @@ def test_days_beside_another_filter_are_kept_to(owner, owe):
     second, third = now - timedelta(days=3), now - timedelta(days=2)
     query = f"kind=approved&since={second:%Y-%m-%d}&until={third:%Y-%m-%d}"
     assert _listed(_page(owner, query)) == [rows[5], rows[3]]
-    many = query_plan.plan(account_of().id, Filters.read({"kind": "approved", "since": f"{second:%Y-%m-%d}"}))
-    assert search.find(replace(many, few=0), size=2).idents == [rows[7], rows[5]]
-    assert search.find(replace(many, few=0), after=rows[3], size=1).idents == [rows[5]]
+    many = query_plan.make_plan(
+        account_of().id, Filters.read({"kind": "approved", "since": f"{second:%Y-%m-%d}"})
+    )
+    assert search.find(replace(many, max_leading=0), size=2).message_ids == [rows[7], rows[5]]
+    assert search.find(replace(many, max_leading=0), after=rows[3], size=1).message_ids == [rows[5]]
 
 
 def test_more_than_a_thousand_are_not_counted_further(owner, owe, monkeypatch):
-    monkeypatch.setattr(search, "MOST", 5)
+    monkeypatch.setattr(search, "MAX_COUNT", 5)
     for _ in range(7):
         owe(status=Status.SENT)
     page = _page(owner, "status=sent")
@@ -208,7 +214,7 @@ def test_more_than_a_thousand_are_not_counted_further(owner, owe, monkeypatch):
 
 def test_the_line_follows_its_message(owner, owe, tried):
     message = owe(recipient="Grace@Navy.example")
-    line = db.session.get(DeliveryLine, message.id)
+    line = db.session.get(LogRow, message.id)
     assert (line.status, line.recipient, line.domain) == (Status.QUEUED, "grace@navy.example", "navy.example")
     message.status, message.settled_at = Status.SENT, message.created_at + timedelta(seconds=12)
     db.session.commit()
@@ -227,7 +233,7 @@ def test_the_line_follows_its_message(owner, owe, tried):
     db.session.delete(message)
     db.session.commit()
     db.session.expunge_all()
-    assert db.session.get(DeliveryLine, ident) is None
+    assert db.session.get(LogRow, ident) is None
 
 
 @pytest.mark.parametrize(
@@ -243,7 +249,7 @@ def test_what_is_known_later_has_an_index_without_what_was_just_owed(three, aske
     if db.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL reads so few lines without one; the benchmark looks at many")
     account = account_of().id
-    query, _ = search._candidates(query_plan.plan(account, Filters.read(asked)))
+    query, _ = search._candidates(query_plan.make_plan(account, Filters.read(asked)))
     words = str(query.compile(db.engine, compile_kwargs={"literal_binds": True}))
     steps = " ".join(row[-1] for row in db.session.execute(db.text(f"EXPLAIN QUERY PLAN {words}")))
     assert f"ix_delivery_log_{index} " in steps

@@ -13,7 +13,7 @@ from portal import bootstrap, create_app
 from portal.clock import utcnow
 from portal.db import db
 from portal.deliveries import rollup
-from portal.deliveries.models import RollMark
+from portal.deliveries.models import RollupCursor
 from portal.jobs.models import WorkerHeartbeat
 from portal.monitoring.health import ReadinessCache
 from portal.monitoring.prometheus import MetricsCache
@@ -128,14 +128,14 @@ def test_a_rollup_changes_no_figure_and_is_counted_once(app, owner, client, owe,
         sent = owe(status=Status.SENT, created_at=at, settled_at=at)
         tried(sent, Outcome.ACCEPTED, 1, stage="data", server="smtp.mailgun.org:587", started_at=at)
     before = scrape(client)
-    while rollup.roll(utcnow()):
+    while rollup.roll_up(utcnow()):
         pass
-    rollup.roll(utcnow())
+    rollup.roll_up(utcnow())
     get_state(app).discard(MetricsCache)
     after = scrape(client)
     name = ("signet_attempts_total", "accepted", "data", "mailgun")
     assert before[name] == after[name] == 4
-    assert db.session.get(RollMark, "attempts").until > utcnow() - timedelta(hours=2)
+    assert db.session.get(RollupCursor, "attempts").until > utcnow() - timedelta(hours=2)
     db.session.query(DeliveryAttempt).delete()
     db.session.commit()
     get_state(app).discard(MetricsCache)
