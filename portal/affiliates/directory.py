@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from ..accounts.models import Account
 from ..db import db
-from ..db.prepared import PreparedStatement
+from ..db.transaction import current_connection
 from .models import ActionToken, Affiliate, AffiliateState, TokenPurpose
 
 if TYPE_CHECKING:
@@ -16,21 +16,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement
 
-_ACCOUNT = Account.__table__.c
-_PROGRAMME = PreparedStatement(select(*_ACCOUNT).where(_ACCOUNT.slug == bindparam("slug")))
-
 
 def find_programme(slug: str) -> Account | None:
     """Return the programme with this slug. The account is detached from every session."""
-    row = _PROGRAMME.first(slug=slug.lower()) if _can_be_looked_up(slug) else None
-    return Account(**dict(zip(_ACCOUNT.keys(), row, strict=True))) if row else None
-
-
-def find_account(slug: str) -> Account | None:
-    """Return the programme with this slug."""
     if not _can_be_looked_up(slug):
         return None
-    return db.session.scalar(select(Account).where(Account.slug == slug.lower()))
+    columns = Account.__table__.c
+    row = current_connection().execute(select(*columns).where(columns.slug == slug.lower())).first()
+    return Account(**row._mapping) if row else None
 
 
 def find_affiliate(account_id: int, affiliate_id: int) -> Affiliate | None:

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, delete, exists, select
 from ..clock import utcnow
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
+from ..db.transaction import current_connection
 from ..notices.catalogue import Category, Notice
 from ..outbox.models import DeliveryAttempt, Outcome
 from ..smtp.diagnosis.diagnose import RetryClass
@@ -23,14 +24,11 @@ if TYPE_CHECKING:
 
     from ..outbox.store.types import Claim
 
-_LISTED, _OUT = Suppression.__table__.c, OptOut.__table__.c
+_LISTED = Suppression.__table__.c
 _REASON = PreparedStatement(
     select(_LISTED.reason).where(
         _LISTED.account_id == bindparam("account_id"), _LISTED.mailbox_key == bindparam("mailbox_key")
     )
-)
-_OPTED_OUT = PreparedStatement(
-    select(_OUT.kind).where(_OUT.affiliate_id == bindparam("affiliate_id"), _OUT.kind == bindparam("kind"))
 )
 # RFC 3463 and RFC 7505: no such mailbox, no such host, a domain that takes no mail at all. Others may pass.
 _NO_SUCH_MAILBOX = frozenset({"5.1.1", "5.1.2", "5.1.10"})
@@ -95,7 +93,8 @@ def opted_out(affiliate_id: int) -> set[str]:
 
 def wants(affiliate_id: int, notice: Notice) -> bool:
     """Return whether an affiliate has not opted out of a notice."""
-    return _OPTED_OUT.first(affiliate_id=affiliate_id, kind=notice.kind) is None
+    query = select(OptOut.kind).where(OptOut.affiliate_id == affiliate_id, OptOut.kind == notice.kind)
+    return current_connection().execute(query).first() is None
 
 
 def opt_out(affiliate_id: int, kinds: Iterable[str], *, now: datetime) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from ..accounts.models import Account
 from ..affiliates.models import Affiliate
 from ..db import db, insert
-from ..events.dispatch import record_event
+from ..events.dispatch import NewEvent, record_event
 from ..events.models import Event
 from ..events.types import Source
 from ..smtp.mailbox import MailboxError, parse_mailbox
@@ -100,8 +100,8 @@ def _write_down(account_id: int, judged: Judged, *, key: str, source: Source, no
     if affiliate is None:
         db.session.rollback()  # the key is free again: the affiliate may sign up, and the shop try once more
         raise _unknown(judged)
-    occasion = judged.shape.occasion
-    return record_event(account, occasion, affiliate, judged.values, key=key, source=source, now=now).event
+    new = NewEvent(account, judged.shape.occasion, affiliate, judged.values)
+    return record_event(new, key=key, source=source, now=now).event
 
 
 def _affiliate(account_id: int, judged: Judged) -> Affiliate | None:

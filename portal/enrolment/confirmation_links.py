@@ -1,4 +1,4 @@
-"""Links in emails that do one thing for one affiliate: confirm a sign-up, or join after an invitation."""
+"""Links in emails that act for one affiliate: confirm a sign-up, or join after an invitation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from ..state import current_config
 
 VALID_FOR = {TokenPurpose.CONFIRM: timedelta(days=7), TokenPurpose.JOIN: timedelta(days=30)}
 _PATHS = {TokenPurpose.CONFIRM: "confirm-sign-up", TokenPurpose.JOIN: "invitation"}
-_PLACEHOLDER_TOKEN = new_token()  # where a token will be, in a text that is written before there is one
-_LINK = PreparedStatement(
+_PLACEHOLDER_TOKEN = new_token()  # stands for the token in a rendered text that is cached
+# Prepared, because a sign-up runs it in a raw transaction (see signup.py).
+_INSERT_TOKEN = PreparedStatement(
     insert(ActionToken).values(
         token_hash=bindparam("hash"),
         affiliate_id=bindparam("affiliate"),
@@ -36,7 +37,7 @@ _LINK = PreparedStatement(
 
 @dataclass(frozen=True)
 class TokenMatch:
-    """What a link belongs to. An old link opens nothing, but its holder is told so."""
+    """The row of a token with its affiliate and account. An expired token does nothing but is recognized."""
 
     token: ActionToken
     affiliate: Affiliate
@@ -45,7 +46,7 @@ class TokenMatch:
 
 
 def create_link(affiliate: Affiliate, purpose: TokenPurpose, *, now: datetime) -> tuple[ActionToken, str]:
-    """Make a link, and return its row and its address; the token is nowhere but in the address."""
+    """Return the row of a new token and its address. Only the address contains the token. The caller commits."""
     token = new_token()
     row = ActionToken(
         token_hash=hash_token(token), affiliate_id=affiliate.id, purpose=purpose, created_at=now
@@ -55,7 +56,7 @@ def create_link(affiliate: Affiliate, purpose: TokenPurpose, *, now: datetime) -
 
 
 def find_token(token: str, purpose: TokenPurpose, *, now: datetime, lock: bool = False) -> TokenMatch | None:
-    """Return what a link belongs to, also when it was used. ``lock`` lets nobody else change the affiliate."""
+    """Return what a token belongs to, used or not. ``lock`` locks the row of the affiliate."""
     query = (
         select(ActionToken, Affiliate, Account)
         .join(Affiliate, Affiliate.id == ActionToken.affiliate_id)
@@ -72,7 +73,7 @@ def find_token(token: str, purpose: TokenPurpose, *, now: datetime, lock: bool =
 
 @dataclass(frozen=True)
 class ConfirmationEmail:
-    """An email that asks to confirm: written, and owed to nobody yet. Of its token only the hash is kept."""
+    """A rendered confirmation that is not queued yet. Only the hash of its token is stored."""
 
     token_hash: str
     mail: rendering.RenderedEmail
@@ -83,7 +84,7 @@ class ConfirmationEmail:
 
 
 def render_confirmation(account: Account) -> ConfirmationEmail:
-    """Write the email that asks to confirm; it holds nothing that a visitor typed. Only reads."""
+    """Render the email that asks to confirm. It contains nothing that a visitor entered. Only reads."""
     token = new_token()
     mail = _render(
         account.name, branding.branding_of(account.id), _token_url(TokenPurpose.CONFIRM, _PLACEHOLDER_TOKEN)
@@ -92,21 +93,20 @@ def render_confirmation(account: Account) -> ConfirmationEmail:
     return ConfirmationEmail(hash_token(token), replace(mail, text=text, html=html))
 
 
-def enqueue_confirmation(written: ConfirmationEmail, affiliate: Affiliate, *, now: datetime) -> None:
-    """Owe a confirmation that was written to this affiliate. The caller commits."""
-    ident = None
+def enqueue_confirmation(confirmation: ConfirmationEmail, affiliate: Affiliate, *, now: datetime) -> None:
+    """Store the token and queue the email, unless the mailbox is suppressed. The caller commits."""
+    message_id = None
     if not is_suppressed(affiliate.account_id, affiliate.mailbox, CONFIRM_SIGN_UP.category):
-        new = written.mail.to(affiliate.mailbox, kind=CONFIRM_SIGN_UP.kind, key=written.key)
-        ident = enqueue(affiliate.account_id, new, now=now)
-    told = {"hash": written.token_hash, "affiliate": affiliate.id, "message": ident, "now": now}
-    _LINK.rowcount(**told)
+        new = confirmation.mail.to(affiliate.mailbox, kind=CONFIRM_SIGN_UP.kind, key=confirmation.key)
+        message_id = enqueue(affiliate.account_id, new, now=now)
+    _INSERT_TOKEN.rowcount(hash=confirmation.token_hash, affiliate=affiliate.id, message=message_id, now=now)
 
 
 @lru_cache(maxsize=256)
 def _render(programme: str, look: branding.Branding, address: str) -> rendering.RenderedEmail:
-    """Write it once for everybody who signs up: no owner edits this text, and only the token is another."""
-    values, words = {"programme": programme, "confirm_link": address}, default_text(CONFIRM_SIGN_UP)
-    return rendering.render_with(CONFIRM_SIGN_UP, programme, values, words, look)
+    """Render the email once per programme: owners cannot edit its text, and only the token differs."""
+    values, text = {"programme": programme, "confirm_link": address}, default_text(CONFIRM_SIGN_UP)
+    return rendering.render_with(CONFIRM_SIGN_UP, programme, values, text, look)
 
 
 def _token_url(purpose: TokenPurpose, token: str) -> str:

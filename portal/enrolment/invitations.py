@@ -1,4 +1,4 @@
-"""Inviting somebody by email: they join by a link of their own."""
+"""Invitations by email. The invited person joins by a link of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .. import rate_limit
 from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose
 from ..affiliates.suppressions import find_suppression
 from ..db import db
-from ..events.dispatch import record_event
+from ..events.dispatch import NewEvent, record_event
 from ..events.models import EmailDecision, EventMail
 from ..events.types import EventType, Source
 from . import confirmation_links, signup
@@ -24,16 +24,16 @@ PER_ACCOUNT = rate_limit.RateLimit("invitations", 50, timedelta(days=1))
 
 
 class InvitationRefused(Exception):
-    """The invitation is not sent; the message says why, in one sentence."""
+    """The invitation is not sent. The message is one sentence for the owner."""
 
 
 class TooManyInvitations(InvitationRefused):
-    """The account has invited enough people for today, or this mailbox was written to enough."""
+    """The account has sent too many invitations today, or this mailbox got too many emails."""
 
 
 @dataclass(frozen=True)
 class Invitation:
-    """Whom to invite, in whose name, with which words of the owner's own."""
+    """The recipient of an invitation, the owner's personal message and the name of the owner."""
 
     name: str
     mailbox: str
@@ -41,28 +41,31 @@ class Invitation:
     invited_by: str
 
 
-def invite(account: Account, wish: Invitation, *, now: datetime) -> EmailDecision:
-    """Invite somebody, and return why no email is owed, if so. Commits. Raises InvitationRefused."""
-    new = signup.new_affiliate(account, wish.name, wish.mailbox, now)
+def invite(account: Account, invitation: Invitation, *, now: datetime) -> EmailDecision:
+    """Invite a person; return the decision about the email. Commits. Raises InvitationRefused."""
+    new = signup.new_affiliate(account, invitation.name, invitation.mailbox, now)
     new.state = AffiliateState.INVITED
-    affiliate = _may_be_invited(account, new)
+    invited = _find_invited(account, new)
+    mailbox_key = signup.rate_limit_key(new.mailbox_key)
     allowed = rate_limit.consume(PER_ACCOUNT, account.id, now=now)
-    allowed = allowed and rate_limit.consume(
-        signup.PER_MAILBOX, signup.rate_limit_key(new.mailbox_key), now=now
-    )
+    allowed = allowed and rate_limit.consume(signup.PER_MAILBOX, mailbox_key, now=now)
     if not allowed:
-        db.session.commit()  # the count stays
+        db.session.commit()  # keep the count
         raise TooManyInvitations(
             f"You have sent {PER_ACCOUNT.amount} invitations today, or this address was written to three times "
             "today. Try again tomorrow."
         )
-    why = _send(account, affiliate or _added(new), wish, now)
+    decision = _send(account, invited or _insert(new), invitation, now)
     db.session.commit()
-    return why
+    return decision
 
 
-def _may_be_invited(account: Account, new: Affiliate) -> Affiliate | None:
-    """Return the row of somebody who was invited before; refuse whoever joined or must not be written to."""
+def _find_invited(account: Account, new: Affiliate) -> Affiliate | None:
+    """Return the locked row of a person who was invited before.
+
+    Raises:
+        InvitationRefused: The person has joined already, or the mailbox is suppressed.
+    """
     query = select(Affiliate).where(
         Affiliate.account_id == account.id, Affiliate.mailbox_key == new.mailbox_key
     )
@@ -78,19 +81,24 @@ def _may_be_invited(account: Account, new: Affiliate) -> Affiliate | None:
     return known
 
 
-def _added(new: Affiliate) -> Affiliate:
+def _insert(new: Affiliate) -> Affiliate:
     db.session.add(new)
     db.session.flush()
     return new
 
 
-def _send(account: Account, affiliate: Affiliate, wish: Invitation, now: datetime) -> EmailDecision:
+def _send(account: Account, affiliate: Affiliate, invitation: Invitation, now: datetime) -> EmailDecision:
     row, address = confirmation_links.create_link(affiliate, TokenPurpose.JOIN, now=now)
-    values = {"invited_by": wish.invited_by, "join_link": address, "message": wish.message}
+    values = {
+        "invited_by": invitation.invited_by,
+        "join_link": address,
+        "message": invitation.message,
+    }
     key = f"{EventType.INVITED}:{affiliate.id}:{row.token_hash[:16]}"
-    caused = record_event(
-        account, EventType.INVITED, affiliate, values, key=key, source=Source.PORTAL, now=now
-    )
-    mail = db.session.scalars(select(EventMail).where(EventMail.event_id == caused.event_id).limit(1)).first()
+    new = NewEvent(account, EventType.INVITED, affiliate, values)
+    recorded = record_event(new, key=key, source=Source.PORTAL, now=now)
+    mail = db.session.scalars(
+        select(EventMail).where(EventMail.event_id == recorded.event_id).limit(1)
+    ).first()
     row.message_id = mail.message_id if mail else None
     return mail.decision if mail else EmailDecision.OFF

@@ -1,4 +1,4 @@
-"""Telling people from robots by how quickly a form comes back; no script, no cookie, nobody else's service."""
+"""Bot check: a signed form timestamp rejects submissions faster than a person can type. No script, cookie or third party."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from itsdangerous import BadSignature, Signer
 if TYPE_CHECKING:
     from datetime import datetime
 
-_SALT = "affiliates.haste"
+_SALT = "affiliates.haste"  # stays: forms that are open during an update carry signatures made with it
 
 
 def issue_form_timestamp(now: datetime) -> str:
-    """Return when a form was handed out, signed."""
+    """Return the signed time at which a form is served."""
     return _signer().sign(str(int(now.timestamp() * 1000))).decode("ascii")
 
 
-def seconds_since(stamped: str, now: datetime) -> float | None:
-    """Return how long a form was open, or None if we did not hand it out."""
+def seconds_since(timestamp: str, now: datetime) -> float | None:
+    """Return how long a form was open, or None if the signature is not valid."""
     try:
-        at = int(_signer().unsign(stamped.encode("utf-8", "replace")))
+        issued_ms = int(_signer().unsign(timestamp.encode("utf-8", "replace")))
     except (BadSignature, ValueError):
         return None
-    return now.timestamp() - at / 1000
+    return now.timestamp() - issued_ms / 1000
 
 
 def _signer() -> Signer:

@@ -1,4 +1,4 @@
-"""What the owner decides about an affiliate. Each deed is harmless the second time."""
+"""The owner's decisions about an affiliate. Repeating a decision changes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import select
 from ..affiliates import cancel_pending
 from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db
-from ..events.dispatch import record_event
+from ..events.dispatch import NewEvent, record_event
 from ..events.types import EventType, Source
 
 if TYPE_CHECKING:
@@ -21,78 +21,78 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StateChange:
-    """Whom it was about, and whether anything changed."""
+    """The affiliate after a decision, and whether the decision changed anything."""
 
     affiliate: Affiliate
     changed: bool
 
 
+@dataclass(frozen=True)
+class _Transition:
+    """The states in which a decision is possible, the state it leads to, and the event it records."""
+
+    allowed: tuple[AffiliateState, ...]
+    new: AffiliateState
+    event: EventType | None = None
+
+
+_APPROVE = _Transition(
+    (AffiliateState.PENDING, AffiliateState.DECLINED), AffiliateState.ACTIVE, EventType.APPROVED
+)
+_DECLINE = _Transition((AffiliateState.PENDING,), AffiliateState.DECLINED, EventType.DECLINED)
+_SUSPEND = _Transition((AffiliateState.ACTIVE,), AffiliateState.SUSPENDED)
+_UNSUSPEND = _Transition((AffiliateState.SUSPENDED,), AffiliateState.ACTIVE)
+
+
 def approve(account: Account, affiliate_id: int, *, now: datetime) -> StateChange | None:
-    """Let in somebody who waits, or was declined before. Commits; None: not this account's."""
-    return _change_state(
-        account,
-        affiliate_id,
-        (AffiliateState.PENDING, AffiliateState.DECLINED),
-        AffiliateState.ACTIVE,
-        now,
-        EventType.APPROVED,
-    )
+    """Approve a pending or declined affiliate. Returns None for another account's affiliate. Commits."""
+    return _change_state(account, affiliate_id, _APPROVE, now)
 
 
 def decline(account: Account, affiliate_id: int, reason: str, *, now: datetime) -> StateChange | None:
-    """Turn down somebody who waits; the email says the reason, if there is one. As ``approve``."""
-    values = {"reason": reason}
-    return _change_state(
-        account,
-        affiliate_id,
-        (AffiliateState.PENDING,),
-        AffiliateState.DECLINED,
-        now,
-        EventType.DECLINED,
-        values,
-    )
+    """Decline a pending affiliate; the email states the reason, if there is one. As ``approve``. Commits."""
+    return _change_state(account, affiliate_id, _DECLINE, now, {"reason": reason})
 
 
 def suspend(account: Account, affiliate_id: int, *, now: datetime) -> StateChange | None:
-    """Send an affiliate nothing more until further notice, not even what waits. No email tells of it.
+    """Suspend an active affiliate: no email is sent to them, and queued ones are cancelled. As ``approve``. Commits.
 
-    As ``approve``.
+    The affiliate is not informed.
     """
-    return _change_state(account, affiliate_id, (AffiliateState.ACTIVE,), AffiliateState.SUSPENDED, now)
+    return _change_state(account, affiliate_id, _SUSPEND, now)
 
 
 def unsuspend(account: Account, affiliate_id: int, *, now: datetime) -> StateChange | None:
-    """Let a suspended affiliate go on. As ``approve``."""
-    return _change_state(account, affiliate_id, (AffiliateState.SUSPENDED,), AffiliateState.ACTIVE, now)
+    """Make a suspended affiliate active again. As ``approve``. Commits."""
+    return _change_state(account, affiliate_id, _UNSUSPEND, now)
 
 
 def _change_state(
     account: Account,
     affiliate_id: int,
-    allowed: tuple[AffiliateState, ...],
-    new: AffiliateState,
+    transition: _Transition,
     now: datetime,
-    occasion: EventType | None = None,
     values: dict[str, str] | None = None,
 ) -> StateChange | None:
     affiliate = _lock_affiliate(account.id, affiliate_id)
     if affiliate is None:
         return None
-    changed = affiliate.state in allowed
+    changed = affiliate.state in transition.allowed
     if changed:
-        affiliate.state, affiliate.state_since = new, now
+        affiliate.state, affiliate.state_since = transition.new, now
         db.session.flush()
-    if changed and new is AffiliateState.SUSPENDED:
-        cancel_pending.for_suspended(affiliate, now=now)
-    if changed and occasion is not None:
-        # The moment is part of the key: somebody may be declined, let in, and declined once more.
-        key = f"{occasion}:{affiliate.id}:{now:%Y%m%d%H%M%S%f}"
-        record_event(account, occasion, affiliate, values or {}, key=key, source=Source.PORTAL, now=now)
+        if transition.new is AffiliateState.SUSPENDED:
+            cancel_pending.for_suspended(affiliate, now=now)
+        if transition.event is not None:
+            # The time is part of the key because an affiliate can be declined, approved and declined again.
+            key = f"{transition.event}:{affiliate.id}:{now:%Y%m%d%H%M%S%f}"
+            new = NewEvent(account, transition.event, affiliate, values or {})
+            record_event(new, key=key, source=Source.PORTAL, now=now)
     db.session.commit()
     return StateChange(affiliate, changed)
 
 
 def _lock_affiliate(account_id: int, affiliate_id: int) -> Affiliate | None:
-    """Lock the row, so that of two clicks at once the second sees what the first has done."""
+    """Lock the row, so that the second of two simultaneous clicks sees the result of the first."""
     query = select(Affiliate).where(Affiliate.id == affiliate_id, Affiliate.account_id == account_id)
     return db.session.scalar(query.with_for_update().execution_options(populate_existing=True))

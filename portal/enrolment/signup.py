@@ -1,4 +1,10 @@
-"""Signing up as an affiliate: the person and the email owed to them are committed together."""
+"""Signing up as an affiliate. The affiliate and the email that follows are committed in one transaction.
+
+Everything that can be read or rendered is prepared in a read snapshot before that transaction begins, because SQLite has
+one writer at a time. The transaction of a new affiliate is a raw one: compiling and bookkeeping in the ORM session cost
+more than all of its statements. Its writes are therefore prepared statements: those below and in confirmation_links,
+the suppression check, ``rate_limit.consume``, ``events.dispatch`` and ``outbox.queue.enqueue``. Nothing else uses them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +21,7 @@ from ..affiliates.directory import find_programme
 from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose, new_key, search_text
 from ..db import db, group_commit, insert, read_write
 from ..db.prepared import PreparedStatement
-from ..db.transaction import read_snapshot
+from ..db.transaction import current_connection, read_snapshot
 from ..events import dispatch
 from ..events.types import EventType, Source
 from ..smtp.mailbox import parse_mailbox
@@ -27,33 +33,28 @@ if TYPE_CHECKING:
 
     from ..accounts.models import Account
 
-# A stranger's address may be typed by anybody, so it is protected across the whole portal. Known or not, each
-# sign-up counts: otherwise the budget would tell who is known.
+# Anybody can enter a stranger's address, so its limit holds across all programmes. Sign-ups of known addresses count,
+# too; otherwise the limit would reveal which addresses are known.
 PER_MAILBOX = rate_limit.RateLimit("sign-up-mailbox", 3, timedelta(days=1))
 PER_NETWORK = rate_limit.RateLimit("sign-up-network", 20, timedelta(hours=1))
-_CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without those that look alike
+_CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without letters that look alike
+_CODE_CHARS = 8
 _MAY_JOIN = (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
 _START_EVENTS = {AffiliateState.ACTIVE: EventType.SIGNED_UP, AffiliateState.PENDING: EventType.APPLIED}
-_TABLE = Affiliate.__table__.c
-_COLUMNS = tuple(column.key for column in _TABLE if column.key != "id")
-_KNOWN_ID = PreparedStatement(
-    select(_TABLE.id).where(
-        _TABLE.account_id == bindparam("account_id"), _TABLE.mailbox_key == bindparam("mailbox_key")
-    )
-)
+_COLUMNS = tuple(column.key for column in Affiliate.__table__.c if column.key != "id")
 
 
 class TooManySignUps(Exception):
-    """This network signed up too many people within an hour, or this mailbox was entered too often in a day."""
+    """The network has signed up too many people in an hour, or the mailbox was entered too often in a day."""
 
 
 class LinkExpired(Exception):
-    """The link in the email has expired; signing up again brings a new one."""
+    """The link in the email has expired. Signing up again sends a new one."""
 
 
 @dataclass(frozen=True)
 class SignUp:
-    """What the visitor entered, checked for shape."""
+    """The validated input of the sign-up form, with the visitor's network."""
 
     name: str
     mailbox: str
@@ -62,39 +63,42 @@ class SignUp:
 
 @dataclass(frozen=True)
 class _SignUpPlan:
-    """What a sign-up will come to, with its emails written: all that can be known before the tables are changed."""
+    """What a sign-up will write. ``confirmation`` is set where the rules ask for one, ``emails`` otherwise."""
 
     account: Account
     new: Affiliate
-    known: bool
+    is_known: bool
     rules: Rules
-    confirmation: confirmation_links.ConfirmationEmail | None  # where the rules ask for one
-    caused: dispatch.EmailPlan | None  # where they do not
+    confirmation: confirmation_links.ConfirmationEmail | None
+    emails: dispatch.EmailPlan | None
 
 
 def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
-    """Take an affiliate in and owe the email that follows; one commit. Signing up twice changes nothing.
+    """Store an affiliate and queue the email that follows. Signing up again changes nothing. Commits.
 
-    Where the programme's rules ask for it, the email only asks to confirm. Returns the programme, or None if
-    there is none at this address. Raises TooManySignUps, having kept the count.
+    Where the programme's rules ask for it, the email only asks to confirm. Returns the programme, or None if no
+    programme has this slug.
+
+    Raises:
+        TooManySignUps: A rate limit is exceeded; the attempt is counted.
     """
     with read_snapshot():
         account = find_programme(slug)
         if account is None:
             return None
         plan = _plan_sign_up(account, entered, now)
-    # Whoever is known is looked at as they are then; a newcomer is in no session.
-    _commit(
-        lambda: (
-            _consume_rate_limits(account, plan.new.mailbox_key, entered.network, now) and _write(plan, now)
-        ),
-        swift=not plan.known,
-    )
+
+    def write() -> bool:
+        allowed = _consume_rate_limits(account, plan.new.mailbox_key, entered.network, now)
+        return allowed and _write(plan, now)
+
+    # The row of a known affiliate is locked and changed through the session, so only a new one is written raw.
+    _commit(write, raw=not plan.is_known)
     return account
 
 
 def resend_confirmation(slug: str, mailbox: str, network: str, *, now: datetime) -> Account | None:
-    """Send the confirmation once more to whoever waits for it, and nothing to anybody else. Commits.
+    """Send the confirmation again if this mailbox is unconfirmed, and nothing otherwise. Commits.
 
     Returns and raises as ``sign_up``.
     """
@@ -102,43 +106,44 @@ def resend_confirmation(slug: str, mailbox: str, network: str, *, now: datetime)
         account = find_programme(slug)
         if account is None:
             return None
-        key, confirmation = (
-            str(parse_mailbox(mailbox)).casefold(),
-            confirmation_links.render_confirmation(account),
-        )
-    _commit(
-        lambda: (
-            _consume_rate_limits(account, key, network, now)
-            and _confirm_again(account, key, confirmation, now)
-        )
-    )
+        mailbox_key = str(parse_mailbox(mailbox)).casefold()
+        confirmation = confirmation_links.render_confirmation(account)
+
+    def write() -> bool:
+        allowed = _consume_rate_limits(account, mailbox_key, network, now)
+        return allowed and _confirm_again(account, mailbox_key, confirmation, now)
+
+    _commit(write)
     return account
 
 
 def confirm(token: str, *, now: datetime) -> confirmation_links.TokenMatch | None:
-    """Let an affiliate begin whose mailbox is now proved; a second time changes nothing. Commits.
+    """Confirm the mailbox and let the affiliate start. A second time changes nothing. Commits.
 
-    Returns None for a link nobody gave out. Raises LinkTooOld.
+    Returns None for an unknown token.
+
+    Raises:
+        LinkExpired: The link is too old and was not used.
     """
     return _use_token(token, TokenPurpose.CONFIRM, now)
 
 
 def accept_invitation(token: str, *, now: datetime) -> confirmation_links.TokenMatch | None:
-    """Let somebody begin who was invited, and now agrees to be written to; as ``confirm``."""
+    """Let an invited affiliate start, with their consent to emails. Returns and raises as ``confirm``. Commits."""
     return _use_token(token, TokenPurpose.JOIN, now)
 
 
 def rate_limit_key(mailbox_key: str) -> str:
-    """Reduce the spellings of one mailbox to one, for the budget only: ``a.d.a+x@`` is ``ada@``."""
+    """Reduce the spellings of one mailbox to one, for the rate limit only: ``a.d.a+x@`` is ``ada@``."""
     local, _, domain = mailbox_key.rpartition("@")
     folded = local.partition("+")[0].replace(".", "")
     return f"{folded or local}@{'gmail.com' if domain == 'googlemail.com' else domain}"
 
 
 def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> Affiliate:
-    """Return an affiliate who is in no table yet and has agreed to nothing."""
-    parsed = str(parse_mailbox(mailbox))  # as the envelope will have it, its domain in A-labels
-    code = "".join(secrets.choice(_CODE_LETTERS) for _ in range(8))
+    """Return an affiliate that is not stored yet and has agreed to nothing."""
+    parsed = str(parse_mailbox(mailbox))  # as in the envelope: the domain in A-labels
+    code = "".join(secrets.choice(_CODE_LETTERS) for _ in range(_CODE_CHARS))
     return Affiliate(
         account_id=account.id,
         name=name,
@@ -154,23 +159,29 @@ def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> A
 
 
 def _plan_sign_up(account: Account, entered: SignUp, now: datetime) -> _SignUpPlan:
-    """Look up what the sign-up depends on, and write its emails. A newcomer without confirmation begins at once."""
+    """Read what the sign-up depends on and render its emails. Without confirmation the affiliate starts at once."""
     new, rules = new_affiliate(account, entered.name, entered.mailbox, now), get_rules(account.id)
     new.consented_at = now
-    known = _KNOWN_ID.first(account_id=account.id, mailbox_key=new.mailbox_key) is not None
-    confirmation = caused = None
+    confirmation = emails = None
     if rules.confirm:
         confirmation = confirmation_links.render_confirmation(account)
     else:
         _start(new, approved=rules.auto_approve, now=now)
-        caused = dispatch.plan_emails(account, _START_EVENTS[new.state], new, {})
-    return _SignUpPlan(account, new, known, rules, confirmation, caused)
+        emails = dispatch.plan_emails(_start_event(account, new))
+    return _SignUpPlan(account, new, _is_known(new), rules, confirmation, emails)
 
 
-def _commit(deed: Callable[[], bool], *, swift: bool = False) -> None:
-    """Change the tables and commit, together with others who sign up at this moment; the count stays in any case."""
+def _is_known(new: Affiliate) -> bool:
+    query = select(Affiliate.id).where(
+        Affiliate.account_id == new.account_id, Affiliate.mailbox_key == new.mailbox_key
+    )
+    return current_connection().execute(query).first() is not None
+
+
+def _commit(write: Callable[[], bool], *, raw: bool = False) -> None:
+    """Run ``write`` in a group commit. It commits in any case, so that the rate limits count the attempt."""
     with read_write():
-        if not group_commit.run(deed, raw=swift):
+        if not group_commit.run(write, raw=raw):
             raise TooManySignUps
 
 
@@ -180,7 +191,7 @@ def _consume_rate_limits(account: Account, mailbox_key: str, network: str, now: 
 
 
 def _write(plan: _SignUpPlan, now: datetime) -> bool:
-    known = _lock_known(plan.account.id, plan.new.mailbox_key) if plan.known else None
+    known = _lock_known(plan.account.id, plan.new.mailbox_key) if plan.is_known else None
     if known is not None:
         _continue_known(known, plan, now)
     elif _insert_affiliate(plan.new):
@@ -189,9 +200,9 @@ def _write(plan: _SignUpPlan, now: datetime) -> bool:
 
 
 def _confirm_again(
-    account: Account, key: str, confirmation: confirmation_links.ConfirmationEmail, now: datetime
+    account: Account, mailbox_key: str, confirmation: confirmation_links.ConfirmationEmail, now: datetime
 ) -> bool:
-    affiliate = _lock_known(account.id, key)
+    affiliate = _lock_known(account.id, mailbox_key)
     if affiliate is not None and affiliate.state is AffiliateState.UNCONFIRMED:
         confirmation_links.enqueue_confirmation(confirmation, affiliate, now=now)
     return True
@@ -203,12 +214,12 @@ def _lock_known(account_id: int, mailbox_key: str) -> Affiliate | None:
 
 
 def _insert_affiliate(new: Affiliate) -> bool:
-    """Insert a newcomer; False if the same person signed up at this very moment, which then owes the email."""
+    """Insert a new affiliate. Returns False if a concurrent sign-up of the same mailbox was first; it sends the email."""
     values = {f"v_{name}": getattr(new, name) for name in _COLUMNS}
-    ident: int | None = _insert_statement(db.engine.dialect.name).scalar(**values)
-    if ident is not None:
-        new.id = ident
-    return ident is not None
+    affiliate_id: int | None = _insert_statement(db.engine.dialect.name).scalar(**values)
+    if affiliate_id is not None:
+        new.id = affiliate_id
+    return affiliate_id is not None
 
 
 @cache
@@ -220,20 +231,20 @@ def _insert_statement(_dialect: str) -> PreparedStatement:
 
 
 def _continue_known(known: Affiliate, plan: _SignUpPlan, now: datetime) -> None:
-    """Ask for the confirmation again, or let somebody begin who may; whoever has begun long ago is left alone."""
+    """Send the confirmation again, or start an affiliate who may join now. One who has started is left unchanged."""
     if known.state not in _MAY_JOIN:
         return
     if plan.confirmation is None:
         _start(known, approved=plan.rules.auto_approve, now=now)
         db.session.flush()
-    _enqueue(known, replace(plan, caused=None), now)
+    _enqueue(known, replace(plan, emails=None), now)  # the plan was made for the values of the new row
 
 
 def _enqueue(affiliate: Affiliate, plan: _SignUpPlan, now: datetime) -> None:
     if plan.confirmation is not None:
         confirmation_links.enqueue_confirmation(plan.confirmation, affiliate, now=now)
     else:
-        _record_start(plan.account, affiliate, now, plan.caused)
+        _record_start(plan.account, affiliate, now, plan.emails)
 
 
 def _use_token(token: str, purpose: TokenPurpose, now: datetime) -> confirmation_links.TokenMatch | None:
@@ -245,7 +256,7 @@ def _use_token(token: str, purpose: TokenPurpose, now: datetime) -> confirmation
         if found.expired:
             db.session.rollback()
             raise LinkExpired
-        # Whoever the owner invited need not wait for the owner's word.
+        # An invitation is an approval.
         approved = affiliate.state is AffiliateState.INVITED or get_rules(found.account.id).auto_approve
         affiliate.confirmed_at = found.token.used_at = now
         _start(affiliate, approved=approved, now=now)
@@ -261,12 +272,12 @@ def _start(affiliate: Affiliate, *, approved: bool, now: datetime) -> None:
     affiliate.consented_at = affiliate.consented_at or now
 
 
+def _start_event(account: Account, affiliate: Affiliate) -> dispatch.NewEvent:
+    return dispatch.NewEvent(account, _START_EVENTS[affiliate.state], affiliate, {})
+
+
 def _record_start(
-    account: Account, affiliate: Affiliate, now: datetime, planned: dispatch.EmailPlan | None = None
+    account: Account, affiliate: Affiliate, now: datetime, plan: dispatch.EmailPlan | None = None
 ) -> None:
-    """Owe the emails that a beginning causes."""
-    occasion = _START_EVENTS[affiliate.state]
-    key = f"{occasion}:{affiliate.id}"
-    dispatch.record_event(
-        account, occasion, affiliate, {}, key=key, source=Source.PORTAL, now=now, planned=planned
-    )
+    new = _start_event(account, affiliate)
+    dispatch.record_event(new, key=f"{new.type}:{affiliate.id}", source=Source.PORTAL, now=now, plan=plan)

@@ -1,38 +1,33 @@
-"""How an account takes people in: whether mailboxes are proved first, and whether the owner decides."""
+"""Sign-up rules of an account: whether mailboxes are confirmed, and whether the owner approves each affiliate."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from ..affiliates.models import SignUpRules
 from ..db import db, insert
-from ..db.prepared import PreparedStatement
+from ..db.transaction import current_connection
 
 
 @dataclass(frozen=True)
 class Rules:
-    """``confirm``: a link in an email is followed first. ``auto_approve``: nobody waits for the owner's word."""
+    """``confirm`` asks for a click on a link in an email; ``auto_approve`` needs no approval by the owner."""
 
     auto_approve: bool = True
     confirm: bool = True
 
 
-_ROW = SignUpRules.__table__.c
-_RULES = PreparedStatement(
-    select(_ROW.auto_approve, _ROW.confirm).where(_ROW.account_id == bindparam("account_id"))
-)
-
-
 def get_rules(account_id: int) -> Rules:
-    """Return an account's rules; where none were chosen, mailboxes are proved and nobody waits."""
-    row = _RULES.first(account_id=account_id)
+    """Return an account's rules, or the defaults if none were saved."""
+    query = select(SignUpRules.auto_approve, SignUpRules.confirm).where(SignUpRules.account_id == account_id)
+    row = current_connection().execute(query).first()
     return Rules(*row) if row else Rules()
 
 
 def save_rules(account_id: int, rules: Rules) -> None:
-    """Change the rules; whoever signed up before goes on as begun. Commits."""
+    """Save the rules. They apply to later sign-ups only. Commits."""
     values = {"auto_approve": rules.auto_approve, "confirm": rules.confirm}
     statement = insert(SignUpRules).values(account_id=account_id, **values)
     db.session.execute(statement.on_conflict_do_update(index_elements=["account_id"], set_=values))

@@ -13,6 +13,7 @@ from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate, AffiliateState
 from ..clock import utcnow
 from ..events import event_log, presenter
+from ..events.event_log import EventFilters
 from ..events.models import EmailDecision
 from ..notices import recipients
 from ..notices.catalogue import NEW_SIGN_UP
@@ -182,7 +183,7 @@ def _decided(done: moderation.StateChange | None, words: str) -> Any:
 def _page(affiliate: Affiliate, *, form: DeclineForm | None = None, **more: object) -> str:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
     page = event_log.list_events(
-        current_user.account_id, affiliate_id=affiliate.id, before=before, after=after
+        current_user.account_id, EventFilters(affiliate_id=affiliate.id), before=before, after=after
     )
     return render_template(
         "affiliates/show.html",

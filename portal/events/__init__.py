@@ -1,10 +1,10 @@
-"""What happened: the events of a programme, and the emails each of them caused or why it caused none."""
+"""Events of a programme, and for each the emails it queued or the reason why not."""
 
 from flask import Flask
 
 
 def install(app: Flask) -> None:
-    """Introduce the room to the app."""
+    """Register the room with the app."""
     from ..jobs.registry import add_work_source
     from . import weekly_summary
     from .views import blueprint

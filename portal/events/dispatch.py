@@ -1,4 +1,9 @@
-"""From what happened to the emails it causes: for each, one is owed or it is written down why not."""
+"""Turns an event into emails: each one is queued, or the reason why it is not is stored.
+
+The work has two halves. ``plan_emails`` decides and renders, and only reads. ``record_event`` writes, in the caller's
+transaction. A caller whose transaction must be short, as that of a sign-up, plans before it begins. The statements of
+the second half are prepared statements because a sign-up runs them in a raw transaction (see enrolment/signup.py).
+"""
 
 from __future__ import annotations
 
@@ -35,7 +40,7 @@ _INSERT_EMAIL = PreparedStatement(
         kind=bindparam("kind"),
         recipient=bindparam("to"),
         message_id=bindparam("message"),
-        decision=bindparam("why"),
+        decision=bindparam("decided"),
     )
 )
 _FIND_EVENT = PreparedStatement(
@@ -43,15 +48,31 @@ _FIND_EVENT = PreparedStatement(
 )
 _FIND_MESSAGE = PreparedStatement(select(OutboxMessage.id).where(OutboxMessage.key == bindparam("k")))
 _NEEDS_SUPPRESSION_CHECK = (EmailDecision.QUEUED, EmailDecision.UNRENDERABLE)
-_NOT_STORED = {"join_link"}  # whoever has it acts for the affiliate; it stands in the email alone
+# Opening this link accepts in the affiliate's name. It goes into the email and is not stored with the event.
+_NOT_STORED = {"join_link"}
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """Something that happened in a programme.
+
+    ``values`` are those of the event's type; names, links and the programme are added when an email is rendered.
+    ``nothing_to_tell`` records the event without emails, as for a week without sales.
+    """
+
+    account: Account
+    type: EventType
+    affiliate: Affiliate | None
+    values: Mapping[str, str]
+    nothing_to_tell: bool = False
 
 
 @dataclass(frozen=True)
 class RecordedEvent:
-    """The event, and whether it is new; an old one owes nothing again."""
+    """A stored event. ``is_new`` is False where its key was known already; then no email is queued."""
 
     event_id: int
-    fresh: bool
+    is_new: bool
 
     @property
     def event(self) -> Event:
@@ -60,111 +81,77 @@ class RecordedEvent:
 
 @dataclass(frozen=True)
 class PlannedEmail:
-    """One email that an event would cause: in words, or the reason why there are none."""
+    """One email of an event: rendered, or the decision not to send it."""
 
     notice: Notice
     recipient: str
     name: str
-    why: EmailDecision = EmailDecision.QUEUED
-    mail: rendering.RenderedEmail | None = None
+    decision: EmailDecision = EmailDecision.QUEUED
+    rendered: rendering.RenderedEmail | None = None
     unsubscribe_url: str = ""
 
 
 EmailPlan = tuple[PlannedEmail, ...]
 
 
-@dataclass(frozen=True)
-class EventContext:
-    """What every decision about an event's emails needs to know."""
-
-    occasion: EventType
-    account: Account
-    affiliate: Affiliate | None
-    values: Mapping[str, str]
-    nothing_to_tell: bool = False
-
-
 def record_event(
-    account: Account,
-    occasion: EventType,
-    affiliate: Affiliate | None,
-    values: Mapping[str, str],
-    *,
-    key: str,
-    source: Source,
-    now: datetime,
-    nothing_to_tell: bool = False,
-    planned: EmailPlan | None = None,
+    new: NewEvent, *, key: str, source: Source, now: datetime, plan: EmailPlan | None = None
 ) -> RecordedEvent:
-    """Write down that something happened, and owe the emails it causes, within the caller's transaction.
+    """Store an event and queue its emails. The caller commits.
 
-    ``values`` are the occasion's own; names, links and the programme are added here. The same ``key``
-    (of at most 200 characters) is the same event within an account. Whoever has made the ``plan`` before
-    the transaction began passes it on.
+    Args:
+        key: Identifies the event within the account, at most 200 characters. A known key changes nothing.
+        plan: What ``plan_emails`` returned for this event; planned here if missing.
     """
     flush_session()
-    ident = _insert_event(account, occasion, affiliate, values, key, source, now)
-    if ident is None:
-        return RecordedEvent(_FIND_EVENT.scalar(account=account.id, k=key), fresh=False)
-    if planned is None:
-        planned = plan_emails(account, occasion, affiliate, values, nothing_to_tell=nothing_to_tell)
-    for one in planned:
-        _record_email(ident, account.id, one, now)
-    return RecordedEvent(ident, fresh=True)
+    event_id = _insert_event(new, key, source, now)
+    if event_id is None:
+        return RecordedEvent(_FIND_EVENT.scalar(account=new.account.id, k=key), is_new=False)
+    for planned in plan_emails(new) if plan is None else plan:
+        _record_email(event_id, new.account.id, planned, now)
+    return RecordedEvent(event_id, is_new=True)
 
 
-def plan_emails(
-    account: Account,
-    occasion: EventType,
-    affiliate: Affiliate | None,
-    values: Mapping[str, str],
-    *,
-    nothing_to_tell: bool = False,
-) -> EmailPlan:
-    """Decide about each email that an occasion causes, and write it. Only reads; the affiliate may be in no table yet."""
-    case = EventContext(occasion, account, affiliate, values, nothing_to_tell)
-    notices = notices_for(occasion)
+def plan_emails(new: NewEvent) -> EmailPlan:
+    """Decide about each email of an event and render it. Only reads; the affiliate may not be stored yet."""
     return tuple(
-        _plan_email(case, notice, *who) for notice in notices for who in _recipients_of(case, notice)
+        _plan_email(new, notice, *recipient)
+        for notice in notices_for(new.type)
+        for recipient in _recipients(new, notice)
     )
 
 
 def render_again(
     event: Event, notice: Notice, recipient: str, recipient_name: str
 ) -> tuple[rendering.RenderedEmail, str]:
-    """Write an event's email with today's text; return it with the address where one click ends such emails.
+    """Render an event's email with the current text; return it with its one-click unsubscribe address.
 
-    Raises UnrenderableText, and KeyError where the text asks for what this event does not tell.
+    Raises:
+        UnrenderableText: The text cannot be rendered.
+        KeyError: The text uses a variable that the event does not have.
     """
     account = db.session.get_one(Account, event.account_id)
     affiliate = db.session.get(Affiliate, event.affiliate_id) if event.affiliate_id else None
-    case = EventContext(event.type, account, affiliate, event.values)
-    unsubscribe, preferences = _unsubscribe_urls(case, notice, recipient)
-    values = {**_common_values(case, recipient_name), **event.values}
+    known = NewEvent(account, event.type, affiliate, event.values)
+    unsubscribe, preferences = _unsubscribe_urls(known, notice, recipient)
+    values = {**_common_values(known, recipient_name), **event.values}
     mail = rendering.render(notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences)
     return mail, unsubscribe
 
 
-def _insert_event(
-    account: Account,
-    occasion: EventType,
-    affiliate: Affiliate | None,
-    values: Mapping[str, str],
-    key: str,
-    source: Source,
-    now: datetime,
-) -> int | None:
+def _insert_event(new: NewEvent, key: str, source: Source, now: datetime) -> int | None:
+    """Insert the event; return its id, or None if the account has an event with this key."""
     row = {
-        "account": account.id,
-        "affiliate": affiliate.id if affiliate else None,
-        "type": occasion,
+        "account": new.account.id,
+        "affiliate": new.affiliate.id if new.affiliate else None,
+        "type": new.type,
         "k": key,
-        "told": {name: value for name, value in values.items() if name not in _NOT_STORED},
+        "stored": {name: value for name, value in new.values.items() if name not in _NOT_STORED},
         "source": source,
         "now": now,
     }
-    ident: int | None = _event_insert(db.engine.dialect.name).scalar(**row)
-    return ident
+    event_id: int | None = _event_insert(db.engine.dialect.name).scalar(**row)
+    return event_id
 
 
 @cache
@@ -174,7 +161,7 @@ def _event_insert(_dialect: str) -> PreparedStatement:
         "affiliate_id": bindparam("affiliate"),
         "type": bindparam("type"),
         "key": bindparam("k"),
-        "values": bindparam("told"),
+        "values": bindparam("stored"),
         "source": bindparam("source"),
         "created_at": bindparam("now"),
     }
@@ -182,70 +169,82 @@ def _event_insert(_dialect: str) -> PreparedStatement:
     return PreparedStatement(statement.returning(Event.__table__.c.id))
 
 
-def _recipients_of(case: EventContext, notice: Notice) -> Iterator[tuple[str, str]]:
-    """Yield who is to be told. The end of a week is told to each affiliate, and apart from them to the owner."""
+def _recipients(new: NewEvent, notice: Notice) -> Iterator[tuple[str, str]]:
+    """Yield mailbox and name of each recipient. An affiliate's week is not reported to the owner."""
     if notice.audience is Audience.AFFILIATE:
-        if case.affiliate is not None:
-            yield case.affiliate.mailbox, case.affiliate.name
-    elif case.occasion is not EventType.WEEK_ENDED or case.affiliate is None:
-        yield from recipients.recipients_of(case.account)
+        if new.affiliate is not None:
+            yield new.affiliate.mailbox, new.affiliate.name
+    elif new.type is not EventType.WEEK_ENDED or new.affiliate is None:
+        yield from recipients.recipients_of(new.account)
 
 
-def _plan_email(case: EventContext, notice: Notice, mailbox: str, name: str) -> PlannedEmail:
-    why = _decide(case, notice)
-    if why is not EmailDecision.QUEUED:
-        return PlannedEmail(notice, mailbox, name, why)
-    unsubscribe, preferences = _unsubscribe_urls(case, notice, mailbox)
-    unknown = {variable.name: "" for variable in notice.variables}  # what nobody told is left blank
-    values = {**unknown, **_common_values(case, name), **case.values}
+def _plan_email(new: NewEvent, notice: Notice, mailbox: str, name: str) -> PlannedEmail:
+    decision = _decide(new, notice)
+    if decision is not EmailDecision.QUEUED:
+        return PlannedEmail(notice, mailbox, name, decision)
+    unsubscribe, preferences = _unsubscribe_urls(new, notice, mailbox)
+    blank = {variable.name: "" for variable in notice.variables}  # for optional values that are missing
+    values = {**blank, **_common_values(new, name), **new.values}
     try:
         mail = rendering.render(
-            notice, case.account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
+            notice, new.account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
         )
     except rendering.UnrenderableText:
         return PlannedEmail(notice, mailbox, name, EmailDecision.UNRENDERABLE)
-    return PlannedEmail(notice, mailbox, name, mail=mail, unsubscribe_url=unsubscribe)
+    return PlannedEmail(notice, mailbox, name, rendered=mail, unsubscribe_url=unsubscribe)
 
 
-def _record_email(event_id: int, account_id: int, one: PlannedEmail, now: datetime) -> None:
-    """Owe a planned email, or say why not. Who is not written to is asked last: that may have changed since."""
-    why, message_id = one.why, None
-    if why in _NEEDS_SUPPRESSION_CHECK and suppressions.is_suppressed(
-        account_id, one.recipient, one.notice.category
+def _record_email(event_id: int, account_id: int, planned: PlannedEmail, now: datetime) -> None:
+    """Queue a planned email and store the decision.
+
+    Suppression is checked here and not in the plan, because a mailbox may be suppressed between plan and write.
+    """
+    decision, message_id = planned.decision, None
+    if decision in _NEEDS_SUPPRESSION_CHECK and suppressions.is_suppressed(
+        account_id, planned.recipient, planned.notice.category
     ):
-        why = EmailDecision.SUPPRESSED
-    if why is EmailDecision.QUEUED and one.mail is not None:
-        why, message_id = _enqueue(event_id, account_id, one, one.mail, now)
-    row = {"event": event_id, "kind": one.notice.kind, "to": one.recipient, "message": message_id, "why": why}
+        decision = EmailDecision.SUPPRESSED
+    if decision is EmailDecision.QUEUED and planned.rendered is not None:
+        decision, message_id = _enqueue(event_id, account_id, planned, planned.rendered, now)
+    row = {
+        "event": event_id,
+        "kind": planned.notice.kind,
+        "to": planned.recipient,
+        "message": message_id,
+        "decided": decision,
+    }
     _INSERT_EMAIL.rowcount(**row)
 
 
 def _enqueue(
-    event_id: int, account_id: int, one: PlannedEmail, mail: rendering.RenderedEmail, now: datetime
+    event_id: int, account_id: int, planned: PlannedEmail, mail: rendering.RenderedEmail, now: datetime
 ) -> tuple[EmailDecision, int | None]:
-    key = f"event:{event_id}:{one.notice.kind}:{_mailbox_digest(one.recipient)}"
-    new = mail.to(one.recipient, one.name, kind=one.notice.kind, key=key, unsubscribe_url=one.unsubscribe_url)
-    ident = enqueue(account_id, new, now=now)
-    if ident is not None:
-        return EmailDecision.QUEUED, ident
+    kind = planned.notice.kind
+    key = f"event:{event_id}:{kind}:{_mailbox_digest(planned.recipient)}"
+    new = mail.to(
+        planned.recipient, planned.name, kind=kind, key=key, unsubscribe_url=planned.unsubscribe_url
+    )
+    message_id = enqueue(account_id, new, now=now)
+    if message_id is not None:
+        return EmailDecision.QUEUED, message_id
     return EmailDecision.DUPLICATE, _FIND_MESSAGE.scalar(k=key)
 
 
-def _decide(case: EventContext, notice: Notice) -> EmailDecision:
-    affiliate = case.affiliate if notice.audience is Audience.AFFILIATE else None
-    if case.nothing_to_tell:
+def _decide(new: NewEvent, notice: Notice) -> EmailDecision:
+    affiliate = new.affiliate if notice.audience is Audience.AFFILIATE else None
+    if new.nothing_to_tell:
         return EmailDecision.NOTHING_TO_TELL
-    if not recipients.is_enabled(case.account.id, notice):
+    if not recipients.is_enabled(new.account.id, notice):
         return EmailDecision.OFF
-    if affiliate is not None and (standing := _decide_by_state(affiliate, case.occasion)):
-        return standing
+    if affiliate is not None and (decision := _decide_by_state(affiliate, new.type)):
+        return decision
     if affiliate is not None and affiliate.id is not None and not suppressions.wants(affiliate.id, notice):
         return EmailDecision.OPTED_OUT
     return EmailDecision.QUEUED
 
 
-def _decide_by_state(affiliate: Affiliate, occasion: EventType) -> EmailDecision:
-    """Return why where an affiliate stands forbids an email: only whoever takes part is told of sales and money."""
+def _decide_by_state(affiliate: Affiliate, type_: EventType) -> EmailDecision:
+    """Return whether the affiliate's state allows the email: sales and money are for active affiliates only."""
     match affiliate.state:
         case AffiliateState.ACTIVE:
             return EmailDecision.QUEUED
@@ -253,29 +252,29 @@ def _decide_by_state(affiliate: Affiliate, occasion: EventType) -> EmailDecision
             return EmailDecision.NOT_CONFIRMED
         case AffiliateState.SUSPENDED:
             return EmailDecision.SUSPENDED
-    return EmailDecision.QUEUED if occasion in STATUS_EVENTS else EmailDecision.NOT_ACTIVE
+    return EmailDecision.QUEUED if type_ in STATUS_EVENTS else EmailDecision.NOT_ACTIVE
 
 
-def _unsubscribe_urls(case: EventContext, notice: Notice, mailbox: str) -> tuple[str, str]:
-    """Return where one click ends such emails, and where affiliates choose everything."""
+def _unsubscribe_urls(new: NewEvent, notice: Notice, mailbox: str) -> tuple[str, str]:
+    """Return the one-click unsubscribe address and that of the preferences page, each empty if there is none."""
     config, one_click = current_config(), ""
     if notice.audience is Audience.OWNER:
         if notice.can_be_unsubscribed:
-            one_click = owner_unsubscribe.address_of(case.account, notice, mailbox, config)
+            one_click = owner_unsubscribe.address_of(new.account, notice, mailbox, config)
         return one_click, ""
-    if case.affiliate is None:
+    if new.affiliate is None:
         return "", ""
     if notice.can_be_unsubscribed:
-        one_click = links.unsubscribe_url(case.affiliate, notice.kind, config)
-    return one_click, links.preferences_url(case.affiliate, config)
+        one_click = links.unsubscribe_url(new.affiliate, notice.kind, config)
+    return one_click, links.preferences_url(new.affiliate, config)
 
 
-def _common_values(case: EventContext, recipient_name: str) -> dict[str, str]:
-    """Return what every text may say, whatever happened."""
-    values = {"programme": case.account.name, "owner_name": recipient_name}
-    if case.affiliate is None:
+def _common_values(new: NewEvent, recipient_name: str) -> dict[str, str]:
+    """Return the variables that the texts of every event have."""
+    values = {"programme": new.account.name, "owner_name": recipient_name}
+    if new.affiliate is None:
         return values
-    return values | affiliate_values(case.affiliate, case.account, current_config())
+    return values | affiliate_values(new.affiliate, new.account, current_config())
 
 
 def _mailbox_digest(mailbox: str) -> str:

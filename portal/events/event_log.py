@@ -1,8 +1,9 @@
-"""Looking events up; nothing here writes."""
+"""Queries for events and their emails. Nothing in this module writes."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +19,26 @@ if TYPE_CHECKING:
 
 
 class EmailFilter(StrEnum):
-    """What the owner may filter events by."""
+    """Filter events by whether an email was queued."""
 
     EMAIL = "email"
     NONE = "no-email"
 
 
+@dataclass(frozen=True)
+class EventFilters:
+    """Which events to list; None lists all."""
+
+    affiliate_id: int | None = None
+    type: EventType | None = None
+    email: EmailFilter | None = None
+
+
+_ALL = EventFilters()
+
+
 def emails_by_event(event_ids: Iterable[int]) -> Mapping[int, list[EventMail]]:
-    """Return for each event the emails it caused, or why not, in the order they were decided."""
+    """Return the emails of each event, sent or not, in the order of the decisions."""
     found: dict[int, list[EventMail]] = defaultdict(list)
     query = select(EventMail).where(EventMail.event_id.in_(list(event_ids))).order_by(EventMail.id)
     for mail in db.session.scalars(query):
@@ -34,42 +47,32 @@ def emails_by_event(event_ids: Iterable[int]) -> Mapping[int, list[EventMail]]:
 
 
 def find_by_message(message_id: int) -> Event | None:
-    """Return the event that caused a message of the outbox."""
+    """Return the event of a message in the outbox."""
     query = select(Event).join(EventMail, EventMail.event_id == Event.id)
     return db.session.scalars(query.where(EventMail.message_id == message_id).limit(1)).first()
 
 
 def list_events(
-    account_id: int,
-    *,
-    affiliate_id: int | None = None,
-    occasion: EventType | None = None,
-    outcome: EmailFilter | None = None,
-    before: int | None = None,
-    after: int | None = None,
+    account_id: int, filters: EventFilters = _ALL, *, before: int | None = None, after: int | None = None
 ) -> Page[Any]:
     """Return one page of the account's events, newest first."""
     query = select(Event).where(Event.account_id == account_id)
-    if affiliate_id is not None:
-        query = query.where(Event.affiliate_id == affiliate_id)
-    if occasion is not None:
-        query = query.where(Event.type == occasion)
-    if outcome is not None:
-        caused = exists().where(EventMail.event_id == Event.id)
-        owed = (
-            EventMail.decision == EmailDecision.QUEUED
-            if outcome is EmailFilter.EMAIL
-            else EventMail.decision != EmailDecision.QUEUED
-        )
-        query = query.where(caused.where(owed))
+    if filters.affiliate_id is not None:
+        query = query.where(Event.affiliate_id == filters.affiliate_id)
+    if filters.type is not None:
+        query = query.where(Event.type == filters.type)
+    if filters.email is not None:
+        is_queued = EventMail.decision == EmailDecision.QUEUED
+        matches = is_queued if filters.email is EmailFilter.EMAIL else ~is_queued
+        query = query.where(exists().where(EventMail.event_id == Event.id, matches))
     return newest_first(query, Event.id, before=before, after=after)
 
 
-def newest_events(affiliate_id: int, occasions: Iterable[EventType], count: int) -> Sequence[Event]:
-    """Return the newest events of an affiliate, of these occasions; what was only played is left out."""
+def newest_events(affiliate_id: int, types: Iterable[EventType], count: int) -> Sequence[Event]:
+    """Return the newest events of an affiliate of these types, without simulated ones."""
     query = select(Event).where(
         Event.affiliate_id == affiliate_id,
-        Event.type.in_(list(occasions)),
+        Event.type.in_(list(types)),
         Event.source != Source.SIMULATED,
     )
     return db.session.scalars(query.order_by(Event.id.desc()).limit(count)).all()

@@ -1,4 +1,4 @@
-"""What happened, which emails it caused, and the weeks that were summed up."""
+"""Tables of events, their emails, and the weeks that were summarized."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .types import EventType, Source
 
 
 class EmailDecision(StrEnum):
-    """Why an event caused no email; empty where one is owed."""
+    """The decision about one email of an event: queued (stored as an empty string), or the reason why not."""
 
     QUEUED = ""
     OFF = "notice-off"
@@ -29,7 +29,7 @@ class EmailDecision(StrEnum):
 
 
 class Event(Base):
-    """Something that happened in a programme, once: the same key is the same event."""
+    """Something that happened in a programme. ``key`` identifies it within the account."""
 
     __tablename__ = "event"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -37,7 +37,7 @@ class Event(Base):
     affiliate_id: Mapped[int | None] = mapped_column(ForeignKey("affiliate.id"))
     type: Mapped[EventType] = mapped_column(enum_column(EventType, 24))
     key: Mapped[str] = mapped_column(String(200))
-    values: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # what the occasion tells, as text
+    values: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # of the event's type, as text
     source: Mapped[Source] = mapped_column(enum_column(Source))
     created_at: Mapped[datetime]
     __table_args__ = (
@@ -49,14 +49,14 @@ class Event(Base):
 
 
 class EventMail(Base):
-    """One email that an event caused, or the reason why it was not owed."""
+    """One email of an event, with the decision about it."""
 
     __tablename__ = "event_mail"
     id: Mapped[int] = mapped_column(primary_key=True)
     event_id: Mapped[int] = mapped_column(ForeignKey("event.id"), index=True)
     kind: Mapped[str] = mapped_column(String(40))
     recipient: Mapped[str] = mapped_column(String(254))
-    # Of the outbox. No foreign key: the log of messages is pruned sooner than what happened.
+    # In the outbox. No foreign key, because messages are pruned sooner than events.
     message_id: Mapped[int | None] = mapped_column(index=True)
     decision: Mapped[EmailDecision] = mapped_column(
         enum_column(EmailDecision, 20), default=EmailDecision.QUEUED
@@ -64,7 +64,7 @@ class EventMail(Base):
 
 
 class WeekState(StrEnum):
-    """How far the summaries of a week have come."""
+    """Progress of the summaries of a week."""
 
     PLANNED = "planned"
     DONE = "done"
@@ -72,12 +72,12 @@ class WeekState(StrEnum):
 
 
 class Week(Base):
-    """The summaries of one account's week. ``after_id`` is the last affiliate who was told, or passed over."""
+    """The summaries of one account's week. ``after_id`` is the last affiliate that was processed."""
 
     __tablename__ = "summary_week"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
-    week: Mapped[str] = mapped_column(String(8))  # as ISO 8601 writes it: 2026-W47
+    week: Mapped[str] = mapped_column(String(8))  # in ISO 8601 format: 2026-W47
     starts_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     due_at: Mapped[datetime]

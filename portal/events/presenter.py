@@ -1,4 +1,4 @@
-"""Events in plain words: what happened, which emails it caused, and why one was not sent."""
+"""Events as the pages show them: what happened, which emails were queued, and why one was not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SOURCE_LABELS: Mapping[Source, str] = {
     Source.SIMULATED: "Played by you",
     Source.PLANNER: "By the calendar",
 }
-# Why there was no email, and what the owner may do about it.
+# Why an email was not sent, and the label of the link where the owner can change that.
 NOT_SENT_REASONS: Mapping[EmailDecision, tuple[str, str]] = {
     EmailDecision.OFF: ("This email is switched off.", "Switch it on"),
     EmailDecision.OPTED_OUT: ("The affiliate does not want this email.", ""),
@@ -45,63 +45,62 @@ NOT_SENT_REASONS: Mapping[EmailDecision, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class EmailView:
-    """One email of an event, ready to be shown; ``status`` is empty where the log no longer holds it."""
+    """One email of an event. ``status`` is None if none was queued or the outbox has pruned it."""
 
     name: str
     whom: str
     recipient: str
     message_id: int | None
     status: Status | None
-    why: str
+    reason: str
     action: str
     url: str
 
 
 @dataclass(frozen=True)
 class EventView:
-    """One event, ready to be shown."""
+    """One event with its emails."""
 
     event: Event
-    name: str
-    facts: str
+    label: str
+    details: str
     source: str
     affiliate: Affiliate | None
-    mails: list[EmailView]
+    emails: list[EmailView]
 
 
 def describe_events(events: Sequence[Event]) -> list[EventView]:
-    """Put events into words, with a handful of queries for all of them."""
-    mails = emails_by_event(event.id for event in events)
-    people = _affiliates_by_id({event.affiliate_id for event in events if event.affiliate_id is not None})
+    """Return the views of these events. The number of queries does not depend on the number of events."""
+    emails = emails_by_event(event.id for event in events)
+    affiliates = _affiliates_by_id({event.affiliate_id for event in events if event.affiliate_id is not None})
     sources = source_labels(events)
     statuses = _status_by_message(
-        {m.message_id for some in mails.values() for m in some if m.message_id is not None}
+        {mail.message_id for some in emails.values() for mail in some if mail.message_id is not None}
     )
     return [
         EventView(
             event=event,
-            name=EVENT_LABELS[event.type],
-            facts=event_details(event),
+            label=EVENT_LABELS[event.type],
+            details=event_details(event),
             source=sources[event.id],
-            affiliate=people.get(event.affiliate_id or 0),
-            mails=[_email_view(mail, event, statuses) for mail in mails.get(event.id, [])],
+            affiliate=affiliates.get(event.affiliate_id or 0),
+            emails=[_email_view(mail, event, statuses) for mail in emails.get(event.id, [])],
         )
         for event in events
     ]
 
 
 def source_labels(events: Iterable[Event]) -> dict[int, str]:
-    """Say of each event, by its id, where it came from."""
+    """Return the label of each event's source, by event id. Sign-ups are told from accepted invitations."""
     events = list(events)
-    came = [event for event in events if _is_sign_up(event)]
-    invited = (
-        joined_by_invitation(event.affiliate_id for event in came if event.affiliate_id) if came else set()
-    )
-    arrivals = {
-        event.id: "By your invitation" if event.affiliate_id in invited else "On your sign-up page"
-        for event in came
-    }
-    return {event.id: arrivals.get(event.id) or _SOURCE_LABELS[event.source] for event in events}
+    sign_ups = [event for event in events if _is_sign_up(event)]
+    joined = [event.affiliate_id for event in sign_ups if event.affiliate_id]
+    invited = joined_by_invitation(joined) if joined else set()
+    labels = {event.id: _SOURCE_LABELS[event.source] for event in events}
+    for event in sign_ups:
+        is_invited = event.affiliate_id in invited
+        labels[event.id] = "By your invitation" if is_invited else "On your sign-up page"
+    return labels
 
 
 def _is_sign_up(event: Event) -> bool:
@@ -109,42 +108,42 @@ def _is_sign_up(event: Event) -> bool:
 
 
 def event_details(event: Event) -> str:
-    """Say in half a line what the event was about."""
-    told = {name: str(value) for name, value in event.values.items() if value}
-    money = _money(told, "amount")
+    """Return the values of an event in half a line, such as its order and amount."""
+    values = {name: str(value) for name, value in event.values.items() if value}
+    money = _money(values, "amount")
     parts: list[str]
     match event.type:
         case EventType.LEAD:
-            parts = [told.get("lead_name", "")]
+            parts = [values.get("lead_name", "")]
         case EventType.PURCHASE:
-            parts = [_order(told), told.get("product", ""), money, _commission(told)]
+            parts = [_order(values), values.get("product", ""), money, _commission(values)]
         case EventType.COMMISSION_APPROVED | EventType.COMMISSION_DECLINED | EventType.REFUND:
-            parts = [_order(told), _commission(told), told.get("reason", "")]
+            parts = [_order(values), _commission(values), values.get("reason", "")]
         case EventType.PAYOUT:
-            parts = [money, told.get("method", ""), told.get("period", "")]
+            parts = [money, values.get("method", ""), values.get("period", "")]
         case EventType.WEEK_ENDED:
-            parts = [f"{told.get('week_start', '')} to {told.get('week_end', '')}"]
+            parts = [f"{values.get('week_start', '')} to {values.get('week_end', '')}"]
         case _:
-            parts = [told.get("reason", "")]
+            parts = [values.get("reason", "")]
     return ", ".join(part for part in parts if part)
 
 
-def _order(told: Mapping[str, str]) -> str:
-    return f"order {told['order']}" if "order" in told else ""
+def _order(values: Mapping[str, str]) -> str:
+    return f"order {values['order']}" if "order" in values else ""
 
 
-def _money(told: Mapping[str, str], name: str) -> str:
-    return f"{told[name]} {told.get('currency', '')}".strip() if name in told else ""
+def _money(values: Mapping[str, str], name: str) -> str:
+    return f"{values[name]} {values.get('currency', '')}".strip() if name in values else ""
 
 
-def _commission(told: Mapping[str, str]) -> str:
-    money = _money(told, "commission")
+def _commission(values: Mapping[str, str]) -> str:
+    money = _money(values, "commission")
     return f"commission {money}" if money else ""
 
 
 def _email_view(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -> EmailView:
     notice = CATALOGUE.get(mail.kind)
-    why, action = NOT_SENT_REASONS.get(mail.decision, ("", ""))
+    reason, action = NOT_SENT_REASONS.get(mail.decision, ("", ""))
     url = _action_url(mail, event) if action else ""
     return EmailView(
         name=notice.name if notice else mail.kind,
@@ -152,14 +151,14 @@ def _email_view(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -
         recipient=mail.recipient,
         message_id=mail.message_id if mail.message_id in statuses else None,
         status=statuses.get(mail.message_id or 0),
-        why=why,
+        reason=reason,
         action=action if url else "",
         url=url,
     )
 
 
 def _action_url(mail: EventMail, event: Event) -> str:
-    """Return where the owner can do something about an email that was not sent."""
+    """Return the page where the owner can change the reason why an email was not sent."""
     if mail.decision in (EmailDecision.OFF, EmailDecision.UNRENDERABLE):
         return url_for("notices.show", kind=mail.kind)
     if mail.decision is EmailDecision.SUPPRESSED:
@@ -167,11 +166,11 @@ def _action_url(mail: EventMail, event: Event) -> str:
     return url_for("affiliates.show", ident=event.affiliate_id) if event.affiliate_id else ""
 
 
-def _affiliates_by_id(idents: set[int]) -> Mapping[int, Affiliate]:
-    query = select(Affiliate).where(Affiliate.id.in_(idents))
+def _affiliates_by_id(affiliate_ids: set[int]) -> Mapping[int, Affiliate]:
+    query = select(Affiliate).where(Affiliate.id.in_(affiliate_ids))
     return {row.id: row for row in db.session.scalars(query)}
 
 
-def _status_by_message(idents: set[int]) -> Mapping[int, Status]:
-    query = select(OutboxMessage.id, OutboxMessage.status).where(OutboxMessage.id.in_(idents))
+def _status_by_message(message_ids: set[int]) -> Mapping[int, Status]:
+    query = select(OutboxMessage.id, OutboxMessage.status).where(OutboxMessage.id.in_(message_ids))
     return {row[0]: row[1] for row in db.session.execute(query)}

@@ -1,4 +1,4 @@
-"""What can happen in an affiliate programme, and who told us of it."""
+"""The types of event in an affiliate programme, and where events come from."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class EventType(StrEnum):
-    """Something that happened. Which notices it causes stands in the catalogue of notices."""
+    """The type of an event. The catalogue of notices lists the emails of each type."""
 
-    SIGNED_UP = "signed-up"  # and may begin at once
-    APPLIED = "applied"  # and waits for the owner's word
+    SIGNED_UP = "signed-up"  # and is active at once
+    APPLIED = "applied"  # and waits for approval
     APPROVED = "approved"
     DECLINED = "declined"
     INVITED = "invited"
@@ -26,19 +26,19 @@ class EventType(StrEnum):
     WEEK_ENDED = "week-ended"
 
 
-# These tell affiliates where they stand; the others are for those who take part.
+# Changes of the affiliate's own status. They are reported in every state; the others to active affiliates only.
 STATUS_EVENTS = frozenset(
     {EventType.SIGNED_UP, EventType.APPLIED, EventType.APPROVED, EventType.DECLINED, EventType.INVITED}
 )
 
 
 class Source(StrEnum):
-    """Who told us."""
+    """Where an event comes from."""
 
     PORTAL = "portal"  # a page of this portal
-    API = "api"  # the programme's shop
-    SIMULATED = "played"  # the owner, trying things out
-    PLANNER = "planner"  # the calendar
+    API = "api"  # the shop
+    SIMULATED = "played"  # the owner, on the page that simulates events
+    PLANNER = "planner"  # the weekly summary job
 
 
 EVENT_LABELS: Mapping[EventType, str] = {

@@ -11,7 +11,7 @@ from ..affiliates.directory import find_affiliate
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import event_log, presenter
-from .event_log import EmailFilter
+from .event_log import EmailFilter, EventFilters
 from .types import EVENT_LABELS, EventType
 
 blueprint = Blueprint("events", __name__, url_prefix="/events")
@@ -20,24 +20,20 @@ blueprint = Blueprint("events", __name__, url_prefix="/events")
 @blueprint.get("")
 @login_required
 def index() -> Any:
-    occasion, outcome = request.args.get("occasion", ""), request.args.get("mail", "")
+    type_, email = request.args.get("occasion", ""), request.args.get("mail", "")
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
-    chosen = EventType(occasion) if occasion in set(EventType) else None
-    mail = EmailFilter(outcome) if outcome in set(EmailFilter) else None
-    whose = key_argument(request.args.get("affiliate"))
-    affiliate = find_affiliate(current_user.account_id, whose) if whose is not None else None
-    page = event_log.list_events(
-        current_user.account_id,
+    affiliate_id = key_argument(request.args.get("affiliate"))
+    affiliate = find_affiliate(current_user.account_id, affiliate_id) if affiliate_id is not None else None
+    chosen = EventFilters(
         affiliate_id=affiliate.id if affiliate else None,
-        occasion=chosen,
-        outcome=mail,
-        before=before,
-        after=after,
+        type=EventType(type_) if type_ in set(EventType) else None,
+        email=EmailFilter(email) if email in set(EmailFilter) else None,
     )
+    page = event_log.list_events(current_user.account_id, chosen, before=before, after=after)
     filters = {
-        "occasion": chosen.value if chosen else None,
-        "mail": mail.value if mail else None,
-        "affiliate": affiliate.id if affiliate else None,
+        "occasion": chosen.type.value if chosen.type else None,
+        "mail": chosen.email.value if chosen.email else None,
+        "affiliate": chosen.affiliate_id,
     }
     return render_template(
         "events/index.html",
@@ -46,7 +42,7 @@ def index() -> Any:
         filters=filters,
         filtered=any(filters.values()),
         affiliate=affiliate,
-        occasions=EVENT_LABELS,
+        event_labels=EVENT_LABELS,
         words=STATUS_LABELS,
         paged=before is not None or after is not None,
     )

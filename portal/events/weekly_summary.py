@@ -1,4 +1,4 @@
-"""Weekly summaries: owed in batches once an account's week has ended, whoever is restarted meanwhile."""
+"""Weekly summaries, queued in batches after an account's week has ended. A restarted job continues where it stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..notices import recipients
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import Status
 from . import weekly_totals, weeks
-from .dispatch import record_event
+from .dispatch import NewEvent, record_event
 from .models import Week, WeekState
 from .types import EventType, Source
 from .weekly_totals import Totals
@@ -25,26 +25,27 @@ if TYPE_CHECKING:
     from .weeks import WeekSpan
 
 JOB = "weekly-summary"
-MAX_DELAY = timedelta(hours=24)  # a summary of the week before last helps nobody
-BATCH_ROWS = 100  # affiliates told in one commit
+MAX_DELAY = timedelta(hours=24)  # after that the summary of the week is skipped
+BATCH_ROWS = 100  # affiliates in one commit
 _MAX_JOBS = 200  # accounts found by one sweep
 _WEEKLY = CATALOGUE["weekly-summary"]
 
 
 def find_work(now: datetime) -> list[tuple[str, int]]:
-    """Tell the worker's sweep which accounts have a week to be told of."""
+    """Return a job for each account whose week is due and not finished."""
     jobs: list[tuple[str, int]] = []
     for zone in db.session.scalars(select(Account.time_zone).distinct()):
         span = weeks.latest_due_week(now, zone)
         waiting = select(Account.id).where(
             Account.time_zone == zone, Account.created_at < span.ends_at, ~_is_finished(span)
         )
-        jobs += [(JOB, ident) for ident in db.session.scalars(waiting.order_by(Account.id).limit(_MAX_JOBS))]
+        account_ids = db.session.scalars(waiting.order_by(Account.id).limit(_MAX_JOBS))
+        jobs += [(JOB, account_id) for account_id in account_ids]
     return jobs[:_MAX_JOBS]
 
 
 def enqueue_summaries(account_id: int, *, now: datetime) -> None:
-    """Owe the summaries of the newest week that is due. Commits after every batch, and goes on where it ended."""
+    """Queue the summaries of the newest due week. Commits after every batch."""
     while _run_batch(account_id, now):
         pass
 
@@ -55,23 +56,23 @@ def _is_finished(span: WeekSpan) -> ColumnElement[bool]:
 
 
 def _run_batch(account_id: int, now: datetime) -> bool:
-    """Take one batch further; return whether there is more. Of two workers, one waits and then goes on."""
+    """Process one batch; return whether there is another. The row lock of the week serializes concurrent workers."""
     account = db.session.get(Account, account_id)
     if account is None:
         return False
     span = weeks.latest_due_week(now, account.time_zone)
     week = _lock_week(account_id, span)
-    more = False
+    has_more = False
     if week.state is WeekState.PLANNED and now - week.due_at > MAX_DELAY:
         week.state, week.ended_at = WeekState.SKIPPED, now
     elif week.state is WeekState.PLANNED:
-        more = _enqueue_batch(account, week, span, now)
+        has_more = _enqueue_batch(account, week, span, now)
     db.session.commit()
-    return more
+    return has_more
 
 
 def _lock_week(account_id: int, span: WeekSpan) -> Week:
-    """Return the week's row, made on first use and locked."""
+    """Return the locked row of the week, created on first use."""
     values = {
         "account_id": account_id,
         "week": span.name,
@@ -87,14 +88,14 @@ def _lock_week(account_id: int, span: WeekSpan) -> Week:
 
 
 def _enqueue_batch(account: Account, week: Week, span: WeekSpan, now: datetime) -> bool:
-    people = _next_affiliates(account, week) if recipients.is_enabled(account.id, _WEEKLY) else []
+    affiliates = _next_affiliates(account, week) if recipients.is_enabled(account.id, _WEEKLY) else []
     found = weekly_totals.totals_by_affiliate(
-        account.id, [one.id for one in people], week.starts_at, week.ends_at
+        account.id, [one.id for one in affiliates], week.starts_at, week.ends_at
     )
-    for affiliate in people:
+    for affiliate in affiliates:
         _record_for_affiliate(account, affiliate, found.get(affiliate.id) or Totals(), span, now)
-    if len(people) == BATCH_ROWS:
-        week.after_id = people[-1].id
+    if len(affiliates) == BATCH_ROWS:
+        week.after_id = affiliates[-1].id
         return True
     _record_for_owner(account, week, span, now)
     week.state, week.ended_at = WeekState.DONE, now
@@ -102,7 +103,7 @@ def _enqueue_batch(account: Account, week: Week, span: WeekSpan, now: datetime) 
 
 
 def _next_affiliates(account: Account, week: Week) -> Sequence[Affiliate]:
-    """Return who is told next: those who took part when the week ended."""
+    """Return the next batch of active affiliates who had joined when the week ended."""
     query = select(Affiliate).where(
         Affiliate.account_id == account.id,
         Affiliate.id > week.after_id,
@@ -113,49 +114,36 @@ def _next_affiliates(account: Account, week: Week) -> Sequence[Affiliate]:
 
 
 def _record_for_affiliate(
-    account: Account, affiliate: Affiliate, counters: Totals, span: WeekSpan, now: datetime
+    account: Account, affiliate: Affiliate, totals: Totals, span: WeekSpan, now: datetime
 ) -> None:
-    record_event(
-        account,
-        EventType.WEEK_ENDED,
-        affiliate,
-        summary_values(counters, span),
-        key=f"week:{account.id}:{span.name}:{affiliate.id}",
-        source=Source.PLANNER,
-        now=now,
-        nothing_to_tell=counters.nothing,
-    )
+    values = summary_values(totals, span)
+    new = NewEvent(account, EventType.WEEK_ENDED, affiliate, values, nothing_to_tell=totals.is_empty)
+    record_event(new, key=f"week:{account.id}:{span.name}:{affiliate.id}", source=Source.PLANNER, now=now)
 
 
 def _record_for_owner(account: Account, week: Week, span: WeekSpan, now: datetime) -> None:
     start, end = week.starts_at, week.ends_at
-    counters = weekly_totals.account_totals(account.id, start, end)
-    newcomers = weekly_totals.count_new_affiliates(account.id, start, end)
+    totals = weekly_totals.account_totals(account.id, start, end)
+    joined = weekly_totals.count_new_affiliates(account.id, start, end)
     sent = weekly_totals.count_settled_emails(account.id, Status.SENT, start, end)
     failed = weekly_totals.count_settled_emails(account.id, Status.FAILED, start, end)
-    more = {"new_affiliates": str(newcomers), "emails_sent": str(sent), "emails_failed": str(failed)}
-    record_event(
-        account,
-        EventType.WEEK_ENDED,
-        None,
-        summary_values(counters, span) | more,
-        key=f"week:{account.id}:{span.name}:owner",
-        source=Source.PLANNER,
-        now=now,
-        nothing_to_tell=counters.nothing and not (newcomers or sent or failed),
-    )
+    more = {"new_affiliates": str(joined), "emails_sent": str(sent), "emails_failed": str(failed)}
+    is_empty = totals.is_empty and not (joined or sent or failed)
+    values = summary_values(totals, span) | more
+    new = NewEvent(account, EventType.WEEK_ENDED, None, values, nothing_to_tell=is_empty)
+    record_event(new, key=f"week:{account.id}:{span.name}:owner", source=Source.PLANNER, now=now)
 
 
-def summary_values(counters: Totals, span: WeekSpan) -> dict[str, str]:
-    """Return what a summary may say."""
+def summary_values(totals: Totals, span: WeekSpan) -> dict[str, str]:
+    """Return the template variables that every weekly summary has."""
     return {
-        "week_start": _day(span.first),
-        "week_end": _day(span.last),
-        "leads": str(counters.leads),
-        "purchases": str(counters.purchases),
-        "commission_lines": counters.commission_lines,
+        "week_start": _format_day(span.first),
+        "week_end": _format_day(span.last),
+        "leads": str(totals.leads),
+        "purchases": str(totals.purchases),
+        "commission_lines": totals.commission_lines,
     }
 
 
-def _day(day: date) -> str:
+def _format_day(day: date) -> str:
     return f"{day.day} {day:%b %Y}"

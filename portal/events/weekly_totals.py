@@ -1,4 +1,4 @@
-"""What a week came to, counted from its events. Money is added up exactly, currency by currency."""
+"""Totals of a week, counted from its events. Money is summed exactly, per currency."""
 
 from __future__ import annotations
 
@@ -26,28 +26,29 @@ _JOINED_STATES = (
     AffiliateState.DECLINED,
     AffiliateState.SUSPENDED,
 )
-_MAX_AMOUNT_CHARS = 40  # more than any sum of money has; what is longer is no amount
+_MAX_AMOUNT_CHARS = 40  # longer than any sum of money
 
 
 @dataclass
 class Totals:
-    """Leads, purchases and the commission on those purchases. What the owner only tried out is not counted."""
+    """Leads, purchases, and the commission on those purchases by currency."""
 
     leads: int = 0
     purchases: int = 0
     commissions: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
 
     @property
-    def nothing(self) -> bool:
+    def is_empty(self) -> bool:
         return not self.leads and not self.purchases
 
     @property
     def commission_lines(self) -> str:
-        """One line a currency, such as ``12.50 EUR``."""
+        """One line for each currency, such as ``12.50 EUR``."""
         return "\n".join(f"{amount:f} {currency}" for currency, amount in sorted(self.commissions.items()))
 
-    def add(self, occasion: EventType, values: Mapping[str, object]) -> None:
-        if occasion is EventType.LEAD:
+    def add(self, type_: EventType, values: Mapping[str, object]) -> None:
+        """Count one lead or purchase."""
+        if type_ is EventType.LEAD:
             self.leads += 1
             return
         self.purchases += 1
@@ -57,7 +58,7 @@ class Totals:
 
 
 def parse_amount(text: object) -> Decimal | None:
-    """Return an amount as it was told, or None for what is none."""
+    """Return an amount of money, or None if the text is not one."""
     try:
         amount = Decimal(str(text))
     except InvalidOperation:
@@ -66,37 +67,36 @@ def parse_amount(text: object) -> Decimal | None:
 
 
 def totals_by_affiliate(
-    account_id: int, idents: Collection[int], start: datetime, end: datetime
+    account_id: int, affiliate_ids: Collection[int], start: datetime, end: datetime
 ) -> Mapping[int, Totals]:
-    """Count for each of these affiliates."""
+    """Return the totals of each of these affiliates that has any."""
     found: dict[int, Totals] = defaultdict(Totals)
-    query = _events(account_id, start, end).where(Event.affiliate_id.in_(idents))
-    for affiliate_id, occasion, values in db.session.execute(query):
-        found[affiliate_id].add(occasion, values)
+    query = _counted_events(account_id, start, end).where(Event.affiliate_id.in_(affiliate_ids))
+    for affiliate_id, type_, values in db.session.execute(query):
+        found[affiliate_id].add(type_, values)
     return found
 
 
 def account_totals(account_id: int, start: datetime, end: datetime) -> Totals:
-    """Count for the whole programme."""
+    """Return the totals of the whole programme."""
     total = Totals()
-    for _, occasion, values in db.session.execute(
-        _events(account_id, start, end).execution_options(yield_per=500)
-    ):
-        total.add(occasion, values)
+    query = _counted_events(account_id, start, end).execution_options(yield_per=500)
+    for _, type_, values in db.session.execute(query):
+        total.add(type_, values)
     return total
 
 
 def sum_events(events: Iterable[tuple[EventType, Mapping[str, object]]]) -> Totals:
-    """Count events at hand."""
+    """Return the totals of events that were loaded already."""
     total = Totals()
-    for occasion, values in events:
-        if occasion in _COUNTED_TYPES:
-            total.add(occasion, values)
+    for type_, values in events:
+        if type_ in _COUNTED_TYPES:
+            total.add(type_, values)
     return total
 
 
 def count_new_affiliates(account_id: int, start: datetime, end: datetime) -> int:
-    """Return how many affiliates signed up, those aside who did not confirm or were only invited."""
+    """Return how many affiliates joined, without unconfirmed and merely invited ones."""
     query = select(func.count()).where(
         Affiliate.account_id == account_id,
         Affiliate.created_at >= start,
@@ -107,7 +107,7 @@ def count_new_affiliates(account_id: int, start: datetime, end: datetime) -> int
 
 
 def count_settled_emails(account_id: int, status: Status, start: datetime, end: datetime) -> int:
-    """Return how many emails came to this end."""
+    """Return how many emails were settled with this status."""
     query = select(func.count()).where(
         OutboxMessage.account_id == account_id,
         OutboxMessage.status == status,
@@ -117,7 +117,8 @@ def count_settled_emails(account_id: int, status: Status, start: datetime, end: 
     return db.session.scalar(query) or 0
 
 
-def _events(account_id: int, start: datetime, end: datetime) -> Select[Any]:
+def _counted_events(account_id: int, start: datetime, end: datetime) -> Select[Any]:
+    """Return the query for leads and purchases. Events that the owner simulated are not counted."""
     return select(Event.affiliate_id, Event.type, Event.values).where(
         Event.account_id == account_id,
         Event.type.in_(_COUNTED_TYPES),

@@ -1,4 +1,4 @@
-"""The week that an account's clock has just ended. A week is told of on Monday at nine."""
+"""Reporting weeks: Monday to Monday in the account's time zone, due on Monday at nine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _DUE_AT = time(9)
 
 @dataclass(frozen=True)
 class WeekSpan:
-    """A week, from Monday to Monday by the account's clock."""
+    """A week in an account's time zone. ``name`` is in ISO 8601 format, such as 2026-W47."""
 
-    name: str  # as ISO 8601 writes it: 2026-W47
+    name: str
     first: date
     starts_at: datetime
     ends_at: datetime
@@ -25,7 +25,7 @@ class WeekSpan:
 
 
 def time_zone(name: str) -> tzinfo:
-    """Return a time zone by its name; one that this machine does not know counts as UTC."""
+    """Return a time zone by its name, or UTC if this machine does not know the name."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -33,31 +33,26 @@ def time_zone(name: str) -> tzinfo:
 
 
 def latest_due_week(now: datetime, zone_name: str) -> WeekSpan:
-    """Return the newest week that is due, or was."""
-    clock = time_zone(zone_name)
-    here = now.astimezone(clock)
-    monday = here.date() - timedelta(days=here.weekday())
-    if now < _utc(monday, _DUE_AT, clock):
+    """Return the newest week whose summary is due."""
+    zone = time_zone(zone_name)
+    local = now.astimezone(zone)
+    monday = local.date() - timedelta(days=local.weekday())
+    if now < _utc(monday, _DUE_AT, zone):
         monday -= timedelta(days=7)
-    return _week(monday - timedelta(days=7), clock)
+    return _week_from(monday - timedelta(days=7), zone)
 
 
-def week_named(name: str, zone_name: str) -> WeekSpan:
-    """Return the week with this name."""
-    return _week(datetime.strptime(f"{name}-1", "%G-W%V-%u").date(), time_zone(zone_name))
-
-
-def _week(first: date, clock: tzinfo) -> WeekSpan:
-    year, number, _ = first.isocalendar()
-    following = first + timedelta(days=7)
+def _week_from(monday: date, zone: tzinfo) -> WeekSpan:
+    year, number, _ = monday.isocalendar()
+    following = monday + timedelta(days=7)
     return WeekSpan(
         name=f"{year}-W{number:02}",
-        first=first,
-        starts_at=_utc(first, time(), clock),
-        ends_at=_utc(following, time(), clock),
-        due_at=_utc(following, _DUE_AT, clock),
+        first=monday,
+        starts_at=_utc(monday, time(), zone),
+        ends_at=_utc(following, time(), zone),
+        due_at=_utc(following, _DUE_AT, zone),
     )
 
 
-def _utc(day: date, at: time, clock: tzinfo) -> datetime:
-    return datetime.combine(day, at, tzinfo=clock).astimezone(UTC)
+def _utc(day: date, at: time, zone: tzinfo) -> datetime:
+    return datetime.combine(day, at, tzinfo=zone).astimezone(UTC)

@@ -17,7 +17,7 @@ from portal.db import db
 from portal.deliveries import resend
 from portal.deliveries.resend import ResendRequest
 from portal.events import event_log, weekly_summary, weeks
-from portal.events.dispatch import record_event
+from portal.events.dispatch import NewEvent, record_event
 from portal.events.models import EmailDecision
 from portal.events.types import EventType, Source
 from portal.events.weekly_totals import Totals
@@ -43,11 +43,11 @@ def happen(owner):
     recipients.add_mailbox(account_of(), BO, now=utcnow())
     numbers = count()
 
-    def happen(occasion=EventType.WEEK_ENDED, values=None):
+    def happen(type_=EventType.WEEK_ENDED, values=None):
         week = weekly_summary.summary_values(Totals(leads=1), weeks.latest_due_week(utcnow(), "UTC"))
         values = values or week | {"new_affiliates": "1", "emails_sent": "2", "emails_failed": "0"}
         more = {"key": f"n{next(numbers)}", "source": Source.PLANNER, "now": utcnow()}
-        done = record_event(account_of(), occasion, None, values, **more)
+        done = record_event(NewEvent(account_of(), type_, None, values), **more)
         db.session.commit()
         mails = event_log.emails_by_event([done.event.id])[done.event.id]
         return {

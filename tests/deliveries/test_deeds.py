@@ -16,7 +16,7 @@ from portal.db import db
 from portal.deliveries import bulk_actions, resend
 from portal.deliveries.filters import Filters
 from portal.deliveries.models import Action, BulkAction, State
-from portal.events.dispatch import record_event
+from portal.events.dispatch import NewEvent, record_event
 from portal.events.types import EventType, Source
 from portal.outbox.models import OutboxMessage, Outcome, Queue, Status
 from portal.outbox.queue import hold
@@ -167,7 +167,8 @@ def test_a_message_is_written_anew_from_what_caused_it(owner):
         "order": "A-17", "amount": "10.00", "currency": "EUR", "commission": "1.00", "product": "",
         "affiliate_name": "Grace", "affiliate_email": "g@navy.example", "affiliate_page": "https://x.example/1",
     }  # fmt: skip
-    record_event(account, EventType.PURCHASE, None, values, key="k1", source=Source.PORTAL, now=utcnow())
+    new = NewEvent(account, EventType.PURCHASE, None, values)
+    record_event(new, key="k1", source=Source.PORTAL, now=utcnow())
     db.session.commit()
     message = db.session.scalars(select(OutboxMessage)).one()
     message.status, message.settled_at = Status.SENT, utcnow()

@@ -8,14 +8,14 @@ import pytest
 from sqlalchemy import select
 
 from portal.accounts.models import Account
-from portal.affiliates import directory
 from portal.affiliates.models import AffiliateState
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup
 from portal.events import event_log
-from portal.events.dispatch import record_event
+from portal.events.dispatch import NewEvent, record_event
 from portal.events.types import EventType, Source
+from tests.enrolment.support import account_of
 
 BOUGHT = {"order": "A-1", "amount": "10.00", "currency": "EUR", "commission": "1.00", "product": ""}
 
@@ -23,7 +23,7 @@ BOUGHT = {"order": "A-1", "amount": "10.00", "currency": "EUR", "commission": "1
 @pytest.fixture
 def account(owner):
     """Brightleaf, whose owner is logged in."""
-    return directory.find_account("brightleaf")
+    return account_of()
 
 
 @pytest.fixture
@@ -41,11 +41,10 @@ def happen(account, affiliate):
     """Let something happen; return its event and its emails by kind."""
     keys = count()
 
-    def happen(occasion=EventType.PURCHASE, values=BOUGHT, *, key="", source=Source.API, **more):
+    def happen(type_=EventType.PURCHASE, values=BOUGHT, *, key="", source=Source.API, **more):
         key = key or f"key-{next(keys)}"
-        done = record_event(
-            account, occasion, affiliate, values, key=key, source=source, now=utcnow(), **more
-        )
+        new = NewEvent(account, type_, affiliate, values, **more)
+        done = record_event(new, key=key, source=source, now=utcnow())
         db.session.commit()
         return done, {mail.kind: mail for mail in event_log.emails_by_event([done.event.id])[done.event.id]}
 

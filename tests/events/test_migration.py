@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from flask_migrate import upgrade
 
 from portal import bootstrap, create_app
-from portal.affiliates import directory
 from portal.affiliates.models import AffiliateState
 from portal.db import db, readiness
 from portal.enrolment import listing, signup_rules
@@ -16,6 +15,7 @@ from portal.events.models import EmailDecision
 from portal.events.types import EventType
 from portal.state import get_state
 from tests.conftest import make_config
+from tests.enrolment.support import account_of
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
 THEN = "2026-03-02 09:00:00+00:00"
@@ -39,7 +39,7 @@ def test_affiliates_of_before_are_found_told_of_and_take_part_as_they_did(tmp_pa
                 connection.execute(sa.text(statement), {"then": THEN})
     bootstrap.migrate(app)
     with app.app_context():
-        account = directory.find_account("brightleaf")
+        account = account_of()
         assert account.time_zone == "UTC"
         assert signup_rules.get_rules(account.id) == signup_rules.Rules(auto_approve=True, confirm=False)
         [sia, grace] = listing.list_affiliates(account, get_state(app).config).rows

@@ -7,18 +7,18 @@ from datetime import timedelta
 
 import pytest
 
-from portal.affiliates import directory
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup, signup_rules
 from portal.notices import recipients
 from portal.notices.catalogue import NEW_SIGN_UP
+from tests.enrolment.support import account_of
 
 PUBLIC = ["/join/brightleaf", "/join/brightleaf/thanks"]
 
 
 def _people(count: int, slug: str = "brightleaf"):
-    account = directory.find_account(slug)
+    account = account_of(slug)
     signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))
     for number in range(count):
         new = signup.SignUp("Grace Hopper", f"grace{number}@{slug}.example", f"192.0.2.{number}")
@@ -117,7 +117,7 @@ def test_an_empty_list_says_what_to_do(owner):
 
 def test_the_list_tells_what_became_of_each_welcome(owner):
     _people(1)
-    recipients.set_enabled(directory.find_account("brightleaf").id, NEW_SIGN_UP, enabled=False)
+    recipients.set_enabled(account_of().id, NEW_SIGN_UP, enabled=False)
     _people(2)
     page = owner.get("/affiliates").get_data(as_text=True)
     assert "/deliveries/1" in page
@@ -126,7 +126,7 @@ def test_the_list_tells_what_became_of_each_welcome(owner):
 
 
 def test_whoever_waited_for_the_owners_word_was_welcomed_by_it(owner):
-    account = directory.find_account("brightleaf")
+    account = account_of()
     signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False, auto_approve=False))
     new = signup.SignUp("Grace Hopper", "grace@example.org", "192.0.2.1")
     signup.sign_up(account.slug, new, now=utcnow())
@@ -156,7 +156,7 @@ def test_somebody_who_signs_up_meanwhile_moves_nobody_to_another_page(owner):
     _people(60)
     older = _link(owner.get("/affiliates").get_data(as_text=True), "next")
     before = _numbers(owner.get(older).get_data(as_text=True))
-    account = directory.find_account("brightleaf")
+    account = account_of()
     signup.sign_up(account.slug, signup.SignUp("Late", "late@example.org", "x"), now=utcnow())
     assert _numbers(owner.get(older).get_data(as_text=True)) == before
 
@@ -178,7 +178,7 @@ def test_past_the_last_page_there_is_a_way_back(owner):
 
 
 def test_names_are_text_and_never_markup(owner):
-    account = directory.find_account("brightleaf")
+    account = account_of()
     account.name = "<b>Bright</b> & leaf"
     db.session.commit()
     for path in [*PUBLIC, "/affiliates"]:

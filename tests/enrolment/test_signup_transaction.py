@@ -14,7 +14,7 @@ from portal.db import db
 from portal.enrolment import confirmation_links, signup_rules
 from portal.notices import rendering
 from portal.notices.catalogue import CONFIRM_SIGN_UP
-from tests.affiliates.conftest import GRACE
+from tests.enrolment.conftest import GRACE
 
 # Who is not written to may have changed since the email was written, and the moment is asked of the database.
 _ALLOWED = ("SELECT strftime", "SELECT suppression.reason")

@@ -15,7 +15,7 @@ from portal.api.problems import Problem
 from portal.api.schemas import SHAPES
 from portal.db import Base, db
 from tests.api.conftest import EVENTS, PURCHASE, purchase
-from tests.api.test_pages import PAGE, TOKEN, make
+from tests.api.test_views_pages import PAGE, TOKEN, make
 from tests.test_secrets import hits
 
 pytestmark = pytest.mark.thorough

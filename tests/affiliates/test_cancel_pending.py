@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from portal.affiliates import directory, suppressions
+from portal.affiliates import suppressions
 from portal.affiliates.models import AffiliateState, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
@@ -17,6 +17,7 @@ from portal.outbox.admin import MessageSelection
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue_row, hold
 from tests.deliveries.conftest import WRONG_PASSWORD
+from tests.enrolment.support import account_of
 
 GRACE = "grace@example.org"
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
@@ -24,7 +25,7 @@ ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
 @pytest.fixture
 def account(owner):
-    return directory.find_account("brightleaf")
+    return account_of()
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_what_is_on_hold_is_called_off_and_what_is_being_sent_is_left_alone(owne
 
 
 def test_another_programme_goes_on_writing_to_the_same_person(owner, stranger, account, grace):
-    other = directory.find_account("copperpot")
+    other = account_of("copperpot")
     _affiliate(other, GRACE)
     theirs = _owe(other, "new-purchase")
     _suspend(owner, grace)

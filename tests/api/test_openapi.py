@@ -65,7 +65,7 @@ def test_a_tool_that_knows_the_document_alone_finds_nothing_wrong(app, shop, tmp
     db.session.add(attempt(told["mails"][0]["message"]))
     db.session.commit()
     monkeypatch.setattr(tokens, "PER_TOKEN", replace(tokens.PER_TOKEN, amount=100_000))
-    env = os.environ | {"SCHEMATHESIS_HOOKS": "tests.api.own_keys", "PYTHONPATH": str(ROOT)}
+    env = os.environ | {"SCHEMATHESIS_HOOKS": "tests.api.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
     with served(app) as base:
         command = [
             str(SCHEMATHESIS), "run", f"{base}/api/v1/openapi.json", "--url", base, "--checks", "all",

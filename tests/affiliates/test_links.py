@@ -7,10 +7,10 @@ import re
 import pytest
 from sqlalchemy import select
 
-from portal.affiliates import directory
 from portal.db import db
 from portal.enrolment import signup_rules
 from portal.outbox.models import OutboxMessage
+from tests.enrolment.support import account_of
 
 WISH = {"name": "Grace Hopper", "mailbox": "grace@example.org", "message": "Do join us"}
 GRACE = {"name": "Grace Hopper", "mailbox": "grace@example.org", "consent": "y"}
@@ -22,7 +22,7 @@ def letter(request, owner, client):
     if request.param == "invited":
         assert owner.submit("/affiliates/invite", WISH).status_code == 303
     else:
-        signup_rules.save_rules(directory.find_account("brightleaf").id, signup_rules.Rules(confirm=True))
+        signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=True))
         client.submit("/join/brightleaf", GRACE)
     db.session.rollback()
     return db.session.scalars(select(OutboxMessage).where(OutboxMessage.kind == request.param)).one()
@@ -59,7 +59,7 @@ def test_no_copy_of_it_goes_to_the_owner_but_one_to_the_affiliate_may(owner, let
 
 
 def test_other_emails_are_shown_whole(owner, client):
-    signup_rules.save_rules(directory.find_account("brightleaf").id, signup_rules.Rules(confirm=False))
+    signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=False))
     client.submit("/join/brightleaf", GRACE)
     db.session.rollback()
     welcome = db.session.scalars(select(OutboxMessage).where(OutboxMessage.kind == "new-sign-up")).one()

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from portal.accounts.models import Account
-from portal.affiliates import directory, suppressions
+from portal.affiliates import suppressions
 from portal.affiliates.models import Affiliate, AffiliateState, Suppression, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
@@ -18,6 +18,7 @@ from portal.outbox.queue import NewMessage, enqueue_row
 from portal.outbox.routing import Routing
 from portal.outbox.sending.drain import drain_queue
 from portal.state import get_state
+from tests.enrolment.support import account_of
 from tests.outbox.support import StubRoutes, answering
 from tests.smtp.badserver import BadServer
 
@@ -80,7 +81,7 @@ def test_the_owners_own_mailbox_is_never_put_on_the_list(deliver):
 
 
 def test_what_the_owner_wrote_on_the_list_stays(deliver, app):
-    account = directory.find_account("brightleaf")
+    account = account_of()
     suppressions.suppress(account.id, GRACE, SuppressionReason.BY_OWNER, note="Asked by phone", now=utcnow())
     suppressions.suppress(account.id, GRACE, SuppressionReason.BOUNCED, note="550 5.1.1", now=utcnow())
     db.session.commit()

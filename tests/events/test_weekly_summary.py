@@ -8,10 +8,14 @@ import pytest
 import time_machine
 from sqlalchemy import select
 
+from portal.clock import utcnow
 from portal.db import db
+from portal.enrolment import signup_rules
 from portal.events import weekly_summary, weeks
+from portal.events.dispatch import NewEvent, record_event
 from portal.events.models import EmailDecision, Event, EventMail, Week, WeekState
-from portal.events.types import EventType
+from portal.events.types import EventType, Source
+from tests.enrolment.support import account_of, messages, newest_affiliate, sign_up
 
 BEFORE = (
     "2026-10-21 12:00:00+00:00"  # a Wednesday; clocks in Europe and America change on two of the next Sundays
@@ -52,13 +56,13 @@ def test_a_week_is_due_on_monday_at_nine_by_the_accounts_clock(zone, due):
 
 
 def test_a_week_in_which_the_clocks_change_has_an_hour_more_or_less():
-    autumn, spring = (
-        weeks.week_named("2026-W43", "Europe/Berlin"),
-        weeks.week_named("2026-W13", "Europe/Berlin"),
+    autumn, following, spring = (
+        weeks.latest_due_week(datetime(2026, month, day, 12, tzinfo=UTC), "Europe/Berlin")
+        for month, day in ((10, 26), (11, 2), (3, 30))
     )
+    assert (autumn.name, following.name, spring.name) == ("2026-W43", "2026-W44", "2026-W13")
     assert autumn.ends_at - autumn.starts_at == timedelta(days=7, hours=1)
     assert spring.ends_at - spring.starts_at == timedelta(days=7, hours=-1)
-    following = weeks.week_named("2026-W44", "Europe/Berlin")
     assert following.starts_at == autumn.ends_at, "no moment is lost or counted twice"
 
 
@@ -111,3 +115,29 @@ def test_a_worker_that_dies_in_the_middle_goes_on_where_it_ended(account, affili
     told = list(db.session.scalars(select(Event.affiliate_id).where(Event.type == EventType.WEEK_ENDED)))
     assert len(told) == len(set(told)) == 6, "each affiliate once, and the owner"
     assert _weeks()["2026-W43"] is WeekState.DONE
+
+
+def test_a_week_is_told_once_and_skipped_when_it_is_long_over(owner, client):
+    monday = utcnow().replace(year=2026, month=11, day=16, hour=10, minute=0)
+    with time_machine.travel(monday - timedelta(days=4), tick=False):
+        account = account_of()
+        account.created_at = utcnow()
+        signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))
+        sign_up(client)
+        values = {"order": "A1", "amount": "10", "currency": "EUR", "commission": "0.10"}
+        account, affiliate = account_of(), newest_affiliate()
+        for number in range(3):
+            new = NewEvent(account, EventType.PURCHASE, affiliate, values)
+            record_event(new, key=str(number), source=Source.API, now=utcnow())
+        db.session.commit()
+    assert (weekly_summary.JOB, account_of().id) in weekly_summary.find_work(monday)
+    for _ in range(2):
+        weekly_summary.enqueue_summaries(account_of().id, now=monday)
+    [mail] = messages("weekly-summary")
+    assert "0.30 EUR" in mail.text
+    assert len(messages("owner-weekly-summary")) == 1
+    assert (weekly_summary.JOB, account_of().id) not in weekly_summary.find_work(monday)
+    weekly_summary.enqueue_summaries(account_of().id, now=monday + timedelta(days=9))
+    weeks = list(db.session.scalars(select(Week).order_by(Week.id)))
+    assert [week.state for week in weeks] == [WeekState.DONE, WeekState.SKIPPED]
+    assert len(messages("weekly-summary")) == 1

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from portal.accounts.registration import create_owner
-from portal.affiliates import directory
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup
@@ -19,6 +18,7 @@ from portal.notices import recipients
 from portal.notices.catalogue import NEW_SIGN_UP
 from portal.outbox.models import OutboxMessage, Status
 from tests.conftest import PASSWORD
+from tests.enrolment.support import account_of
 
 GRACE = signup.SignUp("Grace Hopper", "grace@example.org", "192.0.2.1")
 
@@ -57,7 +57,7 @@ def test_signing_up_at_the_same_moment_is_signing_up_once(app, programme, left):
 
     def one() -> None:
         with app.app_context():
-            account = directory.find_account(slug)
+            account = account_of(slug)
             db.session.commit()
             at_once.wait()
             try:
@@ -163,7 +163,7 @@ def test_a_mailbox_gets_three_emails_a_day_over_all_programmes_however_it_is_spe
     now = utcnow().replace(hour=0, minute=5)
     for number, mailbox in enumerate(spellings):
         create_owner(f"Programme {number}", "Bo", f"bo{number}@example.net", PASSWORD, now=now)
-        account = directory.find_account(f"programme-{number}")
+        account = account_of(f"programme-{number}")
         entered = signup.SignUp("Grace", mailbox, f"192.0.2.{number}")
         if number < 3:
             signup.sign_up(account.slug, entered, now=now)

@@ -12,12 +12,14 @@ from portal.affiliates import suppressions
 from portal.affiliates.models import Affiliate, AffiliateState, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
+from portal.enrolment import signup_rules
 from portal.events import dispatch, event_log
 from portal.events.models import EmailDecision, Event, EventMail
 from portal.events.types import EventType, Source
 from portal.notices import recipients, rendering
 from portal.notices.catalogue import CATALOGUE
 from portal.outbox.models import OutboxMessage
+from tests.enrolment.support import account_of, newest_affiliate, sign_up
 from tests.events.conftest import BOUGHT
 
 KIND = "new-purchase"
@@ -29,7 +31,7 @@ def _messages():
 
 def test_a_purchase_owes_an_email_to_the_affiliate_and_one_to_the_owner(happen):
     done, mails = happen()
-    assert done.fresh
+    assert done.is_new
     assert {kind: mail.decision for kind, mail in mails.items()} == {
         KIND: EmailDecision.QUEUED,
         "owner-new-purchase": EmailDecision.QUEUED,
@@ -41,7 +43,7 @@ def test_a_purchase_owes_an_email_to_the_affiliate_and_one_to_the_owner(happen):
 def test_the_same_key_is_the_same_event_and_owes_nothing_again(happen):
     first, _ = happen(key="once")
     again, _ = happen(key="once")
-    assert (again.event.id, again.fresh) == (first.event.id, False)
+    assert (again.event.id, again.is_new) == (first.event.id, False)
     assert len(_messages()) == 2
 
 
@@ -126,7 +128,7 @@ def test_an_email_that_is_owed_already_is_not_owed_twice(happen):
     row = db.session.get_one(Event, mails[KIND].event_id)
     db.session.delete(mails[KIND])
     db.session.flush()
-    planned = dispatch.plan_emails(_account(row), row.type, _affiliate(row), BOUGHT)
+    planned = dispatch.plan_emails(dispatch.NewEvent(_account(row), row.type, _affiliate(row), BOUGHT))
     [one] = [one for one in planned if one.notice.kind == KIND]
     dispatch._record_email(row.id, row.account_id, one, utcnow())
     again = event_log.emails_by_event([row.id])[row.id][-1]
@@ -147,17 +149,16 @@ def test_of_two_at_once_with_the_same_key_one_causes_the_emails(app, account, af
     ids, fresh, gate = (account.id, affiliate.id), [], threading.Barrier(2)
     db.session.rollback()  # the fixtures' own transaction would be in the way
 
-    def tell():
+    def record():
         with app.app_context():
             gate.wait(5)
             one, other = db.session.get_one(Account, ids[0]), db.session.get_one(Affiliate, ids[1])
-            done = dispatch.record_event(
-                one, EventType.PURCHASE, other, BOUGHT, key="once", source=Source.API, now=utcnow()
-            )
-            fresh.append(done.fresh)
+            new = dispatch.NewEvent(one, EventType.PURCHASE, other, BOUGHT)
+            done = dispatch.record_event(new, key="once", source=Source.API, now=utcnow())
+            fresh.append(done.is_new)
             db.session.commit()
 
-    threads = [threading.Thread(target=tell) for _ in range(2)]
+    threads = [threading.Thread(target=record) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -166,3 +167,27 @@ def test_of_two_at_once_with_the_same_key_one_causes_the_emails(app, account, af
     assert sorted(fresh) == [False, True]
     assert len(list(db.session.scalars(select(Event)))) == 1
     assert len(list(db.session.scalars(select(EventMail)))) == len(_messages()) == 2
+
+
+def test_an_event_is_caused_once_and_says_why_an_email_was_not_sent(owner, client):
+    signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=False))
+    sign_up(client)
+    affiliate, account = newest_affiliate(), account_of()
+    values = {"order": "A1", "amount": "10.00", "currency": "EUR", "commission": "1.00"}
+    suppressions.opt_out(affiliate.id, ["new-purchase"], now=utcnow())
+    more = {"key": "a1", "source": Source.API, "now": utcnow()}
+    new = dispatch.NewEvent(account, EventType.PURCHASE, affiliate, values)
+    first, again = dispatch.record_event(new, **more), dispatch.record_event(new, **more)
+    db.session.commit()
+    assert (first.is_new, again.is_new, again.event.id) == (True, False, first.event.id)
+    decisions = dict(
+        db.session.execute(
+            select(EventMail.kind, EventMail.decision).where(EventMail.event_id == first.event.id)
+        ).all()
+    )
+    assert decisions["new-purchase"] is EmailDecision.OPTED_OUT
+    page = owner.get("/events?occasion=purchase&mail=no-email").get_data(as_text=True)
+    assert "The affiliate does not want this email." in page
+    dashboard = client.get(f"/affiliate/{affiliate.dashboard_key}").get_data(as_text=True)
+    assert "order A1" in dashboard
+    assert "1.00 EUR" in dashboard

@@ -1,0 +1,44 @@
+"""The owner's pages of affiliates: access, search and export."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from portal.enrolment import signup_rules
+from tests.enrolment.support import account_of, messages, newest_affiliate, sign_up
+
+
+def test_the_list_is_searched_and_exported_safely(owner, stranger, client):
+    signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=False))
+    sign_up(client, name="Éloïse Ångström")
+    for query in ("éLOÏSE", "ångström", "GRACE@", "%25", "_", "'"):
+        assert owner.get(f"/affiliates?q={query}").status_code == 200
+    assert "grace@example.org" in owner.get("/affiliates?q=ÉLOÏSE").get_data(as_text=True)
+    assert "Nobody was found" in owner.get("/affiliates?q=%25").get_data(as_text=True)
+    answer = owner.get("/affiliates.csv")
+    assert answer.mimetype == "text/csv"
+    assert "Éloïse Ångström,grace@example.org,active" in answer.get_data(as_text=True)
+    assert "grace@example.org" not in stranger.get("/affiliates.csv").get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/events", "/affiliates/invite", "/affiliates/rules", "/affiliates/not-written-to", "/affiliates.csv"],
+)
+def test_the_owners_pages_are_for_owners(owner, client, path):
+    assert owner.get(path).status_code == 200
+    assert client.get(path).status_code == 303
+
+
+def test_the_owners_email_leads_to_the_affiliate_and_nobody_else_gets_there(owner, stranger, client):
+    signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=False))
+    sign_up(client)
+    [mail] = messages("owner-new-affiliate")
+    path = re.search(r"http://127\.0\.0\.1(/affiliates/by-code/\w+)", mail.text).group(1)
+    answer = owner.get(path)
+    assert (answer.status_code, answer.location) == (303, f"/affiliates/{newest_affiliate().id}")
+    assert stranger.get(path).status_code == 404
+    assert owner.get("/affiliates/by-code/%00").status_code == 404
+    assert client.get(path).location.startswith("/log-in")
