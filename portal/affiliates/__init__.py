@@ -4,7 +4,7 @@ from flask import Flask
 
 
 def install(app: Flask) -> None:
-    """Introduce the room to the app."""
+    """Register the room with the app."""
     from ..notices import recipients
     from ..outbox.callbacks import add_listener
     from . import owner_unsubscribe, suppressions

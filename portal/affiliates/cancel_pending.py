@@ -1,6 +1,6 @@
-"""Emails that wait for somebody who is not to get them any more: they never leave, and each says why.
+"""Cancels queued emails when their recipient is suspended, opts out or is suppressed, and stores the reason of each.
 
-What is being handed to a server at that moment is left alone. The caller commits.
+A message that is being submitted to a server at that moment is left unchanged. The caller commits.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _SUSPENDED = "The affiliate was suspended while it waited."
-_UNWANTED = "Its recipient chose not to get such emails while it waited."
-_LISTED: Mapping[SuppressionReason, str] = {
+_OPTED_OUT = "Its recipient chose not to get such emails while it waited."
+_SUPPRESSED: Mapping[SuppressionReason, str] = {
     SuppressionReason.UNSUBSCRIBED: "Its recipient unsubscribed from such emails while it waited.",
     SuppressionReason.BOUNCED: "A server said that there is no such mailbox while it waited.",
     SuppressionReason.BY_OWNER: "Its recipient was put on the list of those not written to while it waited.",
@@ -27,25 +27,25 @@ _LISTED: Mapping[SuppressionReason, str] = {
 
 
 def for_suspended(affiliate: Affiliate, *, now: datetime) -> None:
-    """Cancel whatever waits for an affiliate: let go on later, the owner may have it tried again."""
-    kinds = [one.kind for one in CATALOGUE.values() if one.audience is Audience.AFFILIATE]
-    _cancel(affiliate.account_id, affiliate.mailbox, kinds, Status.CANCELLED, _SUSPENDED, now)
+    """Cancel all queued emails to an affiliate. After the suspension the owner can retry them."""
+    kinds = [notice.kind for notice in CATALOGUE.values() if notice.audience is Audience.AFFILIATE]
+    message_ids = cancel_pending(affiliate.account_id, affiliate.mailbox, kinds, Status.CANCELLED, now=now)
+    cancellations.record_reason(message_ids, _SUSPENDED, now=now)
 
 
 def for_opted_out(account_id: int, mailbox: str, kinds: Collection[str], *, now: datetime) -> None:
-    """Suppress what its recipient has just opted out of."""
-    _cancel(account_id, mailbox, kinds, Status.SUPPRESSED, _UNWANTED, now)
+    """Suppress queued emails of the kinds that the recipient has opted out of."""
+    if kinds:
+        _suppress(account_id, mailbox, kinds, _OPTED_OUT, now)
 
 
 def for_suppressed(account_id: int, mailbox: str, reason: SuppressionReason, *, now: datetime) -> None:
-    """Suppress what may not go to a mailbox any more; one that unsubscribed still hears what happens."""
-    soft = reason is SuppressionReason.UNSUBSCRIBED
-    kinds = [one.kind for one in CATALOGUE.values() if one.can_be_unsubscribed or not soft]
-    _cancel(account_id, mailbox, kinds, Status.SUPPRESSED, _LISTED[reason], now)
+    """Suppress queued emails to a mailbox. One that unsubscribed still gets transactional emails."""
+    unsubscribed = reason is SuppressionReason.UNSUBSCRIBED
+    kinds = [notice.kind for notice in CATALOGUE.values() if notice.can_be_unsubscribed or not unsubscribed]
+    _suppress(account_id, mailbox, kinds, _SUPPRESSED[reason], now)
 
 
-def _cancel(
-    account_id: int, mailbox: str, kinds: Collection[str], status: Status, why: str, now: datetime
-) -> None:
-    if kinds:
-        cancellations.record_reason(cancel_pending(account_id, mailbox, kinds, status, now=now), why, now=now)
+def _suppress(account_id: int, mailbox: str, kinds: Collection[str], reason: str, now: datetime) -> None:
+    message_ids = cancel_pending(account_id, mailbox, kinds, Status.SUPPRESSED, now=now)
+    cancellations.record_reason(message_ids, reason, now=now)

@@ -1,4 +1,4 @@
-"""The addresses that emails lead to."""
+"""Addresses in emails: the affiliate's pages, the public link, and how links with tokens are hidden from the owner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _TOKEN_KINDS = frozenset({"confirm-sign-up", "invited"})
 _HIDDEN = "hidden-link"
-# Wherever the owner's own text has put it, and however cut. No word of a text or a style is as long.
+# Matches a token anywhere in the owner's own text, also when cut. No word of a text or style sheet is as long.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{30,}")
 
 
@@ -22,30 +22,30 @@ def public_url(affiliate: Affiliate, account: Account, config: Config) -> str:
 
 
 def dashboard_url(affiliate: Affiliate, config: Config) -> str:
-    """Return the address of the affiliate's private page; whoever knows it may open it."""
+    """Return the address of the affiliate's dashboard. The address is the credential."""
     return f"{config.base_url}/affiliate/{affiliate.dashboard_key}"
 
 
 def preferences_url(affiliate: Affiliate, config: Config) -> str:
-    """Return the address under which the affiliate chooses what to hear of."""
+    """Return the address of the page where the affiliate chooses which emails to get."""
     return f"{config.base_url}/preferences/{affiliate.preferences_key}"
 
 
 def unsubscribe_url(affiliate: Affiliate, kind: str, config: Config) -> str:
-    """Return the address where one POST ends emails of this kind (RFC 8058)."""
+    """Return the one-click unsubscribe address for emails of this kind (RFC 8058)."""
     return f"{config.base_url}/unsubscribe/{affiliate.preferences_key}/{kind}"
 
 
 def owner_page_url(affiliate: Affiliate, config: Config) -> str:
-    """Return an address of the owner's page about an affiliate, which is known before the affiliate has a number."""
+    """Return the address of the owner's page about an affiliate. It is known before the affiliate has an id."""
     return f"{config.base_url}/affiliates/by-code/{affiliate.code}"
 
 
 def holds_token(kind: str) -> bool:
-    """Whether emails of this kind hold a link that acts in the affiliate's name."""
+    """Return whether emails of this kind contain a link that acts in the affiliate's name."""
     return kind in _TOKEN_KINDS
 
 
 def redact_tokens(kind: str, text: str) -> str:
-    """Return a body as the owner may see it."""
+    """Return the body of an email as the owner may see it, without tokens."""
     return _TOKEN.sub(_HIDDEN, text) if holds_token(kind) else text

@@ -1,7 +1,8 @@
-"""To whom: the people who signed up as affiliates, what they want to hear of, and who is not written to."""
+"""Tables of affiliates, their link tokens and opt-outs, suppressed mailboxes, and the sign-up rules of accounts."""
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from datetime import datetime
 from enum import StrEnum
@@ -14,10 +15,10 @@ from ..db import Base, enum_column
 
 
 class AffiliateState(StrEnum):
-    """Where an affiliate stands."""
+    """The state of an affiliate in the programme."""
 
-    UNCONFIRMED = "unconfirmed"  # signed up; has not followed the link in the confirmation email
-    PENDING = "pending"  # waits for the owner's word
+    UNCONFIRMED = "unconfirmed"  # signed up; has not opened the link in the confirmation email
+    PENDING = "pending"  # waits for the owner's approval
     ACTIVE = "active"
     DECLINED = "declined"
     SUSPENDED = "suspended"
@@ -25,22 +26,22 @@ class AffiliateState(StrEnum):
 
 
 class TokenPurpose(StrEnum):
-    """What a link in an email is for."""
+    """What the holder of a token may do."""
 
     CONFIRM = "confirm"
     JOIN = "join"
 
 
 class SuppressionReason(StrEnum):
-    """Why a mailbox is not written to."""
+    """Why a mailbox is suppressed."""
 
-    UNSUBSCRIBED = "unsubscribed"  # from summaries and promotion; what happens is still told
+    UNSUBSCRIBED = "unsubscribed"  # from summaries and promotional emails; transactional ones are still sent
     BOUNCED = "bounced"
     BY_OWNER = "by-owner"
 
 
 def search_text(name: str, mailbox: str, code: str) -> str:
-    """Return what the owner's search looks through: SQLite folds the case of plain letters only."""
+    """Return the text that the owner's search matches. Case-folded here because SQLite folds ASCII letters only."""
     return f"{name}\n{mailbox}\n{code}".casefold()
 
 
@@ -50,30 +51,36 @@ def _default_search_text(context: Any) -> str:
 
 
 def new_key() -> str:
-    """Return what nobody guesses, for an address."""
+    """Return a random key for an address: 24 random bytes as 32 characters."""
     return secrets.token_urlsafe(24)
+
+
+def mailbox_digest(mailbox: str) -> str:
+    """Return 16 hexadecimal digits that identify a mailbox within one account without containing it."""
+    return hashlib.sha256(mailbox.casefold().encode("utf-8", "replace")).hexdigest()[:16]
 
 
 class Affiliate(Base):
     """One person in one programme. ``code`` is in the public link, ``dashboard_key`` in the private one.
 
-    ``preferences_key`` is in the links to unsubscribe, which pass through more hands: it opens less.
+    ``preferences_key`` is in the unsubscribe links. Mail servers and forwarded emails disclose it to others, so it gives
+    access to the preferences only.
     """
 
     __tablename__ = "affiliate"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     name: Mapped[str] = mapped_column(String(100))
-    mailbox: Mapped[str] = mapped_column(String(254))  # for envelopes: the domain in A-labels
-    mailbox_key: Mapped[str] = mapped_column(String(254))  # case-folded: twice the same is one affiliate
+    mailbox: Mapped[str] = mapped_column(String(254))  # as in the envelope: the domain in A-labels
+    mailbox_key: Mapped[str] = mapped_column(String(254))  # case-folded, to find the affiliate by
     code: Mapped[str] = mapped_column(String(16), unique=True)
     dashboard_key: Mapped[str] = mapped_column(String(40), unique=True)
     preferences_key: Mapped[str] = mapped_column(String(40), unique=True, default=new_key)
     state: Mapped[AffiliateState] = mapped_column(enum_column(AffiliateState), default=AffiliateState.ACTIVE)
-    state_since: Mapped[datetime | None]  # empty: since signing up
+    state_since: Mapped[datetime | None]  # None: since the sign-up
     search_text: Mapped[str] = mapped_column(Text, default=_default_search_text)
-    consented_at: Mapped[datetime | None]  # empty: was invited and has not joined
-    confirmed_at: Mapped[datetime | None]  # when the mailbox was proved
+    consented_at: Mapped[datetime | None]  # None: was invited and has not joined
+    confirmed_at: Mapped[datetime | None]  # by the link in the confirmation email
     created_at: Mapped[datetime]
     __table_args__ = (
         UniqueConstraint("account_id", "mailbox_key"),
@@ -84,14 +91,14 @@ class Affiliate(Base):
 
 
 class ActionToken(Base):
-    """A link in an email that does one thing for one affiliate; only the hash of its token is kept."""
+    """The token of a link in an email that does one thing for one affiliate. Only its hash is stored."""
 
     __tablename__ = "affiliate_link"
     id: Mapped[int] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     affiliate_id: Mapped[int] = mapped_column(ForeignKey("affiliate.id"), index=True)
     purpose: Mapped[TokenPurpose] = mapped_column(enum_column(TokenPurpose))
-    message_id: Mapped[int | None]  # of the outbox; no foreign key, see EventMail
+    message_id: Mapped[int | None]  # in the outbox; no foreign key, see EventMail
     created_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
 
@@ -106,7 +113,7 @@ class OptOut(Base):
 
 
 class Suppression(Base):
-    """A mailbox that an account does not write to. It outlives the affiliate: the person said no."""
+    """A mailbox that an account does not write to. The row outlives the affiliate, because the refusal still holds."""
 
     __tablename__ = "suppression"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -122,7 +129,7 @@ class Suppression(Base):
 
 
 class SignUpRules(Base):
-    """How an account takes people in. No row: whoever confirms the mailbox begins at once."""
+    """How an account admits affiliates. Without a row: active as soon as the mailbox is confirmed."""
 
     __tablename__ = "sign_up_rules"
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True)

@@ -1,7 +1,8 @@
-"""Ending the owner's summaries from within one: without log-in, by a signed address that is for one mailbox.
+"""Unsubscribe links in the owner's summaries. A link needs no log-in: it is signed and works for one mailbox.
 
-A further mailbox is spared the summaries and hears the rest. The owner's own ends them for the account: its switch
-shows it, and turns them on again. The address holds no mailbox, only what tells those of the account apart.
+For a further mailbox of the owner the link suppresses summaries only. For the owner's own mailbox it switches the notice
+off for the whole account, where the switch shows it and can turn it on again. The link contains no mailbox, only a digest
+that identifies one of the account's mailboxes.
 """
 
 from __future__ import annotations
@@ -20,62 +21,62 @@ from ..db import db
 from ..notices import recipients
 from ..notices.catalogue import CATALOGUE, Notice
 from . import cancel_pending, suppressions
-from .models import SuppressionReason
+from .models import SuppressionReason, mailbox_digest
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from ..config import Config
 
-_SALT = "notices.unsubscribing"
+_SALT = "notices.unsubscribing"  # stays: links in delivered emails are signed with it
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """What an address ends, and for whom. Nobody is written to any more where ``mailbox`` is empty."""
+    """A mailbox's subscription to one notice. ``mailbox`` is empty if the account has removed it."""
 
     account: Account
     notice: Notice
     mailbox: str
-    of_owner: bool
-    alone: bool  # whether nobody else gets the account's notices to the owner
+    is_owner: bool
+    is_only_recipient: bool  # no other mailbox gets the account's notices to the owner
     ended: bool
 
 
-def address_of(account: Account, notice: Notice, mailbox: str, config: Config) -> str:
-    """Return the address where one POST ends emails of this kind to a mailbox of the owner (RFC 8058)."""
-    token = _signed(f"{notice.kind}.{account.id}.{_mark(mailbox)}")
+def unsubscribe_url(account: Account, notice: Notice, mailbox: str, config: Config) -> str:
+    """Return the one-click unsubscribe address for emails of this kind to a mailbox of the owner (RFC 8058)."""
+    token = _sign(f"{notice.kind}.{account.id}.{mailbox_digest(mailbox)}")
     return f"{config.base_url}/automated-emails/unsubscribe/{token}"
 
 
-def find(token: str) -> Subscription | None:
-    """Return what an address ends, or None if we never gave it out."""
-    said = token.rpartition(".")[0]
-    # Letter by letter: a signature has spellings that mean the same.
-    if not hmac.compare_digest(_signed(said).encode(), token.encode("utf-8", "replace")):
+def find_subscription(token: str) -> Subscription | None:
+    """Return the subscription that a link ends, or None if the signature is not valid."""
+    signed = token.rpartition(".")[0]
+    # Compare the text of the signatures: base64 has several spellings of the same octets.
+    if not hmac.compare_digest(_sign(signed).encode(), token.encode("utf-8", "replace")):
         return None
-    kind, account_id, mark = said.split(".")
+    kind, account_id, digest = signed.split(".")
     notice, account = CATALOGUE.get(kind), db.session.get(Account, int(account_id))
-    return _as_it_stands(account, notice, mark) if notice and account else None
+    return _load_subscription(account, notice, digest) if notice and account else None
 
 
-def end(token: str, *, now: datetime) -> Subscription | None:
-    """End what an address is for; a second time changes nothing. Commits."""
-    found = find(token)
+def unsubscribe(token: str, *, now: datetime) -> Subscription | None:
+    """End the subscription of a link; return it. A second time changes nothing. Commits."""
+    found = find_subscription(token)
     if found is None or found.ended:
         return found
     account_id = found.account.id
-    if found.of_owner:
+    if found.is_owner:
         recipients.store_enabled(account_id, found.notice, enabled=False)
         cancel_pending.for_opted_out(account_id, found.mailbox, [found.notice.kind], now=now)
     else:
         suppressions.suppress(account_id, found.mailbox, SuppressionReason.UNSUBSCRIBED, now=now)
     db.session.commit()
-    return find(token)
+    return find_subscription(token)
 
 
 def restrictions(account: Account) -> dict[str, str]:
-    """Return which mailboxes of the notices to the owner do not get all of them, each with the reason."""
+    """Return the reason why some notices to the owner are not sent, by mailbox, for suppressed mailboxes only."""
     found = {
         mailbox: suppressions.find_suppression(account.id, mailbox)
         for mailbox, _ in recipients.recipients_of(account)
@@ -89,25 +90,21 @@ def restrictions(account: Account) -> dict[str, str]:
     }
 
 
-def _as_it_stands(account: Account, notice: Notice, mark: str) -> Subscription:
+def _load_subscription(account: Account, notice: Notice, digest: str) -> Subscription:
     owners = list(db.session.scalars(select(Owner.mailbox).where(Owner.account_id == account.id)))
-    everybody = {_mark(one): one for one, _ in recipients.recipients_of(account)}
-    mailbox = everybody.get(mark, "")
-    off = not recipients.is_enabled(account.id, notice)
+    mailboxes = {mailbox_digest(mailbox): mailbox for mailbox, _ in recipients.recipients_of(account)}
+    mailbox = mailboxes.get(digest, "")
+    is_off = not recipients.is_enabled(account.id, notice)
     return Subscription(
         account=account,
         notice=notice,
         mailbox=mailbox,
-        of_owner=mailbox in owners,
-        alone=len(everybody) < 2,
-        ended=off or not mailbox or suppressions.is_suppressed(account.id, mailbox, notice.category),
+        is_owner=mailbox in owners,
+        is_only_recipient=len(mailboxes) < 2,
+        ended=is_off or not mailbox or suppressions.is_suppressed(account.id, mailbox, notice.category),
     )
 
 
-def _mark(mailbox: str) -> str:
-    return hashlib.sha256(mailbox.casefold().encode("utf-8", "replace")).hexdigest()[:16]
-
-
-def _signed(said: str) -> str:
+def _sign(text: str) -> str:
     signer = Signer(str(current_app.config["SECRET_KEY"]), salt=_SALT, digest_method=hashlib.sha256)
-    return signer.sign(said.encode("utf-8", "replace")).decode("utf-8")
+    return signer.sign(text.encode("utf-8", "replace")).decode("utf-8")

@@ -1,4 +1,4 @@
-"""What an affiliate wants to hear of: chosen on a page, or ended with one click in a mail programme."""
+"""Email preferences of an affiliate, as chosen on the preferences page or by one-click unsubscribe in a mail client."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from .. import rate_limit
 from ..db import db
-from ..notices.catalogue import CATALOGUE, Audience, Category, Notice
+from ..notices.catalogue import CATALOGUE, Audience, Notice
 from . import cancel_pending, suppressions
 from .models import Affiliate, AffiliateState, SuppressionReason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-# Whoever takes part must learn where they stand and what they were paid.
+# Affiliates cannot opt out of these: they report the state of the affiliate and the payouts.
 ESSENTIAL = frozenset({"new-sign-up", "application-received", "approved", "declined", "payout-sent"})
 _INVITATION = "invited"
-# The catalogue speaks to the owner.
+# Descriptions that address the affiliate; those of the catalogue address the owner.
 _WHEN = {
     "new-lead": "When somebody comes through your link and shows interest.",
     "new-purchase": "When somebody buys through your link.",
@@ -27,16 +27,16 @@ _WHEN = {
     "weekly-summary": "Once a week, with what came of your link.",
     _INVITATION: "When you are invited to take part.",
 }
-_CHANGES = rate_limit.RateLimit("preferences", 60, timedelta(hours=1))
+_PER_AFFILIATE = rate_limit.RateLimit("preferences", 60, timedelta(hours=1))
 
 
 class TooManyChanges(Exception):
-    """Nobody changes their mind so often."""
+    """The preferences were saved more often than the rate limit allows."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One kind of email, when it comes, and whether the affiliate gets it."""
+    """One kind of email, when it is sent, and whether the affiliate gets it."""
 
     notice: Notice
     when: str
@@ -46,14 +46,14 @@ class Choice:
 
 def list_choices(affiliate: Affiliate) -> list[Choice]:
     """Return every kind of email this affiliate may get, the essential ones last."""
-    out = suppressions.opted_out(affiliate.id)
+    opted_out = suppressions.opted_out(affiliate.id)
     row = suppressions.find_suppression(affiliate.account_id, affiliate.mailbox)
-    soft_off = row is not None and row.reason is SuppressionReason.UNSUBSCRIBED
+    unsubscribed = row is not None and row.reason is SuppressionReason.UNSUBSCRIBED
     found = [
         Choice(
             notice,
             when=_WHEN.get(notice.kind, notice.when),
-            wanted=notice.kind not in out and not (soft_off and _is_soft(notice)),
+            wanted=notice.kind not in opted_out and not (unsubscribed and notice.can_be_unsubscribed),
             essential=notice.kind in ESSENTIAL,
         )
         for notice in _notices(affiliate)
@@ -61,45 +61,46 @@ def list_choices(affiliate: Affiliate) -> list[Choice]:
     return sorted(found, key=lambda choice: choice.essential)
 
 
-def save(affiliate: Affiliate, wanted: Collection[str], *, now: datetime) -> None:
-    """Keep what the affiliate chose; the essential emails are no choice. Commits. Raises TooManyChanges."""
-    if not rate_limit.consume(_CHANGES, affiliate.id, now=now):
-        db.session.commit()  # the count stays
+def save_choices(affiliate: Affiliate, wanted: Collection[str], *, now: datetime) -> None:
+    """Save which kinds of email the affiliate wants; the essential ones are always on. Commits.
+
+    Raises:
+        TooManyChanges: The rate limit is exceeded; the attempt is counted.
+    """
+    if not rate_limit.consume(_PER_AFFILIATE, affiliate.id, now=now):
+        db.session.commit()  # keep the count
         raise TooManyChanges
     notices = [notice for notice in _notices(affiliate) if notice.kind not in ESSENTIAL]
     on = [notice for notice in notices if notice.kind in wanted]
     off = [notice.kind for notice in notices if notice not in on]
     suppressions.opt_out(affiliate.id, off, now=now)
     cancel_pending.for_opted_out(affiliate.account_id, affiliate.mailbox, off, now=now)
-    suppressions.opt_in(affiliate.id, [n.kind for n in on])
-    if any(_is_soft(notice) for notice in on):
+    suppressions.opt_in(affiliate.id, [notice.kind for notice in on])
+    if any(notice.can_be_unsubscribed for notice in on):
         suppressions.remove_unsubscribed(affiliate.account_id, affiliate.mailbox)
     db.session.commit()
 
 
 def one_click_notice(kind: str) -> Notice | None:
-    """Return the kind of email that one click may end."""
+    """Return the notice of this kind if affiliates can unsubscribe from it with one click."""
     notice = CATALOGUE.get(kind)
-    return (
-        notice if notice is not None and notice.audience is Audience.AFFILIATE and _is_soft(notice) else None
-    )
+    if notice is None or notice.audience is not Audience.AFFILIATE or not notice.can_be_unsubscribed:
+        return None
+    return notice
 
 
 def unsubscribe(affiliate: Affiliate, notice: Notice, *, now: datetime) -> None:
-    """End summaries and promotion for this mailbox; a second time changes nothing. Commits."""
+    """Suppress summaries and promotional emails to this mailbox. A second time changes nothing. Commits."""
     suppressions.opt_out(affiliate.id, [notice.kind], now=now)
     suppressions.suppress(affiliate.account_id, affiliate.mailbox, SuppressionReason.UNSUBSCRIBED, now=now)
     db.session.commit()
 
 
 def _notices(affiliate: Affiliate) -> Iterator[Notice]:
+    """Yield the notices that this affiliate may get: invitations before joining, all others after."""
+    is_invited = affiliate.state is AffiliateState.INVITED
     for notice in CATALOGUE.values():
-        invitation = notice.kind == _INVITATION
         if notice.audience is not Audience.AFFILIATE or notice.locked:
             continue
-        if invitation == (affiliate.state is AffiliateState.INVITED):
+        if is_invited == (notice.kind == _INVITATION):
             yield notice
-
-
-def _is_soft(notice: Notice) -> bool:
-    return notice.category is not Category.TRANSACTIONAL

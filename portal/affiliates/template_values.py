@@ -1,4 +1,4 @@
-"""What a notice may say about an affiliate: the values of its variables."""
+"""Values of the template variables that describe an affiliate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def affiliate_values(affiliate: Affiliate, account: Account, config: Config) -> dict[str, str]:
-    """Return the values by variable name, for the notices to affiliates and those to owners."""
+    """Return the values by variable name, for notices to affiliates and to owners."""
     first = first_name_of(affiliate.name)
     return {
         "first_name": first,

@@ -12,7 +12,7 @@ def install(app: Flask) -> None:
     """Register the room with the app."""
     from ..jobs.registry import add_work_source
     from ..notices import preview
-    from . import cleanup, preview_values, views_owner, views_unsubscribe  # noqa: F401 - they add their pages to the blueprint
+    from . import cleanup, preview_values, views_owner, views_unsubscribe  # noqa: F401 - importing them registers their routes
     from .views import blueprint, unsubscribe
 
     app.register_blueprint(blueprint)

@@ -103,10 +103,10 @@ def enqueue_confirmation(confirmation: ConfirmationEmail, affiliate: Affiliate, 
 
 
 @lru_cache(maxsize=256)
-def _render(programme: str, look: branding.Branding, address: str) -> rendering.RenderedEmail:
+def _render(programme: str, style: branding.Branding, confirm_link: str) -> rendering.RenderedEmail:
     """Render the email once per programme: owners cannot edit its text, and only the token differs."""
-    values, text = {"programme": programme, "confirm_link": address}, default_text(CONFIRM_SIGN_UP)
-    return rendering.render_with(CONFIRM_SIGN_UP, programme, values, text, look)
+    values, text = {"programme": programme, "confirm_link": confirm_link}, default_text(CONFIRM_SIGN_UP)
+    return rendering.render_with(CONFIRM_SIGN_UP, programme, values, text, style)
 
 
 def _token_url(purpose: TokenPurpose, token: str) -> str:

@@ -1,4 +1,4 @@
-"""The owner's affiliates as a file of comma-separated values, row by row."""
+"""CSV export of the owner's affiliates, streamed in batches."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from ..accounts.models import Account
     from ..config import Config
 
-_AT_ONCE = 500  # rows
+_BATCH_ROWS = 500
 _HEADERS = ("Name", "Email", "Status", "Code", "Link", "Signed up", "Agreed to emails", "Confirmed")
 
 
 def stream_csv(account: Account, config: Config) -> Iterator[str]:
-    """Yield the file in pieces, the first affiliate first; it is never in memory as a whole."""
+    """Yield the file in parts, oldest affiliate first. Only one batch of rows is in memory at a time."""
     yield csv_header(_HEADERS)
-    last = 0
-    while rows := _batch(account.id, last):
+    last_id = 0
+    while rows := _next_batch(account.id, last_id):
         yield csv_lines(_cells(row, account, config) for row in rows)
-        last = rows[-1].id
+        last_id = rows[-1].id
         db.session.expunge_all()
 
 
-def _batch(account_id: int, last: int) -> list[Affiliate]:
-    query = select(Affiliate).where(Affiliate.account_id == account_id, Affiliate.id > last)
-    return list(db.session.scalars(query.order_by(Affiliate.id).limit(_AT_ONCE)))
+def _next_batch(account_id: int, last_id: int) -> list[Affiliate]:
+    query = select(Affiliate).where(Affiliate.account_id == account_id, Affiliate.id > last_id)
+    return list(db.session.scalars(query.order_by(Affiliate.id).limit(_BATCH_ROWS)))
 
 
 def _cells(row: Affiliate, account: Account, config: Config) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""The forms of the room: the public sign-up, and those of the owner."""
+"""Forms of the public sign-up and of the owner's pages about affiliates."""
 
 from __future__ import annotations
 
@@ -12,52 +12,56 @@ from wtforms.validators import StopValidation, ValidationError
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..web.fields import PortalForm, at_most, mailbox_field, one_line, required, stripped, text_field
 
-_NAME_MAX_CHARS = 60  # characters
-_SIGNS = set(" '’‘ʼ`´.,،-‐‑·・׳״\u200c\u200d")  # besides letters and their marks
-# Letters by their category, yet nothing is seen of them: a name of these alone would be empty.
+_NAME_MAX_CHARS = 60
+_MESSAGE_MAX_CHARS = 1000
+_REASON_MAX_CHARS = 300
+_PUNCTUATION = set(" '’‘ʼ`´.,،-‐‑·・׳״\u200c\u200d")  # allowed besides letters and their marks
+# Letters by their Unicode category that are not visible: a name of these alone would look empty.
 _INVISIBLE = set("\u115f\u1160\u3164\uffa0\u17b4\u17b5\u034f")
-_SPACES = re.compile(r"[^\S\t\n\r\v\f\x1c-\x1f\x85\u2028\u2029]+")  # of any script, but no control character
-_DOMAIN = re.compile(r"\w\.\w{2}|\bwww\b|\bhttps?\b", re.IGNORECASE)  # mail programmes turn these into links
-_MAX_MARKS_PER_LETTER = 5  # more on one letter is scribble; Tibetan and Vietnamese need three
+_SPACES = re.compile(
+    r"[^\S\t\n\r\v\f\x1c-\x1f\x85\u2028\u2029]+"
+)  # in any script, without control characters
+_LINK = re.compile(r"\w\.\w{2}|\bwww\b|\bhttps?\b", re.IGNORECASE)  # mail clients turn these into links
+_MAX_MARKS_PER_LETTER = 5  # Tibetan and Vietnamese need three; more would cover neighbouring lines
 
 
 def normalize_name(value: str | None) -> str | None:
-    """Write a name one way: composed letters, single plain spaces, none around it."""
+    """Return a name in one form: NFC, single spaces, none at either end."""
     if not isinstance(value, str):
         return value
     return unicodedata.normalize("NFC", _SPACES.sub(" ", value)).strip()
 
 
-def validate_name(form: Form, field: Any) -> None:
-    """Refuse whatever is no name: somebody would use our email to carry it to a stranger."""
+def validate_name(_form: Form, field: Any) -> None:
+    """Refuse text that is not a name, because the portal would send it to an address that a stranger entered."""
     name = field.data or ""
     letters = [c for c in name if unicodedata.category(c)[0] == "L"]
-    strange = [c for c in name if c not in _SIGNS and unicodedata.category(c)[0] not in "LM"]
-    if strange or not letters or _INVISIBLE & set(name) or _has_too_many_marks(name):
+    others = [c for c in name if c not in _PUNCTUATION and unicodedata.category(c)[0] not in "LM"]
+    if others or not letters or _INVISIBLE & set(name) or _has_too_many_marks(name):
         raise ValidationError("Enter your name, without digits, links or symbols.")
-    if _DOMAIN.search(name):
+    if _LINK.search(name):
         raise ValidationError("Enter your name without links; put a space after each dot.")
 
 
-def validate_mailbox_syntax(form: Form, field: Any) -> None:
-    """Refuse what the post room could not put on an envelope."""
+def validate_mailbox_syntax(_form: Form, field: Any) -> None:
+    """Refuse an address that cannot be the recipient of an SMTP envelope."""
     try:
         parse_mailbox(field.data or "")
-    except MailboxError as refusal:
-        raise ValidationError(str(refusal)) from None
+    except MailboxError as error:
+        raise ValidationError(str(error)) from None
 
 
 def _has_too_many_marks(name: str) -> bool:
-    pile = 0
+    marks = 0
     for c in name:
-        pile = pile + 1 if unicodedata.category(c)[0] == "M" else 0
-        if pile > _MAX_MARKS_PER_LETTER:
+        marks = marks + 1 if unicodedata.category(c)[0] == "M" else 0
+        if marks > _MAX_MARKS_PER_LETTER:
             return True
     return False
 
 
 class JoinForm(PortalForm):
-    """Name, mailbox, consent, and a trap that people do not see."""
+    """The public sign-up form. Bots fill in ``website``, which people do not see."""
 
     name = StringField(
         "Your name",
@@ -66,8 +70,8 @@ class JoinForm(PortalForm):
     )
     mailbox = mailbox_field("Your email address", required("Enter your email address."))
     consent = BooleanField("I agree to receive emails about my affiliate account.")
-    website = StringField("Leave this empty")  # filled in by robots only
-    started = HiddenField()  # when the form was handed out: robots send it back at once
+    website = StringField("Leave this empty")  # a hidden field that only bots fill in
+    started = HiddenField()  # signed time at which the form was served, see min_fill_time
 
     def validate_mailbox(self, field: Any) -> None:
         validate_mailbox_syntax(self, field)
@@ -78,7 +82,7 @@ class JoinForm(PortalForm):
 
 
 class MailboxForm(PortalForm):
-    """An address alone: to send the confirmation again."""
+    """The form that sends the confirmation again."""
 
     mailbox = mailbox_field("Your email address", required("Enter your email address."))
 
@@ -87,7 +91,7 @@ class MailboxForm(PortalForm):
 
 
 class AgreeForm(PortalForm):
-    """The consent of somebody who was invited."""
+    """The consent of an invited person."""
 
     consent = BooleanField("I agree to receive emails about my affiliate account.")
 
@@ -96,11 +100,13 @@ class AgreeForm(PortalForm):
             raise StopValidation("Tick this box to join: the programme writes to you by email.")
 
 
-def reject_invisible(form: Form, field: Any) -> None:
-    """Refuse what nobody sees, line breaks aside."""
-    typed = field.data or ""
-    kept = "".join(c for c in typed if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cs", "Zl", "Zp"})
-    if kept != typed:
+def reject_invisible(_form: Form, field: Any) -> None:
+    """Refuse invisible characters except line breaks and tabs, and remove them for the next attempt."""
+    entered = field.data or ""
+    kept = "".join(
+        c for c in entered if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cs", "Zl", "Zp"}
+    )
+    if kept != entered:
         field.data = kept
         raise ValidationError(
             "This held invisible characters, which are now removed. Check it and send it again."
@@ -108,12 +114,12 @@ def reject_invisible(form: Form, field: Any) -> None:
 
 
 def normalize_newlines(value: str | None) -> str | None:
-    """End lines one way, whatever the browser does."""
+    """Return the text with line feeds as line ends. Browsers send CRLF."""
     return value.replace("\r\n", "\n").replace("\r", "\n").strip() if isinstance(value, str) else value
 
 
 class InviteForm(PortalForm):
-    """Whom the owner invites, and in which words."""
+    """An invitation with the owner's personal message."""
 
     name = StringField(
         "Their name",
@@ -124,7 +130,7 @@ class InviteForm(PortalForm):
     message = TextAreaField(
         "Your personal message",
         description="It stands in the email in your own words. A sentence on how you know each other is enough.",
-        validators=[reject_invisible, at_most(1000)],
+        validators=[reject_invisible, at_most(_MESSAGE_MAX_CHARS)],
         filters=[normalize_newlines],
     )
 
@@ -133,13 +139,13 @@ class InviteForm(PortalForm):
 
 
 class DeclineForm(PortalForm):
-    """Why an application is turned down."""
+    """The reason for declining an application."""
 
-    reason = StringField("Reason", validators=[one_line, at_most(300)], filters=[stripped])
+    reason = StringField("Reason", validators=[one_line, at_most(_REASON_MAX_CHARS)], filters=[stripped])
 
 
 class RulesForm(PortalForm):
-    """How people are taken in."""
+    """The sign-up rules of an account."""
 
     confirm = BooleanField(
         "Ask new affiliates to confirm their email address",
@@ -153,7 +159,7 @@ class RulesForm(PortalForm):
 
 
 class SuppressForm(PortalForm):
-    """A mailbox that is not to be written to."""
+    """A mailbox that the owner suppresses."""
 
     mailbox = mailbox_field("Email address", required("Enter the email address."))
     note = text_field("Note for yourself", limit=200)

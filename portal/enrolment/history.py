@@ -1,4 +1,4 @@
-"""One affiliate's story for the owner: where they stand, what was sent to prove or invite them, what they opted out of."""
+"""What the owner's page shows of an affiliate besides the events: state, sent links, opt-outs and suppression."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+_MAX_LINKS = 20
 SUPPRESSION_LABELS: Mapping[SuppressionReason, str] = {
     SuppressionReason.UNSUBSCRIBED: "Unsubscribed from summaries and invitations",
     SuppressionReason.BOUNCED: "There is no such mailbox",
@@ -48,7 +49,7 @@ _PURPOSE_LABELS: Mapping[TokenPurpose, str] = {
 
 @dataclass(frozen=True)
 class SentLink:
-    """A link that was sent, and what became of the email around it."""
+    """A link that was sent. ``status`` is that of its email, or None if the outbox has pruned it."""
 
     name: str
     sent_at: datetime
@@ -59,18 +60,18 @@ class SentLink:
 
 @dataclass(frozen=True)
 class AffiliateHistory:
-    """Everything about an affiliate besides the events."""
+    """Everything about an affiliate besides the events. ``opted_out`` holds the names of notices."""
 
     affiliate: Affiliate
     sentence: str
     sent_links: Sequence[SentLink]
-    opted_out: Sequence[str]  # names of emails
+    opted_out: Sequence[str]
     suppression: Suppression | None
-    invited: bool  # and not signed up on the page
+    was_invited: bool  # otherwise they used the sign-up page
 
 
 def load_history(affiliate: Affiliate) -> AffiliateHistory:
-    """Collect an affiliate's story."""
+    """Load the history of an affiliate."""
     kinds = sorted(suppressions.opted_out(affiliate.id))
     return AffiliateHistory(
         affiliate=affiliate,
@@ -78,7 +79,7 @@ def load_history(affiliate: Affiliate) -> AffiliateHistory:
         sent_links=_sent_links(affiliate.id),
         opted_out=[CATALOGUE[kind].name if kind in CATALOGUE else kind for kind in kinds],
         suppression=suppressions.find_suppression(affiliate.account_id, affiliate.mailbox),
-        invited=affiliate.state is AffiliateState.INVITED or bool(joined_by_invitation([affiliate.id])),
+        was_invited=affiliate.state is AffiliateState.INVITED or bool(joined_by_invitation([affiliate.id])),
     )
 
 
@@ -88,7 +89,7 @@ def _sent_links(affiliate_id: int) -> list[SentLink]:
         .outerjoin(OutboxMessage, OutboxMessage.id == ActionToken.message_id)
         .where(ActionToken.affiliate_id == affiliate_id)
         .order_by(ActionToken.id.desc())
-        .limit(20)
+        .limit(_MAX_LINKS)
     )
     return [
         SentLink(

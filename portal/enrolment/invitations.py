@@ -88,17 +88,17 @@ def _insert(new: Affiliate) -> Affiliate:
 
 
 def _send(account: Account, affiliate: Affiliate, invitation: Invitation, now: datetime) -> EmailDecision:
-    row, address = confirmation_links.create_link(affiliate, TokenPurpose.JOIN, now=now)
+    token, join_link = confirmation_links.create_link(affiliate, TokenPurpose.JOIN, now=now)
     values = {
         "invited_by": invitation.invited_by,
-        "join_link": address,
+        "join_link": join_link,
         "message": invitation.message,
     }
-    key = f"{EventType.INVITED}:{affiliate.id}:{row.token_hash[:16]}"
+    key = f"{EventType.INVITED}:{affiliate.id}:{token.token_hash[:16]}"
     new = NewEvent(account, EventType.INVITED, affiliate, values)
     recorded = record_event(new, key=key, source=Source.PORTAL, now=now)
     mail = db.session.scalars(
         select(EventMail).where(EventMail.event_id == recorded.event_id).limit(1)
     ).first()
-    row.message_id = mail.message_id if mail else None
+    token.message_id = mail.message_id if mail else None
     return mail.decision if mail else EmailDecision.OFF

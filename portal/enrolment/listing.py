@@ -16,6 +16,7 @@ from ..events.models import Event, EventMail
 from ..notices import recipients
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.models import OutboxMessage, Status
+from ..state import current_config
 from ..web.pagination import Page, newest_first
 from .signup_rules import Rules, get_rules
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..accounts.models import Account
-    from ..config import Config
 
 TABS = (
     AffiliateState.ACTIVE,
@@ -43,6 +43,17 @@ STATE_LABELS: Mapping[AffiliateState, str] = {
 }
 # An affiliate who waited for approval is welcomed by "approved", any other by the sign-up email.
 _WELCOME_KINDS = (NEW_SIGN_UP.kind, "approved")
+
+
+@dataclass(frozen=True)
+class AffiliateFilters:
+    """Which affiliates to list. ``search`` is part of a name, mailbox or code; empty values list all."""
+
+    search: str = ""
+    state: AffiliateState | None = None
+
+
+_ALL = AffiliateFilters()
 
 
 @dataclass(frozen=True)
@@ -95,22 +106,17 @@ def public_programme(slug: str) -> PublicProgramme | None:
 
 
 def list_affiliates(
-    account: Account,
-    config: Config,
-    *,
-    search: str = "",
-    state: AffiliateState | None = None,
-    before: int | None = None,
-    after: int | None = None,
+    account: Account, filters: AffiliateFilters = _ALL, *, before: int | None = None, after: int | None = None
 ) -> AffiliatePage:
     """Return one page of the account's affiliates, newest first."""
     query = select(Affiliate).where(Affiliate.account_id == account.id)
-    if state is not None:
-        query = query.where(Affiliate.state == state)
-    if search:
-        query = query.where(Affiliate.search_text.contains(search.casefold(), autoescape=True))
+    if filters.state is not None:
+        query = query.where(Affiliate.state == filters.state)
+    if filters.search:
+        query = query.where(Affiliate.search_text.contains(filters.search.casefold(), autoescape=True))
     page: Page[Any] = newest_first(query, Affiliate.id, before=before, after=after)
     welcomes = _welcomes([row.id for row in page.rows])
+    config = current_config()
     rows = [AffiliateRow(row, public_url(row, account, config), welcomes.get(row.id)) for row in page.rows]
     return AffiliatePage(rows, page.older, page.newer, count_by_state(account.id))
 

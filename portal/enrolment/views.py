@@ -1,4 +1,4 @@
-"""The public pages of a programme: signing up, confirming, joining after an invitation, the dashboard."""
+"""Public pages of a programme: sign-up, confirmation, invitation, the affiliate's dashboard and email preferences."""
 
 from __future__ import annotations
 
@@ -27,14 +27,20 @@ _TOO_MANY = (
     "There were too many sign-ups from your network or for this address. "
     "What you typed is kept below; send it again later, at the latest tomorrow."
 )
-_TOO_QUICK = (
+_TOO_FAST = (
     "That was quicker than most people type, so we ask once more. Nothing is lost: press Sign up again."
 )
 _SENT_AGAIN = "If a sign-up with this address waits to be confirmed, another email is on its way."
 _PREFERENCES_SAVED = "Your choice is saved."
-_SEEN = (EventType.LEAD, EventType.PURCHASE, EventType.COMMISSION_APPROVED, EventType.COMMISSION_DECLINED)
-_ON_DASHBOARD = (*_SEEN, EventType.REFUND, EventType.PAYOUT)
-_NEWEST = 50  # events that the dashboard lists
+_DASHBOARD_EVENTS = (
+    EventType.LEAD,
+    EventType.PURCHASE,
+    EventType.COMMISSION_APPROVED,
+    EventType.COMMISSION_DECLINED,
+    EventType.REFUND,
+    EventType.PAYOUT,
+)
+_DASHBOARD_ROWS = 50  # the newest events
 
 
 @blueprint.route("/join/<slug>", methods=["GET", "POST"])
@@ -43,12 +49,12 @@ def join(slug: str) -> Any:
     form = JoinForm()
     if not form.is_submitted():
         return _join_page(slug, form)
-    if form.website.data:  # a robot: it sees success and causes nothing
+    if form.website.data:  # a bot: it sees success and stores nothing
         return redirect(url_for(".thanks", slug=slug), 303)
     if not form.validate():
         return _join_page(slug, form, form_errors=True), 422
-    if _too_quick(form):
-        return _join_page(slug, form, form_errors=True, problem=_TOO_QUICK), 422
+    if _is_too_fast(form):
+        return _join_page(slug, form, form_errors=True, problem=_TOO_FAST), 422
     entered = signup.SignUp(form.name.data, form.mailbox.data, network_of(request))
     try:
         account = signup.sign_up(slug, entered, now=utcnow()) or abort(404)
@@ -59,7 +65,7 @@ def join(slug: str) -> Any:
 
 @blueprint.get("/join/<slug>/thanks")
 def thanks(slug: str) -> Any:
-    """Say the same to everybody: whether the address was known is nobody's business."""
+    """Show the page after a sign-up. It is the same for known addresses, so it does not disclose them."""
     return _thanks_page(slug, MailboxForm(formdata=None))
 
 
@@ -86,7 +92,7 @@ def confirm(token: str) -> Any:
 
 @blueprint.post("/confirm-sign-up/<token>")
 def confirm_now(token: str) -> Any:
-    with suppress(signup.LinkExpired):  # the page says so
+    with suppress(signup.LinkExpired):  # the page shows it
         signup.confirm(token, now=utcnow()) or abort(404)
     return redirect(url_for(".confirm", token=token), 303)
 
@@ -102,7 +108,7 @@ def accept(token: str) -> Any:
     if not form.validate():
         page = _link_page("affiliates/invitation.html", token, TokenPurpose.JOIN, form=form, form_errors=True)
         return page, 422
-    with suppress(signup.LinkExpired):  # the page says so
+    with suppress(signup.LinkExpired):  # the page shows it
         signup.accept_invitation(token, now=utcnow()) or abort(404)
     return redirect(url_for(".invitation", token=token), 303)
 
@@ -110,7 +116,7 @@ def accept(token: str) -> Any:
 @blueprint.get("/affiliate/<key>")
 def dashboard(key: str) -> Any:
     affiliate, account = directory.find_by_dashboard_key(key) or abort(404)
-    events = event_log.newest_events(affiliate.id, _ON_DASHBOARD, _NEWEST)
+    events = event_log.newest_events(affiliate.id, _DASHBOARD_EVENTS, _DASHBOARD_ROWS)
     page = render_template(
         "affiliates/dashboard.html",
         account=account,
@@ -119,8 +125,8 @@ def dashboard(key: str) -> Any:
         link=links.public_url(affiliate, account, current_config()),
         active=affiliate.state is AffiliateState.ACTIVE,
         events=presenter.describe_events(events),
-        figures=sum_events((event.type, event.values) for event in events),
-        newest=_NEWEST if len(events) == _NEWEST else 0,
+        totals=sum_events((event.type, event.values) for event in events),
+        newest=_DASHBOARD_ROWS if len(events) == _DASHBOARD_ROWS else 0,
     )
     response = make_response(page)
     response.headers["Referrer-Policy"] = "no-referrer"  # the address is the key
@@ -144,7 +150,7 @@ def save_preferences(key: str) -> Any:
     affiliate, _ = directory.find_by_preferences_key(key) or abort(404)
     wanted = () if "essential_only" in request.form else request.form.getlist("kind")
     try:
-        email_preferences.save(affiliate, wanted, now=utcnow())
+        email_preferences.save_choices(affiliate, wanted, now=utcnow())
     except email_preferences.TooManyChanges:
         abort(429)
     flash(_PREFERENCES_SAVED, "success")
@@ -153,10 +159,10 @@ def save_preferences(key: str) -> Any:
 
 @blueprint.route("/unsubscribe/<key>/<kind>", methods=["GET", "POST"])
 def unsubscribe(key: str, kind: str) -> Any:
-    """One click (RFC 8058): a POST without cookie or token ends such mail; a GET, which scanners make, only asks.
+    """Unsubscribe an affiliate with one click (RFC 8058): a POST without cookie or CSRF token changes, a GET shows.
 
-    The answer to the POST is a page and no redirect, as the RFC wants it. The key in the address is the
-    authority, so the route is exempt from the CSRF check.
+    Link scanners send GETs, so a GET changes nothing. The POST is answered with a page because the RFC advises$
+    against redirects. The key in the address is the authority, so the route is exempt from the CSRF check.
     """
     affiliate, account = directory.find_by_preferences_key(key) or abort(404)
     notice = email_preferences.one_click_notice(kind) or abort(404)
@@ -169,9 +175,9 @@ def unsubscribe(key: str, kind: str) -> Any:
     return response
 
 
-def _too_quick(form: JoinForm) -> bool:
-    taken = min_fill_time.seconds_since(form.started.data or "", utcnow())
-    return taken is None or taken < current_config().sign_up_seconds
+def _is_too_fast(form: JoinForm) -> bool:
+    seconds = min_fill_time.seconds_since(form.started.data or "", utcnow())
+    return seconds is None or seconds < current_config().sign_up_seconds
 
 
 def _join_page(slug: str, form: JoinForm, **more: object) -> str:
@@ -194,16 +200,15 @@ def _public_page(template: str, slug: str, **more: object) -> str:
 def _link_page(template: str, token: str, purpose: TokenPurpose, **more: object) -> str:
     found = confirmation_links.find_token(token, purpose, now=utcnow()) or abort(404)
     affiliate = found.affiliate
-    waits = affiliate.state in (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
+    is_waiting = affiliate.state in (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
+    is_active = affiliate.state is AffiliateState.ACTIVE
     return render_template(
         template,
         account=found.account,
         affiliate=affiliate,
-        expired=waits and found.expired,
-        waits=waits,
+        expired=is_waiting and found.expired,
+        is_waiting=is_waiting,
         token=token,
-        dashboard=links.dashboard_url(affiliate, current_config())
-        if affiliate.state is AffiliateState.ACTIVE
-        else "",
+        dashboard=links.dashboard_url(affiliate, current_config()) if is_active else "",
         **more,
     )

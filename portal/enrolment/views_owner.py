@@ -1,7 +1,8 @@
-"""The owner's pages: the list, one affiliate's story, and what the owner decides."""
+"""The owner's pages about affiliates: list, one affiliate, decisions, invitations, sign-up rules and suppressions."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from flask import Response, abort, flash, redirect, render_template, request, stream_with_context, url_for
@@ -22,11 +23,13 @@ from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import csv_export, history, invitations, listing, moderation, signup_rules
 from .forms import DeclineForm, InviteForm, RulesForm, SuppressForm
+from .listing import AffiliateFilters
 from .views import blueprint
 
-_IDENT = "<int(max=999999999999):ident>"
-_SEARCH_LIMIT = 100  # characters
-_DEEDS = {
+_ID = "<int(max=999999999999):id_>"
+_SEARCH_MAX_CHARS = 100
+# The function of each decision, and the end of the sentence that reports it.
+_DECISIONS = {
     "approve": (moderation.approve, "is approved"),
     "suspend": (moderation.suspend, "is suspended"),
     "unsuspend": (moderation.unsuspend, "takes part again"),
@@ -36,23 +39,23 @@ _DEEDS = {
 @blueprint.get("/affiliates")
 @login_required
 def index() -> Any:
-    asked, search = request.args.get("status", ""), request.args.get("q", "").replace("\x00", "").strip()
-    state = AffiliateState(asked) if asked in set(AffiliateState) else None
-    before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
-    search = search[:_SEARCH_LIMIT]
-    page = listing.list_affiliates(
-        current_user.account, current_config(), search=search, state=state, before=before, after=after
+    status, search = request.args.get("status", ""), request.args.get("q", "").replace("\x00", "").strip()
+    chosen = AffiliateFilters(
+        search=search[:_SEARCH_MAX_CHARS],
+        state=AffiliateState(status) if status in set(AffiliateState) else None,
     )
+    before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    page = listing.list_affiliates(current_user.account, chosen, before=before, after=after)
     return render_template(
         "affiliates/index.html",
         page=page,
-        filters={"q": search or None, "status": state.value if state else None},
-        chosen=state,
+        filters={"q": chosen.search or None, "status": chosen.state.value if chosen.state else None},
+        chosen=chosen.state,
         tabs=listing.TABS,
-        state_words=listing.STATE_LABELS,
+        state_labels=listing.STATE_LABELS,
         join_url=f"{current_config().base_url}{url_for('.join', slug=current_user.account.slug)}",
-        words=STATUS_LABELS,
-        reasons=presenter.NOT_SENT_REASONS,
+        status_labels=STATUS_LABELS,
+        not_sent=presenter.NOT_SENT_REASONS,
         emails_on=recipients.is_enabled(current_user.account_id, NEW_SIGN_UP),
         paged=before is not None or after is not None,
     )
@@ -67,35 +70,35 @@ def export() -> Any:
     return response
 
 
-@blueprint.get(f"/affiliates/{_IDENT}")
+@blueprint.get(f"/affiliates/{_ID}")
 @login_required
-def show(ident: int) -> Any:
-    return _page(_affiliate(ident))
+def show(id_: int) -> Any:
+    return _affiliate_page(_affiliate_or_404(id_))
 
 
 @blueprint.get("/affiliates/by-code/<code>")
 @login_required
 def by_code(code: str) -> Any:
-    """Where the owner's emails lead."""
+    """Redirect from the link in the owner's emails to the affiliate's page."""
     affiliate = directory.find_by_code(current_user.account_id, code) or abort(404)
-    return redirect(url_for(".show", ident=affiliate.id), 303)
+    return redirect(url_for(".show", id_=affiliate.id), 303)
 
 
-@blueprint.post(f"/affiliates/{_IDENT}/<any({', '.join(_DEEDS)}):deed>")
+@blueprint.post(f"/affiliates/{_ID}/<any({', '.join(_DECISIONS)}):decision>")
 @login_required
-def decide(ident: int, deed: str) -> Any:
-    do, words = _DEEDS[deed]
-    return _decided(do(current_user.account, ident, now=utcnow()), words)
+def decide(id_: int, decision: str) -> Any:
+    run, result = _DECISIONS[decision]
+    return _report_change(run(current_user.account, id_, now=utcnow()), result)
 
 
-@blueprint.post(f"/affiliates/{_IDENT}/decline")
+@blueprint.post(f"/affiliates/{_ID}/decline")
 @login_required
-def decline(ident: int) -> Any:
-    affiliate, form = _affiliate(ident), DeclineForm()
+def decline(id_: int) -> Any:
+    affiliate, form = _affiliate_or_404(id_), DeclineForm()
     if not form.validate():
-        return _page(affiliate, form=form, form_errors=True), 422
-    reason = form.reason.data or ""
-    return _decided(moderation.decline(current_user.account, ident, reason, now=utcnow()), "is declined")
+        return _affiliate_page(affiliate, form=form, form_errors=True), 422
+    change = moderation.decline(current_user.account, id_, form.reason.data or "", now=utcnow())
+    return _report_change(change, "is declined")
 
 
 @blueprint.route("/affiliates/invite", methods=["GET", "POST"])
@@ -106,36 +109,33 @@ def invite() -> Any:
         return render_template("affiliates/invite.html", form=form)
     if not form.validate():
         return render_template("affiliates/invite.html", form=form, form_errors=True), 422
-    wish = invitations.Invitation(
+    invitation = invitations.Invitation(
         form.name.data, form.mailbox.data, form.message.data or "", current_user.name
     )
     try:
-        why = invitations.invite(current_user.account, wish, now=utcnow())
-    except invitations.InvitationRefused as refusal:
-        code = 429 if isinstance(refusal, invitations.TooManyInvitations) else 422
-        page = render_template("affiliates/invite.html", form=form, form_errors=True, problem=str(refusal))
+        decision = invitations.invite(current_user.account, invitation, now=utcnow())
+    except invitations.InvitationRefused as error:
+        code = 429 if isinstance(error, invitations.TooManyInvitations) else 422
+        page = render_template("affiliates/invite.html", form=form, form_errors=True, problem=str(error))
         return page, code
-    if why is EmailDecision.QUEUED:
-        flash(f"The invitation to {wish.mailbox} is on its way.", "success")
+    if decision is EmailDecision.QUEUED:
+        flash(f"The invitation to {invitation.mailbox} is on its way.", "success")
     else:
-        flash(
-            f"{wish.name} is on your list, but no email was sent. {presenter.NOT_SENT_REASONS[why][0]}",
-            "warning",
-        )
+        reason = presenter.NOT_SENT_REASONS[decision].sentence
+        flash(f"{invitation.name} is on your list, but no email was sent. {reason}", "warning")
     return redirect(url_for(".index", status="invited"), 303)
 
 
 @blueprint.route("/affiliates/rules", methods=["GET", "POST"])
 @login_required
 def sign_up_rules() -> Any:
-    present = signup_rules.get_rules(current_user.account_id)
     if request.method == "GET":
-        saved = {"confirm": present.confirm, "auto_approve": present.auto_approve}
+        saved = asdict(signup_rules.get_rules(current_user.account_id))
         return render_template("affiliates/rules.html", form=RulesForm(formdata=None, data=saved))
     form = RulesForm()
     form.validate()
-    wish = signup_rules.Rules(auto_approve=bool(form.auto_approve.data), confirm=bool(form.confirm.data))
-    signup_rules.save_rules(current_user.account_id, wish)
+    rules = signup_rules.Rules(auto_approve=bool(form.auto_approve.data), confirm=bool(form.confirm.data))
+    signup_rules.save_rules(current_user.account_id, rules)
     flash("The sign-up rules are saved. They hold for everybody who signs up from now on.", "success")
     return redirect(url_for(".sign_up_rules"), 303)
 
@@ -157,30 +157,30 @@ def suppress() -> Any:
     return redirect(url_for(".suppressions"), 303)
 
 
-@blueprint.post(f"/affiliates/not-written-to/{_IDENT}/remove")
+@blueprint.post(f"/affiliates/not-written-to/{_ID}/remove")
 @login_required
-def unsuppress(ident: int) -> Any:
-    mailbox = suppression_list.remove(current_user.account_id, ident) or abort(404)
+def unsuppress(id_: int) -> Any:
+    mailbox = suppression_list.remove(current_user.account_id, id_) or abort(404)
     flash(f"{mailbox} may be written to again.", "success")
-    back = key_argument(request.args.get("back"))
-    return redirect(url_for(".show", ident=back) if back else url_for(".suppressions"), 303)
+    affiliate_id = key_argument(request.args.get("back"))
+    return redirect(url_for(".show", id_=affiliate_id) if affiliate_id else url_for(".suppressions"), 303)
 
 
-def _affiliate(ident: int) -> Affiliate:
-    return directory.find_affiliate(current_user.account_id, ident) or abort(404)
+def _affiliate_or_404(affiliate_id: int) -> Affiliate:
+    return directory.find_affiliate(current_user.account_id, affiliate_id) or abort(404)
 
 
-def _decided(done: moderation.StateChange | None, words: str) -> Any:
-    """Go back to the affiliate; a second click finds the deed done and says how things stand."""
-    if done is None:
+def _report_change(change: moderation.StateChange | None, result: str) -> Any:
+    """Redirect to the affiliate with the result of a decision. A second click shows the present state instead."""
+    if change is None:
         abort(404)
-    name = done.affiliate.name
-    state = listing.STATE_LABELS[done.affiliate.state].lower()
-    flash(f"{name} {words}." if done.changed else f"Nothing was changed: {name} is {state}.", "success")
-    return redirect(url_for(".show", ident=done.affiliate.id), 303)
+    name = change.affiliate.name
+    state = listing.STATE_LABELS[change.affiliate.state].lower()
+    flash(f"{name} {result}." if change.changed else f"Nothing was changed: {name} is {state}.", "success")
+    return redirect(url_for(".show", id_=change.affiliate.id), 303)
 
 
-def _page(affiliate: Affiliate, *, form: DeclineForm | None = None, **more: object) -> str:
+def _affiliate_page(affiliate: Affiliate, *, form: DeclineForm | None = None, **more: object) -> str:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
     page = event_log.list_events(
         current_user.account_id, EventFilters(affiliate_id=affiliate.id), before=before, after=after
@@ -193,9 +193,9 @@ def _page(affiliate: Affiliate, *, form: DeclineForm | None = None, **more: obje
         events=presenter.describe_events(page.rows),
         page=page,
         form=form or DeclineForm(formdata=None),
-        words=STATUS_LABELS,
-        state_words=listing.STATE_LABELS,
-        reason_words=history.SUPPRESSION_LABELS,
+        status_labels=STATUS_LABELS,
+        state_labels=listing.STATE_LABELS,
+        suppression_labels=history.SUPPRESSION_LABELS,
         **more,
     )
 
@@ -206,6 +206,6 @@ def _suppressions_page(form: SuppressForm, **more: object) -> str:
         "affiliates/suppressions.html",
         form=form,
         page=suppression_list.list_suppressions(current_user.account_id, before=before, after=after),
-        words=history.SUPPRESSION_LABELS,
+        suppression_labels=history.SUPPRESSION_LABELS,
         **more,
     )

@@ -1,4 +1,4 @@
-"""The page that List-Unsubscribe of an owner's summaries leads to."""
+"""The page behind the List-Unsubscribe header of the owner's summaries."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from .views import blueprint
 def owner_unsubscribe(token: str) -> Any:
     """Unsubscribe one mailbox with one click (RFC 8058): a POST without cookie or CSRF token changes, a GET shows.
 
-    Link scanners send GETs, so a GET changes nothing. The POST is answered with a page because the RFC forbids
-    redirects. The signed address is the authority, so the route is exempt from the CSRF check.
+    Link scanners send GETs, so a GET changes nothing. The POST is answered with a page because the RFC advises$
+    against redirects. The signed address is the authority, so the route is exempt from the CSRF check.
     """
     change = request.method == "POST"
-    found = subscriptions.end(token, now=utcnow()) if change else subscriptions.find(token)
+    found = (
+        subscriptions.unsubscribe(token, now=utcnow()) if change else subscriptions.find_subscription(token)
+    )
     if found is None:
         abort(404)
     page = render_template(

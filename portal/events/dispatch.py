@@ -7,7 +7,6 @@ the second half are prepared statements because a sign-up runs them in a raw tra
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from sqlalchemy import bindparam, select
 
 from ..accounts.models import Account
 from ..affiliates import links, owner_unsubscribe, suppressions
-from ..affiliates.models import Affiliate, AffiliateState
+from ..affiliates.models import Affiliate, AffiliateState, mailbox_digest
 from ..affiliates.template_values import affiliate_values
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
@@ -220,7 +219,7 @@ def _enqueue(
     event_id: int, account_id: int, planned: PlannedEmail, mail: rendering.RenderedEmail, now: datetime
 ) -> tuple[EmailDecision, int | None]:
     kind = planned.notice.kind
-    key = f"event:{event_id}:{kind}:{_mailbox_digest(planned.recipient)}"
+    key = f"event:{event_id}:{kind}:{mailbox_digest(planned.recipient)}"
     new = mail.to(
         planned.recipient, planned.name, kind=kind, key=key, unsubscribe_url=planned.unsubscribe_url
     )
@@ -260,7 +259,7 @@ def _unsubscribe_urls(new: NewEvent, notice: Notice, mailbox: str) -> tuple[str,
     config, one_click = current_config(), ""
     if notice.audience is Audience.OWNER:
         if notice.can_be_unsubscribed:
-            one_click = owner_unsubscribe.address_of(new.account, notice, mailbox, config)
+            one_click = owner_unsubscribe.unsubscribe_url(new.account, notice, mailbox, config)
         return one_click, ""
     if new.affiliate is None:
         return "", ""
@@ -275,7 +274,3 @@ def _common_values(new: NewEvent, recipient_name: str) -> dict[str, str]:
     if new.affiliate is None:
         return values
     return values | affiliate_values(new.affiliate, new.account, current_config())
-
-
-def _mailbox_digest(mailbox: str) -> str:
-    return hashlib.sha256(mailbox.casefold().encode("utf-8", "replace")).hexdigest()[:16]

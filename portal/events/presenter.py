@@ -26,29 +26,39 @@ _SOURCE_LABELS: Mapping[Source, str] = {
     Source.SIMULATED: "Played by you",
     Source.PLANNER: "By the calendar",
 }
-# Why an email was not sent, and the label of the link where the owner can change that.
-NOT_SENT_REASONS: Mapping[EmailDecision, tuple[str, str]] = {
-    EmailDecision.OFF: ("This email is switched off.", "Switch it on"),
-    EmailDecision.OPTED_OUT: ("The affiliate does not want this email.", ""),
-    EmailDecision.SUPPRESSED: ("This address is not written to.", "See why"),
-    EmailDecision.NOT_CONFIRMED: ("The affiliate has not confirmed the address yet.", ""),
-    EmailDecision.DUPLICATE: ("The same email was owed already; nobody gets it twice.", ""),
-    EmailDecision.SUSPENDED: ("The affiliate is suspended, and is not written to.", "See the affiliate"),
-    EmailDecision.NOT_ACTIVE: (
-        "The affiliate did not take part in your programme at that time.",
-        "See the affiliate",
+
+
+@dataclass(frozen=True)
+class NotSentReason:
+    """Why an email was not sent. ``action`` is the label of the link where the owner can change that, if any."""
+
+    sentence: str
+    action: str = ""
+
+
+NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
+    EmailDecision.OFF: NotSentReason("This email is switched off.", "Switch it on"),
+    EmailDecision.OPTED_OUT: NotSentReason("The affiliate does not want this email."),
+    EmailDecision.SUPPRESSED: NotSentReason("This address is not written to.", "See why"),
+    EmailDecision.NOT_CONFIRMED: NotSentReason("The affiliate has not confirmed the address yet."),
+    EmailDecision.DUPLICATE: NotSentReason("The same email was owed already; nobody gets it twice."),
+    EmailDecision.SUSPENDED: NotSentReason(
+        "The affiliate is suspended, and is not written to.", "See the affiliate"
     ),
-    EmailDecision.UNRENDERABLE: ("Your text for this email could not be read.", "Mend the text"),
-    EmailDecision.NOTHING_TO_TELL: ("There was nothing to tell of that week.", ""),
+    EmailDecision.NOT_ACTIVE: NotSentReason(
+        "The affiliate did not take part in your programme at that time.", "See the affiliate"
+    ),
+    EmailDecision.UNRENDERABLE: NotSentReason("Your text for this email could not be read.", "Mend the text"),
+    EmailDecision.NOTHING_TO_TELL: NotSentReason("There was nothing to tell of that week."),
 }
 
 
 @dataclass(frozen=True)
 class EmailView:
-    """One email of an event. ``status`` is None if none was queued or the outbox has pruned it."""
+    """One email of an event. ``status`` is None if it was not queued or the outbox has pruned it."""
 
     name: str
-    whom: str
+    addressee: str
     recipient: str
     message_id: int | None
     status: Status | None
@@ -91,7 +101,7 @@ def describe_events(events: Sequence[Event]) -> list[EventView]:
 
 
 def source_labels(events: Iterable[Event]) -> dict[int, str]:
-    """Return the label of each event's source, by event id. Sign-ups are told from accepted invitations."""
+    """Return the label of each event's source, by event id. Accepted invitations are labelled apart from sign-ups."""
     events = list(events)
     sign_ups = [event for event in events if _is_sign_up(event)]
     joined = [event.affiliate_id for event in sign_ups if event.affiliate_id]
@@ -143,16 +153,16 @@ def _commission(values: Mapping[str, str]) -> str:
 
 def _email_view(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -> EmailView:
     notice = CATALOGUE.get(mail.kind)
-    reason, action = NOT_SENT_REASONS.get(mail.decision, ("", ""))
-    url = _action_url(mail, event) if action else ""
+    reason = NOT_SENT_REASONS.get(mail.decision)
+    url = _action_url(mail, event) if reason and reason.action else ""
     return EmailView(
         name=notice.name if notice else mail.kind,
-        whom=notice.addressee if notice else "",
+        addressee=notice.addressee if notice else "",
         recipient=mail.recipient,
         message_id=mail.message_id if mail.message_id in statuses else None,
         status=statuses.get(mail.message_id or 0),
-        reason=reason,
-        action=action if url else "",
+        reason=reason.sentence if reason else "",
+        action=reason.action if reason and url else "",
         url=url,
     )
 
@@ -163,7 +173,7 @@ def _action_url(mail: EventMail, event: Event) -> str:
         return url_for("notices.show", kind=mail.kind)
     if mail.decision is EmailDecision.SUPPRESSED:
         return url_for("affiliates.suppressions")
-    return url_for("affiliates.show", ident=event.affiliate_id) if event.affiliate_id else ""
+    return url_for("affiliates.show", id_=event.affiliate_id) if event.affiliate_id else ""
 
 
 def _affiliates_by_id(affiliate_ids: set[int]) -> Mapping[int, Affiliate]:

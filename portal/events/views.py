@@ -43,6 +43,6 @@ def index() -> Any:
         filtered=any(filters.values()),
         affiliate=affiliate,
         event_labels=EVENT_LABELS,
-        words=STATUS_LABELS,
+        status_labels=STATUS_LABELS,
         paged=before is not None or after is not None,
     )

@@ -1,4 +1,4 @@
-"""A programme to join, and what signing up left behind."""
+"""Fixtures: a programme, the sign-up form, and the rows that a sign-up has stored."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select
 
-from portal.accounts.models import Account
 from portal.accounts.registration import create_owner
 from portal.affiliates.models import Affiliate
 from portal.clock import utcnow
@@ -15,34 +14,33 @@ from portal.db import db
 from portal.enrolment import signup_rules
 from portal.outbox.models import OutboxMessage
 from tests.conftest import PASSWORD
-
-GRACE = {"name": "Grace Hopper", "mailbox": "grace@example.org", "consent": "y"}
+from tests.enrolment.support import GRACE, account_of
 
 
 @pytest.fixture
 def programme(app):
-    """Brightleaf, whose sign-up page is /join/brightleaf and asks for no confirmation; nobody is logged in."""
+    """The programme of Brightleaf at /join/brightleaf, which asks for no confirmation. No user is logged in."""
     create_owner("Brightleaf", "Ada Fairweather", "ada@brightleaf.example", PASSWORD, now=utcnow())
-    account = db.session.scalars(select(Account).where(Account.slug == "brightleaf")).one()
+    account = account_of()
     signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))
     return account
 
 
 @pytest.fixture
 def join(client, programme):
-    """Fill in the sign-up form as a person would, with some fields changed."""
+    """Return a function that sends the sign-up form as a browser would, with some fields changed."""
 
-    def fill_in(slug="brightleaf", **changes):
+    def join(slug="brightleaf", **changes):
         return client.submit(f"/join/{slug}", GRACE | changes)
 
-    return fill_in
+    return join
 
 
 @pytest.fixture
-def left(app):
-    """What is in the tables now."""
+def stored(app):
+    """Return a function that loads the affiliates and the emails to them."""
 
-    def look():
+    def stored():
         db.session.rollback()
         return SimpleNamespace(
             affiliates=list(db.session.scalars(select(Affiliate).order_by(Affiliate.id))),
@@ -55,4 +53,4 @@ def left(app):
             ),
         )
 
-    return look
+    return stored

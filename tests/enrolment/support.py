@@ -35,5 +35,5 @@ def path_in(kind, word):
 
 
 def sign_up(client, **changes):
-    """Send the sign-up form as a person would, with some fields changed."""
+    """Send the sign-up form as a browser would, with some fields changed."""
     assert client.submit("/join/brightleaf", GRACE | changes).status_code == 303

@@ -1,4 +1,4 @@
-"""Deleting sign-ups that were never confirmed."""
+"""Deletion of sign-ups that were never confirmed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from portal.enrolment import cleanup
 from tests.enrolment.support import sign_up
 
 
-def test_nobody_who_never_confirmed_is_kept_for_ever(owner, client):
+def test_an_unconfirmed_sign_up_is_deleted_after_31_days(owner, client):
     with time_machine.travel(utcnow() - timedelta(days=31), tick=False):
         sign_up(client)
     assert cleanup.find_work(utcnow()) == [("cleanup", 0)]

@@ -1,4 +1,4 @@
-"""Confirming a sign-up by the link in the email."""
+"""Confirmation of a sign-up by the link in the email."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from portal.enrolment import signup
 from tests.enrolment.support import messages, newest_affiliate, path_in, sign_up
 
 
-def test_an_owner_who_is_logged_in_may_try_the_own_page(owner):
+def test_an_owner_who_is_logged_in_can_try_their_own_sign_up_page(owner):
     sign_up(owner)
-    sign_up(owner)  # known by now
+    sign_up(owner)  # the mailbox is known now
     assert len(messages("confirm-sign-up")) == 2
 
 
-def test_a_sign_up_is_asked_to_confirm_and_welcomed_once_it_did(owner, client):
+def test_a_new_affiliate_is_asked_to_confirm_and_welcomed_after_confirming(owner, client):
     sign_up(client)
     [mail] = messages("confirm-sign-up")
     assert "Grace" not in mail.text + mail.html + mail.subject + mail.recipient_name
     assert not messages("new-sign-up")
     path = path_in("confirm-sign-up", "confirm-sign-up")
     assert "Yes, confirm my sign-up" in client.get(path).get_data(as_text=True)
-    assert newest_affiliate().state is AffiliateState.UNCONFIRMED, "looking changes nothing"
-    for _ in range(2):
-        assert client.submit(path, {}).status_code == 303 if _ == 0 else True
+    assert newest_affiliate().state is AffiliateState.UNCONFIRMED, "a GET changes nothing"
+    assert client.submit(path, {}).status_code == 303
     assert "Welcome, you are signed up" in client.get(path).get_data(as_text=True)
     assert newest_affiliate().state is AffiliateState.ACTIVE
     assert len(messages("new-sign-up")) == 1
@@ -36,7 +35,7 @@ def test_a_sign_up_is_asked_to_confirm_and_welcomed_once_it_did(owner, client):
     assert len(messages("new-sign-up")) == 1, "a second time changes nothing"
 
 
-def test_an_old_link_says_so_and_an_unknown_one_is_not_found(owner, client):
+def test_an_expired_link_shows_a_page_and_an_unknown_one_is_not_found(owner, client):
     with time_machine.travel(utcnow() - timedelta(days=8), tick=False):
         sign_up(client)
     page = client.get(path_in("confirm-sign-up", "confirm-sign-up"))

@@ -1,4 +1,4 @@
-"""The public sign-up form: what it accepts, what it refuses, and that a refusal keeps what was typed."""
+"""The public sign-up form: accepted and refused input. A refusal keeps the input."""
 
 from __future__ import annotations
 
@@ -137,30 +137,30 @@ class _Field:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_of_any_script_is_accepted(join, left, name):
+def test_a_name_in_any_script_is_accepted(join, stored, name):
     assert join(name=name).status_code == 303
-    assert [row.name for row in left().affiliates] == [normalize_name(name)]
+    assert [row.name for row in stored().affiliates] == [normalize_name(name)]
 
 
 @pytest.mark.parametrize("name", SPAM)
-def test_what_is_no_name_is_refused(name):
+def test_input_that_is_not_a_name_is_refused(name):
     with pytest.raises(ValidationError):
         validate_name(None, _Field(normalize_name(name)))
 
 
 @given(st.text(max_size=60))
-def test_no_name_that_passes_could_become_a_link_or_markup(name):
-    typed = normalize_name(name)
+def test_no_accepted_name_can_become_a_link_or_markup(name):
+    normalized = normalize_name(name)
     try:
-        validate_name(None, _Field(typed))
+        validate_name(None, _Field(normalized))
     except ValidationError:
         return
-    assert not set(typed) & set('<>&@:/\\{}[]|=$%#*"_~^+?!;0123456789')
-    assert any(c.isalpha() for c in typed)
+    assert not set(normalized) & set('<>&@:/\\{}[]|=$%#*"_~^+?!;0123456789')
+    assert any(c.isalpha() for c in normalized)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"name": ""}, "Enter your name."),
         ({"name": "   "}, "Enter your name."),
@@ -192,36 +192,36 @@ def test_no_name_that_passes_could_become_a_link_or_markup(name):
         ({"consent": ""}, "Tick this box to sign up"),
     ],
 )
-def test_a_refusal_is_said_beside_the_field_and_nobody_is_signed_up(join, left, changes, said):
+def test_a_refusal_is_shown_beside_the_field_and_stores_no_affiliate(join, stored, changes, message):
     answer = join(**changes)
     page = answer.get_data(as_text=True)
     assert answer.status_code == 422
-    assert page.count(said) >= 2, "once in the summary, once beside the field"
+    assert page.count(message) >= 2, "once in the summary, once beside the field"
     assert "<title>Error: " in page
-    assert not left().affiliates
-    assert not left().messages
+    assert not stored().affiliates
+    assert not stored().messages
 
 
-def test_every_problem_is_said_at_once(client, programme):
+def test_all_problems_are_shown_at_once(client, programme):
     answer = client.submit("/join/brightleaf", {})
     page = answer.get_data(as_text=True)
     assert answer.status_code == 422
-    for said in ("Enter your name.", "Enter your email address.", "Tick this box"):
-        assert said in page
+    for message in ("Enter your name.", "Enter your email address.", "Tick this box"):
+        assert message in page
 
 
-def test_a_refusal_keeps_what_was_typed(join):
+def test_a_refusal_keeps_the_input(join):
     page = join(name='"><script>alert(1)</script>', mailbox="grace@example.org").get_data(as_text=True)
     assert "&#34;&gt;&lt;script&gt;" in page
     assert 'value="grace@example.org"' in page
     assert "checked" in page
 
 
-def test_the_domain_of_a_mailbox_is_kept_as_envelopes_need_it(join, left):
+def test_the_domain_of_a_mailbox_is_stored_in_a_labels(join, stored):
     join(mailbox="grace@Bücher.example")
-    assert left().messages[0].recipient == "grace@xn--bcher-kva.example"
+    assert stored().messages[0].recipient == "grace@xn--bcher-kva.example"
 
 
-def test_spaces_around_and_within_a_name_are_tidied(join, left):
+def test_spaces_around_and_within_a_name_are_normalized(join, stored):
     join(name="  Grace \u3000 Hopper ")
-    assert left().affiliates[0].name == "Grace Hopper"
+    assert stored().affiliates[0].name == "Grace Hopper"

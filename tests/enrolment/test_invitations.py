@@ -1,4 +1,4 @@
-"""Inviting a person by email."""
+"""Invitations by email."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from portal.clock import utcnow
 from tests.enrolment.support import account_of, messages, newest_affiliate, path_in
 
 
-def test_somebody_invited_joins_by_the_link_and_the_suppressed_are_not_invited(owner, client):
-    wish = {"name": "Grace Hopper", "mailbox": "grace@example.org", "message": "Hello\nfrom us"}
-    assert owner.submit("/affiliates/invite", wish).status_code == 303
+def test_an_invited_person_joins_by_the_link_and_a_suppressed_mailbox_is_not_invited(owner, client):
+    form = {"name": "Grace Hopper", "mailbox": "grace@example.org", "message": "Hello\nfrom us"}
+    assert owner.submit("/affiliates/invite", form).status_code == 303
     [mail] = messages("invited")
     assert mail.unsubscribe_url
     path = path_in("invited", "invitation")
@@ -31,6 +31,6 @@ def test_somebody_invited_joins_by_the_link_and_the_suppressed_are_not_invited(o
     mail = messages("new-sign-up")[-1]
     assert "By your invitation" in owner.get(f"/deliveries/{mail.id}").get_data(as_text=True)
     suppressions.add(account_of().id, "bob@example.org", "", now=utcnow())
-    refused = owner.submit("/affiliates/invite", wish | {"mailbox": "bob@example.org"})
+    refused = owner.submit("/affiliates/invite", form | {"mailbox": "bob@example.org"})
     assert refused.status_code == 422
     assert "not written to" in refused.get_data(as_text=True)

@@ -8,8 +8,7 @@ from portal.state import current_config, get_state
 from tests.enrolment.support import GRACE, messages
 
 
-def test_a_form_that_comes_back_at_once_is_asked_for_again_and_loses_nothing(app, owner, client):
-
+def test_a_form_that_is_sent_too_fast_is_shown_again_with_its_input(app, owner, client):
     get_state(app).config = replace(current_config(), sign_up_seconds=2.0)
     answer = client.submit("/join/brightleaf", GRACE)
     page = answer.get_data(as_text=True)

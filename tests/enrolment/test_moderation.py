@@ -7,7 +7,9 @@ from portal.enrolment import signup_rules
 from tests.enrolment.support import account_of, messages, newest_affiliate, sign_up
 
 
-def test_the_owner_approves_or_declines_who_waits_and_a_second_click_is_harmless(owner, stranger, client):
+def test_the_owner_declines_or_approves_an_application_and_a_second_click_changes_nothing(
+    owner, stranger, client
+):
     signup_rules.save_rules(account_of().id, signup_rules.Rules(auto_approve=False, confirm=False))
     sign_up(client)
     page = f"/affiliates/{newest_affiliate().id}"

@@ -1,9 +1,8 @@
-"""Signing up: one affiliate, one email owed, both or neither."""
+"""Sign-up: the affiliate and the email are stored together or not at all."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -19,14 +18,15 @@ from portal.notices.catalogue import NEW_SIGN_UP
 from portal.outbox.models import OutboxMessage, Status
 from tests.conftest import PASSWORD
 from tests.enrolment.support import account_of
+from tests.outbox.support import run_together
 
 GRACE = signup.SignUp("Grace Hopper", "grace@example.org", "192.0.2.1")
 
 
-def test_an_affiliate_is_taken_in_and_the_email_is_owed(join, left):
+def test_a_sign_up_stores_the_affiliate_and_queues_the_email(join, stored):
     answer = join()
     assert (answer.status_code, answer.location) == (303, "/join/brightleaf/thanks")
-    now = left()
+    now = stored()
     [affiliate], [message] = now.affiliates, now.messages
     assert (affiliate.name, affiliate.mailbox) == ("Grace Hopper", "grace@example.org")
     assert affiliate.consented_at is not None
@@ -37,74 +37,58 @@ def test_an_affiliate_is_taken_in_and_the_email_is_owed(join, left):
     assert message.forced_version_id is None
 
 
-def test_signing_up_twice_shows_the_same_page_and_owes_one_email(join, client, left):
+def test_signing_up_twice_shows_the_same_page_and_queues_one_email(join, client, stored):
     first, second = join(), join(name="Somebody Else", mailbox="GRACE@example.org")
     assert (first.status_code, first.location) == (second.status_code, second.location)
-    assert len(left().affiliates) == len(left().messages) == 1
+    assert len(stored().affiliates) == len(stored().messages) == 1
 
 
-def test_the_same_person_may_join_two_programmes(join, left):
+def test_the_same_person_can_join_two_programmes(join, stored):
     create_owner("Copperpot", "Bo Larsen", "bo@copperpot.example", PASSWORD, now=utcnow())
     join()
     join(slug="copperpot")
-    assert len(left().affiliates) == len(left().messages) == 2
+    assert len(stored().affiliates) == len(stored().messages) == 2
 
 
-def test_signing_up_at_the_same_moment_is_signing_up_once(app, programme, left):
-    slug, failures = programme.slug, []
+def test_simultaneous_sign_ups_of_one_mailbox_store_one_affiliate(app, programme, stored):
+    slug = programme.slug
     db.session.commit()
-    at_once = threading.Barrier(8)
 
-    def one() -> None:
-        with app.app_context():
-            account = account_of(slug)
-            db.session.commit()
-            at_once.wait()
-            try:
-                signup.sign_up(account.slug, GRACE, now=utcnow())
-            except signup.TooManySignUps:
-                pass  # an address counts whoever has signed up with it
-            except Exception as failure:
-                failures.append(failure)
-            finally:
-                db.session.remove()
+    def sign_up(_number: int) -> None:
+        with contextlib.suppress(signup.TooManySignUps):  # sign-ups of a known mailbox count, too
+            signup.sign_up(slug, GRACE, now=utcnow())
 
-    threads = [threading.Thread(target=one) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert len(left().affiliates) == len(left().messages) == 1
+    assert run_together(app, 8, sign_up) == [None] * 8
+    assert len(stored().affiliates) == len(stored().messages) == 1
 
 
-def test_a_sign_up_that_another_one_overtook_changes_nothing(app, programme, left):
-    """What a database with row locks shows: both looked before either had written."""
+def test_the_second_insert_of_a_mailbox_changes_nothing(app, programme, stored):
+    """With row locks, two transactions can both find the mailbox unknown before either writes."""
     now = utcnow()
     signup.sign_up(programme.slug, GRACE, now=now)
     late = signup.new_affiliate(programme, GRACE.name, GRACE.mailbox, now)
     assert not signup._insert_affiliate(late)
     db.session.commit()
-    assert len(left().affiliates) == len(left().messages) == 1
+    assert len(stored().affiliates) == len(stored().messages) == 1
 
 
-def test_without_new_sign_up_there_is_an_affiliate_and_no_email(join, client, programme, left):
+def test_with_the_welcome_email_off_the_affiliate_is_stored_without_an_email(join, client, programme, stored):
     recipients.set_enabled(programme.id, NEW_SIGN_UP, enabled=False)
     assert "by email" not in client.get("/join/brightleaf").get_data(as_text=True)
     assert join().status_code == 303
-    assert len(left().affiliates) == 1
-    assert left().messages == []
+    assert len(stored().affiliates) == 1
+    assert stored().messages == []
     page = client.get("/join/brightleaf/thanks").get_data(as_text=True)
     assert "inbox" not in page
     assert "on its list now" in page
 
 
-def test_with_new_sign_up_the_thanks_point_to_the_inbox(client, programme):
+def test_with_the_welcome_email_on_the_thanks_page_points_to_the_inbox(client, programme):
     page = client.get("/join/brightleaf/thanks").get_data(as_text=True)
     assert "If this address is new to the programme, an email is on its way: look into your inbox." in page
 
 
-def test_when_the_email_cannot_be_owed_nobody_is_taken_in(app, programme, left):
+def test_when_the_email_cannot_be_queued_no_affiliate_is_stored(app, programme, stored):
     rename = "ALTER TABLE {} RENAME TO {}"
     db.session.execute(db.text(rename.format("outbox_message", "elsewhere")))
     db.session.commit()
@@ -115,12 +99,12 @@ def test_when_the_email_cannot_be_owed_nobody_is_taken_in(app, programme, left):
         db.session.rollback()
         db.session.execute(db.text(rename.format("elsewhere", "outbox_message")))
         db.session.commit()
-    assert left().affiliates == []
+    assert stored().affiliates == []
     signup.sign_up(programme.slug, GRACE, now=utcnow())
-    assert len(left().affiliates) == len(left().messages) == 1, "the way is free again afterwards"
+    assert len(stored().affiliates) == len(stored().messages) == 1, "the next sign-up succeeds"
 
 
-def test_a_failure_after_both_were_written_leaves_neither(app, programme, left):
+def test_a_failure_before_the_commit_stores_neither(app, programme, stored):
     slug = programme.slug
     db.event.listen(db.session, "before_commit", _full_disk)
     try:
@@ -129,8 +113,8 @@ def test_a_failure_after_both_were_written_leaves_neither(app, programme, left):
     finally:
         db.event.remove(db.session, "before_commit", _full_disk)
         db.session.rollback()
-    assert left().affiliates == []
-    assert left().messages == []
+    assert stored().affiliates == []
+    assert stored().messages == []
 
 
 def _full_disk(session):
@@ -138,21 +122,21 @@ def _full_disk(session):
         raise OSError("the disk is full")
 
 
-def test_a_robot_that_fills_in_the_trap_sees_success_and_causes_nothing(join, left):
+def test_a_bot_that_fills_in_the_hidden_field_sees_success_and_stores_nothing(join, stored):
     answer = join(website="https://evil.example")
     assert (answer.status_code, answer.location) == (303, "/join/brightleaf/thanks")
-    assert left().affiliates == []
-    assert left().messages == []
+    assert stored().affiliates == []
+    assert stored().messages == []
 
 
-def test_the_trap_is_hidden_from_people(client, programme):
+def test_the_field_for_bots_is_hidden_from_people(client, programme):
     page = client.get("/join/brightleaf").get_data(as_text=True)
     trap = page[page.index('class="trap"') :]
     assert 'aria-hidden="true"' in trap[:60]
     assert 'tabindex="-1"' in trap[:400]
 
 
-def test_a_mailbox_gets_three_emails_a_day_over_all_programmes_however_it_is_spelled(app, programme, left):
+def test_a_mailbox_gets_three_emails_a_day_across_programmes_and_spellings(app, programme, stored):
     spellings = [
         "g.race@gmail.com",
         "grace+a@gmail.com",
@@ -167,32 +151,32 @@ def test_a_mailbox_gets_three_emails_a_day_over_all_programmes_however_it_is_spe
         entered = signup.SignUp("Grace", mailbox, f"192.0.2.{number}")
         if number < 3:
             signup.sign_up(account.slug, entered, now=now)
-        else:  # said openly: nobody is left believing that they are an affiliate
+        else:  # the page shows the refusal, so that the visitor does not expect to be an affiliate
             with pytest.raises(signup.TooManySignUps):
                 signup.sign_up(account.slug, entered, now=now)
-    assert len(left().messages) == 3
+    assert len(stored().messages) == 3
     entered = signup.SignUp("Grace", "grace@gmail.com", "192.0.2.9")
     signup.sign_up(programme.slug, entered, now=now + timedelta(days=1))
-    assert len(left().messages) == 4
+    assert len(stored().messages) == 4
 
 
-def test_a_flood_of_spellings_from_many_networks_reaches_its_victim_three_times(app, programme, left):
+def test_many_spellings_from_many_networks_reach_a_mailbox_three_times(app, programme, stored):
     now = utcnow()
     for number in range(60):
         mailbox = f"vic.tim+{number}@example.org"
         with contextlib.suppress(signup.TooManySignUps):
             signup.sign_up(programme.slug, signup.SignUp("Vic", mailbox, f"198.51.100.{number}"), now=now)
-    assert len(left().messages) == 3
+    assert len(stored().messages) == 3
 
 
 @pytest.mark.parametrize(
     ("spelling", "folded"), [("+@e.org", "+@e.org"), ("+a@e.org", "+a@e.org"), ("a.b+c@e.org", "ab@e.org")]
 )
-def test_spellings_fold_but_never_to_nothing(spelling, folded):
+def test_spellings_are_folded_but_never_to_an_empty_local_part(spelling, folded):
     assert signup.rate_limit_key(spelling) == folded
 
 
-def test_the_twenty_first_sign_up_of_a_network_is_told_to_wait_and_keeps_what_was_typed(join, left):
+def test_the_twenty_first_sign_up_of_a_network_is_refused_and_its_input_is_kept(join, stored):
     for number in range(20):
         assert join(mailbox=f"grace{number}@example.org").status_code == 303
     answer = join(name="Katherine Johnson", mailbox="katherine@example.org")
@@ -201,14 +185,14 @@ def test_the_twenty_first_sign_up_of_a_network_is_told_to_wait_and_keeps_what_wa
     assert "There were too many sign-ups from your network" in page
     assert 'value="Katherine Johnson"' in page
     assert 'value="katherine@example.org"' in page
-    assert len(left().affiliates) == 20
+    assert len(stored().affiliates) == 20
 
 
-def test_another_network_is_not_punished(app, programme, left):
+def test_another_network_has_its_own_limit(app, programme, stored):
     now = utcnow()
     for number in range(20):
         signup.sign_up(programme.slug, signup.SignUp("A", f"a{number}@example.org", "192.0.2.1"), now=now)
     with pytest.raises(signup.TooManySignUps):
         signup.sign_up(programme.slug, GRACE, now=now)
     signup.sign_up(programme.slug, replace(GRACE, network="192.0.2.2"), now=now)
-    assert len(left().affiliates) == 21
+    assert len(stored().affiliates) == 21

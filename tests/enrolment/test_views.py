@@ -1,4 +1,4 @@
-"""The pages of the room, as the owner, the owner of another account, an affiliate and nobody see them."""
+"""The pages as the owner, the owner of another account, an affiliate and an anonymous visitor see them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _numbers(page: str) -> list[int]:
 
 
 @pytest.mark.parametrize("path", PUBLIC)
-def test_everybody_may_open_the_public_pages(client, owner, stranger, path):
+def test_the_public_pages_need_no_log_in(client, owner, stranger, path):
     for browser in (client, owner, stranger):
         answer = browser.get(path)
         assert answer.status_code == 200
@@ -45,33 +45,33 @@ def test_a_programme_that_does_not_exist_is_not_found(client, programme, slug, r
     assert client.get(f"/join/{slug}{rest}").status_code == 404
 
 
-def test_the_address_of_a_programme_does_not_mind_capitals(client, programme):
+def test_the_slug_of_a_programme_is_case_insensitive(client, programme):
     assert client.get("/join/BrightLeaf").status_code == 200
 
 
-def test_a_form_without_its_token_is_refused(client, programme, left):
+def test_a_form_without_a_csrf_token_is_refused(client, programme, stored):
     answer = client.post(
         "/join/brightleaf", data={"name": "Ada", "mailbox": "ada@example.org", "consent": "y"}
     )
     assert answer.status_code == 400
-    assert left().affiliates == []
+    assert stored().affiliates == []
 
 
-def test_the_public_pages_bear_the_name_of_the_programme_and_no_menu(client, programme):
+def test_the_public_pages_show_the_name_of_the_programme_and_no_menu(client, programme):
     for path in PUBLIC:
         page = client.get(path).get_data(as_text=True)
         assert '<span class="brand-name" dir="auto">Brightleaf</span>' in page
         assert "main-nav" not in page
 
 
-def test_search_engines_may_list_the_sign_up_page_and_nothing_behind_it(client, programme):
+def test_search_engines_may_index_the_sign_up_page_but_not_the_thanks_page(client, programme):
     assert "noindex" not in client.get("/join/brightleaf").get_data(as_text=True)
     assert 'content="noindex, nofollow"' in client.get("/join/brightleaf/thanks").get_data(as_text=True)
 
 
-def test_a_private_page_shows_the_link_and_is_kept_from_search_engines(join, client, left):
+def test_the_dashboard_shows_the_link_and_is_not_indexed(join, client, stored):
     join(name="Dr. Grace Hopper")
-    affiliate = left().affiliates[0]
+    affiliate = stored().affiliates[0]
     answer = client.get(f"/affiliate/{affiliate.dashboard_key}")
     page = answer.get_data(as_text=True)
     assert answer.status_code == 200
@@ -79,20 +79,20 @@ def test_a_private_page_shows_the_link_and_is_kept_from_search_engines(join, cli
     assert "Dr. Grace Hopper" in page
     assert "No purchases yet" in page
     assert '<meta name="robots" content="noindex, nofollow">' in page
-    assert "grace@example.org" not in page, "whoever finds the address learns no mailbox"
+    assert "grace@example.org" not in page, "the page does not disclose the mailbox"
 
 
 @pytest.mark.parametrize("key", ["x", "%00", "1", "A" * 500, "%F0%9F%98%80"])
-def test_a_private_page_cannot_be_guessed(client, programme, key):
+def test_an_unknown_dashboard_key_is_not_found(client, programme, key):
     assert client.get(f"/affiliate/{key}").status_code == 404
 
 
-def test_the_code_in_the_public_link_does_not_open_the_private_page(join, client, left):
+def test_the_code_in_the_public_link_does_not_open_the_dashboard(join, client, stored):
     join()
-    assert client.get(f"/affiliate/{left().affiliates[0].code}").status_code == 404
+    assert client.get(f"/affiliate/{stored().affiliates[0].code}").status_code == 404
 
 
-def test_the_owner_sees_the_own_affiliates_only(owner, stranger):
+def test_the_owner_sees_only_their_own_affiliates(owner, stranger):
     _people(2)
     _people(1, "copperpot")
     page = owner.get("/affiliates").get_data(as_text=True)
@@ -104,18 +104,18 @@ def test_the_owner_sees_the_own_affiliates_only(owner, stranger):
     assert "1 person has signed up" in other
 
 
-def test_nobody_is_sent_to_log_in(client):
+def test_an_anonymous_visitor_is_redirected_to_log_in(client):
     answer = client.get("/affiliates")
     assert (answer.status_code, answer.location) == (303, "/log-in?next=/affiliates")
 
 
-def test_an_empty_list_says_what_to_do(owner):
+def test_an_empty_list_shows_what_to_do(owner):
     page = owner.get("/affiliates").get_data(as_text=True)
     assert "Nobody has signed up yet" in page
     assert "http://127.0.0.1/join/brightleaf" in page
 
 
-def test_the_list_tells_what_became_of_each_welcome(owner):
+def test_the_list_shows_the_status_of_each_welcome_email(owner):
     _people(1)
     recipients.set_enabled(account_of().id, NEW_SIGN_UP, enabled=False)
     _people(2)
@@ -125,7 +125,7 @@ def test_the_list_tells_what_became_of_each_welcome(owner):
     assert "New Sign-up is off" in page
 
 
-def test_whoever_waited_for_the_owners_word_was_welcomed_by_it(owner):
+def test_for_an_approved_affiliate_the_approval_email_is_the_welcome(owner):
     account = account_of()
     signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False, auto_approve=False))
     new = signup.SignUp("Grace Hopper", "grace@example.org", "192.0.2.1")
@@ -137,7 +137,7 @@ def test_whoever_waited_for_the_owners_word_was_welcomed_by_it(owner):
     assert "Waiting" in page
 
 
-def test_the_list_can_be_paged_there_and_back(owner):
+def test_the_list_can_be_paged_forward_and_back(owner):
     _people(120)
     seen, url, pages = [], "/affiliates", []
     while url:
@@ -152,7 +152,7 @@ def test_the_list_can_be_paged_there_and_back(owner):
     assert _numbers(owner.get(_link(back, "prev")).get_data(as_text=True)) == pages[0]
 
 
-def test_somebody_who_signs_up_meanwhile_moves_nobody_to_another_page(owner):
+def test_a_new_sign_up_does_not_shift_the_pages(owner):
     _people(60)
     older = _link(owner.get("/affiliates").get_data(as_text=True), "next")
     before = _numbers(owner.get(older).get_data(as_text=True))
@@ -165,19 +165,19 @@ def test_somebody_who_signs_up_meanwhile_moves_nobody_to_another_page(owner):
     "query",
     ["before=x", "before=", "before=-1", "after=%00", "before=" + "9" * 40, "before=1&after=1", "before=٣"],
 )
-def test_a_bogus_page_is_a_page(owner, query):
+def test_a_malformed_page_key_shows_the_first_page(owner, query):
     _people(1)
     assert owner.get(f"/affiliates?{query}").status_code == 200
 
 
-def test_past_the_last_page_there_is_a_way_back(owner):
+def test_a_page_after_the_last_one_links_back_to_the_first(owner):
     _people(1)
     page = owner.get("/affiliates?before=1").get_data(as_text=True)
     assert "Nobody further" in page
     assert 'href="/affiliates"' in page
 
 
-def test_names_are_text_and_never_markup(owner):
+def test_names_are_escaped(owner):
     account = account_of()
     account.name = "<b>Bright</b> & leaf"
     db.session.commit()

@@ -1,4 +1,4 @@
-"""The owner's pages of affiliates: access, search and export."""
+"""The owner's pages about affiliates: access, search and export."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from portal.enrolment import signup_rules
 from tests.enrolment.support import account_of, messages, newest_affiliate, sign_up
 
 
-def test_the_list_is_searched_and_exported_safely(owner, stranger, client):
+def test_the_list_can_be_searched_and_exported(owner, stranger, client):
     signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=False))
     sign_up(client, name="Éloïse Ångström")
     for query in ("éLOÏSE", "ångström", "GRACE@", "%25", "_", "'"):
@@ -27,12 +27,12 @@ def test_the_list_is_searched_and_exported_safely(owner, stranger, client):
     "path",
     ["/events", "/affiliates/invite", "/affiliates/rules", "/affiliates/not-written-to", "/affiliates.csv"],
 )
-def test_the_owners_pages_are_for_owners(owner, client, path):
+def test_the_owners_pages_require_a_log_in(owner, client, path):
     assert owner.get(path).status_code == 200
     assert client.get(path).status_code == 303
 
 
-def test_the_owners_email_leads_to_the_affiliate_and_nobody_else_gets_there(owner, stranger, client):
+def test_the_link_in_the_owners_email_opens_the_affiliate_for_that_owner_only(owner, stranger, client):
     signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=False))
     sign_up(client)
     [mail] = messages("owner-new-affiliate")

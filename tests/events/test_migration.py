@@ -13,7 +13,6 @@ from portal.enrolment import listing, signup_rules
 from portal.events import event_log
 from portal.events.models import EmailDecision
 from portal.events.types import EventType
-from portal.state import get_state
 from tests.conftest import make_config
 from tests.enrolment.support import account_of
 
@@ -42,10 +41,10 @@ def test_affiliates_of_before_are_found_told_of_and_take_part_as_they_did(tmp_pa
         account = account_of()
         assert account.time_zone == "UTC"
         assert signup_rules.get_rules(account.id) == signup_rules.Rules(auto_approve=True, confirm=False)
-        [sia, grace] = listing.list_affiliates(account, get_state(app).config).rows
+        [sia, grace] = listing.list_affiliates(account).rows
         assert {sia.affiliate.state, grace.affiliate.state} == {AffiliateState.ACTIVE}
         assert sia.affiliate.preferences_key != grace.affiliate.preferences_key
-        found = listing.list_affiliates(account, get_state(app).config, search="hopper").rows
+        found = listing.list_affiliates(account, listing.AffiliateFilters(search="hopper")).rows
         assert [one.affiliate.id for one in found] == [7]
         events = event_log.list_events(account.id).rows
         assert {one.type for one in events} == {EventType.SIGNED_UP}
