@@ -103,16 +103,22 @@ def _tell(told: Facts, say: Say) -> None:
     _section("Stopped queues", [_stopped_line(told, one) for one in seen.stopped], say)
     _section("Workers", [_worker_line(told, one) for one in seen.workers], say)
     _section("Being sent", [_lease_line(told, one) for one in seen.leases], say)
-    hour = [f"{seen.attempts[one]} {one.value}" for one in Outcome if seen.attempts.get(one)]
+    hour = [
+        f"{seen.attempts_last_hour[one]} {one.value}" for one in Outcome if seen.attempts_last_hour.get(one)
+    ]
     _section("Attempts in the last hour", [", ".join(hour)] if hour else [], say)
-    minute = [f"{seen.minute[one]} {one.value}" for one in Outcome if seen.minute.get(one)]
+    minute = [
+        f"{seen.attempts_last_minute[one]} {one.value}"
+        for one in Outcome
+        if seen.attempts_last_minute.get(one)
+    ]
     _section("Attempts in the last minute", [", ".join(minute)] if minute else [], say)
     _section("Faults of the portal", _fault_lines(told), say)
 
 
 def _fault_lines(told: Facts) -> list[str]:
     lines = []
-    for one in told.overview.faults:
+    for one in told.overview.internal_errors:
         lines.append(f"message {one.message_id} of {told.name(one.account_id)} at {format_time(one.at)}:")
         lines += [f"  {plain_text(line)}" for line in one.traceback.splitlines()]
     return lines

@@ -56,10 +56,10 @@ class Facts:
             "stopped": [self._stopped(one) for one in seen.stopped],
             "workers": [self._worker(one) for one in seen.workers],
             "leases": [self._lease(one) for one in seen.leases],
-            "draining": [self.name(ident) for ident in seen.draining],
-            "attempts_last_hour": {one.value: seen.attempts.get(one, 0) for one in Outcome},
-            "attempts_last_minute": {one.value: seen.minute.get(one, 0) for one in Outcome},
-            "faults": [self._fault(one) for one in seen.faults],
+            "draining": [self.name(ident) for ident in seen.draining_accounts],
+            "attempts_last_hour": {one.value: seen.attempts_last_hour.get(one, 0) for one in Outcome},
+            "attempts_last_minute": {one.value: seen.attempts_last_minute.get(one, 0) for one in Outcome},
+            "faults": [self._fault(one) for one in seen.internal_errors],
             "attention": self.attention,
         }
 
@@ -110,7 +110,7 @@ class Facts:
 def gather(now: datetime) -> Facts:
     """Read everything at one moment, in a transaction that only reads and has ended on return."""
     with read_only():
-        facts = Facts(overview.overview(now), identifiers.account_slugs())
+        facts = Facts(overview.read_overview(now), identifiers.account_slugs())
         db.session.expunge_all()  # the workers' rows outlive the transaction
         db.session.rollback()
     return facts

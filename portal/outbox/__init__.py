@@ -1,4 +1,4 @@
-"""The outbox: what is queued, claimed, sent and settled. It knows tables and the SMTP engine, never a request."""
+"""The outbox: queues, claims, sends and settles messages. It uses tables and the SMTP engine, and no HTTP request."""
 
 from __future__ import annotations
 

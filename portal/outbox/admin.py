@@ -1,7 +1,8 @@
 """Bulk actions on messages and queues: retry, cancel, release.
 
 Messages that are being sent or were sent are never changed. Each action first locks the queues, as a drain does before
-it claims, so neither acts on what the other is about to change. Each is one commit, or with ``dry_run`` none.
+it claims, so an action and a drain never change the same message at once. Each action is one commit; with ``dry_run`` it
+only reports what it would change.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ RETRYABLE = (Status.FAILED, Status.QUEUED, Status.CANCELLED)
 CANCELLABLE = (Status.QUEUED, Status.HELD)
 _BATCH_IDS = 500  # in one statement
 
-_WHY_NOT = {
+_REFUSAL_REASONS = {
     Status.SENDING: "is being sent at this moment",
     Status.SENT: "was accepted by a server",
     Status.HELD: "is on hold with its queue: release that",
@@ -62,7 +63,7 @@ class MessageSelection:
 
 @dataclass(frozen=True)
 class StatusChange:
-    """A message, its old status, and its new one (or what it would be)."""
+    """A message whose status was changed, or would be."""
 
     message_id: int
     account_id: int
@@ -73,7 +74,7 @@ class StatusChange:
 
 @dataclass(frozen=True)
 class AdminResult:
-    """What was changed, or would be. ``refused``: message id -> why a message named by its id is left alone."""
+    """What was changed, or would be. ``refused``: message id -> why a message selected by its id is not changed."""
 
     changed: Sequence[StatusChange]
     refused: dict[int, str] = field(default_factory=dict)
@@ -92,21 +93,22 @@ class ReleasedQueue:
 def retry(selection: MessageSelection, *, now: datetime, dry_run: bool = False) -> AdminResult:
     """Retry messages from the first attempt on: failed ones, those waiting for a retry, and cancelled ones if selected.
 
-    Messages of a held queue wait with it. A test or a check is never repeated, as its result was reported. A message
-    whose body was cleared (the portal's own mail, once settled) cannot be. Commits.
+    Messages of a held queue wait with it. A test or a check is never repeated, as its result was reported; a message
+    whose body was cleared (the portal's own mail, at settlement) cannot be repeated. Commits.
     """
     held = _lock_queues(dry_run=dry_run)
-    usual = (Status.FAILED, Status.QUEUED)
+    default = (Status.FAILED, Status.QUEUED)
     again = and_(
         OutboxMessage.is_test.is_(False),
         or_(OutboxMessage.status != Status.QUEUED, OutboxMessage.next_attempt_at > db_now()),
         OutboxMessage.text != "",  # cleared when it was settled, or after the account's retention
     )
-    rows = _choose(selection, RETRYABLE, usual, again)
+    rows = _select_rows(selection, RETRYABLE, default, again)
     changed = [
-        _change(row, Status.HELD if (row.account_id or SYSTEM) in held else Status.QUEUED) for row in rows
+        _status_change(row, Status.HELD if (row.account_id or SYSTEM) in held else Status.QUEUED)
+        for row in rows
     ]
-    refused = _refused(selection, changed)
+    refused = _refusals(selection, changed)
     if dry_run:
         db.session.rollback()
         return AdminResult(changed, refused)
@@ -122,9 +124,9 @@ def retry(selection: MessageSelection, *, now: datetime, dry_run: bool = False) 
 def cancel(selection: MessageSelection, *, now: datetime, dry_run: bool = False) -> AdminResult:
     """Cancel waiting and held messages, and clear the bodies of the portal's own mail. Commits."""
     _lock_queues(dry_run=dry_run)
-    rows = _choose(selection, CANCELLABLE, CANCELLABLE)
-    changed = [_change(row, Status.CANCELLED) for row in rows]
-    refused = _refused(selection, changed)
+    rows = _select_rows(selection, CANCELLABLE, CANCELLABLE)
+    changed = [_status_change(row, Status.CANCELLED) for row in rows]
+    refused = _refusals(selection, changed)
     if dry_run:
         db.session.rollback()
         return AdminResult(changed, refused)
@@ -140,10 +142,10 @@ def release_queues(
 ) -> list[ReleasedQueue]:
     """Release held and paused queues, whatever stopped them. Commits.
 
-    The selection names accounts, or messages whose queues are meant; ``before``: the queue was held earlier.
+    The selection names accounts, or messages whose queues are released; ``before``: the queue was held earlier.
     """
     _lock_queues(dry_run=dry_run)
-    found = [_released(queue) for queue in _stopped(selection, now)]
+    found = [_describe_release(queue) for queue in _stopped_queues(selection, now)]
     if dry_run:
         db.session.rollback()
         return found
@@ -162,14 +164,17 @@ def _lock_queues(*, dry_run: bool) -> set[int]:
     return {queue.account_id for queue in queues if queue.held_at is not None}
 
 
-def _choose(
+def _select_rows(
     selection: MessageSelection,
     possible: Collection[Status],
-    usual: Collection[Status],
+    default: Collection[Status],
     *more: ColumnElement[bool],
 ) -> list[Any]:
-    """Return the selected rows that may be changed. The message of a check belongs to the check alone."""
-    statuses = set(selection.statuses or usual) & set(possible)
+    """Return the selected rows that may be changed; ``default`` applies if no statuses are selected.
+
+    Messages of checks are left out, as only the check itself settles them.
+    """
+    statuses = set(selection.statuses or default) & set(possible)
     row = OutboxMessage
     query = select(row.id, row.account_id, row.recipient, row.status, row.is_sealed).where(
         row.status.in_(statuses), row.forced_version_id.is_(None), *selection.conditions(), *more
@@ -177,14 +182,14 @@ def _choose(
     return list(db.session.execute(query.order_by(row.id)))
 
 
-def _refused(selection: MessageSelection, changed: Sequence[StatusChange]) -> dict[int, str]:
-    """Return for each message that is named by its id and left alone, why."""
+def _refusals(selection: MessageSelection, changed: Sequence[StatusChange]) -> dict[int, str]:
+    """Return the reason for each message that is selected by its id and not changed."""
     missing = sorted(set(selection.message_ids) - {one.message_id for one in changed})
     rows = {row.id: row for row in _rows(missing)}
-    return {id_: _why_not(rows.get(id_), selection) for id_ in missing}
+    return {id_: _refusal_reason(rows.get(id_), selection) for id_ in missing}
 
 
-def _why_not(row: OutboxMessage | None, selection: MessageSelection) -> str:
+def _refusal_reason(row: OutboxMessage | None, selection: MessageSelection) -> str:
     if row is None:
         return "does not exist"
     if row.forced_version_id is not None or row.is_test:
@@ -195,27 +200,27 @@ def _why_not(row: OutboxMessage | None, selection: MessageSelection) -> str:
     is_younger = selection.before is not None and row.created_at >= selection.before
     if is_other or is_younger or (selection.statuses and row.status not in selection.statuses):
         return "is none of those the other options name"
-    return _WHY_NOT[row.status]
+    return _REFUSAL_REASONS[row.status]
 
 
 def _rows(message_ids: Collection[int]) -> Iterator[OutboxMessage]:
     return iter(db.session.scalars(select(OutboxMessage).where(OutboxMessage.id.in_(message_ids))))
 
 
-def _change(row: Any, new: Status) -> StatusChange:
+def _status_change(row: Any, new: Status) -> StatusChange:
     return StatusChange(row.id, row.account_id or SYSTEM, row.recipient, row.status, new)
 
 
 def _update(message_ids: Sequence[int], **values: Any) -> None:
-    """Change rows without a lease; the queues are locked, so there should be no others."""
-    for at in range(0, len(message_ids), _BATCH_IDS):
-        some = message_ids[at : at + _BATCH_IDS]
-        free = (OutboxMessage.id.in_(some), OutboxMessage.lease_token.is_(None))
+    """Change rows without a lease; as the queues are locked, none of them should have one."""
+    for start in range(0, len(message_ids), _BATCH_IDS):
+        batch = message_ids[start : start + _BATCH_IDS]
+        free = (OutboxMessage.id.in_(batch), OutboxMessage.lease_token.is_(None))
         statement = update(OutboxMessage).where(*free).values(values)
         db.session.execute(statement.execution_options(synchronize_session=False))
 
 
-def _stopped(selection: MessageSelection, now: datetime) -> list[Queue]:
+def _stopped_queues(selection: MessageSelection, now: datetime) -> list[Queue]:
     query = select(Queue).where(or_(Queue.held_at.is_not(None), Queue.paused_until > now))
     if selection.account_id is not None:
         query = query.where(Queue.account_id == selection.account_id)
@@ -229,7 +234,7 @@ def _stopped(selection: MessageSelection, now: datetime) -> list[Queue]:
     return list(db.session.scalars(query.order_by(Queue.account_id)))
 
 
-def _released(queue: Queue) -> ReleasedQueue:
+def _describe_release(queue: Queue) -> ReleasedQueue:
     account = None if queue.account_id == SYSTEM else queue.account_id
     waiting = select(func.count()).where(
         OutboxMessage.account_id == account, OutboxMessage.status.in_((Status.QUEUED, Status.HELD))

@@ -1,4 +1,4 @@
-"""Callbacks of other rooms: listeners are called at every settlement, gates limit what may be claimed."""
+"""Callbacks of other packages: listeners are called at every settlement, gates limit how many messages are claimed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def add_listener(app: Flask, listener: Listener) -> None:
 
 
 def add_gate(app: Flask, gate: Gate) -> None:
-    """Call ``gate`` before messages are claimed. A room whose gate closes pushes the drain job when it opens."""
+    """Call ``gate`` before messages are claimed. The owner of a gate pushes the drain job when the gate opens again."""
     get_state(app).part(_Callbacks).gates.append(gate)
 
 

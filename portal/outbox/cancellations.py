@@ -19,7 +19,7 @@ _REASON_CHARS = 300
 
 
 class MessageCancellation(Base):
-    """The reason why one message was cancelled, by its owner or because its recipient must not get it any more."""
+    """The reason why one message was cancelled, by its owner or because its recipient must not receive it any more."""
 
     __tablename__ = "message_cancellation"
     message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

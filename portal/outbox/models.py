@@ -43,14 +43,14 @@ class Outcome(StrEnum):
     DEFERRED = "deferred"  # will be retried
     REJECTED = "rejected"  # will not be retried
     HELD = "held"  # the settings are at fault, not the message
-    INTERRUPTED = "interrupted"  # the worker crashed: the server may hold the message
+    INTERRUPTED = "interrupted"  # the worker crashed: the server may have the message
 
 
 class OutboxMessage(Base):
     """A message, rendered when it was enqueued and due from the commit of that transaction.
 
-    ``account_id`` is empty for the portal's own mail (password resets), which always takes the operator's
-    server; its body is sealed (``private``) and wiped once it is settled, because it may hold a log-in link.
+    ``account_id`` is empty for the portal's own mail (password resets), which always uses the operator's server. Its
+    body is sealed (``is_sealed``) and cleared at settlement, because it may contain a log-in link.
     """
 
     __tablename__ = "outbox_message"
@@ -58,7 +58,7 @@ class OutboxMessage(Base):
     account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"))
     kind: Mapped[str] = mapped_column(String(40))
     key: Mapped[str] = mapped_column(String(120), unique=True)  # idempotency key
-    # The Message-ID: set at the first attempt, and changed only while no server may hold the message.
+    # The Message-ID: set at the first attempt, and changed only while no server may have the message.
     message_id: Mapped[str | None] = mapped_column(String(300))
     recipient: Mapped[str] = mapped_column(String(254))
     recipient_name: Mapped[str] = mapped_column(String(100), default="")
@@ -67,7 +67,7 @@ class OutboxMessage(Base):
     html: Mapped[str] = mapped_column(Text, default="")
     is_sealed: Mapped[bool] = mapped_column(default=False)
     is_test: Mapped[bool] = mapped_column(default=False)  # sent first, even while the queue is held
-    unsubscribe_url: Mapped[str] = mapped_column(Text, default="")  # a POST there ends such mail
+    unsubscribe_url: Mapped[str] = mapped_column(Text, default="")  # a POST to it unsubscribes the recipient
     copy_of_id: Mapped[int | None]  # the message of which this is a copy
     forced_version_id: Mapped[int | None]  # the settings version of a check, live or not
     status: Mapped[Status] = mapped_column(enum_column(Status), default=Status.QUEUED)
@@ -107,7 +107,9 @@ class DeliveryAttempt(Base):
     queue_id: Mapped[str] = mapped_column(String(120), default="")
     diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     transcript: Mapped[str] = mapped_column(Text, default="")
-    traceback: Mapped[str] = mapped_column(Text, default="")  # of an internal error; for the operator alone
+    traceback: Mapped[str] = mapped_column(
+        Text, default=""
+    )  # of an internal error; shown to the operator only
     __table_args__ = (
         UniqueConstraint("message_id", "number"),
         Index("ix_delivery_attempt_started_at", "started_at"),
@@ -122,17 +124,16 @@ class Queue(Base):
     # The account's id, or 0 (SYSTEM) for the portal's own mail: a primary key cannot be empty.
     account_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     held_at: Mapped[datetime | None]
-    hold_diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # the diagnosis
+    hold_diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # of the failure that caused the hold
     paused_until: Mapped[datetime | None]  # after a failure of the server: nothing is sent before then
     consecutive_failures: Mapped[int] = mapped_column(default=0)
     next_probe_at: Mapped[datetime | None]  # when one held message is sent as a probe
     failed_probes: Mapped[int] = mapped_column(default=0)  # in a row
     healthy: Mapped[bool] = mapped_column(default=False)  # the server answered last time
-    ramp_limit: Mapped[
-        int | None
-    ]  # connections after a failure: 0 is one message, then 1, 2 ...; empty: no limit
+    # Connections after a failure: 0 means one message, then 1, 2 ...; empty: no limit.
+    ramp_limit: Mapped[int | None]
     generation: Mapped[int] = mapped_column(default=0)  # changes when the queue is held or released
-    last_served_at: Mapped[datetime | None]  # the queue served longest ago comes first
+    last_served_at: Mapped[datetime | None]  # the queue served longest ago is drained first
 
 
 class ConnectionLease(Base):

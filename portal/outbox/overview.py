@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OPEN_STATUSES = (Status.QUEUED, Status.SENDING, Status.HELD)  # neither accepted nor given up
 _RECENT = timedelta(hours=1)
-_MOST_WAITING = 10_000
+_MAX_WAITING = 10_000
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class StoppedQueue:
 
 @dataclass(frozen=True)
 class MessageLease:
-    """A message that is being sent, or was when its worker crashed: then the lease is over."""
+    """A message that is being sent, or that a crashed worker was sending: then its lease lapses."""
 
     message_id: int
     account_id: int
@@ -62,7 +62,7 @@ class MessageLease:
 
 @dataclass(frozen=True)
 class InternalError:
-    """An internal error of the portal at one message, as a traceback without secrets."""
+    """An internal error of the portal while it sent one message, as a traceback without secrets."""
 
     message_id: int
     account_id: int
@@ -72,17 +72,17 @@ class InternalError:
 
 @dataclass(frozen=True)
 class Overview:
-    """The outbox at one time."""
+    """The state of the outbox at one time."""
 
     at: datetime
     accounts: Sequence[QueueDepth]  # the one with most open messages first
     stopped: Sequence[StoppedQueue]
     workers: Sequence[WorkerHeartbeat]
     leases: Sequence[MessageLease]
-    draining: Sequence[int]  # ids of the accounts that have a connection lease
-    attempts: Mapping[Outcome, int]  # started within the last hour
-    minute: Mapping[Outcome, int]  # started within the last minute
-    faults: Sequence[InternalError]  # the latest ones, newest first
+    draining_accounts: Sequence[int]  # ids of the accounts that have a connection lease
+    attempts_last_hour: Mapping[Outcome, int]
+    attempts_last_minute: Mapping[Outcome, int]
+    internal_errors: Sequence[InternalError]  # the latest ones, newest first
 
     @property
     def depth(self) -> int:
@@ -102,7 +102,7 @@ class Overview:
         return [worker for worker in self.workers if worker.seen_at >= self.at - heartbeat.MISSING_AFTER]
 
 
-def overview(now: datetime) -> Overview:
+def read_overview(now: datetime) -> Overview:
     """Read the state of the whole outbox, in the caller's transaction."""
     accounts = _accounts()
     open_messages = {one.account_id: one.open for one in accounts}
@@ -112,19 +112,19 @@ def overview(now: datetime) -> Overview:
         stopped=_stopped(now, open_messages),
         workers=heartbeat.recent_workers(),
         leases=_leases(now),
-        draining=list(
+        draining_accounts=list(
             db.session.scalars(
                 select(ConnectionLease.account_id).where(ConnectionLease.lease_until > now).distinct()
             )
         ),
-        attempts=_attempts(now - _RECENT),
-        minute=_attempts(now - timedelta(minutes=1)),
-        faults=_faults(),
+        attempts_last_hour=_attempts(now - _RECENT),
+        attempts_last_minute=_attempts(now - timedelta(minutes=1)),
+        internal_errors=_internal_errors(),
     )
 
 
 def count_waiting(account_id: int) -> int:
-    """Return how many of the account's emails wait to be sent, up to ``_MOST_WAITING``. Checks of drafts do not count."""
+    """Return how many of the account's emails wait to be sent, up to ``_MOST_WAITING``. Checks of settings are not counted."""
     some = (
         select(OutboxMessage.id)
         .where(
@@ -132,22 +132,23 @@ def count_waiting(account_id: int) -> int:
             OutboxMessage.status.in_((Status.HELD, Status.QUEUED)),
             OutboxMessage.forced_version_id.is_(None),
         )
-        .limit(_MOST_WAITING)
+        .limit(_MAX_WAITING)
         .subquery()
     )
     return db.session.scalar(select(func.count()).select_from(some)) or 0
 
 
 def _accounts() -> list[QueueDepth]:
-    ident = func.coalesce(OutboxMessage.account_id, SYSTEM)
+    queue_id = func.coalesce(OutboxMessage.account_id, SYSTEM)
     counts: dict[int, dict[Status, int]] = {}
     by_status = select(OutboxMessage.account_id, OutboxMessage.status, func.count())
     for account, status, count in db.session.execute(
         by_status.group_by(OutboxMessage.account_id, OutboxMessage.status)
     ):
         counts.setdefault(account or SYSTEM, {})[status] = count
-    first = select(ident, func.min(OutboxMessage.created_at)).where(OutboxMessage.status.in_(OPEN_STATUSES))
-    oldest = dict(db.session.execute(first.group_by(OutboxMessage.account_id)).all())
+    first = select(queue_id, func.min(OutboxMessage.created_at))
+    first = first.where(OutboxMessage.status.in_(OPEN_STATUSES)).group_by(OutboxMessage.account_id)
+    oldest = dict(db.session.execute(first).all())
     found = [QueueDepth(account, counts[account], oldest.get(account)) for account in counts]
     return sorted(found, key=lambda one: (-one.open, one.account_id))
 
@@ -193,7 +194,7 @@ def _attempts(since: datetime) -> dict[Outcome, int]:
     return dict(db.session.execute(query.group_by(DeliveryAttempt.outcome)).all())
 
 
-def _faults() -> list[InternalError]:
+def _internal_errors() -> list[InternalError]:
     columns = (
         OutboxMessage.id,
         OutboxMessage.account_id,
@@ -205,6 +206,6 @@ def _faults() -> list[InternalError]:
         query.where(text("delivery_attempt.traceback <> ''")).order_by(DeliveryAttempt.id.desc()).limit(5)
     )
     return [
-        InternalError(ident, account or SYSTEM, at, said)
-        for ident, account, at, said in db.session.execute(latest)
+        InternalError(message_id, account or SYSTEM, at, traceback)
+        for message_id, account, at, traceback in db.session.execute(latest)
     ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-# The id of the queue of the portal's own mail, which belongs to no account.
+# The account id of the queue for the portal's own mail, which belongs to no account.
 SYSTEM = 0
 _STATUS = OutboxMessage.__table__.c.status.type
 
@@ -98,7 +98,7 @@ def _insert_queue(_dialect: str) -> PreparedStatement:
 
 @cache
 def _insert_message(_dialect: str, names: tuple[str, ...]) -> PreparedStatement:
-    """Return the statement that enqueues a message as QUEUED, or as HELD if its queue is held at that moment."""
+    """Return the statement that enqueues a message as QUEUED, or as HELD if its queue is held when it runs."""
     queue = Queue.__table__
     held = exists().where(queue.c.account_id == bindparam("queue"), queue.c.held_at.is_not(None))
     values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
@@ -132,7 +132,8 @@ def find_queue(account_id: int) -> Queue | None:
 def hold(account_id: int | None, diagnosis: Mapping[str, Any], *, now: datetime) -> None:
     """Hold the account's queue: its settings are at fault, not its messages. The caller commits.
 
-    One message is sent as a probe after a growing delay, as some failures (of a name server, say) end by themselves.
+    One message is sent as a probe after a growing delay, as some failures (such as those of a name server) end by
+    themselves.
     """
     queue = get_queue(account_id, lock=True)
     queue.held_at = queue.held_at or now
@@ -143,7 +144,7 @@ def hold(account_id: int | None, diagnosis: Mapping[str, Any], *, now: datetime)
     queue.next_probe_at = now + delay * config.retry_pace
     queue.ramp_limit = 0
     queue.generation += 1
-    _move(account_id, Status.QUEUED, Status.HELD)
+    _move_messages(account_id, Status.QUEUED, Status.HELD)
 
 
 def release(account_id: int | None) -> int:
@@ -152,7 +153,7 @@ def release(account_id: int | None) -> int:
     queue.held_at = queue.hold_diagnosis = queue.next_probe_at = None
     queue.failed_probes = 0
     queue.generation += 1
-    count = _move(account_id, Status.HELD, Status.QUEUED, next_attempt_at=db_now())
+    count = _move_messages(account_id, Status.HELD, Status.QUEUED, next_attempt_at=db_now())
     notify.push_after_commit("drain", account_id or SYSTEM)
     return count
 
@@ -186,7 +187,7 @@ def cancel_pending(
     return list(db.session.scalars(statement.execution_options(synchronize_session=False)))
 
 
-def _move(account_id: int | None, old: Status, new: Status, **also: Any) -> int:
+def _move_messages(account_id: int | None, old: Status, new: Status, **also: Any) -> int:
     statement = (
         update(OutboxMessage)
         .where(
@@ -196,13 +197,13 @@ def _move(account_id: int | None, old: Status, new: Status, **also: Any) -> int:
         )
         .values(status=new, **also)
     )
-    if new is Status.HELD:  # a test may find out that the settings work again
+    if new is Status.HELD:  # a test is sent even so: it may show that the settings work again
         statement = statement.where(OutboxMessage.is_test.is_(False))
     return int(db.session.execute(statement).rowcount)  # type: ignore[attr-defined]
 
 
 def seal_body(body: str, key: str) -> str:
-    """Seal a body that may hold a log-in link; it opens for the message with this key alone."""
+    """Seal a body that may contain a log-in link, bound to the message with this key."""
     return vault().seal(body, body_binding(key)).hex()
 
 
@@ -212,5 +213,5 @@ def open_body(sealed: str, key: str) -> str:
 
 
 def body_binding(key: str) -> dict[str, str | int]:
-    """Return the context to which the body of the message with this key is sealed."""
+    """Return the context to which the sealed body of the message with this key is bound."""
     return {"kind": "outbox-body", "key": key}

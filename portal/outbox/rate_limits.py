@@ -35,7 +35,7 @@ class SendingRate(Base):
     second_full_at: Mapped[datetime | None]  # when the bucket is full again; in the past: it is full
     hour_full_at: Mapped[datetime | None]
     day_full_at: Mapped[datetime | None]
-    # Throttling: emails a minute, since when, and the speed that was too much for the server.
+    # Throttling: emails per minute, since when, and the speed that the server refused.
     slowed_to: Mapped[float | None] = mapped_column(Float)
     slowed_at: Mapped[datetime | None]
     slowed_from: Mapped[float | None] = mapped_column(Float)
@@ -57,17 +57,17 @@ class _Bucket:
         return cls(column, limit, span, max(1, int(limit // 10)))
 
     @property
-    def each(self) -> timedelta:
+    def interval(self) -> timedelta:
         """The time in which one token is added."""
         return self.span / max(1.0, self.limit - self.burst) if self.limit > 1 else self.span / self.limit
 
     def remaining(self, full_at: datetime | None, now: datetime) -> int:
         missing = max(timedelta(), (full_at or now) - now)
-        return max(0, int(self.burst - missing / self.each + 1e-6))
+        return max(0, int(self.burst - missing / self.interval + 1e-6))
 
     def next_at(self, full_at: datetime | None, now: datetime) -> datetime:
         """Return when one email may be sent; not before ``now``."""
-        return max(now, (full_at or now) - (self.burst - 1) * self.each)
+        return max(now, (full_at or now) - (self.burst - 1) * self.interval)
 
 
 def get_limits(account_id: int) -> SendingRate | None:
@@ -76,7 +76,7 @@ def get_limits(account_id: int) -> SendingRate | None:
 
 
 def set_limits(account_id: int, per_second: int | None, per_hour: int | None, per_day: int | None) -> None:
-    """Set the account's limits; None is none. Commits."""
+    """Set the account's limits; None means no limit. Commits."""
     row = _row(account_id)
     row.per_second, row.per_hour, row.per_day = per_second, per_hour, per_day
     row.goes_on_at = None
@@ -84,7 +84,7 @@ def set_limits(account_id: int, per_second: int | None, per_hour: int | None, pe
 
 
 def resumes_at(account_id: int) -> datetime | None:
-    """Return when a limit that was reached allows the next email."""
+    """Return when a limit that was reached allows the next email; None if no limit was reached."""
     return db.session.scalar(select(SendingRate.goes_on_at).where(SendingRate.account_id == account_id))
 
 
@@ -110,7 +110,7 @@ def consume(account_id: int, count: int, now: datetime) -> None:
     if row is None or not count:
         return
     for one in _buckets(row, now):
-        setattr(row, one.column, max(getattr(row, one.column) or now, now) + count * one.each)
+        setattr(row, one.column, max(getattr(row, one.column) or now, now) + count * one.interval)
     next_at = _next_at(row, now)
     row.goes_on_at = next_at if next_at > now else None
 
@@ -118,10 +118,10 @@ def consume(account_id: int, count: int, now: datetime) -> None:
 def throttle(account_id: int, now: datetime) -> None:
     """Halve the speed because the server refused it; it recovers by itself. The caller commits."""
     row, tuning = _row(account_id), current_config().tuning
-    speed = _slowed(row, now) or _measured(account_id, now)
+    speed = _throttled_per_minute(row, now) or _measured_per_minute(account_id, now)
     if row.slowed_at is not None and row.slowed_at > now - timedelta(seconds=tuning.throttle_repeat_s):
-        return  # about messages sent before the last throttling
-    row.slowed_from = max(speed, row.slowed_from or 0) if _slowed(row, now) else speed
+        return  # this refusal concerns messages that were sent before the last throttling
+    row.slowed_from = max(speed, row.slowed_from or 0) if _throttled_per_minute(row, now) else speed
     row.slowed_to, row.slowed_at = max(tuning.throttle_min_per_minute, speed / 2), now
 
 
@@ -135,12 +135,12 @@ def _buckets(row: SendingRate, now: datetime) -> Iterator[_Bucket]:
         ("second_full_at", row.per_second, SECOND),
         ("hour_full_at", row.per_hour, HOUR),
         ("day_full_at", row.per_day, DAY),
-        ("slow_full_at", _slowed(row, now), MINUTE),
+        ("slow_full_at", _throttled_per_minute(row, now), MINUTE),
     )
     return (_Bucket.create(column, limit, span) for column, limit, span in chosen if limit)
 
 
-def _slowed(row: SendingRate, now: datetime) -> float | None:
+def _throttled_per_minute(row: SendingRate, now: datetime) -> float | None:
     """Return the throttled speed in emails a minute; None if throttling is over."""
     if row.slowed_to is None or row.slowed_at is None:
         return None
@@ -150,7 +150,7 @@ def _slowed(row: SendingRate, now: datetime) -> float | None:
     return speed if speed < 2 * (row.slowed_from or 0) else None
 
 
-def _measured(account_id: int, now: datetime) -> float:
+def _measured_per_minute(account_id: int, now: datetime) -> float:
     """Return how many emails the server accepted within the last minute."""
     query = (
         select(func.count())

@@ -1,6 +1,6 @@
-"""The retry policy: when a failed attempt is repeated, or that it never is.
+"""The retry policy: whether and when a failed attempt is repeated.
 
-The diagnosis decides what a failure means, so that the pages and the outbox never disagree.
+The diagnosis decides what a failure means, so that pages and outbox agree.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .models import Outcome
 
 
 @dataclass(frozen=True)
-class Decision:
+class RetryDecision:
     """``pause`` stops the account's whole queue for a time; ``hold`` stops it until its settings are fixed."""
 
     outcome: Outcome
@@ -26,32 +26,32 @@ class Decision:
 
 def decide(
     diagnosis: Diagnosis, *, attempts: int, since: datetime, now: datetime, ambiguous: bool = False
-) -> Decision:
+) -> RetryDecision:
     """Return what follows a failed attempt.
 
-    ``attempts`` is how many count, this one included. ``since`` is the start of the first counted attempt: time on hold
-    does not count towards the 48-hour limit. ``ambiguous``: the server may hold the message.
+    ``attempts`` is the number of counted attempts, including this one. ``since`` is the start of the first counted
+    attempt: time on hold does not count towards the 48-hour limit. ``ambiguous``: the server may have the message.
     """
     retry_class = diagnosis.retry_class
     if retry_class is RetryClass.SETTINGS:
-        return Decision(Outcome.HELD, hold=True)
+        return RetryDecision(Outcome.HELD, hold=True)
     if retry_class in (RetryClass.RECIPIENT, RetryClass.MESSAGE):
-        return Decision(Outcome.REJECTED)
+        return RetryDecision(Outcome.REJECTED)
     at_least_s = current_config().tuning.retry_ambiguous_min_s if ambiguous else 0
     retry_at = now + delay(attempts, at_least_s=at_least_s)
     if retry_at > since + give_up_after():
-        return Decision(Outcome.REJECTED)
+        return RetryDecision(Outcome.REJECTED)
     pause = retry_class in (RetryClass.SERVER, RetryClass.RATE)
-    return Decision(Outcome.DEFERRED, retry_at, pause=pause)
+    return RetryDecision(Outcome.DEFERRED, retry_at, pause=pause)
 
 
 def delay(attempts: int, *, at_least_s: float = 0) -> timedelta:
     """Return the backoff delay after so many attempts, with jitter, so that messages do not all retry at once."""
     config = current_config()
-    delay = max(backoff.delay_after(attempts, config.tuning.retry_delays_s), timedelta(seconds=at_least_s))
-    return backoff.with_jitter(delay, config.tuning.retry_jitter_fraction) * config.retry_pace
+    base = max(backoff.delay_after(attempts, config.tuning.retry_delays_s), timedelta(seconds=at_least_s))
+    return backoff.with_jitter(base, config.tuning.retry_jitter_fraction) * config.retry_pace
 
 
 def give_up_after() -> timedelta:
-    """Return the time after the first counted attempt at which no other one is made."""
+    """Return how long after the first counted attempt the last one may be made."""
     return timedelta(seconds=current_config().tuning.retry_give_up_after_s)

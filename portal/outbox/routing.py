@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Route:
-    """One route. ``version_number`` is that of the settings, or None for the platform's sender."""
+    """A server and a sender. ``version_number`` is that of the settings, or None for the platform's sender."""
 
     server: Server
     sender: str  # the mailbox in From and in the envelope
@@ -37,7 +37,7 @@ class Route:
         return mailbox_header(self.display_name, self.sender)
 
     @cached_property
-    def described(self) -> dict[str, Any]:
+    def attempt_columns(self) -> dict[str, Any]:
         """The columns of an attempt that describe its route."""
         return {"version_number": self.version_number, "server": self.server.address, "sender": self.author}
 
@@ -49,7 +49,7 @@ class Route:
     def new_message_id(self) -> str:
         """Return a Message-ID on the sending domain, so that it reveals no host name.
 
-        It starts with the time: ids of one time are neighbours in the index. It need not be unguessable.
+        It starts with the time, so ids of messages sent together are neighbours in an index. It need not be unguessable.
         """
         return f"<{int(time.time()):08x}{getrandbits(64):016x}@{self.domain}>"
 
@@ -58,7 +58,7 @@ class Route:
         return diagnose(failure, self.server, self.provider, sender=self.sender)
 
     def is_same(self, other: Route) -> bool:
-        """Whether a connection opened for this route serves the other: same server, credentials and sender."""
+        """Whether a connection opened for this route can be used for the other: same server, credentials and sender."""
         if other is self:
             return True
         ours, theirs = replace(self.server, password=None), replace(other.server, password=None)
@@ -73,14 +73,14 @@ def _same_secret(one: Server, other: Server) -> bool:
 
 
 class NoRoute(Exception):
-    """There is no route at present; ``diagnosis`` is stored on the queue."""
+    """There is no route at present; ``diagnosis`` gives the reason and is stored with the queue."""
 
     def __init__(self, diagnosis: Mapping[str, Any]) -> None:
         super().__init__(str(diagnosis.get("code")))
         self.diagnosis = dict(diagnosis)
 
 
-# (account id or None for the portal's own mail, settings version id or None for what is live) -> the route
+# (account id or None for the portal's own mail, settings version id or None for the live one) -> the route
 RouteResolver = Callable[[int | None, int | None], Route]
 
 
@@ -90,7 +90,7 @@ def _no_lookup(_account_id: int | None, _version_id: int | None) -> Route:
 
 @dataclass
 class Routing:
-    """The route lookup that the settings room provides."""
+    """The route lookup that the settings package provides."""
 
     find: RouteResolver = _no_lookup
 

@@ -1,4 +1,4 @@
-"""The outbox's part in a worker process: its dispatcher, its periodic recovery, and an orderly stop."""
+"""The outbox's part of a worker process: the dispatcher, periodic recovery, and a graceful stop."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def test_the_status_counts_what_is_owed_and_what_the_last_hour_brought(
     enqueue_message(account, "sent")
     drain_queue(account)
     waits = enqueue_message(account, "waits")
-    seen = overview.overview(utcnow())
-    assert (seen.depth, seen.counts[Status.SENT], seen.attempts) == (1, 1, {Outcome.ACCEPTED: 1})
+    seen = overview.read_overview(utcnow())
+    assert (seen.depth, seen.counts[Status.SENT], seen.attempts_last_hour) == (1, 1, {Outcome.ACCEPTED: 1})
     assert seen.oldest == message(waits).created_at
-    assert seen.leases == seen.stopped == seen.draining == []
+    assert seen.leases == seen.stopped == seen.draining_accounts == []

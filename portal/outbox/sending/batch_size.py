@@ -1,6 +1,6 @@
 """Adaptive batch size: how many messages a drain claims at once, when it wants help, and when it yields.
 
-Each batch is judged by how long its messages took and by how busy this process was meanwhile.
+Each batch is assessed by how long its messages took and by how busy this process was meanwhile.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class BatchSizer:
-    """The speed of one connection, and what follows from it."""
+    """Measures the speed of one connection and derives the size of its next batch from it."""
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
@@ -23,34 +23,34 @@ class BatchSizer:
         self.is_slow = False  # the server is the bottleneck, so a second connection helps
         self.is_busy = False  # this process is the bottleneck
         self.is_helper = False  # this is a further connection of an account in the same process
-        self.yields = False  # the connection is given to others
+        self.yields = False  # the connection is released for other accounts
         self._turn_began_at = time.monotonic()
         self._batch_began_at = self._cpu_began_at = 0.0
         self._tried = 0
         self._help_requested = False
 
     def begin_batch(self, tried: int) -> bool:
-        """Judge the batch before and begin the next; return whether to request a second connection, once at most.
+        """Assess the previous batch and begin the next; return whether to request a second connection, once at most.
 
         ``tried`` is how many messages the drain has tried so far.
         """
-        wants_help = self._judge(tried - self._tried) if self._batch_began_at else False
+        wants_help = self._assess(tried - self._tried) if self._batch_began_at else False
         self._batch_began_at, self._cpu_began_at = time.monotonic(), time.process_time()
         self._tried = tried
         return wants_help
 
     def pause(self, tried: int) -> None:
-        """Stop judging while there is nothing to send; a fast batch so far makes the next one larger."""
+        """End the measurement while there is nothing to send; a fast batch so far makes the next one larger."""
         if self._batch_began_at:
             self._grow(tried - self._tried, time.monotonic() - self._batch_began_at)
         self._batch_began_at = 0.0
 
     def resume(self) -> None:
-        """Begin a new turn after a pause, whose length says nothing about the server."""
+        """Begin a new turn after a pause; the length of the pause does not measure the server."""
         self._turn_began_at = time.monotonic()
 
     def should_yield(self, others_wait: Callable[[], bool]) -> bool:
-        """Whether to give the connection to others.
+        """Whether to release the connection for others.
 
         A helper yields if this process is busy; any drain yields after its turn if others wait for a connection.
         """
@@ -67,7 +67,7 @@ class BatchSizer:
         self._turn_began_at = time.monotonic()
         return True
 
-    def _judge(self, sent: int) -> bool:
+    def _assess(self, sent: int) -> bool:
         tuning, took_s = self._tuning, time.monotonic() - self._batch_began_at
         self._grow(sent, took_s)
         if took_s > tuning.batch_target_s:

@@ -31,14 +31,14 @@ class AccountConnection(Connection):
     """A connection to the server of one route.
 
     Flask-Mail's own connection verifies no certificate, has no deadline, tries every mechanism in turn and drops the
-    server's reply. ``configure_host`` and ``host`` replace all of that. The promises of ``send`` stay: messages with
-    bad headers are refused and ``email_dispatched`` is sent.
+    server's reply. ``configure_host`` and ``host`` replace all of that. The contract of ``send`` stays: a message with
+    bad headers is refused and the signal ``email_dispatched`` is sent.
     """
 
     host: Session  # type: ignore[assignment]  # it has what Flask-Mail needs of an smtplib.SMTP
 
     def __init__(self, route: Route, observer: Observer | None = None) -> None:
-        # A state of its own with testing=False: a suppressed connection would "accept" every message.
+        # Its own state with testing=False: a suppressed connection would "accept" every message.
         super().__init__(mail.init_mail(_mail_settings(route), debug=False, testing=False))  # type: ignore[arg-type]
         self.route = route
         self._observer = observer
@@ -81,8 +81,8 @@ class AccountConnection(Connection):
 class ReusableConnection:
     """Keeps its connection while the route stays the same, and opens a new one otherwise.
 
-    ``on_wait`` is called before a connection is opened and, once for each message, when the server takes its time;
-    ``on_body_sent`` while the server reads a message. ``observer`` is told of each stage of the handshake.
+    ``on_wait`` is called before a connection is opened and, once for each message, when the server is slow to reply;
+    ``on_body_sent`` while the server reads a message. ``observer`` is called with each stage of the handshake.
     """
 
     def __init__(
@@ -180,6 +180,6 @@ def _mail_settings(route: Route) -> dict[str, object]:
 
 def _was_closed_before(failure: SubmissionFailure) -> bool:
     """Whether the server had closed a kept connection before this message, so that a new one may be tried."""
-    is_farewell = failure.reply is not None and failure.reply.code == 421
-    is_closed = failure.reason is Reason.DISCONNECTED or is_farewell
+    is_shutdown = failure.reply is not None and failure.reply.code == 421  # RFC 5321 section 3.8
+    is_closed = failure.reason is Reason.DISCONNECTED or is_shutdown
     return is_closed and failure.stage is Stage.MAIL and not failure.ambiguous

@@ -1,7 +1,7 @@
-"""Delivers one claimed message: builds it, submits it, and finds out what the result means.
+"""Delivers one claimed message: builds it, submits it, and classifies the result.
 
-No database transaction is open during an SMTP session, and nothing that matters is in memory alone: the start of the
-attempt is committed before the first byte, and an acceptance is in the acceptance log as soon as it is read.
+No database transaction is open during an SMTP session, and no result is kept in memory only: the start of the attempt is
+recorded before the first byte, and an acceptance is written to the acceptance log as soon as it is read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _TRACEBACK_CHARS = 8000  # kept of a traceback, from its end
-stopping = threading.Event()  # set when the worker is asked to stop: the message in progress is the last
+stopping = threading.Event()  # set by SIGTERM or SIGINT: the message in progress is the last
 _T = TypeVar("_T")
 
 
@@ -52,7 +52,7 @@ class RouteLookup:
 
 
 def find_route(account_id: int | None, version_id: int | None = None) -> RouteLookup:
-    """Look up the route of an account, or of one version of its settings. Raises database errors alone."""
+    """Look up the route of an account, or of one version of its settings. Raises database errors only."""
     try:
         return RouteLookup(route_for(account_id, version_id))
     except SQLAlchemyError:
@@ -62,7 +62,7 @@ def find_route(account_id: int | None, version_id: int | None = None) -> RouteLo
 
 
 def attempt(claim: Claim, *, version_id: int | None = None, observer: Observer | None = None) -> Result:
-    """Submit one claimed message and settle it. Raises database errors alone. Commits.
+    """Submit one claimed message and settle it. Raises database errors only. Commits.
 
     ``version_id`` forces one version of the settings, live or not, and leaves the queue alone.
     """
@@ -93,7 +93,7 @@ def _settle(action: SettleAction) -> Result:
 def retry_while_database_is_away(transaction: Callable[[], _T]) -> _T:
     """Run a transaction until the database accepts it: it may be locked, restarting, or on a full disk.
 
-    A worker that was asked to stop gives up after the duration of a lease and raises the error.
+    A worker that is stopping gives up after the duration of a lease and raises the error.
     """
     config, deadline, is_logged = current_config(), None, False
     while True:
@@ -120,44 +120,46 @@ def submit(
     forced: bool = False,
     following: Claim | None = None,
 ) -> SettleAction:
-    """Submit a message whose start is recorded; return how to settle it.
+    """Submit a message whose start is recorded; return the action that settles it.
 
-    The envelope of ``following``, which is claimed too, may be pipelined with the end of this message. The caller logs
-    an acceptance at once.
+    The envelope of ``following``, which is claimed too, may be pipelined with the end of this message. The caller writes
+    an acceptance to the acceptance log at once.
     """
     if isinstance(lookup.error, NoRoute):
-        return partial(outcomes.no_route, claim, lookup.error.diagnosis, forced=forced)
+        return partial(outcomes.settle_no_route, claim, lookup.error.diagnosis, forced=forced)
     message_id, route = claim.message.id, lookup.route
     if route is None:
         _log.error("looking up the route of message %s failed\n%s", message_id, lookup.traceback)
-        return partial(outcomes.internal_error, claim, _redacted(lookup.traceback, None), forced=forced)
+        return partial(
+            outcomes.settle_internal_error, claim, _redacted(lookup.traceback, None), forced=forced
+        )
     if claim.awaits_other_server:
-        return partial(outcomes.possibly_delivered, claim)
+        return partial(outcomes.settle_possibly_delivered, claim)
     try:
         message = connection.prepared.build(claim, route)
         next_message = connection.prepared.prebuild(following, route) if following is not None else None
         acceptance = connection.submit(route, message, next_message)
     except SubmissionFailure as failure:
-        return partial(outcomes.refused, claim, route, failure, connection.transcript, forced=forced)
+        return partial(outcomes.settle_refused, claim, route, failure, connection.transcript, forced=forced)
     except NoRoute as error:
-        return partial(outcomes.no_route, claim, error.diagnosis, forced=forced)
+        return partial(outcomes.settle_no_route, claim, error.diagnosis, forced=forced)
     except KeyMissing:
         _log.exception("message %s cannot be opened: a key is missing", message_id)
-        return partial(outcomes.no_route, claim, KEY_MISSING, forced=forced)
+        return partial(outcomes.settle_no_route, claim, KEY_MISSING, forced=forced)
     except (MessageRefused, BadHeaderError, SealBroken, ValueError):
         _log.exception("message %s cannot be built", message_id)
-        return partial(outcomes.unsendable, claim)
+        return partial(outcomes.settle_unsendable, claim)
     except SQLAlchemyError:
-        raise  # the database failed, not the message: it is tried again when its lease is over
+        raise  # the database failed, not the message: the message is tried again when its lease is over
     except Exception:
         _log.exception("submitting message %s raised an unexpected error", message_id)
         connection.close()
         redacted = _redacted(traceback.format_exc(), route)
-        return partial(outcomes.internal_error, claim, redacted, forced=forced)
+        return partial(outcomes.settle_internal_error, claim, redacted, forced=forced)
     return outcomes.Accepted(claim, route, acceptance, connection.transcript, forced)
 
 
 def _redacted(text: str, route: Route | None) -> str:
-    """Return the end of a traceback without the password, in case an error quotes it."""
+    """Return the end of a traceback, with the password replaced in case an error quotes it."""
     password = route.server.password.reveal() if route and route.server.password else ""
     return (text.replace(password, "[hidden]") if len(password) >= 4 else text)[-_TRACEBACK_CHARS:]

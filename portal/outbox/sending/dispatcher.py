@@ -1,8 +1,8 @@
-"""The dispatcher: runs the drains of one worker process, with a bulkhead for servers that did not answer.
+"""The dispatcher: runs the drains of one worker process, with a bulkhead for unhealthy servers.
 
-The thread that takes a drain job waits for the drain as long as it makes progress. A drain without progress is left
-alone, and the thread serves the next account. Drains of servers that did not answer last time, or were never tried, use
-at most half of all connections, so servers that hang delay no others.
+The thread that takes a drain job waits for the drain as long as it makes progress. A drain without progress continues in
+its own thread, and the job thread serves the next account. Drains of servers that did not answer last time, or were
+never tried, use at most half of all connections, so servers that hang do not delay other accounts.
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ class Dispatcher:
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="drain")
         self._lock = threading.Lock()
         self._limit = limit
-        self._unproven_limit = max(1, limit // 2)
-        self._unproven: set[Drain] = set()  # drains of servers that did not answer last time
+        self._unhealthy_limit = max(1, limit // 2)
+        self._unhealthy: set[Drain] = (
+            set()
+        )  # drains of servers that did not answer last time, or were never tried
         self._drains: dict[int, list[Drain]] = {}  # by account id
-        self._again: set[int] = set()  # accounts whose job came while a drain was running
+        self._rerun: set[int] = set()  # accounts whose job came while a drain was running
         self._waiting: dict[int, None] = {}  # accounts that wait for the bulkhead, in order
 
     def serve(self, account_id: int) -> None:
-        """Drain one account's queue, or make the drain that is running look again."""
+        """Drain one account's queue, or wake the drain that is running."""
         drain, healthy = self._new_drain(account_id)
         if not self._admit(drain, healthy=healthy):
             return
@@ -49,7 +51,7 @@ class Dispatcher:
             self._wait_while_progressing(drain)
 
     def close(self) -> None:
-        """Wait for the running drains; those that have not begun are left to other workers."""
+        """Wait for the running drains; drains that have not begun are left to other workers."""
         for drain in self.running():
             drain.wake()
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -72,15 +74,15 @@ class Dispatcher:
             if idle or (others and not any(self._needs_help(one) for one in others)):
                 for one in idle[:1] or others:
                     one.wake()
-                self._again.add(account_id)  # one of them may be about to end
+                self._rerun.add(account_id)  # the running drain may be about to end
                 return False
-            if not healthy and len(self._unproven) >= self._unproven_limit:
+            if not healthy and len(self._unhealthy) >= self._unhealthy_limit:
                 self._waiting[account_id] = None
                 return False
             if healthy:
                 drain.may_idle = self._has_room
             else:
-                self._unproven.add(drain)
+                self._unhealthy.add(drain)
             drain.sizer.is_helper = bool(others)
             self._drains.setdefault(account_id, []).append(drain)
         return True
@@ -92,27 +94,27 @@ class Dispatcher:
         try:
             with self._app.app_context():
                 drain.run()
-        except Exception:  # the top of this thread: the sweep finds what is left
+        except Exception:  # the top of this thread: the next sweep finds the messages that are left
             _log.exception("draining the queue of account %s failed", drain.account_id)
         finally:
             self._remove(drain)
             drain.idle.set()
 
     def _has_room(self) -> bool:
-        """Whether an idle connection takes nothing from others."""
+        """Whether at most half of the connections are in use, so that an idle one delays no other account."""
         return 2 * sum(len(drains) for drains in list(self._drains.values())) <= self._limit
 
     def _remove(self, drain: Drain) -> None:
         account_id = drain.account_id
         with self._lock:
-            self._unproven.discard(drain)
+            self._unhealthy.discard(drain)
             others = self._drains.get(account_id, [])
             others.remove(drain)
             if not others:
                 self._drains.pop(account_id, None)
-            following = [account_id] if account_id in self._again else []
-            self._again.discard(account_id)
-            if len(self._unproven) < self._unproven_limit and self._waiting:
+            following = [account_id] if account_id in self._rerun else []
+            self._rerun.discard(account_id)
+            if len(self._unhealthy) < self._unhealthy_limit and self._waiting:
                 following.append(next(iter(self._waiting)))
                 del self._waiting[following[-1]]
         for one in following:
@@ -140,7 +142,7 @@ class Dispatching:
 
 
 def serve(app: Flask, account_id: int) -> None:
-    """Drain a queue by the dispatcher of this process, or right here if it has none."""
+    """Drain a queue by the dispatcher of this process, or in the calling thread if it has none."""
     dispatcher = get_state(app).part(Dispatching).dispatcher
     if dispatcher is not None:
         dispatcher.serve(account_id)

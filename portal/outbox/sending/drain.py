@@ -1,8 +1,8 @@
 """Sends one account's due messages over one connection until none is left.
 
 A drain holds one connection lease. An acceptance is written to the acceptance log at once and to the database in batches,
-so a crash repeats at most the message in progress (see store/acceptance_log.py). Where machines share a database, the
-table itself records each message before the next one starts.
+so a crash repeats at most the message in progress (see store/acceptance_log.py). Where machines share a database, each
+message is recorded in the table before the next one starts.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Drain:
         return self.current is not None
 
     def run_claimed(self) -> int:
-        """Send what was claimed and whatever else is due; return the number of messages tried."""
+        """Send what was claimed and everything else that is due; return the number of messages tried."""
         try:
             while self._next_claim() is not None:
                 self.send_current()
@@ -87,7 +87,7 @@ class Drain:
         self._transactions.settle_and_claim()
 
     def wake(self) -> None:
-        """Let an idle drain look for new messages, and a busy one at the end of its batch."""
+        """Make the drain poll for new messages: an idle one at once, a busy one at the end of its batch."""
         self._transactions.new_work.set()
 
     def abandon(self) -> None:
@@ -123,7 +123,7 @@ class Drain:
     # -- steps
 
     def _next_claim(self) -> Claim | None:
-        """Return the current claim; if there is none, wait for one as long as that is worthwhile."""
+        """Return the current claim; if there is none, wait for a rate limit or, while idle, for new messages."""
         while self.current is None and (self._wait_for_rate_limit() or self._wait_idle()):
             pass
         return self.current
@@ -153,9 +153,9 @@ class Drain:
         return self.current is not None or transactions.seconds_until_allowed > 0
 
     def _wait_idle(self) -> bool:
-        """Keep lease and connection for a while in which more messages may come; whether some came."""
+        """Keep lease and connection for the idle time; return whether messages came meanwhile."""
         transactions = self._transactions
-        if not transactions.next.idles:
+        if not transactions.next.is_idle:
             return False
         self.sizer.pause(self.tried)
         until = time.monotonic() + self._tuning.idle_s
@@ -166,7 +166,7 @@ class Drain:
                 transactions.new_work.clear()
                 if is_woken or transactions.has_due_messages():
                     transactions.resume()
-                if self.current is not None or not transactions.next.idles:
+                if self.current is not None or not transactions.next.is_idle:
                     return self.current is not None
         finally:
             self.idle.clear()
@@ -176,7 +176,7 @@ class Drain:
     # -- callbacks of the connection
 
     def _flush(self) -> None:
-        """Settle what is submitted while the server takes its time."""
+        """Settle the submitted messages while the server is slow to reply."""
         self._transactions.flush()
 
     def _prebuild(self) -> None:

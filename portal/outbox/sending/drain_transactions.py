@@ -1,7 +1,7 @@
 """The transactions of a drain: claim, settle and claim, resume, flush, renew, release.
 
-Each is one commit and may run again if the commit failed, so what it finds counts only once it has committed: it
-returns the next step, which is then adopted.
+Each is one commit and may run again if the commit failed. It therefore returns the next step, which the drain adopts
+only after the commit.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 
 @dataclass
 class NextStep:
-    """What a transaction leaves the drain to do."""
+    """What the drain does next, as a transaction decided."""
 
     claim: Claim | None = None  # to be submitted next; its start is recorded
     remaining: Sequence[Claim] = ()  # of the batch
@@ -47,7 +47,7 @@ class NextStep:
     generation: int = 0  # of the queue, when the batch was claimed
     renewed_at: float | None = None  # monotonic time at which the lease was renewed
     now: datetime | None = None  # by the database's clock
-    idles: bool = False  # nothing is due, and lease and connection are kept for a while
+    is_idle: bool = False  # nothing is due, and lease and connection are kept for a while
 
     def advance(self) -> NextStep:
         """Return the next step within the batch."""
@@ -55,7 +55,7 @@ class NextStep:
 
 
 class DrainTransactions:
-    """One drain's state in the database: its lease, its claims and the results that are not settled yet."""
+    """One drain's transactions and state: its lease, its claims and the results that are not settled yet."""
 
     def __init__(self, account_id: int, *, can_idle: Callable[[], bool]) -> None:
         config = current_config()
@@ -64,7 +64,7 @@ class DrainTransactions:
         self.tried = 0  # messages
         self.next = NextStep()
         self.sizer = BatchSizer(config.tuning)
-        self.submitted: list[tuple[Claim, SettleAction]] = []  # results that only the acceptance log has
+        self.submitted: list[tuple[Claim, SettleAction]] = []  # results that only the acceptance log records
         self.new_work = Event()  # a job was pushed since the last claim
         self.seconds_until_allowed = 0.0  # by a rate limit of the account
         self.store = get_store()
@@ -92,26 +92,26 @@ class DrainTransactions:
         self._adopt(self._commit_grouped(self._resume))
 
     def flush(self) -> None:
-        """Settle what is submitted while the server takes its time; if that fails, it is settled later. Commits."""
+        """Settle the submitted messages while the server is slow; if that fails, they are settled later. Commits."""
         claim = self.next.claim
-        if claim is None or (not self.submitted and claim.intent_id):
+        if claim is None or (not self.submitted and claim.started_attempt_id):
             return
-        is_unrecorded = not claim.intent_id
+        is_unrecorded = not claim.started_attempt_id
         try:
             self._is_stale |= not group_commit.run(lambda: self._flush(claim, is_unrecorded=is_unrecorded))
         except Exception:
             db.session.rollback()
             if is_unrecorded:
-                claim.intent_id = 0
+                claim.started_attempt_id = 0
             _log.debug("results are settled later", exc_info=True)
         else:
             self._discard_settled()
 
     def verify_lease_after_stall(self) -> Claim | None:
-        """Return the current claim; if this process stood still for long, renew the lease first. Commits.
+        """Return the current claim; if this process stalled, renew the lease first. Commits.
 
         A process may freeze between recording the start of a message and sending its first byte. None if the lease was
-        lost: then everything is released.
+        lost: then all claims are released.
         """
         claim = self.next.claim
         if claim is None or not self._has_stalled():
@@ -120,7 +120,7 @@ class DrainTransactions:
         self._renewed_at = time.monotonic()
         if is_renewed:
             return claim
-        _log.warning("message %s was claimed by another worker while this one stood still", claim.message.id)
+        _log.warning("message %s was claimed by another worker while this one was stalled", claim.message.id)
         self.abandon()
         return None
 
@@ -145,8 +145,8 @@ class DrainTransactions:
     # -- the acceptance log
 
     def log_start(self, claim: Claim) -> None:
-        """Log a start that the table has, so that recovery after a crash knows this drain's claims."""
-        if claim.intent_id:
+        """Log a start that is recorded in the table, so that recovery after a crash finds this drain's claims."""
+        if claim.started_attempt_id:
             self.store.log_start(claim)
 
     def log_and_advance(self, accepted: outcomes.Accepted, following: Claim | None) -> bool:
@@ -164,15 +164,15 @@ class DrainTransactions:
         return True
 
     def _may_start_by_log(self, following: Claim) -> bool:
-        """Whether the log suffices as a record, the table is not far behind, and no transaction is due anyway."""
+        """Whether the log is a sufficient record, the table is not far behind, and no transaction is due anyway."""
         if not self.store.log_suffices or time.monotonic() - self._settled_at > self._tuning.settle_lag_s:
             return False
         if self._is_stale or self._is_renewal_due() or self.is_stopping():
             return False
-        knows_next = (
+        is_next_known = (
             len(self.next.remaining) > 1 or self._expects_no_more()
-        )  # what is sent after ``following``
-        return knows_next and not following.first  # the first of a batch is recorded in the table
+        )  # the message after ``following``
+        return is_next_known and not following.first  # the first of a batch is recorded in the table
 
     # -- the work of the transactions
 
@@ -193,12 +193,12 @@ class DrainTransactions:
         results = outcomes.settle_all(action for _, action in self.submitted)
         lost = next((one for one in results if not one.settled), LOST if self._is_stale else None)
         step = self._after(lost or results[-1])
-        if step.claim is None and not step.idles:
+        if step.claim is None and not step.is_idle:
             self.store.release_lease(self.token)
         return step
 
     def _after(self, result: Result) -> NextStep:
-        """Decide what follows a result: release the rest of the batch, or go on with it."""
+        """Decide what follows a result: release the rest of the batch, or continue with it."""
         remaining, renewed_at = self.next.remaining, None
         if not result.settled:
             self.store.release_all(self.account_id, self.token)
@@ -206,7 +206,7 @@ class DrainTransactions:
         is_changed = self._is_queue_changed()
         if is_changed:
             self._claimed_all = False  # held messages may be due now
-        if remaining and (result.stops or self.is_stopping() or is_changed):
+        if remaining and (result.ends_batch or self.is_stopping() or is_changed):
             self.store.release_claims(remaining)
             remaining = ()
         if self.is_stopping():
@@ -223,17 +223,17 @@ class DrainTransactions:
         """Claim more if less than two messages remain, and record the start of the next one."""
         lookup, generation = self.next.lookup, self.next.generation
         if len(remaining) < 2 and not self._expects_no_more() and not self._should_yield():
-            # The last message of a batch needs a follower, whose envelope is pipelined with the end of its body.
+            # A batch is refilled before its last message: the next envelope is pipelined with the end of a body.
             queue = self.store.lock_queue(self.account_id)
             lookup, generation = deliver.find_route(self._message_account), queue.generation
             remaining = [*remaining, *self._claim(queue, lookup, now)]
             queue.last_served_at = now
         if not remaining:
-            is_idle = lookup.route is not None and not self.sizer.yields and not self.seconds_until_allowed
-            idles = is_idle and self._can_idle()
-            if idles:  # if this worker crashes while idle, its lease is over soon
+            may_idle = lookup.route is not None and not self.sizer.yields and not self.seconds_until_allowed
+            is_idle = may_idle and self._can_idle()
+            if is_idle:  # if this worker crashes while idle, its lease is over soon
                 self.store.shorten_lease(self.token, now + timedelta(seconds=2 * self._tuning.idle_s))
-            return NextStep(idles=idles, renewed_at=renewed_at)
+            return NextStep(is_idle=is_idle, renewed_at=renewed_at)
         self.store.record_start(remaining[0], lookup.route, now=now)
         return NextStep(remaining[0], remaining[1:], lookup, generation, renewed_at, now)
 
@@ -259,12 +259,12 @@ class DrainTransactions:
         return self._continue((), now, time.monotonic())
 
     def _flush(self, claim: Claim, *, is_unrecorded: bool) -> bool:
-        """Settle the results and record a start that only the log has; False if another worker has taken over."""
+        """Settle the results and record a start that only the log contains; False if another worker has taken over."""
         results = outcomes.settle_all(action for _, action in self.submitted)
         if not all(one.settled for one in results) or not self.store.is_current(claim):
             return False
         if is_unrecorded:
-            self.store.record_start(claim, self.next.lookup.route, now=claim.begun_at or db_now())
+            self.store.record_start(claim, self.next.lookup.route, now=claim.started_at or db_now())
         return True
 
     def _renew(self) -> bool:
@@ -272,7 +272,7 @@ class DrainTransactions:
         db.session.commit()
         return is_renewed
 
-    # -- what holds once a transaction has committed
+    # -- after a commit
 
     @staticmethod
     def _commit_grouped(work: Callable[[], _T]) -> _T:
@@ -297,18 +297,18 @@ class DrainTransactions:
     # -- conditions
 
     def is_stopping(self) -> bool:
-        """Whether the worker was asked to stop."""
+        """Whether the worker is stopping."""
         return deliver.stopping.is_set()
 
     def _expects_no_more(self) -> bool:
-        """Whether the last claim left nothing behind and no job was pushed since: arriving messages are batched."""
+        """Whether the last claim left no due message and no job was pushed since: then arriving messages are batched."""
         return self._claimed_all and not self.new_work.is_set()
 
     def _should_yield(self) -> bool:
         return self.sizer.should_yield(self.store.is_portal_limit_reached)
 
     def _is_queue_changed(self) -> bool:
-        """Whether the queue was held or released since the batch was claimed: its settings may have changed."""
+        """Whether the queue was held or released since the batch was claimed, so that its settings may have changed."""
         return self.store.get_generation(self.account_id) != self.next.generation
 
     def _has_stalled(self) -> bool:

@@ -27,13 +27,13 @@ _AHEAD = 2  # messages built before their turn
 class AccountMessage(Message):
     """A Flask-Mail message that checks every header and is serialised by ``mime``.
 
-    Flask-Mail checks four headers only, re-parses the sender's name as an address, and encodes bodies as raw 8-bit.
-    Here the addresses stay plain and the headers are built in one place.
+    Flask-Mail checks four headers only, re-parses the sender's name as an address, and encodes bodies as raw 8-bit. This
+    class keeps addresses plain and builds all headers in one place.
     """
 
     def __init__(self, row: OutboxMessage | QueuedMessage, route: Route, *, now: datetime) -> None:
-        # Not Flask-Mail's own __init__: it makes an unused Message-ID from the name of this machine, which may cost a
-        # DNS query for every message.
+        # Flask-Mail's own __init__ is not called: it creates an unused Message-ID from the host name of this machine,
+        # which may cost a DNS query for every message.
         text, html = bodies(row)
         self.alts = {}
         self.subject = row.subject
@@ -53,7 +53,7 @@ class AccountMessage(Message):
 
     def has_bad_headers(self) -> bool:
         if self._bytes is not None:
-            return False  # each was checked as it was serialised
+            return False  # each header was checked as it was serialised
         return not all(is_header_safe(value) for value in self.headers.values())
 
     def as_bytes(self) -> bytes:
@@ -89,7 +89,7 @@ class PreparedMessages:
         return message
 
     def prebuild(self, claim: Claim, route: Route) -> AccountMessage | None:
-        """Build a message before its turn; None if it cannot be built, which is reported at its turn."""
+        """Build a message before its turn; None if that fails: the error is reported when it is the message's turn."""
         try:
             message = self.build(claim, route)
             message.outgoing()
@@ -121,7 +121,7 @@ def _headers(row: OutboxMessage | QueuedMessage, route: Route, now: datetime) ->
         "Subject": row.subject,
         "Date": _date(now.replace(microsecond=0)),
         "Message-ID": row.message_id or "",
-        "Auto-Submitted": "auto-generated",  # keeps vacation responders quiet (RFC 3834)
+        "Auto-Submitted": "auto-generated",  # vacation responders do not reply to it (RFC 3834)
     }
     if route.reply_to:
         headers["Reply-To"] = route.reply_to

@@ -1,6 +1,6 @@
-"""What each outcome of an attempt does to the message and to its queue, as part of the caller's transaction.
+"""Settles an attempt by its outcome: what happens to the message and to its queue, in the caller's transaction.
 
-No function here commits. Each settles the message only while its claim is current, and then returns a ``Result``.
+No function here commits. Each settles the message only while its claim is current, and returns a ``Result``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..routing import Route
     from ..store.types import Claim
 
-# A refusal at these stages concerns one message: name, TLS, log-in and sender were accepted before.
+# A refusal at these stages concerns one message: host name, TLS, log-in and sender were accepted before.
 _AFTER_SENDER = (Stage.RCPT, Stage.DATA)
 
 
@@ -36,7 +36,7 @@ _AFTER_SENDER = (Stage.RCPT, Stage.DATA)
 class Result:
     """The result of one attempt. ``diagnosis`` is None if the message was accepted.
 
-    ``settled`` is False if the claim was lost meanwhile: then another worker's result counts. ``stops``: no other
+    ``settled`` is False if the claim was lost meanwhile: then another worker's result counts. ``ends_batch``: no other
     message of the queue may be sent before the queue is read again.
     """
 
@@ -45,18 +45,18 @@ class Result:
     failure: SubmissionFailure | None = None
     transcript: str = ""
     settled: bool = True
-    stops: bool = False
+    ends_batch: bool = False
 
 
 # Settles a message within a transaction; it is called again if the transaction failed.
 SettleAction = Callable[[], Result]
 
-LOST = Result(accepted=False, settled=False, stops=True)
+LOST = Result(accepted=False, settled=False, ends_batch=True)
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """The server accepted the message, which ends whatever stopped the queue."""
+    """The action for a message that the server accepted, which ends a hold or pause of the queue."""
 
     claim: Claim
     route: Route
@@ -70,16 +70,19 @@ class Accepted:
 
 def settle_all(actions: Iterable[SettleAction]) -> list[Result]:
     """Settle several messages: the accepted ones together, then the one that ended the batch."""
-    known = list(actions)
-    accepted = [one for one in known if isinstance(one, Accepted)]
-    return _settle_accepted(accepted) + [one() for one in known if not isinstance(one, Accepted)]
+    remaining = list(actions)
+    accepted = [one for one in remaining if isinstance(one, Accepted)]
+    return _settle_accepted(accepted) + [one() for one in remaining if not isinstance(one, Accepted)]
 
 
 def _settle_accepted(accepted: Sequence[Accepted]) -> list[Result]:
     now = db_now()
     rows = [(one.claim, one.acceptance, one.transcript) for one in accepted]
     current = get_store().settle_accepted(rows, now=now)
-    return [_after_acceptance(one) if mine else LOST for one, mine in zip(accepted, current, strict=True)]
+    return [
+        _after_acceptance(one) if is_current else LOST
+        for one, is_current in zip(accepted, current, strict=True)
+    ]
 
 
 def _after_acceptance(one: Accepted) -> Result:
@@ -89,10 +92,10 @@ def _after_acceptance(one: Accepted) -> Result:
     return Result(accepted=True, transcript=one.transcript)
 
 
-def refused(
+def settle_refused(
     claim: Claim, route: Route, failure: SubmissionFailure, transcript: str, *, forced: bool
 ) -> Result:
-    """Settle a message that was not accepted as its diagnosis demands: retry, reject, pause or hold."""
+    """Settle a message that was not accepted by its diagnosis: retry it, reject it, pause or hold its queue."""
     now, account_id = db_now(), claim.message.account_id
     diagnosis = route.explain(failure)
     decision = _decide(claim, diagnosis, failure, now=now, forced=forced)
@@ -118,14 +121,17 @@ def refused(
         elif healthy:
             _ramp_up(queue)
     callbacks.notify(claim, decision.outcome, diagnosis.as_dict(), route.server.address)
-    stops = decision.hold or decision.pause
     return Result(
-        accepted=False, diagnosis=diagnosis.as_dict(), failure=failure, transcript=transcript, stops=stops
+        accepted=False,
+        diagnosis=diagnosis.as_dict(),
+        failure=failure,
+        transcript=transcript,
+        ends_batch=decision.hold or decision.pause,
     )
 
 
-def no_route(claim: Claim, diagnosis: Mapping[str, Any], *, forced: bool) -> Result:
-    """Hold the queue: there is no route at present, which is no message's fault."""
+def settle_no_route(claim: Claim, diagnosis: Mapping[str, Any], *, forced: bool) -> Result:
+    """Hold the message and its queue, as there is no route at present; a test or a check fails."""
     now, account_id = db_now(), claim.message.account_id
     fails = forced or claim.message.is_test
     attempt = {"outcome": Outcome.HELD, "diagnosis": dict(diagnosis)}
@@ -135,11 +141,11 @@ def no_route(claim: Claim, diagnosis: Mapping[str, Any], *, forced: bool) -> Res
     if not forced:
         hold(account_id, diagnosis, now=now)
     callbacks.notify(claim, Outcome.HELD, diagnosis)
-    return Result(accepted=False, diagnosis=diagnosis, stops=True)
+    return Result(accepted=False, diagnosis=diagnosis, ends_batch=True)
 
 
-def possibly_delivered(claim: Claim) -> Result:
-    """Let a message wait for the server that may hold it; give it up when the time for retries is over."""
+def settle_possibly_delivered(claim: Claim) -> Result:
+    """Defer a message until the server that may have it is the route again; fail it when the time for retries is over."""
     now = db_now()
     query = select(func.min(DeliveryAttempt.started_at)).where(DeliveryAttempt.message_id == claim.message.id)
     is_over = now > (db.session.scalar(query) or now) + retry.give_up_after()
@@ -154,8 +160,8 @@ def possibly_delivered(claim: Claim) -> Result:
     return Result(accepted=False, diagnosis=POSSIBLY_DELIVERED)
 
 
-def unsendable(claim: Claim) -> Result:
-    """Fail a message that no server could ever accept."""
+def settle_unsendable(claim: Claim) -> Result:
+    """Fail a message that cannot be built, so that no server could accept it."""
     attempt = {"outcome": Outcome.REJECTED, "diagnosis": dict(UNSENDABLE)}
     if not get_store().settle(claim, now=db_now(), status=Status.FAILED, attempt=attempt):
         return LOST
@@ -163,8 +169,8 @@ def unsendable(claim: Claim) -> Result:
     return Result(accepted=False, diagnosis=UNSENDABLE)
 
 
-def internal_error(claim: Claim, traceback: str, *, forced: bool) -> Result:
-    """Defer a message that made the portal fail; after a few tries it fails, so that it cannot stop the queue."""
+def settle_internal_error(claim: Claim, traceback: str, *, forced: bool) -> Result:
+    """Defer a message that caused an error of the portal; fail it after a few tries, so that it cannot block the queue."""
     now = db_now()
     tries = current_config().tuning.internal_error_tries
     fails = forced or claim.message.is_test or claim.tries >= tries
@@ -179,14 +185,14 @@ def internal_error(claim: Claim, traceback: str, *, forced: bool) -> Result:
     if not settled:
         return LOST
     callbacks.notify(claim, outcome, INTERNAL_ERROR)
-    return Result(accepted=False, diagnosis=INTERNAL_ERROR, stops=True)
+    return Result(accepted=False, diagnosis=INTERNAL_ERROR, ends_batch=True)
 
 
 def _decide(
     claim: Claim, diagnosis: Diagnosis, failure: SubmissionFailure, *, now: datetime, forced: bool
-) -> retry.Decision:
+) -> retry.RetryDecision:
     if forced:  # a check reports its result at once; the owner repeats it
-        return retry.Decision(Outcome.REJECTED)
+        return retry.RetryDecision(Outcome.REJECTED)
     counted = [DeliveryAttempt.message_id == claim.message.id, DeliveryAttempt.outcome != Outcome.HELD]
     reset = select(OutboxMessage.retries_reset_at).where(OutboxMessage.id == claim.message.id)
     reset_at = db.session.scalar(reset)
@@ -197,7 +203,7 @@ def _decide(
 
 
 def _attempt_columns(
-    decision: retry.Decision, diagnosis: Diagnosis, failure: SubmissionFailure, transcript: str
+    decision: retry.RetryDecision, diagnosis: Diagnosis, failure: SubmissionFailure, transcript: str
 ) -> dict[str, Any]:
     values: dict[str, Any] = {
         "outcome": decision.outcome,
@@ -215,14 +221,14 @@ def _attempt_columns(
     return values
 
 
-def _status(claim: Claim, decision: retry.Decision, *, stays_held: bool) -> Status:
+def _status(claim: Claim, decision: retry.RetryDecision, *, stays_held: bool) -> Status:
     if decision.outcome is Outcome.REJECTED or claim.message.is_test:  # a test is tried once
         return Status.FAILED
     return Status.HELD if decision.hold or stays_held else Status.QUEUED
 
 
 def _recover(account_id: int | None) -> None:
-    """After an acceptance, end what stopped the queue and let it ramp up."""
+    """End a hold or pause of the queue after an acceptance, and ramp it up."""
     queue = get_queue(account_id)
     is_stopped = queue.held_at is not None or queue.paused_until is not None or queue.consecutive_failures
     if not is_stopped and queue.healthy and queue.ramp_limit is None:
@@ -235,14 +241,14 @@ def _recover(account_id: int | None) -> None:
 
 
 def _ramp_up(queue: Queue) -> None:
-    """After a failure a queue ramps up: one message, one connection, two, four, then without a limit."""
+    """Raise the limit after a failure: one message, one connection, two, four, then no limit."""
     if queue.ramp_limit is not None:
         doubled = max(1, 2 * queue.ramp_limit)
         queue.ramp_limit = doubled if doubled <= current_config().tuning.ramp_max_connections else None
 
 
 def _pause(queue: Queue, now: datetime) -> None:
-    """Pause the queue of a server in trouble, longer each time; its messages are not at fault."""
+    """Pause the queue of a failing server, longer each time; its messages are not at fault."""
     config = current_config()
     queue.consecutive_failures += 1
     queue.ramp_limit = 0

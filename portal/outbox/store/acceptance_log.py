@@ -1,9 +1,9 @@
-"""The acceptance log: a local append-only file of what was submitted and accepted, written before the table knows.
+"""The acceptance log: a local append-only file of submitted and accepted messages, written ahead of the table.
 
 A worker that crashes between the server's reply and its own commit would send the message again. One line, appended as
 soon as the reply is read, survives the process (not a power cut: the file is not synced), and the next worker on this
-machine settles the message by it. Each process has its own file, locked while it lives. The file holds ids, tokens, the
-server and its reply; no bodies, recipients or secrets.
+machine settles the message by it. Each process has its own file and holds a lock on it while it runs. The file contains
+ids, tokens, the server and its reply; no bodies, recipients or secrets.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Entry = dict[str, Any]  # one line: "message" and "token" of the claim, and "beg
 
 
 class AcceptanceLog:
-    """The file of this process. Thread-safe."""
+    """The log file of this process. Thread-safe."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder = folder
@@ -45,18 +45,16 @@ class AcceptanceLog:
         self._path = Path()
         self._file = -1
         self._size = 0
-        self._open: dict[
-            tuple[int, str], list[str]
-        ] = {}  # (message id, token) -> its lines, until it is settled
+        self._open: dict[tuple[int, str], list[str]] = {}  # (message id, token) -> lines, until it is settled
 
     def log_start(self, claim: Claim) -> bool:
-        """Log that a message is about to be submitted. False if the disk rejects it: the table must record it."""
+        """Log that a message is about to be submitted. False if the write failed: the table must record the start."""
         return self._append((claim, _start_of(claim)))
 
     def log_accepted(self, claim: Claim, acceptance: Acceptance, following: Claim | None = None) -> bool:
         """Log that the server accepted a message, and that ``following`` is about to be submitted.
 
-        False if the disk rejects it, which is logged; the table must then record the start of ``following``.
+        False, after a log line, if the write failed; the table must then record the start of ``following``.
         """
         entries = [(claim, {"reply": reply_columns(acceptance)})]
         if following is not None:
@@ -79,11 +77,11 @@ class AcceptanceLog:
                 return False
             self._size += written
         if written < len(data):
-            _log.error("cannot write the acceptance log: the disk took a part of a line")
+            _log.error("cannot write the acceptance log: only part of a line was written")
         return written == len(data)
 
     def discard(self, *claims: Claim) -> None:
-        """Drop the entries of claims that the table has settled; a file that has grown large is replaced."""
+        """Drop the entries of claims that are settled in the table, and rotate the file if it is large."""
         with self._lock:
             for one in claims:
                 self._open.pop((one.message.id, one.token), None)
@@ -91,7 +89,7 @@ class AcceptanceLog:
                 self._rotate()
 
     def discard_token(self, token: str) -> None:
-        """Drop the entries of all claims under a token: the table has settled them."""
+        """Drop the entries of all claims under a token, which are settled in the table."""
         with self._lock:
             for key in [one for one in self._open if one[1] == token]:
                 del self._open[key]
@@ -103,7 +101,7 @@ class AcceptanceLog:
         return [json.loads(line) for line in lines]
 
     def close(self) -> None:
-        """Close the file, and delete it if the table has settled all of it."""
+        """Close the file, and delete it if no entry is open."""
         with self._lock:
             if self._pid == os.getpid() and self._file >= 0:
                 if not self._open:
@@ -112,7 +110,7 @@ class AcceptanceLog:
             self._file, self._pid = -1, 0
 
     def _rotate(self) -> None:
-        """Replace the file by one that holds the open entries alone; if the disk is full, keep the old one."""
+        """Replace the file by one with the open entries only; if the disk is full, keep the old one."""
         path, file, self._pid = self._path, self._file, 0
         try:
             lines = "".join(line for lines in self._open.values() for line in lines).encode()
@@ -149,17 +147,17 @@ def _new_log() -> AcceptanceLog:
 
 
 def entries_for(tokens: Collection[str]) -> list[Entry]:
-    """Return what any process of this machine, living or not, has logged under these tokens."""
+    """Return what any process of this machine, running or ended, has logged under these tokens."""
     while True:
         try:
             entries = [entry for path in _files() for entry in _parse(path.read_bytes())]
         except FileNotFoundError:
-            continue  # a file was replaced in this moment: read again
+            continue  # a file was rotated meanwhile: read again
         return [entry for entry in entries if entry["token"] in tokens]
 
 
 def orphaned_entries() -> Iterator[list[Entry]]:
-    """Yield the entries of ended processes, one file at a time; each file is deleted once they were used."""
+    """Yield the entries of ended processes, one file at a time; each file is deleted after its entries were used."""
     for path in _files():
         with _claimed(path) as entries:
             if entries is not None:
@@ -177,7 +175,7 @@ def _files() -> list[Path]:
 
 @contextmanager
 def _claimed(path: Path) -> Iterator[list[Entry] | None]:
-    """Yield the entries of an ended process's file, locked against other processes; None while it lives."""
+    """Yield the entries of an ended process's file, locked against other processes; None while the process runs."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -190,7 +188,7 @@ def _claimed(path: Path) -> Iterator[list[Entry] | None]:
 
 
 def _is_orphaned(file: int) -> bool:
-    """Lock a file; False if its process lives, or if another process has applied and deleted it."""
+    """Lock a file; False if its process is running, or if another process has applied and deleted the file."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -203,19 +201,19 @@ def _parse(data: bytes) -> Iterator[Entry]:
         try:
             entry = json.loads(line)
         except ValueError:
-            continue  # half a line: the process crashed while writing it, or the disk was full
+            continue  # an incomplete line: the process crashed while writing it, or the disk was full
         is_entry = isinstance(entry, dict) and {"message", "token"} <= entry.keys()
         if is_entry and {"begun", "reply"} & entry.keys():
             yield entry
 
 
 def _start_of(claim: Claim) -> Entry:
-    at = claim.begun_at.isoformat() if claim.begun_at else None
+    at = claim.started_at.isoformat() if claim.started_at else None
     return {"begun": {**claim.route, "now": at}}
 
 
 def reply_columns(acceptance: Acceptance) -> dict[str, Any]:
-    """Return what is stored of a server's acceptance, by columns of the attempt."""
+    """Return the columns of an attempt that store a server's acceptance."""
     reply = acceptance.reply
     return {
         "stage": Stage.DATA.value,

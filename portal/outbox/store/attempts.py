@@ -42,10 +42,10 @@ def insert_attempt(
 
 
 def insert_attempts(rows: Sequence[dict[str, Any]]) -> dict[int, int]:
-    """Insert one attempt for each of several messages; return the attempts' ids by the messages'.
+    """Insert one attempt for each of several messages; return the attempts' ids by message id.
 
-    Each row has ``message_id``, ``started_at`` and what is known of the route and the result, the same columns in
-    all of them.
+    Each row has ``message_id``, ``started_at`` and the known columns of route and result; all rows have the same
+    columns.
     """
     connection = current_connection()
     message_ids = [row["message_id"] for row in rows]
@@ -60,7 +60,7 @@ def complete(attempt_id: int, result: dict[str, Any]) -> None:
 
 
 def find_started(message_id: int) -> int | None:
-    """Return the id of the attempt whose start is recorded and whose result is not."""
+    """Return the id of the attempt whose start is recorded and whose result is not; None if there is none."""
     return db.session.scalar(select_started(message_id).limit(1))
 
 
@@ -79,13 +79,13 @@ def mark_interrupted(message_id: int, now: datetime) -> bool:
 
 
 def is_possibly_delivered(message_id: int) -> bool:
-    """Whether a server may hold the message already: a further copy then needs the same Message-ID."""
+    """Whether a server may have the message already: a further copy then needs the same Message-ID."""
     query = select(_ATTEMPT.c.id).where(_ATTEMPT.c.message_id == message_id, _ATTEMPT.c.ambiguous)
     return db.session.scalar(query.limit(1)) is not None
 
 
 def is_possibly_with_other_server(message_id: int, route: Route) -> bool:
-    """Whether the other of the two servers, the account's own and the platform's, may hold the message."""
+    """Whether the other of the two servers (the account's own, the platform's) may have the message."""
     other = _ATTEMPT.c.version_number.is_(None)
     if route.version_number is None:
         other = _ATTEMPT.c.version_number.is_not(None)

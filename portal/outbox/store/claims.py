@@ -2,10 +2,10 @@
 
 A claim is a lease on the message's row, named by a token. The start of an attempt is recorded before the first byte is
 sent, in the table or in the acceptance log, and a settlement counts only while the row still has the claim's token, so
-a worker that was frozen past its lease changes nothing when it wakes.
+a worker that was frozen past its lease changes nothing when it resumes.
 
-No function here commits, unless it says so: one transaction carries the results of the submitted messages, the start of
-the next attempt and the renewal of the lease.
+Only functions marked "Commits." commit: one transaction carries the results of the submitted messages, the start of the
+next attempt and the renewal of the lease.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
 _MESSAGE: Table = OutboxMessage.__table__  # type: ignore[assignment]
 _COLUMNS = ", ".join(f"m.{name}" for name in QueuedMessage._fields)
-_DELIVERED = (
-    -1
-)  # instead of a number of further tries: the acceptance log shows that the server has the message
+# Instead of a number of further tries: the acceptance log shows that the server has the message.
+_DELIVERED = -1
 _CLAIM = (
     update(_MESSAGE)
     .where(_MESSAGE.c.id == bindparam("claimed_id"))
@@ -51,7 +50,7 @@ _IS_CURRENT = select(_MESSAGE.c.id).where(
 def claim_batch(queue: Queue, token: str, route: Route | None, *, limit: int, now: datetime) -> list[Claim]:
     """Claim at most ``limit`` due messages of a queue whose row is locked, in the order in which they may leave."""
     if queue.ramp_limit == 0:
-        limit = 1  # after a failure, one message finds out whether the server works again
+        limit = 1  # after a failure, one message tests whether the server works again
     rows: list[QueuedMessage] = []
     for found in due.candidates(queue, _COLUMNS, limit, now=now):
         messages = [QueuedMessage(*row) for row in found[: limit - len(rows)]]
@@ -99,14 +98,14 @@ def start_single(claim: Claim, route: Route | None, *, now: datetime) -> bool:
 def record_start(claim: Claim, route: Route | None, *, now: datetime) -> None:
     """Record in the table that an attempt starts, before the first byte is sent."""
     mark_started(claim, route, now=now)
-    claim.intent_id = attempts.insert_attempt(claim.message.id, now, claim.route)
+    claim.started_attempt_id = attempts.insert_attempt(claim.message.id, now, claim.route)
 
 
 def mark_started(claim: Claim, route: Route | None, *, now: datetime) -> None:
-    """Note in the claim that an attempt starts and by which route; the caller records it."""
-    claim.begun_at = now
+    """Set the start and the route of an attempt in its claim; the caller records them."""
+    claim.started_at = now
     if route is not None:
-        claim.route = route.described
+        claim.route = route.attempt_columns
 
 
 def is_current(claim: Claim) -> bool:
@@ -116,9 +115,9 @@ def is_current(claim: Claim) -> bool:
 
 
 def apply_log_entry(entry: acceptance_log.Entry, now: datetime) -> bool:
-    """Record in the table what an entry of an acceptance log says of a message, if it is still claimed so.
+    """Record an entry of an acceptance log in the table, if the message is still claimed under the entry's token.
 
-    Returns whether that settled the message: the server had accepted it.
+    Returns whether that settled the message, as the server had accepted it.
     """
     claimed = (_MESSAGE.c.id == entry["message"], _MESSAGE.c.lease_token == entry["token"])
     query = select(_MESSAGE.c.attempts, _MESSAGE.c.is_sealed)
@@ -151,14 +150,14 @@ def release_claims(claims: Sequence[Claim]) -> None:
     queue = get_queue(claims[0].message.account_id)
     status = Status.HELD if queue.held_at is not None else Status.QUEUED
     for one in claims:
-        back = Status.QUEUED if one.message.is_test else status
-        update_claimed(one.message.id, one.token, {"status": back, **LEASE_CLEARED})
+        released = Status.QUEUED if one.message.is_test else status
+        update_claimed(one.message.id, one.token, {"status": released, **LEASE_CLEARED})
 
 
 def release_all(account_id: int, token: str) -> None:
     """Release every message that is claimed under ``token`` and whose attempt has not started.
 
-    A started one waits until its lease is over. ``account_id`` is SYSTEM for the portal's own mail.
+    A started message stays claimed until its lease is over. ``account_id`` is SYSTEM for the portal's own mail.
     """
     started = attempts.select_started(_MESSAGE.c.id)
     claimed = and_(
@@ -176,7 +175,7 @@ def _is_expired(until: datetime | None, now: datetime) -> bool:
 
 
 def _claim(rows: Sequence[QueuedMessage], token: str, route: Route | None, *, now: datetime) -> list[Claim]:
-    """Claim messages whose rows are locked, except those that turn out to be delivered."""
+    """Claim messages whose rows are locked, except those that the acceptance log shows as delivered."""
     lost = [row for row in rows if row.status == Status.SENDING]
     further_tries = _end_lost_attempts(lost, now) if lost else {}
     rows = [row for row in rows if further_tries.get(row.id) != _DELIVERED]

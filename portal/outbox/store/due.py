@@ -1,12 +1,12 @@
 # ruff: noqa: S608 - the SQL is composed from constants of this file; values are bound
-"""The due query: which messages may be claimed now, in SQL that costs the same however many messages are stored.
+"""The due query: which messages may be claimed now. Its cost does not grow with the number of stored messages.
 
 - A test is due even while the queue is held or paused.
 - A held queue sends one message as a probe when the time of the probe has come.
 - A message whose worker crashed is due as soon as its lease is over.
 - A message that was held by one transaction while another released its queue is found as well.
-- Messages to one recipient are sent in the order in which they were enqueued: one waits while an earlier one is open,
-  whatever that waits for.
+- Messages to one recipient are sent in the order in which they were enqueued: a message waits while an earlier one is
+  open, whatever the reason.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from . import leases
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# Conditions are literal SQL, as the indexes over open messages serve only queries with the very same condition.
+# Conditions are literal SQL, as the partial indexes serve only queries that contain the index's own condition.
 _WAITING = f"m.status = 'queued' AND m.{OPEN} AND m.next_attempt_at <= :now"
 _TEST = f"{_WAITING} AND m.is_test"
 _EXPIRED = (
@@ -50,8 +50,8 @@ class _Rule:
     """A reason why messages are due."""
 
     where: str
-    index: str = "due"  # which index serves the condition
-    may_be_long: bool = False  # there may be many: the first ones are examined first
+    index: str = "due"  # the index that serves the condition
+    may_be_long: bool = False  # many messages may match: a window of the first ones is examined first
 
 
 _TESTS = _Rule(_TEST, "test")
@@ -64,7 +64,7 @@ _PROBES = (_Rule(_HELD, may_be_long=True), _QUEUED)
 def candidates(queue: Queue, columns: str, limit: int, *, now: datetime) -> Iterator[Sequence[Any]]:
     """Yield rows of a queue that may be claimed, rule by rule, at most ``limit`` of each, locked."""
     rules = [_TESTS, _CRASHED]
-    if is_moving(queue, now):
+    if _is_running(queue, now):
         rules += [_QUEUED, _LEFT_BEHIND]
     for rule in rules:
         yield _rows(queue.account_id, rule, columns, limit, now=now)
@@ -73,14 +73,14 @@ def candidates(queue: Queue, columns: str, limit: int, *, now: datetime) -> Iter
             yield _rows(queue.account_id, rule, columns, 1, now=now)
 
 
-def is_moving(queue: Queue, now: datetime) -> bool:
+def _is_running(queue: Queue, now: datetime) -> bool:
     """Whether a queue is neither held nor paused."""
     return queue.held_at is None and (queue.paused_until is None or queue.paused_until <= now)
 
 
 def _rows(account_id: int, rule: _Rule, columns: str, limit: int, *, now: datetime) -> Sequence[Any]:
     on_postgresql = current_connection().dialect.name == "postgresql"
-    # Without the hint SQLite reads all rows in the order of their ids if there are many.
+    # Without the hint, SQLite may scan all rows by id if there are many.
     table = "outbox_message m" + ("" if on_postgresql else f" INDEXED BY ix_outbox_message_{rule.index}")
     values: dict[str, Any] = {"account": account_id, "limit": limit, **_times(now)}
     found: list[int] = []
@@ -90,7 +90,7 @@ def _rows(account_id: int, rule: _Rule, columns: str, limit: int, *, now: dateti
     found = found or _ids(_wide_query(account_id, rule.where, table), values)
     if not found:
         return []
-    # Rows that another transaction settles or cancels at this moment are skipped.
+    # Rows that another transaction is settling or cancelling are skipped.
     lock = " FOR UPDATE OF m SKIP LOCKED" if on_postgresql else ""
     where = f"m.id IN :ids AND {rule.where}"
     chosen = f"SELECT {columns} FROM outbox_message m WHERE {where} ORDER BY {_ORDER}{lock}"
@@ -157,12 +157,12 @@ def due_statement(*, system: bool) -> str:
         where = _OF_ACCOUNT.format(account=account, rule=rule)
         return f"EXISTS (SELECT 1 FROM outbox_message m WHERE {where})"
 
-    moving = "q.held_at IS NULL AND (q.paused_until IS NULL OR q.paused_until <= :now)"
+    running = "q.held_at IS NULL AND (q.paused_until IS NULL OR q.paused_until <= :now)"
     probing = "q.held_at IS NOT NULL AND q.next_probe_at <= :now"
     return (
         f"SELECT q.account_id, q.last_served_at FROM outbox_queue q"
         f" WHERE q.account_id {'=' if system else '<>'} {SYSTEM} AND ("
-        f"{moving} AND ({exists(_WAITING)} OR {exists(_LEFT_HELD)})"
+        f"{running} AND ({exists(_WAITING)} OR {exists(_LEFT_HELD)})"
         f" OR {probing} AND ({exists(_HELD)} OR {exists(_WAITING)})"
         f" OR {exists(_TEST)} OR {exists(_EXPIRED)})"
     )

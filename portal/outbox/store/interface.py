@@ -1,7 +1,8 @@
 """What the sending side needs of the database: the one interface between drains and the tables.
 
 ``get_store`` returns the implementation for the database in use. Another one may implement any operation in its own way
-as long as it keeps the contract stated here. No operation commits unless it says so: the drain's transactions do.
+as long as it keeps the contract stated here. Only operations marked "Commits." commit; the drain's transactions do so
+otherwise.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Store(Protocol):
         """Whether the message is still claimed by this claim."""
 
     def mark_started(self, claim: Claim, route: Route | None, *, now: datetime) -> None:
-        """Note in the claim that its attempt starts; the caller logs it."""
+        """Set the start and the route of an attempt in its claim; the caller logs them."""
 
     def record_start(self, claim: Claim, route: Route | None, *, now: datetime) -> None:
         """Record in the table that the attempt of a claim starts."""

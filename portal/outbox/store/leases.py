@@ -1,12 +1,12 @@
 """Connection leases: how many connections an account and the whole portal may have open at once, over all machines.
 
 A connection lease is a row that ends at a time of the database's clock. A drain holds one, and the messages it has
-claimed are its own as long as that lease lasts; afterwards any worker may claim them.
+claimed belong to it as long as that lease lasts; afterwards any worker may claim them.
 
-A step of the database's clock must not end the lease of a living worker. Set forward by an hour, the clock passes the
+A step of the database's clock must not end the lease of a running worker. Set forward by an hour, the clock passes the
 end of every lease at once; set back, every lease ends further ahead than any lease lasts. Each process also measures
-time by a clock that is never set, so it notices a step, and for the duration of a lease it judges leases by the clock
-as it was and as it is: within that time every living worker has renewed its lease.
+time by the monotonic clock, so it notices a step, and for the duration of a lease it compares lease ends with the clock
+as it was and as it is: within that time every running worker has renewed its lease.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _deferred_lock = threading.Lock()
 
 
 def lease_duration() -> timedelta:
-    """How long a claim and a connection lease last unless they are renewed."""
+    """Return how long a claim and a connection lease last unless they are renewed."""
     return timedelta(seconds=current_config().lease)
 
 

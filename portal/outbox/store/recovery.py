@@ -20,13 +20,16 @@ from ..models import ConnectionLease, OutboxMessage, Queue, Status
 from . import acceptance_log, claims, leases
 
 _log = logging.getLogger(__name__)
-# Holds that a restart may end, as a key may have been put back: such queues send a probe at once.
+# Diagnoses of holds that a restart may end, as a key may have been restored: such queues send a probe at once.
 _ENDED_BY_RESTART = (KEY_MISSING["code"], "password-not-openable", "no-platform-sender")
 _last_seen: list[tuple[float, datetime]] = []  # monotonic time and the database's time, at the last sweep
 
 
 def on_start() -> None:
-    """Repair what may be repaired as a worker starts. A database error is logged: the first sweep reports it."""
+    """Schedule probes of queues that a restart may fix, and repair due times. Errors are logged. Commits.
+
+    A database error is no reason not to start: the first sweep meets it again.
+    """
     try:
         now = db_now()
         for queue in db.session.scalars(select(Queue).where(Queue.held_at.is_not(None)).with_for_update()):
@@ -40,7 +43,7 @@ def on_start() -> None:
 
 
 def sweep() -> None:
-    """Recover orphaned logs, retry failed releases, and repair times if the database's clock was set back."""
+    """Recover orphaned logs, retry failed releases, and repair times if the database's clock was set back. Commits."""
     recover_orphaned()
     leases.retry_releases(release_drain)
     monotonic, now = time.monotonic(), db_now()
@@ -104,10 +107,10 @@ def _release(account_id: int, token: str) -> None:
 
 
 def _repair_times(now: datetime) -> None:
-    """Make due what waits for a time that was the present before the clock was set back. Commits.
+    """Make messages, pauses and probes due whose time is implausibly far ahead, as the clock was set back. Commits.
 
-    Messages that were never tried are due from the time they were enqueued. Pauses and probes are due at once if they
-    are further ahead than any is set. Leases that end too far ahead count as over anyway.
+    A message that was never tried is due from the time it was enqueued, so a later time is wrong. Pauses and probes end
+    at once if they are further ahead than the longest delay. Leases that end too far ahead count as over anyway.
     """
     tuning = current_config().tuning
     pause, probe = (

@@ -60,19 +60,19 @@ def settle(
         values["next_attempt_at"] = next_attempt_at
     if status in (Status.SENT, Status.FAILED):
         values["settled_at"] = now
-        if claim.message.is_sealed:  # it may hold a log-in link and is not needed any more
+        if claim.message.is_sealed:  # it may contain a log-in link and is not needed any more
             values |= BODY_CLEARED
     if status is not Status.HELD and attempt["outcome"] is not Outcome.HELD:
-        values["attempts"] = claim.tries  # held: the settings are at fault, so the try does not count
+        values["attempts"] = claim.tries  # a held try does not count: the settings are at fault
     if not update_claimed(claim.message.id, claim.token, values):
         return False
     result = {**attempt, "ended_at": now}
-    claim.attempt_id = claim.intent_id
-    if claim.intent_id:
-        attempts.complete(claim.intent_id, result)
+    claim.attempt_id = claim.started_attempt_id
+    if claim.started_attempt_id:
+        attempts.complete(claim.started_attempt_id, result)
     else:
         claim.attempt_id = attempts.insert_attempt(
-            claim.message.id, claim.begun_at or now, claim.route, result
+            claim.message.id, claim.started_at or now, claim.route, result
         )
     return True
 
@@ -80,16 +80,15 @@ def settle(
 def settle_accepted(accepted: Sequence[tuple[Claim, Acceptance, str]], *, now: datetime) -> list[bool]:
     """Record claimed messages as sent, each with the server's acceptance and the transcript.
 
-    Returns whether each claim was current; where it was lost, nothing is changed.
-
-    Those whose start is in the acceptance log alone are recorded together: nothing of them but the claim is in the
-    table, so a handful of statements serves any number of them.
+    Returns whether each claim was current; where it was lost, nothing is changed. Messages whose start is in the
+    acceptance log only are recorded together: the table has no attempt row of theirs yet, so a few statements serve any
+    number of messages.
     """
     current: set[int] = set()
     batch = []
     for claim, acceptance, transcript in accepted:
         attempt = {**reply_columns(acceptance), "transcript": transcript}
-        if not claim.intent_id and not claim.message.is_sealed:
+        if not claim.started_attempt_id and not claim.message.is_sealed:
             batch.append((claim, attempt))
         elif settle(claim, now=now, status=Status.SENT, attempt={"outcome": Outcome.ACCEPTED, **attempt}):
             current.add(claim.message.id)
@@ -115,7 +114,7 @@ def _settle_batch(batch: Sequence[tuple[Claim, dict[str, Any]]], now: datetime) 
     rows = [
         {
             "message_id": claim.message.id,
-            "started_at": claim.begun_at or now,
+            "started_at": claim.started_at or now,
             **claim.route,
             **attempt,
             **result,

@@ -1,4 +1,4 @@
-"""The store in SQLite and in PostgreSQL, made of the modules of this package."""
+"""The stores of SQLite and PostgreSQL, composed of the functions of this package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SqlStore:
-    """What both databases have in common. The contract of each operation is stated in ``interface.Store``."""
+    """The operations that both databases share; ``interface.Store`` states the contract of each."""
 
     log_suffices = False
 
@@ -69,7 +69,7 @@ class SqlStore:
 
 
 class SqliteStore(SqlStore):
-    """All workers of one SQLite database run on one machine, so each can read the acceptance logs of the others."""
+    """The store of SQLite: all workers run on one machine, so each can read the acceptance logs of the others."""
 
     log_suffices = True
 

@@ -1,4 +1,4 @@
-"""Values the store hands out: a queued message as it was read, and the claim that allows one attempt to send it."""
+"""Values that the store returns: a queued message as it was read, and the claim that permits one attempt to send it."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Claim:
 
     message: QueuedMessage
     token: str
-    first: bool = False  # of its batch: an acceptance of this one ends whatever stopped the queue
+    first: bool = False  # of its batch: its acceptance ends a hold or pause of the queue
     route: dict[str, Any] = field(default_factory=dict)  # the route taken, as columns of the attempt
-    begun_at: datetime | None = None
-    intent_id: int = 0  # the attempt row; 0 while the start is recorded in the acceptance log alone
+    started_at: datetime | None = None
+    started_attempt_id: int = 0  # the attempt row; 0 while the start is recorded in the acceptance log only
     attempt_id: int = 0  # the attempt row, once its result is recorded
-    awaits_other_server: bool = False  # another server may hold it: through this one it could arrive twice
+    awaits_other_server: bool = False  # another server may have it: through this one it could arrive twice
 
     @property
     def tries(self) -> int:
-        """Number of attempts that count against the message, this one included."""
+        """The number of attempts that count against the message, including this one."""
         return self.message.attempts + 1
