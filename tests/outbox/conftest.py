@@ -20,13 +20,13 @@ from tests.smtp.badserver import BadServer, Script
 
 @pytest.fixture
 def database_wait() -> float:
-    """How many seconds a writer waits for another; tests that lock the database override it."""
+    """The seconds for which a writer waits for another one; tests that lock the database override it."""
     return 30.0
 
 
 @pytest.fixture
 def config(tmp_path: Path, tuning: Tuning, database_wait: float) -> Config:
-    """Times long enough that a loaded machine reaches none of them."""
+    """A configuration whose limits are so long that a loaded machine does not reach them."""
     return make_config(
         tmp_path / "instance", lease=LEASE_S, limits=LIMITS, database_wait=database_wait, tuning=tuning
     )
@@ -45,7 +45,7 @@ def account(app: Flask) -> int:
 
 @pytest.fixture
 def serve() -> Iterator:
-    """Start a scripted server; by default it accepts everything."""
+    """Return a function that starts a scripted server; by default the server accepts everything."""
     with ExitStack() as stack:
 
         def start(script: Script | None = None) -> BadServer:
@@ -56,7 +56,7 @@ def serve() -> Iterator:
 
 @pytest.fixture
 def server(serve, routes: StubRoutes, account: int) -> BadServer:
-    """A server that accepts everything, to which the account's mail goes."""
+    """A server that accepts everything; the account's route leads to it."""
     found = serve()
     routes.send_to(account, found)
     return found

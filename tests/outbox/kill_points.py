@@ -1,7 +1,7 @@
-"""Points in the worker's code at which it kills itself with SIGKILL, once for each message; for the tests alone.
+"""Points in the worker's code at which it kills itself with SIGKILL, once for each message; used by tests only.
 
-What happens between two replies of a mail server is in the hands of its script. What happens between two statements of
-the worker is not visible from outside, so the worker's process wraps the functions around such a point as it starts.
+The script of a mail server can kill a worker between two replies. A point between two statements of the worker is not
+visible from outside, so the worker process wraps the functions around such a point as it starts.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ KILL_POINTS: dict[str, tuple[str, bool]] = {
 
 
 def install(point: str, folder: Path, only: int = 0) -> None:
-    """Let this process, and those it forks, be killed at a point. A file in the folder marks each kill.
+    """Kill this process, and those that it forks, at a point. A file in the folder marks each kill.
 
-    ``only`` is the id of the one message with which it is killed.
+    ``only`` is the id of the message at which the process is killed; 0 means every message.
     """
     name, before = KILL_POINTS[point]
     for owner in [deliver] if name == "submit" else sql._STORES.values():

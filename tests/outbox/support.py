@@ -1,4 +1,4 @@
-"""Shared by the tests of the outbox: routes to scripted servers, queued messages, a real worker process."""
+"""Helpers of the outbox tests: routes to scripted servers, queued messages, and a real worker process."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from portal.smtp.network.guard import EgressPolicy, PrivateTarget
 from portal.smtp.server import Limits, Secret, Security, Server
 from portal.state import get_state
 from portal.tuning import Tuning
-from tests.conftest import PASSWORD as OWNERS_PASSWORD
+from tests.conftest import PASSWORD as OWNER_PASSWORD
 from tests.conftest import make_config
 from tests.outbox import kill_points
 from tests.smtp import badserver
 from tests.smtp.badserver import BadServer, Script, converse
 
 SENDER = "info@brightleaf.example"
-# No test waits for these limits: they are for a machine under load. Tests of a limit have their own.
+# So long that no test reaches them, even on a loaded machine. Tests of a limit set their own.
 LIMITS = Limits(deadline=90.0, connect=60.0, greeting=60.0, reply=90.0)
 LEASE_S = 120.0
 PATIENCE_S = 300.0  # until a test gives up waiting for a condition
@@ -55,7 +55,7 @@ def honest(**more: object) -> Script:
 
 
 def answering(**answers: object) -> Script:
-    """Return an honest server's script with other answers by verb: ``answering(RCPT=b"550 5.1.1 no\\r\\n")``."""
+    """Return the script of ``honest`` with other answers by verb: ``answering(RCPT=b"550 5.1.1 no\\r\\n")``."""
     return honest(answers=answers)
 
 
@@ -73,7 +73,7 @@ def route_to(
 
 @dataclass
 class StubRoutes:
-    """Stands for the settings room: resolves an account's route."""
+    """Resolves the route of an account in place of the settings."""
 
     by_account: dict[int | None, Callable[[], Route]] = field(default_factory=dict)
 
@@ -86,9 +86,9 @@ class StubRoutes:
 
 def new_account(programme: str = "Brightleaf") -> int:
     mailbox = f"owner@{programme.lower()}.example"
-    ident = create_owner(programme, "Ada Fairweather", mailbox, OWNERS_PASSWORD, now=utcnow()).account_id
+    account_id = create_owner(programme, "Ada Fairweather", mailbox, OWNER_PASSWORD, now=utcnow()).account_id
     db.session.commit()
-    return ident
+    return account_id
 
 
 def enqueue_message(account_id: int | None, key: str, **more: object) -> int:
@@ -103,13 +103,13 @@ def enqueue_message(account_id: int | None, key: str, **more: object) -> int:
     } | more
     row = enqueue_row(account_id, NewMessage(**values), now=utcnow())  # type: ignore[arg-type]
     assert row is not None
-    ident = row.id
+    id_ = row.id
     db.session.commit()
-    return ident
+    return id_
 
 
 def start_drain(account_id: int | None) -> Drain:
-    """Return a drain that has claimed its batch and recorded its first start, and goes no further."""
+    """Return a drain that has claimed its batch and recorded its first start, and has submitted nothing."""
     drain = Drain(account_id or 0)
     assert drain.start()
     return drain
@@ -121,7 +121,7 @@ def count_leases(account_id: int | None) -> int:
 
 
 def expire_leases(account_id: int | None) -> None:
-    """Let every lease of an account expire, as if its worker had crashed long ago."""
+    """Expire every lease of an account, as if its worker had crashed long ago."""
     ago = utcnow() - timedelta(days=1)
     row = OutboxMessage
     sending = (row.account_id == account_id, row.status == Status.SENDING)
@@ -134,13 +134,13 @@ def expire_leases(account_id: int | None) -> None:
     db.session.commit()
 
 
-def message(ident: int) -> OutboxMessage:
-    (row,) = _read(db.select(OutboxMessage).where(OutboxMessage.id == ident))
+def message(id_: int) -> OutboxMessage:
+    (row,) = _read(db.select(OutboxMessage).where(OutboxMessage.id == id_))
     return row
 
 
-def attempts(ident: int) -> list[DeliveryAttempt]:
-    query = db.select(DeliveryAttempt).where(DeliveryAttempt.message_id == ident)
+def attempts(id_: int) -> list[DeliveryAttempt]:
+    query = db.select(DeliveryAttempt).where(DeliveryAttempt.message_id == id_)
     return _read(query.order_by(DeliveryAttempt.number))
 
 
@@ -150,7 +150,7 @@ def queue(account_id: int | None) -> Queue:
 
 
 def _read(query: Any) -> list[Any]:
-    """Read rows as they are now, and end the transaction, so that no writer waits for it."""
+    """Read rows in their present state, and end the transaction, so that no writer waits for it."""
     db.session.rollback()
     rows = list(db.session.scalars(query))
     db.session.expunge_all()

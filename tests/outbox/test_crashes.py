@@ -50,14 +50,14 @@ def killed(app, config, serve, routes, account):
     def until_killed(script, reached):
         server = serve(script)
         routes.send_to(account, server, limits=PATIENT)
-        ident = enqueue_message(account, "m")
+        id_ = enqueue_message(account, "m")
         worker = start_worker(config, {account: server.port})
         try:
-            wait_for(lambda: reached(server, ident))
+            wait_for(lambda: reached(server, id_))
         finally:
             worker.kill()
         server.script = honest()
-        return server, ident
+        return server, id_
 
     return until_killed
 
@@ -67,39 +67,39 @@ def logged_replies(config):
     return [path for path in (config.instance / "accepted").iterdir() if b'"reply"' in path.read_bytes()]
 
 
-def arrives(account, ident):
+def arrives(account, id_):
     def drained():
         drain_queue(account)
-        return message(ident).status is Status.SENT
+        return message(id_).status is Status.SENT
 
     wait_for(drained)
 
 
 def test_a_worker_killed_before_it_speaks_loses_nothing(killed, account):
-    server, ident = killed(lambda peer: peer.listen(), lambda server, _: server.connections)
+    server, id_ = killed(lambda peer: peer.listen(), lambda server, _: server.connections)
     assert drain_queue(account) == 0, "the lease still stands"
-    arrives(account, ident)
+    arrives(account, id_)
     assert len(server.messages) == 1
-    assert [one.outcome for one in attempts(ident)] == [Outcome.INTERRUPTED, Outcome.ACCEPTED]
+    assert [one.outcome for one in attempts(id_)] == [Outcome.INTERRUPTED, Outcome.ACCEPTED]
 
 
 def test_a_worker_killed_after_the_recipient_was_accepted_loses_nothing(killed, account):
-    server, ident = killed(answering(RCPT=mute), lambda server, _: b"RCPT TO" in bytes(server.received))
-    arrives(account, ident)
+    server, id_ = killed(answering(RCPT=mute), lambda server, _: b"RCPT TO" in bytes(server.received))
+    arrives(account, id_)
     assert len(server.messages) == 1
-    assert attempts(ident)[0].outcome is Outcome.INTERRUPTED
+    assert attempts(id_)[0].outcome is Outcome.INTERRUPTED
 
 
 def test_a_twin_of_a_worker_killed_before_the_reply_is_recognised_by_its_message_id(killed, account):
-    server, ident = killed(answering(DOT=mute), lambda server, _: server.messages)
-    arrives(account, ident)
+    server, id_ = killed(answering(DOT=mute), lambda server, _: server.messages)
+    arrives(account, id_)
     first, second = message_ids(server)
     assert first == second
-    assert [(one.outcome, one.ambiguous) for one in attempts(ident)] == [
+    assert [(one.outcome, one.ambiguous) for one in attempts(id_)] == [
         (Outcome.INTERRUPTED, True),
         (Outcome.ACCEPTED, False),
     ]
-    assert message(ident).attempts == 2
+    assert message(id_).attempts == 2
 
 
 def test_a_worker_killed_between_the_reply_and_the_settlement_sends_no_twin(killed, account, config):
@@ -113,13 +113,13 @@ def test_a_worker_killed_between_the_reply_and_the_settlement_sends_no_twin(kill
         peer.server.accepted = True
         peer.listen()
 
-    server, ident = killed(
+    server, id_ = killed(
         answering(DOT=lock_then_accept), lambda server, _: getattr(server, "accepted", False)
     )
     locks[0].close()
-    arrives(account, ident)
+    arrives(account, id_)
     assert len(server.messages) == 1
-    (one,) = attempts(ident)
+    (one,) = attempts(id_)
     assert (one.outcome, one.queue_id, one.ambiguous) == (Outcome.ACCEPTED, "1", False)
 
 
@@ -136,30 +136,30 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(app, serve
 
     server = serve(answering(DOT=freeze_once))
     routes.send_to(account, server, limits=PATIENT)
-    ident = enqueue_message(account, "m")
+    id_ = enqueue_message(account, "m")
     sleeper = threading.Thread(target=in_context(app, drain_queue, account))
     sleeper.start()
     wait_for(lambda: frozen)
-    arrives(account, ident)
-    settled = message(ident).settled_at
+    arrives(account, id_)
+    settled = message(id_).settled_at
     wake_up.set()
     sleeper.join(5)
-    row = message(ident)
+    row = message(id_)
     assert (row.status, row.settled_at) == (Status.SENT, settled)
-    assert [one.outcome for one in attempts(ident)] == [Outcome.INTERRUPTED, Outcome.ACCEPTED]
+    assert [one.outcome for one in attempts(id_)] == [Outcome.INTERRUPTED, Outcome.ACCEPTED]
 
 
 @pytest.mark.tuning(lease_renew_fraction=0.0)  # as if much time had passed
 def test_a_worker_frozen_before_it_speaks_finds_that_the_message_is_another_s_by_now(app, server, account):
-    ident = enqueue_message(account, "m")
+    id_ = enqueue_message(account, "m")
     frozen = start_drain(account)
     expire_leases(account)
     run_in_thread(app, drain_queue, account)
     assert len(server.messages) == 1
     frozen.run_claimed()
     assert len(server.messages) == 1, "it looks once more before it speaks"
-    assert message(ident).status is Status.SENT
-    assert [one.outcome for one in attempts(ident)] == [Outcome.INTERRUPTED, Outcome.ACCEPTED]
+    assert message(id_).status is Status.SENT
+    assert [one.outcome for one in attempts(id_)] == [Outcome.INTERRUPTED, Outcome.ACCEPTED]
 
 
 @pytest.mark.tuning(lease_renew_fraction=0.0)
@@ -198,7 +198,7 @@ def test_a_worker_asked_to_stop_finishes_the_message_in_hand(app, config, serve,
 
 def test_a_second_signal_ends_the_worker_at_once(app, config, serve, account):
     server = serve(answering(DOT=mute))
-    ident = enqueue_message(account, "m")
+    id_ = enqueue_message(account, "m")
     worker = start_worker(config, {account: server.port})
     try:
         wait_for(lambda: server.messages)
@@ -211,7 +211,7 @@ def test_a_second_signal_ends_the_worker_at_once(app, config, serve, account):
         assert time.monotonic() - started < 1
     finally:
         worker.kill()
-    assert message(ident).status is Status.SENDING
+    assert message(id_).status is Status.SENDING
 
 
 def test_the_mute_server_of_one_account_delays_nobody_else(app, config, serve, account):

@@ -107,40 +107,40 @@ def test_a_worker_stopped_past_its_lease_and_woken_changes_nothing(
     worker = start_worker(config, {account: server.port})
     sandman.pid = worker.process.pid
     try:
-        ident = enqueue_message(account, "m")
+        id_ = enqueue_message(account, "m")
         assert sandman.asleep.wait(PATIENCE_S)
         server.script = answering()
 
         def taken_over():
             drain_queue(account)
-            return message(ident).status is Status.SENT
+            return message(id_).status is Status.SENT
 
         wait_for(taken_over)
-        before = row_of(ident)
+        before = row_of(id_)
         sandman.awake.set()
         os.kill(sandman.pid, signal.SIGCONT)
         other = enqueue_message(account, "other")
         wait_for(lambda: message(other).status is Status.SENT)
         time.sleep(1.0)  # whatever it may still do to the first
-        assert row_of(ident) == before
+        assert row_of(id_) == before
         worker.terminate()
         assert worker.wait() == 0
     finally:
         os.kill(sandman.pid, signal.SIGCONT) if worker.process.poll() is None else None
         worker.kill()
-    assert row_of(ident) == before
-    ids = [one for one in message_ids(server) if one == message(ident).message_id]
+    assert row_of(id_) == before
+    ids = [one for one in message_ids(server) if one == message(id_).message_id]
     assert len(ids) == copies
-    assert [(one.outcome, one.ambiguous) for one in attempts(ident)] == [
+    assert [(one.outcome, one.ambiguous) for one in attempts(id_)] == [
         (Outcome.INTERRUPTED, True),
         (Outcome.ACCEPTED, False),
     ]
     assert count_leases(account) == 0
 
 
-def row_of(ident):
-    row = message(ident)
-    told = [(one.outcome, one.ambiguous, one.ended_at, one.queue_id) for one in attempts(ident)]
+def row_of(id_):
+    row = message(id_)
+    told = [(one.outcome, one.ambiguous, one.ended_at, one.queue_id) for one in attempts(id_)]
     return row.status, row.attempts, row.settled_at, row.lease_token, row.next_attempt_at, told
 
 
@@ -153,16 +153,16 @@ def test_a_clock_that_steps_by_an_hour_either_way_loses_nothing_and_repeats_noth
     """The machine's clock, and with it that of everybody on it, while two workers send."""
     server = serve(answering(DOT=lambda peer, _: (time.sleep(0.02), peer.say(b"250 2.0.0 Ok\r\n"))))
     workers = [start_worker(config, {account: server.port}, clock_steps=True) for _ in range(2)]
-    idents = []
+    ids = []
     try:
         for hours in (0, 1, 0, -1, 0):
             (config.instance / "clock").write_text(str(hours))
             with time_machine.travel(utcnow() + timedelta(hours=hours), tick=True):
-                idents += [
-                    enqueue_message(account, f"m{len(idents)}-{n}", recipient=f"r{n % 7}@example.net")
+                ids += [
+                    enqueue_message(account, f"m{len(ids)}-{n}", recipient=f"r{n % 7}@example.net")
                     for n in range(15)
                 ]
-            half = len(idents) - 8
+            half = len(ids) - 8
             wait_for(lambda half=half: len(server.messages) > half)  # the next step comes in the middle of it
         wait_for(lambda: set(statuses(account)) == {Status.SENT})
         for worker in workers:
@@ -172,8 +172,8 @@ def test_a_clock_that_steps_by_an_hour_either_way_loses_nothing_and_repeats_noth
         for worker in workers:
             worker.kill()
     assert Counter(message_ids(server)).most_common(1)[0][1] == 1
-    assert len(server.messages) == len(idents)
-    assert {len(attempts(ident)) for ident in idents} == {1}
+    assert len(server.messages) == len(ids)
+    assert {len(attempts(id_)) for id_ in ids} == {1}
     assert count_leases(account) == 0
 
 
@@ -190,7 +190,7 @@ def test_a_full_disk_under_the_database_is_told_and_waited_for_and_burns_no_atte
         answering(DOT=lambda peer, _: (room.fill(), peer.say(b"250 2.0.0 " + b"Ok " * 90 + b"\r\n")))
     )
     routes.send_to(account, server)
-    idents = [enqueue_message(account, f"m{number}") for number in range(40)]
+    ids = [enqueue_message(account, f"m{number}") for number in range(40)]
     event.listen(db.engine, "begin", room.bound)
     worker = threading.Thread(target=in_context(app, drain_queue, account))
     try:
@@ -208,8 +208,8 @@ def test_a_full_disk_under_the_database_is_told_and_waited_for_and_burns_no_atte
         event.remove(db.engine, "begin", room.bound)
     assert set(statuses(account)) == {Status.SENT}
     assert len(server.messages) == 40, "what was accepted while nothing could be written is not sent again"
-    assert {len(attempts(ident)) for ident in idents} == {1}
-    assert {message(ident).attempts for ident in idents} == {1}
+    assert {len(attempts(id_)) for id_ in ids} == {1}
+    assert {message(id_).attempts for id_ in ids} == {1}
 
 
 class Room:

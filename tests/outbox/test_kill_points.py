@@ -132,8 +132,8 @@ def test_a_worker_killed_in_the_middle_of_a_word(app, config, serve, account, li
         for number in range(TIMES):
             hangman.pid = newcomer(number)
             hangman.due = True
-            ident = enqueue_message(account, f"m{number}", text=text)
-            settled(ident, copies, [Outcome.INTERRUPTED, Outcome.ACCEPTED], server)
+            id_ = enqueue_message(account, f"m{number}", text=text)
+            settled(id_, copies, [Outcome.INTERRUPTED, Outcome.ACCEPTED], server)
             assert not hangman.due
     finally:
         end(worker)
@@ -148,9 +148,9 @@ def test_a_worker_killed_between_two_lines_of_its_own(app, config, serve, accoun
     try:
         for number in range(TIMES):
             newcomer(number)
-            ident = enqueue_message(account, f"m{number}")
-            settled(ident, copies, outcomes, server)
-            assert (config.instance / f"killed-{ident}").exists()
+            id_ = enqueue_message(account, f"m{number}")
+            settled(id_, copies, outcomes, server)
+            assert (config.instance / f"killed-{id_}").exists()
     finally:
         end(worker)
     assert len(server.messages) == TIMES * copies
@@ -163,12 +163,12 @@ def newcomer(dead: int) -> int:
     return beats()[-1]
 
 
-def settled(ident, copies, outcomes, server):
-    wait_for(lambda: message(ident).status is Status.SENT)
-    found = attempts(ident)
+def settled(id_, copies, outcomes, server):
+    wait_for(lambda: message(id_).status is Status.SENT)
+    found = attempts(id_)
     assert [one.outcome for one in found] == outcomes
     assert [one.ambiguous for one in found] == [one is Outcome.INTERRUPTED for one in outcomes]
-    assert message_ids(server).count(message(ident).message_id) == copies, "twins have the same Message-ID"
+    assert message_ids(server).count(message(id_).message_id) == copies, "twins have the same Message-ID"
 
 
 def end(worker):

@@ -129,10 +129,10 @@ def test_a_message_somebody_settles_at_this_moment_is_not_waited_for(app, server
         assert start_drain(account).current.message.id == second
 
 
-def lock_row(config, ident):
+def lock_row(config, id_):
     other = plain_connection(config)
     other.execute("BEGIN")
-    other.execute("SELECT 1 FROM outbox_message WHERE id = %s FOR UPDATE", [ident])
+    other.execute("SELECT 1 FROM outbox_message WHERE id = %s FOR UPDATE", [id_])
     return other
 
 
@@ -198,15 +198,15 @@ def test_what_a_server_accepted_while_the_database_was_away_leaves_once(app, ser
 
     server = serve(answering(DOT=take_and_cut_the_power))
     routes.send_to(account, server)
-    ident = enqueue_message(account, "m")
+    id_ = enqueue_message(account, "m")
     worker = threading.Thread(target=in_context(app, drain_queue, account))
     worker.start()
     assert away.wait(PATIENCE_S)
     time.sleep(0.5)
     cluster.start()
     join(worker)
-    assert message(ident).status is Status.SENT
-    assert len(server.messages) == len(attempts(ident)) == 1
+    assert message(id_).status is Status.SENT
+    assert len(server.messages) == len(attempts(id_)) == 1
 
 
 def test_a_worker_picks_up_at_once_what_is_announced(app, config, serve, account):

@@ -69,7 +69,7 @@ def test_the_worker_is_woken_by_the_commit_and_not_by_a_savepoint(app, account):
 
 
 def test_a_failing_announcement_does_not_fail_the_promise(app, account):
-    def broken(job, ident):
+    def broken(job, id_):
         raise sqlite3.OperationalError("database or disk is full")
 
     get_state(app).part(Notifier).push = broken
@@ -207,10 +207,10 @@ def test_no_transaction_is_open_while_smtp_is_spoken(app, serve, routes, account
 
     server = serve(answering(MAIL=look, RCPT=look, DOT=look))
     routes.send_to(account, server)
-    ident = enqueue_message(account, "m")
+    id_ = enqueue_message(account, "m")
     session = db.session()
     drain_queue(account)
-    assert message(ident).status is Status.SENT, "a locked database would have failed the conversation"
+    assert message(id_).status is Status.SENT, "a locked database would have failed the conversation"
     assert seen == [False] * 3
 
 
@@ -224,12 +224,12 @@ def test_a_sign_up_and_its_email_are_committed_together(app, account):
 
 @pytest.mark.parametrize("how", ["settled", "taken"])
 def test_one_message_alone_is_claimed_only_while_it_is_free(app, server, account, how):
-    ident = enqueue_message(account, "m", forced_version_id=1)
-    first = claims.claim_one(ident)
+    id_ = enqueue_message(account, "m", forced_version_id=1)
+    first = claims.claim_one(id_)
     assert first
     if how == "settled":
         deliver.attempt(first)
-    assert claims.claim_one(ident) is None
+    assert claims.claim_one(id_) is None
 
 
 def run_all(jobs):

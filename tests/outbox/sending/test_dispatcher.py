@@ -1,4 +1,4 @@
-"""The dispatcher keeps an idle connection where it takes nothing from others, and never waits for an idle drain."""
+"""The dispatcher keeps an idle connection while enough connections are free, and does not wait for an idle drain."""
 
 import threading
 from datetime import timedelta
@@ -22,19 +22,19 @@ from tests.outbox.support import (
     wait_for,
 )
 
-# An idle drain stays until the test ends it, and no drain looks slow to another thread.
-_PATIENT = {
+# An idle drain stays until the test ends it, and no drain counts as slow or stalled.
+_NO_TIMEOUTS = {
     "idle_s": 600.0,
     "help_after_s": 600.0,
     "stalled_after_s": 600.0,
     "second_connection_min_s": 600.0,
 }
-patient = pytest.mark.tuning(**_PATIENT)
+no_timeouts = pytest.mark.tuning(**_NO_TIMEOUTS)
 
 
 @pytest.fixture
 def dispatcher(app, account):
-    """A dispatcher for which the account's server answered last time."""
+    """A dispatcher; the account's server counts as healthy."""
     get_queue(account).healthy = True
     db.session.commit()
     found = Dispatcher(app, 8)
@@ -49,12 +49,12 @@ def all_sent(account, count):
 
 
 def is_idle(dispatcher):
-    """Whether there is one drain, and it has nothing to do."""
+    """Whether there is one drain, and it is idle."""
     return [drain.idle.is_set() for drain in dispatcher.running()] == [True]
 
 
-@patient
-def test_messages_that_come_soon_after_are_sent_over_the_same_connection(dispatcher, server, account):
+@no_timeouts
+def test_messages_that_arrive_within_the_idle_time_use_the_same_connection(dispatcher, server, account):
     for number in range(3):
         enqueue_message(account, f"m{number}")
         dispatcher.serve(account)
@@ -63,10 +63,8 @@ def test_messages_that_come_soon_after_are_sent_over_the_same_connection(dispatc
     assert count_leases(account) == 1
 
 
-@patient
-def test_a_worker_that_crashes_while_idle_holds_its_lease_for_a_short_time_only(
-    dispatcher, server, account, tuning
-):
+@no_timeouts
+def test_the_lease_of_an_idle_drain_is_short_in_case_the_worker_crashes(dispatcher, server, account, tuning):
     enqueue_message(account, "m")
     dispatcher.serve(account)
     wait_for(lambda: is_idle(dispatcher))
@@ -75,14 +73,14 @@ def test_a_worker_that_crashes_while_idle_holds_its_lease_for_a_short_time_only(
     assert until - utcnow() <= timedelta(seconds=2 * tuning.idle_s)
 
 
-@patient
+@no_timeouts
 def test_serving_a_queue_does_not_wait_for_an_idle_drain(dispatcher, server, account):
     enqueue_message(account, "m")
-    dispatcher.serve(account)  # would return after ten minutes
+    dispatcher.serve(account)  # if it waited for the drain, it would return after ten minutes
     wait_for(lambda: is_idle(dispatcher))
 
 
-@patient
+@no_timeouts
 def test_an_idle_drain_finds_work_whose_job_was_not_pushed(dispatcher, server, account):
     enqueue_message(account, "first")
     dispatcher.serve(account)
@@ -92,9 +90,9 @@ def test_an_idle_drain_finds_work_whose_job_was_not_pushed(dispatcher, server, a
     assert server.connections == 1
 
 
-@pytest.mark.tuning(**_PATIENT, idle_poll_s=600.0)
+@pytest.mark.tuning(**_NO_TIMEOUTS, idle_poll_s=600.0)
 @pytest.mark.parametrize("is_pushed", [True, False])
-def test_what_comes_while_a_drain_works_is_gathered_until_a_job_is_pushed(
+def test_messages_that_arrive_during_a_drain_are_batched_until_a_job_is_pushed(
     dispatcher, serve, routes, account, monkeypatch, is_pushed
 ):
     store = get_store()
@@ -133,17 +131,17 @@ def test_after_the_idle_time_a_drain_closes_its_connection_and_releases_its_leas
     assert server.connections == 2
 
 
-@patient
-def test_a_worker_that_stops_does_not_wait_for_an_idle_drain(dispatcher, server, account):
+@no_timeouts
+def test_a_stopping_worker_does_not_wait_for_an_idle_drain(dispatcher, server, account):
     enqueue_message(account, "m")
     dispatcher.serve(account)
     wait_for(lambda: is_idle(dispatcher))
     deliver.stopping.set()
-    dispatcher.close()  # would return after ten minutes
+    dispatcher.close()  # if it waited for the idle time, it would return after ten minutes
     assert count_leases(account) == 0
 
 
-@patient
+@no_timeouts
 def test_a_connection_that_the_server_closed_while_idle_is_replaced(dispatcher, serve, routes, account):
     closed = threading.Event()
 
@@ -167,13 +165,13 @@ def test_a_connection_that_the_server_closed_while_idle_is_replaced(dispatcher, 
     assert message(id_).attempts == 1
 
 
-@patient
-def test_a_drain_does_not_idle_where_connections_are_scarce(app, server, account):
+@no_timeouts
+def test_a_drain_does_not_idle_if_more_than_half_of_the_connections_are_in_use(app, server, account):
     get_queue(account).healthy = True
     db.session.commit()
-    narrow = Dispatcher(app, 1)
+    dispatcher = Dispatcher(app, 1)
     enqueue_message(account, "m")
-    narrow.serve(account)
-    wait_for(lambda: not narrow.running())
+    dispatcher.serve(account)
+    wait_for(lambda: not dispatcher.running())
     assert count_leases(account) == 0
-    narrow.close()
+    dispatcher.close()

@@ -1,4 +1,4 @@
-"""The table follows the journal: a fast server is not waited for by it, and nothing is lost or repeated for that."""
+"""A drain settles in batches, behind the acceptance log, and a crash still loses no message and repeats one at most."""
 
 import threading
 from datetime import timedelta
@@ -41,52 +41,52 @@ OK = b"250 2.0.0 Ok: queued as 1\r\n"
 ACCEPTED, INTERRUPTED = Outcome.ACCEPTED, Outcome.INTERRUPTED
 
 
-# The table may lag far behind the log, so that nothing that a test does is overtaken by a settlement.
+# The table may lag far behind the log, so that no settlement happens in the middle of a test.
 lagging = pytest.mark.tuning(settle_lag_s=600.0)
 
 
 @pytest.fixture
-def by_journal(database):
-    """Where machines share a database, the journal of one is not record enough."""
+def log_suffices(database):
+    """Skip the test on PostgreSQL: where machines share a database, the local log is not a sufficient record."""
     if database == "postgresql":
-        pytest.skip("it is told of each message before the next")
+        pytest.skip("each message is recorded in the table before the next one starts")
 
 
-def taken(claim, name="Q1"):
-    assert acceptance_log.current_log().log_accepted(claim, Acceptance(Reply(250, ("Ok",)), name))
+def log_acceptance(claim, queue_id="Q1"):
+    assert acceptance_log.current_log().log_accepted(claim, Acceptance(Reply(250, ("Ok",)), queue_id))
 
 
-def begun(drain, number):
-    """Begin a message of a drain's batch by the journal alone."""
+def start_by_log(drain, number):
+    """Start a message of a drain's batch with the acceptance log as its only record; return its claim."""
     claim = drain.claims[number]
     claims.mark_started(claim, drain.route, now=utcnow())
     assert acceptance_log.current_log().log_start(claim)
     return claim
 
 
-@pytest.mark.usefixtures("by_journal")
+@pytest.mark.usefixtures("log_suffices")
 @lagging
-def test_many_messages_are_recorded_by_one_transaction(app, server, account):
+def test_several_messages_are_recorded_in_one_transaction(app, server, account):
     for number in range(4):
         enqueue_message(account, f"m{number}")
     commits = []
     db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
     assert drain_queue(account) == 4
-    assert [at for at in commits if 0 < at < 3] == [], "three messages left between two commits"
+    assert [at for at in commits if 0 < at < 3] == [], "three messages were submitted between two commits"
     assert statuses(account) == [Status.SENT] * 4
-    for ident in range(1, 5):
-        (one,) = attempts(ident)
+    for id_ in range(1, 5):
+        (one,) = attempts(id_)
         assert (one.outcome, one.number, one.version_number, one.stage) == (ACCEPTED, 1, None, "data")
         assert one.server.startswith("localhost:") and one.sender.endswith("<info@brightleaf.example>")
         assert one.started_at <= one.ended_at and "MAIL FROM" in one.transcript
 
 
 @lagging
-def test_where_machines_share_a_database_it_is_told_of_each_message_before_the_next(
+def test_where_machines_share_a_database_each_message_is_recorded_before_the_next_one(
     app, server, account, database
 ):
     if database == "sqlite":
-        pytest.skip("there the journal is record enough for a moment")
+        pytest.skip("the acceptance log is a sufficient record there")
     for number in range(3):
         enqueue_message(account, f"m{number}")
     commits = []
@@ -95,8 +95,8 @@ def test_where_machines_share_a_database_it_is_told_of_each_message_before_the_n
     assert {1, 2, 3} <= set(commits)
 
 
-def test_of_those_settled_together_one_that_was_lost_is_left_alone(app, server, account):
-    """Another worker has one message by now, and one was being sent before the journal was record enough."""
+def test_a_message_with_a_lost_claim_is_left_out_of_a_batch_settlement(app, server, account):
+    """Another worker has claimed the third message; the start of the first is recorded in the table, too."""
     for number in range(4):
         enqueue_message(account, f"m{number}")
     drain = start_drain(account)
@@ -107,26 +107,26 @@ def test_of_those_settled_together_one_that_was_lost_is_left_alone(app, server, 
     acceptance = Acceptance(Reply(250, ("Ok",)), "Q")
     for claim in batch[1:]:
         claims.mark_started(claim, drain.route, now=utcnow())
-    taken = [(claim, acceptance, f"of {claim.message.id}") for claim in batch]
-    assert settle.settle_accepted(taken, now=utcnow()) == [True, True, False, True]
+    accepted = [(claim, acceptance, f"of {claim.message.id}") for claim in batch]
+    assert settle.settle_accepted(accepted, now=utcnow()) == [True, True, False, True]
     db.session.commit()
     assert statuses(account) == [Status.SENT, Status.SENT, Status.SENDING, Status.SENT]
-    for ident in (1, 2, 4):
-        (one,) = attempts(ident)
-        assert (one.outcome, one.number, one.transcript) == (ACCEPTED, 1, f"of {ident}")
-        assert one.id == batch[ident - 1].attempt_id
-        assert (message(ident).attempts, message(ident).lease_token) == (1, None)
+    for id_ in (1, 2, 4):
+        (one,) = attempts(id_)
+        assert (one.outcome, one.number, one.transcript) == (ACCEPTED, 1, f"of {id_}")
+        assert one.id == batch[id_ - 1].attempt_id
+        assert (message(id_).attempts, message(id_).lease_token) == (1, None)
     assert attempts(3) == []
 
 
-@pytest.mark.usefixtures("by_journal")
+@pytest.mark.usefixtures("log_suffices")
 @lagging
-def test_the_table_catches_up_while_a_server_takes_its_time(app, serve, routes, account):
-    go_on = threading.Event()
+def test_results_are_settled_while_a_server_is_slow_to_reply(app, serve, routes, account):
+    may_reply = threading.Event()
 
     def slow_at_the_third(peer, _line):
         if len(server.messages) == 3:
-            go_on.wait(PATIENCE_S)
+            may_reply.wait(PATIENCE_S)
         peer.say(OK)
 
     server = serve(answering(DOT=slow_at_the_third))
@@ -138,27 +138,29 @@ def test_the_table_catches_up_while_a_server_takes_its_time(app, serve, routes, 
     try:
         wait_for(lambda: statuses(account)[:2] == [Status.SENT] * 2)
         wait_for(lambda: attempts(3))
-        assert [one.outcome for one in attempts(3)] == [Outcome.STARTED], "the log shows what is under way"
+        assert [one.outcome for one in attempts(3)] == [Outcome.STARTED], (
+            "the delivery log shows it in progress"
+        )
     finally:
-        go_on.set()
+        may_reply.set()
         join(sender)
     assert statuses(account) == [Status.SENT] * 4
-    assert [len(attempts(ident)) for ident in range(1, 5)] == [1] * 4
+    assert [len(attempts(id_)) for id_ in range(1, 5)] == [1] * 4
 
 
-@pytest.mark.usefixtures("by_journal")
+@pytest.mark.usefixtures("log_suffices")
 @pytest.mark.tuning(lease_renew_fraction=0.0)
-def test_what_a_frozen_worker_wrote_down_is_not_sent_again(app, server, account):
+def test_messages_that_a_frozen_worker_logged_as_accepted_are_not_sent_again(app, server, account):
     for number in range(4):
         enqueue_message(account, f"m{number}")
     frozen = start_drain(account)
-    taken(frozen.current, "Q1")
-    taken(begun(frozen, 1), "Q2")
-    begun(frozen, 2)
+    log_acceptance(frozen.current, "Q1")
+    log_acceptance(start_by_log(frozen, 1), "Q2")
+    start_by_log(frozen, 2)
     expire_leases(account)
     run_in_thread(app, drain_queue, account)
-    assert subjects(server) == ["Welcome, m2", "Welcome, m3"]
-    assert [[(one.outcome, one.queue_id) for one in attempts(ident)] for ident in range(1, 5)] == [
+    assert subjects(server) == ["Welcome, m2", "Welcome, m3"], "the others are settled by the log"
+    assert [[(one.outcome, one.queue_id) for one in attempts(id_)] for id_ in range(1, 5)] == [
         [(ACCEPTED, "Q1")],
         [(ACCEPTED, "Q2")],
         [(INTERRUPTED, ""), (ACCEPTED, "4XyZ1a2b")],
@@ -166,12 +168,12 @@ def test_what_a_frozen_worker_wrote_down_is_not_sent_again(app, server, account)
     ]
     assert [one.ambiguous for one in attempts(3)] == [True, False]
     frozen.run_claimed()
-    assert len(server.messages) == 2, "and when it wakes it sends nothing"
+    assert len(server.messages) == 2, "the frozen worker sends nothing when it resumes"
 
 
-@pytest.mark.usefixtures("by_journal")
+@pytest.mark.usefixtures("log_suffices")
 @lagging
-def test_a_drain_that_breaks_off_gives_back_only_what_it_had_not_begun(app, server, account, monkeypatch):
+def test_a_drain_that_fails_releases_only_the_claims_it_had_not_started(app, server, account, monkeypatch):
     for number in range(4):
         enqueue_message(account, f"m{number}")
     submit = deliver.submit
@@ -193,25 +195,21 @@ def test_a_drain_that_breaks_off_gives_back_only_what_it_had_not_begun(app, serv
     assert [one.outcome for one in attempts(3)] == [INTERRUPTED, ACCEPTED]
 
 
-@pytest.mark.usefixtures("by_journal")
-def test_a_message_taken_over_meanwhile_ends_the_drain_without_a_word_in_the_table(
-    app, serve, routes, account
-):
-    def lose_it(peer, _line):
+@pytest.mark.usefixtures("log_suffices")
+def test_a_drain_that_lost_its_claims_ends_and_records_nothing(app, serve, routes, account):
+    def lose_claims(peer, _line):
         if len(server.messages) == 2:
             run_in_thread(app, _take_over, account)
-            peer.pause(0.2)  # in which the table is told, and says no
+            peer.pause(2 * Tuning().settle_lag_s)  # then the drain must settle before the next message
         peer.say(OK)
 
-    server = serve(answering(DOT=lose_it))
+    server = serve(answering(DOT=lose_claims))
     routes.send_to(account, server)
     for number in range(4):
         enqueue_message(account, f"m{number}")
     drain_queue(account)
     assert len(server.messages) == 2, "it claims and sends nothing more"
-    assert Status.SENT in statuses(account)[:1], (
-        "what it wrote down itself had counted when it was taken over"
-    )
+    assert statuses(account)[0] is Status.SENT, "the logged acceptance counted when the other drain took over"
     rows = db.session.scalars(db.select(DeliveryAttempt).where(DeliveryAttempt.message_id > 2)).all()
     assert rows == []
     db.session.rollback()
@@ -222,9 +220,9 @@ def _take_over(account):
     start_drain(account)
 
 
-@pytest.mark.usefixtures("by_journal")
+@pytest.mark.usefixtures("log_suffices")
 @lagging
-def test_with_a_full_disk_under_the_journal_each_is_recorded_before_the_next(
+def test_if_the_acceptance_log_cannot_be_written_each_message_is_recorded_before_the_next_one(
     app, server, account, monkeypatch
 ):
     monkeypatch.setattr(acceptance_log.AcceptanceLog, "_append", lambda *_: False)
@@ -236,23 +234,26 @@ def test_with_a_full_disk_under_the_journal_each_is_recorded_before_the_next(
     assert {1, 2, 3} <= set(commits)
 
 
-def test_the_dead_give_their_slot_and_what_they_had_not_begun_back_at_once(app, server, account, database):
+def test_the_lease_and_the_unstarted_claims_of_a_crashed_worker_are_released_at_once(
+    app, server, account, database
+):
     for number in range(3):
         enqueue_message(account, f"m{number}")
-    dead = start_drain(account)
-    acceptance_log.current_log().log_start(dead.current)
+    crashed = start_drain(account)
+    acceptance_log.current_log().log_start(crashed.current)
     acceptance_log.current_log().close()
     get_state(app).discard(acceptance_log.AcceptanceLog)
     run_in_thread(app, drain_queue, account)
     assert statuses(account) == [Status.SENDING, Status.SENT, Status.SENT], (
-        "what was begun waits for its lease"
+        "the started message waits until its lease is over"
     )
     expire_leases(account)
     run_in_thread(app, drain_queue, account)
     assert [one.outcome for one in attempts(1)] == [INTERRUPTED, ACCEPTED]
 
 
-BY_LINE = {
+# Kill point -> (how often the message is received, the outcomes of its attempts)
+KILLS = {
     "before it connects": (1, [INTERRUPTED, ACCEPTED]),
     "after the reply, before the log": (2, [INTERRUPTED, ACCEPTED]),
     "after the log, before the commit": (1, [ACCEPTED]),
@@ -261,35 +262,35 @@ BY_LINE = {
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("line", BY_LINE)
-def test_a_worker_killed_while_the_table_is_behind_repeats_one_message_at_most(tmp_path, request, line):
+@pytest.mark.parametrize("kill_point", KILLS)
+def test_a_worker_killed_within_a_batch_repeats_one_message_at_most(tmp_path, request, kill_point):
     config = make_config(tmp_path / "instance", lease=1.0)
     request.getfixturevalue("app")
     account = request.getfixturevalue("account")
     server = request.getfixturevalue("serve")(honest())
-    copies, outcomes = BY_LINE[line]
-    idents = [enqueue_message(account, f"m{number}") for number in range(9)]
-    worker = start_worker(config, {account: server.port}, kill_point=line, killed_with=idents[6])
+    copies, outcomes = KILLS[kill_point]
+    ids = [enqueue_message(account, f"m{number}") for number in range(9)]
+    worker = start_worker(config, {account: server.port}, kill_point=kill_point, killed_with=ids[6])
     try:
         wait_for(lambda: set(statuses(account)) == {Status.SENT})
     finally:
         worker.kill()
-    assert (config.instance / f"killed-{idents[6]}").exists()
-    said = message_ids(server)
-    assert said.count(message(idents[6]).message_id) == copies
-    assert [one.outcome for one in attempts(idents[6])] == outcomes
-    others = [ident for ident in idents if ident != idents[6]]
-    doubtful = [ident for ident in others if attempts(ident)[0].outcome is INTERRUPTED]
-    assert len(doubtful) <= Tuning().connections_per_account - 1, (
-        "one of each other connection it held, at most"
+    assert (config.instance / f"killed-{ids[6]}").exists()
+    received = message_ids(server)
+    assert received.count(message(ids[6]).message_id) == copies
+    assert [one.outcome for one in attempts(ids[6])] == outcomes
+    others = [id_ for id_ in ids if id_ != ids[6]]
+    interrupted = [id_ for id_ in others if attempts(id_)[0].outcome is INTERRUPTED]
+    assert len(interrupted) <= Tuning().connections_per_account - 1, (
+        "at most one for each other connection of the worker"
     )
-    for ident in others:
-        assert said.count(message(ident).message_id) <= len(attempts(ident)) == 1 + (ident in doubtful)
+    for id_ in others:
+        assert received.count(message(id_).message_id) <= len(attempts(id_)) == 1 + (id_ in interrupted)
     wait_for(lambda: count_leases(account) == 0)
 
 
 @pytest.mark.tuning(settle_lag_s=600.0, lease_renew_fraction=0.0)
-def test_a_lease_is_renewed_while_the_table_is_behind(app, server, account, monkeypatch):
+def test_a_lease_is_renewed_within_a_batch_that_is_not_settled(app, server, account, monkeypatch):
     for number in range(3):
         enqueue_message(account, f"m{number}")
     renewed = []
