@@ -1,4 +1,4 @@
-"""How gunicorn serves the portal. It finds this file by itself; what its command line says goes before."""
+"""Settings of gunicorn, which reads this file from its working folder. Options on its command line take precedence."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ threads = 8
 
 
 def post_worker_init(worker: Any) -> None:
-    """Prepare a process that has loaded the portal for as many requests as it can serve."""
-    from portal.jobs.cpu_affinity import keep_to_one
+    """Prepare a process that has loaded the portal to serve requests."""
+    from portal.jobs.worker import pin_to_cpu
 
-    # What the portal is made of stays for as long as the process: it need not be looked through for garbage.
+    # Modules and templates live as long as the process, so the garbage collector need not examine them.
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 20, 20)
-    config = worker.wsgi.extensions["signet"].config
-    if config.one_processor:
-        keep_to_one(config.instance)
+    pin_to_cpu(worker.wsgi.extensions["signet"].config.cpu)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -28,14 +29,22 @@ ROUNDS = 3
 
 
 def drain_once(
-    database: str, taking: Sink, port: int, *, accounts: int, count: int, workers: int = 1, threads: int = 4
+    database: str,
+    taking: Sink,
+    port: int,
+    *,
+    accounts: int,
+    count: int,
+    workers: int = 1,
+    threads: int = 4,
+    **variables: str,
 ) -> float:
     """Owe messages, let fresh workers send them, and return how many a second the server took."""
     with instance(database, [port]) as made:
         idents = made.add_accounts([port] * accounts)
         made.owe(messages(idents, WARM_UP + count))
         taking.forget()
-        with made.workers(workers, threads):
+        with made.workers(workers, threads, **variables):
             return rate(taking.wait_for(WARM_UP + count))
 
 
@@ -43,6 +52,7 @@ def drain(count: int = 2_000) -> None:
     """Compare one worker on SQLite with django-post_office and with nodemailer, which keeps nothing."""
     with sink() as taking, post_office() as office, nodemailer() as node:
         best: dict[str, float] = {}
+        cpu = str(max(os.sched_getaffinity(0)))
 
         def note(who: str, value: float) -> None:
             best[who] = max(best.get(who, 0.0), value)
@@ -50,6 +60,10 @@ def drain(count: int = 2_000) -> None:
         for _ in range(ROUNDS):
             note("Signet, one account", drain_once("sqlite", taking, taking.port, accounts=1, count=count))
             note("Signet, four accounts", drain_once("sqlite", taking, taking.port, accounts=4, count=count))
+            note(
+                "Signet, four accounts, SIGNET_CPU",
+                drain_once("sqlite", taking, taking.port, accounts=4, count=count, SIGNET_CPU=cpu),
+            )
             if office:
                 taking.forget()
                 post_office_drains(office[0], taking.port, WARM_UP + count)

@@ -157,6 +157,10 @@ def signups(seconds: int = 4) -> None:
         "sign-up, worker running": lambda: portal(seconds, backlog=0),
         "sign-up that needs no confirmation": lambda: portal(seconds, backlog=0, confirm=False),
         "sign-up while 6,000 drain": lambda: portal(seconds, backlog=6_000),
+        "without SIGNET_CPU: a bare view, Flask-SQLAlchemy": lambda: bare_view(
+            BY_MODEL, seconds, pinned=False
+        ),
+        "without SIGNET_CPU: sign-up, worker running": lambda: portal(seconds, backlog=0, pinned=False),
     }
     best = dict.fromkeys(views, Load(asked=1))
     for _ in range(ROUNDS):
@@ -186,13 +190,22 @@ def row(what: str, load: Load, *bare: Load) -> tuple[object, ...]:
     return (what, f"{load.rate:,.0f}", *ratios, f"{median:.1f}", f"{late:.1f}", others or 0)
 
 
-def portal(seconds: float, *, backlog: int, confirm: bool = True) -> Load:
+def cpu(number: int, *, pinned: bool) -> dict[str, str]:
+    """Return the variable that lets a process run on one CPU alone: 0 is the first that exists, -1 the last."""
+    return {"SIGNET_CPU": str(sorted(os.sched_getaffinity(0))[number]) if pinned else ""}
+
+
+def portal(seconds: float, *, backlog: int, confirm: bool = True, pinned: bool = True) -> Load:
     with sink() as taking, instance("sqlite", [taking.port], SIGNET_TRUSTED_PROXIES="1") as made:
         accounts = made.add_accounts([taking.port] * 4)
         with made.app.app_context():
             signup_rules.save_rules(accounts[0], signup_rules.Rules(confirm=confirm))
         made.owe(messages(accounts, backlog))
-        with made.workers(1), served("wsgi:app", made.env, ROOT, made.log) as port:
+        env = made.env | cpu(0, pinned=pinned)
+        with (
+            made.workers(1, **cpu(-1, pinned=pinned)),
+            served("wsgi:app", env, ROOT, made.log) as port,
+        ):
             load = visit(port, "/join/account-1", seconds)
         assert "database is locked" not in made.log.read_text(), (
             "somebody was told that the database is locked"
@@ -264,16 +277,18 @@ def join():
 """
 
 
-# What the portal's gunicorn.conf.py asks an application for.
+# What the portal's gunicorn.conf.py needs of an application.
 SERVED_LIKE_THE_PORTAL = """
-from pathlib import Path
+import os
 from types import SimpleNamespace
-app.extensions["signet"] = SimpleNamespace(config=SimpleNamespace(one_processor=True, instance=Path.cwd()))
+cpu = os.environ["SIGNET_CPU"]
+app.extensions["signet"] = SimpleNamespace(config=SimpleNamespace(cpu=int(cpu) if cpu else None))
 """
 
 
-def bare_view(code: str, seconds: float) -> Load:
+def bare_view(code: str, seconds: float, *, pinned: bool = True) -> Load:
     with tempfile.TemporaryDirectory(prefix="signet-bare-") as folder:
         (Path(folder) / "bare.py").write_text(code + SERVED_LIKE_THE_PORTAL)
-        with served("bare:app", os.environ, Path(folder), Path(folder) / "log") as port:
+        env = {**os.environ, **cpu(0, pinned=pinned)}
+        with served("bare:app", env, Path(folder), Path(folder) / "log") as port:
             return visit(port, "/join", seconds)

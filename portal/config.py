@@ -6,6 +6,8 @@ It refuses to start half-configured and says which variable or file is at fault.
 from __future__ import annotations
 
 import ipaddress
+import logging
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +32,7 @@ from .tuning import Tuning
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_log = logging.getLogger(__name__)
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 __all__ = ["Config", "ConfigError", "PlatformMail"]
@@ -78,7 +81,7 @@ class Config:
     )
     worker_threads: int = 4
     connections: int = 64  # to mail servers at once, over all workers
-    one_processor: bool = True  # each process keeps to a processor of its own, while there are such
+    cpu: int | None = None  # number of the only CPU that this process may run on
     tests_per_hour: int = 10
     sign_up_seconds: float = 2.0  # a sign-up sent sooner than people can type is asked for again
     redis_url: str = field(default="", repr=False)  # where jobs are announced instead of beside the tables
@@ -159,13 +162,33 @@ class Config:
             retry_pace=read.number("SIGNET_RETRY_PACE", 1.0, low=0.001),
             worker_threads=int(read.number("SIGNET_WORKER_THREADS", 4, low=1)),
             connections=int(read.number("SIGNET_CONNECTIONS", 64, low=1)),
-            one_processor=read.flag("SIGNET_ONE_PROCESSOR", default=True),
+            cpu=_cpu(read),
             metrics_token=read.secret("SIGNET_METRICS_TOKEN", "metrics_token", at_least=16)
             if read.text("SIGNET_METRICS_TOKEN")
             else "",
             sign_up_seconds=read.number("SIGNET_SIGN_UP_SECONDS", 2.0),
             tests_per_hour=int(read.number("SIGNET_TESTS_PER_HOUR", 10, low=1)),
         )
+
+
+def _cpu(read: Reader) -> int | None:
+    """Return the CPU of SIGNET_CPU. Raises ConfigError if this process cannot run on it."""
+    if read.text("SIGNET_ONE_PROCESSOR"):
+        _log.warning(
+            "SIGNET_ONE_PROCESSOR has no effect any more. To let a process run on one CPU alone, set SIGNET_CPU to the "
+            "CPU's number (docs/deployment.md, Processors)."
+        )
+    value = read.text("SIGNET_CPU")
+    if not value:
+        return None
+    if not hasattr(os, "sched_getaffinity"):
+        raise ConfigError("SIGNET_CPU needs Linux; unset it.")
+    allowed = sorted(os.sched_getaffinity(0))
+    if value not in map(str, allowed):
+        raise ConfigError(
+            f"SIGNET_CPU is {value!r}; this process may run on these CPUs: {', '.join(map(str, allowed))}."
+        )
+    return int(value)
 
 
 def _base_url(value: str) -> str:

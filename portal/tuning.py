@@ -1,4 +1,4 @@
-"""Tuning constants of the outbox and the worker: delays, batch sizes and limits that trade speed against load.
+"""Tuning constants of outbox, jobs and database: delays, batch sizes and limits that trade speed against load.
 
 One frozen value, reachable as ``Config.tuning``. The defaults are right for every installation that was measured;
 operators have environment variables for what depends on the installation (see config.py). Tests replace single fields.
@@ -90,6 +90,39 @@ class Tuning:
     )
     throttle_repeat_s: float = (
         10.0  # another complaint within this time is about messages sent before the first
+    )
+
+    # Login probes of live settings and webhooks to owners.
+    login_probe_every_s: float = 24 * 3600
+    login_probe_jitter_fraction: float = 0.1  # either way, so that not all accounts probe at once
+    # After the 1st, 2nd, ... failure in a row. Refused logins are repeated rarely because providers lock users.
+    login_probe_refused_delays_s: tuple[float, ...] = (120, 600, 1800, 3600, 10800, 21600)
+    login_probe_unreachable_delays_s: tuple[float, ...] = (60, 120, 300, 600, 900)
+    webhook_retry_delays_s: tuple[float, ...] = (
+        30,
+        120,
+        600,
+        1800,
+        3600,
+        7200,
+        14400,
+    )  # the last one repeats
+
+    # Jobs and worker processes.
+    job_push_interval_s: float = 0.1  # between two pushes of the same job
+    check_threads: int = 3  # of a worker process, for all jobs that send no mail
+    worker_missing_after_s: float = 60.0  # without a heartbeat: the pages warn that no worker runs
+    heartbeat_keep_s: float = 24 * 3600  # then the heartbeat of a crashed worker is removed
+    queue_poll_s: float = 0.05  # of the job queue in a file, which cannot notify
+    queue_retry_min_s: float = (
+        0.5  # after trouble with a job queue that notifies; the delay grows up to the next
+    )
+    queue_retry_max_s: float = 5.0
+
+    # Writing to SQLite.
+    write_poll_s: tuple[float, float] = (0.0002, 0.0006)  # at random, between two attempts to begin writing
+    write_queue_wait_s: float = (
+        0.25  # at the head of the write queue, before others may pass a frozen process
     )
 
     # Clocks, database and files.

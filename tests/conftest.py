@@ -47,7 +47,6 @@ def make_config(instance: Path, **changes: Any) -> Config:
         "SIGNET_SWEEP_SECONDS": "0.3",
         "SIGNET_SMTP_DEADLINE": "8",
         "SIGNET_SIGN_UP_SECONDS": "0",
-        "SIGNET_ONE_PROCESSOR": "0",  # several tests run at the same time
         "MAIL_SERVER": "localhost",
         "MAIL_PORT": "2587",
         "MAIL_USE_TLS": "1",

@@ -1,5 +1,7 @@
 """A configuration that cannot work is refused at the start, by the name of its variable."""
 
+import os
+
 import pytest
 
 from portal.config import Config, ConfigError
@@ -44,6 +46,8 @@ WRONG = [
     ("SIGNET_SMTP_DEADLINE", "0"),
     ("SIGNET_SWEEP_SECONDS", "-1"),
     ("SIGNET_WORKER_THREADS", "0"),
+    ("SIGNET_CPU", "9999"),
+    ("SIGNET_CPU", "first"),
     ("SIGNET_TESTS_PER_HOUR", "none"),
     ("SIGNET_TRUSTED_PROXIES", "-1"),
     ("SIGNET_SMTP_PORTS", "587, smtp"),
@@ -120,6 +124,17 @@ def test_rehearsal_plays_known_servers_only(tmp_path, name):
 def test_without_rehearsal_this_machine_is_no_target(tmp_path):
     assert read(tmp_path).policy.private_targets == ()
     assert 2587 in read(tmp_path).policy.ports
+
+
+def test_a_process_may_be_pinned_to_a_cpu_that_it_may_use(tmp_path):
+    cpu = min(os.sched_getaffinity(0))
+    assert read(tmp_path).cpu is None
+    assert read(tmp_path, SIGNET_CPU=str(cpu)).cpu == cpu
+
+
+def test_the_old_name_of_the_cpu_variable_is_answered_by_a_sentence(tmp_path, caplog):
+    assert read(tmp_path, SIGNET_ONE_PROCESSOR="0").cpu is None
+    assert "set SIGNET_CPU" in caplog.text
 
 
 def test_a_conversation_ends_before_its_lease(tmp_path):

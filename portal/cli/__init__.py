@@ -33,7 +33,7 @@ def install(app: Flask) -> None:
 @click.option(
     "--threads", type=click.IntRange(1, 64), default=None, help="How many accounts are served at once."
 )
-@click.option("--processes", type=click.IntRange(1, 64), default=1, help="How many processes share the work.")
+@click.option("--processes", hidden=True)
 @click.option(
     "--queue",
     "queues",
@@ -41,12 +41,18 @@ def install(app: Flask) -> None:
     type=click.Choice(QUEUES),
     help="What to work on, repeatable: mail, or checks and all the rest. Everything unless said otherwise.",
 )
-def worker(threads: int | None, processes: int, queues: tuple[str, ...]) -> None:
+def worker(threads: int | None, processes: str | None, queues: tuple[str, ...]) -> None:
     """Deliver until asked to stop. A signal ends it after the messages in hand, a second one at once."""
     from ..jobs import worker
 
+    if processes:
+        raise click.UsageError(
+            "--processes was removed: each command runs one worker process. Run several, for example "
+            "`systemctl enable --now signet-worker@1 signet-worker@2` or `docker compose up --scale worker=2` "
+            "(docs/deployment.md, PostgreSQL and several workers)."
+        )
     _log_to_stderr()
-    sys.exit(worker.run(_app(), threads, processes, queues or QUEUES))
+    sys.exit(worker.run(_app(), threads, queues or QUEUES))
 
 
 @click.command()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from ..tuning import Tuning
 from . import may_write
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import PoolProxiedConnection
 
 _CHECKPOINT_PAGES = 4000  # of 4 kB in the write-ahead log, after which they are moved into the database
-_POLL_S = (0.0002, 0.0006)  # between two attempts to begin writing, at random
-_QUEUE_WAIT_S = 0.25  # longest time at the head of the write queue before others may pass
 _next_writer = threading.Lock()  # held by the one thread of this process that tries to begin writing
 _relaxed: set[Engine] = set()  # engines whose commits do not wait for the disk
 
@@ -123,7 +122,7 @@ def _begin_write(cursor: Any, write_queue: int | None, wait: float) -> None:
             while not _try_begin(cursor):
                 if time.monotonic() >= deadline:
                     raise _locked()
-                time.sleep(random.uniform(*_POLL_S))  # noqa: S311 - jitter, not secrecy
+                time.sleep(random.uniform(*Tuning.write_poll_s))  # noqa: S311 - jitter, not secrecy
     finally:
         _next_writer.release()
 
@@ -134,7 +133,7 @@ def _locked() -> OperationalError:
 
 @contextmanager
 def _write_queue(folder: int | None) -> Iterator[None]:
-    """Hold the head of the write queue. After _QUEUE_WAIT_S a frozen process at its head is passed."""
+    """Hold the head of the write queue. After ``Tuning.write_queue_wait_s`` a frozen process at its head is passed."""
     held = folder is not None and _lock_queue(folder)
     try:
         yield
@@ -144,12 +143,12 @@ def _write_queue(folder: int | None) -> Iterator[None]:
 
 
 def _lock_queue(folder: int) -> bool:
-    deadline = time.monotonic() + _QUEUE_WAIT_S
+    deadline = time.monotonic() + Tuning.write_queue_wait_s
     while time.monotonic() < deadline:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            time.sleep(random.uniform(*_POLL_S))  # noqa: S311 - jitter, not secrecy
+            time.sleep(random.uniform(*Tuning.write_poll_s))  # noqa: S311 - jitter, not secrecy
         else:
             return True
     return False

@@ -12,15 +12,17 @@ from sqlalchemy import delete, func, select
 from ..about import VERSION
 from ..clock import utcnow
 from ..db import db, read_only
-from ..state import vault
+from ..state import current_config, vault
 from .models import WorkerHeartbeat
 from .registry import Job, job_registry
 
 if TYPE_CHECKING:
     from flask import Flask
 
-MISSING_AFTER = timedelta(seconds=60)
-_REMOVED_AFTER = timedelta(days=1)
+
+def missing_after() -> timedelta:
+    """Return how long after its last heartbeat a worker counts as missing."""
+    return timedelta(seconds=current_config().tuning.worker_missing_after_s)
 
 
 def process_name() -> str:
@@ -29,14 +31,15 @@ def process_name() -> str:
 
 
 def record_heartbeat(now: datetime, *, started_at: datetime, threads: int = 0) -> None:
-    """Record that this worker is alive, and remove heartbeats older than a day. Commits."""
+    """Record that this worker is alive, and remove outdated heartbeats. Commits."""
+    keep = timedelta(seconds=current_config().tuning.heartbeat_keep_s)
     name = process_name()
     row = db.session.get(WorkerHeartbeat, name) or WorkerHeartbeat(name=name)
     row.host, row.pid, row.version = socket.gethostname()[:100], os.getpid(), VERSION
     row.started_at, row.seen_at, row.threads = started_at, now, threads
     row.key_ids = list(vault().key_ids)
     db.session.add(row)
-    db.session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.seen_at < now - _REMOVED_AFTER))
+    db.session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.seen_at < now - keep))
     db.session.commit()
 
 
@@ -54,7 +57,7 @@ def recent_workers() -> list[WorkerHeartbeat]:
 
 def live_workers(now: datetime) -> list[WorkerHeartbeat]:
     """Return the workers with a heartbeat within the last minute."""
-    return [worker for worker in recent_workers() if worker.seen_at >= now - MISSING_AFTER]
+    return [worker for worker in recent_workers() if worker.seen_at >= now - missing_after()]
 
 
 def last_heartbeat_at() -> datetime | None:
@@ -65,7 +68,7 @@ def last_heartbeat_at() -> datetime | None:
 def is_worker_missing(now: datetime | None = None) -> bool:
     """Return whether no worker has had a heartbeat within the last minute."""
     latest = last_heartbeat_at()
-    return latest is None or latest < (now or utcnow()) - MISSING_AFTER
+    return latest is None or latest < (now or utcnow()) - missing_after()
 
 
 def find_due_work(app: Flask, now: datetime) -> list[Job]:

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from ..db import db
 from ..db.transaction import current_transaction, is_raw
 from ..state import get_state
+from ..tuning import Tuning
 from . import backend
 
 if TYPE_CHECKING:
@@ -30,14 +31,14 @@ Push = Callable[[str, int], None]  # (job name, id)
 
 _log = logging.getLogger(__name__)
 _SESSION_KEY = "signet.jobs"  # in Session.info: the jobs to push after its commit
-_INTERVAL_S = 0.1  # between two pushes of the same job
 _MOST_REMEMBERED = 1_000  # jobs
 
 
 class Debouncer:
     """Limits repeated pushes of one job: the first goes out at once, then one each interval, and one after the last."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval_s: float = Tuning.job_push_interval_s) -> None:
+        self._interval_s = interval_s
         self._lock = threading.Lock()
         self._pushed_at: dict[Job, float] = {}  # monotonic time of the last push, which may lie ahead
 
@@ -57,11 +58,11 @@ class Debouncer:
         with self._lock:
             if len(self._pushed_at) > _MOST_REMEMBERED:
                 self._pushed_at.clear()
-            last = self._pushed_at.get(job, now - _INTERVAL_S)
+            last = self._pushed_at.get(job, now - self._interval_s)
             if now < last:
                 return None
-            self._pushed_at[job] = max(now, last + _INTERVAL_S)
-            return last + _INTERVAL_S - now
+            self._pushed_at[job] = max(now, last + self._interval_s)
+            return last + self._interval_s - now
 
 
 def _no_queue(job: str, id_: int) -> None:
@@ -78,7 +79,10 @@ class Notifier:
 
 def install(app: Flask) -> None:
     """Push this app's jobs into its queues."""
-    get_state(app).part(Notifier).push = partial(backend.push, app)
+    state = get_state(app)
+    notifier = state.part(Notifier)
+    notifier.push = partial(backend.push, app)
+    notifier.debouncer = Debouncer(state.config.tuning.job_push_interval_s)
 
 
 def push_after_commit(job: str, id_: int) -> None:

@@ -1,21 +1,18 @@
-"""The worker process: Huey's consumers, and a pulse beside them that beats and sweeps."""
+"""The worker process: Huey's consumers, and a loop beside them that records heartbeats and sweeps."""
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..clock import utcnow
-from ..db import close_connections, db
+from ..db import db
 from ..db.sqlite import use_relaxed_durability
 from ..state import get_state
-from . import backend, heartbeat, prefork
-from .cpu_affinity import keep_to_one
+from . import backend, heartbeat
 from .registry import job_registry
 
 if TYPE_CHECKING:
@@ -26,99 +23,93 @@ if TYPE_CHECKING:
     from huey.consumer import Consumer
 
 _log = logging.getLogger(__name__)
-_CHECKS = 3  # threads for whatever is not mail
-_ARENAS = -8  # M_ARENA_MAX of malloc.h
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # SIGHUP: the terminal it ran in was closed
 
 
-def run(
-    app: Flask, threads: int | None = None, processes: int = 1, queues: Sequence[str] = backend.QUEUES
-) -> int:
-    """Deliver until asked to end by a signal; the message in hand is finished, a second signal ends at once."""
-    if processes > 1:
-        with app.app_context():
-            close_connections()  # a connection must not be shared with a child
-        return prefork.run(processes, lambda parent: _work(app, threads, queues, parent))
-    return _work(app, threads, queues)
+def run(app: Flask, threads: int | None = None, queues: Sequence[str] = backend.QUEUES) -> int:
+    """Run one worker process until a signal stops it; return its exit status.
 
-
-def _work(app: Flask, threads: int | None, queues: Sequence[str], parent: int | None = None) -> int:
-    """Be one worker process.
-
-    The signals stay blocked and are fetched by a thread that only waits for them: a handler could interrupt any
-    line of this thread, also one that holds the very lock the handler needs.
+    The first signal lets it finish the messages that it is sending, a second one ends it at once with status 1.
+    The signals stay blocked and a thread waits for them: a handler could interrupt any line of this thread, also one
+    that holds the lock that the handler needs.
     """
     config, parts = get_state(app).config, job_registry(app).worker_parts
-    _share_one_heap()
-    if config.one_processor:
-        keep_to_one(config.instance, from_last=True)  # a portal looks at the first ones first
-    signal.pthread_sigmask(signal.SIG_BLOCK, prefork.END)
+    pin_to_cpu(config.cpu)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     with app.app_context():
         use_relaxed_durability(db.engine)
     count = threads or config.worker_threads
     for part in parts:
         part.start(app, count)
-    consumers = [_consumer(app, queue, count if queue == "mail" else _CHECKS) for queue in queues]
+    consumers = [
+        _consumer(app, queue, count if queue == "mail" else config.tuning.check_threads) for queue in queues
+    ]
     for consumer in consumers:
         consumer.start()
     _log.info("worker %s runs with %s threads", heartbeat.process_name(), count)
-    _beat_until(_told_to_end(), app, config.sweep, count, queues, parent)
-    _log.info("worker stops after the messages in hand; a second signal ends it at once")
+    _sweep_until(_stop_event(), app, count, queues)
+    _log.info("worker stops after the messages that it is sending; a second signal ends it at once")
     for part in parts:
         part.request_stop()
-    for number in prefork.END:
-        signal.signal(number, _end_at_once)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, prefork.END)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, _exit_at_once)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
     for consumer in consumers:
         consumer.stop_flag.set()
     for part in parts:
         part.finish()
     for consumer in consumers:
         consumer.stop(graceful=True)
-    _farewell(app)
+    _close(app)
     return 0
 
 
-def _share_one_heap() -> None:
-    """Keep the memory flat: glibc gives each thread a heap of its own, and what one has freed the others cannot use."""
-    with suppress(OSError, AttributeError):  # another C library has no such switch, and no need of it
-        ctypes.CDLL(None).mallopt(_ARENAS, 1)
+def pin_to_cpu(number: int | None) -> None:
+    """Let this process, and the threads it starts from now on, run on one CPU alone. None changes nothing.
+
+    Python runs one thread of a process at a time. Threads that take turns on several CPUs lose time at each change
+    (docs/benchmarks.md has figures).
+    """
+    if number is None:
+        return
+    try:
+        os.sched_setaffinity(0, {number})
+    except OSError as error:  # a sandbox may forbid it, such as systemd's SystemCallFilter=~@resources
+        _log.warning("SIGNET_CPU=%s has no effect: %s", number, error.strerror)
 
 
 def _consumer(app: Flask, queue: str, threads: int) -> Consumer:
     huey = job_registry(app).queues[queue]
-    # A file is looked into every 50 ms without ever slowing down: a sign-up is answered at once. PostgreSQL and
-    # Redis tell by themselves, so there a pause follows trouble alone, and grows while the trouble lasts.
-    pause = {"initial_delay": 0.05, "backoff": 1.0, "max_delay": 0.05}
+    tuning = get_state(app).config.tuning
+    # A queue in a file is polled at a constant rate. PostgreSQL and Redis notify, so there a delay follows errors only.
+    delays = {"initial_delay": tuning.queue_poll_s, "backoff": 1.0, "max_delay": tuning.queue_poll_s}
     if huey.storage.blocking:
-        pause = {"initial_delay": 0.5, "backoff": 1.5, "max_delay": 5.0}
-    return huey.create_consumer(workers=threads, worker_type="thread", periodic=False, **pause)
+        delays = {
+            "initial_delay": tuning.queue_retry_min_s,
+            "backoff": 1.5,
+            "max_delay": tuning.queue_retry_max_s,
+        }
+    return huey.create_consumer(workers=threads, worker_type="thread", periodic=False, **delays)
 
 
-def _told_to_end() -> threading.Event:
-    """Return what is set by the first signal that asks to end.
+def _stop_event() -> threading.Event:
+    """Return an event that the first stop signal sets.
 
-    sigtimedwait would do without a thread, but in CPython it speaks of a signal that never came when the process
-    was stopped (SIGSTOP, a paused container) and woken after its time was over.
+    sigtimedwait would need no thread, but CPython's returns as if a signal had come when the process was stopped
+    (SIGSTOP, a paused container) and continued after the timeout.
     """
-    told = threading.Event()
+    stopped = threading.Event()
 
     def wait() -> None:
-        signal.sigwait(prefork.END)
-        told.set()
+        signal.sigwait(_STOP_SIGNALS)
+        stopped.set()
 
     threading.Thread(target=wait, daemon=True, name="signals").start()
-    return told
+    return stopped
 
 
-def _beat_until(
-    told: threading.Event,
-    app: Flask,
-    sweep: float,
-    threads: int,
-    queues: Sequence[str],
-    parent: int | None,
-) -> None:
-    """Beat and sweep every ``sweep`` seconds until a signal comes. Trouble is told and waited out."""
+def _sweep_until(stopped: threading.Event, app: Flask, threads: int, queues: Sequence[str]) -> None:
+    """Record a heartbeat and sweep every ``Config.sweep`` seconds until a stop signal. Errors are logged."""
     started = utcnow()
     while True:
         try:
@@ -130,24 +121,21 @@ def _beat_until(
                 jobs = heartbeat.find_due_work(app, utcnow())
                 backend.push_missing(app, [job for job in jobs if registry.queue_of_job[job[0]] in queues])
         except Exception:  # the top of the worker's loop: a locked database or a full disk passes
-            _log.exception("the worker cannot look for work just now, and tries again")
-        if told.wait(sweep):
-            return
-        if parent is not None and os.getppid() != parent:
-            _log.warning("the process that started this worker is gone, so it ends, too")
+            _log.exception("the sweep failed and will be repeated")
+        if stopped.wait(get_state(app).config.sweep):
             return
 
 
-def _end_at_once(number: int, frame: FrameType | None) -> None:
+def _exit_at_once(_number: int, _frame: FrameType | None) -> None:
     os._exit(1)
 
 
-def _farewell(app: Flask) -> None:
+def _close(app: Flask) -> None:
     try:
         with app.app_context():
             for part in job_registry(app).worker_parts:
                 part.close()
             heartbeat.remove_heartbeat()
     except Exception:
-        _log.exception("the worker could not take its sign of life away")
+        _log.exception("the worker could not remove its heartbeat")
     _log.info("worker stopped")

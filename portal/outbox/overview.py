@@ -99,7 +99,7 @@ class Overview:
     @property
     def at_work(self) -> list[WorkerHeartbeat]:
         """The workers that were seen within the last minute."""
-        return [worker for worker in self.workers if worker.seen_at >= self.at - heartbeat.MISSING_AFTER]
+        return [worker for worker in self.workers if worker.seen_at >= self.at - heartbeat.missing_after()]
 
 
 def read_overview(now: datetime) -> Overview:

@@ -23,23 +23,15 @@ from ..outbox.routing import NoRoute, Route
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage, SubmissionFailure
 from ..smtp.probe.dry_run import ProbeReport, probe
-from ..state import get_state
+from ..state import current_config, get_state
 from .models import CheckState, LoginProbe, SettingsCheck, SmtpSettings, VersionState
 from .routing import version_route
 
 if TYPE_CHECKING:
     from flask import Flask
 
-_DAY = timedelta(hours=24)
 _LEASE = timedelta(minutes=5)  # a probe whose worker died is repeated after this time
 _LATER = timedelta(hours=1)
-_JITTER = 0.1  # of a delay, so that not all accounts probe at once
-# Seconds until the next probe after the 1st, 2nd, ... failure in a row. Refused logins are repeated rarely because
-# providers lock users after too many; an unreachable server is tried again sooner.
-_DELAYS_S = {
-    RetryClass.SETTINGS: (120, 600, 1800, 3600, 3 * 3600, 6 * 3600),
-    RetryClass.SERVER: (60, 120, 300, 600, 900),
-}
 _AFTER_LOGIN = {
     Stage.RCPT,
     Stage.DATA,
@@ -108,7 +100,7 @@ def first_schedule(version: SmtpSettings, now: datetime) -> LoginProbe:
         version_id=version.id,
         account_id=version.account_id,
         passed_at=passed_at,
-        next_at=max(passed_at + backoff.with_jitter(_DAY, _JITTER), soon) if passed_at is not None else soon,
+        next_at=max(passed_at + _time_to_next(), soon) if passed_at is not None else soon,
         failures=0,
     )
 
@@ -180,10 +172,18 @@ def _queue_probes_server(version: SmtpSettings) -> bool:
     )
 
 
+def _time_to_next() -> timedelta:
+    """Return the time from a success to the next probe, with jitter."""
+    tuning = current_config().tuning
+    return backoff.with_jitter(
+        timedelta(seconds=tuning.login_probe_every_s), tuning.login_probe_jitter_fraction
+    )
+
+
 def _record_success(target: _Target, report: ProbeReport, *, now: datetime) -> None:
     version, row = _locked(target)
     row.passed_at = row.tried_at = now
-    row.failures, row.diagnosis, row.next_at = 0, None, now + backoff.with_jitter(_DAY, _JITTER)
+    row.failures, row.diagnosis, row.next_at = 0, None, now + _time_to_next()
     row.certificate_until = _certificate_until(report, now)
     if version.state is VersionState.LIVE:
         _notify(ProbeResult(version, row, server=target.route.server.address))
@@ -193,7 +193,11 @@ def _record_success(target: _Target, report: ProbeReport, *, now: datetime) -> N
 def _record_failure(target: _Target, failure: SubmissionFailure, *, now: datetime) -> None:
     version, row = _locked(target)
     diagnosis = target.route.explain(failure)
-    delays = _DELAYS_S.get(diagnosis.retry_class)
+    tuning = current_config().tuning
+    delays = {
+        RetryClass.SETTINGS: tuning.login_probe_refused_delays_s,
+        RetryClass.SERVER: tuning.login_probe_unreachable_delays_s,
+    }.get(diagnosis.retry_class)
     row.tried_at = now
     # A temporary refusal or a rate limit does not show whether the settings are right.
     if version.state is not VersionState.LIVE or delays is None:
@@ -202,7 +206,10 @@ def _record_failure(target: _Target, failure: SubmissionFailure, *, now: datetim
         return
     row.failures += 1
     delay = backoff.delay_after(row.failures, delays)
-    row.next_at, row.diagnosis = now + backoff.with_jitter(delay, _JITTER), diagnosis.as_dict()
+    row.next_at, row.diagnosis = (
+        now + backoff.with_jitter(delay, tuning.login_probe_jitter_fraction),
+        diagnosis.as_dict(),
+    )
     reply = failure.reply
     _notify(
         ProbeResult(

@@ -39,7 +39,6 @@ class RunningPortal:
             "SIGNET_BASE_URL": self.base,
             "SIGNET_REHEARSAL": "1",
             "SIGNET_SWEEP_SECONDS": "0.5",
-            "SIGNET_ONE_PROCESSOR": "0",  # several portals run at the same time
             "SIGNET_SIGN_UP_SECONDS": "0",  # a browser that is driven types faster than people
             "MAIL_SERVER": "localhost",
             "MAIL_PORT": str(self.ports["STARTTLS"]),

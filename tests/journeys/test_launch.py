@@ -99,16 +99,15 @@ def test_a_part_that_dies_stops_the_rest_and_is_named(tmp_path: Path) -> None:
     assert not listens(env["PORT"])
 
 
-def test_portal_and_worker_keep_to_a_processor_each(tmp_path: Path, seeded: Path) -> None:
-    allowed = os.sched_getaffinity(0)
-    with RunningPortal(tmp_path / "instance", SIGNET_ONE_PROCESSOR="1").beginning_with(seeded) as portal:
+@pytest.mark.parametrize("cpu", ["", str(max(os.sched_getaffinity(0)))])
+def test_portal_and_worker_run_on_the_cpu_that_the_operator_chose(
+    cpu: str, tmp_path: Path, seeded: Path
+) -> None:
+    with RunningPortal(tmp_path / "instance", SIGNET_CPU=cpu).beginning_with(seeded) as portal:
         worker = os.sched_getaffinity(portal.processes["worker"].pid)
         (served,) = children_of(portal.processes["web"].pid)
         web = os.sched_getaffinity(served)
-    if len(allowed) == 1:
-        assert web == worker == allowed
-    else:
-        assert (web, worker) == ({min(allowed)}, {max(allowed)})
+    assert web == worker == ({int(cpu)} if cpu else os.sched_getaffinity(0))
 
 
 def children_of(pid: int) -> list[int]:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from ipaddress import ip_network
@@ -24,7 +25,7 @@ from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db, transaction
-from portal.jobs import prefork, worker
+from portal.jobs import worker
 from portal.jobs.backend import QUEUES
 from portal.outbox.models import ConnectionLease, DeliveryAttempt, OutboxMessage, Queue, Status
 from portal.outbox.queue import NewMessage, enqueue_row
@@ -231,10 +232,11 @@ def join(*threads: threading.Thread) -> None:
 class Worker:
     """The real worker; only its routes lead to the tests' servers."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str]  # the leader of a process group
 
     def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE_S)
 
     def terminate(self) -> None:
@@ -251,8 +253,8 @@ class WorkerOptions:
 
     threads: int = 1
     sweep: float = 0.2  # seconds
-    processes: int = 1
     queues: Sequence[str] = QUEUES
+    cpu: int | None = None
     respawns: bool = False  # a killed worker is replaced: it is the child of the process
     kill_point: str = ""  # of kill_points.KILL_POINTS; implies respawns
     killed_with: int = 0  # the id of the only message with which it is killed
@@ -273,7 +275,11 @@ def start_worker(config: Config, ports: Mapping[int, int], **options: Any) -> Wo
     }
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.outbox.support", json.dumps(spec)], env=environ, cwd=ROOT, text=True
+        [sys.executable, "-m", "tests.outbox.support", json.dumps(spec)],
+        env=environ,
+        cwd=ROOT,
+        text=True,
+        start_new_session=True,
     )
     return Worker(process)
 
@@ -286,6 +292,7 @@ def _work(spec: dict[str, Any]) -> int:
         limits=limits,
         sweep=options.sweep,
         worker_threads=options.threads,
+        cpu=options.cpu,
         redis_url=spec["redis"],
         tuning=Tuning(**spec["tuning"]),
     )
@@ -297,10 +304,37 @@ def _work(spec: dict[str, Any]) -> int:
     if options.kill_point:
         kill_points.install(options.kill_point, config.instance, options.killed_with)
     if options.respawns or options.kill_point:
-        return prefork.run(1, lambda parent: worker._work(app, None, QUEUES, parent))
+        return _respawn(lambda: worker.run(app))
     if options.clock_steps:
         _step_the_clock(config.instance / "clock")
-    return worker.run(app, None, options.processes, options.queues)
+    return worker.run(app, None, options.queues)
+
+
+def _respawn(work: Callable[[], int]) -> int:
+    """Run ``work`` in a child process, again each time that is killed, and pass SIGTERM on. Return its exit status.
+
+    A child that is killed after SIGTERM is not replaced; the status is 0 then.
+    """
+    stopping, child = False, 0
+
+    def stop(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
+        if child:
+            os.kill(child, signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+    while True:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # stop() sees the new child
+        child = os.fork()
+        if not child:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os._exit(work())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        child = 0
+        if stopping or status >= 0:
+            return max(status, 0)
 
 
 def _step_the_clock(file: Path) -> None:

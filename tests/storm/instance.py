@@ -73,6 +73,7 @@ class Instance:
             "SIGNET_INSTANCE": str(self.folder),
             "DATABASE_URL": self.database_url,
             "REDIS_URL": "",
+            "MALLOC_ARENA_MAX": "1",  # as docs/deployment.md recommends
             "SIGNET_SMTP_PORTS": ports,
             "SIGNET_SMTP_PRIVATE": " ".join(f"127.0.0.1/32:{port}:plaintext" for port in self.ports),
             **self.more,
@@ -118,16 +119,16 @@ class Instance:
                     db.session.commit()
             db.session.commit()
 
-    def start_worker(self, name: str, threads: int = 4) -> Worker:
+    def start_worker(self, name: str, threads: int = 4, **variables: str) -> Worker:
         command = [*FLASK, "worker", "--threads", str(threads)]
-        env = self.env | {"SIGNET_BASE_URL": f"https://{name}.storm.example"}
+        env = self.env | {"SIGNET_BASE_URL": f"https://{name}.storm.example", **variables}
         with self.log.open("ab") as log:
             return Worker(name, subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log))
 
     @contextmanager
-    def workers(self, count: int, threads: int = 4) -> Iterator[list[Worker]]:
-        """Run workers while the block runs; it may replace them in the list."""
-        running = [self.start_worker(f"w{number}-1", threads) for number in range(1, count + 1)]
+    def workers(self, count: int, threads: int = 4, **variables: str) -> Iterator[list[Worker]]:
+        """Run workers while the block runs, which may replace them in the list."""
+        running = [self.start_worker(f"w{number}-1", threads, **variables) for number in range(1, count + 1)]
         try:
             yield running
         finally:

@@ -273,6 +273,8 @@ def test_a_worker_killed_within_a_batch_repeats_one_message_at_most(tmp_path, re
     worker = start_worker(config, {account: server.port}, kill_point=kill_point, killed_with=ids[6])
     try:
         wait_for(lambda: set(statuses(account)) == {Status.SENT})
+        worker.terminate()  # it releases its leases
+        worker.wait()
     finally:
         worker.kill()
     assert (config.instance / f"killed-{ids[6]}").exists()
