@@ -30,28 +30,30 @@ def install(app: Flask) -> None:
     manager = LoginManager()
     manager.login_view = "accounts.log_in"
     manager.login_message = _LOG_IN_FIRST
-    # Flask-Login's own protection ends sessions when the client address changes, as that of a telephone does all day.
+    # Flask-Login's own protection ends a session when the client address changes, as it often does on a mobile device.
     manager.session_protection = None
     manager.init_app(app)
-    manager.user_loader(_find)
-    manager.unauthorized_handler(_to_log_in)
+    manager.user_loader(_find_session)
+    manager.unauthorized_handler(_redirect_to_log_in)
     # The cookie is kept for as long as a session may be idle, also when the browser is closed.
     app.permanent_session_lifetime = sessions.IDLE_LIMIT
 
     @app.before_request
     def _load_user() -> None:
-        """Load the owner before the view runs, so that the query never falls into a transaction of the view."""
+        """Load the owner before the view runs, so that this query is never part of a transaction of the view."""
         if request.endpoint == "static" or "_user_id" not in session:
             return
         try:
             current_user._get_current_object()
         except SQLAlchemyError:
-            g._login_user = AnonymousUserMixin()  # or the error page would query the failing database again
+            g._login_user = (
+                AnonymousUserMixin()
+            )  # so that the error page does not query the failing database again
             raise
 
 
 def operator_required(view: View) -> View:
-    """Restrict a view to operators; for others it answers 404."""
+    """Restrict a view to operators; others get 404."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -69,16 +71,16 @@ def start_browser_session(token: str) -> None:
     """Start a new cookie session for a log-in. The old one is cleared: an attacker may have planted it."""
     session.clear()
     session.permanent = True
-    found = _find(token)
+    found = _find_session(token)
     if found is not None:
         login_user(found)
 
 
-def _find(token: str) -> sessions.LoggedIn | None:
+def _find_session(token: str) -> sessions.LoggedIn | None:
     return sessions.find(token, now=utcnow())
 
 
-def _to_log_in() -> Response:
+def _redirect_to_log_in() -> Response:
     if request.method not in {"GET", "HEAD"}:
         flash(_LOGGED_OUT_MEANWHILE, "info")
         return redirect(url_for("accounts.log_in"), 303)

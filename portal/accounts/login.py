@@ -15,8 +15,8 @@ from .identifiers import mailbox_key
 from .models import Owner
 from .passwords import hasher
 
-BY_MAILBOX = RateLimit("log-in by mailbox", 10, timedelta(minutes=15))
-BY_NETWORK = RateLimit("log-in by network", 50, timedelta(minutes=15))
+LOGINS_PER_MAILBOX = RateLimit("log-in by mailbox", 10, timedelta(minutes=15))
+LOGINS_PER_NETWORK = RateLimit("log-in by network", 50, timedelta(minutes=15))
 
 
 class WrongCredentials(Exception):
@@ -24,12 +24,12 @@ class WrongCredentials(Exception):
 
 
 class TooManyAttempts(Exception):
-    """A budget is spent; it is whole again after ``wait``."""
+    """A rate limit is reached; the next window begins after ``wait``."""
 
-    def __init__(self, budget: RateLimit, now: datetime) -> None:
-        seconds = int(budget.window.total_seconds())  # windows begin at round moments
-        self.wait = timedelta(seconds=seconds - int(now.timestamp()) % seconds)
-        super().__init__(f"{budget.name} is spent")
+    def __init__(self, limit: RateLimit, now: datetime) -> None:
+        window_s = int(limit.window.total_seconds())  # windows begin at multiples of their length
+        self.wait = timedelta(seconds=window_s - int(now.timestamp()) % window_s)
+        super().__init__(f"rate limit reached: {limit.name}")
 
     @property
     def minutes(self) -> int:
@@ -44,7 +44,7 @@ class _StoredPassword:
 
 
 def log_in(mailbox: str, password: str, *, network: str, device: str, now: datetime) -> str:
-    """Check a password and start a session; return the session's token.
+    """Check a password and start a session; return the session's token. Commits.
 
     Known and unknown mailboxes are treated alike: both count against the rate limits, both cost one verification.
 
@@ -54,18 +54,20 @@ def log_in(mailbox: str, password: str, *, network: str, device: str, now: datet
     stored = _look_up(key, network, now)
     if not hasher().verify(stored.password_hash if stored else None, password) or stored is None:
         raise WrongCredentials
-    new_hash = hasher().hash(password) if hasher().outdated(stored.password_hash) else stored.password_hash
+    new_hash = (
+        hasher().hash(password) if hasher().needs_rehash(stored.password_hash) else stored.password_hash
+    )
     return _start(stored, new_hash, key, device, now)
 
 
 def _look_up(key: str, network: str, now: datetime) -> _StoredPassword | None:
     """Count this attempt and fetch the hash in one transaction, which ends before the slow verification."""
-    allowed = count_attempt(key, now=now) & rate_limit.consume(BY_NETWORK, network, now=now)
+    allowed = count_attempt(key, now=now) & rate_limit.consume(LOGINS_PER_NETWORK, network, now=now)
     query = select(Owner.id, Owner.password_hash).where(Owner.mailbox_key == key)
     row = db.session.execute(query).one_or_none()
     db.session.commit()
     if not allowed:
-        raise TooManyAttempts(BY_MAILBOX, now)
+        raise TooManyAttempts(LOGINS_PER_MAILBOX, now)
     return _StoredPassword(row.id, row.password_hash) if row else None
 
 
@@ -85,12 +87,12 @@ def _start(stored: _StoredPassword, new_hash: str, key: str, device: str, now: d
 
 def count_attempt(key: str, *, now: datetime) -> bool:
     """Count one log-in attempt for this mailbox; return whether it is within the limit. The caller commits."""
-    return rate_limit.consume(BY_MAILBOX, key, now=now)
+    return rate_limit.consume(LOGINS_PER_MAILBOX, key, now=now)
 
 
 def reset_attempts(key: str, *, now: datetime) -> None:
     """Reset the counted attempts for this mailbox after a correct password. The caller commits."""
-    rate_limit.reset(BY_MAILBOX, key, now=now)
+    rate_limit.reset(LOGINS_PER_MAILBOX, key, now=now)
 
 
 def log_in_new_owner(owner_id: int, *, device: str, now: datetime) -> str:

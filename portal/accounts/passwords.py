@@ -48,7 +48,7 @@ class Hasher:
             return False
         return right and stored is not None
 
-    def outdated(self, stored: str) -> bool:
+    def needs_rehash(self, stored: str) -> bool:
         """Return whether a hash was made with other parameters than the current ones."""
         return self._hasher.check_needs_rehash(stored)
 
@@ -81,7 +81,7 @@ def check_password(password: str, *about: str) -> None:
     if length > MAX_CHARS:
         raise PasswordRefused(f"Use {MAX_CHARS} characters or fewer.")
     plain = unicodedata.normalize("NFKC", password).casefold()
-    if plain in _common() or len(set(plain)) <= 2:
+    if plain in _common_passwords() or len(set(plain)) <= 2:
         raise PasswordRefused("This password is one of the first that anyone would try. Choose another.")
     if _made_of(plain, about):
         raise PasswordRefused("This password is too close to your name, programme or email address.")
@@ -92,20 +92,23 @@ def _made_of(plain: str, about: tuple[str, ...]) -> bool:
     known = set()
     for text in about:
         folded = unicodedata.normalize("NFKC", text).casefold()
-        known |= {_squeezed(folded), *(_squeezed(part) for part in folded.replace("@", " ").split())}
-    rest = _squeezed(plain)
+        known |= {
+            _letters_and_digits(folded),
+            *(_letters_and_digits(part) for part in folded.replace("@", " ").split()),
+        }
+    rest = _letters_and_digits(plain)
     for word in sorted(known, key=len, reverse=True):
         if len(word) >= 4:
             rest = rest.replace(word, "")
-    return rest != _squeezed(plain) and len(rest) <= 4
+    return rest != _letters_and_digits(plain) and len(rest) <= 4
 
 
-def _squeezed(text: str) -> str:
+def _letters_and_digits(text: str) -> str:
     return "".join(c for c in text if c.isalnum())
 
 
 @lru_cache(maxsize=1)
-def _common() -> frozenset[str]:
+def _common_passwords() -> frozenset[str]:
     lines = _LIST.read_text(encoding="utf-8").splitlines()
     return frozenset(line.casefold() for line in lines if line and not line.startswith("# "))
 

@@ -68,7 +68,7 @@ def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, 
     allowed = login.count_attempt(key, now=now)
     db.session.commit()
     if not allowed:
-        raise login.TooManyAttempts(login.BY_MAILBOX, now)
+        raise login.TooManyAttempts(login.LOGINS_PER_MAILBOX, now)
     check_password(new, *about)
     if not hasher().verify(stored, present):
         raise WrongCredentials

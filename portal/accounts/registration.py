@@ -18,7 +18,7 @@ from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..state import current_config
 from . import emails
 from .identifiers import mailbox_key, unique_slug
-from .login import BY_NETWORK, TooManyAttempts
+from .login import LOGINS_PER_NETWORK, TooManyAttempts
 from .models import Account, Owner, PendingRegistration
 from .passwords import check_password, hasher
 from .tokens import hash_token, new_token
@@ -166,10 +166,10 @@ def confirm(token: str, *, browser: str, password: str, network: str, now: datet
     pending = find_pending(token, now=now)
     valid = _ValidRegistration(pending.programme, pending.name, pending.mailbox, pending.password_hash)
     known = is_same_browser(pending, browser)
-    allowed = known or rate_limit.consume(BY_NETWORK, network, now=now)
+    allowed = known or rate_limit.consume(LOGINS_PER_NETWORK, network, now=now)
     db.session.commit()
     if not allowed:
-        raise TooManyAttempts(BY_NETWORK, now)
+        raise TooManyAttempts(LOGINS_PER_NETWORK, now)
     if not known and not hasher().verify(valid.password_hash, password):
         raise WrongPassword
     return _create(valid, now)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask_login import current_user, logout_user
-from werkzeug.wrappers import Response
 
 from ..clock import utcnow
 from ..state import current_config
@@ -22,11 +21,10 @@ from .passwords import PasswordRefused
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask.typing import ResponseReturnValue
     from flask_wtf import FlaskForm
 
 blueprint = Blueprint("accounts", __name__)
-
-Answer = Response | str | tuple[str, int] | tuple[str, int, dict[str, str]]
 
 _WRONG = "The email address or the password is not right. Check both, or choose a new password."
 _NOT_COMPLETED = (
@@ -40,11 +38,11 @@ def link(endpoint: str, **values: Any) -> str:
     return config.base_url + url_for(endpoint, **values)
 
 
-def for_logged_out(view: Callable[..., Answer]) -> Callable[..., Answer]:
+def for_logged_out(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
     """Redirect owners who are logged in already to their settings."""
 
     @wraps(view)
-    def guarded(*args: Any, **kwargs: Any) -> Answer:
+    def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
         if current_user.is_authenticated:
             return redirect(url_for("settings.email_preferences"), 303)
         return view(*args, **kwargs)
@@ -52,13 +50,15 @@ def for_logged_out(view: Callable[..., Answer]) -> Callable[..., Answer]:
     return guarded
 
 
-def refused(template: str, form: FlaskForm, **more: Any) -> Answer:
-    """Show a form again with its errors."""
+def render_errors(template: str, form: FlaskForm, **more: Any) -> ResponseReturnValue:
+    """Render a form with its errors, status 422."""
     return render_template(template, form=form, form_errors=True, **more), 422
 
 
-def too_many(template: str, form: FlaskForm, error: TooManyAttempts, **more: Any) -> Answer:
-    """Show a form again after a rate limit was reached, with the time to wait."""
+def render_rate_limited(
+    template: str, form: FlaskForm, error: TooManyAttempts, **more: Any
+) -> ResponseReturnValue:
+    """Render a form after a rate limit was reached, with the time to wait and status 429."""
     minutes = "a minute" if error.minutes == 1 else f"{error.minutes} minutes"
     add_error(form, f"This was tried too often in a short time. Wait {minutes}, then try again.")
     html = render_template(template, form=form, form_errors=True, **more)
@@ -67,13 +67,13 @@ def too_many(template: str, form: FlaskForm, error: TooManyAttempts, **more: Any
 
 @blueprint.route("/log-in", methods=["GET", "POST"])
 @for_logged_out
-def log_in() -> Answer:
+def log_in() -> ResponseReturnValue:
     form = LogInForm()
     page, target = "accounts/log_in.html", same_site_path(request.args.get("next"))
     if request.method == "GET":
         return render_template(page, form=form, target=target)
     if not form.validate():
-        return refused(page, form, target=target)
+        return render_errors(page, form, target=target)
     try:
         token = login.log_in(
             form.mailbox.data,
@@ -83,16 +83,16 @@ def log_in() -> Answer:
             now=utcnow(),
         )
     except TooManyAttempts as error:
-        return too_many(page, form, error, target=target)
+        return render_rate_limited(page, form, error, target=target)
     except WrongCredentials:
         add_error(form, _WRONG)
-        return refused(page, form, target=target)
+        return render_errors(page, form, target=target)
     start_browser_session(token)
     return redirect(target or url_for("settings.email_preferences"), 303)
 
 
 @blueprint.post("/log-out")
-def log_out() -> Answer:
+def log_out() -> ResponseReturnValue:
     if current_user.is_authenticated:
         sessions.end(current_user.id, current_user.session_id, now=utcnow())
     logout_user()
@@ -103,30 +103,30 @@ def log_out() -> Answer:
 
 @blueprint.route("/register", methods=["GET", "POST"])
 @for_logged_out
-def register() -> Answer:
+def register() -> ResponseReturnValue:
     form = RegisterForm()
     page = "accounts/register.html"
     if request.method == "GET":
         return render_template(page, form=form)
     if not form.validate():
-        return refused(page, form)
+        return render_errors(page, form)
     entered = registration.RegistrationInput(
         form.programme.data, form.name.data, form.mailbox.data, form.password.data
     )
     try:
         return _confirm_first(entered) if registration.needs_confirmation() else _register_at_once(entered)
     except TooManyAttempts as error:
-        return too_many(page, form, error)
+        return render_rate_limited(page, form, error)
     except PasswordRefused as error:
         add_error(form, str(error), form.password)
     except registration.MailboxTaken:
         add_error(form, _NOT_COMPLETED)
     except registration.RegistrationRefused as error:
         add_error(form, str(error))
-    return refused(page, form)
+    return render_errors(page, form)
 
 
-def _confirm_first(entered: registration.RegistrationInput) -> Answer:
+def _confirm_first(entered: registration.RegistrationInput) -> ResponseReturnValue:
     session["registering"] = registration.request_confirmation(
         entered,
         network=network_of(request),
@@ -137,13 +137,13 @@ def _confirm_first(entered: registration.RegistrationInput) -> Answer:
     return redirect(url_for("accounts.register_sent"), 303)
 
 
-def _register_at_once(entered: registration.RegistrationInput) -> Answer:
+def _register_at_once(entered: registration.RegistrationInput) -> ResponseReturnValue:
     now = utcnow()
     owner = registration.register(entered, network=network_of(request), now=now)
     return _log_in_new_owner(owner.id)
 
 
-def _log_in_new_owner(owner_id: int) -> Answer:
+def _log_in_new_owner(owner_id: int) -> ResponseReturnValue:
     device = sessions.describe_device(request.user_agent.string)
     start_browser_session(login.log_in_new_owner(owner_id, device=device, now=utcnow()))
     flash("Welcome to Signet. Next, enter the server your emails shall leave by.", "success")
@@ -151,12 +151,12 @@ def _log_in_new_owner(owner_id: int) -> Answer:
 
 
 @blueprint.get("/register/check-your-inbox")
-def register_sent() -> Answer:
+def register_sent() -> ResponseReturnValue:
     return render_template("accounts/register_sent.html")
 
 
 @blueprint.route("/register/<token>", methods=["GET", "POST"])
-def confirm(token: str) -> Answer:
+def confirm(token: str) -> ResponseReturnValue:
     form = ConfirmForm()
     page, browser = "accounts/confirm.html", str(session.get("registering", ""))
     try:
@@ -168,7 +168,7 @@ def confirm(token: str) -> Answer:
     if request.method == "GET":
         return render_template(page, form=form, **more)
     if not known and not form.validate():
-        return refused(page, form, **more)
+        return render_errors(page, form, **more)
     try:
         owner = registration.confirm(
             token,
@@ -178,23 +178,23 @@ def confirm(token: str) -> Answer:
             now=utcnow(),
         )
     except TooManyAttempts as error:
-        return too_many(page, form, error, **more)
+        return render_rate_limited(page, form, error, **more)
     except registration.WrongPassword:
         add_error(form, "This is not the password that was chosen when registering.", form.password)
-        return refused(page, form, **more)
+        return render_errors(page, form, **more)
     except (registration.LinkExpired, registration.RegistrationRefused):
         return render_template("accounts/link_expired.html", again="accounts.register"), 404
     return _log_in_new_owner(owner.id)
 
 
 @blueprint.route("/forgot-password", methods=["GET", "POST"])
-def forgot() -> Answer:
+def forgot() -> ResponseReturnValue:
     form = ForgotForm()
     page = "accounts/forgot.html"
     if request.method == "GET":
         return render_template(page, form=form)
     if not form.validate():
-        return refused(page, form)
+        return render_errors(page, form)
     try:
         resetting.request_reset(
             form.mailbox.data,
@@ -203,17 +203,17 @@ def forgot() -> Answer:
             now=utcnow(),
         )
     except TooManyAttempts as error:
-        return too_many(page, form, error)
+        return render_rate_limited(page, form, error)
     return redirect(url_for("accounts.forgot_sent"), 303)
 
 
 @blueprint.get("/forgot-password/check-your-inbox")
-def forgot_sent() -> Answer:
+def forgot_sent() -> ResponseReturnValue:
     return render_template("accounts/forgot_sent.html")
 
 
 @blueprint.route("/reset-password/<token>", methods=["GET", "POST"])
-def reset(token: str) -> Answer:
+def reset(token: str) -> ResponseReturnValue:
     form = ResetForm()
     page = "accounts/reset.html"
     if not resetting.is_valid_link(token, now=utcnow()):
@@ -221,12 +221,12 @@ def reset(token: str) -> Answer:
     if request.method == "GET":
         return render_template(page, form=form)
     if not form.validate():
-        return refused(page, form)
+        return render_errors(page, form)
     try:
         resetting.set_password(token, form.password.data, reset_link=link("accounts.forgot"), now=utcnow())
     except PasswordRefused as error:
         add_error(form, str(error), form.password)
-        return refused(page, form)
+        return render_errors(page, form)
     except resetting.LinkExpired:
         return render_template("accounts/link_expired.html", again="accounts.forgot"), 404
     logout_user()

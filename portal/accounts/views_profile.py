@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flask import abort, flash, redirect, render_template, url_for
 from flask_login import current_user, login_required
 
@@ -11,20 +13,23 @@ from . import sessions
 from .forms import NamesForm, PasswordForm, TimeZoneForm, add_error
 from .login import TooManyAttempts, WrongCredentials
 from .passwords import PasswordRefused
-from .views import Answer, blueprint, link, too_many
+from .views import blueprint, link, render_rate_limited
+
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
 
 _PAGE = "accounts/profile.html"
 
 
 @blueprint.get("/account")
 @login_required
-def profile() -> Answer:
+def profile() -> ResponseReturnValue:
     return _page()
 
 
 @blueprint.post("/account/names")
 @login_required
-def change_names() -> Answer:
+def change_names() -> ResponseReturnValue:
     form = NamesForm()
     if not form.validate():
         return _page(names=form), 422
@@ -35,7 +40,7 @@ def change_names() -> Answer:
 
 @blueprint.post("/account/time-zone")
 @login_required
-def change_time_zone() -> Answer:
+def change_time_zone() -> ResponseReturnValue:
     form = TimeZoneForm(current_user.account.time_zone)
     if not form.validate():
         return _page(zone=form), 422
@@ -46,7 +51,7 @@ def change_time_zone() -> Answer:
 
 @blueprint.post("/account/password")
 @login_required
-def change_password() -> Answer:
+def change_password() -> ResponseReturnValue:
     form = PasswordForm()
     if not form.validate():
         return _page(password=form), 422
@@ -59,7 +64,7 @@ def change_password() -> Answer:
             now=utcnow(),
         )
     except TooManyAttempts as error:
-        return too_many(_PAGE, form, error, **_context(password=form))
+        return render_rate_limited(_PAGE, form, error, **_context(password=form))
     except WrongCredentials:
         add_error(form, "This is not your present password.", form.present_password)
         return _page(password=form), 422
@@ -72,7 +77,7 @@ def change_password() -> Answer:
 
 @blueprint.post("/account/devices/<int:session_id>/log-out")
 @login_required
-def log_out_device(session_id: int) -> Answer:
+def log_out_device(session_id: int) -> ResponseReturnValue:
     if not sessions.end(current_user.id, session_id, now=utcnow()):
         abort(404)
     flash("That device is logged out.", "success")
@@ -81,7 +86,7 @@ def log_out_device(session_id: int) -> Answer:
 
 @blueprint.post("/account/devices/log-out-others")
 @login_required
-def log_out_others() -> Answer:
+def log_out_others() -> ResponseReturnValue:
     count = sessions.end_others(current_user.id, current_user.session_id, now=utcnow())
     devices = "1 other device is" if count == 1 else f"{count} other devices are"
     flash(f"{devices} logged out." if count else "No other device was logged in.", "success")
@@ -92,9 +97,9 @@ def _page(
     *, names: NamesForm | None = None, zone: TimeZoneForm | None = None, password: PasswordForm | None = None
 ) -> str:
     """Render the page; an invalid form replaces the fresh one."""
-    refused = names or zone or password
+    invalid = names or zone or password
     context = _context(names, zone, password)
-    return render_template(_PAGE, form_errors=bool(refused), form=refused, **context)
+    return render_template(_PAGE, form_errors=bool(invalid), form=invalid, **context)
 
 
 def _context(

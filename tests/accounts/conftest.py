@@ -1,4 +1,4 @@
-"""Fixtures of the accounts room: mails as their readers see them, and a hasher that counts."""
+"""Fixtures for the accounts: an owner without a session, a counting hasher, and the portal's own emails."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ADA = "ada@brightleaf.example"
 
 
 @pytest.fixture(autouse=True)
-def _shortly_after_nine():
-    """Budgets have windows that begin at round moments; no test shall straddle the end of one."""
+def _early_in_a_window():
+    """Set the clock to the beginning of a rate-limit window, so that no test runs across the end of one."""
     with time_machine.travel("2026-03-02 09:01:00+00:00"):
         yield
 
 
 class CountingHasher(Hasher):
-    """The real hasher, which also counts what it was asked to do."""
+    """The real hasher, which counts its calls."""
 
     def __init__(self, real: Hasher) -> None:
         super().__init__(real._hasher)
@@ -52,14 +52,14 @@ def counting(app):
 
 @pytest.fixture
 def ada(app):
-    """An owner who is not logged in anywhere; the id."""
-    ident = create_owner("Brightleaf", "Ada Fairweather", ADA, PASSWORD, now=utcnow()).id
+    """An owner who is not logged in anywhere; returns the id."""
+    owner_id = create_owner("Brightleaf", "Ada Fairweather", ADA, PASSWORD, now=utcnow()).id
     db.session.commit()
-    return ident
+    return owner_id
 
 
-def mails(kind: str | None = None) -> list[tuple[str, str]]:
-    """What the portal owes its owners: (recipient, text), the oldest first."""
+def portal_emails(kind: str | None = None) -> list[tuple[str, str]]:
+    """Return recipient and text of the portal's own emails that are enqueued, the oldest first."""
     query = select(OutboxMessage).where(OutboxMessage.account_id.is_(None)).order_by(OutboxMessage.id)
     rows = [row for row in db.session.scalars(query) if kind in {None, row.kind}]
     found = [(row.recipient, open_body(row.text, row.key)) for row in rows]
@@ -68,17 +68,17 @@ def mails(kind: str | None = None) -> list[tuple[str, str]]:
 
 
 def link_in(text: str) -> str:
-    """The one link of a mail."""
+    """Return the only link in the text of an email."""
     (link,) = re.findall(r"https?://\S+", text)
     return link
 
 
 def path_in(text: str) -> str:
-    """The path of the one link of a mail."""
+    """Return the path of the only link in the text of an email."""
     return re.sub(r"^https?://[^/]+", "", link_in(text))
 
 
-def masked(html: str) -> str:
-    """A page without what differs by design: the CSRF token and the mailbox that was typed."""
+def mask_page(html: str) -> str:
+    """Return a page without what differs by design: the CSRF token and the mailbox entered."""
     html = re.sub(r'name="csrf_token" value="[^"]*"', "", html)
     return re.sub(r"[\w.]+@[\w.]+\.example", "MAILBOX", html)

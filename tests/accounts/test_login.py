@@ -1,53 +1,55 @@
-"""Logging in and out."""
+"""Log-in and log-out: answers, cookies, rate limits, rehashing and the redirect afterwards."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 import time_machine
 from argon2 import PasswordHasher, extract_parameters
 from sqlalchemy import select
 
-from portal.accounts.login import BY_MAILBOX, BY_NETWORK
+from portal.accounts.login import LOGINS_PER_MAILBOX, LOGINS_PER_NETWORK
 from portal.accounts.models import Owner, OwnerSession
 from portal.accounts.passwords import Hasher
 from portal.accounts.tokens import hash_token
 from portal.clock import utcnow
 from portal.db import db
 from portal.state import get_state
-from tests.accounts.conftest import ADA, masked
+from tests.accounts.conftest import ADA, mask_page
 from tests.conftest import PASSWORD
+from tests.web.test_requests import OFF_SITE
 
 WRONG = "not the right password"
 
 
-def try_in(browser, mailbox=ADA, password=PASSWORD, **more):
+def log_in(browser, mailbox=ADA, password=PASSWORD, **more):
     return browser.submit("/log-in", {"mailbox": mailbox, "password": password}, **more)
 
 
-def cookie_of(browser):
+def session_of(browser):
     with browser.session_transaction() as cookie:
         return dict(cookie)
 
 
 def test_the_right_password_logs_in(client, ada):
-    answer = try_in(client)
+    answer = log_in(client)
     assert answer.status_code == 303
     assert answer.location == "/settings/email-preferences"
     assert client.get("/account").status_code == 200
 
 
 def test_case_and_space_around_a_mailbox_do_not_matter(client, ada):
-    assert try_in(client, mailbox="  ADA@Brightleaf.EXAMPLE ").status_code == 303
+    assert log_in(client, mailbox="  ADA@Brightleaf.EXAMPLE ").status_code == 303
 
 
-def test_space_around_a_password_does(client, ada):
-    assert try_in(client, password=PASSWORD + " ").status_code == 422
+def test_space_around_a_password_matters(client, ada):
+    assert log_in(client, password=PASSWORD + " ").status_code == 422
 
 
 def test_a_wrong_password_is_refused_and_never_sent_back(client, ada):
-    answer = try_in(client, password=WRONG)
+    answer = log_in(client, password=WRONG)
     page = answer.get_data(as_text=True)
     assert answer.status_code == 422
     assert "is not right" in page
@@ -58,11 +60,11 @@ def test_a_wrong_password_is_refused_and_never_sent_back(client, ada):
 
 def test_a_known_and_an_unknown_mailbox_get_the_same_answer(client, ada):
     known, unknown = (
-        try_in(client, password=WRONG),
-        try_in(client, mailbox="eve@brightleaf.example", password=WRONG),
+        log_in(client, password=WRONG),
+        log_in(client, mailbox="eve@brightleaf.example", password=WRONG),
     )
     assert known.status_code == unknown.status_code == 422
-    assert masked(known.get_data(as_text=True)) == masked(unknown.get_data(as_text=True))
+    assert mask_page(known.get_data(as_text=True)) == mask_page(unknown.get_data(as_text=True))
     drop = {"Date", "Set-Cookie", "Content-Length"}
     assert {k: v for k, v in known.headers if k not in drop} == {
         k: v for k, v in unknown.headers if k not in drop
@@ -71,24 +73,24 @@ def test_a_known_and_an_unknown_mailbox_get_the_same_answer(client, ada):
 
 @pytest.mark.parametrize("mailbox", [ADA, "eve@brightleaf.example"])
 def test_each_refusal_costs_exactly_one_verification(client, ada, counting, mailbox):
-    try_in(client, mailbox=mailbox, password=WRONG)
+    log_in(client, mailbox=mailbox, password=WRONG)
     assert (counting.verified, counting.hashed) == (1, 0)
 
 
-def test_the_stand_in_for_nobody_costs_what_a_real_hash_costs(app, ada, client, counting):
-    try_in(client, mailbox="eve@brightleaf.example", password=WRONG)
+def test_the_dummy_hash_costs_as_much_as_a_real_one(app, ada, client, counting):
+    log_in(client, mailbox="eve@brightleaf.example", password=WRONG)
     real = db.session.get_one(Owner, ada).password_hash
     assert extract_parameters(counting._dummy) == extract_parameters(real)
 
 
 @pytest.mark.parametrize("field", ["mailbox", "password"])
-def test_an_empty_field_is_named(client, ada, field):
-    answer = try_in(client, **{field: ""})
+def test_an_empty_field_has_an_error(client, ada, field):
+    answer = log_in(client, **{field: ""})
     assert answer.status_code == 422
     assert f'id="{field}-error"' in answer.get_data(as_text=True)
 
 
-def test_a_log_in_without_token_is_refused_and_keeps_the_mailbox_only(client, ada):
+def test_a_log_in_without_csrf_token_is_refused_and_keeps_the_mailbox_only(client, ada):
     answer = client.post("/log-in", data={"mailbox": ADA, "password": PASSWORD})
     page = answer.get_data(as_text=True)
     assert answer.status_code == 400
@@ -96,162 +98,162 @@ def test_a_log_in_without_token_is_refused_and_keeps_the_mailbox_only(client, ad
     assert PASSWORD not in page
 
 
-def test_what_was_in_the_cookie_before_is_gone_after_log_in(client, ada):
+def test_the_log_in_clears_the_previous_session_cookie(client, ada):
     client.get("/log-in")
     with client.session_transaction() as cookie:
-        cookie["planted"] = "by somebody else"
-    before = cookie_of(client)
-    try_in(client)
-    after = cookie_of(client)
+        cookie["planted"] = "by an attacker"
+    before = session_of(client)
+    log_in(client)
+    after = session_of(client)
     assert "planted" not in after
     assert after.get("csrf_token") != before["csrf_token"]
 
 
-def test_a_planted_session_token_stays_nobodys(client, ada):
+def test_a_planted_session_token_is_not_adopted(client, ada):
     with client.session_transaction() as cookie:
         cookie["_user_id"] = planted = "a token an attacker chose"
     assert client.get("/account").status_code == 303
-    try_in(client)
-    assert cookie_of(client)["_user_id"] != planted
+    log_in(client)
+    assert session_of(client)["_user_id"] != planted
 
 
-def test_the_cookie_holds_a_random_token_and_the_table_its_hash(client, ada):
-    try_in(client)
-    token = cookie_of(client)["_user_id"]
+def test_the_cookie_contains_a_random_token_and_the_table_its_hash(client, ada):
+    log_in(client)
+    token = session_of(client)["_user_id"]
     assert len(token) == 43
     assert db.session.scalars(select(OwnerSession.token_hash)).all() == [hash_token(token)]
 
 
 def test_the_hash_in_the_table_does_not_log_in(client, ada):
-    try_in(client)
+    log_in(client)
     with client.session_transaction() as cookie:
         cookie["_user_id"] = hash_token(cookie["_user_id"])
     assert client.get("/account").status_code == 303
 
 
 def test_logging_out_ends_the_session_on_the_server_too(client, ada):
-    try_in(client)
-    stolen = cookie_of(client)
+    log_in(client)
+    stolen = session_of(client)
     assert client.submit("/log-out", {}, page="/account").status_code == 303
-    assert "_user_id" not in cookie_of(client)
+    assert "_user_id" not in session_of(client)
     with client.session_transaction() as cookie:
         cookie.update(stolen)
     assert client.get("/account").status_code == 303
 
 
-def test_logging_out_takes_a_post_with_a_token(owner):
+def test_logging_out_requires_a_post_with_a_csrf_token(owner):
     assert owner.get("/log-out").status_code == 405
     assert owner.post("/log-out").status_code == 400
     assert owner.get("/account").status_code == 200
 
 
-def test_whoever_is_logged_in_is_sent_on_from_the_log_in_page(owner):
+def test_a_logged_in_owner_is_redirected_from_the_log_in_page(owner):
     assert owner.get("/log-in").location == "/settings/email-preferences"
     assert owner.get("/register").location == "/settings/email-preferences"
 
 
-def test_the_eleventh_guess_at_a_mailbox_waits_even_if_it_is_right(client, ada, counting):
-    for _ in range(BY_MAILBOX.amount):
-        assert try_in(client, password=WRONG).status_code == 422
-    answer = try_in(client)
+def test_the_eleventh_attempt_for_a_mailbox_is_refused_even_with_the_right_password(client, ada, counting):
+    for _ in range(LOGINS_PER_MAILBOX.amount):
+        assert log_in(client, password=WRONG).status_code == 422
+    answer = log_in(client)
     page = answer.get_data(as_text=True)
     assert answer.status_code == 429
     assert "Wait " in page
     assert f'value="{ADA}"' in page
     assert 0 < int(answer.headers["Retry-After"]) <= 900
-    assert counting.verified == BY_MAILBOX.amount, "a refused guess costs no verification"
+    assert counting.verified == LOGINS_PER_MAILBOX.amount, "a refused attempt costs no verification"
 
 
-def test_an_unknown_mailbox_is_throttled_alike(client, ada):
-    for _ in range(BY_MAILBOX.amount):
-        try_in(client, mailbox="eve@brightleaf.example", password=WRONG)
-    assert try_in(client, mailbox="eve@brightleaf.example", password=WRONG).status_code == 429
+def test_an_unknown_mailbox_has_the_same_rate_limit(client, ada):
+    for _ in range(LOGINS_PER_MAILBOX.amount):
+        log_in(client, mailbox="eve@brightleaf.example", password=WRONG)
+    assert log_in(client, mailbox="eve@brightleaf.example", password=WRONG).status_code == 429
 
 
-def test_other_spellings_of_a_mailbox_share_its_budget(client, ada):
-    for n in range(BY_MAILBOX.amount):
-        try_in(client, mailbox=ADA.upper() if n % 2 else ADA, password=WRONG)
-    assert try_in(client, mailbox=" Ada@brightleaf.example").status_code == 429
+def test_other_spellings_of_a_mailbox_share_its_rate_limit(client, ada):
+    for n in range(LOGINS_PER_MAILBOX.amount):
+        log_in(client, mailbox=ADA.upper() if n % 2 else ADA, password=WRONG)
+    assert log_in(client, mailbox=" Ada@brightleaf.example").status_code == 429
 
 
-def test_a_network_is_throttled_over_all_mailboxes(app, client, ada):
-    for n in range(BY_NETWORK.amount):
-        assert try_in(client, mailbox=f"guess{n}@brightleaf.example", password=WRONG).status_code == 422
-    assert try_in(client).status_code == 429
+def test_a_network_has_one_rate_limit_for_all_mailboxes(app, client, ada):
+    for n in range(LOGINS_PER_NETWORK.amount):
+        assert log_in(client, mailbox=f"guess{n}@brightleaf.example", password=WRONG).status_code == 422
+    assert log_in(client).status_code == 429
     other = app.test_client()
-    assert try_in(other, environ_base={"REMOTE_ADDR": "192.0.2.7"}).status_code == 303
+    assert log_in(other, environ_base={"REMOTE_ADDR": "192.0.2.7"}).status_code == 303
 
 
-def test_an_ipv6_network_is_one_whatever_its_addresses(client, ada):
-    for n in range(BY_NETWORK.amount):
+def test_all_addresses_of_an_ipv6_network_share_one_rate_limit(client, ada):
+    for n in range(LOGINS_PER_NETWORK.amount):
         address = {"REMOTE_ADDR": f"2001:db8:1:2::{n + 1:x}"}
-        try_in(client, mailbox=f"guess{n}@brightleaf.example", password=WRONG, environ_base=address)
-    assert try_in(client, environ_base={"REMOTE_ADDR": "2001:db8:1:2:ffff::1"}).status_code == 429
-    assert try_in(client, environ_base={"REMOTE_ADDR": "2001:db8:1:3::1"}).status_code == 303
+        log_in(client, mailbox=f"guess{n}@brightleaf.example", password=WRONG, environ_base=address)
+    assert log_in(client, environ_base={"REMOTE_ADDR": "2001:db8:1:2:ffff::1"}).status_code == 429
+    assert log_in(client, environ_base={"REMOTE_ADDR": "2001:db8:1:3::1"}).status_code == 303
 
 
-def test_a_spent_budget_is_whole_again_after_a_quarter_of_an_hour(client, ada):
+def test_the_rate_limit_resets_after_15_minutes(client, ada):
     with time_machine.travel(utcnow(), tick=False) as clock:
-        for _ in range(BY_MAILBOX.amount + 1):
-            try_in(client, password=WRONG)
+        for _ in range(LOGINS_PER_MAILBOX.amount + 1):
+            log_in(client, password=WRONG)
         clock.shift(timedelta(minutes=15))
-        assert try_in(client).status_code == 303
+        assert log_in(client).status_code == 303
 
 
-def test_a_right_password_gives_the_mailbox_its_budget_back(client, ada, app):
+def test_a_correct_password_resets_the_rate_limit_of_the_mailbox(client, ada, app):
     for _ in range(3):
-        for _ in range(BY_MAILBOX.amount - 1):
-            try_in(client, password=WRONG)
-        assert try_in(app.test_client()).status_code == 303
+        for _ in range(LOGINS_PER_MAILBOX.amount - 1):
+            log_in(client, password=WRONG)
+        assert log_in(app.test_client()).status_code == 303
 
 
-def test_a_forged_forwarded_address_does_not_escape_the_throttle(client, ada):
-    for n in range(BY_NETWORK.amount + 1):
+def test_a_forged_forwarded_address_does_not_bypass_the_rate_limit(client, ada):
+    for n in range(LOGINS_PER_NETWORK.amount + 1):
         headers = {"X-Forwarded-For": f"198.51.100.{n}"}
-        answer = try_in(client, mailbox=f"g{n}@brightleaf.example", password=WRONG, headers=headers)
+        answer = log_in(client, mailbox=f"g{n}@brightleaf.example", password=WRONG, headers=headers)
     assert answer.status_code == 429
 
 
-def test_a_hash_with_former_parameters_is_made_anew_on_log_in(client, ada):
+def test_a_hash_with_former_parameters_is_replaced_at_log_in(client, ada):
     owner = db.session.get_one(Owner, ada)
     owner.password_hash = former = PasswordHasher(time_cost=2, memory_cost=16, parallelism=1).hash(PASSWORD)
     db.session.commit()
-    assert try_in(client).status_code == 303
+    assert log_in(client).status_code == 303
     now = db.session.get_one(Owner, ada, populate_existing=True).password_hash
     assert now != former
     assert "t=1" in now
     db.session.commit()
-    assert try_in(client.application.test_client()).status_code == 303
+    assert log_in(client.application.test_client()).status_code == 303
 
 
 @pytest.mark.parametrize("stored", ["", "not a hash", "$argon2id$v=19$m=8,t=1,p=1$broken"])
-def test_a_damaged_hash_lets_nobody_in(client, ada, stored):
+def test_a_damaged_hash_rejects_every_password(client, ada, stored):
     db.session.get_one(Owner, ada).password_hash = stored
     db.session.commit()
-    assert try_in(client).status_code == 422
+    assert log_in(client).status_code == 422
 
 
-def test_a_password_changed_while_it_was_verified_no_longer_logs_in(app, client, ada):
-    class Meanwhile(Hasher):
+def test_a_password_that_changed_during_verification_does_not_log_in(app, client, ada):
+    class ChangingHasher(Hasher):
         def verify(self, stored, password):
             right = super().verify(stored, password)
             db.session.get_one(Owner, ada).password_hash = "changed"
             db.session.commit()
             return right
 
-    get_state(app).put(Hasher, Meanwhile(get_state(app).part(Hasher)._hasher))
-    assert try_in(client).status_code == 422
+    get_state(app).put(Hasher, ChangingHasher(get_state(app).part(Hasher)._hasher))
+    assert log_in(client).status_code == 422
     assert db.session.scalars(select(OwnerSession)).all() == []
 
 
-def test_after_log_in_the_owner_is_where_they_wanted_to_go(client, ada):
-    asked = client.get("/deliveries?status=failed&x=1").location
-    assert asked == "/log-in?next=/deliveries?status%3Dfailed%26x%3D1"
-    answer = client.submit(asked, {"mailbox": ADA, "password": PASSWORD})
+def test_after_log_in_the_owner_is_redirected_to_the_requested_page(client, ada):
+    location = client.get("/deliveries?status=failed&x=1").location
+    assert location == "/log-in?next=/deliveries?status%3Dfailed%26x%3D1"
+    answer = client.submit(location, {"mailbox": ADA, "password": PASSWORD})
     assert answer.location == "/deliveries?status=failed&x=1"
 
 
-def test_the_way_back_survives_a_mistyped_password(client, ada):
+def test_the_redirect_target_survives_a_wrong_password(client, ada):
     answer = client.submit("/log-in?next=/account", {"mailbox": ADA, "password": WRONG})
     assert 'action="/log-in?next=/account"' in answer.get_data(as_text=True)
 
@@ -267,7 +269,14 @@ def test_a_post_after_log_out_is_explained_and_not_repeated(owner):
 
 
 @pytest.mark.parametrize("path", ["/account", "/deliveries", "/settings/email-preferences"])
-def test_the_answer_to_nobody_never_names_the_host_that_was_asked_for(client, path):
+def test_the_redirect_to_log_in_does_not_contain_the_host_header(client, path):
     location = client.get(path, headers={"Host": "localhost"}).location
     assert location.startswith("/log-in?next=/")
     assert "localhost" not in location
+
+
+@pytest.mark.parametrize("target", OFF_SITE)
+def test_a_log_in_never_redirects_to_another_site(client, ada, target):
+    answer = client.submit(f"/log-in?next={quote(target, safe='')}", {"mailbox": ADA, "password": PASSWORD})
+    assert answer.status_code == 303
+    assert answer.location == "/settings/email-preferences"

@@ -1,4 +1,4 @@
-"""Which passwords are accepted, and how they are kept."""
+"""Which passwords are accepted, and how they are hashed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ABOUT = ("Brightleaf", "Ada Fairweather", "ada@brightleaf.example")
         "try-signet-today",
     ],
 )
-def test_no_rule_of_composition_is_made(password):
+def test_there_are_no_composition_rules(password):
     check_password(password, *ABOUT)
 
 
@@ -62,7 +62,7 @@ def test_more_than_128_characters_are_refused():
         "１２３４５６７８９０１２",
     ],
 )
-def test_the_commonest_are_refused(password):
+def test_common_passwords_are_refused(password):
     with pytest.raises(PasswordRefused, match="first that anyone would try"):
         check_password(password)
 
@@ -79,39 +79,39 @@ def test_the_commonest_are_refused(password):
         "fairweatherada!",
     ],
 )
-def test_what_a_guesser_knows_is_refused(password):
+def test_a_password_made_of_known_words_is_refused(password):
     with pytest.raises(PasswordRefused, match="too close"):
         check_password(password, *ABOUT)
 
 
-def test_a_short_name_does_not_forbid_every_password_that_holds_it():
+def test_a_short_name_does_not_forbid_passwords_that_contain_it():
     check_password("a quick brown lad", "A", "Ed", "a@ab.example")
 
 
-def test_the_list_holds_what_the_length_does_not_catch_already():
+def test_the_list_contains_only_passwords_of_sufficient_length():
     lines = [line for line in LIST.read_text(encoding="utf-8").splitlines() if not line.startswith("# ")]
     assert len(lines) > 250
     assert len(lines) == len(set(lines))
     assert [line for line in lines if len(line) < passwords.MIN_CHARS] == []
 
 
-def test_a_letter_typed_in_two_ways_is_one_password(app):
+def test_composed_and_decomposed_letters_are_the_same_password(app):
     stored = hasher().hash(unicodedata.normalize("NFD", "žluťoučký kůň"))
     assert hasher().verify(stored, unicodedata.normalize("NFC", "žluťoučký kůň"))
 
 
 @pytest.mark.parametrize("password", ["a\x00b" * 6, "\ud800" * 12, "\x7f" * 12, " " * 12])
-def test_odd_characters_are_hashed_like_others(app, password):
+def test_control_characters_and_surrogates_are_hashed_like_others(app, password):
     stored = hasher().hash(password)
     assert hasher().verify(stored, password)
     assert not hasher().verify(stored, password[:-1])
 
 
-def test_nobodys_password_is_always_wrong(app):
-    assert not hasher().verify(None, "nobody's password")
+def test_the_password_of_an_unknown_owner_is_always_wrong(app):
+    assert not hasher().verify(None, "the password of an unknown owner")
 
 
-def test_hashing_within_a_transaction_is_a_mistake(app):
+def test_hashing_within_a_transaction_raises(app):
     db.session.begin()
     with pytest.raises(RuntimeError, match="transaction"):
         hasher().hash("x" * 12)
@@ -119,7 +119,7 @@ def test_hashing_within_a_transaction_is_a_mistake(app):
         hasher().verify(None, "x" * 12)
 
 
-def test_outside_tests_the_cost_is_the_librarys_own(app):
+def test_outside_tests_the_cost_is_the_default_of_the_library(app):
     real = create_app(replace(get_state(app).config, testing=False))
     stored = get_state(real).part(passwords.Hasher).hash("x" * 12)
     assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")

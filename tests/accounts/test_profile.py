@@ -1,4 +1,4 @@
-"""The owner's own page: names, time zone and password."""
+"""The profile page: names, time zone and password."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from sqlalchemy import select
 
 from portal.accounts.models import Account, Owner
 from portal.db import db
-from tests.accounts.conftest import ADA, mails
-from tests.accounts.test_login import WRONG, try_in
+from tests.accounts.conftest import ADA, portal_emails
+from tests.accounts.test_login import WRONG, log_in
 from tests.conftest import PASSWORD
 
 NEW = "seven purple kettles"
@@ -26,7 +26,7 @@ def change(browser, **changes):
     )
 
 
-def test_names_are_changed_and_the_address_of_the_programme_stays(owner):
+def test_names_change_and_the_slug_of_the_programme_stays(owner):
     assert rename(owner).location == "/account"
     page = owner.get("/account").get_data(as_text=True)
     assert 'value="Greenleaf"' in page
@@ -35,14 +35,14 @@ def test_names_are_changed_and_the_address_of_the_programme_stays(owner):
     assert (account.name, account.slug) == ("Greenleaf", "brightleaf")
 
 
-def test_names_of_strangers_stay(owner, stranger):
+def test_names_of_other_accounts_stay(owner, stranger):
     rename(owner)
     assert "Copperpot" in stranger.get("/account").get_data(as_text=True)
 
 
 @pytest.mark.parametrize("field", ["programme", "name"])
 @pytest.mark.parametrize("value", ["", "  ", "x" * 101, "a\r\nb", "a\x00b", "\u202eevil"])
-def test_a_doubtful_name_is_refused_beside_its_field(owner, field, value):
+def test_an_invalid_name_has_an_error_beside_its_field(owner, field, value):
     answer = rename(owner, **{field: value})
     page = answer.get_data(as_text=True)
     assert answer.status_code == 422
@@ -52,7 +52,7 @@ def test_a_doubtful_name_is_refused_beside_its_field(owner, field, value):
 
 
 @pytest.mark.parametrize("name", ["Đặng Thị Hà", "محمد", "山田 太郎", "N'Golo O’Hara"])
-def test_names_of_every_script_are_kept(owner, name):
+def test_names_of_every_script_are_accepted(owner, name):
     assert rename(owner, name=name, programme=name).status_code == 303
     assert db.session.scalars(select(Owner.name)).one() == name
 
@@ -61,7 +61,7 @@ def choose_zone(browser, zone):
     return browser.submit("/account/time-zone", {"time_zone": zone}, page="/account")
 
 
-def test_the_time_zone_is_utc_until_another_is_chosen_by_its_place(owner, stranger):
+def test_the_time_zone_is_utc_until_another_is_chosen(owner, stranger):
     page = owner.get("/account").get_data(as_text=True)
     assert '<option selected value="UTC">' in page
     assert '<optgroup label="America">' in page
@@ -74,7 +74,7 @@ def test_the_time_zone_is_utc_until_another_is_chosen_by_its_place(owner, strang
 
 
 @pytest.mark.parametrize("zone", ["", "Mars/Olympus", "../../etc/passwd", "Etc/GMT+5", "\x00", "x" * 500])
-def test_a_time_zone_that_is_none_is_refused_beside_its_field(owner, zone):
+def test_an_invalid_time_zone_has_an_error_beside_its_field(owner, zone):
     answer = choose_zone(owner, zone)
     page = answer.get_data(as_text=True)
     assert answer.status_code == 422
@@ -82,25 +82,25 @@ def test_a_time_zone_that_is_none_is_refused_beside_its_field(owner, zone):
     assert db.session.scalars(select(Account.time_zone)).one() == "UTC"
 
 
-def test_a_time_zone_this_machine_does_not_know_stays_until_another_is_chosen(owner):
+def test_a_time_zone_unknown_to_this_machine_stays_until_another_is_chosen(owner):
     db.session.scalars(select(Account)).one().time_zone = "America/Newtown"
     db.session.commit()
     assert '<option selected value="America/Newtown">' in owner.get("/account").get_data(as_text=True)
     assert choose_zone(owner, "America/Newtown").status_code == 303
 
 
-def test_the_password_is_changed_and_every_other_device_logged_out(app, owner):
+def test_changing_the_password_logs_out_all_other_devices(app, owner):
     other = app.test_client()
-    try_in(other)
+    log_in(other)
     assert change(owner).location == "/account"
     assert owner.get("/account").status_code == 200
     assert other.get("/account").status_code == 303
-    assert try_in(app.test_client(), password=PASSWORD).status_code == 422
-    assert try_in(app.test_client(), password=NEW).status_code == 303
-    assert [recipient for recipient, _ in mails("password-changed")] == [ADA]
+    assert log_in(app.test_client(), password=PASSWORD).status_code == 422
+    assert log_in(app.test_client(), password=NEW).status_code == 303
+    assert [recipient for recipient, _ in portal_emails("password-changed")] == [ADA]
 
 
-def test_the_present_password_is_asked_for(owner):
+def test_the_present_password_is_required(owner):
     answer = change(owner, present_password=WRONG)
     page = answer.get_data(as_text=True)
     assert answer.status_code == 422
@@ -109,35 +109,35 @@ def test_the_present_password_is_asked_for(owner):
     assert NEW not in page
 
 
-def test_the_new_password_is_judged(owner):
+def test_the_new_password_is_validated(owner):
     for bad in ("", "short", "x" * 129, "qwertyuiop123", "brightleaf 2026", "ada@brightleaf.example"):
         answer = change(owner, password=bad)
         assert answer.status_code == 422, bad
         assert 'id="password-error"' in answer.get_data(as_text=True)
 
 
-def test_guesses_on_a_borrowed_device_count(app, owner):
+def test_wrong_present_passwords_count_against_the_log_in_limit(app, owner):
     for _ in range(10):
         assert change(owner, present_password=WRONG).status_code == 422
     assert change(owner).status_code == 429
-    assert try_in(app.test_client()).status_code == 429
+    assert log_in(app.test_client()).status_code == 429
 
 
 @pytest.mark.parametrize("path", ["/account/names", "/account/time-zone", "/account/password"])
-def test_each_form_takes_a_token_and_an_owner(owner, client, path):
+def test_each_form_requires_a_csrf_token_and_a_session(owner, client, path):
     assert owner.post(path, data={"name": "X"}).status_code == 400
     assert owner.get(path).status_code == 405
     assert client.submit(path, {"name": "X"}, page="/log-in").location == "/log-in"
 
 
-def test_a_stale_form_offers_the_names_again_but_no_password(owner):
+def test_a_form_with_an_expired_token_keeps_the_names_but_no_password(owner):
     names = owner.post(
         "/account/names", data={"csrf_token": "stale", "programme": "Kept name", "name": "Kept too"}
     )
     page = names.get_data(as_text=True)
     assert names.status_code == 400
     assert "Kept name" in page
-    words = {"csrf_token": "stale", "present_password": PASSWORD, "password": NEW}
-    page = owner.post("/account/password", data=words).get_data(as_text=True)
+    values = {"csrf_token": "stale", "present_password": PASSWORD, "password": NEW}
+    page = owner.post("/account/password", data=values).get_data(as_text=True)
     assert PASSWORD not in page
     assert NEW not in page

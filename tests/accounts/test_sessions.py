@@ -1,4 +1,4 @@
-"""Log-in sessions: they end when they should, wherever they are."""
+"""Log-in sessions: their end on all devices, their limits, and their cost for the database."""
 
 from __future__ import annotations
 
@@ -13,110 +13,110 @@ from portal.accounts.models import Owner, OwnerSession
 from portal.clock import utcnow
 from portal.db import db
 from tests.accounts.conftest import ADA
-from tests.accounts.test_login import try_in
+from tests.accounts.test_login import log_in
 from tests.conftest import PASSWORD
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
-def rows():
+def session_rows():
     found = db.session.scalars(select(OwnerSession).order_by(OwnerSession.id)).all()
     db.session.expunge_all()
     db.session.commit()
     return found
 
 
-def is_in(browser):
+def is_logged_in(browser):
     return browser.get("/account").status_code == 200
 
 
 def second_device(app, **more):
     browser = app.test_client()
-    assert try_in(browser, **more).status_code == 303
+    assert log_in(browser, **more).status_code == 303
     return browser
 
 
-def test_another_device_can_be_logged_out_at_once(app, owner):
+def test_another_device_can_be_logged_out(app, owner):
     other = second_device(app)
-    ident = rows()[1].id
-    assert owner.submit(f"/account/devices/{ident}/log-out", {}, page="/account").status_code == 303
-    assert not is_in(other)
-    assert is_in(owner)
+    session_id = session_rows()[1].id
+    assert owner.submit(f"/account/devices/{session_id}/log-out", {}, page="/account").status_code == 303
+    assert not is_logged_in(other)
+    assert is_logged_in(owner)
 
 
-def test_every_other_device_can_be_logged_out_at_once(app, owner):
+def test_all_other_devices_can_be_logged_out(app, owner):
     others = [second_device(app) for _ in range(3)]
     answer = owner.submit("/account/devices/log-out-others", {}, page="/account", follow_redirects=True)
     assert "3 other devices are logged out." in answer.get_data(as_text=True)
-    assert not any(is_in(other) for other in others)
-    assert is_in(owner)
+    assert not any(is_logged_in(other) for other in others)
+    assert is_logged_in(owner)
 
 
-def test_a_strangers_device_is_not_found(owner, stranger):
-    ident = next(row.id for row in rows())
-    assert stranger.submit(f"/account/devices/{ident}/log-out", {}, page="/account").status_code == 404
-    assert is_in(owner)
+def test_a_device_of_another_owner_is_not_found(owner, stranger):
+    session_id = next(row.id for row in session_rows())
+    assert stranger.submit(f"/account/devices/{session_id}/log-out", {}, page="/account").status_code == 404
+    assert is_logged_in(owner)
 
 
-def test_logging_out_everywhere_else_leaves_strangers_alone(owner, stranger):
+def test_logging_out_other_devices_does_not_affect_other_owners(owner, stranger):
     owner.submit("/account/devices/log-out-others", {}, page="/account")
-    assert is_in(stranger)
+    assert is_logged_in(stranger)
 
 
 @pytest.mark.parametrize("path", ["/account/devices/1/log-out", "/account/devices/log-out-others"])
-def test_logging_a_device_out_takes_a_token(owner, path):
+def test_logging_out_a_device_requires_a_csrf_token(owner, path):
     assert owner.post(path).status_code == 400
     assert owner.get(path).status_code in {404, 405}
 
 
-def test_a_session_ends_after_a_fortnight_without_use(client, ada):
+def test_a_session_ends_after_14_days_without_use(client, ada):
     with time_machine.travel(utcnow(), tick=False) as clock:
-        try_in(client)
+        log_in(client)
         clock.shift(timedelta(days=13, hours=23))
-        assert is_in(client)
+        assert is_logged_in(client)
         clock.shift(timedelta(days=13, hours=23))
-        assert is_in(client), "use prolongs it"
+        assert is_logged_in(client), "use extends the session"
         clock.shift(timedelta(days=14))
-        assert not is_in(client)
+        assert not is_logged_in(client)
 
 
-def test_a_session_ends_after_ninety_days_whatever_its_use(client, ada):
+def test_a_session_ends_after_90_days_despite_use(client, ada):
     with time_machine.travel(utcnow(), tick=False) as clock:
-        try_in(client)
+        log_in(client)
         for _ in range(8):
             clock.shift(timedelta(days=11))
-            assert is_in(client)
+            assert is_logged_in(client)
         clock.shift(timedelta(days=2))
-        assert not is_in(client)
+        assert not is_logged_in(client)
 
 
-def test_use_is_noted_once_in_five_minutes(client, ada):
+def test_the_last_use_is_stored_every_five_minutes(client, ada):
     with time_machine.travel(utcnow(), tick=False) as clock:
-        try_in(client)
+        log_in(client)
         begun = utcnow()
         clock.shift(timedelta(minutes=4, seconds=59))
-        assert is_in(client)
-        assert rows()[0].seen_at == begun
+        assert is_logged_in(client)
+        assert session_rows()[0].seen_at == begun
         clock.shift(timedelta(seconds=1))
-        assert is_in(client)
-        assert rows()[0].seen_at == utcnow()
+        assert is_logged_in(client)
+        assert session_rows()[0].seen_at == utcnow()
 
 
-def test_a_get_takes_the_write_lock_for_the_note_alone(client, ada):
+def test_a_get_takes_the_write_lock_only_to_store_the_last_use(client, ada):
     begun, written = [], []
 
     @event.listens_for(db.engine, "checkout")
-    def _watch(connection, *_rest):
-        connection.set_trace_callback(_note)
+    def _trace(connection, *_rest):
+        connection.set_trace_callback(_record)
 
-    def _note(statement):
+    def _record(statement):
         if statement.startswith("BEGIN"):
             begun.append(statement)
         elif statement.split()[0] in {"UPDATE", "INSERT", "DELETE"}:
             written.append((begun[-1], statement.split()[1]))
 
     with time_machine.travel(utcnow(), tick=False) as clock:
-        try_in(client)
+        log_in(client)
         clock.shift(timedelta(minutes=6))
         begun.clear(), written.clear()
         client.get("/account")
@@ -124,15 +124,15 @@ def test_a_get_takes_the_write_lock_for_the_note_alone(client, ada):
     assert begun.count("BEGIN IMMEDIATE") == 1
 
 
-def test_a_page_is_served_while_another_process_is_writing(client, ada):
-    try_in(client)
-    with db.engine.connect() as elsewhere:
-        elsewhere.execute(update(Owner).values(name="not yet committed"))
+def test_a_page_is_served_during_another_write_transaction(client, ada):
+    log_in(client)
+    with db.engine.connect() as writer:
+        writer.execute(update(Owner).values(name="not yet committed"))
         page = client.get("/account").get_data(as_text=True)
     assert "Ada Fairweather" in page
 
 
-def test_dead_sessions_are_cleared_away_at_the_next_log_in(app, ada):
+def test_expired_sessions_are_deleted_at_the_next_log_in(app, ada):
     with time_machine.travel(utcnow(), tick=False) as clock:
         second_device(app)
         second_device(app)
@@ -141,7 +141,7 @@ def test_dead_sessions_are_cleared_away_at_the_next_log_in(app, ada):
     assert db.session.scalar(select(func.count(OwnerSession.id))) == 1
 
 
-def test_the_device_is_named_on_the_page(app, owner):
+def test_the_page_shows_a_description_of_the_device(app, owner):
     second_device(app, headers={"User-Agent": FIREFOX})
     page = owner.get("/account").get_data(as_text=True)
     assert "Firefox on Linux" in page
@@ -174,18 +174,18 @@ def test_the_device_is_named_on_the_page(app, owner):
         ("Firefox/" * 10_000, "Firefox"),
     ],
 )
-def test_a_device_is_named_in_plain_words(user_agent, name):
+def test_a_device_is_described_by_browser_and_system(user_agent, name):
     assert sessions.describe_device(user_agent) == name
 
 
-def test_a_removed_row_is_no_session(client, ada):
-    try_in(client, mailbox=ADA, password=PASSWORD)
+def test_deleting_the_row_ends_the_session(client, ada):
+    log_in(client, mailbox=ADA, password=PASSWORD)
     db.session.delete(db.session.scalars(select(OwnerSession)).one())
     db.session.commit()
-    assert not is_in(client)
+    assert not is_logged_in(client)
 
 
-def test_a_broken_database_is_told_on_a_page_and_not_asked_again(owner):
+def test_a_database_error_is_shown_on_a_page_without_another_query(owner):
     db.session.execute(text("ALTER TABLE owner_session RENAME TO gone"))
     answer = owner.get("/account")
     assert answer.status_code == 503

@@ -1,4 +1,4 @@
-"""The pages of the room, as three people see them."""
+"""Access to the pages of the accounts for visitors and owners."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PUBLIC = [
 
 
 @pytest.mark.parametrize("path", PUBLIC)
-def test_whoever_is_not_logged_in_sees_the_public_pages(client, path):
+def test_a_visitor_sees_the_public_pages(client, path):
     assert client.get(path).status_code == 200
 
 
@@ -24,7 +24,7 @@ def test_an_owner_sees_the_account_page(owner):
     assert "This device" in page
 
 
-def test_nobody_is_sent_to_log_in_and_comes_back(client):
+def test_a_visitor_is_redirected_to_log_in_with_the_requested_path(client):
     answer = client.get("/account")
     assert answer.status_code == 303
     assert answer.location == "/log-in?next=/account"

@@ -1,4 +1,4 @@
-"""A forgotten password."""
+"""Password reset by email: links, their expiry and use, rate limits, and headers that must not influence them."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ from portal.accounts.tokens import hash_token
 from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import OutboxMessage
-from tests.accounts.conftest import ADA, link_in, mails, masked, path_in
-from tests.accounts.test_login import WRONG, try_in
+from tests.accounts.conftest import ADA, link_in, mask_page, path_in, portal_emails
+from tests.accounts.test_login import WRONG, log_in
 from tests.conftest import PASSWORD, make_config
 from tests.pages import csrf_token
 
 NEW = "seven purple kettles"
 
 
-def ask(browser, mailbox=ADA, **more):
+def request_reset(browser, mailbox=ADA, **more):
     return browser.submit("/forgot-password", {"mailbox": mailbox}, **more)
 
 
-def link_for_ada(browser):
-    ask(browser)
-    return path_in(mails("password-reset")[-1][1])
+def reset_path(browser):
+    request_reset(browser)
+    return path_in(portal_emails("password-reset")[-1][1])
 
 
 def test_an_owner_gets_a_link_and_chooses_a_new_password(app, client, ada):
-    path = link_for_ada(client)
+    path = reset_path(client)
     assert client.get(path).status_code == 200
     answer = client.submit(path, {"password": NEW})
     assert answer.location == "/log-in"
-    assert try_in(app.test_client(), password=PASSWORD).status_code == 422
-    assert try_in(app.test_client(), password=NEW).status_code == 303
+    assert log_in(app.test_client(), password=PASSWORD).status_code == 422
+    assert log_in(app.test_client(), password=NEW).status_code == 303
 
 
 def test_a_known_and_an_unknown_mailbox_get_the_same_answer(app, ada):
     browsers = [app.test_client(), app.test_client()]
-    answers = [ask(b, m) for b, m in zip(browsers, [ADA, "eve@brightleaf.example"], strict=True)]
+    answers = [request_reset(b, m) for b, m in zip(browsers, [ADA, "eve@brightleaf.example"], strict=True)]
     assert [(a.status_code, a.location) for a in answers] == [(303, "/forgot-password/check-your-inbox")] * 2
     assert answers[0].data == answers[1].data
     pages = [b.get(answers[0].location).get_data(as_text=True) for b in browsers]
-    assert masked(pages[0]) == masked(pages[1])
-    assert [recipient for recipient, _ in mails()] == [ADA]
+    assert mask_page(pages[0]) == mask_page(pages[1])
+    assert [recipient for recipient, _ in portal_emails()] == [ADA]
 
 
-def test_every_device_is_logged_out_by_a_reset(app, owner):
+def test_a_reset_logs_out_all_devices(app, owner):
     other = app.test_client()
-    assert try_in(other).status_code == 303
-    app.test_client().submit(link_for_ada(app.test_client()), {"password": NEW})
+    assert log_in(other).status_code == 303
+    app.test_client().submit(reset_path(app.test_client()), {"password": NEW})
     assert owner.get("/account").status_code == 303
     assert other.get("/account").status_code == 303
 
 
 def test_a_link_works_once(client, ada):
-    path = link_for_ada(client)
+    path = reset_path(client)
     page = client.get(path).get_data(as_text=True)
     client.submit(path, {"password": NEW})
     assert client.get(path).status_code == 404
@@ -72,8 +72,8 @@ def test_a_link_works_once(client, ada):
     assert "no longer works" not in page
 
 
-def test_of_two_who_use_a_link_at_once_one_succeeds(app, ada, client):
-    token = link_for_ada(client).rsplit("/", 1)[1]
+def test_of_concurrent_uses_of_a_link_one_succeeds(app, ada, client):
+    token = reset_path(client).rsplit("/", 1)[1]
 
     def use(n):
         with app.app_context():
@@ -89,31 +89,31 @@ def test_of_two_who_use_a_link_at_once_one_succeeds(app, ada, client):
 
 def test_a_link_expires_after_an_hour(client, ada):
     with time_machine.travel(utcnow(), tick=False) as clock:
-        path = link_for_ada(client)
+        path = reset_path(client)
         token = csrf_token(client.get(path).get_data(as_text=True))
         clock.shift(timedelta(minutes=59, seconds=59))
         assert client.get(path).status_code == 200
         clock.shift(timedelta(seconds=1))
         assert client.get(path).status_code == 404
         assert client.post(path, data={"csrf_token": token, "password": NEW}).status_code == 404
-    assert try_in(client).status_code == 303
+    assert log_in(client).status_code == 303
 
 
-def test_a_used_link_closes_the_others_too(client, ada):
-    first, second = link_for_ada(client), link_for_ada(client)
+def test_using_a_link_invalidates_the_others(client, ada):
+    first, second = reset_path(client), reset_path(client)
     client.submit(first, {"password": NEW})
     assert client.get(second).status_code == 404
 
 
-def test_looking_at_a_link_uses_nothing(client, ada):
-    path = link_for_ada(client)
+def test_opening_a_link_does_not_use_it(client, ada):
+    path = reset_path(client)
     for _ in range(5):
         client.get(path)
     assert client.submit(path, {"password": NEW}).status_code == 303
 
 
-def test_a_refused_password_leaves_the_link_working(client, ada):
-    path = link_for_ada(client)
+def test_a_refused_password_does_not_use_the_link(client, ada):
+    path = reset_path(client)
     for bad in ("", "short", "password1234", "Brightleaf 2026", "x" * 129):
         answer = client.submit(path, {"password": bad})
         assert answer.status_code == 422, bad
@@ -122,29 +122,29 @@ def test_a_refused_password_leaves_the_link_working(client, ada):
 
 
 @pytest.mark.parametrize("token", ["x", "a" * 5000, "%00", "%ff", "é", "' OR 1=1 --"])
-def test_an_invented_link_is_told_so(client, ada, token):
+def test_an_invented_link_is_not_found(client, ada, token):
     assert client.get(f"/reset-password/{token}").status_code == 404
 
 
-def test_a_reset_without_token_against_forgery_changes_nothing(client, ada):
-    path = link_for_ada(client)
+def test_a_reset_without_csrf_token_changes_nothing(client, ada):
+    path = reset_path(client)
     assert client.post(path, data={"password": NEW}).status_code == 400
     assert client.submit(path, {"password": NEW}).status_code == 303
 
 
-def test_three_mails_an_hour_are_sent_and_the_page_stays_the_same(client, ada):
-    answers = [ask(client, m).location for m in [ADA, ADA.upper(), f" {ADA}", ADA, ADA]]
+def test_a_mailbox_gets_at_most_three_emails_an_hour_and_the_page_stays_the_same(client, ada):
+    answers = [request_reset(client, m).location for m in [ADA, ADA.upper(), f" {ADA}", ADA, ADA]]
     assert set(answers) == {"/forgot-password/check-your-inbox"}
-    assert len(mails("password-reset")) == 3
+    assert len(portal_emails("password-reset")) == 3
 
 
-def test_a_network_that_asks_for_many_waits(client, ada):
+def test_a_network_has_a_rate_limit(client, ada):
     for n in range(50):
-        assert ask(client, f"p{n}@brightleaf.example").status_code == 303
-    answer = ask(client)
+        assert request_reset(client, f"p{n}@brightleaf.example").status_code == 303
+    answer = request_reset(client)
     assert answer.status_code == 429
     assert f'value="{ADA}"' in answer.get_data(as_text=True)
-    assert mails() == []
+    assert portal_emails() == []
 
 
 @pytest.mark.parametrize(
@@ -166,10 +166,10 @@ def test_a_network_that_asks_for_many_waits(client, ada):
         {"X-Rewrite-Url": "http://evil.example/"},
     ],
 )
-def test_the_link_never_follows_a_header(client, ada, headers):
+def test_the_link_does_not_depend_on_request_headers(client, ada, headers):
     token = csrf_token(client.get("/forgot-password").get_data(as_text=True))
     answer = client.post("/forgot-password", data={"csrf_token": token, "mailbox": ADA}, headers=headers)
-    found = mails("password-reset")
+    found = portal_emails("password-reset")
     assert answer.status_code in {303, 400}
     assert "evil" not in (answer.location or "")
     assert all(link_in(text).startswith("http://127.0.0.1/reset-password/") for _, text in found)
@@ -177,8 +177,8 @@ def test_the_link_never_follows_a_header(client, ada, headers):
         assert found == []
 
 
-def test_the_token_is_stored_as_its_hash_only(config, client, ada):
-    token = link_for_ada(client).rsplit("/", 1)[1]
+def test_only_the_hash_of_the_token_is_stored(config, client, ada):
+    token = reset_path(client).rsplit("/", 1)[1]
     assert db.session.scalars(select(PasswordReset.token_hash)).all() == [hash_token(token)]
     db.session.remove()
     files = [f for f in config.instance.rglob("*") if f.is_file()]
@@ -186,53 +186,53 @@ def test_the_token_is_stored_as_its_hash_only(config, client, ada):
     assert not [f for f in files if token.encode() in f.read_bytes()]
 
 
-def test_the_mail_belongs_to_no_account(client, ada):
-    ask(client)
+def test_the_email_belongs_to_no_account_and_is_sealed(client, ada):
+    request_reset(client)
     row = db.session.scalars(select(OutboxMessage)).one()
     assert row.account_id is None
     assert row.is_sealed
 
 
-def test_the_owner_is_told_that_the_password_was_changed(client, ada):
-    client.submit(link_for_ada(client), {"password": NEW})
-    ((recipient, text),) = mails("password-changed")
+def test_the_owner_gets_an_email_that_the_password_was_changed(client, ada):
+    client.submit(reset_path(client), {"password": NEW})
+    ((recipient, text),) = portal_emails("password-changed")
     assert recipient == ADA
     assert path_in(text) == "/forgot-password"
 
 
-def test_a_reset_lets_an_owner_in_whom_somebody_had_locked_out(client, ada):
+def test_a_reset_also_resets_the_log_in_rate_limit(client, ada):
     for _ in range(11):
-        try_in(client, password=WRONG)
-    assert try_in(client).status_code == 429
-    client.submit(link_for_ada(client), {"password": NEW})
-    assert try_in(client, password=NEW).status_code == 303
+        log_in(client, password=WRONG)
+    assert log_in(client).status_code == 429
+    client.submit(reset_path(client), {"password": NEW})
+    assert log_in(client, password=NEW).status_code == 303
 
 
 @pytest.mark.parametrize(
     "mailbox", ["", "   ", "ada", "a" * 300 + "@x.example", "ada@x.example\r\nBcc: b@x.example"]
 )
-def test_what_is_no_mailbox_is_named(client, mailbox):
-    answer = ask(client, mailbox)
+def test_an_invalid_mailbox_has_an_error(client, mailbox):
+    answer = request_reset(client, mailbox)
     assert answer.status_code == 422
     assert 'id="mailbox-error"' in answer.get_data(as_text=True)
 
 
-class TestWithoutAServer:
-    """Nothing could be mailed; the page must not say so, and the operator can help."""
+class TestWithoutMailServer:
+    """The portal cannot send email. The page must not reveal it, and the operator can create a link."""
 
     @pytest.fixture
     def config(self, tmp_path):
         return make_config(tmp_path / "instance", env={"MAIL_SERVER": "", "MAIL_DEFAULT_SENDER": ""})
 
-    def test_the_page_looks_the_same_and_nothing_is_owed(self, client, ada):
-        assert ask(client).location == "/forgot-password/check-your-inbox"
-        assert mails() == []
+    def test_the_page_is_the_same_and_nothing_is_enqueued(self, client, ada):
+        assert request_reset(client).location == "/forgot-password/check-your-inbox"
+        assert portal_emails() == []
 
-    def test_the_operator_can_make_a_link(self, client, ada):
+    def test_the_operator_can_create_a_link(self, client, ada):
         token = password_reset.create_reset_token(ADA, now=utcnow())
         assert client.submit(f"/reset-password/{token}", {"password": NEW}).status_code == 303
-        assert try_in(client, password=NEW).status_code == 303
-        assert mails() == []
+        assert log_in(client, password=NEW).status_code == 303
+        assert portal_emails() == []
 
-    def test_for_an_unknown_mailbox_there_is_no_link(self, app):
+    def test_an_unknown_mailbox_has_no_link(self, app):
         assert password_reset.create_reset_token("eve@x.example", now=utcnow()) is None
