@@ -1,4 +1,4 @@
-"""What is sent: the catalogue of automated affiliate emails, their texts, rendering and preview."""
+"""Notices, the automated emails to affiliates and owners: catalogue, texts, rendering, preview and recipients."""
 
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask) -> None:
-    """Introduce the room to the app."""
-    from . import views, views_branding, views_editor  # noqa: F401 - they add their pages to the blueprint
+    """Register the pages of the automated emails."""
+    from . import views, views_branding, views_editor  # noqa: F401 - importing them registers their routes
 
     app.register_blueprint(views.blueprint)
     app.register_blueprint(views.samples)
     csrf: CSRFProtect = app.extensions["csrf"]
-    csrf.exempt(views.sample_link)
+    csrf.exempt(views.sample_link)  # mail programs POST to it without a token

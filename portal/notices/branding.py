@@ -24,22 +24,34 @@ LOGO_LIMIT_BYTES = 256 * 1024
 LOGO_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
 _SIDE_LIMIT_PX = 2_000
 _SHOWN_HEIGHT_PX, _SHOWN_WIDTH_PX = 56, 240  # the space for a logo in an email
-_LOGOS_KEPT = 20  # for each account; emails already sent refer to earlier ones
+_LOGOS_KEPT = 20  # for each account, because emails sent earlier refer to earlier logos
 _KEY_LIMIT_CHARS = 40
-_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # they hold the size, ISO 10918-1
+_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {
+    0xC4,
+    0xC8,
+    0xCC,
+}  # segments with the image size, ISO 10918-1
 
-_ROW, _LOGO = NoticeBranding.__table__.c, NoticeLogo.__table__.c
-# Without the logo's data: emails hold only its address.
-_BRANDING = (
-    select(_ROW.accent, _ROW.address, _ROW.footer, _LOGO.key, _LOGO.media_type, _LOGO.width, _LOGO.height)
-    .outerjoin_from(NoticeBranding.__table__, NoticeLogo.__table__, _LOGO.id == _ROW.logo_id)
-    .where(_ROW.account_id == bindparam("account_id"))
+_BRANDING, _LOGO = NoticeBranding.__table__.c, NoticeLogo.__table__.c
+# Without the logo's data: emails contain only its address.
+_BRANDING_OF = (
+    select(
+        _BRANDING.accent,
+        _BRANDING.address,
+        _BRANDING.footer,
+        _LOGO.key,
+        _LOGO.media_type,
+        _LOGO.width,
+        _LOGO.height,
+    )
+    .outerjoin_from(NoticeBranding.__table__, NoticeLogo.__table__, _LOGO.id == _BRANDING.logo_id)
+    .where(_BRANDING.account_id == bindparam("account_id"))
 )
 
 
 @dataclass(frozen=True)
 class Branding:
-    """What the frame of each email shows. Sizes in pixels."""
+    """The values that the layout of each email shows. Sizes in pixels."""
 
     accent: str = DEFAULT_ACCENT
     address: str = ""
@@ -51,7 +63,7 @@ class Branding:
 
 @dataclass(frozen=True)
 class BrandingInput:
-    """What the owner entered. ``logo`` is a file's content, empty to keep the present logo."""
+    """The values an owner entered. ``logo`` is the content of a file, empty to keep the current logo."""
 
     accent: str
     address: str
@@ -78,12 +90,12 @@ class InvalidBranding(Exception):
 
 
 class InvalidImage(ValueError):
-    """The file cannot be a logo. The message is one sentence for the owner."""
+    """The file cannot be used as a logo. The message is one sentence for the owner."""
 
 
 def branding_of(account_id: int) -> Branding:
-    """Return the branding of an account's emails, the default where nothing was saved."""
-    row = current_connection().execute(_BRANDING, {"account_id": account_id}).first()
+    """Return the branding of an account's emails; the default if none was saved."""
+    row = current_connection().execute(_BRANDING_OF, {"account_id": account_id}).first()
     if row is None:
         return Branding()
     if row.key is None:
@@ -104,20 +116,20 @@ def find_logo(key: str) -> NoticeLogo | None:
     return db.session.scalar(select(NoticeLogo).where(NoticeLogo.key == key))
 
 
-def save_branding(owner: Owner, typed: BrandingInput, *, now: datetime) -> str:
+def save_branding(owner: Owner, entered: BrandingInput, *, now: datetime) -> str:
     """Save the branding; return a sentence if the colour had to be changed, else "". Commits.
 
     Raises:
         InvalidBranding: the colour or the logo is invalid.
     """
-    accent, note = _validate_accent(typed.accent)
-    image = _validate_logo(typed.logo) if typed.logo else None
+    accent, note = _validate_accent(entered.accent)
+    image = _validate_logo(entered.logo) if entered.logo else None
     row = db.session.get(NoticeBranding, owner.account_id) or NoticeBranding(account_id=owner.account_id)
-    row.accent, row.address, row.footer, row.updated_at = accent, typed.address, typed.footer, now
-    if typed.remove_logo:
+    row.accent, row.address, row.footer, row.updated_at = accent, entered.address, entered.footer, now
+    if entered.remove_logo:
         row.logo_id = None
     if image is not None:
-        row.logo_id = _insert_logo(owner.account_id, image, typed.logo, now).id
+        row.logo_id = _insert_logo(owner.account_id, image, entered.logo, now).id
         _delete_old_logos(owner.account_id)
     db.session.add(row)
     db.session.commit()
@@ -125,10 +137,10 @@ def save_branding(owner: Owner, typed: BrandingInput, *, now: datetime) -> str:
 
 
 def identify_image(data: bytes) -> Image:
-    """Return type and size of an image by its own first bytes; a browser's file name and type prove nothing.
+    """Return the type and size of an image from its content, since the file name and type of an upload can be wrong.
 
     Raises:
-        InvalidImage: the file is no PNG, JPEG or GIF, or too large.
+        InvalidImage: the file is not a PNG, JPEG or GIF, or is too large.
     """
     if len(data) > LOGO_LIMIT_BYTES:
         raise InvalidImage(
@@ -182,7 +194,7 @@ def _delete_old_logos(account_id: int) -> None:
 
 
 def _fit_logo(width: int, height: int) -> tuple[int, int]:
-    """Return the size at which a logo fits its space; it is never enlarged."""
+    """Return the size in pixels at which a logo fits its space. Logos are not enlarged."""
     scale = min(1.0, _SHOWN_HEIGHT_PX / height, _SHOWN_WIDTH_PX / width)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -200,7 +212,7 @@ def _identify_gif(data: bytes) -> Image | None:
 
 
 def _identify_jpeg(data: bytes) -> Image | None:
-    """Walk from marker to marker until one holds the size."""
+    """Read the segments until one contains the size."""
     if not data.startswith(b"\xff\xd8\xff"):
         return None
     at = 2
@@ -209,7 +221,7 @@ def _identify_jpeg(data: bytes) -> Image | None:
         if marker in _JPEG_FRAME_MARKERS:
             height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))
             return Image("image/jpeg", width, height)
-        if marker == 0xFF:  # fill byte
+        if marker == 0xFF:  # a fill byte
             at += 1
             continue
         if length < 2:

@@ -1,7 +1,7 @@
 """The catalogue of automated emails, read from one folder each: ``templates/mail/<kind>/notice.toml`` beside its texts.
 
-The file declares whom the notice is for, the events that cause it and its variables. What several notices share
-stands in ``templates/mail/shared.toml``.
+The file declares the audience of the notice, the events that cause it and its variables. Reasons and variables of
+several notices are in ``templates/mail/shared.toml``.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ _COMMON = "common"  # the group of variables that every notice begins with
 
 
 class Audience(StrEnum):
-    """Whom a notice is for."""
+    """The recipients of a notice."""
 
     AFFILIATE = "affiliate"
     OWNER = "owner"
 
 
 class Category(StrEnum):
-    """The kind of mail, as anti-spam law and mailbox providers see it. Recipients can unsubscribe from all but
-    transactional mail.
+    """The kind of mail in the sense of anti-spam law and mailbox providers.
+
+    Recipients can unsubscribe from all but transactional mail.
     """
 
     TRANSACTIONAL = "transactional"
@@ -40,7 +41,7 @@ class Category(StrEnum):
 
 
 class VariableType(StrEnum):
-    """How the value of a variable is shown. All values are strings."""
+    """The format of a variable's value. All values are strings."""
 
     TEXT = "text"
     LINK = "link"
@@ -52,7 +53,7 @@ class VariableType(StrEnum):
 
 @dataclass(frozen=True)
 class Variable:
-    """A value that a text may use. The value of an ``optional`` one may be empty or missing."""
+    """A value that a text can use. If ``optional``, the value can be empty or missing."""
 
     name: str
     description: str
@@ -63,12 +64,12 @@ class Variable:
 
 @dataclass(frozen=True)
 class Notice:
-    """A kind of automated email. A ``locked`` one can be neither edited nor switched off."""
+    """A kind of automated email. If ``locked``, it can be neither edited nor switched off."""
 
     kind: str
     name: str
     audience: Audience
-    event_types: tuple[str, ...]  # the events that cause it, by ``events.types.Occasion``
+    event_types: tuple[str, ...]  # values of ``events.types.EventType`` that cause it
     category: Category
     when: str  # one sentence for the owner
     reason_line: str  # one sentence for the footer; {programme} is replaced
@@ -77,22 +78,22 @@ class Notice:
 
     @property
     def can_be_unsubscribed(self) -> bool:
-        """Whether its recipients may unsubscribe from it."""
+        """Whether recipients can unsubscribe from this notice."""
         return self.category is not Category.TRANSACTIONAL
 
     @property
     def addressee(self) -> str:
-        """Whom it is for, in words for the owner. Tells apart two notices of the same name."""
+        """The recipient in words for the owner. Distinguishes two notices of the same name."""
         return "you" if self.audience is Audience.OWNER else "the affiliate"
 
     @property
     def is_about_one_affiliate(self) -> bool:
-        """Whether its values are those of one affiliate."""
+        """Whether the values of this notice describe one affiliate."""
         return any(variable.name in ("first_name", "affiliate_name") for variable in self.variables)
 
     @property
     def full_name(self) -> str:
-        """Its name where it stands alone, unlike that of the notice to affiliates of the same name."""
+        """The name, with the audience added for notices to owners, since affiliates can have one of the same name."""
         return f"{self.name} (to you)" if self.audience is Audience.OWNER else self.name
 
 
@@ -114,7 +115,7 @@ def read_catalogue(folder: Path = FOLDER) -> dict[str, Notice]:
 
 
 class _Shared:
-    """The reasons and the groups of variables that several notices use."""
+    """The reasons and groups of variables from ``shared.toml``."""
 
     def __init__(self, table: TomlTable) -> None:
         reasons, groups = table.table("reasons", required=True), table.table("variables", required=True)
@@ -125,7 +126,7 @@ class _Shared:
         table.reject_unknown_keys()
 
     def find(self, reference: str) -> Iterator[Variable]:
-        """Yield the variables of ``group.name`` or ``group.*``; none for an unknown reference."""
+        """Return the variables of ``group.name`` or ``group.*``; an unknown reference has none."""
         group, _, name = reference.partition(".")
         variables = self.groups.get(group, {})
         return (one for one in variables.values() if name in ("*", one.name))
@@ -148,7 +149,7 @@ def _read_notice(kind: str, table: TomlTable, shared: _Shared) -> Notice:
 
 
 def _read_reason(table: TomlTable, shared: _Shared) -> str:
-    """Return the shared sentence that ``reason`` names, or the notice's own ``reason_line``."""
+    """Return the notice's own ``reason_line``, or the shared sentence with the key in ``reason``."""
     own = table.optional_text("reason_line")
     if own is not None:
         return own
@@ -159,7 +160,7 @@ def _read_reason(table: TomlTable, shared: _Shared) -> str:
 
 
 def _resolve_variables(table: TomlTable, shared: _Shared) -> Iterator[Variable]:
-    """Yield the variables in the order listed: those of shared groups, and by bare name the notice's own."""
+    """Yield the listed variables in order. A bare name refers to a variable declared in the notice's own file."""
     own = _read_variables(table.table("variable"))
     unused, seen = set(own), set()
     for reference in (f"{_COMMON}.*", *table.texts("variables")):

@@ -1,21 +1,21 @@
-"""Colours of emails: an accent colour with enough contrast (WCAG 2.2), and a fixed colour scheme for previews."""
+"""Colours of emails: contrast of the accent colour (WCAG 2.2), and a fixed light or dark scheme for previews."""
 
 from __future__ import annotations
 
 import re
 
 _HEX = re.compile(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
-_MIN_CONTRAST = 4.5  # to 1, WCAG success criterion 1.4.3
+_MIN_CONTRAST = 4.5  # to 1; WCAG success criterion 1.4.3
 _DARKEN = 0.97  # the factor of each step
 _DARK_SCHEME_QUERY = "@media (prefers-color-scheme: dark)"
 
 
 class InvalidColour(ValueError):
-    """The text is no colour. The message is one sentence for the owner."""
+    """The text is not a colour. The message is one sentence for the owner."""
 
 
 def make_readable(text: str) -> tuple[str, str]:
-    """Return a colour that white text is readable on, and a sentence if it had to be darkened.
+    """Return a colour with enough contrast to white text, and a sentence if it had to be darkened.
 
     Raises:
         InvalidColour: ``text`` is not a hexadecimal colour of three or six digits.
@@ -24,13 +24,13 @@ def make_readable(text: str) -> tuple[str, str]:
     if found is None:
         raise InvalidColour("Enter a colour as six digits, such as #1f3f5c.")
     digits = found.group(1).lower()
-    typed = "#" + (digits if len(digits) == 6 else "".join(2 * digit for digit in digits))
-    colour = typed
+    entered = "#" + (digits if len(digits) == 6 else "".join(2 * digit for digit in digits))
+    colour = entered
     while contrast_with_white(colour) < _MIN_CONTRAST:
         colour = _darken(colour)
-    if colour == typed:
-        return typed, ""
-    return colour, f"{typed} is too light for white words on it, so it was darkened to {colour}."
+    if colour == entered:
+        return entered, ""
+    return colour, f"{entered} is too light for white words on it, so it was darkened to {colour}."
 
 
 def contrast_with_white(colour: str) -> float:
@@ -40,7 +40,7 @@ def contrast_with_white(colour: str) -> float:
 
 
 def force_scheme(html: str, *, dark: bool) -> str:
-    """Return an email's HTML in its light or dark scheme whatever the screen prefers. For previews only."""
+    """Return an email's HTML fixed to its light or dark scheme, regardless of the device. For previews only."""
     shown = html.replace(_DARK_SCHEME_QUERY, "@media all" if dark else "@media not all")
     scheme = "dark" if dark else "light"
     return shown.replace("color-scheme: light dark;", f"color-scheme: {scheme};")

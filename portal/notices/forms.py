@@ -1,4 +1,4 @@
-"""The forms of the automated emails. They check shapes; what a text means is judged in judging.py."""
+"""The forms of the automated emails. They check lengths and formats; validation.py checks the content of texts."""
 
 from __future__ import annotations
 
@@ -16,46 +16,50 @@ from .texts import Text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_MAX_VERSION_NUMBER = 10**9
 
-def _readable(value: str | None) -> str | None:
-    """Drop what no page can show again; browsers send CRLF."""
+
+def _clean(value: str | None) -> str | None:
+    """Replace the CRLF that browsers send by LF, and control characters by spaces."""
     return clean_lines(value) if value else value
 
 
 class TextForm(PortalForm):
-    """The editor of one email."""
+    """The editor of one notice's text."""
 
-    subject = StringField("Subject", filters=[_readable])
-    html = TextAreaField("Message", filters=[_readable])
-    text = TextAreaField("Text version", filters=[_readable])
-    based_on = IntegerField(widget=HiddenInput(), validators=[Optional(), NumberRange(0, 10**9)])
+    subject = StringField("Subject", filters=[_clean])
+    html = TextAreaField("Message", filters=[_clean])
+    text = TextAreaField("Text version", filters=[_clean])
+    based_on = IntegerField(
+        widget=HiddenInput(), validators=[Optional(), NumberRange(0, _MAX_VERSION_NUMBER)]
+    )
 
-    def typed(self) -> Text:
-        """Return the words as they were entered."""
+    def entered_text(self) -> Text:
+        """Return the text as it was entered, not validated."""
         return Text(self.subject.data or "", self.html.data or "", self.text.data or "")
 
     @property
-    def begun_with(self) -> int:
-        """The number of the version the words began with; a garbled one counts as the shipped text."""
-        return max(0, min(self.based_on.data or 0, 10**9))
+    def based_on_number(self) -> int:
+        """The number of the version that was edited; 0, for the default text, if the field is missing or invalid."""
+        return max(0, min(self.based_on.data or 0, _MAX_VERSION_NUMBER))
 
-    def refuse(self, by_field: Mapping[str, list[str]]) -> None:
-        """Put sentences beside their fields."""
+    def show_errors(self, by_field: Mapping[str, list[str]]) -> None:
+        """Show sentences beside their fields."""
         for name, sentences in by_field.items():
             self[name].errors = list(sentences)
 
 
-class LookForm(PortalForm):
-    """Look of your emails."""
+class BrandingForm(PortalForm):
+    """Branding of the account's emails."""
 
     accent = text_field("Accent colour", required("Enter a colour, such as #1f3f5c."), limit=7)
     logo = FileField("Logo")
     remove_logo = BooleanField("Remove the present logo")
-    address = TextAreaField("Postal address", filters=[_readable], validators=[at_most(500)])
-    footer = TextAreaField("Footer", filters=[_readable], validators=[at_most(1000)])
+    address = TextAreaField("Postal address", filters=[_clean], validators=[at_most(500)])
+    footer = TextAreaField("Footer", filters=[_clean], validators=[at_most(1000)])
 
 
 class MailboxForm(PortalForm):
-    """One more mailbox for the notices to the owner."""
+    """A further mailbox for the notices to the owner."""
 
     mailbox = mailbox_field("Email address", required("Enter an email address like name@example.com."))

@@ -1,7 +1,7 @@
-"""Clothes for the plain HTML of a text: inline styles and tables, since mail programmes know little else.
+"""Inline styles for the HTML of a text. Many mail programs ignore style sheets and lay out pages only by tables.
 
-Owners write ``<p><a class="button" ...>`` and see in the editor what they wrote; the rest is added when the mail is
-made. Class names go along, for the frame's dark scheme takes hold of them.
+Owners write plain elements such as ``<p><a class="button" ...>``, and the editor shows what they wrote. Styles and
+layout tables are added when the email is rendered, with class names that the dark scheme of the layout selects.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from .sanitize import SanitizedHtml
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SERIF = "Palatino,'Palatino Linotype','Book Antiqua',Georgia,serif"
-SANS = "-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
-MONO = "Menlo,Consolas,'Liberation Mono',monospace"
-_VOID = {"br", "hr", "img"}
-_ATTRS = r'((?:[^>"]|"[^"]*")*)'
-_LONE_BUTTON = re.compile(
-    rf"<p{_ATTRS}>\s*(<a{_ATTRS}class=\"button\"{_ATTRS}>(?:(?!</?[ap]\b).)*</a>)\s*</p>", re.DOTALL
+_SERIF = "Palatino,'Palatino Linotype','Book Antiqua',Georgia,serif"
+_SANS = "-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
+_MONO = "Menlo,Consolas,'Liberation Mono',monospace"
+_VOID_ELEMENTS = {"br", "hr", "img"}
+_ATTRIBUTES = r'((?:[^>"]|"[^"]*")*)'
+_BUTTON_PARAGRAPH = re.compile(
+    rf"<p{_ATTRIBUTES}>\s*(<a{_ATTRIBUTES}class=\"button\"{_ATTRIBUTES}>(?:(?!</?[ap]\b).)*</a>)\s*</p>",
+    re.DOTALL,
 )
-_SLIP = re.compile(r'<p class="slip">((?:(?!</p>).)*)</p>', re.DOTALL)
+_SLIP_PARAGRAPH = re.compile(r'<p class="slip">((?:(?!</p>).)*)</p>', re.DOTALL)
 
-_STYLES: Mapping[str, str] = {
-    "h1": f"margin:0 0 14px;font-family:{SERIF};font-size:29px;line-height:1.2;font-weight:bold;color:#1c2733",
-    "h2": f"margin:30px 0 10px;font-family:{SERIF};font-size:21px;line-height:1.3;font-weight:bold;color:#1c2733",
+_STYLES_BY_TAG: Mapping[str, str] = {
+    "h1": f"margin:0 0 14px;font-family:{_SERIF};font-size:29px;line-height:1.2;font-weight:bold;color:#1c2733",
+    "h2": f"margin:30px 0 10px;font-family:{_SERIF};font-size:21px;line-height:1.3;font-weight:bold;color:#1c2733",
     "h3": "margin:24px 0 8px;font-size:16px;line-height:1.4;font-weight:bold;color:#1c2733",
     "p": "margin:0 0 18px",
     "ul": "margin:0 0 18px;padding:0 0 0 24px",
@@ -37,108 +38,117 @@ _STYLES: Mapping[str, str] = {
     "a": "color:#1d4f7c;text-decoration:underline",
     "hr": "margin:26px 0;border:0;border-top:1px solid #ded5c4;height:0",
     "blockquote": "margin:0 0 18px;padding:2px 0 2px 18px;border-left:3px solid #c9bda6;color:#1c2733",
-    "pre": f"margin:0 0 18px;font-family:{MONO};font-size:14px;white-space:pre-wrap",
-    "code": f"font-family:{MONO};font-size:15px",
+    "pre": f"margin:0 0 18px;font-family:{_MONO};font-size:14px;white-space:pre-wrap",
+    "code": f"font-family:{_MONO};font-size:15px",
     "table": "margin:0 0 22px;border-collapse:collapse",
     "th": "padding:6px 14px 6px 0;text-align:left;vertical-align:top",
     "td": "padding:6px 14px 6px 0;text-align:left;vertical-align:top",
     "img": "max-width:100%;height:auto;border:0",
     "small": "font-size:13px",
 }
-_BY_CLASS: Mapping[tuple[str, str], str] = {
+_STYLES_BY_CLASS: Mapping[tuple[str, str], str] = {
     (
         "p",
         "figure",
-    ): f"margin:0 0 18px;font-family:{SERIF};font-size:36px;line-height:1.15;font-weight:bold;color:#1c2733",
+    ): f"margin:0 0 18px;font-family:{_SERIF};font-size:36px;line-height:1.15;font-weight:bold;color:#1c2733",
     ("p", "quiet"): "margin:0 0 18px;font-size:14px;line-height:1.55;color:#535c66",
     ("table", "facts"): "margin:4px 0 26px;width:100%;border-collapse:collapse;border-top:1px solid #ded5c4",
     ("table", "slip"): "margin:0 0 26px;width:100%;border-collapse:separate",
     ("table", "button"): "margin:4px 0 26px;border-collapse:separate",
 }
-_IN_FACTS = (
+_FACTS_CELL_STYLE = (
     "padding:9px 0;border-bottom:1px solid #ded5c4;text-align:left;vertical-align:top;font-weight:normal"
 )
-_IN_SLIP = (
-    f"padding:14px 18px;background-color:#f1ebdf;border:1px dashed #81786a;border-radius:6px;font-family:{MONO};"
+_SLIP_CELL_STYLE = (
+    f"padding:14px 18px;background-color:#f1ebdf;border:1px dashed #81786a;border-radius:6px;font-family:{_MONO};"
     "font-size:15px;line-height:1.5;word-break:break-all"
 )
-_ROLES = {  # what the dark scheme of the frame takes hold of
+_SCHEME_CLASSES = {  # selected by the dark scheme in templates/mail/layout.html
     "h1": "title", "h2": "title", "h3": "title", "a": "link", "hr": "rule", "blockquote": "words rule",
 }  # fmt: skip
 
 
 def apply_inline_styles(body: SanitizedHtml, accent: str) -> SanitizedHtml:
-    """Return the body with everything a mail programme needs; ``accent`` is the colour of buttons."""
-    html = _LONE_BUTTON.sub(r'<table class="button"><tbody><tr><td>\2</td></tr></tbody></table>', body.html)
-    html = _SLIP.sub(r'<table class="slip"><tbody><tr><td>\1</td></tr></tbody></table>', html)
-    tailor = _StyleWriter(accent)
-    tailor.feed(html)
-    tailor.close()
-    return SanitizedHtml("".join(tailor.done))
+    """Return the body with the styles and tables that mail programs need; ``accent`` is the colour of buttons."""
+    html = _BUTTON_PARAGRAPH.sub(
+        r'<table class="button"><tbody><tr><td>\2</td></tr></tbody></table>', body.html
+    )
+    html = _SLIP_PARAGRAPH.sub(r'<table class="slip"><tbody><tr><td>\1</td></tr></tbody></table>', html)
+    writer = _StyleWriter(accent)
+    writer.feed(html)
+    writer.close()
+    return SanitizedHtml("".join(writer.parts))
 
 
 class _StyleWriter(HTMLParser):
-    """Writes what it reads, dressed. What it reads was sanitised, so everything is closed and in order."""
+    """Copies sanitised HTML to ``parts`` and adds styles. Expects balanced elements, as the sanitiser returns them."""
 
     def __init__(self, accent: str) -> None:
         super().__init__(convert_charrefs=False)
-        self.done: list[str] = []
+        self.parts: list[str] = []
         self._accent = accent
         self._tables: list[str] = []  # the class of each open table
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        known = given.get("class", "")
+        values = {name: value or "" for name, value in attrs}
+        class_ = values.get("class", "")
         if tag == "table":
-            self._tables.append(known)
-            given = {"role": "presentation", "cellpadding": "0", "cellspacing": "0", "border": "0", **given}
-            if known in ("facts", "slip"):
-                given["width"] = "100%"
-        style, role = self._clothes(tag, known)
-        if tag == "td" and self._tables and self._tables[-1] == "button":
-            given["bgcolor"] = self._accent
-        given["style"] = ";".join(filter(None, (style, given.get("style", ""))))
-        given["class"] = role
-        said = "".join(
-            f' {name}="{escape(value)}"' for name, value in given.items() if value or name == "alt"
+            self._tables.append(class_)
+            values = {"role": "presentation", "cellpadding": "0", "cellspacing": "0", "border": "0", **values}
+            if class_ in ("facts", "slip"):
+                values["width"] = "100%"
+        style, scheme_class = self._style_and_class(tag, class_)
+        if tag == "td" and self._table == "button":
+            values["bgcolor"] = self._accent  # Outlook ignores the style
+        values["style"] = ";".join(filter(None, (style, values.get("style", ""))))
+        values["class"] = scheme_class
+        written = "".join(
+            f' {name}="{escape(value)}"' for name, value in values.items() if value or name == "alt"
         )
-        self.done.append(f"<{tag}{said}>")
+        self.parts.append(f"<{tag}{written}>")
 
-    def _clothes(self, tag: str, known: str) -> tuple[str, str]:
-        """Return style and class of an element."""
-        table = self._tables[-1] if self._tables else ""
-        if tag == "a" and known == "button":
-            return self._button(alone=table == "button"), "" if table == "button" else "button"
+    @property
+    def _table(self) -> str:
+        """The class of the innermost open table."""
+        return self._tables[-1] if self._tables else ""
+
+    def _style_and_class(self, tag: str, class_: str) -> tuple[str, str]:
+        """Return the style of an element and the class that the dark scheme selects."""
+        table = self._table
+        if tag == "a" and class_ == "button":
+            in_table = table == "button"
+            return self._button_style(in_table=in_table), "" if in_table else "button"
         if tag in ("td", "th") and table == "button":
             return f"background-color:{self._accent};border-radius:6px;mso-padding-alt:14px 26px", "button"
         if tag == "td" and table == "slip":
-            return _IN_SLIP, "slip"
+            return _SLIP_CELL_STYLE, "slip"
         if tag in ("td", "th") and table == "facts":
-            aside = ";width:38%;padding-right:14px;color:#535c66" if tag == "th" else ";font-weight:bold"
-            return _IN_FACTS + aside, "quiet rule" if tag == "th" else "rule"
-        role = {"quiet": "quiet", "figure": "words"}.get(known, _ROLES.get(tag, ""))
+            more = ";width:38%;padding-right:14px;color:#535c66" if tag == "th" else ";font-weight:bold"
+            return _FACTS_CELL_STYLE + more, "quiet rule" if tag == "th" else "rule"
+        style = _STYLES_BY_CLASS.get((tag, class_), _STYLES_BY_TAG.get(tag, ""))
         if tag == "table":
-            role = "button-table" if known == "button" else "rule" if known == "facts" else ""
-        return _BY_CLASS.get((tag, known), _STYLES.get(tag, "")), role
+            return style, {"button": "button-table", "facts": "rule"}.get(class_, "")
+        return style, {"quiet": "quiet", "figure": "words"}.get(class_, _SCHEME_CLASSES.get(tag, ""))
 
-    def _button(self, *, alone: bool) -> str:
-        colour = "" if alone else f"background-color:{self._accent};border-radius:6px;"
+    def _button_style(self, *, in_table: bool) -> str:
+        """Return the style of a button link. In a table, the cell has the background."""
+        background = "" if in_table else f"background-color:{self._accent};border-radius:6px;"
         return (
-            f"display:inline-block;padding:14px 26px;{colour}font-family:{SANS};font-size:16px;line-height:1.25;"
+            f"display:inline-block;padding:14px 26px;{background}font-family:{_SANS};font-size:16px;line-height:1.25;"
             "font-weight:bold;color:#ffffff;text-decoration:none"
         )
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "table" and self._tables:
             self._tables.pop()
-        if tag not in _VOID:
-            self.done.append(f"</{tag}>")
+        if tag not in _VOID_ELEMENTS:
+            self.parts.append(f"</{tag}>")
 
     def handle_data(self, data: str) -> None:
-        self.done.append(data)
+        self.parts.append(data)
 
     def handle_entityref(self, name: str) -> None:
-        self.done.append(f"&{name};")
+        self.parts.append(f"&{name};")
 
     def handle_charref(self, name: str) -> None:
-        self.done.append(f"&#{name};")
+        self.parts.append(f"&#{name};")

@@ -1,4 +1,4 @@
-"""Texts that were written for LeadDyno: its ``$FIRST_NAME$`` is read and turned into our spelling."""
+"""Conversion of texts written for LeadDyno: its placeholders such as ``$FIRST_NAME$`` become Liquid variables."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from .catalogue import Notice
 
-_SPELLED = re.compile(r"\$([A-Z][A-Z0-9_]{1,40})\$")
-_NAMES: Mapping[str, str] = {
+_PLACEHOLDER = re.compile(r"\$([A-Z][A-Z0-9_]{1,40})\$")
+_VARIABLES: Mapping[str, str] = {  # where the lower-cased placeholder is not the name of the variable
     "AFFILIATE_URL": "link",
     "AFFILIATE_LINK": "link",
     "AFFILIATE_DASHBOARD_URL": "dashboard",
@@ -24,12 +24,16 @@ _NAMES: Mapping[str, str] = {
     "LEAD_FIRST_NAME": "lead_name",
     "COMPANY_NAME": "programme",
 }
-_LINKS = {"AFFILIATE_LINK", "AFFILIATE_DASHBOARD_LINK"}  # these stand for a whole link, not for its address
+_LINKS = {
+    "AFFILIATE_LINK",
+    "AFFILIATE_DASHBOARD_LINK",
+}  # LeadDyno inserts an <a> element, not only the address
+_SIMILARITY = 0.5  # the least that difflib must find between a name and a variable to suggest it
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """One spelling and what it became."""
+    """A placeholder and the variable that replaced it."""
 
     old: str
     new: str
@@ -37,9 +41,9 @@ class Conversion:
 
 @dataclass(frozen=True)
 class UnknownPlaceholder:
-    """A spelling that stands for nothing here, where it stands, and the nearest that does."""
+    """A placeholder without a variable in this notice. ``nearest`` is the most similar variable, or empty."""
 
-    spelling: str
+    placeholder: str
     line: int
     nearest: str
 
@@ -47,36 +51,37 @@ class UnknownPlaceholder:
 def convert(
     source: str, notice: Notice, *, html: bool
 ) -> tuple[str, list[Conversion], list[UnknownPlaceholder]]:
-    """Return the text in our spelling, what was converted, and what could not be."""
-    ours = {variable.name for variable in notice.variables}
-    found: dict[str, Conversion] = {}
+    """Return the text with variables, the conversions, and the placeholders that were left in place."""
+    known = {variable.name for variable in notice.variables}
+    converted: dict[str, Conversion] = {}
     unknown: list[UnknownPlaceholder] = []
 
     def replace(match: re.Match[str]) -> str:
-        old, spelled = match.group(), match.group(1)
-        name = _NAMES.get(spelled, spelled.lower())
-        if name not in ours:
+        old, placeholder = match.group(), match.group(1)
+        name = _VARIABLES.get(placeholder, placeholder.lower())
+        if name not in known:
             line = source.count("\n", 0, match.start()) + 1
-            unknown.append(UnknownPlaceholder(old, line, nearest_variable(spelled.lower(), notice)))
+            unknown.append(UnknownPlaceholder(old, line, nearest_variable(placeholder, notice)))
             return old
         new = f"{{{{ {name} }}}}"
-        if html and spelled in _LINKS and _is_text(source[: match.start()]):
+        if html and placeholder in _LINKS and _is_plain_content(source[: match.start()]):
             new = f'<a href="{new}">{new}</a>'
-        found.setdefault(old, Conversion(old, new))
+        converted.setdefault(old, Conversion(old, new))
         return new
 
-    return _SPELLED.sub(replace, source), list(found.values()), unknown
+    return _PLACEHOLDER.sub(replace, source), list(converted.values()), unknown
 
 
 def nearest_variable(name: str, notice: Notice) -> str:
-    """Return the variable of the notice whose name is most like this one, or nothing."""
-    names = [variable.name for variable in notice.variables]
+    """Return the variable of the notice whose name is most similar to ``name``, or an empty string."""
+    variables = [variable.name for variable in notice.variables]
     simple = name.lower().replace("-", "_").replace(" ", "_")
-    close = get_close_matches(simple, names, n=1, cutoff=0.5)
-    part = next((one for one in names if one in simple or simple in one), "") if len(simple) > 2 else ""
-    return close[0] if close else part
+    close = get_close_matches(simple, variables, n=1, cutoff=_SIMILARITY)
+    if close:
+        return close[0]
+    return next((one for one in variables if one in simple or simple in one), "") if len(simple) > 2 else ""
 
 
-def _is_text(before: str) -> bool:
-    """Whether a place is neither inside a tag nor inside a link."""
+def _is_plain_content(before: str) -> bool:
+    """Return whether a position is neither inside a tag nor inside a link; ``before`` is the HTML up to there."""
     return before.rfind("<") <= before.rfind(">") and before.rfind("<a ") <= before.rfind("</a")

@@ -1,11 +1,12 @@
-"""The language of texts: Liquid, of which so little is offered that every text ends, quickly, in so many words.
+"""The template language of the texts: a subset of Liquid whose rendering time is bounded.
 
-There is no loop, no arithmetic, and no way to join or repeat, so that the work grows with the text and nothing
-else; the limits of the environment are a second wall. A text sees the values of its notice and nothing besides.
+There are no loops, no arithmetic, and no filters that join or repeat, so the work grows only with the length of the
+text; the limits of the environment are a second safeguard. A text can read the values of its notice and nothing else.
 """
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,10 @@ from liquid.exceptions import LiquidError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-SOURCE_LIMIT = 20_000  # characters of a text
-_OUTPUT_LIMIT = 64 * 1024  # bytes of a body; an inbox cuts off what is longer than 102 KB with its frame
-_FILTER_WORK = 200_000  # characters that all filters of one rendering may handle
+TOKEN = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)  # an output or a tag
+SOURCE_LIMIT_CHARS = 20_000
+_OUTPUT_LIMIT_BYTES = 64 * 1024  # of a body; Gmail cuts off a message, with its layout, at 102 KB
+_FILTER_LIMIT_CHARS = 200_000  # read and written by all filters of one rendering together
 FILTERS = (
     "capitalize",
     "default",
@@ -31,70 +33,74 @@ FILTERS = (
     "url_encode",
 )
 TAGS = ("assign", "case", "if", "unless")
-_PARTS = ("content", "output", "illegal")  # of the library itself, not written as tags
+_INTERNAL_TAGS = ("content", "output", "illegal")  # nodes of the library that are not written as tags
 
 
 class UnrenderableText(Exception):
-    """A text cannot be rendered. The message is one plain sentence."""
+    """A text cannot be rendered. The message is one sentence for the owner."""
 
 
-class _Nothing(str):
-    """What an empty value is to a condition: false, as people expect, and still equal to "" and blank."""
+class _FalsyString(str):
+    """An empty value in a condition: false, and still equal to "" and ``blank``."""
 
     __slots__ = ()
 
     def poke(self) -> bool:
+        """Permit the use of this value. The library calls this method of each undefined value."""
         return True
 
 
-Undefined.register(_Nothing)
+Undefined.register(_FalsyString)  # conditions treat instances of Undefined as false
 
 
-class _Empty(str):
-    """An empty value. In Liquid alone, an empty text is true."""
+class _EmptyValue(str):
+    """An empty value that is false in conditions. In standard Liquid, an empty string is true."""
 
     __slots__ = ()
 
-    def __liquid__(self) -> _Nothing:
-        return _Nothing()
+    def __liquid__(self) -> _FalsyString:
+        return _FalsyString()
 
 
-class _Work:
-    """What the filters of one rendering have handled so far."""
+class _FilterUsage:
+    """Counts the characters that the filters of one rendering read and write."""
 
     def __init__(self) -> None:
-        self.done = 0
+        self._chars = 0
 
-    def add(self, *texts: object) -> None:
-        self.done += sum(len(text) for text in texts if isinstance(text, str))
-        if self.done > _FILTER_WORK:
+    def add(self, *values: object) -> None:
+        """Add the lengths of the strings among ``values``. Raises UnrenderableText above the limit."""
+        self._chars += sum(len(value) for value in values if isinstance(value, str))
+        if self._chars > _FILTER_LIMIT_CHARS:
             raise UnrenderableText("Its filters make too much of the values.")
 
 
-_work: ContextVar[_Work] = ContextVar("work")
+_filter_usage: ContextVar[_FilterUsage] = ContextVar("filter_usage")
 
 
 class RestrictedLiquid(Environment):
-    """Liquid with a handful of tags and filters."""
+    """A Liquid environment with only the tags and filters listed above."""
 
     loop_iteration_limit = 100
     local_namespace_limit = 64 * 1024
-    output_stream_limit = _OUTPUT_LIMIT
+    output_stream_limit = _OUTPUT_LIMIT_BYTES
     suppress_blank_control_flow_blocks = False
 
     def __init__(self, *, autoescape: bool) -> None:
         super().__init__(autoescape=autoescape, strict_filters=True)
-        self.tags = {name: self.tags[name] for name in (*TAGS, *_PARTS)}
-        self.filters = {name: _counted(self.filters[name]) for name in FILTERS}
+        self.tags = {name: self.tags[name] for name in (*TAGS, *_INTERNAL_TAGS)}
+        self.filters = {name: _count_characters(self.filters[name]) for name in FILTERS}
 
 
-def _counted(function: Callable[..., Any]) -> Callable[..., Any]:
+def _count_characters(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that adds the length of its input and output to the usage of the rendering."""
+
     @wraps(function)
     def counted(value: object, *args: object, **kwargs: object) -> object:
-        work = _work.get()
-        work.add(value)
+        usage = _filter_usage.get()
+        usage.add(value)
         result = function(value, *args, **kwargs)
-        work.add(result)
+        usage.add(result)
         return result
 
     return counted
@@ -103,29 +109,35 @@ def _counted(function: Callable[..., Any]) -> Callable[..., Any]:
 _ESCAPED, _PLAIN = RestrictedLiquid(autoescape=True), RestrictedLiquid(autoescape=False)
 
 
-@lru_cache(maxsize=512)  # parsing costs more than rendering, and the same few texts are sent again and again
+@lru_cache(maxsize=512)  # parsing costs more than rendering, and few texts account for most emails
 def parse(source: str, *, html: bool) -> BoundTemplate:
-    """Return a text ready to be filled in. Raises UnrenderableText, or LiquidError for who explains it."""
-    if len(source) > SOURCE_LIMIT:
-        raise UnrenderableText(f"It is longer than {SOURCE_LIMIT:,} characters.")
+    """Parse a text. With ``html``, rendering escapes the values.
+
+    Raises:
+        UnrenderableText: the text is too long.
+        LiquidError: the syntax is invalid.
+    """
+    if len(source) > SOURCE_LIMIT_CHARS:
+        raise UnrenderableText(f"It is longer than {SOURCE_LIMIT_CHARS:,} characters.")
     return (_ESCAPED if html else _PLAIN).parse(source)
 
 
 def render_liquid(source: str, values: Mapping[str, str], *, html: bool) -> str:
-    """Fill a text's values in, escaped where the text is HTML. Raises UnrenderableText."""
-    _work.set(_Work())
+    """Render a text with these values, escaped if the text is HTML. Raises UnrenderableText."""
+    _filter_usage.set(_FilterUsage())
     try:
-        return parse(source, html=html).render(**{name: value or _Empty() for name, value in values.items()})
+        values = {name: value or _EmptyValue() for name, value in values.items()}
+        return parse(source, html=html).render(**values)
     except UnrenderableText:
         raise
     except LiquidError as error:
-        raise UnrenderableText(_said(error)) from None
+        raise UnrenderableText(_describe(error)) from None
     except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
-        # The library runs what somebody wrote; whatever breaks in there is that text's fault.
+        # The library evaluates the owner's text; an error raised in there is caused by that text.
         raise UnrenderableText("It asks for something that cannot be worked out.") from error
 
 
-def _said(error: LiquidError) -> str:
+def _describe(error: LiquidError) -> str:
     if "limit" in type(error).__name__.lower():
         return "It becomes too long with its values."
     return "It holds a placeholder that is not understood. Open it in the editor to see where."

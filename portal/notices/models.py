@@ -1,4 +1,4 @@
-"""What is sent: an account's switches, its own texts as versions, the look of its mail, who else hears of it."""
+"""Tables of notices: which are enabled, texts in versions and drafts, branding, logos and further mailboxes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..db import Base
 
 
 class NoticeSwitch(Base):
-    """Whether an account sends one kind of notice. No row: it does."""
+    """Whether an account sends one kind of notice. Without a row, it does."""
 
     __tablename__ = "notice_switch"
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True)
@@ -20,9 +20,9 @@ class NoticeSwitch(Base):
 
 
 class TextVersion(Base):
-    """One version of an account's text. It is never edited: saving makes the next one, and the last one is sent.
+    """A version of an account's text. Versions never change: each save inserts one, and the newest is sent.
 
-    One with ``shipped`` stands for the text that Signet ships, whatever that becomes; its own words are empty.
+    A version with ``shipped`` refers to the default text, also after an upgrade has changed it; its own text is empty.
     """
 
     __tablename__ = "notice_text"
@@ -34,19 +34,19 @@ class TextVersion(Base):
     subject: Mapped[str] = mapped_column(Text)
     html: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
-    owner_id: Mapped[int]  # no foreign key: who has left the team still wrote it
+    owner_id: Mapped[int]  # no foreign key, so that it remains when the owner is deleted
     owner_name: Mapped[str] = mapped_column(String(100))
     created_at: Mapped[datetime]
     __table_args__ = (UniqueConstraint("account_id", "kind", "number"),)
 
 
 class NoticeLogo(Base):
-    """A picture that mail refers to. It stays when the next one comes: mail that was sent goes on showing it."""
+    """A logo that emails refer to. Replacing it keeps the row, because emails sent earlier still load it."""
 
     __tablename__ = "notice_logo"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
-    key: Mapped[str] = mapped_column(String(40), unique=True)  # in its address, which nobody can guess
+    key: Mapped[str] = mapped_column(String(40), unique=True)  # random, in the address of the logo
     media_type: Mapped[str] = mapped_column(String(20))
     width: Mapped[int]
     height: Mapped[int]
@@ -55,7 +55,7 @@ class NoticeLogo(Base):
 
 
 class NoticeBranding(Base):
-    """The look of an account's mail. No row: as Signet ships it."""
+    """The branding of an account's emails. Without a row, the default."""
 
     __tablename__ = "notice_branding"
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True)
@@ -67,19 +67,19 @@ class NoticeBranding(Base):
 
 
 class NoticeMailbox(Base):
-    """One more mailbox that gets the notices to the owner."""
+    """A further mailbox that gets the notices to the owner."""
 
     __tablename__ = "notice_mailbox"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     mailbox: Mapped[str] = mapped_column(String(254))
-    mailbox_key: Mapped[str] = mapped_column(String(254))  # case-folded: twice the same is one
+    mailbox_key: Mapped[str] = mapped_column(String(254))  # case-folded, to find duplicates
     created_at: Mapped[datetime]
     __table_args__ = (UniqueConstraint("account_id", "mailbox_key"),)
 
 
 class NoticeDraft(Base):
-    """What an owner is writing: kept for the preview and the test, so that no word of it is lost. Nothing sends it."""
+    """The unsaved text of an owner's editor, stored for the preview and the test email. It is never sent to recipients."""
 
     __tablename__ = "notice_draft"
     owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True)
@@ -87,5 +87,5 @@ class NoticeDraft(Base):
     subject: Mapped[str] = mapped_column(Text)
     html: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
-    based_on: Mapped[int]  # the number of the version it began with
+    based_on: Mapped[int]  # the number of the version that is edited
     updated_at: Mapped[datetime]

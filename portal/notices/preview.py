@@ -1,4 +1,4 @@
-"""What a text looks like before it is saved: with samples, or as one of the affiliates would get it."""
+"""Previews of a text before it is saved, with sample values or those of an affiliate; and drafts of the editor."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from flask import current_app
-
 from ..db import db, insert
+from ..state import get_state
 from . import rendering, validation
 from .models import NoticeDraft
 
@@ -25,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preview:
-    """A rendered text, or why there is none. ``mark`` changes with the words, so that addresses can."""
+    """A rendered text, or the errors in it. ``digest`` changes with the content; frames have it in their address."""
 
     mail: rendering.RenderedEmail | None
-    faults: tuple[str, ...] = ()
-    mark: str = ""
+    errors: tuple[str, ...] = ()
+    digest: str = ""
 
 
 @dataclass(frozen=True)
 class PreviewRecipient:
-    """A person whose values a preview can show instead of samples."""
+    """A person whose values a preview can use instead of samples."""
 
     id: int
     name: str
@@ -43,23 +42,31 @@ class PreviewRecipient:
 
 
 class PreviewRecipients(Protocol):
-    """Finds the people whose values previews can show; the room that keeps them registers one."""
+    """Look-ups of the people whose values previews can use. The package that stores them registers an object."""
 
     def find(self, account: Account, id_: int, /) -> PreviewRecipient | None:
-        """Return a person of this account, or None."""
+        """Return a person of this account by id."""
 
     def search(self, account: Account, text: str, /) -> list[PreviewRecipient]:
-        """Return some people of this account, newest first: all, or those who match ``text``."""
+        """Return a page of people of this account that match ``text`` (empty: all), newest first."""
+
+
+class _Registry:
+    """Holds the registered look-ups."""
+
+    recipients: PreviewRecipients | None = None
 
 
 def register_recipients(app: Flask, recipients: PreviewRecipients) -> None:
-    """Register who previews can be shown for."""
-    app.extensions["signet.preview_recipients"] = recipients
+    """Register the look-ups of the recipients of previews."""
+    get_state(app).part(_Registry).recipients = recipients
 
 
 def recipients() -> PreviewRecipients:
-    """Return the registered recipients of previews."""
-    registered: PreviewRecipients = current_app.extensions["signet.preview_recipients"]
+    """Return the registered look-ups."""
+    registered = get_state().part(_Registry).recipients
+    if registered is None:
+        raise LookupError("no preview recipients are registered")
     return registered
 
 
@@ -68,38 +75,38 @@ def render_preview(
 ) -> Preview:
     """Render a text, saved or not. ``values`` replace the samples of the variables they name."""
     try:
-        judged = validation.validate(notice, account, text)
-        mail = rendering.render_sample(notice, account, values=values, text=judged.text)
-    except validation.InvalidText as faults:
-        return Preview(None, tuple(one for said in faults.by_field.values() for one in said))
-    except rendering.UnrenderableText as refused:
-        return Preview(None, (str(refused),))
+        valid = validation.validate(notice, account, text)
+        mail = rendering.render_sample(notice, account, values=values, text=valid.text)
+    except validation.InvalidText as error:
+        return Preview(None, tuple(one for sentences in error.by_field.values() for one in sentences))
+    except rendering.UnrenderableText as error:
+        return Preview(None, (str(error),))
     digest = hashlib.sha256(f"{mail.subject}\0{mail.html}\0{mail.text}".encode("utf-8", "replace"))
-    return Preview(mail, mark=digest.hexdigest()[:12])
+    return Preview(mail, digest=digest.hexdigest()[:12])
 
 
 def save_draft(owner: Owner, notice: Notice, text: Text, *, based_on: int, now: datetime) -> None:
-    """Keep what an owner is writing. Commits."""
-    words = {
+    """Store the unsaved text of an owner's editor. Commits."""
+    values = {
         "subject": text.subject,
         "html": text.html,
         "text": text.text,
         "based_on": based_on,
         "updated_at": now,
     }
-    row = {"owner_id": owner.id, "kind": notice.kind, **words}
+    row = {"owner_id": owner.id, "kind": notice.kind, **values}
     statement = insert(NoticeDraft).values(row)
-    db.session.execute(statement.on_conflict_do_update(index_elements=["owner_id", "kind"], set_=words))
+    db.session.execute(statement.on_conflict_do_update(index_elements=["owner_id", "kind"], set_=values))
     db.session.commit()
 
 
 def find_draft(owner: Owner, notice: Notice) -> NoticeDraft | None:
-    """Return what an owner is writing, if anything was kept."""
+    """Return the stored draft of an owner, if there is one."""
     return db.session.get(NoticeDraft, (owner.id, notice.kind))
 
 
 def delete_draft(owner: Owner, notice: Notice) -> None:
-    """Forget what an owner was writing, since it is saved or given up. Commits."""
+    """Delete the draft after its text was saved or discarded. Commits."""
     draft = find_draft(owner, notice)
     if draft is not None:
         db.session.delete(draft)

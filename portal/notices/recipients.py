@@ -1,4 +1,4 @@
-"""Which notices an account sends, and which mailboxes get the notices to its owner."""
+"""Which notices an account sends, and the recipients of the notices to its owner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .catalogue import Notice
 
-MAILBOX_LIMIT = 5  # further mailboxes of an account
+MAILBOX_LIMIT = 5  # further mailboxes for each account
 _SWITCH, _OWNER, _MAILBOX = NoticeSwitch.__table__.c, Owner.__table__.c, NoticeMailbox.__table__.c
 _ENABLED = select(_SWITCH.enabled).where(
     _SWITCH.account_id == bindparam("account_id"), _SWITCH.kind == bindparam("kind")
@@ -51,7 +51,7 @@ class MailboxRefused(Exception):
 
 
 def is_enabled(account_id: int, notice: Notice) -> bool:
-    """Return whether the account sends this notice. It does unless it was switched off."""
+    """Return whether the account sends this notice: yes, unless it was switched off."""
     if notice.locked:
         return True
     enabled = current_connection().scalar(_ENABLED, {"account_id": account_id, "kind": notice.kind})
@@ -101,13 +101,15 @@ def further_mailboxes(account_id: int) -> list[NoticeMailbox]:
     return list(db.session.scalars(query.order_by(NoticeMailbox.id)))
 
 
-def add_mailbox(account: Account, typed: str, *, now: datetime) -> NoticeMailbox:
-    """Add a mailbox to those that get the notices to the owner. Commits. Raises MailboxRefused."""
+def add_mailbox(account: Account, entered: str, *, now: datetime) -> NoticeMailbox:
+    """Add a further mailbox for the notices to the owner. Commits. Raises MailboxRefused."""
     try:
-        mailbox = str(parse_mailbox(typed))
+        mailbox = str(parse_mailbox(entered))
     except MailboxError as error:
         raise MailboxRefused(str(error)) from None
-    db.session.get(Account, account.id, with_for_update=True)  # or two requests could both pass the limit
+    db.session.get(
+        Account, account.id, with_for_update=True
+    )  # locks the row: two requests could pass the limit
     key = mailbox.casefold()
     if _is_known(account.id, key):
         raise MailboxRefused(f"{mailbox} gets these emails already.")
@@ -123,20 +125,22 @@ def add_mailbox(account: Account, typed: str, *, now: datetime) -> NoticeMailbox
     return row
 
 
-def remove_mailbox(account_id: int, id_: int) -> bool:
+def remove_mailbox(account_id: int, mailbox_id: int) -> bool:
     """Remove a further mailbox of this account; return whether there was one. Commits."""
-    statement = delete(NoticeMailbox).where(NoticeMailbox.id == id_, NoticeMailbox.account_id == account_id)
+    statement = delete(NoticeMailbox).where(
+        NoticeMailbox.id == mailbox_id, NoticeMailbox.account_id == account_id
+    )
     removed = db.session.execute(statement.returning(NoticeMailbox.id)).scalar_one_or_none() is not None
     db.session.commit()
     return removed
 
 
 def _is_known(account_id: int, key: str) -> bool:
-    of_owner = select(Owner.id).where(Owner.account_id == account_id, Owner.mailbox_key == key)
+    owners = select(Owner.id).where(Owner.account_id == account_id, Owner.mailbox_key == key)
     further = select(NoticeMailbox.id).where(
         NoticeMailbox.account_id == account_id, NoticeMailbox.mailbox_key == key
     )
-    return any(db.session.scalar(query.limit(1)) is not None for query in (of_owner, further))
+    return any(db.session.scalar(query.limit(1)) is not None for query in (owners, further))
 
 
 def _count_mailboxes(account_id: int) -> int:
@@ -144,21 +148,21 @@ def _count_mailboxes(account_id: int) -> int:
     return db.session.scalar(query) or 0
 
 
-# -- mailboxes that do not get everything, which another room knows
+# -- mailboxes that do not get all notices; a higher layer stores which
 
 
-class _State:
-    """The registered function: account -> mailbox -> reason."""
+class _Registry:
+    """Holds the registered function, which maps mailboxes to reasons."""
 
     def __init__(self) -> None:
         self.restrictions: Callable[[Account], dict[str, str]] = lambda _account: {}
 
 
 def register_restrictions(app: Flask, restrictions: Callable[[Account], dict[str, str]]) -> None:
-    """Register the function that returns, by mailbox, why a mailbox does not get all notices to the owner."""
-    get_state(app).part(_State).restrictions = restrictions
+    """Register the function that returns the restricted mailboxes of an account, each with the reason."""
+    get_state(app).part(_Registry).restrictions = restrictions
 
 
 def restrictions_of(account: Account) -> dict[str, str]:
-    """Return which of the account's mailboxes do not get all notices to the owner, each with the reason."""
-    return get_state().part(_State).restrictions(account)
+    """Return the mailboxes that do not get all notices to the owner, each with the reason."""
+    return get_state().part(_Registry).restrictions(account)

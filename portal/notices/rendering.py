@@ -1,18 +1,19 @@
-"""From a notice and its values to subject, text and HTML, exactly as they will be sent."""
+"""Rendering of a notice with its values to the subject, text and HTML that are sent."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from flask import current_app
 
 from ..outbox.queue import NewMessage
 from ..smtp.mailbox import is_header_safe
 from ..state import current_config
-from . import branding, plaintext, sanitize, texts
+from . import plaintext, sanitize, texts
+from .branding import Branding, branding_of
 from .catalogue import Audience, Notice, Variable, VariableType
 from .inline_styles import apply_inline_styles
 from .liquid import UnrenderableText, render_liquid
@@ -20,6 +21,7 @@ from .texts import Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Unpack
 
     from ..accounts.models import Account
 
@@ -33,20 +35,38 @@ __all__ = [
     "sample_values",
 ]
 
-_SUBJECT_LIMIT = 200  # characters; a longer one is cut by every inbox anyway
-_VALUE_LIMIT = 2_000  # characters
-_ELEMENTS_LIMIT = 1_500
-_SAMPLE_HOST = "https://signet.example"  # in the samples of the catalogue, for this portal's own address
+_SUBJECT_LIMIT_CHARS = 200
+_VALUE_LIMIT_CHARS = 2_000
+_ELEMENT_LIMIT = 1_500
+_SAMPLE_BASE_URL = (
+    "https://signet.example"  # in the samples of the catalogue, replaced by that of this portal
+)
 
-# In these scripts the family name stands first, and half a name would be no greeting.
+# Names in these scripts begin with the family name, which alone is no greeting.
 _FAMILY_NAME_FIRST = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"  # kana, ideographs, Hangul
 )
 
 
+class FooterLinks(TypedDict, total=False):
+    """Addresses in the footer. A missing or empty one is left out."""
+
+    unsubscribe_url: str
+    preferences_url: str
+
+
+class MessageOptions(TypedDict, total=False):
+    """The optional fields of ``NewMessage`` that do not come from the rendered email."""
+
+    is_test: bool
+    forced_version_id: int | None
+    unsubscribe_url: str
+    copy_of_id: int | None
+
+
 @dataclass(frozen=True)
 class RenderedEmail:
-    """A message's words, frozen when it is enqueued."""
+    """The content of one message. It is final: once enqueued, later changes to texts do not affect it."""
 
     subject: str
     text: str
@@ -54,18 +74,9 @@ class RenderedEmail:
     preheader: str = ""  # what an inbox shows after the subject; part of the HTML
 
     def to(
-        self,
-        recipient: str,
-        name: str = "",
-        *,
-        kind: str,
-        key: str,
-        is_test: bool = False,
-        forced_version_id: int | None = None,
-        unsubscribe_url: str = "",
-        copy_of_id: int | None = None,
+        self, recipient: str, name: str = "", *, kind: str, key: str, **options: Unpack[MessageOptions]
     ) -> NewMessage:
-        """Return these words as a message to be owed; see there."""
+        """Return a message with this content, ready to be enqueued."""
         return NewMessage(
             kind=kind,
             key=key,
@@ -74,10 +85,7 @@ class RenderedEmail:
             subject=self.subject,
             text=self.text,
             html=self.html,
-            is_test=is_test,
-            forced_version_id=forced_version_id,
-            unsubscribe_url=unsubscribe_url,
-            copy_of_id=copy_of_id,
+            **options,
         )
 
 
@@ -87,53 +95,48 @@ def render(
     values: Mapping[str, str],
     *,
     text: Text | None = None,
-    unsubscribe_url: str = "",
-    preferences_url: str = "",
+    **links: Unpack[FooterLinks],
 ) -> RenderedEmail:
-    """Render a notice with the account's own text, or the one given.
+    """Render a notice with the given text, or with the account's current text.
 
-    ``values`` must hold each of the notice's variables; KeyError names those it lacks. Raises UnrenderableText.
+    Raises:
+        KeyError: ``values`` lacks variables of the notice; the message lists them.
+        UnrenderableText: the text cannot be rendered with these values.
     """
-    words, look = text or texts.current_text(account.id, notice), branding.branding_of(account.id)
-    ways_out = {"unsubscribe_url": unsubscribe_url, "preferences_url": preferences_url}
-    return render_with(notice, account.name, values, words, look, **ways_out)
+    text = text or texts.current_text(account.id, notice)
+    return render_with(notice, account.name, values, text, branding_of(account.id), **links)
 
 
 def render_with(
     notice: Notice,
     programme: str,
     values: Mapping[str, str],
-    words: Text,
-    look: branding.Branding,
-    *,
-    unsubscribe_url: str = "",
-    preferences_url: str = "",
+    text: Text,
+    branding: Branding,
+    **links: Unpack[FooterLinks],
 ) -> RenderedEmail:
-    """Render a notice from these words in this look, asking no table. As ``render``."""
-    clean = _clean(notice, values)
-    subject = _cut(clean_line(render_liquid(words.subject, clean, html=False)), _SUBJECT_LIMIT)
+    """Render a notice with the given text and branding, without a database query. Raises as ``render``."""
+    cleaned = _clean_values(notice, values)
+    subject = _truncate(clean_line(render_liquid(text.subject, cleaned, html=False)), _SUBJECT_LIMIT_CHARS)
     if not subject:
         raise UnrenderableText("The subject is empty.")
-    body = _body(render_liquid(words.html, clean, html=True))
-    said = clean_lines(render_liquid(words.text, clean, html=False)).strip() if words.text.strip() else ""
-    frame = {
+    body = _sanitize_body(render_liquid(text.html, cleaned, html=True))
+    plain = clean_lines(render_liquid(text.text, cleaned, html=False)).strip() if text.text.strip() else ""
+    preheader = plaintext.extract_preheader(body.html)
+    layout = {
         "subject": subject,
         "programme": clean_line(programme),
         "reason_line": notice.reason_line.replace("{programme}", clean_line(programme)),
-        "look": look,
-        "unsubscribe_url": unsubscribe_url if notice.can_be_unsubscribed else "",
-        "preferences_url": preferences_url,
+        "branding": branding,
+        "unsubscribe_url": links.get("unsubscribe_url", "") if notice.can_be_unsubscribed else "",
+        "preferences_url": links.get("preferences_url", ""),
+        "preheader": preheader,
     }
-    preheader = plaintext.extract_preheader(body.html)
+    styled = apply_inline_styles(body, branding.accent)
     return RenderedEmail(
         subject=subject,
-        text=_framed("mail/layout.txt", frame, body=said or plaintext.html_to_text(body.html)),
-        html=_framed(
-            "mail/layout.html",
-            frame,
-            body=apply_inline_styles(body, look.accent),
-            preheader=preheader,
-        ),
+        text=_render_layout("layout.txt", {**layout, "body": plain or plaintext.html_to_text(body.html)}),
+        html=_render_layout("layout.html", {**layout, "body": styled}),
         preheader=preheader,
     )
 
@@ -146,40 +149,37 @@ def render_sample(
     values: Mapping[str, str] | None = None,
     text: Text | None = None,
 ) -> RenderedEmail:
-    """Render a notice for this account with sample values, as the preview and the test email do.
+    """Render a notice for this account with sample values, for previews and test emails.
 
-    ``values`` take the place of samples, where the notice has such variables. Raises UnrenderableText.
+    ``values`` replace samples; those that are no variables of the notice are ignored. Raises UnrenderableText.
     """
-    shown = sample_values(notice, account)
-    shown |= {name: value for name, value in (values or {}).items() if name in shown}
-    if first_name and "first_name" in shown:
-        shown["first_name"] = first_name
-    example = f"{current_config().base_url}/preferences/sample"
-    chooses = notice.audience is Audience.AFFILIATE and not notice.locked
-    preferences = example if chooses else ""
-    return render(notice, account, shown, text=text, unsubscribe_url=example, preferences_url=preferences)
+    samples = sample_values(notice, account)
+    samples |= {name: value for name, value in (values or {}).items() if name in samples}
+    if first_name and "first_name" in samples:
+        samples["first_name"] = first_name
+    link = f"{current_config().base_url}/preferences/sample"
+    has_preferences = notice.audience is Audience.AFFILIATE and not notice.locked
+    preferences = link if has_preferences else ""
+    return render(notice, account, samples, text=text, unsubscribe_url=link, preferences_url=preferences)
 
 
 def sample_values(notice: Notice, account: Account) -> dict[str, str]:
-    """Return a sample of each variable, as this account's affiliates would see it."""
-    own = f"{_SAMPLE_HOST}/join/brightleaf"
-    samples = {
-        variable.name: variable.sample.replace(own, f"{_SAMPLE_HOST}/join/{account.slug}")
-        for variable in notice.variables
-    }
-    here = {
-        name: value.replace(_SAMPLE_HOST, current_config().base_url, 1) for name, value in samples.items()
-    }
-    return here | {"programme": account.name}
+    """Return a sample value of each variable, with this portal's addresses and the programme's name and slug."""
+    base_url, join = current_config().base_url, f"{_SAMPLE_BASE_URL}/join"
+    samples = {}
+    for variable in notice.variables:
+        sample = variable.sample.replace(f"{join}/brightleaf", f"{join}/{account.slug}")
+        samples[variable.name] = sample.replace(_SAMPLE_BASE_URL, base_url, 1)
+    return samples | {"programme": account.name}
 
 
 def clean_line(value: str) -> str:
-    """Make a value fit for a header and for a line of text: what ends lines or turns text becomes a space."""
+    """Return a value as one line: line breaks, control and bidirectional format characters become spaces."""
     return " ".join(_visible(value).split())
 
 
 def clean_lines(value: str) -> str:
-    """Make a value of several lines fit for a text: they stay, what turns text or is no character goes."""
+    """Return a value of several lines with LF line ends; control and bidirectional characters become spaces."""
     lines = value.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ").split("\n")
     return "\n".join(_visible(line).rstrip() for line in lines)
 
@@ -188,38 +188,40 @@ def _visible(line: str) -> str:
     return line if is_header_safe(line) else "".join(c if is_header_safe(c) else " " for c in line)
 
 
-def _clean(notice: Notice, values: Mapping[str, str]) -> dict[str, str]:
+def _clean_values(notice: Notice, values: Mapping[str, str]) -> dict[str, str]:
     missing = {one.name for one in notice.variables if not one.optional} - set(values)
     if missing:
         raise KeyError(f"{notice.kind} needs {', '.join(sorted(missing))}")
-    return {one.name: _value(one, values.get(one.name, "")) for one in notice.variables}
+    return {one.name: _clean_value(one, values.get(one.name, "")) for one in notice.variables}
 
 
-def _value(variable: Variable, value: str) -> str:
-    tidy = clean_lines(value).strip() if variable.type is VariableType.LINES else clean_line(value)
-    return _cut(tidy, _VALUE_LIMIT)
+def _clean_value(variable: Variable, value: str) -> str:
+    cleaned = clean_lines(value).strip() if variable.type is VariableType.LINES else clean_line(value)
+    return _truncate(cleaned, _VALUE_LIMIT_CHARS)
 
 
-def _body(filled: str) -> sanitize.SanitizedHtml:
-    """Sanitise what was filled in: only now is it known what an address, say, has become."""
-    body = sanitize.sanitize(clean_lines(filled))
-    if body.html.count("<") > 2 * _ELEMENTS_LIMIT:
-        raise UnrenderableText(f"It has more than {_ELEMENTS_LIMIT:,} elements.")
+def _sanitize_body(html: str) -> sanitize.SanitizedHtml:
+    """Sanitise rendered HTML. The values can have changed it, such as the scheme of a link."""
+    body = sanitize.sanitize(clean_lines(html))
+    if body.html.count("<") > 2 * _ELEMENT_LIMIT:
+        raise UnrenderableText(f"It has more than {_ELEMENT_LIMIT:,} elements.")
     return body
 
 
-def _framed(template: str, frame: Mapping[str, object], **more: object) -> str:
-    # Not flask.render_template: who is logged in and what banners the page has are no part of a mail.
-    page = current_app.jinja_env.get_template(template).render({**frame, **more})
-    return page.strip() + "\n"
+def _render_layout(name: str, context: Mapping[str, object]) -> str:
+    # Not flask.render_template: its context processors would add the logged-in user and the banners of pages.
+    return current_app.jinja_env.get_template(f"mail/{name}").render(context).strip() + "\n"
 
 
-def _cut(value: str, limit: int) -> str:
-    return value if len(value) <= limit else value[: limit - 1].rstrip() + "…"
+def _truncate(value: str, limit_chars: int) -> str:
+    return value if len(value) <= limit_chars else value[: limit_chars - 1].rstrip() + "…"
 
 
 def first_name_of(name: str) -> str:
-    """Return the first name, or the whole name where the first word is a title, an initial, "Lovelace,"."""
+    """Return the first name for a greeting, or the whole name if the first word is unlikely to be one.
+
+    That is a title or an initial ("Dr.", "J."), a family name ("Lovelace, Ada") or a script that begins with it.
+    """
     words = name.split()
     if len(words) < 2:
         return name.strip()

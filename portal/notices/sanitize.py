@@ -1,4 +1,7 @@
-"""The HTML of a text: what may stand in it. Whatever is mailed went through here after its values were filled in."""
+"""Sanitising of the HTML of texts: an allowlist of elements, attributes and styles, enforced by nh3.
+
+A text is sanitised twice: its source when it is saved, and each email after the values were inserted.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from functools import partial
 from html.parser import HTMLParser
 
 import nh3
+
+from .liquid import TOKEN
 
 _TAGS = {
     "h1", "h2", "h3", "p", "br", "hr", "a", "strong", "b", "em", "i", "u", "s", "small", "sub", "sup", "span", "div",
@@ -23,7 +28,6 @@ _ATTRIBUTES = {
     "th": {"colspan", "rowspan", "align", "valign", "width"},
     "table": {"width", "align"},
 }
-CLASSES = ("button", "slip", "figure", "facts", "quiet")  # what the frame knows how to dress
 _STYLES = {
     "background-color", "border", "border-bottom", "border-left", "border-radius", "border-right", "border-top",
     "color", "font-family", "font-size", "font-style", "font-weight", "height", "letter-spacing", "line-height",
@@ -48,7 +52,7 @@ _URL = re.compile(r"(?i)(?:https?://[^\s/]|mailto:[^\s@]+@)")
 
 @dataclass(frozen=True)
 class SanitizedHtml:
-    """HTML that was sanitised, which is why a template may put it in as it is."""
+    """Sanitised HTML. Jinja inserts it into a template without escaping."""
 
     html: str
 
@@ -57,142 +61,150 @@ class SanitizedHtml:
 
 
 def sanitize(html: str) -> SanitizedHtml:
-    """Keep what a mail may hold; everything is closed and in order afterwards."""
-    return SanitizedHtml(_cleaned(html))
+    """Remove all that is not allowed in an email. The result is balanced HTML without comments."""
+    return SanitizedHtml(_clean(html))
 
 
-def _cleaned(html: str, mark: str = "") -> str:
-    """Run the sanitiser. Where there is a ``mark``, it stands for placeholders, and comments stay for those."""
+def _clean(html: str, marker: str = "") -> str:
+    """Run nh3. A ``marker`` begins the stand-ins for Liquid tokens; comments are kept then, since some stand for tags."""
     return nh3.clean(
         html,
         tags=_TAGS,
         clean_content_tags=_DROPPED_WITH_CONTENT,
         attributes=_ATTRIBUTES,
-        attribute_filter=partial(_only_absolute, mark),
-        strip_comments=not mark,
+        attribute_filter=partial(_filter_attribute, marker),
+        strip_comments=not marker,
         link_rel=None,
         url_schemes=_SCHEMES,
         filter_style_properties=_STYLES,
     )
 
 
-def _only_absolute(mark: str, tag: str, name: str, value: str) -> str | None:
-    """Drop addresses that lead nowhere in a mail, and pictures that would be fetched unencrypted."""
+def _filter_attribute(marker: str, _tag: str, name: str, value: str) -> str | None:
+    """Drop relative links, which lead nowhere in an email, and images that would be fetched unencrypted."""
     if name == "href":
-        return value if _leads_somewhere(value, mark) else None
+        return value if _is_absolute(value, marker) else None
     if name == "src":
         return value if value.strip().lower().startswith("https://") else None
     return value
 
 
-# -- what an owner writes: HTML with placeholders, which must survive
+# -- an owner's source: HTML with Liquid tokens, which must survive
 
 
 class MisplacedTag(Exception):
-    """A command stands where it cannot stay; ``index`` is where."""
+    """A Liquid tag stands where the sanitiser cannot keep it; ``index`` is its position in the source."""
 
-    def __init__(self, sentence: str, index: int) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, index: int) -> None:
+        super().__init__(message)
         self.index = index
 
 
-_TOKEN = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-
-
 def sanitize_source(source: str) -> tuple[str, list[str]]:
-    """Return a text's HTML as it is kept, and what was taken out of it. Raises MisplacedTag.
+    """Return the sanitised source of a text and descriptions of what was removed.
 
-    Placeholders travel through the sanitiser as words, commands as comments: those may stand anywhere, even
-    between the rows of a table.
+    During sanitising, a word stands for each output and a comment for each tag, because comments may stand
+    anywhere, even between the rows of a table. Inside an HTML tag, a word stands for both.
+
+    Raises:
+        MisplacedTag: sanitising would remove or move a Liquid tag.
     """
-    mark = _mark_for(source)
-    tokens: list[str] = []
-    masked, inside = "", False
-    end = 0
-    for match in _TOKEN.finditer(source):
-        between = source[end : match.start()]
-        inside = _inside_tag(between, inside)
-        word = f"{mark}{len(tokens)}x"
-        masked += between + (f"<!--{word}-->" if match.group().startswith("{%") and not inside else word)
-        tokens.append(match.group())
-        end = match.end()
-    masked += source[end:]
-    cleaned = _cleaned(masked, mark)
-    if "<tbody" not in source.lower():  # HTML implies it; nobody wants to read what they did not write
+    marker = _unused_marker(source)
+    masked, tokens = _mask_tokens(source, marker)
+    cleaned = _clean(masked, marker)
+    if "<tbody" not in source.lower():  # the sanitiser adds the implied element; keep the source as written
         cleaned = cleaned.replace("<tbody>", "").replace("</tbody>", "")
-    dropped = _Inventory.of(masked, mark).without(_Inventory.of(cleaned, mark))
-    restored = re.sub(rf"<!--(?:(?!{mark}).)*?-->", "", cleaned, flags=re.DOTALL)
-    restored = re.sub(rf"<!--({mark}\d+x)-->", r"\1", restored)
-    _all_there(source, tokens, restored, mark)
-    return re.sub(rf"{mark}(\d+)x", lambda m: tokens[int(m.group(1))], restored), dropped
+    removed = _ElementCounter.count(masked, marker).more_than(_ElementCounter.count(cleaned, marker))
+    unmasked = re.sub(rf"<!--(?:(?!{marker}).)*?-->", "", cleaned, flags=re.DOTALL)
+    unmasked = re.sub(rf"<!--({marker}\d+x)-->", r"\1", unmasked)
+    _check_tags_kept(source, tokens, unmasked, marker)
+    return re.sub(rf"{marker}(\d+)x", lambda match: tokens[int(match.group(1))], unmasked), removed
 
 
-def _mark_for(source: str) -> str:
+def _unused_marker(source: str) -> str:
     number = 0
     while f"zq{number}z" in source:
         number += 1
     return f"zq{number}z"
 
 
-def _inside_tag(between: str, before: bool) -> bool:
-    opened, closed = between.rfind("<"), between.rfind(">")
+def _mask_tokens(source: str, marker: str) -> tuple[str, list[str]]:
+    """Return the source with numbered stand-ins instead of Liquid tokens, and the tokens."""
+    tokens: list[str] = []
+    masked, in_html_tag, end = "", False, 0
+    for match in TOKEN.finditer(source):
+        between = source[end : match.start()]
+        in_html_tag = _ends_in_html_tag(between, before=in_html_tag)
+        word = f"{marker}{len(tokens)}x"
+        as_comment = match.group().startswith("{%") and not in_html_tag
+        masked += between + (f"<!--{word}-->" if as_comment else word)
+        tokens.append(match.group())
+        end = match.end()
+    return masked + source[end:], tokens
+
+
+def _ends_in_html_tag(text: str, *, before: bool) -> bool:
+    """Return whether ``text`` ends inside an HTML tag; ``before`` is whether it begins in one."""
+    opened, closed = text.rfind("<"), text.rfind(">")
     return before if opened == closed == -1 else opened > closed
 
 
-def _all_there(source: str, tokens: list[str], restored: str, mark: str) -> None:
-    kept = re.findall(rf"{mark}(\d+)x", restored)
+def _check_tags_kept(source: str, tokens: list[str], unmasked: str, marker: str) -> None:
+    """Raise MisplacedTag unless all Liquid tags remain, each once and in their order."""
+    kept = re.findall(rf"{marker}(\d+)x", unmasked)
     order = [number for number in kept if tokens[int(number)].startswith("{%")]
-    wanted = [str(number) for number, token in enumerate(tokens) if token.startswith("{%")]
-    if order == wanted:
+    expected = [str(number) for number, token in enumerate(tokens) if token.startswith("{%")]
+    if order == expected:
         return
-    place = next((n for n in wanted if order.count(n) != 1), wanted[0])
-    index = [match.start() for match in _TOKEN.finditer(source)][int(place)]
-    said = " ".join(tokens[int(place)].split())[:40]
-    raise MisplacedTag(f"{said} cannot stand here, inside a tag. Put it around whole elements.", index)
+    number = int(next((one for one in expected if order.count(one) != 1), expected[0]))
+    index = [match.start() for match in TOKEN.finditer(source)][number]
+    shown = " ".join(tokens[number].split())[:40]
+    raise MisplacedTag(f"{shown} cannot stand here, inside a tag. Put it around whole elements.", index)
 
 
-class _Inventory(HTMLParser):
-    """Counts elements and attributes, to tell what a sanitiser took out."""
+class _ElementCounter(HTMLParser):
+    """Counts elements and attributes by description, to find those that the sanitiser removed."""
 
-    def __init__(self, mark: str) -> None:
+    def __init__(self, marker: str) -> None:
         super().__init__(convert_charrefs=True)
-        self._mark = mark
-        self.found: Counter[str] = Counter()
+        self._marker = marker
+        self._counts: Counter[str] = Counter()
 
     @classmethod
-    def of(cls, html: str, mark: str) -> _Inventory:
-        inventory = cls(mark)
-        inventory.feed(html)
-        inventory.close()
-        return inventory
+    def count(cls, html: str, marker: str) -> _ElementCounter:
+        counter = cls(marker)
+        counter.feed(html)
+        counter.close()
+        return counter
 
-    def without(self, kept: _Inventory) -> list[str]:
-        return [what for what, count in self.found.items() if count > kept.found[what]]
+    def more_than(self, other: _ElementCounter) -> list[str]:
+        """Return the descriptions that have a higher count here than in ``other``."""
+        return [text for text, count in self._counts.items() if count > other._counts[text]]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in ("html", "head", "body", "meta", "link", "tbody"):
             return
-        self.found[f"<{tag}>" + (" and what was in it" if tag in _DROPPED_WITH_CONTENT else "")] += 1
+        self._counts[f"<{tag}>" + (" and what was in it" if tag in _DROPPED_WITH_CONTENT else "")] += 1
         if tag not in _TAGS:
             return
         for name, value in attrs:
             if name == "style":
-                self.found.update(f"the style “{one}” of <{tag}>" for one in _properties(value or ""))
-            elif name == "href" and not _leads_somewhere(value or "", self._mark):
-                self.found[f"the link “{(value or '')[:60]}”"] += 1
+                self._counts.update(f"the style “{one}” of <{tag}>" for one in _properties(value or ""))
+            elif name == "href" and not _is_absolute(value or "", self._marker):
+                self._counts[f"the link “{(value or '')[:60]}”"] += 1
             else:
-                self.found[f"{name} of <{tag}>"] += 1
+                self._counts[f"{name} of <{tag}>"] += 1
 
     def handle_comment(self, data: str) -> None:
-        if self._mark not in data:
-            self.found["a comment"] += 1
+        if self._marker not in data:
+            self._counts["a comment"] += 1
 
 
 def _properties(style: str) -> set[str]:
     return {name for part in style.split(";") if (name := part.partition(":")[0].strip().lower())}
 
 
-def _leads_somewhere(address: str, mark: str) -> bool:
-    placeholder = bool(mark) and address.strip().startswith(mark)
-    return placeholder or _URL.match(address.strip()) is not None
+def _is_absolute(address: str, marker: str) -> bool:
+    """Return whether a link is absolute, or begins with a Liquid token, whose value is not known yet."""
+    is_token = bool(marker) and address.strip().startswith(marker)
+    return is_token or _URL.match(address.strip()) is not None

@@ -1,4 +1,4 @@
-"""Send test email: the New Sign-up email once more, or another, through what is live now."""
+"""Test emails: a notice with sample values, sent to the owner through the live settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TooManyTests(Exception):
-    """The hour's test emails are used up."""
+    """The account's limit of test emails for this hour is reached."""
 
 
 def send(
@@ -31,12 +31,12 @@ def send(
     notice: Notice = NEW_SIGN_UP,
     mail: rendering.RenderedEmail | None = None,
 ) -> OutboxMessage:
-    """Owe a test email to the owner, ahead of everything that waits. Commits. Raises TooManyTests.
+    """Enqueue a test email to the owner, ahead of all waiting messages. Commits. Raises TooManyTests.
 
-    ``mail`` is one of ``notice`` that is rendered already; left out, it is rendered with samples.
+    ``mail`` is the rendered notice; without it, the account's current text is rendered with sample values.
     """
-    budget = rate_limit.RateLimit("test-email", current_config().tests_per_hour, timedelta(hours=1))
-    if not rate_limit.consume(budget, owner.account_id, now=now):
+    limit = rate_limit.RateLimit("test-email", current_config().tests_per_hour, timedelta(hours=1))
+    if not rate_limit.consume(limit, owner.account_id, now=now):
         db.session.rollback()
         raise TooManyTests
     mail = mail or rendering.render_sample(notice, owner.account, first_name=(owner.name.split() or [""])[0])
@@ -44,18 +44,18 @@ def send(
     new = mail.to(owner.mailbox, owner.name, kind=notice.kind, key=key, is_test=True)
     message = enqueue_row(owner.account_id, new, now=now)
     if message is None:
-        raise AssertionError("a random key was taken")
+        raise AssertionError("a random message key exists already")
     db.session.commit()
     return message
 
 
-def find_test(owner: Owner, ident: str | None) -> tuple[OutboxMessage, DeliveryAttempt | None] | None:
-    """Return one of the account's test emails with its last attempt."""
-    if not ident or not ident.isascii() or not ident.isdigit() or len(ident) > 15:
+def find_test(owner: Owner, message_id: int | None) -> tuple[OutboxMessage, DeliveryAttempt | None] | None:
+    """Return one of the account's test emails with its last delivery attempt."""
+    if message_id is None:
         return None
     message = db.session.scalar(
         select(OutboxMessage).where(
-            OutboxMessage.id == int(ident),
+            OutboxMessage.id == message_id,
             OutboxMessage.account_id == owner.account_id,
             OutboxMessage.is_test,
         )

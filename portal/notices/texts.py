@@ -1,6 +1,6 @@
-"""The texts of notices: the defaults that Signet ships, and an account's own as numbered versions.
+"""The texts of notices: the default texts that Signet ships, and an account's own texts as numbered versions.
 
-Each save adds a version and the newest is sent, so no text is ever lost.
+Each save adds a version, and the newest is sent. No version is ever deleted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CURRENT = (
 
 @dataclass(frozen=True)
 class Text:
-    """What an owner may edit of a notice. An empty ``text`` is generated from the HTML."""
+    """The editable parts of a notice. If ``text`` is empty, the text part is generated from the HTML."""
 
     subject: str
     html: str
@@ -42,7 +42,7 @@ class Text:
 
 
 class EditConflict(Exception):
-    """Someone else saved a version since the owner began to edit."""
+    """Another version was saved after the owner opened the editor."""
 
     def __init__(self, newest: TextVersion) -> None:
         super().__init__(newest.number)
@@ -51,7 +51,7 @@ class EditConflict(Exception):
 
 @cache
 def default_text(notice: Notice) -> Text:
-    """Return the default text of a notice, from its folder; ``text.txt`` is optional."""
+    """Return the default text from the folder of the notice, where ``text.txt`` is optional."""
     folder = FOLDER / notice.kind
     plain = folder / "text.txt"
     return Text(
@@ -62,7 +62,7 @@ def default_text(notice: Notice) -> Text:
 
 
 def current_text(account_id: int, notice: Notice) -> Text:
-    """Return the text that is sent: the account's own, or the default."""
+    """Return the text that is sent: the account's newest version, or the default."""
     if notice.locked:
         return default_text(notice)
     row = current_connection().execute(_CURRENT, {"account_id": account_id, "kind": notice.kind}).first()
@@ -75,7 +75,7 @@ def text_of(version: TextVersion, notice: Notice) -> Text:
 
 
 def newest_version(account_id: int, notice: Notice) -> TextVersion | None:
-    """Return the version saved last, which is the one that is sent."""
+    """Return the version saved last. It is the one that is sent."""
     return db.session.scalar(_versions(account_id, notice).limit(1))
 
 
@@ -85,7 +85,7 @@ def find_version(account_id: int, notice: Notice, number: int) -> TextVersion | 
 
 
 def list_versions(account_id: int, notice: Notice, limit: int = 50) -> list[TextVersion]:
-    """Return the versions, newest first."""
+    """Return the last versions, newest first."""
     return list(db.session.scalars(_versions(account_id, notice).limit(limit)))
 
 
@@ -109,7 +109,7 @@ def save_version(
 ) -> TextVersion | None:
     """Save a validated text as the next version; return None if nothing changed. Commits.
 
-    ``based_on`` is the number of the version the owner began with, 0 for the default text.
+    ``based_on`` is the number of the version that was edited, 0 for the default text.
 
     Raises:
         EditConflict: another version was saved meanwhile.
@@ -122,7 +122,7 @@ def save_version(
 
 
 def reset_to_default(owner: Owner, notice: Notice, *, based_on: int, now: datetime) -> TextVersion | None:
-    """Send the default text from now on; return None if that is so already. Commits.
+    """Save a version that stands for the default text; return None if the default is sent already. Commits.
 
     Raises:
         EditConflict: another version was saved meanwhile.
@@ -156,7 +156,7 @@ def _versions(account_id: int, notice: Notice) -> Select[TextVersion]:
 
 
 def _check_newest(owner: Owner, notice: Notice, based_on: int) -> TextVersion | None:
-    """Return the newest version. Raises EditConflict if it is another one than ``based_on``."""
+    """Return the newest version. Raises EditConflict if its number is not ``based_on``."""
     newest = newest_version(owner.account_id, notice)
     if newest is not None and newest.number != based_on:
         raise EditConflict(newest)
@@ -164,7 +164,7 @@ def _check_newest(owner: Owner, notice: Notice, based_on: int) -> TextVersion | 
 
 
 def _add_version(owner: Owner, notice: Notice, text: Text | None, number: int, now: datetime) -> TextVersion:
-    """Insert a version; no text stands for the default. Commits.
+    """Insert a version; ``text`` None stands for the default text. Commits.
 
     Raises:
         EditConflict: another owner inserted a version of this number first.

@@ -1,4 +1,4 @@
-"""Automated emails: the list, the switches, and who else hears of what happens."""
+"""The list of automated emails: switching them on and off, and further mailboxes for the notices to the owner."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .catalogue import CATALOGUE, Audience, Notice
 from .forms import MailboxForm
 
 blueprint = Blueprint("notices", __name__, url_prefix="/automated-emails")
-samples = Blueprint("samples", __name__)  # where the links of samples and test emails lead
+samples = Blueprint("samples", __name__)  # the targets of links in previews and test emails
 
 
 @blueprint.get("")
@@ -26,12 +26,12 @@ def index() -> Any:
 @blueprint.post("/<kind>/switch")
 @login_required
 def switch(kind: str) -> Any:
-    found = notice(kind)
-    on = {"1": True, "0": False}.get(request.form.get("on", ""))
-    if on is None or found.locked:  # a click that does not say which way must not switch anything
+    notice = notice_or_404(kind)
+    enabled = {"1": True, "0": False}.get(request.form.get("on", ""))
+    if enabled is None or notice.locked:  # without a valid value, nothing is switched
         abort(400)
-    recipients.set_enabled(current_user.account_id, found, enabled=on)
-    flash(f"{found.full_name} is switched {'on' if on else 'off'}.", "success")
+    recipients.set_enabled(current_user.account_id, notice, enabled=enabled)
+    flash(f"{notice.full_name} is switched {'on' if enabled else 'off'}.", "success")
     back = url_for(".index") if request.form.get("back") == "list" else url_for(".show", kind=kind)
     return redirect(back, 303)
 
@@ -44,36 +44,36 @@ def add_mailbox() -> Any:
         return _index(form, form_errors=True), 422
     try:
         added = recipients.add_mailbox(current_user.account, form.mailbox.data, now=utcnow())
-    except recipients.MailboxRefused as refused:
-        form.mailbox.errors = [str(refused)]
+    except recipients.MailboxRefused as error:
+        form.mailbox.errors = [str(error)]
         return _index(form, form_errors=True), 422
     flash(f"{added.mailbox} gets the emails to you from now on.", "success")
     return redirect(url_for(".index", _anchor="to-you"), 303)
 
 
-@blueprint.post("/mailboxes/<int:ident>/remove")
+@blueprint.post("/mailboxes/<int:mailbox_id>/remove")
 @login_required
-def remove_mailbox(ident: int) -> Any:
-    if not recipients.remove_mailbox(current_user.account_id, ident):
+def remove_mailbox(mailbox_id: int) -> Any:
+    if not recipients.remove_mailbox(current_user.account_id, mailbox_id):
         abort(404)
     flash("The mailbox is removed.", "success")
     return redirect(url_for(".index", _anchor="to-you"), 303)
 
 
 @samples.route("/affiliate/sample")
-@samples.route("/preferences/sample", methods=["GET", "POST"])  # mail programs POST to it, RFC 8058
+@samples.route("/preferences/sample", methods=["GET", "POST"])  # mail programs POST to it (RFC 8058)
 def sample_link() -> str:
-    """Show that the link of a test email is only a sample. Changes nothing."""
+    """Explain that the link of a test email is only a sample. Changes nothing."""
     return render_template("notices/sample_link.html")
 
 
-def notice(kind: str) -> Notice:
-    """Return the notice an address names."""
+def notice_or_404(kind: str) -> Notice:
+    """Return the notice of this kind; abort with 404 if there is none."""
     return CATALOGUE.get(kind) or abort(404)
 
 
-def sender() -> str:
-    """Return the From as it would leave now, or nothing while there is no way out."""
+def current_sender() -> str:
+    """Return the From header that an email would have now; empty while there is no route."""
     try:
         return route_for(current_user.account_id).author
     except NoRoute:
@@ -83,7 +83,10 @@ def sender() -> str:
 def _index(form: MailboxForm, **more: object) -> str:
     account_id = current_user.account_id
     edited = texts.newest_versions(account_id)
-    rows = [(one, recipients.is_enabled(account_id, one), edited.get(one.kind)) for one in CATALOGUE.values()]
+    rows = [
+        (notice, recipients.is_enabled(account_id, notice), edited.get(notice.kind))
+        for notice in CATALOGUE.values()
+    ]
     return render_template(
         "notices/index.html",
         to_affiliates=[row for row in rows if row[0].audience is Audience.AFFILIATE],

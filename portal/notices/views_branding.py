@@ -1,4 +1,4 @@
-"""Look of your emails: colour, logo, address, footer; and the logo itself, for those who read the mail."""
+"""The branding page: colour, logo, address and footer; and the public address of the logo."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from ..clock import utcnow
 from ..web.headers import mail_page
 from . import branding, colours, rendering
 from .catalogue import CATALOGUE
-from .forms import LookForm
+from .forms import BrandingForm
 from .rendering import clean_lines
-from .views import blueprint, sender
+from .views import blueprint, current_sender
 
-_SHOWN = CATALOGUE["new-purchase"]  # it has a bit of everything
-_YEAR = 31_536_000
+_EXAMPLE = CATALOGUE["new-purchase"]  # its text has a figure, a table and a button
+_YEAR_S = 31_536_000
 
 
 @blueprint.get("/look")
 @login_required
-def look() -> Any:
+def branding_page() -> Any:
     saved = branding.branding_of(current_user.account_id)
-    form = LookForm(formdata=None)
+    form = BrandingForm(formdata=None)
     form.accent.data, form.address.data, form.footer.data = saved.accent, saved.address, saved.footer
     return _page(form)
 
 
 @blueprint.post("/look")
 @login_required
-def save_look() -> Any:
-    form = LookForm()
+def save_branding() -> Any:
+    form = BrandingForm()
     if not form.validate():
         return _page(form, form_errors=True), 422
     file = form.logo.data
-    typed = branding.BrandingInput(
+    entered = branding.BrandingInput(
         accent=form.accent.data,
         address=clean_lines(form.address.data or "").strip(),
         footer=clean_lines(form.footer.data or "").strip(),
@@ -43,39 +43,41 @@ def save_look() -> Any:
         remove_logo=bool(form.remove_logo.data),
     )
     try:
-        note = branding.save_branding(current_user, typed, now=utcnow())
-    except branding.InvalidBranding as refused:
-        for name, sentence in refused.by_field.items():
+        note = branding.save_branding(current_user, entered, now=utcnow())
+    except branding.InvalidBranding as error:
+        for name, sentence in error.by_field.items():
             form[name].errors = [sentence]
         return _page(form, form_errors=True), 422
     flash("The look is saved. Every email leaves with it from now on.", "success")
     if note:
         flash(note, "warning")
-    return redirect(url_for(".look"), 303)
+    return redirect(url_for(".branding_page"), 303)
 
 
 @blueprint.get("/look/html")
 @login_required
-def look_html() -> Response:
-    mail = rendering.render_sample(_SHOWN, current_user.account)
+def branding_preview() -> Response:
+    mail = rendering.render_sample(_EXAMPLE, current_user.account)
     return mail_page(colours.force_scheme(mail.html, dark=request.args.get("scheme") == "dark"))
 
 
 @blueprint.get("/logo/<name>")
 def logo(name: str) -> Response:
-    """Answer with a logo. Its address is in mails, so anybody may ask, from any place, and keep it."""
-    key, _, ending = name.rpartition(".")
+    """Return a logo. Emails load it, so it needs no login, may be embedded by any site and is cached for a year."""
+    key, _, extension = name.rpartition(".")
     row = branding.find_logo(key)
-    if row is None or ending != branding.LOGO_EXTENSIONS[row.media_type]:
+    if row is None or extension != branding.LOGO_EXTENSIONS[row.media_type]:
         abort(404)
     response = Response(row.data, mimetype=row.media_type)
-    response.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"
+    response.headers["Cache-Control"] = f"public, max-age={_YEAR_S}, immutable"
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     return response
 
 
-def _page(form: LookForm, **more: object) -> str:
+def _page(form: BrandingForm, **more: object) -> str:
     saved = branding.branding_of(current_user.account_id)
-    mail = rendering.render_sample(_SHOWN, current_user.account)
-    return render_template("notices/look.html", form=form, saved=saved, mail=mail, sender=sender(), **more)
+    mail = rendering.render_sample(_EXAMPLE, current_user.account)
+    return render_template(
+        "notices/branding.html", form=form, saved=saved, mail=mail, sender=current_sender(), **more
+    )

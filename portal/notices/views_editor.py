@@ -1,4 +1,4 @@
-"""The editor of one automated email: its words, what they look like, its versions."""
+"""The editor of one notice: its text, preview, test email and versions."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from ..web.pagination import key_argument
 from . import colours, preview, recipients, rendering, send_test, texts, validation
 from .forms import TextForm
 from .texts import Text
-from .views import blueprint, sender
-from .views import notice as notice_of
+from .views import blueprint, current_sender, notice_or_404
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .catalogue import Notice
-    from .models import TextVersion
+    from .models import NoticeDraft, TextVersion
     from .preview import PreviewRecipient
 
 _NUMBER = "<int(max=999999999):number>"
+_ARGUMENT_LIMIT_CHARS = 100  # of a search and an affiliate's id
 
 
 @blueprint.get("/<kind>")
 @login_required
 def show(kind: str) -> Any:
-    """Show the editor, with what the owner was writing where the address asks for it."""
-    notice = notice_of(kind)
-    draft = preview.find_draft(current_user, notice) if request.args.get("draft") else None
+    """Show the editor, with the stored draft if the address has ``draft``."""
+    notice = notice_or_404(kind)
+    draft = _requested_draft(notice)
     form = TextForm(formdata=None)
     _fill(form, notice)
     if draft is not None:
@@ -43,43 +43,46 @@ def show(kind: str) -> Any:
 @blueprint.get("/<kind>/html")
 @login_required
 def html(kind: str) -> Response:
-    """Answer with the mail alone, for a frame: as sent, as being written, or an earlier version."""
-    notice = notice_of(kind)
-    shown = preview.render_preview(notice, current_user.account, _words(notice), _values(_recipient()))
-    if shown.mail is None:
+    """Return the email alone, for a frame: the current text, the draft or an earlier version."""
+    notice = notice_or_404(kind)
+    text, values = _requested_text(notice), _values_of(_requested_recipient())
+    rendered = preview.render_preview(notice, current_user.account, text, values)
+    if rendered.mail is None:
         abort(404)
-    return mail_page(colours.force_scheme(shown.mail.html, dark=request.args.get("scheme") == "dark"))
+    return mail_page(colours.force_scheme(rendered.mail.html, dark=request.args.get("scheme") == "dark"))
 
 
 @blueprint.post("/<kind>")
 @login_required
 def save(kind: str) -> Any:
-    notice = _editable(kind)
+    """Save the form, store it for a preview, or send it as a test email, depending on the button."""
+    notice = _editable_or_400(kind)
     form = TextForm()
-    deed = {"preview": _preview, "test": _test}.get(request.form.get("deed", ""), _save)
-    return deed(notice, form)
+    operation = {"preview": _preview, "test": _send_test}.get(request.form.get("operation", ""), _save)
+    return operation(notice, form)
 
 
 @blueprint.post("/<kind>/live-preview")
 @login_required
 def live_preview(kind: str) -> Any:
-    """Keep what is being written and answer with its preview, for the script."""
-    notice = _editable(kind)
+    """Store the draft and return its preview, for the script of the editor."""
+    notice = _editable_or_400(kind)
     form = TextForm()
-    preview.save_draft(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
-    return render_template("notices/preview.html", **_shown(notice, form.typed(), draft=True))
+    _save_draft(notice, form)
+    context = _preview_context(notice, form.entered_text(), draft=True)
+    return render_template("notices/preview.html", **context)
 
 
 @blueprint.post("/<kind>/reset")
 @login_required
 def reset(kind: str) -> Any:
-    notice = _editable(kind)
+    notice = _editable_or_400(kind)
     form = TextForm()
     try:
-        version = texts.reset_to_default(current_user, notice, based_on=form.begun_with, now=utcnow())
-    except texts.EditConflict as meanwhile:
-        flash(_meanwhile(meanwhile) + " Nothing was reset.", "warning")
-        return _back(notice)
+        version = texts.reset_to_default(current_user, notice, based_on=form.based_on_number, now=utcnow())
+    except texts.EditConflict as conflict:
+        flash(_describe_conflict(conflict) + " Nothing was reset.", "warning")
+        return _redirect_to_editor(notice)
     preview.delete_draft(current_user, notice)
     flash(
         "The default text is sent from now on. Yours stays among the versions."
@@ -87,81 +90,89 @@ def reset(kind: str) -> Any:
         else "This is the default text already.",
         "success",
     )
-    return _back(notice)
+    return _redirect_to_editor(notice)
 
 
 @blueprint.get(f"/<kind>/versions/{_NUMBER}")
 @login_required
 def version(kind: str, number: int) -> Any:
-    notice = notice_of(kind)
-    row = texts.find_version(current_user.account_id, notice, number) or abort(404)
-    words = texts.text_of(row, notice)
+    notice = notice_or_404(kind)
+    row = _version_or_404(notice, number)
+    text = texts.text_of(row, notice)
     newest = texts.newest_version(current_user.account_id, notice)
     return render_template(
         "notices/version.html",
         row=row,
-        words=words,
+        text=text,
         is_newest=newest is not None and newest.number == number,
-        **_shown(notice, words, version=number),
+        **_preview_context(notice, text, version=number),
     )
 
 
 @blueprint.post(f"/<kind>/versions/{_NUMBER}/restore")
 @login_required
 def restore(kind: str, number: int) -> Any:
-    notice = _editable(kind)
-    row = texts.find_version(current_user.account_id, notice, number) or abort(404)
+    notice = _editable_or_400(kind)
+    row = _version_or_404(notice, number)
     try:
-        made = texts.restore_version(current_user, notice, row, now=utcnow())
-    except texts.EditConflict as meanwhile:
-        flash(_meanwhile(meanwhile) + " Nothing was restored.", "warning")
-        return _back(notice)
+        restored = texts.restore_version(current_user, notice, row, now=utcnow())
+    except texts.EditConflict as conflict:
+        flash(_describe_conflict(conflict) + " Nothing was restored.", "warning")
+        return _redirect_to_editor(notice)
     preview.delete_draft(current_user, notice)
-    said = (
-        f"Version {number} is restored, as version {made.number}."
-        if made
-        else f"Version {number} says what is sent."
+    flash(
+        f"Version {number} is restored, as version {restored.number}."
+        if restored
+        else f"Version {number} says what is sent.",
+        "success",
     )
-    flash(said, "success")
-    return _back(notice)
+    return _redirect_to_editor(notice)
 
 
-# -- what a POST of the editor may ask for
+# -- the operations of the editor's form
 
 
 def _save(notice: Notice, form: TextForm) -> Any:
     try:
-        valid = validation.validate(notice, current_user.account, form.typed())
-        version = texts.save_version(current_user, notice, valid.text, based_on=form.begun_with, now=utcnow())
+        valid = validation.validate(notice, current_user.account, form.entered_text())
+        version = texts.save_version(
+            current_user, notice, valid.text, based_on=form.based_on_number, now=utcnow()
+        )
     except validation.InvalidText as error:
-        return _refused(notice, form, error), 422
+        return _editor_with_errors(notice, form, error), 422
     except texts.EditConflict as conflict:
         form.based_on.data, form.based_on.raw_data = conflict.newest.number, None
         return _editor(notice, form, form_errors=True, meanwhile=conflict.newest), 409
     preview.delete_draft(current_user, notice)
     _flash_saved(version, valid)
-    return _back(notice)
+    return _redirect_to_editor(notice)
 
 
 def _preview(notice: Notice, form: TextForm) -> Any:
-    preview.save_draft(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
-    return _back(notice, draft=1, anchor="preview")
+    _save_draft(notice, form)
+    return _redirect_to_editor(notice, draft=1, anchor="preview")
 
 
-def _test(notice: Notice, form: TextForm) -> Any:
-    """Send what stands in the form to the owner, saved or not."""
-    preview.save_draft(current_user, notice, form.typed(), based_on=form.begun_with, now=utcnow())
+def _send_test(notice: Notice, form: TextForm) -> Any:
+    """Send the text in the form to the owner. It need not be saved."""
+    _save_draft(notice, form)
+    account, text = current_user.account, form.entered_text()
     try:
-        validation.validate(notice, current_user.account, form.typed())
-    except validation.InvalidText as faults:
-        return _refused(notice, form, faults), 422
-    shown = preview.render_preview(notice, current_user.account, form.typed(), _values(_recipient()))
+        validation.validate(notice, account, text)
+    except validation.InvalidText as error:
+        return _editor_with_errors(notice, form, error), 422
+    rendered = preview.render_preview(notice, account, text, _values_of(_requested_recipient()))
     try:
-        message = send_test.send(current_user, now=utcnow(), notice=notice, mail=shown.mail)
+        message = send_test.send(current_user, now=utcnow(), notice=notice, mail=rendered.mail)
     except send_test.TooManyTests:
         flash("This hour’s test emails are used up. Your words are kept; try again later.", "warning")
-        return _back(notice, draft=1)
-    return _back(notice, draft=1, sent=message.id)
+        return _redirect_to_editor(notice, draft=1)
+    return _redirect_to_editor(notice, draft=1, sent=message.id)
+
+
+def _save_draft(notice: Notice, form: TextForm) -> None:
+    text, based_on = form.entered_text(), form.based_on_number
+    preview.save_draft(current_user, notice, text, based_on=based_on, now=utcnow())
 
 
 def _flash_saved(version: TextVersion | None, valid: validation.ValidText) -> None:
@@ -176,38 +187,35 @@ def _flash_saved(version: TextVersion | None, valid: validation.ValidText) -> No
         flash(f"Removed, since mail programmes refuse it: {', '.join(valid.removed)}.", "warning")
 
 
+def _describe_conflict(conflict: texts.EditConflict) -> str:
+    return f"{conflict.newest.owner_name} has saved version {conflict.newest.number} meanwhile."
+
+
 # -- pages
 
 
-def _editable(kind: str) -> Notice:
-    notice = notice_of(kind)
-    return abort(400) if notice.locked else notice
+def _redirect_to_editor(notice: Notice, anchor: str | None = None, **more: Any) -> Any:
+    """Redirect to the editor. The affiliate shown and the search stay."""
+    arguments = {name: _clean_argument(request.form.get(name, "")) for name in ("as", "q")}
+    kept: dict[str, Any] = {name: value for name, value in arguments.items() if value}
+    return redirect(url_for(".show", kind=notice.kind, _anchor=anchor, **kept, **more), 303)
 
 
-def _back(notice: Notice, anchor: str | None = None, **more: Any) -> Any:
-    said = {name: rendering.clean_line(request.form.get(name, ""))[:100] for name in ("as", "q")}
-    chosen: dict[str, Any] = {name: value for name, value in said.items() if value}
-    return redirect(url_for(".show", kind=notice.kind, _anchor=anchor, **chosen, **more), 303)
-
-
-def _refused(notice: Notice, form: TextForm, faults: validation.InvalidText) -> str:
-    form.refuse(faults.by_field)
+def _editor_with_errors(notice: Notice, form: TextForm, error: validation.InvalidText) -> str:
+    form.show_errors(error.by_field)
     return _editor(notice, form, form_errors=True)
 
 
 def _fill(form: TextForm, notice: Notice) -> None:
-    words, newest = (
-        texts.current_text(current_user.account_id, notice),
-        texts.newest_version(current_user.account_id, notice),
-    )
-    form.subject.data, form.html.data, form.text.data = words.subject, words.html, words.text
+    text = texts.current_text(current_user.account_id, notice)
+    newest = texts.newest_version(current_user.account_id, notice)
+    form.subject.data, form.html.data, form.text.data = text.subject, text.html, text.text
     form.based_on.data = newest.number if newest else 0
 
 
 def _editor(notice: Notice, form: TextForm, *, draft: bool = False, **more: object) -> str:
-    words = form.typed()
-    if request.method == "POST" and not notice.locked:  # so that the frames can show what was not saved
-        preview.save_draft(current_user, notice, words, based_on=form.begun_with, now=utcnow())
+    if request.method == "POST" and not notice.locked:  # the frames load the unsaved text from the draft
+        _save_draft(notice, form)
         draft = True
     return render_template(
         "notices/show.html",
@@ -216,57 +224,74 @@ def _editor(notice: Notice, form: TextForm, *, draft: bool = False, **more: obje
         versions=texts.list_versions(current_user.account_id, notice),
         values=rendering.sample_values(notice, current_user.account),
         sent=key_argument(request.args.get("sent")),
-        **_shown(notice, words, draft=draft),
+        **_preview_context(notice, form.entered_text(), draft=draft),
         **more,
     )
 
 
-def _shown(notice: Notice, words: Text, *, draft: bool = False, version: int = 0) -> dict[str, object]:
-    """Return what the preview needs to be drawn."""
-    account, recipient = current_user.account, _recipient()
-    search = rendering.clean_line(request.values.get("q", ""))[:100]
+def _preview_context(
+    notice: Notice, text: Text, *, draft: bool = False, version: int = 0
+) -> dict[str, object]:
+    """Return the template context of the preview. ``draft`` and ``version`` select the text of the frames."""
+    account, recipient = current_user.account, _requested_recipient()
+    search = _clean_argument(request.values.get("q", ""))
     choices = preview.recipients().search(account, search)
     if recipient is not None and recipient not in choices:
         choices.insert(0, recipient)
-    shown = preview.render_preview(notice, account, words, _values(recipient))
+    rendered = preview.render_preview(notice, account, text, _values_of(recipient))
     return {
         "notice": notice,
-        "preview": shown,
+        "preview": rendered,
         "frame": {
             "kind": notice.kind,
             "as": recipient.id if recipient else None,
             "draft": 1 if draft else None,
             "version": version or None,
-            "mark": shown.mark,
+            "mark": rendered.digest,
         },
         "recipient": recipient,
         "choices": choices,
         "search": search,
-        "sender": sender(),
+        "sender": current_sender(),
     }
 
 
-def _words(notice: Notice) -> Text:
-    """Return the words that the address of a frame asks for."""
+# -- arguments of the address and the form
+
+
+def _editable_or_400(kind: str) -> Notice:
+    notice = notice_or_404(kind)
+    return abort(400) if notice.locked else notice
+
+
+def _version_or_404(notice: Notice, number: int) -> TextVersion:
+    return texts.find_version(current_user.account_id, notice, number) or abort(404)
+
+
+def _requested_draft(notice: Notice) -> NoticeDraft | None:
+    return preview.find_draft(current_user, notice) if request.args.get("draft") else None
+
+
+def _requested_text(notice: Notice) -> Text:
+    """Return the text of the version or draft in the address, or the current text."""
     number = key_argument(request.args.get("version"))
     if number:
-        row = texts.find_version(current_user.account_id, notice, number) or abort(404)
-        return texts.text_of(row, notice)
-    draft = preview.find_draft(current_user, notice) if request.args.get("draft") else None
+        return texts.text_of(_version_or_404(notice, number), notice)
+    draft = _requested_draft(notice)
     if draft is not None:
         return Text(draft.subject, draft.html, draft.text)
     return texts.current_text(current_user.account_id, notice)
 
 
-def _recipient() -> PreviewRecipient | None:
-    """Return the affiliate that the address or the form asks to preview for."""
+def _requested_recipient() -> PreviewRecipient | None:
+    """Return the affiliate to preview for, by the id in the address or the form."""
     id_ = key_argument(request.values.get("as"))
     return None if id_ is None else preview.recipients().find(current_user.account, id_)
 
 
-def _values(recipient: PreviewRecipient | None) -> Mapping[str, str] | None:
+def _values_of(recipient: PreviewRecipient | None) -> Mapping[str, str] | None:
     return recipient.values if recipient else None
 
 
-def _meanwhile(meanwhile: texts.EditConflict) -> str:
-    return f"{meanwhile.newest.owner_name} has saved version {meanwhile.newest.number} meanwhile."
+def _clean_argument(value: str) -> str:
+    return rendering.clean_line(value)[:_ARGUMENT_LIMIT_CHARS]

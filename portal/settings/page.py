@@ -14,6 +14,7 @@ from ..outbox.routing import NoRoute, Route
 from ..web.errors import ErrorPage
 from ..web.filters import ago
 from ..web.labels import FIELD_LABELS, STAGE_LABELS, DiagnosisView, diagnosis_view, transcript_lines
+from ..web.pagination import key_argument
 from . import deprecations, fixes, login_probe, routing, versions
 from .models import CheckState, SettingsCheck, SmtpSettings, VersionState
 
@@ -234,7 +235,7 @@ def _sender(route: Route, live: SmtpSettings | None, state: str, note: str) -> S
 
 
 def _test_result(owner: Owner, message_id: str | None) -> TestResult | None:
-    found = send_test.find_test(owner, message_id)
+    found = send_test.find_test(owner, key_argument(message_id))
     if found is None:
         return None
     message, last = found

@@ -1,4 +1,4 @@
-"""What the tests of the automated emails share."""
+"""Fixtures and look-ups for the tests of the automated emails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.conftest import make_config
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):
-    """An app for tests that only render: one for the whole file."""
+    """An app for tests that only render, created once for each module."""
     app = create_app(make_config(tmp_path_factory.mktemp("mail")))
     with app.app_context():
         db.create_all()
@@ -23,10 +23,12 @@ def context(tmp_path_factory):
 
 
 def account_of(slug: str = "brightleaf") -> Account:
+    """Return the account with this slug, read in a new transaction."""
     db.session.rollback()
     return db.session.scalars(select(Account).where(Account.slug == slug)).one()
 
 
 def owner_of(slug: str = "brightleaf") -> Owner:
+    """Return the first owner of the account with this slug."""
     account = account_of(slug)
     return db.session.scalars(select(Owner).where(Owner.account_id == account.id)).first()

@@ -31,7 +31,7 @@ from portal.smtp.toml_tables import MalformedData
 
 EVERY = pytest.mark.parametrize("notice", CATALOGUE.values(), ids=lambda notice: notice.kind)
 ACCOUNT = Account(name="Brightleaf", slug="brightleaf")
-AMONG_WORDS = re.compile(r"https?://[^\s)\"<>]+")
+URL_IN_TEXT = re.compile(r"https?://[^\s)\"<>]+")
 
 
 def _mail(notice, **values):
@@ -40,7 +40,7 @@ def _mail(notice, **values):
     return rendering.render(notice, ACCOUNT, samples, unsubscribe_url=out, preferences_url=out)
 
 
-def _raw(notice) -> bytes:
+def _serialised(notice) -> bytes:
     mail = _mail(notice)
     headers = {
         "From": mailbox_header("Brightleaf", "info@brightleaf.example"),
@@ -53,20 +53,20 @@ def _raw(notice) -> bytes:
 
 
 @EVERY
-def test_every_email_has_its_folder_of_texts(notice):
+def test_every_notice_has_its_texts_in_its_folder(notice):
     missing = [name for name in ("subject.txt", "html.html") if not (FOLDER / notice.kind / name).is_file()]
     assert not missing, f"templates/mail/{notice.kind} lacks {', '.join(missing)}"
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with one notice, which a test spoils."""
+    """A folder with one notice, for a test to change."""
     shutil.copytree(FOLDER / "new-purchase", tmp_path / "new-purchase")
     shutil.copy(FOLDER / "shared.toml", tmp_path)
     return tmp_path
 
 
-def test_a_folder_declares_a_notice(folder):
+def test_a_folder_with_a_declaration_is_read(folder):
     assert list(read_catalogue(folder).values()) == [CATALOGUE["new-purchase"]]
 
 
@@ -87,7 +87,7 @@ def test_a_folder_declares_a_notice(folder):
         ("name =", "name", "new-purchase/notice.toml: "),
     ],
 )
-def test_a_malformed_declaration_is_rejected_by_file_and_field(folder, old, new, error):
+def test_the_error_of_a_malformed_declaration_names_file_and_field(folder, old, new, error):
     path = folder / "new-purchase" / "notice.toml"
     text = path.read_text(encoding="utf-8")
     assert old in text
@@ -96,7 +96,7 @@ def test_a_malformed_declaration_is_rejected_by_file_and_field(folder, old, new,
         read_catalogue(folder)
 
 
-def test_a_variable_of_its_own_is_listed_and_complete(folder):
+def test_a_variable_declared_by_a_notice_must_be_listed_and_complete(folder):
     path = folder / "new-purchase" / "notice.toml"
     text = path.read_text(encoding="utf-8")
     path.write_text(
@@ -111,20 +111,20 @@ def test_a_variable_of_its_own_is_listed_and_complete(folder):
         read_catalogue(folder)
 
 
-def test_two_notices_do_not_share_a_position(folder):
+def test_two_notices_with_the_same_position_are_rejected(folder):
     shutil.copytree(folder / "new-purchase", folder / "another")
     with pytest.raises(MalformedData, match=r"new-purchase/notice.toml: position: is that of another, too"):
         read_catalogue(folder)
 
 
-def test_every_occasion_causes_an_email_to_somebody():
+def test_every_event_type_causes_a_notice():
     assert [one for one in EventType if not notices_for(one)] == []
-    named = {occasion for notice in CATALOGUE.values() for occasion in notice.event_types}
-    assert named <= {one.value for one in EventType}
+    declared = {event_type for notice in CATALOGUE.values() for event_type in notice.event_types}
+    assert declared <= {one.value for one in EventType}
 
 
 @EVERY
-def test_every_email_says_in_words_what_it_is(notice):
+def test_every_notice_has_sentences_and_described_variables(notice):
     assert notice.when.endswith(".")
     assert notice.reason_line.endswith(".")
     names = [variable.name for variable in notice.variables]
@@ -137,45 +137,47 @@ def test_every_email_says_in_words_what_it_is(notice):
 
 
 @EVERY
-def test_the_shipped_text_has_no_fault_and_needs_no_cleaning(context, notice):
-    words = default_text(notice)
-    for part, html in ((words.subject, False), (words.html, True), (words.text, False)):
+def test_the_default_text_is_valid_and_already_sanitised(context, notice):
+    default = default_text(notice)
+    for part, html in ((default.subject, False), (default.html, True), (default.text, False)):
         assert list(find_errors(part, notice, html=html)) == []
-    judged = validation.validate(notice, ACCOUNT, words)
-    assert (judged.text, judged.removed, judged.converted) == (words, (), ())
+    valid = validation.validate(notice, ACCOUNT, default)
+    assert (valid.text, valid.removed, valid.converted) == (default, (), ())
 
 
 @EVERY
-def test_every_link_is_absolute_and_stands_in_both_parts(context, notice):
+def test_every_link_is_absolute_and_in_both_parts(context, notice):
     mail = _mail(notice)
     body = html5lib.parse(mail.html, namespaceHTMLElements=False).find("body")
     links = {a.get("href") for a in body.iter("a")}
     assert all(link.startswith(("https://", "http://")) for link in links)
-    assert links <= set(AMONG_WORDS.findall(mail.text))
+    assert links <= set(URL_IN_TEXT.findall(mail.text))
 
 
 @EVERY
-def test_both_parts_say_the_same(context, notice):
+def test_both_parts_have_the_same_words(context, notice):
     mail = _mail(notice)
     body = html5lib.parse(re.sub(r"<!--.*?-->", "", mail.html, flags=re.DOTALL), namespaceHTMLElements=False)
     body = body.find("body")
     body.remove(body.find("div"))
-    seen = set(re.findall(r"\w+", " ".join(body.itertext())))
-    said = set(re.findall(r"\w+", mail.text))
-    assert seen <= said
-    assert said - seen <= set(re.findall(r"\w+", " ".join(AMONG_WORDS.findall(mail.text)))) | {"________"}
+    in_html = set(re.findall(r"\w+", " ".join(body.itertext())))
+    in_text = set(re.findall(r"\w+", mail.text))
+    assert in_html <= in_text
+    assert in_text - in_html <= set(re.findall(r"\w+", " ".join(URL_IN_TEXT.findall(mail.text)))) | {
+        "________"
+    }
 
 
 @EVERY
-def test_a_value_that_may_be_empty_leaves_no_hole(context, notice):
+def test_an_empty_optional_value_leaves_no_gap(context, notice):
     empty = {variable.name: "" for variable in notice.variables if variable.optional}
     mail = _mail(notice, **empty)
-    for hole in ("  ", " .", " ,", ": \n", "()", "None,"):
-        assert hole not in mail.text.replace("\n\n", "\n"), hole
+    for gap in ("  ", " .", " ,", ": \n", "()", "None,"):
+        assert gap not in mail.text.replace("\n\n", "\n"), gap
 
 
 @EVERY
-def test_the_html_is_valid_light_and_fetches_nothing(context, notice):
+def test_the_html_is_valid_small_and_without_external_resources(context, notice):
     html = _mail(notice).html
     parser = html5lib.HTMLParser(tree=html5lib.getTreeBuilder("etree"))
     parser.parse(html)
@@ -185,39 +187,41 @@ def test_the_html_is_valid_light_and_fetches_nothing(context, notice):
 
 
 @EVERY
-def test_no_line_on_the_wire_is_too_long(context, notice):
-    assert max(map(len, _raw(notice).split(b"\r\n"))) <= 998
+def test_no_line_of_the_serialised_message_is_too_long(context, notice):
+    assert max(map(len, _serialised(notice).split(b"\r\n"))) <= 998
 
 
 @EVERY
-def test_mail_that_is_no_necessity_can_be_unsubscribed_from(context, notice):
+def test_all_but_transactional_notices_have_an_unsubscribe_link(context, notice):
     mail = _mail(notice)
     assert ("Unsubscribe" in mail.html) is (notice.category is not Category.TRANSACTIONAL)
     assert ("Unsubscribe:" in mail.text) is (notice.category is not Category.TRANSACTIONAL)
 
 
-def test_the_confirmation_holds_nothing_a_visitor_typed():
+def test_the_confirmation_has_no_variable_with_a_visitors_input():
     assert CONFIRM_SIGN_UP.locked
     assert [variable.name for variable in CONFIRM_SIGN_UP.variables] == ["programme", "confirm_link"]
 
 
-def test_leads_addresses_are_shown_only_where_the_shop_sent_them(context):
+def test_the_address_of_a_lead_is_shown_only_if_the_event_has_one(context):
     lead = CATALOGUE["new-lead"]
     assert lead.audience is Audience.AFFILIATE
     assert "Email address" not in _mail(lead, lead_email="").text
 
 
 @pytest.mark.thorough
-def test_spam_filters_find_nothing_in_any_of_them(context):
-    """SpamAssassin's own rules, without asking anybody on the network; all in one box, since it starts slowly."""
+def test_spamassassin_scores_every_notice_below_two(context):
+    """Local rules of SpamAssassin, without network tests. All notices are in one mbox, because it starts slowly."""
     program = shutil.which("spamassassin")
     if program is None:
-        pytest.skip("spamassassin is not installed here")
-    box = b"".join(
-        b"From signet Mon Nov 23 00:00:00 2026\n" + _raw(one).replace(b"\r\n", b"\n") + b"\n"
+        pytest.skip("spamassassin is not installed")
+    mbox = b"".join(
+        b"From signet Mon Nov 23 00:00:00 2026\n" + _serialised(one).replace(b"\r\n", b"\n") + b"\n"
         for one in CATALOGUE.values()
     )
-    done = subprocess.run([program, "-L", "--mbox"], input=box, capture_output=True, timeout=280, check=False)
+    done = subprocess.run(
+        [program, "-L", "--mbox"], input=mbox, capture_output=True, timeout=600, check=False
+    )
     found = re.findall(rb"^X-Spam-Status:.*?score=(-?[\d.]+)", done.stdout, re.MULTILINE)
     scores = dict(zip(CATALOGUE, map(float, found), strict=True))
     assert max(scores.values()) < 2.0, scores

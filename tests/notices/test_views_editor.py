@@ -1,8 +1,9 @@
-"""The editor: versions, mistakes in plain words, conversions, previews, tests; and who may do it."""
+"""The editor: versions, validation errors, conversion, previews, test emails, and access to all of them."""
 
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import pytest
 from sqlalchemy import func, select
@@ -22,8 +23,8 @@ HTML = '<h1>Hi {{ first_name }}</h1>\n<p>Your link: <a href="{{ link }}">{{ link
 PAGES = [PAGE, f"{PAGE}/html", f"{PAGE}/html?draft=1", f"{PAGE}/versions/1", f"{PAGE}/html?version=1"]
 POSTS = [
     (PAGE, {}),
-    (PAGE, {"deed": "preview"}),
-    (PAGE, {"deed": "test"}),
+    (PAGE, {"operation": "preview"}),
+    (PAGE, {"operation": "test"}),
     (f"{PAGE}/live-preview", {}),
     (f"{PAGE}/reset", {}),
     (f"{PAGE}/versions/1/restore", {}),
@@ -45,7 +46,7 @@ def _versions(slug="brightleaf"):
     return list(db.session.scalars(rows))
 
 
-def test_a_save_is_a_version_with_who_and_when_and_is_sent_from_then_on(owner):
+def test_a_save_adds_a_version_with_owner_and_time_that_is_sent_from_then_on(owner):
     answer = _save(owner)
     assert (answer.status_code, answer.location) == (303, PAGE)
     (version,) = _versions()
@@ -57,9 +58,9 @@ def test_a_save_is_a_version_with_who_and_when_and_is_sent_from_then_on(owner):
     assert texts.current_text(account_of().id, NEW_SIGN_UP).subject == "Hello {{ first_name }}"
 
 
-def test_what_has_not_changed_makes_no_version(owner):
-    words = default_text(NEW_SIGN_UP)
-    _save(owner, subject=words.subject, html=words.html.replace("\n", "\r\n") + "\r\n")
+def test_an_unchanged_text_adds_no_version(owner):
+    default = default_text(NEW_SIGN_UP)
+    _save(owner, subject=default.subject, html=default.html.replace("\n", "\r\n") + "\r\n")
     assert _versions() == []
     _save(owner)
     _save(owner, based_on=1)
@@ -67,7 +68,7 @@ def test_what_has_not_changed_makes_no_version(owner):
     assert "no new version" in owner.get(PAGE).get_data(as_text=True)
 
 
-def test_the_second_of_two_writers_is_told_and_loses_nothing(owner):
+def test_the_second_of_two_editors_gets_a_conflict_and_keeps_the_text(owner):
     _save(owner, subject="First")
     answer = _save(owner, subject="Second & mine", based_on=0)
     page = answer.get_data(as_text=True)
@@ -81,7 +82,7 @@ def test_the_second_of_two_writers_is_told_and_loses_nothing(owner):
     assert [version.subject for version in _versions()] == ["First", "Second & mine"]
 
 
-def test_earlier_versions_are_looked_at_and_restored_and_the_default_too(owner):
+def test_earlier_versions_and_the_default_are_shown_and_restored(owner):
     _save(owner, subject="One")
     _save(owner, subject="Two", based_on=1)
     page = owner.get(f"{PAGE}/versions/1").get_data(as_text=True)
@@ -97,7 +98,7 @@ def test_earlier_versions_are_looked_at_and_restored_and_the_default_too(owner):
 
 
 @pytest.mark.parametrize(
-    ("field", "wrong", "said"),
+    ("field", "invalid", "sentence"),
     [
         ("subject", "", "Enter a subject."),
         ("subject", "x" * 201, "Shorten the subject to 200 characters"),
@@ -125,20 +126,18 @@ def test_earlier_versions_are_looked_at_and_restored_and_the_default_too(owner):
         ("text", "{{ nam }}", "Line 1: there is no variable “nam” in this email. Did you mean {{ name }}?"),
     ],
 )
-def test_a_mistake_is_told_beside_its_field_in_plain_words_and_nothing_is_lost(owner, field, wrong, said):
-    from html import unescape
-
-    answer = _save(owner, **{field: wrong})
+def test_an_error_is_shown_beside_its_field_and_the_text_is_kept(owner, field, invalid, sentence):
+    answer = _save(owner, **{field: invalid})
     page = unescape(answer.get_data(as_text=True))
     assert answer.status_code == 422
-    assert said in page
+    assert sentence in page
     assert page.index("There is a problem") < page.index("<h1>")
     assert f'id="{field}-error"' in page
-    assert wrong in page
+    assert invalid in page
     assert _versions() == []
 
 
-def test_the_spelling_of_leaddyno_is_converted_and_told(owner):
+def test_placeholders_of_leaddyno_are_converted_and_reported(owner):
     html = (
         "<p>Hi $FIRST_NAME$, your link is $AFFILIATE_LINK$ "
         '(<a href="$AFFILIATE_DASHBOARD_URL$">dashboard</a>), code $AFFILIATE_CODE$.</p>'
@@ -152,24 +151,29 @@ def test_the_spelling_of_leaddyno_is_converted_and_told(owner):
     assert "$AFFILIATE_CODE$ became {{ code }}" in page
 
 
-def test_what_mail_programmes_refuse_is_taken_out_and_told(owner):
+def test_forbidden_html_is_removed_and_reported(owner):
     html = '<p onclick="x()" style="color:red;position:fixed">Hi <a href="javascript:x()">you</a></p><script>x()</script>'
     _save(owner, html=html)
     (version,) = _versions()
     assert version.html == '<p style="color:red">Hi <a>you</a></p>'
     page = owner.get(PAGE).get_data(as_text=True)
-    for what in ("onclick of &lt;p&gt;", "position", "javascript:x()", "&lt;script&gt; and what was in it"):
-        assert what in page
+    for removed in (
+        "onclick of &lt;p&gt;",
+        "position",
+        "javascript:x()",
+        "&lt;script&gt; and what was in it",
+    ):
+        assert removed in page
 
 
-def test_a_text_of_the_owners_own_is_sent_beside_the_html(owner):
+def test_a_text_part_written_by_the_owner_is_used(owner):
     _save(owner, text="Plain {{ first_name }}: {{ link }}")
     page = owner.get(PAGE).get_data(as_text=True)
     assert "Plain Ada: http" in page
 
 
-def test_a_preview_shows_what_is_not_saved_without_script(owner):
-    answer = owner.submit(PAGE, _form(subject="Draft for {{ first_name }}", deed="preview"), page=PAGE)
+def test_a_preview_without_script_shows_the_unsaved_text(owner):
+    answer = owner.submit(PAGE, _form(subject="Draft for {{ first_name }}", operation="preview"), page=PAGE)
     assert answer.status_code == 303
     page = owner.get(answer.location).get_data(as_text=True)
     assert "Draft for Ada" in page
@@ -181,7 +185,7 @@ def test_a_preview_shows_what_is_not_saved_without_script(owner):
     assert "Draft for Ada" not in owner.get(PAGE).get_data(as_text=True)
 
 
-def test_the_live_preview_says_what_is_wrong_and_keeps_the_words(owner):
+def test_the_live_preview_shows_errors_and_stores_the_draft(owner):
     answer = owner.submit(f"{PAGE}/live-preview", _form(subject="{{ nam }}"), page=PAGE)
     assert answer.status_code == 200
     assert "Did you mean {{ name }}?" in answer.get_data(as_text=True)
@@ -204,7 +208,7 @@ def _affiliate(slug, name):
     return row.id
 
 
-def test_a_preview_is_shown_for_one_of_the_affiliates_and_for_no_stranger_s(owner, stranger):
+def test_a_preview_uses_the_values_of_an_affiliate_of_the_own_account_only(owner, stranger):
     ours, theirs = _affiliate("brightleaf", "Grace Hopper"), _affiliate("copperpot", "Mallory Strange")
     page = owner.get(f"{PAGE}?as={ours}").get_data(as_text=True)
     assert "Welcome to Brightleaf, Grace" in page
@@ -216,8 +220,8 @@ def test_a_preview_is_shown_for_one_of_the_affiliates_and_for_no_stranger_s(owne
         assert owner.get(f"{PAGE}?as={odd}&q={odd}").status_code == 200
 
 
-def test_a_test_of_what_stands_there_leaves_for_the_owner_ahead_of_everything(owner):
-    answer = owner.submit(PAGE, _form(subject="Try {{ first_name }}", deed="test"), page=PAGE)
+def test_a_test_email_of_the_unsaved_text_goes_to_the_owner(owner):
+    answer = owner.submit(PAGE, _form(subject="Try {{ first_name }}", operation="test"), page=PAGE)
     assert answer.status_code == 303
     message = db.session.scalars(select(OutboxMessage)).one()
     assert (message.recipient, message.subject) == ("ada@brightleaf.example", "Try Ada")
@@ -228,19 +232,19 @@ def test_a_test_of_what_stands_there_leaves_for_the_owner_ahead_of_everything(ow
     assert _versions() == []
 
 
-def test_tests_are_limited_and_words_that_cannot_be_sent_cost_none(owner):
-    assert owner.submit(PAGE, _form(html="{{ nam }}", deed="test"), page=PAGE).status_code == 422
+def test_test_emails_are_rate_limited_and_an_invalid_text_does_not_count(owner):
+    assert owner.submit(PAGE, _form(html="{{ nam }}", operation="test"), page=PAGE).status_code == 422
     for _ in range(11):
-        answer = owner.submit(PAGE, _form(deed="test"), page=PAGE)
+        answer = owner.submit(PAGE, _form(operation="test"), page=PAGE)
     assert "used up" in owner.get(answer.location).get_data(as_text=True)
     assert db.session.scalar(select(func.count(OutboxMessage.id))) == 10
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_nobody_and_strangers_see_nothing_of_it(owner, stranger, client, path):
+def test_visitors_and_other_accounts_do_not_see_the_text(owner, stranger, client, path):
     _save(owner, subject="Our secret plan", html="<p>Our secret plan</p>")
     owner.submit(
-        PAGE, _form(subject="Our secret plan", html="<p>Our secret plan</p>", deed="preview"), page=PAGE
+        PAGE, _form(subject="Our secret plan", html="<p>Our secret plan</p>", operation="preview"), page=PAGE
     )
     assert client.get(path).status_code == 303
     answer = stranger.get(path)
@@ -249,30 +253,30 @@ def test_nobody_and_strangers_see_nothing_of_it(owner, stranger, client, path):
 
 
 @pytest.mark.parametrize(("path", "fields"), POSTS)
-def test_nobody_and_strangers_change_nothing_of_it(owner, stranger, client, path, fields):
+def test_visitors_and_other_accounts_do_not_change_the_text(owner, stranger, client, path, fields):
     _save(owner)
     before = db.session.scalar(select(func.count(TextVersion.id)))
     assert client.post(path, data=_form(**fields)).status_code in (303, 400)
     stranger.submit(path, _form(subject="Theirs", **fields), page=PAGE)
     assert [version.subject for version in _versions()] == ["Hello {{ first_name }}"]
     assert before == 1
-    assert owner.post(path, data=_form(**fields)).status_code == 400, "without its token"
+    assert owner.post(path, data=_form(**fields)).status_code == 400, "without a CSRF token"
 
 
-def test_the_confirmation_is_shown_and_cannot_be_edited_or_switched(owner):
+def test_a_locked_notice_is_shown_and_cannot_be_edited_or_switched(owner):
     page = "/automated-emails/confirm-sign-up"
     shown = owner.get(page).get_data(as_text=True)
     assert "This one stays as it is" in shown
     assert "<textarea" not in shown
-    deeds = {"": _form(), "/switch": {"on": "0"}, "/reset": {}, "/live-preview": _form()}
-    for deed, fields in deeds.items():
-        assert owner.submit(page + deed, fields, page=PAGE).status_code == 400
+    posts = {"": _form(), "/switch": {"on": "0"}, "/reset": {}, "/live-preview": _form()}
+    for path, fields in posts.items():
+        assert owner.submit(page + path, fields, page=PAGE).status_code == 400
     assert db.session.scalar(select(func.count(TextVersion.id))) == 0
     assert db.session.scalar(select(func.count()).select_from(NoticeDraft)) == 0
 
 
 @pytest.mark.parametrize("kind", CATALOGUE)
-def test_every_email_has_a_page_and_frames(owner, kind):
+def test_every_notice_has_an_editor_and_frames_in_both_schemes(owner, kind):
     page = owner.get(f"/automated-emails/{kind}").get_data(as_text=True)
     assert 'sandbox=""' in page
     light, dark = (
@@ -284,9 +288,9 @@ def test_every_email_has_a_page_and_frames(owner, kind):
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"based_on": "x"}, {"based_on": "-1"}, {"based_on": "9" * 40}, {"deed": "?"}]
+    "fields", [{}, {"based_on": "x"}, {"based_on": "-1"}, {"based_on": "9" * 40}, {"operation": "?"}]
 )
-def test_a_garbled_form_is_answered_and_breaks_nothing(owner, fields):
+def test_a_malformed_form_causes_no_error(owner, fields):
     assert owner.submit(PAGE, fields, page=PAGE).status_code in (303, 409, 422)
     assert owner.submit(f"{PAGE}/live-preview", fields, page=PAGE).status_code == 200
     assert owner.submit(f"{PAGE}/reset", fields, page=PAGE).status_code == 303

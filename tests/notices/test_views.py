@@ -1,25 +1,15 @@
-"""The pages of the automated emails, as three people see them, and the switch."""
+"""The pages of the automated emails: access, the switch, the preview frame and the sample links."""
 
 from __future__ import annotations
 
-import threading
-
 import pytest
-from sqlalchemy import select
 
-from portal.accounts.models import Account
-from portal.db import db
 from portal.notices import recipients
 from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
-from portal.notices.models import NoticeSwitch
+from tests.notices.conftest import account_of
 
 PAGES = ["/automated-emails", "/automated-emails/new-sign-up", "/automated-emails/new-sign-up/html"]
 SWITCH = "/automated-emails/new-sign-up/switch"
-
-
-def _account(slug="brightleaf"):
-    db.session.rollback()
-    return db.session.scalar(select(Account).where(Account.slug == slug))
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -28,87 +18,63 @@ def test_the_owner_sees_every_page(owner, path):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_nobody_is_sent_to_log_in(client, path):
+def test_a_visitor_is_redirected_to_log_in(client, path):
     answer = client.get(path)
     assert answer.status_code == 303
     assert answer.location.startswith("/log-in")
 
 
-def test_nobody_cannot_switch(client, owner):
-    token = {"csrf_token": "x", "on": "0"}
-    assert client.post(SWITCH, data=token).status_code in (303, 400)
-    assert recipients.is_enabled(_account().id, NEW_SIGN_UP)
+def test_a_visitor_cannot_switch(client, owner):
+    fields = {"csrf_token": "x", "on": "0"}
+    assert client.post(SWITCH, data=fields).status_code in (303, 400)
+    assert recipients.is_enabled(account_of().id, NEW_SIGN_UP)
 
 
-def test_the_owner_of_another_account_sees_and_switches_the_own_email(owner, stranger):
+def test_an_owner_sees_and_switches_only_the_notice_of_the_own_account(owner, stranger):
     assert "Copperpot" in stranger.get(PAGES[2]).get_data(as_text=True)
     assert "Brightleaf" not in stranger.get(PAGES[1]).get_data(as_text=True)
     stranger.submit(SWITCH, {"on": "0"}, page=PAGES[1])
-    assert not recipients.is_enabled(_account("copperpot").id, NEW_SIGN_UP)
-    assert recipients.is_enabled(_account().id, NEW_SIGN_UP)
+    assert not recipients.is_enabled(account_of("copperpot").id, NEW_SIGN_UP)
+    assert recipients.is_enabled(account_of().id, NEW_SIGN_UP)
 
 
 @pytest.mark.parametrize("kind", ["nothing", "new-sign-up2", "..", "%00", "NEW-SIGN-UP"])
 @pytest.mark.parametrize("rest", ["", "/html"])
-def test_an_email_that_does_not_exist_is_not_found(owner, kind, rest):
+def test_an_unknown_notice_is_not_found(owner, kind, rest):
     assert owner.get(f"/automated-emails/{kind}{rest}").status_code == 404
 
 
-def test_an_email_that_does_not_exist_cannot_be_switched(owner):
+def test_an_unknown_notice_cannot_be_switched(owner):
     assert owner.submit("/automated-emails/nothing/switch", {"on": "1"}, page=PAGES[1]).status_code == 404
 
 
-def test_the_switch_goes_off_and_on_and_says_so(owner):
+def test_the_switch_turns_a_notice_off_and_on(owner):
     for value, word in [("0", "off"), ("0", "off"), ("1", "on"), ("1", "on")]:
         answer = owner.submit(SWITCH, {"on": value}, page=PAGES[1])
         assert (answer.status_code, answer.location) == (303, PAGES[1])
-        assert recipients.is_enabled(_account().id, NEW_SIGN_UP) is (word == "on")
+        assert recipients.is_enabled(account_of().id, NEW_SIGN_UP) is (word == "on")
         page = owner.get(PAGES[1]).get_data(as_text=True)
         assert f"New Sign-up is switched {word}." in page
         assert f">{word.capitalize()}</span>" in page
 
 
 @pytest.mark.parametrize("fields", [{}, {"on": ""}, {"on": "yes"}, {"on": "2"}, {"off": "1"}])
-def test_a_click_that_does_not_say_which_way_switches_nothing(owner, fields):
+def test_a_post_without_a_valid_value_switches_nothing(owner, fields):
     assert owner.submit(SWITCH, fields, page=PAGES[1]).status_code == 400
-    assert recipients.is_enabled(_account().id, NEW_SIGN_UP)
+    assert recipients.is_enabled(account_of().id, NEW_SIGN_UP)
 
 
-def test_looking_at_the_switch_does_not_move_it(owner):
+def test_a_get_does_not_switch(owner):
     assert owner.get(SWITCH + "?on=0").status_code == 405
-    assert recipients.is_enabled(_account().id, NEW_SIGN_UP)
+    assert recipients.is_enabled(account_of().id, NEW_SIGN_UP)
 
 
-def test_a_switch_without_its_token_is_refused(owner):
+def test_a_switch_without_csrf_token_is_refused(owner):
     assert owner.post(SWITCH, data={"on": "0"}).status_code == 400
-    assert recipients.is_enabled(_account().id, NEW_SIGN_UP)
+    assert recipients.is_enabled(account_of().id, NEW_SIGN_UP)
 
 
-def test_two_first_clicks_at_once_leave_one_switch(app, owner):
-    ident, failures = _account().id, []
-    db.session.commit()
-    at_once = threading.Barrier(6)
-
-    def click() -> None:
-        with app.app_context():
-            at_once.wait()
-            try:
-                recipients.set_enabled(ident, NEW_SIGN_UP, enabled=False)
-            except Exception as failure:
-                failures.append(failure)
-            finally:
-                db.session.remove()
-
-    threads = [threading.Thread(target=click) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert [row.enabled for row in db.session.scalars(select(NoticeSwitch))] == [False]
-
-
-def test_the_preview_is_shown_in_a_frame_that_may_do_nothing(owner):
+def test_the_preview_frame_is_sandboxed(owner):
     answer = owner.get(PAGES[2])
     policy = answer.headers["Content-Security-Policy"]
     assert answer.mimetype == "text/html"
@@ -120,7 +86,7 @@ def test_the_preview_is_shown_in_a_frame_that_may_do_nothing(owner):
     assert f'src="{PAGES[2]}?' in page
 
 
-def test_the_page_shows_subject_sender_text_and_every_variable(owner):
+def test_the_editor_shows_subject_sender_text_and_every_variable(owner):
     page = owner.get(PAGES[1]).get_data(as_text=True)
     assert "Welcome to Brightleaf, Ada: here is your link" in page
     assert "Brightleaf via Signet" in page
@@ -130,7 +96,7 @@ def test_the_page_shows_subject_sender_text_and_every_variable(owner):
         assert variable.description.replace("'", "&#39;") in page
 
 
-def test_the_list_names_every_email_with_its_state(owner):
+def test_the_list_shows_every_notice_with_its_state(owner):
     page = owner.get(PAGES[0]).get_data(as_text=True)
     for notice in CATALOGUE.values():
         assert notice.name in page
@@ -139,8 +105,8 @@ def test_the_list_names_every_email_with_its_state(owner):
     assert ">Off</span>" in owner.get(PAGES[0]).get_data(as_text=True)
 
 
-def test_a_programme_whose_name_looks_like_markup_is_shown_as_text(owner):
-    _account().name = '<script>alert(1)</script> "&" {link}'
+def test_a_programme_name_that_looks_like_html_is_escaped(owner):
+    account_of().name = '<script>alert(1)</script> "&" {link}'
     for path in PAGES[1:]:
         page = owner.get(path).get_data(as_text=True)
         assert "<script>alert" not in page
@@ -149,12 +115,12 @@ def test_a_programme_whose_name_looks_like_markup_is_shown_as_text(owner):
 
 
 @pytest.mark.parametrize("path", ["/preferences/sample", "/affiliate/sample"])
-def test_the_links_of_a_test_email_say_that_they_are_samples(client, path):
+def test_the_links_of_a_test_email_lead_to_a_page_about_samples(client, path):
     page = client.get(path)
     assert page.status_code == 200
     assert "This link is a sample" in page.text
 
 
-def test_a_mail_program_that_unsubscribes_from_a_test_email_changes_nothing(client):
+def test_one_click_unsubscribe_of_a_test_email_changes_nothing(client):
     answer = client.post("/preferences/sample", data={"List-Unsubscribe": "One-Click"})
     assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""The language of texts: any text and any values make a valid message or a plain refusal, quickly."""
+"""The template language: any text with any values makes a valid message or is refused, within bounded time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from portal.accounts.models import Account
-from portal.notices import rendering, validation
+from portal.notices import rendering
 from portal.notices.catalogue import NEW_SIGN_UP
 from portal.notices.liquid import UnrenderableText, render_liquid
 from portal.notices.texts import Text
@@ -87,16 +87,18 @@ PIECES = st.sampled_from(
 )
 SOURCES = st.lists(st.one_of(PIECES, st.text(max_size=12)), max_size=25).map("".join)
 VALUES = st.text(max_size=60)
-PROCESSOR_LIMIT_S = (
-    5.0  # about 0.05 is usual; a busy machine multiplies that by three, quadratic work by a hundred
-)
+CPU_LIMIT_S = 5.0  # of processor time; about 0.05 is usual, three times that on a busy machine, a hundred times if quadratic
 
 
 def _values(value: str) -> dict[str, str]:
     return dict.fromkeys((variable.name for variable in NEW_SIGN_UP.variables), value)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(subject=SOURCES, html=SOURCES, text=SOURCES, value=VALUES)
 @example(subject="x", html="<p>" * 1600, text="", value="")
 @example(subject="{{ name }}", html="{{ name }}" * 1500, text="", value="x" * 5000)
@@ -108,26 +110,26 @@ def _values(value: str) -> dict[str, str]:
     value="%" * 2000,
 )
 @example(subject="x", html="{% if name %}" * 40 + "{% endif %}" * 40, text="", value="x")
-def test_any_text_with_any_values_makes_a_message_or_is_refused_in_a_sentence(
+def test_any_text_with_any_values_makes_a_message_or_is_refused_with_a_sentence(
     context, subject, html, text, value
 ):
-    began = time.process_time()
+    started = time.process_time()
     try:
         mail = rendering.render(NEW_SIGN_UP, ACCOUNT, _values(value), text=Text(subject, html, text))
-    except UnrenderableText as refused:
-        assert str(refused).endswith(".")
+    except UnrenderableText as error:
+        assert str(error).endswith(".")
         return
-    assert time.process_time() - began < PROCESSOR_LIMIT_S
+    assert time.process_time() - started < CPU_LIMIT_S
     assert is_header_safe(mail.subject)
     assert 0 < len(mail.subject) <= 200
     assert len(mail.text.encode()) + len(mail.html.encode()) < 2**20
-    for banned in ("<script", 'href="javascript:', "<svg", "<iframe"):
-        assert banned not in mail.html.lower()
+    for forbidden in ("<script", 'href="javascript:', "<svg", "<iframe"):
+        assert forbidden not in mail.html.lower()
     raw = serialise({"Subject": mail.subject, "From": "a@brightleaf.example"}, mail.text, mail.html)
     assert message_from_bytes(raw, policy=SMTP).get_body(("html",)) is not None
 
 
-WORST = {  # a piece, and how often it is repeated
+WORST_CASES = {  # a piece, and how often it is repeated
     "elements": ("<b>x</b>", 1400),
     "placeholders": ("{{ name }} ", 1800),
     "conditions": ("{% if name %}{% endif %}", 800),
@@ -142,7 +144,7 @@ def _render(html: str) -> None:
 
 
 def _count_calls(html: str) -> int:
-    """Return how many calls, of Python and of C functions, it takes to render a text that is parsed already."""
+    """Return how many Python and C function calls it takes to render a text whose template is cached."""
     _render(html)
     calls = 0
 
@@ -158,24 +160,12 @@ def _count_calls(html: str) -> int:
     return calls
 
 
-@pytest.mark.parametrize(("piece", "count"), WORST.values(), ids=WORST.keys())
+@pytest.mark.parametrize(("piece", "count"), WORST_CASES.values(), ids=WORST_CASES.keys())
 def test_the_work_of_rendering_grows_no_faster_than_the_text(context, piece, count):
     assert _count_calls(piece * count) <= 2.1 * _count_calls(piece * (count // 2))
-    began = time.process_time()
+    started = time.process_time()
     _render(piece * count)
-    assert time.process_time() - began < PROCESSOR_LIMIT_S  # for the work inside of C functions
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(html=SOURCES)
-def test_what_may_be_saved_stays_what_it_is_when_saved_again(context, html):
-    try:
-        judged = validation.validate(NEW_SIGN_UP, ACCOUNT, Text("x", html))
-    except validation.InvalidText as faults:
-        assert all(sentence for said in faults.by_field.values() for sentence in said)
-        return
-    again = validation.validate(NEW_SIGN_UP, ACCOUNT, judged.text)
-    assert again.text == judged.text
+    assert time.process_time() - started < CPU_LIMIT_S  # bounds the work inside C functions
 
 
 @pytest.mark.parametrize(
@@ -189,16 +179,16 @@ def test_what_may_be_saved_stays_what_it_is_when_saved_again(context, html):
         "{{ config }}{{ self }}{{ request }}",
     ],
 )
-def test_a_text_reaches_nothing_but_its_values(source):
+def test_a_text_can_read_nothing_but_its_values(source):
     try:
-        said = render_liquid(source, {"name": "Ada"}, html=True)
+        rendered = render_liquid(source, {"name": "Ada"}, html=True)
     except UnrenderableText:
         return
-    assert said.strip() in ("", "x")
+    assert rendered.strip() in ("", "x")
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "rendered"),
     [
         ("{% if name %}y{% else %}n{% endif %}", "n"),
         ("{% if name != '' %}y{% else %}n{% endif %}", "n"),
@@ -208,5 +198,5 @@ def test_a_text_reaches_nothing_but_its_values(source):
         ("[{{ name }}]", "[]"),
     ],
 )
-def test_an_empty_value_is_false_as_people_expect(source, said):
-    assert render_liquid(source, {"name": ""}, html=False) == said
+def test_an_empty_value_is_false(source, rendered):
+    assert render_liquid(source, {"name": ""}, html=False) == rendered

@@ -1,0 +1,26 @@
+"""Validation of texts. The sentences of its errors are tested with the editor, in test_views_editor.py."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, given, settings
+
+from portal.notices import validation
+from portal.notices.catalogue import NEW_SIGN_UP
+from portal.notices.texts import Text
+from tests.notices.test_liquid import ACCOUNT, SOURCES
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(html=SOURCES)
+def test_a_valid_text_does_not_change_when_validated_again(context, html):
+    try:
+        valid = validation.validate(NEW_SIGN_UP, ACCOUNT, Text("x", html))
+    except validation.InvalidText as error:
+        assert all(sentence for sentences in error.by_field.values() for sentence in sentences)
+        return
+    again = validation.validate(NEW_SIGN_UP, ACCOUNT, valid.text)
+    assert again.text == valid.text
