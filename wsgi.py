@@ -1,4 +1,4 @@
-"""Builds the portal once for a WSGI server: ``gunicorn wsgi:app``."""
+"""The WSGI application: ``gunicorn wsgi:app``."""
 
 import sys
 
@@ -8,7 +8,7 @@ from portal import cli
 
 
 def _portal() -> Flask:
-    """Return the portal, or leave with the reason why it cannot start."""
+    """Return the portal; exit with the reason if it cannot start."""
     from portal import create_app
     from portal.bootstrap import require_ready
     from portal.config import ConfigError
@@ -18,8 +18,8 @@ def _portal() -> Flask:
         portal = create_app()
         require_ready(portal)
     except (ConfigError, KeyringError) as error:
-        sys.exit(cli.cannot_start(f"Signet cannot start: {error}", sys.argv))
+        sys.exit(cli.report_start_failure(f"Signet cannot start: {error}", sys.argv))
     return portal
 
 
-app = cli.without_portal(sys.argv) or _portal()
+app = cli.minimal_app(sys.argv) or _portal()

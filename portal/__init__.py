@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def create_app(config: Config | None = None) -> Flask:
-    """Build the portal: extensions, rooms, error pages, commands, in that order.
+    """Build the portal: extensions, jobs, shared web code, rooms, commands, in that order.
 
     Raises ConfigError or KeyringError, whose messages name the variable or file at fault.
     """
-    # Imported here, so that the SMTP engine can be imported alone, without Flask and the rooms.
+    # Imported here, so that portal.smtp can be imported without Flask and the rooms.
     from flask import Flask
     from flask_migrate import Migrate
     from flask_wtf import CSRFProtect
@@ -111,7 +111,7 @@ def _configure(app: Flask, config: Config) -> None:
         SESSION_COOKIE_SECURE=config.secure,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
-        WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as the session; an hour would lose half-filled forms
+        WTF_CSRF_TIME_LIMIT=None,  # tokens expire with the session; the default of an hour would lose half-filled forms
         MAX_CONTENT_LENGTH=512 * 1024,
         TESTING=config.testing,
     )

@@ -1,4 +1,4 @@
-"""The version of Signet and the folder it is installed in."""
+"""The version of Signet and its installation folder."""
 
 from pathlib import Path
 

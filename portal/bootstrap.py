@@ -1,4 +1,4 @@
-"""Sets an instance up: its folder and secrets, its tables, and the check that its keys fit its database."""
+"""Sets up an instance: creates its folder, secrets and tables, and checks its keys against its database."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def make_secrets(instance: Path) -> list[Path]:
     created = []
     for name, value in (("secret_key", secrets.token_urlsafe(48)), ("keys", new_key())):
         path = instance / name
-        if _write_once(path, value + "\n"):
+        if _create_file(path, value + "\n"):
             created.append(path)
     return created
 
 
-def _write_once(path: Path, text: str) -> bool:
+def _create_file(path: Path, text: str) -> bool:
     """Create a private file with this text unless it exists; safe when several processes do so at once."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with os.fdopen(
@@ -49,7 +49,7 @@ def _write_once(path: Path, text: str) -> bool:
 
 
 def migrate(app: Flask) -> None:
-    """Bring the tables up to date and check the keys against them. Raises ConfigError."""
+    """Migrate the tables and check the keys against them. Raises ConfigError."""
     with app.app_context():
         if not _is_current():
             upgrade(directory=str(readiness.MIGRATIONS))
@@ -68,7 +68,7 @@ def _is_current() -> bool:
 
 
 def require_ready(app: Flask) -> None:
-    """Check that the database is up to date and that the keys open it. Raises ConfigError."""
+    """Check that the tables are up to date and that the keys decrypt them. Raises ConfigError."""
     with app.app_context():
         if not _is_current():
             raise ConfigError(
@@ -78,12 +78,12 @@ def require_ready(app: Flask) -> None:
 
 
 def check_keys(app: Flask) -> None:
-    """Check that the keyring of ``app`` opens its database, within an app context. Raises ConfigError."""
+    """Check that the keyring of ``app`` decrypts its database. Needs an app context. Raises ConfigError."""
     readiness.check_keys(get_state(app).vault, app.instance_path)
 
 
-def prepare(instance: Path) -> Flask:
-    """Create what is missing, bring the tables up to date and return the app. Raises ConfigError or KeyringError."""
+def set_up(instance: Path) -> Flask:
+    """Create the missing secrets, migrate the tables and return the app. Raises ConfigError or KeyringError."""
     from . import create_app
 
     make_secrets(instance)
@@ -97,7 +97,7 @@ def _main() -> None:
 
     instance = Path(os.environ.get("SIGNET_INSTANCE") or ROOT / "instance")
     try:
-        prepare(instance)
+        set_up(instance)
     except (ConfigError, KeyringError) as error:
         sys.exit(f"Signet cannot be set up: {error}")
     sys.stdout.write(f"Signet is set up in {instance}.\n")

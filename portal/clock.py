@@ -1,8 +1,8 @@
-"""The only place that asks what time it is, so that a test can stop the clock in one place."""
+"""The current time. The only module that reads the system clock, so that tests can freeze time in one place."""
 
 from datetime import UTC, datetime
 
 
 def utcnow() -> datetime:
-    """Return the present moment, aware, in UTC."""
+    """Return the current time, timezone-aware, in UTC."""
     return datetime.now(UTC)

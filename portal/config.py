@@ -1,6 +1,6 @@
-"""How the process runs: one frozen value read from the environment and instance/.
+"""The configuration: one immutable object read from the environment and instance/.
 
-It refuses to start half-configured and says which variable or file is at fault.
+An invalid or incomplete configuration stops the start; the error names the variable or file at fault.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 __all__ = ["Config", "ConfigError", "PlatformMail"]
 
-HOOKS = EgressPolicy(ports=frozenset({443, 8443}))
+WEBHOOK_POLICY = EgressPolicy(ports=frozenset({443, 8443}))
 
 
 @dataclass(frozen=True)
 class PlatformMail:
-    """The operator's own submission server, by Flask-Mail's names (MAIL_*)."""
+    """The operator's own submission server, under Flask-Mail's names (MAIL_*)."""
 
     server: str
     port: int
@@ -55,43 +55,41 @@ class PlatformMail:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything the portal and its worker need to know. Times in seconds."""
+    """The configuration of the portal and its worker. Times are in seconds."""
 
     instance: Path
     secret_key: str = field(repr=False)
-    keyring: str = field(repr=False)  # id:base64;id:base64, the first writes
+    keyring: str = field(repr=False)  # id:base64;id:base64, the first one seals
     base_url: str
-    database_url: str = field(repr=False)  # as SQLAlchemy writes it, driver included
+    database_url: str = field(repr=False)  # an SQLAlchemy URL, with the driver
     platform: PlatformMail
     policy: EgressPolicy
-    hooks: EgressPolicy = HOOKS  # where webhooks may be posted
-    dns_servers: tuple[Nameserver, ...] = ()  # empty: the system's
+    webhook_policy: EgressPolicy = WEBHOOK_POLICY  # where webhooks may be posted
+    dns_servers: tuple[Nameserver, ...] = ()  # empty: the system's resolvers
     trusted_proxies: int = 0
     rehearsal: bool = False
     rehearsal_starttls_port: int = 2587
     rehearsal_tls_port: int = 2465
     rehearsal_plain_port: int = 2525  # never offers STARTTLS
-    rehearsal_expired_port: int = 2526  # shows an expired certificate
-    database_wait: float = 15.0  # how long a writer waits for another one
+    rehearsal_expired_port: int = 2526  # presents an expired certificate
+    database_wait: float = 15.0  # how long a transaction waits for the write lock
     lease: float = 90.0  # how long a claim lasts before another worker may take it
     limits: Limits = field(default_factory=Limits)
-    sweep: float = 5.0  # seconds between two looks for work nobody announced
-    retry_pace: float = (
-        1.0  # what every wait before another try is multiplied by; below 1 in rehearsals of disasters
-    )
+    sweep: float = 5.0  # between two searches for due work for which no job was pushed
+    retry_pace: float = 1.0  # factor of every retry delay; below 1 in tests
     worker_threads: int = 4
-    connections: int = 64  # to mail servers at once, over all workers
+    connections: int = 64  # concurrent connections to mail servers, over all workers
     cpu: int | None = None  # number of the only CPU that this process may run on
     tests_per_hour: int = 10
-    sign_up_seconds: float = 2.0  # a sign-up sent sooner than people can type is asked for again
-    redis_url: str = field(default="", repr=False)  # where jobs are announced instead of beside the tables
-    metrics_token: str = field(default="", repr=False)  # who shows it may read /metrics; empty: nobody
-    tuning: Tuning = field(default_factory=Tuning)  # defaults for every installation; tests replace some
+    sign_up_seconds: float = 2.0  # a sign-up form submitted faster than this is shown again (bot check)
+    redis_url: str = field(default="", repr=False)  # of the job queues; empty: a file or PostgreSQL
+    metrics_token: str = field(default="", repr=False)  # bearer token of /metrics; empty: switched off
+    tuning: Tuning = field(default_factory=Tuning)  # the same everywhere; tests replace some values
     testing: bool = False
 
     @property
     def secure(self) -> bool:
-        """Whether the portal is reached over HTTPS (by its own public address)."""
+        """Whether the portal's public address is HTTPS."""
         return self.base_url.startswith("https://")
 
     @property
@@ -101,7 +99,7 @@ class Config:
 
     @property
     def ehlo_name(self) -> str:
-        """What the worker calls itself: the public host name, an address in brackets (RFC 5321 section 4.1.3)."""
+        """The worker's EHLO name: the public host name, or an address literal (RFC 5321 section 4.1.3)."""
         try:
             address = ipaddress.ip_address(self.host_name)
         except ValueError:
@@ -110,16 +108,16 @@ class Config:
 
     @property
     def platform_policy(self) -> EgressPolicy:
-        """Where the portal's own mail may go: to the server the operator named, wherever that is."""
+        """The egress policy of the portal's own mail: the operator's server at any address."""
         port, anywhere = self.platform.port, ("0.0.0.0/0", "::/0")
         plaintext = not (self.platform.use_tls or self.platform.use_ssl)
         private = tuple(PrivateTarget(ipaddress.ip_network(net), port, plaintext) for net in anywhere)
         return EgressPolicy(frozenset({port}), private, self.policy.ca_file, self.policy.host_overrides)
 
     @property
-    def rehearsal_plays(self) -> tuple[str, ...]:
-        """The names of providers' servers that the rehearsal server plays here."""
-        return tuple(dict.fromkeys(detour.host for detour in self.policy.host_overrides))
+    def rehearsed_hosts(self) -> tuple[str, ...]:
+        """The host names of providers' servers that the rehearsal server imitates."""
+        return tuple(dict.fromkeys(override.host for override in self.policy.host_overrides))
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], instance: Path) -> Config:
@@ -146,7 +144,7 @@ class Config:
             database_url=urls.database_url(read.text("DATABASE_URL"), instance),
             redis_url=urls.redis_url(read.text("REDIS_URL")),
             platform=_platform(read),
-            hooks=_hooks(read),
+            webhook_policy=_webhook_policy(read),
             policy=_policy(read, (starttls_port, tls_port, plain_port, expired_port) if rehearsal else ()),
             dns_servers=_dns_servers(read),
             trusted_proxies=int(read.number("SIGNET_TRUSTED_PROXIES", 0)),
@@ -156,7 +154,7 @@ class Config:
             rehearsal_plain_port=plain_port,
             rehearsal_expired_port=expired_port,
             lease=lease,
-            # A conversation ends before its lease does, so that nobody else sends the message meanwhile.
+            # An SMTP session must end before its lease, or another worker could send the same message meanwhile.
             limits=Limits(deadline=min(read.number("SIGNET_SMTP_DEADLINE", 60.0, low=1), lease * 0.8)),
             sweep=read.number("SIGNET_SWEEP_SECONDS", 5.0, low=0.1),
             retry_pace=read.number("SIGNET_RETRY_PACE", 1.0, low=0.001),
@@ -196,7 +194,7 @@ def _base_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         port = parts.port
-    except ValueError:  # half an IPv6 address, or a port that is no number
+    except ValueError:  # an incomplete IPv6 address, or a port that is not a number
         raise wrong from None
     usable = parts.scheme in {"http", "https"} and parts.hostname and port != 0
     if not usable or parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
@@ -217,7 +215,7 @@ def _platform(read: Reader) -> PlatformMail:
         raise ConfigError(
             f"{missing} is not set. The platform's sender needs both MAIL_SERVER and MAIL_DEFAULT_SENDER."
         )
-    _refuse_unusable(server, sender)
+    _check_platform(server, sender)
     if read.text("MAIL_USERNAME") and not read.env.get("MAIL_PASSWORD"):
         raise ConfigError("MAIL_USERNAME is set, but MAIL_PASSWORD is not. Set both, or neither.")
     return PlatformMail(
@@ -231,7 +229,7 @@ def _platform(read: Reader) -> PlatformMail:
     )
 
 
-def _refuse_unusable(server: str, sender: str) -> None:
+def _check_platform(server: str, sender: str) -> None:
     if not server:
         return
     try:
@@ -253,17 +251,17 @@ def _dns_servers(read: Reader) -> tuple[Nameserver, ...]:
         ) from None
 
 
-def _detours(read: Reader, rehearsal_ports: tuple[int, ...]) -> tuple[HostOverride, ...]:
-    """Send the names of SIGNET_REHEARSAL_PLAYS to the rehearsal server."""
+def _host_overrides(read: Reader, rehearsal_ports: tuple[int, ...]) -> tuple[HostOverride, ...]:
+    """Return the overrides that send the host names of SIGNET_REHEARSAL_PLAYS to the rehearsal server."""
     names = read.text("SIGNET_REHEARSAL_PLAYS").replace(",", " ").split()
     if not names:
         return ()
     if not rehearsal_ports:
         raise ConfigError("SIGNET_REHEARSAL_PLAYS is set, but SIGNET_REHEARSAL is off. Set both, or neither.")
-    here = ipaddress.ip_address("127.0.0.1")
+    loopback = ipaddress.ip_address("127.0.0.1")
     try:
         return provider_host_overrides(
-            here, names, starttls_port=rehearsal_ports[0], tls_port=rehearsal_ports[1]
+            loopback, names, starttls_port=rehearsal_ports[0], tls_port=rehearsal_ports[1]
         )
     except ValueError as name:
         raise ConfigError(
@@ -273,17 +271,17 @@ def _detours(read: Reader, rehearsal_ports: tuple[int, ...]) -> tuple[HostOverri
 
 
 def _policy(read: Reader, rehearsal_ports: tuple[int, ...]) -> EgressPolicy:
-    """Build the rule of where mail may be handed in.
+    """Build the egress policy of SMTP: to which servers mail may be submitted.
 
     SIGNET_SMTP_PORTS adds ports; SIGNET_SMTP_PRIVATE lists targets inside the operator's network as
-    ``10.0.0.5/32:587`` or, where the conversation may go unencrypted, ``10.0.0.5/32:25:plaintext``.
+    ``10.0.0.5/32:587`` or, where plaintext is allowed, ``10.0.0.5/32:25:plaintext``.
     """
     ports = set(SUBMISSION_PORTS)
     for item in read.text("SIGNET_SMTP_PORTS").replace(",", " ").split():
         if not item.isdigit() or not 0 < int(item) < 65536:
             raise ConfigError(f"SIGNET_SMTP_PORTS holds {item!r}, which is not a port.")
         ports.add(int(item))
-    private = [_private(item) for item in read.text("SIGNET_SMTP_PRIVATE").replace(",", " ").split()]
+    private = [_private_target(item) for item in read.text("SIGNET_SMTP_PRIVATE").replace(",", " ").split()]
     for port in rehearsal_ports:
         ports.add(port)
         private += [PrivateTarget(ipaddress.ip_network(net), port) for net in ("127.0.0.1/32", "::1/128")]
@@ -292,20 +290,20 @@ def _policy(read: Reader, rehearsal_ports: tuple[int, ...]) -> EgressPolicy:
         raise ConfigError(f"SIGNET_SMTP_CA_FILE names {ca_file}, which is not a file.")
     if rehearsal_ports and not ca_file:
         ca_file = str(read.instance / "rehearsal" / "ca.pem")
-    return EgressPolicy(frozenset(ports), tuple(private), ca_file, _detours(read, rehearsal_ports))
+    return EgressPolicy(frozenset(ports), tuple(private), ca_file, _host_overrides(read, rehearsal_ports))
 
 
-def _hooks(read: Reader) -> EgressPolicy:
-    """Build the rule of where webhooks may be posted: public web servers, and what SIGNET_HOOK_PRIVATE lists."""
+def _webhook_policy(read: Reader) -> EgressPolicy:
+    """Build the egress policy of webhooks: public web servers and the targets in SIGNET_HOOK_PRIVATE."""
     items = read.text("SIGNET_HOOK_PRIVATE").replace(",", " ").split()
     return replace(
-        HOOKS,
-        private_targets=tuple(_private(item, "SIGNET_HOOK_PRIVATE") for item in items),
+        WEBHOOK_POLICY,
+        private_targets=tuple(_private_target(item, "SIGNET_HOOK_PRIVATE") for item in items),
         ca_file=read.text("SIGNET_SMTP_CA_FILE") or None,
     )
 
 
-def _private(item: str, variable: str = "SIGNET_SMTP_PRIVATE") -> PrivateTarget:
+def _private_target(item: str, variable: str = "SIGNET_SMTP_PRIVATE") -> PrivateTarget:
     head, plaintext = (item[: -len(":plaintext")], True) if item.endswith(":plaintext") else (item, False)
     network, _, port = head.rpartition(":")
     try:

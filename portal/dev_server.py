@@ -1,7 +1,7 @@
-"""``make run``: everything on this machine, to try Signet without a provider.
+"""``make run``: the development server. Runs everything on this machine, so that Signet can be tried without a provider.
 
-Prepares the instance, seeds the demo account, and runs the portal, the worker and the rehearsal mail
-server until Ctrl-C. For a real portal see docs/deployment.md; nothing here is needed there.
+Sets up the instance, seeds the demo account, and runs the portal, the worker and the rehearsal mail server until Ctrl-C.
+A production portal does not use this module; see docs/deployment.md.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _HOST = "127.0.0.1"
-_STOP_WITHIN = 15.0  # seconds a part has to end by itself
-_READY_WITHIN = 30.0
+_STOP_TIMEOUT_S = 15.0  # then a process that has not stopped is killed
+_READY_TIMEOUT_S = 30.0
 
 
 class CannotStart(Exception):
-    """Something is in the way; the message says what and what to do."""
+    """The server cannot start; the message gives the reason and the remedy."""
 
 
 def main() -> int:
-    """Run everything; return the exit status."""
+    """Run all processes; return the exit status."""
     port = os.environ.get("PORT", "8000")
     _set_defaults(port)
     try:
@@ -41,11 +41,11 @@ def main() -> int:
     except (ConfigError, KeyringError, CannotStart) as error:
         print(f"Signet cannot start: {error}", file=sys.stderr)
         return 1
-    return _Parts(config, port).run()
+    return _Processes(config, port).run()
 
 
 def _set_defaults(port: str) -> None:
-    """Fill in what the environment does not say; what it says stays."""
+    """Set the environment variables that are not set yet."""
     starttls = os.environ.get("SIGNET_REHEARSAL_STARTTLS_PORT", "2587")
     defaults = {
         "SIGNET_INSTANCE": str(ROOT / "instance"),
@@ -78,15 +78,15 @@ def _prepare(port: str) -> Config:
         print("First start: making the keys, the tables and the demo account.")
     bootstrap.make_secrets(instance)
     config = Config.from_env(os.environ, instance)
-    _refuse_taken_ports(config, int(port))
-    certificates.ensure_certificates(certificates.rehearsal_folder(config), config.rehearsal_plays)
-    app = bootstrap.prepare(instance)
+    _check_ports_are_free(config, int(port))
+    certificates.ensure_certificates(certificates.rehearsal_folder(config), config.rehearsed_hosts)
+    app = bootstrap.set_up(instance)
     with app.app_context():
         demo.seed()
     return config
 
 
-def _refuse_taken_ports(config: Config, port: int) -> None:
+def _check_ports_are_free(config: Config, port: int) -> None:
     wanted = {
         "PORT": port,
         "SIGNET_REHEARSAL_STARTTLS_PORT": config.rehearsal_starttls_port,
@@ -105,8 +105,8 @@ def _refuse_taken_ports(config: Config, port: int) -> None:
                 ) from None
 
 
-class _Parts:
-    """The three processes, and the order to stop them in."""
+class _Processes:
+    """The three processes: starts them in order and stops them in reverse order."""
 
     def __init__(self, config: Config, port: str) -> None:
         self.config = config
@@ -119,32 +119,32 @@ class _Parts:
         signal.signal(signal.SIGTERM, self._on_signal)
         try:
             self._start()
-            if self._portal_answers():
-                self._welcome()
+            if self._wait_until_ready():
+                self._print_welcome()
             return self._watch()
         finally:
             self._stop()
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.stopping = True
 
     def _start(self) -> None:
         python, here = sys.executable, str(Path(sys.executable).parent)
         gunicorn = [python, "-m", "gunicorn", "wsgi:app", "--bind", f"{_HOST}:{self.port}"]
-        gunicorn.append(
-            "--no-control-socket"
-        )  # it would lie in the home directory, shared with other portals
+        # gunicorn's control socket would be in the home directory, shared with other portals.
+        gunicorn.append("--no-control-socket")
         commands = {
             "rehearsal": [f"{here}/flask", "--app", "wsgi", "rehearsal"],
             "worker": [f"{here}/flask", "--app", "wsgi", "worker"],
             "portal": [*gunicorn, "--log-level", "warning", "--graceful-timeout", "5"],
         }
         for name, command in commands.items():
-            # Sessions of their own: Ctrl-C reaches this process alone, which then stops them in order.
+            # Each in a session of its own, so that Ctrl-C reaches only this process, which stops them in order.
             self.processes[name] = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
 
-    def _portal_answers(self) -> bool:
-        end = time.monotonic() + _READY_WITHIN
+    def _wait_until_ready(self) -> bool:
+        """Return whether /readyz answered within the time limit."""
+        end = time.monotonic() + _READY_TIMEOUT_S
         while time.monotonic() < end and not self.stopping and not self._ended():
             try:
                 with urllib.request.urlopen(f"http://{_HOST}:{self.port}/readyz", timeout=2):
@@ -153,7 +153,7 @@ class _Parts:
                 time.sleep(0.05)
         return False
 
-    def _welcome(self) -> None:
+    def _print_welcome(self) -> None:
         from . import demo
 
         base = self.config.base_url
@@ -186,11 +186,11 @@ Ctrl-C stops everything.
         return 0
 
     def _stop(self) -> None:
-        """End the portal first, so that nothing new comes in, and the mail server last."""
+        """Stop the portal first, so that no new work arrives, and the mail server last."""
         for process in reversed(self.processes.values()):
             if process.poll() is None:
                 process.terminate()
-        end = time.monotonic() + _STOP_WITHIN
+        end = time.monotonic() + _STOP_TIMEOUT_S
         for process in self.processes.values():
             try:
                 process.wait(max(0.1, end - time.monotonic()))

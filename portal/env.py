@@ -1,4 +1,4 @@
-"""Reading variables and secret files: each value judged, and each refusal naming its variable."""
+"""Typed reading of environment variables and secret files. Every error names the variable at fault."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_MOST = 10**6  # no setting is a larger number
+_MAX_NUMBER = 10**6  # no setting is a larger number
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the message names the variable or file and the remedy."""
+    """The configuration is invalid; the message names the variable or file and the remedy."""
 
 
 class Reader:
-    """What the environment and instance/ say. Every method raises ConfigError for what cannot be used."""
+    """Reads the environment and the secret files in instance/. Every method raises ConfigError for an invalid value."""
 
     def __init__(self, env: Mapping[str, str], instance: Path) -> None:
         self.env = env
@@ -27,7 +27,7 @@ class Reader:
     def text(self, name: str, default: str = "") -> str:
         return self.env.get(name, default).strip()
 
-    def flag(self, name: str, default: bool = False) -> bool:
+    def flag(self, name: str, *, default: bool = False) -> bool:
         value = self.text(name).lower()
         if name not in self.env:
             return default
@@ -43,8 +43,8 @@ class Reader:
             number = float(value)
         except ValueError:
             raise ConfigError(f"{name} is {value!r}, which is not a number.") from None
-        if not low <= number <= _MOST:
-            raise ConfigError(f"{name} is {value}; it must be a number from {low:g} to {_MOST}.")
+        if not low <= number <= _MAX_NUMBER:
+            raise ConfigError(f"{name} is {value}; it must be a number from {low:g} to {_MAX_NUMBER}.")
         return number
 
     def port(self, name: str, default: int) -> int:
@@ -54,7 +54,7 @@ class Reader:
         return int(number)
 
     def secret(self, name: str, file_name: str, at_least: int) -> str:
-        """Take a secret from its variable, else from its file in instance/."""
+        """Return a secret from its variable, else from its file in instance/."""
         path = self.instance / file_name
         value = self.text(name)
         if not value and path.is_file():

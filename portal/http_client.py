@@ -1,7 +1,7 @@
-"""One POST to an address somebody typed: guarded as submission servers are, bounded, and without redirects.
+"""HTTP client for webhooks: one POST to a user-supplied URL, with the SSRF guard, a deadline and no redirects.
 
-The name is looked up once, every address it has must be allowed, and the checked address is dialled. Nothing
-of the answer is kept but its status code, so that nobody can read our network through it.
+The host name is resolved once, every address it resolves to must be allowed, and the connection goes to a checked
+address. Only the status code of the response is kept, so that the operator's network cannot be read through it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PORTS = frozenset({443, 8443})
-_DEADLINE_S = 10.0  # the whole conversation, from the first look-up to the status line
+_DEADLINE_S = 10.0  # for the whole exchange, from the DNS query to the status line
 _LIMITS = Limits(deadline=_DEADLINE_S, connect=5.0)
 _REASONS = {
     Reason.NAME_UNKNOWN: "There is no server of that name.",
@@ -41,11 +41,11 @@ _REASONS = {
 
 
 class InvalidAddress(ValueError):
-    """The text is no address we post to; the message is one plain sentence for the person who typed it."""
+    """The URL is not acceptable; the message is one sentence for the person who entered it."""
 
 
 class PostFailed(Exception):
-    """The POST failed; the message is one plain sentence, without a word of the server's."""
+    """The POST failed; the message is one sentence that contains no text from the server."""
 
     def __init__(self, sentence: str, status: int | None = None) -> None:
         super().__init__(sentence)
@@ -54,7 +54,7 @@ class PostFailed(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """A checked address: where to, and what to ask for there."""
+    """A parsed and checked URL."""
 
     host: str  # canonical
     port: int
@@ -63,7 +63,7 @@ class Address:
 
 
 def parse_address(url: str, policy: EgressPolicy) -> Address:
-    """Read an address as it was typed; its name is not looked up yet. Raises AddressRefused."""
+    """Parse and check a URL without resolving its host name. Raises InvalidAddress."""
     parts, port = _split(url)
     if parts.scheme not in {"https", "http"}:
         raise InvalidAddress("Enter an address that begins with https://.")
@@ -99,7 +99,7 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], policy: EgressPolicy) -> int:
-    """Post a body and return the status code, one of 200 to 299. Raises NotDelivered."""
+    """Post a body and return the status code, one of 200 to 299. Raises PostFailed."""
     try:
         address = parse_address(url, policy)
         sock = _connect(address, policy)
@@ -116,7 +116,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], policy: EgressPolicy
 
 
 def _connect(address: Address, policy: EgressPolicy) -> socket.socket:
-    """Return a connected and, unless the operator allowed otherwise, encrypted socket."""
+    """Return a connected socket, encrypted unless the operator allows plaintext for this target."""
     security = Security.IMPLICIT_TLS if address.encrypted else Security.PLAINTEXT
     server = Server(address.host, address.port, security, policy=policy, limits=_LIMITS)
     deadline = Deadline(_DEADLINE_S)
@@ -144,11 +144,11 @@ def _encrypt(
 
 
 def _exchange(sock: socket.socket, address: Address, body: bytes, headers: Mapping[str, str]) -> int:
-    """Send the request and read the status line and no more than the headers."""
+    """Send the request; read the status line and the headers, not the body."""
     connection = HTTPConnection(address.host, address.port)
     connection.sock, connection.auto_open = sock, 0
     sock.settimeout(_DEADLINE_S)
-    # A server that drips one byte a second never meets a timeout; this one ends all waiting.
+    # The socket timeout restarts with every byte received, so a slow sender would never reach it; this timer ends it.
     alarm = threading.Timer(_DEADLINE_S, _close_socket, [sock])
     alarm.daemon = True
     alarm.start()

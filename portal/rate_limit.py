@@ -1,7 +1,6 @@
 """Rate limits: fixed-window counters in the database, shared by all processes.
 
-They protect owners from guessed passwords, strangers from sign-ups in their name, and mail providers from our own test
-button. Keys are hashed, so the table holds no address.
+They limit password guesses, sign-ups in other people's names and test emails. Keys are hashed, so the table holds no address.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The jobs of the worker by name: the one module that knows the work of every room."""
+"""Maps job names to functions. The only module that knows the jobs of all rooms."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from .clock import utcnow
 from .deliveries import bulk_actions, rollup
-from .domains.checks import run as look_at_domain
+from .domains.checks import run as check_domain
 from .enrolment.cleanup import delete_unconfirmed
-from .events.weekly_summary import enqueue_summaries as plan_week
+from .events.weekly_summary import enqueue_summaries as enqueue_weekly_summaries
 from .incidents import alerts, monitor, webhooks
 from .jobs import backend
 from .jobs.registry import job_registry
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask, config: Config) -> None:
-    """Build the queues of this app with all jobs."""
+    """Build the job queues of this app and register all jobs."""
 
     def in_context(work: Callable[[int], object]) -> Callable[[int], None]:
         def run(id_: int) -> None:
@@ -37,11 +37,14 @@ def install(app: Flask, config: Config) -> None:
     jobs: dict[str, tuple[str, Callable[[int], None]]] = {
         "drain": ("mail", lambda account_id: dispatcher.serve(app, account_id)),
         "check": ("checks", in_context(check_version)),
-        "look": ("checks", in_context(look_at_domain)),
-        "order": ("checks", in_context(bulk_actions.run)),
-        "plan": ("checks", in_context(lambda account_id: plan_week(account_id, now=utcnow()))),
-        "forget": ("checks", in_context(lambda _: delete_unconfirmed(now=utcnow()))),
-        "tend": ("checks", in_context(_roll_up_and_clean_up)),
+        "check-domain": ("checks", in_context(check_domain)),
+        "bulk-action": ("checks", in_context(bulk_actions.run)),
+        "weekly-summary": (
+            "checks",
+            in_context(lambda account_id: enqueue_weekly_summaries(account_id, now=utcnow())),
+        ),
+        "cleanup": ("checks", in_context(lambda _: delete_unconfirmed(now=utcnow()))),
+        "rollup": ("checks", in_context(_roll_up_and_clean_up)),
         "alert": ("checks", in_context(alerts.send)),
         "webhook": ("checks", in_context(webhooks.deliver)),
         "login-probe": ("checks", in_context(login_probe.run)),

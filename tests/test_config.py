@@ -108,9 +108,9 @@ REHEARSAL = {"SIGNET_REHEARSAL": "1", "SIGNET_BASE_URL": "http://127.0.0.1:8000"
 
 
 def test_rehearsal_plays_the_providers_it_is_told_to_and_nobody_by_itself(tmp_path):
-    assert read(tmp_path, **REHEARSAL).rehearsal_plays == ()
+    assert read(tmp_path, **REHEARSAL).rehearsed_hosts == ()
     config = read(tmp_path, **REHEARSAL, SIGNET_REHEARSAL_PLAYS="smtp.mailgun.org, smtp.gmail.com")
-    assert config.rehearsal_plays == ("smtp.mailgun.org", "smtp.gmail.com")
+    assert config.rehearsed_hosts == ("smtp.mailgun.org", "smtp.gmail.com")
     assert {one.target_port for one in config.policy.host_overrides} == {2587, 2465}
     assert config.platform_policy.host_overrides == config.policy.host_overrides
 

@@ -1,4 +1,4 @@
-"""The interface for shops: they tell what happened, by tokens of an account."""
+"""The HTTP API for shops: they report events, authenticated by a token of an account."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask) -> None:
-    """Introduce the room to the app."""
+    """Register the API, its pages and its cleanup with the app."""
     from ..jobs.registry import add_cleanup
     from ..web.errors import add_error_renderer
     from . import cleanup, problems, views, views_pages
 
-    # A token is no cookie: no browser sends it by itself, so there is nothing to forge a request with.
+    # No CSRF check: browsers do not send a bearer token on their own, so a request cannot be forged.
     app.extensions["csrf"].exempt(views.blueprint)
-    app.session_interface = _NoCookies(views.PREFIX)
+    app.session_interface = _SessionInterface(views.PREFIX)
     app.register_blueprint(views.blueprint)
     app.register_blueprint(views_pages.blueprint)
-    add_cleanup(app, cleanup.forget)
+    add_cleanup(app, cleanup.delete_old_requests)
 
-    def told(code: int, detail: str, headers: dict[str, str]) -> Any:
-        return problems.answer(problems.of_status(code, detail, headers))
+    def render_error(code: int, detail: str, headers: dict[str, str]) -> Any:
+        return problems.problem_response(problems.problem_for_status(code, detail, headers))
 
-    add_error_renderer(app, views.PREFIX, told)
+    add_error_renderer(app, views.PREFIX, render_error)
 
 
-class _NoCookies(SecureCookieSessionInterface):
-    """Neither reads nor sets a session where tokens are asked for: a log-in must not open the interface, or prolong."""
+class _SessionInterface(SecureCookieSessionInterface):
+    """Ignores session cookies under the API's prefix: a log-in neither authenticates API requests nor is extended by them."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix

@@ -1,4 +1,4 @@
-"""The worker's housekeeping for the API: keys of requests that nobody repeats any more go."""
+"""Cleanup of old API requests, whose idempotency keys are no longer repeated."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from sqlalchemy import delete, select
 from ..db import db
 from .models import ApiRequest
 
-KEPT = timedelta(days=30)
-BATCH = 500
-_ROUNDS = 20  # batches at once, so that other work is not kept waiting
+RETENTION = timedelta(days=30)
+BATCH_ROWS = 500
+_MAX_BATCHES = 20  # per run, so that other jobs do not wait
 
 
-def forget(now: datetime) -> int:
-    """Remove requests answered long ago, a batch a commit; return how many those were.
+def delete_old_requests(now: datetime) -> int:
+    """Delete requests older than RETENTION; return their number. Commits after each batch.
 
-    Their events stay, and with them their keys: a request repeated even then causes nothing twice.
+    Their events stay with their keys, so even a later repeat of a request has no second effect.
     """
     count = 0
-    for _ in range(_ROUNDS):
-        found = _forget_some(now - KEPT)
+    for _ in range(_MAX_BATCHES):
+        found = _delete_batch(now - RETENTION)
         count += found
-        if found < BATCH:
+        if found < BATCH_ROWS:
             break
     return count
 
 
-def _forget_some(before: datetime) -> int:
-    """Look at the first rows alone: they are in the order of time, and those that are kept may be very many."""
+def _delete_batch(before: datetime) -> int:
+    """Delete the old ones of the first BATCH_ROWS rows. Ids grow with time, so the table need not be scanned further."""
     first = db.session.execute(
-        select(ApiRequest.id, ApiRequest.created_at).order_by(ApiRequest.id).limit(BATCH)
+        select(ApiRequest.id, ApiRequest.created_at).order_by(ApiRequest.id).limit(BATCH_ROWS)
     ).all()
-    old = [ident for ident, created_at in first if created_at < before]
+    old = [id_ for id_, created_at in first if created_at < before]
     db.session.execute(delete(ApiRequest).where(ApiRequest.id.in_(old)))
     db.session.commit()
     return len(old)

@@ -1,7 +1,7 @@
-"""The currencies of ISO 4217 and how many decimals each has.
+"""The currencies of ISO 4217 and the number of decimals of each.
 
-The active codes of list one, as of 1 January 2026, without those that have no decimals because nobody is paid
-in them: precious metals, the units of funds such as XDR, and the codes for testing and for none.
+The active codes of list one as of 1 January 2026, without those for which the list gives no decimals because they are
+not used for payments: precious metals, units of funds such as XDR, the testing code and the code for "no currency".
 """
 
 from __future__ import annotations

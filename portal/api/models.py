@@ -1,4 +1,4 @@
-"""With what a shop talks to us: its tokens, and the requests that were answered already."""
+"""Tables of the API: tokens, and the requests answered so far, by idempotency key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..db import Base
 
 
 class ApiToken(Base):
-    """A token of an account; only its hash is kept. ``form_key`` names the form that made it, which makes one only."""
+    """A token of an account; only its hash is stored. ``form_key`` identifies the form that created it, once."""
 
     __tablename__ = "api_token"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -21,7 +21,7 @@ class ApiToken(Base):
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     form_key: Mapped[str] = mapped_column(String(43))
     created_at: Mapped[datetime]
-    created_by: Mapped[str] = mapped_column(String(100))  # the owner's name, which may outlive the owner
+    created_by: Mapped[str] = mapped_column(String(100))  # the owner's name, kept after the owner is deleted
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     revoked_by: Mapped[str] = mapped_column(String(100), default="")
@@ -32,10 +32,10 @@ class ApiToken(Base):
 
 
 class ApiRequest(Base):
-    """An event's request, by the key its sender gave it, so that a repeat gets the same answer.
+    """A request by its idempotency key, so that a repeat gets the same response.
 
-    It holds nothing about people: the answer is put together from the event. ``statuses`` are those of the
-    first answer, by the message's id.
+    Holds no personal data: the response is built from the event. ``statuses`` are those of the first response, by
+    message id.
     """
 
     __tablename__ = "api_request"
@@ -43,7 +43,7 @@ class ApiRequest(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     key: Mapped[str] = mapped_column(String(100))
     fingerprint: Mapped[str] = mapped_column(String(64))  # of the body
-    # No foreign key: the event is written after this row, which is there first to keep a twin waiting.
+    # No foreign key: the event is written after this row, which is inserted first to block concurrent duplicates.
     event_id: Mapped[int | None]
     statuses: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     created_at: Mapped[datetime]

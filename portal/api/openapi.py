@@ -1,4 +1,4 @@
-"""The OpenAPI document: the one truth about the interface. What it says is what requests are judged by."""
+"""The OpenAPI document of the API. Requests are validated by the same schemas that it contains."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from ..about import VERSION
 from ..events.models import EmailDecision
 from ..events.types import EventType, Source
 from ..outbox.models import Outcome, Status
-from .problems import KINDS, MEDIA_TYPE, Kind
+from .problems import MEDIA_TYPE, PROBLEM_KINDS, ProblemKind
 from .schemas import SHAPES, Schema, schemas
 
 KEY_PATTERN = r'^(?:[A-Za-z0-9._:~+/=-]{1,100}|"[ !#-\[\]-~]{1,100}")$'
 LARGEST_ID = 999_999_999_999
-_ABOUT = """
+_DESCRIPTION = """
 The shop tells Signet what happened; Signet sends the automated emails that the owner has switched on. Signet computes no
 commission: it passes on what it is told.
 
 Every request carries a token of the account, made on the page API: `Authorization: Bearer sig_…`. Cookies are ignored.
 Problems are `application/problem+json` (RFC 9457).
 """
-_MEANINGS = {
+_STATUS_MEANINGS = {
     Status.QUEUED: "waits to be sent",
     Status.SENDING: "is being handed over",
     Status.SENT: "was accepted by the submission server; what becomes of it there is out of sight",
@@ -30,7 +30,7 @@ _MEANINGS = {
     Status.SUPPRESSED: "is not sent to this mailbox",
     Status.CANCELLED: "was called off",
 }
-_REASONS = {
+_DECISION_MEANINGS = {
     EmailDecision.OFF: "the owner switched this email off",
     EmailDecision.OPTED_OUT: "the affiliate does not want this kind",
     EmailDecision.SUPPRESSED: "this mailbox is not written to",
@@ -45,10 +45,10 @@ _REASONS = {
 
 @cache
 def document(base_url: str) -> dict[str, Any]:
-    """Return the document of the portal at this address. It is shared: do not change it."""
+    """Return the document for the portal at this URL. It is cached: do not modify it."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Signet", "version": VERSION, "description": _ABOUT.strip()},
+        "info": {"title": "Signet", "version": VERSION, "description": _DESCRIPTION.strip()},
         "servers": [{"url": base_url}],
         "security": [{"token": []}],
         "paths": {
@@ -59,7 +59,7 @@ def document(base_url: str) -> dict[str, Any]:
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "parameters": {"Id": _ID, "IdempotencyKey": _KEY},
-            "schemas": schemas() | _answers() | {"Problem": _problem()},
+            "schemas": schemas() | response_schemas() | {"Problem": _problem()},
         },
     }
 
@@ -93,9 +93,16 @@ def _post_event() -> dict[str, Any]:
         "oneOf": [_ref(shape.component) for shape in SHAPES.values()],
         "discriminator": {"propertyName": "event", "mapping": mapping},
     }
-    refused = (
-        Kind.UNREADABLE, Kind.TOKEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.CONTENT_TYPE, Kind.INVALID, Kind.TOO_MANY, Kind.BUSY
-    )  # fmt: skip
+    problems = (
+        ProblemKind.UNREADABLE,
+        ProblemKind.TOKEN,
+        ProblemKind.NOT_FOUND,
+        ProblemKind.TOO_LARGE,
+        ProblemKind.CONTENT_TYPE,
+        ProblemKind.INVALID,
+        ProblemKind.TOO_MANY,
+        ProblemKind.BUSY,
+    )
     return {
         "operationId": "sendEvent",
         "summary": "Tell what happened",
@@ -107,7 +114,7 @@ def _post_event() -> dict[str, Any]:
             "200": _response(
                 "The same request came before; this is the answer it got.", "Caused", replayed=True
             ),
-            **_problems(*refused),
+            **_problems(*problems),
         },
     }
 
@@ -126,7 +133,7 @@ def _get(operation: str, summary: str, schema: str) -> dict[str, Any]:
         "parameters": [_ref("Id", "parameters")],
         "responses": {
             "200": _response(f"{summary}.", schema),
-            **_problems(Kind.TOKEN, Kind.NOT_FOUND, Kind.TOO_MANY, Kind.BUSY),
+            **_problems(ProblemKind.TOKEN, ProblemKind.NOT_FOUND, ProblemKind.TOO_MANY, ProblemKind.BUSY),
         },
     }
 
@@ -142,10 +149,10 @@ def _response(description: str, schema: str, *, replayed: bool = False) -> dict[
     return found
 
 
-def _problems(*kinds: Kind) -> dict[str, Any]:
+def _problems(*kinds: ProblemKind) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind in kinds:
-        status, title, when = KINDS[kind]
+        status, title, when = PROBLEM_KINDS[kind]
         found[str(status)] = {
             "description": f"{title}. {when}",
             "content": {MEDIA_TYPE: {"schema": _ref("Problem")}},
@@ -188,41 +195,43 @@ def _object(*optional: str, **members: Schema) -> Schema:
 
 _TEXT: Schema = {"type": "string"}
 _NUMBER: Schema = {"type": "integer", "minimum": 1}
-_MOMENT: Schema = {"type": "string", "format": "date-time"}
+_TIMESTAMP: Schema = {"type": "string", "format": "date-time"}
 
 
-def _or_none(schema: Schema) -> Schema:
+def _nullable(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def _explained(words: dict[Any, str]) -> Schema:
+def _enum(meanings: dict[Any, str]) -> Schema:
     return {
         "type": "string",
-        "enum": [word.value for word in words],
-        "description": "; ".join(f"`{word.value}`: {meaning}" for word, meaning in words.items()) + ".",
+        "enum": [member.value for member in meanings],
+        "description": "; ".join(f"`{member.value}`: {meaning}" for member, meaning in meanings.items())
+        + ".",
     }
 
 
-def _answers() -> dict[str, Schema]:
+def response_schemas() -> dict[str, Schema]:
+    """Return the components that describe responses."""
     return {
-        "Status": _explained(_MEANINGS),
-        "Why": _explained(_REASONS),
+        "Status": _enum(_STATUS_MEANINGS),
+        "Why": _enum(_DECISION_MEANINGS),
         "Mail": _mail(),
-        "Caused": _object(id=_NUMBER, event={"enum": list(SHAPES)}, mails=_many("Mail")),
+        "Caused": _object(id=_NUMBER, event={"enum": list(SHAPES)}, mails=_array("Mail")),
         "Event": _event(),
         "Message": _message(),
         "Attempt": _attempt(),
     }
 
 
-def _many(schema: str) -> Schema:
+def _array(schema: str) -> Schema:
     return {"type": "array", "items": _ref(schema)}
 
 
 def _mail() -> Schema:
     return {
         "oneOf": [
-            _object(kind=_TEXT, recipient=_TEXT, message=_NUMBER, status=_or_none(_ref("Status"))),
+            _object(kind=_TEXT, recipient=_TEXT, message=_NUMBER, status=_nullable(_ref("Status"))),
             _object(kind=_TEXT, recipient=_TEXT, why=_ref("Why")),
         ],
         "description": (
@@ -237,25 +246,25 @@ def _event() -> Schema:
         id=_NUMBER,
         event={"type": "string", "enum": [one.value.replace("-", "_") for one in EventType]},
         source={"type": "string", "enum": [one.value for one in Source]},
-        affiliate=_or_none(_object(code=_TEXT)),
+        affiliate=_nullable(_object(code=_TEXT)),
         data={"type": "object", "additionalProperties": _TEXT},
-        created_at=_MOMENT,
-        mails=_many("Mail"),
+        created_at=_TIMESTAMP,
+        mails=_array("Mail"),
     )
 
 
 def _message() -> Schema:
     return _object(
         id=_NUMBER,
-        event=_or_none(_NUMBER),
+        event=_nullable(_NUMBER),
         kind=_TEXT,
         recipient=_TEXT,
         subject=_TEXT,
         status=_ref("Status"),
         explanation=_TEXT,
-        created_at=_MOMENT,
-        settled_at=_or_none(_MOMENT),
-        attempts=_many("Attempt"),
+        created_at=_TIMESTAMP,
+        settled_at=_nullable(_TIMESTAMP),
+        attempts=_array("Attempt"),
     )
 
 
@@ -263,11 +272,11 @@ def _attempt() -> Schema:
     return _object(
         number=_NUMBER,
         outcome={"type": "string", "enum": [one.value for one in Outcome]},
-        started_at=_MOMENT,
-        ended_at=_or_none(_MOMENT),
+        started_at=_TIMESTAMP,
+        ended_at=_nullable(_TIMESTAMP),
         server=_TEXT,
         stage=_TEXT,
-        reply_code=_or_none({"type": "integer"}),
+        reply_code=_nullable({"type": "integer"}),
         enhanced_code=_TEXT,
         reply={"type": "string", "description": "The server’s own words."},
         queue_id=_TEXT,

@@ -1,4 +1,4 @@
-"""What an event that was played has caused, in words for the owner."""
+"""The event simulator: the result of a simulated event for the owner, the choice of affiliates, and the curl command."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ..events.models import EmailDecision, EventMail
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
 from ..web.labels import STATUS_LABELS
-from .schemas import BY_OCCASION, EventShape
-from .serializers import event_of
+from .schemas import SHAPES_BY_TYPE, EventShape
+from .serializers import find_event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-MOST_CHOICES = 30
-_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,60}", re.ASCII)
+MAX_CHOICES = 30
+_KEY_SAFE = re.compile(r"[A-Za-z0-9._-]{1,60}", re.ASCII)
 # Why there is no email, and what to do if there should be one.
 WHY: Mapping[EmailDecision, str] = {
     EmailDecision.OFF: "This email is switched off.",
@@ -42,12 +42,12 @@ WHY: Mapping[EmailDecision, str] = {
 
 
 @dataclass(frozen=True)
-class Mail:
-    """One email of an event: its message, or the words why there is none."""
+class SimulatedEmail:
+    """One email of an event: its message, or the reason why there is none."""
 
     kind: str
     name: str
-    whom: str
+    addressee: str
     recipient: str
     message: OutboxMessage | None
     status: str
@@ -55,23 +55,23 @@ class Mail:
 
 
 @dataclass(frozen=True)
-class Played:
-    """An event and its emails. ``said`` are its values, ``code`` is its affiliate's."""
+class SimulatedEvent:
+    """An event and its emails. ``code`` and ``affiliate`` are the code and name of its affiliate."""
 
-    ident: int
+    id_: int
     shape: EventShape
     code: str
     affiliate: str
-    said: Mapping[str, Any]
-    mails: list[Mail]
+    values: Mapping[str, Any]
+    mails: list[SimulatedEmail]
 
     @property
-    def sent(self) -> int:
+    def message_count(self) -> int:
         return sum(mail.message is not None for mail in self.mails)
 
     @property
-    def live(self) -> bool:
-        """Whether one of its emails is about to be sent, so that the page is worth looking at again."""
+    def is_pending(self) -> bool:
+        """Whether an email has not been tried yet, so that the page reloads itself."""
         return any(
             mail.message.status in (Status.QUEUED, Status.SENDING) and not mail.message.attempts
             for mail in self.mails
@@ -79,74 +79,76 @@ class Played:
         )
 
 
-def played(account_id: int, event_id: int) -> Played | None:
-    """Return an event of this account that a shop could have sent, too."""
-    event = event_of(account_id, event_id)
-    shape = BY_OCCASION.get(event.type) if event else None
+def find_simulated_event(account_id: int, event_id: int) -> SimulatedEvent | None:
+    """Return an event of this account, if it is one that a shop can send, too."""
+    event = find_event(account_id, event_id)
+    shape = SHAPES_BY_TYPE.get(event.type) if event else None
     if event is None or shape is None:
         return None
     affiliate = db.session.get(Affiliate, event.affiliate_id) if event.affiliate_id else None
-    mails = [_mail(account_id, mail) for mail in event_log.emails_by_event([event.id]).get(event.id, [])]
+    mails = [
+        _simulated_email(account_id, mail) for mail in event_log.emails_by_event([event.id]).get(event.id, [])
+    ]
     code, name = (affiliate.code, affiliate.name) if affiliate else ("", "")
-    return Played(event.id, shape, code, name, event.values, mails)
+    return SimulatedEvent(event.id, shape, code, name, event.values, mails)
 
 
-def sample(shape: EventShape) -> dict[str, Any]:
-    """Return an event with sample values, as the reference shows it."""
+def sample_event(shape: EventShape) -> dict[str, Any]:
+    """Return an event with sample values, for the reference."""
     data = {one.name: one.sample for one in shape.fields}
     return {"event": shape.event, "affiliate": {"code": "GRACE42K"}, "data": data}
 
 
-def affiliate_choices(account_id: int, sought: str, *, chosen: str = "") -> Sequence[Affiliate]:
-    """Return affiliates, active ones first, then the newest; ``chosen`` is the code of one wanted anyhow."""
+def affiliate_choices(account_id: int, search: str, *, chosen: str = "") -> Sequence[Affiliate]:
+    """Return affiliates, active ones first, then the newest. ``chosen`` is the code of one to include in any case."""
     query = select(Affiliate).where(Affiliate.account_id == account_id)
     matching = (
-        query.where(Affiliate.search_text.contains(sought.casefold(), autoescape=True)) if sought else query
+        query.where(Affiliate.search_text.contains(search.casefold(), autoescape=True)) if search else query
     )
     found = list(
         db.session.scalars(
             matching.order_by(Affiliate.state != AffiliateState.ACTIVE, Affiliate.id.desc()).limit(
-                MOST_CHOICES
+                MAX_CHOICES
             )
         )
     )
-    if chosen and not sought and chosen not in {row.code for row in found}:
+    if chosen and not search and chosen not in {row.code for row in found}:
         found[:0] = db.session.scalars(query.where(Affiliate.code == chosen))
     return found
 
 
 def affiliate_label(row: Affiliate) -> str:
-    """Return how an affiliate stands in the list; only what is unusual about them is said."""
+    """Return the label of an affiliate in the list, with the state unless it is active."""
     state = "" if row.state is AffiliateState.ACTIVE else f" ({row.state.value})"
     return f"{row.name}{state} · {row.mailbox} · {row.code}"
 
 
 def curl_command(base_url: str, body: Mapping[str, Any]) -> str:
-    """Return the curl command that sends an event. The token is left to the shell: $SIGNET_TOKEN."""
+    """Return the curl command that sends an event. The shell inserts the token from $SIGNET_TOKEN."""
     key = f'Idempotency-Key: "{_idempotency_key(body)}"'
-    written = json.dumps(body, ensure_ascii=False, indent=2)
+    payload = json.dumps(body, ensure_ascii=False, indent=2)
     return " \\\n  ".join(
         [
             f"curl {shlex.quote(f'{base_url}/api/v1/events')}",
-            '-H "Authorization: Bearer $SIGNET_TOKEN"',  # in double quotes: the shell puts it in
+            '-H "Authorization: Bearer $SIGNET_TOKEN"',  # in double quotes, so that the shell expands it
             "-H 'Content-Type: application/json'",
             f"-H '{key}'",
-            f"--data-raw {shlex.quote(written)}",
+            f"--data-raw {shlex.quote(payload)}",
         ]
     )
 
 
-def _mail(account_id: int, mail: EventMail) -> Mail:
+def _simulated_email(account_id: int, mail: EventMail) -> SimulatedEmail:
     notice = CATALOGUE.get(mail.kind)
     message = (
         message_log.get_message(account_id, mail.message_id)
         if mail.message_id and not mail.decision
         else None
     )
-    return Mail(
+    return SimulatedEmail(
         kind=mail.kind,
         name=notice.name if notice else mail.kind,
-        whom=notice.addressee if notice else "",
+        addressee=notice.addressee if notice else "",
         recipient=mail.recipient,
         message=message,
         status=STATUS_LABELS[message.status] if message else "",
@@ -155,6 +157,6 @@ def _mail(account_id: int, mail: EventMail) -> Mail:
 
 
 def _idempotency_key(body: Mapping[str, Any]) -> str:
-    """Return a key such as a shop would use: what happened, to which order."""
-    about = body["data"].get("order") or body["data"].get("reference") or ""
-    return f"{body['event']}-{about if _PLAIN.fullmatch(about) else secrets.token_hex(8)}"
+    """Return a key such as a shop would use: the event and the order number."""
+    subject = body["data"].get("order") or body["data"].get("reference") or ""
+    return f"{body['event']}-{subject if _KEY_SAFE.fullmatch(subject) else secrets.token_hex(8)}"

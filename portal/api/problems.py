@@ -1,4 +1,4 @@
-"""What goes wrong at the API, as RFC 9457 writes it down."""
+"""The error responses of the API: problem details (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/problem+json"
 
 
-class Kind(StrEnum):
-    """The kinds of problem. Their names stand in ``type``, so they stay."""
+class ProblemKind(StrEnum):
+    """The kinds of problem. Their values are part of the published ``type`` URIs, so they must not change."""
 
     UNREADABLE = "unreadable"
     KEY_MISSING = "idempotency-key-missing"
@@ -37,34 +37,66 @@ class Kind(StrEnum):
 
 
 # kind -> (status, title, when it happens)
-KINDS: Mapping[Kind, tuple[int, str, str]] = {
-    Kind.UNREADABLE: (
+PROBLEM_KINDS: Mapping[ProblemKind, tuple[int, str, str]] = {
+    ProblemKind.UNREADABLE: (
         400,
         "The request cannot be read",
         "The body is no JSON in UTF-8, or a name occurs twice in it.",
     ),
-    Kind.KEY_MISSING: (400, "The Idempotency-Key header is missing", "Each event needs a key of its own."),
-    Kind.TOKEN: (401, "The token is missing or not valid", "It was mistyped or revoked, or none was sent."),
-    Kind.NOT_FOUND: (404, "There is nothing here", "The address or the id is not one of this account."),
-    Kind.UNKNOWN_AFFILIATE: (
+    ProblemKind.KEY_MISSING: (
+        400,
+        "The Idempotency-Key header is missing",
+        "Each event needs a key of its own.",
+    ),
+    ProblemKind.TOKEN: (
+        401,
+        "The token is missing or not valid",
+        "It was mistyped or revoked, or none was sent.",
+    ),
+    ProblemKind.NOT_FOUND: (
+        404,
+        "There is nothing here",
+        "The address or the id is not one of this account.",
+    ),
+    ProblemKind.UNKNOWN_AFFILIATE: (
         404,
         "No such affiliate",
         "Nobody in this programme has this code or email address.",
     ),
-    Kind.METHOD: (405, "This address does not take this method", "The header Allow lists what it takes."),
-    Kind.TOO_LARGE: (413, "The body is too large", "A body has at most 64 KiB."),
-    Kind.CONTENT_TYPE: (415, "The body is not sent as JSON", "Send Content-Type: application/json."),
-    Kind.INVALID: (422, "The event is not as it should be", "Each field at fault is listed in errors."),
-    Kind.KEY_REUSED: (422, "The key was used for another event", "Use a new Idempotency-Key for each event."),
-    Kind.TOO_MANY: (429, "Too many requests", "Wait for as many seconds as Retry-After says."),
-    Kind.FAILED: (500, "Something went wrong on our side", "Send the same request again, with the same key."),
-    Kind.BUSY: (503, "The portal is busy", "Send the same request again in a moment, with the same key."),
+    ProblemKind.METHOD: (
+        405,
+        "This address does not take this method",
+        "The header Allow lists what it takes.",
+    ),
+    ProblemKind.TOO_LARGE: (413, "The body is too large", "A body has at most 64 KiB."),
+    ProblemKind.CONTENT_TYPE: (415, "The body is not sent as JSON", "Send Content-Type: application/json."),
+    ProblemKind.INVALID: (
+        422,
+        "The event is not as it should be",
+        "Each field at fault is listed in errors.",
+    ),
+    ProblemKind.KEY_REUSED: (
+        422,
+        "The key was used for another event",
+        "Use a new Idempotency-Key for each event.",
+    ),
+    ProblemKind.TOO_MANY: (429, "Too many requests", "Wait for as many seconds as Retry-After says."),
+    ProblemKind.FAILED: (
+        500,
+        "Something went wrong on our side",
+        "Send the same request again, with the same key.",
+    ),
+    ProblemKind.BUSY: (
+        503,
+        "The portal is busy",
+        "Send the same request again in a moment, with the same key.",
+    ),
 }
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one field. ``pointer`` is a JSON pointer as a URI fragment, such as #/data/amount."""
+    """An error of one field. ``pointer`` is a JSON pointer as a URI fragment, such as #/data/amount."""
 
     pointer: str
     message: str
@@ -72,40 +104,42 @@ class FieldError:
 
 @dataclass(eq=False)
 class Problem(Exception):
-    """A request that is refused. ``detail`` says what exactly is wrong, for a developer."""
+    """A rejected request. ``detail`` explains this occurrence to a developer."""
 
-    kind: Kind
+    kind: ProblemKind
     detail: str = ""
     errors: Sequence[FieldError] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> int:
-        return KINDS[self.kind][0]
+        return PROBLEM_KINDS[self.kind][0]
 
     def as_json(self) -> dict[str, object]:
-        """Return the members of the problem. ``type`` is where the page explains it."""
-        status, title, when = KINDS[self.kind]
-        told: dict[str, object] = {
+        """Return the members of the problem. ``type`` is the URL of its explanation."""
+        status, title, when = PROBLEM_KINDS[self.kind]
+        members: dict[str, object] = {
             "type": f"{current_config().base_url}/settings/api/reference#problem-{self.kind.value}",
             "title": title,
             "status": status,
             "detail": self.detail or when,
         }
         if self.errors:
-            told["errors"] = [{"pointer": one.pointer, "message": one.message} for one in self.errors]
-        return told
+            members["errors"] = [{"pointer": one.pointer, "message": one.message} for one in self.errors]
+        return members
 
 
-def answer(problem: Problem) -> Response:
-    """Return the response that tells a problem."""
+def problem_response(problem: Problem) -> Response:
+    """Return the response for a problem."""
     response = Response(json.dumps(problem.as_json()), problem.status, content_type=MEDIA_TYPE)
     response.headers.update(problem.headers)
     return response
 
 
-def of_status(code: int, detail: str = "", headers: Mapping[str, str] | None = None) -> Problem:
-    """Return the problem that goes with a status which was decided elsewhere."""
-    first = {status: kind for kind, (status, _, _) in reversed(list(KINDS.items()))}
-    kind = first.get(code) or (Kind.FAILED if code >= HTTPStatus.INTERNAL_SERVER_ERROR else Kind.UNREADABLE)
+def problem_for_status(code: int, detail: str = "", headers: Mapping[str, str] | None = None) -> Problem:
+    """Return the problem for an HTTP status that was set outside the API."""
+    first = {status: kind for kind, (status, _, _) in reversed(list(PROBLEM_KINDS.items()))}
+    kind = first.get(code) or (
+        ProblemKind.FAILED if code >= HTTPStatus.INTERNAL_SERVER_ERROR else ProblemKind.UNREADABLE
+    )
     return Problem(kind, detail, headers=headers or {})

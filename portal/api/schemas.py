@@ -1,6 +1,6 @@
-"""The shapes of what a shop sends, as JSON Schema: the document serves them and the requests are judged by them.
+"""JSON Schemas of the events that a shop can send. The OpenAPI document contains them and requests are validated by them.
 
-Each ``description`` of a leaf is written so that it can stand beside a field that breaks it.
+The ``description`` of each leaf is also the error message of a field that violates it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from .currencies import BY_DECIMALS, CODES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What ends a line, is seen by nobody or turns text around: C0, C1, separators, bidirectional marks.
-_TREACHEROUS = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
-_ONE_LINE = rf"^[^\s{_TREACHEROUS}][^{_TREACHEROUS}]*$"
+# Characters that end a line, are invisible or reorder text: C0, C1, separators, bidirectional marks.
+_INVISIBLE = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+_ONE_LINE = rf"^[^\s{_INVISIBLE}][^{_INVISIBLE}]*$"
 _MAILBOX = r"^[^\s@\u0000-\u0020\u007f-\u009f<>]{1,64}@[^\s@\u0000-\u0020\u007f-\u009f<>]{1,185}$"
 
 Schema = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Field:
-    """A member of ``data``. ``sample`` is what the documentation and the form for trying it show."""
+class EventField:
+    """A member of ``data``. ``sample`` is the value shown in the reference and in the simulator."""
 
     name: str
     label: str
@@ -35,33 +35,33 @@ class Field:
 
 @dataclass(frozen=True)
 class EventShape:
-    """An event a shop can send. ``fixed`` are values that follow from its kind."""
+    """An event that a shop can send. ``fixed`` holds the values implied by its type."""
 
     event: str
-    occasion: EventType
+    event_type: EventType
     title: str
     when: str
-    fields: tuple[Field, ...]
+    fields: tuple[EventField, ...]
     fixed: Mapping[str, str]
 
     @property
     def component(self) -> str:
-        """The name of its schema: PurchaseEvent."""
+        """The name of its schema, such as PurchaseEvent."""
         return "".join(word.capitalize() for word in self.event.split("_")) + "Event"
 
 
-def _line(limit: int, what: str, example: str) -> Schema:
+def _text_schema(limit_chars: int, what: str, example: str) -> Schema:
     return {
         "type": "string",
         "minLength": 1,
-        "maxLength": limit,
+        "maxLength": limit_chars,
         "pattern": _ONE_LINE,
-        "description": f"{what}. Write one line of 1 to {limit} characters that begins with a visible one.",
+        "description": f"{what}. Write one line of 1 to {limit_chars} characters that begins with a visible one.",
         "examples": [example],
     }
 
 
-def _amount(what: str, example: str) -> Schema:
+def _amount_schema(what: str, example: str) -> Schema:
     return {
         "type": "string",
         "maxLength": 18,
@@ -71,9 +71,11 @@ def _amount(what: str, example: str) -> Schema:
     }
 
 
-_ORDER = Field("order", "Order", "A-1042", _line(64, "The order’s number", "A-1042"))
-_COMMISSION = Field("commission", "Commission", "12.25", _amount("What the affiliate earns", "12.25"))
-_CURRENCY = Field(
+_ORDER = EventField("order", "Order", "A-1042", _text_schema(64, "The order’s number", "A-1042"))
+_COMMISSION = EventField(
+    "commission", "Commission", "12.25", _amount_schema("What the affiliate earns", "12.25")
+)
+_CURRENCY = EventField(
     "currency",
     "Currency",
     "EUR",
@@ -86,26 +88,27 @@ _CURRENCY = Field(
 )
 
 
-def _reason(example: str) -> Field:
-    return Field("reason", "Reason", example, _line(300, "The reason", example), required=False)
+def _reason_field(example: str) -> EventField:
+    return EventField("reason", "Reason", example, _text_schema(300, "The reason", example), required=False)
 
 
-def _shape(occasion: EventType, when: str, *fields: Field, **fixed: str) -> EventShape:
-    return EventShape(occasion.value.replace("-", "_"), occasion, EVENT_LABELS[occasion], when, fields, fixed)
+def _shape(event_type: EventType, when: str, *fields: EventField, **fixed: str) -> EventShape:
+    name, title = event_type.value.replace("-", "_"), EVENT_LABELS[event_type]
+    return EventShape(name, event_type, title, when, fields, fixed)
 
 
 _ALL = (
     _shape(
         EventType.LEAD,
         "Somebody came through the affiliate’s link and left their details.",
-        Field(
+        EventField(
             "lead_name",
             "Name of the lead",
             "Robin Vale",
-            _line(100, "The lead’s name", "Robin Vale"),
+            _text_schema(100, "The lead’s name", "Robin Vale"),
             required=False,
         ),
-        Field(
+        EventField(
             "lead_email",
             "Email address of the lead",
             "robin@vale.example",
@@ -123,11 +126,15 @@ _ALL = (
         EventType.PURCHASE,
         "Somebody bought something through the affiliate’s link.",
         _ORDER,
-        Field("amount", "Amount", "49.00", _amount("What was paid", "49.00")),
+        EventField("amount", "Amount", "49.00", _amount_schema("What was paid", "49.00")),
         _CURRENCY,
         _COMMISSION,
-        Field(
-            "product", "Product", "Herb garden", _line(200, "What was bought", "Herb garden"), required=False
+        EventField(
+            "product",
+            "Product",
+            "Herb garden",
+            _text_schema(200, "What was bought", "Herb garden"),
+            required=False,
         ),
     ),
     _shape(
@@ -143,7 +150,7 @@ _ALL = (
         _ORDER,
         _COMMISSION,
         _CURRENCY,
-        _reason("The order was cancelled"),
+        _reason_field("The order was cancelled"),
         outcome="declined",
     ),
     _shape(
@@ -152,35 +159,39 @@ _ALL = (
         _ORDER,
         _COMMISSION,
         _CURRENCY,
-        _reason("The goods were returned"),
+        _reason_field("The goods were returned"),
         outcome="refunded",
     ),
     _shape(
         EventType.PAYOUT,
         "The affiliate was paid.",
-        Field("amount", "Amount", "118.40", _amount("What was paid out", "118.40")),
+        EventField("amount", "Amount", "118.40", _amount_schema("What was paid out", "118.40")),
         _CURRENCY,
-        Field(
-            "method", "Method", "Bank transfer", _line(60, "How it was paid", "Bank transfer"), required=False
+        EventField(
+            "method",
+            "Method",
+            "Bank transfer",
+            _text_schema(60, "How it was paid", "Bank transfer"),
+            required=False,
         ),
-        Field(
+        EventField(
             "reference",
             "Reference",
             "PAY-2026-11",
-            _line(100, "What the bank shows", "PAY-2026-11"),
+            _text_schema(100, "What the bank shows", "PAY-2026-11"),
             required=False,
         ),
-        Field(
+        EventField(
             "period",
             "Period",
             "October 2026",
-            _line(60, "What it was paid for", "October 2026"),
+            _text_schema(60, "What it was paid for", "October 2026"),
             required=False,
         ),
     ),
 )
 SHAPES: Mapping[str, EventShape] = {shape.event: shape for shape in _ALL}
-BY_OCCASION: Mapping[EventType, EventShape] = {shape.occasion: shape for shape in _ALL}
+SHAPES_BY_TYPE: Mapping[EventType, EventShape] = {shape.event_type: shape for shape in _ALL}
 
 
 def schemas() -> dict[str, Schema]:
@@ -214,11 +225,11 @@ def schemas() -> dict[str, Schema]:
         "description": "When it happened, as RFC 3339 writes it, such as 2026-11-03T09:12:00Z.",
         "examples": ["2026-11-03T09:12:00Z"],
     }
-    events = {shape.component: _event(shape) for shape in _ALL}
+    events = {shape.component: _event_schema(shape) for shape in _ALL}
     return {"AffiliateReference": affiliate, "OccurredAt": occurred_at} | events
 
 
-def _event(shape: EventShape) -> Schema:
+def _event_schema(shape: EventShape) -> Schema:
     reference = "#/components/schemas/"
     return {
         "type": "object",
@@ -228,14 +239,14 @@ def _event(shape: EventShape) -> Schema:
             "event": {"const": shape.event, "type": "string"},
             "affiliate": {"$ref": f"{reference}AffiliateReference"},
             "occurred_at": {"$ref": f"{reference}OccurredAt"},
-            "data": _data(shape),
+            "data": _data_schema(shape),
         },
         "required": ["event", "affiliate", "data"],
         "additionalProperties": False,
     }
 
 
-def _data(shape: EventShape) -> Schema:
+def _data_schema(shape: EventShape) -> Schema:
     fields = shape.fields
     money = [one.name for one in fields if one.name in {"amount", "commission"}]
     schema: Schema = {
@@ -245,18 +256,18 @@ def _data(shape: EventShape) -> Schema:
         "additionalProperties": False,
         "examples": [{one.name: one.sample for one in fields}],
     }
-    return schema | ({"allOf": [_decimals(money, count) for count in (0, 2, 3)]} if money else {})
+    return schema | ({"allOf": [_decimals_rule(money, count) for count in (0, 2, 3)]} if money else {})
 
 
-def _decimals(money: list[str], count: int) -> Schema:
-    """An amount has no more decimals than its currency."""
+def _decimals_rule(money: list[str], count: int) -> Schema:
+    """Return the rule that amounts in currencies with ``count`` decimals have no more of them."""
     codes = list(BY_DECIMALS[count])
-    pattern, say = (
+    pattern, limit = (
         (rf"^-?[0-9]+(\.[0-9]{{1,{count}}})?$", f"at most {count} decimals")
         if count
         else ("^-?[0-9]+$", "no decimals")
     )
-    rule = {"pattern": pattern, "description": f"This currency has {say}."}
+    rule = {"pattern": pattern, "description": f"This currency has {limit}."}
     return {
         "if": {"properties": {"currency": {"enum": codes}}, "required": ["currency"]},
         "then": {"properties": dict.fromkeys(money, rule)},

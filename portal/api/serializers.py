@@ -1,4 +1,4 @@
-"""What the interface tells: an event, the emails it caused, and where a message stands."""
+"""JSON of the API's responses: an event, the emails it caused, and the status of a message."""
 
 from __future__ import annotations
 
@@ -23,44 +23,48 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def statuses_of(event: Event) -> dict[str, str]:
-    """Return where each message of an event stands, by the message's id as JSON can hold it."""
-    idents = [mail.message_id for mail in _mails(event) if mail.message_id is not None]
+def message_statuses(event: Event) -> dict[str, str]:
+    """Return the status of each message of an event, by message id; a string, because it is a key in JSON."""
+    message_ids = [mail.message_id for mail in _mails(event) if mail.message_id is not None]
     query = select(OutboxMessage.id, OutboxMessage.status).where(
-        OutboxMessage.account_id == event.account_id, OutboxMessage.id.in_(idents)
+        OutboxMessage.account_id == event.account_id, OutboxMessage.id.in_(message_ids)
     )
     return {str(row[0]): Status(row[1]).value for row in db.session.execute(query)}
 
 
-def caused_answer(event: Event, statuses: Mapping[str, str]) -> Json:
-    """Return the answer to an event that was sent."""
-    return {"id": event.id, "event": _name(event), "mails": _told_mails(_mails(event), statuses)}
+def ingest_json(event: Event, statuses: Mapping[str, str]) -> Json:
+    """Return the response to an ingested event."""
+    return {
+        "id": event.id,
+        "event": _event_name(event),
+        "mails": _mails_json(_mails(event), statuses),
+    }
 
 
-def event_of(account_id: int, event_id: int) -> Event | None:
-    """Return an event of this account; somebody else's is not found."""
+def find_event(account_id: int, event_id: int) -> Event | None:
+    """Return an event of this account, or None if there is none or it belongs to another account."""
     return db.session.scalar(select(Event).where(Event.id == event_id, Event.account_id == account_id))
 
 
-def event(account_id: int, event_id: int) -> Json | None:
-    """Return an event and where its emails stand now."""
-    found = event_of(account_id, event_id)
+def event_json(account_id: int, event_id: int) -> Json | None:
+    """Return an event with the present status of its emails, or None."""
+    found = find_event(account_id, event_id)
     if found is None:
         return None
     affiliate = db.session.get(Affiliate, found.affiliate_id) if found.affiliate_id else None
     return {
         "id": found.id,
-        "event": _name(found),
+        "event": _event_name(found),
         "source": found.source.value,
         "affiliate": {"code": affiliate.code} if affiliate else None,
         "data": {name: str(value) for name, value in found.values.items()},
-        "created_at": _moment(found.created_at),
-        "mails": _told_mails(_mails(found), statuses_of(found)),
+        "created_at": _timestamp(found.created_at),
+        "mails": _mails_json(_mails(found), message_statuses(found)),
     }
 
 
-def message(account_id: int, message_id: int) -> Json | None:
-    """Return where a message stands, in the words of the pages, and every attempt at it."""
+def message_json(account_id: int, message_id: int) -> Json | None:
+    """Return the status of a message, with the explanation that the pages show and all attempts, or None."""
     row = message_log.get_message(account_id, message_id)
     if row is None:
         return None
@@ -74,9 +78,9 @@ def message(account_id: int, message_id: int) -> Json | None:
         "subject": row.subject,
         "status": row.status.value,
         "explanation": message_page.describe(row, attempts, find_queue(account_id)).sentence,
-        "created_at": _moment(row.created_at),
-        "settled_at": _moment(row.settled_at),
-        "attempts": [_attempt(one) for one in attempts],
+        "created_at": _timestamp(row.created_at),
+        "settled_at": _timestamp(row.settled_at),
+        "attempts": [_attempt_json(one) for one in attempts],
     }
 
 
@@ -84,24 +88,24 @@ def _mails(event: Event) -> list[EventMail]:
     return event_log.emails_by_event([event.id]).get(event.id, [])
 
 
-def _told_mails(mails: Iterable[EventMail], statuses: Mapping[str, str]) -> list[Json]:
-    return [_mail(mail, statuses.get(str(mail.message_id), "")) for mail in mails]
+def _mails_json(mails: Iterable[EventMail], statuses: Mapping[str, str]) -> list[Json]:
+    return [_mail_json(mail, statuses.get(str(mail.message_id), "")) for mail in mails]
 
 
-def _mail(mail: EventMail, status: str) -> Json:
-    told = {"kind": mail.kind, "recipient": mail.recipient}
+def _mail_json(mail: EventMail, status: str) -> Json:
+    members = {"kind": mail.kind, "recipient": mail.recipient}
     if mail.decision or mail.message_id is None:
-        return told | {"why": mail.decision.value}
-    # The log of messages is pruned sooner than what happened; then nobody knows any more.
-    return told | {"message": mail.message_id, "status": status or None}
+        return members | {"why": mail.decision.value}
+    # The delivery log is deleted earlier than events; the status is unknown from then on.
+    return members | {"message": mail.message_id, "status": status or None}
 
 
-def _attempt(attempt: DeliveryAttempt) -> Json:
+def _attempt_json(attempt: DeliveryAttempt) -> Json:
     return {
         "number": attempt.number,
         "outcome": attempt.outcome.value,
-        "started_at": _moment(attempt.started_at),
-        "ended_at": _moment(attempt.ended_at),
+        "started_at": _timestamp(attempt.started_at),
+        "ended_at": _timestamp(attempt.ended_at),
         "server": attempt.server,
         "stage": attempt.stage,
         "reply_code": attempt.reply_code,
@@ -111,9 +115,9 @@ def _attempt(attempt: DeliveryAttempt) -> Json:
     }
 
 
-def _name(event: Event) -> str:
+def _event_name(event: Event) -> str:
     return event.type.value.replace("-", "_")
 
 
-def _moment(at: datetime | None) -> str | None:
+def _timestamp(at: datetime | None) -> str | None:
     return f"{at:%Y-%m-%dT%H:%M:%SZ}" if at else None

@@ -1,4 +1,4 @@
-"""Reading JSON strictly: what two readers could understand in two ways is refused."""
+"""A strict JSON parser: rejects input that different parsers would read differently."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import json
 from typing import Any
 
 from ..smtp.protocol.reply import plain_text
-from .problems import Kind, Problem
+from .problems import Problem, ProblemKind
 
-_DEPTH = 8  # levels; an event has three
-_LONGEST_NUMBER = 30  # digits; Python refuses to read a number of thousands of digits, and we need none
+_MAX_DEPTH = 8  # an event has three levels
+_MAX_INTEGER_DIGITS = (
+    30  # longer ones are read as float, because int() raises an error for thousands of digits
+)
 
 
-def read(octets: bytes) -> Any:
-    """Return the value that a body holds. Raises Problem with the place of what is wrong."""
+def parse(body: bytes) -> Any:
+    """Return the value of a JSON body. Raises Problem with the position of the error."""
     try:
-        text = octets.decode("utf-8")
+        text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _unreadable(f"The body is not UTF-8: see the octet at offset {error.start}.") from None
-    value = _parsed(text)
-    _refuse_depth(value)
+    value = _decode(text)
+    _check_depth(value)
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
@@ -27,10 +29,14 @@ def read(octets: bytes) -> Any:
     return value
 
 
-def _parsed(text: str) -> Any:
+def _decode(text: str) -> Any:
     try:
         return json.loads(
-            text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_whole, parse_float=float
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_reject_constant,
+            parse_int=_integer,
+            parse_float=float,
         )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno} (offset {error.pos})"
@@ -42,38 +48,38 @@ def _parsed(text: str) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:  # one reader takes the first, another the last
+        if name in found:  # some parsers take the first value, others the last
             raise _unreadable(f"The name “{plain_text(name, 60)}” occurs twice in one object.")
         found[name] = value
     return found
 
 
-def _constant(name: str) -> Any:
+def _reject_constant(name: str) -> Any:
     raise _unreadable(f"{name} is not JSON.")
 
 
-def _whole(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _LONGEST_NUMBER else float(digits)
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MAX_INTEGER_DIGITS else float(digits)
 
 
-def _refuse_depth(value: Any) -> None:
+def _check_depth(value: Any) -> None:
     level = [value]
-    for _ in range(_DEPTH):
-        level = [inner for one in level for inner in _within(one)]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for one in level for inner in _children(one)]
         if not level:
             return
     raise _too_deep()
 
 
-def _within(value: Any) -> list[Any]:
+def _children(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
 
 
 def _too_deep() -> Problem:
-    return _unreadable(f"The body is nested too deeply; {_DEPTH} levels are the most.")
+    return _unreadable(f"The body is nested too deeply; {_MAX_DEPTH} levels are the most.")
 
 
 def _unreadable(detail: str) -> Problem:
-    return Problem(Kind.UNREADABLE, detail)
+    return Problem(ProblemKind.UNREADABLE, detail)

@@ -1,4 +1,4 @@
-"""Tokens: made once, kept as a hash, revoked at once, and asked for with every request."""
+"""API tokens: shown once, stored as a hash, revocable at once, required by every request."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ from .models import ApiToken
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MOST = 20  # living tokens of one account
-PREFIX = "sig_"  # so that scanners for lost secrets, and people, know one when they see it
-PER_TOKEN = rate_limit.RateLimit("api requests by token", 600, timedelta(minutes=1))
-_TOUCH_AFTER = timedelta(minutes=1)
-_SHAPE = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}", re.ASCII)
+MAX_TOKENS = 20  # active tokens of one account
+PREFIX = "sig_"  # makes tokens recognisable to people and to scanners for leaked secrets
+REQUEST_LIMIT = rate_limit.RateLimit("api requests by token", 600, timedelta(minutes=1))
+_LAST_USED_INTERVAL = timedelta(minutes=1)
+_TOKEN_PATTERN = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}", re.ASCII)
 
 
 class TooManyTokens(Exception):
-    """The account has as many tokens as it may have."""
+    """The account has MAX_TOKENS active tokens."""
 
 
-class MadeAlready(Exception):
-    """This form has made its token; it was shown then and cannot be shown again."""
+class AlreadyCreated(Exception):
+    """This form has created its token already; it was shown then and cannot be shown again."""
 
 
-class SlowDown(Exception):
-    """The token's budget is spent; it is whole again after ``seconds``."""
+class RateLimited(Exception):
+    """The token's rate limit is exceeded; the next window begins in ``seconds``."""
 
     def __init__(self, now: datetime) -> None:
-        window = int(PER_TOKEN.window.total_seconds())  # windows begin at round moments
-        self.seconds = window - int(now.timestamp()) % window
-        super().__init__("the budget of a token is spent")
+        window_s = int(REQUEST_LIMIT.window.total_seconds())  # windows begin at multiples of their length
+        self.seconds = window_s - int(now.timestamp()) % window_s
+        super().__init__("rate limit of the token exceeded")
 
 
 @dataclass(frozen=True)
 class Bearer:
-    """Who is asking: a living token and its account."""
+    """The authenticated sender of a request: an active token and its account."""
 
     token_id: int
     account_id: int
 
 
 def create(account_id: int, *, name: str, by: str, form_key: str, now: datetime) -> str:
-    """Make a token and return it, the only time it is in the clear. Raises MadeAlready or TooManyTokens."""
-    # Whoever makes tokens of one account stands in line, or two at once would exceed the bound.
+    """Create a token and return it; only its hash is stored. Commits. Raises AlreadyCreated or TooManyTokens."""
+    # The row lock serialises the creation of tokens of one account, so that two at once cannot exceed MAX_TOKENS.
     db.session.execute(select(Account.id).where(Account.id == account_id).with_for_update())
-    made = select(ApiToken.id).where(ApiToken.account_id == account_id, ApiToken.form_key == form_key)
-    if db.session.scalar(made) is not None:
+    same_form = select(ApiToken.id).where(ApiToken.account_id == account_id, ApiToken.form_key == form_key)
+    if db.session.scalar(same_form) is not None:
         db.session.rollback()
-        raise MadeAlready
-    if living(account_id) >= MOST:
+        raise AlreadyCreated
+    if count_active(account_id) >= MAX_TOKENS:
         db.session.rollback()
         raise TooManyTokens
     token = PREFIX + new_token()
@@ -70,7 +70,7 @@ def create(account_id: int, *, name: str, by: str, form_key: str, now: datetime)
 
 
 def revoke(account_id: int, token_id: int, *, by: str, now: datetime) -> str | None:
-    """End a token at once; return its name, or None where the account has no such living token."""
+    """Revoke a token at once; return its name, or None if the account has no such active token. Commits."""
     row = db.session.scalar(
         select(ApiToken).where(
             ApiToken.id == token_id, ApiToken.account_id == account_id, ApiToken.revoked_at.is_(None)
@@ -84,30 +84,30 @@ def revoke(account_id: int, token_id: int, *, by: str, now: datetime) -> str | N
     return name
 
 
-def all_of(account_id: int, *, revoked: int = 20) -> Sequence[ApiToken]:
-    """Return the living tokens, the newest first, and after them the last few that were revoked."""
+def list_tokens(account_id: int, *, revoked: int = 20) -> Sequence[ApiToken]:
+    """Return the active tokens, newest first, then the ``revoked`` most recently revoked ones."""
     query = select(ApiToken).where(ApiToken.account_id == account_id)
-    alive = query.where(ApiToken.revoked_at.is_(None)).order_by(ApiToken.id.desc())
-    dead = query.where(ApiToken.revoked_at.is_not(None)).order_by(
+    active = query.where(ApiToken.revoked_at.is_(None)).order_by(ApiToken.id.desc())
+    inactive = query.where(ApiToken.revoked_at.is_not(None)).order_by(
         ApiToken.revoked_at.desc(), ApiToken.id.desc()
     )
-    return [*db.session.scalars(alive), *db.session.scalars(dead.limit(revoked))]
+    return [*db.session.scalars(active), *db.session.scalars(inactive.limit(revoked))]
 
 
-def living(account_id: int) -> int:
-    """Return how many tokens of the account are valid."""
+def count_active(account_id: int) -> int:
+    """Return the number of active tokens of the account."""
     query = select(func.count()).where(ApiToken.account_id == account_id, ApiToken.revoked_at.is_(None))
     return db.session.scalar(query) or 0
 
 
-def admit(header: str, *, now: datetime) -> Bearer | None:
-    """Return who sent this Authorization header, or None. Counts the request and notes that the token is used.
+def authenticate(header: str, *, now: datetime) -> Bearer | None:
+    """Return the bearer of this Authorization header, or None. Counts the request and records the use. Commits.
 
-    The token is looked up by its hash, so comparing takes as long whatever was guessed. Raises SlowDown.
+    The token is looked up by its hash, so the response time reveals nothing about a guess. Raises RateLimited.
     """
     scheme, _, secret = header.strip().partition(" ")
     secret = secret.strip()
-    if scheme.lower() != "bearer" or not _SHAPE.fullmatch(secret):
+    if scheme.lower() != "bearer" or not _TOKEN_PATTERN.fullmatch(secret):
         return None
     row = db.session.execute(
         select(ApiToken.id, ApiToken.account_id).where(
@@ -117,16 +117,16 @@ def admit(header: str, *, now: datetime) -> Bearer | None:
     db.session.commit()
     if row is None:
         return None
-    if not _count(row.id, now):
-        raise SlowDown(now)
+    if not _count_request(row.id, now):
+        raise RateLimited(now)
     return Bearer(row.id, row.account_id)
 
 
-def _count(token_id: int, now: datetime) -> bool:
-    """Count a request, even one that only reads; when a token was used is written once a minute at most."""
+def _count_request(token_id: int, now: datetime) -> bool:
+    """Count a request, even a GET; return whether the limit allows it. Updates ``last_used_at`` at most once a minute."""
     with read_write():
-        allowed = rate_limit.consume(PER_TOKEN, token_id, now=now)
-        stale = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= now - _TOUCH_AFTER)
+        allowed = rate_limit.consume(REQUEST_LIMIT, token_id, now=now)
+        stale = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= now - _LAST_USED_INTERVAL)
         db.session.execute(update(ApiToken).where(ApiToken.id == token_id, stale).values(last_used_at=now))
         db.session.commit()
     return allowed

@@ -1,4 +1,4 @@
-"""Judging an event by the very schemas that the document serves."""
+"""Validates events by the JSON Schemas of the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.validators import extend
 
 from ..smtp.protocol.reply import plain_text
-from .problems import FieldError, Kind, Problem
+from .problems import FieldError, Problem, ProblemKind
 from .schemas import SHAPES, EventShape, schemas
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """An event as it should be. ``values`` are what the notices may say, each of them text."""
+class ValidEvent:
+    """A valid event. ``values`` are the variables of its notices, all of them text."""
 
     shape: EventShape
     code: str  # of the affiliate; either this or the mailbox
@@ -31,8 +31,8 @@ class Judged:
     values: Mapping[str, str]
 
 
-def judge(body: Any) -> Judged:
-    """Return what an event says. Raises Problem, which names each field at fault."""
+def validate(body: Any) -> ValidEvent:
+    """Return the event in a request body. Raises Problem with an error for each invalid field."""
     if not isinstance(body, dict):
         raise _invalid([FieldError("#", 'An event is an object: {"event": …, "affiliate": …, "data": …}.')])
     event = body.get("event")
@@ -43,13 +43,13 @@ def judge(body: Any) -> Judged:
     if errors:
         raise _invalid(errors)
     affiliate = body["affiliate"]
-    return Judged(shape, affiliate.get("code", ""), affiliate.get("email", ""), _values(shape, body))
+    return ValidEvent(shape, affiliate.get("code", ""), affiliate.get("email", ""), _values(shape, body))
 
 
-def faults(body: Any) -> Sequence[FieldError]:
-    """Return what is wrong with an event."""
+def find_errors(body: Any) -> Sequence[FieldError]:
+    """Return the errors of an event."""
     try:
-        judge(body)
+        validate(body)
     except Problem as problem:
         return problem.errors
     return ()
@@ -57,14 +57,14 @@ def faults(body: Any) -> Sequence[FieldError]:
 
 def _invalid(errors: list[FieldError]) -> Problem:
     count = "One field is" if len(errors) == 1 else f"{len(errors)} fields are"
-    return Problem(Kind.INVALID, f"{count} not as it should be. Nothing was written down.", errors)
+    return Problem(ProblemKind.INVALID, f"{count} not as it should be. Nothing was written down.", errors)
 
 
 def _values(shape: EventShape, body: Mapping[str, Any]) -> dict[str, str]:
-    """Return the occasion's variables; one that was left out is empty."""
-    said = {one.name: body["data"].get(one.name, "") for one in shape.fields}
+    """Return the variables of the event type; an omitted one is empty."""
+    values = {one.name: body["data"].get(one.name, "") for one in shape.fields}
     when = {"occurred_at": _utc(body["occurred_at"])} if "occurred_at" in body else {}
-    return said | dict(shape.fixed) | when
+    return values | dict(shape.fixed) | when
 
 
 def _utc(text: str) -> str:
@@ -74,13 +74,13 @@ def _utc(text: str) -> str:
 def _errors(shape: EventShape, body: Mapping[str, Any]) -> list[FieldError]:
     found: dict[str, FieldError] = {}
     for error in _validator(shape.component).iter_errors(body):
-        for one in _told(error):
+        for one in _field_errors(error):
             found.setdefault(one.pointer, one)
     return sorted(found.values(), key=lambda one: one.pointer)
 
 
-def _told(error: ValidationError) -> Iterator[FieldError]:
-    """Put an error of the validator into words: each missing or unknown member is named by itself."""
+def _field_errors(error: ValidationError) -> Iterator[FieldError]:
+    """Convert an error of the validator; each missing or unknown member gets an error of its own."""
     path = [str(part) for part in error.absolute_path]
     match error.validator:
         case "required":
@@ -91,8 +91,8 @@ def _told(error: ValidationError) -> Iterator[FieldError]:
             known = error.schema["properties"]
             for name in error.instance:
                 if name not in known:
-                    told = f"There is no such field; there are {', '.join(known)}."
-                    yield FieldError(_pointer([*path, plain_text(name, 60)]), told)
+                    message = f"There is no such field; there are {', '.join(known)}."
+                    yield FieldError(_pointer([*path, plain_text(name, 60)]), message)
         case "minProperties" | "maxProperties":
             yield FieldError(_pointer(path), "Name the affiliate by exactly one of code and email.")
         case "type":
@@ -108,7 +108,7 @@ def _wrong_type(error: ValidationError) -> str:
         return "This has to be an object."
     sample = next(iter(error.schema.get("examples", ())), "")
     such = f', such as "{sample}"' if sample else ""
-    # Whoever reads a number may read it as a binary fraction, and 118.40 is none.
+    # Many parsers read a JSON number as a binary fraction, which cannot represent 118.40 exactly.
     loss = "; a JSON number loses digits" if isinstance(error.instance, int | float) else ""
     return f"This has to be text in quotes{such}{loss}."
 
@@ -124,7 +124,7 @@ def _validator(component: str) -> Validator:
 
 
 def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
-    """Match as JSON Schema has it (ECMA-262): ``$`` is the very end, while Python's comes before a last line break."""
+    """Match as JSON Schema defines it (ECMA-262): ``$`` is the end of the text; Python's also matches before a final newline."""
     if isinstance(instance, str) and not _compiled(pattern).search(instance):
         yield ValidationError("does not match")
 
@@ -139,8 +139,8 @@ _Strict: Callable[..., Validator] = extend(Draft202012Validator, {"pattern": _pa
 
 
 @_FORMATS.checks("date-time", raises=ValueError)
-def _is_moment(value: object) -> bool:
-    """RFC 3339: a date, a time and an offset; the calendar is asked, too."""
+def _is_timestamp(value: object) -> bool:
+    """Return whether a value is an RFC 3339 date-time with an offset whose date exists in the calendar."""
     if not isinstance(value, str):
         return True
     if not re.fullmatch(r"[0-9-]{10}[Tt][0-9:]{8}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})", value):

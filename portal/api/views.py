@@ -1,4 +1,4 @@
-"""The interface for shops: JSON in, JSON out, a token in place of a log-in."""
+"""The endpoints of the API for shops: JSON requests and responses, authenticated by a bearer token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..clock import utcnow
 from ..state import current_config
 from . import ingest, serializers, strict_json, tokens
 from .openapi import KEY_PATTERN, document
-from .problems import Kind, Problem, answer
+from .problems import Problem, ProblemKind, problem_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,86 +21,87 @@ if TYPE_CHECKING:
 PREFIX = "/api/"
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 
-_LARGEST = 64 * 1024  # octets of a body
-_IDENT = "<int(max=999999999999):ident>"
-# Nor do we answer OPTIONS: no other site may ask for anything, so there is nothing to tell it beforehand.
-_QUIET: dict[str, Any] = {"provide_automatic_options": False}
-_KEY = re.compile(KEY_PATTERN[:-1] + r"\Z")
+_MAX_BODY_BYTES = 64 * 1024
+_ID = "<int(max=999999999999):id_>"
+# No CORS: other sites may not use the API from a browser, so OPTIONS is not answered.
+_NO_OPTIONS: dict[str, Any] = {"provide_automatic_options": False}
+_KEY_PATTERN = re.compile(KEY_PATTERN[:-1] + r"\Z")
 
 
 @blueprint.errorhandler(Problem)
-def _refused(problem: Problem) -> Response:
-    return answer(problem)
+def _render_problem(problem: Problem) -> Response:
+    return problem_response(problem)
 
 
-@blueprint.get("/openapi.json", **_QUIET)
+@blueprint.get("/openapi.json", **_NO_OPTIONS)
 def openapi() -> Response:
+    """Return the OpenAPI document."""
     return _json(document(current_config().base_url))
 
 
-@blueprint.post("/events", **_QUIET)
+@blueprint.post("/events", **_NO_OPTIONS)
 def send_event() -> Response:
-    bearer = _admitted()
+    bearer = _authenticate()
     body = _body()
-    taken = ingest.receive(bearer.account_id, body, key=_key(), now=utcnow())
-    if taken.replayed:
-        return _json(taken.answer, 200, {"Idempotent-Replayed": "true"})
-    return _json(taken.answer, 201, {"Location": f"/api/v1/events/{taken.answer['id']}"})
+    result = ingest.ingest_event(bearer.account_id, body, key=_idempotency_key(), now=utcnow())
+    if result.replayed:
+        return _json(result.response, 200, {"Idempotent-Replayed": "true"})
+    return _json(result.response, 201, {"Location": f"/api/v1/events/{result.response['id']}"})
 
 
-@blueprint.get(f"/events/{_IDENT}", **_QUIET)
-def show_event(ident: int) -> Response:
-    bearer = _admitted()
-    return _json(serializers.event(bearer.account_id, ident) or _nothing())
+@blueprint.get(f"/events/{_ID}", **_NO_OPTIONS)
+def show_event(id_: int) -> Response:
+    bearer = _authenticate()
+    return _json(serializers.event_json(bearer.account_id, id_) or _not_found())
 
 
-@blueprint.get(f"/messages/{_IDENT}", **_QUIET)
-def show_message(ident: int) -> Response:
-    bearer = _admitted()
-    return _json(serializers.message(bearer.account_id, ident) or _nothing())
+@blueprint.get(f"/messages/{_ID}", **_NO_OPTIONS)
+def show_message(id_: int) -> Response:
+    bearer = _authenticate()
+    return _json(serializers.message_json(bearer.account_id, id_) or _not_found())
 
 
-def _admitted() -> tokens.Bearer:
-    """Return who is asking; the cookie of somebody's log-in counts for nothing here."""
+def _authenticate() -> tokens.Bearer:
+    """Return the bearer of the request's token; session cookies are ignored. Raises Problem."""
     header = request.headers.get("Authorization", "")
     try:
-        bearer = tokens.admit(header, now=utcnow())
-    except tokens.SlowDown as spent:
-        raise Problem(Kind.TOO_MANY, headers={"Retry-After": str(spent.seconds)}) from None
+        bearer = tokens.authenticate(header, now=utcnow())
+    except tokens.RateLimited as limited:
+        raise Problem(ProblemKind.TOO_MANY, headers={"Retry-After": str(limited.seconds)}) from None
     if bearer is None:
-        # RFC 6750 section 3.1: no error code where no token was sent.
+        # RFC 6750 section 3.1: no error code if no token was sent.
         error = ', error="invalid_token"' if header else ""
-        raise Problem(Kind.TOKEN, headers={"WWW-Authenticate": f'Bearer realm="Signet"{error}'})
+        raise Problem(ProblemKind.TOKEN, headers={"WWW-Authenticate": f'Bearer realm="Signet"{error}'})
     return bearer
 
 
 def _body() -> Any:
     if request.mimetype != "application/json":
-        raise Problem(Kind.CONTENT_TYPE)
+        raise Problem(ProblemKind.CONTENT_TYPE)
     if request.content_encoding not in {None, "", "identity"}:
-        raise Problem(Kind.CONTENT_TYPE, "Send the body as it is, without Content-Encoding.")
-    request.max_content_length = _LARGEST
+        raise Problem(ProblemKind.CONTENT_TYPE, "Send the body as it is, without Content-Encoding.")
+    request.max_content_length = _MAX_BODY_BYTES
     try:
-        octets = request.get_data()
+        body = request.get_data()
     except RequestEntityTooLarge:
-        raise Problem(Kind.TOO_LARGE) from None
-    return strict_json.read(octets)
+        raise Problem(ProblemKind.TOO_LARGE) from None
+    return strict_json.parse(body)
 
 
-def _key() -> str:
-    """Return the Idempotency-Key without its quotes, which are part of how the draft writes it, not of the key."""
-    written = request.headers.get("Idempotency-Key", "")
-    if not _KEY.match(written):
-        told = "Its value is no key: use 1 to 100 letters, digits and signs." if written else ""
-        raise Problem(Kind.KEY_MISSING, told)
-    return written.strip('"')
+def _idempotency_key() -> str:
+    """Return the Idempotency-Key without quotes, which are part of the header's syntax, not of the key. Raises Problem."""
+    header = request.headers.get("Idempotency-Key", "")
+    if not _KEY_PATTERN.match(header):
+        detail = "Its value is no key: use 1 to 100 letters, digits and signs." if header else ""
+        raise Problem(ProblemKind.KEY_MISSING, detail)
+    return header.strip('"')
 
 
-def _nothing() -> Any:
-    raise Problem(Kind.NOT_FOUND)
+def _not_found() -> Any:
+    raise Problem(ProblemKind.NOT_FOUND)
 
 
-def _json(told: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    response = Response(json.dumps(told), status, content_type="application/json")
+def _json(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    response = Response(json.dumps(body), status, content_type="application/json")
     response.headers.update(headers or {})
     return response

@@ -1,4 +1,4 @@
-"""Commands, one line each, calling a deed."""
+"""The ``flask`` commands. Each parses its options and calls a function of a room or of a module in this folder."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from . import operator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_LOAD_ERROR = 4  # after any other status gunicorn would start the same worker again and again
+_GUNICORN_LOAD_ERROR = 4  # gunicorn stops; after any other status it restarts the worker endlessly
 
 
 def install(app: Flask) -> None:
-    """Give the app its commands."""
+    """Register the commands with the app."""
     for command in (worker, rehearsal, create_owner, seed_demo, smtp, domain, *operator.COMMANDS):
         app.cli.add_command(command)
 
@@ -134,13 +134,13 @@ def domain_check(name: str, provider: str, selectors: tuple[str, ...], as_json: 
     sys.exit(run(name, provider, selectors, as_json, click.echo))
 
 
-def without_portal(arguments: Sequence[str]) -> Flask | None:
-    """Return an app with few commands when the command line asks for one that needs no portal.
+def minimal_app(arguments: Sequence[str]) -> Flask | None:
+    """Return an app with only the commands that need no configuration, if the command line names one of them, else None.
 
-    Flask takes its commands from the app, so it would need a configured portal to explain a reply. wsgi.py
-    asks this first: FLASK_RUN_FROM_CLI is set by Flask's command line alone, never in a WSGI server.
+    Flask takes its commands from the app, so explaining a reply would otherwise need a configured portal. Only Flask's
+    command line sets FLASK_RUN_FROM_CLI, never a WSGI server.
     """
-    alone = ("smtp" in arguments and not _checks(arguments)) or ("keys", "new") in pairwise(arguments)
+    alone = ("smtp" in arguments and not _is_smtp_check(arguments)) or ("keys", "new") in pairwise(arguments)
     if os.environ.get("FLASK_RUN_FROM_CLI") != "true" or not alone:
         return None
     app = Flask("portal")
@@ -149,13 +149,13 @@ def without_portal(arguments: Sequence[str]) -> Flask | None:
     return app
 
 
-def cannot_start(sentence: str, arguments: Sequence[str]) -> int:
-    """Say why the portal cannot start and return what to leave with: a check could not be tried, which is 2."""
+def report_start_failure(sentence: str, arguments: Sequence[str]) -> int:
+    """Print why the portal cannot start and return the exit status. ``flask smtp check`` returns 2: not checked."""
     click.echo(sentence, err=True)
-    return 2 if _checks(arguments) else _LOAD_ERROR
+    return 2 if _is_smtp_check(arguments) else _GUNICORN_LOAD_ERROR
 
 
-def _checks(arguments: Sequence[str]) -> bool:
+def _is_smtp_check(arguments: Sequence[str]) -> bool:
     return ("smtp", "check") in pairwise(arguments)
 
 

@@ -1,4 +1,4 @@
-"""``flask domain check``: the domain check for any domain on the command line. Stores nothing."""
+"""``flask domain check``: runs the domain check for any domain. Stores nothing."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ from ..state import current_config
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-ARRIVES, TROUBLE, NOT_LOOKED = 0, 1, 2
+ARRIVES, PROBLEMS, NOT_CHECKED = 0, 1, 2
 
 
-def run(name: str, provider: str, selectors: Sequence[str], as_json: bool, say: Callable[[str], None]) -> int:
-    """Look at a domain and tell; return the exit status."""
+def run(
+    name: str, provider: str, selectors: Sequence[str], as_json: bool, echo: Callable[[str], None]
+) -> int:
+    """Check a domain and print the report; return the exit status."""
     try:
         target = _target(name, provider, selectors)
-    except ValueError as why:
-        say(json.dumps({"domain": name, "error": str(why)}) if as_json else str(why))
-        return NOT_LOOKED
+    except ValueError as error:
+        echo(json.dumps({"domain": name, "error": str(error)}) if as_json else str(error))
+        return NOT_CHECKED
     report = assess(target, Resolver(current_config().dns_servers, uncached_domain=target.domain))
     if as_json:
-        say(json.dumps(report.as_dict()))
+        echo(json.dumps(report.as_dict()))
     else:
-        say("\n".join(replace_unprintable(_lines(report))))
+        echo("\n".join(replace_unprintable(_lines(report))))
     if report.status is DomainStatus.UNKNOWN:
-        return NOT_LOOKED
-    return ARRIVES if report.status is DomainStatus.ARRIVES else TROUBLE
+        return NOT_CHECKED
+    return ARRIVES if report.status is DomainStatus.ARRIVES else PROBLEMS
 
 
 def _target(name: str, provider: str, selectors: Sequence[str]) -> Target:
@@ -70,9 +72,9 @@ def _provider(text: str) -> tuple[Provider, str]:
 
 def _lines(report: DomainReport) -> list[str]:
     lines = [f"{report.domain} by {report.provider}: {page.STATUS_LABELS[report.status]}"]
-    lines += [f"  {why}" for why in report.reasons]
+    lines += [f"  {error}" for error in report.reasons]
     for finding in report.findings:
-        lines += ["", *_finding(finding)]
+        lines += ["", *_finding_lines(finding)]
     if report.alignment:
         lines += ["", "Alignment with the From domain"]
     for one in report.alignment:
@@ -80,7 +82,7 @@ def _lines(report: DomainReport) -> list[str]:
     return lines
 
 
-def _finding(finding: Finding) -> list[str]:
+def _finding_lines(finding: Finding) -> list[str]:
     lines = [f"{finding.title}: {page.SEVERITY_LABELS[finding.severity]}", f"  {finding.sentence}"]
     if finding.action:
         lines.append(f"  Whose move: {finding.action}")

@@ -1,4 +1,4 @@
-"""The operator's commands: keys, the outbox, who is an operator, and a link to reset a password."""
+"""The operator's commands: keys, the outbox, operator rights, and a password reset link."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class _Age(click.ParamType["timedelta"]):
-    """A length of time, such as 90s, 30m, 2h or 7d."""
+class _Duration(click.ParamType["timedelta"]):
+    """A duration such as 90s, 30m, 2h or 7d."""
 
     name = "age"
 
@@ -34,7 +34,7 @@ keys = AppGroup("keys", help="The keys that seal SMTP passwords: see what they s
 
 
 @keys.command("new", with_appcontext=False)
-def new() -> None:
+def print_new_key() -> None:
     """Print a new key, to be put first in the keyring. Changes nothing."""
     from ..vault import new_key
 
@@ -57,7 +57,7 @@ def rotate(batch: int, leave_shut: bool) -> None:
     """Seal everything under the first key. May be stopped and run again at any time."""
     from . import key_rotation
 
-    sys.exit(key_rotation.rotate(batch=batch, leave=leave_shut, now=utcnow(), say=click.echo))
+    sys.exit(key_rotation.rotate(batch=batch, leave=leave_shut, now=utcnow(), echo=click.echo))
 
 
 outbox = AppGroup("outbox", help="What is owed: see it, try it again, cancel it, release it.")
@@ -69,17 +69,19 @@ def outbox_status(as_json: bool) -> None:
     """Say what waits, what is stopped, who is at work, and how the last hour went."""
     from . import outbox_report
 
-    sys.exit(outbox_report.status(as_json, now=utcnow(), say=click.echo))
+    sys.exit(outbox_report.status(as_json, now=utcnow(), echo=click.echo))
 
 
-def _filters(*statuses: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options that say which messages are meant."""
+def _selection_options(*statuses: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options that select messages to a command."""
     options = (
         click.option("--account", help="The account's name in /join/<name>; @portal: the portal's own mail."),
         click.option("--status", "statuses", multiple=True, type=click.Choice(statuses)),
-        click.option("--id", "idents", multiple=True, type=click.IntRange(1), help="A message; repeatable."),
         click.option(
-            "--older-than", type=_Age(), help="Owed (release: held) for longer than 90s, 30m, 2h, 7d."
+            "--id", "message_ids", multiple=True, type=click.IntRange(1), help="A message; repeatable."
+        ),
+        click.option(
+            "--older-than", type=_Duration(), help="Owed (release: held) for longer than 90s, 30m, 2h, 7d."
         ),
         click.option(
             "--all", "everything", is_flag=True, help="All of them: no other option narrows it down."
@@ -96,57 +98,63 @@ def _filters(*statuses: str) -> Callable[[Callable[..., None]], Callable[..., No
 
 
 @outbox.command()
-@_filters("failed", "queued", "cancelled")
-def retry(dry_run: bool, **which: Any) -> None:
+@_selection_options("failed", "queued", "cancelled")
+def retry(dry_run: bool, **filters: Any) -> None:
     """Try messages again at once: failed ones and those that wait for their next attempt."""
     from ..outbox import admin
     from . import outbox_report
 
-    sys.exit(outbox_report.order(admin.retry, _which(**which), dry_run=dry_run, now=utcnow(), say=click.echo))
+    sys.exit(
+        outbox_report.apply(
+            admin.retry, _selection(**filters), dry_run=dry_run, now=utcnow(), echo=click.echo
+        )
+    )
 
 
 @outbox.command()
-@_filters("queued", "held")
-def cancel(dry_run: bool, **which: Any) -> None:
+@_selection_options("queued", "held")
+def cancel(dry_run: bool, **filters: Any) -> None:
     """Cancel waiting and held messages: they never leave."""
     from ..outbox import admin
     from . import outbox_report
 
     sys.exit(
-        outbox_report.order(admin.cancel, _which(**which), dry_run=dry_run, now=utcnow(), say=click.echo)
+        outbox_report.apply(
+            admin.cancel, _selection(**filters), dry_run=dry_run, now=utcnow(), echo=click.echo
+        )
     )
 
 
 @outbox.command()
-@_filters("held")
-def release(dry_run: bool, **which: Any) -> None:
+@_selection_options("held")
+def release(dry_run: bool, **filters: Any) -> None:
     """Let held and paused queues move again at once. With --id: the queues of those messages."""
     from . import outbox_report
 
-    sys.exit(outbox_report.release(_which(**which), dry_run=dry_run, now=utcnow(), say=click.echo))
+    sys.exit(outbox_report.release(_selection(**filters), dry_run=dry_run, now=utcnow(), echo=click.echo))
 
 
-def _which(
+def _selection(
     account: str | None,
     statuses: tuple[str, ...],
-    idents: tuple[int, ...],
+    message_ids: tuple[int, ...],
     older_than: timedelta | None,
     everything: bool,
 ) -> Any:
-    """Read the filters. Without one, only --all means all: a slip must not cancel everybody's mail."""
+    """Build the selection from the options. Without a filter --all is required, so that a typo cannot cancel all mail."""
     from ..accounts import identifiers
     from ..operations.report import OWN_MAIL
     from ..outbox.admin import MessageSelection
     from ..outbox.models import Status
     from ..outbox.queue import SYSTEM
 
-    if everything == bool(account or statuses or idents or older_than):
+    if everything == bool(account or statuses or message_ids or older_than):
         raise click.UsageError("Say which: --account, --status, --id or --older-than; or else --all.")
-    ident = SYSTEM if account == OWN_MAIL else identifiers.find_account_id(account) if account else None
-    if account and ident is None:
+    account_id = SYSTEM if account == OWN_MAIL else identifiers.find_account_id(account) if account else None
+    if account and account_id is None:
         raise click.UsageError("No account has this name. It is the last part of /join/<name>.")
     before = utcnow() - older_than if older_than else None
-    return MessageSelection(ident, tuple(Status(one) for one in statuses), idents, before)
+    return MessageSelection(account_id, tuple(Status(one) for one in statuses), message_ids, before)
 
 
 owners = AppGroup("owners", help="Who runs this portal.")

@@ -1,4 +1,4 @@
-"""``flask smtp check``: try a version up to the recipient, without sending and without storing anything."""
+"""``flask smtp check``: tests a settings version up to RCPT TO. Sends and stores nothing."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from ..settings.models import SmtpSettings
     from ..smtp.diagnosis.diagnose import Diagnosis
 
-PASSED, FAILED, NOT_TRIED = 0, 1, 2
-_MARKS = {StageStatus.PASSED: "ok", StageStatus.FAILED: "FAILED", StageStatus.SKIPPED: "skipped"}
+PASSED, FAILED, NOT_CHECKED = 0, 1, 2
+_STATUS_LABELS = {StageStatus.PASSED: "ok", StageStatus.FAILED: "FAILED", StageStatus.SKIPPED: "skipped"}
 
 
-class NotTried(Exception):
-    """There is nothing to try; ``code`` is stable, ``sentence`` is for the operator."""
+class CannotCheck(Exception):
+    """The check could not start. ``code`` is stable, for scripts; ``sentence`` is for the operator."""
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -37,8 +37,8 @@ class NotTried(Exception):
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A version's way out, tried. ``diagnosis`` is None when every stage passed."""
+class DryRunResult:
+    """The result of a dry run of one settings version. ``diagnosis`` is None if every stage passed."""
 
     slug: str
     route: Route
@@ -60,65 +60,69 @@ class Trial:
         }
 
 
-def run(slug: str, number: int | None, as_json: bool, say: Callable[[str], None]) -> int:
-    """Try an account's live version, or the one with this number, and tell; return the exit status."""
+def run(slug: str, number: int | None, as_json: bool, echo: Callable[[str], None]) -> int:
+    """Check an account's live version, or the one with this number, and print the result; return the exit status."""
     try:
-        trial = attempt(slug, number, None if as_json else lambda result: say(_line(result)))
-    except NotTried as why:
-        refusal = {"account": slug, "error": {"code": why.code, "sentence": why.sentence}}
-        say(json.dumps(refusal) if as_json else why.sentence)
-        return NOT_TRIED
+        trial = dry_run(slug, number, None if as_json else lambda result: echo(_stage_line(result)))
+    except CannotCheck as error:
+        refusal = {"account": slug, "error": {"code": error.code, "sentence": error.sentence}}
+        echo(json.dumps(refusal) if as_json else error.sentence)
+        return NOT_CHECKED
     if as_json:
-        say(json.dumps(trial.as_dict()))
+        echo(json.dumps(trial.as_dict()))
     elif trial.diagnosis:
-        say(f"\n{as_text(trial.diagnosis)}")
+        echo(f"\n{as_text(trial.diagnosis)}")
     else:
-        say(f"\n{trial.route.server.address} takes mail from {trial.route.sender}. Nothing was sent.")
+        echo(f"\n{trial.route.server.address} takes mail from {trial.route.sender}. Nothing was sent.")
     return PASSED if trial.report.passed else FAILED
 
 
-def attempt(slug: str, number: int | None, observer: Observer | None = None) -> Trial:
-    """Climb the ladder up to the recipient, who is the account's first owner. Raises NotTried."""
+def dry_run(slug: str, number: int | None, observer: Observer | None = None) -> DryRunResult:
+    """Run the stages up to RCPT TO with the account's first owner as recipient. Raises CannotCheck."""
     account = db.session.scalar(select(Account).where(Account.slug == slug))
     if account is None:
-        raise NotTried("unknown-account", "No account has this name. It is the last part of /join/<name>.")
+        raise CannotCheck("unknown-account", "No account has this name. It is the last part of /join/<name>.")
     route, recipient = _route(_version(account, number)), _recipient(account)
-    db.session.rollback()  # a server may take its time, and no transaction waits for it
+    db.session.rollback()  # no transaction stays open while the server answers
     report = probe(route.server, route.sender, recipient, observer)
-    return Trial(slug, route, recipient, report, route.explain(report.failure) if report.failure else None)
+    return DryRunResult(
+        slug, route, recipient, report, route.explain(report.failure) if report.failure else None
+    )
 
 
 def _version(account: Account, number: int | None) -> SmtpSettings:
     if number is None:
         live = routing.live_version(account.id)
         if live is None:
-            raise NotTried("no-settings", "The account has no live version. Name a saved one by --version.")
+            raise CannotCheck(
+                "no-settings", "The account has no live version. Name a saved one by --version."
+            )
         return live
     version = versions.find(account.id, number)
     if version is None:
-        raise NotTried("unknown-version", "The account has no version with this number.")
+        raise CannotCheck("unknown-version", "The account has no version with this number.")
     return version
 
 
 def _route(version: SmtpSettings) -> Route:
     if not versions.is_complete(version):
-        raise NotTried("port-unknown", "The version's port was never found, so there is nothing to dial.")
+        raise CannotCheck("port-unknown", "The version's port was never found, so there is nothing to dial.")
     try:
         return routing.version_route(version)
     except NoRoute as trouble:
-        raise NotTried(str(trouble.diagnosis["code"]), str(trouble.diagnosis["cause"])) from None
+        raise CannotCheck(str(trouble.diagnosis["code"]), str(trouble.diagnosis["cause"])) from None
 
 
 def _recipient(account: Account) -> str:
     first = select(Owner.mailbox).where(Owner.account_id == account.id).order_by(Owner.id).limit(1)
     mailbox = db.session.scalar(first)
     if mailbox is None:
-        raise NotTried("no-owner", "The account has no owner, so nobody could receive.")
+        raise CannotCheck("no-owner", "The account has no owner, so nobody could receive.")
     return mailbox
 
 
-def _line(result: StageResult) -> str:
+def _stage_line(result: StageResult) -> str:
     """Return one stage result as a line, followed by its evidence."""
     time = "" if result.status is StageStatus.SKIPPED else f"{result.duration_ms} ms"
-    head = f"{_MARKS[result.status]:8}{STAGE_LABELS[result.stage]:22}{time:>9}  {result.sentence}"
+    head = f"{_STATUS_LABELS[result.status]:8}{STAGE_LABELS[result.stage]:22}{time:>9}  {result.sentence}"
     return "\n".join([head, *(f"{'':8}  {key}: {value}" for key, value in result.evidence.items())])

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ..about import ROOT
 from ..env import ConfigError
 from ..smtp.protocol.reply import plain_text
-from ..vault import SealBroken, Vault, key_id
+from ..vault import DecryptionError, Vault, key_id
 from . import Base, db, insert, read_only
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def keys_open(vault: Vault) -> bool:
     row = db.session.get(KeyCheck, 1)
     try:
         return row is not None and bool(vault.open(row.sealed, KEY_CHECK_BINDING))
-    except SealBroken:
+    except DecryptionError:
         return False
     finally:
         db.session.rollback()
@@ -63,7 +63,7 @@ def check_keys(vault: Vault, instance: Path | str) -> None:
         row = db.session.get_one(KeyCheck, 1)
     try:
         vault.open(row.sealed, KEY_CHECK_BINDING)
-    except SealBroken:
+    except DecryptionError:
         raise ConfigError(
             "The keyring does not fit this database: saved passwords could not be opened. "
             f"{_missing_key(vault, row.sealed)}"
@@ -77,7 +77,7 @@ def _missing_key(vault: Vault, sealed: bytes) -> str:
     """Return a sentence that names the key by its id, which is no secret, if the id can be read."""
     try:
         name = plain_text(key_id(sealed))
-    except SealBroken:
+    except DecryptionError:
         return ""
     if name in vault.key_ids:
         return f"The key called {name} in the keyring is not the one that sealed them. "

@@ -10,7 +10,7 @@ from wtforms import BooleanField, Form, HiddenField, StringField, TextAreaField
 from wtforms.validators import StopValidation, ValidationError
 
 from ..smtp.mailbox import MailboxError, parse_mailbox
-from ..web.fields import PortalForm, at_most, mailbox_field, one_line, required, stripped, text_field
+from ..web.fields import PortalForm, mailbox_field, max_length, one_line, required, stripped, text_field
 
 _NAME_MAX_CHARS = 60
 _MESSAGE_MAX_CHARS = 1000
@@ -65,7 +65,7 @@ class JoinForm(PortalForm):
 
     name = StringField(
         "Your name",
-        validators=[required("Enter your name."), one_line, at_most(_NAME_MAX_CHARS), validate_name],
+        validators=[required("Enter your name."), one_line, max_length(_NAME_MAX_CHARS), validate_name],
         filters=[normalize_name],
     )
     mailbox = mailbox_field("Your email address", required("Enter your email address."))
@@ -123,14 +123,14 @@ class InviteForm(PortalForm):
 
     name = StringField(
         "Their name",
-        validators=[required("Enter the name."), one_line, at_most(_NAME_MAX_CHARS), validate_name],
+        validators=[required("Enter the name."), one_line, max_length(_NAME_MAX_CHARS), validate_name],
         filters=[normalize_name],
     )
     mailbox = mailbox_field("Their email address", required("Enter the email address."))
     message = TextAreaField(
         "Your personal message",
         description="It stands in the email in your own words. A sentence on how you know each other is enough.",
-        validators=[reject_invisible, at_most(_MESSAGE_MAX_CHARS)],
+        validators=[reject_invisible, max_length(_MESSAGE_MAX_CHARS)],
         filters=[normalize_newlines],
     )
 
@@ -141,7 +141,7 @@ class InviteForm(PortalForm):
 class DeclineForm(PortalForm):
     """The reason for declining an application."""
 
-    reason = StringField("Reason", validators=[one_line, at_most(_REASON_MAX_CHARS)], filters=[stripped])
+    reason = StringField("Reason", validators=[one_line, max_length(_REASON_MAX_CHARS)], filters=[stripped])
 
 
 class RulesForm(PortalForm):

@@ -29,7 +29,7 @@ class WebhookForm(PortalForm):
 
     def validate_url(self, field: Any) -> None:
         try:
-            http_client.parse_address(field.data or "", current_config().hooks)
+            http_client.parse_address(field.data or "", current_config().webhook_policy)
         except http_client.InvalidAddress as refused:
             raise ValidationError(str(refused)) from None
 

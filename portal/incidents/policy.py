@@ -81,7 +81,7 @@ def set_failure_action(account_id: int, action: OnFailure, after_minutes: int) -
 
 
 def open_secret(policy: IncidentPolicy) -> str:
-    """Return the secret that signs deliveries. Raises SealBroken."""
+    """Return the secret that signs deliveries. Raises DecryptionError."""
     return vault().open(policy.sealed_secret or b"", secret_binding(policy))
 
 

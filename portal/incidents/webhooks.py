@@ -26,7 +26,7 @@ from ..db.lease import is_free
 from ..http_client import PostFailed, post
 from ..jobs import backoff, notify
 from ..state import current_config
-from ..vault import SealBroken
+from ..vault import DecryptionError
 from . import policy
 from .models import IncidentPolicy, WebhookDelivery, WebhookState
 
@@ -106,7 +106,7 @@ def deliver(delivery_id: int) -> None:
         **signed_headers(secret, row.key, body, now),
     }
     try:
-        status = post(url, body, headers, current_config().hooks)
+        status = post(url, body, headers, current_config().webhook_policy)
     except PostFailed as failure:
         _record_result(delivery_id, status=failure.status, problem=str(failure))
     else:
@@ -173,7 +173,7 @@ def _open_secret(chosen: IncidentPolicy) -> tuple[str, str]:
     try:
         secret = policy.open_secret(chosen)
         decode_secret(secret)
-    except SealBroken:
+    except DecryptionError:
         return "", "The secret cannot be opened with the portal's present key. Make a new one."
     except ValueError:
         return "", "The secret cannot sign. Make a new one."

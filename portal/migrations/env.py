@@ -1,4 +1,4 @@
-"""How Alembic reaches our tables: always online, through the app's own engine."""
+"""Alembic environment: always online, over the app's own engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from portal.jobs.backend import TABLE_PREFIX
 
 
 def _render(kind: str, item: object, _autogen: object) -> str | bool:
-    """Write our own column types as plain ones, so that an old migration outlives the code."""
+    """Render our own column types as standard ones, so that old migrations do not depend on present code."""
     if kind == "type" and isinstance(item, UTCDateTime):
         return "sa.DateTime(timezone=True)"
     if kind == "type" and isinstance(item, TypeEngine) and getattr(item, "enums", None):
@@ -21,15 +21,15 @@ def _render(kind: str, item: object, _autogen: object) -> str | bool:
 
 
 def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
-    """Leave alone what is made beside the models: Huey's tables, and the log's index of words."""
+    """Exclude what is created outside the models: Huey's tables and the full-text index of the delivery log."""
     return kind not in ("table", "index") or not str(name).startswith((f"{TABLE_PREFIX}_", SUBJECT_INDEX))
 
 
 def run() -> None:
-    """Apply or compare within one transaction."""
+    """Apply the migrations, or compare the tables with the models, in one transaction."""
     engine = current_app.extensions["migrate"].db.engine
     with engine.connect() as connection:
-        if connection.dialect.name == "sqlite":  # whole tables are put into order: that may need the disk
+        if connection.dialect.name == "sqlite":  # sorting whole tables may not fit into memory
             connection.connection.cursor().execute("PRAGMA temp_store = DEFAULT")
         context.configure(
             connection=connection,
@@ -39,7 +39,7 @@ def run() -> None:
             include_name=_is_ours,
         )
         with context.begin_transaction():
-            if connection.dialect.name == "postgresql":  # of two set-ups at once, one waits for the other
+            if connection.dialect.name == "postgresql":  # of two concurrent set-ups the second waits
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(20110)")
             context.run_migrations()
         connection.commit()

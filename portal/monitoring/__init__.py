@@ -1,10 +1,10 @@
-"""For whoever watches the portal: does it answer, is it ready, and how is it doing."""
+"""Monitoring endpoints: liveness, readiness and Prometheus metrics."""
 
 from flask import Flask
 
 
 def install(app: Flask) -> None:
-    """Introduce the room to the app."""
+    """Register the endpoints with the app."""
     from .views import blueprint
 
     app.register_blueprint(blueprint)

@@ -1,7 +1,7 @@
-"""The figures Prometheus reads, straight from the tables: whoever of many processes is asked says the same.
+"""Prometheus metrics, read from the tables, so that every process returns the same values.
 
-Labels come from short lists (states, outcomes, stages, providers of the catalogue), never from what
-somebody typed. What happened before the last rollup was added up by the worker, so nothing old is counted again.
+Label values come from fixed lists (states, outcomes, stages, providers of the catalogue), never from user input. The worker's
+rollup has summed up the older attempts, so a scrape counts only those since the last rollup.
 """
 
 from __future__ import annotations
@@ -31,55 +31,55 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-_GOOD_FOR = timedelta(seconds=5)
-_OPEN = (Status.QUEUED, Status.SENDING, Status.HELD)
+_CACHE_LIFETIME = timedelta(seconds=5)
+_UNSETTLED = (Status.QUEUED, Status.SENDING, Status.HELD)
 _STAGES = {stage.value for stage in Stage}
 _lock = Lock()
 
 
 @dataclass
 class MetricsCache:
-    """The last answer, so that several scrapers read the tables once."""
+    """The last response, so that several scrapers read the tables once."""
 
     read_at: datetime | None = None
     text: bytes = b""
 
 
-def text(now: datetime) -> bytes:
-    """Return the page, at most a few seconds old."""
+def render(now: datetime) -> bytes:
+    """Return the metrics in Prometheus' text format, at most a few seconds old."""
     with _lock:
-        kept = get_state().part(MetricsCache)
-        if kept.read_at is None or not timedelta(0) <= now - kept.read_at < _GOOD_FOR:
+        cache = get_state().part(MetricsCache)
+        if cache.read_at is None or not timedelta(0) <= now - cache.read_at < _CACHE_LIFETIME:
             registry = CollectorRegistry(auto_describe=False)
-            registry.register(_Tables(now))
-            kept.read_at, kept.text = now, generate_latest(registry)
-        return kept.text
+            registry.register(_DatabaseCollector(now))
+            cache.read_at, cache.text = now, generate_latest(registry)
+        return cache.text
 
 
-class _Tables(Collector):
-    """Reads everything in one short transaction."""
+class _DatabaseCollector(Collector):
+    """Reads all metrics in one short transaction."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
 
     def describe(self) -> Iterable[Metric]:
-        return ()  # so that registering asks nothing of the database
+        return ()  # so that registering does not query the database
 
     def collect(self) -> Iterator[Metric]:
         with read_only():
-            found = [*_queue(self.now), *_attempts(), _workers(self.now)]
+            found = [*_queue_metrics(self.now), *_attempt_metrics(), _worker_metric(self.now)]
             db.session.rollback()
         yield from found
 
 
-def _queue(now: datetime) -> Iterator[Metric]:
+def _queue_metrics(now: datetime) -> Iterator[Metric]:
     depth = GaugeMetricFamily("signet_queue_depth", "Emails that are owed, by state.", labels=["state"])
     row = OutboxMessage
-    counted = select(row.status, func.count(), func.min(row.created_at)).where(row.status.in_(_OPEN))
+    counted = select(row.status, func.count(), func.min(row.created_at)).where(row.status.in_(_UNSETTLED))
     found = {
         status: (number, first) for status, number, first in db.session.execute(counted.group_by(row.status))
     }
-    for status in _OPEN:
+    for status in _UNSETTLED:
         depth.add_metric([status.value], found.get(status, (0, None))[0])
     yield depth
     oldest = min((first for _, first in found.values() if first is not None), default=now)
@@ -92,14 +92,14 @@ def _queue(now: datetime) -> Iterator[Metric]:
     yield GaugeMetricFamily("signet_queues_held", "Accounts whose queue is on hold.", value=held)
 
 
-def _attempts() -> Iterator[Metric]:
+def _attempt_metrics() -> Iterator[Metric]:
     total = CounterMetricFamily(
         "signet_attempts", "Attempts that ended.", labels=["provider", "outcome", "stage"]
     )
     counts: Counter[tuple[str, str, str]] = Counter()
     steps: dict[str, Counter[int]] = {}
     seconds: Counter[str] = Counter()
-    for provider, outcome, stage, step, count, spent in _counted():
+    for provider, outcome, stage, step, count, spent in _attempt_counts():
         counts[provider, outcome, stage if stage in _STAGES else ""] += count
         if outcome == Outcome.ACCEPTED and step != NO_STEP:
             steps.setdefault(provider, Counter())[step] += count
@@ -117,7 +117,7 @@ def _attempts() -> Iterator[Metric]:
     yield took
 
 
-def _counted() -> Iterator[tuple[str, str, str, int, int, float]]:
+def _attempt_counts() -> Iterator[tuple[str, str, str, int, int, float]]:
     mark = db.session.get(RollupCursor, ATTEMPTS)
     for row in db.session.scalars(select(AttemptTotal)):
         yield row.provider, row.outcome, row.stage, row.step, row.count, row.seconds
@@ -133,6 +133,6 @@ def _buckets(counts: Counter[int]) -> list[tuple[str, float]]:
     return [*found, ("+Inf", float(seen + counts[len(STEPS_S)]))]
 
 
-def _workers(now: datetime) -> Metric:
+def _worker_metric(now: datetime) -> Metric:
     alive = len(heartbeat.live_workers(now))
     return GaugeMetricFamily("signet_workers", "Workers seen within the last minute.", value=alive)

@@ -1,4 +1,4 @@
-"""/healthz (the process answers), /readyz (it can do its work) and /metrics (for Prometheus, with a token)."""
+"""The endpoints /healthz (the process responds), /readyz (the portal is ready) and /metrics (Prometheus, with a token)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..clock import utcnow
 from ..state import current_config
 from . import health, prometheus
 
-blueprint = Blueprint("watching", __name__)
+blueprint = Blueprint("monitoring", __name__)
 
 
 @blueprint.get("/healthz")
@@ -21,19 +21,19 @@ def healthz() -> Response:
 
 @blueprint.get("/readyz")
 def readyz() -> Any:
-    wrong = health.look(utcnow())
-    answer = jsonify({"ready": not wrong, "reasons": wrong})
-    return answer, 503 if wrong else 200
+    problems = health.find_problems(utcnow())
+    response = jsonify({"ready": not problems, "reasons": problems})
+    return response, 503 if problems else 200
 
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    """Without a token set there is no such page: behind a proxy every caller looks like one of this machine."""
+    """Return the metrics. Without a configured token this is a 404: behind a proxy every client address is local."""
     token = current_config().metrics_token
     if not token:
         abort(404)
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.encode())
-    if scheme.lower() != "bearer" or not right:
+    is_correct = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.encode())
+    if scheme.lower() != "bearer" or not is_correct:
         return Response("A bearer token is asked for.\n", 401, {"WWW-Authenticate": "Bearer"}, "text/plain")
-    return Response(prometheus.text(utcnow()), content_type=prometheus.CONTENT_TYPE)
+    return Response(prometheus.render(utcnow()), content_type=prometheus.CONTENT_TYPE)

@@ -1,10 +1,10 @@
-"""For whoever runs the portal: the state of the outbox, orders about messages, and the keys."""
+"""What the operator of the portal needs: the state of the outbox and the rotation of keys."""
 
 from flask import Flask
 
 
 def install(app: Flask) -> None:
-    """Introduce the room to the app."""
+    """Register the pages with the app."""
     from .views import blueprint
 
     app.register_blueprint(blueprint)

@@ -1,4 +1,4 @@
-"""The state of the outbox with the accounts' names, as the operator's page and command tell it."""
+"""The state of the outbox with the names of its accounts, for the operator's page and ``flask outbox status``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from ..jobs.models import WorkerHeartbeat
     from ..outbox.overview import InternalError, MessageLease, Overview, QueueDepth, StoppedQueue
 
-OWN_MAIL = "@portal"  # stands for the portal's own mail where an account is named; no short name has an @
+OWN_MAIL = "@portal"  # the portal's own mail, in place of an account's short name, which cannot contain @
 
 
 @dataclass(frozen=True)
-class Facts:
-    """The overview, the names of its accounts, and what an operator has to see to."""
+class OutboxReport:
+    """The overview of the outbox, the names of its accounts, and what needs the operator's attention."""
 
     overview: Overview
     names: Mapping[int, str]
@@ -34,32 +34,34 @@ class Facts:
 
     @property
     def attention(self) -> list[str]:
-        """Sentences about what nobody but the operator can mend; empty when all is well."""
-        said = []
+        """One sentence for each problem that only the operator can fix."""
+        sentences = []
         if not self.overview.at_work:
-            said.append("No worker is running, so no email leaves.")
+            sentences.append("No worker is running, so no email leaves.")
         for one in self.overview.stopped:
             if one.diagnosis.get("whose_move") == "operator":
-                said.append(f"The emails of {self.name(one.account_id)} are on hold: {cause(one)}")
-        return said
+                sentences.append(f"The emails of {self.name(one.account_id)} are on hold: {hold_cause(one)}")
+        return sentences
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; ``docs/commands.md`` describes them."""
-        seen = self.overview
+        overview = self.overview
         return {
-            "at": seen.at.isoformat(),
-            "depth": seen.depth,
-            "oldest_waiting": _iso(seen.oldest),
-            "oldest_waiting_seconds": int((seen.at - seen.oldest).total_seconds()) if seen.oldest else None,
-            "states": {state.value: seen.counts[state] for state in Status},
-            "accounts": [self._account(one) for one in seen.accounts],
-            "stopped": [self._stopped(one) for one in seen.stopped],
-            "workers": [self._worker(one) for one in seen.workers],
-            "leases": [self._lease(one) for one in seen.leases],
-            "draining": [self.name(ident) for ident in seen.draining_accounts],
-            "attempts_last_hour": {one.value: seen.attempts_last_hour.get(one, 0) for one in Outcome},
-            "attempts_last_minute": {one.value: seen.attempts_last_minute.get(one, 0) for one in Outcome},
-            "faults": [self._fault(one) for one in seen.internal_errors],
+            "at": overview.at.isoformat(),
+            "depth": overview.depth,
+            "oldest_waiting": _iso(overview.oldest),
+            "oldest_waiting_seconds": int((overview.at - overview.oldest).total_seconds())
+            if overview.oldest
+            else None,
+            "states": {state.value: overview.counts[state] for state in Status},
+            "accounts": [self._account(one) for one in overview.accounts],
+            "stopped": [self._stopped(one) for one in overview.stopped],
+            "workers": [self._worker(one) for one in overview.workers],
+            "leases": [self._lease(one) for one in overview.leases],
+            "draining": [self.name(id_) for id_ in overview.draining_accounts],
+            "attempts_last_hour": {one.value: overview.attempts_last_hour.get(one, 0) for one in Outcome},
+            "attempts_last_minute": {one.value: overview.attempts_last_minute.get(one, 0) for one in Outcome},
+            "faults": [self._fault(one) for one in overview.internal_errors],
             "attention": self.attention,
         }
 
@@ -80,7 +82,7 @@ class Facts:
             "until": _iso(one.until),
             "waiting": one.waiting,
             "code": str(one.diagnosis.get("code", "")) or None,
-            "cause": cause(one) or None,
+            "cause": hold_cause(one) or None,
             "whose_move": one.diagnosis.get("whose_move"),
         }
 
@@ -107,19 +109,19 @@ class Facts:
         }
 
 
-def gather(now: datetime) -> Facts:
-    """Read everything at one moment, in a transaction that only reads and has ended on return."""
+def build_report(now: datetime) -> OutboxReport:
+    """Read everything in one read-only transaction, which has ended on return."""
     with read_only():
-        facts = Facts(overview.read_overview(now), identifiers.account_slugs())
-        db.session.expunge_all()  # the workers' rows outlive the transaction
+        report = OutboxReport(overview.read_overview(now), identifiers.account_slugs())
+        db.session.expunge_all()  # the workers' rows are used after the transaction
         db.session.rollback()
-    return facts
+    return report
 
 
-def cause(one: StoppedQueue) -> str:
-    """Return why a queue is held, in a sentence; empty while it is only paused."""
+def hold_cause(one: StoppedQueue) -> str:
+    """Return the sentence that explains why a queue is held; empty if it is only paused."""
     return plain_text(str(one.diagnosis.get("cause", "")))
 
 
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
+def _iso(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None

@@ -1,7 +1,7 @@
-"""What is sealed under which key, and sealing everything anew under the first key of the ring.
+"""Key rotation: counts the rows sealed under each key, and reseals all rows under the first key of the keyring.
 
-Rows are read in batches and written back only while they still hold what was read, each batch in a
-transaction of its own: whoever saves meanwhile wins, and a rotation that was killed is simply run again.
+Rows are read in batches, and each batch is written in its own transaction. A row is updated only if it still holds the
+value that was read, so a concurrent change is never overwritten, and an interrupted rotation can be run again.
 """
 
 from __future__ import annotations
@@ -21,120 +21,120 @@ from ..outbox.queue import body_binding
 from ..settings.credentials import binding
 from ..settings.models import SmtpSettings
 from ..state import vault
-from ..vault import SealBroken, key_id
+from ..vault import DecryptionError, key_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_PASSES = 5  # over rows that somebody else changed at the same moment
-_PAGE = 500  # rows read at a time where nothing is written
-UNREADABLE = "?"  # stands for the key of what is no sealed secret at all
+_MAX_PASSES = 5  # over rows that another process changed concurrently
+_PAGE_ROWS = 500  # read at once where nothing is written
+UNREADABLE = "?"  # in place of a key id: the value is not a sealed secret
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of sealed thing: where it is kept, and what it is bound to."""
+class SealedKind:
+    """One kind of sealed value: the columns it is stored in, and its binding."""
 
     name: str
     table: type[Base]
     columns: tuple[str, ...]
-    bound_to: Callable[[Any], Mapping[str, str | int]]
+    binding_of: Callable[[Any], Mapping[str, str | int]]
     rows: ColumnElement[bool] = field(default_factory=true)
 
-    def elsewhere(self, mark: bytes) -> ColumnElement[bool]:
-        """Whether a row holds something that does not begin with ``mark``."""
-        return or_(*(_begins_otherwise(getattr(self.table, name), mark) for name in self.columns))
+    def not_under(self, prefix: bytes) -> ColumnElement[bool]:
+        """Return the condition that a row holds a value which does not start with ``prefix``."""
+        return or_(*(_starts_differently(getattr(self.table, name), prefix) for name in self.columns))
 
 
 KINDS = (
-    Kind("SMTP passwords", SmtpSettings, ("sealed_password",), binding),
-    Kind(
-        "sealed emails",  # those of the portal itself that still wait; the others were wiped
+    SealedKind("SMTP passwords", SmtpSettings, ("sealed_password",), binding),
+    SealedKind(
+        "sealed emails",  # the portal's own that are not settled yet; bodies of settled ones are cleared
         OutboxMessage,
         ("text", "html"),
         lambda row: body_binding(row.key),
         and_(OutboxMessage.is_sealed, OutboxMessage.text != ""),
     ),
-    Kind(
+    SealedKind(
         "webhook secrets",
         IncidentPolicy,
         ("sealed_secret",),
         secret_binding,
         IncidentPolicy.sealed_secret.is_not(None),
     ),
-    # The last, so that a portal without the former key refuses to start until everything else is done.
-    Kind("key check", KeyCheck, ("sealed",), lambda _row: KEY_CHECK_BINDING),
+    # Last, so that a portal without the old key refuses to start until all other rows are resealed.
+    SealedKind("key check", KeyCheck, ("sealed",), lambda _row: KEY_CHECK_BINDING),
 )
 
 
 @dataclass
-class Sealed:
-    """What one key seals: rows by kind, and how many of them do not open."""
+class KeyUsage:
+    """What one key seals: the number of rows by kind, and how many of them cannot be decrypted."""
 
     rows: Counter[str] = field(default_factory=Counter)
-    broken: int = 0
+    unreadable: int = 0
 
 
 @dataclass
-class Tally:
-    """What became of the rows of one kind."""
+class ResealCounts:
+    """The results of resealing the rows of one kind."""
 
-    done: int = 0
-    broken: int = 0  # does not open, left as it was
-    changed: int = 0  # somebody else changed it at the same moment
+    resealed: int = 0
+    unreadable: int = 0  # cannot be decrypted, left unchanged
+    conflicts: int = 0  # changed by another process since they were read
 
 
 @dataclass(frozen=True)
-class _Anew:
-    ident: int
+class _ResealedRow:
+    id_: int
     before: Mapping[str, Any]
-    after: Mapping[str, Any]  # empty: it does not open
+    after: Mapping[str, Any]  # empty: it cannot be decrypted
 
 
-def census(*, all_keys: bool = True) -> dict[str, Sealed]:
-    """Open everything that is sealed and return what was found, by key id. Changes nothing.
+def count_by_key(*, all_keys: bool = True) -> dict[str, KeyUsage]:
+    """Decrypt all sealed rows and return the counts by key id. Changes nothing.
 
-    ``all_keys`` False leaves out what is sealed under the first key already.
+    ``all_keys`` False leaves out the rows that are sealed under the first key already.
     """
-    found: dict[str, Sealed] = {}
+    found: dict[str, KeyUsage] = {}
     for kind in KINDS:
-        where = true() if all_keys else kind.elsewhere(vault().mark)
-        for row in _each(kind, where):
-            sealed = found.setdefault(_key_of(kind, row), Sealed())
+        condition = true() if all_keys else kind.not_under(vault().prefix)
+        for row in _iterate_rows(kind, condition):
+            sealed = found.setdefault(_key_id_of(kind, row), KeyUsage())
             sealed.rows[kind.name] += 1
-            sealed.broken += not _opens(kind, row)
+            sealed.unreadable += not _opens(kind, row)
     return found
 
 
-def reseal(kind: Kind, *, batch: int, told: Callable[[Tally], None]) -> Tally:
-    """Seal every row of a kind under the first key, ``batch`` rows a transaction. Commits each."""
-    total = Tally()
-    for _ in range(_PASSES):
-        total.broken = total.changed = 0
+def reseal_rows(kind: SealedKind, *, batch: int, on_progress: Callable[[ResealCounts], None]) -> ResealCounts:
+    """Seal every row of a kind under the first key, ``batch`` rows per transaction. Commits each."""
+    total = ResealCounts()
+    for _ in range(_MAX_PASSES):
+        total.unreadable = total.conflicts = 0
         last = 0
-        while rows := _read(kind, last, batch):
-            last = rows[-1].ident
+        while rows := _reseal_page(kind, last, batch):
+            last = rows[-1].id_
             _write(kind, rows, total)
-            told(total)
-        if not total.changed:
+            on_progress(total)
+        if not total.conflicts:
             break
     return total
 
 
-def left(kind: Kind) -> int:
+def count_remaining(kind: SealedKind) -> int:
     """Return how many rows of a kind are sealed under another key than the first."""
     with read_only():
-        query = select(func.count()).select_from(kind.table).where(kind.rows, kind.elsewhere(vault().mark))
+        query = select(func.count()).select_from(kind.table).where(kind.rows, kind.not_under(vault().prefix))
         count = db.session.scalar(query) or 0
         db.session.rollback()
     return count
 
 
-def _each(kind: Kind, where: ColumnElement[bool]) -> Iterator[Any]:
+def _iterate_rows(kind: SealedKind, condition: ColumnElement[bool]) -> Iterator[Any]:
     last = 0
     while True:
         with read_only():
-            rows = _page(kind, where, last, _PAGE)
+            rows = _read_page(kind, condition, last, _PAGE_ROWS)
             yield from rows
             last = rows[-1].id if rows else last
             db.session.rollback()
@@ -142,78 +142,80 @@ def _each(kind: Kind, where: ColumnElement[bool]) -> Iterator[Any]:
             return
 
 
-def _page(kind: Kind, where: ColumnElement[bool], last: int, size: int) -> list[Any]:
+def _read_page(kind: SealedKind, condition: ColumnElement[bool], last: int, size: int) -> list[Any]:
     table: Any = kind.table
-    query = select(table).where(kind.rows, where, table.id > last).order_by(table.id).limit(size)
+    query = select(table).where(kind.rows, condition, table.id > last).order_by(table.id).limit(size)
     return list(db.session.scalars(query))
 
 
-def _read(kind: Kind, last: int, size: int) -> list[_Anew]:
-    """Read the next rows and seal them anew, in a transaction that only reads: nobody waits for it."""
+def _reseal_page(kind: SealedKind, last: int, size: int) -> list[_ResealedRow]:
+    """Read the next rows and seal their values again, in a read-only transaction that blocks no writer."""
     with read_only():
-        rows = [_anew(kind, row) for row in _page(kind, kind.elsewhere(vault().mark), last, size)]
+        rows = [
+            _reseal_row(kind, row) for row in _read_page(kind, kind.not_under(vault().prefix), last, size)
+        ]
         db.session.rollback()
     return rows
 
 
-def _anew(kind: Kind, row: Any) -> _Anew:
+def _reseal_row(kind: SealedKind, row: Any) -> _ResealedRow:
     before = {name: value for name in kind.columns if (value := getattr(row, name))}
     try:
-        after = {name: _seal(value, kind.bound_to(row)) for name, value in before.items()}
-    except SealBroken:
+        after = {name: _reseal_value(value, kind.binding_of(row)) for name, value in before.items()}
+    except DecryptionError:
         after = {}
-    return _Anew(row.id, before, after)
+    return _ResealedRow(row.id, before, after)
 
 
-def _write(kind: Kind, rows: list[_Anew], total: Tally) -> None:
+def _write(kind: SealedKind, rows: list[_ResealedRow], total: ResealCounts) -> None:
     table: Any = kind.table
     for row in rows:
         if not row.after:
-            total.broken += 1
+            total.unreadable += 1
             continue
         unchanged = [getattr(table, name) == value for name, value in row.before.items()]
-        statement = update(table).where(table.id == row.ident, *unchanged).values(**row.after)
+        statement = update(table).where(table.id == row.id_, *unchanged).values(**row.after)
         result = db.session.execute(statement.execution_options(synchronize_session=False))
         if result.rowcount == 1:  # type: ignore[attr-defined]
-            total.done += 1
+            total.resealed += 1
         else:
-            total.changed += 1
+            total.conflicts += 1
     db.session.commit()
 
 
-def _seal(value: Any, bound_to: Mapping[str, str | int]) -> Any:
-    """Seal anew in the form of the old value: octets, or their hexadecimal digits."""
-    fresh = vault().seal(vault().open(_octets(value), bound_to), bound_to)
-    return fresh.hex() if isinstance(value, str) else fresh
+def _reseal_value(value: Any, binding: Mapping[str, str | int]) -> Any:
+    """Return the value sealed under the first key, in the form of the old one: bytes or hexadecimal digits."""
+    sealed = vault().seal(vault().open(_as_bytes(value), binding), binding)
+    return sealed.hex() if isinstance(value, str) else sealed
 
 
-def _opens(kind: Kind, row: Any) -> bool:
+def _opens(kind: SealedKind, row: Any) -> bool:
     try:
         for name in kind.columns:
             if value := getattr(row, name):
-                vault().open(_octets(value), kind.bound_to(row))
-    except SealBroken:
+                vault().open(_as_bytes(value), kind.binding_of(row))
+    except DecryptionError:
         return False
     return True
 
 
-def _key_of(kind: Kind, row: Any) -> str:
+def _key_id_of(kind: SealedKind, row: Any) -> str:
     try:
-        return key_id(_octets(getattr(row, kind.columns[0])))
-    except SealBroken:
+        return key_id(_as_bytes(getattr(row, kind.columns[0])))
+    except DecryptionError:
         return UNREADABLE
 
 
-def _octets(value: bytes | str) -> bytes:
+def _as_bytes(value: bytes | str) -> bytes:
     try:
         return bytes.fromhex(value) if isinstance(value, str) else value
     except ValueError:
-        raise SealBroken("not a sealed secret") from None
+        raise DecryptionError("not a sealed secret") from None
 
 
-def _begins_otherwise(column: Any, mark: bytes) -> ColumnElement[bool]:
-    start: Any = mark
+def _starts_differently(column: Any, prefix: bytes) -> ColumnElement[bool]:
+    start: Any = prefix
     if isinstance(column.type, Text):
-        start = mark.hex()
+        start = prefix.hex()
     head = func.substr(column, 1, len(start), type_=column.type)
     return and_(func.length(column) > 0, head != start)

@@ -13,19 +13,19 @@ from . import report
 
 blueprint = Blueprint("operator", __name__, url_prefix="/operator")
 
-_MOST = 100  # accounts on the page; the command tells them all
+_MAX_ACCOUNTS = 100  # on the page; ``flask outbox status`` lists all
 
 
 @blueprint.get("/outbox")
 @operator_required
 def outbox() -> Any:
-    told = report.gather(utcnow())
+    outbox_report = report.build_report(utcnow())
     return render_template(
         "operator/outbox.html",
-        facts=told,
-        seen=told.overview,
-        most=_MOST,
-        words=STATUS_LABELS,
-        outcomes=OUTCOME_TAGS,
-        cause=report.cause,
+        report=outbox_report,
+        overview=outbox_report.overview,
+        max_accounts=_MAX_ACCOUNTS,
+        status_labels=STATUS_LABELS,
+        outcome_tags=OUTCOME_TAGS,
+        hold_cause=report.hold_cause,
     )

@@ -208,7 +208,7 @@ def seal_body(body: str, key: str) -> str:
 
 
 def open_body(sealed: str, key: str) -> str:
-    """Open what ``seal_body`` sealed. Raises SealBroken."""
+    """Open what ``seal_body`` sealed. Raises DecryptionError."""
     return vault().open(bytes.fromhex(sealed), body_binding(key))
 
 

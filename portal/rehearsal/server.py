@@ -122,7 +122,7 @@ async def _serve(
 def _certificates(config: Config) -> certificates.CertificateFiles:
     directory = certificates.rehearsal_folder(config)
     try:
-        return certificates.ensure_certificates(directory, config.rehearsal_plays)
+        return certificates.ensure_certificates(directory, config.rehearsed_hosts)
     except OSError as error:
         raise RehearsalError(
             f"The rehearsal server cannot write {error.filename or directory}: {error.strerror}. "

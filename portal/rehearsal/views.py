@@ -51,7 +51,7 @@ def _banners(_account: int) -> list[Banner]:
         Banner(
             "info",
             "Rehearsal: mail does not leave this machine",
-            _banner_text(current_config().rehearsal_plays),
+            _banner_text(current_config().rehearsed_hosts),
             "Open the inbox",
             url_for("rehearsal.inbox"),
         )
@@ -123,7 +123,7 @@ def show_faults() -> str:
     """Explain the listeners, the simulated providers and the faults."""
     config = current_config()
     listeners = [(listener, listener.port(config)) for listener in LISTENERS]
-    provider_hosts = provider_replies.describe_hosts(config.rehearsal_plays)
+    provider_hosts = provider_replies.describe_hosts(config.rehearsed_hosts)
     return render_template(
         "rehearsal/faults.html",
         faults=FAULTS,

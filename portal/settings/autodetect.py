@@ -72,7 +72,7 @@ def find_port(version_id: int) -> Detection:
 def store_port(version: SmtpSettings, detected: Candidate) -> None:
     """Store a detected port and encryption, and seal the password again for them. The caller commits.
 
-    Raises SealBroken.
+    Raises DecryptionError.
     """
     password = credentials.open_password(version)
     version.port, version.security = detected[0], detected[1].value

@@ -26,7 +26,7 @@ from ..outbox.queue import enqueue_row
 from ..outbox.sending import deliver
 from ..outbox.store import claims
 from ..state import current_config
-from ..vault import SealBroken
+from ..vault import DecryptionError
 from . import autodetect, fixes, routing, versions
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, VersionState
 
@@ -48,7 +48,7 @@ def run(version_id: int) -> None:
         _run_claimed(lease)
     except SQLAlchemyError:
         raise  # A database error is no result of the check: the lease expires and the check is repeated.
-    except SealBroken:
+    except DecryptionError:
         db.session.rollback()
         _finish(lease, passed=False, diagnosis=routing.PASSWORD_UNREADABLE)
     except Exception:

@@ -34,5 +34,5 @@ def seal(version: SmtpSettings, password: str) -> None:
 
 
 def open_password(version: SmtpSettings) -> str:
-    """Return the password of a version in plain text. Raises SealBroken."""
+    """Return the password of a version in plain text. Raises DecryptionError."""
     return vault().open(version.sealed_password, binding(version))

@@ -10,7 +10,7 @@ from ..smtp.diagnosis.diagnose import diagnose
 from ..smtp.probe.fixes import FailedAttempt, VerifiedFix, find_fix
 from ..smtp.providers import remove_spaces
 from ..smtp.server import Mechanism, Security
-from ..vault import SealBroken
+from ..vault import DecryptionError
 from . import credentials, providers, routing, versions
 from .models import SmtpSettings, VersionState
 from .validation import InvalidSettings
@@ -83,7 +83,7 @@ def apply(owner: Owner, version: SmtpSettings, *, now: datetime) -> SmtpSettings
         raise InvalidSettings({"": "There is no proved fix for this version any more. Check it again."})
     try:
         password = credentials.open_password(version)
-    except SealBroken:
+    except DecryptionError:
         raise InvalidSettings(
             {"password": "The saved password cannot be opened any more. Enter it again."}
         ) from None

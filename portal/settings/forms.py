@@ -11,7 +11,7 @@ from wtforms.validators import Optional, ValidationError
 from ..smtp.providers.model import ProviderKind
 from ..smtp.server import Mechanism, Security
 from ..state import current_config
-from ..web.fields import PortalForm, at_most, mailbox_field, required, text_field
+from ..web.fields import PortalForm, mailbox_field, max_length, required, text_field
 from . import providers
 from .models import DETECT, SmtpSettings
 
@@ -56,7 +56,7 @@ class SmtpForm(PortalForm):
     provider = SelectField("Provider", validators=[Optional()], validate_choice=False)
     host = text_field("SMTP Server", required("Enter the SMTP server, such as smtp.mailgun.org."), limit=253)
     username = text_field("SMTP Username", required("Enter the SMTP username."), limit=254)
-    password = PasswordField("SMTP Password", validators=[no_control_characters, at_most(500)])
+    password = PasswordField("SMTP Password", validators=[no_control_characters, max_length(500)])
     domain = text_field("Domain", limit=253)
     security = RadioField(
         "Enable SSL",

@@ -13,7 +13,7 @@ from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import Provider, load_catalogue
 from ..smtp.server import Mechanism, Secret, Security, Server
 from ..state import current_config
-from ..vault import SealBroken
+from ..vault import DecryptionError
 from . import credentials, providers
 from .models import SmtpSettings, VersionState
 
@@ -70,7 +70,7 @@ def version_route(version: SmtpSettings) -> Route:
     account = db.session.get_one(Account, version.account_id)
     try:
         password = credentials.open_password(version)
-    except SealBroken:
+    except DecryptionError:
         raise NoRoute(PASSWORD_UNREADABLE) from None
     server = Server(
         host=version.host,

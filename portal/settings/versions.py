@@ -12,7 +12,7 @@ from ..accounts.models import Account, Owner
 from ..db import db
 from ..jobs import notify
 from ..outbox.queue import get_queue, release
-from ..vault import SealBroken
+from ..vault import DecryptionError
 from . import credentials, validation
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, VersionState
 from .validation import InvalidSettings, SettingsInput
@@ -102,7 +102,7 @@ def strip_password_spaces(owner: Owner, version: SmtpSettings, *, now: datetime)
         )
     try:
         password = re.sub(r"\s", "", credentials.open_password(version))
-    except SealBroken:
+    except DecryptionError:
         raise InvalidSettings({"password": "Enter the SMTP password again."}) from None
     credentials.seal(version, password)
     version.credential_warnings = [one for one in version.credential_warnings if one["code"] != _SPACES_CODE]
@@ -213,7 +213,7 @@ def _kept_password(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[s
         raise InvalidSettings({"password": sentence})
     try:
         return credentials.open_password(saved), saved.password_saved_at
-    except SealBroken:
+    except DecryptionError:
         raise InvalidSettings(
             {"password": "The saved password cannot be opened any more. Enter it again."}
         ) from None

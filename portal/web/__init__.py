@@ -1,4 +1,4 @@
-"""What every page shares."""
+"""Shared web code: security headers, transactions, error pages, form fields, template filters and components."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask, *, secure: bool) -> None:
-    """Set up headers, transactions, error pages, filters, and what every template knows."""
+    """Set up headers, transactions, error pages, filters and the shared template variables."""
     headers.install(app, secure=secure)
     read_only.install(app)
     errors.install(app)

@@ -1,4 +1,4 @@
-"""Notices shown at the top of every page of an account; rooms contribute, pages need not know them."""
+"""Banners at the top of every page of an account. Rooms register sources, so pages do not need to know them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Banner:
-    """A notice on every page. ``tone`` is info, success, warning or danger; ``more`` are further (label, url)."""
+    """A banner. ``tone`` is info, success, warning or danger; ``more`` holds further (label, url) pairs."""
 
     tone: str
     title: str
@@ -33,10 +33,10 @@ class _Sources:
 
 
 def add_banner_source(app: Flask, source: Source) -> None:
-    """Let a room say something on every page."""
+    """Register a source of banners."""
     get_state(app).part(_Sources).sources.append(source)
 
 
 def collect_banners(app: Flask, account_id: int) -> list[Banner]:
-    """Collect what the rooms have to say to this account."""
+    """Return the banners of all sources for this account."""
     return [banner for source in get_state(app).part(_Sources).sources for banner in source(account_id)]

@@ -18,7 +18,7 @@ _FOLDER = "components/"
 
 
 class Components:
-    """Finds a macro by its name at its first use, when every global that it may call is known."""
+    """Looks macros up by name. Loads them at the first use, after every global that they may call is registered."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# Without the mark, Excel reads the file in the local encoding and spoils names; other programs skip the mark.
+# Without the mark, Excel reads the file in the local encoding and garbles names; other programs skip the mark.
 _BYTE_ORDER_MARK = "\ufeff"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 

@@ -1,4 +1,4 @@
-"""Pages for what goes wrong: plain words, the right status, and never our own exception's text."""
+"""Error pages and handlers: a plain explanation, the correct status, and never the text of an internal exception."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from ..db import db, set_may_write
 from ..state import get_state
 
 _log = logging.getLogger(__name__)
-_NEVER_KEPT = ("password", "token", "trap")
+_SECRET_FIELDS = ("password", "token", "trap")  # parts of field names
+_VALUE_LIMIT_CHARS = 2000
 
 
 @dataclass(frozen=True)
 class ErrorPage:
+    """The texts of one error page."""
+
     heading: str
     explanation: str
     remedy: str
@@ -62,15 +65,15 @@ PAGES = {
 
 
 def install(app: Flask) -> None:
-    """Register one handler for each way a request can fail."""
-    app.register_error_handler(CSRFError, _stale_form)
+    """Register a handler for each kind of failure."""
+    app.register_error_handler(CSRFError, _csrf_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(OperationalError, _database_error)
     app.register_error_handler(InterfaceError, _database_error)
     app.register_error_handler(Exception, _unexpected)
 
 
-# (status, what is known of it, headers that belong to it) -> an answer
+# (status, detail, headers to keep) -> a response
 ErrorRenderer = Callable[[int, str, dict[str, str]], Any]
 
 
@@ -79,21 +82,21 @@ class _ErrorRenderers:
     by_prefix: dict[str, ErrorRenderer] = field(default_factory=dict)
 
 
-def add_error_renderer(app: Flask, prefix: str, teller: ErrorRenderer) -> None:
-    """Let a room tell what goes wrong under its addresses in another way than by pages."""
-    get_state(app).part(_ErrorRenderers).by_prefix[prefix] = teller
+def add_error_renderer(app: Flask, prefix: str, renderer: ErrorRenderer) -> None:
+    """Render errors under a path prefix by ``renderer`` instead of pages."""
+    get_state(app).part(_ErrorRenderers).by_prefix[prefix] = renderer
 
 
 def _custom_renderer() -> ErrorRenderer | None:
-    tellers = get_state().part(_ErrorRenderers).by_prefix
-    return next((teller for prefix, teller in tellers.items() if request.path.startswith(prefix)), None)
+    renderers = get_state().part(_ErrorRenderers).by_prefix
+    return next((renderer for prefix, renderer in renderers.items() if request.path.startswith(prefix)), None)
 
 
 def error_page(code: int, *, page: ErrorPage | None = None, **more: object) -> Any:
-    """Render the page of a status; an unlisted one is told like its class."""
-    if teller := _custom_renderer():
-        incident = f"Its reference is {more['incident']}." if "incident" in more else ""
-        return teller(code, incident, {})
+    """Render the page of a status; a status that is not in PAGES gets the page of its class."""
+    if renderer := _custom_renderer():
+        detail = f"Its reference is {more['reference']}." if "reference" in more else ""
+        return renderer(code, detail, {})
     page = page or PAGES.get(code) or PAGES[500 if code >= 500 else 400]
     html = render_template(
         "errors/error.html",
@@ -108,19 +111,19 @@ def error_page(code: int, *, page: ErrorPage | None = None, **more: object) -> A
 
 def _http_error(error: HTTPException) -> Any:
     if isinstance(error, SecurityError):
-        # Asked for by a name that is not the portal's. No address can be built then, so no page either.
+        # The Host header is not the portal's name. No URL can be built then, so no page can be rendered.
         return "This portal is not known by that name.\n", 400, {"Content-Type": "text/plain; charset=utf-8"}
     if error.code is None or error.code < 400:
         return error
-    if teller := _custom_renderer():
-        kept = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
-        return teller(error.code, "", kept)
+    if renderer := _custom_renderer():
+        headers = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
+        return renderer(error.code, "", headers)
     return error_page(error.code)
 
 
-def _stale_form(error: CSRFError) -> Any:
-    """Explain a refused form and offer what was typed again, except to a form sent by another site."""
-    _log.info("form refused: %s", error.description)
+def _csrf_error(error: CSRFError) -> Any:
+    """Explain the rejected form and offer the entered values again, unless another site sent the form."""
+    _log.info("form rejected: %s", error.description)
     if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
         page = ErrorPage(
             "That form came from somewhere else",
@@ -133,34 +136,34 @@ def _stale_form(error: CSRFError) -> Any:
         "Your session changed while the form was open, so it was not accepted. Nothing was changed.",
         "What you typed is below; send it again. Passwords have to be typed again.",
     )
-    return error_page(400, page=page, kept=_kept(), kept_action=request.path)
+    return error_page(400, page=page, kept=_submitted_values(), kept_action=request.path)
 
 
-def _kept() -> list[tuple[str, str]]:
-    """Return what was typed, to be offered again; never a password."""
+def _submitted_values() -> list[tuple[str, str]]:
+    """Return the entered values except secrets, so that the page can offer to send them again."""
     return [
         (name, value)
         for name, value in request.form.items(multi=True)
-        if value and len(value) <= 2000 and not any(word in name for word in _NEVER_KEPT)
+        if value and len(value) <= _VALUE_LIMIT_CHARS and not any(word in name for word in _SECRET_FIELDS)
     ]
 
 
 def _database_error(error: DBAPIError) -> Any:
-    _only_read_from_here()
-    _log.error("database trouble at %s: %s", request.path, error.orig)
+    _continue_read_only()
+    _log.error("database error at %s: %s", request.path, error.orig)
     if request.method == "POST":
-        return error_page(503, kept=_kept(), kept_action=request.path)
+        return error_page(503, kept=_submitted_values(), kept_action=request.path)
     return error_page(503)
 
 
-def _only_read_from_here() -> None:
-    """The page that tells of the trouble reads, too, and must not stand in line for the write lock again."""
+def _continue_read_only() -> None:
+    """Roll back and switch to read-only transactions, so that rendering the error page does not wait for the write lock."""
     db.session.rollback()
     set_may_write(False)
 
 
 def _unexpected(error: Exception) -> Any:
-    _only_read_from_here()
-    incident = secrets.token_hex(4)
-    _log.error("incident %s at %s", incident, request.path, exc_info=error)
-    return error_page(500, incident=incident)
+    _continue_read_only()
+    reference = secrets.token_hex(4)
+    _log.error("internal error, reference %s, at %s", reference, request.path, exc_info=error)
+    return error_page(500, reference=reference)

@@ -1,4 +1,4 @@
-"""Form fields and rules every room shares."""
+"""Shared form base class, fields and validators."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from wtforms.validators import InputRequired, Length, StopValidation, Validation
 
 Validator = Callable[[Form, Field], None]
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_JOINERS = "\u200c\u200d"  # some scripts, and families of emoji, cannot be written without them
+_JOINERS = "\u200c\u200d"  # needed in some scripts and in emoji sequences
 
 
-class _LateToken(CSRFTokenField):
-    """Makes its token when it is shown: a form that was sent and is in order needs no other."""
+class _LazyCsrfToken(CSRFTokenField):
+    """Generates its token when it is rendered, because a valid submitted form does not need a new one."""
 
     def process(self, *args: Any, **kwargs: Any) -> None:
         HiddenField.process(self, *args, **kwargs)
@@ -29,11 +29,11 @@ class _LateToken(CSRFTokenField):
 
 
 class _Csrf(_FlaskFormCSRF):
-    field_class = _LateToken
+    field_class = _LazyCsrfToken
 
 
 class PortalForm(FlaskForm):
-    """The base of every form: required is judged by us, beside the field, not by a browser's bubble."""
+    """The base of every form. The portal validates required fields and shows errors beside them, not the browser."""
 
     class Meta(FlaskForm.Meta):
         csrf_class = _Csrf
@@ -44,18 +44,18 @@ class PortalForm(FlaskForm):
 
 
 def stripped(value: str | None) -> str | None:
-    """Drop the white space around a value; for anything but passwords."""
+    """Strip the white space around a value; not for passwords."""
     return value.strip() if isinstance(value, str) else value
 
 
-def one_line(form: Form, field: Field) -> None:
-    """Refuse what could end a header line or turn text around: controls and bidirectional marks.
+def one_line(_form: Form, field: Field) -> None:
+    """Reject control characters and bidirectional marks, which could end a header line or reorder text.
 
-    Nobody can remove what nobody sees, so the form comes back without them. HTML cannot hold them all anyway.
+    The field is shown again without them, because the user cannot see and remove them; HTML cannot hold all of them.
     """
-    typed = field.data or ""
-    visible = "".join(c for c in typed if unicodedata.category(c) not in _INVISIBLE or c in _JOINERS)
-    if visible != typed:
+    entered = field.data or ""
+    visible = "".join(c for c in entered if unicodedata.category(c) not in _INVISIBLE or c in _JOINERS)
+    if visible != entered:
         field.data = visible
         raise ValidationError(
             "This held invisible characters, which are now removed. Check it and send it again."
@@ -63,7 +63,7 @@ def one_line(form: Form, field: Field) -> None:
 
 
 class _Required(InputRequired):
-    """InputRequired looks at what was sent, so that white space which a filter then drops would do."""
+    """InputRequired checks the raw value, which may be white space that a filter has stripped; this also checks the result."""
 
     def __call__(self, form: Form, field: Field) -> None:
         if field.data == "":
@@ -73,17 +73,18 @@ class _Required(InputRequired):
 
 
 def required(message: str) -> Validator:
-    """Ask for a value; one of nothing but white space is none, where the field strips it."""
+    """Require a value. White space alone is not a value where the field strips it."""
     return _Required(message)
 
 
-def at_most(limit: int) -> Validator:
+def max_length(limit: int) -> Validator:
+    """Limit the length in characters."""
     rule: Validator = Length(max=limit, message=f"Use {limit} characters or fewer.")
     return rule
 
 
-def mailbox(form: Form, field: Field) -> None:
-    """Accept a mailbox like ada@example.org and keep it as it will be written in the envelope."""
+def mailbox(_form: Form, field: Field) -> None:
+    """Validate a mailbox such as ada@example.org and normalise it to the form used in the envelope."""
     if not field.data:
         return
     try:
@@ -98,10 +99,12 @@ def mailbox(form: Form, field: Field) -> None:
 
 
 def text_field(label: str, *rules: Validator, limit: int = 200, **more: Any) -> StringField:
-    """A line of text, stripped, without control characters."""
-    return StringField(label, validators=[*rules, one_line, at_most(limit)], filters=[stripped], **more)
+    """Return a field for one line of text, stripped, without control characters."""
+    return StringField(label, validators=[*rules, one_line, max_length(limit)], filters=[stripped], **more)
 
 
 def mailbox_field(label: str, *rules: Validator, **more: Any) -> EmailField:
-    """A mailbox, judged strictly."""
-    return EmailField(label, validators=[*rules, one_line, at_most(254), mailbox], filters=[stripped], **more)
+    """Return a field for one mailbox, strictly validated."""
+    return EmailField(
+        label, validators=[*rules, one_line, max_length(254), mailbox], filters=[stripped], **more
+    )

@@ -1,4 +1,4 @@
-"""Template filters for times, and ``asset_url`` for the address of a static file."""
+"""Template filters for times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The security headers of every page, and the stricter ones of a mail preview."""
+"""Security headers: those of every page, and the stricter content security policy of an email preview."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAGE_POLICY = "; ".join(
         "require-trusted-types-for 'script'",
     ]
 )
-# A mail is somebody else's HTML: it may be styled, but it may not act, send, or fetch anything.
+# An email is untrusted HTML: styles are allowed; scripts, forms and external requests are not.
 _MAIL_POLICY = "; ".join(
     [
         "sandbox",
@@ -38,42 +38,41 @@ _MAIL_POLICY = "; ".join(
 
 
 def mail_policy(base_url: str) -> str:
-    """Return the policy of a mail preview. Pictures come from the portal alone, which keeps the owner's logo.
+    """Return the policy of an email preview. It allows images from the portal only, which serves the owner's logo.
 
-    A sandboxed page has no origin, so that 'self' would fit nothing: the portal is named.
+    A sandboxed page has an opaque origin that 'self' does not match, so the portal's origin is named.
     """
     parts = urlsplit(base_url)
     return _MAIL_POLICY.format(portal=f"{parts.scheme}://{parts.netloc}")
 
 
 def mail_page(html: str) -> Response:
-    """Answer with the HTML of a mail, for a sandboxed frame."""
+    """Return the response with the HTML of an email, for a sandboxed frame."""
     response = Response(html, mimetype="text/html")
     response.headers["Content-Security-Policy"] = mail_policy(current_config().base_url)
     return response
 
 
 def install(app: Flask, *, secure: bool) -> None:
-    """Put the headers on every answer that does not bring its own policy."""
-
-    usual = {
+    """Add the headers to every response, except those that the view has set itself."""
+    defaults = {
         "Content-Security-Policy": PAGE_POLICY,
         "X-Content-Type-Options": "nosniff",
-        # Stricter ones break the CSRF check, which reads the Referer; a page without such a form may bring its own.
+        # A stricter policy breaks the CSRF check, which reads the Referer; a page without such a form may set its own.
         "Referrer-Policy": "same-origin",
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
     }
     if secure:
-        usual["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+        defaults["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
 
     @app.after_request
     def _headers(response: Response) -> Response:
-        brought = {name.lower() for name, _ in response.headers}
-        for name, value in usual.items():
-            if name.lower() not in brought:
+        present = {name.lower() for name, _ in response.headers}
+        for name, value in defaults.items():
+            if name.lower() not in present:
                 response.headers.add(name, value)
-        if "cache-control" not in brought and request.endpoint != "static":
+        if "cache-control" not in present and request.endpoint != "static":
             response.headers.add("Cache-Control", "no-store")
         return response

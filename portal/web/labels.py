@@ -1,6 +1,6 @@
-"""Labels: what pages, alerts and commands call a status, an outcome, a stage, a field and whose move it is.
+"""Labels of statuses, outcomes, stages, settings fields and moves, for pages, alerts and commands.
 
-Each of these has its words here, once. Labels of values that only one room knows stay in that room.
+Each label is defined once. Labels of values that only one room uses are in that room.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..smtp.protocol.reply import plain_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# The tag of a message. "Accepted", not "Sent": a server's acceptance does not prove that a mailbox received it.
+# The tag of a message. "Accepted", not "Sent": acceptance by a server does not prove delivery to a mailbox.
 STATUS_LABELS: Mapping[Status, str] = {
     Status.QUEUED: "Waiting",
     Status.SENDING: "Being sent",
@@ -34,7 +34,7 @@ OUTCOME_TAGS: Mapping[Outcome, tuple[str, str]] = {
     Outcome.HELD: ("held", "Stopped by the settings"),
     Outcome.INTERRUPTED: ("ambiguous", "Interrupted"),
 }
-# The steps of a settings check, each the name of what it proves.
+# The stages of a settings check, each named after what it tests.
 STAGE_LABELS: Mapping[str, str] = {
     "detect": "Find port and encryption",
     Stage.RESOLVE: "Look up the name",
@@ -70,7 +70,7 @@ FIELD_LABELS: Mapping[str, str] = {
     "wrapped_user": "Affiliate Wrapped User",
     "ehlo_name": "Name said in the greeting",
 }
-# Whose move it is, by ``smtp.diagnosis.cases.Move``: on a page, and in an alert's line "Whose move: ...".
+# Who has to act, by ``smtp.diagnosis.cases.Move``: on a page, and in an alert's line "Whose move: ...".
 MOVE_LABELS: Mapping[str, str] = {
     "owner": "Yours",
     "provider": "Your provider’s",
@@ -102,7 +102,7 @@ class DiagnosisView:
 def diagnosis_view(
     diagnosis: Mapping[str, Any] | None, stage_results: Iterable[Mapping[str, Any]] = ()
 ) -> DiagnosisView | None:
-    """Return a stored diagnosis ready to be shown, with the stage of the check that failed, if any."""
+    """Return the view of a stored diagnosis, with the failed stage of the check, if any."""
     if not diagnosis:
         return None
     failed = next((result for result in stage_results if result["verdict"] == "failed"), None)
@@ -120,7 +120,7 @@ def diagnosis_view(
 
 
 def reply_line(code: int | None, enhanced: str, text: str) -> str:
-    """Return a server's reply as one line. Cleaned here too, because old rows may hold control characters."""
+    """Return a server's reply as one line. Control characters are removed, because old rows may contain them."""
     return plain_text(
         " ".join(part for part in (str(code or ""), enhanced, text) if part), _REPLY_LIMIT_CHARS
     )
@@ -131,9 +131,9 @@ def transcript_lines(text: str) -> list[tuple[str, str, str]]:
     lines = []
     for line in text.splitlines():
         time, _, rest = line.partition(" ms  ")
-        speaker, colon, said = rest.partition(": ")
+        speaker, colon, content = rest.partition(": ")
         if colon and speaker in {"C", "S", "*"}:
             lines.append(
-                ("" if speaker == "*" else speaker, plain_text(said, _REPLY_LIMIT_CHARS), time.strip())
+                ("" if speaker == "*" else speaker, plain_text(content, _REPLY_LIMIT_CHARS), time.strip())
             )
     return lines

@@ -1,8 +1,9 @@
-"""Paging by key: stable while rows are added, and as fast on the last page as on the first."""
+"""Keyset pagination: stable while rows are added, and as fast on the last page as on the first."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..db import db
@@ -18,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """One page of rows, newest first. ``older`` and ``newer`` are the keys to go on from, if any."""
+    """One page of rows, newest first. ``older`` and ``newer`` are the keys of the adjacent pages, if any."""
 
     rows: Sequence[T]
     older: int | None
@@ -51,14 +52,14 @@ def _take(query: Select[Any], count: int) -> list[Any]:
 
 
 def _page(rows: list[Any], name: str, *, more_older: bool, more_newer: bool) -> Page[Any]:
-    ident: Callable[[Any], int] = lambda row: getattr(row, name)  # noqa: E731
+    key_of: Callable[[Any], int] = attrgetter(name)
     return Page(
         rows,
-        ident(rows[-1]) if rows and more_older else None,
-        ident(rows[0]) if rows and more_newer else None,
+        key_of(rows[-1]) if rows and more_older else None,
+        key_of(rows[0]) if rows and more_newer else None,
     )
 
 
 def key_argument(value: str | None) -> int | None:
-    """Read a paging key from the address; anything but a number means the first page."""
+    """Parse a pagination key from the query string; None, the first page, if it is not a number."""
     return int(value) if value and value.isascii() and value.isdigit() and len(value) < 19 else None

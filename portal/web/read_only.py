@@ -1,4 +1,4 @@
-"""Whether the transactions of a page write: those of a page that is only looked at do not, so it waits for no writer."""
+"""Read-only transactions for requests that only read, so that they never wait for the write lock."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from flask import Flask, request
 from ..db import set_may_write
 
 View = TypeVar("View", bound=Callable[..., Any])
-_SAFE = {"GET", "HEAD", "OPTIONS"}
-_MARK = "reads_first"
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+_ATTRIBUTE = "read_only_view"
 
 
 def read_only_view(view: View) -> View:
-    """Mark a view that only reads, whatever the method, until a deed says that it writes: ``db.writing``."""
-    setattr(view, _MARK, True)
+    """Mark a view whose transactions are read-only for every method, except inside ``db.read_write``."""
+    setattr(view, _ATTRIBUTE, True)
     return view
 
 
 def install(app: Flask) -> None:
-    """Decide for each request how its transactions begin."""
+    """Choose for each request whether its transactions may write."""
 
     @app.before_request
-    def _reading_or_writing() -> None:
+    def _choose_mode() -> None:
         view = app.view_functions.get(request.endpoint or "")
-        set_may_write(request.method not in _SAFE and not hasattr(view, _MARK))
+        set_may_write(request.method not in _SAFE_METHODS and not hasattr(view, _ATTRIBUTE))
 
     @app.teardown_request
-    def _forget(_error: BaseException | None) -> None:
+    def _reset_mode(_error: BaseException | None) -> None:
         set_may_write(True)

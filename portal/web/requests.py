@@ -1,4 +1,4 @@
-"""Two values of a request that views need: the client's network and a redirect target within the site."""
+"""Two values of a request: the client's network, for rate limits, and a safe redirect target."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _TARGET_LIMIT_CHARS = 2000
 
 
 def network_of(request: Request) -> str:
-    """Return the client's IPv4 address or IPv6 /64, the unit that rate limits count by.
+    """Return the client's IPv4 address or IPv6 /64, the key of rate limits.
 
-    One household or server controls a whole /64, so a limit per IPv6 address would not limit it. The address
-    is the one that the operator's proxies report (their number is configured), never an unchecked header.
+    A single client usually controls a whole /64, so a limit per IPv6 address would have no effect. The address
+    is the one reported by the operator's proxies (their number is configured), never an unchecked header.
     """
     try:
         address = ipaddress.ip_address((request.remote_addr or "").partition("%")[0])

@@ -1,9 +1,9 @@
-"""Static files: addresses that change with the content, compressed answers, and how long browsers may keep them.
+"""Static files: versioned URLs, gzip and cache headers.
 
-Files are compressed once for each content and kept in memory (about 60 kB in all). The address from ``asset_url`` has
-the version of the whole folder in its path, so that the modules which a script imports by relative addresses have it
-too; such answers may be kept for a year. An address without the present version is checked again each time (RFC 9111
-section 5.2.2.4). The version is read once in a process: restart it after a change to a static file.
+Each file is compressed once and kept in memory (about 60 kB in all). A URL from ``asset_url`` contains the version of the
+whole folder in its path, so the modules that a script imports by relative URLs have it too; such responses are cached for a
+year. A URL without the present version is revalidated each time (RFC 9111 section 5.2.2.4). The version is read once per
+process: restart it after a change to a static file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _YEAR_S = 31_536_000
 _VERSION_PREFIX = "v-"
-_COMPRESSED = {".css", ".js", ".svg"}  # pictures and fonts are compressed already
+_COMPRESSED = {".css", ".js", ".svg"}  # images and fonts are compressed already
 _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 
 
@@ -35,7 +35,7 @@ def _digest(path: Path, _modified: float) -> str:
 
 @cache
 def _version(folder: Path) -> str:
-    """Return a name for the present content of all files, as a part of a path."""
+    """Return the path segment that identifies the present content of all files."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(folder)} {_digest(path, path.stat().st_mtime)}\n".encode())
@@ -52,7 +52,7 @@ def install(app: Flask) -> None:
     folder = Path(str(app.static_folder))
 
     def asset_url(name: str) -> str:
-        """Return the address of a static file under the present version of the folder."""
+        """Return the URL of a static file under the present version of the folder."""
         return url_for("static", filename=f"{_version(folder)}/{name}")
 
     def serve(filename: str) -> Response:
@@ -76,7 +76,7 @@ def install(app: Flask) -> None:
 
 
 def _answer(folder: Path, filename: str, path: Path, modified: float) -> Response:
-    """Return the file, gzipped where that pays and the browser accepts it (RFC 9110 section 12.5.3)."""
+    """Return the file, gzipped if its type benefits and the browser accepts it (RFC 9110 section 12.5.3)."""
     if path.suffix not in _COMPRESSED:
         return send_from_directory(folder, filename, conditional=True)
     zipped = request.accept_encodings["gzip"] > 0

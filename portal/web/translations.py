@@ -19,6 +19,6 @@ DEFAULT_LOCALE = "en"
 
 
 def install(app: Flask) -> None:
-    """Give code and templates ``_()`` and ``ngettext()``."""
+    """Make ``_()`` and ``ngettext()`` available to code and templates."""
     app.config.setdefault("BABEL_TRANSLATION_DIRECTORIES", str(FOLDER))
     Babel(app, default_locale=DEFAULT_LOCALE, default_timezone="UTC")

@@ -166,7 +166,7 @@ def test_the_api_tells_why_an_email_was_called_off(owner, account, grace):
     ident = _owe(account, "new-purchase")
     _suspend(owner, grace)
     db.session.rollback()
-    told = serializers.message(account.id, ident)
+    told = serializers.message_json(account.id, ident)
     assert (told["status"], told["explanation"]) == (
         "cancelled",
         "It will not be sent. The affiliate was suspended while it waited.",

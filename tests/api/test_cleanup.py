@@ -23,9 +23,9 @@ def kept():
 
 def test_a_key_is_forgotten_after_a_month_and_its_event_stays(shop, left):
     assert shop.send(purchase(), key="paid").status_code == 201
-    assert cleanup.forget(utcnow() + timedelta(days=29)) == 0
+    assert cleanup.delete_old_requests(utcnow() + timedelta(days=29)) == 0
     assert kept() == ["paid"]
-    assert cleanup.forget(utcnow() + timedelta(days=31)) == 1
+    assert cleanup.delete_old_requests(utcnow() + timedelta(days=31)) == 1
     assert kept() == []
     events, messages = left()
     assert (len(events), len(messages)) == (1, 2)
@@ -33,7 +33,7 @@ def test_a_key_is_forgotten_after_a_month_and_its_event_stays(shop, left):
 
 def test_a_request_repeated_after_its_key_was_forgotten_causes_nothing_twice(shop, left):
     first = shop.send(purchase(), key="paid")
-    cleanup.forget(utcnow() + timedelta(days=31))
+    cleanup.delete_old_requests(utcnow() + timedelta(days=31))
     again = shop.send(purchase(), key="paid")
     assert again.get_json()["id"] == first.get_json()["id"]
     events, messages = left()
@@ -41,14 +41,14 @@ def test_a_request_repeated_after_its_key_was_forgotten_causes_nothing_twice(sho
 
 
 def test_keys_go_in_batches_the_oldest_first_and_the_present_ones_stay(app, owner, monkeypatch):
-    monkeypatch.setattr(cleanup, "BATCH", 4)
+    monkeypatch.setattr(cleanup, "BATCH_ROWS", 4)
     now, ident = utcnow(), account_of().id
     for number in range(10):
         old = now - timedelta(days=31 if number < 7 else 1)
         db.session.add(ApiRequest(account_id=ident, key=f"k{number}", fingerprint="", created_at=old))
         db.session.flush()
     db.session.commit()
-    assert cleanup.forget(now) == 7
+    assert cleanup.delete_old_requests(now) == 7
     assert kept() == ["k7", "k8", "k9"]
 
 

@@ -50,7 +50,7 @@ def test_of_two_events_with_one_key_only_one_is_taken(app, shop):
 
 
 def test_two_windows_do_not_make_more_tokens_than_there_may_be(app, owner, token_of):
-    for _ in range(tokens.MOST - 2):
+    for _ in range(tokens.MAX_TOKENS - 2):
         token_of()
     ident = account_of().id
 
@@ -62,7 +62,7 @@ def test_two_windows_do_not_make_more_tokens_than_there_may_be(app, owner, token
         return True
 
     assert sum(at_once(app, make, range(_AT_ONCE))) == 2
-    assert tokens.living(ident) == tokens.MOST
+    assert tokens.count_active(ident) == tokens.MAX_TOKENS
 
 
 def test_a_form_sent_twice_at_once_makes_one_token(app, owner):
@@ -71,7 +71,7 @@ def test_a_form_sent_twice_at_once_makes_one_token(app, owner):
     def make(_):
         try:
             tokens.create(ident, name="Twice", by="Ada", form_key="f" * 43, now=utcnow())
-        except tokens.MadeAlready:
+        except tokens.AlreadyCreated:
             return False
         return True
 

@@ -51,7 +51,7 @@ def test_the_table_lists_every_event_with_its_members():
 
 
 def test_the_limits_are_those_that_hold():
-    assert f"at most {tokens.PER_TOKEN.amount} requests a minute" in " ".join(PAGE.split())
+    assert f"at most {tokens.REQUEST_LIMIT.amount} requests a minute" in " ".join(PAGE.split())
 
 
 def test_every_reason_for_no_email_is_told():

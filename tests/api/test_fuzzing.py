@@ -43,7 +43,7 @@ MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(Heal
 def judged(octets):
     """Read and judge as the interface does; the one way out besides success is a problem."""
     try:
-        return validation.judge(strict_json.read(octets))
+        return validation.validate(strict_json.parse(octets))
     except Problem as problem:
         assert 400 <= problem.status < 500
         assert problem.detail

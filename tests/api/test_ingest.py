@@ -327,7 +327,7 @@ def test_a_wrong_token_is_refused(shop, header):
 
 def test_a_revoked_token_is_refused_at_once(shop):
     account = account_of()
-    tokens.revoke(account.id, tokens.all_of(account.id)[0].id, by="Ada", now=datetime.now(UTC))
+    tokens.revoke(account.id, tokens.list_tokens(account.id)[0].id, by="Ada", now=datetime.now(UTC))
     refused(shop.send(purchase()), 401)
 
 
@@ -358,7 +358,7 @@ def test_another_method_is_told_with_those_that_are_taken(shop):
 
 
 def test_a_token_is_asked_to_wait_when_it_is_in_too_much_of_a_hurry(shop, monkeypatch):
-    monkeypatch.setattr(tokens, "PER_TOKEN", tokens.rate_limit.RateLimit("test", 3, timedelta(minutes=1)))
+    monkeypatch.setattr(tokens, "REQUEST_LIMIT", tokens.rate_limit.RateLimit("test", 3, timedelta(minutes=1)))
     with time_machine.travel(datetime(2026, 11, 3, 9, 0, 20, tzinfo=UTC), tick=False):
         for _ in range(3):
             refused(shop.get(f"{EVENTS}/1"), 404)
@@ -388,7 +388,7 @@ def test_another_accounts_events_and_messages_are_not_there(shop, stranger, toke
 
 
 def test_what_goes_wrong_on_our_side_is_told_as_a_problem_with_a_reference(shop, monkeypatch):
-    monkeypatch.setattr("portal.api.views.ingest.receive", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("portal.api.views.ingest.ingest_event", lambda *a, **k: 1 / 0)
     shop.client.application.config["PROPAGATE_EXCEPTIONS"] = False
     assert "reference" in refused(shop.send(purchase()), 500)["detail"]
 

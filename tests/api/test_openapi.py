@@ -16,8 +16,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from portal.api import playground, tokens
 from portal.api.currencies import BY_DECIMALS, CODES
-from portal.api.openapi import _answers
-from portal.api.problems import KINDS
+from portal.api.openapi import response_schemas
+from portal.api.problems import PROBLEM_KINDS
 from portal.api.schemas import SHAPES
 from portal.clock import utcnow
 from portal.db import db
@@ -64,7 +64,7 @@ def test_a_tool_that_knows_the_document_alone_finds_nothing_wrong(app, shop, tmp
     told = shop.send(purchase()).get_json()
     db.session.add(attempt(told["mails"][0]["message"]))
     db.session.commit()
-    monkeypatch.setattr(tokens, "PER_TOKEN", replace(tokens.PER_TOKEN, amount=100_000))
+    monkeypatch.setattr(tokens, "REQUEST_LIMIT", replace(tokens.REQUEST_LIMIT, amount=100_000))
     env = os.environ | {"SCHEMATHESIS_HOOKS": "tests.api.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
     with served(app) as base:
         command = [
@@ -117,10 +117,10 @@ def test_the_document_announces_every_event_and_every_status(client):
 
 
 def test_every_reason_and_status_has_its_words():
-    assert {one.value for one in EmailDecision} - {""} == set(_answers()["Why"]["enum"])
-    assert {one.value for one in Status} == set(_answers()["Status"]["enum"])
+    assert {one.value for one in EmailDecision} - {""} == set(response_schemas()["Why"]["enum"])
+    assert {one.value for one in Status} == set(response_schemas()["Status"]["enum"])
     assert {one for one in EmailDecision if one.value} == set(playground.WHY)
-    assert all(status >= 400 for status, _, _ in KINDS.values())
+    assert all(status >= 400 for status, _, _ in PROBLEM_KINDS.values())
 
 
 def test_the_currencies_are_those_of_the_standard():

@@ -90,7 +90,7 @@ def test_a_form_that_is_not_in_order_makes_no_token(owner, changes):
 
 
 def test_an_account_has_a_bounded_number_of_tokens(owner, token_of):
-    for _ in range(tokens.MOST - 1):
+    for _ in range(tokens.MAX_TOKENS - 1):
         token_of()
     page = owner.get(PAGE).get_data(as_text=True)
     last = {"csrf_token": csrf_token(page), "name": "Late", "form_key": form_key(owner)}
@@ -99,7 +99,7 @@ def test_an_account_has_a_bounded_number_of_tokens(owner, token_of):
     assert answer.status_code == 422
     assert "There are 20 tokens, which is the most." in text_of(answer)
     assert "You have 20 tokens" in text_of(owner.get(PAGE))
-    assert len(rows()) == tokens.MOST
+    assert len(rows()) == tokens.MAX_TOKENS
     with pytest.raises(tokens.TooManyTokens):
         token_of()
     tokens.revoke(account_of().id, rows()[0].id, by="Ada", now=utcnow())

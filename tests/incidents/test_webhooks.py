@@ -220,7 +220,7 @@ def test_a_server_that_speaks_no_http_is_a_sentence_and_not_its_words(brightleaf
             peer.close()
 
         threading.Thread(target=rude, daemon=True).start()
-        policy = get_state(app).config.hooks
+        policy = get_state(app).config.webhook_policy
         target = policy.private_targets[0]
         from dataclasses import replace
 

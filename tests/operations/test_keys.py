@@ -29,7 +29,7 @@ from portal.outbox.queue import open_body
 from portal.settings import credentials
 from portal.settings.models import SmtpSettings
 from portal.state import get_state
-from portal.vault import SealBroken, Vault, key_id
+from portal.vault import DecryptionError, Vault, key_id
 from tests.conftest import KEYRING, make_config
 from tests.outbox.support import enqueue_message, new_account
 
@@ -164,7 +164,7 @@ def test_what_somebody_saved_meanwhile_is_not_overwritten(full: Flask) -> None:
 
     get_state(full).vault = Hooked(f"{NEW};{OLD}", 7, save)
     said: list[str] = []
-    assert key_rotation.rotate(batch=50, leave=False, now=utcnow(), say=said.append) == 0, said
+    assert key_rotation.rotate(batch=50, leave=False, now=utcnow(), echo=said.append) == 0, said
     version = db.session.scalars(select(SmtpSettings).where(SmtpSettings.number == 5)).one()
     assert version.sealed_password == theirs
     assert db.session.get_one(OutboxMessage, wiped).text == "", "what was settled stays wiped"
@@ -180,7 +180,7 @@ def test_what_was_sealed_by_a_portal_nobody_restarted_is_sealed_anew_too(full: F
             other.execute(update(SmtpSettings).where(SmtpSettings.number == 5).values(sealed_password=theirs))
 
     get_state(full).vault = Hooked(f"{NEW};{OLD}", 7, save)
-    assert key_rotation.rotate(batch=50, leave=False, now=utcnow(), say=lambda _: None) == 0
+    assert key_rotation.rotate(batch=50, leave=False, now=utcnow(), echo=lambda _: None) == 0
     assert under(everything()) == {"k2"}
     all_open(full)
 
@@ -246,7 +246,7 @@ def test_a_new_key_is_printed_as_one_line_and_changes_no_file(app: Flask, config
     assert sorted((path.name, path.stat().st_mtime_ns) for path in config.instance.iterdir()) == before
     ring = Vault(line + OLD)  # a line of its own in front, as `cat` puts it
     assert ring.key_ids[1] == "k1"
-    with pytest.raises(SealBroken):
+    with pytest.raises(DecryptionError):
         Vault(OLD).open(ring.seal("x", {}), {})
 
 
@@ -255,7 +255,7 @@ def _rotate_and_die(database_url: str, instance: Path) -> None:
     app = create_app(make_config(instance, keyring=keyring, database_url=database_url))
     get_state(app).vault = Hooked(keyring, 150, lambda: os.kill(os.getpid(), signal.SIGKILL))
     with app.app_context():
-        key_rotation.rotate(batch=20, leave=False, now=utcnow(), say=lambda _: None)
+        key_rotation.rotate(batch=20, leave=False, now=utcnow(), echo=lambda _: None)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from portal.outbox.sending.drain import drain_queue
 from portal.settings import check, credentials
 from portal.settings.models import SmtpSettings
 from portal.state import get_state
-from portal.vault import SealBroken
+from portal.vault import DecryptionError
 from tests.outbox.support import enqueue_message, message, queue, statuses
 from tests.settings.conftest import PAGE, checks, save, text_of, versions, work
 from tests.smtp.badserver import PASSWORD
@@ -151,7 +151,7 @@ def test_a_ciphertext_opens_for_its_own_row_only(owner, live, column):
     assert credentials.open_password(row) == PASSWORD
     db.session.expunge(row)
     setattr(row, column, COLUMNS[column])
-    with pytest.raises(SealBroken):
+    with pytest.raises(DecryptionError):
         credentials.open_password(row)
 
 
@@ -159,7 +159,7 @@ def test_a_ciphertext_moved_to_another_account_does_not_open(owner, stranger, li
     save(stranger, form)
     mine, theirs = versions()
     theirs.sealed_password = mine.sealed_password
-    with pytest.raises(SealBroken):
+    with pytest.raises(DecryptionError):
         credentials.open_password(theirs)
 
 

@@ -21,7 +21,7 @@ from ...db import db
 from ...db.transaction import db_now
 from ...smtp.failure import SubmissionFailure
 from ...state import current_config
-from ...vault import KeyMissing, SealBroken
+from ...vault import DecryptionError, KeyMissing
 from ..diagnoses import KEY_MISSING
 from ..routing import NoRoute, Route, route_for
 from ..store.sql import get_store
@@ -146,7 +146,7 @@ def submit(
     except KeyMissing:
         _log.exception("message %s cannot be opened: a key is missing", message_id)
         return partial(outcomes.settle_no_route, claim, KEY_MISSING, forced=forced)
-    except (MessageRefused, BadHeaderError, SealBroken, ValueError):
+    except (MessageRefused, BadHeaderError, DecryptionError, ValueError):
         _log.exception("message %s cannot be built", message_id)
         return partial(outcomes.settle_unsendable, claim)
     except SQLAlchemyError:
