@@ -4,7 +4,7 @@ from flask import Flask
 
 
 def install(app: Flask) -> None:
-    """Register the room with the app."""
+    """Register the listener for settled attempts and the unsubscribed mailboxes of owners with the app."""
     from ..notices import recipients
     from ..outbox.callbacks import add_listener
     from . import owner_unsubscribe, suppressions

@@ -43,14 +43,14 @@ class UTCDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError("a time without time zone cannot be stored")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -87,9 +87,9 @@ def insert(table: type[Base]) -> Any:
 _may_write: ContextVar[bool] = ContextVar("may_write", default=True)
 
 
-def set_may_write(value: bool) -> None:
+def set_may_write(*, allowed: bool) -> None:
     """Set whether the next transactions of this thread may write; those of a safe HTTP method may not."""
-    _may_write.set(value)
+    _may_write.set(allowed)
 
 
 def may_write() -> bool:

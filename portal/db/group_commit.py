@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -44,8 +45,7 @@ class _Work:
         return self.result
 
 
-# Adds the queued work to a transaction; the flag says whether that is raw.
-_Join = Callable[[list[_Work], bool], None]
+_Join = Callable[[list[_Work]], None]  # adds the queued work to the group of a transaction
 
 
 def run(function: Callable[[], _T], *, raw: bool = False) -> _T:
@@ -77,7 +77,7 @@ class GroupCommit:
                 return mine.outcome()
         group: list[_Work] = []
         try:
-            _commit(group, self._join, raw=mine.raw)
+            _commit(group, partial(self._join, raw=mine.raw), raw=mine.raw)
         except BaseException as error:  # the others must never be left waiting
             for work in group:
                 work.end(error)
@@ -85,8 +85,8 @@ class GroupCommit:
             self._hand_over(group, mine)
         return mine.outcome()
 
-    def _join(self, group: list[_Work], raw: bool) -> None:
-        """Move all queued work into the group; a raw transaction leaves work that needs the session."""
+    def _join(self, group: list[_Work], *, raw: bool) -> None:
+        """Move all queued work into the group. Work that needs the session stays queued during a raw transaction."""
         with self._lock:
             group += [work for work in self._queued if work.raw or not raw]
             self._queued = [work for work in self._queued if raw and not work.raw]
@@ -122,19 +122,19 @@ def of_engine(engine: Engine) -> GroupCommit:
 def _commit(group: list[_Work], join: _Join, *, raw: bool) -> None:
     try:
         with (raw_transaction if raw else session_transaction)():
-            join(group, raw)  # includes the work queued while another process was writing
+            join(group)  # includes the work queued while another process was writing
             for work in group:
                 work.result = work.function()
         for work in group:
             work.end()
     except (OperationalError, InterfaceError) as error:  # a failure of the database, not of one function
         db.session.rollback()
-        join(group, raw)
+        join(group)
         for work in group:
             work.end(error)
     except BaseException as error:
         db.session.rollback()
-        join(group, raw)
+        join(group)
         if len(group) == 1:
             group[0].end(error)
             return
@@ -142,5 +142,5 @@ def _commit(group: list[_Work], join: _Join, *, raw: bool) -> None:
             _commit([work], _join_nothing, raw=work.raw)
 
 
-def _join_nothing(_group: list[_Work], _raw: bool) -> None:
+def _join_nothing(_group: list[_Work]) -> None:
     """Add no other work to a transaction."""

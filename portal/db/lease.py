@@ -29,7 +29,7 @@ _Row = TypeVar("_Row", bound=Leasable)
 
 @dataclass
 class Lease(Generic[_Row]):
-    """The right of this worker to the row ``id_`` of ``table``."""
+    """The lease of this worker on the row ``id_`` of ``table``."""
 
     table: type[_Row]
     id_: int
@@ -42,7 +42,7 @@ class Lease(Generic[_Row]):
         return row if row.lease_until == self.until else None
 
     def renew(self, row: _Row, duration: timedelta, *, now: datetime) -> None:
-        """Let the lease last ``duration`` from now on. The caller commits."""
+        """Extend the lease to ``duration`` from now. The caller commits."""
         row.lease_until = self.until = now + duration
 
 

@@ -17,7 +17,7 @@ def set_up(engine: Engine, *, wait: float = 15.0) -> None:
     from psycopg.types.string import StrDumperUnknown
 
     class Dumper(StrDumperUnknown):
-        """PostgreSQL takes no NUL, but a server's reply may hold one, and every result must be stored."""
+        """Replaces NUL, which PostgreSQL refuses: a server's reply may contain one, and every result must be stored."""
 
         def dump(self, obj: str) -> Any:
             return super().dump(obj.replace("\x00", "\ufffd"))
@@ -28,7 +28,7 @@ def set_up(engine: Engine, *, wait: float = 15.0) -> None:
     def _on_connect(dbapi_connection: Any, _record: object) -> None:
         dbapi_connection.adapters.register_dumper(str, Dumper)
         dbapi_connection.autocommit = True
-        # A process that froze in the middle of a transaction must not keep its locks for ever.
+        # End the transaction of a frozen process, so that its locks are released.
         dbapi_connection.execute(
             f"SET lock_timeout = {wait_ms}; SET statement_timeout = {4 * wait_ms};"
             f"SET idle_in_transaction_session_timeout = {4 * wait_ms}"
@@ -42,7 +42,7 @@ def set_up(engine: Engine, *, wait: float = 15.0) -> None:
 
     @event.listens_for(engine, "handle_error")
     def _remove_values(context: ExceptionContext) -> None:
-        # After its first line PostgreSQL quotes the row, and with it names, mailboxes and sealed passwords.
+        # After the first line PostgreSQL quotes the row, which contains names, mailboxes and sealed passwords.
         original = context.original_exception
         first, _, rest = str(original).partition("\n")
         if not rest or not isinstance(original, context.dialect.loaded_dbapi.Error):

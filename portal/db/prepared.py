@@ -1,8 +1,8 @@
 """Prepared statements: compiled once and run on the cursor of SQLite's driver, within the current transaction.
 
-Compiling and binding a statement costs several times what SQLite needs to run it, so the statements of a sign-up and
-of the event that it records skip both, and the ORM session with them. PostgreSQL uses SQLAlchemy's connection: a round trip to
-its server costs more than the compilation.
+Compiling and binding a statement costs several times what SQLite needs to run it. The statements of a sign-up and of the
+event that it records skip both, and the ORM session; enrolment/signup.py lists them. PostgreSQL uses SQLAlchemy's
+connection, because a round trip to its server costs more than the compilation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether the database can be used: all migrations are applied, and the keyring opens what it holds."""
+"""Checks that the database can be used: all migrations are applied, and the keyring opens its sealed values."""
 
 from __future__ import annotations
 
@@ -52,11 +52,12 @@ def keys_open(vault: Vault) -> bool:
 def check_keys(vault: Vault, instance: Path | str) -> None:
     """Check that the keyring opens this database; on first use, seal the word that later checks open.
 
-    Raises ConfigError, which names the missing key if it can be read.
+    Raises:
+        ConfigError: The keyring does not fit. The message names the missing key if its id can be read.
     """
     row = db.session.get(KeyCheck, 1)
     if row is None:
-        # If two portals are set up at once, the first one's word stays, and the second one's keyring has to open it.
+        # If two processes set up the database at once, the first row stays, and the second one's keyring has to open it.
         first = insert(KeyCheck).values(id=1, sealed=vault.seal("signet", KEY_CHECK_BINDING))
         db.session.execute(first.on_conflict_do_nothing())
         db.session.commit()

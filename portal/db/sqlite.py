@@ -110,9 +110,9 @@ def commit(driver: PoolProxiedConnection) -> None:
 def _begin_write(cursor: Any, write_queue: int | None, wait: float) -> None:
     """Begin a transaction that writes, after those that began to wait earlier.
 
-    SQLite's own waiting polls ever more rarely, down to ten times a second, so a sign-up would seldom find the gap
+    SQLite's busy handler polls less and less often, down to ten times a second, so a sign-up would seldom find the gap
     between two commits of a busy worker. Here one thread of each process at a time waits in a queue that all processes
-    share and polls often; a busy worker queues as well between two of its commits.
+    share, and polls often. A busy worker queues as well between two of its commits.
     """
     deadline = time.monotonic() + wait
     if not _next_writer.acquire(timeout=wait):
@@ -172,5 +172,5 @@ def _execute(cursor: Any, statement: str) -> None:
 
 
 def as_sqlalchemy_error(error: Exception, statement: str) -> BaseException:
-    """Return an error of SQLite's driver as SQLAlchemy raises it, without the values of the statement."""
+    """Return the error that SQLAlchemy raises for an error of SQLite's driver, without the values of the statement."""
     return DBAPIError.instance(statement, None, error, sqlite3.Error)

@@ -22,7 +22,7 @@ _DRIVERS = {
     "postgresql": _POSTGRESQL,
     _POSTGRESQL: _POSTGRESQL,
 }
-# A server that vanishes without closing the connection is noticed within a minute.
+# Keepalives detect within a minute that a server has disappeared without closing the connection. All in seconds.
 _CONNECT: dict[str, Any] = {
     "connect_timeout": 5,
     "application_name": "signet",
@@ -36,7 +36,8 @@ _SHAPE = "Write postgresql://user:password@host/name, or leave it out for SQLite
 def database_url(value: str, instance: Path) -> str:
     """Return the URL in SQLAlchemy's form; an empty value means SQLite in ``instance``.
 
-    Raises ConfigError, which quotes no more of the value than its scheme: the rest may hold a password.
+    Raises:
+        ConfigError: The value is not valid. The message quotes only its scheme, because the rest may contain a password.
     """
     if not value:
         return f"sqlite:///{instance / 'portal.sqlite'}"
@@ -55,7 +56,11 @@ def database_url(value: str, instance: Path) -> str:
 
 
 def redis_url(value: str) -> str:
-    """Return the URL of Redis, or an empty string. Raises ConfigError, which does not quote the value."""
+    """Return the URL of Redis, or an empty string.
+
+    Raises:
+        ConfigError: The value is not valid. The message does not quote it, because it may contain a password.
+    """
     if value and value.partition("://")[0] not in {"redis", "rediss", "unix"}:
         raise ConfigError(
             "REDIS_URL must begin with redis://, rediss:// or unix://, as redis://localhost:6379/0."

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask) -> None:
-    """Register the room with the app."""
+    """Register the pages, the previews and the clean-up of this package with the app."""
     from ..jobs.registry import add_work_source
     from ..notices import preview
     from . import cleanup, preview_values, views_owner, views_unsubscribe  # noqa: F401 - importing them registers their routes

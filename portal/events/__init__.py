@@ -4,7 +4,7 @@ from flask import Flask
 
 
 def install(app: Flask) -> None:
-    """Register the room with the app."""
+    """Register the page and the weekly job of this package with the app."""
     from ..jobs.registry import add_work_source
     from . import weekly_summary
     from .views import blueprint

@@ -56,14 +56,14 @@ class NewEvent:
     """Something that happened in a programme.
 
     ``values`` are those of the event's type; names, links and the programme are added when an email is rendered.
-    ``nothing_to_tell`` records the event without emails, as for a week without sales.
+    ``is_empty`` records the event without emails, as for a week without sales.
     """
 
     account: Account
     type: EventType
     affiliate: Affiliate | None
     values: Mapping[str, str]
-    nothing_to_tell: bool = False
+    is_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _enqueue(
 
 def _decide(new: NewEvent, notice: Notice) -> EmailDecision:
     affiliate = new.affiliate if notice.audience is Audience.AFFILIATE else None
-    if new.nothing_to_tell:
+    if new.is_empty:
         return EmailDecision.NOTHING_TO_TELL
     if not recipients.is_enabled(new.account.id, notice):
         return EmailDecision.OFF

@@ -117,7 +117,7 @@ def _record_for_affiliate(
     account: Account, affiliate: Affiliate, totals: Totals, span: WeekSpan, now: datetime
 ) -> None:
     values = summary_values(totals, span)
-    new = NewEvent(account, EventType.WEEK_ENDED, affiliate, values, nothing_to_tell=totals.is_empty)
+    new = NewEvent(account, EventType.WEEK_ENDED, affiliate, values, is_empty=totals.is_empty)
     record_event(new, key=f"week:{account.id}:{span.name}:{affiliate.id}", source=Source.PLANNER, now=now)
 
 
@@ -130,7 +130,7 @@ def _record_for_owner(account: Account, week: Week, span: WeekSpan, now: datetim
     more = {"new_affiliates": str(joined), "emails_sent": str(sent), "emails_failed": str(failed)}
     is_empty = totals.is_empty and not (joined or sent or failed)
     values = summary_values(totals, span) | more
-    new = NewEvent(account, EventType.WEEK_ENDED, None, values, nothing_to_tell=is_empty)
+    new = NewEvent(account, EventType.WEEK_ENDED, None, values, is_empty=is_empty)
     record_event(new, key=f"week:{account.id}:{span.name}:owner", source=Source.PLANNER, now=now)
 
 

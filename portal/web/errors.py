@@ -159,7 +159,7 @@ def _database_error(error: DBAPIError) -> Any:
 def _continue_read_only() -> None:
     """Roll back and switch to read-only transactions, so that rendering the error page does not wait for the write lock."""
     db.session.rollback()
-    set_may_write(False)
+    set_may_write(allowed=False)
 
 
 def _unexpected(error: Exception) -> Any:

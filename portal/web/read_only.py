@@ -26,8 +26,8 @@ def install(app: Flask) -> None:
     @app.before_request
     def _choose_mode() -> None:
         view = app.view_functions.get(request.endpoint or "")
-        set_may_write(request.method not in _SAFE_METHODS and not hasattr(view, _ATTRIBUTE))
+        set_may_write(allowed=request.method not in _SAFE_METHODS and not hasattr(view, _ATTRIBUTE))
 
     @app.teardown_request
     def _reset_mode(_error: BaseException | None) -> None:
-        set_may_write(True)
+        set_may_write(allowed=True)

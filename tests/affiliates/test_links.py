@@ -1,53 +1,51 @@
-"""Links by which affiliates agree to something are seen by nobody else, the owner included."""
+"""Links with a token that acts for an affiliate are hidden from everyone else, the owner included."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from sqlalchemy import select
 
 from portal.db import db
 from portal.enrolment import signup_rules
 from portal.outbox.models import OutboxMessage
-from tests.enrolment.support import account_of
+from tests.enrolment.support import GRACE, account_of, messages
 
-WISH = {"name": "Grace Hopper", "mailbox": "grace@example.org", "message": "Do join us"}
-GRACE = {"name": "Grace Hopper", "mailbox": "grace@example.org", "consent": "y"}
+INVITATION = {"name": "Grace Hopper", "mailbox": "grace@example.org", "message": "Do join us"}
 
 
 @pytest.fixture(params=["confirm-sign-up", "invited"])
-def letter(request, owner, client):
-    """An email with such a link."""
+def email(request, owner, client):
+    """Return an email with such a link."""
     if request.param == "invited":
-        assert owner.submit("/affiliates/invite", WISH).status_code == 303
+        assert owner.submit("/affiliates/invite", INVITATION).status_code == 303
     else:
         signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=True))
         client.submit("/join/brightleaf", GRACE)
-    db.session.rollback()
-    return db.session.scalars(select(OutboxMessage).where(OutboxMessage.kind == request.param)).one()
+    [email] = messages(request.param)
+    return email
 
 
 def _token(message):
     return re.search(r"/(?:confirm-sign-up|invitation)/([\w-]+)", message.text).group(1)
 
 
-def test_the_owner_sees_the_email_without_its_link(owner, letter):
-    token, page = _token(letter), f"/deliveries/{letter.id}"
-    story = owner.get(page).get_data(as_text=True)
+def test_the_owner_sees_the_email_without_its_link(owner, email):
+    token, page = _token(email), f"/deliveries/{email.id}"
+    details = owner.get(page).get_data(as_text=True)
     html = owner.get(f"{page}/html").get_data(as_text=True)
-    for seen in (story, html):
-        assert token not in seen
-        assert "/hidden-link" in seen
-    assert "Its link is hidden here" in story
+    for shown in (details, html):
+        assert token not in shown
+        assert "/hidden-link" in shown
+    assert "Its link is hidden here" in details
     assert "Brightleaf" in html
-    assert token in letter.html, "what is sent has it"
+    assert token in email.html, "the email that is sent contains it"
     for path in ("/deliveries", "/deliveries/export.csv", "/events", "/affiliates"):
         assert token not in owner.get(path).get_data(as_text=True)
 
 
-def test_no_copy_of_it_goes_to_the_owner_but_one_to_the_affiliate_may(owner, letter):
-    page = f"/deliveries/{letter.id}"
+def test_the_email_can_be_sent_again_to_the_affiliate_but_not_to_the_owner(owner, email):
+    page = f"/deliveries/{email.id}"
     assert "Send to me" not in owner.get(page).get_data(as_text=True)
     form = {"key": "k" * 16, "words": "sent"}
     refused = owner.submit(f"{page}/again", form | {"to": "me"}, page=page)
@@ -58,11 +56,10 @@ def test_no_copy_of_it_goes_to_the_owner_but_one_to_the_affiliate_may(owner, let
     assert owner.submit(f"{page}/again", form | {"to": "recipient"}, page=page).status_code == 303
 
 
-def test_other_emails_are_shown_whole(owner, client):
+def test_other_emails_are_shown_in_full(owner, client):
     signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=False))
     client.submit("/join/brightleaf", GRACE)
-    db.session.rollback()
-    welcome = db.session.scalars(select(OutboxMessage).where(OutboxMessage.kind == "new-sign-up")).one()
+    [welcome] = messages("new-sign-up")
     page = owner.get(f"/deliveries/{welcome.id}").get_data(as_text=True)
     assert "hidden-link" not in page
     assert "Send to me" in page
@@ -70,12 +67,12 @@ def test_other_emails_are_shown_whole(owner, client):
 
 def test_the_link_of_an_invitation_cannot_be_put_into_its_subject(owner):
     page = "/automated-emails/invited"
-    words = {
+    form = {
         "subject": "Join: {{ join_link }}",
         "html": "<p>{{ join_link }}</p>",
         "text": "",
         "based_on": "0",
     }
-    refused = owner.submit(page, words, page=page)
+    refused = owner.submit(page, form, page=page)
     assert refused.status_code == 422
     assert "Put the link into the text" in refused.get_data(as_text=True)

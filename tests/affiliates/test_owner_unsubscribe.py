@@ -1,4 +1,4 @@
-"""The owner's weekly summary can be ended from within: one click, no log-in, one mailbox, and never for good."""
+"""One-click unsubscribe links in the owner's weekly summary: no log-in, one mailbox, and reversible."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ BOUGHT = {"order": "A-1", "amount": "10.00", "currency": "EUR", "commission": "1
 
 
 @pytest.fixture
-def happen(owner):
-    """Let a week end, or something else happen; return the messages owed by recipient, or why there is none."""
+def record(owner):
+    """Return a function that records an event, and returns by recipient its message or the decision against one."""
     recipients.add_mailbox(account_of(), BO, now=utcnow())
     numbers = count()
 
-    def happen(type_=EventType.WEEK_ENDED, values=None):
+    def record(type_=EventType.WEEK_ENDED, values=None):
         week = weekly_summary.summary_values(Totals(leads=1), weeks.latest_due_week(utcnow(), "UTC"))
         values = values or week | {"new_affiliates": "1", "emails_sent": "2", "emails_failed": "0"}
         more = {"key": f"n{next(numbers)}", "source": Source.PLANNER, "now": utcnow()}
-        done = record_event(NewEvent(account_of(), type_, None, values), **more)
+        recorded = record_event(NewEvent(account_of(), type_, None, values), **more)
         db.session.commit()
-        mails = event_log.emails_by_event([done.event.id])[done.event.id]
+        mails = event_log.emails_by_event([recorded.event_id])[recorded.event_id]
         return {
             mail.recipient: db.session.get(OutboxMessage, mail.message_id)
             if mail.message_id
@@ -57,7 +57,7 @@ def happen(owner):
             for mail in mails
         }
 
-    return happen
+    return record
 
 
 def _path(message):
@@ -65,14 +65,14 @@ def _path(message):
 
 
 def _status(message):
-    ident = message.id
+    message_id = message.id
     db.session.rollback()
-    return db.session.get_one(OutboxMessage, ident).status
+    return db.session.get_one(OutboxMessage, message_id).status
 
 
-def test_the_summary_leaves_with_both_headers_and_the_link_in_its_footer(app, happen):
+def test_the_summary_is_sent_with_both_headers_and_the_link_in_its_footer(app, record):
     get_state(app).part(Routing).find = routes = StubRoutes()
-    account_id, owed = account_of().id, happen()
+    account_id, queued = account_of().id, record()
     with BadServer(honest()) as server:
         routes.send_to(account_id, server)
         drain_queue(account_id)
@@ -80,72 +80,71 @@ def test_the_summary_leaves_with_both_headers_and_the_link_in_its_footer(app, ha
     assert {mail["To"] for mail in arrived} == {f"Ada Fairweather <{ADA}>", BO}
     for mail in arrived:
         [mailbox] = mail["To"].addresses
-        url = owed[mailbox.addr_spec].unsubscribe_url
+        url = queued[mailbox.addr_spec].unsubscribe_url
         assert mail["List-Unsubscribe"] == f"<{url}>"
         assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
         assert f"Unsubscribe: {url}" in mail.get_body(["plain"]).get_content()
         assert f'href="{url}"' in mail.get_body(["html"]).get_content()
 
 
-def test_each_mailbox_has_an_address_of_its_own_which_names_no_mailbox(happen):
-    urls = {message.unsubscribe_url for message in happen().values()}
+def test_each_mailbox_has_its_own_link_which_contains_no_mailbox(record):
+    urls = {message.unsubscribe_url for message in record().values()}
     assert len(urls) == 2
     assert not any("ada" in url or "bo@" in url or "%40" in url for url in urls)
 
 
-def test_what_just_happened_is_told_without_a_way_out(happen):
-    assert {message.unsubscribe_url for message in happen(EventType.PURCHASE, BOUGHT).values()} == {""}
+def test_transactional_emails_have_no_unsubscribe_link(record):
+    assert {message.unsubscribe_url for message in record(EventType.PURCHASE, BOUGHT).values()} == {""}
 
 
-def test_looking_asks_and_changes_nothing_whoever_looks(client, owner, stranger, happen):
-    for mailbox, words in ((ADA, "Switch the weekly summary off?"), (BO, "No more weekly summaries?")):
-        path = _path(happen()[mailbox])
+def test_a_get_asks_and_changes_nothing(client, owner, stranger, record):
+    for mailbox, question in ((ADA, "Switch the weekly summary off?"), (BO, "No more weekly summaries?")):
+        path = _path(record()[mailbox])
         for browser in (client, owner, stranger):
             answer = browser.get(path)
             page = answer.get_data(as_text=True)
             assert answer.status_code == 200
-            assert words in page
+            assert question in page
             assert answer.headers["Referrer-Policy"] == "no-referrer"
             assert 'content="noindex, nofollow"' in page
             main = page[page.index("<main") : page.index("</main")]
-            assert ADA not in main and BO not in main, "a link that is passed on tells no address"
+            assert ADA not in main and BO not in main, "a forwarded link discloses no mailbox"
     assert recipients.is_enabled(account_of().id, WEEKLY)
     assert suppressions.find_suppression(account_of().id, BO) is None
 
 
 @pytest.mark.both_databases
-def test_one_click_of_the_owner_switches_it_off_and_the_switch_turns_it_on_again(client, owner, happen):
-    message = happen()[ADA]
+def test_one_click_of_the_owner_switches_the_summary_off_until_it_is_switched_on(client, owner, record):
+    message = record()[ADA]
     for _ in range(2):
         answer = client.post(_path(message), data=ONE_CLICK)
         assert answer.status_code == 200
         assert "The weekly summary is off" in answer.get_data(as_text=True)
     assert _status(message) is Status.SUPPRESSED
-    assert set(happen().values()) == {EmailDecision.OFF}
+    assert set(record().values()) == {EmailDecision.OFF}
     shown = owner.get("/automated-emails/owner-weekly-summary").get_data(as_text=True)
     assert "Weekly summary (to you) is off" in shown
     back = {"on": "1", "back": "list"}
     page = "/automated-emails"
     assert owner.submit("/automated-emails/owner-weekly-summary/switch", back, page=page).status_code == 303
-    again_owed = happen()
-    assert not set(again_owed.values()) & set(EmailDecision)
+    assert not set(record().values()) & set(EmailDecision)
     assert client.get(_path(message)).status_code == 200
-    assert recipients.is_enabled(account_of().id, WEEKLY), "looking at the old address again changes nothing"
+    assert recipients.is_enabled(account_of().id, WEEKLY), "another GET of the old link changes nothing"
 
 
 @pytest.mark.both_databases
-def test_one_click_of_a_further_mailbox_spares_it_the_summaries_alone(client, owner, happen):
-    owed = happen()
+def test_one_click_of_a_further_mailbox_suppresses_its_summaries_only(client, owner, record):
+    queued = record()
     for _ in range(2):
-        answer = client.post(_path(owed[BO]), data=ONE_CLICK)
+        answer = client.post(_path(queued[BO]), data=ONE_CLICK)
         assert answer.status_code == 200
         assert "You are unsubscribed" in answer.get_data(as_text=True)
-    assert (_status(owed[BO]), _status(owed[ADA])) == (Status.SUPPRESSED, Status.QUEUED)
-    following = happen()
+    assert (_status(queued[BO]), _status(queued[ADA])) == (Status.SUPPRESSED, Status.QUEUED)
+    following = record()
     assert following[BO] is EmailDecision.SUPPRESSED
     assert following[ADA].status is Status.QUEUED
-    assert not set(happen(EventType.PURCHASE, BOUGHT).values()) & set(EmailDecision), (
-        "what happens is still told"
+    assert not set(record(EventType.PURCHASE, BOUGHT).values()) & set(EmailDecision), (
+        "transactional emails are still sent"
     )
     page = owner.get("/automated-emails").get_data(as_text=True)
     assert "Unsubscribed from the weekly summary." in page
@@ -153,17 +152,17 @@ def test_one_click_of_a_further_mailbox_spares_it_the_summaries_alone(client, ow
     assert row.reason is SuppressionReason.UNSUBSCRIBED
     listed = "/affiliates/not-written-to"
     assert owner.submit(f"{listed}/{row.id}/remove", {}, page=listed).status_code == 303
-    assert happen()[BO].status is Status.QUEUED
+    assert record()[BO].status is Status.QUEUED
 
 
-def test_the_button_does_what_one_click_does(client, happen):
-    path = _path(happen()[BO])
+def test_the_button_has_the_same_effect_as_one_click(client, record):
+    path = _path(record()[BO])
     assert client.submit(path, {}).status_code == 200
     assert suppressions.find_suppression(account_of().id, BO).reason is SuppressionReason.UNSUBSCRIBED
 
 
-def test_a_mailbox_that_was_removed_meanwhile_is_told_so_and_nothing_changes(client, happen):
-    path = _path(happen()[BO])
+def test_the_link_of_a_removed_mailbox_shows_a_page_and_changes_nothing(client, record):
+    path = _path(record()[BO])
     account = account_of()
     recipients.remove_mailbox(account.id, recipients.further_mailboxes(account.id)[0].id)
     for answer in (client.get(path), client.post(path, data=ONE_CLICK)):
@@ -192,8 +191,8 @@ def test_a_mailbox_that_was_removed_meanwhile_is_told_so_and_nothing_changes(cli
         lambda token: "....",
     ],
 )
-def test_a_forged_or_altered_address_opens_nothing(client, happen, alter):
-    path = _path(happen()[ADA])
+def test_a_forged_or_altered_link_is_not_found(client, record, alter):
+    path = _path(record()[ADA])
     base, _, token = path.rpartition("/")
     forged = f"{base}/{alter(token)}"
     for answer in (client.get(forged), client.post(forged, data=ONE_CLICK)):
@@ -202,15 +201,15 @@ def test_a_forged_or_altered_address_opens_nothing(client, happen, alter):
     assert recipients.is_enabled(account_of().id, WEEKLY)
 
 
-def test_the_address_of_one_account_does_nothing_in_another(client, stranger, happen):
-    happen()
-    client.post(_path(happen()[ADA]), data=ONE_CLICK)
+def test_the_link_of_one_account_changes_nothing_in_another(client, stranger, record):
+    record()
+    client.post(_path(record()[ADA]), data=ONE_CLICK)
     assert recipients.is_enabled(account_of("copperpot").id, WEEKLY)
 
 
 @pytest.mark.parametrize("render_again", [True, False])
-def test_another_copy_of_a_summary_can_be_ended_as_well(happen, render_again):
-    message = happen()[ADA]
+def test_a_summary_sent_again_has_the_same_link(record, render_again):
+    message = record()[ADA]
     copy = resend.send(
         message,
         owner_of(),
@@ -220,14 +219,14 @@ def test_another_copy_of_a_summary_can_be_ended_as_well(happen, render_again):
     assert copy.unsubscribe_url == message.unsubscribe_url
 
 
-def test_the_preview_shows_the_way_out_of_the_summary_alone(owner):
+def test_the_preview_shows_the_unsubscribe_link_in_summaries_only(owner):
     for kind, has in (("owner-weekly-summary", True), ("owner-new-purchase", False)):
         shown = owner.get(f"/automated-emails/{kind}/html").get_data(as_text=True)
         assert (">Unsubscribe</a>" in shown) is has
         assert "Choose which emails you get" not in shown
 
 
-def test_the_list_says_of_a_mailbox_on_the_list_that_it_gets_nothing(owner, happen):
+def test_the_list_of_notices_shows_that_a_suppressed_mailbox_gets_none(owner, record):
     suppressions.add(account_of().id, BO, "", now=utcnow())
     page = owner.get("/automated-emails").get_data(as_text=True)
     assert "Gets none of them: it is on your list of those not written to." in page

@@ -8,7 +8,7 @@ from portal.enrolment import signup_rules
 from tests.enrolment.support import account_of, newest_affiliate, sign_up
 
 
-def test_one_click_unsubscribes_without_cookie_or_token_and_looking_does_not(owner, client):
+def test_one_click_unsubscribes_without_a_cookie_or_csrf_token_and_a_get_does_not(owner, client):
     signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=False))
     sign_up(client)
     key = newest_affiliate().preferences_key
@@ -24,12 +24,12 @@ def test_one_click_unsubscribes_without_cookie_or_token_and_looking_does_not(own
         assert client.post(unknown).status_code in (400, 404)
         assert client.get(unknown).status_code == 404
     assert "not written to" in owner.get("/affiliates/not-written-to").get_data(as_text=True).lower()
-    prefs = f"/preferences/{key}"
-    asked = client.get(prefs).get_data(as_text=True)
-    assert "When somebody buys through your link." in asked
-    assert "an affiliate’s link" not in asked, "it is the affiliate who reads"
-    assert client.submit(prefs, {"kind": ["weekly-summary"]}).status_code == 303
+    preferences = f"/preferences/{key}"
+    page = client.get(preferences).get_data(as_text=True)
+    assert "When somebody buys through your link." in page
+    assert "an affiliate’s link" not in page, "the text addresses the affiliate"
+    assert client.submit(preferences, {"kind": ["weekly-summary"]}).status_code == 303
     assert suppressions.find_suppression(account_of().id, "grace@example.org") is None
     assert "new-lead" in suppressions.opted_out(newest_affiliate().id)
-    assert client.submit(prefs, {"essential_only": "1", "kind": "new-lead"}).status_code == 303
+    assert client.submit(preferences, {"essential_only": "1", "kind": "new-lead"}).status_code == 303
     assert "weekly-summary" in suppressions.opted_out(newest_affiliate().id)

@@ -1,4 +1,4 @@
-"""A mailbox that does not exist is not written to again, until the owner says otherwise."""
+"""A mailbox that bounced is suppressed until the owner removes it from the list."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GRACE = "grace@example.org"
 
 @pytest.fixture
 def deliver(app, owner):
-    """Sign Grace up and hand her welcome to a server that answers RCPT like this."""
+    """Return a function that signs Grace up and sends her welcome to a server with this reply to RCPT."""
     get_state(app).part(Routing).find = routes = StubRoutes()
     account = db.session.scalars(select(Account)).one()
     save_rules(account.id, Rules(confirm=False))
@@ -48,14 +48,14 @@ def deliver(app, owner):
 
 
 @pytest.mark.parametrize("code", ["5.1.1", "5.1.2", "5.1.10"])
-def test_a_mailbox_that_does_not_exist_is_put_on_the_list_with_the_servers_words(deliver, code):
+def test_a_mailbox_that_does_not_exist_is_suppressed_with_the_servers_reply(deliver, code):
     listed = deliver(f"550 {code} No such user here\r\n".encode())
     assert list(listed) == [GRACE]
     assert listed[GRACE].reason is SuppressionReason.BOUNCED
     assert f"550 {code} No such user here" in listed[GRACE].note
 
 
-def test_what_else_waits_for_a_mailbox_that_does_not_exist_is_not_tried(deliver, app):
+def test_other_queued_emails_to_a_mailbox_that_does_not_exist_are_not_tried(deliver, app):
     new = NewMessage("new-purchase", "later", GRACE, "A subject", "A text")
     deliver(b"550 5.1.1 No such user here\r\n", further=new)
     message = db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == "later")).one()
@@ -72,15 +72,15 @@ def test_what_else_waits_for_a_mailbox_that_does_not_exist_is_not_tried(deliver,
         b"450 4.1.1 Later\r\n",
     ],
 )
-def test_what_may_pass_or_may_mean_something_else_puts_nobody_on_the_list(deliver, reply):
+def test_a_temporary_or_ambiguous_failure_suppresses_no_mailbox(deliver, reply):
     assert deliver(reply) == {}
 
 
-def test_the_owners_own_mailbox_is_never_put_on_the_list(deliver):
+def test_the_owners_own_mailbox_is_never_suppressed(deliver):
     assert deliver(b"550 5.1.1 No such user\r\n", "ada@brightleaf.example") == {}
 
 
-def test_what_the_owner_wrote_on_the_list_stays(deliver, app):
+def test_a_bounce_does_not_replace_the_owners_suppression(deliver, app):
     account = account_of()
     suppressions.suppress(account.id, GRACE, SuppressionReason.BY_OWNER, note="Asked by phone", now=utcnow())
     suppressions.suppress(account.id, GRACE, SuppressionReason.BOUNCED, note="550 5.1.1", now=utcnow())
@@ -89,7 +89,7 @@ def test_what_the_owner_wrote_on_the_list_stays(deliver, app):
     assert (row.reason, row.note) == (SuppressionReason.BY_OWNER, "Asked by phone")
 
 
-def test_the_affiliates_page_says_so_and_lets_the_owner_write_again(deliver, owner, stranger):
+def test_the_affiliates_page_shows_the_suppression_and_the_owner_can_remove_it(deliver, owner, stranger):
     row = deliver(b"550 5.1.1 No such user here\r\n")[GRACE]
     affiliate = db.session.scalars(select(Affiliate)).one()
     assert affiliate.state is AffiliateState.ACTIVE

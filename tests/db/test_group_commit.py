@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -19,7 +18,7 @@ from portal.db.transaction import is_raw
 from portal.outbox.queue import get_queue
 from tests.databases import lock_against_writers
 from tests.outbox.conftest import account as account
-from tests.outbox.support import new_account, queue
+from tests.outbox.support import PATIENCE_S, join, new_account, queue, run_together, wait_for
 
 pytestmark = pytest.mark.both_databases
 
@@ -37,24 +36,26 @@ def commits() -> Iterator[list[None]]:
     """Collect every commit of the session while the block runs."""
     found: list[None] = []
 
-    def note(_connection: object) -> None:
+    def record(_connection: object) -> None:
         found.append(None)
 
-    event.listen(db.engine, "commit", note)
+    event.listen(db.engine, "commit", record)
     try:
         yield found
     finally:
-        event.remove(db.engine, "commit", note)
+        event.remove(db.engine, "commit", record)
 
 
-def at_once(app: Flask, functions: list[Callable[[], object]], raw: Container[object] = ()) -> list[object]:
-    """Run functions in threads of their own, all queued, in this order, while another commit is in progress."""
+def run_queued(
+    app: Flask, functions: list[Callable[[], object]], raw: Container[object] = ()
+) -> list[object]:
+    """Run each function in a thread. All are queued, in this order, while another commit is in progress."""
     results: list[object] = [None] * len(functions)
     begun, go_on = threading.Event(), threading.Event()
 
     def first() -> None:
         begun.set()
-        assert go_on.wait(5)
+        assert go_on.wait(PATIENCE_S)
 
     def run(number: int, function: Callable[[], object]) -> None:
         with app.app_context():
@@ -65,18 +66,19 @@ def at_once(app: Flask, functions: list[Callable[[], object]], raw: Container[ob
 
     leader = threading.Thread(target=run, args=(0, first))
     leader.start()
-    assert begun.wait(5)
+    assert begun.wait(PATIENCE_S)
     threads = [threading.Thread(target=run, args=one) for one in enumerate(functions)]
-    commits = group_commit.of_engine(db.engine)
     for count, thread in enumerate(threads, 1):
         thread.start()
-        while len(commits._queued) < count:
-            pass
+        wait_until_queued(count)
     go_on.set()
-    for thread in [leader, *threads]:
-        thread.join(10)
-        assert not thread.is_alive()
+    join(leader, *threads)
     return results
+
+
+def wait_until_queued(count: int) -> None:
+    group = group_commit.of_engine(db.engine)
+    wait_for(lambda: len(group._queued) == count)
 
 
 def count_failures(account: int, count: int) -> Callable[[], int]:
@@ -109,7 +111,7 @@ def test_threads_queued_during_a_commit_share_the_next_one(app, account):
         get_queue(one)
     db.session.commit()
     with commits() as made:
-        assert at_once(app, [count_failures(one, 2) for one in accounts]) == accounts
+        assert run_queued(app, [count_failures(one, 2) for one in accounts]) == accounts
     assert len(made) == 2  # the first thread alone, then all others
     assert [queue(one).consecutive_failures for one in accounts] == [2, 2, 2]
 
@@ -130,9 +132,8 @@ def test_threads_queued_while_another_process_writes_share_one_commit(app, accou
         with closing(lock_against_writers(config)):
             for thread in threads:
                 thread.start()
-            time.sleep(0.3)  # the first waits in the write queue, the others join it
-        for thread in threads:
-            thread.join(10)
+            wait_until_queued(len(threads))  # the first thread waits for the write lock
+        join(*threads)
     assert len(made) == 1
     assert [queue(one).consecutive_failures for one in accounts] == [4, 4, 4]
 
@@ -147,9 +148,9 @@ def test_a_function_that_fails_does_not_affect_the_others(app, account):
     def fail() -> None:
         get_queue(account, lock=True).consecutive_failures = 9
         db.session.flush()
-        raise ValueError("by intention")
+        raise ValueError("intended")
 
-    failed, found = at_once(app, [fail, count_failures(other, 1)])
+    failed, found = run_queued(app, [fail, count_failures(other, 1)])
     assert isinstance(failed, ValueError)
     assert found == other
     assert queue(other).consecutive_failures == 1
@@ -161,7 +162,7 @@ def test_a_database_error_is_raised_in_every_thread_and_the_next_run_succeeds(ap
     def locked() -> None:
         db.session.execute(db.text("SELECT no_such_function()"))
 
-    results = at_once(app, [locked, count_failures(account, 4)])
+    results = run_queued(app, [locked, count_failures(account, 4)])
     assert all("no such function" in str(one) for one in results)
     assert group_commit.run(count_failures(account, 4)) == account
 
@@ -171,7 +172,9 @@ def test_raw_work_shares_a_raw_transaction_and_the_rest_is_committed_next(app, a
     raw: list[bool] = []
     consume, consume_too = consuming(account, raw), consuming(account, raw)
     with commits() as made:  # of the session only
-        found = at_once(app, [consume, count_failures(account, 4), consume_too], raw=(consume, consume_too))
+        found = run_queued(
+            app, [consume, count_failures(account, 4), consume_too], raw=(consume, consume_too)
+        )
     assert found == [True, account, True]
     assert raw == [True, True]
     assert len(made) == 2  # the first thread, and the work that needs the session
@@ -184,7 +187,7 @@ def test_a_leader_that_needs_the_session_commits_raw_work_as_well(app, account):
     raw: list[bool] = []
     consume = consuming(account, raw)
     with commits() as made:
-        found = at_once(app, [count_failures(account, 5), consume], raw=(consume,))
+        found = run_queued(app, [count_failures(account, 5), consume], raw=(consume,))
     assert found == [account, True]
     assert raw == [False]
     assert len(made) == 2
@@ -195,10 +198,10 @@ def test_a_leader_that_needs_the_session_commits_raw_work_as_well(app, account):
 def test_a_function_that_fails_in_a_raw_transaction_does_not_affect_the_others(app, account):
     def fail() -> None:
         rate_limit.consume(LIMIT, account, now=utcnow())
-        raise ValueError("by intention")
+        raise ValueError("intended")
 
     consume = consuming(account, [])
-    failed, found = at_once(app, [fail, consume], raw=(fail, consume))
+    failed, found = run_queued(app, [fail, consume], raw=(fail, consume))
     assert isinstance(failed, ValueError)
     assert found is True
     assert rate_limit.remaining(LIMIT, account, now=utcnow()) == 9
@@ -215,18 +218,11 @@ def test_many_threads_are_all_committed(app, account):
     for one in accounts:
         get_queue(one)
     db.session.commit()
-    results: list[int] = []
 
-    def run(ident: int) -> None:
-        with app.app_context():
-            for number in range(20):
-                group_commit.run(count_failures(ident, number))
-            results.append(ident)
+    def run(number: int) -> int:
+        for count in range(20):
+            group_commit.run(count_failures(accounts[number], count))
+        return accounts[number]
 
-    threads = [threading.Thread(target=run, args=(one,)) for one in accounts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sorted(results) == sorted(accounts)
+    assert sorted(run_together(app, len(accounts), run)) == sorted(accounts)
     assert [queue(one).consecutive_failures for one in accounts] == [19] * 8

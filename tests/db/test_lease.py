@@ -66,7 +66,7 @@ def test_a_renewed_lease_lasts_longer_and_stays_mine(row):
     assert held.still_mine() is row
 
 
-def test_a_released_row_is_nobody_s(row):
+def test_a_released_row_is_free(row):
     held = lease.take(row, MINUTE, now=NOON)
     row.lease_until = None
     db.session.commit()

@@ -1,4 +1,4 @@
-"""Where things are kept is chosen by two variables, and what they hold is never told."""
+"""DATABASE_URL and REDIS_URL choose database and job queues. Their passwords appear in no message."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def configured(tmp_path, **env):
     return make_config(tmp_path / "instance", env={"DATABASE_URL": "", **env})
 
 
-def test_without_a_url_everything_is_in_the_instance_folder(tmp_path):
+def test_without_a_url_the_database_is_sqlite_in_the_instance_folder(tmp_path):
     config = configured(tmp_path)
     assert config.database_url == f"sqlite:///{tmp_path}/instance/portal.sqlite"
     assert isinstance(job_registry(create_app(config)).queues["mail"], SqliteHuey)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
-def test_postgresql_is_reached_through_psycopg_however_it_is_written(tmp_path, scheme):
+def test_every_spelling_of_the_postgresql_scheme_uses_psycopg(tmp_path, scheme):
     config = configured(tmp_path, DATABASE_URL=f"{scheme}://ada:{SECRET}@db.example/signet")
     assert config.database_url == f"postgresql+psycopg://ada:{SECRET}@db.example/signet"
     assert SECRET not in repr(config)
 
 
-def test_a_portal_starts_while_its_postgresql_does_not_answer(tmp_path):
+def test_the_portal_starts_while_postgresql_is_down(tmp_path):
     config = configured(tmp_path, DATABASE_URL=f"postgresql://ada:{SECRET}@127.0.0.1:1/signet")
     app = create_app(config)
     assert isinstance(job_registry(app).queues["mail"], PostgresHuey)
@@ -56,32 +56,36 @@ def test_a_portal_starts_while_its_postgresql_does_not_answer(tmp_path):
         ("sqlite://", "names no database"),
     ],
 )
-def test_another_database_is_refused_by_name_and_without_its_password(tmp_path, value, named):
+def test_another_database_is_refused_without_disclosing_the_password(tmp_path, value, named):
     with pytest.raises(ConfigError, match=named) as refused:
         configured(tmp_path, DATABASE_URL=value)
     assert "DATABASE_URL" in str(refused.value)
     assert SECRET not in str(refused.value)
 
 
-def test_a_password_with_special_letters_reaches_psycopg_whole(monkeypatch):
+def test_a_password_with_special_characters_reaches_psycopg_unchanged(monkeypatch):
     from psycopg.conninfo import conninfo_to_dict
 
-    heard = []
-    monkeypatch.setattr("psycopg.connect", lambda dsn, **more: heard.append(conninfo_to_dict(dsn)))
+    parameters = []
+    monkeypatch.setattr("psycopg.connect", lambda dsn, **more: parameters.append(conninfo_to_dict(dsn)))
     url = urls.database_url("postgres://ada:p%40ss%2F%3A%25@db.example:6432/signet", None)
     urls.connect(url)
-    assert heard[0]["password"] == "p@ss/:%"
-    assert (heard[0]["host"], heard[0]["port"], heard[0]["dbname"]) == ("db.example", "6432", "signet")
+    assert parameters[0]["password"] == "p@ss/:%"
+    assert (parameters[0]["host"], parameters[0]["port"], parameters[0]["dbname"]) == (
+        "db.example",
+        "6432",
+        "signet",
+    )
 
 
-def test_redis_announces_when_it_is_named(tmp_path):
+def test_redis_holds_the_job_queues_when_its_url_is_set(tmp_path):
     pytest.importorskip("redis", reason="requirements-redis.txt is not installed")
     config = configured(tmp_path, REDIS_URL=f"redis://:{SECRET}@127.0.0.1:6379/0")
     assert isinstance(job_registry(create_app(config)).queues["mail"], RedisHuey)
     assert SECRET not in repr(config)
 
 
-def test_redis_without_its_package_is_told_in_a_sentence(tmp_path, monkeypatch):
+def test_redis_without_its_package_is_refused_with_a_sentence(tmp_path, monkeypatch):
     def absent(*_args, **_more):
         raise ConfigurationError("no redis")
 
@@ -90,12 +94,12 @@ def test_redis_without_its_package_is_told_in_a_sentence(tmp_path, monkeypatch):
         create_app(configured(tmp_path, REDIS_URL="redis://127.0.0.1:6379/0"))
 
 
-def test_another_queue_than_redis_is_refused(tmp_path):
+def test_another_message_queue_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="REDIS_URL") as refused:
         configured(tmp_path, REDIS_URL=f"amqp://ada:{SECRET}@queue.example")
     assert SECRET not in str(refused.value)
 
 
-def test_sqlite_alone_needs_no_driver(tmp_path, monkeypatch):
+def test_sqlite_needs_no_postgresql_driver(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg.types.string", None)
     create_app(configured(tmp_path))

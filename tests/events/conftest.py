@@ -1,13 +1,11 @@
-"""A programme, an affiliate of it, and something that happens to them."""
+"""Fixtures: a programme, one of its affiliates, and a function that records events."""
 
 from __future__ import annotations
 
 from itertools import count
 
 import pytest
-from sqlalchemy import select
 
-from portal.accounts.models import Account
 from portal.affiliates.models import AffiliateState
 from portal.clock import utcnow
 from portal.db import db
@@ -28,7 +26,7 @@ def account(owner):
 
 @pytest.fixture
 def affiliate(account):
-    """Grace, who takes part."""
+    """Grace, an active affiliate."""
     row = signup.new_affiliate(account, "Grace Hopper", "grace@example.org", utcnow())
     row.state = AffiliateState.ACTIVE
     db.session.add(row)
@@ -37,19 +35,16 @@ def affiliate(account):
 
 
 @pytest.fixture
-def happen(account, affiliate):
-    """Let something happen; return its event and its emails by kind."""
+def record(account, affiliate):
+    """Return a function that records an event, and returns it with its emails by kind."""
     keys = count()
 
-    def happen(type_=EventType.PURCHASE, values=BOUGHT, *, key="", source=Source.API, **more):
+    def record(type_=EventType.PURCHASE, values=BOUGHT, *, key="", source=Source.API, **more):
         key = key or f"key-{next(keys)}"
         new = NewEvent(account, type_, affiliate, values, **more)
-        done = record_event(new, key=key, source=source, now=utcnow())
+        recorded = record_event(new, key=key, source=source, now=utcnow())
         db.session.commit()
-        return done, {mail.kind: mail for mail in event_log.emails_by_event([done.event.id])[done.event.id]}
+        emails = event_log.emails_by_event([recorded.event_id])[recorded.event_id]
+        return recorded, {email.kind: email for email in emails}
 
-    return happen
-
-
-def copperpot():
-    return db.session.scalars(select(Account).where(Account.slug == "copperpot")).one()
+    return record

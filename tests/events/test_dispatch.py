@@ -1,8 +1,6 @@
-"""What happens causes its emails once, and where it causes none the reason is written down."""
+"""An event queues its emails once; for each email that is not queued the reason is stored."""
 
 from __future__ import annotations
-
-import threading
 
 import pytest
 from sqlalchemy import select
@@ -21,6 +19,7 @@ from portal.notices.catalogue import CATALOGUE
 from portal.outbox.models import OutboxMessage
 from tests.enrolment.support import account_of, newest_affiliate, sign_up
 from tests.events.conftest import BOUGHT
+from tests.outbox.support import run_together
 
 KIND = "new-purchase"
 
@@ -29,9 +28,9 @@ def _messages():
     return list(db.session.scalars(select(OutboxMessage).order_by(OutboxMessage.id)))
 
 
-def test_a_purchase_owes_an_email_to_the_affiliate_and_one_to_the_owner(happen):
-    done, mails = happen()
-    assert done.is_new
+def test_a_purchase_queues_an_email_to_the_affiliate_and_one_to_the_owner(record):
+    recorded, mails = record()
+    assert recorded.is_new
     assert {kind: mail.decision for kind, mail in mails.items()} == {
         KIND: EmailDecision.QUEUED,
         "owner-new-purchase": EmailDecision.QUEUED,
@@ -40,15 +39,15 @@ def test_a_purchase_owes_an_email_to_the_affiliate_and_one_to_the_owner(happen):
     assert {mail.message_id for mail in mails.values()} == {one.id for one in _messages()}
 
 
-def test_the_same_key_is_the_same_event_and_owes_nothing_again(happen):
-    first, _ = happen(key="once")
-    again, _ = happen(key="once")
+def test_a_known_key_queues_nothing(record):
+    first, _ = record(key="once")
+    again, _ = record(key="once")
     assert (again.event.id, again.is_new) == (first.event.id, False)
     assert len(_messages()) == 2
 
 
 @pytest.mark.parametrize(
-    ("state", "why"),
+    ("state", "decision"),
     [
         (AffiliateState.UNCONFIRMED, EmailDecision.NOT_CONFIRMED),
         (AffiliateState.SUSPENDED, EmailDecision.SUSPENDED),
@@ -57,74 +56,72 @@ def test_the_same_key_is_the_same_event_and_owes_nothing_again(happen):
         (AffiliateState.INVITED, EmailDecision.NOT_ACTIVE),
     ],
 )
-def test_whoever_does_not_take_part_hears_of_no_sale_and_the_owner_does(happen, affiliate, state, why):
+def test_a_sale_is_reported_to_the_owner_but_not_to_an_inactive_affiliate(record, affiliate, state, decision):
     affiliate.state = state
-    _, mails = happen()
-    assert (mails[KIND].decision, mails[KIND].message_id) == (why, None)
+    _, mails = record()
+    assert (mails[KIND].decision, mails[KIND].message_id) == (decision, None)
     assert mails["owner-new-purchase"].decision is EmailDecision.QUEUED
 
 
 @pytest.mark.parametrize(
-    ("state", "occasion"),
+    ("state", "type_"),
     [(AffiliateState.PENDING, EventType.APPLIED), (AffiliateState.DECLINED, EventType.DECLINED)],
 )
-def test_where_they_stand_is_told_to_those_who_do_not_take_part(happen, affiliate, state, occasion):
+def test_an_inactive_affiliate_is_informed_about_their_own_state(record, affiliate, state, type_):
     affiliate.state = state
-    _, mails = happen(occasion, {})
+    _, mails = record(type_, {})
     assert {mail.decision for mail in mails.values()} == {EmailDecision.QUEUED}
 
 
-def test_an_email_that_is_switched_off_is_not_owed(happen, account):
+def test_an_email_that_is_switched_off_is_not_queued(record, account):
     recipients.set_enabled(account.id, CATALOGUE[KIND], enabled=False)
-    assert happen()[1][KIND].decision is EmailDecision.OFF
+    assert record()[1][KIND].decision is EmailDecision.OFF
 
 
-def test_an_email_the_affiliate_does_not_want_is_not_owed(happen, affiliate):
+def test_an_email_the_affiliate_opted_out_of_is_not_queued(record, affiliate):
     suppressions.opt_out(affiliate.id, [KIND], now=utcnow())
-    assert happen()[1][KIND].decision is EmailDecision.OPTED_OUT
+    assert record()[1][KIND].decision is EmailDecision.OPTED_OUT
 
 
 @pytest.mark.parametrize(
-    ("reason", "why"),
+    ("reason", "decision"),
     [
         (SuppressionReason.BY_OWNER, EmailDecision.SUPPRESSED),
         (SuppressionReason.BOUNCED, EmailDecision.SUPPRESSED),
         (SuppressionReason.UNSUBSCRIBED, EmailDecision.QUEUED),
     ],
 )
-def test_a_mailbox_on_the_list_is_not_written_to_and_one_that_unsubscribed_hears_what_happens(
-    happen, account, affiliate, reason, why
+def test_a_suppressed_mailbox_gets_no_email_and_an_unsubscribed_one_gets_transactional_emails(
+    record, account, affiliate, reason, decision
 ):
     suppressions.suppress(account.id, affiliate.mailbox, reason, now=utcnow())
-    assert happen()[1][KIND].decision is why
+    assert record()[1][KIND].decision is decision
 
 
-def test_a_week_without_anything_to_tell_is_not_told(happen):
-    assert (
-        happen(EventType.WEEK_ENDED, {}, nothing_to_tell=True)[1]["weekly-summary"].decision
-        is EmailDecision.NOTHING_TO_TELL
-    )
+def test_an_empty_week_queues_no_summary(record):
+    _, mails = record(EventType.WEEK_ENDED, {}, is_empty=True)
+    assert mails["weekly-summary"].decision is EmailDecision.NOTHING_TO_TELL
 
 
-def test_a_text_that_cannot_be_rendered_stops_its_own_email_alone(happen, monkeypatch):
-    """What was accepted yesterday may be refused by tomorrow's limits; nobody can type such a text today."""
-    rendered = rendering.render
+def test_a_text_that_cannot_be_rendered_affects_its_own_email_only(record, monkeypatch):
+    """Patched, because the editor refuses such a text. A stored one can fail after the limits were tightened."""
+    render = rendering.render
 
     def refuse(notice, *args, **more):
         if notice.kind == KIND:
             raise rendering.UnrenderableText("It holds a tag that is unknown.")
-        return rendered(notice, *args, **more)
+        return render(notice, *args, **more)
 
     monkeypatch.setattr(rendering, "render", refuse)
-    _, mails = happen()
+    _, mails = record()
     assert {kind: mail.decision for kind, mail in mails.items()} == {
         KIND: EmailDecision.UNRENDERABLE,
         "owner-new-purchase": EmailDecision.QUEUED,
     }
 
 
-def test_an_email_that_is_owed_already_is_not_owed_twice(happen):
-    _, mails = happen()
+def test_an_email_that_is_queued_already_is_a_duplicate(record):
+    _, mails = record()
     row = db.session.get_one(Event, mails[KIND].event_id)
     db.session.delete(mails[KIND])
     db.session.flush()
@@ -145,31 +142,26 @@ def _affiliate(event):
 
 
 @pytest.mark.both_databases
-def test_of_two_at_once_with_the_same_key_one_causes_the_emails(app, account, affiliate):
-    ids, fresh, gate = (account.id, affiliate.id), [], threading.Barrier(2)
-    db.session.rollback()  # the fixtures' own transaction would be in the way
+def test_of_two_simultaneous_events_with_one_key_one_queues_emails(app, account, affiliate):
+    account_id, affiliate_id = account.id, affiliate.id
+    db.session.rollback()  # ends the transaction of the fixtures, which would block the threads
 
-    def record():
-        with app.app_context():
-            gate.wait(5)
-            one, other = db.session.get_one(Account, ids[0]), db.session.get_one(Affiliate, ids[1])
-            new = dispatch.NewEvent(one, EventType.PURCHASE, other, BOUGHT)
-            done = dispatch.record_event(new, key="once", source=Source.API, now=utcnow())
-            fresh.append(done.is_new)
-            db.session.commit()
+    def record_once(_number):
+        programme = db.session.get_one(Account, account_id)
+        recipient = db.session.get_one(Affiliate, affiliate_id)
+        new = dispatch.NewEvent(programme, EventType.PURCHASE, recipient, BOUGHT)
+        recorded = dispatch.record_event(new, key="once", source=Source.API, now=utcnow())
+        db.session.commit()
+        return recorded.is_new
 
-    threads = [threading.Thread(target=record) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
+    results = run_together(app, 2, record_once)
     db.session.rollback()
-    assert sorted(fresh) == [False, True]
+    assert sorted(results) == [False, True]
     assert len(list(db.session.scalars(select(Event)))) == 1
     assert len(list(db.session.scalars(select(EventMail)))) == len(_messages()) == 2
 
 
-def test_an_event_is_caused_once_and_says_why_an_email_was_not_sent(owner, client):
+def test_an_event_is_recorded_once_and_the_page_shows_why_an_email_was_not_sent(owner, client):
     signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=False))
     sign_up(client)
     affiliate, account = newest_affiliate(), account_of()

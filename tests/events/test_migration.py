@@ -1,4 +1,4 @@
-"""A portal of before there were events keeps its affiliates, and tells how each was welcomed."""
+"""Migration of a database without events: affiliates are kept, and each gets the event of its sign-up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ROWS = (
 )
 
 
-def test_affiliates_of_before_are_found_told_of_and_take_part_as_they_did(tmp_path):
+def test_affiliates_without_events_stay_active_and_get_a_sign_up_event(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
         upgrade(directory=str(readiness.MIGRATIONS), revision="0001")
@@ -51,14 +51,11 @@ def test_affiliates_of_before_are_found_told_of_and_take_part_as_they_did(tmp_pa
         assert [one.affiliate_id for one in events] == [8, 7]
         assert [one.created_at for one in events] == [grace.affiliate.created_at] * 2
         mails = event_log.emails_by_event(one.id for one in events)
-        told = {mails[one.id][0].recipient: mails[one.id][0] for one in events}
-        assert (told["Grace@example.org"].message_id, told["Grace@example.org"].decision) == (
-            70,
-            EmailDecision.QUEUED,
-        )
-        assert (told["sia@example.org"].message_id, told["sia@example.org"].decision) == (
-            None,
-            EmailDecision.OFF,
-        )
+        welcomes = {mails[one.id][0].recipient: mails[one.id][0] for one in events}
+        for mailbox, message_id, decision in (
+            ("Grace@example.org", 70, EmailDecision.QUEUED),
+            ("sia@example.org", None, EmailDecision.OFF),
+        ):
+            assert (welcomes[mailbox].message_id, welcomes[mailbox].decision) == (message_id, decision)
         db.session.remove()
         db.engine.dispose()

@@ -1,4 +1,4 @@
-"""The page of events: whose they are, filtered, and paged there and back."""
+"""The page of events: access, filters and paging."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _orders(page):
     return [int(found) for found in re.findall(r"order A-(\d+)", page)]
 
 
-def _buy(happen, number):
-    happen(
+def _buy(record, number):
+    record(
         values={
             "order": f"A-{number}",
             "amount": "1.00",
@@ -35,19 +35,21 @@ def _buy(happen, number):
     )
 
 
-def test_the_owner_sees_events_with_their_emails_and_a_stranger_does_not(owner, stranger, client, happen):
-    done, mails = happen()
+def test_the_owner_sees_events_with_their_emails_and_a_stranger_does_not(owner, stranger, client, record):
+    recorded, mails = record()
     page = _text(owner, "/events")
     assert "order A-1, 10.00 EUR, commission 1.00 EUR" in page
     assert f'href="/deliveries/{mails["new-purchase"].message_id}"' in page
     assert 'href="/settings/api/play"' in page
     assert "order A-1" not in _text(stranger, "/events")
-    assert f"order A-{done.event.id}" not in _text(stranger, f"/events?affiliate={done.event.affiliate_id}")
+    assert f"order A-{recorded.event_id}" not in _text(
+        stranger, f"/events?affiliate={recorded.event.affiliate_id}"
+    )
     assert client.get("/events").location == "/log-in?next=/events"
 
 
-def test_two_emails_of_the_same_name_are_told_apart_by_whom_they_are_for(owner, happen):
-    happen()
+def test_two_emails_of_the_same_name_are_distinguished_by_their_addressee(owner, record):
+    record()
     page = " ".join(owner.get("/events").get_data(as_text=True).split())
     assert "to the affiliate, grace@example.org</span>" in page
     assert "to you, ada@brightleaf.example</span>" in page
@@ -56,23 +58,23 @@ def test_two_emails_of_the_same_name_are_told_apart_by_whom_they_are_for(owner, 
     assert ">New purchase (to you)</option>" in filters
 
 
-def test_an_empty_page_says_what_will_stand_here(owner):
+def test_an_empty_page_explains_what_it_will_show(owner):
     assert "Nothing has happened yet" in _text(owner, "/events")
 
 
-def test_an_email_that_was_not_sent_says_why_and_what_to_do(owner, account, happen):
+def test_an_email_that_was_not_sent_shows_the_reason_and_a_link(owner, account, record):
     recipients.set_enabled(account.id, CATALOGUE["new-purchase"], enabled=False)
-    happen()
+    record()
     page = _text(owner, "/events")
     assert "This email is switched off." in page
     assert 'href="/automated-emails/new-purchase"' in page
 
 
-def test_filters_hold_and_nonsense_is_no_filter(owner, account, happen):
-    happen()
-    happen(EventType.PAYOUT, PAID)
+def test_the_filters_apply_and_malformed_ones_are_ignored(owner, account, record):
+    record()
+    record(EventType.PAYOUT, PAID)
     recipients.set_enabled(account.id, CATALOGUE["payout-sent"], enabled=False)
-    happen(EventType.PAYOUT, PAID | {"amount": "7.00"})
+    record(EventType.PAYOUT, PAID | {"amount": "7.00"})
     payouts = _text(owner, "/events?occasion=payout")
     assert "5.00 EUR" in payouts
     assert "order A-1" not in payouts
@@ -91,9 +93,9 @@ def test_filters_hold_and_nonsense_is_no_filter(owner, account, happen):
         _text(owner, f"/events?{query}")
 
 
-def test_the_page_can_be_paged_there_and_back_with_its_filter(owner, happen):
+def test_paging_forward_and_back_keeps_the_filter(owner, record):
     for number in range(1, 121):
-        _buy(happen, number)
+        _buy(record, number)
     first = _text(owner, "/events?occasion=purchase")
     second = _text(owner, _link(first, "next"))
     third = _text(owner, _link(second, "next"))
@@ -104,8 +106,8 @@ def test_the_page_can_be_paged_there_and_back_with_its_filter(owner, happen):
 
 
 @pytest.mark.parametrize("value", ["<b>x</b>", "{{ 1 }}", "\u202eevil"])
-def test_what_a_shop_says_is_text(owner, happen, value):
-    happen(EventType.LEAD, {"lead_name": value, "lead_email": ""})
+def test_values_from_the_shop_are_escaped(owner, record, value):
+    record(EventType.LEAD, {"lead_name": value, "lead_email": ""})
     assert "<b>x</b>" not in _text(owner, "/events")
 
 

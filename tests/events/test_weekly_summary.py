@@ -1,4 +1,4 @@
-"""Each week is summed up once, on Monday at nine by the account's own clock."""
+"""Weekly summaries are queued once, on Monday at nine in the account's time zone."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import pytest
 import time_machine
 from sqlalchemy import select
 
+from portal.affiliates.models import AffiliateState
 from portal.clock import utcnow
 from portal.db import db
-from portal.enrolment import signup_rules
+from portal.enrolment import signup, signup_rules
 from portal.events import weekly_summary, weeks
 from portal.events.dispatch import NewEvent, record_event
 from portal.events.models import EmailDecision, Event, EventMail, Week, WeekState
 from portal.events.types import EventType, Source
 from tests.enrolment.support import account_of, messages, newest_affiliate, sign_up
 
-BEFORE = (
-    "2026-10-21 12:00:00+00:00"  # a Wednesday; clocks in Europe and America change on two of the next Sundays
-)
+# A Wednesday. Daylight saving time ends on the next Sunday in Europe, and a week later in America.
+WEDNESDAY = "2026-10-21 12:00:00+00:00"
 
 
 @pytest.fixture(autouse=True)
-def _a_wednesday():
-    with time_machine.travel(BEFORE, tick=False):
+def _wednesday():
+    with time_machine.travel(WEDNESDAY, tick=False):
         yield
 
 
@@ -42,20 +42,20 @@ def _summaries():
     ("zone", "due"),
     [
         ("UTC", "2026-10-26T09:00"),
-        ("Europe/Berlin", "2026-10-26T08:00"),  # since Sunday it is winter there
-        ("America/New_York", "2026-10-26T13:00"),  # and not yet here
+        ("Europe/Berlin", "2026-10-26T08:00"),  # standard time since Sunday
+        ("America/New_York", "2026-10-26T13:00"),  # still daylight saving time
         ("Australia/Sydney", "2026-10-25T22:00"),
         ("Mars/Olympus", "2026-10-26T09:00"),
     ],
 )
-def test_a_week_is_due_on_monday_at_nine_by_the_accounts_clock(zone, due):
+def test_a_week_is_due_on_monday_at_nine_in_the_accounts_time_zone(zone, due):
     moment = datetime.fromisoformat(due).replace(tzinfo=UTC)
     assert weeks.latest_due_week(moment, zone).name == "2026-W43"
     assert weeks.latest_due_week(moment, zone).due_at == moment
     assert weeks.latest_due_week(moment - timedelta(seconds=1), zone).name == "2026-W42"
 
 
-def test_a_week_in_which_the_clocks_change_has_an_hour_more_or_less():
+def test_a_week_with_a_clock_change_is_an_hour_longer_or_shorter():
     autumn, following, spring = (
         weeks.latest_due_week(datetime(2026, month, day, 12, tzinfo=UTC), "Europe/Berlin")
         for month, day in ((10, 26), (11, 2), (3, 30))
@@ -63,16 +63,16 @@ def test_a_week_in_which_the_clocks_change_has_an_hour_more_or_less():
     assert (autumn.name, following.name, spring.name) == ("2026-W43", "2026-W44", "2026-W13")
     assert autumn.ends_at - autumn.starts_at == timedelta(days=7, hours=1)
     assert spring.ends_at - spring.starts_at == timedelta(days=7, hours=-1)
-    assert following.starts_at == autumn.ends_at, "no moment is lost or counted twice"
+    assert following.starts_at == autumn.ends_at, "no hour is missing or counted twice"
 
 
-def test_summaries_leave_once_by_the_accounts_clock(account, happen):
+def test_summaries_are_queued_once_when_the_week_is_due(account, record):
     account.time_zone = "Australia/Sydney"
-    happen()
+    record()
     early = datetime(2026, 10, 25, 21, 59, tzinfo=UTC)
     due = early + timedelta(minutes=1)
     weekly_summary.enqueue_summaries(account.id, now=early)
-    assert _weeks() == {"2026-W42": WeekState.SKIPPED}, "that week was over long before anybody signed up"
+    assert _weeks() == {"2026-W42": WeekState.SKIPPED}, "that week ended more than a day ago"
     for _ in range(2):
         assert weekly_summary.find_work(due) in ([(weekly_summary.JOB, account.id)], [])
         weekly_summary.enqueue_summaries(account.id, now=due)
@@ -85,8 +85,8 @@ def test_summaries_leave_once_by_the_accounts_clock(account, happen):
 
 
 @pytest.mark.parametrize(("late", "state"), [(23, WeekState.DONE), (25, WeekState.SKIPPED)])
-def test_a_summary_more_than_a_day_late_is_left_out(account, happen, late, state):
-    happen()
+def test_a_summary_more_than_a_day_late_is_skipped(account, record, late, state):
+    record()
     weekly_summary.enqueue_summaries(
         account.id, now=datetime(2026, 10, 26, 9, tzinfo=UTC) + timedelta(hours=late)
     )
@@ -94,12 +94,8 @@ def test_a_summary_more_than_a_day_late_is_left_out(account, happen, late, state
     assert bool(_summaries()) is (state is WeekState.DONE)
 
 
-def test_a_worker_that_dies_in_the_middle_goes_on_where_it_ended(account, affiliate, happen, monkeypatch):
-    from portal.affiliates.models import AffiliateState
-    from portal.clock import utcnow
-    from portal.enrolment import signup
-
-    happen()
+def test_a_job_continues_after_the_batch_at_which_the_worker_crashed(account, affiliate, record, monkeypatch):
+    record()
     for number in range(4):
         row = signup.new_affiliate(account, "Grace", f"grace{number}@example.org", utcnow())
         row.state = AffiliateState.ACTIVE
@@ -107,17 +103,19 @@ def test_a_worker_that_dies_in_the_middle_goes_on_where_it_ended(account, affili
     db.session.commit()
     monkeypatch.setattr(weekly_summary, "BATCH_ROWS", 2)
     due = datetime(2026, 10, 26, 9, tzinfo=UTC)
-    assert weekly_summary._run_batch(account.id, due)  # the first batch; here the worker dies
+    assert weekly_summary._run_batch(account.id, due)  # the first batch; here the worker crashes
     db.session.rollback()
     assert _weeks()["2026-W43"] is WeekState.PLANNED
     assert weekly_summary.find_work(due) == [(weekly_summary.JOB, account.id)]
     weekly_summary.enqueue_summaries(account.id, now=due)
-    told = list(db.session.scalars(select(Event.affiliate_id).where(Event.type == EventType.WEEK_ENDED)))
-    assert len(told) == len(set(told)) == 6, "each affiliate once, and the owner"
+    affiliate_ids = list(
+        db.session.scalars(select(Event.affiliate_id).where(Event.type == EventType.WEEK_ENDED))
+    )
+    assert len(affiliate_ids) == len(set(affiliate_ids)) == 6, "each affiliate once, and the owner"
     assert _weeks()["2026-W43"] is WeekState.DONE
 
 
-def test_a_week_is_told_once_and_skipped_when_it_is_long_over(owner, client):
+def test_a_week_is_summarized_once_and_skipped_when_it_ended_long_ago(owner, client):
     monday = utcnow().replace(year=2026, month=11, day=16, hour=10, minute=0)
     with time_machine.travel(monday - timedelta(days=4), tick=False):
         account = account_of()
