@@ -1,4 +1,4 @@
-"""`flask outbox retry|cancel|release`: what is meant, what is left alone, and what a rehearsal changes."""
+"""`flask outbox retry|cancel|release`: which messages are selected, which are left unchanged, and the dry run."""
 
 from __future__ import annotations
 
@@ -35,33 +35,33 @@ def theirs(app: Flask) -> int:
     return new_account("Copperpot")
 
 
-def put(ident: int, **values: Any) -> int:
-    """Change a row, as somebody did before the test began."""
-    db.session.execute(update(OutboxMessage).where(OutboxMessage.id == ident).values(**values))
+def put(message_id: int, **values: Any) -> int:
+    """Set columns of a message."""
+    db.session.execute(update(OutboxMessage).where(OutboxMessage.id == message_id).values(**values))
     db.session.commit()
-    return ident
+    return message_id
 
 
 def failed(account: int | None, key: str, **values: Any) -> int:
     return put(enqueue_message(account, key), status=Status.FAILED, settled_at=utcnow(), attempts=7, **values)
 
 
-def test_a_failed_message_is_owed_again_from_the_beginning(flask: Run, ours: int) -> None:
-    ident = failed(ours, "m")
-    result = flask("outbox", "retry", "--id", str(ident))
-    row = message(ident)
+def test_a_failed_message_is_queued_again_with_no_attempts(flask: Run, ours: int) -> None:
+    message_id = failed(ours, "m")
+    result = flask("outbox", "retry", "--id", str(message_id))
+    row = message(message_id)
     assert result.exit_code == 0, result.output
     assert (row.status, row.attempts, row.settled_at) == (Status.QUEUED, 0, None)
     assert row.next_attempt_at <= utcnow()
     assert result.output == "1 message to be tried again.\n"
 
 
-def test_a_rehearsed_order_says_what_it_would_do_and_changes_nothing(flask: Run, ours: int) -> None:
+def test_a_dry_run_prints_the_changes_and_makes_none(flask: Run, ours: int) -> None:
     lost, waits = failed(ours, "lost"), enqueue_message(ours, "waits")
     queue.hold(ours, REFUSED, now=utcnow())
     db.session.commit()
-    for words in (["retry", "--all"], ["cancel", "--all"], ["release", "--all"]):
-        result = flask("outbox", *words, "--dry-run")
+    for arguments in (["retry", "--all"], ["cancel", "--all"], ["release", "--all"]):
+        result = flask("outbox", *arguments, "--dry-run")
         assert result.exit_code == 0, result.output
         assert "Nothing was changed." in result.output
     assert [message(lost).status, message(waits).status] == [Status.FAILED, Status.HELD]
@@ -74,24 +74,24 @@ def test_a_rehearsed_order_says_what_it_would_do_and_changes_nothing(flask: Run,
 
 @pytest.mark.parametrize("state", [Status.SENDING, Status.SENT])
 @pytest.mark.parametrize("lapsed", [True, False])
-def test_what_is_being_sent_or_was_sent_is_never_touched(
+def test_a_message_that_is_being_sent_or_was_accepted_is_never_changed(
     flask: Run, ours: int, state: Status, lapsed: bool
 ) -> None:
     until = utcnow() + timedelta(seconds=-5 if lapsed else 60)
     lease = {"lease_token": "t", "lease_until": until} if state is Status.SENDING else {}
-    ident = put(enqueue_message(ours, "m"), status=state, **lease)
-    for words in (["--id", str(ident)], ["--all"], ["--account", "brightleaf"]):
-        for order in ("retry", "cancel"):
-            result = flask("outbox", order, *words)
+    message_id = put(enqueue_message(ours, "m"), status=state, **lease)
+    for arguments in (["--id", str(message_id)], ["--all"], ["--account", "brightleaf"]):
+        for command in ("retry", "cancel"):
+            result = flask("outbox", command, *arguments)
             assert result.exit_code == 1
             assert "Nothing was changed" in result.output
-    assert message(ident).status is state
-    assert message(ident).lease_token == lease.get("lease_token")
+    assert message(message_id).status is state
+    assert message(message_id).lease_token == lease.get("lease_token")
     why = "is being sent at this moment" if state is Status.SENDING else "was accepted by a server"
-    assert why in flask("outbox", "cancel", "--id", str(ident)).output
+    assert why in flask("outbox", "cancel", "--id", str(message_id)).output
 
 
-def test_filters_narrow_an_order_down_together(flask: Run, ours: int, theirs: int) -> None:
+def test_filters_are_combined(flask: Run, ours: int, theirs: int) -> None:
     old = utcnow() - timedelta(hours=3)
     mine, young, other = (
         failed(ours, "a", created_at=old),
@@ -110,35 +110,33 @@ def test_filters_narrow_an_order_down_together(flask: Run, ours: int, theirs: in
     assert message(mine).status is Status.CANCELLED
 
 
-@pytest.mark.parametrize("order", ["retry", "cancel", "release"])
+@pytest.mark.parametrize("command", ["retry", "cancel", "release"])
 @pytest.mark.parametrize(
-    "words", [[], ["--account", "nobody"], ["--older-than", "soon"], ["--status", "sent"], ["--id", "x"]]
+    "arguments", [[], ["--account", "nobody"], ["--older-than", "soon"], ["--status", "sent"], ["--id", "x"]]
 )
-def test_a_slip_of_the_command_line_changes_nothing(
-    flask: Run, ours: int, order: str, words: list[str]
+def test_an_invalid_command_line_changes_nothing(
+    flask: Run, ours: int, command: str, arguments: list[str]
 ) -> None:
-    ident, waits = failed(ours, "m"), enqueue_message(ours, "n")
-    assert flask("outbox", order, *words).exit_code == 2
-    assert (message(ident).status, message(waits).status) == (Status.FAILED, Status.QUEUED)
+    message_id, waits = failed(ours, "m"), enqueue_message(ours, "n")
+    assert flask("outbox", command, *arguments).exit_code == 2
+    assert (message(message_id).status, message(waits).status) == (Status.FAILED, Status.QUEUED)
 
 
-def test_a_message_of_a_held_queue_is_held_with_it_and_leaves_when_it_is_released(
-    flask: Run, ours: int
-) -> None:
-    ident = failed(ours, "m")
+def test_a_retried_message_of_a_held_queue_is_held_until_the_queue_is_released(flask: Run, ours: int) -> None:
+    message_id = failed(ours, "m")
     queue.hold(ours, REFUSED, now=utcnow())
     db.session.commit()
     assert "1 of them on hold" in flask("outbox", "retry", "--all").output
-    assert message(ident).status is Status.HELD
+    assert message(message_id).status is Status.HELD
     result = flask("outbox", "release", "--account", "brightleaf")
     assert result.exit_code == 0
     assert "auth-refused" in result.output
-    assert message(ident).status is Status.QUEUED
+    assert message(message_id).status is Status.QUEUED
     assert support.queue(ours).held_at is None
     assert flask("outbox", "release", "--account", "brightleaf").exit_code == 1
 
 
-def test_releasing_by_a_message_releases_its_queue_alone(flask: Run, ours: int, theirs: int) -> None:
+def test_releasing_by_message_id_releases_only_its_queue(flask: Run, ours: int, theirs: int) -> None:
     mine, other = enqueue_message(ours, "a"), enqueue_message(theirs, "b")
     for account in (ours, theirs):
         queue.hold(account, REFUSED, now=utcnow())
@@ -157,41 +155,45 @@ def test_a_paused_queue_is_released_too(flask: Run, ours: int) -> None:
     assert (support.queue(ours).paused_until, support.queue(ours).consecutive_failures) == (None, 0)
 
 
-def test_the_words_of_the_portals_own_mail_are_wiped_when_it_is_cancelled(flask: Run, app: Flask) -> None:
-    ident = enqueue_message(None, "reset:1")
-    assert message(ident).text
+def test_the_body_of_the_portals_own_mail_is_cleared_when_it_is_cancelled(flask: Run, app: Flask) -> None:
+    message_id = enqueue_message(None, "reset:1")
+    assert message(message_id).text
     assert flask("outbox", "cancel", "--account", "@portal").exit_code == 0
-    assert (message(ident).status, message(ident).text, message(ident).html) == (Status.CANCELLED, "", "")
-    result = flask("outbox", "retry", "--status", "cancelled", "--id", str(ident))
+    assert (message(message_id).status, message(message_id).text, message(message_id).html) == (
+        Status.CANCELLED,
+        "",
+        "",
+    )
+    result = flask("outbox", "retry", "--status", "cancelled", "--id", str(message_id))
     assert result.exit_code == 1
     assert "wiped" in result.output
 
 
-def test_a_test_and_a_check_are_never_repeated_or_cancelled(flask: Run, ours: int) -> None:
+def test_test_emails_and_checks_are_never_retried_or_cancelled(flask: Run, ours: int) -> None:
     test, check = failed(ours, "t", is_test=True), put(enqueue_message(ours, "c"), forced_version_id=1)
     assert flask("outbox", "retry", "--all").exit_code == 1
     assert flask("outbox", "cancel", "--all").exit_code == 1
     assert (message(test).status, message(check).status) == (Status.FAILED, Status.QUEUED)
 
 
-def test_a_retried_message_that_was_given_up_gets_its_two_days_again(
+def test_a_retried_message_that_had_expired_gets_two_days_again(
     app: Flask, serve: Any, routes: Any, account: int
 ) -> None:
     server = serve(answering(RCPT=b"451 4.3.0 later\r\n"))
     routes.send_to(account, server)
-    ident = enqueue_message(account, "m")
+    message_id = enqueue_message(account, "m")
     drain_queue(account)
     long_ago = utcnow() - timedelta(days=3)
     db.session.execute(update(DeliveryAttempt).values(started_at=long_ago))
     db.session.execute(update(Queue).values(paused_until=None))
-    put(ident, status=Status.FAILED, settled_at=utcnow())
-    admin.retry(MessageSelection(message_ids=(ident,)), now=utcnow())
+    put(message_id, status=Status.FAILED, settled_at=utcnow())
+    admin.retry(MessageSelection(message_ids=(message_id,)), now=utcnow())
     drain_queue(account)
-    assert [one.outcome for one in attempts(ident)] == [Outcome.DEFERRED, Outcome.DEFERRED]
-    assert message(ident).status is Status.QUEUED
+    assert [one.outcome for one in attempts(message_id)] == [Outcome.DEFERRED, Outcome.DEFERRED]
+    assert message(message_id).status is Status.QUEUED
 
 
-def test_the_status_counts_what_is_owed_and_what_the_last_hour_brought(
+def test_the_overview_counts_open_messages_and_the_attempts_of_the_last_hour(
     app: Flask, serve: Any, routes: Any, account: int
 ) -> None:
     routes.send_to(account, serve())

@@ -1,4 +1,4 @@
-"""The operator's page: who may see it, and that it tells what is so."""
+"""The operator's page: access, and what it shows."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ NO_SENDER = {"code": "no-platform-sender", "whose_move": "operator", "cause": "T
 
 
 def shown(browser: LintingClient) -> str:
-    answer = browser.get(PAGE)
-    assert answer.status_code == 200
-    return " ".join(answer.get_data(as_text=True).split())
+    response = browser.get(PAGE)
+    assert response.status_code == 200
+    return " ".join(response.get_data(as_text=True).split())
 
 
 def test_an_operator_sees_the_page_and_its_entry_in_the_menu(operator: LintingClient) -> None:
@@ -38,42 +38,40 @@ def test_an_operator_sees_the_page_and_its_entry_in_the_menu(operator: LintingCl
     assert f'href="{PAGE}"' in operator.get("/deliveries").get_data(as_text=True)
 
 
-def test_for_every_other_owner_there_is_no_such_page(
-    operator: LintingClient, stranger: LintingClient
-) -> None:
+def test_every_other_owner_gets_404(operator: LintingClient, stranger: LintingClient) -> None:
     assert stranger.get(PAGE).status_code == 404
     assert "Operator" not in stranger.get("/deliveries").get_data(as_text=True)
 
 
-def test_for_an_owner_who_is_no_operator_there_is_no_such_page(owner: LintingClient) -> None:
+def test_an_owner_who_is_not_an_operator_gets_404(owner: LintingClient) -> None:
     assert owner.get(PAGE).status_code == 404
     assert PAGE not in owner.get("/deliveries").get_data(as_text=True)
 
 
-def test_for_nobody_there_is_no_such_page(client: FlaskClient) -> None:
+def test_without_a_log_in_the_page_is_404(client: FlaskClient) -> None:
     assert client.get(PAGE).status_code == 404
 
 
-def test_who_is_no_operator_any_more_loses_the_page_at_once(operator: LintingClient) -> None:
+def test_a_demoted_operator_loses_access_at_once(operator: LintingClient) -> None:
     assert operator.get(PAGE).status_code == 200
     set_operator("ada@brightleaf.example", operator=False)
     assert operator.get(PAGE).status_code == 404
 
 
-def test_an_empty_outbox_is_told_too(operator: LintingClient) -> None:
+def test_an_empty_outbox_is_shown(operator: LintingClient) -> None:
     page = shown(operator)
     assert "0 emails are owed" in page
     assert "No worker is running, so no email leaves." in page
     assert "No email was ever owed." in page
 
 
-def test_the_page_tells_depth_worker_and_what_is_being_sent(
+def test_the_page_shows_the_depth_the_worker_and_the_messages_being_sent(
     operator: LintingClient, stranger: LintingClient, a_worker: None
 ) -> None:
-    ident = id_of("copperpot")
-    first = enqueue_message(ident, "one")
-    start_drain(ident)
-    enqueue_message(ident, "two")
+    account_id = id_of("copperpot")
+    first = enqueue_message(account_id, "one")
+    start_drain(account_id)
+    enqueue_message(account_id, "two")
     page = shown(operator)
     assert "2 emails are owed" in page
     assert "Being sent 1" in page
@@ -83,15 +81,15 @@ def test_the_page_tells_depth_worker_and_what_is_being_sent(
     assert VERSION in page
     assert "At work" in page
     assert "Under way 1" in page
-    assert "example.net" not in page, "whom the emails go to is not the operator's business here"
+    assert "example.net" not in page, "recipients are not shown to the operator"
 
 
-def test_a_held_queue_is_told_with_its_cause(
+def test_a_held_queue_is_shown_with_its_cause(
     operator: LintingClient, stranger: LintingClient, a_worker: None
 ) -> None:
-    ident = id_of("copperpot")
-    enqueue_message(ident, "one")
-    queue.hold(ident, NO_SENDER, now=utcnow())
+    account_id = id_of("copperpot")
+    enqueue_message(account_id, "one")
+    queue.hold(account_id, NO_SENDER, now=utcnow())
     db.session.commit()
     page = shown(operator)
     assert "The emails of copperpot are on hold: This portal has no sender." in page
@@ -107,16 +105,16 @@ def test_a_worker_not_seen_for_a_minute_is_missing(
     assert ("Missing" in shown(operator)) == (seconds > 60)
 
 
-def test_a_fault_of_the_portal_is_shown_with_its_traceback_and_without_the_password(
+def test_an_internal_error_is_shown_with_its_traceback_and_without_the_password(
     operator: LintingClient, app: Flask
 ) -> None:
     def broken(account_id: int | None, version_id: int | None = None) -> None:
         raise RuntimeError("boom <here>")
 
     get_state(app).part(Routing).find = broken
-    ident = id_of("brightleaf")
-    enqueue_message(ident, "poison")
-    drain_queue(ident)
+    account_id = id_of("brightleaf")
+    enqueue_message(account_id, "poison")
+    drain_queue(account_id)
     page = shown(operator)
     assert "Faults of the portal" in page
     assert "RuntimeError: boom &lt;here&gt;" in page

@@ -1,4 +1,4 @@
-"""What the operator types: the state of the outbox, who is an operator, and a link for a lost password."""
+"""The operator's commands: outbox status, operator rights, password reset links and new keys."""
 
 from __future__ import annotations
 
@@ -36,43 +36,46 @@ REFUSED = {"code": "auth-refused", "whose_move": "owner", "cause": "The server r
 NO_SENDER = {"code": "no-platform-sender", "whose_move": "operator", "cause": "This portal has no sender."}
 
 
-def test_the_status_tells_everything_as_one_object(flask: Run, owner: LintingClient, a_worker: None) -> None:
-    ident = id_of("brightleaf")
-    first = enqueue_message(ident, "one")
-    start_drain(ident)
-    enqueue_message(ident, "two")
+def test_the_status_as_json_contains_everything(flask: Run, owner: LintingClient, a_worker: None) -> None:
+    account_id = id_of("brightleaf")
+    first = enqueue_message(account_id, "one")
+    start_drain(account_id)
+    enqueue_message(account_id, "two")
     enqueue_message(None, "reset:1")
-    queue.hold(ident, REFUSED, now=utcnow())
+    queue.hold(account_id, REFUSED, now=utcnow())
     db.session.commit()
     result = flask("outbox", "status", "--json")
-    told = json.loads(result.output)
-    assert result.exit_code == 0, "an owner's wrong password is not for the operator to mend"
-    assert (told["depth"], told["attention"]) == (3, [])
-    assert told["oldest_waiting"] == message(first).created_at.isoformat()
-    assert told["oldest_waiting_seconds"] >= 0
-    assert {name: count for name, count in told["states"].items() if count} == {
+    report = json.loads(result.output)
+    assert result.exit_code == 0, "an owner's wrong password is not for the operator to fix"
+    assert (report["depth"], report["attention"]) == (3, [])
+    assert report["oldest_waiting"] == message(first).created_at.isoformat()
+    assert report["oldest_waiting_seconds"] >= 0
+    assert {name: count for name, count in report["states"].items() if count} == {
         "queued": 1,
         "sending": 1,
         "held": 1,
     }
-    assert [(one["account"], one["depth"]) for one in told["accounts"]] == [("brightleaf", 2), ("@portal", 1)]
-    (stopped,) = told["stopped"]
+    assert [(one["account"], one["depth"]) for one in report["accounts"]] == [
+        ("brightleaf", 2),
+        ("@portal", 1),
+    ]
+    (stopped,) = report["stopped"]
     assert (stopped["account"], stopped["state"], stopped["waiting"]) == ("brightleaf", "held", 2)
     assert (stopped["code"], stopped["cause"]) == ("auth-refused", "The server refused the password.")
-    (worker,) = told["workers"]
+    (worker,) = report["workers"]
     assert (worker["host"], worker["pid"]) == (socket.gethostname(), os.getpid())
     assert (worker["version"], worker["threads"], worker["missing"]) == (VERSION, 3, False)
-    (lease,) = told["leases"]
+    (lease,) = report["leases"]
     assert (lease["message"], lease["lapsed"]) == (first, False)
-    assert told["draining"] == ["brightleaf"]
-    assert told["attempts_last_hour"] == {one.value: int(one is Outcome.STARTED) for one in Outcome}
-    assert set(told["states"]) == {one.value for one in Status}
+    assert report["draining"] == ["brightleaf"]
+    assert report["attempts_last_hour"] == {one.value: int(one is Outcome.STARTED) for one in Outcome}
+    assert set(report["states"]) == {one.value for one in Status}
 
 
-def test_the_status_in_words_says_the_same(flask: Run, owner: LintingClient, a_worker: None) -> None:
-    ident = id_of("brightleaf")
-    enqueue_message(ident, "one")
-    queue.hold(ident, NO_SENDER, now=utcnow())
+def test_the_status_as_text_contains_the_same(flask: Run, owner: LintingClient, a_worker: None) -> None:
+    account_id = id_of("brightleaf")
+    enqueue_message(account_id, "one")
+    queue.hold(account_id, NO_SENDER, now=utcnow())
     db.session.commit()
     result = flask("outbox", "status")
     assert result.exit_code == 1, "it is the operator's move"
@@ -103,15 +106,15 @@ def test_an_owner_is_promoted_and_demoted(flask: Run, owner: LintingClient) -> N
 
 
 @pytest.mark.parametrize("operator", [True, False])
-def test_an_owner_is_created_as_operator_if_so_wished(app: Flask, flask: Run, operator: bool) -> None:
-    words = ["--programme", "Dovetail", "--name", "Cy", "--mailbox", "cy@dovetail.example"]
-    words += ["--password", PASSWORD, *(["--operator"] if operator else [])]
-    assert flask("create-owner", *words).exit_code == 0
+def test_an_owner_can_be_created_as_operator(app: Flask, flask: Run, operator: bool) -> None:
+    arguments = ["--programme", "Dovetail", "--name", "Cy", "--mailbox", "cy@dovetail.example"]
+    arguments += ["--password", PASSWORD, *(["--operator"] if operator else [])]
+    assert flask("create-owner", *arguments).exit_code == 0
     assert db.session.scalars(select(Owner.is_operator)).all() == [operator]
 
 
-def test_a_refused_password_is_an_error_message_and_no_traceback(app: Flask, flask: Run) -> None:
-    words = [
+def test_a_rejected_password_is_an_error_message_without_a_traceback(app: Flask, flask: Run) -> None:
+    arguments = [
         "--programme",
         "Dovetail",
         "--name",
@@ -121,12 +124,12 @@ def test_a_refused_password_is_an_error_message_and_no_traceback(app: Flask, fla
         "--password",
         "short",
     ]
-    result = flask("create-owner", *words)
+    result = flask("create-owner", *arguments)
     assert result.exit_code == 1
     assert result.output.startswith("Error: Use 12 characters or more.")
 
 
-def test_nobody_becomes_an_operator_by_registering(app: Flask) -> None:
+def test_registration_creates_no_operator(app: Flask) -> None:
     logged_in(app, "Dovetail", "Cy", "cy@dovetail.example")
     assert db.session.scalars(select(Owner.is_operator)).all() == [False]
 
@@ -150,22 +153,22 @@ def test_a_printed_link_sets_a_new_password_once(app: Flask, flask: Run, owner: 
     assert browser.submit("/log-in", mailbox | chosen).status_code == 303
 
 
-def test_a_printed_link_is_over_after_an_hour(app: Flask, flask: Run, owner: LintingClient) -> None:
+def test_a_printed_link_expires_after_an_hour(app: Flask, flask: Run, owner: LintingClient) -> None:
     path = urlsplit(flask("reset-link", "ada@brightleaf.example").output.strip()).path
     db.session.execute(update(PasswordReset).values(created_at=utcnow() - timedelta(hours=1)))
     db.session.commit()
     assert app.test_client().get(path).status_code == 404
 
 
-def test_there_is_no_link_for_a_mailbox_nobody_has(flask: Run) -> None:
+def test_there_is_no_link_for_an_unknown_mailbox(flask: Run) -> None:
     result = flask("reset-link", "nobody@example.org")
     assert result.exit_code == 1
     assert "No owner has this email address." in result.output
 
 
-def test_a_new_key_is_made_where_no_portal_is_set_up_yet(tmp_path: Path) -> None:
+def test_a_new_key_needs_no_configured_portal(tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "SIGNET_INSTANCE": str(tmp_path / "none")}
-    made = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "flask", "--app", "wsgi", "keys", "new"],
         cwd=ROOT,
         env=env,
@@ -173,5 +176,5 @@ def test_a_new_key_is_made_where_no_portal_is_set_up_yet(tmp_path: Path) -> None
         text=True,
         check=True,
     )
-    assert made.stdout.count(":") == 1
+    assert done.stdout.count(":") == 1
     assert not (tmp_path / "none").exists()

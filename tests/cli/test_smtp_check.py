@@ -1,4 +1,4 @@
-"""`flask smtp check`: an account's settings are tried up to the recipient, and nothing is sent."""
+"""`flask smtp check` tests an account's settings up to RCPT TO and sends nothing."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ from portal.settings.models import SettingsCheck, SmtpSettings
 from tests.outbox.support import answering
 from tests.pages import LintingClient
 from tests.settings.conftest import Servers, save
+from tests.settings.conftest import _not_at_the_end_of_an_hour as _not_at_the_end_of_an_hour
+from tests.settings.conftest import config as config
+from tests.settings.conftest import form as form
+from tests.settings.conftest import live as live
+from tests.settings.conftest import servers as servers
+
+pytestmark = pytest.mark.both_databases
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = {"resolve", "connect", "greeting", "ehlo", "tls", "auth", "mail", "rcpt"}
@@ -31,7 +38,7 @@ def check(app: Flask, *arguments: str) -> Result:
     return app.test_cli_runner().invoke(args=["smtp", "check", *arguments])
 
 
-def told(result: Result) -> dict[str, Any]:
+def parsed(result: Result) -> dict[str, Any]:
     (line,) = result.output.splitlines()
     answer: dict[str, Any] = json.loads(line)
     return answer
@@ -45,15 +52,15 @@ def counts() -> tuple[int | None, int | None]:
     )
 
 
-def test_a_live_version_passes_every_rung_up_to_the_recipient(
+def test_a_live_version_passes_every_stage_up_to_the_recipient(
     app: Flask, live: SmtpSettings, servers: Servers
 ) -> None:
     before, messages = counts(), len(servers.one.messages)
     result = check(app, "--account", "brightleaf", "--json")
-    answer = told(result)
+    answer = parsed(result)
     assert result.exit_code == 0
-    assert {rung["stage"] for rung in answer["rungs"]} == STAGES
-    assert {rung["verdict"] for rung in answer["rungs"]} <= {"passed", "skipped"}
+    assert {stage["stage"] for stage in answer["rungs"]} == STAGES
+    assert {stage["verdict"] for stage in answer["rungs"]} <= {"passed", "skipped"}
     assert answer["passed"] is True
     assert answer["diagnosis"] is None
     assert (answer["account"], answer["version"]) == ("brightleaf", 1)
@@ -62,20 +69,20 @@ def test_a_live_version_passes_every_rung_up_to_the_recipient(
     assert len(servers.one.messages) == messages, "nothing is sent"
 
 
-def test_without_json_each_rung_is_a_line(app: Flask, live: SmtpSettings) -> None:
+def test_without_json_each_stage_is_a_line(app: Flask, live: SmtpSettings) -> None:
     result = check(app, "--account", "brightleaf")
     assert result.exit_code == 0
     assert "Log in" in result.output
     assert "Nothing was sent." in result.output
 
 
-def test_a_refused_log_in_is_diagnosed_and_the_password_is_nowhere(
+def test_a_rejected_log_in_is_diagnosed_and_the_password_is_not_printed(
     app: Flask, owner: LintingClient, form: dict[str, str], servers: Servers
 ) -> None:
     save(owner, form, password="wrong-password-7")
     servers.one.script = answering(AUTH=b"535 5.7.8 Authentication failed\r\n")
     result = check(app, "--account", "brightleaf", "--version", "1", "--json")
-    answer = told(result)
+    answer = parsed(result)
     assert result.exit_code == 1
     assert answer["passed"] is False
     assert answer["rungs"][-1]["verdict"] == "failed"
@@ -86,11 +93,11 @@ def test_a_refused_log_in_is_diagnosed_and_the_password_is_nowhere(
     assert "Whose move: yours" in plain.output
 
 
-def test_a_server_that_is_away_fails_the_trial(app: Flask, live: SmtpSettings, servers: Servers) -> None:
+def test_an_unreachable_server_fails_the_check(app: Flask, live: SmtpSettings, servers: Servers) -> None:
     servers.one.__exit__(None, None, None)
     result = check(app, "--account", "brightleaf", "--json")
     assert result.exit_code == 1
-    assert told(result)["rungs"][-1]["stage"] == "connect"
+    assert parsed(result)["rungs"][-1]["stage"] == "connect"
 
 
 @pytest.mark.parametrize(
@@ -101,12 +108,12 @@ def test_a_server_that_is_away_fails_the_trial(app: Flask, live: SmtpSettings, s
         (["--account", "brightleaf", "--version", "9"], "unknown-version"),
     ],
 )
-def test_what_cannot_be_tried_is_told_apart(
+def test_a_check_that_cannot_start_has_a_stable_code(
     app: Flask, owner: LintingClient, arguments: list[str], code: str
 ) -> None:
     result = check(app, *arguments, "--json")
     assert result.exit_code == 2
-    assert told(result)["error"]["code"] == code
+    assert parsed(result)["error"]["code"] == code
     assert check(app, *arguments).exit_code == 2
 
 
@@ -114,7 +121,7 @@ def test_another_accounts_version_is_not_found(
     app: Flask, live: SmtpSettings, stranger: LintingClient
 ) -> None:
     result = check(app, "--account", "copperpot", "--version", "1", "--json")
-    assert told(result)["error"]["code"] == "unknown-version"
+    assert parsed(result)["error"]["code"] == "unknown-version"
 
 
 @pytest.mark.parametrize(
@@ -124,31 +131,31 @@ def test_another_accounts_version_is_not_found(
         ({"port": 0, "security": "detect"}, "port-unknown"),
     ],
 )
-def test_a_password_that_does_not_open_or_a_port_unknown_is_no_failure(
+def test_an_undecryptable_password_or_an_unknown_port_is_not_a_failed_check(
     app: Flask, live: SmtpSettings, change: dict[str, Any], code: str
 ) -> None:
     db.session.execute(update(SmtpSettings).values(**change))
     db.session.commit()
     result = check(app, "--account", "brightleaf", "--json")
-    assert (result.exit_code, told(result)["error"]["code"]) == (2, code)
+    assert (result.exit_code, parsed(result)["error"]["code"]) == (2, code)
 
 
 def test_an_account_without_owner_has_no_recipient(app: Flask, live: SmtpSettings) -> None:
     db.session.execute(delete(OwnerSession))
     db.session.execute(delete(Owner))
     db.session.commit()
-    assert told(check(app, "--account", "brightleaf", "--json"))["error"]["code"] == "no-owner"
+    assert parsed(check(app, "--account", "brightleaf", "--json"))["error"]["code"] == "no-owner"
 
 
-def test_where_no_portal_is_set_up_a_check_could_not_be_tried() -> None:
-    bare = {
+def test_without_a_configured_portal_the_status_is_that_of_a_check_that_cannot_start() -> None:
+    unconfigured = {
         key: value for key, value in os.environ.items() if not key.startswith(("SIGNET_", "MAIL_", "SECRET_"))
     }
     flask = str(Path(sys.executable).parent / "flask")
     result = subprocess.run(
         [flask, "smtp", "check", "--account", "brightleaf"],
         cwd=ROOT,
-        env=bare | {"SIGNET_INSTANCE": "/nonexistent/instance"},
+        env=unconfigured | {"SIGNET_INSTANCE": "/nonexistent/instance"},
         capture_output=True,
         timeout=600,
     )
