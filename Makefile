@@ -28,7 +28,7 @@ check: $(VENV)/.development
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/djlint templates --lint --check
 	$(BIN)/python -m pytest -n0 tests/test_architecture.py tests/test_words.py
 
-# Everything that takes long, on both databases: workers killed at each line that matters, a short storm, a short chaos.
+# The slow tests, on both databases: workers killed at each important line, a short storm, a short chaos.
 thorough: $(VENV)/.development
 	@sh tests/browser.sh
 	@sh tests/postgresql.sh
@@ -36,12 +36,12 @@ thorough: $(VENV)/.development
 	$(BIN)/python -m pytest -n 2 -m thorough --database=postgresql tests/outbox
 	$(BIN)/python -m pytest -n 2 -m thorough tests/journeys
 
-# Kill workers and databases for some minutes and compare the mail servers' log with the tables.
+# Kill workers and crash databases for some minutes and compare the mail servers' log with the tables.
 storm: $(VENV)/.development
 	@sh tests/postgresql.sh
 	$(BIN)/python -m tests.storm
 
-# Let mail servers break and mend in turns while affiliates sign up, and compare the faults with the incidents.
+# Let mail servers fail and recover in turns while affiliates sign up, and compare the faults with the incidents.
 chaos: $(VENV)/.development
 	$(BIN)/python -m tests.chaos
 

@@ -1,10 +1,11 @@
-"""The delivery log with 1,000 and with 1,000,000 messages: does every answer take the same time?
+"""Benchmark of the delivery log with 1,000 and with 1,000,000 messages.
 
     .venv/bin/python benchmarks/deliveries.py [--database sqlite|postgresql] [--rows 1000000] [--plans]
 
-Messages are written in bulk into a database of its own, of one account, over thirty days. Then each question is asked through
-the code the pages use, nine times, and the best counts; whole pages are fetched through the application, log-in and template
-included. An answer has to come within 50 ms, and within twice its time with 1,000 messages. Exits with 1 if not.
+Messages of one account over thirty days are written in bulk into a new database. Then each query of a page runs nine times
+through the code of the pages, and the best time counts; whole pages are fetched through the application, with login and
+template. An answer must take at most 50 ms of processor time and at most twice its time with 1,000 messages; exits with 1
+if not.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from flask.testing import FlaskClient
 from sqlalchemy import event, select, text
 
-from benchmarks.million import DAYS, fill
+from benchmarks.log_rows import DAYS, fill
 from portal import bootstrap, create_app
 from portal.accounts.models import Owner
 from portal.accounts.registration import create_owner
@@ -37,15 +38,15 @@ from tests import databases
 from tests.conftest import make_config
 from tests.pages import csrf_token
 
-LIMIT, TWICE = 0.050, 2.0  # seconds, times
+LIMIT_S, MAX_RATIO = 0.050, 2.0
 MAILBOX, PASSWORD = "ada@brightleaf.example", "a bench of oak by the lake"
 
 
-def questions(account: int, total: int, now: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """What the pages ask, by name."""
+def queries(account: int, total: int, now: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield each query of the pages with its name."""
 
-    def page(name: str, before: int | None = None, after: int | None = None, **asked: str) -> Any:
-        filters = Filters.read(asked)
+    def page(name: str, before: int | None = None, after: int | None = None, **args: str) -> Any:
+        filters = Filters.read(args)
         return name, lambda: message_log.read_page(account, filters, before=before, after=after)
 
     day = (now - timedelta(days=DAYS / 2)).date().isoformat()
@@ -71,7 +72,7 @@ def questions(account: int, total: int, now: datetime) -> Iterator[tuple[str, Ca
     yield page("recipient: beginning of all", q="person")
     yield page("recipient: common domain", q="@mail1.example")
     yield page("recipient: rare domain", q="@rare0.example")
-    yield page("recipient: nobody", q="nobody@nowhere.example")
+    yield page("recipient: none", q="unknown@nowhere.example")
     yield page("beginning and notice", q="person1", kind="approved")
     yield page("queue id", q=f"Q{total // 3}")
     yield page("Message-ID", q=f"<{total // 3}@brightleaf.example>")
@@ -79,20 +80,20 @@ def questions(account: int, total: int, now: datetime) -> Iterator[tuple[str, Ca
     yield page("subject: words of all", q="welcome to brightleaf", by="subject")
     yield page("subject: word of none", q="platypus", by="subject")
     yield page("subject: common word, failed", q="welcome", by="subject", status="failed")
-    yield "figures of 24 hours", lambda: stats.read(account, "day", now=now)
-    yield "figures of 30 days", lambda: stats.read(account, "month", now=now)
+    yield "statistics of 24 hours", lambda: stats.read(account, "day", now=now)
+    yield "statistics of 30 days", lambda: stats.read(account, "month", now=now)
     yield "export: first 1,000", lambda: next(iter(export.batches(account, Filters.read({}))))
 
 
 def pages(client: FlaskClient, total: int) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Whole pages, as a browser gets them."""
+    """Yield requests for whole pages with their names."""
 
     def page(name: str, query: str = "") -> Any:
-        def ask() -> None:
+        def get() -> None:
             with client.application.app_context():
                 assert client.get(f"/deliveries{query}").status_code == 200
 
-        return f"GET {name}", ask
+        return f"GET {name}", get
 
     yield page("the log")
     yield page("the log, 30 days", "?span=month")
@@ -109,15 +110,15 @@ def sign_in(client: FlaskClient) -> None:
 
 
 @contextmanager
-def portal(kind: str, kept: Path | None) -> Iterator[Any]:
+def run_portal(kind: str, kept_folder: Path | None) -> Iterator[Any]:
     with ExitStack() as stack:
-        folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="signet-bench-")))
+        folder = kept_folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="signet-bench-")))
         env = {}
         if kind == "postgresql":
-            found = databases.binaries()
-            if found is None:
+            binaries = databases.binaries()
+            if binaries is None:
                 sys.exit("PostgreSQL is not installed here.")
-            env["DATABASE_URL"] = stack.enter_context(databases.cluster(found)).url("postgres")
+            env["DATABASE_URL"] = stack.enter_context(databases.cluster(binaries)).url("postgres")
         os.environ.pop(databases.URL, None)
         app = create_app(make_config(folder / "instance", env=env))
         bootstrap.migrate(app)
@@ -127,58 +128,59 @@ def portal(kind: str, kept: Path | None) -> Iterator[Any]:
             db.engine.dispose()
 
 
-def measure(kind: str, total: int, plans: bool, kept: Path | None = None) -> dict[str, float]:
+def measure(kind: str, total: int, *, plans: bool, kept_folder: Path | None = None) -> dict[str, float]:
+    """Return the processor time of each query and page in seconds, by name."""
     print(f"{kind}, {total:,} messages", file=sys.stderr, flush=True)
     now = utcnow()
-    with portal(kind, kept) as app:
+    with run_portal(kind, kept_folder) as app:
         account = prepare(total, now)
-        with read_only():  # as a request that only looks does
-            found = {name: best(ask) for name, ask in questions(account, total, now)}
-            for name, ask in questions(account, total, now) if plans else ():
-                explain(name, ask)
+        with read_only():  # as in a GET request
+            found = {name: best_time_s(run) for name, run in queries(account, total, now)}
+            for name, run in queries(account, total, now) if plans else ():
+                explain(name, run)
             db.session.rollback()
         client = app.test_client()
         sign_in(client)
-        found |= {name: best(ask) for name, ask in pages(client, total)}
-        found["removing 200 texts"] = best(lambda: retention.prune(now + timedelta(days=95)), 3)
+        found |= {name: best_time_s(run) for name, run in pages(client, total)}
+        found["removing 200 texts"] = best_time_s(lambda: retention.prune(now + timedelta(days=95)), 3)
     return found
 
 
 def prepare(total: int, now: datetime) -> int:
-    """Write everything, unless the folder kept it, and add up what is over; return the account."""
+    """Write the messages unless the kept folder has them, and roll the statistics up; return the account."""
     owner = db.session.scalars(select(Owner)).first()
     if owner is None:
         owner = create_owner("Brightleaf", "Ada", MAILBOX, PASSWORD, now=now)
-        told("filled", lambda: fill(total, owner.account_id, now))
+        timed("filled", lambda: fill(total, owner.account_id, now))
     account: int = owner.account_id
-    told("rolled up", lambda: [*iter(lambda: rollup.roll_up(now), False)])
+    timed("rolled up", lambda: [*iter(lambda: rollup.roll_up(now), False)])
     db.session.remove()
-    db.engine.dispose()  # and with it the large cache
+    db.engine.dispose()  # closes the connection with the large cache
     return account
 
 
-def told(what: str, deed: Callable[[], Any]) -> None:
-    """Do something that takes long and tell how long."""
-    began = time.perf_counter()
-    deed()
-    print(f"  {what} in {time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
+def timed(name: str, function: Callable[[], Any]) -> None:
+    """Call a function and print its duration."""
+    started = time.perf_counter()
+    function()
+    print(f"  {name} in {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
 
 
-def best(ask: Callable[[], Any], rounds: int = 9) -> float:
-    """Return the least time an answer took, of the processors: whatever else the machine does meanwhile does not count."""
+def best_time_s(function: Callable[[], Any], rounds: int = 9) -> float:
+    """Return the shortest processor time of a call, which other work on the machine does not change."""
     times = []
     for _ in range(rounds):
         db.session.rollback()
-        helpers = backends()
-        began = used(helpers)
-        ask()
-        times.append(used(helpers) - began)
+        backends = backend_files()
+        started = processor_time_s(backends)
+        function()
+        times.append(processor_time_s(backends) - started)
     db.session.rollback()
     return min(times)
 
 
-def backends() -> list[Path]:
-    """Return where Linux tells how long the database's processes ran. SQLite answers within this one."""
+def backend_files() -> list[Path]:
+    """Return the /proc files with the processor time of PostgreSQL's processes; none for SQLite."""
     if db.engine.dialect.name == "sqlite":
         return []
     numbers = db.session.scalars(text("SELECT pid FROM pg_stat_activity WHERE datname = current_database()"))
@@ -187,32 +189,32 @@ def backends() -> list[Path]:
     return found
 
 
-def used(helpers: Sequence[Path]) -> float:
-    """Return the seconds this process and its helpers have run; where nobody tells, those on the wall."""
+def processor_time_s(backends: Sequence[Path]) -> float:
+    """Return the processor time of this process and PostgreSQL's; elapsed time where the system has no /proc."""
     try:
-        ran = sum(int(path.read_text().split()[0]) for path in helpers)
+        backends_ns = sum(int(path.read_text().split()[0]) for path in backends)
     except OSError:
         return time.perf_counter()
-    return time.process_time() + ran / 1e9
+    return time.process_time() + backends_ns / 1e9
 
 
-def explain(name: str, ask: Callable[[], Any]) -> None:
-    """Print the plan of every statement of a question."""
-    asked: list[tuple[str, Any]] = []
+def explain(name: str, run: Callable[[], Any]) -> None:
+    """Print the query plan of every statement of a query."""
+    executed: list[tuple[str, Any]] = []
 
-    def note(_c: Any, _cursor: Any, statement: str, values: Any, *_more: Any) -> None:
-        asked.append((statement, values))
+    def record(_c: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        executed.append((statement, parameters))
 
-    event.listen(db.engine, "before_cursor_execute", note)
-    ask()
-    event.remove(db.engine, "before_cursor_execute", note)
+    event.listen(db.engine, "before_cursor_execute", record)
+    run()
+    event.remove(db.engine, "before_cursor_execute", record)
     db.session.rollback()
     print(f"\n== {name}")
-    word = "EXPLAIN QUERY PLAN" if db.engine.dialect.name == "sqlite" else "EXPLAIN"
-    for statement, values in asked:
+    keyword = "EXPLAIN QUERY PLAN" if db.engine.dialect.name == "sqlite" else "EXPLAIN"
+    for statement, parameters in executed:
         if statement.startswith("SELECT"):
             with db.engine.connect() as connection:
-                rows = connection.exec_driver_sql(f"{word} {statement}", values).all()
+                rows = connection.exec_driver_sql(f"{keyword} {statement}", parameters).all()
             print("  -", " | ".join(str(row[-1]).strip() for row in rows))
     db.session.rollback()
 
@@ -223,21 +225,22 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--plans", action="store_true")
     parser.add_argument(
-        "--keep", type=Path, help="a folder for the big SQLite database, used again by the next run"
+        "--keep", type=Path, help="folder for the large SQLite database, which the next run uses again"
     )
-    asked = parser.parse_args()
-    bad = 0
-    for kind in asked.database or ["sqlite", "postgresql"]:
-        few = measure(kind, 1000, False)
-        many = measure(kind, asked.rows, asked.plans, asked.keep if kind == "sqlite" else None)
-        print(f"\n| {kind} | 1,000 | {asked.rows:,} | |\n|---|---:|---:|---|")
+    options = parser.parse_args()
+    violations = 0
+    for kind in options.database or ["sqlite", "postgresql"]:
+        few = measure(kind, 1000, plans=False)
+        kept_folder = options.keep if kind == "sqlite" else None
+        many = measure(kind, options.rows, plans=options.plans, kept_folder=kept_folder)
+        print(f"\n| {kind} | 1,000 | {options.rows:,} | |\n|---|---:|---:|---|")
         for name, seconds in many.items():
-            breach = seconds > LIMIT or seconds > TWICE * few[name]
-            bad += breach
+            too_slow = seconds > LIMIT_S or seconds > MAX_RATIO * few[name]
+            violations += too_slow
             print(
-                f"| {name} | {few[name] * 1000:.1f} ms | {seconds * 1000:.1f} ms | {'BREACH' if breach else ''} |"
+                f"| {name} | {few[name] * 1000:.1f} ms | {seconds * 1000:.1f} ms | {'TOO SLOW' if too_slow else ''} |"
             )
-    return 1 if bad else 0
+    return 1 if violations else 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""django-post_office draining its queue: python django_queue.py FOLDER PORT COUNT, in a virtual environment of its own.
+"""Drain the queue of django-post_office: python django_queue.py FOLDER PORT COUNT, in its own virtual environment.
 
-It owes COUNT messages in a SQLite file in FOLDER and sends them as ``manage.py send_queued_mail`` does: batches of
-100 and five threads in one process, which are its defaults, over Django's SMTP backend. Takes the words of the
-messages from its standard input.
+Enqueues COUNT messages in a SQLite file in FOLDER and sends them as ``manage.py send_queued_mail`` does: over Django's
+SMTP backend, with the defaults of batches of 100 and five threads in one process. Reads the template of the messages
+from standard input.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ settings.configure(
 )
 django.setup()
 
-from post_office import mail  # noqa: E402 - Django has to be set up first
+from post_office import mail  # noqa: E402 - Django must be set up first
 from post_office.models import PRIORITY, STATUS, Email  # noqa: E402
 
 
-def owe(words: dict[str, str]) -> None:
-    """Make the rows as ``mail.send_many`` does: created one by one, inserted together."""
+def enqueue(template: dict[str, str]) -> None:
+    """Write the rows as ``mail.send_many`` does: created one by one, inserted together."""
     emails = [
         mail.create(
-            sender=f"{words['name']} <{words['sender']}>",
+            sender=f"{template['name']} <{template['sender']}>",
             recipients=[f"Affiliate {number} <r{number}@example.net>"],
-            subject=words["subject"].replace("{number}", str(number)),
-            message=words["text"].replace("{number}", str(number)),
-            html_message=words["html"].replace("{number}", str(number)),
+            subject=template["subject"].replace("{number}", str(number)),
+            message=template["text"].replace("{number}", str(number)),
+            html_message=template["html"].replace("{number}", str(number)),
             priority=PRIORITY.medium,
             commit=False,
         )
@@ -52,7 +52,7 @@ def owe(words: dict[str, str]) -> None:
 
 
 call_command("migrate", verbosity=0)
-owe(json.load(sys.stdin))
+enqueue(json.load(sys.stdin))
 mail.send_queued_mail_until_done(lockfile=str(FOLDER / "lock"))
 sent = Email.objects.filter(status=STATUS.sent).count()
 assert sent == COUNT, f"{sent} of {COUNT} were sent"

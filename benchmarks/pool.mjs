@@ -4,22 +4,22 @@ import { readFileSync } from "node:fs";
 
 const [module, port, warmup, count, connections = 1] = process.argv.slice(2);
 const nodemailer = createRequire(import.meta.url)(module);
-const words = JSON.parse(readFileSync(0, "utf8"));
+const template = JSON.parse(readFileSync(0, "utf8"));
 const pool = nodemailer.createTransport({
   host: "127.0.0.1", port: Number(port), secure: false, ignoreTLS: true,
   pool: true, maxConnections: Number(connections), maxMessages: Infinity,
 });
 
 const message = (number) => ({
-  from: { name: words.name, address: words.sender },
+  from: { name: template.name, address: template.sender },
   to: { name: `Affiliate ${number}`, address: `r${number}@example.net` },
-  subject: words.subject.replace("{number}", number),
+  subject: template.subject.replace("{number}", number),
   headers: { "Auto-Submitted": "auto-generated" },
-  text: words.text.replaceAll("{number}", number),
-  html: words.html.replaceAll("{number}", number),
+  text: template.text.replaceAll("{number}", number),
+  html: template.html.replaceAll("{number}", number),
 });
 
-// As many messages wait in the pool as keep its connections busy at all times.
+// Enough messages wait in the pool to keep its connections busy.
 async function send(amount) {
   let number = 0;
   const one = async () => {

@@ -1,10 +1,10 @@
-"""Two programs the measurements need beside them: a server that takes all mail, and a slow road to it.
+"""Helper processes of the benchmarks: a mail server that accepts every message, and a proxy that delays data.
 
-    python benchmarks/sink.py sink              print the port of a server that accepts and forgets everything
-    python benchmarks/sink.py road PORT SECONDS print the port of a proxy that delays each direction so long
+    python benchmarks/sink.py sink              print the port of a server that accepts and discards every message
+    python benchmarks/sink.py road PORT SECONDS print the port of a proxy that delays each direction by SECONDS
 
-Each listens on loopback alone and ends with its standard input. For each line there, the server prints when it
-took each message, as a list of seconds, and begins a new list.
+Each listens on loopback only and exits at the end of standard input. For each line on standard input, the server prints
+the acceptance times of the messages since the line before, as a JSON list of Unix timestamps.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import threading
 import time
 
 FEATURES = (b"PIPELINING", b"SIZE 10485760", b"8BITMIME", b"ENHANCEDSTATUSCODES", b"SMTPUTF8", b"AUTH PLAIN")
-OFFER = (
+EHLO_REPLY = (
     b"250-sink\r\n" + b"".join(b"250-%s\r\n" % one for one in FEATURES[:-1]) + b"250 %s\r\n" % FEATURES[-1]
 )
 REPLIES = {
-    b"EHLO": OFFER,
+    b"EHLO": EHLO_REPLY,
     b"HELO": b"250 sink\r\n",
     b"AUTH": b"235 2.7.0 Welcome\r\n",
     b"MAIL": b"250 2.1.0 Ok\r\n",
@@ -35,90 +35,90 @@ REPLIES = {
 
 
 class Sink(asyncio.Protocol):
-    """Answers every complete command at once, all that came together with one write."""
+    """Answers all complete commands of a segment with one write."""
 
-    taken = 0
-    moments: list[float] = []
+    accepted = 0
+    accepted_at: list[float] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self.transport, self.heard, self.in_message = transport, bytearray(), False
+        self.transport, self.buffer, self.in_message = transport, bytearray(), False
         transport.write(b"220 sink ESMTP\r\n")
 
     def data_received(self, data: bytes) -> None:
-        self.heard += data
-        said = b""
-        while (end := self.heard.find(b"\r\n.\r\n" if self.in_message else b"\r\n")) >= 0:
+        self.buffer += data
+        replies = b""
+        while (end := self.buffer.find(b"\r\n.\r\n" if self.in_message else b"\r\n")) >= 0:
             if self.in_message:
-                del self.heard[: end + 5]
-                Sink.taken += 1
-                Sink.moments.append(time.time())
+                del self.buffer[: end + 5]
+                Sink.accepted += 1
+                Sink.accepted_at.append(time.time())
                 self.in_message = False
-                said += b"250 2.0.0 Ok: queued as 4XyZ%08X\r\n" % Sink.taken
+                replies += b"250 2.0.0 Ok: queued as 4XyZ%08X\r\n" % Sink.accepted
                 continue
-            verb = bytes(self.heard[:4]).upper()
-            del self.heard[: end + 2]
+            verb = bytes(self.buffer[:4]).upper()
+            del self.buffer[: end + 2]
             self.in_message = verb == b"DATA"
-            said += REPLIES.get(verb, b"502 5.5.1 What?\r\n")
+            replies += REPLIES.get(verb, b"502 5.5.1 Command not implemented\r\n")
             if verb == b"QUIT":
-                self.transport.write(said)
+                self.transport.write(replies)
                 self.transport.close()
                 return
-        if said:
-            self.transport.write(said)
+        if replies:
+            self.transport.write(replies)
 
 
 async def serve() -> None:
     server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, answer)
+    await asyncio.get_running_loop().run_in_executor(None, print_times)
 
 
-def answer() -> None:
+def print_times() -> None:
     for _ in sys.stdin:
-        moments, Sink.moments = Sink.moments, []
-        print(json.dumps(moments), flush=True)
+        accepted_at, Sink.accepted_at = Sink.accepted_at, []
+        print(json.dumps(accepted_at), flush=True)
 
 
-def carry(source: socket.socket, target: socket.socket, delay: float) -> None:
-    """Hand on each piece ``delay`` seconds after it came, however many are on the road at once."""
-    road: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+def forward(source: socket.socket, target: socket.socket, delay_s: float) -> None:
+    """Forward each piece of data ``delay_s`` after its arrival; any number of pieces may be in transit."""
+    in_transit: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
 
-    def arrive() -> None:
+    def send() -> None:
         data = b"-"
         while data:
-            due, data = road.get()
-            time.sleep(max(0.0, due - time.monotonic()))
+            due_at, data = in_transit.get()
+            time.sleep(max(0.0, due_at - time.monotonic()))
             try:
                 target.sendall(data) if data else target.shutdown(socket.SHUT_WR)
             except OSError:
                 return
 
-    threading.Thread(target=arrive, daemon=True).start()
+    threading.Thread(target=send, daemon=True).start()
     data = b"-"
     while data:
         try:
             data = source.recv(65_536)
         except OSError:
             data = b""
-        road.put((time.monotonic() + delay, data))
+        in_transit.put((time.monotonic() + delay_s, data))
 
 
-def connect(client: socket.socket, port: int, delay: float) -> None:
+def connect(client: socket.socket, port: int, delay_s: float) -> None:
     server = socket.create_connection(("127.0.0.1", port))
     for sock in (client, server):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for pair in ((client, server), (server, client)):
-        threading.Thread(target=carry, args=(*pair, delay), daemon=True).start()
+        threading.Thread(target=forward, args=(*pair, delay_s), daemon=True).start()
 
 
-def build_road(port: int, delay: float) -> None:
+def run_proxy(port: int, delay_s: float) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
 
     def accept() -> None:
         while True:
-            connect(listener.accept()[0], port, delay)
+            connect(listener.accept()[0], port, delay_s)
 
     threading.Thread(target=accept, daemon=True).start()
     sys.stdin.read()
@@ -128,4 +128,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "sink":
         asyncio.run(serve())
     else:
-        build_road(int(sys.argv[2]), float(sys.argv[3]))
+        run_proxy(int(sys.argv[2]), float(sys.argv[3]))

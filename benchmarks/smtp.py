@@ -1,12 +1,11 @@
-"""Messages for each second: Signet's engine, Flask-Mail as it comes, and nodemailer's pool, in one run.
+"""Messages per second of Signet's SMTP engine, unmodified Flask-Mail and nodemailer's pool, in one run.
 
     python benchmarks/smtp.py [--seconds 2]
 
-Every client composes and sends messages of 3.5 kB (text and HTML, the recipient's values in both) over one
-connection, in a process of its own, to the same server in another process: first straight over loopback,
-then over a road that takes 10 ms in each direction. "per core" divides by the seconds of processor time the
-client itself used. The best of three rounds counts. Nodemailer is installed into a temporary folder with npm,
-and left out without npm.
+Every client composes and sends messages of 3.5 kB (text and HTML, with the recipient's values in both) over one
+connection, in a process of its own, to the same server in another process: first directly over loopback, then
+through a proxy that delays each direction by 10 ms. "per core" divides by the processor time that the client used.
+The best of three rounds counts. Nodemailer is installed into a temporary folder with npm, and omitted without npm.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ from portal.smtp.protocol.envelope import Acceptance, OutgoingMessage  # noqa: E
 from portal.smtp.protocol.session import Session  # noqa: E402
 from portal.smtp.server import Limits, Security, Server  # noqa: E402
 
-ONE_WAY = 0.010  # seconds
+ONE_WAY_DELAY_S = 0.010
 ROUNDS = 3
-WARM_UP = 400  # messages before the clock runs, so that every runtime has compiled and cached what it will
-WORDS = {
+WARM_UP = 400  # messages before the measurement, so that every runtime has compiled and filled its caches
+TEMPLATE = {
     "name": "Example Partners",
     "sender": "info@example.org",
     "subject": "Commission {number} – well earned",
@@ -54,32 +53,32 @@ WORDS = {
 Send = Callable[[int], None]
 
 
-def filled(word: str, number: int) -> str:
-    return WORDS[word].replace("{number}", str(number))
+def render(part: str, number: int) -> str:
+    return TEMPLATE[part].replace("{number}", str(number))
 
 
-# -- the clients: each yields a function that composes and sends so many messages over what it opened once
+# -- the clients: each yields a function that composes and sends a number of messages
 
 
 @contextmanager
 def signet(port: int) -> Iterator[Send]:
-    """The message and the session that deliveries use; each acceptance is taken before the next message ends."""
+    """Use the message and session classes of deliveries; each acceptance is read before the next message ends."""
     policy = EgressPolicy(private_targets=(PrivateTarget(ip_network("127.0.0.0/8"), port, True),))
     server = Server("127.0.0.1", port, Security.PLAINTEXT, policy=policy, limits=Limits())
-    route = Route(server, WORDS["sender"], WORDS["name"])
+    route = Route(server, TEMPLATE["sender"], TEMPLATE["name"])
 
     def compose(number: int) -> OutgoingMessage:
         row = OutboxMessage(
             recipient=f"r{number}@example.net",
             recipient_name=f"Affiliate {number}",
-            subject=filled("subject", number),
-            text=filled("text", number),
-            html=filled("html", number),
+            subject=render("subject", number),
+            text=render("text", number),
+            html=render("html", number),
             message_id=f"<{number:024x}@example.org>",
-            private=False,
+            is_sealed=False,
         )
         message = AccountMessage(row, route, now=datetime.now(UTC))
-        return OutgoingMessage.build(WORDS["sender"], row.recipient, message.as_bytes())
+        return OutgoingMessage.build(TEMPLATE["sender"], row.recipient, message.as_bytes())
 
     with Session(server) as session:
 
@@ -92,18 +91,18 @@ def signet(port: int) -> Iterator[Send]:
 
 def flask_message(number: int) -> flask_mail.Message:
     return flask_mail.Message(
-        filled("subject", number),
+        render("subject", number),
         [(f"Affiliate {number}", f"r{number}@example.net")],
-        filled("text", number),
-        filled("html", number),
-        sender=(WORDS["name"], WORDS["sender"]),
+        render("text", number),
+        render("html", number),
+        sender=(TEMPLATE["name"], TEMPLATE["sender"]),
         extra_headers={"Auto-Submitted": "auto-generated"},
     )
 
 
 @contextmanager
-def flask_kept(port: int) -> Iterator[Send]:
-    with flask_mail_at(port) as mail, mail.connect() as connection:
+def flask_one_connection(port: int) -> Iterator[Send]:
+    with flask_mail_for(port) as mail, mail.connect() as connection:
 
         def send(count: int) -> None:
             for number in range(count):
@@ -113,8 +112,8 @@ def flask_kept(port: int) -> Iterator[Send]:
 
 
 @contextmanager
-def flask_anew(port: int) -> Iterator[Send]:
-    with flask_mail_at(port) as mail:
+def flask_reconnecting(port: int) -> Iterator[Send]:
+    with flask_mail_for(port) as mail:
 
         def send(count: int) -> None:
             for number in range(count):
@@ -124,7 +123,7 @@ def flask_anew(port: int) -> Iterator[Send]:
 
 
 @contextmanager
-def flask_mail_at(port: int) -> Iterator[flask_mail.Mail]:
+def flask_mail_for(port: int) -> Iterator[flask_mail.Mail]:
     app = flask.Flask(__name__)
     app.config.update(MAIL_SERVER="127.0.0.1", MAIL_PORT=port)
     mail = flask_mail.Mail(app)
@@ -132,20 +131,20 @@ def flask_mail_at(port: int) -> Iterator[flask_mail.Mail]:
         yield mail
 
 
-CLIENTS = {"signet": signet, "flask-kept": flask_kept, "flask-anew": flask_anew}
+CLIENTS = {"signet": signet, "flask-connection": flask_one_connection, "flask-reconnect": flask_reconnecting}
 
 
 def measure(client: str, port: int, warm_up: int, count: int) -> None:
-    """Run in the client's own process; print one line of JSON."""
+    """Run in the client's own process; print one JSON line."""
     with CLIENTS[client](port) as send:
         send(warm_up)
-        before, started = processor_time(), time.perf_counter()
+        cpu_before, started = processor_time_s(), time.perf_counter()
         send(count)
-        wall, cpu = time.perf_counter() - started, processor_time() - before
+        wall, cpu = time.perf_counter() - started, processor_time_s() - cpu_before
     print(json.dumps({"wall": wall, "cpu": cpu}))
 
 
-def processor_time() -> float:
+def processor_time_s() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
@@ -154,15 +153,15 @@ def processor_time() -> float:
 
 NAMES = {
     "signet": "Signet, one connection",
-    "flask-kept": "Flask-Mail, connection kept",
-    "flask-anew": "Flask-Mail, reconnecting",
+    "flask-connection": "Flask-Mail, connection kept",
+    "flask-reconnect": "Flask-Mail, reconnecting",
     "nodemailer": "nodemailer {version}, pool of one",
 }
 
 
 @contextmanager
-def beside(*arguments: str) -> Iterator[int]:
-    """Run a helper program while the block runs; yield the port it printed."""
+def run_helper(*arguments: str) -> Iterator[int]:
+    """Run `sink.py` for the duration of the block; yield the port that it printed."""
     command = [sys.executable, str(HERE / "sink.py"), *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as helper:
         assert helper.stdout is not None
@@ -176,9 +175,9 @@ def beside(*arguments: str) -> Iterator[int]:
 
 @contextmanager
 def nodemailer() -> Iterator[tuple[str, str] | None]:
-    """Yield where nodemailer is and its version, or None with a word why not."""
+    """Install nodemailer; yield its folder and version, or None after printing the reason."""
     if not shutil.which("npm"):
-        print("npm is not installed: nodemailer is left out.")
+        print("npm is not installed: nodemailer is omitted.")
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="signet-nodemailer-") as folder:
@@ -193,12 +192,12 @@ def nodemailer() -> Iterator[tuple[str, str] | None]:
             "nodemailer",
         ]
         done = subprocess.run(install, capture_output=True, text=True, check=False)
-        where = Path(folder) / "node_modules" / "nodemailer"
-        if done.returncode or not where.is_dir():
-            print("npm could not install nodemailer, so it is left out.")
+        package = Path(folder) / "node_modules" / "nodemailer"
+        if done.returncode or not package.is_dir():
+            print("npm could not install nodemailer, so it is omitted.")
             yield None
             return
-        yield str(where), json.loads((where / "package.json").read_text())["version"]
+        yield str(package), json.loads((package / "package.json").read_text())["version"]
 
 
 def run(client: str, port: int, warm_up: int, count: int, module: str) -> dict[str, float]:
@@ -206,18 +205,21 @@ def run(client: str, port: int, warm_up: int, count: int, module: str) -> dict[s
     command = [sys.executable, str(HERE / "smtp.py"), "--measure", client, *numbers]
     if client == "nodemailer":
         command = ["node", str(HERE / "pool.mjs"), module, *numbers]
-    done = subprocess.run(command, input=json.dumps(WORDS), capture_output=True, text=True, check=True)
-    figures: dict[str, float] = json.loads(done.stdout)
-    return {"rate": count / figures["wall"], "per core": count / figures["cpu"]}
+    done = subprocess.run(command, input=json.dumps(TEMPLATE), capture_output=True, text=True, check=True)
+    result: dict[str, float] = json.loads(done.stdout)
+    return {"rate": count / result["wall"], "per core": count / result["cpu"]}
 
 
-def table(
-    title: str, clients: list[str], port: int, seconds: float, found: tuple[str, str] | None, warm: int
+def compare(
+    title: str, clients: list[str], port: int, seconds: float, package: tuple[str, str] | None, warm_up: int
 ) -> None:
-    """Let the clients send in turns, several times, and print the best of each: machines have other things to do."""
-    module, version = found or ("", "")
-    counts = {client: int(run(client, port, warm, 20, module)["rate"] * seconds) for client in clients}
-    rounds = [{c: run(c, port, warm, max(20, counts[c]), module) for c in clients} for _ in range(ROUNDS)]
+    """Let the clients send in turns for several rounds and print the best round of each.
+
+    Other work on the machine slows single rounds.
+    """
+    module, version = package or ("", "")
+    counts = {client: int(run(client, port, warm_up, 20, module)["rate"] * seconds) for client in clients}
+    rounds = [{c: run(c, port, warm_up, max(20, counts[c]), module) for c in clients} for _ in range(ROUNDS)]
     best = {c: {key: max(one[c][key] for one in rounds) for key in ("rate", "per core")} for c in clients}
     print(
         f"\n{title}\n\n| client | messages/s | ratio | messages/s per core | ratio |\n|---|---:|---:|---:|---:|"
@@ -233,19 +235,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=2.0, help="how long each client sends in a round")
+    parser.add_argument("--seconds", type=float, default=2.0, help="sending time of each client in a round")
     parser.add_argument(
         "--measure", nargs=4, metavar=("CLIENT", "PORT", "WARMUP", "COUNT"), help=argparse.SUPPRESS
     )
-    chosen = parser.parse_args()
-    if chosen.measure:
-        measure(chosen.measure[0], *map(int, chosen.measure[1:]))
+    options = parser.parse_args()
+    if options.measure:
+        measure(options.measure[0], *map(int, options.measure[1:]))
         return
-    with nodemailer() as found, beside("sink") as port, beside("road", str(port), str(ONE_WAY)) as road:
-        clients = [client for client in NAMES if found or client != "nodemailer"]
-        table("Straight over loopback", clients, port, chosen.seconds, found, WARM_UP)
-        table("Over a road of 20 ms there and back", clients, road, chosen.seconds, found, 5)
-    print("\nThe ratios say how many times as much Signet sends.")
+    delay = str(ONE_WAY_DELAY_S)
+    with nodemailer() as package, run_helper("sink") as port, run_helper("road", str(port), delay) as proxy:
+        clients = [client for client in NAMES if package or client != "nodemailer"]
+        compare("Over loopback", clients, port, options.seconds, package, WARM_UP)
+        compare("With a round trip of 20 ms", clients, proxy, options.seconds, package, 5)
+    print("\nA ratio is Signet's rate divided by the client's.")
 
 
 if __name__ == "__main__":

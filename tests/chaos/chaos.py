@@ -1,4 +1,4 @@
-"""Affiliates sign up while mail servers break and mend in turns and the worker is killed again and again."""
+"""A chaos: affiliates sign up while mail servers fail and recover in turns and the worker is killed repeatedly."""
 
 from __future__ import annotations
 
@@ -17,61 +17,73 @@ from portal.enrolment import signup, signup_rules
 from portal.enrolment.signup_rules import Rules
 from portal.incidents.models import Incident, IncidentKind
 from portal.jobs.models import WorkerHeartbeat
-from tests.storm import verdict as outbox
-from tests.storm.instance import ROOT, Instance, Worker
-from tests.storm.records import open_messages, read_log, read_tables
+from tests.storm import guarantees as outbox_guarantees
+from tests.storm.guarantees import RunRecord
+from tests.storm.instance import EXIT_TIMEOUT_S, ROOT, Instance, Worker
+from tests.storm.records import count_unsettled, read_log, read_tables
 
-from . import verdict
+from . import guarantees
+from .guarantees import FaultPeriod, IncidentRecord
 from .sink import FAULTS
-from .verdict import Phase, Told
 
-_QUICK = {"SIGNET_RETRY_PACE": "0.004", "SIGNET_LEASE_SECONDS": "6", "SIGNET_SWEEP_SECONDS": "0.5"}
-_LOOK = 0.25  # seconds between two looks at everything
-_SLICE = 0.5  # seconds of signing up before everything else has its turn
-_COMES = 5.0  # seconds a worker may take to come to work, roughly
-_PATIENCE = 90.0  # seconds at most until a fault is noticed, or its end
+_ENVIRONMENT = {"SIGNET_RETRY_PACE": "0.004", "SIGNET_LEASE_SECONDS": "6", "SIGNET_SWEEP_SECONDS": "0.5"}
+_POLL_S = 0.25
+_SIGN_UP_SLICE_S = 0.5  # of signing up before the other steps have their turn
+_WORKER_START_S = 5.0  # usual time until a worker writes its first heartbeat
+_DETECTION_TIMEOUT_S = 600.0  # until the portal detects a fault or its end
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is asked of it. Times in seconds."""
-
     sign_ups: int = 5_000
     accounts: int = 20
-    good: float = 12.0  # before the first fault, between two and after the last, at least
-    fault: float = 15.0  # at least, and until the account was told
-    kill_every: float = 20.0  # after the worker came to work, by the clock on the wall
-    kills: tuple[int, int] = (5, 1_000)  # at least, and at most
-    gone_every: int = 50  # so often a mailbox is entered that does not exist
-    within: float = 900.0
+    good_s: float = 12.0  # minimum before the first fault, between two and after the last
+    fault_s: float = 15.0  # minimum; a fault lasts until the account has an incident
+    kill_after_s: float = 20.0  # after the worker's first heartbeat, in real time
+    min_kills: int = 5
+    max_kills: int = 1_000
+    unknown_every: int = 50  # sign-ups with a mailbox that does not exist
+    timeout_s: float = 3_600.0
 
 
 LONG = Plan()
 SHORT = Plan(
-    sign_ups=90, accounts=3, good=0.8, fault=1.2, kill_every=3.0, kills=(1, 2), gone_every=15, within=150.0
+    sign_ups=90,
+    accounts=3,
+    good_s=0.8,
+    fault_s=1.2,
+    kill_after_s=3.0,
+    min_kills=1,
+    max_kills=2,
+    unknown_every=15,
+    timeout_s=1_200.0,  # on a busy machine
 )
 
 
 @dataclass(frozen=True)
 class Report:
-    """What came of it."""
+    """The result of a chaos."""
 
     plan: Plan
-    storm: outbox.Storm
-    phases: list[Phase]
-    told: list[Told]
-    lives: list[float]  # how long each killed worker had been at work
+    record: RunRecord
+    periods: list[FaultPeriod]
+    incidents: list[IncidentRecord]
+    lifetimes_s: list[float]  # of each killed worker, from its first heartbeat
     seconds: float
 
     @property
-    def breaches(self) -> list[str]:
-        found = [*outbox.judge(self.storm), *verdict.judge(self.phases, self.told)]
-        spared = [f"only {len(self.lives)} workers killed"] if len(self.lives) < self.plan.kills[0] else []
-        return spared + [str(breach) for breach in found]
+    def violations(self) -> list[str]:
+        found = [
+            *outbox_guarantees.find_violations(self.record),
+            *guarantees.find_violations(self.periods, self.incidents),
+        ]
+        kills = len(self.lifetimes_s)
+        too_few = [f"only {kills} workers killed"] if kills < self.plan.min_kills else []
+        return too_few + [str(violation) for violation in found]
 
 
-class Servers:
-    """The mail servers' process."""
+class MailServers:
+    """The process of the mail servers."""
 
     def __init__(self, log: Path, count: int) -> None:
         log.touch()
@@ -80,179 +92,184 @@ class Servers:
         self.process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)  # type: ignore[call-overload]
         self.ports: list[int] = json.loads(self.process.stdout.readline())
 
-    def play(self, number: int, temper: str) -> None:
-        """Let a server play a fault, or be good; return when it does."""
-        self.process.stdin.write(f"{number} {temper}\n")
+    def set_behaviour(self, number: int, behaviour: str) -> None:
+        """Set a server's fault, or "good"; return when it is in effect."""
+        self.process.stdin.write(f"{number} {behaviour}\n")
         self.process.stdin.flush()
         self.process.stdout.readline()
 
     def close(self) -> None:
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(EXIT_TIMEOUT_S)
         self.process.stdout.close()
 
 
 @contextmanager
-def servers(log: Path, count: int) -> Iterator[Servers]:
-    running = Servers(log, count)
+def mail_servers(log: Path, count: int) -> Iterator[MailServers]:
+    servers = MailServers(log, count)
     try:
-        yield running
+        yield servers
     finally:
-        running.close()
+        servers.close()
 
 
 @dataclass
-class Turns:
-    """One account's server on its way through every fault, each followed by a while in which it is good."""
+class FaultSchedule:
+    """The faults of one account's server, each followed by a period in which the server is good."""
 
     plan: Plan
-    place: int
+    number: int
     account: int
-    servers: Servers
-    left: list[str] = field(default_factory=list)
-    playing: str = ""
+    servers: MailServers
+    remaining: list[str] = field(default_factory=list)
+    fault: str = ""  # the present one
     since: float = 0.0
-    phases: list[Phase] = field(default_factory=list)
+    periods: list[FaultPeriod] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        first = self.place % len(FAULTS)
-        self.left = [*FAULTS[first:], *FAULTS[:first]]
-        # Not all at the same moment.
-        self.since = time.time() + self.plan.good * (self.place / self.plan.accounts - 0.5)
+        first = self.number % len(FAULTS)
+        self.remaining = [*FAULTS[first:], *FAULTS[:first]]
+        # The first faults of the accounts are spread over time.
+        self.since = time.time() + self.plan.good_s * (self.number / self.plan.accounts - 0.5)
 
     @property
-    def over(self) -> bool:
-        return not self.left and not self.playing
+    def is_finished(self) -> bool:
+        return not self.remaining and not self.fault
 
     @property
-    def all_steps(self) -> int:
+    def total_steps(self) -> int:
         return 2 * len(FAULTS)
 
     @property
     def steps(self) -> int:
-        """How often the server has broken or mended."""
-        return self.all_steps - 2 * len(self.left) - bool(self.playing)
+        """The number of failures and recoveries so far."""
+        return self.total_steps - 2 * len(self.remaining) - bool(self.fault)
 
-    def look(self, troubles: set[str]) -> None:
-        """Break or mend, when it was so long enough and the portal has noticed."""
+    def advance(self, open_causes: set[str]) -> None:
+        """Start or end a fault if the minimum time has passed and the portal has detected the last change."""
         passed = time.time() - self.since
-        noticed = verdict.CAUSES[self.playing] in troubles if self.playing else not troubles
-        noticed = noticed or passed > _PATIENCE
-        if passed < (self.plan.fault if self.playing else self.plan.good) or not noticed:
+        detected = guarantees.CAUSES[self.fault] in open_causes if self.fault else not open_causes
+        detected = detected or passed > _DETECTION_TIMEOUT_S
+        if passed < (self.plan.fault_s if self.fault else self.plan.good_s) or not detected:
             return
-        if self.playing:
-            self.phases.append(Phase(self.account, self.playing, self.since, time.time()))
-            self.playing, self.since = "", time.time()
-            self.servers.play(self.place, "good")
-        elif self.left:
-            self.playing, self.since = self.left.pop(0), time.time()
-            self.servers.play(self.place, self.playing)
+        if self.fault:
+            self.periods.append(FaultPeriod(self.account, self.fault, self.since, time.time()))
+            self.fault, self.since = "", time.time()
+            self.servers.set_behaviour(self.number, "good")
+        elif self.remaining:
+            self.fault, self.since = self.remaining.pop(0), time.time()
+            self.servers.set_behaviour(self.number, self.fault)
 
 
 @dataclass
-class Chaos:
-    """Everything that goes on at the same time."""
+class ChaosRun:
+    """Signs affiliates up, changes the servers and kills the worker, in turns."""
 
     plan: Plan
     instance: Instance
     accounts: list[int]
-    turns: list[Turns]
+    schedules: list[FaultSchedule]
     workers: list[Worker]
-    owed: int = 0
-    at_work_since: float | None = None  # the worker
+    signed_up: int = 0
+    active_since: float | None = None  # first heartbeat of the worker
     kills: dict[str, float] = field(default_factory=dict)
-    lives: list[float] = field(default_factory=list)
+    lifetimes_s: list[float] = field(default_factory=list)
 
-    def reign(self) -> None:
-        """Go on until all have signed up, every fault was played and every email is settled; or the time is up."""
-        began, (least, most) = time.time(), self.plan.kills
-        # The least it takes, by the faults and by the kills.
-        played = max(3 * (self.plan.good + self.plan.fault), least * (self.plan.kill_every + _COMES))
-        while (passed := time.time() - began) < self.plan.within:
-            # Whoever is slowest has emails to send to the end: without any, no fault would be noticed.
-            share = min(passed / played, min((one.steps + 1) / (one.all_steps + 1) for one in self.turns))
-            self.sign_up(min(self.plan.sign_ups, int(self.plan.sign_ups * share) + 1))
-            troubled = _troubled(self.instance)
-            for one in self.turns:
-                one.look({cause for account, cause in troubled if account == one.account})
-            finished = all(one.over for one in self.turns) and self.owed == self.plan.sign_ups
-            enough = len(self.lives) >= (least if finished else most)
-            if finished and enough and not troubled and not open_messages(self.instance):
+    def run(self) -> None:
+        """Continue until all sign-ups, faults and kills are done and every email is settled, or the time limit."""
+        plan, started = self.plan, time.time()
+        # The shortest possible run, by the faults and by the kills.
+        shortest_s = max(
+            3 * (plan.good_s + plan.fault_s), plan.min_kills * (plan.kill_after_s + _WORKER_START_S)
+        )
+        while (passed := time.time() - started) < plan.timeout_s:
+            # Sign-ups follow the slowest schedule: a fault is detected only while the account has emails to send.
+            progress = min((one.steps + 1) / (one.total_steps + 1) for one in self.schedules)
+            share = min(passed / shortest_s, progress)
+            self.sign_up(min(plan.sign_ups, int(plan.sign_ups * share) + 1))
+            open_incidents = _open_incidents(self.instance)
+            for one in self.schedules:
+                one.advance({cause for account, cause in open_incidents if account == one.account})
+            finished = all(one.is_finished for one in self.schedules) and self.signed_up == plan.sign_ups
+            enough_kills = len(self.lifetimes_s) >= (plan.min_kills if finished else plan.max_kills)
+            if finished and enough_kills and not open_incidents and not count_unsettled(self.instance):
                 return
-            if not enough:
-                self.kill()
-            time.sleep(_LOOK)
+            if not enough_kills:
+                self.kill_worker()
+            time.sleep(_POLL_S)
 
-    def sign_up(self, max_message_id: int) -> None:
-        """Let affiliates sign up as through the page, the accounts by turns; what takes too long waits for the next look."""
-        until = time.time() + _SLICE
-        while self.owed < max_message_id and time.time() < until:
-            number = self.owed
+    def sign_up(self, target: int) -> None:
+        """Sign affiliates up as the page does, account by account, up to ``target`` in all; stop after 0.5 s."""
+        until = time.time() + _SIGN_UP_SLICE_S
+        while self.signed_up < target and time.time() < until:
+            number = self.signed_up
             with self.instance.app.app_context():
                 slug = f"account-{number % len(self.accounts) + 1}"
-                name = "gone" if number % self.plan.gone_every == 3 else "robin"
+                name = "gone" if number % self.plan.unknown_every == 3 else "robin"
                 network = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
                 entered = signup.SignUp("Robin Alder", f"{name}{number}@visitors.example", network)
                 signup.sign_up(slug, entered, now=utcnow())
-            self.owed += 1
+            self.signed_up += 1
 
-    def kill(self) -> None:
-        """End the worker with SIGKILL once it was at work for a while, and start another."""
-        if self.at_work_since is None:
-            self.at_work_since = time.time() if self._is_at_work() else None
-        if self.at_work_since is None or time.time() < self.at_work_since + self.plan.kill_every:
+    def kill_worker(self) -> None:
+        """Kill the worker once it has been active for ``kill_after_s``, and start another."""
+        if self.active_since is None:
+            self.active_since = time.time() if self._is_active() else None
+        if self.active_since is None or time.time() < self.active_since + self.plan.kill_after_s:
             return
         worker = self.workers.pop()
-        self.lives.append(time.time() - self.at_work_since)
-        self.kills[worker.name], self.at_work_since = time.time(), None
+        self.lifetimes_s.append(time.time() - self.active_since)
+        self.kills[worker.name], self.active_since = time.time(), None
         worker.kill()
-        place, _, turn = worker.name.partition("-")
-        self.workers.append(self.instance.start_worker(f"{place}-{int(turn) + 1}"))
+        place, _, start = worker.name.partition("-")
+        self.workers.append(self.instance.start_worker(f"{place}-{int(start) + 1}"))
 
-    def _is_at_work(self) -> bool:
+    def _is_active(self) -> bool:
         with self.instance.app.app_context(), read_only():
-            found = set(db.session.scalars(db.select(WorkerHeartbeat.pid)))
+            pids = set(db.session.scalars(db.select(WorkerHeartbeat.pid)))
             db.session.rollback()
-        return self.workers[0].process.pid in found
+        return self.workers[0].process.pid in pids
 
 
-def reign(plan: Plan, folder: Path) -> Report:
-    """Let chaos reign in an empty folder and judge what came of it."""
+def run_chaos(plan: Plan, folder: Path) -> Report:
+    """Run a chaos in an empty folder and check it."""
     log = folder / "sink.jsonl"
-    began = time.time()
-    with servers(log, plan.accounts) as sinks:
-        instance = Instance(folder / "instance", sinks.ports, "", _QUICK)
-        accounts = instance.add_accounts(sinks.ports)
+    started = time.time()
+    with mail_servers(log, plan.accounts) as servers:
+        instance = Instance(folder / "instance", servers.ports, "", _ENVIRONMENT)
+        accounts = instance.add_accounts(servers.ports)
         with instance.app.app_context():
             for account in accounts:
                 signup_rules.save_rules(account, Rules(confirm=False))
         with instance.workers(1) as workers:
-            turns = [Turns(plan, place, account, sinks) for place, account in enumerate(accounts)]
-            chaos = Chaos(plan, instance, accounts, turns, workers)
-            chaos.reign()
+            schedules = [
+                FaultSchedule(plan, number, account, servers) for number, account in enumerate(accounts)
+            ]
+            run = ChaosRun(plan, instance, accounts, schedules, workers)
+            run.run()
         rows = [row for row in read_tables(instance) if row.account]
-        told = read_incidents(instance)
+        incidents = read_incidents(instance)
         instance.close()
-    storm = _named(outbox.Storm([], rows, read_log(log), chaos.kills), chaos.owed)
-    phases = [one for turn in turns for one in turn.phases]
-    return Report(plan, storm, phases, told, chaos.lives, time.time() - began)
+    record = _with_keys(RunRecord([], rows, read_log(log), run.kills), run.signed_up)
+    periods = [period for schedule in schedules for period in schedule.periods]
+    return Report(plan, record, periods, incidents, run.lifetimes_s, time.time() - started)
 
 
-def _named(storm: outbox.Storm, owed: int) -> outbox.Storm:
-    """Name each body by its message; one whose Message-ID nobody owed keeps that for a name."""
-    keys = {row.message_id: row.key for row in storm.rows}
-    taken = [replace(one, key=keys.get(one.message_id, one.message_id)) for one in storm.log.taken]
-    known = [row.key for row in storm.rows]
-    missing = [f"sign-up {number} of {owed}" for number in range(len(known), owed)]
-    return replace(storm, owed=known + missing, log=replace(storm.log, taken=taken))
+def _with_keys(record: RunRecord, signed_up: int) -> RunRecord:
+    """Set the key of each received message by its Message-ID; an unknown Message-ID is its own key."""
+    keys = {row.message_id: row.key for row in record.rows}
+    received = [replace(one, key=keys.get(one.message_id, one.message_id)) for one in record.log.received]
+    known = [row.key for row in record.rows]
+    missing = [f"sign-up {number} of {signed_up}" for number in range(len(known), signed_up)]
+    return replace(record, enqueued=known + missing, log=replace(record.log, received=received))
 
 
-def read_incidents(instance: Instance) -> list[Told]:
-    """Read what the portal says was wrong with sending."""
+def read_incidents(instance: Instance) -> list[IncidentRecord]:
+    """Read the incidents about sending."""
     with instance.app.app_context(), read_only():
         query = db.select(Incident).where(Incident.kind == IncidentKind.SENDING).order_by(Incident.id)
         found = [
-            Told(
+            IncidentRecord(
                 one.account_id,
                 one.cause,
                 one.opened_at.timestamp(),
@@ -265,6 +282,6 @@ def read_incidents(instance: Instance) -> list[Told]:
         return found
 
 
-def _troubled(instance: Instance) -> set[tuple[int, str]]:
-    """The accounts that have been told of trouble which is not over, and its cause."""
-    return {(one.account, one.cause) for one in read_incidents(instance) if one.closed is None}
+def _open_incidents(instance: Instance) -> set[tuple[int, str]]:
+    """Return account and cause of each open incident."""
+    return {(one.account, one.cause) for one in read_incidents(instance) if one.closed_at is None}

@@ -1,6 +1,7 @@
-"""An instance of the portal in a folder of its own, with accounts that have live settings, and its workers.
+"""An instance of the portal in its own folder, with accounts that have live settings, and its workers.
 
-It is run as an operator runs it: by its environment, its commands and its tables. Storms and benchmarks use it.
+It is controlled as an operator controls it: by environment variables, commands and tables. Used by the storm, the
+chaos and the benchmarks.
 """
 
 from __future__ import annotations
@@ -27,37 +28,35 @@ from portal.settings.models import SmtpSettings, VersionState
 
 ROOT = Path(__file__).resolve().parents[2]
 FLASK = [sys.executable, "-m", "flask", "--app", "wsgi"]
-_AT_ONCE = 500  # messages owed by one commit
+EXIT_TIMEOUT_S = 600  # for a process that was ended; only a hanging process needs as long
+_COMMIT_EVERY = 500  # enqueued messages
 
 
 @dataclass
 class Worker:
-    """One ``flask worker``. It greets mail servers by its name, so that their log tells which worker it was."""
+    """One ``flask worker``. Its EHLO name starts with its name, so that the mail servers' log identifies the worker."""
 
     name: str
     process: subprocess.Popen[bytes]
 
     def kill(self) -> None:
-        """End it at once, whatever it is doing."""
+        """Send SIGKILL and wait for the exit."""
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(EXIT_TIMEOUT_S)
 
-    def ask_to_end(self) -> None:
+    def terminate(self) -> None:
+        """Send SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
-
-    @property
-    def runs(self) -> bool:
-        return self.process.poll() is None
 
 
 @dataclass
 class Instance:
-    """An instance whose accounts may hand mail in, unencrypted, at these ports of this machine."""
+    """An instance whose accounts may submit mail, unencrypted, to these ports of the loopback address."""
 
     folder: Path
     ports: Sequence[int]
     database_url: str = ""
-    more: Mapping[str, str] = field(default_factory=dict)  # further variables
+    extra_env: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         bootstrap.make_secrets(self.folder)
@@ -76,11 +75,11 @@ class Instance:
             "MALLOC_ARENA_MAX": "1",  # as docs/deployment.md recommends
             "SIGNET_SMTP_PORTS": ports,
             "SIGNET_SMTP_PRIVATE": " ".join(f"127.0.0.1/32:{port}:plaintext" for port in self.ports),
-            **self.more,
+            **self.extra_env,
         }
 
     def add_accounts(self, ports: Iterable[int]) -> list[int]:
-        """Make an account for each port whose live settings lead there; return their ids."""
+        """Create an account for each port, with live settings for it; return their ids. Commits."""
         with self.app.app_context():
             return [self._add_account(number, port) for number, port in enumerate(ports, 1)]
 
@@ -106,16 +105,16 @@ class Instance:
         )
         credentials.seal(version, "a password")
         db.session.add(version)
-        ident = account.id
+        id_ = account.id
         db.session.commit()
-        return ident
+        return id_
 
-    def owe(self, messages: Iterable[tuple[int, NewMessage]]) -> None:
-        """Owe messages, each to its account, some hundreds a commit."""
+    def enqueue(self, messages: Iterable[tuple[int, NewMessage]]) -> None:
+        """Enqueue messages, each for its account. Commits every 500 messages."""
         with self.app.app_context():
             for number, (account, new) in enumerate(messages, 1):
                 enqueue_row(account, new, now=utcnow())
-                if number % _AT_ONCE == 0:
+                if number % _COMMIT_EVERY == 0:
                     db.session.commit()
             db.session.commit()
 
@@ -127,7 +126,7 @@ class Instance:
 
     @contextmanager
     def workers(self, count: int, threads: int = 4, **variables: str) -> Iterator[list[Worker]]:
-        """Run workers while the block runs, which may replace them in the list."""
+        """Run workers for the duration of the block, which may replace them in the list; kill all at its end."""
         running = [self.start_worker(f"w{number}-1", threads, **variables) for number in range(1, count + 1)]
         try:
             yield running

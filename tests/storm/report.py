@@ -1,68 +1,69 @@
-"""What a storm came to, as two small tables and a list of what was broken."""
+"""The printed result of a storm: two small tables and a list of violations."""
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
 
+from .guarantees import Guarantee
 from .storm import Report
-from .verdict import Promise
 
-_SHOWN = 20  # breaches
+_MAX_SHOWN = 20  # violations
 
 
-def told(title: str, report: Report) -> bool:
-    """Print the report; return whether every promise was kept."""
-    print(f"\n## {title}\n\n| what | count |\n|---|---:|")
-    for what, count in figures(report).items():
-        print(f"| {what} | {count} |")
+def print_report(title: str, report: Report) -> bool:
+    """Print the report; return whether every guarantee was kept."""
+    print(f"\n## {title}\n\n| result | count |\n|---|---:|")
+    for name, count in stats(report).items():
+        print(f"| {name} | {count} |")
     print(
         "\n| mail server | accounts | messages | median wait, s | 95 % within, s |\n|---|---:|---:|---:|---:|"
     )
-    for line in by_temper(report):
+    for line in rows_by_behaviour(report):
         print(line)
-    print(f"\n{len(report.breaches)} promises broken." if report.breaches else "\nEvery promise kept.")
-    for breach in report.breaches[:_SHOWN]:
-        print(f"  {breach}")
-    return not report.breaches and not report.impolite
+    print(f"\n{len(report.violations)} violations." if report.violations else "\nNo violation.")
+    for violation in report.violations[:_MAX_SHOWN]:
+        print(f"  {violation}")
+    return not report.violations and not report.failed_terminations
 
 
-def figures(report: Report) -> dict[str, object]:
-    """The figures of one storm by what they count."""
-    storm = report.storm
-    broken = Counter(breach.promise for breach in report.breaches)
-    statuses = Counter(row.status for row in storm.rows)
-    after_kills = [one for one in storm.repeated if one.replied and storm.was_killed(one)]
+def stats(report: Report) -> dict[str, object]:
+    """Count the messages, ended workers, duplicates and violations of one storm."""
+    record = report.record
+    violations = Counter(violation.guarantee for violation in report.violations)
+    statuses = Counter(row.status for row in record.rows)
+    after_kills = [one for one in record.repeated if one.replied_at and record.worker_was_killed(one)]
     return {
-        "messages owed": f"{len(storm.owed):,}",
+        "messages enqueued": f"{len(record.enqueued):,}",
         "sent, failed": f"{statuses['sent']:,}, {statuses['failed']:,}",
-        "workers ended": len(storm.kills) or f"{report.polite} politely, {report.impolite} of them badly",
-        "database crashes": report.restarts,
-        "lost": broken[Promise.LOST],
-        "not settled at the end": broken[Promise.STUCK],
-        "falsely sent": broken[Promise.FALSELY_SENT],
-        "falsely failed": broken[Promise.FALSELY_FAILED],
-        "twins whose first was never confirmed": sum(not one.replied for one in storm.repeated),
-        "twins after a kill": len(after_kills),
-        "of these, the 250 had been read": sum(storm.was_read(one) for one in after_kills),
-        "of these, with time to take it down": broken[Promise.AVOIDABLE],
-        "most for one kill": max(Counter(one.worker for one in after_kills).values(), default=0),
-        "most for one connection": max(Counter(one.connection for one in after_kills).values(), default=0),
-        "twins although nobody was killed": broken[Promise.NO_CAUSE],
-        "unflagged twins": broken[Promise.UNFLAGGED],
-        "twins with another Message-ID": broken[Promise.OTHER_MESSAGE_ID],
-        "overtaken": broken[Promise.ORDER],
+        "workers ended": len(record.kills)
+        or f"{report.terminated} by SIGTERM, {report.failed_terminations} of them with an error",
+        "database crashes": report.crashes,
+        "lost": violations[Guarantee.LOST],
+        "not settled at the end": violations[Guarantee.UNSETTLED],
+        "falsely sent": violations[Guarantee.FALSELY_SENT],
+        "falsely failed": violations[Guarantee.FALSELY_FAILED],
+        "duplicates of messages without a 250": sum(not one.replied_at for one in record.repeated),
+        "duplicates after a kill": len(after_kills),
+        "of these, the 250 had been read": sum(record.reply_was_read(one) for one in after_kills),
+        "of these, the acceptance had been recorded": violations[Guarantee.AVOIDABLE],
+        "at most for one kill": max(Counter(one.worker for one in after_kills).values(), default=0),
+        "at most for one connection": max(Counter(one.connection for one in after_kills).values(), default=0),
+        "duplicates without a kill": violations[Guarantee.NO_CAUSE],
+        "duplicates without an ambiguous attempt": violations[Guarantee.UNMARKED],
+        "duplicates with another Message-ID": violations[Guarantee.OTHER_MESSAGE_ID],
+        "overtaken": violations[Guarantee.ORDER],
         "seconds": f"{report.seconds:.0f}",
     }
 
 
-def by_temper(report: Report) -> list[str]:
-    """One line for each kind of mail server."""
+def rows_by_behaviour(report: Report) -> list[str]:
+    """Return one table row for each kind of mail server."""
     lines = []
-    for temper in dict.fromkeys(report.tempers.values()):
-        accounts = [account for account, one in report.tempers.items() if one == temper]
-        waits = sorted(wait for account in accounts for wait in report.waits.get(account, ()))
+    for behaviour in dict.fromkeys(report.behaviours.values()):
+        accounts = [account for account, one in report.behaviours.items() if one == behaviour]
+        waits = sorted(wait for account in accounts for wait in report.waits_s.get(account, ()))
         if waits:
             median, late = statistics.median(waits), waits[int(len(waits) * 0.95)]
-            lines.append(f"| {temper} | {len(accounts)} | {len(waits):,} | {median:.1f} | {late:.1f} |")
+            lines.append(f"| {behaviour} | {len(accounts)} | {len(waits):,} | {median:.1f} | {late:.1f} |")
     return lines

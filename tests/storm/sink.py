@@ -1,12 +1,12 @@
-"""Mail servers with tempers, one for each account, and one log of everything they were given.
+"""Good and faulty mail servers, one for each account, and one log of everything that they received.
 
-    python -m tests.storm.sink LOG good slow mute ...      prints a port for each temper
+    python -m tests.storm.sink LOG good slow silent ...      print a port for each behaviour
 
-They listen on loopback alone, the mute ones mend when a line comes on standard input, and all end with it. The
-log has one JSON object a line: what was *taken* (a body whose final dot came, and when the 250 left, if it
-did), *refused* (for good), and how a connection *ended*. A client that was killed before it had read all that
-was sent to it ends its connection with a reset, any other with an orderly end: so the log knows whether the
-250 had been read.
+They listen on loopback only. The silent servers recover when a line arrives on standard input, and the process exits
+at its end. The log has one JSON object on each line: a message that was *received* (up to its final dot, with the time
+of the 250 if one was sent), a recipient that was *refused* permanently, and a connection that was *closed*. The kernel
+closes the connection of a killed client with a reset if the client had not read everything that was sent to it, and
+normally otherwise: the log therefore shows whether the 250 had been read.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-OFFER = b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250-SMTPUTF8\r\n250 AUTH PLAIN\r\n"
-ANSWERS = {
-    b"EHLO": OFFER,
+EHLO_REPLY = b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250-SMTPUTF8\r\n250 AUTH PLAIN\r\n"
+REPLIES = {
+    b"EHLO": EHLO_REPLY,
     b"AUTH": b"235 2.7.0 Welcome\r\n",
     b"MAIL": b"250 2.1.0 Ok\r\n",
     b"RSET": b"250 2.0.0 Ok\r\n",
@@ -34,74 +34,74 @@ ANSWERS = {
 }
 KEY = re.compile(rb"^Subject: Storm (\S+)", re.MULTILINE)
 MESSAGE_ID = re.compile(rb"^Message-ID:\s*(\S+)", re.MULTILINE | re.IGNORECASE)
-SLOW = 0.15  # seconds a slow server thinks before it takes a message
-BUSY_EVERY, DROP_EVERY = 6, 8
-MOST = 1 << 20  # octets of a message
+SLOW_S = 0.15  # between the final dot and the 250 of a slow server
+BUSY_EVERY, CLOSE_EVERY = 6, 8  # recipients, messages
+MAX_MESSAGE_BYTES = 1 << 20
 _connections = itertools.count(1)
 
 
 class Log:
-    """Lines of JSON, each written at once."""
+    """Appends JSON lines and flushes each of them."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
 
-    def tell(self, event: str, **facts: Any) -> None:
-        self._file.write(json.dumps({"event": event, "at": time.time(), **facts}) + "\n")
+    def write(self, event: str, **fields: Any) -> None:
+        self._file.write(json.dumps({"event": event, "at": time.time(), **fields}) + "\n")
         self._file.flush()
 
 
 @dataclass
 class Server:
-    """One account's mail server and what it remembers."""
+    """The mail server of one account and its counters."""
 
-    temper: str
+    behaviour: str
     log: Log
-    mended: Callable[[], bool]
-    asked: int = 0
-    bodies: int = 0
-    dropped: set[str] = field(default_factory=set)
+    has_recovered: Callable[[], bool]
+    recipients: int = 0
+    messages: int = 0
+    unanswered: set[str] = field(default_factory=set)  # keys of messages that got no 250
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talk = self.talk(reader, writer, next(_connections))
+        session = self.session(reader, writer, next(_connections))
         how = "eof"
         try:
-            await talk.hold()
+            await session.run()
         except ConnectionError:
             how = "reset"
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
-        self.log.tell("ended", connection=talk.number, worker=talk.worker, how=how)
+        self.log.write("closed", connection=session.number, worker=session.worker, how=how)
         writer.close()
 
-    def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> Talk:
-        return Talk(self, reader, writer, number)
+    def session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> Session:
+        return Session(self, reader, writer, number)
 
     @property
-    def is_mute(self) -> bool:
-        return self.temper == "mute" and not self.mended()
+    def is_silent(self) -> bool:
+        return self.behaviour == "silent" and not self.has_recovered()
 
-    def answer_recipient(self, recipient: str) -> bytes:
-        self.asked += 1
-        if self.temper == "refusing" and recipient.startswith("gone"):
-            self.log.tell("refused", recipient=recipient)
+    def reply_to_recipient(self, recipient: str) -> bytes:
+        self.recipients += 1
+        if self.behaviour == "refusing" and recipient.startswith("gone"):
+            self.log.write("refused", recipient=recipient)
             return b"550 5.1.1 No such user here\r\n"
-        if self.temper == "busy" and self.asked % BUSY_EVERY == 0:
+        if self.behaviour == "busy" and self.recipients % BUSY_EVERY == 0:
             return b"450 4.2.1 The mailbox is busy, try again later\r\n"
         return b"250 2.1.5 Ok\r\n"
 
-    def drops(self, key: str) -> bool:
-        """Whether this message is taken without a word, the connection being over: once for each."""
-        self.bodies += 1
-        if self.temper != "dropping" or self.bodies % DROP_EVERY or key in self.dropped:
+    def closes_after(self, key: str) -> bool:
+        """Return whether to close the connection without a reply to this message: once for each message."""
+        self.messages += 1
+        if self.behaviour != "closing" or self.messages % CLOSE_EVERY or key in self.unanswered:
             return False
-        self.dropped.add(key)
+        self.unanswered.add(key)
         return True
 
 
 @dataclass
-class Talk:
-    """One conversation, command by command in the order in which they came."""
+class Session:
+    """One SMTP session; commands are answered in the order of their arrival."""
 
     server: Server
     reader: asyncio.StreamReader
@@ -110,83 +110,85 @@ class Talk:
     worker: str = ""
     recipient: str = ""
 
-    async def hold(self) -> None:
-        while self.server.is_mute:
-            await self._listen_in_vain()
+    async def run(self) -> None:
+        while self.server.is_silent:
+            await self._wait_silently()
         self.writer.write(b"220 sink ESMTP\r\n")
         while not self.writer.is_closing():
             line = (await self.reader.readuntil(b"\r\n")).rstrip()
             verb, _, rest = line.partition(b" ")
             await self.answer(verb.upper(), rest.decode("utf-8", "replace"))
 
-    async def _listen_in_vain(self) -> None:
-        """Wait a little; a client that has gone meanwhile ends the conversation."""
+    async def _wait_silently(self) -> None:
+        """Wait for 0.1 s; end the session when the client has closed the connection."""
         await asyncio.sleep(0.1)
         if self.reader.at_eof():
             raise asyncio.IncompleteReadError(b"", None)
 
     async def answer(self, verb: bytes, rest: str) -> None:
-        said = ANSWERS.get(verb, b"502 5.5.1 What?\r\n")
+        reply = REPLIES.get(verb, b"502 5.5.1 Command not implemented\r\n")
         if verb == b"EHLO":
             self.worker = rest
         elif verb == b"RCPT":
             recipient = rest.partition("<")[2].partition(">")[0]
-            said = self.server.answer_recipient(recipient)
-            self.recipient = recipient if said.startswith(b"2") else ""
+            reply = self.server.reply_to_recipient(recipient)
+            self.recipient = recipient if reply.startswith(b"2") else ""
         elif verb == b"DATA" and not self.recipient:
-            said = b"503 5.5.1 Nobody is to receive it\r\n"
-        self.writer.write(said)
-        if said.startswith(b"354"):
-            await self.take()
+            reply = b"503 5.5.1 No valid recipients\r\n"
+        self.writer.write(reply)
+        if reply.startswith(b"354"):
+            await self.receive_message()
         elif verb == b"QUIT":
             self.writer.close()
 
-    async def take(self) -> None:
-        body = await self.reader.readuntil(b"\r\n.\r\n")
-        taken, key = time.time(), found(KEY, body)
-        if self.server.temper == "slow":
-            await asyncio.sleep(SLOW)
-        replied = None
-        if self.server.drops(key):
+    async def receive_message(self) -> None:
+        message = await self.reader.readuntil(b"\r\n.\r\n")
+        received_at, key = time.time(), search(KEY, message)
+        if self.server.behaviour == "slow":
+            await asyncio.sleep(SLOW_S)
+        replied_at = None
+        if self.server.closes_after(key):
             self.writer.close()
         elif not (self.reader.at_eof() or self.writer.is_closing()):
-            replied = time.time()
-            self.writer.write(b"250 2.0.0 Ok: queued as %06d\r\n" % self.server.bodies)
-        self.server.log.tell(
-            "taken",
+            replied_at = time.time()
+            self.writer.write(b"250 2.0.0 Ok: queued as %06d\r\n" % self.server.messages)
+        self.server.log.write(
+            "received",
             key=key,
-            message_id=found(MESSAGE_ID, body),
+            message_id=search(MESSAGE_ID, message),
             recipient=self.recipient,
             connection=self.number,
             worker=self.worker,
-            taken=taken,
-            replied=replied,
+            received_at=received_at,
+            replied_at=replied_at,
         )
         self.recipient = ""
 
 
-def found(what: re.Pattern[bytes], body: bytes) -> str:
-    match = what.search(body)
+def search(pattern: re.Pattern[bytes], message: bytes) -> str:
+    match = pattern.search(message)
     return match[1].decode() if match else ""
 
 
-async def serve(path: str, tempers: list[str]) -> None:
-    mended = threading.Event()
+async def serve(path: str, behaviours: list[str]) -> None:
+    recovered = threading.Event()
     with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123 - opened before the loop runs
         log = Log(file)
         ports = []
-        for temper in tempers:
-            server = Server(temper, log, mended.is_set)
-            listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, limit=MOST, backlog=256)
-            ports.append(listening.sockets[0].getsockname()[1])
+        for behaviour in behaviours:
+            server = Server(behaviour, log, recovered.is_set)
+            listener = await asyncio.start_server(
+                server.serve, "127.0.0.1", 0, limit=MAX_MESSAGE_BYTES, backlog=256
+            )
+            ports.append(listener.sockets[0].getsockname()[1])
         print(json.dumps(ports), flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, wait_to_mend, mended)
+        await asyncio.get_running_loop().run_in_executor(None, read_commands, recovered)
 
 
-def wait_to_mend(mended: threading.Event) -> None:
-    """Each line is the word that mends; the end of standard input is the end."""
+def read_commands(recovered: threading.Event) -> None:
+    """Set the event for every line; return at the end of standard input."""
     for _ in sys.stdin:
-        mended.set()
+        recovered.set()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One storm: messages are owed, mail servers have tempers, workers are killed, the database falls over."""
+"""A storm: workers are killed and the database crashes while messages go to good and faulty mail servers."""
 
 from __future__ import annotations
 
@@ -17,220 +17,227 @@ from portal.jobs.models import WorkerHeartbeat
 from portal.outbox.queue import NewMessage
 from tests.databases import Cluster
 
-from .instance import ROOT, Instance, Worker
-from .records import open_messages, read_log, read_tables
-from .verdict import Breach, Storm, judge
+from .guarantees import RunRecord, Violation, find_violations
+from .instance import EXIT_TIMEOUT_S, ROOT, Instance, Worker
+from .records import count_unsettled, read_log, read_tables
 
-_QUICK = {  # so that a storm takes minutes; 60 s before a second try become 0.24 s
+_ENVIRONMENT = {  # shortens a storm to minutes; a retry delay of 60 s becomes 0.24 s
     "SIGNET_RETRY_PACE": "0.004",
     "SIGNET_LEASE_SECONDS": "6",
     "SIGNET_SWEEP_SECONDS": "0.5",
 }
-_AT_WORK = 2  # workers at least, before one of them is ended
-_CLEARS_UP = 0.95  # of the messages settled: then nobody is killed any more
+_MIN_ACTIVE = 2  # workers with a heartbeat, before one of them is ended
+_LAST_STOP_AT = 0.95  # share of the messages that is settled; after it no worker is ended
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How hard it blows. Times in seconds."""
-
     messages: int
-    tempers: tuple[str, ...]  # one account each
+    behaviours: tuple[str, ...]  # of the mail servers; each has an account
     workers: int = 4
-    every: float = 1.0  # between two kills
-    kills: int = 1_000  # at most
-    politely: bool = False  # SIGTERM, and wait for the end, instead of SIGKILL
-    mends_after: float = 30.0  # when the mute servers begin to speak
-    restart_after: float | None = None  # when the database is ended as by a crash, and started again
-    within: float = 600.0
+    interval_s: float = 1.0  # between two workers that are ended
+    min_stops: int = 0  # messages are enqueued again until so many workers have been ended
+    max_stops: int = 1_000
+    graceful: bool = False  # SIGTERM and a wait for the exit, instead of SIGKILL
+    recover_after_s: float = 30.0  # until the silent servers answer
+    crash_after_s: float | None = None  # until the database crashes and is started again
+    timeout_s: float = 600.0
 
 
 SHORT = Plan(
     messages=900,
-    tempers=("good", "slow", "busy", "refusing", "dropping", "mute"),
+    behaviours=("good", "slow", "busy", "refusing", "closing", "silent"),
     workers=2,
-    every=0.5,
-    kills=5,
-    mends_after=3,
-    within=240,  # on a machine that has much else to do; usually it is over in 20
+    interval_s=0.5,
+    min_stops=3,
+    max_stops=5,
+    recover_after_s=3,
+    timeout_s=1_200,  # on a busy machine; 20 s are usual
 )
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a storm came to."""
+    """The result of a storm."""
 
-    storm: Storm
-    breaches: list[Breach]
-    tempers: dict[int, str]  # by account
+    record: RunRecord
+    violations: list[Violation]
+    behaviours: dict[int, str]  # by account
     seconds: float
-    waits: dict[int, list[float]] = field(default_factory=dict)  # by account: seconds until each was taken
-    restarts: int = 0
-    polite: int = 0  # workers that were asked to end
-    impolite: int = 0  # workers that were asked to end and did not end well
+    waits_s: dict[int, list[float]] = field(default_factory=dict)  # by account: until each 250
+    crashes: int = 0  # of the database
+    terminated: int = 0  # workers that got SIGTERM
+    failed_terminations: int = 0  # of these, the ones that did not exit with 0
 
 
-class Sinks:
-    """The mail servers' process."""
+class MailServers:
+    """The process of the mail servers."""
 
-    def __init__(self, log: Path, tempers: tuple[str, ...]) -> None:
+    def __init__(self, log: Path, behaviours: tuple[str, ...]) -> None:
         log.touch()
-        command = [sys.executable, "-m", "tests.storm.sink", str(log), *tempers]
+        command = [sys.executable, "-m", "tests.storm.sink", str(log), *behaviours]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)  # type: ignore[call-overload]
         self.ports: list[int] = json.loads(self.process.stdout.readline())
 
-    def mend(self) -> None:
-        """Let the mute ones speak."""
-        self.process.stdin.write("mend\n")
+    def recover(self) -> None:
+        """Let the silent servers answer from now on."""
+        self.process.stdin.write("recover\n")
         self.process.stdin.flush()
 
     def close(self) -> None:
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(EXIT_TIMEOUT_S)
         self.process.stdout.close()
 
 
 @contextmanager
-def sinks(log: Path, tempers: tuple[str, ...]) -> Iterator[Sinks]:
-    running = Sinks(log, tempers)
+def mail_servers(log: Path, behaviours: tuple[str, ...]) -> Iterator[MailServers]:
+    servers = MailServers(log, behaviours)
     try:
-        yield running
+        yield servers
     finally:
-        running.close()
+        servers.close()
 
 
-def rage(plan: Plan, folder: Path, database_url: str = "", cluster: Cluster | None = None) -> Report:
-    """Run one storm in an empty folder, to its end or to the limit of its time, and judge it."""
+def run_storm(plan: Plan, folder: Path, database_url: str = "", cluster: Cluster | None = None) -> Report:
+    """Run one storm in an empty folder until every message is settled or the time limit, then check it."""
     log = folder / "sink.jsonl"
-    with sinks(log, plan.tempers) as servers:
-        instance = Instance(folder / "instance", servers.ports, database_url, _QUICK)
+    with mail_servers(log, plan.behaviours) as servers:
+        instance = Instance(folder / "instance", servers.ports, database_url, _ENVIRONMENT)
         accounts = instance.add_accounts(servers.ports)
-        owed = list(messages(plan, accounts))
-        instance.owe(owed)
+        run = StormRun(plan, instance, servers, accounts, cluster)
+        run.enqueue_messages()
         started = time.time()
         with instance.workers(plan.workers) as workers:
-            weather = Weather(plan, instance, servers, workers, cluster)
-            weather.blow()
+            run.run(workers)
         seconds = time.time() - started
         rows = read_tables(instance)
         instance.close()
-    seen = read_log(log)
-    storm = Storm([new.key for _, new in owed], rows, seen, weather.kills)
+    record = RunRecord(run.enqueued, rows, read_log(log), run.kills)
     return Report(
-        storm,
-        judge(storm),
-        dict(zip(accounts, plan.tempers, strict=True)),
+        record,
+        find_violations(record),
+        dict(zip(accounts, plan.behaviours, strict=True)),
         seconds,
-        waits(storm, started),
-        weather.restarts,
-        weather.ended - len(weather.kills),
-        weather.impolite,
+        waits_s(record, started),
+        run.crashes,
+        run.stops - len(run.kills),
+        run.failed_terminations,
     )
 
 
-def messages(plan: Plan, accounts: list[int]) -> Iterator[tuple[int, NewMessage]]:
-    """The messages, account by turns: a few for each recipient, and some recipients that do not exist."""
-    turns = itertools.cycle(zip(accounts, plan.tempers, strict=True))
-    for number, (account, temper) in zip(range(plan.messages), turns, strict=False):
-        line = number // len(accounts) % max(1, plan.messages // len(accounts) // 4)
-        gone = temper == "refusing" and line % 10 == 3
+def messages(plan: Plan, accounts: list[int], first: int) -> Iterator[tuple[int, NewMessage]]:
+    """Yield the messages, one account after the other: a few for each recipient, and some unknown recipients."""
+    numbers = range(first, first + plan.messages)
+    targets = itertools.cycle(zip(accounts, plan.behaviours, strict=True))
+    for number, (account, behaviour) in zip(numbers, targets, strict=False):
+        recipient = number // len(accounts) % max(1, plan.messages // len(accounts) // 4)
+        unknown = behaviour == "refusing" and recipient % 10 == 3
         key = f"{account}-{number}"
         yield (
             account,
             NewMessage(
                 kind="new-sign-up",
                 key=key,
-                recipient=f"{'gone' if gone else 'affiliate'}-{line}@account-{account}.example",
+                recipient=f"{'gone' if unknown else 'affiliate'}-{recipient}@account-{account}.example",
                 subject=f"Storm {key}",
-                text=f"Hello,\n\nthis is message {key}.\n" + "It says the same again.\n" * 20,
-                html=f"<p>Hello, this is message {key}.</p>" + "<p>It says the same again.</p>" * 20,
+                text=f"Hello,\n\nthis is message {key}.\n" + "This line fills the message.\n" * 20,
+                html=f"<p>Hello, this is message {key}.</p>" + "<p>This line fills the message.</p>" * 20,
             ),
         )
 
 
-def waits(storm: Storm, since: float) -> dict[int, list[float]]:
-    """How long each message waited until a server confirmed it, by account."""
+def waits_s(record: RunRecord, started: float) -> dict[int, list[float]]:
+    """Return by account how long each message waited for its first 250."""
     found: dict[int, list[float]] = {}
-    for row in storm.rows:
-        confirmed = storm.confirmed(row.key)
-        if confirmed is not None:
-            found.setdefault(row.account, []).append(confirmed - since)
+    for row in record.rows:
+        confirmed_at = record.confirmed_at(row.key)
+        if confirmed_at is not None:
+            found.setdefault(row.account, []).append(confirmed_at - started)
     return found
 
 
 @dataclass
-class Weather:
-    """What happens while the workers work."""
+class StormRun:
+    """Ends workers and crashes the database while the messages are sent."""
 
     plan: Plan
     instance: Instance
-    servers: Sinks
-    workers: list[Worker]
+    servers: MailServers
+    accounts: list[int]
     cluster: Cluster | None
+    enqueued: list[str] = field(default_factory=list)  # keys
+    workers: list[Worker] = field(default_factory=list)
     kills: dict[str, float] = field(default_factory=dict)
-    restarts: int = 0
-    impolite: int = 0
-    ended: int = 0
+    crashes: int = 0
+    failed_terminations: int = 0
+    stops: int = 0
 
-    def blow(self) -> None:
-        """Go on until every message is settled and enough workers were hit, or the time is up."""
+    def enqueue_messages(self) -> None:
+        new = list(messages(self.plan, self.accounts, len(self.enqueued)))
+        self.instance.enqueue(new)
+        self.enqueued += [message.key for _, message in new]
+
+    def run(self, workers: list[Worker]) -> None:
+        """Continue until every message is settled or the time limit."""
+        self.workers = workers
         started = time.monotonic()
-        mended = False
-        while (passed := time.monotonic() - started) < self.plan.within:
-            if not mended and passed >= self.plan.mends_after:
-                self.servers.mend()
-                mended = True
-            if (
-                self.plan.restart_after is not None
-                and passed >= self.plan.restart_after
-                and not self.restarts
-            ):
-                self.restart_database()
-            left = open_messages(self.instance)
-            if left == 0 and mended:
+        recovered = False
+        while (passed := time.monotonic() - started) < self.plan.timeout_s:
+            if not recovered and passed >= self.plan.recover_after_s:
+                self.servers.recover()
+                recovered = True
+            if self.plan.crash_after_s is not None and passed >= self.plan.crash_after_s and not self.crashes:
+                self.crash_database()
+            unsettled = count_unsettled(self.instance)
+            if unsettled == 0 and recovered and self.stops >= self.plan.min_stops:
                 return
-            if left > self.plan.messages * (1 - _CLEARS_UP) and self.ended < self.plan.kills:
-                self.strike()
-            time.sleep(self.plan.every)
+            nearly_settled = unsettled <= self.plan.messages * (1 - _LAST_STOP_AT)
+            if nearly_settled and self.stops < self.plan.min_stops:
+                self.enqueue_messages()
+            elif not nearly_settled and self.stops < self.plan.max_stops:
+                self.stop_oldest_worker()
+            time.sleep(self.plan.interval_s)
 
-    def strike(self) -> None:
-        """End the longest-serving worker that is seen at work, and start another in its place.
+    def stop_oldest_worker(self) -> None:
+        """End the oldest worker with a heartbeat and start another in its place.
 
-        Another one has to be at work, too: where starting takes longer than killing, nobody would ever work.
+        A second worker must be active as well: where a start takes longer than the interval, no worker would ever
+        send a message.
         """
-        seen = self._at_work()
-        at_work = [one for one in self.workers if one.process.pid in seen]
-        if len(at_work) < _AT_WORK:
+        pids = self._active_pids()
+        active = [worker for worker in self.workers if worker.process.pid in pids]
+        if len(active) < _MIN_ACTIVE:
             return
-        hit = at_work[0]
-        self.ended += 1
-        if self.plan.politely:
-            self._send_home(hit)
+        oldest = active[0]
+        self.stops += 1
+        if self.plan.graceful:
+            self._terminate(oldest)
         else:
-            self.kills[hit.name] = time.time()
-            hit.kill()
-        self.workers.remove(hit)
-        place, _, turn = hit.name.partition("-")
-        self.workers.append(self.instance.start_worker(f"{place}-{int(turn) + 1}"))
+            self.kills[oldest.name] = time.time()
+            oldest.kill()
+        self.workers.remove(oldest)
+        place, _, start = oldest.name.partition("-")
+        self.workers.append(self.instance.start_worker(f"{place}-{int(start) + 1}"))
 
-    def _send_home(self, worker: Worker) -> None:
-        worker.ask_to_end()
+    def _terminate(self, worker: Worker) -> None:
+        worker.terminate()
         try:
-            self.impolite += worker.process.wait(20) != 0
+            self.failed_terminations += worker.process.wait(EXIT_TIMEOUT_S) != 0
         except subprocess.TimeoutExpired:
-            self.impolite += 1
+            self.failed_terminations += 1
 
-    def _at_work(self) -> set[int]:
+    def _active_pids(self) -> set[int]:
         with self.instance.app.app_context(), read_only():
             found = set(db.session.scalars(db.select(WorkerHeartbeat.pid)))
             db.session.rollback()
             return found
 
-    def restart_database(self) -> None:
-        """End it as a crash does, so that it has to recover."""
+    def crash_database(self) -> None:
+        """Stop the database without a checkpoint, so that it must recover, and start it again."""
         assert self.cluster is not None
         self.cluster.stop("QUIT")
         time.sleep(0.5)
         self.cluster.start()
-        self.restarts += 1
+        self.crashes += 1

@@ -1,4 +1,4 @@
-"""Write thirty days of log for one account, in bulk and through the triggers that keep it."""
+"""Writes thirty days of delivery log for one account, in bulk and through the triggers of the log."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from portal.outbox.models import DeliveryAttempt, OutboxMessage
 DAYS = 30
 KINDS = ("new-sign-up", "approved", "new-purchase", "commission-approved", "payout-sent")
 STATUSES = ("sent",) * 94 + ("failed",) * 4 + ("held", "cancelled")
-CHUNK = 5000
+BATCH_SIZE = 5000
 
 
 def message(number: int, total: int, account: int, now: datetime) -> dict[str, Any]:
     status = STATUSES[number * 7919 % 100]
-    owed = now - timedelta(days=DAYS) * (1 - number / total) - timedelta(seconds=30)
-    settled = owed + timedelta(seconds=(number * 31 % 400) / 10) if status not in ("held",) else None
+    created_at = now - timedelta(days=DAYS) * (1 - number / total) - timedelta(seconds=30)
+    settled_at = created_at + timedelta(seconds=(number * 31 % 400) / 10) if status not in ("held",) else None
     person = number * 104_729 % total
     return {
         "id": number + 1,
@@ -39,23 +39,23 @@ def message(number: int, total: int, account: int, now: datetime) -> dict[str, A
         "is_test": False,
         "status": status,
         "attempts": 1,
-        "created_at": owed,
-        "next_attempt_at": owed,
-        "settled_at": settled,
+        "created_at": created_at,
+        "next_attempt_at": created_at,
+        "settled_at": settled_at,
         "unsubscribe_url": "",
     }
 
 
-def attempt(one: dict[str, Any], number: int, total: int) -> dict[str, Any]:
-    sent = one["status"] == "sent"
+def attempt(row: dict[str, Any], number: int, total: int) -> dict[str, Any]:
+    sent = row["status"] == "sent"
     return {
-        "message_id": one["id"],
+        "message_id": row["id"],
         "number": 1,
         "version_number": 1 + number * 5 // total,
         "server": "smtp.mailgun.org:587",
         "sender": "Brightleaf <info@brightleaf.example>",
-        "started_at": one["created_at"],
-        "ended_at": one["settled_at"],
+        "started_at": row["created_at"],
+        "ended_at": row["settled_at"],
         "outcome": "accepted" if sent else "rejected",
         "stage": "data",
         "reply_code": 250 if sent else (552 if number % 997 == 0 else 550),
@@ -68,10 +68,10 @@ def attempt(one: dict[str, Any], number: int, total: int) -> dict[str, Any]:
 
 
 def fill(total: int, account: int, now: datetime) -> None:
-    """Write messages and attempts as they are, triggers included; a large cache makes it a matter of minutes."""
-    tune("PRAGMA cache_size = -600000", "PRAGMA synchronous = OFF")
-    for start in range(0, total, CHUNK):
-        rows = [message(n, total, account, now) for n in range(start, min(total, start + CHUNK))]
+    """Write messages and attempts with the triggers enabled. A large cache shortens it to minutes. Commits."""
+    set_pragmas("PRAGMA cache_size = -600000", "PRAGMA synchronous = OFF")
+    for start in range(0, total, BATCH_SIZE):
+        rows = [message(n, total, account, now) for n in range(start, min(total, start + BATCH_SIZE))]
         write(OutboxMessage, rows)
         write(
             DeliveryAttempt, [attempt(row, row["id"] - 1, total) for row in rows if row["status"] != "held"]
@@ -85,7 +85,7 @@ def fill(total: int, account: int, now: datetime) -> None:
 
 
 def write(model: Any, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows in the quickest way the database has."""
+    """Insert rows by the fastest method of the database: COPY in PostgreSQL."""
     if db.engine.dialect.name != "postgresql":
         db.session.execute(insert(model), rows)
         return
@@ -95,10 +95,10 @@ def write(model: Any, rows: Sequence[dict[str, Any]]) -> None:
             copy.write_row(list(row.values()))
 
 
-def tune(*statements: str) -> None:
-    """Set something for the connection in use, in SQLite."""
+def set_pragmas(*statements: str) -> None:
+    """Execute PRAGMA statements on SQLite's connection."""
     if db.engine.dialect.name == "sqlite":
-        db.session.commit()  # so that its connection is the one that is free
+        db.session.commit()  # returns the connection to the pool, which gives out the same one
         with closing(db.engine.raw_connection()) as connection:
             for statement in statements:
                 connection.cursor().execute(statement)

@@ -1,4 +1,4 @@
-"""A rehearsal of disasters cannot wait an hour for the next try: every wait can be made shorter, all alike."""
+"""SIGNET_RETRY_PACE shortens every delay before a retry by the same factor, so that a storm takes minutes."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +11,7 @@ from tests.conftest import PASSWORD, make_config
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
-def test_the_pace_shortens_every_wait_before_another_try(app, config):
+def test_the_pace_shortens_every_delay_before_a_retry(app, config):
     quick = create_app(make_config(config.instance, env={"SIGNET_RETRY_PACE": "0.01"}))
     with quick.app_context():
         assert timedelta(seconds=0.48) <= retry.delay(1) <= timedelta(seconds=0.72)
