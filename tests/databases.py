@@ -193,7 +193,7 @@ def lock_against_writers(config: Config) -> Any:
     return other
 
 
-def assert_nobody_is_in_a_transaction(config: Config) -> None:
+def assert_no_open_transaction(config: Config) -> None:
     """Fail when any other connection holds a transaction open."""
     with closing(plain_connection(config)) as other:
         if not is_postgresql(config.database_url):

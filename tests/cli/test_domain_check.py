@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.domains.conftest import _nothing_remembered as _nothing_remembered
+from tests.domains.conftest import _empty_cache as _empty_cache
 from tests.domains.conftest import clock as clock
 from tests.domains.conftest import config as config
 from tests.domains.conftest import zones as zones
@@ -62,12 +62,12 @@ def test_json_is_one_object_with_the_same_findings(run):
 def test_a_domain_that_cannot_be_checked_returns_2(run, zones, arguments):
     result = run(*arguments)
     assert result.exit_code == 2, result.output
-    assert zones.asked == []
+    assert zones.queries == []
     assert "error" in json.loads(run(*arguments, "--json").output)
 
 
 def test_a_name_server_that_does_not_answer_returns_2(run, zones):
-    zones.troubles["shop.example mx"] = MUTE
+    zones.faults["shop.example mx"] = MUTE
     result = run("shop.example", "--provider", "mailgun")
     assert result.exit_code == 2
     assert "could not look" in result.output

@@ -1,4 +1,4 @@
-"""Fixtures of the domain checks: a portal that queries the test's name server, and an owner who sends by Mailgun."""
+"""Fixtures of the domain checks: a portal that queries the test's name server, and an owner who sends through Mailgun."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ FORM = {
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    """Empty the resolver's cache: tests use different name servers at the same names."""
+def _empty_cache() -> Iterator[None]:
+    """Empty the resolver's cache, because tests publish different records at the same names."""
     resolver._cache.__init__()  # type: ignore[misc]
     yield
 
 
 @pytest.fixture
 def clock() -> Iterator[time_machine.Coordinates]:
-    """A time that is not at the end of an hour, when rate limits start a new window."""
+    """Travel to a time from which no test reaches the next window of a rate limit, which begins at a round hour."""
     with time_machine.travel("2026-03-02 09:01:00+00:00") as moving:
         yield moving
 
@@ -94,10 +94,10 @@ def the_check() -> DomainCheck:
 
 
 def work() -> int:
-    """Do what a worker's sweep does. Return how many checks were due."""
+    """Run the due checks, as a worker's sweep does; return their number."""
     jobs = checks.find_due_work(utcnow())
     db.session.rollback()
-    for _, ident in jobs:
-        checks.run(ident)
+    for _, version_id in jobs:
+        checks.run(version_id)
     db.session.rollback()
     return len(jobs)

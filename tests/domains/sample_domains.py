@@ -1,4 +1,4 @@
-"""Domains of all kinds on one name server: good, broken, looping, huge and lying ones."""
+"""Records of sample domains, and the assessment of a domain on a test name server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.domains.zones import Zones, text
 
 
 def rsa(bits: int = 2048) -> str:
-    """A public key as it stands in p=."""
+    """Return a public key in the encoding of the p= tag."""
     key = generate_private_key(65537, bits).public_key()
     return base64.b64encode(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
 
@@ -33,7 +33,7 @@ PROVIDERS = {
 
 
 def domain(name: str, *, spf: str = "", dkim: str = "", dmarc: str = DMARC, mx: bool = True) -> dict:
-    """A domain's records; without a value a record is missing."""
+    """Return the records of a domain, without those whose value is empty."""
     zone = {(name, "A"): ["198.51.100.7"]}
     if mx:
         zone |= {(name, "MX"): [f"10 mx.{name}."], (f"mx.{name}", "A"): ["198.51.100.8"]}
@@ -53,7 +53,7 @@ def good(name: str = "shop.example", **changes: str) -> dict:
     return PROVIDERS | domain(name, **{"spf": GOOD_SPF, "dkim": DKIM, **changes})
 
 
-def seen(
+def assess_domain(
     server: Zones,
     name: str = "shop.example",
     provider: str = "mailgun",
@@ -61,14 +61,14 @@ def seen(
     host: str = "",
     **limits: float,
 ) -> DomainReport:
-    """Assess a domain as the worker does. The timeouts are short only if the name server has faults to wait for."""
-    short = {"timeout_s": 1.0, "total_timeout_s": 6.0}
-    timeouts = short if server.troubles else {"timeout_s": 60.0, "total_timeout_s": 600.0}
+    """Assess a domain as the worker does. The timeouts are short only if the name server simulates faults."""
+    short = {"timeout_s": 3.0, "total_timeout_s": 120.0}
+    timeouts = short if server.faults else {"timeout_s": 60.0, "total_timeout_s": 600.0}
     card = load_catalogue().get(provider)
     assert card
     resolver = Resolver((server.at,), **{**timeouts, "uncached_domain": name, **limits})  # type: ignore[arg-type]
     return assess(Target(name, card, host, tuple(selectors)), resolver)
 
 
-def part(report: DomainReport, subject: str) -> Finding:
+def finding_for(report: DomainReport, subject: str) -> Finding:
     return next(one for one in report.findings if one.subject == subject)

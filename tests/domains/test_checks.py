@@ -1,4 +1,4 @@
-"""When the worker looks, what it keeps, and who hears of a change for the worse."""
+"""When a domain check runs, what it stores, and the notification of a change for the worse."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.domains.zones import MUTE, text
 pytestmark = [pytest.mark.both_databases, pytest.mark.thorough]
 
 
-def test_live_settings_are_looked_at_by_themselves_and_once_a_day(live, clock):
+def test_live_settings_are_checked_daily(live, clock):
     assert work() == 1
     assert the_check().status is DomainStatus.ARRIVES
     assert work() == 0
@@ -30,7 +30,7 @@ def test_live_settings_are_looked_at_by_themselves_and_once_a_day(live, clock):
     assert work() == 1
 
 
-def test_a_draft_is_looked_at_only_on_request(draft, clock):
+def test_a_draft_is_checked_only_on_request(draft, clock):
     assert work() == 0
     checks.request_check(draft, now=utcnow())
     assert work() == 1
@@ -39,7 +39,7 @@ def test_a_draft_is_looked_at_only_on_request(draft, clock):
     assert work() == 0
 
 
-def test_settings_that_go_live_are_looked_at_again(draft, clock):
+def test_activated_settings_are_checked_again(draft, clock):
     checks.request_check(draft, now=utcnow())
     work()
     clock.shift(timedelta(minutes=5))
@@ -48,41 +48,40 @@ def test_settings_that_go_live_are_looked_at_again(draft, clock):
     assert work() == 1
 
 
-def test_a_look_that_could_not_look_is_repeated_sooner(live, zones, clock):
-    zones.troubles["shop.example mx"] = MUTE
+def test_a_check_with_failed_lookups_is_repeated_sooner(live, zones, clock):
+    zones.faults["shop.example mx"] = MUTE
     work()
     assert the_check().status is DomainStatus.UNKNOWN
     clock.shift(timedelta(minutes=61))
-    del zones.troubles["shop.example mx"]
+    del zones.faults["shop.example mx"]
     assert work() == 1
     assert the_check().status is DomainStatus.ARRIVES
 
 
-def test_a_look_left_by_a_worker_that_died_is_taken_up(draft, clock):
+def test_the_check_of_a_crashed_worker_is_repeated(draft, clock):
     checks.request_check(draft, now=utcnow())
-    taken = checks._claim(draft.id, utcnow())
-    assert taken is not None
+    claim = checks._claim(draft.id, utcnow())
+    assert claim is not None
     assert work() == 0
     clock.shift(timedelta(seconds=91))
     assert work() == 1
-    checks._store(
-        taken, checks.assessment.failed_report(taken.target), utcnow()
-    )  # the first comes back to life
+    late = checks.assessment.failed_report(claim.target)  # of a worker that was only suspended
+    checks._store(claim, late, utcnow())
     assert the_check().status is DomainStatus.ARRIVES
 
 
-def test_a_wish_while_a_look_is_under_way_is_followed_by_another_look(draft, clock):
+def test_a_request_during_a_check_starts_another_check(draft, clock):
     checks.request_check(draft, now=utcnow())
-    taken = checks._claim(draft.id, utcnow())
-    assert taken is not None
+    claim = checks._claim(draft.id, utcnow())
+    assert claim is not None
     clock.shift(timedelta(seconds=1))
     checks.request_check(draft, now=utcnow())
-    checks._store(taken, checks.assessment.assess(taken.target, taken.resolver), utcnow())
+    checks._store(claim, checks.assessment.assess(claim.target, claim.resolver), utcnow())
     assert the_check().state is DomainCheckState.WAITING
     assert work() == 1
 
 
-def test_no_transaction_is_open_while_name_servers_are_asked(draft, monkeypatch):
+def test_no_transaction_is_open_during_dns_queries(draft, monkeypatch):
     checks.request_check(draft, now=utcnow())
     seen = []
     original = checks.assessment.assess
@@ -95,7 +94,7 @@ def test_no_transaction_is_open_while_name_servers_are_asked(draft, monkeypatch)
     assert seen == [False]
 
 
-def test_a_fault_of_ours_is_no_finding_about_the_domain(draft, monkeypatch):
+def test_an_internal_error_is_no_finding_about_the_domain(draft, monkeypatch):
     checks.request_check(draft, now=utcnow())
     monkeypatch.setattr(checks.assessment, "assess", lambda *args: 1 / 0)
     work()
@@ -104,7 +103,7 @@ def test_a_fault_of_ours_is_no_finding_about_the_domain(draft, monkeypatch):
     assert "fault of this portal" in check.findings["why"][0]
 
 
-def test_looks_are_budgeted(draft):
+def test_checks_are_limited(draft):
     for _ in range(checks.CHECK_LIMIT.amount):
         checks.request_check(draft, now=utcnow())
     with pytest.raises(checks.TooManyChecks):
@@ -120,74 +119,74 @@ def test_selectors_are_kept_for_the_next_version_of_the_same_domain(draft, owner
     assert the_check().selectors == ["mine"]
 
 
-def test_what_strangers_publish_is_stored_without_control_characters(live, zones):
+def test_published_records_are_stored_without_control_characters(live, zones):
     zones.zone[("shop.example", "TXT")] = [text("v=spf1 include:mailgun.org \x00\x1b[2J -all")]
     work()
     assert "\x00" not in str(the_check().findings)
     assert "\ufffd" in str(the_check().findings)
 
 
-def heard(app):
-    told: list[tuple[str, str, bool]] = []
+def record_changes(app):
+    recorded: list[tuple[str, str, bool]] = []
     changes.add_listener(
-        app, lambda c: told.append((c.previous_status.value, c.new_status.value, c.ended_at is not None))
+        app, lambda c: recorded.append((c.previous_status.value, c.new_status.value, c.ended_at is not None))
     )
-    return told
+    return recorded
 
 
-def test_a_change_for_the_worse_is_kept_and_told_until_it_ends(
+def test_a_change_for_the_worse_is_stored_and_notified_until_it_ends(
     app, live, zones, clock: time_machine.Coordinates
 ):
-    told = heard(app)
+    recorded = record_changes(app)
     work()
-    assert told == []
+    assert recorded == []
     record = zones.zone.pop(("shop.example", "TXT"))
     clock.shift(timedelta(days=1, minutes=1))
     work()
-    assert told == [("arrives", "at-risk", False)]
+    assert recorded == [("arrives", "at-risk", False)]
     (change,) = db.session.scalars(select(DomainChange)).all()
     assert utcnow() - change.since < timedelta(minutes=1)
     assert "no SPF record" in change.reason
     clock.shift(timedelta(days=1, minutes=1))
     work()
-    assert len(told) == 1  # still the same
+    assert len(recorded) == 1  # still the same
     zones.zone[("shop.example", "TXT")] = record
     clock.shift(timedelta(days=1, minutes=1))
     work()
-    assert told[1:] == [("arrives", "at-risk", True)]
+    assert recorded[1:] == [("arrives", "at-risk", True)]
     db.session.rollback()
     assert changes.open_change(live.account_id, "shop.example") is None
 
 
-def test_a_silent_name_server_is_no_bad_news_about_the_domain(app, live, zones, clock):
-    told = heard(app)
+def test_a_silent_name_server_is_no_change_for_the_worse(app, live, zones, clock):
+    recorded = record_changes(app)
     work()
-    zones.troubles["shop.example"] = MUTE
+    zones.faults["shop.example"] = MUTE
     clock.shift(timedelta(days=1, minutes=1))
     work()
     assert the_check().status is DomainStatus.UNKNOWN
-    assert told == []
+    assert recorded == []
 
 
-def test_silence_does_not_make_the_better_past_forgotten(app, live, zones, clock):
-    told = heard(app)
+def test_a_change_is_detected_after_a_silent_name_server_as_well(app, live, zones, clock):
+    recorded = record_changes(app)
     work()
-    zones.troubles["shop.example mx"] = MUTE
+    zones.faults["shop.example mx"] = MUTE
     clock.shift(timedelta(days=1, minutes=1))
     work()
-    del zones.troubles["shop.example mx"]
+    del zones.faults["shop.example mx"]
     del zones.zone[("shop.example", "TXT")]
     clock.shift(timedelta(hours=2))
     work()
-    assert told == [("arrives", "at-risk", False)]
+    assert recorded == [("arrives", "at-risk", False)]
 
 
 def test_a_draft_that_is_worse_is_no_change(app, draft, zones):
-    told = heard(app)
+    recorded = record_changes(app)
     checks.request_check(draft, now=utcnow())
     work()
     del zones.zone[("shop.example", "TXT")]
     checks.request_check(draft, now=utcnow())
     work()
-    assert told == []
+    assert recorded == []
     assert db.session.scalar(select(DomainCheck.status)) is DomainStatus.AT_RISK

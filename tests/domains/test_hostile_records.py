@@ -15,7 +15,7 @@ from portal.domains import dkim, dmarc
 from portal.domains.findings import replace_unprintable
 from portal.domains.spf.advice import merge_records
 from portal.domains.spf.record import InvalidSpf, parse
-from tests.domains.sample_domains import good, seen
+from tests.domains.sample_domains import assess_domain, good
 from tests.domains.zones import Zones, text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ RECORDS = st.lists(WORDS, max_size=8).map(lambda words: " ".join(["v=spf1", *wor
 
 @settings(max_examples=300, deadline=None)
 @given(OCTETS)
-def test_no_text_breaks_a_reader(octets: str) -> None:
+def test_no_text_makes_a_parser_fail(octets: str) -> None:
     for record in (octets, f"v=spf1 {octets}", f"v=spf1 a:{octets} -all"):
         with contextlib.suppress(InvalidSpf):
             parse(record)
@@ -59,7 +59,7 @@ def test_no_text_breaks_a_reader(octets: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(RECORDS, max_size=3))
-def test_the_record_to_paste_can_always_be_read_and_names_the_provider_once(records: list[str]) -> None:
+def test_the_merged_record_is_valid_and_names_the_provider_once(records: list[str]) -> None:
     value = merge_records(records, "mailgun.org")
     record = parse(value)
     named = [term for term in record.mechanisms if term.domain == "mailgun.org"]
@@ -67,7 +67,7 @@ def test_the_record_to_paste_can_always_be_read_and_names_the_provider_once(reco
     endings = [term for term in record.mechanisms if term.kind == "all"]
     assert len(endings) + (record.redirect is not None) == 1
     assert "+all" not in value.split()
-    assert merge_records([value], "mailgun.org") == value  # pasting it is the end of the story
+    assert merge_records([value], "mailgun.org") == value  # merging is idempotent
 
 
 @pytest.mark.parametrize(
@@ -80,18 +80,18 @@ def test_the_record_to_paste_can_always_be_read_and_names_the_provider_once(reco
         "v=spf1 " + "x=%{s}" * 600,
     ],
 )
-def test_records_made_to_be_slow_are_not(record: str) -> None:
-    # In a process of its own: a regular expression that backtracks without end cannot be interrupted.
+def test_records_that_provoke_backtracking_are_parsed(record: str) -> None:
+    # In a process of its own, because a regular expression that backtracks exponentially cannot be interrupted.
     subprocess.run([sys.executable, "-c", PARSE], input=record, text=True, check=True, timeout=300, cwd=ROOT)
     with Zones(good(spf=record)) as server:
-        seen(server)
+        assess_domain(server)
 
 
-def test_a_text_of_raw_octets_is_looked_at() -> None:
+def test_records_of_arbitrary_octets_are_assessed() -> None:
     zone = good()
     raw = text("".join(chr(n) for n in range(256)))
     for name in ("shop.example", "_dmarc.shop.example", "pdk1._domainkey.shop.example"):
         zone[(name, "TXT")] = [raw, text("v=spf1 \xff -all")]
     with Zones(zone) as server:
-        report = seen(server)
-    assert all(letter.isprintable() for letter in str(report.as_dict()))
+        report = assess_domain(server)
+    assert all(character.isprintable() for character in str(report.as_dict()))

@@ -1,4 +1,4 @@
-"""The page Sending domain: what it shows, to whom, and what its buttons do."""
+"""The page Sending domain: its content, access and operations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def html(response):
     return response.get_data(as_text=True)
 
 
-def test_without_settings_the_page_says_who_sends(owner):
+def test_without_settings_the_page_states_that_no_domain_sends(owner):
     page = html(owner.get(PAGE))
     assert "No domain of yours sends yet" in page
 
@@ -24,21 +24,21 @@ def test_the_page_is_a_tab_of_email_preferences(owner):
     assert f'href="{PAGE}"' in html(owner.get(SETTINGS))
 
 
-def test_nobody_is_sent_to_the_log_in(client):
+def test_without_a_login_the_page_redirects_to_it(client):
     answer = client.get(PAGE)
     assert answer.status_code == 303
     assert answer.location.startswith("/log-in")
     assert client.post(f"{PAGE}/versions/1/check").status_code == 400
 
 
-def test_a_stranger_finds_nothing(draft, stranger):
+def test_another_owner_gets_404(draft, stranger):
     assert stranger.get(f"{PAGE}?version=1").status_code == 404
-    for deed in ("check", "selectors", "selectors/forget"):
-        answer = stranger.submit(f"{PAGE}/versions/1/{deed}", {"selector": "s1"}, page=SETTINGS)
+    for operation in ("check", "selectors", "selectors/forget"):
+        answer = stranger.submit(f"{PAGE}/versions/1/{operation}", {"selector": "s1"}, page=SETTINGS)
         assert answer.status_code == 404
 
 
-def test_looking_shows_progress_and_then_the_verdict(draft, owner):
+def test_a_check_shows_its_progress_and_then_the_status(draft, owner):
     page = html(owner.get(PAGE))
     assert "Not looked yet" in page
     answer = owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
@@ -54,7 +54,7 @@ def test_looking_shows_progress_and_then_the_verdict(draft, owner):
     assert "Check again" in page
 
 
-def test_the_record_to_paste_stands_beside_what_is_there(live, owner, zones):
+def test_the_recommended_record_is_shown_beside_the_published_one(live, owner, zones):
     zones.put("shop.example", "TXT", "v=spf1 include:_spf.google.com -all")
     work()
     page = html(owner.get(PAGE))
@@ -78,26 +78,26 @@ def test_records_are_escaped(live, owner, zones):
     assert "<img src=x" not in page
 
 
-def test_a_selector_is_added_looked_at_and_forgotten(draft, owner, zones):
+def test_a_selector_is_added_queried_and_removed(draft, owner, zones):
     name = "20260301pm._domainkey.shop.example"
     answer = owner.submit(f"{PAGE}/versions/1/selectors", {"selector": f" {name}. "}, page=PAGE)
     assert answer.status_code == 303
     assert the_check().selectors == ["20260301pm"]
     work()
-    assert (name, "TXT") in zones.asked
+    assert (name, "TXT") in zones.queries
     assert name in html(owner.get(PAGE))
     owner.submit(f"{PAGE}/versions/1/selectors/forget", {"selector": "20260301pm"}, page=PAGE)
     assert the_check().selectors == []
 
 
-def test_a_wrong_selector_is_refused_and_kept_in_its_field(draft, owner):
-    for typed in ("", "two words", "a..b", "-x", "é", "x" * 70):
-        answer = owner.submit(f"{PAGE}/versions/1/selectors", {"selector": typed}, page=PAGE)
-        assert answer.status_code == 422, typed
+def test_an_invalid_selector_is_refused_with_an_error(draft, owner):
+    for selector in ("", "two words", "a..b", "-x", "é", "x" * 70):
+        answer = owner.submit(f"{PAGE}/versions/1/selectors", {"selector": selector}, page=PAGE)
+        assert answer.status_code == 422, selector
     assert "part before ._domainkey" in html(answer)
 
 
-def test_the_newest_draft_can_be_looked_at_beside_the_live_version(live, owner):
+def test_the_newest_draft_is_shown_beside_the_live_version(live, owner):
     assert owner.submit(SETTINGS, FORM | OTHER).status_code == 303
     page = html(owner.get(PAGE))
     assert "info@shop.example" in page
@@ -107,7 +107,7 @@ def test_the_newest_draft_can_be_looked_at_beside_the_live_version(live, owner):
     assert owner.get(f"{PAGE}?version=x").status_code == 200
 
 
-def test_too_many_looks_are_refused_with_a_page(draft, owner):
+def test_too_many_checks_are_refused_with_a_page(draft, owner):
     for _ in range(checks.CHECK_LIMIT.amount):
         checks.request_check(draft, now=utcnow())
     answer = owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
@@ -115,7 +115,7 @@ def test_too_many_looks_are_refused_with_a_page(draft, owner):
     assert "thirty times an hour" in html(answer)
 
 
-def test_a_look_under_way_goes_on_showing_what_was_found_before(draft, owner):
+def test_a_pending_check_shows_the_previous_findings(draft, owner):
     checks.request_check(draft, now=utcnow())
     work()
     checks.request_check(draft, now=utcnow())

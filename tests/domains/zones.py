@@ -1,4 +1,4 @@
-"""A name server for sending domains: UDP and TCP, aliases, names that do not exist, and records to be changed."""
+"""A test name server for sending domains: UDP and TCP, aliases, NXDOMAIN, changeable records and faults."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import socket
 import struct
 import threading
-import time
 from collections.abc import Mapping
 from typing import Self
 
@@ -20,27 +19,27 @@ import dns.rrset
 
 from tests.smtp.nameserver import BROKEN, GARBAGE, MUTE, NameServer, Zone
 
-SLOW, LYING, LATE = "slow", "lying", 6.0
-__all__ = ["BROKEN", "GARBAGE", "LYING", "MUTE", "SLOW", "Zones", "text"]
+WRONG_QUESTION = "wrong question"
+__all__ = ["BROKEN", "GARBAGE", "MUTE", "WRONG_QUESTION", "Zones", "text"]
 
 
 def text(value: str) -> str:
-    """A TXT record as a zone file has it, in pieces of at most 255 letters."""
+    """Return a TXT record in the notation of a zone file, in strings of at most 255 octets."""
     pieces = [value[at : at + 255] for at in range(0, len(value), 255)] or [""]
     return " ".join('"' + "".join(_octet(c) for c in piece) + '"' for piece in pieces)
 
 
 def _octet(letter: str) -> str:
-    plain = " " <= letter <= "~" and letter not in '"\\'
-    return letter if plain else f"\\{ord(letter):03d}"
+    printable = " " <= letter <= "~" and letter not in '"\\'
+    return letter if printable else f"\\{ord(letter):03d}"
 
 
 class Zones(NameServer):
-    """Names it does not know do not exist; a fault may be meant for one type: ``"name TXT"``."""
+    """Context manager. An unknown name gets NXDOMAIN. A fault applies to a name, or to one type: ``"name TXT"``."""
 
     def __init__(self, zone: Zone, faults: Mapping[str, str] | None = None) -> None:
-        super().__init__(zone, {})
-        self.troubles = {name.lower(): fault for name, fault in (faults or {}).items()}
+        super().__init__(zone)
+        self.faults = {name.lower(): fault for name, fault in (faults or {}).items()}
 
     def __enter__(self) -> Self:
         while True:
@@ -48,9 +47,9 @@ class Zones(NameServer):
             try:
                 self._listener = socket.create_server(("127.0.0.1", self.at.port))
                 break
-            except OSError:  # somebody else has this port for streams
+            except OSError:  # the port is in use for TCP
                 super().__exit__()
-        threading.Thread(target=self._serve_streams, daemon=True).start()
+        threading.Thread(target=self._serve_tcp, daemon=True).start()
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -58,10 +57,10 @@ class Zones(NameServer):
         self._listener.close()
 
     def put(self, name: str, kind: str, *records: str) -> None:
-        """Publish records in place of what was there."""
+        """Replace the records of a name and type."""
         self.zone[(name.lower(), kind)] = [text(one) if kind == "TXT" else one for one in records]
 
-    def _serve_streams(self) -> None:
+    def _serve_tcp(self) -> None:
         while True:
             try:
                 connection, _ = self._listener.accept()
@@ -77,12 +76,12 @@ class Zones(NameServer):
     def _answer(self, data: bytes) -> bytes | None:
         return self._reply(data, 1232)
 
-    def _reply(self, data: bytes, most: int) -> bytes | None:
+    def _reply(self, data: bytes, max_bytes: int) -> bytes | None:
         query = dns.message.from_wire(data)
-        asked = query.question[0]
-        name, kind = _plain(asked.name), asked.rdtype.name
-        self.asked.append((name, kind))
-        fault = self.troubles.get(f"{name} {kind}".lower()) or self.troubles.get(name, "")
+        question = query.question[0]
+        name, kind = _lower_name(question.name), question.rdtype.name
+        self.queries.append((name, kind))
+        fault = self.faults.get(f"{name} {kind}".lower()) or self.faults.get(name, "")
         if fault == MUTE:
             return None
         if fault == GARBAGE:
@@ -92,33 +91,31 @@ class Zones(NameServer):
         if fault == BROKEN:
             answer.set_rcode(dns.rcode.SERVFAIL)
         else:
-            self._fill(answer, asked.name, kind)
-        if fault == SLOW:
-            time.sleep(LATE)
-        if fault == LYING:  # an answer to another question
-            answer.question = [dns.rrset.RRset(dns.name.from_text("liar.example."), 1, asked.rdtype)]
+            self._add_records(answer, question.name, kind)
+        if fault == WRONG_QUESTION:  # the answer to another question
+            answer.question = [dns.rrset.RRset(dns.name.from_text("other.example."), 1, question.rdtype)]
         try:
-            return answer.to_wire(max_size=most)
+            return answer.to_wire(max_size=max_bytes)
         except dns.exception.TooBig:
             answer.answer.clear()
             answer.flags |= dns.flags.TC
             return answer.to_wire()
 
-    def _fill(self, answer: dns.message.Message, name: dns.name.Name, kind: str) -> None:
-        for _ in range(20):  # more than resolvers follow
-            plain = _plain(name)
-            if records := self.zone.get((plain, kind)):
+    def _add_records(self, answer: dns.message.Message, name: dns.name.Name, kind: str) -> None:
+        for _ in range(20):  # more aliases than resolvers follow
+            owner = _lower_name(name)
+            if records := self.zone.get((owner, kind)):
                 with contextlib.suppress(dns.exception.DNSException):
                     answer.answer.append(dns.rrset.from_text_list(name, 60, "IN", kind, records))
                 return
-            alias = self.zone.get((plain, "CNAME"))
+            alias = self.zone.get((owner, "CNAME"))
             if not alias:
-                below = any(one == plain or one.endswith(f".{plain}") for one, _ in self.zone)
+                below = any(one == owner or one.endswith(f".{owner}") for one, _ in self.zone)
                 answer.set_rcode(dns.rcode.NOERROR if below else dns.rcode.NXDOMAIN)
                 return
             answer.answer.append(dns.rrset.from_text_list(name, 60, "IN", "CNAME", alias))
             name = dns.name.from_text(alias[0])
 
 
-def _plain(name: dns.name.Name) -> str:
+def _lower_name(name: dns.name.Name) -> str:
     return ".".join(label.decode("latin-1") for label in name.labels if label).lower()

@@ -21,7 +21,7 @@ from portal.outbox.sending.message import AccountMessage
 from portal.smtp.server import Limits
 from portal.tuning import Tuning
 from tests.conftest import make_config
-from tests.databases import assert_nobody_is_in_a_transaction
+from tests.databases import assert_no_open_transaction
 from tests.outbox.support import (
     PATIENCE_S,
     answering,
@@ -83,7 +83,7 @@ class Sandman:
             os.kill(self.pid, signal.SIGSTOP)
             time.sleep(0.05)
             try:
-                return assert_nobody_is_in_a_transaction(self.config)
+                return assert_no_open_transaction(self.config)
             except (sqlite3.OperationalError, AssertionError):
                 os.kill(self.pid, signal.SIGCONT)
                 time.sleep(0.01)

@@ -20,7 +20,7 @@ from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import claims, due
 from portal.outbox.store.sql import get_store
 from portal.state import get_state
-from tests.databases import assert_nobody_is_in_a_transaction
+from tests.databases import assert_no_open_transaction
 from tests.outbox.support import (
     ROOT,
     count_leases,
@@ -199,7 +199,7 @@ def test_no_transaction_is_open_while_smtp_is_spoken(app, serve, routes, account
     seen = []
 
     def look(peer, _line):
-        assert_nobody_is_in_a_transaction(config)
+        assert_no_open_transaction(config)
         seen.append(session.in_transaction())
         peer.say(b"250 2.1.0 Ok\r\n")
 

@@ -11,12 +11,13 @@ from portal.config import Config
 from portal.rehearsal import server
 from portal.rehearsal.listeners import PASSWORD, ListenerKind
 
+TIMEOUT_S = 300  # of a client; only a hanging server needs as long
 ANY_PORTS = dict.fromkeys(ListenerKind, 0)
 MAIL = b"From: ada@example.org\r\nTo: grace@example.net\r\nSubject: Welcome\r\n\r\nHello\r\n..and goodbye\r\n"
 
 
 def config_in(folder: Path, **variables: str) -> Config:
-    """Configuration of a portal with the rehearsal switched on."""
+    """Return the configuration of a portal with the rehearsal enabled."""
     env = {
         "SECRET_KEY": "k" * 40,
         "SIGNET_KEYS": "a:" + "A" * 43 + "=",
@@ -35,25 +36,25 @@ class Rehearsal:
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.handle.files.ca))
 
-    def dial(self, kind: ListenerKind = ListenerKind.STARTTLS, timeout: float = 5) -> smtplib.SMTP:
-        """Connect; encrypted where the kind is."""
+    def dial(self, kind: ListenerKind = ListenerKind.STARTTLS) -> smtplib.SMTP:
+        """Connect, with encryption except to the plain listener."""
         port = self.handle.ports[kind]
         if kind is ListenerKind.TLS:
-            return smtplib.SMTP_SSL("localhost", port, timeout=timeout, context=self.trust())
-        smtp = smtplib.SMTP("localhost", port, timeout=timeout)
+            return smtplib.SMTP_SSL("localhost", port, timeout=TIMEOUT_S, context=self.trust())
+        smtp = smtplib.SMTP("localhost", port, timeout=TIMEOUT_S)
         smtp.ehlo()
         if kind is not ListenerKind.PLAIN:
             smtp.starttls(context=self.trust())
             smtp.ehlo()
         return smtp
 
-    def log_in(self, username: str = "ada@example.org", password: str = PASSWORD, **more) -> smtplib.SMTP:
-        smtp = self.dial(**more)
+    def log_in(self, username: str = "ada@example.org", password: str = PASSWORD) -> smtplib.SMTP:
+        smtp = self.dial()
         smtp.login(username, password)
         return smtp
 
     def submit(self, username: str = "ada@example.org", recipient: str = "grace@example.net") -> list[str]:
-        """Submit one message; return the replies from the log-in on, up to the first refusal."""
+        """Submit one message; return the replies from the login on, up to the first refusal."""
         replies = []
         with self.dial() as smtp:
             steps = (

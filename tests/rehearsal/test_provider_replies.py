@@ -17,7 +17,7 @@ from portal.smtp.protocol.session import Session
 from portal.smtp.server import Secret, Security, Server
 from portal.state import get_state
 
-from .conftest import config_in
+from .conftest import TIMEOUT_S, config_in
 
 NAMES = [host for one in PROVIDERS for host in one.hosts]
 STARTTLS, IMPLICIT = Security.STARTTLS, Security.IMPLICIT_TLS
@@ -41,7 +41,7 @@ def simulating(tmp_path_factory):
 
 
 def at(config, host, username, password, port=587, security=STARTTLS):
-    limits = replace(config.limits, deadline=4.0, greeting=1.0)
+    limits = replace(config.limits, deadline=300.0, greeting=120.0)
     return Server(host, port, security, username, Secret(password), policy=config.policy, limits=limits)
 
 
@@ -124,7 +124,7 @@ def test_a_fault_selected_by_the_username_applies_under_every_name(simulating):
 
 
 def test_the_requested_name_is_known_from_any_client(simulating):
-    smtp = smtplib.SMTP("localhost", simulating.rehearsal_starttls_port, timeout=5)
+    smtp = smtplib.SMTP("localhost", simulating.rehearsal_starttls_port, timeout=TIMEOUT_S)
     smtp._host = "SMTP.SendGrid.net"  # smtplib sends it as SNI and verifies the certificate for it
     smtp.starttls(context=ssl.create_default_context(cafile=simulating.policy.ca_file))
     with pytest.raises(smtplib.SMTPAuthenticationError, match="Bad username / password"):

@@ -18,7 +18,7 @@ from portal.rehearsal import server, store
 from portal.rehearsal.listeners import HOST, LISTENERS, PASSWORD, ListenerKind
 from portal.rehearsal.smtp_handler import MAX_MESSAGE_BYTES, may_send_as
 
-from .conftest import ANY_PORTS, MAIL, config_in
+from .conftest import ANY_PORTS, MAIL, TIMEOUT_S, config_in
 
 WORKING = [ListenerKind.STARTTLS, ListenerKind.TLS]
 
@@ -48,7 +48,7 @@ def test_a_message_is_accepted_and_stored_with_its_envelope(rehearsal, kind, mec
 
 
 def test_the_greeting_names_the_rehearsal(rehearsal):
-    with socket.create_connection((HOST, rehearsal.handle.ports[ListenerKind.STARTTLS]), 5) as raw:
+    with socket.create_connection((HOST, rehearsal.handle.ports[ListenerKind.STARTTLS]), TIMEOUT_S) as raw:
         assert raw.recv(100) == b"220 localhost ESMTP Signet rehearsal\r\n"
 
 
@@ -62,7 +62,7 @@ def test_the_ehlo_keywords_are_those_of_a_provider(rehearsal, kind):
 
 
 def test_auth_is_not_offered_before_starttls(rehearsal):
-    with smtplib.SMTP("localhost", rehearsal.handle.ports[ListenerKind.STARTTLS], timeout=5) as smtp:
+    with smtplib.SMTP("localhost", rehearsal.handle.ports[ListenerKind.STARTTLS], timeout=TIMEOUT_S) as smtp:
         smtp.ehlo()
         assert smtp.has_extn("starttls")
         assert not smtp.has_extn("auth")
@@ -87,7 +87,7 @@ def test_the_expired_listener_shows_an_expired_certificate(rehearsal):
 
 def test_a_client_without_the_authority_rejects_the_certificate(rehearsal):
     with (
-        smtplib.SMTP("localhost", rehearsal.handle.ports[ListenerKind.STARTTLS], timeout=5) as smtp,
+        smtplib.SMTP("localhost", rehearsal.handle.ports[ListenerKind.STARTTLS], timeout=TIMEOUT_S) as smtp,
         pytest.raises(ssl.SSLCertVerificationError),
     ):
         smtp.starttls(context=ssl.create_default_context())
@@ -212,19 +212,19 @@ def test_only_the_newest_messages_are_kept(rehearsal, monkeypatch):
 def test_the_server_listens_on_the_loopback_address_only(rehearsal):
     for port in rehearsal.handle.ports.values():
         with socket.socket() as probe:
-            probe.settimeout(1)
+            probe.settimeout(TIMEOUT_S)
             assert probe.connect_ex((HOST, port)) == 0
         with socket.socket() as other, pytest.raises(OSError):
-            other.settimeout(1)
+            other.settimeout(TIMEOUT_S)
             other.connect(("127.0.0.2", port))
 
 
 def test_stopping_disconnects_clients_and_frees_the_ports(config):
     handle = server.start(config, ANY_PORTS)
-    client = socket.create_connection((HOST, handle.ports[ListenerKind.STARTTLS]), 5)
+    client = socket.create_connection((HOST, handle.ports[ListenerKind.STARTTLS]), TIMEOUT_S)
     client.recv(100)
     handle.stop()
-    client.settimeout(5)
+    client.settimeout(TIMEOUT_S)
     with contextlib.suppress(ConnectionResetError):
         assert client.recv(100) == b""
     server.start(config, handle.ports).stop()
@@ -288,7 +288,7 @@ def test_the_program_stops_cleanly_on_a_signal(tmp_path, number):
         if "listens at" in line:
             break
     process.send_signal(number)
-    stderr = process.communicate(timeout=10)[1]
+    stderr = process.communicate(timeout=TIMEOUT_S)[1]
     assert process.returncode == 0
     assert "Traceback" not in stderr
 
@@ -297,7 +297,7 @@ def test_the_program_exits_with_1_and_a_sentence_when_a_port_is_in_use(tmp_path)
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         process = _program(tmp_path, [port, *_free_ports(3)])
-        stderr = process.communicate(timeout=10)[1]
+        stderr = process.communicate(timeout=TIMEOUT_S)[1]
     assert process.returncode == 1
     assert stderr == (
         f"Port {port} of 127.0.0.1 is taken by another program. "

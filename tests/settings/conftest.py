@@ -27,16 +27,16 @@ from tests.conftest import make_config
 from tests.outbox.support import honest
 from tests.pages import LintingClient
 from tests.smtp import badserver
-from tests.smtp.badserver import BadServer, Script
+from tests.smtp.badserver import BadServer
 
 PAGE = "/settings/email-preferences"
-# Long enough for a slow machine; a test that has to wait for one of them gets a shorter one of its own.
-LIMITS = Limits(deadline=60.0, connect=10.0, greeting=10.0, reply=10.0)
+# Long enough for a slow machine; a test that must wait for a timeout uses shorter limits of its own.
+LIMITS = Limits(deadline=300.0, connect=120.0, greeting=120.0, reply=120.0)
 
 
 @pytest.fixture(autouse=True)
 def _not_at_the_end_of_an_hour():
-    """Rate limits have windows that begin at round times: no test may cross the end of one."""
+    """Travel to a time from which no test reaches the next window of a rate limit, which begins at a round hour."""
     with time_machine.travel("2026-03-02 09:01:00+00:00"):
         yield
 
@@ -85,14 +85,14 @@ def rehearsal_config(tmp_path: Path, handle: rehearsal_server.RunningServer) -> 
         ListenerKind.PLAIN: "SIGNET_REHEARSAL_PLAIN_PORT",
         ListenerKind.EXPIRED: "SIGNET_REHEARSAL_EXPIRED_PORT",
     }
-    env = {names[door]: str(port) for door, port in handle.ports.items()}
+    env = {names[kind]: str(port) for kind, port in handle.ports.items()}
     env["MAIL_PORT"] = env["SIGNET_REHEARSAL_STARTTLS_PORT"]
     return make_config(tmp_path / "instance", env=env, lease=600.0, limits=LIMITS)
 
 
 @pytest.fixture
 def form(servers: Servers) -> dict[str, str]:
-    """The Custom SMTP Settings, filled in for the first server."""
+    """The Custom SMTP Settings form, completed for the first server."""
     return {
         "provider": "other",
         "host": "localhost",
@@ -113,7 +113,7 @@ def save(browser: LintingClient, form: dict[str, str], **changes: str) -> Any:
 
 
 def versions() -> list[SmtpSettings]:
-    """Return all saved versions as they are now, detached from the session."""
+    """Return all saved versions in their present state, detached from the session."""
     db.session.rollback()
     rows = list(db.session.scalars(select(SmtpSettings).order_by(SmtpSettings.id)))
     db.session.expunge_all()
@@ -129,15 +129,15 @@ def checks() -> list[SettingsCheck]:
     return rows
 
 
-def work(*, sweep: bool = False) -> None:
-    """Do what a worker does: run the waiting checks, then drain the queues that are due."""
+def work() -> None:
+    """Run the pending checks, then drain the due queues, as a worker does."""
     from portal.clock import utcnow
     from portal.outbox.store.due import due_queues
 
-    for _, ident in check.find_due_work(utcnow()):
-        check.run(ident)
-    for ident in due_queues(utcnow()):
-        drain_queue(ident)
+    for _, version_id in check.find_due_work(utcnow()):
+        check.run(version_id)
+    for account in due_queues(utcnow()):
+        drain_queue(account)
     db.session.rollback()
 
 
@@ -160,6 +160,3 @@ def account_id() -> int:
 
 def text_of(response: Any) -> str:
     return response.get_data(as_text=True)
-
-
-Scripted = Script

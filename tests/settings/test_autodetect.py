@@ -1,4 +1,4 @@
-"""Find my settings: an address alone fills what is still empty, and nothing else."""
+"""Find my settings: an email address fills the empty fields of the form and changes no other field."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def nameserver() -> Iterator[NameServer]:
 
 @pytest.fixture
 def config(tmp_path: Path, nameserver: NameServer) -> Config:
-    at = f"{nameserver.at.address}:{nameserver.at.port}"
-    return make_config(tmp_path / "instance", env={"SIGNET_DNS_SERVERS": at})
+    address = f"{nameserver.at.address}:{nameserver.at.port}"
+    return make_config(tmp_path / "instance", env={"SIGNET_DNS_SERVERS": address})
 
 
-def search(owner: LintingClient, address: str, **typed: str) -> Any:
-    return owner.submit(PAGE, {"find_settings": "1", "address": address, "security": "starttls", **typed})
+def search(owner: LintingClient, address: str, **fields: str) -> Any:
+    return owner.submit(PAGE, {"find_settings": "1", "address": address, "security": "starttls", **fields})
 
 
 def shown(response: Any) -> dict[str, str]:
-    """The form's fields as the page shows them."""
+    """Return the values of the form's fields on the page."""
     tree = html5lib.parse(text_of(response), namespaceHTMLElements=False)
     values = {
         one.get("name"): one.get("value", "") for one in tree.iter("input") if one.get("type") != "radio"
@@ -60,7 +60,9 @@ def shown(response: Any) -> dict[str, str]:
     return values
 
 
-def test_an_address_fills_provider_server_port_and_username_and_says_why(owner: LintingClient) -> None:
+def test_an_address_fills_provider_server_port_and_username_and_the_page_names_the_reason(
+    owner: LintingClient,
+) -> None:
     response = search(owner, "ada@brightleaf.example")
     assert response.status_code == 200
     page, fields = text_of(response), shown(response)
@@ -71,12 +73,12 @@ def test_an_address_fills_provider_server_port_and_username_and_says_why(owner: 
     assert "16-letter" in page or "16 letters" in page, "the hints are Google's"
 
 
-def test_a_domain_that_names_its_server_is_believed(owner: LintingClient) -> None:
+def test_the_server_in_a_domains_srv_record_is_used(owner: LintingClient) -> None:
     fields = shown(search(owner, "ada@declared.example"))
     assert (fields["host"], fields["port"], fields["security"]) == ("out.declared.example", "465", "implicit")
 
 
-def test_only_what_is_empty_is_filled(owner: LintingClient) -> None:
+def test_only_empty_fields_are_filled(owner: LintingClient) -> None:
     response = search(owner, "ada@gmail.com", host="smtp.example.org", username="bo", provider="other")
     fields = shown(response)
     assert (fields["host"], fields["username"], fields["port"], fields["provider"]) == (
@@ -106,7 +108,7 @@ def test_only_what_is_empty_is_filled(owner: LintingClient) -> None:
         ("x" * 400, "254 characters or fewer"),
     ],
 )
-def test_where_nothing_is_found_the_field_says_why_and_nothing_else_is_blamed(
+def test_a_search_without_a_result_has_an_error_beside_the_address_only(
     owner: LintingClient, address: str, sentence: str
 ) -> None:
     response = search(owner, address)
@@ -116,50 +118,50 @@ def test_where_nothing_is_found_the_field_says_why_and_nothing_else_is_blamed(
     assert "Enter the SMTP username." not in page
 
 
-def test_control_characters_in_other_fields_still_make_a_sound_page(owner: LintingClient) -> None:
+def test_control_characters_in_other_fields_give_a_valid_page(owner: LintingClient) -> None:
     response = search(owner, "ada@gmail.com", domain="bright\x00leaf\x1b", from_name="\u202eAda")
     assert response.status_code == 200
     assert shown(response)["domain"] == "brightleaf"
 
 
-def test_a_server_without_passwords_is_found_with_a_warning(owner: LintingClient) -> None:
+def test_a_provider_that_accepts_no_passwords_is_suggested_with_a_warning(owner: LintingClient) -> None:
     page = text_of(search(owner, "ada@hotmail.com"))
     assert "takes no passwords from programs any more" in page
     assert "banner-warning" in page
 
 
-def test_enter_in_the_address_field_finds_too(owner: LintingClient) -> None:
+def test_enter_in_the_address_field_starts_the_search(owner: LintingClient) -> None:
     response = owner.submit(PAGE, {"address": "ada@brightleaf.example", "security": "starttls"})
     assert response.status_code == 200
     assert shown(response)["host"] == "smtp.gmail.com"
 
 
-def test_nothing_is_saved_and_the_password_is_not_sent_back(owner: LintingClient) -> None:
+def test_a_search_saves_nothing_and_does_not_return_the_password(owner: LintingClient) -> None:
     page = text_of(search(owner, "ada@brightleaf.example", password="secret-7-secret"))
     assert "secret-7-secret" not in page
     assert db.session.scalar(select(func.count()).select_from(SmtpSettings)) == 0
 
 
-def test_an_account_looks_twenty_times_an_hour_and_no_other_account_pays(
+def test_searches_are_limited_for_each_account_by_itself(
     owner: LintingClient, stranger: LintingClient, nameserver: NameServer
 ) -> None:
     for _ in range(SUGGESTION_LIMIT.amount):
         assert search(owner, "ada@brightleaf.example").status_code == 200
-    asked = len(nameserver.asked)
+    queries = len(nameserver.queries)
     response = search(owner, "ada@brightleaf.example")
     assert response.status_code == 422
     assert "very often in the last hour" in text_of(response)
-    assert len(nameserver.asked) == asked
+    assert len(nameserver.queries) == queries
     assert search(stranger, "ada@brightleaf.example").status_code == 200
 
 
-def test_only_who_is_logged_in_may_look(client: FlaskClient, nameserver: NameServer) -> None:
+def test_a_search_requires_a_login(client: FlaskClient, nameserver: NameServer) -> None:
     assert client.post(
         PAGE, data={"find_settings": "1", "address": "ada@brightleaf.example"}
     ).status_code in {302, 303, 400}
-    assert nameserver.asked == []
+    assert nameserver.queries == []
 
 
-def test_a_resolver_that_is_no_address_is_refused_at_start(tmp_path: Path) -> None:
+def test_an_invalid_resolver_address_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"SIGNET_DNS_SERVERS holds 'dns\.example'"):
         make_config(tmp_path / "instance", env={"SIGNET_DNS_SERVERS": "10.0.0.53, dns.example"})

@@ -1,4 +1,4 @@
-"""Two browsers of one owner at the same moment, on a database whose writers work side by side."""
+"""Concurrent requests of one owner, on a database with concurrent writers."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ def the_owner():
     return db.session.scalars(select(Owner)).one()
 
 
-def test_versions_saved_at_the_same_moment_are_numbered_one_after_the_other(app, owner, form):
-    typed = {name: value for name, value in form.items() if name in SettingsInput.__dataclass_fields__}
-    typed["port"] = int(form["port"])
+def test_concurrently_saved_versions_get_consecutive_numbers(app, owner, form):
+    values = {name: value for name, value in form.items() if name in SettingsInput.__dataclass_fields__}
+    values["port"] = int(form["port"])
 
     def save_one(number):
-        return versions.save_draft(the_owner(), SettingsInput(**typed), now=utcnow()).number
+        return versions.save_draft(the_owner(), SettingsInput(**values), now=utcnow()).number
 
     assert sorted(run_together(app, 6, save_one)) == [1, 2, 3, 4, 5, 6]
 
 
-def test_of_versions_made_live_at_the_same_moment_one_is(app, owner, form):
+def test_of_concurrently_activated_versions_one_is_live(app, owner, form):
     for _ in range(4):
         assert save(owner, form).status_code == 303
-    ident = account_id()
+    account = account_id()
 
-    def make_live(number):
-        versions.force_activate(versions.find(ident, number + 1), now=utcnow())
+    def activate(number):
+        versions.force_activate(versions.find(account, number + 1), now=utcnow())
 
-    assert run_together(app, 4, make_live) == [None] * 4
+    assert run_together(app, 4, activate) == [None] * 4
     live = select(func.count()).select_from(SmtpSettings).where(SmtpSettings.state == VersionState.LIVE)
     assert db.session.scalar(live) == 1
     db.session.rollback()
 
 
-def test_a_check_is_taken_by_one_of_many_workers(app, owner, form, servers):
+def test_a_check_is_claimed_by_one_of_several_workers(app, owner, form, servers):
     save(owner, form)
     (version,) = saved()
     assert run_together(app, 4, lambda _: check.run(version.id)) == [None] * 4
@@ -54,14 +54,14 @@ def test_a_check_is_taken_by_one_of_many_workers(app, owner, form, servers):
     assert saved()[0].state is VersionState.LIVE
 
 
-def test_stopping_while_a_check_is_about_to_pass_stays_stopped(app, owner, form, servers):
+def test_a_stop_during_a_check_that_passes_is_kept(app, owner, form, servers):
     def stop(peer, _line):
         with app.app_context():
-            versions.stop_using(ident, now=utcnow())
+            versions.stop_using(account, now=utcnow())
         peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
 
     save(owner, form)
-    ident = account_id()
+    account = account_id()
     servers.one.script = answering(DOT=stop)
     work()
     assert saved()[0].state is VersionState.DRAFT

@@ -1,4 +1,4 @@
-"""Where a saved password goes: to the server and user it was saved for, and nowhere else, ever."""
+"""A saved password is sent only to the server and for the user that it was saved for."""
 
 from itertools import combinations
 
@@ -31,29 +31,29 @@ FIELDS = ("host", "port", "security", "username")
 SETS = [*((one,) for one in FIELDS), *combinations(FIELDS, 2)]
 
 
-def forget(servers):
-    """Start counting: the password was rightly told to the first server when version 1 was proved."""
+def reset(servers):
+    """Clear the received octets; the check of version 1 has sent the password to the first server."""
     for server in (servers.one, servers.two):
         server.received.clear()
 
 
-def heard(servers):
+def password_received(servers):
     return servers.one.heard_secret() or servers.two.heard_secret()
 
 
-def test_a_blank_password_never_follows_a_changed_destination(owner, live, form, servers):
+def test_a_blank_password_is_refused_for_a_changed_destination(owner, live, form, servers):
     for names in SETS:
-        forget(servers)
+        reset(servers)
         answer = save(owner, form, password="", **{name: changes(servers)[name] for name in names})
         assert answer.status_code == 422, names
         assert "enter the SMTP password again" in text_of(answer)
         assert len(versions()) == 1
         work()
-        assert not heard(servers), names
+        assert not password_received(servers), names
 
 
 def write(values):
-    """Write to the table as somebody does who has the database, but no key."""
+    """Write to the table like an attacker with access to the database and without the key."""
     sets = ", ".join(f"{name} = :{name}" for name in values)
     db.session.execute(text(f"UPDATE smtp_settings SET {sets}"), values)
     db.session.commit()
@@ -61,27 +61,27 @@ def write(values):
 
 @pytest.fixture
 def tampered(live, servers):
-    """Each way to point the row elsewhere, undone afterwards."""
-    right = {name: getattr(live, name) for name in FIELDS}
+    """Return a generator that changes the destination in the row in every way, each starting from the original."""
+    original = {name: getattr(live, name) for name in FIELDS}
 
     def each():
         for names in SETS:
-            forget(servers)
-            write(right | {name: changes(servers)[name] for name in names})
+            reset(servers)
+            write(original | {name: changes(servers)[name] for name in names})
             yield names
-            assert not heard(servers), names
+            assert not password_received(servers), names
 
     return each
 
 
-def test_a_tampered_row_gives_its_password_to_nobody_who_checks(owner, live, tampered):
+def test_a_check_does_not_send_the_password_of_a_tampered_row(owner, live, tampered):
     for names in tampered():
         owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
         check.run(live.id)
         assert checks()[-1].diagnosis["code"] == "password-not-openable", names
 
 
-def test_a_tampered_row_gives_its_password_to_nobody_who_sends(owner, live, tampered):
+def test_a_drain_does_not_send_the_password_of_a_tampered_row(owner, live, tampered):
     for names in tampered():
         release(live.account_id)
         enqueue_message(live.account_id, "-".join(names))
@@ -122,13 +122,13 @@ def test_a_cosmetic_change_keeps_the_password(owner, live, form, servers, what):
         ({"port": "", "security": "starttls"}, {"port": "587", "security": "starttls"}),
     ],
 )
-def test_two_spellings_of_one_destination_are_one(owner, form, first, second):
+def test_two_spellings_of_one_destination_are_the_same(owner, form, first, second):
     save(owner, form, **({"host": "smtp.example.com"} | first))
     assert save(owner, form, password="", **({"host": "smtp.example.com"} | second)).status_code == 303
     assert len(versions()) == 2
 
 
-def test_a_first_save_without_a_password_asks_for_it(owner, form):
+def test_a_first_save_requires_a_password(owner, form):
     answer = save(owner, form, password="")
     assert answer.status_code == 422
     assert "Enter the SMTP password." in text_of(answer)
@@ -146,7 +146,7 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_a_ciphertext_opens_for_its_own_row_only(owner, live, column):
+def test_a_ciphertext_opens_only_with_the_values_of_its_row(owner, live, column):
     row = db.session.get_one(SmtpSettings, live.id)
     assert credentials.open_password(row) == PASSWORD
     db.session.expunge(row)
@@ -163,24 +163,24 @@ def test_a_ciphertext_moved_to_another_account_does_not_open(owner, stranger, li
         credentials.open_password(theirs)
 
 
-def test_a_check_that_waits_never_uses_the_settings_of_another_version(owner, form, servers):
-    """Saved for one server, then for the other before the worker came: each check speaks to its own."""
+def test_a_pending_check_uses_the_settings_of_its_own_version(owner, form, servers):
+    """Two versions are saved for different servers before the worker runs; each check connects to its own server."""
     save(owner, form, password="for the first")
     save(owner, form, password="for the second", port=str(servers.two.port))
     work()
-    assert decoded(servers.one).endswith(b"for the first")
-    assert decoded(servers.two).endswith(b"for the second")
+    assert auth_plain(servers.one).endswith(b"for the first")
+    assert auth_plain(servers.two).endswith(b"for the second")
     assert [version.state for version in versions()] == ["draft", "live"]
 
 
-def decoded(server):
+def auth_plain(server):
     from base64 import b64decode
 
     auth = [line for line in bytes(server.received).split(b"\r\n") if line.startswith(b"AUTH PLAIN ")]
     return b"".join(b64decode(line.split()[2]) for line in auth)
 
 
-def test_a_changed_key_asks_for_the_password_again_and_holds_what_waits(app, owner, live, form):
+def test_a_changed_key_requires_the_password_again_and_holds_the_queue(app, owner, live, form):
     from portal.vault import Vault, new_key
 
     get_state(app).vault = Vault(new_key())
@@ -191,23 +191,21 @@ def test_a_changed_key_asks_for_the_password_again_and_holds_what_waits(app, own
     assert "cannot be opened" in text_of(owner.get(PAGE))
 
 
-def test_a_key_that_was_removed_holds_the_queue_and_put_back_lets_it_go_on(app, owner, live, form, servers):
+def test_a_removed_key_holds_the_queue_and_a_restored_one_releases_it(app, owner, live, form, servers):
     from portal.outbox.store import recovery
     from portal.vault import Vault, new_key
 
-    ring = get_state(app).vault
-    idents = [enqueue_message(live.account_id, f"m{number}") for number in range(3)]
+    vault = get_state(app).vault
+    ids = [enqueue_message(live.account_id, f"m{number}") for number in range(3)]
     get_state(app).vault = Vault(new_key())
     recovery.on_start()
     drain_queue(live.account_id)
-    assert [message(ident).status for ident in idents] == [Status.HELD] * 3
+    assert [message(id_).status for id_ in ids] == [Status.HELD] * 3
     assert queue(live.account_id).hold_diagnosis["code"] == "password-not-openable"
-    assert "key" in " ".join(queue(live.account_id).hold_diagnosis["fixes"]), (
-        "the operator knows where to look"
-    )
-    assert {message(ident).attempts for ident in idents} == {0}
-    get_state(app).vault = ring
-    recovery.on_start()  # as the worker does that was started with the key again
+    assert "key" in " ".join(queue(live.account_id).hold_diagnosis["fixes"]), "the fix names the key"
+    assert {message(id_).attempts for id_ in ids} == {0}
+    get_state(app).vault = vault
+    recovery.on_start()  # as at the start of a worker with the restored key
     drain_queue(live.account_id)
-    assert [message(ident).status for ident in idents] == [Status.SENT] * 3
-    assert {message(ident).attempts for ident in idents} == {1}
+    assert [message(id_).status for id_ in ids] == [Status.SENT] * 3
+    assert {message(id_).attempts for id_ in ids} == {1}

@@ -1,4 +1,4 @@
-"""What ends at the live version's provider is told in time, and no longer once the version has proved itself since."""
+"""A deprecation at the live version's provider shows a banner in time, until a check passes after its date."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def live_at_microsoft(live: SmtpSettings) -> None:
     db.session.commit()
 
 
-def told(now: str, live: SmtpSettings | None) -> list[str]:
+def titles(now: str, live: SmtpSettings | None) -> list[str]:
     return [one.title for one in deprecations.banners(live, datetime.fromisoformat(now).replace(tzinfo=UTC))]
 
 
@@ -36,52 +36,52 @@ def stored() -> SmtpSettings:
 
 
 @pytest.mark.usefixtures("live_at_microsoft")
-def test_a_live_version_is_warned_ninety_days_before_and_afterwards() -> None:
+def test_the_banner_is_shown_from_ninety_days_before_the_date() -> None:
     live = stored()
-    assert told("2026-10-01", live) == []
-    assert told("2026-10-02", live) == [SOON]
-    assert told("2026-12-31", live) == [SOON]
-    assert told("2027-01-01", live) == [OVER]
+    assert titles("2026-10-01", live) == []
+    assert titles("2026-10-02", live) == [SOON]
+    assert titles("2026-12-31", live) == [SOON]
+    assert titles("2027-01-01", live) == [OVER]
 
 
 @pytest.mark.usefixtures("live_at_microsoft")
-def test_two_dates_are_told_one_by_one() -> None:
-    assert told("2027-12-01", stored()) == [OVER, "Something will change at Microsoft 365: 2027"]
+def test_two_dates_have_a_banner_each() -> None:
+    assert titles("2027-12-01", stored()) == [OVER, "Something will change at Microsoft 365: 2027"]
 
 
 @pytest.mark.usefixtures("live_at_microsoft")
-def test_what_has_proved_itself_since_is_left_in_peace() -> None:
+def test_a_version_whose_check_passed_after_the_date_has_no_banner() -> None:
     db.session.execute(update(SettingsCheck).values(ended_at=datetime(2027, 1, 1, 9, tzinfo=UTC)))
     db.session.commit()
-    assert told("2027-01-02", stored()) == []
+    assert titles("2027-01-02", stored()) == []
 
 
 @pytest.mark.usefixtures("live_at_microsoft")
-def test_a_version_activated_without_proof_is_warned_of_the_past() -> None:
+def test_a_version_activated_without_a_passed_check_has_banners_of_past_dates() -> None:
     db.session.execute(update(SettingsCheck).values(state="failed"))
     db.session.commit()
-    assert told("2028-01-01", stored()) == [OVER, "Something has changed at Microsoft 365: 2027"]
+    assert titles("2028-01-01", stored()) == [OVER, "Something has changed at Microsoft 365: 2027"]
 
 
-def test_who_has_nothing_live_is_not_warned() -> None:
+def test_without_a_live_version_there_is_no_banner() -> None:
     assert deprecations.banners(None, datetime(2027, 1, 1, tzinfo=UTC)) == []
 
 
 @pytest.mark.usefixtures("live_at_microsoft")
-def test_the_page_shows_the_banner_when_its_time_has_come(owner: LintingClient) -> None:
+def test_the_page_shows_the_banner_in_time(owner: LintingClient) -> None:
     assert "Something will change" not in text_of(owner.get(PAGE))
-    page = _page_with(owner, "2026-11-23")
+    page = _page_on(owner, "2026-11-23")
     assert SOON in page
     assert "Password log-in is switched off by default from the end of December 2026" in page
 
 
-def _page_with(owner: LintingClient, moment: str) -> str:
-    with time_machine.travel(f"{moment} 09:01:00+00:00", tick=False):
+def _page_on(owner: LintingClient, day: str) -> str:
+    with time_machine.travel(f"{day} 09:01:00+00:00", tick=False):
         owner.submit("/log-in", {"mailbox": "ada@brightleaf.example", "password": PASSWORD})
         return text_of(owner.get(PAGE))
 
 
-def test_every_date_of_every_card_can_be_read() -> None:
+def test_every_date_of_every_provider_card_is_valid() -> None:
     for card in load_catalogue():
         days = [one.day for one in deprecations.for_provider(card)]
         assert days == sorted(days)
@@ -95,5 +95,5 @@ def test_every_date_of_every_card_can_be_read() -> None:
         ("2025-03-31", date(2025, 3, 31), "31 March 2025"),
     ],
 )
-def test_a_date_means_the_last_day_it_may_mean(written: str, day: date, when: str) -> None:
+def test_a_partial_date_is_its_last_day(written: str, day: date, when: str) -> None:
     assert deprecations._last_day(written) == (day, when)

@@ -1,4 +1,4 @@
-"""A server that wants to be greeted by another name is greeted by the sending domain from then on."""
+"""A server that refuses the EHLO name gets the sending domain as EHLO name after the fix."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from tests.settings.conftest import PAGE, checks, save, versions, work
 from tests.smtp.badserver import OFFER, Peer, ehlo_reply
 
 
-def picky(peer: Peer, line: bytes) -> None:
+def require_sending_domain(peer: Peer, line: bytes) -> None:
     if line.split()[1] == b"brightleaf.example":
         peer.say(ehlo_reply(OFFER))
     else:
         peer.say(b"550 5.7.1 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)\r\n")
 
 
-def test_a_refused_greeting_name_is_cured_by_the_sending_domain(app, owner, servers, form):
-    servers.one.script = answering(EHLO=picky, HELO=picky)
+def test_a_refused_ehlo_name_is_fixed_by_the_sending_domain(app, owner, servers, form):
+    servers.one.script = answering(EHLO=require_sending_domain, HELO=require_sending_domain)
     save(owner, form)
     work()
     (check,) = checks()
@@ -29,7 +29,7 @@ def test_a_refused_greeting_name_is_cured_by_the_sending_domain(app, owner, serv
     assert [version.state for version in versions()] == ["draft", "live"]
     db.session.rollback()
 
-    # The name goes along with the next save, for it belongs to the server.
+    # The next version keeps the EHLO name, because it belongs to the server.
     save(owner, form, from_name="Bright", password="")
     work()
     assert versions()[-1].state == "live"

@@ -1,4 +1,4 @@
-"""A fix that is offered has already worked, and applying it saves, checks and goes live."""
+"""An offered fix was verified by a probe; applying it saves, checks and activates a version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.thorough
 
 @pytest.fixture
 def app(tmp_path, rehearsal):
-    """A portal whose rehearsal server listens, so that every mistake can be made for real."""
+    """A portal with a running rehearsal server, which answers every mistake as a provider does."""
     app = create_app(rehearsal_config(tmp_path, rehearsal))
     app.test_client_class = LintingClient
     with app.app_context():
@@ -29,7 +29,7 @@ def app(tmp_path, rehearsal):
 
 
 @pytest.fixture
-def typed(rehearsal):
+def entered(rehearsal):
     return {
         "host": "localhost",
         "username": "postmaster@brightleaf.example",
@@ -52,45 +52,45 @@ def live():
 
 
 @pytest.mark.parametrize(
-    ("mistake", "cured"),
+    ("mistake", "fix"),
     [
         ({"security": "implicit"}, {"security": "starttls"}),
         ({"port": ListenerKind.TLS}, {"security": "implicit"}),
         ({"port": ListenerKind.PLAIN}, {"port": ListenerKind.STARTTLS}),
         ({"port": ListenerKind.EXPIRED}, None),
         ({"mechanism": "cram-md5"}, {"mechanism": "automatic"}),
-        ({"username": "postmaster"}, None),  # any name will do there without a domain, so nothing was wrong
-        ({"password": "not the word"}, None),
+        ({"username": "postmaster"}, None),  # without a domain any username is accepted there
+        ({"password": "wrong"}, None),
         ({"username": "sender-refused@brightleaf.example"}, None),
     ],
 )
-def test_a_mix_up_is_cured_only_by_a_change_that_was_tried(app, rehearsal, typed, mistake, cured):
+def test_a_mistake_is_fixed_only_by_a_verified_change(app, rehearsal, entered, mistake, fix):
     owner = logged_in(app, "Brightleaf", "Ada Fairweather", "ada@brightleaf.example")
     number = lambda value: str(rehearsal.ports[value]) if isinstance(value, ListenerKind) else value  # noqa: E731
-    save(owner, typed, **{name: number(value) for name, value in mistake.items()})
+    save(owner, entered, **{name: number(value) for name, value in mistake.items()})
     work()
     check = last_check()
-    if cured is None:
+    if fix is None:
         assert check.fix is None
         assert "Apply this fix" not in owner.get(PAGE).get_data(as_text=True)
         return
-    assert check.fix["values"] == {name: number(value) for name, value in cured.items()}
+    assert check.fix["values"] == {name: number(value) for name, value in fix.items()}
     page = owner.get(PAGE).get_data(as_text=True)
     assert "Apply this fix and test again" in page
-    assert live() is None, "nothing changes before the owner says so"
+    assert live() is None, "nothing changes before the owner applies the fix"
 
     answer = owner.submit(f"{PAGE}/versions/1/apply", {}, page=PAGE)
     assert answer.status_code == 303
     work()
     assert live().number == 2
-    for name, value in cured.items():
+    for name, value in fix.items():
         assert str(getattr(live(), name)) == number(value)
     assert "Your own domain" in owner.get(PAGE).get_data(as_text=True)
 
 
-def test_a_version_without_a_proved_fix_cannot_be_mended(app, typed):
+def test_a_version_without_a_verified_fix_is_not_changed(app, entered):
     owner = logged_in(app, "Brightleaf", "Ada Fairweather", "ada@brightleaf.example")
-    save(owner, typed)
+    save(owner, entered)
     work()
     answer = owner.submit(f"{PAGE}/versions/1/apply", {}, page=PAGE, follow_redirects=True)
     assert "no proved fix" in answer.get_data(as_text=True)
@@ -98,9 +98,9 @@ def test_a_version_without_a_proved_fix_cannot_be_mended(app, typed):
     assert db.session.query(SmtpSettings).count() == 1
 
 
-def test_a_stranger_cannot_apply_somebody_elses_fix(app, rehearsal, typed):
+def test_a_fix_of_another_account_cannot_be_applied(app, rehearsal, entered):
     owner = logged_in(app, "Brightleaf", "Ada Fairweather", "ada@brightleaf.example")
     stranger = logged_in(app, "Copperpot", "Bo Larsen", "bo@copperpot.example")
-    save(owner, typed, security="implicit")
+    save(owner, entered, security="implicit")
     work()
     assert stranger.submit(f"{PAGE}/versions/1/apply", {}, page=PAGE).status_code == 404

@@ -1,4 +1,4 @@
-"""The provider picker holds every provider, and choosing one rewrites the form's help."""
+"""The provider picker lists every provider, and a chosen provider changes the help of the form."""
 
 from __future__ import annotations
 
@@ -29,58 +29,58 @@ def options(page: Element) -> dict[str, list[str]]:
     }
 
 
-def chosen(page: Element) -> str:
+def selected(page: Element) -> str:
     (picker,) = (one for one in page.iter("select") if one.get("name") == "provider")
     return next((o.get("value", "") for o in picker.iter("option") if o.get("selected") is not None), "")
 
 
-def words(page: Element, name: str) -> str:
+def hint(page: Element, name: str) -> str:
     (found,) = (one for one in page.iter() if one.get("data-hint-for") == name)
     return " ".join("".join(found.itertext()).split())
 
 
-def test_every_provider_is_there_once_in_its_group(owner: LintingClient) -> None:
+def test_every_provider_is_listed_once_in_its_group(owner: LintingClient) -> None:
     groups = options(tree(owner.get(PAGE)))
     assert list(groups) == ["The usual ones", "Made for automated mail", "Mailboxes", "Other"]
     assert set(groups["The usual ones"]) >= {"mailgun", "gmail"}
     assert "ses" in groups["Made for automated mail"]
     assert "fastmail" in groups["Mailboxes"]
     assert groups["Other"] == ["other"]
-    listed = [ident for idents in groups.values() for ident in idents if ident != "rehearsal"]
+    listed = [id_ for ids in groups.values() for id_ in ids if id_ != "rehearsal"]
     assert sorted(listed) == sorted(card.id for card in load_catalogue())
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.id)
-def test_a_chosen_provider_rewrites_every_help(owner: LintingClient, card: Provider) -> None:
+def test_a_chosen_provider_changes_the_help_of_every_field(owner: LintingClient, card: Provider) -> None:
     page = tree(owner.get(f"{PAGE}/help?provider={card.id}"))
     for field in HELP_FIELDS:
-        assert words(page, field) == " ".join(card.help[field].split())
-    assert card.password.steps[0] in words(page, "password-steps")
+        assert hint(page, field) == " ".join(card.help[field].split())
+    assert card.password.steps[0] in hint(page, "password-steps")
     for host in card.hosts if len(card.hosts) > 1 else ():
-        assert host.name in words(page, "provider-hosts")
-        assert host.label in words(page, "provider-hosts")
+        assert host.name in hint(page, "provider-hosts")
+        assert host.label in hint(page, "provider-hosts")
     for note in card.deprecations:
-        assert note.text in words(page, "provider-endings")
+        assert note.text in hint(page, "provider-endings")
 
 
-def test_without_script_a_button_brings_the_values_and_keeps_what_was_typed(owner: LintingClient) -> None:
+def test_without_javascript_a_button_fills_the_values_and_keeps_the_input(owner: LintingClient) -> None:
     response = owner.submit(
         PAGE, {"use_provider": "1", "provider": "sendgrid", "port": "465", "security": "implicit"}
     )
     page = tree(response)
     values = {one.get("name"): one.get("value") for one in page.iter("input") if one.get("type") != "radio"}
     assert (values["host"], values["username"], values["port"]) == ("smtp.sendgrid.net", "apikey", "465")
-    assert words(page, "host") == "smtp.sendgrid.net."
+    assert hint(page, "host") == "smtp.sendgrid.net."
 
 
-def test_where_the_region_decides_no_server_is_filled_in_but_each_is_named(owner: LintingClient) -> None:
+def test_a_provider_with_regional_servers_fills_no_server_and_lists_them(owner: LintingClient) -> None:
     page = tree(owner.submit(PAGE, {"use_provider": "1", "provider": "ses", "security": "starttls"}))
     values = {one.get("name"): one.get("value") for one in page.iter("input") if one.get("type") != "radio"}
     assert not values["host"]
     assert values["port"] == "587"
     hosts = [o.get("value") for one in page.iter("datalist") for o in one.iter("option")]
     assert "email-smtp.eu-central-1.amazonaws.com" in hosts
-    assert "eu-central-1" in words(page, "provider-hosts")
+    assert "eu-central-1" in hint(page, "provider-hosts")
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_where_the_region_decides_no_server_is_filled_in_but_each_is_named(owner
         ("smtp.eu.mailgun.org", "", "mailgun"),
         ("email-smtp.eu-central-1.amazonaws.com", "other", "ses"),
         ("smtp.zoho.eu", "mailgun", "zoho"),
-        ("mail.nobody.example", "other", "other"),
-        ("mail.nobody.example", "fastmail", "fastmail"),
-        ("mail.nobody.example", "", "other"),
+        ("mail.unknown.example", "other", "other"),
+        ("mail.unknown.example", "fastmail", "fastmail"),
+        ("mail.unknown.example", "", "other"),
     ],
 )
 def test_a_saved_server_is_recognised_as_its_provider(
@@ -101,14 +101,14 @@ def test_a_saved_server_is_recognised_as_its_provider(
     assert response.status_code == 303, text_of(response)
     (version,) = versions()
     assert version.provider == known
-    assert chosen(tree(owner.get(PAGE))) == known
+    assert selected(tree(owner.get(PAGE))) == known
 
 
-def test_what_ends_at_a_provider_stands_beside_the_form_and_hinders_nobody(
+def test_a_deprecation_is_shown_beside_the_form_and_does_not_prevent_saving(
     owner: LintingClient, form: dict[str, str]
 ) -> None:
     page = tree(owner.get(f"{PAGE}?provider=microsoft365"))
-    assert "December 2026: Password log-in is switched off by default" in words(page, "provider-endings")
-    assert words(tree(owner.get(f"{PAGE}?provider=fastmail")), "provider-endings") == ""
+    assert "December 2026: Password log-in is switched off by default" in hint(page, "provider-endings")
+    assert hint(tree(owner.get(f"{PAGE}?provider=fastmail")), "provider-endings") == ""
     saved = save(owner, form, host="smtp.office365.com", port="587", security="starttls")
     assert saved.status_code == 303

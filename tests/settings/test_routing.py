@@ -1,4 +1,4 @@
-"""Which way an account's mail takes, and that the portal's own mail never takes an account's."""
+"""The route of an account's mail; the portal's own mail never uses an account's route."""
 
 from dataclasses import replace
 
@@ -14,14 +14,14 @@ from portal.state import get_state
 from tests.outbox.support import answering, attempts, enqueue_message, message, queue, subjects
 from tests.settings.conftest import account_id
 
-SECRET_LINK = "http://127.0.0.1/reset/a-link-nobody-else-may-see"
+SECRET_LINK = "http://127.0.0.1/reset/a-secret-link"
 
 
 def raw(server):
     return bytes(server.messages[-1])
 
 
-def test_the_platform_sends_for_the_programme_with_replies_to_the_owner(owner, servers):
+def test_the_platform_sends_in_the_name_of_the_programme_with_replies_to_the_owner(owner, servers):
     enqueue_message(account_id(), "m")
     drain_queue(account_id())
     sent = raw(servers.two)
@@ -31,7 +31,7 @@ def test_the_platform_sends_for_the_programme_with_replies_to_the_owner(owner, s
     assert b"signet.example>" in next(line for line in sent.split(b"\r\n") if line.startswith(b"Message-ID"))
 
 
-def test_a_live_version_sends_as_the_owner_s_own_domain(owner, live, servers):
+def test_a_live_version_sends_from_the_owner_s_own_domain(owner, live, servers):
     enqueue_message(live.account_id, "m")
     drain_queue(live.account_id)
     sent = raw(servers.one)
@@ -40,17 +40,17 @@ def test_a_live_version_sends_as_the_owner_s_own_domain(owner, live, servers):
     assert not servers.two.messages
 
 
-def test_the_portal_s_own_mail_never_takes_an_account_s_server(owner, live, servers):
+def test_the_portal_s_own_mail_never_uses_an_account_s_server(owner, live, servers):
     before = servers.one.connections
-    ident = enqueue_message(None, "reset:1", text=SECRET_LINK, html="")
+    id_ = enqueue_message(None, "reset:1", text=SECRET_LINK, html="")
     drain_queue(0)
-    assert message(ident).status is Status.SENT
+    assert message(id_).status is Status.SENT
     assert servers.one.connections == before
     assert b"From: Signet <affiliates@signet.example>" in raw(servers.two)
-    assert b"a-link-nobody-else-may-see" in raw(servers.two)
+    assert b"a-secret-link" in raw(servers.two)
 
 
-def test_the_portal_s_own_mail_does_not_go_elsewhere_when_its_server_is_down(owner, live, servers):
+def test_the_portal_s_own_mail_uses_no_other_server_when_its_own_is_down(owner, live, servers):
     servers.two.script = answering(GREETING=b"421 4.3.2 Too busy\r\n")
     before = servers.one.connections
     enqueue_message(None, "reset:1", text=SECRET_LINK)
@@ -58,26 +58,26 @@ def test_the_portal_s_own_mail_does_not_go_elsewhere_when_its_server_is_down(own
     assert servers.one.connections == before
 
 
-@pytest.mark.parametrize("verdict", [b"250 2.0.0 Ok\r\n", b"554 5.6.0 Refused\r\n"])
-def test_the_portal_s_own_mail_is_sealed_and_then_wiped(app, owner, servers, config, verdict):
-    servers.two.script = answering(DOT=verdict)
-    ident = enqueue_message(None, "reset:1", text=SECRET_LINK, html=f"<a href='{SECRET_LINK}'>x</a>")
-    row = message(ident)
-    assert "a-link" not in row.text + row.html + row.subject
+@pytest.mark.parametrize("reply", [b"250 2.0.0 Ok\r\n", b"554 5.6.0 Refused\r\n"])
+def test_the_portal_s_own_mail_is_sealed_and_then_wiped(app, owner, servers, config, reply):
+    servers.two.script = answering(DOT=reply)
+    id_ = enqueue_message(None, "reset:1", text=SECRET_LINK, html=f"<a href='{SECRET_LINK}'>x</a>")
+    row = message(id_)
+    assert "a-secret-link" not in row.text + row.html + row.subject
     drain_queue(0)
-    row = message(ident)
+    row = message(id_)
     assert row.status in (Status.SENT, Status.FAILED)
     assert (row.text, row.html) == ("", "")
-    assert "a-link" not in attempts(ident)[0].transcript
+    assert "a-secret-link" not in attempts(id_)[0].transcript
 
 
-def test_the_portal_s_own_mail_is_in_nobody_s_deliveries(owner, live, servers):
-    ident = enqueue_message(
+def test_the_portal_s_own_mail_is_not_in_an_owner_s_delivery_log(owner, live, servers):
+    id_ = enqueue_message(
         None, "reset:1", recipient="ada@brightleaf.example", subject="Choose a new password"
     )
     drain_queue(0)
     assert "Choose a new password" not in owner.get("/deliveries").get_data(as_text=True)
-    assert owner.get(f"/deliveries/{ident}").status_code == 404
+    assert owner.get(f"/deliveries/{id_}").status_code == 404
 
 
 def test_a_body_moved_to_another_message_does_not_open(owner, servers):
@@ -95,7 +95,7 @@ def test_a_body_moved_to_another_message_does_not_open(owner, servers):
     assert len(servers.two.messages) == 1
 
 
-def test_trouble_of_the_platform_holds_its_own_queue_only(owner, live, servers):
+def test_a_failure_of_the_platform_s_server_holds_its_own_queue_only(owner, live, servers):
     servers.two.script = answering(AUTH=b"535 5.7.8 no\r\n")
     enqueue_message(None, "reset:1")
     enqueue_message(live.account_id, "m")
@@ -106,27 +106,27 @@ def test_trouble_of_the_platform_holds_its_own_queue_only(owner, live, servers):
     assert "Welcome, m" in subjects(servers.one)
 
 
-def test_without_any_sender_mail_waits_and_says_why(app, owner):
+def test_without_a_route_mail_is_held_with_a_reason(app, owner):
     config = get_state(app).config
     get_state(app).config = replace(config, platform=replace(config.platform, server=""))
-    ident = enqueue_message(account_id(), "m")
+    id_ = enqueue_message(account_id(), "m")
     drain_queue(account_id())
-    assert message(ident).status is Status.HELD
+    assert message(id_).status is Status.HELD
     assert queue(account_id()).hold_diagnosis["code"] == "no-platform-sender"
     assert "Nobody sends at the moment" in owner.get("/settings/email-preferences").get_data(as_text=True)
 
 
-def test_a_version_of_another_account_is_no_way_out(owner, live):
+def test_a_version_of_another_account_is_no_route(owner, live):
     with pytest.raises(NoRoute):
         routing.route_for(live.account_id + 1, live.id)
 
 
-def test_the_trouble_is_said_on_every_page(owner, live, servers):
+def test_a_held_queue_is_shown_on_every_page(owner, live, servers):
     servers.one.script = answering(AUTH=b"535 5.7.8 no\r\n")
     enqueue_message(live.account_id, "m")
     drain_queue(live.account_id)
-    because = queue(live.account_id).hold_diagnosis
+    diagnosis = queue(live.account_id).hold_diagnosis
     for page in ("/settings/email-preferences", "/deliveries"):
         html = owner.get(page).get_data(as_text=True)
         assert "1 email has waited" in html
-        assert because["cause"][:20] in html
+        assert diagnosis["cause"][:20] in html

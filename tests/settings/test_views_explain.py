@@ -1,4 +1,4 @@
-"""The page "Explain a reply": every answer is a page, whatever was pasted."""
+"""The page "Explain a reply" answers every input with a valid page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GOOGLE = {
 }
 
 
-def test_a_reply_is_answered_by_cause_move_fixes_and_kind(owner: LintingClient) -> None:
+def test_a_reply_is_explained_by_cause_responsibility_fixes_and_kind(owner: LintingClient) -> None:
     response = owner.submit(EXPLAIN, GOOGLE)
     page = text_of(response)
     assert response.status_code == 200
@@ -35,21 +35,21 @@ def test_a_reply_is_answered_by_cause_move_fixes_and_kind(owner: LintingClient) 
     ):
         assert words in page
     assert f"{PAGE}#password" in page
-    assert "535 5.7.8 Username and Password not accepted" in page, "the server's own words"
+    assert "535 5.7.8 Username and Password not accepted" in page, "the reply as the server sent it"
 
 
-def test_the_settings_page_leads_there_and_back(owner: LintingClient) -> None:
+def test_the_settings_page_and_this_page_link_to_each_other(owner: LintingClient) -> None:
     assert f'href="{EXPLAIN}"' in text_of(owner.get(PAGE))
     assert f'href="{PAGE}"' in text_of(owner.get(EXPLAIN))
 
 
-def test_a_stage_and_a_server_nobody_knows_are_no_obstacle(owner: LintingClient) -> None:
+def test_a_reply_without_server_and_stage_is_explained(owner: LintingClient) -> None:
     page = text_of(owner.submit(EXPLAIN, {"server": "", "stage": "", "reply": "550 5.1.1 user unknown"}))
     assert "recipient-unknown" in page
     assert "Recipient accepted" in page
 
 
-def test_the_form_keeps_what_was_pasted(owner: LintingClient) -> None:
+def test_the_form_keeps_the_input(owner: LintingClient) -> None:
     page = text_of(owner.submit(EXPLAIN, GOOGLE | {"reply": "550 <b>no</b> & so on"}))
     assert "550 &lt;b&gt;no&lt;/b&gt; &amp; so on</textarea>" in page
     assert 'value="smtp.gmail.com"' in page
@@ -68,7 +68,7 @@ def test_the_form_keeps_what_was_pasted(owner: LintingClient) -> None:
         ({"server": "smtp.\x00example.org"}, "invisible characters"),
     ],
 )
-def test_what_cannot_be_explained_is_refused_in_a_sentence(
+def test_invalid_input_is_refused_with_a_sentence(
     owner: LintingClient, changes: dict[str, str], sentence: str
 ) -> None:
     response = owner.submit(EXPLAIN, GOOGLE | changes)
@@ -77,7 +77,7 @@ def test_what_cannot_be_explained_is_refused_in_a_sentence(
     assert "<title>Error: " in text_of(response)
 
 
-def test_missing_fields_are_refused_in_a_sentence(owner: LintingClient) -> None:
+def test_missing_fields_are_refused_with_a_sentence(owner: LintingClient) -> None:
     response = owner.submit(EXPLAIN, {})
     assert response.status_code == 422
     assert "Paste what the server said." in text_of(response)
@@ -98,7 +98,7 @@ def test_missing_fields_are_refused_in_a_sentence(owner: LintingClient) -> None:
         "((" * 4000,
     ],
 )
-def test_whatever_is_pasted_the_answer_is_a_sound_page(owner: LintingClient, reply: str) -> None:
+def test_any_reply_gives_a_valid_page(owner: LintingClient, reply: str) -> None:
     response = owner.submit(EXPLAIN, GOOGLE | {"reply": reply})
     assert response.status_code == 200
     page = text_of(response)
@@ -107,18 +107,18 @@ def test_whatever_is_pasted_the_answer_is_a_sound_page(owner: LintingClient, rep
 
 
 @pytest.mark.parametrize(
-    "server", ["nobody's server", "<b>", "smtp.gmail.com:587", "http://x/", "[::1]:25", "{host}"]
+    "server", ["the server's name", "<b>", "smtp.gmail.com:587", "http://x/", "[::1]:25", "{host}"]
 )
-def test_whatever_the_server_is_called_the_answer_is_a_sound_page(owner: LintingClient, server: str) -> None:
+def test_any_server_name_gives_a_valid_page(owner: LintingClient, server: str) -> None:
     assert owner.submit(EXPLAIN, GOOGLE | {"server": server}).status_code == 200
 
 
-def test_far_too_much_is_refused_as_a_page(owner: LintingClient) -> None:
+def test_a_very_long_reply_is_refused(owner: LintingClient) -> None:
     response = owner.submit(EXPLAIN, GOOGLE | {"reply": "x" * 600_000})
     assert response.status_code == 413
 
 
-def test_only_who_is_logged_in_is_answered(client: FlaskClient) -> None:
+def test_the_page_requires_a_login(client: FlaskClient) -> None:
     assert client.get(EXPLAIN).status_code in {302, 303}
     assert client.post(EXPLAIN, data=GOOGLE).status_code in {302, 303, 400}
 
@@ -133,6 +133,6 @@ def test_nothing_is_stored(owner: LintingClient) -> None:
         assert db.session.scalar(select(func.count()).select_from(table)) == 0
 
 
-def test_every_kind_and_every_retry_has_its_words() -> None:
+def test_every_kind_and_every_retry_class_has_a_label() -> None:
     assert set(_KIND_LABELS) == set(DiagnosisKind)
     assert set(_RETRY_LABELS) == set(RetryClass)

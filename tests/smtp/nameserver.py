@@ -23,7 +23,7 @@ class NameServer:
     def __init__(self, zone: Zone, faults: Mapping[str, str] | None = None) -> None:
         self.zone = {(name.lower(), kind): records for (name, kind), records in zone.items()}
         self.faults = faults or {}
-        self.asked: list[tuple[str, str]] = []
+        self.queries: list[tuple[str, str]] = []
 
     def __enter__(self) -> Self:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -49,7 +49,7 @@ class NameServer:
         query = dns.message.from_wire(data)
         question = query.question[0]
         name, kind = question.name.to_text(omit_final_dot=True).lower(), question.rdtype.name
-        self.asked.append((name, kind))
+        self.queries.append((name, kind))
         fault = next((fault for ending, fault in self.faults.items() if name.endswith(ending)), "")
         if fault == MUTE:
             return None

@@ -1,6 +1,6 @@
-"""Our SPF agrees with the published test suite for RFC 7208, asked over real DNS.
+"""The SPF evaluation passes the published test suite for RFC 7208 over real DNS.
 
-``rfc7208-tests.yml`` is the suite of the SPF community, carried unchanged under the licence beside it.
+``rfc7208-tests.yml`` is the suite of the SPF project, unchanged; its licence is beside it.
 """
 
 from __future__ import annotations
@@ -17,32 +17,35 @@ from portal.domains.spf.evaluate import check_host, sender_identity
 from tests.domains.zones import BROKEN, Zones, text
 
 SUITE = list(yaml.safe_load_all((Path(__file__).parent / "rfc7208-tests.yml").read_text("utf-8")))
-# Where we knowingly differ, with the reason.
-DIFFER: dict[str, str] = {}
+# Known differences by the name of the test, with the reason.
+KNOWN_DIFFERENCES: dict[str, str] = {}
 CASES = [
     pytest.param(at, name, id=f"{name}") for at, scenario in enumerate(SUITE) for name in scenario["tests"]
 ]
 
 
-def served(scenario: dict[str, Any]) -> Zones:
-    """The scenario's zone on a real name server. SPF stands for TXT where no TXT is given; a time-out is an error."""
+def name_server(scenario: dict[str, Any]) -> Zones:
+    """Return a name server with a scenario's zone.
+
+    SPF records are published as TXT where the scenario has no TXT record; a timeout is simulated by SERVFAIL.
+    """
     server = Zones({}, {})
     for name, entries in scenario["zonedata"].items():
-        own = name.lower()
+        owner = name.lower()
         records = [(kind, value) for one in entries if isinstance(one, dict) for kind, value in one.items()]
         if any(one == "TIMEOUT" for one in entries):
             answered = {kind for kind, value in records if value != "NONE"}
             for kind in {"A", "AAAA", "MX", "TXT", "PTR"} - (answered - {"SPF"}):
-                server.troubles[f"{own} {kind}".lower()] = BROKEN
+                server.faults[f"{owner} {kind}".lower()] = BROKEN
         has_txt = any(kind == "TXT" for kind, _ in records)
         for kind, value in records:
             kind = "TXT" if kind == "SPF" and not has_txt else kind
             if kind == "SPF" or value == "NONE":
-                server.zone.setdefault((own, "HINFO"), ['"a" "b"'])  # the name exists
+                server.zone.setdefault((owner, "HINFO"), ['"a" "b"'])  # the name exists
             elif value == "TIMEOUT":
-                server.troubles[f"{own} {kind}".lower()] = BROKEN
+                server.faults[f"{owner} {kind}".lower()] = BROKEN
             else:
-                server.zone.setdefault((own, kind), []).append(_as_text(kind, value))
+                server.zone.setdefault((owner, kind), []).append(_as_text(kind, value))
     return server
 
 
@@ -57,7 +60,7 @@ def _as_text(kind: str, value: Any) -> str:
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[dict[int, Zones]]:
-    running = {at: served(scenario) for at, scenario in enumerate(SUITE)}
+    running = {at: name_server(scenario) for at, scenario in enumerate(SUITE)}
     for server in running.values():
         server.__enter__()
     yield running
@@ -66,17 +69,17 @@ def servers() -> Iterator[dict[int, Zones]]:
 
 
 @pytest.mark.parametrize(("at", "name"), CASES)
-def test_it_agrees_with(servers: dict[int, Zones], at: int, name: str) -> None:
+def test_the_result_is_that_of_the_suite(servers: dict[int, Zones], at: int, name: str) -> None:
     case = SUITE[at]["tests"][name]
     resolver = Resolver((servers[at].at,), timeout_s=60.0, total_timeout_s=600.0)
-    wanted = case["result"] if isinstance(case["result"], list) else [case["result"]]
-    said = check_host(resolver, sender_identity(case["host"], case["mailfrom"], case["helo"]))
-    if name in DIFFER:
-        assert said not in wanted, f"{name} agrees now; take it off the list"
+    expected = case["result"] if isinstance(case["result"], list) else [case["result"]]
+    result = check_host(resolver, sender_identity(case["host"], case["mailfrom"], case["helo"]))
+    if name in KNOWN_DIFFERENCES:
+        assert result not in expected, f"{name} has no difference any more"
     else:
-        assert said in wanted
+        assert result in expected
 
 
-def test_at_least_ninety_eight_of_a_hundred_agree() -> None:
+def test_at_least_98_percent_of_the_suite_pass() -> None:
     assert len(CASES) > 190
-    assert len(DIFFER) <= len(CASES) * 0.02
+    assert len(KNOWN_DIFFERENCES) <= len(CASES) * 0.02

@@ -59,7 +59,7 @@ def suggest(server: NameServer, typed: str, timeout_s: float = autoconfig.DNS_TI
 
 
 def test_a_public_mail_domain_needs_no_query(server: NameServer) -> None:
-    before = len(server.asked)
+    before = len(server.queries)
     suggestion = suggest(server, "ada@gmail.com")
     assert (suggestion.host, suggestion.port, suggestion.security) == (
         "smtp.gmail.com",
@@ -68,7 +68,7 @@ def test_a_public_mail_domain_needs_no_query(server: NameServer) -> None:
     )
     assert suggestion.username == "ada@gmail.com"
     assert suggestion.source == "gmail.com belongs to Google (Gmail and Workspace)."
-    assert len(server.asked) == before
+    assert len(server.queries) == before
 
 
 @pytest.mark.parametrize(
@@ -175,10 +175,10 @@ def test_the_second_resolver_is_queried_if_the_first_is_silent(server: NameServe
     ],
 )  # fmt: skip
 def test_invalid_input_is_rejected_without_a_query(server: NameServer, typed: str) -> None:
-    before = len(server.asked)
+    before = len(server.queries)
     with pytest.raises(ValueError, match=r"[a-z]+\.$"):
         suggest(server, typed)
-    assert len(server.asked) == before
+    assert len(server.queries) == before
 
 
 def test_a_provider_without_password_login_is_suggested_with_a_warning() -> None:
