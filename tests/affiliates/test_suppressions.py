@@ -33,7 +33,7 @@ def deliver(app, owner):
     save_rules(account.id, Rules(confirm=False))
 
     def deliver(reply, mailbox=GRACE, further=None):
-        refuse = lambda peer, line: peer.say(reply if mailbox.encode() in line else b"250 2.1.5 Ok\r\n")  # noqa: E731
+        refuse = lambda peer, line: peer.send(reply if mailbox.encode() in line else b"250 2.1.5 Ok\r\n")  # noqa: E731
         with BadServer(answering(RCPT=refuse)) as server:
             routes.send_to(account.id, server)
             signup.sign_up(account.slug, signup.SignUp("Grace", GRACE, "192.0.2.1"), now=utcnow())

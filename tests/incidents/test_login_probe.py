@@ -25,7 +25,7 @@ from portal.smtp.server import Limits
 from portal.state import get_state
 from tests.incidents.conftest import DOWN, REFUSED, happens, incidents, mails, owe, work
 from tests.smtp import badserver
-from tests.smtp.badserver import BadServer, converse
+from tests.smtp.badserver import BadServer, serve_correctly
 
 LIMITS = Limits(deadline=4.0, connect=1.0, greeting=1.0, reply=2.0)
 
@@ -44,7 +44,7 @@ def serve():
             security = "implicit"
             from portal.smtp.server import Security
 
-            script = lambda peer: converse(peer, security=Security(security), answers=answers)  # noqa: E731
+            script = lambda peer: serve_correctly(peer, security=Security(security), answers=answers)  # noqa: E731
             return stack.enter_context(BadServer(script))
 
         yield start

@@ -39,7 +39,7 @@ from tests.conftest import PASSWORD as OWNER_PASSWORD
 from tests.conftest import make_config
 from tests.outbox import kill_points
 from tests.smtp import badserver
-from tests.smtp.badserver import BadServer, Script, converse
+from tests.smtp.badserver import BadServer, Script, serve_correctly
 
 SENDER = "info@brightleaf.example"
 # So long that no test reaches them, even on a loaded machine. Tests of a limit set their own.
@@ -52,7 +52,7 @@ ROOT = Path(__file__).parents[2]
 
 def honest(**more: object) -> Script:
     """Return the script of a server with implicit TLS that accepts everything, except for ``answers``."""
-    return lambda peer: converse(peer, security=TLS, **more)  # type: ignore[arg-type]
+    return lambda peer: serve_correctly(peer, security=TLS, **more)  # type: ignore[arg-type]
 
 
 def answering(**answers: object) -> Script:

@@ -26,7 +26,9 @@ def test_listeners_are_called_at_every_settlement_in_its_transaction(app, serve,
     callbacks.add_listener(app, fail)
     callbacks.add_listener(app, listen)
     server = serve(
-        answering(RCPT=lambda peer, line: peer.say(b"550 5.1.1 No\r\n" if b"bad@" in line else b"250 ok\r\n"))
+        answering(
+            RCPT=lambda peer, line: peer.send(b"550 5.1.1 No\r\n" if b"bad@" in line else b"250 ok\r\n")
+        )
     )
     routes.send_to(account, server)
     good, refused = enqueue_message(account, "good"), enqueue_message(account, "bad")

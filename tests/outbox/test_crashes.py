@@ -76,7 +76,7 @@ def arrives(account, id_):
 
 
 def test_a_worker_killed_before_it_speaks_loses_nothing(killed, account):
-    server, id_ = killed(lambda peer: peer.listen(), lambda server, _: server.connections)
+    server, id_ = killed(lambda peer: peer.read_until_closed(), lambda server, _: server.connections)
     assert drain_queue(account) == 0, "the lease still stands"
     arrives(account, id_)
     assert len(server.messages) == 1
@@ -108,10 +108,10 @@ def test_a_worker_killed_between_the_reply_and_the_settlement_sends_no_twin(kill
 
     def lock_then_accept(peer, _line):
         locks.append(lock_against_writers(config))
-        peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
+        peer.send(b"250 2.0.0 Ok: queued as 1\r\n")
         wait_for(lambda: logged_replies(config))  # now it has the reply, and waits for the lock
         peer.server.accepted = True
-        peer.listen()
+        peer.read_until_closed()
 
     server, id_ = killed(
         answering(DOT=lock_then_accept), lambda server, _: getattr(server, "accepted", False)
@@ -130,9 +130,9 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(app, serve
         if not frozen:
             frozen.append(True)
             wake_up.wait(8)
-            peer.say(b"550 5.6.0 Refused\r\n")  # a verdict that must not count any more
+            peer.send(b"550 5.6.0 Refused\r\n")  # a verdict that must not count any more
         else:
-            peer.say(b"250 2.0.0 Ok: queued as 2\r\n")
+            peer.send(b"250 2.0.0 Ok: queued as 2\r\n")
 
     server = serve(answering(DOT=freeze_once))
     routes.send_to(account, server, limits=PATIENT)
@@ -179,7 +179,7 @@ def test_a_worker_that_lost_its_slot_claims_nothing_more(app, server, account):
 def test_a_worker_asked_to_stop_finishes_the_message_in_hand(app, config, serve, account):
     def slowly(peer, _line):
         peer.pause(0.5)
-        peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
+        peer.send(b"250 2.0.0 Ok: queued as 1\r\n")
 
     server = serve(answering(DOT=slowly))
     for number in range(3):
@@ -216,7 +216,7 @@ def test_a_second_signal_ends_the_worker_at_once(app, config, serve, account):
 
 def test_the_mute_server_of_one_account_delays_nobody_else(app, config, serve, account):
     other = new_account("Copperpot")
-    silent, fine = serve(lambda peer: peer.listen()), serve()
+    silent, fine = serve(lambda peer: peer.read_until_closed()), serve()
     enqueue_message(account, "stuck")
     worker = start_worker(config, {account: silent.port, other: fine.port}, threads=2)
     try:

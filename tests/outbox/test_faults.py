@@ -68,12 +68,12 @@ class Sandman:
     def __call__(self, reply):
         def answer(peer, _line):
             if self.asleep.is_set():
-                peer.say(reply)
+                peer.send(reply)
                 return
             self.stop()
             self.asleep.set()
             self.awake.wait(PATIENCE_S)
-            peer.say(reply)
+            peer.send(reply)
 
         return answer
 
@@ -151,7 +151,7 @@ def test_a_clock_that_steps_by_an_hour_either_way_loses_nothing_and_repeats_noth
     app, config, serve, account
 ):
     """The machine's clock, and with it that of everybody on it, while two workers send."""
-    server = serve(answering(DOT=lambda peer, _: (time.sleep(0.02), peer.say(b"250 2.0.0 Ok\r\n"))))
+    server = serve(answering(DOT=lambda peer, _: (time.sleep(0.02), peer.send(b"250 2.0.0 Ok\r\n"))))
     workers = [start_worker(config, {account: server.port}, clock_steps=True) for _ in range(2)]
     ids = []
     try:
@@ -187,7 +187,7 @@ def test_a_full_disk_under_the_database_is_told_and_waited_for_and_burns_no_atte
         pytest.skip("its files are its own affair; that it is away is tested elsewhere")
     room = Room()
     server = serve(
-        answering(DOT=lambda peer, _: (room.fill(), peer.say(b"250 2.0.0 " + b"Ok " * 90 + b"\r\n")))
+        answering(DOT=lambda peer, _: (room.fill(), peer.send(b"250 2.0.0 " + b"Ok " * 90 + b"\r\n")))
     )
     routes.send_to(account, server)
     ids = [enqueue_message(account, f"m{number}") for number in range(40)]

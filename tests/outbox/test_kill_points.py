@@ -21,7 +21,7 @@ from tests.outbox.support import (
     start_worker,
     wait_for,
 )
-from tests.smtp.badserver import ehlo_reply, take_message
+from tests.smtp.badserver import ehlo_reply, receive_message
 
 pytestmark = pytest.mark.thorough
 
@@ -66,7 +66,7 @@ class Hangman:
     def before(self, reply):
         def answer(peer, _line):
             self.strikes()
-            peer.say(reply)
+            peer.send(reply)
 
         return answer
 
@@ -77,10 +77,10 @@ class Hangman:
             if self.due:
                 os.kill(self.pid, signal.SIGSTOP)
             if reply.startswith(b"354") and not self.due:
-                take_message(peer)
-                peer.say(OK)
+                receive_message(peer)
+                peer.send(OK)
                 return
-            peer.say(reply)
+            peer.send(reply)
             self.strikes()
 
         return answer
@@ -88,14 +88,14 @@ class Hangman:
     def in_the_body(self, peer, _line):
         """The body is longer than what two systems hold for those who do not read."""
         if not self.due:
-            take_message(peer)
-            peer.say(OK)
+            receive_message(peer)
+            peer.send(OK)
             return
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-        peer.say(b"354 go ahead\r\n")
-        peer.hear(b"A long story")
+        peer.send(b"354 go ahead\r\n")
+        peer.receive(b"A long story")
         self.strikes()
-        peer.hang_up()
+        peer.disconnect()
 
 
 OK = b"250 2.0.0 Ok\r\n"

@@ -193,7 +193,7 @@ def test_what_a_server_accepted_while_the_database_was_away_leaves_once(app, ser
 
     def take_and_cut_the_power(peer, _line):
         cluster.stop("QUIT")  # at once, as after a crash
-        peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
+        peer.send(b"250 2.0.0 Ok: queued as 1\r\n")
         away.set()
 
     server = serve(answering(DOT=take_and_cut_the_power))

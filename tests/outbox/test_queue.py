@@ -201,7 +201,7 @@ def test_no_transaction_is_open_while_smtp_is_spoken(app, serve, routes, account
     def look(peer, _line):
         assert_no_open_transaction(config)
         seen.append(session.in_transaction())
-        peer.say(b"250 2.1.0 Ok\r\n")
+        peer.send(b"250 2.1.0 Ok\r\n")
 
     from tests.outbox.support import answering
 

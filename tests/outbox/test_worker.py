@@ -51,7 +51,7 @@ def seconds_for(count: int, account: int, server) -> float:
 
 def test_more_servers_that_hang_than_threads_delay_no_healthy_one(app, config, serve, account):
     fine = serve()
-    silent = serve(lambda peer: peer.listen())
+    silent = serve(lambda peer: peer.read_until_closed())
     hanging = [new_account(f"Silent{number}") for number in range(8)]
     ports = {account: fine.port} | dict.fromkeys(hanging, silent.port)
     worker = start_worker(config, ports, threads=2)
@@ -76,7 +76,7 @@ def test_servers_that_answered_last_time_and_hang_now_do_not_keep_the_threads(ap
         for ident in (account, *hanging):
             enqueue_message(ident, f"first{ident}")
         wait_for(lambda: len(fine.messages) + len(turning.messages) == 7)
-        turning.script = lambda peer: peer.listen()
+        turning.script = lambda peer: peer.read_until_closed()
         for ident in hanging:
             enqueue_message(ident, f"stuck{ident}")
         enqueue_message(account, "behind-them")

@@ -1,3 +1,5 @@
+"""The rehearsal server's certificates: permissions, reuse and renewal."""
+
 import ssl
 import stat
 

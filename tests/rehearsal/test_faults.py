@@ -1,3 +1,5 @@
+"""Every fault of the rehearsal server, as a client observes it."""
+
 import asyncio
 import smtplib
 

@@ -1,3 +1,5 @@
+"""The stored messages: listing, parsing and removal, for any content."""
+
 import json
 import os
 import random

@@ -1,3 +1,5 @@
+"""The rehearsal pages: access, content and the sandbox of HTML messages."""
+
 import dataclasses
 
 import pytest

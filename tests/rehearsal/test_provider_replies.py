@@ -1,4 +1,4 @@
-"""Simulated providers: reached through host overrides, recognised by SNI, refusing in their own words."""
+"""Simulated providers: reached through host overrides, recognised by SNI, with the replies of the real providers."""
 
 import dataclasses
 import smtplib
@@ -92,7 +92,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("host", "username", "password", "words", "code"), REFUSED)
-def test_what_the_provider_would_refuse_is_refused_in_its_own_words(
+def test_what_the_provider_would_refuse_is_refused_with_its_reply(
     simulating, host, username, password, words, code
 ):
     settings = at(simulating, host, username, password)

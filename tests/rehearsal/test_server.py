@@ -1,3 +1,5 @@
+"""The rehearsal server: listeners, login, messages, limits and shutdown."""
+
 import base64
 import contextlib
 import dataclasses

@@ -217,7 +217,7 @@ def test_no_transaction_is_open_during_the_smtp_session_of_a_check(owner, form, 
     def assert_no_transaction(peer, _line):
         assert_no_open_transaction(config)
         seen.append(True)
-        peer.say(b"250 2.1.0 Ok\r\n")
+        peer.send(b"250 2.1.0 Ok\r\n")
 
     servers.one.script = answering(MAIL=assert_no_transaction, DOT=assert_no_transaction)
     save(owner, form)
@@ -232,7 +232,7 @@ def test_each_stage_result_is_stored_when_its_stage_ends(app, owner, form, serve
     def read_stages(peer, _line):
         with app.app_context():
             stages.extend(result["stage"] for result in checks()[0].stages)
-        peer.say(b"250 2.1.0 Ok\r\n")
+        peer.send(b"250 2.1.0 Ok\r\n")
 
     servers.one.script = answering(MAIL=read_stages)
     save(owner, form)
@@ -276,7 +276,7 @@ def test_a_version_that_goes_live_during_a_drain_sends_the_remaining_messages(
             with app.app_context():
                 check.run(second)
             done.append(True)
-        peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
+        peer.send(b"250 2.0.0 Ok: queued as 1\r\n")
 
     servers.one.script = answering(DOT=check_second_version)
     ids = [enqueue_message(live.account_id, f"m{number}") for number in range(3)]

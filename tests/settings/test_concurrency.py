@@ -58,7 +58,7 @@ def test_a_stop_during_a_check_that_passes_is_kept(app, owner, form, servers):
     def stop(peer, _line):
         with app.app_context():
             versions.stop_using(account, now=utcnow())
-        peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
+        peer.send(b"250 2.0.0 Ok: queued as 1\r\n")
 
     save(owner, form)
     account = account_id()

@@ -38,7 +38,7 @@ def reset(servers):
 
 
 def password_received(servers):
-    return servers.one.heard_secret() or servers.two.heard_secret()
+    return servers.one.received_secret() or servers.two.received_secret()
 
 
 def test_a_blank_password_is_refused_for_a_changed_destination(owner, live, form, servers):
@@ -111,7 +111,7 @@ def test_a_cosmetic_change_keeps_the_password(owner, live, form, servers, what):
     work()
     assert [version.state for version in versions()] == ["retired", "live"]
     assert versions()[1].password_saved_at == live.password_saved_at
-    assert not servers.two.heard_secret()
+    assert not servers.two.received_secret()
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from tests.smtp.badserver import OFFER, Peer, ehlo_reply
 
 def require_sending_domain(peer: Peer, line: bytes) -> None:
     if line.split()[1] == b"brightleaf.example":
-        peer.say(ehlo_reply(OFFER))
+        peer.send(ehlo_reply(OFFER))
     else:
-        peer.say(b"550 5.7.1 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)\r\n")
+        peer.send(b"550 5.7.1 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)\r\n")
 
 
 def test_a_refused_ehlo_name_is_fixed_by_the_sending_domain(app, owner, servers, form):

@@ -1,6 +1,7 @@
 """A scripted SMTP server on a loopback socket that records every octet it receives.
 
-A script is a function of a ``Peer``. Most scripts are ``converse``, a correct server, with a few answers replaced.
+A script is a function of a ``Peer``. Most scripts are ``serve_correctly``, which acts as a correct server, with a few
+answers replaced.
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ USERNAME = "ada@example.org"
 PASSWORD = "canary-7Gü#pass phrase"
 SENDER, RECIPIENT = "info@example.org", "bob@example.net"
 MESSAGE = b"Subject: Welcome\r\n\r\nHello\r\n.a line with a dot\r\n"
-LIMITS = Limits(deadline=1.0, connect=0.8, greeting=0.3, reply=0.4, received=64 * 1024)
+LIMITS = Limits(deadline=600.0, connect=300.0, greeting=300.0, reply=300.0, received=64 * 1024)
+# For a server that does not reply: the test waits for one of them.
+SHORT_LIMITS = Limits(deadline=4.0, connect=2.0, greeting=1.0, reply=1.0, received=64 * 1024)
+THREAD_TIMEOUT_S = 300
 
 
-class GoneError(Exception):
+class DisconnectedError(Exception):
     """The client closed the connection, or the test has ended."""
 
 
@@ -46,53 +50,53 @@ class Peer:
     server: BadServer
     buffer: bytearray = field(default_factory=bytearray)
 
-    def say(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         try:
             self.sock.sendall(data)
         except OSError:
-            raise GoneError from None
+            raise DisconnectedError from None
 
     def trickle(self, data: bytes, pause: float) -> None:
         """Send one octet at a time, each in its own segment."""
         for octet in data:
-            self.say(bytes([octet]))
+            self.send(bytes([octet]))
             self.pause(pause)
 
     def pause(self, seconds: float) -> None:
-        if self.server.over.wait(seconds):
-            raise GoneError
+        if self.server.stopped.wait(seconds):
+            raise DisconnectedError
 
-    def hear(self, end: bytes = b"\r\n") -> bytes:
+    def receive(self, end: bytes = b"\r\n") -> bytes:
         """Read up to and including ``end``."""
         while (at := self.buffer.find(end)) < 0:
-            self.buffer += self._received()
+            self.buffer += self._receive_some()
         at += len(end)
-        heard = bytes(self.buffer[:at])
+        received = bytes(self.buffer[:at])
         del self.buffer[:at]
-        return heard
+        return received
 
-    def listen(self) -> None:
-        """Send nothing; read until the client closes the connection."""
+    def read_until_closed(self) -> None:
+        """Read until the client closes the connection, and send nothing."""
         while True:
-            self._received()
+            self._receive_some()
 
     def encrypt(self, certificate: str | ssl.SSLContext = "good") -> None:
-        made = context(certificate) if isinstance(certificate, str) else certificate
+        tls = context(certificate) if isinstance(certificate, str) else certificate
         try:
-            self.sock = made.wrap_socket(self.sock, server_side=True)
+            self.sock = tls.wrap_socket(self.sock, server_side=True)
         except OSError:
-            raise GoneError from None
+            raise DisconnectedError from None
 
-    def hang_up(self) -> None:
-        raise GoneError
+    def disconnect(self) -> None:
+        raise DisconnectedError
 
-    def _received(self) -> bytes:
+    def _receive_some(self) -> bytes:
         try:
             data = self.sock.recv(65_536)
         except OSError:
-            raise GoneError from None
+            raise DisconnectedError from None
         if not data:
-            raise GoneError
+            raise DisconnectedError
         self.server.received += data
         return data
 
@@ -101,12 +105,12 @@ Script = Callable[[Peer], None]
 Answer = bytes | Callable[[Peer, bytes], None]
 
 
-def hang_up(peer: Peer, _line: bytes = b"") -> None:
-    peer.hang_up()
+def disconnect(peer: Peer, _line: bytes = b"") -> None:
+    peer.disconnect()
 
 
 def mute(peer: Peer, _line: bytes = b"") -> None:
-    peer.listen()
+    peer.read_until_closed()
 
 
 GREETING = b"220 mail.example.net ESMTP ready\r\n"
@@ -118,21 +122,21 @@ def ehlo_reply(offers: tuple[bytes, ...]) -> bytes:
     return b"".join(b"250-%s\r\n" % line for line in lines[:-1]) + b"250 %s\r\n" % lines[-1]
 
 
-def take_login(peer: Peer, line: bytes) -> None:
+def accept_login(peer: Peer, line: bytes) -> None:
     """Answer AUTH as a correct server does."""
     if line.upper().startswith(b"AUTH LOGIN"):
         for prompt in (b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n"):
-            peer.say(prompt)
-            peer.hear()
-    peer.say(b"235 2.7.0 Authentication successful\r\n")
+            peer.send(prompt)
+            peer.receive()
+    peer.send(b"235 2.7.0 Authentication successful\r\n")
 
 
-def take_message(peer: Peer, _line: bytes = b"") -> None:
-    peer.say(b"354 go ahead\r\n")
-    peer.server.messages.append(b"\r\n" + peer.hear(b"\r\n.\r\n"))
+def receive_message(peer: Peer, _line: bytes = b"") -> None:
+    peer.send(b"354 go ahead\r\n")
+    peer.server.messages.append(b"\r\n" + peer.receive(b"\r\n.\r\n"))
 
 
-def converse(
+def serve_correctly(
     peer: Peer,
     answers: Mapping[str, Answer] | None = None,
     *,
@@ -144,36 +148,36 @@ def converse(
     answers = answers or {}
     if security is Security.IMPLICIT_TLS:
         peer.encrypt(certificate)
-    _give(peer, answers.get("GREETING", GREETING), b"")
+    _answer(peer, answers.get("GREETING", GREETING), b"")
     plaintext_phase = security is Security.STARTTLS
     while True:
-        line = peer.hear()
+        line = peer.receive()
         verb = line.split()[0].upper().decode("ascii", "replace") if line.split() else ""
         if verb == "STARTTLS" and verb not in answers:
-            peer.say(b"220 2.0.0 go ahead\r\n")
+            peer.send(b"220 2.0.0 go ahead\r\n")
             peer.encrypt(certificate)
             plaintext_phase = False
             continue
         offered = (b"STARTTLS", b"8BITMIME") if plaintext_phase else offers
-        _give(peer, answers.get(verb, _usual_answer(verb, offered)), line)
+        _answer(peer, answers.get(verb, _correct_answer(verb, offered)), line)
         if verb == "DATA" and verb not in answers:
-            _give(peer, answers.get("DOT", b"250 2.0.0 Ok: queued as 4XyZ1a2b\r\n"), line)
+            _answer(peer, answers.get("DOT", b"250 2.0.0 Ok: queued as 4XyZ1a2b\r\n"), line)
         if verb == "QUIT":
             return
 
 
-def _usual_answer(verb: str, offered: tuple[bytes, ...]) -> Answer:
+def _correct_answer(verb: str, offered: tuple[bytes, ...]) -> Answer:
     return {
         "EHLO": ehlo_reply(offered),
-        "AUTH": take_login,
-        "DATA": take_message,
+        "AUTH": accept_login,
+        "DATA": receive_message,
         "QUIT": b"221 2.0.0 Bye\r\n",
     }.get(verb, b"250 2.1.0 Ok\r\n")
 
 
-def _give(peer: Peer, answer: Answer, line: bytes) -> None:
+def _answer(peer: Peer, answer: Answer, line: bytes) -> None:
     if isinstance(answer, bytes):
-        peer.say(answer)
+        peer.send(answer)
     else:
         answer(peer, line)
 
@@ -186,8 +190,9 @@ class BadServer:
         self.received = bytearray()
         self.messages: list[bytes] = []  # each preceded by CRLF, dots still doubled, closed by the lone dot
         self.connections = 0
-        self.over = threading.Event()
+        self.stopped = threading.Event()
         self._open: list[socket.socket] = []
+        self._sessions: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -196,12 +201,12 @@ class BadServer:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self.over.set()
+        self.stopped.set()
         for sock in [self._listener, *self._open]:
             _close(sock)
 
     def _accept(self) -> None:
-        while not self.over.is_set():
+        while not self.stopped.is_set():
             try:
                 sock, _ = self._listener.accept()
             except OSError:
@@ -209,18 +214,26 @@ class BadServer:
             self.connections += 1
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._open.append(sock)
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+            session = threading.Thread(target=self._serve, args=(sock,), daemon=True)
+            self._sessions.append(session)
+            session.start()
 
     def _serve(self, sock: socket.socket) -> None:
         peer = Peer(sock, self)
         try:
             self.script(peer)
-        except GoneError:
+        except DisconnectedError:
             pass
         finally:
             _close(peer.sock)
 
-    def heard_secret(self) -> bool:
+    def wait_until_disconnected(self) -> None:
+        """Wait until every session has ended: the server then has received everything that the client sent."""
+        for session in self._sessions:
+            session.join(THREAD_TIMEOUT_S)
+            assert not session.is_alive()
+
+    def received_secret(self) -> bool:
         """Return whether the password was received in any form that AUTH uses."""
         return holds_secret(bytes(self.received))
 
@@ -264,9 +277,9 @@ def context(certificate: str) -> ssl.SSLContext:
             "localhost", not_before=now - dt.timedelta(days=30), not_after=now - dt.timedelta(days=2)
         ),
     }[certificate]
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    issue().configure_cert(made)
-    return made
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issue().configure_cert(tls)
+    return tls
 
 
 @cache
@@ -309,17 +322,17 @@ def server_at(
     )
 
 
-def drip(peer: Peer, _line: bytes = b"") -> None:
-    """Send one octet every 0.4 s; each arrives in time, but the line does not end."""
+def send_slowly(peer: Peer, _line: bytes = b"") -> None:
+    """Send one octet every 0.4 s, within the timeout of a single read, and never the end of the line."""
     while True:
-        peer.say(b"2")
+        peer.send(b"2")
         peer.pause(0.4)
 
 
-def endless(line: bytes) -> Callable[[Peer, bytes], None]:
+def repeat_endlessly(line: bytes) -> Callable[[Peer, bytes], None]:
     def flood(peer: Peer, _line: bytes = b"") -> None:
         while True:
-            peer.say(line * 50)
+            peer.send(line * 50)
 
     return flood
 
@@ -328,10 +341,10 @@ def in_pieces(data: bytes, pause: float = 0.0005) -> Callable[[Peer, bytes], Non
     return lambda peer, _line: peer.trickle(data, pause)
 
 
-def then_hang_up(data: bytes) -> Callable[[Peer, bytes], None]:
-    def say_and_go(peer: Peer, _line: bytes) -> None:
-        peer.say(data)
+def then_disconnect(data: bytes) -> Callable[[Peer, bytes], None]:
+    def send_and_disconnect(peer: Peer, _line: bytes) -> None:
+        peer.send(data)
         time.sleep(0.02)
-        peer.hang_up()
+        peer.disconnect()
 
-    return say_and_go
+    return send_and_disconnect

@@ -15,14 +15,14 @@ from .badserver import (
     Answer,
     Peer,
     Script,
-    converse,
-    drip,
-    endless,
-    hang_up,
+    disconnect,
     in_pieces,
     mute,
-    take_message,
-    then_hang_up,
+    receive_message,
+    repeat_endlessly,
+    send_slowly,
+    serve_correctly,
+    then_disconnect,
 )
 
 PIPELINING = (*OFFER, b"PIPELINING")
@@ -46,47 +46,47 @@ class Behaviour:
 
 
 def _answers(answers: Mapping[str, Answer], offers: tuple[bytes, ...] = OFFER, **more: object) -> Script:
-    return partial(converse, answers=answers, offers=offers, **more)  # type: ignore[arg-type]
+    return partial(serve_correctly, answers=answers, offers=offers, **more)  # type: ignore[arg-type]
 
 
 def _second_ehlo(answer: Answer) -> Script:
     """Answer the plaintext EHLO correctly and the EHLO after STARTTLS with ``answer``."""
 
     def script(peer: Peer) -> None:
-        peer.say(b"220 hi\r\n")
-        peer.hear()
-        peer.say(b"250-hi\r\n250 STARTTLS\r\n")
-        peer.hear()
-        peer.say(b"220 go\r\n")
+        peer.send(b"220 hi\r\n")
+        peer.receive()
+        peer.send(b"250-hi\r\n250 STARTTLS\r\n")
+        peer.receive()
+        peer.send(b"220 go\r\n")
         peer.encrypt()
-        converse(peer, {"GREETING": b"", "EHLO": answer}, security=Security.PLAINTEXT)
+        serve_correctly(peer, {"GREETING": b"", "EHLO": answer}, security=Security.PLAINTEXT)
 
     return script
 
 
 def _injected(peer: Peer) -> None:
-    peer.say(b"220 hi\r\n")
-    peer.hear()
-    peer.say(b"250-hi\r\n250 STARTTLS\r\n")
-    peer.hear()
-    peer.say(b"220 go\r\n250-hi\r\n250 AUTH PLAIN\r\n")
-    peer.listen()
+    peer.send(b"220 hi\r\n")
+    peer.receive()
+    peer.send(b"250-hi\r\n250 STARTTLS\r\n")
+    peer.receive()
+    peer.send(b"220 go\r\n250-hi\r\n250 AUTH PLAIN\r\n")
+    peer.read_until_closed()
 
 
 def _banner(data: bytes) -> Script:
     def script(peer: Peer) -> None:
-        peer.say(data)
-        peer.listen()
+        peer.send(data)
+        peer.read_until_closed()
 
     return script
 
 
 def _web_server(peer: Peer) -> None:
     """Send a valid greeting, then behave like a web server."""
-    peer.say(b"220 \r\n")
-    peer.hear()
-    peer.say(b"HTTP/1.1 400 Bad Request\r\nServer: intranet-wiki\r\n\r\n")
-    peer.listen()
+    peer.send(b"220 \r\n")
+    peer.receive()
+    peer.send(b"HTTP/1.1 400 Bad Request\r\nServer: intranet-wiki\r\n\r\n")
+    peer.read_until_closed()
 
 
 def _tls_at_once(peer: Peer) -> None:
@@ -96,30 +96,30 @@ def _tls_at_once(peer: Peer) -> None:
 def _login_prompts(*prompts: bytes, last: bytes = b"235 2.7.0 ok\r\n") -> Callable[[Peer, bytes], None]:
     def answer(peer: Peer, _line: bytes) -> None:
         for prompt in prompts:
-            peer.say(prompt)
-            peer.hear()
-        peer.say(last)
+            peer.send(prompt)
+            peer.receive()
+        peer.send(last)
 
     return answer
 
 
-def _grant_data_after_refusal(peer: Peer, _line: bytes) -> None:
-    peer.say(b"354 go ahead\r\n")
-    take_message(peer)
+def _accept_data_after_refusal(peer: Peer, _line: bytes) -> None:
+    peer.send(b"354 go ahead\r\n")
+    receive_message(peer)
 
 
 def _refuse_early(peer: Peer, _line: bytes) -> None:
-    peer.say(b"354 go ahead\r\n")
-    peer.hear(b"Subject")
-    peer.say(b"552 5.3.4 too big\r\n")
-    peer.hear(b"\r\n.\r\n")
+    peer.send(b"354 go ahead\r\n")
+    peer.receive(b"Subject")
+    peer.send(b"552 5.3.4 too big\r\n")
+    peer.receive(b"\r\n.\r\n")
 
 
 _BAD_TEXT = b"250-<script>alert(1)</script>\x1b[31m\xff\xfe \xe2\x80\xae\r\n250 2.1.0 \x07ok\x00\r\n"
 _LOGIN_ONLY = (b"SIZE 100000", b"AUTH LOGIN")
 
 
-def _hang_ups() -> list[Behaviour]:
+def _disconnects() -> list[Behaviour]:
     at = [
         ("GREETING", Stage.GREETING, False),
         ("EHLO", Stage.EHLO, False),
@@ -129,18 +129,20 @@ def _hang_ups() -> list[Behaviour]:
         ("RCPT", Stage.RCPT, True),
         ("DATA", Stage.DATA, True),
     ]
-    gone = [
-        Behaviour(f"hangs up at {verb}", _answers({verb: hang_up}), stage, Reason.DISCONNECTED, secret=secret)
-        for verb, stage, secret in at
-    ]
-    silent = [
-        Behaviour(f"falls silent at {verb}", _answers({verb: mute}), stage, Reason.TIMED_OUT, secret=secret)
-        for verb, stage, secret in at
-    ]
-    closing = [
+    disconnecting = [
         Behaviour(
-            f"says 421 at {verb}",
-            _answers({verb: then_hang_up(b"421 4.3.2 closing\r\n")}),
+            f"disconnects at {verb}", _answers({verb: disconnect}), stage, Reason.DISCONNECTED, secret=secret
+        )
+        for verb, stage, secret in at
+    ]
+    mute_at = [
+        Behaviour(f"stops replying at {verb}", _answers({verb: mute}), stage, Reason.TIMED_OUT, secret=secret)
+        for verb, stage, secret in at
+    ]
+    replying_421 = [
+        Behaviour(
+            f"replies 421 at {verb}",
+            _answers({verb: then_disconnect(b"421 4.3.2 closing\r\n")}),
             stage,
             Reason.REPLIED,
             421,
@@ -148,14 +150,14 @@ def _hang_ups() -> list[Behaviour]:
         )
         for verb, stage, secret in at
     ]
-    return gone + silent + closing
+    return disconnecting + mute_at + replying_421
 
 
 def _refusals() -> list[Behaviour]:
     at = [("MAIL", Stage.MAIL), ("RCPT", Stage.RCPT), ("DATA", Stage.DATA), ("DOT", Stage.DATA)]
     return [
         Behaviour(
-            f"says {code} at {verb}{' under pipelining' if offers is PIPELINING else ''}",
+            f"replies {code} at {verb}{' under pipelining' if offers is PIPELINING else ''}",
             _answers({verb: b"%d %d.7.1 no\r\n" % (code, code // 100)}, offers),
             stage,
             Reason.REPLIED,
@@ -179,7 +181,7 @@ def _certificates() -> list[Behaviour]:
     return [
         Behaviour(
             f"{certificate} certificate with {security}",
-            partial(converse, security=security, certificate=certificate),
+            partial(serve_correctly, security=security, certificate=certificate),
             Stage.TLS,
             reason,
             security=security,
@@ -197,7 +199,7 @@ def _banners() -> list[Behaviour]:
         "SSH": b"SSH-2.0-OpenSSH_9.2p1 intranet-wiki\r\n",
         "NNTP": b"200 intranet-wiki news\r\n",
         "a TLS alert": b"\x15\x03\x01\x00\x02\x02\x46",
-        "words": b"intranet-wiki says hello\r\n",
+        "other text": b"intranet-wiki hello\r\n",
     }
     return [
         Behaviour(f"greets with {name}", _banner(data), Stage.GREETING, Reason.NOT_SMTP)
@@ -207,20 +209,31 @@ def _banners() -> list[Behaviour]:
 
 def _floods() -> list[Behaviour]:
     return [
-        Behaviour("drips its greeting", _answers({"GREETING": drip}), Stage.GREETING, Reason.TIMED_OUT),
-        Behaviour("drips at MAIL", _answers({"MAIL": drip}), Stage.MAIL, Reason.TIMED_OUT, secret=True),
         Behaviour(
-            "greets without end",
-            _answers({"GREETING": endless(b"220-hi\r\n")}),
+            "sends its greeting slowly", _answers({"GREETING": send_slowly}), Stage.GREETING, Reason.TIMED_OUT
+        ),
+        Behaviour(
+            "replies slowly to MAIL",
+            _answers({"MAIL": send_slowly}),
+            Stage.MAIL,
+            Reason.TIMED_OUT,
+            secret=True,
+        ),
+        Behaviour(
+            "sends an endless greeting",
+            _answers({"GREETING": repeat_endlessly(b"220-hi\r\n")}),
             Stage.GREETING,
             Reason.TOO_MUCH,
         ),
         Behaviour(
-            "offers without end", _answers({"EHLO": endless(b"250-X\r\n")}), Stage.EHLO, Reason.TOO_MUCH
+            "sends an endless EHLO reply",
+            _answers({"EHLO": repeat_endlessly(b"250-X\r\n")}),
+            Stage.EHLO,
+            Reason.TOO_MUCH,
         ),
         Behaviour(
-            "offers without end under TLS",
-            _second_ehlo(endless(b"250-XYZ\r\n")),
+            "sends an endless EHLO reply under TLS",
+            _second_ehlo(repeat_endlessly(b"250-XYZ\r\n")),
             Stage.EHLO,
             Reason.TOO_MUCH,
         ),
@@ -232,7 +245,10 @@ def _floods() -> list[Behaviour]:
             secret=True,
         ),
         Behaviour(
-            "sends zeros", _answers({"GREETING": endless(b"\0" * 400)}), Stage.GREETING, Reason.TOO_MUCH
+            "sends zeros",
+            _answers({"GREETING": repeat_endlessly(b"\0" * 400)}),
+            Stage.GREETING,
+            Reason.TOO_MUCH,
         ),
     ]
 
@@ -242,32 +258,40 @@ def _tls() -> list[Behaviour]:
     return [
         Behaviour("injects replies after STARTTLS", _injected, Stage.TLS, Reason.GARBLED),
         Behaviour(
-            "has STARTTLS stripped", _answers({"EHLO": b"250 hi\r\n"}), Stage.TLS, Reason.STARTTLS_MISSING
+            "offers no STARTTLS", _answers({"EHLO": b"250 hi\r\n"}), Stage.TLS, Reason.STARTTLS_MISSING
         ),
         Behaviour(
             "refuses STARTTLS", _answers({"STARTTLS": b"454 4.7.0 no\r\n"}), Stage.TLS, Reason.REPLIED, 454
         ),
         Behaviour(
-            "speaks no TLS after 220",
+            "sends no TLS after 220",
             _answers(
                 {
                     "STARTTLS": lambda peer, _: (
-                        peer.say(b"220 go\r\n"),
+                        peer.send(b"220 go\r\n"),
                         peer.pause(0.1),
-                        peer.say(b"oops\r\n"),
+                        peer.send(b"oops\r\n"),
                     )
                 }
             ),
             Stage.TLS,
             Reason.TLS_NOT_SPOKEN,
         ),
-        Behaviour("speaks TLS at once", _tls_at_once, Stage.GREETING, Reason.TIMED_OUT),
+        Behaviour("starts TLS at once", _tls_at_once, Stage.GREETING, Reason.TIMED_OUT),
         Behaviour(
-            "speaks in clear where TLS is due", converse, Stage.TLS, Reason.TLS_NOT_SPOKEN, security=implicit
+            "sends plaintext instead of TLS",
+            serve_correctly,
+            Stage.TLS,
+            Reason.TLS_NOT_SPOKEN,
+            security=implicit,
         ),
-        Behaviour("hangs up at the TLS hello", hang_up, Stage.TLS, Reason.DISCONNECTED, security=implicit),
-        Behaviour("is mute at the TLS hello", mute, Stage.TLS, Reason.TIMED_OUT, security=implicit),
-        Behaviour("hangs up at the EHLO under TLS", _second_ehlo(hang_up), Stage.EHLO, Reason.DISCONNECTED),
+        Behaviour(
+            "disconnects at the TLS handshake", disconnect, Stage.TLS, Reason.DISCONNECTED, security=implicit
+        ),
+        Behaviour("is mute at the TLS handshake", mute, Stage.TLS, Reason.TIMED_OUT, security=implicit),
+        Behaviour(
+            "disconnects at the EHLO under TLS", _second_ehlo(disconnect), Stage.EHLO, Reason.DISCONNECTED
+        ),
     ]
 
 
@@ -279,15 +303,15 @@ def _log_ins() -> list[Behaviour]:
         return Behaviour(name, _answers({"AUTH": answer}, _LOGIN_ONLY), *outcome, **more)  # type: ignore[arg-type]
 
     return [
-        auth("says 535", b"535 5.7.8 bad credentials\r\n", Reason.REPLIED, 535),
+        auth("replies 535 to AUTH", b"535 5.7.8 bad credentials\r\n", Reason.REPLIED, 535),
         auth(
-            "says 534",
+            "replies 534 to AUTH",
             b"534-5.7.9 Application-specific password\r\n534 5.7.9 required\r\n",
             Reason.REPLIED,
             534,
         ),
-        auth("says 454 at AUTH", b"454 4.7.0 later\r\n", Reason.REPLIED, 454),
-        auth("says 250 at AUTH", b"250 ok\r\n", Reason.GARBLED, 250),
+        auth("replies 454 to AUTH", b"454 4.7.0 later\r\n", Reason.REPLIED, 454),
+        auth("replies 250 to AUTH", b"250 ok\r\n", Reason.GARBLED, 250),
         auth("answers AUTH PLAIN with a challenge", b"334 \r\n", Reason.GARBLED, 334),
         Behaviour("offers no AUTH", _answers({}, (b"8BITMIME",)), Stage.AUTH, Reason.AUTH_MISSING),
         Behaviour(
@@ -302,12 +326,12 @@ def _log_ins() -> list[Behaviour]:
             mechanism=Mechanism.CRAM_MD5,
         ),
         login(
-            "LOGIN with empty and odd prompts",
+            "LOGIN with unusual prompts",
             _login_prompts(b"334\r\n", b"334 ???\r\n"),
             secret=True,
             kept=True,
         ),
-        login("235 without asking", b"235 ok\r\n", Stage.AUTH, Reason.GARBLED, 235, secret=False),
+        login("235 without a prompt", b"235 ok\r\n", Stage.AUTH, Reason.GARBLED, 235, secret=False),
         login(
             "235 before the password",
             _login_prompts(b"334 VXNlcm5hbWU6\r\n"),
@@ -352,20 +376,20 @@ def _messages() -> list[Behaviour]:
 
     too_small = (b"SIZE %d" % (len(MESSAGE) - 1), b"AUTH PLAIN")
     return [
-        data("is honest", {}, OFFER, kept=True),
-        data("is honest and pipelines", {}, PIPELINING, kept=True),
+        data("is correct", {}, OFFER, kept=True),
+        data("is correct and offers PIPELINING", {}, PIPELINING, kept=True),
         data(
-            "answers in tiny segments",
+            "replies in very small segments",
             {"MAIL": in_pieces(b"250-2.1.0 so\r\n250 2.1.0 ok\r\n")},
             OFFER,
             kept=True,
         ),
-        data("uses markup and controls", {"MAIL": _BAD_TEXT}, OFFER, kept=True),
+        data("replies with markup and control characters", {"MAIL": _BAD_TEXT}, OFFER, kept=True),
         data("ends lines with a bare LF", {"MAIL": b"250 ok\n"}, OFFER, kept=True),
-        data("says 252 to RCPT", {"RCPT": b"252 will try\r\n"}, OFFER, kept=True),
+        data("replies 252 to RCPT", {"RCPT": b"252 will try\r\n"}, OFFER, kept=True),
         data(
-            "hangs up after the final dot",
-            {"DOT": hang_up},
+            "disconnects after the final dot",
+            {"DOT": disconnect},
             OFFER,
             Stage.DATA,
             Reason.DISCONNECTED,
@@ -375,7 +399,7 @@ def _messages() -> list[Behaviour]:
             "is mute after the final dot", {"DOT": mute}, OFFER, Stage.DATA, Reason.TIMED_OUT, ambiguous=True
         ),
         data(
-            "babbles after the final dot",
+            "sends garbage after the final dot",
             {"DOT": b"what?\r\n"},
             OFFER,
             Stage.DATA,
@@ -383,7 +407,7 @@ def _messages() -> list[Behaviour]:
             ambiguous=True,
         ),
         data(
-            "says 354 after the final dot",
+            "replies 354 after the final dot",
             {"DOT": b"354 more\r\n"},
             OFFER,
             Stage.DATA,
@@ -392,7 +416,7 @@ def _messages() -> list[Behaviour]:
             ambiguous=True,
         ),
         data(
-            "says 421 after the final dot",
+            "replies 421 after the final dot",
             {"DOT": b"421 4.3.0 no\r\n"},
             OFFER,
             Stage.DATA,
@@ -400,7 +424,7 @@ def _messages() -> list[Behaviour]:
             421,
         ),
         data(
-            "refuses while the message comes",
+            "refuses during the message",
             {"DATA": _refuse_early},
             OFFER,
             Stage.DATA,
@@ -411,17 +435,17 @@ def _messages() -> list[Behaviour]:
         data("accepts the message twice", {"DOT": b"250 ok\r\n250 ok again\r\n"}, OFFER),
         data("mixes codes in one reply", {"MAIL": b"250-a\r\n550 b\r\n"}, OFFER, Stage.MAIL, Reason.GARBLED),
         data(
-            "says two replies to MAIL",
+            "sends two replies to MAIL",
             {"MAIL": b"250 ok\r\n250 ok\r\n"},
             OFFER,
             Stage.RCPT,
             Reason.GARBLED,
             250,
         ),
-        data("says 250 at DATA", {"DATA": b"250 ok\r\n"}, OFFER, Stage.DATA, Reason.GARBLED, 250),
-        data("says 354 at RCPT", {"RCPT": b"354 go\r\n"}, OFFER, Stage.RCPT, Reason.GARBLED, 354),
-        data("says 199 at MAIL", {"MAIL": b"199 hm\r\n"}, OFFER, Stage.MAIL, Reason.GARBLED),
-        data("takes only smaller messages", {}, too_small, Stage.MAIL, Reason.MESSAGE_TOO_BIG, kept=True),
+        data("replies 250 to DATA", {"DATA": b"250 ok\r\n"}, OFFER, Stage.DATA, Reason.GARBLED, 250),
+        data("replies 354 to RCPT", {"RCPT": b"354 go\r\n"}, OFFER, Stage.RCPT, Reason.GARBLED, 354),
+        data("replies 199 to MAIL", {"MAIL": b"199 hm\r\n"}, OFFER, Stage.MAIL, Reason.GARBLED),
+        data("accepts only smaller messages", {}, too_small, Stage.MAIL, Reason.MESSAGE_TOO_BIG, kept=True),
         data(
             "pipelined replies out of order",
             {"MAIL": b"354 go\r\n", "DATA": b"250 ok\r\n"},
@@ -440,7 +464,7 @@ def _messages() -> list[Behaviour]:
             kept=True,
         ),
         data(
-            "pipelined MAIL refused, all else refused too",
+            "pipelined MAIL refused, RCPT and DATA refused too",
             {"MAIL": b"550 5.7.1 no\r\n", "RCPT": b"503 5.5.1 no\r\n", "DATA": b"503 5.5.1 no\r\n"},
             PIPELINING,
             Stage.MAIL,
@@ -449,8 +473,8 @@ def _messages() -> list[Behaviour]:
             kept=True,
         ),
         data(
-            "pipelined RCPT refused, then gone",
-            {"RCPT": then_hang_up(b"550 5.1.1 no\r\n")},
+            "pipelined RCPT refused, then disconnects",
+            {"RCPT": then_disconnect(b"550 5.1.1 no\r\n")},
             PIPELINING,
             Stage.RCPT,
             Reason.REPLIED,
@@ -464,8 +488,8 @@ def _messages() -> list[Behaviour]:
             Reason.TIMED_OUT,
         ),
         data(
-            "pipelined RCPT refused, DATA granted",
-            {"RCPT": b"550 5.1.1 no\r\n", "DATA": _grant_data_after_refusal},
+            "pipelined RCPT refused, DATA accepted",
+            {"RCPT": b"550 5.1.1 no\r\n", "DATA": _accept_data_after_refusal},
             PIPELINING,
             Stage.RCPT,
             Reason.REPLIED,
@@ -475,9 +499,9 @@ def _messages() -> list[Behaviour]:
 
 
 BEHAVIOURS: tuple[Behaviour, ...] = (
-    Behaviour("accepts and says nothing", mute, Stage.GREETING, Reason.TIMED_OUT),
+    Behaviour("is mute after the connect", mute, Stage.GREETING, Reason.TIMED_OUT),
     Behaviour(
-        "turns away with 554",
+        "greets with 554",
         _answers({"GREETING": b"554 5.7.1 blocked\r\n"}),
         Stage.GREETING,
         Reason.REPLIED,
@@ -487,7 +511,7 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
     Behaviour("is a web server", _web_server, Stage.EHLO, Reason.NOT_SMTP),
     *_banners(),
     *_floods(),
-    *_hang_ups(),
+    *_disconnects(),
     *_tls(),
     *_certificates(),
     *_log_ins(),

@@ -22,7 +22,7 @@ class NameServer:
 
     def __init__(self, zone: Zone, faults: Mapping[str, str] | None = None) -> None:
         self.zone = {(name.lower(), kind): records for (name, kind), records in zone.items()}
-        self.faults = faults or {}
+        self.faults = dict(faults or {})
         self.queries: list[tuple[str, str]] = []
 
     def __enter__(self) -> Self:

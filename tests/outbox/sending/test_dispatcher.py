@@ -104,7 +104,7 @@ def test_messages_that_arrive_during_a_drain_are_batched_until_a_job_is_pushed(
                 enqueue_message(account, "second")
             if is_pushed:
                 dispatcher.serve(account)
-        peer.say(b"250 2.0.0 Ok\r\n")
+        peer.send(b"250 2.0.0 Ok\r\n")
 
     monkeypatch.setattr(store, "claim_batch", lambda *a, **k: batches.append(1) or claim_batch(*a, **k))
     routes.send_to(account, serve(answering(DOT=enqueue_another)))
@@ -150,7 +150,9 @@ def test_a_connection_that_the_server_closed_while_idle_is_replaced(dispatcher, 
             honest()(peer)
             return
         honest(
-            answers={"DOT": lambda one, _line: (one.say(b"250 2.0.0 Ok\r\n"), closed.set(), one.hang_up())}
+            answers={
+                "DOT": lambda one, _line: (one.send(b"250 2.0.0 Ok\r\n"), closed.set(), one.disconnect())
+            }
         )(peer)
 
     server = serve(close_once)

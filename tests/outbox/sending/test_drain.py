@@ -127,7 +127,7 @@ def test_results_are_settled_while_a_server_is_slow_to_reply(app, serve, routes,
     def slow_at_the_third(peer, _line):
         if len(server.messages) == 3:
             may_reply.wait(PATIENCE_S)
-        peer.say(OK)
+        peer.send(OK)
 
     server = serve(answering(DOT=slow_at_the_third))
     routes.send_to(account, server)
@@ -201,7 +201,7 @@ def test_a_drain_that_lost_its_claims_ends_and_records_nothing(app, serve, route
         if len(server.messages) == 2:
             run_in_thread(app, _take_over, account)
             peer.pause(2 * Tuning().settle_lag_s)  # then the drain must settle before the next message
-        peer.say(OK)
+        peer.send(OK)
 
     server = serve(answering(DOT=lose_claims))
     routes.send_to(account, server)

@@ -28,7 +28,7 @@ from tests.outbox.support import (
     statuses,
     subjects,
 )
-from tests.smtp.badserver import BadServer, hang_up
+from tests.smtp.badserver import BadServer, disconnect
 
 SETTINGS_FAILURES = {
     "a refused log-in": answering(AUTH=b"535 5.7.8 Username and password not accepted\r\n"),
@@ -44,7 +44,7 @@ TEMPORARY_REFUSALS = {
 }
 SERVER_FAILURES = {
     "an overloaded server": answering(GREETING=b"421 4.3.2 Too busy, try again later\r\n"),
-    "a server that disconnects": answering(EHLO=hang_up),
+    "a server that disconnects": answering(EHLO=disconnect),
     "a rate limit": answering(MAIL=b"450 4.7.1 Rate limit exceeded, slow down\r\n"),
 }
 
@@ -122,7 +122,7 @@ def test_a_message_that_is_enqueued_while_the_queue_is_held_waits(app, server, a
 
 def test_a_refused_recipient_fails_that_message_only(app, serve_script, account):
     def refuse_one(peer, line):
-        peer.say(b"550 5.1.1 No such user\r\n" if b"bad@" in line else b"250 2.1.5 Ok\r\n")
+        peer.send(b"550 5.1.1 No such user\r\n" if b"bad@" in line else b"250 2.1.5 Ok\r\n")
 
     server = serve_script(answering(RCPT=refuse_one))
     for key in ("first", "bad", "last"):
@@ -223,7 +223,7 @@ def test_time_on_hold_does_not_count_towards_the_limit_of_two_days(app, serve_sc
 
 
 def test_a_possibly_delivered_message_is_retried_with_the_same_message_id(app, serve_script, account, clock):
-    server = serve_script(answering(DOT=hang_up))
+    server = serve_script(answering(DOT=disconnect))
     id_ = enqueue_message(account, "m")
     drain_queue(account)
     row, (one,) = message(id_), attempts(id_)
@@ -241,7 +241,7 @@ def test_a_possibly_delivered_message_is_retried_with_the_same_message_id(app, s
 def test_a_possible_duplicate_keeps_its_message_id_when_the_sending_domain_changes(
     app, serve_script, routes, account, clock
 ):
-    server = serve_script(answering(DOT=hang_up))
+    server = serve_script(answering(DOT=disconnect))
     enqueue_message(account, "m")
     drain_queue(account)
     server.script = honest()
@@ -357,7 +357,7 @@ def test_a_probe_whose_recipient_is_refused_releases_the_queue(app, serve_script
     first, second = enqueue_message(account, "first"), enqueue_message(account, "second")
     drain_queue(account)
     refusal, ok = b"550 5.1.1 No such user\r\n", b"250 ok\r\n"
-    server.script = answering(RCPT=lambda peer, line: peer.say(refusal if b"first@" in line else ok))
+    server.script = answering(RCPT=lambda peer, line: peer.send(refusal if b"first@" in line else ok))
     clock.shift(timedelta(minutes=2))
     drain_queue(account)
     assert message(first).status is Status.FAILED
@@ -400,7 +400,7 @@ def test_a_test_email_is_sent_while_the_queue_is_held_and_its_acceptance_release
 def test_a_server_that_never_replies_pauses_the_queue_after_its_time_limit(
     app, serve, routes, account, clock
 ):
-    server = serve(lambda peer: peer.listen())
+    server = serve(lambda peer: peer.read_until_closed())
     routes.send_to(account, server, limits=Limits(deadline=0.5, greeting=0.3, reply=0.3))
     id_ = enqueue_message(account, "m")
     drain_queue(account)
@@ -414,9 +414,9 @@ def test_a_connection_that_the_server_closes_between_messages_is_replaced(app, s
     def close_every_second_time(peer, _line):
         if seen:
             seen.clear()
-            peer.hang_up()
+            peer.disconnect()
         seen.append(True)
-        peer.say(b"250 2.1.0 Ok\r\n")
+        peer.send(b"250 2.1.0 Ok\r\n")
 
     server = serve_script(answering(MAIL=close_every_second_time))
     for number in range(4):

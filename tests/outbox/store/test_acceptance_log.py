@@ -182,7 +182,7 @@ def test_a_drain_waits_for_a_locked_database_and_repeats_no_message(
     def lock_once(peer, _line):
         if not locks:
             locks.append(lock_against_writers(config))
-        peer.say(b"250 2.0.0 Ok: queued as 1\r\n")
+        peer.send(b"250 2.0.0 Ok: queued as 1\r\n")
 
     server = serve(answering(DOT=lock_once))
     routes.send_to(account, server)

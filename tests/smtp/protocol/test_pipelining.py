@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,21 +16,22 @@ from hypothesis import strategies as st
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
 from portal.smtp.protocol.envelope import Acceptance, OutgoingMessage
 from portal.smtp.protocol.session import Session
-from portal.smtp.server import Security
+from portal.smtp.server import Limits, Security
 
 from ..badserver import (
     LIMITS,
     OFFER,
     SENDER,
+    SHORT_LIMITS,
     Answer,
     BadServer,
     Peer,
-    converse,
-    hang_up,
+    disconnect,
     mute,
+    receive_message,
+    serve_correctly,
     server_at,
-    take_message,
-    then_hang_up,
+    then_disconnect,
 )
 
 PIPELINING = (*OFFER, b"PIPELINING")
@@ -41,17 +43,16 @@ def outgoing(number: int) -> OutgoingMessage:
     )
 
 
-def once(number: int, odd: Answer, usual: Answer) -> Callable[[Peer, bytes], None]:
-    """Give the ``odd`` answer to command number ``number``, counted over all connections, else the ``usual`` one."""
-    count = Counter[str]()
+def once(number: int, exception: Answer, usual: Answer) -> Callable[[Peer, bytes], None]:
+    """Answer command ``number``, counted over all connections, with ``exception`` and all others with ``usual``."""
+    count = itertools.count(1)
 
     def answer(peer: Peer, line: bytes) -> None:
-        count["asked"] += 1
-        given = odd if count["asked"] == number else usual
-        if isinstance(given, bytes):
-            peer.say(given)
+        chosen = exception if next(count) == number else usual
+        if isinstance(chosen, bytes):
+            peer.send(chosen)
         else:
-            given(peer, line)
+            chosen(peer, line)
 
     return answer
 
@@ -60,21 +61,23 @@ OK = b"250 2.1.0 Ok\r\n"
 DONE = b"250 2.0.0 Ok: queued as 4XyZ1a2b\r\n"
 
 
-def take(peer: Peer, line: bytes) -> None:
-    take_message(peer, line)
-    peer.say(DONE)
+def accept(peer: Peer, line: bytes) -> None:
+    receive_message(peer, line)
+    peer.send(DONE)
 
 
 def pipelining(**answers: Answer) -> Callable[[Peer], None]:
-    return partial(converse, answers=answers, offers=PIPELINING)
+    return partial(serve_correctly, answers=answers, offers=PIPELINING)
 
 
 def subjects(bad: BadServer) -> list[bytes]:
     return [message.split(b"\r\n")[1] for message in bad.messages]
 
 
-def send(bad: BadServer, count: int) -> tuple[list[Acceptance | SubmissionFailure], list[str]]:
-    with Session(server_at(bad.port)) as session:
+def send(
+    bad: BadServer, count: int, limits: Limits = LIMITS
+) -> tuple[list[Acceptance | SubmissionFailure], list[str]]:
+    with Session(server_at(bad.port, limits=limits)) as session:
         outcomes, transcripts = [], []
         for outcome in session.submit_many(map(outgoing, range(count))):
             outcomes.append(outcome)
@@ -83,18 +86,18 @@ def send(bad: BadServer, count: int) -> tuple[list[Acceptance | SubmissionFailur
 
 
 def test_the_next_envelope_arrives_with_the_end_of_a_message() -> None:
-    along: list[bytes] = []
+    following: list[bytes] = []
 
-    def note(peer: Peer, _line: bytes) -> None:
-        along.append(bytes(peer.buffer))
-        peer.say(DONE)
+    def record_buffer(peer: Peer, _line: bytes) -> None:
+        following.append(bytes(peer.buffer))
+        peer.send(DONE)
 
-    with BadServer(pipelining(DOT=note)) as bad:
+    with BadServer(pipelining(DOT=record_buffer)) as bad:
         outcomes, transcripts = send(bad, 3)
         assert subjects(bad) == [b"Subject: 0", b"Subject: 1", b"Subject: 2"]
         assert bad.connections == 1
     assert all(isinstance(outcome, Acceptance) for outcome in outcomes)
-    assert along == [
+    assert following == [
         b"MAIL FROM:<info@example.org> SIZE=23\r\nRCPT TO:<r1@example.net>\r\nDATA\r\n",
         b"MAIL FROM:<info@example.org> SIZE=23\r\nRCPT TO:<r2@example.net>\r\nDATA\r\n",
         b"",
@@ -107,20 +110,20 @@ def test_the_next_envelope_arrives_with_the_end_of_a_message() -> None:
 
 
 def test_a_server_without_pipelining_gets_one_command_at_a_time() -> None:
-    along: list[bytes] = []
+    following: list[bytes] = []
 
-    def note(peer: Peer, _line: bytes) -> None:
+    def record_buffer(peer: Peer, _line: bytes) -> None:
         time.sleep(0.02)
-        along.append(bytes(peer.buffer))
-        peer.say(DONE)
+        following.append(bytes(peer.buffer))
+        peer.send(DONE)
 
-    with BadServer(partial(converse, answers={"DOT": note})) as bad:
+    with BadServer(partial(serve_correctly, answers={"DOT": record_buffer})) as bad:
         outcomes, _ = send(bad, 3)
-    assert along == [b"", b"", b""]
+    assert following == [b"", b"", b""]
     assert len(outcomes) == 3
 
 
-def test_only_the_envelope_is_sent_before_the_outcome_was_taken() -> None:
+def test_only_the_envelope_is_sent_before_the_outcome_is_read() -> None:
     with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:
         for number, outcome in enumerate(session.submit_many(map(outgoing, range(4)))):
             assert isinstance(outcome, Acceptance)
@@ -130,44 +133,45 @@ def test_only_the_envelope_is_sent_before_the_outcome_was_taken() -> None:
 
 
 def test_messages_are_read_one_ahead_and_no_further() -> None:
-    taken: list[int] = []
+    read: list[int] = []
 
     def queue() -> Iterator[OutgoingMessage]:
         for number in range(5):
-            taken.append(number)
+            read.append(number)
             yield outgoing(number)
 
     with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:
         for number, _ in enumerate(session.submit_many(queue())):
-            assert taken == list(range(min(number + 2, 5)))
+            assert read == list(range(min(number + 2, 5)))
 
 
 REFUSED = b"550 5.1.1 no such user\r\n"
 UNEXPECTED: dict[str, dict[str, Answer]] = {
-    "refuses MAIL for now": {"MAIL": once(2, b"450 4.7.1 slowly\r\n", OK), "DATA": once(2, b"503 no\r\n", take)},
-    "refuses MAIL and grants DATA": {"MAIL": once(2, b"550 5.7.1 no\r\n", OK)},
-    "finds RCPT out of order": {"RCPT": once(2, b"503 5.5.1 order\r\n", OK)},
-    "finds DATA out of order": {"DATA": once(2, b"554 5.5.0 improper pipelining\r\n", take)},
-    "complains like Exim": {"RCPT": once(2, b"554 SMTP synchronization error\r\n", OK)},
-    "takes leave at MAIL": {"MAIL": once(2, then_hang_up(b"421 4.7.0 too many messages\r\n"), OK)},
-    "takes leave at DATA": {"DATA": once(2, then_hang_up(b"421 4.7.0 enough\r\n"), take)},
-    "hangs up at MAIL": {"MAIL": once(2, hang_up, OK)},
-    "hangs up at RCPT": {"RCPT": once(2, hang_up, OK)},
-    "hangs up at DATA": {"DATA": once(2, hang_up, take)},
-    "swallows MAIL": {"MAIL": once(2, lambda _peer, _line: None, OK)},
-    "falls silent at MAIL": {"MAIL": once(2, mute, OK)},
-    "says two replies at the dot": {"DOT": once(1, DONE + b"250 ok\r\n", DONE)},
-    "says two replies at RCPT": {"RCPT": once(2, OK + OK, OK)},
-    "says two replies at DATA": {"DATA": once(2, b"354 go\r\n354 go\r\n", take)},
-    "babbles at MAIL": {"MAIL": once(2, b"what?\r\n", OK)},
-    "grants DATA at MAIL": {"MAIL": once(2, b"354 go\r\n", OK)},
+    "refuses MAIL temporarily": {"MAIL": once(2, b"450 4.7.1 slowly\r\n", OK), "DATA": once(2, b"503 no\r\n", accept)},
+    "refuses MAIL and accepts DATA": {"MAIL": once(2, b"550 5.7.1 no\r\n", OK)},
+    "refuses RCPT as out of order": {"RCPT": once(2, b"503 5.5.1 order\r\n", OK)},
+    "refuses DATA as out of order": {"DATA": once(2, b"554 5.5.0 improper pipelining\r\n", accept)},
+    "refuses RCPT like Exim": {"RCPT": once(2, b"554 SMTP synchronization error\r\n", OK)},
+    "closes with 421 at MAIL": {"MAIL": once(2, then_disconnect(b"421 4.7.0 too many messages\r\n"), OK)},
+    "closes with 421 at DATA": {"DATA": once(2, then_disconnect(b"421 4.7.0 enough\r\n"), accept)},
+    "disconnects at MAIL": {"MAIL": once(2, disconnect, OK)},
+    "disconnects at RCPT": {"RCPT": once(2, disconnect, OK)},
+    "disconnects at DATA": {"DATA": once(2, disconnect, accept)},
+    "ignores MAIL": {"MAIL": once(2, lambda _peer, _line: None, OK)},
+    "stops replying at MAIL": {"MAIL": once(2, mute, OK)},
+    "sends two replies at the dot": {"DOT": once(1, DONE + b"250 ok\r\n", DONE)},
+    "sends two replies at RCPT": {"RCPT": once(2, OK + OK, OK)},
+    "sends two replies at DATA": {"DATA": once(2, b"354 go\r\n354 go\r\n", accept)},
+    "sends garbage at MAIL": {"MAIL": once(2, b"what?\r\n", OK)},
+    "sends 354 at MAIL": {"MAIL": once(2, b"354 go\r\n", OK)},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", UNEXPECTED)
 def test_after_an_unexpected_reply_the_message_is_sent_again_alone(name: str) -> None:
     with BadServer(pipelining(**UNEXPECTED[name])) as bad:
-        outcomes, transcripts = send(bad, 4)
+        times_out = name in ("ignores MAIL", "stops replying at MAIL")
+        outcomes, transcripts = send(bad, 4, SHORT_LIMITS if times_out else LIMITS)
         assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [True] * 4, "\n".join(transcripts)
         complete = [subject for subject in subjects(bad) if subject.startswith(b"Subject")]
         assert complete == [b"Subject: %d" % number for number in range(4)]
@@ -176,9 +180,11 @@ def test_after_an_unexpected_reply_the_message_is_sent_again_alone(name: str) ->
         assert "said together" not in transcripts[2] + transcripts[3]
 
 
-@pytest.mark.parametrize("granted", [True, False])
-def test_an_unknown_recipient_is_tried_once_and_the_others_get_their_mail(granted: bool) -> None:
-    data: dict[str, Answer] = {} if granted else {"DATA": once(2, b"554 5.5.1 no recipients\r\n", take)}
+@pytest.mark.parametrize("accepts_data", [True, False])
+def test_an_unknown_recipient_is_tried_once_and_the_other_messages_are_sent(accepts_data: bool) -> None:
+    data: dict[str, Answer] = (
+        {} if accepts_data else {"DATA": once(2, b"554 5.5.1 no recipients\r\n", accept)}
+    )
     with BadServer(pipelining(RCPT=once(2, REFUSED, OK), **data)) as bad:
         outcomes, transcripts = send(bad, 4)
         assert bad.received.count(b"r1@example.net") == 1
@@ -187,7 +193,7 @@ def test_an_unknown_recipient_is_tried_once_and_the_others_get_their_mail(grante
             b"Subject: 2",
             b"Subject: 3",
         ]
-        assert bad.connections == (2 if granted else 1)
+        assert bad.connections == (2 if accepts_data else 1)
     failure = outcomes[1]
     assert isinstance(failure, SubmissionFailure)
     assert (failure.stage, failure.reason, failure.ambiguous) == (Stage.RCPT, Reason.REPLIED, False)
@@ -204,12 +210,12 @@ def test_a_message_refused_at_its_end_leaves_the_next_envelope_valid() -> None:
     assert "RSET" not in "".join(transcripts)
 
 
-@pytest.mark.parametrize(("end", "reason"), [(hang_up, Reason.DISCONNECTED), (mute, Reason.TIMED_OUT)])
+@pytest.mark.parametrize(("end", "reason"), [(disconnect, Reason.DISCONNECTED), (mute, Reason.TIMED_OUT)])
 def test_a_connection_lost_at_the_final_dot_makes_that_message_ambiguous_only(
     end: Answer, reason: Reason
 ) -> None:
     with BadServer(pipelining(DOT=once(2, end, DONE))) as bad:
-        outcomes, _ = send(bad, 4)
+        outcomes, _ = send(bad, 4, SHORT_LIMITS if end is mute else LIMITS)
         assert subjects(bad) == [b"Subject: %d" % number for number in range(4)]
     failure = outcomes[1]
     assert isinstance(failure, SubmissionFailure)
@@ -222,9 +228,9 @@ def test_stopping_after_an_outcome_sends_no_further_message() -> None:
         with Session(server_at(bad.port)) as session:
             next(session.submit_many(map(outgoing, range(3))))
         assert not session.is_usable()
-        time.sleep(0.05)
+        bad.wait_until_disconnected()
         assert subjects(bad) == [b"Subject: 0"]
-        assert b"QUIT" not in bad.received  # the server expects a message, of which a command would be a part
+        assert b"QUIT" not in bad.received  # the server would read it as part of a message
 
 
 def test_another_message_than_the_announced_one_is_not_sent_to_its_recipient() -> None:
@@ -242,7 +248,7 @@ def test_another_message_than_the_announced_one_is_not_sent_to_its_recipient() -
 def test_cancelling_a_refused_pipelined_envelope_keeps_the_connection() -> None:
     answers: dict[str, Answer] = {
         "RCPT": once(2, REFUSED, OK),
-        "DATA": once(2, b"503 5.5.1 no\r\n", take),
+        "DATA": once(2, b"503 5.5.1 no\r\n", accept),
     }
     with BadServer(pipelining(**answers)) as bad, Session(server_at(bad.port)) as session:
         session.send(outgoing(0), following=outgoing(1))
@@ -308,27 +314,27 @@ PLANS = st.lists(
 def test_no_message_is_sent_twice_or_counted_as_accepted_without_acceptance(
     plan: list[tuple[str, int, bytes]],
 ) -> None:
-    """The messages the server took and the outcomes agree for any replies at any time."""
-    asked, odd = Counter[str](), {(verb, number): reply for verb, number, reply in plan}
-    taken: list[bytes] = []
+    """The messages that the server received agree with the outcomes, for any replies at any command."""
+    commands, exceptions = Counter[str](), {(verb, number): reply for verb, number, reply in plan}
+    received: list[bytes] = []
 
-    def give(verb: str, usual: bytes) -> Callable[[Peer, bytes], None]:
+    def answer_to(verb: str, usual: bytes) -> Callable[[Peer, bytes], None]:
         def answer(peer: Peer, _line: bytes) -> None:
-            asked[verb] += 1
-            said = odd.get((verb, asked[verb]), usual)
-            if verb == "DATA" and said == usual:
-                take_message(peer)
-                asked["DOT"] += 1
-                taken.append(peer.server.messages[-1].split(b"\r\n")[1])
-                said = odd.get(("DOT", asked["DOT"]), DONE)
-            peer.say(said)
+            commands[verb] += 1
+            reply = exceptions.get((verb, commands[verb]), usual)
+            if verb == "DATA" and reply == usual:
+                receive_message(peer)
+                commands["DOT"] += 1
+                received.append(peer.server.messages[-1].split(b"\r\n")[1])
+                reply = exceptions.get(("DOT", commands["DOT"]), DONE)
+            peer.send(reply)
 
         return answer
 
     usual = {"MAIL": OK, "RCPT": OK, "DATA": b"354 go\r\n"}
     script = partial(
-        converse,
-        answers={verb: give(verb, words) for verb, words in usual.items()},
+        serve_correctly,
+        answers={verb: answer_to(verb, reply) for verb, reply in usual.items()},
         offers=PIPELINING,
         security=Security.PLAINTEXT,
     )
@@ -337,7 +343,7 @@ def test_no_message_is_sent_twice_or_counted_as_accepted_without_acceptance(
         session = Session(server_at(bad.port, Security.PLAINTEXT, limits=limits))
         outcomes = list(session.submit_many(map(outgoing, range(4))))
         session.close()
-    times = Counter(taken)
+    times = Counter(received)
     for number, outcome in enumerate(outcomes):
         arrived = times[b"Subject: %d" % number]
         assert arrived <= 1

@@ -16,7 +16,7 @@ from portal.smtp.diagnosis.diagnose import diagnose
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
 from portal.smtp.protocol.session import Session
 
-from ..badserver import BadServer, Peer, authority, converse, server_at
+from ..badserver import BadServer, Peer, authority, serve_correctly, server_at
 
 
 def issue(folder: Path, subject: str, *names: x509.GeneralName) -> ssl.SSLContext:
@@ -56,13 +56,13 @@ def refusal(context: ssl.SSLContext) -> SubmissionFailure:
     """Return the failure of a session with a server that uses ``context``."""
 
     def starttls(peer: Peer, _line: bytes) -> None:
-        peer.say(b"220 2.0.0 go ahead\r\n")
+        peer.send(b"220 2.0.0 go ahead\r\n")
         peer.encrypt(context)
 
-    with BadServer(lambda peer: converse(peer, {"STARTTLS": starttls})) as bad:
+    with BadServer(lambda peer: serve_correctly(peer, {"STARTTLS": starttls})) as bad:
         with pytest.raises(SubmissionFailure) as raised:
             Session(server_at(bad.port)).open()
-        assert not bad.heard_secret()
+        assert not bad.received_secret()
     return raised.value
 
 
