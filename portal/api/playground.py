@@ -15,7 +15,7 @@ from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db
 from ..deliveries import message_log
 from ..events import event_log
-from ..events.models import EmailDecision, EventMail
+from ..events.presenter import NOT_SENT_REASONS
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
 from ..web.labels import STATUS_LABELS
@@ -25,20 +25,10 @@ from .serializers import find_event
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ..events.models import EventMail
+
 MAX_CHOICES = 30
 _KEY_SAFE = re.compile(r"[A-Za-z0-9._-]{1,60}", re.ASCII)
-# Why there is no email, and what to do if there should be one.
-WHY: Mapping[EmailDecision, str] = {
-    EmailDecision.OFF: "This email is switched off.",
-    EmailDecision.OPTED_OUT: "This affiliate chose not to get this kind of email.",
-    EmailDecision.SUPPRESSED: "This mailbox is on your list of those not written to.",
-    EmailDecision.NOT_CONFIRMED: "This affiliate has not confirmed the email address yet.",
-    EmailDecision.DUPLICATE: "This email is owed already.",
-    EmailDecision.SUSPENDED: "This affiliate is suspended.",
-    EmailDecision.NOT_ACTIVE: "This affiliate does not take part: approve them first, or wait until they have joined.",
-    EmailDecision.UNRENDERABLE: "Your own text of this email cannot be used; open it and mend it.",
-    EmailDecision.NOTHING_TO_TELL: "There was nothing to tell.",
-}
 
 
 @dataclass(frozen=True)
@@ -51,7 +41,7 @@ class SimulatedEmail:
     recipient: str
     message: OutboxMessage | None
     status: str
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -139,7 +129,7 @@ def curl_command(base_url: str, body: Mapping[str, Any]) -> str:
 
 
 def _simulated_email(account_id: int, mail: EventMail) -> SimulatedEmail:
-    notice = CATALOGUE.get(mail.kind)
+    notice, reason = CATALOGUE.get(mail.kind), NOT_SENT_REASONS.get(mail.decision)
     message = (
         message_log.get_message(account_id, mail.message_id)
         if mail.message_id and not mail.decision
@@ -152,7 +142,7 @@ def _simulated_email(account_id: int, mail: EventMail) -> SimulatedEmail:
         recipient=mail.recipient,
         message=message,
         status=STATUS_LABELS[message.status] if message else "",
-        why=WHY.get(mail.decision, "") or ("" if message else "The log of it has been cleared."),
+        reason=reason.in_simulator if reason else "" if message else "The log of it has been cleared.",
     )
 
 

@@ -30,26 +30,54 @@ _SOURCE_LABELS: Mapping[Source, str] = {
 
 @dataclass(frozen=True)
 class NotSentReason:
-    """Why an email was not sent. ``action`` is the label of the link where the owner can change that, if any."""
+    """Why an email was not sent, in a sentence for the owner.
+
+    ``in_simulator`` is the sentence of the event simulator, where the event is new and the owner has chosen the affiliate.
+    ``action`` is the label of the link to the page where the owner can change the reason, if there is one.
+    """
 
     sentence: str
+    in_simulator: str
     action: str = ""
 
 
 NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
-    EmailDecision.OFF: NotSentReason("This email is switched off.", "Switch it on"),
-    EmailDecision.OPTED_OUT: NotSentReason("The affiliate does not want this email."),
-    EmailDecision.SUPPRESSED: NotSentReason("This address is not written to.", "See why"),
-    EmailDecision.NOT_CONFIRMED: NotSentReason("The affiliate has not confirmed the address yet."),
-    EmailDecision.DUPLICATE: NotSentReason("The same email was owed already; nobody gets it twice."),
+    EmailDecision.OFF: NotSentReason(
+        "This email is switched off.", "This email is switched off.", action="Switch it on"
+    ),
+    EmailDecision.OPTED_OUT: NotSentReason(
+        "The affiliate does not want this email.", "This affiliate chose not to get this kind of email."
+    ),
+    EmailDecision.SUPPRESSED: NotSentReason(
+        "This address is not written to.",
+        "This mailbox is on your list of those not written to.",
+        action="See why",
+    ),
+    EmailDecision.NOT_CONFIRMED: NotSentReason(
+        "The affiliate has not confirmed the address yet.",
+        "This affiliate has not confirmed the email address yet.",
+    ),
+    EmailDecision.DUPLICATE: NotSentReason(
+        "The same email was owed already; nobody gets it twice.", "This email is owed already."
+    ),
     EmailDecision.SUSPENDED: NotSentReason(
-        "The affiliate is suspended, and is not written to.", "See the affiliate"
+        "The affiliate is suspended, and is not written to.",
+        "This affiliate is suspended.",
+        action="See the affiliate",
     ),
     EmailDecision.NOT_ACTIVE: NotSentReason(
-        "The affiliate did not take part in your programme at that time.", "See the affiliate"
+        "The affiliate did not take part in your programme at that time.",
+        "This affiliate does not take part: approve them first, or wait until they have joined.",
+        action="See the affiliate",
     ),
-    EmailDecision.UNRENDERABLE: NotSentReason("Your text for this email could not be read.", "Mend the text"),
-    EmailDecision.NOTHING_TO_TELL: NotSentReason("There was nothing to tell of that week."),
+    EmailDecision.UNRENDERABLE: NotSentReason(
+        "Your text for this email could not be read.",
+        "Your own text of this email cannot be used; open it and mend it.",
+        action="Mend the text",
+    ),
+    EmailDecision.NOTHING_TO_TELL: NotSentReason(
+        "There was nothing to tell of that week.", "There was nothing to tell."
+    ),
 }
 
 

@@ -28,10 +28,10 @@ def messages(kind):
     return list(db.session.scalars(select(OutboxMessage).where(OutboxMessage.kind == kind)))
 
 
-def path_in(kind, word):
+def path_in(kind, prefix):
     """Return the path of the link in the newest email of this kind."""
     text = messages(kind)[-1].text
-    return re.search(rf"http://127\.0\.0\.1(/{word}/\S+)", text).group(1)
+    return re.search(rf"http://127\.0\.0\.1(/{prefix}/\S+)", text).group(1)
 
 
 def sign_up(client, **changes):
