@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Set up password hashing and log-in for the app and register the pages."""
-    # Imported here, so that other rooms can import the tables without the pages.
+    # Imported here, so that other packages can import the tables without the pages.
     from ..state import get_state
-    from . import access, passwords, views, views_profile  # noqa: F401 - its pages join the blueprint
+    from . import access, passwords, views, views_profile  # noqa: F401 - importing it registers its routes
 
     config = get_state(app).config
     passwords.install(app, fast=config.testing)

@@ -26,7 +26,7 @@ _LOGGED_OUT_MEANWHILE = (
 
 
 def install(app: Flask) -> None:
-    """Set up Flask-Login with the sessions of this room."""
+    """Set up Flask-Login with server-side sessions."""
     manager = LoginManager()
     manager.login_view = "accounts.log_in"
     manager.login_message = _LOG_IN_FIRST
@@ -46,9 +46,7 @@ def install(app: Flask) -> None:
         try:
             current_user._get_current_object()
         except SQLAlchemyError:
-            g._login_user = (
-                AnonymousUserMixin()
-            )  # so that the error page does not query the failing database again
+            g._login_user = AnonymousUserMixin()  # keeps the error page from querying the database
             raise
 
 

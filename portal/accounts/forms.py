@@ -1,4 +1,4 @@
-"""The forms of the accounts room. They check the shape of input; the other rules are with the operations."""
+"""The forms of registration, log-in and profile. They check single fields; the operations check the rest."""
 
 from __future__ import annotations
 

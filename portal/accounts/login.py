@@ -51,16 +51,16 @@ def log_in(mailbox: str, password: str, *, network: str, device: str, now: datet
     Raises WrongCredentials or TooManyAttempts.
     """
     key = mailbox_key(mailbox)
-    stored = _look_up(key, network, now)
+    stored = _find_stored_password(key, network, now)
     if not hasher().verify(stored.password_hash if stored else None, password) or stored is None:
         raise WrongCredentials
     new_hash = (
         hasher().hash(password) if hasher().needs_rehash(stored.password_hash) else stored.password_hash
     )
-    return _start(stored, new_hash, key, device, now)
+    return _start_session(stored, new_hash, key, device, now)
 
 
-def _look_up(key: str, network: str, now: datetime) -> _StoredPassword | None:
+def _find_stored_password(key: str, network: str, now: datetime) -> _StoredPassword | None:
     """Count this attempt and fetch the hash in one transaction, which ends before the slow verification."""
     allowed = count_attempt(key, now=now) & rate_limit.consume(LOGINS_PER_NETWORK, network, now=now)
     query = select(Owner.id, Owner.password_hash).where(Owner.mailbox_key == key)
@@ -71,8 +71,8 @@ def _look_up(key: str, network: str, now: datetime) -> _StoredPassword | None:
     return _StoredPassword(row.id, row.password_hash) if row else None
 
 
-def _start(stored: _StoredPassword, new_hash: str, key: str, device: str, now: datetime) -> str:
-    # Verification is slow. If the password was changed meanwhile, the verified one is outdated.
+def _start_session(stored: _StoredPassword, new_hash: str, key: str, device: str, now: datetime) -> str:
+    # The password may have been changed during the slow verification.
     same = select(Owner).where(Owner.id == stored.id, Owner.password_hash == stored.password_hash)
     owner = db.session.scalar(same.with_for_update(of=Owner))
     if owner is None:

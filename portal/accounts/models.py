@@ -63,14 +63,12 @@ class PasswordReset(Base):
 
 
 class PendingRegistration(Base):
-    """A registration whose mailbox is not confirmed. It is no account; the confirmation creates one."""
+    """A registration whose mailbox is not confirmed yet. The confirmation creates the account."""
 
     __tablename__ = "pending_registration"
     id: Mapped[int] = mapped_column(primary_key=True)
-    token_hash: Mapped[str] = mapped_column(String(64), unique=True)  # of the link in the mail
-    browser_hash: Mapped[str] = mapped_column(
-        String(64)
-    )  # of a secret in the session cookie of the browser that registered
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)  # of the link in the email
+    browser_hash: Mapped[str] = mapped_column(String(64))  # of a secret in the browser's session cookie
     programme: Mapped[str] = mapped_column(String(100))
     name: Mapped[str] = mapped_column(String(100))
     mailbox: Mapped[str] = mapped_column(String(254))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from flask import current_app
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 
 from .. import rate_limit
 from ..db import db
@@ -18,7 +18,7 @@ from .identifiers import mailbox_key
 from .login import TooManyAttempts, reset_attempts
 from .models import Owner, OwnerSession, PasswordReset
 from .passwords import check_password, hasher
-from .tokens import hash_token, new_token
+from .tokens import InvalidLink, hash_token, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 PER_MAILBOX = RateLimit("reset mails", 3, timedelta(hours=1))
 PER_NETWORK = RateLimit("resets by network", 50, timedelta(hours=1))
 LINK_LIFETIME = timedelta(hours=1)
-
-
-class LinkExpired(Exception):
-    """The link was never issued, has expired or was used."""
 
 
 def request_reset(mailbox: str, *, network: str, link_for: Callable[[str], str], now: datetime) -> None:
@@ -83,19 +79,19 @@ def set_password(token: str, password: str, *, reset_link: str, now: datetime) -
     """Set the password of the owner whom the link was sent to, and log out all devices. Commits.
 
     Raises:
-        LinkExpired: the link is invalid.
+        InvalidLink: the link is invalid.
         PasswordRefused: the password is not accepted; the link stays valid.
     """
     owner = _find_owner(token, now)
     if owner is None:
         db.session.rollback()
-        raise LinkExpired
+        raise InvalidLink
     check_password(password, owner.account.name, owner.name, owner.mailbox)
     db.session.rollback()
     hashed = hasher().hash(password)
     if not _use_link(token, now):
         db.session.rollback()
-        raise LinkExpired
+        raise InvalidLink
     replace_password(owner, hashed, reset_link=reset_link, now=now)
     sessions.revoke(OwnerSession.owner_id == owner.id, now=now)
     reset_attempts(owner.mailbox_key, now=now)
@@ -124,25 +120,19 @@ def _add_reset(owner: Owner, now: datetime) -> str:
 
 def _find_owner(token: str, now: datetime) -> Owner | None:
     return db.session.scalar(
-        select(Owner)
-        .join(PasswordReset, PasswordReset.owner_id == Owner.id)
-        .where(
-            PasswordReset.token_hash == hash_token(token),
-            PasswordReset.used_at.is_(None),
-            PasswordReset.created_at > now - LINK_LIFETIME,
-        )
+        select(Owner).join(PasswordReset, PasswordReset.owner_id == Owner.id).where(*_is_valid(token, now))
     )
 
 
 def _use_link(token: str, now: datetime) -> bool:
     """Mark the link as used; return False if it was invalid. One statement, so of two requests only one succeeds."""
-    statement = (
-        update(PasswordReset)
-        .where(
-            PasswordReset.token_hash == hash_token(token),
-            PasswordReset.used_at.is_(None),
-            PasswordReset.created_at > now - LINK_LIFETIME,
-        )
-        .values(used_at=now)
-    )
+    statement = update(PasswordReset).where(*_is_valid(token, now)).values(used_at=now)
     return int(db.session.execute(statement).rowcount) == 1  # type: ignore[attr-defined]
+
+
+def _is_valid(token: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (
+        PasswordReset.token_hash == hash_token(token),
+        PasswordReset.used_at.is_(None),
+        PasswordReset.created_at > now - LINK_LIFETIME,
+    )

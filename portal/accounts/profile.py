@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .sessions import LoggedIn
 
 UTC = "UTC"
-# The tz database also has outdated names, and zones without a place whose signs mislead (Etc/GMT+5).
+# The tz database also has outdated names, and names such as Etc/GMT+5, whose sign is inverted.
 _REGIONS = (
     "Africa",
     "America",

@@ -21,7 +21,7 @@ from .identifiers import mailbox_key, unique_slug
 from .login import LOGINS_PER_NETWORK, TooManyAttempts
 from .models import Account, Owner, PendingRegistration
 from .passwords import check_password, hasher
-from .tokens import hash_token, new_token
+from .tokens import InvalidLink, hash_token, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,10 +37,6 @@ class RegistrationRefused(ValueError):
 
 class MailboxTaken(RegistrationRefused):
     """The mailbox belongs to an owner already. Must not be revealed to visitors."""
-
-
-class LinkExpired(Exception):
-    """The link was never issued, has expired or was used."""
 
 
 class WrongPassword(Exception):
@@ -134,7 +130,7 @@ def request_confirmation(
 
 
 def find_pending(token: str, *, now: datetime) -> PendingRegistration:
-    """Return the registration of this confirmation link. Raises LinkExpired."""
+    """Return the registration of this confirmation link. Raises InvalidLink."""
     row = db.session.scalar(
         select(PendingRegistration).where(
             PendingRegistration.token_hash == hash_token(token),
@@ -142,7 +138,7 @@ def find_pending(token: str, *, now: datetime) -> PendingRegistration:
         )
     )
     if row is None:
-        raise LinkExpired
+        raise InvalidLink
     return row
 
 
@@ -158,7 +154,7 @@ def confirm(token: str, *, browser: str, password: str, network: str, now: datet
     register someone else's mailbox, wait until that person presses the button, and share the account.
 
     Raises:
-        LinkExpired: the link is invalid.
+        InvalidLink: the link is invalid.
         WrongPassword: the password is required and wrong.
         MailboxTaken: the mailbox was registered meanwhile.
         TooManyAttempts: the network guessed passwords too often.

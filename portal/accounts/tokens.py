@@ -6,6 +6,10 @@ import hashlib
 import secrets
 
 
+class InvalidLink(Exception):
+    """The link in an email was never issued, has expired or was used."""
+
+
 def new_token() -> str:
     """Return 32 random bytes as 43 URL-safe characters."""
     return secrets.token_urlsafe(32)

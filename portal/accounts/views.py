@@ -1,4 +1,4 @@
-"""The pages of visitors who are not logged in: registration, log-in and password reset."""
+"""Pages for visitors who are not logged in: registration, log-in and password reset."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .access import start_browser_session
 from .forms import ConfirmForm, ForgotForm, LogInForm, RegisterForm, ResetForm, add_error
 from .login import TooManyAttempts, WrongCredentials
 from .passwords import PasswordRefused
+from .tokens import InvalidLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,7 +162,7 @@ def confirm(token: str) -> ResponseReturnValue:
     page, browser = "accounts/confirm.html", str(session.get("registering", ""))
     try:
         pending = registration.find_pending(token, now=utcnow())
-    except registration.LinkExpired:
+    except InvalidLink:
         return render_template("accounts/link_expired.html", again="accounts.register"), 404
     known = registration.is_same_browser(pending, browser)
     more = {"programme": pending.programme, "known": known}
@@ -182,7 +183,7 @@ def confirm(token: str) -> ResponseReturnValue:
     except registration.WrongPassword:
         add_error(form, "This is not the password that was chosen when registering.", form.password)
         return render_errors(page, form, **more)
-    except (registration.LinkExpired, registration.RegistrationRefused):
+    except (InvalidLink, registration.RegistrationRefused):
         return render_template("accounts/link_expired.html", again="accounts.register"), 404
     return _log_in_new_owner(owner.id)
 
@@ -227,7 +228,7 @@ def reset(token: str) -> ResponseReturnValue:
     except PasswordRefused as error:
         add_error(form, str(error), form.password)
         return render_errors(page, form)
-    except resetting.LinkExpired:
+    except InvalidLink:
         return render_template("accounts/link_expired.html", again="accounts.forgot"), 404
     logout_user()
     session.clear()

@@ -26,26 +26,22 @@ _SIDE_LIMIT_PX = 2_000
 _SHOWN_HEIGHT_PX, _SHOWN_WIDTH_PX = 56, 240  # the space for a logo in an email
 _LOGOS_KEPT = 20  # for each account, because emails sent earlier refer to earlier logos
 _KEY_LIMIT_CHARS = 40
-_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {
-    0xC4,
-    0xC8,
-    0xCC,
-}  # segments with the image size, ISO 10918-1
+_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # with the size; ISO 10918-1
 
-_BRANDING, _LOGO = NoticeBranding.__table__.c, NoticeLogo.__table__.c
+_ROW, _LOGO = NoticeBranding.__table__.c, NoticeLogo.__table__.c
 # Without the logo's data: emails contain only its address.
 _BRANDING_OF = (
     select(
-        _BRANDING.accent,
-        _BRANDING.address,
-        _BRANDING.footer,
+        _ROW.accent,
+        _ROW.address,
+        _ROW.footer,
         _LOGO.key,
         _LOGO.media_type,
         _LOGO.width,
         _LOGO.height,
     )
-    .outerjoin_from(NoticeBranding.__table__, NoticeLogo.__table__, _LOGO.id == _BRANDING.logo_id)
-    .where(_BRANDING.account_id == bindparam("account_id"))
+    .outerjoin_from(NoticeBranding.__table__, NoticeLogo.__table__, _LOGO.id == _ROW.logo_id)
+    .where(_ROW.account_id == bindparam("account_id"))
 )
 
 

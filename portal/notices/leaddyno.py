@@ -24,10 +24,7 @@ _VARIABLES: Mapping[str, str] = {  # where the lower-cased placeholder is not th
     "LEAD_FIRST_NAME": "lead_name",
     "COMPANY_NAME": "programme",
 }
-_LINKS = {
-    "AFFILIATE_LINK",
-    "AFFILIATE_DASHBOARD_LINK",
-}  # LeadDyno inserts an <a> element, not only the address
+_LINKS = {"AFFILIATE_LINK", "AFFILIATE_DASHBOARD_LINK"}  # they insert a whole <a> element
 _SIMILARITY = 0.5  # the least that difflib must find between a name and a variable to suggest it
 
 

@@ -107,9 +107,8 @@ def add_mailbox(account: Account, entered: str, *, now: datetime) -> NoticeMailb
         mailbox = str(parse_mailbox(entered))
     except MailboxError as error:
         raise MailboxRefused(str(error)) from None
-    db.session.get(
-        Account, account.id, with_for_update=True
-    )  # locks the row: two requests could pass the limit
+    # Lock the account, because concurrent requests could otherwise exceed the limit.
+    db.session.get(Account, account.id, with_for_update=True)
     key = mailbox.casefold()
     if _is_known(account.id, key):
         raise MailboxRefused(f"{mailbox} gets these emails already.")

@@ -38,9 +38,7 @@ __all__ = [
 _SUBJECT_LIMIT_CHARS = 200
 _VALUE_LIMIT_CHARS = 2_000
 _ELEMENT_LIMIT = 1_500
-_SAMPLE_BASE_URL = (
-    "https://signet.example"  # in the samples of the catalogue, replaced by that of this portal
-)
+_SAMPLE_BASE_URL = "https://signet.example"  # in the samples of the catalogue; replaced by the configured one
 
 # Names in these scripts begin with the family name, which alone is no greeting.
 _FAMILY_NAME_FIRST = re.compile(
