@@ -1,4 +1,4 @@
-"""What went wrong and for how long: incidents, alerts, and what is done about failing servers."""
+"""Incidents: detection of failures, alerts, webhooks, failover, and the account's failure policy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask) -> None:
-    """Introduce the room to the app."""
+    """Register the pages, banners, jobs and listeners of the incidents."""
     from . import alerts, detection, monitor, views_policy, webhooks  # noqa: F401 - views_policy adds its pages
     from .banners import banners
     from .views import blueprint

@@ -1,4 +1,4 @@
-"""What will go wrong on a known day: a certificate that runs out, a log-in that a provider ends."""
+"""Expiry warnings: incidents for a certificate or a way to log in that ends on a known day."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .models import EndReason, IncidentKind
 if TYPE_CHECKING:
     from ..settings.models import LoginProbe, SmtpSettings
 
-SOON = timedelta(days=14)
+_NOTICE = timedelta(days=14)  # how long before the day an incident is opened
 _CERTIFICATE = "certificate-expiring"
 
 
 def check(version: SmtpSettings, probe: LoginProbe, *, now: datetime) -> None:
-    """Open what ends within two weeks, and close what no longer does. The caller commits."""
+    """Open an incident for each expiry within 14 days; close those that no longer apply. The caller commits."""
     server = f"{version.host}:{version.port}"
-    found = [*_certificate(version, probe, now), *_provider(version, now)]
-    for diagnosis in found:
-        trouble = Failure(
+    diagnoses = [*_certificate(version, probe, now), *_deprecated_logins(version, now)]
+    for diagnosis in diagnoses:
+        failure = Failure(
             version.account_id,
             IncidentKind.DEADLINE,
             diagnosis,
@@ -30,8 +30,8 @@ def check(version: SmtpSettings, probe: LoginProbe, *, now: datetime) -> None:
             version_number=version.number,
             alert_delay=timedelta(),
         )
-        lifecycle.record_failure(trouble, now=now)
-    codes = {diagnosis["code"] for diagnosis in found}
+        lifecycle.record_failure(failure, now=now)
+    codes = {diagnosis["code"] for diagnosis in diagnoses}
     for incident in lifecycle.open_incidents(version.account_id):
         if incident.kind is IncidentKind.DEADLINE and incident.cause not in codes:
             lifecycle.close(incident, EndReason.OVER, now=now)
@@ -39,7 +39,7 @@ def check(version: SmtpSettings, probe: LoginProbe, *, now: datetime) -> None:
 
 def _certificate(version: SmtpSettings, probe: LoginProbe, now: datetime) -> list[dict[str, Any]]:
     until = probe.certificate_until
-    if until is None or until > now + SOON:
+    if until is None or until > now + _NOTICE:
         return []
     return [
         {
@@ -56,18 +56,18 @@ def _certificate(version: SmtpSettings, probe: LoginProbe, now: datetime) -> lis
     ]
 
 
-def _provider(version: SmtpSettings, now: datetime) -> list[dict[str, Any]]:
+def _deprecated_logins(version: SmtpSettings, now: datetime) -> list[dict[str, Any]]:
     card = providers.by_host(version.host)
     return [
         {
-            "code": f"ending-{one.day:%Y-%m-%d}",
+            "code": f"ending-{deprecation.day:%Y-%m-%d}",
             "kind": "login_disabled",
             "whose_move": "owner",
-            "cause": f"{one.provider}, {one.date_text}: {one.text}.",
+            "cause": f"{deprecation.provider}, {deprecation.date_text}: {deprecation.text}.",
             "fixes": [
                 "Ask your provider what replaces it, save the new settings, and keep these until then."
             ],
         }
-        for one in deprecations.for_provider(card)
-        if now.date() <= one.day <= (now + SOON).date()
+        for deprecation in deprecations.for_provider(card)
+        if now.date() <= deprecation.day <= (now + _NOTICE).date()
     ]

@@ -1,6 +1,7 @@
-"""The detour: an account's emails go through the platform's server while its own fails, and come back by themselves.
+"""Failover: send an account's emails through the platform's server while its own server fails, and fail back.
 
-It is a fact of the live version, so it ends with it. The incident stays open all the while.
+The state is stored on the live version of the settings, so activating another version ends the failover. The incident
+stays open in the meantime.
 """
 
 from __future__ import annotations
@@ -22,15 +23,19 @@ from ..state import current_config
 from . import lifecycle
 from .models import Incident, IncidentKind, IncidentPolicy, OnFailure, TimelineKind
 
-_PROBE_WITHIN = timedelta(seconds=30)
+_PROBE_WITHIN = timedelta(seconds=30)  # the first login probe after the start of a failover
 
 
 class FailoverUnavailable(Exception):
-    """There is no detour to take; the message is a sentence for the page."""
+    """Failover is not possible; the message is a sentence for the page."""
 
 
 def start(account_id: int, *, now: datetime) -> None:
-    """Send through the platform from now on. Commits. Raises NoDetour."""
+    """Send through the platform from now on. Commits.
+
+    Raises:
+        FailoverUnavailable: The portal has no sender of its own, no settings are live, or a failover is active.
+    """
     if not current_config().platform.server:
         raise FailoverUnavailable(
             "This portal has no sender of its own, so emails can only wait for your server."
@@ -42,36 +47,36 @@ def start(account_id: int, *, now: datetime) -> None:
         raise FailoverUnavailable("Your emails leave through the platform already.")
     version.failover_since = now
     for incident in _of_version(version, lifecycle.open_incidents(account_id)):
-        lifecycle.add_timeline_entry(incident, TimelineKind.DETOUR, now=now)
+        lifecycle.add_timeline_entry(incident, TimelineKind.FAILOVER, now=now)
     login_probe.schedule_soon(account_id, version.number, now=now, within=_PROBE_WITHIN)
     release_queue(account_id, now)
     db.session.commit()
 
 
 def end(version: SmtpSettings, *, now: datetime) -> None:
-    """Send through the version's own server again. The caller holds the queue's lock and commits."""
+    """End the failover of a version, if one is active. The caller holds the queue's lock and commits."""
     if version.failover_since is None:
         return
     version.failover_since = None
     for incident in _of_version(version, lifecycle.open_incidents(version.account_id)):
-        lifecycle.add_timeline_entry(incident, TimelineKind.DETOUR_ENDED, now=now)
+        lifecycle.add_timeline_entry(incident, TimelineKind.FAILBACK, now=now)
     release_queue(version.account_id, now)
     _release_possibly_delivered(version.account_id)
 
 
 def end_manually(account_id: int, *, now: datetime) -> bool:
-    """Go back to the account's own server at its owner's word; False if it was used all along. Commits."""
+    """End the failover at the owner's request; return whether one was active. Commits."""
     get_queue(account_id, lock=True)
     version = live_version(account_id)
-    was = version is not None and version.failover_since is not None
+    was_active = version is not None and version.failover_since is not None
     if version is not None:
         end(version, now=now)
     db.session.commit()
-    return was
+    return was_active
 
 
 def find_due_accounts(now: datetime) -> list[int]:
-    """Return the accounts whose owners want the detour, and whose server has failed for long enough."""
+    """Return the accounts whose policy is failover and whose server has failed for the chosen minutes."""
     query = (
         select(
             Incident.account_id, Incident.episode_started_at, Incident.diagnosis, IncidentPolicy.after_minutes
@@ -92,23 +97,29 @@ def find_due_accounts(now: datetime) -> list[int]:
     )
     return list(
         {
-            ident
-            for ident, began, diagnosis, minutes in db.session.execute(query)
-            if began + timedelta(minutes=minutes) <= now
-            and diagnosis.get("retry_class") != RetryClass.RATE  # that server works, and says when to go on
+            account_id
+            for account_id, started_at, diagnosis, minutes in db.session.execute(query)
+            if started_at + timedelta(minutes=minutes) <= now
+            and diagnosis.get("retry_class") != RetryClass.RATE  # the server works, but limits the rate
         }
     )
 
 
 def _of_version(version: SmtpSettings, incidents: list[Incident]) -> list[Incident]:
     return [
-        one for one in incidents if one.kind is IncidentKind.SENDING and one.version_number == version.number
+        incident
+        for incident in incidents
+        if incident.kind is IncidentKind.SENDING and incident.version_number == version.number
     ]
 
 
 def _release_possibly_delivered(account_id: int) -> None:
-    """Let what waited for this very server go: during the detour it was kept back, lest it arrive twice."""
-    doubtful = select(DeliveryAttempt.message_id).where(
+    """Make possibly delivered messages due.
+
+    During the failover they waited for the account's own server: that server may hold them already, so sending them
+    through the platform could deliver them twice.
+    """
+    possibly_delivered = select(DeliveryAttempt.message_id).where(
         DeliveryAttempt.message_id == OutboxMessage.id,
         DeliveryAttempt.ambiguous,
         DeliveryAttempt.outcome != Outcome.ACCEPTED,
@@ -118,7 +129,7 @@ def _release_possibly_delivered(account_id: int) -> None:
         .where(
             OutboxMessage.account_id == account_id,
             OutboxMessage.status.in_((Status.QUEUED, Status.HELD)),
-            doubtful.exists(),
+            possibly_delivered.exists(),
         )
         .values(next_attempt_at=db_now())
         .execution_options(synchronize_session=False)

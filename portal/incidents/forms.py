@@ -1,4 +1,4 @@
-"""The forms of the room: the webhook's address, what happens when a server fails, and limits."""
+"""Forms: webhook address, failure policy, sending limits, and discarding held mail by age."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ _ACTIONS = [
     SelectChoice(OnFailure.PLATFORM.value, "Send through the platform after a while"),
     SelectChoice(OnFailure.STOP.value, "Stop until I say so"),
 ]
-_MAX_LIMIT = 10_000_000
+_MAX_LIMIT = 10_000_000  # emails
+_MAX_DIGITS = 11
 
 
 class WebhookForm(PortalForm):
-    """Where events are posted."""
+    """The address to which events are posted."""
 
     url = text_field("Address", required("Enter an address such as https://example.com/signet."), limit=500)
 
@@ -35,18 +36,20 @@ class WebhookForm(PortalForm):
 
 
 def whole_number(low: int, high: int, what: str) -> Any:
-    """Accept a whole number within bounds."""
+    """Return a validator that accepts a whole number from ``low`` to ``high``."""
 
-    def judge(form: Form, field: Any) -> None:
+    def validate(_form: Form, field: Any) -> None:
         typed = field.data or ""
-        if not (typed.isascii() and typed.isdigit() and len(typed) < 12 and low <= int(typed) <= high):
+        if not (
+            typed.isascii() and typed.isdigit() and len(typed) <= _MAX_DIGITS and low <= int(typed) <= high
+        ):
             raise ValidationError(f"Enter {what}: a whole number from {low:,} to {high:,}.")
 
-    return judge
+    return validate
 
 
 class FailureForm(PortalForm):
-    """What happens to emails when the account's own server fails."""
+    """The failure policy: what happens to emails when the account's own server fails."""
 
     action = RadioField("When my own mail server fails", choices=_ACTIONS, validate_choice=False)
     after_minutes = text_field("After how many minutes", whole_number(1, 1440, "the minutes"), limit=6)
@@ -65,7 +68,7 @@ def _limit(label: str, what: str) -> Any:
 
 
 class LimitsForm(PortalForm):
-    """How many emails may leave in which time; empty: no limit."""
+    """Sending limits per second, hour and day; an empty field means no limit."""
 
     per_second = _limit("Emails a second", "how many a second")
     per_hour = _limit("Emails an hour", "how many an hour")
@@ -79,11 +82,11 @@ class LimitsForm(PortalForm):
 
 
 class HeldMailForm(PortalForm):
-    """How old an email is too old."""
+    """The age above which held emails are discarded."""
 
     hours = RadioField(
         "Older than",
-        choices=[SelectChoice(str(hours), words) for hours, words in AGES.items()],
+        choices=[SelectChoice(str(hours), label) for hours, label in AGES.items()],
         validate_choice=False,
     )
 
@@ -93,5 +96,5 @@ class HeldMailForm(PortalForm):
 
 
 def parse_age(typed: str | None) -> int | None:
-    """Read one of the ages on offer, in hours."""
+    """Return the typed age in hours if it is one of ``AGES``, otherwise None."""
     return int(typed) if typed in {str(hours) for hours in AGES} else None

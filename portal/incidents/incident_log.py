@@ -1,4 +1,4 @@
-"""What the pages show of incidents: queries, always within one account."""
+"""Queries of the incident pages, always within one account."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ..db import db
 from ..outbox.models import OutboxMessage
 from ..outbox.overview import count_waiting
 from ..outbox.queue import find_queue
-from ..settings.routing import live_version
 from ..web.labels import DiagnosisView, diagnosis_view
 from ..web.pagination import Page, newest_first
 from . import presenter
@@ -19,10 +18,9 @@ from .models import EndReason, Incident, IncidentEvent, IncidentKind, IncidentMe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
-
-KINDS = {
+KIND_LABELS = {
     IncidentKind.SENDING: "Sending",
     IncidentKind.RECIPIENTS: "Recipients",
     IncidentKind.DEADLINE: "Deadline",
@@ -32,16 +30,18 @@ KINDS = {
 _TIMELINE_TEXTS = {
     TimelineKind.OPENED: "It began.",
     TimelineKind.REOPENED: "It came back.",
-    TimelineKind.DETOUR: "Emails leave through the platform’s server from now on.",
-    TimelineKind.DETOUR_ENDED: "Emails leave through your own server again.",
+    TimelineKind.FAILOVER: "Emails leave through the platform’s server from now on.",
+    TimelineKind.FAILBACK: "Emails leave through your own server again.",
     TimelineKind.STOPPED: "Nothing is tried by itself any more, as you chose.",
 }
-_LISTED_MESSAGES = 20  # messages on an incident's page
+_LISTED_MESSAGES = 20  # on an incident's page
+_LISTED_EVENTS = 100
+_CLOSED_PAGE_SIZE = 20
 
 
 @dataclass(frozen=True)
-class TimelineLine:
-    """One line of the timeline."""
+class TimelineEntry:
+    """One entry of an incident's timeline, ready to be shown."""
 
     at: datetime
     text: str
@@ -56,40 +56,38 @@ class IncidentPage:
     title: str
     sentence: str
     kind: str
-    trouble: DiagnosisView | None
-    timeline: list[TimelineLine]
+    diagnosis: DiagnosisView | None
+    timeline: list[TimelineEntry]
     messages: list[OutboxMessage]
     waiting: int
-    stopped: bool
-    detour: datetime | None
-    lasted: timedelta
+    on_hold: bool
 
     @property
     def hidden(self) -> int:
-        """How many messages the page does not list."""
+        """Number of messages that the page does not list."""
         return max(0, self.row.messages - len(self.messages))
 
 
 def list_open(account_id: int) -> Sequence[Incident]:
-    """Return the open incidents, those that stop all mail first."""
+    """Return the open incidents, those that block the queue first."""
     query = select(Incident).where(Incident.account_id == account_id, Incident.is_open)
     return db.session.scalars(query.order_by(Incident.blocks_queue.desc(), Incident.id.desc())).all()
 
 
 def list_closed(account_id: int, *, before: int | None, after: int | None) -> Page[Any]:
-    """Return one page of those that are over, newest first."""
+    """Return one page of the closed incidents, newest first."""
     query = select(Incident).where(Incident.account_id == account_id, Incident.is_open.is_(False))
-    return newest_first(query, Incident.id, before=before, after=after, size=20)
+    return newest_first(query, Incident.id, before=before, after=after, size=_CLOSED_PAGE_SIZE)
 
 
-def find(account_id: int, ident: int) -> Incident | None:
-    """Return one incident of this account; somebody else's is not found."""
-    return db.session.scalar(select(Incident).where(Incident.id == ident, Incident.account_id == account_id))
+def find(account_id: int, incident_id: int) -> Incident | None:
+    """Return an incident of this account, or None. Incidents of other accounts are not found."""
+    query = select(Incident).where(Incident.id == incident_id, Incident.account_id == account_id)
+    return db.session.scalar(query)
 
 
-def read_page(incident: Incident, *, now: datetime) -> IncidentPage:
-    """Collect the page of one incident."""
-    live = live_version(incident.account_id)
+def read_page(incident: Incident) -> IncidentPage:
+    """Return everything that the page of an incident shows."""
     queue = find_queue(incident.account_id)
     return IncidentPage(
         row=incident,
@@ -97,14 +95,12 @@ def read_page(incident: Incident, *, now: datetime) -> IncidentPage:
             presenter.title(incident, 0) if incident.is_open else presenter.past_title(incident)
         ),
         sentence=presenter.sentence(incident),
-        kind=KINDS[incident.kind],
-        trouble=diagnosis_view(incident.diagnosis),
+        kind=KIND_LABELS[incident.kind],
+        diagnosis=diagnosis_view(incident.diagnosis),
         timeline=_timeline(incident),
         messages=_messages(incident),
         waiting=count_waiting(incident.account_id) if incident.is_open else 0,
-        stopped=queue is not None and queue.held_at is not None,
-        detour=live.failover_since if live else None,
-        lasted=presenter.duration(incident, now),
+        on_hold=queue is not None and queue.held_at is not None,
     )
 
 
@@ -112,30 +108,30 @@ def _capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _timeline(incident: Incident) -> list[TimelineLine]:
+def _timeline(incident: Incident) -> list[TimelineEntry]:
     query = select(IncidentEvent).where(IncidentEvent.incident_id == incident.id)
-    events = db.session.scalars(query.order_by(IncidentEvent.id.desc()).limit(100))
-    return [_line(event) for event in events]
+    events = db.session.scalars(query.order_by(IncidentEvent.id.desc()).limit(_LISTED_EVENTS))
+    return [_entry(event) for event in events]
 
 
-def _line(event: IncidentEvent) -> TimelineLine:
+def _entry(event: IncidentEvent) -> TimelineEntry:
     match event.kind:
         case TimelineKind.ENDED:
-            return TimelineLine(
-                event.at, presenter.ENDINGS.get(EndReason(event.text), "It is over."), "passed"
+            return TimelineEntry(
+                event.at, presenter.END_LABELS.get(EndReason(event.text), "It is over."), "passed"
             )
         case TimelineKind.ALERTED:
-            what = "its beginning" if event.text == "opened" else "its end"
-            return TimelineLine(event.at, f"You were told of {what}.", "info")
+            phase = "its beginning" if event.text == "opened" else "its end"
+            return TimelineEntry(event.at, f"You were told of {phase}.", "info")
         case TimelineKind.NOT_ALERTED:
-            return TimelineLine(event.at, event.text, "warning")
+            return TimelineEntry(event.at, event.text, "warning")
         case TimelineKind.RELEASED:
-            return TimelineLine(event.at, f"You released the queue, with {event.text}.", "info")
+            return TimelineEntry(event.at, f"You released the queue, with {event.text}.", "info")
         case TimelineKind.DISCARDED:
-            return TimelineLine(event.at, f"You discarded {event.text}.", "warning")
+            return TimelineEntry(event.at, f"You discarded {event.text}.", "warning")
         case TimelineKind.OPENED | TimelineKind.REOPENED:
-            return TimelineLine(event.at, _TIMELINE_TEXTS[event.kind], "failed")
-    return TimelineLine(event.at, _TIMELINE_TEXTS[event.kind], "info")
+            return TimelineEntry(event.at, _TIMELINE_TEXTS[event.kind], "failed")
+    return TimelineEntry(event.at, _TIMELINE_TEXTS[event.kind], "info")
 
 
 def _messages(incident: Incident) -> list[OutboxMessage]:

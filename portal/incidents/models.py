@@ -1,4 +1,4 @@
-"""What went wrong for an account and for how long, whom that was told, and how its owner wants it handled."""
+"""Tables of the incidents: incidents with timeline and messages, the account's policy, webhook deliveries, monitor runs."""
 
 from __future__ import annotations
 
@@ -13,72 +13,74 @@ from ..db import Base, enum_column, partial_index
 
 
 class IncidentKind(StrEnum):
-    """What sort of trouble an incident is."""
+    """The kind of an incident."""
 
-    SENDING = "sending"  # a server refused, or could not be reached
-    RECIPIENTS = "recipients"  # it refuses very many addresses for the same reason
-    DEADLINE = "deadline"  # nothing is wrong yet, but will be on a known day
-    DOMAIN = "domain"  # the sending domain's records became worse
-    WORKER = "worker"  # nobody was there to send
+    SENDING = "sending"  # the server refused, or could not be reached
+    RECIPIENTS = "recipients"  # the server refused very many addresses for the same reason
+    DEADLINE = "deadline"  # sending works, but fails from a known day on
+    DOMAIN = "domain"  # the DNS records of the sending domain became worse
+    WORKER = "worker"  # no worker was running
 
 
 class EndReason(StrEnum):
-    """Why an incident ended. Empty while it is open."""
+    """Why an incident was closed. Empty while it is open."""
 
     OPEN = ""
     FLOWS = "flows"  # the server accepted an email again
-    PROVED = "proved"  # a log-in without an email worked again
-    REPLACED = "replaced"  # other settings, which work, took over
-    OVER = "over"  # it ended by itself
+    PROVED = "proved"  # a login probe succeeded
+    REPLACED = "replaced"  # other settings became live and work
+    OVER = "over"  # the failure did not return in time
 
 
 class TimelineKind(StrEnum):
-    """One line of an incident's timeline."""
+    """The kind of a timeline entry."""
 
     OPENED = "opened"
     REOPENED = "reopened"
     ENDED = "ended"
     ALERTED = "alerted"
     NOT_ALERTED = "not-alerted"
-    DETOUR = "failover"  # emails go through the platform meanwhile
-    DETOUR_ENDED = "failback"
-    STOPPED = "stopped"  # the owner wants nothing tried by itself
+    FAILOVER = "failover"  # emails leave through the platform's server
+    FAILBACK = "failback"
+    STOPPED = "stopped"  # automatic retries ended, by the owner's policy
     RELEASED = "released"
     DISCARDED = "discarded"
 
 
 class Incident(Base):
-    """Failures of one account with one cause at one server. At most one such is open."""
+    """Failures of one account with one cause at one server. At most one incident of these three is open."""
 
     __tablename__ = "incident"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     kind: Mapped[IncidentKind] = mapped_column(enum_column(IncidentKind))
-    cause: Mapped[str] = mapped_column(String(80))  # the diagnosis's code
+    cause: Mapped[str] = mapped_column(String(80))  # the code of the diagnosis
     server: Mapped[str] = mapped_column(String(260), default="")  # host:port
-    version_number: Mapped[int | None]  # of the settings that failed; empty: the platform's sender
+    version_number: Mapped[int | None]  # of the settings that failed; NULL: the platform's sender
     is_open: Mapped[bool] = mapped_column(default=True)
     diagnosis: Mapped[dict[str, Any]] = mapped_column(JSON)  # cause, whose move, fixes
-    stage: Mapped[str] = mapped_column(String(12), default="")  # how far the last attempt came
-    blocks_queue: Mapped[bool] = mapped_column(default=False)  # the settings are at fault, so all mail waits
+    stage: Mapped[str] = mapped_column(String(12), default="")  # that the last attempt reached
+    blocks_queue: Mapped[bool] = mapped_column(default=False)  # the settings are at fault, so no email leaves
     last_reply: Mapped[str] = mapped_column(String(500), default="")  # of the server
     reply_code: Mapped[int | None]
     opened_at: Mapped[datetime]
-    episode_started_at: Mapped[datetime]  # of the present episode: it may have ended and come back
+    episode_started_at: Mapped[datetime]  # of the present episode; a reopened incident has several
     last_seen_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
     ended: Mapped[EndReason] = mapped_column(enum_column(EndReason), default=EndReason.OPEN)
     episodes: Mapped[int] = mapped_column(default=1)
     attempts: Mapped[int] = mapped_column(default=0)
-    messages: Mapped[int] = mapped_column(default=0)  # that were tried
-    peak_waiting: Mapped[int] = mapped_column(default=0)  # the most that waited at one time
-    alert_at: Mapped[datetime | None]  # when its beginning is to be told; empty: told, or not to be
-    recovery_at: Mapped[datetime | None]  # the same of its end
-    alerted_at: Mapped[datetime | None]  # its beginning was told, and its end not yet
-    alert_count: Mapped[int] = mapped_column(default=0)  # how often its beginning was told
-    alert_note: Mapped[str] = mapped_column(String(200), default="")  # why the alert could not be mailed
+    messages: Mapped[int] = mapped_column(default=0)  # that were tried, each counted once
+    peak_waiting: Mapped[int] = mapped_column(default=0)  # the highest number of waiting emails
+    alert_at: Mapped[
+        datetime | None
+    ]  # when the start is due to be announced; NULL: announced, or closed before
+    recovery_at: Mapped[datetime | None]  # when the end is due to be announced
+    alerted_at: Mapped[datetime | None]  # set while the start is announced and the end is not
+    alert_count: Mapped[int] = mapped_column(default=0)  # how often the start was announced
+    alert_note: Mapped[str] = mapped_column(String(200), default="")  # why the last alert was not sent
     __table_args__ = (
-        # The database itself keeps one trouble from being open twice.
+        # Enforces one open incident for each account, cause and server.
         partial_index(text("is_open"), "uq_incident_open", "account_id", "cause", "server", unique=True),
         Index("ix_incident_list", "account_id", "id"),
         Index("ix_incident_alert_at", "alert_at"),
@@ -87,7 +89,7 @@ class Incident(Base):
 
 
 class IncidentMessage(Base):
-    """A message that met an incident, counted once however often it was tried."""
+    """A message that failed during an incident, stored once for all its attempts."""
 
     __tablename__ = "incident_message"
     incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"), primary_key=True)
@@ -95,7 +97,7 @@ class IncidentMessage(Base):
 
 
 class IncidentEvent(Base):
-    """A line of an incident's timeline."""
+    """An entry of an incident's timeline."""
 
     __tablename__ = "incident_event"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -108,13 +110,13 @@ class IncidentEvent(Base):
 class OnFailure(StrEnum):
     """What happens to an account's emails when its own server fails."""
 
-    WAIT = "wait"  # and try again
-    PLATFORM = "platform"  # after a while they go through the platform's server
-    STOP = "stop"  # until the owner says so
+    WAIT = "wait"  # for the server, with retries
+    PLATFORM = "platform"  # failover to the platform's server after some minutes
+    STOP = "stop"  # no retries until the owner releases the queue
 
 
 class IncidentPolicy(Base):
-    """How an owner wants trouble handled. Without a row: alerts by email, waiting and trying again."""
+    """An account's alerts and failure policy. Without a row: alerts by email, and retries."""
 
     __tablename__ = "incident_policy"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -122,13 +124,13 @@ class IncidentPolicy(Base):
     email_alerts: Mapped[bool] = mapped_column(default=True)
     webhook_enabled: Mapped[bool] = mapped_column(default=False)
     webhook_url: Mapped[str] = mapped_column(String(500), default="")
-    sealed_secret: Mapped[bytes | None] = mapped_column(LargeBinary)  # signs what is posted to the address
+    sealed_secret: Mapped[bytes | None] = mapped_column(LargeBinary)  # signs the webhook requests
     on_failure: Mapped[OnFailure] = mapped_column(enum_column(OnFailure), default=OnFailure.WAIT)
     after_minutes: Mapped[int] = mapped_column(default=30)
 
 
 class WebhookState(StrEnum):
-    """Where a delivery to the owner's address stands."""
+    """The state of a webhook delivery."""
 
     WAITING = "waiting"
     DELIVERED = "delivered"
@@ -136,17 +138,17 @@ class WebhookState(StrEnum):
 
 
 class WebhookDelivery(Base):
-    """One event to be posted to the owner's address. The same body is posted at every try."""
+    """One event to be posted to the owner's address. Every attempt posts the same body."""
 
     __tablename__ = "webhook_delivery"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
-    key: Mapped[str] = mapped_column(String(80))  # never owed twice
+    key: Mapped[str] = mapped_column(String(80))  # an event with the same key is not enqueued again
     event: Mapped[str] = mapped_column(String(40))
     body: Mapped[str] = mapped_column(Text)
     state: Mapped[WebhookState] = mapped_column(enum_column(WebhookState), default=WebhookState.WAITING)
     attempts: Mapped[int] = mapped_column(default=0)
-    status_code: Mapped[int | None]  # all that is kept of an answer
+    status_code: Mapped[int | None]  # the only part of the response that is stored
     problem: Mapped[str] = mapped_column(String(200), default="")
     created_at: Mapped[datetime]
     next_at: Mapped[datetime]
@@ -160,7 +162,7 @@ class WebhookDelivery(Base):
 
 
 class MonitorRun(Base):
-    """When somebody last looked after everything; a gap means that no worker ran."""
+    """The time of the monitor's last run, in one row. A gap means that no worker was running."""
 
     __tablename__ = "monitor_run"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

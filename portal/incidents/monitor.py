@@ -1,7 +1,7 @@
-"""The watch: every few seconds one worker looks after what no single email tells.
+"""Monitor job: every ten seconds one worker checks what no single delivery attempt shows.
 
-Whether a trouble is over that nobody disproved, how many emails wait for it, whose turn the detour is, and
-whether there was a time without any worker.
+It closes incidents that are over, records the number of waiting emails, starts failovers, schedules the first login
+probe of each live version, and records times without a running worker.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from .lifecycle import Failure
 from .models import EndReason, Incident, IncidentKind, MonitorRun
 
 _INTERVAL = timedelta(seconds=10)
-_WORKER_GAP = timedelta(minutes=2)  # without a look: nobody was at work
-_PLATFORM_QUIET = timedelta(hours=24)
-_BATCH = 200
-_ROW = 1
+_WORKER_GAP = timedelta(minutes=2)  # between two runs: no worker was running
+_PLATFORM_QUIET = timedelta(hours=24)  # without a failure of the platform's server: its incident is over
+_BATCH = 200  # incidents, versions or accounts in one run
+_ROW_ID = 1  # of the only row of MonitorRun
 _log = logging.getLogger(__name__)
 
 
 def find_due_work(now: datetime) -> list[tuple[str, int]]:
-    """Return the watch's own job when its time has come, for the sweep."""
-    ran_at = db.session.scalar(select(MonitorRun.ran_at).where(MonitorRun.id == _ROW))
-    return [("monitor", _ROW)] if ran_at is None or ran_at <= now - _interval() else []
+    """Return the monitor job if the last run is an interval ago."""
+    ran_at = db.session.scalar(select(MonitorRun.ran_at).where(MonitorRun.id == _ROW_ID))
+    return [("monitor", _ROW_ID)] if ran_at is None or ran_at <= now - _interval() else []
 
 
-def run(_ident: int = _ROW) -> None:
-    """Look after everything once; the one who comes second in the same seconds does nothing."""
+def run(_id: int = _ROW_ID) -> None:
+    """Run all checks once. Does nothing if another worker ran them within the interval. Commits each step."""
     now = utcnow()
     last = _claim_run(now)
     if last is None:
@@ -52,13 +52,14 @@ def run(_ident: int = _ROW) -> None:
     if now - last > _WORKER_GAP:
         _record_worker_gap(last, now)
     _schedule_first_probes(now)
-    for ident in _ids(_replaced()):
-        _close(ident, EndReason.REPLACED, now)
-    for ident in _ids(_disproved()):
-        _close(ident, EndReason.FLOWS, now)
-    for ident in _ids(_over(now)):
-        _close(ident, EndReason.OVER, now)
-    _record_peak_waiting(now)
+    for condition, reason in (
+        (_is_replaced(), EndReason.REPLACED),
+        (_is_disproved(), EndReason.FLOWS),
+        (_is_over(now), EndReason.OVER),
+    ):
+        for incident_id in _find_open(condition):
+            _close(incident_id, reason, now)
+    _record_peak_waiting()
     for account_id in failover.find_due_accounts(now):
         _start_failover(account_id, now)
 
@@ -68,10 +69,10 @@ def _interval() -> timedelta:
 
 
 def _claim_run(now: datetime) -> datetime | None:
-    """Return when somebody last looked, having taken the turn; None when it is somebody else's. Commits."""
-    row = db.session.get(MonitorRun, _ROW, with_for_update=True, populate_existing=True)
+    """Claim this run; return the time of the run before, or None if another worker claimed it. Commits."""
+    row = db.session.get(MonitorRun, _ROW_ID, with_for_update=True, populate_existing=True)
     if row is None:
-        db.session.add(MonitorRun(id=_ROW, ran_at=now))
+        db.session.add(MonitorRun(id=_ROW_ID, ran_at=now))
         try:
             db.session.commit()
         except IntegrityError:
@@ -88,7 +89,7 @@ def _claim_run(now: datetime) -> datetime | None:
 
 
 def _record_worker_gap(last: datetime, now: datetime) -> None:
-    """Write a time without worker into the history of everybody whose emails waited for one. Commits."""
+    """Record a time without a worker as a closed incident of each account with due emails. Commits."""
     diagnosis = {
         "code": "no-worker",
         "kind": "server_fault",
@@ -122,23 +123,26 @@ def _schedule_first_probes(now: datetime) -> None:
     db.session.commit()
 
 
-def _replaced() -> Any:
-    """Trouble of settings that are live no more, or of the platform where an account has its own."""
+def _is_replaced() -> Any:
+    """Return the condition: its settings are no longer live, or the account uses its own server now."""
     live = aliased(SmtpSettings)
-    now_live = and_(live.account_id == Incident.account_id, live.state == VersionState.LIVE)
-    same = exists().where(now_live, live.number == Incident.version_number)
-    own = exists().where(now_live)
+    is_live = and_(live.account_id == Incident.account_id, live.state == VersionState.LIVE)
+    same_version = exists().where(is_live, live.number == Incident.version_number)
+    any_version = exists().where(is_live)
     return and_(
         Incident.kind.in_((IncidentKind.SENDING, IncidentKind.DEADLINE)),
         or_(
-            and_(Incident.version_number.is_not(None), ~same),
-            and_(Incident.version_number.is_(None), own),
+            and_(Incident.version_number.is_not(None), ~same_version),
+            and_(Incident.version_number.is_(None), any_version),
         ),
     )
 
 
-def _disproved() -> Any:
-    """Trouble on a way by which an email was accepted since. The log's lines lead: they are sorted by account and time."""
+def _is_disproved() -> Any:
+    """Return the condition: its route accepted an email since the last failure.
+
+    The query starts with the delivery log, whose index is sorted by account and time.
+    """
     accepted = exists().where(
         LogRow.account_id == Incident.account_id,
         LogRow.settled_at > Incident.last_seen_at,
@@ -154,8 +158,8 @@ def _disproved() -> Any:
     return and_(Incident.kind == IncidentKind.SENDING, accepted)
 
 
-def _over(now: datetime) -> Any:
-    """What nobody met again for long enough, by the measure of its kind."""
+def _is_over(now: datetime) -> Any:
+    """Return the condition: its failure did not return within the time set for its kind."""
     return or_(
         and_(Incident.kind == IncidentKind.RECIPIENTS, Incident.last_seen_at < now - detection.BURST_WINDOW),
         and_(
@@ -166,32 +170,33 @@ def _over(now: datetime) -> Any:
     )
 
 
-def _ids(rule: Any) -> list[int]:
-    found = list(db.session.scalars(select(Incident.id).where(Incident.is_open, rule).limit(_BATCH)))
+def _find_open(condition: Any) -> list[int]:
+    query = select(Incident.id).where(Incident.is_open, condition).limit(_BATCH)
+    incident_ids = list(db.session.scalars(query))
     db.session.rollback()
-    return found
+    return incident_ids
 
 
-def _close(ident: int, how: EndReason, now: datetime) -> None:
-    account_id = db.session.scalar(select(Incident.account_id).where(Incident.id == ident))
+def _close(incident_id: int, reason: EndReason, now: datetime) -> None:
+    account_id = db.session.scalar(select(Incident.account_id).where(Incident.id == incident_id))
     if account_id is not None:
         get_queue(account_id, lock=True)
-        incident = db.session.get_one(Incident, ident, populate_existing=True)
+        incident = db.session.get_one(Incident, incident_id, populate_existing=True)
         if incident.is_open:
-            lifecycle.close(incident, how, now=now)
+            lifecycle.close(incident, reason, now=now)
     db.session.commit()
 
 
-def _record_peak_waiting(now: datetime) -> None:
-    """Remember the most that waited for each open trouble. Commits."""
+def _record_peak_waiting() -> None:
+    """Update the peak of waiting emails of each open incident, and prune its account's webhook deliveries. Commits."""
     query = select(Incident.id, Incident.account_id).where(
         Incident.is_open, Incident.kind == IncidentKind.SENDING
     )
     counts: dict[int, int] = {}
-    for ident, account_id in db.session.execute(query.limit(_BATCH)).all():
+    for incident_id, account_id in db.session.execute(query.limit(_BATCH)).all():
         count = counts.setdefault(account_id, count_waiting(account_id))
-        more = and_(Incident.id == ident, Incident.peak_waiting < count)
-        db.session.execute(update(Incident).where(more).values(peak_waiting=count))
+        is_peak = and_(Incident.id == incident_id, Incident.peak_waiting < count)
+        db.session.execute(update(Incident).where(is_peak).values(peak_waiting=count))
         webhooks.prune(account_id)
     db.session.commit()
 
@@ -199,6 +204,6 @@ def _record_peak_waiting(now: datetime) -> None:
 def _start_failover(account_id: int, now: datetime) -> None:
     try:
         failover.start(account_id, now=now)
-    except failover.FailoverUnavailable as none:
+    except failover.FailoverUnavailable as refused:
         db.session.rollback()
-        _log.info("account %s waits for its own server: %s", account_id, none)
+        _log.info("no failover for account %s: %s", account_id, refused)

@@ -1,4 +1,4 @@
-"""An incident in plain words: what happened, whose move it is, what to do. No HTTP, nothing secret."""
+"""Texts of an incident: cause, whose move it is, and fixes, for pages, alerts and webhooks. No HTTP, no secrets."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from ..web.labels import MOVE_LABELS_IN_ALERTS
 from .models import EndReason, Incident, IncidentKind
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
-ENDINGS = {
+END_LABELS = {
     EndReason.FLOWS: "The server accepts emails again; those that waited have left or are leaving now.",
     EndReason.PROVED: "The server lets us in again, as a log-in without sending proved.",
     EndReason.REPLACED: "Other settings, which work, have taken over.",
     EndReason.OVER: "It ended by itself.",
 }
 _MAILBOX = re.compile(r"[^\s<>()\"',;]+@[^\s<>()\"',;]+")
-_WAITS = "Nothing is lost: emails that wait leave by themselves as soon as sending works again."
+_NOTHING_LOST = "Nothing is lost: emails that wait leave by themselves as soon as sending works again."
 _MEANWHILE = {
-    IncidentKind.SENDING: _WAITS,
+    IncidentKind.SENDING: _NOTHING_LOST,
     IncidentKind.RECIPIENTS: "Each refused email stands in the delivery log with its reason.",
     IncidentKind.DEADLINE: "Emails still leave as always.",
     IncidentKind.DOMAIN: "Emails still leave, but may not arrive.",
-    IncidentKind.WORKER: _WAITS,
+    IncidentKind.WORKER: _NOTHING_LOST,
 }
-_PAST = {
+_PAST_TITLES = {
     IncidentKind.RECIPIENTS: "very many emails were refused",
     IncidentKind.DEADLINE: "something was about to end",
     IncidentKind.DOMAIN: "your domain’s records had become worse",
@@ -37,7 +37,7 @@ _PAST = {
 
 @dataclass(frozen=True)
 class IncidentSummary:
-    """What an alert says. Nothing in it names an affiliate."""
+    """The content of an alert. It contains no address of an affiliate."""
 
     programme: str
     title: str
@@ -52,7 +52,7 @@ class IncidentSummary:
 
 
 def summarize(incident: Incident, programme: str, waiting: int) -> IncidentSummary:
-    """Put an incident into the words of an alert."""
+    """Return the content of an alert about an incident."""
     diagnosis = incident.diagnosis
     return IncidentSummary(
         programme=programme,
@@ -64,12 +64,12 @@ def summarize(incident: Incident, programme: str, waiting: int) -> IncidentSumma
         closed_at=incident.closed_at,
         waiting=waiting,
         meanwhile=_MEANWHILE[incident.kind],
-        outcome=ENDINGS.get(incident.ended, ""),
+        outcome=END_LABELS.get(incident.ended, ""),
     )
 
 
 def title(incident: Incident, waiting: int) -> str:
-    """Return a subject line: what it means for the emails."""
+    """Return the title of an open incident: its effect on the emails."""
     match incident.kind:
         case IncidentKind.SENDING if waiting:
             return "1 email waits" if waiting == 1 else f"{waiting} emails wait"
@@ -87,16 +87,16 @@ def title(incident: Incident, waiting: int) -> str:
 
 
 def past_title(incident: Incident) -> str:
-    """Return the heading of what is over."""
+    """Return the title of a closed incident."""
     if incident.kind is IncidentKind.SENDING:
         return (
             "your mail server refused to send" if incident.blocks_queue else "your mail server was in trouble"
         )
-    return _PAST[incident.kind]
+    return _PAST_TITLES[incident.kind]
 
 
 def sentence(incident: Incident) -> str:
-    """Return the cause, with the code the server said it by."""
+    """Return the cause, with the server's reply code if there is one."""
     cause = str(incident.diagnosis.get("cause") or "Something went wrong.")
     if incident.reply_code is None:
         return cause
@@ -104,7 +104,7 @@ def sentence(incident: Incident) -> str:
 
 
 def payload(incident: Incident, slug: str, waiting: int) -> dict[str, Any]:
-    """Return what is posted to the owner's address: counts and causes only."""
+    """Return the webhook payload: counts and causes only."""
     return {
         "account": slug,
         "incident": {
@@ -126,11 +126,6 @@ def payload(incident: Incident, slug: str, waiting: int) -> dict[str, Any]:
     }
 
 
-def duration(incident: Incident, now: datetime) -> timedelta:
-    """Return how long it has been open, or was."""
-    return (incident.closed_at or now) - incident.opened_at
-
-
 def redact_mailboxes(text: str) -> str:
-    """Take every address out: a log-in's name, or an affiliate's in a server's words."""
+    """Replace every email address: a username, or an affiliate's address in a server's reply."""
     return _MAILBOX.sub("that address", text)

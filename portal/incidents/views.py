@@ -1,4 +1,4 @@
-"""Incidents: the list, one incident, and what to do with emails that wait."""
+"""Pages of incidents: the list, one incident, and the held mail."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from ..settings.routing import live_version
 from ..state import current_config
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
-from . import failover, forms, incident_log, presenter
-from . import held_mail as deeds
+from . import failover, forms, held_mail, incident_log, presenter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 blueprint = Blueprint("incidents", __name__, url_prefix="/incidents")
-_IDENT = "<int(max=999999999999):ident>"
+_ID_RULE = "<int(max=999999999999):incident_id>"
 
 
 @blueprint.get("")
@@ -30,25 +29,24 @@ def index() -> Any:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
     return render_template(
         "incidents/index.html",
-        open_ones=incident_log.list_open(current_user.account_id),
+        open_incidents=incident_log.list_open(current_user.account_id),
         page=incident_log.list_closed(current_user.account_id, before=before, after=after),
         paged=before is not None or after is not None,
-        kinds=incident_log.KINDS,
+        kinds=incident_log.KIND_LABELS,
         sentence=presenter.sentence,
-        endings=presenter.ENDINGS,
-        waits=count_waiting(current_user.account_id),
+        waiting=count_waiting(current_user.account_id),
     )
 
 
-@blueprint.get(f"/{_IDENT}")
+@blueprint.get(f"/{_ID_RULE}")
 @login_required
-def show(ident: int) -> Any:
-    incident = incident_log.find(current_user.account_id, ident) or abort(404)
+def show(incident_id: int) -> Any:
+    incident = incident_log.find(current_user.account_id, incident_id) or abort(404)
     return render_template(
         "incidents/show.html",
-        shown=incident_log.read_page(incident, now=utcnow()),
+        shown=incident_log.read_page(incident),
         row=incident,
-        words=STATUS_LABELS,
+        status_labels=STATUS_LABELS,
     )
 
 
@@ -62,8 +60,8 @@ def waiting() -> Any:
 @blueprint.post("/waiting/release")
 @login_required
 def release() -> Any:
-    count = deeds.release(current_user.account_id, now=utcnow())
-    flash(f"The queue moves again; {_emails(count)} waited in it.", "success")
+    count = held_mail.release(current_user.account_id, now=utcnow())
+    flash(f"The queue moves again; {held_mail.count_label(count)} waited in it.", "success")
     return redirect(url_for(".waiting"), 303)
 
 
@@ -73,7 +71,7 @@ def discard() -> Any:
     form = forms.HeldMailForm()
     if not form.validate():
         return _waiting(None, form, refused=True), 422
-    count = deeds.discard(
+    count = held_mail.discard(
         current_user.account_id,
         int(form.hours.data),
         by=current_user.name,
@@ -81,7 +79,7 @@ def discard() -> Any:
         now=utcnow(),
     )
     rest = " The others may leave now." if "release" in request.form else ""
-    flash(f"{_emails(count)} discarded; each says so in the delivery log.{rest}", "success")
+    flash(f"{held_mail.count_label(count)} discarded; each says so in the delivery log.{rest}", "success")
     return redirect(url_for(".waiting"), 303)
 
 
@@ -104,10 +102,10 @@ def own() -> Any:
     return redirect(url_for(".waiting"), 303)
 
 
-def flash_result(deed: Callable[[], object], done: str, *, unless: type[Exception]) -> None:
-    """Do a deed, and say on the next page that it is done, or why it cannot be."""
+def flash_result(operation: Callable[[], object], done: str, *, unless: type[Exception]) -> None:
+    """Run an operation; flash ``done``, or the message of the exception ``unless``."""
     try:
-        deed()
+        operation()
     except unless as refused:
         flash(str(refused), "danger")
     else:
@@ -121,17 +119,13 @@ def _waiting(hours: int | None, form: forms.HeldMailForm, *, refused: bool = Fal
         "incidents/waiting.html",
         form=form,
         hours=hours,
-        ages=deeds.AGES,
-        found=deeds.count_held(account_id, hours or 0, now=now),
+        ages=held_mail.AGES,
+        held=held_mail.count_held(account_id, hours or 0, now=now),
         now=now,
         queue=find_queue(account_id),
         incident=next(iter(incident_log.list_open(account_id)), None),
         sentence=presenter.sentence,
-        detour=live.failover_since if live else None,
-        may_detour=live is not None and bool(current_config().platform.server),
+        failover_since=live.failover_since if live else None,
+        can_fail_over=live is not None and bool(current_config().platform.server),
         form_errors=refused,
     )
-
-
-def _emails(count: int) -> str:
-    return "1 email" if count == 1 else f"{count} emails"

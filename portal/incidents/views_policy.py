@@ -1,4 +1,4 @@
-"""How trouble is handled: alerts and the webhook, what happens when a server fails, and limits."""
+"""Pages of the incident policy: alerts and the webhook, the failure policy, and sending limits."""
 
 from __future__ import annotations
 
@@ -37,28 +37,28 @@ def alerts_by_mail(state: str) -> Any:
 
 @blueprint.post("/alerts/webhook")
 @login_required
-def save_hook() -> Any:
+def save_webhook() -> Any:
     form = forms.WebhookForm()
     if not form.validate():
         return _alerts(form, refused=True), 422
-    shown = policy.save_webhook(current_user.account_id, form.url.data or "")
-    return _with_secret(shown, form)
+    saved = policy.save_webhook(current_user.account_id, form.url.data or "")
+    return _with_secret(saved, form)
 
 
 @blueprint.post("/alerts/webhook/secret")
 @login_required
 def renew_secret() -> Any:
-    shown = policy.renew_webhook_secret(current_user.account_id)
-    if shown is None:
+    saved = policy.renew_webhook_secret(current_user.account_id)
+    if saved is None:
         return redirect(url_for(".alerts"), 303)
     return _with_secret(
-        shown, forms.WebhookForm(formdata=None, data={"url": policy.get(current_user.account_id).webhook_url})
+        saved, forms.WebhookForm(formdata=None, data={"url": policy.get(current_user.account_id).webhook_url})
     )
 
 
 @blueprint.post("/alerts/webhook/stop")
 @login_required
-def stop_hook() -> Any:
+def remove_webhook() -> Any:
     policy.remove_webhook(current_user.account_id)
     flash("Nothing is posted any more; address and secret are forgotten.", "success")
     return redirect(url_for(".alerts"), 303)
@@ -66,7 +66,7 @@ def stop_hook() -> Any:
 
 @blueprint.post("/alerts/webhook/test")
 @login_required
-def test_hook() -> Any:
+def test_webhook() -> Any:
     flash_result(
         lambda: webhooks.send_test(current_user.account_id, now=utcnow()),
         "A test is on its way; below stands what comes of it.",
@@ -116,23 +116,23 @@ def save_limits() -> Any:
     return redirect(url_for(".limits"), 303)
 
 
-def _with_secret(shown: policy.SavedWebhook, form: forms.WebhookForm) -> Any:
-    """Show a new secret in the answer itself: it is nowhere else, neither in a session nor in an address."""
-    if not shown.secret:
+def _with_secret(saved: policy.SavedWebhook, form: forms.WebhookForm) -> Any:
+    """Show a new secret in the response of the form itself; it is stored in no session and no URL."""
+    if not saved.secret:
         flash("The address is saved.", "success")
         return redirect(url_for(".alerts"), 303)
-    answer = make_response(_alerts(form, secret=shown.secret))
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    response = make_response(_alerts(form, secret=saved.secret))
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _alerts(form: forms.WebhookForm, *, refused: bool = False, secret: str = "") -> str:
     return render_template(
         "incidents/alerts.html",
         form=form,
-        care=policy.get(current_user.account_id),
+        policy=policy.get(current_user.account_id),
         deliveries=webhooks.latest(current_user.account_id),
-        mailed=bool(current_config().platform.server),
+        has_platform=bool(current_config().platform.server),
         mailboxes=[mailbox for mailbox, _ in recipients.recipients_of(current_user.account)],
         secret=secret,
         form_errors=refused,
@@ -143,7 +143,7 @@ def _failure(form: forms.FailureForm, *, refused: bool = False) -> str:
     return render_template(
         "incidents/failure.html",
         form=form,
-        mailed=bool(current_config().platform.server),
+        has_platform=bool(current_config().platform.server),
         form_errors=refused,
     )
 

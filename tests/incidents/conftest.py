@@ -1,13 +1,16 @@
-"""Fixtures of the incidents: accounts with live settings, trouble as the post room tells it, and a web server."""
+"""Fixtures of the incidents: accounts with live settings, settled attempts, SMTP servers, and a web server."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from email.message import Message
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -23,10 +26,16 @@ from portal.incidents.detection import SettledAttempt
 from portal.incidents.models import Incident, MonitorRun
 from portal.jobs.models import WorkerHeartbeat
 from portal.outbox.models import OutboxMessage, Outcome
-from portal.outbox.queue import NewMessage, enqueue_row
-from portal.settings import credentials
-from portal.settings.models import SmtpSettings, VersionState
+from portal.outbox.queue import NewMessage, enqueue_row, hold
+from portal.settings import credentials, login_probe
+from portal.settings.models import LoginProbe, SmtpSettings, VersionState
+from portal.settings.routing import live_version
+from portal.smtp.network.guard import EgressPolicy, PrivateTarget
+from portal.smtp.server import Limits, Security
+from portal.state import get_state
 from tests.conftest import make_config
+from tests.smtp import badserver
+from tests.smtp.badserver import BadServer, serve_correctly
 
 START = "2026-03-02 09:12:00+00:00"
 SERVER = "smtp.example.com:587"
@@ -64,35 +73,36 @@ NO_SUCH_USER = {
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[time_machine.Traveller]:
-    """Time stands still until a test moves it."""
+    """A frozen clock that the test shifts."""
     with time_machine.travel(START, tick=False) as traveller:
         yield traveller
 
 
 @pytest.fixture
 def brightleaf(app, owner) -> int:
-    """The id of Ada's account, with live settings and a worker at work."""
-    ident = account_id("brightleaf")
-    live_settings(ident)
+    """The id of Ada's account, with live settings and a running worker."""
+    account_id = account_id_of("brightleaf")
+    add_settings(account_id)
     db.session.add(WorkerHeartbeat(name="test:1", started_at=utcnow(), seen_at=utcnow() + timedelta(days=30)))
     db.session.commit()
-    return ident
+    return account_id
 
 
-def account_id(slug: str) -> int:
+def account_id_of(slug: str) -> int:
     return db.session.scalars(select(Account.id).where(Account.slug == slug)).one()
 
 
-def live_settings(
-    ident: int,
+def add_settings(
+    account_id: int,
     *,
     number: int = 1,
     host: str = "smtp.example.com",
     port: int = 587,
     state: VersionState = VersionState.LIVE,
 ) -> SmtpSettings:
+    """Add a version of the account's settings, by default the live one."""
     version = SmtpSettings(
-        account_id=ident,
+        account_id=account_id,
         number=number,
         host=host,
         port=port,
@@ -114,21 +124,22 @@ def live_settings(
     return version
 
 
-def owe(ident: int, number: int) -> OutboxMessage:
+def enqueue(account_id: int, number: int) -> OutboxMessage:
+    """Enqueue a message to affiliate ``number``."""
     new = NewMessage(
         kind="new-sign-up",
-        key=f"{ident}:{number}",
+        key=f"{account_id}:{number}",
         recipient=f"affiliate{number}@visitors.example",
         subject="Welcome",
         text="Hello",
     )
-    row = enqueue_row(ident, new, now=utcnow())
+    row = enqueue_row(account_id, new, now=utcnow())
     db.session.commit()
     return row
 
 
-def happens(
-    ident: int,
+def process_attempt(
+    account_id: int,
     outcome: Outcome = Outcome.HELD,
     diagnosis=None,
     *,
@@ -137,9 +148,9 @@ def happens(
     version: int | None = 1,
     **more,
 ) -> None:
-    """Tell the room of a settled attempt, in a transaction of its own."""
-    one = SettledAttempt(
-        account_id=ident,
+    """Process a settled attempt in a transaction of its own."""
+    attempt = SettledAttempt(
+        account_id=account_id,
         message_id=message,
         outcome=outcome,
         server=server,
@@ -147,42 +158,121 @@ def happens(
         diagnosis=diagnosis,
         **more,
     )
-    detection.process(one, now=utcnow())
+    detection.process(attempt, now=utcnow())
     db.session.commit()
 
 
-def incidents(ident: int) -> list[Incident]:
+def incidents(account_id: int) -> list[Incident]:
+    """Return the stored incidents of an account, oldest first."""
     db.session.rollback()
-    query = select(Incident).where(Incident.account_id == ident).order_by(Incident.id)
+    query = select(Incident).where(Incident.account_id == account_id).order_by(Incident.id)
     return list(db.session.scalars(query.execution_options(populate_existing=True)))
 
 
-def work() -> None:
-    """Do what the worker's sweep would find: the watch, and the alerts that are due."""
+def run_worker_jobs() -> None:
+    """Run the monitor and send the due alerts, as the worker's sweep does."""
     row = db.session.get(MonitorRun, 1)
     if row is not None and row.ran_at > utcnow() - timedelta(seconds=30):
-        row.ran_at -= timedelta(seconds=30)  # the watch looks every few seconds; a test waits for nothing
+        row.ran_at -= timedelta(seconds=30)  # makes the monitor due without waiting
     db.session.commit()
     monitor.run()
-    for _, ident in alerts.find_due_work(utcnow()):
-        alerts.send(ident)
+    for _, incident_id in alerts.find_due_work(utcnow()):
+        alerts.send(incident_id)
     db.session.rollback()
 
 
-def mails() -> list[OutboxMessage]:
-    """The portal's own mail, as it is owed."""
+def alert_emails() -> list[OutboxMessage]:
+    """Return the queued alert emails."""
     query = select(OutboxMessage).where(OutboxMessage.kind.startswith("incident-")).order_by(OutboxMessage.id)
     return list(db.session.scalars(query))
 
 
+# Far longer than the scripted servers need on a slow machine.
+LIMITS = Limits(deadline=240.0, connect=120.0, greeting=120.0, reply=120.0)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., BadServer]]:
+    """Return a function that starts a scripted server with TLS from the first byte; keywords are its replies."""
+    with ExitStack() as stack:
+
+        def start(**replies: bytes) -> BadServer:
+            script = partial(serve_correctly, security=Security.IMPLICIT_TLS, answers=replies)
+            return stack.enter_context(BadServer(script))
+
+        yield start
+
+
+@pytest.fixture
+def point_settings_at(app, brightleaf):
+    """Return a function that points the account's live settings, and the platform's, at scripted servers."""
+
+    def point(own: BadServer, platform: BadServer | None = None) -> SmtpSettings:
+        config = get_state(app).config
+        networks = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+        ports = [own.port, *([platform.port] if platform else [])]
+        allowed = tuple(PrivateTarget(network, port) for network in networks for port in ports)
+        policy = EgressPolicy(private_targets=allowed, ca_file=badserver.ca_file())
+        platform_config = config.platform
+        if platform:
+            platform_config = replace(
+                platform_config,
+                port=platform.port,
+                use_tls=False,
+                use_ssl=True,
+                username=badserver.USERNAME,
+                password=badserver.PASSWORD,
+            )
+        get_state(app).config = replace(config, policy=policy, limits=LIMITS, platform=platform_config)
+        version = live_version(brightleaf)
+        version.host, version.port, version.security = "localhost", own.port, "implicit"
+        version.username = badserver.USERNAME
+        credentials.seal(version, badserver.PASSWORD)
+        db.session.commit()
+        return version
+
+    return point
+
+
+def run_login_probe(version: SmtpSettings) -> LoginProbe:
+    """Make the login probe of a version due, and run it."""
+    version_id = version.id
+    run_worker_jobs()
+    probe = db.session.get_one(LoginProbe, version_id)
+    probe.next_at = utcnow()
+    db.session.commit()
+    login_probe.run(version_id)
+    db.session.rollback()
+    return db.session.get_one(LoginProbe, version_id, populate_existing=True)
+
+
+def text_of(browser, url: str) -> str:
+    """Return the text of a page, with single spaces."""
+    response = browser.get(url)
+    assert response.status_code == 200
+    return " ".join(response.get_data(as_text=True).split())
+
+
+@pytest.fixture
+def account_on_hold(brightleaf, clock) -> int:
+    """The id of Ada's account, whose login is refused; 14 emails wait, enqueued an hour apart."""
+    for number in range(14):
+        enqueue(brightleaf, number)
+        clock.shift(3600)
+    hold(brightleaf, REFUSED, now=utcnow())
+    first = db.session.scalars(select(OutboxMessage.id).order_by(OutboxMessage.id)).first()
+    process_attempt(brightleaf, diagnosis=REFUSED, message=first, reply_code=535, reply_text="5.7.8 no")
+    return brightleaf
+
+
 @dataclass
 class WebServer:
-    """A receiver of webhooks on this machine. ``status`` is its next answer."""
+    """A webhook receiver on this machine. ``status`` is the status of its next response."""
 
     port: int = 0
     status: int = 204
     location: str = ""
-    seen: list[tuple[Message, bytes]] = field(default_factory=list)
+    requests: list[tuple[Message, bytes]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -191,16 +281,16 @@ class WebServer:
 
 @pytest.fixture
 def receiver() -> Iterator[WebServer]:
-    """A web server that remembers what was posted to it."""
-    found = WebServer()
+    """A web server that stores the requests that were posted to it."""
+    web_server = WebServer()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            found.seen.append((self.headers, body))
-            self.send_response(found.status)
-            if found.location:
-                self.send_header("Location", found.location)
+            web_server.requests.append((self.headers, body))
+            self.send_response(web_server.status)
+            if web_server.location:
+                self.send_header("Location", web_server.location)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -208,16 +298,16 @@ def receiver() -> Iterator[WebServer]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.port = server.server_address[1]
+    web_server.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    yield found
+    yield web_server
     server.shutdown()
     server.server_close()
 
 
 @pytest.fixture
 def config(tmp_path: Path, receiver: WebServer) -> Config:
-    """Webhooks may go to the receiver, unencrypted, because the operator says so."""
+    """A configuration that allows unencrypted webhooks to the receiver."""
     allowed = f"127.0.0.1/32:{receiver.port}:plaintext ::1/128:{receiver.port}:plaintext"
     return make_config(tmp_path / "instance", env={"SIGNET_HOOK_PRIVATE": allowed})
