@@ -38,7 +38,7 @@ def _day(day: object) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration in words, rounded to one unit."""
+    """Return a duration as text, rounded to one unit."""
     if seconds is None:
         return "–"
     if seconds < 1:
@@ -52,7 +52,7 @@ def duration(seconds: float | None) -> str:
 
 @dataclass(frozen=True)
 class ActionLabels:
-    """The words of one action on its pages."""
+    """The texts of one action on its pages."""
 
     title: str
     will: str  # with {count}

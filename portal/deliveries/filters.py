@@ -1,4 +1,4 @@
-"""The filters of the log: read from a query string and written back into one. No HTTP."""
+"""Filters of the delivery log: parsed from a query string and serialized to one. No HTTP."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class Filters:
     def misread(self, args: Mapping[str, str]) -> dict[str, str]:
         """Return, for each field with an unusable value, a sentence about what it accepts."""
         wrong = {
-            name: words
-            for name, words in _FORMAT_HINTS.items()
+            name: hint
+            for name, hint in _FORMAT_HINTS.items()
             if args.get(name, "").strip() and getattr(self, name) is None
         }
         if self.since and self.until and self.until < self.since:

@@ -121,19 +121,19 @@ def purpose(message: OutboxMessage) -> str:
 
 
 def last_reply(attempt: DeliveryAttempt | None) -> str:
-    """Return one line about how the last attempt ended: the server's reply, or the portal's words if there is none."""
+    """Return one line about the last attempt: the server's reply, else the cause of the failure."""
     if attempt is None:
         return ""
-    said = reply_line(attempt.reply_code, attempt.enhanced_code, attempt.reply_text)
-    if said or attempt.outcome is Outcome.STARTED:
-        return said
+    reply = reply_line(attempt.reply_code, attempt.enhanced_code, attempt.reply_text)
+    if reply or attempt.outcome is Outcome.STARTED:
+        return reply
     return str((attempt.diagnosis or {}).get("cause", "")) or OUTCOME_TAGS[attempt.outcome][1]
 
 
 def _attempt_detail(attempt: DeliveryAttempt) -> AttemptDetail:
-    tone, words = OUTCOME_TAGS[attempt.outcome]
+    tone, label = OUTCOME_TAGS[attempt.outcome]
     if attempt.ambiguous and attempt.outcome is not Outcome.ACCEPTED:
-        tone, words = "ambiguous", "Perhaps sent"
+        tone, label = "ambiguous", "Perhaps sent"
     accepted = attempt.outcome is Outcome.ACCEPTED
     return AttemptDetail(
         number=attempt.number,
@@ -143,7 +143,7 @@ def _attempt_detail(attempt: DeliveryAttempt) -> AttemptDetail:
         server=attempt.server,
         sender=attempt.sender,
         tone=tone,
-        outcome=words,
+        outcome=label,
         stage=STAGE_PROGRESS_LABELS.get(attempt.stage, attempt.stage),
         reply=reply_line(None, "", attempt.reply_text),
         code=str(attempt.reply_code or ""),
@@ -254,14 +254,14 @@ def timeline(
     if event is not None:
         source = presenter.source_labels([event])[event.id]
         found.append(TimelineEntry(event.created_at, "info", EVENT_LABELS[event.type], source))
-    what = "Another copy was written and queued" if message.copy_of_id else "It was written and queued"
-    found.append(TimelineEntry(message.created_at, "envelope", what, message.subject))
+    title = "Another copy was written and queued" if message.copy_of_id else "It was written and queued"
+    found.append(TimelineEntry(message.created_at, "envelope", title, message.subject))
     found += [_attempt_entry(attempt) for attempt in attempts]
     if message.retries_reset_at is not None:
         found.append(TimelineEntry(message.retries_reset_at, "info", "It was given a new start"))
     if message.status in _CANCELLED_TITLES and message.settled_at is not None:
-        title, why = _CANCELLED_TITLES[message.status], cancellations.find_reason(message.id)
-        found.append(TimelineEntry(message.settled_at, "skipped", title, why))
+        title, reason = _CANCELLED_TITLES[message.status], cancellations.find_reason(message.id)
+        found.append(TimelineEntry(message.settled_at, "skipped", title, reason))
     if row is not None and row.wiped_at is not None:
         days = (row.wiped_at - (row.settled_at or row.created_at)).days
         text = f"The text was removed after {days} day{'' if days == 1 else 's'}"
@@ -271,11 +271,11 @@ def timeline(
 
 def _attempt_entry(attempt: DeliveryAttempt) -> TimelineEntry:
     icon, ending = _OUTCOME_TITLES[attempt.outcome]
-    said = (
+    server = (
         f"by {attempt.server}" if attempt.server and attempt.outcome is Outcome.ACCEPTED else attempt.server
     )
     queue_id = plain_text(attempt.queue_id)
-    text = ", ".join(part for part in (said, f"queue id {queue_id}" if queue_id else "") if part)
+    text = ", ".join(part for part in (server, f"queue id {queue_id}" if queue_id else "") if part)
     title = f"Attempt {attempt.number} {ending}"
     return TimelineEntry(
         attempt.ended_at or attempt.started_at, icon, title, text, f"attempt-{attempt.number}-title"

@@ -115,14 +115,16 @@ def _choose_leading(
     if len(conditions) < 2 and not (conditions and conditions[0].prefix):
         return conditions, [], 0
     limit = RARE_ROWS if len(conditions) > 1 or is_dated else SORTABLE_ROWS
-    number, place = min((count_matching(account_id, one, limit), n) for n, one in enumerate(conditions))
+    number, place = min(
+        (count_matching(account_id, condition, limit), n) for n, condition in enumerate(conditions)
+    )
     first = conditions[place]
     if number < limit:
-        return [first], [one for one in conditions if one is not first], limit
-    first = next((one for one in conditions if not one.prefix), first)
+        return [first], [condition for condition in conditions if condition is not first], limit
+    first = next((condition for condition in conditions if not condition.prefix), first)
     if first.prefix:  # its index is sorted by mailbox and not by time, so no index leads
         return [], conditions, 0
-    return [first], [one for one in conditions if one is not first], 0
+    return [first], [condition for condition in conditions if condition is not first], 0
 
 
 def _interpret(account_id: int, filters: Filters) -> tuple[SearchField, list[Condition], str]:
@@ -168,15 +170,15 @@ def _id_condition(q: str) -> Condition:
 
 
 def _conditions(filters: Filters) -> list[Condition]:
-    asked = (
+    values = (
         (LogRow.status, filters.status),
         (LogRow.kind, filters.kind or None),
         (LogRow.code, filters.code),
         (LogRow.version, filters.version),
     )
-    found = [Condition(column, value) for column, value in asked if value is not None]
-    if filters.status is Status.FAILED and len(found) > 1:  # read off an index of the pair
-        return [replace(one, failed=True) for one in found[1:]]
+    found = [Condition(column, value) for column, value in values if value is not None]
+    if filters.status is Status.FAILED and len(found) > 1:  # both are columns of one index
+        return [replace(condition, failed=True) for condition in found[1:]]
     return found
 
 

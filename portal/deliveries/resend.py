@@ -55,7 +55,7 @@ class ResendRefused(Exception):
 class ResendRequest:
     """A request for a copy of a message."""
 
-    to_owner: bool  # to the owner who asks instead of the message's recipient
+    to_owner: bool  # to the owner who is logged in instead of the message's recipient
     render_again: bool  # with today's text instead of the stored one
     key: str  # of the form: the same one makes one copy
 

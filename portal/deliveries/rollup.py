@@ -32,7 +32,7 @@ _COMMIT_MARGIN = timedelta(minutes=10)  # by then every message settled within a
 _DAY = timedelta(days=1)
 _PRUNE_PAUSE = timedelta(minutes=10)
 _DAY_KEYS = ("account_id", "status", "step")
-OTHER_PROVIDER = "other"  # the label of servers that no provider's card knows
+OTHER_PROVIDER = "other"  # the label of servers that match no provider card
 
 
 def find_due_work(now: datetime) -> list[tuple[str, int]]:

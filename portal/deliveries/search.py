@@ -56,9 +56,9 @@ def find(plan: Plan, *, before: int | None = None, after: int | None = None, siz
     up = after is not None
     query, key = _candidates(plan)
     query = query.where(key > max(plan.low, after or 0))
-    highest = [one for one in (plan.high, None if up else before) if one is not None]
-    if highest:
-        query = query.where(key < min(highest))
+    upper = [bound for bound in (plan.high, None if up else before) if bound is not None]
+    if upper:
+        query = query.where(key < min(upper))
     if plan.words and not plan.is_windowed and _is_word_index_unordered():
         return _search_words_nearby(query, plan.words, up=up, size=size)
     query = query.order_by(key.asc() if up else key.desc())
@@ -101,24 +101,26 @@ def _candidates(plan: Plan) -> tuple[Select[Any], Any]:
     """Return the query that an index answers, and the key by which it is sorted."""
     if plan.words and not _is_word_index_unordered():
         query, key = _with_words(plan)
-        return query.where(*() if plan.is_windowed else [one.unindexed() for one in plan.rest]), key
+        return query.where(
+            *() if plan.is_windowed else [condition.unindexed() for condition in plan.rest]
+        ), key
     query = select(LogRow.message_id).where(LogRow.account_id == plan.account_id)
-    query = query.where(*(one.indexed() for one in plan.leading))
+    query = query.where(*(condition.indexed() for condition in plan.leading))
     if plan.max_leading:  # few enough to be read unsorted: the index may not be sorted by time
         some = query.limit(plan.max_leading).subquery()
         return (_matching(some, plan), LogRow.message_id) if plan.rest or plan.days else _all_of(some)
     days = () if plan.leading else plan.days  # another index leads, so the days are checked on its rows
-    return query.where(*(one.indexed() for one in days)), LogRow.message_id
+    return query.where(*(condition.indexed() for condition in days)), LogRow.message_id
 
 
 def _within_days(some: Subquery, plan: Plan) -> tuple[Select[Any], Any]:
     """Return those of some messages that were created within the days, each looked up by its id.
 
-    The database's planner would rather scan all messages of those days, because it assumes that every column is spread
+    The database's planner would scan all messages of those days, because it assumes that every column is spread
     evenly over time; versions, notices and replies are not.
     """
-    born = select(LogRow.created_at).where(LogRow.message_id == some.c.message_id).scalar_subquery()
-    within = [replace(one, column=born).indexed() for one in plan.days]
+    created_at = select(LogRow.created_at).where(LogRow.message_id == some.c.message_id).scalar_subquery()
+    within = [replace(condition, column=created_at).indexed() for condition in plan.days]
     return select(some.c.message_id).where(*within), some.c.message_id
 
 
@@ -134,7 +136,7 @@ def _is_word_index_unordered() -> bool:
 
 def _with_words(plan: Plan) -> tuple[Select[Any], Any]:
     """Return the messages whose subject has all these words, in the order of the index (SQLite)."""
-    days = [one.unindexed() for one in plan.days]
+    days = [condition.unindexed() for condition in plan.days]
     query = select(LogRow.message_id).where(LogRow.account_id == plan.account_id, *days)
     quoted = " ".join('"{}"'.format(word.replace('"', '""')) for word in plan.words.split())
     match = f"account_id : {plan.account_id} AND subject : ({quoted})"
@@ -148,8 +150,8 @@ def _search_words_nearby(rows: Select[Any], words: str, *, up: bool, size: int) 
     The planner would otherwise check row after row for a word that is frequent on the whole, however far back it occurs.
     """
 
-    def first(some: Any, most: int) -> Any:
-        return some.order_by(LogRow.message_id.asc() if up else LogRow.message_id.desc()).limit(most)
+    def first(some: Any, limit: int) -> Any:
+        return some.order_by(LogRow.message_id.asc() if up else LogRow.message_id.desc()).limit(limit)
 
     near = first(rows, WINDOW_ROWS).subquery()
     here = select(LogRow.message_id).where(
@@ -169,13 +171,13 @@ def _search_words_nearby(rows: Select[Any], words: str, *, up: bool, size: int) 
 
 
 def _has_words(words: str) -> Any:
-    asked = func.plainto_tsquery(_simple, _fold(words))
-    return func.to_tsvector(_simple, _fold(LogRow.subject)).op("@@")(asked)
+    query = func.plainto_tsquery(_simple, _fold(words))
+    return func.to_tsvector(_simple, _fold(LogRow.subject)).op("@@")(query)
 
 
 def _matching(some: Subquery, plan: Plan) -> Select[Any]:
     """Return those of some messages that meet all other conditions."""
-    rest = [one.unindexed() for one in (*plan.rest, *plan.days)]
+    rest = [condition.unindexed() for condition in (*plan.rest, *plan.days)]
     if plan.words and _is_word_index_unordered():
         rest.append(_has_words(plan.words))
     return select(LogRow.message_id).where(LogRow.message_id.in_(select(some.c.message_id)), *rest)

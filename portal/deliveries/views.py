@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("deliveries", __name__, url_prefix="/deliveries")
 
-ID_RULE = "<int(max=999999999999):ident>"
+MESSAGE_RULE = "<int(max=999999999999):message_id>"
 
 
 @blueprint.get("")
@@ -47,14 +47,14 @@ def index() -> Any:
         chips=filter_chips(filters),
         tabs=message_log.TABS,
         notices=CATALOGUE,
-        words=STATUS_LABELS,
+        status_labels=STATUS_LABELS,
         kind_name=message_page.kind_name,
         purpose=message_page.purpose,
         last_reply=message_page.last_reply,
         paged=before is not None or after is not None,
         stats=figures,
         chart=chart.draw_chart(figures),
-        span_words=SPAN_LABELS,
+        span_labels=SPAN_LABELS,
         duration=duration,
         query=query,
         link=lambda **changes: _link(query | changes),
@@ -86,17 +86,17 @@ def keep() -> Any:
     return page, 422 if request.method == "POST" else 200
 
 
-@blueprint.get(f"/{ID_RULE}")
+@blueprint.get(f"/{MESSAGE_RULE}")
 @login_required
-def show(ident: int) -> Any:
-    message = _message(ident)
+def show(message_id: int) -> Any:
+    message = message_or_404(message_id)
     return message_page_response(message)
 
 
-@blueprint.get(f"/{ID_RULE}/html")
+@blueprint.get(f"/{MESSAGE_RULE}/html")
 @login_required
-def html(ident: int) -> Response:
-    message = _message(ident)
+def html(message_id: int) -> Response:
+    message = message_or_404(message_id)
     return mail_page(links.redact_tokens(message.kind, message.html)) if message.html else abort(404)
 
 
@@ -118,7 +118,7 @@ def message_page_response(message: OutboxMessage, refused: str = "", code: int =
         wiped_at=row.wiped_at if row else None,
         origin=resend.origin_of(message),
         copies=message_log.copies_of(message),
-        words=STATUS_LABELS,
+        status_labels=STATUS_LABELS,
         refused=refused,
         may_retry=resend.may_retry(message, now),
         may_cancel=resend.may_cancel(message),
@@ -130,5 +130,6 @@ def message_page_response(message: OutboxMessage, refused: str = "", code: int =
     return page, code
 
 
-def _message(ident: int) -> OutboxMessage:
-    return message_log.get_message(current_user.account_id, ident) or abort(404)
+def message_or_404(message_id: int) -> OutboxMessage:
+    """Return a message of the account that is logged in; abort with 404 if it has none with this id."""
+    return message_log.get_message(current_user.account_id, message_id) or abort(404)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
 from ..clock import utcnow
-from . import bulk_actions, message_log, resend
+from . import bulk_actions, resend
 from .action_labels import ACTION_LABELS, filter_chips
 from .bulk_actions import Scope
 from .filters import Filters
 from .models import Action, State
-from .views import ID_RULE, blueprint, message_page_response
+from .views import MESSAGE_RULE, blueprint, message_or_404, message_page_response
 
-if TYPE_CHECKING:
-    from ..outbox.models import OutboxMessage
-
-_KEY_LENGTH = range(8, 41)
+_ACTION_RULE = "<int(max=999999999999):action_id>"
+_KEY_LENGTH = range(8, 41)  # characters of a form's key
 
 
 @blueprint.get("/orders/new")
@@ -52,13 +50,13 @@ def give_order() -> Any:
     if action is None or len(key) not in _KEY_LENGTH or not (scope.message_ids or "all" in request.form):
         return abort(400)
     created = bulk_actions.create(current_user.account_id, action, scope, key=key, now=utcnow())
-    return redirect(url_for("deliveries.order", ident=created.id), 303)
+    return redirect(url_for("deliveries.order", action_id=created.id), 303)
 
 
-@blueprint.get(f"/orders/{ID_RULE}")
+@blueprint.get(f"/orders/{_ACTION_RULE}")
 @login_required
-def order(ident: int) -> Any:
-    found = bulk_actions.get(current_user.account_id, ident) or abort(404)
+def order(action_id: int) -> Any:
+    found = bulk_actions.get(current_user.account_id, action_id) or abort(404)
     return render_template(
         "deliveries/order.html",
         bulk_action=found,
@@ -68,29 +66,29 @@ def order(ident: int) -> Any:
     )
 
 
-@blueprint.post(f"/orders/{ID_RULE}/stop")
+@blueprint.post(f"/orders/{_ACTION_RULE}/stop")
 @login_required
-def stop_order(ident: int) -> Any:
-    found = bulk_actions.get(current_user.account_id, ident) or abort(404)
+def stop_order(action_id: int) -> Any:
+    found = bulk_actions.get(current_user.account_id, action_id) or abort(404)
     bulk_actions.stop(found, now=utcnow())
-    return redirect(url_for("deliveries.order", ident=ident), 303)
+    return redirect(url_for("deliveries.order", action_id=action_id), 303)
 
 
-@blueprint.post(f"/{ID_RULE}/<any(retry, cancel):operation>")
+@blueprint.post(f"/{MESSAGE_RULE}/<any(retry, cancel):operation>")
 @login_required
-def move(ident: int, operation: str) -> Any:
-    message = _message(ident)
+def retry_or_cancel(message_id: int, operation: str) -> Any:
+    message = message_or_404(message_id)
     refused = resend.retry_or_cancel(message, Action(operation), now=utcnow())
     if refused:
         return message_page_response(message, refused, 422)
     flash(ACTION_LABELS[Action(operation)].done_one, "success")
-    return redirect(url_for("deliveries.show", ident=ident), 303)
+    return redirect(url_for("deliveries.show", message_id=message_id), 303)
 
 
-@blueprint.post(f"/{ID_RULE}/again")
+@blueprint.post(f"/{MESSAGE_RULE}/again")
 @login_required
-def send_again(ident: int) -> Any:
-    message = _message(ident)
+def send_again(message_id: int) -> Any:
+    message = message_or_404(message_id)
     key = request.form.get("key", "")
     if len(key) not in _KEY_LENGTH:
         return abort(400)
@@ -104,11 +102,7 @@ def send_again(ident: int) -> Any:
     except resend.ResendRefused as refused:
         return message_page_response(message, str(refused), 422)
     flash("Another copy is on its way. This is its page.", "success")
-    return redirect(url_for("deliveries.show", ident=copy.id), 303)
-
-
-def _message(ident: int) -> OutboxMessage:
-    return message_log.get_message(current_user.account_id, ident) or abort(404)
+    return redirect(url_for("deliveries.show", message_id=copy.id), 303)
 
 
 def _read_request() -> tuple[Action | None, Scope]:

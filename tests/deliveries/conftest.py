@@ -1,7 +1,8 @@
-"""Messages in every state, written as the outbox writes them."""
+"""Fixtures of the delivery log: messages and attempts in every state, written as the outbox writes them."""
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from portal.db import db
 from portal.jobs.models import WorkerHeartbeat
 from portal.notices import rendering
 from portal.notices.catalogue import NEW_SIGN_UP
-from portal.outbox.models import DeliveryAttempt, Outcome, Status
+from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from portal.outbox.queue import NewMessage, enqueue_row
 
 WRONG_PASSWORD = {
@@ -42,23 +43,40 @@ NO_SUCH_MAILBOX = {
 }
 
 
+def status_of(message: OutboxMessage) -> Status:
+    """Return the stored status of a message."""
+    message_id = message.id
+    db.session.expire_all()
+    return db.session.get(OutboxMessage, message_id).status
+
+
+def listed_ids(page: str) -> list[int]:
+    """Return the ids of the messages that a page of the log lists."""
+    return [int(found) for found in re.findall(r'href="/deliveries/(\d+)"', page)]
+
+
+def submit(browser, message, operation, **fields):
+    """Submit the form of an operation on the page of a message."""
+    return browser.submit(f"/deliveries/{message.id}/{operation}", fields, page=f"/deliveries/{message.id}")
+
+
 def account_of(slug: str = "brightleaf") -> Account:
     return db.session.scalars(select(Account).where(Account.slug == slug)).one()
 
 
 @pytest.fixture(autouse=True)
-def a_worker(app):
-    """A worker that is seen, so that pages speak of the messages alone."""
+def running_worker(app):
+    """A worker with a recent heartbeat, so that pages show no banner about a missing one."""
     db.session.add(WorkerHeartbeat(name="test:1", started_at=utcnow(), seen_at=utcnow() + timedelta(hours=1)))
     db.session.commit()
 
 
 @pytest.fixture
-def owe(app):
-    """Owe a message to somebody, with changes to its row."""
+def enqueue(app):
+    """Return a function that enqueues a message to a new recipient; keywords change its row."""
     count = iter(range(1, 10_000))
 
-    def owe(
+    def enqueue(
         slug="brightleaf",
         *,
         is_test=False,
@@ -69,15 +87,15 @@ def owe(app):
         **changes,
     ):
         account, number = account_of(slug), next(count)
-        mail = rendering.render_sample(NEW_SIGN_UP, account)
+        email = rendering.render_sample(NEW_SIGN_UP, account)
         new = NewMessage(
             kind=kind,
             key=f"{slug}:{number}",
             recipient=recipient or f"person{number}@example.org",
             recipient_name="Grace Hopper",
-            subject=subject or mail.subject,
-            text=mail.text,
-            html=mail.html,
+            subject=subject or email.subject,
+            text=email.text,
+            html=email.html,
             is_test=is_test,
             forced_version_id=forced_version_id,
         )
@@ -89,14 +107,14 @@ def owe(app):
         db.session.commit()
         return row
 
-    return owe
+    return enqueue
 
 
 @pytest.fixture
-def tried(app):
-    """Record an attempt at a message."""
+def add_attempt(app):
+    """Return a function that adds a delivery attempt of a message; keywords change its row."""
 
-    def tried(message, outcome=Outcome.ACCEPTED, number=1, **changes):
+    def add_attempt(message, outcome=Outcome.ACCEPTED, number=1, **changes):
         values = {
             "started_at": utcnow(),
             "ended_at": utcnow(),
@@ -109,4 +127,4 @@ def tried(app):
         db.session.commit()
         return row
 
-    return tried
+    return add_attempt

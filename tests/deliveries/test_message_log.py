@@ -1,4 +1,4 @@
-"""The delivery log: tabs, pages, and whose messages it lists."""
+"""The delivery log: tabs, pages, and access by account."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from portal.db import db
 from portal.outbox.models import OutboxMessage, Outcome, Status
 from portal.outbox.queue import NewMessage, enqueue_row
 
-
-def _listed(page: str) -> list[int]:
-    return [int(found) for found in re.findall(r'href="/deliveries/(\d+)"', page)]
+from .conftest import listed_ids
 
 
 def _link(page: str, rel: str) -> str:
@@ -22,43 +20,43 @@ def _link(page: str, rel: str) -> str:
 
 
 def _page(browser, url="/deliveries") -> str:
-    answer = browser.get(url)
-    assert answer.status_code == 200
-    return answer.get_data(as_text=True)
+    response = browser.get(url)
+    assert response.status_code == 200
+    return response.get_data(as_text=True)
 
 
-def test_nobody_is_sent_to_log_in(client):
-    answer = client.get("/deliveries?status=held")
-    assert answer.status_code == 303
-    assert answer.location.startswith("/log-in")
+def test_the_log_requires_a_login(client):
+    response = client.get("/deliveries?status=held")
+    assert response.status_code == 303
+    assert response.location.startswith("/log-in")
 
 
-def test_an_owner_sees_the_own_messages_only(owner, stranger, owe):
-    mine, theirs = owe("brightleaf"), owe("copperpot")
-    assert _listed(_page(owner)) == [mine.id]
-    assert _listed(_page(stranger)) == [theirs.id]
+def test_an_owner_sees_only_messages_of_the_own_account(owner, stranger, enqueue):
+    mine, theirs = enqueue("brightleaf"), enqueue("copperpot")
+    assert listed_ids(_page(owner)) == [mine.id]
+    assert listed_ids(_page(stranger)) == [theirs.id]
 
 
-def test_the_mail_of_the_portal_itself_is_nobodys_to_read(owner, owe):
+def test_the_portals_own_mail_is_not_readable(owner, enqueue):
     new = NewMessage(
         "password-reset", "reset:1", "ada@brightleaf.example", "Reset", "https://127.0.0.1/secret"
     )
-    ident = enqueue_row(None, new, now=utcnow()).id
+    message_id = enqueue_row(None, new, now=utcnow()).id
     db.session.commit()
-    assert _listed(_page(owner)) == []
-    for path in (f"/deliveries/{ident}", f"/deliveries/{ident}/html"):
+    assert listed_ids(_page(owner)) == []
+    for path in (f"/deliveries/{message_id}", f"/deliveries/{message_id}/html"):
         assert owner.get(path).status_code == 404
 
 
 @pytest.mark.parametrize("status", ["queued", "sending", "sent", "held", "failed"])
-def test_a_tab_shows_its_status_and_every_tab_its_count(owner, owe, status):
+def test_a_tab_shows_its_status_and_every_tab_its_count(owner, enqueue, status):
     rows = {
-        one.value: [owe(status=one) for _ in range(2)]
-        for one in Status
-        if one.value in ["queued", "sending", "sent", "held", "failed"]
+        status.value: [enqueue(status=status) for _ in range(2)]
+        for status in Status
+        if status.value in ["queued", "sending", "sent", "held", "failed"]
     }
     page = _page(owner, f"/deliveries?status={status}")
-    assert _listed(page) == [row.id for row in reversed(rows[status])]
+    assert listed_ids(page) == [row.id for row in reversed(rows[status])]
     assert page.count('<span class="tab-count">2</span>') == 5
     assert '<span class="tab-count">10</span>' in page
     assert 'aria-current="page"' in page
@@ -67,8 +65,8 @@ def test_a_tab_shows_its_status_and_every_tab_its_count(owner, owe, status):
 @pytest.mark.parametrize(
     "status", ["nonsense", "", "SENT", "suppressed", "sent'--", "%00", "sent&status=held", "\u202e"]
 )
-def test_a_bogus_filter_is_a_page(owner, owe, status):
-    owe()
+def test_an_unknown_filter_is_ignored(owner, enqueue, status):
+    enqueue()
     assert owner.get(f"/deliveries?status={status}").status_code == 200
 
 
@@ -83,13 +81,13 @@ def test_a_bogus_filter_is_a_page(owner, owe, status):
         "before=1&after=1",
     ],
 )
-def test_a_bogus_page_is_a_page(owner, owe, query):
-    owe()
+def test_an_invalid_page_key_is_ignored(owner, enqueue, query):
+    enqueue()
     assert owner.get(f"/deliveries?{query}").status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "text"),
     [
         ("", "No email has been sent yet"),
         ("?status=queued", "Nothing is waiting"),
@@ -100,53 +98,53 @@ def test_a_bogus_page_is_a_page(owner, owe, query):
         ("?status=failed&before=1", "Nothing further"),
     ],
 )
-def test_an_empty_list_says_what_would_stand_there(owner, query, said):
-    assert said in _page(owner, f"/deliveries{query}")
+def test_an_empty_list_shows_an_explanation(owner, query, text):
+    assert text in _page(owner, f"/deliveries{query}")
 
 
-def test_pages_lead_there_and_back_and_keep_the_filter(owner, owe):
-    ids = [owe(status=Status.SENT if n % 2 else Status.HELD).id for n in range(240)]
-    held = [ident for n, ident in reversed(list(enumerate(ids))) if n % 2 == 0]
+def test_pages_link_in_both_directions_and_keep_the_filter(owner, enqueue):
+    ids = [enqueue(status=Status.SENT if n % 2 else Status.HELD).id for n in range(240)]
+    held = [message_id for n, message_id in reversed(list(enumerate(ids))) if n % 2 == 0]
     first = _page(owner, "/deliveries?status=held")
     assert "status=held" in _link(first, "next")
     assert _link(first, "prev") == ""
     second = _page(owner, _link(first, "next"))
     third = _page(owner, _link(second, "next"))
-    assert _listed(first) + _listed(second) + _listed(third) == held
+    assert listed_ids(first) + listed_ids(second) + listed_ids(third) == held
     assert _link(third, "next") == ""
-    assert _listed(_page(owner, _link(third, "prev"))) == _listed(second)
+    assert listed_ids(_page(owner, _link(third, "prev"))) == listed_ids(second)
     assert "status=held" in _link(second, "prev")
-    assert _listed(_page(owner, _link(second, "prev"))) == _listed(first)
+    assert listed_ids(_page(owner, _link(second, "prev"))) == listed_ids(first)
 
 
-def test_a_page_stays_what_it_was_while_messages_arrive(owner, owe):
+def test_a_page_is_stable_while_messages_arrive(owner, enqueue):
     for _ in range(120):
-        owe()
+        enqueue()
     older = _link(_page(owner), "next")
-    before = _listed(_page(owner, older))
+    before = listed_ids(_page(owner, older))
     for _ in range(30):
-        owe()
+        enqueue()
     again = _page(owner, older)
-    assert _listed(again) == before
-    newest = db.session.query(db.func.max(OutboxMessage.id)).scalar()
-    newer = _listed(_page(owner, _link(again, "prev")))
+    assert listed_ids(again) == before
+    newest_id = db.session.query(db.func.max(OutboxMessage.id)).scalar()
+    newer = listed_ids(_page(owner, _link(again, "prev")))
     assert newer[-1] == before[0] + 1
-    assert newest not in newer
+    assert newest_id not in newer
 
 
-def test_tests_and_checks_are_labelled(owner, owe):
-    owe()
+def test_tests_and_checks_are_labelled(owner, enqueue):
+    enqueue()
     assert "Test email" not in _page(owner)
-    owe(is_test=True)
-    owe(forced_version_id=1)
+    enqueue(is_test=True)
+    enqueue(forced_version_id=1)
     page = _page(owner)
     assert page.count("Test email") == page.count("Check email") == 1
 
 
-def test_the_servers_last_reply_is_listed(owner, owe, tried):
-    message = owe(status=Status.SENT)
-    tried(message, Outcome.DEFERRED, 1, reply_code=451, reply_text="Greylisted")
-    tried(
+def test_the_servers_last_reply_is_listed(owner, enqueue, add_attempt):
+    message = enqueue(status=Status.SENT)
+    add_attempt(message, Outcome.DEFERRED, 1, reply_code=451, reply_text="Greylisted")
+    add_attempt(
         message, Outcome.ACCEPTED, 2, reply_code=250, enhanced_code="2.0.0", reply_text="Ok: queued as 4Xyz"
     )
     page = _page(owner)
@@ -154,8 +152,8 @@ def test_the_servers_last_reply_is_listed(owner, owe, tried):
     assert "Greylisted" not in page
 
 
-def test_the_words_for_sent_promise_no_more_than_is_known(owner, owe, tried):
-    tried(owe(status=Status.SENT))
+def test_a_sent_message_is_labelled_accepted_and_not_delivered(owner, enqueue, add_attempt):
+    add_attempt(enqueue(status=Status.SENT))
     page = _page(owner)
     assert ">Accepted</span>" in page
     assert "Delivered" not in page

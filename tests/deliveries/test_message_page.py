@@ -1,4 +1,4 @@
-"""One message's story, whose it is, and that a server's words stay words."""
+"""The page of one message: access, its status and the reason, attempts, and escaping of the server's replies."""
 
 from __future__ import annotations
 
@@ -15,54 +15,54 @@ from portal.outbox.queue import get_queue, hold
 from .conftest import GREYLISTED, NO_SUCH_MAILBOX, WRONG_PASSWORD, account_of
 
 
-def _story(browser, message) -> str:
-    answer = browser.get(f"/deliveries/{message.id}")
-    assert answer.status_code == 200
-    return answer.get_data(as_text=True)
+def _message_page(browser, message) -> str:
+    response = browser.get(f"/deliveries/{message.id}")
+    assert response.status_code == 200
+    return response.get_data(as_text=True)
 
 
 @pytest.mark.parametrize("rest", ["", "/html"])
-def test_a_message_is_shown_to_its_owner_only(owner, stranger, client, owe, rest):
-    path = f"/deliveries/{owe().id}{rest}"
+def test_a_message_is_shown_to_its_owner_only(owner, stranger, client, enqueue, rest):
+    path = f"/deliveries/{enqueue().id}{rest}"
     assert owner.get(path).status_code == 200
     assert stranger.get(path).status_code == 404
-    answer = client.get(path)
-    assert answer.status_code == 303
-    assert answer.location.startswith("/log-in")
+    response = client.get(path)
+    assert response.status_code == 303
+    assert response.location.startswith("/log-in")
 
 
 @pytest.mark.parametrize(
-    "ident", ["0", "-1", "x", "1.0", "999999999999", "9" * 13, "9" * 400, "1e3", "%00", "1;", "0x1"]
+    "message_id", ["0", "-1", "x", "1.0", "999999999999", "9" * 13, "9" * 400, "1e3", "%00", "1;", "0x1"]
 )
 @pytest.mark.parametrize("rest", ["", "/html"])
-def test_what_is_no_message_is_not_found(owner, owe, ident, rest):
-    owe()
-    assert owner.get(f"/deliveries/{ident}{rest}").status_code == 404
+def test_an_invalid_message_id_is_not_found(owner, enqueue, message_id, rest):
+    enqueue()
+    assert owner.get(f"/deliveries/{message_id}{rest}").status_code == 404
 
 
-def test_the_frame_may_do_nothing(owner, owe):
-    message = owe()
-    answer = owner.get(f"/deliveries/{message.id}/html")
-    policy = answer.headers["Content-Security-Policy"]
+def test_the_html_frame_is_sandboxed(owner, enqueue):
+    message = enqueue()
+    response = owner.get(f"/deliveries/{message.id}/html")
+    policy = response.headers["Content-Security-Policy"]
     assert policy.startswith("sandbox;")
     assert "allow-" not in policy
     assert "default-src 'none'" in policy
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.get_data(as_text=True) == message.html
-    page = _story(owner, message)
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.get_data(as_text=True) == message.html
+    page = _message_page(owner, message)
     assert f'src="/deliveries/{message.id}/html"' in page
     assert 'sandbox=""' in page
 
 
-def test_a_message_without_html_is_shown_as_text(owner, owe):
-    message = owe(html="", text="Hello <b>there</b>\n")
-    assert "Hello &lt;b&gt;there&lt;/b&gt;" in _story(owner, message)
+def test_a_message_without_html_is_shown_as_text(owner, enqueue):
+    message = enqueue(html="", text="Hello <b>there</b>\n")
+    assert "Hello &lt;b&gt;there&lt;/b&gt;" in _message_page(owner, message)
     assert owner.get(f"/deliveries/{message.id}/html").status_code == 404
 
 
-def test_sent_is_worded_as_accepted_by_the_server(owner, owe, tried):
-    message = owe(status=Status.SENT, message_id="<abc@brightleaf.example>")
-    tried(
+def test_a_sent_message_is_described_as_accepted_by_the_server(owner, enqueue, add_attempt):
+    message = enqueue(status=Status.SENT, message_id="<abc@brightleaf.example>")
+    add_attempt(
         message,
         stage="data",
         reply_code=250,
@@ -71,8 +71,8 @@ def test_sent_is_worded_as_accepted_by_the_server(owner, owe, tried):
         queue_id="4Xyz",
         transcript="    12 ms  C: EHLO signet.example\n    40 ms  C: AUTH PLAIN [hidden]",
     )
-    page = _story(owner, message)
-    for said in (
+    page = _message_page(owner, message)
+    for text in (
         "Accepted by smtp.example.com:587.",
         "Version 3 of your settings, smtp.example.com:587",
         "Handing the message over",
@@ -84,43 +84,45 @@ def test_sent_is_worded_as_accepted_by_the_server(owner, owe, tried):
         "[hidden]",
         "Brightleaf &lt;info@brightleaf.example&gt;",
     ):
-        assert said in page, said
-    assert '<details class="transcript" id="transcript-1">' in page, "folded"
+        assert text in page, text
+    assert '<details class="transcript" id="transcript-1">' in page, "collapsed"
     assert "Delivered" not in page
 
 
-def test_a_message_nobody_has_tried_says_when_it_leaves(owner, owe):
-    page = _story(owner, owe())
+def test_an_untried_message_shows_when_it_leaves(owner, enqueue):
+    page = _message_page(owner, enqueue())
     assert "It leaves as soon as a worker is free" in page
     assert "It has not been tried yet." in page
     assert 'data-live="on"' in page
 
 
-def test_a_deferred_message_says_why_and_when_again(owner, owe, tried):
-    again = utcnow().replace(microsecond=0) + timedelta(minutes=12)
-    message = owe(attempts=1, next_attempt_at=again)
-    tried(message, Outcome.DEFERRED, version_number=None, stage="rcpt", reply_code=451, diagnosis=GREYLISTED)
-    page = _story(owner, message)
+def test_a_deferred_message_shows_the_reason_and_the_next_attempt(owner, enqueue, add_attempt):
+    next_attempt_at = utcnow().replace(microsecond=0) + timedelta(minutes=12)
+    message = enqueue(attempts=1, next_attempt_at=next_attempt_at)
+    add_attempt(
+        message, Outcome.DEFERRED, version_number=None, stage="rcpt", reply_code=451, diagnosis=GREYLISTED
+    )
+    page = _message_page(owner, message)
     assert "The platform’s sender" in page
     assert GREYLISTED["cause"] in page
-    assert f"the next one follows at {again.day} {again:%b %Y, %H:%M} UTC" in page
+    assert f"the next one follows at {next_attempt_at.day} {next_attempt_at:%b %Y, %H:%M} UTC" in page
     assert 'data-live="off"' in page
 
 
-def test_a_paused_queue_moves_the_next_attempt(owner, owe, tried):
-    message = owe(attempts=1)
-    tried(message, Outcome.DEFERRED, diagnosis=GREYLISTED)
+def test_a_paused_queue_delays_the_next_attempt(owner, enqueue, add_attempt):
+    message = enqueue(attempts=1)
+    add_attempt(message, Outcome.DEFERRED, diagnosis=GREYLISTED)
     until = utcnow() + timedelta(minutes=30)
     get_queue(message.account_id).paused_until = until
     db.session.commit()
-    assert f"follows at {until.day} {until:%b %Y, %H:%M} UTC" in _story(owner, message)
+    assert f"follows at {until.day} {until:%b %Y, %H:%M} UTC" in _message_page(owner, message)
 
 
-def test_a_held_message_says_why_whose_move_it_is_and_where(owner, owe):
-    message = owe()
+def test_a_held_message_shows_the_cause_whose_move_it_is_and_the_fix(owner, enqueue):
+    message = enqueue()
     hold(account_of().id, WRONG_PASSWORD, now=utcnow())
     db.session.commit()
-    page = _story(owner, message)
+    page = _message_page(owner, message)
     assert "It waits until your settings work again. Nothing is lost" in page
     assert page.count(WRONG_PASSWORD["cause"]) >= 2, "in the banner and on the page"
     assert "Yours" in page
@@ -130,9 +132,9 @@ def test_a_held_message_says_why_whose_move_it_is_and_where(owner, owe):
     assert 'href="/settings/email-preferences"' in page
 
 
-def test_a_message_refused_for_good_says_so(owner, owe, tried):
-    message = owe(status=Status.FAILED)
-    tried(
+def test_a_permanent_refusal_is_explained(owner, enqueue, add_attempt):
+    message = enqueue(status=Status.FAILED)
+    add_attempt(
         message,
         Outcome.REJECTED,
         stage="rcpt",
@@ -140,47 +142,49 @@ def test_a_message_refused_for_good_says_so(owner, owe, tried):
         reply_text="User unknown",
         diagnosis=NO_SUCH_MAILBOX,
     )
-    page = _story(owner, message)
+    page = _message_page(owner, message)
     assert "It was refused for good, so it is not tried again." in page
     assert NO_SUCH_MAILBOX["cause"] in page
     assert "Naming the recipient" in page
 
 
-def test_a_message_given_up_after_two_days_says_so(owner, owe, tried):
-    message = owe(status=Status.FAILED)
-    tried(message, Outcome.REJECTED, diagnosis=GREYLISTED)
-    assert "It was not accepted within 48 hours" in _story(owner, message)
+def test_a_message_that_expired_is_explained(owner, enqueue, add_attempt):
+    message = enqueue(status=Status.FAILED)
+    add_attempt(message, Outcome.REJECTED, diagnosis=GREYLISTED)
+    assert "It was not accepted within 48 hours" in _message_page(owner, message)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "said"),
+    ("outcome", "text"),
     [
         (Outcome.DEFERRED, "the connection ended before the server’s answer was read"),
         (Outcome.INTERRUPTED, "The worker stopped in the middle of this attempt."),
     ],
 )
-def test_an_attempt_without_an_answer_is_explained(owner, owe, tried, outcome, said):
-    message = owe(attempts=1)
-    tried(message, outcome, ambiguous=True, diagnosis=GREYLISTED if outcome is Outcome.DEFERRED else None)
-    page = _story(owner, message)
-    assert said in page
+def test_an_attempt_without_a_reply_is_explained(owner, enqueue, add_attempt, outcome, text):
+    message = enqueue(attempts=1)
+    add_attempt(
+        message, outcome, ambiguous=True, diagnosis=GREYLISTED if outcome is Outcome.DEFERRED else None
+    )
+    page = _message_page(owner, message)
+    assert text in page
     assert "the same Message-ID" in page
 
 
-def test_a_message_given_up_without_an_answer_may_have_arrived(owner, owe, tried):
-    message = owe(status=Status.FAILED)
-    tried(message, Outcome.REJECTED, ambiguous=True, diagnosis=GREYLISTED)
-    assert "the server may hold the message all the same" in _story(owner, message)
+def test_a_message_that_expired_without_a_reply_is_possibly_delivered(owner, enqueue, add_attempt):
+    message = enqueue(status=Status.FAILED)
+    add_attempt(message, Outcome.REJECTED, ambiguous=True, diagnosis=GREYLISTED)
+    assert "the server may hold the message all the same" in _message_page(owner, message)
 
 
-def test_every_attempt_is_told_the_newest_first(owner, owe, tried):
-    message = owe(status=Status.SENT)
-    tried(message, Outcome.DEFERRED, 1, diagnosis=GREYLISTED)
-    tried(message, Outcome.HELD, 2, diagnosis=WRONG_PASSWORD)
-    tried(message, Outcome.ACCEPTED, 3)
-    page = _story(owner, message)
-    told = [page.index(f'<h3 id="attempt-{number}-title">') for number in (3, 2, 1)]
-    assert told == sorted(told)
+def test_attempts_are_listed_newest_first(owner, enqueue, add_attempt):
+    message = enqueue(status=Status.SENT)
+    add_attempt(message, Outcome.DEFERRED, 1, diagnosis=GREYLISTED)
+    add_attempt(message, Outcome.HELD, 2, diagnosis=WRONG_PASSWORD)
+    add_attempt(message, Outcome.ACCEPTED, 3)
+    page = _message_page(owner, message)
+    positions = [page.index(f'<h3 id="attempt-{number}-title">') for number in (3, 2, 1)]
+    assert positions == sorted(positions)
     assert GREYLISTED["cause"] in page
     assert WRONG_PASSWORD["cause"] in page
 
@@ -188,21 +192,21 @@ def test_every_attempt_is_told_the_newest_first(owner, owe, tried):
 @pytest.mark.parametrize(
     ("flag", "label"), [({"is_test": True}, "Test email"), ({"forced_version_id": 2}, "Check email")]
 )
-def test_tests_and_checks_are_labelled_and_not_repeated(owner, owe, tried, flag, label):
-    message = owe(status=Status.FAILED, recipient="ada@brightleaf.example", **flag)
-    tried(message, Outcome.REJECTED, diagnosis=WRONG_PASSWORD)
-    page = _story(owner, message)
+def test_tests_and_checks_are_labelled_and_not_repeated(owner, enqueue, add_attempt, flag, label):
+    message = enqueue(status=Status.FAILED, recipient="ada@brightleaf.example", **flag)
+    add_attempt(message, Outcome.REJECTED, diagnosis=WRONG_PASSWORD)
+    page = _message_page(owner, message)
     assert f"<h1>{label} to ada@brightleaf.example</h1>" in page
     assert "A test is tried once only" in page
 
 
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize("outcome", [None, *Outcome])
-def test_every_state_has_a_story(owner, owe, tried, status, outcome):
-    message = owe(status=status)
+def test_every_status_and_outcome_has_a_page(owner, enqueue, add_attempt, status, outcome):
+    message = enqueue(status=status)
     if outcome is not None:
-        tried(message, outcome, server="", sender="", version_number=None, ended_at=None)
-    assert _story(owner, message)
+        add_attempt(message, outcome, server="", sender="", version_number=None, ended_at=None)
+    assert _message_page(owner, message)
     assert owner.get("/deliveries").status_code == 200
 
 
@@ -211,10 +215,10 @@ HOSTILE = (
 )
 
 
-def test_a_servers_words_stay_words(owner, owe, tried):
-    message = owe(status=Status.FAILED)
+def test_a_servers_reply_is_escaped(owner, enqueue, add_attempt):
+    message = enqueue(status=Status.FAILED)
     diagnosis = NO_SUCH_MAILBOX | {"evidence": {"reply": HOSTILE}}
-    tried(
+    add_attempt(
         message,
         Outcome.REJECTED,
         reply_code=550,
@@ -235,10 +239,21 @@ def test_a_servers_words_stay_words(owner, owe, tried):
         assert "<script>alert(1)" in "".join(tree.itertext())
 
 
-def test_a_banner_tells_of_the_hold_on_every_page(owner, stranger, owe):
-    message = owe()
+def test_every_page_shows_a_banner_while_the_queue_is_on_hold(owner, stranger, enqueue):
+    message = enqueue()
     hold(message.account_id, WRONG_PASSWORD, now=utcnow())
     db.session.commit()
     for path in ("/deliveries", "/affiliates", "/automated-emails"):
         assert "1 email has waited since" in owner.get(path).get_data(as_text=True)
         assert WRONG_PASSWORD["cause"] not in stranger.get(path).get_data(as_text=True)
+
+
+def test_the_timeline_is_in_order(owner, enqueue, add_attempt):
+    start = utcnow() - timedelta(hours=3)
+    message = enqueue(status=Status.SENT, created_at=start, settled_at=start + timedelta(hours=2))
+    add_attempt(message, Outcome.DEFERRED, 1, started_at=start, ended_at=start + timedelta(minutes=1))
+    add_attempt(message, Outcome.ACCEPTED, 2, ended_at=start + timedelta(hours=2), queue_id="4Xyz")
+    page = _message_page(owner, message)
+    texts = ["It was written and queued", "Attempt 1 was put off", "Attempt 2 was accepted", "queue id 4Xyz"]
+    positions = [page.index(text) for text in texts]
+    assert positions == sorted(positions)

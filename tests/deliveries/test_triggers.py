@@ -1,4 +1,4 @@
-"""The triggers that keep the log are still there when every migration has run."""
+"""The triggers of the delivery log exist after every migration, and are those of tables created without one."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ OWN = [
 
 
 @pytest.fixture(autouse=True)
-def a_worker():
-    """None is needed here."""
+def running_worker():
+    """Override the fixture that adds a heartbeat: the database has no tables yet."""
 
 
-def test_no_migration_loses_a_trigger(tmp_path):
+def test_migrations_keep_every_trigger(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     bootstrap.migrate(app)
     with app.app_context(), db.engine.connect() as connection:
@@ -53,8 +53,8 @@ def _definitions():
     return {name: " ".join(text.split()) for name, text in found}
 
 
-def test_tables_made_without_migrations_have_the_same_triggers(tmp_path):
-    """Tests run on tables of ``create_all``: their triggers are those of a real upgrade."""
+def test_tables_created_without_migrations_have_the_same_triggers(tmp_path):
+    """Most tests use tables of ``create_all``, so their triggers must be those of an upgrade."""
     migrated = create_app(make_config(tmp_path / "migrated"))
     bootstrap.migrate(migrated)
     with migrated.app_context():
@@ -63,8 +63,8 @@ def test_tables_made_without_migrations_have_the_same_triggers(tmp_path):
             with db.engine.begin() as connection:
                 connection.exec_driver_sql("DROP SCHEMA public CASCADE")
                 connection.exec_driver_sql("CREATE SCHEMA public")
-    (tmp_path / "made").mkdir()
-    with create_app(make_config(tmp_path / "made")).app_context():
+    (tmp_path / "created").mkdir()
+    with create_app(make_config(tmp_path / "created")).app_context():
         db.create_all()
         assert _definitions() == expected
         assert len(expected) >= len(OWN)

@@ -21,7 +21,7 @@ from portal.outbox.models import DeliveryAttempt, Outcome, Status
 from portal.state import get_state
 from portal.vault import new_key
 from tests.conftest import make_config
-from tests.deliveries.conftest import owe, tried  # noqa: F401
+from tests.deliveries.conftest import add_attempt, enqueue  # noqa: F401
 
 pytestmark = pytest.mark.both_databases
 TOKEN = "a-token-for-the-tests-0123456789"
@@ -100,14 +100,14 @@ def test_without_a_token_set_there_are_no_figures(tmp_path):
     assert app.test_client().get("/metrics", headers={"Authorization": "Bearer "}).status_code == 404
 
 
-def test_the_figures_are_those_of_the_tables(app, owner, client, owe, tried):  # noqa: F811
+def test_the_figures_are_those_of_the_tables(app, owner, client, enqueue, add_attempt):  # noqa: F811
     seen()
-    owe(created_at=utcnow() - timedelta(seconds=100))
-    sent = owe(status=Status.SENT, created_at=utcnow() - timedelta(seconds=4), settled_at=utcnow())
-    tried(sent, Outcome.DEFERRED, 1, stage="rcpt", server="smtp.mailgun.org:587")
-    tried(sent, Outcome.ACCEPTED, 2, stage="data", server="smtp.mailgun.org:587")
-    failed = owe(status=Status.FAILED)
-    tried(failed, Outcome.REJECTED, 1, stage="<a label>", server="somewhere.example:587")
+    enqueue(created_at=utcnow() - timedelta(seconds=100))
+    sent = enqueue(status=Status.SENT, created_at=utcnow() - timedelta(seconds=4), settled_at=utcnow())
+    add_attempt(sent, Outcome.DEFERRED, 1, stage="rcpt", server="smtp.mailgun.org:587")
+    add_attempt(sent, Outcome.ACCEPTED, 2, stage="data", server="smtp.mailgun.org:587")
+    failed = enqueue(status=Status.FAILED)
+    add_attempt(failed, Outcome.REJECTED, 1, stage="<a label>", server="somewhere.example:587")
     told = scrape(client)
     assert told["signet_queue_depth", "queued"] == 1
     assert 99 < told["signet_oldest_waiting_seconds",] < 160
@@ -121,12 +121,12 @@ def test_the_figures_are_those_of_the_tables(app, owner, client, owe, tried):  #
     assert told["signet_acceptance_seconds_sum", "mailgun"] == pytest.approx(4, abs=0.5)
 
 
-def test_a_rollup_changes_no_figure_and_is_counted_once(app, owner, client, owe, tried):  # noqa: F811
+def test_a_rollup_changes_no_figure_and_is_counted_once(app, owner, client, enqueue, add_attempt):  # noqa: F811
     seen()
     for hours in (30, 3, 2, 0):
         at = utcnow() - timedelta(hours=hours)
-        sent = owe(status=Status.SENT, created_at=at, settled_at=at)
-        tried(sent, Outcome.ACCEPTED, 1, stage="data", server="smtp.mailgun.org:587", started_at=at)
+        sent = enqueue(status=Status.SENT, created_at=at, settled_at=at)
+        add_attempt(sent, Outcome.ACCEPTED, 1, stage="data", server="smtp.mailgun.org:587", started_at=at)
     before = scrape(client)
     while rollup.roll_up(utcnow()):
         pass
@@ -142,11 +142,11 @@ def test_a_rollup_changes_no_figure_and_is_counted_once(app, owner, client, owe,
     assert scrape(client)[name] == 3, "what was added up stays when old messages go"
 
 
-def test_figures_are_asked_for_once_in_a_few_seconds(app, owner, client, owe):  # noqa: F811
+def test_figures_are_asked_for_once_in_a_few_seconds(app, owner, client, enqueue):  # noqa: F811
     with time_machine.travel(utcnow(), tick=False) as clock:  # however slow the machine is
         seen()
         first = scrape(client)
-        owe()
+        enqueue()
         assert scrape(client)["signet_queue_depth", "queued"] == first["signet_queue_depth", "queued"] == 0
         clock.shift(5)
         assert scrape(client)["signet_queue_depth", "queued"] == 1
