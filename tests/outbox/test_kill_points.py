@@ -150,7 +150,7 @@ def test_a_worker_killed_between_two_lines_of_its_own(app, config, serve, accoun
             newcomer(number)
             id_ = enqueue_message(account, f"m{number}")
             settled(id_, copies, outcomes, server)
-            assert (config.instance / f"killed-{id_}").exists()
+            wait_for((config.instance / f"killed-{id_}").exists)
     finally:
         end(worker)
     assert len(server.messages) == TIMES * copies
