@@ -12,12 +12,12 @@ def install(app: Flask) -> None:
     """Register the pages, the previews and the clean-up of this package with the app."""
     from ..jobs.registry import add_work_source
     from ..notices import preview
-    from . import cleanup, preview_values, views_owner, views_unsubscribe  # noqa: F401 - importing them registers their routes
-    from .views import blueprint, unsubscribe
+    from . import cleanup, preview_values, views_owner  # noqa: F401 - importing it registers its routes
+    from .views import blueprint, owner_unsubscribe, unsubscribe
 
     app.register_blueprint(blueprint)
     csrf: CSRFProtect = app.extensions["csrf"]
     csrf.exempt(unsubscribe)
-    csrf.exempt(views_unsubscribe.owner_unsubscribe)
+    csrf.exempt(owner_unsubscribe)
     preview.register_recipients(app, preview_values.AffiliatePreviews())
     add_work_source(app, cleanup.find_work)

@@ -1,13 +1,24 @@
-"""Public pages of a programme: sign-up, confirmation, invitation, the affiliate's dashboard and email preferences."""
+"""Public pages: sign-up, confirmation, invitation, an affiliate's dashboard and preferences, one-click unsubscribe."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any
 
-from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    flash,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 
 from ..affiliates import directory, links
+from ..affiliates import owner_unsubscribe as owner_subscriptions
 from ..affiliates import preferences as email_preferences
 from ..affiliates.models import AffiliateState, TokenPurpose
 from ..clock import utcnow
@@ -117,7 +128,7 @@ def accept(token: str) -> Any:
 def dashboard(key: str) -> Any:
     affiliate, account = directory.find_by_dashboard_key(key) or abort(404)
     events = event_log.newest_events(affiliate.id, _DASHBOARD_EVENTS, _DASHBOARD_ROWS)
-    page = render_template(
+    return _secret_page(
         "affiliates/dashboard.html",
         account=account,
         affiliate=affiliate,
@@ -128,9 +139,6 @@ def dashboard(key: str) -> Any:
         totals=sum_events((event.type, event.values) for event in events),
         newest=_DASHBOARD_ROWS if len(events) == _DASHBOARD_ROWS else 0,
     )
-    response = make_response(page)
-    response.headers["Referrer-Policy"] = "no-referrer"  # the address is the key
-    return response
 
 
 @blueprint.get("/preferences/<key>")
@@ -161,7 +169,7 @@ def save_preferences(key: str) -> Any:
 def unsubscribe(key: str, kind: str) -> Any:
     """Unsubscribe an affiliate with one click (RFC 8058): a POST without cookie or CSRF token changes, a GET shows.
 
-    Link scanners send GETs, so a GET changes nothing. The POST is answered with a page because the RFC advises$
+    Link scanners send GETs, so a GET changes nothing. The POST is answered with a page because the RFC advises
     against redirects. The key in the address is the authority, so the route is exempt from the CSRF check.
     """
     affiliate, account = directory.find_by_preferences_key(key) or abort(404)
@@ -169,10 +177,23 @@ def unsubscribe(key: str, kind: str) -> Any:
     done = request.method == "POST"
     if done:
         email_preferences.unsubscribe(affiliate, notice, now=utcnow())
-    page = render_template("affiliates/unsubscribe.html", account=account, key=key, notice=notice, done=done)
-    response = make_response(page)
-    response.headers["Referrer-Policy"] = "no-referrer"  # the address is the key
-    return response
+    return _secret_page("affiliates/unsubscribe.html", account=account, key=key, notice=notice, done=done)
+
+
+@blueprint.route("/automated-emails/unsubscribe/<token>", methods=["GET", "POST"])
+def owner_unsubscribe(token: str) -> Any:
+    """Unsubscribe one mailbox with one click (RFC 8058): a POST without cookie or CSRF token changes, a GET shows.
+
+    As ``unsubscribe``; here the signed address is the authority.
+    """
+    if request.method == "POST":
+        found = owner_subscriptions.unsubscribe(token, now=utcnow())
+    else:
+        found = owner_subscriptions.find_subscription(token)
+    if found is None:
+        abort(404)
+    template = "affiliates/owner_unsubscribe.html"
+    return _secret_page(template, account=found.account, subscription=found, token=token)
 
 
 def _is_too_fast(form: JoinForm) -> bool:
@@ -188,6 +209,13 @@ def _join_page(slug: str, form: JoinForm, **more: object) -> str:
 
 def _thanks_page(slug: str, form: MailboxForm, **more: object) -> str:
     return _public_page("affiliates/thanks.html", slug, form=form, **more)
+
+
+def _secret_page(template: str, **context: object) -> Response:
+    """Render a page whose address is a credential, so that browsers do not send it as the referrer."""
+    response = make_response(render_template(template, **context))
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
 
 
 def _public_page(template: str, slug: str, **more: object) -> str:
