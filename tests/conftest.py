@@ -1,4 +1,4 @@
-"""Fixtures every room uses: a real database file, a real app, an owner who is logged in."""
+"""Fixtures of all tests: a database, an app, and owners who are logged in."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KEYRING = "k1:" + base64.b64encode(bytes(range(32))).decode()
 
 
 def make_config(instance: Path, **changes: Any) -> Config:
-    """A configuration for tests: loopback, short waits, a database of its own."""
+    """Return a configuration for tests: loopback, short waits, and a database of its own."""
     env = {
         "SECRET_KEY": "a secret key for the tests, long enough",
         "SIGNET_KEYS": KEYRING,
@@ -60,46 +60,46 @@ def make_config(instance: Path, **changes: Any) -> Config:
     return replace(Config.from_env(env, instance), testing=True, **changes)
 
 
-class _Compiled(BytecodeCache):
-    """Templates compiled once for all apps of a run: each test builds an app of its own."""
+class _TemplateCache(BytecodeCache):
+    """Keeps compiled templates in memory for all apps of a run, because each test builds its own app."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
+        self._compiled: dict[str, bytes] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self.kept:
-            bucket.bytecode_from_string(self.kept[bucket.key])
+        if bucket.key in self._compiled:
+            bucket.bytecode_from_string(self._compiled[bucket.key])
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        self.kept[bucket.key] = bucket.bytecode_to_string()
+        self._compiled[bucket.key] = bucket.bytecode_to_string()
 
 
-COMPILED = _Compiled()
+TEMPLATE_CACHE = _TemplateCache()
 STATEMENTS: LRUCache[Any, Any] = LRUCache(3000)
 
 
-def _built_when_asked(rule: Rule, append_unknown: bool = True) -> Callable[..., Any]:
-    """Stand in for the compiling of a rule's addresses: each test builds an app, and asks for a few of them."""
-    made: list[Callable[..., Any]] = []
+def _compile_lazily(rule: Rule, append_unknown: bool = True) -> Callable[..., Any]:
+    """Compile the URL builder of a rule at its first use: each test builds an app and needs few of its URLs."""
+    compiled: list[Callable[..., Any]] = []
 
     def build(itself: Rule, **values: Any) -> Any:
-        if not made:
-            made.append(_compile_builder(rule, append_unknown))
-        return made[0](itself, **values)
+        if not compiled:
+            compiled.append(_compile_builder(rule, append_unknown))
+        return compiled[0](itself, **values)
 
     return build
 
 
 _compile_builder = Rule._compile_builder
-Rule._compile_builder = _built_when_asked  # type: ignore[method-assign,assignment]
+Rule._compile_builder = _compile_lazily  # type: ignore[method-assign,assignment]
 
 
-# Where files live in memory, for most of a test's time would be spent waiting for the disk.
+# A file system in memory: on a disk, most of the time of a test would be spent waiting for fsync.
 _MEMORY = Path("/dev/shm")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the files of passing tests no longer than they run, in memory where there is room."""
+    """Put the files of the tests into memory, if there is room, and delete them after the run."""
     if config.option.basetemp or hasattr(config, "workerinput") or not _MEMORY.is_dir():
         return
     if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 2 * 1024**3:
@@ -116,12 +116,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-# These look at pages and words; which database they were read from makes no difference.
-_ONCE = {"test_explain", "test_picker", "test_endings", "test_find_mine", "test_greeting", "test_password"}
+# Modules of outbox and settings whose tests do not depend on the database.
+_ONCE = {"test_views_explain", "test_deprecations"}
 
 
-def _twice(metafunc: pytest.Metafunc) -> bool:
-    """Whether a test is worth running on either database: it reaches the tables of what is owed."""
+def _runs_on_both(metafunc: pytest.Metafunc) -> bool:
+    """Return whether a test runs on both databases: those of the outbox and the settings, and marked ones."""
     if metafunc.definition.get_closest_marker("both_databases"):
         return True
     path = metafunc.definition.path
@@ -134,9 +134,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     chosen = metafunc.config.getoption("database")
     if metafunc.definition.get_closest_marker("only_postgresql"):
-        left_out = pytest.param("sqlite", marks=pytest.mark.skip(reason="run with --database=postgresql"))
-        metafunc.parametrize("database", ["postgresql" if chosen != "sqlite" else left_out], indirect=True)
-    elif chosen == "both" and _twice(metafunc):
+        skipped = pytest.param("sqlite", marks=pytest.mark.skip(reason="run with --database=postgresql"))
+        metafunc.parametrize("database", ["postgresql" if chosen != "sqlite" else skipped], indirect=True)
+    elif chosen == "both" and _runs_on_both(metafunc):
         metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
     elif chosen == "postgresql":
         metafunc.parametrize("database", ["postgresql"], indirect=True)
@@ -144,7 +144,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[databases.Cluster]:
-    """A PostgreSQL of this test process, with one set-up database; left out where there is none."""
+    """A PostgreSQL server of this test process. Its tests are skipped if PostgreSQL is not installed."""
     found = databases.binaries()
     if found is None:
         databases.missing()
@@ -154,7 +154,7 @@ def cluster() -> Iterator[databases.Cluster]:
 
 @pytest.fixture(scope="session")
 def prepared(cluster: databases.Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A database whose tables the migrations have made, used by one test after the other."""
+    """The name of a database with migrated tables, emptied and reused for each test."""
     with closing(cluster.connect()) as connection:
         connection.execute("CREATE DATABASE prepared")
     env = {"DATABASE_URL": cluster.url("prepared")}
@@ -164,7 +164,7 @@ def prepared(cluster: databases.Cluster, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(autouse=True)
 def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The database of this test, which every configuration it makes will name: a new file, or PostgreSQL."""
+    """The database of this test: SQLite, or PostgreSQL, whose URL every configuration of the test then has."""
     kind = getattr(request, "param", "sqlite")
     monkeypatch.delenv(databases.URL, raising=False)
     if kind == "sqlite":
@@ -178,14 +178,14 @@ def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
             connection.execute("DROP DATABASE IF EXISTS empty WITH (FORCE)")
             connection.execute("CREATE DATABASE empty")
     else:
-        databases.forget_everything(cluster, name)
+        databases.empty(cluster, name)
     monkeypatch.setenv(databases.URL, cluster.url(name))
     yield kind
 
 
 @pytest.fixture(autouse=True)
 def database_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever stops the clock stops the database's, too, unless the test is about clocks that disagree."""
+    """Let a frozen clock apply to the database, too, unless the test is about clocks that disagree."""
     if request.node.get_closest_marker("clocks_disagree"):
         return
     read = transaction._read_clock
@@ -198,7 +198,7 @@ def database_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def tuning(request: pytest.FixtureRequest) -> Tuning:
-    """The tuning constants, with what the test's ``tuning`` marks replace."""
+    """The tuning constants, with the values of the test's ``tuning`` marks."""
     changes: dict[str, Any] = {}
     for mark in request.node.iter_markers("tuning"):
         changes |= mark.kwargs
@@ -212,12 +212,12 @@ def config(tmp_path: Path, tuning: Tuning) -> Config:
 
 @pytest.fixture(scope="session")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dialect]:
-    """A SQLite file with every table and no row, made once: each test gets a copy; and the dialect it speaks."""
+    """An empty SQLite file with all tables, of which each test gets a copy, and its dialect."""
     config = make_config(tmp_path_factory.mktemp("tables"), env={"DATABASE_URL": ""})
     app = create_app(config)
     with app.app_context():
         db.create_all()
-        close_connections()  # the last to leave puts the write-ahead log into the file
+        close_connections()  # closing the last connection writes the write-ahead log into the file
         return _file_of(config), db.engine.dialect
 
 
@@ -229,13 +229,13 @@ def _file_of(config: Config) -> Path:
 def app(config: Config, tables: tuple[Path, Dialect]) -> Iterator[Flask]:
     blank, dialect = tables
     if config.database_url.startswith("sqlite"):
-        shutil.copy(blank, _file_of(config))  # in PostgreSQL the migrations have made them
+        shutil.copy(blank, _file_of(config))  # PostgreSQL has the tables from the migrations
     app = create_app(config)
     app.test_client_class = LintingClient
-    app.jinja_env.bytecode_cache = COMPILED
+    app.jinja_env.bytecode_cache = TEMPLATE_CACHE
     with app.app_context():
         if db.engine.dialect.name == dialect.name:
-            # Statements are compiled once for all apps of a run; they are remembered by dialect.
+            # Share compiled statements between all apps of a run; the cache is keyed by dialect.
             db.engine.dialect, db.engine._compiled_cache = dialect, STATEMENTS
         yield app
         db.session.remove()
@@ -244,12 +244,12 @@ def app(config: Config, tables: tuple[Path, Dialect]) -> Iterator[Flask]:
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """A browser nobody is logged in with."""
+    """A browser without a log-in."""
     return app.test_client()
 
 
 def logged_in(app: Flask, programme: str, name: str, mailbox: str) -> LintingClient:
-    """A browser in which the owner of a new account has logged in by the page, as everybody does."""
+    """Create an account and return a browser in which its owner has logged in on the page."""
     create_owner(programme, name, mailbox, PASSWORD, now=utcnow())
     browser = app.test_client()
     response = browser.submit("/log-in", {"mailbox": mailbox, "password": PASSWORD})
@@ -265,5 +265,5 @@ def owner(app: Flask) -> LintingClient:
 
 @pytest.fixture
 def stranger(app: Flask) -> LintingClient:
-    """The browser of Bo, who owns another account and has no business with Brightleaf."""
+    """The browser of Bo, who owns another account, Copperpot."""
     return logged_in(app, "Copperpot", "Bo Larsen", "bo@copperpot.example")

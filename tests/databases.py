@@ -1,4 +1,4 @@
-"""The databases of the tests: a file for SQLite, and a PostgreSQL of this run's own on a private socket."""
+"""Databases of the tests: a SQLite file, or a PostgreSQL server of this run on a private socket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ import pytest
 from portal.config import Config
 from portal.db.urls import is_postgresql
 
-URL = "SIGNET_TEST_DATABASE_URL"  # tells make_config, in a worker's process too
+START_TIMEOUT_S = 180
+URL = "SIGNET_TEST_DATABASE_URL"  # read by make_config, also in worker processes
 _BINARIES = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -30,17 +31,17 @@ _BINARIES = (
     "/opt/homebrew/opt/postgresql*/bin",
 )
 FAST = (
-    "fsync=off",  # what was committed survives the end of the server all the same, not that of the machine
+    "fsync=off",  # commits survive a crash of the server, but not of the machine
     "full_page_writes=off",
     "autovacuum=off",
     "shared_buffers=32MB",
     "max_connections=200",
 )
-DURABLE = ("max_connections=200",)  # as an operator has it
+DURABLE = ("max_connections=200",)  # as in production
 
 
 def binaries() -> Path | None:
-    """Return the folder of the newest PostgreSQL here, or None."""
+    """Return the folder of the newest installed PostgreSQL, or None."""
     found = [
         path for pattern in _BINARIES for path in Path("/").glob(pattern[1:]) if (path / "initdb").exists()
     ]
@@ -56,7 +57,7 @@ def _version(folder: Path) -> int:
 
 @dataclass
 class Cluster:
-    """A running server. Its only door is a socket in a folder of its own."""
+    """A PostgreSQL server that listens only on a Unix socket in its own folder."""
 
     folder: Path
     binaries: Path
@@ -70,11 +71,11 @@ class Cluster:
         return psycopg.connect(host=str(self.folder), user="postgres", dbname=name, autocommit=True)
 
     def start(self) -> None:
-        """Run it. Called by the main thread: the server ends with the thread that started it."""
+        """Start the server. Call it in the main thread: the server ends with the thread that started it."""
         own = ("listen_addresses=", f"unix_socket_directories={self.folder}")
         options = [word for setting in (*own, *self.settings) for word in ("-c", setting)]
         command = [
-            *_as_somebody(),
+            *_unprivileged_prefix(),
             str(self.binaries / "postgres"),
             "-D",
             str(self.folder / "data"),
@@ -82,7 +83,7 @@ class Cluster:
         ]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
-        end = time.monotonic() + 30
+        end = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
                 return self.connect().close()
@@ -92,22 +93,27 @@ class Cluster:
                 time.sleep(0.02)
 
     def stop(self, how: str = "INT") -> None:
-        """End the server: INT politely, QUIT at once, so that it recovers as after a crash."""
+        """Stop the server: INT is a clean shutdown; after QUIT it recovers at its next start as after a crash."""
         if self.process is not None:
             self.process.send_signal({"INT": signal.SIGINT, "QUIT": signal.SIGQUIT}[how])
-            self.process.wait(20)
+            self.process.wait(START_TIMEOUT_S)
             self.process = None
 
 
-def _as_somebody() -> list[str]:
-    """PostgreSQL refuses to be run by root, so somebody without rights runs it; it ends with its parent."""
+def _unprivileged_prefix() -> list[str]:
+    """Return a command prefix: PostgreSQL refuses to run as root, and it should end with its parent process."""
     words = ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
     if os.geteuid() != 0:
         return words
-    return [*words, f"--reuid={_somebody().pw_uid}", f"--regid={_somebody().pw_gid}", "--clear-groups"]
+    return [
+        *words,
+        f"--reuid={_unprivileged_user().pw_uid}",
+        f"--regid={_unprivileged_user().pw_gid}",
+        "--clear-groups",
+    ]
 
 
-def _somebody() -> pwd.struct_passwd:
+def _unprivileged_user() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam("postgres")
     except KeyError:
@@ -116,14 +122,14 @@ def _somebody() -> pwd.struct_passwd:
 
 @contextmanager
 def cluster(found: Path, settings: tuple[str, ...] = FAST) -> Iterator[Cluster]:
-    """Make a PostgreSQL in a folder of its own, run it, and take it away again."""
+    """Create and run a PostgreSQL server in a temporary folder; stop and delete it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="signet-pg-"))
     try:
         if os.geteuid() == 0:
-            os.chown(folder, _somebody().pw_uid, _somebody().pw_gid)
+            os.chown(folder, _unprivileged_user().pw_uid, _unprivileged_user().pw_gid)
         initdb = [str(found / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "-A", "trust"]
         subprocess.run(
-            [*_as_somebody(), *initdb, "-E", "UTF8", "--locale=C", "--no-sync"],
+            [*_unprivileged_prefix(), *initdb, "-E", "UTF8", "--locale=C", "--no-sync"],
             check=True,
             capture_output=True,
             cwd=folder,
@@ -138,8 +144,8 @@ def cluster(found: Path, settings: tuple[str, ...] = FAST) -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def forget_everything(cluster: Cluster, name: str) -> None:
-    """Make a database as new: nobody at it, every table empty, every number from one."""
+def empty(cluster: Cluster, name: str) -> None:
+    """Reset a database: end its connections, delete all rows and restart the sequences."""
     with closing(cluster.connect(name)) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
@@ -148,7 +154,7 @@ def forget_everything(cluster: Cluster, name: str) -> None:
         connection.execute(_EMPTY)
 
 
-# Deleting from tables that are nearly empty takes a tenth of what TRUNCATE does.
+# DELETE is ten times faster than TRUNCATE for tables that are nearly empty.
 _EMPTY = """
 DO $$ DECLARE one record; BEGIN
   SET LOCAL session_replication_role = replica;
@@ -162,18 +168,18 @@ END $$
 
 
 def missing() -> None:
-    """Leave a test of PostgreSQL out, or fail it where it is required."""
+    """Skip a test because PostgreSQL is missing, or fail it where SIGNET_REQUIRE_POSTGRESQL is set."""
     reason = "PostgreSQL is not installed here (tests/postgresql.sh installs it on Debian)"
     if os.environ.get("SIGNET_REQUIRE_POSTGRESQL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
-# -- what other processes do to a database, in the words of either
+# -- access to the database as by another process
 
 
 def plain_connection(config: Config) -> Any:
-    """Connect as another program would, beside SQLAlchemy."""
+    """Return a connection of another client, without SQLAlchemy."""
     if is_postgresql(config.database_url):
         return psycopg.connect(config.database_url.replace("+psycopg", "", 1), autocommit=True)
     path = config.instance / "portal.sqlite"
@@ -181,20 +187,20 @@ def plain_connection(config: Config) -> Any:
 
 
 def lock_against_writers(config: Config) -> Any:
-    """Let nobody write until what is returned is closed."""
+    """Block all writers until the returned connection is closed."""
     other = plain_connection(config)
     if is_postgresql(config.database_url):
         other.execute("BEGIN")
         tables = "outbox_message, delivery_attempt, outbox_queue, settings_check, smtp_settings"
         other.execute(f"LOCK TABLE {tables} IN EXCLUSIVE MODE")
     else:
-        other.execute("PRAGMA busy_timeout = 5000")  # a worker may be writing in this very moment
+        other.execute("PRAGMA busy_timeout = 5000")  # a worker may be writing now
         other.execute("BEGIN IMMEDIATE")
     return other
 
 
 def assert_no_open_transaction(config: Config) -> None:
-    """Fail when any other connection holds a transaction open."""
+    """Fail if another connection has an open transaction."""
     with closing(plain_connection(config)) as other:
         if not is_postgresql(config.database_url):
             other.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""A test client that reads every page like a careful reviewer, and helpers to fill in forms."""
+"""A test client that validates the HTML of every page, and helpers that submit forms."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _NS = "{http://www.w3.org/1999/xhtml}"
 
 
 class LintingClient(FlaskClient):
-    """Every HTML page it fetches obeys the laws of pages, whatever the test is about."""
+    """A client that checks every HTML page it receives for validity, security and accessibility."""
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         if has_app_context():
-            db.session.commit()  # the request sees what the test has written, and waits for no lock of the test's
+            db.session.commit()  # the request sees the rows of the test and does not wait for its locks
         with (
             self.application.app_context()
         ):  # each request has a session and a `g` of its own, as in a server
@@ -41,22 +41,22 @@ class LintingClient(FlaskClient):
     def submit(
         self, url: str, fields: dict[str, Any], *, page: str | None = None, **more: Any
     ) -> TestResponse:
-        """Fetch the page a form is on, then send the form as a browser would, with its token."""
+        """Fetch the page with the form, then submit it as a browser would, with its CSRF token."""
         form_page = self.get(page or url)
         html = form_page.get_data(as_text=True)
-        handed_out = dict(_STARTED.findall(html))  # when a form was handed out, which a browser sends back
-        return self.post(url, data={"csrf_token": csrf_token(html), **handed_out, **fields}, **more)
+        started = dict(_STARTED.findall(html))  # the form's timestamp (bot check), which a browser sends back
+        return self.post(url, data={"csrf_token": csrf_token(html), **started, **fields}, **more)
 
 
 def csrf_token(html: str) -> str:
-    """Take the token out of a page."""
+    """Return the CSRF token of a page."""
     found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', html)
     assert found, "the page has no form with a CSRF token"
     return found.group(1)
 
 
 def lint(html: str, policy: str) -> None:
-    """Fail with the law that the page breaks. Pages that differ in their tokens alone are read once."""
+    """Fail with the rule that the page violates. Pages that differ only in their tokens are checked once."""
     _lint(_TOKEN.sub(r"\1token", html), policy)
 
 
@@ -64,8 +64,8 @@ def lint(html: str, policy: str) -> None:
 def _lint(html: str, policy: str) -> None:
     parser = html5lib.HTMLParser(tree=html5lib.getTreeBuilder("etree"), strict=False)
     tree = parser.parse(html)
-    serious = [error for error in parser.errors if error[1] not in {"unexpected-char-in-entity"}]
-    assert not serious, f"the page is not valid HTML: {serious[:3]}"
+    errors = [error for error in parser.errors if error[1] not in {"unexpected-char-in-entity"}]
+    assert not errors, f"the page is not valid HTML: {errors[:3]}"
     elements = [e for e in tree.iter() if isinstance(e.tag, str)]
     named = lambda tag: [e for e in elements if e.tag == _NS + tag]  # noqa: E731
 
@@ -73,7 +73,7 @@ def _lint(html: str, policy: str) -> None:
     fragment = not any(e.text and e.text.strip() for e in named("title"))
     if not fragment:
         assert len(named("h1")) == 1, "a page has one h1"
-        assert named("html")[0].get("lang"), "a page says its language"
+        assert named("html")[0].get("lang"), "a page names its language"
     ids = [e.get("id") for e in elements if e.get("id")]
     assert len(ids) == len(set(ids)), f"ids are unique: {sorted({i for i in ids if ids.count(i) > 1})}"
     for e in elements:
@@ -104,5 +104,5 @@ def _lint_labels(elements: list[Any], ids: list[str]) -> None:
         if e.get("type") in {"hidden", "submit", "button"}:
             continue
         assert e.get("id") in labelled or e.get("aria-label"), f"the field {e.get('name')} has a label"
-        for ident in (e.get("aria-describedby") or "").split():
-            assert ident in ids, f"aria-describedby names {ident}, which is not on the page"
+        for id_ in (e.get("aria-describedby") or "").split():
+            assert id_ in ids, f"aria-describedby names {id_}, which is not on the page"

@@ -1,4 +1,4 @@
-"""The laws of the house: who may import whom, and what is never written. Each law is its own message."""
+"""Architecture rules: which module may import which, and what code may not contain. Each docstring is the failure message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUBJECTS = (
     "rehearsal",
     "monitoring",
 )
-FORMS = {"forms", "access"}  # what stands between a request and a deed, beside the views
+REQUEST_MODULES = {"forms", "access"}  # may read requests, besides the views
 STDLIB = sys.stdlib_module_names
 # Lowest first: a room imports only rooms of the layers below its own.
 LAYERS = (
@@ -59,7 +59,7 @@ LAYERS = (
     ("cli", "dev_server"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-MOST_MODULES = 20  # in one folder
+MAX_MODULES = 20  # in one folder
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Import:
 
 @dataclass(frozen=True)
 class Source:
-    """A file of the portal: its module's name and its tree."""
+    """A file of the portal: its module name and its syntax tree."""
 
     module: str
     tree: ast.Module
@@ -90,15 +90,15 @@ class Source:
         return self.module.split(".")[1] if "." in self.module else ""
 
     @property
-    def shelf(self) -> str:
-        """The file's own name: models, forms, views ..."""
+    def file_name(self) -> str:
+        """The last part of the module's name: models, forms, views ..."""
         return self.module.rpartition(".")[2]
 
     @property
     def is_view(self) -> bool:
-        """Whether it draws pages: by its name, or by what it imports."""
+        """Whether the module renders pages, by its name or its imports."""
         pages = {"flask.Blueprint", "flask.render_template"}
-        return self.shelf.startswith("views") or any(one.name in pages for one in self.imports())
+        return self.file_name.startswith("views") or any(one.name in pages for one in self.imports())
 
     def imports(self) -> Iterator[Import]:
         for node in ast.walk(self.tree):
@@ -129,47 +129,47 @@ def sources() -> tuple[Source, ...]:
     return tuple(found)
 
 
-Breach = Iterator[tuple[int, str]]
+Violations = Iterator[tuple[int, str]]
 
 
-def _smtp_stands_alone(source: Source) -> Breach:
-    """smtp/ speaks SMTP and knows no web, no table and no config: the standard library, dnspython, idna and cryptography."""
+def _smtp_imports_no_other_package(source: Source) -> Violations:
+    """smtp/ imports only the standard library, dnspython, idna and cryptography: no web, no tables, no configuration."""
     allowed = {*STDLIB, "dns", "idna", "cryptography"}
     for one in source.imports() if source.room == "smtp" else ():
         if one.name.split(".")[0] not in allowed and not one.within("portal.smtp"):
             yield one.line, one.name
 
 
-def _outbox_knows_no_room(source: Source) -> Breach:
-    """outbox/ keeps promises for every room and imports none of them; they are introduced in create_app."""
+def _outbox_imports_no_room(source: Source) -> Violations:
+    """outbox/ serves every room and imports none of them; rooms register callbacks in create_app."""
     for one in source.imports() if source.room == "outbox" else ():
         if one.within(*(f"portal.{room}" for room in (*SUBJECTS, "web", "tasks", "cli"))):
             yield one.line, one.name
 
 
-def _outbox_knows_no_request(source: Source) -> Breach:
-    """A delivery never sees a request: outbox/ takes nothing of Flask but the app it runs in."""
+def _outbox_reads_no_request(source: Source) -> Violations:
+    """outbox/ imports only Flask and current_app from flask: a delivery has no request."""
     for one in source.imports() if source.room == "outbox" else ():
         if one.within("flask") and one.name not in {"flask.Flask", "flask.current_app"}:
             yield one.line, one.name
 
 
-def _flask_mail_in_the_outbox_only(source: Source) -> Breach:
-    """Flask-Mail is imported in outbox/ alone, where Message and Connection are subclassed."""
+def _flask_mail_only_in_the_outbox(source: Source) -> Violations:
+    """Only outbox/ imports Flask-Mail; it subclasses Message and Connection."""
     for one in source.imports() if source.room != "outbox" else ():
         if one.within("flask_mail"):
             yield one.line, one.name
 
 
-def _nobody_uses_smtplib(source: Source) -> Breach:
-    """smtplib checks no certificate and has no deadline, so nobody uses it: smtp/ speaks for us."""
+def _no_smtplib(source: Source) -> Violations:
+    """smtplib is not used: it has no total deadline and no SSRF guard. portal/smtp is the SMTP client."""
     for one in source.imports():
         if one.within("smtplib"):
             yield one.line, one.name
 
 
-def _views_are_thin(source: Source) -> Breach:
-    """Views are guard, form, deed, redirect: they touch neither the database nor its queries."""
+def _views_are_thin(source: Source) -> Violations:
+    """A view checks access, validates a form, calls a function and redirects; it does not use the database."""
     if source.room not in SUBJECTS or not source.is_view:
         return
     for one in source.imports():
@@ -177,9 +177,9 @@ def _views_are_thin(source: Source) -> Breach:
             yield one.line, one.name
 
 
-def _models_never_query(source: Source) -> Breach:
-    """models.py declares tables; what is asked of them is asked by deeds."""
-    if source.shelf != "models":
+def _models_never_query(source: Source) -> Violations:
+    """models.py declares tables; queries are in other modules."""
+    if source.file_name != "models":
         return
     for one in source.imports():
         if one.name in {"portal.db.db", "sqlalchemy.select", "sqlalchemy.update", "sqlalchemy.delete"}:
@@ -195,8 +195,8 @@ def _models_never_query(source: Source) -> Breach:
             yield node.lineno, node.attr
 
 
-def _subjects_keep_to_themselves(source: Source) -> Breach:
-    """A room does not import another room's views or forms: what they share is a deed, or belongs into web/."""
+def _no_views_or_forms_of_other_rooms(source: Source) -> Violations:
+    """A room does not import another room's views or forms; shared web code belongs in web/."""
     for one in source.imports() if source.room in SUBJECTS else ():
         parts = one.name.split(".")
         other = len(parts) > 2 and parts[0] == "portal" and parts[1] in SUBJECTS and parts[1] != source.room
@@ -204,17 +204,17 @@ def _subjects_keep_to_themselves(source: Source) -> Breach:
             yield one.line, one.name
 
 
-def _deeds_see_no_request(source: Source) -> Breach:
-    """A deed never sees a form or a request: its values come in as arguments."""
-    if source.room not in SUBJECTS or source.package or source.is_view or source.shelf in FORMS:
+def _only_views_and_forms_read_requests(source: Source) -> Violations:
+    """Functions outside views and forms get values as arguments; they read no form and no request."""
+    if source.room not in SUBJECTS or source.package or source.is_view or source.file_name in REQUEST_MODULES:
         return
     for one in source.imports():
         if one.within("flask.request", "flask.session", "flask_login", "flask_wtf", "wtforms"):
             yield one.line, one.name
 
 
-def _the_ground_floor_knows_no_room(source: Source) -> Breach:
-    """vault, db, clock and config are below every room and import none."""
+def _foundation_imports_no_room(source: Source) -> Violations:
+    """vault, db, clock and config are below all rooms and import none."""
     if source.module not in {
         "portal.vault",
         "portal.db",
@@ -230,7 +230,7 @@ def _the_ground_floor_knows_no_room(source: Source) -> Breach:
             yield one.line, one.name
 
 
-def _rooms_import_downwards(source: Source) -> Breach:
+def _rooms_import_downwards(source: Source) -> Violations:
     """A room imports only rooms below it in LAYERS; what two rooms need moves below both."""
     for one in source.imports() if source.room else ():
         parts = one.name.split(".")
@@ -239,8 +239,8 @@ def _rooms_import_downwards(source: Source) -> Breach:
             yield one.line, one.name
 
 
-def _certificates_are_checked(source: Source) -> Breach:
-    """There is no switch to accept a bad certificate, so no code that could be one."""
+def _certificates_are_verified(source: Source) -> Violations:
+    """No code can disable the verification of certificates."""
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Attribute | ast.Name):
             name = node.attr if isinstance(node, ast.Attribute) else node.id
@@ -253,8 +253,8 @@ def _certificates_are_checked(source: Source) -> Breach:
                 yield node.lineno, "check_hostname"
 
 
-def _stored_text_is_no_template(source: Source) -> Breach:
-    """What somebody typed is never run as a template, and never called safe."""
+def _stored_text_is_not_a_template(source: Source) -> Violations:
+    """Stored text is never rendered as a Jinja template and never marked as safe."""
     banned = {"render_template_string", "from_string", "Markup"}
     for node in ast.walk(source.tree):
         name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
@@ -262,8 +262,8 @@ def _stored_text_is_no_template(source: Source) -> Breach:
             yield node.lineno, name
 
 
-def _one_clock(source: Source) -> Breach:
-    """Only clock.py asks what time it is, so that a test can stop it in one place."""
+def _one_clock_module(source: Source) -> Violations:
+    """Only clock.py reads the system clock, so that tests can freeze time in one place."""
     if source.module == "portal.clock":
         return
     for node in ast.walk(source.tree):
@@ -274,52 +274,52 @@ def _one_clock(source: Source) -> Breach:
             yield node.lineno, "datetime.now"
 
 
-LAWS = (
+RULES = (
     _rooms_import_downwards,
-    _smtp_stands_alone,
-    _outbox_knows_no_room,
-    _outbox_knows_no_request,
-    _flask_mail_in_the_outbox_only,
-    _nobody_uses_smtplib,
+    _smtp_imports_no_other_package,
+    _outbox_imports_no_room,
+    _outbox_reads_no_request,
+    _flask_mail_only_in_the_outbox,
+    _no_smtplib,
     _views_are_thin,
     _models_never_query,
-    _subjects_keep_to_themselves,
-    _deeds_see_no_request,
-    _the_ground_floor_knows_no_room,
-    _certificates_are_checked,
-    _stored_text_is_no_template,
-    _one_clock,
+    _no_views_or_forms_of_other_rooms,
+    _only_views_and_forms_read_requests,
+    _foundation_imports_no_room,
+    _certificates_are_verified,
+    _stored_text_is_not_a_template,
+    _one_clock_module,
 )
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__.strip("_"))
-def test_the_house_keeps_its_law(law):
-    breaches = [f"{s.module}:{line} {what}" for s in sources() for line, what in law(s)]
-    assert not breaches, f"{law.__doc__}\n" + "\n".join(breaches)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__.strip("_"))
+def test_the_code_obeys_the_rule(rule):
+    violations = [f"{s.module}:{line} {what}" for s in sources() for line, what in rule(s)]
+    assert not violations, f"{rule.__doc__}\n" + "\n".join(violations)
 
 
-CRIMES = {
+VIOLATIONS = {
     _rooms_import_downwards: ("portal.outbox.x", "def f():\n    from ..settings import routing"),
-    _smtp_stands_alone: ("portal.smtp.x", "from ..db import db"),
-    _outbox_knows_no_room: ("portal.outbox.x", "from ..settings import routes"),
-    _outbox_knows_no_request: ("portal.outbox.x", "from flask import request"),
-    _flask_mail_in_the_outbox_only: ("portal.settings.x", "def f():\n    import flask_mail"),
-    _nobody_uses_smtplib: ("portal.rehearsal.x", "from smtplib import SMTP"),
+    _smtp_imports_no_other_package: ("portal.smtp.x", "from ..db import db"),
+    _outbox_imports_no_room: ("portal.outbox.x", "from ..settings import routes"),
+    _outbox_reads_no_request: ("portal.outbox.x", "from flask import request"),
+    _flask_mail_only_in_the_outbox: ("portal.settings.x", "def f():\n    import flask_mail"),
+    _no_smtplib: ("portal.rehearsal.x", "from smtplib import SMTP"),
     _views_are_thin: ("portal.settings.views_more", "from ..db import db"),
     _models_never_query: ("portal.settings.models", "from ..db import db"),
-    _subjects_keep_to_themselves: ("portal.settings.x", "from ..accounts.forms import LogInForm"),
-    _deeds_see_no_request: ("portal.settings.x", "from flask_login import current_user"),
-    _the_ground_floor_knows_no_room: ("portal.vault", "from .outbox import queue"),
-    _certificates_are_checked: ("portal.smtp.protocol.tls", "context.check_hostname = False"),
-    _stored_text_is_no_template: ("portal.web.x", "flask.render_template_string(text)"),
-    _one_clock: ("portal.web.x", "datetime.now(UTC)"),
+    _no_views_or_forms_of_other_rooms: ("portal.settings.x", "from ..accounts.forms import LogInForm"),
+    _only_views_and_forms_read_requests: ("portal.settings.x", "from flask_login import current_user"),
+    _foundation_imports_no_room: ("portal.vault", "from .outbox import queue"),
+    _certificates_are_verified: ("portal.smtp.protocol.tls", "context.check_hostname = False"),
+    _stored_text_is_not_a_template: ("portal.web.x", "flask.render_template_string(text)"),
+    _one_clock_module: ("portal.web.x", "datetime.now(UTC)"),
 }
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__.strip("_"))
-def test_a_breach_of_the_law_is_found(law):
-    module, code = CRIMES[law]
-    assert list(law(Source(module, ast.parse(code)))), f"nobody would notice: {law.__doc__}"
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__.strip("_"))
+def test_a_violation_is_found(rule):
+    module, code = VIOLATIONS[rule]
+    assert list(rule(Source(module, ast.parse(code)))), f"not found: {rule.__doc__}"
 
 
 def test_every_file_was_read():
@@ -341,8 +341,8 @@ def test_no_template_trusts_a_value():
                 assert banned not in text, f"{path.name}: {banned}"
 
 
-def test_no_file_outgrows_one_sitting():
-    """A file fits one sitting: about three hundred lines."""
+def test_no_file_is_too_long():
+    """A file of portal/ has at most 400 lines."""
     long = {
         str(path.relative_to(ROOT)): lines
         for path in (ROOT / "portal").rglob("*.py")
@@ -352,7 +352,7 @@ def test_no_file_outgrows_one_sitting():
 
 
 def _imported_modules(source: Source, names: frozenset[str]) -> set[str]:
-    """Return the modules of the portal that a file imports, wherever in the file the import stands."""
+    """Return the modules of the portal that a file imports, including imports inside functions."""
     found = set()
     for one in source.imports():
         module = one.name if one.name in names else one.name.rpartition(".")[0]
@@ -361,8 +361,8 @@ def _imported_modules(source: Source, names: frozenset[str]) -> set[str]:
     return found
 
 
-def test_no_modules_import_each_other_in_a_circle():
-    """Imports inside functions and under TYPE_CHECKING count: hiding an import does not end a circle."""
+def test_there_are_no_import_cycles():
+    """Imports inside functions and under TYPE_CHECKING count: a hidden import is still part of a cycle."""
     names = frozenset(source.module for source in sources())
     graph = {s.module: _imported_modules(s, names) for s in sources()}
     while free := [name for name, needs in graph.items() if not needs & graph.keys()]:
@@ -374,12 +374,12 @@ def test_no_modules_import_each_other_in_a_circle():
     assert not graph, {name: sorted(needs & graph.keys()) for name, needs in graph.items()}
 
 
-def test_no_folder_holds_more_modules_than_a_reader_can_scan():
-    """A folder of portal/ holds at most MOST_MODULES modules; what is more becomes a package."""
+def test_no_folder_has_too_many_modules():
+    """A folder of portal/ has at most MAX_MODULES modules; move the rest into a package."""
     full = {
         folder.relative_to(ROOT / "portal").as_posix(): count
         for folder in (ROOT / "portal").rglob("*")
         if folder.is_dir() and "versions" not in folder.parts
-        if (count := len([file for file in folder.glob("*.py") if file.name != "__init__.py"])) > MOST_MODULES
+        if (count := len([file for file in folder.glob("*.py") if file.name != "__init__.py"])) > MAX_MODULES
     }
     assert not full, full

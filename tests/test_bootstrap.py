@@ -1,4 +1,4 @@
-"""An instance is set up once, and refuses to be served half-ready or under the wrong key."""
+"""An instance is set up once; it does not start with missing tables or under another key."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.conftest import make_config
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_models(tmp_path):
+def test_the_migrations_create_exactly_the_tables_of_the_models(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     bootstrap.migrate(app)
     with app.app_context(), db.engine.connect() as connection:
@@ -43,7 +43,7 @@ def _is_ours(name, kind, _parents):
     return kind not in ("table", "index") or not name.startswith((TABLE_PREFIX, SUBJECT_INDEX))
 
 
-def test_what_was_used_of_a_limit_before_an_upgrade_stays_used(tmp_path):
+def test_an_upgrade_keeps_the_counters_of_rate_limits(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     limit, now = RateLimit("log-in", 3, timedelta(hours=1)), utcnow()
     with app.app_context():
@@ -60,7 +60,7 @@ def test_what_was_used_of_a_limit_before_an_upgrade_stays_used(tmp_path):
         db.engine.dispose()
 
 
-def test_an_instance_that_was_never_set_up_is_not_served(tmp_path):
+def test_an_instance_that_is_not_set_up_does_not_start(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with pytest.raises(ConfigError, match=r"portal\.bootstrap"):
         bootstrap.require_ready(app)
@@ -70,7 +70,7 @@ def test_an_instance_that_was_never_set_up_is_not_served(tmp_path):
     bootstrap.require_ready(app)
 
 
-def test_setting_up_names_the_variable_of_a_database_that_cannot_be_opened(tmp_path):
+def test_set_up_names_the_variable_of_a_database_that_cannot_be_opened(tmp_path):
     url = f"sqlite:///{tmp_path / 'missing' / 'portal.sqlite'}"
     app = create_app(replace(make_config(tmp_path / "instance"), database_url=url))
     for set_up in (bootstrap.migrate, bootstrap.require_ready):
@@ -78,26 +78,26 @@ def test_setting_up_names_the_variable_of_a_database_that_cannot_be_opened(tmp_p
             set_up(app)
 
 
-def test_another_keyring_than_the_one_that_sealed_is_refused_by_name(tmp_path):
+def test_a_keyring_that_does_not_open_the_database_is_rejected_by_name(tmp_path):
     bootstrap.migrate(create_app(make_config(tmp_path / "instance")))
     other = create_app(make_config(tmp_path / "instance", env={"SIGNET_KEYS": new_key()}))
     with pytest.raises(ConfigError, match="SIGNET_KEYS"):
         bootstrap.require_ready(other)
 
 
-def test_secrets_are_made_once_and_for_their_owner_only(tmp_path):
+def test_secrets_are_created_once_and_readable_only_by_their_owner(tmp_path):
     instance = tmp_path / "instance"
-    made = bootstrap.make_secrets(instance)
-    assert {path.name for path in made} == {"secret_key", "keys"}
-    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in made)
-    before = [path.read_text() for path in made]
+    created = bootstrap.make_secrets(instance)
+    assert {path.name for path in created} == {"secret_key", "keys"}
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in created)
+    before = [path.read_text() for path in created]
     assert bootstrap.make_secrets(instance) == []
-    assert [path.read_text() for path in made] == before
+    assert [path.read_text() for path in created] == before
 
 
 def test_an_instance_is_set_up_by_the_command_that_pages_and_documents_name(tmp_path):
     env = os.environ | {"SIGNET_INSTANCE": str(tmp_path / "instance"), "SIGNET_REHEARSAL": "1"}
     command = [sys.executable, "-m", "portal.bootstrap"]
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "Signet is set up" in done.stdout

@@ -1,4 +1,4 @@
-"""A configuration that cannot work is refused at the start, by the name of its variable."""
+"""An invalid configuration is rejected at the start with the name of its variable."""
 
 import os
 
@@ -71,17 +71,17 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_what_cannot_work_is_refused_by_name(tmp_path, name, value):
+def test_an_invalid_value_is_rejected_with_the_name_of_its_variable(tmp_path, name, value):
     with pytest.raises(ConfigError, match=name):
         read(tmp_path, **{name: value})
 
 
-def test_two_ways_to_encrypt_at_once_are_refused(tmp_path):
+def test_ssl_and_starttls_together_are_rejected(tmp_path):
     with pytest.raises(ConfigError, match=r"MAIL_USE_SSL and MAIL_USE_TLS"):
         read(tmp_path, MAIL_USE_SSL="1", MAIL_USE_TLS="1")
 
 
-def test_half_a_log_in_is_refused(tmp_path):
+def test_a_username_without_a_password_is_rejected(tmp_path):
     with pytest.raises(ConfigError, match="MAIL_PASSWORD"):
         read(tmp_path, MAIL_USERNAME="platform")
 
@@ -89,11 +89,11 @@ def test_half_a_log_in_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:8000", "http://localhost", "http://[::1]:8000", "https://a.example/"]
 )
-def test_addresses_that_are_fine(tmp_path, url):
+def test_valid_base_urls(tmp_path, url):
     assert read(tmp_path, SIGNET_BASE_URL=url).base_url == url.rstrip("/")
 
 
-def test_rehearsal_runs_on_this_machine_only(tmp_path):
+def test_rehearsal_needs_a_loopback_base_url(tmp_path):
     assert read(tmp_path, SIGNET_REHEARSAL="1", SIGNET_BASE_URL="http://127.0.0.1:8000").rehearsal
     for url in (
         "https://signet.example.com",
@@ -107,7 +107,7 @@ def test_rehearsal_runs_on_this_machine_only(tmp_path):
 REHEARSAL = {"SIGNET_REHEARSAL": "1", "SIGNET_BASE_URL": "http://127.0.0.1:8000"}
 
 
-def test_rehearsal_plays_the_providers_it_is_told_to_and_nobody_by_itself(tmp_path):
+def test_rehearsal_imitates_only_the_configured_providers(tmp_path):
     assert read(tmp_path, **REHEARSAL).rehearsed_hosts == ()
     config = read(tmp_path, **REHEARSAL, SIGNET_REHEARSAL_PLAYS="smtp.mailgun.org, smtp.gmail.com")
     assert config.rehearsed_hosts == ("smtp.mailgun.org", "smtp.gmail.com")
@@ -116,12 +116,12 @@ def test_rehearsal_plays_the_providers_it_is_told_to_and_nobody_by_itself(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["smtp.example.com", "https://smtp.mailgun.org", "mailgun"])
-def test_rehearsal_plays_known_servers_only(tmp_path, name):
+def test_rehearsal_imitates_only_known_servers(tmp_path, name):
     with pytest.raises(ConfigError, match=f"SIGNET_REHEARSAL_PLAYS holds '{name}'"):
         read(tmp_path, **REHEARSAL, SIGNET_REHEARSAL_PLAYS=name)
 
 
-def test_without_rehearsal_this_machine_is_no_target(tmp_path):
+def test_without_rehearsal_loopback_is_not_an_allowed_target(tmp_path):
     assert read(tmp_path).policy.private_targets == ()
     assert 2587 in read(tmp_path).policy.ports
 
@@ -137,12 +137,12 @@ def test_the_old_name_of_the_cpu_variable_is_answered_by_a_sentence(tmp_path, ca
     assert "set SIGNET_CPU" in caplog.text
 
 
-def test_a_conversation_ends_before_its_lease(tmp_path):
+def test_the_smtp_deadline_is_shorter_than_the_lease(tmp_path):
     config = read(tmp_path, SIGNET_LEASE_SECONDS="10", SIGNET_SMTP_DEADLINE="600")
     assert config.limits.deadline < config.lease
 
 
-def test_secrets_may_lie_in_files(tmp_path):
+def test_secrets_are_read_from_files(tmp_path):
     (tmp_path / "secret_key").write_text("from a file, and long enough to be one\n")
     assert read(tmp_path, SECRET_KEY=None).secret_key == "from a file, and long enough to be one"
 

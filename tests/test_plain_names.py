@@ -1,4 +1,4 @@
-"""Migration 0011 renames tables and columns: every row of a filled database stays, and the triggers work."""
+"""Migration 0011 renames tables and columns; it keeps every row, and the triggers still work."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ OWN = (
     "delivery_words",
     "delivery_subjects",
     "sqlite",
-)  # not of the portal's models
+)  # tables that are not in the models
 
 
 @pytest.fixture(autouse=True)
 def a_worker():
-    """None is needed here."""
+    """Replace the fixture of the same name: these tests need no worker."""
 
 
 def _tables(connection: sa.Connection) -> list[sa.Table]:

@@ -1,4 +1,4 @@
-"""A password with a name nobody else has goes through everything the portal does, and is then searched for."""
+"""A unique password passes through all parts of the portal; then files, logs and pages are searched for it."""
 
 import base64
 import logging
@@ -27,8 +27,8 @@ from tests.smtp.badserver import BadServer
 CANARY = "Canary-8Ü #birdsong"
 
 
-def forms_of(secret):
-    """Every form in which a secret might lie about, as octets."""
+def encodings_of(secret):
+    """Return the encodings in which a secret could be stored or printed, as bytes."""
     raw = secret.encode()
     found = {
         "raw": raw,
@@ -42,7 +42,7 @@ def forms_of(secret):
         "repr of bytes": repr(raw)[2:-1].encode(),
         "html": secret.encode("ascii", "xmlcharrefreplace"),
     }
-    for shift in range(3):  # wherever it stands within a longer text
+    for shift in range(3):  # at every offset within a longer text
         whole = base64.b64encode(b"\0" * shift + raw)
         found[f"base64 at {shift}"] = whole[4 if shift else 0 : -4]
     return found
@@ -53,7 +53,7 @@ def hits(places, secrets=(CANARY,)):
         (place, name)
         for place, data in places.items()
         for secret in secrets
-        for name, octets in forms_of(secret).items()
+        for name, octets in encodings_of(secret).items()
         if octets in data
     ]
 
@@ -80,30 +80,30 @@ def config(tmp_path, server):
 
 @pytest.fixture
 def pages():
-    """Every page that any browser was given."""
+    """Every response that a browser received."""
     return []
 
 
 @pytest.fixture
 def app(app, pages):
-    class Keeping(LintingClient):
+    class RecordingClient(LintingClient):
         def open(self, *args, **kwargs):
-            answer = super().open(*args, **kwargs)
-            pages.append(answer.get_data() + repr(sorted(answer.headers)).encode())
-            return answer
+            response = super().open(*args, **kwargs)
+            pages.append(response.get_data() + repr(sorted(response.headers)).encode())
+            return response
 
-    app.test_client_class = Keeping
+    app.test_client_class = RecordingClient
     return app
 
 
 def work():
-    for _, ident in check.find_due_work(utcnow()):
-        check.run(ident)
-    for ident in due_queues(utcnow()):
-        drain_queue(ident)
+    for _, id_ in check.find_due_work(utcnow()):
+        check.run(id_)
+    for id_ in due_queues(utcnow()):
+        drain_queue(id_)
 
 
-def live_through_it(app, owner, server):
+def use_the_portal(app, owner, server):
     form = {
         "host": "localhost",
         "username": "ada@brightleaf.example",
@@ -112,7 +112,7 @@ def live_through_it(app, owner, server):
         "port": str(server.port),
         "mechanism": "automatic",
     }
-    owner.submit(PAGE, form | {"domain": "no domain"})  # refused, and shown again
+    owner.submit(PAGE, form | {"domain": "no domain"})  # rejected and shown again
     owner.submit(PAGE, form)
     work()
     visitor = app.test_client()
@@ -132,7 +132,7 @@ def live_through_it(app, owner, server):
         owner.get(path)
 
 
-def everything_kept(config, caplog, capfd, pages):
+def places_searched(config, caplog, capfd, pages):
     places = {str(path): path.read_bytes() for path in Path(config.instance).rglob("*") if path.is_file()}
     out, err = capfd.readouterr()
     places |= {"log": caplog.text.encode(), "records": repr([r.__dict__ for r in caplog.records]).encode()}
@@ -140,23 +140,25 @@ def everything_kept(config, caplog, capfd, pages):
     return places
 
 
-def test_the_password_is_nowhere(app, owner, server, config, caplog, capfd, pages):
+def test_the_password_is_in_no_file_log_or_page(app, owner, server, config, caplog, capfd, pages):
     caplog.set_level(logging.DEBUG)
-    live_through_it(app, owner, server)
-    told = any(
-        octets in bytes(server.received) for name, octets in forms_of("\0" + CANARY).items() if "64" in name
+    use_the_portal(app, owner, server)
+    was_sent = any(
+        octets in bytes(server.received)
+        for name, octets in encodings_of("\0" + CANARY).items()
+        if "64" in name
     )
-    assert told, "the server was told, so the password did pass through it all"
-    places = everything_kept(config, caplog, capfd, pages)
+    assert was_sent, "the server received the password, so it was in use"
+    places = places_searched(config, caplog, capfd, pages)
     assert {"portal.sqlite", "jobs.sqlite"} <= {Path(place).name for place in places}
     assert len(pages) > 25
     assert hits(places) == []
     assert hits({"pages": places["pages"], "log": places["log"]}, [OWNERS_PASSWORD]) == []
 
 
-def test_a_password_that_does_lie_about_is_found(config, tmp_path):
-    """The control: a search that finds nothing anywhere proves nothing."""
-    for name, octets in forms_of(CANARY).items():
+def test_a_stored_password_is_found(config, tmp_path):
+    """The control: the search finds a secret in every encoding and in a database file."""
+    for name, octets in encodings_of(CANARY).items():
         assert hits({"place": b"x" * 7 + octets + b"y"}), name
     path = tmp_path / "planted.sqlite"
     with sqlite3.connect(path) as planted:
@@ -165,10 +167,19 @@ def test_a_password_that_does_lie_about_is_found(config, tmp_path):
     assert hits({"planted": path.read_bytes()})
 
 
-def test_nothing_shows_a_password_when_it_is_printed(config):
+def test_no_repr_contains_a_password(config):
     server = Server("h", 1, Security.STARTTLS, "u", Secret(CANARY))
-    typed = SettingsInput(**(dict.fromkeys(SettingsInput.__dataclass_fields__, "") | {"password": CANARY}))
+    settings_input = SettingsInput(
+        **(dict.fromkeys(SettingsInput.__dataclass_fields__, "") | {"password": CANARY})
+    )
     platform = replace(config.platform, password=CANARY)
-    for thing in (Secret(CANARY), server, Route(server, "a@b.example", "B"), typed, platform, config):
+    for thing in (
+        Secret(CANARY),
+        server,
+        Route(server, "a@b.example", "B"),
+        settings_input,
+        platform,
+        config,
+    ):
         assert CANARY not in repr(thing), type(thing)
         assert CANARY not in str(thing), type(thing)

@@ -1,4 +1,4 @@
-"""Sealing: what opens, what does not, and which keyrings are refused."""
+"""The vault: what it can decrypt, what it cannot, and which keyrings it rejects."""
 
 import base64
 
@@ -18,18 +18,18 @@ OLD, NEW = new_key(), new_key()
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=60))
-def test_whatever_is_sealed_opens_again(secret):
+def test_a_sealed_secret_can_be_opened(secret):
     vault = Vault(OLD)
     assert vault.open(vault.seal(secret, BINDING), BINDING) == secret
 
 
-def test_the_same_secret_never_looks_the_same_twice():
+def test_sealing_the_same_secret_twice_gives_different_blobs():
     vault = Vault(OLD)
     assert vault.seal("x", BINDING) != vault.seal("x", BINDING)
 
 
 @pytest.mark.parametrize("name", BINDING)
-def test_a_seal_opens_for_exactly_what_it_was_made_for(name):
+def test_a_blob_opens_only_with_its_binding(name):
     vault = Vault(OLD)
     blob = vault.seal("x", BINDING)
     without = {key: value for key, value in BINDING.items() if key != name}
@@ -38,7 +38,7 @@ def test_a_seal_opens_for_exactly_what_it_was_made_for(name):
             vault.open(blob, other)
 
 
-def test_no_two_bindings_are_alike_to_the_seal():
+def test_different_bindings_are_never_serialised_alike():
     vault = Vault(OLD)
     blob = vault.seal("x", {"a": "1", "b": "2"})
     for other in ({"a": "1b2"}, {"ab": "12"}, {"a": 1, "b": "2"}, {"a": "1", "b": "2", "c": ""}, {}):
@@ -46,7 +46,7 @@ def test_no_two_bindings_are_alike_to_the_seal():
             vault.open(blob, other)
 
 
-def test_any_changed_or_missing_byte_breaks_the_seal():
+def test_a_changed_or_missing_byte_makes_the_blob_undecryptable():
     vault = Vault(OLD)
     blob = vault.seal("secret", BINDING)
     for index in range(len(blob)):
@@ -60,7 +60,7 @@ def test_any_changed_or_missing_byte_breaks_the_seal():
         vault.open(blob + b"x", BINDING)
 
 
-def test_the_old_key_opens_and_the_new_key_writes():
+def test_the_old_key_opens_and_the_new_key_seals():
     before = Vault(OLD).seal("x", BINDING)
     both = Vault(f"{NEW};{OLD}")
     assert both.open(before, BINDING) == "x"
@@ -69,8 +69,8 @@ def test_the_old_key_opens_and_the_new_key_writes():
         Vault(NEW).open(before, BINDING)
 
 
-def key(octets):
-    return base64.b64encode(bytes(octets)).decode()
+def key(key_bytes):
+    return base64.b64encode(bytes(key_bytes)).decode()
 
 
 SHARED = key(range(32))
@@ -90,24 +90,24 @@ BAD = {
 
 
 @pytest.mark.parametrize("ring", BAD)
-def test_a_bad_keyring_is_refused_without_showing_a_key(ring):
+def test_an_invalid_keyring_is_rejected_without_showing_a_key(ring):
     with pytest.raises(KeyringError) as refusal:
         Vault(ring, secret_key=SHARED if BAD[ring] == "SECRET_KEY" else "another secret")
     assert BAD[ring] in str(refusal.value)
     assert SHARED[:8] not in str(refusal.value)
 
 
-def test_a_key_with_the_octets_of_the_secret_key_is_refused_too():
+def test_a_key_equal_to_the_secret_key_is_rejected():
     secret = "exactly thirty-two characters ok"
     with pytest.raises(KeyringError, match="SECRET_KEY"):
         Vault(f"a:{base64.b64encode(secret.encode()).decode()}", secret_key=secret)
 
 
-def test_a_vault_shows_no_key():
+def test_the_repr_of_a_vault_contains_no_key():
     assert SHARED not in repr(Vault(f"a:{SHARED}"))
 
 
-def test_a_start_with_the_wrong_keyring_is_refused_and_says_where_the_right_one_belongs(tmp_path):
+def test_the_start_fails_with_the_wrong_keyring_and_names_the_right_place(tmp_path):
     instance = tmp_path / "instance"
     app = create_app(make_config(instance, env={"SIGNET_KEYS": OLD}))
     bootstrap.migrate(app)
@@ -121,16 +121,16 @@ def test_a_start_with_the_wrong_keyring_is_refused_and_says_where_the_right_one_
     bootstrap.require_ready(create_app(make_config(instance, env={"SIGNET_KEYS": f"{NEW};{OLD}"})))
 
 
-def test_a_start_without_tables_is_refused(tmp_path):
+def test_the_start_fails_without_tables(tmp_path):
     with pytest.raises(ConfigError, match=r"portal\.bootstrap"):
         bootstrap.require_ready(create_app(make_config(tmp_path / "instance")))
 
 
-def test_secrets_are_made_once_and_for_this_user_alone(tmp_path):
-    made = bootstrap.make_secrets(tmp_path / "instance")
-    assert {path.name for path in made} == {"secret_key", "keys"}
-    assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
-    before = [path.read_text() for path in made]
+def test_secrets_are_created_once_and_readable_only_by_this_user(tmp_path):
+    created = bootstrap.make_secrets(tmp_path / "instance")
+    assert {path.name for path in created} == {"secret_key", "keys"}
+    assert {path.stat().st_mode & 0o777 for path in created} == {0o600}
+    before = [path.read_text() for path in created]
     assert bootstrap.make_secrets(tmp_path / "instance") == []
-    assert [path.read_text() for path in made] == before
-    assert len(list((tmp_path / "instance").iterdir())) == 2, "nothing else is left behind"
+    assert [path.read_text() for path in created] == before
+    assert len(list((tmp_path / "instance").iterdir())) == 2, "there are no other files"

@@ -1,4 +1,4 @@
-"""A programme with an affiliate, a token of it, and a shop that uses the token."""
+"""Fixtures of the API: affiliates, tokens, and a shop that sends requests with a token."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ def account_of(slug="brightleaf"):
 
 
 def purchase(**changes):
-    """The event of a purchase, with members changed or (by None) left out."""
+    """Return a purchase event with members replaced or, with None, removed."""
     body = {"event": "purchase", "affiliate": {"code": "GRACE42K"}, "data": dict(PURCHASE)} | changes
     return {name: value for name, value in body.items() if value is not None}
 
 
-def refused(answer, status):
-    """Check that a refusal is one as RFC 9457 has it, and return it."""
-    told = answer.get_json()
-    assert answer.status_code == status, told
-    assert answer.content_type == "application/problem+json"
-    assert {"type", "title", "status", "detail"} <= set(told)
-    assert told["status"] == status
-    return told
+def rejected(response, status):
+    """Check that a response is a problem as in RFC 9457, and return its members."""
+    problem = response.get_json()
+    assert response.status_code == status, problem
+    assert response.content_type == "application/problem+json"
+    assert {"type", "title", "status", "detail"} <= set(problem)
+    assert problem["status"] == status
+    return problem
 
 
-def faults(answer):
-    """The fields that a refused event has wrong, with the words beside each."""
-    return {one["pointer"]: one["message"] for one in refused(answer, 422)["errors"]}
+def field_errors(response):
+    """Return the message of each invalid field of a rejected event, by JSON pointer."""
+    return {one["pointer"]: one["message"] for one in rejected(response, 422)["errors"]}
 
 
 @pytest.fixture
 def affiliate(app):
-    """Add an affiliate to a programme."""
+    """Return a function that adds an affiliate to a programme."""
 
     def affiliate(
         slug="brightleaf", name="Grace Hopper", code="GRACE42K", state=AffiliateState.ACTIVE, mailbox=None
@@ -72,7 +72,7 @@ def affiliate(app):
 
 @pytest.fixture
 def token_of(app):
-    """Make a token of a programme."""
+    """Return a function that creates a token of a programme."""
     numbers = count()
 
     def token_of(slug="brightleaf"):
@@ -89,13 +89,13 @@ def token(owner, token_of):
 
 @pytest.fixture
 def shop(client, token, affiliate):
-    """A shop of Brightleaf, which has one affiliate."""
+    """The shop of Brightleaf, a programme with one affiliate."""
     affiliate()
     return Shop(client, token)
 
 
 class Shop:
-    """Sends requests as a shop does."""
+    """Sends requests as a shop would."""
 
     def __init__(self, client, token):
         self.client, self.token = client, token
@@ -117,12 +117,12 @@ class Shop:
 
 
 @pytest.fixture
-def left(app):
-    """What is in the tables now: events and messages."""
+def stored(app):
+    """Return a function that reads the stored events and messages."""
 
-    def look():
+    def read():
         db.session.rollback()
         events = list(db.session.scalars(select(Event).order_by(Event.id)))
         return events, list(db.session.scalars(select(OutboxMessage).order_by(OutboxMessage.id)))
 
-    return look
+    return read

@@ -1,4 +1,4 @@
-"""The page for developers does not lie: its commands are run against the app, and its answers are what comes back."""
+"""docs/api.md is correct: its commands are run against the app and get the documented responses."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from portal.api.schemas import SHAPES
 from portal.events.models import EmailDecision
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
-# A command, the status that follows it and, before the next command, perhaps the answer.
+# A command, the status that follows it and, before the next command, perhaps the response.
 EXAMPLE = re.compile(r"```sh\n(.*?)```\n\n`(\d{3}) [^`]*`:[^`]*(?:```json\n(.*?)```)?", re.DOTALL)
 BASE = "https://signet.example.com"
 
 
 def run(client, command, token):
-    """Do what curl would do with these words."""
+    """Send the request that curl would send for this command."""
     words = shlex.split(command.replace("$SIGNET_URL", BASE).replace("$SIGNET_TOKEN", token))
     assert words[0] == "curl"
     headers = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
@@ -29,15 +29,15 @@ def run(client, command, token):
     return client.get(path, headers=headers)
 
 
-def test_every_command_gets_the_answer_that_stands_below_it(owner, client, token, affiliate):
+def test_every_command_gets_the_documented_response(owner, client, token, affiliate):
     affiliate(mailbox="grace@hopper.example")
     examples = EXAMPLE.findall(PAGE)
     assert len(examples) == PAGE.count("```sh") == 4
-    for command, status, answer in examples:
-        got = run(client, command, token)
-        assert got.status_code == int(status), (command, got.get_json())
-        if answer:
-            assert got.get_json() == json.loads(answer.replace(BASE, "http://127.0.0.1")), command
+    for command, status, response in examples:
+        result = run(client, command, token)
+        assert result.status_code == int(status), (command, result.get_json())
+        if response:
+            assert result.get_json() == json.loads(response.replace(BASE, "http://127.0.0.1")), command
 
 
 def test_the_table_lists_every_event_with_its_members():
@@ -50,10 +50,10 @@ def test_the_table_lists_every_event_with_its_members():
     assert rows == told
 
 
-def test_the_limits_are_those_that_hold():
+def test_the_documented_rate_limit_is_correct():
     assert f"at most {tokens.REQUEST_LIMIT.amount} requests a minute" in " ".join(PAGE.split())
 
 
-def test_every_reason_for_no_email_is_told():
+def test_every_reason_for_no_email_is_documented():
     told = set(re.findall(r"`([a-z-]+)`: ", PAGE))
     assert {why.value for why in EmailDecision if why} <= told

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is a refusal in plain words, and no secret lies about afterwards."""
+"""Arbitrary input gets a problem response and never an internal error; no token is stored or logged."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ NEARLY = st.fixed_dictionaries(
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def judged(octets):
-    """Read and judge as the interface does; the one way out besides success is a problem."""
+def parse_and_validate(body):
+    """Parse and validate a body as the API does. The only exception allowed is a Problem."""
     try:
-        return validation.validate(strict_json.parse(octets))
+        return validation.validate(strict_json.parse(body))
     except Problem as problem:
         assert 400 <= problem.status < 500
         assert problem.detail
@@ -54,8 +54,8 @@ def judged(octets):
 
 @given(ANY | NEARLY)
 @settings(MANY, max_examples=300)
-def test_any_json_is_either_an_event_or_refused(body):
-    judged(json.dumps(body).encode())
+def test_any_json_is_either_an_event_or_rejected(body):
+    parse_and_validate(json.dumps(body).encode())
 
 
 @given(st.binary(max_size=200))
@@ -63,14 +63,14 @@ def test_any_json_is_either_an_event_or_refused(body):
 @example(b'"' + b"\\" * 65_000)
 @example(b'{"a":' + b" " * 65_000)
 @settings(MANY, max_examples=600)
-def test_any_octets_are_either_an_event_or_refused(octets):
-    judged(octets)
+def test_any_bytes_are_either_an_event_or_rejected(body):
+    parse_and_validate(body)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(PURCHASE)), TEXT | ANY, max_size=4))
 @settings(MANY, max_examples=300)
-def test_what_is_taken_holds_text_of_one_line_only(changes):
-    found = judged(json.dumps(purchase(data=PURCHASE | changes)).encode())
+def test_accepted_values_are_single_lines(changes):
+    found = parse_and_validate(json.dumps(purchase(data=PURCHASE | changes)).encode())
     for value in found.values.values() if found else ():
         assert isinstance(value, str)
         assert value.isprintable() or not set(value) & set("\r\n\x00\u2028\u202e")
@@ -78,23 +78,23 @@ def test_what_is_taken_holds_text_of_one_line_only(changes):
 
 @pytest.mark.parametrize("field", ["order", "amount", "product"])
 @pytest.mark.parametrize("filler", [" ", "a", "1", "\\n", "-", "1."])
-def test_a_long_value_is_judged_in_no_time(field, filler):
-    """No pattern takes longer than the value is long; each would run for minutes otherwise."""
+def test_a_long_value_is_validated_in_linear_time(field, filler):
+    """A pattern with quadratic or exponential backtracking would run for minutes."""
     raw = json.dumps(purchase(data=PURCHASE | {field: filler * (60_000 // len(filler)) + "\x01"}))
-    judged(raw.encode())
+    parse_and_validate(raw.encode())
 
 
 @given(NEARLY)
 @settings(MANY, max_examples=60)
 def test_the_app_answers_anything_without_failing(shop_for_all, body):
-    answer = shop_for_all.send(body)
-    assert answer.status_code in {201, 400, 404, 422}, answer.get_data()
+    response = shop_for_all.send(body)
+    assert response.status_code in {201, 400, 404, 422}, response.get_data()
 
 
 @given(st.binary(max_size=80) | st.sampled_from([b"{}", b"null", b'{"event": "purchase"}']))
 @settings(MANY, max_examples=60)
-def test_the_app_answers_any_octets_without_failing(shop_for_all, octets):
-    assert shop_for_all.send(None, raw=octets).status_code in {400, 422}
+def test_the_app_answers_any_bytes_without_failing(shop_for_all, body):
+    assert shop_for_all.send(None, raw=body).status_code in {400, 422}
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def shop_for_all(shop):
     return shop
 
 
-def test_a_token_is_nowhere_but_in_the_one_page(config, owner, client, affiliate, caplog, capfd):
+def test_a_token_is_only_in_the_page_that_shows_it(config, owner, client, affiliate, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     affiliate()
     token = TOKEN.search(make(owner).get_data(as_text=True)).group()
@@ -117,7 +117,7 @@ def test_a_token_is_nowhere_but_in_the_one_page(config, owner, client, affiliate
     kept += [owner.get(PAGE), owner.get(f"{PAGE}/play"), owner.get("/deliveries"), owner.get("/account")]
     assert kept[0].status_code == 201
     places = {
-        f"answer {at}": one.get_data() + repr(list(one.headers)).encode() for at, one in enumerate(kept)
+        f"response {at}": one.get_data() + repr(list(one.headers)).encode() for at, one in enumerate(kept)
     }
     places |= {str(path): path.read_bytes() for path in Path(config.instance).rglob("*") if path.is_file()}
     out, err = capfd.readouterr()

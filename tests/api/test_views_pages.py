@@ -1,4 +1,4 @@
-"""The pages of the interface: tokens are shown once, and an event is played as a shop would send it."""
+"""The pages about the API: tokens are shown once, and a simulated event is what a shop would send."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.notices import recipients
 from portal.notices.catalogue import CATALOGUE
-from tests.api.conftest import EVENTS, PURCHASE, account_of, refused
+from tests.api.conftest import EVENTS, PURCHASE, account_of, rejected
 from tests.pages import csrf_token
 
 PAGE = "/settings/api"
@@ -28,8 +28,8 @@ TOKEN = re.compile(r"sig_[A-Za-z0-9_-]{43}")
 FILLED = {"affiliate": "GRACE42K"} | {f"data-{name}": value for name, value in PURCHASE.items()}
 
 
-def text_of(answer):
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", answer.get_data(as_text=True))).split())
+def text_of(response):
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", response.get_data(as_text=True))).split())
 
 
 def form_key(browser):
@@ -48,26 +48,26 @@ def rows():
 
 
 @pytest.mark.parametrize("path", [PAGE, PLAY, f"{PAGE}/reference"])
-def test_a_page_is_for_those_who_are_logged_in(owner, client, path):
+def test_a_page_needs_a_log_in(owner, client, path):
     assert owner.get(path).status_code == 200
     assert client.get(path).status_code == 303
 
 
-def test_a_token_is_shown_once_and_kept_as_a_hash_only(owner, client):
-    answer = make(owner, "Shop, production")
-    assert answer.status_code == 200
-    assert answer.headers["Cache-Control"] == "no-store"
-    token = TOKEN.search(answer.get_data(as_text=True)).group()
-    assert not [one for one in answer.headers if token in str(one)]
+def test_a_token_is_shown_once_and_stored_only_as_a_hash(owner, client):
+    response = make(owner, "Shop, production")
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    token = TOKEN.search(response.get_data(as_text=True)).group()
+    assert not [one for one in response.headers if token in str(one)]
     assert token not in owner.get(PAGE).get_data(as_text=True)
     assert "Shop, production" in text_of(owner.get(PAGE))
     (row,) = rows()
     assert token not in repr(vars(row))
     assert (row.created_by, row.last_used_at) == ("Ada Fairweather", None)
-    refused(client.get(f"{EVENTS}/1", headers={"Authorization": f"Bearer {token}"}), 404)
+    rejected(client.get(f"{EVENTS}/1", headers={"Authorization": f"Bearer {token}"}), 404)
 
 
-def test_sending_the_form_twice_makes_one_token_and_says_so(owner):
+def test_submitting_the_form_twice_creates_one_token_and_explains_it(owner):
     page = owner.get(PAGE).get_data(as_text=True)
     sent = {"csrf_token": csrf_token(page), "name": "Shop", "form_key": form_key(owner)}
     assert TOKEN.search(owner.post(PAGE, data=sent).get_data(as_text=True))
@@ -82,22 +82,22 @@ def test_sending_the_form_twice_makes_one_token_and_says_so(owner):
 @pytest.mark.parametrize(
     "changes", [{"name": ""}, {"name": "x" * 61}, {"name": "a\u202eb"}, {"form_key": ""}, {"form_key": "x"}]
 )
-def test_a_form_that_is_not_in_order_makes_no_token(owner, changes):
-    answer = make(owner, **changes)
-    assert answer.status_code == 422
-    assert "There is a problem" in answer.get_data(as_text=True)
+def test_an_invalid_form_creates_no_token(owner, changes):
+    response = make(owner, **changes)
+    assert response.status_code == 422
+    assert "There is a problem" in response.get_data(as_text=True)
     assert rows() == []
 
 
-def test_an_account_has_a_bounded_number_of_tokens(owner, token_of):
+def test_the_number_of_tokens_of_an_account_is_limited(owner, token_of):
     for _ in range(tokens.MAX_TOKENS - 1):
         token_of()
     page = owner.get(PAGE).get_data(as_text=True)
     last = {"csrf_token": csrf_token(page), "name": "Late", "form_key": form_key(owner)}
     token_of()
-    answer = owner.post(PAGE, data=last)
-    assert answer.status_code == 422
-    assert "There are 20 tokens, which is the most." in text_of(answer)
+    response = owner.post(PAGE, data=last)
+    assert response.status_code == 422
+    assert "There are 20 tokens, which is the most." in text_of(response)
     assert "You have 20 tokens" in text_of(owner.get(PAGE))
     assert len(rows()) == tokens.MAX_TOKENS
     with pytest.raises(tokens.TooManyTokens):
@@ -109,15 +109,15 @@ def test_an_account_has_a_bounded_number_of_tokens(owner, token_of):
 def test_a_token_is_revoked_by_its_owner_and_stays_listed(owner, token_of, client):
     token = token_of()
     (row,) = rows()
-    answer = owner.submit(f"{PAGE}/tokens/{row.id}/revoke", {}, page=PAGE)
-    assert answer.status_code == 303
+    response = owner.submit(f"{PAGE}/tokens/{row.id}/revoke", {}, page=PAGE)
+    assert response.status_code == 303
     assert "by Ada Fairweather" in text_of(owner.get(PAGE))
-    refused(client.get(f"{EVENTS}/1", headers={"Authorization": f"Bearer {token}"}), 401)
+    rejected(client.get(f"{EVENTS}/1", headers={"Authorization": f"Bearer {token}"}), 401)
     assert owner.submit(f"{PAGE}/tokens/{row.id}/revoke", {}, page=PAGE).status_code == 404
     assert rows()[0].revoked_by == "Ada Fairweather"
 
 
-def test_a_stranger_neither_sees_nor_revokes_a_token(owner, stranger, token_of, client):
+def test_another_owner_can_neither_see_nor_revoke_a_token(owner, stranger, token_of, client):
     token_of()
     (row,) = rows()
     assert "No token yet" in text_of(stranger.get(PAGE))
@@ -126,7 +126,7 @@ def test_a_stranger_neither_sees_nor_revokes_a_token(owner, stranger, token_of, 
     assert rows()[0].revoked_at is None
 
 
-def test_when_a_token_was_used_is_written_once_a_minute(shop):
+def test_the_last_use_of_a_token_is_recorded_at_most_once_a_minute(shop):
     begun = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
     seen = []
     for seconds in (0, 30, 59, 61):
@@ -136,13 +136,13 @@ def test_when_a_token_was_used_is_written_once_a_minute(shop):
     assert seen == [0, 0, 0, 61]
 
 
-def test_the_command_names_the_affiliate_who_stands_in_the_form(owner, affiliate):
+def test_the_command_contains_the_affiliate_in_the_form(owner, affiliate):
     affiliate()
     assert "&#34;code&#34;: &#34;GRACE42K&#34;" in owner.get(PLAY).get_data(as_text=True)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_an_event_is_played_with_the_values_that_stand_there(owner, affiliate, left, shape):
+def test_an_event_is_simulated_with_the_values_in_the_form(owner, affiliate, stored, shape):
     affiliate()
     page = owner.get(f"{PLAY}?event={shape.event}").get_data(as_text=True)
     values = dict(re.findall(r'<input[^>]*name="(data-[a-z_]+)"[^>]*value="([^"]*)"', page))
@@ -150,37 +150,39 @@ def test_an_event_is_played_with_the_values_that_stand_there(owner, affiliate, l
         assert re.search(r'<option selected value="EUR">', page)
         values["data-currency"] = "EUR"
     assert set(values) == {f"data-{one.name}" for one in shape.fields}
-    answer = owner.submit(f"{PLAY}?event={shape.event}", values | {"affiliate": "GRACE42K"}, page=PLAY)
-    assert answer.status_code == 303
-    events, messages = left()
+    response = owner.submit(f"{PLAY}?event={shape.event}", values | {"affiliate": "GRACE42K"}, page=PLAY)
+    assert response.status_code == 303
+    events, messages = stored()
     assert [one.source for one in events] == ["played"]
-    result = owner.get(answer.location.partition("#")[0])
+    result = owner.get(response.location.partition("#")[0])
     assert f"caused {len(messages)} email" in text_of(result)
     for message in messages:
         assert f'href="/deliveries/{message.id}"' in result.get_data(as_text=True)
 
 
-def test_playing_twice_causes_two_events(owner, affiliate, left):
+def test_simulating_twice_records_two_events(owner, affiliate, stored):
     affiliate()
     for _ in range(2):
         assert owner.submit(PLAY, FILLED).status_code == 303
-    assert len(left()[0]) == 2
+    assert len(stored()[0]) == 2
 
 
-def test_the_result_says_why_there_is_no_email(owner, affiliate):
+def test_the_result_shows_why_there_is_no_email(owner, affiliate):
     affiliate(state=AffiliateState.SUSPENDED)
     recipients.set_enabled(account_of().id, CATALOGUE["owner-new-purchase"], enabled=False)
-    told = text_of(owner.get(owner.submit(PLAY, FILLED).location.partition("#")[0]))
-    assert "caused no email" in told
-    assert "This affiliate is suspended." in told
-    assert "This email is switched off." in told
+    text = text_of(owner.get(owner.submit(PLAY, FILLED).location.partition("#")[0]))
+    assert "caused no email" in text
+    assert "This affiliate is suspended." in text
+    assert "This email is switched off." in text
 
 
-def test_bad_values_are_refused_beside_their_fields_and_kept(owner, affiliate, left):
+def test_invalid_values_are_rejected_beside_their_fields_and_kept(owner, affiliate, stored):
     affiliate()
-    answer = owner.submit(PLAY, FILLED | {"data-amount": "12,50", "data-order": "", "data-currency": "EURO"})
-    page = answer.get_data(as_text=True)
-    assert answer.status_code == 422
+    response = owner.submit(
+        PLAY, FILLED | {"data-amount": "12,50", "data-order": "", "data-currency": "EURO"}
+    )
+    page = response.get_data(as_text=True)
+    assert response.status_code == 422
     for name, words in (
         ("amount", "Write digits, a dot"),
         ("order", "Enter a value for Order."),
@@ -190,27 +192,29 @@ def test_bad_values_are_refused_beside_their_fields_and_kept(owner, affiliate, l
         assert words in unescape(beside)
     assert 'value="12,50"' in page
     assert "<title>Error: Play an event" in page
-    assert left() == ([], [])
+    assert stored() == ([], [])
 
 
 @pytest.mark.parametrize("code", ["", "NOBODY22", "OTHER234", "'; DROP"])
-def test_an_event_is_played_for_an_affiliate_of_the_programme_only(owner, stranger, affiliate, left, code):
+def test_an_event_is_simulated_only_for_an_affiliate_of_the_programme(
+    owner, stranger, affiliate, stored, code
+):
     affiliate()
     affiliate("copperpot", code="OTHER234")
-    answer = owner.submit(PLAY, FILLED | {"affiliate": code})
-    assert answer.status_code == 422
-    assert "Choose an affiliate." in text_of(answer)
-    assert left() == ([], [])
+    response = owner.submit(PLAY, FILLED | {"affiliate": code})
+    assert response.status_code == 422
+    assert "Choose an affiliate." in text_of(response)
+    assert stored() == ([], [])
 
 
-def test_invisible_characters_are_taken_out_and_told(owner, affiliate):
+def test_invisible_characters_are_removed_and_reported(owner, affiliate):
     affiliate()
-    answer = owner.submit(PLAY, FILLED | {"data-order": "A\u202e1"})
-    assert answer.status_code == 422
-    assert 'value="A1"' in answer.get_data(as_text=True)
+    response = owner.submit(PLAY, FILLED | {"data-order": "A\u202e1"})
+    assert response.status_code == 422
+    assert 'value="A1"' in response.get_data(as_text=True)
 
 
-def test_a_search_finds_somebody_and_loses_nothing_that_was_typed(owner, affiliate, left):
+def test_a_search_finds_affiliates_and_keeps_the_entered_values(owner, affiliate, stored):
     affiliate(name="Éva Zoltán", code="EVA23456")
     affiliate()
     page = owner.submit(PLAY, FILLED | {"find": "éva", "search": "1", "data-order": "Z-9"}).get_data(
@@ -219,22 +223,22 @@ def test_a_search_finds_somebody_and_loses_nothing_that_was_typed(owner, affilia
     assert "Éva Zoltán" in page
     assert "Grace Hopper" not in page
     assert 'value="Z-9"' in page
-    nobody = owner.submit(PLAY, FILLED | {"find": "100%", "search": "1"})
-    assert "Nobody was found" in text_of(nobody)
-    assert left() == ([], [])
+    empty_search = owner.submit(PLAY, FILLED | {"find": "100%", "search": "1"})
+    assert "Nobody was found" in text_of(empty_search)
+    assert stored() == ([], [])
 
 
-def test_without_affiliates_the_page_says_what_to_do_first(owner, stranger, affiliate):
+def test_without_affiliates_the_page_explains_what_to_do_first(owner, stranger, affiliate):
     affiliate("copperpot", code="OTHER234")
     assert "There is no affiliate yet" in text_of(owner.get(PLAY))
 
 
-def test_an_event_of_somebody_else_is_not_shown(owner, stranger, affiliate, left):
+def test_an_event_of_another_account_is_not_shown(owner, stranger, affiliate, stored):
     affiliate()
     owner.submit(PLAY, FILLED)
-    ident = left()[0][0].id
-    assert "caused" in text_of(owner.get(f"{PLAY}?played={ident}"))
-    for played in (ident, ident + 1, "x", "9" * 30, ""):
+    event_id = stored()[0][0].id
+    assert "caused" in text_of(owner.get(f"{PLAY}?played={event_id}"))
+    for played in (event_id, event_id + 1, "x", "9" * 30, ""):
         assert "caused" not in text_of(stranger.get(f"{PLAY}?played={played}"))
 
 
@@ -265,7 +269,7 @@ def test_the_reference_explains_every_event_and_every_problem(owner):
     assert 'href="/api/v1/openapi.json"' in page
 
 
-def test_whoever_gets_email_is_offered_before_those_who_do_not(owner, affiliate):
+def test_active_affiliates_are_listed_first(owner, affiliate):
     affiliate()
     affiliate(code="STOPPED2", state=AffiliateState.SUSPENDED)
     page = owner.get(PLAY).get_data(as_text=True)

@@ -21,11 +21,12 @@ from typing import Self
 from portal.smtp.server import Limits, Mechanism, Secret, Security, Server
 from tests.smtp.badserver import PASSWORD, USERNAME, authority, server_at
 
-LIMITS = Limits(deadline=10.0, connect=2.0, greeting=5.0, reply=5.0)
+LIMITS = Limits(deadline=300.0, connect=60.0, greeting=120.0, reply=120.0)  # not reached in any test
+TIMEOUT_S = 180  # for the start of a server and for the arrival of messages
 SENDER, RECIPIENT = "info@example.org", "bob@example.net"
 FOREIGN = "boss@example.org"  # a sender of another account
 UNKNOWN, GREYLISTED, ELSEWHERE = "nobody@example.net", "later@example.net", "eve@elsewhere.example"
-SIZE = 50_000  # maximum message size of each server, in octets
+SIZE = 50_000  # maximum message size of each server, in bytes
 _POSTFIX = ("postfix", "saslpasswd2")
 _DAEMONS = next(
     (p for p in map(Path, ("/usr/lib/postfix/sbin", "/usr/libexec/postfix")) if p.is_dir()), Path("/")
@@ -98,7 +99,7 @@ class Started:
             env={**os.environ, "PATH": _path()},
             start_new_session=True,  # Postfix ends its children as a group
         )
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + TIMEOUT_S
         for port in self.ports:
             while not _answers(port):
                 if self._process.poll() is not None or time.monotonic() > deadline:
@@ -123,7 +124,7 @@ class Started:
         if hasattr(self, "_process"):
             self._process.terminate()
             try:
-                self._process.wait(10)
+                self._process.wait(TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -166,10 +167,10 @@ class Postfix(Started):
         self._make_users()
         for name in ("queue", "data", "mail"):
             (self.home / name).mkdir()
-        owner, nobody = pwd.getpwnam("postfix"), pwd.getpwnam("nobody")
+        owner, delivery = pwd.getpwnam("postfix"), pwd.getpwnam("nobody")
         os.chown(self.home / "data", owner.pw_uid, owner.pw_gid)
-        os.chown(self.home / "mail", nobody.pw_uid, nobody.pw_gid)
-        self.write("etc/main.cf", _MAIN.format(home=self.home, key=key, nobody=nobody, size=SIZE))
+        os.chown(self.home / "mail", delivery.pw_uid, delivery.pw_gid)
+        self.write("etc/main.cf", _MAIN.format(home=self.home, key=key, delivery=delivery, size=SIZE))
         self.write("etc/master.cf", _MASTER.format(*self.ports))
         environment = {**os.environ, "PATH": _path()}
         subprocess.run(
@@ -192,7 +193,7 @@ class Postfix(Started):
 
     def delivered(self, count: int) -> list[bytes]:
         """Wait until Bob's mailbox holds ``count`` messages; return them unchanged."""
-        deadline = time.monotonic() + 8
+        deadline = time.monotonic() + TIMEOUT_S
         while len(found := sorted((self.home / "mail" / "bob" / "new").glob("*"))) < count:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{len(found)} of {count} messages arrived\n{self.log()}")
@@ -207,13 +208,13 @@ class Redis(Started):
         super().__init__(1)
 
     def configure(self) -> None:
-        self.again()
+        self.run()
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.ports[0]}/0"
 
-    def again(self) -> None:
+    def run(self) -> None:
         options = {
             "port": self.ports[0],
             "bind": "127.0.0.1",
@@ -230,9 +231,9 @@ class Redis(Started):
         self._process.wait()
         self._log.close()
 
-    def ask(self, *words: str) -> bytes:
+    def request(self, *words: str) -> bytes:
         """Send one command; return the unparsed answer."""
-        with socket.create_connection(("127.0.0.1", self.ports[0]), timeout=5) as sock:
+        with socket.create_connection(("127.0.0.1", self.ports[0]), timeout=TIMEOUT_S) as sock:
             sock.sendall(" ".join(words).encode() + b"\r\n")
             return sock.recv(65536)
 
@@ -256,8 +257,8 @@ virtual_transport = virtual:
 virtual_mailbox_domains = example.net
 virtual_mailbox_maps = inline:{{ {{bob@example.net = bob/}}, {{later@example.net = bob/}} }}
 virtual_mailbox_base = {home}/mail
-virtual_uid_maps = static:{nobody.pw_uid}
-virtual_gid_maps = static:{nobody.pw_gid}
+virtual_uid_maps = static:{delivery.pw_uid}
+virtual_gid_maps = static:{delivery.pw_gid}
 virtual_minimum_uid = 1
 virtual_mailbox_limit = 0
 smtpd_tls_chain_files = {key}

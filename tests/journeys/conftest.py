@@ -1,4 +1,4 @@
-"""A real browser in front of a real portal. Without a browser the journeys are skipped, with the reason."""
+"""Fixtures of the browser tests: Chromium and a running portal. Without a browser the tests are skipped."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from portal import demo
-from tests.journeys.running import RunningPortal
+from tests.journeys.running import TIMEOUT_S, RunningPortal
+
+expect.set_options(timeout=TIMEOUT_S * 1000)
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def find_browser() -> str | None:
-    """The browser to drive: the one named by SIGNET_BROWSER, or Chromium or Chrome where they usually are."""
+    """Return the path of the browser: SIGNET_BROWSER, or Chromium or Chrome on the PATH."""
     named = os.environ.get("SIGNET_BROWSER")
     return named or next((path for name in _NAMES if (path := shutil.which(name))), None)
 
@@ -49,46 +51,46 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An instance with the demo account, made once; each portal begins with a copy."""
-    made = RunningPortal(tmp_path_factory.mktemp("seeded") / "instance")
-    made.set_up()
-    return made.instance
+    """An instance with the demo account, created once; each portal starts with a copy."""
+    template = RunningPortal(tmp_path_factory.mktemp("seeded") / "instance")
+    template.set_up()
+    return template.instance
 
 
 @pytest.fixture
 def portal(tmp_path: Path, seeded: Path) -> Iterator[RunningPortal]:
-    """A fresh portal of its own for a test that changes it, with short leases."""
+    """A running portal for this test, with short leases."""
     running = RunningPortal(tmp_path / "instance", SIGNET_LEASE_SECONDS="10", SIGNET_SMTP_DEADLINE="8")
-    with running.beginning_with(seeded):
+    with running.running_with(seeded):
         yield running
 
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(TIMEOUT_S * 1000)
     yield context
     context.close()
 
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page on which every message of the console is a failure."""
+    """A page; an error or warning in its console fails the test."""
     page = context.new_page()
-    complaints: list[str] = []
+    messages: list[str] = []
     page.on(
         "console",
-        lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None,
+        lambda message: messages.append(message.text) if message.type in {"error", "warning"} else None,
     )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("pageerror", lambda error: messages.append(str(error)))
     yield page
     expected = ("status of 422", "status of 429", "status of 400", "status of 404")
-    assert not [text for text in complaints if not any(word in text for word in expected)], complaints
+    assert not [text for text in messages if not any(word in text for word in expected)], messages
 
 
 @pytest.fixture
 def log_in(portal: RunningPortal, page: Page) -> Page:
-    """The demo owner's page, logged in."""
+    """A page in which the demo owner is logged in."""
     return log_in_as_owner(portal, page)
 
 

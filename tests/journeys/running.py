@@ -1,4 +1,4 @@
-"""A whole portal in its own processes, as an operator runs it: web server, worker, rehearsal server."""
+"""Runs a portal as an operator does: web server, worker and rehearsal server, each in its own process."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+TIMEOUT_S = 180  # for every condition; reached only if a test fails
 
 
 def free_port() -> int:
@@ -26,7 +27,7 @@ def free_port() -> int:
 
 
 class RunningPortal:
-    """Start, kill and restart the parts; read what arrived at the rehearsal server."""
+    """Starts, kills and restarts the processes; reads what arrived at the rehearsal server."""
 
     def __init__(self, instance: Path, **env: str) -> None:
         self.instance = instance
@@ -39,7 +40,7 @@ class RunningPortal:
             "SIGNET_BASE_URL": self.base,
             "SIGNET_REHEARSAL": "1",
             "SIGNET_SWEEP_SECONDS": "0.5",
-            "SIGNET_SIGN_UP_SECONDS": "0",  # a browser that is driven types faster than people
+            "SIGNET_SIGN_UP_SECONDS": "0",  # an automated browser is faster than the bot check allows
             "MAIL_SERVER": "localhost",
             "MAIL_PORT": str(self.ports["STARTTLS"]),
             "MAIL_USE_TLS": "1",
@@ -53,14 +54,14 @@ class RunningPortal:
         self.log = (instance.parent / "portal.log").open("ab")
 
     def set_up(self) -> None:
-        """Set up and seed as the operator's commands do, for others to begin with a copy."""
+        """Create an instance with the demo account by the operator's commands."""
         with self.log:
             self._run([sys.executable, "-m", "portal.bootstrap"])
             self._run([str(BIN / "flask"), "--app", "wsgi", "seed-demo"])
 
     @contextmanager
-    def beginning_with(self, seeded: Path) -> Iterator[Self]:
-        """Run all three with a copy of a seeded instance, and stop them at the end."""
+    def running_with(self, seeded: Path) -> Iterator[Self]:
+        """Run all three processes with a copy of a seeded instance; stop them at the end."""
         try:
             self._start(seeded)
             yield self
@@ -68,7 +69,7 @@ class RunningPortal:
             self.stop()
 
     def _start(self, seeded: Path) -> None:
-        """Return when the portal answers."""
+        """Start all processes and wait until each answers."""
         shutil.copytree(seeded, self.instance)
         for part in ("rehearsal", "worker", "web"):
             self.start_part(part)
@@ -88,41 +89,41 @@ class RunningPortal:
         )
 
     def kill(self, part: str, sig: signal.Signals = signal.SIGKILL) -> None:
-        """End one part at once, whatever it is doing."""
+        """Kill one process."""
         process = self.processes.pop(part)
         process.send_signal(sig)
-        process.wait(20)
+        process.wait(TIMEOUT_S)
 
     def stop(self) -> None:
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
             try:
-                process.wait(15)
+                process.wait(TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(5)
+                process.wait(TIMEOUT_S)
         self.log.close()
 
     def arrived(self, recipient: str) -> list[str]:
-        """The raw messages that arrived for a recipient, oldest first."""
+        """Return the raw messages that arrived for a recipient, oldest first."""
         folder = self.instance / "rehearsal" / "inbox"
         raws = [path.read_text("utf-8", "replace") for path in sorted(folder.glob("*.eml"))]
         return [raw for raw in raws if f"<{recipient}>" in raw or f"To: {recipient}" in raw]
 
-    def wait_for(self, truth: object, within: float = 20.0) -> None:
-        """Wait until something is true, which may raise OSError until then."""
-        end = time.monotonic() + within
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        """Wait until a condition is true. It may raise OSError until then."""
+        end = time.monotonic() + TIMEOUT_S
         while time.monotonic() < end:
             try:
-                if truth():  # type: ignore[operator]
+                if condition():
                     return
             except OSError:
                 pass
             time.sleep(0.05)
-        raise AssertionError(f"did not come true within {within} s; see {self.log.name}")
+        raise AssertionError(f"the condition is still false after {TIMEOUT_S} s; see {self.log.name}")
 
     def _run(self, command: list[str]) -> None:
         subprocess.run(
-            command, cwd=ROOT, env=self.env, check=True, stdout=self.log, stderr=self.log, timeout=60
+            command, cwd=ROOT, env=self.env, check=True, stdout=self.log, stderr=self.log, timeout=600
         )

@@ -1,4 +1,4 @@
-"""An owner's own words: edited, looked at, sent to the owner, and then to the affiliate they are for."""
+"""An owner edits the text of a notice, previews it, sends it to herself, and an affiliate receives it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tests.journeys.running import RunningPortal
 from tests.journeys.test_events import GRACE, SENDER, play, sign_up, text_of
 from tests.journeys.test_owner import OWNER, fill_rehearsal, save
 
-WORDS = "Come in, {{ first_name }}: the greenhouse is open."
+TEXT = "Come in, {{ first_name }}: the greenhouse is open."
 
 
 def approve_by_hand(page: Page, portal: RunningPortal) -> None:
-    """Decide about each sign-up from now on."""
+    """Switch the automatic approval of sign-ups off."""
     page.goto(f"{portal.base}/affiliates/rules")
     page.locator("[name=auto_approve]").uncheck()
     page.get_by_role("button", name="Save the rules").click()
     expect(page.locator("[name=auto_approve]")).not_to_be_checked()
 
 
-def saying(portal: RunningPortal, mailbox: str, word: str) -> EmailMessage:
-    """Wait for the one email to this mailbox that says this."""
+def find_mail(portal: RunningPortal, mailbox: str, word: str) -> EmailMessage:
+    """Wait for an email to this mailbox that contains a word; return the only one."""
 
     def found() -> list[EmailMessage]:
         mails = [message_from_string(raw, policy=default) for raw in portal.arrived(mailbox)]
@@ -35,32 +35,32 @@ def saying(portal: RunningPortal, mailbox: str, word: str) -> EmailMessage:
     return mail
 
 
-def test_the_owners_words_are_seen_proved_and_then_sent(portal: RunningPortal, log_in: Page) -> None:
+def test_an_edited_notice_is_previewed_tested_and_sent(portal: RunningPortal, log_in: Page) -> None:
     page = log_in
     fill_rehearsal(page)
     save(page)
     approve_by_hand(page, portal)
     sign_up(page, portal)
-    assert "application" in text_of(saying(portal, GRACE, "application")).lower()
+    assert "application" in text_of(find_mail(portal, GRACE, "application")).lower()
 
     page.goto(f"{portal.base}/automated-emails/approved")
     page.locator("[name=subject]").fill("{{ programme }} says yes, {{ first_name }}")
-    page.locator("#editor [name=html]").fill(f"<p>{WORDS}</p>")
+    page.locator("#editor [name=html]").fill(f"<p>{TEXT}</p>")
     expect(page.locator("#preview")).to_contain_text(
         "Brightleaf says yes, Ada"
-    )  # it follows while one writes
+    )  # the preview follows while typing
     page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_label("Shown for").select_option(label=f"Grace Hopper · {GRACE}")
     expect(page.locator("#preview")).to_contain_text("Brightleaf says yes, Grace")
     expect(page.locator("#preview")).to_contain_text("info@brightleaf.example")
     page.get_by_role("button", name="Send this to me").click()
-    proof = saying(portal, OWNER, "the greenhouse is open")
-    assert str(proof["From"]) == SENDER
+    test_email = find_mail(portal, OWNER, "the greenhouse is open")
+    assert str(test_email["From"]) == SENDER
 
     page.goto(f"{portal.base}/affiliates")
     page.get_by_role("link", name="Grace Hopper").click()
     page.get_by_role("button", name="Approve").click()
-    welcome = saying(portal, GRACE, "Come in, Grace: the greenhouse is open.")
+    welcome = find_mail(portal, GRACE, "Come in, Grace: the greenhouse is open.")
     assert (str(welcome["From"]), str(welcome["Subject"])) == (SENDER, "Brightleaf says yes, Grace")
 
     page.goto(f"{portal.base}/automated-emails/new-purchase")

@@ -1,4 +1,4 @@
-"""What happens in the shop reaches the affiliate: played by hand, then told by the shop itself."""
+"""Events reach the affiliate by email: simulated on the page, then sent by the shop through the API."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from email.policy import default
 
 from playwright.sync_api import Page, expect
 
-from tests.journeys.running import RunningPortal
+from tests.journeys.running import TIMEOUT_S, RunningPortal
 from tests.journeys.test_owner import fill_rehearsal, join, save
 
 GRACE = "grace@hopper.example"
 SENDER = "Brightleaf <info@brightleaf.example>"
-PLAY = "/settings/api/play"
+PLAY = "/settings/api/simulate"
 
 
 def mails(portal: RunningPortal) -> list[EmailMessage]:
-    """What arrived for the affiliate, oldest first."""
+    """Return the emails that arrived for the affiliate, oldest first."""
     return [message_from_string(raw, policy=default) for raw in portal.arrived(GRACE)]
 
 
 def mail_about(portal: RunningPortal, word: str) -> EmailMessage:
-    """Wait for the affiliate's email whose text says this, and return it."""
+    """Wait for the affiliate's email that contains a word; return the only one."""
 
     def found() -> list[EmailMessage]:
         return [mail for mail in mails(portal) if word in text_of(mail)]
@@ -41,7 +41,7 @@ def text_of(mail: EmailMessage) -> str:
 
 
 def sign_up(page: Page, portal: RunningPortal) -> None:
-    """Become an affiliate, and follow the link in the email where one has to be confirmed."""
+    """Sign up as an affiliate and follow the link in the confirmation email, if there is one."""
     join(page, portal, "Grace Hopper", GRACE)
     portal.wait_for(lambda: portal.arrived(GRACE))
     link = re.search(r"http://\S+/confirm-sign-up/[A-Za-z0-9_-]+", text_of(mails(portal)[0]))
@@ -52,8 +52,8 @@ def sign_up(page: Page, portal: RunningPortal) -> None:
         portal.wait_for(lambda: len(portal.arrived(GRACE)) > 1)
 
 
-def play(page: Page, portal: RunningPortal, kind: str, **values: str) -> None:
-    """Play an event with some of its values changed, and see its result."""
+def simulate(page: Page, portal: RunningPortal, kind: str, **values: str) -> None:
+    """Simulate an event with some values replaced and wait for its result."""
     page.goto(f"{portal.base}{PLAY}?event={kind}")
     for label, value in values.items():
         page.get_by_label(label.capitalize(), exact=False).first.fill(value)
@@ -72,7 +72,7 @@ def make_token(page: Page, portal: RunningPortal) -> str:
     return token
 
 
-def tell(
+def send_event(
     portal: RunningPortal, token: str, key: str, body: dict[str, object]
 ) -> tuple[int, dict[str, str], dict]:
     """Send an event as a shop does."""
@@ -85,11 +85,11 @@ def tell(
             "Idempotency-Key": f'"{key}"',
         },
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return answer.status, dict(answer.headers), json.load(answer)
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        return response.status, dict(response.headers), json.load(response)
 
 
-def test_events_reach_the_affiliate_from_the_owners_domain_by_hand_and_by_the_api(
+def test_events_reach_the_affiliate_from_the_page_and_through_the_api(
     portal: RunningPortal, log_in: Page
 ) -> None:
     page = log_in
@@ -98,14 +98,14 @@ def test_events_reach_the_affiliate_from_the_owners_domain_by_hand_and_by_the_ap
     expect(page.locator("#sender")).to_contain_text("info@brightleaf.example")
     sign_up(page, portal)
 
-    play(page, portal, "purchase", order="B-7001", amount="80.50", commission="20.10", product="Fern")
+    simulate(page, portal, "purchase", order="B-7001", amount="80.50", commission="20.10", product="Fern")
     expect(page.locator("#result")).to_contain_text("Purchase for Grace Hopper caused")
-    expect(page.locator("#result")).to_contain_text("Accepted")  # the page follows it by itself
+    expect(page.locator("#result")).to_contain_text("Accepted")  # the page updates itself
     expect(page.locator("#curl")).to_contain_text('"order": "B-7001"')
     purchase = mail_about(portal, "B-7001")
-    play(page, portal, "refund", order="B-7001", commission="20.10", reason="Arrived broken")
+    simulate(page, portal, "refund", order="B-7001", commission="20.10", reason="Arrived broken")
     refund = mail_about(portal, "Arrived broken")
-    play(page, portal, "payout", amount="345.60", reference="PAY-77")
+    simulate(page, portal, "payout", amount="345.60", reference="PAY-77")
     payout = mail_about(portal, "PAY-77")
     assert [str(mail["From"]) for mail in (purchase, refund, payout)] == [SENDER] * 3
     assert "80.50" in text_of(purchase)
@@ -118,23 +118,23 @@ def test_events_reach_the_affiliate_from_the_owners_domain_by_hand_and_by_the_ap
 
     page.goto(f"{portal.base}/automated-emails/new-purchase")
     page.get_by_role("button", name=re.compile(r"^Switch .*\boff$")).click()
-    play(page, portal, "purchase", order="B-7002")
+    simulate(page, portal, "purchase", order="B-7002")
     expect(page.locator("#result")).to_contain_text("Not sent: This email is switched off.")
 
     token = make_token(page, portal)
     bought = {"order": "B-7003", "amount": "10.00", "currency": "EUR", "commission": "1.00"}
     body = {"event": "purchase", "affiliate": {"email": GRACE}, "data": bought}
-    status, _, told = tell(portal, token, "B-7003", body)
+    status, _, result = send_event(portal, token, "B-7003", body)
     assert status == 201
-    assert {mail["kind"]: mail.get("why") for mail in told["mails"]}["new-purchase"] == "notice-off"
-    status, headers, again = tell(portal, token, "B-7003", body)
-    assert (status, again) == (200, told)
+    assert {mail["kind"]: mail.get("why") for mail in result["mails"]}["new-purchase"] == "notice-off"
+    status, headers, repeated = send_event(portal, token, "B-7003", body)
+    assert (status, repeated) == (200, result)
     assert headers["Idempotent-Replayed"] == "true"
 
     paid = {"amount": "12.00", "currency": "EUR", "reference": "PAY-78"}
     body = {"event": "payout", "affiliate": {"email": GRACE}, "data": paid}
-    assert tell(portal, token, "PAY-78", body)[0] == 201
-    assert tell(portal, token, "PAY-78", body)[0] == 200
+    assert send_event(portal, token, "PAY-78", body)[0] == 201
+    assert send_event(portal, token, "PAY-78", body)[0] == 200
     mail_about(portal, "PAY-78")  # one only
     texts = [text_of(mail) for mail in mails(portal)]
     assert not [text for text in texts if "B-7002" in text or "B-7003" in text]

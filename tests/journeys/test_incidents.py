@@ -1,4 +1,4 @@
-"""A password breaks while affiliates sign up: one banner, one alert, no attempt burnt; mended, all arrive in order."""
+"""A password stops working during sign-ups: one banner, one alert, no attempts used; after the fix all mail arrives in order."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from email.policy import default
 
 from playwright.sync_api import Page, expect
 
-from tests.journeys.running import RunningPortal
+from tests.journeys.running import TIMEOUT_S, RunningPortal
 from tests.journeys.test_owner import OWNER, fill_rehearsal, join, save, settings
 
-_HOW_MANY = 20
+_SIGN_UPS = 20
 
 
 def subjects_to_the_owner(portal: RunningPortal) -> list[str]:
@@ -21,13 +21,13 @@ def subjects_to_the_owner(portal: RunningPortal) -> list[str]:
     return [str(mail["Subject"]) for mail in mails if "affiliates@signet.example" in str(mail["From"])]
 
 
-def rows(portal: RunningPortal, question: str) -> list[tuple]:
+def rows(portal: RunningPortal, query: str) -> list[tuple]:
     path = portal.instance / "portal.sqlite"
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
-        return connection.execute(question).fetchall()
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=TIMEOUT_S)) as connection:
+        return connection.execute(query).fetchall()
 
 
-def accepted_in_their_order(portal: RunningPortal) -> list[tuple]:
+def recipients_in_order_of_acceptance(portal: RunningPortal) -> list[tuple]:
     return rows(
         portal,
         "SELECT m.recipient FROM delivery_attempt a JOIN outbox_message m ON m.id = a.message_id "
@@ -42,13 +42,13 @@ def test_a_broken_password_is_one_incident_and_loses_nothing(portal: RunningPort
     expect(page.locator("#sender")).to_contain_text("info@brightleaf.example")
     portal.wait_for(lambda: page.reload() and "Last proven" in page.content())
 
-    # Settings that the server refuses, made live although their check said so.
+    # Activate settings although their check failed.
     settings(page, portal)
     fill_rehearsal(page, username="wrong-password@brightleaf.example")
     save(page)
     page.locator("#diagnosis summary", has_text="Activate anyway").click()
     page.get_by_role("button", name=re.compile("Yes, use version")).click()
-    for number in range(_HOW_MANY):
+    for number in range(_SIGN_UPS):
         join(page, portal, f"Robin {chr(65 + number)}lder", f"robin{number}@visitors.example")
     portal.wait_for(lambda: rows(portal, "SELECT id FROM incident WHERE is_open"))
 
@@ -71,12 +71,14 @@ def test_a_broken_password_is_one_incident_and_loses_nothing(portal: RunningPort
     settings(page, portal)
     fill_rehearsal(page)
     save(page)
-    portal.wait_for(lambda: portal.arrived(f"robin{_HOW_MANY - 1}@visitors.example"), within=60)
-    for number in range(_HOW_MANY):
+    portal.wait_for(lambda: portal.arrived(f"robin{_SIGN_UPS - 1}@visitors.example"))
+    for number in range(_SIGN_UPS):
         portal.wait_for(lambda number=number: portal.arrived(f"robin{number}@visitors.example"))
         assert len(portal.arrived(f"robin{number}@visitors.example")) == 1
-    expected = [(f"robin{number}@visitors.example",) for number in range(_HOW_MANY)]
-    portal.wait_for(lambda: accepted_in_their_order(portal) == expected)  # the table follows in a moment
+    expected = [(f"robin{number}@visitors.example",) for number in range(_SIGN_UPS)]
+    portal.wait_for(
+        lambda: recipients_in_order_of_acceptance(portal) == expected
+    )  # the table is updated in batches
     portal.wait_for(lambda: len(subjects_to_the_owner(portal)) == 2)
     assert "works again" in subjects_to_the_owner(portal)[-1]
     settings(page, portal)

@@ -1,4 +1,4 @@
-"""``make run``, as somebody meets it who has just cloned the repository."""
+"""``make run`` starts everything from a fresh clone and stops it again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.running import ROOT, RunningPortal, free_port
+from tests.journeys.running import ROOT, TIMEOUT_S, RunningPortal, free_port
 
 
 def environment(instance: Path) -> dict[str, str]:
-    """What a newcomer's shell holds, with ports nobody else uses."""
+    """Return the environment of a shell without settings of Signet, with free ports."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SIGNET_", "MAIL_", "PORT"))}
     names = ("STARTTLS", "TLS", "PLAIN", "EXPIRED")
     ports = {f"SIGNET_REHEARSAL_{name}_PORT": str(free_port()) for name in names}
@@ -33,14 +33,14 @@ def launch(env: dict[str, str]) -> subprocess.Popen[str]:
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> str:
-    """What was printed up to the line with these words."""
+    """Return the output up to and including the line with these words."""
     assert process.stdout
-    said = ""
+    output = ""
     for line in process.stdout:
-        said += line
+        output += line
         if words in line:
-            return said
-    raise AssertionError(f"{words!r} was never printed:\n{said}")
+            return output
+    raise AssertionError(f"{words!r} was never printed:\n{output}")
 
 
 def listens(port: str) -> bool:
@@ -48,53 +48,53 @@ def listens(port: str) -> bool:
         return probe.connect_ex(("127.0.0.1", int(port))) == 0
 
 
-def test_one_command_starts_everything_and_ctrl_c_stops_all_of_it(tmp_path: Path) -> None:
+def test_one_command_starts_all_processes_and_ctrl_c_stops_them(tmp_path: Path) -> None:
     env = environment(tmp_path / "instance")
     first = launch(env)
-    said = read_until(first, "Ctrl-C stops everything")
-    assert "owner@brightleaf.example" in said
-    assert "try-signet-today" in said
-    page = urllib.request.urlopen(f"http://127.0.0.1:{env['PORT']}/log-in", timeout=5).read().decode()
+    output = read_until(first, "Ctrl-C stops everything")
+    assert "owner@brightleaf.example" in output
+    assert "try-signet-today" in output
+    page = urllib.request.urlopen(f"http://127.0.0.1:{env['PORT']}/log-in", timeout=TIMEOUT_S).read().decode()
     assert "Log in" in page
     first.send_signal(signal.SIGINT)
-    rest, _ = first.communicate(timeout=30)
+    rest, _ = first.communicate(timeout=TIMEOUT_S)
     assert first.returncode == 0, rest
     ports = [value for name, value in env.items() if re.fullmatch(r"PORT|SIGNET_REHEARSAL_\w+_PORT", name)]
-    assert not [port for port in ports if listens(port)], "everything it started has ended"
+    assert not [port for port in ports if listens(port)], "all its processes have ended"
 
     keys = (tmp_path / "instance" / "keys").read_text()
     second = launch(env)
-    said = read_until(second, "Ctrl-C stops everything")
-    assert "First start" not in said
+    output = read_until(second, "Ctrl-C stops everything")
+    assert "First start" not in output
     assert (tmp_path / "instance" / "keys").read_text() == keys, "a second start keeps the keys"
     second.send_signal(signal.SIGTERM)
-    assert second.wait(30) == 0
+    assert second.wait(TIMEOUT_S) == 0
 
 
 @pytest.mark.parametrize("name", ["PORT", "SIGNET_REHEARSAL_TLS_PORT"])
-def test_a_taken_port_gets_a_sentence_that_names_it(tmp_path: Path, name: str) -> None:
+def test_a_port_in_use_is_named_in_the_error(tmp_path: Path, name: str) -> None:
     env = environment(tmp_path / "instance")
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", int(env[name])))
         holder.listen()
         process = launch(env)
-        said, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 1
-    assert f"port {env[name]} is taken by another program" in said
-    assert f"{name}=" in said
-    assert "Traceback" not in said
+    assert f"port {env[name]} is taken by another program" in output
+    assert f"{name}=" in output
+    assert "Traceback" not in output
 
 
-def test_a_part_that_dies_stops_the_rest_and_is_named(tmp_path: Path) -> None:
+def test_a_process_that_ends_is_named_and_the_others_are_stopped(tmp_path: Path) -> None:
     env = environment(tmp_path / "instance")
     process = launch(env)
     read_until(process, "Ctrl-C stops everything")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     worker = next(pid for pid in children if "worker" in Path(f"/proc/{pid}/cmdline").read_text())
     os.kill(int(worker), signal.SIGKILL)
-    said, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 1
-    assert "The worker stopped by itself" in said
+    assert "The worker stopped by itself" in output
     time.sleep(0.1)
     assert not listens(env["PORT"])
 
@@ -103,7 +103,7 @@ def test_a_part_that_dies_stops_the_rest_and_is_named(tmp_path: Path) -> None:
 def test_portal_and_worker_run_on_the_cpu_that_the_operator_chose(
     cpu: str, tmp_path: Path, seeded: Path
 ) -> None:
-    with RunningPortal(tmp_path / "instance", SIGNET_CPU=cpu).beginning_with(seeded) as portal:
+    with RunningPortal(tmp_path / "instance", SIGNET_CPU=cpu).running_with(seeded) as portal:
         worker = os.sched_getaffinity(portal.processes["worker"].pid)
         (served,) = children_of(portal.processes["web"].pid)
         web = os.sched_getaffinity(served)

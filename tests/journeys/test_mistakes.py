@@ -1,4 +1,4 @@
-"""The commonest mistakes, made by hand: one cause, one fix, the field at fault; and where it can be proved, the cure."""
+"""Common mistakes in the settings: one cause, one fix and the field at fault, and a verified fix where there is one."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ SENDGRID = {"host": "smtp.sendgrid.net", "username": "apikey"}
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is typed, what the page says of it, and what mends it. ``typed`` differs from settings that work.
+    """A mistake and its diagnosis. ``entered`` holds the differences from working settings.
 
-    ``cure`` holds the rows of the fix that is offered: label, before, after. ``through``: who sends after it.
+    ``verified_fix`` holds the rows of the offered fix (label, before, after), ``server`` the server that sends after it.
     """
 
     name: str
-    typed: dict[str, str]
-    rung: str
+    entered: dict[str, str]
+    stage: str
     cause: str
     fix: str
-    at_fault: str  # the form's field
+    field: str  # the form's field
     question: str = ""
-    cure: list[tuple[str, str, str]] = field(default_factory=list)
-    through: str = ""
+    verified_fix: list[tuple[str, str, str]] = field(default_factory=list)
+    server: str = ""
 
 
 MISTAKES = [
@@ -66,8 +66,8 @@ MISTAKES = [
         "The app password works without its spaces.",
         "password",
         question="This app password was pasted with 3 spaces.",
-        cure=[("SMTP Password", "with spaces", "without spaces")],
-        through="smtp.gmail.com:587",
+        verified_fix=[("SMTP Password", "with spaces", "without spaces")],
+        server="smtp.gmail.com:587",
     ),
     Mistake(
         "SSL on port 587",
@@ -76,8 +76,8 @@ MISTAKES = [
         "Port 587 starts unencrypted, and SSL/TLS was chosen",
         "smtp.mailgun.org answers on port 587 with STARTTLS.",
         "security",
-        cure=[("Enable SSL", ON, OFF)],
-        through="smtp.mailgun.org:587",
+        verified_fix=[("Enable SSL", ON, OFF)],
+        server="smtp.mailgun.org:587",
     ),
     Mistake(
         "STARTTLS on port 465",
@@ -86,12 +86,12 @@ MISTAKES = [
         "Port 465 is encrypted from the first byte, and STARTTLS was chosen",
         "smtp.mailgun.org answers on port 465 with SSL/TLS from the first byte.",
         "security",
-        cure=[("Enable SSL", OFF, ON)],
-        through="smtp.mailgun.org:465",
+        verified_fix=[("Enable SSL", OFF, ON)],
+        server="smtp.mailgun.org:465",
     ),
     Mistake(
-        "a slip in the server's name",
-        # No name can end in this, so no name service finds it, wherever the test runs.
+        "a typo in the server's name",
+        # There is no such top-level domain, so the name does not resolve on any machine.
         MAILGUN | {"host": "smtp.mailgun.ogr"},
         "Look up the name",
         "it is nearly smtp.mailgun.org.",
@@ -99,14 +99,14 @@ MISTAKES = [
         "host",
     ),
     Mistake(
-        "a port nobody listens on",
+        "a port without a listener",
         GOOGLE | {"port": "2525"},
         "Connect",
         "Google (Gmail and Workspace) does not answer on port 2525.",
         "smtp.gmail.com answers on port 587 with STARTTLS.",
         "port",
-        cure=[("SMTP Port", "2525", "587")],
-        through="smtp.gmail.com:587",
+        verified_fix=[("SMTP Port", "2525", "587")],
+        server="smtp.gmail.com:587",
     ),
     Mistake(
         "a sender the user may not use",
@@ -124,8 +124,8 @@ MISTAKES = [
         "The username has to be the word apikey.",
         "username",
         question="SendGrid wants the word apikey as username",
-        cure=[("SMTP Username", f"ada@{DOMAIN}", "apikey")],
-        through="smtp.sendgrid.net:587",
+        verified_fix=[("SMTP Username", f"ada@{DOMAIN}", "apikey")],
+        server="smtp.sendgrid.net:587",
     ),
     Mistake(
         "the wrong region of Mailgun",
@@ -134,8 +134,8 @@ MISTAKES = [
         "Mailgun did not accept the username and password at smtp.mailgun.org.",
         "These credentials belong to smtp.eu.mailgun.org.",
         "host",
-        cure=[("SMTP Server", "smtp.mailgun.org", "smtp.eu.mailgun.org")],
-        through="smtp.eu.mailgun.org:587",
+        verified_fix=[("SMTP Server", "smtp.mailgun.org", "smtp.eu.mailgun.org")],
+        server="smtp.eu.mailgun.org:587",
     ),
     Mistake(
         "an expired certificate",
@@ -150,14 +150,14 @@ MISTAKES = [
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory, seeded: Path) -> Iterator[RunningPortal]:
-    """One portal for all mistakes: each leaves settings behind that are then who sends."""
+    """One portal for all mistakes. Each test starts with the settings that the one before activated."""
     running = RunningPortal(
         tmp_path_factory.mktemp("mistakes") / "instance",
         SIGNET_REHEARSAL_PLAYS="smtp.sendgrid.net smtp.mailgun.org smtp.eu.mailgun.org smtp.gmail.com",
         SIGNET_LEASE_SECONDS="30",
         SIGNET_SMTP_DEADLINE="2",
     )
-    with running.beginning_with(seeded):
+    with running.running_with(seeded):
         yield running
 
 
@@ -166,49 +166,49 @@ def test_a_mistake_has_one_cause_one_fix_and_one_field(
     portal: RunningPortal, page: Page, mistake: Mistake
 ) -> None:
     log_in_as_owner(portal, page)
-    before, number = who_sends(page), versions(page) + 1
-    fill_in(page, portal, mistake.typed)
+    before, number = current_sender(page), versions(page) + 1
+    fill_in(page, portal, mistake.entered)
     page.get_by_role("button", name="Save SMTP Settings").click()
     if mistake.question:
         questions = page.locator("#questions li")
         expect(questions).to_have_count(1)
         expect(questions).to_contain_text(mistake.question)
-        page.get_by_role("button", name="Check exactly as typed").click()
+        page.get_by_role("button", name="Check exactly as entered").click()
     wait_for_check(page, number)
 
     expect(page.locator(".diagnosis")).to_have_count(1)
-    expect(page.locator(".rung-failed")).to_have_count(1)
-    expect(page.locator(".rung-failed")).to_contain_text(mistake.rung)
+    expect(page.locator(".stage-failed")).to_have_count(1)
+    expect(page.locator(".stage-failed")).to_contain_text(mistake.stage)
     expect(page.locator("#diagnosis .diagnosis-cause")).to_have_count(1)
     expect(page.locator("#diagnosis .diagnosis-cause")).to_contain_text(mistake.cause)
     fix = page.locator("#diagnosis .diagnosis-try + p")
     expect(fix).to_have_count(1)
     expect(fix).to_contain_text(mistake.fix)
     expect(page.locator(".field.has-error")).to_have_count(1)
-    at_fault = page.locator(".field.has-error", has=page.locator(f"[name={mistake.at_fault}]"))
-    expect(at_fault).to_contain_text(mistake.cause)
-    expect(at_fault).to_be_visible()
+    field = page.locator(".field.has-error", has=page.locator(f"[name={mistake.field}]"))
+    expect(field).to_contain_text(mistake.cause)
+    expect(field).to_be_visible()
     expect(page.locator("#check")).to_contain_text("goes on sending meanwhile")
-    assert who_sends(page) == before
-    assert mistake.typed.get("password", "no secret") not in page.content()
+    assert current_sender(page) == before
+    assert mistake.entered.get("password", "no secret") not in page.content()
 
     apply = page.get_by_role("button", name="Apply this fix and test again")
-    expect(apply).to_have_count(1 if mistake.cure else 0)
-    if not mistake.cure:
+    expect(apply).to_have_count(1 if mistake.verified_fix else 0)
+    if not mistake.verified_fix:
         return
     rows = page.locator("#fix tbody tr")
-    assert [tuple(row.locator("th, td").all_inner_texts()) for row in rows.all()] == mistake.cure
+    assert [tuple(row.locator("th, td").all_inner_texts()) for row in rows.all()] == mistake.verified_fix
     apply.click()
     wait_for_check(page, number + 1)
     expect(page.locator("#check")).to_contain_text("All 9 steps passed")
     expect(page.locator(".has-error")).to_have_count(0)
-    sender = f"info@{mistake.typed.get('domain', DOMAIN)}"
-    assert who_sends(page) == (f"<{sender}>", mistake.through)
+    sender = f"info@{mistake.entered.get('domain', DOMAIN)}"
+    assert current_sender(page) == (f"<{sender}>", mistake.server)
 
 
-def fill_in(page: Page, portal: RunningPortal, typed: dict[str, str]) -> None:
-    """Type settings that would work but for what is given."""
-    values = {"password": "rehearsal", "domain": DOMAIN, "port": "587", "security": OFF} | typed
+def fill_in(page: Page, portal: RunningPortal, entered: dict[str, str]) -> None:
+    """Fill the form with settings that work except for the given values."""
+    values = {"password": "rehearsal", "domain": DOMAIN, "port": "587", "security": OFF} | entered
     change = page.locator("#change-password > summary")
     if change.count():
         change.click()
@@ -220,17 +220,17 @@ def fill_in(page: Page, portal: RunningPortal, typed: dict[str, str]) -> None:
 
 
 def wait_for_check(page: Page, number: int) -> None:
-    """Wait until this version's check has ended."""
+    """Wait until the check of this version has ended."""
     ended = page.locator("#check[data-live=off]")
-    expect(ended).to_contain_text(f"Proof of version {number}", timeout=20_000)
+    expect(ended).to_contain_text(f"Proof of version {number}")
 
 
-def who_sends(page: Page) -> tuple[str, str]:
-    """The From address and the server, as the card on top tells them."""
+def current_sender(page: Page) -> tuple[str, str]:
+    """Return the From address and the server shown at the top of the page."""
     card = page.locator("#sender")
     return card.locator(".sender-address").inner_text(), card.locator("dd").first.inner_text()
 
 
 def versions(page: Page) -> int:
-    """How many versions were saved so far."""
+    """Return the number of saved versions."""
     return page.locator("#versions .version").count()

@@ -1,4 +1,4 @@
-"""Every page, at two widths, in light and dark: accessible, nothing cut off, nothing complained about."""
+"""Every page at two widths, in light and dark: accessible, and no wider than the window."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOGGED_IN = [
     "/account",
     "/operator/outbox",
     "/rehearsal/inbox",
-    "/rehearsal/faults",
+    "/rehearsal/violations",
     "/no-such-page",
 ]
 PUBLIC = ["/log-in", "/register", "/forgot-password", "/join/brightleaf", "/join/brightleaf/thanks"]
@@ -42,9 +42,9 @@ PUBLIC = ["/log-in", "/register", "/forgot-password", "/join/brightleaf", "/join
 def portal(
     tmp_path_factory: pytest.TempPathFactory, seeded: Path, browser: Browser
 ) -> Iterator[RunningPortal]:
-    """One portal for all looks, in which something went wrong, so that there is something to see."""
+    """One portal for all tests, with failed settings and messages, so that pages have content."""
     running = RunningPortal(tmp_path_factory.mktemp("pages") / "instance")
-    with running.beginning_with(seeded):
+    with running.running_with(seeded):
         with browser.new_context() as context:
             page = log_in_as_owner(running, context.new_page())
             join(page, running, "Pia Proper", "recipient-refused@visitors.example")
@@ -59,7 +59,7 @@ def portal(
     [
         (1280, "light"),
         (390, "dark"),
-        # Colours hardly depend on the width, nor the layout on the colours.
+        # Colours depend little on the width, and the layout does not depend on colours.
         pytest.param(1280, "dark", marks=pytest.mark.thorough),
         pytest.param(390, "light", marks=pytest.mark.thorough),
     ],
@@ -69,20 +69,20 @@ def test_every_page_is_accessible_and_fits(
 ) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
-    faults = [fault for path in PUBLIC for fault in judge(page, portal.base + path, width)]
+    violations = [one for path in PUBLIC for one in violations_on(page, portal.base + path, width)]
     log_in_as_owner(portal, page)
-    faults += [fault for path in LOGGED_IN for fault in judge(page, portal.base + path, width)]
-    assert not faults, "\n".join(faults)
+    violations += [one for path in LOGGED_IN for one in violations_on(page, portal.base + path, width)]
+    assert not violations, "\n".join(violations)
     context.close()
 
 
-def judge(page, url: str, width: int) -> list[str]:  # type: ignore[no-untyped-def]
-    """The faults of one page."""
+def violations_on(page, url: str, width: int) -> list[str]:  # type: ignore[no-untyped-def]
+    """Return the accessibility violations of one page, and whether it is too page_width."""
     page.goto(url)
     result = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})
-    faults = [
+    violations = [
         f"{url}: {one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0]['failureSummary'][:300]}"
         for one in result.response["violations"]
     ]
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    return faults + ([f"{url}: {wide} px wide at {width}"] if wide > width else [])
+    page_width = page.evaluate("document.documentElement.scrollWidth")
+    return violations + ([f"{url}: {page_width} px page_width at {width}"] if page_width > width else [])

@@ -1,4 +1,4 @@
-"""Choosing a provider with the script: what it fills in, what it takes back, and what it leaves alone."""
+"""Choosing a provider with JavaScript: which fields it fills, clears and leaves unchanged."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from playwright.sync_api import Page, expect
 
 
 def choose(page: Page, label: str) -> None:
-    """Choose a provider and wait until its help has come."""
+    """Choose a provider and wait until its help is loaded."""
     with page.expect_response(lambda response: "/help?provider=" in response.url):
         page.get_by_label("Provider", exact=True).select_option(label=label)
 
 
-def test_a_provider_brings_its_values_and_its_help_and_the_next_one_takes_them_back(log_in: Page) -> None:
+def test_a_provider_fills_in_its_values_and_the_next_one_clears_them(log_in: Page) -> None:
     page = log_in
     host, port, username = (page.get_by_label(name) for name in ("SMTP Server", "SMTP Port", "SMTP Username"))
     choose(page, "SendGrid")
@@ -23,7 +23,7 @@ def test_a_provider_brings_its_values_and_its_help_and_the_next_one_takes_them_b
     expect(page.get_by_label("On: SSL/TLS")).to_be_checked()
     expect(page.locator("[data-couple-hint=port]")).to_be_empty()
     expect(username).to_have_value("")
-    expect(host).to_have_value("")  # ten regions, and nobody knows which
+    expect(host).to_have_value("")  # ten regions, so the host is not known
     page.get_by_text("Which server is mine?").click()
     expect(page.locator("#which-host")).to_contain_text("smtppro.zoho.eu")
 
@@ -34,7 +34,7 @@ def test_a_provider_brings_its_values_and_its_help_and_the_next_one_takes_them_b
     expect(page.locator("[data-hint-for=password-steps]")).to_contain_text("Authenticated SMTP")
 
 
-def test_what_was_typed_or_chosen_by_hand_stays(log_in: Page) -> None:
+def test_values_entered_or_chosen_by_hand_stay(log_in: Page) -> None:
     page = log_in
     page.get_by_label("SMTP Server").fill("mail.brightleaf.example")
     page.get_by_label("SMTP Port").fill("2525")
@@ -44,14 +44,14 @@ def test_what_was_typed_or_chosen_by_hand_stays(log_in: Page) -> None:
     expect(page.get_by_label("Off: STARTTLS")).to_be_checked()
 
 
-def test_detect_for_me_is_a_choice_too(log_in: Page) -> None:
+def test_detect_for_me_is_not_replaced_by_the_provider(log_in: Page) -> None:
     page = log_in
     page.get_by_label("Detect for me").check()
     choose(page, "Zoho Mail")
     expect(page.get_by_label("Detect for me")).to_be_checked()
 
 
-def test_enter_saves_and_does_not_bring_the_providers_values(log_in: Page) -> None:
+def test_enter_saves_and_does_not_apply_the_providers_values(log_in: Page) -> None:
     page = log_in
     page.get_by_label("SMTP Server").fill("mail.brightleaf.example")
     page.get_by_label("SMTP Server").press("Enter")
