@@ -194,7 +194,7 @@ def lock_against_writers(config: Config) -> Any:
         tables = "outbox_message, delivery_attempt, outbox_queue, settings_check, smtp_settings"
         other.execute(f"LOCK TABLE {tables} IN EXCLUSIVE MODE")
     else:
-        other.execute("PRAGMA busy_timeout = 5000")  # a worker may be writing now
+        other.execute("PRAGMA busy_timeout = 300000")  # ms: a worker may be writing now
         other.execute("BEGIN IMMEDIATE")
     return other
 

@@ -1,4 +1,4 @@
-"""What befalls a worker from outside: it is stopped for a while, its clock is set, its disk is full, a mail is poison."""
+"""Faults from outside: a stopped process, a clock step, a full disk, messages that cause internal errors."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import time_machine
@@ -19,7 +20,6 @@ from portal.outbox.queue import hold, release
 from portal.outbox.sending.drain import drain_queue
 from portal.outbox.sending.message import AccountMessage
 from portal.smtp.server import Limits
-from portal.tuning import Tuning
 from tests.conftest import make_config
 from tests.databases import assert_no_open_transaction
 from tests.outbox.support import (
@@ -42,51 +42,56 @@ from tests.outbox.support import (
 
 pytestmark = pytest.mark.thorough
 
-LEASE = 8.0
-LIMITS = Limits(
-    deadline=6.4, connect=6.4, greeting=6.4, reply=6.4
-)  # shorter than the lease, as in every configuration
+# The lease really expires here, and the limits are shorter than it, as in every configuration: a worker that resumes
+# after its lease has exceeded the deadline of its session, too.
+LEASE_S = 20.0
+LIMITS = Limits(deadline=16.0, connect=16.0, greeting=16.0, reply=16.0)
 
 
 @pytest.fixture
 def config(tmp_path):
-    return make_config(tmp_path / "instance", lease=LEASE, limits=LIMITS)
+    return make_config(tmp_path / "instance", lease=LEASE_S, limits=LIMITS)
 
 
-# -- stopped and woken
+# -- a stopped process
 
 
-class Sandman:
-    """A mail server that stops the worker at a word, once, and lets a later client speak on."""
+class StoppingServer:
+    """The script of a mail server that stops the worker process at one command of its first session."""
 
     def __init__(self, config):
         self.config = config
-        self.pid = 0
-        self.asleep = threading.Event()
-        self.awake = threading.Event()
+        self.pid = 0  # of the worker
+        self.has_stopped = threading.Event()
+        self.may_reply = threading.Event()
 
     def __call__(self, reply):
         def answer(peer, _line):
-            if self.asleep.is_set():
+            if self.has_stopped.is_set():
                 peer.send(reply)
                 return
-            self.stop()
-            self.asleep.set()
-            self.awake.wait(PATIENCE_S)
+            self.stop_worker()
+            self.has_stopped.set()
+            self.may_reply.wait(PATIENCE_S)
             peer.send(reply)
 
         return answer
 
-    def stop(self):
-        """Stop it, but not while another of its threads is writing: then nobody could write any more."""
+    def stop_worker(self):
+        """Stop the process, but not while one of its threads is writing, as SQLite has a single writer."""
         while True:
             os.kill(self.pid, signal.SIGSTOP)
-            time.sleep(0.05)
+            wait_for(lambda: process_state(self.pid) == "T")
             try:
                 return assert_no_open_transaction(self.config)
             except (sqlite3.OperationalError, AssertionError):
                 os.kill(self.pid, signal.SIGCONT)
-                time.sleep(0.01)
+                time.sleep(0.01)  # lets it finish the transaction
+
+
+def process_state(pid):
+    """Return the state letter of proc_pid_stat(5); T means stopped by a signal."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 @pytest.mark.parametrize(
@@ -98,37 +103,35 @@ class Sandman:
         ("DOT", b"550 5.6.0 Refused\r\n", 2),
     ],
 )
-def test_a_worker_stopped_past_its_lease_and_woken_changes_nothing(
+def test_a_worker_that_was_stopped_past_its_lease_changes_nothing_when_it_resumes(
     app, config, serve, routes, account, verb, reply, copies
 ):
-    sandman = Sandman(config)
-    server = serve(answering(**{verb: sandman(reply)}))
-    routes.send_to(account, server, limits=LIMITS)
+    stopping = StoppingServer(config)
+    server = serve(answering(**{verb: stopping(reply)}))
+    routes.send_to(account, server)
     worker = start_worker(config, {account: server.port})
-    sandman.pid = worker.process.pid
+    stopping.pid = worker.process.pid
     try:
         id_ = enqueue_message(account, "m")
-        assert sandman.asleep.wait(PATIENCE_S)
+        assert stopping.has_stopped.wait(PATIENCE_S)
         server.script = answering()
 
-        def taken_over():
+        def is_taken_over():
             drain_queue(account)
             return message(id_).status is Status.SENT
 
-        wait_for(taken_over)
-        before = row_of(id_)
-        sandman.awake.set()
-        os.kill(sandman.pid, signal.SIGCONT)
+        wait_for(is_taken_over)
+        before = recorded(id_)
+        stopping.may_reply.set()
+        os.kill(stopping.pid, signal.SIGCONT)
         other = enqueue_message(account, "other")
         wait_for(lambda: message(other).status is Status.SENT)
-        time.sleep(1.0)  # whatever it may still do to the first
-        assert row_of(id_) == before
         worker.terminate()
-        assert worker.wait() == 0
+        assert worker.wait() == 0, "all its drains have ended"
     finally:
-        os.kill(sandman.pid, signal.SIGCONT) if worker.process.poll() is None else None
+        os.kill(stopping.pid, signal.SIGCONT) if worker.process.poll() is None else None
         worker.kill()
-    assert row_of(id_) == before
+    assert recorded(id_) == before
     ids = [one for one in message_ids(server) if one == message(id_).message_id]
     assert len(ids) == copies
     assert [(one.outcome, one.ambiguous) for one in attempts(id_)] == [
@@ -138,19 +141,18 @@ def test_a_worker_stopped_past_its_lease_and_woken_changes_nothing(
     assert count_leases(account) == 0
 
 
-def row_of(id_):
+def recorded(id_):
+    """Return what is recorded of a message and of its attempts."""
     row = message(id_)
-    told = [(one.outcome, one.ambiguous, one.ended_at, one.queue_id) for one in attempts(id_)]
-    return row.status, row.attempts, row.settled_at, row.lease_token, row.next_attempt_at, told
+    results = [(one.outcome, one.ambiguous, one.ended_at, one.queue_id) for one in attempts(id_)]
+    return row.status, row.attempts, row.settled_at, row.lease_token, row.next_attempt_at, results
 
 
 # -- clocks
 
 
-def test_a_clock_that_steps_by_an_hour_either_way_loses_nothing_and_repeats_nothing(
-    app, config, serve, account
-):
-    """The machine's clock, and with it that of everybody on it, while two workers send."""
+def test_a_clock_step_of_an_hour_either_way_loses_and_repeats_no_message(app, config, serve, account):
+    """The clock of the machine is set, and so the clocks of all its processes, while two workers send."""
     server = serve(answering(DOT=lambda peer, _: (time.sleep(0.02), peer.send(b"250 2.0.0 Ok\r\n"))))
     workers = [start_worker(config, {account: server.port}, clock_steps=True) for _ in range(2)]
     ids = []
@@ -163,7 +165,7 @@ def test_a_clock_that_steps_by_an_hour_either_way_loses_nothing_and_repeats_noth
                     for n in range(15)
                 ]
             half = len(ids) - 8
-            wait_for(lambda half=half: len(server.messages) > half)  # the next step comes in the middle of it
+            wait_for(lambda half=half: len(server.messages) > half)  # so the next step happens during a drain
         wait_for(lambda: set(statuses(account)) == {Status.SENT})
         for worker in workers:
             worker.terminate()
@@ -180,117 +182,101 @@ def test_a_clock_that_steps_by_an_hour_either_way_loses_nothing_and_repeats_noth
 # -- a full disk
 
 
-def test_a_full_disk_under_the_database_is_told_and_waited_for_and_burns_no_attempts(
+def test_a_drain_waits_while_the_disk_is_full_and_loses_and_repeats_no_message(
     app, config, serve, routes, account, database, caplog
 ):
     if database == "postgresql":
-        pytest.skip("its files are its own affair; that it is away is tested elsewhere")
-    room = Room()
+        pytest.skip("PostgreSQL writes its files itself; a database that is away is tested elsewhere")
+    disk = Disk()
     server = serve(
-        answering(DOT=lambda peer, _: (room.fill(), peer.send(b"250 2.0.0 " + b"Ok " * 90 + b"\r\n")))
+        answering(DOT=lambda peer, _: (disk.fill(), peer.send(b"250 2.0.0 " + b"Ok " * 90 + b"\r\n")))
     )
     routes.send_to(account, server)
     ids = [enqueue_message(account, f"m{number}") for number in range(40)]
-    event.listen(db.engine, "begin", room.bound)
+    event.listen(db.engine, "begin", disk.limit_pages)
     worker = threading.Thread(target=in_context(app, drain_queue, account))
     try:
         worker.start()
         wait_for(lambda: "database unavailable" in caplog.text)
-        time.sleep(3 * Tuning().database_retry_s)  # it retries meanwhile
-        stopped = len(server.messages)
-        assert stopped < 40
+        before = disk.transactions
+        wait_for(lambda: disk.transactions >= before + 3)  # the drain has retried
+        assert len(server.messages) < 40
         assert "database or disk is full" in caplog.text
-        assert worker.is_alive(), "it waits"
+        assert worker.is_alive()
         assert caplog.text.count("database unavailable") == 1, "logged once"
     finally:
-        room.mended = True
+        disk.has_space = True
         join(worker)
-        event.remove(db.engine, "begin", room.bound)
+        event.remove(db.engine, "begin", disk.limit_pages)
     assert set(statuses(account)) == {Status.SENT}
-    assert len(server.messages) == 40, "what was accepted while nothing could be written is not sent again"
+    assert len(server.messages) == 40, "messages that were accepted meanwhile are not sent again"
     assert {len(attempts(id_)) for id_ in ids} == {1}
     assert {message(id_).attempts for id_ in ids} == {1}
 
 
-class Room:
-    """What the disk has left: nothing any more once it is full, until it is mended."""
+class Disk:
+    """Limits the pages of the database file as a full disk does, from ``fill`` until ``has_space`` is set."""
 
     def __init__(self):
-        self.full = self.mended = False
+        self.is_full = self.has_space = False
+        self.transactions = 0
 
     def fill(self):
-        self.full = True
+        self.is_full = True
 
-    def bound(self, connection):
+    def limit_pages(self, connection):
+        self.transactions += 1
         cursor = connection.connection.cursor()
         pages = cursor.execute("PRAGMA page_count").fetchone()[0]
-        cursor.execute(f"PRAGMA max_page_count = {pages if self.full and not self.mended else 1 << 30}")
+        limit = pages if self.is_full and not self.has_space else 1 << 30
+        cursor.execute(f"PRAGMA max_page_count = {limit}")
         cursor.close()
 
 
-# -- poison
+# -- internal errors
 
 
-@pytest.mark.parametrize(("many", "bad"), [(60, 3)])
-def test_a_few_poisonous_messages_among_many_stop_none_of_the_others(
-    app, server, account, monkeypatch, many, bad
-):
-    honest = AccountMessage.outgoing
+def test_messages_that_cause_internal_errors_stop_no_others(app, server, account, monkeypatch):
+    outgoing, count, bad = AccountMessage.outgoing, 60, {1, 30, 59}
 
-    def stumble(self):
-        if "poison" in str(self.subject):
-            raise RecursionError("a fault of ours")
-        return honest(self)
+    def fail_for_bad(self):
+        if "bad" in str(self.subject):
+            raise RecursionError("an internal error")
+        return outgoing(self)
 
-    monkeypatch.setattr(AccountMessage, "outgoing", stumble)
-    poisonous = {1, many // 2, many - 1}
-    assert len(poisonous) == bad
+    monkeypatch.setattr(AccountMessage, "outgoing", fail_for_bad)
     with time_machine.travel("2026-05-04 10:00:00+00:00", tick=False) as clock:
-        for number in range(many):
-            enqueue_message(account, f"{'poison' if number in poisonous else 'good'}{number}")
+        for number in range(count):
+            enqueue_message(account, f"{'bad' if number in bad else 'good'}{number}")
         drain_queue(account)
-        assert Counter(statuses(account)) == {Status.SENT: many - bad, Status.QUEUED: bad}
+        assert Counter(statuses(account)) == {Status.SENT: count - len(bad), Status.QUEUED: len(bad)}
         for _ in range(4):
             clock.shift(timedelta(hours=1))
             drain_queue(account)
-    assert Counter(statuses(account)) == {Status.SENT: many - bad, Status.FAILED: bad}
-    assert not any("poison" in one for one in subjects(server))
+    assert Counter(statuses(account)) == {Status.SENT: count - len(bad), Status.FAILED: len(bad)}
+    assert not any("bad" in one for one in subjects(server))
     assert queue(account).held_at is None
-    assert {len(attempts(number + 1)) for number in poisonous} == {3}
+    assert {len(attempts(number + 1)) for number in bad} == {3}
 
 
-# -- a herd
+# -- a released queue
 
 
-def test_a_released_queue_begins_with_one_probe_and_opens_step_by_step(app, serve, routes, account):
-    """Held messages are not spread by time: what lets a herd out is the width of its gate."""
+def test_a_released_queue_sends_one_message_and_ramps_up(app, serve, routes, account):
+    """Held messages are due all at once, so the number of connections bounds how fast they are sent."""
     server = serve()
     routes.send_to(account, server)
     for number in range(60):
         enqueue_message(account, f"m{number}")
-    hold(account, {"code": "auth-refused", "cause": "The password was refused."}, now=moment_now())
+    hold(account, {"code": "auth-refused", "cause": "The password was refused."}, now=utcnow())
     db.session.commit()
     release(account)
     db.session.commit()
-    probe = start_drain(account)
-    assert len(probe.claims) == 1, "one message"
-    at_once = []
-    while probe.current is not None:
-        probe.send_current()
-        at_once.append(queue(account).ramp_limit)
-    assert list(dict.fromkeys(at_once)) == [1, 2, 4, None]
+    drain = start_drain(account)
+    assert len(drain.claims) == 1
+    limits = []
+    while drain.current is not None:
+        drain.send_current()
+        limits.append(queue(account).ramp_limit)
+    assert list(dict.fromkeys(limits)) == [1, 2, 4, None]
     assert set(statuses(account)) == {Status.SENT}
-
-
-def test_accounts_that_met_the_same_outage_do_not_all_come_back_at_once(app, account):
-    from portal.outbox import retry
-
-    for troubles in (1, 2, 5):
-        seconds = Counter(int(retry.delay(troubles).total_seconds()) for _ in range(20_000))
-        assert max(seconds.values()) <= 0.05 * 20_000
-
-
-def moment_now():
-    from portal.clock import utcnow
-
-    return utcnow()

@@ -1,16 +1,18 @@
-"""PostgreSQL lets writers work side by side: what SQLite's single writer hides, and a database that goes away."""
+"""PostgreSQL: concurrent writers, which SQLite does not have, and a database server that is restarted."""
 
 from __future__ import annotations
 
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
+from portal.accounts.models import Owner
 from portal.bootstrap import check_keys
 from portal.clock import utcnow
-from portal.db import db
+from portal.db import db, read_only
 from portal.outbox.models import Queue, Status
 from portal.outbox.queue import NewMessage, enqueue_row, get_queue, hold, release
 from portal.outbox.sending.drain import Drain, drain_queue
@@ -19,6 +21,7 @@ from portal.tuning import Tuning
 from tests.conftest import make_config
 from tests.databases import lock_against_writers, plain_connection
 from tests.outbox.support import (
+    LEASE_S,
     LIMITS,
     PATIENCE_S,
     answering,
@@ -37,52 +40,52 @@ from tests.outbox.support import (
 )
 
 pytestmark = pytest.mark.only_postgresql
-BECAUSE = {"code": "auth-refused", "cause": "The password was refused."}
+DIAGNOSIS = {"code": "auth-refused", "cause": "The password was refused."}
 
 
 @pytest.fixture
 def config(tmp_path):
-    return make_config(tmp_path / "instance", lease=20.0, limits=LIMITS, database_wait=1.0)
+    return make_config(tmp_path / "instance", lease=LEASE_S, limits=LIMITS, database_wait=1.0)
 
 
-def a_message(key):
+def new_message(key):
     return NewMessage("new-sign-up", key, "bob@example.net", "Welcome", "Hello")
 
 
-def test_two_workers_make_the_same_queue_once(app, account):
-    def make(number):
+def test_concurrent_workers_create_one_queue(app, account):
+    def create(number):
         get_queue(account)
         db.session.commit()
 
-    assert run_together(app, 6, make) == [None] * 6
+    assert run_together(app, 6, create) == [None] * 6
     assert db.session.scalar(db.select(db.func.count()).select_from(Queue)) == 1
 
 
-def test_the_same_key_is_owed_once_by_whoever_comes_first(app, account):
-    def promise(number):
-        row = enqueue_row(account, a_message("once"), now=utcnow())
+def test_concurrent_transactions_enqueue_one_message_with_the_same_key(app, account):
+    def enqueue(number):
+        row = enqueue_row(account, new_message("once"), now=utcnow())
         db.session.commit()
         return row is not None
 
-    assert sorted(run_together(app, 6, promise)) == [False] * 5 + [True]
+    assert sorted(run_together(app, 6, enqueue)) == [False] * 5 + [True]
 
 
-def test_slots_are_never_more_than_the_account_may_have(app, account):
+def test_concurrent_drains_do_not_exceed_the_connections_of_an_account(app, account):
     for number in range(40):
         enqueue_message(account, f"m{number}")
 
-    def take(_number):
+    def start(_number):
         return Drain(account).start()
 
-    taken = run_together(app, 8, take)
-    assert sum(taken) == count_leases(account) == Tuning().connections_per_account
+    started = run_together(app, 8, start)
+    assert sum(started) == count_leases(account) == Tuning().connections_per_account
 
 
-def test_a_message_held_while_its_queue_is_let_go_is_not_left_behind(app, server, account):
+def test_a_message_that_is_held_while_its_queue_is_released_is_sent(app, server, account):
     enqueue_message(account, "first")
-    hold(account, BECAUSE, now=utcnow())
+    hold(account, DIAGNOSIS, now=utcnow())
     db.session.commit()
-    late = enqueue_row(account, a_message("late"), now=utcnow())
+    late = enqueue_row(account, new_message("late"), now=utcnow())
     assert late.status is Status.HELD
     with app.app_context():  # another process, meanwhile
         release(account)
@@ -93,37 +96,35 @@ def test_a_message_held_while_its_queue_is_let_go_is_not_left_behind(app, server
     assert statuses(account) == [Status.SENT, Status.SENT]
 
 
-def test_a_message_owed_while_its_queue_is_being_held_waits_and_leaves_when_it_is_released(
-    app, server, account
-):
+def test_a_message_that_is_enqueued_while_its_queue_is_being_held_waits_for_the_release(app, server, account):
     enqueue_message(account, "first")
-    late = enqueue_row(account, a_message("late"), now=utcnow())
+    late = enqueue_row(account, new_message("late"), now=utcnow())
     assert late.status is Status.QUEUED
     with app.app_context():
-        hold(account, BECAUSE, now=utcnow())
+        hold(account, DIAGNOSIS, now=utcnow())
         db.session.commit()
     db.session.commit()
-    assert drain_queue(account) == 0, "nothing leaves while the queue is held"
+    assert drain_queue(account) == 0, "no message is sent while the queue is held"
     release(account)
     db.session.commit()
     drain_queue(account)
     assert statuses(account) == [Status.SENT, Status.SENT]
 
 
-def test_a_worker_that_holds_and_an_owner_who_releases_leave_nothing_half_done(app, server, account):
+def test_a_hold_after_a_concurrent_release_is_complete(app, server, account):
     enqueue_message(account, "m")
-    hold(account, BECAUSE, now=utcnow())
+    hold(account, DIAGNOSIS, now=utcnow())
     db.session.commit()
     assert get_queue(account).held_at is not None  # the worker has read it ...
     with app.app_context():  # ... when the owner's new settings go live
         release(account)
         db.session.commit()
-    hold(account, BECAUSE, now=utcnow())
+    hold(account, DIAGNOSIS, now=utcnow())
     db.session.commit()
-    assert queue(account).held_at is not None, "held in full: with its moment, not with messages alone"
+    assert queue(account).held_at is not None, "the queue is held, not only its messages"
 
 
-def test_a_message_somebody_settles_at_this_moment_is_not_waited_for(app, server, account, config):
+def test_a_drain_skips_a_message_that_another_transaction_has_locked(app, server, account, config):
     first, second = enqueue_message(account, "first"), enqueue_message(account, "second")
     with closing(lock_row(config, first)):
         assert start_drain(account).current.message.id == second
@@ -136,28 +137,24 @@ def lock_row(config, id_):
     return other
 
 
-def test_a_lock_that_stays_becomes_a_page_and_nothing_is_lost(owner, client, config):
+def test_a_lasting_lock_leads_to_an_error_page_and_the_request_can_be_repeated(owner, client, config):
     path = "/settings/email-preferences/test"
     assert owner.get("/settings/email-preferences").status_code == 200
     with closing(lock_against_writers(config)):
-        assert owner.get("/deliveries").status_code == 200, "readers never wait"
-        started = time.monotonic()
+        assert owner.get("/deliveries").status_code == 200, "readers do not wait"
         answer = owner.submit(path, {}, page="/settings/email-preferences")
-        assert time.monotonic() - started < 5
     assert answer.status_code == 503
     assert "The portal is busy" in answer.get_data(as_text=True)
     assert owner.submit(path, {}, page="/settings/email-preferences").status_code == 303
 
 
-def test_a_page_that_is_only_looked_at_cannot_write(app):
-    from portal.db import read_only
-
+def test_a_read_only_transaction_cannot_write(app):
     with read_only(), pytest.raises(Exception, match="read-only"):
         db.session.execute(db.text("DELETE FROM owner"))
     db.session.rollback()
 
 
-def test_the_portal_survives_a_database_that_is_killed_and_comes_back(owner, client, cluster):
+def test_the_portal_recovers_when_the_database_is_restarted(owner, client, cluster):
     assert owner.get("/deliveries").status_code == 200
     cluster.stop("QUIT")  # at once, as after a crash
     try:
@@ -170,7 +167,7 @@ def test_the_portal_survives_a_database_that_is_killed_and_comes_back(owner, cli
     assert owner.get("/deliveries").status_code == 200
 
 
-def test_the_worker_survives_a_database_that_is_killed_and_comes_back(app, config, serve, account, cluster):
+def test_the_worker_recovers_when_the_database_is_restarted(app, config, serve, account, cluster):
     server = serve()
     worker = start_worker(config, {account: server.port}, threads=2)
     try:
@@ -188,15 +185,17 @@ def test_the_worker_survives_a_database_that_is_killed_and_comes_back(app, confi
     assert statuses(account) == [Status.SENT, Status.SENT]
 
 
-def test_what_a_server_accepted_while_the_database_was_away_leaves_once(app, serve, routes, account, cluster):
+def test_a_message_that_was_accepted_while_the_database_was_away_is_sent_once(
+    app, serve, routes, account, cluster
+):
     away = threading.Event()
 
-    def take_and_cut_the_power(peer, _line):
+    def stop_database_and_accept(peer, _line):
         cluster.stop("QUIT")  # at once, as after a crash
         peer.send(b"250 2.0.0 Ok: queued as 1\r\n")
         away.set()
 
-    server = serve(answering(DOT=take_and_cut_the_power))
+    server = serve(answering(DOT=stop_database_and_accept))
     routes.send_to(account, server)
     id_ = enqueue_message(account, "m")
     worker = threading.Thread(target=in_context(app, drain_queue, account))
@@ -209,39 +208,36 @@ def test_what_a_server_accepted_while_the_database_was_away_leaves_once(app, ser
     assert len(server.messages) == len(attempts(id_)) == 1
 
 
-def test_a_worker_picks_up_at_once_what_is_announced(app, config, serve, account):
+def test_a_pushed_job_starts_a_drain_without_a_sweep(app, config, serve, account):
+    config = replace(config, tuning=Tuning(idle_s=0.0))  # no idle drain polls for messages
     server = serve()
-    worker = start_worker(config, {account: server.port}, sweep=60.0)
+    worker = start_worker(config, {account: server.port}, sweep=3600.0)
     try:
-        enqueue_message(account, "m0")
-        wait_for(lambda: len(server.messages) == 1)
-        for number in range(1, 5):
-            started = time.monotonic()
+        for number in range(5):
             enqueue_message(account, f"m{number}")
-            wait_for(lambda number=number: len(server.messages) == number + 1)
-            assert time.monotonic() - started < 1.0, "told, not found by a sweep"
+            wait_for(lambda count=number + 1: len(server.messages) == count and not count_leases(account))
     finally:
         worker.kill()
 
 
-def test_two_portals_set_up_at_once_agree_on_one_proof_of_the_key(app):
+def test_portals_that_start_at_once_agree_on_one_key_check_value(app):
     assert run_together(app, 4, lambda _: check_keys(app)) == [None] * 4
 
 
-def test_an_error_of_the_database_tells_no_values(app, owner):
-    from portal.accounts.models import Owner
-
-    double = Owner(account_id=1, name="x", mailbox="canary@example.net", mailbox_key="ada@brightleaf.example")
-    double.password_hash, double.created_at = "canary", utcnow()
-    db.session.add(double)
+def test_a_database_error_contains_no_values(app, owner):
+    duplicate = Owner(
+        account_id=1, name="x", mailbox="canary@example.net", mailbox_key="ada@brightleaf.example"
+    )
+    duplicate.password_hash, duplicate.created_at = "canary", utcnow()
+    db.session.add(duplicate)
     with pytest.raises(Exception, match="uq_owner_mailbox_key") as failure:
         db.session.flush()
     db.session.rollback()
-    told = f"{failure.value} {failure.value.orig} {failure.value.__cause__}"
-    assert "canary" not in told
-    assert "ada@" not in told
+    text = f"{failure.value} {failure.value.orig} {failure.value.__cause__}"
+    assert "canary" not in text
+    assert "ada@" not in text
 
 
-def test_a_number_beyond_all_rows_finds_nothing(owner):
+def test_an_id_beyond_the_range_of_a_column_is_not_found(owner):
     for path in ("/deliveries/99999999999", "/account/devices/99999999999"):
         assert owner.get(path).status_code in (404, 405)

@@ -1,18 +1,17 @@
-"""Promises: what is owed from which moment, once, and to whom it may be given."""
+"""The queue: a message is enqueued with its transaction, once per key, and claimed by one drain at a time."""
 
 import sqlite3
 import subprocess
 import sys
-import threading
-import time
 from email import message_from_bytes
 
 import pytest
 
+from portal.accounts.models import Account
 from portal.clock import utcnow
 from portal.db import db, read_only
 from portal.enrolment import signup
-from portal.jobs.notify import Notifier
+from portal.jobs.notify import Debouncer, Notifier
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue_row
 from portal.outbox.sending import deliver
@@ -23,10 +22,12 @@ from portal.state import get_state
 from tests.databases import assert_no_open_transaction
 from tests.outbox.support import (
     ROOT,
+    answering,
     count_leases,
     enqueue_message,
     expire_leases,
     message,
+    run_together,
     start_drain,
     statuses,
     subjects,
@@ -41,44 +42,44 @@ def count() -> int:
     return db.session.scalar(db.select(db.func.count()).select_from(OutboxMessage))
 
 
-def test_what_is_rolled_back_was_never_owed(app, account):
+def test_a_rollback_removes_an_enqueued_message(app, account):
     enqueue_row(account, NEW, now=utcnow())
     db.session.rollback()
     assert count() == 0
 
 
-def test_a_rolled_back_promise_wakes_nobody(app, account):
-    woken = []
-    get_state(app).part(Notifier).push = lambda *wish: woken.append(wish)
+def test_a_rollback_pushes_no_job(app, account):
+    pushed = []
+    get_state(app).part(Notifier).push = lambda *job: pushed.append(job)
     enqueue_row(account, NEW, now=utcnow())
     db.session.rollback()
     db.session.execute(db.text("SELECT 1"))
     db.session.commit()
-    assert woken == []
+    assert pushed == []
 
 
-def test_the_worker_is_woken_by_the_commit_and_not_by_a_savepoint(app, account):
-    woken = []
-    get_state(app).part(Notifier).push = lambda *wish: woken.append(wish)
+def test_the_job_is_pushed_at_the_commit_and_not_at_a_savepoint(app, account):
+    pushed = []
+    get_state(app).part(Notifier).push = lambda *job: pushed.append(job)
     enqueue_row(account, NEW, now=utcnow())
     with db.session.begin_nested():
         db.session.execute(db.text("SELECT 1"))
-    assert woken == []
+    assert pushed == []
     db.session.commit()
-    assert woken == [("drain", account)]
+    assert pushed == [("drain", account)]
 
 
-def test_a_failing_announcement_does_not_fail_the_promise(app, account):
-    def broken(job, id_):
+def test_a_failed_push_does_not_fail_the_commit(app, account):
+    def fail(job, id_):
         raise sqlite3.OperationalError("database or disk is full")
 
-    get_state(app).part(Notifier).push = broken
+    get_state(app).part(Notifier).push = fail
     enqueue_row(account, NEW, now=utcnow())
     db.session.commit()
     assert count() == 1
 
 
-def test_the_same_key_is_owed_once(app, account):
+def test_a_second_message_with_the_same_key_is_not_enqueued(app, account):
     assert enqueue_row(account, NEW, now=utcnow()) is not None
     assert enqueue_row(account, NEW, now=utcnow()) is None
     db.session.commit()
@@ -86,21 +87,17 @@ def test_the_same_key_is_owed_once(app, account):
     assert count() == 1
 
 
-def test_the_same_key_is_owed_once_when_many_threads_promise_it(app, account):
-    outcomes, start = [], threading.Barrier(6)
+def test_concurrent_threads_enqueue_one_message_with_the_same_key(app, account):
+    def enqueue(_number):
+        row = enqueue_row(account, NEW, now=utcnow())
+        db.session.commit()
+        return row is not None
 
-    def promise():
-        with app.app_context():
-            start.wait()
-            outcomes.append(enqueue_row(account, NEW, now=utcnow()) is not None)
-            db.session.commit()
-
-    run_all([promise] * 6)
-    assert sorted(outcomes) == [False] * 5 + [True]
+    assert sorted(run_together(app, 6, enqueue)) == [False] * 5 + [True]
     assert count() == 1
 
 
-def test_the_same_key_is_owed_once_when_two_processes_promise_it(app, config, account):
+def test_concurrent_processes_enqueue_one_message_with_the_same_key(app, config, account):
     code = f"""
 from pathlib import Path
 from portal import create_app
@@ -118,28 +115,25 @@ with create_app(make_config(Path({str(config.instance)!r}))).app_context():
     assert count() == 1
 
 
-def test_a_message_is_claimed_by_one_of_many_drains(app, server, account):
+def test_concurrent_drains_send_each_message_once(app, server, account):
     for number in range(12):
         enqueue_message(account, f"m{number}")
-
-    def drain():
-        with app.app_context():
-            drain_queue(account)
-
-    run_all([drain] * 4)
+    assert not [
+        one for one in run_together(app, 4, lambda _: drain_queue(account)) if isinstance(one, Exception)
+    ]
     assert sorted(subjects(server)) == sorted(f"Welcome, m{number}" for number in range(12))
     assert set(statuses(account)) == {Status.SENT}
 
 
-def test_what_one_drain_has_claimed_the_next_finds_taken(app, server, account):
+def test_a_claimed_message_is_free_for_other_drains_only_after_its_lease(app, server, account):
     enqueue_message(account, "m")
     start_drain(account)
     assert drain_queue(account) == 0
     expire_leases(account)
-    assert drain_queue(account) == 1, "what a dead worker held is free again"
+    assert drain_queue(account) == 1
 
 
-def test_a_queue_with_nothing_due_keeps_no_slot(app, server, account):
+def test_a_drain_without_due_messages_keeps_no_lease(app, server, account):
     assert drain_queue(account) == 0
     enqueue_message(account, "m")
     drain_queue(account)
@@ -154,7 +148,7 @@ def test_a_drain_of_many_messages_logs_in_once(app, server, account):
 
 
 @pytest.mark.tuning(connection_max_messages=2)
-def test_a_connection_is_given_up_before_a_server_counts_too_many(app, server, account):
+def test_a_connection_is_replaced_after_its_maximum_of_messages(app, server, account):
     for number in range(5):
         enqueue_message(account, f"m{number}")
     drain_queue(account)
@@ -164,29 +158,27 @@ def test_a_connection_is_given_up_before_a_server_counts_too_many(app, server, a
 
 @pytest.mark.tuning(connection_turn_s=0.0)
 @pytest.mark.parametrize(("others", "sent"), [(0, 6), (1, 4)])
-def test_a_long_queue_leaves_its_connection_to_others_that_wait_for_one_and_asks_for_another_turn(
+def test_a_long_queue_yields_its_connection_to_waiting_accounts_and_pushes_its_job(
     app, server, account, monkeypatch, others, sent
 ):
     monkeypatch.setattr(get_store(), "is_portal_limit_reached", lambda: bool(others))
-    woken = []
-    get_state(app).part(Notifier).push = lambda *wish: woken.append(wish)
     for number in range(6):
         enqueue_message(account, f"m{number}")
-    time.sleep(0.15)  # for the wishes that announce them
-    woken.clear()
+    pushed, notifier = [], get_state(app).part(Notifier)
+    notifier.push, notifier.debouncer = lambda *job: pushed.append(job), Debouncer()
     assert drain_queue(account) == sent
-    wait_for(lambda: woken or not others)
+    wait_for(lambda: pushed or not others)
     assert statuses(account) == [Status.SENT] * sent + [Status.QUEUED] * (6 - sent)
 
 
-def test_a_test_email_overtakes_what_waits(app, server, account):
+def test_a_test_email_is_sent_before_waiting_messages(app, server, account):
     enqueue_message(account, "first")
     enqueue_message(account, "test", is_test=True)
     drain_queue(account)
     assert subjects(server) == ["Welcome, test", "Welcome, first"]
 
 
-def test_the_sweep_finds_what_nobody_announced(app, server, account):
+def test_the_sweep_finds_messages_whose_job_was_not_pushed(app, server, account):
     enqueue_message(account, "m")
     with read_only():
         assert due.due_queues(utcnow()) == [account]
@@ -195,62 +187,40 @@ def test_the_sweep_finds_what_nobody_announced(app, server, account):
     assert due.due_queues(utcnow()) == []
 
 
-def test_no_transaction_is_open_while_smtp_is_spoken(app, serve, routes, account, config):
+def test_no_transaction_is_open_during_an_smtp_session(app, serve, routes, account, config):
     seen = []
 
-    def look(peer, _line):
+    def check(peer, _line):
         assert_no_open_transaction(config)
         seen.append(session.in_transaction())
         peer.send(b"250 2.1.0 Ok\r\n")
 
-    from tests.outbox.support import answering
-
-    server = serve(answering(MAIL=look, RCPT=look, DOT=look))
+    server = serve(answering(MAIL=check, RCPT=check, DOT=check))
     routes.send_to(account, server)
     id_ = enqueue_message(account, "m")
     session = db.session()
     drain_queue(account)
-    assert message(id_).status is Status.SENT, "a locked database would have failed the conversation"
+    assert message(id_).status is Status.SENT, "with an open transaction the server would not have replied"
     assert seen == [False] * 3
 
 
 def test_a_sign_up_and_its_email_are_committed_together(app, account):
-    from portal.accounts.models import Account
-
     entered = signup.SignUp("Bob", "bob@example.net", "127.0.0.1")
     signup.sign_up(db.session.get_one(Account, account).slug, entered, now=utcnow())
     assert count() == 1
 
 
-@pytest.mark.parametrize("how", ["settled", "taken"])
-def test_one_message_alone_is_claimed_only_while_it_is_free(app, server, account, how):
+@pytest.mark.parametrize("is_settled", [True, False])
+def test_a_claimed_or_settled_message_cannot_be_claimed_by_its_id(app, server, account, is_settled):
     id_ = enqueue_message(account, "m", forced_version_id=1)
     first = claims.claim_one(id_)
     assert first
-    if how == "settled":
+    if is_settled:
         deliver.attempt(first)
     assert claims.claim_one(id_) is None
 
 
-def run_all(jobs):
-    failures = []
-
-    def guarded(job):
-        try:
-            job()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(job,)) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert not failures, failures
-    wait_for(lambda: not any(thread.is_alive() for thread in threads))
-
-
-def test_a_message_that_can_be_unsubscribed_from_says_how_with_one_click(app, server, account):
+def test_a_message_with_an_unsubscribe_url_has_the_headers_of_one_click_unsubscription(app, server, account):
     url = "https://portal.brightleaf.example/unsubscribe/abc"
     enqueue_message(account, "summary", unsubscribe_url=url)
     enqueue_message(account, "welcome")
