@@ -22,6 +22,9 @@ class Tuning:
     rate_limit_wait_s: float = (
         1.0  # a rate limit that ends within this time is waited for with the connection open
     )
+    rate_limit_burst_fraction: float = (
+        0.1  # of a limit may be sent at once; the rest is spread over its period
+    )
     lease_renew_fraction: float = (
         0.1  # of a lease, after which it is renewed; a stalled drain verifies it after twice
     )
@@ -51,6 +54,8 @@ class Tuning:
         1.0  # without a result: the thread leaves the drain alone and serves other accounts
     )
     connections_per_thread: int = 16  # of one worker process, at most
+    unhealthy_connections_fraction: float = 0.5  # of them at most, for servers that did not answer last time
+    idle_in_use_fraction: float = 0.5  # of them in use: up to this, drains may keep idle connections
     ramp_max_connections: int = (
         4  # after a failure a queue ramps up 0 (one message), 1, 2, 4, then without a limit
     )

@@ -54,7 +54,8 @@ class _Bucket:
 
     @classmethod
     def create(cls, column: str, limit: float, span: timedelta) -> _Bucket:
-        return cls(column, limit, span, max(1, int(limit // 10)))
+        burst = int(limit * current_config().tuning.rate_limit_burst_fraction)
+        return cls(column, limit, span, max(1, burst))
 
     @property
     def interval(self) -> timedelta:

@@ -230,7 +230,7 @@ def join(*threads: threading.Thread) -> None:
 
 @dataclass
 class Worker:
-    """The real worker; only its routes lead to the tests' servers."""
+    """A real worker process, whose routes lead to the servers of a test."""
 
     process: subprocess.Popen[str]  # the leader of a process group
 
@@ -242,8 +242,18 @@ class Worker:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
+    def wait_until_stopping(self) -> None:
+        """Wait until the first stop signal is handled: the main thread then unblocks SIGTERM for a second one."""
+
+        def blocks_sigterm() -> bool:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+            mask = int(status.partition("SigBlk:")[2].split()[0], 16)
+            return bool(mask >> (signal.SIGTERM - 1) & 1)
+
+        wait_for(lambda: not blocks_sigterm())
+
     def wait(self) -> int:
-        """Wait for its end; return its exit status."""
+        """Wait for the end of the process; return its exit status."""
         return self.process.wait(PATIENCE_S)
 
 
@@ -257,8 +267,8 @@ class WorkerOptions:
     cpu: int | None = None
     respawns: bool = False  # a killed worker is replaced: it is the child of the process
     kill_point: str = ""  # of kill_points.KILL_POINTS; implies respawns
-    killed_with: int = 0  # the id of the only message with which it is killed
-    clock_steps: bool = False  # its clock and the database's are as many hours off as ``instance/clock`` says
+    killed_with: int = 0  # the id of the only message at which it is killed
+    clock_steps: bool = False  # its clock and the database's are off by the hours in ``instance/clock``
 
 
 def start_worker(config: Config, ports: Mapping[int, int], **options: Any) -> Worker:
@@ -338,7 +348,7 @@ def _respawn(work: Callable[[], int]) -> int:
 
 
 def _step_the_clock(file: Path) -> None:
-    """Set the wall clock alone, as an administrator does: the monotonic clock is never set."""
+    """Set the wall clock only, as an administrator does: the monotonic clock cannot be set."""
     read_db_clock, now = transaction._read_clock, datetime.now
 
     def offset() -> timedelta:

@@ -1,8 +1,6 @@
 """Crash safety: a worker may be killed, frozen or stopped at any point; no message is lost or settled twice."""
 
-import signal
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -188,17 +186,6 @@ def test_a_drain_that_lost_its_lease_claims_nothing_more(app, server, account):
     assert subjects(server) == ["Welcome, m0", "Welcome, m1", "Welcome, m2"]
 
 
-def wait_until_stopping(worker):
-    """Wait until a worker has handled a stop signal: its main thread unblocks SIGTERM for a second one."""
-
-    def blocks_sigterm():
-        status = Path(f"/proc/{worker.process.pid}/status").read_text()
-        mask = int(status.partition("SigBlk:")[2].split()[0], 16)
-        return mask >> (signal.SIGTERM - 1) & 1
-
-    wait_for(lambda: not blocks_sigterm())
-
-
 def test_a_stopping_worker_finishes_the_message_that_it_is_sending(app, config, serve, account):
     may_reply = threading.Event()
 
@@ -213,7 +200,7 @@ def test_a_stopping_worker_finishes_the_message_that_it_is_sending(app, config, 
     try:
         wait_for(lambda: server.messages)
         worker.terminate()
-        wait_until_stopping(worker)
+        worker.wait_until_stopping()
         may_reply.set()
         assert worker.wait() == 0
     finally:
@@ -230,7 +217,7 @@ def test_a_second_signal_ends_a_worker_that_waits_for_a_reply(app, config, serve
     try:
         wait_for(lambda: server.messages)
         worker.terminate()
-        wait_until_stopping(worker)
+        worker.wait_until_stopping()
         assert worker.process.poll() is None, "it waits for the reply"
         worker.terminate()
         assert worker.wait() == 1

@@ -2,7 +2,7 @@
 
 The thread that takes a drain job waits for the drain as long as it makes progress. A drain without progress continues in
 its own thread, and the job thread serves the next account. Drains of servers that did not answer last time, or were
-never tried, use at most half of all connections, so servers that hang do not delay other accounts.
+never tried, use at most a part of all connections, so servers that hang do not delay other accounts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Dispatcher:
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="drain")
         self._lock = threading.Lock()
         self._limit = limit
-        self._unhealthy_limit = max(1, limit // 2)
+        self._unhealthy_limit = max(1, int(limit * self._tuning.unhealthy_connections_fraction))
         self._unhealthy: set[Drain] = (
             set()
         )  # drains of servers that did not answer last time, or were never tried
@@ -101,8 +101,9 @@ class Dispatcher:
             drain.idle.set()
 
     def _has_room(self) -> bool:
-        """Whether at most half of the connections are in use, so that an idle one delays no other account."""
-        return 2 * sum(len(drains) for drains in list(self._drains.values())) <= self._limit
+        """Whether so few connections are in use that an idle one delays no other account."""
+        in_use = sum(len(drains) for drains in list(self._drains.values()))
+        return in_use <= self._limit * self._tuning.idle_in_use_fraction
 
     def _remove(self, drain: Drain) -> None:
         account_id = drain.account_id

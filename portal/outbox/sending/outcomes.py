@@ -20,6 +20,7 @@ from .. import callbacks, retry
 from ..diagnoses import INTERNAL_ERROR, POSSIBLY_DELIVERED, UNSENDABLE
 from ..models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from ..queue import get_queue, hold, release
+from ..store.attempts import reply_columns
 from ..store.sql import get_store
 
 if TYPE_CHECKING:
@@ -212,13 +213,7 @@ def _attempt_columns(
         "diagnosis": dict(diagnosis.as_dict()),
         "transcript": transcript,
     }
-    if failure.reply:
-        values |= {
-            "reply_code": failure.reply.code,
-            "enhanced_code": (failure.reply.enhanced or "")[:12],
-            "reply_text": failure.reply.text[:500],
-        }
-    return values
+    return values | (reply_columns(failure.reply) if failure.reply else {})
 
 
 def _status(claim: Claim, decision: retry.RetryDecision, *, stays_held: bool) -> Status:

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...smtp.failure import Stage
 from ...state import current_config, get_state
+from .attempts import acceptance_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -56,7 +56,7 @@ class AcceptanceLog:
 
         False, after a log line, if the write failed; the table must then record the start of ``following``.
         """
-        entries = [(claim, {"reply": reply_columns(acceptance)})]
+        entries = [(claim, {"reply": acceptance_columns(acceptance)})]
         if following is not None:
             entries.append((following, _start_of(following)))
         return self._append(*entries)
@@ -210,15 +210,3 @@ def _parse(data: bytes) -> Iterator[Entry]:
 def _start_of(claim: Claim) -> Entry:
     at = claim.started_at.isoformat() if claim.started_at else None
     return {"begun": {**claim.route, "now": at}}
-
-
-def reply_columns(acceptance: Acceptance) -> dict[str, Any]:
-    """Return the columns of an attempt that store a server's acceptance."""
-    reply = acceptance.reply
-    return {
-        "stage": Stage.DATA.value,
-        "reply_code": reply.code,
-        "enhanced_code": (reply.enhanced or "")[:12],
-        "reply_text": reply.text[:500],
-        "queue_id": (acceptance.queue_id or "")[:120],
-    }

@@ -11,14 +11,18 @@ from sqlalchemy import ColumnElement, Select, Table, bindparam, func, insert, se
 
 from ...db import db
 from ...db.transaction import current_connection
+from ...smtp.failure import Stage
 from ..models import DeliveryAttempt, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from ...smtp.protocol.envelope import Acceptance
+    from ...smtp.protocol.reply import Reply
     from ..routing import Route
 
+_ENHANCED_CODE_CHARS, _REPLY_TEXT_CHARS, _QUEUE_ID_CHARS = 12, 500, 120  # of the columns
 _ATTEMPT: Table = DeliveryAttempt.__table__  # type: ignore[assignment]
 _HIGHEST_NUMBERS = (
     select(_ATTEMPT.c.message_id, func.max(_ATTEMPT.c.number))
@@ -57,6 +61,21 @@ def insert_attempts(rows: Sequence[dict[str, Any]]) -> dict[int, int]:
 def complete(attempt_id: int, result: dict[str, Any]) -> None:
     """Record the result of an attempt."""
     current_connection().execute(_COMPLETE, {"attempt_id": attempt_id, **result})
+
+
+def reply_columns(reply: Reply) -> dict[str, Any]:
+    """Return the columns of an attempt that store a server's reply, cut to their lengths."""
+    return {
+        "reply_code": reply.code,
+        "enhanced_code": (reply.enhanced or "")[:_ENHANCED_CODE_CHARS],
+        "reply_text": reply.text[:_REPLY_TEXT_CHARS],
+    }
+
+
+def acceptance_columns(acceptance: Acceptance) -> dict[str, Any]:
+    """Return the columns of an attempt that store a server's acceptance."""
+    queue_id = (acceptance.queue_id or "")[:_QUEUE_ID_CHARS]
+    return {"stage": Stage.DATA.value, **reply_columns(acceptance.reply), "queue_id": queue_id}
 
 
 def find_started(message_id: int) -> int | None:

@@ -12,7 +12,6 @@ from sqlalchemy import Table, bindparam, update
 from ...db.transaction import current_connection
 from ..models import OutboxMessage, Outcome, Status
 from . import attempts
-from .acceptance_log import reply_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +86,7 @@ def settle_accepted(accepted: Sequence[tuple[Claim, Acceptance, str]], *, now: d
     current: set[int] = set()
     batch = []
     for claim, acceptance, transcript in accepted:
-        attempt = {**reply_columns(acceptance), "transcript": transcript}
+        attempt = {**attempts.acceptance_columns(acceptance), "transcript": transcript}
         if not claim.started_attempt_id and not claim.message.is_sealed:
             batch.append((claim, attempt))
         elif settle(claim, now=now, status=Status.SENT, attempt={"outcome": Outcome.ACCEPTED, **attempt}):

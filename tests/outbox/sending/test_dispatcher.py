@@ -168,7 +168,7 @@ def test_a_connection_that_the_server_closed_while_idle_is_replaced(dispatcher, 
 
 
 @no_timeouts
-def test_a_drain_does_not_idle_if_more_than_half_of_the_connections_are_in_use(app, server, account):
+def test_a_drain_does_not_idle_if_too_many_connections_are_in_use(app, server, account):
     get_queue(account).healthy = True
     db.session.commit()
     dispatcher = Dispatcher(app, 1)
