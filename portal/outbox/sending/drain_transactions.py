@@ -208,7 +208,7 @@ class DrainTransactions:
             self._claimed_all = False  # held messages may be due now
         if remaining and (result.ends_batch or self.is_stopping() or is_changed):
             self.store.release_claims(remaining)
-            remaining = ()
+            remaining, self._claimed_all = (), False  # unless the queue was stopped, they are due again
         if self.is_stopping():
             return NextStep()
         now = db_now()

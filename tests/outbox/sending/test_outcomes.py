@@ -13,6 +13,7 @@ from portal.outbox.models import Outcome, Status
 from portal.outbox.queue import hold, release
 from portal.outbox.routing import NoRoute
 from portal.outbox.sending.drain import drain_queue
+from portal.outbox.sending.message import AccountMessage
 from portal.outbox.store import due
 from portal.smtp.failure import Stage
 from portal.smtp.server import Limits
@@ -288,6 +289,21 @@ def test_a_message_that_causes_an_internal_error_fails_after_three_tries(
     assert message(poison).status is Status.FAILED
     assert [one.outcome for one in attempts(poison)] == [Outcome.DEFERRED] * 2 + [Outcome.REJECTED]
     assert statuses(account)[1:] == [Status.SENT] * 3, "the other messages are sent"
+
+
+def test_the_rest_of_a_batch_is_sent_after_an_internal_error(app, server, account, monkeypatch):
+    outgoing = AccountMessage.outgoing
+
+    def fail_for_bad(self):
+        if "bad" in self.subject:
+            raise RuntimeError("an internal error")
+        return outgoing(self)
+
+    monkeypatch.setattr(AccountMessage, "outgoing", fail_for_bad)
+    for key in ("bad", "good"):
+        enqueue_message(account, key)
+    assert drain_queue(account) == 2
+    assert statuses(account) == [Status.QUEUED, Status.SENT]
 
 
 @pytest.mark.parametrize(
