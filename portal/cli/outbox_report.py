@@ -136,8 +136,8 @@ def _section(title: str, lines: list[str], echo: Echo) -> None:
 
 def _account_line(report: OutboxReport, one: QueueDepth) -> str:
     counts = Counter({state.value: one.counts.get(state, 0) for state in Status})
-    said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    return f"{report.name(one.account_id)}: {said}"
+    counts_text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    return f"{report.name(one.account_id)}: {counts_text}"
 
 
 def _stopped_line(report: OutboxReport, one: StoppedQueue) -> str:

@@ -1,4 +1,4 @@
-"""For Schemathesis: each event has a key of its own, as the document asks. Generated keys come again and again."""
+"""Hooks of Schemathesis: give every request a unique Idempotency-Key, because generated keys are often equal."""
 
 from __future__ import annotations
 

@@ -43,11 +43,11 @@ def test_every_command_gets_the_documented_response(owner, client, token, affili
 def test_the_table_lists_every_event_with_its_members():
     rows = dict(re.findall(r"^\| `([a-z_]+)` \| (.*) \|$", PAGE, re.MULTILINE))
     del rows["event"]  # the headings
-    told = {
+    documented = {
         event: ", ".join(one.name if one.required else f"*{one.name}*" for one in shape.fields)
         for event, shape in SHAPES.items()
     }
-    assert rows == told
+    assert rows == documented
 
 
 def test_the_documented_rate_limit_is_correct():
@@ -55,5 +55,5 @@ def test_the_documented_rate_limit_is_correct():
 
 
 def test_every_reason_for_no_email_is_documented():
-    told = set(re.findall(r"`([a-z-]+)`: ", PAGE))
-    assert {why.value for why in EmailDecision if why} <= told
+    documented = set(re.findall(r"`([a-z-]+)`: ", PAGE))
+    assert {why.value for why in EmailDecision if why} <= documented

@@ -11,7 +11,7 @@ from portal.state import get_state
 
 def _record_pushes(app):
     pushes: list[tuple[str, int, float]] = []
-    get_state(app).part(Notifier).push = lambda job, ident: pushes.append((job, ident, time.monotonic()))
+    get_state(app).part(Notifier).push = lambda job, id_: pushes.append((job, id_, time.monotonic()))
     return pushes
 
 
@@ -20,7 +20,7 @@ def test_different_jobs_are_pushed_at_once(app):
     notify.push("drain", 1)
     notify.push("drain", 2)
     notify.push("check", 1)
-    assert [(job, ident) for job, ident, _ in pushes] == [("drain", 1), ("drain", 2), ("check", 1)]
+    assert [(job, id_) for job, id_, _ in pushes] == [("drain", 1), ("drain", 2), ("check", 1)]
 
 
 def test_a_repeated_job_is_pushed_a_few_times_and_once_after_the_last(app):
@@ -30,7 +30,7 @@ def test_a_repeated_job_is_pushed_a_few_times_and_once_after_the_last(app):
         last = time.monotonic()
         notify.push("drain", 1)
         count += 1
-    while pushes[-1][2] < last and time.monotonic() < last + 5:
+    while pushes[-1][2] < last and time.monotonic() < last + 120:
         time.sleep(0.01)
     assert pushes[-1][2] >= last, "the last push is never dropped"
     assert len(pushes) <= 7
