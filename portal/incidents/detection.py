@@ -151,7 +151,7 @@ def _close_after_login(version: SmtpSettings, now: datetime) -> None:
     queue = get_queue(version.account_id)
     stopped = policy.get(version.account_id).on_failure is OnFailure.STOP
     if disproved and queue.held_at is not None and not stopped:
-        release_queue(version.account_id, now)
+        release_queue(version.account_id)
 
 
 def _close_after_acceptance(attempt: SettledAttempt, now: datetime) -> None:

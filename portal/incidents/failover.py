@@ -49,7 +49,7 @@ def start(account_id: int, *, now: datetime) -> None:
     for incident in _of_version(version, lifecycle.open_incidents(account_id)):
         lifecycle.add_timeline_entry(incident, TimelineKind.FAILOVER, now=now)
     login_probe.schedule_soon(account_id, version.number, now=now, within=_PROBE_WITHIN)
-    release_queue(account_id, now)
+    release_queue(account_id)
     db.session.commit()
 
 
@@ -60,7 +60,7 @@ def end(version: SmtpSettings, *, now: datetime) -> None:
     version.failover_since = None
     for incident in _of_version(version, lifecycle.open_incidents(version.account_id)):
         lifecycle.add_timeline_entry(incident, TimelineKind.FAILBACK, now=now)
-    release_queue(version.account_id, now)
+    release_queue(version.account_id)
     _release_possibly_delivered(version.account_id)
 
 

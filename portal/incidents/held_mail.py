@@ -47,7 +47,7 @@ def release(account_id: int, *, now: datetime) -> int:
     get_queue(account_id, lock=True)
     count = count_held(account_id, 0, now=now).count
     _add_timeline_entries(account_id, TimelineKind.RELEASED, count_label(count), now)
-    release_queue(account_id, now)
+    release_queue(account_id)
     db.session.commit()
     return count
 
@@ -71,7 +71,7 @@ def discard(account_id: int, hours: int, *, by: str, release_rest: bool, now: da
         _cancel(message_ids[start : start + _CANCEL_BATCH], reason, now)
     _add_timeline_entries(account_id, TimelineKind.DISCARDED, count_label(len(message_ids)), now)
     if release_rest:
-        release_queue(account_id, now)
+        release_queue(account_id)
     db.session.commit()
     return len(message_ids)
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 GIVE_UP_AFTER = timedelta(hours=24)
 TEST_LIMIT = rate_limit.RateLimit("webhook-test", 10, timedelta(hours=1))
-_DELAYS_S = (30, 120, 600, 1800, 3600, 7200, 14400)  # before the 2nd, 3rd, ... attempt; then the last one
 _LEASE = timedelta(minutes=1)
 _KEPT_DELIVERIES = 100  # of an account; the page shows the last twenty
 _JOBS_PER_SWEEP = 50
@@ -191,7 +190,7 @@ def _record_result(delivery_id: int, *, status: int | None, problem: str = "") -
     if not problem:
         row.state, row.ended_at = WebhookState.DELIVERED, now
     else:
-        row.next_at = now + backoff.delay_after(row.attempts, _DELAYS_S)
+        row.next_at = now + backoff.delay_after(row.attempts, current_config().tuning.webhook_retry_delays_s)
         if row.event == "test" or row.next_at > row.created_at + GIVE_UP_AFTER:
             row.state, row.ended_at = WebhookState.FAILED, now
     db.session.commit()

@@ -65,7 +65,7 @@ class Debouncer:
             return last + self._interval_s - now
 
 
-def _no_queue(job: str, id_: int) -> None:
+def _no_queue(_job: str, _id: int) -> None:
     raise RuntimeError("jobs.notify is not installed in this app")
 
 

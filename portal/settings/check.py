@@ -211,7 +211,7 @@ def _finish(
     version = db.session.get_one(SmtpSettings, row.version_id)
     if passed and version.state is VersionState.LIVE:
         version.failover_since = None  # The server works again: end the failover.
-        versions.release_queue(version.account_id, now)
+        versions.release_queue(version.account_id)
     elif passed and not _is_superseded(row, version):
         versions.activate(version, now=now)
     db.session.commit()

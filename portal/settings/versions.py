@@ -114,7 +114,7 @@ def activate(version: SmtpSettings, *, now: datetime) -> None:
     _lock_account(version.account_id)
     _retire_live(version.account_id)
     version.state, version.live_since, version.failover_since = VersionState.LIVE, now, None
-    release_queue(version.account_id, now)
+    release_queue(version.account_id)
 
 
 def stop_using(account_id: int, *, now: datetime) -> None:
@@ -130,7 +130,7 @@ def stop_using(account_id: int, *, now: datetime) -> None:
     )
     _lock_account(account_id)
     _retire_live(account_id)
-    release_queue(account_id, now)
+    release_queue(account_id)
     db.session.commit()
 
 
@@ -172,7 +172,7 @@ def last_checked(account_id: int) -> SmtpSettings | None:
     return db.session.scalar(query)
 
 
-def release_queue(account_id: int, now: datetime) -> None:
+def release_queue(account_id: int) -> None:
     """Release held email, because it now goes through another server. The caller commits."""
     queue = get_queue(account_id)
     queue.paused_until, queue.consecutive_failures = None, 0
