@@ -40,7 +40,9 @@ def _wrap(owner: Any, name: str, kill: Callable[[list[int]], None], *, only: int
     original: Callable[..., Any] = getattr(owner, name)
 
     def wrapper(*arguments: Any, **named: Any) -> Any:
-        ids = [one.message.id for one in arguments if isinstance(one, Claim)]
+        # The second claim of log_accepted only starts; discard_log gets all claims that were settled together.
+        claims = arguments if name == "discard_log" else arguments[:1]
+        ids = [one.message.id for one in claims if isinstance(one, Claim)]
         chosen = [id_ for id_ in ids if only in (0, id_)][:1]
         if before:
             kill(chosen)

@@ -18,6 +18,7 @@ from portal.state import get_state
 from portal.tuning import Tuning
 from tests.conftest import make_config
 from tests.outbox.support import (
+    LIMITS,
     PATIENCE_S,
     answering,
     attempts,
@@ -264,7 +265,8 @@ KILLS = {
 @pytest.mark.thorough
 @pytest.mark.parametrize("kill_point", KILLS)
 def test_a_worker_killed_within_a_batch_repeats_one_message_at_most(tmp_path, request, kill_point):
-    config = make_config(tmp_path / "instance", lease=1.0)
+    # The leases of the killed worker end by themselves; no message of this test takes as long as that.
+    config = make_config(tmp_path / "instance", lease=15.0, limits=LIMITS)
     request.getfixturevalue("app")
     account = request.getfixturevalue("account")
     server = request.getfixturevalue("serve")(honest())
