@@ -27,48 +27,6 @@ _LOGGING = {"debug", "info", "warning", "error", "exception", "critical"}
 ALLOWED = re.compile(r"journald|journalctl|systemd-journal", re.IGNORECASE)
 DOCS = ("README.md", "SECURITY.md", "docs/*.md", "docs/adr/*.md")
 GENERATED = {"diagnoses.md"}  # from texts that owners read
-# How many retired words each folder still holds from before the rule. These numbers only shrink.
-UNREVISED: dict[str, int] = {
-    "benchmarks": 22,
-    "portal": 12,
-    "portal/accounts": 65,
-    "portal/affiliates": 15,
-    "portal/api": 54,
-    "portal/cli": 6,
-    "portal/deliveries": 47,
-    "portal/enrolment": 64,
-    "portal/events": 55,
-    "portal/incidents": 38,
-    "portal/jobs": 3,
-    "portal/monitoring": 5,
-    "portal/notices": 13,
-    "portal/operations": 8,
-    "portal/outbox": 36,
-    "portal/outbox/sending": 7,
-    "portal/outbox/store": 1,
-    "portal/web": 7,
-    "tests": 29,
-    "tests/accounts": 16,
-    "tests/affiliates": 63,
-    "tests/api": 22,
-    "tests/chaos": 33,
-    "tests/db": 9,
-    "tests/deliveries": 159,
-    "tests/domains": 6,
-    "tests/events": 13,
-    "tests/incidents": 44,
-    "tests/interop": 6,
-    "tests/jobs": 5,
-    "tests/journeys": 27,
-    "tests/monitoring": 9,
-    "tests/notices": 25,
-    "tests/operations": 8,
-    "tests/outbox": 38,
-    "tests/outbox/sending": 49,
-    "tests/outbox/store": 15,
-    "tests/settings": 44,
-    "tests/storm": 81,
-}
 
 
 @cache
@@ -148,17 +106,12 @@ def found_in(texts: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
 
 
 def test_no_retired_word_comes_back():
-    found: dict[str, list[str]] = {}
-    for path in _files():
-        for line, word in found_in(_texts(path)):
-            folder = path.parent.relative_to(ROOT).as_posix()
-            found.setdefault(folder, []).append(
-                f"{path.relative_to(ROOT)}:{line} {word}: use {retired()[word]}"
-            )
-    new = {folder: texts for folder, texts in found.items() if len(texts) > UNREVISED.get(folder, 0)}
-    assert not new, "retired words, see CONTRIBUTING.md\n" + "\n".join(
-        text for texts in new.values() for text in texts
-    )
+    found = [
+        f"{path.relative_to(ROOT)}:{line} {word}: use {retired()[word]}"
+        for path in _files()
+        for line, word in found_in(_texts(path))
+    ]
+    assert not found, "retired words, see CONTRIBUTING.md\n" + "\n".join(found)
 
 
 @pytest.mark.parametrize(
