@@ -132,3 +132,25 @@ def test_a_retired_word_is_found(source):
 def test_words_in_code_of_the_documentation_and_in_pages_are_left_alone():
     assert _without_code("see `rungs` and\n```\nowe\n```\n[x](twins.md)").split() == ["see", "and", "[x"]
     assert not list(found_in(_python_texts('label = "Nobody signed up yet."')))
+
+
+def _definitions() -> Iterator[tuple[str, str, ast.stmt]]:
+    for path in sorted((ROOT / "portal").rglob("*.py")):
+        where = path.relative_to(ROOT).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                yield where, node.name, node
+
+
+def test_no_function_has_a_name_that_states_nothing():
+    empty = {"look", "tell", "judge", "of", "due"}
+    found = [(where, name) for where, name, _ in _definitions() if name in empty]
+    assert not found
+
+
+def test_no_class_name_stands_for_two_things():
+    places: dict[str, list[str]] = {}
+    for where, name, node in _definitions():
+        if isinstance(node, ast.ClassDef):
+            places.setdefault(name, []).append(where)
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}

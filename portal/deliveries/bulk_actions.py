@@ -20,7 +20,7 @@ from ..outbox.models import OutboxMessage, Status
 from ..outbox.sending.deliver import stopping
 from . import search
 from .filters import Filters
-from .models import Action, BulkAction, LogRow, State
+from .models import Action, BulkAction, BulkActionState, LogRow
 from .query_plan import make_plan
 from .search import Count
 
@@ -33,7 +33,7 @@ BATCH = 200  # messages in one transaction
 MAX_SELECTED = 500  # a page offers far fewer to tick
 _KEY_CHARS = 60
 _JOBS_PER_SWEEP = 50
-_OPEN = (State.WAITING, State.RUNNING)
+_OPEN = (BulkActionState.WAITING, BulkActionState.RUNNING)
 _SOURCE_STATUSES = {
     Action.RETRY: admin.RETRYABLE,
     Action.CANCEL: admin.CANCELLABLE,
@@ -74,7 +74,7 @@ def create(account_id: int, action: Action, scope: Scope, *, key: str, now: date
         "done": 0,
         "changed": 0,
         "max_message_id": db.session.scalar(newest) or 0,
-        "state": State.WAITING,
+        "state": BulkActionState.WAITING,
         "created_at": now,
     }
     inserted_id = db.session.execute(
@@ -107,7 +107,7 @@ def stop(row: BulkAction, *, now: datetime) -> None:
     """Stop an action after its current batch. Commits."""
     db.session.refresh(row, with_for_update=True)
     if row.state in _OPEN:
-        row.state, row.ended_at = State.STOPPED, now
+        row.state, row.ended_at = BulkActionState.STOPPED, now
     db.session.commit()
 
 
@@ -132,10 +132,10 @@ def _run_batch(action_id: int, now: datetime) -> bool:
     if row.action is Action.RELEASE:
         return _release(row, now)
     message_ids, cursor = _next_batch(row)
-    row.state, row.cursor = State.RUNNING, cursor
+    row.state, row.cursor = BulkActionState.RUNNING, cursor
     row.done = row.done + len(message_ids)
     if cursor is None:
-        row.state, row.ended_at = State.DONE, now
+        row.state, row.ended_at = BulkActionState.DONE, now
     more = cursor is not None
     if not message_ids:
         db.session.commit()
@@ -181,7 +181,7 @@ def _changeable(account_id: int, message_ids: Sequence[int], action: Action) -> 
 
 def _release(row: BulkAction, now: datetime) -> bool:
     """Release the account's queue: one operation, whatever the number of messages."""
-    row.state, row.ended_at = State.DONE, now
+    row.state, row.ended_at = BulkActionState.DONE, now
     row.done = row.changed = row.total
     admin.release_queues(MessageSelection(account_id=row.account_id), now=now)
     return False

@@ -233,7 +233,7 @@ _CANCELLED_TITLES = {Status.CANCELLED: "It was cancelled", Status.SUPPRESSED: "I
 
 
 @dataclass(frozen=True)
-class TimelineEntry:
+class MessageTimelineEntry:
     """One entry of a message's timeline. ``icon`` is a name of components/icon.html; ``anchor`` an id on the page."""
 
     at: datetime
@@ -248,28 +248,28 @@ def timeline(
     attempts: Sequence[DeliveryAttempt],
     event: Event | None,
     row: LogRow | None,
-) -> list[TimelineEntry]:
+) -> list[MessageTimelineEntry]:
     """Return what happened to a message, oldest first, from the event that caused it to the removal of its text."""
     found = []
     if event is not None:
         source = presenter.source_labels([event])[event.id]
-        found.append(TimelineEntry(event.created_at, "info", EVENT_LABELS[event.type], source))
+        found.append(MessageTimelineEntry(event.created_at, "info", EVENT_LABELS[event.type], source))
     title = "Another copy was written and queued" if message.copy_of_id else "It was written and queued"
-    found.append(TimelineEntry(message.created_at, "envelope", title, message.subject))
+    found.append(MessageTimelineEntry(message.created_at, "envelope", title, message.subject))
     found += [_attempt_entry(attempt) for attempt in attempts]
     if message.retries_reset_at is not None:
-        found.append(TimelineEntry(message.retries_reset_at, "info", "It was given a new start"))
+        found.append(MessageTimelineEntry(message.retries_reset_at, "info", "It was given a new start"))
     if message.status in _CANCELLED_TITLES and message.settled_at is not None:
         title, reason = _CANCELLED_TITLES[message.status], cancellations.find_reason(message.id)
-        found.append(TimelineEntry(message.settled_at, "skipped", title, reason))
+        found.append(MessageTimelineEntry(message.settled_at, "skipped", title, reason))
     if row is not None and row.wiped_at is not None:
         days = (row.wiped_at - (row.settled_at or row.created_at)).days
         text = f"The text was removed after {days} day{'' if days == 1 else 's'}"
-        found.append(TimelineEntry(row.wiped_at, "skipped", text))
+        found.append(MessageTimelineEntry(row.wiped_at, "skipped", text))
     return sorted(found, key=lambda entry: entry.at)
 
 
-def _attempt_entry(attempt: DeliveryAttempt) -> TimelineEntry:
+def _attempt_entry(attempt: DeliveryAttempt) -> MessageTimelineEntry:
     icon, ending = _OUTCOME_TITLES[attempt.outcome]
     server = (
         f"by {attempt.server}" if attempt.server and attempt.outcome is Outcome.ACCEPTED else attempt.server
@@ -277,6 +277,6 @@ def _attempt_entry(attempt: DeliveryAttempt) -> TimelineEntry:
     queue_id = plain_text(attempt.queue_id)
     text = ", ".join(part for part in (server, f"queue id {queue_id}" if queue_id else "") if part)
     title = f"Attempt {attempt.number} {ending}"
-    return TimelineEntry(
+    return MessageTimelineEntry(
         attempt.ended_at or attempt.started_at, icon, title, text, f"attempt-{attempt.number}-title"
     )

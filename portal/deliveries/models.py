@@ -124,7 +124,7 @@ class Action(StrEnum):
     RELEASE = "release"
 
 
-class State(StrEnum):
+class BulkActionState(StrEnum):
     """The state of a bulk action."""
 
     WAITING = "waiting"
@@ -149,7 +149,9 @@ class BulkAction(Base):
     changed: Mapped[int] = mapped_column(default=0)
     max_message_id: Mapped[int]  # newer messages are not in its scope
     cursor: Mapped[int | None]  # the oldest message processed
-    state: Mapped[State] = mapped_column(enum_column(State), default=State.WAITING)
+    state: Mapped[BulkActionState] = mapped_column(
+        enum_column(BulkActionState), default=BulkActionState.WAITING
+    )
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     __table_args__ = (

@@ -13,7 +13,7 @@ from . import bulk_actions, resend
 from .action_labels import ACTION_LABELS, filter_chips
 from .bulk_actions import Scope
 from .filters import Filters
-from .models import Action, State
+from .models import Action, BulkActionState
 from .views import MESSAGE_RULE, blueprint, message_or_404, message_page_response
 
 _ACTION_RULE = "<int(max=999999999999):action_id>"
@@ -61,7 +61,7 @@ def order(action_id: int) -> Any:
         "deliveries/order.html",
         bulk_action=found,
         labels=ACTION_LABELS[found.action],
-        live=found.state in (State.WAITING, State.RUNNING),
+        live=found.state in (BulkActionState.WAITING, BulkActionState.RUNNING),
         chips=filter_chips(Filters.read(found.filters)) if found.message_ids is None else [],
     )
 

@@ -25,13 +25,13 @@ Listener = Callable[[DomainChange], None]
 
 
 @dataclass
-class _Listeners:
+class _ChangeListeners:
     listeners: list[Listener] = field(default_factory=list)
 
 
 def add_listener(app: Flask, listener: Listener) -> None:
     """Register a function that receives changes for the worse and their ends."""
-    get_state(app).part(_Listeners).listeners.append(listener)
+    get_state(app).part(_ChangeListeners).listeners.append(listener)
 
 
 def open_change(account_id: int, domain: str) -> DomainChange | None:
@@ -81,5 +81,5 @@ def _end_other_domains(check: DomainCheck, now: datetime) -> None:
 
 
 def _notify(change: DomainChange) -> None:
-    for listener in get_state().part(_Listeners).listeners:
+    for listener in get_state().part(_ChangeListeners).listeners:
         listener(change)

@@ -43,7 +43,7 @@ _SUBJECT_HINTS = {
 
 
 @dataclass(frozen=True)
-class Page:
+class DomainPage:
     """Everything that the template shows. ``version`` is None if the account has no SMTP settings."""
 
     version: SmtpSettings | None = None
@@ -88,15 +88,15 @@ class Page:
         ]
 
 
-def build(account_id: int, number: int | None) -> Page | None:
+def build(account_id: int, number: int | None) -> DomainPage | None:
     """Return the page for one version, or None if the account has no version with this number."""
     version = checks.version_for(account_id, number)
     if version is None:
-        return Page() if number is None else None
+        return DomainPage() if number is None else None
     live, newest = checks.version_for(account_id, None), versions.newest(account_id)
     choices = [one for one in (live, newest, version) if one is not None]
     change = changes.open_change(account_id, version.domain) if version.state is VersionState.LIVE else None
-    return Page(
+    return DomainPage(
         version=version,
         choices=tuple({one.number: one for one in choices}.values()),
         check=checks.get(version),

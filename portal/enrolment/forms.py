@@ -81,7 +81,7 @@ class JoinForm(PortalForm):
             raise StopValidation("Tick this box to sign up: the programme writes to you by email.")
 
 
-class MailboxForm(PortalForm):
+class ResendConfirmationForm(PortalForm):
     """The form that sends the confirmation again."""
 
     mailbox = mailbox_field("Your email address", required("Enter your email address."))

@@ -30,7 +30,7 @@ from ..state import current_config
 from ..web.read_only import read_only_view
 from ..web.requests import network_of
 from . import confirmation_links, listing, min_fill_time, signup
-from .forms import AgreeForm, JoinForm, MailboxForm
+from .forms import AgreeForm, JoinForm, ResendConfirmationForm
 
 blueprint = Blueprint("affiliates", __name__)
 
@@ -77,13 +77,13 @@ def join(slug: str) -> Any:
 @blueprint.get("/join/<slug>/thanks")
 def thanks(slug: str) -> Any:
     """Show the page after a sign-up. It is the same for known addresses, so it does not disclose them."""
-    return _thanks_page(slug, MailboxForm(formdata=None))
+    return _thanks_page(slug, ResendConfirmationForm(formdata=None))
 
 
 @blueprint.post("/join/<slug>/send-again")
 @read_only_view
 def send_again(slug: str) -> Any:
-    form = MailboxForm()
+    form = ResendConfirmationForm()
     if not form.validate():
         return _thanks_page(slug, form, form_errors=True), 422
     try:
@@ -207,7 +207,7 @@ def _join_page(slug: str, form: JoinForm, **more: object) -> str:
     return _public_page("affiliates/join.html", slug, form=form, **more)
 
 
-def _thanks_page(slug: str, form: MailboxForm, **more: object) -> str:
+def _thanks_page(slug: str, form: ResendConfirmationForm, **more: object) -> str:
     return _public_page("affiliates/thanks.html", slug, form=form, **more)
 
 

@@ -40,7 +40,7 @@ _CLOSED_PAGE_SIZE = 20
 
 
 @dataclass(frozen=True)
-class TimelineEntry:
+class IncidentTimelineEntry:
     """One entry of an incident's timeline, ready to be shown."""
 
     at: datetime
@@ -57,7 +57,7 @@ class IncidentPage:
     sentence: str
     kind: str
     diagnosis: DiagnosisView | None
-    timeline: list[TimelineEntry]
+    timeline: list[IncidentTimelineEntry]
     messages: list[OutboxMessage]
     waiting: int
     on_hold: bool
@@ -108,30 +108,30 @@ def _capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _timeline(incident: Incident) -> list[TimelineEntry]:
+def _timeline(incident: Incident) -> list[IncidentTimelineEntry]:
     query = select(IncidentEvent).where(IncidentEvent.incident_id == incident.id)
     events = db.session.scalars(query.order_by(IncidentEvent.id.desc()).limit(_LISTED_EVENTS))
     return [_entry(event) for event in events]
 
 
-def _entry(event: IncidentEvent) -> TimelineEntry:
+def _entry(event: IncidentEvent) -> IncidentTimelineEntry:
     match event.kind:
         case TimelineKind.ENDED:
-            return TimelineEntry(
+            return IncidentTimelineEntry(
                 event.at, presenter.END_LABELS.get(EndReason(event.text), "It is over."), "passed"
             )
         case TimelineKind.ALERTED:
             phase = "its beginning" if event.text == "opened" else "its end"
-            return TimelineEntry(event.at, f"You were told of {phase}.", "info")
+            return IncidentTimelineEntry(event.at, f"You were told of {phase}.", "info")
         case TimelineKind.NOT_ALERTED:
-            return TimelineEntry(event.at, event.text, "warning")
+            return IncidentTimelineEntry(event.at, event.text, "warning")
         case TimelineKind.RELEASED:
-            return TimelineEntry(event.at, f"You released the queue, with {event.text}.", "info")
+            return IncidentTimelineEntry(event.at, f"You released the queue, with {event.text}.", "info")
         case TimelineKind.DISCARDED:
-            return TimelineEntry(event.at, f"You discarded {event.text}.", "warning")
+            return IncidentTimelineEntry(event.at, f"You discarded {event.text}.", "warning")
         case TimelineKind.OPENED | TimelineKind.REOPENED:
-            return TimelineEntry(event.at, _TIMELINE_TEXTS[event.kind], "failed")
-    return TimelineEntry(event.at, _TIMELINE_TEXTS[event.kind], "info")
+            return IncidentTimelineEntry(event.at, _TIMELINE_TEXTS[event.kind], "failed")
+    return IncidentTimelineEntry(event.at, _TIMELINE_TEXTS[event.kind], "info")
 
 
 def _messages(incident: Incident) -> list[OutboxMessage]:

@@ -59,7 +59,7 @@ class BrandingForm(PortalForm):
     footer = TextAreaField("Footer", filters=[_clean], validators=[max_length(1000)])
 
 
-class MailboxForm(PortalForm):
+class OwnerMailboxForm(PortalForm):
     """A further mailbox for the notices to the owner."""
 
     mailbox = mailbox_field("Email address", required("Enter an email address like name@example.com."))

@@ -51,7 +51,7 @@ class PreviewRecipients(Protocol):
         """Return a page of people of this account that match ``text`` (empty: all), newest first."""
 
 
-class _Registry:
+class _RecipientsRegistry:
     """Holds the registered look-ups."""
 
     recipients: PreviewRecipients | None = None
@@ -59,12 +59,12 @@ class _Registry:
 
 def register_recipients(app: Flask, recipients: PreviewRecipients) -> None:
     """Register the look-ups of the recipients of previews."""
-    get_state(app).part(_Registry).recipients = recipients
+    get_state(app).part(_RecipientsRegistry).recipients = recipients
 
 
 def recipients() -> PreviewRecipients:
     """Return the registered look-ups."""
-    registered = get_state().part(_Registry).recipients
+    registered = get_state().part(_RecipientsRegistry).recipients
     if registered is None:
         raise LookupError("no preview recipients are registered")
     return registered

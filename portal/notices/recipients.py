@@ -150,7 +150,7 @@ def _count_mailboxes(account_id: int) -> int:
 # -- mailboxes that do not get all notices; a higher layer stores which
 
 
-class _Registry:
+class _RestrictionsRegistry:
     """Holds the registered function, which maps mailboxes to reasons."""
 
     def __init__(self) -> None:
@@ -159,9 +159,9 @@ class _Registry:
 
 def register_restrictions(app: Flask, restrictions: Callable[[Account], dict[str, str]]) -> None:
     """Register the function that returns the restricted mailboxes of an account, each with the reason."""
-    get_state(app).part(_Registry).restrictions = restrictions
+    get_state(app).part(_RestrictionsRegistry).restrictions = restrictions
 
 
 def restrictions_of(account: Account) -> dict[str, str]:
     """Return the mailboxes that do not get all notices to the owner, each with the reason."""
-    return get_state().part(_Registry).restrictions(account)
+    return get_state().part(_RestrictionsRegistry).restrictions(account)

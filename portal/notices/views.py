@@ -11,7 +11,7 @@ from ..clock import utcnow
 from ..outbox.routing import NoRoute, route_for
 from . import recipients, texts
 from .catalogue import CATALOGUE, Audience, Notice
-from .forms import MailboxForm
+from .forms import OwnerMailboxForm
 
 blueprint = Blueprint("notices", __name__, url_prefix="/automated-emails")
 samples = Blueprint("samples", __name__)  # the targets of links in previews and test emails
@@ -20,7 +20,7 @@ samples = Blueprint("samples", __name__)  # the targets of links in previews and
 @blueprint.get("")
 @login_required
 def index() -> Any:
-    return _index(MailboxForm())
+    return _index(OwnerMailboxForm())
 
 
 @blueprint.post("/<kind>/switch")
@@ -39,7 +39,7 @@ def switch(kind: str) -> Any:
 @blueprint.post("/mailboxes")
 @login_required
 def add_mailbox() -> Any:
-    form = MailboxForm()
+    form = OwnerMailboxForm()
     if not form.validate():
         return _index(form, form_errors=True), 422
     try:
@@ -80,7 +80,7 @@ def current_sender() -> str:
         return ""
 
 
-def _index(form: MailboxForm, **more: object) -> str:
+def _index(form: OwnerMailboxForm, **more: object) -> str:
     account_id = current_user.account_id
     edited = texts.newest_versions(account_id)
     rows = [

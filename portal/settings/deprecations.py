@@ -20,7 +20,7 @@ _NOTICE_PERIOD = timedelta(days=90)
 
 
 @dataclass(frozen=True)
-class Deprecation:
+class DatedDeprecation:
     """A feature that a provider removes, or removed, by ``day``. ``date_text`` is as precise as the card."""
 
     provider: str
@@ -40,9 +40,9 @@ class DeprecationBanner:
     text: str
 
 
-def for_provider(provider: Provider) -> list[Deprecation]:
+def for_provider(provider: Provider) -> list[DatedDeprecation]:
     """Return the deprecations of a provider card, earliest first."""
-    notes = [Deprecation(provider.name, *_last_day(one.date), one.text) for one in provider.deprecations]
+    notes = [DatedDeprecation(provider.name, *_last_day(one.date), one.text) for one in provider.deprecations]
     return sorted(notes, key=lambda one: one.day)
 
 
@@ -63,14 +63,14 @@ def banners(live: SmtpSettings | None, now: datetime) -> list[DeprecationBanner]
     ]
 
 
-def _past_banner(deprecation: Deprecation) -> DeprecationBanner:
+def _past_banner(deprecation: DatedDeprecation) -> DeprecationBanner:
     text = f"{deprecation.text}. Choose Check again to see whether your settings still work; emails that cannot leave wait."
     return DeprecationBanner(
         f"Something has changed at {deprecation.provider}: {deprecation.date_text}", text
     )
 
 
-def _upcoming_banner(deprecation: Deprecation) -> DeprecationBanner:
+def _upcoming_banner(deprecation: DatedDeprecation) -> DeprecationBanner:
     text = f"{deprecation.text}. Your settings are not touched, but they may stop working then."
     return DeprecationBanner(
         f"Something will change at {deprecation.provider}: {deprecation.date_text}", text

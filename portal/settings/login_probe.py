@@ -55,7 +55,7 @@ Listener = Callable[[ProbeResult], None]
 
 
 @dataclass
-class _Listeners:
+class _ProbeListeners:
     listeners: list[Listener] = field(default_factory=list)
 
 
@@ -69,7 +69,7 @@ class _Target:
 
 def add_listener(app: Flask, listener: Listener) -> None:
     """Register a function that receives the result of every login probe of a live version."""
-    get_state(app).part(_Listeners).listeners.append(listener)
+    get_state(app).part(_ProbeListeners).listeners.append(listener)
 
 
 def get(version_id: int) -> LoginProbe | None:
@@ -233,7 +233,7 @@ def _locked(target: _Target) -> tuple[SmtpSettings, LoginProbe]:
 
 
 def _notify(result: ProbeResult) -> None:
-    for listener in get_state().part(_Listeners).listeners:
+    for listener in get_state().part(_ProbeListeners).listeners:
         listener(result)
 
 

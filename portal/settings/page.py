@@ -58,7 +58,7 @@ class TestResult:
 
 
 @dataclass(frozen=True)
-class Page:
+class SettingsPage:
     """Everything that the template shows besides the form."""
 
     sender: Sender
@@ -99,12 +99,12 @@ class Page:
         return self.newest is not None and self.newest.state is VersionState.DRAFT
 
 
-def build(owner: Owner, *, test: str | None) -> Page:
+def build(owner: Owner, *, test: str | None) -> SettingsPage:
     """Return the page for an owner. ``test`` is the id of a test email, as it stands in the URL."""
     newest = versions.newest(owner.account_id)
     shown = versions.last_checked(owner.account_id) or newest
     check = versions.latest_check(shown) if shown else None
-    return Page(
+    return SettingsPage(
         sender=current_sender(owner.account),
         newest=newest,
         live=routing.live_version(owner.account_id),

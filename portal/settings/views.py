@@ -166,7 +166,7 @@ def _refused_page(form: SmtpForm, error: InvalidSettings) -> str:
     return _page(form, refused=True, loose_errors=loose_errors)
 
 
-def _refresh_url(shown: page.Page) -> str:
+def _refresh_url(shown: page.SettingsPage) -> str:
     """Return the URL that a browser without script reloads.
 
     It contains the time because browsers do not load a URL that differs from the current one only in its fragment.

@@ -10,7 +10,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.deliveries import bulk_actions
 from portal.deliveries.filters import Filters
-from portal.deliveries.models import Action, BulkAction, State
+from portal.deliveries.models import Action, BulkAction, BulkActionState
 from portal.outbox.models import Queue, Status
 from portal.outbox.queue import hold
 from tests.pages import csrf_token
@@ -62,7 +62,7 @@ def test_all_matching_messages_are_counted_then_retried(owner, enqueue):
     assert {status_of(message) for message in failed} == {Status.QUEUED}
     assert status_of(other) is Status.FAILED
     db.session.refresh(action)
-    assert (action.state, action.done, action.changed) == (State.DONE, 7, 7)
+    assert (action.state, action.done, action.changed) == (BulkActionState.DONE, 7, 7)
     page = owner.get(f"/deliveries/orders/{action.id}").get_data(as_text=True)
     assert "7 emails get a new start" in page
     assert 'data-live="off"' in page
@@ -75,7 +75,7 @@ def test_a_bulk_action_resumes_at_its_cursor_and_skips_newer_messages(owner, enq
     newer = enqueue()
     assert bulk_actions._run_batch(action.id, utcnow())
     db.session.refresh(action)
-    assert (action.state, action.changed) == (State.RUNNING, 2)
+    assert (action.state, action.changed) == (BulkActionState.RUNNING, 2)
     assert bulk_actions.find_due_work(utcnow()) == [("bulk-action", action.id)]
     bulk_actions.run(action.id)
     assert {status_of(message) for message in rows} == {Status.CANCELLED}
@@ -112,7 +112,7 @@ def test_a_bulk_action_can_be_stopped(owner, enqueue):
     bulk_actions.run(action.id)
     assert status_of(row) is Status.QUEUED
     db.session.refresh(action)
-    assert action.state is State.STOPPED
+    assert action.state is BulkActionState.STOPPED
 
 
 def test_a_bulk_action_on_no_messages_is_not_created(owner, enqueue):
