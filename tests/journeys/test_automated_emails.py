@@ -9,7 +9,7 @@ from email.policy import default
 from playwright.sync_api import Page, expect
 
 from tests.journeys.running import RunningPortal
-from tests.journeys.test_events import GRACE, SENDER, play, sign_up, text_of
+from tests.journeys.test_events import GRACE, SENDER, sign_up, simulate, text_of
 from tests.journeys.test_owner import OWNER, fill_rehearsal, save
 
 TEXT = "Come in, {{ first_name }}: the greenhouse is open."
@@ -65,7 +65,7 @@ def test_an_edited_notice_is_previewed_tested_and_sent(portal: RunningPortal, lo
 
     page.goto(f"{portal.base}/automated-emails/new-purchase")
     page.get_by_role("button", name="Switch off").click()
-    play(page, portal, "purchase", order="B-7004")
+    simulate(page, portal, "purchase", order="B-7004")
     page.goto(f"{portal.base}/events")
     bought = page.locator("main tr", has_text="Purchase").first
     expect(bought).to_contain_text("Grace Hopper")

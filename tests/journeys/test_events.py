@@ -16,7 +16,7 @@ from tests.journeys.test_owner import fill_rehearsal, join, save
 
 GRACE = "grace@hopper.example"
 SENDER = "Brightleaf <info@brightleaf.example>"
-PLAY = "/settings/api/simulate"
+PLAY = "/settings/api/play"
 
 
 def mails(portal: RunningPortal) -> list[EmailMessage]:
