@@ -151,7 +151,7 @@ def _stopped_line(report: OutboxReport, one: StoppedQueue) -> str:
 def _worker_line(report: OutboxReport, one: WorkerHeartbeat) -> str:
     missing = "" if one in report.overview.at_work else "MISSING, "
     about = f"version {one.version}, {one.threads} threads"
-    return f"{one.host} pid {one.pid}: {about}, {missing}last overview {ago(one.seen_at, report.overview.at)}"
+    return f"{one.host} pid {one.pid}: {about}, {missing}last seen {ago(one.seen_at, report.overview.at)}"
 
 
 def _lease_line(report: OutboxReport, one: MessageLease) -> str:

@@ -32,7 +32,7 @@ LOGGED_IN = [
     "/account",
     "/operator/outbox",
     "/rehearsal/inbox",
-    "/rehearsal/violations",
+    "/rehearsal/faults",
     "/no-such-page",
 ]
 PUBLIC = ["/log-in", "/register", "/forgot-password", "/join/brightleaf", "/join/brightleaf/thanks"]
@@ -85,4 +85,4 @@ def violations_on(page, url: str, width: int) -> list[str]:  # type: ignore[no-u
         for one in result.response["violations"]
     ]
     page_width = page.evaluate("document.documentElement.scrollWidth")
-    return violations + ([f"{url}: {page_width} px page_width at {width}"] if page_width > width else [])
+    return violations + ([f"{url}: {page_width} px wide at {width}"] if page_width > width else [])
