@@ -65,6 +65,6 @@ def test_tables_created_without_migrations_have_the_same_triggers(tmp_path):
                 connection.exec_driver_sql("CREATE SCHEMA public")
     (tmp_path / "created").mkdir()
     with create_app(make_config(tmp_path / "created")).app_context():
-        db.create_all()
+        db.create_all(bind_key=None)
         assert _definitions() == expected
         assert len(expected) >= len(OWN)
