@@ -1,84 +1,95 @@
-"""Rate limits: fixed-window counters in the database, shared by all processes.
+"""Rate limits over sliding windows: counters in the database, shared by all processes.
 
 They limit password guesses, sign-ups in other people's names and test emails. Keys are hashed, so the table holds no address.
+
+A window is divided into slots, and each slot has a counter. A use counts until its whole slot has left the window: no
+window, wherever it begins, holds more than the limit, and a use blocks for at most one slot longer than the window.
+Refused uses are not counted, so trying again does not prolong the wait.
 """
 
 from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 
 from flask import current_app
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import BindParameter, ColumnElement, bindparam, delete, func, literal, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .db import Base, db, insert
 from .db.prepared import PreparedStatement
 
+SLOTS = 12  # of a window
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 class RateLimitCounter(Base):
-    """How often one key was used under one limit in one window."""
+    """How often one key was used under one limit in one slot, which begins at ``window_start``."""
 
     __tablename__ = "rate_limit_counter"
     window_start: Mapped[datetime] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     used: Mapped[int]
-    # The key begins with the window, so old rows are adjacent; without a rowid SQLite stores each row once.
+    # The key begins with the time, so old rows are adjacent; without a rowid SQLite stores each row once.
     __table_args__ = {"sqlite_with_rowid": False}
 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """At most ``amount`` uses of a key in each ``window``. ``name`` keeps the keys of different limits apart."""
+    """At most ``amount`` uses of a key in any ``window``. ``name`` keeps the keys of different limits apart."""
 
     name: str
     amount: int
     window: timedelta
 
+    @property
+    def slot(self) -> timedelta:
+        """The length of a slot."""
+        return self.window / SLOTS
+
 
 def consume(limit: RateLimit, *key: object, now: datetime) -> bool:
-    """Count one use within the current transaction; return whether the limit allows it."""
-    row = {"key": _key(limit, key), "window_start": _window(limit, now)}
-    used: int = _increment(db.engine.dialect.name).scalar(**row)
-    return used <= limit.amount
+    """Count one use within the current transaction, if the limit allows it; return whether it does."""
+    slots, dialect = _slots(limit, now), db.engine.dialect.name
+    counted = _increment(dialect).scalar(of_key=_key(limit, key), amount=limit.amount, **slots)
+    return counted is not None
 
 
-@cache
-def _increment(_dialect: str) -> PreparedStatement:
-    """Return the counting statement, compiled once: it runs for every sign-up and every log-in."""
-    table = RateLimitCounter.__table__
-    row = {"key": bindparam("key"), "window_start": bindparam("window_start"), "used": 1}
-    statement = (
-        insert(RateLimitCounter)
-        .values(row)
-        .on_conflict_do_update(index_elements=["key", "window_start"], set_={"used": table.c.used + 1})
-    )
-    return PreparedStatement(statement.returning(table.c.used))
+def consume_or_wait(limit: RateLimit, *key: object, now: datetime) -> timedelta:
+    """Count one use as ``consume``; return zero, or how long to wait if the limit does not allow it."""
+    return timedelta() if consume(limit, *key, now=now) else wait(limit, *key, now=now)
 
 
 def remaining(limit: RateLimit, *key: object, now: datetime) -> int:
-    """Return how many uses remain in the current window."""
-    used = db.session.scalar(
-        select(RateLimitCounter.used).where(
-            RateLimitCounter.key == _key(limit, key), RateLimitCounter.window_start == _window(limit, now)
-        )
-    )
-    return max(0, limit.amount - (used or 0))
+    """Return how many uses the limit allows now."""
+    used = _used_by_slot(_key(limit, key), _slots(limit, now))
+    return max(0, limit.amount - sum(used.values()))
+
+
+def wait(limit: RateLimit, *key: object, now: datetime) -> timedelta:
+    """Return how long from now the limit allows no use of the key; zero if it allows one at once."""
+    used = _used_by_slot(_key(limit, key), _slots(limit, now))
+    left, end = sum(used.values()), now
+    for slot in sorted(used):
+        if left < limit.amount:
+            break
+        left -= used[slot]
+        end = slot + limit.window + limit.slot
+    return end - now
 
 
 def reset(limit: RateLimit, *key: object, now: datetime) -> None:
-    """Remove the count of a key in the current window, as after a correct password. The caller commits."""
-    db.session.execute(
-        delete(RateLimitCounter).where(
-            RateLimitCounter.key == _key(limit, key), RateLimitCounter.window_start == _window(limit, now)
-        )
-    )
+    """Remove the counted uses of a key, as after a correct password. The caller commits."""
+    slots = _slots(limit, now).values()
+    table = RateLimitCounter
+    db.session.execute(delete(table).where(table.key == _key(limit, key), table.window_start.in_(slots)))
 
 
 def remove_old_counters(now: datetime) -> None:
-    """Remove the counts of windows that ended two days ago. Commits."""
+    """Remove the counters of slots that began two days ago, twice the longest window. Commits."""
     db.session.execute(
         delete(RateLimitCounter).where(RateLimitCounter.window_start < now - timedelta(days=2))
     )
@@ -91,6 +102,52 @@ def _key(limit: RateLimit, key: tuple[object, ...]) -> str:
     return hmac.digest(secret, text.encode("utf-8", "replace"), "sha256").hex()[:40]
 
 
-def _window(limit: RateLimit, now: datetime) -> datetime:
-    seconds = int(limit.window.total_seconds())
-    return now.fromtimestamp(int(now.timestamp()) // seconds * seconds, tz=now.tzinfo)
+def _slots(limit: RateLimit, now: datetime) -> dict[str, datetime]:
+    """Return the beginnings of the slots that the window before ``now`` touches, the current one first, as parameters."""
+    current = _EPOCH + (now - _EPOCH) // limit.slot * limit.slot
+    return {f"slot_{number}": current - number * limit.slot for number in range(SLOTS + 1)}
+
+
+def _used_by_slot(key: str, slots: dict[str, datetime]) -> dict[datetime, int]:
+    return dict(_select().all(of_key=key, **slots))
+
+
+# The statements are compiled once: they run for every sign-up and every log-in.
+@cache
+def _select() -> PreparedStatement:
+    table = RateLimitCounter.__table__.c
+    return PreparedStatement(select(table.window_start, table.used).where(*_in_slots(0)))
+
+
+@cache
+def _increment(_dialect: str) -> PreparedStatement:
+    """Return the statement that counts a use and returns the count of its slot, or no row beyond ``amount``.
+
+    Uses at the same time wait for each other at the row of their slot, so they are counted exactly.
+    """
+    table = RateLimitCounter.__table__.c
+    earlier = select(func.coalesce(func.sum(table.used), 0)).where(*_in_slots(1)).scalar_subquery()
+    amount = bindparam("amount", type_=table.used.type)
+    row = select(_parameter("of_key"), _parameter("slot_0"), literal(1)).where(earlier < amount)
+    statement = (
+        insert(RateLimitCounter)
+        .from_select(["key", "window_start", "used"], row)
+        .on_conflict_do_update(
+            index_elements=["key", "window_start"],
+            set_={"used": table.used + 1},
+            where=table.used + earlier < amount,
+        )
+    )
+    return PreparedStatement(statement.returning(table.used))
+
+
+def _in_slots(first: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions for the rows of a key from its slot ``first`` back."""
+    table = RateLimitCounter.__table__.c
+    slots = [_parameter(f"slot_{number}") for number in range(first, SLOTS + 1)]
+    return table.key == _parameter("of_key"), table.window_start.in_(slots)
+
+
+def _parameter(name: str) -> BindParameter[Any]:
+    table = RateLimitCounter.__table__.c
+    return bindparam(name, type_=table.key.type if name == "of_key" else table.window_start.type)

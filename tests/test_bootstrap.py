@@ -22,7 +22,7 @@ from portal.config import ConfigError
 from portal.db import Base, UTCDateTime, db, readiness
 from portal.deliveries.triggers import SUBJECT_INDEX
 from portal.jobs.backend import TABLE_PREFIX
-from portal.rate_limit import RateLimit, _key, _window, consume, remaining
+from portal.rate_limit import RateLimit, _key, consume, remaining
 from portal.vault import new_key
 from tests.conftest import make_config
 
@@ -48,7 +48,7 @@ def test_an_upgrade_keeps_the_counters_of_rate_limits(tmp_path):
     limit, now = RateLimit("log-in", 3, timedelta(hours=1)), utcnow()
     with app.app_context():
         upgrade(directory=str(readiness.MIGRATIONS), revision="0009")
-        values = {"key": _key(limit, ("ada",)), "start": _window(limit, now)}
+        values = {"key": _key(limit, ("ada",)), "start": now.replace(minute=0, second=0, microsecond=0)}
         with db.engine.begin() as connection:
             insert = "INSERT INTO budget_count (key, window_start, spent) VALUES (:key, :start, 2)"
             connection.execute(text(insert).bindparams(bindparam("start", type_=UTCDateTime)), values)

@@ -24,17 +24,16 @@ class WrongCredentials(Exception):
 
 
 class TooManyAttempts(Exception):
-    """A rate limit is reached; the next window begins after ``wait``."""
+    """A rate limit is reached; the next attempt is allowed after ``wait``."""
 
-    def __init__(self, limit: RateLimit, now: datetime) -> None:
-        window_s = int(limit.window.total_seconds())  # windows begin at multiples of their length
-        self.wait = timedelta(seconds=window_s - int(now.timestamp()) % window_s)
-        super().__init__(f"rate limit reached: {limit.name}")
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__("rate limit reached")
+        self.wait = wait
 
     @property
     def minutes(self) -> int:
         """The wait in whole minutes, at least one."""
-        return max(1, -(-int(self.wait.total_seconds()) // 60))
+        return max(1, -(-self.wait // timedelta(minutes=1)))
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,12 @@ def log_in(mailbox: str, password: str, *, network: str, device: str, now: datet
 
 def _find_stored_password(key: str, network: str, now: datetime) -> _StoredPassword | None:
     """Count this attempt and fetch the hash in one transaction, which ends before the slow verification."""
-    allowed = count_attempt(key, now=now) & rate_limit.consume(LOGINS_PER_NETWORK, network, now=now)
+    wait = max(count_attempt(key, now=now), rate_limit.consume_or_wait(LOGINS_PER_NETWORK, network, now=now))
     query = select(Owner.id, Owner.password_hash).where(Owner.mailbox_key == key)
     row = db.session.execute(query).one_or_none()
     db.session.commit()
-    if not allowed:
-        raise TooManyAttempts(LOGINS_PER_MAILBOX, now)
+    if wait:
+        raise TooManyAttempts(wait)
     return _StoredPassword(row.id, row.password_hash) if row else None
 
 
@@ -85,9 +84,9 @@ def _start_session(stored: _StoredPassword, new_hash: str, key: str, device: str
     return token
 
 
-def count_attempt(key: str, *, now: datetime) -> bool:
-    """Count one log-in attempt for this mailbox; return whether it is within the limit. The caller commits."""
-    return rate_limit.consume(LOGINS_PER_MAILBOX, key, now=now)
+def count_attempt(key: str, *, now: datetime) -> timedelta:
+    """Count one log-in attempt for this mailbox; return zero, or the time to wait. The caller commits."""
+    return rate_limit.consume_or_wait(LOGINS_PER_MAILBOX, key, now=now)
 
 
 def reset_attempts(key: str, *, now: datetime) -> None:

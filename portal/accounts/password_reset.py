@@ -37,15 +37,15 @@ def request_reset(mailbox: str, *, network: str, link_for: Callable[[str], str],
         TooManyAttempts: the network reached its limit.
     """
     key = mailbox_key(mailbox)
-    within = rate_limit.consume(PER_NETWORK, network, now=now)
+    wait = rate_limit.consume_or_wait(PER_NETWORK, network, now=now)
     allowed = rate_limit.consume(PER_MAILBOX, key, now=now)
     owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == key))
-    if owner and within and allowed and can_send_mail():
+    if owner and not wait and allowed and can_send_mail():
         token = _add_reset(owner, now)
         enqueue_row(None, emails.reset_password(owner.mailbox, hash_token(token), link_for(token)), now=now)
     db.session.commit()
-    if not within:
-        raise TooManyAttempts(PER_NETWORK, now)
+    if wait:
+        raise TooManyAttempts(wait)
 
 
 def create_reset_token(mailbox: str, *, now: datetime) -> str | None:

@@ -65,10 +65,10 @@ def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, 
     owner = db.session.get_one(Owner, user.id)
     stored, about = owner.password_hash, (owner.account.name, owner.name, owner.mailbox)
     key = owner.mailbox_key
-    allowed = login.count_attempt(key, now=now)
+    wait = login.count_attempt(key, now=now)
     db.session.commit()
-    if not allowed:
-        raise login.TooManyAttempts(login.LOGINS_PER_MAILBOX, now)
+    if wait:
+        raise login.TooManyAttempts(wait)
     check_password(new, *about)
     if not hasher().verify(stored, present):
         raise WrongCredentials

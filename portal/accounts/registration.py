@@ -162,20 +162,20 @@ def confirm(token: str, *, browser: str, password: str, network: str, now: datet
     pending = find_pending(token, now=now)
     valid = _ValidRegistration(pending.programme, pending.name, pending.mailbox, pending.password_hash)
     known = is_same_browser(pending, browser)
-    allowed = known or rate_limit.consume(LOGINS_PER_NETWORK, network, now=now)
+    wait = timedelta() if known else rate_limit.consume_or_wait(LOGINS_PER_NETWORK, network, now=now)
     db.session.commit()
-    if not allowed:
-        raise TooManyAttempts(LOGINS_PER_NETWORK, now)
+    if wait:
+        raise TooManyAttempts(wait)
     if not known and not hasher().verify(valid.password_hash, password):
         raise WrongPassword
     return _create(valid, now)
 
 
 def _count_registration(network: str, now: datetime) -> None:
-    allowed = rate_limit.consume(PER_NETWORK, network, now=now)
+    wait = rate_limit.consume_or_wait(PER_NETWORK, network, now=now)
     db.session.commit()
-    if not allowed:
-        raise TooManyAttempts(PER_NETWORK, now)
+    if wait:
+        raise TooManyAttempts(wait)
 
 
 def _validate(entered: RegistrationInput) -> _ValidRegistration:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def render_rate_limited(
     minutes = "a minute" if error.minutes == 1 else f"{error.minutes} minutes"
     add_error(form, f"This was tried too often in a short time. Wait {minutes}, then try again.")
     html = render_template(template, form=form, form_errors=True, **more)
-    return html, 429, {"Retry-After": str(int(error.wait.total_seconds()))}
+    return html, 429, {"Retry-After": str(math.ceil(error.wait.total_seconds()))}
 
 
 @blueprint.route("/log-in", methods=["GET", "POST"])

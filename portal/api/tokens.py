@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,11 +35,10 @@ class AlreadyCreated(Exception):
 
 
 class RateLimited(Exception):
-    """The token's rate limit is exceeded; the next window begins in ``seconds``."""
+    """The token's rate limit is exceeded; the next request is allowed after ``wait``."""
 
-    def __init__(self, now: datetime) -> None:
-        window_s = int(REQUEST_LIMIT.window.total_seconds())  # windows begin at multiples of their length
-        self.seconds = window_s - int(now.timestamp()) % window_s
+    def __init__(self, wait: timedelta) -> None:
+        self.seconds = max(1, math.ceil(wait.total_seconds()))
         super().__init__("rate limit of the token exceeded")
 
 
@@ -117,16 +117,17 @@ def authenticate(header: str, *, now: datetime) -> Bearer | None:
     db.session.commit()
     if row is None:
         return None
-    if not _count_request(row.id, now):
-        raise RateLimited(now)
+    wait = _count_request(row.id, now)
+    if wait:
+        raise RateLimited(wait)
     return Bearer(row.id, row.account_id)
 
 
-def _count_request(token_id: int, now: datetime) -> bool:
-    """Count a request, even a GET; return whether the limit allows it. Updates ``last_used_at`` at most once a minute."""
+def _count_request(token_id: int, now: datetime) -> timedelta:
+    """Count a request, even a GET; return zero, or the time to wait. Updates ``last_used_at`` at most once a minute."""
     with read_write():
-        allowed = rate_limit.consume(REQUEST_LIMIT, token_id, now=now)
+        wait = rate_limit.consume_or_wait(REQUEST_LIMIT, token_id, now=now)
         stale = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= now - _LAST_USED_INTERVAL)
         db.session.execute(update(ApiToken).where(ApiToken.id == token_id, stale).values(last_used_at=now))
         db.session.commit()
-    return allowed
+    return wait

@@ -368,8 +368,10 @@ def test_a_token_over_its_rate_limit_gets_retry_after(shop, monkeypatch):
             rejected(shop.get(f"{EVENTS}/1"), 404)
         response = shop.send(purchase())
         rejected(response, 429)
-        assert response.headers["Retry-After"] == "40"
-    with time_machine.travel(datetime(2026, 11, 3, 9, 1, 0, tzinfo=UTC), tick=False):
+        assert response.headers["Retry-After"] == "65"
+    with time_machine.travel(datetime(2026, 11, 3, 9, 1, 24, tzinfo=UTC), tick=False):
+        rejected(shop.get(f"{EVENTS}/1"), 429)
+    with time_machine.travel(datetime(2026, 11, 3, 9, 1, 25, tzinfo=UTC), tick=False):
         rejected(shop.get(f"{EVENTS}/1"), 404)
 
 
