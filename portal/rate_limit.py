@@ -65,18 +65,22 @@ def consume_or_wait(limit: RateLimit, *key: object, now: datetime) -> timedelta:
 
 def remaining(limit: RateLimit, *key: object, now: datetime) -> int:
     """Return how many uses the limit allows now."""
-    used = _used_by_slot(_key(limit, key), _slots(limit, now))
-    return max(0, limit.amount - sum(used.values()))
+    return max(0, limit.amount - used(limit, *key, now=now))
+
+
+def used(limit: RateLimit, *key: object, now: datetime) -> int:
+    """Return how many uses are counted in the window that ends now."""
+    return sum(_used_by_slot(_key(limit, key), _slots(limit, now)).values())
 
 
 def wait(limit: RateLimit, *key: object, now: datetime) -> timedelta:
     """Return how long from now the limit allows no use of the key; zero if it allows one at once."""
-    used = _used_by_slot(_key(limit, key), _slots(limit, now))
-    left, end = sum(used.values()), now
-    for slot in sorted(used):
+    by_slot = _used_by_slot(_key(limit, key), _slots(limit, now))
+    left, end = sum(by_slot.values()), now
+    for slot in sorted(by_slot):
         if left < limit.amount:
             break
-        left -= used[slot]
+        left -= by_slot[slot]
         end = slot + limit.window + limit.slot
     return end - now
 

@@ -1,56 +1,80 @@
 """Job queues in Huey: in a file beside SQLite, in the PostgreSQL database, or in Redis.
 
-A job is a name and an id ("drain account 7", "check version 12"). It never carries a message: the tables hold the work,
-so a job may be lost or repeated without harm.
+A job is a name and an id ("drain account 7", "check version 12"), stored as JSON. It never carries a message or code: the
+tables hold the work, so a job may be lost or repeated without harm.
 """
 
 from __future__ import annotations
 
-import logging
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huey import PostgresHuey, RedisHuey, SqliteHuey
+from huey import Huey
 from huey.exceptions import ConfigurationError
 from huey.registry import Registry
-from huey.storage import PostgresStorage, SqliteStorage
+from huey.storage import PostgresStorage, RedisStorage, SqliteStorage
 
 from ..db import urls
 from ..env import ConfigError
-from .registry import Job, job_registry
+from . import refusals
+from .registry import job_registry
+from .serializer import JobSerializer, RefusedJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from flask import Flask
-    from huey import Huey
-    from huey.registry import Message
 
     from ..config import Config
+    from .registry import Job
 
 TABLE_PREFIX = "jobs"  # of Huey's tables in PostgreSQL
 # A check of settings never waits behind drains.
 QUEUES = ("mail", "checks")
-_IGNORED = "ignored"  # the task that replaces a job of an unknown name
-
-_log = logging.getLogger(__name__)
 
 
 class _TaskRegistry(Registry):
-    """Names a task by its job alone, and replaces a job this version does not know by one that does nothing.
-
-    During an upgrade a queue may hold jobs of another version. Nothing is lost with them: the sweep pushes what is due.
-    """
+    """Names a task by its job alone, without the module of its function."""
 
     def task_to_string(self, task_class: type[Any]) -> str:
         return task_class.__name__
 
-    def create_task(self, message: Message) -> Any:
-        if message.name not in self._registry:
-            _log.warning("ignored a job of the unknown name %r", message.name)
-            message = message._replace(name=_IGNORED, args=(), kwargs={})
-        return super().create_task(message)
+
+class _JobQueue(Huey):
+    """Reads nothing from the job store but jobs, and refuses every row that is none.
+
+    A refused row is removed from its queue, reported to ``on_refused`` and not run. Nothing is lost with it: the tables
+    hold the work, and the sweep pushes what is due.
+    """
+
+    on_refused: Callable[[str], None]  # receives the reason
+    serializer: JobSerializer
+
+    def dequeue(self) -> Any:
+        while (data := self.storage.dequeue()) is not None:
+            try:
+                return self.deserialize_task(data)
+            except RefusedJob as refused:
+                self.on_refused(str(refused))
+        return None
+
+    def pending_jobs(self) -> set[Job]:
+        """Return the jobs that wait. Refused rows are left to ``dequeue``."""
+        found = set()
+        for data in self.storage.enqueued_items():
+            with suppress(RefusedJob):
+                found.add(self.serializer.read(data))
+        return found
+
+    def is_revoked(self, task: Any, timestamp: Any = None, peek: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002
+        """Return False: no job is revoked, so Huey need not read its table of values."""
+        return False
+
+    def read_schedule(self, timestamp: Any = None) -> list[Any]:  # noqa: ARG002
+        """Return nothing: no job is scheduled, so Huey need not read its table of schedules."""
+        return []
 
 
 class _PostgresStorage(PostgresStorage):
@@ -86,51 +110,57 @@ class _FileStorage(SqliteStorage):
         self._own_changes = object()
 
 
-class _FileHuey(SqliteHuey):
+class _FileQueue(_JobQueue):
     storage_class = _FileStorage
 
 
-class _PostgresHuey(PostgresHuey):
+class _PostgresQueue(_JobQueue):
     storage_class = _PostgresStorage
+
+
+class _RedisQueue(_JobQueue):
+    storage_class = RedisStorage
 
 
 def install(app: Flask, config: Config, jobs: Mapping[str, tuple[str, Callable[[int], None]]]) -> None:
     """Build the queues of this app and register ``jobs``: name -> (queue, function of the id)."""
     registry = job_registry(app)
-    registry.queues = {name: _queue(config, name) for name in QUEUES}
+    registry.queues = {name: _queue(app, config, name) for name in QUEUES}
     registry.queue_of_job = {job: queue for job, (queue, _) in jobs.items()}
     registry.tasks = {job: registry.queues[queue].task(name=job)(work) for job, (queue, work) in jobs.items()}
 
 
-def _queue(config: Config, name: str) -> Huey:
-    huey = _build(config, f"signet-{name}")
-    huey._registry = _TaskRegistry()
-    huey.task(name=_IGNORED)(_do_nothing)
-    return huey
+def _queue(app: Flask, config: Config, name: str) -> _JobQueue:
+    registry = _TaskRegistry()
+    queue = _build(config, f"signet-{name}", JobSerializer(registry._registry))
+    queue._registry = registry
+    queue.on_refused = partial(refusals.record, app, name)
+    return queue
 
 
-def _do_nothing() -> None:
-    """Stand in for a job of an unknown name."""
-
-
-def _build(config: Config, name: str) -> Huey:
-    """Return Huey where the configuration has it: in Redis, beside the tables in PostgreSQL, or in a file."""
+def _build(config: Config, name: str, serializer: JobSerializer) -> _JobQueue:
+    """Return a queue where the configuration has it: in Redis, beside the tables in PostgreSQL, or in a file."""
     if config.redis_url:
-        return _build_redis(config.redis_url, name)
+        return _build_redis(config.redis_url, name, serializer)
     if urls.is_postgresql(config.database_url):
         # bootstrap makes its tables, so that a portal starts while its database does not answer.
         connect = partial(urls.connect, config.database_url)
-        return _PostgresHuey(
-            name, connection=connect, results=False, table_prefix=TABLE_PREFIX, create_tables=False
+        return _PostgresQueue(
+            name,
+            serializer=serializer,
+            results=False,
+            connection=connect,
+            table_prefix=TABLE_PREFIX,
+            create_tables=False,
         )
     # No fsync: losing a job delays it until the next sweep, and never loses a message.
     path = Path(config.instance) / "jobs.sqlite"
-    return _FileHuey(name, filename=str(path), results=False, fsync=False)
+    return _FileQueue(name, serializer=serializer, results=False, filename=str(path), fsync=False)
 
 
-def _build_redis(url: str, name: str) -> Huey:
+def _build_redis(url: str, name: str, serializer: JobSerializer) -> _JobQueue:
     try:
-        return RedisHuey(name, url=url, results=False)
+        return _RedisQueue(name, serializer=serializer, results=False, url=url)
     except ConfigurationError:
         raise ConfigError(
             "REDIS_URL is set, but the Python package redis is not installed. Install it with "
@@ -142,15 +172,15 @@ def _build_redis(url: str, name: str) -> Huey:
 
 def make_tables(app: Flask) -> None:
     """Create Huey's tables in PostgreSQL where they are missing."""
-    huey = job_registry(app).queues["mail"]
-    if isinstance(huey, PostgresHuey):
-        huey.storage.initialize_schema()
+    storage = job_registry(app).queues["mail"].storage
+    if isinstance(storage, PostgresStorage):
+        storage.initialize_schema()
 
 
 def push_missing(app: Flask, jobs: list[Job]) -> None:
     """Push those of ``jobs`` that do not wait in a queue already, so that sweeps do not pile them up."""
     queues = job_registry(app).queues.values() if jobs else ()
-    waiting = {(task.name, *task.args) for queue in queues for task in queue.pending()}
+    waiting = {job for queue in queues for job in queue.pending_jobs()}
     for job in jobs:
         if job not in waiting:
             push(app, *job)

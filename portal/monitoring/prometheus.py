@@ -22,7 +22,7 @@ from ..db import db, read_only
 from ..deliveries import rollup
 from ..deliveries.models import AttemptTotal, RollupCursor
 from ..deliveries.stats import ATTEMPTS, NO_STEP, STEPS_S
-from ..jobs import heartbeat
+from ..jobs import heartbeat, refusals
 from ..outbox.models import OutboxMessage, Outcome, Queue, Status
 from ..smtp.failure import Stage
 from ..state import get_state
@@ -67,7 +67,12 @@ class _DatabaseCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         with read_only():
-            found = [*_queue_metrics(self.now), *_attempt_metrics(), _worker_metric(self.now)]
+            found = [
+                *_queue_metrics(self.now),
+                *_attempt_metrics(),
+                _worker_metric(self.now),
+                _refused_metric(self.now),
+            ]
             db.session.rollback()
         yield from found
 
@@ -136,3 +141,11 @@ def _buckets(counts: Counter[int]) -> list[tuple[str, float]]:
 def _worker_metric(now: datetime) -> Metric:
     alive = len(heartbeat.live_workers(now))
     return GaugeMetricFamily("signet_workers", "Workers seen within the last minute.", value=alive)
+
+
+def _refused_metric(now: datetime) -> Metric:
+    return GaugeMetricFamily(
+        "signet_jobs_refused",
+        "Rows of the job queues that were refused within the last day.",
+        value=refusals.count(now),
+    )

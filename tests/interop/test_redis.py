@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +13,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from portal.clock import utcnow
 from portal.config import Config
+from portal.db import db
+from portal.jobs import refusals
+from portal.jobs.registry import job_registry
 from portal.outbox.models import Status
 from tests.conftest import make_config
 from tests.outbox.conftest import account, routes, serve, server
@@ -86,3 +92,41 @@ def test_the_start_does_not_need_redis(tmp_path: Path, redis: Redis):
 
     redis.stop()
     create_app(replace(make_config(tmp_path / "other"), redis_url=redis.url))
+
+
+class _Bomb:
+    """Creates a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickles_and_values_of_another_type_in_redis_are_not_opened(
+    app: Flask, config, redis, account, server, tmp_path
+):
+    bomb = tmp_path / "opened"
+    row = pickle.dumps(_Bomb(bomb))
+    queues = [huey.storage for huey in job_registry(app).queues.values()]
+    for storage in queues:
+        storage.conn.lpush(storage.queue_key, row, b'["unknown", 7]')
+        storage.conn.zadd(storage.schedule_key, {row: 0})
+        storage.conn.hset(storage.result_key, "rt:drain", row)
+    with working(config, account, server, sweep=0.5) as worker:
+        wait_for(lambda: _refused() == 2 * len(queues))
+        enqueue_message(account, "one")
+        wait_for(lambda: statuses(account) == [Status.SENT])
+        queues[0].conn.delete(queues[0].queue_key)
+        queues[0].conn.set(queues[0].queue_key, "no list")  # the worker can read no job until this is gone
+        enqueue_message(account, "two")
+        queues[0].conn.delete(queues[0].queue_key)
+        wait_for(lambda: statuses(account) == [Status.SENT] * 2)
+        assert worker.process.poll() is None
+    assert not bomb.exists()
+
+
+def _refused() -> int:
+    db.session.rollback()
+    return refusals.count(utcnow())

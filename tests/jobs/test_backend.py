@@ -1,4 +1,4 @@
-"""Job queues: a file is searched only after a change, and unknown jobs are ignored."""
+"""Job queues: a file is searched only after a change, and every pushed job has a function."""
 
 from __future__ import annotations
 
@@ -52,19 +52,6 @@ def test_a_job_of_another_process_is_found_after_an_empty_search(app, huey):
         other.execute("INSERT INTO task (queue, data) VALUES (?, ?)", (huey.storage.name, data))
         other.commit()
     assert huey.dequeue().args == (7,)
-
-
-def test_a_job_of_an_unknown_name_is_ignored_with_a_log_line(app, huey, caplog):
-    backend.push(app, "drain", 7)
-    (data,) = huey.storage.enqueued_items()
-    huey.flush()
-    unknown = huey.serializer.deserialize(data)._replace(name="portal.engine.tend")
-    huey.storage.enqueue(huey.serializer.serialize(unknown))
-    backend.push_missing(app, [("drain", 8)])  # reads what waits already
-    for _ in range(2):
-        huey.execute(huey.dequeue())
-    assert "ignored a job of the unknown name 'portal.engine.tend'" in caplog.text
-    assert huey.dequeue() is None
 
 
 def test_every_room_pushes_jobs_that_have_a_function(app):
