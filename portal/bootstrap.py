@@ -92,15 +92,30 @@ def set_up(instance: Path) -> Flask:
     return app
 
 
+def first_owner_link(app: Flask) -> str | None:
+    """Return a one-time link with which the first owner registers; None once there is an owner."""
+    from .accounts import invitations
+    from .clock import utcnow
+
+    with app.app_context():
+        return invitations.invite_first_owner(link=invitations.link_to, now=utcnow())
+
+
 def _main() -> None:
     from .about import ROOT
 
     instance = Path(os.environ.get("SIGNET_INSTANCE") or ROOT / "instance")
     try:
-        set_up(instance)
+        app = set_up(instance)
     except (ConfigError, KeyringError) as error:
         sys.exit(f"Signet cannot be set up: {error}")
     sys.stdout.write(f"Signet is set up in {instance}.\n")
+    link = first_owner_link(app)
+    if link:
+        sys.stdout.write(
+            "There is no owner yet. Open this link within 7 days to register the first one, who becomes the "
+            f"operator:\n{link}\nOr run: flask create-owner --operator\n"
+        )
 
 
 if __name__ == "__main__":

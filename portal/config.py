@@ -9,6 +9,7 @@ import ipaddress
 import logging
 import os
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -35,9 +36,18 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 
-__all__ = ["Config", "ConfigError", "PlatformMail"]
+__all__ = ["Config", "ConfigError", "PlatformMail", "Registration"]
 
 WEBHOOK_POLICY = EgressPolicy(ports=frozenset({443, 8443}))
+
+
+class Registration(StrEnum):
+    """Who may register an account: no visitor, invited persons, visitors whom an operator approves, or any visitor."""
+
+    CLOSED = "closed"
+    INVITE = "invite"
+    APPROVE = "approve"
+    OPEN = "open"
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,11 @@ class Config:
     webhook_policy: EgressPolicy = WEBHOOK_POLICY  # where webhooks may be posted
     dns_servers: tuple[Nameserver, ...] = ()  # empty: the system's resolvers
     trusted_proxies: int = 0
+    registration: Registration = Registration.CLOSED
+    unapproved_per_account: int = (
+        100  # emails of an account without approval by the platform's sender, in 24 hours
+    )
+    unapproved_per_recipient: int = 10
     rehearsal: bool = False
     rehearsal_starttls_port: int = 2587
     rehearsal_tls_port: int = 2465
@@ -148,6 +163,9 @@ class Config:
             policy=_policy(read, (starttls_port, tls_port, plain_port, expired_port) if rehearsal else ()),
             dns_servers=_dns_servers(read),
             trusted_proxies=int(read.number("SIGNET_TRUSTED_PROXIES", 0)),
+            registration=Registration(read.choice("SIGNET_REGISTRATION", [*Registration])),
+            unapproved_per_account=int(read.number("SIGNET_UNAPPROVED_PER_ACCOUNT", 100)),
+            unapproved_per_recipient=int(read.number("SIGNET_UNAPPROVED_PER_RECIPIENT", 10)),
             rehearsal=rehearsal,
             rehearsal_starttls_port=starttls_port,
             rehearsal_tls_port=tls_port,

@@ -51,6 +51,7 @@ def _set_defaults(port: str) -> None:
         "SIGNET_INSTANCE": str(ROOT / "instance"),
         "SIGNET_BASE_URL": f"http://{_HOST}:{port}",
         "SIGNET_REHEARSAL": "1",
+        "SIGNET_REGISTRATION": "open",
         "PYTHONUNBUFFERED": "1",
     }
     if "MAIL_SERVER" not in os.environ:

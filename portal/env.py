@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _MAX_NUMBER = 10**6  # no setting is a larger number
@@ -46,6 +46,13 @@ class Reader:
         if not low <= number <= _MAX_NUMBER:
             raise ConfigError(f"{name} is {value}; it must be a number from {low:g} to {_MAX_NUMBER}.")
         return number
+
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        """Return one of ``choices``, by default the first."""
+        value = self.text(name).lower() or choices[0]
+        if value not in choices:
+            raise ConfigError(f"{name} is {value!r}; write {', '.join(choices[:-1])} or {choices[-1]}.")
+        return value
 
     def port(self, name: str, default: int) -> int:
         number = self.number(name, default, low=1)

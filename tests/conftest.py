@@ -44,6 +44,7 @@ def make_config(instance: Path, **changes: Any) -> Config:
         "SIGNET_KEYS": KEYRING,
         "SIGNET_BASE_URL": "http://127.0.0.1",
         "SIGNET_REHEARSAL": "1",
+        "SIGNET_REGISTRATION": "open",
         "SIGNET_SWEEP_SECONDS": "0.3",
         "SIGNET_SMTP_DEADLINE": "8",
         "SIGNET_SIGN_UP_SECONDS": "0",

@@ -9,12 +9,24 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask) -> None:
-    """Set up password hashing and log-in for the app and register the pages."""
+    """Set up password hashing, log-in and the standing of accounts for the app and register the pages."""
     # Imported here, so that other packages can import the tables without the pages.
+    from ..outbox.callbacks import add_gate
     from ..state import get_state
-    from . import access, passwords, views, views_profile  # noqa: F401 - importing it registers its routes
+    from ..web.banners import add_banner_source
+    from . import (
+        access,
+        banners,
+        passwords,
+        standing,
+        views,
+        views_invited,  # noqa: F401 - importing these registers their routes
+        views_profile,  # noqa: F401
+    )
 
     config = get_state(app).config
+    add_gate(app, standing.gate)
+    add_banner_source(app, banners.banners)
     passwords.install(app, fast=config.testing)
     access.install(app)
     app.register_blueprint(views.blueprint)

@@ -72,6 +72,28 @@ Signet
     return _message("password-changed", token_hash, mailbox, "Your password for Signet was changed", text)
 
 
+def confirm_mailbox(mailbox: str, token_hash: str, link: str, programme: str) -> NewMessage:
+    """Ask the reader of a mailbox whether it shall get the emails to a programme's owner.
+
+    ``programme`` is empty where no operator has approved the account: then its name is a visitor's text.
+    """
+    whose = f"the affiliate programme {programme}" if programme else "an affiliate programme"
+    text = f"""Hello,
+
+the owner of {whose} wants this email address to get the emails to the owner.
+To agree, open this page and press the button:
+
+{link}
+
+The link works for 7 days. Without the button, this address gets nothing more. {_IGNORE}
+
+Signet
+"""
+    return _message(
+        "confirm-mailbox", token_hash, mailbox, "Confirm your address for emails from Signet", text
+    )
+
+
 def _message(kind: str, token_hash: str, mailbox: str, subject: str, text: str) -> NewMessage:
     # The key contains the hash of the token. The token itself is only in the text, which is stored sealed.
     return NewMessage(kind=kind, key=f"{kind}:{token_hash}", recipient=mailbox, subject=subject, text=text)

@@ -9,6 +9,7 @@ from wtforms.validators import ValidationError
 
 from ..web.fields import PortalForm, mailbox_field, required, text_field
 from . import profile
+from .names import LIMIT_CHARS, why_refused
 from .passwords import MAX_CHARS, MIN_CHARS, PasswordRefused, check_password
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ def _validate_password(form: Form, field: Field) -> None:
         check_password(field.data or "", *about)
     except PasswordRefused as refusal:
         raise ValidationError(str(refusal)) from None
+
+
+def _validate_name(_form: Form, field: Field) -> None:
+    """Refuse a name that must not appear in emails. ``object_data`` is the saved name, which stays valid."""
+    name = field.data or ""
+    if name and name != field.object_data and (why := why_refused(name)):
+        raise ValidationError(why)
 
 
 def _limit_length(_form: Form, field: Field) -> None:
@@ -51,14 +59,24 @@ class RegisterForm(PortalForm):
     programme = text_field(
         "Name of your affiliate programme",
         required("Enter the name of your affiliate programme."),
-        limit=100,
+        _validate_name,
+        limit=LIMIT_CHARS,
         description="Your affiliates see it in the emails they get.",
     )
-    name = text_field("Your name", required("Enter your name."), limit=100)
+    name = text_field("Your name", required("Enter your name."), _validate_name, limit=LIMIT_CHARS)
     mailbox = mailbox_field(
         "Email address", required("Enter your email address."), description="You log in with it."
     )
     password = _new_password("Password")
+
+
+class InvitedForm(RegisterForm):
+    """Registration by an invitation. Where it is bound to a mailbox, there is no field for one."""
+
+    def __init__(self, mailbox: str, **more: Any) -> None:
+        super().__init__(**more)
+        if mailbox:
+            del self.mailbox
 
 
 class ConfirmForm(PortalForm):
@@ -77,10 +95,11 @@ class NamesForm(PortalForm):
     programme = text_field(
         "Name of your affiliate programme",
         required("Enter the name of your affiliate programme."),
-        limit=100,
+        _validate_name,
+        limit=LIMIT_CHARS,
         description="Your affiliates see it. The address of your sign-up page stays as it is.",
     )
-    name = text_field("Your name", required("Enter your name."), limit=100)
+    name = text_field("Your name", required("Enter your name."), _validate_name, limit=LIMIT_CHARS)
 
 
 class TimeZoneForm(PortalForm):

@@ -25,6 +25,13 @@ def mailbox_key(text: str) -> str:
         return text.strip().casefold()
 
 
+def one_spelling(key: str) -> str:
+    """Reduce the spellings of one mailbox to one, for rate limits only: ``a.d.a+x@`` is ``ada@``."""
+    local, _, domain = key.rpartition("@")
+    folded = local.partition("+")[0].replace(".", "")
+    return f"{folded or local}@{'gmail.com' if domain == 'googlemail.com' else domain}"
+
+
 def unique_slug(programme: str) -> str:
     """Return an unused slug for /join/<slug>: plain letters, digits and hyphens."""
     base = slug_of(programme)
@@ -45,6 +52,11 @@ def slug_of(programme: str) -> str:
 def find_account_id(slug: str) -> int | None:
     """Return the id of the account with this slug."""
     return db.session.scalar(select(Account.id).where(Account.slug == slug))
+
+
+def find_slug(account_id: int) -> str | None:
+    """Return the slug of an account."""
+    return db.session.scalar(select(Account.slug).where(Account.id == account_id))
 
 
 def account_slugs() -> dict[int, str]:

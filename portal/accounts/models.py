@@ -1,4 +1,4 @@
-"""Tables of accounts (one for each programme), owners, sessions, password resets and unconfirmed registrations."""
+"""Tables of accounts (one for each programme), owners, sessions, password resets, and registrations that are not complete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..db import Base
 
 
 class Account(Base):
-    """An affiliate programme, the tenant that all other data belongs to."""
+    """An affiliate programme, the tenant that all other data belongs to. ``standing`` derives its state."""
 
     __tablename__ = "account"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -19,6 +19,14 @@ class Account(Base):
     name: Mapped[str] = mapped_column(String(100))
     created_at: Mapped[datetime]
     time_zone: Mapped[str] = mapped_column(String(64), default="UTC")  # a name of the tz database
+    approved_at: Mapped[
+        datetime | None
+    ]  # empty: registered by a visitor, and limited until an operator approves
+    is_waiting: Mapped[bool] = mapped_column(
+        default=False
+    )  # sends nothing before an operator has approved it
+    suspended_at: Mapped[datetime | None]
+    suspension_reason: Mapped[str] = mapped_column(String(300), default="")  # for the owners to read
 
 
 class Owner(Base):
@@ -32,6 +40,9 @@ class Owner(Base):
     mailbox_key: Mapped[str] = mapped_column(String(254), unique=True)  # case-folded, for look-ups
     password_hash: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime]
+    confirmed_at: Mapped[
+        datetime | None
+    ]  # when the owner proved to read the mailbox, or an operator vouched for it
     is_operator: Mapped[bool] = mapped_column(default=False)  # runs this portal and may see its outbox
     account: Mapped[Account] = relationship(lazy="joined")
 
@@ -75,3 +86,15 @@ class PendingRegistration(Base):
     mailbox_key: Mapped[str] = mapped_column(String(254), index=True)
     password_hash: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class RegistrationInvitation(Base):
+    """An operator's link with which one person registers once, whatever the registration mode."""
+
+    __tablename__ = "registration_invitation"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    mailbox: Mapped[str] = mapped_column(String(254), default="")  # empty: the first owner enters one
+    makes_operator: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]

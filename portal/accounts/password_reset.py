@@ -93,6 +93,9 @@ def set_password(token: str, password: str, *, reset_link: str, now: datetime) -
         db.session.rollback()
         raise InvalidLink
     replace_password(owner, hashed, reset_link=reset_link, now=now)
+    owner.confirmed_at = (
+        owner.confirmed_at or now
+    )  # the link was in the mailbox, or an operator handed it over
     sessions.revoke(OwnerSession.owner_id == owner.id, now=now)
     reset_attempts(owner.mailbox_key, now=now)
     db.session.commit()

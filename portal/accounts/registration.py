@@ -1,4 +1,4 @@
-"""Registration of a new account with its first owner, at once or after confirmation by email."""
+"""Registration of a new account with its first owner: by a command, an invitation, at once, or confirmed by email."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from .. import rate_limit
+from ..config import Registration
 from ..db import db
 from ..outbox.queue import enqueue_row
 from ..rate_limit import RateLimit
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..state import current_config
-from . import emails
+from . import emails, names
 from .identifiers import mailbox_key, unique_slug
 from .login import LOGINS_PER_NETWORK, TooManyAttempts
 from .models import Account, Owner, PendingRegistration
@@ -29,10 +30,23 @@ if TYPE_CHECKING:
 PER_NETWORK = RateLimit("registrations by network", 20, timedelta(hours=1))
 PER_MAILBOX = RateLimit("registration mails", 3, timedelta(hours=1))
 LINK_LIFETIME = timedelta(hours=24)
+NOT_ASCII = "Before its @, the email address may have only plain letters (a–z) and digits."
 
 
 class RegistrationRefused(ValueError):
     """The registration cannot be completed. The message is one sentence with the reason."""
+
+
+class NameRefused(RegistrationRefused):
+    """A name is not accepted. ``field`` is programme or name."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class RegistrationClosed(Exception):
+    """Visitors cannot register at present."""
 
 
 class MailboxTaken(RegistrationRefused):
@@ -67,6 +81,23 @@ class _ValidRegistration:
         return mailbox_key(self.mailbox)
 
 
+@dataclass(frozen=True)
+class _Vouched:
+    """What is known of a new account's person, at the time of its creation."""
+
+    is_approved: bool = False  # by the operator who runs the command or has invited
+    is_confirmed: bool = False  # reads the mailbox
+    is_operator: bool = False
+
+
+_BY_OPERATOR = _Vouched(is_approved=True, is_confirmed=True)
+
+
+def is_open() -> bool:
+    """Return whether visitors may register, whether or not an operator approves them later."""
+    return current_config().registration in (Registration.APPROVE, Registration.OPEN)
+
+
 def needs_confirmation() -> bool:
     """Return whether a new owner confirms the mailbox first, which needs a mail server of the portal's own.
 
@@ -85,13 +116,28 @@ def create_owner(programme: str, name: str, mailbox: str, password: str, *, now:
         RegistrationRefused: a value is invalid; MailboxTaken if the mailbox is registered already.
         PasswordRefused: the password is not accepted.
     """
-    return _create(_validate(RegistrationInput(programme, name, mailbox, password)), now)
+    return _create(_validate(RegistrationInput(programme, name, mailbox, password)), now, _BY_OPERATOR)
+
+
+def create_invited(
+    wanted: RegistrationInput, *, use: Callable[[], None], is_operator: bool, now: datetime
+) -> Owner:
+    """Create the account of an invited person. ``use`` marks the invitation as used, in the same transaction. Commits.
+
+    Raises as ``create_owner``, and what ``use`` raises; then nothing is changed.
+    """
+    valid = _validate(wanted)
+    vouched = _Vouched(is_approved=True, is_confirmed=True, is_operator=is_operator)
+    return _create(valid, now, vouched, use=use)
 
 
 def register(entered: RegistrationInput, *, network: str, now: datetime) -> Owner:
-    """Register at once, within the network's rate limit. Commits. Raises as ``create_owner``, and TooManyAttempts."""
+    """Register at once, within the network's rate limit. Commits.
+
+    Raises as ``create_owner``, RegistrationClosed and TooManyAttempts.
+    """
     _count_registration(network, now)
-    return _create(_validate(entered), now)
+    return _create(_validate(entered), now, _Vouched())
 
 
 def request_confirmation(
@@ -110,6 +156,7 @@ def request_confirmation(
     Raises:
         RegistrationRefused: a value is invalid.
         PasswordRefused: the password is not accepted.
+        RegistrationClosed: visitors cannot register.
         TooManyAttempts: the network reached its rate limit.
     """
     _count_registration(network, now)
@@ -157,8 +204,10 @@ def confirm(token: str, *, browser: str, password: str, network: str, now: datet
         InvalidLink: the link is invalid.
         WrongPassword: the password is required and wrong.
         MailboxTaken: the mailbox was registered meanwhile.
+        RegistrationClosed: registration was closed meanwhile.
         TooManyAttempts: the network guessed passwords too often.
     """
+    _require_open()
     pending = find_pending(token, now=now)
     valid = _ValidRegistration(pending.programme, pending.name, pending.mailbox, pending.password_hash)
     known = is_same_browser(pending, browser)
@@ -168,10 +217,16 @@ def confirm(token: str, *, browser: str, password: str, network: str, now: datet
         raise TooManyAttempts(wait)
     if not known and not hasher().verify(valid.password_hash, password):
         raise WrongPassword
-    return _create(valid, now)
+    return _create(valid, now, _Vouched(is_confirmed=True))
+
+
+def _require_open() -> None:
+    if not is_open():
+        raise RegistrationClosed
 
 
 def _count_registration(network: str, now: datetime) -> None:
+    _require_open()
     wait = rate_limit.consume_or_wait(PER_NETWORK, network, now=now)
     db.session.commit()
     if wait:
@@ -181,27 +236,33 @@ def _count_registration(network: str, now: datetime) -> None:
 def _validate(entered: RegistrationInput) -> _ValidRegistration:
     """Check all values, and hash the password while no transaction is open."""
     programme, name = entered.programme.strip(), entered.name.strip()
-    if not 0 < len(programme) <= 100 or not 0 < len(name) <= 100:
-        raise RegistrationRefused("The programme and its owner need names of 1 to 100 characters.")
+    for field, value in (("programme", programme), ("name", name)):
+        if why := names.why_refused(value):
+            raise NameRefused(field, why)
     try:
         parsed = parse_mailbox(entered.mailbox)
     except MailboxError as error:
         raise RegistrationRefused(str(error)) from None
     if not parsed.is_ascii:
-        raise RegistrationRefused(
-            "Before its @, the email address may have only plain letters (a–z) and digits."
-        )
+        raise RegistrationRefused(NOT_ASCII)
     check_password(entered.password, programme, name, str(parsed))
     db.session.rollback()  # ends the transaction of what the caller read
     return _ValidRegistration(programme, name, str(parsed), hasher().hash(entered.password))
 
 
-def _create(valid: _ValidRegistration, now: datetime) -> Owner:
+def _create(
+    valid: _ValidRegistration, now: datetime, vouched: _Vouched, *, use: Callable[[], None] | None = None
+) -> Owner:
+    """Insert account and owner. ``use`` is called in the same transaction, also when it is repeated."""
     for _ in range(3):
         if _is_taken(valid.key):
             db.session.rollback()
             raise MailboxTaken("An owner with this email address is registered already.")
+        if use is not None:
+            use()
         account = Account(slug=unique_slug(valid.programme), name=valid.programme, created_at=now)
+        account.approved_at = now if vouched.is_approved else None
+        account.is_waiting = not vouched.is_approved and current_config().registration is Registration.APPROVE
         owner = Owner(
             account=account,
             name=valid.name,
@@ -209,6 +270,8 @@ def _create(valid: _ValidRegistration, now: datetime) -> Owner:
             mailbox_key=valid.key,
             password_hash=valid.password_hash,
             created_at=now,
+            confirmed_at=now if vouched.is_confirmed else None,
+            is_operator=vouched.is_operator,
         )
         db.session.add(owner)
         db.session.execute(delete(PendingRegistration).where(PendingRegistration.mailbox_key == valid.key))

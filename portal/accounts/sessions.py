@@ -49,6 +49,7 @@ class CurrentAccount:
     slug: str
     name: str
     time_zone: str
+    approved_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,9 @@ def _logged_in(row: OwnerSession, token: str) -> LoggedIn:
         id=owner.id,
         name=owner.name,
         mailbox=owner.mailbox,
-        account=CurrentAccount(account.id, account.slug, account.name, account.time_zone),
+        account=CurrentAccount(
+            account.id, account.slug, account.name, account.time_zone, account.approved_at
+        ),
         session_id=row.id,
         token=token,
         is_operator=owner.is_operator,

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
     from flask_wtf import FlaskForm
 
+    from ..config import Registration
+
 blueprint = Blueprint("accounts", __name__)
 
 _WRONG = "The email address or the password is not right. Check both, or choose a new password."
-_NOT_COMPLETED = (
+NOT_COMPLETED = (
     "This registration could not be completed; log in or reset your password if you already have an account."
 )
 
@@ -38,6 +40,12 @@ def link(endpoint: str, **values: Any) -> str:
     """Return a full address for an email, from the configured base URL and never from the Host header."""
     config = current_config()
     return config.base_url + url_for(endpoint, **values)
+
+
+@blueprint.context_processor
+def _registration_mode() -> dict[str, Registration]:
+    """Let the pages of this room say who may register."""
+    return {"registration_mode": current_config().registration}
 
 
 def for_logged_out(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
@@ -108,6 +116,8 @@ def log_out() -> ResponseReturnValue:
 def register() -> ResponseReturnValue:
     form = RegisterForm()
     page = "accounts/register.html"
+    if not registration.is_open():
+        return render_template("accounts/register_closed.html"), 403 if request.method == "POST" else 200
     if request.method == "GET":
         return render_template(page, form=form)
     if not form.validate():
@@ -122,10 +132,16 @@ def register() -> ResponseReturnValue:
     except PasswordRefused as error:
         add_error(form, str(error), form.password)
     except registration.MailboxTaken:
-        add_error(form, _NOT_COMPLETED)
+        add_error(form, NOT_COMPLETED)
     except registration.RegistrationRefused as error:
-        add_error(form, str(error))
+        show_refusal(form, error)
     return render_errors(page, form)
+
+
+def show_refusal(form: FlaskForm, error: registration.RegistrationRefused) -> None:
+    """Show why a registration was refused: beside its field, if it is about a name, else on top."""
+    field = form[error.field] if isinstance(error, registration.NameRefused) else None
+    add_error(form, str(error), field)
 
 
 def _confirm_first(entered: registration.RegistrationInput) -> ResponseReturnValue:
@@ -142,10 +158,11 @@ def _confirm_first(entered: registration.RegistrationInput) -> ResponseReturnVal
 def _register_at_once(entered: registration.RegistrationInput) -> ResponseReturnValue:
     now = utcnow()
     owner = registration.register(entered, network=network_of(request), now=now)
-    return _log_in_new_owner(owner.id)
+    return log_in_new_owner(owner.id)
 
 
-def _log_in_new_owner(owner_id: int) -> ResponseReturnValue:
+def log_in_new_owner(owner_id: int) -> ResponseReturnValue:
+    """Log in an owner who has just registered, and show the first page."""
     device = sessions.describe_device(request.user_agent.string)
     start_browser_session(login.log_in_new_owner(owner_id, device=device, now=utcnow()))
     flash("Welcome to Signet. Next, enter the server your emails shall leave by.", "success")
@@ -161,6 +178,8 @@ def register_sent() -> ResponseReturnValue:
 def confirm(token: str) -> ResponseReturnValue:
     form = ConfirmForm()
     page, browser = "accounts/confirm.html", str(session.get("registering", ""))
+    if not registration.is_open():
+        return render_template("accounts/register_closed.html"), 403
     try:
         pending = registration.find_pending(token, now=utcnow())
     except InvalidLink:
@@ -186,7 +205,7 @@ def confirm(token: str) -> ResponseReturnValue:
         return render_errors(page, form, **more)
     except (InvalidLink, registration.RegistrationRefused):
         return render_template("accounts/link_expired.html", again="accounts.register"), 404
-    return _log_in_new_owner(owner.id)
+    return log_in_new_owner(owner.id)
 
 
 @blueprint.route("/forgot-password", methods=["GET", "POST"])

@@ -30,7 +30,7 @@ def profile() -> ResponseReturnValue:
 @blueprint.post("/account/names")
 @login_required
 def change_names() -> ResponseReturnValue:
-    form = NamesForm()
+    form = NamesForm(data=_saved_names())
     if not form.validate():
         return _page(names=form), 422
     operations.change_names(current_user.id, programme=form.programme.data, name=form.name.data)
@@ -102,14 +102,17 @@ def _page(
     return render_template(_PAGE, form_errors=bool(invalid), form=invalid, **context)
 
 
+def _saved_names() -> dict[str, str]:
+    return {"programme": current_user.account.name, "name": current_user.name}
+
+
 def _context(
     names: NamesForm | None = None, zone: TimeZoneForm | None = None, password: PasswordForm | None = None
 ) -> dict[str, object]:
     account = current_user.account
-    saved = {"programme": account.name, "name": current_user.name}
     chosen = {"time_zone": account.time_zone}
     return {
-        "names": names or NamesForm(formdata=None, data=saved),
+        "names": names or NamesForm(formdata=None, data=_saved_names()),
         "zone": zone or TimeZoneForm(account.time_zone, formdata=None, data=chosen),
         "password": password or PasswordForm(formdata=None),
         "devices": sessions.devices(current_user.id, now=utcnow()),

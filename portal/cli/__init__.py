@@ -15,7 +15,7 @@ from flask.cli import AppGroup
 from ..clock import utcnow
 from ..jobs.backend import QUEUES
 from ..state import current_config
-from . import operator
+from . import accounts, operator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,16 @@ _GUNICORN_LOAD_ERROR = 4  # gunicorn stops; after any other status it restarts t
 
 def install(app: Flask) -> None:
     """Register the commands with the app."""
-    for command in (worker, rehearsal, create_owner, seed_demo, smtp, domain, *operator.COMMANDS):
+    for command in (
+        worker,
+        rehearsal,
+        create_owner,
+        seed_demo,
+        smtp,
+        domain,
+        accounts.accounts,
+        *operator.COMMANDS,
+    ):
         app.cli.add_command(command)
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, select
 
 from .. import rate_limit
+from ..accounts import standing
+from ..accounts.identifiers import one_spelling
 from ..affiliates.directory import find_programme
 from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose, new_key, search_text
 from ..db import db, group_commit, insert, read_write
@@ -42,6 +44,10 @@ _CODE_CHARS = 8
 _MAY_JOIN = (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
 _START_EVENTS = {AffiliateState.ACTIVE: EventType.SIGNED_UP, AffiliateState.PENDING: EventType.APPLIED}
 _COLUMNS = tuple(column.key for column in Affiliate.__table__.c if column.key != "id")
+
+
+class ProgrammeClosed(Exception):
+    """The programme's account is suspended or not approved yet, so sign-up is closed."""
 
 
 class TooManySignUps(Exception):
@@ -80,12 +86,14 @@ def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
     programme has this slug.
 
     Raises:
+        ProgrammeClosed: The account is waiting or suspended.
         TooManySignUps: A rate limit is exceeded; the attempt is counted.
     """
     with read_snapshot():
         account = find_programme(slug)
         if account is None:
             return None
+        _require_open(account)
         plan = _plan_sign_up(account, entered, now)
 
     def write() -> bool:
@@ -106,6 +114,7 @@ def resend_confirmation(slug: str, mailbox: str, network: str, *, now: datetime)
         account = find_programme(slug)
         if account is None:
             return None
+        _require_open(account)
         mailbox_key = str(parse_mailbox(mailbox)).casefold()
         confirmation = confirmation_links.render_confirmation(account)
 
@@ -133,13 +142,6 @@ def accept_invitation(token: str, *, now: datetime) -> confirmation_links.TokenM
     return _use_token(token, TokenPurpose.JOIN, now)
 
 
-def rate_limit_key(mailbox_key: str) -> str:
-    """Reduce the spellings of one mailbox to one, for the rate limit only: ``a.d.a+x@`` is ``ada@``."""
-    local, _, domain = mailbox_key.rpartition("@")
-    folded = local.partition("+")[0].replace(".", "")
-    return f"{folded or local}@{'gmail.com' if domain == 'googlemail.com' else domain}"
-
-
 def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> Affiliate:
     """Return an affiliate that is not stored yet and has agreed to nothing."""
     parsed = str(parse_mailbox(mailbox))  # as in the envelope: the domain in A-labels
@@ -158,12 +160,20 @@ def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> A
     )
 
 
+def _require_open(account: Account) -> None:
+    if standing.state_of(account) is not standing.AccountState.ACTIVE:
+        raise ProgrammeClosed
+
+
 def _plan_sign_up(account: Account, entered: SignUp, now: datetime) -> _SignUpPlan:
-    """Read what the sign-up depends on and render its emails. Without confirmation the affiliate starts at once."""
+    """Read what the sign-up depends on and render its emails. Without confirmation the affiliate starts at once.
+
+    A limited account always asks for the confirmation, because it writes to confirmed mailboxes only.
+    """
     new, rules = new_affiliate(account, entered.name, entered.mailbox, now), get_rules(account.id)
     new.consented_at = now
     confirmation = emails = None
-    if rules.confirm:
+    if rules.confirm or standing.is_limited(account):
         confirmation = confirmation_links.render_confirmation(account)
     else:
         _start(new, approved=rules.auto_approve, now=now)
@@ -187,7 +197,7 @@ def _commit(write: Callable[[], bool], *, raw: bool = False) -> None:
 
 def _consume_rate_limits(account: Account, mailbox_key: str, network: str, now: datetime) -> bool:
     allowed = rate_limit.consume(PER_NETWORK, account.id, network, now=now)
-    return allowed and rate_limit.consume(PER_MAILBOX, rate_limit_key(mailbox_key), now=now)
+    return allowed and rate_limit.consume(PER_MAILBOX, one_spelling(mailbox_key), now=now)
 
 
 def _write(plan: _SignUpPlan, now: datetime) -> bool:

@@ -17,6 +17,7 @@ from flask import (
     url_for,
 )
 
+from ..accounts import standing
 from ..affiliates import directory, links
 from ..affiliates import owner_unsubscribe as owner_subscriptions
 from ..affiliates import preferences as email_preferences
@@ -69,6 +70,8 @@ def join(slug: str) -> Any:
     entered = signup.SignUp(form.name.data, form.mailbox.data, network_of(request))
     try:
         account = signup.sign_up(slug, entered, now=utcnow()) or abort(404)
+    except signup.ProgrammeClosed:
+        return _join_page(slug, form)
     except signup.TooManySignUps:
         return _join_page(slug, form, form_errors=True, problem=_TOO_MANY), 429
     return redirect(url_for(".thanks", slug=account.slug), 303)
@@ -90,6 +93,8 @@ def send_again(slug: str) -> Any:
         account = signup.resend_confirmation(
             slug, form.mailbox.data, network_of(request), now=utcnow()
         ) or abort(404)
+    except signup.ProgrammeClosed:
+        return _thanks_page(slug, form)
     except signup.TooManySignUps:
         return _thanks_page(slug, form, form_errors=True, problem=_TOO_MANY), 429
     flash(_SENT_AGAIN, "success")
@@ -220,6 +225,8 @@ def _secret_page(template: str, **context: object) -> Response:
 
 def _public_page(template: str, slug: str, **more: object) -> str:
     found = listing.public_programme(slug) or abort(404)
+    if standing.state_of(found.account) is not standing.AccountState.ACTIVE:
+        abort(make_response(render_template("affiliates/closed.html", account=found.account), 503))
     return render_template(
         template, account=found.account, rules=found.rules, emails_on=found.emails_on, **more
     )

@@ -67,7 +67,7 @@ class NoticeBranding(Base):
 
 
 class NoticeMailbox(Base):
-    """A further mailbox that gets the notices to the owner."""
+    """A further mailbox that gets the notices to the owner, once its reader has confirmed it by a link."""
 
     __tablename__ = "notice_mailbox"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -75,6 +75,8 @@ class NoticeMailbox(Base):
     mailbox: Mapped[str] = mapped_column(String(254))
     mailbox_key: Mapped[str] = mapped_column(String(254))  # case-folded, to find duplicates
     created_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+    token_hash: Mapped[str | None] = mapped_column(String(64), index=True, unique=True)  # of the link
     __table_args__ = (UniqueConstraint("account_id", "mailbox_key"),)
 
 

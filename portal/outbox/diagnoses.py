@@ -31,6 +31,41 @@ KEY_MISSING = {
     "cause": "The portal's own emails are sealed, and this worker has no key that opens them.",
     "fixes": ["Put the key they were sealed with back into the keyring and restart the worker."],
 }
+ACCOUNT_STOPPED = {
+    "code": "account-stopped",
+    "kind": "account",
+    "whose_move": "operator",
+    "cause": "This account is suspended or not approved yet, so it sends nothing, not even a test.",
+    "fixes": ["Ask whoever runs this portal; then save the settings again."],
+}
+UNCONFIRMED_RECIPIENT = {
+    "code": "recipient-not-confirmed",
+    "kind": "account",
+    "whose_move": "operator",
+    "cause": "This account is not approved yet, so the platform's sender writes only to its owners and to affiliates "
+    "who confirmed their address.",
+    "fixes": [
+        "Use your own SMTP server, or ask whoever runs this portal to approve the account, and send it again."
+    ],
+}
+OWN_TEXT = {
+    "code": "own-text-not-approved",
+    "kind": "account",
+    "whose_move": "operator",
+    "cause": "This account is not approved yet, so the platform's sender carries the default texts only, and this email "
+    "has a text or a look of its own.",
+    "fixes": [
+        "Use your own SMTP server, or ask whoever runs this portal to approve the account, and send it again."
+    ],
+}
+RECIPIENT_LIMIT = {
+    "code": "recipient-limit",
+    "kind": "account",
+    "whose_move": "operator",
+    "cause": "This account is not approved yet, and this address got as many emails today as the platform's sender "
+    "carries to one address.",
+    "fixes": ["Nothing to do: it leaves by itself when a day has passed."],
+}
 UNENCODABLE_CREDENTIALS = {
     "code": "unsayable-login",
     "kind": "credentials",

@@ -67,6 +67,7 @@ class OutboxMessage(Base):
     html: Mapped[str] = mapped_column(Text, default="")
     is_sealed: Mapped[bool] = mapped_column(default=False)
     is_test: Mapped[bool] = mapped_column(default=False)  # sent first, even while the queue is held
+    is_custom: Mapped[bool] = mapped_column(default=False)  # its text or its look is the owner's own
     unsubscribe_url: Mapped[str] = mapped_column(Text, default="")  # a POST to it unsubscribes the recipient
     copy_of_id: Mapped[int | None]  # the message of which this is a copy
     forced_version_id: Mapped[int | None]  # the settings version of a check, live or not

@@ -30,7 +30,7 @@ class NewMessage:
 
     ``is_test``: it is sent first, even while the queue is held, and tried once. ``forced_version_id``: a check sends it
     through this version of the settings. ``unsubscribe_url`` goes into List-Unsubscribe: a POST there ends such mail
-    (RFC 8058). ``copy_of_id`` is the message of which this is another copy.
+    (RFC 8058). ``copy_of_id`` is the message of which this is another copy. ``is_custom``: its text or look is the owner's.
     """
 
     kind: str
@@ -44,6 +44,7 @@ class NewMessage:
     forced_version_id: int | None = None
     unsubscribe_url: str = ""
     copy_of_id: int | None = None
+    is_custom: bool = False
 
 
 def enqueue_row(account_id: int | None, new: NewMessage, *, now: datetime) -> OutboxMessage | None:
@@ -73,6 +74,7 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> int | 
         "html": seal_body(new.html, new.key) if sealed and new.html else new.html,
         "is_sealed": sealed,
         "is_test": new.is_test,
+        "is_custom": new.is_custom,
         "forced_version_id": new.forced_version_id,
         "unsubscribe_url": new.unsubscribe_url,
         "copy_of_id": new.copy_of_id,

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Route:
-    """A server and a sender. ``version_number`` is that of the settings, or None for the platform's sender."""
+    """A server and a sender. ``version_number`` is that of the settings, or None for the platform's sender.
+
+    ``is_screened``: each message is screened before it is submitted (``callbacks.register_screen``).
+    """
 
     server: Server
     sender: str  # the mailbox in From and in the envelope
@@ -30,6 +33,7 @@ class Route:
     reply_to: str | None = None
     version_number: int | None = None
     provider: Provider | None = None
+    is_screened: bool = False
 
     @cached_property
     def author(self) -> str:

@@ -10,11 +10,13 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Register the pages and the jobs of this package with the app."""
+    from ..accounts import standing
     from ..jobs.registry import add_work_source
-    from . import login_probe, views_explain
+    from . import login_probe, routing, views_explain
     from .check import find_due_work
     from .views import blueprint
 
+    standing.register_own_server(app, routing.has_live_version)
     app.register_blueprint(blueprint)
     app.register_blueprint(views_explain.blueprint)
     add_work_source(app, find_due_work)

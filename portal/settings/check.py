@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..accounts import standing
 from ..accounts.models import Account
 from ..clock import utcnow
 from ..db import db
 from ..db.lease import Lease, lapsed, take
 from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP
-from ..outbox.diagnoses import INTERNAL_ERROR
+from ..outbox.diagnoses import ACCOUNT_STOPPED, INTERNAL_ERROR
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..outbox.queue import enqueue_row
 from ..outbox.sending import deliver
@@ -85,6 +86,10 @@ def _claim(version_id: int, now: datetime) -> Lease[SettingsCheck] | None:
 def _run_claimed(lease: Lease[SettingsCheck]) -> None:
     version = _version(lease)
     version_id = version.id
+    if not standing.may_send(version.account_id):
+        db.session.rollback()
+        _finish(lease, passed=False, diagnosis=ACCOUNT_STOPPED)
+        return
     if version.security == DETECT and not _detect_port(lease, version_id):
         return
     message = _enqueue_test_email(lease)

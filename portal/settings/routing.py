@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from ..accounts.models import Account, Owner
 from ..db import db
+from ..db.transaction import current_connection
 from ..outbox.routing import NoRoute, Route
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import Provider, load_catalogue
@@ -43,6 +44,13 @@ def live_version(account_id: int) -> SmtpSettings | None:
         SmtpSettings.account_id == account_id, SmtpSettings.state == VersionState.LIVE
     )
     return db.session.scalar(query)
+
+
+def has_live_version(account_id: int) -> bool:
+    """Return whether an account's own settings are live. Also works within a raw transaction."""
+    columns = SmtpSettings.__table__.c
+    query = select(columns.id).where(columns.account_id == account_id, columns.state == VersionState.LIVE)
+    return current_connection().execute(query).first() is not None
 
 
 def route_for(account_id: int | None, version_id: int | None = None) -> Route:
@@ -104,7 +112,7 @@ def platform_route(account_id: int | None) -> Route:
     platform = current_config().platform
     if not platform.server:
         raise NoRoute(NO_PLATFORM_SENDER)
-    name, reply_to = "Signet", None
+    name, reply_to, account = "Signet", None, None
     if account_id is not None:
         account = db.session.get_one(Account, account_id)
         name = f"{account.name} via Signet"
@@ -112,7 +120,13 @@ def platform_route(account_id: int | None) -> Route:
             select(Owner.mailbox).where(Owner.account_id == account_id).order_by(Owner.id).limit(1)
         )
     server = _platform_server(current_config(), platform)
-    return Route(server=server, sender=platform.sender, display_name=name, reply_to=reply_to)
+    return Route(
+        server=server,
+        sender=platform.sender,
+        display_name=name,
+        reply_to=reply_to,
+        is_screened=account is not None and account.approved_at is None,
+    )
 
 
 def _platform_server(config: Config, platform: PlatformMail) -> Server:

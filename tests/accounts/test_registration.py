@@ -63,7 +63,7 @@ class TestWithMailServer:
         assert count_rows() == 1
 
     def test_the_email_contains_nothing_the_visitor_entered(self, client):
-        register(client, programme="Cheap pills http://evil.example", name="Call 555 now")
+        register(client, programme="Cheap pills", name="Call 555 now")
         ((_, text),) = portal_emails()
         assert "pills" not in text
         assert "555" not in text

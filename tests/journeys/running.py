@@ -39,6 +39,7 @@ class RunningPortal:
             "SIGNET_INSTANCE": str(instance),
             "SIGNET_BASE_URL": self.base,
             "SIGNET_REHEARSAL": "1",
+            "SIGNET_REGISTRATION": "open",
             "SIGNET_SWEEP_SECONDS": "0.5",
             "SIGNET_SIGN_UP_SECONDS": "0",  # an automated browser is faster than the bot check allows
             "MAIL_SERVER": "localhost",

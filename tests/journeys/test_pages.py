@@ -30,6 +30,7 @@ LOGGED_IN = [
     "/settings/api/play?event=payout",
     "/settings/api/reference",
     "/account",
+    "/operator/accounts",
     "/operator/outbox",
     "/rehearsal/inbox",
     "/rehearsal/faults",

@@ -1,0 +1,149 @@
+"""The standing of an account: waiting, active or suspended, and whether an operator has approved it.
+
+A waiting or suspended account sends nothing: its messages stay in its queue. An account that a visitor registered and
+that no operator has approved is limited while it sends through the platform's sender (``is_limited``): it writes only to
+mailboxes that were confirmed, in the default texts, a limited number of times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy import select, update
+
+from ..db import db
+from ..db.transaction import db_now
+from ..jobs import notify
+from ..outbox.models import OutboxMessage, Status
+from ..outbox.queue import SYSTEM, get_queue
+from ..state import get_state
+from .models import Account, Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from flask import Flask
+
+    from ..outbox.models import Queue
+
+REASON_LIMIT_CHARS = 300
+
+
+class AccountState(StrEnum):
+    """What an account may do. WAITING: registered, and not approved where operators approve each account."""
+
+    WAITING = "waiting"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+class Approvable(Protocol):
+    """An account as a row, or as the logged-in owner's."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def approved_at(self) -> datetime | None: ...
+
+
+@dataclass
+class _OwnServer:
+    """The function of the settings that returns whether an account sends through a server of its own."""
+
+    is_live: Callable[[int], bool] = lambda _account_id: False
+
+
+def register_own_server(app: Flask, is_live: Callable[[int], bool]) -> None:
+    """Register the function that returns whether an account's own SMTP settings are live."""
+    get_state(app).part(_OwnServer).is_live = is_live
+
+
+def state_of(account: Account) -> AccountState:
+    """Return the state of an account."""
+    if account.suspended_at is not None:
+        return AccountState.SUSPENDED
+    return AccountState.WAITING if account.is_waiting else AccountState.ACTIVE
+
+
+def is_limited(account: Approvable) -> bool:
+    """Return whether the limits of unapproved accounts apply: it would send through the platform's sender."""
+    return account.approved_at is None and not get_state().part(_OwnServer).is_live(account.id)
+
+
+def may_send(account_id: int) -> bool:
+    """Return whether an account sends at all, which a waiting or suspended one does not."""
+    account = db.session.get(Account, account_id)
+    return account is None or state_of(account) is AccountState.ACTIVE
+
+
+def gate(queue: Queue, _now: datetime) -> int | None:
+    """Return 0 if the queue's account sends nothing at present, else None: no limit."""
+    if queue.account_id == SYSTEM:
+        return None
+    columns = select(Account.is_waiting, Account.suspended_at).where(Account.id == queue.account_id)
+    row = db.session.execute(columns).one_or_none()
+    return 0 if row is not None and (row.is_waiting or row.suspended_at is not None) else None
+
+
+# -- an operator's decisions
+
+
+def approve(account_id: int, *, now: datetime) -> bool:
+    """Approve an account, which ends its limits; return whether it was not approved before. Commits.
+
+    The operator vouches for its owners, so their mailboxes count as confirmed.
+    """
+    account = _lock(account_id)
+    is_new = account is not None and account.approved_at is None
+    if account is not None and is_new:
+        account.approved_at, account.is_waiting = now, False
+        _restart(account_id)  # locks the queue before its messages, as a drain does
+        unconfirmed = update(Owner).where(Owner.account_id == account_id, Owner.confirmed_at.is_(None))
+        db.session.execute(unconfirmed.values(confirmed_at=now))
+        # What waits for a limit of unapproved accounts leaves now.
+        waiting = update(OutboxMessage).where(
+            OutboxMessage.account_id == account_id, OutboxMessage.status == Status.QUEUED
+        )
+        db.session.execute(
+            waiting.values(next_attempt_at=db_now()).execution_options(synchronize_session=False)
+        )
+    db.session.commit()
+    return is_new
+
+
+def suspend(account_id: int, *, reason: str, now: datetime) -> bool:
+    """Suspend an account: it sends nothing until it is resumed. Return whether it was not suspended. Commits.
+
+    A message that a worker is submitting at this moment may still leave.
+    """
+    account = _lock(account_id)
+    is_new = account is not None and account.suspended_at is None
+    if account is not None and is_new:
+        account.suspended_at, account.suspension_reason = now, " ".join(reason.split())[:REASON_LIMIT_CHARS]
+        get_queue(account_id, lock=True).generation += 1  # a running drain releases the rest of its batch
+    db.session.commit()
+    return is_new
+
+
+def resume(account_id: int) -> bool:
+    """End a suspension; what waited leaves now. Return whether the account was suspended. Commits."""
+    account = _lock(account_id)
+    was_suspended = account is not None and account.suspended_at is not None
+    if account is not None and was_suspended:
+        account.suspended_at, account.suspension_reason = None, ""
+        _restart(account_id)
+    db.session.commit()
+    return was_suspended
+
+
+def _lock(account_id: int) -> Account | None:
+    return db.session.get(Account, account_id, with_for_update=True, populate_existing=True)
+
+
+def _restart(account_id: int) -> None:
+    """Let the account's queue be drained at once."""
+    get_queue(account_id, lock=True).generation += 1
+    notify.push_after_commit("drain", account_id)

@@ -1,0 +1,93 @@
+"""The operator's page of accounts: list, approve, suspend, resume and invite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+
+from ..accounts import identifiers, invitations, standing
+from ..accounts.access import operator_required
+from ..accounts.registration import RegistrationRefused
+from ..clock import utcnow
+from ..state import current_config
+from ..web.pagination import key_argument
+from . import accounts
+from .forms import InviteForm
+from .views import blueprint
+
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
+
+_ID = "<int(max=999999999999):account_id>"
+
+
+@blueprint.get("/accounts")
+@operator_required
+def list_accounts() -> ResponseReturnValue:
+    return _page(InviteForm(formdata=None))
+
+
+@blueprint.post("/accounts/invite")
+@operator_required
+def invite() -> ResponseReturnValue:
+    """Show the link of a new invitation, once. The operator hands it over."""
+    form = InviteForm()
+    if not form.validate():
+        return _page(form, form_errors=True), 422
+    try:
+        link = invitations.invite(form.mailbox.data, link=invitations.link_to, now=utcnow())
+    except RegistrationRefused as error:
+        form.mailbox.errors = [str(error)]
+        return _page(form, form_errors=True), 422
+    return _page(InviteForm(formdata=None), link=link, invited=form.mailbox.data)
+
+
+@blueprint.post(f"/accounts/{_ID}/approve")
+@operator_required
+def approve(account_id: int) -> ResponseReturnValue:
+    slug = _slug_or_404(account_id)
+    if standing.approve(account_id, now=utcnow()):
+        flash(_("%(account)s is approved.", account=slug), "success")
+    else:
+        flash(_("%(account)s was approved already.", account=slug), "info")
+    return redirect(url_for(".list_accounts"), 303)
+
+
+@blueprint.post(f"/accounts/{_ID}/suspend")
+@operator_required
+def suspend(account_id: int) -> ResponseReturnValue:
+    slug = _slug_or_404(account_id)
+    if standing.suspend(account_id, reason=request.form.get("reason", ""), now=utcnow()):
+        flash(_("%(account)s is suspended. Its emails wait.", account=slug), "success")
+    else:
+        flash(_("%(account)s was suspended already.", account=slug), "info")
+    return redirect(url_for(".list_accounts"), 303)
+
+
+@blueprint.post(f"/accounts/{_ID}/resume")
+@operator_required
+def resume(account_id: int) -> ResponseReturnValue:
+    slug = _slug_or_404(account_id)
+    if standing.resume(account_id):
+        flash(_("%(account)s goes on. What waited leaves now.", account=slug), "success")
+    else:
+        flash(_("%(account)s was not suspended.", account=slug), "info")
+    return redirect(url_for(".list_accounts"), 303)
+
+
+def _slug_or_404(account_id: int) -> str:
+    return identifiers.find_slug(account_id) or abort(404)
+
+
+def _page(form: InviteForm, **more: Any) -> str:
+    before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    return render_template(
+        "operator/accounts.html",
+        form=form,
+        page=accounts.list_page(before=before, after=after, now=utcnow()),
+        reason_limit=standing.REASON_LIMIT_CHARS,
+        mode=current_config().registration,
+        **more,
+    )
