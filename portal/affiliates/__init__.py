@@ -4,10 +4,12 @@ from flask import Flask
 
 
 def install(app: Flask) -> None:
-    """Register the listener for settled attempts and the unsubscribed mailboxes of owners with the app."""
+    """Register the listener for settled attempts, the screen and the unsubscribed mailboxes of owners with the app."""
     from ..notices import recipients
-    from ..outbox.callbacks import add_listener
-    from . import owner_unsubscribe, suppressions
+    from ..outbox.callbacks import add_gate, add_listener, register_screen
+    from . import owner_unsubscribe, platform_screen, suppressions
 
     add_listener(app, suppressions.on_attempt_settled)
+    add_gate(app, platform_screen.gate)
+    register_screen(app, platform_screen.screen)
     recipients.register_restrictions(app, owner_unsubscribe.restrictions)

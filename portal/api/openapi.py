@@ -37,6 +37,7 @@ _DECISION_MEANINGS = {
     EmailDecision.NOT_CONFIRMED: "the affiliate has not confirmed the mailbox",
     EmailDecision.DUPLICATE: "it is owed already",
     EmailDecision.SUSPENDED: "the affiliate is suspended",
+    EmailDecision.NOT_APPROVED: "the account is not approved yet, and the affiliate has not confirmed the mailbox",
     EmailDecision.NOT_ACTIVE: "the affiliate waits for approval, was declined, or was invited and has not joined",
     EmailDecision.UNRENDERABLE: "the owner’s text for it cannot be used",
     EmailDecision.NOTHING_TO_TELL: "there was nothing to tell",

@@ -161,7 +161,8 @@ def _copy_of(message: OutboxMessage, owner: Owner, request: ResendRequest) -> Ne
 def _stored_content(message: OutboxMessage) -> tuple[RenderedEmail, str]:
     if not message.text:
         raise ResendRefused("Its text was removed. It can only be sent with today’s text.")
-    return RenderedEmail(message.subject, message.text, message.html), message.unsubscribe_url
+    mail = RenderedEmail(message.subject, message.text, message.html, is_custom=message.is_custom)
+    return mail, message.unsubscribe_url
 
 
 def _rendered_again(message: OutboxMessage) -> tuple[RenderedEmail, str]:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from sqlalchemy import bindparam, insert, select
 
 from ..accounts.models import Account
+from ..accounts.standing import is_limited
 from ..accounts.tokens import hash_token, new_token
 from ..affiliates.models import ActionToken, Affiliate, TokenPurpose
 from ..affiliates.suppressions import is_suppressed
@@ -86,9 +87,8 @@ class ConfirmationEmail:
 def render_confirmation(account: Account) -> ConfirmationEmail:
     """Render the email that asks to confirm. It contains nothing that a visitor entered. Only reads."""
     token = new_token()
-    mail = _render(
-        account.name, branding.branding_of(account.id), _token_url(TokenPurpose.CONFIRM, _PLACEHOLDER_TOKEN)
-    )
+    style = branding.Branding() if is_limited(account) else branding.branding_of(account.id)
+    mail = _render(account.name, style, _token_url(TokenPurpose.CONFIRM, _PLACEHOLDER_TOKEN))
     text, html = (part.replace(_PLACEHOLDER_TOKEN, token) for part in (mail.text, mail.html))
     return ConfirmationEmail(hash_token(token), replace(mail, text=text, html=html))
 

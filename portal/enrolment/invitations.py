@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
 from sqlalchemy import select
 
 from .. import rate_limit
+from ..accounts.identifiers import one_spelling
+from ..accounts.standing import is_limited
 from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose
 from ..affiliates.suppressions import find_suppression
 from ..db import db
@@ -43,10 +46,17 @@ class Invitation:
 
 def invite(account: Account, invitation: Invitation, *, now: datetime) -> EmailDecision:
     """Invite a person; return the decision about the email. Commits. Raises InvitationRefused."""
+    if is_limited(account):
+        raise InvitationRefused(
+            _(
+                "Your account is not approved yet, so the platform’s sender invites nobody. "
+                "Use your own SMTP server, or wait until whoever runs this portal has approved the account."
+            )
+        )
     new = signup.new_affiliate(account, invitation.name, invitation.mailbox, now)
     new.state = AffiliateState.INVITED
     invited = _find_invited(account, new)
-    mailbox_key = signup.rate_limit_key(new.mailbox_key)
+    mailbox_key = one_spelling(new.mailbox_key)
     allowed = rate_limit.consume(PER_ACCOUNT, account.id, now=now)
     allowed = allowed and rate_limit.consume(signup.PER_MAILBOX, mailbox_key, now=now)
     if not allowed:

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Response, abort, flash, redirect, render_template, request, stream_with_context, url_for
 from flask_login import current_user, login_required
 
+from ..accounts.standing import is_limited
 from ..affiliates import directory
 from ..affiliates import suppressions as suppression_list
 from ..affiliates.links import public_url
@@ -131,7 +132,11 @@ def invite() -> Any:
 def sign_up_rules() -> Any:
     if request.method == "GET":
         saved = asdict(signup_rules.get_rules(current_user.account_id))
-        return render_template("affiliates/rules.html", form=RulesForm(formdata=None, data=saved))
+        return render_template(
+            "affiliates/rules.html",
+            form=RulesForm(formdata=None, data=saved),
+            must_confirm=is_limited(current_user.account),
+        )
     form = RulesForm()
     form.validate()
     rules = signup_rules.Rules(auto_approve=bool(form.auto_approve.data), confirm=bool(form.confirm.data))

@@ -15,6 +15,7 @@ import sqlalchemy
 from sqlalchemy import bindparam, select
 
 from ..accounts.models import Account
+from ..accounts.standing import is_limited
 from ..affiliates import links, owner_unsubscribe, suppressions
 from ..affiliates.models import Affiliate, AffiliateState, mailbox_digest
 from ..affiliates.template_values import affiliate_values
@@ -237,6 +238,8 @@ def _decide(new: NewEvent, notice: Notice) -> EmailDecision:
         return EmailDecision.OFF
     if affiliate is not None and (decision := _decide_by_state(affiliate, new.type)):
         return decision
+    if affiliate is not None and affiliate.confirmed_at is None and is_limited(new.account):
+        return EmailDecision.NOT_APPROVED
     if affiliate is not None and affiliate.id is not None and not suppressions.wants(affiliate.id, notice):
         return EmailDecision.OPTED_OUT
     return EmailDecision.QUEUED

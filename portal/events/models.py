@@ -23,6 +23,7 @@ class EmailDecision(StrEnum):
     NOT_CONFIRMED = "not-confirmed"
     DUPLICATE = "duplicate"
     SUSPENDED = "suspended"
+    NOT_APPROVED = "not-approved"
     NOT_ACTIVE = "not-active"
     UNRENDERABLE = "text-refused"
     NOTHING_TO_TELL = "nothing-to-tell"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask import url_for
+from flask_babel import lazy_gettext
 from sqlalchemy import select
 
 from ..affiliates.directory import joined_by_invitation
@@ -64,6 +65,12 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
         "The affiliate is suspended, and is not written to.",
         "This affiliate is suspended.",
         action="See the affiliate",
+    ),
+    EmailDecision.NOT_APPROVED: NotSentReason(
+        lazy_gettext("Your account was not approved yet, and the affiliate had not confirmed the address."),
+        lazy_gettext(
+            "Your account is not approved yet, and this affiliate has not confirmed the email address."
+        ),
     ),
     EmailDecision.NOT_ACTIVE: NotSentReason(
         "The affiliate did not take part in your programme at that time.",

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from flask_babel import gettext as _
 from sqlalchemy import select, update
 
+from ..accounts.models import Account
 from ..db import db
 from ..db.transaction import db_now
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
@@ -34,11 +36,17 @@ def start(account_id: int, *, now: datetime) -> None:
     """Send through the platform from now on. Commits.
 
     Raises:
-        FailoverUnavailable: The portal has no sender of its own, no settings are live, or a failover is active.
+        FailoverUnavailable: The portal has no sender of its own, the account is not approved, no settings are live, or
+            a failover is active.
     """
     if not current_config().platform.server:
         raise FailoverUnavailable(
             "This portal has no sender of its own, so emails can only wait for your server."
+        )
+    if db.session.get_one(Account, account_id).approved_at is None:
+        db.session.rollback()
+        raise FailoverUnavailable(
+            _("Your account is not approved yet, so the platform’s sender does not stand in for your server.")
         )
     get_queue(account_id, lock=True)
     version = live_version(account_id)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from flask import current_app
 
+from ..accounts.standing import is_limited
 from ..outbox.queue import NewMessage
 from ..smtp.mailbox import is_header_safe
 from ..state import current_config
@@ -70,6 +71,7 @@ class RenderedEmail:
     text: str
     html: str
     preheader: str = ""  # what an inbox shows after the subject; part of the HTML
+    is_custom: bool = False  # the text or the look is the owner's own
 
     def to(
         self, recipient: str, name: str = "", *, kind: str, key: str, **options: Unpack[MessageOptions]
@@ -83,6 +85,7 @@ class RenderedEmail:
             subject=self.subject,
             text=self.text,
             html=self.html,
+            is_custom=self.is_custom,
             **options,
         )
 
@@ -97,10 +100,14 @@ def render(
 ) -> RenderedEmail:
     """Render a notice with the given text, or with the account's current text.
 
+    While an account is limited (``accounts.standing``), its own texts and look wait, and the default ones are used.
+
     Raises:
         KeyError: ``values`` lacks variables of the notice; the message lists them.
         UnrenderableText: the text cannot be rendered with these values.
     """
+    if text is None and is_limited(account):
+        return render_with(notice, account.name, values, texts.default_text(notice), Branding(), **links)
     text = text or texts.current_text(account.id, notice)
     return render_with(notice, account.name, values, text, branding_of(account.id), **links)
 
@@ -136,6 +143,7 @@ def render_with(
         text=_render_layout("layout.txt", {**layout, "body": plain or plaintext.html_to_text(body.html)}),
         html=_render_layout("layout.html", {**layout, "body": styled}),
         preheader=preheader,
+        is_custom=text != texts.default_text(notice) or branding != Branding(),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from .. import rate_limit
+from ..accounts.standing import is_limited
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage
 from ..outbox.queue import enqueue_row
@@ -18,6 +19,10 @@ from .catalogue import NEW_SIGN_UP, Notice
 
 if TYPE_CHECKING:
     from ..accounts.models import Owner
+
+
+class OwnTextWaits(Exception):
+    """The text or the look is the owner's own, and the account is not approved yet."""
 
 
 class TooManyTests(Exception):
@@ -31,10 +36,12 @@ def send(
     notice: Notice = NEW_SIGN_UP,
     mail: rendering.RenderedEmail | None = None,
 ) -> OutboxMessage:
-    """Enqueue a test email to the owner, ahead of all waiting messages. Commits. Raises TooManyTests.
+    """Enqueue a test email to the owner, ahead of all waiting messages. Commits. Raises OwnTextWaits and TooManyTests.
 
     ``mail`` is the rendered notice; without it, the account's current text is rendered with sample values.
     """
+    if mail is not None and mail.is_custom and is_limited(owner.account):
+        raise OwnTextWaits
     limit = rate_limit.RateLimit("test-email", current_config().tests_per_hour, timedelta(hours=1))
     if not rate_limit.consume(limit, owner.account_id, now=now):
         db.session.rollback()

@@ -9,7 +9,7 @@ from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from ..web.headers import mail_page
-from . import branding, colours, rendering
+from . import branding, colours, rendering, texts
 from .catalogue import CATALOGUE
 from .forms import BrandingForm
 from .rendering import clean_lines
@@ -57,7 +57,7 @@ def save_branding() -> Any:
 @blueprint.get("/look/html")
 @login_required
 def branding_preview() -> Response:
-    mail = rendering.render_sample(_EXAMPLE, current_user.account)
+    mail = _sample()
     return mail_page(colours.force_scheme(mail.html, dark=request.args.get("scheme") == "dark"))
 
 
@@ -75,9 +75,15 @@ def logo(name: str) -> Response:
     return response
 
 
+def _sample() -> rendering.RenderedEmail:
+    """Render the example with the saved look, also while it waits for the approval of the account."""
+    text = texts.current_text(current_user.account_id, _EXAMPLE)
+    return rendering.render_sample(_EXAMPLE, current_user.account, text=text)
+
+
 def _page(form: BrandingForm, **more: object) -> str:
     saved = branding.branding_of(current_user.account_id)
-    mail = rendering.render_sample(_EXAMPLE, current_user.account)
+    mail = _sample()
     return render_template(
         "notices/branding.html", form=form, saved=saved, mail=mail, sender=current_sender(), **more
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
 from flask_login import current_user, login_required
 
+from ..accounts.standing import is_limited
 from ..clock import utcnow
 from ..web.headers import mail_page
 from ..web.pagination import key_argument
@@ -164,6 +166,15 @@ def _send_test(notice: Notice, form: TextForm) -> Any:
     rendered = preview.render_preview(notice, account, text, _values_of(_requested_recipient()))
     try:
         message = send_test.send(current_user, now=utcnow(), notice=notice, mail=rendered.mail)
+    except send_test.OwnTextWaits:
+        flash(
+            _(
+                "No test was sent: the platform’s sender carries your own texts once your account is approved. "
+                "Your words are kept."
+            ),
+            "warning",
+        )
+        return _redirect_to_editor(notice, draft=1)
     except send_test.TooManyTests:
         flash("This hour’s test emails are used up. Your words are kept; try again later.", "warning")
         return _redirect_to_editor(notice, draft=1)
@@ -179,12 +190,23 @@ def _flash_saved(version: TextVersion | None, valid: validation.ValidText) -> No
     if version is None:
         flash("Nothing had changed, so there is no new version.", "info")
     else:
-        flash(f"Saved as version {version.number}. It is sent from now on.", "success")
+        flash(_saved_sentence(version), "success")
     if valid.converted:
         pairs = ", ".join(f"{one.old} became {one.new}" for one in valid.converted)
         flash(f"Converted from LeadDyno’s spelling: {pairs}.", "info")
     if valid.removed:
         flash(f"Removed, since mail programmes refuse it: {', '.join(valid.removed)}.", "warning")
+
+
+def _saved_sentence(version: TextVersion) -> str:
+    if is_limited(current_user.account):
+        return str(
+            _(
+                "Saved as version %(number)s. It waits until your account is approved; the default text is sent.",
+                number=version.number,
+            )
+        )
+    return f"Saved as version {version.number}. It is sent from now on."
 
 
 def _describe_conflict(conflict: texts.EditConflict) -> str:
@@ -224,6 +246,7 @@ def _editor(notice: Notice, form: TextForm, *, draft: bool = False, **more: obje
         versions=texts.list_versions(current_user.account_id, notice),
         values=rendering.sample_values(notice, current_user.account),
         sent=key_argument(request.args.get("sent")),
+        own_text_waits=not notice.locked and is_limited(current_user.account),
         **_preview_context(notice, form.entered_text(), draft=draft),
         **more,
     )

@@ -1,9 +1,9 @@
-"""Callbacks of other packages: listeners are called at every settlement, gates limit how many messages are claimed."""
+"""Callbacks of other packages: listeners of settlements, gates that limit claims, and the screen of claimed messages."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -24,12 +24,15 @@ _log = logging.getLogger(__name__)
 Listener = Callable[[int | None, "Claim", Outcome, Mapping[str, Any] | None, str], None]
 # (account's queue, now) -> how many messages may be claimed now; None: no limit
 Gate = Callable[[Queue, datetime], int | None]
+# (account id, claims of a route that is screened, now): sets the refusal of each claim that may not be submitted
+Screen = Callable[[int, Sequence["Claim"], datetime], None]
 
 
 @dataclass
 class _Callbacks:
     listeners: list[Listener] = field(default_factory=list)
     gates: list[Gate] = field(default_factory=list)
+    screen: Screen | None = None
 
 
 def add_listener(app: Flask, listener: Listener) -> None:
@@ -43,6 +46,18 @@ def add_listener(app: Flask, listener: Listener) -> None:
 def add_gate(app: Flask, gate: Gate) -> None:
     """Call ``gate`` before messages are claimed. The owner of a gate pushes the drain job when the gate opens again."""
     get_state(app).part(_Callbacks).gates.append(gate)
+
+
+def register_screen(app: Flask, screen: Screen) -> None:
+    """Call ``screen`` in each transaction that claims messages for a route that is screened."""
+    get_state(app).part(_Callbacks).screen = screen
+
+
+def screen(account_id: int, claims: Sequence[Claim], now: datetime) -> None:
+    """Set the refusal of each claim that may not be submitted."""
+    registered = get_state().part(_Callbacks).screen
+    if registered is not None and claims:
+        registered(account_id, claims, now)
 
 
 def notify(

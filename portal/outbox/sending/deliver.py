@@ -133,11 +133,14 @@ def submit(
         return partial(
             outcomes.settle_internal_error, claim, _redacted(lookup.traceback, None), forced=forced
         )
+    if claim.refusal is not None:
+        return partial(outcomes.settle_screened, claim, claim.refusal)
     if claim.awaits_other_server:
         return partial(outcomes.settle_possibly_delivered, claim)
     try:
         message = connection.prepared.build(claim, route)
-        next_message = connection.prepared.prebuild(following, route) if following is not None else None
+        pipelined = following if following is not None and following.refusal is None else None
+        next_message = connection.prepared.prebuild(pipelined, route) if pipelined is not None else None
         acceptance = connection.submit(route, message, next_message)
     except SubmissionFailure as failure:
         return partial(outcomes.settle_refused, claim, route, failure, connection.transcript, forced=forced)

@@ -246,6 +246,8 @@ class DrainTransactions:
             return []
         found = self.store.claim_batch(queue, self.token, lookup.route, limit=limit, now=now)
         rate_limits.consume(self.account_id, len(found), now)
+        if lookup.route is not None and lookup.route.is_screened:
+            callbacks.screen(self.account_id, found, now)
         self._claimed_all = len(found) < limit and not self.store.has_due_messages(self.account_id, now)
         return found
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ...smtp.diagnosis.diagnose import Diagnosis
     from ...smtp.protocol.envelope import Acceptance
     from ..routing import Route
-    from ..store.types import Claim
+    from ..store.types import Claim, Refusal
 
 # A refusal at these stages concerns one message: host name, TLS, log-in and sender were accepted before.
 _AFTER_SENDER = (Stage.RCPT, Stage.DATA)
@@ -159,6 +159,21 @@ def settle_possibly_delivered(claim: Claim) -> Result:
     if not get_store().settle(claim, now=now, status=status, attempt=attempt, next_attempt_at=retry_at):
         return LOST
     return Result(accepted=False, diagnosis=POSSIBLY_DELIVERED)
+
+
+def settle_screened(claim: Claim, refusal: Refusal) -> Result:
+    """Fail a message that may not leave by its route, or defer it until it may. A test is not deferred."""
+    waits = refusal.retry_at is not None and not claim.message.is_test
+    attempt = {
+        "outcome": Outcome.HELD if waits else Outcome.REJECTED,
+        "diagnosis": dict(refusal.diagnosis),
+    }
+    status = Status.QUEUED if waits else Status.FAILED
+    if not get_store().settle(
+        claim, now=db_now(), status=status, attempt=attempt, next_attempt_at=refusal.retry_at
+    ):
+        return LOST
+    return Result(accepted=False, diagnosis=refusal.diagnosis)
 
 
 def settle_unsendable(claim: Claim) -> Result:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 
@@ -31,6 +32,14 @@ class QueuedMessage(NamedTuple):
     lease_token: str | None
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why a message may not leave by its route: for good, or until ``retry_at``."""
+
+    diagnosis: Mapping[str, Any]
+    retry_at: datetime | None = None
+
+
 @dataclass
 class Claim:
     """The right to try one message, valid while ``token`` is the row's lease token."""
@@ -42,6 +51,7 @@ class Claim:
     started_at: datetime | None = None
     started_attempt_id: int = 0  # the attempt row; 0 while the start is recorded in the acceptance log only
     attempt_id: int = 0  # the attempt row, once its result is recorded
+    refusal: Refusal | None = None  # of the screen
     awaits_other_server: bool = False  # another server may have it: through this one it could arrive twice
 
     @property

@@ -1,0 +1,89 @@
+"""The screen of an account that no operator has approved: what the platform's sender may carry for it.
+
+It carries the default texts to mailboxes whose reader has confirmed them, and the fixed email that asks for the
+confirmation. It is the last check before a message is submitted, because an email may have been queued while another
+route was in use. Elsewhere, such emails are refused earlier, where the owner sees why.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from ..accounts.models import Account, Owner
+from ..accounts.standing import is_limited
+from ..db import db
+from ..notices.catalogue import CONFIRM_SIGN_UP
+from ..notices.models import NoticeMailbox
+from ..outbox.diagnoses import OWN_TEXT, RECIPIENT_LIMIT, UNCONFIRMED_RECIPIENT
+from ..outbox.models import OutboxMessage
+from ..outbox.queue import SYSTEM
+from ..outbox.store.types import Refusal
+from ..state import current_config
+from . import platform_use
+from .models import Affiliate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
+    from ..outbox.models import Queue
+    from ..outbox.store.types import Claim
+
+_PER_UNCONFIRMED = 3  # emails that ask for a confirmation, in 24 hours
+
+
+def gate(queue: Queue, now: datetime) -> int | None:
+    """Return how many messages of an account the platform's sender may still carry today; None if it has no limit."""
+    account = db.session.get(Account, queue.account_id) if queue.account_id != SYSTEM else None
+    if account is None or not is_limited(account):
+        return None
+    used = sum(use.count for use in platform_use.by_recipient(account.id, now).values())
+    return max(0, current_config().unapproved_per_account - used)
+
+
+def screen(account_id: int, claims: Sequence[Claim], now: datetime) -> None:
+    """Set the refusal of each claimed message that the platform's sender may not carry."""
+    keys = Counter(claim.message.recipient.casefold() for claim in claims)
+    confirmed = _confirmed(account_id, keys)
+    custom = _custom({claim.message.id for claim in claims})
+    used = platform_use.by_recipient(account_id, now)
+    submitted = {
+        key: used[key].count - count for key, count in keys.items()
+    }  # without these, which count as claimed
+    for claim in claims:
+        key = claim.message.recipient.casefold()
+        if key not in confirmed and claim.message.kind != CONFIRM_SIGN_UP.kind:
+            claim.refusal = Refusal(UNCONFIRMED_RECIPIENT)
+        elif claim.message.id in custom:
+            claim.refusal = Refusal(OWN_TEXT)
+        elif submitted[key] >= _limit(is_confirmed=key in confirmed):
+            claim.refusal = Refusal(RECIPIENT_LIMIT, (used[key].first_at or now) + platform_use.SPAN)
+        else:
+            submitted[key] += 1
+
+
+def _limit(*, is_confirmed: bool) -> int:
+    limit = current_config().unapproved_per_recipient
+    return limit if is_confirmed else min(limit, _PER_UNCONFIRMED)
+
+
+def _confirmed(account_id: int, keys: Collection[str]) -> set[str]:
+    """Return which of these mailboxes an owner, an affiliate or a further reader of the account has confirmed."""
+    tables: tuple[Any, ...] = (Owner, Affiliate, NoticeMailbox)
+    return {
+        key
+        for table in tables
+        for key in db.session.scalars(
+            select(table.mailbox_key).where(
+                table.account_id == account_id, table.mailbox_key.in_(keys), table.confirmed_at.is_not(None)
+            )
+        )
+    }
+
+
+def _custom(message_ids: Collection[int]) -> set[int]:
+    query = select(OutboxMessage.id).where(OutboxMessage.id.in_(message_ids), OutboxMessage.is_custom)
+    return set(db.session.scalars(query))

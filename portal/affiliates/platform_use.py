@@ -1,0 +1,54 @@
+"""How much an account has sent through the platform's sender within the last 24 hours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, or_, select
+
+from ..db import db
+from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
+
+SPAN = timedelta(hours=24)
+_SUBMITTED = (Outcome.STARTED, Outcome.ACCEPTED, Outcome.INTERRUPTED)  # the server has it, or may have it
+
+
+@dataclass
+class Use:
+    """The emails to one recipient: how many, and when the first of them was submitted."""
+
+    count: int = 0
+    first_at: datetime | None = None
+
+    def add(self, count: int, first_at: datetime | None) -> None:
+        self.count += count
+        times = [one for one in (self.first_at, first_at) if one is not None]
+        self.first_at = min(times, default=None)
+
+
+def by_recipient(account_id: int, now: datetime) -> dict[str, Use]:
+    """Return the use by recipient, case-folded: emails submitted within the span, and those that are claimed now."""
+    is_recent = (
+        (DeliveryAttempt.started_at > now - SPAN)
+        & DeliveryAttempt.version_number.is_(None)
+        & DeliveryAttempt.outcome.in_(_SUBMITTED)
+    )
+    query = (
+        select(
+            OutboxMessage.recipient,
+            func.count(OutboxMessage.id.distinct()),
+            func.min(DeliveryAttempt.started_at),
+        )
+        .outerjoin(DeliveryAttempt, (DeliveryAttempt.message_id == OutboxMessage.id) & is_recent)
+        .where(
+            OutboxMessage.account_id == account_id,
+            OutboxMessage.forced_version_id.is_(None),
+            or_(OutboxMessage.status == Status.SENDING, DeliveryAttempt.id.is_not(None)),
+        )
+        .group_by(OutboxMessage.recipient)
+    )
+    found: dict[str, Use] = {}
+    for recipient, count, first_at in db.session.execute(query):
+        found.setdefault(recipient.casefold(), Use()).add(count, first_at)
+    return found
