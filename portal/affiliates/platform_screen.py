@@ -20,7 +20,7 @@ from ..notices.models import NoticeMailbox
 from ..outbox.diagnoses import OWN_TEXT, RECIPIENT_LIMIT, UNCONFIRMED_RECIPIENT
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import SYSTEM
-from ..outbox.store.types import Refusal
+from ..outbox.store.types import ScreenRefusal
 from ..state import current_config
 from . import platform_use
 from .models import Affiliate
@@ -56,11 +56,11 @@ def screen(account_id: int, claims: Sequence[Claim], now: datetime) -> None:
     for claim in claims:
         key = claim.message.recipient.casefold()
         if key not in confirmed and claim.message.kind != CONFIRM_SIGN_UP.kind:
-            claim.refusal = Refusal(UNCONFIRMED_RECIPIENT)
+            claim.refusal = ScreenRefusal(UNCONFIRMED_RECIPIENT)
         elif claim.message.id in custom:
-            claim.refusal = Refusal(OWN_TEXT)
+            claim.refusal = ScreenRefusal(OWN_TEXT)
         elif submitted[key] >= _limit(is_confirmed=key in confirmed):
-            claim.refusal = Refusal(RECIPIENT_LIMIT, (used[key].first_at or now) + platform_use.SPAN)
+            claim.refusal = ScreenRefusal(RECIPIENT_LIMIT, (used[key].first_at or now) + platform_use.SPAN)
         else:
             submitted[key] += 1
 

@@ -102,7 +102,7 @@ def _enqueue(incident: Incident, account: Account, event: str, *, by_email: bool
 
 def _mailboxes(account: Account, key: str) -> Iterator[tuple[str, str]]:
     """Yield the owner's mailboxes, each with its own message key, so that each gets an alert once."""
-    for mailbox, _ in recipients.recipients_of(account):
+    for mailbox, _ in recipients.recipients_of(account, confirmed=True):
         yield mailbox, f"{key}:{sha256(mailbox.casefold().encode()).hexdigest()[:24]}"
 
 

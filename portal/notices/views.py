@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import lazy_gettext
 from flask_login import current_user, login_required
 
+from ..accounts.standing import is_limited
 from ..clock import utcnow
 from ..outbox.routing import NoRoute, route_for
-from . import recipients, texts
+from . import further_mailboxes, recipients, texts
 from .catalogue import CATALOGUE, Audience, Notice
 from .forms import OwnerMailboxForm
 
 blueprint = Blueprint("notices", __name__, url_prefix="/automated-emails")
+_LINK_SENT = lazy_gettext(
+    "A link is on its way to %(mailbox)s. It gets the emails to you once it is confirmed."
+)
 samples = Blueprint("samples", __name__)  # the targets of links in previews and test emails
 
 
@@ -43,21 +48,53 @@ def add_mailbox() -> Any:
     if not form.validate():
         return _index(form, form_errors=True), 422
     try:
-        added = recipients.add_mailbox(current_user.account, form.mailbox.data, now=utcnow())
-    except recipients.MailboxRefused as error:
+        added = further_mailboxes.add(current_user.account, form.mailbox.data, now=utcnow())
+    except further_mailboxes.MailboxRefused as error:
         form.mailbox.errors = [str(error)]
         return _index(form, form_errors=True), 422
-    flash(f"{added.mailbox} gets the emails to you from now on.", "success")
+    flash(_LINK_SENT % {"mailbox": added.mailbox}, "success")
     return redirect(url_for(".index", _anchor="to-you"), 303)
 
 
 @blueprint.post("/mailboxes/<int:mailbox_id>/remove")
 @login_required
 def remove_mailbox(mailbox_id: int) -> Any:
-    if not recipients.remove_mailbox(current_user.account_id, mailbox_id):
+    if not further_mailboxes.remove(current_user.account_id, mailbox_id):
         abort(404)
     flash("The mailbox is removed.", "success")
     return redirect(url_for(".index", _anchor="to-you"), 303)
+
+
+@blueprint.post("/mailboxes/<int:mailbox_id>/send-again")
+@login_required
+def send_mailbox_link_again(mailbox_id: int) -> Any:
+    try:
+        row = further_mailboxes.send_again(current_user.account, mailbox_id, now=utcnow()) or abort(404)
+    except further_mailboxes.MailboxRefused as error:
+        flash(str(error), "warning")
+    else:
+        flash(_LINK_SENT % {"mailbox": row.mailbox}, "success")
+    return redirect(url_for(".index", _anchor="to-you"), 303)
+
+
+@blueprint.get("/mailboxes/confirm/<token>")
+def confirm_mailbox(token: str) -> Any:
+    mailbox, account = further_mailboxes.find_by_token(token, now=utcnow()) or abort(404)
+    html = render_template(
+        "notices/confirm_mailbox.html",
+        account=account,
+        mailbox=mailbox.mailbox,
+        token=token,
+        done=mailbox.confirmed_at is not None,
+    )
+    return html, {"Referrer-Policy": "no-referrer"}  # the address of the page is a credential
+
+
+@blueprint.post("/mailboxes/confirm/<token>")
+def confirm_mailbox_now(token: str) -> Any:
+    if not further_mailboxes.confirm(token, now=utcnow()):
+        abort(404)
+    return redirect(url_for(".confirm_mailbox", token=token), 303)
 
 
 @samples.route("/affiliate/sample")
@@ -92,9 +129,10 @@ def _index(form: OwnerMailboxForm, **more: object) -> str:
         to_affiliates=[row for row in rows if row[0].audience is Audience.AFFILIATE],
         to_owner=[row for row in rows if row[0].audience is Audience.OWNER],
         recipients=recipients.recipients_of(current_user.account),
-        further=recipients.further_mailboxes(account_id),
+        further=further_mailboxes.find_all(account_id),
+        own_texts_wait=is_limited(current_user.account),
         restrictions=recipients.restrictions_of(current_user.account),
-        limit=recipients.MAILBOX_LIMIT,
+        limit=further_mailboxes.LIMIT,
         form=form,
         **more,
     )

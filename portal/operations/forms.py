@@ -7,7 +7,7 @@ from flask_babel import lazy_gettext as _
 from ..web.fields import PortalForm, mailbox_field, required
 
 
-class InviteForm(PortalForm):
+class InvitePersonForm(PortalForm):
     """Whom the operator invites to register."""
 
     mailbox = mailbox_field(

@@ -14,7 +14,7 @@ from ..clock import utcnow
 from ..state import current_config
 from ..web.pagination import key_argument
 from . import accounts
-from .forms import InviteForm
+from .forms import InvitePersonForm
 from .views import blueprint
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ _ID = "<int(max=999999999999):account_id>"
 @blueprint.get("/accounts")
 @operator_required
 def list_accounts() -> ResponseReturnValue:
-    return _page(InviteForm(formdata=None))
+    return _page(InvitePersonForm(formdata=None))
 
 
 @blueprint.post("/accounts/invite")
 @operator_required
 def invite() -> ResponseReturnValue:
     """Show the link of a new invitation, once. The operator hands it over."""
-    form = InviteForm()
+    form = InvitePersonForm()
     if not form.validate():
         return _page(form, form_errors=True), 422
     try:
@@ -41,7 +41,7 @@ def invite() -> ResponseReturnValue:
     except RegistrationRefused as error:
         form.mailbox.errors = [str(error)]
         return _page(form, form_errors=True), 422
-    return _page(InviteForm(formdata=None), link=link, invited=form.mailbox.data)
+    return _page(InvitePersonForm(formdata=None), link=link, invited=form.mailbox.data)
 
 
 @blueprint.post(f"/accounts/{_ID}/approve")
@@ -81,7 +81,7 @@ def _slug_or_404(account_id: int) -> str:
     return identifiers.find_slug(account_id) or abort(404)
 
 
-def _page(form: InviteForm, **more: Any) -> str:
+def _page(form: InvitePersonForm, **more: Any) -> str:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
     return render_template(
         "operator/accounts.html",

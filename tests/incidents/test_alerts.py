@@ -11,7 +11,6 @@ from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.db import db
 from portal.incidents import alerts, policy
-from portal.notices import recipients
 from portal.outbox.models import Outcome
 from portal.outbox.sending.message import bodies
 from portal.state import get_state
@@ -26,6 +25,7 @@ from tests.incidents.conftest import (
     process_attempt,
     run_worker_jobs,
 )
+from tests.notices.conftest import add_confirmed
 
 
 def test_a_failure_that_only_the_owner_can_fix_is_announced_at_once_and_its_end_after_a_minute(
@@ -109,10 +109,8 @@ def test_only_the_owners_of_the_account_get_the_alert(brightleaf, stranger, cloc
 def test_further_mailboxes_of_the_account_get_each_alert_once(brightleaf, owner, stranger, clock):
     account = db.session.get_one(Account, brightleaf)
     for mailbox in ("team@brightleaf.example", "Cy@brightleaf.example"):
-        recipients.add_mailbox(account, mailbox, now=utcnow())
-    recipients.add_mailbox(
-        db.session.get_one(Account, account_id_of("copperpot")), "bo2@copperpot.example", now=utcnow()
-    )
+        add_confirmed(account, mailbox)
+    add_confirmed(db.session.get_one(Account, account_id_of("copperpot")), "bo2@copperpot.example")
     second = create_owner(
         "Elsewhere", "Cy", "cy@brightleaf.example", "correct horse battery staple", now=utcnow()
     )
@@ -134,7 +132,7 @@ def test_further_mailboxes_of_the_account_get_each_alert_once(brightleaf, owner,
 
 
 def test_a_flapping_server_sends_one_alert_to_a_further_mailbox(brightleaf, clock):
-    recipients.add_mailbox(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
+    add_confirmed(db.session.get_one(Account, brightleaf), "team@brightleaf.example")
     for _ in range(10):
         process_attempt(brightleaf, diagnosis=REFUSED)
         run_worker_jobs()
@@ -145,7 +143,7 @@ def test_a_flapping_server_sends_one_alert_to_a_further_mailbox(brightleaf, cloc
 
 
 def test_the_link_in_an_alert_requires_a_login(brightleaf, client, stranger, clock):
-    recipients.add_mailbox(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
+    add_confirmed(db.session.get_one(Account, brightleaf), "team@brightleaf.example")
     process_attempt(brightleaf, diagnosis=REFUSED)
     run_worker_jobs()
     alert = next(row for row in alert_emails() if row.recipient == "team@brightleaf.example")
@@ -161,7 +159,7 @@ def test_the_link_in_an_alert_requires_a_login(brightleaf, client, stranger, clo
 
 
 def test_the_page_lists_the_mailboxes_that_get_alerts(brightleaf, owner):
-    recipients.add_mailbox(db.session.get_one(Account, brightleaf), "team@brightleaf.example", now=utcnow())
+    add_confirmed(db.session.get_one(Account, brightleaf), "team@brightleaf.example")
     page = owner.get("/incidents/alerts").get_data(as_text=True)
     assert "ada@brightleaf.example" in page and "team@brightleaf.example" in page
 

@@ -7,7 +7,9 @@ from sqlalchemy import select
 
 from portal import create_app
 from portal.accounts.models import Account, Owner
+from portal.clock import utcnow
 from portal.db import db
+from portal.notices import further_mailboxes
 from tests.conftest import make_config
 
 
@@ -20,6 +22,12 @@ def context(tmp_path_factory):
         yield app
         db.session.remove()
         db.engine.dispose()
+
+
+def add_confirmed(account: Account, mailbox: str) -> None:
+    """Add a further mailbox whose reader has confirmed it."""
+    further_mailboxes.add(account, mailbox, now=utcnow()).confirmed_at = utcnow()
+    db.session.commit()
 
 
 def account_of(slug: str = "brightleaf") -> Account:

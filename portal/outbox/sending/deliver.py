@@ -133,14 +133,11 @@ def submit(
         return partial(
             outcomes.settle_internal_error, claim, _redacted(lookup.traceback, None), forced=forced
         )
-    if claim.refusal is not None:
-        return partial(outcomes.settle_screened, claim, claim.refusal)
-    if claim.awaits_other_server:
-        return partial(outcomes.settle_possibly_delivered, claim)
+    if (kept_back := _kept_back(claim)) is not None:
+        return kept_back
     try:
         message = connection.prepared.build(claim, route)
-        pipelined = following if following is not None and following.refusal is None else None
-        next_message = connection.prepared.prebuild(pipelined, route) if pipelined is not None else None
+        next_message = connection.prepared.prebuild(following, route) if following is not None else None
         acceptance = connection.submit(route, message, next_message)
     except SubmissionFailure as failure:
         return partial(outcomes.settle_refused, claim, route, failure, connection.transcript, forced=forced)
@@ -160,6 +157,13 @@ def submit(
         redacted = _redacted(traceback.format_exc(), route)
         return partial(outcomes.settle_internal_error, claim, redacted, forced=forced)
     return outcomes.Accepted(claim, route, acceptance, connection.transcript, forced)
+
+
+def _kept_back(claim: Claim) -> SettleAction | None:
+    """Return the action that settles a message which must not be submitted by this route; None if it may be."""
+    if claim.refusal is not None:
+        return partial(outcomes.settle_screened, claim, claim.refusal)
+    return partial(outcomes.settle_possibly_delivered, claim) if claim.awaits_other_server else None
 
 
 def _redacted(text: str, route: Route | None) -> str:

@@ -131,7 +131,9 @@ class Drain:
     def _following(self) -> Claim | None:
         """Return the claim whose envelope may be pipelined with the end of the current message."""
         remaining = self._transactions.next.remaining
-        return remaining[0] if remaining and not self._transactions.is_stopping() else None
+        if not remaining or remaining[0].refusal is not None or self._transactions.is_stopping():
+            return None
+        return remaining[0]
 
     def _submit(self, claim: Claim, following: Claim | None) -> SettleAction:
         self._transactions.log_start(claim)

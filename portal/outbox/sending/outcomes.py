@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ...smtp.diagnosis.diagnose import Diagnosis
     from ...smtp.protocol.envelope import Acceptance
     from ..routing import Route
-    from ..store.types import Claim, Refusal
+    from ..store.types import Claim, ScreenRefusal
 
 # A refusal at these stages concerns one message: host name, TLS, log-in and sender were accepted before.
 _AFTER_SENDER = (Stage.RCPT, Stage.DATA)
@@ -161,7 +161,7 @@ def settle_possibly_delivered(claim: Claim) -> Result:
     return Result(accepted=False, diagnosis=POSSIBLY_DELIVERED)
 
 
-def settle_screened(claim: Claim, refusal: Refusal) -> Result:
+def settle_screened(claim: Claim, refusal: ScreenRefusal) -> Result:
     """Fail a message that may not leave by its route, or defer it until it may. A test is not deferred."""
     waits = refusal.retry_at is not None and not claim.message.is_test
     attempt = {

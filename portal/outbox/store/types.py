@@ -33,7 +33,7 @@ class QueuedMessage(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Refusal:
+class ScreenRefusal:
     """Why a message may not leave by its route: for good, or until ``retry_at``."""
 
     diagnosis: Mapping[str, Any]
@@ -51,7 +51,7 @@ class Claim:
     started_at: datetime | None = None
     started_attempt_id: int = 0  # the attempt row; 0 while the start is recorded in the acceptance log only
     attempt_id: int = 0  # the attempt row, once its result is recorded
-    refusal: Refusal | None = None  # of the screen
+    refusal: ScreenRefusal | None = None  # of the screen
     awaits_other_server: bool = False  # another server may have it: through this one it could arrive twice
 
     @property
