@@ -37,18 +37,18 @@ def install(app: Flask, config: Config) -> None:
     jobs: dict[str, tuple[str, Callable[[int], None]]] = {
         "drain": ("mail", lambda account_id: dispatcher.serve(app, account_id)),
         "check": ("checks", in_context(check_version)),
-        "check-domain": ("checks", in_context(check_domain)),
-        "bulk-action": ("checks", in_context(bulk_actions.run)),
+        "check-domain": ("probes", in_context(check_domain)),
+        "bulk-action": ("housekeeping", in_context(bulk_actions.run)),
         "weekly-summary": (
-            "checks",
+            "housekeeping",
             in_context(lambda account_id: enqueue_weekly_summaries(account_id, now=utcnow())),
         ),
-        "cleanup": ("checks", in_context(lambda _: delete_unconfirmed(now=utcnow()))),
-        "rollup": ("checks", in_context(_roll_up_and_clean_up)),
-        "alert": ("checks", in_context(alerts.send)),
-        "webhook": ("checks", in_context(webhooks.deliver)),
-        "login-probe": ("checks", in_context(login_probe.run)),
-        "monitor": ("checks", in_context(monitor.run)),
+        "cleanup": ("housekeeping", in_context(lambda _: delete_unconfirmed(now=utcnow()))),
+        "rollup": ("housekeeping", in_context(_roll_up_and_clean_up)),
+        "alert": ("alerts", in_context(alerts.send)),
+        "webhook": ("webhooks", in_context(webhooks.deliver)),
+        "login-probe": ("probes", in_context(login_probe.run)),
+        "monitor": ("alerts", in_context(monitor.run)),
     }
     backend.install(app, config, jobs)
 

@@ -115,10 +115,17 @@ class Tuning:
 
     # Jobs and worker processes.
     job_push_interval_s: float = 0.1  # between two pushes of the same job
-    check_threads: int = 3  # of a worker process, for all jobs that send no mail
+    check_threads: int = (
+        3  # of a worker process, for checks of settings: at most one of each account at a time
+    )
+    probe_threads: int = 1  # for login probes and checks of domains
+    webhook_threads: int = 2
+    alert_threads: int = 1  # for alerts and the monitor, which only use the database
+    housekeeping_threads: int = 1  # for clean-up, rollup, weekly summaries and bulk actions
     worker_missing_after_s: float = 60.0  # without a heartbeat: the pages warn that no worker runs
     heartbeat_keep_s: float = 24 * 3600  # then the heartbeat of a crashed worker is removed
-    queue_poll_s: float = 0.05  # of the job queue in a file, which cannot notify
+    queue_poll_s: float = 0.05  # of a job queue in a file, which cannot notify
+    background_poll_s: float = 0.25  # of the queues in a file for whose jobs no page waits
     queue_retry_min_s: float = (
         0.5  # after trouble with a job queue that notifies; the delay grows up to the next
     )

@@ -23,7 +23,7 @@ from .registry import job_registry
 from .serializer import JobSerializer, RefusedJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from flask import Flask
 
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from .registry import Job
 
 TABLE_PREFIX = "jobs"  # of Huey's tables in PostgreSQL
-# A check of settings never waits behind drains.
-QUEUES = ("mail", "checks")
+# What `flask worker --queue` names, and the queues that each stands for. Every queue has threads of its own, so a check
+# never waits behind drains, and alerts, webhooks and housekeeping never wait for a server that does not answer a check.
+PARTS = {"mail": ("mail",), "checks": ("checks", "probes", "webhooks", "alerts", "housekeeping")}
+QUEUES = tuple(PARTS)
 
 
 class _TaskRegistry(Registry):
@@ -122,10 +124,15 @@ class _RedisQueue(_JobQueue):
     storage_class = RedisStorage
 
 
+def parts_of(queues: Sequence[str]) -> list[str]:
+    """Return the queues that the published names stand for."""
+    return [part for queue in queues for part in PARTS[queue]]
+
+
 def install(app: Flask, config: Config, jobs: Mapping[str, tuple[str, Callable[[int], None]]]) -> None:
     """Build the queues of this app and register ``jobs``: name -> (queue, function of the id)."""
     registry = job_registry(app)
-    registry.queues = {name: _queue(app, config, name) for name in QUEUES}
+    registry.queues = {name: _queue(app, config, name) for name in parts_of(QUEUES)}
     registry.queue_of_job = {job: queue for job, (queue, _) in jobs.items()}
     registry.tasks = {job: registry.queues[queue].task(name=job)(work) for job, (queue, work) in jobs.items()}
 

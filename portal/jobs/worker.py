@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from flask import Flask
     from huey.consumer import Consumer
 
+    from ..tuning import Tuning
+
+_WAITED_FOR = {"mail", "checks"}  # queues for whose jobs people wait at a page
+
 _log = logging.getLogger(__name__)
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # SIGHUP: the terminal it ran in was closed
 
@@ -41,13 +45,13 @@ def run(app: Flask, threads: int | None = None, queues: Sequence[str] = backend.
     count = threads or config.worker_threads
     for part in parts:
         part.start(app, count)
-    consumers = [
-        _consumer(app, queue, count if queue == "mail" else config.tuning.check_threads) for queue in queues
-    ]
+    threads_of = _threads(config.tuning) | {"mail": count}
+    served = backend.parts_of(queues)
+    consumers = [_consumer(app, queue, threads_of[queue]) for queue in served]
     for consumer in consumers:
         consumer.start()
     _log.info("worker %s runs with %s threads", heartbeat.process_name(), count)
-    _sweep_until(_stop_event(), app, count, queues)
+    _sweep_until(_stop_event(), app, count, served)
     _log.info("worker stops after the messages that it is sending; a second signal ends it at once")
     for part in parts:
         part.request_stop()
@@ -78,11 +82,23 @@ def pin_to_cpu(number: int | None) -> None:
         _log.warning("SIGNET_CPU=%s has no effect: %s", number, error.strerror)
 
 
+def _threads(tuning: Tuning) -> dict[str, int]:
+    """Return how many jobs of each queue run at once, except for mail."""
+    return {
+        "checks": tuning.check_threads,
+        "probes": tuning.probe_threads,
+        "webhooks": tuning.webhook_threads,
+        "alerts": tuning.alert_threads,
+        "housekeeping": tuning.housekeeping_threads,
+    }
+
+
 def _consumer(app: Flask, queue: str, threads: int) -> Consumer:
     huey = job_registry(app).queues[queue]
     tuning = get_state(app).config.tuning
     # A queue in a file is polled at a constant rate. PostgreSQL and Redis notify, so there a delay follows errors only.
-    delays = {"initial_delay": tuning.queue_poll_s, "backoff": 1.0, "max_delay": tuning.queue_poll_s}
+    poll_s = tuning.queue_poll_s if queue in _WAITED_FOR else tuning.background_poll_s
+    delays = {"initial_delay": poll_s, "backoff": 1.0, "max_delay": poll_s}
     if huey.storage.blocking:
         delays = {
             "initial_delay": tuning.queue_retry_min_s,

@@ -11,7 +11,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..accounts import standing
@@ -19,6 +19,7 @@ from ..accounts.models import Account
 from ..clock import utcnow
 from ..db import db
 from ..db.lease import Lease, lapsed, take
+from ..jobs import notify
 from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.diagnoses import ACCOUNT_STOPPED, INTERNAL_ERROR
@@ -41,7 +42,11 @@ _log = logging.getLogger(__name__)
 
 
 def run(version_id: int) -> None:
-    """Run the waiting check of a version. Safe to repeat: one worker at a time runs it. Commits."""
+    """Run the waiting check of a version, unless one of its account runs. Safe to repeat. Commits.
+
+    A server that does not answer keeps a thread for a minute. One check of each account at a time leaves the other
+    threads to the other accounts.
+    """
     lease = _claim(version_id, utcnow())
     if lease is None:
         return
@@ -56,12 +61,33 @@ def run(version_id: int) -> None:
         _log.exception("settings check of version %s failed with an internal error", version_id)
         db.session.rollback()
         _finish(lease, passed=False, diagnosis=INTERNAL_ERROR)
+    for job in _due_jobs(utcnow(), SettingsCheck.version_id.in_(_same_account(version_id))):
+        notify.push(*job)
+    db.session.rollback()
 
 
 def find_due_work(now: datetime) -> list[tuple[str, int]]:
-    """Return the jobs of waiting checks and of running ones whose lease has expired."""
-    query = select(SettingsCheck.version_id).where(_is_due(now)).distinct()
-    return [("check", version_id) for version_id in db.session.scalars(query)]
+    """Return one job for each account that has a check to run and none that runs."""
+    return _due_jobs(now)
+
+
+def _due_jobs(now: datetime, *conditions: ColumnElement[bool]) -> list[tuple[str, int]]:
+    query = (
+        select(SmtpSettings.account_id, SettingsCheck.version_id)
+        .join(SmtpSettings, SmtpSettings.id == SettingsCheck.version_id)
+        .where(
+            _is_due(now), SmtpSettings.account_id.not_in(versions.accounts_being_checked(now)), *conditions
+        )
+    )
+    rows = db.session.execute(query.order_by(SettingsCheck.id.desc()))
+    by_account = {row.account_id: row.version_id for row in rows}  # the oldest check of each
+    return [("check", version_id) for version_id in by_account.values()]
+
+
+def _same_account(version_id: int) -> Select[int]:
+    """Return the query for the ids of the versions of a version's account."""
+    account = select(SmtpSettings.account_id).where(SmtpSettings.id == version_id).scalar_subquery()
+    return select(SmtpSettings.id).where(SmtpSettings.account_id == account)
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
@@ -70,6 +96,14 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 
 
 def _claim(version_id: int, now: datetime) -> Lease[SettingsCheck] | None:
+    account_id = db.session.scalar(select(SmtpSettings.account_id).where(SmtpSettings.id == version_id))
+    if account_id is None:
+        db.session.rollback()
+        return None
+    versions.lock_account(account_id)
+    if versions.is_being_checked(account_id, now):  # at its end it pushes the job of the next
+        db.session.rollback()
+        return None
     query = select(SettingsCheck).where(SettingsCheck.version_id == version_id, _is_due(now))
     row = db.session.scalar(
         query.order_by(SettingsCheck.id.desc()).limit(1).with_for_update(skip_locked=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import gettext as _
+
 from ..clock import utcnow
 from ..jobs import heartbeat
 from ..notices import send_test
@@ -111,7 +113,7 @@ def build(owner: Owner, *, test: str | None) -> SettingsPage:
         check=check,
         checked=shown,
         stages=stages(check) if check else [],
-        summary=summary(check) if check else "",
+        summary=summary(check, behind=versions.is_being_checked(owner.account_id, utcnow())) if check else "",
         diagnosis=_diagnosis(check),
         fix=_fix(check),
         transcript=transcript_lines(check.transcript) if check else [],
@@ -183,9 +185,14 @@ def stages(check: SettingsCheck) -> list[dict[str, Any]]:
     return rows
 
 
-def summary(check: SettingsCheck) -> str:
-    """Return the progress of a check in one sentence, which screen readers announce."""
+def summary(check: SettingsCheck, *, behind: bool = False) -> str:
+    """Return the progress of a check in one sentence, which screen readers announce.
+
+    ``behind``: another check of the account runs, and a waiting one starts after it.
+    """
     done = [result for result in check.stages if result["verdict"] in ("passed", "skipped")]
+    if check.state is CheckState.WAITING and behind:
+        return str(_("Your previous check is still running. This one starts when it ends."))
     if check.state is CheckState.WAITING:
         return "The check starts as soon as a worker is free."
     failed = next((result for result in check.stages if result["verdict"] == "failed"), None)

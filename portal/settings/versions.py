@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, delete, func, select, update
 
 from .. import rate_limit
 from ..accounts.models import Account, Owner
@@ -47,7 +47,7 @@ def save_draft(owner: Owner, values: SettingsInput, *, now: datetime) -> SmtpSet
     first asks the owner to confirm or correct it.
     """
     version = validation.validate(values)
-    _lock_account(owner.account_id)
+    lock_account(owner.account_id)
     saved = newest(owner.account_id)
     version.account_id, version.number = owner.account_id, _next_number(owner.account_id)
     version.state, version.created_at = VersionState.DRAFT, now
@@ -72,7 +72,7 @@ def save_fixed(owner: Owner, version: SmtpSettings, password: str, *, now: datet
 
     Raises InvalidSettings.
     """
-    _lock_account(owner.account_id)
+    lock_account(owner.account_id)
     version.number, version.created_at = _next_number(owner.account_id), now
     version.credential_warnings = [one | {"blocking": False} for one in version.credential_warnings]
     credentials.seal(version, password)
@@ -111,7 +111,7 @@ def strip_password_spaces(owner: Owner, version: SmtpSettings, *, now: datetime)
 
 def activate(version: SmtpSettings, *, now: datetime) -> None:
     """Make a version live in place of the current one and release the queue. The caller commits."""
-    _lock_account(version.account_id)
+    lock_account(version.account_id)
     _retire_live(version.account_id)
     version.state, version.live_since, version.failover_since = VersionState.LIVE, now, None
     release_queue(version.account_id)
@@ -128,7 +128,7 @@ def stop_using(account_id: int, *, now: datetime) -> None:
         )
         .values(state=CheckState.FAILED, ended_at=now, lease_until=None)
     )
-    _lock_account(account_id)
+    lock_account(account_id)
     _retire_live(account_id)
     release_queue(account_id)
     db.session.commit()
@@ -172,6 +172,21 @@ def last_checked(account_id: int) -> SmtpSettings | None:
     return db.session.scalar(query)
 
 
+def accounts_being_checked(now: datetime) -> Select[int]:
+    """Return the query for the ids of the accounts of which a worker runs a check."""
+    return (
+        select(SmtpSettings.account_id)
+        .join(SettingsCheck, SettingsCheck.version_id == SmtpSettings.id)
+        .where(SettingsCheck.state == CheckState.RUNNING, SettingsCheck.lease_until > now)
+    )
+
+
+def is_being_checked(account_id: int, now: datetime) -> bool:
+    """Return whether a worker runs a check of an account. Another one waits until it ends."""
+    query = accounts_being_checked(now).where(SmtpSettings.account_id == account_id)
+    return db.session.scalar(query.limit(1)) is not None
+
+
 def release_queue(account_id: int) -> None:
     """Release held email, because it now goes through another server. The caller commits."""
     queue = get_queue(account_id)
@@ -179,7 +194,7 @@ def release_queue(account_id: int) -> None:
     release(account_id)
 
 
-def _lock_account(account_id: int) -> None:
+def lock_account(account_id: int) -> None:
     """Lock an account against concurrent changes of its versions, so that numbers and the live version stay unique.
 
     A key-share lock on PostgreSQL, which does not block sign-ups. SQLite has a single writer and ignores it.
@@ -230,7 +245,11 @@ def _changed_field(saved: SmtpSettings, version: SmtpSettings) -> str | None:
 
 
 def _request_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:
-    """Request a check, unless one of this version already waits: a second would only log in twice."""
+    """Request a check, unless one of this version already waits: a second would only log in twice.
+
+    It replaces the check of another version that has not started. An account thus has at most one check that runs
+    and one that waits for its end.
+    """
     if not rate_limit.consume(CHECK_LIMIT, version.account_id, now=now):
         db.session.rollback()
         sentence = (
@@ -238,6 +257,14 @@ def _request_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:
             "Wait a while: providers lock users who try too often."
         )
         raise InvalidSettings({"": sentence})
+    others = select(SmtpSettings.id).where(
+        SmtpSettings.account_id == version.account_id, SmtpSettings.id != version.id
+    )
+    db.session.execute(
+        delete(SettingsCheck).where(
+            SettingsCheck.state == CheckState.WAITING, SettingsCheck.version_id.in_(others)
+        )
+    )
     if not _is_check_waiting(version):
         check = SettingsCheck(version_id=version.id, recipient=owner.mailbox, recipient_name=owner.name)
         check.state, check.stages, check.created_at = CheckState.WAITING, [], now
