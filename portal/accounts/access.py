@@ -6,16 +6,20 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from flask import Flask, abort, flash, g, redirect, request, session, url_for
+from flask import Flask, abort, after_this_request, flash, g, redirect, request, session, url_for
 from flask_login import AnonymousUserMixin, LoginManager, current_user, login_user
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..clock import utcnow
+from ..state import current_config
 from ..web.requests import same_site_path
-from . import sessions
+from . import known_browsers, sessions
 
 if TYPE_CHECKING:
+    from flask import Response as FlaskResponse
     from werkzeug.wrappers import Response
+
+    from .known_browsers import KnownBrowser
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -72,6 +76,33 @@ def start_browser_session(token: str) -> None:
     found = _find_session(token)
     if found is not None:
         login_user(found)
+        remember_browser(found.id)
+
+
+def known_browser() -> KnownBrowser | None:
+    """Return the browser of this request, if an owner has logged in with it before."""
+    return known_browsers.read(request.cookies.get(_browser_cookie()))
+
+
+def remember_browser(owner_id: int) -> None:
+    """Remember that this owner uses the browser of this request: a log-in or a reset password has proved it."""
+    value = known_browsers.cookie_with(owner_id, known_browser())
+
+    @after_this_request
+    def set_cookie(response: FlaskResponse) -> FlaskResponse:
+        response.set_cookie(
+            _browser_cookie(),
+            value,
+            max_age=known_browsers.LIFETIME,
+            secure=current_config().secure,
+            httponly=True,
+            samesite="Lax",
+        )
+        return response
+
+
+def _browser_cookie() -> str:
+    return "__Host-signet-browser" if current_config().secure else "signet-browser"
 
 
 def _find_session(token: str) -> sessions.LoggedIn | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
@@ -15,8 +16,19 @@ from .identifiers import mailbox_key
 from .models import Owner
 from .passwords import hasher
 
-LOGINS_PER_MAILBOX = RateLimit("log-in by mailbox", 10, timedelta(minutes=15))
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .known_browsers import KnownBrowser
+
+# One network guesses few passwords of a mailbox, and all networks together not many (NIST SP 800-63B: at most 100).
 LOGINS_PER_NETWORK = RateLimit("log-in by network", 50, timedelta(minutes=15))
+LOGINS_PER_MAILBOX_AND_NETWORK = RateLimit("log-in by mailbox and network", 10, timedelta(minutes=15))
+LOGINS_PER_MAILBOX_AND_NETWORK_DAILY = RateLimit("log-ins a day", 30, timedelta(days=1))
+LOGINS_PER_MAILBOX = RateLimit("log-in by mailbox", 100, timedelta(days=1))
+# A browser that an owner logged in with before, and one that is logged in, have attempts of their own.
+LOGINS_PER_BROWSER = RateLimit("log-in by browser", 10, timedelta(minutes=15))
+PASSWORDS_PER_SESSION = RateLimit("password by session", 10, timedelta(minutes=15))
 
 
 class WrongCredentials(Exception):
@@ -37,12 +49,21 @@ class TooManyAttempts(Exception):
 
 
 @dataclass(frozen=True)
+class Visitor:
+    """Where a log-in comes from: the network, the device in words, and the browser if an owner used it before."""
+
+    network: str
+    device: str
+    browser: KnownBrowser | None = None
+
+
+@dataclass(frozen=True)
 class _StoredPassword:
     id: int
     password_hash: str
 
 
-def log_in(mailbox: str, password: str, *, network: str, device: str, now: datetime) -> str:
+def log_in(mailbox: str, password: str, visitor: Visitor, *, now: datetime) -> str:
     """Check a password and start a session; return the session's token. Commits.
 
     Known and unknown mailboxes are treated alike: both count against the rate limits, both cost one verification.
@@ -50,27 +71,42 @@ def log_in(mailbox: str, password: str, *, network: str, device: str, now: datet
     Raises WrongCredentials or TooManyAttempts.
     """
     key = mailbox_key(mailbox)
-    stored = _find_stored_password(key, network, now)
+    stored = _find_stored_password(key, visitor, now)
     if not hasher().verify(stored.password_hash if stored else None, password) or stored is None:
         raise WrongCredentials
     new_hash = (
         hasher().hash(password) if hasher().needs_rehash(stored.password_hash) else stored.password_hash
     )
-    return _start_session(stored, new_hash, key, device, now)
+    return _start_session(stored, new_hash, key, visitor, now)
 
 
-def _find_stored_password(key: str, network: str, now: datetime) -> _StoredPassword | None:
+def _find_stored_password(key: str, visitor: Visitor, now: datetime) -> _StoredPassword | None:
     """Count this attempt and fetch the hash in one transaction, which ends before the slow verification."""
-    wait = max(count_attempt(key, now=now), rate_limit.consume_or_wait(LOGINS_PER_NETWORK, network, now=now))
     query = select(Owner.id, Owner.password_hash).where(Owner.mailbox_key == key)
     row = db.session.execute(query).one_or_none()
+    wait = timedelta()
+    for limit, of in _limits(key, row.id if row else None, visitor):
+        wait = rate_limit.consume_or_wait(limit, *of, now=now)
+        if wait:  # what this limit refuses is not counted by those that other people share
+            break
     db.session.commit()
     if wait:
         raise TooManyAttempts(wait)
     return _StoredPassword(row.id, row.password_hash) if row else None
 
 
-def _start_session(stored: _StoredPassword, new_hash: str, key: str, device: str, now: datetime) -> str:
+def _limits(key: str, owner_id: int | None, visitor: Visitor) -> Iterator[tuple[RateLimit, tuple[str, ...]]]:
+    """Yield the limits of an attempt and their keys, in the order in which they count it."""
+    if visitor.browser is not None and owner_id in visitor.browser.owner_ids:
+        yield LOGINS_PER_BROWSER, (key, visitor.browser.id)
+        return
+    yield LOGINS_PER_NETWORK, (visitor.network,)
+    yield LOGINS_PER_MAILBOX_AND_NETWORK, (key, visitor.network)
+    yield LOGINS_PER_MAILBOX_AND_NETWORK_DAILY, (key, visitor.network)
+    yield LOGINS_PER_MAILBOX, (key,)
+
+
+def _start_session(stored: _StoredPassword, new_hash: str, key: str, visitor: Visitor, now: datetime) -> str:
     # The password may have been changed during the slow verification.
     same = select(Owner).where(Owner.id == stored.id, Owner.password_hash == stored.password_hash)
     owner = db.session.scalar(same.with_for_update(of=Owner))
@@ -78,19 +114,22 @@ def _start_session(stored: _StoredPassword, new_hash: str, key: str, device: str
         db.session.rollback()
         raise WrongCredentials
     owner.password_hash = new_hash
+    for limit, of in _limits(key, stored.id, visitor):
+        if limit is not LOGINS_PER_NETWORK:
+            rate_limit.reset(limit, *of, now=now)
     reset_attempts(key, now=now)
-    token = sessions.start(owner.id, device=device, now=now)
+    token = sessions.start(owner.id, device=visitor.device, now=now)
     db.session.commit()
     return token
 
 
-def count_attempt(key: str, *, now: datetime) -> timedelta:
-    """Count one log-in attempt for this mailbox; return zero, or the time to wait. The caller commits."""
-    return rate_limit.consume_or_wait(LOGINS_PER_MAILBOX, key, now=now)
+def count_password(session_id: int, *, now: datetime) -> timedelta:
+    """Count one password entered by a logged-in owner; return zero, or the time to wait. The caller commits."""
+    return rate_limit.consume_or_wait(PASSWORDS_PER_SESSION, session_id, now=now)
 
 
 def reset_attempts(key: str, *, now: datetime) -> None:
-    """Reset the counted attempts for this mailbox after a correct password. The caller commits."""
+    """Reset the attempts that all networks share for this mailbox, after a proof of its owner. The caller commits."""
     rate_limit.reset(LOGINS_PER_MAILBOX, key, now=now)
 
 

@@ -75,8 +75,8 @@ def is_valid_link(token: str, *, now: datetime) -> bool:
     return _find_owner(token, now) is not None
 
 
-def set_password(token: str, password: str, *, reset_link: str, now: datetime) -> None:
-    """Set the password of the owner whom the link was sent to, and log out all devices. Commits.
+def set_password(token: str, password: str, *, reset_link: str, now: datetime) -> int:
+    """Set the password of the owner whom the link was sent to, and log out all devices; return the owner's id. Commits.
 
     Raises:
         InvalidLink: the link is invalid.
@@ -98,7 +98,9 @@ def set_password(token: str, password: str, *, reset_link: str, now: datetime) -
     )  # the link was in the mailbox, or an operator handed it over
     sessions.revoke(OwnerSession.owner_id == owner.id, now=now)
     reset_attempts(owner.mailbox_key, now=now)
+    owner_id = owner.id
     db.session.commit()
+    return owner_id
 
 
 def replace_password(owner: Owner, hashed: str, *, reset_link: str, now: datetime) -> None:

@@ -55,17 +55,18 @@ def change_time_zone(owner_id: int, time_zone: str) -> None:
 def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, now: datetime) -> None:
     """Change the password of an owner who knows the present one, and log out all other devices. Commits.
 
-    Attempts count like those at the log-in page, so that a borrowed device is no way around its rate limit.
+    Attempts have a rate limit, so that a borrowed device is no way to guess the password. It is the session's own:
+    another person's guesses at the log-in page do not count.
 
     Raises:
         WrongCredentials: ``present`` is not the owner's password.
-        TooManyAttempts: the rate limit of the mailbox is reached.
+        TooManyAttempts: the rate limit of the session is reached.
         PasswordRefused: the new password is not accepted.
     """
     owner = db.session.get_one(Owner, user.id)
     stored, about = owner.password_hash, (owner.account.name, owner.name, owner.mailbox)
     key = owner.mailbox_key
-    wait = login.count_attempt(key, now=now)
+    wait = login.count_password(user.session_id, now=now)
     db.session.commit()
     if wait:
         raise login.TooManyAttempts(wait)

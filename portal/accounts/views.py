@@ -7,6 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from flask_babel import gettext as _
 from flask_login import current_user, logout_user
 
 from ..clock import utcnow
@@ -14,9 +15,9 @@ from ..state import current_config
 from ..web.requests import network_of, same_site_path
 from . import login, registration, sessions
 from . import password_reset as resetting
-from .access import start_browser_session
+from .access import known_browser, remember_browser, start_browser_session
 from .forms import ConfirmForm, ForgotForm, LogInForm, RegisterForm, ResetForm, add_error
-from .login import TooManyAttempts, WrongCredentials
+from .login import TooManyAttempts, Visitor, WrongCredentials
 from .passwords import PasswordRefused
 from .tokens import InvalidLink
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("accounts", __name__)
 
+_LONG_WAIT_MINUTES = 90
 _WRONG = "The email address or the password is not right. Check both, or choose a new password."
 NOT_COMPLETED = (
     "This registration could not be completed; log in or reset your password if you already have an account."
@@ -69,10 +71,17 @@ def render_rate_limited(
     template: str, form: FlaskForm, error: TooManyAttempts, **more: Any
 ) -> ResponseReturnValue:
     """Render a form after a rate limit was reached, with the time to wait and status 429."""
-    minutes = "a minute" if error.minutes == 1 else f"{error.minutes} minutes"
-    add_error(form, f"This was tried too often in a short time. Wait {minutes}, then try again.")
+    add_error(
+        form, f"This was tried too often in a short time. Wait {_duration(error.minutes)}, then try again."
+    )
     html = render_template(template, form=form, form_errors=True, **more)
     return html, 429, {"Retry-After": str(math.ceil(error.wait.total_seconds()))}
+
+
+def _duration(minutes: int) -> str:
+    if minutes == 1:
+        return "a minute"
+    return f"{minutes} minutes" if minutes <= _LONG_WAIT_MINUTES else f"{-(-minutes // 60)} hours"
 
 
 @blueprint.route("/log-in", methods=["GET", "POST"])
@@ -84,15 +93,16 @@ def log_in() -> ResponseReturnValue:
         return render_template(page, form=form, target=target)
     if not form.validate():
         return render_errors(page, form, target=target)
+    device = sessions.describe_device(request.user_agent.string)
+    visitor = Visitor(network_of(request), device, known_browser())
     try:
-        token = login.log_in(
-            form.mailbox.data,
-            form.password.data,
-            network=network_of(request),
-            device=sessions.describe_device(request.user_agent.string),
-            now=utcnow(),
-        )
+        token = login.log_in(form.mailbox.data, form.password.data, visitor, now=utcnow())
     except TooManyAttempts as error:
+        if error.minutes > _LONG_WAIT_MINUTES:
+            add_error(
+                form,
+                _("You can also choose a new password: the browser in which you do it can log in at once."),
+            )
         return render_rate_limited(page, form, error, target=target)
     except WrongCredentials:
         add_error(form, _WRONG)
@@ -244,7 +254,9 @@ def reset(token: str) -> ResponseReturnValue:
     if not form.validate():
         return render_errors(page, form)
     try:
-        resetting.set_password(token, form.password.data, reset_link=link("accounts.forgot"), now=utcnow())
+        owner_id = resetting.set_password(
+            token, form.password.data, reset_link=link("accounts.forgot"), now=utcnow()
+        )
     except PasswordRefused as error:
         add_error(form, str(error), form.password)
         return render_errors(page, form)
@@ -252,5 +264,6 @@ def reset(token: str) -> ResponseReturnValue:
         return render_template("accounts/link_expired.html", again="accounts.forgot"), 404
     logout_user()
     session.clear()
+    remember_browser(owner_id)
     flash("Your new password is set, and every device is logged out. Log in with it now.", "success")
     return redirect(url_for("accounts.log_in"), 303)

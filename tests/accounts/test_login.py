@@ -10,7 +10,14 @@ import time_machine
 from argon2 import PasswordHasher, extract_parameters
 from sqlalchemy import select
 
-from portal.accounts.login import LOGINS_PER_MAILBOX, LOGINS_PER_NETWORK
+from portal.accounts import known_browsers
+from portal.accounts.login import (
+    LOGINS_PER_BROWSER,
+    LOGINS_PER_MAILBOX,
+    LOGINS_PER_MAILBOX_AND_NETWORK,
+    LOGINS_PER_MAILBOX_AND_NETWORK_DAILY,
+    LOGINS_PER_NETWORK,
+)
 from portal.accounts.models import Owner, OwnerSession
 from portal.accounts.passwords import Hasher
 from portal.accounts.tokens import hash_token
@@ -152,8 +159,10 @@ def test_a_logged_in_owner_is_redirected_from_the_log_in_page(owner):
     assert owner.get("/register").location == "/settings/email-preferences"
 
 
-def test_the_eleventh_attempt_for_a_mailbox_is_refused_even_with_the_right_password(client, ada, counting):
-    for _ in range(LOGINS_PER_MAILBOX.amount):
+def test_the_eleventh_attempt_for_a_mailbox_from_a_network_is_refused_even_with_the_right_password(
+    client, ada, counting
+):
+    for _ in range(LOGINS_PER_MAILBOX_AND_NETWORK.amount):
         assert log_in(client, password=WRONG).status_code == 422
     answer = log_in(client)
     page = answer.get_data(as_text=True)
@@ -161,17 +170,19 @@ def test_the_eleventh_attempt_for_a_mailbox_is_refused_even_with_the_right_passw
     assert "Wait " in page
     assert f'value="{ADA}"' in page
     assert 0 < int(answer.headers["Retry-After"]) <= 975
-    assert counting.verified == LOGINS_PER_MAILBOX.amount, "a refused attempt costs no verification"
+    assert counting.verified == LOGINS_PER_MAILBOX_AND_NETWORK.amount, (
+        "a refused attempt costs no verification"
+    )
 
 
 def test_an_unknown_mailbox_has_the_same_rate_limit(client, ada):
-    for _ in range(LOGINS_PER_MAILBOX.amount):
+    for _ in range(LOGINS_PER_MAILBOX_AND_NETWORK.amount):
         log_in(client, mailbox="eve@brightleaf.example", password=WRONG)
     assert log_in(client, mailbox="eve@brightleaf.example", password=WRONG).status_code == 429
 
 
 def test_other_spellings_of_a_mailbox_share_its_rate_limit(client, ada):
-    for n in range(LOGINS_PER_MAILBOX.amount):
+    for n in range(LOGINS_PER_MAILBOX_AND_NETWORK.amount):
         log_in(client, mailbox=ADA.upper() if n % 2 else ADA, password=WRONG)
     assert log_in(client, mailbox=" Ada@brightleaf.example").status_code == 429
 
@@ -194,7 +205,7 @@ def test_all_addresses_of_an_ipv6_network_share_one_rate_limit(client, ada):
 
 def test_an_attempt_is_allowed_again_after_the_time_that_the_answer_states(client, ada):
     with time_machine.travel(utcnow(), tick=False) as clock:
-        for _ in range(LOGINS_PER_MAILBOX.amount + 1):
+        for _ in range(LOGINS_PER_MAILBOX_AND_NETWORK.amount + 1):
             answer = log_in(client, password=WRONG)
         clock.shift(timedelta(seconds=int(answer.headers["Retry-After"])))
         assert log_in(client).status_code == 303
@@ -202,9 +213,95 @@ def test_an_attempt_is_allowed_again_after_the_time_that_the_answer_states(clien
 
 def test_a_correct_password_resets_the_rate_limit_of_the_mailbox(client, ada, app):
     for _ in range(3):
-        for _ in range(LOGINS_PER_MAILBOX.amount - 1):
+        for _ in range(LOGINS_PER_MAILBOX_AND_NETWORK.amount - 1):
             log_in(client, password=WRONG)
         assert log_in(app.test_client()).status_code == 303
+
+
+def guess(app, networks, times=1):
+    """Try wrong passwords for Ada's mailbox from other networks; return the status codes."""
+    return [
+        log_in(app.test_client(), password=WRONG, environ_base={"REMOTE_ADDR": network}).status_code
+        for network in networks
+        for _ in range(times)
+    ]
+
+
+NETWORKS = [f"198.51.100.{number}" for number in range(1, 200)]
+
+
+def test_guesses_from_one_network_do_not_lock_the_owner_out_of_another(app, client, ada):
+    assert guess(app, NETWORKS[:1], 30).count(422) == LOGINS_PER_MAILBOX_AND_NETWORK.amount
+    assert log_in(client).status_code == 303
+
+
+def test_all_networks_together_have_a_hundred_guesses_of_a_mailbox_in_a_day(app, client, ada):
+    assert guess(app, NETWORKS).count(422) == LOGINS_PER_MAILBOX.amount == 100
+    answer = log_in(client)
+    assert answer.status_code == 429
+    page = answer.get_data(as_text=True)
+    assert "Wait 25 hours" in page
+    assert "You can also choose a new password" in page
+
+
+def test_a_browser_that_logged_in_before_is_not_locked_out_by_guesses_of_others(app, client, ada):
+    assert log_in(client).status_code == 303
+    client.submit("/log-out", {}, page="/account")
+    guess(app, NETWORKS)
+    for number in range(LOGINS_PER_NETWORK.amount):  # from its own network, too
+        log_in(app.test_client(), mailbox=f"guess{number}@brightleaf.example", password=WRONG)
+    assert log_in(app.test_client()).status_code == 429
+    assert log_in(client).status_code == 303
+
+
+def test_a_browser_that_logged_in_before_has_ten_attempts_of_its_own(client, ada):
+    log_in(client)
+    client.submit("/log-out", {}, page="/account")
+    for _ in range(LOGINS_PER_BROWSER.amount):
+        assert log_in(client, password=WRONG).status_code == 422
+    assert log_in(client).status_code == 429
+
+
+def test_one_network_cannot_use_up_the_guesses_of_a_day(app, client, ada):
+    with time_machine.travel(utcnow(), tick=False) as clock:
+        found = []
+        for _ in range(24 * 3):
+            found += guess(app, NETWORKS[:1], 11)
+            clock.shift(timedelta(minutes=20))
+    assert found.count(422) <= LOGINS_PER_MAILBOX_AND_NETWORK_DAILY.amount < LOGINS_PER_MAILBOX.amount
+    assert log_in(client).status_code == 303
+
+
+def test_the_browser_cookie_of_an_owner_is_of_no_use_for_another_mailbox_nor_forged(
+    app, client, ada, stranger
+):
+    stranger.submit("/log-out", {}, page="/account")
+    forged = app.test_client()
+    signed = known_browsers.cookie_with(ada, None)
+    forged.set_cookie("signet-browser", signed[:-2] + ("AA" if signed[-2:] != "AA" else "BB"))
+    guess(app, NETWORKS)
+    assert log_in(stranger).status_code == 429
+    assert log_in(forged).status_code == 429
+    forged.set_cookie("signet-browser", signed)
+    assert log_in(forged).status_code == 303
+
+
+def test_the_browser_cookie_opens_nothing_and_scripts_cannot_read_it(client, ada):
+    (cookie,) = [one for one in log_in(client).headers.getlist("Set-Cookie") if "signet-browser" in one]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "Max-Age=31536000" in cookie
+    client.delete_cookie("signet")
+    assert client.get_cookie("signet-browser") is not None
+    assert client.get("/account").status_code == 303
+
+
+def test_several_owners_can_share_a_known_browser(app, ada):
+    cookie = known_browsers.cookie_with(ada, None)
+    for owner_id in range(100, 103):
+        cookie = known_browsers.cookie_with(owner_id, known_browsers.read(cookie))
+    assert known_browsers.read(cookie).owner_ids == (102, 101, 100, ada)
+    assert known_browsers.read("") is known_browsers.read(None) is known_browsers.read("x.y.z") is None
 
 
 def test_a_forged_forwarded_address_does_not_bypass_the_rate_limit(client, ada):
