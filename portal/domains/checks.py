@@ -22,12 +22,12 @@ from ..settings import providers, versions
 from ..settings.models import SmtpSettings, VersionState
 from ..settings.routing import live_version
 from ..state import current_config
+from ..web import owner_limits
 from . import assessment, changes
 from .findings import DomainReport, replace_unprintable
 from .models import DomainCheck, DomainCheckState, DomainStatus
 from .resolver import Resolver
 
-CHECK_LIMIT = rate_limit.RateLimit("domain-look", 30, timedelta(hours=1))
 _INTERVAL = timedelta(days=1)
 _RETRY_INTERVAL = timedelta(hours=1)  # after a check whose queries were not answered
 _LEASE = timedelta(seconds=90)
@@ -54,7 +54,7 @@ def get(version: SmtpSettings) -> DomainCheck | None:
 
 def request_check(version: SmtpSettings, *, now: datetime) -> None:
     """Request a check of a version's domain. Commits. Raises TooManyChecks."""
-    if not rate_limit.consume(CHECK_LIMIT, version.account_id, now=now):
+    if not rate_limit.consume(owner_limits.DOMAIN_CHECKS, version.account_id, now=now):
         db.session.rollback()
         raise TooManyChecks
     check = _get_or_create(version, now)

@@ -10,6 +10,8 @@ from flask_login import current_user, login_required
 
 from ..accounts.standing import is_limited
 from ..clock import utcnow
+from ..web import owner_limits
+from ..web.errors import ErrorPage, error_page
 from ..web.headers import mail_page
 from ..web.pagination import key_argument
 from . import colours, preview, recipients, rendering, send_test, texts, validation
@@ -69,6 +71,12 @@ def save(kind: str) -> Any:
 def live_preview(kind: str) -> Any:
     """Store the draft and return its preview, for the script of the editor."""
     notice = _editable_or_400(kind)
+    try:
+        owner_limits.count(owner_limits.LIVE_PREVIEWS, current_user.account_id, now=utcnow())
+    except owner_limits.LimitReached as error:
+        return error_page(
+            429, page=ErrorPage("Too many previews", str(error), "Your text is still in the editor.")
+        )
     form = TextForm()
     _save_draft(notice, form)
     context = _preview_context(notice, form.entered_text(), draft=True)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from .. import rate_limit
 from ..db import db
 from ..smtp.probe.autoconfig import SettingsNotFound, Suggestion, suggest_settings
 from ..smtp.probe.port_detection import Candidate, Detection, detect_port
 from ..smtp.protocol.stages import StageStatus
 from ..smtp.server import Security, Server
 from ..state import current_config
+from ..web import owner_limits
 from . import credentials, providers
 from .models import SmtpSettings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ..accounts.models import Owner
 
-SUGGESTION_LIMIT = rate_limit.RateLimit("find-settings", 20, timedelta(hours=1))
 _DEADLINE_S = 15.0  # for all ports together, which are tried in parallel
 _SECURITY_LABELS = {
     Security.STARTTLS: "STARTTLS",
@@ -37,16 +37,11 @@ class NoSuggestion(Exception):
 def suggest(owner: Owner, address: str, *, now: datetime) -> Suggestion:
     """Return settings that probably fit an email address or domain, looked up in the DNS and the catalogue.
 
-    Rate limited per account. Takes a few seconds at most. Commits. Raises NoSuggestion.
+    Takes a few seconds at most. Commits. Raises NoSuggestion or LimitReached.
     """
     if not address:
         raise NoSuggestion("Enter your email address, such as you@example.com.")
-    allowed = rate_limit.consume(SUGGESTION_LIMIT, owner.account_id, now=now)
-    db.session.commit()  # no transaction stays open during the DNS queries
-    if not allowed:
-        raise NoSuggestion(
-            "Settings were looked for very often in the last hour. Choose your provider from the list."
-        )
+    owner_limits.count(owner_limits.SUGGESTIONS, owner.account_id, now=now)
     try:
         return suggest_settings(address, current_config().dns_servers)
     except (SettingsNotFound, ValueError) as error:

@@ -31,6 +31,11 @@ TOO_MANY_TESTS = ErrorPage(
     "Providers grow suspicious of many equal emails to one address.",
     "Wait a while. The result of the last test is on the page Email Preferences.",
 )
+TOO_MANY_CHECKS = ErrorPage(
+    "Enough checks for this hour",
+    "These settings were checked very often. Providers lock users who try too often.",
+    "Wait a while. The result of the last check is on the page Email Preferences.",
+)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Select, delete, func, select, update
 
@@ -13,12 +13,19 @@ from ..db import db
 from ..jobs import notify
 from ..outbox.queue import get_queue, release
 from ..vault import DecryptionError
+from ..web import owner_limits
 from . import credentials, validation
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, VersionState
 from .validation import InvalidSettings, SettingsInput
 
-CHECK_LIMIT = rate_limit.RateLimit("settings-check", 30, timedelta(hours=1))
+if TYPE_CHECKING:
+    from datetime import datetime
+
 _SPACES_CODE = "app-password-spaces"
+
+
+class CheckLimitReached(InvalidSettings):
+    """The account has reached its limit of checks per hour; nothing is saved."""
 
 
 def newest(account_id: int) -> SmtpSettings | None:
@@ -250,13 +257,13 @@ def _request_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:
     It replaces the check of another version that has not started. An account thus has at most one check that runs
     and one that waits for its end.
     """
-    if not rate_limit.consume(CHECK_LIMIT, version.account_id, now=now):
+    if not rate_limit.consume(owner_limits.CHECKS, version.account_id, now=now):
         db.session.rollback()
         sentence = (
             "These settings were checked very often in the last hour. "
             "Wait a while: providers lock users who try too often."
         )
-        raise InvalidSettings({"": sentence})
+        raise CheckLimitReached({"": sentence})
     others = select(SmtpSettings.id).where(
         SmtpSettings.account_id == version.account_id, SmtpSettings.id != version.id
     )

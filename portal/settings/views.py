@@ -11,6 +11,7 @@ from ..clock import utcnow
 from ..notices import send_test as test_emails
 from ..web.errors import error_page
 from ..web.labels import FIELD_LABELS
+from ..web.owner_limits import LimitReached
 from . import autodetect, deprecations, fixes, page, versions
 from .forms import SmtpForm, initial_values
 from .models import SmtpSettings, VersionState
@@ -62,7 +63,7 @@ def save() -> Any:
     try:
         versions.save_draft(current_user, _settings_input(form), now=utcnow())
     except InvalidSettings as error:
-        return _refused_page(form, error), 422
+        return _refused_page(form, error), 429 if isinstance(error, versions.CheckLimitReached) else 422
     if filled:
         flash(f"Filled in for you: {'; '.join(filled)}.", "info")
     return redirect(url_for(".email_preferences", _anchor="check"), 303)
@@ -75,6 +76,8 @@ def version_action(number: int, action: str) -> Any:
     apply = _ACTIONS.get(action) or abort(404)
     try:
         message = apply(version)
+    except versions.CheckLimitReached:
+        return error_page(429, page=page.TOO_MANY_CHECKS)
     except InvalidSettings as error:
         flash(" ".join(error.errors.values()), "danger")
     else:
@@ -140,9 +143,9 @@ def _suggest(form: SmtpForm) -> Any:
         return _page(form, refused=True), 422
     try:
         suggestion = autodetect.suggest(current_user, form.address.data, now=utcnow())
-    except autodetect.NoSuggestion as error:
+    except (autodetect.NoSuggestion, LimitReached) as error:
         form.address.errors = [str(error)]
-        return _page(form, refused=True), 422
+        return _page(form, refused=True), 429 if isinstance(error, LimitReached) else 422
     filled = form.fill_from_suggestion(suggestion)
     outcome = f"Filled in for you: {'; '.join(filled)}." if filled else "Your own entries stay as they are."
     sentences = filter(None, [suggestion.source, outcome, suggestion.warning])

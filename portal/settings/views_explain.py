@@ -6,13 +6,15 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, render_template
-from flask_login import login_required
+from flask_login import current_user, login_required
 from wtforms import SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Length
 
+from ..clock import utcnow
 from ..smtp.diagnosis.explain_cli import explain_reply
 from ..smtp.failure import Stage
+from ..web import owner_limits
 from ..web.fields import PortalForm, required, text_field
 from ..web.labels import STAGE_LABELS, diagnosis_view
 
@@ -110,6 +112,11 @@ def answer() -> Any:
     form = ExplainForm()
     if not form.validate():
         return _page(form), 422
+    try:
+        owner_limits.count(owner_limits.EXPLANATIONS, current_user.account_id, now=utcnow())
+    except owner_limits.LimitReached as error:
+        form.reply.errors = [str(error)]
+        return _page(form), 429
     return _page(form, explain_reply(form.server.data or "", form.stage.data, form.reply.data))
 
 

@@ -14,6 +14,7 @@ from portal.domains import changes, checks
 from portal.domains.models import DomainChange, DomainCheck, DomainCheckState, DomainStatus
 from portal.settings import versions
 from portal.settings.models import SmtpSettings
+from portal.web import owner_limits
 from tests.domains.conftest import FORM, SETTINGS, the_check, the_version, work
 from tests.domains.zones import MUTE, text
 
@@ -104,7 +105,7 @@ def test_an_internal_error_is_no_finding_about_the_domain(draft, monkeypatch):
 
 
 def test_checks_are_limited(draft):
-    for _ in range(checks.CHECK_LIMIT.amount):
+    for _ in range(owner_limits.DOMAIN_CHECKS.amount):
         checks.request_check(draft, now=utcnow())
     with pytest.raises(checks.TooManyChecks):
         checks.request_check(draft, now=utcnow())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from portal.clock import utcnow
 from portal.domains import checks
 from portal.domains.models import DomainCheckState
+from portal.web import owner_limits
 from tests.domains.conftest import FORM, PAGE, SETTINGS, the_check, work
 from tests.domains.zones import text
 
@@ -108,7 +109,7 @@ def test_the_newest_draft_is_shown_beside_the_live_version(live, owner):
 
 
 def test_too_many_checks_are_refused_with_a_page(draft, owner):
-    for _ in range(checks.CHECK_LIMIT.amount):
+    for _ in range(owner_limits.DOMAIN_CHECKS.amount):
         checks.request_check(draft, now=utcnow())
     answer = owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
     assert answer.status_code == 429

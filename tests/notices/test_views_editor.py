@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from html import unescape
 
 import pytest
 from sqlalchemy import func, select
 
+from portal import rate_limit
 from portal.affiliates.models import Affiliate
 from portal.clock import utcnow
 from portal.db import db
@@ -16,6 +18,7 @@ from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
 from portal.notices.models import NoticeDraft, TextVersion
 from portal.notices.texts import default_text
 from portal.outbox.models import OutboxMessage
+from portal.web import owner_limits
 from tests.notices.conftest import account_of, owner_of
 
 PAGE = "/automated-emails/new-sign-up"
@@ -183,6 +186,18 @@ def test_a_preview_without_script_shows_the_unsaved_text(owner):
     assert "sandbox" in shown.headers["Content-Security-Policy"]
     assert _versions() == []
     assert "Draft for Ada" not in owner.get(PAGE).get_data(as_text=True)
+
+
+def test_live_previews_are_limited_per_account(owner, stranger, monkeypatch):
+    limit = rate_limit.RateLimit("live-preview", 3, timedelta(minutes=1))
+    assert owner_limits.LIVE_PREVIEWS.amount == 120
+    monkeypatch.setattr(owner_limits, "LIVE_PREVIEWS", limit)
+    for _ in range(3):
+        assert owner.submit(f"{PAGE}/live-preview", _form(), page=PAGE).status_code == 200
+    answer = owner.submit(f"{PAGE}/live-preview", _form(), page=PAGE)
+    assert answer.status_code == 429
+    assert "Wait " in answer.get_data(as_text=True)
+    assert stranger.submit(f"{PAGE}/live-preview", _form(), page=PAGE).status_code == 200
 
 
 def test_the_live_preview_shows_errors_and_stores_the_draft(owner):

@@ -13,8 +13,8 @@ from sqlalchemy import func, select
 
 from portal.config import Config, ConfigError
 from portal.db import db
-from portal.settings.autodetect import SUGGESTION_LIMIT
 from portal.settings.models import SmtpSettings
+from portal.web.owner_limits import SUGGESTIONS
 from tests.conftest import make_config
 from tests.pages import LintingClient
 from tests.settings.conftest import PAGE, text_of
@@ -145,12 +145,12 @@ def test_a_search_saves_nothing_and_does_not_return_the_password(owner: LintingC
 def test_searches_are_limited_for_each_account_by_itself(
     owner: LintingClient, stranger: LintingClient, nameserver: NameServer
 ) -> None:
-    for _ in range(SUGGESTION_LIMIT.amount):
+    for _ in range(SUGGESTIONS.amount):
         assert search(owner, "ada@brightleaf.example").status_code == 200
     queries = len(nameserver.queries)
     response = search(owner, "ada@brightleaf.example")
-    assert response.status_code == 422
-    assert "very often in the last hour" in text_of(response)
+    assert response.status_code == 429
+    assert "This was done too often in a short time. Wait 65 minutes" in text_of(response)
     assert len(nameserver.queries) == queries
     assert search(stranger, "ada@brightleaf.example").status_code == 200
 

@@ -10,7 +10,8 @@ from portal.db import db
 from portal.outbox.models import OutboxMessage
 from portal.rate_limit import consume
 from portal.settings.models import SettingsCheck, SmtpSettings
-from portal.settings.versions import CHECK_LIMIT, blocking_warnings
+from portal.settings.versions import blocking_warnings
+from portal.web.owner_limits import CHECKS
 from tests.conftest import make_config
 from tests.outbox.support import enqueue_message
 from tests.pages import csrf_token
@@ -305,10 +306,10 @@ def test_checks_are_limited_per_hour_and_the_input_stays(owner, form, app):
     from tests.settings.conftest import account_id
 
     account = account_id()
-    for _ in range(CHECK_LIMIT.amount):
-        consume(CHECK_LIMIT, account, now=utcnow())
+    for _ in range(CHECKS.amount):
+        consume(CHECKS, account, now=utcnow())
     db.session.commit()
     answer = save(owner, form)
-    assert answer.status_code == 422
+    assert answer.status_code == 429
     assert "checked very often" in text_of(answer)
     assert 'value="ada@brightleaf.example"' in text_of(answer)

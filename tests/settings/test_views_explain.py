@@ -11,6 +11,7 @@ from portal.outbox.models import OutboxMessage
 from portal.settings.models import SettingsCheck, SmtpSettings
 from portal.settings.views_explain import _KIND_LABELS, _RETRY_LABELS
 from portal.smtp.diagnosis.diagnose import DiagnosisKind, RetryClass
+from portal.web.owner_limits import EXPLANATIONS
 from tests.pages import LintingClient
 from tests.settings.conftest import PAGE, text_of
 
@@ -136,3 +137,15 @@ def test_nothing_is_stored(owner: LintingClient) -> None:
 def test_every_kind_and_every_retry_class_has_a_label() -> None:
     assert set(_KIND_LABELS) == set(DiagnosisKind)
     assert set(_RETRY_LABELS) == set(RetryClass)
+
+
+def test_explanations_are_limited_per_account_and_the_reply_stays(owner, stranger):
+    fields = {"server": "", "stage": "", "reply": "535 5.7.8 no such user"}
+    for _ in range(EXPLANATIONS.amount):
+        assert owner.submit(EXPLAIN, fields).status_code == 200
+    answer = owner.submit(EXPLAIN, fields)
+    assert answer.status_code == 429
+    page = answer.get_data(as_text=True)
+    assert "This was done too often in a short time. Wait " in page
+    assert "535 5.7.8 no such user" in page
+    assert stranger.submit(EXPLAIN, fields).status_code == 200
