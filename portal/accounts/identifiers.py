@@ -11,6 +11,7 @@ from ..db import db
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from .models import Account
 
+_READ_LIMIT_CHARS = 200  # of a programme's name; Unicode normalisation can take quadratic time
 _SLUG_LIMIT_CHARS = 48  # leaves room for a number within the column
 
 
@@ -44,7 +45,12 @@ def unique_slug(programme: str) -> str:
 
 def slug_of(programme: str) -> str:
     """Return a programme's name as a slug; a name in a script without Latin letters becomes "programme"."""
-    plain = unicodedata.normalize("NFKD", programme).encode("ascii", "ignore").decode().lower()
+    plain = (
+        unicodedata.normalize("NFKD", programme[:_READ_LIMIT_CHARS])
+        .encode("ascii", "ignore")
+        .decode()
+        .lower()
+    )
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     return slug[:_SLUG_LIMIT_CHARS].strip("-") or "programme"
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MIN_CHARS = 12
 MAX_CHARS = 128
+_MAX_CODE_POINTS = 4 * MAX_CHARS  # before normalisation, which takes quadratic time for alternating marks
+_MAX_ABOUT_CHARS = 500  # of each text that a password must not be made of
 _LIST = Path(__file__).with_name("common_passwords.txt")
 
 
@@ -73,7 +75,8 @@ def check_password(password: str, *about: str) -> None:
     Raises:
         PasswordRefused: the password is not accepted.
     """
-    length = len(unicodedata.normalize("NFC", password))
+    is_short = len(password) <= _MAX_CODE_POINTS
+    length = len(unicodedata.normalize("NFC", password)) if is_short else len(password)
     if length < MIN_CHARS:
         raise PasswordRefused(
             f"Use {MIN_CHARS} characters or more. Four unrelated words make a good password."
@@ -91,7 +94,7 @@ def _made_of(plain: str, about: tuple[str, ...]) -> bool:
     """Return whether at most four characters remain of a password without the words in ``about``."""
     known = set()
     for text in about:
-        folded = unicodedata.normalize("NFKC", text).casefold()
+        folded = unicodedata.normalize("NFKC", text[:_MAX_ABOUT_CHARS]).casefold()
         known |= {
             _letters_and_digits(folded),
             *(_letters_and_digits(part) for part in folded.replace("@", " ").split()),

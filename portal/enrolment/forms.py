@@ -13,6 +13,9 @@ from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..web.fields import PortalForm, mailbox_field, max_length, one_line, required, stripped, text_field
 
 _NAME_MAX_CHARS = 60
+_NORMALIZED_MAX_CHARS = (
+    1000  # NFC takes quadratic time for alternating marks, and this runs before the length is checked
+)
 _MESSAGE_MAX_CHARS = 1000
 _REASON_MAX_CHARS = 300
 _PUNCTUATION = set(" '’‘ʼ`´.,،-‐‑·・׳״\u200c\u200d")  # allowed besides letters and their marks
@@ -26,9 +29,11 @@ _MAX_MARKS_PER_LETTER = 5  # Tibetan and Vietnamese need three; more would cover
 
 
 def normalize_name(value: str | None) -> str | None:
-    """Return a name in one form: NFC, single spaces, none at either end."""
+    """Return a name in one form: NFC, single spaces, none at either end. One that is far too long is only stripped."""
     if not isinstance(value, str):
         return value
+    if len(value) > _NORMALIZED_MAX_CHARS:
+        return value.strip()
     return unicodedata.normalize("NFC", _SPACES.sub(" ", value)).strip()
 
 

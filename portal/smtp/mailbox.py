@@ -11,10 +11,13 @@ from functools import lru_cache
 
 from .network.guard import HostError, canonical_host
 
-_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")  # RFC 5322 section 3.2.3
-_DOT_ATOM = re.compile(rf"{_ATOM.pattern}(?:\.{_ATOM.pattern})*")
+_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++")  # RFC 5322 section 3.2.3
+_DOT_ATOM = re.compile(rf"{_ATOM.pattern}(?:\.{_ATOM.pattern})*+")
 _SPACE = re.compile(r"\s")
 _MAX_LOCAL_BYTES = 64  # RFC 5321 section 4.5.3.1.1
+_MAX_CHARS = (
+    1000  # of a text that is read at all: Unicode normalisation can take quadratic time, and it shortens
+)
 _MAX_ADDRESS_BYTES = 254  # RFC 5321 section 4.5.3.1.3 allows 256 with the angle brackets
 # Controls (C0, C1), line and paragraph separators, lone surrogates, and bidirectional controls, which are
 # invisible and change the order in which a name is shown.
@@ -55,6 +58,8 @@ def parse_mailbox(text: str) -> Mailbox:
     Raises MailboxError.
     """
     address = text.strip(" ")
+    if len(address) > _MAX_CHARS:
+        raise MailboxError("This email address is too long.")
     if not is_header_safe(address) or _SPACE.search(address):
         raise MailboxError("An email address contains no spaces or invisible characters.")
     if address.count("@") != 1:
@@ -102,6 +107,11 @@ def _domain(text: str) -> str:
 def is_header_safe(text: str) -> bool:
     """Return whether a header may hold the text: no C0, C1, line separator, bidi control or lone surrogate."""
     return _UNSAFE_IN_HEADER.search(text) is None
+
+
+def replace_unsafe(text: str) -> str:
+    """Return the text with a space in place of each character that a header must not contain."""
+    return _UNSAFE_IN_HEADER.sub(" ", text)
 
 
 def check_header_safe(text: str, name: str = "This value") -> str:

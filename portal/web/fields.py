@@ -54,6 +54,8 @@ def one_line(_form: Form, field: Field) -> None:
     The field is shown again without them, because the user cannot see and remove them; HTML cannot hold all of them.
     """
     entered = field.data or ""
+    if entered.isprintable():
+        return
     visible = "".join(c for c in entered if unicodedata.category(c) not in _INVISIBLE or c in _JOINERS)
     if visible != entered:
         field.data = visible
@@ -77,9 +79,19 @@ def required(message: str) -> Validator:
     return _Required(message)
 
 
+class _MaxLength(Length):
+    """A Length after which no other rule reads a value that is too long."""
+
+    def __call__(self, form: Form, field: Field) -> None:
+        try:
+            super().__call__(form, field)
+        except ValidationError as error:
+            raise StopValidation(str(error)) from None
+
+
 def max_length(limit: int) -> Validator:
-    """Limit the length in characters."""
-    rule: Validator = Length(max=limit, message=f"Use {limit} characters or fewer.")
+    """Limit the length in characters. The rules after this one are skipped if the value is longer."""
+    rule: Validator = _MaxLength(max=limit, message=f"Use {limit} characters or fewer.")
     return rule
 
 

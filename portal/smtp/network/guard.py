@@ -64,6 +64,9 @@ _IPV6_NOT_PUBLIC = tuple(
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # getaddrinfo reads it as a part of an IPv4 address
+_MAX_CHARS = (
+    1000  # of a text that is read at all: Unicode normalisation can take quadratic time, and it shortens
+)
 _MAX_HOST_BYTES = 253  # of a name in text form, RFC 1035 section 2.3.4
 
 
@@ -117,6 +120,8 @@ def canonical_host(text: str) -> str:
     Raises HostError for any other text.
     """
     host = text.strip()
+    if len(host) > _MAX_CHARS:
+        raise HostError("The host name is too long.")
     _check_characters(host)
     literal = _ip_literal(host)
     if literal is not None:
