@@ -15,9 +15,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from .resolver import LookupStatus, Resolver
 
-SELECTOR = re.compile(
-    r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?)*", re.IGNORECASE
-)
+_LABEL = r"[a-z0-9][a-z0-9_-]*+(?<![_-])"
+SELECTOR = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+", re.IGNORECASE)
 _MIN_RSA_BITS, _ADVISED_RSA_BITS = 1024, 2048  # RFC 8301: receivers reject shorter keys, and advise 2048 bits
 _MAX_SHOWN_CHARS = 700
 

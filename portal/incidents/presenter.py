@@ -18,7 +18,7 @@ END_LABELS = {
     EndReason.REPLACED: "Other settings, which work, have taken over.",
     EndReason.OVER: "It ended by itself.",
 }
-_MAILBOX = re.compile(r"[^\s<>()\"',;]+@[^\s<>()\"',;]+")
+_WORD = re.compile(r"[^\s<>()\"',;]+")
 _NOTHING_LOST = "Nothing is lost: emails that wait leave by themselves as soon as sending works again."
 _MEANWHILE = {
     IncidentKind.SENDING: _NOTHING_LOST,
@@ -128,4 +128,4 @@ def payload(incident: Incident, slug: str, waiting: int) -> dict[str, Any]:
 
 def redact_mailboxes(text: str) -> str:
     """Replace every email address: a username, or an affiliate's address in a server's reply."""
-    return _MAILBOX.sub("that address", text)
+    return _WORD.sub(lambda word: "that address" if "@" in word.group()[1:-1] else word.group(), text)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_LOOKUPS = 10  # terms that cause DNS queries, section 4.6.4
 MAX_VOID_LOOKUPS = 2  # lookups without any record, section 4.6.4
+_MAX_NAME_CHARS = 253
 _MAX_NAMES = 10  # mail exchangers of one mx term, names of one ptr term
 _MACRO = re.compile(r"%(?:\{([a-z])([0-9]*)(r?)([.\-+,/_=]*)\}|([%_-]))", re.IGNORECASE)
 
@@ -201,9 +202,7 @@ class _Evaluation:
     def _expand(self, spec: str, domain: str) -> str:
         """Expand the macros of a domain-spec (section 7). A name that is too long loses its leftmost labels."""
         name = _MACRO.sub(lambda found: self._macro(found, domain), spec).rstrip(".")
-        while len(name) > 253 and "." in name:
-            name = name.partition(".")[2]
-        return name
+        return _shorten(name)
 
     def _macro(self, found: re.Match[str], domain: str) -> str:
         if found[5]:
@@ -240,6 +239,14 @@ class _Evaluation:
             best += [name for name in names if _is_same_or_subdomain(name, domain)]
             self._macro_p_value = next(iter(best + names), "unknown")
         return self._macro_p_value
+
+
+def _shorten(name: str) -> str:
+    """Return a name without as many of its leftmost labels as it takes to fit the DNS."""
+    if len(name) <= _MAX_NAME_CHARS:
+        return name
+    dot = name.find(".", len(name) - _MAX_NAME_CHARS - 1)
+    return name[dot + 1 :] if dot != -1 else name.rpartition(".")[2]
 
 
 def _is_same_or_subdomain(name: str, domain: str) -> bool:

@@ -10,11 +10,11 @@ from enum import StrEnum
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _VERSION = re.compile(r"v=spf1(?: |$)", re.IGNORECASE)
 _MODIFIER = re.compile(r"([a-z][a-z0-9._-]*)=(.*)", re.IGNORECASE | re.DOTALL)
-_DIRECTIVE = re.compile(r"([+?~-])?([a-z0-9]+)(.*)", re.IGNORECASE | re.DOTALL)
+_DIRECTIVE = re.compile(r"([+?~-])?([a-z0-9]++)(.*)", re.IGNORECASE | re.DOTALL)
 _EXPAND = r"%(?:\{[slodiphv][0-9]*r?[.\-+,/_=]*\}|%|_|-)"
-_MACRO_STRING = re.compile(rf"(?:{_EXPAND}|[\x21-\x24\x26-\x7e])*", re.IGNORECASE)
+_MACRO_STRING = re.compile(rf"(?:{_EXPAND}|[\x21-\x24\x26-\x7e]++)*+", re.IGNORECASE)
 _EXPLAIN_STRING = re.compile(
-    r"(?:%(?:\{[slodiphcrtv][0-9]*r?[.\-+,/_=]*\}|%|_|-)|[\x21-\x24\x26-\x7e])*", re.IGNORECASE
+    r"(?:%(?:\{[slodiphcrtv][0-9]*r?[.\-+,/_=]*\}|%|_|-)|[\x21-\x24\x26-\x7e]++)*+", re.IGNORECASE
 )
 _END_MACRO = re.compile(rf"{_EXPAND}\Z", re.IGNORECASE)
 _TOP_LABEL = re.compile(
