@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .reply import plain_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MAX_ENTRIES = 200
 _MAX_CHARS = 16_000
@@ -15,6 +18,8 @@ _MAX_LINE_CHARS = 500
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/]{8,}=*")
 _MIN_SECRET_CHARS = 12  # shorter ones may be ordinary words
 _MIN_SECRET_CHARS_AT_LOGIN = 4
+_MIN_SPREAD_CHARS = 8  # fewer could occur by chance across the ends of words
+_NO_LETTER_OR_DIGIT = re.compile(r"[\W_]+")
 
 
 class TranscriptEntry(NamedTuple):
@@ -59,12 +64,22 @@ class Redactor:
         encoded: its encoded forms as they were sent.
     """
 
-    __slots__ = ("_encoded", "_pattern", "_secret")
+    __slots__ = ("_encoded", "_pattern", "_secret", "_spread")
 
     def __init__(self, secret: str, encoded: tuple[str, ...]) -> None:
         self._secret = secret
         self._pattern = re.compile(re.escape(secret), re.IGNORECASE)
-        self._encoded = tuple(text.rstrip("=").lower() for text in encoded)
+        octets = secret.encode("utf-8", "surrogatepass")
+        codes = (octets.hex(), octets[::-1].hex())
+        self._encoded = tuple(text.rstrip("=").lower() for text in (*encoded, *codes))
+        spread = (
+            secret,
+            secret[::-1],
+            *self._encoded,
+            *("".join(template % octet for octet in octets) for template in ("%d", "x%02x", "0x%02x")),
+        )
+        bare = (_letters_and_digits(form) for form in spread if _is_long(_letters_and_digits(secret)))
+        self._spread = tuple(form for form in bare if _is_long(form))
 
     def __repr__(self) -> str:
         return "Redactor(hidden)"
@@ -75,12 +90,49 @@ class Redactor:
         A short password may be an ordinary word, and replacing that everywhere would damage replies that do
         not hold the secret. It is replaced in the replies to the log-in only, where echoes occur.
         """
-        if len(self._secret) >= (_MIN_SECRET_CHARS_AT_LOGIN if logging_in else _MIN_SECRET_CHARS):
+        replaceable = len(self._secret) >= (_MIN_SECRET_CHARS_AT_LOGIN if logging_in else _MIN_SECRET_CHARS)
+        if replaceable:
             text = self._pattern.sub("[hidden]", text)
-        return _BASE64_RUN.sub(self._replace_encoded, text)
+        text = _BASE64_RUN.sub(self._replace_encoded, text)
+        return self._replace_spread(text) if replaceable else text
+
+    def _replace_spread(self, text: str) -> str:
+        """Replace the secret where it is written backwards, as codes of its octets, or with signs in between."""
+        bare = _letters_and_digits(text)
+        if not any(form in bare for form in self._spread):
+            return text
+        places = [index for index, c in enumerate(text) for _ in _letters_and_digits(c)]
+        hidden = sorted(
+            (places[start], places[start + len(form) - 1] + 1)
+            for form in self._spread
+            for start in _find_all(bare, form)
+        )
+        parts: list[str] = []
+        at = 0
+        for start, end in hidden:
+            if start >= at:
+                parts += (text[at:start], "[hidden]")
+            at = max(at, end)
+        return "".join((*parts, text[at:]))
 
     def _replace_encoded(self, run: re.Match[str]) -> str:
         """Replace a Base64 run that contains an encoded form or is a part of one; echoes are often cut."""
         token = run.group().rstrip("=").lower()
         is_secret = any(token in encoded or (encoded and encoded in token) for encoded in self._encoded)
         return "[hidden]" if is_secret else run.group()
+
+
+def _letters_and_digits(text: str) -> str:
+    return _NO_LETTER_OR_DIGIT.sub("", text.lower())
+
+
+def _is_long(form: str) -> bool:
+    return len(form) >= _MIN_SPREAD_CHARS
+
+
+def _find_all(text: str, form: str) -> Iterator[int]:
+    """Yield where ``form`` occurs, without overlaps."""
+    at = text.find(form)
+    while at != -1:
+        yield at
+        at = text.find(form, at + len(form))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import traceback
 from dataclasses import replace
@@ -178,3 +179,32 @@ def test_the_deadline_limits_a_session_whose_single_replies_are_in_time() -> Non
         server = server_at(bad.port, Security.PLAINTEXT, username=None)
         failure = submit(Session(replace(server, limits=replace(LIMITS, deadline=2.0))))
         assert failure and failure.reason is Reason.TIMED_OUT
+
+
+@pytest.mark.parametrize(
+    "disguised",
+    [
+        PASSWORD.encode().hex(),
+        PASSWORD.encode().hex(" ").upper(),
+        PASSWORD[::-1],
+        " ".join(PASSWORD),
+        "-".join(PASSWORD.upper()),
+        "".join(f"%{octet:02x}" for octet in PASSWORD.encode()),
+        "".join(f"\\x{octet:02x}" for octet in PASSWORD.encode()),
+        "".join(f"&#{octet};" for octet in PASSWORD.encode()),
+        ".".join(base64.b64encode(PASSWORD.encode()).decode()),
+        PASSWORD.encode().hex()[:20],
+    ],
+)
+def test_a_password_echoed_in_another_form_is_redacted(disguised: str) -> None:
+    echo = f"535 5.7.8 no such user: {disguised} here\r\n".encode()
+    with BadServer(lambda peer: serve_correctly(peer, {"AUTH": echo})) as bad:
+        session = Session(server_at(bad.port))
+        failure = submit(session)
+        session.close()
+    assert failure and failure.reply
+    for text in (failure.reply.text, str(session.transcript)):
+        assert disguised not in text
+        assert disguised[4:-4] not in text
+    assert failure.reply.text.startswith("no such user: ")
+    assert "[hidden]" in failure.reply.text
