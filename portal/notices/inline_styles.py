@@ -6,27 +6,19 @@ layout tables are added when the email is rendered, with class names that the da
 
 from __future__ import annotations
 
-import re
 from html import escape
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
+from .markup.html_tokens import Kind, Token
 from .sanitize import SanitizedHtml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _SERIF = "Palatino,'Palatino Linotype','Book Antiqua',Georgia,serif"
 _SANS = "-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 _MONO = "Menlo,Consolas,'Liberation Mono',monospace"
 _VOID_ELEMENTS = {"br", "hr", "img"}
-_ATTRIBUTES = r'((?:[^>"]|"[^"]*")*)'
-_BUTTON_PARAGRAPH = re.compile(
-    rf"<p{_ATTRIBUTES}>\s*(<a{_ATTRIBUTES}class=\"button\"{_ATTRIBUTES}>(?:(?!</?[ap]\b).)*</a>)\s*</p>",
-    re.DOTALL,
-)
-_SLIP_PARAGRAPH = re.compile(r'<p class="slip">((?:(?!</p>).)*)</p>', re.DOTALL)
-
 _STYLES_BY_TAG: Mapping[str, str] = {
     "h1": f"margin:0 0 14px;font-family:{_SERIF};font-size:29px;line-height:1.2;font-weight:bold;color:#1c2733",
     "h2": f"margin:30px 0 10px;font-family:{_SERIF};font-size:21px;line-height:1.3;font-weight:bold;color:#1c2733",
@@ -70,27 +62,83 @@ _SCHEME_CLASSES = {  # selected by the dark scheme in templates/mail/layout.html
 
 def apply_inline_styles(body: SanitizedHtml, accent: str) -> SanitizedHtml:
     """Return the body with the styles and tables that mail programs need; ``accent`` is the colour of buttons."""
-    html = _BUTTON_PARAGRAPH.sub(
-        r'<table class="button"><tbody><tr><td>\2</td></tr></tbody></table>', body.html
-    )
-    html = _SLIP_PARAGRAPH.sub(r'<table class="slip"><tbody><tr><td>\1</td></tr></tbody></table>', html)
     writer = _StyleWriter(accent)
-    writer.feed(html)
-    writer.close()
+    for token in _paragraphs_to_tables(body.tokens):
+        writer.add(token)
     return SanitizedHtml("".join(writer.parts))
 
 
-class _StyleWriter(HTMLParser):
+def _paragraphs_to_tables(tokens: Sequence[Token]) -> Iterator[Token]:
+    """Write a paragraph that is one button, or of the class "slip", as a table, which Outlook needs."""
+    at = 0
+    while at < len(tokens):
+        token = tokens[at]
+        if token.kind is not Kind.START or token.value != "p":
+            yield token
+            at += 1
+            continue
+        button_end, end = _find_button(tokens, at)
+        if button_end:
+            class_, inner = "button", tokens[_skip_space(tokens, at + 1) : button_end]
+        else:
+            end = _find_tag(tokens, at + 1, {"p"})
+            if dict(token.attributes) != {"class": "slip"} or not _is_tag(tokens, end, Kind.END, "p"):
+                yield token
+                at += 1
+                continue
+            class_, inner = "slip", tokens[at + 1 : end]
+        yield Token(Kind.START, "table", {"class": class_})
+        yield from (Token(Kind.START, name) for name in ("tbody", "tr", "td"))
+        yield from inner
+        yield from (Token(Kind.END, name) for name in ("td", "tr", "tbody", "table"))
+        at = end + 1
+
+
+def _find_button(tokens: Sequence[Token], paragraph: int) -> tuple[int, int]:
+    """Return the indexes after the button and of the end of a paragraph that contains nothing else; else zeros."""
+    start = _skip_space(tokens, paragraph + 1)
+    if not _is_tag(tokens, start, Kind.START, "a") or tokens[start].attributes.get("class") != "button":
+        return 0, 0
+    closing = _find_tag(tokens, start + 1, {"a", "p"})
+    end = _skip_space(tokens, closing + 1)
+    is_button = _is_tag(tokens, closing, Kind.END, "a") and _is_tag(tokens, end, Kind.END, "p")
+    return (closing + 1, end) if is_button else (0, 0)
+
+
+def _skip_space(tokens: Sequence[Token], at: int) -> int:
+    is_space = at < len(tokens) and tokens[at].kind is Kind.TEXT and tokens[at].value.isspace()
+    return at + 1 if is_space else at
+
+
+def _find_tag(tokens: Sequence[Token], at: int, names: set[str]) -> int:
+    """Return the index of the next tag with one of these names."""
+    while at < len(tokens) and not (tokens[at].kind in (Kind.START, Kind.END) and tokens[at].value in names):
+        at += 1
+    return at
+
+
+def _is_tag(tokens: Sequence[Token], at: int, kind: Kind, name: str) -> bool:
+    return at < len(tokens) and tokens[at].kind is kind and tokens[at].value == name
+
+
+class _StyleWriter:
     """Copies sanitised HTML to ``parts`` and adds styles. Expects balanced elements, as the sanitiser returns them."""
 
     def __init__(self, accent: str) -> None:
-        super().__init__(convert_charrefs=False)
         self.parts: list[str] = []
         self._accent = accent
         self._tables: list[str] = []  # the class of each open table
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
+    def add(self, token: Token) -> None:
+        """Write the next token."""
+        if token.kind is Kind.TEXT:
+            self.parts.append(token.value)
+        elif token.kind is Kind.START:
+            self._start(token.value, token.decoded_attributes)
+        elif token.kind is Kind.END:
+            self._end(token.value)
+
+    def _start(self, tag: str, values: dict[str, str]) -> None:
         class_ = values.get("class", "")
         if tag == "table":
             self._tables.append(class_)
@@ -138,17 +186,8 @@ class _StyleWriter(HTMLParser):
             "font-weight:bold;color:#ffffff;text-decoration:none"
         )
 
-    def handle_endtag(self, tag: str) -> None:
+    def _end(self, tag: str) -> None:
         if tag == "table" and self._tables:
             self._tables.pop()
         if tag not in _VOID_ELEMENTS:
             self.parts.append(f"</{tag}>")
-
-    def handle_data(self, data: str) -> None:
-        self.parts.append(data)
-
-    def handle_entityref(self, name: str) -> None:
-        self.parts.append(f"&{name};")
-
-    def handle_charref(self, name: str) -> None:
-        self.parts.append(f"&#{name};")

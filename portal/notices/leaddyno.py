@@ -38,11 +38,10 @@ class Conversion:
 
 @dataclass(frozen=True)
 class UnknownPlaceholder:
-    """A placeholder without a variable in this notice. ``nearest`` is the most similar variable, or empty."""
+    """A placeholder without a variable in this notice, and its line."""
 
     placeholder: str
     line: int
-    nearest: str
 
 
 def convert(
@@ -52,16 +51,17 @@ def convert(
     known = {variable.name for variable in notice.variables}
     converted: dict[str, Conversion] = {}
     unknown: list[UnknownPlaceholder] = []
+    position = _Position(source)
 
     def replace(match: re.Match[str]) -> str:
         old, placeholder = match.group(), match.group(1)
         name = _VARIABLES.get(placeholder, placeholder.lower())
+        position.move_to(match.start())
         if name not in known:
-            line = source.count("\n", 0, match.start()) + 1
-            unknown.append(UnknownPlaceholder(old, line, nearest_variable(placeholder, notice)))
+            unknown.append(UnknownPlaceholder(old, position.line))
             return old
         new = f"{{{{ {name} }}}}"
-        if html and placeholder in _LINKS and _is_plain_content(source[: match.start()]):
+        if html and placeholder in _LINKS and position.is_plain_content:
             new = f'<a href="{new}">{new}</a>'
         converted.setdefault(old, Conversion(old, new))
         return new
@@ -79,6 +79,23 @@ def nearest_variable(name: str, notice: Notice) -> str:
     return next((one for one in variables if one in simple or simple in one), "") if len(simple) > 2 else ""
 
 
-def _is_plain_content(before: str) -> bool:
-    """Return whether a position is neither inside a tag nor inside a link; ``before`` is the HTML up to there."""
-    return before.rfind("<") <= before.rfind(">") and before.rfind("<a ") <= before.rfind("</a")
+class _Position:
+    """A position in HTML that moves forward, so that each character is read once."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._index = 0
+        self._last = dict.fromkeys(("<", ">", "<a ", "</a"), -1)  # where each was last before the position
+        self.line = 1
+
+    def move_to(self, index: int) -> None:
+        """Move forward to ``index``, where no tag begins."""
+        start, self._index = self._index, index
+        self.line += self._source.count("\n", start, index)
+        for text in self._last:
+            self._last[text] = max(self._last[text], self._source.rfind(text, start, index))
+
+    @property
+    def is_plain_content(self) -> bool:
+        """Whether the position is neither inside a tag nor inside a link."""
+        return self._last["<"] <= self._last[">"] and self._last["<a "] <= self._last["</a"]

@@ -6,19 +6,20 @@ text; the limits of the environment are a second safeguard. A text can read the 
 
 from __future__ import annotations
 
-import re
 from contextvars import ContextVar
 from functools import lru_cache, wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from liquid import BoundTemplate, Environment, Undefined
 from liquid.exceptions import LiquidError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-TOKEN = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)  # an output or a tag
+_CLOSING = {"{{": "}}", "{%": "%}"}
 SOURCE_LIMIT_CHARS = 20_000
+TOKEN_LIMIT_CHARS = 500  # of one output or tag
+_PARENTHESES_LIMIT = 20  # of one output or tag; the library needs quadratic time for them
 _OUTPUT_LIMIT_BYTES = 64 * 1024  # of a body; Gmail cuts off a message, with its layout, at 102 KB
 _FILTER_LIMIT_CHARS = 200_000  # read and written by all filters of one rendering together
 FILTERS = (
@@ -36,8 +37,73 @@ TAGS = ("assign", "case", "if", "unless")
 _INTERNAL_TAGS = ("content", "output", "illegal")  # nodes of the library that are not written as tags
 
 
+class LiquidToken(NamedTuple):
+    """An output such as ``{{ name }}`` or a tag such as ``{% if name %}``, with its place. ``line`` counts from 1."""
+
+    text: str
+    start: int
+    line: int
+
+    @property
+    def end(self) -> int:
+        """The index after the token."""
+        return self.start + len(self.text)
+
+    @property
+    def is_tag(self) -> bool:
+        """Whether this is a tag, not an output."""
+        return self.text.startswith("{%")
+
+
+class UnclosedToken(NamedTuple):
+    """Opening braces without closing ones after them."""
+
+    opening: str
+    line: int
+
+    @property
+    def closing(self) -> str:
+        """The braces that are missing."""
+        return _CLOSING[self.opening]
+
+
 class UnrenderableText(Exception):
     """A text cannot be rendered. The message is one sentence for the owner."""
+
+
+def find_tokens(source: str) -> list[LiquidToken]:
+    """Return the outputs and tags of a text."""
+    return [one for one in _scan(source) if isinstance(one, LiquidToken)]
+
+
+def find_unclosed(source: str) -> list[UnclosedToken]:
+    """Return the opening braces that are not closed."""
+    return [one for one in _scan(source) if isinstance(one, UnclosedToken)]
+
+
+def _scan(source: str) -> Iterator[LiquidToken | UnclosedToken]:
+    """Find outputs, tags and unclosed braces. Reads each character a bounded number of times.
+
+    Once closing braces were not found, they are not searched for again, because there are none further on either.
+    """
+    at, counted, line, reported_to = 0, 0, 1, 0
+    unclosable: set[str] = set()
+    while (start := source.find("{", at)) != -1:
+        opening = source[start : start + 2]
+        at = start + 1
+        if opening not in _CLOSING:
+            continue
+        line += source.count("\n", counted, start)
+        counted = start
+        end = -1 if opening in unclosable else source.find(_CLOSING[opening], start + 2)
+        if end == -1:
+            unclosable.add(opening)
+            if start >= reported_to:  # {{{{ are two
+                reported_to = start + 2
+                yield UnclosedToken(opening, line)
+        else:
+            at = end + 2
+            yield LiquidToken(source[start:at], start, line)
 
 
 class _FalsyString(str):
@@ -114,12 +180,32 @@ def parse(source: str, *, html: bool) -> BoundTemplate:
     """Parse a text. With ``html``, rendering escapes the values.
 
     Raises:
-        UnrenderableText: the text is too long.
+        UnrenderableText: the text, or a token in it, is too long or not closed.
         LiquidError: the syntax is invalid.
     """
     if len(source) > SOURCE_LIMIT_CHARS:
         raise UnrenderableText(f"It is longer than {SOURCE_LIMIT_CHARS:,} characters.")
+    for one in _scan(source):  # the library needs quadratic time for what is refused here
+        if isinstance(one, UnclosedToken):
+            raise UnrenderableText(f"A {one.opening} is not closed.")
+        if len(one.text) > TOKEN_LIMIT_CHARS:
+            raise UnrenderableText(f"A placeholder is longer than {TOKEN_LIMIT_CHARS} characters.")
     return (_ESCAPED if html else _PLAIN).parse(source)
+
+
+def parse_token(token: str) -> None:
+    """Parse one output or tag to find its errors. Not cached: these would displace the texts that are sent.
+
+    Raises:
+        LiquidError: the syntax is invalid.
+        UnrenderableText: the library cannot handle the token.
+    """
+    if token.count("(") > _PARENTHESES_LIMIT:
+        raise UnrenderableText("It has too many parentheses.")
+    try:
+        _PLAIN.parse(token)
+    except RecursionError:
+        raise UnrenderableText("It is nested too deeply.") from None
 
 
 def render_liquid(source: str, values: Mapping[str, str], *, html: bool) -> str:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html.parser import HTMLParser
+from html import unescape
+from typing import TYPE_CHECKING
+
+from .markup.html_tokens import Kind
+
+if TYPE_CHECKING:
+    from .markup.html_tokens import Token
+    from .sanitize import SanitizedHtml
 
 _BLOCKS = {"p", "div", "h1", "h2", "h3", "ul", "ol", "blockquote", "pre", "table", "hr"}
 _PREHEADER_LIMIT_CHARS = 110  # inboxes show about this many after the subject
 _UNDERLINE_LIMIT_CHARS = 72
 
 
-def html_to_text(html: str) -> str:
+def html_to_text(html: SanitizedHtml) -> str:
     """Return the plain text of sanitised HTML. Each paragraph is one line; mail programs wrap it to their width."""
     return "\n\n".join(_read(html).blocks)
 
 
-def extract_preheader(html: str) -> str:
+def extract_preheader(html: SanitizedHtml) -> str:
     """Return the beginning of the first paragraph, which an inbox shows beside the subject."""
     text = _read(html, with_addresses=False).first_paragraph
     if len(text) <= _PREHEADER_LIMIT_CHARS:
@@ -23,10 +30,10 @@ def extract_preheader(html: str) -> str:
     return text[: _PREHEADER_LIMIT_CHARS - 1].rsplit(" ", 1)[0] + "…"
 
 
-def _read(html: str, *, with_addresses: bool = True) -> _TextBuilder:
+def _read(html: SanitizedHtml, *, with_addresses: bool = True) -> _TextBuilder:
     builder = _TextBuilder(with_addresses=with_addresses)
-    builder.feed(html)
-    builder.close()
+    for token in html.tokens:
+        builder.add(token)
     builder.end_block()
     return builder
 
@@ -36,29 +43,66 @@ class _OpenLink:
     """A link whose end tag was not read yet."""
 
     address: str
-    start: int  # index of its text in the current line
+    start: int  # number of pieces in the line before its text
     is_button: bool
 
 
-class _TextBuilder(HTMLParser):
+class _Line:
+    """The line being built, in pieces. Joining them once takes linear time, and appending to a string does not."""
+
+    def __init__(self, *pieces: str) -> None:
+        self._pieces = list(pieces)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def add(self, text: str) -> None:
+        """Append text."""
+        if text:
+            self._pieces.append(text)
+
+    def rstrip(self, characters: str | None = None) -> None:
+        """Remove white space, or only ``characters``, from the end."""
+        while self._pieces:
+            last = self._pieces.pop().rstrip(characters)
+            if last:
+                self._pieces.append(last)
+                return
+
+    @property
+    def ends_with_word(self) -> bool:
+        """Whether there is text that does not end with white space."""
+        return bool(self._pieces) and not self._pieces[-1][-1].isspace()
+
+    def text(self, start: int = 0) -> str:
+        """Return the text, or the text of the pieces from ``start`` on."""
+        return "".join(self._pieces[start:])
+
+
+class _TextBuilder:
     """Collects blocks of text. A list and a table are one block each, with a line for each item or row."""
 
     def __init__(self, *, with_addresses: bool) -> None:
-        super().__init__(convert_charrefs=True)
         self.blocks: list[str] = []
         self.first_paragraph = ""
         self._with_addresses = with_addresses
-        self._line = ""  # the line being built
+        self._line = _Line()
         self._lines: list[str] = []  # of the current block
         self._lists: list[int | None] = []  # the next number of each open list, None for bullets
         self._links: list[_OpenLink] = []
         self._cells = 0  # in the current row
         self._quotes = self._pre = self._tables = 0  # how many are open
 
-    # -- called by HTMLParser
+    def add(self, token: Token) -> None:
+        """Add the text of the next token."""
+        if token.kind is Kind.TEXT:
+            self._add_text(unescape(token.value))
+        elif token.kind is Kind.START:
+            self._start(token.value, token.decoded_attributes)
+        elif token.kind is Kind.END:
+            self._end(token.value)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
+    def _start(self, tag: str, values: dict[str, str]) -> None:
         if tag in _BLOCKS and not self._in_list_or_table:
             self.end_block()
         if tag in ("ul", "ol"):
@@ -75,7 +119,7 @@ class _TextBuilder(HTMLParser):
         else:
             self._add_void_element(tag, values)
 
-    def handle_endtag(self, tag: str) -> None:
+    def _end(self, tag: str) -> None:
         if tag == "a" and self._links:
             self._end_link(self._links.pop())
         elif tag in ("li", "tr") or (tag in _BLOCKS and self._in_list_or_table):
@@ -90,16 +134,16 @@ class _TextBuilder(HTMLParser):
         if tag in ("blockquote", "pre"):
             self._count_open(tag, -1)
 
-    def handle_data(self, data: str) -> None:
+    def _add_text(self, data: str) -> None:
         if self._pre:
-            self._line += data
+            self._line.add(data)
             return
+        if data[:1].isspace() and self._line.ends_with_word:
+            self._line.add(" ")
         text = " ".join(data.split())
-        if data[:1].isspace() and self._line and not self._line[-1].isspace():
-            self._line += " "
-        self._line += text
+        self._line.add(text)
         if text and data[-1].isspace():
-            self._line += " "
+            self._line.add(" ")
 
     # -- lines and blocks
 
@@ -122,7 +166,7 @@ class _TextBuilder(HTMLParser):
         self.blocks.append(block)
 
     def _end_line(self) -> None:
-        line, self._line = self._line.strip(), ""
+        line, self._line = self._line.text().strip(), _Line()
         if line:
             self._lines.append(line)
 
@@ -145,31 +189,31 @@ class _TextBuilder(HTMLParser):
         if self._lists and number is not None:
             self._lists[-1] = number + 1
         indent = "  " * max(0, len(self._lists) - 1)
-        self._line = indent + ("- " if number is None else f"{number}. ")
+        self._line = _Line(indent + ("- " if number is None else f"{number}. "))
 
     def _begin_cell(self) -> None:
         if self._cells:  # strip: the source may have a line break between two cells
-            line = self._line.rstrip()
-            self._line = line + (": " if self._cells == 1 and line else " ")
+            self._line.rstrip()
+            self._line.add(": " if self._cells == 1 and self._line else " ")
         self._cells += 1
 
     def _add_void_element(self, tag: str, values: dict[str, str]) -> None:
         if tag == "hr":
             self.blocks.append("____")
         elif tag == "br":
-            self._line = self._line.rstrip(" ") + (", " if self._tables else "\n")
+            self._line.rstrip(" ")
+            self._line.add(", " if self._tables else "\n")
         elif tag == "img":
-            self._line += values.get("alt", "")
+            self._line.add(values.get("alt", ""))
 
     def _end_link(self, link: _OpenLink) -> None:
-        text, address = self._line[link.start :].strip(), link.address
+        text, address = self._line.text(link.start).strip(), link.address
         if address.startswith("mailto:"):
             address = address.removeprefix("mailto:").partition("?")[0]
         if not self._with_addresses or not address or address == text:
             return
         if not text:
-            self._line += address
-        elif link.is_button:
-            self._line = f"{self._line.rstrip()}:\n{address}"
-        else:
-            self._line = f"{self._line.rstrip()} ({address})"
+            self._line.add(address)
+            return
+        self._line.rstrip()
+        self._line.add(f":\n{address}" if link.is_button else f" ({address})")

@@ -76,7 +76,9 @@ def render_preview(
     """Render a text, saved or not. ``values`` replace the samples of the variables they name."""
     try:
         valid = validation.validate(notice, account, text)
-        mail = rendering.render_sample(notice, account, values=values, text=valid.text)
+        mail = valid.sample
+        if values is not None:
+            mail = rendering.render_sample(notice, account, values=values, text=valid.text)
     except validation.InvalidText as error:
         return Preview(None, tuple(one for sentences in error.by_field.values() for one in sentences))
     except rendering.UnrenderableText as error:

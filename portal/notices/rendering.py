@@ -11,7 +11,7 @@ from flask import current_app
 
 from ..accounts.standing import is_limited
 from ..outbox.queue import NewMessage
-from ..smtp.mailbox import is_header_safe
+from ..smtp.mailbox import replace_unsafe
 from ..state import current_config
 from . import plaintext, sanitize, texts
 from .branding import Branding, branding_of
@@ -38,7 +38,6 @@ __all__ = [
 
 _SUBJECT_LIMIT_CHARS = 200
 _VALUE_LIMIT_CHARS = 2_000
-_ELEMENT_LIMIT = 1_500
 _SAMPLE_BASE_URL = "https://signet.example"  # in the samples of the catalogue; replaced by the configured one
 
 # Names in these scripts begin with the family name, which alone is no greeting.
@@ -127,7 +126,7 @@ def render_with(
         raise UnrenderableText("The subject is empty.")
     body = _sanitize_body(render_liquid(text.html, cleaned, html=True))
     plain = clean_lines(render_liquid(text.text, cleaned, html=False)).strip() if text.text.strip() else ""
-    preheader = plaintext.extract_preheader(body.html)
+    preheader = plaintext.extract_preheader(body)
     layout = {
         "subject": subject,
         "programme": clean_line(programme),
@@ -140,7 +139,7 @@ def render_with(
     styled = apply_inline_styles(body, branding.accent)
     return RenderedEmail(
         subject=subject,
-        text=_render_layout("layout.txt", {**layout, "body": plain or plaintext.html_to_text(body.html)}),
+        text=_render_layout("layout.txt", {**layout, "body": plain or plaintext.html_to_text(body)}),
         html=_render_layout("layout.html", {**layout, "body": styled}),
         preheader=preheader,
         is_custom=text != texts.default_text(notice) or branding != Branding(),
@@ -181,17 +180,13 @@ def sample_values(notice: Notice, account: Account) -> dict[str, str]:
 
 def clean_line(value: str) -> str:
     """Return a value as one line: line breaks, control and bidirectional format characters become spaces."""
-    return " ".join(_visible(value).split())
+    return " ".join(replace_unsafe(value).split())
 
 
 def clean_lines(value: str) -> str:
     """Return a value of several lines with LF line ends; control and bidirectional characters become spaces."""
     lines = value.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ").split("\n")
-    return "\n".join(_visible(line).rstrip() for line in lines)
-
-
-def _visible(line: str) -> str:
-    return line if is_header_safe(line) else "".join(c if is_header_safe(c) else " " for c in line)
+    return "\n".join(replace_unsafe(line).rstrip() for line in lines)
 
 
 def _clean_values(notice: Notice, values: Mapping[str, str]) -> dict[str, str]:
@@ -208,10 +203,10 @@ def _clean_value(variable: Variable, value: str) -> str:
 
 def _sanitize_body(html: str) -> sanitize.SanitizedHtml:
     """Sanitise rendered HTML. The values can have changed it, such as the scheme of a link."""
-    body = sanitize.sanitize(clean_lines(html))
-    if body.html.count("<") > 2 * _ELEMENT_LIMIT:
-        raise UnrenderableText(f"It has more than {_ELEMENT_LIMIT:,} elements.")
-    return body
+    try:
+        return sanitize.sanitize(clean_lines(html))
+    except sanitize.TooManyElements as error:
+        raise UnrenderableText(str(error)) from None
 
 
 def _render_layout(name: str, context: Mapping[str, object]) -> str:

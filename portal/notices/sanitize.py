@@ -8,12 +8,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
-from html.parser import HTMLParser
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import nh3
 
-from .liquid import TOKEN
+from .liquid import LiquidToken, find_tokens
+from .markup.html_tokens import Kind, Token, read_tokens
+from .markup.well_formed import WellFormedHtml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 _TAGS = {
     "h1", "h2", "h3", "p", "br", "hr", "a", "strong", "b", "em", "i", "u", "s", "small", "sub", "sup", "span", "div",
@@ -46,7 +51,13 @@ _DROPPED_WITH_CONTENT = {
     "iframe",
     "object",
 }
+_KEPT = {"*": _ATTRIBUTES["*"], **{tag: _ATTRIBUTES.get(tag, set()) for tag in _TAGS}}
+_NOT_REPORTED = {"html", "head", "body", "meta", "link", "tbody"}
 _SCHEMES = {"http", "https", "mailto"}
+_COLOUR_FUNCTION = re.compile(r"\b(?:rgb|hsl)a?\([0-9 ,.%/]*\)", re.IGNORECASE)
+_PLAIN_STYLE_VALUE = re.compile(r"[\w\s#%.,!'\"/+-]*")
+ELEMENT_LIMIT = 1_500
+TAG_LIMIT = 2 * ELEMENT_LIMIT  # each element has two
 _URL = re.compile(r"(?i)(?:https?://[^\s/]|mailto:[^\s@]+@)")
 
 
@@ -56,19 +67,37 @@ class SanitizedHtml:
 
     html: str
 
+    @cached_property
+    def tokens(self) -> Sequence[Token]:
+        """The tokens of the HTML."""
+        return tuple(read_tokens(self.html))
+
     def __html__(self) -> str:
         return self.html
 
 
 def sanitize(html: str) -> SanitizedHtml:
-    """Remove all that is not allowed in an email. The result is balanced HTML without comments."""
-    return SanitizedHtml(_clean(html))
+    """Remove all that is not allowed in an email. The result is balanced HTML without comments.
+
+    Raises:
+        TooManyElements: the HTML has more elements than ``ELEMENT_LIMIT``, before or after closing those left open.
+    """
+    _check_element_count(html)
+    cleaned = _clean(read_tokens(html))
+    _check_element_count(cleaned)
+    return SanitizedHtml(cleaned)
 
 
-def _clean(html: str, marker: str = "") -> str:
+def _check_element_count(html: str) -> None:
+    if html.count("<") > TAG_LIMIT:
+        raise TooManyElements(f"It has more than {ELEMENT_LIMIT:,} elements.")
+
+
+def _clean(tokens: Iterable[Token], marker: str = "") -> str:
     """Run nh3. A ``marker`` begins the stand-ins for Liquid tokens; comments are kept then, since some stand for tags."""
+    writer = WellFormedHtml(_KEPT, dropped_with_content=_DROPPED_WITH_CONTENT, kept_comment=marker)
     return nh3.clean(
-        html,
+        writer.write(tokens),
         tags=_TAGS,
         clean_content_tags=_DROPPED_WITH_CONTENT,
         attributes=_ATTRIBUTES,
@@ -81,15 +110,31 @@ def _clean(html: str, marker: str = "") -> str:
 
 
 def _filter_attribute(marker: str, _tag: str, name: str, value: str) -> str | None:
-    """Drop relative links, which lead nowhere in an email, and images that would be fetched unencrypted."""
+    """Drop relative links, which lead nowhere in an email, unencrypted images, and styles with unsafe values."""
     if name == "href":
         return value if _is_absolute(value, marker) else None
     if name == "src":
         return value if value.strip().lower().startswith("https://") else None
+    if name == "style":
+        return ";".join(part for part in value.split(";") if _is_plain_style(part)) or None
     return value
 
 
+def _is_plain_style(declaration: str) -> bool:
+    """Return whether the value of a style is words, numbers and colours: no ``url()``, no ``expression()``, no escapes.
+
+    Current browsers ignore such values here, but old mail programs fetch or run them.
+    """
+    _, _, value = declaration.partition(":")
+    is_balanced = value.count("'") % 2 == value.count('"') % 2 == 0
+    return is_balanced and _PLAIN_STYLE_VALUE.fullmatch(_COLOUR_FUNCTION.sub("", value)) is not None
+
+
 # -- an owner's source: HTML with Liquid tokens, which must survive
+
+
+class TooManyElements(ValueError):
+    """The HTML has too many elements for an email. The message is one sentence for the owner."""
 
 
 class MisplacedTag(Exception):
@@ -108,39 +153,39 @@ def sanitize_source(source: str) -> tuple[str, list[str]]:
 
     Raises:
         MisplacedTag: sanitising would remove or move a Liquid tag.
+        TooManyElements: the source has more elements than ``ELEMENT_LIMIT``.
     """
+    _check_element_count(source)
     marker = _unused_marker(source)
     masked, tokens = _mask_tokens(source, marker)
-    cleaned = _clean(masked, marker)
+    read = tuple(read_tokens(masked))
+    cleaned = _clean(read, marker)
     if "<tbody" not in source.lower():  # the sanitiser adds the implied element; keep the source as written
         cleaned = cleaned.replace("<tbody>", "").replace("</tbody>", "")
-    removed = _ElementCounter.count(masked, marker).more_than(_ElementCounter.count(cleaned, marker))
-    unmasked = re.sub(rf"<!--(?:(?!{marker}).)*?-->", "", cleaned, flags=re.DOTALL)
-    unmasked = re.sub(rf"<!--({marker}\d+x)-->", r"\1", unmasked)
-    _check_tags_kept(source, tokens, unmasked, marker)
-    return re.sub(rf"{marker}(\d+)x", lambda match: tokens[int(match.group(1))], unmasked), removed
+    removed = [*(_count_parts(read, marker) - _count_parts(read_tokens(cleaned), marker))]
+    unmasked = re.sub(rf"<!--({marker}\d+x)-->", r"\1", cleaned)
+    _check_tags_kept(tokens, unmasked, marker)
+    return re.sub(rf"{marker}(\d+)x", lambda match: tokens[int(match.group(1))].text, unmasked), removed
 
 
 def _unused_marker(source: str) -> str:
-    number = 0
-    while f"zq{number}z" in source:
-        number += 1
+    used = set(re.findall(r"(?=zq([0-9]{1,5})z)", source))
+    number = next(number for number in range(len(used) + 1) if str(number) not in used)
     return f"zq{number}z"
 
 
-def _mask_tokens(source: str, marker: str) -> tuple[str, list[str]]:
+def _mask_tokens(source: str, marker: str) -> tuple[str, list[LiquidToken]]:
     """Return the source with numbered stand-ins instead of Liquid tokens, and the tokens."""
-    tokens: list[str] = []
-    masked, in_html_tag, end = "", False, 0
-    for match in TOKEN.finditer(source):
-        between = source[end : match.start()]
+    tokens = find_tokens(source)
+    parts: list[str] = []
+    in_html_tag, end = False, 0
+    for number, token in enumerate(tokens):
+        between = source[end : token.start]
         in_html_tag = _ends_in_html_tag(between, before=in_html_tag)
-        word = f"{marker}{len(tokens)}x"
-        as_comment = match.group().startswith("{%") and not in_html_tag
-        masked += between + (f"<!--{word}-->" if as_comment else word)
-        tokens.append(match.group())
-        end = match.end()
-    return masked + source[end:], tokens
+        word = f"{marker}{number}x"
+        parts += (between, f"<!--{word}-->" if token.is_tag and not in_html_tag else word)
+        end = token.end
+    return "".join((*parts, source[end:])), tokens
 
 
 def _ends_in_html_tag(text: str, *, before: bool) -> bool:
@@ -149,55 +194,42 @@ def _ends_in_html_tag(text: str, *, before: bool) -> bool:
     return before if opened == closed == -1 else opened > closed
 
 
-def _check_tags_kept(source: str, tokens: list[str], unmasked: str, marker: str) -> None:
+def _check_tags_kept(tokens: Sequence[LiquidToken], unmasked: str, marker: str) -> None:
     """Raise MisplacedTag unless all Liquid tags remain, each once and in their order."""
-    kept = re.findall(rf"{marker}(\d+)x", unmasked)
-    order = [number for number in kept if tokens[int(number)].startswith("{%")]
-    expected = [str(number) for number, token in enumerate(tokens) if token.startswith("{%")]
+    kept = [int(number) for number in re.findall(rf"{marker}(\d+)x", unmasked)]
+    order = [number for number in kept if tokens[number].is_tag]
+    expected = [number for number, token in enumerate(tokens) if token.is_tag]
     if order == expected:
         return
-    number = int(next((one for one in expected if order.count(one) != 1), expected[0]))
-    index = [match.start() for match in TOKEN.finditer(source)][number]
-    shown = " ".join(tokens[number].split())[:40]
-    raise MisplacedTag(f"{shown} cannot stand here, inside a tag. Put it around whole elements.", index)
+    times = Counter(order)
+    token = tokens[next((number for number in expected if times[number] != 1), expected[0])]
+    shown = " ".join(token.text.split())[:40]
+    raise MisplacedTag(f"{shown} cannot stand here, inside a tag. Put it around whole elements.", token.start)
 
 
-class _ElementCounter(HTMLParser):
-    """Counts elements and attributes by description, to find those that the sanitiser removed."""
+def _count_parts(tokens: Iterable[Token], marker: str) -> Counter[str]:
+    """Count elements and attributes by description, to find those that the sanitiser removed."""
+    counts: Counter[str] = Counter()
+    for token in tokens:
+        if token.kind is Kind.COMMENT and marker not in token.value:
+            counts["a comment"] += 1
+        elif token.kind is Kind.START and token.value not in _NOT_REPORTED:
+            counts.update(_describe_parts(token, marker))
+    return counts
 
-    def __init__(self, marker: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self._marker = marker
-        self._counts: Counter[str] = Counter()
 
-    @classmethod
-    def count(cls, html: str, marker: str) -> _ElementCounter:
-        counter = cls(marker)
-        counter.feed(html)
-        counter.close()
-        return counter
-
-    def more_than(self, other: _ElementCounter) -> list[str]:
-        """Return the descriptions that have a higher count here than in ``other``."""
-        return [text for text, count in self._counts.items() if count > other._counts[text]]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ("html", "head", "body", "meta", "link", "tbody"):
-            return
-        self._counts[f"<{tag}>" + (" and what was in it" if tag in _DROPPED_WITH_CONTENT else "")] += 1
-        if tag not in _TAGS:
-            return
-        for name, value in attrs:
-            if name == "style":
-                self._counts.update(f"the style “{one}” of <{tag}>" for one in _properties(value or ""))
-            elif name == "href" and not _is_absolute(value or "", self._marker):
-                self._counts[f"the link “{(value or '')[:60]}”"] += 1
-            else:
-                self._counts[f"{name} of <{tag}>"] += 1
-
-    def handle_comment(self, data: str) -> None:
-        if self._marker not in data:
-            self._counts["a comment"] += 1
+def _describe_parts(token: Token, marker: str) -> Iterator[str]:
+    tag = token.value
+    yield f"<{tag}>" + (" and what was in it" if tag in _DROPPED_WITH_CONTENT else "")
+    if tag not in _TAGS:
+        return
+    for name, value in token.decoded_attributes.items():
+        if name == "style":
+            yield from (f"the style “{one}” of <{tag}>" for one in _properties(value))
+        elif name == "href" and not _is_absolute(value, marker):
+            yield f"the link “{value[:60]}”"
+        else:
+            yield f"{name} of <{tag}>"
 
 
 def _properties(style: str) -> set[str]:

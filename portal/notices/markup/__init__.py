@@ -1,0 +1,1 @@
+"""Reading HTML and bringing it into well-formed order, in linear time."""

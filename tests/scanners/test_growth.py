@@ -1,0 +1,46 @@
+"""The work of reading text from outside grows linearly with the text, whatever it contains."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.scanners.entries import GROUPS, HOSTILE
+from tests.scanners.measure import GROWTH, costs
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _measure(group: str, length: int) -> list[str]:
+    """Return a description of each hostile text that cost too much, measured in a process of its own."""
+    command = [sys.executable, "-m", "tests.scanners.measure", group, str(length)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    return [
+        f"{entry}: {text!r}: {small * 1000:.1f} ms for {length} characters, {large * 1000:.1f} ms for twice as many"
+        for entry, text, length, small, large in map(json.loads, run.stdout.splitlines())
+    ]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_twice_the_text_costs_at_most_two_and_a_half_times_as_much(group):
+    assert _measure(group, 10_000) == []
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_same_holds_for_400_thousand_characters(group):
+    assert _measure(group, 200_000) == []
+
+
+def test_a_quadratic_scanner_is_found():
+    def quadratic(text: str) -> int:
+        return sum(text.count("}}", index) for index in range(0, len(text), 2))
+
+    short, long = HOSTILE["{{"](20_000), HOSTILE["{{"](40_000)
+    small, large = costs(quadratic, short, long)
+    assert large > GROWTH * small + 0.003
