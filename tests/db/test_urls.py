@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 import pytest
-from huey import PostgresHuey, RedisHuey, SqliteHuey
 from huey.exceptions import ConfigurationError
+from huey.storage import PostgresStorage, RedisStorage, SqliteStorage
 
 from portal import create_app
 from portal.config import ConfigError
@@ -25,7 +25,7 @@ def configured(tmp_path, **env):
 def test_without_a_url_the_database_is_sqlite_in_the_instance_folder(tmp_path):
     config = configured(tmp_path)
     assert config.database_url == f"sqlite:///{tmp_path}/instance/portal.sqlite"
-    assert isinstance(job_registry(create_app(config)).queues["mail"], SqliteHuey)
+    assert isinstance(job_registry(create_app(config)).queues["mail"].storage, SqliteStorage)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
@@ -38,7 +38,7 @@ def test_every_spelling_of_the_postgresql_scheme_uses_psycopg(tmp_path, scheme):
 def test_the_portal_starts_while_postgresql_is_down(tmp_path):
     config = configured(tmp_path, DATABASE_URL=f"postgresql://ada:{SECRET}@127.0.0.1:1/signet")
     app = create_app(config)
-    assert isinstance(job_registry(app).queues["mail"], PostgresHuey)
+    assert isinstance(job_registry(app).queues["mail"].storage, PostgresStorage)
     assert app.test_client().get("/healthz").status_code == 200
     answer = app.test_client().get("/readyz")
     assert answer.status_code == 503
@@ -81,7 +81,7 @@ def test_a_password_with_special_characters_reaches_psycopg_unchanged(monkeypatc
 def test_redis_holds_the_job_queues_when_its_url_is_set(tmp_path):
     pytest.importorskip("redis", reason="requirements-redis.txt is not installed")
     config = configured(tmp_path, REDIS_URL=f"redis://:{SECRET}@127.0.0.1:6379/0")
-    assert isinstance(job_registry(create_app(config)).queues["mail"], RedisHuey)
+    assert isinstance(job_registry(create_app(config)).queues["mail"].storage, RedisStorage)
     assert SECRET not in repr(config)
 
 
@@ -89,7 +89,7 @@ def test_redis_without_its_package_is_refused_with_a_sentence(tmp_path, monkeypa
     def absent(*_args, **_more):
         raise ConfigurationError("no redis")
 
-    monkeypatch.setattr(backend, "RedisHuey", absent)
+    monkeypatch.setattr(backend, "_RedisQueue", absent)
     with pytest.raises(ConfigError, match=r"requirements-redis\.txt"):
         create_app(configured(tmp_path, REDIS_URL="redis://127.0.0.1:6379/0"))
 

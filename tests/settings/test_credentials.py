@@ -163,14 +163,18 @@ def test_a_ciphertext_moved_to_another_account_does_not_open(owner, stranger, li
         credentials.open_password(theirs)
 
 
-def test_a_pending_check_uses_the_settings_of_its_own_version(owner, form, servers):
-    """Two versions are saved for different servers before the worker runs; each check connects to its own server."""
+def test_each_check_uses_the_settings_of_its_own_version(owner, form, servers):
+    """Of two versions that are saved before the worker runs, the second is checked, with its own password and server."""
     save(owner, form, password="for the first")
     save(owner, form, password="for the second", port=str(servers.two.port))
     work()
-    assert auth_plain(servers.one).endswith(b"for the first")
+    assert auth_plain(servers.one) == b""
     assert auth_plain(servers.two).endswith(b"for the second")
     assert [version.state for version in versions()] == ["draft", "live"]
+    save(owner, form, password="for the third")
+    work()
+    assert auth_plain(servers.one).endswith(b"for the third")
+    assert [version.state for version in versions()] == ["draft", "retired", "live"]
 
 
 def auth_plain(server):

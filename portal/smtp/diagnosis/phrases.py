@@ -43,21 +43,25 @@ def _without_accents(text: str) -> str:
 
 
 def _pattern_of(phrase: str) -> str:
-    """Return the pattern of one phrase.
-
-    A phrase matches from the beginning of a word; ``*`` matches up to 50 characters, a final ``$`` the end of
-    a word. Chinese, Japanese, Thai and Korean are written without spaces, so there it may begin anywhere.
-    """
+    """Return the pattern of one phrase: ``*`` matches up to 50 characters, a final ``$`` the end of a word."""
     whole = phrase.endswith("$")
     parts = [re.escape(fold(part)) for part in phrase.rstrip("$").split("*")]
-    head = "" if _UNSPACED_SCRIPT.search(phrase) else r"(?<![^\W_])"
-    return head + r".{0,50}?".join(parts) + (r"(?![^\W_])" if whole else "")
+    return r".{0,50}?".join(parts) + (r"(?![^\W_])" if whole else "")
 
 
 @cache
 def phrase_pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
-    """Return one pattern that matches any of the phrases in folded text."""
-    return re.compile("|".join(_pattern_of(phrase) for phrase in phrases))
+    """Return one pattern that matches any of the phrases in folded text.
+
+    A phrase matches from the beginning of a word. Chinese, Japanese, Thai and Korean are written without spaces, so there
+    it may begin anywhere. The beginning of a word is one condition before all phrases, not one before each: then ``re``
+    compares first letters only, which is several times as fast.
+    """
+    anywhere = [_pattern_of(phrase) for phrase in phrases if _UNSPACED_SCRIPT.search(phrase)]
+    at_words = [_pattern_of(phrase) for phrase in phrases if not _UNSPACED_SCRIPT.search(phrase)]
+    if at_words:
+        anywhere.append(rf"(?<![^\W_])(?:{'|'.join(at_words)})")
+    return re.compile("|".join(anywhere))
 
 
 @cache
