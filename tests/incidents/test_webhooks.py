@@ -223,7 +223,7 @@ def test_a_reply_that_is_not_http_is_not_quoted(brightleaf, receiver, app, clock
         port = listening.getsockname()[1]
 
         def reply():
-            peer, _ = listening.add_acceptance()
+            peer, _ = listening.accept()
             peer.recv(10_000)
             peer.sendall(b"220 secret.internal ESMTP\r\n")
             peer.close()

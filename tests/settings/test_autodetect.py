@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,7 @@ def test_searches_are_limited_for_each_account_by_itself(
     queries = len(nameserver.queries)
     response = search(owner, "ada@brightleaf.example")
     assert response.status_code == 429
-    assert "This was done too often in a short time. Wait 65 minutes" in text_of(response)
+    assert re.search(r"done too often in a short time\. Wait 6\d minutes", text_of(response))
     assert len(nameserver.queries) == queries
     assert search(stranger, "ada@brightleaf.example").status_code == 200
 
