@@ -172,7 +172,7 @@ class Config:
             rehearsal_plain_port=plain_port,
             rehearsal_expired_port=expired_port,
             lease=lease,
-            # An SMTP session must end before its lease, or another worker could send the same message meanwhile.
+            # An SMTP session must end before its lease, or another worker could send the same message at the same time.
             limits=Limits(deadline=min(read.number("SIGNET_SMTP_DEADLINE", 60.0, low=1), lease * 0.8)),
             sweep=read.number("SIGNET_SWEEP_SECONDS", 5.0, low=0.1),
             retry_pace=read.number("SIGNET_RETRY_PACE", 1.0, low=0.001),

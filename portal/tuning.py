@@ -15,7 +15,9 @@ class Tuning:
 
     # A drain: one connection of one account.
     idle_s: float = 2.0  # an idle connection is kept so long: the next message then needs no handshake
-    idle_poll_s: float = 0.25  # meanwhile, between two polls for messages whose job was not pushed
+    idle_poll_s: float = (
+        0.25  # of an idle connection, between two polls for messages whose job was not pushed
+    )
     settle_lag_s: float = (
         0.1  # how far the table may lag behind the acceptance log: one commit for many messages
     )
@@ -87,7 +89,7 @@ class Tuning:
         1800  # until a possibly delivered message is tried through its first server again
     )
 
-    # Throttling, after a server said "too fast".
+    # Throttling, after a server refused the sending speed.
     throttle_recovery_s: float = 600  # the speed doubles in each such time
     throttle_min_per_minute: float = 1.0
     throttle_default_per_minute: float = (

@@ -22,8 +22,8 @@ def banners(account_id: int) -> list[Banner]:
             return [_suspended(account.suspension_reason)]
         case AccountState.WAITING:
             text = _(
-                "Set everything up meanwhile. Your sign-up page opens and emails leave as soon as whoever runs this "
-                "portal has approved your account."
+                "You can set everything up now. Your sign-up page opens and your emails leave as soon as the operator of "
+                "this portal has approved your account."
             )
             return [Banner("info", _("Your account waits for approval"), text)]
     return [_limited()] if is_limited(account) else []
@@ -40,8 +40,8 @@ def _suspended(reason: str) -> Banner:
 def _limited() -> Banner:
     config = current_config()
     text = _(
-        "Until whoever runs this portal approves it, the platform’s sender writes only to you and to affiliates who "
-        "confirmed their address, in the default texts: up to %(all)s emails a day, %(one)s to one address. "
+        "Until the operator of this portal approves your account, the platform’s sender writes only to confirmed "
+        "addresses and asks new ones to confirm, in the default texts: up to %(all)s emails a day, %(one)s to one address. "
         "Through your own SMTP server there is no such limit.",
         all=config.unapproved_per_account,
         one=config.unapproved_per_recipient,

@@ -75,7 +75,7 @@ def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, 
         raise WrongCredentials
     hashed = hasher().hash(new)
     owner = db.session.get_one(Owner, user.id, with_for_update={"of": Owner})
-    if owner.password_hash != stored:  # changed from another device meanwhile
+    if owner.password_hash != stored:  # another device changed it since it was read
         db.session.rollback()
         raise WrongCredentials
     replace_password(owner, hashed, reset_link=reset_link, now=now)

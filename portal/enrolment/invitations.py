@@ -50,7 +50,7 @@ def invite(account: Account, invitation: Invitation, *, now: datetime) -> EmailD
         raise InvitationRefused(
             _(
                 "Your account is not approved yet, so the platform’s sender invites nobody. "
-                "Use your own SMTP server, or wait until whoever runs this portal has approved the account."
+                "Use your own SMTP server, or wait until the operator of this portal has approved the account."
             )
         )
     new = signup.new_affiliate(account, invitation.name, invitation.mailbox, now)

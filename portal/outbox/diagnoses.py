@@ -45,7 +45,7 @@ UNCONFIRMED_RECIPIENT = {
     "cause": "This account is not approved yet, so the platform's sender writes only to its owners and to affiliates "
     "who confirmed their address.",
     "fixes": [
-        "Use your own SMTP server, or ask whoever runs this portal to approve the account, and send it again."
+        "Use your own SMTP server, or ask the operator of this portal to approve the account, and send it again."
     ],
 }
 OWN_TEXT = {
@@ -55,7 +55,7 @@ OWN_TEXT = {
     "cause": "This account is not approved yet, so the platform's sender carries the default texts only, and this email "
     "has a text or a look of its own.",
     "fixes": [
-        "Use your own SMTP server, or ask whoever runs this portal to approve the account, and send it again."
+        "Use your own SMTP server, or ask the operator of this portal to approve the account, and send it again."
     ],
 }
 RECIPIENT_LIMIT = {

@@ -1,6 +1,6 @@
 """Adaptive batch size: how many messages a drain claims at once, when it wants help, and when it yields.
 
-Each batch is assessed by how long its messages took and by how busy this process was meanwhile.
+Each batch is assessed by how long its messages took and by how busy this process was at that time.
 """
 
 from __future__ import annotations

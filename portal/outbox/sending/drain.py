@@ -155,7 +155,7 @@ class Drain:
         return self.current is not None or transactions.seconds_until_allowed > 0
 
     def _wait_idle(self) -> bool:
-        """Keep lease and connection for the idle time; return whether messages came meanwhile."""
+        """Keep lease and connection for the idle time; return whether messages arrived in that time."""
         transactions = self._transactions
         if not transactions.next.is_idle:
             return False

@@ -37,7 +37,7 @@ _AFTER_SENDER = (Stage.RCPT, Stage.DATA)
 class Result:
     """The result of one attempt. ``diagnosis`` is None if the message was accepted.
 
-    ``settled`` is False if the claim was lost meanwhile: then another worker's result counts. ``ends_batch``: no other
+    ``settled`` is False if the claim was lost: then another worker's result counts. ``ends_batch``: no other
     message of the queue may be sent before the queue is read again.
     """
 

@@ -152,7 +152,7 @@ def entries_for(tokens: Collection[str]) -> list[Entry]:
         try:
             entries = [entry for path in _files() for entry in _parse(path.read_bytes())]
         except FileNotFoundError:
-            continue  # a file was rotated meanwhile: read again
+            continue  # a file was rotated during the read: read again
         return [entry for entry in entries if entry["token"] in tokens]
 
 

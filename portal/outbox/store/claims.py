@@ -83,7 +83,7 @@ def claim_one(message_id: int) -> Claim | None:
 def start_single(claim: Claim, route: Route | None, *, now: datetime) -> bool:
     """Record that the attempt of a claim from ``claim_one`` starts, and give the message its Message-ID.
 
-    False, with nothing changed, if the claim was lost meanwhile.
+    False, with nothing changed, if the claim was lost.
     """
     until = now + leases.lease_duration()
     if not update_claimed(claim.message.id, claim.token, {"lease_until": until}):

@@ -91,7 +91,7 @@ def is_portal_limit_reached() -> bool:
 
 
 def renew(account_id: int | None, token: str, *, now: datetime) -> bool:
-    """Renew a connection lease and the claims made under it; False if it was lost meanwhile."""
+    """Renew a connection lease and the claims made under it; False if it was lost."""
     until = {"lease_until": now + lease_duration()}
     kept = db.session.execute(update(ConnectionLease).where(ConnectionLease.token == token).values(until))
     claimed = update(OutboxMessage).where(

@@ -52,7 +52,7 @@ def settle(
 ) -> bool:
     """Record the result of a claimed message and of its attempt, whose columns are ``attempt``.
 
-    Returns False, with nothing changed, if the claim was lost meanwhile.
+    Returns False, with nothing changed, if the claim was lost.
     """
     values: dict[str, Any] = {"status": status, **LEASE_CLEARED}
     if next_attempt_at is not None:
