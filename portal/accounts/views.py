@@ -33,7 +33,7 @@ blueprint = Blueprint("accounts", __name__)
 
 _LONG_WAIT_MINUTES = 90
 _WRONG = "The email address or the password is not right. Check both, or choose a new password."
-NOT_COMPLETED = (
+_NOT_COMPLETED = (
     "This registration could not be completed; log in or reset your password if you already have an account."
 )
 
@@ -139,19 +139,23 @@ def register() -> ResponseReturnValue:
         return _confirm_first(entered) if registration.needs_confirmation() else _register_at_once(entered)
     except TooManyAttempts as error:
         return render_rate_limited(page, form, error)
-    except PasswordRefused as error:
-        add_error(form, str(error), form.password)
-    except registration.MailboxTaken:
-        add_error(form, NOT_COMPLETED)
-    except registration.RegistrationRefused as error:
+    except (PasswordRefused, registration.RegistrationRefused) as error:
         show_refusal(form, error)
     return render_errors(page, form)
 
 
-def show_refusal(form: FlaskForm, error: registration.RegistrationRefused) -> None:
-    """Show why a registration was refused: beside its field, if it is about a name, else on top."""
-    field = form[error.field] if isinstance(error, registration.NameRefused) else None
-    add_error(form, str(error), field)
+def show_refusal(form: FlaskForm, error: PasswordRefused | registration.RegistrationRefused) -> None:
+    """Show why a registration was refused, beside its field if it is about a name or the password, else on top.
+
+    That a mailbox belongs to an owner already is not revealed.
+    """
+    if isinstance(error, PasswordRefused):
+        add_error(form, str(error), form["password"])
+    elif isinstance(error, registration.MailboxTaken):
+        add_error(form, _NOT_COMPLETED)
+    else:
+        field = form[error.field] if isinstance(error, registration.NameRefused) else None
+        add_error(form, str(error), field)
 
 
 def _confirm_first(entered: registration.RegistrationInput) -> ResponseReturnValue:

@@ -8,11 +8,10 @@ from flask import render_template
 
 from ..clock import utcnow
 from . import invitations, registration
-from .forms import InvitedForm, add_error
+from .forms import InvitedForm
 from .passwords import PasswordRefused
 from .tokens import InvalidLink
 from .views import (
-    NOT_COMPLETED,
     blueprint,
     for_logged_out,
     log_in_new_owner,
@@ -57,11 +56,7 @@ def register_invited(token: str) -> ResponseReturnValue:
         return log_in_new_owner(invitations.accept(token, entered, now=now).id)
     except InvalidLink:
         return _expired()
-    except PasswordRefused as error:
-        add_error(form, str(error), form.password)
-    except registration.MailboxTaken:
-        add_error(form, NOT_COMPLETED)
-    except registration.RegistrationRefused as error:
+    except (PasswordRefused, registration.RegistrationRefused) as error:
         show_refusal(form, error)
     return render_errors(_PAGE, form, invitation=invitation)
 
