@@ -127,7 +127,9 @@ class Config:
         port, anywhere = self.platform.port, ("0.0.0.0/0", "::/0")
         plaintext = not (self.platform.use_tls or self.platform.use_ssl)
         private = tuple(PrivateTarget(ipaddress.ip_network(net), port, plaintext) for net in anywhere)
-        return EgressPolicy(frozenset({port}), private, self.policy.ca_file, self.policy.host_overrides)
+        return EgressPolicy(
+            frozenset({port}), private, self.policy.ca_file, host_overrides=self.policy.host_overrides
+        )
 
     @property
     def rehearsed_hosts(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ def send(
     notice: Notice = NEW_SIGN_UP,
     mail: rendering.RenderedEmail | None = None,
 ) -> OutboxMessage:
-    """Enqueue a test email to the owner, ahead of all waiting messages. Commits. Raises OwnTextWaits and TooManyTests.
+    """Enqueue a test email, ahead of all waiting messages. Commits. Raises OwnTextWaits and TooManyTests.
 
     ``mail`` is the rendered notice; without it, the account's current text is rendered with sample values.
     """

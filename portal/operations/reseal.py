@@ -19,7 +19,7 @@ from ..incidents.policy import secret_binding
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import body_binding
 from ..settings.credentials import binding
-from ..settings.models import SmtpSettings
+from ..settings.models import SmtpSettings, VersionState
 from ..state import vault
 from ..vault import DecryptionError, key_id
 
@@ -47,7 +47,13 @@ class SealedKind:
 
 
 KINDS = (
-    SealedKind("SMTP passwords", SmtpSettings, ("sealed_password",), binding),
+    SealedKind(
+        "SMTP passwords",
+        SmtpSettings,
+        ("sealed_password",),
+        binding,
+        SmtpSettings.state != VersionState.DISCARDED,  # they have none any more
+    ),
     SealedKind(
         "sealed emails",  # the portal's own that are not settled yet; bodies of settled ones are cleared
         OutboxMessage,

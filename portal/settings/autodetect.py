@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..accounts.models import Owner
 
-_DEADLINE_S = 15.0  # for all ports together, which are tried in parallel
+DEADLINE_S = 15.0  # for all ports together, which are tried in parallel
 _SECURITY_LABELS = {
     Security.STARTTLS: "STARTTLS",
     Security.IMPLICIT_TLS: "SSL/TLS",
@@ -57,7 +57,7 @@ def find_port(version_id: int) -> Detection:
         security=Security.STARTTLS,
         ehlo_name=current_config().ehlo_name,
         policy=current_config().policy,
-        limits=replace(current_config().limits, deadline=min(_DEADLINE_S, current_config().limits.deadline)),
+        limits=replace(current_config().limits, deadline=min(DEADLINE_S, current_config().limits.deadline)),
     )
     candidates = _candidates(version)
     db.session.commit()  # no transaction stays open during the connections

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
@@ -136,7 +137,10 @@ def _run_claimed(lease: Lease[SettingsCheck]) -> None:
     if claim is None:
         return  # another worker sends it; the check is repeated when the lease expires
     result = deliver.attempt(
-        claim, version_id=claim.message.forced_version_id, observer=_stage_recorder(lease)
+        claim,
+        version_id=claim.message.forced_version_id,
+        observer=_stage_recorder(lease),
+        keep_waiting=partial(_is_wanted, lease),
     )
     if result.failure is not None:
         _find_fix(lease, version_id, result.failure, result.diagnosis)
@@ -218,6 +222,13 @@ def _stage_recorder(lease: Lease[SettingsCheck]) -> Callable[[StageResult], None
         db.session.commit()
 
     return record
+
+
+def _is_wanted(lease: Lease[SettingsCheck]) -> bool:
+    """Return whether the check is still this worker's: its owner may have stopped it."""
+    wanted = lease.still_mine() is not None
+    db.session.rollback()
+    return wanted
 
 
 def _finish_from_message(lease: Lease[SettingsCheck], message: OutboxMessage) -> None:

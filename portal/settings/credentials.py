@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..smtp.network.guard import HostError, canonical_host
+from ..smtp.server import Mechanism
 from ..state import vault
+from ..vault import DecryptionError
+from .validation import InvalidSettings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from .models import SmtpSettings
+    from .validation import SettingsInput
 
 
 def binding(version: SmtpSettings) -> dict[str, str | int]:

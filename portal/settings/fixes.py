@@ -11,7 +11,7 @@ from ..smtp.probe.fixes import FailedAttempt, VerifiedFix, find_fix
 from ..smtp.providers import remove_spaces
 from ..smtp.server import Mechanism, Security
 from ..vault import DecryptionError
-from . import credentials, providers, routing, versions
+from . import credentials, providers, routing, validation, versions
 from .models import SmtpSettings, VersionState
 from .validation import InvalidSettings
 

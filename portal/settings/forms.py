@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wtforms import Form, PasswordField, RadioField, SelectField
+from flask_babel import gettext as _
+from wtforms import Form, HiddenField, PasswordField, RadioField, SelectField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, ValidationError
 
@@ -17,6 +18,8 @@ from .models import DETECT, SmtpSettings
 
 if TYPE_CHECKING:
     from ..smtp.probe.autoconfig import Suggestion
+    from collections.abc import Mapping
+
     from ..smtp.providers.model import Port, Provider
 
 _SECURITY = [
@@ -189,3 +192,4 @@ def _fill_attributes(card: Provider) -> dict[str, str]:
         "data-fill-security": port.security.value,
         "data-fill-username": literal[0] if literal else "",
     }
+        "based_on": str(version.number),

@@ -20,6 +20,7 @@ class VersionState(StrEnum):
     DRAFT = "draft"
     LIVE = "live"
     RETIRED = "retired"
+    DISCARDED = "discarded"  # a draft that its owner discarded: without a password, and on no page
 
 
 class CheckState(StrEnum):

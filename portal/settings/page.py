@@ -15,12 +15,13 @@ from ..outbox.queue import find_queue
 from ..outbox.routing import NoRoute, Route
 from ..web.errors import ErrorPage
 from ..web.filters import ago
-from ..web.labels import FIELD_LABELS, STAGE_LABELS, DiagnosisView, diagnosis_view, transcript_lines
+from ..web.labels import DiagnosisView, diagnosis_view, transcript_lines
 from ..web.pagination import key_argument
-from . import deprecations, fixes, login_probe, routing, versions
+from . import check_view, deprecations, login_probe, routing, validation, versions
 from .models import CheckState, SettingsCheck, SmtpSettings, VersionState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from ..accounts.models import Account, Owner
@@ -66,16 +67,20 @@ class TestResult:
 
 @dataclass(frozen=True)
 class SettingsPage:
-    """Everything that the template shows besides the form."""
+    """Everything that the template shows besides the form. ``base`` is the version that the form was filled from."""
 
     sender: Sender
+    base: SmtpSettings | None
     newest: SmtpSettings | None
     live: SmtpSettings | None
     check: SettingsCheck | None
     checked: SmtpSettings | None
     stages: list[dict[str, Any]]
     summary: str
+    announcement: str  # for screen readers
+    wait: check_view.CheckWait | None
     diagnosis: DiagnosisView | None
+    steps: list[str]  # what to do after the failed check
     fix: dict[str, Any] | None
     transcript: list[tuple[str, str, str]]
     blocking_warnings: list[dict[str, object]]
@@ -97,30 +102,52 @@ class SettingsPage:
             return None
         return (self.diagnosis.field, self.diagnosis.cause) if self.newest_is_draft else None
 
+        if self.base is not self.newest:
+            return None
     @property
     def needs_refresh(self) -> bool:
         return self.checking or (self.test is not None and not self.test.done)
 
     @property
     def newest_is_draft(self) -> bool:
+    @property
+    def drafts(self) -> list[int]:
+        """The numbers of the versions that can be discarded."""
+        return [version.number for version in self.versions if version.state is VersionState.DRAFT]
+
         return self.newest is not None and self.newest.state is VersionState.DRAFT
 
 
-def build(owner: Owner, *, test: str | None) -> SettingsPage:
-    """Return the page for an owner. ``test`` is the id of a test email, as it stands in the URL."""
-    newest = versions.newest(owner.account_id)
+def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> SettingsPage:
+    """Return the page for an owner.
+
+    Args:
+        test: the id of a test email, as it stands in the URL.
+        base: the version that the form was filled from.
+    """
+    now = utcnow()
+    newest, live = versions.newest(owner.account_id), routing.live_version(owner.account_id)
     shown = versions.last_checked(owner.account_id) or newest
     check = versions.latest_check(shown) if shown else None
     return SettingsPage(
         sender=current_sender(owner.account),
+    progress = (
+        check_view.summary(check, behind=versions.is_being_checked(owner.account_id, now)) if check else ""
+    )
+    diagnosis, fix = check_view.diagnosis(check), check_view.verified_fix(check)
+    steps = check_view.steps(diagnosis, fix) if diagnosis else []
         newest=newest,
-        live=routing.live_version(owner.account_id),
+        live=live,
+        base=base,
         check=check,
         checked=shown,
-        stages=stages(check) if check else [],
-        summary=summary(check, behind=versions.is_being_checked(owner.account_id, utcnow())) if check else "",
-        diagnosis=_diagnosis(check),
-        fix=_fix(check),
+        stages=check_view.stages(check) if check else [],
+        summary=progress,
+        announcement=check_view.announcement(progress, diagnosis, steps),
+        wait=check_view.waiting(check, now=now) if check else None,
+        diagnosis=diagnosis,
+        steps=steps,
+        fix=fix,
         transcript=transcript_lines(check.transcript) if check else [],
         blocking_warnings=versions.blocking_warnings(newest) if newest else [],
         notes=[one for one in newest.credential_warnings if not one["blocking"]]
@@ -144,75 +171,6 @@ def _probe_sentence(live: SmtpSettings | None) -> str:
         until = probe.certificate_until
         sentence += f" Its certificate is valid until {until.day} {until:%B %Y}."
     return sentence
-
-
-def _diagnosis(check: SettingsCheck | None) -> DiagnosisView | None:
-    """Return the diagnosis of a check. With a verified fix, its field is the one that the fix changes."""
-    found = diagnosis_view(check.diagnosis, check.stages) if check else None
-    if found is None or check is None or not check.fix:
-        return found
-    name = fixes.changed_fields(check.fix)[0][0]
-    if name == "ehlo_name":  # not a field of the form
-        return found
-    return replace(found, field=name, field_label=FIELD_LABELS[name])
-
-
-def _fix(check: SettingsCheck | None) -> dict[str, Any] | None:
-    """Return the verified fix of a failed check for the page."""
-    if check is None or not check.fix:
-        return None
-    return {"sentence": check.fix["sentence"], "rows": fixes.changed_fields(check.fix)}
-
-
-def stages(check: SettingsCheck) -> list[dict[str, Any]]:
-    """Return all stages for the page: first those with a result, in their order (TLS can precede the greeting)."""
-    results = {result["stage"]: result for result in check.stages}
-    failed = any(result["verdict"] == "failed" for result in check.stages)
-    unfinished = check.state in (CheckState.WAITING, CheckState.RUNNING)
-    rows = []
-    for stage in dict.fromkeys([*results, *STAGE_LABELS]):
-        result, label = results.get(stage), STAGE_LABELS[stage]
-        if result is None and stage == "detect":
-            continue
-        verdict = result["verdict"] if result else "waiting"
-        if result is None and check.state is CheckState.RUNNING and not failed:
-            verdict, failed = "running", True  # the first stage without a result; those after it wait
-        rows.append(
-            {
-                "key": stage,
-                "label": label,
-                "verdict": verdict if result or unfinished else "waiting",
-                "sentence": result["sentence"] if result else "",
-                "milliseconds": result["milliseconds"] if result else None,
-                "evidence": result["evidence"] if result else None,
-            }
-        )
-    return rows
-
-
-def summary(check: SettingsCheck, *, behind: bool = False) -> str:
-    """Return the progress of a check in one sentence, which screen readers announce.
-
-    ``behind``: another check of the account runs, and a waiting one starts after it.
-    """
-    done = [result for result in check.stages if result["verdict"] in ("passed", "skipped")]
-    if check.state is CheckState.WAITING and behind:
-        return str(_("Your previous check is still running. This one starts when it ends."))
-    if check.state is CheckState.WAITING:
-        return "The check starts as soon as a worker is free."
-    failed = next((result for result in check.stages if result["verdict"] == "failed"), None)
-    if check.state is CheckState.RUNNING and failed:
-        return f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}. Looking for a fix that works."
-    if check.state is CheckState.RUNNING:
-        latest = STAGE_LABELS.get(check.stages[-1]["stage"], "") if check.stages else ""
-        return f"Checking. {latest}: {check.stages[-1]['verdict']}." if latest else "Checking."
-    if check.state is CheckState.PASSED:
-        return f"All {len(done)} steps passed. The test email was accepted."
-    return (
-        f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}."
-        if failed
-        else "The check did not get through."
-    )
 
 
 def current_sender(account: Account) -> Sender:
@@ -261,7 +219,7 @@ def _test_result(owner: Owner, message_id: str | None) -> TestResult | None:
         accepted_by=last.server if message.status is Status.SENT else "",
         queue_id=last.queue_id,
         reply=" ".join(filter(None, [str(last.reply_code or ""), last.enhanced_code, last.reply_text])),
-        diagnosis=diagnosis_view(last.diagnosis),
+        diagnosis=_test_diagnosis(last.diagnosis),
     )
 
 
@@ -278,6 +236,12 @@ _DEFAULT_HINTS = {
     "mechanism": "Automatic takes PLAIN, then LOGIN, from what the server offers. Google: plain.",
     "wrapped_user": "The part before @ of the From address; info when empty. "
     "Write support to send as support@your-domain.",
+def _test_diagnosis(diagnosis: Mapping[str, Any] | None) -> DiagnosisView | None:
+    found = diagnosis_view(diagnosis)
+    again = _("Wait a few minutes, then send another one: a test email is not repeated by itself.")
+    return replace(found, fixes=check_view.once_only(found.fixes, again)) if found else None
+
+
 }
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flask_babel import gettext as _
 
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import check_credentials
-from ..smtp.server import Security
+from ..smtp.server import Mechanism, Security
 from ..state import current_config
 from . import providers
 from .models import DETECT, SmtpSettings
 
 _DEFAULT_PORTS = {Security.STARTTLS: 587, Security.IMPLICIT_TLS: 465, Security.PLAINTEXT: 25}
+if TYPE_CHECKING:
+    from ..smtp.providers.model import Provider
+
 _BLOCKING_CODES = {
     "app-password-spaces",
     "outer-space",
@@ -41,6 +47,7 @@ class SettingsInput:
     from_name: str
     reply_to: str
 
+    based_on: str = ""  # number of the version that filled the form
 
 class InvalidSettings(Exception):
     """The values cannot be saved. ``errors`` maps a field name to the sentence shown beside it."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
 
 from .. import rate_limit
 from ..accounts.models import Account, Owner
 from ..db import db
 from ..jobs import notify
 from ..outbox.queue import get_queue, release
+from ..smtp.server import Mechanism
 from ..vault import DecryptionError
 from ..web import owner_limits
 from . import credentials, validation
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _SPACES_CODE = "app-password-spaces"
+_KEPT = SmtpSettings.state != VersionState.DISCARDED
+CHECK_STOPPED: dict[str, Any] = {
+    "code": "check-stopped",
+    "kind": "network",
+    "whose_move": "owner",
+    "cause": "You stopped this check.",
+    "fixes": ["Choose Check again when you want to repeat it."],
+}
 
 
 class CheckLimitReached(InvalidSettings):
@@ -29,21 +38,31 @@ class CheckLimitReached(InvalidSettings):
 
 
 def newest(account_id: int) -> SmtpSettings | None:
-    """Return the last saved version, in whatever state."""
-    query = select(SmtpSettings).where(SmtpSettings.account_id == account_id)
+    """Return the last saved version, in whatever state except discarded."""
+    query = select(SmtpSettings).where(SmtpSettings.account_id == account_id, _KEPT)
     return db.session.scalar(query.order_by(SmtpSettings.number.desc()).limit(1))
 
 
 def find(account_id: int, number: int) -> SmtpSettings | None:
-    """Return one version of an account by its number."""
+    """Return one version of an account by its number, unless it is discarded."""
     return db.session.scalar(
-        select(SmtpSettings).where(SmtpSettings.account_id == account_id, SmtpSettings.number == number)
+        select(SmtpSettings).where(
+            SmtpSettings.account_id == account_id, SmtpSettings.number == number, _KEPT
+        )
     )
+
+
+def base_of(account_id: int, number: str) -> SmtpSettings | None:
+    """Return the version that a form was filled from, by its number in text form; without one, the last saved version."""
+    chosen = (
+        find(account_id, int(number)) if number.isascii() and number.isdigit() and len(number) < 7 else None
+    )
+    return chosen or newest(account_id)
 
 
 def history(account_id: int, limit: int = 20) -> list[SmtpSettings]:
     """Return the versions of an account, newest first."""
-    query = select(SmtpSettings).where(SmtpSettings.account_id == account_id)
+    query = select(SmtpSettings).where(SmtpSettings.account_id == account_id, _KEPT)
     return list(db.session.scalars(query.order_by(SmtpSettings.number.desc()).limit(limit)))
 
 
@@ -53,9 +72,13 @@ def save_draft(owner: Owner, values: SettingsInput, *, now: datetime) -> SmtpSet
     A version with blocking warnings is saved without a check: providers lock users after failed logins, so the page
     first asks the owner to confirm or correct it.
     """
-    version = validation.validate(values)
+    saved = base_of(owner.account_id, values.based_on)
+    try:
+        version = validation.validate(values)
+    except InvalidSettings as error:
+        missing = credentials.missing_password(values, saved)
+        raise InvalidSettings(error.errors | ({"password": missing} if missing else {})) from None
     lock_account(owner.account_id)
-    saved = newest(owner.account_id)
     version.account_id, version.number = owner.account_id, _next_number(owner.account_id)
     version.state, version.created_at = VersionState.DRAFT, now
     if saved and saved.host == version.host:  # the EHLO name belongs to the server
@@ -126,15 +149,7 @@ def activate(version: SmtpSettings, *, now: datetime) -> None:
 
 def stop_using(account_id: int, *, now: datetime) -> None:
     """Go back to the platform's sender. Checks that wait or run are cancelled, so none can activate a version. Commits."""
-    version_ids = select(SmtpSettings.id).where(SmtpSettings.account_id == account_id)
-    db.session.execute(
-        update(SettingsCheck)
-        .where(
-            SettingsCheck.version_id.in_(version_ids),
-            SettingsCheck.state.in_((CheckState.WAITING, CheckState.RUNNING)),
-        )
-        .values(state=CheckState.FAILED, ended_at=now, lease_until=None)
-    )
+    _end_checks(account_id, now)
     lock_account(account_id)
     _retire_live(account_id)
     release_queue(account_id)
@@ -143,6 +158,49 @@ def stop_using(account_id: int, *, now: datetime) -> None:
 
 def force_activate(version: SmtpSettings, *, now: datetime) -> None:
     """Make a version live without a passed check, at the owner's request. Commits. Raises InvalidSettings."""
+def stop_checks(account_id: int, *, now: datetime) -> bool:
+    """End the checks that wait or run; a worker that runs one leaves it within seconds. Commits.
+
+    Returns whether there was one. Ending a check locks no version, so that it never waits for the server.
+    """
+    ended = _end_checks(account_id, now)
+    db.session.commit()
+    return ended > 0
+
+
+def discard_drafts(account_id: int, *, now: datetime) -> int:
+    """Discard all drafts, delete their passwords and end their checks. Commits. Returns how many there were.
+
+    The versions that were live stay. The rows stay, too, because messages and incidents name their numbers.
+    """
+    lock_account(account_id)
+    query = select(SmtpSettings.id).where(
+        SmtpSettings.account_id == account_id, SmtpSettings.state == VersionState.DRAFT
+    )
+    ids = list(db.session.scalars(query))
+    _end_checks(account_id, now, SettingsCheck.version_id.in_(ids))
+    db.session.execute(
+        update(SmtpSettings)
+        .where(SmtpSettings.id.in_(ids))
+        .values(state=VersionState.DISCARDED, sealed_password=b"")
+    )
+    db.session.commit()
+    return len(ids)
+
+
+def _end_checks(account_id: int, now: datetime, *conditions: ColumnElement[bool]) -> int:
+    """Mark checks that wait or run as stopped by the owner. Return how many. The caller commits."""
+    version_ids = select(SmtpSettings.id).where(SmtpSettings.account_id == account_id)
+    unfinished = SettingsCheck.state.in_((CheckState.WAITING, CheckState.RUNNING))
+    values = {"state": CheckState.FAILED, "diagnosis": CHECK_STOPPED, "ended_at": now, "lease_until": None}
+    ended = db.session.execute(
+        update(SettingsCheck)
+        .where(SettingsCheck.version_id.in_(version_ids), unfinished, *conditions)
+        .values(**values)
+    )
+    return int(ended.rowcount)  # type: ignore[attr-defined]
+
+
     if not is_complete(version):
         raise InvalidSettings(
             {"port": "Nothing answered yet, so port and encryption are unknown. Choose them and save again."}
@@ -172,7 +230,7 @@ def last_checked(account_id: int) -> SmtpSettings | None:
     query = (
         select(SmtpSettings)
         .join(SettingsCheck, SettingsCheck.version_id == SmtpSettings.id)
-        .where(SmtpSettings.account_id == account_id)
+        .where(SmtpSettings.account_id == account_id, _KEPT)
         .order_by(SettingsCheck.id.desc())
         .limit(1)
     )
@@ -221,34 +279,6 @@ def _seal_password(version: SmtpSettings, password: str, saved: SmtpSettings | N
     if not password:
         password, version.password_saved_at = _kept_password(version, saved)
     credentials.seal(version, password)
-
-
-def _kept_password(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[str, datetime]:
-    if saved is None:
-        raise InvalidSettings({"password": "Enter the SMTP password."})
-    changed = _changed_field(saved, version)
-    if changed:
-        sentence = (
-            f"The {changed} changed, so enter the SMTP password again: "
-            "a saved password only goes to the server and user it was saved for."
-        )
-        raise InvalidSettings({"password": sentence})
-    try:
-        return credentials.open_password(saved), saved.password_saved_at
-    except DecryptionError:
-        raise InvalidSettings(
-            {"password": "The saved password cannot be opened any more. Enter it again."}
-        ) from None
-
-
-def _changed_field(saved: SmtpSettings, version: SmtpSettings) -> str | None:
-    pairs = {
-        "SMTP Server": (saved.host, version.host),
-        "SMTP Port": (saved.port, version.port),
-        "Enable SSL choice": (saved.security, version.security),
-        "SMTP Username": (saved.username, version.username),
-    }
-    return next((label for label, (old, new) in pairs.items() if old != new), None)
 
 
 def _request_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:

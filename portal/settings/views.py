@@ -6,6 +6,8 @@ from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
+from flask_babel import gettext as _
+from flask_babel import ngettext
 
 from ..clock import utcnow
 from ..notices import send_test as test_emails
@@ -36,11 +38,18 @@ def email_preferences() -> Any:
     return _page(form)
 
 
-@blueprint.get(f"{PATH}/help")
+@blueprint.route(f"{PATH}/help", methods=["GET", "POST"])
 @login_required
 def provider_help() -> Any:
-    """Return the page with the hints of one provider, which its script copies."""
-    form = SmtpForm(formdata=None, data={"provider": request.args.get("provider")})
+    """Return the page with the hints of one provider, which its script copies.
+
+    The script posts the values that the hints depend on, never the password.
+    """
+    form = (
+        SmtpForm(formdata=None, data={"provider": request.args.get("provider")})
+        if request.method == "GET"
+        else SmtpForm()
+    )
     return _page(form)
 
 
@@ -65,6 +74,7 @@ def save() -> Any:
     except InvalidSettings as error:
         return _refused_page(form, error), 429 if isinstance(error, versions.CheckLimitReached) else 422
     if filled:
+        _add_missing_password(form)
         flash(f"Filled in for you: {'; '.join(filled)}.", "info")
     return redirect(url_for(".email_preferences", _anchor="check"), 303)
 
@@ -99,6 +109,25 @@ def send_test() -> Any:
     try:
         message = test_emails.send(current_user, now=utcnow())
     except test_emails.TooManyTests:
+@blueprint.post(f"{PATH}/check/stop")
+@login_required
+def stop_check() -> Any:
+    if versions.stop_checks(current_user.account_id, now=utcnow()):
+        flash(_("The check is stopped."), "success")
+    else:
+        flash(_("The check had already ended."), "info")
+    return redirect(url_for(".email_preferences", _anchor="check"), 303)
+
+
+@blueprint.post(f"{PATH}/drafts/discard")
+@login_required
+def discard_drafts() -> Any:
+    count = versions.discard_drafts(current_user.account_id, now=utcnow())
+    if count:
+        flash(ngettext("The draft is discarded.", "%(num)d drafts are discarded.", count), "success")
+    return redirect(url_for(".email_preferences"), 303)
+
+
         return error_page(429, page=page.TOO_MANY_TESTS)
     return redirect(url_for(".email_preferences", test=message.id, _anchor="test"), 303)
 

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     UNREACHABLE = "unreachable"
     TIMED_OUT = "timed-out"  # no reply in time, or the absolute deadline
     DISCONNECTED = "disconnected"
+    CANCELLED = "cancelled"  # the caller no longer wanted to wait
     TOO_MUCH = "too-much"  # the limit of bytes or of lines
     NOT_SMTP = "not-smtp"  # another protocol answers
     GARBLED = "garbled"  # a malformed or unexpected SMTP reply

@@ -26,6 +26,7 @@ class Mechanism(StrEnum):
 
 
 class Secret:
+    NONE = "none"
     """A password that repr and str do not show, and that cannot be pickled."""
 
     __slots__ = ("_value",)

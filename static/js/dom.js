@@ -12,7 +12,7 @@ const request = (method, url, body) => new Promise((resolve, reject) => {
   call.open(method, url);
   call.responseType = "document";
   call.timeout = 10000;
-  if (method === "GET") call.setRequestHeader("X-Requested-With", "fetch");
+  call.setRequestHeader("X-Requested-With", "fetch");
   call.onload = () => (call.status === 200 && call.response ? resolve(call.response) : reject(new Error(call.status)));
   call.onerror = call.ontimeout = () => reject(new Error("unreachable"));
   call.send(body);
@@ -26,7 +26,7 @@ export const post = (url, form) => request("POST", url, new FormData(form));
 
 /** Replaces an element: opened <details> stay open and the focus stays. Returns whether anything changed. */
 export const swap = (old, fresh) => {
-  if (!old || !fresh || old.outerHTML === fresh.outerHTML) return false;
+  if (!old || !fresh || markup(old) === markup(fresh)) return false;
   const opened = all("details[open][id]", old).map((details) => details.id);
   const inside = old.contains(document.activeElement) ? document.activeElement : null;
   const selector = inside && (inside.id ? `#${CSS.escape(inside.id)}`

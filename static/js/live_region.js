@@ -1,13 +1,18 @@
 // Live regions: an element with data-live="on" is loaded again after 150 ms, more slowly while nothing changes. Any other value
 // of data-live ends it.
-import { all, announce, load, swap } from "./dom.js";
+import { all, announce, load, post, swap } from "./dom.js";
 
 const FIRST_MS = 150;
 const SLOWEST_MS = 3000;
 
-// A part in which a field has the focus is not replaced, so that nothing typed is lost.
-const hasFocusedField = (part) => Boolean(part && part.contains(document.activeElement)
-  && document.activeElement.matches("input, select, textarea"));
+const FIELDS = "input, select, textarea";
+
+// A part in which a field has the focus or was changed is not replaced, so that nothing typed is lost.
+const isChanged = (field) => (field.matches("select")
+  ? field.selectedIndex !== Math.max(0, [...field.options].findIndex((option) => option.defaultSelected))
+  : field.matches("[type=radio], [type=checkbox]") ? field.checked !== field.defaultChecked : field.value !== field.defaultValue);
+const isInUse = (part) => Boolean(part)
+  && all(FIELDS, part).some((field) => field === document.activeElement || isChanged(field));
 
 const follow = (id) => {
   let pause = FIRST_MS;
@@ -25,7 +30,7 @@ const follow = (id) => {
       const changed = swap(region, fresh);
       parts.forEach((part) => {
         const shown = document.getElementById(part.id);
-        if (!hasFocusedField(shown)) swap(shown, part);
+        if (!isInUse(shown)) swap(shown, part);
       });
       if (text && text !== announced) { announced = text; announce(text); }
       pause = changed ? FIRST_MS : Math.min(pause * 1.5, SLOWEST_MS);
@@ -36,3 +41,13 @@ const follow = (id) => {
 };
 
 all('[data-live="on"][data-live-url][id]').forEach((region) => follow(region.id));
+
+// A form that changes what a live region shows is sent without leaving the page.
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-in-place]")) return;
+  event.preventDefault();
+  post(event.target.action, event.target).catch(() => event.target.submit());
+});
+
+// Counts the seconds between two states that the portal sent.
+setInterval(() => all("[data-counter]").forEach((shown) => { shown.textContent = String(Number(shown.textContent) + 1); }), 1000);

@@ -1,5 +1,5 @@
 // A chosen provider fills the fields that are still empty or hold its predecessor's value, and brings its own hints.
-import { all, load, one, swap } from "./dom.js";
+import { all, announce, one, post, swap } from "./dom.js";
 
 const labelOf = (field) => (field.closest("fieldset.field-radio")?.querySelector("legend") || field.labels[0]).firstChild.nodeValue.trim();
 
@@ -38,6 +38,7 @@ const choose = (select) => {
   }), () => {});
 };
 
+  const number = ++latest;
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-provider-status], [data-provider-url]")) choose(event.target);
 });

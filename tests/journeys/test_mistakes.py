@@ -181,7 +181,7 @@ def test_a_mistake_has_one_cause_one_fix_and_one_field(
     expect(page.locator(".rung-failed")).to_contain_text(mistake.stage)
     expect(page.locator("#diagnosis .diagnosis-cause")).to_have_count(1)
     expect(page.locator("#diagnosis .diagnosis-cause")).to_contain_text(mistake.cause)
-    fix = page.locator("#diagnosis .diagnosis-try + p")
+    fix = page.locator("#diagnosis .diagnosis-try + *")
     expect(fix).to_have_count(1)
     expect(fix).to_contain_text(mistake.fix)
     expect(page.locator(".field.has-error")).to_have_count(1)
@@ -209,6 +209,7 @@ def test_a_mistake_has_one_cause_one_fix_and_one_field(
 def fill_in(page: Page, portal: RunningPortal, entered: dict[str, str]) -> None:
     """Fill the form with settings that work except for the given values."""
     values = {"password": "rehearsal", "domain": DOMAIN, "port": "587", "security": OFF} | entered
+    page.get_by_label("Provider", exact=True).select_option("")
     change = page.locator("#change-password > summary")
     if change.count():
         change.click()

@@ -37,15 +37,20 @@ class AccountConnection(Connection):
 
     host: Session  # type: ignore[assignment]  # it has what Flask-Mail needs of an smtplib.SMTP
 
-    def __init__(self, route: Route, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        route: Route,
+        observer: Observer | None = None,
+        keep_waiting: Callable[[], bool] | None = None,
+    ) -> None:
         # Its own state with testing=False: a suppressed connection would "accept" every message.
         super().__init__(mail.init_mail(_mail_settings(route), debug=False, testing=False))  # type: ignore[arg-type]
         self.route = route
-        self._observer = observer
+        self._observer, self._keep_waiting = observer, keep_waiting
 
     def configure_host(self) -> Session:  # type: ignore[override]
         try:
-            session = Session(self.route.server, self._observer)
+            session = Session(self.route.server, self._observer, self._keep_waiting)
         except ValueError:
             raise NoRoute(UNENCODABLE_CREDENTIALS) from None
         self.host = session  # kept even if opening fails, for its transcript
@@ -82,7 +87,8 @@ class ReusableConnection:
     """Keeps its connection while the route stays the same, and opens a new one otherwise.
 
     ``on_wait`` is called before a connection is opened and, once for each message, when the server is slow to reply;
-    ``on_body_sent`` while the server reads a message. ``observer`` is called with each stage of the handshake.
+    ``on_body_sent`` while the server reads a message. ``observer`` is called with each stage, and ``keep_waiting`` every
+    second while the server is silent (see Session).
     """
 
     def __init__(
@@ -91,8 +97,10 @@ class ReusableConnection:
         on_wait: Callable[[], None] | None = None,
         on_body_sent: Callable[[], None] | None = None,
         observer: Observer | None = None,
+        keep_waiting: Callable[[], bool] | None = None,
     ) -> None:
-        self._on_wait, self._on_body_sent, self._observer = on_wait, on_body_sent, observer
+        self._on_wait, self._on_body_sent = on_wait, on_body_sent
+        self._observer, self._keep_waiting = observer, keep_waiting
         self._tuning = current_config().tuning
         self._connection: AccountConnection | None = None
         self._opened_at = 0.0
@@ -147,7 +155,7 @@ class ReusableConnection:
         self.close()
         if self._on_wait is not None:
             self._on_wait()
-        connection = self._connection = AccountConnection(route, self._observer)
+        connection = self._connection = AccountConnection(route, self._observer, self._keep_waiting)
         self._opened_at = time.monotonic()
         try:
             connection.__enter__()

@@ -61,10 +61,17 @@ def find_route(account_id: int | None, version_id: int | None = None) -> RouteLo
         return RouteLookup(None, error, "" if isinstance(error, NoRoute) else traceback.format_exc())
 
 
-def attempt(claim: Claim, *, version_id: int | None = None, observer: Observer | None = None) -> Result:
+def attempt(
+    claim: Claim,
+    *,
+    version_id: int | None = None,
+    observer: Observer | None = None,
+    keep_waiting: Callable[[], bool] | None = None,
+) -> Result:
     """Submit one claimed message and settle it. Raises database errors only. Commits.
 
-    ``version_id`` forces one version of the settings, live or not, and leaves the queue alone.
+    ``version_id`` forces one version of the settings, live or not, and leaves the queue alone. ``keep_waiting`` is called
+    every second while the server is silent, and ends the attempt by returning False.
     """
     store, forced = get_store(), version_id is not None
     lookup = find_route(claim.message.account_id, version_id)
@@ -72,7 +79,7 @@ def attempt(claim: Claim, *, version_id: int | None = None, observer: Observer |
         db.session.rollback()
         return LOST
     db.session.commit()
-    connection = ReusableConnection(observer=observer)
+    connection = ReusableConnection(observer=observer, keep_waiting=keep_waiting)
     try:
         action = submit(claim, lookup, connection, forced=forced)
     finally:

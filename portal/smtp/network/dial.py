@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..failure import Reason, Stage, SubmissionFailure
 from ..providers.catalogue import load_catalogue, normalise_host
 from ..server import Security
-from .guard import HostOverride, IPAddress, find_private_target, permits_plaintext
+from .guard import EgressPolicy, HostOverride, IPAddress, find_private_target, permits_plaintext
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..providers import Provider
 
 MAX_LOGINS = 2
-_DEADLINE_S = 10.0  # of one port detection, and of one dry run
+DEADLINE_S = 10.0  # of one port detection, and of one dry run
 
 # There was no SMTP conversation on this port, or not with these settings: another port or encryption may work.
 _WRONG_PORT_OR_ENCRYPTION = {
@@ -67,7 +67,7 @@ class SettingsChange:
             mechanism=self.mechanism or server.mechanism,
             password=password,
             ehlo_name=self.ehlo_name or server.ehlo_name,
-            limits=replace(server.limits, deadline=min(_DEADLINE_S, server.limits.deadline)),
+            limits=replace(server.limits, deadline=min(DEADLINE_S, server.limits.deadline)),
         )
 
 
@@ -130,7 +130,7 @@ def _possible_changes(failed: FailedAttempt, domain: str) -> Iterator[SettingsCh
 
 
 def _other_port_or_encryption(server: Server, provider: Provider | None) -> Iterator[SettingsChange]:
-    found = detect_port(server, _other_candidates(server, provider), _DEADLINE_S).found
+    found = detect_port(server, _other_candidates(server, provider), DEADLINE_S).found
     if found is None:
         return
     port, security = found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..failure import SubmissionFailure
 from ..protocol.session import Session
 from ..protocol.stages import failure_sentence
-from ..server import Limits, Security, Server
+from ..server import Limits, Mechanism, Security, Server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
-from .reply import Reply, plain_text
+from .reply import Reply, other_protocol, plain_text
 from .transcript import Redactor
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _MAX_LINE_BYTES = 2000  # RFC 5321 section 4.5.3.1.5 allows 512; real EHLO lines are sometimes longer
 _MAX_REPLY_LINES = 100  # the longest genuine EHLO reply has about 25
 _SOCKET_TIMEOUT_S = 5.0  # setting a timeout costs a system call, so the same one is kept while it fits
+_KEEP_WAITING_EVERY_S = 1.0  # between two calls of ``keep_waiting``
 _ON_WAIT_AFTER_S = 0.005  # wait for the server before ``on_wait`` is called
 _MAX_CACHED_REPLIES = 50  # a server answers each message with the same few lines
 _TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
@@ -65,6 +66,7 @@ class SmtpConnection:
         self.logged_in = False
         self.pending_replies = 0  # replies to commands already sent; zero before the next group of commands
         self.on_wait: Callable[[], None] | None = None  # called once, when the server takes its time
+        self.keep_waiting: Callable[[], bool] | None = None  # called every second of a wait; False ends it
         self._buffer = bytearray()
         self._redactor: Redactor | None = None
         self._cached_replies: dict[bytes, tuple[str, Reply]] = {}
@@ -169,19 +171,23 @@ class SmtpConnection:
             try:
                 self._set_timeout(left)
                 view = view[self.sock.send(view[:_CHUNK_BYTES]) :]
-            except TimeoutError:
-                self._call_on_wait()  # the socket's timeout may be shorter than the time left, never longer
+            except TimeoutError:  # the socket's timeout may be shorter than the time left, never longer
+                if not self._may_keep_waiting():
+                    return _SocketFailure(Reason.CANCELLED)
             except OSError as error:
                 return _classify(error)
         return None
 
-    def _call_on_wait(self) -> None:
+    def _may_keep_waiting(self) -> bool:
+        """Call the caller's functions for a wait; return whether it goes on."""
         on_wait, self.on_wait = self.on_wait, None
         if on_wait is not None:
             on_wait()
+        return self.keep_waiting is None or self.keep_waiting()
 
     def _set_timeout(self, left: float) -> None:
-        timeout = min(left, _SOCKET_TIMEOUT_S if self.on_wait is None else _ON_WAIT_AFTER_S)
+        usual = _SOCKET_TIMEOUT_S if self.keep_waiting is None else _KEEP_WAITING_EVERY_S
+        timeout = min(left, usual if self.on_wait is None else _ON_WAIT_AFTER_S)
         if self.sock.gettimeout() != timeout:
             self.sock.settimeout(timeout)
 
@@ -279,7 +285,8 @@ class SmtpConnection:
                 self._set_timeout(left)
                 return self.sock.recv(4096) or _SocketFailure(Reason.DISCONNECTED)
             except TimeoutError:
-                self._call_on_wait()
+                if not self._may_keep_waiting():
+                    return _SocketFailure(Reason.CANCELLED)
             except OSError as error:
                 return _classify(error)
         return _SocketFailure(Reason.TIMED_OUT)
@@ -329,21 +336,3 @@ def _classify(error: OSError) -> _SocketFailure:
     if isinstance(error, TimeoutError):
         return _SocketFailure(Reason.TIMED_OUT)
     return _SocketFailure(Reason.DISCONNECTED)
-
-
-def other_protocol(text: str) -> str | None:
-    """Return the name of a protocol that is not SMTP, recognised by the start of its first line."""
-    beginnings = {
-        "HTTP/": "HTTP",
-        "<": "HTTP",
-        "* OK": "IMAP",
-        "* BYE": "IMAP",
-        "* PREAUTH": "IMAP",
-        "+OK": "POP3",
-        "-ERR": "POP3",
-        "SSH-": "SSH",
-        "RFB ": "VNC",
-        "\x15\x03": "TLS",  # an alert record, RFC 8446 section 5.1
-        "\x16\x03": "TLS",
-    }
-    return next((name for start, name in beginnings.items() if text.upper().startswith(start)), None)

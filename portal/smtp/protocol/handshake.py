@@ -6,16 +6,20 @@ Every failure is a SubmissionFailure; the connection is closed before it is rais
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage
 from ..network.dial import Deadline, Peer, dial
 from ..network.guard import resolve_allowed
-from ..server import Limits, Security, Server
+from ..server import Limits, Mechanism, Security, Server
 from . import auth, tls
 from .connection import SmtpConnection
 from .reply import EhloFeatures
 from .stages import Observer, StageNotes, StageRecorder, StageResult, tls_sentence
 from .transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _EHLO_NAME = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 
@@ -23,17 +27,24 @@ _EHLO_NAME = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 class Handshake:
     """A connection to ``server`` and the stages that open it; ``Session`` adds the messages.
 
-    ``observer`` is called with the result of every stage. Raises ValueError, before a connection is opened,
+    ``observer`` is called with the result of every stage, ``keep_waiting`` every second while the server is silent:
+    False ends the conversation with the reason CANCELLED. Raises ValueError, before a connection is opened,
     for credentials or an EHLO name that cannot be transmitted.
     """
 
-    def __init__(self, server: Server, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        observer: Observer | None = None,
+        keep_waiting: Callable[[], bool] | None = None,
+    ) -> None:
         auth.check_credentials_encodable(server)
         if not _EHLO_NAME.fullmatch(server.ehlo_name):
             raise ValueError("The EHLO name is no host name.")
         self.server = server
         self.features = EhloFeatures()
         self._recorder = StageRecorder(server, observer)
+        self._keep_waiting = keep_waiting
         self._connection: SmtpConnection | None = None
         self._peer: Peer | None = None
         self.begin_message()
@@ -96,6 +107,7 @@ class Handshake:
         with self._recorder.stage(Stage.CONNECT) as notes:
             sock, self._peer = dial(addresses, server, self._limits, self._deadline)
             connection = SmtpConnection(sock, self._limits, self._deadline, self.transcript)
+            connection.keep_waiting = self._keep_waiting
             self._connection = connection
             notes.evidence["address"] = str(self._peer.address)
             notes.sentence = f"{server.host} answered at {self._peer.address}, port {server.port}."

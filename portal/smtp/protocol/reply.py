@@ -114,3 +114,21 @@ class EhloFeatures:
     def __str__(self) -> str:
         shown = ", ".join(f"{keyword} {value}".strip() for keyword, value in self.extensions.items())
         return shown[:_MAX_EXTENSIONS_CHARS]
+
+
+def other_protocol(text: str) -> str | None:
+    """Return the name of a protocol that is not SMTP, recognised by the start of its first line."""
+    beginnings = {
+        "HTTP/": "HTTP",
+        "<": "HTTP",
+        "* OK": "IMAP",
+        "* BYE": "IMAP",
+        "* PREAUTH": "IMAP",
+        "+OK": "POP3",
+        "-ERR": "POP3",
+        "SSH-": "SSH",
+        "RFB ": "VNC",
+        "\x15\x03": "TLS",  # an alert record, RFC 8446 section 5.1
+        "\x16\x03": "TLS",
+    }
+    return next((name for start, name in beginnings.items() if text.upper().startswith(start)), None)

@@ -39,8 +39,13 @@ class Session(Handshake):
         on_body_sent: called once a message, when all of it has been sent.
     """
 
-    def __init__(self, server: Server, observer: Observer | None = None) -> None:
-        super().__init__(server, observer)
+    def __init__(
+        self,
+        server: Server,
+        observer: Observer | None = None,
+        keep_waiting: Callable[[], bool] | None = None,
+    ) -> None:
+        super().__init__(server, observer, keep_waiting)
         self.last_acceptance: Acceptance | None = None
         self.on_wait: Callable[[], None] | None = None
         self.on_body_sent: Callable[[], None] | None = None

@@ -141,6 +141,7 @@ _FAILURES = {
     Reason.UNREACHABLE: "{host} cannot be reached from here.",
     Reason.TIMED_OUT: "{host} stopped answering.",
     Reason.DISCONNECTED: "{host} closed the connection in the middle of the conversation.",
+    Reason.CANCELLED: "The wait for {host} was ended from here.",
     Reason.TOO_MUCH: "{host} sent far more text than a mail server does, so we hung up.",
     Reason.NOT_SMTP: "Something answers at {host}, port {port}, but it is not a mail server.",
     Reason.GARBLED: "{host} gave an answer that makes no sense in a mail conversation.",

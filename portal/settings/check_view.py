@@ -1,0 +1,143 @@
+"""The newest check as the page shows it: its stages, its progress, and what to do after a failure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from flask_babel import gettext as _
+
+from ..smtp.probe.fixes import DEADLINE_S as FIX_DEADLINE_S
+from ..state import current_config
+from ..web.labels import FIELD_LABELS, STAGE_LABELS, DiagnosisView, diagnosis_view
+from . import autodetect, fixes, versions
+from .models import CheckState, SettingsCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+# Sentences of the diagnosis about messages, which the outbox repeats. Checks and test emails are tried once.
+_ABOUT_REPETITION = re.compile(r"^Nothing\b.*:|\bportal (?:tries|slows|goes)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class CheckWait:
+    """How long a running check has waited in its present part, and a sentence about the longest wait."""
+
+    seconds: int
+    bound: str
+
+
+def once_only(steps: Iterable[str], again: str) -> list[str]:
+    """Return the fixes of a diagnosis for what is tried once: a check or a test email.
+
+    The first sentence about repetition becomes ``again``; further ones are left out.
+    """
+    found: list[str] = []
+    for step in steps:
+        sentence = again if _ABOUT_REPETITION.search(step) else step
+        if sentence not in found:
+            found.append(sentence)
+    return found
+
+
+def steps(diagnosis: DiagnosisView, fix: dict[str, Any] | None) -> list[str]:
+    """Return what to do after a failed check: the verified fix, or all fixes of the diagnosis."""
+    if fix is None:
+        again = _("Wait a few minutes, then choose Check again: a check is not repeated by itself.")
+        return once_only(diagnosis.fixes, again)
+    return [_("%(sentence)s We tried it up to the recipient; it works.", sentence=fix["sentence"])]
+
+
+def announcement(progress: str, diagnosis: DiagnosisView | None, what_to_do: list[str]) -> str:
+    """Return what screen readers announce: the progress and, after a failure, the cause and what to do."""
+    return " ".join([progress, *([diagnosis.cause, *what_to_do] if diagnosis else [])])
+
+
+def waiting(check: SettingsCheck, *, now: datetime) -> CheckWait | None:
+    """Return the wait of a running check; None if no worker runs it."""
+    if check.state is not CheckState.RUNNING or check.lease_until is None:
+        return None
+    since = check.lease_until.timestamp() - current_config().lease  # renewed before each part
+    seconds = max(0, int(now.timestamp() - since))
+    if any(result["verdict"] == "failed" for result in check.stages):
+        bound = _("Each change that we try takes up to %(seconds)d seconds.", seconds=FIX_DEADLINE_S)
+    elif not check.message_id:
+        bound = _("The ports have up to %(seconds)d seconds to answer.", seconds=autodetect.DEADLINE_S)
+    else:
+        deadline = current_config().limits.deadline
+        bound = _("The server has up to %(seconds)d seconds for the whole conversation.", seconds=deadline)
+    return CheckWait(seconds, bound)
+
+
+def diagnosis(check: SettingsCheck | None) -> DiagnosisView | None:
+    """Return the diagnosis of a check. With a verified fix, its field is the one that the fix changes."""
+    found = diagnosis_view(check.diagnosis, check.stages) if check else None
+    if found is None or check is None or not check.fix:
+        return found
+    name = fixes.changed_fields(check.fix)[0][0]
+    if name == "ehlo_name":  # not a field of the form
+        return found
+    return replace(found, field=name, field_label=FIELD_LABELS[name])
+
+
+def verified_fix(check: SettingsCheck | None) -> dict[str, Any] | None:
+    """Return the verified fix of a failed check for the page."""
+    if check is None or not check.fix:
+        return None
+    return {"sentence": check.fix["sentence"], "rows": fixes.changed_fields(check.fix)}
+
+
+def stages(check: SettingsCheck) -> list[dict[str, Any]]:
+    """Return all stages for the page: first those with a result, in their order (TLS can precede the greeting)."""
+    results = {result["stage"]: result for result in check.stages}
+    failed = any(result["verdict"] == "failed" for result in check.stages)
+    unfinished = check.state in (CheckState.WAITING, CheckState.RUNNING)
+    rows = []
+    for stage in dict.fromkeys([*results, *STAGE_LABELS]):
+        result, label = results.get(stage), STAGE_LABELS[stage]
+        if result is None and stage == "detect":
+            continue
+        verdict = result["verdict"] if result else "waiting"
+        if result is None and check.state is CheckState.RUNNING and not failed:
+            verdict, failed = "running", True  # the first stage without a result; those after it wait
+        rows.append(
+            {
+                "key": stage,
+                "label": label,
+                "verdict": verdict if result or unfinished else "waiting",
+                "sentence": result["sentence"] if result else "",
+                "milliseconds": result["milliseconds"] if result else None,
+                "evidence": result["evidence"] if result else None,
+            }
+        )
+    return rows
+
+
+def summary(check: SettingsCheck, *, behind: bool = False) -> str:
+    """Return the progress of a check in one sentence, which screen readers announce.
+
+    ``behind``: another check of the account runs, and a waiting one starts after it.
+    """
+    done = [result for result in check.stages if result["verdict"] in ("passed", "skipped")]
+    if check.state is CheckState.WAITING and behind:
+        return str(_("Your previous check is still running. This one starts when it ends."))
+    if check.state is CheckState.WAITING:
+        return "The check starts as soon as a worker is free."
+    failed = next((result for result in check.stages if result["verdict"] == "failed"), None)
+    if check.state is CheckState.RUNNING and failed:
+        return f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}. Looking for a fix that works."
+    if check.state is CheckState.RUNNING:
+        latest = STAGE_LABELS.get(check.stages[-1]["stage"], "") if check.stages else ""
+        return f"Checking. {latest}: {check.stages[-1]['verdict']}." if latest else "Checking."
+    if check.state is CheckState.PASSED:
+        return f"All {len(done)} steps passed. The test email was accepted."
+    if check.diagnosis and check.diagnosis["code"] == versions.CHECK_STOPPED["code"]:
+        return _("Stopped by you.")
+    return (
+        f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}."
+        if failed
+        else "The check did not get through."
+    )
