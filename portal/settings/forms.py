@@ -9,11 +9,12 @@ from wtforms import Form, HiddenField, PasswordField, RadioField, SelectField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, ValidationError
 
+from ..smtp.network.pasted_host import take_apart
 from ..smtp.providers.model import ProviderKind
 from ..smtp.server import Mechanism, Security
 from ..state import current_config
 from ..web.fields import PortalForm, mailbox_field, max_length, required, text_field
-from . import providers
+from . import provider_values, providers
 from .models import DETECT, SmtpSettings
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _MECHANISMS = [
 ]
 
 
+_IMPLICIT_TLS_PORTS = {465, 2465}  # by convention, RFC 8314 section 7.3
 _USUAL_PROVIDERS = {"mailgun", "gmail", providers.REHEARSAL}  # the first two are named in the form's hints
 _PROVIDER_GROUPS = ("The usual ones", "Made for automated mail", "Mailboxes", "Other")
 _MAX_REGIONS_IN_LABEL = 3
@@ -79,6 +81,10 @@ class SmtpForm(PortalForm):
         """Set the choices of the fields. Return the chosen provider, whose hints the page shows."""
         config = current_config()
         self.provider.choices = provider_choices()
+    based_on = HiddenField(
+        validators=[Optional(), max_length(6)]
+    )  # number of the version that filled the form
+    _pasted_port: int | None = None  # that was pasted into the field of the server
         if any(target.plaintext for target in config.policy.private_targets):
             self.security.choices = [*_SECURITY, _PLAINTEXT]
         return providers.by_id(self.provider.data)
@@ -95,6 +101,38 @@ class SmtpForm(PortalForm):
         if not self.host.data and host:
             filled.append(_fill(self.host, host.name))
         if not self.port.data and port is not None:
+    def validate_port(self, field: Any) -> None:
+        if self._pasted_port and field.data not in ("", str(self._pasted_port)):
+            raise ValidationError(
+                _(
+                    "You pasted port %(pasted)d with the server, and this field holds %(entered)s. Enter the right one.",
+                    pasted=self._pasted_port,
+                    entered=field.data,
+                )
+            )
+
+    def take_host_apart(self) -> str:
+        """Take a pasted address or line apart into server and port. Return what was done, as a sentence, or nothing."""
+        pasted = take_apart(self.host.data or "")
+        if pasted is None:
+            return ""
+        self._pasted_port = pasted.port
+        parts = [_fill(self.host, pasted.host)]
+        if pasted.port and not self.port.data:
+            parts.append(_fill(self.port, str(pasted.port)))
+            if pasted.port in _IMPLICIT_TLS_PORTS and self.security.data == Security.STARTTLS.value:
+                self.security.data = Security.IMPLICIT_TLS.value
+        return _("We took apart what you pasted: %(parts)s.", parts="; ".join(parts))
+
+    def values(self) -> dict[str, str]:
+        """Return the present values of the fields that an offer may change."""
+        return {name: (self[name].data or "").strip() for name in provider_values.FIELDS}
+
+    def apply(self, values: Mapping[str, str]) -> None:
+        """Replace values, as *Use its values* offers them."""
+        for name, value in values.items():
+            self[name].data, self[name].raw_data = value, [value]
+
             self.security.data = port.security.value
             filled.append(_fill(self.port, str(port.number)))
         if not self.username.data and literal:

@@ -12,7 +12,7 @@ from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import check_credentials
 from ..smtp.server import Mechanism, Security
 from ..state import current_config
-from . import providers
+from . import provider_values, providers
 from .models import DETECT, SmtpSettings
 
 _DEFAULT_PORTS = {Security.STARTTLS: 587, Security.IMPLICIT_TLS: 465, Security.PLAINTEXT: 25}

@@ -85,6 +85,8 @@ def save_draft(owner: Owner, values: SettingsInput, *, now: datetime) -> SmtpSet
         version.ehlo_name = saved.ehlo_name
     _seal_password(version, values.password, saved, now)
     version.credential_warnings = validation.warnings(version, values.password)
+    if not (saved and (saved.provider, saved.host) == (version.provider, version.host)):  # not asked before
+        version.credential_warnings += validation.pair_warnings(values.provider, version.host)
     if saved and not values.password:  # warnings about the kept password, confirmed or not, are kept as well
         version.credential_warnings += [
             one for one in saved.credential_warnings if one["field"] == "password"

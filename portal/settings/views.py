@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
@@ -57,6 +58,12 @@ def provider_help() -> Any:
 @login_required
 def save() -> Any:
     form = SmtpForm()
+    if apart := form.take_host_apart():
+        flash(apart, "info")
+    if "use_values" in request.form:
+        form.apply(provider_values.decode(request.form["use_values"]))
+        flash(_("The values are filled in. Nothing is saved yet."), "info")
+        return _page(form)
     provider = form.prepare()
     if _wants_suggestion(form):
         return _suggest(form)
@@ -179,7 +186,20 @@ def _suggest(form: SmtpForm) -> Any:
     outcome = f"Filled in for you: {'; '.join(filled)}." if filled else "Your own entries stay as they are."
     sentences = filter(None, [suggestion.source, outcome, suggestion.warning])
     flash(" ".join(sentences), "warning" if suggestion.warning else "info")
-    return _page(form)
+    return _page(form, offer=provider_values.offer_of_suggestion(suggestion, form.values()))
+
+
+def _add_missing_password(form: SmtpForm) -> None:
+    """Name a missing password together with the other missing fields, not after them."""
+    values = _settings_input(form)
+    missing = credentials.missing_password(values, versions.base_of(current_user.account_id, values.based_on))
+    if missing:
+        form.password.errors = [*form.password.errors, missing]
+
+
+def _keeps_password(form: SmtpForm, base: SmtpSettings) -> bool:
+    """Whether the saved password goes to the server and user of the form."""
+    return not credentials.missing_password(replace(_settings_input(form), password=""), base)
 
 
 def _settings_input(form: SmtpForm) -> SettingsInput:

@@ -21,8 +21,15 @@ const request = (method, url, body) => new Promise((resolve, reject) => {
 /** Loads a page or fragment as an inert document; rejects where there is none or it cannot be reached. */
 export const load = (url) => request("GET", url);
 
-/** Posts a form and loads the answer as an inert document. */
-export const post = (url, form) => request("POST", url, new FormData(form));
+/** Posts a form, or data of its own, and loads the answer as an inert document. */
+export const post = (url, form) => request("POST", url, form instanceof FormData ? form : new FormData(form));
+
+// The markup of an element without what counts by itself, so that a counter alone is no change.
+const markup = (element) => {
+  const copy = element.cloneNode(true);
+  all("[data-counter]", copy).forEach((counter) => { counter.textContent = ""; });
+  return copy.outerHTML;
+};
 
 /** Replaces an element: opened <details> stay open and the focus stays. Returns whether anything changed. */
 export const swap = (old, fresh) => {

@@ -30,18 +30,46 @@ const choose = (select) => {
   const status = document.getElementById(select.dataset.providerStatus);
   if (status) status.textContent = filled.length ? `Filled in for you: ${filled.join(", ")}.` : "Nothing was filled in: your own entries stay.";
   document.dispatchEvent(new Event("signet:fields-changed"));
+  loadHints(select);
+};
+
+// Loads the hints for the present entries. The password is not sent.
+const SENT = ["csrf_token", "provider", "host", "port", "security", "username", "domain", "wrapped_user", "based_on"];
+let latest = 0;
+const loadHints = (select) => {
   if (!select.dataset.providerUrl) return;
   const url = new URL(select.dataset.providerUrl, location.href);
   url.searchParams.set("provider", select.value);
-  load(url.href).then((answer) => all("[data-hint-for]", answer).forEach((fresh) => {
-    swap(one(`[data-hint-for="${CSS.escape(fresh.dataset.hintFor)}"]`, form), fresh);
+  const body = new FormData();
+  SENT.forEach((name) => body.set(name, select.form.elements.namedItem(name)?.value || ""));
+  post(url.href, body).then((answer) => all("[data-hint-for]", answer).forEach((fresh) => {
+    if (number === latest) swap(one(`[data-hint-for="${CSS.escape(fresh.dataset.hintFor)}"]`, select.form), fresh);
   }), () => {});
 };
 
-  const number = ++latest;
+// Takes the values of a button over into the form, which keeps all other entries.
+const useValues = (button) => {
+  const form = button.form;
+  new URLSearchParams(button.value).forEach((value, name) => { form.elements.namedItem(name).value = value; });
+  const select = one("[data-provider-url]", form);
+  all("#change-password", form).forEach((details) => { details.open = true; });
+  document.dispatchEvent(new Event("signet:fields-changed"));
+  announce("Filled in. Nothing is saved yet.");
+  loadHints(select);
+  form.elements.namedItem("host").focus();
+};
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-use-values]");
+  if (!button) return;
+  event.preventDefault();
+  useValues(button);
+});
+
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-provider-status], [data-provider-url]")) choose(event.target);
 });
+  if (event.target.matches("[data-refresh-hints]")) loadHints(one("[data-provider-url]", event.target.form));
 
 // A provider that was chosen while this module was still loading caused no event here.
 const isChanged = (select) => select.selectedIndex !== Math.max(0, [...select.options].findIndex((option) => option.defaultSelected));
