@@ -92,6 +92,24 @@ def apply(owner: Owner, version: SmtpSettings, *, now: datetime) -> SmtpSettings
     return versions.save_fixed(owner, _fixed_version(version, check.fix["values"]), password, now=now)
 
 
+def send_as_mailbox(owner: Owner, version: SmtpSettings, *, now: datetime) -> SmtpSettings:
+    """Save the version with the mailbox of its username as the sender, and check it. Commits. Raises InvalidSettings."""
+    local, _at, domain = validation.replacing_mailbox(version).rpartition("@")
+    if not local:
+        raise InvalidSettings({"wrapped_user": "This version sends as its own mailbox already."})
+    try:
+        password = credentials.open_password(version)
+    except DecryptionError:
+        raise InvalidSettings(
+            {"password": "The saved password cannot be opened any more. Enter it again."}
+        ) from None
+    changed = _fixed_version(version, {"wrapped_user": local, "domain": domain})
+    changed.credential_warnings = [
+        one for one in version.credential_warnings if one["code"] != "other-domain"
+    ]
+    return versions.save_fixed(owner, changed, password, now=now)
+
+
 def _fixed_version(version: SmtpSettings, values: dict[str, str]) -> SmtpSettings:
     """Return a new version that copies all settings except the changed values."""
     kept = {

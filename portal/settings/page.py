@@ -88,6 +88,8 @@ class SettingsPage:
     versions: list[SmtpSettings]
     test: TestResult | None
     no_worker: bool
+    replacing_mailbox: str  # that the provider may put in place of the sender of the checked version
+    replacement_sentence: str
     probe_sentence: str  # a sentence about the last successful login probe of the live version
     deprecation_banners: list[deprecations.DeprecationBanner]
 
@@ -156,9 +158,16 @@ def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> Setti
         versions=versions.history(owner.account_id),
         test=_test_result(owner, test),
         no_worker=heartbeat.is_worker_missing(),
-        probe_sentence=_probe_sentence(routing.live_version(owner.account_id)),
-        deprecation_banners=deprecations.banners(routing.live_version(owner.account_id), utcnow()),
+        replacing_mailbox=validation.replacing_mailbox(shown) if shown else "",
+        replacement_sentence=_replacement_sentence(shown),
+        probe_sentence=_probe_sentence(live),
+        deprecation_banners=deprecations.banners(live, now),
     )
+
+
+def _replacement_sentence(version: SmtpSettings | None) -> str:
+    mailbox = validation.replacing_mailbox(version) if version else ""
+    return validation.replacement_sentence(version, mailbox) if version and mailbox else ""
 
 
 def _probe_sentence(live: SmtpSettings | None) -> str:
@@ -184,7 +193,11 @@ def current_sender(account: Account) -> Sender:
     held = queue is not None and queue.held_at is not None
     failover = live is not None and live.failover_since is not None
     state = "paused" if held else "live" if live and not failover else "platform"
-    note = "" if live else "There are no custom SMTP settings in use, so the platform sends for you."
+    note = (
+        _replacement_sentence(live)
+        if live
+        else "There are no custom SMTP settings in use, so the platform sends for you."
+    )
     if failover:
         note = "Your own server fails, so the platform sends for you until it works again."
     if queue is not None and held and queue.hold_diagnosis:

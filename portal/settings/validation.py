@@ -67,7 +67,6 @@ def validate(values: SettingsInput) -> SmtpSettings:
     wrapped_user = _wrapped_user(values.wrapped_user, errors)
     if not errors:
         _check_sender(wrapped_user, domain, errors)
-        _check_from_domain(host, values.username, domain, errors)
     if errors:
         raise InvalidSettings(errors)
     recognised = providers.by_host(host)  # takes precedence over the provider chosen in the form
@@ -101,16 +100,7 @@ def warnings(version: SmtpSettings, password: str) -> Warnings:
         }
         for one in found
     ]
-    username_domain = _username_domain(version.username)
-    if (
-        username_domain
-        and username_domain != version.domain
-        and not any(row["field"] == "domain" for row in rows)
-    ):
-        sentence = (
-            f"Emails will leave as {version.sender} although the username is at {username_domain}. "
-            f"That works only if {version.domain} is verified at your provider."
-        )
+    if not any(row["field"] == "domain" for row in rows) and (sentence := _sender_warning(version, provider)):
         rows.append({"field": "domain", "code": "other-domain", "sentence": sentence, "blocking": False})
     return rows
 
@@ -121,6 +111,60 @@ def _host(text: str, errors: dict[str, str]) -> str:
     except HostError as error:
         errors["host"] = str(error)
         return ""
+def _sender_warning(version: SmtpSettings, provider: Provider) -> str:
+    """Return what is doubtful about a sender at another domain than the username's; empty if it is the same.
+
+    The check decides, because many such senders are right: a "Send mail as" address, a second verified domain.
+    """
+    if mailbox := replacing_mailbox(version):
+        return replacement_sentence(version, mailbox)
+    username_domain = _username_domain(version.username)
+    if not username_domain or username_domain == version.domain:
+        return ""
+    start = _(
+        "Emails will leave as %(sender)s although the username is at %(domain)s.",
+        sender=version.sender,
+        domain=username_domain,
+    )
+    if provider.from_domain_must_match_username:
+        return f"{start} {provider.name}: {provider.from_rule}"
+    condition = _("That works only if %(domain)s is verified at your provider.", domain=version.domain)
+    return f"{start} {condition}"
+
+
+def replacing_mailbox(version: SmtpSettings) -> str:
+    """Return the mailbox that the provider may silently put in place of the sender; empty if it does not do that."""
+    if not providers.by_host(version.host).replaces_from or "@" not in version.username:
+        return ""
+    local = version.username.rpartition("@")[0].lower()
+    try:
+        mailbox = parse_mailbox(f"{local}@{_username_domain(version.username)}")
+    except MailboxError:
+        return ""
+    return str(mailbox) if mailbox.is_ascii and str(mailbox) != version.sender.lower() else ""
+
+
+def replacement_sentence(version: SmtpSettings, mailbox: str) -> str:
+    """Return what the owner has to know about a sender that the provider may replace."""
+    return _(
+        "%(provider)s accepts the email either way, but sends it as %(mailbox)s unless %(sender)s is one of the "
+        "“Send mail as” addresses of that mailbox.",
+        provider=providers.by_host(version.host).name,
+        mailbox=mailbox,
+        sender=version.sender,
+    )
+
+
+def pair_warnings(chosen: str, host: str) -> Warnings:
+    """Return a blocking warning if the chosen provider and the host do not belong together."""
+    sentence = provider_values.mismatch(providers.by_id(chosen), host)
+    return (
+        [{"field": "host", "code": "other-provider", "sentence": sentence, "blocking": True}]
+        if sentence
+        else []
+    )
+
+
 
 
 def _port(values: SettingsInput, security: str, errors: dict[str, str]) -> int:
@@ -164,16 +208,6 @@ def _check_sender(wrapped_user: str, domain: str, errors: dict[str, str]) -> Non
         parse_mailbox(f"{wrapped_user}@{domain}")
     except MailboxError as error:
         errors["domain"] = f"{error} It would be {wrapped_user}@ and this domain."
-
-
-def _check_from_domain(host: str, username: str, domain: str, errors: dict[str, str]) -> None:
-    """Reject a From domain other than the username's where the provider requires them to match."""
-    provider, username_domain = providers.by_host(host), _username_domain(username)
-    if provider.from_domain_must_match_username and username_domain and username_domain != domain:
-        errors["domain"] = (
-            f"{provider.name} sends only for the domain of the username, which is {username_domain}. "
-            f"Enter {username_domain} here, or use the SMTP username of {domain}."
-        )
 
 
 def _username_domain(username: str) -> str:

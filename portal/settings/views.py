@@ -169,7 +169,17 @@ _ACTIONS = {
 
 def _wants_suggestion(form: SmtpForm) -> bool:
     """Whether Find my settings was pressed, or Enter in its field: without a server the form cannot be saved."""
+def _send_as_mailbox(version: SmtpSettings) -> str:
+    fixed = fixes.send_as_mailbox(current_user, version, now=utcnow())
+    return _(
+        "Version %(number)d sends as %(sender)s and is being checked.",
+        number=fixed.number,
+        sender=fixed.sender,
+    )
+
+
     entered = bool(form.address.data) and not form.host.data and "use_provider" not in request.form
+    "own-mailbox": _send_as_mailbox,
     return "find_settings" in request.form or entered
 
 
@@ -231,7 +241,9 @@ def _refresh_url(shown: page.SettingsPage) -> str:
 
 def _page(form: SmtpForm, *, refused: bool = False, loose_errors: list[dict[str, str]] | None = None) -> str:
     provider = form.prepare()
-    shown = page.build(current_user, test=request.args.get("test"))
+    base = versions.base_of(current_user.account_id, form.based_on.data or "")
+    card = provider_values.card_of(provider, form.host.data or "")
+    shown = page.build(current_user, test=request.args.get("test"), base=base)
     if not refused and shown.field_error:
         field, sentence = shown.field_error
         form[field].errors = [sentence]
@@ -244,7 +256,10 @@ def _page(form: SmtpForm, *, refused: bool = False, loose_errors: list[dict[str,
         help=page.field_hints(provider),
         deprecations=deprecations.for_provider(provider),
         labels=FIELD_LABELS,
-        saved_password=shown.newest.password_saved_at if shown.newest else None,
+        offer=offer or provider_values.offer_of_card(provider, form.values()),
+        sender_card=card,
+        sender_offer=provider_values.offer_of_mailbox(card, form.values()),
+        saved_password=base.password_saved_at if base and _keeps_password(form, base) else None,
         loose_errors=loose_errors or [],
         form_errors=refused,
         State=VersionState,

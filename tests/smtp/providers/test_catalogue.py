@@ -41,7 +41,12 @@ def test_every_card_has_help_for_every_field() -> None:
         assert all(port.security is not Security.PLAINTEXT for port in provider.ports)
 
 
-def test_mailgun_and_google_require_the_usernames_domain() -> None:
+def test_google_alone_replaces_senders_and_relays_by_address() -> None:
+    assert {one.id for one in load_catalogue() if one.replaces_from} == {"gmail"}
+    assert {one.id for one in load_catalogue() if one.relays_by_address} == {"google-relay"}
+
+
+def test_mailgun_and_google_expect_the_usernames_domain() -> None:
     matching = {one.id for one in load_catalogue() if one.from_domain_must_match_username}
     assert matching == {"mailgun", "gmail", "google-relay"}
     mailgun = load_catalogue().get("mailgun")
