@@ -35,10 +35,16 @@ def send(
     now: datetime,
     notice: Notice = NEW_SIGN_UP,
     mail: rendering.RenderedEmail | None = None,
+    recipient: str = "",
 ) -> OutboxMessage:
     """Enqueue a test email, ahead of all waiting messages. Commits. Raises OwnTextWaits and TooManyTests.
 
-    ``mail`` is the rendered notice; without it, the account's current text is rendered with sample values.
+    Args:
+        owner: whose account sends it.
+        now: the present time.
+        notice: the email that is sent.
+        mail: the rendered notice; without it, the account's current text is rendered with sample values.
+        recipient: another mailbox than the owner's. The caller allows it only while the account's own server sends.
     """
     if mail is not None and mail.is_custom and is_limited(owner.account):
         raise OwnTextWaits
@@ -48,7 +54,8 @@ def send(
         raise TooManyTests
     mail = mail or rendering.render_sample(notice, owner.account, first_name=(owner.name.split() or [""])[0])
     key = f"test:{secrets.token_hex(8)}"
-    new = mail.to(owner.mailbox, owner.name, kind=notice.kind, key=key, is_test=True)
+    name = owner.name if recipient in ("", owner.mailbox) else ""
+    new = mail.to(recipient or owner.mailbox, name, kind=notice.kind, key=key, is_test=True)
     message = enqueue_row(owner.account_id, new, now=now)
     if message is None:
         raise AssertionError("a random message key exists already")

@@ -75,6 +75,10 @@ class SmtpForm(PortalForm):
     wrapped_user = text_field("Affiliate Wrapped User", limit=64)
     from_name = text_field("From name", limit=100)
     reply_to = mailbox_field("Reply-To", Optional())
+    based_on = HiddenField(
+        validators=[Optional(), max_length(6)]
+    )  # number of the version that filled the form
+    _pasted_port: int | None = None  # that was pasted into the field of the server
     address = text_field("Your email address or domain", limit=254)  # only for Find my settings, never saved
 
     def prepare(self) -> Provider:
@@ -169,6 +173,12 @@ class SmtpForm(PortalForm):
         return next(matching, card.recommended_port)
 
 
+class RecipientForm(PortalForm):
+    """Where a test email goes. Without own live settings, only the owner's mailbox gets one, and nothing is asked."""
+
+    recipient = mailbox_field("To", Optional())
+
+
 def initial_values(version: SmtpSettings) -> dict[str, Any]:
     """Return the values of a saved version for the form, without the password."""
     return {
@@ -182,6 +192,7 @@ def initial_values(version: SmtpSettings) -> dict[str, Any]:
         "wrapped_user": version.wrapped_user,
         "from_name": version.from_name,
         "reply_to": version.reply_to,
+        "based_on": str(version.number),
     }
 
 

@@ -53,6 +53,12 @@ def has_live_version(account_id: int) -> bool:
     return current_connection().execute(query).first() is not None
 
 
+def sends_by_own_server(account_id: int) -> bool:
+    """Return whether an account's emails go through its own live settings, and not through the platform's sender."""
+    live = live_version(account_id)
+    return live is not None and live.failover_since is None
+
+
 def route_for(account_id: int | None, version_id: int | None = None) -> Route:
     """Return the route for an account, or through one of its versions. Raises NoRoute.
 

@@ -15,8 +15,8 @@ from ..notices import send_test as test_emails
 from ..web.errors import error_page
 from ..web.labels import FIELD_LABELS
 from ..web.owner_limits import LimitReached
-from . import autodetect, deprecations, fixes, page, versions
-from .forms import SmtpForm, initial_values
+from . import autodetect, credentials, deprecations, fixes, page, provider_values, routing, versions
+from .forms import RecipientForm, SmtpForm, initial_values
 from .models import SmtpSettings, VersionState
 from .validation import InvalidSettings, SettingsInput
 
@@ -32,8 +32,7 @@ def home() -> Any:
 @blueprint.get(PATH)
 @login_required
 def email_preferences() -> Any:
-    version = versions.newest(current_user.account_id)
-    form = SmtpForm(formdata=None, data=initial_values(version) if version else {})
+    form = _saved_form(request.args.get("from", ""))
     if request.args.get("provider"):
         form.provider.data = request.args["provider"]
     return _page(form)
@@ -135,8 +134,25 @@ def discard_drafts() -> Any:
     return redirect(url_for(".email_preferences"), 303)
 
 
+@blueprint.post(f"{PATH}/test")
+@login_required
+def send_test() -> Any:
+    form = RecipientForm()
+    if not form.validate():
+        return _page(_saved_form(""), test_form=form), 422
+    recipient = form.recipient.data if routing.sends_by_own_server(current_user.account_id) else ""
+    try:
+        message = test_emails.send(current_user, now=utcnow(), recipient=recipient or "")
+    except test_emails.TooManyTests:
         return error_page(429, page=page.TOO_MANY_TESTS)
     return redirect(url_for(".email_preferences", test=message.id, _anchor="test"), 303)
+
+
+def _saved_form(number: str) -> SmtpForm:
+    """Return the form with the values of a saved version; the first one begins with the owner's mailbox for replies."""
+    version = versions.base_of(current_user.account_id, number)
+    values = initial_values(version) if version else {"reply_to": current_user.mailbox}
+    return SmtpForm(formdata=None, data=values)
 
 
 def _check_again(version: SmtpSettings) -> str:
@@ -239,7 +255,14 @@ def _refresh_url(shown: page.SettingsPage) -> str:
     return url_for(".email_preferences", at=at, _anchor="check")
 
 
-def _page(form: SmtpForm, *, refused: bool = False, loose_errors: list[dict[str, str]] | None = None) -> str:
+def _page(
+    form: SmtpForm,
+    *,
+    refused: bool = False,
+    loose_errors: list[dict[str, str]] | None = None,
+    offer: provider_values.Offer | None = None,
+    test_form: RecipientForm | None = None,
+) -> str:
     provider = form.prepare()
     base = versions.base_of(current_user.account_id, form.based_on.data or "")
     card = provider_values.card_of(provider, form.host.data or "")
@@ -250,6 +273,7 @@ def _page(form: SmtpForm, *, refused: bool = False, loose_errors: list[dict[str,
     return render_template(
         "settings/email_preferences.html",
         form=form,
+        test_form=test_form or RecipientForm(formdata=None, data={"recipient": current_user.mailbox}),
         provider=provider,
         page=shown,
         refresh_url=_refresh_url(shown),
