@@ -310,7 +310,24 @@ def _policy(read: Reader, rehearsal_ports: tuple[int, ...]) -> EgressPolicy:
         raise ConfigError(f"SIGNET_SMTP_CA_FILE names {ca_file}, which is not a file.")
     if rehearsal_ports and not ca_file:
         ca_file = str(read.instance / "rehearsal" / "ca.pem")
-    return EgressPolicy(frozenset(ports), tuple(private), ca_file, _host_overrides(read, rehearsal_ports))
+    return EgressPolicy(
+        frozenset(ports),
+        tuple(private),
+        ca_file,
+        _hosts_without_login(read),
+        _host_overrides(read, rehearsal_ports),
+    )
+
+
+def _hosts_without_login(read: Reader) -> frozenset[str]:
+    """Return the hosts of SIGNET_SMTP_WITHOUT_LOGIN, public relays that know the portal's address."""
+    hosts = set()
+    for item in read.text("SIGNET_SMTP_WITHOUT_LOGIN").replace(",", " ").split():
+        try:
+            hosts.add(canonical_host(item))
+        except HostError as error:
+            raise ConfigError(f"SIGNET_SMTP_WITHOUT_LOGIN holds {item!r}. {error}") from None
+    return frozenset(hosts)
 
 
 def _webhook_policy(read: Reader) -> EgressPolicy:

@@ -43,3 +43,62 @@ def seal(version: SmtpSettings, password: str) -> None:
 def open_password(version: SmtpSettings) -> str:
     """Return the password of a version in plain text. Raises DecryptionError."""
     return vault().open(version.sealed_password, binding(version))
+
+
+def kept_password(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[str, datetime]:
+    """Return the saved password for a version that goes to the same server and user, and when it was saved.
+
+    Raises InvalidSettings if there is none, or if the server or the user is another one.
+    """
+    sentence = _must_be_entered(_target(version), saved)
+    if saved is None or sentence:
+        raise InvalidSettings({"password": sentence})
+    try:
+        return open_password(saved), saved.password_saved_at
+    except DecryptionError:
+        raise InvalidSettings(
+            {"password": "The saved password cannot be opened any more. Enter it again."}
+        ) from None
+
+
+def missing_password(values: SettingsInput, saved: SmtpSettings | None) -> str:
+    """Return what to say beside an empty password, although other fields are invalid; empty if the saved one may do.
+
+    Only values that the form holds are compared: an empty port, for example, gets its default later.
+    """
+    if values.password or values.mechanism == Mechanism.NONE.value:
+        return ""
+    try:
+        host = canonical_host(values.host)
+    except HostError:
+        host = ""  # the host has an error of its own
+    entered = {
+        "SMTP Server": host,
+        "SMTP Port": values.port,
+        "Enable SSL choice": values.security,
+        "SMTP Username": values.username,
+    }
+    return _must_be_entered(entered, saved)
+
+
+def _target(version: SmtpSettings) -> dict[str, str]:
+    """Return what a password is bound to, by the labels of the form."""
+    return {
+        "SMTP Server": version.host,
+        "SMTP Port": str(version.port),
+        "Enable SSL choice": version.security,
+        "SMTP Username": version.username,
+    }
+
+
+def _must_be_entered(entered: dict[str, str], saved: SmtpSettings | None) -> str:
+    if saved is None or saved.mechanism == Mechanism.NONE.value:
+        return "Enter the SMTP password."
+    before = _target(saved)
+    changed = next((label for label, value in entered.items() if value and value != before[label]), None)
+    if changed is None:
+        return ""
+    return (
+        f"The {changed} changed, so enter the SMTP password again: "
+        "a saved password only goes to the server and user it was saved for."
+    )

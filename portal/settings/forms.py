@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask_babel import gettext as _
 from wtforms import Form, HiddenField, PasswordField, RadioField, SelectField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import Optional, ValidationError
+from wtforms.validators import Optional, StopValidation, ValidationError
 
 from ..smtp.network.pasted_host import take_apart
 from ..smtp.providers.model import ProviderKind
@@ -18,9 +18,9 @@ from . import provider_values, providers
 from .models import DETECT, SmtpSettings
 
 if TYPE_CHECKING:
-    from ..smtp.probe.autoconfig import Suggestion
     from collections.abc import Mapping
 
+    from ..smtp.probe.autoconfig import Suggestion
     from ..smtp.providers.model import Port, Provider
 
 _SECURITY = [
@@ -55,12 +55,18 @@ def no_control_characters(_form: Form, field: Any) -> None:
         raise ValidationError("The password holds a line break or another control character. Paste it again.")
 
 
+def required_for_login(form: Form, field: Any) -> None:
+    """Require a username unless there is no log-in."""
+    if not field.data and form["mechanism"].data != Mechanism.NONE.value:
+        raise StopValidation("Enter the SMTP username.")
+
+
 class SmtpForm(PortalForm):
     """The fields of Custom SMTP Settings."""
 
     provider = SelectField("Provider", validators=[Optional()], validate_choice=False)
     host = text_field("SMTP Server", required("Enter the SMTP server, such as smtp.mailgun.org."), limit=253)
-    username = text_field("SMTP Username", required("Enter the SMTP username."), limit=254)
+    username = text_field("SMTP Username", required_for_login, limit=254)
     password = PasswordField("SMTP Password", validators=[no_control_characters, max_length(500)])
     domain = text_field("Domain", limit=253)
     security = RadioField(
@@ -85,10 +91,8 @@ class SmtpForm(PortalForm):
         """Set the choices of the fields. Return the chosen provider, whose hints the page shows."""
         config = current_config()
         self.provider.choices = provider_choices()
-    based_on = HiddenField(
-        validators=[Optional(), max_length(6)]
-    )  # number of the version that filled the form
-    _pasted_port: int | None = None  # that was pasted into the field of the server
+        no_login = SelectChoice(Mechanism.NONE.value, _("None: the server knows this portal’s address"))
+        self.mechanism.choices = [*_MECHANISMS, no_login]
         if any(target.plaintext for target in config.policy.private_targets):
             self.security.choices = [*_SECURITY, _PLAINTEXT]
         return providers.by_id(self.provider.data)
@@ -97,14 +101,6 @@ class SmtpForm(PortalForm):
         if field.data not in {choice.value for choice in field.choices}:
             raise ValidationError("Choose one of the ways to encrypt.")
 
-    def fill_from_provider(self, card: Provider) -> list[str]:
-        """Fill empty fields with the provider's values. Return one phrase for each filled field."""
-        filled = []
-        port, host = self._port_of(card), providers.first_host(card)
-        literal = card.literal_usernames(self.host.data or (host.name if host else ""))
-        if not self.host.data and host:
-            filled.append(_fill(self.host, host.name))
-        if not self.port.data and port is not None:
     def validate_port(self, field: Any) -> None:
         if self._pasted_port and field.data not in ("", str(self._pasted_port)):
             raise ValidationError(
@@ -137,6 +133,14 @@ class SmtpForm(PortalForm):
         for name, value in values.items():
             self[name].data, self[name].raw_data = value, [value]
 
+    def fill_from_provider(self, card: Provider) -> list[str]:
+        """Fill empty fields with the provider's values. Return one phrase for each filled field."""
+        filled = []
+        port, host = self._port_of(card), providers.first_host(card)
+        literal = card.literal_usernames(self.host.data or (host.name if host else ""))
+        if not self.host.data and host:
+            filled.append(_fill(self.host, host.name))
+        if not self.port.data and port is not None:
             self.security.data = port.security.value
             filled.append(_fill(self.port, str(port.number)))
         if not self.username.data and literal:
@@ -241,4 +245,3 @@ def _fill_attributes(card: Provider) -> dict[str, str]:
         "data-fill-security": port.security.value,
         "data-fill-username": literal[0] if literal else "",
     }
-        "based_on": str(version.number),

@@ -102,21 +102,21 @@ class SettingsPage:
         """The field that the failed check of the newest version points to, and the sentence to show beside it."""
         if self.diagnosis is None or not self.diagnosis.field or self.checked is not self.newest:
             return None
-        return (self.diagnosis.field, self.diagnosis.cause) if self.newest_is_draft else None
-
         if self.base is not self.newest:
             return None
+        return (self.diagnosis.field, self.diagnosis.cause) if self.newest_is_draft else None
+
     @property
     def needs_refresh(self) -> bool:
         return self.checking or (self.test is not None and not self.test.done)
 
     @property
-    def newest_is_draft(self) -> bool:
-    @property
     def drafts(self) -> list[int]:
         """The numbers of the versions that can be discarded."""
         return [version.number for version in self.versions if version.state is VersionState.DRAFT]
 
+    @property
+    def newest_is_draft(self) -> bool:
         return self.newest is not None and self.newest.state is VersionState.DRAFT
 
 
@@ -131,16 +131,16 @@ def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> Setti
     newest, live = versions.newest(owner.account_id), routing.live_version(owner.account_id)
     shown = versions.last_checked(owner.account_id) or newest
     check = versions.latest_check(shown) if shown else None
-    return SettingsPage(
-        sender=current_sender(owner.account),
     progress = (
         check_view.summary(check, behind=versions.is_being_checked(owner.account_id, now)) if check else ""
     )
     diagnosis, fix = check_view.diagnosis(check), check_view.verified_fix(check)
     steps = check_view.steps(diagnosis, fix) if diagnosis else []
+    return SettingsPage(
+        sender=current_sender(owner.account),
+        base=base,
         newest=newest,
         live=live,
-        base=base,
         check=check,
         checked=shown,
         stages=check_view.stages(check) if check else [],
@@ -236,6 +236,12 @@ def _test_result(owner: Owner, message_id: str | None) -> TestResult | None:
     )
 
 
+def _test_diagnosis(diagnosis: Mapping[str, Any] | None) -> DiagnosisView | None:
+    found = diagnosis_view(diagnosis)
+    again = _("Wait a few minutes, then send another one: a test email is not repeated by itself.")
+    return replace(found, fixes=check_view.once_only(found.fixes, again)) if found else None
+
+
 # Hints while no provider is chosen, and for fields without a hint in the provider's card.
 _DEFAULT_HINTS = {
     "host": "Mailgun: smtp.mailgun.org. Google: smtp.gmail.com.",
@@ -249,12 +255,6 @@ _DEFAULT_HINTS = {
     "mechanism": "Automatic takes PLAIN, then LOGIN, from what the server offers. Google: plain.",
     "wrapped_user": "The part before @ of the From address; info when empty. "
     "Write support to send as support@your-domain.",
-def _test_diagnosis(diagnosis: Mapping[str, Any] | None) -> DiagnosisView | None:
-    found = diagnosis_view(diagnosis)
-    again = _("Wait a few minutes, then send another one: a test email is not repeated by itself.")
-    return replace(found, fixes=check_view.once_only(found.fixes, again)) if found else None
-
-
 }
 
 

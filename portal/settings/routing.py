@@ -86,13 +86,15 @@ def version_route(version: SmtpSettings) -> Route:
         password = credentials.open_password(version)
     except DecryptionError:
         raise NoRoute(PASSWORD_UNREADABLE) from None
+    mechanism = Mechanism(version.mechanism)
+    logs_in = mechanism is not Mechanism.NONE
     server = Server(
         host=version.host,
         port=version.port,
         security=Security(version.security),
-        username=version.username,
-        password=Secret(password),
-        mechanism=Mechanism(version.mechanism),
+        username=version.username if logs_in else None,
+        password=Secret(password) if logs_in else None,
+        mechanism=mechanism,
         ehlo_name=version.ehlo_name or current_config().ehlo_name,
         policy=current_config().policy,
         limits=current_config().limits,

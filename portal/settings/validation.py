@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flask_babel import gettext as _
 
 from ..smtp.mailbox import MailboxError, parse_mailbox
+from ..smtp.network.dial import takes_mail_without_login
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import check_credentials
 from ..smtp.server import Mechanism, Security
@@ -15,10 +16,10 @@ from ..state import current_config
 from . import provider_values, providers
 from .models import DETECT, SmtpSettings
 
-_DEFAULT_PORTS = {Security.STARTTLS: 587, Security.IMPLICIT_TLS: 465, Security.PLAINTEXT: 25}
 if TYPE_CHECKING:
     from ..smtp.providers.model import Provider
 
+_DEFAULT_PORTS = {Security.STARTTLS: 587, Security.IMPLICIT_TLS: 465, Security.PLAINTEXT: 25}
 _BLOCKING_CODES = {
     "app-password-spaces",
     "outer-space",
@@ -46,8 +47,8 @@ class SettingsInput:
     wrapped_user: str
     from_name: str
     reply_to: str
-
     based_on: str = ""  # number of the version that filled the form
+
 
 class InvalidSettings(Exception):
     """The values cannot be saved. ``errors`` maps a field name to the sentence shown beside it."""
@@ -65,6 +66,9 @@ def validate(values: SettingsInput) -> SmtpSettings:
     port = _port(values, security, errors)
     domain = _domain(values, errors)
     wrapped_user = _wrapped_user(values.wrapped_user, errors)
+    logs_in = values.mechanism != Mechanism.NONE.value
+    if not errors and not logs_in:
+        _check_needs_no_login(host, port, errors)
     if not errors:
         _check_sender(wrapped_user, domain, errors)
     if errors:
@@ -78,7 +82,7 @@ def validate(values: SettingsInput) -> SmtpSettings:
         port=port,
         security=security,
         mechanism=values.mechanism,
-        username=values.username,
+        username=values.username if logs_in else "",
         domain=domain,
         wrapped_user=wrapped_user,
         from_name=values.from_name,
@@ -91,6 +95,8 @@ def warnings(version: SmtpSettings, password: str) -> Warnings:
     provider = providers.by_host(version.host)
     known = provider if provider.id not in {"other", providers.REHEARSAL} else None
     found = check_credentials(version.host, version.username, password, version.domain, known)
+    if version.mechanism == Mechanism.NONE.value:
+        found = [one for one in found if one.field not in ("username", "password")]
     rows: Warnings = [
         {
             "field": one.field,
@@ -105,12 +111,6 @@ def warnings(version: SmtpSettings, password: str) -> Warnings:
     return rows
 
 
-def _host(text: str, errors: dict[str, str]) -> str:
-    try:
-        return canonical_host(text)
-    except HostError as error:
-        errors["host"] = str(error)
-        return ""
 def _sender_warning(version: SmtpSettings, provider: Provider) -> str:
     """Return what is doubtful about a sender at another domain than the username's; empty if it is the same.
 
@@ -165,6 +165,27 @@ def pair_warnings(chosen: str, host: str) -> Warnings:
     )
 
 
+def _host(text: str, errors: dict[str, str]) -> str:
+    try:
+        return canonical_host(text)
+    except HostError as error:
+        errors["host"] = str(error)
+        return ""
+
+
+def _check_needs_no_login(host: str, port: int, errors: dict[str, str]) -> None:
+    """Reject a server that certainly takes no mail without a log-in.
+
+    Whether a name leads to a private target, which may do without, only the check finds out.
+    """
+    policy = current_config().policy
+    may_be_private = policy.overrides_for(host) or any(t.port in (port, 0) for t in policy.private_targets)
+    if not may_be_private and not takes_mail_without_login(host, policy):
+        errors["mechanism"] = _(
+            "This portal sends without a log-in only through servers that its operator lists, and %(host)s is not one "
+            "of them. Choose Automatic, or ask whoever runs this portal.",
+            host=host,
+        )
 
 
 def _port(values: SettingsInput, security: str, errors: dict[str, str]) -> int:
@@ -179,7 +200,8 @@ def _port(values: SettingsInput, security: str, errors: dict[str, str]) -> int:
 
 
 def _domain(values: SettingsInput, errors: dict[str, str]) -> str:
-    domain = values.domain.strip("@") or values.username.rpartition("@")[2] * ("@" in values.username)
+    of_username = values.username.rpartition("@")[2] if "@" in values.username else ""
+    domain = values.domain.strip("@") or of_username * (values.mechanism != Mechanism.NONE.value)
     if not domain:
         errors["domain"] = "Enter the domain your emails should come from, such as example.com."
         return ""

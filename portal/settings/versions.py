@@ -158,8 +158,6 @@ def stop_using(account_id: int, *, now: datetime) -> None:
     db.session.commit()
 
 
-def force_activate(version: SmtpSettings, *, now: datetime) -> None:
-    """Make a version live without a passed check, at the owner's request. Commits. Raises InvalidSettings."""
 def stop_checks(account_id: int, *, now: datetime) -> bool:
     """End the checks that wait or run; a worker that runs one leaves it within seconds. Commits.
 
@@ -203,6 +201,8 @@ def _end_checks(account_id: int, now: datetime, *conditions: ColumnElement[bool]
     return int(ended.rowcount)  # type: ignore[attr-defined]
 
 
+def force_activate(version: SmtpSettings, *, now: datetime) -> None:
+    """Make a version live without a passed check, at the owner's request. Commits. Raises InvalidSettings."""
     if not is_complete(version):
         raise InvalidSettings(
             {"port": "Nothing answered yet, so port and encryption are unknown. Choose them and save again."}
@@ -276,10 +276,12 @@ def _next_number(account_id: int) -> int:
 
 
 def _seal_password(version: SmtpSettings, password: str, saved: SmtpSettings | None, now: datetime) -> None:
-    """Seal the new password, or the saved one if it still goes to the same server and user."""
+    """Seal the new password, or the saved one if it still goes to the same server and user. No log-in has none."""
     version.password_saved_at = now
-    if not password:
-        password, version.password_saved_at = _kept_password(version, saved)
+    if version.mechanism == Mechanism.NONE.value:
+        password = ""
+    elif not password:
+        password, version.password_saved_at = credentials.kept_password(version, saved)
     credentials.seal(version, password)
 
 

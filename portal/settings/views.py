@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
-from flask_login import current_user, login_required
 from flask_babel import gettext as _
 from flask_babel import ngettext
+from flask_login import current_user, login_required
 
 from ..clock import utcnow
 from ..notices import send_test as test_emails
@@ -57,13 +57,13 @@ def provider_help() -> Any:
 @login_required
 def save() -> Any:
     form = SmtpForm()
+    provider = form.prepare()
     if apart := form.take_host_apart():
         flash(apart, "info")
     if "use_values" in request.form:
         form.apply(provider_values.decode(request.form["use_values"]))
         flash(_("The values are filled in. Nothing is saved yet."), "info")
         return _page(form)
-    provider = form.prepare()
     if _wants_suggestion(form):
         return _suggest(form)
     filled = form.fill_from_provider(provider)
@@ -74,13 +74,13 @@ def save() -> Any:
         )
         return _page(form)
     if not form.validate():
+        _add_missing_password(form)
         return _page(form, refused=True), 422
     try:
         versions.save_draft(current_user, _settings_input(form), now=utcnow())
     except InvalidSettings as error:
         return _refused_page(form, error), 429 if isinstance(error, versions.CheckLimitReached) else 422
     if filled:
-        _add_missing_password(form)
         flash(f"Filled in for you: {'; '.join(filled)}.", "info")
     return redirect(url_for(".email_preferences", _anchor="check"), 303)
 
@@ -109,12 +109,6 @@ def stop() -> Any:
     return redirect(url_for(".email_preferences"), 303)
 
 
-@blueprint.post(f"{PATH}/test")
-@login_required
-def send_test() -> Any:
-    try:
-        message = test_emails.send(current_user, now=utcnow())
-    except test_emails.TooManyTests:
 @blueprint.post(f"{PATH}/check/stop")
 @login_required
 def stop_check() -> Any:
@@ -175,16 +169,6 @@ def _apply_fix(version: SmtpSettings) -> str:
     return f"The fix is saved as version {fixed.number} and is being checked."
 
 
-_ACTIONS = {
-    "apply": _apply_fix,
-    "check": _check_again,
-    "without-spaces": _strip_spaces,
-    "activate": _force_activate,
-}
-
-
-def _wants_suggestion(form: SmtpForm) -> bool:
-    """Whether Find my settings was pressed, or Enter in its field: without a server the form cannot be saved."""
 def _send_as_mailbox(version: SmtpSettings) -> str:
     fixed = fixes.send_as_mailbox(current_user, version, now=utcnow())
     return _(
@@ -194,8 +178,18 @@ def _send_as_mailbox(version: SmtpSettings) -> str:
     )
 
 
-    entered = bool(form.address.data) and not form.host.data and "use_provider" not in request.form
+_ACTIONS = {
     "own-mailbox": _send_as_mailbox,
+    "apply": _apply_fix,
+    "check": _check_again,
+    "without-spaces": _strip_spaces,
+    "activate": _force_activate,
+}
+
+
+def _wants_suggestion(form: SmtpForm) -> bool:
+    """Whether Find my settings was pressed, or Enter in its field: without a server the form cannot be saved."""
+    entered = bool(form.address.data) and not form.host.data and "use_provider" not in request.form
     return "find_settings" in request.form or entered
 
 

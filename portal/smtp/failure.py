@@ -53,6 +53,7 @@ class Reason(StrEnum):
     CERTIFICATE_NAME = "certificate-name"
     AUTH_MISSING = "auth-missing"  # the server does not offer AUTH
     MECHANISM_MISSING = "mechanism-missing"  # the chosen mechanism is not offered
+    LOGIN_REQUIRED = "login-required"  # the policy lists this server for no mail without a log-in
     AUTH_NEEDS_TLS = "auth-needs-tls"  # a password is never sent in plaintext
     MESSAGE_TOO_BIG = "message-too-big"  # larger than the SIZE of the EHLO reply
     NEEDS_SMTPUTF8 = "needs-smtputf8"  # a non-ASCII address, and a server without RFC 6531

@@ -17,16 +17,19 @@ class Security(StrEnum):
 
 
 class Mechanism(StrEnum):
-    """AUTH mechanism (RFC 4954). AUTOMATIC uses PLAIN if it is offered, otherwise LOGIN."""
+    """AUTH mechanism (RFC 4954). AUTOMATIC uses PLAIN if it is offered, otherwise LOGIN.
+
+    NONE is no log-in, for relays that go by the portal's address; only towards servers that the policy lists for it.
+    """
 
     AUTOMATIC = "automatic"
     PLAIN = "plain"
     LOGIN = "login"
     CRAM_MD5 = "cram-md5"
+    NONE = "none"
 
 
 class Secret:
-    NONE = "none"
     """A password that repr and str do not show, and that cannot be pickled."""
 
     __slots__ = ("_value",)

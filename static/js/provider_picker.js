@@ -38,6 +38,7 @@ const SENT = ["csrf_token", "provider", "host", "port", "security", "username", 
 let latest = 0;
 const loadHints = (select) => {
   if (!select.dataset.providerUrl) return;
+  const number = ++latest;
   const url = new URL(select.dataset.providerUrl, location.href);
   url.searchParams.set("provider", select.value);
   const body = new FormData();
@@ -68,8 +69,8 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-provider-status], [data-provider-url]")) choose(event.target);
-});
   if (event.target.matches("[data-refresh-hints]")) loadHints(one("[data-provider-url]", event.target.form));
+});
 
 // A provider that was chosen while this module was still loading caused no event here.
 const isChanged = (select) => select.selectedIndex !== Math.max(0, [...select.options].findIndex((option) => option.defaultSelected));

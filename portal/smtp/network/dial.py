@@ -38,18 +38,33 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Peer:
-    """The address that accepted the connection, and what the operator permits for it."""
+    """The address that accepted the connection, and what the operator permits for it.
+
+    ``needs_login``: no mail may be submitted there without a log-in.
+    """
 
     address: IPAddress
     is_private: bool
     permits_plaintext: bool
+    needs_login: bool = False
 
     @classmethod
     def for_server(cls, address: IPAddress, server: Server) -> Peer:
         if server.policy.overrides_for(server.host):
             return cls(address, is_private=True, permits_plaintext=False)
         is_private = find_private_target(address, server.port, server.policy) is not None
-        return cls(address, is_private, permits_plaintext(address, server.port, server.policy))
+        return cls(
+            address,
+            is_private,
+            permits_plaintext(address, server.port, server.policy),
+            needs_login=not is_private and not takes_mail_without_login(server.host, server.policy),
+        )
+
+
+def takes_mail_without_login(host: str, policy: EgressPolicy) -> bool:
+    """Return whether a public host takes mail without a log-in: the operator lists it, or its provider's card does."""
+    provider = load_catalogue().by_host(host)
+    return host in policy.hosts_without_login or (provider is not None and provider.relays_by_address)
 
 
 def dial(

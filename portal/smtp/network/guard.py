@@ -99,11 +99,15 @@ class HostOverride:
 
 @dataclass(frozen=True)
 class EgressPolicy:
-    """Which targets may be dialled. ``ca_file`` is trusted as well, for private targets only."""
+    """Which targets may be dialled.
+
+    ``ca_file`` is trusted as well, for private targets only. Besides these, ``hosts_without_login`` take mail without AUTH.
+    """
 
     ports: frozenset[int] = SUBMISSION_PORTS
     private_targets: tuple[PrivateTarget, ...] = ()
     ca_file: str | None = None
+    hosts_without_login: frozenset[str] = frozenset()  # canonical
     host_overrides: tuple[HostOverride, ...] = ()
 
     def overrides_for(self, host: str) -> tuple[HostOverride, ...]:

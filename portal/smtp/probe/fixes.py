@@ -92,7 +92,7 @@ class VerifiedFix:
 def find_fix(failed: FailedAttempt, *, sender: str, recipient: str) -> VerifiedFix | None:
     """Return the first change whose dry run passes, None if there is none.
 
-    Limited to MAX_LOGINS log-in attempts, including the one that failed, and to ``_DEADLINE_S`` for each
+    Limited to MAX_LOGINS log-in attempts, including the one that failed, and to ``DEADLINE_S`` for each
     dry run. Raises no SubmissionFailure.
     """
     logins = int(_password_was_sent(failed.failure))

@@ -71,7 +71,15 @@ def _shortened(limits: Limits, deadline_s: float) -> Limits:
 def _without_credentials(server: Server, candidate: Candidate, limits: Limits) -> Server:
     """Return the server at the candidate's port, without credentials, so that no password can be sent."""
     port, security = candidate
-    return replace(server, port=port, security=security, username=None, password=None, limits=limits)
+    return replace(
+        server,
+        port=port,
+        security=security,
+        username=None,
+        password=None,
+        mechanism=Mechanism.AUTOMATIC,
+        limits=limits,
+    )
 
 
 def _try_connection(server: Server) -> PortResult:

@@ -168,7 +168,9 @@ class Handshake:
 
     def _log_in(self, connection: SmtpConnection) -> None:
         if self.server.username is None:
-            self._recorder.skip(Stage.AUTH, "No username is set, so there is no log-in.")
+            if self.server.mechanism is Mechanism.NONE:
+                self._check_needs_no_login(connection)
+            self._recorder.skip(Stage.AUTH, "No log-in is set, so no password was sent.")
             return
         permitted = self._peer is not None and self._peer.permits_plaintext
         with self._recorder.stage(Stage.AUTH) as notes:
@@ -179,6 +181,17 @@ class Handshake:
             )
             notes.evidence |= {"mechanism": mechanism, "reply": str(reply)}
             notes.sentence = "The server accepted the log-in."
+
+    def _check_needs_no_login(self, connection: SmtpConnection) -> None:
+        """Raise LOGIN_REQUIRED unless the policy lets mail without a log-in go to this server.
+
+        Any mail exchanger takes mail for its own recipients from anybody, so a tenant could otherwise send from the
+        operator's address straight to them.
+        """
+        if self._peer is None or self._peer.needs_login:
+            with self._recorder.stage(Stage.AUTH):
+                connection.stage = Stage.AUTH
+                raise connection.failure(Reason.LOGIN_REQUIRED)
 
     def _drop(self) -> None:
         """Close the connection without QUIT."""

@@ -153,6 +153,7 @@ _FAILURES = {
     Reason.CERTIFICATE_NAME: "The certificate that was shown is not for {host}.",
     Reason.AUTH_MISSING: "A username is set, but {host} offers no log-in on port {port}.",
     Reason.MECHANISM_MISSING: "{host} does not offer the chosen way to log in.",
+    Reason.LOGIN_REQUIRED: "This portal sends through {host} with a log-in only.",
     Reason.AUTH_NEEDS_TLS: "The connection is not encrypted, so the password was not sent.",
     Reason.MESSAGE_TOO_BIG: "The message is larger than {host} accepts.",
     Reason.NEEDS_SMTPUTF8: "{host} cannot handle an email address with letters beyond a-z.",

@@ -193,6 +193,8 @@ def read_card(path: Path) -> Provider:
         mechanisms=_mechanisms(card),
         from_rule=card.text("from_rule"),
         from_domain_must_match_username=card.flag("from_domain_must_match_username"),
+        relays_by_address=card.flag("relays_by_address"),
+        replaces_from=card.flag("replaces_from"),
         password_login=_password_login(card),
         limits=card.texts("limits"),
         dns=_dns(card.table("dns")),

@@ -165,6 +165,10 @@ class Provider:
     mechanisms: tuple[str, ...]
     from_rule: str
     from_domain_must_match_username: bool
+    relays_by_address: bool  # whether it takes mail without a log-in from addresses that its customer lists
+    replaces_from: (
+        bool  # whether it silently sends as the username in place of a sender that it does not know
+    )
     password_login: PasswordLogin
     limits: tuple[str, ...]
     dns: DnsFacts
