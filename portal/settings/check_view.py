@@ -135,7 +135,7 @@ def summary(check: SettingsCheck, *, behind: bool = False) -> str:
     if check.state is CheckState.PASSED:
         return f"All {len(done)} steps passed. The test email was accepted."
     if check.diagnosis and check.diagnosis["code"] == versions.CHECK_STOPPED["code"]:
-        return _("Stopped by you.")
+        return str(_("Stopped by you."))
     return (
         f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}."
         if failed

@@ -122,7 +122,7 @@ class SmtpForm(PortalForm):
             parts.append(_fill(self.port, str(pasted.port)))
             if pasted.port in _IMPLICIT_TLS_PORTS and self.security.data == Security.STARTTLS.value:
                 self.security.data = Security.IMPLICIT_TLS.value
-        return _("We took apart what you pasted: %(parts)s.", parts="; ".join(parts))
+        return str(_("We took apart what you pasted: %(parts)s.", parts="; ".join(parts)))
 
     def values(self) -> dict[str, str]:
         """Return the present values of the fields that an offer may change."""

@@ -66,12 +66,14 @@ def mismatch(chosen: Provider, host: str) -> str:
     if owner.id == chosen.id:
         return ""
     if owner.id == "other":
-        return _("%(host)s is not a server of %(chosen)s that we know.", host=host, chosen=chosen.name)
-    return _(
-        "%(host)s belongs to %(owner)s, and the provider chosen here is %(chosen)s.",
-        host=host,
-        owner=owner.name,
-        chosen=chosen.name,
+        return str(_("%(host)s is not a server of %(chosen)s that we know.", host=host, chosen=chosen.name))
+    return str(
+        _(
+            "%(host)s belongs to %(owner)s, and the provider chosen here is %(chosen)s.",
+            host=host,
+            owner=owner.name,
+            chosen=chosen.name,
+        )
     )
 
 
@@ -148,17 +150,19 @@ def _change(field: str, value: str, before: str, card: Provider) -> str:
     if value:
         shown, was = _SHORT_SECURITY.get(value, value), _SHORT_SECURITY.get(before, before)
         if not was:
-            return _("%(label)s: %(value)s", label=label, value=shown)
-        return _("%(label)s: %(value)s instead of %(before)s", label=label, value=shown, before=was)
+            return str(_("%(label)s: %(value)s", label=label, value=shown))
+        return str(_("%(label)s: %(value)s instead of %(before)s", label=label, value=shown, before=was))
     if field == "username":
-        return _(
-            "%(label)s: enter %(format)s, such as %(example)s, instead of %(before)s",
-            label=label,
-            format=card.username.format,
-            example=card.username.example,
-            before=before,
+        return str(
+            _(
+                "%(label)s: enter %(format)s, such as %(example)s, instead of %(before)s",
+                label=label,
+                format=card.username.format,
+                example=card.username.example,
+                before=before,
+            )
         )
-    return _("%(label)s: choose yours instead of %(before)s", label=label, before=before)
+    return str(_("%(label)s: choose yours instead of %(before)s", label=label, before=before))
 
 
 def _port_values(card: Provider, now: Mapping[str, str], *, is_new: bool) -> dict[str, str]:

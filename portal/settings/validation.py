@@ -146,12 +146,14 @@ def replacing_mailbox(version: SmtpSettings) -> str:
 
 def replacement_sentence(version: SmtpSettings, mailbox: str) -> str:
     """Return what the owner has to know about a sender that the provider may replace."""
-    return _(
-        "%(provider)s accepts the email either way, but sends it as %(mailbox)s unless %(sender)s is one of the "
-        "“Send mail as” addresses of that mailbox.",
-        provider=providers.by_host(version.host).name,
-        mailbox=mailbox,
-        sender=version.sender,
+    return str(
+        _(
+            "%(provider)s accepts the email either way, but sends it as %(mailbox)s unless %(sender)s is one of the "
+            "“Send mail as” addresses of that mailbox.",
+            provider=providers.by_host(version.host).name,
+            mailbox=mailbox,
+            sender=version.sender,
+        )
     )
 
 

@@ -171,10 +171,12 @@ def _apply_fix(version: SmtpSettings) -> str:
 
 def _send_as_mailbox(version: SmtpSettings) -> str:
     fixed = fixes.send_as_mailbox(current_user, version, now=utcnow())
-    return _(
-        "Version %(number)d sends as %(sender)s and is being checked.",
-        number=fixed.number,
-        sender=fixed.sender,
+    return str(
+        _(
+            "Version %(number)d sends as %(sender)s and is being checked.",
+            number=fixed.number,
+            sender=fixed.sender,
+        )
     )
 
 
