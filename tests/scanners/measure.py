@@ -1,7 +1,11 @@
 """Measures, in a process of its own, how the work of the entries grows: ``python -m tests.scanners.measure GROUP LENGTH``.
 
-The work is processor time, which another process on the machine does not add to; of several runs the least counts.
-Each run reads another text, so that no cache answers. Prints one line of JSON for each text whose cost grew too fast.
+The work is processor time; of several runs the least counts. Other processes on the machine lengthen it, too, because
+they share its caches and its clock, and for seconds at a time. Growth therefore counts only where each of several attempts
+shows it, and where it also shows over three doublings, which a text that no longer fits a cache does not.
+Each run reads another text, so that no cache of the product answers.
+
+Prints one line of JSON for each text whose cost grew too fast.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from time import process_time
 
@@ -21,7 +26,9 @@ from tests.scanners.entries import GROUPS, HOSTILE, Entry
 
 GROWTH = 2.5  # of the cost, at most, for a text of twice the length
 NOISE_S = 0.003  # of processor time, added to the limit: costs below it show no growth
-ROUNDS = 15
+ROUNDS = 15  # of one attempt
+ATTEMPTS = 5
+_numbers = count()
 
 
 def find_growth(entry: Entry, length: int) -> Iterator[tuple[str, int, float, float]]:
@@ -33,24 +40,38 @@ def find_growth(entry: Entry, length: int) -> Iterator[tuple[str, int, float, fl
             lengths.append(length)
     for name, make in HOSTILE.items():
         for one in lengths:
-            small, large = costs(entry.read, make(one), make(2 * one))
-            if large > GROWTH * small + NOISE_S:
-                yield name, one, small, large
+            growth = growth_of(entry.read, make, one)
+            if growth is not None:
+                yield name, one, *growth
 
 
-def costs(read: Callable[[str], object], short: str, long: str) -> tuple[float, float]:
-    """Return the least processor time of reading both texts, measured until it shows linear growth."""
+def growth_of(
+    read: Callable[[str], object], make: Callable[[int], str], length: int
+) -> tuple[float, float] | None:
+    """Return the costs of a text of ``length`` and of twice the length in seconds, or None where growth is linear."""
+    growth = None
+    for _ in range(ATTEMPTS):
+        growth = _growth(read, make(length), make(2 * length), GROWTH)
+        if growth is None or _growth(read, make(length // 4), make(2 * length), GROWTH**3) is None:
+            return None
+    return growth
+
+
+def _growth(
+    read: Callable[[str], object], short: str, long: str, factor: float
+) -> tuple[float, float] | None:
+    """Return the least costs of both texts in seconds, or None once the long one costs at most ``factor`` times more."""
     small = large = float("inf")
-    for number in range(ROUNDS):
-        small = min(small, _cost(read, short, number))
-        large = min(large, _cost(read, long, number))
-        if large <= GROWTH * small + NOISE_S:
-            break
+    for _ in range(ROUNDS):
+        small = min(small, _cost(read, short))
+        large = min(large, _cost(read, long))
+        if large <= factor * small + NOISE_S:
+            return None
     return small, large
 
 
-def _cost(read: Callable[[str], object], text: str, number: int) -> float:
-    unique = f" r{number}"
+def _cost(read: Callable[[str], object], text: str) -> float:
+    unique = f" r{next(_numbers)}"
     text = text[: len(text) - len(unique)] + unique
     started = process_time()
     read(text)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.scanners.entries import GROUPS, HOSTILE
-from tests.scanners.measure import GROWTH, costs
+from tests.scanners.measure import growth_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,6 +41,11 @@ def test_a_quadratic_scanner_is_found():
     def quadratic(text: str) -> int:
         return sum(text.count("}}", index) for index in range(0, len(text), 2))
 
-    short, long = HOSTILE["{{"](20_000), HOSTILE["{{"](40_000)
-    small, large = costs(quadratic, short, long)
-    assert large > GROWTH * small + 0.003
+    assert growth_of(quadratic, HOSTILE["{{"], 20_000) is not None
+
+
+def test_a_scanner_that_begins_anew_at_each_tag_is_found():
+    def restart(text: str) -> int:
+        return sum(len(text[index:].split("<")) for index in range(0, len(text), 4))
+
+    assert growth_of(restart, HOSTILE["<a "], 4_000) is not None
