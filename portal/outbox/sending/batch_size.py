@@ -21,16 +21,18 @@ class BatchSizer:
         self._tuning = tuning
         self.size = tuning.batch_first  # of the next batch
         self.is_slow = False  # the server is the bottleneck, so a second connection helps
-        self.is_busy = False  # this process is the bottleneck
+        self.is_saturated = False  # this process is the bottleneck, so a helper takes time from the others
         self.is_helper = False  # this is a further connection of an account in the same process
         self.yields = False  # the connection is released for other accounts
         self._turn_began_at = time.monotonic()
         self._batch_began_at = self._cpu_began_at = 0.0
         self._tried = 0
-        self._help_requested = False
+        self._help_requested_at: float | None = None
 
     def begin_batch(self, tried: int) -> bool:
-        """Assess the previous batch and begin the next; return whether to request a second connection, once at most.
+        """Assess the previous batch and begin the next; return whether to request a further connection.
+
+        A connection requests one more from time to time, so they are added one by one, and again after one was released.
 
         ``tried`` is how many messages the drain has tried so far.
         """
@@ -52,9 +54,9 @@ class BatchSizer:
     def should_yield(self, others_wait: Callable[[], bool]) -> bool:
         """Whether to release the connection for others.
 
-        A helper yields if this process is busy; any drain yields after its turn if others wait for a connection.
+        A helper yields if this process is saturated; any drain yields after its turn if others wait for a connection.
         """
-        if self.is_helper and self.is_busy:
+        if self.is_helper and self.is_saturated:
             self.yields = True
         elif not self.yields and self.held_long_enough():
             self.yields = others_wait()
@@ -72,12 +74,17 @@ class BatchSizer:
         self._grow(sent, took_s)
         if took_s > tuning.batch_target_s:
             self.size = max(1, self.size // 2)
-        self.is_busy = time.process_time() - self._cpu_began_at > tuning.busy_cpu_fraction * took_s
-        self.is_slow = took_s > sent * tuning.second_connection_min_s and not self.is_busy
-        if self._help_requested or not self.is_slow:
+        cpu_fraction = (time.process_time() - self._cpu_began_at) / max(took_s, 0.001)
+        self.is_saturated = cpu_fraction > tuning.saturated_cpu_fraction
+        self.is_slow = took_s > sent * tuning.second_connection_min_s and cpu_fraction < tuning.busy_cpu_fraction
+        if not self.is_slow or self._requested_help_recently():
             return False
-        self._help_requested = True  # each connection requests one more, so they are added one by one
+        self._help_requested_at = time.monotonic()
         return True
+
+    def _requested_help_recently(self) -> bool:
+        at = self._help_requested_at
+        return at is not None and time.monotonic() - at < self._tuning.help_interval_s
 
     def _grow(self, sent: int, took_s: float) -> None:
         """Enlarge the next batch if so many messages would not take too long at the present speed."""

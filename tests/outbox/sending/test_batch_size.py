@@ -42,8 +42,16 @@ def test_a_slow_server_gets_smaller_batches_and_one_more_connection(clock):
     begin_batch(sizer, clock, 0, 0)
     assert begin_batch(sizer, clock, 4, 1.0)
     assert (sizer.size, sizer.is_slow) == (2, True)
-    assert not begin_batch(sizer, clock, 6, 1.0)
+    assert not begin_batch(sizer, clock, 6, 0.6)
     assert sizer.size == 1
+
+
+def test_a_slow_server_gets_a_connection_again_after_one_was_released(clock):
+    sizer = BatchSizer(Tuning())
+    begin_batch(sizer, clock, 0, 0)
+    assert begin_batch(sizer, clock, 4, 0.6)
+    assert not begin_batch(sizer, clock, 6, 0.6)
+    assert begin_batch(sizer, clock, 7, 0.6)
 
 
 def test_a_partial_batch_is_assessed_by_its_own_number_of_messages(clock):
@@ -59,8 +67,21 @@ def test_a_busy_process_requests_no_second_connection(clock, monkeypatch):
     monkeypatch.setattr(batch_size.time, "process_time", lambda: clock.now)
     begin_batch(sizer, clock, 0, 0)
     assert not begin_batch(sizer, clock, 4, 0.3)
-    assert sizer.is_busy
+    assert sizer.is_saturated
     assert not sizer.is_slow
+
+
+def test_a_helper_yields_only_where_the_process_is_saturated(clock, monkeypatch):
+    sizer, cpu = BatchSizer(Tuning()), [0.0]
+    sizer.is_helper = True
+    monkeypatch.setattr(batch_size.time, "process_time", lambda: cpu[0])
+    begin_batch(sizer, clock, 0, 0)
+    cpu[0] += 0.35
+    assert not begin_batch(sizer, clock, 4, 0.5)  # seven tenths of a processor
+    assert not sizer.should_yield(lambda: True)
+    cpu[0] += 0.48
+    begin_batch(sizer, clock, 8, 0.5)
+    assert sizer.should_yield(lambda: False)
 
 
 def test_an_idle_time_is_not_part_of_the_measurement(clock):
