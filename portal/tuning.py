@@ -51,7 +51,9 @@ class Tuning:
         0.001  # a message faster than this gains nothing from a second connection
     )
     busy_cpu_fraction: float = 0.6  # of one processor: from here on a further connection gains little
-    saturated_cpu_fraction: float = 0.85  # of one processor: a further connection only takes time from the others
+    saturated_cpu_fraction: float = (
+        0.85  # of one processor: a further connection only takes time from the others
+    )
     help_interval_s: float = 1.0  # between two requests of a drain for a further connection
     help_after_s: float = 0.2  # without a result: a second connection of the account may help
     stalled_after_s: float = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from ..accounts.models import Account
 from ..db import db
-from ..db.transaction import current_connection
+from ..db.prepared import PreparedStatement
 from .models import ActionToken, Affiliate, AffiliateState, TokenPurpose
 
 if TYPE_CHECKING:
@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 
+_ACCOUNT_COLUMNS = tuple(Account.__table__.c.keys())
+_PROGRAMME = PreparedStatement(
+    select(*Account.__table__.c).where(Account.__table__.c.slug == bindparam("slug"))
+)
+
+
 def find_programme(slug: str) -> Account | None:
     """Return the programme with this slug. The account is detached from every session."""
     if not _can_be_looked_up(slug):
         return None
-    columns = Account.__table__.c
-    row = current_connection().execute(select(*columns).where(columns.slug == slug.lower())).first()
-    return Account(**row._mapping) if row else None
+    row = _PROGRAMME.first(slug=slug.lower())
+    return Account(**dict(zip(_ACCOUNT_COLUMNS, row, strict=True))) if row else None
 
 
 def find_affiliate(account_id: int, affiliate_id: int) -> Affiliate | None:

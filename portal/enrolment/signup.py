@@ -2,8 +2,9 @@
 
 Everything that can be read or rendered is prepared in a read snapshot before that transaction begins, because SQLite has
 one writer at a time. The transaction of a new affiliate is a raw one: compiling and bookkeeping in the ORM session cost
-more than all of its statements. Its writes are therefore prepared statements: those below and in confirmation_links,
-the suppression check, ``rate_limit.consume``, ``events.dispatch`` and ``outbox.queue.enqueue``. Nothing else uses them.
+more than all of its statements. Its statements are therefore prepared: those below and in confirmation_links, the look-ups
+of programme, rules, live settings and branding, the suppression check, ``rate_limit.consume``, ``events.dispatch`` and
+``outbox.queue.enqueue``. Others are not.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..affiliates.directory import find_programme
 from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose, new_key, search_text
 from ..db import db, group_commit, insert, read_write
 from ..db.prepared import PreparedStatement
-from ..db.transaction import current_connection, read_snapshot
+from ..db.transaction import read_snapshot
 from ..events import dispatch
 from ..events.types import EventType, Source
 from ..smtp.mailbox import parse_mailbox
@@ -44,6 +45,13 @@ _CODE_CHARS = 8
 _MAY_JOIN = (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
 _START_EVENTS = {AffiliateState.ACTIVE: EventType.SIGNED_UP, AffiliateState.PENDING: EventType.APPLIED}
 _COLUMNS = tuple(column.key for column in Affiliate.__table__.c if column.key != "id")
+
+_KNOWN = PreparedStatement(
+    select(Affiliate.__table__.c.id).where(
+        Affiliate.__table__.c.account_id == bindparam("account"),
+        Affiliate.__table__.c.mailbox_key == bindparam("key"),
+    )
+)
 
 
 class ProgrammeClosed(Exception):
@@ -182,10 +190,7 @@ def _plan_sign_up(account: Account, entered: SignUp, now: datetime) -> _SignUpPl
 
 
 def _is_known(new: Affiliate) -> bool:
-    query = select(Affiliate.id).where(
-        Affiliate.account_id == new.account_id, Affiliate.mailbox_key == new.mailbox_key
-    )
-    return current_connection().execute(query).first() is not None
+    return _KNOWN.first(account=new.account_id, key=new.mailbox_key) is not None
 
 
 def _commit(write: Callable[[], bool], *, raw: bool = False) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from ..affiliates.models import SignUpRules
 from ..db import db, insert
-from ..db.transaction import current_connection
+from ..db.prepared import PreparedStatement
+
+_RULES = PreparedStatement(
+    select(SignUpRules.__table__.c.auto_approve, SignUpRules.__table__.c.confirm).where(
+        SignUpRules.__table__.c.account_id == bindparam("account")
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -21,8 +27,7 @@ class Rules:
 
 def get_rules(account_id: int) -> Rules:
     """Return an account's rules, or the defaults if none were saved."""
-    query = select(SignUpRules.auto_approve, SignUpRules.confirm).where(SignUpRules.account_id == account_id)
-    row = current_connection().execute(query).first()
+    row = _RULES.first(account=account_id)
     return Rules(*row) if row else Rules()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, delete, select
 
 from ..db import db
-from ..db.transaction import current_connection
+from ..db.prepared import PreparedStatement
 from ..state import current_config
 from . import colours
 from .models import NoticeBranding, NoticeLogo
@@ -30,7 +30,7 @@ _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # with 
 
 _ROW, _LOGO = NoticeBranding.__table__.c, NoticeLogo.__table__.c
 # Without the logo's data: emails contain only its address.
-_BRANDING_OF = (
+_BRANDING_OF = PreparedStatement(
     select(
         _ROW.accent,
         _ROW.address,
@@ -91,13 +91,13 @@ class InvalidImage(ValueError):
 
 def branding_of(account_id: int) -> Branding:
     """Return the branding of an account's emails; the default if none was saved."""
-    row = current_connection().execute(_BRANDING_OF, {"account_id": account_id}).first()
+    row = _BRANDING_OF.first(account_id=account_id)
     if row is None:
         return Branding()
-    if row.key is None:
-        return Branding(row.accent, row.address, row.footer)
-    url = logo_url(row.key, row.media_type)
-    return Branding(row.accent, row.address, row.footer, url, *_fit_logo(row.width, row.height))
+    accent, address, footer, key, media_type, width, height = row
+    if key is None:
+        return Branding(accent, address, footer)
+    return Branding(accent, address, footer, logo_url(key, media_type), *_fit_logo(width, height))
 
 
 def logo_url(key: str, media_type: str) -> str:

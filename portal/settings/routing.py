@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from ..accounts.models import Account, Owner
 from ..db import db
-from ..db.transaction import current_connection
+from ..db.prepared import PreparedStatement
 from ..outbox.routing import NoRoute, Route
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import Provider, load_catalogue
@@ -38,6 +38,14 @@ PASSWORD_UNREADABLE: dict[str, Any] = {
 }
 
 
+_LIVE_VERSION = PreparedStatement(
+    select(SmtpSettings.__table__.c.id).where(
+        SmtpSettings.__table__.c.account_id == bindparam("account"),
+        SmtpSettings.__table__.c.state == VersionState.LIVE,
+    )
+)
+
+
 def live_version(account_id: int) -> SmtpSettings | None:
     """Return the live version of an account, if it has one."""
     query = select(SmtpSettings).where(
@@ -48,9 +56,7 @@ def live_version(account_id: int) -> SmtpSettings | None:
 
 def has_live_version(account_id: int) -> bool:
     """Return whether an account's own settings are live. Also works within a raw transaction."""
-    columns = SmtpSettings.__table__.c
-    query = select(columns.id).where(columns.account_id == account_id, columns.state == VersionState.LIVE)
-    return current_connection().execute(query).first() is not None
+    return _LIVE_VERSION.first(account=account_id) is not None
 
 
 def sends_by_own_server(account_id: int) -> bool:

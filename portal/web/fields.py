@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
+from flask_babel import get_locale
 from flask_wtf import FlaskForm
 from flask_wtf.csrf import _FlaskFormCSRF
 from wtforms import EmailField, Field, Form, HiddenField, StringField
 from wtforms.csrf.core import CSRFTokenField
+from wtforms.i18n import get_translations
 from wtforms.validators import InputRequired, Length, StopValidation, ValidationError
 
 Validator = Callable[[Form, Field], None]
@@ -32,11 +35,20 @@ class _Csrf(_FlaskFormCSRF):
     field_class = _LazyCsrfToken
 
 
+@cache
+def _wtforms_messages(language: str) -> Any:
+    return get_translations([language])
+
+
 class PortalForm(FlaskForm):
     """The base of every form. The portal validates required fields and shows errors beside them, not the browser."""
 
     class Meta(FlaskForm.Meta):
         csrf_class = _Csrf
+
+        def get_translations(self, _form: Form) -> Any:
+            """Return WTForms' own messages in the language of the page, read once; Flask-WTF reads them for each request."""
+            return _wtforms_messages(str(get_locale() or "en"))
 
         def render_field(self, field: Field, render_kw: dict[str, Any]) -> Any:
             render_kw.setdefault("required", False)

@@ -76,7 +76,9 @@ class BatchSizer:
             self.size = max(1, self.size // 2)
         cpu_fraction = (time.process_time() - self._cpu_began_at) / max(took_s, 0.001)
         self.is_saturated = cpu_fraction > tuning.saturated_cpu_fraction
-        self.is_slow = took_s > sent * tuning.second_connection_min_s and cpu_fraction < tuning.busy_cpu_fraction
+        self.is_slow = (
+            took_s > sent * tuning.second_connection_min_s and cpu_fraction < tuning.busy_cpu_fraction
+        )
         if not self.is_slow or self._requested_help_recently():
             return False
         self._help_requested_at = time.monotonic()
