@@ -37,6 +37,7 @@ LAYERS = (
     ("config",),
     ("state",),
     ("rate_limit",),
+    ("recipient_limits",),
     ("jobs",),
     ("http_client", "audit"),
     ("outbox",),

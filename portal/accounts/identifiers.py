@@ -26,13 +26,6 @@ def mailbox_key(text: str) -> str:
         return text.strip().casefold()
 
 
-def one_spelling(key: str) -> str:
-    """Reduce the spellings of one mailbox to one, for rate limits only: ``a.d.a+x@`` is ``ada@``."""
-    local, _, domain = key.rpartition("@")
-    folded = local.partition("+")[0].replace(".", "")
-    return f"{folded or local}@{'gmail.com' if domain == 'googlemail.com' else domain}"
-
-
 def unique_slug(programme: str) -> str:
     """Return an unused slug for /join/<slug>: plain letters, digits and hyphens."""
     base = slug_of(programme)

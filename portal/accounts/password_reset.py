@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from flask import current_app
 from sqlalchemy import ColumnElement, delete, select, update
 
-from .. import rate_limit
+from .. import rate_limit, recipient_limits
 from ..db import db
 from ..outbox.queue import enqueue_row
 from ..rate_limit import RateLimit
@@ -23,24 +24,37 @@ from .tokens import InvalidLink, hash_token, new_token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PER_MAILBOX = RateLimit("reset mails", 3, timedelta(hours=1))
+    from .known_browsers import KnownBrowser
+
 PER_NETWORK = RateLimit("resets by network", 50, timedelta(hours=1))
 LINK_LIFETIME = timedelta(hours=1)
 
 
-def request_reset(mailbox: str, *, network: str, link_for: Callable[[str], str], now: datetime) -> None:
+@dataclass(frozen=True)
+class ResetRequest:
+    """Who asks for a new password: the mailbox, the network, and the browser if an owner used it before."""
+
+    mailbox: str
+    network: str
+    browser: KnownBrowser | None = None
+
+
+def request_reset(request: ResetRequest, *, link_for: Callable[[str], str], now: datetime) -> None:
     """Email a reset link to the owner of a mailbox, if there is one. Unknown mailboxes are treated alike. Commits.
 
-    A mailbox that reached its limit silently gets no further email.
+    A mailbox that reached its limit silently gets no further email. A browser in which this owner has logged in before
+    has a limit of its own, which other people cannot use up.
 
     Raises:
         TooManyAttempts: the network reached its limit.
     """
-    key = mailbox_key(mailbox)
-    wait = rate_limit.consume_or_wait(PER_NETWORK, network, now=now)
-    allowed = rate_limit.consume(PER_MAILBOX, key, now=now)
+    key = mailbox_key(request.mailbox)
     owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == key))
-    if owner and not wait and allowed and can_send_mail():
+    wait = rate_limit.consume_or_wait(PER_NETWORK, request.network, now=now)
+    is_known = owner is not None and request.browser is not None and owner.id in request.browser.owner_ids
+    limit = recipient_limits.RESETS_BY_OWNER if is_known else recipient_limits.BY_STRANGERS
+    allowed = not wait and recipient_limits.consume(limit, key, now=now)
+    if owner and allowed and can_send_mail():
         token = _add_reset(owner, now)
         enqueue_row(None, emails.reset_password(owner.mailbox, hash_token(token), link_for(token)), now=now)
     db.session.commit()

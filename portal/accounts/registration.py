@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
-from .. import rate_limit
+from .. import rate_limit, recipient_limits
 from ..config import Registration
 from ..db import db
 from ..outbox.queue import enqueue_row
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PER_NETWORK = RateLimit("registrations by network", 20, timedelta(hours=1))
-PER_MAILBOX = RateLimit("registration mails", 3, timedelta(hours=1))
 LINK_LIFETIME = timedelta(hours=24)
 NOT_ASCII = "Before its @, the email address may have only plain letters (a–z) and digits."
 
@@ -151,7 +150,7 @@ def request_confirmation(
     """Store a registration and email the confirmation link; an owner gets another email instead. Commits.
 
     Returns a secret for the browser's session cookie, whether or not the mailbox was free, so that the answer
-    does not reveal it.
+    does not reveal it. A mailbox to which strangers caused enough emails today silently gets no further one.
 
     Raises:
         RegistrationRefused: a value is invalid.
@@ -165,7 +164,7 @@ def request_confirmation(
     db.session.execute(
         delete(PendingRegistration).where(PendingRegistration.created_at <= now - LINK_LIFETIME)
     )
-    allowed = rate_limit.consume(PER_MAILBOX, valid.key, now=now)
+    allowed = recipient_limits.consume(recipient_limits.BY_STRANGERS, valid.key, now=now)
     if allowed and _is_taken(valid.key):
         enqueue_row(None, emails.already_registered(valid.mailbox, hash_token(token), reset_link), now=now)
     elif allowed:

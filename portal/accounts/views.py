@@ -232,8 +232,7 @@ def forgot() -> ResponseReturnValue:
         return render_errors(page, form)
     try:
         resetting.request_reset(
-            form.mailbox.data,
-            network=network_of(request),
+            resetting.ResetRequest(form.mailbox.data, network_of(request), known_browser()),
             link_for=lambda token: link("accounts.reset", token=token),
             now=utcnow(),
         )

@@ -1,8 +1,8 @@
 """The screen of an account that no operator has approved: what the platform's sender may carry for it.
 
 It carries the default texts to mailboxes whose reader has confirmed them, and the fixed email that asks for the
-confirmation. It is the last check before a message is submitted, because an email may have been queued while another
-route was in use. Elsewhere, such emails are refused earlier, where the owner sees why.
+confirmation, which names no programme. It is the last check before a message is submitted, because an email may have
+been queued while another route was in use. Elsewhere, such emails are refused earlier, where the owner sees why.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..outbox.diagnoses import OWN_TEXT, RECIPIENT_LIMIT, UNCONFIRMED_RECIPIENT
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import SYSTEM
 from ..outbox.store.types import ScreenRefusal
+from ..recipient_limits import one_spelling
 from ..state import current_config
 from . import platform_use
 from .models import Affiliate
@@ -46,23 +47,24 @@ def gate(queue: Queue, now: datetime) -> int | None:
 
 def screen(account_id: int, claims: Sequence[Claim], now: datetime) -> None:
     """Set the refusal of each claimed message that the platform's sender may not carry."""
-    keys = Counter(claim.message.recipient.casefold() for claim in claims)
-    confirmed = _confirmed(account_id, keys)
+    mailboxes = [claim.message.recipient.casefold() for claim in claims]
+    confirmed, people = _confirmed(account_id, set(mailboxes)), Counter(map(one_spelling, mailboxes))
     custom = _custom({claim.message.id for claim in claims})
     used = platform_use.by_recipient(account_id, now)
     submitted = {
-        key: used[key].count - count for key, count in keys.items()
+        person: used[person].count - count for person, count in people.items()
     }  # without these, which count as claimed
     for claim in claims:
         key = claim.message.recipient.casefold()
+        person = one_spelling(key)
         if key not in confirmed and claim.message.kind != CONFIRM_SIGN_UP.kind:
             claim.refusal = ScreenRefusal(UNCONFIRMED_RECIPIENT)
         elif claim.message.id in custom:
             claim.refusal = ScreenRefusal(OWN_TEXT)
-        elif submitted[key] >= _limit(is_confirmed=key in confirmed):
-            claim.refusal = ScreenRefusal(RECIPIENT_LIMIT, (used[key].first_at or now) + platform_use.SPAN)
+        elif submitted[person] >= _limit(is_confirmed=key in confirmed):
+            claim.refusal = ScreenRefusal(RECIPIENT_LIMIT, (used[person].first_at or now) + platform_use.SPAN)
         else:
-            submitted[key] += 1
+            submitted[person] += 1
 
 
 def _limit(*, is_confirmed: bool) -> int:

@@ -9,6 +9,7 @@ from sqlalchemy import func, or_, select
 
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
+from ..recipient_limits import one_spelling
 
 SPAN = timedelta(hours=24)
 _SUBMITTED = (Outcome.STARTED, Outcome.ACCEPTED, Outcome.INTERRUPTED)  # the server has it, or may have it
@@ -28,7 +29,7 @@ class Use:
 
 
 def by_recipient(account_id: int, now: datetime) -> dict[str, Use]:
-    """Return the use by recipient, case-folded: emails submitted within the span, and those that are claimed now."""
+    """Return the use by recipient, in one spelling: emails submitted within the span, and those that are claimed now."""
     is_recent = (
         (DeliveryAttempt.started_at > now - SPAN)
         & DeliveryAttempt.version_number.is_(None)
@@ -50,5 +51,5 @@ def by_recipient(account_id: int, now: datetime) -> dict[str, Use]:
     )
     found: dict[str, Use] = {}
     for recipient, count, first_at in db.session.execute(query):
-        found.setdefault(recipient.casefold(), Use()).add(count, first_at)
+        found.setdefault(one_spelling(recipient.casefold()), Use()).add(count, first_at)
     return found

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from flask_babel import gettext as _
 from sqlalchemy import select
 
-from .. import rate_limit
-from ..accounts.identifiers import one_spelling
+from .. import rate_limit, recipient_limits
 from ..accounts.standing import is_limited
 from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose
 from ..affiliates.suppressions import find_suppression
@@ -56,9 +55,8 @@ def invite(account: Account, invitation: Invitation, *, now: datetime) -> EmailD
     new = signup.new_affiliate(account, invitation.name, invitation.mailbox, now)
     new.state = AffiliateState.INVITED
     invited = _find_invited(account, new)
-    mailbox_key = one_spelling(new.mailbox_key)
     allowed = rate_limit.consume(PER_ACCOUNT, account.id, now=now)
-    allowed = allowed and rate_limit.consume(signup.PER_MAILBOX, mailbox_key, now=now)
+    allowed = allowed and recipient_limits.consume(recipient_limits.INVITATIONS, new.mailbox_key, now=now)
     if not allowed:
         db.session.commit()  # keep the count
         raise TooManyInvitations(

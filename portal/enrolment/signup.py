@@ -3,8 +3,8 @@
 Everything that can be read or rendered is prepared in a read snapshot before that transaction begins, because SQLite has
 one writer at a time. The transaction of a new affiliate is a raw one: compiling and bookkeeping in the ORM session cost
 more than all of its statements. Its statements are therefore prepared: those below and in confirmation_links, the look-ups
-of programme, rules, live settings and branding, the suppression check, ``rate_limit.consume``, ``events.dispatch`` and
-``outbox.queue.enqueue``. Others are not.
+of programme, rules, live settings and branding, the suppression check, ``rate_limit.consume`` (also by recipient_limits),
+``events.dispatch`` and ``outbox.queue.enqueue``. Others are not.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
 
-from .. import rate_limit
+from .. import rate_limit, recipient_limits
 from ..accounts import standing
-from ..accounts.identifiers import one_spelling
 from ..affiliates.directory import find_programme
 from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose, new_key, search_text
 from ..db import db, group_commit, insert, read_write
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
 
     from ..accounts.models import Account
 
-# Anybody can enter a stranger's address, so its limit holds across all programmes. Sign-ups of known addresses count,
-# too; otherwise the limit would reveal which addresses are known.
-PER_MAILBOX = rate_limit.RateLimit("sign-up-mailbox", 3, timedelta(days=1))
 PER_NETWORK = rate_limit.RateLimit("sign-up-network", 20, timedelta(hours=1))
 _CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without letters that look alike
 _CODE_CHARS = 8
@@ -59,7 +55,7 @@ class ProgrammeClosed(Exception):
 
 
 class TooManySignUps(Exception):
-    """The network has signed up too many people in an hour, or the mailbox was entered too often in a day."""
+    """The network has signed up too many people in an hour, or strangers caused too many emails to the mailbox today."""
 
 
 class LinkExpired(Exception):
@@ -202,7 +198,7 @@ def _commit(write: Callable[[], bool], *, raw: bool = False) -> None:
 
 def _consume_rate_limits(account: Account, mailbox_key: str, network: str, now: datetime) -> bool:
     allowed = rate_limit.consume(PER_NETWORK, account.id, network, now=now)
-    return allowed and rate_limit.consume(PER_MAILBOX, one_spelling(mailbox_key), now=now)
+    return allowed and recipient_limits.consume(recipient_limits.BY_STRANGERS, mailbox_key, now=now)
 
 
 def _write(plan: _SignUpPlan, now: datetime) -> bool:

@@ -1,7 +1,8 @@
 """Further mailboxes for the notices to the owner. Each is confirmed by its reader before it gets anything else.
 
 Anybody's address can be entered here, so the email that asks for the confirmation holds no text of the owner, and its
-number is limited for each mailbox, over all accounts and spellings, and for each account.
+number is limited for each mailbox, over all accounts and spellings, and for each account. The owner of an account that
+no operator has approved counts as a stranger.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from flask_babel import gettext as _
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from .. import rate_limit
+from .. import rate_limit, recipient_limits
 from ..accounts import emails, standing
-from ..accounts.identifiers import one_spelling
 from ..accounts.models import Account, Owner
 from ..accounts.tokens import hash_token, new_token
 from ..db import db
@@ -25,7 +25,6 @@ from .models import NoticeMailbox
 
 LIMIT = 5  # for each account
 LINK_LIFETIME = timedelta(days=7)
-PER_MAILBOX = rate_limit.RateLimit("confirmation of a further mailbox", 3, timedelta(days=1))
 PER_ACCOUNT = rate_limit.RateLimit("confirmations of further mailboxes", 15, timedelta(days=1))
 
 
@@ -114,7 +113,9 @@ def _send_link(account: Account, row: NoticeMailbox, now: datetime) -> None:
     if standing.state_of(account) is not standing.AccountState.ACTIVE:
         db.session.rollback()
         raise MailboxRefused(_("Your account sends nothing at present, so it cannot ask for a confirmation."))
-    allowed = rate_limit.consume(PER_MAILBOX, one_spelling(row.mailbox_key), now=now)
+    approved = account.approved_at is not None
+    limit = recipient_limits.FURTHER_MAILBOX if approved else recipient_limits.BY_STRANGERS
+    allowed = recipient_limits.consume(limit, row.mailbox_key, now=now)
     allowed = rate_limit.consume(PER_ACCOUNT, account.id, now=now) and allowed
     if not allowed:
         db.session.rollback()

@@ -132,10 +132,27 @@ def test_a_reset_without_csrf_token_changes_nothing(client, ada):
     assert client.submit(path, {"password": NEW}).status_code == 303
 
 
-def test_a_mailbox_gets_at_most_three_emails_an_hour_and_the_page_stays_the_same(client, ada):
-    answers = [request_reset(client, m).location for m in [ADA, ADA.upper(), f" {ADA}", ADA, ADA]]
-    assert set(answers) == {"/forgot-password/check-your-inbox"}
+def test_a_mailbox_gets_at_most_three_emails_a_day_and_the_page_stays_the_same(client, ada):
+    with time_machine.travel(utcnow()) as clock:
+        for hours in range(0, 21, 4):
+            clock.move_to(utcnow().replace(hour=0) + timedelta(hours=hours))
+            answers = [request_reset(client, m).location for m in [ADA, ADA.upper(), f" {ADA}", ADA, ADA]]
+            assert set(answers) == {"/forgot-password/check-your-inbox"}
     assert len(portal_emails("password-reset")) == 3
+    assert "at most three emails a day" in client.get(answers[0]).get_data(as_text=True)
+
+
+def test_strangers_cannot_use_up_the_links_of_a_browser_in_which_the_owner_logged_in(app, client, ada):
+    log_in(client)
+    client.submit("/log-out", {}, page="/account")
+    for _ in range(6):
+        request_reset(app.test_client())
+    assert len(portal_emails("password-reset")) == 3
+    for _ in range(4):
+        request_reset(client)
+    assert len(portal_emails("password-reset")) == 6, "three an hour, of the browser's own"
+    request_reset(client, "bo@copperpot.example")
+    assert len(portal_emails()) == 6, "another mailbox gets nothing by it"
 
 
 def test_a_network_has_a_rate_limit(client, ada):

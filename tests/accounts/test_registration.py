@@ -120,7 +120,7 @@ class TestWithMailServer:
         assert first.get(paths[0]).status_code == 404
         assert db.session.scalars(select(Account.name)).all() == ["Other"]
 
-    def test_a_mailbox_gets_at_most_three_emails_an_hour_and_the_page_stays_the_same(self, app):
+    def test_a_mailbox_gets_at_most_three_emails_a_day_and_the_page_stays_the_same(self, app):
         answers = [register(app.test_client(), mailbox=m).location for m in [NEW, NEW.upper(), NEW, NEW, NEW]]
         assert set(answers) == {"/register/check-your-inbox"}
         assert len(portal_emails()) == 3

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from portal.accounts.identifiers import one_spelling
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.db import db
@@ -16,6 +15,7 @@ from portal.enrolment import signup
 from portal.notices import recipients
 from portal.notices.catalogue import NEW_SIGN_UP
 from portal.outbox.models import OutboxMessage, Status
+from portal.recipient_limits import BY_STRANGERS, one_spelling
 from tests.conftest import PASSWORD
 from tests.enrolment.support import account_of
 from tests.outbox.support import run_together
@@ -156,7 +156,7 @@ def test_a_mailbox_gets_three_emails_a_day_across_programmes_and_spellings(app, 
                 signup.sign_up(account.slug, entered, now=now)
     assert len(stored().messages) == 3
     entered = signup.SignUp("Grace", "grace@gmail.com", "192.0.2.9")
-    limit = signup.PER_MAILBOX
+    limit = BY_STRANGERS
     signup.sign_up(programme.slug, entered, now=now + limit.window + limit.slot)
     assert len(stored().messages) == 4
 
