@@ -42,6 +42,7 @@ def _limited() -> Banner:
     text = _(
         "Until the operator of this portal approves your account, the platform’s sender writes only to confirmed "
         "addresses and asks new ones to confirm, in the default texts: up to %(all)s emails a day, %(one)s to one address. "
+        "They come from “Signet” and have no Reply-To, and the question to confirm does not name your programme. "
         "Through your own SMTP server there is no such limit.",
         all=config.unapproved_per_account,
         one=config.unapproved_per_recipient,

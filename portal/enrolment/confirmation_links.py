@@ -85,12 +85,19 @@ class ConfirmationEmail:
 
 
 def render_confirmation(account: Account) -> ConfirmationEmail:
-    """Render the email that asks to confirm. It contains nothing that a visitor entered. Only reads."""
+    """Render the email that asks to confirm. It contains nothing that a visitor entered. Only reads.
+
+    It goes to strangers, so for a limited account it does not name the programme, which a visitor has named. For an
+    unapproved account with a server of its own, it counts as a text of its own, which the platform's sender refuses.
+    """
     token = new_token()
-    style = branding.Branding() if is_limited(account) else branding.branding_of(account.id)
-    mail = _render(account.name, style, _token_url(TokenPurpose.CONFIRM, _PLACEHOLDER_TOKEN))
+    limited, approved = is_limited(account), account.approved_at is not None
+    style = branding.Branding() if limited else branding.branding_of(account.id)
+    programme = "" if limited else account.name
+    mail = _render(programme, style, _token_url(TokenPurpose.CONFIRM, _PLACEHOLDER_TOKEN))
     text, html = (part.replace(_PLACEHOLDER_TOKEN, token) for part in (mail.text, mail.html))
-    return ConfirmationEmail(hash_token(token), replace(mail, text=text, html=html))
+    is_custom = mail.is_custom or not (limited or approved)
+    return ConfirmationEmail(hash_token(token), replace(mail, text=text, html=html, is_custom=is_custom))
 
 
 def enqueue_confirmation(confirmation: ConfirmationEmail, affiliate: Affiliate, *, now: datetime) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from ..accounts.standing import is_limited
 from ..affiliates.directory import find_programme
 from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate, AffiliateState
@@ -58,11 +59,15 @@ _ALL = AffiliateFilters()
 
 @dataclass(frozen=True)
 class PublicProgramme:
-    """What the public pages show of a programme. ``account`` is detached from every session."""
+    """What the public pages show of a programme. ``account`` is detached from every session.
+
+    ``rules`` are those in force. ``is_unnamed``: the email that asks to confirm does not name the programme.
+    """
 
     account: Account
     rules: Rules
     emails_on: bool
+    is_unnamed: bool
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,14 @@ def public_programme(slug: str) -> PublicProgramme | None:
         account = find_programme(slug)
         if account is None:
             return None
-        return PublicProgramme(account, get_rules(account.id), recipients.is_enabled(account.id, NEW_SIGN_UP))
+        limited = is_limited(account)
+        rules = get_rules(account.id)
+        return PublicProgramme(
+            account,
+            replace(rules, confirm=True) if limited else rules,
+            recipients.is_enabled(account.id, NEW_SIGN_UP),
+            is_unnamed=limited,
+        )
 
 
 def list_affiliates(

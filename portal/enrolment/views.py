@@ -16,6 +16,7 @@ from flask import (
     request,
     url_for,
 )
+from flask_babel import lazy_gettext
 
 from ..accounts import standing
 from ..affiliates import directory, links
@@ -35,8 +36,8 @@ from .forms import AgreeForm, JoinForm, ResendConfirmationForm
 
 blueprint = Blueprint("affiliates", __name__)
 
-_TOO_MANY = (
-    "There were too many sign-ups from your network or for this address. "
+_TOO_MANY = lazy_gettext(
+    "There were too many sign-ups from your network, or too many emails to this address. "
     "What you typed is kept below; send it again later, at the latest tomorrow."
 )
 _TOO_FAST = (
@@ -228,7 +229,12 @@ def _public_page(template: str, slug: str, **more: object) -> str:
     if standing.state_of(found.account) is not standing.AccountState.ACTIVE:
         abort(make_response(render_template("affiliates/closed.html", account=found.account), 503))
     return render_template(
-        template, account=found.account, rules=found.rules, emails_on=found.emails_on, **more
+        template,
+        account=found.account,
+        rules=found.rules,
+        emails_on=found.emails_on,
+        is_unnamed=found.is_unnamed,
+        **more,
     )
 
 

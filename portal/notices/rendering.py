@@ -36,6 +36,7 @@ __all__ = [
     "sample_values",
 ]
 
+UNNAMED_SENDER = "Signet"  # stands for the name of a programme that no operator has approved
 _SUBJECT_LIMIT_CHARS = 200
 _VALUE_LIMIT_CHARS = 2_000
 _SAMPLE_BASE_URL = "https://signet.example"  # in the samples of the catalogue; replaced by the configured one
@@ -119,7 +120,10 @@ def render_with(
     branding: Branding,
     **links: Unpack[FooterLinks],
 ) -> RenderedEmail:
-    """Render a notice with the given text and branding, without a database query. Raises as ``render``."""
+    """Render a notice with the given text and branding, without a database query. Raises as ``render``.
+
+    ``programme`` is empty where the email must not name it.
+    """
     cleaned = _clean_values(notice, values)
     subject = _truncate(clean_line(render_liquid(text.subject, cleaned, html=False)), _SUBJECT_LIMIT_CHARS)
     if not subject:
@@ -129,8 +133,8 @@ def render_with(
     preheader = plaintext.extract_preheader(body)
     layout = {
         "subject": subject,
-        "programme": clean_line(programme),
-        "reason_line": notice.reason_line.replace("{programme}", clean_line(programme)),
+        "programme": clean_line(programme) or UNNAMED_SENDER,
+        "reason_line": _reason_line(notice, clean_line(programme)),
         "branding": branding,
         "unsubscribe_url": links.get("unsubscribe_url", "") if notice.can_be_unsubscribed else "",
         "preferences_url": links.get("preferences_url", ""),
@@ -199,6 +203,13 @@ def _clean_values(notice: Notice, values: Mapping[str, str]) -> dict[str, str]:
 def _clean_value(variable: Variable, value: str) -> str:
     cleaned = clean_lines(value).strip() if variable.type is VariableType.LINES else clean_line(value)
     return _truncate(cleaned, _VALUE_LIMIT_CHARS)
+
+
+def _reason_line(notice: Notice, programme: str) -> str:
+    line = notice.reason_line
+    if not programme:
+        line = line.replace("the affiliate programme of {programme}", "an affiliate programme")
+    return line.replace("{programme}", programme or UNNAMED_SENDER)
 
 
 def _sanitize_body(html: str) -> sanitize.SanitizedHtml:

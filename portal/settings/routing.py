@@ -122,13 +122,18 @@ def _recognised_provider(version: SmtpSettings) -> Provider | None:
 
 
 def platform_route(account_id: int | None) -> Route:
-    """Return the route through the platform's sender: From ``programme via Signet``, Reply-To the owner. Raises NoRoute."""
+    """Return the route through the platform's sender: From ``programme via Signet``, Reply-To the owner. Raises NoRoute.
+
+    Until an operator has approved the account, its mail says ``Signet`` and has no Reply-To: what a visitor entered as a
+    name would otherwise stand in the inbox of strangers, and their answers would go to that visitor.
+    """
     platform = current_config().platform
     if not platform.server:
         raise NoRoute(NO_PLATFORM_SENDER)
     name, reply_to, account = "Signet", None, None
     if account_id is not None:
         account = db.session.get_one(Account, account_id)
+    if account is not None and account.approved_at is not None:
         name = f"{account.name} via Signet"
         reply_to = db.session.scalar(
             select(Owner.mailbox).where(Owner.account_id == account_id).order_by(Owner.id).limit(1)

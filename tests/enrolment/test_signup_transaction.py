@@ -98,7 +98,7 @@ def test_a_cached_confirmation_equals_a_rendered_one(programme):
 
 def test_a_changed_programme_name_is_in_the_next_confirmation(programme):
     assert "Brightleaf" in confirmation_links.render_confirmation(programme).mail.subject
-    other = Account(id=programme.id, slug="brightleaf", name="Copperpot")
+    other = Account(id=programme.id, slug="brightleaf", name="Copperpot", approved_at=utcnow())
     mail = confirmation_links.render_confirmation(other).mail
     assert "Copperpot" in mail.subject
     assert "Brightleaf" not in mail.subject + mail.text + mail.html

@@ -140,6 +140,49 @@ def test_the_platform_carries_no_words_of_a_stranger_to_strangers(app, spammer, 
     }
 
 
+def test_the_question_to_confirm_says_nothing_of_a_stranger(app, spammer, servers):
+    visitor = app.test_client()
+    join(visitor, "s@victim.example")
+    drain()
+    (mail,) = carried(servers.two, "s@victim.example")
+    assert str(mail["From"]) == "Signet <affiliates@signet.example>"
+    assert mail["Reply-To"] is None
+    words = "".join(part.get_content() for part in mail.walk() if part.get_content_maintype() == "text")
+    assert "dovetail" not in f"{mail['Subject']} {words}".lower()
+    assert "to join an affiliate programme" in words
+    assert "{programme}" not in words
+    page = visitor.get("/join/dovetail/thanks").get_data(as_text=True)
+    assert "an email from <bdi>Signet</bdi>" in page
+    assert "does not name the programme" in page
+
+
+def test_an_approved_account_is_named_in_the_question_to_confirm(app, spammer, servers):
+    standing.approve(account().id, now=utcnow())
+    visitor = app.test_client()
+    join(visitor, "grace@example.org")
+    drain()
+    (mail,) = carried(servers.two, "grace@example.org")
+    assert str(mail["From"]) == "Dovetail via Signet <affiliates@signet.example>"
+    assert str(mail["Reply-To"]) == "cy@dovetail.example"
+    assert "Dovetail" in str(mail["Subject"])
+    assert "an email from <bdi>Dovetail</bdi>" in visitor.get("/join/dovetail/thanks").get_data(as_text=True)
+
+
+def test_a_question_that_names_the_programme_does_not_change_over_to_the_platform(app, spammer, servers):
+    account_id = account().id
+    live_settings(account_id, servers.one.port)
+    join(app.test_client(), "s@victim.example")
+    versions.stop_using(account_id, now=utcnow())
+    drain()
+    assert carried(servers.two, "s@victim.example") == []
+    assert [row.status for row in messages("confirm-sign-up")] == [Status.FAILED]
+
+
+def test_without_the_rule_to_confirm_the_thanks_page_still_asks_for_it(app, spammer):
+    signup_rules.save_rules(account().id, signup_rules.Rules(confirm=False))
+    assert "One step is left" in app.test_client().get("/join/dovetail/thanks").get_data(as_text=True)
+
+
 def test_an_affiliate_who_confirmed_gets_the_default_text(app, spammer, servers):
     own_text(spammer)
     confirmed_affiliate(app.test_client())
