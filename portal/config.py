@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from .db import urls
@@ -27,13 +27,15 @@ from .smtp.network.guard import (
     PrivateTarget,
     canonical_host,
 )
+from .smtp.network.targets import parse_hosts, parse_targets
 from .smtp.server import Limits
 from .tuning import Tuning
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 __all__ = ["Config", "ConfigError", "PlatformMail", "Registration"]
@@ -175,7 +177,10 @@ class Config:
             rehearsal_expired_port=expired_port,
             lease=lease,
             # An SMTP session must end before its lease, or another worker could send the same message at the same time.
-            limits=Limits(deadline=min(read.number("SIGNET_SMTP_DEADLINE", 60.0, low=1), lease * 0.8)),
+            limits=Limits(
+                deadline=min(read.number("SIGNET_SMTP_DEADLINE", 60.0, low=1), lease * 0.8),
+                greeting=read.number("SIGNET_SMTP_GREETING", 30.0, low=1),
+            ),
             sweep=read.number("SIGNET_SWEEP_SECONDS", 5.0, low=0.1),
             retry_pace=read.number("SIGNET_RETRY_PACE", 1.0, low=0.001),
             worker_threads=int(read.number("SIGNET_WORKER_THREADS", 4, low=1)),
@@ -293,15 +298,15 @@ def _host_overrides(read: Reader, rehearsal_ports: tuple[int, ...]) -> tuple[Hos
 def _policy(read: Reader, rehearsal_ports: tuple[int, ...]) -> EgressPolicy:
     """Build the egress policy of SMTP: to which servers mail may be submitted.
 
-    SIGNET_SMTP_PORTS adds ports; SIGNET_SMTP_PRIVATE lists targets inside the operator's network as
-    ``10.0.0.5/32:587`` or, where plaintext is allowed, ``10.0.0.5/32:25:plaintext``.
+    SIGNET_SMTP_PORTS adds ports for public servers; SIGNET_SMTP_PRIVATE lists targets inside the operator's network, each
+    with its port (see ``targets``).
     """
     ports = set(SUBMISSION_PORTS)
     for item in read.text("SIGNET_SMTP_PORTS").replace(",", " ").split():
         if not item.isdigit() or not 0 < int(item) < 65536:
             raise ConfigError(f"SIGNET_SMTP_PORTS holds {item!r}, which is not a port.")
         ports.add(int(item))
-    private = [_private_target(item) for item in read.text("SIGNET_SMTP_PRIVATE").replace(",", " ").split()]
+    private = [*_parsed(read, "SIGNET_SMTP_PRIVATE", parse_targets)]
     for port in rehearsal_ports:
         ports.add(port)
         private += [PrivateTarget(ipaddress.ip_network(net), port) for net in ("127.0.0.1/32", "::1/128")]
@@ -314,39 +319,22 @@ def _policy(read: Reader, rehearsal_ports: tuple[int, ...]) -> EgressPolicy:
         frozenset(ports),
         tuple(private),
         ca_file,
-        _hosts_without_login(read),
+        _parsed(read, "SIGNET_SMTP_WITHOUT_LOGIN", parse_hosts),
         _host_overrides(read, rehearsal_ports),
     )
 
 
-def _hosts_without_login(read: Reader) -> frozenset[str]:
-    """Return the hosts of SIGNET_SMTP_WITHOUT_LOGIN, public relays that know the portal's address."""
-    hosts = set()
-    for item in read.text("SIGNET_SMTP_WITHOUT_LOGIN").replace(",", " ").split():
-        try:
-            hosts.add(canonical_host(item))
-        except HostError as error:
-            raise ConfigError(f"SIGNET_SMTP_WITHOUT_LOGIN holds {item!r}. {error}") from None
-    return frozenset(hosts)
-
-
 def _webhook_policy(read: Reader) -> EgressPolicy:
     """Build the egress policy of webhooks: public web servers and the targets in SIGNET_HOOK_PRIVATE."""
-    items = read.text("SIGNET_HOOK_PRIVATE").replace(",", " ").split()
     return replace(
         WEBHOOK_POLICY,
-        private_targets=tuple(_private_target(item, "SIGNET_HOOK_PRIVATE") for item in items),
+        private_targets=_parsed(read, "SIGNET_HOOK_PRIVATE", parse_targets),
         ca_file=read.text("SIGNET_SMTP_CA_FILE") or None,
     )
 
 
-def _private_target(item: str, variable: str = "SIGNET_SMTP_PRIVATE") -> PrivateTarget:
-    head, plaintext = (item[: -len(":plaintext")], True) if item.endswith(":plaintext") else (item, False)
-    network, _, port = head.rpartition(":")
+def _parsed(read: Reader, variable: str, parse: Callable[[str], _T]) -> _T:
     try:
-        target = PrivateTarget(ipaddress.ip_network(network.strip("[]")), int(port), plaintext)
-    except ValueError:
-        target = None
-    if target is None or not 0 < target.port < 65536:
-        raise ConfigError(f"{variable} holds {item!r}; write 10.0.0.5/32:587")
-    return target
+        return parse(read.text(variable))
+    except ValueError as error:
+        raise ConfigError(f"{variable} {error}.") from None

@@ -129,15 +129,12 @@ def _connect(address: Address, policy: EgressPolicy) -> socket.socket:
             sock.close()
             raise SubmissionFailure(Stage.RESOLVE, Reason.TARGET_REFUSED)
         return sock
-    return _encrypt(sock, peer, address, policy, deadline)
+    return _encrypt(sock, peer, address, deadline)
 
 
-def _encrypt(
-    sock: socket.socket, peer: Peer, address: Address, policy: EgressPolicy, deadline: Deadline
-) -> socket.socket:
-    ca_file = policy.ca_file if peer.is_private else None
+def _encrypt(sock: socket.socket, peer: Peer, address: Address, deadline: Deadline) -> socket.socket:
     try:
-        return tls.wrap_socket(sock, address.host, ca_file, deadline.remaining())[0]
+        return tls.wrap_socket(sock, address.host, peer.ca_file, deadline.remaining())[0]
     except SubmissionFailure:
         sock.close()
         raise

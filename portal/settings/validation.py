@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask_babel import gettext as _
 
 from ..smtp.mailbox import MailboxError, parse_mailbox
-from ..smtp.network.dial import takes_mail_without_login
+from ..smtp.network.dial import takes_mail_without_login, with_own_ports
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import check_credentials
 from ..smtp.server import Mechanism, Security
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..smtp.providers.model import Provider
 
 _DEFAULT_PORTS = {Security.STARTTLS: 587, Security.IMPLICIT_TLS: 465, Security.PLAINTEXT: 25}
+_MAX_LISTED_PORTS = 12
 _BLOCKING_CODES = {
     "app-password-spaces",
     "outer-space",
@@ -63,7 +64,7 @@ def validate(values: SettingsInput) -> SmtpSettings:
     errors: dict[str, str] = {}
     host = _host(values.host, errors)
     security = values.security or Security.STARTTLS.value
-    port = _port(values, security, errors)
+    port = _port(values, host, security, errors)
     domain = _domain(values, errors)
     wrapped_user = _wrapped_user(values.wrapped_user, errors)
     logs_in = values.mechanism != Mechanism.NONE.value
@@ -190,15 +191,25 @@ def _check_needs_no_login(host: str, port: int, errors: dict[str, str]) -> None:
         )
 
 
-def _port(values: SettingsInput, security: str, errors: dict[str, str]) -> int:
+def _port(values: SettingsInput, host: str, security: str, errors: dict[str, str]) -> int:
     if not values.port:
         return 0 if security == DETECT else _DEFAULT_PORTS[Security(security)]
     port = int(values.port)
-    allowed = current_config().policy.ports
-    if port not in allowed:
-        listed = ", ".join(map(str, sorted(allowed)))
-        errors["port"] = f"Port {port} is not one that mail is handed in through here. Use one of {listed}."
+    policy = current_config().policy
+    allowed = with_own_ports(policy, host).ports
+    if port not in allowed and all(target.port != port for target in policy.private_targets):
+        errors["port"] = _(
+            "Port %(port)d is not allowed here. Use one of %(listed)s, or ask whoever runs this portal to allow it.",
+            port=port,
+            listed=_listed(allowed),
+        )
     return port
+
+
+def _listed(ports: frozenset[int]) -> str:
+    """Return the ports as text, shortened where an operator allows very many."""
+    shown = sorted(ports)[:_MAX_LISTED_PORTS]
+    return ", ".join(map(str, shown)) + (", …" if len(shown) < len(ports) else "")
 
 
 def _domain(values: SettingsInput, errors: dict[str, str]) -> str:

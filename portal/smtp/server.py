@@ -56,7 +56,10 @@ class Limits:
 
     deadline: float = 60.0  # absolute, from the look-up of the name to the last reply
     connect: float = 10.0  # one TCP connection attempt
-    greeting: float = 10.0  # the 220 reply, which a port with implicit TLS does not send in plaintext
+    first_connect: float = (
+        2.0  # the first attempt at each of several addresses, so that a dead one costs little
+    )
+    greeting: float = 30.0  # the 220 reply; RFC 5321 section 4.5.3.2.1 asks for 300
     reply: float = 30.0  # each later reply
     received: int = 256 * 1024  # the whole conversation; a usual one is under 4 KiB
 

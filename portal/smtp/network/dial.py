@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from ..server import Security
 from .guard import EgressPolicy, HostOverride, IPAddress, find_private_target, permits_plaintext
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from ..server import Limits, Server
 
@@ -47,18 +47,29 @@ class Peer:
     is_private: bool
     permits_plaintext: bool
     needs_login: bool = False
+    ca_file: str | None = None  # further authorities
 
     @classmethod
     def for_server(cls, address: IPAddress, server: Server) -> Peer:
-        if server.policy.overrides_for(server.host):
-            return cls(address, is_private=True, permits_plaintext=False)
-        is_private = find_private_target(address, server.port, server.policy) is not None
+        policy = server.policy
+        if policy.overrides_for(server.host):
+            return cls(address, is_private=True, permits_plaintext=False, ca_file=policy.ca_file)
+        target = find_private_target(address, server.port, policy)
+        if target is None:
+            needs_login = not takes_mail_without_login(server.host, policy)
+            return cls(address, is_private=False, permits_plaintext=False, needs_login=needs_login)
+        plaintext = permits_plaintext(address, server.port, policy)
         return cls(
-            address,
-            is_private,
-            permits_plaintext(address, server.port, server.policy),
-            needs_login=not is_private and not takes_mail_without_login(server.host, server.policy),
+            address, is_private=True, permits_plaintext=plaintext, ca_file=target.ca_file or policy.ca_file
         )
+
+
+def with_own_ports(policy: EgressPolicy, host: str) -> EgressPolicy:
+    """Return the policy with the ports of the provider's card allowed, too, for a host that is on the card."""
+    provider = load_catalogue().by_host(host)
+    if provider is None or provider.host_named(normalise_host(host)) is None:
+        return policy
+    return replace(policy, ports=policy.ports | {port.number for port in provider.ports})
 
 
 def takes_mail_without_login(host: str, policy: EgressPolicy) -> bool:
@@ -72,21 +83,37 @@ def dial(
 ) -> tuple[socket.socket, Peer]:
     """Connect to the first address that accepts; return the socket and the peer.
 
+    With several addresses, each first gets ``limits.first_connect`` seconds and then, if it did not answer, the rest of
+    ``limits.connect``: one dead address must not use up the time of the others.
+
     Only the addresses that the guard returned are dialled, never the name: a second look-up could return
     another address. Raises SubmissionFailure at CONNECT.
     """
-    failures: list[Reason] = []
+    failures: dict[IPAddress, Reason] = {}
     port = _target_port(server)
-    for address in addresses:
+    for address, seconds in _attempts(addresses, limits, failures):
         if deadline.remaining() <= 0:
-            failures.append(Reason.CONNECT_TIMED_OUT)
+            failures.setdefault(address, Reason.CONNECT_TIMED_OUT)
             break
-        outcome = _connect(address, port, min(limits.connect, deadline.remaining()))
+        outcome = _connect(address, port, min(seconds, deadline.remaining()))
         if isinstance(outcome, socket.socket):
             return outcome, Peer.for_server(address, server)
-        failures.append(outcome)
-    reason = min(failures, key=_MOST_INFORMATIVE_FIRST.index)
+        failures[address] = outcome
+    reason = min(failures.values(), key=_MOST_INFORMATIVE_FIRST.index)
     raise SubmissionFailure(Stage.CONNECT, reason, evidence={"addresses": ", ".join(map(str, addresses))})
+
+
+def _attempts(
+    addresses: tuple[IPAddress, ...], limits: Limits, failures: dict[IPAddress, Reason]
+) -> Iterator[tuple[IPAddress, float]]:
+    """Yield each address with the seconds of its attempt: a short one, then a long one for those that timed out."""
+    first = limits.connect if len(addresses) == 1 else min(limits.first_connect, limits.connect)
+    for address in addresses:
+        yield address, first
+    if first < limits.connect:
+        for address in addresses:
+            if failures.get(address) is Reason.CONNECT_TIMED_OUT:
+                yield address, limits.connect
 
 
 def _target_port(server: Server) -> int | None:

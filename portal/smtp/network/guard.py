@@ -49,6 +49,7 @@ _IPV4_NOT_PUBLIC = tuple(
         "240.0.0.0/4",  # reserved and broadcast, RFC 1112, RFC 919
     )
 )
+_NAT64 = IPv6Network("64:ff9b::/96")  # the well-known prefix: an IPv4 address in the last 32 bits, RFC 6052
 _IPV6_PUBLIC = IPv6Network("2000::/3")  # all that IANA has allocated as global unicast
 _IPV6_NOT_PUBLIC = tuple(
     IPv6Network(block)
@@ -81,6 +82,7 @@ class PrivateTarget:
     network: IPv4Network | IPv6Network
     port: int
     plaintext: bool = False  # whether unencrypted connections are permitted
+    ca_file: str | None = None  # further authorities for this target alone
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,8 @@ def _a_label(label: str) -> str:
 
 def is_public(address: IPAddress) -> bool:
     """Return whether an address is public according to the tables above."""
+    if isinstance(address, IPv6Address) and address.scope_id is None and address in _NAT64:
+        address = IPv4Address(int(address) & 0xFFFFFFFF)  # the gateway connects to this one
     if isinstance(address, IPv4Address):
         return not any(address in block for block in _IPV4_NOT_PUBLIC)
     if address.scope_id is not None or address not in _IPV6_PUBLIC:

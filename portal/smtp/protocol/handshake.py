@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage
-from ..network.dial import Deadline, Peer, dial
+from ..network.dial import Deadline, Peer, dial, with_own_ports
 from ..network.guard import resolve_allowed
 from ..server import Limits, Mechanism, Security, Server
 from . import auth, tls
@@ -101,7 +101,8 @@ class Handshake:
         with self._recorder.stage(Stage.RESOLVE) as notes:
             plaintext = server.security is Security.PLAINTEXT
             timeout = self._deadline.remaining()
-            addresses = resolve_allowed(server.host, server.port, server.policy, timeout, plaintext=plaintext)
+            policy = with_own_ports(server.policy, server.host)
+            addresses = resolve_allowed(server.host, server.port, policy, timeout, plaintext=plaintext)
             notes.evidence["addresses"] = ", ".join(map(str, addresses))
             notes.sentence = f"The name {server.host} leads to {addresses[0]}."
         with self._recorder.stage(Stage.CONNECT) as notes:
@@ -159,7 +160,7 @@ class Handshake:
             self.features = EhloFeatures.from_reply(connection.expect(reply, 250))
 
     def _encrypt(self, connection: SmtpConnection, notes: StageNotes) -> None:
-        ca_file = self.server.policy.ca_file if self._peer and self._peer.is_private else None
+        ca_file = self._peer.ca_file if self._peer else None
         timeout = min(self._deadline.remaining(), self._limits.reply)
         connection.sock, facts = tls.wrap_socket(connection.sock, self.server.host, ca_file, timeout)
         self.transcript.add("*", f"encrypted with {facts['version']}")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.network.dial import Deadline, dial, with_own_ports
 from portal.smtp.network.guard import (
     EgressPolicy,
     HostError,
@@ -21,7 +24,7 @@ from portal.smtp.network.guard import (
     resolve_allowed,
 )
 from portal.smtp.protocol.session import Session
-from portal.smtp.server import Security
+from portal.smtp.server import Limits, Security
 
 from ..badserver import THREAD_TIMEOUT_S, BadServer, disconnect, server_at
 
@@ -232,3 +235,52 @@ def test_a_port_without_a_listener_is_a_refused_connection() -> None:
     with pytest.raises(SubmissionFailure) as met:
         Session(server_at(port)).open()
     assert (met.value.stage, met.value.reason) == (Stage.CONNECT, Reason.CONNECT_REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("64:ff9b::8.8.8.8", True),  # the well-known prefix: a gateway connects to 8.8.8.8
+        ("64:ff9b::808:808", True),
+        ("64:ff9b::10.0.0.1", False),
+        ("64:ff9b::127.0.0.1", False),
+        ("64:ff9b::169.254.169.254", False),
+        ("64:ff9b::168.63.129.16", False),
+        ("64:ff9b::1:808:808", False),  # outside the /96
+        ("64:ff9b:1::808:808", False),  # the local-use prefix of RFC 8215
+    ],
+)
+def test_nat64_is_judged_by_the_ipv4_address_inside(address: str, public: bool) -> None:
+    assert is_public(ip_address(address)) is public
+
+
+def test_the_ports_of_a_card_are_allowed_for_its_own_hosts_only() -> None:
+    policy = EgressPolicy(ports=frozenset({587}))
+    assert 2525 in with_own_ports(policy, "smtp.mailgun.org").ports
+    for host in ("mail.example.com", "evil.smtp.mailgun.org", "smtp.mailgun.org.example.com"):
+        assert with_own_ports(policy, host).ports == {587}
+
+
+def test_a_dead_first_address_leaves_the_time_of_a_connection_to_the_next() -> None:
+    with BadServer(disconnect) as listening, _unaccepting(listening.port) as dead:
+        server = server_at(listening.port)
+        addresses = (ip_address(dead), ip_address("127.0.0.1"))
+        limits = Limits(deadline=THREAD_TIMEOUT_S, connect=THREAD_TIMEOUT_S, first_connect=0.2)
+        sock, peer = dial(addresses, server, limits, Deadline(THREAD_TIMEOUT_S))
+        sock.close()
+    assert peer.address == ip_address("127.0.0.1")
+
+
+@contextmanager
+def _unaccepting(port: int) -> Iterator[str]:
+    """Yield a loopback address on which connections are never completed, because the queue of the listener is full."""
+    address = "127.0.0.2"
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind((address, port))
+        full.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((address, port))
+        yield address
