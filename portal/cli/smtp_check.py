@@ -84,7 +84,7 @@ def dry_run(slug: str, number: int | None, observer: Observer | None = None) -> 
         raise CannotCheck("unknown-account", "No account has this name. It is the last part of /join/<name>.")
     route, recipient = _route(_version(account, number)), _recipient(account)
     db.session.rollback()  # no transaction stays open while the server answers
-    report = probe(route.server, route.sender, recipient, observer)
+    report = probe(route.server, route.return_path, recipient, observer)
     return DryRunResult(
         slug, route, recipient, report, route.explain(report.failure) if report.failure else None
     )

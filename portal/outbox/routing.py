@@ -28,12 +28,15 @@ class Route:
     """
 
     server: Server
-    sender: str  # the mailbox in From and in the envelope
+    sender: str  # the mailbox in From, and in the envelope unless envelope_sender is set
     display_name: str
     reply_to: str | None = None
     version_number: int | None = None
     provider: Provider | None = None
     is_screened: bool = False
+    envelope_sender: str = ""
+    headers: tuple[tuple[str, str], ...] = ()  # further ones
+    messages_per_connection: int | None = None  # None: as the tuning says
 
     @cached_property
     def author(self) -> str:
@@ -44,6 +47,11 @@ class Route:
     def attempt_columns(self) -> dict[str, Any]:
         """The columns of an attempt that describe its route."""
         return {"version_number": self.version_number, "server": self.server.address, "sender": self.author}
+
+    @property
+    def return_path(self) -> str:
+        """The mailbox in MAIL FROM, to which bounces go."""
+        return self.envelope_sender or self.sender
 
     @property
     def domain(self) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import gettext as _
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,6 +21,7 @@ from ..accounts.models import Account
 from ..clock import utcnow
 from ..db import db
 from ..db.lease import Lease, lapsed, take
+from ..db.transaction import db_now
 from ..jobs import notify
 from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP
@@ -28,15 +30,17 @@ from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..outbox.queue import enqueue_row
 from ..outbox.sending import deliver
 from ..outbox.store import claims
+from ..outbox.store.sql import get_store
+from ..smtp.failure import Reason, Stage, SubmissionFailure
 from ..state import current_config
 from ..vault import DecryptionError
-from . import autodetect, fixes, routing, versions
+from . import autodetect, credentials, fixes, routing, versions
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, VersionState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..smtp.failure import SubmissionFailure
+    from ..outbox.store.types import Claim
     from ..smtp.protocol.stages import StageResult
 
 _log = logging.getLogger(__name__)
@@ -113,7 +117,7 @@ def _claim(version_id: int, now: datetime) -> Lease[SettingsCheck] | None:
         db.session.rollback()
         return None
     lease = take(row, _lease_duration(), now=now)
-    row.state = CheckState.RUNNING
+    row.state, row.started_at = CheckState.RUNNING, now
     db.session.commit()
     return lease
 
@@ -140,12 +144,31 @@ def _run_claimed(lease: Lease[SettingsCheck]) -> None:
         claim,
         version_id=claim.message.forced_version_id,
         observer=_stage_recorder(lease),
-        keep_waiting=partial(_is_wanted, lease),
+        keep_waiting=partial(_keep_waiting, lease, claim),
     )
-    if result.failure is not None:
-        _find_fix(lease, version_id, result.failure, result.diagnosis)
+    diagnosis = result.diagnosis
+    if result.failure is not None and diagnosis is not None:
+        diagnosis = _with_password_hint(version_id, result.failure, diagnosis)
+        _find_fix(lease, version_id, result.failure, diagnosis)
     if result.settled:
-        _finish(lease, passed=result.accepted, diagnosis=result.diagnosis, transcript=result.transcript)
+        _finish(lease, passed=result.accepted, diagnosis=diagnosis, transcript=result.transcript)
+
+
+def _with_password_hint(
+    version_id: int, failure: SubmissionFailure, diagnosis: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Add what to try if the server refused a password beyond ASCII, which servers encode differently."""
+    if failure.stage is not Stage.AUTH or failure.reason is not Reason.REPLIED:
+        return diagnosis
+    password = credentials.open_password(db.session.get_one(SmtpSettings, version_id))
+    db.session.rollback()
+    if password.isascii():
+        return diagnosis
+    hint = _(
+        "The password holds characters beyond A to Z, which servers store differently. If it is right, set one of plain "
+        "letters and digits at your provider."
+    )
+    return {**diagnosis, "fixes": [*diagnosis["fixes"], hint]}
 
 
 def _find_fix(
@@ -164,6 +187,7 @@ def _find_fix(
         return
     row.diagnosis, row.fix = dict(diagnosis) if diagnosis else None, None
     lease.renew(row, _lease_duration(), now=utcnow())
+    row.started_at = utcnow()
     recipient = row.recipient
     db.session.commit()
     fix = fixes.find(version_id, failure, recipient)
@@ -210,6 +234,7 @@ def _enqueue_test_email(lease: Lease[SettingsCheck]) -> OutboxMessage | None:
     if message.status not in (Status.SENT, Status.FAILED):  # all stages after the detection are repeated
         row.stages = [stage for stage in row.stages if stage["stage"] == "detect"]
         lease.renew(row, _lease_duration(), now=utcnow())  # detection used up part of it
+        row.started_at = utcnow()
     db.session.commit()
     return message
 
@@ -224,11 +249,14 @@ def _stage_recorder(lease: Lease[SettingsCheck]) -> Callable[[StageResult], None
     return record
 
 
-def _is_wanted(lease: Lease[SettingsCheck]) -> bool:
-    """Return whether the check is still this worker's: its owner may have stopped it."""
-    wanted = lease.still_mine() is not None
-    db.session.rollback()
-    return wanted
+def _keep_waiting(lease: Lease[SettingsCheck], claim: Claim) -> bool:
+    """Renew the leases of the check and its message while the server is silent; False if its owner stopped the check."""
+    row = lease.still_mine()
+    if row is not None and lease.until - utcnow() < _lease_duration() / 2:
+        lease.renew(row, _lease_duration(), now=utcnow())
+        get_store().renew_lease(claim.message.account_id, claim.token, now=db_now())
+    db.session.commit()
+    return row is not None
 
 
 def _finish_from_message(lease: Lease[SettingsCheck], message: OutboxMessage) -> None:

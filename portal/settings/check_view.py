@@ -56,18 +56,29 @@ def announcement(progress: str, diagnosis: DiagnosisView | None, what_to_do: lis
     return " ".join([progress, *([diagnosis.cause, *what_to_do] if diagnosis else [])])
 
 
-def waiting(check: SettingsCheck, *, now: datetime) -> CheckWait | None:
+def _long_wait(deadline: float, reply_seconds: int) -> str:
+    return str(
+        _(
+            "The server has up to %(seconds)d seconds for the conversation, and then %(more)d seconds to accept the message.",
+            seconds=deadline,
+            more=reply_seconds,
+        )
+    )
+
+
+def waiting(check: SettingsCheck, *, now: datetime, reply_seconds: int | None) -> CheckWait | None:
     """Return the wait of a running check; None if no worker runs it."""
-    if check.state is not CheckState.RUNNING or check.lease_until is None:
+    if check.state is not CheckState.RUNNING or check.started_at is None:
         return None
-    since = check.lease_until.timestamp() - current_config().lease  # renewed before each part
-    seconds = max(0, int(now.timestamp() - since))
+    seconds = max(0, int((now - check.started_at).total_seconds()))
     if any(result["verdict"] == "failed" for result in check.stages):
         bound = _("Each change that we try takes up to %(seconds)d seconds.", seconds=FIX_DEADLINE_S)
     elif not check.message_id:
         bound = _("The ports have up to %(seconds)d seconds to answer.", seconds=autodetect.DEADLINE_S)
     else:
         deadline = current_config().limits.deadline
+        if reply_seconds:
+            return CheckWait(seconds, _long_wait(deadline, reply_seconds))
         bound = _("The server has up to %(seconds)d seconds for the whole conversation.", seconds=deadline)
     return CheckWait(seconds, bound)
 
@@ -78,8 +89,6 @@ def diagnosis(check: SettingsCheck | None) -> DiagnosisView | None:
     if found is None or check is None or not check.fix:
         return found
     name = fixes.changed_fields(check.fix)[0][0]
-    if name == "ehlo_name":  # not a field of the form
-        return found
     return replace(found, field=name, field_label=FIELD_LABELS[name])
 
 

@@ -6,6 +6,7 @@ row is pointed at another server, does not open.
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 from ..smtp.network.guard import HostError, canonical_host
@@ -43,6 +44,17 @@ def seal(version: SmtpSettings, password: str) -> None:
 def open_password(version: SmtpSettings) -> str:
     """Return the password of a version in plain text. Raises DecryptionError."""
     return vault().open(version.sealed_password, binding(version))
+
+
+def prepare_password(text: str) -> str:
+    """Return a typed password as RFC 8265 section 4.2 prepares it: NFC, and plain spaces in place of other ones.
+
+    Keyboards differ in how they compose ö, and providers compare the octets.
+    """
+    if text.isascii():
+        return text
+    spaced = "".join(" " if unicodedata.category(one) == "Zs" else one for one in text)
+    return unicodedata.normalize("NFC", spaced)
 
 
 def kept_password(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[str, datetime]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
-from wtforms import Form, HiddenField, PasswordField, RadioField, SelectField
+from wtforms import Form, HiddenField, PasswordField, RadioField, SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, StopValidation, ValidationError
 
@@ -13,8 +13,8 @@ from ..smtp.network.pasted_host import take_apart
 from ..smtp.providers.model import ProviderKind
 from ..smtp.server import Mechanism, Security
 from ..state import current_config
-from ..web.fields import PortalForm, mailbox_field, max_length, required, text_field
-from . import provider_values, providers
+from ..web.fields import PortalForm, mailbox_field, max_length, required, stripped, text_field
+from . import advanced, provider_values, providers
 from .models import DETECT, SmtpSettings
 
 if TYPE_CHECKING:
@@ -37,6 +37,15 @@ _MECHANISMS = [
 ]
 
 
+_ADVANCED = (
+    "wrapped_user",
+    "from_name",
+    "ehlo_name",
+    "envelope_sender",
+    "messages_per_connection",
+    "reply_seconds",
+    "headers",
+)
 _IMPLICIT_TLS_PORTS = {465, 2465}  # by convention, RFC 8314 section 7.3
 _USUAL_PROVIDERS = {"mailgun", "gmail", providers.REHEARSAL}  # the first two are named in the form's hints
 _PROVIDER_GROUPS = ("The usual ones", "Made for automated mail", "Mailboxes", "Other")
@@ -81,6 +90,11 @@ class SmtpForm(PortalForm):
     wrapped_user = text_field("Affiliate Wrapped User", limit=64)
     from_name = text_field("From name", limit=100)
     reply_to = mailbox_field("Reply-To", Optional())
+    ehlo_name = text_field("EHLO name", limit=253)
+    envelope_sender = mailbox_field("Envelope sender", Optional())
+    messages_per_connection = text_field("Messages per connection", limit=12)
+    reply_seconds = text_field("Reply time", limit=12)
+    headers = TextAreaField("Further headers", validators=[max_length(2000)], filters=[stripped])
     based_on = HiddenField(
         validators=[Optional(), max_length(6)]
     )  # number of the version that filled the form
@@ -110,6 +124,11 @@ class SmtpForm(PortalForm):
                     entered=field.data,
                 )
             )
+
+    @property
+    def has_advanced_errors(self) -> bool:
+        """Whether a field of the part *Advanced* has an error, so that the part has to be open."""
+        return any(self[name].errors for name in _ADVANCED)
 
     def take_host_apart(self) -> str:
         """Take a pasted address or line apart into server and port. Return what was done, as a sentence, or nothing."""
@@ -197,6 +216,7 @@ def initial_values(version: SmtpSettings) -> dict[str, Any]:
         "from_name": version.from_name,
         "reply_to": version.reply_to,
         "based_on": str(version.number),
+        **advanced.form_values(version),
     }
 
 

@@ -52,6 +52,10 @@ class SmtpSettings(Base):
     from_name: Mapped[str] = mapped_column(String(100), default="")
     reply_to: Mapped[str] = mapped_column(String(254), default="")
     ehlo_name: Mapped[str] = mapped_column(String(253), default="")  # empty: EHLO with the portal's name
+    envelope_sender: Mapped[str] = mapped_column(String(254), default="")  # empty: the sender
+    headers: Mapped[list[list[str]]] = mapped_column(JSON, default=list)  # further ones, as [name, value]
+    messages_per_connection: Mapped[int | None]  # None: as the tuning says
+    reply_seconds: Mapped[int | None]  # for the reply to a message; None: what is left of the deadline
     credential_warnings: Mapped[list[dict[str, Any]]] = mapped_column(
         JSON, default=list
     )  # warnings found when it was saved
@@ -87,6 +91,7 @@ class SettingsCheck(Base):
     transcript: Mapped[str] = mapped_column(Text, default="")
     message_id: Mapped[int | None]  # the outbox row of the test email
     created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]  # of its present part: port detection, conversation, search for a fix
     ended_at: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
     __table_args__ = (Index("ix_settings_check_state", "state"),)

@@ -146,7 +146,9 @@ def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> Setti
         stages=check_view.stages(check) if check else [],
         summary=progress,
         announcement=check_view.announcement(progress, diagnosis, steps),
-        wait=check_view.waiting(check, now=now) if check else None,
+        wait=check_view.waiting(check, now=now, reply_seconds=shown.reply_seconds)
+        if check and shown
+        else None,
         diagnosis=diagnosis,
         steps=steps,
         fix=fix,

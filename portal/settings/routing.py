@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
@@ -103,11 +104,14 @@ def version_route(version: SmtpSettings) -> Route:
         mechanism=mechanism,
         ehlo_name=version.ehlo_name or current_config().ehlo_name,
         policy=current_config().policy,
-        limits=current_config().limits,
+        limits=replace(current_config().limits, final_reply=float(version.reply_seconds or 0)),
     )
     return Route(
         server=server,
         sender=version.sender,
+        envelope_sender=version.envelope_sender,
+        headers=tuple((name, value) for name, value in version.headers),
+        messages_per_connection=version.messages_per_connection,
         display_name=version.from_name or account.name,
         reply_to=version.reply_to or None,
         version_number=version.number,

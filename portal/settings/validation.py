@@ -13,7 +13,7 @@ from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import check_credentials
 from ..smtp.server import Mechanism, Security
 from ..state import current_config
-from . import provider_values, providers
+from . import advanced, provider_values, providers
 from .models import DETECT, SmtpSettings
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ _NO_LOCAL_PART = (
 Warnings = list[dict[str, object]]
 
 
-@dataclass(frozen=True)
-class SettingsInput:
+@dataclass(frozen=True, kw_only=True)
+class SettingsInput(advanced.AdvancedInput):
     """Submitted values, stripped but not validated. An empty ``password`` keeps the saved one."""
 
     provider: str
@@ -72,23 +72,24 @@ def validate(values: SettingsInput) -> SmtpSettings:
         _check_needs_no_login(host, port, errors)
     if not errors:
         _check_sender(wrapped_user, domain, errors)
+    version = SmtpSettings()
+    advanced.apply(values, version, errors)
     if errors:
         raise InvalidSettings(errors)
     recognised = providers.by_host(host)  # takes precedence over the provider chosen in the form
     use_chosen = recognised.id == "other" and values.provider
     provider_id = providers.by_id(values.provider).id if use_chosen else recognised.id
-    return SmtpSettings(
-        provider=provider_id,
-        host=host,
-        port=port,
-        security=security,
-        mechanism=values.mechanism,
-        username=values.username if logs_in else "",
-        domain=domain,
-        wrapped_user=wrapped_user,
-        from_name=values.from_name,
-        reply_to=values.reply_to,
-    )
+    version.provider = provider_id
+    version.host = host
+    version.port = port
+    version.security = security
+    version.mechanism = values.mechanism
+    version.username = values.username if logs_in else ""
+    version.domain = domain
+    version.wrapped_user = wrapped_user
+    version.from_name = values.from_name
+    version.reply_to = values.reply_to
+    return version
 
 
 def warnings(version: SmtpSettings, password: str) -> Warnings:

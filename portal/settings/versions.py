@@ -81,9 +81,9 @@ def save_draft(owner: Owner, values: SettingsInput, *, now: datetime) -> SmtpSet
     lock_account(owner.account_id)
     version.account_id, version.number = owner.account_id, _next_number(owner.account_id)
     version.state, version.created_at = VersionState.DRAFT, now
-    if saved and saved.host == version.host:  # the EHLO name belongs to the server
-        version.ehlo_name = saved.ehlo_name
-    _seal_password(version, values.password, saved, now)
+    if saved and saved.host != version.host and saved.ehlo_name == version.ehlo_name:
+        version.ehlo_name = ""  # it belongs to the server
+    _seal_password(version, credentials.prepare_password(values.password), saved, now)
     version.credential_warnings = validation.warnings(version, values.password)
     if not (saved and (saved.provider, saved.host) == (version.provider, version.host)):  # not asked before
         version.credential_warnings += validation.pair_warnings(values.provider, version.host)

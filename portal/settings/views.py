@@ -15,7 +15,7 @@ from ..notices import send_test as test_emails
 from ..web.errors import error_page
 from ..web.labels import FIELD_LABELS
 from ..web.owner_limits import LimitReached
-from . import autodetect, credentials, deprecations, fixes, page, provider_values, routing, versions
+from . import advanced, autodetect, credentials, deprecations, fixes, page, provider_values, routing, versions
 from .forms import RecipientForm, SmtpForm, initial_values
 from .models import SmtpSettings, VersionState
 from .validation import InvalidSettings, SettingsInput
@@ -276,6 +276,7 @@ def _page(
         help=page.field_hints(provider),
         deprecations=deprecations.for_provider(provider),
         labels=FIELD_LABELS,
+        defaults=advanced.defaults(),
         offer=offer or provider_values.offer_of_card(provider, form.values()),
         sender_card=card,
         sender_offer=provider_values.offer_of_mailbox(card, form.values()),

@@ -61,6 +61,9 @@ class Limits:
     )
     greeting: float = 30.0  # the 220 reply; RFC 5321 section 4.5.3.2.1 asks for 300
     reply: float = 30.0  # each later reply
+    final_reply: float = (
+        0.0  # the reply to a message, after which the deadline is moved; 0: what is left of it
+    )
     received: int = 256 * 1024  # the whole conversation; a usual one is under 4 KiB
 
 

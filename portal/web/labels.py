@@ -68,7 +68,7 @@ FIELD_LABELS: Mapping[str, str] = {
     "mechanism": "SMTP Authentication",
     "domain": "Domain",
     "wrapped_user": "Affiliate Wrapped User",
-    "ehlo_name": "Name said in the greeting",
+    "ehlo_name": "EHLO name",
 }
 # Who has to act, by ``smtp.diagnosis.cases.Move``: on a page, and in an alert's line "Whose move: ...".
 MOVE_LABELS: Mapping[str, str] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from portal.db import db
 from tests.outbox.support import answering
 from tests.settings.conftest import PAGE, checks, save, versions, work
@@ -22,14 +24,16 @@ def test_a_refused_ehlo_name_is_fixed_by_the_sending_domain(app, owner, servers,
     (check,) = checks()
     assert check.diagnosis["kind"] == "ehlo_name"
     assert check.fix["values"] == {"ehlo_name": "brightleaf.example"}
-    assert "Name said in the greeting" in owner.get(PAGE).get_data(as_text=True)
+    assert "EHLO name" in owner.get(PAGE).get_data(as_text=True)
 
     owner.submit(f"{PAGE}/versions/1/apply", {}, page=PAGE)
     work()
     assert [version.state for version in versions()] == ["draft", "live"]
     db.session.rollback()
 
-    # The next version keeps the EHLO name, because it belongs to the server.
-    save(owner, form, from_name="Bright", password="")
+    # The form holds the EHLO name, so that the next version keeps it.
+    page = owner.get(PAGE).get_data(as_text=True)
+    assert re.search(r'name="ehlo_name"[^>]*value="brightleaf.example"', page)
+    save(owner, form, from_name="Bright", password="", ehlo_name="brightleaf.example")
     work()
     assert versions()[-1].state == "live"

@@ -141,7 +141,7 @@ class ReusableConnection:
     def _reusable(self, route: Route) -> AccountConnection | None:
         """Return the connection, ready for the next message, or None if a new one is needed."""
         connection, tuning = self._connection, self._tuning
-        if connection is None or not self.is_open or connection.num_emails >= tuning.connection_max_messages:
+        if connection is None or not self.is_open or connection.num_emails >= self._max_messages(route):
             return None
         if time.monotonic() - self._opened_at > tuning.connection_max_age_s:
             return None
@@ -167,12 +167,15 @@ class ReusableConnection:
     def _submit(
         self, connection: AccountConnection, message: AccountMessage, following: AccountMessage | None
     ) -> Acceptance:
-        if connection.num_emails + 1 >= self._tuning.connection_max_messages:
+        if connection.num_emails + 1 >= self._max_messages(connection.route):
             following = None  # this message is the last one of the connection
         try:
             return connection.submit(message, following)
         finally:
             self._keep_transcript(connection)
+
+    def _max_messages(self, route: Route) -> int:
+        return route.messages_per_connection or self._tuning.connection_max_messages
 
     def _keep_transcript(self, connection: AccountConnection) -> None:
         self.transcript = str(connection.host.transcript) if connection.host is not None else ""

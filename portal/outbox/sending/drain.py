@@ -43,7 +43,9 @@ class Drain:
         self.idle = threading.Event()  # set while there is nothing to send
         self.may_idle: Callable[[], bool] = lambda: False  # whether the connection may be kept while idle
         self._tuning = current_config().tuning
-        self._connection = ReusableConnection(on_wait=self._flush, on_body_sent=self._prebuild)
+        self._connection = ReusableConnection(
+            on_wait=self._flush, on_body_sent=self._prebuild, keep_waiting=self._keep_lease
+        )
         self._transactions = DrainTransactions(account_id, can_idle=self._can_idle)
         self.sizer = self._transactions.sizer
 
@@ -180,6 +182,11 @@ class Drain:
     def _flush(self) -> None:
         """Settle the submitted messages while the server is slow to reply."""
         self._transactions.flush()
+
+    def _keep_lease(self) -> bool:
+        """Renew the lease while the server is silent. The wait goes on in any case: giving up could repeat a message."""
+        self._transactions.renew_while_waiting()
+        return True
 
     def _prebuild(self) -> None:
         """Build the message after the next one while the server reads this one; the next one is built already."""

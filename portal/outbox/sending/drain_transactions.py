@@ -124,6 +124,18 @@ class DrainTransactions:
         self.abandon()
         return None
 
+    def renew_while_waiting(self) -> None:
+        """Renew the lease, if that is due, while the server is silent; if it fails, it is tried again soon. Commits."""
+        if not self._is_renewal_due():
+            return
+        try:
+            self._is_stale |= not self._renew()
+        except Exception:
+            db.session.rollback()
+            _log.debug("the lease is renewed later", exc_info=True)
+        else:
+            self._renewed_at = time.monotonic()
+
     def close(self) -> None:
         """Release the lease of a drain that has no claims. Commits."""
         self.next = NextStep()

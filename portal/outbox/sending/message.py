@@ -37,7 +37,7 @@ class AccountMessage(Message):
         text, html = bodies(row)
         self.alts = {}
         self.subject = row.subject
-        self.sender = self._sender = route.sender  # of the envelope; the From header has the display name too
+        self.sender = self._sender = route.return_path  # of the envelope; the From header is route.author
         self._recipient = row.recipient
         self.recipients = [row.recipient]
         self.body, self.html = text, html or None
@@ -123,6 +123,7 @@ def _headers(row: OutboxMessage | QueuedMessage, route: Route, now: datetime) ->
         "Message-ID": row.message_id or "",
         "Auto-Submitted": "auto-generated",  # vacation responders do not reply to it (RFC 3834)
     }
+    headers |= dict(route.headers)
     if route.reply_to:
         headers["Reply-To"] = route.reply_to
     if row.unsubscribe_url:  # RFC 8058: a mail client may show a button that posts there

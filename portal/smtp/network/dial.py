@@ -31,6 +31,10 @@ class Deadline:
         """Return the seconds left, at least zero."""
         return max(0.0, self._ends - monotonic())
 
+    def extend(self, seconds: float) -> None:
+        """Leave at least ``seconds`` from now."""
+        self._ends = max(self._ends, monotonic() + seconds)
+
     def until(self, timeout: float | None) -> float:
         """Return the time on the monotonic clock at which a wait of at most ``timeout`` seconds ends."""
         return self._ends if timeout is None else min(self._ends, monotonic() + timeout)

@@ -149,11 +149,14 @@ class MailTransaction:
     def _final_reply(self) -> Reply:
         """Read the reply to the final dot; any failure but a refusal leaves acceptance unknown.
 
-        The wait lasts up to the deadline. RFC 5321 section 4.5.3.2.6 grants ten minutes, because a client
-        that gives up early risks a second copy.
+        The wait lasts up to the deadline, or as long as the settings say. RFC 5321 section 4.5.3.2.6 grants ten
+        minutes, because a client that gives up early risks a second copy.
         """
+        final_reply_s = self._connection.limits.final_reply
+        if final_reply_s:
+            self._connection.deadline.extend(final_reply_s)
         try:
-            reply = self._connection.read_reply(None)
+            reply = self._connection.read_reply(final_reply_s or None)
             if 200 <= reply.code < 300:
                 return reply
             return self._connection.expect(reply)

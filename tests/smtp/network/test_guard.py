@@ -250,7 +250,7 @@ def test_a_port_without_a_listener_is_a_refused_connection() -> None:
         ("64:ff9b:1::808:808", False),  # the local-use prefix of RFC 8215
     ],
 )
-def test_nat64_is_judged_by_the_ipv4_address_inside(address: str, public: bool) -> None:
+def test_nat64_is_assessed_by_the_ipv4_address_inside(address: str, public: bool) -> None:
     assert is_public(ip_address(address)) is public
 
 
