@@ -1,10 +1,25 @@
 """The WSGI application: ``gunicorn wsgi:app``."""
 
-import sys
+from __future__ import annotations
 
-from flask import Flask
+import sys
+from typing import TYPE_CHECKING
 
 from portal import cli
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from portal.config import Config
+
+
+def _set_up(config: Config) -> Flask:
+    """Return the portal with this configuration and with tables that are up to date."""
+    from portal import bootstrap, create_app
+
+    portal = create_app(config)
+    bootstrap.migrate(portal)
+    return portal
 
 
 def _portal() -> Flask:
@@ -22,4 +37,4 @@ def _portal() -> Flask:
     return portal
 
 
-app = cli.minimal_app(sys.argv) or _portal()
+app = cli.minimal_app(sys.argv, _set_up) or _portal()

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .config import ConfigError
 from .db import readiness
+from .env import create_private_file
 from .jobs import backend
 from .state import get_state
 from .vault import KeyringError, new_key
@@ -27,25 +28,9 @@ def make_secrets(instance: Path) -> list[Path]:
     created = []
     for name, value in (("secret_key", secrets.token_urlsafe(48)), ("keys", new_key())):
         path = instance / name
-        if _create_file(path, value + "\n"):
+        if create_private_file(path, value + "\n"):
             created.append(path)
     return created
-
-
-def _create_file(path: Path, text: str) -> bool:
-    """Create a private file with this text unless it exists; safe when several processes do so at once."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with os.fdopen(
-        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii"
-    ) as file:
-        file.write(text)
-    try:
-        os.link(draft, path)  # atomic, and fails if the file exists
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink()
-    return True
 
 
 def migrate(app: Flask) -> None:

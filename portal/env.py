@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -73,3 +75,19 @@ class Reader:
         if len(value) < at_least:
             raise ConfigError(f"{name} is too short: {at_least} characters or more, please.")
         return value
+
+
+def create_private_file(path: Path, text: str) -> bool:
+    """Create a private file with this text unless it exists; safe when several processes do so at once."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with os.fdopen(
+        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii"
+    ) as file:
+        file.write(text)
+    try:
+        os.link(draft, path)  # atomic, and fails if the file exists
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True

@@ -56,7 +56,7 @@ LAYERS = (
     ("incidents",),
     ("api", "operations", "monitoring", "rehearsal"),
     ("demo", "tasks"),
-    ("bootstrap", "migrations"),
+    ("backup", "bootstrap", "migrations"),
     ("cli", "dev_server"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -15,10 +15,12 @@ from flask.cli import AppGroup
 from ..clock import utcnow
 from ..jobs.backend import QUEUES
 from ..state import current_config
-from . import accounts, operator
+from . import accounts, backup, operator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from ..config import Config
 
 _GUNICORN_LOAD_ERROR = 4  # gunicorn stops; after any other status it restarts the worker endlessly
 
@@ -33,6 +35,8 @@ def install(app: Flask) -> None:
         smtp,
         domain,
         accounts.accounts,
+        backup.backup,
+        backup.restore,
         *operator.COMMANDS,
     ):
         app.cli.add_command(command)
@@ -143,18 +147,22 @@ def domain_check(name: str, provider: str, selectors: tuple[str, ...], as_json: 
     sys.exit(run(name, provider, selectors, as_json, click.echo))
 
 
-def minimal_app(arguments: Sequence[str]) -> Flask | None:
+def minimal_app(arguments: Sequence[str], set_up: Callable[[Config], Flask]) -> Flask | None:
     """Return an app with only the commands that need no configuration, if the command line names one of them, else None.
 
     Flask takes its commands from the app, so explaining a reply would otherwise need a configured portal. Only Flask's
     command line sets FLASK_RUN_FROM_CLI, never a WSGI server.
     """
     alone = ("smtp" in arguments and not _is_smtp_check(arguments)) or ("keys", "new") in pairwise(arguments)
+    # A restore makes the database and the keys that the portal needs. Either word may also be the name of a file.
+    alone |= next((one for one in arguments if one in ("backup", "restore")), "") == "restore"
     if os.environ.get("FLASK_RUN_FROM_CLI") != "true" or not alone:
         return None
     app = Flask("portal")
     app.cli.add_command(smtp)
     app.cli.add_command(operator.keys)
+    app.cli.add_command(backup.restore)
+    app.extensions[backup.SET_UP] = set_up
     return app
 
 

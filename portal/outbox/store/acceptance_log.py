@@ -22,7 +22,7 @@ from ...state import current_config, get_state
 from .attempts import acceptance_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from ...smtp.protocol.envelope import Acceptance
     from .types import Claim
@@ -148,12 +148,26 @@ def _new_log() -> AcceptanceLog:
 
 def entries_for(tokens: Collection[str]) -> list[Entry]:
     """Return what any process of this machine, running or ended, has logged under these tokens."""
+    return [entry for entry in all_entries() if entry["token"] in tokens]
+
+
+def all_entries() -> list[Entry]:
+    """Return everything that is in the files of this machine; entries of settled claims are among it."""
     while True:
         try:
-            entries = [entry for path in _files() for entry in _parse(path.read_bytes())]
+            return [entry for path in _files() for entry in _parse(path.read_bytes())]
         except FileNotFoundError:
             continue  # a file was rotated during the read: read again
-        return [entry for entry in entries if entry["token"] in tokens]
+
+
+def import_entries(instance: Path, entries: Iterable[Entry]) -> None:
+    """Write entries into a file of their own, as of an ended process; the next worker applies and deletes it."""
+    folder = instance / _FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"imported-{secrets.token_hex(6)}{_SUFFIX}"
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(file, "w", encoding="ascii") as stream:
+        stream.writelines(json.dumps(entry) + "\n" for entry in entries)
 
 
 def orphaned_entries() -> Iterator[list[Entry]]:
