@@ -100,6 +100,7 @@ class Config:
     tests_per_hour: int = 10
     sign_up_seconds: float = 2.0  # a sign-up form submitted faster than this is shown again (bot check)
     redis_url: str = field(default="", repr=False)  # of the job queues; empty: a file or PostgreSQL
+    security_log: str = ""  # a file, or "stderr"; empty: switched off
     metrics_token: str = field(default="", repr=False)  # bearer token of /metrics; empty: switched off
     tuning: Tuning = field(default_factory=Tuning)  # the same everywhere; tests replace some values
     testing: bool = False
@@ -189,6 +190,7 @@ class Config:
             metrics_token=read.secret("SIGNET_METRICS_TOKEN", "metrics_token", at_least=16)
             if read.text("SIGNET_METRICS_TOKEN")
             else "",
+            security_log=_security_log(read),
             sign_up_seconds=read.number("SIGNET_SIGN_UP_SECONDS", 2.0),
             tests_per_hour=int(read.number("SIGNET_TESTS_PER_HOUR", 10, low=1)),
         )
@@ -212,6 +214,15 @@ def _cpu(read: Reader) -> int | None:
             f"SIGNET_CPU is {value!r}; this process may run on these CPUs: {', '.join(map(str, allowed))}."
         )
     return int(value)
+
+
+def _security_log(read: Reader) -> str:
+    value = read.text("SIGNET_SECURITY_LOG")
+    if value in {"", "stderr"} or (Path(value).is_absolute() and Path(value).parent.is_dir()):
+        return value
+    raise ConfigError(
+        f"SIGNET_SECURITY_LOG is {value!r}; write stderr, or the full path of a file in a folder that exists."
+    )
 
 
 def _base_url(value: str) -> str:

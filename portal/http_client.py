@@ -47,9 +47,10 @@ class InvalidAddress(ValueError):
 class PostFailed(Exception):
     """The POST failed; the message is one sentence that contains no text from the server."""
 
-    def __init__(self, sentence: str, status: int | None = None) -> None:
+    def __init__(self, sentence: str, status: int | None = None, *, refused_target: str = "") -> None:
         super().__init__(sentence)
         self.status = status
+        self.refused_target = refused_target  # host:port that the SSRF guard refused
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,14 @@ def post(url: str, body: bytes, headers: Mapping[str, str], policy: EgressPolicy
     """Post a body and return the status code, one of 200 to 299. Raises PostFailed."""
     try:
         address = parse_address(url, policy)
-        sock = _connect(address, policy)
     except InvalidAddress as refused:
         raise PostFailed(str(refused)) from None
+    try:
+        sock = _connect(address, policy)
     except SubmissionFailure as failure:
-        raise PostFailed(_REASONS.get(failure.reason, "The connection could not be encrypted.")) from None
+        sentence = _REASONS.get(failure.reason, "The connection could not be encrypted.")
+        target = f"{address.host}:{address.port}" if failure.reason is Reason.TARGET_REFUSED else ""
+        raise PostFailed(sentence, refused_target=target) from None
     status = _exchange(sock, address, body, headers)
     if 300 <= status < 400:
         raise PostFailed("The server sends us elsewhere, and redirects are not followed.", status)

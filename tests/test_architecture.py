@@ -42,6 +42,7 @@ LAYERS = (
     ("http_client", "audit"),
     ("outbox",),
     ("web",),
+    ("security_log",),
     ("accounts",),
     ("notices",),
     ("oauth",),

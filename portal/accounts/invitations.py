@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, delete, select, update
 
 from ..db import db
+from ..security_log import SecurityEvent, record
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..state import current_config
 from . import registration
@@ -108,6 +109,7 @@ def _add(mailbox: str, link: Callable[[str], str], now: datetime, *, makes_opera
         )
     )
     db.session.commit()
+    record(SecurityEvent.INVITED, as_operator="yes" if makes_operator else "no")
     return link(token)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from sqlalchemy import select
 from .. import rate_limit
 from ..db import db
 from ..rate_limit import RateLimit
+from ..security_log import SecurityEvent, record
 from . import sessions
 from .identifiers import mailbox_key
 from .models import Owner
@@ -60,6 +62,7 @@ class Visitor:
 @dataclass(frozen=True)
 class _StoredPassword:
     id: int
+    account_id: int
     password_hash: str
 
 
@@ -73,26 +76,37 @@ def log_in(mailbox: str, password: str, visitor: Visitor, *, now: datetime) -> s
     key = mailbox_key(mailbox)
     stored = _find_stored_password(key, visitor, now)
     if not hasher().verify(stored.password_hash if stored else None, password) or stored is None:
+        record(SecurityEvent.LOG_IN_FAILED, **_concerned(stored), reason="password" if stored else "mailbox")
         raise WrongCredentials
     new_hash = (
         hasher().hash(password) if hasher().needs_rehash(stored.password_hash) else stored.password_hash
     )
-    return _start_session(stored, new_hash, key, visitor, now)
+    token = _start_session(stored, new_hash, key, visitor, now)
+    record(SecurityEvent.LOG_IN, **_concerned(stored))
+    return token
+
+
+def _concerned(stored: _StoredPassword | None) -> dict[str, int]:
+    """Return account and owner for the security log; nothing for a mailbox that is no owner's."""
+    return {"account": stored.account_id, "owner": stored.id} if stored else {}
 
 
 def _find_stored_password(key: str, visitor: Visitor, now: datetime) -> _StoredPassword | None:
     """Count this attempt and fetch the hash in one transaction, which ends before the slow verification."""
-    query = select(Owner.id, Owner.password_hash).where(Owner.mailbox_key == key)
+    query = select(Owner.id, Owner.account_id, Owner.password_hash).where(Owner.mailbox_key == key)
     row = db.session.execute(query).one_or_none()
-    wait = timedelta()
+    stored = _StoredPassword(row.id, row.account_id, row.password_hash) if row else None
+    wait, reached = timedelta(), ""
     for limit, of in _limits(key, row.id if row else None, visitor):
         wait = rate_limit.consume_or_wait(limit, *of, now=now)
         if wait:  # what this limit refuses is not counted by those that other people share
+            reached = limit.name
             break
     db.session.commit()
     if wait:
+        record_lock_out(reached, wait, **_concerned(stored))
         raise TooManyAttempts(wait)
-    return _StoredPassword(row.id, row.password_hash) if row else None
+    return stored
 
 
 def _limits(key: str, owner_id: int | None, visitor: Visitor) -> Iterator[tuple[RateLimit, tuple[str, ...]]]:
@@ -131,6 +145,11 @@ def count_password(session_id: int, *, now: datetime) -> timedelta:
 def reset_attempts(key: str, *, now: datetime) -> None:
     """Reset the attempts that all networks share for this mailbox, after a proof of its owner. The caller commits."""
     rate_limit.reset(LOGINS_PER_MAILBOX, key, now=now)
+
+
+def record_lock_out(limit: str, wait: timedelta, **concerned: int) -> None:
+    """Write to the security log that a rate limit refuses passwords for a time."""
+    record(SecurityEvent.LOG_IN_LOCKED, **concerned, limit=limit, wait_s=math.ceil(wait.total_seconds()))
 
 
 def log_in_new_owner(owner_id: int, *, device: str, now: datetime) -> str:

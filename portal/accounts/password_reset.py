@@ -13,6 +13,7 @@ from .. import rate_limit, recipient_limits
 from ..db import db
 from ..outbox.queue import enqueue_row
 from ..rate_limit import RateLimit
+from ..security_log import SecurityEvent, record
 from ..state import current_config
 from . import emails, sessions
 from .identifiers import mailbox_key
@@ -54,10 +55,17 @@ def request_reset(request: ResetRequest, *, link_for: Callable[[str], str], now:
     is_known = owner is not None and request.browser is not None and owner.id in request.browser.owner_ids
     limit = recipient_limits.RESETS_BY_OWNER if is_known else recipient_limits.BY_STRANGERS
     allowed = not wait and recipient_limits.consume(limit, key, now=now)
-    if owner and allowed and can_send_mail():
+    concerned = {"account": owner.account_id, "owner": owner.id} if owner else {}
+    is_emailed = bool(owner and allowed and can_send_mail())
+    if owner and is_emailed:
         token = _add_reset(owner, now)
         enqueue_row(None, emails.reset_password(owner.mailbox, hash_token(token), link_for(token)), now=now)
     db.session.commit()
+    record(
+        SecurityEvent.RESET_REQUESTED,
+        **concerned,
+        result="limited" if wait else "emailed" if is_emailed else "nothing",
+    )
     if wait:
         raise TooManyAttempts(wait)
 
@@ -65,8 +73,12 @@ def request_reset(request: ResetRequest, *, link_for: Callable[[str], str], now:
 def create_reset_token(mailbox: str, *, now: datetime) -> str | None:
     """Return a reset token for a mailbox, for use where no email can be sent; None if it is unknown. Commits."""
     owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == mailbox_key(mailbox)))
-    token = _add_reset(owner, now) if owner else None
+    if owner is None:
+        db.session.rollback()
+        return None
+    token, concerned = _add_reset(owner, now), {"account": owner.account_id, "owner": owner.id}
     db.session.commit()
+    record(SecurityEvent.RESET_LINK_MADE, **concerned)
     return token
 
 
@@ -112,8 +124,9 @@ def set_password(token: str, password: str, *, reset_link: str, now: datetime) -
     )  # the link was in the mailbox, or an operator handed it over
     sessions.revoke(OwnerSession.owner_id == owner.id, now=now)
     reset_attempts(owner.mailbox_key, now=now)
-    owner_id = owner.id
+    owner_id, account_id = owner.id, owner.account_id
     db.session.commit()
+    record(SecurityEvent.PASSWORD_RESET, account=account_id, owner=owner_id)
     return owner_id
 
 

@@ -9,6 +9,7 @@ from zoneinfo import available_timezones
 from sqlalchemy import select
 
 from ..db import db
+from ..security_log import SecurityEvent, record
 from . import login, sessions
 from .identifiers import mailbox_key
 from .login import WrongCredentials
@@ -69,9 +70,11 @@ def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, 
     wait = login.count_password(user.session_id, now=now)
     db.session.commit()
     if wait:
+        login.record_lock_out(login.PASSWORDS_PER_SESSION.name, wait)
         raise login.TooManyAttempts(wait)
     check_password(new, *about)
     if not hasher().verify(stored, present):
+        record(SecurityEvent.LOG_IN_FAILED, reason="present password")
         raise WrongCredentials
     hashed = hasher().hash(new)
     owner = db.session.get_one(Owner, user.id, with_for_update={"of": Owner})
@@ -82,14 +85,19 @@ def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, 
     login.reset_attempts(key, now=now)
     sessions.revoke(OwnerSession.owner_id == user.id, OwnerSession.id != user.session_id, now=now)
     db.session.commit()
+    record(SecurityEvent.PASSWORD_CHANGED)
 
 
 def set_operator(mailbox: str, *, operator: bool) -> Owner | None:
     """Make an owner an operator, or no longer; return None for an unknown mailbox. Commits."""
     owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == mailbox_key(mailbox)))
-    if owner is not None:
-        owner.is_operator = operator
+    if owner is None:
+        db.session.rollback()
+        return None
+    owner.is_operator = operator
+    concerned = {"account": owner.account_id, "owner": owner.id}
     db.session.commit()
+    record(SecurityEvent.OPERATOR_PROMOTED if operator else SecurityEvent.OPERATOR_DEMOTED, **concerned)
     return owner
 
 

@@ -15,6 +15,7 @@ from ..config import Registration
 from ..db import db
 from ..outbox.queue import enqueue_row
 from ..rate_limit import RateLimit
+from ..security_log import SecurityEvent, record
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..state import current_config
 from . import emails, names
@@ -275,11 +276,15 @@ def _create(
         db.session.add(owner)
         db.session.execute(delete(PendingRegistration).where(PendingRegistration.mailbox_key == valid.key))
         try:
+            db.session.flush()
+            concerned = {"account": owner.account_id, "owner": owner.id}
             db.session.commit()
         except IntegrityError:
             # PostgreSQL: a concurrent transaction took the mailbox or the slug.
             db.session.rollback()
             continue
+        approved = "yes" if vouched.is_approved else "no"
+        record(SecurityEvent.REGISTERED, **concerned, approved=approved)
         return owner
     raise RegistrationRefused("The registration collided with others. Try again.")
 

@@ -18,6 +18,7 @@ from ..db.transaction import db_now
 from ..jobs import notify
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.queue import SYSTEM, get_queue
+from ..security_log import SecurityEvent, record
 from ..state import get_state
 from .models import Account, Owner
 
@@ -111,6 +112,8 @@ def approve(account_id: int, *, now: datetime) -> bool:
             waiting.values(next_attempt_at=db_now()).execution_options(synchronize_session=False)
         )
     db.session.commit()
+    if is_new:
+        record(SecurityEvent.ACCOUNT_APPROVED, account=account_id)
     return is_new
 
 
@@ -125,6 +128,8 @@ def suspend(account_id: int, *, reason: str, now: datetime) -> bool:
         account.suspended_at, account.suspension_reason = now, " ".join(reason.split())[:REASON_LIMIT_CHARS]
         get_queue(account_id, lock=True).generation += 1  # a running drain releases the rest of its batch
     db.session.commit()
+    if is_new:
+        record(SecurityEvent.ACCOUNT_SUSPENDED, account=account_id)
     return is_new
 
 
@@ -136,6 +141,8 @@ def resume(account_id: int) -> bool:
         account.suspended_at, account.suspension_reason = None, ""
         _restart(account_id)
     db.session.commit()
+    if was_suspended:
+        record(SecurityEvent.ACCOUNT_RESUMED, account=account_id)
     return was_suspended
 
 

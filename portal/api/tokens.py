@@ -14,6 +14,7 @@ from .. import rate_limit
 from ..accounts.models import Account
 from ..accounts.tokens import hash_token, new_token
 from ..db import db, read_write
+from ..security_log import SecurityEvent, record
 from .models import ApiToken
 
 if TYPE_CHECKING:
@@ -65,7 +66,10 @@ def create(account_id: int, *, name: str, by: str, form_key: str, now: datetime)
     row = ApiToken(account_id=account_id, name=name, token_hash=hash_token(token), form_key=form_key)
     row.created_at, row.created_by = now, by
     db.session.add(row)
+    db.session.flush()
+    token_id = row.id
     db.session.commit()
+    record(SecurityEvent.TOKEN_CREATED, account=account_id, token=token_id)
     return token
 
 
@@ -81,6 +85,7 @@ def revoke(account_id: int, token_id: int, *, by: str, now: datetime) -> str | N
     row.revoked_at, row.revoked_by = now, by
     name = row.name
     db.session.commit()
+    record(SecurityEvent.TOKEN_REVOKED, account=account_id, token=token_id)
     return name
 
 

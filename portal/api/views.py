@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..clock import utcnow
+from ..security_log import SecurityEvent, record
 from ..state import current_config
 from . import ingest, serializers, strict_json, tokens
 from .openapi import KEY_PATTERN, document
@@ -71,6 +72,8 @@ def _authenticate() -> tokens.Bearer:
     if bearer is None:
         # RFC 6750 section 3.1: no error code if no token was sent.
         error = ', error="invalid_token"' if header else ""
+        if header:
+            record(SecurityEvent.TOKEN_REFUSED)
         raise Problem(ProblemKind.TOKEN, headers={"WWW-Authenticate": f'Bearer realm="Signet"{error}'})
     return bearer
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from ..db import db, insert
 from ..outbox.queue import get_queue
+from ..security_log import SecurityEvent, record
 from ..state import vault
 from .models import IncidentPolicy, OnFailure
 
@@ -52,6 +53,7 @@ def save_webhook(account_id: int, url: str) -> SavedWebhook:
         secret = _seal_new_secret(row)
     row.webhook_enabled = True
     db.session.commit()
+    record(SecurityEvent.WEBHOOK_SAVED, account=account_id)
     return SavedWebhook(secret)
 
 
@@ -63,6 +65,7 @@ def renew_webhook_secret(account_id: int) -> SavedWebhook | None:
         return None
     secret = _seal_new_secret(row)
     db.session.commit()
+    record(SecurityEvent.WEBHOOK_SAVED, account=account_id)
     return SavedWebhook(secret)
 
 
@@ -71,6 +74,7 @@ def remove_webhook(account_id: int) -> None:
     row = _locked_row(account_id)
     row.webhook_enabled, row.webhook_url, row.sealed_secret = False, "", None
     db.session.commit()
+    record(SecurityEvent.WEBHOOK_REMOVED, account=account_id)
 
 
 def set_failure_action(account_id: int, action: OnFailure, after_minutes: int) -> None:

@@ -25,6 +25,7 @@ from ..db import db, insert
 from ..db.lease import is_free
 from ..http_client import PostFailed, post
 from ..jobs import backoff, notify
+from ..security_log import SecurityEvent, record
 from ..state import current_config
 from ..vault import DecryptionError
 from . import policy
@@ -107,6 +108,13 @@ def deliver(delivery_id: int) -> None:
     try:
         status = post(url, body, headers, current_config().webhook_policy)
     except PostFailed as failure:
+        if failure.refused_target:
+            record(
+                SecurityEvent.TARGET_REFUSED,
+                account=row.account_id,
+                target=failure.refused_target,
+                purpose="webhook",
+            )
         _record_result(delivery_id, status=failure.status, problem=str(failure))
     else:
         _record_result(delivery_id, status=status)

@@ -45,6 +45,7 @@ class AccountRow:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; ``docs/commands.md`` describes them."""
         return {
+            "id": self.id,
             "account": self.slug,
             "name": self.name,
             "owner": self.owner,

@@ -12,7 +12,8 @@ def install(app: Flask) -> None:
     """Register the pages and the jobs of this package with the app."""
     from ..accounts import standing
     from ..jobs.registry import add_work_source
-    from . import login_probe, routing, views_explain
+    from ..outbox.callbacks import add_listener
+    from . import login_probe, refused_targets, routing, views_explain
     from .check import find_due_work
     from .views import blueprint
 
@@ -20,4 +21,5 @@ def install(app: Flask) -> None:
     app.register_blueprint(blueprint)
     app.register_blueprint(views_explain.blueprint)
     add_work_source(app, find_due_work)
+    add_listener(app, refused_targets.on_attempt_settled)
     add_work_source(app, login_probe.find_due_work)

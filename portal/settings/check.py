@@ -31,10 +31,11 @@ from ..outbox.queue import enqueue_row
 from ..outbox.sending import deliver
 from ..outbox.store import claims
 from ..outbox.store.sql import get_store
+from ..security_log import SecurityEvent, record
 from ..smtp.failure import Reason, Stage, SubmissionFailure
 from ..state import current_config
 from ..vault import DecryptionError
-from . import autodetect, credentials, fixes, routing, versions
+from . import autodetect, credentials, fixes, refused_targets, routing, versions
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, VersionState
 
 if TYPE_CHECKING:
@@ -207,6 +208,7 @@ def _detect_port(lease: Lease[SettingsCheck], version_id: int) -> bool:
     version = db.session.get_one(SmtpSettings, version_id)
     row.stages = [autodetect.stage_result(detection)]
     if detection.found is None:
+        refused_targets.record_detection(version.account_id, version.host, detection)
         _finish(lease, passed=False, diagnosis=autodetect.not_found_diagnosis(version.host))
         return False
     autodetect.store_port(version, detection.found)
@@ -286,13 +288,18 @@ def _finish(
     row.state = CheckState.PASSED if passed else CheckState.FAILED
     row.diagnosis, row.ended_at, row.lease_until = dict(diagnosis) if diagnosis else None, now, None
     row.transcript = transcript
+    is_activated = False
     version = db.session.get_one(SmtpSettings, row.version_id)
     if passed and version.state is VersionState.LIVE:
         version.failover_since = None  # The server works again: end the failover.
         versions.release_queue(version.account_id)
     elif passed and not _is_superseded(row, version):
         versions.activate(version, now=now)
+        is_activated = True
+    account_id, number = version.account_id, version.number
     db.session.commit()
+    if is_activated:
+        record(SecurityEvent.SETTINGS_LIVE, account=account_id, version=number)
 
 
 def _is_superseded(row: SettingsCheck, version: SmtpSettings) -> bool:

@@ -12,6 +12,7 @@ from ..accounts.models import Account, Owner
 from ..db import db
 from ..jobs import notify
 from ..outbox.queue import get_queue, release
+from ..security_log import SecurityEvent, record
 from ..smtp.server import Mechanism
 from ..vault import DecryptionError
 from ..web import owner_limits
@@ -95,7 +96,9 @@ def save_draft(owner: Owner, values: SettingsInput, *, now: datetime) -> SmtpSet
     db.session.flush()
     if not blocking_warnings(version):
         _request_check(version, owner, now)
+    number = version.number
     db.session.commit()
+    record(SecurityEvent.SETTINGS_SAVED, account=owner.account_id, version=number)
     return version
 
 
@@ -111,7 +114,9 @@ def save_fixed(owner: Owner, version: SmtpSettings, password: str, *, now: datet
     db.session.add(version)
     db.session.flush()
     _request_check(version, owner, now)
+    number = version.number
     db.session.commit()
+    record(SecurityEvent.SETTINGS_SAVED, account=owner.account_id, version=number)
     return version
 
 
@@ -156,6 +161,7 @@ def stop_using(account_id: int, *, now: datetime) -> None:
     _retire_live(account_id)
     release_queue(account_id)
     db.session.commit()
+    record(SecurityEvent.SETTINGS_STOPPED, account=account_id)
 
 
 def stop_checks(account_id: int, *, now: datetime) -> bool:
@@ -209,7 +215,9 @@ def force_activate(version: SmtpSettings, *, now: datetime) -> None:
         )
     _clear_blocking(version)
     activate(version, now=now)
+    account_id, number = version.account_id, version.number
     db.session.commit()
+    record(SecurityEvent.SETTINGS_LIVE, account=account_id, version=number)
 
 
 def blocking_warnings(version: SmtpSettings) -> validation.Warnings:

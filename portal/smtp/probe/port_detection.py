@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..failure import SubmissionFailure
+from ..failure import Reason, SubmissionFailure
 from ..protocol.session import Session
 from ..protocol.stages import failure_sentence
 from ..server import Limits, Mechanism, Security, Server
@@ -34,6 +34,7 @@ class PortResult:
     security: Security
     ok: bool
     sentence: str
+    reason: Reason | None = None  # of a failure
 
 
 @dataclass(frozen=True)
@@ -90,4 +91,4 @@ def _try_connection(server: Server) -> PortResult:
             return PortResult(server.port, server.security, ok=True, sentence=sentence)
     except SubmissionFailure as failure:
         sentence = failure_sentence(failure, server)
-        return PortResult(server.port, server.security, ok=False, sentence=sentence)
+        return PortResult(server.port, server.security, ok=False, sentence=sentence, reason=failure.reason)
