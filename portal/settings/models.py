@@ -61,6 +61,8 @@ class SmtpSettings(Base):
     )  # warnings found when it was saved
     state: Mapped[VersionState] = mapped_column(enum_column(VersionState), default=VersionState.DRAFT)
     created_at: Mapped[datetime]
+    # The owner's name, kept after the owner is gone; empty for versions that were saved before names were stored.
+    saved_by: Mapped[str] = mapped_column(String(100), default="")
     live_since: Mapped[datetime | None]
     # Start of a failover: email goes through the platform's sender because this version's server fails. It stays live.
     failover_since: Mapped[datetime | None]

@@ -81,7 +81,7 @@ def save_draft(owner: Owner, values: SettingsInput, *, now: datetime) -> SmtpSet
         raise InvalidSettings(error.errors | ({"password": missing} if missing else {})) from None
     lock_account(owner.account_id)
     version.account_id, version.number = owner.account_id, _next_number(owner.account_id)
-    version.state, version.created_at = VersionState.DRAFT, now
+    version.state, version.created_at, version.saved_by = VersionState.DRAFT, now, owner.name
     if saved and saved.host != version.host and saved.ehlo_name == version.ehlo_name:
         version.ehlo_name = ""  # it belongs to the server
     _seal_password(version, credentials.prepare_password(values.password), saved, now)
@@ -109,6 +109,7 @@ def save_fixed(owner: Owner, version: SmtpSettings, password: str, *, now: datet
     """
     lock_account(owner.account_id)
     version.number, version.created_at = _next_number(owner.account_id), now
+    version.saved_by = owner.name
     version.credential_warnings = [one | {"blocking": False} for one in version.credential_warnings]
     credentials.seal(version, password)
     db.session.add(version)

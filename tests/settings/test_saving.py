@@ -87,6 +87,17 @@ INVALID_HOSTS = {
 }
 
 
+def test_a_version_names_who_saved_it(app, owner, form):
+    save(owner, form)
+    (version,) = versions()
+    assert version.saved_by == "Ada Fairweather"
+    assert "by Ada Fairweather" in " ".join(text_of(owner.get(PAGE)).split())
+    row = db.session.scalars(select(SmtpSettings)).one()
+    row.saved_by = ""  # saved before names were stored
+    db.session.commit()
+    assert "by Ada" not in text_of(owner.get(PAGE))
+
+
 def test_an_invalid_host_has_an_error_beside_its_field(owner, form):
     for host, words in INVALID_HOSTS.items():
         answer = save(owner, form, host=host)
