@@ -101,6 +101,8 @@ class Config:
     sign_up_seconds: float = 2.0  # a sign-up form submitted faster than this is shown again (bot check)
     redis_url: str = field(default="", repr=False)  # of the job queues; empty: a file or PostgreSQL
     security_log: str = ""  # a file, or "stderr"; empty: switched off
+    security_contacts: tuple[str, ...] = ()  # addresses of security.txt; empty: the page does not exist
+    security_policy: str = ""  # address of the policy that security.txt names
     metrics_token: str = field(default="", repr=False)  # bearer token of /metrics; empty: switched off
     tuning: Tuning = field(default_factory=Tuning)  # the same everywhere; tests replace some values
     testing: bool = False
@@ -191,6 +193,8 @@ class Config:
             if read.text("SIGNET_METRICS_TOKEN")
             else "",
             security_log=_security_log(read),
+            security_contacts=_security_contacts(read),
+            security_policy=_security_policy(read),
             sign_up_seconds=read.number("SIGNET_SIGN_UP_SECONDS", 2.0),
             tests_per_hour=int(read.number("SIGNET_TESTS_PER_HOUR", 10, low=1)),
         )
@@ -223,6 +227,40 @@ def _security_log(read: Reader) -> str:
     raise ConfigError(
         f"SIGNET_SECURITY_LOG is {value!r}; write stderr, or the full path of a file in a folder that exists."
     )
+
+
+def _security_contacts(read: Reader) -> tuple[str, ...]:
+    """Return the addresses to report vulnerabilities to, as URIs (RFC 9116 section 2.5.3)."""
+    return tuple(_security_contact(item) for item in read.text("SIGNET_SECURITY_CONTACT").split())
+
+
+def _security_contact(item: str) -> str:
+    if _is_https(item):
+        return item
+    try:
+        return f"mailto:{parse_mailbox(item.removeprefix('mailto:'))}"
+    except MailboxError:
+        raise ConfigError(
+            f"SIGNET_SECURITY_CONTACT holds {item!r}; write email addresses and https:// addresses with spaces in between."
+        ) from None
+
+
+def _security_policy(read: Reader) -> str:
+    value = read.text("SIGNET_SECURITY_POLICY")
+    if value and not _is_https(value):
+        raise ConfigError(f"SIGNET_SECURITY_POLICY is {value!r}; write an address that begins with https://.")
+    if value and not read.text("SIGNET_SECURITY_CONTACT"):
+        raise ConfigError(
+            "SIGNET_SECURITY_POLICY is set, but SIGNET_SECURITY_CONTACT is not. Set both, or neither."
+        )
+    return value
+
+
+def _is_https(value: str) -> bool:
+    try:
+        return value.startswith("https://") and value.isprintable() and bool(urlsplit(value).hostname)
+    except ValueError:
+        return False
 
 
 def _base_url(value: str) -> str:

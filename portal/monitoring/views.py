@@ -1,4 +1,4 @@
-"""The endpoints /healthz (the process responds), /readyz (the portal is ready) and /metrics (Prometheus, with a token)."""
+"""The endpoints /healthz (the process responds), /readyz (the portal is ready), /metrics (with a token) and security.txt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 
 from ..clock import utcnow
 from ..state import current_config
-from . import health, prometheus
+from . import health, prometheus, security_txt
 
 blueprint = Blueprint("monitoring", __name__)
 
@@ -24,6 +24,13 @@ def readyz() -> Any:
     problems = health.find_problems(utcnow())
     response = jsonify({"ready": not problems, "reasons": problems})
     return response, 503 if problems else 200
+
+
+@blueprint.get(security_txt.PATH)
+def security_contact() -> Response:
+    """Return security.txt; 404 unless the operator has configured a contact."""
+    text = security_txt.render(current_config(), utcnow()) or abort(404)
+    return Response(text, content_type="text/plain; charset=utf-8")
 
 
 @blueprint.get("/metrics")
