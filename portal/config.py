@@ -84,6 +84,7 @@ class Config:
         100  # emails of an account without approval by the platform's sender, in 24 hours
     )
     unapproved_per_recipient: int = 10
+    event_emails_per_hour: int = 4  # of one account to one recipient; further ones become one email
     rehearsal: bool = False
     rehearsal_starttls_port: int = 2587
     rehearsal_tls_port: int = 2465
@@ -173,6 +174,7 @@ class Config:
             registration=Registration(read.choice("SIGNET_REGISTRATION", [*Registration])),
             unapproved_per_account=int(read.number("SIGNET_UNAPPROVED_PER_ACCOUNT", 100)),
             unapproved_per_recipient=int(read.number("SIGNET_UNAPPROVED_PER_RECIPIENT", 10)),
+            event_emails_per_hour=int(read.number("SIGNET_EVENT_EMAILS_PER_HOUR", 4, low=1)),
             rehearsal=rehearsal,
             rehearsal_starttls_port=starttls_port,
             rehearsal_tls_port=tls_port,

@@ -8,6 +8,7 @@ from .clock import utcnow
 from .deliveries import bulk_actions, rollup
 from .domains.checks import run as check_domain
 from .enrolment.cleanup import delete_unconfirmed
+from .events import digests
 from .events.weekly_summary import enqueue_summaries as enqueue_weekly_summaries
 from .incidents import alerts, monitor, webhooks
 from .jobs import backend
@@ -42,6 +43,10 @@ def install(app: Flask, config: Config) -> None:
         "weekly-summary": (
             "housekeeping",
             in_context(lambda account_id: enqueue_weekly_summaries(account_id, now=utcnow())),
+        ),
+        digests.JOB: (
+            "housekeeping",
+            in_context(lambda account_id: digests.send(account_id, now=utcnow())),
         ),
         "cleanup": ("housekeeping", in_context(lambda _: delete_unconfirmed(now=utcnow()))),
         "rollup": ("housekeeping", in_context(_roll_up_and_clean_up)),

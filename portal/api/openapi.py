@@ -36,6 +36,7 @@ _DECISION_MEANINGS = {
     EmailDecision.SUPPRESSED: "this mailbox is not written to",
     EmailDecision.NOT_CONFIRMED: "the affiliate has not confirmed the mailbox",
     EmailDecision.DUPLICATE: "it is owed already",
+    EmailDecision.IN_DIGEST: "the recipient gets many emails at present, so this one leaves later, together with others",
     EmailDecision.SUSPENDED: "the affiliate is suspended",
     EmailDecision.NOT_APPROVED: "the account is not approved yet, and the affiliate has not confirmed the mailbox",
     EmailDecision.NOT_ACTIVE: "the affiliate waits for approval, was declined, or was invited and has not joined",

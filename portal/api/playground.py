@@ -15,6 +15,7 @@ from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db
 from ..deliveries import message_log
 from ..events import event_log
+from ..events.models import EmailDecision, EventMail
 from ..events.presenter import NOT_SENT_REASONS
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
@@ -25,7 +26,6 @@ from .serializers import find_event
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..events.models import EventMail
 
 MAX_CHOICES = 30
 _KEY_SAFE = re.compile(r"[A-Za-z0-9._-]{1,60}", re.ASCII)
@@ -132,7 +132,7 @@ def _simulated_email(account_id: int, mail: EventMail) -> SimulatedEmail:
     notice, reason = CATALOGUE.get(mail.kind), NOT_SENT_REASONS.get(mail.decision)
     message = (
         message_log.get_message(account_id, mail.message_id)
-        if mail.message_id and not mail.decision
+        if mail.message_id and mail.decision in (EmailDecision.QUEUED, EmailDecision.IN_DIGEST)
         else None
     )
     return SimulatedEmail(
@@ -142,7 +142,7 @@ def _simulated_email(account_id: int, mail: EventMail) -> SimulatedEmail:
         recipient=mail.recipient,
         message=message,
         status=STATUS_LABELS[message.status] if message else "",
-        reason=reason.in_simulator if reason else "" if message else "The log of it has been cleared.",
+        reason="" if message else reason.in_simulator if reason else "The log of it has been cleared.",
     )
 
 

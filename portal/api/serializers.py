@@ -10,7 +10,7 @@ from ..affiliates.models import Affiliate
 from ..db import db
 from ..deliveries import message_log, message_page
 from ..events import event_log
-from ..events.models import Event, EventMail
+from ..events.models import EmailDecision, Event, EventMail
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..outbox.queue import find_queue
 from ..smtp.protocol.reply import plain_text
@@ -94,7 +94,8 @@ def _mails_json(mails: Iterable[EventMail], statuses: Mapping[str, str]) -> list
 
 def _mail_json(mail: EventMail, status: str) -> Json:
     members = {"kind": mail.kind, "recipient": mail.recipient}
-    if mail.decision or mail.message_id is None:
+    was_collected = mail.decision is EmailDecision.IN_DIGEST and bool(status)
+    if (mail.decision and not was_collected) or mail.message_id is None:
         return members | {"why": mail.decision.value}
     # The delivery log is deleted earlier than events; the status is unknown from then on.
     return members | {"message": mail.message_id, "status": status or None}

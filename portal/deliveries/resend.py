@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
 from sqlalchemy import select
 
 from .. import rate_limit
@@ -24,6 +25,7 @@ from ..outbox.admin import MessageSelection
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.queue import NewMessage, enqueue_row
 from ..rate_limit import RateLimit
+from ..recipient_limits import one_spelling
 from .models import Action
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 ACCOUNT_LIMIT = RateLimit("copies-of-account", 60, timedelta(hours=1))
 MESSAGE_LIMIT = RateLimit("copies-of-message", 5, timedelta(days=1))
+RECIPIENT_LIMIT = RateLimit("copies to a recipient", 10, timedelta(days=1))
 _WHY_SUPPRESSED = {
     SuppressionReason.UNSUBSCRIBED: "has unsubscribed from emails like this one",
     SuppressionReason.BY_OWNER: "is on your list of mailboxes you do not write to",
@@ -126,11 +129,15 @@ def send(message: OutboxMessage, owner: Owner, request: ResendRequest, *, now: d
     found = db.session.scalar(select(OutboxMessage).where(OutboxMessage.key == new.key))
     if found is not None:
         return found
+    person = one_spelling(new.recipient.casefold())
     allowed = rate_limit.consume(ACCOUNT_LIMIT, message.account_id, now=now)
+    allowed = rate_limit.consume(RECIPIENT_LIMIT, message.account_id, person, now=now) and allowed
     if not (rate_limit.consume(MESSAGE_LIMIT, message.id, now=now) and allowed):
         db.session.rollback()
         raise ResendRefused(
-            "Too many copies were sent in a short time. Wait an hour, or a day for this very email."
+            _(
+                "Too many copies were sent in a short time. Wait an hour, or a day for this email or its recipient."
+            )
         )
     copy = enqueue_row(message.account_id, new, now=now)
     if copy is None:  # another request with the same form was faster
@@ -179,7 +186,7 @@ def _rendered_again(message: OutboxMessage) -> tuple[RenderedEmail, str]:
 
 def original_of(message: OutboxMessage) -> OutboxMessage:
     """Return the message of which this one is a copy, or a copy of a copy."""
-    for _ in range(100):
+    for _step in range(100):
         origin = origin_of(message)
         if origin is None:
             break

@@ -10,6 +10,7 @@ from flask_login import current_user, login_required
 
 from ..affiliates import links
 from ..clock import utcnow
+from ..events import digests
 from ..notices.catalogue import CATALOGUE
 from ..outbox.queue import find_queue
 from ..web.headers import mail_page
@@ -60,6 +61,7 @@ def index() -> Any:
         link=lambda **changes: _link(query | changes),
         retention=retention.get(account),
         bulk_actions=bulk_actions.list_open(account),
+        collected=digests.count_waiting(account),
     )
 
 

@@ -8,6 +8,7 @@ the second half are prepared statements because a sign-up runs them in a raw tra
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from ..notices.catalogue import Audience, Notice, notices_for
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import enqueue
 from ..state import current_config
+from .email_limits import Budget, budget_of, wait_for_digest
 from .models import EmailDecision, Event, EventMail
 from .types import STATUS_EVENTS, EventType, Source
 
@@ -41,6 +43,7 @@ _INSERT_EMAIL = PreparedStatement(
         recipient=bindparam("to"),
         message_id=bindparam("message"),
         decision=bindparam("decided"),
+        digest_at=bindparam("digest_at"),
     )
 )
 _FIND_EVENT = PreparedStatement(
@@ -89,6 +92,7 @@ class PlannedEmail:
     decision: EmailDecision = EmailDecision.QUEUED
     rendered: rendering.RenderedEmail | None = None
     unsubscribe_url: str = ""
+    budget: Budget = Budget.NONE
 
 
 EmailPlan = tuple[PlannedEmail, ...]
@@ -133,8 +137,8 @@ def render_again(
     account = db.session.get_one(Account, event.account_id)
     affiliate = db.session.get(Affiliate, event.affiliate_id) if event.affiliate_id else None
     known = NewEvent(account, event.type, affiliate, event.values)
-    unsubscribe, preferences = _unsubscribe_urls(known, notice, recipient)
-    values = {**_common_values(known, recipient_name), **event.values}
+    unsubscribe, preferences = unsubscribe_urls(known, notice, recipient)
+    values = {**common_values(known, recipient_name), **event.values}
     mail = rendering.render(notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences)
     return mail, unsubscribe
 
@@ -182,29 +186,36 @@ def _plan_email(new: NewEvent, notice: Notice, mailbox: str, name: str) -> Plann
     decision = _decide(new, notice)
     if decision is not EmailDecision.QUEUED:
         return PlannedEmail(notice, mailbox, name, decision)
-    unsubscribe, preferences = _unsubscribe_urls(new, notice, mailbox)
+    unsubscribe, preferences = unsubscribe_urls(new, notice, mailbox)
     blank = {variable.name: "" for variable in notice.variables}  # for optional values that are missing
-    values = {**blank, **_common_values(new, name), **new.values}
+    values = {**blank, **common_values(new, name), **new.values}
     try:
         mail = rendering.render(
             notice, new.account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
         )
     except rendering.UnrenderableText:
         return PlannedEmail(notice, mailbox, name, EmailDecision.UNRENDERABLE)
-    return PlannedEmail(notice, mailbox, name, rendered=mail, unsubscribe_url=unsubscribe)
+    budget = budget_of(new.type, new.affiliate, notice)
+    return PlannedEmail(notice, mailbox, name, rendered=mail, unsubscribe_url=unsubscribe, budget=budget)
 
 
 def _record_email(event_id: int, account_id: int, planned: PlannedEmail, now: datetime) -> None:
     """Queue a planned email and store the decision.
 
-    Suppression is checked here and not in the plan, because a mailbox may be suppressed between plan and write.
+    Suppression is checked here and not in the plan, because a mailbox may be suppressed between plan and write. So is
+    the recipient's budget: an email over it waits for the next digest.
     """
-    decision, message_id = planned.decision, None
+    decision, message_id, digest_at = planned.decision, None, None
     if decision in _NEEDS_SUPPRESSION_CHECK and suppressions.is_suppressed(
         account_id, planned.recipient, planned.notice.category
     ):
         decision = EmailDecision.SUPPRESSED
-    if decision is EmailDecision.QUEUED and planned.rendered is not None:
+    wait = timedelta()
+    if decision is EmailDecision.QUEUED:
+        wait = wait_for_digest(planned.budget, account_id, planned.recipient, now)
+    if wait:
+        decision, digest_at = EmailDecision.IN_DIGEST, now + wait
+    elif decision is EmailDecision.QUEUED and planned.rendered is not None:
         decision, message_id = _enqueue(event_id, account_id, planned, planned.rendered, now)
     row = {
         "event": event_id,
@@ -212,6 +223,7 @@ def _record_email(event_id: int, account_id: int, planned: PlannedEmail, now: da
         "to": planned.recipient,
         "message": message_id,
         "decided": decision,
+        "digest_at": digest_at,
     }
     _INSERT_EMAIL.rowcount(**row)
 
@@ -228,6 +240,13 @@ def _enqueue(
     if message_id is not None:
         return EmailDecision.QUEUED, message_id
     return EmailDecision.DUPLICATE, _FIND_MESSAGE.scalar(k=key)
+
+
+def decide(new: NewEvent, notice: Notice, mailbox: str) -> EmailDecision:
+    """Return whether an email of a stored event may be sent at present."""
+    decision = _decide(new, notice)
+    is_suppressed = suppressions.is_suppressed(new.account.id, mailbox, notice.category)
+    return EmailDecision.SUPPRESSED if is_suppressed and decision in _NEEDS_SUPPRESSION_CHECK else decision
 
 
 def _decide(new: NewEvent, notice: Notice) -> EmailDecision:
@@ -257,7 +276,7 @@ def _decide_by_state(affiliate: Affiliate, type_: EventType) -> EmailDecision:
     return EmailDecision.QUEUED if type_ in STATUS_EVENTS else EmailDecision.NOT_ACTIVE
 
 
-def _unsubscribe_urls(new: NewEvent, notice: Notice, mailbox: str) -> tuple[str, str]:
+def unsubscribe_urls(new: NewEvent, notice: Notice, mailbox: str) -> tuple[str, str]:
     """Return the one-click unsubscribe address and that of the preferences page, each empty if there is none."""
     config, one_click = current_config(), ""
     if notice.audience is Audience.OWNER:
@@ -271,7 +290,7 @@ def _unsubscribe_urls(new: NewEvent, notice: Notice, mailbox: str) -> tuple[str,
     return one_click, links.preferences_url(new.affiliate, config)
 
 
-def _common_values(new: NewEvent, recipient_name: str) -> dict[str, str]:
+def common_values(new: NewEvent, recipient_name: str) -> dict[str, str]:
     """Return the variables that the texts of every event have."""
     values = {"programme": new.account.name, "owner_name": recipient_name}
     if new.affiliate is None:

@@ -47,9 +47,10 @@ def emails_by_event(event_ids: Iterable[int]) -> Mapping[int, list[EventMail]]:
 
 
 def find_by_message(message_id: int) -> Event | None:
-    """Return the event of a message in the outbox."""
+    """Return the event of a message in the outbox; None for a digest, which has several."""
     query = select(Event).join(EventMail, EventMail.event_id == Event.id)
-    return db.session.scalars(query.where(EventMail.message_id == message_id).limit(1)).first()
+    query = query.where(EventMail.message_id == message_id, EventMail.decision != EmailDecision.IN_DIGEST)
+    return db.session.scalars(query.limit(1)).first()
 
 
 def list_events(
@@ -62,7 +63,9 @@ def list_events(
     if filters.type is not None:
         query = query.where(Event.type == filters.type)
     if filters.email is not None:
-        is_queued = EventMail.decision == EmailDecision.QUEUED
+        is_queued = (EventMail.decision == EmailDecision.QUEUED) | (
+            (EventMail.decision == EmailDecision.IN_DIGEST) & EventMail.message_id.is_not(None)
+        )
         matches = is_queued if filters.email is EmailFilter.EMAIL else ~is_queued
         query = query.where(exists().where(EventMail.event_id == Event.id, matches))
     return newest_first(query, Event.id, before=before, after=after)

@@ -6,15 +6,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, enum_column
+from ..db import Base, enum_column, partial_index
 from .types import EventType, Source
 
 
 class EmailDecision(StrEnum):
-    """The decision about one email of an event: queued (stored as an empty string), or the reason why not."""
+    """The decision about one email of an event: queued (stored as an empty string), or the reason why not.
+
+    IN_DIGEST: sent together with others as one message, or waiting for it.
+    """
 
     QUEUED = ""
     OFF = "notice-off"
@@ -22,6 +25,7 @@ class EmailDecision(StrEnum):
     SUPPRESSED = "suppressed"
     NOT_CONFIRMED = "not-confirmed"
     DUPLICATE = "duplicate"
+    IN_DIGEST = "in-digest"
     SUSPENDED = "suspended"
     NOT_APPROVED = "not-approved"
     NOT_ACTIVE = "not-active"
@@ -50,7 +54,7 @@ class Event(Base):
 
 
 class EventMail(Base):
-    """One email of an event, with the decision about it."""
+    """One email of an event, with the decision about it. While ``digest_at`` is set, it waits for a digest."""
 
     __tablename__ = "event_mail"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -62,6 +66,8 @@ class EventMail(Base):
     decision: Mapped[EmailDecision] = mapped_column(
         enum_column(EmailDecision, 20), default=EmailDecision.QUEUED
     )
+    digest_at: Mapped[datetime | None]  # when this and others are due as one message
+    __table_args__ = (partial_index(text("digest_at IS NOT NULL"), "ix_event_mail_digest_at", "digest_at"),)
 
 
 class WeekState(StrEnum):

@@ -61,6 +61,14 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
     EmailDecision.DUPLICATE: NotSentReason(
         "The same email was owed already; nobody gets it twice.", "This email is owed already."
     ),
+    EmailDecision.IN_DIGEST: NotSentReason(
+        lazy_gettext(
+            "This address gets many emails at present. This one leaves together with others, as one email."
+        ),
+        lazy_gettext(
+            "This address gets many emails at present. This one leaves later, together with others."
+        ),
+    ),
     EmailDecision.SUSPENDED: NotSentReason(
         "The affiliate is suspended, and is not written to.",
         "This affiliate is suspended.",
@@ -189,6 +197,8 @@ def _commission(values: Mapping[str, str]) -> str:
 def _email_view(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -> EmailView:
     notice = CATALOGUE.get(mail.kind)
     reason = NOT_SENT_REASONS.get(mail.decision)
+    if mail.decision is EmailDecision.IN_DIGEST and mail.digest_at is None:
+        reason = None  # the digest has left
     url = _action_url(mail, event) if reason and reason.action else ""
     return EmailView(
         name=notice.name if notice else mail.kind,

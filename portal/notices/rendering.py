@@ -39,6 +39,7 @@ __all__ = [
 UNNAMED_SENDER = "Signet"  # stands for the name of a programme that no operator has approved
 _SUBJECT_LIMIT_CHARS = 200
 _VALUE_LIMIT_CHARS = 2_000
+_LINES_LIMIT_CHARS = 20_000  # of a value with one line for each event
 _SAMPLE_BASE_URL = "https://signet.example"  # in the samples of the catalogue; replaced by the configured one
 
 # Names in these scripts begin with the family name, which alone is no greeting.
@@ -201,8 +202,9 @@ def _clean_values(notice: Notice, values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _clean_value(variable: Variable, value: str) -> str:
-    cleaned = clean_lines(value).strip() if variable.type is VariableType.LINES else clean_line(value)
-    return _truncate(cleaned, _VALUE_LIMIT_CHARS)
+    if variable.type is VariableType.LINES:
+        return _truncate(clean_lines(value).strip(), _LINES_LIMIT_CHARS)
+    return _truncate(clean_line(value), _VALUE_LIMIT_CHARS)
 
 
 def _reason_line(notice: Notice, programme: str) -> str:

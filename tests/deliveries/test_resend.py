@@ -102,6 +102,16 @@ def test_no_copy_goes_to_a_suppressed_recipient(owner, enqueue):
     assert submit(owner, message, "again", to="me", words="sent", key=KEY).status_code == 303
 
 
+def test_copies_to_one_recipient_are_rate_limited_in_all_spellings(owner, enqueue):
+    answers = []
+    for number in range(resend.RECIPIENT_LIMIT.amount + 2):
+        message = enqueue(status=Status.SENT, recipient=f"g.race+{number}@navy.example")
+        response = submit(owner, message, "again", to="recipient", words="sent", key=f"{KEY}{number}")
+        answers.append(response.status_code)
+    assert answers == [303] * resend.RECIPIENT_LIMIT.amount + [422] * 2
+    assert "for this email or its recipient" in response.get_data(as_text=True)
+
+
 def test_copies_are_rate_limited(owner, enqueue):
     message = enqueue(status=Status.SENT)
     for number in range(resend.MESSAGE_LIMIT.amount):

@@ -36,12 +36,12 @@ def affiliate(account):
 
 @pytest.fixture
 def record(account, affiliate):
-    """Return a function that records an event, and returns it with its emails by kind."""
+    """Return a function that records an event, by default about Grace, and returns it with its emails by kind."""
     keys = count()
 
-    def record(type_=EventType.PURCHASE, values=BOUGHT, *, key="", source=Source.API, **more):
+    def record(type_=EventType.PURCHASE, values=BOUGHT, *, key="", source=Source.API, about=None, **more):
         key = key or f"key-{next(keys)}"
-        new = NewEvent(account, type_, affiliate, values, **more)
+        new = NewEvent(account, type_, about or affiliate, values, **more)
         recorded = record_event(new, key=key, source=source, now=utcnow())
         db.session.commit()
         emails = event_log.emails_by_event([recorded.event_id])[recorded.event_id]

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +15,14 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from portal import create_app
+from portal.accounts.models import Account
 from portal.accounts.registration import create_owner
+from portal.affiliates.models import AffiliateState
+from portal.api import tokens
 from portal.clock import utcnow
 from portal.db import close_connections, db
+from portal.enrolment import signup
+from portal.events import digests
 from portal.outbox.models import OutboxMessage
 from tests.conftest import PASSWORD, make_config
 
@@ -46,6 +52,8 @@ def rows(folder: Path, posts: int = 120) -> list[Row]:
     for mode, label in (("", "default settings"), ("open", "open registration")):
         with portal(folder / (mode or "default"), registration=mode) as app:
             found += _bomb(app, posts, label)
+    with portal(folder / "api") as app:
+        found.append(_flood(app, posts))
     return found
 
 
@@ -131,6 +139,34 @@ def _bomb(app: Flask, posts: int, label: str) -> list[Row]:
     count = emails_to(OWNER) - before
     found.append(Row(f"the owner's own reset after the bomb, {label}", "1", count, count == 1))
     return found
+
+
+def _flood(app: Flask, posts: int) -> Row:
+    """Report purchases of one affiliate by the API; return how many emails they are, with the digest an hour later."""
+    victim, now = "grace@victim.example", utcnow()
+    account = db.session.scalars(select(Account).order_by(Account.id)).first()
+    assert account is not None
+    affiliate = signup.new_affiliate(account, "Grace Hopper", victim, now)
+    affiliate.state = AffiliateState.ACTIVE
+    db.session.add(affiliate)
+    db.session.commit()
+    code, account_id = affiliate.code, account.id
+    made = [tokens.create(account_id, name="Shop", by="Ada", form_key=f"{n:043}", now=now) for n in range(10)]
+    db.session.rollback()
+    browser, taken = FlaskClient(app), 0
+    for number in range(posts):
+        data = {"order": f"A-{number}", "amount": "10.00", "currency": "EUR", "commission": "1.00"}
+        headers = {
+            "Authorization": f"Bearer {made[number % len(made)]}",
+            "Idempotency-Key": f'"bomb-{number}"',
+        }
+        with app.app_context():
+            body = {"event": "purchase", "affiliate": {"code": code}, "data": data}
+            taken += browser.post("/api/v1/events", json=body, headers=headers).status_code == 201
+    digests.send(account_id, now=utcnow() + timedelta(hours=1))
+    count = emails_to(victim)
+    name = f"mail bomb by the API: {posts} events about one affiliate"
+    return Row(name, "at most 5", count, 0 < count <= 5 and taken == posts)
 
 
 def _sign_up(bomber: Stranger, number: int, mailbox: str) -> None:
