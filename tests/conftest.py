@@ -6,7 +6,7 @@ import base64
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -16,10 +16,9 @@ from typing import Any
 
 import pytest
 import time_machine
-from flask import Flask
+from flask import Flask, url_for
 from flask.testing import FlaskClient
-from jinja2 import BytecodeCache
-from jinja2.bccache import Bucket
+from jinja2 import Environment
 from sqlalchemy import Dialect
 from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
@@ -61,38 +60,34 @@ def make_config(instance: Path, **changes: Any) -> Config:
     return replace(Config.from_env(env, instance), testing=True, **changes)
 
 
-class _TemplateCache(BytecodeCache):
-    """Keeps compiled templates in memory for all apps of a run, because each test builds its own app."""
-
-    def __init__(self) -> None:
-        self._compiled: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self._compiled:
-            bucket.bytecode_from_string(self._compiled[bucket.key])
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._compiled[bucket.key] = bucket.bytecode_to_string()
-
-
-TEMPLATE_CACHE = _TemplateCache()
 STATEMENTS: LRUCache[Any, Any] = LRUCache(3000)
+_templates: list[Environment] = []
+_rules: dict[tuple[str, str], Rule] = {}
+_compile = Rule.compile
 
 
-def _compile_lazily(rule: Rule, append_unknown: bool = True) -> Callable[..., Any]:
-    """Compile the URL builder of a rule at its first use: each test builds an app and needs few of its URLs."""
-    compiled: list[Callable[..., Any]] = []
-
-    def build(itself: Rule, **values: Any) -> Any:
-        if not compiled:
-            compiled.append(_compile_builder(rule, append_unknown))
-        return compiled[0](itself, **values)
-
-    return build
+def _share_templates(app: Flask) -> None:
+    """Let all apps of a run load and compile each template once. Their templates read the app from its context."""
+    if not _templates:
+        app.jinja_env.globals["url_for"] = url_for
+        del app.jinja_env.globals["config"]  # of one app; no template reads it
+        _templates.append(app.jinja_env)
+    app.jinja_env = _templates[0]
 
 
-_compile_builder = Rule._compile_builder
-Rule._compile_builder = _compile_lazily  # type: ignore[method-assign,assignment]
+def _compile_once(rule: Rule) -> None:
+    """Compile a URL rule, or copy what another app of this run has compiled: all apps have the same rules."""
+    first = _rules.setdefault((rule.rule, repr(rule.defaults)), rule)
+    if first is rule:
+        _compile(rule)
+        return
+    rule._parts, rule._trace, rule._converters = first._parts, first._trace, first._converters
+    rule.arguments = first.arguments
+    rule._build = first._build.__func__.__get__(rule)  # type: ignore[attr-defined]
+    rule._build_unknown = first._build_unknown.__func__.__get__(rule)  # type: ignore[attr-defined]
+
+
+Rule.compile = _compile_once  # type: ignore[method-assign]
 
 
 # A file system in memory: on a disk, most of the time of a test would be spent waiting for fsync.
@@ -233,7 +228,7 @@ def app(config: Config, tables: tuple[Path, Dialect]) -> Iterator[Flask]:
         shutil.copy(blank, _file_of(config))  # PostgreSQL has the tables from the migrations
     app = create_app(config)
     app.test_client_class = LintingClient
-    app.jinja_env.bytecode_cache = TEMPLATE_CACHE
+    _share_templates(app)
     with app.app_context():
         if db.engine.dialect.name == dialect.name:
             # Share compiled statements between all apps of a run; the cache is keyed by dialect.
