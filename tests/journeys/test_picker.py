@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from playwright.sync_api import Page, expect
+
+from tests.journeys.running import RunningPortal
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory, seeded: Path) -> Iterator[RunningPortal]:
+    """One portal for all tests: none of them saves settings."""
+    running = RunningPortal(tmp_path_factory.mktemp("picker") / "instance")
+    with running.running_with(seeded):
+        yield running
 
 
 def choose(page: Page, label: str) -> None:
