@@ -124,12 +124,13 @@ def explain(arguments: tuple[str, ...]) -> None:
 @smtp.command()
 @click.option("--account", required=True, help="The account's name in its sign-up address, /join/<name>.")
 @click.option("--version", type=click.IntRange(1, 999_999), help="A saved version; else the live one.")
+@click.option("--token", is_flag=True, help="Log in with an OAuth access token, read from standard input.")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
-def check(account: str, version: int | None, as_json: bool) -> None:
+def check(account: str, version: int | None, token: bool, as_json: bool) -> None:
     """Try an account's settings up to the recipient, without sending. See docs/commands.md."""
     from .smtp_check import run
 
-    sys.exit(run(account, version, as_json, click.echo))
+    sys.exit(run(account, version, as_json, click.echo, sys.stdin if token else None))
 
 
 domain = AppGroup("domain", help="Look at what the DNS says about a sending domain.")

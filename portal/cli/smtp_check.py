@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import re
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -15,6 +16,7 @@ from ..settings import routing, versions
 from ..smtp.diagnosis.explain_cli import as_text
 from ..smtp.probe.dry_run import ProbeReport, probe
 from ..smtp.protocol.stages import Observer, StageResult, StageStatus
+from ..smtp.server import AccessToken, Secret
 from ..web.labels import STAGE_LABELS
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from ..settings.models import SmtpSettings
     from ..smtp.diagnosis.diagnose import Diagnosis
 
+_MAX_TOKEN_CHARS = 16_000  # Microsoft's have 1,500 to 2,500
+_TOKEN = re.compile(r"[\x21-\x7e]+")  # RFC 6749 section A.12, without the space
 PASSED, FAILED, NOT_CHECKED = 0, 1, 2
 _STATUS_LABELS = {StageStatus.PASSED: "ok", StageStatus.FAILED: "FAILED", StageStatus.SKIPPED: "skipped"}
 
@@ -60,10 +64,35 @@ class DryRunResult:
         }
 
 
-def run(slug: str, number: int | None, as_json: bool, echo: Callable[[str], None]) -> int:
-    """Check an account's live version, or the one with this number, and print the result; return the exit status."""
+@dataclass(frozen=True)
+class GivenToken:
+    """A source of the one token that the operator typed."""
+
+    secret: Secret
+
+    def fetch(self) -> AccessToken:
+        """Return the token."""
+        return AccessToken(self.secret, "The token comes from standard input.")
+
+    def renew(self, _refused: AccessToken) -> None:
+        """Return None: there is no other token."""
+
+
+def run(
+    slug: str,
+    number: int | None,
+    as_json: bool,
+    echo: Callable[[str], None],
+    token_file: IO[str] | None = None,
+) -> int:
+    """Check an account's live version, or the one with this number, and print the result; return the exit status.
+
+    ``token_file`` holds an access token to log in with instead of the saved password.
+    """
     try:
-        trial = dry_run(slug, number, None if as_json else lambda result: echo(_stage_line(result)))
+        token = _read_token(token_file) if token_file else None
+        observer = None if as_json else lambda result: echo(_stage_line(result))
+        trial = dry_run(slug, number, observer, token)
     except CannotCheck as error:
         refusal = {"account": slug, "error": {"code": error.code, "sentence": error.sentence}}
         echo(json.dumps(refusal) if as_json else error.sentence)
@@ -77,12 +106,23 @@ def run(slug: str, number: int | None, as_json: bool, echo: Callable[[str], None
     return PASSED if trial.report.passed else FAILED
 
 
-def dry_run(slug: str, number: int | None, observer: Observer | None = None) -> DryRunResult:
+def _read_token(source: IO[str]) -> GivenToken:
+    text = source.read(_MAX_TOKEN_CHARS + 1).strip()
+    if len(text) > _MAX_TOKEN_CHARS or not _TOKEN.fullmatch(text):
+        raise CannotCheck("token-unusable", "Standard input holds no access token: one word, without spaces.")
+    return GivenToken(Secret(text))
+
+
+def dry_run(
+    slug: str, number: int | None, observer: Observer | None = None, token: GivenToken | None = None
+) -> DryRunResult:
     """Run the stages up to RCPT TO with the account's first owner as recipient. Raises CannotCheck."""
     account = db.session.scalar(select(Account).where(Account.slug == slug))
     if account is None:
         raise CannotCheck("unknown-account", "No account has this name. It is the last part of /join/<name>.")
     route, recipient = _route(_version(account, number)), _recipient(account)
+    if token is not None:
+        route = replace(route, server=replace(route.server, password=None, tokens=token))
     db.session.rollback()  # no transaction stays open while the server answers
     report = probe(route.server, route.return_path, recipient, observer)
     return DryRunResult(

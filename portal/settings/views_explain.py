@@ -28,6 +28,7 @@ _MAX_REPLY_CHARS = 8000  # a real reply has a few hundred
 _STAGE_CHOICES = [SelectChoice("", "I do not know")] + [
     SelectChoice(stage.value, f"{STAGE_LABELS[stage]} ({command})" if command else STAGE_LABELS[stage])
     for stage, command in {
+        Stage.CONSENT: "OAuth",
         Stage.CONNECT: "",
         Stage.GREETING: "220",
         Stage.EHLO: "EHLO",
@@ -41,6 +42,7 @@ _STAGE_CHOICES = [SelectChoice("", "I do not know")] + [
 _KIND_LABELS = {
     "credentials": "Username or password",
     "app_password": "An app password is needed",
+    "consent": "The consent to log in without a password",
     "login_disabled": "Logging in is switched off",
     "login_required": "Nobody logged in",
     "mechanism": "The way of logging in",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class Stage(StrEnum):
     """The stages of a submission, in order."""
 
+    CONSENT = "consent"  # an access token is fetched, before the server is dialled
     RESOLVE = "resolve"
     CONNECT = "connect"
     GREETING = "greeting"
@@ -54,7 +55,9 @@ class Reason(StrEnum):
     AUTH_MISSING = "auth-missing"  # the server does not offer AUTH
     MECHANISM_MISSING = "mechanism-missing"  # the chosen mechanism is not offered
     LOGIN_REQUIRED = "login-required"  # the policy lists this server for no mail without a log-in
-    AUTH_NEEDS_TLS = "auth-needs-tls"  # a password is never sent in plaintext
+    AUTH_NEEDS_TLS = "auth-needs-tls"  # a password or token is never sent in plaintext
+    TOKEN_REFUSED = "token-refused"  # the authorization server gave no access token; see the evidence
+    TOKEN_UNAVAILABLE = "token-unavailable"  # the authorization server failed or did not answer
     MESSAGE_TOO_BIG = "message-too-big"  # larger than the SIZE of the EHLO reply
     NEEDS_SMTPUTF8 = "needs-smtputf8"  # a non-ASCII address, and a server without RFC 6531
 

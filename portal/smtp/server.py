@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from .network.guard import EgressPolicy
 
@@ -17,8 +18,9 @@ class Security(StrEnum):
 
 
 class Mechanism(StrEnum):
-    """AUTH mechanism (RFC 4954). AUTOMATIC uses PLAIN if it is offered, otherwise LOGIN.
+    """AUTH mechanism (RFC 4954).
 
+    AUTOMATIC uses PLAIN if it is offered, otherwise LOGIN; with a token XOAUTH2, otherwise OAUTHBEARER.
     NONE is no log-in, for relays that go by the portal's address; only towards servers that the policy lists for it.
     """
 
@@ -27,6 +29,8 @@ class Mechanism(StrEnum):
     LOGIN = "login"
     CRAM_MD5 = "cram-md5"
     NONE = "none"
+    XOAUTH2 = "xoauth2"  # Google's and Microsoft's own form
+    OAUTHBEARER = "oauthbearer"  # RFC 7628
 
 
 class Secret:
@@ -48,6 +52,32 @@ class Secret:
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a Secret cannot be pickled")
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """An access token of OAuth 2.0 (RFC 6749 section 1.4).
+
+    ``sentence`` states where it comes from, for the result of the stage.
+    """
+
+    secret: Secret = field(repr=False)
+    sentence: str
+
+
+class TokenSource(Protocol):
+    """Supplies access tokens for one mailbox. Two sources of the same consent are equal."""
+
+    def fetch(self) -> AccessToken:
+        """Return a token that is valid for a minute or longer. Raises SubmissionFailure at the stage CONSENT."""
+        ...
+
+    def renew(self, refused: AccessToken) -> AccessToken | None:
+        """Return a newer token in place of one that a server refused, None if there can be none.
+
+        Raises SubmissionFailure at the stage CONSENT.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -80,6 +110,7 @@ class Server:
     ehlo_name: str = "localhost"  # the portal's public host name
     policy: EgressPolicy = field(default_factory=EgressPolicy, repr=False)
     limits: Limits = field(default_factory=Limits, repr=False)
+    tokens: TokenSource | None = field(default=None, repr=False)  # in place of the password
 
     @property
     def address(self) -> str:

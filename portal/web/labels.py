@@ -37,6 +37,7 @@ OUTCOME_TAGS: Mapping[Outcome, tuple[str, str]] = {
 # The stages of a settings check, each named after what it tests.
 STAGE_LABELS: Mapping[str, str] = {
     "detect": "Find port and encryption",
+    Stage.CONSENT: "Consent",
     Stage.RESOLVE: "Look up the name",
     Stage.CONNECT: "Connect",
     Stage.GREETING: "Greeting",
@@ -49,6 +50,7 @@ STAGE_LABELS: Mapping[str, str] = {
 }
 # How far a delivery attempt came, worded so that it suits success and failure.
 STAGE_PROGRESS_LABELS: Mapping[str, str] = {
+    Stage.CONSENT: "Renewing the permission to log in",
     Stage.RESOLVE: "Looking up the server’s name",
     Stage.CONNECT: "Connecting",
     Stage.GREETING: "Waiting for the greeting",

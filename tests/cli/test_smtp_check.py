@@ -18,6 +18,7 @@ from portal.accounts.models import Owner, OwnerSession
 from portal.db import db
 from portal.outbox.models import OutboxMessage
 from portal.settings.models import SettingsCheck, SmtpSettings
+from portal.smtp.server import Security
 from tests.outbox.support import answering
 from tests.pages import LintingClient
 from tests.settings.conftest import Servers, save
@@ -26,6 +27,8 @@ from tests.settings.conftest import config as config
 from tests.settings.conftest import form as form
 from tests.settings.conftest import live as live
 from tests.settings.conftest import servers as servers
+from tests.smtp import badserver
+from tests.smtp.badserver import Peer, serve_correctly
 
 pytestmark = pytest.mark.both_databases
 
@@ -162,3 +165,35 @@ def test_without_a_configured_portal_the_status_is_that_of_a_check_that_cannot_s
     assert result.returncode == 2
     assert b"Signet cannot start" in result.stderr
     assert b"Traceback" not in result.stderr
+
+
+def test_a_token_from_standard_input_is_tried_instead_of_the_password(
+    app: Flask, live: SmtpSettings, servers: Servers
+) -> None:
+    def take_token(peer: Peer, _line: bytes) -> None:
+        peer.send(b"334 \r\n")
+        peer.receive()
+        peer.send(b"235 2.7.0 Accepted\r\n")
+
+    servers.one.script = lambda peer: serve_correctly(
+        peer, {"AUTH": take_token}, offers=(b"AUTH PLAIN XOAUTH2",), security=Security.IMPLICIT_TLS
+    )
+    before = len(servers.one.received)
+    db.session.rollback()
+    arguments = ["smtp", "check", "--account", "brightleaf", "--token"]
+    result = app.test_cli_runner().invoke(args=arguments, input="canary-token-123\n")
+    assert result.exit_code == 0, result.output
+    said = bytes(servers.one.received[before:])
+    assert b"AUTH XOAUTH2\r\n" in said
+    assert not badserver.holds_secret(said), "the saved password stays where it is"
+    assert "canary" not in result.output
+    assert "Consent" in result.output
+
+
+@pytest.mark.parametrize("text", ["", "two words", "x" * 17_000, "tökén"])
+def test_an_unusable_token_is_refused(app: Flask, live: SmtpSettings, text: str) -> None:
+    db.session.rollback()
+    arguments = ["smtp", "check", "--account", "brightleaf", "--token", "--json"]
+    result = app.test_cli_runner().invoke(args=arguments, input=text)
+    assert result.exit_code == 2
+    assert parsed(result)["error"]["code"] == "token-unusable"

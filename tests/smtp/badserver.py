@@ -267,10 +267,11 @@ def authority() -> trustme.CA:
 
 @cache
 def context(certificate: str) -> ssl.SSLContext:
-    """Return a server TLS context with a good, untrusted, wrongly named or expired certificate."""
+    """Return a server TLS context with a good, untrusted, wrongly named or expired certificate, or one of providers."""
     now = dt.datetime.now(dt.UTC)
     issue = {
         "good": lambda: authority().issue_cert("localhost", "127.0.0.1"),
+        "providers": lambda: authority().issue_cert("smtp.office365.com", "smtp.gmail.com"),
         "untrusted": lambda: trustme.CA().issue_cert("localhost", "127.0.0.1"),
         "wrong name": lambda: authority().issue_cert("smtp.other.example", "*.other.example"),
         "expired": lambda: authority().issue_cert(

@@ -27,6 +27,7 @@ class DiagnosisKind(StrEnum):
 
     CREDENTIALS = "credentials"
     APP_PASSWORD = "app_password"
+    CONSENT = "consent"  # to log in with a token of OAuth 2.0
     LOGIN_DISABLED = "login_disabled"
     LOGIN_REQUIRED = "login_required"
     MECHANISM = "mechanism"
@@ -101,7 +102,7 @@ class Clue(StrEnum):
 
 @dataclass(frozen=True)
 class Case:
-    """One rule. It matches when every condition that is not empty holds; ``reasons`` to ``evidence`` are conditions."""
+    """One rule. It matches when every condition that is not empty holds; ``reasons`` to ``numbers`` are conditions."""
 
     code: str
     kind: DiagnosisKind
@@ -119,6 +120,7 @@ class Case:
     phrases: tuple[str, ...] = ()  # any of them occurs in the text
     clues: tuple[Clue, ...] = ()  # all of them
     evidence: tuple[str, ...] = ()  # "key=value" of the failure's evidence, any of them
+    numbers: tuple[str, ...] = ()  # Microsoft's AADSTS numbers, any of them
 
 
 def _concept_groups(entry: TomlTable, key: str) -> tuple[tuple[str, ...], ...]:
@@ -149,6 +151,7 @@ def read_case(entry: TomlTable, prefix: str = "") -> Case:
         phrases=entry.texts("phrases"),
         clues=entry.choices("clues", Clue),
         evidence=entry.texts("evidence"),
+        numbers=entry.texts("numbers"),
     )
     entry.reject_unknown_keys()
     unknown = unknown_concepts(

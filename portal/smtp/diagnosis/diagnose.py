@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..failure import Reason, Stage, SubmissionFailure
 from ..providers import Catalogue, Provider, ProviderKind, load_catalogue
 from ..providers.catalogue import normalise_host
+from ..token_errors import read_token_error, token_failure
 from .cases import DiagnosisKind, FormField, Move, RetryClass
 from .matching import FailureContext, PastedReplyServer, ServerLike, first_match
 from .pasted_reply import STAGE_NAMES, parse_reply, parse_stage
@@ -124,12 +125,23 @@ def _diagnose(context: FailureContext) -> Diagnosis:
 def explain(
     server_host: str, stage: str | Stage, reply_text: str, catalogue: Catalogue | None = None
 ) -> Diagnosis:
-    """Return the diagnosis of a pasted reply.
+    """Return the diagnosis of a pasted reply, or of the error of a token endpoint.
 
     Raises:
         ValueError: ``stage`` names no stage.
     """
-    failed_at = parse_stage(stage)
-    failure = SubmissionFailure(failed_at, Reason.REPLIED, parse_reply(reply_text, failed_at))
     catalogue, server = catalogue or load_catalogue(), PastedReplyServer(normalise_host(server_host))
-    return _diagnose(FailureContext(failure, server, catalogue.by_host(server.host), catalogue))
+    failed_at = parse_stage(stage)
+    provider = catalogue.by_host(server.host)
+    if failed_at is Stage.CONSENT or read_token_error(reply_text):
+        failure = token_failure(reply_text, issuer=_issuer(provider, reply_text))
+    else:
+        failure = SubmissionFailure(failed_at, Reason.REPLIED, parse_reply(reply_text, failed_at))
+    return _diagnose(FailureContext(failure, server, provider, catalogue))
+
+
+def _issuer(provider: Provider | None, text: str) -> str:
+    """Return the name of the authorization server of a pasted answer, as far as it shows."""
+    if "AADSTS" in text.upper() or (provider and provider.id in {"microsoft365", "outlook-com"}):
+        return "Microsoft"
+    return "Google" if provider and provider.id in {"gmail", "google-relay"} else "The provider"

@@ -20,7 +20,8 @@ one thing to do.
 
 The cases are tried from top to bottom, a provider's own before the general ones: words first, because
 servers put the wrong code on a reply, then the enhanced status code (RFC 3463), then the reply code with
-the stage, then the class.
+the stage, then the class. Errors of OAuth token endpoints are recognised by Microsoft's AADSTS number or by words
+where there is a case for them, else by `error`; all of them that are final have the class **settings**.
 
 What the outbox does: **settings** holds the account's mail until the settings are put right;
 **recipient** and **message** give up this one message; **later** tries this message again; **server**
@@ -57,6 +58,8 @@ def _conditions(case: Case) -> str:
         parts.append("says " + " or ".join(f"“{phrase}”" for phrase in case.phrases))
     if case.evidence:
         parts.append("seen " + " or ".join(case.evidence))
+    if case.numbers:
+        parts.append("AADSTS" + ", ".join(case.numbers))
     if case.clues:
         parts.append("with " + ", ".join(case.clues))
     return "; ".join(parts) or "anything else"

@@ -63,7 +63,9 @@ class FailureContext:
 
     @cached_property
     def text(self) -> str:
-        return fold(self.failure.reply.text[:_MAX_TEXT_CHARS]) if self.failure.reply else ""
+        """The text of the reply, or the description of a token endpoint's error, as phrases are compared with it."""
+        reply, described = self.failure.reply, self.failure.evidence.get("description", "")
+        return fold((reply.text if reply else described)[:_MAX_TEXT_CHARS])
 
     @cached_property
     def concepts(self) -> frozenset[str]:
@@ -132,6 +134,8 @@ def _matches(case: Case, context: FailureContext) -> bool:
     if case.evidence and not any(
         f"{key}={value}" in case.evidence for key, value in context.failure.evidence.items()
     ):
+        return False
+    if case.numbers and context.failure.evidence.get("number") not in case.numbers:
         return False
     return _reply_matches(case, context)
 

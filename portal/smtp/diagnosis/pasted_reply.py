@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Names of stages in logs and on providers' help pages.
 STAGE_NAMES: Mapping[str, Stage] = MappingProxyType({
+    "oauth": Stage.CONSENT, "token": Stage.CONSENT,
     "dns": Stage.RESOLVE, "lookup": Stage.RESOLVE, "name": Stage.RESOLVE,
     "connection": Stage.CONNECT, "tcp": Stage.CONNECT, "dial": Stage.CONNECT,
     "banner": Stage.GREETING, "welcome": Stage.GREETING, "220": Stage.GREETING,

@@ -63,7 +63,9 @@ def placeholders(context: FailureContext) -> Placeholders:
     host = server.host or _UNKNOWN_HOST
     name = server.username or ""
     domain = (context.sender or name).rpartition("@")[2]
-    values = Placeholders(names="another name", offered="other ways", answers="something else")
+    values = Placeholders(
+        names="another name", offered="other ways", answers="something else", issuer="The provider"
+    )
     values.update({key: value for key, value in evidence.items() if value})
     values.update(
         host=host,

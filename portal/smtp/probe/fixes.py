@@ -122,6 +122,8 @@ def _possible_changes(failed: FailedAttempt, domain: str) -> Iterator[SettingsCh
     elif kind is DiagnosisKind.EHLO_NAME and server.ehlo_name != domain:
         sentence = f"The server wants to be greeted by another name; it accepts {domain}."
         yield SettingsChange("other-ehlo-name", sentence, ehlo_name=domain)
+    elif server.tokens is not None:
+        return  # the other changes would send the token as a password, or to another host
     elif failure.reason is Reason.MECHANISM_MISSING:
         sentence = "The server accepts a log-in of another kind, which Automatic chooses."
         yield SettingsChange("automatic-mechanism", sentence, mechanism=Mechanism.AUTOMATIC)

@@ -70,7 +70,7 @@ def _shortened(limits: Limits, deadline_s: float) -> Limits:
 
 
 def _without_credentials(server: Server, candidate: Candidate, limits: Limits) -> Server:
-    """Return the server at the candidate's port, without credentials, so that no password can be sent."""
+    """Return the server at the candidate's port, without credentials, so that no password or token can be sent."""
     port, security = candidate
     return replace(
         server,
@@ -78,6 +78,7 @@ def _without_credentials(server: Server, candidate: Candidate, limits: Limits) -
         security=security,
         username=None,
         password=None,
+        tokens=None,
         mechanism=Mechanism.AUTOMATIC,
         limits=limits,
     )

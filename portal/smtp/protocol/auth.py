@@ -1,4 +1,4 @@
-"""AUTH: exactly one attempt with exactly one mechanism (RFC 4954).
+"""AUTH with a password: exactly one attempt with exactly one mechanism (RFC 4954). ``bearer`` logs in with a token.
 
 Trying the next mechanism after a refusal, as ``smtplib`` does, sends the password again in a weaker form, and
 a server that locks accounts counts it as a second wrong password.
@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..failure import Reason
-from ..server import Mechanism, Secret, Server
+from ..server import AccessToken, Mechanism, Secret, Server
+from . import bearer
 
 if TYPE_CHECKING:
     from .connection import SmtpConnection
@@ -31,6 +32,9 @@ def check_credentials_encodable(server: Server) -> None:
     """
     if server.username is None:
         return
+    if server.tokens is not None:
+        bearer.check_username(server.username)
+        return
     if server.password is None:
         raise ValueError("A username needs a password.")
     for text in (server.username, server.password.reveal()):
@@ -39,13 +43,21 @@ def check_credentials_encodable(server: Server) -> None:
 
 
 def authenticate(
-    connection: SmtpConnection, server: Server, features: EhloFeatures, *, plaintext_permitted: bool
+    connection: SmtpConnection,
+    server: Server,
+    features: EhloFeatures,
+    *,
+    plaintext_permitted: bool,
+    token: AccessToken | None = None,
 ) -> tuple[str, Reply]:
     """Log in once; return the mechanism used and the server's 235 reply.
 
+    A server with a source of tokens is never logged in to with a password.
     Raises SubmissionFailure: AUTH_NEEDS_TLS, AUTH_MISSING, MECHANISM_MISSING, REPLIED, GARBLED, and the
     failures of the connection.
     """
+    if server.tokens is not None:
+        return bearer.authenticate(connection, server, features, server.tokens, token)
     if not (connection.encrypted or plaintext_permitted):
         raise connection.failure(Reason.AUTH_NEEDS_TLS)
     mechanism = _choose_mechanism(connection, server, features)

@@ -1,4 +1,4 @@
-"""Handshake: opens a connection stage by stage: resolve, connect, greeting, EHLO, TLS and AUTH.
+"""Handshake: opens a connection stage by stage: consent, resolve, connect, greeting, EHLO, TLS and AUTH.
 
 Every failure is a SubmissionFailure; the connection is closed before it is raised.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..failure import Reason, Stage
 from ..network.dial import Deadline, Peer, dial, with_own_ports
 from ..network.guard import resolve_allowed
-from ..server import Limits, Mechanism, Security, Server
+from ..server import AccessToken, Limits, Mechanism, Security, Server
 from . import auth, tls
 from .connection import SmtpConnection
 from .reply import EhloFeatures
@@ -55,7 +55,7 @@ class Handshake:
         return self._recorder.results
 
     def open(self) -> None:
-        """Perform the stages from RESOLVE to AUTH; do nothing if the connection is open.
+        """Perform the stages from CONSENT to AUTH; do nothing if the connection is open.
 
         Raises SubmissionFailure; the connection is closed then.
         """
@@ -82,6 +82,7 @@ class Handshake:
 
     def _perform_stages(self) -> None:
         security = self.server.security
+        token = self._fetch_token()
         connection = self._dial()
         if security is Security.IMPLICIT_TLS:
             with self._recorder.stage(Stage.TLS) as notes:
@@ -94,7 +95,16 @@ class Handshake:
             self._recorder.skip(
                 Stage.TLS, "Not encrypted: whoever runs this portal allows that for this server."
             )
-        self._log_in(connection)
+        self._log_in(connection, token)
+
+    def _fetch_token(self) -> AccessToken | None:
+        """Fetch the access token before the server is dialled, so that the check shows which of the two failed."""
+        if self.server.tokens is None or self.server.username is None:
+            return None
+        with self._recorder.stage(Stage.CONSENT) as notes:
+            token = self.server.tokens.fetch()
+            notes.sentence = token.sentence
+        return token
 
     def _dial(self) -> SmtpConnection:
         server = self.server
@@ -167,7 +177,7 @@ class Handshake:
         notes.evidence.update(facts)
         notes.sentence = tls_sentence(facts, self.server.host)
 
-    def _log_in(self, connection: SmtpConnection) -> None:
+    def _log_in(self, connection: SmtpConnection, token: AccessToken | None) -> None:
         if self.server.username is None:
             if self.server.mechanism is Mechanism.NONE:
                 self._check_needs_no_login(connection)
@@ -178,7 +188,7 @@ class Handshake:
             connection.stage = Stage.AUTH
             notes.evidence["offered"] = " ".join(self.features.mechanisms)
             mechanism, reply = auth.authenticate(
-                connection, self.server, self.features, plaintext_permitted=permitted
+                connection, self.server, self.features, plaintext_permitted=permitted, token=token
             )
             notes.evidence |= {"mechanism": mechanism, "reply": str(reply)}
             notes.sentence = "The server accepted the log-in."

@@ -155,6 +155,8 @@ _FAILURES = {
     Reason.MECHANISM_MISSING: "{host} does not offer the chosen way to log in.",
     Reason.LOGIN_REQUIRED: "This portal sends through {host} with a log-in only.",
     Reason.AUTH_NEEDS_TLS: "The connection is not encrypted, so the password was not sent.",
+    Reason.TOKEN_REFUSED: "No permission to log in at {host} could be obtained.",
+    Reason.TOKEN_UNAVAILABLE: "The permission to log in at {host} could not be renewed just now.",
     Reason.MESSAGE_TOO_BIG: "The message is larger than {host} accepts.",
     Reason.NEEDS_SMTPUTF8: "{host} cannot handle an email address with letters beyond a-z.",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, field
 from time import monotonic
@@ -119,7 +120,17 @@ class Redactor:
         """Replace a Base64 run that contains an encoded form or is a part of one; echoes are often cut."""
         token = run.group().rstrip("=").lower()
         is_secret = any(token in encoded or (encoded and encoded in token) for encoded in self._encoded)
-        return "[hidden]" if is_secret else run.group()
+        return "[hidden]" if is_secret or self._encodes_secret(run.group()) else run.group()
+
+    def _encodes_secret(self, run: str) -> bool:
+        """Return whether a Base64 run encodes a text that holds the secret, such as the JSON of a refused token."""
+        if len(self._secret) < _MIN_SECRET_CHARS:
+            return False
+        try:
+            decoded = base64.b64decode(run[: len(run) // 4 * 4])
+        except ValueError:
+            return False
+        return self._secret.encode("utf-8", "surrogatepass") in decoded
 
 
 def _letters_and_digits(text: str) -> str:
