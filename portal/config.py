@@ -77,6 +77,10 @@ class Config:
     platform: PlatformMail
     policy: EgressPolicy
     webhook_policy: EgressPolicy = WEBHOOK_POLICY  # where webhooks may be posted
+    microsoft_login_url: str = (
+        "https://login.microsoftonline.com"  # another one for Microsoft's national clouds
+    )
+    google_token_url: str = "https://oauth2.googleapis.com/token"
     dns_servers: tuple[Nameserver, ...] = ()  # empty: the system's resolvers
     trusted_proxies: int = 0
     registration: Registration = Registration.CLOSED
@@ -168,6 +172,8 @@ class Config:
             redis_url=urls.redis_url(read.text("REDIS_URL")),
             platform=_platform(read),
             webhook_policy=_webhook_policy(read),
+            microsoft_login_url=read.url("SIGNET_MICROSOFT_LOGIN_URL", cls.microsoft_login_url),
+            google_token_url=read.url("SIGNET_GOOGLE_TOKEN_URL", cls.google_token_url),
             policy=_policy(read, (starttls_port, tls_port, plain_port, expired_port) if rehearsal else ()),
             dns_servers=_dns_servers(read),
             trusted_proxies=int(read.number("SIGNET_TRUSTED_PROXIES", 0)),

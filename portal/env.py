@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +62,17 @@ class Reader:
         if number > 65535 or number != int(number):
             raise ConfigError(f"{name} is {number:g}; a port is a whole number from 1 to 65535.")
         return int(number)
+
+    def url(self, name: str, default: str) -> str:
+        """Return the address of a web server, without a slash at its end."""
+        value = self.text(name, default).rstrip("/")
+        try:
+            parts = urlsplit(value)
+        except ValueError:  # an incomplete IPv6 address
+            parts = urlsplit("")
+        if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment:
+            raise ConfigError(f"{name} is {value!r}; write it like {default}")
+        return value
 
     def secret(self, name: str, file_name: str, at_least: int) -> str:
         """Return a secret from its variable, else from its file in instance/."""

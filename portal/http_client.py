@@ -1,17 +1,18 @@
-"""HTTP client for webhooks: one POST to a user-supplied URL, with the SSRF guard, a deadline and no redirects.
+"""HTTP client of webhooks and token endpoints: one POST, with the SSRF guard, a deadline and no redirects.
 
 The host name is resolved once, every address it resolves to must be allowed, and the connection goes to a checked
-address. Only the status code of the response is kept, so that the operator's network cannot be read through it.
+address. Of the response to a webhook only the status code is kept, so that the operator's network cannot be read
+through it; the body of a token endpoint's answer, whose host the operator configures, is read up to a limit.
 """
 
 from __future__ import annotations
 
 import socket
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from .smtp.failure import Reason, Stage, SubmissionFailure
 from .smtp.network.dial import Deadline, Peer, dial
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PORTS = frozenset({443, 8443})
-_DEADLINE_S = 10.0  # for the whole exchange, from the DNS query to the status line
+_DEADLINE_S = 10.0  # for the whole exchange, from the DNS query to the last byte
+_MAX_BODY_BYTES = 64 * 1024
 _LIMITS = Limits(deadline=_DEADLINE_S, connect=5.0)
 _REASONS = {
     Reason.NAME_UNKNOWN: "There is no server of that name.",
@@ -99,8 +101,37 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
     return parts, port
 
 
+@dataclass(frozen=True)
+class FormAnswer:
+    """The answer to a form: its status, and its body as text."""
+
+    status: int
+    text: str = field(repr=False)
+
+
 def post(url: str, body: bytes, headers: Mapping[str, str], policy: EgressPolicy) -> int:
     """Post a body and return the status code, one of 200 to 299. Raises PostFailed."""
+    status, _ = _post(url, body, headers, policy, body_limit=0)
+    if 300 <= status < 400:
+        raise PostFailed("The server sends us elsewhere, and redirects are not followed.", status)
+    if not 200 <= status < 300:
+        raise PostFailed(f"The server answered with status {status}.", status)
+    return status
+
+
+def post_form(url: str, fields: Mapping[str, str], policy: EgressPolicy) -> FormAnswer:
+    """Post a form and return the answer, whatever its status. Raises PostFailed without an answer, or for a long one."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    body = urlencode(fields).encode("ascii")
+    status, answer = _post(url, body, headers, policy, body_limit=_MAX_BODY_BYTES)
+    if len(answer) > _MAX_BODY_BYTES:
+        raise PostFailed("The server sent far more than an answer.", status)
+    return FormAnswer(status, answer.decode("utf-8", "replace"))
+
+
+def _post(
+    url: str, body: bytes, headers: Mapping[str, str], policy: EgressPolicy, *, body_limit: int
+) -> tuple[int, bytes]:
     try:
         address = parse_address(url, policy)
     except InvalidAddress as refused:
@@ -111,12 +142,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], policy: EgressPolicy
         sentence = _REASONS.get(failure.reason, "The connection could not be encrypted.")
         target = f"{address.host}:{address.port}" if failure.reason is Reason.TARGET_REFUSED else ""
         raise PostFailed(sentence, refused_target=target) from None
-    status = _exchange(sock, address, body, headers)
-    if 300 <= status < 400:
-        raise PostFailed("The server sends us elsewhere, and redirects are not followed.", status)
-    if not 200 <= status < 300:
-        raise PostFailed(f"The server answered with status {status}.", status)
-    return status
+    return _exchange(sock, address, body, headers, body_limit)
 
 
 def _connect(address: Address, policy: EgressPolicy) -> socket.socket:
@@ -144,8 +170,13 @@ def _encrypt(sock: socket.socket, peer: Peer, address: Address, deadline: Deadli
         raise
 
 
-def _exchange(sock: socket.socket, address: Address, body: bytes, headers: Mapping[str, str]) -> int:
-    """Send the request; read the status line and the headers, not the body."""
+def _exchange(
+    sock: socket.socket, address: Address, body: bytes, headers: Mapping[str, str], body_limit: int
+) -> tuple[int, bytes]:
+    """Send the request; read the status line, the headers, and one byte more of the body than the limit allows.
+
+    With a limit of 0 no byte of the body is read.
+    """
     connection = HTTPConnection(address.host, address.port)
     connection.sock, connection.auto_open = sock, 0
     sock.settimeout(_DEADLINE_S)
@@ -155,7 +186,8 @@ def _exchange(sock: socket.socket, address: Address, body: bytes, headers: Mappi
     alarm.start()
     try:
         connection.request("POST", address.path, body, dict(headers))
-        return connection.getresponse().status
+        response = connection.getresponse()
+        return response.status, response.read(body_limit + 1) if body_limit else b""
     except (OSError, HTTPException, ValueError):
         raise PostFailed("The server did not answer as a web server does, or not in time.") from None
     finally:

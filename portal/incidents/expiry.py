@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ..oauth import grants
 from ..settings import deprecations, providers
 from . import lifecycle
 from .lifecycle import Failure
@@ -15,12 +16,17 @@ if TYPE_CHECKING:
 
 _NOTICE = timedelta(days=14)  # how long before the day an incident is opened
 _CERTIFICATE = "certificate-expiring"
+_SECRET_NOTICE_DAYS = (1, 7, 30)  # each of them opens an incident of its own, and with it alerts again
 
 
 def check(version: SmtpSettings, probe: LoginProbe, *, now: datetime) -> None:
     """Open an incident for each expiry within 14 days; close those that no longer apply. The caller commits."""
     server = f"{version.host}:{version.port}"
-    diagnoses = [*_certificate(version, probe, now), *_deprecated_logins(version, now)]
+    diagnoses = [
+        *_certificate(version, probe, now),
+        *_deprecated_logins(version, now),
+        *_client_secret(version, now),
+    ]
     for diagnosis in diagnoses:
         failure = Failure(
             version.account_id,
@@ -56,7 +62,32 @@ def _certificate(version: SmtpSettings, probe: LoginProbe, now: datetime) -> lis
     ]
 
 
+def _client_secret(version: SmtpSettings, now: datetime) -> list[dict[str, Any]]:
+    grant = grants.find(version.account_id, version.grant_id) if version.grant_id is not None else None
+    day = grant.secret_expires_on if grant is not None else None
+    if grant is None or day is None:
+        return []
+    left = (day - now.date()).days
+    notice = next((days for days in _SECRET_NOTICE_DAYS if left <= days), None)
+    if notice is None:
+        return []
+    return [
+        {
+            "code": f"client-secret-ends-{notice}",
+            "kind": "consent",
+            "whose_move": "owner",
+            "cause": f"The client secret that logs in as {grant.mailbox} expires on {day.day} {day:%B %Y}.",
+            "fixes": [
+                "Make a new client secret at Microsoft, then choose Connect again on the page Email Preferences. "
+                "The old one works until then."
+            ],
+        }
+    ]
+
+
 def _deprecated_logins(version: SmtpSettings, now: datetime) -> list[dict[str, Any]]:
+    if version.grant_id is not None:  # what ends is always a log-in with a password
+        return []
     card = providers.by_host(version.host)
     return [
         {

@@ -16,6 +16,8 @@ from ..db import Base, db, read_only
 from ..db.readiness import KEY_CHECK_BINDING, KeyCheck
 from ..incidents.models import IncidentPolicy
 from ..incidents.policy import secret_binding
+from ..oauth.models import OAuthGrant
+from ..oauth.sealing import binding as grant_binding
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import body_binding
 from ..settings.credentials import binding
@@ -67,6 +69,20 @@ KINDS = (
         ("sealed_secret",),
         secret_binding,
         IncidentPolicy.sealed_secret.is_not(None),
+    ),
+    SealedKind(
+        "secrets of connections",
+        OAuthGrant,
+        ("sealed_secret",),
+        grant_binding,
+        OAuthGrant.sealed_secret.is_not(None),
+    ),
+    SealedKind(
+        "access tokens",
+        OAuthGrant,
+        ("sealed_access",),
+        grant_binding,
+        OAuthGrant.sealed_access.is_not(None),
     ),
     # Last, so that a portal without the old key refuses to start until all other rows are resealed.
     SealedKind("key check", KeyCheck, ("sealed",), lambda _row: KEY_CHECK_BINDING),

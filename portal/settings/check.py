@@ -25,6 +25,7 @@ from ..db.transaction import db_now
 from ..jobs import notify
 from ..notices import rendering
 from ..notices.catalogue import NEW_SIGN_UP
+from ..oauth import tokens
 from ..outbox.diagnoses import ACCOUNT_STOPPED, INTERNAL_ERROR
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..outbox.queue import enqueue_row
@@ -130,6 +131,8 @@ def _run_claimed(lease: Lease[SettingsCheck]) -> None:
         db.session.rollback()
         _finish(lease, passed=False, diagnosis=ACCOUNT_STOPPED)
         return
+    if version.grant_id is not None:
+        tokens.discard(version.grant_id)  # a version goes live with a fresh token only
     if version.security == DETECT and not _detect_port(lease, version_id):
         return
     message = _enqueue_test_email(lease)

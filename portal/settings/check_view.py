@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
 
+from ..smtp.failure import Stage
 from ..smtp.probe.fixes import DEADLINE_S as FIX_DEADLINE_S
 from ..state import current_config
 from ..web.labels import FIELD_LABELS, STAGE_LABELS, DiagnosisView, diagnosis_view
@@ -107,7 +108,7 @@ def stages(check: SettingsCheck) -> list[dict[str, Any]]:
     rows = []
     for stage in dict.fromkeys([*results, *STAGE_LABELS]):
         result, label = results.get(stage), STAGE_LABELS[stage]
-        if result is None and stage == "detect":
+        if result is None and stage in ("detect", Stage.CONSENT):  # most checks have neither
             continue
         verdict = result["verdict"] if result else "waiting"
         if result is None and check.state is CheckState.RUNNING and not failed:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING
 
+from flask_babel import lazy_gettext as _
+
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.server import Mechanism
 from ..state import vault
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
 
     from .models import SmtpSettings
     from .validation import SettingsInput
+
+
+_CONNECT_AGAIN = _(
+    "The SMTP Server or the SMTP Username changed. Connect the new mailbox instead, or enter an SMTP password: "
+    "a connection only goes to the server and mailbox it was made for."
+)
 
 
 def binding(version: SmtpSettings) -> dict[str, str | int]:
@@ -73,6 +81,14 @@ def kept_password(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[st
         ) from None
 
 
+def kept_grant(version: SmtpSettings, saved: SmtpSettings) -> int | None:
+    """Return the grant of the saved version for one that goes to the same server and mailbox. Raises InvalidSettings."""
+    sentence = _must_be_entered(_target(version), saved)
+    if sentence:
+        raise InvalidSettings({"password": sentence})
+    return saved.grant_id
+
+
 def missing_password(values: SettingsInput, saved: SmtpSettings | None) -> str:
     """Return what to say beside an empty password, although other fields are invalid; empty if the saved one may do.
 
@@ -107,6 +123,10 @@ def _must_be_entered(entered: dict[str, str], saved: SmtpSettings | None) -> str
     if saved is None or saved.mechanism == Mechanism.NONE.value:
         return "Enter the SMTP password."
     before = _target(saved)
+    if saved.grant_id is not None:
+        bound = ("SMTP Server", "SMTP Username")
+        is_moved = any(entered[label] and entered[label] != before[label] for label in bound)
+        return str(_CONNECT_AGAIN) if is_moved else ""
     changed = next((label for label, value in entered.items() if value and value != before[label]), None)
     if changed is None:
         return ""

@@ -38,6 +38,7 @@ class DeprecationBanner:
 
     title: str
     text: str
+    can_connect: bool = False  # its provider can be connected without a password
 
 
 def for_provider(provider: Provider) -> list[DatedDeprecation]:
@@ -48,32 +49,37 @@ def for_provider(provider: Provider) -> list[DatedDeprecation]:
 
 def banners(live: SmtpSettings | None, now: datetime) -> list[DeprecationBanner]:
     """Return banners for what the live version's provider removes within 90 days, or removed since the last passed check."""
-    if live is None:
+    if live is None or live.grant_id is not None:  # what ends is always a log-in with a password
         return []
-    notes = for_provider(providers.by_host(live.host))
+    card = providers.by_host(live.host)
+    notes, can_connect = for_provider(card), card.oauth is not None
     past = [one for one in notes if one.has_passed(now)]
     last_passed = _last_passed_check(live) if past else None
     return [
-        *(_past_banner(one) for one in past if last_passed is None or last_passed.date() <= one.day),
         *(
-            _upcoming_banner(one)
+            _past_banner(one, can_connect=can_connect)
+            for one in past
+            if last_passed is None or last_passed.date() <= one.day
+        ),
+        *(
+            _upcoming_banner(one, can_connect=can_connect)
             for one in notes
             if not one.has_passed(now) and one.day - now.date() <= _NOTICE_PERIOD
         ),
     ]
 
 
-def _past_banner(deprecation: DatedDeprecation) -> DeprecationBanner:
+def _past_banner(deprecation: DatedDeprecation, *, can_connect: bool) -> DeprecationBanner:
     text = f"{deprecation.text}. Choose Check again to see whether your settings still work; emails that cannot leave wait."
     return DeprecationBanner(
-        f"Something has changed at {deprecation.provider}: {deprecation.date_text}", text
+        f"Something has changed at {deprecation.provider}: {deprecation.date_text}", text, can_connect
     )
 
 
-def _upcoming_banner(deprecation: DatedDeprecation) -> DeprecationBanner:
+def _upcoming_banner(deprecation: DatedDeprecation, *, can_connect: bool) -> DeprecationBanner:
     text = f"{deprecation.text}. Your settings are not touched, but they may stop working then."
     return DeprecationBanner(
-        f"Something will change at {deprecation.provider}: {deprecation.date_text}", text
+        f"Something will change at {deprecation.provider}: {deprecation.date_text}", text, can_connect
     )
 
 

@@ -47,6 +47,8 @@ class SmtpSettings(Base):
     username: Mapped[str] = mapped_column(String(254))
     sealed_password: Mapped[bytes] = mapped_column(LargeBinary)
     password_saved_at: Mapped[datetime]
+    # The consent to log in with tokens; the password is empty then.
+    grant_id: Mapped[int | None] = mapped_column(ForeignKey("oauth_grant.id"))
     domain: Mapped[str] = mapped_column(String(253))
     wrapped_user: Mapped[str] = mapped_column(String(64))
     from_name: Mapped[str] = mapped_column(String(100), default="")

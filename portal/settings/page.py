@@ -18,6 +18,7 @@ from ..web.filters import ago
 from ..web.labels import DiagnosisView, diagnosis_view, transcript_lines
 from ..web.pagination import key_argument
 from . import check_view, deprecations, login_probe, routing, validation, versions
+from .connecting import connect
 from .models import CheckState, SettingsCheck, SmtpSettings, VersionState
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class SettingsPage:
     replacement_sentence: str
     probe_sentence: str  # a sentence about the last successful login probe of the live version
     deprecation_banners: list[deprecations.DeprecationBanner]
+    connection: connect.ConnectionView | None
 
     @property
     def checking(self) -> bool:
@@ -164,6 +166,7 @@ def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> Setti
         replacement_sentence=_replacement_sentence(shown),
         probe_sentence=_probe_sentence(live),
         deprecation_banners=deprecations.banners(live, now),
+        connection=connect.present_connection(owner.account_id),
     )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, select
 from ..accounts.models import Account, Owner
 from ..db import db
 from ..db.prepared import PreparedStatement
+from ..oauth.tokens import GrantTokens
 from ..outbox.routing import NoRoute, Route
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import Provider, load_catalogue
@@ -100,7 +101,8 @@ def version_route(version: SmtpSettings) -> Route:
         port=version.port,
         security=Security(version.security),
         username=version.username if logs_in else None,
-        password=Secret(password) if logs_in else None,
+        password=Secret(password) if logs_in and version.grant_id is None else None,
+        tokens=GrantTokens(version.grant_id) if logs_in and version.grant_id is not None else None,
         mechanism=mechanism,
         ehlo_name=version.ehlo_name or current_config().ehlo_name,
         policy=current_config().policy,

@@ -11,6 +11,7 @@ from .. import rate_limit
 from ..accounts.models import Account, Owner
 from ..db import db
 from ..jobs import notify
+from ..oauth import grants
 from ..outbox.queue import get_queue, release
 from ..security_log import SecurityEvent, record
 from ..smtp.server import Mechanism
@@ -176,7 +177,7 @@ def stop_checks(account_id: int, *, now: datetime) -> bool:
 
 
 def discard_drafts(account_id: int, *, now: datetime) -> int:
-    """Discard all drafts, delete their passwords and end their checks. Commits. Returns how many there were.
+    """Discard all drafts, delete their passwords and connections, and end their checks. Commits. Returns how many there were.
 
     The versions that were live stay. The rows stay, too, because messages and incidents name their numbers.
     """
@@ -191,6 +192,8 @@ def discard_drafts(account_id: int, *, now: datetime) -> int:
         .where(SmtpSettings.id.in_(ids))
         .values(state=VersionState.DISCARDED, sealed_password=b"")
     )
+    used = select(SmtpSettings.grant_id).where(SmtpSettings.grant_id.is_not(None), _KEPT)
+    grants.end_all_but(account_id, used, now=now)
     db.session.commit()
     return len(ids)
 
@@ -289,6 +292,8 @@ def _seal_password(version: SmtpSettings, password: str, saved: SmtpSettings | N
     version.password_saved_at = now
     if version.mechanism == Mechanism.NONE.value:
         password = ""
+    elif not password and saved is not None and saved.grant_id is not None:
+        version.grant_id = credentials.kept_grant(version, saved)
     elif not password:
         password, version.password_saved_at = credentials.kept_password(version, saved)
     credentials.seal(version, password)

@@ -30,6 +30,7 @@ from portal.notices.inline_styles import apply_inline_styles
 from portal.notices.markup.html_tokens import read_tokens
 from portal.notices.plaintext import extract_preheader, html_to_text
 from portal.notices.texts import Text
+from portal.oauth.service_account import InvalidKey, read_key
 from portal.outbox.sending.mime import MessageRefused, mailbox_header, serialise
 from portal.rehearsal.message_view import parse_message
 from portal.settings.views_explain import strip_invisible
@@ -42,6 +43,7 @@ from portal.smtp.protocol.reply import EhloFeatures, Reply, plain_text
 from portal.smtp.protocol.transcript import Redactor
 from portal.smtp.providers import load_catalogue
 from portal.smtp.providers.credential_checks import remove_spaces
+from portal.smtp.token_errors import read_token_error
 from portal.web.csv import csv_lines
 from portal.web.requests import same_site_path
 
@@ -231,7 +233,7 @@ def _accepting(*refusals: type[Exception]) -> Callable[[Callable[[str], object]]
 _editor = _accepting(validation.InvalidText, rendering.UnrenderableText)
 _refusing = _accepting(
     MailboxError, HostError, PasswordRefused, ExplainError, Problem, spf.InvalidSpf, MessageRefused,
-    http_client.InvalidAddress, sanitize.MisplacedTag, sanitize.TooManyElements,
+    http_client.InvalidAddress, sanitize.MisplacedTag, sanitize.TooManyElements, InvalidKey,
 )  # fmt: skip
 
 
@@ -330,6 +332,8 @@ _REPLIES = (
     Entry("explain a reply", _refusing(lambda text: explain_reply("smtp.example.org", "RCPT", text)), 4000),
     Entry("explain a line", _refusing(lambda text: explain_line(text.encode("utf-8", "replace")))),
     Entry("clean a pasted reply", strip_invisible),
+    Entry("read a token error", read_token_error, 8000),
+    Entry("read a key file", _refusing(read_key), 20_000),
     Entry(
         "read a message",
         lambda text: parse_message(f"Subject: {text}\n\n{text}".encode("utf-8", "replace")),

@@ -14,6 +14,7 @@ from .model import (
     DnsFacts,
     EnvelopeDomain,
     Host,
+    OAuth,
     Password,
     PasswordLogin,
     Port,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _REQUIRED_HELP = ("host", "username", "password")
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
+_WAYS = frozenset({("microsoft", "microsoft-365"), ("google", "google-workspace")})
 _MECHANISMS = frozenset({"PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER"})
 
 
@@ -161,6 +163,17 @@ def _connections(card: TomlTable) -> int | None:
     return count
 
 
+def _oauth(card: TomlTable) -> OAuth | None:
+    if "oauth" not in card:
+        return None
+    entry = card.table("oauth")
+    found = OAuth(entry.text("issuer"), entry.text("way"))
+    if (found.issuer, found.way) not in _WAYS:
+        raise entry.error("way", f"must be a pair of {sorted(_WAYS)}")
+    entry.reject_unknown_keys()
+    return found
+
+
 def _rate_limits(card: TomlTable) -> RateLimits | None:
     entry = card.table("rate_limits")
     names = ("per_second", "per_hour", "per_day")
@@ -204,6 +217,7 @@ def read_card(path: Path) -> Provider:
         mail_domains=card.texts("mail_domains"),
         secrets=tuple(_secret(entry) for entry in card.tables("secrets")),
         connections=_connections(card),
+        oauth=_oauth(card),
         rate_limits=_rate_limits(card),
     )
     card.reject_unknown_keys()

@@ -142,6 +142,14 @@ class Deprecation:
 
 
 @dataclass(frozen=True)
+class OAuth:
+    """How to log in without a password: the authorization server, and the page that connects it."""
+
+    issuer: str  # "microsoft" or "google"
+    way: str  # of the pages Connect
+
+
+@dataclass(frozen=True)
 class RateLimits:
     """Emails the provider accepts in a period, as its help pages publish them; None: no limit of that kind."""
 
@@ -178,6 +186,7 @@ class Provider:
     mail_domains: tuple[str, ...] = ()
     secrets: tuple[SecretShape, ...] = field(default=(), repr=False)
     connections: int | None = None  # concurrent connections of one account, if published
+    oauth: OAuth | None = None  # None: with a password only
     rate_limits: RateLimits | None = None  # of the smallest plan; ``limits`` names the plan
 
     @property

@@ -1,0 +1,93 @@
+"""Grants: make one, find one, and end one, which deletes its secrets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from ..db import db
+from . import issuers, sealing
+from .models import Flow, OAuthGrant
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from sqlalchemy import Select
+
+    from .service_account import ServiceAccountKey
+
+
+@dataclass(frozen=True)
+class AppOnly:
+    """What logs in as a mailbox by Microsoft's client credentials."""
+
+    mailbox: str
+    tenant: str  # an id or a domain
+    client_id: str
+    client_secret: str = field(repr=False)
+    secret_expires_on: date | None
+
+
+def new_app_only(account_id: int, values: AppOnly) -> OAuthGrant:
+    """Return a grant of Microsoft's client credentials, which is not in the session yet."""
+    grant = OAuthGrant(
+        account_id=account_id,
+        flow=Flow.APP_ONLY,
+        issuer=issuers.MICROSOFT,
+        tenant=values.tenant,
+        client_id=values.client_id,
+        mailbox=values.mailbox,
+        secret_expires_on=values.secret_expires_on,
+    )
+    grant.sealed_secret = sealing.seal(grant, values.client_secret)
+    return grant
+
+
+def new_service_account(account_id: int, key: ServiceAccountKey, *, mailbox: str) -> OAuthGrant:
+    """Return a grant of Google's domain-wide delegation, which is not in the session yet."""
+    grant = OAuthGrant(
+        account_id=account_id,
+        flow=Flow.SERVICE_ACCOUNT,
+        issuer=issuers.GOOGLE,
+        tenant="",
+        client_id=key.email,
+        mailbox=mailbox,
+    )
+    grant.sealed_secret = sealing.seal(grant, key.as_text())
+    return grant
+
+
+def add(grant: OAuthGrant, made_by: str, *, now: datetime) -> None:
+    """Store a new grant, so that it has an id. The caller commits."""
+    grant.made_by, grant.created_at, grant.generation = made_by, now, 0
+    db.session.add(grant)
+    db.session.flush()
+
+
+def find(account_id: int, grant_id: int) -> OAuthGrant | None:
+    """Return one grant of an account."""
+    return db.session.scalar(
+        select(OAuthGrant).where(OAuthGrant.id == grant_id, OAuthGrant.account_id == account_id)
+    )
+
+
+def end_all_but(account_id: int, kept: Select[int | None], *, now: datetime) -> None:
+    """End the grants of an account that no version refers to any more. The caller commits.
+
+    Args:
+        kept: the query for the ids of the others.
+    """
+    query = select(OAuthGrant).where(
+        OAuthGrant.account_id == account_id, OAuthGrant.ended_at.is_(None), OAuthGrant.id.not_in(kept)
+    )
+    for grant in db.session.scalars(query):
+        end(grant, now=now)
+
+
+def end(grant: OAuthGrant, *, now: datetime) -> None:
+    """Delete the secrets of a grant; no token can be fetched with it afterwards. The caller commits."""
+    grant.sealed_secret = grant.sealed_access = grant.access_expires_at = None
+    grant.trouble = grant.lease_until = None
+    grant.ended_at = now

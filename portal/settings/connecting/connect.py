@@ -1,0 +1,171 @@
+"""Connections without a password: make a grant and the version that uses it, and disconnect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from flask_babel import gettext as _
+
+from ...db import db
+from ...oauth import grants, issuers
+from ...oauth.exchange import is_guid
+from ...oauth.models import Flow, OAuthGrant
+from ...oauth.service_account import InvalidKey, read_key
+from ...smtp.network.guard import HostError, canonical_host
+from ...smtp.providers import load_catalogue
+from ...smtp.server import Mechanism
+from .. import routing, validation, versions
+from ..models import SmtpSettings, VersionState
+from ..validation import InvalidSettings, SettingsInput
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from ...accounts.models import Owner
+    from ...oauth.grants import AppOnly
+
+_CARDS = {issuers.MICROSOFT: "microsoft365", issuers.GOOGLE: "gmail"}
+_SHARED_TENANTS = {"common", "organizations", "consumers"}  # they have no app-only tokens (AADSTS9001023)
+
+
+@dataclass(frozen=True)
+class ConnectionView:
+    """A grant as the pages show it; it holds no secret."""
+
+    id: int
+    way: str  # id of the page that connects again
+    issuer: str
+    mailbox: str
+    client: str
+    tenant: str
+    made_by: str
+    created_at: datetime
+    refreshed_at: datetime | None
+    secret_expires_on: date | None
+    ended: bool
+
+
+def connect_microsoft(owner: Owner, values: AppOnly, *, now: datetime) -> SmtpSettings:
+    """Save a grant by client credentials with a version that uses it, and request its check. Commits.
+
+    The formats of mailbox and date are checked, the other values are only stripped. Raises InvalidSettings.
+    """
+    errors: dict[str, str] = {}
+    tenant = _tenant(values.tenant, errors)
+    if not is_guid(values.client_id):
+        errors["client_id"] = _("Enter the Application (client) ID: 32 digits and letters with four hyphens.")
+    if is_guid(values.client_secret):
+        errors["client_secret"] = _("This is the Secret ID. Enter the Value that stands beside it.")
+    if values.secret_expires_on is not None and values.secret_expires_on < now.date():
+        errors["secret_expires_on"] = _(
+            "This day is over, so the secret does not work any more. Make a new one."
+        )
+    if errors:
+        raise InvalidSettings(errors)
+    accepted = replace(values, tenant=tenant, client_id=values.client_id.lower())
+    grant = grants.new_app_only(owner.account_id, accepted)
+    return _save(owner, grant, now)
+
+
+def connect_google(owner: Owner, mailbox: str, key: str, *, now: datetime) -> SmtpSettings:
+    """Save a grant by a service account with a version that uses it, and request its check. Commits.
+
+    Raises InvalidSettings.
+    """
+    try:
+        found = read_key(key)
+    except InvalidKey as error:
+        raise InvalidSettings({"key": str(error)}) from None
+    return _save(owner, grants.new_service_account(owner.account_id, found, mailbox=mailbox), now)
+
+
+def disconnect(owner: Owner, grant: OAuthGrant, *, now: datetime) -> None:
+    """Delete the secrets of a grant. Where the live version used it, the platform's sender takes over. Commits."""
+    grants.end(grant, now=now)
+    live = routing.live_version(owner.account_id)
+    if live is not None and live.grant_id == grant.id:
+        versions.stop_using(owner.account_id, now=now)
+    else:
+        db.session.commit()
+
+
+def view(grant: OAuthGrant) -> ConnectionView:
+    """Return a grant as the pages show it."""
+    way = "microsoft-365" if grant.flow is Flow.APP_ONLY else "google-workspace"
+    return ConnectionView(
+        id=grant.id,
+        way=way,
+        issuer=issuers.issuer_of(grant).name,
+        mailbox=grant.mailbox,
+        client=grant.client_id,
+        tenant=grant.tenant,
+        made_by=grant.made_by,
+        created_at=grant.created_at,
+        refreshed_at=grant.refreshed_at,
+        secret_expires_on=grant.secret_expires_on,
+        ended=grant.ended_at is not None,
+    )
+
+
+def present_connection(account_id: int) -> ConnectionView | None:
+    """Return the connection of the live version, else of the newest one, if it logs in without a password."""
+    version = routing.live_version(account_id) or versions.newest(account_id)
+    newest = versions.newest(account_id)
+    if newest is not None and newest.grant_id is not None and (version is None or version.grant_id is None):
+        version = newest
+    if version is None or version.grant_id is None:
+        return None
+    grant = grants.find(account_id, version.grant_id)
+    return view(grant) if grant is not None else None
+
+
+def _tenant(text: str, errors: dict[str, str]) -> str:
+    """Return the tenant as it goes into the path of the address: an id or a domain, in lower case."""
+    if is_guid(text):
+        return text.lower()
+    try:
+        name = canonical_host(text)
+    except HostError:
+        name = ""
+    if "." not in name or text.lower() in _SHARED_TENANTS or name.replace(".", "").isdigit():
+        errors["tenant"] = _(
+            "Enter the Directory (tenant) ID, 32 digits and letters with four hyphens, or a domain of your "
+            "organisation such as example.com."
+        )
+        return ""
+    return name
+
+
+def _save(owner: Owner, grant: OAuthGrant, now: datetime) -> SmtpSettings:
+    version = validation.validate(_settings_input(owner, grant))
+    saved = versions.newest(owner.account_id)
+    if saved is not None and saved.host == version.host:  # the EHLO name belongs to the server
+        version.ehlo_name = saved.ehlo_name
+    grants.add(grant, owner.name, now=now)
+    version.account_id, version.grant_id, version.state = owner.account_id, grant.id, VersionState.DRAFT
+    version.credential_warnings, version.password_saved_at = [], now
+    return versions.save_fixed(owner, version, "", now=now)
+
+
+def _settings_input(owner: Owner, grant: OAuthGrant) -> SettingsInput:
+    """Return the settings of a connection: the provider's server, and the mailbox as sender.
+
+    From name and Reply-To are those of the newest version; at first replies go to the owner.
+    """
+    card = next(one for one in load_catalogue() if one.id == _CARDS[grant.issuer])
+    port, saved = card.recommended_port or card.ports[0], versions.newest(owner.account_id)
+    local, _at, domain = grant.mailbox.rpartition("@")
+    return SettingsInput(
+        provider=card.id,
+        host=card.hosts[0].name,
+        username=grant.mailbox,
+        password="",
+        domain=domain,
+        security=port.security.value,
+        port=str(port.number),
+        mechanism=Mechanism.AUTOMATIC.value,
+        wrapped_user=local,
+        from_name=saved.from_name if saved else "",
+        reply_to=saved.reply_to if saved else owner.mailbox,
+    )

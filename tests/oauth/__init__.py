@@ -1,0 +1,1 @@
+"""Tests of log-ins without a password."""
