@@ -38,6 +38,7 @@ class LintingClient(FlaskClient):
         policy = response.headers.get("Content-Security-Policy", "")
         if (
             response.mimetype == "text/html"
+            and response.request.method != "HEAD"
             and response.status_code not in {301, 302, 303}
             and "sandbox" not in policy
         ):

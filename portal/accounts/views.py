@@ -89,7 +89,7 @@ def _duration(minutes: int) -> str:
 def log_in() -> ResponseReturnValue:
     form = LogInForm()
     page, target = "accounts/log_in.html", same_site_path(request.args.get("next"))
-    if request.method == "GET":
+    if not form.is_submitted():
         return render_template(page, form=form, target=target)
     if not form.validate():
         return render_errors(page, form, target=target)
@@ -127,8 +127,8 @@ def register() -> ResponseReturnValue:
     form = RegisterForm()
     page = "accounts/register.html"
     if not registration.is_open():
-        return render_template("accounts/register_closed.html"), 403 if request.method == "POST" else 200
-    if request.method == "GET":
+        return render_template("accounts/register_closed.html"), 403 if form.is_submitted() else 200
+    if not form.is_submitted():
         return render_template(page, form=form)
     if not form.validate():
         return render_errors(page, form)
@@ -200,7 +200,7 @@ def confirm(token: str) -> ResponseReturnValue:
         return render_template("accounts/link_expired.html", again="accounts.register"), 404
     known = registration.is_same_browser(pending, browser)
     more = {"programme": pending.programme, "known": known}
-    if request.method == "GET":
+    if not form.is_submitted():
         return render_template(page, form=form, **more)
     if not known and not form.validate():
         return render_errors(page, form, **more)
@@ -226,7 +226,7 @@ def confirm(token: str) -> ResponseReturnValue:
 def forgot() -> ResponseReturnValue:
     form = ForgotForm()
     page = "accounts/forgot.html"
-    if request.method == "GET":
+    if not form.is_submitted():
         return render_template(page, form=form)
     if not form.validate():
         return render_errors(page, form)
@@ -252,7 +252,7 @@ def reset(token: str) -> ResponseReturnValue:
     page = "accounts/reset.html"
     if not resetting.is_valid_link(token, now=utcnow()):
         return render_template("accounts/link_expired.html", again="accounts.forgot"), 404
-    if request.method == "GET":
+    if not form.is_submitted():
         return render_template(page, form=form)
     if not form.validate():
         return render_errors(page, form)

@@ -130,14 +130,14 @@ def invite() -> Any:
 @blueprint.route("/affiliates/rules", methods=["GET", "POST"])
 @login_required
 def sign_up_rules() -> Any:
-    if request.method == "GET":
+    form = RulesForm()
+    if not form.is_submitted():
         saved = asdict(signup_rules.get_rules(current_user.account_id))
         return render_template(
             "affiliates/rules.html",
             form=RulesForm(formdata=None, data=saved),
             must_confirm=is_limited(current_user.account),
         )
-    form = RulesForm()
     form.validate()
     rules = signup_rules.Rules(auto_approve=bool(form.auto_approve.data), confirm=bool(form.confirm.data))
     signup_rules.save_rules(current_user.account_id, rules)
