@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 
 # Without the mark, Excel reads the file in the local encoding and garbles names; other programs skip the mark.
 _BYTE_ORDER_MARK = "\ufeff"
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# In their usual, full-width and small forms (Unicode blocks FF00 and FE50), which spreadsheets may take for the usual one.
+_FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠﹦﹢﹣﹫")
 
 
 def csv_header(names: Sequence[str]) -> str:
@@ -36,4 +38,14 @@ def cell(value: object) -> str:
     if isinstance(value, int):
         return str(value)
     text = str(value).replace("\x00", "\ufffd")
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if _looks_like_formula(text) else text
+
+
+def _looks_like_formula(text: str) -> bool:
+    """Return whether a text starts like a formula, after any spaces and invisible characters."""
+    for char in text:
+        if char in _FORMULA_STARTS:
+            return True
+        if unicodedata.category(char)[0] not in "ZC":  # separators; control and format characters
+            return False
+    return False

@@ -11,13 +11,39 @@ import pytest
 from portal.web.csv import cell, csv_header, csv_lines
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", " =", "＝"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        "=",
+        "+",
+        "-",
+        "@",
+        "\t",
+        "\r",
+        "\n",
+        " =",
+        "＝",
+        "﹦",
+        "\u00a0=",
+        "\u200b=",
+        "\ufeff+",
+        "\u2003 -",
+        "\u00ad@",
+    ],
+)
 def test_text_that_a_spreadsheet_would_run_gets_an_apostrophe(start):
     assert cell(f"{start}1") == f"'{start}1"
 
 
 def test_other_values_keep_their_text():
-    assert [cell(value) for value in ("a=1", "", -1, None, "é")] == ["a=1", "", "-1", "", "é"]
+    assert [cell(value) for value in ("a=1", "", -1, None, "é", " \u200b")] == [
+        "a=1",
+        "",
+        "-1",
+        "",
+        "é",
+        " \u200b",
+    ]
 
 
 def test_dates_are_written_in_utc():
