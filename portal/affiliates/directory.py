@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select
 from ..accounts.models import Account
 from ..db import db
 from ..db.prepared import PreparedStatement
+from . import page_keys
 from .models import ActionToken, Affiliate, AffiliateState, TokenPurpose
 
 if TYPE_CHECKING:
@@ -47,15 +48,13 @@ def find_by_code(account_id: int, code: str) -> Affiliate | None:
 
 def find_by_dashboard_key(key: str) -> tuple[Affiliate, Account] | None:
     """Return the affiliate with this dashboard key, and None until the mailbox is confirmed."""
-    if not _can_be_looked_up(key):
-        return None
     confirmed = Affiliate.state.not_in((AffiliateState.UNCONFIRMED, AffiliateState.INVITED))
-    return _with_account(Affiliate.dashboard_key == key, confirmed)
+    return _with_account(Affiliate.dashboard_key_hash == page_keys.hash_key(key), confirmed)
 
 
 def find_by_preferences_key(key: str) -> tuple[Affiliate, Account] | None:
     """Return the affiliate with this preferences key."""
-    return _with_account(Affiliate.preferences_key == key) if _can_be_looked_up(key) else None
+    return _with_account(Affiliate.preferences_key_hash == page_keys.hash_key(key))
 
 
 def joined_by_invitation(affiliate_ids: Iterable[int]) -> set[int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from . import page_keys
+
 if TYPE_CHECKING:
     from ..accounts.models import Account
     from ..config import Config
@@ -23,17 +25,17 @@ def public_url(affiliate: Affiliate, account: Account, config: Config) -> str:
 
 def dashboard_url(affiliate: Affiliate, config: Config) -> str:
     """Return the address of the affiliate's dashboard. The address is the credential."""
-    return f"{config.base_url}/affiliate/{affiliate.dashboard_key}"
+    return f"{config.base_url}/affiliate/{page_keys.open_keys(affiliate).dashboard}"
 
 
 def preferences_url(affiliate: Affiliate, config: Config) -> str:
     """Return the address of the page where the affiliate chooses which emails to get."""
-    return f"{config.base_url}/preferences/{affiliate.preferences_key}"
+    return f"{config.base_url}/preferences/{page_keys.open_keys(affiliate).preferences}"
 
 
 def unsubscribe_url(affiliate: Affiliate, kind: str, config: Config) -> str:
     """Return the one-click unsubscribe address for emails of this kind (RFC 8058)."""
-    return f"{config.base_url}/unsubscribe/{affiliate.preferences_key}/{kind}"
+    return f"{config.base_url}/unsubscribe/{page_keys.open_keys(affiliate).preferences}/{kind}"
 
 
 def owner_page_url(affiliate: Affiliate, config: Config) -> str:

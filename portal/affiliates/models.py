@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..db import Base, enum_column
@@ -50,21 +49,16 @@ def _default_search_text(context: Any) -> str:
     return search_text(row["name"], row["mailbox"], row["code"])
 
 
-def new_key() -> str:
-    """Return a random key for an address: 24 random bytes as 32 characters."""
-    return secrets.token_urlsafe(24)
-
-
 def mailbox_digest(mailbox: str) -> str:
     """Return 16 hexadecimal digits that identify a mailbox within one account without containing it."""
     return hashlib.sha256(mailbox.casefold().encode("utf-8", "replace")).hexdigest()[:16]
 
 
 class Affiliate(Base):
-    """One person in one programme. ``code`` is in the public link, ``dashboard_key`` in the private one.
+    """One person in one programme. ``code`` is in the public link.
 
-    ``preferences_key`` is in the unsubscribe links. Mail servers and forwarded emails disclose it to others, so it gives
-    access to the preferences only.
+    ``sealed_page_keys`` holds two keys (see page_keys.py). That of the dashboard is in the private link. That of the
+    preferences is in the unsubscribe links, which mail servers and forwarded emails disclose, so it opens nothing else.
     """
 
     __tablename__ = "affiliate"
@@ -74,8 +68,9 @@ class Affiliate(Base):
     mailbox: Mapped[str] = mapped_column(String(254))  # as in the envelope: the domain in A-labels
     mailbox_key: Mapped[str] = mapped_column(String(254))  # case-folded, to find the affiliate by
     code: Mapped[str] = mapped_column(String(16), unique=True)
-    dashboard_key: Mapped[str] = mapped_column(String(40), unique=True)
-    preferences_key: Mapped[str] = mapped_column(String(40), unique=True, default=new_key)
+    sealed_page_keys: Mapped[bytes] = mapped_column(LargeBinary)
+    dashboard_key_hash: Mapped[str] = mapped_column(String(40))
+    preferences_key_hash: Mapped[str] = mapped_column(String(40))
     state: Mapped[AffiliateState] = mapped_column(enum_column(AffiliateState), default=AffiliateState.ACTIVE)
     state_since: Mapped[datetime | None]  # None: since the sign-up
     search_text: Mapped[str] = mapped_column(Text, default=_default_search_text)
@@ -84,6 +79,9 @@ class Affiliate(Base):
     created_at: Mapped[datetime]
     __table_args__ = (
         UniqueConstraint("account_id", "mailbox_key"),
+        # The names are of the time when the keys themselves stood here: SQLite cannot rename a constraint.
+        UniqueConstraint("dashboard_key_hash", name="uq_affiliate_dashboard_key"),
+        UniqueConstraint("preferences_key_hash", name="uq_affiliate_preferences_key"),
         Index("ix_affiliate_list", "account_id", "id"),
         Index("ix_affiliate_state", "account_id", "state", "id"),
         Index("ix_affiliate_unconfirmed", "state", "created_at"),

@@ -19,8 +19,9 @@ from sqlalchemy import bindparam, select
 
 from .. import rate_limit, recipient_limits
 from ..accounts import standing
+from ..affiliates import page_keys
 from ..affiliates.directory import find_programme
-from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose, new_key, search_text
+from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose, search_text
 from ..db import db, group_commit, insert, read_write
 from ..db.prepared import PreparedStatement
 from ..db.transaction import read_snapshot
@@ -150,18 +151,18 @@ def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> A
     """Return an affiliate that is not stored yet and has agreed to nothing."""
     parsed = str(parse_mailbox(mailbox))  # as in the envelope: the domain in A-labels
     code = "".join(secrets.choice(_CODE_LETTERS) for _ in range(_CODE_CHARS))
-    return Affiliate(
+    new = Affiliate(
         account_id=account.id,
         name=name,
         mailbox=parsed,
         mailbox_key=parsed.casefold(),
         code=code,
-        dashboard_key=new_key(),
-        preferences_key=new_key(),
         search_text=search_text(name, parsed, code),
         state=AffiliateState.UNCONFIRMED,
         created_at=now,
     )
+    page_keys.assign(new)
+    return new
 
 
 def _require_open(account: Account) -> None:

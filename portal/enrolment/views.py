@@ -19,7 +19,7 @@ from flask import (
 from flask_babel import lazy_gettext
 
 from ..accounts import standing
-from ..affiliates import directory, links
+from ..affiliates import directory, links, page_keys
 from ..affiliates import owner_unsubscribe as owner_subscriptions
 from ..affiliates import preferences as email_preferences
 from ..affiliates.models import AffiliateState, TokenPurpose
@@ -138,6 +138,7 @@ def dashboard(key: str) -> Any:
         "affiliates/dashboard.html",
         account=account,
         affiliate=affiliate,
+        preferences_key=page_keys.open_keys(affiliate).preferences,
         first_name=first_name_of(affiliate.name),
         link=links.public_url(affiliate, account, current_config()),
         active=affiliate.state is AffiliateState.ACTIVE,

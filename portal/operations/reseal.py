@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Text, and_, func, or_, select, true, update
 
+from ..affiliates import page_keys
+from ..affiliates.models import Affiliate
 from ..db import Base, db, read_only
 from ..db.readiness import KEY_CHECK_BINDING, KeyCheck
 from ..incidents.models import IncidentPolicy
@@ -84,6 +86,7 @@ KINDS = (
         grant_binding,
         OAuthGrant.sealed_access.is_not(None),
     ),
+    SealedKind("keys of affiliates' pages", Affiliate, ("sealed_page_keys",), page_keys.binding),
     # Last, so that a portal without the old key refuses to start until all other rows are resealed.
     SealedKind("key check", KeyCheck, ("sealed",), lambda _row: KEY_CHECK_BINDING),
 )

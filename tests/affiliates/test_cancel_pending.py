@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from portal.affiliates import suppressions
+from portal.affiliates import page_keys, suppressions
 from portal.affiliates.models import AffiliateState, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
@@ -126,7 +126,9 @@ def test_after_the_suspension_the_owner_can_retry_a_cancelled_email(owner, accou
 def test_one_click_suppresses_the_queued_summary_but_no_transactional_email(client, owner, account, grace):
     summary, sale = _enqueue(account, "weekly-summary"), _enqueue(account, "new-purchase")
     for _ in range(2):
-        answer = client.post(f"/unsubscribe/{grace.preferences_key}/weekly-summary", data=ONE_CLICK)
+        answer = client.post(
+            f"/unsubscribe/{page_keys.open_keys(grace).preferences}/weekly-summary", data=ONE_CLICK
+        )
         assert answer.status_code == 200
     assert _statuses(summary, sale) == [Status.SUPPRESSED, Status.QUEUED]
     page = owner.get(f"/deliveries/{summary}").get_data(as_text=True)
@@ -136,7 +138,7 @@ def test_one_click_suppresses_the_queued_summary_but_no_transactional_email(clie
 
 def test_queued_emails_of_kinds_the_affiliate_deselects_are_suppressed(client, owner, account, grace):
     lead, sale, payout = (_enqueue(account, kind) for kind in ("new-lead", "new-purchase", "payout-sent"))
-    path = f"/preferences/{grace.preferences_key}"
+    path = f"/preferences/{page_keys.open_keys(grace).preferences}"
     assert client.submit(path, {"kind": "new-purchase"}).status_code == 303
     assert _statuses(lead, sale, payout) == [Status.SUPPRESSED, Status.QUEUED, Status.QUEUED]
     assert "chose not to get" in owner.get(f"/deliveries/{lead}").get_data(as_text=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portal.affiliates import suppressions
+from portal.affiliates import page_keys, suppressions
 from portal.affiliates.models import SuppressionReason
 from portal.enrolment import signup_rules
 from tests.enrolment.support import account_of, newest_affiliate, sign_up
@@ -11,7 +11,7 @@ from tests.enrolment.support import account_of, newest_affiliate, sign_up
 def test_one_click_unsubscribes_without_a_cookie_or_csrf_token_and_a_get_does_not(owner, client):
     signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=False))
     sign_up(client)
-    key = newest_affiliate().preferences_key
+    key = page_keys.open_keys(newest_affiliate()).preferences
     path = f"/unsubscribe/{key}/weekly-summary"
     assert client.get(path).headers["Referrer-Policy"] == "no-referrer"
     assert suppressions.find_suppression(account_of().id, "grace@example.org") is None

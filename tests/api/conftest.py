@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from portal.accounts.models import Account
+from portal.affiliates import page_keys
 from portal.affiliates.models import Affiliate, AffiliateState
 from portal.api import tokens
 from portal.clock import utcnow
@@ -62,7 +63,8 @@ def affiliate(app):
             code=code,
             state=state,
         )
-        row.dashboard_key, row.consented_at, row.created_at = f"key-{code}", now, now
+        row.consented_at = row.created_at = now
+        page_keys.assign(row)
         db.session.add(row)
         db.session.commit()
         return row

@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 
 from portal.accounts import standing
 from portal.accounts.models import Account, Owner
+from portal.affiliates import page_keys
 from portal.affiliates.models import Affiliate
 from portal.clock import utcnow
 from portal.db import db
@@ -370,7 +371,7 @@ def test_unsubscribe_and_preference_pages_of_a_suspended_account_keep_answering(
         == 303
     )
     affiliate = db.session.scalars(select(Affiliate)).one()
-    key = affiliate.preferences_key
+    key = page_keys.open_keys(affiliate).preferences
     standing.suspend(account().id, reason="", now=utcnow())
     assert client.get(f"/preferences/{key}").status_code == 200
     assert client.get(f"/unsubscribe/{key}/weekly-summary").status_code == 200

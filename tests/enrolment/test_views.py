@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from portal.affiliates import page_keys
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup, signup_rules
@@ -72,7 +73,7 @@ def test_search_engines_may_index_the_sign_up_page_but_not_the_thanks_page(clien
 def test_the_dashboard_shows_the_link_and_is_not_indexed(join, client, stored):
     join(name="Dr. Grace Hopper")
     affiliate = stored().affiliates[0]
-    answer = client.get(f"/affiliate/{affiliate.dashboard_key}")
+    answer = client.get(f"/affiliate/{page_keys.open_keys(affiliate).dashboard}")
     page = answer.get_data(as_text=True)
     assert answer.status_code == 200
     assert f"http://127.0.0.1/join/brightleaf?ref={affiliate.code}" in page

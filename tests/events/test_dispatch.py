@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from portal.accounts.models import Account
-from portal.affiliates import suppressions
+from portal.affiliates import page_keys, suppressions
 from portal.affiliates.models import Affiliate, AffiliateState, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
@@ -180,6 +180,6 @@ def test_an_event_is_recorded_once_and_the_page_shows_why_an_email_was_not_sent(
     assert decisions["new-purchase"] is EmailDecision.OPTED_OUT
     page = owner.get("/events?occasion=purchase&mail=no-email").get_data(as_text=True)
     assert "The affiliate does not want this email." in page
-    dashboard = client.get(f"/affiliate/{affiliate.dashboard_key}").get_data(as_text=True)
+    dashboard = client.get(f"/affiliate/{page_keys.open_keys(affiliate).dashboard}").get_data(as_text=True)
     assert "order A1" in dashboard
     assert "1.00 EUR" in dashboard

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from flask_migrate import upgrade
 
 from portal import bootstrap, create_app
+from portal.affiliates import page_keys
 from portal.affiliates.models import AffiliateState
 from portal.db import db, readiness
 from portal.enrolment import listing, signup_rules
@@ -43,7 +44,9 @@ def test_affiliates_without_events_stay_active_and_get_a_sign_up_event(tmp_path)
         assert signup_rules.get_rules(account.id) == signup_rules.Rules(auto_approve=True, confirm=False)
         [sia, grace] = listing.list_affiliates(account).rows
         assert {sia.affiliate.state, grace.affiliate.state} == {AffiliateState.ACTIVE}
-        assert sia.affiliate.preferences_key != grace.affiliate.preferences_key
+        keys = [page_keys.open_keys(one.affiliate) for one in (sia, grace)]
+        assert [one.dashboard for one in keys] == ["d8", "d7"]
+        assert keys[0].preferences != keys[1].preferences
         found = listing.list_affiliates(account, listing.AffiliateFilters(search="hopper")).rows
         assert [one.affiliate.id for one in found] == [7]
         events = event_log.list_events(account.id).rows

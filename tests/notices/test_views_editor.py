@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from portal import rate_limit
+from portal.affiliates import page_keys
 from portal.affiliates.models import Affiliate
 from portal.clock import utcnow
 from portal.db import db
@@ -215,9 +216,9 @@ def _affiliate(slug, name):
         mailbox=f"{name[0].lower()}@example.org",
         mailbox_key=f"{name[0].lower()}@example.org",
         code=f"C{name[0].upper()}123",
-        dashboard_key=f"key-{name[0]}",
         created_at=utcnow(),
     )
+    page_keys.assign(row)
     db.session.add(row)
     db.session.commit()
     return row.id
