@@ -28,7 +28,7 @@ _DEADLINE_S = 10.0  # for the whole exchange, from the DNS query to the last byt
 _MAX_BODY_BYTES = 64 * 1024
 _LIMITS = Limits(deadline=_DEADLINE_S, connect=5.0)
 _REASONS = {
-    Reason.NAME_UNKNOWN: "There is no server of that name.",
+    Reason.NAME_UNKNOWN: "There is no public server of that name.",
     Reason.NAME_UNANSWERED: "The server's name could not be looked up.",
     Reason.TARGET_REFUSED: "This address is not allowed here: it does not lead to a public web server.",
     Reason.CONNECT_REFUSED: "The server does not accept connections.",

@@ -34,7 +34,7 @@ class Reason(StrEnum):
     """The technical cause of a failure. What a reply means is decided in ``diagnosis``."""
 
     REPLIED = "replied"  # the server refused; see the reply
-    NAME_UNKNOWN = "name-unknown"  # NXDOMAIN or no address
+    NAME_UNKNOWN = "name-unknown"  # NXDOMAIN, no address, or only addresses of inner networks
     NAME_UNANSWERED = "name-unanswered"  # the look-up failed or timed out
     TARGET_REFUSED = "target-refused"  # refused by the guard: port or address not allowed
     CONNECT_REFUSED = "connect-refused"

@@ -2,11 +2,13 @@
 
 An owner chooses the host, so a connection could be directed at the operator's own network. The name is
 resolved once, every address of it must be allowed, and the checked address is the one that is dialled. Every
-target that is not allowed fails in the same way, so that refusals reveal nothing about the network.
+target that is not allowed fails in the same way, and a name that leads into the operator's network fails as one that
+does not exist, so that refusals reveal nothing about the network.
 """
 
 from __future__ import annotations
 
+import logging
 import queue
 import re
 import socket
@@ -20,6 +22,8 @@ import idna
 from ..failure import Reason, Stage, SubmissionFailure
 
 IPAddress = IPv4Address | IPv6Address
+
+_log = logging.getLogger(__name__)
 
 SUBMISSION_PORTS = frozenset({25, 465, 587, 2465, 2525, 2587})
 
@@ -258,9 +262,21 @@ def resolve_allowed(
     literal = _ip_literal(name)
     addresses = (literal,) if literal is not None else _resolve(name, timeout)
     # One address that is not allowed refuses the name: mixed answers are typical of DNS rebinding attacks.
-    if not all(_is_address_allowed(address, port, policy, plaintext=plaintext) for address in addresses):
-        raise target_refused()
-    return addresses
+    if all(_is_address_allowed(address, port, policy, plaintext=plaintext) for address in addresses):
+        return addresses
+    if literal is None and not _is_loopback_name(name) and not any(map(is_public, addresses)):
+        _log.warning("%s leads into an inner network that is not allowed; it is answered as unknown", name)
+        raise _look_up_failed(name, Reason.NAME_UNKNOWN)  # or owners could find out which inner names exist
+    raise target_refused()
+
+
+def _is_loopback_name(name: str) -> bool:
+    """Return whether a name leads to this machine on every machine (RFC 6761), so that refusing it reveals nothing."""
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def _look_up_failed(name: str, reason: Reason) -> SubmissionFailure:
+    return SubmissionFailure(Stage.RESOLVE, reason, evidence={"host": name})
 
 
 def _is_port_allowed(port: int, policy: EgressPolicy, *, plaintext: bool) -> bool:
@@ -291,7 +307,7 @@ def _resolve(name: str, timeout: float) -> tuple[IPAddress, ...]:
     except queue.Empty:
         answer = Reason.NAME_UNANSWERED
     if isinstance(answer, Reason):
-        raise SubmissionFailure(Stage.RESOLVE, answer, evidence={"host": name})
+        raise _look_up_failed(name, answer)
     return answer
 
 

@@ -133,7 +133,7 @@ def _milliseconds_since(started: float) -> int:
 
 
 _FAILURES = {
-    Reason.NAME_UNKNOWN: "There is no server named {host}.",
+    Reason.NAME_UNKNOWN: "There is no public server named {host}.",
     Reason.NAME_UNANSWERED: "The name {host} could not be looked up just now.",
     Reason.TARGET_REFUSED: "This server address and port are not allowed here.",
     Reason.CONNECT_REFUSED: "Nothing at {host} accepts connections on port {port}.",

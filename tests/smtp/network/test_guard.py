@@ -189,6 +189,30 @@ def test_one_private_address_among_public_ones_refuses_the_name(monkeypatch: pyt
     assert met.value.reason is Reason.TARGET_REFUSED
 
 
+def test_a_name_of_the_inner_network_fails_as_one_that_does_not_exist(monkeypatch, listener) -> None:
+    policy = EgressPolicy(ports=frozenset({listener.port}))
+    answers = []
+    for looked_up in (
+        ["10.0.0.1"],
+        ["127.0.0.1", "fd00::1"],
+        socket.gaierror(socket.EAI_NONAME, "unknown"),
+        [],
+    ):
+        monkeypatch.setattr(socket, "getaddrinfo", Resolver(looked_up))
+        answers.append(refusal("vault.corp.example.com", listener.port, policy))
+    assert all(answer == answers[0] for answer in answers)
+    assert answers[0][1] is Reason.NAME_UNKNOWN
+    assert listener.connections == 0
+
+
+def test_a_public_server_is_not_called_unknown_when_only_its_port_is_refused(monkeypatch) -> None:
+    policy = EgressPolicy(private_targets=(PrivateTarget(ip_network("10.1.0.0/16"), 1025),))
+    monkeypatch.setattr(socket, "getaddrinfo", Resolver(["8.8.8.8"]))
+    with pytest.raises(SubmissionFailure) as met:
+        resolve_allowed("smtp.example.com", 1025, policy, THREAD_TIMEOUT_S)
+    assert met.value.reason is Reason.TARGET_REFUSED
+
+
 def test_a_name_is_resolved_once_and_the_checked_address_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
     with BadServer(disconnect) as bad:
         changing = Resolver(["127.0.0.1"], ["10.0.0.1"])
