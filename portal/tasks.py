@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .clock import utcnow
+from .db import read_only
 from .deliveries import bulk_actions, rollup
 from .domains.checks import run as check_domain
 from .enrolment.cleanup import delete_unconfirmed
 from .events import digests
 from .events.weekly_summary import enqueue_summaries as enqueue_weekly_summaries
 from .incidents import alerts, monitor, webhooks
-from .jobs import backend
+from .jobs import backend, fair_pool
 from .jobs.registry import job_registry
 from .outbox.sending import dispatcher
-from .settings import login_probe
+from .settings import login_probe, versions
 from .settings.check import run as check_version
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 def install(app: Flask, config: Config) -> None:
     """Build the job queues of this app and register all jobs."""
+    fair_pool.install(app)
 
     def in_context(work: Callable[[int], object]) -> Callable[[int], None]:
         def run(id_: int) -> None:
@@ -35,10 +37,23 @@ def install(app: Flask, config: Config) -> None:
 
         return run
 
+    def fair(
+        name: str, account_of: Callable[[int], int | None], work: Callable[[int], object]
+    ) -> Callable[[int], None]:
+        """Return the job that runs ``work`` on the threads that the accounts share."""
+
+        def submit(id_: int) -> None:
+            with app.app_context(), read_only():
+                account_id = account_of(id_)
+            if account_id is not None:
+                fair_pool.submit(app, account_id, (name, id_), lambda: in_context(work)(id_))
+
+        return submit
+
     jobs: dict[str, tuple[str, Callable[[int], None]]] = {
         "drain": ("mail", lambda account_id: dispatcher.serve(app, account_id)),
-        "check": ("checks", in_context(check_version)),
-        "check-domain": ("probes", in_context(check_domain)),
+        "check": ("checks", fair("check", versions.account_of, check_version)),
+        "check-domain": ("probes", fair("check-domain", versions.account_of, check_domain)),
         "bulk-action": ("housekeeping", in_context(bulk_actions.run)),
         "weekly-summary": (
             "housekeeping",
@@ -51,8 +66,8 @@ def install(app: Flask, config: Config) -> None:
         "cleanup": ("housekeeping", in_context(lambda _: delete_unconfirmed(now=utcnow()))),
         "rollup": ("housekeeping", in_context(_roll_up_and_clean_up)),
         "alert": ("alerts", in_context(alerts.send)),
-        "webhook": ("webhooks", in_context(webhooks.deliver)),
-        "login-probe": ("probes", in_context(login_probe.run)),
+        "webhook": ("webhooks", fair("webhook", webhooks.account_of, webhooks.deliver)),
+        "login-probe": ("probes", fair("login-probe", versions.account_of, login_probe.run)),
         "monitor": ("alerts", in_context(monitor.run)),
     }
     backend.install(app, config, jobs)

@@ -121,11 +121,12 @@ class Tuning:
 
     # Jobs and worker processes.
     job_push_interval_s: float = 0.1  # between two pushes of the same job
-    check_threads: int = (
-        3  # of a worker process, for checks of settings: at most one of each account at a time
-    )
-    probe_threads: int = 1  # for login probes and checks of domains
-    webhook_threads: int = 2
+    # Threads of a worker process for what waits for owners' servers; of each kind one account uses at most one.
+    check_threads: int = 16  # for checks of settings
+    probe_threads: int = 8  # for login probes and checks of domains
+    webhook_threads: int = 8
+    slow_threads_fraction: float = 0.5  # of them are used at most by accounts whose last job was slow
+    slow_job_s: float = 5.0  # longer than a server needs that answers
     alert_threads: int = 1  # for alerts and the monitor, which only use the database
     housekeeping_threads: int = 1  # for clean-up, rollup, weekly summaries and bulk actions
     worker_missing_after_s: float = 60.0  # without a heartbeat: the pages warn that no worker runs

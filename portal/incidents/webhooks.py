@@ -93,6 +93,11 @@ def find_due_work(now: datetime) -> list[tuple[str, int]]:
     return [("webhook", delivery_id) for delivery_id in db.session.scalars(query)]
 
 
+def account_of(delivery_id: int) -> int | None:
+    """Return the account of a delivery, or None if there is no such delivery."""
+    return db.session.scalar(select(WebhookDelivery.account_id).where(WebhookDelivery.id == delivery_id))
+
+
 def deliver(delivery_id: int) -> None:
     """Post one due delivery and record the result. Commits. Safe to repeat: one worker at a time has its lease."""
     now = utcnow()

@@ -83,11 +83,14 @@ def pin_to_cpu(number: int | None) -> None:
 
 
 def _threads(tuning: Tuning) -> dict[str, int]:
-    """Return how many jobs of each queue run at once, except for mail."""
+    """Return how many threads take jobs from each queue, except for mail.
+
+    Those of the first three hand the job over to the threads of fair_pool.py.
+    """
     return {
-        "checks": tuning.check_threads,
-        "probes": tuning.probe_threads,
-        "webhooks": tuning.webhook_threads,
+        "checks": 1,
+        "probes": 1,
+        "webhooks": 1,
         "alerts": tuning.alert_threads,
         "housekeeping": tuning.housekeeping_threads,
     }

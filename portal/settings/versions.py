@@ -39,6 +39,11 @@ class CheckLimitReached(InvalidSettings):
     """The account has reached its limit of checks per hour; nothing is saved."""
 
 
+def account_of(version_id: int) -> int | None:
+    """Return the account of a version, or None if there is no such version."""
+    return db.session.scalar(select(SmtpSettings.account_id).where(SmtpSettings.id == version_id))
+
+
 def newest(account_id: int) -> SmtpSettings | None:
     """Return the last saved version, in whatever state except discarded."""
     query = select(SmtpSettings).where(SmtpSettings.account_id == account_id, _KEPT)

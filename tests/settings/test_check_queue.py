@@ -10,18 +10,21 @@ from flask import Flask
 from sqlalchemy import select
 
 from portal.accounts.models import Account
+from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.db import db
 from portal.incidents import alerts, detection
 from portal.incidents.detection import SettledAttempt
 from portal.jobs import backend, worker
+from portal.jobs.fair_pool import FairPools
 from portal.jobs.registry import job_registry
 from portal.outbox.models import Outcome
 from portal.outbox.sending.drain import drain_queue
 from portal.settings import check, versions
 from portal.settings.models import SettingsCheck, SmtpSettings
+from portal.settings.validation import SettingsInput
 from portal.state import get_state
-from tests.conftest import make_config
+from tests.conftest import PASSWORD, make_config
 from tests.incidents.conftest import REFUSED
 from tests.outbox.support import run_together, wait_for
 from tests.settings.conftest import LIMITS, PAGE, checks, save, text_of, work
@@ -70,6 +73,9 @@ def working(app: Flask, silent: BadServer) -> Iterator[None]:
         silent.__exit__()
         for process in processes:
             process.join(300)
+        pools = get_state(app).part(FairPools)
+        pools.request_stop()
+        pools.finish()
 
 
 def states_of(slug: str) -> list[str]:
@@ -128,6 +134,22 @@ def test_eight_checks_against_a_silent_server_delay_no_other_check_and_no_alert(
         assert states_of("copperpot") == ["running", "waiting"]
         assert silent.connections == 1
         assert _BEHIND in text_of(stranger.get(PAGE))
+
+
+def test_silent_servers_of_several_accounts_delay_no_check_of_another_account(
+    app, owner, form, servers, silent
+):
+    several = 5
+    for number in range(several):
+        slow = create_owner(f"Slow {number}", "Bo Larsen", f"bo@slow{number}.example", PASSWORD, now=utcnow())
+        values = {**form, "port": str(silent.port), "domain": f"slow{number}.example"}
+        versions.save_draft(slow, SettingsInput(**values), now=utcnow())
+    db.session.rollback()
+    with working(app, silent):
+        wait_for(lambda: silent.connections == several)
+        assert save(owner, form).status_code == 303
+        wait_for(lambda: states_of("brightleaf") == ["passed"])
+        assert [one.state.value for one in checks()] == [*["running"] * several, "passed"]
 
 
 def test_the_next_check_of_an_account_starts_when_one_ends(app, owner, form, servers, silent):
