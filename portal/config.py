@@ -84,6 +84,7 @@ class Config:
     dns_servers: tuple[Nameserver, ...] = ()  # empty: the system's resolvers
     trusted_proxies: int = 0
     registration: Registration = Registration.CLOSED
+    domain_proof: str = ""  # "shared" or "always"; empty: as settings/domain_proof.py decides
     unapproved_per_account: int = (
         100  # emails of an account without approval by the platform's sender, in 24 hours
     )
@@ -178,6 +179,8 @@ class Config:
             dns_servers=_dns_servers(read),
             trusted_proxies=int(read.number("SIGNET_TRUSTED_PROXIES", 0)),
             registration=Registration(read.choice("SIGNET_REGISTRATION", [*Registration])),
+            domain_proof=read.text("SIGNET_DOMAIN_PROOF")
+            and read.choice("SIGNET_DOMAIN_PROOF", ["shared", "always"]),
             unapproved_per_account=int(read.number("SIGNET_UNAPPROVED_PER_ACCOUNT", 100)),
             unapproved_per_recipient=int(read.number("SIGNET_UNAPPROVED_PER_RECIPIENT", 10)),
             event_emails_per_hour=int(read.number("SIGNET_EVENT_EMAILS_PER_HOUR", 4, low=1)),

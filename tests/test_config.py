@@ -5,6 +5,7 @@ import os
 import pytest
 
 from portal.config import Config, ConfigError
+from portal.settings.domain_proof import every_domain_needs_proof
 from tests.conftest import KEYRING
 
 GOOD = {
@@ -38,6 +39,7 @@ WRONG = [
     ("SIGNET_BASE_URL", "http://10.0.0.5"),
     ("SIGNET_REHEARSAL", "1"),
     ("SIGNET_REHEARSAL", "perhaps"),
+    ("SIGNET_DOMAIN_PROOF", "never"),
     ("SIGNET_LEASE_SECONDS", "1"),
     ("SIGNET_RETRY_PACE", "0"),
     ("SIGNET_LEASE_SECONDS", "soon"),
@@ -161,6 +163,19 @@ def test_ports_and_private_targets_are_read(tmp_path):
         ("10.0.0.5/32", 25, True),
         ("fd00::1/128", 26, False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({}, "shared"),
+        ({"SIGNET_SMTP_PRIVATE": "10.0.0.5/32:587"}, "always"),
+        ({"SIGNET_SMTP_PRIVATE": "10.0.0.5/32:587", "SIGNET_DOMAIN_PROOF": "shared"}, "shared"),
+        ({"SIGNET_DOMAIN_PROOF": "always"}, "always"),
+    ],
+)
+def test_every_domain_needs_a_proof_where_owners_may_share_a_relay(tmp_path, changes, rule):
+    assert every_domain_needs_proof(read(tmp_path, **changes)) is (rule == "always")
 
 
 def test_no_secret_is_in_the_repr(tmp_path):

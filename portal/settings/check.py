@@ -280,7 +280,7 @@ def _finish(
     diagnosis: Mapping[str, Any] | None = None,
     transcript: str = "",
 ) -> None:
-    """Store the result of a check; activate the version if it passed and no newer check exists. Commits.
+    """Store the result of a check; activate the version if it passed, its domain is proved and no newer check exists. Commits.
 
     Does nothing when another worker has claimed the check.
     """
@@ -297,12 +297,24 @@ def _finish(
         version.failover_since = None  # The server works again: end the failover.
         versions.release_queue(version.account_id)
     elif passed and not _is_superseded(row, version):
-        versions.activate(version, now=now)
-        is_activated = True
+        is_activated = versions.activate_if_proved(version, now=now)
     account_id, number = version.account_id, version.number
     db.session.commit()
     if is_activated:
         record(SecurityEvent.SETTINGS_LIVE, account=account_id, version=number)
+
+
+def activate_after_proof(version: SmtpSettings, *, now: datetime) -> bool:
+    """Make a version live whose check had passed before its domain was proved. Returns whether it is live. Commits."""
+    row = versions.latest_check(version)
+    passed = row is not None and row.state is CheckState.PASSED and not _is_superseded(row, version)
+    if version.state is VersionState.LIVE or not passed or not versions.activate_if_proved(version, now=now):
+        db.session.rollback()
+        return version.state is VersionState.LIVE
+    account_id, number = version.account_id, version.number
+    db.session.commit()
+    record(SecurityEvent.SETTINGS_LIVE, account=account_id, version=number)
+    return True
 
 
 def _is_superseded(row: SettingsCheck, version: SmtpSettings) -> bool:

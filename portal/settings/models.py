@@ -1,4 +1,4 @@
-"""Tables of the SMTP settings: versions, their checks and their login probes."""
+"""Tables of the SMTP settings: versions, their checks and login probes, and proofs of domains."""
 
 from __future__ import annotations
 
@@ -99,6 +99,17 @@ class SettingsCheck(Base):
     ended_at: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
     __table_args__ = (Index("ix_settings_check_state", "state"),)
+
+
+class DomainProof(Base):
+    """A domain that is an account's own: its record was found, or it was live before records were asked for."""
+
+    __tablename__ = "domain_proof"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    domain: Mapped[str] = mapped_column(String(253))
+    proved_at: Mapped[datetime]
+    __table_args__ = (UniqueConstraint("account_id", "domain"),)
 
 
 class LoginProbe(Base):

@@ -17,7 +17,7 @@ from ..web.errors import ErrorPage
 from ..web.filters import ago
 from ..web.labels import DiagnosisView, diagnosis_view, transcript_lines
 from ..web.pagination import key_argument
-from . import check_view, deprecations, login_probe, routing, validation, versions
+from . import check_view, deprecations, domain_proof, login_probe, routing, validation, versions
 from .connecting import connect
 from .models import CheckState, SettingsCheck, SmtpSettings, VersionState
 
@@ -89,6 +89,7 @@ class SettingsPage:
     versions: list[SmtpSettings]
     test: TestResult | None
     no_worker: bool
+    proof: domain_proof.ProofRecord | None  # the record that the checked version waits for
     replacing_mailbox: str  # that the provider may put in place of the sender of the checked version
     replacement_sentence: str
     probe_sentence: str  # a sentence about the last successful login probe of the live version
@@ -162,6 +163,7 @@ def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> Setti
         versions=versions.history(owner.account_id),
         test=_test_result(owner, test),
         no_worker=heartbeat.is_worker_missing(),
+        proof=domain_proof.record_for(shown) if shown else None,
         replacing_mailbox=validation.replacing_mailbox(shown) if shown else "",
         replacement_sentence=_replacement_sentence(shown),
         probe_sentence=_probe_sentence(live),

@@ -17,7 +17,7 @@ from ..security_log import SecurityEvent, record
 from ..smtp.server import Mechanism
 from ..vault import DecryptionError
 from ..web import owner_limits
-from . import credentials, validation
+from . import credentials, domain_proof, validation
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, VersionState
 from .validation import InvalidSettings, SettingsInput
 
@@ -161,6 +161,15 @@ def activate(version: SmtpSettings, *, now: datetime) -> None:
     release_queue(version.account_id)
 
 
+def activate_if_proved(version: SmtpSettings, *, now: datetime) -> bool:
+    """Make a version live unless its domain has to be proved first. Returns whether it is live. The caller commits."""
+    domain_proof.lock()
+    if domain_proof.is_missing(version):
+        return False
+    activate(version, now=now)
+    return True
+
+
 def stop_using(account_id: int, *, now: datetime) -> None:
     """Go back to the platform's sender. Checks that wait or run are cancelled, so none can activate a version. Commits."""
     _end_checks(account_id, now)
@@ -223,7 +232,9 @@ def force_activate(version: SmtpSettings, *, now: datetime) -> None:
             {"port": "Nothing answered yet, so port and encryption are unknown. Choose them and save again."}
         )
     _clear_blocking(version)
-    activate(version, now=now)
+    if not activate_if_proved(version, now=now):
+        db.session.rollback()
+        raise InvalidSettings({"domain": domain_proof.ask_first(version.domain)})
     account_id, number = version.account_id, version.number
     db.session.commit()
     record(SecurityEvent.SETTINGS_LIVE, account=account_id, version=number)

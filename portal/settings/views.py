@@ -15,7 +15,19 @@ from ..notices import send_test as test_emails
 from ..web.errors import error_page
 from ..web.labels import FIELD_LABELS
 from ..web.owner_limits import LimitReached
-from . import advanced, autodetect, credentials, deprecations, fixes, page, provider_values, routing, versions
+from . import (
+    advanced,
+    autodetect,
+    check,
+    credentials,
+    deprecations,
+    domain_proof,
+    fixes,
+    page,
+    provider_values,
+    routing,
+    versions,
+)
 from .forms import RecipientForm, SmtpForm, initial_values
 from .models import SmtpSettings, VersionState
 from .validation import InvalidSettings, SettingsInput
@@ -99,6 +111,28 @@ def version_action(number: int, action: str) -> Any:
     else:
         flash(message, "success")
     return redirect(url_for(".email_preferences", _anchor="check"), 303)
+
+
+@blueprint.post(f"{PATH}/versions/<int(max=999999):number>/prove-domain")
+@login_required
+def prove_domain(number: int) -> Any:
+    """Look for the record of the version's domain. The form is submitted with it, so that what was typed stays there."""
+    version = versions.find(current_user.account_id, number) or abort(404)
+    form = SmtpForm() if "host" in request.form else _saved_form("")
+    try:
+        found = domain_proof.look_up(version, now=utcnow())
+    except LimitReached as error:
+        flash(str(error), "warning")
+        return _page(form), 429
+    if found is not domain_proof.Lookup.FOUND:
+        flash(domain_proof.sentence(found, version.domain), "warning")
+    elif check.activate_after_proof(version, now=utcnow()):
+        sentence = _("The record was found. Version %(number)d is live: emails leave as %(sender)s.")
+        flash(sentence % {"number": version.number, "sender": version.sender}, "success")
+    else:
+        sentence = _("The record was found. Version %(number)d goes live when its check has passed.")
+        flash(sentence % {"number": version.number}, "success")
+    return _page(form)
 
 
 @blueprint.post(f"{PATH}/stop")

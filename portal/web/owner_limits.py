@@ -20,6 +20,7 @@ LIVE_PREVIEWS = RateLimit(
 EXPLANATIONS = RateLimit("explain-reply", 60, timedelta(hours=1))
 SUGGESTIONS = RateLimit("find-settings", 20, timedelta(hours=1))  # each queries the DNS
 CHECKS = RateLimit("settings-check", 30, timedelta(hours=1))  # each logs in to a server; providers lock users
+DOMAIN_PROOFS = RateLimit("domain-proof", 30, timedelta(hours=1))  # each queries the DNS
 DOMAIN_CHECKS = RateLimit("domain-look", 30, timedelta(hours=1))  # each queries the DNS
 
 
