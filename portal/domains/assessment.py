@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..smtp.providers import DnsFacts, EnvelopeDomain, Provider, load_catalogue
+from ..smtp.providers.model import ProviderKind
 from . import dkim_advice, dmarc, mx
 from .dmarc import DmarcPolicy, DmarcRecord, PolicyLookup
 from .findings import (
@@ -19,6 +20,7 @@ from .findings import (
     owner_action,
 )
 from .models import DomainStatus
+from .sources import with_source
 from .spf import advice
 from .spf.evaluate import MAX_LOOKUPS
 
@@ -50,7 +52,8 @@ def assess(target: Target, resolver: Resolver) -> DomainReport:
     if load_catalogue().is_public_mail(domain):
         return _public_mail_report(target)
     _prefetch(resolver, domain, facts, target.selectors)
-    mx_finding, rejected = mx.assess(resolver, domain)
+    bounces_by_mx = target.provider.kind is not ProviderKind.TRANSACTIONAL
+    mx_finding, rejected = mx.assess(resolver, domain, provider, bounces_by_mx=bounces_by_mx)
     spf_finding, by_spf, tree = advice.assess(resolver, domain, provider, facts, target.host)
     dkim_finding, by_dkim, keys = dkim_advice.assess(resolver, domain, provider, facts, target.selectors)
     lookup = dmarc.look_up_policy(resolver, domain)
@@ -68,6 +71,7 @@ def assess(target: Target, resolver: Resolver) -> DomainReport:
         dkim_finding,
         _dmarc_finding(resolver, lookup),
     ]
+    findings = [with_source(one, provider, facts) for one in findings]
     evidence = _Evidence(
         target=target,
         findings={one.subject: one for one in findings},
@@ -105,12 +109,12 @@ def failed_report(target: Target) -> DomainReport:
 
 def _prefetch(resolver: Resolver, domain: str, facts: DnsFacts, selectors: Sequence[str]) -> None:
     """Send the known queries in parallel, so that a slow server delays the assessment once."""
-    names = [*(key.selector for key in facts.keys), *selectors]
+    names = [*(key.selector for key in facts.keys), *facts.further_selectors, *selectors]
     resolver.query_all(
         [
             *((domain, kind) for kind in ("TXT", "MX", "A", "AAAA")),
             (f"_dmarc.{domain}", "TXT"),
-            *((f"{name}._domainkey.{domain}", "TXT") for name in names),
+            *dkim_advice.lookups(domain, names),
             *((name, "TXT") for name in facts.includes),
         ]
     )
@@ -187,7 +191,10 @@ class _Evidence:
     policy: DmarcPolicy | None
 
     def needs_work(self, subject: str) -> bool:
-        return self.findings[subject].severity in (Severity.WARNING, Severity.ERROR)
+        """Whether something is to be changed, or to be entered by the owner."""
+        finding = self.findings[subject]
+        asks = finding.severity is Severity.UNKNOWN and not finding.unanswered
+        return asks or finding.severity in (Severity.WARNING, Severity.ERROR)
 
     @property
     def spf_is_covered_by_dkim(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +28,9 @@ from . import assessment, changes
 from .findings import DomainReport, replace_unprintable
 from .models import DomainCheck, DomainCheckState, DomainStatus
 from .resolver import Resolver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _INTERVAL = timedelta(days=1)
 _RETRY_INTERVAL = timedelta(hours=1)  # after a check whose queries were not answered
@@ -65,11 +69,11 @@ def request_check(version: SmtpSettings, *, now: datetime) -> None:
     db.session.commit()
 
 
-def add_selector(version: SmtpSettings, selector: str, *, now: datetime) -> None:
-    """Add a DKIM selector that the owner knows and request a check. Commits. Raises TooManyChecks."""
+def add_selectors(version: SmtpSettings, selectors: Sequence[str], *, now: datetime) -> None:
+    """Add DKIM selectors that the owner knows and request a check. Commits. Raises TooManyChecks."""
     check = _get_or_create(version, now)
-    others = [one for one in check.selectors if one != selector.lower()]
-    check.selectors = [*others, selector.lower()][-_MAX_SELECTORS:]
+    others = [one for one in check.selectors if one not in selectors]
+    check.selectors = [*others, *selectors][-_MAX_SELECTORS:]
     request_check(version, now=now)
 
 

@@ -15,6 +15,7 @@ from .findings import (
     lookup_failed,
     owner_action,
 )
+from .resolver import LookupStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +30,43 @@ def assess(
     resolver: Resolver, domain: str, provider: str, facts: DnsFacts, selectors: Sequence[str]
 ) -> tuple[Finding, Alignment, list[DkimKey]]:
     """Return the finding, the expected alignment and all keys: of the provider's selectors and of the given ones."""
-    names = list(dict.fromkeys([*(key.selector for key in facts.keys), *selectors]))
-    resolver.query_all((f"{name}._domainkey.{domain}", "TXT") for name in names)
+    sure = dict.fromkeys([*(key.selector for key in facts.keys), *selectors])
+    names = list(dict.fromkeys([*sure, *facts.further_selectors]))
+    resolver.query_all(lookups(domain, names))
     keys = [fetch_key(resolver, domain, name) for name in names]
+    # A further selector may be another provider's, who then mostly holds the key: such a CNAME does not count.
+    keys = [key for key in keys if key.selector in sure or (key.usable and not key.aliases)]
+    if _may_stand_elsewhere(resolver, domain, facts, keys):
+        return _ask_for_selector(domain, provider, facts, keys), _alignment(domain, provider, []), keys
     finding = _finding(resolver, domain, provider, facts, keys)
     return finding, _alignment(domain, provider, keys), keys
+
+
+def lookups(domain: str, selectors: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the queries for selectors, and the one that shows whether there is any key."""
+    return [(f"_domainkey.{domain}", "TXT"), *((f"{name}._domainkey.{domain}", "TXT") for name in selectors)]
+
+
+def _may_stand_elsewhere(resolver: Resolver, domain: str, facts: DnsFacts, keys: list[DkimKey]) -> bool:
+    """Whether the provider's key was not found, and may stand under a selector that is not known.
+
+    Keys cannot be listed. But if ``_domainkey`` does not exist, neither does any name below it (RFC 8020).
+    """
+    if not facts.own_selectors or not facts.keys or any(key.state is not KeyState.MISSING for key in keys):
+        return False
+    answer = resolver.query(f"_domainkey.{domain}", "TXT")
+    return answer.status is not LookupStatus.NO_NAME
+
+
+def _ask_for_selector(domain: str, provider: str, facts: DnsFacts, keys: list[DkimKey]) -> Finding:
+    tried = list(dict.fromkeys([*(key.selector for key in keys), *facts.further_selectors]))
+    sentence = (
+        f"Which key {provider} signs with is not known. {domain} has keys, but none under {', '.join(tried)}. "
+        f"Enter the selector that {provider} shows for {domain}, or paste the headers of an email that it sent."
+    )
+    notes: tuple[str, ...] = (f"{provider} asks for {facts.dkim}.",) if facts.dkim else ()
+    action = f"Yours: find the selector in {provider}’s panel."
+    return Finding(_SUBJECT, _TITLE, Severity.UNKNOWN, sentence, action, notes=notes)
 
 
 def _alignment(domain: str, provider: str, keys: list[DkimKey]) -> Alignment:
@@ -83,6 +116,9 @@ def _no_key_finding(finding: Finding, provider: str, facts: DnsFacts, keys: list
         sentence = f"The key under {unusable.selector} cannot be used. {unusable.sentence}"
         return replace(finding, sentence=sentence)
     names = ", ".join(key.selector for key in keys)
+    if facts.own_selectors:
+        sentence = f"No DKIM key is published for {keys[0].name.partition('._domainkey.')[2]}: there is no name below _domainkey."
+        return replace(finding, sentence=sentence)
     sentence = f"No key is published where {provider} usually signs ({names})."
     notes = finding.notes
     if not all(key.target for key in facts.keys):
@@ -93,12 +129,14 @@ def _no_key_finding(finding: Finding, provider: str, facts: DnsFacts, keys: list
 def _unknown_selector_finding(domain: str, provider: str, facts: DnsFacts) -> Finding:
     sentence = (
         "DKIM keys cannot be listed: each stands under a name, the selector, that only your provider knows. "
-        f"{provider} chooses one for each customer. Enter it below, and we look."
+        f"{provider} chooses one for each customer. Enter it below, or paste the headers of an email that it sent, and we look."
     )
     action = f"Yours: find the selector in {provider}’s panel."
     how = "Your provider shows you the name and the value."
     placeholder = RecommendedRecord(f"…._domainkey.{domain}", "TXT or CNAME", "", how)
-    notes = (f"{provider} asks for {facts.dkim}.",) if facts.dkim else ()
+    notes: tuple[str, ...] = (f"{provider} asks for {facts.dkim}.",) if facts.dkim else ()
+    if facts.selector_shapes:
+        notes += (f"{provider}’s selectors look like {' or '.join(facts.selector_shapes)}.",)
     return Finding(
         _SUBJECT, _TITLE, Severity.WARNING, sentence, action, recommended=(placeholder,), notes=notes
     )

@@ -57,6 +57,7 @@ class Finding:
     recommended: tuple[RecommendedRecord, ...] = ()
     notes: tuple[str, ...] = ()
     unanswered: bool = False  # it could not be looked up
+    source: str = ""  # who says so: a standard, or the documentation of a provider
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values under the keys of the stored JSON and of the command, limited in size."""
@@ -73,6 +74,7 @@ class Finding:
             "wanted": [asdict(one) for one in self.recommended[:_MAX_SHOWN_RECORDS]],
             "notes": list(self.notes[:_MAX_SHOWN_RECORDS]),
             "silent": self.unanswered,
+            "says": self.source,
         }
 
 

@@ -1,28 +1,64 @@
-"""The form for a DKIM selector."""
+"""The form for a DKIM selector, or for the headers of an email that name it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from flask_babel import gettext as _
+from wtforms import TextAreaField
 from wtforms.validators import ValidationError
 
-from ..web.fields import PortalForm, required, text_field
+from ..web.fields import PortalForm, max_length, required, stripped
 from .dkim import SELECTOR
+from .signature_headers import find_signatures, holds_signature
 
-if TYPE_CHECKING:
-    from wtforms import Form
+_MAX_CHARS = 20_000  # the headers of an email have a few thousand
+_MAX_SELECTOR_CHARS = 63
 
 
-def _selector(_form: Form, field: object) -> None:
-    """Accept a selector, also as a full name with ._domainkey, which is how DNS panels show it."""
-    text = str(getattr(field, "data", "") or "").rstrip(".").lower()
-    selector = text.partition("._domainkey")[0]
-    if not SELECTOR.fullmatch(selector) or len(selector) > 63:
-        raise ValidationError("Enter the part before ._domainkey, such as s1 or 20260301pm.")
-    field.data = selector  # type: ignore[attr-defined]
+def _without_control_characters(text: str | None) -> str | None:
+    return text and "".join(char for char in text if char.isprintable() or char in "\r\n\t")
 
 
 class SelectorForm(PortalForm):
-    selector = text_field(
-        "Selector", required("Enter a selector: the part before ._domainkey."), _selector, limit=200
+    """``selectors`` are those of a valid form, and ``domain`` is the one whose signatures count."""
+
+    selector = TextAreaField(
+        "Selector",
+        validators=[required("Enter a selector: the part before ._domainkey."), max_length(_MAX_CHARS)],
+        filters=[stripped, _without_control_characters],
     )
+    domain = ""
+    selectors: tuple[str, ...] = ()
+
+    def validate_selector(self, field: TextAreaField) -> None:
+        """Accept a selector, also as a full name with ._domainkey, which is how DNS panels show it, or pasted headers."""
+        text = str(field.data)
+        if holds_signature(text):
+            self.selectors = self._from_headers(text)
+            return
+        selector = text.rstrip(".").lower().partition("._domainkey")[0]
+        if not _is_selector(selector):
+            raise ValidationError("Enter the part before ._domainkey, such as s1 or 20260301pm.")
+        self.selectors = (selector,)
+
+    def _from_headers(self, text: str) -> tuple[str, ...]:
+        signatures = [one for one in find_signatures(text) if _is_selector(one.selector)]
+        found = tuple(one.selector for one in signatures if one.domain == self.domain)
+        if found:
+            return found
+        others = ", ".join(dict.fromkeys(one.domain[:100] for one in signatures[:5]))
+        if others:
+            raise ValidationError(
+                _(
+                    "These headers hold no signature of %(domain)s, only of %(others)s. A signature of %(domain)s has "
+                    "d=%(domain)s.",
+                    domain=self.domain,
+                    others=others,
+                )
+            )
+        raise ValidationError(
+            _("These headers hold no complete DKIM-Signature. Paste the one with s= and d=, to its end.")
+        )
+
+
+def _is_selector(text: str) -> bool:
+    return len(text) <= _MAX_SELECTOR_CHARS and SELECTOR.fullmatch(text) is not None

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .findings import Finding, PublishedRecord, Severity, lookup_failed, owner_action
 from .resolver import DnsAnswer, LookupStatus, Resolver
 
 _SUBJECT, _TITLE = "mx", "Receiving"
+_NEITHER_NOTE = (
+    "Some receivers are set to refuse a sender whose domain has neither an MX record nor an address "
+    "(Postfix: reject_unknown_sender_domain). An MX record satisfies them."
+)
 
 
-def assess(resolver: Resolver, domain: str) -> tuple[Finding, bool]:
-    """Return the finding, and whether receivers reject email from such a domain."""
+def assess(resolver: Resolver, domain: str, provider: str, *, bounces_by_mx: bool) -> tuple[Finding, bool]:
+    """Return the finding, and whether receivers reject email from such a domain.
+
+    An MX record is where bounces and answers go. Receivers of email from the domain do not ask for one, so none is needed
+    where the provider takes the bounces (``bounces_by_mx`` is false).
+    """
     answer = resolver.query(domain, "MX")
     addresses = [resolver.query(domain, kind) for kind in ("A", "AAAA")]
     if not answer.answered:
         return lookup_failed(_SUBJECT, _TITLE, answer.status, domain), False
     if answer.records:
         return _assess_records(resolver, answer, domain)
-    if any(one.records for one in addresses):
-        sentence = f"{domain} has no MX record, so replies and bounces go to its web address, if anything listens there."
-        return _finding(Severity.WARNING, sentence, owner_action(domain)), False
-    if not all(one.answered for one in addresses):
+    has_address = any(one.records for one in addresses)
+    if not has_address and not all(one.answered for one in addresses):
         return lookup_failed(_SUBJECT, _TITLE, answer.status, domain), False
     if all(one.status is LookupStatus.NO_NAME for one in (answer, *addresses)):
         sentence = (
@@ -27,8 +35,21 @@ def assess(resolver: Resolver, domain: str) -> tuple[Finding, bool]:
         )
         action = f"{owner_action(domain)} Is the name spelled right, and paid for?"
         return _finding(Severity.ERROR, sentence, action), True
-    sentence = f"{domain} has neither an MX record nor an address, so it cannot receive, and many receivers refuse its mail."
-    return _finding(Severity.ERROR, sentence, owner_action(domain)), True
+    where = "go to its web address, if anything listens there" if has_address else "are lost"
+    notes = () if has_address else (_NEITHER_NOTE,)
+    if bounces_by_mx:
+        sentence = f"{domain} has no MX record, so bounces and answers {where}."
+        finding = _finding(Severity.WARNING, sentence, owner_action(domain))
+        return replace(finding, notes=notes), False
+    sentence = (
+        f"{domain} has no MX record, and needs none to send: {provider} takes the bounces. Answers {where}."
+    )
+    notes = (
+        "If people answer your emails, set Reply-To to a mailbox that is read, or add an MX record.",
+        *notes,
+    )
+    source = "RFC 5321, section 5.1; SPF, DKIM and DMARC ask for no MX record"
+    return replace(_finding(Severity.INFO, sentence), notes=notes, source=source), False
 
 
 def _assess_records(resolver: Resolver, answer: DnsAnswer, domain: str) -> tuple[Finding, bool]:
@@ -40,7 +61,8 @@ def _assess_records(resolver: Resolver, answer: DnsAnswer, domain: str) -> tuple
             "that cannot be answered."
         )
         action = f"{owner_action(domain)} Remove the record “0 .” and put your mail server’s MX in its place."
-        return _finding(Severity.ERROR, sentence, action, published), True
+        finding = _finding(Severity.ERROR, sentence, action, published)
+        return replace(finding, source="RFC 7505, section 4.2"), True
     resolver.query_all((host, kind) for host in hosts[:3] for kind in ("A", "AAAA"))
     pairs = [[resolver.query(host, kind) for kind in ("A", "AAAA")] for host in hosts[:3] if host != "."]
     without_address = [pair[0].name for pair in pairs if all(one.is_void for one in pair)]

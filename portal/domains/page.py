@@ -14,27 +14,28 @@ from .findings import Severity
 from .models import DomainChange, DomainCheck, DomainCheckState, DomainStatus
 
 STATUS_LABELS = {
-    DomainStatus.ARRIVES: "will arrive",
+    DomainStatus.ARRIVES: "in order",
     DomainStatus.AT_RISK: "at risk",
-    DomainStatus.REFUSED: "will be refused",
+    DomainStatus.REFUSED: "many receivers refuse it",
     DomainStatus.UNKNOWN: "could not look",
 }
 SEVERITY_LABELS = {
     Severity.OK: "in order",
-    Severity.WARNING: "to be mended",
+    Severity.WARNING: "to change",
     Severity.ERROR: "wrong",
-    Severity.UNKNOWN: "could not look",
+    Severity.UNKNOWN: "not known",
     Severity.INFO: "nothing to do",
 }
 VOUCHES_LABELS = {True: "yes", False: "no", None: "unknown"}
 _STATUS_HEADINGS = {
-    DomainStatus.ARRIVES: "Will arrive",
+    DomainStatus.ARRIVES: "In order",
     DomainStatus.AT_RISK: "At risk",
-    DomainStatus.REFUSED: "Will be refused",
+    DomainStatus.REFUSED: "Many receivers refuse it",
     DomainStatus.UNKNOWN: "Could not look",
 }
+_OPEN_QUESTION = "Not known yet"  # nothing to change was found, but the owner has to enter something
 _SUBJECT_HINTS = {
-    "mx": "Does the domain exist, and can it be answered?",
+    "mx": "Does the domain exist, and where do answers go?",
     "spf": "Who may send for the domain.",
     "return-path": "Where bounces go; receivers ask this domain for SPF.",
     "dkim": "The key that proves who signed a message.",
@@ -66,9 +67,17 @@ class DomainPage:
 
     @property
     def heading(self) -> str:
+        if self.has_open_question:
+            return _OPEN_QUESTION
         if self.status is not None:
             return _STATUS_HEADINGS[self.status]
         return "Looking" if self.checking else "Not looked yet"
+
+    @property
+    def has_open_question(self) -> bool:
+        """Whether the status is at risk only because something is not known. A risk needs a finding that states it."""
+        marks = {one["mark"] for one in self.result["findings"]} if self.result else set()
+        return self.status is DomainStatus.AT_RISK and not marks & {Severity.WARNING, Severity.ERROR}
 
     @property
     def announcement(self) -> str:

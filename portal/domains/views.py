@@ -45,10 +45,11 @@ def check_again(number: int) -> Any:
 @login_required
 def add_selector(number: int) -> Any:
     version, form = _version(number), SelectorForm()
+    form.domain = version.domain
     if not form.validate():
         return _page(number, form, refused=True), 422
     try:
-        checks.add_selector(version, form.selector.data, now=utcnow())
+        checks.add_selectors(version, form.selectors, now=utcnow())
     except checks.TooManyChecks:
         return error_page(429, page=_TOO_MANY_CHECKS)
     return _back(version)

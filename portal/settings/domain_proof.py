@@ -131,11 +131,13 @@ def sentence(found: Lookup, domain: str) -> str:
             label=LABEL,
         ),
         Lookup.UNANSWERED: _(
-            "No name server answered for %(name)s in time. Check the record again in a few minutes.", name=name
+            "No name server answered for %(name)s in time. Check the record again in a few minutes.",
+            name=name,
         ),
     }
     missing = _(
-        "There is no TXT record at %(name)s yet. A new record can take from minutes to an hour to be seen.", name=name
+        "There is no TXT record at %(name)s yet. A new record can take from minutes to an hour to be seen.",
+        name=name,
     )
     return str(sentences.get(found, missing))
 

@@ -127,11 +127,19 @@ def prove_domain(number: int) -> Any:
     if found is not domain_proof.Lookup.FOUND:
         flash(domain_proof.sentence(found, version.domain), "warning")
     elif check.activate_after_proof(version, now=utcnow()):
-        sentence = _("The record was found. Version %(number)d is live: emails leave as %(sender)s.")
-        flash(sentence % {"number": version.number, "sender": version.sender}, "success")
+        values = {"number": version.number, "sender": version.sender}
+        flash(
+            _("The record was found. Version %(number)d is live: emails leave as %(sender)s.", **values),
+            "success",
+        )
     else:
-        sentence = _("The record was found. Version %(number)d goes live when its check has passed.")
-        flash(sentence % {"number": version.number}, "success")
+        flash(
+            _(
+                "The record was found. Version %(number)d goes live when its check has passed.",
+                number=version.number,
+            ),
+            "success",
+        )
     return _page(form)
 
 

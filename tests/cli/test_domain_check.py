@@ -26,7 +26,7 @@ def run(app):
 def test_a_valid_domain_returns_0(run):
     result = run("shop.example", "--provider", "mailgun")
     assert result.exit_code == 0, result.output
-    assert "shop.example by Mailgun: will arrive" in result.output
+    assert "shop.example by Mailgun: in order" in result.output
 
 
 def test_a_provider_may_be_named_by_its_server(run):

@@ -196,12 +196,99 @@ def test_a_null_mx_and_a_missing_domain_are_refused() -> None:
     assert "does not exist" in gone.reasons[0]
 
 
+def without(zone: dict, *kinds: str) -> dict:
+    """Return a zone without the records of these types at its domain."""
+    return {
+        key: value for key, value in zone.items() if key not in [("shop.example", kind) for kind in kinds]
+    }
+
+
 def test_without_mx_the_address_is_the_fallback() -> None:
-    zone = {key: value for key, value in good().items() if key != ("shop.example", "MX")}
-    with Zones(zone) as server:
-        finding = finding_for(assess_domain(server), "mx")
+    spf = "v=spf1 include:_spf.google.com ~all"
+    with Zones(without(good(spf=spf), "MX")) as server:
+        finding = finding_for(assess_domain(server, provider="gmail"), "mx")
     assert finding.severity is Severity.WARNING
     assert "web address" in finding.sentence
+
+
+@pytest.mark.parametrize("kinds", [("MX",), ("MX", "A")])
+def test_no_mx_is_needed_where_the_provider_takes_the_bounces(kinds: tuple[str, ...]) -> None:
+    with Zones(without(good(), *kinds)) as server:
+        report = assess_domain(server)
+    finding = finding_for(report, "mx")
+    assert finding.severity is Severity.INFO
+    assert "needs none to send: Mailgun takes the bounces" in finding.sentence
+    assert "reject_unknown_sender_domain" in " ".join(finding.notes) or "A" not in kinds
+    assert report.status is DomainStatus.ARRIVES, report.reasons
+
+
+def test_without_mx_and_address_bounces_to_a_mailbox_provider_are_lost() -> None:
+    spf = "v=spf1 include:_spf.google.com ~all"
+    with Zones(without(good(spf=spf), "MX", "A")) as server:
+        report = assess_domain(server, provider="gmail")
+    assert finding_for(report, "mx").severity is Severity.WARNING
+    assert "bounces and answers are lost" in finding_for(report, "mx").sentence
+    assert report.status is DomainStatus.AT_RISK
+
+
+@pytest.mark.parametrize("selector", ["k1", "k2", "pic", "mx", "krs", "mailo", "pdk2"])
+def test_the_selectors_that_mailgun_gives_are_looked_up(selector: str) -> None:
+    zone = good(dkim="") | {(f"{selector}._domainkey.shop.example", "TXT"): [text(DKIM)]}
+    with Zones(zone) as server:
+        report = assess_domain(server)
+    assert report.status is DomainStatus.ARRIVES, report.reasons
+    assert finding_for(report, "dkim").sentence == f"A key is published under {selector}."
+    assert [key["selector"] for key in report.details["keys"] if key["state"] != "missing"] == [selector]
+
+
+def test_a_further_selector_whose_key_another_provider_holds_does_not_count() -> None:
+    zone = good(dkim="") | {("k1._domainkey.shop.example", "CNAME"): ["dkim.news.example."]}
+    zone[("dkim.news.example", "TXT")] = [text(DKIM)]
+    with Zones(zone) as server:
+        assert finding_for(assess_domain(server), "dkim").severity is Severity.UNKNOWN
+
+
+@pytest.mark.parametrize("provider", ["mailgun", "gmail", "sendgrid"])
+def test_an_unknown_selector_is_asked_for_and_not_called_wrong(provider: str) -> None:
+    zone = good(dkim="") | {("unheard-of._domainkey.shop.example", "TXT"): [text(DKIM)]}
+    with Zones(zone) as server:
+        report = assess_domain(server, provider=provider)
+    finding = finding_for(report, "dkim")
+    assert finding.severity is Severity.UNKNOWN
+    assert "Enter the selector" in finding.sentence
+    assert "paste the headers" in finding.sentence
+    assert not finding.recommended
+    assert report.alignment[1].passes is None
+    assert report.status is DomainStatus.AT_RISK
+
+
+def test_an_unanswered_query_is_not_taken_for_a_missing_key() -> None:
+    with Zones(good(dkim=""), {"_domainkey.shop.example": MUTE}) as server:
+        assert finding_for(assess_domain(server), "dkim").severity is Severity.UNKNOWN
+
+
+def test_without_any_key_the_records_to_publish_are_shown() -> None:
+    with Zones(good(dkim="")) as server:
+        finding = finding_for(assess_domain(server), "dkim")
+    assert finding.severity is Severity.ERROR
+    assert "No DKIM key is published for shop.example" in finding.sentence
+    assert len(finding.recommended) == 2
+
+
+@pytest.mark.parametrize("provider", ["mailgun", "gmail", "postmark", "brevo", "ses", "other"])
+@pytest.mark.parametrize("zone", [good(), without(good(dkim="", dmarc="", spf="v=spf1 -all"), "MX", "A"), {}])
+def test_each_finding_names_who_says_so(provider: str, zone: dict) -> None:
+    with Zones(zone) as server:
+        report = assess_domain(server, provider=provider)
+    assert [one.subject for one in report.findings if not one.source] == []
+    assert all(one["says"] for one in report.as_dict()["findings"])
+
+
+def test_the_documentation_of_the_provider_and_the_rules_of_receivers_are_named() -> None:
+    with Zones(good(dkim="", dmarc="")) as server:
+        report = assess_domain(server)
+    assert finding_for(report, "dkim").source == "RFC 6376 and RFC 8301, and the documentation of Mailgun"
+    assert "Google, Yahoo and Microsoft" in finding_for(report, "dmarc").source
 
 
 def test_a_provider_with_its_own_envelope_sender_needs_no_spf_entry() -> None:

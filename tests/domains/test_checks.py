@@ -112,7 +112,7 @@ def test_checks_are_limited(draft):
 
 
 def test_selectors_are_kept_for_the_next_version_of_the_same_domain(draft, owner):
-    checks.add_selector(draft, "mine", now=utcnow())
+    checks.add_selectors(draft, ["mine"], now=utcnow())
     owner.submit(SETTINGS, FORM | {"from_name": "Shop"})
     later = the_version()
     assert later.number == 2

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
+
 from portal.clock import utcnow
+from portal.db import db
 from portal.domains import checks
-from portal.domains.models import DomainCheckState
+from portal.domains.models import DomainCheck, DomainCheckState
 from portal.web import owner_limits
 from tests.domains.conftest import FORM, PAGE, SETTINGS, the_check, work
 from tests.domains.zones import text
@@ -51,7 +54,7 @@ def test_a_check_shows_its_progress_and_then_the_status(draft, owner):
     work()
     page = html(owner.get(answer.location))
     assert 'data-live="off"' in page
-    assert "Will arrive" in page
+    assert "In order" in page
     assert "Check again" in page
 
 
@@ -98,6 +101,60 @@ def test_an_invalid_selector_is_refused_with_an_error(draft, owner):
     assert "part before ._domainkey" in html(answer)
 
 
+HEADERS = """Delivered-To: ada@example.org
+DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=mailgun.example;
+ s=host; h=from; b=abc
+DKIM-Signature: a=rsa-sha256; v=1; c=relaxed/relaxed;
+ d=shop.example; q=dns/txt; s=pic42;
+ h=Content-Type:From:Subject; bh=x;
+ b=Zm9vYmFy
+From: Shop <info@shop.example>
+"""
+
+
+def test_the_selector_is_taken_from_pasted_headers(draft, owner, zones):
+    answer = owner.submit(f"{PAGE}/versions/1/selectors", {"selector": HEADERS}, page=PAGE)
+    assert answer.status_code == 303
+    assert the_check().selectors == ["pic42"]
+    work()
+    assert ("pic42._domainkey.shop.example", "TXT") in zones.queries
+
+
+def test_headers_without_a_signature_of_the_domain_are_refused_and_kept(draft, owner):
+    for pasted, sentence in (
+        (HEADERS.replace("d=shop.example", "d=shop.test"), "only of mailgun.example, shop.test"),
+        ("DKIM-Signature: v=1; d=shop.example", "no complete DKIM-Signature"),
+    ):
+        answer = owner.submit(f"{PAGE}/versions/1/selectors", {"selector": pasted}, page=PAGE)
+        assert answer.status_code == 422
+        assert sentence in html(answer)
+        assert pasted.splitlines()[0] in html(answer)
+    assert (
+        owner.submit(f"{PAGE}/versions/1/selectors", {"selector": "x" * 20_001}, page=PAGE).status_code == 422
+    )
+
+
+def test_the_headline_states_no_risk_when_only_the_selector_is_unknown(draft, owner, zones):
+    del zones.zone[("pdk1._domainkey.shop.example", "TXT")]
+    zones.put("unheard-of._domainkey.shop.example", "TXT", "v=DKIM1; p=x")
+    checks.request_check(draft, now=utcnow())
+    work()
+    page = html(owner.get(PAGE))
+    assert "Not known yet" in page
+    assert "At risk" not in page
+    assert "Who says so: RFC 6376 and RFC 8301, and the documentation of Mailgun." in page
+
+
+def test_findings_stored_without_a_source_are_shown(draft, owner):
+    checks.request_check(draft, now=utcnow())
+    work()
+    check = db.session.scalars(select(DomainCheck)).one()
+    findings = [{k: v for k, v in one.items() if k != "says"} for one in check.findings["findings"]]
+    check.findings = {**check.findings, "findings": findings}
+    db.session.commit()
+    assert "In order" in html(owner.get(PAGE))
+
+
 def test_the_newest_draft_is_shown_beside_the_live_version(live, owner):
     assert owner.submit(SETTINGS, FORM | OTHER).status_code == 303
     page = html(owner.get(PAGE))
@@ -123,7 +180,7 @@ def test_a_pending_check_shows_the_previous_findings(draft, owner):
     assert the_check().state is DomainCheckState.WAITING
     page = html(owner.get(PAGE))
     assert "Looking again" in page
-    assert "Will arrive" in page
+    assert "In order" in page
 
 
 def test_a_change_for_the_worse_is_shown(live, owner, zones, clock):

@@ -20,7 +20,7 @@ from portal.api import strict_json
 from portal.api.problems import Problem
 from portal.api.validation import find_errors
 from portal.deliveries.filters import Filters
-from portal.domains import dkim, dmarc
+from portal.domains import dkim, dmarc, signature_headers
 from portal.domains.spf import record as spf
 from portal.enrolment import forms as enrolment
 from portal.incidents.presenter import redact_mailboxes
@@ -345,6 +345,7 @@ _RECORDS = (
     Entry("SPF macro", _refusing(lambda text: spf.parse(f"v=spf1 exists:{text}")), 4096),
     Entry("DKIM", lambda text: dkim.classify_key(f"v=DKIM1; p={text}"), 4096),
     Entry("DKIM selector", dkim.SELECTOR.fullmatch),
+    Entry("DKIM-Signature headers", signature_headers.find_signatures),
     Entry("DMARC", lambda text: dmarc.parse(f"v=DMARC1; {text}"), 4096),
     Entry("JSON", _refusing(lambda text: strict_json.parse(text.encode("utf-8", "replace")))),
     Entry("JSON string", _refusing(lambda text: strict_json.parse(json.dumps({text: text}).encode()))),

@@ -112,6 +112,8 @@ def _dns(entry: TomlTable) -> DnsFacts:
         return_label=entry.optional_text("return_label"),
         return_record=entry.optional_text("return_record"),
         keys=tuple(_key(one) for one in entry.tables("keys")),
+        selectors=entry.texts("selectors"),
+        own_selectors=entry.flag("own_selectors"),
     )
     if (facts.envelope is EnvelopeDomain.SUBDOMAIN) != bool(facts.return_label):
         raise entry.error("return_label", "must be given if, and only if, the envelope is a subdomain")

@@ -94,6 +94,18 @@ class SecretShape:
     only_here: bool = False  # too unspecific to be recognised at another provider's host
 
 
+_DIGIT_RANGE = re.compile(r"\[([0-9])-([0-9])\]")
+
+
+def _expanded(pattern: str) -> list[str]:
+    """Return the names that a pattern with at most one range stands for."""
+    found = _DIGIT_RANGE.search(pattern)
+    if found is None:
+        return [pattern]
+    digits = range(int(found[1]), int(found[2]) + 1)
+    return [f"{pattern[: found.start()]}{digit}{pattern[found.end() :]}" for digit in digits]
+
+
 class EnvelopeDomain(StrEnum):
     """Domain of the envelope sender in mail that the provider delivers. Receivers check SPF for this domain."""
 
@@ -120,7 +132,9 @@ class SigningKey:
 class DnsFacts:
     """DNS records that the provider requires; None if it needs none or publishes no fixed value.
 
-    Each of ``includes`` is an SPF include that covers the provider's servers; the first one is recommended.
+    Each of ``includes`` is an SPF include that covers the provider's servers; the first one is recommended. ``selectors``
+    are patterns of DKIM selectors that customers have beside those of ``keys``: ``[1-3]`` is one of these digits, and ``#``
+    any digit. With ``own_selectors`` there are others, so a key that is not found may stand under another name.
     """
 
     spf: str | None = None
@@ -131,6 +145,23 @@ class DnsFacts:
     return_label: str | None = None
     return_record: str | None = None  # such as "CNAME pm.mtasv.net"; None if it differs between customers
     keys: tuple[SigningKey, ...] = ()
+    selectors: tuple[str, ...] = ()
+    own_selectors: bool = False
+
+    @property
+    def further_selectors(self) -> tuple[str, ...]:
+        """The selectors of ``selectors`` that can be looked up: those without ``#``."""
+        names = [name for pattern in self.selectors if "#" not in pattern for name in _expanded(pattern)]
+        return tuple(names)
+
+    @property
+    def selector_shapes(self) -> tuple[str, ...]:
+        """The patterns that cannot be looked up, with a digit in place of each ``#``."""
+        shapes = [pattern for pattern in self.selectors if "#" in pattern]
+        return tuple(
+            "".join("2026030112000000"[at % 16] if c == "#" else c for at, c in enumerate(one))
+            for one in shapes
+        )
 
 
 @dataclass(frozen=True)
