@@ -12,6 +12,7 @@ from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.server import Security
 from ..web.labels import FIELD_LABELS
 from . import providers
+from .models import DETECT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -169,7 +170,8 @@ def _port_values(card: Provider, now: Mapping[str, str], *, is_new: bool) -> dic
     """Return port and encryption of the card, unless the present ones are among those that it offers."""
     offered = {(str(port.number), port.security.value) for port in card.ports}
     recommended = card.recommended_port
-    open_or_offered = not now["port"] or (now["port"], now["security"]) in offered
+    is_open = not now["port"] or now["security"] == DETECT
+    open_or_offered = is_open or (now["port"], now["security"]) in offered
     if recommended is None or (open_or_offered and not is_new):
         return {}
     return _values_of(recommended)

@@ -10,6 +10,8 @@ import pytest
 from portal.settings import provider_values, providers
 from portal.settings.models import VersionState
 from portal.settings.versions import blocking_warnings
+from portal.smtp.probe.autoconfig import Suggestion
+from portal.smtp.server import Security
 from tests.settings.conftest import PAGE, checks, save, text_of, versions, work
 
 MAILGUN = {
@@ -56,6 +58,7 @@ def test_another_provider_offers_its_values_and_says_what_does_not_fit(app):
         {"port": "2525"},
         {"host": "smtp.eu.mailgun.org"},
         {"port": ""},
+        {"port": "465", "security": "detect"},
         {"provider": "other", "host": "mail.brightleaf.example"},
         {"provider": "", "host": "localhost"},
     ],
@@ -72,6 +75,27 @@ def test_a_fixed_username_is_offered_and_one_of_another_provider_is_not_kept(app
     assert to_sendgrid.values["username"] == "apikey"
     assert from_sendgrid.values["username"] == ""
     assert from_sendgrid.values["host"] == ""  # ten regions: the owner chooses
+
+
+def test_found_settings_offer_their_values_and_keep_a_username_of_the_same_provider(app):
+    unknown = Suggestion(
+        None, "smtp.found.example", 465, Security.IMPLICIT_TLS, "ada@found.example", "Found."
+    )
+    mailgun = providers.by_id("mailgun")
+    same = Suggestion(mailgun, "smtp.eu.mailgun.org", 587, Security.STARTTLS, "", "Found.")
+    with app.test_request_context():
+        found = provider_values.offer_of_suggestion(unknown, MAILGUN)
+        kept = provider_values.offer_of_suggestion(same, MAILGUN)
+        assert provider_values.offer_of_suggestion(same, MAILGUN | {"host": "smtp.eu.mailgun.org"}) is None
+    assert found.values == {
+        "provider": "other",
+        "host": "smtp.found.example",
+        "port": "465",
+        "security": "implicit",
+        "username": "ada@found.example",
+    }
+    assert "SMTP Port: 465 instead of 587" in found.changes
+    assert kept.values == {"host": "smtp.eu.mailgun.org"}
 
 
 def test_values_of_a_button_are_those_of_the_form_only():

@@ -178,8 +178,9 @@ class Handshake:
         notes.sentence = tls_sentence(facts, self.server.host)
 
     def _log_in(self, connection: SmtpConnection, token: AccessToken | None) -> None:
-        if self.server.username is None:
-            if self.server.mechanism is Mechanism.NONE:
+        chosen = self.server.mechanism is Mechanism.NONE
+        if chosen or self.server.username is None:
+            if chosen:
                 self._check_needs_no_login(connection)
             self._recorder.skip(Stage.AUTH, "No log-in is set, so no password was sent.")
             return

@@ -24,9 +24,10 @@ from portal.smtp.protocol.reply import EhloFeatures, Reply
 from portal.smtp.protocol.session import Session
 from portal.smtp.protocol.stages import StageResult, StageStatus
 from portal.smtp.protocol.transcript import Transcript
-from portal.smtp.server import Mechanism, Secret, Security
+from portal.smtp.server import Limits, Mechanism, Secret, Security
 
 from ..badserver import (
+    GREETING,
     LIMITS,
     MESSAGE,
     OFFER,
@@ -87,7 +88,8 @@ def test_a_message_is_accepted_with_every_security_and_mechanism(
         assert session.last_acceptance is acceptance
         assert bad.unstuffed() == MESSAGE
         assert commands(bad)[-1] == "QUIT"
-        assert sum(line.startswith("AUTH") for line in commands(bad)) == 1
+        logins = 0 if mechanism is Mechanism.NONE else 1
+        assert sum(line.startswith("AUTH") for line in commands(bad)) == logins
 
 
 def test_an_independent_server_implementation_accepts_the_messages() -> None:
@@ -518,3 +520,40 @@ def test_no_reply_of_a_server_raises_anything_but_a_submission_failure(blobs: li
         except SubmissionFailure as failure:
             assert failure.stage in Stage
         str(session.transcript).encode()
+
+
+def test_a_greeting_after_twelve_seconds_is_waited_for() -> None:
+    def greet_late(peer: Peer, _line: bytes) -> None:
+        peer.pause(12)
+        peer.send(GREETING)
+
+    with BadServer(lambda peer: serve_correctly(peer, {"GREETING": greet_late})) as bad:
+        report = probe(server_at(bad.port, limits=Limits()), SENDER, RECIPIENT)
+    assert report.passed
+
+
+def test_a_wait_ends_when_the_caller_no_longer_wants_it() -> None:
+    asked: list[bool] = []
+
+    def keep_waiting() -> bool:
+        asked.append(True)
+        return len(asked) < 2
+
+    with BadServer(lambda peer: serve_correctly(peer, {"EHLO": mute})) as bad:
+        session = Session(server_at(bad.port), keep_waiting=keep_waiting)
+        failure = failure_of(session)
+    assert (failure.stage, failure.reason) == (Stage.EHLO, Reason.CANCELLED)
+    assert len(asked) == 2
+
+
+def test_the_deadline_moves_for_the_reply_to_a_message_only() -> None:
+    def accept_late(peer: Peer, _line: bytes) -> None:
+        peer.pause(6)
+        peer.send(b"250 2.0.0 Ok: queued as late1\r\n")
+
+    limits = replace(LIMITS, deadline=5.0)
+    with BadServer(lambda peer: serve_correctly(peer, {"DOT": accept_late})) as bad:
+        with Session(server_at(bad.port, limits=replace(limits, final_reply=60.0))) as session:
+            assert session.submit(SENDER, RECIPIENT, MESSAGE).queue_id == "late1"
+        failure = failure_of(Session(server_at(bad.port, limits=limits)))
+    assert failure.ambiguous
