@@ -13,6 +13,7 @@ from ..smtp.network.guard import HostError, canonical_host
 from ..state import current_config
 
 if TYPE_CHECKING:
+    from ..smtp.providers.model import Provider
     from .models import SmtpSettings
 
 MAX_HEADERS = 5
@@ -84,10 +85,11 @@ class Defaults:
     seconds: float
 
 
-def defaults() -> Defaults:
-    """Return the defaults of this installation."""
+def defaults(card: Provider) -> Defaults:
+    """Return the defaults of this installation, and what the provider's card says instead."""
     config = current_config()
-    return Defaults(config.ehlo_name, config.tuning.connection_max_messages, config.limits.deadline)
+    messages = card.messages_per_connection or config.tuning.connection_max_messages
+    return Defaults(config.ehlo_name, messages, config.limits.deadline)
 
 
 def _ehlo_name(text: str, errors: dict[str, str]) -> str:

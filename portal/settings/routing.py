@@ -94,7 +94,8 @@ def version_route(version: SmtpSettings) -> Route:
         password = credentials.open_password(version)
     except DecryptionError:
         raise NoRoute(PASSWORD_UNREADABLE) from None
-    mechanism = Mechanism(version.mechanism)
+    mechanism, provider = Mechanism(version.mechanism), _recognised_provider(version)
+    preset = provider.messages_per_connection if provider else None
     logs_in = mechanism is not Mechanism.NONE
     server = Server(
         host=version.host,
@@ -113,11 +114,11 @@ def version_route(version: SmtpSettings) -> Route:
         sender=version.sender,
         envelope_sender=version.envelope_sender,
         headers=tuple((name, value) for name, value in version.headers),
-        messages_per_connection=version.messages_per_connection,
+        messages_per_connection=version.messages_per_connection or preset,
         display_name=version.from_name or account.name,
         reply_to=version.reply_to or None,
         version_number=version.number,
-        provider=_recognised_provider(version),
+        provider=provider,
     )
 
 

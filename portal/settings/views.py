@@ -318,7 +318,7 @@ def _page(
         help=page.field_hints(provider),
         deprecations=deprecations.for_provider(provider),
         labels=FIELD_LABELS,
-        defaults=advanced.defaults(),
+        defaults=advanced.defaults(card),
         offer=offer or provider_values.offer_of_card(provider, form.values()),
         sender_card=card,
         sender_offer=provider_values.offer_of_mailbox(card, form.values()),

@@ -10,10 +10,12 @@ from html import unescape
 
 import pytest
 
+from portal.db import db
 from portal.outbox.models import Status
 from portal.outbox.sending.drain import drain_queue
 from portal.settings import credentials
 from portal.settings.models import VersionState
+from portal.settings.routing import version_route
 from portal.state import get_state
 from tests.outbox.support import answering, enqueue_message, in_context, join, message, wait_for
 from tests.settings.conftest import PAGE, save, text_of, versions, work
@@ -65,6 +67,15 @@ def test_a_connection_carries_as_many_messages_as_the_settings_say(owner, form, 
     drain_queue(versions()[0].account_id)
     assert len(servers.one.messages) == 6
     assert servers.one.connections - before == 3
+
+
+def test_a_provider_s_card_presets_the_messages_of_a_connection(app, owner, form):
+    known = {"provider": "sendgrid", "host": "smtp.sendgrid.net", "port": "587", "security": "starttls"}
+    save(owner, form, **known, username="apikey")
+    save(owner, form, **known, username="apikey", password="", messages_per_connection="7")
+    routes = [version_route(db.session.merge(version)) for version in versions()]
+    assert [route.messages_per_connection for route in routes] == [5000, 7]
+    assert "opens a new connection. Empty: 5000." in text_of(owner.get(PAGE))
 
 
 def test_an_ehlo_name_belongs_to_the_server(owner, form):

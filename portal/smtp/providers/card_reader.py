@@ -156,12 +156,12 @@ def _password_login(card: TomlTable) -> PasswordLogin:
     return card.choice("password_login", PasswordLogin) if "password_login" in card else PasswordLogin.YES
 
 
-def _connections(card: TomlTable) -> int | None:
-    if "connections" not in card:
+def _count(card: TomlTable, name: str, highest: int) -> int | None:
+    if name not in card:
         return None
-    count = card.number("connections")
-    if not 0 < count <= 100:
-        raise card.error("connections", "must be between 1 and 100")
+    count = card.number(name)
+    if not 0 < count <= highest:
+        raise card.error(name, f"must be between 1 and {highest}")
     return count
 
 
@@ -218,8 +218,9 @@ def read_card(path: Path) -> Provider:
         help=_help(card.table("help", required=True)),
         mail_domains=card.texts("mail_domains"),
         secrets=tuple(_secret(entry) for entry in card.tables("secrets")),
-        connections=_connections(card),
         oauth=_oauth(card),
+        connections=_count(card, "connections", 100),
+        messages_per_connection=_count(card, "messages_per_connection", 10_000),
         rate_limits=_rate_limits(card),
     )
     card.reject_unknown_keys()

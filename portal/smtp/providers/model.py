@@ -218,6 +218,7 @@ class Provider:
     secrets: tuple[SecretShape, ...] = field(default=(), repr=False)
     connections: int | None = None  # concurrent connections of one account, if published
     oauth: OAuth | None = None  # None: with a password only
+    messages_per_connection: int | None = None  # if published
     rate_limits: RateLimits | None = None  # of the smallest plan; ``limits`` names the plan
 
     @property
