@@ -243,6 +243,8 @@ class SmtpConnection:
             if len(self._buffer) > _MAX_LINE_BYTES:
                 raise self._line_too_long()
             self._receive(ends)
+            if self.stage is Stage.GREETING and self._buffer.startswith((b"\x15\x03", b"\x16\x03")):
+                self._check_other_protocol()  # a TLS record has no line end to wait for
         if end > _MAX_LINE_BYTES:
             raise self._line_too_long()
         line = bytes(self._buffer[:end])

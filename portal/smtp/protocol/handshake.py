@@ -21,6 +21,8 @@ from .transcript import Transcript
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_TLS_AT_ONCE_PORTS = {465, 2465}  # by convention, RFC 8314 section 7.3
+_SILENT_PORT_S = 10.0
 _EHLO_NAME = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 
 
@@ -128,12 +130,17 @@ class Handshake:
         with self._recorder.stage(Stage.GREETING) as notes:
             connection.stage = Stage.GREETING
             connection.pending_replies = 1
-            reply = connection.read_reply(self._limits.greeting)
+            reply = connection.read_reply(self._greeting_s())
             if reply.positive and reply.code != 220:
                 raise connection.failure(Reason.NOT_SMTP)
             connection.expect(reply, 220)
             notes.evidence["greeting"] = reply.text
             notes.sentence = f"A mail server greets us at {self.server.host}."
+
+    def _greeting_s(self) -> float:
+        """Return how long to wait for the greeting. A port for TLS at once stays silent without TLS: not for long."""
+        is_silent = self.server.security is Security.STARTTLS and self.server.port in _TLS_AT_ONCE_PORTS
+        return min(self._limits.greeting, _SILENT_PORT_S) if is_silent else self._limits.greeting
 
     def _ehlo(self, connection: SmtpConnection) -> None:
         with self._recorder.stage(Stage.EHLO) as notes:

@@ -9,6 +9,7 @@ import pickle
 import tracemalloc
 from dataclasses import replace
 from functools import partial
+from ipaddress import ip_address
 
 import flask
 import flask_mail
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.network.guard import EgressPolicy, HostOverride
 from portal.smtp.probe.dry_run import probe
 from portal.smtp.protocol.envelope import Envelope, check_message, dot_stuff, parse_queue_id
 from portal.smtp.protocol.reply import EhloFeatures, Reply
@@ -557,3 +559,12 @@ def test_the_deadline_moves_for_the_reply_to_a_message_only() -> None:
             assert session.submit(SENDER, RECIPIENT, MESSAGE).queue_id == "late1"
         failure = failure_of(Session(server_at(bad.port, limits=limits)))
     assert failure.ambiguous
+
+
+def test_a_port_for_tls_at_once_that_stays_silent_is_not_waited_for_as_long_as_a_slow_server() -> None:
+    with BadServer(mute) as bad:
+        override = HostOverride("smtp.example.com", 465, ip_address("127.0.0.1"), bad.port)
+        policy = EgressPolicy(host_overrides=(override,))
+        server = replace(server_at(bad.port, host="smtp.example.com"), port=465, policy=policy)
+        failure = failure_of(Session(server))  # LIMITS allow minutes
+    assert (failure.stage, failure.reason) == (Stage.GREETING, Reason.TIMED_OUT)
