@@ -39,6 +39,7 @@ from portal.smtp.diagnosis.pasted_reply import parse_reply
 from portal.smtp.failure import Stage
 from portal.smtp.mailbox import MailboxError, parse_mailbox
 from portal.smtp.network.guard import EgressPolicy, HostError, canonical_host
+from portal.smtp.protocol.charsets import decode_guessing, undo_wrong_decoding
 from portal.smtp.protocol.reply import EhloFeatures, Reply, plain_text
 from portal.smtp.protocol.transcript import Redactor
 from portal.smtp.providers import load_catalogue
@@ -329,6 +330,8 @@ _REPLIES = (
     Entry("hide the password", lambda text: REDACTOR.redact(text, logging_in=True)),
     Entry("hide mailboxes", redact_mailboxes),
     Entry("paste a reply", lambda text: parse_reply(text, Stage.RCPT), 4000),
+    Entry("repair a pasted reply", undo_wrong_decoding),
+    Entry("decode a reply", lambda text: decode_guessing(b"\xff" + text.encode("utf-16-le", "replace"))),
     Entry("explain a reply", _refusing(lambda text: explain_reply("smtp.example.org", "RCPT", text)), 4000),
     Entry("explain a line", _refusing(lambda text: explain_line(text.encode("utf-8", "replace")))),
     Entry("clean a pasted reply", strip_invisible),

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..failure import Reason, Stage, SubmissionFailure
+from .charsets import decode_guessing, is_utf8
 from .reply import Reply, other_protocol, plain_text
 from .transcript import Redactor
 
@@ -253,12 +254,21 @@ class SmtpConnection:
 
     def _decode(self, raw: bytes) -> tuple[str, str]:
         """Decode a line and record it in the transcript; return the decoded line and the cleaned one."""
-        line = raw.decode("utf-8", "replace").removesuffix("\r")
+        line = self._text(raw).removesuffix("\r")
         # The greeting of another service is not recorded: the portal is no tool to read banners with.
         foreign = self.stage is Stage.GREETING and not _GREETING.match(line)
         clean = self._clean(line)
         self.transcript.add("S", "[this is not SMTP]" if foreign else clean)
         return line, clean
+
+    def _text(self, raw: bytes) -> str:
+        """Decode a line; one that is not UTF-8 by the charset that fits, unless that would show the password."""
+        if is_utf8(raw):
+            return raw.decode("utf-8", "replace")
+        if self._redactor is not None:
+            raw = self._redactor.redact_octets(raw)
+        plain = raw.decode("utf-8", "replace")
+        return plain if "[hidden]" in self._clean(plain) else decode_guessing(raw)
 
     def _line_too_long(self) -> SubmissionFailure:
         return self.failure(Reason.TOO_MUCH, limit=f"{_MAX_LINE_BYTES} characters in one line")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ENHANCED = re.compile(r"^([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
+_ENHANCED_OF_QMAIL = re.compile(r"#([245]\.\d{1,3}\.\d{1,3})(?!\w)")  # "sorry, no such mailbox (#5.1.1)"
 # Kept of text whose length the server chooses:
 _MAX_LINE_CHARS = 300  # of one line
 _MAX_TEXT_CHARS = 2000  # of all lines together
@@ -48,6 +49,8 @@ class Reply:
             if match:
                 enhanced = enhanced or match.group(0)
                 line = line[match.end() :].strip()
+            elif code >= 400 and enhanced is None and (match := _ENHANCED_OF_QMAIL.search(line)):
+                enhanced = match.group(1)
             lines.append(line)
         return cls(code, tuple(lines), enhanced)
 

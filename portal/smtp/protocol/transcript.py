@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +21,7 @@ _BASE64_RUN = re.compile(r"[A-Za-z0-9+/]{8,}=*")
 _MIN_SECRET_CHARS = 12  # shorter ones may be ordinary words
 _MIN_SECRET_CHARS_AT_LOGIN = 4
 _MIN_SPREAD_CHARS = 8  # fewer could occur by chance across the ends of words
+_ECHO_CHARSETS = ("utf-8", "latin-1", "cp1252", "cp1250", "cp1251", "koi8-r", "gb18030", "cp932")
 _NO_LETTER_OR_DIGIT = re.compile(r"[\W_]+")
 
 
@@ -65,7 +67,7 @@ class Redactor:
         encoded: its encoded forms as they were sent.
     """
 
-    __slots__ = ("_encoded", "_pattern", "_secret", "_spread")
+    __slots__ = ("_encoded", "_octets", "_pattern", "_secret", "_spread")
 
     def __init__(self, secret: str, encoded: tuple[str, ...]) -> None:
         self._secret = secret
@@ -81,6 +83,7 @@ class Redactor:
         )
         bare = (_letters_and_digits(form) for form in spread if _is_long(_letters_and_digits(secret)))
         self._spread = tuple(form for form in bare if _is_long(form))
+        self._octets = () if secret.isascii() else tuple(_octets_of(secret))
 
     def __repr__(self) -> str:
         return "Redactor(hidden)"
@@ -96,6 +99,12 @@ class Redactor:
             text = self._pattern.sub("[hidden]", text)
         text = _BASE64_RUN.sub(self._replace_encoded, text)
         return self._replace_spread(text) if replaceable else text
+
+    def redact_octets(self, raw: bytes) -> bytes:
+        """Return a line whose charset is not known yet without the secret, which its wrong decoding would disguise."""
+        for form in self._octets:
+            raw = raw.replace(form, b"[hidden]")
+        return raw
 
     def _replace_spread(self, text: str) -> str:
         """Replace the secret where it is written backwards, as codes of its octets, or with signs in between."""
@@ -131,6 +140,13 @@ class Redactor:
         except ValueError:
             return False
         return self._secret.encode("utf-8", "surrogatepass") in decoded
+
+
+def _octets_of(secret: str) -> Iterator[bytes]:
+    """Yield a secret with letters beyond ASCII in the charsets in which a server may send it back."""
+    for charset in _ECHO_CHARSETS:
+        with suppress(UnicodeEncodeError):
+            yield secret.encode(charset)
 
 
 def _letters_and_digits(text: str) -> str:
