@@ -259,7 +259,7 @@ _DEFAULT_HINTS = {
     "domain": "The domain of the From address. Empty: the part after @ of the username.",
     "security": "It depends on the provider.",
     "port": "587 when empty, 465 when SSL is on.",
-    "mechanism": "Automatic takes PLAIN, then LOGIN, from what the server offers. Google: plain.",
+    "mechanism": "Automatic takes PLAIN, then LOGIN, then CRAM-MD5, from what the server offers. Google: plain.",
     "wrapped_user": "The part before @ of the From address; info when empty. "
     "Write support to send as support@your-domain.",
 }

@@ -20,7 +20,7 @@ class Security(StrEnum):
 class Mechanism(StrEnum):
     """AUTH mechanism (RFC 4954).
 
-    AUTOMATIC uses PLAIN if it is offered, otherwise LOGIN; with a token XOAUTH2, otherwise OAUTHBEARER.
+    AUTOMATIC uses PLAIN if it is offered, otherwise LOGIN, otherwise CRAM-MD5; with a token XOAUTH2, otherwise OAUTHBEARER.
     NONE is no log-in, for relays that go by the portal's address; only towards servers that the policy lists for it.
     """
 

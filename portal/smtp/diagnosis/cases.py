@@ -98,6 +98,8 @@ class Clue(StrEnum):
     KNOWN_PROVIDER = "known-provider"
     APP_PASSWORD_PROVIDER = "app-password-provider"
     SEVERAL_REGIONS = "several-regions"
+    OTHER_MECHANISM = "other-mechanism"  # the server offers another mechanism with a password
+    WILDCARD_NAMES = "wildcard-names"  # every name of the certificate begins with "*."
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from ..server import Security
-from .cases import Case, Clue, load_cases
+from ..server import Mechanism, Security
+from .cases import Case, Clue, DiagnosisKind, load_cases
 from .phrases import concepts_in, fold, phrase_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from ..failure import SubmissionFailure
     from ..providers import Catalogue, Provider
 
 _MAX_TEXT_CHARS = 2000  # searched for phrases; in long replies the first lines give the reason
+_WITH_PASSWORD = (Mechanism.LOGIN, Mechanism.PLAIN, Mechanism.CRAM_MD5)
+# What a reply to a log-in may be about beside wrong credentials.
+_BEFORE_CREDENTIALS = frozenset({
+    DiagnosisKind.ACCOUNT, DiagnosisKind.NETWORK, DiagnosisKind.RATE, DiagnosisKind.APP_PASSWORD,
+    DiagnosisKind.LOGIN_DISABLED, DiagnosisKind.SECURITY,
+})  # fmt: skip
 _STARTTLS_PORTS = frozenset({25, 587, 2525, 2587})
 
 
@@ -26,21 +32,24 @@ class ServerLike(Protocol):
     @property
     def host(self) -> str: ...
     @property
-    def port(self) -> int: ...
+    def port(self) -> int | None: ...
     @property
-    def security(self) -> Security: ...
+    def security(self) -> Security | None: ...
     @property
     def username(self) -> str | None: ...
+    @property
+    def mechanism(self) -> Mechanism | None: ...
 
 
 @dataclass(frozen=True)
 class PastedReplyServer:
-    """Server of a pasted reply: only its host is known, the other values are typical."""
+    """Server of a pasted reply: its host is known at most, and that someone logged in."""
 
     host: str
-    port: int = 587
-    security: Security = Security.STARTTLS
+    port: int | None = None
+    security: Security | None = None
     username: str | None = "your SMTP username"
+    mechanism: Mechanism | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,17 @@ class FailureContext:
         return frozenset(clue for clue, holds in _clues(self) if holds)
 
 
+def other_mechanisms(failure: SubmissionFailure) -> list[Mechanism]:
+    """Return the mechanisms with a password that the server offers, without the one that was tried."""
+    offered, tried = failure.evidence.get("offered", "").split(), failure.evidence.get("mechanism")
+    return [one for one in _WITH_PASSWORD if one.value.upper() in offered and one.value.upper() != tried]
+
+
+def certificate_names(failure: SubmissionFailure) -> list[str]:
+    """Return the names of the server's certificate that the evidence lists."""
+    return [name for name in failure.evidence.get("names", "").partition(" and ")[0].split(", ") if name]
+
+
 def _clues(context: FailureContext) -> Iterator[tuple[Clue, bool]]:
     """Yield every clue and whether it holds."""
     server, name = context.server, context.server.username or ""
@@ -93,6 +113,9 @@ def _clues(context: FailureContext) -> Iterator[tuple[Clue, bool]]:
     yield Clue.PORT_465, server.port in {465, 2465}
     yield Clue.PORT_STARTTLS, server.port in _STARTTLS_PORTS
     yield Clue.HOST_TYPO, context.suggestion is not None
+    yield Clue.OTHER_MECHANISM, bool(other_mechanisms(context.failure))
+    names = certificate_names(context.failure)
+    yield Clue.WILDCARD_NAMES, bool(names) and all(name.startswith("*.") for name in names)
     if context.provider is None:
         return
     literal = context.provider.literal_usernames(server.host)
@@ -102,11 +125,15 @@ def _clues(context: FailureContext) -> Iterator[tuple[Clue, bool]]:
     yield Clue.USERNAME_WITHOUT_DOMAIN, bool(known) and context.provider.username.address and "@" not in known
     yield Clue.APP_PASSWORD_PROVIDER, context.provider.password.app_password
     yield Clue.SEVERAL_REGIONS, len(context.provider.hosts) > 1
-    yield Clue.PORT_NOT_OFFERED, server.port not in {port.number for port in context.provider.ports}
+    ports = {port.number for port in context.provider.ports}
+    yield Clue.PORT_NOT_OFFERED, server.port is not None and server.port not in ports
 
 
 def _enhanced_code_matches(expected: str, actual: str) -> bool:
-    return actual[1:] == expected[1:] if expected.startswith("*") and actual else actual == expected
+    wanted, parts = expected.split("."), actual.split(".")
+    return len(wanted) == len(parts) and all(
+        one in ("*", part) for one, part in zip(wanted, parts, strict=True)
+    )
 
 
 def _reply_matches(case: Case, context: FailureContext) -> bool:
@@ -143,10 +170,16 @@ def _matches(case: Case, context: FailureContext) -> bool:
 def first_match(context: FailureContext) -> Case:
     """Return the first case that matches, the provider's own cases first.
 
+    A provider's case of wrong credentials is recognised by few words, such as "authentication failed", which begin replies
+    about an address, a limit or the account as well. A general case that fits more of the words comes before it.
     The last general case matches every reply, and every reason other than a reply has a case of its own.
     """
-    own: Iterable[Case] = context.provider.cases if context.provider else ()
-    for case in (*own, *load_cases()):
-        if _matches(case, context):
-            return case
-    return load_cases()[-1]
+    own = next((case for case in _own_cases(context) if _matches(case, context)), None)
+    if own is not None and own.kind is not DiagnosisKind.CREDENTIALS:
+        return own
+    general = next((case for case in load_cases() if _matches(case, context)), load_cases()[-1])
+    return own if own is not None and general.kind not in _BEFORE_CREDENTIALS else general
+
+
+def _own_cases(context: FailureContext) -> tuple[Case, ...]:
+    return context.provider.cases if context.provider else ()

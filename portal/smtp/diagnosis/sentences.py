@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ..server import Security
-from .matching import PastedReplyServer
+from ..server import Mechanism, Security
+from .matching import certificate_names, other_mechanisms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ _SECURITY_LABELS = {
 }
 
 
-def _ports(provider: Provider | None, without: int) -> str:
+def _ports(provider: Provider | None, without: int | None) -> str:
     """Return the provider's ports as text, the recommended one first, without port 25 and ``without``."""
     if provider is None:
         return _USUAL_PORTS
@@ -44,10 +44,29 @@ def _ports(provider: Provider | None, without: int) -> str:
     return _join_with_or(offered) or _USUAL_PORTS
 
 
+def _sending_port(provider: Provider | None, without: int | None) -> str:
+    """Return which port to use; without a known provider, ports are named as the usual ones only."""
+    if provider is None:
+        return f"Use the port that the provider names for sending, mostly {_USUAL_PORTS}."
+    return f"Use the provider's port for sending: {_ports(provider, without)}."
+
+
 def _password_steps(provider: Provider | None) -> str:
     if provider is None:
         return "look for app passwords, under Security, in the account's settings."
     return " ".join(provider.password.steps)
+
+
+def _mechanism_fix(context: FailureContext) -> str:
+    """Return what to choose after the server refused a mechanism."""
+    others = other_mechanisms(context.failure)
+    if context.server.mechanism not in (Mechanism.AUTOMATIC, None):
+        return "Choose Automatic as SMTP Authentication."
+    if others:
+        return f"Choose {others[0].value} as SMTP Authentication."
+    if context.server.mechanism is Mechanism.AUTOMATIC:
+        return "Ask the provider how a program logs in to send there."
+    return "Choose Automatic as SMTP Authentication; if that is chosen already, choose login."
 
 
 class Placeholders(dict[str, str]):
@@ -64,16 +83,26 @@ def placeholders(context: FailureContext) -> Placeholders:
     name = server.username or ""
     domain = (context.sender or name).rpartition("@")[2]
     values = Placeholders(
-        names="another name", offered="other ways", answers="something else", issuer="The provider"
+        names="another name",
+        offered="other ways",
+        answers="something else",
+        detail="no reason was given",
+        issuer="The provider",
     )
     values.update({key: value for key, value in evidence.items() if value})
+    names = certificate_names(context.failure)
     values.update(
         host=host,
-        port="" if isinstance(server, PastedReplyServer) else str(server.port),
+        port="" if server.port is None else str(server.port),
+        server_names=", ".join(name for name in names if not name.startswith("*."))
+        or "its help pages name it",
+        parent_domains=_join_with_or(name[2:] for name in names if name.startswith("*.")),
+        mechanism_fix=_mechanism_fix(context),
         username=name or "this account",
         sender=context.sender or "the sender's address",
-        domain=domain if "." in domain else "the sender",
+        domain=domain if "." in domain else "the sender's domain",
         ports=_ports(provider, server.port),
+        sending_port=_sending_port(provider, server.port),
         suggestion=context.suggestion or host,
         provider=provider.name if provider else host,
         password_steps=_password_steps(provider),

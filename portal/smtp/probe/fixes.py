@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..diagnosis.diagnose import Diagnosis, DiagnosisKind
+from ..diagnosis.matching import other_mechanisms
 from ..failure import Reason, Stage, SubmissionFailure
 from ..providers import remove_spaces
 from ..server import Mechanism, Secret, Security, Server
@@ -35,6 +36,8 @@ _WRONG_PORT_OR_ENCRYPTION = {
     Reason.NOT_SMTP,
     Reason.AUTH_MISSING,
 }
+# The server refused the mechanism, or broke off when it read it; what was typed may be right.
+_MECHANISM_KINDS = {DiagnosisKind.MECHANISM, DiagnosisKind.PROTOCOL, DiagnosisKind.SERVER_FAULT}
 # No greeting: the server probably expects TLS from the first byte, as on port 465.
 _SILENT = {Reason.TIMED_OUT, Reason.DISCONNECTED}
 
@@ -124,11 +127,26 @@ def _possible_changes(failed: FailedAttempt, domain: str) -> Iterator[SettingsCh
         yield SettingsChange("other-ehlo-name", sentence, ehlo_name=domain)
     elif server.tokens is not None:
         return  # the other changes would send the token as a password, or to another host
-    elif failure.reason is Reason.MECHANISM_MISSING:
+    elif failure.reason is Reason.MECHANISM_MISSING and server.mechanism is not Mechanism.AUTOMATIC:
         sentence = "The server accepts a log-in of another kind, which Automatic chooses."
         yield SettingsChange("automatic-mechanism", sentence, mechanism=Mechanism.AUTOMATIC)
     elif failure.stage is Stage.AUTH and kind in (DiagnosisKind.CREDENTIALS, DiagnosisKind.APP_PASSWORD):
         yield from _other_credentials(server, failed.provider, domain)
+        yield from _other_mechanisms(failure)
+    elif failure.stage is Stage.AUTH and failure.evidence.get("mechanism") and kind in _MECHANISM_KINDS:
+        yield from _other_mechanisms(failure)
+
+
+def _other_mechanisms(failure: SubmissionFailure) -> Iterator[SettingsChange]:
+    """Yield the mechanisms that the server offers beside the refused one.
+
+    Some servers list PLAIN and accept LOGIN only; they answer PLAIN as they answer a wrong password.
+    """
+    if failure.reply is not None and failure.reply.transient:
+        return
+    for mechanism in other_mechanisms(failure):
+        sentence = f"The server accepts the log-in by {mechanism.value.upper()}."
+        yield SettingsChange("other-mechanism", sentence, mechanism=mechanism)
 
 
 def _other_port_or_encryption(server: Server, provider: Provider | None) -> Iterator[SettingsChange]:

@@ -12,7 +12,7 @@ import hmac
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..failure import Reason
+from ..failure import Reason, SubmissionFailure
 from ..server import AccessToken, Mechanism, Secret, Server
 from . import bearer
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .reply import EhloFeatures, Reply
 
 _MAX_COMMAND_BYTES = 500  # RFC 5321 section 4.5.3.1.4 allows 512 with the CRLF; the rest is a margin
-_AUTOMATIC = (Mechanism.PLAIN, Mechanism.LOGIN)  # in this order; CRAM-MD5 is used only if it is chosen
+# In this order. CRAM-MD5 comes last: a server that offers it beside another one may keep no password for it.
+_AUTOMATIC = (Mechanism.PLAIN, Mechanism.LOGIN, Mechanism.CRAM_MD5)
 
 
 def check_credentials_encodable(server: Server) -> None:
@@ -63,13 +64,13 @@ def authenticate(
     mechanism = _choose_mechanism(connection, server, features)
     username, password = server.username or "", server.password or Secret("")
     _redact_credentials(connection, username, password)
-    if mechanism is Mechanism.PLAIN:
-        reply = _auth_plain(connection, username, password)
-    elif mechanism is Mechanism.LOGIN:
-        reply = _auth_login(connection, username, password)
-    else:
-        reply = _auth_cram_md5(connection, username, password)
-    connection.expect(reply, 235)
+    log_in = {Mechanism.PLAIN: _auth_plain, Mechanism.LOGIN: _auth_login}.get(mechanism, _auth_cram_md5)
+    try:
+        reply = connection.expect(log_in(connection, username, password), 235)
+    except SubmissionFailure as failure:
+        tried = {"mechanism": mechanism.value.upper(), "offered": " ".join(features.mechanisms)}
+        failure.evidence = {**failure.evidence, **tried}
+        raise
     connection.logged_in = True
     return mechanism.value.upper(), reply
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ..failure import Reason, Stage
+from ..failure import Reason, Stage, SubmissionFailure
 from ..network.dial import Deadline, Peer, dial, with_own_ports
 from ..network.guard import resolve_allowed
 from ..server import AccessToken, Limits, Mechanism, Security, Server
@@ -49,6 +49,7 @@ class Handshake:
         self._keep_waiting = keep_waiting
         self._connection: SmtpConnection | None = None
         self._peer: Peer | None = None
+        self._certificate_asked = False  # by the server, which got none
         self.begin_message()
 
     @property
@@ -78,9 +79,19 @@ class Handshake:
     def _connect(self) -> None:
         try:
             self._perform_stages()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, SubmissionFailure):
+                self._add_evidence(error)
             self._drop()
             raise
+
+    def _add_evidence(self, failure: SubmissionFailure) -> None:
+        """Add what the failure itself does not show: in TLS 1.3 a server demands a certificate after the handshake."""
+        ended = failure.reason in (Reason.DISCONNECTED, Reason.TLS_FAILED)
+        if self._certificate_asked and ended and failure.stage in (Stage.GREETING, Stage.EHLO):
+            failure.evidence = {**failure.evidence, **tls.CLIENT_CERTIFICATE}
+        if self._peer is not None and self._peer.is_private and failure.stage is Stage.TLS:
+            failure.evidence = {**failure.evidence, "private": "yes"}
 
     def _perform_stages(self) -> None:
         security = self.server.security
@@ -180,6 +191,7 @@ class Handshake:
         ca_file = self._peer.ca_file if self._peer else None
         timeout = min(self._deadline.remaining(), self._limits.reply)
         connection.sock, facts = tls.wrap_socket(connection.sock, self.server.host, ca_file, timeout)
+        self._certificate_asked = facts.get("client_certificate") == "asked"
         self.transcript.add("*", f"encrypted with {facts['version']}")
         notes.evidence.update(facts)
         notes.sentence = tls_sentence(facts, self.server.host)

@@ -28,7 +28,27 @@ _NOT_TLS = {
     "UNKNOWN_PROTOCOL",
     "WRONG_SSL_VERSION",
 }
+# What else goes wrong inside TLS, by OpenSSL's reason. "LEGACY" is what RFC 5746 calls an unpatched server.
+_TROUBLE_BY_REASON = {
+    "UNSUPPORTED_PROTOCOL": "old-protocol",
+    "NO_PROTOCOLS_AVAILABLE": "old-protocol",
+    "VERSION_TOO_LOW": "old-protocol",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "old-protocol",
+    "TLSV1_ALERT_INAPPROPRIATE_FALLBACK": "old-protocol",
+    "DH_KEY_TOO_SMALL": "weak-key",
+    "EE_KEY_TOO_SMALL": "weak-key",
+    "CA_KEY_TOO_SMALL": "weak-key",
+    "CA_MD_TOO_WEAK": "weak-key",
+    "MODULUS_TOO_SMALL": "weak-key",
+    "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": "legacy-renegotiation",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "client-certificate",
+    "SSLV3_ALERT_NO_CERTIFICATE": "client-certificate",
+}
+# X509_V_ERR codes of OpenSSL: the key of the server or of an authority is too small, or its digest too weak.
+_WEAK_CERTIFICATE = {66, 67, 68}
+CLIENT_CERTIFICATE = {"trouble": "client-certificate"}  # evidence
 _CERTIFICATE_MESSAGE = 11  # handshake type, RFC 8446 section 4
+_CERTIFICATE_REQUEST_MESSAGE = 13
 _MAX_NAMES_SHOWN = 8
 _MAX_MESSAGE_BYTES = 20_000  # kept of a Certificate message; the server's own certificate comes first
 
@@ -38,7 +58,8 @@ def wrap_socket(
 ) -> tuple[ssl.SSLSocket, dict[str, str]]:
     """Perform the TLS handshake within ``timeout`` seconds; return the socket and facts for page and log.
 
-    ``host`` is sent as SNI and must be a name of the certificate. Raises SubmissionFailure at TLS.
+    ``host`` is sent as SNI and must be a name of the certificate. The fact ``client_certificate`` is "asked" if the
+    server asked for one. Raises SubmissionFailure at TLS.
     """
     observer = _CertificateObserver()
     context = _context(ca_file)
@@ -56,7 +77,8 @@ def wrap_socket(
     except OSError as error:
         wrapped.close()  # it owns the descriptor now, so closing the plain socket would close nothing
         raise _failure(error, observer) from None
-    return wrapped, _facts(wrapped)
+    asked = {"client_certificate": "asked"} if observer.certificate_requested else {}
+    return wrapped, _facts(wrapped) | asked
 
 
 def _context(ca_file: str | None) -> ssl.SSLContext:
@@ -78,13 +100,17 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
 def _failure(error: OSError, observer: _CertificateObserver) -> SubmissionFailure:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate_failure(error, observer)
+    # A server that asked for a certificate and got none refuses by any alert, or hangs up.
+    evidence = CLIENT_CERTIFICATE if observer.certificate_requested else {}
     if isinstance(error, TimeoutError):
         return SubmissionFailure(Stage.TLS, Reason.TIMED_OUT)
     if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return SubmissionFailure(Stage.TLS, Reason.DISCONNECTED)
+        return SubmissionFailure(Stage.TLS, Reason.DISCONNECTED, evidence=evidence)
+    if error.reason in _TROUBLE_BY_REASON:
+        evidence = {"trouble": _TROUBLE_BY_REASON[error.reason]}
     detail = plain_text((error.reason or "TLS error").replace("_", " ").lower())
     reason = Reason.TLS_NOT_SPOKEN if error.reason in _NOT_TLS else Reason.TLS_FAILED
-    return SubmissionFailure(Stage.TLS, reason, evidence={"detail": detail})
+    return SubmissionFailure(Stage.TLS, reason, evidence={**evidence, "detail": detail})
 
 
 def _certificate_failure(
@@ -98,6 +124,8 @@ def _certificate_failure(
     }
     reason = reasons.get(error.verify_code, Reason.CERTIFICATE_UNTRUSTED)
     evidence = {"detail": plain_text(error.verify_message or "")} | observer.evidence()
+    if error.verify_code in _WEAK_CERTIFICATE:
+        reason, evidence = Reason.TLS_FAILED, evidence | {"trouble": "weak-key"}
     return SubmissionFailure(Stage.TLS, reason, evidence=evidence)
 
 
@@ -139,11 +167,14 @@ class _CertificateObserver:
     def __init__(self) -> None:
         self._message = b""
         self._is_tls_1_3 = False
+        self.certificate_requested = False
 
     def on_message(
         self, _connection: object, direction: str, version: int, _content: int, kind: int, data: bytes
     ) -> None:
-        """Keep the first Certificate message received. OpenSSL calls this, so it must not raise."""
+        """Keep the first Certificate message received, and whether one was requested. OpenSSL calls this: never raise."""
+        if direction == "read" and kind == _CERTIFICATE_REQUEST_MESSAGE:
+            self.certificate_requested = True
         if direction == "read" and kind == _CERTIFICATE_MESSAGE and not self._message:
             self._message = bytes(data[:_MAX_MESSAGE_BYTES])
             self._is_tls_1_3 = version == ssl.TLSVersion.TLSv1_3

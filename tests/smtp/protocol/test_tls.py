@@ -9,22 +9,29 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import dh, ec, rsa
 from cryptography.x509.oid import NameOID
 
 from portal.smtp.diagnosis.diagnose import diagnose
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
+from portal.smtp.protocol import tls
 from portal.smtp.protocol.session import Session
+from portal.smtp.server import Security
 
-from ..badserver import BadServer, Peer, authority, serve_correctly, server_at
+from ..badserver import BadServer, Peer, authority, ca_file, serve_correctly, server_at
 
 
-def issue(folder: Path, subject: str, *names: x509.GeneralName) -> ssl.SSLContext:
+def issue(
+    folder: Path,
+    subject: str,
+    *names: x509.GeneralName,
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None,
+) -> ssl.SSLContext:
     """Return a server's TLS context whose certificate the tests' authority signed; no names: no extension."""
     ca_certificate = x509.load_pem_x509_certificate(authority().cert_pem.bytes())
     ca_key = serialization.load_pem_private_key(authority().private_key_pem.bytes(), None)
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
-    key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
+    key, now = key or ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
@@ -48,6 +55,7 @@ def issue(folder: Path, subject: str, *names: x509.GeneralName) -> ssl.SSLContex
         + certificate.public_bytes(serialization.Encoding.PEM)
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("ALL:@SECLEVEL=0")
     context.load_cert_chain(path)
     return context
 
@@ -92,3 +100,146 @@ def test_the_owner_reads_that_a_common_name_does_not_count(tmp_path: Path) -> No
     assert diagnosis.whose_move == "provider"
     assert "subjectAltName" in diagnosis.cause
     assert "renew its certificate with localhost as subjectAltName" in diagnosis.fix
+
+
+LOCALHOST = x509.DNSName("localhost")
+OAKLEY_GROUP_2 = int(  # the 1024-bit group of RFC 2409 section 6.2
+    "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DD"
+    "EF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7ED"
+    "EE386BFB5A899FA5AE9F24117C4B1FE649286651ECE65381FFFFFFFFFFFFFFFF",
+    16,
+)
+TROUBLES = {
+    "old-protocol": ("tls-old-protocol", "TLS 1.2 or newer"),
+    "weak-key": ("tls-weak-key", "stronger keys"),
+    "legacy-renegotiation": ("tls-legacy-renegotiation", "up to date"),
+    "client-certificate": ("tls-client-certificate", "username and password only"),
+}
+
+
+def assert_trouble(failure: SubmissionFailure, trouble: str) -> None:
+    assert failure.evidence["trouble"] == trouble
+    code, advice = TROUBLES[trouble]
+    diagnosis = diagnose(failure, server_at(587))
+    assert (diagnosis.code, diagnosis.retry_class) == (code, "settings")
+    assert advice in diagnosis.cause + diagnosis.fix
+
+
+def test_a_server_with_old_protocols_only_is_told_apart(tmp_path: Path) -> None:
+    context = issue(tmp_path, "localhost", LOCALHOST)
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
+    failure = refusal(context)
+    assert failure.reason is Reason.TLS_FAILED
+    assert_trouble(failure, "old-protocol")
+
+
+def test_a_certificate_with_a_short_key_is_told_apart(tmp_path: Path) -> None:
+    key = rsa.generate_private_key(65537, 1024)
+    failure = refusal(issue(tmp_path, "localhost", LOCALHOST, key=key))
+    assert failure.reason is Reason.TLS_FAILED
+    assert_trouble(failure, "weak-key")
+
+
+def test_a_short_diffie_hellman_key_is_told_apart(tmp_path: Path) -> None:
+    group = dh.DHParameterNumbers(OAKLEY_GROUP_2, 2).parameters()
+    path = tmp_path / "dh.pem"
+    path.write_bytes(group.parameter_bytes(serialization.Encoding.PEM, serialization.ParameterFormat.PKCS3))
+    context = issue(tmp_path, "localhost", LOCALHOST, key=rsa.generate_private_key(65537, 2048))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("DHE:@SECLEVEL=0")
+    context.load_dh_params(path)
+    assert_trouble(refusal(context), "weak-key")
+
+
+@pytest.mark.parametrize("security", [Security.STARTTLS, Security.IMPLICIT_TLS])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_server_that_demands_a_client_certificate_is_told_apart(
+    tmp_path: Path, version: ssl.TLSVersion, security: Security
+) -> None:
+    context = issue(tmp_path, "localhost", LOCALHOST)
+    context.minimum_version = context.maximum_version = version
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(ca_file())
+
+    def starttls(peer: Peer, _line: bytes) -> None:
+        peer.send(b"220 2.0.0 go ahead\r\n")
+        peer.encrypt(context)
+
+    def script(peer: Peer) -> None:
+        if security is Security.IMPLICIT_TLS:
+            peer.encrypt(context)
+        serve_correctly(peer, {"STARTTLS": starttls})
+
+    with BadServer(script) as bad:
+        with pytest.raises(SubmissionFailure) as raised:
+            Session(server_at(bad.port, security)).open()
+        assert not bad.received_secret()
+    assert_trouble(raised.value, "client-certificate")
+
+
+def test_a_server_that_only_asks_for_a_client_certificate_is_used(tmp_path: Path) -> None:
+    context = issue(tmp_path, "localhost", LOCALHOST)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(ca_file())
+
+    def starttls(peer: Peer, _line: bytes) -> None:
+        peer.send(b"220 2.0.0 go ahead\r\n")
+        peer.encrypt(context)
+
+    with (
+        BadServer(lambda peer: serve_correctly(peer, {"STARTTLS": starttls})) as bad,
+        Session(server_at(bad.port, username=None)) as session,
+    ):
+        assert session.stage_results[-1].stage is Stage.AUTH
+
+
+@pytest.mark.parametrize(
+    ("reason", "trouble"),
+    [
+        ("DH_KEY_TOO_SMALL", "weak-key"),
+        ("EE_KEY_TOO_SMALL", "weak-key"),
+        ("CA_MD_TOO_WEAK", "weak-key"),
+        ("UNSAFE_LEGACY_RENEGOTIATION_DISABLED", "legacy-renegotiation"),
+        ("UNSUPPORTED_PROTOCOL", "old-protocol"),
+        ("TLSV1_ALERT_PROTOCOL_VERSION", "old-protocol"),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "client-certificate"),
+    ],
+)
+def test_openssl_s_reasons_are_told_apart(reason: str, trouble: str) -> None:
+    error = ssl.SSLError(1, reason)
+    error.reason = reason
+    assert_trouble(tls._failure(error, tls._CertificateObserver()), trouble)
+
+
+def test_tls_trouble_without_a_known_reason_names_what_openssl_said() -> None:
+    error = ssl.SSLError(1, "x")
+    error.reason = "SSLV3_ALERT_HANDSHAKE_FAILURE"
+    diagnosis = diagnose(tls._failure(error, tls._CertificateObserver()), server_at(587))
+    assert diagnosis.code == "tls-failed"
+    assert "handshake failure" in diagnosis.cause
+
+
+def test_a_wildcard_is_not_a_name_to_enter(tmp_path: Path) -> None:
+    failure = refusal(issue(tmp_path, "x", x509.DNSName("*.hoster.example")))
+    diagnosis = diagnose(failure, server_at(587, host="mail.shop.example"))
+    assert diagnosis.code == "certificate-name-wildcard"
+    assert "*" not in diagnosis.cause + "".join(diagnosis.fixes)
+    assert diagnosis.fix.startswith("Ask the provider for the server's name under hoster.example")
+
+
+def test_of_several_names_only_those_that_can_be_entered_are_named(tmp_path: Path) -> None:
+    names = (x509.DNSName("*.hoster.example"), x509.DNSName("smtp.hoster.example"))
+    diagnosis = diagnose(refusal(issue(tmp_path, "x", *names)), server_at(587))
+    assert diagnosis.code == "certificate-name"
+    assert "(smtp.hoster.example)" in diagnosis.fix
+
+
+def test_an_own_certificate_of_a_private_server_names_the_file_of_authorities() -> None:
+    with (
+        BadServer(lambda peer: serve_correctly(peer, certificate="untrusted")) as bad,
+        pytest.raises(SubmissionFailure) as raised,
+    ):
+        Session(server_at(bad.port)).open()
+    diagnosis = diagnose(raised.value, server_at(bad.port))
+    assert (diagnosis.code, diagnosis.whose_move) == ("certificate-untrusted-private", "operator")
+    assert "SIGNET_SMTP_CA_FILE" in diagnosis.fix
