@@ -1,4 +1,8 @@
-"""Parses replies and stage names that people copy from logs, bounces and help pages."""
+"""Parses replies and stage names that people copy from logs, bounces and help pages.
+
+A bounce wraps the reply: "host mx.example.net said: 550 5.1.1 no such user (in reply to RCPT TO command)". Only the reply
+itself is kept, because the words around it say nothing about the cause, and neither do replies that followed it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..failure import Stage
+from ..protocol.charsets import undo_wrong_decoding
 from ..protocol.reply import Reply
 from .phrases import concepts_in, fold
 
@@ -50,9 +55,13 @@ def parse_stage(name: str | Stage) -> Stage:
 
 def guess_stage(text: str) -> Stage:
     """Return the stage at which a reply was probably sent, judging by its code and concepts."""
+    text = text[:_MAX_REPLY_CHARS]
+    if wrapped := _WRAPPED_STAGE.search(text):
+        return _WRAPPED_STAGES[next(filter(None, wrapped.groups())).lower()]
     reply = parse_reply(text, Stage.RCPT)
     concepts = concepts_in(fold(reply.text))
-    if reply.code in _LOGIN_CODES or {"login", "password"} & concepts:
+    demands_login = "not_logged_in" in concepts or {"login", "needed"} <= concepts
+    if reply.code in _LOGIN_CODES or ({"login", "password"} & concepts and not demands_login):
         return Stage.AUTH
     if reply.code in {220, 421}:
         return Stage.GREETING
@@ -61,6 +70,11 @@ def guess_stage(text: str) -> Stage:
     return Stage.MAIL if "sender" in concepts else Stage.RCPT
 
 
+_IN_TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
+_NO_REFUSAL = frozenset(
+    {"login", "user", "account", "domain", "ip", "unreachable", "fault"}
+)  # name a thing, or trouble
+_MAY_PASS = frozenset({"recipient_domain", "no_connection", "unreachable", "full"})
 _SURROUNDINGS = re.compile(
     r"^[\s\"'<(]+|[:<(].*$|[\s\"'>)]+$"
 )  # MAIL FROM:<ada@example.org>, (banner), "EHLO"
@@ -70,6 +84,22 @@ _CODE = re.compile(r"^\W*(?:[a-z][\w .]*:\s*)?\(?([245]\d\d)\b[- ,:]*(?:b?['\"(]
 _LINE = re.compile(r"\\r\\n|\\n|\r\n|\n|\r")
 _BARE_ENHANCED = re.compile(r"^\W*([245])\.\d{1,3}\.\d{1,3}\b")
 _MAX_REPLY_CHARS = 4000  # of a pasted reply; real replies have a few hundred
+# The reply inside a bounce: a code with its enhanced code, or a code after a mark that ends other words.
+_EMBEDDED = (
+    re.compile(r"(?<![\w.-])([45]\d\d)[ -]['\"#]?(?=[45]\.\d{1,3}\.\d{1,3}(?![\w.]))"),
+    re.compile(r"(?:[:;'\"(\[]|\bsaid|\breturned)[ ]?([45]\d\d)[ ,-](?=[ ]?[^\d\s])"),
+)
+# What other commands were answered after the one that failed.
+_NEXT_REPLY = re.compile(r"\s(?:503|554|421)[ -](?:[45]\.\d{1,3}\.\d{1,3}|Error|Need|Valid|Bad|All|No)\b")
+_IN_REPLY = re.compile(r"\(in reply to [^()]{1,60}\)")
+_WRAPPED_STAGE = re.compile(
+    r"(?:in reply to|after) (?:the )?(end of data|mail from|rcpt to|data|ehlo|helo|auth)\b|(refused to talk to me)",
+    re.IGNORECASE,
+)
+_WRAPPED_STAGES: Mapping[str, Stage] = MappingProxyType({
+    "end of data": Stage.DATA, "data": Stage.DATA, "mail from": Stage.MAIL, "rcpt to": Stage.RCPT,
+    "ehlo": Stage.EHLO, "helo": Stage.EHLO, "auth": Stage.AUTH, "refused to talk to me": Stage.GREETING,
+})  # fmt: skip
 
 
 def parse_reply(text: str, stage: Stage) -> Reply:
@@ -78,13 +108,26 @@ def parse_reply(text: str, stage: Stage) -> Reply:
     Without a code, one is assumed from the concepts and the stage.
     """
     code, lines = None, []
-    for raw in (line.strip() for line in _LINE.split(text[:_MAX_REPLY_CHARS])):
+    for raw in (
+        line.strip() for line in _LINE.split(_unwrapped(undo_wrong_decoding(text[:_MAX_REPLY_CHARS])))
+    ):
         found = _CODE.match(raw)
         if found and code in {None, int(found[1])}:
             code, raw = int(found[1]), raw[found.end() :]
         if raw:
             lines.append(raw.strip(" '\")"))
     return Reply.from_lines(code or _assumed_code(lines, stage), lines)
+
+
+def _unwrapped(text: str) -> str:
+    """Return the first reply within a bounce's text, without the words around it; other text unchanged."""
+    text = _IN_REPLY.sub("", text)
+    if not _CODE.match(text):
+        starts = [found.start(1) for pattern in _EMBEDDED if (found := pattern.search(text))]
+        text = text[min(starts) :] if starts else text
+    first = _CODE.match(text)
+    follower = _NEXT_REPLY.search(text, first.end() if first else 0)
+    return text[: follower.start()] if follower else text
 
 
 _DEFAULT_CODES = {Stage.AUTH: 535, Stage.DATA: 554, Stage.GREETING: 554}
@@ -96,6 +139,9 @@ def _assumed_code(lines: list[str], stage: Stage) -> int:
     concepts = concepts_in(fold(" ".join(lines)))
     if enhanced == "4" or (enhanced is None and "temporary" in concepts):
         return 451
-    if stage in {Stage.MAIL, Stage.RCPT, Stage.DATA} and "sequence" in concepts:
-        return 503
+    if stage in _IN_TRANSACTION:
+        if "sequence" in concepts:
+            return 503
+        if enhanced is None and (not concepts - _NO_REFUSAL or concepts & _MAY_PASS):
+            return 451  # nothing shows that it lasts
     return _DEFAULT_CODES.get(stage, 550)

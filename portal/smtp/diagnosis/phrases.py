@@ -22,6 +22,9 @@ _CONCEPTS = Path(__file__).parent / "cases" / "concepts.toml"
 _ADDRESS = re.compile(r"(?:<|(?<![^\s<>@:;,()\"']))[^\s<>@:;,()\"']++@[^\s<>@:;,()\"']++>?")
 _NOT_A_WORD = re.compile(r"[^\w.@]+|_+")
 _UNSPACED_SCRIPT = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+# Letters that normalisation leaves as they are, and the two ways of writing umlauts ("ungültig", "ungueltig").
+_PLAIN_LETTERS = str.maketrans({"ł": "l", "ı": "i", "ø": "o", "đ": "d", "æ": "a", "œ": "o"})
+_UMLAUT = re.compile("([aou])e")
 _EMAIL = re.compile(r"\be mail")
 
 
@@ -33,7 +36,7 @@ def fold(text: str) -> str:
     text = _ADDRESS.sub(" @ ", text)
     # Accents are removed before as well: normalisation takes quadratic time for long runs of them.
     decomposed = unicodedata.normalize("NFKD", _without_accents(text.casefold()))
-    bare = _without_accents(decomposed)
+    bare = _UMLAUT.sub(r"\1", _without_accents(decomposed).translate(_PLAIN_LETTERS))
     spaced = _NOT_A_WORD.sub(" ", bare).strip()
     return _EMAIL.sub("email", re.sub(r"\.(?=\s|$)", "", re.sub(r"\s+", " ", spaced)))
 

@@ -23,10 +23,15 @@ from portal.smtp.diagnosis.diagnose import (
     parse_stage,
 )
 from portal.smtp.diagnosis.docs_page import render_page
+from portal.smtp.diagnosis.matching import FailureContext, PastedReplyServer
+from portal.smtp.diagnosis.pasted_reply import guess_stage
+from portal.smtp.diagnosis.sentences import fill, placeholders
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
 from portal.smtp.protocol.reply import Reply
 from portal.smtp.providers import load_catalogue
 from portal.smtp.server import Security, Server
+
+from .agreement import KINDS, compare
 
 pytestmark = pytest.mark.thorough
 
@@ -319,3 +324,93 @@ def test_every_case_has_a_valid_code_and_whole_sentences() -> None:
 def test_the_generated_page_is_current() -> None:
     written = (ROOT / "docs" / "diagnoses.md").read_text(encoding="utf-8")
     assert written == render_page(), "run: python -m portal.smtp.diagnosis.docs_page > docs/diagnoses.md"
+
+
+@pytest.mark.parametrize(("stage", "kinds", "retries", "host", "reply"), rows("kinds.tsv"))
+def test_a_refusal_is_read_as_a_whole(stage: str, kinds: str, retries: str, host: str, reply: str) -> None:
+    found = explain("" if host == "-" else host, stage, reply)
+    assert found.kind in kinds.split(","), found.code
+    assert found.retry_class in retries.split(","), found.code
+
+
+@pytest.mark.parametrize(("language", "stage", "kind", "retry", "reply", "source"), rows("languages.tsv"))
+def test_a_reply_in_another_language_leads_to_the_same_concepts(
+    language: str, stage: str, kind: str, retry: str, reply: str, source: str
+) -> None:
+    assert source
+    found = explain(UNKNOWN_HOST, stage, reply)
+    assert (found.kind, found.retry_class) == (kind, retry), (language, found.code)
+
+
+def test_eleven_languages_are_tested_with_their_sources() -> None:
+    languages = {language for language, *_ in rows("languages.tsv")}
+    assert len(languages) == 11
+    assert all(sum(row[0] == one for row in rows("languages.tsv")) >= 7 for one in languages)
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_an_unknown_server_leaves_no_hole_in_a_sentence(stage: Stage) -> None:
+    for case in load_cases():
+        if Reason.REPLIED not in case.reasons:
+            continue
+        context = FailureContext(replied(stage, 550, "no"), PastedReplyServer(""), None, load_catalogue())
+        for sentence in (case.cause, *case.fixes):
+            text = fill(sentence, placeholders(context))
+            assert text[0].isupper()
+            assert not re.search(r"\s[.,:;]|\s\s|^\W|\(\)|[{}]", text), text
+            assert "{port}" not in sentence or not re.search(r"port \d", text), "no port is known"
+            assert "the sender:" not in text
+            assert not re.search(r"\b(the domain|domain) the sender\b", text)
+
+
+def test_a_port_that_is_not_known_is_called_the_usual_one() -> None:
+    found = explain("", "MAIL FROM", "530 Authentication required")
+    assert "mostly 587 (STARTTLS) or 465 (SSL/TLS)" in " ".join(found.fixes)
+    assert "on port" not in found.cause
+
+
+def test_a_bounce_is_read_by_the_reply_within_it() -> None:
+    bounce = (
+        "host mx.example.net[198.51.100.9] said: 550-5.1.1 <x@example.net>: no such user here\n"
+        "550 5.1.1 try again with another address (in reply to RCPT TO command)"
+    )
+    reply = parse_reply(bounce, Stage.RCPT)
+    assert (reply.code, reply.enhanced) == (550, "5.1.1")
+    assert reply.text.startswith("<x@example.net>: no such user")
+    assert "RCPT" not in reply.text
+    assert guess_stage(bounce) is Stage.RCPT
+
+
+@pytest.mark.parametrize(
+    ("bounce", "stage"),
+    [
+        ("host a said: 554 5.7.1 no (in reply to end of DATA command)", Stage.DATA),
+        ("SMTP error from remote mail server after MAIL FROM:<a@b.example>: 550 no", Stage.MAIL),
+        ("host mx.example.net refused to talk to me: 554 blocked", Stage.GREETING),
+    ],
+)
+def test_a_bounce_names_its_stage(bounce: str, stage: Stage) -> None:
+    assert guess_stage(bounce) is stage
+
+
+def test_a_reply_that_follows_another_one_is_not_read() -> None:
+    reply = parse_reply("550 5.1.1 User unknown 503 5.5.1 Need RCPT (recipient)", Stage.DATA)
+    assert (reply.code, reply.text) == (550, "User unknown")
+
+
+def test_the_reason_of_a_bounce_agrees_with_a_reference_parser() -> None:
+    compared = compare(
+        {"reason": reason, "command": command, "diagnostic": text}
+        for reason, command, text in rows("bounces.tsv")
+    )
+    differing = [(one.reason, one.diagnosis.code, one.diagnostic) for one in compared if not one.agrees]
+    assert len(compared) >= 60
+    assert 1 - len(differing) / len(compared) >= 0.95, differing
+    assert not [one for one in compared if one.wrongly_permanent]
+
+
+def test_no_kind_stands_for_every_reason() -> None:
+    for kind in DiagnosisKind:
+        assert sum(kind in kinds for kinds in KINDS.values()) < len(KINDS) * 2 / 3, kind
+    assert max(map(len, KINDS.values())) <= 5
+    assert {one for one, *_ in rows("bounces.tsv")} == set(KINDS)
