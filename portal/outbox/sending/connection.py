@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 mail = Mail()
 _log = logging.getLogger(__name__)
+CONNECTION_USED_UP = "connection-used-up"  # the code of the diagnosis
 
 
 class AccountConnection(Connection):
@@ -104,6 +105,7 @@ class ReusableConnection:
         self._tuning = current_config().tuning
         self._connection: AccountConnection | None = None
         self._opened_at = 0.0
+        self._limit_seen: int | None = None  # messages that the server took over one connection
         self.prepared = PreparedMessages()
         self.transcript = ""  # of the last session, secrets redacted
 
@@ -122,7 +124,7 @@ class ReusableConnection:
             try:
                 return self._submit(connection, message, following)
             except SubmissionFailure as failure:
-                if not _was_closed_before(failure):
+                if not _was_closed_before(failure) and not self._is_used_up(connection, failure):
                     raise
         return self._submit(self._open(route), message, following)
 
@@ -140,12 +142,13 @@ class ReusableConnection:
 
     def _reusable(self, route: Route) -> AccountConnection | None:
         """Return the connection, ready for the next message, or None if a new one is needed."""
-        connection, tuning = self._connection, self._tuning
+        connection = self._connection
+        if connection is not None and not connection.route.is_same(route):
+            self._limit_seen = None
+            return None
         if connection is None or not self.is_open or connection.num_emails >= self._max_messages(route):
             return None
-        if time.monotonic() - self._opened_at > tuning.connection_max_age_s:
-            return None
-        if not connection.route.is_same(route):
+        if time.monotonic() - self._opened_at > self._tuning.connection_max_age_s:
             return None
         connection.route = route  # the equal route that was resolved for the next message
         connection.host.begin_message()
@@ -175,7 +178,20 @@ class ReusableConnection:
             self._keep_transcript(connection)
 
     def _max_messages(self, route: Route) -> int:
-        return route.messages_per_connection or self._tuning.connection_max_messages
+        limit = route.messages_per_connection or self._tuning.connection_max_messages
+        return limit if self._limit_seen is None else min(limit, self._limit_seen)
+
+    def _is_used_up(self, connection: AccountConnection, failure: SubmissionFailure) -> bool:
+        """Whether the server refused this message only because the connection has carried enough of them.
+
+        Then later connections end before their limit, and the message may be submitted over a new one at once.
+        """
+        if failure.reason is not Reason.REPLIED or failure.reply is None or not connection.num_emails:
+            return False
+        if connection.route.explain(failure).code == CONNECTION_USED_UP:
+            self._limit_seen = connection.num_emails
+            return True
+        return failure.reply.code == 421 and failure.stage in (Stage.RCPT, Stage.DATA)
 
     def _keep_transcript(self, connection: AccountConnection) -> None:
         self.transcript = str(connection.host.transcript) if connection.host is not None else ""

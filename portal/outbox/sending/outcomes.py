@@ -6,7 +6,7 @@ No function here commits. Each settles the message only while its claim is curre
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 
 from ...db import db
 from ...db.transaction import db_now
-from ...smtp.failure import Stage, SubmissionFailure
+from ...smtp.diagnosis.diagnose import RetryClass
+from ...smtp.failure import Reason, Stage, SubmissionFailure
 from ...state import current_config
 from .. import callbacks, retry
 from ..diagnoses import INTERNAL_ERROR, POSSIBLY_DELIVERED, UNSENDABLE
@@ -99,6 +100,9 @@ def settle_refused(
     """Settle a message that was not accepted by its diagnosis: retry it, reject it, pause or hold its queue."""
     now, account_id = db_now(), claim.message.account_id
     diagnosis = route.explain(failure)
+    is_drop = diagnosis.retry_class is RetryClass.LATER and _broke_off(failure)
+    if is_drop and not forced and _is_failing(claim):
+        diagnosis = replace(diagnosis, retry_class=RetryClass.SERVER)
     decision = _decide(claim, diagnosis, failure, now=now, forced=forced)
     attempt = _attempt_columns(decision, diagnosis, failure, transcript)
     held = not forced and get_queue(account_id).held_at is not None
@@ -127,8 +131,32 @@ def settle_refused(
         diagnosis=diagnosis.as_dict(),
         failure=failure,
         transcript=transcript,
-        ends_batch=decision.hold or decision.pause,
+        ends_batch=decision.hold or decision.pause or is_drop,
     )
+
+
+def _broke_off(failure: SubmissionFailure) -> bool:
+    """Whether the server ended the connection, or stopped answering, when it was given one message."""
+    is_shutdown = failure.reply is not None and failure.reply.code == 421  # RFC 5321 section 3.8
+    has_ended = failure.reason in (Reason.DISCONNECTED, Reason.TIMED_OUT) or is_shutdown
+    return has_ended and failure.stage in _AFTER_SENDER
+
+
+def _is_failing(claim: Claim) -> bool:
+    """Whether a server that broke off at this message counts as failing, so that the queue is paused.
+
+    The server of one recipient may make it do so at each attempt, which must not stop the mail to all others. It counts as
+    failing at the second message in a row, or after a pause, with no acceptance between. A drop ends its batch, so that the
+    next acceptance is the first one of a batch, which sets ``consecutive_failures`` to zero.
+    """
+    queue = get_queue(claim.message.account_id, lock=True)
+    if queue.paused_until is not None:
+        return True
+    if claim.tries > 1:  # it was counted at its first attempt
+        return False
+    is_second = queue.consecutive_failures > 0
+    queue.consecutive_failures = 0 if is_second else 1  # the pause counts itself
+    return is_second
 
 
 def settle_no_route(claim: Claim, diagnosis: Mapping[str, Any], *, forced: bool) -> Result:
