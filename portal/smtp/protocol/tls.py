@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ssl
 import time
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..failure import Reason, Stage, SubmissionFailure
 from .reply import plain_text
@@ -61,17 +63,14 @@ def wrap_socket(
     ``host`` is sent as SNI and must be a name of the certificate. The fact ``client_certificate`` is "asked" if the
     server asked for one. Raises SubmissionFailure at TLS.
     """
-    observer = _CertificateObserver()
     context = _context(ca_file)
-    # OpenSSL reports a failed verification without the certificate. CPython's private hook passes the messages
-    # of the handshake; a Python without it gives less evidence.
-    if hasattr(context, "_msg_callback"):
-        context._msg_callback = observer.on_message
     sock.settimeout(max(timeout, 0.001))
     try:
         wrapped = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     except (OSError, ValueError):
         raise SubmissionFailure(Stage.TLS, Reason.DISCONNECTED) from None
+    observer = _CertificateObserver()
+    wrapped.__dict__["observer"] = observer
     try:
         wrapped.do_handshake()
     except OSError as error:
@@ -82,10 +81,33 @@ def wrap_socket(
 
 
 def _context(ca_file: str | None) -> ssl.SSLContext:
+    """Return the context of all connections with these authorities. It is loaded again once a file of them changes."""
+    system = ssl.get_default_verify_paths()
+    return _load_context(
+        ca_file, tuple(_version_of(path) for path in (system.cafile, system.capath, ca_file))
+    )
+
+
+def _version_of(path: str | None) -> tuple[str | None, int, int]:
+    """Return what changes with the content of a file or folder: its path, its time in ns, and its inode."""
+    try:
+        found = Path(path or "").stat()
+    except OSError:
+        return path, 0, 0
+    return path, found.st_mtime_ns, found.st_ino
+
+
+@lru_cache(maxsize=4)
+def _load_context(ca_file: str | None, _versions: tuple[Any, ...]) -> ssl.SSLContext:
+    """Load a context. It takes longer than a handshake, because the system trusts more than a hundred authorities."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # OpenSSL's default falls back to the common name if there is no dNSName; RFC 9525 no longer permits that.
     context.hostname_checks_common_name = False
+    # OpenSSL reports a failed verification without the certificate. CPython's private hook passes the messages
+    # of the handshake; a Python without it gives less evidence.
+    if hasattr(context, "_msg_callback"):
+        context._msg_callback = _on_message
     if ca_file is not None:
         try:
             context.load_verify_locations(ca_file)
@@ -95,6 +117,11 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
                 Stage.TLS, Reason.CERTIFICATE_UNTRUSTED, evidence={"detail": detail}
             ) from None
     return context
+
+
+def _on_message(connection: ssl.SSLSocket, *message: Any) -> None:
+    """Pass a message of a handshake to the observer of its connection."""
+    connection.__dict__["observer"].on_message(*message)
 
 
 def _failure(error: OSError, observer: _CertificateObserver) -> SubmissionFailure:
@@ -169,9 +196,7 @@ class _CertificateObserver:
         self._is_tls_1_3 = False
         self.certificate_requested = False
 
-    def on_message(
-        self, _connection: object, direction: str, version: int, _content: int, kind: int, data: bytes
-    ) -> None:
+    def on_message(self, direction: str, version: int, _content: int, kind: int, data: bytes) -> None:
         """Keep the first Certificate message received, and whether one was requested. OpenSSL calls this: never raise."""
         if direction == "read" and kind == _CERTIFICATE_REQUEST_MESSAGE:
             self.certificate_requested = True

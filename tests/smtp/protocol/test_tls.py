@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import ssl
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dh, ec, rsa
@@ -243,3 +246,40 @@ def test_an_own_certificate_of_a_private_server_names_the_file_of_authorities() 
     diagnosis = diagnose(raised.value, server_at(bad.port))
     assert (diagnosis.code, diagnosis.whose_move) == ("certificate-untrusted-private", "operator")
     assert "SIGNET_SMTP_CA_FILE" in diagnosis.fix
+
+
+def test_the_authorities_are_read_once_for_many_connections() -> None:
+    with BadServer(serve_correctly) as bad:
+        with Session(server_at(bad.port)):
+            before = tls._load_context.cache_info().misses
+        for _ in range(3):
+            with Session(server_at(bad.port)):
+                pass
+        assert tls._load_context.cache_info().misses == before
+        assert bad.connections == 4
+
+
+def test_a_replaced_ca_file_counts_from_the_next_connection(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    with BadServer(serve_correctly) as bad:
+        server = server_at(bad.port)
+        server = replace(server, policy=replace(server.policy, ca_file=str(ca_file)))
+        for _ in range(2):
+            trustme.CA().cert_pem.write_to_path(str(ca_file))
+            with pytest.raises(SubmissionFailure) as raised:
+                Session(server).open()
+            assert raised.value.reason is Reason.CERTIFICATE_UNTRUSTED
+            authority().cert_pem.write_to_path(str(ca_file))
+            with Session(server):
+                pass
+
+
+def test_handshakes_at_the_same_time_keep_their_own_certificates(tmp_path: Path) -> None:
+    names = [f"smtp{number}.other.example" for number in range(8)]
+    contexts = []
+    for name in names:
+        (tmp_path / name).mkdir()
+        contexts.append(issue(tmp_path / name, "localhost", x509.DNSName(name)))
+    with ThreadPoolExecutor(len(names)) as threads:
+        failures = list(threads.map(refusal, contexts))
+    assert [failure.evidence["names"] for failure in failures] == names
