@@ -63,15 +63,17 @@ def _growth(
     """Return the least costs of both texts in seconds, or None once the long one costs at most ``factor`` times more."""
     small = large = float("inf")
     for _ in range(ROUNDS):
-        small = min(small, _cost(read, short))
         large = min(large, _cost(read, long))
+        if large <= NOISE_S:
+            return None  # whatever the short text costs
+        small = min(small, _cost(read, short))
         if large <= factor * small + NOISE_S:
             return None
     return small, large
 
 
 def _cost(read: Callable[[str], object], text: str) -> float:
-    unique = f" r{next(_numbers)}"
+    unique = f"r{next(_numbers):07}"  # without a space: two in a row may be read in another way than one
     text = text[: len(text) - len(unique)] + unique
     started = process_time()
     read(text)
