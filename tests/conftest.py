@@ -60,10 +60,20 @@ def make_config(instance: Path, **changes: Any) -> Config:
     return replace(Config.from_env(env, instance), testing=True, **changes)
 
 
-STATEMENTS: LRUCache[Any, Any] = LRUCache(3000)
+_statements: LRUCache[Any, Any] = LRUCache(3000)
+_dialects: dict[str, Dialect] = {}
 _templates: list[Environment] = []
 _rules: dict[tuple[str, str], Rule] = {}
 _compile = Rule.compile
+
+
+def _share_statements() -> None:
+    """Let the engines of all apps of a run compile each statement once for each dialect."""
+    for engine in db.engines.values():
+        if engine.dialect.name not in _dialects:
+            engine.connect().close()  # the first connection completes the dialect
+            _dialects[engine.dialect.name] = engine.dialect
+        engine.dialect, engine._compiled_cache = _dialects[engine.dialect.name], _statements
 
 
 def _share_templates(app: Flask) -> None:
@@ -207,14 +217,14 @@ def config(tmp_path: Path, tuning: Tuning) -> Config:
 
 
 @pytest.fixture(scope="session")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dialect]:
-    """An empty SQLite file with all tables, of which each test gets a copy, and its dialect."""
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite file with all tables, of which each test gets a copy."""
     config = make_config(tmp_path_factory.mktemp("tables"), env={"DATABASE_URL": ""})
     app = create_app(config)
     with app.app_context():
         db.create_all()
         close_connections()  # closing the last connection writes the write-ahead log into the file
-        return _file_of(config), db.engine.dialect
+    return _file_of(config)
 
 
 def _file_of(config: Config) -> Path:
@@ -222,17 +232,14 @@ def _file_of(config: Config) -> Path:
 
 
 @pytest.fixture
-def app(config: Config, tables: tuple[Path, Dialect]) -> Iterator[Flask]:
-    blank, dialect = tables
+def app(config: Config, tables: Path) -> Iterator[Flask]:
     if config.database_url.startswith("sqlite"):
-        shutil.copy(blank, _file_of(config))  # PostgreSQL has the tables from the migrations
+        shutil.copy(tables, _file_of(config))  # PostgreSQL has the tables from the migrations
     app = create_app(config)
     app.test_client_class = LintingClient
     _share_templates(app)
     with app.app_context():
-        if db.engine.dialect.name == dialect.name:
-            # Share compiled statements between all apps of a run; the cache is keyed by dialect.
-            db.engine.dialect, db.engine._compiled_cache = dialect, STATEMENTS
+        _share_statements()
         yield app
         db.session.remove()
         close_connections()
