@@ -8,16 +8,14 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator, FormatChecker, ValidationError
-from jsonschema.validators import extend
-
 from ..smtp.protocol.reply import plain_text
 from .problems import FieldError, Problem, ProblemKind
 from .schemas import SHAPES, EventShape, schemas
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
 
@@ -119,12 +117,22 @@ def _pointer(path: list[str]) -> str:
 
 @cache
 def _validator(component: str) -> Validator:
+    # Imported at the first event: every process would start later, and only the portal validates events.
+    from jsonschema import Draft202012Validator, FormatChecker
+    from jsonschema.validators import extend
+
+    formats = FormatChecker(formats=())
+    formats.checks("date-time", raises=ValueError)(_is_timestamp)
+    strict = extend(Draft202012Validator, {"pattern": _pattern})
     whole = {"$ref": f"#/components/schemas/{component}", "components": {"schemas": schemas()}}
-    return _Strict(whole, format_checker=_FORMATS)
+    validator: Validator = strict(whole, format_checker=formats)
+    return validator
 
 
 def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
     """Match as JSON Schema defines it (ECMA-262): ``$`` is the end of the text; Python's also matches before a final newline."""
+    from jsonschema import ValidationError
+
     if isinstance(instance, str) and not _compiled(pattern).search(instance):
         yield ValidationError("does not match")
 
@@ -134,11 +142,6 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern)
 
 
-_FORMATS = FormatChecker(formats=())
-_Strict: Callable[..., Validator] = extend(Draft202012Validator, {"pattern": _pattern})
-
-
-@_FORMATS.checks("date-time", raises=ValueError)
 def _is_timestamp(value: object) -> bool:
     """Return whether a value is an RFC 3339 date-time with an offset whose date exists in the calendar."""
     if not isinstance(value, str):
