@@ -36,7 +36,7 @@ numbers = count(
 
 
 def _measure(
-    browser: FlaskClient, page: str, text: tuple[str, int], expected: set[int], **fields: str
+    browser: FlaskClient, page: str, text: tuple[str, int], expected: set[int], /, **fields: str
 ) -> None:
     """Post texts of such a hostile kind and of two lengths in the place of ``{}``, and compare their processor time."""
     token = csrf_token(browser.get(page).get_data(as_text=True))
