@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from .db import urls
 from .env import ConfigError, Reader
-from .smtp.mailbox import MailboxError, parse_mailbox
+from .platform_mail import PlatformMail, read_platform
 from .smtp.network.dial import provider_host_overrides
 from .smtp.network.dns import Nameserver, parse_nameservers
 from .smtp.network.guard import (
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 __all__ = ["Config", "ConfigError", "PlatformMail", "Registration"]
 
@@ -50,19 +50,6 @@ class Registration(StrEnum):
     INVITE = "invite"
     APPROVE = "approve"
     OPEN = "open"
-
-
-@dataclass(frozen=True)
-class PlatformMail:
-    """The operator's own submission server, under Flask-Mail's names (MAIL_*)."""
-
-    server: str
-    port: int
-    use_tls: bool
-    use_ssl: bool
-    username: str | None
-    password: str | None = field(repr=False)
-    sender: str  # mailbox, e.g. affiliates@signet.example
 
 
 @dataclass(frozen=True)
@@ -119,6 +106,11 @@ class Config:
         return self.base_url.startswith("https://")
 
     @property
+    def is_local(self) -> bool:
+        """Whether the portal's address is one of this machine only."""
+        return self.host_name in LOOPBACK_NAMES
+
+    @property
     def host_name(self) -> str:
         """The public host name of the portal."""
         return urlsplit(self.base_url).hostname or "localhost"
@@ -136,7 +128,7 @@ class Config:
     def platform_policy(self) -> EgressPolicy:
         """The egress policy of the portal's own mail: the operator's server at any address."""
         port, anywhere = self.platform.port, ("0.0.0.0/0", "::/0")
-        plaintext = not (self.platform.use_tls or self.platform.use_ssl)
+        plaintext = self.platform.is_plaintext
         private = tuple(PrivateTarget(ipaddress.ip_network(net), port, plaintext) for net in anywhere)
         return EgressPolicy(
             frozenset({port}), private, self.policy.ca_file, host_overrides=self.policy.host_overrides
@@ -158,7 +150,7 @@ class Config:
         plain_port = read.port("SIGNET_REHEARSAL_PLAIN_PORT", 2525)
         expired_port = read.port("SIGNET_REHEARSAL_EXPIRED_PORT", 2526)
         base_url = _base_url(env.get("SIGNET_BASE_URL") or "http://127.0.0.1:8000")
-        if rehearsal and urlsplit(base_url).hostname not in _LOOPBACK_NAMES:
+        if rehearsal and urlsplit(base_url).hostname not in LOOPBACK_NAMES:
             raise ConfigError(
                 "SIGNET_REHEARSAL is on, but SIGNET_BASE_URL is not an address of this machine. "
                 "The rehearsal server is for trying Signet on one machine; switch it off for a public portal."
@@ -169,9 +161,9 @@ class Config:
             secret_key=read.secret("SECRET_KEY", "secret_key", at_least=32),
             keyring=read.secret("SIGNET_KEYS", "keys", at_least=40),
             base_url=base_url,
-            database_url=urls.database_url(read.text("DATABASE_URL"), instance),
-            redis_url=urls.redis_url(read.text("REDIS_URL")),
-            platform=_platform(read),
+            database_url=urls.database_url(read.variable_or_file("DATABASE_URL").strip(), instance),
+            redis_url=urls.redis_url(read.variable_or_file("REDIS_URL").strip()),
+            platform=read_platform(read),
             webhook_policy=_webhook_policy(read),
             microsoft_login_url=read.url("SIGNET_MICROSOFT_LOGIN_URL", cls.microsoft_login_url),
             google_token_url=read.url("SIGNET_GOOGLE_TOKEN_URL", cls.google_token_url),
@@ -201,7 +193,7 @@ class Config:
             connections=int(read.number("SIGNET_CONNECTIONS", 64, low=1)),
             cpu=_cpu(read),
             metrics_token=read.secret("SIGNET_METRICS_TOKEN", "metrics_token", at_least=16)
-            if read.text("SIGNET_METRICS_TOKEN")
+            if read.text("SIGNET_METRICS_TOKEN") or read.text("SIGNET_METRICS_TOKEN_FILE")
             else "",
             security_log=_security_log(read),
             security_contacts=_security_contacts(read),
@@ -284,47 +276,9 @@ def _base_url(value: str) -> str:
     usable = parts.scheme in {"http", "https"} and parts.hostname and port != 0
     if not usable or parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
         raise wrong
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK_NAMES:
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK_NAMES:
         raise ConfigError("SIGNET_BASE_URL must be https:// unless it is an address of this machine.")
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _platform(read: Reader) -> PlatformMail:
-    use_ssl, use_tls = read.flag("MAIL_USE_SSL"), read.flag("MAIL_USE_TLS")
-    if use_ssl and use_tls:
-        raise ConfigError("MAIL_USE_SSL and MAIL_USE_TLS are both on; port 465 takes SSL, 587 takes TLS.")
-    sender = read.text("MAIL_DEFAULT_SENDER")
-    server = read.text("MAIL_SERVER")
-    if bool(server) != bool(sender):
-        missing = "MAIL_DEFAULT_SENDER" if server else "MAIL_SERVER"
-        raise ConfigError(
-            f"{missing} is not set. The platform's sender needs both MAIL_SERVER and MAIL_DEFAULT_SENDER."
-        )
-    _check_platform(server, sender)
-    if read.text("MAIL_USERNAME") and not read.env.get("MAIL_PASSWORD"):
-        raise ConfigError("MAIL_USERNAME is set, but MAIL_PASSWORD is not. Set both, or neither.")
-    return PlatformMail(
-        server=server,
-        port=read.port("MAIL_PORT", 465 if use_ssl else 587),
-        use_tls=use_tls,
-        use_ssl=use_ssl,
-        username=read.text("MAIL_USERNAME") or None,
-        password=read.env.get("MAIL_PASSWORD") or None,
-        sender=sender,
-    )
-
-
-def _check_platform(server: str, sender: str) -> None:
-    if not server:
-        return
-    try:
-        canonical_host(server)
-    except HostError as error:
-        raise ConfigError(f"MAIL_SERVER is {server!r}. {error}") from None
-    try:
-        parse_mailbox(sender)
-    except MailboxError as error:
-        raise ConfigError(f"MAIL_DEFAULT_SENDER is {sender!r}. {error}") from None
 
 
 def _dns_servers(read: Reader) -> tuple[Nameserver, ...]:

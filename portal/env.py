@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 _MAX_NUMBER = 10**6  # no setting is a larger number
+_MAX_SECRET_BYTES = 64 * 1024  # of a file that holds one
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
 
@@ -74,12 +75,22 @@ class Reader:
             raise ConfigError(f"{name} is {value!r}; write it like {default}")
         return value
 
+    def variable_or_file(self, name: str) -> str:
+        """Return a secret as it is in its variable, or in the file that ``<name>_FILE`` names, without the last line break."""
+        value, file = self.env.get(name, ""), self.text(f"{name}_FILE")
+        if not file:
+            return value
+        if value.strip():
+            raise ConfigError(f"{name} and {name}_FILE are both set; unset one of them.")
+        text = _read_secret(Path(file), f"{name}_FILE names {file}, which")
+        if not text.strip():
+            raise ConfigError(f"{name}_FILE names {file}, which is empty.")
+        return text
+
     def secret(self, name: str, file_name: str, at_least: int) -> str:
-        """Return a secret from its variable, else from its file in instance/."""
+        """Return a secret from its variable, from the file of ``<name>_FILE``, or from its file in instance/."""
         path = self.instance / file_name
-        value = self.text(name)
-        if not value and path.is_file():
-            value = path.read_text(encoding="ascii", errors="replace").strip()
+        value = self.variable_or_file(name).strip() or _read_secret(path, f"{path}", must_exist=False).strip()
         if not value:
             raise ConfigError(
                 f"No {name}. Set the variable, or let `python -m portal.bootstrap` make {path}."
@@ -103,3 +114,22 @@ def create_private_file(path: Path, text: str) -> bool:
     finally:
         draft.unlink()
     return True
+
+
+def _read_secret(path: Path, named: str, *, must_exist: bool = True) -> str:
+    """Return the text of a file. Raises ConfigError, whose message begins with ``named`` and never quotes the content."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_SECRET_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if must_exist:
+            raise ConfigError(f"{named} cannot be read: {error.strerror}.") from None
+        return ""
+    except OSError as error:
+        raise ConfigError(f"{named} cannot be read by this user: {error.strerror}.") from None
+    if len(data) > _MAX_SECRET_BYTES:
+        raise ConfigError(f"{named} is larger than {_MAX_SECRET_BYTES} bytes, so it holds no secret.")
+    try:
+        return data.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{named} is not text.") from None

@@ -33,7 +33,7 @@ STDLIB = sys.stdlib_module_names
 LAYERS = (
     ("smtp",),
     ("about", "clock", "env", "tuning", "vault"),
-    ("db",),
+    ("db", "platform_mail"),
     ("config",),
     ("state",),
     ("rate_limit",),

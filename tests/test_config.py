@@ -83,6 +83,34 @@ def test_ssl_and_starttls_together_are_rejected(tmp_path):
         read(tmp_path, MAIL_USE_SSL="1", MAIL_USE_TLS="1")
 
 
+@pytest.mark.parametrize(
+    ("port", "tls", "ssl"), [(None, True, False), ("587", True, False), ("465", False, True)]
+)
+def test_the_port_alone_implies_the_encryption(tmp_path, port, tls, ssl):
+    platform = read(tmp_path, MAIL_PORT=port, MAIL_USERNAME="u", MAIL_PASSWORD="p").platform
+    assert (platform.use_tls, platform.use_ssl) == (tls, ssl)
+
+
+CLEAR_TEXT = [{"MAIL_PORT": "25"}, {"MAIL_PORT": "587", "MAIL_USE_TLS": "0"}, {"MAIL_USE_SSL": "0"}]
+
+
+@pytest.mark.parametrize("variables", CLEAR_TEXT)
+def test_clear_text_needs_a_variable_of_its_own(tmp_path, variables):
+    variables |= {"MAIL_USERNAME": "u", "MAIL_PASSWORD": "canary"}
+    with pytest.raises(ConfigError, match="MAIL_PLAINTEXT=1") as refusal:
+        read(tmp_path, **variables)
+    assert "MAIL_PASSWORD" in str(refusal.value)
+    assert "canary" not in str(refusal.value)
+    assert read(tmp_path, **variables, MAIL_PLAINTEXT="1").platform.is_plaintext
+    for server in ("localhost", "127.0.0.1", "[::1]"):
+        assert read(tmp_path, **variables, MAIL_SERVER=server).platform.is_plaintext
+
+
+def test_clear_text_and_encryption_together_are_rejected(tmp_path):
+    with pytest.raises(ConfigError, match="Unset MAIL_PLAINTEXT"):
+        read(tmp_path, MAIL_PLAINTEXT="1", MAIL_USE_TLS="1")
+
+
 def test_a_username_without_a_password_is_rejected(tmp_path):
     with pytest.raises(ConfigError, match="MAIL_PASSWORD"):
         read(tmp_path, MAIL_USERNAME="platform")
@@ -147,6 +175,54 @@ def test_the_smtp_deadline_is_shorter_than_the_lease(tmp_path):
 def test_secrets_are_read_from_files(tmp_path):
     (tmp_path / "secret_key").write_text("from a file, and long enough to be one\n")
     assert read(tmp_path, SECRET_KEY=None).secret_key == "from a file, and long enough to be one"
+
+
+FROM_FILES = {
+    "SECRET_KEY": "another secret key, long enough for one",
+    "SIGNET_KEYS": KEYRING,
+    "MAIL_PASSWORD": " with spaces ",
+    "DATABASE_URL": "postgresql://u:p@db.internal/signet",
+    "REDIS_URL": "redis://:p@redis.internal/0",
+    "SIGNET_METRICS_TOKEN": "sixteen characters",
+}
+
+
+def test_secrets_may_be_in_files_that_variables_name(tmp_path):
+    files = {}
+    for name, value in FROM_FILES.items():
+        path = tmp_path / f"{name}.secret"
+        path.write_text(value + "\n")
+        files |= {name: None, f"{name}_FILE": str(path)}
+    by_file, by_variable = read(tmp_path, **files), read(tmp_path, **FROM_FILES)
+    assert by_file == by_variable
+    assert by_file.platform.password == " with spaces "
+
+
+@pytest.mark.parametrize("name", FROM_FILES)
+def test_a_secret_in_a_variable_and_in_a_file_is_rejected(tmp_path, name):
+    path = tmp_path / "secret"
+    path.write_text(FROM_FILES[name])
+    with pytest.raises(ConfigError, match=f"{name} and {name}_FILE are both set"):
+        read(tmp_path, **{name: FROM_FILES[name], f"{name}_FILE": str(path)})
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff canary", b"canary" * 20_000, "folder"])
+@pytest.mark.parametrize("name", ["SECRET_KEY", "MAIL_PASSWORD"])
+def test_a_file_without_a_secret_is_rejected_and_never_quoted(tmp_path, name, content):
+    path = tmp_path / "secret"
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"{name}_FILE names {path}") as refusal:
+        read(tmp_path, **{name: None, f"{name}_FILE": str(path)})
+    assert "canary" not in str(refusal.value)
+
+
+def test_a_secret_in_the_instance_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "keys").mkdir()
+    with pytest.raises(ConfigError, match=f"{tmp_path / 'keys'} cannot be read by this user"):
+        read(tmp_path, SIGNET_KEYS=None)
 
 
 def test_a_missing_secret_names_its_file(tmp_path):
