@@ -92,6 +92,13 @@ def create_app(config: Config | None = None) -> Flask:
     return app
 
 
+def _trusted_hosts(config: Config) -> list[str]:
+    """Return the host names that the portal answers to: its public one, or each name of this machine if that is local."""
+    from .config import LOOPBACK_NAMES
+
+    return sorted(LOOPBACK_NAMES) if config.is_local else [config.host_name]
+
+
 def _configure(app: Flask, config: Config) -> None:
     from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -106,7 +113,7 @@ def _configure(app: Flask, config: Config) -> None:
         SQLALCHEMY_ENGINE_OPTIONS=urls.engine_options(config.database_url),
         SQLALCHEMY_BINDS=urls.extra_binds(config.database_url),
         SERVER_NAME=None,
-        TRUSTED_HOSTS=list({config.host_name, "127.0.0.1", "localhost"}),
+        TRUSTED_HOSTS=_trusted_hosts(config),
         SESSION_COOKIE_NAME="__Host-signet" if config.secure else "signet",
         SESSION_COOKIE_SECURE=config.secure,
         SESSION_COOKIE_HTTPONLY=True,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask_login import current_user
 
 from ..state import get_state
-from . import banners, components, errors, filters, headers, read_only, static_files, translations
+from . import banners, components, errors, filters, forwarded, headers, read_only, static_files, translations
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def install(app: Flask, *, secure: bool) -> None:
     """Set up headers, transactions, error pages, filters and the shared template variables."""
+    forwarded.install(app)
     headers.install(app, secure=secure)
     read_only.install(app)
     errors.install(app)

@@ -50,6 +50,7 @@ def mail_page(html: str) -> Response:
     """Return the response with the HTML of an email, for a sandboxed frame."""
     response = Response(html, mimetype="text/html")
     response.headers["Content-Security-Policy"] = mail_policy(current_config().base_url)
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
     return response
 
 
@@ -58,6 +59,7 @@ def install(app: Flask, *, secure: bool) -> None:
     defaults = {
         "Content-Security-Policy": PAGE_POLICY,
         "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",  # for browsers that do not know frame-ancestors
         # A stricter policy breaks the CSRF check, which reads the Referer; a page without such a form may set its own.
         "Referrer-Policy": "same-origin",
         "Cross-Origin-Opener-Policy": "same-origin",
