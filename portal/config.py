@@ -17,15 +17,14 @@ from urllib.parse import urlsplit
 from .db import urls
 from .env import ConfigError, Reader
 from .platform_mail import PlatformMail, read_platform
+from .smtp.mailbox import MailboxError, parse_mailbox
 from .smtp.network.dial import provider_host_overrides
 from .smtp.network.dns import Nameserver, parse_nameservers
 from .smtp.network.guard import (
     SUBMISSION_PORTS,
     EgressPolicy,
-    HostError,
     HostOverride,
     PrivateTarget,
-    canonical_host,
 )
 from .smtp.network.targets import parse_hosts, parse_targets
 from .smtp.server import Limits

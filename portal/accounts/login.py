@@ -16,7 +16,7 @@ from ..security_log import SecurityEvent, record
 from . import sessions
 from .identifiers import mailbox_key
 from .models import Owner
-from .passwords import hasher
+from .passwords import hasher, is_refused_demo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,13 +69,15 @@ class _StoredPassword:
 def log_in(mailbox: str, password: str, visitor: Visitor, *, now: datetime) -> str:
     """Check a password and start a session; return the session's token. Commits.
 
-    Known and unknown mailboxes are treated alike: both count against the rate limits, both cost one verification.
+    Known and unknown mailboxes are treated alike: both count against the rate limits, both cost one verification. The
+    demo owner's published password is right in a rehearsal only.
 
     Raises WrongCredentials or TooManyAttempts.
     """
     key = mailbox_key(mailbox)
     stored = _find_stored_password(key, visitor, now)
-    if not hasher().verify(stored.password_hash if stored else None, password) or stored is None:
+    is_right = hasher().verify(stored.password_hash if stored else None, password)
+    if not is_right or stored is None or is_refused_demo(password):
         record(SecurityEvent.LOG_IN_FAILED, **_concerned(stored), reason="password" if stored else "mailbox")
         raise WrongCredentials
     new_hash = (

@@ -11,11 +11,12 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from ..db import db
-from ..state import get_state
+from ..state import current_config, get_state
 
 if TYPE_CHECKING:
     from flask import Flask
 
+DEMO_PASSWORD = "try-signet-today"
 MIN_CHARS = 12
 MAX_CHARS = 128
 _MAX_CODE_POINTS = 4 * MAX_CHARS  # before normalisation, which takes quadratic time for alternating marks
@@ -84,10 +85,15 @@ def check_password(password: str, *about: str) -> None:
     if length > MAX_CHARS:
         raise PasswordRefused(f"Use {MAX_CHARS} characters or fewer.")
     plain = unicodedata.normalize("NFKC", password).casefold()
-    if plain in _common_passwords() or len(set(plain)) <= 2:
+    if plain in _common_passwords() or len(set(plain)) <= 2 or is_refused_demo(plain):
         raise PasswordRefused("This password is one of the first that anyone would try. Choose another.")
     if _made_of(plain, about):
         raise PasswordRefused("This password is too close to your name, programme or email address.")
+
+
+def is_refused_demo(password: str) -> bool:
+    """Return whether this is the demo owner's published password and the portal is no rehearsal."""
+    return password == DEMO_PASSWORD and not current_config().rehearsal
 
 
 def _made_of(plain: str, about: tuple[str, ...]) -> bool:

@@ -12,10 +12,10 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup
 
-from ..clock import utcnow
 from ..jobs.backend import QUEUES
 from ..state import current_config
 from . import accounts, backup, operator
+from .no_traceback import report_database_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,22 +23,12 @@ if TYPE_CHECKING:
     from ..config import Config
 
 _GUNICORN_LOAD_ERROR = 4  # gunicorn stops; after any other status it restarts the worker endlessly
+_OPTIONS_WITH_VALUE = {"-A", "--app", "-e", "--env-file"}  # of flask itself
 
 
 def install(app: Flask) -> None:
     """Register the commands with the app."""
-    for command in (
-        worker,
-        rehearsal,
-        create_owner,
-        seed_demo,
-        smtp,
-        domain,
-        accounts.accounts,
-        backup.backup,
-        backup.restore,
-        *operator.COMMANDS,
-    ):
+    for command in _COMMANDS:
         app.cli.add_command(command)
 
 
@@ -77,34 +67,37 @@ def rehearsal() -> None:
     sys.exit(server.run(current_config()))
 
 
+def _refuse_password(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError(
+            "--password was removed, because other users of the machine could read it. Leave it out, and the command "
+            "asks for the password; with --link it prints a link instead, under which the owner chooses one."
+        )
+
+
 @click.command("create-owner")
 @click.option("--programme", prompt="Programme name")
 @click.option("--name", prompt="Your name")
 @click.option("--mailbox", prompt="Email address")
-@click.password_option(help="12 characters or more.")
+@click.option("--link", "by_link", is_flag=True, help="Ask for no password; print a link to choose one.")
 @click.option("--operator", is_flag=True, help="This owner runs the portal, and sees the page Operator.")
-def create_owner(programme: str, name: str, mailbox: str, password: str, operator: bool) -> None:
-    """Create an account and its owner."""
-    from ..accounts.passwords import PasswordRefused
-    from ..accounts.profile import set_operator
-    from ..accounts.registration import RegistrationRefused
-    from ..accounts.registration import create_owner as create
+@click.option("--password", hidden=True, is_eager=True, expose_value=False, callback=_refuse_password)
+def create_owner(programme: str, name: str, mailbox: str, by_link: bool, operator: bool) -> None:
+    """Create an account and its owner. Asks for the password, of 12 characters or more."""
+    from . import owner_creation
 
-    try:
-        owner = create(programme, name, mailbox, password, now=utcnow())
-        if operator:
-            set_operator(mailbox, operator=True)
-    except (RegistrationRefused, PasswordRefused) as refused:
-        raise click.ClickException(str(refused)) from None
-    click.echo(f"{owner.mailbox} owns {owner.account.name}; its sign-up page is /join/{owner.account.slug}")
+    owner_creation.run(programme, name, mailbox, is_operator=operator, by_link=by_link)
 
 
 @click.command("seed-demo")
 def seed_demo() -> None:
-    """Create the demo account, if it is not there yet."""
+    """Create the demo account of a rehearsal, if it is not there yet."""
     from .. import demo
 
-    demo.seed()
+    try:
+        demo.seed()
+    except demo.NoRehearsal as refused:
+        raise click.ClickException(str(refused)) from None
 
 
 smtp = AppGroup("smtp", help="Explain what mail servers say, and check an account's settings.")
@@ -151,8 +144,8 @@ def domain_check(name: str, provider: str, selectors: tuple[str, ...], as_json: 
 def minimal_app(arguments: Sequence[str], set_up: Callable[[Config], Flask]) -> Flask | None:
     """Return an app with only the commands that need no configuration, if the command line names one of them, else None.
 
-    Flask takes its commands from the app, so explaining a reply would otherwise need a configured portal. Only Flask's
-    command line sets FLASK_RUN_FROM_CLI, never a WSGI server.
+    Flask takes its commands from the app, so explaining a reply would otherwise need a configured portal, and ``doctor``
+    a portal that starts. Only Flask's command line sets FLASK_RUN_FROM_CLI, never a WSGI server.
     """
     alone = ("smtp" in arguments and not _is_smtp_check(arguments)) or ("keys", "new") in pairwise(arguments)
     # A restore makes the database and the keys that the portal needs. Either word may also be the name of a file.
@@ -165,6 +158,17 @@ def minimal_app(arguments: Sequence[str], set_up: Callable[[Config], Flask]) -> 
     app.cli.add_command(backup.restore)
     app.extensions[backup.SET_UP] = set_up
     return app
+
+
+def _command_of(arguments: Sequence[str]) -> str:
+    """Return the command of a command line of ``flask``: its first word that belongs to no option before it."""
+    words = iter(arguments[1:])
+    for word in words:
+        if word in _OPTIONS_WITH_VALUE:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 def report_start_failure(sentence: str, arguments: Sequence[str]) -> int:
@@ -184,3 +188,19 @@ def _app() -> Flask:
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("huey").setLevel(logging.WARNING)
+
+
+_COMMANDS = (
+    worker,
+    rehearsal,
+    create_owner,
+    seed_demo,
+    smtp,
+    domain,
+    accounts.accounts,
+    backup.backup,
+    backup.restore,
+    *operator.COMMANDS,
+)
+for _command in _COMMANDS:
+    report_database_errors(_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ import time_machine
 from argon2 import PasswordHasher, extract_parameters
 from sqlalchemy import select
 
+from portal import demo
 from portal.accounts import known_browsers
 from portal.accounts.login import (
     LOGINS_PER_BROWSER,
@@ -381,3 +383,18 @@ def test_a_log_in_never_redirects_to_another_site(client, ada, target):
     answer = client.submit(f"/log-in?next={quote(target, safe='')}", {"mailbox": ADA, "password": PASSWORD})
     assert answer.status_code == 303
     assert answer.location == "/settings/email-preferences"
+
+
+def test_the_demo_password_opens_nothing_outside_a_rehearsal(app, client):
+    demo.seed()
+    assert log_in(client, demo.MAILBOX, demo.PASSWORD).status_code == 303
+    state = get_state(app)
+    state.config = replace(state.config, rehearsal=False)
+    unknown = log_in(app.test_client(), "nobody@brightleaf.example", demo.PASSWORD)
+    refused = log_in(app.test_client(), demo.MAILBOX, demo.PASSWORD)
+    assert refused.status_code == unknown.status_code == 422
+    assert mask_page(refused.get_data(as_text=True)) == mask_page(unknown.get_data(as_text=True))
+    assert demo.has_published_password()
+    assert demo.replace_published_password(utcnow())
+    assert not demo.has_published_password()
+    assert client.get("/account").status_code == 303, "its sessions have ended"

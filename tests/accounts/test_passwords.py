@@ -10,7 +10,7 @@ import pytest
 
 from portal import create_app
 from portal.accounts import passwords
-from portal.accounts.passwords import PasswordRefused, check_password, hasher
+from portal.accounts.passwords import DEMO_PASSWORD, PasswordRefused, check_password, hasher
 from portal.db import db
 from portal.state import get_state
 
@@ -30,7 +30,6 @@ ABOUT = ("Brightleaf", "Ada Fairweather", "ada@brightleaf.example")
         "x" * 6 + "y" * 6 + "z",
         "a1" * 63 + "bc",
         "🐎🔋📎✅🐎🔋📎✅🌱🌲🌳🌴",
-        "try-signet-today",
     ],
 )
 def test_there_are_no_composition_rules(password):
@@ -123,3 +122,11 @@ def test_outside_tests_the_cost_is_the_default_of_the_library(app):
     real = create_app(replace(get_state(app).config, testing=False))
     stored = get_state(real).part(passwords.Hasher).hash("x" * 12)
     assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
+def test_the_published_password_of_the_demo_is_refused_outside_a_rehearsal(app):
+    check_password(DEMO_PASSWORD, *ABOUT)
+    state = get_state(app)
+    state.config = replace(state.config, rehearsal=False)
+    with pytest.raises(PasswordRefused, match="one of the first"):
+        check_password(DEMO_PASSWORD, *ABOUT)

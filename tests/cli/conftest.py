@@ -19,8 +19,8 @@ from tests.outbox.conftest import serve as serve
 def flask(app: Flask) -> Callable[..., Result]:
     """Run a command as on the command line."""
 
-    def run(*arguments: str) -> Result:
+    def run(*arguments: str, typed: str = "") -> Result:
         db.session.rollback()
-        return app.test_cli_runner().invoke(args=list(arguments))
+        return app.test_cli_runner().invoke(args=list(arguments), input=typed)
 
     return run

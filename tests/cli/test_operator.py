@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import click
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import create_engine, select, update
 
 from portal import demo
 from portal.about import VERSION
 from portal.accounts.models import Owner, PasswordReset
+from portal.cli.no_traceback import report_database_errors
 from portal.clock import utcnow
 from portal.db import db
 from portal.jobs.models import WorkerHeartbeat
 from portal.outbox import queue
 from portal.outbox.models import Outcome, Status
+from portal.state import get_state
 from tests.conftest import PASSWORD, logged_in
 from tests.operations.conftest import id_of
 from tests.outbox.support import enqueue_message, message, start_drain
@@ -105,33 +110,74 @@ def test_an_owner_is_promoted_and_demoted(flask: Run, owner: LintingClient) -> N
     assert flask("owners", "promote", "nobody@example.org").exit_code == 1
 
 
+NEW_OWNER = ["create-owner", "--programme", "Dovetail", "--name", "Cy", "--mailbox", "cy@dovetail.example"]
+
+
 @pytest.mark.parametrize("operator", [True, False])
-def test_an_owner_can_be_created_as_operator(app: Flask, flask: Run, operator: bool) -> None:
-    arguments = ["--programme", "Dovetail", "--name", "Cy", "--mailbox", "cy@dovetail.example"]
-    arguments += ["--password", PASSWORD, *(["--operator"] if operator else [])]
-    assert flask("create-owner", *arguments).exit_code == 0
+def test_an_owner_is_created_with_a_password_that_the_command_asks_for(
+    app: Flask, operator: bool, flask: Run
+) -> None:
+    result = flask(*NEW_OWNER, *(["--operator"] if operator else []), typed=f"{PASSWORD}\n{PASSWORD}\n")
+    assert result.exit_code == 0, result.output
+    assert PASSWORD not in result.output
     assert db.session.scalars(select(Owner.is_operator)).all() == [operator]
+    browser = app.test_client()
+    assert isinstance(browser, LintingClient)
+    entered = {"mailbox": "cy@dovetail.example", "password": PASSWORD}
+    assert browser.submit("/log-in", entered).status_code == 303
+
+
+def test_an_owner_is_created_with_a_link_under_which_a_password_is_chosen(app: Flask, flask: Run) -> None:
+    result = flask(*NEW_OWNER, "--operator", "--link")
+    assert result.exit_code == 0, result.output
+    (link,) = re.findall(r"http://127\.0\.0\.1/reset-password/\S+", result.output)
+    browser = app.test_client()
+    assert isinstance(browser, LintingClient)
+    assert browser.submit(urlsplit(link).path, {"password": PASSWORD}).status_code == 303
+    entered = {"mailbox": "cy@dovetail.example", "password": PASSWORD}
+    assert browser.submit("/log-in", entered).status_code == 303
+    assert browser.get("/operator/outbox").status_code == 200
+
+
+def test_a_password_on_the_command_line_is_refused_before_anything_is_asked(app: Flask, flask: Run) -> None:
+    result = flask("create-owner", "--password", "canary canary canary")
+    assert result.exit_code == 2
+    assert "--link" in result.output
+    assert "canary" not in result.output
+    assert "Programme name" not in result.output
+    assert not db.session.scalars(select(Owner)).all()
 
 
 def test_a_rejected_password_is_an_error_message_without_a_traceback(app: Flask, flask: Run) -> None:
-    arguments = [
-        "--programme",
-        "Dovetail",
-        "--name",
-        "Cy",
-        "--mailbox",
-        "cy@dovetail.example",
-        "--password",
-        "short",
-    ]
-    result = flask("create-owner", *arguments)
+    result = flask(*NEW_OWNER, typed="short\nshort\n")
     assert result.exit_code == 1
-    assert result.output.startswith("Error: Use 12 characters or more.")
+    assert "Error: Use 12 characters or more." in result.output
+
+
+def test_a_database_that_fails_ends_a_command_with_a_sentence(tmp_path: Path) -> None:
+    @click.command()
+    def count() -> None:
+        create_engine(f"sqlite:///{tmp_path / 'missing' / 'portal.sqlite'}").connect()
+
+    group = click.Group(commands=[count])
+    report_database_errors(group)
+    result = CliRunner().invoke(group, ["count"])
+    assert result.exit_code == 1
+    assert "Error: The database failed (OperationalError)" in result.output
 
 
 def test_registration_creates_no_operator(app: Flask) -> None:
     logged_in(app, "Dovetail", "Cy", "cy@dovetail.example")
     assert db.session.scalars(select(Owner.is_operator)).all() == [False]
+
+
+def test_the_demo_account_belongs_to_a_rehearsal(app: Flask, flask: Run) -> None:
+    state = get_state(app)
+    state.config = replace(state.config, rehearsal=False)
+    result = flask("seed-demo")
+    assert result.exit_code == 1
+    assert "only a rehearsal may have it" in result.output
+    assert not db.session.scalars(select(Owner)).all()
 
 
 def test_the_demo_owner_is_an_operator(app: Flask) -> None:
