@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from portal import cli
+from portal import cli, create_app
+from portal.doctor.files import use_private_umask
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def _set_up(config: Config) -> Flask:
     """Return the portal with this configuration and with tables that are up to date."""
-    from portal import bootstrap, create_app
+    from portal import bootstrap
 
     portal = create_app(config)
     bootstrap.migrate(portal)
@@ -24,7 +25,6 @@ def _set_up(config: Config) -> Flask:
 
 def _portal() -> Flask:
     """Return the portal; exit with the reason if it cannot start."""
-    from portal import create_app
     from portal.bootstrap import require_ready
     from portal.config import ConfigError
     from portal.vault import KeyringError
@@ -37,4 +37,5 @@ def _portal() -> Flask:
     return portal
 
 
-app = cli.minimal_app(sys.argv, _set_up) or _portal()
+use_private_umask()
+app = cli.minimal_app(sys.argv, _set_up, create_app) or _portal()

@@ -88,7 +88,7 @@ def create_app(config: Config | None = None) -> Flask:
     )
     for room in rooms:
         room.install(app)
-    cli.install(app)
+    cli.install(app, create_app)
     return app
 
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flask_migrate import upgrade
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
+from . import demo
+from .clock import utcnow
 from .config import ConfigError
 from .db import readiness
+from .doctor import files, local
 from .env import create_private_file
 from .jobs import backend
 from .state import get_state
@@ -23,23 +26,46 @@ if TYPE_CHECKING:
 
 
 def make_secrets(instance: Path) -> list[Path]:
-    """Create the instance folder and its secret files where they are missing; return the files created."""
-    instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create the instance folder and its secret files where they are missing; return the files created.
+
+    Raises ConfigError if this user may not.
+    """
     created = []
-    for name, value in (("secret_key", secrets.token_urlsafe(48)), ("keys", new_key())):
-        path = instance / name
-        if create_private_file(path, value + "\n"):
-            created.append(path)
+    try:
+        instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, value in (("secret_key", secrets.token_urlsafe(48)), ("keys", new_key())):
+            path = instance / name
+            if not path.exists() and create_private_file(path, value + "\n"):
+                created.append(path)
+    except OSError as error:
+        raise ConfigError(
+            f"The folder {instance} cannot be used: {error.strerror}. SIGNET_INSTANCE names it; make it for the user "
+            f"that Signet runs as, with `install -d -o signet -g signet -m 700 {instance}`."
+        ) from None
     return created
 
 
 def migrate(app: Flask) -> None:
-    """Migrate the tables and check the keys against them. Raises ConfigError."""
+    """Migrate the tables, make the files private, and check the keys against the tables. Raises ConfigError."""
     with app.app_context():
-        if not _is_current():
-            upgrade(directory=str(readiness.MIGRATIONS))
-        backend.make_tables(app)
+        try:
+            if not _is_current():
+                upgrade(directory=str(readiness.MIGRATIONS))
+            backend.make_tables(app)
+        except DBAPIError as error:
+            if not _is_refusal(error):
+                raise
+            raise ConfigError(
+                f"The tables cannot be made: {str(error.orig).partition(chr(10))[0]}. Look at DATABASE_URL; its user must be "
+                "the owner of the tables and may create some."
+            ) from None
+        files.make_private(get_state(app).config)
         check_keys(app)
+
+
+def _is_refusal(error: DBAPIError) -> bool:
+    """Return whether the database refused or went away, so that the tables and the migrations are not at fault."""
+    return isinstance(error, OperationalError) or type(error.orig).__name__ == "InsufficientPrivilege"
 
 
 def _is_current() -> bool:
@@ -53,13 +79,11 @@ def _is_current() -> bool:
 
 
 def require_ready(app: Flask) -> None:
-    """Check that the tables are up to date and that the keys decrypt them. Raises ConfigError."""
+    """Check what every start requires: secrets, files, tables, keys, no demo log-in. Raises ConfigError."""
     with app.app_context():
-        if not _is_current():
-            raise ConfigError(
-                "The database is not up to date. Run `python -m portal.bootstrap` once, then start again."
-            )
-        check_keys(app)
+        for finding in local.check(app):
+            if finding.is_error:
+                raise ConfigError(finding.text)
 
 
 def check_keys(app: Flask) -> None:
@@ -68,19 +92,33 @@ def check_keys(app: Flask) -> None:
 
 
 def set_up(instance: Path) -> Flask:
-    """Create the missing secrets, migrate the tables and return the app. Raises ConfigError or KeyringError."""
+    """Create the missing secrets, migrate the tables, check the rest and return the app.
+
+    Raises ConfigError or KeyringError.
+    """
     from . import create_app
 
     make_secrets(instance)
     app = create_app()
     migrate(app)
+    close_demo(app)
+    require_ready(app)
     return app
+
+
+def close_demo(app: Flask) -> None:
+    """Replace the demo owner's published password, unless this is a rehearsal; print how to set another one."""
+    with app.app_context():
+        if not get_state(app).config.rehearsal and demo.replace_published_password(utcnow()):
+            sys.stdout.write(
+                f"{demo.MAILBOX} had the demo account's published password, which was replaced. "
+                f"For another one run: flask reset-link {demo.MAILBOX}\n"
+            )
 
 
 def first_owner_link(app: Flask) -> str | None:
     """Return a one-time link with which the first owner registers; None once there is an owner."""
     from .accounts import invitations
-    from .clock import utcnow
 
     with app.app_context():
         return invitations.invite_first_owner(link=invitations.link_to, now=utcnow())
@@ -89,6 +127,7 @@ def first_owner_link(app: Flask) -> str | None:
 def _main() -> None:
     from .about import ROOT
 
+    files.use_private_umask()
     instance = Path(os.environ.get("SIGNET_INSTANCE") or ROOT / "instance")
     try:
         app = set_up(instance)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from .about import ROOT
 from .config import Config, ConfigError
+from .doctor.files import use_private_umask
 from .vault import KeyringError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class CannotStart(Exception):
 def main() -> int:
     """Run all processes; return the exit status."""
     port = os.environ.get("PORT", "8000")
+    use_private_umask()
     _set_defaults(port)
     try:
         config = _prepare(port)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _VERSION = 1
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
+_MIN_DIFFERENT_OCTETS = 12  # a random key of 32 octets practically never has fewer
 
 
 class DecryptionError(Exception):
@@ -47,6 +48,7 @@ class Vault:
 
     def __init__(self, keyring: str, secret_key: str = "") -> None:
         self._keys: dict[str, AESGCM] = {}
+        self._guessable: set[str] = set()
         for entry in filter(None, (part.strip() for part in re.split(r"[;\n]", keyring))):
             id_, colon, encoded = entry.partition(":")
             if not colon:  # the entry may be the key itself, so the message does not repeat it
@@ -72,11 +74,18 @@ class Vault:
         if len(key) != 32:
             raise KeyringError(f"Key {id_} has {len(key)} bytes; it must have 32.")
         self._keys[id_] = AESGCM(key)
+        if len(set(key)) < _MIN_DIFFERENT_OCTETS:
+            self._guessable.add(id_)
 
     @property
     def key_ids(self) -> tuple[str, ...]:
         """The ids of the keys; the first one seals."""
         return tuple(self._keys)
+
+    @property
+    def seals_with_guessable_key(self) -> bool:
+        """Whether the first key is obviously not random."""
+        return self._writer in self._guessable
 
     @property
     def prefix(self) -> bytes:

@@ -56,7 +56,7 @@ def make_config(instance: Path, **changes: Any) -> Config:
         "DATABASE_URL": os.environ.get(databases.URL, ""),
         **changes.pop("env", {}),
     }
-    instance.mkdir(parents=True, exist_ok=True)
+    instance.mkdir(mode=0o700, parents=True, exist_ok=True)
     return replace(Config.from_env(env, instance), testing=True, **changes)
 
 

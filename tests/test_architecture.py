@@ -57,6 +57,7 @@ LAYERS = (
     ("incidents",),
     ("api", "operations", "monitoring", "rehearsal"),
     ("demo", "tasks"),
+    ("doctor",),
     ("backup", "bootstrap", "migrations"),
     ("cli", "dev_server"),
 )

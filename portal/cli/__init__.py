@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from ..config import Config
 
 _GUNICORN_LOAD_ERROR = 4  # gunicorn stops; after any other status it restarts the worker endlessly
+_BUILD = "signet-build"  # in app.extensions
 _OPTIONS_WITH_VALUE = {"-A", "--app", "-e", "--env-file"}  # of flask itself
 
 
-def install(app: Flask) -> None:
-    """Register the commands with the app."""
+def install(app: Flask, build: Callable[[Config], Flask]) -> None:
+    """Register the commands with the app. ``build`` returns the portal of a configuration, for ``flask doctor``."""
+    app.extensions[_BUILD] = build
     for command in _COMMANDS:
         app.cli.add_command(command)
 
@@ -100,6 +102,18 @@ def seed_demo() -> None:
         raise click.ClickException(str(refused)) from None
 
 
+@click.command()
+@click.option("--offline", is_flag=True, help="Leave out what needs the network.")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
+def doctor(offline: bool, as_json: bool) -> None:
+    """Check the whole installation, and print what to do. See docs/commands.md."""
+    from .doctor_report import run
+
+    sys.exit(
+        run(os.environ, current_app.extensions[_BUILD], offline=offline, as_json=as_json, echo=click.echo)
+    )
+
+
 smtp = AppGroup("smtp", help="Explain what mail servers say, and check an account's settings.")
 
 
@@ -141,22 +155,28 @@ def domain_check(name: str, provider: str, selectors: tuple[str, ...], as_json: 
     sys.exit(run(name, provider, selectors, as_json, click.echo))
 
 
-def minimal_app(arguments: Sequence[str], set_up: Callable[[Config], Flask]) -> Flask | None:
+def minimal_app(
+    arguments: Sequence[str], set_up: Callable[[Config], Flask], build: Callable[[Config], Flask]
+) -> Flask | None:
     """Return an app with only the commands that need no configuration, if the command line names one of them, else None.
 
     Flask takes its commands from the app, so explaining a reply would otherwise need a configured portal, and ``doctor``
     a portal that starts. Only Flask's command line sets FLASK_RUN_FROM_CLI, never a WSGI server.
     """
-    alone = ("smtp" in arguments and not _is_smtp_check(arguments)) or ("keys", "new") in pairwise(arguments)
-    # A restore makes the database and the keys that the portal needs. Either word may also be the name of a file.
-    alone |= next((one for one in arguments if one in ("backup", "restore")), "") == "restore"
+    alone = (
+        _command_of(arguments) in ("doctor", "restore")  # a restore makes the database and the keys
+        or ("smtp" in arguments and not _is_smtp_check(arguments))
+        or ("keys", "new") in pairwise(arguments)
+    )
     if os.environ.get("FLASK_RUN_FROM_CLI") != "true" or not alone:
         return None
     app = Flask("portal")
+    app.extensions[_BUILD] = build
     app.cli.add_command(smtp)
     app.cli.add_command(operator.keys)
     app.cli.add_command(backup.restore)
     app.extensions[backup.SET_UP] = set_up
+    app.cli.add_command(doctor)
     return app
 
 
@@ -195,6 +215,7 @@ _COMMANDS = (
     rehearsal,
     create_owner,
     seed_demo,
+    doctor,
     smtp,
     domain,
     accounts.accounts,

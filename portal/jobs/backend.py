@@ -6,6 +6,7 @@ tables hold the work, so a job may be lost or repeated without harm.
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -162,7 +163,13 @@ def _build(config: Config, name: str, serializer: JobSerializer) -> _JobQueue:
         )
     # No fsync: losing a job delays it until the next sweep, and never loses a message.
     path = Path(config.instance) / "jobs.sqlite"
-    return _FileQueue(name, serializer=serializer, results=False, filename=str(path), fsync=False)
+    try:
+        return _FileQueue(name, serializer=serializer, results=False, filename=str(path), fsync=False)
+    except sqlite3.Error as error:
+        raise ConfigError(
+            f"The job queue {path} cannot be opened: {error}. Does the folder of SIGNET_INSTANCE exist, and may this user "
+            "write to it?"
+        ) from None
 
 
 def _build_redis(url: str, name: str, serializer: JobSerializer) -> _JobQueue:
