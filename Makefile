@@ -51,8 +51,15 @@ messages: $(VENV)/.development
 	  test ! -d $$catalogue || $(BIN)/pybabel -q update -i portal/translations/messages.pot -d portal/translations || exit 1; break; \
 	done
 
+# $(call require_python,PROGRAM): stop with one sentence unless this Python can run Signet.
+require_python = @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+  found="$$($(1) -c 'import sys; print("Python %d.%d" % sys.version_info[:2])' 2>/dev/null || echo "no Python")"; \
+  echo "Signet needs Python 3.11 or newer, but $(1) is $$found. Install a newer one, remove the folder $(VENV), and name it: make $(firstword $(MAKECMDGOALS) run) PYTHON=python3.12" >&2; exit 1; }
+
 $(VENV)/.runtime: requirements.txt
+	$(call require_python,$(PYTHON))
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt install python3-venv" >&2; exit 1; }
+	$(call require_python,$(BIN)/python)
 	@echo "Installing what Signet needs (once) ..."
 	@$(PIP) -r requirements.txt
 	@touch $@
