@@ -1,6 +1,6 @@
 #!/bin/sh
-# Look for the servers that Signet is tried against, Postfix, Haraka and Redis; install what is missing where that is
-# possible; otherwise say what is skipped. They are installed without being started.
+# Look for the servers that Signet is tried against, Postfix, Haraka, Redis and nginx; install what is missing where that
+# is possible; otherwise say what is skipped. They are installed without being started.
 environment="${VIRTUAL_ENV:-$(dirname "$0")/../.venv}"
 PATH="$PATH:/usr/sbin:/sbin"
 
@@ -43,6 +43,9 @@ if [ -z "$SIGNET_HARAKA" ] && [ ! -f "$environment/interop/node_modules/Haraka/b
 fi
 if ! command -v redis-server >/dev/null 2>&1; then
   install_packages redis-server || echo "No Redis here, and none could be installed: the tests with it will be skipped."
+fi
+if ! command -v nginx >/dev/null 2>&1; then
+  install_packages nginx || echo "No nginx here, and none could be installed: the tests with it will be skipped."
 fi
 if ! "$environment/bin/python" -c "import redis" 2>/dev/null; then
   "$environment/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
