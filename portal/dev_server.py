@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from .about import ROOT
 from .config import Config, ConfigError
+from .demo import NoRehearsal
 from .doctor.files import use_private_umask
 from .vault import KeyringError
 
@@ -40,7 +41,7 @@ def main() -> int:
     _set_defaults(port)
     try:
         config = _prepare(port)
-    except (ConfigError, KeyringError, CannotStart) as error:
+    except (ConfigError, KeyringError, CannotStart, NoRehearsal) as error:
         print(f"Signet cannot start: {error}", file=sys.stderr)
         return 1
     return _Processes(config, port).run()

@@ -49,6 +49,14 @@ def find_not_writable(config: Config) -> Path | None:
     return next((path for path in paths if path.exists() and not os.access(path, os.W_OK)), None)
 
 
+def owns_folder(config: Config) -> bool:
+    """Return whether the instance folder, if there is one, belongs to the user of this process."""
+    try:
+        return config.instance.stat().st_uid == os.geteuid()
+    except OSError:
+        return True
+
+
 def own_files(config: Config) -> Iterator[Path]:
     """Yield the files and folders that Signet makes and keeps private. Some of them may not exist."""
     yield from (config.instance / name for name in (*_SECRETS, *_FOLDERS))

@@ -15,6 +15,7 @@ from .findings import DoctorFinding, error, ok, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from flask import Flask
 
@@ -68,19 +69,15 @@ def check_keys(app: Flask, config: Config) -> DoctorFinding:
 
 
 def check_files(config: Config) -> DoctorFinding:
-    """Assess who may read the instance folder and Signet's files in it."""
+    """Assess who may access the instance folder and Signet's files in it.
+
+    In a rehearsal, other users' access is a warning: some file systems, such as a Windows folder, cannot prevent it.
+    """
     public = files.find_public(config)
-    if public == config.instance:
-        return error(
-            "files",
-            f"Other users of this machine can access the folder {public}.",
-            f"Run: chmod 700 {public}",
-        )
     if public is not None:
-        return error(
-            "files",
-            f"Other users of this machine can read {public}.",
-            f"Run `{BOOTSTRAP}`, which makes Signet's files private, or: chmod go= {public}",
+        report = warning if config.rehearsal else error
+        return report(
+            "files", f"Other users of this machine can access {public}.", _how_to_close(public, config)
         )
     fixed = files.find_not_writable(config)
     if fixed is not None:
@@ -89,7 +86,19 @@ def check_files(config: Config) -> DoctorFinding:
             f"This user may not write to {fixed}.",
             "Run Signet and its commands as the user that owns the folder.",
         )
-    return ok("files", f"Only this user can read {config.instance}.")
+    if not files.owns_folder(config):
+        return warning(
+            "files",
+            f"{config.instance} belongs to another user, who cannot use the files that this user makes in it.",
+            "Run Signet and its commands as the user that owns the folder.",
+        )
+    return ok("files", f"Only this user can access {config.instance}.")
+
+
+def _how_to_close(public: Path, config: Config) -> str:
+    if public == config.instance:
+        return f"Run: chmod 700 {public}"
+    return f"Run `{BOOTSTRAP}`, which makes Signet's files private, or: chmod go= {public}"
 
 
 def check_database() -> DoctorFinding:

@@ -65,10 +65,11 @@ def test_a_portal_that_is_set_up_starts(ready):
 def test_a_folder_that_others_may_open_stops_the_start(ready, mode):
     folder = ready / "instance"
     folder.chmod(mode)
-    with pytest.raises(ConfigError, match=f"can access the folder {folder}. Run: chmod 700 {folder}"):
-        start(ready)
+    with pytest.raises(ConfigError, match=f"can access {folder}. Run: chmod 700 {folder}"):
+        start(ready, **PUBLIC)
+    start(ready)  # a rehearsal, which doctor warns of
     folder.chmod(0o700)
-    start(ready)
+    start(ready, **PUBLIC)
 
 
 @pytest.mark.parametrize("name", ["portal.sqlite", "jobs.sqlite", "keys", "accepted"])
@@ -76,11 +77,11 @@ def test_a_file_that_others_may_read_stops_the_start_until_bootstrap_has_run(rea
     path = ready / "instance" / name
     path.mkdir() if name == "accepted" else path.touch()
     path.chmod(0o755 if name == "accepted" else 0o644)
-    with pytest.raises(ConfigError, match=f"can read {path}. Run `python -m portal.bootstrap`"):
-        start(ready)
+    with pytest.raises(ConfigError, match=f"can access {path}. Run `python -m portal.bootstrap`"):
+        start(ready, **PUBLIC)
     close(set_up(ready))
     assert not stat.S_IMODE(path.stat().st_mode) & 0o077
-    start(ready)
+    start(ready, **PUBLIC)
 
 
 def test_bootstrap_changes_no_file_that_is_not_its_own(ready):
