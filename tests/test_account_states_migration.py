@@ -37,6 +37,8 @@ def _value(column: sa.Column, number: int) -> object:
         return "queued"
     if isinstance(kind, sa.DateTime):
         return THEN + timedelta(days=number, minutes=len(column.name))
+    if isinstance(kind, sa.Date):
+        return (THEN + timedelta(days=number)).date()
     if isinstance(kind, sa.Boolean):
         return number == 1
     if isinstance(kind, sa.JSON):
