@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..notices.rendering import first_name_of
+from ..settings.routing import reply_mailbox
 from . import links
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def affiliate_values(affiliate: Affiliate, account: Account, config: Config) -> 
         "code": affiliate.code,
         "link": links.public_url(affiliate, account, config),
         "dashboard": links.dashboard_url(affiliate, config),
+        "reply_to": reply_mailbox(account.id),
         "affiliate_name": affiliate.name,
         "affiliate_email": affiliate.mailbox,
         "affiliate_page": links.owner_page_url(affiliate, config),

@@ -47,6 +47,26 @@ _LIVE_VERSION = PreparedStatement(
     )
 )
 
+_REPLIES = PreparedStatement(
+    select(
+        *(SmtpSettings.__table__.c[name] for name in ("reply_to", "wrapped_user", "domain", "username"))
+    ).where(
+        SmtpSettings.__table__.c.account_id == bindparam("account"),
+        SmtpSettings.__table__.c.state == VersionState.LIVE,
+        SmtpSettings.__table__.c.failover_since.is_(None),
+    )
+)
+_OWNER_MAILBOX = PreparedStatement(
+    select(Owner.__table__.c.mailbox)
+    .where(
+        Owner.__table__.c.account_id == bindparam("account"),
+        Account.__table__.c.id == Owner.__table__.c.account_id,
+        Account.__table__.c.approved_at.is_not(None),
+    )
+    .order_by(Owner.__table__.c.id)
+    .limit(1)
+)
+
 
 def live_version(account_id: int) -> SmtpSettings | None:
     """Return the live version of an account, if it has one."""
@@ -65,6 +85,25 @@ def sends_by_own_server(account_id: int) -> bool:
     """Return whether an account's emails go through its own live settings, and not through the platform's sender."""
     live = live_version(account_id)
     return live is not None and live.failover_since is None
+
+
+def reply_mailbox(account_id: int) -> str:
+    """Return the mailbox that answers to an account's emails go to; empty if perhaps no person reads them.
+
+    The From address of own settings counts only if it is the mailbox of the log-in: others often have none. Also works
+    within a raw transaction.
+    """
+    live = _REPLIES.first(account=account_id)
+    if live is None:
+        return _owner_mailbox(account_id)
+    reply_to, wrapped_user, domain, username = map(str, live)
+    sender = f"{wrapped_user}@{domain}"
+    return reply_to or (sender if sender.lower() == username.lower() else "")
+
+
+def _owner_mailbox(account_id: int) -> str:
+    """Return the mailbox of an account's first owner; empty until an operator has approved the account."""
+    return str(_OWNER_MAILBOX.scalar(account=account_id) or "")
 
 
 def route_for(account_id: int | None, version_id: int | None = None) -> Route:
@@ -142,9 +181,7 @@ def platform_route(account_id: int | None) -> Route:
         account = db.session.get_one(Account, account_id)
     if account is not None and account.approved_at is not None:
         name = f"{account.name} via Signet"
-        reply_to = db.session.scalar(
-            select(Owner.mailbox).where(Owner.account_id == account_id).order_by(Owner.id).limit(1)
-        )
+        reply_to = _owner_mailbox(account.id)
     server = _platform_server(current_config(), platform)
     return Route(
         server=server,

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from sqlalchemy import select
 
+from portal.accounts.models import Account
 from portal.clock import utcnow
 from portal.db import db
+from portal.notices import rendering
+from portal.notices.catalogue import CATALOGUE
 from portal.outbox.models import OutboxMessage
+from portal.settings import routing
 from portal.settings.models import SmtpSettings
 from tests.settings.conftest import PAGE, text_of, work
 
@@ -76,3 +81,34 @@ def test_live_settings_without_reply_to_show_a_banner_and_are_not_changed(owner,
     db.session.get_one(SmtpSettings, live.id).reply_to = "ada@brightleaf.example"
     db.session.commit()
     assert "no-reply-to" not in text_of(owner.get(PAGE))
+
+
+ASKING = ("application-received", "declined", "commission-declined", "payout-sent")
+
+
+@pytest.mark.parametrize("kind", ASKING)
+def test_an_email_asks_for_an_answer_only_if_answers_have_a_mailbox(app, owner, kind):
+    notice = CATALOGUE[kind]
+    account = db.session.scalars(select(Account)).one()
+    assert "nswer this email" in rendering.render_sample(notice, account).text
+    assert "nswer" not in rendering.render_sample(notice, account, values={"reply_to": ""}).text
+
+
+def test_answers_go_to_reply_to_to_the_mailbox_of_the_log_in_or_to_the_owner(app, owner, live):
+    version = db.session.get_one(SmtpSettings, live.id)
+    db.session.flush()
+    assert routing.reply_mailbox(live.account_id) == ""
+    version.wrapped_user = "ada"
+    db.session.flush()
+    assert routing.reply_mailbox(live.account_id) == "ada@brightleaf.example"
+    version.reply_to = "team@brightleaf.example"
+    db.session.flush()
+    assert routing.reply_mailbox(live.account_id) == "team@brightleaf.example"
+    version.failover_since = utcnow()
+    db.session.get_one(Account, live.account_id).approved_at = utcnow()
+    db.session.flush()
+    assert routing.reply_mailbox(live.account_id) == "ada@brightleaf.example"
+    db.session.get_one(Account, live.account_id).approved_at = None
+    db.session.flush()
+    assert routing.reply_mailbox(live.account_id) == ""
+    db.session.rollback()
