@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection, HTTPSConnection
@@ -19,6 +21,7 @@ from tests.interop.nginx import Nginx, nginx_missing
 from tests.journeys.running import TIMEOUT_S, RunningPortal, free_port
 
 SLOW = 50
+_PATIENCE_S = 3  # of a visitor whose request stays unanswered
 _PAUSE_S = 0.2  # between two octets of a slow visitor
 _HEAD = "POST /log-in HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 
@@ -117,6 +120,27 @@ def test_the_portal_answers_while_50_visitors_are_slow(behind_nginx):
             assert visit(nginx) == (200, "ok\n")
         assert get(HTTPConnection("127.0.0.1", portal.port, timeout=TIMEOUT_S)) == (200, "ok\n")
     assert visit(nginx) == (200, "ok\n")
+
+
+def test_without_a_proxy_that_buffers_slow_visitors_stop_the_portal(behind_nginx):
+    """The control: the slow visitors of the test above are slow enough."""
+    portal, _ = behind_nginx(1)
+    with ExitStack() as stack:
+        with trickling(lambda: connect(portal.port), "localhost"):
+            waiting = stack.enter_context(unanswered(portal.port))
+        assert waiting.recv(9) == b"HTTP/1.1 ", "it is answered as soon as they have left"
+
+
+def unanswered(port: int) -> socket.socket:
+    """Return the connection of a visitor whose request gets no answer, once all threads of the portal are occupied."""
+    end = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < end:
+        connection = connect(port)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        if not select.select([connection], [], [], _PATIENCE_S)[0]:
+            return connection
+        connection.close()
+    raise AssertionError("the portal answers every visitor")
 
 
 def test_plain_http_is_redirected_and_the_head_names_no_version(behind_nginx):
