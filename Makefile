@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 
-.PHONY: run test check thorough storm chaos journeys messages lock clean
+.PHONY: run test check thorough storm chaos security sbom journeys messages lock clean
 
 run: $(VENV)/.runtime
 	@$(BIN)/python -m portal.dev_server
@@ -43,6 +43,15 @@ storm: $(VENV)/.development
 # Let mail servers fail and recover in turns while affiliates sign up, and compare the faults with the incidents.
 chaos: $(VENV)/.development
 	$(BIN)/python -m tests.chaos
+
+# Run every attack of tests/security and print what was measured; fails on any breach. About 20 minutes.
+security: $(VENV)/.development
+	@sh tests/postgresql.sh
+	$(BIN)/python -m tests.security.report
+
+# Write sbom.json, the software bill of materials of the locked packages, as CycloneDX.
+sbom: $(VENV)/.development
+	$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --of JSON --output-file sbom.json
 
 # Write the template of translations, and bring the catalogues of all languages up to date with it.
 messages: $(VENV)/.development

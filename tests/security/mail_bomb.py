@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -25,6 +24,7 @@ from portal.enrolment import signup
 from portal.events import digests
 from portal.outbox.models import OutboxMessage
 from tests.conftest import PASSWORD, make_config
+from tests.security.rows import Row
 
 PROGRAMMES = 12
 NETWORKS = 500
@@ -32,15 +32,6 @@ OWNER = "owner@programme0.example"
 _SPELLINGS = ("{0}", "{0}+{2}", "{1}", "{1}+{2}.x", "{3}", "{3}+a+{2}")  # of the part before the @
 _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 _STARTED = re.compile(r'name="started"[^>]*value="([^"]+)"')
-
-
-class Row(NamedTuple):
-    """One figure of an attack, and whether it is within its bound."""
-
-    name: str
-    bound: str
-    measured: int
-    passed: bool
 
 
 def rows(folder: Path, posts: int = 120) -> list[Row]:

@@ -20,7 +20,8 @@ from portal.outbox.queue import SYSTEM, open_body
 from portal.outbox.sending.drain import drain_queue
 from tests.conftest import PASSWORD, make_config
 from tests.outbox.support import honest
-from tests.security.mail_bomb import Row, Stranger
+from tests.security.mail_bomb import Stranger
+from tests.security.rows import Row
 from tests.smtp import badserver
 from tests.smtp.badserver import BadServer
 
