@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from .db import urls
-from .env import ConfigError, Reader
+from .env import ConfigError, OAuthSettings, Reader
 from .platform_mail import PlatformMail, read_platform
 from .smtp.mailbox import MailboxError, parse_mailbox
 from .smtp.network.dial import provider_host_overrides
@@ -63,10 +63,7 @@ class Config:
     platform: PlatformMail
     policy: EgressPolicy
     webhook_policy: EgressPolicy = WEBHOOK_POLICY  # where webhooks may be posted
-    microsoft_login_url: str = (
-        "https://login.microsoftonline.com"  # another one for Microsoft's national clouds
-    )
-    google_token_url: str = "https://oauth2.googleapis.com/token"
+    oauth: OAuthSettings = field(default_factory=OAuthSettings)
     dns_servers: tuple[Nameserver, ...] = ()  # empty: the system's resolvers
     trusted_proxies: int = 0
     registration: Registration = Registration.CLOSED
@@ -164,8 +161,7 @@ class Config:
             redis_url=urls.redis_url(read.variable_or_file("REDIS_URL").strip()),
             platform=read_platform(read),
             webhook_policy=_webhook_policy(read),
-            microsoft_login_url=read.url("SIGNET_MICROSOFT_LOGIN_URL", cls.microsoft_login_url),
-            google_token_url=read.url("SIGNET_GOOGLE_TOKEN_URL", cls.google_token_url),
+            oauth=read.oauth(),
             policy=_policy(read, (starttls_port, tls_port, plain_port, expired_port) if rehearsal else ()),
             dns_servers=_dns_servers(read),
             trusted_proxies=int(read.number("SIGNET_TRUSTED_PROXIES", 0)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,6 +20,27 @@ _FALSE = {"0", "false", "no", "off", ""}
 
 class ConfigError(Exception):
     """The configuration is invalid; the message names the variable or file and the remedy."""
+
+
+@dataclass(frozen=True)
+class OAuthClient:
+    """A client that the operator registered at an authorization server."""
+
+    id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class OAuthSettings:
+    """Where authorization servers are, and the operator's clients, which all accounts may use."""
+
+    microsoft_login_url: str = (
+        "https://login.microsoftonline.com"  # another one for Microsoft's national clouds
+    )
+    google_token_url: str = "https://oauth2.googleapis.com/token"
+    google_authorize_url: str = "https://accounts.google.com/o/oauth2/v2/auth"
+    microsoft_client: OAuthClient | None = None
+    google_client: OAuthClient | None = None
 
 
 class Reader:
@@ -86,6 +108,22 @@ class Reader:
         if not text.strip():
             raise ConfigError(f"{name}_FILE names {file}, which is empty.")
         return text
+
+    def oauth(self) -> OAuthSettings:
+        return OAuthSettings(
+            self.url("SIGNET_MICROSOFT_LOGIN_URL", OAuthSettings.microsoft_login_url),
+            self.url("SIGNET_GOOGLE_TOKEN_URL", OAuthSettings.google_token_url),
+            self.url("SIGNET_GOOGLE_AUTHORIZE_URL", OAuthSettings.google_authorize_url),
+            self.client("SIGNET_MICROSOFT_CLIENT"),
+            self.client("SIGNET_GOOGLE_CLIENT"),
+        )
+
+    def client(self, prefix: str) -> OAuthClient | None:
+        """Return the client of ``<prefix>_ID`` and ``<prefix>_SECRET``, None if neither is set."""
+        id_, secret = self.text(f"{prefix}_ID"), self.variable_or_file(f"{prefix}_SECRET").strip()
+        if bool(id_) != bool(secret):
+            raise ConfigError(f"{prefix}_ID and {prefix}_SECRET belong together. Set both, or neither.")
+        return OAuthClient(id_, secret) if id_ else None
 
     def secret(self, name: str, file_name: str, at_least: int) -> str:
         """Return a secret from its variable, from the file of ``<name>_FILE``, or from its file in instance/."""

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from ..db import db
+from ..http_client import PostFailed, post_form
+from ..state import current_config
+from ..vault import DecryptionError
 from . import issuers, sealing
 from .models import Flow, OAuthGrant
 
@@ -86,8 +89,36 @@ def end_all_but(account_id: int, kept: Select[int | None], *, now: datetime) -> 
         end(grant, now=now)
 
 
+def token_to_revoke(grant: OAuthGrant) -> str:
+    """Return the refresh token to revoke at Google; empty if another grant depends on the same consent."""
+    if grant.flow is not Flow.CONSENT or grant.issuer != issuers.GOOGLE or grant.sealed_refresh is None:
+        return ""
+    others = select(OAuthGrant.id).where(
+        OAuthGrant.id != grant.id,
+        OAuthGrant.issuer == grant.issuer,
+        OAuthGrant.client_id == grant.client_id,
+        OAuthGrant.subject == grant.subject,
+        OAuthGrant.ended_at.is_(None),
+    )
+    if db.session.scalar(others.limit(1)) is not None:
+        return ""
+    try:
+        return sealing.open_sealed(grant, grant.sealed_refresh)
+    except DecryptionError:
+        return ""
+
+
+def revoke(token: str) -> bool:
+    """Revoke a token at Google (RFC 7009); return whether it was revoked. No transaction may be open."""
+    url = f"{current_config().oauth.google_token_url.rpartition('/')[0]}/revoke"
+    try:
+        return post_form(url, {"token": token}, current_config().webhook_policy).status == 200
+    except PostFailed:
+        return False
+
+
 def end(grant: OAuthGrant, *, now: datetime) -> None:
     """Delete the secrets of a grant; no token can be fetched with it afterwards. The caller commits."""
-    grant.sealed_secret = grant.sealed_access = grant.access_expires_at = None
+    grant.sealed_secret = grant.sealed_refresh = grant.sealed_access = grant.access_expires_at = None
     grant.trouble = grant.lease_until = None
     grant.ended_at = now

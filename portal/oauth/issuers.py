@@ -6,12 +6,16 @@ developers.google.com, "OAuth 2.0 mechanism" and "Using OAuth 2.0 for server to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ..state import current_config
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..env import OAuthClient
     from .models import OAuthGrant
 
 MICROSOFT, GOOGLE = "microsoft", "google"
@@ -43,5 +47,109 @@ def issuer_of(grant: OAuthGrant) -> Issuer:
 def token_url(grant: OAuthGrant) -> str:
     """Return the address of the token endpoint. The tenant was validated when the grant was made."""
     if grant.issuer == MICROSOFT:
-        return f"{current_config().microsoft_login_url}/{grant.tenant}/oauth2/v2.0/token"
-    return current_config().google_token_url
+        return f"{current_config().oauth.microsoft_login_url}/{grant.tenant}/oauth2/v2.0/token"
+    return current_config().oauth.google_token_url
+
+
+@dataclass(frozen=True)
+class ConsentWay:
+    """A way to connect by consent: the authorization server, the provider's card, and what is asked for.
+
+    ``needed_scope`` is the part of ``scope`` without which nothing can be sent; ``parameters`` are further parameters of
+    the authorization request.
+    """
+
+    id: str
+    name: str  # of the authorization server
+    issuer: str
+    card: str
+    scope: str
+    needed_scope: str
+    tenant: str = ""  # where the owner enters none
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+_SMTP_SEND = "https://outlook.office.com/SMTP.Send"
+_MICROSOFT_SCOPE = f"{_SMTP_SEND} offline_access openid email"
+WAYS = {
+    way.id: way
+    for way in (
+        ConsentWay(
+            "microsoft",
+            "Microsoft",
+            MICROSOFT,
+            "microsoft365",
+            _MICROSOFT_SCOPE,
+            _SMTP_SEND,
+            "organizations",
+            {"prompt": "select_account"},
+        ),
+        ConsentWay(
+            "outlook-com",
+            "Microsoft",
+            MICROSOFT,
+            "outlook-com",
+            _MICROSOFT_SCOPE,
+            _SMTP_SEND,
+            "consumers",
+            {"prompt": "select_account"},
+        ),
+        # Without prompt=consent Google gives a refresh token at the first consent only.
+        ConsentWay(
+            "google",
+            "Google",
+            GOOGLE,
+            "gmail",
+            "https://mail.google.com/ openid email",
+            "https://mail.google.com/",
+            parameters={"access_type": "offline", "prompt": "consent"},
+        ),
+    )
+}
+
+
+def way_of(grant: OAuthGrant) -> ConsentWay:
+    """Return the way by which a grant of the flow *consent* was made."""
+    if grant.issuer == GOOGLE:
+        return WAYS["google"]
+    return WAYS["outlook-com" if grant.tenant == WAYS["outlook-com"].tenant else "microsoft"]
+
+
+def authorize_url(way: ConsentWay, tenant: str) -> str:
+    """Return the address of the authorization endpoint."""
+    if way.issuer == MICROSOFT:
+        return f"{current_config().oauth.microsoft_login_url}/{tenant}/oauth2/v2.0/authorize"
+    return current_config().oauth.google_authorize_url
+
+
+def way_token_url(way: ConsentWay, tenant: str) -> str:
+    """Return the address of the token endpoint."""
+    if way.issuer == MICROSOFT:
+        return f"{current_config().oauth.microsoft_login_url}/{tenant}/oauth2/v2.0/token"
+    return current_config().oauth.google_token_url
+
+
+def identity_issuer(way: ConsentWay) -> str:
+    """Return what ``iss`` of an id token is or begins with; Microsoft's continues with the directory."""
+    if way.issuer == MICROSOFT:
+        return current_config().oauth.microsoft_login_url
+    parts = urlsplit(current_config().oauth.google_authorize_url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def is_issuer(way: ConsentWay, name: str) -> bool:
+    """Return whether ``iss`` of a callback names the authorization server of a way."""
+    expected = identity_issuer(way)
+    return name == expected or name.startswith(f"{expected}/")
+
+
+def operators_client(issuer: str) -> OAuthClient | None:
+    """Return the client that the operator registered at an issuer, None if there is none."""
+    config = current_config().oauth
+    return config.microsoft_client if issuer == MICROSOFT else config.google_client
+
+
+def operators_secret(issuer: str, client_id: str) -> str:
+    """Return the secret of the operator's client; empty if the operator uses another client by now."""
+    client = operators_client(issuer)
+    return client.secret if client is not None and client.id == client_id else ""

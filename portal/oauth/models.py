@@ -1,4 +1,4 @@
-"""Table of the grants: what an access token is fetched with, and the present token."""
+"""Tables of the grants, what an access token is fetched with, and of the attempts to get a consent."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Flow(StrEnum):
     """How a token is obtained."""
 
     APP_ONLY = "app-only"  # client credentials, RFC 6749 section 4.4
+    CONSENT = "consent"  # authorization code, RFC 6749 section 4.1, and refresh tokens
     SERVICE_ACCOUNT = "service-account"  # a signed JWT, RFC 7523; Google's domain-wide delegation
 
 
@@ -32,6 +33,10 @@ class OAuthGrant(Base):
     mailbox: Mapped[str] = mapped_column(String(254))
     sealed_secret: Mapped[bytes | None] = mapped_column(LargeBinary)  # client secret or private key
     secret_expires_on: Mapped[date | None]  # as the owner entered it
+    sealed_refresh: Mapped[bytes | None] = mapped_column(
+        LargeBinary
+    )  # of the flow consent; some issuers rotate it
+    subject: Mapped[str] = mapped_column(String(254), default="")  # who consented, by the issuer's id
     sealed_access: Mapped[bytes | None] = mapped_column(LargeBinary)  # the present access token
     access_expires_at: Mapped[datetime | None]
     generation: Mapped[int] = mapped_column(
@@ -43,3 +48,23 @@ class OAuthGrant(Base):
     created_at: Mapped[datetime]
     refreshed_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]  # disconnected: its secrets are deleted
+
+
+class OAuthAttempt(Base):
+    """One way to the issuer and back, begun by an owner. Used once, within ten minutes."""
+
+    __tablename__ = "oauth_attempt"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    state_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"))
+    session_id: Mapped[int]  # of the log-in; it may have ended since
+    way: Mapped[str] = mapped_column(String(20))  # id of ``issuers.WAYS``
+    tenant: Mapped[str] = mapped_column(String(253))
+    client_id: Mapped[str] = mapped_column(String(254))
+    mailbox: Mapped[str] = mapped_column(String(254))
+    is_shared: Mapped[bool]
+    nonce: Mapped[str] = mapped_column(String(64))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)  # the PKCE verifier, and the owner's client secret
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]

@@ -25,20 +25,23 @@ _DEFAULT_LIFETIME_S, _MAX_LIFETIME_S = 300, 86_400
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """One request. ``secret`` is one of the values of ``fields``; the answer is cleaned of it."""
+    """One request. ``secrets`` are among the values of ``fields``; the answer is cleaned of them."""
 
     url: str
     issuer_name: str
     fields: Mapping[str, str] = field(repr=False)
-    secret: Secret = field(repr=False)
+    secrets: tuple[Secret, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class TokenAnswer:
-    """A token and its lifetime in seconds from the request."""
+    """A token and its lifetime in seconds from the request, and what else the answer holds."""
 
     access_token: str = field(repr=False)
     lifetime_s: int
+    refresh_token: str = field(default="", repr=False)
+    id_token: object = field(default=None, repr=False)
+    scope: str = ""
 
 
 def request_token(request: TokenRequest) -> TokenAnswer:
@@ -51,7 +54,9 @@ def request_token(request: TokenRequest) -> TokenAnswer:
     token = _read_token(answer.text) if answer.status == 200 else None
     if token is not None:
         return token
-    cleaned = Redactor(request.secret.reveal(), ()).redact(answer.text, logging_in=True)
+    cleaned = answer.text
+    for secret in request.secrets:
+        cleaned = Redactor(secret.reveal(), ()).redact(cleaned, logging_in=True)
     # A 200 without a token is another server's page, such as that of a proxy: it is no refusal.
     status = 502 if answer.status == 200 else answer.status
     raise token_failure(cleaned, issuer=request.issuer_name, status=status)
@@ -72,4 +77,11 @@ def _read_token(text: str) -> TokenAnswer | None:
         lifetime = int(lifetime[:6])
     if not isinstance(lifetime, int) or lifetime <= 0:
         lifetime = _DEFAULT_LIFETIME_S
-    return TokenAnswer(token, min(lifetime, _MAX_LIFETIME_S))
+    refresh, scope = values.get("refresh_token"), values.get("scope")
+    return TokenAnswer(
+        token,
+        min(lifetime, _MAX_LIFETIME_S),
+        refresh if isinstance(refresh, str) and _TOKEN.fullmatch(refresh) else "",
+        values.get("id_token"),
+        scope if isinstance(scope, str) else "",
+    )

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _MARGIN = timedelta(seconds=60)  # a token that ends within this time is replaced before it is used
 _LEASE = timedelta(seconds=20)  # longer than the deadline of a request
 _BACK_OFF = timedelta(seconds=30)  # between two requests after a failure
+_UNTIL_ASKED = timedelta(days=3650)  # a dead refresh token: until the owner connects or checks again
+_FINAL_ERRORS = {"invalid_grant", "interaction_required"}
 _WAIT_S = 25.0  # for another worker's request
 _STEP_S = 0.2
 DISCONNECTED = {"error": "disconnected"}
@@ -67,6 +69,7 @@ class _Claim:
     until: datetime
     request: TokenRequest
     mailbox: str
+    refreshes: bool  # with a refresh token
 
 
 def discard(grant_id: int) -> None:
@@ -162,13 +165,15 @@ def _claim(grant_id: int, generation: int) -> _Claim | None:
         failure = _failure(grant, Reason.TOKEN_REFUSED, {"error": "secret_not_openable"})
         db.session.rollback()
         raise failure from None
-    claim = _Claim(grant.id, grant.generation, until, request, grant.mailbox)
+    claim = _Claim(grant.id, grant.generation, until, request, grant.mailbox, grant.flow is Flow.CONSENT)
     db.session.commit()
     return claim
 
 
 def _request(grant: OAuthGrant) -> TokenRequest:
     """Return the request for a token. Raises DecryptionError."""
+    if grant.flow is Flow.CONSENT:
+        return _refresh_request(grant)
     issuer, url = issuers.issuer_of(grant), issuers.token_url(grant)
     secret = sealing.open_sealed(grant, grant.sealed_secret or b"")
     if grant.flow is Flow.APP_ONLY:
@@ -178,7 +183,7 @@ def _request(grant: OAuthGrant) -> TokenRequest:
             "client_secret": secret,
             "scope": issuer.scope,
         }
-        return TokenRequest(url, issuer.name, fields, Secret(secret))
+        return TokenRequest(url, issuer.name, fields, (Secret(secret),))
     assertion = service_account.sign_request(
         service_account.read_key(secret),
         mailbox=grant.mailbox,
@@ -187,7 +192,26 @@ def _request(grant: OAuthGrant) -> TokenRequest:
         now=utcnow(),
     )
     fields = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
-    return TokenRequest(url, issuer.name, fields, Secret(assertion))
+    return TokenRequest(url, issuer.name, fields, (Secret(assertion),))
+
+
+def _refresh_request(grant: OAuthGrant) -> TokenRequest:
+    """Return the request with a refresh token. Microsoft wants the scope again (AADSTS900144)."""
+    way = issuers.way_of(grant)
+    refresh = sealing.open_sealed(grant, grant.sealed_refresh or b"")
+    if grant.sealed_secret is not None:
+        client_secret = sealing.open_sealed(grant, grant.sealed_secret)
+    else:
+        client_secret = issuers.operators_secret(grant.issuer, grant.client_id)
+    fields = {
+        "grant_type": "refresh_token",
+        "refresh_token": refresh,
+        "client_id": grant.client_id,
+        "client_secret": client_secret,
+    }
+    if grant.issuer == issuers.MICROSOFT:
+        fields["scope"] = way.scope
+    return TokenRequest(issuers.token_url(grant), way.name, fields, (Secret(refresh), Secret(client_secret)))
 
 
 def _fetch(claim: _Claim) -> AccessToken:
@@ -215,13 +239,25 @@ def _store(claim: _Claim, answer: TokenAnswer, took: timedelta) -> None:
         "trouble": None,
         "refreshed_at": now,
     }
+    if answer.refresh_token:  # rotated: the one before may be dead as soon as the new token is used
+        values["sealed_refresh"] = sealing.seal(grant, answer.refresh_token)
     _update_mine(claim, values)
 
 
 def _store_failure(claim: _Claim, failure: SubmissionFailure) -> None:
-    """Keep the reason for all callers, until the next request is allowed. The present token stays."""
+    """Keep the reason for all callers, until the next request is allowed. The present tokens stay.
+
+    A refresh token that was refused for good is not sent again by itself (AADSTS50196 is the answer to such loops).
+    """
     trouble = {"reason": failure.reason.value, "evidence": dict(failure.evidence)}
-    _update_mine(claim, {"trouble": trouble, "lease_until": db_now() + _BACK_OFF})
+    is_dead = (
+        claim.refreshes
+        and failure.reason is Reason.TOKEN_REFUSED
+        and failure.evidence.get("error") in _FINAL_ERRORS
+    )
+    _update_mine(
+        claim, {"trouble": trouble, "lease_until": db_now() + (_UNTIL_ASKED if is_dead else _BACK_OFF)}
+    )
 
 
 def _update_mine(claim: _Claim, values: Mapping[str, Any]) -> None:

@@ -18,7 +18,8 @@ from ..db import Base, db, read_only
 from ..db.readiness import KEY_CHECK_BINDING, KeyCheck
 from ..incidents.models import IncidentPolicy
 from ..incidents.policy import secret_binding
-from ..oauth.models import OAuthGrant
+from ..oauth.consent import attempt_binding
+from ..oauth.models import OAuthAttempt, OAuthGrant
 from ..oauth.sealing import binding as grant_binding
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import body_binding
@@ -79,6 +80,14 @@ KINDS = (
         grant_binding,
         OAuthGrant.sealed_secret.is_not(None),
     ),
+    SealedKind(
+        "refresh tokens",
+        OAuthGrant,
+        ("sealed_refresh",),
+        grant_binding,
+        OAuthGrant.sealed_refresh.is_not(None),
+    ),
+    SealedKind("attempts to connect", OAuthAttempt, ("sealed",), attempt_binding),
     SealedKind(
         "access tokens",
         OAuthGrant,

@@ -16,12 +16,14 @@ def install(app: Flask) -> None:
     from . import login_probe, refused_targets, routing, views_explain
     from .check import find_due_work
     from .connecting import views as connecting
+    from .connecting import views_consent
     from .views import blueprint
 
     standing.register_own_server(app, routing.has_live_version)
     app.register_blueprint(blueprint)
     app.register_blueprint(views_explain.blueprint)
     app.register_blueprint(connecting.blueprint)
+    app.register_blueprint(views_consent.blueprint)
     add_work_source(app, find_due_work)
     add_listener(app, refused_targets.on_attempt_settled)
     add_work_source(app, login_probe.find_due_work)

@@ -1,4 +1,4 @@
-"""Migration 0016 adds the grants and changes no row."""
+"""Migrations 0016 and 0019 add grants, refresh tokens and attempts, and change no row."""
 
 from __future__ import annotations
 
@@ -15,34 +15,44 @@ from tests.test_plain_names import _tables
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
 
 
-def _rows(connection: sa.Connection) -> dict[str, list[tuple[object, ...]]]:
+ADDED = {
+    "0016": ({"oauth_grant"}, {"smtp_settings": {"grant_id"}}),
+    "0019": ({"oauth_attempt"}, {"oauth_grant": {"sealed_refresh", "subject"}}),
+}
+
+
+def _rows(connection: sa.Connection, revision: str) -> dict[str, list[tuple[object, ...]]]:
+    """Return the rows of all tables, without what a migration adds."""
+    tables, columns = ADDED[revision]
     return {
         table.name: sorted(
             (
                 tuple(row)
-                for row in connection.execute(sa.select(*(c for c in table.c if c.name != "grant_id")))
+                for row in connection.execute(
+                    sa.select(*(c for c in table.c if c.name not in columns.get(table.name, ())))
+                )
             ),
             key=repr,
         )
         for table in _tables(connection)
-        if table.name != "oauth_grant"
+        if table.name not in tables
     }
 
 
-def test_a_filled_database_keeps_its_rows_in_both_directions(tmp_path):
+@pytest.mark.parametrize(("before", "after"), [("0015", "0016"), ("0018", "0019")])
+def test_a_filled_database_keeps_its_rows_in_both_directions(tmp_path, before, after):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0015")
+        upgrade(directory=FOLDER, revision=before)
         with db.engine.begin() as connection:
             _fill(connection)
-            before, triggers = _rows(connection), _triggers(connection)
-        upgrade(directory=FOLDER, revision="0016")
+            rows, triggers = _rows(connection, after), _triggers(connection)
+        upgrade(directory=FOLDER, revision=after)
         with db.engine.begin() as connection:
-            assert _rows(connection) == before
+            assert _rows(connection, after) == rows
             assert _triggers(connection) == triggers
-            assert set(connection.execute(sa.text("SELECT grant_id FROM smtp_settings")).scalars()) == {None}
-        downgrade(directory=FOLDER, revision="0015")
+        downgrade(directory=FOLDER, revision=before)
         with db.engine.begin() as connection:
-            assert _rows(connection) == before
+            assert _rows(connection, after) == rows
             assert _triggers(connection) == triggers
         db.engine.dispose()

@@ -87,7 +87,7 @@ def test_of_four_processes_one_fetches_the_token(app: Flask, source: GrantTokens
         "SIGNET_KEYS": config.keyring,
         "DATABASE_URL": config.database_url,
         "SIGNET_INSTANCE": str(config.instance),
-        "SIGNET_MICROSOFT_LOGIN_URL": config.microsoft_login_url,
+        "SIGNET_MICROSOFT_LOGIN_URL": config.oauth.microsoft_login_url,
         "SIGNET_HOOK_PRIVATE": f"127.0.0.1/32:{provider.issuer.port}:plaintext",
     }
     code = (

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
 
-from ...db import db
-from ...oauth import grants, issuers
+from ...db import db, read_write
+from ...oauth import consent, grants, issuers
+from ...oauth.consent import ConsentRequest
 from ...oauth.exchange import is_guid
 from ...oauth.models import Flow, OAuthGrant
 from ...oauth.service_account import InvalidKey, read_key
@@ -20,12 +21,15 @@ from ..models import SmtpSettings, VersionState
 from ..validation import InvalidSettings, SettingsInput
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date, datetime
 
     from ...accounts.models import Owner
+    from ...accounts.sessions import LoggedIn
     from ...oauth.grants import AppOnly
 
-_CARDS = {issuers.MICROSOFT: "microsoft365", issuers.GOOGLE: "gmail"}
+_CARDS = {issuers.MICROSOFT: "microsoft365", issuers.GOOGLE: "gmail"}  # of the ways without a person
+_CONSENT_LABELS = {"microsoft": "Microsoft 365", "outlook-com": "Outlook.com", "google": "Google"}
 _SHARED_TENANTS = {"common", "organizations", "consumers"}  # they have no app-only tokens (AADSTS9001023)
 
 
@@ -80,19 +84,71 @@ def connect_google(owner: Owner, mailbox: str, key: str, *, now: datetime) -> Sm
     return _save(owner, grants.new_service_account(owner.account_id, found, mailbox=mailbox), now)
 
 
+def consent_ways() -> list[tuple[str, str]]:
+    """Return id and name of each provider that can be connected by consent."""
+    return [(way, _CONSENT_LABELS[way]) for way in issuers.WAYS]
+
+
+def consent_request(
+    way: str, *, mailbox: str, tenant: str, client: tuple[str, str], is_shared: bool
+) -> ConsentRequest:
+    """Return what the owner is asked to consent to. Raises InvalidSettings.
+
+    Args:
+        client: the owner's own client id and secret; both empty: the operator's client.
+    """
+    chosen, errors = issuers.WAYS[way], {}
+    client_id, client_secret = client
+    operators = issuers.operators_client(chosen.issuer)
+    if operators is not None and not client_id and not client_secret:
+        client_id = operators.id
+    elif chosen.issuer == issuers.MICROSOFT and not is_guid(client_id):
+        errors["client_id"] = _("Enter the Application (client) ID: 32 digits and letters with four hyphens.")
+    elif not client_id or not client_id.isascii() or " " in client_id:
+        errors["client_id"] = _("Enter the client ID, such as 1234-abc.apps.googleusercontent.com.")
+    if operators is None or client_id != operators.id:
+        if not client_secret:
+            errors["client_secret"] = _("Enter the client secret.")
+        elif is_guid(client_secret):
+            errors["client_secret"] = _("This is the Secret ID. Enter the Value that stands beside it.")
+    shared = is_shared and way == "microsoft"
+    directory = _tenant(tenant, errors) if tenant and way == "microsoft" else chosen.tenant
+    if errors:
+        raise InvalidSettings(errors)
+    return ConsentRequest(way, mailbox, directory, client_id, client_secret, shared)
+
+
+def finish_consent(
+    owner: Owner, login: LoggedIn, issuer: str, answer: Mapping[str, str], *, now: datetime
+) -> SmtpSettings:
+    """Redeem the answer of a consent, save its grant with a version that uses it, and request its check. Commits.
+
+    It writes although the issuer sends the browser back with GET. Raises InvalidSettings and what ``consent.finish`` raises.
+    """
+    with read_write():
+        return _save(owner, consent.finish(login, issuer, answer, now=now), now)
+
+
 def disconnect(owner: Owner, grant: OAuthGrant, *, now: datetime) -> None:
-    """Delete the secrets of a grant. Where the live version used it, the platform's sender takes over. Commits."""
+    """Delete the secrets of a grant. Where the live version used it, the platform's sender takes over. Commits.
+
+    Google's consent is revoked there, too, unless another grant depends on it.
+    """
+    token = grants.token_to_revoke(grant)
     grants.end(grant, now=now)
     live = routing.live_version(owner.account_id)
     if live is not None and live.grant_id == grant.id:
         versions.stop_using(owner.account_id, now=now)
     else:
         db.session.commit()
+    if token:
+        grants.revoke(token)
 
 
 def view(grant: OAuthGrant) -> ConnectionView:
     """Return a grant as the pages show it."""
-    way = "microsoft-365" if grant.flow is Flow.APP_ONLY else "google-workspace"
+    ways = {Flow.APP_ONLY: "microsoft-365", Flow.SERVICE_ACCOUNT: "google-workspace"}
+    way = ways.get(grant.flow) or f"consent:{issuers.way_of(grant).id}"
     return ConnectionView(
         id=grant.id,
         way=way,
@@ -153,7 +209,8 @@ def _settings_input(owner: Owner, grant: OAuthGrant) -> SettingsInput:
 
     From name and Reply-To are those of the newest version; at first replies go to the owner.
     """
-    card = next(one for one in load_catalogue() if one.id == _CARDS[grant.issuer])
+    card_id = issuers.way_of(grant).card if grant.flow is Flow.CONSENT else _CARDS[grant.issuer]
+    card = next(one for one in load_catalogue() if one.id == card_id)
     port, saved = card.recommended_port or card.ports[0], versions.newest(owner.account_id)
     local, _at, domain = grant.mailbox.rpartition("@")
     return SettingsInput(

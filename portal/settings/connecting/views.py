@@ -25,6 +25,13 @@ _DELETE_THERE = {
     "microsoft-365": _(
         "Delete the client secret at Microsoft, too: Entra admin center, App registrations, Certificates & secrets."
     ),
+    "consent:microsoft": _(
+        "Withdraw the permission at Microsoft, too: myapps.microsoft.com, or Entra admin center, Enterprise applications."
+    ),
+    "consent:outlook-com": _("Withdraw the permission at Microsoft, too: account.live.com/consent/Manage."),
+    "consent:google": _(
+        "Look at myaccount.google.com/connections whether the permission is withdrawn there."
+    ),
     "google-workspace": _(
         "Delete the key at Google, too: Google Cloud console, IAM & Admin, Service accounts, Keys."
     ),
@@ -68,9 +75,7 @@ class GoogleForm(PortalForm):
 @blueprint.get("")
 @login_required
 def index() -> Any:
-    return render_template(
-        "connect/index.html", connection=connect.present_connection(current_user.account_id)
-    )
+    return render_template("connect/index.html", ways=connect.consent_ways())
 
 
 @blueprint.get("/microsoft-365")
@@ -168,17 +173,21 @@ def _microsoft_page(
 ) -> str:
     lines = exchange_lines(form.client_id.data or "", form.object_id.data or "", form.mailbox.data or "")
     return render_template(
-        "connect/microsoft.html", form=form, lines=lines, loose_errors=_show(form, error), form_errors=refused
+        "connect/microsoft.html",
+        form=form,
+        lines=lines,
+        loose_errors=show_errors(form, error),
+        form_errors=refused,
     )
 
 
 def _google_page(form: GoogleForm, error: InvalidSettings | None = None, *, refused: bool = False) -> str:
     return render_template(
-        "connect/google.html", form=form, loose_errors=_show(form, error), form_errors=refused
+        "connect/google.html", form=form, loose_errors=show_errors(form, error), form_errors=refused
     )
 
 
-def _show(form: PortalForm, error: InvalidSettings | None) -> list[dict[str, str]]:
+def show_errors(form: PortalForm, error: InvalidSettings | None) -> list[dict[str, str]]:
     """Put errors beside their fields; return those of other fields, such as the sender's domain."""
     loose = []
     for name, sentence in error.errors.items() if error else ():

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 _REQUIRED_HELP = ("host", "username", "password")
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
-_WAYS = frozenset({("microsoft", "microsoft-365"), ("google", "google-workspace")})
+_WAYS = frozenset(
+    {("microsoft", "microsoft-365"), ("microsoft", "outlook-com"), ("google", "google-workspace")}
+)
 _MECHANISMS = frozenset({"PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER"})
 
 

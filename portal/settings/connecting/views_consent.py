@@ -1,0 +1,143 @@
+"""The pages Connect by consent: the form, the page that leads to the provider, and the callback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import lazy_gettext as _
+from flask_login import current_user, login_required
+from wtforms import BooleanField, PasswordField
+from wtforms.validators import Optional
+
+from ...clock import utcnow
+from ...oauth import consent, issuers
+from ...smtp.diagnosis.diagnose import diagnose
+from ...smtp.providers import load_catalogue
+from ...smtp.server import Security, Server
+from ...web.errors import error_page
+from ...web.fields import PortalForm, mailbox_field, max_length, required, stripped, text_field
+from .. import page, versions
+from ..validation import InvalidSettings
+from . import connect
+from .views import printable, show_errors
+
+blueprint = Blueprint("consent", __name__)
+_WAY = "<any(microsoft, 'outlook-com', google):way>"
+
+
+class ConsentForm(PortalForm):
+    """Mailbox and client of a consent."""
+
+    mailbox = mailbox_field(_("Mailbox"), required(_("Enter the mailbox that your emails leave from.")))
+    is_shared = BooleanField(_("Another person signs in, who may send as this mailbox"))
+    tenant = text_field(_("Directory (tenant) ID"), Optional(), limit=253)
+    client_id = text_field(_("Client ID"), Optional(), limit=254)
+    client_secret = PasswordField(
+        _("Client secret"), validators=[Optional(), printable, max_length(400)], filters=[stripped]
+    )
+
+
+@blueprint.get(f"/settings/connect/by-consent/{_WAY}")
+@login_required
+def show(way: str) -> Any:
+    known = connect.present_connection(current_user.account_id)
+    again = known if known and known.way == f"consent:{way}" else None
+    values = {}
+    if again:
+        values = {"mailbox": again.mailbox, "client_id": again.client, "tenant": again.tenant}
+    return _page(way, ConsentForm(formdata=None, data=values))
+
+
+@blueprint.post(f"/settings/connect/by-consent/{_WAY}")
+@login_required
+def begin(way: str) -> Any:
+    """Answer with a page that leads to the provider: a redirect to it would be blocked by ``form-action``."""
+    form = ConsentForm()
+    if not form.validate():
+        return _page(way, form, refused=True), 422
+    try:
+        asked = connect.consent_request(
+            way,
+            mailbox=form.mailbox.data,
+            tenant=form.tenant.data or "",
+            client=(form.client_id.data or "", form.client_secret.data or ""),
+            is_shared=form.is_shared.data,
+        )
+    except InvalidSettings as error:
+        return _page(way, form, error, refused=True), 422
+    url = consent.begin(current_user, asked, now=utcnow())
+    return render_template("connect/leave.html", url=url, name=issuers.WAYS[way].name, mailbox=asked.mailbox)
+
+
+@blueprint.get("/oauth/callback/<any(microsoft, google):issuer>")
+@login_required
+def callback(issuer: str) -> Any:
+    """Take the answer of the provider, to which it sends the browser with GET."""
+    answer = {name: request.args[name] for name in ("state", "code", "error", "iss") if name in request.args}
+    try:
+        connect.finish_consent(current_user, current_user, issuer, answer, now=utcnow())
+    except consent.AlreadyConnected:
+        flash(str(_("This connection was made already; here is its result.")), "info")
+    except consent.ConsentFailed as failed:
+        return _failed(failed.attempt, str(failed))
+    except consent.TokenRefused as refused:
+        return _failed(refused.attempt, *_sentences(refused))
+    except versions.CheckLimitReached:
+        return error_page(429, page=page.TOO_MANY_CHECKS)
+    except InvalidSettings as error:
+        return _failed(None, *error.errors.values())
+    return redirect(url_for("settings.email_preferences", _anchor="check"), 303)
+
+
+def _sentences(refused: consent.TokenRefused) -> list[str]:
+    """Return cause and fixes of a refused code."""
+    way = issuers.WAYS[refused.attempt.way]
+    card = next(one for one in load_catalogue() if one.id == way.card)
+    server = Server(card.hosts[0].name, 587, Security.STARTTLS, username=refused.attempt.mailbox)
+    found = diagnose(refused.failure, server, card)
+    return [found.cause, *found.fixes]
+
+
+def _failed(attempt: Any, *sentences: str) -> Any:
+    """Show why nothing was connected, with the form as it was filled in; without an attempt, the ways to connect."""
+    if attempt is None:
+        return render_template(
+            "connect/index.html",
+            ways=connect.consent_ways(),
+            problem=" ".join(sentences),
+        ), 400
+    values = {
+        "mailbox": attempt.mailbox,
+        "client_id": attempt.client_id,
+        "tenant": attempt.tenant,
+        "is_shared": attempt.is_shared,
+    }
+    form = ConsentForm(formdata=None, data=values)
+    return _page(attempt.way, form, problem=" ".join(sentences)), 400
+
+
+def _page(
+    way: str,
+    form: ConsentForm,
+    error: InvalidSettings | None = None,
+    *,
+    refused: bool = False,
+    problem: str = "",
+) -> str:
+    chosen = issuers.WAYS.get(way) or abort(404)
+    if form.tenant.data == chosen.tenant:
+        form.tenant.data = ""
+    client = issuers.operators_client(chosen.issuer)
+    if client is not None and form.client_id.data == client.id:
+        form.client_id.data = ""
+    return render_template(
+        "connect/consent.html",
+        form=form,
+        way=chosen,
+        has_operators_client=client is not None,
+        redirect_uri=consent.redirect_uri(chosen.issuer),
+        loose_errors=show_errors(form, error),
+        form_errors=refused,
+        problem=problem,
+    )

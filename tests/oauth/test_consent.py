@@ -1,0 +1,341 @@
+"""Consent by authorization code: the way to the issuer and back, rotation of refresh tokens, and every wrong callback."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from html import unescape
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from flask import Flask
+from joserfc import jwt
+from joserfc.jwk import OctKey
+from sqlalchemy import select, update
+
+from portal.clock import utcnow
+from portal.config import Config
+from portal.db import db
+from portal.env import OAuthClient
+from portal.oauth.models import OAuthAttempt, OAuthGrant
+from portal.oauth.tokens import GrantTokens
+from portal.outbox.models import Status
+from portal.outbox.sending.drain import drain_queue
+from portal.smtp.failure import SubmissionFailure
+from portal.state import get_state
+from tests.oauth.conftest import CLIENT, MAILBOX, SECRET, Provider, grants
+from tests.oauth.issuer import Issuer
+from tests.outbox.support import enqueue_message, message, queue, run_together
+from tests.pages import LintingClient
+from tests.settings.conftest import PAGE, checks, text_of, versions, work
+
+pytestmark = pytest.mark.both_databases
+URL = "/settings/connect/by-consent/{}"
+FORM = {"mailbox": MAILBOX, "tenant": "", "client_id": CLIENT, "client_secret": SECRET}
+GOOGLE_FORM = FORM | {"client_id": "1234-abc.apps.example"}
+SCOPE = "https://outlook.office.com/SMTP.Send openid email"
+
+
+@dataclass
+class Consent:
+    """What the issuer answers to a code; ``claims`` change its id token. Refresh tokens rotate, with detection of reuse."""
+
+    issuer: Issuer
+    query: dict[str, str]
+    mailbox: str = MAILBOX
+    scope: str = SCOPE
+    claims: dict[str, Any] = field(default_factory=dict)
+    gives_refresh: bool = True
+    current: str = ""
+    is_revoked: bool = False
+
+    def __call__(self, form: dict[str, str]) -> tuple[int, dict[str, Any]] | None:
+        number = len(self.issuer.requests)
+        if form.get("grant_type") == "authorization_code":
+            digest = hashlib.sha256(form["code_verifier"].encode()).digest()
+            challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+            right = form["code"] == "the-code" and challenge == self.query["code_challenge"]
+            if not right or form["redirect_uri"] != self.query["redirect_uri"]:
+                return 400, {"error": "invalid_grant", "error_description": "AADSTS54005: code redeemed"}
+        elif form.get("refresh_token") != self.current or self.is_revoked:
+            self.is_revoked = True
+            return 400, {"error": "invalid_grant", "error_description": "AADSTS700082: expired"}
+        self.current = f"canary-refresh-{number}"
+        more = {"refresh_token": self.current} if self.gives_refresh else {}
+        return 200, self.issuer.new_token(number) | more | {"scope": self.scope, "id_token": self.id_token()}
+
+    def id_token(self) -> str:
+        claims = {
+            "iss": f"http://127.0.0.1:{self.issuer.port}/v2.0",
+            "aud": self.query["client_id"],
+            "sub": "person-1",
+            "email": self.mailbox,
+            "nonce": self.query["nonce"],
+            "exp": int(utcnow().timestamp()) + 600,
+            **self.claims,
+        }
+        key = OctKey.import_key("a key of the issuer, which the portal does not know")
+        return jwt.encode({"alg": "HS256"}, claims, key)
+
+
+@pytest.fixture
+def config(config: Config, provider: Provider) -> Config:
+    url = f"http://127.0.0.1:{provider.issuer.port}/auth"
+    return replace(config, oauth=replace(config.oauth, google_authorize_url=url))
+
+
+def leave(owner: LintingClient, form: dict[str, str], way: str = "microsoft") -> tuple[str, dict[str, str]]:
+    """Submit the form; return the address that the page leads to, and its query."""
+    response = owner.submit(URL.format(way), form)
+    assert response.status_code == 200, text_of(response)
+    page = unescape(text_of(response))
+    url = page.partition('content="1; url=')[2].partition('"')[0]
+    assert f'href="{url}"' in page
+    return url, {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+
+
+def consent(
+    owner: LintingClient, provider: Provider, form: dict[str, str] = FORM, way: str = "microsoft"
+) -> Consent:
+    """Go to the issuer; return what it will answer."""
+    _, query = leave(owner, form, way)
+    provider.issuer.script = found = Consent(provider.issuer, query)
+    return found
+
+
+def come_back(owner: LintingClient, found: Consent, **changes: str) -> Any:
+    path = urlsplit(found.query["redirect_uri"]).path
+    return owner.get(path, query_string={"state": found.query["state"], "code": "the-code"} | changes)
+
+
+@pytest.fixture
+def connected(app: Flask, owner: LintingClient, provider: Provider) -> Consent:
+    """A live version that was connected by consent at Microsoft."""
+    found = consent(owner, provider)
+    assert come_back(owner, found).status_code == 303
+    work()
+    assert [version.state for version in versions()] == ["live"], checks()[-1].diagnosis
+    return found
+
+
+def test_the_request_has_pkce_state_and_nonce(owner: LintingClient, provider: Provider) -> None:
+    url, query = leave(owner, FORM)
+    assert url.startswith(f"http://127.0.0.1:{provider.issuer.port}/organizations/oauth2/v2.0/authorize?")
+    assert query["redirect_uri"] == "http://127.0.0.1/oauth/callback/microsoft"
+    assert query["code_challenge_method"] == "S256"
+    assert query["scope"].split()[0] == "https://outlook.office.com/SMTP.Send"
+    assert "offline_access" in query["scope"]
+    assert query["login_hint"] == MAILBOX
+    assert len({query["state"], query["nonce"], query["code_challenge"]}) == 3
+    (attempt,) = db.session.scalars(select(OAuthAttempt)).all()
+    assert attempt.state_hash != query["state"]
+    _, google = leave(owner, GOOGLE_FORM, "google")
+    assert (google["access_type"], google["prompt"]) == ("offline", "consent")
+    url, _ = leave(owner, FORM, "outlook-com")
+    assert "/consumers/" in url
+
+
+def test_a_consent_goes_live_and_its_rotated_token_is_stored(
+    owner: LintingClient, connected: Consent, provider: Provider, _not_at_the_end_of_an_hour
+) -> None:
+    page = text_of(owner.get(PAGE))
+    assert "Connected without a password" in page
+    assert "canary" not in page
+    _not_at_the_end_of_an_hour.shift(timedelta(hours=2))
+    for number in range(3):
+        id_ = enqueue_message(versions()[0].account_id, f"m{number}")
+        drain_queue(versions()[0].account_id)
+        assert message(id_).status is Status.SENT
+        _not_at_the_end_of_an_hour.shift(timedelta(hours=2))
+    assert not connected.is_revoked, "each refresh sends the token of the one before"
+    assert len(provider.issuer.requests) == 5  # code, check, three messages
+
+
+def test_eight_workers_refresh_once(
+    app: Flask, connected: Consent, provider: Provider, _not_at_the_end_of_an_hour
+) -> None:
+    before = len(provider.issuer.requests)
+    _not_at_the_end_of_an_hour.shift(timedelta(hours=2))
+    source = GrantTokens(grants()[0].id)
+    found = run_together(app, 8, lambda _: source.fetch().secret.reveal())
+    assert len(set(map(str, found))) == 1
+    assert len(provider.issuer.requests) == before + 1
+    assert not connected.is_revoked
+
+
+def test_a_dead_refresh_token_is_sent_once_and_connecting_again_releases_the_mail(
+    owner: LintingClient, connected: Consent, provider: Provider, _not_at_the_end_of_an_hour
+) -> None:
+    account = versions()[0].account_id
+    _not_at_the_end_of_an_hour.shift(timedelta(hours=2))
+    connected.is_revoked = True
+    id_ = enqueue_message(account, "one")
+    drain_queue(account)
+    assert message(id_).status is Status.HELD
+    assert queue(account).hold_diagnosis["code"] == "consent-lapsed"
+    before = len(provider.issuer.requests)
+    _not_at_the_end_of_an_hour.shift(timedelta(hours=10))
+    with pytest.raises(SubmissionFailure):
+        GrantTokens(grants()[0].id).fetch()
+    assert len(provider.issuer.requests) == before, "it is not sent again by itself"
+    again = consent(owner, provider)
+    assert come_back(owner, again).status_code == 303
+    work()
+    drain_queue(account)
+    assert message(id_).status is Status.SENT
+
+
+def test_a_callback_that_comes_twice_shows_the_result_of_the_first(
+    owner: LintingClient, connected: Consent, provider: Provider
+) -> None:
+    before = len(provider.issuer.requests)
+    response = come_back(owner, connected)
+    assert response.status_code == 303
+    assert "made already" in text_of(owner.get(PAGE))
+    assert (len(provider.issuer.requests), len(grants()), len(versions())) == (before, 1, 1)
+
+
+def test_a_callback_for_another_owner_session_or_provider_is_refused(
+    app: Flask, owner: LintingClient, stranger: LintingClient, provider: Provider
+) -> None:
+    found = consent(owner, provider)
+    assert "begun by another account" in text_of(come_back(stranger, found))
+    response = owner.get(
+        "/oauth/callback/google", query_string={"state": found.query["state"], "code": "the-code"}
+    )
+    assert response.status_code == 400
+    assert "belongs to no connection" in text_of(response)
+    assert "belongs to no connection" in text_of(come_back(owner, found, state="forged"))
+    assert owner.get("/oauth/callback/microsoft").status_code == 400
+    db.session.execute(update(OAuthAttempt).values(session_id=OAuthAttempt.session_id + 1))
+    db.session.commit()
+    assert "another browser" in text_of(come_back(owner, found))
+    assert app.test_client().get("/oauth/callback/microsoft").status_code in {302, 303}
+    assert not provider.issuer.requests
+    assert not grants()
+
+
+def test_a_late_callback_keeps_what_was_entered(
+    owner: LintingClient, provider: Provider, _not_at_the_end_of_an_hour
+) -> None:
+    found = consent(owner, provider)
+    _not_at_the_end_of_an_hour.shift(timedelta(minutes=11))
+    response = come_back(owner, found)
+    assert response.status_code == 400
+    assert "more than ten minutes" in text_of(response)
+    assert f'value="{MAILBOX}"' in text_of(response)
+    assert SECRET not in text_of(response)
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ({"error": "access_denied"}, "You did not give the permission"),
+        ({"error": "consent_required"}, "An administrator has to allow this app"),
+        ({"error": "<b>server_error"}, "gave no permission"),
+        ({"iss": "https://evil.example"}, "another issuer"),
+        ({"code": ""}, "no answer that can be used"),
+        ({"code": "wrong"}, "no longer honours the consent"),
+    ],
+)
+def test_an_answer_without_a_consent_gets_a_sentence(
+    owner: LintingClient, provider: Provider, answer: dict[str, str], sentence: str
+) -> None:
+    found = consent(owner, provider)
+    response = come_back(owner, found, **answer)
+    assert response.status_code == 400
+    assert sentence in unescape(text_of(response))
+    assert f'value="{MAILBOX}"' in text_of(response)
+    assert not grants()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"mailbox": "ada@elsewhere.example"}, "You signed in as ada@elsewhere.example, but entered"),
+        ({"scope": "openid email"}, "The permission to send was not given."),
+        ({"gives_refresh": False}, "for one hour only"),
+        ({"claims": {"aud": "another"}}, "did not prove who consented"),
+        ({"claims": {"nonce": "another"}}, "did not prove who consented"),
+        ({"claims": {"iss": "https://evil.example"}}, "did not prove who consented"),
+        ({"claims": {"exp": 1}}, "did not prove who consented"),
+    ],
+)
+def test_a_wrong_consent_gets_a_sentence_and_saves_nothing(
+    owner: LintingClient, provider: Provider, changes: dict[str, Any], sentence: str
+) -> None:
+    found = consent(owner, provider)
+    for name, value in changes.items():
+        setattr(found, name, value)
+    response = come_back(owner, found)
+    assert response.status_code == 400
+    assert sentence in unescape(text_of(response))
+    assert not grants()
+    assert not versions()
+
+
+def test_another_spelling_is_the_same_mailbox_and_a_shared_one_may_differ(
+    owner: LintingClient, provider: Provider
+) -> None:
+    found = consent(owner, provider)
+    found.mailbox = MAILBOX.title()
+    assert come_back(owner, found).status_code == 303
+    assert grants()[0].mailbox == MAILBOX.title()
+    shared = consent(owner, provider, FORM | {"is_shared": "y"})
+    shared.mailbox = "ada@brightleaf.example"
+    assert come_back(owner, shared).status_code == 303
+    assert grants()[1].mailbox == MAILBOX
+
+
+@pytest.mark.parametrize(
+    ("field_name", "value", "sentence"),
+    [
+        ("client_id", "", "Enter the Application (client) ID"),
+        ("client_secret", "", "Enter the client secret."),
+        ("client_secret", CLIENT, "This is the Secret ID."),
+        ("tenant", "../evil", "Directory (tenant) ID"),
+        ("mailbox", "nobody", "email address"),
+    ],
+)
+def test_a_wrong_entry_is_told_before_leaving(
+    owner: LintingClient, field_name: str, value: str, sentence: str
+) -> None:
+    response = owner.submit(URL.format("microsoft"), FORM | {field_name: value})
+    assert response.status_code == 422
+    assert sentence in unescape(text_of(response))
+    assert SECRET not in text_of(response)
+    assert "http://127.0.0.1/oauth/callback/microsoft" in text_of(response)
+
+
+def test_the_operators_client_needs_no_entry(app: Flask, owner: LintingClient, provider: Provider) -> None:
+    state = get_state(app)
+    oauth = replace(state.config.oauth, microsoft_client=OAuthClient(CLIENT, SECRET))
+    state.config = replace(state.config, oauth=oauth)
+    found = consent(owner, provider, {"mailbox": MAILBOX, "tenant": "", "client_id": "", "client_secret": ""})
+    assert come_back(owner, found).status_code == 303
+    work()
+    assert versions()[0].state == "live"
+    assert grants()[0].sealed_secret is None
+    assert {form["client_secret"] for _, form in provider.issuer.requests} == {SECRET}
+
+
+def test_disconnecting_revokes_at_google_unless_another_connection_needs_the_consent(
+    owner: LintingClient, provider: Provider
+) -> None:
+    for _ in range(2):
+        found = consent(owner, provider, GOOGLE_FORM, "google")
+        found.scope = "https://mail.google.com/ openid email"
+        assert come_back(owner, found).status_code == 303
+    first, second = (grant.id for grant in grants())
+    provider.issuer.script = lambda _form: (200, {})
+    before = len(provider.issuer.requests)
+    assert owner.submit(f"/settings/connect/{first}/disconnect", {}, page=PAGE).status_code == 303
+    assert len(provider.issuer.requests) == before
+    assert owner.submit(f"/settings/connect/{second}/disconnect", {}, page=PAGE).status_code == 303
+    path, form = provider.issuer.requests[-1]
+    assert path == "/revoke"
+    assert form["token"].startswith("canary-refresh-")
+    assert db.session.scalars(select(OAuthGrant.sealed_refresh)).all() == [None, None]
