@@ -18,6 +18,7 @@ from .accounts.registration import create_owner
 from .accounts.tokens import new_token
 from .clock import utcnow
 from .db import db
+from .notices import branding
 from .state import current_config
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 PROGRAMME = "Brightleaf"
 NAME = "Ada Fairweather"
 MAILBOX = "owner@brightleaf.example"
+ADDRESS = "Brightleaf\n1 Garden Lane\nSampletown"
 PASSWORD = DEMO_PASSWORD
 
 
@@ -41,7 +43,8 @@ def seed() -> None:
             "For a portal of your own run `flask create-owner --operator`."
         )
     if db.session.scalar(select(Owner.id).where(Owner.mailbox_key == MAILBOX)) is None:
-        create_owner(PROGRAMME, NAME, MAILBOX, PASSWORD, now=utcnow())
+        owner = create_owner(PROGRAMME, NAME, MAILBOX, PASSWORD, now=utcnow())
+        branding.save_address(owner.account, ADDRESS, without=False, now=utcnow())
         set_operator(MAILBOX, operator=True)
 
 

@@ -35,12 +35,17 @@ def why_refused(name: str) -> str:
         )
     if any(unicodedata.category(c) in _INVISIBLE and c not in _JOINERS for c in name):
         return str(_("Use a name without invisible characters."))
-    plain = unicodedata.normalize("NFKC", name.translate(_DOTS)).casefold()
-    plain = plain.translate(_DOTS).translate(_SLASHES).translate(_LETTERS)
-    plain = "".join(c for c in plain if c not in _JOINERS)
-    if "@" in plain or any(one.search(plain) for one in (_LINK, _SEPARATED, _SPELLED_DOT)):
+    if holds_link(name):
         return str(_("Use a name without a web or email address; put a space after each dot."))
     return ""
+
+
+def holds_link(text: str) -> bool:
+    """Return whether a short text holds a web or email address, or what a mail program or a reader takes for one."""
+    plain = unicodedata.normalize("NFKC", text.translate(_DOTS)).casefold()
+    plain = plain.translate(_DOTS).translate(_SLASHES).translate(_LETTERS)
+    plain = "".join(c for c in plain if c not in _JOINERS)
+    return "@" in plain or any(one.search(plain) for one in (_LINK, _SEPARATED, _SPELLED_DOT))
 
 
 def _shows_anything(name: str) -> bool:

@@ -39,6 +39,7 @@ _DECISION_MEANINGS = {
     EmailDecision.IN_DIGEST: "the recipient gets many emails at present, so this one leaves later, together with others",
     EmailDecision.SUSPENDED: "the affiliate is suspended",
     EmailDecision.NOT_APPROVED: "the account is not approved yet, and the affiliate has not confirmed the mailbox",
+    EmailDecision.NO_ADDRESS: "the account has no postal address, which such an email needs",
     EmailDecision.NOT_ACTIVE: "the affiliate waits for approval, was declined, or was invited and has not joined",
     EmailDecision.UNRENDERABLE: "the owner’s text for it cannot be used",
     EmailDecision.NOTHING_TO_TELL: "there was nothing to tell",

@@ -9,10 +9,11 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask) -> None:
-    """Register the pages, the previews and the clean-up of this package with the app."""
+    """Register the pages, the previews, the banner and the clean-up of this package with the app."""
     from ..jobs.registry import add_work_source
     from ..notices import preview
-    from . import cleanup, preview_values, views_owner  # noqa: F401 - importing it registers its routes
+    from ..web.banners import add_banner_source
+    from . import address_banner, cleanup, preview_values, views_owner  # noqa: F401 - importing it registers its routes
     from .views import blueprint, owner_unsubscribe, unsubscribe
 
     app.register_blueprint(blueprint)
@@ -21,3 +22,4 @@ def install(app: Flask) -> None:
     csrf.exempt(owner_unsubscribe)
     preview.register_recipients(app, preview_values.AffiliatePreviews())
     add_work_source(app, cleanup.find_work)
+    add_banner_source(app, address_banner.banners)

@@ -6,11 +6,22 @@ import re
 import unicodedata
 from typing import Any
 
+from flask_babel import lazy_gettext as _
 from wtforms import BooleanField, Form, HiddenField, StringField, TextAreaField
 from wtforms.validators import StopValidation, ValidationError
 
 from ..smtp.mailbox import MailboxError, parse_mailbox
-from ..web.fields import PortalForm, mailbox_field, max_length, one_line, required, stripped, text_field
+from ..web.fields import (
+    PortalForm,
+    address_field,
+    mailbox_field,
+    max_length,
+    one_line,
+    required,
+    stripped,
+    text_field,
+    without_address_field,
+)
 
 _NAME_MAX_CHARS = 60
 _NORMALIZED_MAX_CHARS = (
@@ -141,6 +152,17 @@ class InviteForm(PortalForm):
 
     def validate_mailbox(self, field: Any) -> None:
         validate_mailbox_syntax(self, field)
+
+
+class FirstInviteForm(InviteForm):
+    """An invitation of an account whose postal address is not settled yet."""
+
+    address = address_field(_("Your postal address"), normalize_newlines)
+    without_address = without_address_field()
+
+    def validate_address(self, field: Any) -> None:
+        if not (field.data or "").strip() and not self.without_address.data:
+            raise StopValidation(_("Enter your postal address, or tick the box below it."))
 
 
 class DeclineForm(PortalForm):

@@ -17,6 +17,7 @@ from ..db import db
 from ..events.dispatch import NewEvent, record_event
 from ..events.models import EmailDecision, EventMail
 from ..events.types import EventType, Source
+from ..notices import branding
 from . import confirmation_links, signup
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def invite(account: Account, invitation: Invitation, *, now: datetime) -> EmailD
                 "Use your own SMTP server, or wait until the operator of this portal has approved the account."
             )
         )
+    if not branding.is_address_settled(account.id):
+        raise InvitationRefused(_("Enter your postal address first, under Look of your emails."))
     new = signup.new_affiliate(account, invitation.name, invitation.mailbox, now)
     new.state = AffiliateState.INVITED
     invited = _find_invited(account, new)

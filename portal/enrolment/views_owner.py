@@ -17,13 +17,13 @@ from ..clock import utcnow
 from ..events import event_log, presenter
 from ..events.event_log import EventFilters
 from ..events.models import EmailDecision
-from ..notices import recipients
+from ..notices import branding, recipients
 from ..notices.catalogue import NEW_SIGN_UP
 from ..state import current_config
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import csv_export, history, invitations, listing, moderation, signup_rules
-from .forms import DeclineForm, InviteForm, RulesForm, SuppressForm
+from .forms import DeclineForm, FirstInviteForm, InviteForm, RulesForm, SuppressForm
 from .listing import AffiliateFilters
 from .views import blueprint
 
@@ -105,10 +105,11 @@ def decline(id_: int) -> Any:
 @blueprint.route("/affiliates/invite", methods=["GET", "POST"])
 @login_required
 def invite() -> Any:
-    form = InviteForm()
+    settled = branding.is_address_settled(current_user.account_id)
+    form: InviteForm = InviteForm() if settled else FirstInviteForm()
     if not form.is_submitted():
         return render_template("affiliates/invite.html", form=form)
-    if not form.validate():
+    if not form.validate() or (isinstance(form, FirstInviteForm) and not _save_address(form)):
         return render_template("affiliates/invite.html", form=form, form_errors=True), 422
     invitation = invitations.Invitation(
         form.name.data, form.mailbox.data, form.message.data or "", current_user.name
@@ -125,6 +126,17 @@ def invite() -> Any:
         reason = presenter.NOT_SENT_REASONS[decision].sentence
         flash(f"{invitation.name} is on your list, but no email was sent. {reason}", "warning")
     return redirect(url_for(".index", status="invited"), 303)
+
+
+def _save_address(form: FirstInviteForm) -> bool:
+    """Save the postal address, or show why it is refused and return False."""
+    address, without = (form.address.data or "").strip(), bool(form.without_address.data)
+    try:
+        branding.save_address(current_user.account, address, without=without, now=utcnow())
+    except branding.InvalidBranding as error:
+        form.address.errors = [error.by_field["address"]]
+        return False
+    return True
 
 
 @blueprint.route("/affiliates/rules", methods=["GET", "POST"])

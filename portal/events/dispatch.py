@@ -23,7 +23,7 @@ from ..affiliates.template_values import affiliate_values
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
 from ..db.transaction import flush_session
-from ..notices import recipients, rendering
+from ..notices import branding, recipients, rendering
 from ..notices.catalogue import Audience, Notice, notices_for
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import enqueue
@@ -255,6 +255,9 @@ def _decide(new: NewEvent, notice: Notice) -> EmailDecision:
         return EmailDecision.NOTHING_TO_TELL
     if not recipients.is_enabled(new.account.id, notice):
         return EmailDecision.OFF
+    needs_address = affiliate is not None and notice.can_be_unsubscribed
+    if needs_address and not branding.is_address_settled(new.account.id):
+        return EmailDecision.NO_ADDRESS
     if affiliate is not None and (decision := _decide_by_state(affiliate, new.type)):
         return decision
     if affiliate is not None and affiliate.confirmed_at is None and is_limited(new.account):

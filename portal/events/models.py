@@ -28,6 +28,7 @@ class EmailDecision(StrEnum):
     IN_DIGEST = "in-digest"
     SUSPENDED = "suspended"
     NOT_APPROVED = "not-approved"
+    NO_ADDRESS = "no-address"
     NOT_ACTIVE = "not-active"
     UNRENDERABLE = "text-refused"
     NOTHING_TO_TELL = "nothing-to-tell"

@@ -80,6 +80,11 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
             "Your account is not approved yet, and this affiliate has not confirmed the email address."
         ),
     ),
+    EmailDecision.NO_ADDRESS: NotSentReason(
+        lazy_gettext("Your postal address was missing, which many laws ask for in such an email."),
+        lazy_gettext("Your postal address is missing, which many laws ask for in such an email."),
+        action=lazy_gettext("Enter it"),
+    ),
     EmailDecision.NOT_ACTIVE: NotSentReason(
         "The affiliate did not take part in your programme at that time.",
         "This affiliate does not take part: approve them first, or wait until they have joined.",
@@ -216,6 +221,8 @@ def _action_url(mail: EventMail, event: Event) -> str:
     """Return the page where the owner can change the reason why an email was not sent."""
     if mail.decision in (EmailDecision.OFF, EmailDecision.UNRENDERABLE):
         return url_for("notices.show", kind=mail.kind)
+    if mail.decision is EmailDecision.NO_ADDRESS:
+        return url_for("notices.branding_page")
     if mail.decision is EmailDecision.SUPPRESSED:
         return url_for("affiliates.suppressions")
     return url_for("affiliates.show", id_=event.affiliate_id) if event.affiliate_id else ""

@@ -6,8 +6,10 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
 from sqlalchemy import bindparam, delete, select
 
+from ..accounts.names import holds_link
 from ..db import db
 from ..db.prepared import PreparedStatement
 from ..state import current_config
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..accounts.models import Owner
+    from ..accounts.standing import Approvable
 
 DEFAULT_ACCENT = "#1f3f5c"
 LOGO_LIMIT_BYTES = 256 * 1024
@@ -44,6 +47,10 @@ _BRANDING_OF = PreparedStatement(
     .where(_ROW.account_id == bindparam("account_id"))
 )
 
+_ADDRESS_OF = PreparedStatement(
+    select(_ROW.address, _ROW.without_address).where(_ROW.account_id == bindparam("account_id"))
+)
+
 
 @dataclass(frozen=True)
 class Branding:
@@ -66,6 +73,7 @@ class BrandingInput:
     footer: str
     logo: bytes = b""
     remove_logo: bool = False
+    without_address: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,9 +127,11 @@ def save_branding(owner: Owner, entered: BrandingInput, *, now: datetime) -> str
         InvalidBranding: the colour or the logo is invalid.
     """
     accent, note = _validate_accent(entered.accent)
+    _validate_address(owner.account, entered.address)
     image = _validate_logo(entered.logo) if entered.logo else None
     row = db.session.get(NoticeBranding, owner.account_id) or NoticeBranding(account_id=owner.account_id)
     row.accent, row.address, row.footer, row.updated_at = accent, entered.address, entered.footer, now
+    row.without_address = entered.without_address
     if entered.remove_logo:
         row.logo_id = None
     if image is not None:
@@ -130,6 +140,23 @@ def save_branding(owner: Owner, entered: BrandingInput, *, now: datetime) -> str
     db.session.add(row)
     db.session.commit()
     return note
+
+
+def is_address_settled(account_id: int) -> bool:
+    """Return whether an account has a postal address for its emails, or its owner chose to send without one."""
+    row = _ADDRESS_OF.first(account_id=account_id)
+    return row is not None and bool(row[0] or row[1])
+
+
+def save_address(account: Approvable, address: str, *, without: bool, now: datetime) -> None:
+    """Save the postal address alone, or that there is none. Commits. Raises InvalidBranding."""
+    _validate_address(account, address)
+    row = db.session.get(NoticeBranding, account.id)
+    if row is None:
+        row = NoticeBranding(account_id=account.id, accent=DEFAULT_ACCENT, footer="")
+    row.address, row.without_address, row.updated_at = address, without, now
+    db.session.add(row)
+    db.session.commit()
 
 
 def identify_image(data: bytes) -> Image:
@@ -158,6 +185,13 @@ def _validate_accent(text: str) -> tuple[str, str]:
         return colours.make_readable(text)
     except colours.InvalidColour as error:
         raise InvalidBranding({"accent": str(error)}) from None
+
+
+def _validate_address(account: Approvable, address: str) -> None:
+    """Refuse a link in the address of an account without approval, because its summaries carry the address."""
+    if account.approved_at is None and holds_link(address):
+        sentence = _("Enter the address without a web or email address; put a space after each dot.")
+        raise InvalidBranding({"address": sentence})
 
 
 def _validate_logo(data: bytes) -> Image:

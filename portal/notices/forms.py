@@ -9,7 +9,15 @@ from wtforms import BooleanField, IntegerField, StringField, TextAreaField
 from wtforms.validators import NumberRange, Optional
 from wtforms.widgets import HiddenInput
 
-from ..web.fields import PortalForm, mailbox_field, max_length, required, text_field
+from ..web.fields import (
+    PortalForm,
+    address_field,
+    mailbox_field,
+    max_length,
+    required,
+    text_field,
+    without_address_field,
+)
 from .rendering import clean_lines
 from .texts import Text
 
@@ -55,7 +63,8 @@ class BrandingForm(PortalForm):
     accent = text_field("Accent colour", required("Enter a colour, such as #1f3f5c."), limit=7)
     logo = FileField("Logo")
     remove_logo = BooleanField("Remove the present logo")
-    address = TextAreaField("Postal address", filters=[_clean], validators=[max_length(500)])
+    address = address_field("Postal address", _clean)
+    without_address = without_address_field()
     footer = TextAreaField("Footer", filters=[_clean], validators=[max_length(1000)])
 
 

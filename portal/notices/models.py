@@ -61,6 +61,8 @@ class NoticeBranding(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True)
     accent: Mapped[str] = mapped_column(String(7))
     address: Mapped[str] = mapped_column(String(500))
+    # The owner sends invitations and summaries without an address. Also set for accounts older than the question.
+    without_address: Mapped[bool] = mapped_column(default=False)
     footer: Mapped[str] = mapped_column(String(1000))
     logo_id: Mapped[int | None] = mapped_column(ForeignKey("notice_logo.id"))
     updated_at: Mapped[datetime]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from flask import current_app
@@ -101,14 +101,17 @@ def render(
 ) -> RenderedEmail:
     """Render a notice with the given text, or with the account's current text.
 
-    While an account is limited (``accounts.standing``), its own texts and look wait, and the default ones are used.
+    While an account is limited (``accounts.standing``), its own texts and look wait, and the default ones are used; of
+    the look, only summaries have the postal address, which many laws ask for.
 
     Raises:
         KeyError: ``values`` lacks variables of the notice; the message lists them.
         UnrenderableText: the text cannot be rendered with these values.
     """
     if text is None and is_limited(account):
-        return render_with(notice, account.name, values, texts.default_text(notice), Branding(), **links)
+        address = branding_of(account.id).address if notice.can_be_unsubscribed else ""
+        look = Branding(address=address)
+        return render_with(notice, account.name, values, texts.default_text(notice), look, **links)
     text = text or texts.current_text(account.id, notice)
     return render_with(notice, account.name, values, text, branding_of(account.id), **links)
 
@@ -147,7 +150,7 @@ def render_with(
         text=_render_layout("layout.txt", {**layout, "body": plain or plaintext.html_to_text(body)}),
         html=_render_layout("layout.html", {**layout, "body": styled}),
         preheader=preheader,
-        is_custom=text != texts.default_text(notice) or branding != Branding(),
+        is_custom=text != texts.default_text(notice) or replace(branding, address="") != Branding(),
     )
 
 

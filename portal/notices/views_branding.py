@@ -25,6 +25,7 @@ def branding_page() -> Any:
     saved = branding.branding_of(current_user.account_id)
     form = BrandingForm(formdata=None)
     form.accent.data, form.address.data, form.footer.data = saved.accent, saved.address, saved.footer
+    form.without_address.data = not saved.address and branding.is_address_settled(current_user.account_id)
     return _page(form)
 
 
@@ -41,6 +42,7 @@ def save_branding() -> Any:
         footer=clean_lines(form.footer.data or "").strip(),
         logo=file.read(branding.LOGO_LIMIT_BYTES + 1) if file else b"",
         remove_logo=bool(form.remove_logo.data),
+        without_address=bool(form.without_address.data),
     )
     try:
         note = branding.save_branding(current_user, entered, now=utcnow())

@@ -8,10 +8,10 @@ from functools import cache
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from flask_babel import get_locale
+from flask_babel import get_locale, lazy_gettext
 from flask_wtf import FlaskForm
 from flask_wtf.csrf import _FlaskFormCSRF
-from wtforms import EmailField, Field, Form, HiddenField, StringField
+from wtforms import BooleanField, EmailField, Field, Form, HiddenField, StringField, TextAreaField
 from wtforms.csrf.core import CSRFTokenField
 from wtforms.i18n import get_translations
 from wtforms.validators import InputRequired, Length, StopValidation, ValidationError
@@ -99,6 +99,19 @@ class _MaxLength(Length):
             super().__call__(form, field)
         except ValidationError as error:
             raise StopValidation(str(error)) from None
+
+
+def address_field(label: Any, clean: Callable[[str | None], str | None]) -> TextAreaField:
+    """Return a field for the postal address that the emails of an account show."""
+    return TextAreaField(label, filters=[clean], validators=[max_length(500)])
+
+
+def without_address_field() -> BooleanField:
+    """Return a field for an owner whose law asks for no postal address."""
+    return BooleanField(
+        lazy_gettext("Send invitations and summaries without a postal address"),
+        description=lazy_gettext("Only if no law that applies to you asks for one."),
+    )
 
 
 def max_length(limit: int) -> Validator:

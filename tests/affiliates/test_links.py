@@ -11,7 +11,12 @@ from portal.enrolment import signup_rules
 from portal.outbox.models import OutboxMessage
 from tests.enrolment.support import GRACE, account_of, messages
 
-INVITATION = {"name": "Grace Hopper", "mailbox": "grace@example.org", "message": "Do join us"}
+INVITATION = {
+    "name": "Grace Hopper",
+    "mailbox": "grace@example.org",
+    "message": "Do join us",
+    "without_address": "y",
+}
 
 
 @pytest.fixture(params=["confirm-sign-up", "invited"])

@@ -16,6 +16,7 @@ from portal.events import weekly_summary, weeks
 from portal.events.dispatch import NewEvent, record_event
 from portal.events.models import EmailDecision, Event, EventMail, Week, WeekState
 from portal.events.types import EventType, Source
+from portal.notices import branding
 from tests.enrolment.support import account_of, messages, newest_affiliate, sign_up
 
 # A Wednesday. Daylight saving time ends on the next Sunday in Europe, and a week later in America.
@@ -26,6 +27,12 @@ WEDNESDAY = "2026-10-21 12:00:00+00:00"
 def _wednesday():
     with time_machine.travel(WEDNESDAY, tick=False):
         yield
+
+
+@pytest.fixture(autouse=True)
+def address(owner):
+    """Brightleaf's postal address, without which no summary to an affiliate leaves."""
+    branding.save_address(account_of(), "1 Garden Lane", without=False, now=utcnow())
 
 
 def _weeks():
@@ -82,6 +89,40 @@ def test_summaries_are_queued_once_when_the_week_is_due(account, record):
         ("owner-weekly-summary", EmailDecision.QUEUED),
         ("weekly-summary", EmailDecision.QUEUED),
     ]
+
+
+def test_a_summary_without_a_settled_address_does_not_leave_and_the_owner_is_asked_for_it(
+    account, affiliate, owner, record
+):
+    branding.save_address(account, "", without=False, now=utcnow())
+    asked = "Weekly summaries need your postal address"
+    assert asked in owner.get("/deliveries").get_data(as_text=True)
+    record()
+    weekly_summary.enqueue_summaries(account.id, now=datetime(2026, 10, 26, 9, tzinfo=UTC))
+    assert _summaries() == [
+        ("owner-weekly-summary", EmailDecision.QUEUED),
+        ("weekly-summary", EmailDecision.NO_ADDRESS),
+    ]
+    page = owner.get(f"/affiliates/{affiliate.id}").get_data(as_text=True)
+    assert "Your postal address was missing" in page
+    assert "/automated-emails/look" in page
+    form = {"accent": "#1f3f5c", "footer": "", "address": "", "without_address": "y"}
+    assert owner.submit("/automated-emails/look", form).status_code == 303
+    assert asked not in owner.get("/deliveries").get_data(as_text=True)
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_summaries_carry_the_postal_address_also_before_the_account_is_approved(
+    account, affiliate, record, approved
+):
+    affiliate.confirmed_at = utcnow()
+    account.approved_at = utcnow() if approved else None
+    record()
+    weekly_summary.enqueue_summaries(account.id, now=datetime(2026, 10, 26, 9, tzinfo=UTC))
+    [mail] = messages("weekly-summary")
+    assert "1 Garden Lane" in mail.text
+    assert "1 Garden Lane" in mail.html
+    assert not mail.is_custom
 
 
 @pytest.mark.parametrize(("late", "state"), [(23, WeekState.DONE), (25, WeekState.SKIPPED)])

@@ -1,0 +1,41 @@
+"""The banner that asks for the postal address before the first weekly summary to an affiliate leaves."""
+
+from __future__ import annotations
+
+from flask import url_for
+from flask_babel import gettext as _
+from sqlalchemy import exists, select
+
+from ..affiliates.models import Affiliate, AffiliateState
+from ..db import db
+from ..notices import branding, recipients
+from ..notices.catalogue import CATALOGUE
+from ..web.banners import Banner
+
+_SUMMARY = CATALOGUE["weekly-summary"]
+
+
+def banners(account_id: int) -> list[Banner]:
+    """Return the banner while summaries are on, there is someone to write to, and the address is not settled."""
+    if branding.is_address_settled(account_id) or not recipients.is_enabled(account_id, _SUMMARY):
+        return []
+    if not _has_active_affiliate(account_id):
+        return []
+    text = _(
+        "Many laws ask for the postal address of the sender in such emails. Enter it, or choose to send without one; "
+        "until then your affiliates get no summaries."
+    )
+    return [
+        Banner(
+            "info",
+            _("Weekly summaries need your postal address"),
+            text,
+            _("Enter the address"),
+            url_for("notices.branding_page", _anchor="address"),
+        )
+    ]
+
+
+def _has_active_affiliate(account_id: int) -> bool:
+    found = exists().where(Affiliate.account_id == account_id, Affiliate.state == AffiliateState.ACTIVE)
+    return bool(db.session.scalar(select(found)))
