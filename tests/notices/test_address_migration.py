@@ -1,4 +1,4 @@
-"""Migration 0019: accounts of before go on as they are, with their address or without one, and no row is lost."""
+"""Migration 0020: accounts of before go on as they are, with their address or without one, and no row is lost."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def _rows(connection: sa.Connection) -> dict[str, list[tuple]]:
 def test_accounts_of_before_send_on_with_their_address_or_without_one(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0018")
+        upgrade(directory=FOLDER, revision="0019")
         with db.engine.begin() as connection:
             _fill(connection)
             connection.exec_driver_sql("DELETE FROM notice_branding WHERE account_id = 2")
             before, triggers_before = _rows(connection), _triggers(connection)
-        upgrade(directory=FOLDER, revision="0019")
+        upgrade(directory=FOLDER, revision="0020")
         with db.engine.begin() as connection:
             after = _rows(connection)
             added = [row for row in after.pop("notice_branding") if row not in before["notice_branding"]]
@@ -45,7 +45,7 @@ def test_accounts_of_before_send_on_with_their_address_or_without_one(tmp_path):
                 for id_, address, without in connection.exec_driver_sql(query)
             ]
             assert rows == [(1, True, False), (2, False, True)]
-        downgrade(directory=FOLDER, revision="0018")
+        downgrade(directory=FOLDER, revision="0019")
         with db.engine.begin() as connection:
             assert "without_address" not in {
                 column.name

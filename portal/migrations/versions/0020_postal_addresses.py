@@ -6,8 +6,8 @@ Accounts of before that have no address go on sending without one, so no summary
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0019"
-down_revision = "0018"
+revision = "0020"
+down_revision = "0019"
 
 _ACCENT = "#1f3f5c"  # the default of then
 _WITHOUT_ROW = f"""
