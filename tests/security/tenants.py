@@ -248,7 +248,8 @@ _BY_NAME = {
     "incident_id": "incident", "event_id": "event", "affiliate_id": "affiliate", "token_id": "token",
 }  # fmt: skip
 _FIXED = {"kind": "new-sign-up", "number": 1, "name": "nothing.png", "filename": "nothing.css", "state": "off",
-          "decision": "suspend", "operation": "cancel", "action": "activate"}  # fmt: skip
+          "decision": "suspend", "operation": "cancel", "action": "activate", "way": "microsoft",
+          "issuer": "google"}  # fmt: skip
 
 
 def _value(rule: Rule, name: str, owner: Person) -> str | int:
