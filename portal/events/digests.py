@@ -89,13 +89,25 @@ def _send_one(account: Account, mailbox: str, audience: Audience, now: datetime)
     ids = [one.mail_id for one in kept]
     if kept and not email_limits.may_send_digest(account.id, mailbox, now):
         _update(ids, digest_at=now + _POSTPONED)
-    elif kept:
-        message_id = enqueue(account.id, _render(account, recipient, audience, kept), now=now)
-        if message_id is None:  # another worker has queued this digest, with fewer emails
-            db.session.rollback()
-            return
-        _update(ids, digest_at=None, message_id=message_id)
+    elif kept and not _enqueue(account, recipient, audience, kept, now):
+        db.session.rollback()  # another worker has queued this digest, with fewer emails
+        return
     db.session.commit()
+
+
+def _enqueue(
+    account: Account, recipient: _Recipient, audience: Audience, kept: Sequence[_Collected], now: datetime
+) -> bool:
+    """Queue one digest, or store that its text cannot be rendered. Returns False if it is queued already."""
+    ids = [one.mail_id for one in kept]
+    try:
+        new = _render(account, recipient, audience, kept)
+    except (rendering.UnrenderableText, KeyError):  # it would be tried again and again, and stop all others
+        _update(ids, digest_at=None, decision=EmailDecision.UNRENDERABLE)
+        return True
+    message_id = enqueue(account.id, new, now=now)
+    _update(ids, digest_at=None, message_id=message_id)
+    return message_id is not None
 
 
 def _lock_collected(account_id: int, mailbox: str, audience: Audience) -> list[_Collected]:
@@ -133,7 +145,9 @@ def _decide_anew(
     dropped: dict[EmailDecision, list[int]] = {}
     kept = []
     for one in collected:
-        key = (one.notice.kind, one.event.type, one.event.affiliate_id)
+        # What an owner gets does not depend on the affiliate; thousands may have signed up.
+        about = None if one.notice.audience is Audience.OWNER else one.event.affiliate_id
+        key = (one.notice.kind, one.event.type, about)
         if key not in known:
             known[key] = _decide(account, recipient, one)
         if known[key] is EmailDecision.QUEUED:

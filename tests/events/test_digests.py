@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from portal.affiliates import suppressions
 from portal.affiliates.models import AffiliateState, SuppressionReason
@@ -17,6 +17,7 @@ from portal.enrolment import moderation, signup
 from portal.events import digests
 from portal.events.models import EmailDecision, EventMail
 from portal.events.types import EventType
+from portal.notices import rendering
 from portal.outbox.models import OutboxMessage
 from tests.events.conftest import BOUGHT
 from tests.outbox.support import run_together
@@ -132,6 +133,44 @@ def test_more_events_than_an_email_lists_are_counted(buy, clock, monkeypatch):
     text = mails_to()[4].text
     assert "8 events in one email" in text
     assert "and 5 more" in text
+
+
+def test_a_digest_that_cannot_be_rendered_stops_no_other(buy, clock, monkeypatch):
+    """Patched, because the editor refuses such a text. A stored one can fail after the limits were tightened."""
+    buy(7)
+    render = rendering.render
+
+    def refuse(notice, *args, **more):
+        if notice.kind == "owner-event-digest":
+            raise rendering.UnrenderableText("It holds a tag that is unknown.")
+        return render(notice, *args, **more)
+
+    monkeypatch.setattr(rendering, "render", refuse)
+    clock.shift(timedelta(hours=1))
+    assert send_due() == 1
+    assert decisions(ADA)[4:] == [EmailDecision.UNRENDERABLE] * 3
+    assert [one.kind for one in mails_to()[4:]] == ["event-digest"]
+    assert send_due() == 0
+
+
+def test_a_digest_to_an_owner_costs_no_query_for_each_affiliate(record, other, account, clock):
+    def queries_for(number):
+        for one in range(number):
+            record(EventType.SIGNED_UP, {}, about=other(f"a{utcnow():%d}-{one}@example.org"))
+        clock.shift(timedelta(days=2))
+        before = len(statements)
+        digests.send(account.id, now=utcnow())
+        return len(statements) - before
+
+    statements = []
+    listener = lambda *args: statements.append(args[2])  # noqa: E731 - removed below
+    event.listen(db.engine, "before_cursor_execute", listener)
+    try:
+        few, many = queries_for(5), queries_for(25)
+    finally:
+        event.remove(db.engine, "before_cursor_execute", listener)
+    assert decisions(ADA).count(EmailDecision.IN_DIGEST) == 3 + 23
+    assert many <= few + 3
 
 
 def test_an_affiliate_who_is_suspended_meanwhile_gets_no_digest(buy, account, affiliate, clock):
