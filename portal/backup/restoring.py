@@ -17,6 +17,7 @@ from ..about import ROOT, VERSION
 from ..config import Config
 from ..db import db, read_only, urls
 from ..db.readiness import KEY_CHECK_BINDING, MIGRATIONS
+from ..doctor.files import SQLITE_SUFFIXES
 from ..env import ConfigError, Reader, create_private_file
 from ..outbox.models import OPEN, OutboxMessage, Status
 from ..outbox.store import acceptance_log
@@ -127,10 +128,11 @@ def _check_database(manifest: archive.Manifest, config: Config) -> None:
         )
         raise BackupError(f"The backup is of the other kind of database. {remedy} and try again.")
     if not is_postgresql:
-        if _sqlite_file(config).exists():
-            raise BackupError(
-                f"{_sqlite_file(config)} exists. Move it away; a backup never replaces a database."
-            )
+        # SQLite would apply a log that an older database left beside its file to the restored one.
+        files = [Path(f"{_sqlite_file(config)}{suffix}") for suffix in SQLITE_SUFFIXES]
+        found = next((file for file in files if file.exists()), None)
+        if found is not None:
+            raise BackupError(f"{found} exists. Move it away; a backup never replaces a database.")
         return
     try:
         with urls.connect(config.database_url) as connection:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..config import Config
 
 _FOR_OTHERS = 0o077  # the permission bits of the group and of all other users
-_SQLITE = ("", "-wal", "-shm", "-journal")  # the database file and what SQLite keeps beside it
+SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal")  # the database file and what SQLite keeps beside it
 _SECRETS = ("secret_key", "keys", "metrics_token")
 _FOLDERS = ("accepted", "rehearsal")
 
@@ -67,7 +67,7 @@ def _databases(config: Config) -> Iterator[Path]:
     files = [config.instance / "jobs.sqlite", config.instance / "portal.sqlite"]
     if config.database_url.startswith("sqlite:///"):
         files.append(Path(config.database_url.removeprefix("sqlite:///")))
-    yield from (Path(f"{file}{suffix}") for file in dict.fromkeys(files) for suffix in _SQLITE)
+    yield from (Path(f"{file}{suffix}") for file in dict.fromkeys(files) for suffix in SQLITE_SUFFIXES)
 
 
 def _mode(path: Path) -> int:

@@ -158,6 +158,10 @@ def test_a_restore_that_is_refused_writes_nothing(
     with pytest.raises(BackupError, match="never replaces"):
         restore(files, environ)
     assert [path.name for path in fresh.iterdir()] == ["portal.sqlite"]
+    (fresh / "portal.sqlite").rename(fresh / "portal.sqlite-wal")
+    with pytest.raises(BackupError, match="sqlite-wal exists"):
+        restore(files, environ)
+    assert [path.name for path in fresh.iterdir()] == ["portal.sqlite-wal"]
 
 
 @pytest.mark.usefixtures("_cheap_scrypt")
