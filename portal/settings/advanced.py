@@ -95,10 +95,9 @@ def defaults(card: Provider) -> Defaults:
 def _ehlo_name(text: str, errors: dict[str, str]) -> str:
     """Return a host name, or an address literal such as [192.0.2.1] (RFC 5321 section 4.1.3)."""
     try:
-        if text.startswith("["):
-            address = text.removeprefix("[").removesuffix("]")
-            ip_address(address.removeprefix("IPv6:"))
-            return f"[{address}]"
+        if text.startswith("[") and "%" not in text:  # behind a % any text is a zone
+            address = ip_address(text.removeprefix("[").removesuffix("]").removeprefix("IPv6:"))
+            return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
         return canonical_host(text) if text else ""
     except (HostError, ValueError):
         errors["ehlo_name"] = _("Enter a host name such as portal.example.com, or leave this empty.")

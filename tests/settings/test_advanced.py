@@ -94,6 +94,7 @@ def test_an_ehlo_name_belongs_to_the_server(owner, form):
     [
         ("ehlo_name", "portal example"),
         ("ehlo_name", "[not-an-address]"),
+        ("ehlo_name", "[IPv6:fe80::1%é and more]"),
         ("envelope_sender", "bounces"),
         ("messages_per_connection", "0"),
         ("messages_per_connection", "many"),
@@ -119,6 +120,12 @@ def test_an_invalid_advanced_value_has_an_error_beside_its_field_in_the_open_par
     assert f'id="{field}-error"' in html
     assert re.search(r'id="advanced"\s+open', html)
     assert not versions()
+
+
+def test_an_address_becomes_a_literal_that_servers_read(owner, form):
+    for typed in ("[192.0.2.1]", "[2001:db8::1]", "[IPv6:2001:DB8:0::1]"):
+        assert save(owner, form, ehlo_name=typed).status_code == 303
+    assert [one.ehlo_name for one in versions()] == ["[192.0.2.1]", *["[IPv6:2001:db8::1]"] * 2]
 
 
 def test_at_most_five_headers_are_kept(owner, form):
