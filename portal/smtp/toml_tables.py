@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -70,6 +71,15 @@ class TomlTable:
         value = self._read(key)
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.error(key, "must be a whole number")
+        return value
+
+    def optional_date(self, key: str) -> date | None:
+        """Return a date without a time, or None when the key is absent."""
+        value = self._read(key)
+        if value is None:
+            return None
+        if not isinstance(value, date) or isinstance(value, datetime):
+            raise self.error(key, "must be a date such as 2026-11-29, without quotation marks")
         return value
 
     def flag(self, key: str, *, default: bool = False) -> bool:

@@ -10,6 +10,7 @@ from ..server import Security
 from ..toml_tables import TomlTable, read_toml
 from .model import (
     HELP_FIELDS,
+    CardPart,
     Deprecation,
     DnsFacts,
     EnvelopeDomain,
@@ -23,6 +24,7 @@ from .model import (
     RateLimits,
     SecretShape,
     SigningKey,
+    SourcePage,
     Username,
 )
 
@@ -188,6 +190,23 @@ def _rate_limits(card: TomlTable) -> RateLimits | None:
     return RateLimits(**found) if found else None
 
 
+def _source(entry: TomlTable) -> SourcePage:
+    source = SourcePage(entry.text("page"), entry.choices("confirms", CardPart), entry.flag("third_party"))
+    if not source.page.startswith("https://"):
+        raise entry.error("page", "must begin with https://")
+    if not source.confirms:
+        raise entry.error("confirms", "must name at least one part of the card")
+    entry.reject_unknown_keys()
+    return source
+
+
+def _sources(card: TomlTable) -> tuple[SourcePage, ...]:
+    sources = tuple(_source(entry) for entry in card.tables("sources"))
+    if bool(sources) != ("checked" in card):
+        raise card.error("sources", "must be given if, and only if, checked is")
+    return sources
+
+
 def read_card(path: Path) -> Provider:
     """Return the provider described by a card.
 
@@ -224,6 +243,8 @@ def read_card(path: Path) -> Provider:
         connections=_count(card, "connections", 100),
         messages_per_connection=_count(card, "messages_per_connection", 10_000),
         rate_limits=_rate_limits(card),
+        checked=card.optional_date("checked"),
+        sources=_sources(card),
     )
     card.reject_unknown_keys()
     return provider

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import date
 
     from ..diagnosis.cases import Case
     from ..server import Security
@@ -189,6 +190,32 @@ class RateLimits:
     per_day: int | None = None
 
 
+class CardPart(StrEnum):
+    """Part of a card that a page can confirm."""
+
+    HOSTS = "hosts"
+    PORTS = "ports"
+    LOGIN = "login"  # username, password, mechanisms
+    SENDER = "sender"
+    SPF = "spf"
+    DKIM = "dkim"
+    BOUNCES = "bounces"
+    LIMITS = "limits"
+    DATES = "dates"  # of deprecations
+
+
+@dataclass(frozen=True)
+class SourcePage:
+    """Page that a card was compared with.
+
+    It confirms a part if it states the part's main value (the first host, the recommended port) and contradicts none.
+    """
+
+    page: str  # its address
+    confirms: tuple[CardPart, ...]
+    third_party: bool = False  # whether the provider itself does not publish it
+
+
 @dataclass(frozen=True)
 class Provider:
     """One provider's card."""
@@ -220,6 +247,8 @@ class Provider:
     oauth: OAuth | None = None  # None: with a password only
     messages_per_connection: int | None = None  # if published
     rate_limits: RateLimits | None = None  # of the smallest plan; ``limits`` names the plan
+    checked: date | None = None  # when the card was last compared with ``sources``; None: never
+    sources: tuple[SourcePage, ...] = ()
 
     @property
     def recommended_port(self) -> Port | None:

@@ -9,10 +9,12 @@ import pytest
 from portal.smtp.providers import MalformedData, load_catalogue
 from portal.smtp.providers import catalogue as catalogue_module
 from portal.smtp.providers.card_reader import read_card
+from portal.smtp.providers.docs_page import parts_of, render_page
 from portal.smtp.providers.model import EnvelopeDomain, ProviderKind, RateLimits
 from portal.smtp.server import Security
 
 CARDS = Path(catalogue_module.__file__).parent / "cards"
+ROOT = Path(__file__).parents[3]
 
 
 def test_there_are_thirty_one_providers_and_the_generic_card() -> None:
@@ -124,6 +126,12 @@ def test_search_finds_by_name_host_and_former_name() -> None:
         (("from_rule", "rate_limits = { per_day = 0 }\nfrom_rule"), "per_day"),
         (('id = "mailgun"', 'id = "postgun"'), "id"),
         (('id = "mailgun"', 'id = "mailgun'), "mailgun.toml"),
+        (("checked = 2026-11-29", 'checked = "2026-11-29"'), "checked"),
+        (("checked = 2026-11-29", "checked = 2026-11-29T10:00:00"), "checked"),
+        (("checked = 2026-11-29\n", ""), "sources"),
+        (('page = "https:', 'page = "http:'), "page"),
+        (('confirms = ["dkim"]', "confirms = []"), "confirms"),
+        (('confirms = ["dkim"]', 'confirms = ["dkin"]'), "confirms"),
     ],
 )
 def test_a_malformed_card_is_rejected_naming_file_and_field(
@@ -149,6 +157,19 @@ def test_published_rate_limits_stand_in_the_cards() -> None:
     assert cards["microsoft365"] == RateLimits(per_hour=1_800, per_day=10_000)
     assert cards["other"] is None
     assert sum(limits is not None for limits in cards.values()) == 7
+
+
+def test_every_card_says_when_it_was_checked_and_from_where() -> None:
+    for card in load_catalogue():
+        assert card.checked, card.id
+        assert card.sources, card.id
+        for source in card.sources:
+            assert set(source.confirms) <= set(parts_of(card)), (card.id, source.page)
+
+
+def test_the_page_about_the_checks_is_up_to_date() -> None:
+    written = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
+    assert written == render_page(), "run: python -m portal.smtp.providers.docs_page > docs/providers.md"
 
 
 def test_cards_name_the_envelope_domain_and_the_dkim_records() -> None:
