@@ -38,6 +38,7 @@ def test_every_card_has_help_for_every_field() -> None:
             "wrapped_user",
         ):
             assert provider.help[field].endswith("."), (provider.id, field)
+            assert not provider.help[field].endswith(" ."), (provider.id, field)
         assert provider.recommended_port
         assert provider.password.steps
         assert all(port.security is not Security.PLAINTEXT for port in provider.ports)
@@ -73,6 +74,7 @@ def test_mailgun_and_google_expect_the_usernames_domain() -> None:
         ("smtp.office365.com", "microsoft365"),
         ("sandbox.smtp.mailtrap.io", "mailtrap"),
         ("ex12.mail.ovh.net", "ovh"),
+        ("mail-eu.smtp2go.com", "smtp2go"),
     ],
 )
 def test_a_host_is_recognised(host: str, identity: str) -> None:
@@ -170,6 +172,22 @@ def test_every_card_says_when_it_was_checked_and_from_where() -> None:
 def test_the_page_about_the_checks_is_up_to_date() -> None:
     written = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
     assert written == render_page(), "run: python -m portal.smtp.providers.docs_page > docs/providers.md"
+
+
+def test_ports_for_networks_that_block_the_usual_ones_are_on_the_cards() -> None:
+    catalogue = load_catalogue()
+    ports = {one.id: {(port.number, port.security) for port in one.ports} for one in catalogue}
+    assert ports["smtp2go"] >= {
+        (8025, Security.STARTTLS),
+        (80, Security.STARTTLS),
+        (8465, Security.IMPLICIT_TLS),
+        (443, Security.IMPLICIT_TLS),
+    }
+    assert ports["mailjet"] >= {(number, Security.STARTTLS) for number in (2525, 588, 80)}
+    for name in ("smtp2go", "mailjet"):
+        card = catalogue.get(name)
+        assert card
+        assert all(str(port.number) in card.help["security"] for port in card.ports)
 
 
 def test_cards_name_the_envelope_domain_and_the_dkim_records() -> None:
