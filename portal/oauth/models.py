@@ -43,7 +43,8 @@ class OAuthGrant(Base):
         default=0
     )  # counts the tokens; a late answer does not replace a newer one
     lease_until: Mapped[datetime | None]  # one worker fetches a token, or all of them wait after a failure
-    trouble: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # reason and evidence of the last failure
+    # Reason and evidence of the last failure. SQL's NULL without one, because ``discard`` tests for it.
+    trouble: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     made_by: Mapped[str] = mapped_column(String(100))  # name of the owner who connected it
     created_at: Mapped[datetime]
     refreshed_at: Mapped[datetime | None]

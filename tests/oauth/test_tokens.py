@@ -195,6 +195,15 @@ def test_a_discarded_token_is_fetched_again_also_after_a_failure(
     assert source.fetch().secret.reveal() == "canary-token-3"
 
 
+def test_a_check_leaves_the_request_of_another_worker(source: GrantTokens) -> None:
+    claim = tokens._claim(source.grant_id, 0)
+    assert claim is not None
+    tokens.discard(source.grant_id)
+    assert tokens._claim(source.grant_id, 0) is None, "the other worker still has the lease"
+    tokens._store(claim, tokens.TokenAnswer("canary-token-9", 3600), timedelta())
+    assert source.fetch().secret.reveal() == "canary-token-9"
+
+
 def test_a_token_of_16000_octets_is_kept_whole(source: GrantTokens, provider: Provider) -> None:
     provider.issuer.padding = "x" * 15_900
     assert source.fetch().secret.reveal() == source.fetch().secret.reveal() == "canary-token-1" + "x" * 15_900
