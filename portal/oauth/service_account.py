@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from flask_babel import gettext as _
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MAX_KEY_CHARS = 20_000  # Google's have about 2,400
-_MIN_KEY_BITS = 2048
+_MIN_KEY_BITS, _MAX_KEY_BITS = 2048, 4096  # Google's have 2048
 _LIFETIME_S = 3600  # the most that Google accepts
 
 
@@ -106,9 +107,23 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def _check_private_key(pem: str) -> None:
+    """Raise InvalidKey for a key that cannot sign.
+
+    The library tests the two factors for being prime, which takes minutes for large ones: sizes come first.
+    """
+    octets, is_usable = pem.encode("ascii"), False
     try:
-        private_key = load_pem_private_key(pem.encode("ascii"), password=None)
-    except (ValueError, TypeError):  # TypeError: encrypted with a password
-        private_key = None
-    if not isinstance(private_key, RSAPrivateKey) or private_key.key_size < _MIN_KEY_BITS:
+        unchecked = load_pem_private_key(octets, password=None, unsafe_skip_rsa_key_validation=True)
+        if isinstance(unchecked, RSAPrivateKey) and _has_usual_size(unchecked):
+            load_pem_private_key(octets, password=None)
+            is_usable = True
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: encrypted with a password
+        pass
+    if not is_usable:
         raise InvalidKey(_("The private key in this file cannot be read. Download the key file again."))
+
+
+def _has_usual_size(key: RSAPrivateKey) -> bool:
+    numbers = key.private_numbers()
+    factor_bits = max(numbers.p.bit_length(), numbers.q.bit_length())
+    return _MIN_KEY_BITS <= key.key_size <= _MAX_KEY_BITS and factor_bits <= key.key_size

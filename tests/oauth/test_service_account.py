@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 from joserfc import jwt
 from joserfc.jwk import RSAKey
@@ -17,6 +20,24 @@ from portal.oauth.service_account import InvalidKey, read_key
 from portal.oauth.tokens import GrantTokens
 from tests.oauth.conftest import MAILBOX, Provider, service_account_key
 from tests.outbox.support import new_account
+
+# PKCS #8 with the algorithm 1.2.3.4, which does not exist.
+PEM_OF_UNKNOWN_KIND = "-----BEGIN PRIVATE KEY-----\nMA4CAQAwBQYDKgMEBAIEAA==\n-----END PRIVATE KEY-----"
+
+
+def pem_of(*numbers: int) -> str:
+    """Return an RSA key of any numbers (RFC 8017, appendix A.1.2), which need not fit together."""
+    octets = (number.to_bytes(number.bit_length() // 8 + 1, "big") for number in numbers)
+    body = b"".join(der(0x02, one) for one in octets)
+    encoded = base64.encodebytes(der(0x30, body)).decode()
+    return f"-----BEGIN RSA PRIVATE KEY-----\n{encoded}-----END RSA PRIVATE KEY-----"
+
+
+def der(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    length = bytes([size]) if size < 128 else bytes([0x80 | len(octets)]) + octets
+    return bytes([tag]) + length + content
 
 
 def changed(**changes: object) -> str:
@@ -49,11 +70,25 @@ def test_a_key_is_read_and_its_token_uri_is_not_used(app: Flask) -> None:
             lambda: changed(private_key="-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
             "cannot be read",
         ),
+        (lambda: changed(private_key=PEM_OF_UNKNOWN_KIND), "cannot be read"),
     ],
 )
 def test_what_is_no_key_is_refused_with_a_sentence(app: Flask, text, sentence: str) -> None:
     with app.test_request_context(), pytest.raises(InvalidKey, match=sentence):
         read_key(text if isinstance(text, str) else text())
+
+
+def test_a_key_far_larger_than_googles_is_refused(app: Flask) -> None:
+    """To test a large factor for being prime takes minutes. The second key has one, beside a modulus of the usual size."""
+    large = rsa.generate_private_key(public_exponent=65537, key_size=4104)
+    pem = large.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    prime = (1 << 9689) - 1
+    lopsided = pem_of(0, (1 << 2048) - 1, 65537, 65537, prime, 3, 3, 3, 3)
+    for text in (pem, lopsided):
+        with app.test_request_context(), pytest.raises(InvalidKey, match="cannot be read"):
+            read_key(changed(private_key=text))
 
 
 @pytest.mark.both_databases
