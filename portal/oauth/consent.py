@@ -173,12 +173,26 @@ def _use(owner: LoggedIn, issuer: str, state: str, now: datetime) -> OAuthAttemp
     )
     if used.rowcount != 1:  # type: ignore[attr-defined]
         db.session.rollback()
-        raise AlreadyConnected
+        if _was_connected(attempt):
+            raise AlreadyConnected
+        raise ConsentFailed(
+            _("This answer was used already. If no connection was made, connect once more."), attempt
+        )
     db.session.commit()
     db.session.refresh(attempt)
     db.session.expunge(attempt)
     db.session.rollback()
     return attempt
+
+
+def _was_connected(attempt: OAuthAttempt) -> bool:
+    """Return whether the first use of an attempt led to a grant, which has the time of that use."""
+    query = select(OAuthGrant.id).where(
+        OAuthGrant.account_id == attempt.account_id,
+        OAuthGrant.client_id == attempt.client_id,
+        OAuthGrant.created_at == attempt.used_at,
+    )
+    return db.session.scalar(query.limit(1)) is not None
 
 
 def _redeem(attempt: OAuthAttempt, code: str, now: datetime) -> OAuthGrant:

@@ -198,6 +198,17 @@ def test_a_callback_that_comes_twice_shows_the_result_of_the_first(
     assert (len(provider.issuer.requests), len(grants()), len(versions())) == (before, 1, 1)
 
 
+def test_a_second_callback_after_a_refusal_names_no_connection(
+    owner: LintingClient, provider: Provider
+) -> None:
+    found = consent(owner, provider)
+    assert "did not give the permission" in text_of(come_back(owner, found, error="access_denied"))
+    response = come_back(owner, found, error="access_denied")
+    assert response.status_code == 400
+    assert "used already" in text_of(response)
+    assert "made already" not in text_of(response)
+
+
 def test_a_callback_for_another_owner_session_or_provider_is_refused(
     app: Flask, owner: LintingClient, stranger: LintingClient, provider: Provider
 ) -> None:
