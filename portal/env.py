@@ -34,9 +34,7 @@ class OAuthClient:
 class OAuthSettings:
     """Where authorization servers are, and the operator's clients, which all accounts may use."""
 
-    microsoft_login_url: str = (
-        "https://login.microsoftonline.com"  # another one for Microsoft's national clouds
-    )
+    microsoft_login_url: str = "https://login.microsoftonline.com"
     google_token_url: str = "https://oauth2.googleapis.com/token"
     google_authorize_url: str = "https://accounts.google.com/o/oauth2/v2/auth"
     microsoft_client: OAuthClient | None = None
