@@ -106,7 +106,9 @@ def _enqueue(
         _update(ids, digest_at=None, decision=EmailDecision.UNRENDERABLE)
         return True
     message_id = enqueue(account.id, new, now=now)
-    _update(ids, digest_at=None, message_id=message_id)
+    is_alone = len(kept) == 1  # then it is the very email
+    decision = EmailDecision.QUEUED if is_alone else EmailDecision.IN_DIGEST
+    _update(ids, digest_at=None, message_id=message_id, decision=decision)
     return message_id is not None
 
 
