@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 import urllib.request
+from collections.abc import Iterator
 from email import message_from_string
 from email.message import EmailMessage
 from email.policy import default
+from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.journeys.running import TIMEOUT_S, RunningPortal
@@ -17,6 +20,14 @@ from tests.journeys.test_owner import fill_rehearsal, join, save
 GRACE = "grace@hopper.example"
 SENDER = "Brightleaf <info@brightleaf.example>"
 PLAY = "/settings/api/play"
+
+
+@pytest.fixture
+def portal(tmp_path: Path, seeded: Path) -> Iterator[RunningPortal]:
+    """A running portal that collects no events, as one affiliate gets more of them here than in an hour."""
+    running = RunningPortal(tmp_path / "instance", SIGNET_EVENT_EMAILS_PER_HOUR="20")
+    with running.running_with(seeded):
+        yield running
 
 
 def mails(portal: RunningPortal) -> list[EmailMessage]:
