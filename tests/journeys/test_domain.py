@@ -67,7 +67,7 @@ def test_publishing_the_recommended_record_changes_the_status(
 
     zones.put(DOMAIN, "TXT", record)
     page.get_by_role("button", name="Check again").click()
-    expect(page.get_by_role("heading", name="In order")).to_be_visible()
+    expect(page.get_by_role("heading", name="In order", exact=True)).to_be_visible()
     expect(page.locator("#spf")).to_contain_text("it includes mailgun.org")
     expect(page.locator("#spf .zone-wanted")).to_have_count(0)
 
