@@ -89,6 +89,26 @@ def end_all_but(account_id: int, kept: Select[int | None], *, now: datetime) -> 
         end(grant, now=now)
 
 
+def end_earlier(grant: OAuthGrant, kept: Select[int | None], *, now: datetime) -> None:
+    """End the other grants by which the account logged in as the same mailbox, in the same way. The caller commits.
+
+    Args:
+        kept: the query for the ids of those that stay.
+    """
+    query = select(OAuthGrant).where(
+        OAuthGrant.account_id == grant.account_id,
+        OAuthGrant.flow == grant.flow,
+        OAuthGrant.issuer == grant.issuer,
+        OAuthGrant.client_id == grant.client_id,
+        OAuthGrant.mailbox == grant.mailbox,
+        OAuthGrant.ended_at.is_(None),
+        OAuthGrant.id != grant.id,
+        OAuthGrant.id.not_in(kept),
+    )
+    for other in db.session.scalars(query):
+        end(other, now=now)
+
+
 def token_to_revoke(grant: OAuthGrant) -> str:
     """Return the refresh token to revoke at Google; empty if another grant depends on the same consent."""
     if grant.flow is not Flow.CONSENT or grant.issuer != issuers.GOOGLE or grant.sealed_refresh is None:

@@ -212,6 +212,15 @@ def discard_drafts(account_id: int, *, now: datetime) -> int:
     return len(ids)
 
 
+def grants_in_use(account_id: int) -> Select[int | None]:
+    """Return the query for the ids of the grants that the live version or a draft logs in with."""
+    return select(SmtpSettings.grant_id).where(
+        SmtpSettings.account_id == account_id,
+        SmtpSettings.grant_id.is_not(None),
+        SmtpSettings.state.in_((VersionState.LIVE, VersionState.DRAFT)),
+    )
+
+
 def _end_checks(account_id: int, now: datetime, *conditions: ColumnElement[bool]) -> int:
     """Mark checks that wait or run as stopped by the owner. Return how many. The caller commits."""
     version_ids = select(SmtpSettings.id).where(SmtpSettings.account_id == account_id)

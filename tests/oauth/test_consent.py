@@ -350,3 +350,21 @@ def test_disconnecting_revokes_at_google_unless_another_connection_needs_the_con
     assert path == "/revoke"
     assert form["token"].startswith("canary-refresh-")
     assert db.session.scalars(select(OAuthGrant.sealed_refresh)).all() == [None, None]
+
+
+def test_disconnecting_deletes_the_secrets_of_earlier_connections_too(
+    owner: LintingClient, provider: Provider
+) -> None:
+    for _ in range(2):
+        found = consent(owner, provider, GOOGLE_FORM, "google")
+        found.scope = "https://mail.google.com/ openid email"
+        assert come_back(owner, found).status_code == 303
+        work()
+    assert sorted(version.state for version in versions()) == ["live", "retired"]
+    provider.issuer.script = lambda _form: (200, {})
+    second = max(grant.id for grant in grants())
+    assert owner.submit(f"/settings/connect/{second}/disconnect", {}, page=PAGE).status_code == 303
+    assert provider.issuer.requests[-1][0] == "/revoke"
+    assert [(one.sealed_secret, one.sealed_refresh, one.sealed_access) for one in grants()] == [
+        (None,) * 3
+    ] * 2

@@ -132,8 +132,10 @@ def finish_consent(
 def disconnect(owner: Owner, grant: OAuthGrant, *, now: datetime) -> None:
     """Delete the secrets of a grant. Where the live version used it, the platform's sender takes over. Commits.
 
-    Google's consent is revoked there, too, unless another grant depends on it.
+    The earlier grants that it replaced are ended with it, except those of the live version and of drafts. Google's consent
+    is revoked there, too, unless another grant depends on it.
     """
+    grants.end_earlier(grant, versions.grants_in_use(owner.account_id), now=now)
     token = grants.token_to_revoke(grant)
     grants.end(grant, now=now)
     live = routing.live_version(owner.account_id)
