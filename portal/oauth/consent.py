@@ -81,7 +81,6 @@ def begin(owner: LoggedIn, asked: ConsentRequest, *, now: datetime) -> str:
     """Store an attempt and return the address at which the owner consents. Commits."""
     way = issuers.WAYS[asked.way]
     state, nonce, verifier = new_token(), new_token(), new_token()
-    db.session.execute(delete(OAuthAttempt).where(OAuthAttempt.created_at < now - _KEPT_FOR))
     attempt = OAuthAttempt(
         state_hash=hash_token(state),
         account_id=owner.account_id,
@@ -113,6 +112,12 @@ def begin(owner: LoggedIn, asked: ConsentRequest, *, now: datetime) -> str:
         **way.parameters,
     }
     return f"{issuers.authorize_url(way, asked.tenant)}?{urlencode(query)}"
+
+
+def delete_old_attempts(now: datetime) -> None:
+    """Delete attempts that are no longer needed, also those that were given up. Commits."""
+    db.session.execute(delete(OAuthAttempt).where(OAuthAttempt.created_at < now - _KEPT_FOR))
+    db.session.commit()
 
 
 def attempt_binding(attempt: OAuthAttempt) -> dict[str, str | int]:
@@ -150,7 +155,7 @@ def finish(owner: LoggedIn, issuer: str, answer: Mapping[str, str], *, now: date
 
 
 def _use(owner: LoggedIn, issuer: str, state: str, now: datetime) -> OAuthAttempt:
-    """Return the attempt of a state and mark it as used. Commits."""
+    """Return the attempt of a state, mark it as used, and delete its secrets from the table. Commits."""
     attempt = db.session.scalar(select(OAuthAttempt).where(OAuthAttempt.state_hash == hash_token(state)))
     known = attempt is not None and issuers.WAYS[attempt.way].issuer == issuer
     if attempt is None or not known:
@@ -165,10 +170,11 @@ def _use(owner: LoggedIn, issuer: str, state: str, now: datetime) -> OAuthAttemp
         )
     if attempt.created_at < now - _VALID_FOR:
         raise ConsentFailed(_("This took more than ten minutes. Connect once more."), attempt)
+    sealed = attempt.sealed
     used = db.session.execute(
         update(OAuthAttempt)
         .where(OAuthAttempt.id == attempt.id, OAuthAttempt.used_at.is_(None))
-        .values(used_at=now)
+        .values(used_at=now, sealed=b"")
         .execution_options(synchronize_session=False)
     )
     if used.rowcount != 1:  # type: ignore[attr-defined]
@@ -182,6 +188,7 @@ def _use(owner: LoggedIn, issuer: str, state: str, now: datetime) -> OAuthAttemp
     db.session.refresh(attempt)
     db.session.expunge(attempt)
     db.session.rollback()
+    attempt.sealed = sealed
     return attempt
 
 

@@ -66,6 +66,8 @@ class OAuthAttempt(Base):
     mailbox: Mapped[str] = mapped_column(String(254))
     is_shared: Mapped[bool]
     nonce: Mapped[str] = mapped_column(String(64))
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)  # the PKCE verifier, and the owner's client secret
+    sealed: Mapped[bytes] = mapped_column(
+        LargeBinary
+    )  # the PKCE verifier, and the owner's client secret; empty once used
     created_at: Mapped[datetime]
     used_at: Mapped[datetime | None]

@@ -87,7 +87,13 @@ KINDS = (
         grant_binding,
         OAuthGrant.sealed_refresh.is_not(None),
     ),
-    SealedKind("attempts to connect", OAuthAttempt, ("sealed",), attempt_binding),
+    SealedKind(
+        "attempts to connect",
+        OAuthAttempt,
+        ("sealed",),
+        attempt_binding,
+        OAuthAttempt.used_at.is_(None),  # used ones have no secrets any more
+    ),
     SealedKind(
         "access tokens",
         OAuthGrant,

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 def install(app: Flask) -> None:
     """Register the pages and the jobs of this package with the app."""
     from ..accounts import standing
-    from ..jobs.registry import add_work_source
+    from ..jobs.registry import add_cleanup, add_work_source
+    from ..oauth.consent import delete_old_attempts
     from ..outbox.callbacks import add_listener
     from . import login_probe, refused_targets, routing, views_explain
     from .check import find_due_work
@@ -25,5 +26,6 @@ def install(app: Flask) -> None:
     app.register_blueprint(connecting.blueprint)
     app.register_blueprint(views_consent.blueprint)
     add_work_source(app, find_due_work)
+    add_cleanup(app, delete_old_attempts)
     add_listener(app, refused_targets.on_attempt_settled)
     add_work_source(app, login_probe.find_due_work)

@@ -20,8 +20,10 @@ from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db
 from portal.env import OAuthClient
+from portal.jobs.registry import job_registry
 from portal.oauth.models import OAuthAttempt, OAuthGrant
 from portal.oauth.tokens import GrantTokens
+from portal.operations.reseal import count_by_key
 from portal.outbox.models import Status
 from portal.outbox.sending.drain import drain_queue
 from portal.smtp.failure import SubmissionFailure
@@ -368,3 +370,20 @@ def test_disconnecting_deletes_the_secrets_of_earlier_connections_too(
     assert [(one.sealed_secret, one.sealed_refresh, one.sealed_access) for one in grants()] == [
         (None,) * 3
     ] * 2
+
+
+def test_the_secrets_of_an_attempt_go_when_it_is_used_and_the_attempt_a_day_later(
+    app: Flask, connected: Consent, owner: LintingClient
+) -> None:
+    assert db.session.scalars(select(OAuthAttempt.sealed)).all() == [b""]
+    leave(owner, FORM)
+    db.session.rollback()
+    used = count_by_key()
+    assert sum(one.rows["attempts to connect"] for one in used.values()) == 1
+    assert not any(one.unreadable for one in used.values())
+    db.session.rollback()
+    for hours, left in ((1, 2), (25, 0)):
+        for cleanup in job_registry(app).cleanups:
+            cleanup(utcnow() + timedelta(hours=hours))
+        assert len(db.session.scalars(select(OAuthAttempt)).all()) == left
+        db.session.rollback()
