@@ -47,6 +47,11 @@ def _unescaped(quoted: str) -> str:
         return quoted
 
 
+def _is_of_a_proxy(status: int | None) -> bool:
+    """Whether an answer without an ``error``, which RFC 6749 (5.2) asks for, comes from a proxy or firewall on the way."""
+    return status is not None and (300 <= status < 400 or status in {403, 407, 408})
+
+
 def token_failure(text: str, *, issuer: str, status: int | None = None) -> SubmissionFailure:
     """Return the failure of the stage CONSENT for an answer other than a token.
 
@@ -66,6 +71,7 @@ def token_failure(text: str, *, issuer: str, status: int | None = None) -> Submi
         details.get("error") in _TRANSIENT_ERRORS
         or details.get("number") in _TRANSIENT_NUMBERS
         or (status is not None and (status == _TOO_MANY_REQUESTS or status >= _SERVER_ERRORS))
+        or (not said and "number" not in details and _is_of_a_proxy(status))
     )
     reason = Reason.TOKEN_UNAVAILABLE if is_transient else Reason.TOKEN_REFUSED
     return SubmissionFailure(Stage.CONSENT, reason, evidence=evidence)
