@@ -115,7 +115,8 @@ def portal(folder: Path, database_url: str = "") -> Iterator[Portal]:
     if database_url:
         bootstrap.migrate(app)
     with app.app_context():
-        db.create_all()
+        if not database_url:
+            db.create_all()
         people = {name: _owner(app, name) for name in (ALPHA, BETA, OPERATOR)}
         people[VISITOR] = Person(VISITOR, app.test_client())
         for name in (ALPHA, BETA):
