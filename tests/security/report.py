@@ -134,7 +134,7 @@ PARTS: dict[str, Callable[[Options], Iterator[Row]]] = {
 def tests_row(options: Options, name: str, *arguments: str) -> Row:
     """Run existing tests in a process of its own; the figure is how many failed."""
     marks = "not thorough" if options.short else ""
-    command = [sys.executable, "-m", "pytest", "-n0", "-q", "-m", marks, *arguments]
+    command = [sys.executable, "-m", "pytest", "-n0", "-m", marks, *arguments]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|error)", run.stdout)}
     passed, bad = counts.get("passed", 0), counts.get("failed", 0) + counts.get("error", 0)
