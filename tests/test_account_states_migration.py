@@ -74,6 +74,15 @@ def _without_added(connection: sa.Connection) -> dict[str, list[tuple]]:
     return found
 
 
+def _rows(connection: sa.Connection, *, without: str) -> dict[str, list[tuple]]:
+    """Return the rows of each table, sorted, without the columns of one name."""
+    found = {}
+    for table in _tables(connection):
+        columns = [column for column in table.columns if column.name != without]
+        found[table.name] = sorted((tuple(row) for row in connection.execute(sa.select(*columns))), key=repr)
+    return found
+
+
 def _triggers(connection: sa.Connection) -> set[str]:
     catalogue = "pg_trigger WHERE NOT tgisinternal" if connection.dialect.name == "postgresql" else ""
     query = (

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import pytest
-import sqlalchemy as sa
 from flask_migrate import downgrade, upgrade
 
 from portal import create_app
 from portal.db import db, readiness
 from tests.conftest import make_config
-from tests.test_account_states_migration import _fill, _triggers
+from tests.test_account_states_migration import _fill, _rows, _triggers
 from tests.test_plain_names import _tables
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
 FOLDER = str(readiness.MIGRATIONS)
-
-
-def _rows(connection: sa.Connection) -> dict[str, list[tuple]]:
-    found = {}
-    for table in _tables(connection):
-        columns = [column for column in table.columns if column.name != "without_address"]
-        found[table.name] = sorted((tuple(row) for row in connection.execute(sa.select(*columns))), key=repr)
-    return found
 
 
 def test_accounts_of_before_send_on_with_their_address_or_without_one(tmp_path):
@@ -31,10 +22,10 @@ def test_accounts_of_before_send_on_with_their_address_or_without_one(tmp_path):
         with db.engine.begin() as connection:
             _fill(connection)
             connection.exec_driver_sql("DELETE FROM notice_branding WHERE account_id = 2")
-            before, triggers_before = _rows(connection), _triggers(connection)
+            before, triggers_before = _rows(connection, without="without_address"), _triggers(connection)
         upgrade(directory=FOLDER, revision="0020")
         with db.engine.begin() as connection:
-            after = _rows(connection)
+            after = _rows(connection, without="without_address")
             added = [row for row in after.pop("notice_branding") if row not in before["notice_branding"]]
             assert after == {name: rows for name, rows in before.items() if name != "notice_branding"}
             assert len(added) == 1, "a row of the account that had none"
