@@ -24,7 +24,7 @@ def fill_rehearsal(
     page.get_by_label("SMTP Username").fill(username)
     change = page.locator("#change-password > summary")
     if change.count():
-        change.click()
+        change.press("Enter")  # by key: loaded hints may move the line below a pointer
     page.locator("[name=password]").fill(password)
 
 

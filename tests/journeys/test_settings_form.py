@@ -44,7 +44,7 @@ def test_a_slow_check_is_stopped_its_draft_discarded_and_the_provider_switched(l
     expect(running).to_contain_text("up to 400 seconds")
 
     # What is typed while the check runs stays, also with the cursor elsewhere and after Stop.
-    page.locator("#change-password > summary").click()
+    page.locator("#change-password > summary").press("Enter")
     page.get_by_label("New SMTP Password").fill("typed meanwhile")
     page.get_by_label("Domain", exact=True).focus()
     shown = int(running.locator("[data-counter]").inner_text())
@@ -73,7 +73,7 @@ def test_a_slow_check_is_stopped_its_draft_discarded_and_the_provider_switched(l
     expect(page.locator("#check")).to_contain_text("Send as ada@brightleaf.example instead")
 
     # A failed draft is discarded, and the live settings fill the form.
-    page.locator("#change-password > summary").click()
+    page.locator("#change-password > summary").press("Enter")
     page.get_by_label("New SMTP Password").fill("qrstuvwxyzabcdef")
     page.get_by_label("SMTP Username").fill("bo@brightleaf.example")
     save(page)
