@@ -1,5 +1,5 @@
 #!/bin/sh
-# Look for the servers that Signet is tried against, Postfix, Haraka, Redis and nginx; install what is missing where that
+# Look for the servers that Signet is tried against, Postfix, Haraka, Dovecot, Redis and nginx; install what is missing where that
 # is possible; otherwise say what is skipped. They are installed without being started.
 environment="${VIRTUAL_ENV:-$(dirname "$0")/../.venv}"
 PATH="$PATH:/usr/sbin:/sbin"
@@ -40,6 +40,10 @@ if ! command -v postfix >/dev/null 2>&1 || ! command -v saslpasswd2 >/dev/null 2
 fi
 if [ -z "$SIGNET_HARAKA" ] && [ ! -f "$environment/interop/node_modules/Haraka/bin/haraka" ]; then
   install_haraka || echo "No Haraka here, and none could be installed: the tests against it will be skipped."
+fi
+if [ ! -x /usr/lib/dovecot/submission ] || [ ! -x /usr/lib/dovecot/imap ]; then
+  install_packages dovecot-submissiond dovecot-imapd ||
+    echo "No Dovecot here, and none could be installed: the tests against it will be skipped."
 fi
 if ! command -v redis-server >/dev/null 2>&1; then
   install_packages redis-server || echo "No Redis here, and none could be installed: the tests with it will be skipped."

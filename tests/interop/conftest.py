@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.interop.dovecot import Dovecot, dovecot_missing
 from tests.interop.servers import Haraka, Postfix, haraka_missing, postfix_missing
 
 
@@ -35,4 +36,11 @@ def postfix() -> Iterator[Postfix]:
 def haraka() -> Iterator[Haraka]:
     _skip(haraka_missing())
     with Haraka() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dovecot(postfix: Postfix) -> Iterator[Dovecot]:
+    _skip(dovecot_missing())
+    with Dovecot(postfix) as server:
         yield server

@@ -1,4 +1,4 @@
-"""The engine with Postfix and Haraka: acceptance, refusals and their diagnoses."""
+"""The engine with Postfix, Haraka and Dovecot: acceptance, refusals and their diagnoses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HTML = "<p>Grüße</p>\n.\n" + "ü" * 300 + "\n"
 MECHANISMS = [Mechanism.PLAIN, Mechanism.LOGIN, Mechanism.CRAM_MD5]
 
 
-@pytest.fixture(params=["postfix", "haraka"])
+@pytest.fixture(params=["postfix", "haraka", "dovecot"])
 def real(request: pytest.FixtureRequest) -> Iterator[Started]:
     yield request.getfixturevalue(request.param)
 
