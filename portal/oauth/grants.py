@@ -76,6 +76,11 @@ def find(account_id: int, grant_id: int) -> OAuthGrant | None:
     )
 
 
+def has_ended(grant_id: int) -> bool:
+    """Return whether a grant was ended, by the table and not by what the session holds of it."""
+    return db.session.scalar(select(OAuthGrant.ended_at).where(OAuthGrant.id == grant_id)) is not None
+
+
 def end_all_but(account_id: int, kept: Select[int | None], *, now: datetime) -> None:
     """End the grants of an account that no version refers to any more. The caller commits.
 
@@ -105,8 +110,7 @@ def end_earlier(grant: OAuthGrant, kept: Select[int | None], *, now: datetime) -
         OAuthGrant.id != grant.id,
         OAuthGrant.id.not_in(kept),
     )
-    for other in db.session.scalars(query):
-        end(other, now=now)
+    return list(db.session.scalars(query))
 
 
 def token_to_revoke(grant: OAuthGrant) -> str:

@@ -14,10 +14,11 @@ def install(app: Flask) -> None:
     from ..jobs.registry import add_cleanup, add_work_source
     from ..oauth.consent import delete_old_attempts
     from ..outbox.callbacks import add_listener
-    from . import login_probe, refused_targets, routing, views_explain
+    from . import login_probe, routing, views_explain
     from .check import find_due_work
+    from .checking import refused_targets
+    from .connecting import used_grants, views_consent
     from .connecting import views as connecting
-    from .connecting import views_consent
     from .views import blueprint
 
     standing.register_own_server(app, routing.has_live_version)

@@ -36,7 +36,8 @@ from ..security_log import SecurityEvent, record
 from ..smtp.failure import Reason, Stage, SubmissionFailure
 from ..state import current_config
 from ..vault import DecryptionError
-from . import autodetect, credentials, fixes, refused_targets, routing, versions
+from . import autodetect, credentials, fixes, routing, versions
+from .checking import check_requests, refused_targets
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, VersionState
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ def _due_jobs(now: datetime, *conditions: ColumnElement[bool]) -> list[tuple[str
         select(SmtpSettings.account_id, SettingsCheck.version_id)
         .join(SmtpSettings, SmtpSettings.id == SettingsCheck.version_id)
         .where(
-            _is_due(now), SmtpSettings.account_id.not_in(versions.accounts_being_checked(now)), *conditions
+            _is_due(now),
+            SmtpSettings.account_id.not_in(check_requests.accounts_being_checked(now)),
+            *conditions,
         )
     )
     rows = db.session.execute(query.order_by(SettingsCheck.id.desc()))
@@ -108,7 +111,7 @@ def _claim(version_id: int, now: datetime) -> Lease[SettingsCheck] | None:
         db.session.rollback()
         return None
     versions.lock_account(account_id)
-    if versions.is_being_checked(account_id, now):  # at its end it pushes the job of the next
+    if check_requests.is_being_checked(account_id, now):  # at its end it pushes the job of the next
         db.session.rollback()
         return None
     query = select(SettingsCheck).where(SettingsCheck.version_id == version_id, _is_due(now))

@@ -12,6 +12,7 @@ from ..smtp.providers import remove_spaces
 from ..smtp.server import Mechanism, Security
 from ..vault import DecryptionError
 from . import credentials, providers, routing, validation, versions
+from .checking import check_requests
 from .models import SmtpSettings, VersionState
 from .validation import InvalidSettings
 
@@ -78,7 +79,7 @@ def apply(owner: Owner, version: SmtpSettings, *, now: datetime) -> SmtpSettings
     The password is sealed again for the new version: the fix was verified with it, at the same server or at another
     server of the same provider in the catalogue.
     """
-    check = versions.latest_check(version)
+    check = check_requests.latest_check(version)
     if check is None or not check.fix:
         raise InvalidSettings({"": "There is no proved fix for this version any more. Check it again."})
     try:

@@ -17,7 +17,8 @@ from ..web.errors import ErrorPage
 from ..web.filters import ago
 from ..web.labels import DiagnosisView, diagnosis_view, transcript_lines
 from ..web.pagination import key_argument
-from . import check_view, deprecations, domain_proof, login_probe, routing, validation, versions
+from . import deprecations, domain_proof, login_probe, routing, validation, versions
+from .checking import check_requests, check_view
 from .connecting import connect
 from .models import CheckState, SettingsCheck, SmtpSettings, VersionState
 
@@ -132,10 +133,12 @@ def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> Setti
     """
     now = utcnow()
     newest, live = versions.newest(owner.account_id), routing.live_version(owner.account_id)
-    shown = versions.last_checked(owner.account_id) or newest
-    check = versions.latest_check(shown) if shown else None
+    shown = check_requests.last_checked(owner.account_id) or newest
+    check = check_requests.latest_check(shown) if shown else None
     progress = (
-        check_view.summary(check, behind=versions.is_being_checked(owner.account_id, now)) if check else ""
+        check_view.summary(check, behind=check_requests.is_being_checked(owner.account_id, now))
+        if check
+        else ""
     )
     diagnosis, fix = check_view.diagnosis(check), check_view.verified_fix(check)
     steps = check_view.steps(diagnosis, fix) if diagnosis else []

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Select, delete, func, select, update
+from flask_babel import gettext as _
+from sqlalchemy import func, select, update
 
-from .. import rate_limit
 from ..accounts.models import Account, Owner
 from ..db import db
-from ..jobs import notify
 from ..oauth import grants
 from ..outbox.queue import get_queue, release
 from ..security_log import SecurityEvent, record
 from ..smtp.server import Mechanism
 from ..vault import DecryptionError
-from ..web import owner_limits
 from . import credentials, domain_proof, validation
-from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, VersionState
+from .checking import check_requests
+from .connecting import used_grants
+from .models import DETECT, SettingsCheck, SmtpSettings, VersionState
 from .validation import InvalidSettings, SettingsInput
 
 if TYPE_CHECKING:
@@ -26,17 +26,6 @@ if TYPE_CHECKING:
 
 _SPACES_CODE = "app-password-spaces"
 _KEPT = SmtpSettings.state != VersionState.DISCARDED
-CHECK_STOPPED: dict[str, Any] = {
-    "code": "check-stopped",
-    "kind": "network",
-    "whose_move": "owner",
-    "cause": "You stopped this check.",
-    "fixes": ["Choose Check again when you want to repeat it."],
-}
-
-
-class CheckLimitReached(InvalidSettings):
-    """The account has reached its limit of checks per hour; nothing is saved."""
 
 
 def account_of(version_id: int) -> int | None:
@@ -101,7 +90,8 @@ def save_draft(owner: Owner, values: SettingsInput, *, now: datetime) -> SmtpSet
     db.session.add(version)
     db.session.flush()
     if not blocking_warnings(version):
-        _request_check(version, owner, now)
+        check_requests.count_check(owner.account_id, now=now)
+        check_requests.request_check(version, owner, now)
     number = version.number
     db.session.commit()
     record(SecurityEvent.SETTINGS_SAVED, account=owner.account_id, version=number)
@@ -130,7 +120,8 @@ def save_fixed(owner: Owner, version: SmtpSettings, password: str, *, now: datet
 def check_again(owner: Owner, version: SmtpSettings, *, now: datetime) -> None:
     """Request another check of a version, which goes live if it passes. Commits. Raises InvalidSettings."""
     _clear_blocking(version)
-    _request_check(version, owner, now)
+    check_requests.count_check(owner.account_id, now=now)
+    check_requests.request_check(version, owner, now)
     db.session.commit()
 
 
@@ -162,9 +153,18 @@ def activate(version: SmtpSettings, *, now: datetime) -> None:
 
 
 def activate_if_proved(version: SmtpSettings, *, now: datetime) -> bool:
-    """Make a version live unless its domain has to be proved first. Returns whether it is live. The caller commits."""
+    """Make a version live. Returns whether it is live. The caller commits.
+
+    It is not if its domain has to be proved first, or if it was discarded or its connection ended meanwhile.
+    """
     domain_proof.lock()
-    if domain_proof.is_missing(version):
+    lock_account(version.account_id)
+    db.session.refresh(version, ["state"])
+    if (
+        version.state is VersionState.DISCARDED
+        or used_grants.is_disconnected(version)
+        or domain_proof.is_missing(version)
+    ):
         return False
     activate(version, now=now)
     return True
@@ -172,7 +172,7 @@ def activate_if_proved(version: SmtpSettings, *, now: datetime) -> bool:
 
 def stop_using(account_id: int, *, now: datetime) -> None:
     """Go back to the platform's sender. Checks that wait or run are cancelled, so none can activate a version. Commits."""
-    _end_checks(account_id, now)
+    check_requests.end_checks(account_id, now)
     lock_account(account_id)
     _retire_live(account_id)
     release_queue(account_id)
@@ -180,27 +180,17 @@ def stop_using(account_id: int, *, now: datetime) -> None:
     record(SecurityEvent.SETTINGS_STOPPED, account=account_id)
 
 
-def stop_checks(account_id: int, *, now: datetime) -> bool:
-    """End the checks that wait or run; a worker that runs one leaves it within seconds. Commits.
-
-    Returns whether there was one. Ending a check locks no version, so that it never waits for the server.
-    """
-    ended = _end_checks(account_id, now)
-    db.session.commit()
-    return ended > 0
-
-
 def discard_drafts(account_id: int, *, now: datetime) -> int:
     """Discard all drafts, delete their passwords and connections, and end their checks. Commits. Returns how many there were.
 
     The versions that were live stay. The rows stay, too, because messages and incidents name their numbers.
     """
-    lock_account(account_id)
     query = select(SmtpSettings.id).where(
         SmtpSettings.account_id == account_id, SmtpSettings.state == VersionState.DRAFT
     )
+    check_requests.end_checks(account_id, now, SettingsCheck.version_id.in_(query))
+    lock_account(account_id)
     ids = list(db.session.scalars(query))
-    _end_checks(account_id, now, SettingsCheck.version_id.in_(ids))
     db.session.execute(
         update(SmtpSettings)
         .where(SmtpSettings.id.in_(ids))
@@ -212,34 +202,14 @@ def discard_drafts(account_id: int, *, now: datetime) -> int:
     return len(ids)
 
 
-def grants_in_use(account_id: int) -> Select[int | None]:
-    """Return the query for the ids of the grants that the live version or a draft logs in with."""
-    return select(SmtpSettings.grant_id).where(
-        SmtpSettings.account_id == account_id,
-        SmtpSettings.grant_id.is_not(None),
-        SmtpSettings.state.in_((VersionState.LIVE, VersionState.DRAFT)),
-    )
-
-
-def _end_checks(account_id: int, now: datetime, *conditions: ColumnElement[bool]) -> int:
-    """Mark checks that wait or run as stopped by the owner. Return how many. The caller commits."""
-    version_ids = select(SmtpSettings.id).where(SmtpSettings.account_id == account_id)
-    unfinished = SettingsCheck.state.in_((CheckState.WAITING, CheckState.RUNNING))
-    values = {"state": CheckState.FAILED, "diagnosis": CHECK_STOPPED, "ended_at": now, "lease_until": None}
-    ended = db.session.execute(
-        update(SettingsCheck)
-        .where(SettingsCheck.version_id.in_(version_ids), unfinished, *conditions)
-        .values(**values)
-    )
-    return int(ended.rowcount)  # type: ignore[attr-defined]
-
-
 def force_activate(version: SmtpSettings, *, now: datetime) -> None:
     """Make a version live without a passed check, at the owner's request. Commits. Raises InvalidSettings."""
     if not is_complete(version):
         raise InvalidSettings(
             {"port": "Nothing answered yet, so port and encryption are unknown. Choose them and save again."}
         )
+    if used_grants.is_disconnected(version):
+        raise InvalidSettings({"": _("This connection was disconnected. Connect the mailbox again.")})
     _clear_blocking(version)
     if not activate_if_proved(version, now=now):
         db.session.rollback()
@@ -257,38 +227,6 @@ def blocking_warnings(version: SmtpSettings) -> validation.Warnings:
 def is_complete(version: SmtpSettings) -> bool:
     """Whether port and encryption are known."""
     return version.port != 0 and version.security != DETECT
-
-
-def latest_check(version: SmtpSettings) -> SettingsCheck | None:
-    query = select(SettingsCheck).where(SettingsCheck.version_id == version.id)
-    return db.session.scalar(query.order_by(SettingsCheck.id.desc()).limit(1))
-
-
-def last_checked(account_id: int) -> SmtpSettings | None:
-    """Return the version of the account's newest check, which can be an older version checked again."""
-    query = (
-        select(SmtpSettings)
-        .join(SettingsCheck, SettingsCheck.version_id == SmtpSettings.id)
-        .where(SmtpSettings.account_id == account_id, _KEPT)
-        .order_by(SettingsCheck.id.desc())
-        .limit(1)
-    )
-    return db.session.scalar(query)
-
-
-def accounts_being_checked(now: datetime) -> Select[int]:
-    """Return the query for the ids of the accounts of which a worker runs a check."""
-    return (
-        select(SmtpSettings.account_id)
-        .join(SettingsCheck, SettingsCheck.version_id == SmtpSettings.id)
-        .where(SettingsCheck.state == CheckState.RUNNING, SettingsCheck.lease_until > now)
-    )
-
-
-def is_being_checked(account_id: int, now: datetime) -> bool:
-    """Return whether a worker runs a check of an account. Another one waits until it ends."""
-    query = accounts_being_checked(now).where(SmtpSettings.account_id == account_id)
-    return db.session.scalar(query.limit(1)) is not None
 
 
 def release_queue(account_id: int) -> None:
@@ -322,41 +260,6 @@ def _seal_password(version: SmtpSettings, password: str, saved: SmtpSettings | N
     elif not password:
         password, version.password_saved_at = credentials.kept_password(version, saved)
     credentials.seal(version, password)
-
-
-def _request_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:
-    """Request a check, unless one of this version already waits: a second would only log in twice.
-
-    It replaces the check of another version that has not started. An account thus has at most one check that runs
-    and one that waits for its end.
-    """
-    if not rate_limit.consume(owner_limits.CHECKS, version.account_id, now=now):
-        db.session.rollback()
-        sentence = (
-            "These settings were checked very often in the last hour. "
-            "Wait a while: providers lock users who try too often."
-        )
-        raise CheckLimitReached({"": sentence})
-    others = select(SmtpSettings.id).where(
-        SmtpSettings.account_id == version.account_id, SmtpSettings.id != version.id
-    )
-    db.session.execute(
-        delete(SettingsCheck).where(
-            SettingsCheck.state == CheckState.WAITING, SettingsCheck.version_id.in_(others)
-        )
-    )
-    if not _is_check_waiting(version):
-        check = SettingsCheck(version_id=version.id, recipient=owner.mailbox, recipient_name=owner.name)
-        check.state, check.stages, check.created_at = CheckState.WAITING, [], now
-        db.session.add(check)
-    notify.push_after_commit("check", version.id)
-
-
-def _is_check_waiting(version: SmtpSettings) -> bool:
-    query = select(SettingsCheck.id).where(
-        SettingsCheck.version_id == version.id, SettingsCheck.state == CheckState.WAITING
-    )
-    return db.session.scalar(query.limit(1)) is not None
 
 
 def _clear_blocking(version: SmtpSettings) -> None:

@@ -28,6 +28,7 @@ from . import (
     routing,
     versions,
 )
+from .checking import check_requests
 from .forms import RecipientForm, SmtpForm, initial_values
 from .models import SmtpSettings, VersionState
 from .validation import InvalidSettings, SettingsInput
@@ -91,7 +92,7 @@ def save() -> Any:
     try:
         versions.save_draft(current_user, _settings_input(form), now=utcnow())
     except InvalidSettings as error:
-        return _refused_page(form, error), 429 if isinstance(error, versions.CheckLimitReached) else 422
+        return _refused_page(form, error), 429 if isinstance(error, check_requests.CheckLimitReached) else 422
     if filled:
         flash(f"Filled in for you: {'; '.join(filled)}.", "info")
     return redirect(url_for(".email_preferences", _anchor="check"), 303)
@@ -104,7 +105,7 @@ def version_action(number: int, action: str) -> Any:
     apply = _ACTIONS.get(action) or abort(404)
     try:
         message = apply(version)
-    except versions.CheckLimitReached:
+    except check_requests.CheckLimitReached:
         return error_page(429, page=page.TOO_MANY_CHECKS)
     except InvalidSettings as error:
         flash(" ".join(error.errors.values()), "danger")
@@ -154,7 +155,7 @@ def stop() -> Any:
 @blueprint.post(f"{PATH}/check/stop")
 @login_required
 def stop_check() -> Any:
-    if versions.stop_checks(current_user.account_id, now=utcnow()):
+    if check_requests.stop_checks(current_user.account_id, now=utcnow()):
         flash(_("The check is stopped."), "success")
     else:
         flash(_("The check had already ended."), "info")

@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-from tests.smtp.badserver import Peer, serve_correctly
+from tests.smtp.badserver import Answer, Peer, serve_correctly
 
-Answer = tuple[int, dict[str, Any] | str]
+TokenAnswer = tuple[int, dict[str, Any] | str]
 REFUSAL_JSON = base64.b64encode(b'{"status":"401","schemes":"bearer","scope":"mail"}')
 
 
@@ -22,7 +22,7 @@ REFUSAL_JSON = base64.b64encode(b'{"status":"401","schemes":"bearer","scope":"ma
 class Issuer:
     """Answers each request with a new token, or as ``script`` says; ``requests`` holds path and form of each."""
 
-    script: Callable[[dict[str, str]], Answer | None] = lambda _form: None
+    script: Callable[[dict[str, str]], TokenAnswer | None] = lambda _form: None
     lifetime_s: int = 3600
     padding: str = ""  # appended to each token
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -73,8 +73,11 @@ class Issuer:
         self.valid.clear()
 
 
-def serve_tokens(issuer: Issuer, peer: Peer, refusal: bytes = b"") -> None:
-    """Act as a mail server that accepts XOAUTH2 with a token of the issuer, and refuses as Microsoft or by ``refusal``."""
+def serve_tokens(issuer: Issuer, peer: Peer, refusal: bytes = b"", **answers: Answer) -> None:
+    """Act as a mail server that accepts XOAUTH2 with a token of the issuer, and refuses as Microsoft or by ``refusal``.
+
+    ``answers`` are those of ``serve_correctly``.
+    """
 
     def log_in(peer: Peer, _line: bytes) -> None:
         peer.send(b"334 \r\n")
@@ -88,5 +91,8 @@ def serve_tokens(issuer: Issuer, peer: Peer, refusal: bytes = b"") -> None:
         peer.send(refusal or b"535 5.7.3 Authentication unsuccessful [AM0PR01CA0101.example]\r\n")
 
     serve_correctly(
-        peer, {"AUTH": log_in}, offers=(b"SIZE 100000", b"AUTH LOGIN XOAUTH2"), certificate="providers"
+        peer,
+        {"AUTH": log_in, **answers},
+        offers=(b"SIZE 100000", b"AUTH LOGIN XOAUTH2"),
+        certificate="providers",
     )

@@ -18,6 +18,7 @@ from portal.incidents.models import Incident
 from portal.outbox.models import Status
 from portal.outbox.sending.drain import drain_queue
 from portal.settings import login_probe
+from portal.settings import versions as operations
 from portal.settings.models import SmtpSettings
 from tests.oauth.conftest import (
     FORM,
@@ -33,6 +34,7 @@ from tests.oauth.issuer import serve_tokens
 from tests.outbox.support import enqueue_message, message, queue
 from tests.pages import LintingClient
 from tests.settings.conftest import PAGE, checks, text_of, versions, work
+from tests.smtp.badserver import Peer
 
 pytestmark = pytest.mark.both_databases
 
@@ -280,6 +282,32 @@ def test_disconnecting_deletes_the_secrets_and_the_platform_sends(
     owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
     work()
     assert checks()[-1].diagnosis["code"] == "connection-ended"
+
+
+def test_a_check_that_passes_after_its_connection_was_disconnected_makes_nothing_live(
+    app: Flask, owner: LintingClient, provider: Provider
+) -> None:
+    assert owner.submit(MICROSOFT, FORM).status_code == 303
+    url = f"/settings/connect/{grants()[0].id}/disconnect"
+
+    def disconnect(peer: Peer, _line: bytes) -> None:
+        assert owner.submit(url, {}, page=PAGE).status_code == 303
+        peer.send(b"250 2.0.0 Ok: queued as 1\r\n")
+
+    provider.smtp.script = lambda peer: serve_tokens(provider.issuer, peer, DOT=disconnect)
+    work()
+    assert [version.state for version in versions()] == ["draft"]
+    assert checks()[0].diagnosis["code"] == "check-stopped"
+    assert grants()[0].sealed_secret is None
+
+
+def test_a_disconnected_draft_is_not_activated_by_hand(owner: LintingClient, provider: Provider) -> None:
+    owner.submit(MICROSOFT, FORM)
+    owner.submit(f"/settings/connect/{grants()[0].id}/disconnect", {}, page=PAGE)
+    assert owner.submit(f"{PAGE}/versions/1/activate", {}, page=PAGE).status_code == 303
+    assert "This connection was disconnected. Connect the mailbox again." in text_of(owner.get(PAGE))
+    assert not operations.activate_if_proved(db.session.get_one(SmtpSettings, 1), now=utcnow())
+    assert [version.state for version in versions()] == ["draft"]
 
 
 def test_discarding_a_failed_draft_deletes_its_secret_and_keeps_that_of_the_live_version(

@@ -21,6 +21,7 @@ from portal.jobs.registry import job_registry
 from portal.outbox.models import Outcome
 from portal.outbox.sending.drain import drain_queue
 from portal.settings import check, versions
+from portal.settings.checking import check_requests
 from portal.settings.models import SettingsCheck, SmtpSettings
 from portal.settings.validation import SettingsInput
 from portal.state import get_state
@@ -188,7 +189,7 @@ def test_of_the_checks_of_an_account_one_is_claimed_at_a_time(app, owner, form):
     db.session.commit()
     claimed = run_together(app, 4, lambda number: check._claim(ids[number], utcnow()))
     assert len([one for one in claimed if one is not None]) == 1
-    assert versions.is_being_checked(account_id, utcnow())
+    assert check_requests.is_being_checked(account_id, utcnow())
 
 
 def _copy(version: SmtpSettings, number: int) -> SmtpSettings:

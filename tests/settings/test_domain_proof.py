@@ -248,6 +248,7 @@ def test_accounts_that_share_a_domain_at_the_upgrade_go_on(tmp_path):
                 "UPDATE smtp_settings SET state = 'live', domain = 'shop.example', host = 'smtp.relay.example',"
                 " credential_warnings = '[]'",
                 "UPDATE affiliate SET state = 'active'",
+                "UPDATE oauth_grant SET ended_at = NULL",
             ):
                 connection.execute(sa.text(sql))
         upgrade(directory=FOLDER, revision="0018")

@@ -8,7 +8,8 @@ from html import unescape
 
 from portal.operations import reseal
 from portal.outbox.models import OutboxMessage, Status
-from portal.settings import check, check_view
+from portal.settings import check
+from portal.settings.checking import check_view
 from portal.settings.models import VersionState
 from portal.settings.versions import newest
 from portal.smtp.diagnosis.cases import load_cases

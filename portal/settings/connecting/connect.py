@@ -17,8 +17,10 @@ from ...smtp.network.guard import HostError, canonical_host
 from ...smtp.providers import load_catalogue
 from ...smtp.server import Mechanism
 from .. import routing, validation, versions
+from ..checking import check_requests
 from ..models import SmtpSettings, VersionState
 from ..validation import InvalidSettings, SettingsInput
+from . import used_grants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,12 +132,16 @@ def finish_consent(
 
 
 def disconnect(owner: Owner, grant: OAuthGrant, *, now: datetime) -> None:
-    """Delete the secrets of a grant. Where the live version used it, the platform's sender takes over. Commits.
+    """Delete the secrets of a grant and end its checks. If it was the live version's, the platform's sender takes over. Commits.
 
     The earlier grants that it replaced are ended with it, except those of the live version and of drafts. Google's consent
     is revoked there, too, unless another grant depends on it.
     """
-    grants.end_earlier(grant, versions.grants_in_use(owner.account_id), now=now)
+    ended = [*grants.earlier(grant, used_grants.grants_in_use(owner.account_id)), grant]
+    check_requests.stop_checks_by_grants(owner.account_id, [one.id for one in ended], now=now)
+    versions.lock_account(owner.account_id)
+    for other in ended[:-1]:
+        grants.end(other, now=now)
     token = grants.token_to_revoke(grant)
     grants.end(grant, now=now)
     live = routing.live_version(owner.account_id)

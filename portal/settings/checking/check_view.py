@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
 
-from ..smtp.failure import Stage
-from ..smtp.probe.fixes import DEADLINE_S as FIX_DEADLINE_S
-from ..state import current_config
-from ..web.labels import FIELD_LABELS, STAGE_LABELS, DiagnosisView, diagnosis_view
-from . import autodetect, fixes, versions
-from .models import CheckState, SettingsCheck
+from ...smtp.failure import Stage
+from ...smtp.probe.fixes import DEADLINE_S as FIX_DEADLINE_S
+from ...state import current_config
+from ...web.labels import FIELD_LABELS, STAGE_LABELS, DiagnosisView, diagnosis_view
+from .. import autodetect, fixes
+from ..models import CheckState, SettingsCheck
+from .check_requests import CHECK_STOPPED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -144,7 +145,7 @@ def summary(check: SettingsCheck, *, behind: bool = False) -> str:
         return f"Checking. {latest}: {check.stages[-1]['verdict']}." if latest else "Checking."
     if check.state is CheckState.PASSED:
         return f"All {len(done)} steps passed. The test email was accepted."
-    if check.diagnosis and check.diagnosis["code"] == versions.CHECK_STOPPED["code"]:
+    if check.diagnosis and check.diagnosis["code"] == CHECK_STOPPED["code"]:
         return str(_("Stopped by you."))
     return (
         f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}."
