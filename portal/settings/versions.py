@@ -98,10 +98,15 @@ def save_draft(owner: Owner, values: SettingsInput, *, now: datetime) -> SmtpSet
     return version
 
 
-def save_fixed(owner: Owner, version: SmtpSettings, password: str, *, now: datetime) -> SmtpSettings:
+def save_fixed(
+    owner: Owner, version: SmtpSettings, password: str, *, now: datetime, is_counted: bool = False
+) -> SmtpSettings:
     """Save a version with a verified fix, seal the password that was used for it, and request a check. Commits.
 
     Raises InvalidSettings.
+
+    Args:
+        is_counted: whether ``count_check`` has counted the check already.
     """
     lock_account(owner.account_id)
     version.number, version.created_at = _next_number(owner.account_id), now
@@ -110,7 +115,9 @@ def save_fixed(owner: Owner, version: SmtpSettings, password: str, *, now: datet
     credentials.seal(version, password)
     db.session.add(version)
     db.session.flush()
-    _request_check(version, owner, now)
+    if not is_counted:
+        check_requests.count_check(owner.account_id, now=now)
+    check_requests.request_check(version, owner, now)
     number = version.number
     db.session.commit()
     record(SecurityEvent.SETTINGS_SAVED, account=owner.account_id, version=number)

@@ -15,12 +15,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import select
 
+from portal.accounts.models import Account
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db
 from portal.oauth.models import OAuthGrant
+from portal.rate_limit import consume
 from portal.smtp.network.guard import EgressPolicy, HostOverride, PrivateTarget
 from portal.tuning import Tuning
+from portal.web.owner_limits import CHECKS
 from tests.conftest import make_config
 from tests.oauth.issuer import Issuer, serve_tokens
 from tests.settings.conftest import LIMITS
@@ -101,6 +104,14 @@ def new_grant(account_id: int) -> int:
     grant_id = grant.id
     db.session.commit()
     return grant_id
+
+
+def use_up_the_checks(left: int = 0) -> None:
+    """Count checks of the only account until so many are left in this hour."""
+    account_id = db.session.scalars(select(Account.id)).one()
+    for _ in range(CHECKS.amount - left):
+        assert consume(CHECKS, account_id, now=utcnow())
+    db.session.commit()
 
 
 @cache

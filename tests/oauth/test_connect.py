@@ -29,6 +29,7 @@ from tests.oauth.conftest import (
     Provider,
     grants,
     service_account_key,
+    use_up_the_checks,
 )
 from tests.oauth.issuer import serve_tokens
 from tests.outbox.support import enqueue_message, message, queue
@@ -308,6 +309,17 @@ def test_a_disconnected_draft_is_not_activated_by_hand(owner: LintingClient, pro
     assert "This connection was disconnected. Connect the mailbox again." in text_of(owner.get(PAGE))
     assert not operations.activate_if_proved(db.session.get_one(SmtpSettings, 1), now=utcnow())
     assert [version.state for version in versions()] == ["draft"]
+
+
+@pytest.mark.parametrize("url", [MICROSOFT, GOOGLE])
+def test_beyond_the_limit_of_checks_the_entries_stay(owner: LintingClient, url: str) -> None:
+    use_up_the_checks()
+    entered = FORM if url == MICROSOFT else {"mailbox": MAILBOX, "key": service_account_key()}
+    response = owner.submit(url, entered)
+    assert response.status_code == 429
+    assert "checked very often" in text_of(response)
+    assert f'value="{MAILBOX}"' in text_of(response)
+    assert not grants()
 
 
 def test_discarding_a_failed_draft_deletes_its_secret_and_keeps_that_of_the_live_version(

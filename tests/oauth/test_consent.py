@@ -28,7 +28,7 @@ from portal.outbox.models import Status
 from portal.outbox.sending.drain import drain_queue
 from portal.smtp.failure import SubmissionFailure
 from portal.state import get_state
-from tests.oauth.conftest import CLIENT, MAILBOX, SECRET, Provider, grants
+from tests.oauth.conftest import CLIENT, MAILBOX, SECRET, Provider, grants, use_up_the_checks
 from tests.oauth.issuer import Issuer
 from tests.outbox.support import enqueue_message, message, queue, run_together
 from tests.pages import LintingClient
@@ -321,6 +321,19 @@ def test_a_wrong_entry_is_told_before_leaving(
     assert sentence in unescape(text_of(response))
     assert SECRET not in text_of(response)
     assert "http://127.0.0.1/oauth/callback/microsoft" in text_of(response)
+def test_the_limit_of_checks_is_met_before_the_owner_consents(
+    owner: LintingClient, provider: Provider
+) -> None:
+    use_up_the_checks(left=1)
+    found = consent(owner, provider)
+    response = owner.submit(URL.format("microsoft"), FORM)
+    assert response.status_code == 429
+    assert "checked very often" in text_of(response)
+    assert f'value="{MAILBOX}"' in text_of(response)
+    assert len(db.session.scalars(select(OAuthAttempt)).all()) == 1
+    assert come_back(owner, found).status_code == 303, "its check was counted when it was begun"
+    work()
+    assert [version.state for version in versions()] == ["live"]
 
 
 def test_the_operators_client_needs_no_entry(app: Flask, owner: LintingClient, provider: Provider) -> None:

@@ -120,6 +120,16 @@ def consent_request(
     return ConsentRequest(way, mailbox, directory, client_id, client_secret, shared)
 
 
+def begin_consent(owner: Owner, login: LoggedIn, asked: ConsentRequest, *, now: datetime) -> str:
+    """Return the address at which the owner consents. Commits.
+
+    The check that follows the consent is counted here, so that its limit is met before the owner consents. It limits the
+    attempts, too. Raises check_requests.CheckLimitReached.
+    """
+    check_requests.count_check(owner.account_id, now=now)
+    return consent.begin(login, asked, now=now)
+
+
 def finish_consent(
     owner: Owner, login: LoggedIn, issuer: str, answer: Mapping[str, str], *, now: datetime
 ) -> SmtpSettings:
@@ -128,7 +138,7 @@ def finish_consent(
     It writes although the issuer sends the browser back with GET. Raises InvalidSettings and what ``consent.finish`` raises.
     """
     with read_write():
-        return _save(owner, consent.finish(login, issuer, answer, now=now), now)
+        return _save(owner, consent.finish(login, issuer, answer, now=now), now, is_counted=True)
 
 
 def disconnect(owner: Owner, grant: OAuthGrant, *, now: datetime) -> None:
@@ -201,7 +211,7 @@ def _tenant(text: str, errors: dict[str, str]) -> str:
     return name
 
 
-def _save(owner: Owner, grant: OAuthGrant, now: datetime) -> SmtpSettings:
+def _save(owner: Owner, grant: OAuthGrant, now: datetime, *, is_counted: bool = False) -> SmtpSettings:
     version = validation.validate(_settings_input(owner, grant))
     saved = versions.newest(owner.account_id)
     if saved is not None and saved.host == version.host:  # the EHLO name belongs to the server
@@ -209,7 +219,7 @@ def _save(owner: Owner, grant: OAuthGrant, now: datetime) -> SmtpSettings:
     grants.add(grant, owner.name, now=now)
     version.account_id, version.grant_id, version.state = owner.account_id, grant.id, VersionState.DRAFT
     version.credential_warnings, version.password_saved_at = [], now
-    return versions.save_fixed(owner, version, "", now=now)
+    return versions.save_fixed(owner, version, "", now=now, is_counted=is_counted)
 
 
 def _settings_input(owner: Owner, grant: OAuthGrant) -> SettingsInput:

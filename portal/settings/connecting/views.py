@@ -15,9 +15,8 @@ from ...clock import utcnow
 from ...oauth import grants
 from ...oauth.exchange import exchange_lines
 from ...oauth.service_account import MAX_KEY_CHARS
-from ...web.errors import error_page
 from ...web.fields import PortalForm, mailbox_field, max_length, required, stripped, text_field
-from .. import page, versions
+from ..checking.check_requests import CheckLimitReached
 from ..validation import InvalidSettings
 from . import connect
 
@@ -107,10 +106,8 @@ def save_microsoft() -> Any:
     )
     try:
         connect.connect_microsoft(current_user, values, now=utcnow())
-    except versions.CheckLimitReached:
-        return error_page(429, page=page.TOO_MANY_CHECKS)
     except InvalidSettings as error:
-        return _microsoft_page(form, error, refused=True), 422
+        return _microsoft_page(form, error, refused=True), _status(error)
     return _to_the_check()
 
 
@@ -135,10 +132,8 @@ def save_google() -> Any:
         return _google_page(form, refused=True), 422
     try:
         connect.connect_google(current_user, form.mailbox.data, key, now=utcnow())
-    except versions.CheckLimitReached:
-        return error_page(429, page=page.TOO_MANY_CHECKS)
     except InvalidSettings as error:
-        return _google_page(form, error, refused=True), 422
+        return _google_page(form, error, refused=True), _status(error)
     return _to_the_check()
 
 
@@ -152,6 +147,10 @@ def disconnect(grant_id: int) -> Any:
     where = _DELETE_THERE[shown.way]
     flash(f"{done} {where}", "success")
     return redirect(url_for("settings.email_preferences"), 303)
+
+
+def _status(error: InvalidSettings) -> int:
+    return 429 if isinstance(error, CheckLimitReached) else 422
 
 
 def _key_text(form: GoogleForm) -> str:

@@ -15,9 +15,8 @@ from ...oauth import consent, issuers
 from ...smtp.diagnosis.diagnose import diagnose
 from ...smtp.providers import load_catalogue
 from ...smtp.server import Security, Server
-from ...web.errors import error_page
 from ...web.fields import PortalForm, mailbox_field, max_length, required, stripped, text_field
-from .. import page, versions
+from ..checking.check_requests import CheckLimitReached
 from ..validation import InvalidSettings
 from . import connect
 from .views import printable, show_errors
@@ -66,7 +65,10 @@ def begin(way: str) -> Any:
         )
     except InvalidSettings as error:
         return _page(way, form, error, refused=True), 422
-    url = consent.begin(current_user, asked, now=utcnow())
+    try:
+        url = connect.begin_consent(current_user, current_user, asked, now=utcnow())
+    except CheckLimitReached as error:
+        return _page(way, form, error, refused=True), 429
     return render_template("connect/leave.html", url=url, name=issuers.WAYS[way].name, mailbox=asked.mailbox)
 
 
@@ -83,8 +85,6 @@ def callback(issuer: str) -> Any:
         return _failed(failed.attempt, str(failed))
     except consent.TokenRefused as refused:
         return _failed(refused.attempt, *_sentences(refused))
-    except versions.CheckLimitReached:
-        return error_page(429, page=page.TOO_MANY_CHECKS)
     except InvalidSettings as error:
         return _failed(None, *error.errors.values())
     return redirect(url_for("settings.email_preferences", _anchor="check"), 303)
