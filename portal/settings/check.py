@@ -308,16 +308,26 @@ def _finish(
 
 
 def activate_after_proof(version: SmtpSettings, *, now: datetime) -> bool:
-    """Make a version live whose check had passed before its domain was proved. Returns whether it is live. Commits."""
-    row = versions.latest_check(version)
+    """Make a draft live whose check had passed before its domain was proved. Returns whether it is live. Commits.
+
+    A version that was live before needs another check: its owner has stopped using it, or replaced it.
+    """
+    row = check_requests.latest_check(version)
     passed = row is not None and row.state is CheckState.PASSED and not _is_superseded(row, version)
-    if version.state is VersionState.LIVE or not passed or not versions.activate_if_proved(version, now=now):
+    is_waiting = version.state is VersionState.DRAFT and passed
+    if not is_waiting or not versions.activate_if_proved(version, now=now):
         db.session.rollback()
         return version.state is VersionState.LIVE
     account_id, number = version.account_id, version.number
     db.session.commit()
     record(SecurityEvent.SETTINGS_LIVE, account=account_id, version=number)
     return True
+
+
+def is_unfinished(version: SmtpSettings) -> bool:
+    """Return whether the newest check of a version waits or runs."""
+    row = check_requests.latest_check(version)
+    return row is not None and row.state in (CheckState.WAITING, CheckState.RUNNING)
 
 
 def _is_superseded(row: SettingsCheck, version: SmtpSettings) -> bool:

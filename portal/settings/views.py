@@ -133,10 +133,18 @@ def prove_domain(number: int) -> Any:
             _("The record was found. Version %(number)d is live: emails leave as %(sender)s.", **values),
             "success",
         )
-    else:
+    elif check.is_unfinished(version):
         flash(
             _(
                 "The record was found. Version %(number)d goes live when its check has passed.",
+                number=version.number,
+            ),
+            "success",
+        )
+    else:
+        flash(
+            _(
+                "The record was found. Check version %(number)d again; it goes live when the check has passed.",
                 number=version.number,
             ),
             "success",

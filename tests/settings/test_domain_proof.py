@@ -222,6 +222,19 @@ def test_a_mailbox_of_a_public_provider_is_proved_by_its_log_in_and_by_nothing_e
     assert domain_proof.record_for(at_google).can_be_set is False
 
 
+def test_settings_that_are_no_longer_used_need_another_check(live, owner, stranger, form, zones):
+    owner.submit(f"{PAGE}/stop", {}, page=PAGE)
+    save(stranger, form, username="bo@copperpot.example")
+    work()
+    assert states() == ["retired", "live"]
+    zones.put(NAME, "TXT", value_on(text_of(owner.get(PAGE))))
+    assert "Check version 1 again; it goes live when the check has passed." in text_of(press(owner))
+    assert states() == ["retired", "live"]
+    owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
+    work()
+    assert states() == ["live", "live"]
+
+
 @pytest.mark.only_postgresql
 def test_of_two_accounts_at_once_one_gets_the_domain(app):
     accounts = [new_account(), new_account("copperpot")]
