@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from ..db import db
 from ..http_client import PostFailed, post_form
@@ -94,8 +94,22 @@ def end_all_but(account_id: int, kept: Select[int | None], *, now: datetime) -> 
         end(grant, now=now)
 
 
-def end_earlier(grant: OAuthGrant, kept: Select[int | None], *, now: datetime) -> None:
-    """End the other grants by which the account logged in as the same mailbox, in the same way. The caller commits.
+def end_unused(kept: Select[int | None], *, before: datetime, now: datetime) -> None:
+    """End the grants whose last token was fetched before a time, or that never had one since. The caller commits.
+
+    Args:
+        kept: the query for the ids of those that stay, of all accounts.
+    """
+    last_used_at = func.coalesce(OAuthGrant.refreshed_at, OAuthGrant.created_at)
+    query = select(OAuthGrant).where(
+        OAuthGrant.ended_at.is_(None), last_used_at < before, OAuthGrant.id.not_in(kept)
+    )
+    for grant in db.session.scalars(query.with_for_update(skip_locked=True)):
+        end(grant, now=now)
+
+
+def earlier(grant: OAuthGrant, kept: Select[int | None]) -> list[OAuthGrant]:
+    """Return the other grants by which the account logged in as the same mailbox, in the same way.
 
     Args:
         kept: the query for the ids of those that stay.

@@ -28,5 +28,6 @@ def install(app: Flask) -> None:
     app.register_blueprint(views_consent.blueprint)
     add_work_source(app, find_due_work)
     add_cleanup(app, delete_old_attempts)
+    add_cleanup(app, used_grants.end_unused_grants)
     add_listener(app, refused_targets.on_attempt_settled)
     add_work_source(app, login_probe.find_due_work)

@@ -385,6 +385,23 @@ def test_disconnecting_deletes_the_secrets_of_earlier_connections_too(
     ] * 2
 
 
+def test_secrets_that_only_earlier_settings_refer_to_are_deleted_90_days_after_their_last_use(
+    app: Flask, connected: Consent, owner: LintingClient, provider: Provider
+) -> None:
+    assert come_back(owner, consent(owner, provider)).status_code == 303
+    work()
+    assert [version.state for version in versions()] == ["retired", "live"]
+    assert come_back(owner, consent(owner, provider)).status_code == 303  # a draft, not yet checked
+    for days, ended in ((89, [False] * 3), (91, [True, False, False])):
+        for cleanup in job_registry(app).cleanups:
+            cleanup(utcnow() + timedelta(days=days))
+        assert [one.ended_at is not None for one in grants()] == ended
+    assert grants()[0].sealed_refresh is None
+    owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
+    work()
+    assert checks()[-1].diagnosis["code"] == "connection-ended"
+
+
 def test_the_secrets_of_an_attempt_go_when_it_is_used_and_the_attempt_a_day_later(
     app: Flask, connected: Consent, owner: LintingClient
 ) -> None:
