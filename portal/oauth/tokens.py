@@ -137,9 +137,9 @@ def _usable_token(grant: OAuthGrant, refused: Secret | None, now: datetime) -> A
 
 
 def _claim(grant_id: int, generation: int) -> _Claim | None:
-    """Take the lease and read what the request needs. Commits.
+    """Take the lease, then build the request. Commits.
 
-    None while another worker has the lease, and if a token was stored since ``generation`` was read.
+    None while another worker has the lease, and if a token was stored since ``generation`` was read. Raises SubmissionFailure.
     """
     now = db_now()
     until = now + _LEASE
@@ -158,16 +158,34 @@ def _claim(grant_id: int, generation: int) -> _Claim | None:
     if taken.rowcount != 1:  # type: ignore[attr-defined]
         db.session.rollback()
         return None
-    grant = db.session.get_one(OAuthGrant, grant_id, populate_existing=True)
+    db.session.commit()  # signing takes half a second on a slow machine, for which no transaction waits
+    grant = _detached(grant_id)
+    if grant.ended_at is not None:
+        raise _failure(grant, Reason.TOKEN_REFUSED, DISCONNECTED)
     try:
         request = _request(grant)
     except DecryptionError:
-        failure = _failure(grant, Reason.TOKEN_REFUSED, {"error": "secret_not_openable"})
+        _give_back(grant_id, until)
+        raise _failure(grant, Reason.TOKEN_REFUSED, {"error": "secret_not_openable"}) from None
+    return _Claim(grant.id, generation, until, request, grant.mailbox, grant.flow is Flow.CONSENT)
+
+
+def _detached(grant_id: int) -> OAuthGrant:
+    """Return a grant as it is now, outside of any transaction."""
+    with read_only():
+        grant = db.session.get_one(OAuthGrant, grant_id, populate_existing=True)
+        db.session.expunge(grant)
         db.session.rollback()
-        raise failure from None
-    claim = _Claim(grant.id, grant.generation, until, request, grant.mailbox, grant.flow is Flow.CONSENT)
+    return grant
+
+
+def _give_back(grant_id: int, until: datetime) -> None:
+    """End a lease without a request. Commits."""
+    mine = (OAuthGrant.id == grant_id, OAuthGrant.lease_until == until)
+    db.session.execute(
+        update(OAuthGrant).where(*mine).values(lease_until=None).execution_options(synchronize_session=False)
+    )
     db.session.commit()
-    return claim
 
 
 def _request(grant: OAuthGrant) -> TokenRequest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -15,7 +16,9 @@ from joserfc.jwk import RSAKey
 
 from portal.clock import utcnow
 from portal.db import db
+from portal.db.transaction import session_in_transaction
 from portal.oauth import grants as operations
+from portal.oauth import service_account
 from portal.oauth.service_account import InvalidKey, read_key
 from portal.oauth.tokens import GrantTokens
 from tests.oauth.conftest import MAILBOX, Provider, service_account_key
@@ -89,6 +92,24 @@ def test_a_key_far_larger_than_googles_is_refused(app: Flask) -> None:
     for text in (pem, lopsided):
         with app.test_request_context(), pytest.raises(InvalidKey, match="cannot be read"):
             read_key(changed(private_key=text))
+
+
+@pytest.mark.both_databases
+def test_the_request_is_signed_while_no_transaction_is_open(
+    app: Flask, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = operations.new_service_account(new_account(), read_key(service_account_key()), mailbox=MAILBOX)
+    operations.add(grant, "Ada", now=utcnow())
+    db.session.commit()
+    sign, seen = service_account.sign_request, []
+
+    def watch(*values: Any, **more: Any) -> str:
+        seen.append(session_in_transaction())
+        return sign(*values, **more)
+
+    monkeypatch.setattr(service_account, "sign_request", watch)
+    assert GrantTokens(grant.id).fetch().secret.reveal() == "canary-token-1"
+    assert seen == [False]
 
 
 @pytest.mark.both_databases

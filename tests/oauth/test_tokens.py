@@ -231,6 +231,7 @@ def test_a_secret_under_a_lost_key_is_told(app: Flask, source: GrantTokens) -> N
     db.session.execute(update(OAuthGrant).values(client_id="another"))  # no longer what it was sealed for
     db.session.commit()
     assert failure_of(source).evidence["error"] == "secret_not_openable"
+    assert grants()[0].lease_until is None, "nothing was requested"
 
 
 def test_a_source_shows_no_secret(source: GrantTokens) -> None:
