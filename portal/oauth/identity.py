@@ -1,4 +1,9 @@
-"""The id token of OpenID Connect: who consented."""
+"""The id token of OpenID Connect: who consented.
+
+It is validated as OpenID Connect Core section 3.1.3.7 asks: issuer, audience, authorized party, expiry, nonce and subject. Not
+the signature: for a token that comes straight from the token endpoint, the verified TLS connection may stand in its place
+(point 6).
+"""
 
 from __future__ import annotations
 
@@ -32,25 +37,28 @@ class Identity:
 def read_identity(id_token: object, *, issuer: str, client_id: str, nonce: str, now: datetime) -> Identity:
     """Return who consented. Raises InvalidIdToken.
 
-    The signature is not verified: the token comes straight from the token endpoint over TLS (OpenID Connect Core
-    section 3.1.3.7, point 6).
-
     Args:
-        issuer: what ``iss`` has to be or to begin with.
+        issuer: what ``iss`` has to be or to begin with; Google also writes it without the scheme.
     """
     claims = _claims(id_token)
     issued_by, audience = claims.get("iss"), claims.get("aud")
-    if not isinstance(issued_by, str) or not (issued_by == issuer or issued_by.startswith(f"{issuer}/")):
+    names = (issuer, issuer.removeprefix("https://"))
+    if issued_by not in names and not str(issued_by).startswith(f"{issuer}/"):
         raise InvalidIdToken("issuer")
-    if client_id not in (audience if isinstance(audience, list) else [audience]):
+    if (audience if isinstance(audience, list) else [audience]) != [client_id]:  # others are not trusted
         raise InvalidIdToken("audience")
+    if claims.get("azp", client_id) != client_id:
+        raise InvalidIdToken("authorized party")
     if claims.get("nonce") != nonce:
         raise InvalidIdToken("nonce")
     expires = claims.get("exp")
-    if not isinstance(expires, int | float) or expires < (now - _CLOCK_SKEW).timestamp():
+    if not isinstance(expires, int | float) or not expires >= (now - _CLOCK_SKEW).timestamp():  # or no number
         raise InvalidIdToken("time")
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not subject:
+        raise InvalidIdToken("subject")
     mailbox = claims.get("email") or claims.get("preferred_username") or ""
-    return Identity(str(claims.get("sub") or "")[:254], str(mailbox)[:254].strip())
+    return Identity(subject[:254], str(mailbox)[:254].strip())
 
 
 def _claims(id_token: object) -> dict[str, Any]:

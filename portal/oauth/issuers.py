@@ -70,7 +70,8 @@ class ConsentWay:
 
 
 _SMTP_SEND = "https://outlook.office.com/SMTP.Send"
-_MICROSOFT_SCOPE = f"{_SMTP_SEND} offline_access openid email"
+# profile: an id token of a user without a mail attribute names the account in preferred_username only.
+_MICROSOFT_SCOPE = f"{_SMTP_SEND} offline_access openid email profile"
 WAYS = {
     way.id: way
     for way in (

@@ -214,7 +214,7 @@ def _request(grant: OAuthGrant) -> TokenRequest:
 
 
 def _refresh_request(grant: OAuthGrant) -> TokenRequest:
-    """Return the request with a refresh token. Microsoft wants the scope again (AADSTS900144)."""
+    """Return the request with a refresh token. Microsoft wants a scope again (AADSTS900144), within what was granted."""
     way = issuers.way_of(grant)
     refresh = sealing.open_sealed(grant, grant.sealed_refresh or b"")
     if grant.sealed_secret is not None:
@@ -228,7 +228,7 @@ def _refresh_request(grant: OAuthGrant) -> TokenRequest:
         "client_secret": client_secret,
     }
     if grant.issuer == issuers.MICROSOFT:
-        fields["scope"] = way.scope
+        fields["scope"] = f"{way.needed_scope} offline_access"
     return TokenRequest(issuers.token_url(grant), way.name, fields, (Secret(refresh), Secret(client_secret)))
 
 

@@ -129,7 +129,7 @@ def test_the_request_has_pkce_state_and_nonce(owner: LintingClient, provider: Pr
     assert query["redirect_uri"] == "http://127.0.0.1/oauth/callback/microsoft"
     assert query["code_challenge_method"] == "S256"
     assert query["scope"].split()[0] == "https://outlook.office.com/SMTP.Send"
-    assert "offline_access" in query["scope"]
+    assert {"offline_access", "openid", "email", "profile"} <= set(query["scope"].split())
     assert query["login_hint"] == MAILBOX
     assert len({query["state"], query["nonce"], query["code_challenge"]}) == 3
     (attempt,) = db.session.scalars(select(OAuthAttempt)).all()
@@ -275,6 +275,10 @@ def test_an_answer_without_a_consent_gets_a_sentence(
         ({"claims": {"nonce": "another"}}, "did not prove who consented"),
         ({"claims": {"iss": "https://evil.example"}}, "did not prove who consented"),
         ({"claims": {"exp": 1}}, "did not prove who consented"),
+        ({"claims": {"exp": float("nan")}}, "did not prove who consented"),
+        ({"claims": {"aud": [CLIENT, "another"]}}, "did not prove who consented"),
+        ({"claims": {"azp": "another"}}, "did not prove who consented"),
+        ({"claims": {"sub": ""}}, "did not prove who consented"),
     ],
 )
 def test_a_wrong_consent_gets_a_sentence_and_saves_nothing(
@@ -288,6 +292,24 @@ def test_a_wrong_consent_gets_a_sentence_and_saves_nothing(
     assert sentence in unescape(text_of(response))
     assert not grants()
     assert not versions()
+
+
+def test_the_user_name_counts_where_the_account_has_no_mail_attribute(
+    owner: LintingClient, provider: Provider
+) -> None:
+    found = consent(owner, provider)
+    found.claims = {"email": None, "preferred_username": MAILBOX, "aud": [CLIENT], "azp": CLIENT}
+    assert come_back(owner, found).status_code == 303
+    assert grants()[0].mailbox == MAILBOX
+
+
+def test_a_refresh_asks_for_no_more_than_was_granted(
+    connected: Consent, provider: Provider, _not_at_the_end_of_an_hour
+) -> None:
+    _not_at_the_end_of_an_hour.shift(timedelta(hours=2))
+    GrantTokens(grants()[0].id).fetch()
+    _path, form = provider.issuer.requests[-1]
+    assert form["scope"] == "https://outlook.office.com/SMTP.Send offline_access"
 
 
 def test_another_spelling_is_the_same_mailbox_and_a_shared_one_may_differ(
@@ -321,6 +343,8 @@ def test_a_wrong_entry_is_told_before_leaving(
     assert sentence in unescape(text_of(response))
     assert SECRET not in text_of(response)
     assert "http://127.0.0.1/oauth/callback/microsoft" in text_of(response)
+
+
 def test_the_limit_of_checks_is_met_before_the_owner_consents(
     owner: LintingClient, provider: Provider
 ) -> None:
