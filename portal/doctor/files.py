@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..config import Config
 
 _FOR_OTHERS = 0o077  # the permission bits of the group and of all other users
+_FOR_GROUP = 0o070
 SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal")  # the database file and what SQLite keeps beside it
 _SECRETS = ("secret_key", "keys", "metrics_token")
 _FOLDERS = ("accepted", "rehearsal")
@@ -38,9 +39,33 @@ def make_private(config: Config) -> None:
 
 
 def find_public(config: Config) -> Path | None:
-    """Return the instance folder, or the first of Signet's files in it, that other users may access; None if there is none."""
-    paths = (config.instance, *own_files(config))
-    return next((path for path in paths if _mode(path) & _FOR_OTHERS), None)
+    """Return the instance folder, or the first of Signet's files in it, that other users may access; None if there is none.
+
+    The access of a group that this process belongs to is none of theirs: see ``find_shared``.
+    """
+    return next((path for path in _with_folder(config) if _for_others(path)), None)
+
+
+def find_shared(config: Config) -> Path | None:
+    """Return the first of these paths that the other members of a group of this process may access.
+
+    A volume of Kubernetes with ``fsGroup`` is mounted so (2770 and 0660, the folder being root's): the pod alone is in that
+    group, and may not change the mode.
+    """
+    return next((path for path in _with_folder(config) if _mode(path) & _FOR_GROUP), None)
+
+
+def _with_folder(config: Config) -> Iterator[Path]:
+    yield config.instance
+    yield from own_files(config)
+
+
+def _for_others(path: Path) -> int:
+    """Return the permission bits of a file that hold for users beside this one and its groups."""
+    mode = _mode(path)
+    if mode & _FOR_GROUP and path.lstat().st_gid in {os.getegid(), *os.getgroups()}:
+        mode &= ~_FOR_GROUP
+    return mode & _FOR_OTHERS
 
 
 def find_not_writable(config: Config) -> Path | None:

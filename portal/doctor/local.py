@@ -86,6 +86,14 @@ def check_files(config: Config) -> DoctorFinding:
             f"This user may not write to {fixed}.",
             "Run Signet and its commands as the user that owns the folder.",
         )
+    shared = files.find_shared(config)
+    if shared is not None:
+        return warning(
+            "files",
+            f"The other members of its group can access {shared}.",
+            "In a container whose volume has a group of its own, this is as it should be. Otherwise: "
+            + _how_to_close(shared, config),
+        )
     if not files.owns_folder(config):
         return warning(
             "files",

@@ -12,8 +12,9 @@ import pytest
 from portal import bootstrap, create_app, demo
 from portal.config import ConfigError
 from portal.db import close_connections, db
-from portal.doctor import files
-from portal.state import get_state
+from portal.doctor import files, local
+from portal.doctor.findings import Grade
+from portal.state import current_config, get_state
 from tests.conftest import KEYRING, make_config
 
 SQLITE = {"DATABASE_URL": ""}
@@ -61,7 +62,7 @@ def test_a_portal_that_is_set_up_starts(ready):
     start(ready)
 
 
-@pytest.mark.parametrize("mode", [0o755, 0o750, 0o711, 0o707])
+@pytest.mark.parametrize("mode", [0o755, 0o711, 0o707])
 def test_a_folder_that_others_may_open_stops_the_start(ready, mode):
     folder = ready / "instance"
     folder.chmod(mode)
@@ -70,6 +71,23 @@ def test_a_folder_that_others_may_open_stops_the_start(ready, mode):
     start(ready)  # a rehearsal, which doctor warns of
     folder.chmod(0o700)
     start(ready, **PUBLIC)
+
+
+def test_a_group_of_this_process_may_open_the_folder_as_in_a_volume_of_kubernetes(ready, monkeypatch):
+    folder, database = ready / "instance", ready / "instance" / "portal.sqlite"
+    folder.chmod(0o2770)
+    database.chmod(0o660)
+    start(ready, **PUBLIC)
+    with create_app(make_config(folder, env=SQLITE | PUBLIC)).app_context():
+        found = local.check_files(current_config())
+        db.session.remove()
+        close_connections()
+    assert found.grade is Grade.WARNING
+    assert f"The other members of its group can access {folder}." in found.text
+    monkeypatch.setattr(os, "getegid", lambda: folder.stat().st_gid + 1)
+    monkeypatch.setattr(os, "getgroups", list)
+    with pytest.raises(ConfigError, match=f"Other users of this machine can access {folder}."):
+        start(ready, **PUBLIC)
 
 
 @pytest.mark.parametrize("name", ["portal.sqlite", "jobs.sqlite", "keys", "accepted"])
