@@ -7,10 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
+
+from portal.settings.advanced import REPLY_SECONDS
+from portal.smtp.server import Limits
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -131,3 +135,11 @@ def test_the_user_of_the_portal_owns_its_volume(services):
     setup = services["setup"]["command"]
     assert f"chown -R {user} /var/lib/signet && chmod 700 /var/lib/signet" in setup
     assert "--reuid={} --regid={}".format(*user.split(":")) in setup
+
+
+def test_a_worker_has_the_time_for_the_longest_reply_before_it_is_killed(services):
+    needed = timedelta(seconds=REPLY_SECONDS[1] + Limits().deadline)
+    (unit,) = [unit for unit in UNITS if "worker" in unit.name]
+    assert timedelta(seconds=int(dict(directives(unit))["TimeoutStopSec"])) > needed
+    minutes = re.fullmatch(r"(\d+)m", services["worker"]["stop_grace_period"])[1]
+    assert timedelta(minutes=int(minutes)) > needed
