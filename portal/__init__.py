@@ -92,19 +92,13 @@ def create_app(config: Config | None = None) -> Flask:
     return app
 
 
-def _trusted_hosts(config: Config) -> list[str]:
-    """Return the host names that the portal answers to: its public one, or each name of this machine if that is local."""
-    from .config import LOOPBACK_NAMES
-
-    return sorted(LOOPBACK_NAMES) if config.is_local else [config.host_name]
-
-
 def _configure(app: Flask, config: Config) -> None:
     from werkzeug.middleware.proxy_fix import ProxyFix
 
     from .db import urls
     from .state import KEY, State
     from .vault import Vault
+    from .web import host_names
 
     app.extensions[KEY] = State(config, Vault(config.keyring, config.secret_key))
     app.config.update(
@@ -113,7 +107,6 @@ def _configure(app: Flask, config: Config) -> None:
         SQLALCHEMY_ENGINE_OPTIONS=urls.engine_options(config.database_url),
         SQLALCHEMY_BINDS=urls.extra_binds(config.database_url),
         SERVER_NAME=None,
-        TRUSTED_HOSTS=_trusted_hosts(config),
         SESSION_COOKIE_NAME="__Host-signet" if config.secure else "signet",
         SESSION_COOKIE_SECURE=config.secure,
         SESSION_COOKIE_HTTPONLY=True,
@@ -122,6 +115,7 @@ def _configure(app: Flask, config: Config) -> None:
         MAX_CONTENT_LENGTH=512 * 1024,
         TESTING=config.testing,
     )
+    host_names.install(app, config)
     if config.trusted_proxies:
         count = config.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0)  # type: ignore[method-assign]

@@ -33,10 +33,18 @@ def test_a_public_portal_answers_to_its_own_name_only(client, host, status):
 
 
 @pytest.mark.parametrize("config", [{}], indirect=True)
-@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1"])
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]", "[::1]:8000"])
 def test_a_portal_of_one_machine_answers_to_the_names_of_that_machine(client, host):
     assert client.get("/log-in", base_url=f"http://{host}").status_code == 200
     assert client.get("/log-in", base_url="http://other.example.com").status_code == 400
+    for header in ("[::1].evil.example", "[::2]", "[::1]evil.example", "[::1"):
+        assert client.get("/log-in", headers={"Host": header}).status_code == 400
+
+
+@pytest.mark.parametrize("config", [{"SIGNET_BASE_URL": "http://[::1]:8000"}], indirect=True)
+def test_a_portal_whose_address_is_ipv6_answers(client):
+    assert client.get("/log-in", base_url="http://[::1]:8000").status_code == 200
+    assert client.get("/healthz", headers={"Host": "10.0.0.7"}).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["10.0.0.7:8000", "web:8000", "localhost", "bad host"])
