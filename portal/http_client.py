@@ -14,9 +14,16 @@ from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from .smtp.failure import Reason, Stage, SubmissionFailure
+from .smtp.failure import Reason, SubmissionFailure
 from .smtp.network.dial import Deadline, Peer, dial
-from .smtp.network.guard import EgressPolicy, HostError, canonical_host, permits_plaintext, resolve_allowed
+from .smtp.network.guard import (
+    EgressPolicy,
+    HostError,
+    canonical_host,
+    permits_plaintext,
+    resolve_allowed,
+    target_refused,
+)
 from .smtp.protocol import tls
 from .smtp.server import Limits, Security, Server
 
@@ -140,7 +147,7 @@ def _post(
         sock = _connect(address, policy)
     except SubmissionFailure as failure:
         sentence = _REASONS.get(failure.reason, "The connection could not be encrypted.")
-        target = f"{address.host}:{address.port}" if failure.reason is Reason.TARGET_REFUSED else ""
+        target = f"{address.host}:{address.port}" if failure.is_refused_target else ""
         raise PostFailed(sentence, refused_target=target) from None
     return _exchange(sock, address, body, headers, body_limit)
 
@@ -157,7 +164,7 @@ def _connect(address: Address, policy: EgressPolicy) -> socket.socket:
     if not address.encrypted:
         if not permits_plaintext(peer.address, address.port, policy):
             sock.close()
-            raise SubmissionFailure(Stage.RESOLVE, Reason.TARGET_REFUSED)
+            raise target_refused()
         return sock
     return _encrypt(sock, peer, address, deadline)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from portal.db import db
 from portal.env import ConfigError
 from portal.incidents import webhooks
 from portal.incidents.models import WebhookDelivery
-from portal.security_log import SecurityEvent
+from portal.security_log import SecurityEvent, record
 from tests.api.test_views_pages import TOKEN, form_key
 from tests.cli.conftest import flask as flask
 from tests.conftest import PASSWORD, make_config
@@ -167,6 +168,44 @@ def test_every_event_is_written_with_account_and_network_and_without_secrets(
     assert b"@" not in log.read_bytes(), "no mailbox"
 
 
+INNER = "relay.inner.example"
+
+
+def look_up(host: str, *rest: Any, **more: Any) -> list[Any]:
+    """Answer as a resolver that knows a name of the inner network."""
+    if host != INNER:
+        return _getaddrinfo(host, *rest, **more)
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.5", 0))]
+
+
+_getaddrinfo = socket.getaddrinfo
+
+
+def test_a_name_that_leads_into_the_inner_network_is_an_event_although_the_owner_sees_an_unknown_name(
+    app: Flask, owner: LintingClient, form: dict[str, str], log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    account, _ = ids()
+    assert save(owner, form, host=INNER, port="587", security="starttls").status_code == 303
+    work()
+    assert save(owner, form, host=INNER, port="", security="detect").status_code == 303
+    work()
+    alerts = "/incidents/alerts"
+    owner.submit(f"{alerts}/webhook", {"url": f"https://{INNER}/hook"}, page=alerts)
+    owner.submit(f"{alerts}/webhook/test", {}, page=alerts)
+    webhooks.deliver(db.session.scalars(select(WebhookDelivery.id)).one())
+    found = [one for one in entries(log) if one["event"] == "target-refused"]
+    assert [(one["target"], one["purpose"]) for one in found] == [
+        (f"{INNER}:587", "check"),
+        (INNER, "detection"),
+        (f"{INNER}:443", "webhook"),
+    ]
+    assert {one["account"] for one in found} == {account}
+    page = owner.get(PAGE).get_data(as_text=True)
+    assert "10.0.0.5" not in page
+    assert "not allowed here" not in page
+
+
 def test_the_documentation_lists_exactly_the_events() -> None:
     text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     table = text.partition("| Event |")[2].partition("\n\n")[0]
@@ -177,7 +216,6 @@ def test_the_log_can_go_to_standard_error_or_be_off(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from portal import create_app
-    from portal.security_log import record
 
     for value, lines in (("stderr", 1), ("", 0)):
         app = create_app(make_config(tmp_path / "instance", env={"SIGNET_SECURITY_LOG": value}))

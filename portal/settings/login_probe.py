@@ -24,6 +24,7 @@ from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage, SubmissionFailure
 from ..smtp.probe.dry_run import ProbeReport, probe
 from ..state import current_config, get_state
+from .checking import refused_targets
 from .models import CheckState, LoginProbe, SettingsCheck, SmtpSettings, VersionState
 from .routing import version_route
 
@@ -130,6 +131,8 @@ def run(version_id: int) -> None:
         _record_success(target, report, now=utcnow())
     else:
         _record_failure(target, failure, now=utcnow())
+        if failure.is_refused_target:
+            refused_targets.record_probe(target.account_id, target.route.server.address)
 
 
 def _claim(version_id: int, now: datetime) -> _Target | None:

@@ -69,6 +69,7 @@ class SubmissionFailure(Exception):
     Attributes:
         ambiguous: the message was possibly delivered: the final dot was sent, its reply was not read.
         evidence: facts for page and log: addresses, certificate names, offered mechanisms.
+        is_refused_target: the guard refused it, also where ``reason`` does not say so. For logs of the operator only.
     """
 
     stage: Stage
@@ -76,13 +77,15 @@ class SubmissionFailure(Exception):
     reply: Reply | None = None
     ambiguous: bool = False
     evidence: Mapping[str, str] = field(default_factory=dict)
+    is_refused_target: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__init__(str(self))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep all fields when pickled or copied; an exception is rebuilt from its message by default."""
-        return type(self), (self.stage, self.reason, self.reply, self.ambiguous, dict(self.evidence))
+        values = (self.stage, self.reason, self.reply, self.ambiguous, dict(self.evidence))
+        return type(self), (*values, self.is_refused_target)
 
     @property
     def permanent(self) -> bool:

@@ -100,6 +100,7 @@ def settle_refused(
     """Settle a message that was not accepted by its diagnosis: retry it, reject it, pause or hold its queue."""
     now, account_id = db_now(), claim.message.account_id
     diagnosis = route.explain(failure)
+    claim.is_refused_target = failure.is_refused_target
     is_drop = diagnosis.retry_class is RetryClass.LATER and _broke_off(failure)
     if is_drop and not forced and _is_failing(claim):
         diagnosis = replace(diagnosis, retry_class=RetryClass.SERVER)

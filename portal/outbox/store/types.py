@@ -52,6 +52,9 @@ class Claim:
     started_attempt_id: int = 0  # the attempt row; 0 while the start is recorded in the acceptance log only
     attempt_id: int = 0  # the attempt row, once its result is recorded
     refusal: ScreenRefusal | None = None  # of the screen
+    is_refused_target: bool = (
+        False  # the guard refused the server at this attempt; for logs of the operator only
+    )
     awaits_other_server: bool = False  # another server may have it: through this one it could arrive twice
 
     @property

@@ -234,7 +234,7 @@ def _contains(network: IPv4Network | IPv6Network, address: IPAddress) -> bool:
 
 def target_refused() -> SubmissionFailure:
     """Return the failure for every target that is not allowed, whatever the cause."""
-    return SubmissionFailure(Stage.RESOLVE, Reason.TARGET_REFUSED)
+    return SubmissionFailure(Stage.RESOLVE, Reason.TARGET_REFUSED, is_refused_target=True)
 
 
 def resolve_allowed(
@@ -266,7 +266,11 @@ def resolve_allowed(
         return addresses
     if literal is None and not _is_loopback_name(name) and not any(map(is_public, addresses)):
         _log.warning("%s leads into an inner network that is not allowed; it is answered as unknown", name)
-        raise _look_up_failed(name, Reason.NAME_UNKNOWN)  # or owners could find out which inner names exist
+        failure = _look_up_failed(
+            name, Reason.NAME_UNKNOWN
+        )  # or owners could find out which inner names exist
+        failure.is_refused_target = True
+        raise failure
     raise target_refused()
 
 

@@ -35,6 +35,7 @@ class PortResult:
     ok: bool
     sentence: str
     reason: Reason | None = None  # of a failure
+    is_refused_target: bool = False  # for logs of the operator only
 
 
 @dataclass(frozen=True)
@@ -92,4 +93,11 @@ def _try_connection(server: Server) -> PortResult:
             return PortResult(server.port, server.security, ok=True, sentence=sentence)
     except SubmissionFailure as failure:
         sentence = failure_sentence(failure, server)
-        return PortResult(server.port, server.security, ok=False, sentence=sentence, reason=failure.reason)
+        return PortResult(
+            server.port,
+            server.security,
+            ok=False,
+            sentence=sentence,
+            reason=failure.reason,
+            is_refused_target=failure.is_refused_target,
+        )
