@@ -147,14 +147,14 @@ def _is_failing(claim: Claim) -> bool:
     """Whether a server that broke off at this message counts as failing, so that the queue is paused.
 
     The server of one recipient may make it do so at each attempt, which must not stop the mail to all others. It counts as
-    failing at the second message in a row, or after a pause, with no acceptance between. A drop ends its batch, so that the
-    next acceptance is the first one of a batch, which sets ``consecutive_failures`` to zero.
+    failing at the second message in a row, or at another one after a pause, with no acceptance between. A drop ends its
+    batch, so that the next acceptance is the first one of a batch, which sets ``consecutive_failures`` to zero.
     """
     queue = get_queue(claim.message.account_id, lock=True)
-    if queue.paused_until is not None:
-        return True
     if claim.tries > 1:  # it was counted at its first attempt
         return False
+    if queue.paused_until is not None:
+        return True
     is_second = queue.consecutive_failures > 0
     queue.consecutive_failures = 0 if is_second else 1  # the pause counts itself
     return is_second

@@ -163,6 +163,25 @@ def test_a_server_that_breaks_off_at_every_message_pauses_the_queue(app, serve_s
     assert queue(account).consecutive_failures == 0
 
 
+def test_the_retries_of_messages_that_break_off_do_not_pause_the_queue_again(
+    app, serve_script, account, clock
+):
+    serve_script(dropping("poison"))
+    for number in range(2):
+        enqueue_message(account, f"poison{number}")
+    drain_queue(account)
+    paused = queue(account).paused_until
+    assert paused is not None, "two in a row, and no acceptance"
+    for number in range(3):
+        clock.move_to(max(message(1).next_attempt_at, message(2).next_attempt_at) + timedelta(seconds=1))
+        db.session.rollback()
+        drain_queue(account)
+        assert queue(account).paused_until in (paused, None)
+        enqueue_message(account, f"later{number}")
+        drain_queue(account)
+    assert statuses(account) == [Status.QUEUED] * 2 + [Status.SENT] * 3
+
+
 def test_a_connection_that_breaks_after_the_message_was_sent_is_retried_late_and_alone(
     app, serve_script, account
 ):
