@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import click
-from flask import has_request_context, request
+from flask import g, has_request_context, request
 from flask_login import current_user
 
 from .clock import utcnow
@@ -63,7 +63,8 @@ def record(
     """Write one event. Never raises. Call it after the commit of what it reports.
 
     ``account`` is the account concerned and ``owner`` the owner who acted, both by id; where they are left out, those of
-    the logged-in owner count. ``more`` are the event's own fields, never a secret and nothing that a visitor typed.
+    the logged-in owner count, if the page has asked who that is. ``more`` are the event's own fields, never a secret and
+    nothing that a visitor typed.
     """
     target = current_config().security_log
     if not target:
@@ -86,7 +87,8 @@ def record(
 
 
 def _logged_in() -> tuple[int | None, int | None]:
-    if not has_request_context() or not current_user.is_authenticated:
+    """Return account and owner of the log-in that this request has read already, so that no query follows the commit."""
+    if not has_request_context() or "_login_user" not in g or not current_user.is_authenticated:
         return None, None
     return current_user.account_id, current_user.id
 

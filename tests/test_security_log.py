@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 from flask import Flask
-from sqlalchemy import select
+from flask import session as flask_session
+from flask_login import current_user
+from sqlalchemy import event, select
 
 from portal.about import ROOT
 from portal.accounts.models import Account, Owner
@@ -204,6 +206,28 @@ def test_a_name_that_leads_into_the_inner_network_is_an_event_although_the_owner
     page = owner.get(PAGE).get_data(as_text=True)
     assert "10.0.0.5" not in page
     assert "not allowed here" not in page
+
+
+def test_an_event_is_written_without_a_query(app: Flask, owner: LintingClient, log: Path) -> None:
+    statements: list[str] = []
+    with owner.session_transaction() as kept:
+        session = dict(kept)
+    with app.test_request_context("/"):
+        flask_session.update(session)
+        for engine in db.engines.values():
+            event.listen(engine, "before_cursor_execute", lambda *values: statements.append(values[2]))
+        record(SecurityEvent.TOKEN_REFUSED)
+        assert statements == []
+        assert current_user.is_authenticated
+        assert statements != []
+        record(SecurityEvent.TOKEN_CREATED)
+    assert (
+        last(log, SecurityEvent.TOKEN_REFUSED)["owner"],
+        last(log, SecurityEvent.TOKEN_CREATED)["owner"],
+    ) == (
+        None,
+        ids()[1],
+    )
 
 
 def test_the_documentation_lists_exactly_the_events() -> None:
