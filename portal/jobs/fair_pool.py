@@ -27,6 +27,7 @@ Work = Callable[[], object]
 
 _log = logging.getLogger(__name__)
 _MAX_WAITING = 1000  # jobs; further ones are left to the sweep
+_MAX_WAITING_OF_ACCOUNT = 20  # so that the jobs of one account leave places to the others
 _MAX_REMEMBERED = 10_000  # accounts
 
 
@@ -54,7 +55,7 @@ class FairPool:
     def submit(self, account_id: int, job: Job, work: Work) -> None:
         """Run a job as soon as its account may. A job that waits already is not added again."""
         with self._lock:
-            if job in self._waiting or len(self._waiting) >= _MAX_WAITING or self._stopping:
+            if job in self._waiting or self._is_full(account_id) or self._stopping:
                 return
             self._waiting[job] = (account_id, work)
             self._start_next()
@@ -79,6 +80,10 @@ class FairPool:
             del self._waiting[job]
             self._started[account_id] = time.monotonic()
             self._threads.submit(self._run, account_id, job, work)
+
+    def _is_full(self, account_id: int) -> bool:
+        of_account = sum(waiting == account_id for waiting, _ in self._waiting.values())
+        return len(self._waiting) >= _MAX_WAITING or of_account >= _MAX_WAITING_OF_ACCOUNT
 
     def _has_slow_thread(self) -> bool:
         busy = sum(self._is_slow(account_id, started) for account_id, started in self._started.items())
@@ -113,20 +118,28 @@ class FairPools(WorkerPart):
     def __init__(self) -> None:
         self._pools: dict[str, FairPool] = {}
         self._lock = threading.Lock()
+        self._stopping = False
+
+    def start(self, _app: Flask, _threads: int) -> None:
+        self._stopping = False
 
     def of_queue(self, app: Flask, queue: str) -> FairPool:
-        """Return the pool of a queue."""
+        """Return the pool of a queue; while the process stops, one that starts nothing."""
         with self._lock:
             if queue not in self._pools:
                 self._pools[queue] = FairPool(queue, _limits(app, queue))
+                if self._stopping:
+                    self._pools[queue].request_stop()
             return self._pools[queue]
 
     def request_stop(self) -> None:
+        with self._lock:  # a pool that is made from now on is stopped, too
+            self._stopping = True
         for pool in self._all():
             pool.request_stop()
 
     def finish(self) -> None:
-        """Wait for the running jobs. Later jobs of this process get new pools."""
+        """Wait for the running jobs. Unless the process stops, later jobs get new pools."""
         for pool in self._all():
             pool.finish()
         with self._lock:

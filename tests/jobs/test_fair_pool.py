@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from portal.jobs.fair_pool import FairPool, FairPoolLimits
+from portal.jobs.fair_pool import FairPool, FairPoolLimits, FairPools
 from tests.outbox.support import PATIENCE_S, wait_for
 
 NEVER_SLOW, ALWAYS_SLOW = 3600.0, -1.0
@@ -123,3 +123,31 @@ def test_a_stop_waits_for_what_runs_and_starts_nothing_more(make):
     jobs.release()
     jobs.pool.finish()
     assert jobs.ended == ["running"]
+
+
+def test_the_jobs_of_one_account_leave_places_to_others(make):
+    jobs = make(1, NEVER_SLOW)
+    jobs.submit(1, "running")
+    for number in range(2000):
+        jobs.submit(1, f"many {number}", blocks=False)
+    jobs.submit(2, "other", blocks=False)
+    assert ("other", 2) in jobs.pool._waiting
+    assert len(jobs.pool._waiting) <= 100
+    jobs.release()
+    wait_for(lambda: "other" in jobs.ended)
+
+
+def test_a_job_that_arrives_after_the_stop_starts_no_new_pool(app):
+    pools = FairPools()
+    pools.start(app, 1)
+    pools.request_stop()
+    ran = []
+    pools.of_queue(app, "checks").submit(1, ("check", 1), lambda: ran.append(1))
+    pools.finish()
+    pools.of_queue(app, "checks").submit(1, ("check", 1), lambda: ran.append(1))
+    pools.finish()
+    assert ran == []
+    pools.start(app, 1)
+    pools.of_queue(app, "checks").submit(1, ("check", 1), lambda: ran.append(1))
+    pools.finish()
+    assert ran == [1]
