@@ -97,7 +97,9 @@ def _version_of(path: str | None) -> tuple[str | None, int, int]:
     return path, found.st_mtime_ns, found.st_ino
 
 
-@lru_cache(maxsize=4)
+@lru_cache(
+    maxsize=32
+)  # each private target may have authorities of its own; a context takes about one megabyte
 def _load_context(ca_file: str | None, _versions: tuple[Any, ...]) -> ssl.SSLContext:
     """Load a context. It takes longer than a handshake, because the system trusts more than a hundred authorities."""
     context = ssl.create_default_context()

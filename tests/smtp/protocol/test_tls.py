@@ -283,3 +283,11 @@ def test_handshakes_at_the_same_time_keep_their_own_certificates(tmp_path: Path)
     with ThreadPoolExecutor(len(names)) as threads:
         failures = list(threads.map(refusal, contexts))
     assert [failure.evidence["names"] for failure in failures] == names
+
+
+def test_the_contexts_of_several_private_authorities_are_kept(tmp_path: Path) -> None:
+    files = [str(tmp_path / f"{number}.pem") for number in range(10)]
+    for file in files:
+        authority().cert_pem.write_to_path(file)
+    first = [tls._context(file) for file in files]
+    assert [tls._context(file) for file in files] == first
