@@ -184,9 +184,10 @@ def _values_of(port: Port) -> dict[str, str]:
 def _username_values(card: Provider, now: Mapping[str, str], *, is_new: bool) -> dict[str, str]:
     """Return the card's fixed username, or an empty one in place of a username of another server."""
     host = providers.first_host(card)
-    literal = card.literal_usernames(now["host"] if not is_new else host.name if host else "")
+    at = now["host"] if not is_new else host.name if host else ""
+    literal = card.literal_usernames(at)
     if literal and card.username.strict:
-        return {} if now["username"] in literal else {"username": literal[0]}
+        return {} if card.takes_username(at, now["username"]) else {"username": literal[0]}
     return {"username": ""} if is_new and now["username"] else {}
 
 

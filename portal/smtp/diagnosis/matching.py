@@ -118,10 +118,10 @@ def _clues(context: FailureContext) -> Iterator[tuple[Clue, bool]]:
     yield Clue.WILDCARD_NAMES, bool(names) and all(name.startswith("*.") for name in names)
     if context.provider is None:
         return
-    literal = context.provider.literal_usernames(server.host)
     yield Clue.KNOWN_PROVIDER, True
-    needs_literal = bool(literal) and context.provider.username.strict
-    yield Clue.USERNAME_NOT_LITERAL, bool(known) and needs_literal and known not in literal
+    is_strict = context.provider.username.strict
+    is_taken = context.provider.takes_username(server.host, known)
+    yield Clue.USERNAME_NOT_LITERAL, bool(known) and is_strict and not is_taken
     yield Clue.USERNAME_WITHOUT_DOMAIN, bool(known) and context.provider.username.address and "@" not in known
     yield Clue.APP_PASSWORD_PROVIDER, context.provider.password.app_password
     yield Clue.SEVERAL_REGIONS, len(context.provider.hosts) > 1

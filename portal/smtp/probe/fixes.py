@@ -175,7 +175,7 @@ def _other_credentials(server: Server, provider: Provider | None, domain: str) -
         sentence = "The app password works without its spaces."
         yield SettingsChange("password-without-spaces", sentence, password_without_spaces=True)
     literal = provider.literal_usernames(server.host) if provider else ()
-    if literal and username not in literal:
+    if provider and not provider.takes_username(server.host, username):
         sentence = f"The username has to be the word {literal[0]}."
         yield SettingsChange("literal-username", sentence, username=literal[0])
     elif not literal and username and "@" not in username:

@@ -75,6 +75,7 @@ def _username(entry: TomlTable) -> Username:
         entry.texts("literal"),
         entry.flag("strict", default=True),
         entry.flag("address"),
+        entry.text("suffix") if "suffix" in entry else "",
     )
     entry.reject_unknown_keys()
     return username

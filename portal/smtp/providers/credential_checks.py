@@ -133,7 +133,7 @@ def _check_username(typed: _Credentials) -> Iterator[CredentialWarning]:
     if provider is None or not name:
         return
     literal = provider.literal_usernames(typed.host)
-    if literal and name not in literal:
+    if not provider.takes_username(typed.host, name):
         sentence = (
             f"{provider.name} wants the word {literal[0]} as username, exactly so; "
             "the key goes into the password."

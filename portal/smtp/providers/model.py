@@ -64,7 +64,8 @@ class Port:
 class Username:
     """What the SMTP username looks like.
 
-    ``literal`` lists the fixed words that the provider requires instead of an individual name.
+    ``literal`` lists the fixed words that the provider requires instead of an individual name. Such a word may go on with
+    ``suffix`` and a value, such as the number of a subaccount.
     """
 
     format: str
@@ -72,6 +73,7 @@ class Username:
     literal: tuple[str, ...] = ()
     strict: bool = True  # whether other usernames than the literal ones are refused
     address: bool = False  # whether it is always a full email address
+    suffix: str = ""
 
 
 @dataclass(frozen=True)
@@ -263,3 +265,9 @@ class Provider:
         """Return the fixed usernames that the provider requires at ``host``; empty if usernames are individual."""
         entry = self.host_named(host)
         return self.username.literal if entry is None or entry.literal_username else ()
+
+    def takes_username(self, host: str, name: str) -> bool:
+        """Return whether a username is one of the fixed ones at ``host``; True if usernames are individual."""
+        words, suffix = self.literal_usernames(host), self.username.suffix
+        continued = tuple(f"{word}{suffix}" for word in words) if suffix else ()
+        return not words or name in words or name.startswith(continued)

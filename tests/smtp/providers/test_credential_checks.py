@@ -92,3 +92,20 @@ def test_no_warning_contains_the_secret() -> None:
             ]:
                 assert secret not in one.sentence
                 assert secret not in (one.suggestion or "")
+
+
+@pytest.mark.parametrize(
+    ("username", "is_taken"),
+    [
+        ("SMTP_Injection", True),
+        ("SMTP_Injection:X-MSYS-SUBACCOUNT=123", True),
+        ("SMTP_Injection:", False),
+        ("smtp_injection", False),
+    ],
+)
+def test_sparkposts_username_may_name_a_subaccount(username: str, is_taken: bool) -> None:
+    host = "smtp.sparkpostmail.com"
+    assert ("literal-username" not in warnings_by_code(host, username, "x")) is is_taken
+    provider = load_catalogue().by_host(host)
+    assert provider is not None
+    assert provider.takes_username(host, username) is is_taken
