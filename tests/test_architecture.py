@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -386,3 +388,19 @@ def test_no_folder_has_too_many_modules():
         if (count := len([file for file in folder.glob("*.py") if file.name != "__init__.py"])) > MAX_MODULES
     }
     assert not full, full
+
+
+_STARTED_AS_COMMANDS = {"gunicorn"}
+
+
+def test_the_code_imports_each_package_that_it_requires():
+    """requirements.in names only what the code imports, or a command of _STARTED_AS_COMMANDS."""
+    modules: dict[str, set[str]] = {}
+    for module, names in packages_distributions().items():
+        for name in names:
+            modules.setdefault(name.lower().replace("_", "-"), set()).add(module)
+    imported = {one.name.split(".")[0] for source in sources() for one in source.imports()}
+    lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
+    required = {match[0].lower() for line in lines if (match := re.match(r"[\w.-]+", line))}
+    unused = {name for name in required if not modules.get(name, set()) & imported}
+    assert unused == _STARTED_AS_COMMANDS
