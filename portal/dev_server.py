@@ -55,6 +55,7 @@ def _set_defaults(port: str) -> None:
         "SIGNET_BASE_URL": f"http://{_HOST}:{port}",
         "SIGNET_REHEARSAL": "1",
         "SIGNET_REGISTRATION": "open",
+        "SIGNET_EVENT_EMAILS_PER_HOUR": "100",  # of events that one person plays, each is to arrive
         "PYTHONUNBUFFERED": "1",
     }
     if "MAIL_SERVER" not in os.environ:
