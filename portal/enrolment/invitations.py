@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from .. import rate_limit, recipient_limits
 from ..accounts.standing import is_limited
@@ -66,7 +67,7 @@ def invite(account: Account, invitation: Invitation, *, now: datetime) -> EmailD
             f"You have sent {PER_ACCOUNT.amount} invitations today, or this address was written to three times "
             "today. Try again tomorrow."
         )
-    decision = _send(account, invited or _insert(new), invitation, now)
+    decision = _send(account, invited or _insert(account, new), invitation, now)
     db.session.commit()
     return decision
 
@@ -92,9 +93,16 @@ def _find_invited(account: Account, new: Affiliate) -> Affiliate | None:
     return known
 
 
-def _insert(new: Affiliate) -> Affiliate:
-    db.session.add(new)
-    db.session.flush()
+def _insert(account: Account, new: Affiliate) -> Affiliate:
+    """Insert the row of a person, or return the one that a request at the same time inserted. Raises InvitationRefused."""
+    try:
+        with db.session.begin_nested():
+            db.session.add(new)
+    except IntegrityError:
+        found = _find_invited(account, new)
+        if found is None:
+            raise
+        return found
     return new
 
 

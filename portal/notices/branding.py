@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
 from sqlalchemy import bindparam, delete, select
 
 from ..accounts.names import holds_link
-from ..db import db
+from ..db import db, insert
 from ..db.prepared import PreparedStatement
 from ..state import current_config
 from . import colours
@@ -129,15 +129,20 @@ def save_branding(owner: Owner, entered: BrandingInput, *, now: datetime) -> str
     accent, note = _validate_accent(entered.accent)
     _validate_address(owner.account, entered.address)
     image = _validate_logo(entered.logo) if entered.logo else None
-    row = db.session.get(NoticeBranding, owner.account_id) or NoticeBranding(account_id=owner.account_id)
-    row.accent, row.address, row.footer, row.updated_at = accent, entered.address, entered.footer, now
-    row.without_address = entered.without_address
+    values: dict[str, Any] = {
+        "accent": accent,
+        "address": entered.address,
+        "without_address": entered.without_address,
+        "footer": entered.footer,
+        "updated_at": now,
+    }
     if entered.remove_logo:
-        row.logo_id = None
+        values["logo_id"] = None
     if image is not None:
-        row.logo_id = _insert_logo(owner.account_id, image, entered.logo, now).id
+        values["logo_id"] = _insert_logo(owner.account_id, image, entered.logo, now).id
+    _store(owner.account_id, values, values)
+    if image is not None:
         _delete_old_logos(owner.account_id)
-    db.session.add(row)
     db.session.commit()
     return note
 
@@ -151,11 +156,8 @@ def is_address_settled(account_id: int) -> bool:
 def save_address(account: Approvable, address: str, *, without: bool, now: datetime) -> None:
     """Save the postal address alone, or that there is none. Commits. Raises InvalidBranding."""
     _validate_address(account, address)
-    row = db.session.get(NoticeBranding, account.id)
-    if row is None:
-        row = NoticeBranding(account_id=account.id, accent=DEFAULT_ACCENT, footer="")
-    row.address, row.without_address, row.updated_at = address, without, now
-    db.session.add(row)
+    values = {"address": address, "without_address": without, "updated_at": now}
+    _store(account.id, {"accent": DEFAULT_ACCENT, "footer": "", **values}, values)
     db.session.commit()
 
 
@@ -199,6 +201,13 @@ def _validate_logo(data: bytes) -> Image:
         return identify_image(data)
     except InvalidImage as error:
         raise InvalidBranding({"logo": str(error)}) from None
+
+
+def _store(account_id: int, first: dict[str, Any], changed: dict[str, Any]) -> None:
+    """Insert the row of an account with ``first``, or change it; requests at the same time wait for each other."""
+    statement = insert(NoticeBranding).values(account_id=account_id, **first)
+    statement = statement.on_conflict_do_update(index_elements=["account_id"], set_=changed)
+    db.session.execute(statement)
 
 
 def _insert_logo(account_id: int, image: Image, data: bytes, now: datetime) -> NoticeLogo:

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from sqlalchemy import delete
+
 from ..db import db, insert
 from ..state import get_state
 from . import rendering, validation
@@ -109,7 +111,6 @@ def find_draft(owner: Owner, notice: Notice) -> NoticeDraft | None:
 
 def delete_draft(owner: Owner, notice: Notice) -> None:
     """Delete the draft after its text was saved or discarded. Commits."""
-    draft = find_draft(owner, notice)
-    if draft is not None:
-        db.session.delete(draft)
-        db.session.commit()
+    mine = (NoticeDraft.owner_id == owner.id, NoticeDraft.kind == notice.kind)
+    db.session.execute(delete(NoticeDraft).where(*mine))
+    db.session.commit()

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
+from portal.accounts.models import Account
 from portal.affiliates import suppressions
 from portal.affiliates.models import AffiliateState
 from portal.clock import utcnow
 from portal.db import db
+from portal.enrolment import invitations
+from portal.enrolment.invitations import Invitation
+from portal.notices import branding
 from tests.enrolment.support import account_of, messages, newest_affiliate, path_in
+from tests.outbox.support import run_together
 
 
 def test_the_first_invitation_asks_for_the_postal_address_and_carries_it(owner):
@@ -27,6 +34,20 @@ def test_the_first_invitation_asks_for_the_postal_address_and_carries_it(owner):
     assert "1 Garden Lane" in mail.html
     assert 'name="address"' not in owner.get("/affiliates/invite").get_data(as_text=True)
     assert "1 Garden Lane" in owner.get("/automated-emails/look").get_data(as_text=True)
+
+
+@pytest.mark.only_postgresql
+def test_invitations_of_one_person_at_the_same_time_are_all_answered(app, owner):
+    account_id = account_of().id
+    branding.save_address(account_of(), "1 Garden Lane", without=False, now=utcnow())
+
+    def invite(_number):
+        account = db.session.get_one(Account, account_id)
+        invitations.invite(account, Invitation("Grace Hopper", "grace@example.org", "", "Ada"), now=utcnow())
+
+    assert run_together(app, 3, invite) == [None] * 3
+    assert newest_affiliate().state is AffiliateState.INVITED
+    assert len(messages("invited")) == 3
 
 
 def test_an_owner_whose_law_asks_for_no_address_sends_without_one(owner):

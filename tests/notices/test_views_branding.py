@@ -7,12 +7,15 @@ import io
 import pytest
 from sqlalchemy import func, select
 
+from portal.accounts.models import Account
+from portal.clock import utcnow
 from portal.db import db
 from portal.notices import branding, colours, rendering
 from portal.notices.catalogue import NEW_SIGN_UP
 from portal.notices.models import NoticeLogo
-from tests.notices.conftest import account_of
+from tests.notices.conftest import account_of, owner_of
 from tests.notices.test_branding import GIF, png
+from tests.outbox.support import run_together
 
 PAGE = "/automated-emails/look"
 
@@ -116,3 +119,19 @@ def test_previews_load_the_logo_and_no_other_resource(owner):
         "'self' matches nothing in a sandboxed page, which has an opaque origin"
     )
     assert policy["default-src"] == "'none'"
+
+
+@pytest.mark.only_postgresql
+def test_a_first_look_that_is_saved_twice_at_the_same_time_is_saved(app, owner):
+    account_id = account_of().id
+    values = branding.BrandingInput("#1f3f5c", "1 Garden Lane", "", logo=png())
+
+    def save(number):
+        account = db.session.get_one(Account, account_id)
+        if number % 2:
+            branding.save_address(account, "1 Garden Lane", without=False, now=utcnow())
+        else:
+            branding.save_branding(owner_of(), values, now=utcnow())
+
+    assert run_together(app, 6, save) == [None] * 6
+    assert branding.branding_of(account_id).address == "1 Garden Lane"
