@@ -58,22 +58,24 @@ class _Recipient:
 
 def find_work(now: datetime) -> list[tuple[str, int]]:
     """Return a job for each account that has a digest due."""
-    query = select(Event.account_id).join(EventMail, EventMail.event_id == Event.id)
-    query = query.where(_WAITING, EventMail.digest_at <= now).distinct().limit(_MAX_JOBS)
-    return [(JOB, account_id) for account_id in db.session.scalars(query)]
+    query = select(EventMail.digest_account_id).where(_WAITING, EventMail.digest_at <= now)
+    query = query.distinct().limit(_MAX_JOBS)
+    return [(JOB, account_id) for account_id in db.session.scalars(query) if account_id is not None]
 
 
 def count_waiting(account_id: int) -> int:
     """Return how many emails of an account wait for a digest."""
-    query = select(func.count()).select_from(EventMail).join(Event, Event.id == EventMail.event_id)
-    return db.session.scalar(query.where(_WAITING, Event.account_id == account_id)) or 0
+    query = select(func.count()).select_from(EventMail)
+    return db.session.scalar(query.where(_WAITING, EventMail.digest_account_id == account_id)) or 0
 
 
 def send(account_id: int, *, now: datetime) -> None:
     """Queue the digests of an account that are due. Commits after each."""
     account = db.session.get(Account, account_id)
-    query = select(EventMail.recipient, EventMail.kind).join(Event, Event.id == EventMail.event_id)
-    query = query.where(_WAITING, EventMail.digest_at <= now, Event.account_id == account_id).distinct()
+    query = select(EventMail.recipient, EventMail.kind).where(
+        _WAITING, EventMail.digest_at <= now, EventMail.digest_account_id == account_id
+    )
+    query = query.distinct()
     due = {(row.recipient, CATALOGUE[row.kind].audience) for row in db.session.execute(query)}
     for mailbox, audience in sorted(due):
         if account is not None:
@@ -120,7 +122,7 @@ def _lock_collected(account_id: int, mailbox: str, audience: Audience) -> list[_
         .outerjoin(Affiliate, Affiliate.id == Event.affiliate_id)
         .where(
             _WAITING,
-            Event.account_id == account_id,
+            EventMail.digest_account_id == account_id,
             EventMail.recipient == mailbox,
             EventMail.kind.in_(kinds),
         )

@@ -44,6 +44,7 @@ _INSERT_EMAIL = PreparedStatement(
         message_id=bindparam("message"),
         decision=bindparam("decided"),
         digest_at=bindparam("digest_at"),
+        digest_account_id=bindparam("digest_account"),
     )
 )
 _FIND_EVENT = PreparedStatement(
@@ -224,6 +225,7 @@ def _record_email(event_id: int, account_id: int, planned: PlannedEmail, now: da
         "message": message_id,
         "decided": decision,
         "digest_at": digest_at,
+        "digest_account": account_id if digest_at else None,
     }
     _INSERT_EMAIL.rowcount(**row)
 

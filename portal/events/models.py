@@ -68,7 +68,13 @@ class EventMail(Base):
         enum_column(EmailDecision, 20), default=EmailDecision.QUEUED
     )
     digest_at: Mapped[datetime | None]  # when this and others are due as one message
-    __table_args__ = (partial_index(text("digest_at IS NOT NULL"), "ix_event_mail_digest_at", "digest_at"),)
+    digest_account_id: Mapped[int | None]  # the event's account, of an email that waits or waited
+    __table_args__ = (
+        partial_index(text("digest_at IS NOT NULL"), "ix_event_mail_digest_at", "digest_at"),
+        partial_index(
+            text("digest_at IS NOT NULL"), "ix_event_mail_digest_account", "digest_account_id", "digest_at"
+        ),
+    )
 
 
 class WeekState(StrEnum):

@@ -234,6 +234,21 @@ def test_sign_ups_whose_mailbox_is_confirmed_have_a_limit_apart_from_sales(recor
     assert len(mails_to(ADA)) == 5
 
 
+def test_the_emails_that_wait_are_found_without_a_look_at_those_of_other_accounts(buy, account):
+    buy(6)
+    account_id, statements = account.id, []
+    listen = lambda *values: statements.append(values[2])  # noqa: E731
+    event.listen(db.engine, "before_cursor_execute", listen)
+    try:
+        assert digests.count_waiting(account_id) == 2 * 2, "of six, to affiliate and owner"
+    finally:
+        event.remove(db.engine, "before_cursor_execute", listen)
+    (statement,) = statements
+    assert "digest_account_id" in statement
+    assert "JOIN" not in statement
+    assert digests.count_waiting(account_id + 1) == 0
+
+
 def test_workers_at_the_same_time_send_one_digest(app, buy, account, clock):
     buy(20)
     clock.shift(timedelta(hours=1))
