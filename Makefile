@@ -20,7 +20,7 @@ test: $(VENV)/.development
 	$(BIN)/djlint templates --lint --check
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest -m thorough tests/api tests/cli tests/deliveries tests/domains tests/incidents tests/notices tests/rehearsal tests/settings tests/smtp tests/outbox/test_crashes.py tests/outbox/test_worker.py
-	$(BIN)/python -m pytest -m "not thorough or both_databases" --database=postgresql --deselect tests/deliveries/test_search.py::test_special_characters_are_searched_literally tests/outbox tests/settings tests/operations tests/cli tests/deliveries/test_search.py tests/deliveries/test_export.py tests/deliveries/test_retention.py tests/deliveries/test_rollup.py tests/deliveries/test_triggers.py tests/incidents/test_lifecycle.py tests/incidents/test_detection.py tests/incidents/test_monitor.py tests/affiliates/test_suppressions.py tests/affiliates/test_cancel_pending.py tests/affiliates/test_page_keys.py tests/events/test_digests.py tests/events/test_dispatch.py tests/events/test_weekly_summary.py tests/oauth/test_tokens.py tests/test_bootstrap.py tests/db/test_urls.py tests/db/test_group_commit.py tests/db/test_rate_limit.py tests/jobs/test_refused_jobs.py tests/backup/test_drill.py
+	$(BIN)/python -m pytest -m on_postgresql --database=postgresql --ignore=tests/storm --deselect tests/deliveries/test_search.py::test_special_characters_are_searched_literally tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile tests/interop tests/journeys
 
 check: $(VENV)/.development

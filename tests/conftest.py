@@ -32,6 +32,7 @@ from portal.tuning import Tuning
 from tests import databases
 from tests.pages import LintingClient
 
+_TESTS = Path(__file__).parent
 PASSWORD = "correct horse battery staple"  # of every owner in the tests
 KEYRING = "k1:" + base64.b64encode(bytes(range(32))).decode()
 
@@ -120,6 +121,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="sqlite or postgresql: every test on it; both: SQLite, and PostgreSQL where it matters most",
     )
+
+
+# Rooms whose tests all depend on the database.
+_ROOMS_ON_POSTGRESQL = {"outbox", "settings", "operations", "cli"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs on PostgreSQL, so that a marked test is found wherever it stands."""
+    for item in items:
+        is_marked = any(item.get_closest_marker(name) for name in ("both_databases", "only_postgresql"))
+        is_in_room = bool(_ROOMS_ON_POSTGRESQL & set(item.path.relative_to(_TESTS).parts[:1]))
+        if is_marked or (is_in_room and not item.get_closest_marker("thorough")):
+            item.add_marker("on_postgresql")
 
 
 # Modules of outbox and settings whose tests do not depend on the database.

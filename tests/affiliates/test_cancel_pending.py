@@ -19,6 +19,8 @@ from portal.outbox.queue import NewMessage, enqueue_row, hold
 from tests.deliveries.conftest import WRONG_PASSWORD
 from tests.enrolment.support import account_of
 
+pytestmark = pytest.mark.both_databases
+
 GRACE = "grace@example.org"
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
@@ -59,7 +61,6 @@ def _suspend(owner, affiliate):
     return owner.submit(f"{page}/suspend", {}, page=page)
 
 
-@pytest.mark.both_databases
 def test_suspending_an_affiliate_cancels_their_queued_emails_with_a_reason(owner, account, grace):
     cancelled = [_enqueue(account, kind) for kind in ("new-purchase", "weekly-summary", "new-sign-up")]
     kept = [
@@ -79,7 +80,6 @@ def test_suspending_an_affiliate_cancels_their_queued_emails_with_a_reason(owner
         assert "Try again now" in page
 
 
-@pytest.mark.both_databases
 def test_a_held_email_is_cancelled_and_one_that_is_being_sent_is_not(owner, account, grace):
     sending, waiting = _enqueue(account, "new-purchase"), _enqueue(account, "new-lead")
     leased = {"status": Status.SENDING, "lease_token": "t", "lease_until": utcnow() + timedelta(minutes=1)}
@@ -122,7 +122,6 @@ def test_after_the_suspension_the_owner_can_retry_a_cancelled_email(owner, accou
     assert "was suspended" in cancellations.find_reason(message_id)
 
 
-@pytest.mark.both_databases
 def test_one_click_suppresses_the_queued_summary_but_no_transactional_email(client, owner, account, grace):
     summary, sale = _enqueue(account, "weekly-summary"), _enqueue(account, "new-purchase")
     for _ in range(2):

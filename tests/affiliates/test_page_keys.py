@@ -22,6 +22,8 @@ from tests.conftest import make_config
 from tests.enrolment.support import account_of, messages, newest_affiliate, sign_up
 from tests.test_account_states_migration import FOLDER, _fill
 
+pytestmark = pytest.mark.both_databases
+
 THEN = "2026-03-02 09:00:00+00:00"
 _FIRST = (
     600  # rows of affiliates beyond the two of each table, so that the migration needs more than one batch
@@ -60,7 +62,6 @@ def test_a_rotation_of_the_keyring_reseals_the_keys():
     assert "sealed_page_keys" in {column for kind in KINDS for column in kind.columns}
 
 
-@pytest.mark.both_databases
 @pytest.mark.empty_database
 def test_links_of_before_the_migration_keep_working_and_the_keys_leave_the_table(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
@@ -101,7 +102,6 @@ def test_links_of_before_the_migration_keep_working_and_the_keys_leave_the_table
         db.engine.dispose()
 
 
-@pytest.mark.both_databases
 @pytest.mark.empty_database
 def test_the_migration_changes_nothing_with_the_keyring_of_another_database(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))

@@ -22,6 +22,8 @@ from tests.enrolment.support import account_of
 from tests.outbox.support import StubRoutes, answering
 from tests.smtp.badserver import BadServer
 
+pytestmark = pytest.mark.both_databases
+
 GRACE = "grace@example.org"
 
 

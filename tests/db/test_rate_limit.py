@@ -17,6 +17,8 @@ from portal.rate_limit import (
 )
 from tests.outbox.support import run_together
 
+pytestmark = pytest.mark.both_databases
+
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 THREE = RateLimit("three", 3, timedelta(hours=1))
 
@@ -108,7 +110,6 @@ def test_keys_are_stored_as_hashes(app, key):
     assert all(len(stored) == 40 for stored in db.session.scalars(db.select(RateLimitCounter.key)))
 
 
-@pytest.mark.both_databases
 def test_concurrent_uses_are_counted_exactly(app):
     def use(_number):
         allowed = consume(THREE, "ada", now=NOON)

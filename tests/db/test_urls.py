@@ -15,6 +15,8 @@ from portal.jobs import backend
 from portal.jobs.registry import job_registry
 from tests.conftest import make_config
 
+pytestmark = pytest.mark.both_databases
+
 SECRET = "canary-9x"
 
 

@@ -21,6 +21,8 @@ from tests.enrolment.support import account_of, newest_affiliate, sign_up
 from tests.events.conftest import BOUGHT
 from tests.outbox.support import run_together
 
+pytestmark = pytest.mark.both_databases
+
 KIND = "new-purchase"
 
 
@@ -141,7 +143,6 @@ def _affiliate(event):
     return db.session.get_one(Affiliate, event.affiliate_id)
 
 
-@pytest.mark.both_databases
 def test_of_two_simultaneous_events_with_one_key_one_queues_emails(app, account, affiliate):
     account_id, affiliate_id = account.id, affiliate.id
     db.session.rollback()  # ends the transaction of the fixtures, which would block the threads

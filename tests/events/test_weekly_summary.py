@@ -19,6 +19,8 @@ from portal.events.types import EventType, Source
 from portal.notices import branding
 from tests.enrolment.support import account_of, messages, newest_affiliate, sign_up
 
+pytestmark = pytest.mark.both_databases
+
 # A Wednesday. Daylight saving time ends on the next Sunday in Europe, and a week later in America.
 WEDNESDAY = "2026-10-21 12:00:00+00:00"
 
