@@ -11,35 +11,26 @@ import os
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .db import urls
+from .egress import WEBHOOK_POLICY, smtp_policy, webhook_policy
 from .env import ConfigError, OAuthSettings, Reader
 from .platform_mail import PlatformMail, read_platform
 from .smtp.mailbox import MailboxError, parse_mailbox
-from .smtp.network.dial import provider_host_overrides
 from .smtp.network.dns import Nameserver, parse_nameservers
-from .smtp.network.guard import (
-    SUBMISSION_PORTS,
-    EgressPolicy,
-    HostOverride,
-    PrivateTarget,
-)
-from .smtp.network.targets import parse_hosts, parse_targets
+from .smtp.network.guard import EgressPolicy, PrivateTarget
 from .smtp.server import Limits
 from .tuning import Tuning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 __all__ = ["Config", "ConfigError", "PlatformMail", "Registration"]
-
-WEBHOOK_POLICY = EgressPolicy(ports=frozenset({443, 8443}))
 
 
 class Registration(StrEnum):
@@ -78,6 +69,7 @@ class Config:
     rehearsal_tls_port: int = 2465
     rehearsal_plain_port: int = 2525  # never offers STARTTLS
     rehearsal_expired_port: int = 2526  # presents an expired certificate
+    rehearsal_consent_port: int = 2580  # pages of consent and the token endpoint, over HTTP
     database_wait: float = 15.0  # how long a transaction waits for the write lock
     lease: float = 90.0  # how long a claim lasts before another worker may take it
     limits: Limits = field(default_factory=Limits)
@@ -117,8 +109,17 @@ class Config:
         try:
             address = ipaddress.ip_address(self.host_name)
         except ValueError:
-            return self.host_name
+            # Many servers refuse the bare name "localhost".
+            return "[127.0.0.1]" if self.host_name == "localhost" else self.host_name
         return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
+
+    @property
+    def token_policy(self) -> EgressPolicy:
+        """The egress policy of token endpoints: that of webhooks, and the rehearsal's own on this machine."""
+        if not self.rehearsal:
+            return self.webhook_policy
+        own = PrivateTarget(ipaddress.ip_network("127.0.0.1/32"), self.rehearsal_consent_port, plaintext=True)
+        return replace(self.webhook_policy, private_targets=(*self.webhook_policy.private_targets, own))
 
     @property
     def platform_policy(self) -> EgressPolicy:
@@ -145,7 +146,7 @@ class Config:
         tls_port = read.port("SIGNET_REHEARSAL_TLS_PORT", 2465)
         plain_port = read.port("SIGNET_REHEARSAL_PLAIN_PORT", 2525)
         expired_port = read.port("SIGNET_REHEARSAL_EXPIRED_PORT", 2526)
-        base_url = _base_url(env.get("SIGNET_BASE_URL") or "http://127.0.0.1:8000")
+        base_url = _base_url(env.get("SIGNET_BASE_URL") or "http://localhost:8000")
         if rehearsal and urlsplit(base_url).hostname not in LOOPBACK_NAMES:
             raise ConfigError(
                 "SIGNET_REHEARSAL is on, but SIGNET_BASE_URL is not an address of this machine. "
@@ -160,9 +161,11 @@ class Config:
             database_url=urls.database_url(read.variable_or_file("DATABASE_URL").strip(), instance),
             redis_url=urls.redis_url(read.variable_or_file("REDIS_URL").strip()),
             platform=read_platform(read),
-            webhook_policy=_webhook_policy(read),
+            webhook_policy=webhook_policy(read),
             oauth=read.oauth(),
-            policy=_policy(read, (starttls_port, tls_port, plain_port, expired_port) if rehearsal else ()),
+            policy=smtp_policy(
+                read, (starttls_port, tls_port, plain_port, expired_port) if rehearsal else ()
+            ),
             dns_servers=_dns_servers(read),
             trusted_proxies=int(read.number("SIGNET_TRUSTED_PROXIES", 0)),
             registration=Registration(read.choice("SIGNET_REGISTRATION", [*Registration])),
@@ -176,6 +179,7 @@ class Config:
             rehearsal_tls_port=tls_port,
             rehearsal_plain_port=plain_port,
             rehearsal_expired_port=expired_port,
+            rehearsal_consent_port=read.port("SIGNET_REHEARSAL_CONSENT_PORT", 2580),
             lease=lease,
             # An SMTP session must end before its lease, or another worker could send the same message at the same time.
             limits=Limits(
@@ -283,67 +287,3 @@ def _dns_servers(read: Reader) -> tuple[Nameserver, ...]:
         raise ConfigError(
             f"SIGNET_DNS_SERVERS holds {str(error)!r}; write IP addresses, such as 10.0.0.53 or [2001:db8::53]:5353."
         ) from None
-
-
-def _host_overrides(read: Reader, rehearsal_ports: tuple[int, ...]) -> tuple[HostOverride, ...]:
-    """Return the overrides that send the host names of SIGNET_REHEARSAL_PLAYS to the rehearsal server."""
-    names = read.text("SIGNET_REHEARSAL_PLAYS").replace(",", " ").split()
-    if not names:
-        return ()
-    if not rehearsal_ports:
-        raise ConfigError("SIGNET_REHEARSAL_PLAYS is set, but SIGNET_REHEARSAL is off. Set both, or neither.")
-    loopback = ipaddress.ip_address("127.0.0.1")
-    try:
-        return provider_host_overrides(
-            loopback, names, starttls_port=rehearsal_ports[0], tls_port=rehearsal_ports[1]
-        )
-    except ValueError as name:
-        raise ConfigError(
-            f"SIGNET_REHEARSAL_PLAYS holds {str(name)!r}, which is no provider's server that Signet knows. "
-            "Write names such as smtp.mailgun.org."
-        ) from None
-
-
-def _policy(read: Reader, rehearsal_ports: tuple[int, ...]) -> EgressPolicy:
-    """Build the egress policy of SMTP: to which servers mail may be submitted.
-
-    SIGNET_SMTP_PORTS adds ports for public servers; SIGNET_SMTP_PRIVATE lists targets inside the operator's network, each
-    with its port (see ``targets``).
-    """
-    ports = set(SUBMISSION_PORTS)
-    for item in read.text("SIGNET_SMTP_PORTS").replace(",", " ").split():
-        if not item.isdigit() or not 0 < int(item) < 65536:
-            raise ConfigError(f"SIGNET_SMTP_PORTS holds {item!r}, which is not a port.")
-        ports.add(int(item))
-    private = [*_parsed(read, "SIGNET_SMTP_PRIVATE", parse_targets)]
-    for port in rehearsal_ports:
-        ports.add(port)
-        private += [PrivateTarget(ipaddress.ip_network(net), port) for net in ("127.0.0.1/32", "::1/128")]
-    ca_file = read.text("SIGNET_SMTP_CA_FILE") or None
-    if ca_file and not Path(ca_file).is_file():
-        raise ConfigError(f"SIGNET_SMTP_CA_FILE names {ca_file}, which is not a file.")
-    if rehearsal_ports and not ca_file:
-        ca_file = str(read.instance / "rehearsal" / "ca.pem")
-    return EgressPolicy(
-        frozenset(ports),
-        tuple(private),
-        ca_file,
-        _parsed(read, "SIGNET_SMTP_WITHOUT_LOGIN", parse_hosts),
-        _host_overrides(read, rehearsal_ports),
-    )
-
-
-def _webhook_policy(read: Reader) -> EgressPolicy:
-    """Build the egress policy of webhooks: public web servers and the targets in SIGNET_HOOK_PRIVATE."""
-    return replace(
-        WEBHOOK_POLICY,
-        private_targets=_parsed(read, "SIGNET_HOOK_PRIVATE", parse_targets),
-        ca_file=read.text("SIGNET_SMTP_CA_FILE") or None,
-    )
-
-
-def _parsed(read: Reader, variable: str, parse: Callable[[str], _T]) -> _T:
-    try:
-        return parse(read.text(variable))
-    except ValueError as error:
-        raise ConfigError(f"{variable} {error}.") from None

@@ -25,7 +25,9 @@ from .vault import KeyringError
 if TYPE_CHECKING:
     from types import FrameType
 
-_HOST = "127.0.0.1"
+_HOST = "127.0.0.1"  # listened on
+# In links, and in the redirect address of a consent: Microsoft registers http://localhost, but not http://127.0.0.1.
+_NAME = "localhost"
 _STOP_TIMEOUT_S = 15.0  # then a process that has not stopped is killed
 _READY_TIMEOUT_S = 30.0
 
@@ -52,7 +54,7 @@ def _set_defaults(port: str) -> None:
     starttls = os.environ.get("SIGNET_REHEARSAL_STARTTLS_PORT", "2587")
     defaults = {
         "SIGNET_INSTANCE": str(ROOT / "instance"),
-        "SIGNET_BASE_URL": f"http://{_HOST}:{port}",
+        "SIGNET_BASE_URL": f"http://{_NAME}:{port}",
         "SIGNET_REHEARSAL": "1",
         "SIGNET_REGISTRATION": "open",
         "SIGNET_EVENT_EMAILS_PER_HOUR": "100",  # of events that one person plays, each is to arrive

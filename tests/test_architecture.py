@@ -35,7 +35,7 @@ STDLIB = sys.stdlib_module_names
 LAYERS = (
     ("smtp",),
     ("about", "clock", "env", "tuning", "vault"),
-    ("db", "platform_mail"),
+    ("db", "egress", "platform_mail"),
     ("config",),
     ("state",),
     ("rate_limit",),

@@ -123,6 +123,19 @@ def test_valid_base_urls(tmp_path, url):
     assert read(tmp_path, SIGNET_BASE_URL=url).base_url == url.rstrip("/")
 
 
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://localhost:8000", "[127.0.0.1]"),
+        ("http://127.0.0.1:8000", "[127.0.0.1]"),
+        ("http://[::1]:8000", "[IPv6:::1]"),
+        ("https://signet.example.com", "signet.example.com"),
+    ],
+)
+def test_the_ehlo_name_is_a_full_name_or_an_address(tmp_path, url, name):
+    assert read(tmp_path, SIGNET_BASE_URL=url).ehlo_name == name
+
+
 def test_rehearsal_needs_a_loopback_base_url(tmp_path):
     assert read(tmp_path, SIGNET_REHEARSAL="1", SIGNET_BASE_URL="http://127.0.0.1:8000").rehearsal
     for url in (

@@ -21,11 +21,12 @@ from ..accounts.tokens import hash_token, new_token
 from ..db import db
 from ..smtp.failure import SubmissionFailure
 from ..smtp.server import Secret
-from ..state import current_config, vault
+from ..state import vault
 from ..vault import DecryptionError
 from . import issuers, sealing
 from .identity import InvalidIdToken, read_identity
 from .models import Flow, OAuthAttempt, OAuthGrant
+from .redirects import redirect_uri
 from .token_endpoint import TokenAnswer, TokenRequest, request_token
 
 if TYPE_CHECKING:
@@ -70,11 +71,6 @@ class ConsentRequest:
     client_id: str
     client_secret: str = field(repr=False)
     is_shared: bool  # another person than the mailbox signs in
-
-
-def redirect_uri(issuer: str) -> str:
-    """Return the address to which an issuer sends the browser back, from the configured base URL."""
-    return f"{current_config().base_url}/oauth/callback/{issuer}"
 
 
 def begin(owner: LoggedIn, asked: ConsentRequest, *, now: datetime) -> str:

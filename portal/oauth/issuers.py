@@ -48,6 +48,11 @@ def token_url(grant: OAuthGrant) -> str:
     """Return the address of the token endpoint. The tenant was validated when the grant was made."""
     if grant.issuer == MICROSOFT:
         return f"{current_config().oauth.microsoft_login_url}/{grant.tenant}/oauth2/v2.0/token"
+def name_of(issuer: str) -> str:
+    """Return the name of an authorization server for sentences."""
+    return _ISSUERS[issuer].name
+
+
     return current_config().oauth.google_token_url
 
 

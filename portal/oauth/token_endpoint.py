@@ -47,7 +47,7 @@ class TokenAnswer:
 def request_token(request: TokenRequest) -> TokenAnswer:
     """Fetch a token. No transaction may be open. Raises SubmissionFailure at the stage CONSENT."""
     try:
-        answer = post_form(request.url, request.fields, current_config().webhook_policy)
+        answer = post_form(request.url, request.fields, current_config().token_policy)
     except PostFailed as failure:
         evidence = {"issuer": request.issuer_name, "detail": str(failure)}
         raise SubmissionFailure(Stage.CONSENT, Reason.TOKEN_UNAVAILABLE, evidence=evidence) from None

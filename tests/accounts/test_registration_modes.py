@@ -189,7 +189,7 @@ def test_the_first_start_prints_a_link_that_makes_the_operator(tmp_path):
     env = {"SIGNET_INSTANCE": str(tmp_path / "instance"), "PATH": "/usr/bin:/bin"}
     command = [sys.executable, "-m", "portal.bootstrap"]
     printed = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
-    assert "http://127.0.0.1:8000/register/invited/" in printed
+    assert "http://localhost:8000/register/invited/" in printed
 
 
 def test_the_link_of_the_first_owner_works_once_and_makes_an_operator(app, client):

@@ -32,8 +32,8 @@ class RunningPortal:
     def __init__(self, instance: Path, **env: str) -> None:
         self.instance = instance
         self.port = free_port()
-        self.base = f"http://127.0.0.1:{self.port}"
-        self.ports = {name: free_port() for name in ("STARTTLS", "TLS", "PLAIN", "EXPIRED")}
+        self.base = f"http://localhost:{self.port}"
+        self.ports = {name: free_port() for name in ("STARTTLS", "TLS", "PLAIN", "EXPIRED", "CONSENT")}
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("SIGNET_", "MAIL_"))},
             "SIGNET_INSTANCE": str(instance),

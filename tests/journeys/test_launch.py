@@ -54,7 +54,8 @@ def test_one_command_starts_all_processes_and_ctrl_c_stops_them(tmp_path: Path) 
     output = read_until(first, "Ctrl-C stops everything")
     assert "owner@brightleaf.example" in output
     assert "try-signet-today" in output
-    page = urllib.request.urlopen(f"http://127.0.0.1:{env['PORT']}/log-in", timeout=TIMEOUT_S).read().decode()
+    assert f"http://localhost:{env['PORT']}\n" in output, "Microsoft registers no address with 127.0.0.1"
+    page = urllib.request.urlopen(f"http://localhost:{env['PORT']}/log-in", timeout=TIMEOUT_S).read().decode()
     assert "Log in" in page
     first.send_signal(signal.SIGINT)
     rest, _ = first.communicate(timeout=TIMEOUT_S)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from portal.config import WEBHOOK_POLICY
+from portal.egress import WEBHOOK_POLICY
 from portal.http_client import PostFailed, post
 from portal.smtp.failure import SubmissionFailure
 from portal.smtp.network.guard import EgressPolicy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import lazy_gettext as _
@@ -11,7 +12,7 @@ from wtforms import BooleanField, PasswordField
 from wtforms.validators import Optional
 
 from ...clock import utcnow
-from ...oauth import consent, issuers
+from ...oauth import consent, issuers, redirects
 from ...smtp.diagnosis.diagnose import diagnose
 from ...smtp.providers import load_catalogue
 from ...smtp.server import Security, Server
@@ -136,7 +137,8 @@ def _page(
         form=form,
         way=chosen,
         has_operators_client=client is not None,
-        redirect_uri=consent.redirect_uri(chosen.issuer),
+        redirect_uri=redirects.redirect_uri(chosen.issuer),
+        redirect_problem=redirects.problem(chosen.issuer, urlsplit(request.host_url).hostname or ""),
         loose_errors=show_errors(form, error),
         form_errors=refused,
         problem=problem,
