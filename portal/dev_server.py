@@ -100,6 +100,7 @@ def _check_ports_are_free(config: Config, port: int) -> None:
         "SIGNET_REHEARSAL_TLS_PORT": config.rehearsal_tls_port,
         "SIGNET_REHEARSAL_PLAIN_PORT": config.rehearsal_plain_port,
         "SIGNET_REHEARSAL_EXPIRED_PORT": config.rehearsal_expired_port,
+        "SIGNET_REHEARSAL_CONSENT_PORT": config.rehearsal_consent_port,
     }
     for name, number in wanted.items():
         with socket.socket() as probe:
@@ -176,6 +177,7 @@ Signet is running.
 Look first at Settings -> Email Preferences: choose the provider "Rehearsal server (this machine)",
 the username postmaster@brightleaf.example and the password rehearsal, and save. Then sign up as an
 affiliate, confirm it from the rehearsal inbox, and see the New Sign-up email arrive there.
+"Rehearsal with consent (this machine)" is connected without a password, as Microsoft and Google are.
 Ctrl-C stops everything.
 """)
 

@@ -115,7 +115,7 @@ def _overdue_live_versions(now: datetime) -> Select[int]:
     )
     query = select(SmtpSettings.id).outerjoin(DomainCheck, DomainCheck.version_id == SmtpSettings.id)
     live = query.where(
-        SmtpSettings.state == VersionState.LIVE, SmtpSettings.provider != providers.REHEARSAL, old
+        SmtpSettings.state == VersionState.LIVE, SmtpSettings.provider.not_in(providers.REHEARSALS), old
     )
     return live.order_by(SmtpSettings.id).limit(50)
 

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -71,6 +71,7 @@ class ConsentRequest:
     client_id: str
     client_secret: str = field(repr=False)
     is_shared: bool  # another person than the mailbox signs in
+    secret_expires_on: date | None = None  # of the owner's client, as it was entered
 
 
 def begin(owner: LoggedIn, asked: ConsentRequest, *, now: datetime) -> str:
@@ -90,7 +91,10 @@ def begin(owner: LoggedIn, asked: ConsentRequest, *, now: datetime) -> str:
         nonce=nonce,
         created_at=now,
     )
-    secrets = {"verifier": verifier, "client_secret": asked.client_secret}
+    expires_on = (
+        asked.secret_expires_on.isoformat() if asked.secret_expires_on and asked.client_secret else ""
+    )
+    secrets = {"verifier": verifier, "client_secret": asked.client_secret, "expires_on": expires_on}
     attempt.sealed = vault().seal(json.dumps(secrets), attempt_binding(attempt))
     db.session.add(attempt)
     db.session.commit()
@@ -219,7 +223,18 @@ def _redeem(attempt: OAuthAttempt, code: str, now: datetime) -> OAuthGrant:
         answer = request_token(TokenRequest(url, way.name, fields, (Secret(client_secret), Secret(code))))
     except SubmissionFailure as failure:
         raise TokenRefused(failure, attempt) from None
-    return _grant(attempt, answer, secrets["client_secret"], now)
+    grant = _grant(attempt, answer, secrets["client_secret"], now)
+    grant.secret_expires_on = secret_expiry(attempt)
+    return grant
+
+
+def secret_expiry(attempt: OAuthAttempt) -> date | None:
+    """Return the day on which the client secret of an attempt expires, as the owner entered it; None if it is not known."""
+    try:
+        secrets = json.loads(vault().open(attempt.sealed, attempt_binding(attempt))) if attempt.sealed else {}
+    except DecryptionError:
+        return None
+    return date.fromisoformat(secrets["expires_on"]) if secrets.get("expires_on") else None
 
 
 def _grant(attempt: OAuthAttempt, answer: TokenAnswer, client_secret: str, now: datetime) -> OAuthGrant:
@@ -245,8 +260,14 @@ def _grant(attempt: OAuthAttempt, answer: TokenAnswer, client_secret: str, now: 
             nonce=attempt.nonce,
             now=now,
         )
-    except InvalidIdToken:
+    except InvalidIdToken as invalid:
         sentence = _("%(name)s did not prove who consented. Connect once more.", name=way.name)
+        if str(invalid) == "time":
+            sentence = _(
+                "The clocks of this portal and of %(name)s differ by more than two minutes. The operator of this portal "
+                "has to set its clock; then connect once more.",
+                name=way.name,
+            )
         raise ConsentFailed(sentence, attempt) from None
     same = identity.mailbox.casefold() == attempt.mailbox.casefold()
     if not same and not attempt.is_shared:

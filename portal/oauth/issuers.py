@@ -6,19 +6,22 @@ developers.google.com, "OAuth 2.0 mechanism" and "Using OAuth 2.0 for server to 
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ..env import OAuthClient
 from ..state import current_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..env import OAuthClient
+    from ..config import Config
     from .models import OAuthGrant
 
-MICROSOFT, GOOGLE = "microsoft", "google"
+MICROSOFT, GOOGLE, REHEARSAL = "microsoft", "google", "rehearsal"
+REHEARSAL_SCOPE = "smtp.send"
 GOOGLE_AUDIENCE = (
     "https://oauth2.googleapis.com/token"  # of a service account's request, wherever it is posted
 )
@@ -36,6 +39,7 @@ class Issuer:
 _ISSUERS = {
     MICROSOFT: Issuer(MICROSOFT, "Microsoft", "https://outlook.office365.com/.default"),
     GOOGLE: Issuer(GOOGLE, "Google", "https://mail.google.com/"),
+    REHEARSAL: Issuer(REHEARSAL, "Rehearsal", REHEARSAL_SCOPE),
 }
 
 
@@ -44,15 +48,21 @@ def issuer_of(grant: OAuthGrant) -> Issuer:
     return _ISSUERS[grant.issuer]
 
 
-def token_url(grant: OAuthGrant) -> str:
-    """Return the address of the token endpoint. The tenant was validated when the grant was made."""
-    if grant.issuer == MICROSOFT:
-        return f"{current_config().oauth.microsoft_login_url}/{grant.tenant}/oauth2/v2.0/token"
 def name_of(issuer: str) -> str:
     """Return the name of an authorization server for sentences."""
     return _ISSUERS[issuer].name
 
 
+def token_url(grant: OAuthGrant) -> str:
+    """Return the address of the token endpoint. The tenant was validated when the grant was made."""
+    return _token_url(grant.issuer, grant.tenant)
+
+
+def _token_url(issuer: str, tenant: str) -> str:
+    if issuer == MICROSOFT:
+        return f"{current_config().oauth.microsoft_login_url}/{tenant}/oauth2/v2.0/token"
+    if issuer == REHEARSAL:
+        return f"http://127.0.0.1:{current_config().rehearsal_consent_port}/token"
     return current_config().oauth.google_token_url
 
 
@@ -110,14 +120,28 @@ WAYS = {
             "https://mail.google.com/",
             parameters={"access_type": "offline", "prompt": "consent"},
         ),
+        # The rehearsal server, which plays a provider; see ``available_ways``.
+        ConsentWay(
+            "rehearsal",
+            "Rehearsal",
+            REHEARSAL,
+            "rehearsal-consent",
+            f"{REHEARSAL_SCOPE} offline_access openid email",
+            REHEARSAL_SCOPE,
+        ),
     )
 }
 
 
+def available_ways() -> dict[str, ConsentWay]:
+    """Return the ways that owners can choose: the rehearsal only where its server runs."""
+    return {id_: way for id_, way in WAYS.items() if way.issuer != REHEARSAL or current_config().rehearsal}
+
+
 def way_of(grant: OAuthGrant) -> ConsentWay:
     """Return the way by which a grant of the flow *consent* was made."""
-    if grant.issuer == GOOGLE:
-        return WAYS["google"]
+    if grant.issuer in {GOOGLE, REHEARSAL}:
+        return WAYS[grant.issuer]
     return WAYS["outlook-com" if grant.tenant == WAYS["outlook-com"].tenant else "microsoft"]
 
 
@@ -125,20 +149,22 @@ def authorize_url(way: ConsentWay, tenant: str) -> str:
     """Return the address of the authorization endpoint."""
     if way.issuer == MICROSOFT:
         return f"{current_config().oauth.microsoft_login_url}/{tenant}/oauth2/v2.0/authorize"
+    if way.issuer == REHEARSAL:
+        return f"{rehearsal_url(current_config())}/authorize"
     return current_config().oauth.google_authorize_url
 
 
 def way_token_url(way: ConsentWay, tenant: str) -> str:
     """Return the address of the token endpoint."""
-    if way.issuer == MICROSOFT:
-        return f"{current_config().oauth.microsoft_login_url}/{tenant}/oauth2/v2.0/token"
-    return current_config().oauth.google_token_url
+    return _token_url(way.issuer, tenant)
 
 
 def identity_issuer(way: ConsentWay) -> str:
     """Return what ``iss`` of an id token is or begins with; Microsoft's continues with the directory."""
     if way.issuer == MICROSOFT:
         return current_config().oauth.microsoft_login_url
+    if way.issuer == REHEARSAL:
+        return rehearsal_url(current_config())
     parts = urlsplit(current_config().oauth.google_authorize_url)
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -151,11 +177,25 @@ def is_issuer(way: ConsentWay, name: str) -> bool:
 
 def operators_client(issuer: str) -> OAuthClient | None:
     """Return the client that the operator registered at an issuer, None if there is none."""
-    config = current_config().oauth
-    return config.microsoft_client if issuer == MICROSOFT else config.google_client
+    config = current_config()
+    if issuer == REHEARSAL:
+        return rehearsal_client(config) if config.rehearsal else None
+    return config.oauth.microsoft_client if issuer == MICROSOFT else config.oauth.google_client
 
 
 def operators_secret(issuer: str, client_id: str) -> str:
     """Return the secret of the operator's client; empty if the operator uses another client by now."""
     client = operators_client(issuer)
     return client.secret if client is not None and client.id == client_id else ""
+
+
+def rehearsal_url(config: Config) -> str:
+    """Return the address of the rehearsal's authorization server, under a name of this machine as the portal has it."""
+    host = "127.0.0.1" if config.host_name == "127.0.0.1" else "localhost"
+    return f"http://{host}:{config.rehearsal_consent_port}"
+
+
+def rehearsal_client(config: Config) -> OAuthClient:
+    """Return the client of the rehearsal; its secret follows from the portal's, so that none has to be entered."""
+    digest = hmac.digest(config.secret_key.encode(), b"the client of the rehearsal", "sha256")
+    return OAuthClient("rehearsal", digest.hex())

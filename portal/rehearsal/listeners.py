@@ -22,6 +22,7 @@ class ListenerKind(StrEnum):
     TLS = "tls"
     PLAIN = "plain"
     EXPIRED = "expired"
+    CONSENT = "consent"  # HTTP: the pages of consent and the token endpoint
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ LISTENERS = (
 )
 
 
+CONSENT_VARIABLE = "SIGNET_REHEARSAL_CONSENT_PORT"
+
+
 def configured_ports(config: Config) -> Mapping[ListenerKind, int]:
     """Return the configured port of every listener."""
-    return {listener.kind: listener.port(config) for listener in LISTENERS}
+    smtp = {listener.kind: listener.port(config) for listener in LISTENERS}
+    return {**smtp, ListenerKind.CONSENT: config.rehearsal_consent_port}

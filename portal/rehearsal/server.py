@@ -1,4 +1,4 @@
-"""Starts and stops the rehearsal server: four listeners on the loopback address."""
+"""Starts and stops the rehearsal server: four SMTP listeners and an authorization server on the loopback address."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import asyncio
 import errno
 import logging
 import signal
+import socket
 import threading
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import certificates, store
-from .listeners import HOST, LISTENERS, Listener, ListenerKind, configured_ports
+from . import certificates, consent_server, store
+from .consents import Consents
+from .listeners import CONSENT_VARIABLE, HOST, LISTENERS, Listener, ListenerKind, configured_ports
 from .smtp_handler import FaultySmtp, ServerState
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ async def _serve(
     # aiosmtpd logs every line of every conversation at INFO.
     logging.getLogger("mail.log").setLevel(logging.ERROR)
     files = _certificates(config)
-    state = ServerState(store.inbox_folder(config))
+    state = ServerState(store.inbox_folder(config), Consents(config))
     stopped = asyncio.Event()
     bound: dict[ListenerKind, int] = {}
     async with AsyncExitStack() as stack:
@@ -115,6 +117,11 @@ async def _serve(
             server = await _open(listener, ports[listener.kind], state, files)
             stack.push_async_callback(_close, server, state)
             bound[listener.kind] = server.sockets[0].getsockname()[1]
+        consent = _bind_consent(ports[ListenerKind.CONSENT])
+        stack.callback(consent.close)
+        bound[ListenerKind.CONSENT] = consent.getsockname()[1]
+        own = replace(config, rehearsal_consent_port=bound[ListenerKind.CONSENT])
+        stack.callback(consent_server.serve(own, consent))
         ready(_Listening(bound, files, stopped.set))
         await stopped.wait()
 
@@ -144,12 +151,22 @@ async def _open(
             lambda: FaultySmtp(state, kind, upgrade), host=HOST, port=port, ssl=implicit
         )
     except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        why = "is taken by another program" if taken else f"cannot be opened ({error.strerror})"
-        raise RehearsalError(
-            f"Port {port} of {HOST} {why}. "
-            f"Choose another port for the rehearsal server with {listener.variable}."
-        ) from None
+        raise _port_error(error, port, listener.variable) from None
+
+
+def _bind_consent(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise _port_error(error, port, CONSENT_VARIABLE) from None
+
+
+def _port_error(error: OSError, port: int, variable: str) -> RehearsalError:
+    taken = error.errno == errno.EADDRINUSE
+    why = "is taken by another program" if taken else f"cannot be opened ({error.strerror})"
+    return RehearsalError(
+        f"Port {port} of {HOST} {why}. Choose another port for the rehearsal server with {variable}."
+    )
 
 
 async def _close(server: asyncio.Server, state: ServerState) -> None:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import collections
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import idna
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session, TLSSetupException
+from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, LoginPassword, Session, TLSSetupException
 
 from ..clock import utcnow
 from . import provider_replies, store
+from .consents import TokenLogin, read_login
 from .faults import SLOW_REPLY_S, Fault, FaultAddress, FaultCommand, FaultKind, find_fault
 from .listeners import ListenerKind
 
 if TYPE_CHECKING:
     import ssl
     from pathlib import Path
+
+    from .consents import Consents
 
 MAX_MESSAGE_BYTES = 5 * 1024 * 1024
 _MAX_AUTH_LINE_BYTES = 1000  # a long username and password exceed aiosmtpd's 512; RFC 4954 section 4
@@ -33,11 +38,16 @@ _REPLACED_REPLIES = {
 }
 
 
+_REFUSED_TOKEN = '{"status":"401","schemes":"bearer","scope":"smtp.send"}'
+_TOKEN_REFUSAL = "535 5.7.3 Authentication unsuccessful"
+
+
 @dataclass
 class ServerState:
     """State shared by all connections of one server."""
 
     inbox: Path
+    consents: Consents
     greylist: set[tuple[str, str, str]] = field(default_factory=set)  # username, sender, recipient
     connections: set[FaultySmtp] = field(default_factory=set)
     sni_names: provider_replies.SniNames = field(default_factory=provider_replies.SniNames)
@@ -137,8 +147,7 @@ class FaultySmtp(SMTP):
 
     def _verify_login(self, _1: SMTP, _2: Session, _3: Envelope, _4: str, pair: LoginPassword) -> AuthResult:
         username = pair.login.decode("utf-8", "replace")
-        fault = find_fault(username, FaultAddress.USERNAME)
-        self.apply_lasting_fault(fault)
+        fault = self._select_fault(username)
         if fault is not None and fault.command is FaultCommand.AUTH and fault.kind is FaultKind.REPLY:
             return AuthResult(success=False, handled=False, message=fault.reply)
         password, host = pair.password.decode("utf-8", "replace"), self.state.sni_names.name(self._tls)
@@ -147,6 +156,38 @@ class FaultySmtp(SMTP):
             return AuthResult(success=False, handled=False, message=refusal)
         self.username, self.fault = username, fault
         return AuthResult(success=True, auth_data=pair)
+
+    async def auth_XOAUTH2(self, _server: SMTP, words: list[str]) -> AuthResult:  # noqa: N802
+        """Log in with a token that the rehearsal's authorization server gave."""
+        return await self._log_in_with_token(words)
+
+    async def auth_OAUTHBEARER(self, _server: SMTP, words: list[str]) -> AuthResult:  # noqa: N802
+        """Log in with a token (RFC 7628)."""
+        return await self._log_in_with_token(words)
+
+    async def _log_in_with_token(self, words: list[str]) -> AuthResult:
+        response = _decoded(words[1]) if len(words) > 1 else await self.challenge_auth("")
+        if not isinstance(response, bytes):  # challenge_auth has replied
+            return AuthResult(success=False, handled=response is MISSING)
+        login = read_login(response)
+        if login is None or not self.state.consents.accepts(login, utcnow()):
+            # The second 334 states the reason; the client answers it with a dummy line (RFC 7628 section 3.2.3).
+            if await self.challenge_auth(_REFUSED_TOKEN) is MISSING:
+                return AuthResult(success=False)
+            return AuthResult(success=False, handled=False, message=_TOKEN_REFUSAL)
+        return self._accept_token(login)
+
+    def _accept_token(self, login: TokenLogin) -> AuthResult:
+        fault = self._select_fault(login.username)
+        if fault is not None and fault.command is FaultCommand.AUTH and fault.kind is FaultKind.REPLY:
+            return AuthResult(success=False, handled=False, message=fault.reply)
+        self.username, self.fault = login.username, fault
+        return AuthResult(success=True)
+
+    def _select_fault(self, username: str) -> Fault | None:
+        fault = find_fault(username, FaultAddress.USERNAME)
+        self.apply_lasting_fault(fault)
+        return fault
 
 
 class CommandHandler:
@@ -233,6 +274,13 @@ class CommandHandler:
         if not isinstance(error, TLSSetupException):  # raised when the client rejects our certificate
             _log.error("rehearsal server failed to handle a command", exc_info=error)
         return "451 4.3.0 Internal error"
+
+
+def _decoded(text: str) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
 
 
 def may_send_as(username: str, sender: str) -> bool:

@@ -47,7 +47,7 @@ _ADVANCED = (
     "headers",
 )
 _IMPLICIT_TLS_PORTS = {465, 2465}  # by convention, RFC 8314 section 7.3
-_USUAL_PROVIDERS = {"mailgun", "gmail", providers.REHEARSAL}  # the first two are named in the form's hints
+_USUAL_PROVIDERS = {"mailgun", "gmail", *providers.REHEARSALS}  # the first two are named in the form's hints
 _PROVIDER_GROUPS = ("The usual ones", "Made for automated mail", "Mailboxes", "Other")
 _MAX_REGIONS_IN_LABEL = 3
 

@@ -12,33 +12,40 @@ from ..smtp.providers.model import Host, Port, Provider
 from ..state import current_config
 
 REHEARSAL = "rehearsal"
+REHEARSALS = frozenset({REHEARSAL, "rehearsal-consent"})
 _MAX_REGIONS = 4  # with more, the first region is rarely the right one
-_REHEARSAL_CARD = Path(__file__).parent.parent / "rehearsal" / "rehearsal.toml"
+_REHEARSAL_CARDS = Path(__file__).parent.parent / "rehearsal"
 
 
 @cache
-def _rehearsal_card() -> Provider:
-    return read_card(_REHEARSAL_CARD)
+def _rehearsal_cards() -> tuple[Provider, ...]:
+    return tuple(read_card(_REHEARSAL_CARDS / f"{id_}.toml") for id_ in sorted(REHEARSALS))
 
 
-def rehearsal_provider() -> Provider | None:
-    """Return the card of the rehearsal server with its configured ports, or None if it is disabled."""
+def rehearsal_providers() -> list[Provider]:
+    """Return the cards of the rehearsal server with its configured ports; none if it is disabled.
+
+    The card with consent has the server's address in place of its name, so that a host leads to one card.
+    """
     config = current_config()
     if not config.rehearsal:
-        return None
-    card = _rehearsal_card()
+        return []
     numbers = (config.rehearsal_starttls_port, config.rehearsal_tls_port)
-    ports = tuple(
-        Port(number, port.security, port.recommended)
-        for number, port in zip(numbers, card.ports, strict=True)
-    )
-    return replace(card, ports=ports)
+    return [
+        replace(
+            card,
+            ports=tuple(
+                Port(number, port.security, port.recommended)
+                for number, port in zip(numbers, card.ports, strict=True)
+            ),
+        )
+        for card in _rehearsal_cards()
+    ]
 
 
 def available() -> list[Provider]:
-    """Return all providers: the rehearsal server, then the catalogue by name with the generic card last."""
-    rehearsal = rehearsal_provider()
-    return [*([rehearsal] if rehearsal else []), *load_catalogue()]
+    """Return all providers: the cards of the rehearsal server, then the catalogue by name with the generic card last."""
+    return [*rehearsal_providers(), *load_catalogue()]
 
 
 def by_id(provider_id: str | None) -> Provider:
@@ -48,10 +55,8 @@ def by_id(provider_id: str | None) -> Provider:
 
 def by_host(host: str) -> Provider:
     """Return the provider to which a host belongs, or the generic card."""
-    rehearsal = rehearsal_provider()
-    if rehearsal and host in {"localhost", "127.0.0.1"}:
-        return rehearsal
-    return load_catalogue().by_host(host) or load_catalogue().generic
+    played = (card for card in rehearsal_providers() if host == card.hosts[0].name)
+    return next(played, None) or load_catalogue().by_host(host) or load_catalogue().generic
 
 
 def first_host(card: Provider) -> Host | None:

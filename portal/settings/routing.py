@@ -162,9 +162,10 @@ def version_route(version: SmtpSettings) -> Route:
 
 
 def _recognised_provider(version: SmtpSettings) -> Provider | None:
-    """Return the provider if it is known. The card of the rehearsal server limits it to one connection."""
-    rehearsal = providers.rehearsal_provider() if version.provider == providers.REHEARSAL else None
-    return rehearsal or load_catalogue().by_host(version.host)
+    """Return the provider if it is known. The cards of the rehearsal server limit it to one connection."""
+    if version.provider in providers.REHEARSALS and current_config().rehearsal:
+        return providers.by_id(version.provider)
+    return load_catalogue().by_host(version.host)
 
 
 def platform_route(account_id: int | None) -> Route:

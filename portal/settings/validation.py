@@ -95,7 +95,7 @@ def validate(values: SettingsInput) -> SmtpSettings:
 def warnings(version: SmtpSettings, password: str) -> Warnings:
     """Return warnings about a version before its first login. An empty password is not examined."""
     provider = providers.by_host(version.host)
-    known = provider if provider.id not in {"other", providers.REHEARSAL} else None
+    known = provider if provider.id not in {"other", *providers.REHEARSALS} else None
     found = check_credentials(version.host, version.username, password, version.domain, known)
     if version.mechanism == Mechanism.NONE.value:
         found = [one for one in found if one.field not in ("username", "password")]

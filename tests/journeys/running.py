@@ -51,6 +51,7 @@ class RunningPortal:
             **{f"SIGNET_REHEARSAL_{name}_PORT": str(port) for name, port in self.ports.items()},
             **env,
         }
+        self.parts: tuple[str, ...] = ("rehearsal", "worker", "web")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.log = (instance.parent / "portal.log").open("ab")
 
@@ -72,10 +73,10 @@ class RunningPortal:
     def _start(self, seeded: Path) -> None:
         """Start all processes and wait until each answers."""
         shutil.copytree(seeded, self.instance)
-        for part in ("rehearsal", "worker", "web"):
+        for part in self.parts:
             self.start_part(part)
         self.wait_for(lambda: urllib.request.urlopen(f"{self.base}/readyz", timeout=1).status == 200)
-        for port in self.ports.values():
+        for port in self.ports.values() if "rehearsal" in self.parts else ():
             self.wait_for(lambda port=port: socket.create_connection(("127.0.0.1", port), 1).close() is None)
 
     def start_part(self, part: str) -> None:

@@ -364,5 +364,10 @@ def test_a_secret_that_expires_opens_an_incident_in_time(
 def test_the_page_offers_to_connect(owner: LintingClient) -> None:
     page = text_of(owner.get(f"{PAGE}/help?provider=microsoft365"))
     assert "Connect Microsoft 365 without a password" in page
-    assert "Connect Google Workspace without a password" in text_of(owner.get(f"{PAGE}/help?provider=gmail"))
+    assert page.index("Connect Microsoft 365 without a password") < page.index(
+        "Connect Microsoft 365 by consent"
+    )
+    google = text_of(owner.get(f"{PAGE}/help?provider=gmail"))
+    assert "Connect Google Workspace without a password" in google
+    assert "/settings/connect/by-consent/google" in google
     assert "Connect Microsoft 365" in text_of(owner.get("/settings/connect"))

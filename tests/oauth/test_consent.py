@@ -51,7 +51,9 @@ class Consent:
     scope: str = SCOPE
     claims: dict[str, Any] = field(default_factory=dict)
     gives_refresh: bool = True
+    keeps_previous: bool = False  # as Microsoft does: the refresh token before the last one stays valid
     current: str = ""
+    previous: str = ""
     is_revoked: bool = False
 
     def __call__(self, form: dict[str, str]) -> tuple[int, dict[str, Any]] | None:
@@ -62,12 +64,15 @@ class Consent:
             right = form["code"] == "the-code" and challenge == self.query["code_challenge"]
             if not right or form["redirect_uri"] != self.query["redirect_uri"]:
                 return 400, {"error": "invalid_grant", "error_description": "AADSTS54005: code redeemed"}
-        elif form.get("refresh_token") != self.current or self.is_revoked:
+        elif self.is_revoked or not self.knows(form.get("refresh_token", "")):
             self.is_revoked = True
             return 400, {"error": "invalid_grant", "error_description": "AADSTS700082: expired"}
-        self.current = f"canary-refresh-{number}"
+        self.previous, self.current = self.current, f"canary-refresh-{number}"
         more = {"refresh_token": self.current} if self.gives_refresh else {}
         return 200, self.issuer.new_token(number) | more | {"scope": self.scope, "id_token": self.id_token()}
+
+    def knows(self, token: str) -> bool:
+        return token == self.current or (self.keeps_previous and token == self.previous)
 
     def id_token(self) -> str:
         claims = {
@@ -234,11 +239,12 @@ def test_a_callback_for_another_owner_session_or_provider_is_refused(
 def test_a_late_callback_keeps_what_was_entered(
     owner: LintingClient, provider: Provider, _not_at_the_end_of_an_hour
 ) -> None:
-    found = consent(owner, provider)
+    found = consent(owner, provider, FORM | {"secret_expires_on": "2027-03-01"})
     _not_at_the_end_of_an_hour.shift(timedelta(minutes=11))
     response = come_back(owner, found)
     assert response.status_code == 400
     assert "more than ten minutes" in text_of(response)
+    assert 'value="2027-03-01"' in text_of(response)
     assert f'value="{MAILBOX}"' in text_of(response)
     assert SECRET not in text_of(response)
 
@@ -274,8 +280,8 @@ def test_an_answer_without_a_consent_gets_a_sentence(
         ({"claims": {"aud": "another"}}, "did not prove who consented"),
         ({"claims": {"nonce": "another"}}, "did not prove who consented"),
         ({"claims": {"iss": "https://evil.example"}}, "did not prove who consented"),
-        ({"claims": {"exp": 1}}, "did not prove who consented"),
-        ({"claims": {"exp": float("nan")}}, "did not prove who consented"),
+        ({"claims": {"exp": 1}}, "The clocks of this portal and of Microsoft differ"),
+        ({"claims": {"exp": float("nan")}}, "The clocks of this portal and of Microsoft differ"),
         ({"claims": {"aud": [CLIENT, "another"]}}, "did not prove who consented"),
         ({"claims": {"azp": "another"}}, "did not prove who consented"),
         ({"claims": {"sub": ""}}, "did not prove who consented"),
@@ -358,6 +364,20 @@ def test_the_limit_of_checks_is_met_before_the_owner_consents(
     assert come_back(owner, found).status_code == 303, "its check was counted when it was begun"
     work()
     assert [version.state for version in versions()] == ["live"]
+
+
+def test_the_day_on_which_an_owners_secret_expires_is_kept(owner: LintingClient, provider: Provider) -> None:
+    assert (
+        come_back(owner, consent(owner, provider, FORM | {"secret_expires_on": "2027-03-01"})).status_code
+        == 303
+    )
+    assert grants()[0].secret_expires_on.isoformat() == "2027-03-01"
+    work()
+    assert "2027-03-01" in text_of(owner.get(PAGE))
+    response = owner.submit(URL.format("microsoft"), FORM | {"secret_expires_on": "2026-01-01"})
+    assert response.status_code == 422
+    assert "This day is over" in text_of(response)
+    assert 'value="2026-01-01"' in text_of(response)
 
 
 def test_the_operators_client_needs_no_entry(app: Flask, owner: LintingClient, provider: Provider) -> None:

@@ -17,7 +17,7 @@ from datetime import datetime
 import pytest
 
 from portal.rehearsal import server, store
-from portal.rehearsal.listeners import HOST, LISTENERS, PASSWORD, ListenerKind
+from portal.rehearsal.listeners import CONSENT_VARIABLE, HOST, LISTENERS, PASSWORD, ListenerKind
 from portal.rehearsal.smtp_handler import MAX_MESSAGE_BYTES, may_send_as
 
 from .conftest import ANY_PORTS, MAIL, TIMEOUT_S, config_in
@@ -60,7 +60,7 @@ def test_the_ehlo_keywords_are_those_of_a_provider(rehearsal, kind):
         smtp.ehlo()
         assert int(smtp.esmtp_features["size"]) == MAX_MESSAGE_BYTES
         assert {"8bitmime", "smtputf8", "pipelining"} <= set(smtp.esmtp_features)
-        assert smtp.esmtp_features["auth"].split() == ["LOGIN", "PLAIN"]
+        assert smtp.esmtp_features["auth"].split() == ["LOGIN", "OAUTHBEARER", "PLAIN", "XOAUTH2"]
 
 
 def test_auth_is_not_offered_before_starttls(rehearsal):
@@ -267,7 +267,7 @@ server.run(Config.from_env(os.environ, Path(sys.argv[1])))
 
 
 def _program(folder, ports):
-    names = [listener.variable for listener in LISTENERS]
+    names = [*(listener.variable for listener in LISTENERS), CONSENT_VARIABLE]
     env = os.environ | dict(zip(names, map(str, ports), strict=True))
     env |= {"SECRET_KEY": "k" * 40, "SIGNET_KEYS": "a:" + "A" * 43 + "=", "SIGNET_REHEARSAL": "1"}
     return subprocess.Popen(
@@ -285,7 +285,7 @@ def _free_ports(count):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_program_stops_cleanly_on_a_signal(tmp_path, number):
-    process = _program(tmp_path, _free_ports(4))
+    process = _program(tmp_path, _free_ports(5))
     for line in process.stderr:
         if "listens at" in line:
             break
@@ -298,7 +298,7 @@ def test_the_program_stops_cleanly_on_a_signal(tmp_path, number):
 def test_the_program_exits_with_1_and_a_sentence_when_a_port_is_in_use(tmp_path):
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
-        process = _program(tmp_path, [port, *_free_ports(3)])
+        process = _program(tmp_path, [port, *_free_ports(4)])
         stderr = process.communicate(timeout=TIMEOUT_S)[1]
     assert process.returncode == 1
     assert stderr == (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
@@ -14,9 +14,8 @@ from ...oauth.exchange import is_guid
 from ...oauth.models import Flow, OAuthGrant
 from ...oauth.service_account import InvalidKey, read_key
 from ...smtp.network.guard import HostError, canonical_host
-from ...smtp.providers import load_catalogue
 from ...smtp.server import Mechanism
-from .. import routing, validation, versions
+from .. import providers, routing, validation, versions
 from ..checking import check_requests
 from ..models import SmtpSettings, VersionState
 from ..validation import InvalidSettings, SettingsInput
@@ -31,8 +30,22 @@ if TYPE_CHECKING:
     from ...oauth.grants import AppOnly
 
 _CARDS = {issuers.MICROSOFT: "microsoft365", issuers.GOOGLE: "gmail"}  # of the ways without a person
-_CONSENT_LABELS = {"microsoft": "Microsoft 365", "outlook-com": "Outlook.com", "google": "Google"}
+_CONSENT_LABELS = {
+    "microsoft": "Microsoft 365",
+    "outlook-com": "Outlook.com",
+    "google": "Google",
+    "rehearsal": "Rehearsal",
+}
 _SHARED_TENANTS = {"common", "organizations", "consumers"}  # they have no app-only tokens (AADSTS9001023)
+
+
+@dataclass(frozen=True)
+class OwnClient:
+    """A client that the owner registered, as it was entered."""
+
+    id: str
+    secret: str = field(repr=False)
+    secret_expires_on: date | None = None
 
 
 @dataclass(frozen=True)
@@ -88,19 +101,19 @@ def connect_google(owner: Owner, mailbox: str, key: str, *, now: datetime) -> Sm
 
 def consent_ways() -> list[tuple[str, str]]:
     """Return id and name of each provider that can be connected by consent."""
-    return [(way, _CONSENT_LABELS[way]) for way in issuers.WAYS]
+    return [(way, _CONSENT_LABELS[way]) for way in issuers.available_ways()]
 
 
 def consent_request(
-    way: str, *, mailbox: str, tenant: str, client: tuple[str, str], is_shared: bool
+    way: str, *, mailbox: str, tenant: str, client: OwnClient, is_shared: bool
 ) -> ConsentRequest:
     """Return what the owner is asked to consent to. Raises InvalidSettings.
 
     Args:
-        client: the owner's own client id and secret; both empty: the operator's client.
+        client: id and secret both empty: the operator's client.
     """
     chosen, errors = issuers.WAYS[way], {}
-    client_id, client_secret = client
+    client_id, client_secret = client.id, client.secret
     operators = issuers.operators_client(chosen.issuer)
     if operators is not None and not client_id and not client_secret:
         client_id = operators.id
@@ -117,7 +130,7 @@ def consent_request(
     directory = _tenant(tenant, errors) if tenant and way == "microsoft" else chosen.tenant
     if errors:
         raise InvalidSettings(errors)
-    return ConsentRequest(way, mailbox, directory, client_id, client_secret, shared)
+    return ConsentRequest(way, mailbox, directory, client_id, client_secret, shared, client.secret_expires_on)
 
 
 def begin_consent(owner: Owner, login: LoggedIn, asked: ConsentRequest, *, now: datetime) -> str:
@@ -228,7 +241,7 @@ def _settings_input(owner: Owner, grant: OAuthGrant) -> SettingsInput:
     From name and Reply-To are those of the newest version; at first replies go to the owner.
     """
     card_id = issuers.way_of(grant).card if grant.flow is Flow.CONSENT else _CARDS[grant.issuer]
-    card = next(one for one in load_catalogue() if one.id == card_id)
+    card = providers.by_id(card_id)
     port, saved = card.recommended_port or card.ports[0], versions.newest(owner.account_id)
     local, _at, domain = grant.mailbox.rpartition("@")
     return SettingsInput(

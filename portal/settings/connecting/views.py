@@ -28,6 +28,7 @@ _DELETE_THERE = {
         "Withdraw the permission at Microsoft, too: myapps.microsoft.com, or Entra admin center, Enterprise applications."
     ),
     "consent:outlook-com": _("Withdraw the permission at Microsoft, too: account.live.com/consent/Manage."),
+    "consent:rehearsal": _("The rehearsal keeps no permission that could be withdrawn."),
     "consent:google": _(
         "Look at myaccount.google.com/connections whether the permission is withdrawn there."
     ),

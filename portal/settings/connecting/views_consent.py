@@ -8,22 +8,28 @@ from urllib.parse import urlsplit
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import lazy_gettext as _
 from flask_login import current_user, login_required
-from wtforms import BooleanField, PasswordField
-from wtforms.validators import Optional
+from wtforms import BooleanField, DateField, PasswordField
+from wtforms.validators import Optional, ValidationError
 
 from ...clock import utcnow
 from ...oauth import consent, issuers, redirects
 from ...smtp.diagnosis.diagnose import diagnose
-from ...smtp.providers import load_catalogue
 from ...smtp.server import Security, Server
 from ...web.fields import PortalForm, mailbox_field, max_length, required, stripped, text_field
+from .. import providers
 from ..checking.check_requests import CheckLimitReached
 from ..validation import InvalidSettings
 from . import connect
 from .views import printable, show_errors
 
 blueprint = Blueprint("consent", __name__)
-_WAY = "<any(microsoft, 'outlook-com', google):way>"
+_WAY = "<any(microsoft, 'outlook-com', google, rehearsal):way>"
+
+
+def not_over(_form: Any, day: Any) -> None:
+    """Reject the day of a client secret that has expired."""
+    if day.data is not None and day.data < utcnow().date():
+        raise ValidationError(_("This day is over, so the secret does not work any more. Make a new one."))
 
 
 class ConsentForm(PortalForm):
@@ -36,6 +42,7 @@ class ConsentForm(PortalForm):
     client_secret = PasswordField(
         _("Client secret"), validators=[Optional(), printable, max_length(400)], filters=[stripped]
     )
+    secret_expires_on = DateField(_("Expires"), validators=[Optional(), not_over], format=["%Y-%m-%d"])
 
 
 @blueprint.get(f"/settings/connect/by-consent/{_WAY}")
@@ -53,6 +60,7 @@ def show(way: str) -> Any:
 @login_required
 def begin(way: str) -> Any:
     """Answer with a page that leads to the provider: a redirect to it would be blocked by ``form-action``."""
+    _available(way)
     form = ConsentForm()
     if not form.validate():
         return _page(way, form, refused=True), 422
@@ -61,7 +69,9 @@ def begin(way: str) -> Any:
             way,
             mailbox=form.mailbox.data,
             tenant=form.tenant.data or "",
-            client=(form.client_id.data or "", form.client_secret.data or ""),
+            client=connect.OwnClient(
+                form.client_id.data or "", form.client_secret.data or "", form.secret_expires_on.data
+            ),
             is_shared=form.is_shared.data,
         )
     except InvalidSettings as error:
@@ -73,7 +83,7 @@ def begin(way: str) -> Any:
     return render_template("connect/leave.html", url=url, name=issuers.WAYS[way].name, mailbox=asked.mailbox)
 
 
-@blueprint.get("/oauth/callback/<any(microsoft, google):issuer>")
+@blueprint.get("/oauth/callback/<any(microsoft, google, rehearsal):issuer>")
 @login_required
 def callback(issuer: str) -> Any:
     """Take the answer of the provider, to which it sends the browser with GET."""
@@ -91,10 +101,14 @@ def callback(issuer: str) -> Any:
     return redirect(url_for("settings.email_preferences", _anchor="check"), 303)
 
 
+def _available(way: str) -> issuers.ConsentWay:
+    return issuers.available_ways().get(way) or abort(404)
+
+
 def _sentences(refused: consent.TokenRefused) -> list[str]:
     """Return cause and fixes of a refused code."""
     way = issuers.WAYS[refused.attempt.way]
-    card = next(one for one in load_catalogue() if one.id == way.card)
+    card = providers.by_id(way.card)
     server = Server(card.hosts[0].name, 587, Security.STARTTLS, username=refused.attempt.mailbox)
     found = diagnose(refused.failure, server, card)
     return [found.cause, *found.fixes]
@@ -113,6 +127,7 @@ def _failed(attempt: Any, *sentences: str) -> Any:
         "client_id": attempt.client_id,
         "tenant": attempt.tenant,
         "is_shared": attempt.is_shared,
+        "secret_expires_on": consent.secret_expiry(attempt),
     }
     form = ConsentForm(formdata=None, data=values)
     return _page(attempt.way, form, problem=" ".join(sentences)), 400
@@ -126,7 +141,7 @@ def _page(
     refused: bool = False,
     problem: str = "",
 ) -> str:
-    chosen = issuers.WAYS.get(way) or abort(404)
+    chosen = _available(way)
     if form.tenant.data == chosen.tenant:
         form.tenant.data = ""
     client = issuers.operators_client(chosen.issuer)

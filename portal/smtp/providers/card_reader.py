@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 
 _REQUIRED_HELP = ("host", "username", "password")
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
-_WAYS = frozenset(
-    {("microsoft", "microsoft-365"), ("microsoft", "outlook-com"), ("google", "google-workspace")}
-)
+_WAYS = {
+    "microsoft": {"microsoft-365", "consent:microsoft", "consent:outlook-com"},
+    "google": {"google-workspace", "consent:google"},
+    "rehearsal": {"consent:rehearsal"},
+}
 _MECHANISMS = frozenset({"PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER"})
 
 
@@ -174,9 +176,10 @@ def _oauth(card: TomlTable) -> OAuth | None:
     if "oauth" not in card:
         return None
     entry = card.table("oauth")
-    found = OAuth(entry.text("issuer"), entry.text("way"))
-    if (found.issuer, found.way) not in _WAYS:
-        raise entry.error("way", f"must be a pair of {sorted(_WAYS)}")
+    found = OAuth(entry.text("issuer"), entry.texts("ways"))
+    known = _WAYS.get(found.issuer, set())
+    if not found.ways or not known.issuperset(found.ways):
+        raise entry.error("ways", f"must be of the issuer's: {sorted(known)}")
     entry.reject_unknown_keys()
     return found
 

@@ -177,10 +177,10 @@ class Deprecation:
 
 @dataclass(frozen=True)
 class OAuth:
-    """How to log in without a password: the authorization server, and the page that connects it."""
+    """How to log in without a password: the authorization server, and the pages that connect it, the simplest first."""
 
-    issuer: str  # "microsoft" or "google"
-    way: str  # of the pages Connect
+    issuer: str  # "microsoft", "google" or "rehearsal"
+    ways: tuple[str, ...]  # of the pages Connect: "microsoft-365", "google-workspace", "consent:<id>"
 
 
 @dataclass(frozen=True)
