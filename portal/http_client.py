@@ -1,8 +1,9 @@
-"""HTTP client of webhooks and token endpoints: one POST, with the SSRF guard, a deadline and no redirects.
+"""HTTP client of webhooks, token endpoints and SNS: one request, with the SSRF guard, a deadline and no redirects.
 
 The host name is resolved once, every address it resolves to must be allowed, and the connection goes to a checked
 address. Of the response to a webhook only the status code is kept, so that the operator's network cannot be read
-through it; the body of a token endpoint's answer, whose host the operator configures, is read up to a limit.
+through it; the body of a token endpoint's answer, whose host the operator configures, is read up to a limit, and so is that
+of a GET, whose host the caller has checked against a list.
 """
 
 from __future__ import annotations
@@ -136,8 +137,31 @@ def post_form(url: str, fields: Mapping[str, str], policy: EgressPolicy) -> Form
     return FormAnswer(status, answer.decode("utf-8", "replace"))
 
 
+def get(url: str, policy: EgressPolicy, *, limit: int) -> bytes:
+    """Return the body of a document, if the status is 200. Raises PostFailed, also for a body of more than ``limit`` bytes.
+
+    The caller checks the host of ``url`` against a list of its own first.
+    """
+    status, body = _request("GET", url, None, {"Accept": "*/*"}, policy, body_limit=limit)
+    if status != 200 or len(body) > limit:
+        raise PostFailed(f"The server answered with status {status}.", status)
+    return body
+
+
 def _post(
     url: str, body: bytes, headers: Mapping[str, str], policy: EgressPolicy, *, body_limit: int
+) -> tuple[int, bytes]:
+    return _request("POST", url, body, headers, policy, body_limit=body_limit)
+
+
+def _request(  # noqa: PLR0913
+    method: str,
+    url: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    policy: EgressPolicy,
+    *,
+    body_limit: int,
 ) -> tuple[int, bytes]:
     try:
         address = parse_address(url, policy)
@@ -149,7 +173,14 @@ def _post(
         sentence = _REASONS.get(failure.reason, "The connection could not be encrypted.")
         target = f"{address.host}:{address.port}" if failure.is_refused_target else ""
         raise PostFailed(sentence, refused_target=target) from None
-    return _exchange(sock, address, body, headers, body_limit)
+    return _exchange(sock, address, _Request(method, body, headers), body_limit)
+
+
+@dataclass(frozen=True)
+class _Request:
+    method: str
+    body: bytes | None
+    headers: Mapping[str, str]
 
 
 def _connect(address: Address, policy: EgressPolicy) -> socket.socket:
@@ -177,9 +208,7 @@ def _encrypt(sock: socket.socket, peer: Peer, address: Address, deadline: Deadli
         raise
 
 
-def _exchange(
-    sock: socket.socket, address: Address, body: bytes, headers: Mapping[str, str], body_limit: int
-) -> tuple[int, bytes]:
+def _exchange(sock: socket.socket, address: Address, request: _Request, body_limit: int) -> tuple[int, bytes]:
     """Send the request; read the status line, the headers, and one byte more of the body than the limit allows.
 
     With a limit of 0 no byte of the body is read.
@@ -192,7 +221,7 @@ def _exchange(
     alarm.daemon = True
     alarm.start()
     try:
-        connection.request("POST", address.path, body, dict(headers))
+        connection.request(request.method, address.path, request.body, dict(request.headers))
         response = connection.getresponse()
         return response.status, response.read(body_limit + 1) if body_limit else b""
     except (OSError, HTTPException, ValueError):

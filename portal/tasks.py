@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .bounces import processing, recording, verifying
 from .clock import utcnow
 from .db import read_only
 from .deliveries import bulk_actions, rollup
@@ -68,6 +69,8 @@ def install(app: Flask, config: Config) -> None:
         "alert": ("alerts", in_context(alerts.send)),
         "webhook": ("webhooks", fair("webhook", webhooks.account_of, webhooks.deliver)),
         "login-probe": ("probes", fair("login-probe", versions.account_of, login_probe.run)),
+        verifying.JOB: ("webhooks", fair(verifying.JOB, verifying.account_of, verifying.run)),
+        recording.JOB: ("alerts", in_context(processing.process)),
         "monitor": ("alerts", in_context(monitor.run)),
     }
     backend.install(app, config, jobs)

@@ -19,6 +19,7 @@ SUBJECTS = (
     "settings",
     "notices",
     "affiliates",
+    "bounces",
     "events",
     "enrolment",
     "deliveries",

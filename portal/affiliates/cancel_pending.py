@@ -22,6 +22,7 @@ _OPTED_OUT = "Its recipient chose not to get such emails while it waited."
 _SUPPRESSED: Mapping[SuppressionReason, str] = {
     SuppressionReason.UNSUBSCRIBED: "Its recipient unsubscribed from such emails while it waited.",
     SuppressionReason.BOUNCED: "A server said that there is no such mailbox while it waited.",
+    SuppressionReason.COMPLAINED: "Its recipient called an earlier email spam while it waited.",
     SuppressionReason.BY_OWNER: "Its recipient was put on the list of those not written to while it waited.",
 }
 

@@ -36,6 +36,7 @@ class SuppressionReason(StrEnum):
 
     UNSUBSCRIBED = "unsubscribed"  # from summaries and promotional emails; transactional ones are still sent
     BOUNCED = "bounced"
+    COMPLAINED = "complained"  # called an email spam
     BY_OWNER = "by-owner"
 
 
@@ -124,6 +125,21 @@ class Suppression(Base):
         UniqueConstraint("account_id", "mailbox_key"),
         Index("ix_suppression_list", "account_id", "id"),
     )
+
+
+class SuppressionLift(Base):
+    """A suppression that the owner ended, with the reason. Reports about earlier messages do not bring it back."""
+
+    __tablename__ = "suppression_lift"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    mailbox_key: Mapped[str] = mapped_column(String(254))
+    reason: Mapped[SuppressionReason] = mapped_column(enum_column(SuppressionReason))  # of the suppression
+    note: Mapped[str] = mapped_column(String(200), default="")  # of the suppression
+    why: Mapped[str] = mapped_column(String(200))
+    lifted_by: Mapped[str] = mapped_column(String(100))
+    lifted_at: Mapped[datetime]
+    __table_args__ = (Index("ix_suppression_lift_mailbox", "account_id", "mailbox_key", "lifted_at"),)
 
 
 class SignUpRules(Base):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, exists, select
@@ -14,13 +16,16 @@ from ..notices.catalogue import Category, Notice
 from ..outbox.models import DeliveryAttempt, Outcome
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage
+from ..state import get_state
 from ..web.pagination import Page, newest_first
 from . import cancel_pending
-from .models import Affiliate, OptOut, Suppression, SuppressionReason
+from .models import Affiliate, OptOut, Suppression, SuppressionLift, SuppressionReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
+
+    from flask import Flask
 
     from ..outbox.store.types import Claim
 
@@ -32,7 +37,28 @@ _FIND_REASON = PreparedStatement(
 )
 # RFC 3463 and RFC 7505: no such mailbox, no such host, a domain that accepts no mail. Other failures may be temporary.
 _NO_SUCH_MAILBOX_CODES = frozenset({"5.1.1", "5.1.2", "5.1.10"})
-_NOTE_CHARS = 200
+_NOTE_CHARS, _WHY_CHARS = 200, 200
+# A reason replaces those after it and itself; the owner's decision stays.
+_PRECEDENCE = (
+    SuppressionReason.BY_OWNER,
+    SuppressionReason.COMPLAINED,
+    SuppressionReason.BOUNCED,
+    SuppressionReason.UNSUBSCRIBED,
+)
+
+
+# (account id, mailbox, reason, id of the row), in the transaction that suppresses an affiliate's mailbox
+Listener = Callable[[int, str, SuppressionReason, int], None]
+
+
+@dataclass
+class _SuppressionListeners:
+    listeners: list[Listener] = field(default_factory=list)
+
+
+def add_listener(app: Flask, listener: Listener) -> None:
+    """Call ``listener`` when a mailbox is suppressed, also once more. It must not commit."""
+    get_state(app).part(_SuppressionListeners).listeners.append(listener)
 
 
 def find_suppression(account_id: int, mailbox: str) -> Suppression | None:
@@ -56,7 +82,7 @@ def suppress(
 ) -> None:
     """Suppress a mailbox and cancel what is queued for it. The caller commits.
 
-    An unsubscription is replaced by the other reasons, and never replaces them.
+    A bounce replaces an unsubscription, a complaint both, and the owner's decision all; none is replaced the other way round.
     """
     cancel_pending.for_suppressed(account_id, mailbox, reason, now=now)
     values = {
@@ -69,12 +95,25 @@ def suppress(
     statement = insert(Suppression).values(values)
     index = ["account_id", "mailbox_key"]
     if reason is SuppressionReason.UNSUBSCRIBED:
-        db.session.execute(statement.on_conflict_do_nothing(index_elements=index))
+        _tell(statement.on_conflict_do_nothing(index_elements=index), account_id, mailbox, reason)
         return
     change = {"reason": reason, "note": values["note"]}
-    # A bounce does not replace the owner's decision and note.
-    kept = Suppression.reason != SuppressionReason.BY_OWNER if reason is SuppressionReason.BOUNCED else None
-    db.session.execute(statement.on_conflict_do_update(index_elements=index, set_=change, where=kept))
+    replaced = _PRECEDENCE[_PRECEDENCE.index(reason) :]
+    if reason is SuppressionReason.COMPLAINED:
+        change["created_at"] = now
+    statement = statement.on_conflict_do_update(
+        index_elements=index, set_=change, where=Suppression.reason.in_(replaced)
+    )
+    _tell(statement, account_id, mailbox, reason)
+
+
+def _tell(statement: Any, account_id: int, mailbox: str, reason: SuppressionReason) -> None:
+    """Run the statement, and call the listeners if it changed a row."""
+    row_id = db.session.execute(statement.returning(Suppression.id)).scalar_one_or_none()
+    if row_id is None:
+        return
+    for listener in get_state().part(_SuppressionListeners).listeners:
+        listener(account_id, mailbox, reason, row_id)
 
 
 def remove_unsubscribed(account_id: int, mailbox: str) -> None:
@@ -125,14 +164,47 @@ def add(account_id: int, mailbox: str, note: str, *, now: datetime) -> None:
     db.session.commit()
 
 
-def remove(account_id: int, suppression_id: int) -> str:
-    """Remove a suppression; return its mailbox, or an empty string if the account has no such row. Commits."""
+def find_by_id(account_id: int, suppression_id: int) -> Suppression | None:
+    """Return a suppression of this account, or None."""
+    query = select(Suppression).where(Suppression.id == suppression_id, Suppression.account_id == account_id)
+    return db.session.scalar(query)
+
+
+def lift(account_id: int, suppression_id: int, *, why: str, by: str, now: datetime) -> str:
+    """End a suppression and record why; return its mailbox, or an empty text if the account has no such row. Commits."""
     statement = delete(Suppression).where(
         Suppression.id == suppression_id, Suppression.account_id == account_id
     )
-    found: str | None = db.session.execute(statement.returning(Suppression.mailbox_key)).scalar_one_or_none()
+    returned = statement.returning(Suppression.mailbox_key, Suppression.reason, Suppression.note)
+    row = db.session.execute(returned).one_or_none()
+    if row is None:
+        db.session.rollback()
+        return ""
+    mailbox: str = row.mailbox_key
+    lifted = SuppressionLift(account_id=account_id, mailbox_key=mailbox, reason=row.reason, note=row.note)
+    lifted.why, lifted.lifted_by, lifted.lifted_at = why[:_WHY_CHARS], by, now
+    db.session.add(lifted)
     db.session.commit()
-    return found or ""
+    return mailbox
+
+
+def list_lifts(account_id: int, mailbox: str, limit: int = 10) -> list[SuppressionLift]:
+    """Return the suppressions of a mailbox that the owner ended, newest first."""
+    row = SuppressionLift
+    query = select(row).where(row.account_id == account_id, row.mailbox_key == mailbox.casefold())
+    return list(db.session.scalars(query.order_by(row.lifted_at.desc()).limit(limit)))
+
+
+def last_lifted_at(account_id: int, mailbox: str) -> datetime | None:
+    """Return when the owner last ended a suppression of a mailbox."""
+    lifts = list_lifts(account_id, mailbox, limit=1)
+    return lifts[0].lifted_at if lifts else None
+
+
+def was_lifted_since(account_id: int, mailbox: str, at: datetime) -> bool:
+    """Return whether the owner ended a suppression of a mailbox after this time."""
+    lifted = last_lifted_at(account_id, mailbox)
+    return lifted is not None and lifted > at
 
 
 def on_attempt_settled(
@@ -146,14 +218,17 @@ def on_attempt_settled(
     row = DeliveryAttempt.__table__.c
     query = select(row.stage, row.enhanced_code, row.reply_code, row.reply_text)
     stage, enhanced, code, reply = db.session.execute(query.where(row.id == claim.attempt_id)).one()
-    if stage != Stage.RCPT or enhanced not in _NO_SUCH_MAILBOX_CODES or not _is_affiliate(account_id, claim):
+    if (
+        stage != Stage.RCPT
+        or enhanced not in _NO_SUCH_MAILBOX_CODES
+        or not is_affiliate(account_id, claim.message.recipient)
+    ):
         return
     note = f"{server} said: {code} {enhanced} {reply}"
     suppress(account_id, claim.message.recipient, SuppressionReason.BOUNCED, note=note, now=utcnow())
 
 
-def _is_affiliate(account_id: int, claim: Claim) -> bool:
-    """Return whether the recipient is an affiliate. The owner's own mailbox is never suppressed."""
-    mailbox_key = claim.message.recipient.casefold()
-    found = exists().where(Affiliate.account_id == account_id, Affiliate.mailbox_key == mailbox_key)
+def is_affiliate(account_id: int, mailbox: str) -> bool:
+    """Return whether a mailbox is an affiliate's. The owner's own mailbox is never suppressed."""
+    found = exists().where(Affiliate.account_id == account_id, Affiliate.mailbox_key == mailbox.casefold())
     return bool(db.session.scalar(select(found)))

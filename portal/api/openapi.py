@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from ..about import VERSION
+from ..bounces.meaning import Meaning
 from ..events.models import EmailDecision
 from ..events.types import EventType, Source
 from ..outbox.models import Outcome, Status
@@ -65,6 +66,17 @@ def document(base_url: str) -> dict[str, Any]:
             "schemas": schemas() | response_schemas() | {"Problem": _problem()},
         },
     }
+
+
+# What was reported of a message after a server had accepted it; null until then.
+_OUTCOME_MEANINGS = {
+    Meaning.DELIVERED: "the receiver's server accepted it",
+    Meaning.DELAYED: "it is tried again",
+    Meaning.SOFT: "given up, such as for a full mailbox",
+    Meaning.BLOCKED: "refused by policy, reputation or content",
+    Meaning.HARD: "there is no such mailbox",
+    Meaning.COMPLAINT: "its recipient called it spam",
+}
 
 
 def _ref(name: str, kind: str = "schemas") -> Schema:
@@ -264,6 +276,7 @@ def _message() -> Schema:
         recipient=_TEXT,
         subject=_TEXT,
         status=_ref("Status"),
+        outcome=_nullable(_enum(_OUTCOME_MEANINGS)),
         explanation=_TEXT,
         created_at=_TIMESTAMP,
         settled_at=_nullable(_TIMESTAMP),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from ..affiliates.models import Affiliate
+from ..bounces import outcomes
 from ..db import db
 from ..deliveries import message_log, message_page
 from ..events import event_log
@@ -69,7 +70,7 @@ def message_json(account_id: int, message_id: int) -> Json | None:
     if row is None:
         return None
     attempts = message_log.attempts_of(row)
-    cause = event_log.find_by_message(row.id)
+    cause, outcome = event_log.find_by_message(row.id), outcomes.find(row.id)
     return {
         "id": row.id,
         "event": cause.id if cause else None,
@@ -77,7 +78,8 @@ def message_json(account_id: int, message_id: int) -> Json | None:
         "recipient": row.recipient,
         "subject": row.subject,
         "status": row.status.value,
-        "explanation": message_page.describe(row, attempts, find_queue(account_id)).sentence,
+        "outcome": outcome.meaning.value if outcome is not None else None,
+        "explanation": message_page.describe(row, attempts, find_queue(account_id), outcome).sentence,
         "created_at": _timestamp(row.created_at),
         "settled_at": _timestamp(row.settled_at),
         "attempts": [_attempt_json(one) for one in attempts],

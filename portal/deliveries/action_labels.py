@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..bounces.labels import MEANING_TAGS
 from ..notices.catalogue import CATALOGUE
 from ..web.labels import STATUS_LABELS
 from .filters import Filters, SearchField
@@ -24,6 +25,7 @@ def filter_chips(filters: Filters) -> list[tuple[str, str, dict[str, str]]]:
     labels = {
         "q": f"{_SEARCHED[filters.by]}: {filters.q}",
         "status": f"Status: {STATUS_LABELS[filters.status]}" if filters.status else "",
+        "outcome": f"Then: {MEANING_TAGS[filters.outcome][1]}" if filters.outcome else "",
         "kind": f"Email: {notice.full_name if notice else filters.kind}",
         "code": f"Reply code: {filters.code}",
         "version": f"Settings version: {filters.version}",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, select
 
+from ..bounces.models import MessageOutcome
 from ..db import db, read_only
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import DeliveryAttempt, OutboxMessage
@@ -24,6 +25,7 @@ BATCH = 1000
 HEAD = (
     "id", "owed_at", "settled_at", "status", "notice", "notice_name", "recipient", "recipient_name", "subject",
     "message_id", "attempts", "settings_version", "server", "reply_code", "enhanced_code", "reply", "queue_id",
+    "outcome", "outcome_at", "outcome_code", "outcome_reason", "outcome_source",
 )  # fmt: skip
 
 
@@ -58,16 +60,18 @@ def file_name(slug: str, now: datetime) -> str:
 
 
 def _rows(message_ids: list[int]) -> list[Any]:
-    log, row, attempt = LogRow, OutboxMessage, DeliveryAttempt
+    log, row, attempt, outcome = LogRow, OutboxMessage, DeliveryAttempt, MessageOutcome
     last = and_(attempt.message_id == log.message_id, attempt.number == log.attempt)
     query = (
         select(
             row.id, row.created_at, row.settled_at, row.status, row.kind, row.recipient, row.recipient_name,
             row.subject, row.message_id, log.attempt, attempt.version_number, attempt.server, attempt.reply_code,
             attempt.enhanced_code, attempt.reply_text, log.queue_id,
+            outcome.meaning, outcome.occurred_at, outcome.status, outcome.reason, outcome.source,
         )
         .join(log, log.message_id == row.id)
         .outerjoin(attempt, last)
+        .outerjoin(outcome, outcome.message_id == row.id)
         .where(row.id.in_(message_ids))
         .order_by(row.id.desc())
     )  # fmt: skip

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from ..bounces.meaning import RANKS
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import Status
 
@@ -38,6 +39,7 @@ class Filters:
     q: str = ""
     by: SearchField = SearchField.AUTO
     status: Status | None = None
+    outcome: str = ""  # a meaning that is a state, such as "hard"
     kind: str = ""
     code: int | None = None
     version: int | None = None
@@ -47,11 +49,12 @@ class Filters:
     @classmethod
     def read(cls, args: Mapping[str, str]) -> Filters:
         """Read a query string. Unusable values are left out; ``misread`` explains them."""
-        kind, by, status = (args.get(name, "") for name in ("kind", "by", "status"))
+        kind, by, status, outcome = (args.get(name, "") for name in ("kind", "by", "status", "outcome"))
         return cls(
             q=_clean(args.get("q", "")),
             by=SearchField(by) if by in set(SearchField) else SearchField.AUTO,
             status=Status(status) if status in set(Status) else None,
+            outcome=outcome if outcome in set(RANKS) else "",
             kind=kind if kind in CATALOGUE else "",
             code=_number(args.get("code", ""), 200, 599),
             version=_number(args.get("version", ""), 1, 10**9),

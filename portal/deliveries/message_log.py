@@ -42,6 +42,7 @@ class LogPage:
 
     page: Page[Any]
     last_attempts: Mapping[int, DeliveryAttempt]
+    outcomes: Mapping[int, str]  # by message id, of those of which one was reported
     counts: Mapping[Status, Count]
     total: Count
     matching: Count | None  # None beyond the first page of a windowed search
@@ -71,6 +72,7 @@ def read_page(
     return LogPage(
         page=page,
         last_attempts=_last_attempts(shown),
+        outcomes=_outcomes(shown),
         counts={status: search.count_status(account_id, status) for status in TABS},
         total=search.count_status(account_id, None),
         matching=_matching(plan, found, is_first=first),
@@ -131,6 +133,11 @@ def _rows(message_ids: Sequence[int]) -> list[OutboxMessage]:
         select(OutboxMessage).where(OutboxMessage.id.in_(message_ids)).options(load_only(*_LISTED_COLUMNS))
     )
     return list(db.session.scalars(query.order_by(OutboxMessage.id.desc())))
+
+
+def _outcomes(message_ids: Sequence[int]) -> dict[int, str]:
+    query = select(LogRow.message_id, LogRow.outcome).where(LogRow.message_id.in_(message_ids))
+    return dict(db.session.execute(query.where(LogRow.outcome != "")).all())
 
 
 def _last_attempts(message_ids: Sequence[int]) -> dict[int, DeliveryAttempt]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..bounces import labels
 from ..events import presenter
 from ..events.types import EVENT_LABELS
 from ..notices.catalogue import CATALOGUE
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from ..bounces.models import BounceEvent, MessageOutcome
     from ..events.models import Event
     from .models import LogRow
 
@@ -79,6 +81,8 @@ class MessageDetail:
     purpose: str
     status: str
     sentence: str
+    outcome: MessageOutcome | None  # what was reported after the acceptance
+    advice: str  # who has to act on it
     attempts: list[AttemptDetail]
     diagnosis: DiagnosisView | None
     live: bool
@@ -89,7 +93,12 @@ class MessageDetail:
         return self.attempts[0] if self.attempts else None
 
 
-def describe(message: OutboxMessage, attempts: list[DeliveryAttempt], queue: Queue | None) -> MessageDetail:
+def describe(
+    message: OutboxMessage,
+    attempts: list[DeliveryAttempt],
+    queue: Queue | None,
+    outcome: MessageOutcome | None = None,
+) -> MessageDetail:
     """Return the details of a message. ``attempts`` are oldest first; ``queue`` is the account's, if there is one."""
     details = [_attempt_detail(attempt) for attempt in reversed(attempts)]
     last = details[0] if details else None
@@ -99,7 +108,9 @@ def describe(message: OutboxMessage, attempts: list[DeliveryAttempt], queue: Que
         title=kind_name(message),
         purpose=purpose(message),
         status=STATUS_LABELS[message.status],
-        sentence=_sentence(message, last, queue),
+        sentence=_sentence(message, last, queue) if outcome is None else f"{labels.title(outcome)}.",
+        outcome=outcome,
+        advice=labels.advice(outcome.meaning) if outcome is not None else "",
         attempts=details,
         diagnosis=_diagnosis(message, last, queue),
         live=message.status is Status.SENDING or (waits and not attempts),
@@ -248,6 +259,7 @@ def timeline(
     attempts: Sequence[DeliveryAttempt],
     event: Event | None,
     row: LogRow | None,
+    reports: Sequence[BounceEvent] = (),
 ) -> list[MessageTimelineEntry]:
     """Return what happened to a message, oldest first, from the event that caused it to the removal of its text."""
     found = []
@@ -257,6 +269,12 @@ def timeline(
     title = "Another copy was written and queued" if message.copy_of_id else "It was written and queued"
     found.append(MessageTimelineEntry(message.created_at, "envelope", title, message.subject))
     found += [_attempt_entry(attempt) for attempt in attempts]
+    found += [
+        MessageTimelineEntry(
+            report.occurred_at, labels.icon(report.meaning), labels.title(report), labels.details(report)
+        )
+        for report in reports
+    ]
     if message.retries_reset_at is not None:
         found.append(MessageTimelineEntry(message.retries_reset_at, "info", "It was given a new start"))
     if message.status in _CANCELLED_TITLES and message.settled_at is not None:

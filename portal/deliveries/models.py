@@ -25,7 +25,7 @@ _BYTE_ORDERED = String(254).with_variant(String(254, collation="C"), "postgresql
 
 # Conditions of the partial indexes. Queries repeat them literally, so that the planner recognises the indexes.
 FAILED = text("status = 'failed'")
-NOT_EMPTY = {name: text(f"{name} <> ''") for name in ("reference", "queue_id")}
+NOT_EMPTY = {name: text(f"{name} <> ''") for name in ("reference", "queue_id", "outcome")}
 
 
 def _partial_index(name: str, known: TextClause, *columns: str) -> Index:
@@ -53,6 +53,8 @@ class LogRow(Base):
     settled_at: Mapped[datetime | None]
     seconds: Mapped[float | None]  # from the event to acceptance
     wiped_at: Mapped[datetime | None]  # when its text was removed
+    # What was reported after its acceptance (bounces.meaning.Meaning); the server default serves the triggers.
+    outcome: Mapped[str] = mapped_column(String(12), server_default="")
     __table_args__ = (
         Index("ix_delivery_log_log", "account_id", "message_id", "created_at"),
         Index("ix_delivery_log_status", "account_id", "status", "message_id", "created_at"),
@@ -64,7 +66,8 @@ class LogRow(Base):
         _partial_index("code", text("code IS NOT NULL"), "code", "message_id"),
         _partial_index("settled", text("settled_at IS NOT NULL"), "settled_at", "status", "seconds"),
         _partial_index("wiped", text("settled_at IS NOT NULL"), "wiped_at", "settled_at"),
-        *(_partial_index(name, named, name) for name, named in NOT_EMPTY.items()),
+        *(_partial_index(name, NOT_EMPTY[name], name) for name in ("reference", "queue_id")),
+        _partial_index("outcome", NOT_EMPTY["outcome"], "outcome", "message_id"),
         # Failed messages are searched together with another condition; accepted ones are not in these indexes.
         *(
             partial_index(

@@ -172,13 +172,16 @@ def _id_condition(q: str) -> Condition:
 def _conditions(filters: Filters) -> list[Condition]:
     values = (
         (LogRow.status, filters.status),
+        (LogRow.outcome, filters.outcome or None),
         (LogRow.kind, filters.kind or None),
         (LogRow.code, filters.code),
         (LogRow.version, filters.version),
     )
     found = [Condition(column, value) for column, value in values if value is not None]
-    if filters.status is Status.FAILED and len(found) > 1:  # both are columns of one index
-        return [replace(condition, failed=True) for condition in found[1:]]
+    paired = [condition for condition in found[1:] if condition.column is not LogRow.outcome]
+    if filters.status is Status.FAILED and paired:  # both are columns of one index
+        others = [condition for condition in found[1:] if condition not in paired]
+        return [replace(condition, failed=True) for condition in paired] + others
     return found
 
 

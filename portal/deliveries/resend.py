@@ -37,6 +37,7 @@ MESSAGE_LIMIT = RateLimit("copies-of-message", 5, timedelta(days=1))
 RECIPIENT_LIMIT = RateLimit("copies to a recipient", 10, timedelta(days=1))
 _WHY_SUPPRESSED = {
     SuppressionReason.UNSUBSCRIBED: "has unsubscribed from emails like this one",
+    SuppressionReason.COMPLAINED: "called one of your emails spam, and is not written to any more",
     SuppressionReason.BY_OWNER: "is on your list of mailboxes you do not write to",
 }
 _WHY_NOT = {

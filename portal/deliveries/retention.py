@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select, update
 
 from ..accounts.models import Account
+from ..bounces import cleanup
 from ..db import db, insert
 from ..outbox import cancellations
 from ..outbox.models import DeliveryAttempt, OutboxMessage
@@ -79,5 +80,6 @@ def _delete(message_ids: list[int]) -> int:
     if message_ids:
         db.session.execute(delete(DeliveryAttempt).where(DeliveryAttempt.message_id.in_(message_ids)))
         cancellations.delete_reasons(message_ids)
+        cleanup.delete_of_messages(message_ids)
         db.session.execute(delete(OutboxMessage).where(OutboxMessage.id.in_(message_ids)))
     return len(message_ids)

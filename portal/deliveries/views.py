@@ -9,6 +9,8 @@ from flask import Blueprint, Response, abort, redirect, render_template, request
 from flask_login import current_user, login_required
 
 from ..affiliates import links
+from ..bounces import event_log, figures, labels, outcomes
+from ..bounces.providers.setup import setup_of
 from ..clock import utcnow
 from ..events import digests
 from ..notices.catalogue import CATALOGUE
@@ -37,7 +39,7 @@ def index() -> Any:
     before, after = key_argument(args.get("before")), key_argument(args.get("after"))
     span = args.get("span", "") if args.get("span") in stats.SPANS else "day"
     account = current_user.account_id
-    figures = stats.read(account, span, now=utcnow())
+    found = stats.read(account, span, now=utcnow())
     query = filters.query() | ({"span": span} if span != "day" else {})
     return render_template(
         "deliveries/index.html",
@@ -49,12 +51,16 @@ def index() -> Any:
         tabs=message_log.TABS,
         notices=CATALOGUE,
         status_labels=STATUS_LABELS,
+        outcome_tags=labels.MEANING_TAGS,
         kind_name=message_page.kind_name,
         purpose=message_page.purpose,
         last_reply=message_page.last_reply,
         paged=before is not None or after is not None,
-        stats=figures,
-        chart=chart.draw_chart(figures),
+        stats=found,
+        outcomes=figures.read(account, found.buckets[0].at, accepted=found.sent),
+        percent=figures.percent,
+        figure_limits=figures,
+        chart=chart.draw_chart(found),
         span_labels=SPAN_LABELS,
         duration=duration,
         query=query,
@@ -110,11 +116,14 @@ def message_page_response(message: OutboxMessage, refused: str = "", code: int =
     """Return the page of one message; ``refused`` is why an action on it was refused."""
     attempts, now = message_log.attempts_of(message), utcnow()
     event, row = resend.event_of(message), message_log.log_row_of(message)
+    reports, outcome = event_log.of_message(message.id), outcomes.find(message.id)
     page = render_template(
         "deliveries/show.html",
-        detail=message_page.describe(message, attempts, find_queue(current_user.account_id)),
+        detail=message_page.describe(message, attempts, find_queue(current_user.account_id), outcome),
         message=message,
-        timeline=message_page.timeline(message, attempts, event, row),
+        timeline=message_page.timeline(message, attempts, event, row, reports),
+        outcome_labels=labels,
+        provider_setup=setup_of(outcome.source) if outcome is not None else None,
         shown_text=links.redact_tokens(message.kind, message.text),
         link_hidden=links.holds_token(message.kind),
         wiped_at=row.wiped_at if row else None,

@@ -190,3 +190,11 @@ class SuppressForm(PortalForm):
 
     mailbox = mailbox_field("Email address", required("Enter the email address."))
     note = text_field("Note for yourself", limit=200)
+
+
+class LiftForm(PortalForm):
+    """The reason for ending a suppression."""
+
+    why = text_field(
+        _("Why may it be written to again?"), required(_("Enter why it may be written to again.")), limit=200
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flask_babel import lazy_gettext
 from sqlalchemy import select
 
 from ..affiliates import suppressions
@@ -14,6 +15,7 @@ from ..affiliates.models import (
     Affiliate,
     AffiliateState,
     Suppression,
+    SuppressionLift,
     SuppressionReason,
     TokenPurpose,
 )
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 _MAX_LINKS = 20
 SUPPRESSION_LABELS: Mapping[SuppressionReason, str] = {
     SuppressionReason.UNSUBSCRIBED: "Unsubscribed from summaries and invitations",
-    SuppressionReason.BOUNCED: "There is no such mailbox",
+    SuppressionReason.BOUNCED: lazy_gettext("There is no such mailbox, or emails to it come back"),
+    SuppressionReason.COMPLAINED: lazy_gettext("Called one of your emails spam"),
     SuppressionReason.BY_OWNER: "Put on the list by you",
 }
 _STATE_SENTENCES: Mapping[AffiliateState, str] = {
@@ -67,6 +70,7 @@ class AffiliateHistory:
     sent_links: Sequence[SentLink]
     opted_out: Sequence[str]
     suppression: Suppression | None
+    lifts: Sequence[SuppressionLift]  # suppressions that the owner ended, newest first
     was_invited: bool  # otherwise they used the sign-up page
 
 
@@ -79,6 +83,7 @@ def load_history(affiliate: Affiliate) -> AffiliateHistory:
         sent_links=_sent_links(affiliate.id),
         opted_out=[CATALOGUE[kind].name if kind in CATALOGUE else kind for kind in kinds],
         suppression=suppressions.find_suppression(affiliate.account_id, affiliate.mailbox),
+        lifts=suppressions.list_lifts(affiliate.account_id, affiliate.mailbox),
         was_invited=affiliate.state is AffiliateState.INVITED or bool(joined_by_invitation([affiliate.id])),
     )
 

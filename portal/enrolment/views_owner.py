@@ -23,7 +23,7 @@ from ..state import current_config
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import csv_export, history, invitations, listing, moderation, signup_rules
-from .forms import DeclineForm, FirstInviteForm, InviteForm, RulesForm, SuppressForm
+from .forms import DeclineForm, FirstInviteForm, InviteForm, LiftForm, RulesForm, SuppressForm
 from .listing import AffiliateFilters
 from .views import blueprint
 
@@ -177,7 +177,19 @@ def suppress() -> Any:
 @blueprint.post(f"/affiliates/not-written-to/{_ID}/remove")
 @login_required
 def unsuppress(id_: int) -> Any:
-    mailbox = suppression_list.remove(current_user.account_id, id_) or abort(404)
+    suppression = suppression_list.find_by_id(current_user.account_id, id_) or abort(404)
+    form = LiftForm()
+    if not form.validate():
+        page = render_template(
+            "affiliates/lift.html",
+            form=form,
+            suppression=suppression,
+            suppression_labels=history.SUPPRESSION_LABELS,
+            form_errors=True,
+        )
+        return page, 422
+    why, by = form.why.data or "", current_user.name
+    mailbox = suppression_list.lift(current_user.account_id, id_, why=why, by=by, now=utcnow()) or abort(404)
     flash(f"{mailbox} may be written to again.", "success")
     affiliate_id = key_argument(request.args.get("back"))
     return redirect(url_for(".show", id_=affiliate_id) if affiliate_id else url_for(".suppressions"), 303)

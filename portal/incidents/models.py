@@ -20,6 +20,7 @@ class IncidentKind(StrEnum):
     DEADLINE = "deadline"  # sending works, but fails from a known day on
     DOMAIN = "domain"  # the DNS records of the sending domain became worse
     WORKER = "worker"  # no worker was running
+    BOUNCES = "bounces"  # too many bounces or complaints, or a receiver that blocks
 
 
 class EndReason(StrEnum):
@@ -30,6 +31,7 @@ class EndReason(StrEnum):
     PROVED = "proved"  # a login probe succeeded
     REPLACED = "replaced"  # other settings became live and work
     OVER = "over"  # the failure did not return in time
+    DECIDED = "decided"  # the owner decided what happens
 
 
 class TimelineKind(StrEnum):
@@ -124,6 +126,8 @@ class IncidentPolicy(Base):
     email_alerts: Mapped[bool] = mapped_column(default=True)
     webhook_enabled: Mapped[bool] = mapped_column(default=False)
     webhook_url: Mapped[str] = mapped_column(String(500), default="")
+    # Whether events about messages and affiliates are posted, besides those about incidents.
+    message_events: Mapped[bool] = mapped_column(default=False)
     sealed_secret: Mapped[bytes | None] = mapped_column(LargeBinary)  # signs the webhook requests
     on_failure: Mapped[OnFailure] = mapped_column(enum_column(OnFailure), default=OnFailure.WAIT)
     after_minutes: Mapped[int] = mapped_column(default=30)

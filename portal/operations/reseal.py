@@ -14,6 +14,8 @@ from sqlalchemy import ColumnElement, Text, and_, func, or_, select, true, updat
 
 from ..affiliates import page_keys
 from ..affiliates.models import Affiliate
+from ..bounces import hooks
+from ..bounces.models import BounceHook
 from ..db import Base, db, read_only
 from ..db.readiness import KEY_CHECK_BINDING, KeyCheck
 from ..incidents.models import IncidentPolicy
@@ -100,6 +102,14 @@ KINDS = (
         ("sealed_access",),
         grant_binding,
         OAuthGrant.sealed_access.is_not(None),
+    ),
+    SealedKind("secrets of bounce hooks", BounceHook, ("sealed_secret",), hooks.secret_binding),
+    SealedKind(
+        "keys of bounce hooks",
+        BounceHook,
+        ("sealed_key",),
+        hooks.key_binding,
+        BounceHook.sealed_key.is_not(None),
     ),
     SealedKind("keys of affiliates' pages", Affiliate, ("sealed_page_keys",), page_keys.binding),
     # Last, so that a portal without the old key refuses to start until all other rows are resealed.

@@ -48,6 +48,13 @@ class Route:
         """The columns of an attempt that describe its route."""
         return {"version_number": self.version_number, "server": self.server.address, "sender": self.author}
 
+    @cached_property
+    def reference_header(self) -> tuple[str, str] | None:
+        """The provider's own header for the reference of a message, unless the owner sets that header."""
+        card = self.provider.reference if self.provider else None
+        own = {name.lower() for name, _ in self.headers}
+        return None if card is None or card.name.lower() in own else (card.name, card.value)
+
     @property
     def return_path(self) -> str:
         """The mailbox in MAIL FROM, to which bounces go."""

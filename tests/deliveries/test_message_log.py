@@ -156,4 +156,4 @@ def test_a_sent_message_is_labelled_accepted_and_not_delivered(owner, enqueue, a
     add_attempt(enqueue(status=Status.SENT))
     page = _page(owner)
     assert ">Accepted</span>" in page
-    assert "Delivered" not in page
+    assert ">Delivered</span>" not in page

@@ -24,6 +24,8 @@ LOGGED_IN = [
     "/settings/connect/by-consent/outlook-com",
     "/settings/connect/by-consent/google",
     "/settings/sending-domain",
+    "/settings/bounces",
+    "/settings/bounces/events",
     "/automated-emails",
     "/automated-emails/new-sign-up",
     "/deliveries",

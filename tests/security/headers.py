@@ -7,6 +7,10 @@ import re
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.policy import compat32, default
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from flask import Flask
 
 from portal.outbox.routing import Route
 from portal.outbox.sending.message import AccountMessage
@@ -14,11 +18,14 @@ from portal.outbox.sending.mime import MessageRefused
 from portal.outbox.store.types import QueuedMessage
 from portal.smtp.mailbox import MailboxError
 from portal.smtp.server import Security, Server
+from portal.state import KEY, State
+from portal.vault import Vault
+from tests.conftest import KEYRING, make_config
 from tests.security.rows import Row, none_of
 
 EXPECTED = {
     "from", "to", "subject", "date", "message-id", "auto-submitted", "reply-to", "list-unsubscribe",
-    "list-unsubscribe-post", "mime-version", "content-type", "content-transfer-encoding",
+    "list-unsubscribe-post", "x-signet-ref", "mime-version", "content-type", "content-transfer-encoding",
 }  # fmt: skip
 HARMLESS = ["Ada", "O’Neil", "name", "ä", "漢字", "e\u0301", "😀", "=?utf-8?q?x?=", "=?utf-8?b?DQpCY2M6IGVAZS5lCg==?=",
             "=?", "?=", "=", '"', "\\", "<evil@evil.example>", ", evil@evil.example", ";", ":", "@", "(c)", "[x]", "   ",
@@ -32,6 +39,15 @@ _ADDRESS = re.compile(r"[^\s<>,]+@[^\s<>,]+")
 
 
 def rows(count: int, seed: int = 20261129) -> list[Row]:
+    """Compose messages within the context of an app, which gives each its reference."""
+    with TemporaryDirectory() as folder:
+        app = Flask(__name__)
+        app.extensions[KEY] = State(make_config(Path(folder)), Vault(KEYRING))
+        with app.app_context():
+            return _rows(count, seed)
+
+
+def _rows(count: int, seed: int) -> list[Row]:
     """Compose ``count`` messages; three of four use signs that a header may carry, so that most are accepted."""
     draw, breaches, accepted = random.Random(seed), [], 0
     for number in range(count):

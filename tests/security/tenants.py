@@ -23,6 +23,9 @@ from portal.accounts.models import Account, Owner, OwnerSession
 from portal.accounts.registration import create_owner
 from portal.affiliates.models import Affiliate, AffiliateState, Suppression
 from portal.api.models import ApiToken
+from portal.bounces.meaning import Meaning, Report
+from portal.bounces.models import BounceBreaker
+from portal.bounces.recording import record_event
 from portal.clock import utcnow
 from portal.db import Base, close_connections, db
 from portal.deliveries.models import BulkAction
@@ -45,8 +48,11 @@ _HIDDEN = {
 PUBLIC = re.compile(
     r"affiliates\.(join|thanks|send_again|dashboard|preferences|save_preferences|unsubscribe|owner_unsubscribe)"
 )
-# Requests without a CSRF token that are answered by design: one-click unsubscription (RFC 8058), the API, a sample page.
-WITHOUT_TOKEN = re.compile(r"affiliates\.(unsubscribe|owner_unsubscribe)|api\.|notices\.sample|samples\.")
+# Requests without a CSRF token that are answered by design: one-click unsubscription (RFC 8058), the API, the hooks of
+# providers, a sample page.
+WITHOUT_TOKEN = re.compile(
+    r"affiliates\.(unsubscribe|owner_unsubscribe)|api\.|hooks\.|notices\.sample|samples\."
+)
 FIELDS = {
     "key": "k" * 12,
     "to": "me",
@@ -170,6 +176,7 @@ def _fill(app: Flask, person: Person) -> None:
     shown = _post(app, person, "/settings/api", name=f"Token {mark}").get_data(as_text=True)
     _post(app, person, "/incidents/alerts/webhook", "/incidents/alerts", url=f"https://hook.example/{mark}")
     _post(app, person, f"{settings}/test", settings)
+    _post(app, person, "/settings/bounces/generic", "/settings/bounces")
     visitor = Person(VISITOR, app.test_client())
     _post(
         app, visitor, f"/join/{person.slug}", name=f"Grace {mark}", mailbox=f"{mark}@x.example", consent="y"
@@ -178,6 +185,9 @@ def _fill(app: Flask, person: Person) -> None:
     affiliate.state = AffiliateState.ACTIVE
     affiliate.confirmed_at = utcnow()
     db.session.add(_incident(person))
+    db.session.add(_breaker(person))
+    report = Report(Meaning.UNKNOWN, mark, recipient=f"{mark}@x.example", raw=mark)
+    record_event(person.account_id, "generic", report, now=utcnow())
     grants.add(grants.new_app_only(person.account_id, _app_only(mark)), mark, now=utcnow())
     db.session.commit()
     token = re.search(r"sig_[A-Za-z0-9_-]{43}", shown)[0]
@@ -208,6 +218,13 @@ def _incident(person: Person) -> Incident:
     return row
 
 
+def _breaker(person: Person) -> BounceBreaker:
+    domain = f"{person.mark}.example"
+    return BounceBreaker(
+        account_id=person.account_id, domain=domain, opened_at=utcnow(), last_seen_at=utcnow()
+    )
+
+
 def _ids(person: Person, token: str) -> dict[str, str | int]:
     """Return what the routes of an account are asked with."""
 
@@ -227,6 +244,7 @@ def _ids(person: Person, token: str) -> dict[str, str | int]:
         "action": newest(BulkAction.id, BulkAction),
         "mailbox": newest(NoticeMailbox.id, NoticeMailbox),
         "grant": newest(OAuthGrant.id, OAuthGrant),
+        "breaker": newest(BounceBreaker.id, BounceBreaker),
         "session": db.session.scalars(session).first(),
         "bearer": token,
     }
@@ -244,18 +262,19 @@ _BY_PATH = {  # what <id_> means, by the beginning of the route; the longest one
     "/api/v1/messages/": "message",
 }
 _BY_NAME = {
+    "breaker_id": "breaker",
     "grant_id": "grant",
     "message_id": "message", "action_id": "action", "mailbox_id": "mailbox", "session_id": "session", "code": "code",
     "incident_id": "incident", "event_id": "event", "affiliate_id": "affiliate", "token_id": "token",
 }  # fmt: skip
 _FIXED = {"kind": "new-sign-up", "number": 1, "name": "nothing.png", "filename": "nothing.css", "state": "off",
           "decision": "suspend", "operation": "cancel", "action": "activate", "way": "microsoft",
-          "issuer": "google"}  # fmt: skip
+          "issuer": "google", "provider": "generic", "choice": "keep"}  # fmt: skip
 
 
 def _value(rule: Rule, name: str, owner: Person) -> str | int:
     """Return the value of a route's argument. A new kind of argument needs a line above: it fails here."""
-    if name in {"token", "key"}:
+    if name in {"token", "key", "secret"}:
         return "A" * 43
     if name == "slug":
         return owner.slug
@@ -344,6 +363,7 @@ def _control(place: Portal, label: str) -> Row:
         "/automated-emails/new-sign-up",
         "/deliveries",
         "/settings/api",
+        "/settings/bounces/events",
     )
     seen = 0
     for name in (ALPHA, BETA):

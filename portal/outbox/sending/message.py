@@ -11,7 +11,9 @@ from flask_mail import Message
 from ...clock import utcnow
 from ...smtp.mailbox import is_header_safe, parse_mailbox
 from ...smtp.protocol.envelope import Envelope, OutgoingMessage
+from ...smtp.providers.model import PLACEHOLDER
 from ..queue import open_body
+from ..reference import HEADER, reference_of
 from .mime import mailbox_header, serialise
 
 if TYPE_CHECKING:
@@ -123,6 +125,11 @@ def _headers(row: OutboxMessage | QueuedMessage, route: Route, now: datetime) ->
         "Message-ID": row.message_id or "",
         "Auto-Submitted": "auto-generated",  # vacation responders do not reply to it (RFC 3834)
     }
+    reference = reference_of(row.id)
+    headers[HEADER] = reference
+    if route.reference_header is not None:  # the provider repeats its value in its events
+        name, value = route.reference_header
+        headers[name] = value.replace(PLACEHOLDER, reference)
     headers |= dict(route.headers)
     if route.reply_to:
         headers["Reply-To"] = route.reply_to

@@ -54,7 +54,7 @@ def parse_stage(name: str | Stage) -> Stage:
 
 
 def guess_stage(text: str) -> Stage:
-    """Return the stage at which a reply was probably sent, judging by its code and concepts."""
+    """Return the stage at which a reply was probably sent, processing by its code and concepts."""
     text = text[:_MAX_REPLY_CHARS]
     if wrapped := _WRAPPED_STAGE.search(text):
         return _WRAPPED_STAGES[next(filter(None, wrapped.groups())).lower()]

@@ -10,6 +10,7 @@ from ..server import Security
 from ..toml_tables import TomlTable, read_toml
 from .model import (
     HELP_FIELDS,
+    PLACEHOLDER,
     CardPart,
     Deprecation,
     DnsFacts,
@@ -22,6 +23,7 @@ from .model import (
     Provider,
     ProviderKind,
     RateLimits,
+    ReferenceHeader,
     SecretShape,
     SigningKey,
     SourcePage,
@@ -184,6 +186,17 @@ def _oauth(card: TomlTable) -> OAuth | None:
     return found
 
 
+def _reference(card: TomlTable) -> ReferenceHeader | None:
+    if "reference" not in card:
+        return None
+    entry = card.table("reference")
+    found = ReferenceHeader(entry.text("header"), entry.text("value"))
+    if found.value.count(PLACEHOLDER) != 1:
+        raise entry.error("value", f"must contain {PLACEHOLDER} once")
+    entry.reject_unknown_keys()
+    return found
+
+
 def _rate_limits(card: TomlTable) -> RateLimits | None:
     entry = card.table("rate_limits")
     names = ("per_second", "per_hour", "per_day")
@@ -246,6 +259,7 @@ def read_card(path: Path) -> Provider:
         oauth=_oauth(card),
         connections=_count(card, "connections", 100),
         messages_per_connection=_count(card, "messages_per_connection", 10_000),
+        reference=_reference(card),
         rate_limits=_rate_limits(card),
         checked=card.optional_date("checked"),
         sources=_sources(card),

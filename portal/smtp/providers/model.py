@@ -183,6 +183,17 @@ class OAuth:
     ways: tuple[str, ...]  # of the pages Connect: "microsoft-365", "google-workspace", "consent:<id>"
 
 
+PLACEHOLDER = "{ref}"  # in the value of a reference header
+
+
+@dataclass(frozen=True)
+class ReferenceHeader:
+    """Header whose value a provider repeats in its events about a message. ``value`` contains ``{ref}``."""
+
+    name: str
+    value: str
+
+
 @dataclass(frozen=True)
 class RateLimits:
     """Emails the provider accepts in a period, as its help pages publish them; None: no limit of that kind."""
@@ -248,6 +259,7 @@ class Provider:
     connections: int | None = None  # concurrent connections of one account, if published
     oauth: OAuth | None = None  # None: with a password only
     messages_per_connection: int | None = None  # if published
+    reference: ReferenceHeader | None = None
     rate_limits: RateLimits | None = None  # of the smallest plan; ``limits`` names the plan
     checked: date | None = None  # when the card was last compared with ``sources``; None: never
     sources: tuple[SourcePage, ...] = ()

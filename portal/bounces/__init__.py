@@ -1,0 +1,22 @@
+"""What happens to a message after a server has accepted it: bounces, complaints, and the mailboxes they suppress."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+def install(app: Flask) -> None:
+    """Register the hooks, the jobs and the clean-up of this room with the app."""
+    from ..jobs.registry import add_cleanup, add_work_source
+    from . import cleanup, processing, verifying, views, views_hooks
+
+    # No CSRF check: the address holds a secret that no other site knows, and no cookie is read.
+    app.extensions["csrf"].exempt(views_hooks.blueprint)
+    app.register_blueprint(views_hooks.blueprint)
+    app.register_blueprint(views.blueprint)
+    add_work_source(app, processing.find_due_work)
+    add_work_source(app, verifying.find_due_work)
+    add_cleanup(app, cleanup.delete_old)

@@ -1,0 +1,196 @@
+"""The breaker: very many unknown mailboxes of one domain at once are more likely an error of that domain's servers.
+
+While it is open, no mailbox of the domain is suppressed. The owner decides whether all of them are, or none; the
+suppressions of the hour before it opened are undone with them. No function commits unless it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, TextClause, delete, func, select
+
+from ..affiliates import suppressions
+from ..affiliates.models import Suppression, SuppressionReason
+from ..db import db
+from ..state import get_state
+from .meaning import Meaning
+from .models import REFUSED, BounceBreaker, BreakerDecision, MessageOutcome, SuppressionEffect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from flask import Flask
+
+WINDOW = timedelta(hours=1)
+MAX_MAILBOXES = 20  # of one domain within the window
+MAX_SHARE = 10  # of as many messages to the domain, one
+SENT_WITHIN = timedelta(days=1)
+_BATCH = 200
+
+# (account id, domain, since, limit) -> how many messages to the domain were enqueued since, at most ``limit``
+Counter = Callable[[int, str, "datetime", int], int]
+Listener = Callable[[BounceBreaker], None]
+
+
+def _none(_account_id: int, _domain: str, _since: datetime, _limit: int) -> int:
+    return 0
+
+
+@dataclass
+class _BreakerCallbacks:
+    count_messages: Counter = _none
+    listeners: list[Listener] = field(default_factory=list)
+
+
+def register_counter(app: Flask, counter: Counter) -> None:
+    """Count the messages to a domain by this function, which the room of the delivery log provides."""
+    get_state(app).part(_BreakerCallbacks).count_messages = counter
+
+
+def add_listener(app: Flask, listener: Listener) -> None:
+    """Call ``listener`` when a breaker opens or closes, in that transaction."""
+    get_state(app).part(_BreakerCallbacks).listeners.append(listener)
+
+
+def effect_of(outcome: MessageOutcome, *, now: datetime) -> SuppressionEffect:
+    """Return what a hard bounce does to its mailbox; opens the breaker of the domain if this one is too many."""
+    account_id, domain = outcome.account_id, outcome.domain
+    found = _newest(account_id, domain)
+    if found is not None and found.closed_at is None:
+        found.last_seen_at = now
+        return SuppressionEffect.WAITS
+    if found is not None and _was_kept_since(found, now - WINDOW):
+        return SuppressionEffect.DISMISSED
+    if not _is_too_many(account_id, domain, now):
+        return SuppressionEffect.SUPPRESSED
+    _open(account_id, domain, now)
+    return SuppressionEffect.WAITS
+
+
+def list_open(account_id: int) -> Sequence[BounceBreaker]:
+    """Return the open breakers of an account, newest first."""
+    query = select(BounceBreaker).where(
+        BounceBreaker.account_id == account_id, BounceBreaker.closed_at.is_(None)
+    )
+    return db.session.scalars(query.order_by(BounceBreaker.id.desc()).limit(50)).all()
+
+
+def find_open(account_id: int, breaker_id: int) -> BounceBreaker | None:
+    """Return an open breaker of this account."""
+    query = select(BounceBreaker).where(
+        BounceBreaker.id == breaker_id,
+        BounceBreaker.account_id == account_id,
+        BounceBreaker.closed_at.is_(None),
+    )
+    return db.session.scalar(query.with_for_update())
+
+
+def count_by_effect(breaker: BounceBreaker) -> dict[SuppressionEffect, int]:
+    """Return how many mailboxes wait, and how many were suppressed within the hour before the breaker opened."""
+    query = select(MessageOutcome.effect, func.count(MessageOutcome.mailbox_key.distinct()))
+    rows = db.session.execute(query.where(*_concerned(breaker)).group_by(MessageOutcome.effect))
+    return dict(rows.all())
+
+
+def decide(breaker: BounceBreaker, decision: BreakerDecision, *, now: datetime) -> int:
+    """Suppress all mailboxes of an open breaker, or none; return how many it concerned. Commits."""
+    breaker.closed_at, breaker.decision = now, decision
+    changed = (
+        {SuppressionEffect.WAITS}
+        if decision is BreakerDecision.SUPPRESS
+        else {
+            SuppressionEffect.WAITS,
+            SuppressionEffect.SUPPRESSED,
+        }
+    )
+    query = select(MessageOutcome).where(*_concerned(breaker), MessageOutcome.effect.in_(changed))
+    outcomes = db.session.scalars(query).all()
+    for outcome in outcomes:
+        if decision is BreakerDecision.SUPPRESS:
+            suppressions.suppress(
+                outcome.account_id,
+                outcome.mailbox_key,
+                SuppressionReason.BOUNCED,
+                note=outcome.reason,
+                now=now,
+            )
+            outcome.effect = SuppressionEffect.SUPPRESSED
+        else:
+            outcome.effect = SuppressionEffect.DISMISSED
+    if decision is BreakerDecision.KEEP:
+        _undo(breaker, [outcome.mailbox_key for outcome in outcomes])
+    for listener in get_state().part(_BreakerCallbacks).listeners:
+        listener(breaker)
+    db.session.commit()
+    return len({outcome.mailbox_key for outcome in outcomes})
+
+
+def _undo(breaker: BounceBreaker, mailboxes: list[str]) -> None:
+    """Remove the suppressions of these mailboxes that were made since the hour before the breaker opened."""
+    for start in range(0, len(mailboxes), _BATCH):
+        db.session.execute(
+            delete(Suppression).where(
+                Suppression.account_id == breaker.account_id,
+                Suppression.mailbox_key.in_(mailboxes[start : start + _BATCH]),
+                Suppression.reason == SuppressionReason.BOUNCED,
+                Suppression.created_at >= breaker.opened_at - WINDOW,
+            )
+        )
+
+
+def _concerned(breaker: BounceBreaker) -> tuple[ColumnElement[bool] | TextClause, ...]:
+    return (
+        MessageOutcome.account_id == breaker.account_id,
+        MessageOutcome.domain == breaker.domain,
+        MessageOutcome.meaning == Meaning.HARD,
+        REFUSED,
+        MessageOutcome.noted_at >= breaker.opened_at - WINDOW,
+    )
+
+
+def _was_kept_since(breaker: BounceBreaker, at: datetime) -> bool:
+    """Whether the owner decided after this time that the mailboxes of the domain are not suppressed."""
+    closed_at = breaker.closed_at
+    return breaker.decision is BreakerDecision.KEEP and closed_at is not None and closed_at > at
+
+
+def _newest(account_id: int, domain: str) -> BounceBreaker | None:
+    query = select(BounceBreaker).where(
+        BounceBreaker.account_id == account_id, BounceBreaker.domain == domain
+    )
+    return db.session.scalar(query.order_by(BounceBreaker.id.desc()).limit(1))
+
+
+def _is_too_many(account_id: int, domain: str, now: datetime) -> bool:
+    mailboxes = (
+        select(MessageOutcome.mailbox_key)
+        .where(
+            MessageOutcome.account_id == account_id,
+            MessageOutcome.domain == domain,
+            MessageOutcome.meaning == Meaning.HARD,
+            REFUSED,
+            MessageOutcome.noted_at > now - WINDOW,
+            MessageOutcome.effect != SuppressionEffect.DISMISSED,
+        )
+        .distinct()
+        .limit(1000)
+    )
+    number = db.session.scalar(select(func.count()).select_from(mailboxes.subquery())) or 0
+    if number <= MAX_MAILBOXES:
+        return False
+    limit = number * MAX_SHARE
+    count = get_state().part(_BreakerCallbacks).count_messages
+    return count(account_id, domain, now - SENT_WITHIN, limit) < limit
+
+
+def _open(account_id: int, domain: str, now: datetime) -> None:
+    breaker = BounceBreaker(account_id=account_id, domain=domain, opened_at=now, last_seen_at=now)
+    db.session.add(breaker)
+    db.session.flush()
+    for listener in get_state().part(_BreakerCallbacks).listeners:
+        listener(breaker)

@@ -1,0 +1,74 @@
+"""How many messages of a span were delivered, bounced or called spam, beside the limits that receivers publish.
+
+A message counts in the hour in which it was accepted, however late its outcome is reported.
+Sources of the limits: support.google.com/a/answer/81126 and senders.yahooinc.com/best-practices (complaints, 0.3 %),
+docs.aws.amazon.com/ses, Reputation dashboard (bounces, 5 %).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from ..db import db
+from .meaning import BOUNCES, Meaning
+from .models import OutcomeHour
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+COMPLAINT_LIMIT = 0.003  # of the delivered messages; Google and Yahoo
+BOUNCE_LIMIT = 0.05  # of the accepted messages; Amazon
+MIN_MESSAGES = 200  # below, a rate says little
+
+
+@dataclass(frozen=True)
+class OutcomeFigures:
+    """Counts of a span, of ``accepted`` messages."""
+
+    accepted: int
+    counts: Mapping[Meaning, int]
+
+    @property
+    def delivered(self) -> int:
+        return self.counts.get(Meaning.DELIVERED, 0) + self.complained
+
+    @property
+    def bounced(self) -> int:
+        return sum(self.counts.get(meaning, 0) for meaning in BOUNCES)
+
+    @property
+    def complained(self) -> int:
+        return self.counts.get(Meaning.COMPLAINT, 0)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was reported."""
+        return any(self.counts.values())
+
+    @property
+    def bounce_rate(self) -> float:
+        return self.bounced / max(self.accepted, self.bounced, 1)
+
+    @property
+    def complaint_rate(self) -> float:
+        """Complaints per delivered message; per accepted one where deliveries are not reported."""
+        base = self.delivered if self.counts.get(Meaning.DELIVERED) else self.accepted
+        return self.complained / max(base, self.complained, 1)
+
+
+def read(account_id: int, since: datetime, *, accepted: int) -> OutcomeFigures:
+    """Return the figures of the messages that an account sent since a full hour."""
+    query = select(OutcomeHour.meaning, func.sum(OutcomeHour.count)).where(
+        OutcomeHour.account_id == account_id, OutcomeHour.hour >= since
+    )
+    rows = db.session.execute(query.group_by(OutcomeHour.meaning))
+    return OutcomeFigures(accepted, {meaning: int(count) for meaning, count in rows})
+
+
+def percent(rate: float) -> str:
+    """Return a rate as text, with two digits below one percent."""
+    return f"{rate * 100:.2f} %" if rate < 0.01 else f"{rate * 100:.1f} %"

@@ -1,0 +1,87 @@
+"""What outcomes and events are called on pages, who reported them, and who has to act."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+
+from ..smtp.providers import load_catalogue
+from .meaning import Meaning
+from .providers.catalogue import ADAPTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .models import BounceEvent, MessageOutcome
+
+# The tag of an outcome: its CSS modifier and its text.
+MEANING_TAGS: Mapping[str, tuple[str, str]] = {
+    Meaning.DELIVERED: ("sent", lazy_gettext("Delivered")),
+    Meaning.DELAYED: ("deferred", lazy_gettext("Delayed")),
+    Meaning.SOFT: ("failed", lazy_gettext("Bounced")),
+    Meaning.BLOCKED: ("failed", lazy_gettext("Blocked")),
+    Meaning.HARD: ("failed", lazy_gettext("No such mailbox")),
+    Meaning.COMPLAINT: ("failed", lazy_gettext("Called spam")),
+}
+_TITLES: Mapping[Meaning, str] = {
+    Meaning.DELIVERED: lazy_gettext("Delivered to the receiver’s server"),
+    Meaning.DELAYED: lazy_gettext("Delayed; it is tried again"),
+    Meaning.SOFT: lazy_gettext("Bounced: given up"),
+    Meaning.BLOCKED: lazy_gettext("Bounced: refused by policy or content"),
+    Meaning.HARD: lazy_gettext("Bounced: the mailbox does not exist"),
+    Meaning.COMPLAINT: lazy_gettext("The recipient called it spam"),
+    Meaning.UNSUBSCRIBED: lazy_gettext("The recipient unsubscribed"),
+    Meaning.AUTO_REPLY: lazy_gettext("An automatic reply came"),
+    Meaning.UNKNOWN: lazy_gettext("Something was reported that Signet does not know"),
+}
+_ADVICE: Mapping[Meaning, str] = {
+    Meaning.HARD: lazy_gettext("Your move: ask the affiliate for another address."),
+    Meaning.SOFT: lazy_gettext(
+        "The recipient’s move, or that of the recipient’s provider: a mailbox may be full, or a server away."
+    ),
+    Meaning.BLOCKED: lazy_gettext(
+        "Your move: look at the page Sending domain. The receiver refuses the sender or the text, not the mailbox."
+    ),
+    Meaning.COMPLAINT: lazy_gettext("This recipient gets nothing more. Do not ask them why."),
+}
+_SOURCES: Mapping[str, str] = {
+    "mailbox": lazy_gettext("your mailbox for bounces"),
+    "generic": lazy_gettext("your own hook"),
+}
+_ICONS: Mapping[Meaning, str] = {Meaning.DELIVERED: "passed", Meaning.DELAYED: "warning"}
+
+
+def source_name(source: str) -> str:
+    """Return who reported an event."""
+    if source in _SOURCES:
+        return str(_SOURCES[source])
+    adapter = ADAPTERS.get(source)
+    if adapter is not None:
+        return adapter.name
+    card = next((one for one in load_catalogue().providers if one.id == source), None)
+    return card.name if card else source
+
+
+def title(event: BounceEvent | MessageOutcome) -> str:
+    """Return what was reported, with its enhanced code or the reply code."""
+    code = event.status or (str(event.reply_code) if event.reply_code else "")
+    words = str(_TITLES[event.meaning])
+    return f"{words} ({code})" if code and event.meaning is not Meaning.DELIVERED else words
+
+
+def details(event: BounceEvent | MessageOutcome) -> str:
+    """Return the receiver's words and who reported them."""
+    source = _("reported by %(source)s", source=source_name(event.source))
+    return f"{event.reason} · {source}" if event.reason else source
+
+
+def icon(meaning: Meaning) -> str:
+    """Return the icon of an event in a timeline."""
+    return _ICONS.get(meaning, "info" if meaning not in MEANING_TAGS else "failed")
+
+
+def advice(meaning: Meaning) -> str:
+    """Return who has to act, and how; empty if no person has to."""
+    return str(_ADVICE.get(meaning, ""))

@@ -1,0 +1,114 @@
+"""The outcome of a message: the highest meaning among its events, whatever their order. No function commits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from ..db import db, insert
+from ..state import get_state
+from .meaning import RANKS, Meaning
+from .models import MessageOutcome, OutcomeHour
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+    from flask import Flask
+
+    from ..outbox.models import OutboxMessage
+    from .models import BounceEvent
+
+
+@dataclass(frozen=True)
+class OutcomeChange:
+    """A message whose outcome has changed. ``before`` is None if nothing was known of it."""
+
+    outcome: MessageOutcome
+    message: OutboxMessage
+    before: Meaning | None
+
+    @property
+    def after(self) -> Meaning:
+        return self.outcome.meaning
+
+
+Listener = Callable[[OutcomeChange], None]
+
+
+@dataclass
+class _OutcomeListeners:
+    listeners: list[Listener] = field(default_factory=list)
+
+
+def add_listener(app: Flask, listener: Listener) -> None:
+    """Call ``listener`` when the outcome of a message changes, in that transaction. It must not commit."""
+    get_state(app).part(_OutcomeListeners).listeners.append(listener)
+
+
+def join(event: BounceEvent, message: OutboxMessage, *, now: datetime) -> OutcomeChange | None:
+    """Let an event count for the outcome of its message; return the change, or None if the outcome stays.
+
+    Complaint is above hard, blocked, soft, delivered and delayed, in this order. Of two events with one meaning the earlier
+    one decides, so that any order of arrival ends in the same row.
+    """
+    rank = RANKS.get(event.meaning)
+    if rank is None:
+        return None
+    outcome = db.session.get(MessageOutcome, message.id, populate_existing=True)
+    if outcome is not None and _order(outcome.meaning, outcome.occurred_at, outcome.event_key) >= _order(
+        event.meaning, event.occurred_at, event.key
+    ):
+        return None
+    before = outcome.meaning if outcome is not None else None
+    if outcome is None:
+        mailbox = message.recipient.casefold()
+        sent_at = message.settled_at or message.created_at
+        outcome = MessageOutcome(message_id=message.id, account_id=event.account_id, mailbox_key=mailbox)
+        outcome.domain, outcome.sent_at = mailbox.rpartition("@")[2], sent_at
+        db.session.add(outcome)
+    outcome.meaning, outcome.source, outcome.event_key = event.meaning, event.source, event.key
+    outcome.occurred_at, outcome.noted_at = event.occurred_at, now
+    outcome.status, outcome.reply_code, outcome.reason = event.status, event.reply_code, event.reason
+    outcome.is_listed = event.is_listed
+    db.session.flush()
+    if before is event.meaning:
+        return None
+    change = OutcomeChange(outcome, message, before)
+    _count(change)
+    for listener in get_state().part(_OutcomeListeners).listeners:
+        listener(change)
+    return change
+
+
+def _order(meaning: Meaning, occurred_at: datetime, key: str) -> tuple[int, float, str]:
+    return RANKS[meaning], -occurred_at.timestamp(), key
+
+
+def find(message_id: int) -> MessageOutcome | None:
+    """Return the outcome of a message, if one was reported."""
+    return db.session.get(MessageOutcome, message_id)
+
+
+def find_all(message_ids: Collection[int]) -> Mapping[int, MessageOutcome]:
+    """Return the outcomes of these messages, by message id."""
+    query = select(MessageOutcome).where(MessageOutcome.message_id.in_(message_ids))
+    return {row.message_id: row for row in db.session.scalars(query)}
+
+
+def _count(change: OutcomeChange) -> None:
+    """Move a message from one count of its hour to another."""
+    outcome = change.outcome
+    hour = outcome.sent_at.replace(minute=0, second=0, microsecond=0)
+    for meaning, step in ((change.before, -1), (change.after, 1)):
+        if meaning is None:
+            continue
+        key = {"account_id": outcome.account_id, "hour": hour, "meaning": meaning}
+        statement = insert(OutcomeHour).values(**key, count=max(step, 0))
+        statement = statement.on_conflict_do_update(
+            index_elements=list(key), set_={"count": OutcomeHour.count + step}
+        )
+        db.session.execute(statement)

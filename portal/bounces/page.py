@@ -1,0 +1,107 @@
+"""What the page *Bounces* shows: the hook of each provider with its state, and breakers that wait for a decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flask_babel import gettext as _
+from flask_babel import ngettext
+
+from ..settings import providers
+from ..settings.routing import live_version
+from . import breaker, hooks
+from .models import BounceHook, SuppressionEffect
+from .providers.catalogue import ADAPTERS
+from .providers.setup import Setup, setup_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .models import BounceBreaker
+    from .providers.adapter import Adapter
+
+
+@dataclass(frozen=True)
+class HookView:
+    """One provider's hook. ``tone`` and ``state`` are those of a banner's sentence."""
+
+    adapter: Adapter
+    setup: Setup
+    hook: BounceHook
+    address: str
+    has_key: bool
+    tone: str
+    state: str
+
+
+@dataclass(frozen=True)
+class BreakerView:
+    """An open breaker with the numbers of its mailboxes."""
+
+    row: BounceBreaker
+    waiting: int
+    suppressed: int
+
+
+@dataclass(frozen=True)
+class BouncesPage:
+    """The page."""
+
+    hooks: list[HookView]
+    others: list[Adapter]  # without a hook
+    suggested: Adapter | None  # that of the live settings, if it has no hook
+    breakers: list[BreakerView]
+
+
+def read(account_id: int, *, now: datetime) -> BouncesPage:
+    """Return the page of an account."""
+    rows = {row.provider: row for row in hooks.list_hooks(account_id) if row.provider in ADAPTERS}
+    live = live_version(account_id)
+    card = providers.by_host(live.host) if live else None
+    suggested = ADAPTERS.get(card.id) if card and card.id not in rows else None
+    others = [one for one in ADAPTERS.values() if one.id not in rows and one is not suggested]
+    views = [_view(ADAPTERS[name], row, now) for name, row in rows.items()]
+    return BouncesPage(
+        views, others, suggested, [_breaker_view(row) for row in breaker.list_open(account_id)]
+    )
+
+
+def _view(adapter: Adapter, hook: BounceHook, now: datetime) -> HookView:
+    tone, state = _state(adapter, hook, now)
+    return HookView(
+        adapter=adapter,
+        setup=setup_of(adapter.id),
+        hook=hook,
+        address=hooks.address(hook),
+        has_key=hook.sealed_key is not None,
+        tone=tone,
+        state=state,
+    )
+
+
+def _state(adapter: Adapter, hook: BounceHook, now: datetime) -> tuple[str, str]:
+    if adapter.key_name and hook.sealed_key is None:
+        text = _("Events are refused until you have saved the %(key)s below.", key=str(adapter.key_name))
+        return "warning", text
+    if adapter.is_verified_later and not hook.topic:
+        return "info", _(
+            "No SNS topic has asked yet to be confirmed. That happens by itself once you subscribe the address."
+        )
+    if hook.last_event_at is None:
+        return "info", _("No event has come yet.")
+    if now - hook.last_event_at > hooks.QUIET_AFTER:
+        days = (now - hook.last_event_at).days
+        return "warning", _(
+            "No event has come for %(days)d days. Look whether the hook still exists there.", days=days
+        )
+    return "success", ngettext(
+        "It works: one event has come.", "It works: %(num)s events have come.", hook.events
+    )
+
+
+def _breaker_view(row: BounceBreaker) -> BreakerView:
+    counts = breaker.count_by_effect(row)
+    return BreakerView(
+        row, counts.get(SuppressionEffect.WAITS, 0), counts.get(SuppressionEffect.SUPPRESSED, 0)
+    )

@@ -1,0 +1,79 @@
+"""The worker's job: matches recorded events with messages, and lets them count.
+
+Events of one account are processed one batch after the other, so that two workers never decide about one mailbox at once.
+An event may arrive before the message's own acceptance is committed: then it is looked up again, for an hour.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, text
+
+from ..clock import utcnow
+from ..db import db
+from . import matching, outcomes, suppressing
+from .models import BounceEvent, EventState
+from .recording import JOB
+
+if TYPE_CHECKING:
+    from ..outbox.models import OutboxMessage
+
+_BATCH = 100  # events in one transaction
+_MAX_BATCHES = 50  # of one job; the sweep goes on
+_JOBS_PER_SWEEP = 50
+_RETRY_DELAYS = tuple(timedelta(seconds=s) for s in (5, 15, 60, 300, 900, 1800))
+_GIVE_UP_AFTER = timedelta(hours=1)
+_LOCK = 20_118  # of the advisory locks of PostgreSQL; the second number is the account
+
+
+def find_due_work(now: datetime) -> list[tuple[str, int]]:
+    """Return the jobs of the accounts with events that are due."""
+    query = select(BounceEvent.account_id).where(
+        BounceEvent.next_at <= now, BounceEvent.state == EventState.WAITING
+    )
+    query = query.distinct()
+    return [(JOB, account_id) for account_id in db.session.scalars(query.limit(_JOBS_PER_SWEEP))]
+
+
+def process(account_id: int) -> None:
+    """Process the due events of one account. Commits each batch."""
+    for _ in range(_MAX_BATCHES):
+        if not _process_batch(account_id, utcnow()):
+            return
+
+
+def _process_batch(account_id: int, now: datetime) -> bool:
+    """Process one batch; return whether there may be more. Commits."""
+    if db.engine.dialect.name == "postgresql":  # SQLite has one writer anyway
+        lock = text("SELECT pg_advisory_xact_lock(:kind, :account)")
+        db.session.execute(lock, {"kind": _LOCK, "account": account_id % 2**31})
+    query = select(BounceEvent).where(
+        BounceEvent.account_id == account_id,
+        BounceEvent.next_at <= now,
+        BounceEvent.state == EventState.WAITING,
+    )
+    events = db.session.scalars(query.order_by(BounceEvent.next_at, BounceEvent.id).limit(_BATCH)).all()
+    for event in events:
+        message = matching.find_message(event)
+        if message is None:
+            _retry(event, now)
+        else:
+            _apply(event, message, now)
+    db.session.commit()
+    return len(events) == _BATCH
+
+
+def _apply(event: BounceEvent, message: OutboxMessage, now: datetime) -> None:
+    event.state, event.message_id, event.next_at = EventState.MATCHED, message.id, None
+    outcomes.join(event, message, now=now)
+    suppressing.apply(event, message, now=now)
+
+
+def _retry(event: BounceEvent, now: datetime) -> None:
+    event.tries += 1
+    if matching.is_final(event) or now > event.received_at + _GIVE_UP_AFTER:
+        event.state, event.next_at = EventState.UNMATCHED, None
+    else:
+        event.next_at = now + _RETRY_DELAYS[min(event.tries, len(_RETRY_DELAYS)) - 1]

@@ -1,0 +1,99 @@
+"""Receives a call to a hook: verifies it on the bytes as they came, stores its events, and leaves the rest to a worker."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from ..db import db
+from . import hooks, verifying
+from .meaning import Meaning, Report
+from .models import BounceEvent
+from .providers.adapter import Call, Forged, Unreadable
+from .providers.catalogue import ADAPTERS
+from .recording import RAW_CHARS, event_key, record_events
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from .models import BounceHook
+    from .providers.adapter import Adapter
+
+_log = logging.getLogger(__name__)
+MAX_BODY_BYTES = 1024 * 1024
+
+
+class Answer(IntEnum):
+    """The status of the answer."""
+
+    OK = 200
+    REFUSED = 401  # providers repeat it, so that events are not lost while the key is not entered yet
+    TOO_LARGE = 413
+    BUSY = 503  # too many calls wait for a worker
+
+
+@dataclass(frozen=True)
+class Post:
+    """A POST as it came; ``headers`` have names in lower case."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+def receive(hook: BounceHook, post: Post, *, now: datetime) -> Answer:
+    """Store the events of a call; return how to answer it. Commits.
+
+    What is not understood is stored as such and answered like the rest: providers stop calling after errors.
+    """
+    adapter, hook_id, account_id = ADAPTERS[hook.provider], hook.id, hook.account_id
+    if adapter.is_verified_later:
+        if len(post.body) > verifying.MAX_CALL_BYTES:
+            return Answer.TOO_LARGE
+        return Answer.OK if verifying.store(hook, post.body, now=now) else Answer.BUSY
+    call = Call(post.body, post.headers, hooks.open_key(hook), now)
+    try:
+        if adapter.verify is not None:
+            adapter.verify(call)
+    except Forged:
+        hooks.count_refused(hook_id, now=now)
+        return Answer.REFUSED
+    reports = _read(adapter, call)
+    new = record_events(account_id, adapter.id, reports, now=now)
+    if new < len(reports) and _is_any_proof_reused(account_id, adapter.id, reports):
+        db.session.rollback()
+        hooks.count_refused(hook_id, now=now)
+        return Answer.REFUSED
+    hooks.count_events(hook_id, new, now=now)
+    db.session.commit()
+    return Answer.OK
+
+
+def _read(adapter: Adapter, call: Call) -> list[Report]:
+    """Return the reports of a call; one that says nothing but that it came, if the body cannot be read."""
+    try:
+        return list(adapter.read(call))
+    except Unreadable:
+        pass
+    except Exception:  # an event of a form that no adapter expects must not make the provider stop calling
+        _log.exception("an event of %s could not be read", adapter.id)
+    raw = call.body[: 4 * RAW_CHARS].decode("utf-8", "replace")
+    return [Report(Meaning.UNKNOWN, event_key(raw, len(call.body)), raw=raw)]
+
+
+def _is_any_proof_reused(account_id: int, source: str, reports: list[Report]) -> bool:
+    """Whether a token that counts for one event came with another one. Events that were stored before are no reuse."""
+    proofs = {report.proof: event_key(report.key) for report in reports if report.proof}
+    if not proofs:
+        return False
+    query = select(BounceEvent.proof, BounceEvent.key).where(
+        BounceEvent.account_id == account_id,
+        BounceEvent.source == source,
+        BounceEvent.proof.in_(list(proofs)),
+        BounceEvent.proof != "",
+    )
+    return any(proofs[proof] != key for proof, key in db.session.execute(query))

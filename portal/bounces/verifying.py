@@ -1,0 +1,150 @@
+"""The worker's job for calls whose signature needs a fetched certificate: those of Amazon SNS.
+
+A call is stored as it came. Once its signature fits, its events are recorded like all others, and the stored call is deleted.
+A call about another topic than the one that was subscribed first counts as one with a wrong signature.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select, update
+
+from ..clock import utcnow
+from ..db import db, insert
+from ..jobs import notify
+from ..security_log import SecurityEvent, record
+from ..state import current_config
+from . import hooks
+from .meaning import Meaning
+from .models import BounceEvent, BounceHook, EventState
+from .providers import sns
+from .providers.adapter import Call, Forged, Unreadable, decode_item
+from .providers.catalogue import ADAPTERS
+from .recording import event_key, record_events
+
+if TYPE_CHECKING:
+    from .providers.adapter import Item
+
+JOB = "bounce-verify"
+MAX_CALL_BYTES = 256 * 1024  # SNS publishes no larger message
+_MAX_WAITING = 1_000  # calls of one account
+_LEASE = timedelta(minutes=2)
+_RETRY_DELAYS = tuple(timedelta(seconds=s) for s in (10, 60, 300, 900, 1800, 3600))
+_GIVE_UP_AFTER = timedelta(hours=24)
+_JOBS_PER_SWEEP = 50
+
+
+def store(hook: BounceHook, body: bytes, *, now: datetime) -> bool:
+    """Store a call for the worker; False if too many wait. A repeated one is stored once. Commits."""
+    waiting = select(func.count()).where(
+        BounceEvent.account_id == hook.account_id, BounceEvent.state == EventState.UNVERIFIED
+    )
+    if (db.session.scalar(waiting) or 0) >= _MAX_WAITING:
+        db.session.rollback()
+        return False
+    text = body.decode("utf-8", "replace").replace("\x00", "\ufffd")
+    values = {
+        "account_id": hook.account_id,
+        "source": hook.provider,
+        "key": event_key("call", text),
+        "state": EventState.UNVERIFIED,
+        "meaning": Meaning.UNKNOWN,
+        "raw": text,
+        "occurred_at": now,
+        "received_at": now,
+        "next_at": now,
+    }
+    statement = insert(BounceEvent).values(values).on_conflict_do_nothing().returning(BounceEvent.id)
+    event_id = db.session.execute(statement).scalar_one_or_none()
+    if event_id is not None:
+        notify.push_after_commit(JOB, event_id)
+    db.session.commit()
+    return True
+
+
+def find_due_work(now: datetime) -> list[tuple[str, int]]:
+    """Return the jobs of the calls that are due."""
+    query = select(BounceEvent.id).where(
+        BounceEvent.next_at <= now, BounceEvent.state == EventState.UNVERIFIED
+    )
+    return [(JOB, event_id) for event_id in db.session.scalars(query.limit(_JOBS_PER_SWEEP))]
+
+
+def account_of(event_id: int) -> int | None:
+    """Return the account of a stored call, or None if there is none."""
+    return db.session.scalar(select(BounceEvent.account_id).where(BounceEvent.id == event_id))
+
+
+def run(event_id: int) -> None:
+    """Verify one stored call and record its events. Commits. No transaction is open while a server is waited for."""
+    now = utcnow()
+    body, hook = _claim(event_id, now)
+    if hook is None:
+        return
+    try:
+        message = decode_item(body.encode())
+        sns.verify(message, current_config().webhook_policy, now=now)
+        _check_topic(hook, message)
+    except (Forged, Unreadable):
+        _delete(event_id)
+        hooks.count_refused(hook.id, now=now)
+        return
+    except sns.Unreachable:
+        _retry(event_id, now)
+        return
+    reports = list(ADAPTERS[hook.provider].read(Call(body.encode(), {}, "", now)))
+    new = record_events(hook.account_id, hook.provider, reports, now=now)
+    hooks.count_events(hook.id, new, now=now)
+    _delete(event_id)
+
+
+def _claim(event_id: int, now: datetime) -> tuple[str, BounceHook | None]:
+    """Lease a due call; return it with its hook, detached. Commits."""
+    due = (BounceEvent.id == event_id, BounceEvent.state == EventState.UNVERIFIED, BounceEvent.next_at <= now)
+    claimed = db.session.execute(
+        update(BounceEvent)
+        .where(*due)
+        .values(next_at=now + _LEASE, tries=BounceEvent.tries + 1)
+        .returning(BounceEvent.account_id, BounceEvent.source, BounceEvent.raw)
+    ).one_or_none()
+    hook = hooks.find(claimed.account_id, claimed.source) if claimed is not None else None
+    if hook is not None:
+        db.session.expunge(hook)
+    db.session.commit()
+    if claimed is not None and hook is None:  # the owner has removed it meanwhile
+        _delete(event_id)
+    return (claimed.raw if claimed is not None else ""), hook
+
+
+def _check_topic(hook: BounceHook, message: Item) -> None:
+    """Confirm the subscription of the first topic that asks for it. Raises Forged for another topic, or Unreachable."""
+    topic = message.text("TopicArn")
+    asks = message.text("Type") == "SubscriptionConfirmation"
+    if topic != hook.topic and not (asks and hook.topic == ""):
+        raise Forged
+    if not asks:
+        return
+    sns.confirm(message, current_config().webhook_policy)
+    first = update(BounceHook).where(BounceHook.id == hook.id, BounceHook.topic.in_(("", topic)))
+    db.session.execute(first.values(topic=topic).execution_options(synchronize_session=False))
+    db.session.commit()
+    record(SecurityEvent.WEBHOOK_SAVED, account=hook.account_id)
+
+
+def _delete(event_id: int) -> None:
+    row = db.session.get(BounceEvent, event_id)
+    if row is not None:
+        db.session.delete(row)
+    db.session.commit()
+
+
+def _retry(event_id: int, now: datetime) -> None:
+    """Try again later; what could not be verified within a day is deleted. Commits."""
+    row = db.session.get(BounceEvent, event_id, with_for_update=True, populate_existing=True)
+    if row is not None and now > row.received_at + _GIVE_UP_AFTER:
+        db.session.delete(row)
+    elif row is not None:
+        row.next_at = now + _RETRY_DELAYS[min(row.tries, len(_RETRY_DELAYS)) - 1]
+    db.session.commit()

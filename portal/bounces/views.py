@@ -1,0 +1,123 @@
+"""The owner's pages about bounces: the hooks of providers, breakers, and events without a message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import ngettext
+from flask_login import current_user, login_required
+
+from ..clock import utcnow
+from ..web.pagination import key_argument
+from . import breaker, event_log, hooks, labels, page
+from .forms import PublicKeyForm, SecretKeyForm
+from .models import BreakerDecision
+from .providers.catalogue import ADAPTERS
+
+blueprint = Blueprint("bounces", __name__, url_prefix="/settings/bounces")
+_PROVIDER = f"/<any({', '.join(ADAPTERS)}):provider>"
+
+
+@blueprint.get("")
+@login_required
+def index() -> Any:
+    return _page()
+
+
+@blueprint.post(_PROVIDER)
+@login_required
+def create(provider: str) -> Any:
+    hooks.create(current_user.account_id, provider, now=utcnow())
+    return redirect(url_for(".index", _anchor=provider), 303)
+
+
+@blueprint.post(f"{_PROVIDER}/secret")
+@login_required
+def renew(provider: str) -> Any:
+    if not hooks.renew(current_user.account_id, provider, now=utcnow()):
+        abort(404)
+    flash(
+        _(
+            "Paste the new address at %(name)s. The former one works for %(days)d days more.",
+            name=ADAPTERS[provider].name,
+            days=hooks.FORMER_WORKS.days,
+        ),
+        "success",
+    )
+    return redirect(url_for(".index", _anchor=provider), 303)
+
+
+@blueprint.post(f"{_PROVIDER}/key")
+@login_required
+def save_key(provider: str) -> Any:
+    if hooks.find(current_user.account_id, provider) is None or not ADAPTERS[provider].key_name:
+        abort(404)
+    form = SecretKeyForm() if ADAPTERS[provider].is_key_secret else PublicKeyForm()
+    if not form.validate():
+        return _page(refused=(provider, form)), 422
+    hooks.save_key(current_user.account_id, provider, form.key.data or "")
+    flash(_("The key is saved. Events count from now on if their signature fits."), "success")
+    return redirect(url_for(".index", _anchor=provider), 303)
+
+
+@blueprint.post(f"{_PROVIDER}/remove")
+@login_required
+def remove(provider: str) -> Any:
+    if not hooks.remove(current_user.account_id, provider):
+        abort(404)
+    flash(_("The hook is removed. Remove it at %(name)s, too.", name=ADAPTERS[provider].name), "success")
+    return redirect(url_for(".index"), 303)
+
+
+@blueprint.post("/breakers/<int(max=999999999999):breaker_id>/<any(suppress, keep):choice>")
+@login_required
+def decide(breaker_id: int, choice: str) -> Any:
+    found = breaker.find_open(current_user.account_id, breaker_id) or abort(404)
+    count = breaker.decide(found, BreakerDecision(choice), now=utcnow())
+    if choice == BreakerDecision.SUPPRESS:
+        message = ngettext(
+            "One address is not written to from now on.",
+            "%(num)s addresses are not written to from now on.",
+            count,
+        )
+    else:
+        message = ngettext("One address stays in use.", "%(num)s addresses stay in use.", count)
+    flash(message, "success")
+    return redirect(url_for(".index"), 303)
+
+
+@blueprint.get("/events")
+@login_required
+def events() -> Any:
+    before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    return render_template(
+        "bounces/events.html",
+        page=event_log.list_unmatched(current_user.account_id, before=before, after=after),
+        labels=labels,
+    )
+
+
+def _page(refused: tuple[str, Any] | None = None) -> str:
+    found = page.read(current_user.account_id, now=utcnow())
+    forms = {
+        view.adapter.id: SecretKeyForm(formdata=None)
+        if view.adapter.is_key_secret
+        else PublicKeyForm(formdata=None)
+        for view in found.hooks
+        if view.adapter.key_name
+    }
+    if refused is not None:
+        forms[refused[0]] = refused[1]
+    for provider, form in forms.items():
+        form.key.label.text = ADAPTERS[provider].key_name
+        form.key.label.field_id = form.key.id = f"key-{provider}"
+    return render_template(
+        "bounces/index.html",
+        page=found,
+        forms=forms,
+        form=refused[1] if refused else None,
+        form_errors=refused is not None,
+        has_unmatched=event_log.has_unmatched(current_user.account_id),
+    )

@@ -1,0 +1,64 @@
+"""Migration 0022 adds the tables of bounces and a column to the delivery log, and changes no row."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from flask_migrate import downgrade, upgrade
+
+from portal import create_app
+from portal.db import db
+from tests.conftest import make_config
+from tests.test_account_states_migration import FOLDER, _fill, _triggers
+from tests.test_plain_names import _tables
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
+ADDED = {
+    "bounce_hook",
+    "bounce_event",
+    "message_outcome",
+    "outcome_hour",
+    "bounce_breaker",
+    "suppression_lift",
+}
+
+
+COLUMNS = {"delivery_log": "outcome", "incident_policy": "message_events"}
+
+
+def rows(connection: sa.Connection) -> dict[str, list[tuple[object, ...]]]:
+    """Return the rows of the tables of before, without the columns that the migration adds."""
+    return {
+        table.name: sorted(
+            (
+                tuple(row)
+                for row in connection.execute(
+                    sa.select(*(c for c in table.c if c.name != COLUMNS.get(table.name)))
+                )
+            ),
+            key=repr,
+        )
+        for table in _tables(connection)
+        if table.name not in ADDED
+    }
+
+
+def test_a_filled_database_keeps_its_rows_in_both_directions(tmp_path):
+    app = create_app(make_config(tmp_path / "instance"))
+    with app.app_context():
+        upgrade(directory=FOLDER, revision="0021")
+        with db.engine.begin() as connection:
+            _fill(connection)
+            before, triggers = rows(connection), _triggers(connection)
+        assert before["delivery_log"]
+        upgrade(directory=FOLDER, revision="0022")
+        with db.engine.begin() as connection:
+            assert rows(connection) == before
+            assert _triggers(connection) == triggers
+            outcomes = connection.exec_driver_sql("SELECT DISTINCT outcome FROM delivery_log").scalars().all()
+            assert outcomes == [""]
+        downgrade(directory=FOLDER, revision="0021")
+        with db.engine.begin() as connection:
+            assert rows(connection) == before
+            assert _triggers(connection) == triggers
+        db.engine.dispose()

@@ -1,0 +1,112 @@
+"""The page Bounces: set-up, state, keys, breakers, and events without a message."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from sqlalchemy import update
+
+from portal.bounces import breaker, hooks
+from portal.bounces.models import BounceHook
+from portal.clock import utcnow
+from portal.db import db
+from tests.bounces.providers.mailgun import KEY, call, event
+from tests.bounces.support import hook_row, make_hook, path_of, post, run_worker, send, suppressed
+from tests.bounces.test_suppressing import mass
+from tests.incidents.conftest import add_settings
+
+PAGE = "/settings/bounces"
+
+
+def text_of(browser, url: str = PAGE) -> str:
+    answer = browser.get(url)
+    assert answer.status_code == 200
+    return " ".join(answer.get_data(as_text=True).split())
+
+
+def test_the_provider_of_the_live_settings_is_offered_first(brightleaf, owner):
+    assert "Your emails leave through" not in text_of(owner)
+    add_settings(brightleaf, host="smtp.mailgun.org")
+    assert "Your emails leave through Mailgun" in text_of(owner)
+    assert owner.submit(f"{PAGE}/mailgun", {}, page=PAGE).location == f"{PAGE}#mailgun"
+    assert owner.submit(f"{PAGE}/mailgun", {}, page=PAGE).status_code == 303, "a second click"
+    text = text_of(owner)
+    assert path_of(brightleaf, "mailgun") in text
+    assert "Permanent Failure" in text
+    assert "Events are refused until you have saved the HTTP webhook signing key below." in text
+
+
+def test_a_key_is_saved_checked_and_never_shown(brightleaf, owner):
+    make_hook(brightleaf, "mailgun")
+    for wrong in ("", "two words", "é"):
+        refused = owner.submit(f"{PAGE}/mailgun/key", {"key": wrong}, page=PAGE)
+        assert refused.status_code == 422
+        assert 'aria-invalid="true"' in refused.get_data(as_text=True)
+    assert owner.submit(f"{PAGE}/mailgun/key", {"key": KEY}, page=PAGE).status_code == 303
+    assert KEY not in text_of(owner)
+    assert hooks.open_key(hook_row(brightleaf, "mailgun")) == KEY
+
+
+def test_the_last_event_two_quiet_weeks_and_wrong_signatures_are_shown(app, brightleaf, owner):
+    path = make_hook(brightleaf, "mailgun", KEY)
+    assert "No event has come yet." in text_of(owner)
+    post(app, path, call(event(send(brightleaf), "delivered")))
+    assert "It works: one event has come." in text_of(owner)
+    for _ in range(2):
+        post(app, path, call({}, key="wrong"))
+    assert "2 calls had a wrong signature" in text_of(owner)
+    db.session.execute(update(BounceHook).values(last_event_at=utcnow() - timedelta(days=15)))
+    db.session.commit()
+    assert "No event has come for 15 days." in text_of(owner)
+
+
+def test_a_new_address_is_made_and_a_hook_removed(brightleaf, owner):
+    former = make_hook(brightleaf, "generic")
+    owner.submit(f"{PAGE}/generic/secret", {}, page=PAGE)
+    assert "works for 7 days more" in text_of(owner)
+    assert former not in text_of(owner)
+    owner.submit(f"{PAGE}/generic/remove", {}, page=PAGE)
+    assert owner.submit(f"{PAGE}/generic/remove", {}, page=PAGE).status_code == 404
+    assert owner.submit(f"{PAGE}/generic/secret", {}, page=PAGE).status_code == 404
+    assert owner.submit(f"{PAGE}/generic/key", {"key": "x"}, page=PAGE).status_code == 404
+
+
+def test_events_without_a_message_are_listed_as_they_came(app, brightleaf, owner, stranger):
+    path = make_hook(brightleaf, "generic")
+    assert "Nothing here" in text_of(owner, f"{PAGE}/events")
+    post(
+        app, path, {"type": "hard", "recipient": "x@receiver.example", "reason": "<script>alert(1)</script>"}
+    )
+    post(app, path, b"<html>hello</html>")
+    for number in range(25):
+        post(app, path, {"type": "hard", "id": str(number)})
+    run_worker()
+    text = text_of(owner, f"{PAGE}/events")
+    assert "Events that belong to no message" in text_of(owner)
+    older = text_of(owner, f"{PAGE}/events?before=3")
+    assert "&lt;html&gt;hello" in older
+    assert "Something was reported that Signet does not know" in older
+    assert "&lt;script&gt;" in older
+    assert "before=" in text
+    assert "hello" not in text_of(stranger, f"{PAGE}/events")
+
+
+def test_a_breaker_waits_for_the_owners_decision(app, brightleaf, owner, stranger):
+    with time_machine.travel(utcnow(), tick=False):
+        mass(brightleaf, 23, refused=23)
+    (row,) = breaker.list_open(brightleaf)
+    text = text_of(owner)
+    assert "Very many mailboxes at crowd.example are reported as unknown" in text
+    assert "3 mailboxes wait. 20 were suppressed before, within the hour." in text
+    assert stranger.submit(f"{PAGE}/breakers/{row.id}/keep", {}, page=PAGE).status_code == 404
+    assert owner.submit(f"{PAGE}/breakers/{row.id}/keep", {}, page=PAGE).status_code == 303
+    assert "23 addresses stay in use." in text_of(owner)
+    assert suppressed(brightleaf) == {}
+    assert owner.submit(f"{PAGE}/breakers/{row.id}/keep", {}, page=PAGE).status_code == 404
+
+
+@pytest.mark.parametrize("page", [PAGE, f"{PAGE}/events"])
+def test_a_visitor_sees_nothing(client, page):
+    assert client.get(page).status_code == 303

@@ -1,0 +1,167 @@
+"""Which reports suppress a mailbox, the breaker, and lifting with a reason."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from sqlalchemy import select
+
+from portal.affiliates import suppressions
+from portal.affiliates.models import SuppressionLift, SuppressionReason
+from portal.bounces import breaker
+from portal.bounces.meaning import Meaning, Report
+from portal.bounces.models import BounceBreaker, BreakerDecision
+from portal.bounces.recording import record_event
+from portal.clock import utcnow
+from portal.db import db
+from portal.outbox.models import OutboxMessage, Status
+from portal.outbox.queue import NewMessage, enqueue_row
+from tests.bounces.support import GRACE, outcome, run_worker, send, suppressed
+
+pytestmark = pytest.mark.both_databases
+
+
+@pytest.fixture(autouse=True)
+def clock():
+    """A frozen clock that the test shifts."""
+    with time_machine.travel("2026-03-02 09:12:00+00:00", tick=False) as traveller:
+        yield traveller
+
+
+def report(account_id: int, sent, meaning: Meaning, **more) -> None:
+    """Record a report about a message, as the reader of a mailbox does, and process it."""
+    found = Report(meaning, key=f"{sent.id} {meaning} {utcnow()}", reference=sent.reference, **more)
+    record_event(account_id, "mailbox", found, now=utcnow())
+    db.session.commit()
+    run_worker()
+
+
+def test_an_unknown_mailbox_is_suppressed_at_once_and_what_waits_for_it_does_not_leave(brightleaf):
+    sent = send(brightleaf)
+    waiting = enqueue_row(brightleaf, NewMessage("new-purchase", "later", GRACE, "S", "T"), now=utcnow())
+    report(brightleaf, sent, Meaning.HARD, status="5.1.1", reason="No such user")
+    assert suppressed(brightleaf) == {GRACE: SuppressionReason.BOUNCED}
+    assert db.session.get_one(OutboxMessage, waiting.id).status is Status.SUPPRESSED
+    assert "No such user" in suppressions.find_suppression(brightleaf, GRACE).note
+
+
+@pytest.mark.parametrize("meaning", [Meaning.BLOCKED, Meaning.DELAYED, Meaning.AUTO_REPLY, Meaning.DELIVERED])
+def test_policy_delay_and_automatic_replies_suppress_nothing(brightleaf, meaning):
+    for _ in range(4):
+        report(brightleaf, send(brightleaf), meaning)
+    assert suppressed(brightleaf) == {}
+
+
+def test_three_different_messages_within_14_days_suppress_for_soft_bounces(brightleaf, clock):
+    first = send(brightleaf)
+    for _ in range(5):
+        report(brightleaf, first, Meaning.SOFT)
+        clock.shift(60)
+    assert suppressed(brightleaf) == {}, "one message counts once"
+    clock.shift(3600)
+    report(brightleaf, send(brightleaf), Meaning.SOFT)
+    assert suppressed(brightleaf) == {}
+    clock.shift(3600)
+    report(brightleaf, send(brightleaf), Meaning.SOFT)
+    assert suppressed(brightleaf) == {GRACE: SuppressionReason.BOUNCED}
+
+
+def test_a_delivery_or_14_days_begin_the_count_of_soft_bounces_anew(brightleaf, clock):
+    for meaning in (Meaning.SOFT, Meaning.SOFT, Meaning.DELIVERED, Meaning.SOFT, Meaning.SOFT):
+        report(brightleaf, send(brightleaf), meaning)
+        clock.shift(3600)
+    assert suppressed(brightleaf) == {}
+    clock.shift(timedelta(days=14))
+    report(brightleaf, send(brightleaf), Meaning.SOFT)
+    assert suppressed(brightleaf) == {}
+
+
+def test_a_complaint_replaces_a_bounce_and_the_owners_decision_stays(brightleaf):
+    sent = send(brightleaf)
+    report(brightleaf, sent, Meaning.COMPLAINT)
+    report(brightleaf, sent, Meaning.HARD)
+    assert suppressed(brightleaf) == {GRACE: SuppressionReason.COMPLAINED}
+    other = send(brightleaf, "ben@receiver.example")
+    suppressions.add(brightleaf, other.recipient, "by phone", now=utcnow())
+    report(brightleaf, other, Meaning.COMPLAINT)
+    assert suppressed(brightleaf)[other.recipient] is SuppressionReason.BY_OWNER
+
+
+def test_the_owners_own_mailbox_is_never_suppressed_but_shown(brightleaf):
+    sent = send(brightleaf, "ada@brightleaf.example", affiliate=False)
+    report(brightleaf, sent, Meaning.HARD)
+    assert suppressed(brightleaf) == {}
+    assert outcome(sent.id).meaning is Meaning.HARD
+
+
+def mass(account_id: int, number: int, *, refused: int, domain: str = "crowd.example"):
+    """Send to many mailboxes of a domain, of which some are reported as unknown."""
+    sent = [send(account_id, f"m{n}@{domain}") for n in range(number)]
+    for one in sent[:refused]:
+        report(account_id, one, Meaning.HARD, status="5.1.1")
+    return sent
+
+
+def test_mass_refusals_of_one_domain_wait_and_the_hour_can_be_undone(brightleaf, clock):
+    sent = mass(brightleaf, 30, refused=25)
+    assert len(suppressed(brightleaf)) == 20
+    (row,) = breaker.list_open(brightleaf)
+    assert row.domain == "crowd.example"
+    report(brightleaf, send(brightleaf, "else@other.example"), Meaning.HARD)
+    assert "else@other.example" in suppressed(brightleaf), "other domains are not concerned"
+    count = breaker.decide(breaker.find_open(brightleaf, row.id), BreakerDecision.KEEP, now=utcnow())
+    assert count == 25
+    assert suppressed(brightleaf) == {"else@other.example": SuppressionReason.BOUNCED}
+    report(brightleaf, sent[26], Meaning.HARD)
+    assert len(suppressed(brightleaf)) == 1, "reports of the next hour are dismissed, too"
+    clock.shift(timedelta(hours=2))
+    report(brightleaf, sent[27], Meaning.HARD)
+    assert sent[27].recipient in suppressed(brightleaf)
+    assert breaker.list_open(brightleaf) == []
+
+
+def test_the_owner_may_suppress_what_waited(brightleaf):
+    mass(brightleaf, 25, refused=25)
+    (row,) = breaker.list_open(brightleaf)
+    breaker.decide(breaker.find_open(brightleaf, row.id), BreakerDecision.SUPPRESS, now=utcnow())
+    assert len(suppressed(brightleaf)) == 25
+    assert db.session.scalars(select(BounceBreaker.decision)).all() == [BreakerDecision.SUPPRESS]
+
+
+def test_a_tenth_of_many_is_no_mass_refusal(brightleaf):
+    mass(brightleaf, 230, refused=22)
+    assert breaker.list_open(brightleaf) == []
+    assert len(suppressed(brightleaf)) == 22
+
+
+def test_a_lifted_suppression_has_a_reason_and_earlier_messages_do_not_bring_it_back(
+    brightleaf, owner, clock
+):
+    first = send(brightleaf)
+    report(brightleaf, first, Meaning.HARD, status="5.1.1")
+    row = suppressions.find_suppression(brightleaf, GRACE)
+    address = f"/affiliates/not-written-to/{row.id}/remove"
+    refused = owner.submit(address, {"why": " "}, page="/affiliates/not-written-to")
+    assert refused.status_code == 422
+    assert "Enter why it may be written to again." in refused.get_data(as_text=True)
+    assert GRACE in suppressed(brightleaf)
+    clock.shift(60)
+    done = owner.submit(address, {"why": "She has a new mailbox"}, page="/affiliates/not-written-to")
+    assert done.status_code == 303
+    assert suppressed(brightleaf) == {}
+    lift = db.session.scalars(select(SuppressionLift)).one()
+    assert (lift.mailbox_key, lift.why, lift.lifted_by) == (GRACE, "She has a new mailbox", "Ada Fairweather")
+    report(brightleaf, first, Meaning.HARD, status="5.1.1")
+    assert suppressed(brightleaf) == {}, "news about a message from before"
+    clock.shift(60)
+    report(brightleaf, send(brightleaf), Meaning.HARD, status="5.1.1")
+    assert suppressed(brightleaf) == {GRACE: SuppressionReason.BOUNCED}
+
+
+def test_another_account_lifts_nothing(brightleaf, stranger):
+    report(brightleaf, send(brightleaf), Meaning.HARD)
+    row = suppressions.find_suppression(brightleaf, GRACE)
+    address = f"/affiliates/not-written-to/{row.id}/remove"
+    assert stranger.submit(address, {"why": "x"}, page="/affiliates/rules").status_code == 404

@@ -1,0 +1,135 @@
+"""What the delivery log shows of reports after the acceptance: page of a message, list, filter, figures, CSV and API."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import timedelta
+
+import pytest
+
+from portal.bounces.meaning import Meaning, Report
+from portal.bounces.models import BounceEvent, MessageOutcome
+from portal.bounces.recording import record_event
+from portal.clock import utcnow
+from portal.db import db
+from portal.deliveries import retention
+from portal.outbox.models import DeliveryAttempt, OutboxMessage
+from tests.bounces.support import account_id_of, run_worker, send
+from tests.deliveries.conftest import listed_ids
+
+pytestmark = pytest.mark.both_databases
+
+
+@pytest.fixture
+def brightleaf(app, owner) -> int:
+    return account_id_of()
+
+
+def report(account_id: int, sent, meaning: Meaning, source: str = "mailgun", **more) -> None:
+    found = Report(meaning, f"{sent.id}{meaning}", reference=sent.reference, **more)
+    record_event(account_id, source, found, now=utcnow())
+    db.session.commit()
+    run_worker()
+
+
+def text_of(browser, url: str) -> str:
+    answer = browser.get(url)
+    assert answer.status_code == 200
+    return " ".join(answer.get_data(as_text=True).split())
+
+
+def test_the_page_of_a_message_tells_its_story(brightleaf, owner, stranger):
+    sent = send(brightleaf)
+    later = utcnow() + timedelta(minutes=5)
+    report(brightleaf, sent, Meaning.DELAYED, status="4.4.1", occurred_at=utcnow())
+    report(brightleaf, sent, Meaning.HARD, status="5.1.1", reason="No <b>such</b> user", occurred_at=later)
+    text = text_of(owner, f"/deliveries/{sent.id}")
+    for part in (
+        "Bounced: the mailbox does not exist (5.1.1).",
+        "No &lt;b&gt;such&lt;/b&gt; user · reported by Mailgun",
+        "Delayed; it is tried again (4.4.1)",
+        "Your move: ask the affiliate for another address.",
+        "Attempt 1 was accepted",
+    ):
+        assert part in text
+    assert text.index("Attempt 1 was accepted") < text.rindex("Bounced: the mailbox does not exist (5.1.1)")
+    assert stranger.get(f"/deliveries/{sent.id}").status_code == 404
+
+
+def test_the_providers_own_list_is_named_with_a_link(brightleaf, owner):
+    sent = send(brightleaf)
+    report(brightleaf, sent, Meaning.HARD, is_listed=True)
+    text = text_of(owner, f"/deliveries/{sent.id}")
+    assert "This address is on the list of Mailgun." in text
+    assert 'href="https://app.mailgun.com/"' in text
+
+
+def test_a_report_of_a_mailbox_reader_names_its_source(brightleaf, owner):
+    sent = send(brightleaf)
+    report(brightleaf, sent, Meaning.SOFT, source="mailbox")
+    assert "reported by your mailbox for bounces" in text_of(owner, f"/deliveries/{sent.id}")
+
+
+def test_list_filter_and_figures_know_the_outcome(brightleaf, owner):
+    assert "What becomes of an email after its acceptance is not reported yet." not in text_of(
+        owner, "/deliveries"
+    )
+    messages = [send(brightleaf, f"p{number}@receiver.example") for number in range(6)]
+    assert "What becomes of an email after its acceptance is not reported yet." in text_of(
+        owner, "/deliveries"
+    )
+    for sent, meaning in zip(
+        messages,
+        (Meaning.HARD, Meaning.SOFT, Meaning.COMPLAINT, Meaning.DELIVERED, Meaning.HARD),
+        strict=False,
+    ):
+        report(brightleaf, sent, meaning)
+    page = owner.get("/deliveries?outcome=hard").get_data(as_text=True)
+    assert listed_ids(page) == [messages[4].id, messages[0].id]
+    assert "Then: No such mailbox" in page
+    assert listed_ids(
+        owner.get("/deliveries?outcome=hard&status=sent&q=p4@receiver.example").get_data(as_text=True)
+    ) == [messages[4].id]
+    assert listed_ids(owner.get("/deliveries?outcome=hard&status=failed").get_data(as_text=True)) == []
+    assert (
+        listed_ids(
+            owner.get("/deliveries?outcome=soft&status=failed&kind=new-purchase").get_data(as_text=True)
+        )
+        == []
+    )
+    assert len(listed_ids(owner.get("/deliveries?outcome=invented").get_data(as_text=True))) == 6
+    text = text_of(owner, "/deliveries")
+    assert "3 (50.0 %)" in text
+    assert (
+        "Amazon reviews senders from 5.0 % bounces on; Google and Yahoo ask for fewer than 0.30 % complaints."
+        in text
+    )
+    assert "2 (" not in text
+
+
+def test_the_csv_has_the_outcome(brightleaf, owner):
+    sent, other = send(brightleaf), send(brightleaf, "other@receiver.example")
+    report(brightleaf, sent, Meaning.BLOCKED, status="5.7.1", reason="=policy")
+    answer = owner.get("/deliveries/export.csv")
+    rows = {
+        int(row["id"]): row
+        for row in csv.DictReader(io.StringIO(answer.get_data(as_text=True).lstrip("\ufeff")))
+    }
+    row = rows[sent.id]
+    assert (row["outcome"], row["outcome_code"], row["outcome_reason"], row["outcome_source"]) == (
+        "blocked",
+        "5.7.1",
+        "'=policy",
+        "mailgun",
+    )
+    assert rows[other.id]["outcome"] == ""
+
+
+def test_a_deleted_message_takes_its_reports_along(brightleaf):
+    sent = send(brightleaf)
+    report(brightleaf, sent, Meaning.DELIVERED)
+    retention.save(brightleaf, retention.Retention(1, 1))
+    retention.prune(utcnow() + timedelta(days=2))
+    for table in (OutboxMessage, DeliveryAttempt, BounceEvent, MessageOutcome):
+        assert db.session.query(table).count() == 0, table
