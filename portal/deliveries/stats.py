@@ -85,6 +85,20 @@ def read(account_id: int, span: str, *, now: datetime) -> Stats:
     return Stats(span, buckets, total, more, quantile(steps, 0.5), quantile(steps, 0.95))
 
 
+def count_sent(account_id: int, since: datetime) -> int:
+    """Return how many messages of an account were accepted since a midnight in UTC."""
+    row, cursor = DeliveryHour, db.session.get(RollupCursor, HOURS)
+    rolled_up = select(func.sum(row.count)).where(
+        row.account_id == account_id, row.hour >= since, row.status == Status.SENT
+    )
+    live = select(func.count()).where(
+        LogRow.account_id == account_id,
+        LogRow.settled_at >= (max(since, cursor.until) if cursor else since),
+        LogRow.status == Status.SENT,
+    )
+    return int(db.session.scalar(rolled_up) or 0) + int(db.session.scalar(live) or 0)
+
+
 def step_expression(seconds: Any) -> Any:
     """Return the SQL expression for the duration step of a number of seconds."""
     return case(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..affiliates import suppressions
+from ..bounces import breaker, outcomes
 from ..domains import changes
-from ..jobs.registry import add_work_source
+from ..jobs.registry import add_cleanup, add_work_source
 from ..outbox.callbacks import add_listener
 from ..settings import login_probe
 from ..web.banners import add_banner_source
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Register the pages, banners, jobs and listeners of the incidents."""
-    from . import alerts, detection, monitor, views_policy, webhooks  # noqa: F401 - views_policy adds its pages
+    from . import alerts, bounces, detection, message_events, monitor, views_policy, webhooks  # noqa: F401 - views_policy adds its pages
     from .banners import banners
     from .views import blueprint
 
@@ -25,5 +27,11 @@ def install(app: Flask) -> None:
     for source in (alerts.find_due_work, webhooks.find_due_work, monitor.find_due_work):
         add_work_source(app, source)
     add_listener(app, detection.on_attempt_settled)
+    outcomes.add_listener(app, bounces.on_outcome_change)
+    outcomes.add_listener(app, message_events.on_outcome_change)
+    add_listener(app, message_events.on_attempt_settled)
+    suppressions.add_listener(app, message_events.on_suppressed)
+    add_cleanup(app, webhooks.delete_ended)
+    breaker.add_listener(app, bounces.on_breaker)
     changes.add_listener(app, detection.on_domain_change)
     login_probe.add_listener(app, detection.on_login_probe)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import lazy_gettext
 from sqlalchemy import select
 
 from ..db import db
@@ -26,6 +27,7 @@ KIND_LABELS = {
     IncidentKind.DEADLINE: "Deadline",
     IncidentKind.DOMAIN: "Domain",
     IncidentKind.WORKER: "Worker",
+    IncidentKind.BOUNCES: lazy_gettext("Bounces"),
 }
 _TIMELINE_TEXTS = {
     TimelineKind.OPENED: "It began.",

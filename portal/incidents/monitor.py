@@ -25,13 +25,14 @@ from ..settings import login_probe
 from ..settings.models import LoginProbe, SmtpSettings, VersionState
 from ..state import current_config
 from ..web.filters import format_time
-from . import detection, failover, lifecycle, webhooks
+from . import bounces, detection, failover, lifecycle, webhooks
 from .lifecycle import Failure
 from .models import EndReason, Incident, IncidentKind, MonitorRun
 
 _INTERVAL = timedelta(seconds=10)
 _WORKER_GAP = timedelta(minutes=2)  # between two runs: no worker was running
 _PLATFORM_QUIET = timedelta(hours=24)  # without a failure of the platform's server: its incident is over
+_BOUNCES_QUIET = timedelta(hours=24)  # without another bounce beyond a limit
 _BATCH = 200  # incidents, versions or accounts in one run
 _ROW_ID = 1  # of the only row of MonitorRun
 _log = logging.getLogger(__name__)
@@ -162,6 +163,11 @@ def _is_over(now: datetime) -> Any:
     """Return the condition: its failure did not return within the time set for its kind."""
     return or_(
         and_(Incident.kind == IncidentKind.RECIPIENTS, Incident.last_seen_at < now - detection.BURST_WINDOW),
+        and_(
+            Incident.kind == IncidentKind.BOUNCES,
+            Incident.cause != bounces.MASS_REFUSALS,  # that waits for the owner
+            Incident.last_seen_at < now - _BOUNCES_QUIET,
+        ),
         and_(
             Incident.kind == IncidentKind.SENDING,
             Incident.version_number.is_(None),

@@ -20,6 +20,7 @@ _SECRET_BYTES = 32  # Standard Webhooks asks for 24 to 64
 _DEFAULTS: dict[str, Any] = {
     "email_alerts": True,
     "webhook_enabled": False,
+    "message_events": False,
     "webhook_url": "",
     "on_failure": OnFailure.WAIT,
     "after_minutes": 30,
@@ -42,6 +43,12 @@ def get(account_id: int) -> IncidentPolicy:
 def set_email_alerts(account_id: int, *, on: bool) -> None:
     """Switch alerts by email on or off. Commits."""
     _locked_row(account_id).email_alerts = on
+    db.session.commit()
+
+
+def set_message_events(account_id: int, *, on: bool) -> None:
+    """Post events about messages and affiliates, too, or only those about incidents. Commits."""
+    _locked_row(account_id).message_events = on
     db.session.commit()
 
 

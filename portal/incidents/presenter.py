@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+
 from ..web.labels import MOVE_LABELS_IN_ALERTS
 from .models import EndReason, Incident, IncidentKind
 
@@ -17,6 +20,7 @@ END_LABELS = {
     EndReason.PROVED: "The server lets us in again, as a log-in without sending proved.",
     EndReason.REPLACED: "Other settings, which work, have taken over.",
     EndReason.OVER: "It ended by itself.",
+    EndReason.DECIDED: lazy_gettext("You have decided what happens to these addresses."),
 }
 _WORD = re.compile(r"[^\s<>()\"',;]+")
 _NOTHING_LOST = "Nothing is lost: emails that wait leave by themselves as soon as sending works again."
@@ -26,12 +30,14 @@ _MEANWHILE = {
     IncidentKind.DEADLINE: "Emails still leave as always.",
     IncidentKind.DOMAIN: "Emails still leave, but may not arrive.",
     IncidentKind.WORKER: _NOTHING_LOST,
+    IncidentKind.BOUNCES: lazy_gettext("Emails still leave. The delivery log shows what became of each."),
 }
 _PAST_TITLES = {
     IncidentKind.RECIPIENTS: "very many emails were refused",
     IncidentKind.DEADLINE: "something was about to end",
     IncidentKind.DOMAIN: "your domain’s records had become worse",
     IncidentKind.WORKER: "no email could leave for a while",
+    IncidentKind.BOUNCES: lazy_gettext("too many emails came back"),
 }
 
 
@@ -63,8 +69,8 @@ def summarize(incident: Incident, programme: str, waiting: int) -> IncidentSumma
         since=incident.episode_started_at,
         closed_at=incident.closed_at,
         waiting=waiting,
-        meanwhile=_MEANWHILE[incident.kind],
-        outcome=END_LABELS.get(incident.ended, ""),
+        meanwhile=str(_MEANWHILE[incident.kind]),
+        outcome=str(END_LABELS.get(incident.ended, "")),
     )
 
 
@@ -83,6 +89,8 @@ def title(incident: Incident, waiting: int) -> str:
             return "something ends soon"
         case IncidentKind.DOMAIN:
             return "your domain’s records became worse"
+        case IncidentKind.BOUNCES:
+            return str(_("too many emails come back"))
     return "no email could leave for a while"
 
 
@@ -92,7 +100,7 @@ def past_title(incident: Incident) -> str:
         return (
             "your mail server refused to send" if incident.blocks_queue else "your mail server was in trouble"
         )
-    return _PAST_TITLES[incident.kind]
+    return str(_PAST_TITLES[incident.kind])
 
 
 def sentence(incident: Incident) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flask import flash, make_response, redirect, render_template, url_for
+from flask_babel import gettext as _
 from flask_login import current_user, login_required
 
 from ..clock import utcnow
@@ -33,6 +34,19 @@ def alerts_by_mail(state: str) -> Any:
     policy.set_email_alerts(current_user.account_id, on=state == "on")
     flash(f"Alerts by email are {state}.", "success")
     return redirect(url_for(".alerts"), 303)
+
+
+@blueprint.post("/alerts/webhook/messages/<any(on,off):state>")
+@login_required
+def message_events(state: str) -> Any:
+    policy.set_message_events(current_user.account_id, on=state == "on")
+    flash(
+        _("Events about emails are posted from now on.")
+        if state == "on"
+        else _("Only events about incidents are posted from now on."),
+        "success",
+    )
+    return redirect(url_for(".alerts", _anchor="hook-title"), 303)
 
 
 @blueprint.post("/alerts/webhook")

@@ -226,3 +226,10 @@ def prune(account_id: int) -> None:
             WebhookDelivery.state != WebhookState.WAITING,
         )
     )
+
+
+def delete_ended(_now: datetime) -> None:
+    """Delete all but the newest deliveries of every account that have ended. Commits each account."""
+    for account_id in db.session.scalars(select(WebhookDelivery.account_id).distinct()).all():
+        prune(account_id)
+        db.session.commit()

@@ -18,6 +18,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
+from ..bounces.meaning import RANKS
+from ..bounces.models import BounceEvent, BounceHook, OutcomeHour
 from ..db import db, read_only
 from ..deliveries import rollup
 from ..deliveries.models import AttemptTotal, RollupCursor
@@ -70,6 +72,7 @@ class _DatabaseCollector(Collector):
             found = [
                 *_queue_metrics(self.now),
                 *_attempt_metrics(),
+                *_outcome_metrics(self.now),
                 _worker_metric(self.now),
                 _refused_metric(self.now),
             ]
@@ -120,6 +123,35 @@ def _attempt_metrics() -> Iterator[Metric]:
     for provider, here in sorted(steps.items()):
         took.add_metric([provider], _buckets(here), seconds[provider])
     yield took
+
+
+def _outcome_metrics(now: datetime) -> Iterator[Metric]:
+    """Yield gauges: an outcome may change from delivered to complaint, so its number may fall."""
+    found = GaugeMetricFamily(
+        "signet_message_outcomes",
+        "Emails of the last 24 hours by what was reported after their acceptance.",
+        labels=["outcome"],
+    )
+    query = select(OutcomeHour.meaning, func.sum(OutcomeHour.count)).where(
+        OutcomeHour.hour > now - timedelta(hours=24)
+    )
+    counts = {
+        meaning: int(count) for meaning, count in db.session.execute(query.group_by(OutcomeHour.meaning))
+    }
+    for meaning in RANKS:
+        found.add_metric([meaning.value], counts.get(meaning, 0))
+    yield found
+    waiting = select(func.count()).where(BounceEvent.next_at.is_not(None))
+    yield GaugeMetricFamily(
+        "signet_bounce_events_waiting",
+        "Events of providers that are not assigned to a message yet.",
+        value=db.session.scalar(waiting) or 0,
+    )
+    yield GaugeMetricFamily(
+        "signet_hook_calls_refused",
+        "Calls to the hooks of providers with a wrong signature.",
+        value=int(db.session.scalar(select(func.sum(BounceHook.refused))) or 0),
+    )
 
 
 def _attempt_counts() -> Iterator[tuple[str, str, str, int, int, float]]:

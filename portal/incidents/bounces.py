@@ -1,0 +1,141 @@
+"""Incidents of bounces and complaints: rates beyond published limits, a receiver that blocks, and mass refusals.
+
+The functions are listeners and work inside the transaction that records an outcome; none commits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from flask_babel import gettext as _
+from sqlalchemy import func, select
+
+from ..bounces import figures
+from ..bounces.breaker import WINDOW
+from ..bounces.meaning import BOUNCES, Meaning
+from ..bounces.models import REFUSED, MessageOutcome
+from ..clock import utcnow
+from ..db import db
+from ..deliveries import stats
+from ..state import get_state
+from . import lifecycle
+from .lifecycle import Failure
+from .models import EndReason, IncidentKind
+
+if TYPE_CHECKING:
+    from ..bounces.models import BounceBreaker
+    from ..bounces.outcomes import OutcomeChange
+
+RATE_DAYS = 7  # over which a rate is computed, with today
+BLOCKED_MESSAGES = 10  # of one receiving domain within an hour
+_CHECK_EVERY = timedelta(minutes=1)  # of an account, in one process
+_MAX_REMEMBERED = 10_000  # accounts
+COMPLAINTS, UNKNOWN_RATE = "complaint-rate", "bounce-rate"
+BLOCKED, MASS_REFUSALS = "receiver-blocks", "mass-refusals"
+
+
+@dataclass
+class _Checked:
+    """When the rates of an account were last computed in this process."""
+
+    at: dict[int, datetime] = field(default_factory=dict)
+
+
+def on_outcome_change(change: OutcomeChange) -> None:
+    """Open or extend an incident if this outcome makes a rate, or the number of blocked messages, too high."""
+    now, account_id = utcnow(), change.outcome.account_id
+    if change.after is Meaning.BLOCKED:
+        _check_blocks(account_id, change.outcome.domain, change.outcome.reason, now)
+    if change.after in (*BOUNCES, Meaning.COMPLAINT) and _is_due(account_id, now):
+        _check_rates(account_id, now)
+
+
+def on_breaker(breaker: BounceBreaker) -> None:
+    """Open an incident when suppression waits for the owner, and close it when the owner has decided."""
+    now = utcnow()
+    if breaker.closed_at is None:
+        cause = _(
+            "Very many mailboxes at %(domain)s were reported as unknown within an hour. No further one is suppressed "
+            "until you decide.",
+            domain=breaker.domain,
+        )
+        fix = _("Open the page Bounces, look at the addresses, and choose whether to keep writing to them.")
+        _record(breaker.account_id, _diagnosis(MASS_REFUSALS, cause, fix), breaker.domain, now)
+        return
+    for incident in lifecycle.open_incidents(breaker.account_id, lock=True):
+        if incident.cause == MASS_REFUSALS and incident.server == breaker.domain:
+            lifecycle.close(incident, EndReason.DECIDED, now=now)
+
+
+def _check_rates(account_id: int, now: datetime) -> None:
+    since = (now - timedelta(days=RATE_DAYS - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    found = figures.read(account_id, since, accepted=stats.count_sent(account_id, since))
+    if found.accepted < figures.MIN_MESSAGES:
+        return
+    if found.complaint_rate >= figures.COMPLAINT_LIMIT:
+        cause = _(
+            "%(rate)s of your delivered emails of the last %(days)d days were called spam. Google and Yahoo ask for fewer "
+            "than %(limit)s.",
+            rate=figures.percent(found.complaint_rate),
+            days=RATE_DAYS,
+            limit=figures.percent(figures.COMPLAINT_LIMIT),
+        )
+        fix = _(
+            "Write only to people who asked for it, and less often: many receivers will soon refuse your emails."
+        )
+        _record(account_id, _diagnosis(COMPLAINTS, cause, fix), "", now)
+    if found.bounce_rate >= figures.BOUNCE_LIMIT:
+        cause = _(
+            "%(rate)s of your emails of the last %(days)d days bounced. Amazon reviews senders from %(limit)s on, and others "
+            "do likewise.",
+            rate=figures.percent(found.bounce_rate),
+            days=RATE_DAYS,
+            limit=figures.percent(figures.BOUNCE_LIMIT),
+        )
+        fix = _("Look at the bounced emails in the delivery log: where do these addresses come from?")
+        _record(account_id, _diagnosis(UNKNOWN_RATE, cause, fix), "", now)
+
+
+def _check_blocks(account_id: int, domain: str, reason: str, now: datetime) -> None:
+    blocked = select(func.count()).where(
+        MessageOutcome.account_id == account_id,
+        MessageOutcome.domain == domain,
+        MessageOutcome.meaning == Meaning.BLOCKED,
+        REFUSED,
+        MessageOutcome.noted_at > now - WINDOW,
+    )
+    if (db.session.scalar(blocked) or 0) < BLOCKED_MESSAGES:
+        return
+    cause = _("%(domain)s blocks your emails by policy, reputation or content.", domain=domain)
+    fix = _("Open the page Sending domain, add what is missing there, and read the receiver’s words below.")
+    _record(account_id, _diagnosis(BLOCKED, cause, fix), domain, now, reason)
+
+
+def _is_due(account_id: int, now: datetime) -> bool:
+    """Whether the rates of an account were not computed within a minute; the next bounce computes them again."""
+    checked = get_state().part(_Checked).at
+    last = checked.get(account_id)
+    if last is not None and timedelta() <= now - last < _CHECK_EVERY:
+        return False
+    if len(checked) >= _MAX_REMEMBERED:
+        checked.clear()
+    checked[account_id] = now
+    return True
+
+
+def _diagnosis(code: str, cause: str, fix: str) -> dict[str, Any]:
+    return {"code": code, "kind": "reputation", "whose_move": "owner", "cause": cause, "fixes": [fix]}
+
+
+def _record(account_id: int, diagnosis: dict[str, Any], server: str, now: datetime, reason: str = "") -> None:
+    failure = Failure(
+        account_id,
+        IncidentKind.BOUNCES,
+        diagnosis,
+        server,
+        reply_text=reason,
+        alert_delay=timedelta(),
+    )
+    lifecycle.record_failure(failure, now=now)
