@@ -35,7 +35,7 @@ STDLIB = sys.stdlib_module_names
 # Lowest first: a room imports only rooms of the layers below its own.
 LAYERS = (
     ("smtp",),
-    ("about", "clock", "env", "tuning", "vault"),
+    ("about", "amounts", "clock", "env", "tuning", "vault"),
     ("db", "egress", "platform_mail"),
     ("config",),
     ("state",),

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 # Affiliates cannot opt out of these: they report the state of the affiliate and the payouts.
-ESSENTIAL = frozenset({"new-sign-up", "application-received", "approved", "declined", "payout-sent"})
+ESSENTIAL = frozenset(
+    {"new-sign-up", "application-received", "approved", "declined", "payout-sent", "balance-corrected"}
+)
 _INVITATION = "invited"
 # Descriptions that address the affiliate; those of the catalogue address the owner.
 _WHEN = {
@@ -24,6 +26,7 @@ _WHEN = {
     "new-purchase": "When somebody buys through your link.",
     "commission-approved": "When your commission is approved for payout.",
     "commission-declined": "When your commission is declined, or its purchase is refunded.",
+    "balance-corrected": "When your balance is corrected outside of any order.",
     "weekly-summary": "Once a week, with what came of your link.",
     _INVITATION: "When you are invited to take part.",
 }

@@ -14,7 +14,7 @@ from ..accounts.models import Account
 from ..affiliates.models import Affiliate
 from ..db import db, insert
 from ..events.dispatch import NewEvent, record_event
-from ..events.models import Event
+from ..events.models import EmailDecision, Event
 from ..events.types import Source
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from .models import ApiRequest
@@ -100,7 +100,9 @@ def _record(account_id: int, event: ValidEvent, *, key: str, source: Source, now
     if affiliate is None:
         db.session.rollback()  # frees the key, so that the shop can repeat the request after the affiliate signed up
         raise _unknown_affiliate(event)
-    new = NewEvent(account, event.shape.event_type, affiliate, event.values)
+    is_withheld = event.is_old and not event.notify
+    withheld = EmailDecision.TOO_OLD if is_withheld else EmailDecision.QUEUED
+    new = NewEvent(account, event.shape.event_type, affiliate, event.values, withheld)
     return record_event(new, key=key, source=source, now=now).event
 
 

@@ -44,6 +44,7 @@ _DECISION_MEANINGS = {
     EmailDecision.NOT_ACTIVE: "the affiliate waits for approval, was declined, or was invited and has not joined",
     EmailDecision.UNRENDERABLE: "the owner’s text for it cannot be used",
     EmailDecision.NOTHING_TO_TELL: "there was nothing to tell",
+    EmailDecision.TOO_OLD: "it happened more than 30 days ago, and the request does not set `notify`",
 }
 
 

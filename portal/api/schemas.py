@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..events.types import EVENT_LABELS, EventType
-from .currencies import BY_DECIMALS, CODES
+from ..amounts import BY_DECIMALS, CODES
+from ..events.types import EVENT_LABELS, OLD_AFTER, EventType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,19 +61,32 @@ def _text_schema(limit_chars: int, what: str, example: str) -> Schema:
     }
 
 
-def _amount_schema(what: str, example: str) -> Schema:
+_ANY_AMOUNT = r"-?[0-9]{1,12}(\.[0-9]{1,4})?"
+_FROM_ZERO = r"[0-9]{1,12}(\.[0-9]{1,4})?"
+# A digit other than 0, before the dot or after it.
+_ABOVE_ZERO = r"(0{0,11}[1-9][0-9]{0,11}(\.[0-9]{1,4})?|0{1,12}\.0{0,3}[1-9][0-9]{0,3})"
+
+
+def _amount_schema(what: str, example: str, pattern: str = _ANY_AMOUNT, more: str = "") -> Schema:
+    """Return the schema of an amount; ``more`` is a sentence about the amounts that ``pattern`` excludes."""
+    form = f"Write digits, a dot and no more decimals than the currency has, such as {example}."
     return {
         "type": "string",
         "maxLength": 18,
-        "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,4})?$",
-        "description": f"{what}. Write digits, a dot and no more decimals than the currency has, such as {example}.",
+        "pattern": f"^{pattern}$",
+        "description": " ".join(filter(None, [f"{what}.", form, more])),
         "examples": [example],
     }
 
 
 _ORDER = EventField("order", "Order", "A-1042", _text_schema(64, "The order’s number", "A-1042"))
 _COMMISSION = EventField(
-    "commission", "Commission", "12.25", _amount_schema("What the affiliate earns", "12.25")
+    "commission",
+    "Commission",
+    "12.25",
+    _amount_schema(
+        "What the affiliate earns", "12.25", _FROM_ZERO, "A correction takes money from the balance."
+    ),
 )
 _CURRENCY = EventField(
     "currency",
@@ -155,7 +168,7 @@ _ALL = (
     ),
     _shape(
         EventType.REFUND,
-        "The buyer got the money back, and the commission is taken back with it.",
+        "The buyer got money back, all or a part; the commission is what is taken back with it.",
         _ORDER,
         _COMMISSION,
         _CURRENCY,
@@ -165,8 +178,25 @@ _ALL = (
     _shape(
         EventType.PAYOUT,
         "The affiliate was paid.",
-        EventField("amount", "Amount", "118.40", _amount_schema("What was paid out", "118.40")),
+        EventField(
+            "amount",
+            "Amount",
+            "118.40",
+            _amount_schema(
+                "What was paid out",
+                "118.40",
+                _ABOVE_ZERO,
+                "It is more than zero; a correction takes money back.",
+            ),
+        ),
         _CURRENCY,
+        EventField(
+            "order",
+            "Order",
+            "A-1042",
+            _text_schema(64, "The order that it pays, if it pays one alone", "A-1042"),
+            required=False,
+        ),
         EventField(
             "method",
             "Method",
@@ -188,6 +218,20 @@ _ALL = (
             _text_schema(60, "What it was paid for", "October 2026"),
             required=False,
         ),
+    ),
+    _shape(
+        EventType.CORRECTION,
+        "The affiliate’s balance was put right, outside of any order: added to, or with a minus taken from.",
+        EventField(
+            "amount",
+            "Amount",
+            "-5.00",
+            _amount_schema(
+                "What is added", "-5.00", f"-?{_ABOVE_ZERO}", "A minus takes away; zero corrects nothing."
+            ),
+        ),
+        _CURRENCY,
+        _reason_field("A bonus was paid twice"),
     ),
 )
 SHAPES: Mapping[str, EventShape] = {shape.event: shape for shape in _ALL}
@@ -225,8 +269,14 @@ def schemas() -> dict[str, Schema]:
         "description": "When it happened, as RFC 3339 writes it, such as 2026-11-03T09:12:00Z.",
         "examples": ["2026-11-03T09:12:00Z"],
     }
+    notify: Schema = {
+        "type": "boolean",
+        "description": (
+            f"Whether an event that is more than {OLD_AFTER.days} days old causes emails, too: true or false, without quotes."
+        ),
+    }
     events = {shape.component: _event_schema(shape) for shape in _ALL}
-    return {"AffiliateReference": affiliate, "OccurredAt": occurred_at} | events
+    return {"AffiliateReference": affiliate, "OccurredAt": occurred_at, "Notify": notify} | events
 
 
 def _event_schema(shape: EventShape) -> Schema:
@@ -239,6 +289,7 @@ def _event_schema(shape: EventShape) -> Schema:
             "event": {"const": shape.event, "type": "string"},
             "affiliate": {"$ref": f"{reference}AffiliateReference"},
             "occurred_at": {"$ref": f"{reference}OccurredAt"},
+            "notify": {"$ref": f"{reference}Notify"},
             "data": _data_schema(shape),
         },
         "required": ["event", "affiliate", "data"],

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ..clock import utcnow
+from ..events.types import MAX_AHEAD, OLD_AFTER
 from ..smtp.protocol.reply import plain_text
 from .problems import FieldError, Problem, ProblemKind
 from .schemas import SHAPES, EventShape, schemas
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
+_AHEAD = "This is more than an hour ahead of the portal's clock. Give the time in UTC (Z), or with the offset of your time zone."
+
 
 @dataclass(frozen=True)
 class ValidEvent:
@@ -27,6 +31,13 @@ class ValidEvent:
     code: str  # of the affiliate; either this or the mailbox
     mailbox: str
     values: Mapping[str, str]
+    occurred_at: datetime
+    notify: bool  # also if it happened long ago
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it happened too long ago to cause emails unasked."""
+        return utcnow() - self.occurred_at > OLD_AFTER
 
 
 def validate(body: Any) -> ValidEvent:
@@ -40,8 +51,18 @@ def validate(body: Any) -> ValidEvent:
     errors = _errors(shape, body)
     if errors:
         raise _invalid(errors)
+    occurred_at = _instant(body["occurred_at"]) if "occurred_at" in body else utcnow()
+    if occurred_at > utcnow() + MAX_AHEAD:
+        raise _invalid([FieldError("#/occurred_at", _AHEAD)])
     affiliate = body["affiliate"]
-    return ValidEvent(shape, affiliate.get("code", ""), affiliate.get("email", ""), _values(shape, body))
+    return ValidEvent(
+        shape,
+        affiliate.get("code", ""),
+        affiliate.get("email", ""),
+        _values(shape, body),
+        occurred_at,
+        notify=body.get("notify", False),
+    )
 
 
 def find_errors(body: Any) -> Sequence[FieldError]:
@@ -61,12 +82,16 @@ def _invalid(errors: list[FieldError]) -> Problem:
 def _values(shape: EventShape, body: Mapping[str, Any]) -> dict[str, str]:
     """Return the variables of the event type; an omitted one is empty."""
     values = {one.name: body["data"].get(one.name, "") for one in shape.fields}
-    when = {"occurred_at": _utc(body["occurred_at"])} if "occurred_at" in body else {}
+    when = (
+        {"occurred_at": f"{_instant(body['occurred_at']):%Y-%m-%dT%H:%M:%SZ}"}
+        if "occurred_at" in body
+        else {}
+    )
     return values | dict(shape.fixed) | when
 
 
-def _utc(text: str) -> str:
-    return f"{datetime.fromisoformat(text.upper()).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text.upper()).astimezone(UTC)
 
 
 def _errors(shape: EventShape, body: Mapping[str, Any]) -> list[FieldError]:
@@ -104,6 +129,8 @@ def _field_errors(error: ValidationError) -> Iterator[FieldError]:
 def _wrong_type(error: ValidationError) -> str:
     if error.validator_value == "object":
         return "This has to be an object."
+    if error.validator_value == "boolean":
+        return "This has to be true or false, without quotes."
     sample = next(iter(error.schema.get("examples", ())), "")
     such = f', such as "{sample}"' if sample else ""
     # Many parsers read a JSON number as a binary fraction, which cannot represent 118.40 exactly.

@@ -52,6 +52,7 @@ _DASHBOARD_EVENTS = (
     EventType.COMMISSION_DECLINED,
     EventType.REFUND,
     EventType.PAYOUT,
+    EventType.CORRECTION,
 )
 _DASHBOARD_ROWS = 50  # the newest events
 

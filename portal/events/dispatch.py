@@ -61,14 +61,14 @@ class NewEvent:
     """Something that happened in a programme.
 
     ``values`` are those of the event's type; names, links and the programme are added when an email is rendered.
-    ``is_empty`` records the event without emails, as for a week without sales.
+    ``withheld`` is the reason why none of its emails is sent, whatever the recipients want.
     """
 
     account: Account
     type: EventType
     affiliate: Affiliate | None
     values: Mapping[str, str]
-    is_empty: bool = False
+    withheld: EmailDecision = EmailDecision.QUEUED
 
 
 @dataclass(frozen=True)
@@ -253,8 +253,8 @@ def decide(new: NewEvent, notice: Notice, mailbox: str) -> EmailDecision:
 
 def _decide(new: NewEvent, notice: Notice) -> EmailDecision:
     affiliate = new.affiliate if notice.audience is Audience.AFFILIATE else None
-    if new.is_empty:
-        return EmailDecision.NOTHING_TO_TELL
+    if new.withheld is not EmailDecision.QUEUED:
+        return new.withheld
     if not recipients.is_enabled(new.account.id, notice):
         return EmailDecision.OFF
     needs_address = affiliate is not None and notice.can_be_unsubscribed

@@ -32,6 +32,7 @@ class EmailDecision(StrEnum):
     NOT_ACTIVE = "not-active"
     UNRENDERABLE = "text-refused"
     NOTHING_TO_TELL = "nothing-to-tell"
+    TOO_OLD = "too-old"
 
 
 class Event(Base):

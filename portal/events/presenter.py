@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from ..affiliates.directory import joined_by_invitation
 from ..affiliates.models import Affiliate
+from ..amounts import format_money, parse_amount
 from ..db import db
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
@@ -98,6 +99,10 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
     EmailDecision.NOTHING_TO_TELL: NotSentReason(
         "There was nothing to tell of that week.", "There was nothing to tell."
     ),
+    EmailDecision.TOO_OLD: NotSentReason(
+        lazy_gettext("It happened more than 30 days before your shop reported it, so no email was sent."),
+        lazy_gettext("It happened more than 30 days ago."),
+    ),
 }
 
 
@@ -178,7 +183,9 @@ def event_details(event: Event) -> str:
         case EventType.COMMISSION_APPROVED | EventType.COMMISSION_DECLINED | EventType.REFUND:
             parts = [_order(values), _commission(values), values.get("reason", "")]
         case EventType.PAYOUT:
-            parts = [money, values.get("method", ""), values.get("period", "")]
+            parts = [money, _order(values), values.get("method", ""), values.get("period", "")]
+        case EventType.CORRECTION:
+            parts = [money, values.get("reason", "")]
         case EventType.WEEK_ENDED:
             parts = [f"{values.get('week_start', '')} to {values.get('week_end', '')}"]
         case _:
@@ -191,7 +198,8 @@ def _order(values: Mapping[str, str]) -> str:
 
 
 def _money(values: Mapping[str, str], name: str) -> str:
-    return f"{values[name]} {values.get('currency', '')}".strip() if name in values else ""
+    amount = parse_amount(values.get(name, ""))
+    return format_money(amount, values.get("currency", "")) if amount is not None else ""
 
 
 def _commission(values: Mapping[str, str]) -> str:

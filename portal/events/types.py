@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+OLD_AFTER = timedelta(days=30)  # an event that happened longer ago is recorded and causes no email
+MAX_AHEAD = timedelta(
+    hours=1
+)  # of the portal's clock: clocks differ, and a shop may name a local time as UTC
 
 
 class EventType(StrEnum):
@@ -23,6 +29,7 @@ class EventType(StrEnum):
     COMMISSION_DECLINED = "commission-declined"
     REFUND = "refund"
     PAYOUT = "payout"
+    CORRECTION = "correction"
     WEEK_ENDED = "week-ended"
 
 
@@ -53,5 +60,6 @@ EVENT_LABELS: Mapping[EventType, str] = {
     EventType.COMMISSION_DECLINED: "Commission declined",
     EventType.REFUND: "Refund",
     EventType.PAYOUT: "Payout",
+    EventType.CORRECTION: "Correction",
     EventType.WEEK_ENDED: "End of a week",
 }

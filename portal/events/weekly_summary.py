@@ -15,7 +15,7 @@ from ..notices.catalogue import CATALOGUE
 from ..outbox.models import Status
 from . import weekly_totals, weeks
 from .dispatch import NewEvent, record_event
-from .models import Week, WeekState
+from .models import EmailDecision, Week, WeekState
 from .types import EventType, Source
 from .weekly_totals import Totals
 
@@ -117,7 +117,8 @@ def _record_for_affiliate(
     account: Account, affiliate: Affiliate, totals: Totals, span: WeekSpan, now: datetime
 ) -> None:
     values = summary_values(totals, span)
-    new = NewEvent(account, EventType.WEEK_ENDED, affiliate, values, is_empty=totals.is_empty)
+    withheld = EmailDecision.NOTHING_TO_TELL if totals.is_empty else EmailDecision.QUEUED
+    new = NewEvent(account, EventType.WEEK_ENDED, affiliate, values, withheld)
     record_event(new, key=f"week:{account.id}:{span.name}:{affiliate.id}", source=Source.PLANNER, now=now)
 
 
@@ -130,7 +131,8 @@ def _record_for_owner(account: Account, week: Week, span: WeekSpan, now: datetim
     more = {"new_affiliates": str(joined), "emails_sent": str(sent), "emails_failed": str(failed)}
     is_empty = totals.is_empty and not (joined or sent or failed)
     values = summary_values(totals, span) | more
-    new = NewEvent(account, EventType.WEEK_ENDED, None, values, is_empty=is_empty)
+    withheld = EmailDecision.NOTHING_TO_TELL if is_empty else EmailDecision.QUEUED
+    new = NewEvent(account, EventType.WEEK_ENDED, None, values, withheld)
     record_event(new, key=f"week:{account.id}:{span.name}:owner", source=Source.PLANNER, now=now)
 
 

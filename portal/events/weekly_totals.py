@@ -107,10 +107,12 @@ def count_new_affiliates(account_id: int, start: datetime, end: datetime) -> int
 
 
 def count_settled_emails(account_id: int, status: Status, start: datetime, end: datetime) -> int:
-    """Return how many emails were settled with this status."""
+    """Return how many automated emails were settled with this status, without tests and checks of the settings."""
     query = select(func.count()).where(
         OutboxMessage.account_id == account_id,
         OutboxMessage.status == status,
+        ~OutboxMessage.is_test,
+        OutboxMessage.forced_version_id.is_(None),
         OutboxMessage.settled_at >= start,
         OutboxMessage.settled_at < end,
     )

@@ -41,7 +41,7 @@ class Category(StrEnum):
 
 
 class VariableType(StrEnum):
-    """The format of a variable's value. All values are strings."""
+    """The format of a variable's value. All values are strings; amounts and numbers are written for programs, as 1234.50."""
 
     TEXT = "text"
     LINK = "link"

@@ -7,11 +7,14 @@ text; the limits of the environment are a second safeguard. A text can read the 
 from __future__ import annotations
 
 from contextvars import ContextVar
+from decimal import Decimal
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from liquid import BoundTemplate, Environment, Undefined
 from liquid.exceptions import LiquidError
+
+from ..amounts import parse_amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -128,6 +131,92 @@ class _EmptyValue(str):
         return _FalsyString()
 
 
+class NumberValue(str):
+    """A number of an event: written for people, and compared as a number, also with a number in quotes."""
+
+    __slots__ = ("number",)
+    number: Decimal
+
+    def __new__(cls, number: Decimal, written: str) -> NumberValue:
+        value = super().__new__(cls, written)
+        value.number = number
+        return value
+
+    def __liquid__(self) -> _Comparable:
+        """Return the operand of a comparison."""
+        return _Comparable(self.number)
+
+
+class _MissingOperand(_FalsyString):
+    """An empty value that is also neither smaller nor greater than any number."""
+
+    __slots__ = ()
+
+    @property
+    def __class__(self) -> type[Decimal]:  # type: ignore[misc]
+        return Decimal  # so that the library compares it with numbers, see _Comparable
+
+    def __hash__(self) -> int:
+        return super().__hash__()
+
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, other) is True
+
+    def _is_false(self, _other: object) -> bool:
+        return False
+
+    __lt__ = __le__ = __gt__ = __ge__ = _is_false
+
+
+class MissingNumber(_EmptyValue):
+    """A number that an event does not have: empty and false, and no comparison with a number is true."""
+
+    __slots__ = ()
+
+    def __liquid__(self) -> _MissingOperand:
+        return _MissingOperand()
+
+
+class _Comparable(Decimal):
+    """A number as the library compares it. Text that is no number is neither equal nor smaller nor greater.
+
+    The library compares numbers with numbers and text with text. ``__class__`` makes this value count as text, besides
+    the number that it is, so the library compares it with either.
+    """
+
+    __slots__ = ()
+
+    @property
+    def __class__(self) -> type[str]:  # type: ignore[misc]
+        return str
+
+    def __hash__(self) -> int:
+        return super().__hash__()
+
+    def __eq__(self, other: object) -> bool:
+        return self._compare(other, Decimal.__eq__)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __lt__(self, other: object) -> bool:
+        return self._compare(other, Decimal.__lt__)
+
+    def __le__(self, other: object) -> bool:
+        return self._compare(other, Decimal.__le__)
+
+    def __gt__(self, other: object) -> bool:
+        return self._compare(other, Decimal.__gt__)
+
+    def __ge__(self, other: object) -> bool:
+        return self._compare(other, Decimal.__ge__)
+
+    def _compare(self, other: object, operator: Callable[[Decimal, Decimal], bool]) -> bool:
+        is_number = isinstance(other, int | float | str | Decimal)
+        number = parse_amount(Decimal(other) if type(other) is _Comparable else other) if is_number else None
+        return number is not None and operator(self, number)
+
+
 class _FilterUsage:
     """Counts the characters that the filters of one rendering read and write."""
 
@@ -212,7 +301,10 @@ def render_liquid(source: str, values: Mapping[str, str], *, html: bool) -> str:
     """Render a text with these values, escaped if the text is HTML. Raises UnrenderableText."""
     _filter_usage.set(_FilterUsage())
     try:
-        values = {name: value or _EmptyValue() for name, value in values.items()}
+        values = {
+            name: value if value or isinstance(value, MissingNumber) else _EmptyValue()
+            for name, value in values.items()
+        }
         return parse(source, html=html).render(**values)
     except UnrenderableText:
         raise

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 from flask import current_app
 
 from ..accounts.standing import is_limited
+from ..amounts import format_count, format_number, parse_amount
 from ..outbox.queue import NewMessage
 from ..smtp.mailbox import replace_unsafe
 from ..state import current_config
@@ -17,7 +18,7 @@ from . import plaintext, sanitize, texts
 from .branding import Branding, branding_of
 from .catalogue import Audience, Notice, Variable, VariableType
 from .inline_styles import apply_inline_styles
-from .liquid import UnrenderableText, render_liquid
+from .liquid import MissingNumber, NumberValue, UnrenderableText, render_liquid
 from .texts import Text
 
 if TYPE_CHECKING:
@@ -201,10 +202,19 @@ def _clean_values(notice: Notice, values: Mapping[str, str]) -> dict[str, str]:
     missing = {one.name for one in notice.variables if not one.optional} - set(values)
     if missing:
         raise KeyError(f"{notice.kind} needs {', '.join(sorted(missing))}")
-    return {one.name: _clean_value(one, values.get(one.name, "")) for one in notice.variables}
+    currency = values.get("currency", "")
+    return {one.name: _clean_value(one, values.get(one.name, ""), currency) for one in notice.variables}
 
 
-def _clean_value(variable: Variable, value: str) -> str:
+def _clean_value(variable: Variable, value: str, currency: str) -> str:
+    """Return a value as a text shows it; numbers as ``NumberValue``, in digits that people read."""
+    if variable.type in (VariableType.AMOUNT, VariableType.NUMBER):
+        number = parse_amount(value) if value else None
+        if number is not None:
+            is_money = variable.type is VariableType.AMOUNT
+            return NumberValue(number, format_number(number, currency) if is_money else format_count(number))
+        if not value:
+            return MissingNumber()
     if variable.type is VariableType.LINES:
         return _truncate(clean_lines(value).strip(), _LINES_LIMIT_CHARS)
     return _truncate(clean_line(value), _VALUE_LIMIT_CHARS)

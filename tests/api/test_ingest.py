@@ -240,9 +240,112 @@ def test_an_event_is_an_object(shop, body):
     assert set(field_errors(shop.send(body))) == {"#"}
 
 
+@time_machine.travel("2026-11-04 12:00:00+00:00", tick=False)
 def test_when_it_happened_is_kept_in_utc(shop, stored):
     assert shop.send(purchase(occurred_at="2026-11-03T10:12:00.5+01:00")).status_code == 201
     assert stored()[0][0].values["occurred_at"] == "2026-11-03T09:12:00Z"
+
+
+@time_machine.travel("2026-11-04 12:00:00+00:00", tick=False)
+@pytest.mark.parametrize(
+    "moment", ["2099-01-01T00:00:00Z", "2026-11-04T13:00:01Z", "2026-11-04T12:30:00-01:00"]
+)
+def test_an_event_more_than_an_hour_ahead_is_rejected_with_that_reason(shop, stored, moment):
+    assert "hour ahead" in field_errors(shop.send(purchase(occurred_at=moment)))["#/occurred_at"]
+    assert stored() == ([], [])
+    assert shop.send(purchase(occurred_at="2026-11-04T13:00:00Z")).status_code == 201
+
+
+@time_machine.travel("2026-11-04 12:00:00+00:00", tick=False)
+@pytest.mark.parametrize(
+    ("moment", "notify", "is_mailed"),
+    [
+        ("2019-05-01T10:00:00Z", None, False),
+        ("2019-05-01T10:00:00Z", False, False),
+        ("2019-05-01T10:00:00Z", True, True),
+        ("2026-10-05T11:59:59Z", None, False),
+        ("2026-10-05T12:00:00Z", None, True),
+        ("2026-11-04T11:00:00Z", False, True),
+    ],
+)
+def test_an_event_of_more_than_30_days_ago_is_recorded_and_causes_emails_only_if_asked(
+    shop, stored, moment, notify, is_mailed
+):
+    response = shop.send(purchase(occurred_at=moment, notify=notify))
+    assert response.status_code == 201
+    events, messages = stored()
+    assert (len(events), len(messages)) == (1, 2 if is_mailed else 0)
+    reasons = {mail.get("why") for mail in response.get_json()["mails"]}
+    assert reasons == ({None} if is_mailed else {"too-old"})
+
+
+@pytest.mark.parametrize("value", ["true", 1, None, "yes"])
+def test_whether_an_old_event_causes_emails_is_true_or_false(shop, value):
+    body = purchase()
+    body["notify"] = value
+    assert "true or false" in field_errors(shop.send(body))["#/notify"]
+
+
+@pytest.mark.parametrize("amount", ["-3.00", "0", "0.00", "-0.00", "000.0", "-0.01"])
+def test_a_payout_is_more_than_zero(shop, stored, amount):
+    body = purchase(event="payout", data={"amount": amount, "currency": "EUR"})
+    assert "correction" in field_errors(shop.send(body))["#/data/amount"]
+    assert stored() == ([], [])
+
+
+@pytest.mark.parametrize("amount", ["0.01", "00012.5", "0.0001", "118.40", "999999999999"])
+def test_a_payout_of_any_amount_above_zero_is_accepted(shop, amount):
+    currency = "CLF" if amount == "0.0001" else "EUR"
+    assert (
+        shop.send(purchase(event="payout", data={"amount": amount, "currency": currency})).status_code == 201
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "changes"),
+    [("purchase", {"amount": "1"}), ("refund", {}), ("commission_approved", {}), ("commission_declined", {})],
+)
+def test_a_commission_is_not_below_zero(shop, event, changes):
+    data = {"order": "A-1", "commission": "-3.00", "currency": "EUR"} | changes
+    assert set(field_errors(shop.send(purchase(event=event, data=data)))) == {"#/data/commission"}
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"), [("-5.00", ("took", "-5.00 EUR")), ("1234.5", ("added", "1,234.50 EUR"))]
+)
+def test_a_correction_is_an_event_with_its_own_words(shop, stored, amount, words):
+    data = {"amount": amount, "currency": "EUR", "reason": "A bonus was paid twice"}
+    assert shop.send(purchase(event="correction", data=data)).status_code == 201
+    [message] = stored()[1]
+    assert message.kind == "balance-corrected"
+    assert "on their way" not in message.subject
+    assert all(word in message.text for word in (*words, "A bonus was paid twice"))
+    for nothing in ("0", "-0.00"):
+        body = purchase(event="correction", data={"amount": nothing, "currency": "EUR"})
+        assert "zero corrects nothing" in field_errors(shop.send(body))["#/data/amount"]
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "written"),
+    [
+        ("EUR", "12.5", "12.50 EUR"),
+        ("EUR", "00012.5", "12.50 EUR"),
+        ("EUR", "1234567.50", "1,234,567.50 EUR"),
+        ("KWD", "1.5", "1.500 KWD"),
+        ("JPY", "1200", "1,200 JPY"),
+    ],
+)
+def test_amounts_are_written_for_people_with_the_decimals_of_their_currency(
+    shop, stored, currency, amount, written
+):
+    data = PURCHASE | {"currency": currency, "amount": amount, "commission": amount}
+    response = shop.send(purchase(data=data))
+    events, messages = stored()
+    assert events[0].values["commission"] == amount, "as the shop reported it"
+    assert response.status_code == 201
+    for message in messages:
+        assert written in message.subject
+        assert written in message.text
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from portal.amounts import BY_DECIMALS, CODES
 from portal.api import tokens
-from portal.api.currencies import BY_DECIMALS, CODES
 from portal.api.openapi import response_schemas
 from portal.api.problems import PROBLEM_KINDS
 from portal.api.schemas import SHAPES

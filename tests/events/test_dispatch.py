@@ -101,7 +101,7 @@ def test_a_suppressed_mailbox_gets_no_email_and_an_unsubscribed_one_gets_transac
 
 
 def test_an_empty_week_queues_no_summary(record):
-    _, mails = record(EventType.WEEK_ENDED, {}, is_empty=True)
+    _, mails = record(EventType.WEEK_ENDED, {}, withheld=EmailDecision.NOTHING_TO_TELL)
     assert mails["weekly-summary"].decision is EmailDecision.NOTHING_TO_TELL
 
 

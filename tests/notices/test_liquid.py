@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
+from decimal import Decimal
 from email import message_from_bytes
 from email.policy import SMTP
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from portal.accounts.models import Account
 from portal.notices import rendering
 from portal.notices.catalogue import NEW_SIGN_UP
-from portal.notices.liquid import UnrenderableText, render_liquid
+from portal.notices.liquid import MissingNumber, NumberValue, UnrenderableText, render_liquid
 from portal.notices.texts import Text
 from portal.outbox.sending.mime import serialise
 from portal.smtp.mailbox import is_header_safe
@@ -200,3 +201,46 @@ def test_a_text_can_read_nothing_but_its_values(source):
 )
 def test_an_empty_value_is_false(source, rendered):
     assert render_liquid(source, {"name": ""}, html=False) == rendered
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_true"),
+    [
+        ("commission > 9", True),
+        ('commission > "9"', True),
+        ("100 > commission", True),
+        ('"9" < commission', True),
+        ("commission > 100", False),
+        ('commission > "100"', False),
+        ("commission == 12.25", True),
+        ('commission == "12.250"', True),
+        ("commission != 12.25", False),
+        ('commission >= 12.25 and commission <= "12.25"', True),
+        ('nothing == "0"', True),
+        ("nothing == 0", True),
+        ("nothing < commission", True),
+        ('commission > "big"', False),
+        ('commission == "big"', False),
+        ('commission contains "12"', True),
+        ("missing", False),
+        ("missing > 0", False),
+        ("missing < 0", False),
+        ("missing == 0", False),
+        ('missing == ""', True),
+        ("missing == blank", True),
+    ],
+)
+def test_amounts_and_numbers_compare_as_numbers(condition, is_true):
+    values = {
+        "commission": NumberValue(Decimal("12.25"), "12.25"),
+        "nothing": NumberValue(Decimal("0.00"), "0.00"),
+        "missing": MissingNumber(),
+    }
+    for html in (True, False):
+        assert render_liquid(f"{{% if {condition} %}}yes{{% endif %}}", values, html=html) == "yes" * is_true
+
+
+def test_an_amount_is_written_for_people_and_can_be_filtered():
+    values = {"commission": NumberValue(Decimal("1234.5"), "1,234.50"), "missing": MissingNumber()}
+    text = "{{ commission }} {{ commission | truncate: 4, '' }} {{ missing | default: 'none' }}{{ missing }}"
+    assert render_liquid(text, values, html=True) == "1,234.50 1,23 none"
