@@ -90,7 +90,7 @@ def format_count(count: Decimal, locale: str = DEFAULT_LOCALE) -> str:
 
 
 def _write(number: Decimal, decimals: int, locale: str) -> str:
-    return str(_pattern(locale).apply(number, Locale.parse(locale), force_frac=(decimals, decimals)))
+    return str(_pattern(locale, decimals).apply(number, Locale.parse(locale)))
 
 
 def _with_decimals(amount: Decimal, currency: str) -> Decimal:
@@ -106,6 +106,8 @@ def _exponent(amount: Decimal) -> int:
 
 
 @cache
-def _pattern(locale: str) -> NumberPattern:
-    """Return how a language groups digits. Babel's own pattern object is shared, so it is parsed anew."""
-    return parse_pattern(Locale.parse(locale).decimal_formats[None].pattern)
+def _pattern(locale: str, decimals: int) -> NumberPattern:
+    """Return how a language groups digits, with so many decimals."""
+    pattern = parse_pattern(Locale.parse(locale).decimal_formats[None].pattern)
+    pattern.frac_prec = (decimals, decimals)
+    return pattern

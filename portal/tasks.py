@@ -11,10 +11,11 @@ from .deliveries import bulk_actions, rollup
 from .domains.checks import run as check_domain
 from .enrolment.cleanup import delete_unconfirmed
 from .events import digests
-from .events.weekly_summary import enqueue_summaries as enqueue_weekly_summaries
 from .incidents import alerts, monitor, webhooks
 from .jobs import backend, fair_pool
 from .jobs.registry import job_registry
+from .money import approval_rule
+from .money.weekly_summary import enqueue_summaries as enqueue_weekly_summaries
 from .outbox.sending import dispatcher
 from .settings import login_probe, versions
 from .settings.check import run as check_version
@@ -59,6 +60,10 @@ def install(app: Flask, config: Config) -> None:
         "weekly-summary": (
             "housekeeping",
             in_context(lambda account_id: enqueue_weekly_summaries(account_id, now=utcnow())),
+        ),
+        approval_rule.JOB: (
+            "housekeeping",
+            in_context(lambda account_id: approval_rule.run(account_id, now=utcnow())),
         ),
         digests.JOB: (
             "housekeeping",

@@ -21,6 +21,7 @@ SUBJECTS = (
     "affiliates",
     "bounces",
     "events",
+    "money",
     "enrolment",
     "deliveries",
     "domains",

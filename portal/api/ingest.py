@@ -13,9 +13,11 @@ from sqlalchemy import select
 from ..accounts.models import Account
 from ..affiliates.models import Affiliate
 from ..db import db, insert
-from ..events.dispatch import NewEvent, record_event
-from ..events.models import EmailDecision, Event
+from ..events.models import Event
 from ..events.types import Source
+from ..money import recording
+from ..money.orders import OtherAffiliate, OtherCurrency, Reported
+from ..money.recording import Cause
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from .models import ApiRequest
 from .problems import FieldError, Problem, ProblemKind
@@ -100,10 +102,14 @@ def _record(account_id: int, event: ValidEvent, *, key: str, source: Source, now
     if affiliate is None:
         db.session.rollback()  # frees the key, so that the shop can repeat the request after the affiliate signed up
         raise _unknown_affiliate(event)
-    is_withheld = event.is_old and not event.notify
-    withheld = EmailDecision.TOO_OLD if is_withheld else EmailDecision.QUEUED
-    new = NewEvent(account, event.shape.event_type, affiliate, event.values, withheld)
-    return record_event(new, key=key, source=source, now=now).event
+    reported = Reported(event.shape.event_type, event.values, event.occurred_at, event.notify)
+    try:
+        return recording.record(account, affiliate, reported, Cause(source, now, key)).event
+    except OtherCurrency as error:
+        message = f"The order was reported in {error.currency} before; write its amounts in {error.currency}."
+        raise _conflict("#/data/currency", message) from None
+    except OtherAffiliate:
+        raise _conflict("#/affiliate", "The order was reported for another affiliate.") from None
 
 
 def _find_affiliate(account_id: int, event: ValidEvent) -> Affiliate | None:
@@ -116,6 +122,12 @@ def _find_affiliate(account_id: int, event: ValidEvent) -> Affiliate | None:
     except MailboxError:
         return None  # no affiliate can have signed up with it
     return db.session.scalar(query.where(Affiliate.mailbox_key == key))
+
+
+def _conflict(pointer: str, message: str) -> Problem:
+    """Return the problem of an event that contradicts the order, and free its key."""
+    db.session.rollback()
+    return Problem(ProblemKind.INVALID, message, [FieldError(pointer, message)])
 
 
 def _unknown_affiliate(event: ValidEvent) -> Problem:

@@ -9,15 +9,16 @@ from ..about import VERSION
 from ..bounces.meaning import Meaning
 from ..events.models import EmailDecision
 from ..events.types import EventType, Source
+from ..money.models import CommissionState
 from ..outbox.models import Outcome, Status
 from .problems import MEDIA_TYPE, PROBLEM_KINDS, ProblemKind
-from .schemas import SHAPES, Schema, schemas
+from .schemas import ORDER_PATTERN, SHAPES, Schema, schemas
 
 KEY_PATTERN = r'^(?:[A-Za-z0-9._:~+/=-]{1,100}|"[ !#-\[\]-~]{1,100}")$'
 LARGEST_ID = 999_999_999_999
 _DESCRIPTION = """
 The shop tells Signet what happened; Signet sends the automated emails that the owner has switched on. Signet computes no
-commission: it passes on what it is told.
+commission: it adds up what it is told, and subtracts refunds and declines.
 
 Every request carries a token of the account, made on the page API: `Authorization: Bearer sig_…`. Cookies are ignored.
 Problems are `application/problem+json` (RFC 9457).
@@ -44,6 +45,8 @@ _DECISION_MEANINGS = {
     EmailDecision.NOT_ACTIVE: "the affiliate waits for approval, was declined, or was invited and has not joined",
     EmailDecision.UNRENDERABLE: "the owner’s text for it cannot be used",
     EmailDecision.NOTHING_TO_TELL: "there was nothing to tell",
+    EmailDecision.SAME_ORDER: "the order was reported before under another key, and counts once until the owner decides",
+    EmailDecision.NO_CHANGE: "it changed nothing, as a second approval of one commission",
     EmailDecision.TOO_OLD: "it happened more than 30 days ago, and the request does not set `notify`",
 }
 
@@ -59,11 +62,15 @@ def document(base_url: str) -> dict[str, Any]:
         "paths": {
             "/api/v1/events": {"post": _post_event()},
             "/api/v1/events/{id}": {"get": _get("getEvent", "What an event caused", "Event")},
+            "/api/v1/affiliates/{code}/balance": {
+                "get": _get("getBalance", "What an affiliate gets", "Balances", "Code")
+            },
+            "/api/v1/commissions": {"get": _get_commissions()},
             "/api/v1/messages/{id}": {"get": _get("getMessage", "Where an email stands", "Message")},
         },
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "parameters": {"Id": _ID, "IdempotencyKey": _KEY},
+            "parameters": {"Id": _ID, "Code": _CODE, "Order": _ORDER, "IdempotencyKey": _KEY},
             "schemas": schemas() | response_schemas() | {"Problem": _problem()},
         },
     }
@@ -89,6 +96,20 @@ _ID: dict[str, Any] = {
     "in": "path",
     "required": True,
     "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID},
+}
+_CODE: dict[str, Any] = {
+    "name": "code",
+    "in": "path",
+    "required": True,
+    "description": "The code in the affiliate’s link.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,32}$"},
+}
+_ORDER: dict[str, Any] = {
+    "name": "order",
+    "in": "query",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": ORDER_PATTERN},
+    "example": "A-1042",
 }
 _KEY: dict[str, Any] = {
     "name": "Idempotency-Key",
@@ -142,11 +163,16 @@ def _links() -> dict[str, Any]:
     }
 
 
-def _get(operation: str, summary: str, schema: str) -> dict[str, Any]:
+def _get_commissions() -> dict[str, Any]:
+    found = _get("listCommissions", "What an order earns", "Commissions", "Order")
+    return found | {"responses": found["responses"] | _problems(ProblemKind.INVALID)}
+
+
+def _get(operation: str, summary: str, schema: str, parameter: str = "Id") -> dict[str, Any]:
     return {
         "operationId": operation,
         "summary": summary,
-        "parameters": [_ref("Id", "parameters")],
+        "parameters": [_ref(parameter, "parameters")],
         "responses": {
             "200": _response(f"{summary}.", schema),
             **_problems(ProblemKind.TOKEN, ProblemKind.NOT_FOUND, ProblemKind.TOO_MANY, ProblemKind.BUSY),
@@ -210,6 +236,7 @@ def _object(*optional: str, **members: Schema) -> Schema:
 
 
 _TEXT: Schema = {"type": "string"}
+_DECIMAL: Schema = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"}
 _NUMBER: Schema = {"type": "integer", "minimum": 1}
 _TIMESTAMP: Schema = {"type": "string", "format": "date-time"}
 
@@ -235,6 +262,9 @@ def response_schemas() -> dict[str, Schema]:
         "Mail": _mail(),
         "Caused": _object(id=_NUMBER, event={"enum": list(SHAPES)}, mails=_array("Mail")),
         "Event": _event(),
+        "Balances": _balances(),
+        "Commissions": _object(commissions=_array("Commission")),
+        "Commission": _commission(),
         "Message": _message(),
         "Attempt": _attempt(),
     }
@@ -266,6 +296,33 @@ def _event() -> Schema:
         data={"type": "object", "additionalProperties": _TEXT},
         created_at=_TIMESTAMP,
         mails=_array("Mail"),
+    )
+
+
+def _balances() -> Schema:
+    one = _object(
+        currency=_TEXT,
+        pending=_DECIMAL | {"description": "Waits for approval."},
+        approved=_DECIMAL | {"description": "Is approved and not paid yet, with corrections."},
+        paid=_DECIMAL | {"description": "Was paid out."},
+    )
+    return _object(affiliate=_object(code=_TEXT), balances={"type": "array", "items": one})
+
+
+def _commission() -> Schema:
+    return _object(
+        order=_TEXT,
+        affiliate=_object(code=_TEXT),
+        state={"type": "string", "enum": [one.value for one in CommissionState]},
+        currency=_TEXT,
+        amount=_DECIMAL,
+        commission=_DECIMAL,
+        refunded=_DECIMAL,
+        left=_DECIMAL | {"description": "What counts, after refunds and declines."},
+        paid=_DECIMAL | {"description": "By payouts that name the order."},
+        reason=_TEXT,
+        occurred_at=_TIMESTAMP,
+        decided_at=_nullable(_TIMESTAMP),
     )
 
 

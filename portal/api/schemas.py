@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Characters that end a line, are invisible or reorder text: C0, C1, separators, bidirectional marks.
 _INVISIBLE = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
-_ONE_LINE = rf"^[^\s{_INVISIBLE}][^{_INVISIBLE}]*$"
+ORDER_PATTERN = _ONE_LINE = rf"^[^\s{_INVISIBLE}][^{_INVISIBLE}]*$"
 _MAILBOX = r"^[^\s@\u0000-\u0020\u007f-\u009f<>]{1,64}@[^\s@\u0000-\u0020\u007f-\u009f<>]{1,185}$"
 
 Schema = dict[str, Any]

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from ..affiliates.directory import find_by_code
 from ..affiliates.models import Affiliate
+from ..amounts import from_units, plain_number
 from ..bounces import outcomes
 from ..db import db
 from ..deliveries import message_log, message_page
 from ..events import event_log
 from ..events.models import EmailDecision, Event, EventMail
+from ..money import balances, listing
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..outbox.queue import find_queue
 from ..smtp.protocol.reply import plain_text
@@ -20,6 +23,8 @@ from ..web.labels import reply_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
+
+    from ..money.models import Commission
 
 Json = dict[str, Any]
 
@@ -83,6 +88,51 @@ def message_json(account_id: int, message_id: int) -> Json | None:
         "created_at": _timestamp(row.created_at),
         "settled_at": _timestamp(row.settled_at),
         "attempts": [_attempt_json(one) for one in attempts],
+    }
+
+
+def balance_json(account_id: int, code: str) -> Json | None:
+    """Return the balances of an affiliate, one for each currency, or None if no affiliate has this code."""
+    affiliate = find_by_code(account_id, code) or find_by_code(account_id, code.upper())
+    if affiliate is None:
+        return None
+    return {
+        "affiliate": {"code": affiliate.code},
+        "balances": [
+            {"currency": one.currency}
+            | {
+                name: plain_number(getattr(one, name), one.currency)
+                for name in ("pending", "approved", "paid")
+            }
+            for one in balances.balances_of(affiliate.id)
+        ],
+    }
+
+
+def commissions_json(account_id: int, order: str) -> Json:
+    """Return the commissions of an order: what is left of each after refunds and declines."""
+    rows = [row for row in listing.of_order(account_id, order) if row.is_purchased or row.earned]
+    codes = {one.row.id: one.affiliate.code for one in listing.describe(rows) if one.affiliate}
+    return {"commissions": [_commission_json(row, codes[row.id]) for row in rows]}
+
+
+def _commission_json(row: Commission, code: str) -> Json:
+    def number(units: int) -> str:
+        return plain_number(from_units(units), row.currency)
+
+    return {
+        "order": row.order_ref,
+        "affiliate": {"code": code},
+        "state": row.state.value,
+        "currency": row.currency,
+        "amount": number(row.amount),
+        "commission": number(row.earned),
+        "refunded": number(min(row.refunded, row.earned)),
+        "left": number(row.remaining),
+        "paid": number(row.paid),
+        "reason": row.reason,
+        "occurred_at": _timestamp(row.occurred_at),
+        "decided_at": _timestamp(row.decided_at),
     }
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..clock import utcnow
-from ..events.types import MAX_AHEAD, OLD_AFTER
+from ..events.types import MAX_AHEAD
 from ..smtp.protocol.reply import plain_text
 from .problems import FieldError, Problem, ProblemKind
 from .schemas import SHAPES, EventShape, schemas
@@ -33,11 +33,6 @@ class ValidEvent:
     values: Mapping[str, str]
     occurred_at: datetime
     notify: bool  # also if it happened long ago
-
-    @property
-    def is_old(self) -> bool:
-        """Whether it happened too long ago to cause emails unasked."""
-        return utcnow() - self.occurred_at > OLD_AFTER
 
 
 def validate(body: Any) -> ValidEvent:

@@ -14,7 +14,7 @@ from ..security_log import SecurityEvent, record
 from ..state import current_config
 from . import ingest, serializers, strict_json, tokens
 from .openapi import KEY_PATTERN, document
-from .problems import Problem, ProblemKind, problem_response
+from .problems import FieldError, Problem, ProblemKind, problem_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,7 @@ PREFIX = "/api/"
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 
 _MAX_BODY_BYTES = 64 * 1024
+_ORDER_MAX_CHARS = 64
 _ID = "<int(max=999999999999):id_>"
 # No CORS: other sites may not use the API from a browser, so OPTIONS is not answered.
 _NO_OPTIONS: dict[str, Any] = {"provide_automatic_options": False}
@@ -60,6 +61,23 @@ def show_event(id_: int) -> Response:
 def show_message(id_: int) -> Response:
     bearer = _authenticate()
     return _json(serializers.message_json(bearer.account_id, id_) or _not_found())
+
+
+@blueprint.get("/affiliates/<code>/balance", **_NO_OPTIONS)
+def show_balance(code: str) -> Response:
+    bearer = _authenticate()
+    return _json(serializers.balance_json(bearer.account_id, code) or _not_found())
+
+
+@blueprint.get("/commissions", **_NO_OPTIONS)
+def list_commissions() -> Response:
+    """Return the commissions of the order that the query names."""
+    bearer = _authenticate()
+    order = request.args.get("order", "")
+    if not order or len(order) > _ORDER_MAX_CHARS or not order.isprintable():
+        message = f"Name the order: ?order=, with 1 to {_ORDER_MAX_CHARS} characters."
+        raise Problem(ProblemKind.INVALID, message, [FieldError("#/order", message)])
+    return _json(serializers.commissions_json(bearer.account_id, order))
 
 
 def _authenticate() -> tokens.Bearer:

@@ -26,7 +26,8 @@ from ..affiliates.models import AffiliateState, TokenPurpose
 from ..clock import utcnow
 from ..events import event_log, presenter
 from ..events.types import EventType
-from ..events.weekly_totals import sum_events
+from ..money import balances
+from ..money import listing as commissions
 from ..notices.rendering import first_name_of
 from ..state import current_config
 from ..web.read_only import read_only_view
@@ -54,7 +55,7 @@ _DASHBOARD_EVENTS = (
     EventType.PAYOUT,
     EventType.CORRECTION,
 )
-_DASHBOARD_ROWS = 50  # the newest events
+_DASHBOARD_ROWS = 50  # the newest events and commissions
 
 
 @blueprint.route("/join/<slug>", methods=["GET", "POST"])
@@ -144,8 +145,9 @@ def dashboard(key: str) -> Any:
         link=links.public_url(affiliate, account, current_config()),
         active=affiliate.state is AffiliateState.ACTIVE,
         events=presenter.describe_events(events),
-        totals=sum_events((event.type, event.values) for event in events),
-        newest=_DASHBOARD_ROWS if len(events) == _DASHBOARD_ROWS else 0,
+        balances=balances.balances_of(affiliate.id),
+        commissions=commissions.newest_of_affiliate(affiliate.id, _DASHBOARD_ROWS),
+        newest=_DASHBOARD_ROWS,
     )
 
 

@@ -17,6 +17,7 @@ from ..clock import utcnow
 from ..events import event_log, presenter
 from ..events.event_log import EventFilters
 from ..events.models import EmailDecision
+from ..money import balances
 from ..notices import branding, recipients
 from ..notices.catalogue import NEW_SIGN_UP
 from ..state import current_config
@@ -222,6 +223,7 @@ def _affiliate_page(affiliate: Affiliate, *, form: DeclineForm | None = None, **
         events=presenter.describe_events(page.rows),
         page=page,
         form=form or DeclineForm(formdata=None),
+        balances=balances.balances_of(affiliate.id),
         status_labels=STATUS_LABELS,
         state_labels=listing.STATE_LABELS,
         suppression_labels=history.SUPPRESSION_LABELS,

@@ -6,9 +6,8 @@ from flask import Flask
 def install(app: Flask) -> None:
     """Register the page and the jobs of this package with the app."""
     from ..jobs.registry import add_work_source
-    from . import digests, weekly_summary
+    from . import digests
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    add_work_source(app, weekly_summary.find_work)
     add_work_source(app, digests.find_work)

@@ -144,6 +144,12 @@ def render_again(
     return mail, unsubscribe
 
 
+def find_event_id(account_id: int, key: str) -> int | None:
+    """Return the id of the account's event with this key."""
+    found: int | None = _FIND_EVENT.scalar(account=account_id, k=key)
+    return found
+
+
 def _insert_event(new: NewEvent, key: str, source: Source, now: datetime) -> int | None:
     """Insert the event; return its id, or None if the account has an event with this key."""
     row = {
@@ -297,7 +303,11 @@ def unsubscribe_urls(new: NewEvent, notice: Notice, mailbox: str) -> tuple[str, 
 
 def common_values(new: NewEvent, recipient_name: str) -> dict[str, str]:
     """Return the variables that the texts of every event have."""
-    values = {"programme": new.account.name, "owner_name": recipient_name}
+    values = {
+        "programme": new.account.name,
+        "owner_name": recipient_name,
+        "commissions_page": f"{current_config().base_url}/commissions",
+    }
     if new.affiliate is None:
         return values
     return values | affiliate_values(new.affiliate, new.account, current_config())

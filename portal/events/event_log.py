@@ -72,10 +72,11 @@ def list_events(
 
 
 def newest_events(affiliate_id: int, types: Iterable[EventType], count: int) -> Sequence[Event]:
-    """Return the newest events of an affiliate of these types, without simulated ones."""
+    """Return the newest events of an affiliate of these types, without simulated ones and orders reported again."""
     query = select(Event).where(
         Event.affiliate_id == affiliate_id,
         Event.type.in_(list(types)),
         Event.source != Source.SIMULATED,
+        ~exists().where(EventMail.event_id == Event.id, EventMail.decision == EmailDecision.SAME_ORDER),
     )
     return db.session.scalars(query.order_by(Event.id.desc()).limit(count)).all()

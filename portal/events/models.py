@@ -33,6 +33,8 @@ class EmailDecision(StrEnum):
     UNRENDERABLE = "text-refused"
     NOTHING_TO_TELL = "nothing-to-tell"
     TOO_OLD = "too-old"
+    SAME_ORDER = "same-order"
+    NO_CHANGE = "no-change"
 
 
 class Event(Base):

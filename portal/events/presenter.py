@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask import url_for
-from flask_babel import lazy_gettext
+from flask_babel import lazy_gettext as _
 from sqlalchemy import select
 
 from ..affiliates.directory import joined_by_invitation
@@ -63,12 +63,8 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
         "The same email was owed already; nobody gets it twice.", "This email is owed already."
     ),
     EmailDecision.IN_DIGEST: NotSentReason(
-        lazy_gettext(
-            "This address gets many emails at present. This one leaves together with others, as one email."
-        ),
-        lazy_gettext(
-            "This address gets many emails at present. This one leaves later, together with others."
-        ),
+        _("This address gets many emails at present. This one leaves together with others, as one email."),
+        _("This address gets many emails at present. This one leaves later, together with others."),
     ),
     EmailDecision.SUSPENDED: NotSentReason(
         "The affiliate is suspended, and is not written to.",
@@ -76,15 +72,13 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
         action="See the affiliate",
     ),
     EmailDecision.NOT_APPROVED: NotSentReason(
-        lazy_gettext("Your account was not approved yet, and the affiliate had not confirmed the address."),
-        lazy_gettext(
-            "Your account is not approved yet, and this affiliate has not confirmed the email address."
-        ),
+        _("Your account was not approved yet, and the affiliate had not confirmed the address."),
+        _("Your account is not approved yet, and this affiliate has not confirmed the email address."),
     ),
     EmailDecision.NO_ADDRESS: NotSentReason(
-        lazy_gettext("Your postal address was missing, which many laws ask for in such an email."),
-        lazy_gettext("Your postal address is missing, which many laws ask for in such an email."),
-        action=lazy_gettext("Enter it"),
+        _("Your postal address was missing, which many laws ask for in such an email."),
+        _("Your postal address is missing, which many laws ask for in such an email."),
+        action=_("Enter it"),
     ),
     EmailDecision.NOT_ACTIVE: NotSentReason(
         "The affiliate did not take part in your programme at that time.",
@@ -100,8 +94,17 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
         "There was nothing to tell of that week.", "There was nothing to tell."
     ),
     EmailDecision.TOO_OLD: NotSentReason(
-        lazy_gettext("It happened more than 30 days before your shop reported it, so no email was sent."),
-        lazy_gettext("It happened more than 30 days ago."),
+        _("It happened more than 30 days before your shop reported it, so no email was sent."),
+        _("It happened more than 30 days ago."),
+    ),
+    EmailDecision.SAME_ORDER: NotSentReason(
+        _("This order was reported before. It counts once, until you say that it is a second purchase."),
+        _("This order was reported before."),
+        action=_("Decide"),
+    ),
+    EmailDecision.NO_CHANGE: NotSentReason(
+        _("The affiliate knew it already: it changed nothing."),
+        _("It changed nothing."),
     ),
 }
 
@@ -178,7 +181,7 @@ def event_details(event: Event) -> str:
     match event.type:
         case EventType.LEAD:
             parts = [values.get("lead_name", "")]
-        case EventType.PURCHASE:
+        case EventType.PURCHASE | EventType.ORDER_REPEATED:
             parts = [_order(values), values.get("product", ""), money, _commission(values)]
         case EventType.COMMISSION_APPROVED | EventType.COMMISSION_DECLINED | EventType.REFUND:
             parts = [_order(values), _commission(values), values.get("reason", "")]
@@ -231,6 +234,8 @@ def _action_url(mail: EventMail, event: Event) -> str:
         return url_for("notices.show", kind=mail.kind)
     if mail.decision is EmailDecision.NO_ADDRESS:
         return url_for("notices.branding_page")
+    if mail.decision is EmailDecision.SAME_ORDER:
+        return url_for("money.index", state="repeated")
     if mail.decision is EmailDecision.SUPPRESSED:
         return url_for("affiliates.suppressions")
     return url_for("affiliates.show", id_=event.affiliate_id) if event.affiliate_id else ""

@@ -30,6 +30,7 @@ class EventType(StrEnum):
     REFUND = "refund"
     PAYOUT = "payout"
     CORRECTION = "correction"
+    ORDER_REPEATED = "order-repeated"  # a purchase of an order that was reported before
     WEEK_ENDED = "week-ended"
 
 
@@ -61,5 +62,6 @@ EVENT_LABELS: Mapping[EventType, str] = {
     EventType.REFUND: "Refund",
     EventType.PAYOUT: "Payout",
     EventType.CORRECTION: "Correction",
+    EventType.ORDER_REPEATED: "Order reported twice",
     EventType.WEEK_ENDED: "End of a week",
 }

@@ -32,6 +32,12 @@ def time_zone(name: str) -> tzinfo:
         return UTC
 
 
+def days_of(name: str) -> tuple[date, date]:
+    """Return the first and the last day of a week by its name, such as 2026-W47."""
+    first = date.fromisocalendar(int(name[:4]), int(name[6:]), 1)
+    return first, first + timedelta(days=6)
+
+
 def latest_due_week(now: datetime, zone_name: str) -> WeekSpan:
     """Return the newest week whose summary is due."""
     zone = time_zone(zone_name)

@@ -152,8 +152,8 @@ class _MissingOperand(_FalsyString):
 
     __slots__ = ()
 
-    @property
-    def __class__(self) -> type[Decimal]:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Decimal]:  # type: ignore[override]
         return Decimal  # so that the library compares it with numbers, see _Comparable
 
     def __hash__(self) -> int:
@@ -186,8 +186,8 @@ class _Comparable(Decimal):
 
     __slots__ = ()
 
-    @property
-    def __class__(self) -> type[str]:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[str]:  # type: ignore[override]
         return str
 
     def __hash__(self) -> int:

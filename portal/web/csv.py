@@ -17,6 +17,12 @@ _BYTE_ORDER_MARK = "\ufeff"
 _FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠﹦﹢﹣﹫")
 
 
+class Number(str):
+    """The text of a number. Its cell gets no apostrophe, so that a negative one stays a number."""
+
+    __slots__ = ()
+
+
 def csv_header(names: Sequence[str]) -> str:
     """Return the byte order mark and the header line."""
     return _BYTE_ORDER_MARK + csv_lines([names])
@@ -35,7 +41,7 @@ def cell(value: object) -> str:
         return ""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    if isinstance(value, int):
+    if isinstance(value, int | Number):
         return str(value)
     text = str(value).replace("\x00", "\ufffd")
     return f"'{text}" if _looks_like_formula(text) else text

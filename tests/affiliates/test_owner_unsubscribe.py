@@ -16,11 +16,12 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.deliveries import resend
 from portal.deliveries.resend import ResendRequest
-from portal.events import event_log, weekly_summary, weeks
+from portal.events import event_log, weeks
 from portal.events.dispatch import NewEvent, record_event
 from portal.events.models import EmailDecision
 from portal.events.types import EventType, Source
-from portal.events.weekly_totals import Totals
+from portal.money import weekly_summary
+from portal.money.weekly_totals import Totals
 from portal.notices import further_mailboxes, recipients
 from portal.notices.catalogue import CATALOGUE
 from portal.outbox.models import OutboxMessage, Status

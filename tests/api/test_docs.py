@@ -32,7 +32,7 @@ def run(client, command, token):
 def test_every_command_gets_the_documented_response(owner, client, token, affiliate):
     affiliate(mailbox="grace@hopper.example")
     examples = EXAMPLE.findall(PAGE)
-    assert len(examples) == PAGE.count("```sh") == 4
+    assert len(examples) == PAGE.count("```sh") == 6
     for command, status, response in examples:
         result = run(client, command, token)
         assert result.status_code == int(status), (command, result.get_json())

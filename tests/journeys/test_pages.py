@@ -33,6 +33,8 @@ LOGGED_IN = [
     "/deliveries/1",
     "/deliveries/2",
     "/affiliates",
+    "/commissions",
+    "/commissions?state=repeated",
     "/settings/api",
     "/settings/api/play",
     "/settings/api/play?event=payout",

@@ -31,6 +31,7 @@ from portal.db import Base, close_connections, db
 from portal.deliveries.models import BulkAction
 from portal.events.models import Event
 from portal.incidents.models import Incident, IncidentKind
+from portal.money.models import Commission
 from portal.notices.models import NoticeMailbox
 from portal.oauth import grants
 from portal.oauth.models import OAuthGrant
@@ -245,6 +246,7 @@ def _ids(person: Person, token: str) -> dict[str, str | int]:
         "mailbox": newest(NoticeMailbox.id, NoticeMailbox),
         "grant": newest(OAuthGrant.id, OAuthGrant),
         "breaker": newest(BounceBreaker.id, BounceBreaker),
+        "commission": newest(Commission.id, Commission),
         "session": db.session.scalars(session).first(),
         "bearer": token,
     }
@@ -336,6 +338,10 @@ def _ask(place: Portal, person: Person, target: Person) -> Iterator[tuple[str, s
         "id": str(target.ids["message"]),
     }
     yield "POST", "/deliveries/orders", person.open(app, "POST", "/deliveries/orders", fields)
+    for url in ("/commissions", "/commissions/shown"):
+        commission = str(target.ids["commission"])
+        fields = {"csrf_token": token, "decision": "approve", "id": commission, "shown": commission}
+        yield "POST", url, person.open(app, "POST", url, fields)
 
 
 def _queries(target: Person) -> list[str]:
@@ -352,6 +358,8 @@ def _queries(target: Person) -> list[str]:
         f"/deliveries/orders/new?action=retry&id={ids['message']}",
         f"/affiliates?q={target.mark.lower()}",
         f"/events?affiliate={ids['affiliate']}",
+        f"/commissions?before={ids['commission'] + 1}",
+        "/commissions/export.csv",
     ]
 
 

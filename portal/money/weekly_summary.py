@@ -5,24 +5,29 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, exists, select
+from babel.dates import format_date
+from sqlalchemy import ColumnElement, and_, exists, select, update
 
 from ..accounts.models import Account
 from ..affiliates.models import Affiliate, AffiliateState
+from ..amounts import DEFAULT_LOCALE
 from ..db import db, insert
+from ..events import weeks
+from ..events.dispatch import NewEvent, record_event
+from ..events.models import EmailDecision, Week, WeekState
+from ..events.types import EventType, Source
+from ..jobs import notify
 from ..notices import recipients
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import Status
-from . import weekly_totals, weeks
-from .dispatch import NewEvent, record_event
-from .models import EmailDecision, Week, WeekState
-from .types import EventType, Source
+from . import weekly_totals
+from .models import LedgerEntry
 from .weekly_totals import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .weeks import WeekSpan
+    from ..events.weeks import WeekSpan
 
 JOB = "weekly-summary"
 MAX_DELAY = timedelta(hours=24)  # after that the summary of the week is skipped
@@ -48,6 +53,34 @@ def enqueue_summaries(account_id: int, *, now: datetime) -> None:
     """Queue the summaries of the newest due week. Commits after every batch."""
     while _run_batch(account_id, now):
         pass
+
+
+def find_skipped(account_id: int) -> Week | None:
+    """Return the account's newest week, if its summaries were skipped although there was something to tell."""
+    query = select(Week).where(Week.account_id == account_id).order_by(Week.starts_at.desc()).limit(1)
+    week = db.session.scalar(query)
+    if week is None or week.state is not WeekState.SKIPPED:
+        return None
+    happened = exists().where(
+        LedgerEntry.account_id == account_id,
+        LedgerEntry.week.is_(None),
+        LedgerEntry.occurred_at < week.ends_at,
+    )
+    return week if db.session.scalar(select(happened)) else None
+
+
+def send_skipped(account_id: int, week_id: int, *, now: datetime) -> bool:
+    """Queue the summaries of a skipped week after all; return False if that is no longer possible. Commits."""
+    week = find_skipped(account_id)
+    can_send = week is not None and week.id == week_id
+    if week is not None and can_send:
+        db.session.refresh(week, with_for_update=True)
+        can_send = week.state is WeekState.SKIPPED
+    if week is not None and can_send:
+        week.state, week.due_at, week.ended_at = WeekState.PLANNED, now, None
+        notify.push_after_commit(JOB, account_id)
+    db.session.commit()
+    return can_send
 
 
 def _is_finished(span: WeekSpan) -> ColumnElement[bool]:
@@ -88,9 +121,11 @@ def _lock_week(account_id: int, span: WeekSpan) -> Week:
 
 
 def _enqueue_batch(account: Account, week: Week, span: WeekSpan, now: datetime) -> bool:
+    if not week.after_id:
+        _name_entries(account.id, week)
     affiliates = _next_affiliates(account, week) if recipients.is_enabled(account.id, _WEEKLY) else []
     found = weekly_totals.totals_by_affiliate(
-        account.id, [one.id for one in affiliates], week.starts_at, week.ends_at
+        account.id, [one.id for one in affiliates], week.week, week.starts_at, account.time_zone
     )
     for affiliate in affiliates:
         _record_for_affiliate(account, affiliate, found.get(affiliate.id) or Totals(), span, now)
@@ -100,6 +135,19 @@ def _enqueue_batch(account: Account, week: Week, span: WeekSpan, now: datetime) 
     _record_for_owner(account, week, span, now)
     week.state, week.ended_at = WeekState.DONE, now
     return False
+
+
+def _name_entries(account_id: int, week: Week) -> None:
+    """Give the week what happened before its end and no summary has named, so that each entry is named once.
+
+    What is reported later for this week is named in the next summary.
+    """
+    statement = update(LedgerEntry).where(
+        LedgerEntry.account_id == account_id,
+        LedgerEntry.week.is_(None),
+        LedgerEntry.occurred_at < week.ends_at,
+    )
+    db.session.execute(statement.values(week=week.week).execution_options(synchronize_session=False))
 
 
 def _next_affiliates(account: Account, week: Week) -> Sequence[Affiliate]:
@@ -124,7 +172,7 @@ def _record_for_affiliate(
 
 def _record_for_owner(account: Account, week: Week, span: WeekSpan, now: datetime) -> None:
     start, end = week.starts_at, week.ends_at
-    totals = weekly_totals.account_totals(account.id, start, end)
+    totals = weekly_totals.account_totals(account.id, week.week, start, account.time_zone)
     joined = weekly_totals.count_new_affiliates(account.id, start, end)
     sent = weekly_totals.count_settled_emails(account.id, Status.SENT, start, end)
     failed = weekly_totals.count_settled_emails(account.id, Status.FAILED, start, end)
@@ -141,11 +189,8 @@ def summary_values(totals: Totals, span: WeekSpan) -> dict[str, str]:
     return {
         "week_start": _format_day(span.first),
         "week_end": _format_day(span.last),
-        "leads": str(totals.leads),
-        "purchases": str(totals.purchases),
-        "commission_lines": totals.commission_lines,
-    }
+    } | totals.values
 
 
 def _format_day(day: date) -> str:
-    return f"{day.day} {day:%b %Y}"
+    return format_date(day, "d MMMM y", DEFAULT_LOCALE)

@@ -12,10 +12,11 @@ from portal.affiliates.models import AffiliateState
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup, signup_rules
-from portal.events import weekly_summary, weeks
-from portal.events.dispatch import NewEvent, record_event
+from portal.events import weeks
 from portal.events.models import EmailDecision, Event, EventMail, Week, WeekState
 from portal.events.types import EventType, Source
+from portal.money import recording, weekly_summary
+from portal.money.orders import Reported
 from portal.notices import branding
 from tests.enrolment.support import account_of, messages, newest_affiliate, sign_up
 
@@ -35,6 +36,22 @@ def _wednesday():
 def address(owner):
     """Brightleaf's postal address, without which no summary to an affiliate leaves."""
     branding.save_address(account_of(), "1 Garden Lane", without=False, now=utcnow())
+
+
+@pytest.fixture
+def report(record):
+    """Return a function that records an event of now."""
+    return record
+
+
+@pytest.fixture
+def buy(record):
+    """Return a function that records a purchase of an order."""
+
+    def buy(order, **more):
+        return record(EventType.PURCHASE, order=order, **more)
+
+    return buy
 
 
 def _weeks():
@@ -165,11 +182,11 @@ def test_a_week_is_summarized_once_and_skipped_when_it_ended_long_ago(owner, cli
         account.created_at = utcnow()
         signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))
         sign_up(client)
-        values = {"order": "A1", "amount": "10", "currency": "EUR", "commission": "0.10"}
+        values = {"amount": "10", "currency": "EUR", "commission": "0.10"}
         account, affiliate = account_of(), newest_affiliate()
         for number in range(3):
-            new = NewEvent(account, EventType.PURCHASE, affiliate, values)
-            record_event(new, key=str(number), source=Source.API, now=utcnow())
+            reported = Reported(EventType.PURCHASE, values | {"order": f"A{number}"}, utcnow())
+            recording.record(account, affiliate, reported, recording.Cause(Source.API, utcnow(), str(number)))
         db.session.commit()
     assert (weekly_summary.JOB, account_of().id) in weekly_summary.find_work(monday)
     for _ in range(2):
@@ -182,3 +199,99 @@ def test_a_week_is_summarized_once_and_skipped_when_it_ended_long_ago(owner, cli
     weeks = list(db.session.scalars(select(Week).order_by(Week.id)))
     assert [week.state for week in weeks] == [WeekState.DONE, WeekState.SKIPPED]
     assert len(messages("weekly-summary")) == 1
+
+
+# -- what the week of an event is, and what is named late
+
+
+def _summary_of(account, moment):
+    """Queue the summaries that are due, and return the text of the newest one to the affiliate, or an empty text."""
+    before = len(messages("weekly-summary"))
+    weekly_summary.enqueue_summaries(account.id, now=moment)
+    found = messages("weekly-summary")
+    return found[-1].text if len(found) > before else ""
+
+
+def test_when_an_event_happened_decides_its_week(account, buy):
+    """A purchase of Sunday 23:55 in Berlin, which the shop reports after midnight."""
+    account.time_zone = "Europe/Berlin"
+    with time_machine.travel("2026-10-25 23:05:00+00:00", tick=False):
+        buy("A-1", at=datetime(2026, 10, 25, 22, 55, tzinfo=UTC))
+    text = _summary_of(account, datetime(2026, 10, 26, 8, tzinfo=UTC))
+    assert "1 purchase" in messages("weekly-summary")[0].subject
+    assert "12.00 EUR" in text
+    assert _summary_of(account, datetime(2026, 11, 2, 8, tzinfo=UTC)) == ""
+
+
+def test_what_is_reported_after_the_summary_is_named_in_the_next_one(account, buy):
+    buy("A-1")
+    assert "12.00 EUR" in _summary_of(account, datetime(2026, 10, 26, 9, tzinfo=UTC))
+    with time_machine.travel("2026-10-27 12:00:00+00:00", tick=False):
+        buy("A-2", at=datetime(2026, 10, 22, 12, tzinfo=UTC))
+        buy("A-3", at=datetime(2026, 10, 27, 12, tzinfo=UTC), commission="1.00")
+    text = _summary_of(account, datetime(2026, 11, 2, 9, tzinfo=UTC))
+    assert "22 October: Purchase, order A-2, 12.00 EUR" in text
+    assert "A-3" not in text
+    assert "Purchases: 1" in text
+    assert "1.00 EUR" in text
+    assert "A-1" not in text
+    owner_text = messages("owner-weekly-summary")[-1].text
+    assert "22 October: Purchase, Grace Hopper, order A-2, 12.00 EUR" in owner_text
+    assert _summary_of(account, datetime(2026, 11, 9, 9, tzinfo=UTC)) == "", "named once"
+
+
+def test_refunds_and_declines_are_subtracted_and_a_week_of_payouts_has_a_summary(account, buy, report):
+    buy("A-1")
+    report(EventType.REFUND, order="A-1", commission="4.00")
+    buy("A-2", commission="1.00")
+    report(EventType.COMMISSION_DECLINED, order="A-2", commission="1.00")
+    text = _summary_of(account, datetime(2026, 10, 26, 9, tzinfo=UTC))
+    assert "Commission, after refunds and declines: 8.00 EUR" in text
+    assert "2 purchases" in messages("weekly-summary")[0].subject
+    with time_machine.travel("2026-10-27 12:00:00+00:00", tick=False):
+        report(EventType.REFUND, order="A-1", commission="3.00")
+        report(EventType.PAYOUT, amount="5.00")
+        report(EventType.CORRECTION, amount="-0.50")
+    text = _summary_of(account, datetime(2026, 11, 2, 9, tzinfo=UTC))
+    assert "Commission, after refunds and declines: -3.00 EUR" in text
+    assert "Paid out: 5.00 EUR" in text
+    assert "Corrections: -0.50 EUR" in text
+
+
+def test_history_that_is_reported_later_is_in_no_summary(account, buy):
+    buy("A-1", at=datetime(2019, 5, 1, 10, tzinfo=UTC))
+    assert _summary_of(account, datetime(2026, 10, 26, 9, tzinfo=UTC)) == ""
+    assert messages("new-purchase") == []
+
+
+def test_a_skipped_week_is_told_and_can_be_sent_after_all(account, owner, buy):
+    buy("A-1")
+    told = "The weekly summaries of 19 October to 25 October were not sent"
+    tuesday = datetime(2026, 10, 27, 10, 30, tzinfo=UTC)
+    weekly_summary.enqueue_summaries(account.id, now=tuesday)
+    assert _weeks() == {"2026-W43": WeekState.SKIPPED}
+    assert told in owner.get("/deliveries").get_data(as_text=True)
+    page = owner.get("/commissions/skipped-week").get_data(as_text=True)
+    assert "Send the summaries now" in page
+    week = db.session.scalars(select(Week.id)).one()
+    with time_machine.travel(tuesday, tick=False):
+        for _ in range(2):  # the second click
+            assert owner.submit("/commissions/skipped-week", {"week": str(week)}).status_code == 303
+        assert weekly_summary.find_work(tuesday) == [(weekly_summary.JOB, account.id)]
+        assert "12.00 EUR" in _summary_of(account, tuesday)
+        assert _weeks() == {"2026-W43": WeekState.DONE}
+        assert told not in owner.get("/deliveries").get_data(as_text=True)
+        assert "No summary was skipped" in owner.get("/commissions/skipped-week").get_data(as_text=True)
+
+
+def test_what_a_skipped_week_left_out_is_named_in_the_next_summary(account, owner, buy):
+    buy("A-1")
+    weekly_summary.enqueue_summaries(account.id, now=datetime(2026, 10, 27, 10, 30, tzinfo=UTC))
+    text = _summary_of(account, datetime(2026, 11, 2, 9, tzinfo=UTC))
+    assert "21 October: Purchase, order A-1, 12.00 EUR" in text
+    assert "weekly summaries of" not in owner.get("/deliveries").get_data(as_text=True)
+
+
+def test_a_week_without_events_is_skipped_without_a_word(account, owner, affiliate):
+    weekly_summary.enqueue_summaries(account.id, now=datetime(2026, 10, 27, 10, 30, tzinfo=UTC))
+    assert "weekly summaries of" not in owner.get("/deliveries").get_data(as_text=True)

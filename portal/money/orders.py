@@ -1,0 +1,237 @@
+"""Ties the events of one order together: each changes the commissions of the order, whatever the sequence they arrive in.
+
+The first commission of an order (slot 0) is locked before anything is read, so that simultaneous events of one order take
+turns. The caller stores the event and commits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from ..amounts import from_units, parse_amount, plain_number, to_units
+from ..db import db, insert
+from ..events.models import EmailDecision
+from ..events.types import EventType
+from .models import COUNTED, Commission, CommissionState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from ..affiliates.models import Affiliate
+
+_MAX_UNITS = 10**17  # ten times the largest amount; what is refunded or paid beyond it changes nothing
+
+
+class OtherCurrency(Exception):
+    """The order was reported in another currency, which ``currency`` holds."""
+
+    def __init__(self, currency: str) -> None:
+        super().__init__(currency)
+        self.currency = currency
+
+
+class OtherAffiliate(Exception):
+    """The order was reported for another affiliate, and not for this one."""
+
+
+@dataclass(frozen=True)
+class Reported:
+    """An event about money or leads, with the values that were reported."""
+
+    type: EventType
+    values: Mapping[str, str]
+    occurred_at: datetime
+    notify: bool = False  # also if it happened long ago
+
+    @property
+    def order(self) -> str:
+        return self.values.get("order", "")
+
+    @property
+    def currency(self) -> str:
+        return self.values.get("currency", "")
+
+    def units(self, name: str) -> int:
+        """Return one of the amounts, in units."""
+        return to_units(parse_amount(self.values.get(name, "")) or Decimal())
+
+
+@dataclass
+class Effect:
+    """What an event changed: ``units`` of its ledger entry, and the values that its emails show.
+
+    ``withheld`` is the reason why it causes no email. A purchase of an order that was reported before is ``is_repeated``.
+    """
+
+    units: int = 0
+    commission: Commission | None = None
+    withheld: EmailDecision = EmailDecision.QUEUED
+    is_repeated: bool = False
+    shown: dict[str, str] = field(default_factory=dict)
+
+
+def apply(affiliate: Affiliate, reported: Reported, now: datetime) -> Effect:
+    """Change the commissions of an event's order. Raises OtherCurrency and OtherAffiliate."""
+    if reported.type is EventType.LEAD:
+        return Effect()
+    if reported.type is EventType.CORRECTION or not reported.order:
+        return Effect(reported.units("amount"))
+    rows = _lock_order(affiliate, reported, now)
+    if reported.type is EventType.PURCHASE:
+        return _purchase(affiliate, reported, rows, now)
+    own = _own(affiliate, reported, rows, now)
+    counted = [row for row in own if row.state in COUNTED]
+    if not counted:  # it concerns a report that the owner has not called a purchase
+        return Effect(commission=own[0], withheld=EmailDecision.SAME_ORDER)
+    match reported.type:
+        case EventType.REFUND:
+            return _refund(reported, counted)
+        case EventType.COMMISSION_APPROVED:
+            return approve(counted, now, reported.units("commission"))
+        case EventType.COMMISSION_DECLINED:
+            return decline(counted, reported.values.get("reason", ""), now)
+    counted[0].paid = min(counted[0].paid + reported.units("amount"), _MAX_UNITS)
+    return Effect(reported.units("amount"), counted[0])
+
+
+def approve(rows: Sequence[Commission], now: datetime, reported_units: int = 0) -> Effect:
+    """Approve commissions. Those whose purchase was not reported earn what the approval states."""
+    changed = [row for row in rows if row.state is not CommissionState.APPROVED]
+    before = sum(row.remaining for row in changed)
+    for row in changed:
+        if not row.is_purchased and not row.earned:
+            row.earned, reported_units = reported_units, 0
+        row.state, row.reason, row.decided_at = CommissionState.APPROVED, "", now
+        settle(row)
+    return _decided(rows, changed, before, sum(row.remaining for row in changed))
+
+
+def decline(rows: Sequence[Commission], reason: str, now: datetime) -> Effect:
+    """Decline commissions, also approved ones."""
+    changed = [row for row in rows if row.state is not CommissionState.DECLINED]
+    before = sum(row.remaining for row in changed)
+    for row in changed:
+        row.state, row.reason, row.decided_at = CommissionState.DECLINED, reason, now
+        settle(row)
+    return _decided(rows, changed, before, before)
+
+
+def settle(row: Commission) -> None:
+    """Compute what is left of a commission."""
+    counts = row.state in (CommissionState.PENDING, CommissionState.APPROVED)
+    row.remaining = max(0, row.earned - row.refunded) if counts else 0
+
+
+def _decided(
+    rows: Sequence[Commission], changed: Sequence[Commission], before: int, shown_units: int
+) -> Effect:
+    """Return the effect of a decision. Of an order of which all was refunded, it is no news."""
+    units = sum(row.remaining for row in changed) - before
+    effect = Effect(units, rows[0])
+    earned = sum(row.earned for row in changed)
+    if not changed or (earned and not shown_units):
+        effect.withheld = EmailDecision.NO_CHANGE
+    if earned:
+        effect.shown["commission"] = plain_number(from_units(shown_units), rows[0].currency)
+    return effect
+
+
+def _purchase(affiliate: Affiliate, reported: Reported, rows: Sequence[Commission], now: datetime) -> Effect:
+    if any(row.is_purchased for row in rows):
+        row = _add_row(affiliate, reported, rows, now)
+        row.state = CommissionState.REPEATED
+        _fill(row, reported)
+        return Effect(commission=row, withheld=EmailDecision.SAME_ORDER, is_repeated=True)
+    row = _own(affiliate, reported, rows, now)[0]
+    before = row.remaining
+    _fill(row, reported)
+    settle(row)
+    effect = Effect(row.remaining - before, row)
+    if row.state is not CommissionState.PENDING or row.is_refunded:  # the affiliate knows more already
+        effect.withheld = EmailDecision.NO_CHANGE
+    return effect
+
+
+def _fill(row: Commission, reported: Reported) -> None:
+    row.is_purchased, row.occurred_at = True, reported.occurred_at
+    row.amount, row.earned = reported.units("amount"), reported.units("commission")
+
+
+def _refund(reported: Reported, rows: Sequence[Commission]) -> Effect:
+    """Take back commission. Where the purchase is known, no more than is left of it."""
+    is_known = any(row.is_purchased or row.earned for row in rows)
+    before, rest = sum(row.remaining for row in rows), reported.units("commission")
+    for row in rows:
+        capacity = max(0, row.earned - row.refunded) if is_known else _MAX_UNITS - row.refunded
+        taken = min(rest, capacity)
+        row.refunded, rest = row.refunded + taken, rest - taken
+        settle(row)
+    after = sum(row.remaining for row in rows)
+    effect = Effect(after - before, rows[0])
+    if is_known:
+        effect.shown["commission"] = plain_number(from_units(before - after), reported.currency)
+        effect.shown["remaining"] = plain_number(from_units(after), reported.currency)
+        if after == before:
+            effect.withheld = EmailDecision.NO_CHANGE
+    return effect
+
+
+def _own(
+    affiliate: Affiliate, reported: Reported, rows: Sequence[Commission], now: datetime
+) -> list[Commission]:
+    """Return the affiliate's commissions of the order; a new one if there is none yet."""
+    theirs = [row for row in rows if row.affiliate_id == affiliate.id]
+    own = [row for row in theirs if row.currency == reported.currency]
+    known = [row.currency for row in theirs if row.is_purchased]
+    if not own and known:
+        raise OtherCurrency(known[0])
+    if not theirs and any(row.is_purchased for row in rows):
+        raise OtherAffiliate
+    return own or [_add_row(affiliate, reported, rows, now)]
+
+
+def _lock_order(affiliate: Affiliate, reported: Reported, now: datetime) -> list[Commission]:
+    """Return the commissions of an order, locked. The first one is created with the first event."""
+    values = _new_values(affiliate, reported, 0, now)
+    keys = ["account_id", "order_ref", "slot"]
+    db.session.execute(insert(Commission).values(values).on_conflict_do_nothing(index_elements=keys))
+    query = select(Commission).where(
+        Commission.account_id == affiliate.account_id, Commission.order_ref == reported.order
+    )
+    locked = query.order_by(Commission.slot).with_for_update().execution_options(populate_existing=True)
+    db.session.execute(query.where(Commission.slot == 0).with_for_update())
+    return list(db.session.scalars(locked))
+
+
+def _add_row(
+    affiliate: Affiliate, reported: Reported, rows: Sequence[Commission], now: datetime
+) -> Commission:
+    row = Commission(**_new_values(affiliate, reported, max(row.slot for row in rows) + 1, now))
+    db.session.add(row)
+    db.session.flush()
+    return row
+
+
+def _new_values(affiliate: Affiliate, reported: Reported, slot: int, now: datetime) -> dict[str, object]:
+    return {
+        "account_id": affiliate.account_id,
+        "affiliate_id": affiliate.id,
+        "order_ref": reported.order,
+        "slot": slot,
+        "currency": reported.currency,
+        "is_purchased": False,
+        "amount": 0,
+        "earned": 0,
+        "refunded": 0,
+        "remaining": 0,
+        "paid": 0,
+        "state": CommissionState.PENDING,
+        "reason": "",
+        "occurred_at": reported.occurred_at,
+        "created_at": now,
+    }

@@ -1,0 +1,171 @@
+"""The owner's pages of commissions: the list with its decisions, the rule, the export, and a week that was skipped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    flash,
+    redirect,
+    render_template,
+    request,
+    stream_with_context,
+    url_for,
+)
+from flask_babel import gettext as _
+from flask_babel import ngettext
+from flask_login import current_user, login_required
+
+from ..clock import utcnow
+from ..events import weeks
+from ..events.types import Source
+from ..web.pagination import key_argument
+from . import approval_rule, balances, csv_export, decisions, listing, weekly_summary
+from .decisions import Decision
+from .forms import DecisionForm, RuleForm
+from .models import CommissionState
+from .recording import Cause
+
+blueprint = Blueprint("money", __name__, url_prefix="/commissions")
+
+
+@blueprint.get("")
+@login_required
+def index() -> Any:
+    return _page(_state(request.args), DecisionForm(formdata=None), _rule_form())
+
+
+@blueprint.post("")
+@login_required
+def decide() -> Any:
+    """Decide about the chosen commissions."""
+    return _decide(_ids("id"))
+
+
+@blueprint.post("/shown")
+@login_required
+def decide_shown() -> Any:
+    """Decide about all commissions that the page showed."""
+    return _decide(_ids("shown"))
+
+
+@blueprint.post("/rule")
+@login_required
+def save_rule() -> Any:
+    form = RuleForm()
+    if not form.validate():
+        page = _page(CommissionState.PENDING, DecisionForm(formdata=None), form, form_errors=True)
+        return page, 422
+    approval_rule.save_days(current_user.account_id, form.chosen)
+    if form.chosen is None:
+        flash(_("Commissions wait for your decision from now on."), "success")
+    else:
+        text = ngettext(
+            "Commissions are approved one day after the purchase from now on.",
+            "Commissions are approved %(num)s days after the purchase from now on.",
+            form.chosen,
+        )
+        flash(text, "success")
+    return redirect(url_for(".index"), 303)
+
+
+@blueprint.get("/export.csv")
+@login_required
+def export() -> Any:
+    lines = csv_export.stream_csv(current_user.account_id)
+    response = Response(stream_with_context(lines), mimetype="text/csv")
+    name = f"{current_user.account.slug}-commissions-{utcnow():%Y-%m-%d}.csv"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+@blueprint.get("/skipped-week")
+@login_required
+def skipped_week() -> Any:
+    week = weekly_summary.find_skipped(current_user.account_id)
+    days = weeks.days_of(week.week) if week is not None else None
+    return render_template("money/skipped_week.html", week=week, days=days)
+
+
+@blueprint.post("/skipped-week")
+@login_required
+def send_skipped_week() -> Any:
+    week_id = key_argument(request.form.get("week")) or 0
+    if weekly_summary.send_skipped(current_user.account_id, week_id, now=utcnow()):
+        flash(_("The summaries are on their way."), "success")
+    else:
+        flash(_("Nothing was sent: these summaries have left, or those of a later week."), "warning")
+    return redirect(url_for(".index"), 303)
+
+
+def _decide(ids: set[int]) -> Any:
+    name, state = request.form.get("decision", ""), _state(request.form)
+    decision = Decision(name) if name in set(Decision) else abort(400)
+    form = DecisionForm()
+    if decision is Decision.DECLINE and not form.validate():
+        return _page(state, form, _rule_form(), chosen=ids, form_errors=True), 422
+    if not ids:
+        flash(_("Choose one commission or more first."), "warning")
+        return redirect(url_for(".index", state=state.value), 303)
+    reason = (form.reason.data or "") if decision is Decision.DECLINE else ""
+    count = decisions.decide_all(current_user.account, ids, decision, Cause(Source.PORTAL, utcnow()), reason)
+    flash(_result(decision, count), "success" if count else "warning")
+    return redirect(url_for(".index", state=state.value), 303)
+
+
+def _state(values: Any) -> CommissionState:
+    name = values.get("state", "")
+    return CommissionState(name) if name in set(CommissionState) else CommissionState.PENDING
+
+
+def _ids(name: str) -> set[int]:
+    found = {key_argument(text) for text in request.form.getlist(name)[: decisions.MAX_AT_ONCE]}
+    return {one for one in found if one is not None}
+
+
+def _rule_form() -> RuleForm:
+    days = approval_rule.find_days(current_user.account_id)
+    return RuleForm(formdata=None, data={"active": days is not None, "days": str(days or "")})
+
+
+def _result(decision: Decision, count: int) -> str:
+    if not count:
+        return str(_("Nothing was changed: this was decided before."))
+    one_and_many = {
+        Decision.APPROVE: ngettext("One commission is approved.", "%(num)s commissions are approved.", count),
+        Decision.DECLINE: ngettext("One commission is declined.", "%(num)s commissions are declined.", count),
+        Decision.SECOND: ngettext(
+            "One purchase counts from now on.", "%(num)s purchases count from now on.", count
+        ),
+        Decision.SAME: ngettext(
+            "One report is put aside: it counts no second time.",
+            "%(num)s reports are put aside: they count no second time.",
+            count,
+        ),
+    }
+    return str(one_and_many[decision])
+
+
+def _page(state: CommissionState, form: DecisionForm, rule_form: RuleForm, **more: object) -> str:
+    before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    account_id = current_user.account_id
+    page = listing.list_commissions(account_id, state, before=before, after=after)
+    days = approval_rule.find_days(account_id)
+    return render_template(
+        "money/index.html",
+        state=state,
+        commissions=listing.describe(page.rows),
+        page=page,
+        paged=before is not None or after is not None,
+        counts=listing.count_by_state(account_id),
+        tabs=listing.TABS,
+        state_labels=listing.STATE_LABELS,
+        balances=balances.account_balances(account_id),
+        form=form,
+        rule_form=rule_form,
+        days=days,
+        **more,
+    )

@@ -1,0 +1,89 @@
+"""Money from purchase to payout: the owner's pages, the affiliate's dashboard and the export show the same sums."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.journeys.running import RunningPortal
+from tests.journeys.test_events import GRACE, mail_about, mails, make_token, send_event, sign_up, text_of
+from tests.journeys.test_owner import fill_rehearsal, save
+
+
+@pytest.fixture
+def portal(tmp_path: Path, seeded: Path) -> Iterator[RunningPortal]:
+    """A running portal that collects no events, as one affiliate gets more of them here than in an hour."""
+    running = RunningPortal(tmp_path / "instance", SIGNET_EVENT_EMAILS_PER_HOUR="40")
+    with running.running_with(seeded):
+        yield running
+
+
+def test_a_purchase_is_refunded_in_part_approved_and_paid_and_another_is_declined(
+    portal: RunningPortal, log_in: Page
+) -> None:
+    page = log_in
+    fill_rehearsal(page)
+    save(page)
+    sign_up(page, portal)
+    token = make_token(page, portal)
+
+    def report(key: str, event: str, **data: str) -> None:
+        body = {"event": event, "affiliate": {"email": GRACE}, "data": {"currency": "EUR", **data}}
+        assert send_event(portal, token, key, body)[0] == 201
+
+    report("1", "purchase", order="C-1", amount="1200.5", commission="120.5")
+    report("2", "purchase", order="C-2", amount="50.00", commission="5.00")
+    report("3", "purchase", order="C-3", amount="10.00", commission="1.25")
+    report("4", "refund", order="C-1", commission="20.50")
+    report("5", "purchase", order="C-2", amount="50.00", commission="5.00")  # under another key
+    assert "20.50 EUR" in text_of(mail_about(portal, "A part of an order was refunded"))
+
+    page.goto(f"{portal.base}/commissions")
+    expect(page.locator("main")).to_contain_text("106.25 EUR")
+    for order in ("C-1", "C-3"):
+        page.get_by_label(f"Choose order {order}").check()
+    page.get_by_role("button", name="Approve chosen").click()
+    expect(page.locator("body")).to_contain_text("2 commissions are approved.")
+    page.get_by_label("Choose order C-2").check()
+    page.get_by_text("Decline chosen", exact=True).click()
+    page.get_by_label("Reason").fill("The order was a test.")
+    page.get_by_role("button", name="Yes, decline chosen").click()
+    expect(page.locator("body")).to_contain_text("One commission is declined.")
+    mail_about(portal, "The order was a test.")
+
+    page.get_by_role("link", name="Decide").first.click()
+    page.get_by_label("Choose order C-2").check()
+    page.get_by_role("button", name="Chosen are the same purchases").click()
+    expect(page.locator("body")).not_to_contain_text("reported an order twice")
+
+    report("6", "payout", amount="100.00", order="C-1")
+    paid = mail_about(portal, "100.00 EUR")
+    assert "on their way" in str(paid["Subject"])
+    sums = ("0.00 EUR", "1.25 EUR", "100.00 EUR")  # pending, approved, paid
+
+    page.goto(f"{portal.base}/commissions?state=approved")
+    balance = page.locator("table", has_text="All affiliates together")
+    file = page.request.get(f"{portal.base}/commissions/export.csv").text().removeprefix("\ufeff")
+    rows = {(row["Order"], row["Status"]): row["Left"] for row in csv.DictReader(io.StringIO(file))}
+    assert rows == {
+        ("C-1", "approved"): "100.00",
+        ("C-2", "declined"): "0.00",
+        ("C-2", "dismissed"): "0.00",
+        ("C-3", "approved"): "1.25",
+    }
+    for amount in sums:
+        expect(balance).to_contain_text(amount)
+    welcome = next(mail for mail in mails(portal) if "/affiliate/" in text_of(mail))
+    page.goto(re.search(r"http://\S+/affiliate/[A-Za-z0-9_-]+", text_of(welcome)).group())  # type: ignore[union-attr]
+    balance = page.locator("table", has_text="Your balance")
+    for amount in sums:
+        expect(balance).to_contain_text(amount)
+    orders = page.locator("table", has_text="Your orders")
+    for state in ("Paid", "Declined", "Approved", "The order was a test."):
+        expect(orders).to_contain_text(state)

@@ -1,0 +1,251 @@
+"""The owner's page of commissions, the rule, and the guarantee that each decision causes its email once."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import select
+
+from portal.affiliates import page_keys
+from portal.clock import utcnow
+from portal.db import db
+from portal.events.models import Event
+from portal.events.types import EventType, Source
+from portal.money import approval_rule, balances, decisions, recording
+from portal.money.decisions import Decision
+from portal.money.models import Commission, CommissionState
+from tests.api.test_concurrency import at_once
+from tests.enrolment.support import account_of, messages
+from tests.money.conftest import new_affiliate
+
+PATH = "/commissions"
+
+
+def rows():
+    db.session.rollback()
+    return list(db.session.scalars(select(Commission).order_by(Commission.id)))
+
+
+def states():
+    return [row.state.value for row in rows()]
+
+
+def page(browser, path=PATH):
+    answer = browser.get(path)
+    assert answer.status_code == 200
+    return answer.get_data(as_text=True)
+
+
+def test_without_commissions_the_page_says_so(owner):
+    text = page(owner)
+    assert "No commissions yet" in text
+    assert owner.get(f"{PATH}/export.csv").get_data(as_text=True).count("\n") == 1
+
+
+def test_chosen_commissions_are_approved_in_bulk_and_each_is_mailed_once(owner, record):
+    for number in range(3):
+        record(order=f"A-{number}")
+    ids = [str(row.id) for row in rows()]
+    form = {"decision": "approve", "state": "pending", "id": ids[:2]}
+    for _ in range(2):  # the second click
+        assert owner.submit(PATH, form).status_code == 303
+    assert states() == ["approved", "approved", "pending"]
+    assert len(messages("commission-approved")) == 2
+    text = page(owner)
+    assert "A-2" in text
+    assert "Nothing was changed" in text
+    everything = {"decision": "approve", "state": "pending", "shown": ids, "id": []}
+    assert owner.submit(f"{PATH}/shown", everything, page=PATH).status_code == 303
+    assert states() == ["approved"] * 3
+
+
+def test_a_commission_is_declined_with_a_reason_that_its_email_states(owner, record, affiliate, client):
+    record()
+    [row] = rows()
+    form = {"decision": "decline", "state": "pending", "id": [str(row.id)], "reason": "The order was a test."}
+    assert owner.submit(PATH, form).status_code == 303
+    assert states() == ["declined"]
+    [mail] = messages("commission-declined")
+    assert "The order was a test." in mail.text
+    assert "The order was a test." in page(owner, f"{PATH}?state=declined")
+    dashboard = page(client, f"/affiliate/{page_keys.open_keys(affiliate).dashboard}")
+    assert "Declined" in dashboard
+    assert "The order was a test." in dashboard
+
+
+def test_a_reason_that_is_too_long_keeps_the_choice(owner, record):
+    record()
+    [row] = rows()
+    form = {"decision": "decline", "state": "pending", "id": [str(row.id)], "reason": "x" * 301}
+    answer = owner.submit(PATH, form)
+    text = answer.get_data(as_text=True)
+    assert answer.status_code == 422
+    assert "Use 300 characters or fewer." in text
+    assert "checked" in text
+    assert "x" * 301 in text
+    assert states() == ["pending"]
+
+
+@pytest.mark.parametrize(
+    "form", [{"decision": "approve", "id": []}, {"decision": "approve", "id": ["x", "9" * 30]}]
+)
+def test_without_a_choice_nothing_happens(owner, form):
+    assert owner.submit(PATH, form).status_code == 303
+    assert "Choose one commission or more first." in page(owner)
+
+
+def test_an_unknown_decision_is_a_bad_request(owner):
+    assert owner.submit(PATH, {"decision": "burn"}).status_code == 400
+
+
+def test_the_commissions_of_another_account_stay_as_they_are(owner, stranger, record):
+    record()
+    [row] = rows()
+    for path in (PATH, f"{PATH}/shown"):
+        form = {"decision": "approve", "id": [str(row.id)], "shown": [str(row.id)]}
+        assert stranger.submit(path, form, page=PATH).status_code == 303
+    assert states() == ["pending"]
+    assert "A-1" not in page(stranger)
+    assert "A-1" not in stranger.get(f"{PATH}/export.csv").get_data(as_text=True)
+
+
+def test_dashboard_page_export_and_api_show_the_same_sums(owner, client, record, affiliate):
+    """A purchase that is refunded in part, approved and paid, and one that is declined."""
+    record(order="A-1", commission="12.00")
+    record(EventType.REFUND, order="A-1", commission="4.00")
+    record(order="A-2", commission="5.50")
+    record(order="A-3", commission="1.25")
+    first, second, _ = rows()
+    owner.submit(PATH, {"decision": "approve", "state": "pending", "id": [str(first.id)]})
+    owner.submit(PATH, {"decision": "decline", "state": "pending", "id": [str(second.id)], "reason": "Test"})
+    record(EventType.PAYOUT, amount="8.00", order="A-1")
+    [balance] = balances.balances_of(affiliate.id)
+    assert (balance.pending, balance.approved, balance.paid) == (Decimal("1.25"), 0, 8)
+    for text in (
+        page(owner),
+        page(owner, f"/affiliates/{affiliate.id}"),
+        page(client, f"/affiliate/{page_keys.open_keys(affiliate).dashboard}"),
+    ):
+        assert all(amount in text for amount in ("1.25 EUR", "0.00 EUR", "8.00 EUR"))
+    file = owner.get(f"{PATH}/export.csv").get_data(as_text=True).removeprefix("\ufeff")
+    found = {row["Order"]: row for row in csv.DictReader(io.StringIO(file))}
+    assert {order: row["Left"] for order, row in found.items()} == {
+        "A-1": "8.00",
+        "A-2": "0.00",
+        "A-3": "1.25",
+    }
+    assert sum(Decimal(row["Left"]) for row in found.values()) == balance.earned
+
+
+def test_the_rule_approves_what_is_left_after_some_days(owner, account, record):
+    now = utcnow()
+    record(order="old", at=now - timedelta(days=15))
+    record(order="part", at=now - timedelta(days=15))
+    record(EventType.REFUND, order="part", commission="2.00")
+    record(order="refunded", at=now - timedelta(days=15))
+    record(EventType.REFUND, order="refunded")
+    record(order="new", at=now - timedelta(days=13))
+    assert approval_rule.find_work(now) == []
+    assert owner.submit(f"{PATH}/rule", {"active": "y", "days": "14"}, page=PATH).status_code == 303
+    assert approval_rule.find_days(account.id) == 14
+    assert approval_rule.find_work(now) == [(approval_rule.JOB, account.id)]
+    for _ in range(2):
+        approval_rule.run(account.id, now=now)
+    assert states() == ["approved", "approved", "pending", "pending"]
+    assert [mail.subject for mail in messages("commission-approved")] == [
+        "Approved: 12.00 EUR for order old",
+        "Approved: 10.00 EUR for order part",
+    ]
+    assert approval_rule.find_work(now) == []
+    assert owner.submit(f"{PATH}/rule", {"days": "14"}, page=PATH).status_code == 303
+    assert approval_rule.find_days(account.id) is None
+
+
+@pytest.mark.parametrize("days", ["", "0", "366", "-1", "1.5", "ten", "٣", "9" * 40])
+def test_a_rule_needs_a_number_of_days(owner, account, days):
+    answer = owner.submit(f"{PATH}/rule", {"active": "y", "days": days}, page=PATH)
+    assert answer.status_code == 422
+    assert "from 1 to 365" in answer.get_data(as_text=True)
+    assert approval_rule.find_days(account.id) is None
+
+
+@pytest.mark.both_databases
+def test_of_simultaneous_decisions_by_owner_rule_and_shop_one_causes_the_email(
+    app, account, affiliate, record
+):
+    record()
+    [row] = rows()
+    commission_id, account_id, affiliate_id = row.id, account.id, affiliate.id
+    now = utcnow()
+
+    def decide(number):
+        programme = account_of()
+        if number % 2:
+            cause = recording.Cause(Source.PLANNER, now)
+            return decisions.decide(programme, commission_id, Decision.APPROVE, cause)
+        who = db.session.get_one(type(affiliate), affiliate_id)
+        values = {"order": "A-1", "commission": "12.00", "currency": "EUR"}
+        reported = recording.Reported(EventType.COMMISSION_APPROVED, values, now)
+        recording.record(programme, who, reported, recording.Cause(Source.API, now, f"shop-{number}"))
+        db.session.commit()
+        return None
+
+    at_once(app, decide, range(8))
+    assert states() == ["approved"]
+    assert len(messages("commission-approved")) == 1
+    [balance] = balances.account_balances(account_id)
+    assert balance.approved == 12
+
+
+@pytest.mark.both_databases
+def test_of_simultaneous_purchases_of_one_order_one_counts_and_one_is_mailed(app, account, affiliate, record):
+    affiliate_id = affiliate.id
+
+    def buy(number):
+        who = db.session.get_one(type(affiliate), affiliate_id)
+        values = {"order": "B-1", "amount": "50.00", "commission": "5.00", "currency": "EUR"}
+        reported = recording.Reported(EventType.PURCHASE, values, utcnow())
+        recording.record(account_of(), who, reported, recording.Cause(Source.API, utcnow(), f"buy-{number}"))
+        db.session.commit()
+
+    at_once(app, buy, range(6))
+    assert sorted(states()) == ["pending"] + ["repeated"] * 5
+    assert len(messages("new-purchase")) == 1
+    assert balances.account_balances(account.id)[0].pending == 5
+
+
+def test_the_page_of_a_long_list_has_pages(owner, account):
+    affiliate = new_affiliate(account)
+    now = utcnow()
+    for number in range(60):
+        values = {"order": f"A-{number}", "amount": "1", "commission": "1", "currency": "EUR"}
+        reported = recording.Reported(EventType.PURCHASE, values, now - timedelta(days=40))
+        recording.record(account, affiliate, reported, recording.Cause(Source.API, now, str(number)))
+    db.session.commit()
+    first = page(owner)
+    assert "A-59" in first
+    assert ">A-9<" not in first
+    oldest_shown = rows()[10].id
+    assert ">A-9<" in page(owner, f"{PATH}?before={oldest_shown}")
+    assert len(list(db.session.scalars(select(Event.id)))) == 60
+
+
+def test_orders_reported_twice_have_a_tab_with_both_answers(owner, record):
+    assert "Reported twice" not in page(owner)
+    record()
+    record()
+    record()
+    text = page(owner, f"{PATH}?state=repeated")
+    assert "second purchases" in text
+    _, second, third = rows()
+    form = {"decision": "second", "state": "repeated", "id": [str(second.id)]}
+    assert owner.submit(PATH, form).status_code == 303
+    form = {"decision": "same", "state": "repeated", "id": [str(third.id)]}
+    assert owner.submit(PATH, form).status_code == 303
+    assert states() == ["pending", "pending", "dismissed"]
+    assert len(messages("new-purchase")) == 2
+    assert CommissionState.REPEATED not in {row.state for row in rows()}

@@ -1,0 +1,331 @@
+"""Events of one order are tied together, in whatever sequence they arrive, and every sum agrees with them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, func, select
+
+from portal.amounts import from_units
+from portal.clock import utcnow
+from portal.db import db
+from portal.events.models import EmailDecision
+from portal.events.types import EventType, Source
+from portal.money import balances, csv_export, decisions, recording
+from portal.money.decisions import Decision
+from portal.money.models import Commission, CommissionState, LedgerEntry
+from portal.money.orders import OtherAffiliate, OtherCurrency, Reported
+from tests.enrolment.support import messages
+from tests.money.conftest import new_affiliate
+
+REFUND, APPROVED, DECLINED = (
+    EventType.REFUND,
+    EventType.COMMISSION_APPROVED,
+    EventType.COMMISSION_DECLINED,
+)
+QUEUED, NO_CHANGE = EmailDecision.QUEUED, EmailDecision.NO_CHANGE
+
+
+def balance(affiliate, currency="EUR"):
+    found = {one.currency: one for one in balances.balances_of(affiliate.id)}
+    one = found.get(currency, balances.Balance(currency))
+    return one.pending, one.approved, one.paid
+
+
+def amounts(*texts):
+    return tuple(Decimal(text) for text in texts)
+
+
+def test_a_refund_in_part_takes_back_a_part_and_the_email_says_what_is_left(record, affiliate):
+    record()
+    assert balance(affiliate) == amounts("12", "0", "0")
+    assert record(REFUND, commission="4.00") == {"commission-declined": QUEUED}
+    assert balance(affiliate) == amounts("8", "0", "0")
+    text = messages("commission-declined")[-1].text
+    assert "A part of an order was refunded" in text
+    assert "4.00 EUR" in text
+    assert "8.00 EUR" in text
+    assert record(REFUND, commission="12.00") == {"commission-declined": QUEUED}
+    assert balance(affiliate) == amounts("0", "0", "0")
+    text = messages("commission-declined")[-1].text
+    assert "8.00 EUR" in text, "no more than was left is taken back"
+    assert "no longer counts" in text
+    assert record(REFUND) == {"commission-declined": NO_CHANGE}
+    assert record(APPROVED) == {"commission-approved": NO_CHANGE}, "nothing is left to approve"
+
+
+def test_an_approval_counts_with_what_is_left_and_causes_its_email_once(record, affiliate):
+    record()
+    record(REFUND, commission="2.50")
+    assert record(APPROVED, commission="12.00") == {"commission-approved": QUEUED}
+    assert "9.50 EUR" in messages("commission-approved")[-1].subject
+    assert record(APPROVED) == {"commission-approved": NO_CHANGE}
+    assert len(messages("commission-approved")) == 1
+    assert balance(affiliate) == amounts("0", "9.5", "0")
+    record(EventType.PAYOUT, amount="9.50")
+    assert balance(affiliate) == amounts("0", "0", "9.5")
+
+
+def test_a_decline_takes_back_what_was_approved_and_an_approval_gives_it_back(record, affiliate):
+    record()
+    record(APPROVED)
+    assert record(DECLINED, reason="Fraud") == {"commission-declined": QUEUED}
+    assert balance(affiliate) == amounts("0", "0", "0")
+    assert "12.00 EUR" in messages("commission-declined")[-1].text
+    assert record(DECLINED) == {"commission-declined": NO_CHANGE}
+    assert record(APPROVED) == {"commission-approved": QUEUED}
+    assert balance(affiliate) == amounts("0", "12", "0")
+
+
+def test_a_refund_of_what_was_paid_leaves_a_balance_below_zero(record, affiliate):
+    record()
+    record(APPROVED)
+    record(EventType.PAYOUT, amount="12.00", order="A-1")
+    [row] = db.session.scalars(select(Commission))
+    assert row.is_paid
+    record(REFUND)
+    assert balance(affiliate) == amounts("0", "-12", "12")
+    record(EventType.CORRECTION, amount="-3.00")
+    assert balance(affiliate) == amounts("0", "-15", "12")
+
+
+@pytest.mark.parametrize("first", [REFUND, APPROVED, DECLINED, EventType.PAYOUT])
+def test_events_may_arrive_before_their_purchase(record, affiliate, first):
+    more = {"amount": "5.00", "order": "A-1"} if first is EventType.PAYOUT else {"commission": "5.00"}
+    assert QUEUED in record(first, **more).values()
+    mails = record()
+    expected = {
+        REFUND: (amounts("7", "0", "0"), QUEUED),
+        APPROVED: (amounts("0", "12", "0"), NO_CHANGE),
+        DECLINED: (amounts("0", "0", "0"), NO_CHANGE),
+        EventType.PAYOUT: (amounts("12", "-5", "5"), QUEUED),
+    }
+    assert (balance(affiliate), mails["new-purchase"]) == expected[first]
+
+
+def test_an_order_under_two_keys_counts_once_until_the_owner_says_that_it_is_another(
+    record, account, affiliate, owner
+):
+    record()
+    mails = record()
+    assert mails == {"new-purchase": EmailDecision.SAME_ORDER, "owner-new-purchase": EmailDecision.SAME_ORDER}
+    assert balance(affiliate) == amounts("12", "0", "0")
+    assert len(messages("new-purchase")) == 1
+    [told] = messages("owner-order-repeated")
+    assert "A-1" in told.subject
+    assert "reported an order twice" in owner.get("/deliveries").get_data(as_text=True)
+    repeated = db.session.scalars(
+        select(Commission.id).where(Commission.state == CommissionState.REPEATED)
+    ).one()
+    cause = recording.Cause(Source.PORTAL, utcnow())
+    assert decisions.decide(account, repeated, Decision.SAME, cause)
+    assert not decisions.decide(account, repeated, Decision.SAME, cause)
+    assert balance(affiliate) == amounts("12", "0", "0")
+    assert decisions.decide(account, repeated, Decision.SECOND, cause)
+    assert not decisions.decide(account, repeated, Decision.SECOND, cause)
+    assert balance(affiliate) == amounts("24", "0", "0")
+    assert len(messages("new-purchase")) == 2
+    assert "reported an order twice" not in owner.get("/deliveries").get_data(as_text=True)
+
+
+def test_the_same_order_of_another_affiliate_is_told_to_the_owner_too(record, account):
+    other = new_affiliate(account, "Katherine", "katherine@example.org")
+    record()
+    assert record(about=other)["new-purchase"] is EmailDecision.SAME_ORDER
+    assert record(APPROVED, about=other) == {"commission-approved": EmailDecision.SAME_ORDER}
+    assert balance(other) == amounts("0", "0", "0")
+    third = new_affiliate(account, "Mary", "mary@example.org")
+    for type_ in (REFUND, APPROVED, DECLINED):
+        with pytest.raises(OtherAffiliate):
+            record(type_, about=third)
+        db.session.rollback()
+
+
+def test_an_order_keeps_its_currency(record, affiliate):
+    record()
+    for type_ in (REFUND, APPROVED, DECLINED):
+        with pytest.raises(OtherCurrency, match="EUR"):
+            record(type_, currency="USD")
+        db.session.rollback()
+    assert record(currency="USD")["new-purchase"] is EmailDecision.SAME_ORDER
+    assert balance(affiliate, "USD") == amounts("0", "0", "0")
+
+
+def test_a_simulated_event_and_a_known_key_count_nowhere(record, affiliate):
+    record(source=Source.SIMULATED)
+    assert balance(affiliate) == amounts("0", "0", "0")
+    record(key="once")
+    record(key="once", order="A-2")
+    assert balance(affiliate) == amounts("12", "0", "0")
+
+
+def test_an_old_event_counts_and_causes_no_email_unless_asked(record, affiliate):
+    old = utcnow() - timedelta(days=31)
+    assert set(record(at=old).values()) == {EmailDecision.TOO_OLD}
+    assert set(record(order="A-2", at=old, notify=True).values()) == {QUEUED}
+    assert balance(affiliate) == amounts("24", "0", "0")
+    assert set(db.session.scalars(select(LedgerEntry.week))) == {"", None}
+
+
+def test_sums_beyond_64_bits_are_exact(record, affiliate, account):
+    now = utcnow()
+    huge = Reported(EventType.CORRECTION, {"amount": "999999999999.9999", "currency": "CLF"}, now)
+    for number in range(1000):
+        recording.record(account, affiliate, huge, recording.Cause(Source.API, now, f"c{number}"))
+    db.session.commit()
+    expected = Decimal("999999999999.9999") * 1000
+    assert balance(affiliate, "CLF") == (0, expected, 0)
+
+
+# -- any history agrees with a plain recomputation
+
+
+@dataclass
+class _Order:
+    """An order as a plain recomputation sees it."""
+
+    earned: Decimal | None = None
+    refunded: Decimal = Decimal()
+    state: str = "pending"
+
+    @property
+    def left(self) -> Decimal:
+        earned = self.earned or Decimal()
+        return Decimal() if self.state == "declined" else max(Decimal(), earned - self.refunded)
+
+
+@dataclass
+class _Model:
+    """The sums of one history."""
+
+    orders: dict[tuple[int, str, str], _Order] = field(default_factory=lambda: defaultdict(_Order))
+    purchased: set[str] = field(default_factory=set)
+    paid: dict[tuple[int, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    corrected: dict[tuple[int, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+
+    def apply(self, who: int, type_: EventType, order: str, amount: Decimal, currency: str) -> None:
+        if type_ is EventType.PAYOUT:
+            self.paid[who, currency] += amount
+        elif type_ is EventType.CORRECTION:
+            self.corrected[who, currency] -= amount
+        elif type_ is EventType.PURCHASE:
+            if order not in self.purchased:
+                self.purchased.add(order)
+                self.orders[who, order, currency].earned = amount
+        elif order not in self.purchased or (who, order, currency) in self.orders:
+            one = self.orders[who, order, currency]
+            if type_ is REFUND:
+                one.refunded += (
+                    amount if one.earned is None else min(amount, max(Decimal(), one.earned - one.refunded))
+                )
+            elif type_ is DECLINED:
+                one.state = "declined"
+            else:
+                one.state = "approved"
+                one.earned = amount if one.earned is None else one.earned
+
+    def balances(self, who: int) -> dict[str, tuple[Decimal, Decimal, Decimal]]:
+        found: dict[str, list[Decimal]] = defaultdict(lambda: [Decimal()] * 3)
+        for (owner, _order, currency), one in self.orders.items():
+            if owner == who and one.state != "declined":
+                found[currency][one.state == "approved"] += one.left
+        for (owner, currency), amount in self.paid.items():
+            if owner == who:
+                found[currency][1] -= amount
+                found[currency][2] += amount
+        for (owner, currency), amount in self.corrected.items():
+            if owner == who:
+                found[currency][1] += amount
+        return {currency: tuple(sums) for currency, sums in found.items() if any(sums)}
+
+
+TYPES = st.sampled_from(
+    [EventType.PURCHASE] * 3 + [REFUND, REFUND, APPROVED, DECLINED, EventType.PAYOUT, EventType.CORRECTION]
+)
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 1),
+        TYPES,
+        st.sampled_from(["A-1", "A-2", "A-3"]),
+        st.decimals(Decimal("0.01"), Decimal("99.99"), places=2),
+        st.sampled_from(["EUR", "EUR", "USD"]),
+    ),
+    max_size=14,
+)
+_numbers = count()
+
+
+@pytest.mark.both_databases
+def test_any_history_agrees_with_a_plain_recomputation(account, affiliate):
+    people = [affiliate, new_affiliate(account, "Katherine", "katherine@example.org")]
+    account_id, ids = account.id, [one.id for one in people]
+
+    @given(STEPS)
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    def check(steps):
+        db.session.execute(delete(LedgerEntry))
+        db.session.execute(delete(Commission))
+        db.session.commit()
+        model = _Model()
+        programme = db.session.get_one(type(account), account_id)  # the export detaches what was loaded
+        who_of = [db.session.get_one(type(affiliate), id_) for id_ in ids]
+        for who, type_, order, amount, currency in steps:
+            name = "commission" if type_ in (REFUND, APPROVED, DECLINED) else "amount"
+            number = -amount if type_ is EventType.CORRECTION else amount
+            values = {"currency": currency, name: str(number)}
+            if type_ is EventType.PURCHASE:
+                values |= {"commission": str(amount), "amount": "100.00"}
+            if type_ not in (EventType.PAYOUT, EventType.CORRECTION):
+                values["order"] = order
+            cause = recording.Cause(Source.API, utcnow(), f"step-{next(_numbers)}")
+            try:
+                recording.record(programme, who_of[who], Reported(type_, values, utcnow()), cause)
+            except (OtherCurrency, OtherAffiliate):
+                db.session.rollback()
+                continue
+            db.session.commit()
+            model.apply(who, type_, order, amount, currency)
+        expected = [model.balances(0), model.balances(1)]
+        found = [
+            {
+                one.currency: (one.pending, one.approved, one.paid)
+                for one in balances.balances_of(id_)
+                if one.pending or one.approved or one.paid
+            }
+            for id_ in ids
+        ]
+        assert found == expected
+        whole = {one.currency: one for one in balances.account_balances(account_id)}
+        for currency, total in whole.items():
+            parts = [one.get(currency, (Decimal(),) * 3) for one in expected]
+            assert (total.pending, total.approved, total.paid) == tuple(map(sum, zip(*parts, strict=True)))
+            assert _of_ledger(account_id, currency) == total.earned
+            assert _of_csv(account_id, currency) == total.earned - sum(
+                (model.corrected[who, currency] for who in (0, 1)), Decimal()
+            )
+
+    check()
+
+
+def _of_ledger(account_id, currency):
+    """Return the sum of what the weekly summaries name: commissions and corrections."""
+    query = select(func.sum(LedgerEntry.units)).where(
+        LedgerEntry.account_id == account_id,
+        LedgerEntry.currency == currency,
+        LedgerEntry.type != EventType.PAYOUT,
+    )
+    return from_units(int(db.session.scalar(query) or 0))
+
+
+def _of_csv(account_id, currency):
+    rows = csv.DictReader(io.StringIO("".join(csv_export.stream_csv(account_id)).removeprefix("\ufeff")))
+    return sum((Decimal(row["Left"]) for row in rows if row["Currency"] == currency), Decimal())
