@@ -19,6 +19,9 @@ _SERIF = "Palatino,'Palatino Linotype','Book Antiqua',Georgia,serif"
 _SANS = "-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 _MONO = "Menlo,Consolas,'Liberation Mono',monospace"
 _VOID_ELEMENTS = {"br", "hr", "img"}
+_TABLE_STARTS = {name: Token(Kind.START, "table", {"class": name}) for name in ("button", "slip")}
+_CELL_START = tuple(Token(Kind.START, name) for name in ("tbody", "tr", "td"))
+_TABLE_END = tuple(Token(Kind.END, name) for name in ("td", "tr", "tbody", "table"))
 _STYLES_BY_TAG: Mapping[str, str] = {
     "h1": f"margin:0 0 14px;font-family:{_SERIF};font-size:29px;line-height:1.2;font-weight:bold;color:#1c2733",
     "h2": f"margin:30px 0 10px;font-family:{_SERIF};font-size:21px;line-height:1.3;font-weight:bold;color:#1c2733",
@@ -87,10 +90,10 @@ def _paragraphs_to_tables(tokens: Sequence[Token]) -> Iterator[Token]:
                 at += 1
                 continue
             class_, inner = "slip", tokens[at + 1 : end]
-        yield Token(Kind.START, "table", {"class": class_})
-        yield from (Token(Kind.START, name) for name in ("tbody", "tr", "td"))
+        yield _TABLE_STARTS[class_]
+        yield from _CELL_START
         yield from inner
-        yield from (Token(Kind.END, name) for name in ("td", "tr", "tbody", "table"))
+        yield from _TABLE_END
         at = end + 1
 
 
@@ -128,6 +131,7 @@ class _StyleWriter:
         self.parts: list[str] = []
         self._accent = accent
         self._tables: list[str] = []  # the class of each open table
+        self._starts: dict[tuple[object, ...], str] = {}  # a text repeats few start tags many times
 
     def add(self, token: Token) -> None:
         """Write the next token."""
@@ -139,12 +143,23 @@ class _StyleWriter:
             self._end(token.value)
 
     def _start(self, tag: str, values: dict[str, str]) -> None:
+        key = (tag, self._table, *values.items())
+        written = self._starts.get(key)
+        if written is None:
+            written = self._starts[key] = self._start_tag(tag, values)
+        if tag == "table":
+            self._tables.append(values.get("class", ""))
+        self.parts.append(written)
+
+    def _start_tag(self, tag: str, values: dict[str, str]) -> str:
+        """Return a start tag with its styles."""
         class_ = values.get("class", "")
         if tag == "table":
-            self._tables.append(class_)
             values = {"role": "presentation", "cellpadding": "0", "cellspacing": "0", "border": "0", **values}
             if class_ in ("facts", "slip"):
                 values["width"] = "100%"
+        else:
+            values = dict(values)
         style, scheme_class = self._style_and_class(tag, class_)
         if tag == "td" and self._table == "button":
             values["bgcolor"] = self._accent  # Outlook ignores the style
@@ -153,7 +168,7 @@ class _StyleWriter:
         written = "".join(
             f' {name}="{escape(value)}"' for name, value in values.items() if value or name == "alt"
         )
-        self.parts.append(f"<{tag}{written}>")
+        return f"<{tag}{written}>"
 
     @property
     def _table(self) -> str:
