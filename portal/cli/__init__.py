@@ -155,6 +155,19 @@ def domain_check(name: str, provider: str, selectors: tuple[str, ...], as_json: 
     sys.exit(run(name, provider, selectors, as_json, click.echo))
 
 
+bounces = AppGroup("bounces", help="Read bounce mails and complaints.")
+
+
+@bounces.command("read", with_appcontext=False)
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Answer with one line of JSON for each recipient.")
+def bounces_read(files: tuple[str, ...], as_json: bool) -> None:
+    """Say what mails report: who was not reached, and why. Needs no database, keys or configuration."""
+    from .bounces import run
+
+    sys.exit(run(files, as_json, click.echo))
+
+
 def minimal_app(
     arguments: Sequence[str], set_up: Callable[[Config], Flask], build: Callable[[Config], Flask]
 ) -> Flask | None:
@@ -166,6 +179,7 @@ def minimal_app(
     alone = (
         _command_of(arguments) in ("doctor", "restore")  # a restore makes the database and the keys
         or ("smtp" in arguments and not _is_smtp_check(arguments))
+        or ("bounces", "read") in pairwise(arguments)
         or ("keys", "new") in pairwise(arguments)
     )
     if os.environ.get("FLASK_RUN_FROM_CLI") != "true" or not alone:
@@ -173,6 +187,7 @@ def minimal_app(
     app = Flask("portal")
     app.extensions[_BUILD] = build
     app.cli.add_command(smtp)
+    app.cli.add_command(bounces)
     app.cli.add_command(operator.keys)
     app.cli.add_command(backup.restore)
     app.extensions[backup.SET_UP] = set_up
@@ -218,6 +233,7 @@ _COMMANDS = (
     doctor,
     smtp,
     domain,
+    bounces,
     accounts.accounts,
     backup.backup,
     backup.restore,
