@@ -26,6 +26,7 @@ def create_app(config: Config | None = None) -> Flask:
         accounts,
         affiliates,
         api,
+        arrival,
         bounces,
         cli,
         db,
@@ -75,6 +76,7 @@ def create_app(config: Config | None = None) -> Flask:
     web.install(app, secure=config.secure)
     rooms = (
         accounts,
+        arrival,
         settings,
         domains,
         notices,

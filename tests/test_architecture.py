@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SUBJECTS = (
     "accounts",
+    "arrival",
     "settings",
     "notices",
     "affiliates",
@@ -48,6 +49,7 @@ LAYERS = (
     ("web",),
     ("security_log",),
     ("accounts",),
+    ("arrival",),
     ("notices",),
     ("oauth",),
     ("settings",),

@@ -6,9 +6,9 @@ from flask_babel import gettext as _
 from wtforms import TextAreaField
 from wtforms.validators import ValidationError
 
+from ..arrival.headers import find_signatures, holds_signature
 from ..web.fields import PortalForm, max_length, required, stripped
 from .dkim import SELECTOR
-from .signature_headers import find_signatures, holds_signature
 
 _MAX_CHARS = 20_000  # the headers of an email have a few thousand
 _MAX_SELECTOR_CHARS = 63

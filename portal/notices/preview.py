@@ -89,6 +89,14 @@ def render_preview(
     return Preview(mail, digest=digest.hexdigest()[:12])
 
 
+def render_test(
+    notice: Notice, account: Account, text: Text, values: Mapping[str, str] | None, *, arrival_url: str
+) -> rendering.RenderedEmail:
+    """Render a valid text as a test email, with its link *It arrived*. Raises as ``validation.validate`` and ``render``."""
+    valid = validation.validate(notice, account, text)
+    return rendering.render_sample(notice, account, values=values, text=valid.text, arrival_url=arrival_url)
+
+
 def save_draft(owner: Owner, notice: Notice, text: Text, *, based_on: int, now: datetime) -> None:
     """Store the unsaved text of an owner's editor. Commits."""
     values = {

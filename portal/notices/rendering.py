@@ -50,10 +50,11 @@ _FAMILY_NAME_FIRST = re.compile(
 
 
 class FooterLinks(TypedDict, total=False):
-    """Addresses in the footer. A missing or empty one is left out."""
+    """Addresses in the footer. A missing or empty one is left out. ``arrival_url`` is that of *It arrived*, in test emails."""
 
     unsubscribe_url: str
     preferences_url: str
+    arrival_url: str
 
 
 class MessageOptions(TypedDict, total=False):
@@ -143,6 +144,7 @@ def render_with(
         "branding": branding,
         "unsubscribe_url": links.get("unsubscribe_url", "") if notice.can_be_unsubscribed else "",
         "preferences_url": links.get("preferences_url", ""),
+        "arrival_url": links.get("arrival_url", ""),
         "preheader": preheader,
     }
     styled = apply_inline_styles(body, branding.accent)
@@ -162,10 +164,12 @@ def render_sample(
     *,
     values: Mapping[str, str] | None = None,
     text: Text | None = None,
+    **links: Unpack[FooterLinks],
 ) -> RenderedEmail:
     """Render a notice for this account with sample values, for previews and test emails.
 
-    ``values`` replace samples; those that are no variables of the notice are ignored. Raises UnrenderableText.
+    ``values`` replace samples; those that are no variables of the notice are ignored. ``links`` holds at most
+    ``arrival_url``, with which the reader of a test email confirms it. Raises UnrenderableText.
     """
     samples = sample_values(notice, account)
     samples |= {name: value for name, value in (values or {}).items() if name in samples}
@@ -174,7 +178,15 @@ def render_sample(
     link = f"{current_config().base_url}/preferences/sample"
     has_preferences = notice.audience is Audience.AFFILIATE and not notice.locked
     preferences = link if has_preferences else ""
-    return render(notice, account, samples, text=text, unsubscribe_url=link, preferences_url=preferences)
+    return render(
+        notice,
+        account,
+        samples,
+        text=text,
+        unsubscribe_url=link,
+        preferences_url=preferences,
+        arrival_url=links.get("arrival_url", ""),
+    )
 
 
 def sample_values(notice: Notice, account: Account) -> dict[str, str]:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from .. import rate_limit
 from ..accounts.standing import is_limited
+from ..arrival import proofs
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage
 from ..outbox.queue import enqueue_row
@@ -18,6 +19,8 @@ from . import rendering
 from .catalogue import NEW_SIGN_UP, Notice
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..accounts.models import Owner
 
 
@@ -34,7 +37,7 @@ def send(
     *,
     now: datetime,
     notice: Notice = NEW_SIGN_UP,
-    mail: rendering.RenderedEmail | None = None,
+    render: Callable[[str], rendering.RenderedEmail] | None = None,
     recipient: str = "",
 ) -> OutboxMessage:
     """Enqueue a test email, ahead of all waiting messages. Commits. Raises OwnTextWaits and TooManyTests.
@@ -43,22 +46,27 @@ def send(
         owner: whose account sends it.
         now: the present time.
         notice: the email that is sent.
-        mail: the rendered notice; without it, the account's current text is rendered with sample values.
+        render: returns the email with the address of its link *It arrived*; without it, the account's current text is rendered
+            with sample values.
         recipient: another mailbox than the owner's. The caller allows it only while the account's own server sends.
     """
+    link = proofs.new_link()
+    mail = render(link.url) if render else None
     if mail is not None and mail.is_custom and is_limited(owner.account):
         raise OwnTextWaits
     limit = rate_limit.RateLimit("test-email", current_config().tests_per_hour, timedelta(hours=1))
     if not rate_limit.consume(limit, owner.account_id, now=now):
         db.session.rollback()
         raise TooManyTests
-    mail = mail or rendering.render_sample(notice, owner.account, first_name=(owner.name.split() or [""])[0])
+    first_name = (owner.name.split() or [""])[0]
+    mail = mail or rendering.render_sample(notice, owner.account, first_name=first_name, arrival_url=link.url)
     key = f"test:{secrets.token_hex(8)}"
     name = owner.name if recipient in ("", owner.mailbox) else ""
     new = mail.to(recipient or owner.mailbox, name, kind=notice.kind, key=key, is_test=True)
     message = enqueue_row(owner.account_id, new, now=now)
     if message is None:
         raise AssertionError("a random message key exists already")
+    proofs.add(link, message, now=now)
     db.session.commit()
     return message
 

@@ -171,9 +171,14 @@ def _send_test(notice: Notice, form: TextForm) -> Any:
         validation.validate(notice, account, text)
     except validation.InvalidText as error:
         return _editor_with_errors(notice, form, error), 422
-    rendered = preview.render_preview(notice, account, text, _values_of(_requested_recipient()))
+    values = _values_of(_requested_recipient())
     try:
-        message = send_test.send(current_user, now=utcnow(), notice=notice, mail=rendered.mail)
+        message = send_test.send(
+            current_user,
+            now=utcnow(),
+            notice=notice,
+            render=lambda url: preview.render_test(notice, account, text, values, arrival_url=url),
+        )
     except send_test.OwnTextWaits:
         flash(
             _(
@@ -182,6 +187,9 @@ def _send_test(notice: Notice, form: TextForm) -> Any:
             ),
             "warning",
         )
+        return _redirect_to_editor(notice, draft=1)
+    except rendering.UnrenderableText as error:
+        flash(_("No test was sent. %(reason)s Your words are kept.", reason=str(error)), "warning")
         return _redirect_to_editor(notice, draft=1)
     except send_test.TooManyTests:
         flash("This hour’s test emails are used up. Your words are kept; try again later.", "warning")

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..accounts import standing
 from ..accounts.models import Account
+from ..arrival import proofs
 from ..clock import utcnow
 from ..db import db
 from ..db.lease import Lease, lapsed, take
@@ -230,7 +231,8 @@ def _enqueue_test_email(lease: Lease[SettingsCheck]) -> OutboxMessage | None:
         return None
     version = db.session.get_one(SmtpSettings, row.version_id)
     account = db.session.get_one(Account, version.account_id)
-    mail = rendering.render_sample(NEW_SIGN_UP, account, first_name=(row.recipient_name.split() or [""])[0])
+    link, first_name = proofs.new_link(), (row.recipient_name.split() or [""])[0]
+    mail = rendering.render_sample(NEW_SIGN_UP, account, first_name=first_name, arrival_url=link.url)
     key = f"check:{row.id}"
     new = mail.to(
         row.recipient, row.recipient_name, kind=NEW_SIGN_UP.kind, key=key, forced_version_id=version.id
@@ -238,6 +240,8 @@ def _enqueue_test_email(lease: Lease[SettingsCheck]) -> OutboxMessage | None:
     message = enqueue_row(account.id, new, now=utcnow())
     if message is None:  # enqueued by an earlier worker
         message = db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == key)).one()
+    else:
+        proofs.add(link, message, now=utcnow())
     row.message_id = message.id
     if message.status not in (Status.SENT, Status.FAILED):  # all stages after the detection are repeated
         row.stages = [stage for stage in row.stages if stage["stage"] == "detect"]

@@ -22,6 +22,7 @@ SUGGESTIONS = RateLimit("find-settings", 20, timedelta(hours=1))  # each queries
 CHECKS = RateLimit("settings-check", 30, timedelta(hours=1))  # each logs in to a server; providers lock users
 DOMAIN_PROOFS = RateLimit("domain-proof", 30, timedelta(hours=1))  # each queries the DNS
 DOMAIN_CHECKS = RateLimit("domain-look", 30, timedelta(hours=1))  # each queries the DNS
+PASTED_HEADERS = RateLimit("pasted-headers", 60, timedelta(hours=1))
 
 
 class LimitReached(Exception):

@@ -24,6 +24,7 @@ LOGGED_IN = [
     "/settings/connect/by-consent/outlook-com",
     "/settings/connect/by-consent/google",
     "/settings/sending-domain",
+    "/settings/arrival",
     "/settings/bounces",
     "/settings/bounces/events",
     "/automated-emails",

@@ -19,8 +19,9 @@ from portal.affiliates.links import redact_tokens
 from portal.api import strict_json
 from portal.api.problems import Problem
 from portal.api.validation import find_errors
+from portal.arrival import authentication_results, comparison, headers
 from portal.deliveries.filters import Filters
-from portal.domains import dkim, dmarc, signature_headers
+from portal.domains import dkim, dmarc
 from portal.domains.spf import record as spf
 from portal.enrolment import forms as enrolment
 from portal.incidents.presenter import redact_mailboxes
@@ -62,6 +63,10 @@ def _formatting_across_paragraphs(length: int) -> str:
     """Return unclosed elements that a browser opens again in each following paragraph."""
     opened = "".join(f"<b class={number}>" for number in range(length // 30))
     return f"<p>{opened}</p>" + "<p>x" * ((length - len(opened) - 7) // 4)
+
+
+def _observe(text: str) -> object:
+    return comparison.observe(headers.parse(f"Message-ID: <a@x.example>\nFrom: {text}\n{text}"), "x.example")
 
 
 def _many_names(before: str, after: str) -> Callable[[int], str]:
@@ -348,7 +353,9 @@ _RECORDS = (
     Entry("SPF macro", _refusing(lambda text: spf.parse(f"v=spf1 exists:{text}")), 4096),
     Entry("DKIM", lambda text: dkim.classify_key(f"v=DKIM1; p={text}"), 4096),
     Entry("DKIM selector", dkim.SELECTOR.fullmatch),
-    Entry("DKIM-Signature headers", signature_headers.find_signatures),
+    Entry("DKIM-Signature headers", headers.find_signatures),
+    Entry("pasted headers", _observe),
+    Entry("Authentication-Results", authentication_results.parse),
     Entry("DMARC", lambda text: dmarc.parse(f"v=DMARC1; {text}"), 4096),
     Entry("JSON", _refusing(lambda text: strict_json.parse(text.encode("utf-8", "replace")))),
     Entry("JSON string", _refusing(lambda text: strict_json.parse(json.dumps({text: text}).encode()))),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from portal.domains.signature_headers import Signature, find_signatures, holds_signature
+from portal.arrival.headers import Signature, find_signatures, holds_signature
 from portal.smtp.providers import load_catalogue
 
 

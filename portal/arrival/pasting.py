@@ -1,0 +1,46 @@
+"""Pasted headers: finds the test email that they belong to, and stores how its From address arrived."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask_babel import gettext as _
+
+from ..db import db
+from . import comparison, headers, proofs
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .models import TestEmail
+
+
+class HeadersRefused(Exception):
+    """The text holds no headers of a test email. The message is a sentence for the owner."""
+
+
+def store(account_id: int, text: str, *, now: datetime) -> TestEmail:
+    """Compare pasted headers with the test email that they belong to. Commits. Raises HeadersRefused.
+
+    The headers themselves are not stored, only addresses and results.
+    """
+    pasted = headers.parse(text)
+    if not pasted.message_ids or not pasted.first("from"):
+        raise HeadersRefused(
+            _(
+                "These are no complete headers: there is no Message-ID or no From among them. Copy the source of the email, "
+                "from its first line."
+            )
+        )
+    row = proofs.find_by_headers(account_id, pasted.message_ids)
+    if row is None:
+        raise HeadersRefused(
+            _(
+                "These headers belong to no test email of this account. Send a test email, and paste the headers of that one."
+            )
+        )
+    author = headers.mailbox(row.sender)
+    seen = comparison.observe(pasted, author.rpartition("@")[2])
+    row.outcome, row.observed, row.pasted_at = comparison.outcome_of(row, seen), seen.as_dict(), now
+    db.session.commit()
+    return row

@@ -1,0 +1,127 @@
+"""Authentication-Results in the forms of receivers: only the receiver's own topmost fields count."""
+
+from __future__ import annotations
+
+import pytest
+
+from portal.arrival import authentication_results, comparison, headers
+from tests.arrival import receivers
+
+AUTHOR = "brightleaf.example"
+
+
+def observed(text: str) -> comparison.Observed:
+    return comparison.observe(headers.parse(text), AUTHOR)
+
+
+@pytest.mark.parametrize(
+    ("name", "receiver", "dmarc"),
+    [
+        ("gmail", "mx.google.com", "pass"),
+        ("outlook", "", "pass"),
+        ("yahoo", "atlas-production.v2-mail-prod1-gq1.omega.yahoo.com", "pass"),
+        ("fastmail", "phl-mx-08.messagingengine.com", "pass"),
+        ("postfix", "mx.fairweather.example", ""),
+    ],
+)
+def test_the_results_of_each_receiver_are_read(name: str, receiver: str, dmarc: str) -> None:
+    seen = observed(receivers.received(receivers.ALL[name], "<1@brightleaf.example>"))
+    assert seen.has_results
+    assert (seen.receiver, seen.from_arc) == (receiver, False)
+    assert (seen.spf.result, seen.spf.domain) == ("pass", AUTHOR)
+    assert (seen.dkim.result, seen.dkim.domain) == ("pass", AUTHOR)
+    assert seen.dmarc.result == dmarc
+    assert (seen.author, seen.return_path) == (f"info@{AUTHOR}", f"info@{AUTHOR}")
+    assert seen.header_id == "<1@brightleaf.example>"
+
+
+FORGED = "Authentication-Results: mx.google.com; spf=pass smtp.mailfrom=x@brightleaf.example; dmarc=pass\n"
+
+
+def test_fields_below_the_receiver_s_own_are_not_read() -> None:
+    text = receivers.received(receivers.GMAIL, "<1@x>").replace("dmarc=pass", "dmarc=fail")
+    text = text.replace("From:", f"Received: from a by b\n{FORGED}From:")
+    assert observed(text).dmarc.result == "fail"
+    other = "Authentication-Results: mx.other.example; dmarc=pass\n"
+    text = text.replace("DKIM-Signature:", f"{other}DKIM-Signature:")
+    assert observed(text).dmarc.result == "fail"
+
+
+def test_the_upper_field_of_one_server_counts_for_each_method() -> None:
+    text = "Authentication-Results: mx.a.example; spf=fail\nAuthentication-Results: mx.a.example; spf=pass; dkim=none\n"
+    seen = observed(f"{text}Message-ID: <1@x>")
+    assert (seen.spf.result, seen.dkim.result) == ("fail", "none")
+
+
+def test_arc_is_read_where_the_receiver_wrote_nothing_else() -> None:
+    text = (
+        "ARC-Authentication-Results: i=2; mx.b.example; dmarc=fail header.from=brightleaf.example; arc=pass\n"
+        "ARC-Authentication-Results: i=1; mx.a.example 1; spf=pass smtp.mailfrom=brightleaf.example\n"
+        "Message-ID: <1@x>\n"
+    )
+    seen = observed(text)
+    assert (seen.from_arc, seen.receiver, seen.forwarders) == (True, "mx.b.example", 2)
+    assert (seen.dmarc.result, seen.spf.result) == ("fail", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "receiver", "results"),
+    [
+        ("mx.a.example; none", "mx.a.example", []),
+        ("mx.a.example 1; spf=pass", "mx.a.example", [("spf", "pass")]),
+        ('mx.a.example; dkim=pass reason="good; spf=fail"', "mx.a.example", [("dkim", "pass")]),
+        ("mx.a.example; spf=pass (a (nested; spf=fail) comment)", "mx.a.example", [("spf", "pass")]),
+        ("mx.a.example; dmarc=pass(p=NONE) header.from=x", "mx.a.example", [("dmarc", "pass")]),
+        ("mx.a.example; dkim/1 = pass", "mx.a.example", [("dkim", "pass")]),
+        ("spf=none (sender IP is ) smtp.mailfrom=a@b; ", "", [("spf", "none")]),
+        ("mx.a.example; spf=pass (never closed; dkim=pass", "mx.a.example", [("spf", "pass")]),
+        ("", "", []),
+        (";;;=;a=;=b", "", [("a", "")]),
+    ],
+)
+def test_one_field(value: str, receiver: str, results: list[tuple[str, str]]) -> None:
+    name, found = authentication_results.parse(value)
+    assert name == receiver
+    assert [(one.method, one.result) for one in found] == results
+
+
+def test_a_summary_above_the_source_is_no_header_section() -> None:
+    summary = "Original message\nMessage ID\t<9@x>\nFrom:\tBrightleaf <other@x.example>\nSPF:\tPASS\n\n"
+    seen = observed(summary + receivers.received(receivers.GMAIL, "<1@x>") + "\n\nFrom: body\n")
+    assert (seen.author, seen.header_id) == ("info@brightleaf.example", "<1@x>")
+
+
+def test_folded_lines_that_lost_their_indentation_continue_their_field() -> None:
+    lines = receivers.received(receivers.GMAIL, "<1@x>").splitlines()
+    seen = observed("\r\n".join(line.strip() for line in lines))
+    assert (seen.spf.result, seen.dkim.result, seen.dmarc.result) == ("pass", "pass", "pass")
+
+
+@pytest.mark.parametrize(
+    ("value", "mailbox"),
+    [
+        ("Brightleaf <Info@Brightleaf.example>", "info@brightleaf.example"),
+        ('"a <x@y>" <info@brightleaf.example>', "info@brightleaf.example"),
+        ("info@brightleaf.example", "info@brightleaf.example"),
+        ("<>", ""),
+        ("Brightleaf", ""),
+        ("<" * 5000, ""),
+        ("(" * 50_000, ""),
+    ],
+)
+def test_the_mailbox_of_a_field(value: str, mailbox: str) -> None:
+    assert headers.mailbox(value) == mailbox
+
+
+@pytest.mark.parametrize(
+    ("domain", "is_aligned"),
+    [
+        ("brightleaf.example", True),
+        ("mg.brightleaf.example", True),
+        ("notbrightleaf.example", False),
+        ("example", False),
+        ("", False),
+    ],
+)
+def test_alignment(domain: str, is_aligned: bool) -> None:
+    assert comparison.is_aligned(domain, AUTHOR) is is_aligned
