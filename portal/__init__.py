@@ -43,6 +43,7 @@ def create_app(config: Config | None = None) -> Flask:
         rate_limit,
         rehearsal,
         settings,
+        status,
         tasks,
         web,
     )
@@ -87,6 +88,7 @@ def create_app(config: Config | None = None) -> Flask:
         enrolment,
         deliveries,
         incidents,
+        status,
         api,
         operations,
         rehearsal,

@@ -1,4 +1,4 @@
-"""Banners about the standing of an account: waiting, suspended, or not approved."""
+"""The banner about the limits of an account that no operator has approved."""
 
 from __future__ import annotations
 
@@ -13,28 +13,11 @@ from .standing import AccountState, is_limited, state_of
 
 
 def banners(account_id: int) -> list[Banner]:
-    """Return at most one banner: why the account sends nothing, or what limits it until it is approved."""
+    """Return at most one banner: what limits an account until it is approved."""
     account = db.session.get(Account, account_id)
-    if account is None:
+    if account is None or state_of(account) is not AccountState.ACTIVE or not is_limited(account):
         return []
-    match state_of(account):
-        case AccountState.SUSPENDED:
-            return [_suspended(account.suspension_reason)]
-        case AccountState.WAITING:
-            text = _(
-                "You can set everything up now. Your sign-up page opens and your emails leave as soon as the operator of "
-                "this portal has approved your account."
-            )
-            return [Banner("info", _("Your account waits for approval"), text)]
-    return [_limited()] if is_limited(account) else []
-
-
-def _suspended(reason: str) -> Banner:
-    nothing_lost = _(
-        "No email leaves and your sign-up page is closed. Nothing is lost: what waits leaves when the suspension ends."
-    )
-    text = _("The reason: %(reason)s", reason=reason) + " " + nothing_lost if reason else nothing_lost
-    return Banner("danger", _("Your account is suspended"), text)
+    return [_limited()]
 
 
 def _limited() -> Banner:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import lazy_gettext
 from wtforms import HiddenField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import ValidationError
 
 from ..accounts.tokens import new_token
 from ..web.fields import PortalForm, max_length, one_line, required, stripped, text_field
+from .models import TokenScope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +31,14 @@ class TokenForm(PortalForm):
         required("Enter a name, so that you know this token again."),
         limit=60,
         description="Say where it is used, for example “Shop, production”.",
+    )
+    scope = SelectField(
+        lazy_gettext("What it may do"),
+        choices=[
+            SelectChoice(TokenScope.EVENTS.value, lazy_gettext("Report events and read their emails")),
+            SelectChoice(TokenScope.SENDING.value, lazy_gettext("Read the sending status")),
+        ],
+        default=TokenScope.EVENTS.value,
     )
     form_key = HiddenField(default=new_token)
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base
+from ..db import Base, enum_column
+
+
+class TokenScope(StrEnum):
+    """What a token may do. Each has one purpose, so that a token in a place that only reads a status reports no purchase."""
+
+    EVENTS = "events"  # report events, and read them and their emails
+    SENDING = "sending"  # read the sending status
 
 
 class ApiToken(Base):
@@ -20,6 +28,7 @@ class ApiToken(Base):
     name: Mapped[str] = mapped_column(String(60))
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     form_key: Mapped[str] = mapped_column(String(43))
+    scope: Mapped[TokenScope] = mapped_column(enum_column(TokenScope, 20), default=TokenScope.EVENTS)
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(100))  # the owner's name, kept after the owner is deleted
     last_used_at: Mapped[datetime | None]

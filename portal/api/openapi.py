@@ -13,6 +13,7 @@ from ..money.models import CommissionState
 from ..outbox.models import Outcome, Status
 from .problems import MEDIA_TYPE, PROBLEM_KINDS, ProblemKind
 from .schemas import ORDER_PATTERN, SHAPES, Schema, schemas
+from .sending_schema import sending_schemas
 
 KEY_PATTERN = r'^(?:[A-Za-z0-9._:~+/=-]{1,100}|"[ !#-\[\]-~]{1,100}")$'
 LARGEST_ID = 999_999_999_999
@@ -21,6 +22,7 @@ The shop tells Signet what happened; Signet sends the automated emails that the 
 commission: it adds up what it is told, and subtracts refunds and declines.
 
 Every request carries a token of the account, made on the page API: `Authorization: Bearer sig_…`. Cookies are ignored.
+A token has one scope: `events` for events and messages, `sending` for the sending status.
 Problems are `application/problem+json` (RFC 9457).
 """
 _STATUS_MEANINGS = {
@@ -67,11 +69,12 @@ def document(base_url: str) -> dict[str, Any]:
             },
             "/api/v1/commissions": {"get": _get_commissions()},
             "/api/v1/messages/{id}": {"get": _get("getMessage", "Where an email stands", "Message")},
+            "/api/v1/sending": {"get": _get_sending()},
         },
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "parameters": {"Id": _ID, "Code": _CODE, "Order": _ORDER, "IdempotencyKey": _KEY},
-            "schemas": schemas() | response_schemas() | {"Problem": _problem()},
+            "schemas": schemas() | response_schemas() | sending_schemas() | {"Problem": _problem()},
         },
     }
 
@@ -133,6 +136,7 @@ def _post_event() -> dict[str, Any]:
     problems = (
         ProblemKind.UNREADABLE,
         ProblemKind.TOKEN,
+        ProblemKind.SCOPE,
         ProblemKind.NOT_FOUND,
         ProblemKind.TOO_LARGE,
         ProblemKind.CONTENT_TYPE,
@@ -175,8 +179,24 @@ def _get(operation: str, summary: str, schema: str, parameter: str = "Id") -> di
         "parameters": [_ref(parameter, "parameters")],
         "responses": {
             "200": _response(f"{summary}.", schema),
-            **_problems(ProblemKind.TOKEN, ProblemKind.NOT_FOUND, ProblemKind.TOO_MANY, ProblemKind.BUSY),
+            **_problems(
+                ProblemKind.TOKEN,
+                ProblemKind.SCOPE,
+                ProblemKind.NOT_FOUND,
+                ProblemKind.TOO_MANY,
+                ProblemKind.BUSY,
+            ),
         },
+    }
+
+
+def _get_sending() -> dict[str, Any]:
+    summary = "Whether emails leave from the own domain"
+    problems = (ProblemKind.TOKEN, ProblemKind.SCOPE, ProblemKind.TOO_MANY, ProblemKind.BUSY)
+    return {
+        "operationId": "getSending",
+        "summary": summary,
+        "responses": {"200": _response(f"{summary}.", "Sending"), **_problems(*problems)},
     }
 
 
@@ -199,8 +219,8 @@ def _problems(*kinds: ProblemKind) -> dict[str, Any]:
             "description": f"{title}. {when}",
             "content": {MEDIA_TYPE: {"schema": _ref("Problem")}},
         }
-        if status in {401, 429}:
-            name = "WWW-Authenticate" if status == 401 else "Retry-After"
+        if status in {401, 403, 429}:
+            name = "Retry-After" if status == 429 else "WWW-Authenticate"
             found[str(status)]["headers"] = {name: {"required": True, "schema": {"type": "string"}}}
     return found
 

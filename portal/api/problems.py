@@ -24,6 +24,7 @@ class ProblemKind(StrEnum):
     UNREADABLE = "unreadable"
     KEY_MISSING = "idempotency-key-missing"
     TOKEN = "token"
+    SCOPE = "scope"
     NOT_FOUND = "not-found"
     UNKNOWN_AFFILIATE = "unknown-affiliate"
     METHOD = "method"
@@ -52,6 +53,11 @@ PROBLEM_KINDS: Mapping[ProblemKind, tuple[int, str, str]] = {
         401,
         "The token is missing or not valid",
         "It was mistyped or revoked, or none was sent.",
+    ),
+    ProblemKind.SCOPE: (
+        403,
+        "The token is for another purpose",
+        "Make a token for this purpose on the page API.",
     ),
     ProblemKind.NOT_FOUND: (
         404,

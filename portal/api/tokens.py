@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from sqlalchemy import func, or_, select, update
 
@@ -15,10 +15,11 @@ from ..accounts.models import Account
 from ..accounts.tokens import hash_token, new_token
 from ..db import db, read_write
 from ..security_log import SecurityEvent, record
-from .models import ApiToken
+from .models import ApiToken, TokenScope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Unpack
 
 MAX_TOKENS = 20  # active tokens of one account
 PREFIX = "sig_"  # makes tokens recognisable to people and to scanners for leaked secrets
@@ -49,13 +50,25 @@ class Bearer:
 
     token_id: int
     account_id: int
+    scope: TokenScope
 
 
-def create(account_id: int, *, name: str, by: str, form_key: str, now: datetime) -> str:
+class NewToken(TypedDict):
+    """What a token is created with: its name, who creates it, the key of the form, and its scope, by default EVENTS."""
+
+    name: str
+    by: str
+    form_key: str
+    scope: NotRequired[TokenScope]
+
+
+def create(account_id: int, *, now: datetime, **new: Unpack[NewToken]) -> str:
     """Create a token and return it; only its hash is stored. Commits. Raises AlreadyCreated or TooManyTokens."""
     # The row lock serialises the creation of tokens of one account, so that two at once cannot exceed MAX_TOKENS.
     db.session.execute(select(Account.id).where(Account.id == account_id).with_for_update())
-    same_form = select(ApiToken.id).where(ApiToken.account_id == account_id, ApiToken.form_key == form_key)
+    same_form = select(ApiToken.id).where(
+        ApiToken.account_id == account_id, ApiToken.form_key == new["form_key"]
+    )
     if db.session.scalar(same_form) is not None:
         db.session.rollback()
         raise AlreadyCreated
@@ -63,8 +76,9 @@ def create(account_id: int, *, name: str, by: str, form_key: str, now: datetime)
         db.session.rollback()
         raise TooManyTokens
     token = PREFIX + new_token()
-    row = ApiToken(account_id=account_id, name=name, token_hash=hash_token(token), form_key=form_key)
-    row.created_at, row.created_by = now, by
+    row = ApiToken(account_id=account_id, token_hash=hash_token(token), created_at=now)
+    row.name, row.created_by, row.form_key = new["name"], new["by"], new["form_key"]
+    row.scope = new.get("scope", TokenScope.EVENTS)
     db.session.add(row)
     db.session.flush()
     token_id = row.id
@@ -115,7 +129,7 @@ def authenticate(header: str, *, now: datetime) -> Bearer | None:
     if scheme.lower() != "bearer" or not _TOKEN_PATTERN.fullmatch(secret):
         return None
     row = db.session.execute(
-        select(ApiToken.id, ApiToken.account_id).where(
+        select(ApiToken.id, ApiToken.account_id, ApiToken.scope).where(
             ApiToken.token_hash == hash_token(secret), ApiToken.revoked_at.is_(None)
         )
     ).one_or_none()
@@ -125,7 +139,7 @@ def authenticate(header: str, *, now: datetime) -> Bearer | None:
     wait = _count_request(row.id, now)
     if wait:
         raise RateLimited(wait)
-    return Bearer(row.id, row.account_id)
+    return Bearer(row.id, row.account_id, row.scope)
 
 
 def _count_request(token_id: int, now: datetime) -> timedelta:

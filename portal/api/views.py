@@ -12,7 +12,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from ..clock import utcnow
 from ..security_log import SecurityEvent, record
 from ..state import current_config
+from ..status.sending import status_of
 from . import ingest, serializers, strict_json, tokens
+from .models import TokenScope
 from .openapi import KEY_PATTERN, document
 from .problems import FieldError, Problem, ProblemKind, problem_response
 
@@ -43,7 +45,7 @@ def openapi() -> Response:
 
 @blueprint.post("/events", **_NO_OPTIONS)
 def send_event() -> Response:
-    bearer = _authenticate()
+    bearer = _authenticate(TokenScope.EVENTS)
     body = _body()
     result = ingest.ingest_event(bearer.account_id, body, key=_idempotency_key(), now=utcnow())
     if result.replayed:
@@ -53,26 +55,26 @@ def send_event() -> Response:
 
 @blueprint.get(f"/events/{_ID}", **_NO_OPTIONS)
 def show_event(id_: int) -> Response:
-    bearer = _authenticate()
+    bearer = _authenticate(TokenScope.EVENTS)
     return _json(serializers.event_json(bearer.account_id, id_) or _not_found())
 
 
 @blueprint.get(f"/messages/{_ID}", **_NO_OPTIONS)
 def show_message(id_: int) -> Response:
-    bearer = _authenticate()
+    bearer = _authenticate(TokenScope.EVENTS)
     return _json(serializers.message_json(bearer.account_id, id_) or _not_found())
 
 
 @blueprint.get("/affiliates/<code>/balance", **_NO_OPTIONS)
 def show_balance(code: str) -> Response:
-    bearer = _authenticate()
+    bearer = _authenticate(TokenScope.EVENTS)
     return _json(serializers.balance_json(bearer.account_id, code) or _not_found())
 
 
 @blueprint.get("/commissions", **_NO_OPTIONS)
 def list_commissions() -> Response:
     """Return the commissions of the order that the query names."""
-    bearer = _authenticate()
+    bearer = _authenticate(TokenScope.EVENTS)
     order = request.args.get("order", "")
     if not order or len(order) > _ORDER_MAX_CHARS or not order.isprintable():
         message = f"Name the order: ?order=, with 1 to {_ORDER_MAX_CHARS} characters."
@@ -80,8 +82,15 @@ def list_commissions() -> Response:
     return _json(serializers.commissions_json(bearer.account_id, order))
 
 
-def _authenticate() -> tokens.Bearer:
-    """Return the bearer of the request's token; session cookies are ignored. Raises Problem."""
+@blueprint.get("/sending", **_NO_OPTIONS)
+def show_sending() -> Response:
+    """Return the sending status of the token's account."""
+    bearer = _authenticate(TokenScope.SENDING)
+    return _json(status_of(bearer.account_id).as_dict())
+
+
+def _authenticate(scope: TokenScope) -> tokens.Bearer:
+    """Return the bearer of the request's token, if it has this scope; session cookies are ignored. Raises Problem."""
     header = request.headers.get("Authorization", "")
     try:
         bearer = tokens.authenticate(header, now=utcnow())
@@ -93,6 +102,10 @@ def _authenticate() -> tokens.Bearer:
         if header:
             record(SecurityEvent.TOKEN_REFUSED)
         raise Problem(ProblemKind.TOKEN, headers={"WWW-Authenticate": f'Bearer realm="Signet"{error}'})
+    if bearer.scope is not scope:
+        detail = f"This token has the scope {bearer.scope.value}; this address needs {scope.value}."
+        header = f'Bearer realm="Signet", error="insufficient_scope", scope="{scope.value}"'
+        raise Problem(ProblemKind.SCOPE, detail, headers={"WWW-Authenticate": header})
     return bearer
 
 

@@ -11,6 +11,7 @@ from ..clock import utcnow
 from ..state import current_config
 from . import ingest, playground, tokens, validation
 from .forms import SimulationForm, TokenForm, initial_values, required_names, simulation_form
+from .models import TokenScope
 from .problems import PROBLEM_KINDS, Problem
 from .schemas import SHAPES, EventShape
 
@@ -37,9 +38,10 @@ def create() -> Any:
     form = TokenForm()
     if not form.validate():
         return _tokens_page(form), 422
-    values = {"name": form.name.data, "by": current_user.name, "form_key": form.form_key.data}
+    new = tokens.NewToken(name=form.name.data, by=current_user.name, form_key=form.form_key.data)
+    new["scope"] = TokenScope(form.scope.data)
     try:
-        token = tokens.create(current_user.account_id, **values, now=utcnow())
+        token = tokens.create(current_user.account_id, now=utcnow(), **new)
     except tokens.AlreadyCreated:
         flash(
             "This form has made its token already, and it was shown then. If you lost it, revoke it and make another.",
@@ -112,6 +114,7 @@ def _tokens_page(form: TokenForm) -> str:
         form=form,
         tokens=tokens.list_tokens(current_user.account_id),
         max_tokens=tokens.MAX_TOKENS,
+        scopes={choice.value: choice.label for choice in form.scope.choices},
         active_count=tokens.count_active(current_user.account_id),
         form_errors=bool(form.errors),
     )

@@ -138,7 +138,7 @@ def rows(sent: TestEmail, seen: Observed) -> list[ComparisonRow]:
         found.append(ComparisonRow(_("Reply-To"), sent.reply_to, seen.reply_to or "–", same, note))
     found += [_method_row(method, one, domain) for method, one in seen.methods.items()]
     if sent.header_id and seen.header_id != sent.header_id:
-        note = _("Your provider replaced it. Signet recognised the email by the id of its acceptance.")
+        note = _("Your provider replaced it. Signet recognised the email by another identifier.")
         found.append(ComparisonRow("Message-ID", sent.header_id, seen.header_id or "–", None, note))
     return found
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flask_babel import gettext as _
 
 from ..db import db
+from ..outbox.reference import HEADER
 from . import comparison, headers, proofs
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def store(account_id: int, text: str, *, now: datetime) -> TestEmail:
                 "from its first line."
             )
         )
-    row = proofs.find_by_headers(account_id, pasted.message_ids)
+    row = proofs.find_by_headers(account_id, pasted.message_ids, pasted.first(HEADER.lower()))
     if row is None:
         raise HeadersRefused(
             _(

@@ -16,6 +16,7 @@ from ..accounts.tokens import hash_token, new_token
 from ..clock import utcnow
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome
+from ..outbox.reference import read_reference
 from ..outbox.routing import NoRoute, route_for
 from ..state import current_config
 from .models import FromOutcome, TestEmail
@@ -126,19 +127,21 @@ def list_latest(account_id: int) -> Sequence[TestEmail]:
     return db.session.scalars(query.order_by(TestEmail.id.desc()).limit(LISTED)).all()
 
 
-def find_by_headers(account_id: int, identifiers: Sequence[str]) -> TestEmail | None:
-    """Return the account's test email with one of these identifiers: its Message-ID, or the id in the server's reply.
+def find_by_headers(account_id: int, identifiers: Sequence[str], reference: str) -> TestEmail | None:
+    """Return the account's test email with this reference, its Message-ID, or the id in the server's reply among these.
 
     Amazon SES and others replace the Message-ID; theirs begins with the id that they returned at the acceptance.
     """
-    ids = [one for one in identifiers if one][:10]
-    if not ids:
-        return None
+    ids, message_id = list(identifiers[:10]), read_reference(reference)
     known = [one.strip("<>").partition("@")[0] for one in ids]
     query = select(TestEmail).where(
         TestEmail.account_id == account_id,
         TestEmail.sent_at.is_not(None),
-        or_(TestEmail.header_id.in_(ids), (TestEmail.queue_id != "") & TestEmail.queue_id.in_(known)),
+        or_(
+            TestEmail.message_id == (message_id or 0),
+            TestEmail.header_id.in_(ids),
+            (TestEmail.queue_id != "") & TestEmail.queue_id.in_(known),
+        ),
     )
     return db.session.scalar(query.order_by(TestEmail.id.desc()).limit(1))
 

@@ -1,4 +1,4 @@
-"""``flask smtp check``: tests a settings version up to RCPT TO. Sends and stores nothing."""
+"""``flask smtp check``: tests a settings version up to RCPT TO, and states the sending status. Sends and stores nothing."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..smtp.diagnosis.explain_cli import as_text
 from ..smtp.probe.dry_run import ProbeReport, probe
 from ..smtp.protocol.stages import Observer, StageResult, StageStatus
 from ..smtp.server import AccessToken, Secret
+from ..status.sending import sending_of
 from ..web.labels import STAGE_LABELS
 
 if TYPE_CHECKING:
@@ -95,15 +96,23 @@ def run(
         trial = dry_run(slug, number, observer, token)
     except CannotCheck as error:
         refusal = {"account": slug, "error": {"code": error.code, "sentence": error.sentence}}
-        echo(json.dumps(refusal) if as_json else error.sentence)
+        echo(json.dumps(refusal | _sending(slug)) if as_json else error.sentence)
         return NOT_CHECKED
     if as_json:
-        echo(json.dumps(trial.as_dict()))
+        echo(json.dumps(trial.as_dict() | _sending(slug)))
     elif trial.diagnosis:
         echo(f"\n{as_text(trial.diagnosis)}")
     else:
         echo(f"\n{trial.route.server.address} takes mail from {trial.route.sender}. Nothing was sent.")
+    if not as_json:
+        echo(f"Sending status: {_sending(slug)['sending']['sentence']}")
     return PASSED if trial.report.passed else FAILED
+
+
+def _sending(slug: str) -> dict[str, Any]:
+    """Return the account's sending status, as the API has it; nothing for an unknown account."""
+    status = sending_of(slug)
+    return {"sending": status.as_dict()} if status else {}
 
 
 def _read_token(source: IO[str]) -> GivenToken:

@@ -124,6 +124,12 @@ class DomainReport:
         return shown
 
 
+def has_open_question(report: dict[str, Any] | None) -> bool:
+    """Return whether nothing of a stored report is to change: if it is at risk, something is not known."""
+    marks = {one["mark"] for one in report["findings"]} if report else set()
+    return not marks & {Severity.WARNING, Severity.ERROR}
+
+
 def replace_unprintable(value: Any) -> Any:
     """Replace unprintable characters in nested plain values.
 

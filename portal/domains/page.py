@@ -10,7 +10,7 @@ from ..jobs import heartbeat
 from ..settings import versions
 from ..settings.models import SmtpSettings, VersionState
 from . import changes, checks
-from .findings import Severity
+from .findings import Severity, has_open_question
 from .models import DomainChange, DomainCheck, DomainCheckState, DomainStatus
 
 STATUS_LABELS = {
@@ -76,8 +76,7 @@ class DomainPage:
     @property
     def has_open_question(self) -> bool:
         """Whether the status is at risk only because something is not known. A risk needs a finding that states it."""
-        marks = {one["mark"] for one in self.result["findings"]} if self.result else set()
-        return self.status is DomainStatus.AT_RISK and not marks & {Severity.WARNING, Severity.ERROR}
+        return self.status is DomainStatus.AT_RISK and has_open_question(self.result)
 
     @property
     def announcement(self) -> str:

@@ -10,20 +10,17 @@ from ..domains import changes
 from ..jobs.registry import add_cleanup, add_work_source
 from ..outbox.callbacks import add_listener
 from ..settings import login_probe
-from ..web.banners import add_banner_source
 
 if TYPE_CHECKING:
     from flask import Flask
 
 
 def install(app: Flask) -> None:
-    """Register the pages, banners, jobs and listeners of the incidents."""
+    """Register the pages, jobs and listeners of the incidents."""
     from . import alerts, bounces, detection, message_events, monitor, views_policy, webhooks  # noqa: F401 - views_policy adds its pages
-    from .banners import banners
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    add_banner_source(app, banners)
     for source in (alerts.find_due_work, webhooks.find_due_work, monitor.find_due_work):
         add_work_source(app, source)
     add_listener(app, detection.on_attempt_settled)

@@ -27,10 +27,12 @@ _NOTHING_LOST = "Nothing is lost: emails that wait leave by themselves as soon a
 _MEANWHILE = {
     IncidentKind.SENDING: _NOTHING_LOST,
     IncidentKind.RECIPIENTS: "Each refused email stands in the delivery log with its reason.",
-    IncidentKind.DEADLINE: "Emails still leave as always.",
-    IncidentKind.DOMAIN: "Emails still leave, but may not arrive.",
+    IncidentKind.DEADLINE: "This does not stop emails yet.",
+    IncidentKind.DOMAIN: "This does not stop emails from leaving, but they may not arrive.",
     IncidentKind.WORKER: _NOTHING_LOST,
-    IncidentKind.BOUNCES: lazy_gettext("Emails still leave. The delivery log shows what became of each."),
+    IncidentKind.BOUNCES: lazy_gettext(
+        "This does not stop emails. The delivery log shows what became of each."
+    ),
 }
 _PAST_TITLES = {
     IncidentKind.RECIPIENTS: "very many emails were refused",

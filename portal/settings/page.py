@@ -1,4 +1,4 @@
-"""Data of the Email Preferences page: the current sender, the last check, the versions and the last test email."""
+"""Data of the Email Preferences page: the last check, the versions and the last test email."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
 
+from ..arrival import proofs
+from ..arrival.models import FromOutcome
 from ..clock import utcnow
 from ..jobs import heartbeat
 from ..notices import send_test
 from ..outbox.models import Status
-from ..outbox.queue import find_queue
-from ..outbox.routing import NoRoute, Route
 from ..web.errors import ErrorPage
 from ..web.filters import ago
 from ..web.labels import DiagnosisView, diagnosis_view, transcript_lines
@@ -24,9 +24,8 @@ from .models import CheckState, SettingsCheck, SmtpSettings, VersionState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
-    from ..accounts.models import Account, Owner
+    from ..accounts.models import Owner
     from ..smtp.providers import Provider
 
 TOO_MANY_TESTS = ErrorPage(
@@ -39,19 +38,6 @@ TOO_MANY_CHECKS = ErrorPage(
     "These settings were checked very often. Providers lock users who try too often.",
     "Wait a while. The result of the last check is on the page Email Preferences.",
 )
-
-
-@dataclass(frozen=True)
-class Sender:
-    """The current sender of an account. ``state`` is live, platform, paused or none."""
-
-    state: str
-    name: str = ""
-    address: str = ""
-    via: str = ""
-    reply_to: str = ""
-    since: datetime | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +57,6 @@ class TestResult:
 class SettingsPage:
     """Everything that the template shows besides the form. ``base`` is the version that the form was filled from."""
 
-    sender: Sender
     base: SmtpSettings | None
     newest: SmtpSettings | None
     live: SmtpSettings | None
@@ -88,11 +73,13 @@ class SettingsPage:
     blocking_warnings: list[dict[str, object]]
     notes: list[dict[str, object]]
     versions: list[SmtpSettings]
+    received: set[int]  # numbers of the versions of which a test email was received
     test: TestResult | None
     no_worker: bool
     proof: domain_proof.ProofRecord | None  # the record that the checked version waits for
     replacing_mailbox: str  # that the provider may put in place of the sender of the checked version
     replacement_sentence: str
+    live_replacement_sentence: str  # the same about the live version
     probe_sentence: str  # a sentence about the last successful login probe of the live version
     deprecation_banners: list[deprecations.DeprecationBanner]
     connection: connect.ConnectionView | None
@@ -143,7 +130,6 @@ def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> Setti
     diagnosis, fix = check_view.diagnosis(check), check_view.verified_fix(check)
     steps = check_view.steps(diagnosis, fix) if diagnosis else []
     return SettingsPage(
-        sender=current_sender(owner.account),
         base=base,
         newest=newest,
         live=live,
@@ -164,19 +150,29 @@ def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> Setti
         if newest and newest.state is VersionState.DRAFT
         else [],
         versions=versions.history(owner.account_id),
+        received=proofs.received_versions(owner.account_id),
         test=_test_result(owner, test),
         no_worker=heartbeat.is_worker_missing(),
         proof=domain_proof.record_for(shown) if shown else None,
-        replacing_mailbox=validation.replacing_mailbox(shown) if shown else "",
+        replacing_mailbox=_replacing_mailbox(shown),
         replacement_sentence=_replacement_sentence(shown),
+        live_replacement_sentence=_replacement_sentence(live),
         probe_sentence=_probe_sentence(live),
         deprecation_banners=deprecations.banners(live, now),
         connection=connect.present_connection(owner.account_id),
     )
 
 
+def _replacing_mailbox(version: SmtpSettings | None) -> str:
+    """Return the mailbox that the provider may put in place of the sender; empty once headers showed that it does not."""
+    if version is None:
+        return ""
+    outcome = proofs.proof_of(version.account_id, version.number).outcome
+    return "" if outcome is FromOutcome.AS_PROMISED else validation.replacing_mailbox(version)
+
+
 def _replacement_sentence(version: SmtpSettings | None) -> str:
-    mailbox = validation.replacing_mailbox(version) if version else ""
+    mailbox = _replacing_mailbox(version)
     return validation.replacement_sentence(version, mailbox) if version and mailbox else ""
 
 
@@ -190,41 +186,6 @@ def _probe_sentence(live: SmtpSettings | None) -> str:
         until = probe.certificate_until
         sentence += f" Its certificate is valid until {until.day} {until:%B %Y}."
     return sentence
-
-
-def current_sender(account: Account) -> Sender:
-    """Return the current sender of an account."""
-    live = routing.live_version(account.id)
-    try:
-        route = routing.route_for(account.id)
-    except NoRoute as error:
-        return Sender("none", note=str(error.diagnosis["cause"]))
-    queue = find_queue(account.id)
-    held = queue is not None and queue.held_at is not None
-    failover = live is not None and live.failover_since is not None
-    state = "paused" if held else "live" if live and not failover else "platform"
-    note = (
-        _replacement_sentence(live)
-        if live
-        else "There are no custom SMTP settings in use, so the platform sends for you."
-    )
-    if failover:
-        note = "Your own server fails, so the platform sends for you until it works again."
-    if queue is not None and held and queue.hold_diagnosis:
-        note = str(queue.hold_diagnosis.get("cause", ""))
-    return _sender(route, None if failover else live, state, note)
-
-
-def _sender(route: Route, live: SmtpSettings | None, state: str, note: str) -> Sender:
-    return Sender(
-        state=state,
-        name=route.display_name,
-        address=route.sender,
-        via=route.server.address if live else "the platform's sender",
-        reply_to=route.reply_to or "",
-        since=live.live_since if live else None,
-        note=note,
-    )
 
 
 def _test_result(owner: Owner, message_id: str | None) -> TestResult | None:

@@ -156,7 +156,7 @@ def prove_domain(number: int) -> Any:
 @login_required
 def stop() -> Any:
     versions.stop_using(current_user.account_id, now=utcnow())
-    flash("Custom SMTP is no longer used. Emails leave through the platform's sender.", "success")
+    flash(_("Custom SMTP is no longer used."), "success")
     return redirect(url_for(".email_preferences"), 303)
 
 
@@ -212,7 +212,7 @@ def _strip_spaces(version: SmtpSettings) -> str:
 
 def _force_activate(version: SmtpSettings) -> str:
     versions.force_activate(version, now=utcnow())
-    return f"Version {version.number} is live, although it is not proven."
+    return f"Version {version.number} is live, although it has not passed its test."
 
 
 def _apply_fix(version: SmtpSettings) -> str:

@@ -1,4 +1,4 @@
-"""Migrations 0023 and 0024 add the table of test emails and the scope of tokens, and change no row and no trigger."""
+"""Migrations 0024 and 0025 add the table of test emails and the scope of tokens, and change no row and no trigger."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.conftest import make_config
 from tests.test_account_states_migration import FOLDER, _fill, _rows, _triggers
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
-BEFORE, AFTER = "0022", "0023"
+BEFORE, AFTER = "0023", "0025"
 
 
 def test_a_filled_database_keeps_its_rows_in_both_directions(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from portal.arrival.models import FromOutcome, TestEmail
 from portal.db import db
+from portal.outbox.reference import reference_of
 from portal.web.owner_limits import PASTED_HEADERS
 from tests.arrival import receivers
 from tests.arrival.conftest import PAGE, the_test
@@ -90,7 +91,17 @@ def test_a_provider_that_replaces_the_message_id_is_matched_by_the_id_of_its_acc
     db.session.commit()
     paste(owner, receivers.received(receivers.GMAIL, "<0100018c-abcd-000000@email.amazonses.com>"))
     assert the_test().outcome == FromOutcome.AS_PROMISED
-    assert "by the id of its acceptance" in text_of(owner.get(PAGE))
+    assert "by another identifier" in text_of(owner.get(PAGE))
+
+
+def test_a_replaced_message_id_does_not_matter_where_the_reference_is_kept(
+    owner: LintingClient, checked: TestEmail
+) -> None:
+    text = receivers.received(receivers.GMAIL, "<replaced@relay.example>")
+    answer = paste(owner, f"X-Signet-Ref: {reference_of(checked.message_id)}\n{text}")
+    assert answer.status_code == 303
+    assert the_test().outcome == FromOutcome.AS_PROMISED
+    assert paste(owner, f"X-Signet-Ref: {'0' * 32}\n{text}").status_code == 422
 
 
 def test_new_headers_replace_what_the_former_ones_said(owner: LintingClient, checked: TestEmail) -> None:

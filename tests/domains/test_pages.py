@@ -21,7 +21,7 @@ def html(response):
 
 def test_without_settings_the_page_states_that_no_domain_sends(owner):
     page = html(owner.get(PAGE))
-    assert "No domain of yours sends yet" in page
+    assert "No domain of yours is set up yet" in page
 
 
 def test_the_page_is_a_tab_of_email_preferences(owner):

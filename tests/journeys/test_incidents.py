@@ -84,4 +84,4 @@ def test_a_broken_password_is_one_incident_and_loses_nothing(portal: RunningPort
     settings(page, portal)
     expect(page.locator(".portal-banners .banner-danger")).to_have_count(0)
     page.goto(f"{portal.base}/incidents")
-    expect(page.get_by_text("All is well")).to_be_visible()
+    expect(page.get_by_text("No open incident")).to_be_visible()

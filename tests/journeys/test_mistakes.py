@@ -188,7 +188,7 @@ def test_a_mistake_has_one_cause_one_fix_and_one_field(
     field = page.locator(".field.has-error", has=page.locator(f"[name={mistake.field}]"))
     expect(field).to_contain_text(mistake.cause)
     expect(field).to_be_visible()
-    expect(page.locator("#check")).to_contain_text("goes on sending meanwhile")
+    expect(page.locator("#check")).to_contain_text("This check changed nothing about sending")
     assert current_sender(page) == before
     assert mistake.entered.get("password", "no secret") not in page.content()
 

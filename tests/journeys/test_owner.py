@@ -103,7 +103,7 @@ def test_verified_settings_are_used_and_affiliates_get_email_from_the_owners_dom
     expect(page.locator(".rung-failed", has_text="Log in")).to_have_count(1)
     expect(page.locator("#diagnosis")).to_contain_text("Whose move: Yours")
     expect(page.get_by_role("link", name="Go to SMTP Password")).to_be_visible()
-    expect(page.locator("#check")).to_contain_text("version 1 goes on sending")
+    expect(page.locator("#check")).to_contain_text("This check changed nothing about sending")
     join(page, portal, "Ola Third", "ola@visitors.example")
     portal.wait_for(lambda: portal.arrived("ola@visitors.example"))
     assert "From: Brightleaf <info@brightleaf.example>" in portal.arrived("ola@visitors.example")[0]

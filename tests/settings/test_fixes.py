@@ -85,7 +85,9 @@ def test_a_mistake_is_fixed_only_by_a_verified_change(app, rehearsal, entered, m
     assert live().number == 2
     for name, value in fix.items():
         assert str(getattr(live(), name)) == number(value)
-    assert "Your own domain" in owner.get(PAGE).get_data(as_text=True)
+    page = owner.get(PAGE).get_data(as_text=True)
+    assert "&lt;info@brightleaf.example&gt;" in page
+    assert "Platform’s sender" not in page
 
 
 def test_a_version_without_a_verified_fix_is_not_changed(app, entered):

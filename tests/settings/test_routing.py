@@ -113,7 +113,9 @@ def test_without_a_route_mail_is_held_with_a_reason(app, owner):
     drain_queue(account_id())
     assert message(id_).status is Status.HELD
     assert queue(account_id()).hold_diagnosis["code"] == "no-platform-sender"
-    assert "Nobody sends at the moment" in owner.get("/settings/email-preferences").get_data(as_text=True)
+    page = owner.get("/settings/email-preferences").get_data(as_text=True)
+    assert 'data-code="no-sender"' in page
+    assert "This portal has no sender of its own yet" in page
 
 
 def test_a_version_of_another_account_is_no_route(owner, live):

@@ -1,0 +1,269 @@
+"""Every place states the same sending status in each state, and the seal stands only where everything agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+
+from portal.accounts.models import Account
+from portal.arrival.models import FromOutcome, TestEmail
+from portal.clock import utcnow
+from portal.db import db
+from portal.domains.models import DomainCheck, DomainStatus
+from portal.incidents.models import Incident, IncidentKind
+from portal.jobs.models import WorkerHeartbeat
+from portal.outbox import rate_limits
+from portal.outbox.models import Outcome
+from portal.outbox.queue import get_queue, hold
+from portal.settings import providers, versions
+from portal.settings.models import SettingsCheck, SmtpSettings
+from portal.state import get_state
+from portal.status.model import Code
+from portal.status.sending import status_of
+from tests.incidents.conftest import DOWN, REFUSED, enqueue, process_attempt
+from tests.pages import LintingClient
+from tests.status.conftest import Places, report, the_row
+
+pytestmark = pytest.mark.both_databases
+
+
+def suspend(account: int) -> None:
+    db.session.get_one(Account, account).suspended_at = utcnow()
+
+
+def wait_for_approval(account: int) -> None:
+    db.session.get_one(Account, account).is_waiting = True
+
+
+def hold_queue(account: int) -> None:
+    enqueue(account, 1)
+    process_attempt(account, Outcome.HELD, REFUSED)
+    hold(account, REFUSED, now=utcnow())
+
+
+def end_worker(_account: int) -> None:
+    the_row(WorkerHeartbeat).seen_at = utcnow() - timedelta(hours=1)
+
+
+def fail_over(_account: int) -> None:
+    the_row(SmtpSettings).failover_since = utcnow()
+
+
+def fail(account: int) -> None:
+    enqueue(account, 1)
+    process_attempt(account, Outcome.DEFERRED, DOWN)
+
+
+def limit_by_provider(account: int) -> None:
+    enqueue(account, 1)
+    slow = DOWN | {"code": "rate", "cause": "smtp.example.com says too fast.", "retry_class": "rate"}
+    process_attempt(account, Outcome.DEFERRED, slow, reply_code=450)
+
+
+def limit_by_owner(account: int) -> None:
+    rate_limits.set_limits(account, None, 2, None)
+    rate_limits.consume(account, 1, utcnow())
+    enqueue(account, 1)
+
+
+def use_platform(account: int) -> None:
+    versions.stop_using(account, now=utcnow())
+
+
+def practise(_account: int) -> None:
+    the_row(SmtpSettings).provider = providers.REHEARSAL
+
+
+def lose_password(_account: int) -> None:
+    the_row(SmtpSettings).sealed_password = b"k9:nothing"
+
+
+def forget_check(_account: int) -> None:
+    db.session.delete(the_row(SettingsCheck))
+
+
+def from_is(outcome: str) -> Callable[[int], None]:
+    def change(_account: int) -> None:
+        the_row(TestEmail).outcome = outcome
+
+    return change
+
+
+def domain_is(status: DomainStatus, **findings: str) -> Callable[[int], None]:
+    def change(_account: int) -> None:
+        row = the_row(DomainCheck)
+        row.status, row.findings = status, report(status.value, **findings)
+
+    return change
+
+
+def forget_domain(_account: int) -> None:
+    db.session.delete(the_row(DomainCheck))
+
+
+def use_public_mailbox(_account: int) -> None:
+    the_row(SmtpSettings).domain = "gmail.com"
+
+
+def open_incident(kind: IncidentKind) -> Callable[[int], None]:
+    def change(account: int) -> None:
+        now = utcnow()
+        row = Incident(account_id=account, kind=kind, cause=kind.value, diagnosis=REFUSED)
+        row.opened_at = row.episode_started_at = row.last_seen_at = now
+        db.session.add(row)
+
+    return change
+
+
+def nothing(_account: int) -> None:
+    """Leave everything in order."""
+
+
+STATES = [
+    (Code.OWN_DOMAIN, True, nothing),
+    (Code.ACCOUNT_SUSPENDED, False, suspend),
+    (Code.ACCOUNT_WAITING, False, wait_for_approval),
+    (Code.SETTINGS_UNUSABLE, False, lose_password),
+    (Code.ON_HOLD, False, hold_queue),
+    (Code.NO_WORKER, False, end_worker),
+    (Code.FAILOVER, False, fail_over),
+    (Code.SERVER_FAILING, False, fail),
+    (Code.PLATFORM, False, use_platform),
+    (Code.PRACTICE, False, practise),
+    (Code.CONNECTION_UNPROVEN, False, forget_check),
+    (Code.FROM_REPLACED, False, from_is(FromOutcome.REPLACED)),
+    (Code.FROM_REFUTED, False, from_is(FromOutcome.REFUTED)),
+    (Code.FROM_UNCONFIRMED, False, from_is(FromOutcome.NO_RESULTS)),
+    (Code.FROM_UNCONFIRMED, False, from_is("")),
+    (Code.DOMAIN_REFUSED, False, domain_is(DomainStatus.REFUSED, spf="bad", dkim="bad")),
+    (Code.DOMAIN_AT_RISK, False, domain_is(DomainStatus.AT_RISK, spf="good", dkim="care")),
+    (Code.DOMAIN_QUESTION, False, domain_is(DomainStatus.AT_RISK, dkim="unknown")),
+    (Code.DOMAIN_UNKNOWN, False, domain_is(DomainStatus.UNKNOWN, dkim="unknown")),
+    (Code.DOMAIN_UNCHECKED, False, forget_domain),
+    (Code.PUBLIC_MAILBOX, False, use_public_mailbox),
+    (Code.BOUNCES, True, open_incident(IncidentKind.BOUNCES)),
+    (Code.INCIDENT, True, open_incident(IncidentKind.DEADLINE)),
+    (Code.RATE_LIMITED, True, limit_by_provider),
+    (Code.RATE_LIMITED, True, limit_by_owner),
+]
+
+
+@pytest.mark.parametrize(
+    ("code", "seal", "change"), STATES, ids=lambda one: getattr(one, "__name__", str(one))
+)
+def test_all_places_state_the_same_code(
+    owner: LintingClient,
+    account: int,
+    in_order: SmtpSettings,
+    places: Places,
+    code: Code,
+    seal: bool,
+    change: Callable[[int], None],
+) -> None:
+    change(account)
+    db.session.commit()
+    assert set(places.codes().values()) == {code.value}, places.codes()
+    status = places.api()
+    assert status["seal"] is seal
+    assert status == places.shell() == places.readiness()
+    page = owner.get("/settings/email-preferences").get_data(as_text=True)
+    assert ("Your own domain</span>" in page) is seal
+    assert status["missing"] == [] or status["missing"][0]["code"] == code.value
+
+
+def test_no_sender_at_all(app: Flask, owner: LintingClient, account: int, places: Places) -> None:
+    state = get_state(app)
+    state.config = replace(state.config, platform=replace(state.config.platform, server=""))
+    assert set(places.codes().values()) == {Code.NO_SENDER.value}
+    assert places.api()["through"] == "none"
+    assert "Send test email" not in owner.get("/settings/email-preferences").get_data(as_text=True)
+
+
+def test_every_code_is_tried() -> None:
+    assert {code for code, _, _ in STATES} | {Code.NO_SENDER} == set(Code)
+
+
+def test_what_is_missing_is_listed_in_order(account: int, in_order: SmtpSettings, places: Places) -> None:
+    for change in (
+        from_is(""),
+        domain_is(DomainStatus.AT_RISK, dkim="care"),
+        forget_check,
+        hold_queue,
+        end_worker,
+    ):
+        change(account)
+        db.session.commit()
+    codes = [one["code"] for one in places.api()["missing"]]
+    assert codes == ["on-hold", "no-worker", "connection-unproven", "domain-at-risk", "from-unconfirmed"]
+
+
+def test_the_sentence_names_the_sender_and_what_to_fix(
+    account: int, in_order: SmtpSettings, places: Places
+) -> None:
+    domain_is(DomainStatus.AT_RISK, spf="good", dkim="care")(account)
+    db.session.commit()
+    assert places.api()["sentence"] == (
+        "Sending as info@brightleaf.example. Some receivers may refuse emails from brightleaf.example. "
+        "To fix: DKIM, 1 record."
+    )
+    fail_over(account)
+    db.session.commit()
+    assert places.api()["sentence"].startswith("Your emails leave through the platform’s server since")
+
+
+def test_headers_of_a_former_version_prove_nothing_for_the_live_one(
+    account: int, in_order: SmtpSettings, places: Places
+) -> None:
+    the_row(TestEmail).version_number = 7
+    db.session.commit()
+    assert places.api()["code"] == Code.FROM_UNCONFIRMED
+
+
+def test_a_token_for_events_reads_no_status_and_a_status_token_reports_no_event(
+    app: Flask, owner: LintingClient, places: Places
+) -> None:
+    page = owner.submit("/settings/api", {"name": "shop", "form_key": "f" * 43}).get_data(as_text=True)
+    token = page[page.index("sig_") :][:47]
+    client = app.test_client()
+    refused = client.get("/api/v1/sending", headers={"Authorization": f"Bearer {token}"})
+    assert (refused.status_code, refused.get_json()["type"].rpartition("-")[2]) == (403, "scope")
+    assert 'error="insufficient_scope", scope="sending"' in refused.headers["WWW-Authenticate"]
+    headers = {"Authorization": f"Bearer {places.token}", "Idempotency-Key": "a"}
+    assert client.post("/api/v1/events", json={}, headers=headers).status_code == 403
+    assert client.get("/api/v1/sending").status_code == 401
+    listed = owner.get("/settings/api").get_data(as_text=True)
+    assert "Report events and read their emails" in listed
+    assert "Read the sending status" in listed
+
+
+def test_readiness_shows_no_status_without_the_operator_s_token(app: Flask, account: int) -> None:
+    client = app.test_client()
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        assert "sending" not in client.get("/readyz?account=brightleaf", headers=headers).get_json()
+
+
+def test_readiness_of_an_unknown_account_has_none(app: Flask, account: int, places: Places) -> None:
+    headers = {"Authorization": "Bearer a-token-of-the-operator-0123456789"}
+    for name in ("nobody", "a%00b", "x" * 5000):
+        answer = app.test_client().get(f"/readyz?account={name}", headers=headers)
+        assert answer.get_json()["sending"] is None
+
+
+def test_a_status_is_of_its_own_account_only(
+    app: Flask, stranger: LintingClient, account: int, in_order: SmtpSettings
+) -> None:
+    page = stranger.get("/settings/email-preferences").get_data(as_text=True)
+    assert 'data-code="platform"' in page
+    assert "brightleaf.example" not in page
+
+
+def test_a_status_changes_nothing(account: int, in_order: SmtpSettings) -> None:
+    get_queue(account)
+    db.session.commit()
+    status_of(account)
+    assert not db.session.dirty
+    assert not db.session.new
