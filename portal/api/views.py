@@ -17,6 +17,7 @@ from . import ingest, serializers, strict_json, tokens
 from .models import TokenScope
 from .openapi import KEY_PATTERN, document
 from .problems import FieldError, Problem, ProblemKind, problem_response
+from .schemas import ORDER_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,7 @@ _ID = "<int(max=999999999999):id_>"
 # No CORS: other sites may not use the API from a browser, so OPTIONS is not answered.
 _NO_OPTIONS: dict[str, Any] = {"provide_automatic_options": False}
 _KEY_PATTERN = re.compile(KEY_PATTERN[:-1] + r"\Z")
+_ORDER_PATTERN = re.compile(ORDER_PATTERN[:-1] + r"\Z")
 
 
 @blueprint.errorhandler(Problem)
@@ -76,8 +78,8 @@ def list_commissions() -> Response:
     """Return the commissions of the order that the query names."""
     bearer = _authenticate(TokenScope.EVENTS)
     order = request.args.get("order", "")
-    if not order or len(order) > _ORDER_MAX_CHARS or not order.isprintable():
-        message = f"Name the order: ?order=, with 1 to {_ORDER_MAX_CHARS} characters."
+    if len(order) > _ORDER_MAX_CHARS or not _ORDER_PATTERN.match(order):
+        message = f"Name the order: ?order=, with 1 to {_ORDER_MAX_CHARS} visible characters."
         raise Problem(ProblemKind.INVALID, message, [FieldError("#/order", message)])
     return _json(serializers.commissions_json(bearer.account_id, order))
 

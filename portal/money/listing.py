@@ -38,6 +38,8 @@ _TONES: Mapping[CommissionState, str] = {
     CommissionState.REPEATED: "held",
     CommissionState.DISMISSED: "cancelled",
 }
+# Not a row that holds a refund or a decision alone, whose purchase is not reported yet.
+_IS_KNOWN = Commission.is_purchased | (Commission.earned > 0)
 
 
 @dataclass(frozen=True)
@@ -59,18 +61,14 @@ def list_commissions(
 ) -> Page[Any]:
     """Return one page of the account's commissions in one state, newest first."""
     query = select(Commission).where(
-        Commission.account_id == account_id,
-        Commission.state == state,
-        Commission.is_purchased | (Commission.earned > 0),
+        Commission.account_id == account_id, Commission.state == state, _IS_KNOWN
     )
     return newest_first(query, Commission.id, before=before, after=after)
 
 
 def count_by_state(account_id: int) -> Mapping[CommissionState, int]:
     """Return the number of commissions in each state."""
-    query = select(Commission.state, func.count()).where(
-        Commission.account_id == account_id, Commission.is_purchased | (Commission.earned > 0)
-    )
+    query = select(Commission.state, func.count()).where(Commission.account_id == account_id, _IS_KNOWN)
     return {row[0]: row[1] for row in db.session.execute(query.group_by(Commission.state))}
 
 
@@ -87,7 +85,7 @@ def newest_of_affiliate(affiliate_id: int, count: int) -> list[CommissionView]:
     query = select(Commission).where(
         Commission.affiliate_id == affiliate_id,
         Commission.state.in_(COUNTED),
-        Commission.is_purchased | (Commission.earned > 0),
+        _IS_KNOWN,
     )
     return [_view(row, None) for row in db.session.scalars(query.order_by(Commission.id.desc()).limit(count))]
 

@@ -508,3 +508,54 @@ def test_a_repeat_after_the_event_was_deleted_is_not_found(shop):
     db.session.delete(db.session.get(Event, result["id"]))
     db.session.commit()
     rejected(shop.send(purchase(), key="k"), 404)
+
+
+def test_the_balance_and_the_commissions_of_an_order_are_what_is_left(shop):
+    shop.send(purchase())
+    refund = {"order": "A-1042", "commission": "2.25", "currency": "EUR"}
+    shop.send(purchase(event="refund", data=refund))
+    shop.send(purchase(event="commission_approved", data=refund))
+    shop.send(purchase(event="payout", data={"amount": "4.00", "currency": "EUR", "order": "A-1042"}))
+    balance = shop.get("/api/v1/affiliates/grace42k/balance").get_json()
+    assert balance == {
+        "affiliate": {"code": "GRACE42K"},
+        "balances": [{"currency": "EUR", "pending": "0.00", "approved": "6.00", "paid": "4.00"}],
+    }
+    [one] = shop.get("/api/v1/commissions?order=A-1042").get_json()["commissions"]
+    assert (one["commission"], one["refunded"], one["left"], one["paid"]) == (
+        "12.25",
+        "2.25",
+        "10.00",
+        "4.00",
+    )
+    assert (one["state"], one["affiliate"]) == ("approved", {"code": "GRACE42K"})
+    assert shop.get("/api/v1/commissions?order=nothing").get_json() == {"commissions": []}
+    rejected(shop.get("/api/v1/affiliates/NOBODY22/balance"), 404)
+    for query in ("", "?order=", "?order=%20A", "?order=%00", f"?order={'x' * 65}", "?order=A%0A"):
+        assert "#/order" in field_errors(shop.get(f"/api/v1/commissions{query}")), query
+
+
+def test_the_money_of_another_account_is_not_found(shop, stranger, affiliate):
+    affiliate("copperpot", code="OTHER234")
+    rejected(shop.get("/api/v1/affiliates/OTHER234/balance"), 404)
+
+
+def test_an_order_under_another_key_is_accepted_and_not_counted(shop):
+    shop.send(purchase(), key="a")
+    result = shop.send(purchase(), key="b")
+    assert result.status_code == 201
+    assert {mail["why"] for mail in result.get_json()["mails"]} == {"same-order"}
+    states = [one["state"] for one in shop.get("/api/v1/commissions?order=A-1042").get_json()["commissions"]]
+    assert states == ["pending", "repeated"]
+
+
+@pytest.mark.parametrize("event", ["refund", "commission_approved", "commission_declined"])
+def test_an_event_that_contradicts_its_order_is_rejected_by_field(shop, affiliate, event, stored):
+    affiliate(code="OTHER234")
+    shop.send(purchase())
+    data = {"order": "A-1042", "commission": "1.00", "currency": "USD"}
+    assert "EUR" in field_errors(shop.send(purchase(event=event, data=data), key="k"))["#/data/currency"]
+    body = purchase(event=event, data=data | {"currency": "EUR"}, affiliate={"code": "OTHER234"})
+    assert "another affiliate" in field_errors(shop.send(body, key="k"))["#/affiliate"]
+    assert len(stored()[0]) == 1
+    assert shop.send(purchase(event=event, data=data | {"currency": "EUR"}), key="k").status_code == 201

@@ -99,7 +99,16 @@ def test_responses_match_their_schemas(shop, client):
     event = shop.get(f"{EVENTS}/{result['id']}").get_json()
     message = shop.get(f"/api/v1/messages/{result['mails'][0]['message']}").get_json()
     problem = shop.send({}).get_json()
-    for name, value in (("Caused", result), ("Event", event), ("Message", message), ("Problem", problem)):
+    balances = shop.get("/api/v1/affiliates/GRACE42K/balance").get_json()
+    commissions = shop.get("/api/v1/commissions?order=A-1042").get_json()
+    money = (("Balances", balances), ("Commissions", commissions))
+    for name, value in (
+        ("Caused", result),
+        ("Event", event),
+        ("Message", message),
+        ("Problem", problem),
+        *money,
+    ):
         component(doc, name).validate(value)
     (one,) = message["attempts"]
     assert (one["reply_code"], one["enhanced_code"], one["queue_id"], one["stage"]) == (
