@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import lazy_gettext as _
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 
 from ..affiliates.models import Affiliate
 from ..amounts import format_money, from_units
@@ -40,6 +40,10 @@ _TONES: Mapping[CommissionState, str] = {
 }
 # Not a row that holds a refund or a decision alone, whose purchase is not reported yet.
 _IS_KNOWN = Commission.is_purchased | (Commission.earned > 0)
+_IS_REFUNDED = and_(
+    Commission.is_purchased, Commission.earned > 0, Commission.refunded >= Commission.earned
+)  # all of it
+_OPEN = (CommissionState.PENDING, CommissionState.APPROVED)
 
 
 @dataclass(frozen=True)
@@ -59,17 +63,27 @@ class CommissionView:
 def list_commissions(
     account_id: int, state: CommissionState, *, before: int | None = None, after: int | None = None
 ) -> Page[Any]:
-    """Return one page of the account's commissions in one state, newest first."""
-    query = select(Commission).where(
-        Commission.account_id == account_id, Commission.state == state, _IS_KNOWN
-    )
+    """Return one page of the account's commissions in one state, newest first. Refunded ones are with the declined."""
+    query = select(Commission).where(Commission.account_id == account_id, _IS_KNOWN)
+    if state is CommissionState.DECLINED:
+        query = query.where(or_(Commission.state == state, Commission.state.in_(_OPEN) & _IS_REFUNDED))
+    elif state in _OPEN:
+        query = query.where(Commission.state == state, ~_IS_REFUNDED)
+    else:
+        query = query.where(Commission.state == state)
     return newest_first(query, Commission.id, before=before, after=after)
 
 
 def count_by_state(account_id: int) -> Mapping[CommissionState, int]:
-    """Return the number of commissions in each state."""
-    query = select(Commission.state, func.count()).where(Commission.account_id == account_id, _IS_KNOWN)
-    return {row[0]: row[1] for row in db.session.execute(query.group_by(Commission.state))}
+    """Return the number of commissions that each state's list has."""
+    query = select(Commission.state, _IS_REFUNDED, func.count()).where(
+        Commission.account_id == account_id, _IS_KNOWN
+    )
+    found: dict[CommissionState, int] = {}
+    for state, is_refunded, count in db.session.execute(query.group_by(Commission.state, _IS_REFUNDED)):
+        listed = CommissionState.DECLINED if is_refunded and state in _OPEN else state
+        found[listed] = found.get(listed, 0) + count
+    return found
 
 
 def count_repeated(account_id: int) -> int:
@@ -105,7 +119,7 @@ def describe(rows: Sequence[Commission]) -> list[CommissionView]:
 
 def state_label(row: Commission) -> str:
     """Return the state in words, with what happened to the money of an approved or pending one."""
-    if row.state in (CommissionState.PENDING, CommissionState.APPROVED) and row.is_refunded:
+    if row.state in _OPEN and row.is_refunded:
         return str(_("Refunded"))
     if row.is_paid:
         return str(_("Paid"))
@@ -124,5 +138,5 @@ def _view(row: Commission, affiliate: Affiliate | None) -> CommissionView:
         refunded=money(min(row.refunded, row.earned)) if row.refunded else "",
         remaining=money(row.remaining),
         label=state_label(row),
-        tone=_TONES[row.state],
+        tone="cancelled" if row.state in _OPEN and row.is_refunded else _TONES[row.state],
     )

@@ -25,7 +25,8 @@ def newest_affiliate():
 
 def messages(kind):
     db.session.rollback()
-    return list(db.session.scalars(select(OutboxMessage).where(OutboxMessage.kind == kind)))
+    query = select(OutboxMessage).where(OutboxMessage.kind == kind)
+    return list(db.session.scalars(query.order_by(OutboxMessage.id)))
 
 
 def path_in(kind, prefix):

@@ -249,3 +249,17 @@ def test_orders_reported_twice_have_a_tab_with_both_answers(owner, record):
     assert states() == ["pending", "pending", "dismissed"]
     assert len(messages("new-purchase")) == 2
     assert CommissionState.REPEATED not in {row.state for row in rows()}
+
+
+def test_a_refunded_commission_needs_no_decision(owner, record):
+    record(order="R-1")
+    record(EventType.REFUND, order="R-1")
+    record(order="P-1")
+    assert "R-1" not in page(owner)
+    text = page(owner, f"{PATH}?state=declined")
+    assert "R-1" in text
+    assert "Refunded" in text
+    assert "P-1" not in text
+    form = {"decision": "approve", "state": "declined", "id": [str(rows()[0].id)]}
+    assert owner.submit(PATH, form).status_code == 303
+    assert "Nothing was changed" in page(owner)
