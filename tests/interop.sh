@@ -1,6 +1,6 @@
 #!/bin/sh
-# Look for the servers that Signet is tried against, Postfix, Haraka, Dovecot, Redis and nginx; install what is missing where that
-# is possible; otherwise say what is skipped. They are installed without being started.
+# Look for the servers that Signet is tried against (Postfix, Haraka, Dovecot, Redis, nginx, oidc-provider, oauth2-mock-server);
+# install what is missing where that is possible; otherwise say what is skipped. They are installed without being started.
 environment="${VIRTUAL_ENV:-$(dirname "$0")/../.venv}"
 PATH="$PATH:/usr/sbin:/sbin"
 
@@ -27,11 +27,11 @@ install_packages() {
   return $status
 }
 
-install_haraka() {
+# Install packages of npm's beside the tests, without running their scripts.
+install_modules() {
   command -v npm >/dev/null 2>&1 || return 1
-  echo "Installing Haraka for the tests against real servers (once) ..."
-  npm install --no-audit --no-fund --omit=optional --ignore-scripts --prefix "$environment/interop" Haraka@3.3.4 \
-    >/dev/null 2>&1
+  echo "Installing $1 for the tests against real servers (once) ..."
+  npm install --no-audit --no-fund --omit=optional --ignore-scripts --prefix "$environment/interop" "$@" >/dev/null 2>&1
 }
 
 if ! command -v postfix >/dev/null 2>&1 || ! command -v saslpasswd2 >/dev/null 2>&1; then
@@ -39,7 +39,11 @@ if ! command -v postfix >/dev/null 2>&1 || ! command -v saslpasswd2 >/dev/null 2
     echo "No Postfix here, and none could be installed: the tests against it will be skipped."
 fi
 if [ -z "$SIGNET_HARAKA" ] && [ ! -f "$environment/interop/node_modules/Haraka/bin/haraka" ]; then
-  install_haraka || echo "No Haraka here, and none could be installed: the tests against it will be skipped."
+  install_modules Haraka@3.3.4 || echo "No Haraka here, and none could be installed: the tests against it will be skipped."
+fi
+if [ ! -d "$environment/interop/node_modules/oidc-provider" ] || [ ! -d "$environment/interop/node_modules/oauth2-mock-server" ]; then
+  install_modules oidc-provider@9.13.3 oauth2-mock-server@8.2.3 ||
+    echo "No oidc-provider and oauth2-mock-server here, and they could not be installed: the tests with them will be skipped."
 fi
 if [ ! -x /usr/lib/dovecot/submission ] || [ ! -x /usr/lib/dovecot/imap ]; then
   install_packages dovecot-submissiond dovecot-imapd ||
