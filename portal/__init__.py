@@ -40,6 +40,7 @@ def create_app(config: Config | None = None) -> Flask:
         notices,
         operations,
         outbox,
+        programme,
         rate_limit,
         rehearsal,
         settings,
@@ -85,6 +86,7 @@ def create_app(config: Config | None = None) -> Flask:
         bounces,
         events,
         money,
+        programme,
         enrolment,
         deliveries,
         incidents,
@@ -97,12 +99,11 @@ def create_app(config: Config | None = None) -> Flask:
     for room in rooms:
         room.install(app)
     cli.install(app, create_app)
+    _trust_proxies(app, config)
     return app
 
 
 def _configure(app: Flask, config: Config) -> None:
-    from werkzeug.middleware.proxy_fix import ProxyFix
-
     from .db import urls
     from .state import KEY, State
     from .vault import Vault
@@ -124,8 +125,13 @@ def _configure(app: Flask, config: Config) -> None:
         TESTING=config.testing,
     )
     host_names.install(app, config)
-    if config.trusted_proxies:
-        count = config.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0)  # type: ignore[method-assign]
     if not app.debug:
         logging.getLogger("portal").setLevel(logging.INFO)
+
+
+def _trust_proxies(app: Flask, config: Config) -> None:
+    """Take the client's address from the headers of trusted proxies, before the middleware of rooms reads it."""
+    from werkzeug.middleware.proxy_fix import ProxyFix
+
+    if count := config.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0)  # type: ignore[method-assign]

@@ -28,6 +28,7 @@ PROGRAMME = "Brightleaf"
 NAME = "Ada Fairweather"
 MAILBOX = "owner@brightleaf.example"
 ADDRESS = "Brightleaf\n1 Garden Lane\nSampletown"
+SHOP = "https://shop.brightleaf.example/"
 PASSWORD = DEMO_PASSWORD
 
 
@@ -45,6 +46,8 @@ def seed() -> None:
     if db.session.scalar(select(Owner.id).where(Owner.mailbox_key == MAILBOX)) is None:
         owner = create_owner(PROGRAMME, NAME, MAILBOX, PASSWORD, now=utcnow())
         branding.save_address(owner.account, ADDRESS, without=False, now=utcnow())
+        owner.account.shop_url = SHOP
+        db.session.commit()
         set_operator(MAILBOX, operator=True)
 
 

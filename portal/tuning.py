@@ -144,6 +144,10 @@ class Tuning:
         0.25  # at the head of the write queue, before others may pass a frozen process
     )
 
+    # Visits through affiliates' links.
+    visit_flush_s: float = 1.0  # counts of visits wait so long in memory; a crash loses them
+    short_link_cache_s: float = 2.0  # another process's change of a shop address takes effect after so long
+
     # Clocks, database and files.
     clock_step_s: float = 20.0  # a smaller step of the database's clock goes unnoticed
     pause_implausible_s: float = 2400  # a pause further ahead was computed before the clock was set back

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from ..db import Base
+from ..db import Base, enum_column
+
+
+class LinkForm(StrEnum):
+    """What an affiliate's link looks like."""
+
+    SHORT = "short"  # /r/CODE of the portal, which redirects to the shop
+    PARAMETER = "parameter"  # the shop's address with ?ref=CODE
+    PATTERN = "pattern"  # the owner's own pattern
 
 
 class Account(Base):
@@ -27,6 +36,21 @@ class Account(Base):
     )  # sends nothing before an operator has approved it
     suspended_at: Mapped[datetime | None]
     suspension_reason: Mapped[str] = mapped_column(String(300), default="")  # for the owners to read
+    # The programme settings. Here and not in a table of their own, because each email to an affiliate holds the link.
+    shop_url: Mapped[str] = mapped_column(String(300), default="")  # ASCII; empty: the links lead nowhere yet
+    link_form: Mapped[LinkForm] = mapped_column(enum_column(LinkForm), default=LinkForm.SHORT)
+    link_pattern: Mapped[str] = mapped_column(
+        String(300), default=""
+    )  # with {code}; from / on: at the shop's host
+    visit_days: Mapped[int] = mapped_column(default=30)  # how long a visit counts; 0: until it ends
+    commission: Mapped[str] = mapped_column(String(200), default="")  # in words
+    description: Mapped[str] = mapped_column(String(300), default="")  # of the programme, for link previews
+    picture: Mapped[str] = mapped_column(
+        String(50), default=""
+    )  # for link previews: key and ending of a stored image
+    terms_url: Mapped[str] = mapped_column(String(300), default="")
+    privacy_url: Mapped[str] = mapped_column(String(300), default="")
+    script_seen_at: Mapped[datetime | None]  # when the shop's script last reported a visit
 
 
 class Owner(Base):

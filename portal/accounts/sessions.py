@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, and_, delete, select, update
 
 from ..db import db, read_only, read_write
-from .models import OwnerSession
+from .models import LinkForm, OwnerSession
 from .tokens import hash_token, new_token
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class CurrentAccount:
     name: str
     time_zone: str
     approved_at: datetime | None = None
+    shop_url: str = ""
+    link_form: LinkForm = LinkForm.SHORT
+    link_pattern: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,14 @@ def _logged_in(row: OwnerSession, token: str) -> LoggedIn:
         name=owner.name,
         mailbox=owner.mailbox,
         account=CurrentAccount(
-            account.id, account.slug, account.name, account.time_zone, account.approved_at
+            account.id,
+            account.slug,
+            account.name,
+            account.time_zone,
+            account.approved_at,
+            account.shop_url,
+            account.link_form,
+            account.link_pattern,
         ),
         session_id=row.id,
         token=token,

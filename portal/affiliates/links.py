@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ..shop_links import affiliate_link
 from . import page_keys
 
 if TYPE_CHECKING:
-    from ..accounts.models import Account
     from ..config import Config
+    from ..shop_links import LinkedAccount
     from .models import Affiliate
 
 _TOKEN_KINDS = frozenset({"confirm-sign-up", "invited", "confirm-mailbox"})
@@ -18,9 +19,9 @@ _HIDDEN = "hidden-link"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{30,}")
 
 
-def public_url(affiliate: Affiliate, account: Account, config: Config) -> str:
-    """Return the affiliate's public link."""
-    return f"{config.base_url}/join/{account.slug}?ref={affiliate.code}"
+def public_url(affiliate: Affiliate, account: LinkedAccount, config: Config) -> str:
+    """Return the affiliate's public link; empty while there is no shop address, because it leads nowhere then."""
+    return affiliate_link(account, affiliate.code, config) if account.shop_url else ""
 
 
 def dashboard_url(affiliate: Affiliate, config: Config) -> str:

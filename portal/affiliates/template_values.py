@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..notices.rendering import first_name_of
 from ..settings.routing import reply_mailbox
+from ..shop_links import affiliate_link
 from . import links
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ def affiliate_values(affiliate: Affiliate, account: Account, config: Config) -> 
         "name": affiliate.name,
         "email": affiliate.mailbox,
         "code": affiliate.code,
-        "link": links.public_url(affiliate, account, config),
+        # Without a shop address the link stands in owners' own texts all the same: it leads to the shop later.
+        "link": affiliate_link(account, affiliate.code, config),
+        "has_shop": "yes" if account.shop_url else "",
         "dashboard": links.dashboard_url(affiliate, config),
         "reply_to": reply_mailbox(account.id),
         "affiliate_name": affiliate.name,

@@ -312,7 +312,7 @@ def _event() -> Schema:
         id=_NUMBER,
         event={"type": "string", "enum": [one.value.replace("-", "_") for one in EventType]},
         source={"type": "string", "enum": [one.value for one in Source]},
-        affiliate=_nullable(_object(code=_TEXT)),
+        affiliate=_nullable(_object(code=_TEXT, link=_nullable(_TEXT))),
         data={"type": "object", "additionalProperties": _TEXT},
         created_at=_TIMESTAMP,
         mails=_array("Mail"),

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from ..accounts.models import Account
 from ..affiliates.directory import find_by_code
+from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate
 from ..amounts import from_units, plain_number
 from ..bounces import outcomes
@@ -18,6 +20,7 @@ from ..money import balances, listing
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..outbox.queue import find_queue
 from ..smtp.protocol.reply import plain_text
+from ..state import current_config
 from ..web.labels import reply_line
 
 if TYPE_CHECKING:
@@ -62,11 +65,17 @@ def event_json(account_id: int, event_id: int) -> Json | None:
         "id": found.id,
         "event": _event_name(found),
         "source": found.source.value,
-        "affiliate": {"code": affiliate.code} if affiliate else None,
+        "affiliate": _affiliate_json(affiliate) if affiliate else None,
         "data": {name: str(value) for name, value in found.values.items()},
         "created_at": _timestamp(found.created_at),
         "mails": _mails_json(_mails(found), message_statuses(found)),
     }
+
+
+def _affiliate_json(affiliate: Affiliate) -> Json:
+    """Return the code and the link of an affiliate; the link is null while there is no shop address."""
+    account = db.session.get_one(Account, affiliate.account_id)
+    return {"code": affiliate.code, "link": public_url(affiliate, account, current_config()) or None}
 
 
 def message_json(account_id: int, message_id: int) -> Json | None:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Table,
     TextClause,
     TypeDecorator,
 )
@@ -77,8 +78,8 @@ def partial_index(condition: TextClause, name: str, *columns: Any, unique: bool 
 db = SQLAlchemy(metadata=Base.metadata)
 
 
-def insert(table: type[Base]) -> Any:
-    """Return an INSERT with ON CONFLICT, in the dialect of the database."""
+def insert(table: type[Base] | Table) -> Any:
+    """Return an INSERT with ON CONFLICT, in the dialect of the database. That of a bare table bypasses the ORM."""
     return (_postgresql_insert if db.engine.dialect.name == "postgresql" else _sqlite_insert)(table)
 
 

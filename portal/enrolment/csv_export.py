@@ -8,25 +8,36 @@ from sqlalchemy import select
 
 from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate
+from ..clock import utcnow
 from ..db import db
+from ..programme import counts
 from ..web.csv import csv_header, csv_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..accounts.models import Account
     from ..config import Config
+    from ..shop_links import LinkedAccount
 
 _BATCH_ROWS = 500
 _HEADERS = ("Name", "Email", "Status", "Code", "Link", "Signed up", "Agreed to emails", "Confirmed")
+_VISITS = "Visits"
 
 
-def stream_csv(account: Account, config: Config) -> Iterator[str]:
-    """Yield the file in parts, oldest affiliate first. Only one batch of rows is in memory at a time."""
-    yield csv_header(_HEADERS)
-    last_id = 0
+def stream_csv(account: LinkedAccount, config: Config) -> Iterator[str]:
+    """Yield the file in parts, oldest affiliate first. Only one batch of rows is in memory at a time.
+
+    Visits have a column where they are counted. Without a shop address the links are left out.
+    """
+    has_visits, last_id = counts.are_counted(account.id), 0
+    yield csv_header([*_HEADERS, _VISITS] if has_visits else _HEADERS)
     while rows := _next_batch(account.id, last_id):
-        yield csv_lines(_cells(row, account, config) for row in rows)
+        lines = [_cells(row, account, config) for row in rows]
+        if has_visits:
+            visits = counts.totals_by_affiliate([row.id for row in rows], now=utcnow())
+            numbers = [visits.get(row.id, counts.NO_VISITS).visits for row in rows]
+            lines = [(*cells, number) for cells, number in zip(lines, numbers, strict=True)]
+        yield csv_lines(lines)
         last_id = rows[-1].id
         db.session.expunge_all()
 
@@ -36,7 +47,7 @@ def _next_batch(account_id: int, last_id: int) -> list[Affiliate]:
     return list(db.session.scalars(query.order_by(Affiliate.id).limit(_BATCH_ROWS)))
 
 
-def _cells(row: Affiliate, account: Account, config: Config) -> tuple[object, ...]:
+def _cells(row: Affiliate, account: LinkedAccount, config: Config) -> tuple[object, ...]:
     link = public_url(row, account, config)
     times = (row.created_at, row.consented_at, row.confirmed_at)
     return (row.name, row.mailbox, row.state.value, row.code, link, *times)

@@ -11,12 +11,14 @@ from ..accounts.standing import is_limited
 from ..affiliates.directory import find_programme
 from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate, AffiliateState
+from ..clock import utcnow
 from ..db import db
 from ..db.transaction import read_snapshot
 from ..events.models import Event, EventMail
 from ..notices import recipients
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.models import OutboxMessage, Status
+from ..programme import counts
 from ..state import current_config
 from ..web.pagination import Page, newest_first
 from .signup_rules import Rules, get_rules
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..accounts.models import Account
+    from ..shop_links import LinkedAccount
 
 TABS = (
     AffiliateState.ACTIVE,
@@ -80,21 +83,23 @@ class Welcome:
 
 @dataclass(frozen=True)
 class AffiliateRow:
-    """One row of the owner's list."""
+    """One row of the owner's list. ``link`` is empty while it leads to no shop."""
 
     affiliate: Affiliate
     link: str
     welcome: Welcome | None
+    visits: counts.VisitTotals
 
 
 @dataclass(frozen=True)
 class AffiliatePage:
-    """One page of the owner's list. ``counts`` covers the whole list, by state."""
+    """One page of the owner's list. ``counts`` covers the whole list, by state; ``has_visits``: visits are counted."""
 
     rows: list[AffiliateRow]
     older: int | None
     newer: int | None
     counts: Mapping[AffiliateState, int]
+    has_visits: bool
 
     @property
     def total(self) -> int:
@@ -118,7 +123,11 @@ def public_programme(slug: str) -> PublicProgramme | None:
 
 
 def list_affiliates(
-    account: Account, filters: AffiliateFilters = _ALL, *, before: int | None = None, after: int | None = None
+    account: LinkedAccount,
+    filters: AffiliateFilters = _ALL,
+    *,
+    before: int | None = None,
+    after: int | None = None,
 ) -> AffiliatePage:
     """Return one page of the account's affiliates, newest first."""
     query = select(Affiliate).where(Affiliate.account_id == account.id)
@@ -127,10 +136,19 @@ def list_affiliates(
     if filters.search:
         query = query.where(Affiliate.search_text.contains(filters.search.casefold(), autoescape=True))
     page: Page[Any] = newest_first(query, Affiliate.id, before=before, after=after)
-    welcomes = _welcomes([row.id for row in page.rows])
-    config = current_config()
-    rows = [AffiliateRow(row, public_url(row, account, config), welcomes.get(row.id)) for row in page.rows]
-    return AffiliatePage(rows, page.older, page.newer, count_by_state(account.id))
+    ids, config = [row.id for row in page.rows], current_config()
+    welcomes, has_visits = _welcomes(ids), counts.are_counted(account.id)
+    visits = counts.totals_by_affiliate(ids, now=utcnow()) if has_visits else {}
+    rows = [
+        AffiliateRow(
+            row,
+            public_url(row, account, config),
+            welcomes.get(row.id),
+            visits.get(row.id, counts.NO_VISITS),
+        )
+        for row in page.rows
+    ]
+    return AffiliatePage(rows, page.older, page.newer, count_by_state(account.id), has_visits)
 
 
 def count_by_state(account_id: int) -> Mapping[AffiliateState, int]:

@@ -9,6 +9,7 @@ from flask import (
     Blueprint,
     Response,
     abort,
+    current_app,
     flash,
     make_response,
     redirect,
@@ -29,6 +30,7 @@ from ..events.types import EventType
 from ..money import balances
 from ..money import listing as commissions
 from ..notices.rendering import first_name_of
+from ..programme import counts, qr_codes, short_links
 from ..state import current_config
 from ..web.read_only import read_only_view
 from ..web.requests import network_of
@@ -63,6 +65,10 @@ _DASHBOARD_ROWS = 50  # the newest events and commissions
 def join(slug: str) -> Any:
     form = JoinForm()
     if not form.is_submitted():
+        code = request.args.get("ref", "")
+        # Until there were short links, this page with a code was the affiliate's link, and it is still shared.
+        if code and short_links.leads_to_shop(current_app, code, slug):
+            return redirect(url_for("links.follow", code=code), 302)
         return _join_page(slug, form)
     if form.website.data:  # a bot: it sees success and stores nothing
         return redirect(url_for(".thanks", slug=slug), 303)
@@ -136,14 +142,18 @@ def accept(token: str) -> Any:
 def dashboard(key: str) -> Any:
     affiliate, account = directory.find_by_dashboard_key(key) or abort(404)
     events = event_log.newest_events(affiliate.id, _DASHBOARD_EVENTS, _DASHBOARD_ROWS)
+    active = affiliate.state is AffiliateState.ACTIVE
+    link = links.public_url(affiliate, account, current_config()) if active else ""
     return _secret_page(
         "affiliates/dashboard.html",
         account=account,
         affiliate=affiliate,
         preferences_key=page_keys.open_keys(affiliate).preferences,
         first_name=first_name_of(affiliate.name),
-        link=links.public_url(affiliate, account, current_config()),
-        active=affiliate.state is AffiliateState.ACTIVE,
+        link=link,
+        qr=qr_codes.qr_code(link) if link else None,
+        visits=counts.totals_of(account.id, affiliate.id, now=utcnow()),
+        active=active,
         events=presenter.describe_events(events),
         balances=balances.balances_of(affiliate.id),
         commissions=commissions.newest_of_affiliate(affiliate.id, _DASHBOARD_ROWS),

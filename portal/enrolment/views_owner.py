@@ -20,6 +20,7 @@ from ..events.models import EmailDecision
 from ..money import balances
 from ..notices import branding, recipients
 from ..notices.catalogue import NEW_SIGN_UP
+from ..programme import counts
 from ..state import current_config
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
@@ -220,6 +221,7 @@ def _affiliate_page(affiliate: Affiliate, *, form: DeclineForm | None = None, **
         affiliate=affiliate,
         history=history.load_history(affiliate),
         link=public_url(affiliate, current_user.account, current_config()),
+        visits=counts.totals_of(affiliate.account_id, affiliate.id, now=utcnow()),
         events=presenter.describe_events(page.rows),
         page=page,
         form=form or DeclineForm(formdata=None),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flask_babel import gettext as _
 from sqlalchemy import bindparam, delete, select
 
+from ..accounts.models import Account
 from ..accounts.names import holds_link
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
@@ -110,7 +111,7 @@ def branding_of(account_id: int) -> Branding:
 
 def logo_url(key: str, media_type: str) -> str:
     """Return the absolute address of a logo for use in emails."""
-    return f"{current_config().base_url}/automated-emails/logo/{key}.{LOGO_EXTENSIONS[media_type]}"
+    return picture_url(f"{key}.{LOGO_EXTENSIONS[media_type]}")
 
 
 def find_logo(key: str) -> NoticeLogo | None:
@@ -118,6 +119,21 @@ def find_logo(key: str) -> NoticeLogo | None:
     if not key.isascii() or not key.isprintable() or len(key) > _KEY_LIMIT_CHARS:
         return None
     return db.session.scalar(select(NoticeLogo).where(NoticeLogo.key == key))
+
+
+def store_picture(account_id: int, data: bytes, *, now: datetime) -> str:
+    """Store an image that is served like a logo; return its name, for ``picture_url``. The caller commits.
+
+    Raises:
+        InvalidImage: the file is not a PNG, JPEG or GIF, or is too large.
+    """
+    image = identify_image(data)
+    return f"{_insert_logo(account_id, image, data, now).key}.{LOGO_EXTENSIONS[image.media_type]}"
+
+
+def picture_url(name: str) -> str:
+    """Return the absolute address of a stored image."""
+    return f"{current_config().base_url}/automated-emails/logo/{name}"
 
 
 def save_branding(owner: Owner, entered: BrandingInput, *, now: datetime) -> str:
@@ -228,7 +244,14 @@ def _insert_logo(account_id: int, image: Image, data: bytes, now: datetime) -> N
 def _delete_old_logos(account_id: int) -> None:
     kept = select(NoticeLogo.id).where(NoticeLogo.account_id == account_id)
     kept = kept.order_by(NoticeLogo.id.desc()).limit(_LOGOS_KEPT)
-    old = delete(NoticeLogo).where(NoticeLogo.account_id == account_id, NoticeLogo.id.not_in(kept))
+    picture = (
+        select(Account.id)
+        .where(Account.id == account_id, Account.picture.startswith(NoticeLogo.key))
+        .correlate(NoticeLogo)
+    )
+    old = delete(NoticeLogo).where(
+        NoticeLogo.account_id == account_id, NoticeLogo.id.not_in(kept), ~picture.exists()
+    )
     db.session.execute(old)
 
 

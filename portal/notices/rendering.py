@@ -12,6 +12,7 @@ from flask import current_app
 from ..accounts.standing import is_limited
 from ..amounts import format_count, format_number, parse_amount
 from ..outbox.queue import NewMessage
+from ..shop_links import affiliate_link
 from ..smtp.mailbox import replace_unsafe
 from ..state import current_config
 from . import plaintext, sanitize, texts
@@ -190,12 +191,15 @@ def render_sample(
 
 
 def sample_values(notice: Notice, account: Account) -> dict[str, str]:
-    """Return a sample value of each variable, with this portal's addresses and the programme's name and slug."""
-    base_url, join = current_config().base_url, f"{_SAMPLE_BASE_URL}/join"
+    """Return a sample value of each variable, with this portal's addresses and the programme's name, slug and links."""
+    config, join = current_config(), f"{_SAMPLE_BASE_URL}/join"
     samples = {}
     for variable in notice.variables:
         sample = variable.sample.replace(f"{join}/brightleaf", f"{join}/{account.slug}")
-        samples[variable.name] = sample.replace(_SAMPLE_BASE_URL, base_url, 1)
+        samples[variable.name] = sample.replace(_SAMPLE_BASE_URL, config.base_url, 1)
+    if "link" in samples:
+        samples["link"] = affiliate_link(account, samples["code"], config)
+        samples["has_shop"] = samples["has_shop"] if account.shop_url else ""
     return samples | {"programme": account.name}
 
 

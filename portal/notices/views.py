@@ -98,6 +98,7 @@ def confirm_mailbox_now(token: str) -> Any:
 
 
 @samples.route("/affiliate/sample")
+@samples.route("/r/ADA7K2PQ")
 @samples.route("/preferences/sample", methods=["GET", "POST"])  # mail programs POST to it (RFC 8058)
 def sample_link() -> str:
     """Explain that the link of a test email is only a sample. Changes nothing."""

@@ -4,10 +4,14 @@ Each file is compressed once and kept in memory (about 60 kB in all). A URL from
 whole folder in its path, so the modules that a script imports by relative URLs have it too; such responses are cached for a
 year. A URL without the present version is revalidated each time (RFC 9111 section 5.2.2.4). The version is read once per
 process: restart it after a change to a static file.
+
+The shop's script (``SHOP_SCRIPT``) is the one file that other sites embed. Its version is in its name, because shops name
+its integrity hash: a change is a new file, and the old one stays.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import mimetypes
@@ -22,6 +26,7 @@ from werkzeug.security import safe_join
 if TYPE_CHECKING:
     from flask import Flask
 
+SHOP_SCRIPT = "shop/signet-1.js"
 _YEAR_S = 31_536_000
 _VERSION_PREFIX = "v-"
 _COMPRESSED = {".css", ".js", ".svg"}  # images and fonts are compressed already
@@ -40,6 +45,12 @@ def _version(folder: Path) -> str:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(folder)} {_digest(path, path.stat().st_mtime)}\n".encode())
     return f"{_VERSION_PREFIX}{digest.hexdigest()[:12]}"
+
+
+def integrity_of(app: Flask, name: str) -> str:
+    """Return the hash of a static file for the attribute ``integrity`` (W3C Subresource Integrity)."""
+    content = (Path(str(app.static_folder)) / name).read_bytes()
+    return f"sha384-{base64.b64encode(hashlib.sha384(content).digest()).decode()}"
 
 
 @lru_cache(maxsize=256)
@@ -63,7 +74,12 @@ def install(app: Flask) -> None:
             abort(404)
         path = Path(found)
         response = _answer(folder, name, path, path.stat().st_mtime)
-        is_present = version == _version(folder)
+        is_present = version == _version(folder) or name == SHOP_SCRIPT
+        if name == SHOP_SCRIPT:
+            response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+            response.headers["Access-Control-Allow-Origin"] = (
+                "*"  # browsers check the hash of readable files only
+            )
         response.cache_control.no_cache = None if is_present else True
         if is_present:
             response.cache_control.public = True

@@ -94,7 +94,7 @@ def test_verified_settings_are_used_and_affiliates_get_email_from_the_owners_dom
     assert str(mail["From"]) == "Brightleaf <info@brightleaf.example>"
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail["Message-ID"].endswith("@brightleaf.example>")
-    assert "/join/brightleaf?ref=" in mail.get_body(("plain",)).get_content()
+    assert f"{portal.base}/r/" in mail.get_body(("plain",)).get_content()
 
     # A wrong password: one cause, one fix and the field; the live version keeps sending.
     settings(page, portal)

@@ -36,6 +36,7 @@ LOGGED_IN = [
     "/affiliates",
     "/commissions",
     "/commissions?state=repeated",
+    "/programme",
     "/settings/api",
     "/settings/api/play",
     "/settings/api/play?event=payout",

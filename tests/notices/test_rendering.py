@@ -21,7 +21,7 @@ from portal.smtp.mailbox import is_header_safe
 from portal.web.fields import one_line
 from tests.notices.conftest import account_of
 
-LINK = "https://signet.example/join/brightleaf?ref=K7MPQ2XA"
+LINK = "https://signet.example/r/K7MPQ2XA"
 DASHBOARD = "https://signet.example/affiliate/abc_-123"
 NASTY = "<img src=x onerror=alert(1)> \"&' {link} {{ 7*7 }} {% raw %}"
 # Characters of many scripts, with separators from real names and from attacks.
@@ -44,6 +44,7 @@ LIKELY_PROGRAMMES = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")),
 
 def _mail(programme="Brightleaf", first_name="Grace"):
     values = {"programme": programme, "first_name": first_name, "link": LINK, "dashboard": DASHBOARD}
+    values["has_shop"] = "yes"
     more = {"name": "Grace Hopper", "email": "grace@example.org", "code": "K7MPQ2XA"}
     return rendering.render(NEW_SIGN_UP, Account(name=programme, slug="brightleaf"), values | more)
 

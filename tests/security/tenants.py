@@ -270,7 +270,7 @@ _BY_NAME = {
     "incident_id": "incident", "event_id": "event", "affiliate_id": "affiliate", "token_id": "token",
 }  # fmt: skip
 _FIXED = {"kind": "new-sign-up", "number": 1, "name": "nothing.png", "filename": "nothing.css", "state": "off",
-          "decision": "suspend", "operation": "cancel", "action": "activate", "way": "microsoft",
+          "decision": "suspend", "accent": "1f3f5c", "operation": "cancel", "action": "activate", "way": "microsoft",
           "issuer": "google", "provider": "generic", "choice": "keep"}  # fmt: skip
 
 

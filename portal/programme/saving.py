@@ -1,0 +1,92 @@
+"""Saves a programme's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flask_babel import gettext as _
+from sqlalchemy import update
+
+from ..accounts.models import Account, LinkForm
+from ..db import db
+from ..notices import branding
+from ..shop_links import InvalidShopAddress, clean_address, clean_pattern
+from ..state import current_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+MAX_VISIT_DAYS = 365
+
+
+@dataclass(frozen=True)
+class ProgrammeSettings:
+    """What an owner entered. Addresses may be empty; ``visit_days`` 0 means that a visit counts until it ends."""
+
+    shop_url: str
+    link_form: LinkForm
+    link_pattern: str
+    visit_days: int
+    commission: str
+    description: str
+    terms_url: str
+    privacy_url: str
+    picture: bytes = b""  # the content of a file; empty to keep the present one
+    remove_picture: bool = False
+
+
+class InvalidProgramme(Exception):
+    """The settings were not saved. Holds a sentence for each invalid field."""
+
+    def __init__(self, by_field: dict[str, str]) -> None:
+        super().__init__(", ".join(by_field))
+        self.by_field = by_field
+
+
+def find_account(account_id: int) -> Account:
+    """Return the account with its settings."""
+    return db.session.get_one(Account, account_id)
+
+
+def save_settings(account_id: int, entered: ProgrammeSettings, *, now: datetime) -> None:
+    """Save the settings; every link follows at once. Commits. Raises InvalidProgramme."""
+    wrong: dict[str, str] = {}
+
+    def cleaned(field: str, clean: Callable[[], str]) -> str:
+        try:
+            return clean()
+        except InvalidShopAddress as error:
+            wrong[field] = str(error)
+            return ""
+
+    shop_url = cleaned("shop_url", lambda: clean_address(entered.shop_url, taken=current_config().base_url))
+    link_pattern = ""
+    if entered.link_form is not LinkForm.SHORT and not shop_url and not wrong:
+        wrong["shop_url"] = _("Enter your shop’s address: links of this form begin with it.")
+    elif entered.link_form is LinkForm.PATTERN and not wrong:
+        link_pattern = cleaned("link_pattern", lambda: clean_pattern(entered.link_pattern, shop_url))
+    terms_url = cleaned("terms_url", lambda: clean_address(entered.terms_url))
+    privacy_url = cleaned("privacy_url", lambda: clean_address(entered.privacy_url))
+    if wrong:
+        raise InvalidProgramme(wrong)
+    values: dict[str, object] = {
+        "shop_url": shop_url,
+        "link_form": entered.link_form,
+        "link_pattern": link_pattern,
+        "visit_days": entered.visit_days,
+        "commission": entered.commission,
+        "description": entered.description,
+        "terms_url": terms_url,
+        "privacy_url": privacy_url,
+    }
+    if entered.picture:
+        try:
+            values["picture"] = branding.store_picture(account_id, entered.picture, now=now)
+        except branding.InvalidImage as error:
+            raise InvalidProgramme({"picture": str(error)}) from None
+    elif entered.remove_picture:
+        values["picture"] = ""
+    db.session.execute(update(Account).where(Account.id == account_id).values(values))
+    db.session.commit()

@@ -1,0 +1,91 @@
+"""Counts stay in memory until they are written, also while the database is away, and no day knows the one before."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from portal.clock import utcnow
+from portal.db import db
+from portal.programme import visits
+from portal.programme.models import VisitCount
+from portal.programme.visitors import TodaysVisitors
+from tests.programme.conftest import BROWSER
+
+pytestmark = pytest.mark.both_databases
+ENVIRON = {"REMOTE_ADDR": "192.0.2.7", "HTTP_USER_AGENT": BROWSER}
+
+
+def _count(app, affiliate, times=1, zone="UTC"):
+    buffer, id_ = visits.buffer_of(app), affiliate.id
+    db.session.commit()  # the counts are written in another transaction
+    for _ in range(times):
+        buffer.count(app, id_, zone, ENVIRON, is_person=True)
+    return buffer
+
+
+def _rows():
+    db.session.rollback()
+    return list(db.session.execute(select(VisitCount.visits, VisitCount.visitors)))
+
+
+def test_counts_are_written_by_themselves(app, grace):
+    _count(app, grace, 3)
+    timer = visits.buffer_of(app)._timer
+    timer.join(120)
+    assert _rows() == [(3, 1)]
+
+
+def test_counts_of_threads_add_up(app, grace):
+    buffer, id_ = visits.buffer_of(app), grace.id
+    db.session.commit()
+
+    def visit():
+        for _ in range(50):
+            buffer.count(app, id_, "UTC", ENVIRON, is_person=True)
+
+    threads = [threading.Thread(target=visit) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    buffer.flush(app)
+    assert _rows() == [(200, 1)]
+
+
+def test_counts_wait_while_the_database_is_away(app, grace, monkeypatch):
+    buffer = _count(app, grace, 2)
+
+    def fails(_pending):
+        raise OperationalError("INSERT", {}, Exception("away"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(visits, "_write", fails)
+        buffer.flush(app)
+    assert _rows() == []
+    _count(app, grace)
+    buffer.flush(app)
+    assert _rows() == [(3, 1)]
+
+
+def test_a_visit_counts_on_the_day_of_the_account(app, grace):
+    zone = "Pacific/Kiritimati"
+    _count(app, grace, zone=zone).flush(app)
+    db.session.rollback()
+    assert db.session.scalar(select(VisitCount.day)) == utcnow().astimezone(ZoneInfo(zone)).date()
+
+
+def test_the_next_day_starts_without_the_visitors_and_the_secret_of_the_day_before():
+    seen, day = TodaysVisitors(), utcnow().date()
+    assert [seen.is_new(1, ENVIRON, day), seen.is_new(1, ENVIRON, day)] == [True, False]
+    secret, hashes = seen._secret, set(seen._seen)
+    assert not [one for one in hashes if b"192.0.2.7" in one]
+    assert seen.is_new(2, ENVIRON, day), "another affiliate's link"
+    assert seen.is_new(1, ENVIRON, day + timedelta(days=1))
+    assert seen._secret != secret
+    assert not hashes & seen._seen
