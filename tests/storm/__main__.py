@@ -4,6 +4,7 @@
     python -m tests.storm --short              the storm that the tests run: seconds
     python -m tests.storm --database sqlite    on one database only
     python -m tests.storm --messages 12000     longer
+    python -m tests.storm --late 240           servers that answer the final dot after four minutes: about ten minutes
 
 5,000 messages over 16 accounts whose mail servers are good, slow, busy now and then, refuse some recipients, close
 the connection after the final dot, or are silent until they recover. Four workers; each second the oldest one is
@@ -25,7 +26,7 @@ from pathlib import Path
 from tests import databases
 
 from .report import print_report
-from .storm import SHORT, Plan, run_storm
+from .storm import SHORT, Plan, late_plan, run_storm
 
 BEHAVIOURS = (
     *("good",) * 6,
@@ -69,10 +70,13 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="900 messages or more, 6 accounts, 3 to 5 kills")
     parser.add_argument("--terms", action="store_true", help="40 SIGTERMs only")
     parser.add_argument("--messages", type=int, help="number of messages of the long storm")
+    parser.add_argument("--late", type=int, metavar="SECONDS", help="servers that answer so late, on SQLite")
     options = parser.parse_args()
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(143)
     )  # runs the finally blocks, which end the processes
+    if options.late:
+        return 0 if on_sqlite("Late answers", late_plan(options.late)) else 1
     plan = SHORT if options.short else replace(LONG, messages=options.messages or LONG.messages)
     results = []
     if options.database != "postgresql" and not options.terms:

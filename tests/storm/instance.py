@@ -78,12 +78,12 @@ class Instance:
             **self.extra_env,
         }
 
-    def add_accounts(self, ports: Iterable[int]) -> list[int]:
+    def add_accounts(self, ports: Iterable[int], reply_seconds: int | None = None) -> list[int]:
         """Create an account for each port, with live settings for it; return their ids. Commits."""
         with self.app.app_context():
-            return [self._add_account(number, port) for number, port in enumerate(ports, 1)]
+            return [self._add_account(number, port, reply_seconds) for number, port in enumerate(ports, 1)]
 
-    def _add_account(self, number: int, port: int) -> int:
+    def _add_account(self, number: int, port: int, reply_seconds: int | None) -> int:
         now = utcnow()
         account = Account(slug=f"account-{number}", name=f"Programme {number}", created_at=now)
         db.session.add(account)
@@ -99,6 +99,7 @@ class Instance:
             password_saved_at=now,
             domain=f"account-{number}.example",
             wrapped_user="info",
+            reply_seconds=reply_seconds,
             state=VersionState.LIVE,
             created_at=now,
             live_since=now,

@@ -1,12 +1,13 @@
 """Good and faulty mail servers, one for each account, and one log of everything that they received.
 
-    python -m tests.storm.sink LOG good slow silent ...      print a port for each behaviour
+    python -m tests.storm.sink LOG good slow silent late:240 ...      print a port for each behaviour
 
-They listen on loopback only. The silent servers recover when a line arrives on standard input, and the process exits
-at its end. The log has one JSON object on each line: a message that was *received* (up to its final dot, with the time
-of the 250 if one was sent), a recipient that was *refused* permanently, and a connection that was *closed*. The kernel
-closes the connection of a killed client with a reset if the client had not read everything that was sent to it, and
-normally otherwise: the log therefore shows whether the 250 had been read.
+They listen on loopback only. A late server sends its 250 so many seconds after the final dot. The silent servers
+recover when a line arrives on standard input, and the process exits at its end. The log has one JSON object on each
+line: a message that was *received* (up to its final dot, with the time of the 250 if one was sent), a recipient that
+was *refused* permanently, and a connection that was *closed*. The kernel closes the connection of a killed client with
+a reset if the client had not read everything that was sent to it, and normally otherwise: the log therefore shows
+whether the 250 had been read.
 """
 
 from __future__ import annotations
@@ -81,6 +82,12 @@ class Server:
     def is_silent(self) -> bool:
         return self.behaviour == "silent" and not self.has_recovered()
 
+    @property
+    def delay_s(self) -> float:
+        """The time between a final dot and its 250."""
+        name, _, seconds = self.behaviour.partition(":")
+        return SLOW_S if name == "slow" else float(seconds or 0)
+
     def reply_to_recipient(self, recipient: str) -> bytes:
         self.recipients += 1
         if self.behaviour == "refusing" and recipient.startswith("gone"):
@@ -144,8 +151,7 @@ class Session:
     async def receive_message(self) -> None:
         message = await self.reader.readuntil(b"\r\n.\r\n")
         received_at, key = time.time(), search(KEY, message)
-        if self.server.behaviour == "slow":
-            await asyncio.sleep(SLOW_S)
+        await asyncio.sleep(self.server.delay_s)
         replied_at = None
         if self.server.closes_after(key):
             self.writer.close()

@@ -41,6 +41,7 @@ class Plan:
     graceful: bool = False  # SIGTERM and a wait for the exit, instead of SIGKILL
     recover_after_s: float = 30.0  # until the silent servers answer
     crash_after_s: float | None = None  # until the database crashes and is started again
+    reply_seconds: int | None = None  # the reply time of every account's settings
     timeout_s: float = 600.0
 
 
@@ -54,6 +55,21 @@ SHORT = Plan(
     recover_after_s=3,
     timeout_s=1_200,  # on a busy machine; 20 s are usual
 )
+
+
+def late_plan(seconds: int) -> Plan:
+    """Return a storm against servers that accept a message so many seconds after its final dot, RFC 5321 section 4.5.3.2.
+
+    That is longer than the leases, and than the deadline of a conversation without a reply time.
+    """
+    return Plan(
+        messages=8,
+        behaviours=(f"late:{seconds}", f"late:{seconds}", "good", "slow"),
+        max_stops=2,
+        recover_after_s=0,
+        reply_seconds=600,
+        timeout_s=1_200 + 6 * seconds,
+    )
 
 
 @dataclass(frozen=True)
@@ -105,7 +121,7 @@ def run_storm(plan: Plan, folder: Path, database_url: str = "", cluster: Cluster
     log = folder / "sink.jsonl"
     with mail_servers(log, plan.behaviours) as servers:
         instance = Instance(folder / "instance", servers.ports, database_url, _ENVIRONMENT)
-        accounts = instance.add_accounts(servers.ports)
+        accounts = instance.add_accounts(servers.ports, plan.reply_seconds)
         run = StormRun(plan, instance, servers, accounts, cluster)
         run.enqueue_messages()
         started = time.time()
