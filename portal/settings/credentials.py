@@ -1,12 +1,16 @@
 """SMTP passwords at rest: sealed for one version of the settings, one server and one user.
 
 The vault authenticates the binding together with the password. A password that is copied to another row, or whose
-row is pointed at another server, does not open.
+row is pointed at another server, does not open. A password that was typed and is not saved yet is sealed as well, for the
+login session in which it was typed, so that a form that comes back keeps it without showing it.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import unicodedata
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from flask_babel import lazy_gettext as _
@@ -18,8 +22,7 @@ from ..vault import DecryptionError
 from .validation import InvalidSettings
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
+    from ..accounts.sessions import LoggedIn
     from .models import SmtpSettings
     from .validation import SettingsInput
 
@@ -28,6 +31,10 @@ _CONNECT_AGAIN = _(
     "The SMTP Server or the SMTP Username changed. Connect the new mailbox instead, or enter an SMTP password: "
     "a connection only goes to the server and mailbox it was made for."
 )
+
+
+_TYPED_LIFETIME = timedelta(hours=1)
+_TYPED_BYTES = 2000  # passwords of up to 500 characters in UTF-8, padded so that the length does not show
 
 
 def binding(version: SmtpSettings) -> dict[str, str | int]:
@@ -52,6 +59,29 @@ def seal(version: SmtpSettings, password: str) -> None:
 def open_password(version: SmtpSettings) -> str:
     """Return the password of a version in plain text. Raises DecryptionError."""
     return vault().open(version.sealed_password, binding(version))
+
+
+def seal_typed(password: str, owner: LoggedIn, *, now: datetime) -> str:
+    """Return a typed password as a hidden field carries it, sealed for the owner's login session; empty for none."""
+    if not password:
+        return ""
+    padding = "\0" * max(0, _TYPED_BYTES - len(password.encode("utf-8", "surrogatepass")))
+    text = f"{now.isoformat()} {password}{padding}"
+    return base64.b64encode(vault().seal(text, _typed_binding(owner))).decode("ascii")
+
+
+def open_typed(sealed: str, owner: LoggedIn, *, now: datetime) -> str:
+    """Return the password of a hidden field; empty if it is older than an hour or of another login session."""
+    try:
+        text = vault().open(base64.b64decode(sealed, validate=True), _typed_binding(owner))
+    except (DecryptionError, binascii.Error, ValueError):
+        return ""
+    at, _space, padded = text.partition(" ")
+    return padded.rstrip("\0") if now - datetime.fromisoformat(at) < _TYPED_LIFETIME else ""
+
+
+def _typed_binding(owner: LoggedIn) -> dict[str, str | int]:
+    return {"kind": "typed-smtp-password", "account": owner.account_id, "session": owner.session_id}
 
 
 def prepare_password(text: str) -> str:

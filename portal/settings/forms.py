@@ -99,6 +99,8 @@ class SmtpForm(PortalForm):
         validators=[Optional(), max_length(6)]
     )  # number of the version that filled the form
     _pasted_port: int | None = None  # that was pasted into the field of the server
+    # The typed password, sealed by credentials.seal_typed, while the form comes back unsaved.
+    typed_password = HiddenField(validators=[Optional(), max_length(8000)])
     address = text_field("Your email address or domain", limit=254)  # only for Find my settings, never saved
 
     def prepare(self) -> Provider:

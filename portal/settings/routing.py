@@ -28,7 +28,7 @@ NO_PLATFORM_SENDER: dict[str, Any] = {
     "kind": "network",
     "whose_move": "operator",
     "cause": "This portal has no sender of its own yet, and this programme has no live SMTP settings.",
-    "fixes": ["Save your own SMTP settings, or ask whoever runs this portal to set MAIL_SERVER."],
+    "fixes": ["Save your own SMTP settings, or ask the operator of this portal to set MAIL_SERVER."],
 }
 PASSWORD_UNREADABLE: dict[str, Any] = {
     "code": "password-not-openable",
@@ -36,7 +36,7 @@ PASSWORD_UNREADABLE: dict[str, Any] = {
     "whose_move": "owner",
     "field": "password",
     "cause": "The saved SMTP password cannot be opened with the portal's present key.",
-    "fixes": ["Enter the SMTP password again and save; whoever runs this portal may know of a changed key."],
+    "fixes": ["Enter the SMTP password again and save. The operator of this portal may have changed a key."],
 }
 
 

@@ -187,7 +187,7 @@ def _check_needs_no_login(host: str, port: int, errors: dict[str, str]) -> None:
     if not may_be_private and not takes_mail_without_login(host, policy):
         errors["mechanism"] = _(
             "This portal sends without a log-in only through servers that its operator lists, and %(host)s is not one "
-            "of them. Choose Automatic, or ask whoever runs this portal.",
+            "of them. Choose Automatic, or ask the operator of this portal.",
             host=host,
         )
 
@@ -200,7 +200,7 @@ def _port(values: SettingsInput, host: str, security: str, errors: dict[str, str
     allowed = with_own_ports(policy, host).ports
     if port not in allowed and all(target.port != port for target in policy.private_targets):
         errors["port"] = _(
-            "Port %(port)d is not allowed here. Use one of %(listed)s, or ask whoever runs this portal to allow it.",
+            "Port %(port)d is not allowed here. Use one of %(listed)s, or ask the operator of this portal to allow it.",
             port=port,
             listed=_listed(allowed),
         )

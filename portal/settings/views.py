@@ -69,7 +69,7 @@ def provider_help() -> Any:
 @blueprint.post(PATH)
 @login_required
 def save() -> Any:
-    form = SmtpForm()
+    form = _submitted_form()
     provider = form.prepare()
     if apart := form.take_host_apart():
         flash(apart, "info")
@@ -119,7 +119,7 @@ def version_action(number: int, action: str) -> Any:
 def prove_domain(number: int) -> Any:
     """Look for the record of the version's domain. The form is submitted with it, so that what was typed stays there."""
     version = versions.find(current_user.account_id, number) or abort(404)
-    form = SmtpForm() if "host" in request.form else _saved_form("")
+    form = _submitted_form() if "host" in request.form else _saved_form("")
     try:
         found = domain_proof.look_up(version, now=utcnow())
     except LimitReached as error:
@@ -191,6 +191,14 @@ def send_test() -> Any:
     except test_emails.TooManyTests:
         return error_page(429, page=page.TOO_MANY_TESTS)
     return redirect(url_for(".email_preferences", test=message.id, _anchor="test"), 303)
+
+
+def _submitted_form() -> SmtpForm:
+    """Return the submitted form, with the password that was typed before an earlier answer to it."""
+    form = SmtpForm()
+    if not form.password.data and form.typed_password.data:
+        form.password.data = credentials.open_typed(form.typed_password.data, current_user, now=utcnow())
+    return form
 
 
 def _saved_form(number: str) -> SmtpForm:
@@ -314,6 +322,8 @@ def _page(
     base = versions.base_of(current_user.account_id, form.based_on.data or "")
     card = provider_values.card_of(provider, form.host.data or "")
     shown = page.build(current_user, test=request.args.get("test"), base=base)
+    kept = "" if form.password.errors else form.password.data or ""
+    form.typed_password.data = credentials.seal_typed(kept, current_user, now=utcnow())
     if not refused and shown.field_error:
         field, sentence = shown.field_error
         form[field].errors = [sentence]
@@ -323,6 +333,7 @@ def _page(
         test_form=test_form or RecipientForm(formdata=None, data={"recipient": current_user.mailbox}),
         provider=provider,
         page=shown,
+        is_submitted=request.method == "POST",
         refresh_url=_refresh_url(shown),
         help=page.field_hints(provider),
         deprecations=deprecations.for_provider(provider),

@@ -30,7 +30,7 @@ const follow = (id) => {
       const changed = swap(region, fresh);
       parts.forEach((part) => {
         const shown = document.getElementById(part.id);
-        if (!isInUse(shown)) swap(shown, part);
+        if (shown?.matches("[data-live-part]") && !isInUse(shown)) swap(shown, part);
       });
       if (text && text !== announced) { announced = text; announce(text); }
       pause = changed ? FIRST_MS : Math.min(pause * 1.5, SLOWEST_MS);
