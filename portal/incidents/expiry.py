@@ -55,7 +55,7 @@ def _certificate(version: SmtpSettings, probe: LoginProbe, now: datetime) -> lis
             "cause": f"The certificate of {version.host} runs out on {until.day} {until:%B %Y}. "
             "After that, no email leaves through it.",
             "fixes": [
-                f"Whoever runs {version.host} renews the certificate, mostly some days before. "
+                f"The operator of {version.host} renews the certificate, mostly some days before. "
                 "If nothing has changed three days before that day, ask them."
             ],
         }

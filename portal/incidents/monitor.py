@@ -97,7 +97,7 @@ def _record_worker_gap(last: datetime, now: datetime) -> None:
         "whose_move": "operator",
         "cause": f"No worker ran from {format_time(last)} to {format_time(now)}, so no email left in that time.",
         "fixes": [
-            "Whoever runs this portal starts a worker with: flask worker. Emails that waited leave now."
+            "The operator of this portal starts a worker with: flask worker. Emails that waited leave now."
         ],
     }
     for account_id in due_queues(now)[:_BATCH]:

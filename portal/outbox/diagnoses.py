@@ -7,20 +7,20 @@ INTERNAL_ERROR = {
     "kind": "server_fault",
     "whose_move": "operator",
     "cause": "Something in the portal itself went wrong while this email was being sent.",
-    "fixes": ["Whoever runs this portal finds the details in the worker's log."],
+    "fixes": ["The operator of this portal finds the details in the worker's log."],
 }
 UNSENDABLE = {
     "code": "message-not-sendable",
     "kind": "content",
     "whose_move": "operator",
-    "cause": "This email could not be put together: it holds characters that no mail may carry.",
+    "cause": "This email could not be composed: it contains characters that are not allowed in email.",
     "fixes": ["Sign the affiliate up again without unusual characters in the name."],
 }
 POSSIBLY_DELIVERED = {
     "code": "in-doubt",
     "kind": "server_fault",
     "whose_move": "provider",
-    "cause": "Another server may hold this email already, for its answer was never read. Through a second one it "
+    "cause": "Another server may have accepted this email already, because its answer was not read. Through a second one it "
     "could arrive twice, so it waits until the first works again.",
     "fixes": ["Nothing to do: it is tried again by itself."],
 }
@@ -36,7 +36,7 @@ ACCOUNT_STOPPED = {
     "kind": "account",
     "whose_move": "operator",
     "cause": "This account is suspended or not approved yet, so it sends nothing, not even a test.",
-    "fixes": ["Ask whoever runs this portal; then save the settings again."],
+    "fixes": ["Ask the operator of this portal; then save the settings again."],
 }
 UNCONFIRMED_RECIPIENT = {
     "code": "recipient-not-confirmed",
@@ -71,6 +71,6 @@ UNENCODABLE_CREDENTIALS = {
     "kind": "credentials",
     "whose_move": "owner",
     "field": "password",
-    "cause": "The username or the password holds a character that no log-in can say.",
+    "cause": "The username or the password contains a character that cannot be sent in a log-in.",
     "fixes": ["Enter the SMTP Username and the SMTP Password again, without invisible characters."],
 }

@@ -54,7 +54,7 @@ PAGES = {
     500: ErrorPage(
         "Something went wrong on our side",
         "What you did was not completed. Emails already waiting to be sent are safe.",
-        "Try again; if it stays, give the reference below to whoever runs this portal.",
+        "Try again. If it does not pass, give the reference below to the operator of this portal.",
     ),
     503: ErrorPage(
         "The portal is busy",

@@ -77,13 +77,13 @@ MOVE_LABELS: Mapping[str, str] = {
     "owner": "Yours",
     "provider": "Your provider’s",
     "network_operator": "Your network operator’s",
-    "operator": "Ours: whoever runs this portal",
+    "operator": "The portal operator’s",
 }
 MOVE_LABELS_IN_ALERTS: Mapping[str, str] = {
     "owner": "yours",
     "provider": "your provider’s",
     "network_operator": "Your network operator’s",
-    "operator": "that of whoever runs this portal",
+    "operator": "the portal operator’s",
 }
 _REPLY_LIMIT_CHARS = 600  # stored replies are shorter
 

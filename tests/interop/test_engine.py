@@ -18,6 +18,7 @@ from portal.smtp.protocol.envelope import Acceptance, OutgoingMessage
 from portal.smtp.protocol.session import Session
 from portal.smtp.server import Mechanism, Security, Server
 
+from .dovecot import Dovecot, dovecot_missing
 from .servers import (
     ELSEWHERE,
     FOREIGN,
@@ -214,3 +215,13 @@ def test_a_server_that_refuses_pipelined_envelopes_loses_no_message(haraka: Hara
     arrived = [raw for raw in haraka.delivered(len(before) + 6) if raw not in before]
     for number, raw in zip([0, 1, 3, 4, 6, 7], arrived, strict=True):
         assert_unchanged(raw, number)
+
+
+def test_a_submission_server_whose_relay_is_down_is_tried_again(real_or_skip) -> None:
+    """Dovecot answers MAIL for a relay that is down: the settings are right, and the queue is not held."""
+    real_or_skip(dovecot_missing())
+    with Dovecot() as alone:
+        failure, kind, retry = refused(alone.server())
+    assert failure.reply is not None
+    assert (failure.stage, failure.reply.code) == (Stage.MAIL, 421)
+    assert (kind, retry) == (DiagnosisKind.SERVER_FAULT, RetryClass.SERVER)

@@ -35,7 +35,7 @@ def test_a_refused_port_names_who_can_allow_it(owner, form):
     answer = save(owner, form, host="smtp.example.com", port="26")
     assert answer.status_code == 422
     assert "Port 26 is not allowed here." in text_of(answer)
-    assert "ask whoever runs this portal to allow it" in text_of(answer)
+    assert "ask the operator of this portal to allow it" in text_of(answer)
 
 
 def test_a_port_of_a_provider_s_card_needs_no_allowance(owner, form, monkeypatch):

@@ -28,7 +28,7 @@ def test_a_reply_is_explained_by_cause_responsibility_fixes_and_kind(owner: Lint
     page = text_of(response)
     assert response.status_code == 200
     for words in (
-        "wants an app password",
+        "requires an app password",
         "Yours",
         "apppasswords",
         "Username or password",

@@ -189,7 +189,7 @@ def _unknown_provider_finding(resolver: Resolver, tree: SpfTree, host: str) -> F
         sentence = f"The record lets {host} itself send. That is a good sign, not a proof."
         return _finding(tree, Severity.INFO, sentence, notes=(note,))
     sentence = f"The record is in order, but it does not name {host or 'your server'}, as far as can be seen."
-    action = "Yours: ask whoever runs the server what to put into the SPF record."
+    action = "Yours: ask the operator of the server what to put into the SPF record."
     return _finding(tree, Severity.WARNING, sentence, action=action, notes=(note,))
 
 

@@ -77,6 +77,7 @@ class FormField(StrEnum):
     MECHANISM = "mechanism"
     DOMAIN = "domain"
     WRAPPED_USER = "wrapped_user"
+    EHLO_NAME = "ehlo_name"
     RECIPIENT = "recipient"
 
 

@@ -14,30 +14,30 @@ if TYPE_CHECKING:
 
 _HEAD = """# Why doesn't it work? Every diagnosis
 
-This page is made from the table the portal itself uses (`portal/smtp/diagnosis/cases/` and the providers'
-cards); do not edit it. When something fails, the portal shows exactly one of these causes, whose move it is, and
-one thing to do.
+This page is generated from the table that the portal uses (`portal/smtp/diagnosis/cases/` and the providers'
+cards); do not edit it. For each failure, the portal shows exactly one of these causes, who has to act, and
+what to do, the preferred fix first.
 
-The cases are tried from top to bottom, a provider's own before the general ones: words first, because
-servers put the wrong code on a reply, then the enhanced status code (RFC 3463), then the reply code with
-the stage, then the class. Errors of OAuth token endpoints are recognised by Microsoft's AADSTS number or by words
+The cases are tried from top to bottom, a provider's own before the general ones: first by the words of the reply, because
+many servers send a code that does not fit, then by the enhanced status code (RFC 3463), then by the reply code and
+the stage, then by the class of the code. Words stand for concepts, which `concepts.toml` lists in many languages.
+Errors of OAuth token endpoints are recognised by Microsoft's AADSTS number or by words
 where there is a case for them, else by `error`; all of them that are final have the class **settings**.
 
-What the outbox does: **settings** holds the account's mail until the settings are put right;
+What the outbox does: **settings** holds the account's mail until the settings are corrected;
 **recipient** and **message** give up this one message; **later** tries this message again; **server**
-backs off the whole account; **rate** slows it down.
+waits before it tries the account's mail again; **rate** sends the account's mail more slowly.
 
-Two decisions worth knowing. A block list that names the Internet address of this portal is *network*,
-and the move of whoever runs the portal, because no field of the form mends it; one that names the
-sending domain is *domain*. And a refused log-in at a provider that takes app passwords only stays
-*credentials*, for that is what the server said, but its fix is the app password.
+Two rules: a block list that names the IP address of this portal is *network*, and the portal's operator has to act,
+because no field of the form corrects it; one that names the sending domain is *domain*. A refused log-in at a provider
+that accepts only app passwords is *credentials*, which is what the server reported; its fix is the app password.
 """
 
 _MOVE_LABELS = {
     Move.OWNER: "yours",
     Move.PROVIDER: "the provider's",
     Move.NETWORK_OPERATOR: "the network's operator's",
-    Move.OPERATOR: "ours (whoever runs the portal)",
+    Move.OPERATOR: "the portal operator's",
 }
 
 
@@ -53,11 +53,11 @@ def _conditions(case: Case) -> str:
     if case.enhanced_codes:
         parts.append(", ".join(code.replace("*", "X") for code in case.enhanced_codes))
     if case.concepts:
-        parts.append("says " + " or ".join(" + ".join(group) for group in case.concepts))
+        parts.append("the concepts " + " or ".join(" + ".join(group) for group in case.concepts))
     if case.phrases:
-        parts.append("says " + " or ".join(f"“{phrase}”" for phrase in case.phrases))
+        parts.append("the words " + " or ".join(f"“{phrase}”" for phrase in case.phrases))
     if case.evidence:
-        parts.append("seen " + " or ".join(case.evidence))
+        parts.append("the facts " + " or ".join(case.evidence))
     if case.numbers:
         parts.append("AADSTS" + ", ".join(case.numbers))
     if case.clues:

@@ -32,7 +32,7 @@ WHOSE_MOVE_LABELS = {
     Move.OWNER: "yours",
     Move.PROVIDER: "your provider's",
     Move.NETWORK_OPERATOR: "your network operator's",
-    Move.OPERATOR: "that of whoever runs the portal",
+    Move.OPERATOR: "that of the operator of the portal",
 }
 
 

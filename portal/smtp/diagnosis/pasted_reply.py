@@ -72,7 +72,7 @@ def guess_stage(text: str) -> Stage:
 
 _IN_TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
 _NO_REFUSAL = frozenset(
-    {"login", "user", "account", "domain", "ip", "unreachable", "fault"}
+    {"login", "user", "account", "domain", "ip", "unreachable", "fault", "wrong"}
 )  # name a thing, or trouble
 _MAY_PASS = frozenset({"recipient_domain", "no_connection", "unreachable", "full"})
 _SURROUNDINGS = re.compile(

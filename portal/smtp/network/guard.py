@@ -153,7 +153,10 @@ def _check_characters(host: str) -> None:
     if "@" in host:
         raise HostError("Enter a host name such as smtp.example.com, not an email address.")
     if "_" in host:
-        raise HostError("A host name contains no underscore.")
+        raise HostError(
+            "A host name contains no underscore. If a container has this name, give it a network alias without one, "
+            "such as mail-server."
+        )
 
 
 def _ip_literal(host: str) -> IPAddress | None:

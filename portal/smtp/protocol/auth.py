@@ -40,7 +40,9 @@ def check_credentials_encodable(server: Server) -> None:
         raise ValueError("A username needs a password.")
     for text in (server.username, server.password.reveal()):
         if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text):
-            raise ValueError("The username or the password holds a character that no log-in can say.")
+            raise ValueError(
+                "The username or the password contains a character that cannot be sent in a log-in."
+            )
 
 
 def authenticate(

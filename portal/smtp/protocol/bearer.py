@@ -35,7 +35,7 @@ _MAX_DETAIL_CHARS = 100
 def check_username(username: str) -> None:
     """Raise ValueError for a username that neither mechanism can transmit: a control character, a lone surrogate."""
     if any(c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in username):
-        raise ValueError("The username holds a character that no log-in can say.")
+        raise ValueError("The username contains a character that cannot be sent in a log-in.")
 
 
 def authenticate(

@@ -106,7 +106,7 @@ class Handshake:
             self._start_tls(connection)
         if security is Security.PLAINTEXT:
             self._recorder.skip(
-                Stage.TLS, "Not encrypted: whoever runs this portal allows that for this server."
+                Stage.TLS, "Not encrypted: the operator of this portal allows that for this server."
             )
         self._log_in(connection, token)
 

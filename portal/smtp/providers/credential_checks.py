@@ -135,7 +135,7 @@ def _check_username(typed: _Credentials) -> Iterator[CredentialWarning]:
     literal = provider.literal_usernames(typed.host)
     if not provider.takes_username(typed.host, name):
         sentence = (
-            f"{provider.name} wants the word {literal[0]} as username, exactly so; "
+            f"{provider.name} requires the word {literal[0]} as username, exactly so; "
             "the key goes into the password."
         )
         blocking = provider.username.strict

@@ -51,12 +51,27 @@ KINDS: Mapping[str, frozenset[DiagnosisKind]] = {
     ),  # also unknown names, and loops
     "systemerror": frozenset({K.SERVER_FAULT, K.RECIPIENT, K.CONTENT}),
     "syntaxerror": frozenset({K.PROTOCOL}),
+    # no refusals: complaints and automatic replies
+    "feedback": frozenset({K.RECIPIENT}),
+    "vacation": frozenset({K.RECIPIENT}),
+    # what the reference parser could not tell: trouble that may pass, of the server, the network or the recipient
+    "onhold": frozenset({K.SERVER_FAULT, K.NETWORK, K.RECIPIENT}),
+    "undefined": frozenset({K.SERVER_FAULT, K.NETWORK, K.RECIPIENT}),
 }
-# No refusal that a reply explains: complaints, automatic answers, and what the reference parser could not tell.
-NOT_COMPARED = frozenset({"feedback", "vacation", "delivered", "undefined", "onhold", ""})
+NOT_COMPARED = frozenset({"delivered", ""})  # no failure, or no reason
 # Reasons for which the recipient's address may be given up.
 LASTING = frozenset(
-    {"userunknown", "hostunknown", "hasmoved", "suspend", "notaccept", "filtered", "rejected", "norelaying"}
+    {
+        "userunknown",
+        "hostunknown",
+        "hasmoved",
+        "suspend",
+        "notaccept",
+        "filtered",
+        "rejected",
+        "norelaying",
+        "feedback",
+    }
 )
 _COMMANDS = {"HELO": "EHLO", "CONN": "greeting", "STARTTLS": "TLS", "QUIT": "DATA", "": ""}
 
@@ -67,28 +82,35 @@ class Comparison:
 
     reason: str
     diagnostic: str
-    diagnosis: Diagnosis
+    diagnosis: Diagnosis | None  # None: there is no text to explain
 
     @property
     def agrees(self) -> bool:
-        return self.diagnosis.kind in KINDS[self.reason]
+        return self.diagnosis is not None and self.diagnosis.kind in KINDS[self.reason]
 
     @property
     def wrongly_permanent(self) -> bool:
-        """Whether the recipient would be given up although the reference does not say so."""
-        return self.diagnosis.retry_class is RetryClass.RECIPIENT and self.reason not in LASTING
+        """Whether the recipient would be given up although the reference does not state a lasting reason."""
+        lasts = self.diagnosis is not None and self.diagnosis.retry_class is RetryClass.RECIPIENT
+        return lasts and self.reason not in LASTING
+
+    def __str__(self) -> str:
+        mark = "PERMANENT " if self.wrongly_permanent else ""
+        found = f"{self.diagnosis.kind} ({self.diagnosis.code})" if self.diagnosis else "nothing to explain"
+        return f"{mark}{self.reason}: {found}: {self.diagnostic[:300]!r}"
 
 
 def compare(rows: Iterable[Mapping[str, object]]) -> list[Comparison]:
-    """Return a comparison for each distinct reply with a reason that is compared."""
-    compared: dict[tuple[str, str, str], Comparison] = {}
+    """Return a comparison for each row with a reason. Rows without a text count, and agree with nothing."""
+    compared = []
     for row in rows:
         reason, command, text = (str(row.get(key) or "") for key in ("reason", "command", "diagnostic"))
-        if reason in NOT_COMPARED or not text.strip():
+        if reason in NOT_COMPARED:
             continue
         stage = _COMMANDS.get(command, command)
-        compared[reason, command, text] = Comparison(reason, text, explain_reply("", stage, text))
-    return list(compared.values())
+        diagnosis = explain_reply("", stage, text) if text.strip() else None
+        compared.append(Comparison(reason, text, diagnosis))
+    return compared
 
 
 def main(path: str) -> None:
@@ -98,11 +120,7 @@ def main(path: str) -> None:
     agreeing = sum(one.agrees for one in found)
     for one in found:
         if not one.agrees or one.wrongly_permanent:
-            mark = "PERMANENT " if one.wrongly_permanent else ""
-            diagnosis = one.diagnosis
-            sys.stdout.write(
-                f"{mark}{one.reason}: {diagnosis.kind} ({diagnosis.code}): {one.diagnostic[:300]!r}\n"
-            )
+            sys.stdout.write(f"{one}\n")
     wrong = sum(one.wrongly_permanent for one in found)
     sys.stdout.write(
         f"{agreeing} of {len(found)} agree ({agreeing / len(found):.1%}); {wrong} wrongly permanent\n"
