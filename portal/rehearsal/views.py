@@ -15,12 +15,15 @@ from flask import (
     request,
     url_for,
 )
-from flask_login import login_required
+from flask_babel import gettext as _
+from flask_login import current_user, login_required
 
+from ..bounces.providers.catalogue import ADAPTERS
+from ..clock import utcnow
 from ..state import current_config
 from ..web.banners import Banner, add_banner_source
 from ..web.headers import mail_page
-from . import inbox, provider_replies, store
+from . import inbox, played_reports, provider_events, provider_replies, store
 from .faults import FAULTS
 from .listeners import LISTENERS, PASSWORD
 
@@ -84,7 +87,37 @@ def show_inbox() -> str:
 @login_required
 def show_message(message_id: str) -> str:
     """Show one message: envelope, headers, text and HTML."""
-    return render_template("rehearsal/message.html", message=_message_or_404(message_id), **_page_context())
+    return render_template(
+        "rehearsal/message.html",
+        message=_message_or_404(message_id),
+        providers=[one for one in ADAPTERS.values() if provider_events.is_played(one.id)],
+        **_page_context(),
+    )
+
+
+@blueprint.post("/inbox/<message_id>/report", endpoint="report")
+@login_required
+def play_report(message_id: str) -> AnyResponse:
+    """Play what a provider reports of a message, at the hook of the owner who is logged in."""
+    message = _message_or_404(message_id)
+    provider, what = request.form.get("provider", ""), request.form.get("what", "")
+    if not provider_events.is_played(provider) or what not in set(played_reports.Play):
+        abort(400)
+    try:
+        played = played_reports.play(
+            current_user.account_id, provider, played_reports.Play(what), message, now=utcnow()
+        )
+    except played_reports.CannotPlay as refused:
+        flash(str(refused), "danger")
+    else:
+        text = _(
+            "%(name)s was played: calls %(calls)d, refused %(refused)d. Deliveries shows what came of it.",
+            name=ADAPTERS[provider].name,
+            calls=played.calls,
+            refused=played.refused,
+        )
+        flash(text, "success")
+    return redirect(url_for("rehearsal.message", message_id=message_id, _anchor="report-title"), 303)
 
 
 @blueprint.get("/inbox/<message_id>/html", endpoint="html")

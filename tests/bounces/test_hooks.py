@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from portal.bounces import cleanup, hooks, processing
 from portal.bounces.meaning import Meaning
@@ -273,6 +273,22 @@ def test_what_is_old_is_deleted(app, brightleaf):
     (row,) = events()
     assert (row.state, row.raw) == (EventState.MATCHED, "")
     assert outcome(sent.id) is not None
+
+
+def test_the_unmatched_events_of_an_account_are_bounded(app, brightleaf):
+    make_hook(brightleaf, "generic")
+    at = {"occurred_at": utcnow(), "received_at": utcnow()}
+    row = {
+        "account_id": brightleaf,
+        "source": "generic",
+        "state": EventState.UNMATCHED,
+        "meaning": Meaning.SOFT,
+    }
+    db.session.execute(insert(BounceEvent), [{**row, **at, "key": str(number)} for number in range(10_005)])
+    db.session.commit()
+    cleanup.delete_old(utcnow())
+    assert len(events()) == 10_000
+    assert events()[0].key == "5"
 
 
 def test_an_early_report_with_a_late_time_is_kept_in_bounds(app, brightleaf):

@@ -1,4 +1,4 @@
-"""Migration 0022 adds the tables of bounces and a column to the delivery log, and changes no row."""
+"""Migration 0022 adds the tables of bounces and a column to the delivery log, and 0026 indexes; none changes a row."""
 
 from __future__ import annotations
 
@@ -62,3 +62,29 @@ def test_a_filled_database_keeps_its_rows_in_both_directions(tmp_path):
             assert rows(connection) == before
             assert _triggers(connection) == triggers
         db.engine.dispose()
+
+
+def test_the_indexes_of_the_cleanup_replace_another_in_both_directions(tmp_path):
+    app = create_app(make_config(tmp_path / "instance"))
+    with app.app_context():
+        upgrade(directory=FOLDER, revision="0025")
+        with db.engine.begin() as connection:
+            _fill(connection)
+            before, events = _indexes(connection), _events(connection)
+        upgrade(directory=FOLDER, revision="0026")
+        with db.engine.begin() as connection:
+            changed = _indexes(connection) ^ before
+            assert _events(connection) == events
+        assert changed == {"ix_bounce_event_raw", "ix_bounce_event_unmatched", "ix_bounce_event_received_at"}
+        downgrade(directory=FOLDER, revision="0025")
+        with db.engine.begin() as connection:
+            assert _indexes(connection) == before
+        db.engine.dispose()
+
+
+def _indexes(connection: sa.Connection) -> set[str | None]:
+    return {index["name"] for index in sa.inspect(connection).get_indexes("bounce_event")}
+
+
+def _events(connection: sa.Connection) -> int:
+    return connection.exec_driver_sql("SELECT count(*) FROM bounce_event").scalar_one()

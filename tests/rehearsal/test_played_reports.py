@@ -1,0 +1,90 @@
+"""Providers' reports that the rehearsal plays about a received message, through the account's own hook."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from portal.bounces.meaning import Meaning
+from portal.bounces.models import BounceHook
+from portal.bounces.providers.catalogue import ADAPTERS
+from portal.db import db
+from portal.rehearsal import store
+from portal.rehearsal.provider_events import is_played
+from portal.state import get_state
+from tests.bounces.support import account_id_of, events, outcome, run_worker, send, suppressed
+
+MESSAGE_ID = "0123456789ABCDEF02"
+PAGE = f"/rehearsal/inbox/{MESSAGE_ID}"
+PLAYED = [name for name in ADAPTERS if is_played(name)]
+SIGNED = ["mailgun", "resend", "sendgrid"]
+
+
+@pytest.fixture
+def sent(app, owner):
+    """An accepted message that the rehearsal server received."""
+    found = send(account_id_of())
+    content = (
+        f"From: a@brightleaf.example\r\nTo: {found.recipient}\r\nX-Signet-Ref: {found.reference}\r\n"
+        f"Message-ID: {found.header_id}\r\nSubject: Hello\r\n\r\nHello\r\n"
+    )
+    envelope = store.StoredEnvelope(
+        id=MESSAGE_ID,
+        received_at="2026-03-04T05:06:07+00:00",
+        sender="a@brightleaf.example",
+        recipients=(found.recipient,),
+        username="a@brightleaf.example",
+        tls="TLSv1.3",
+        port=2587,
+    )
+    store.save(store.inbox_folder(get_state(app).config), envelope, content.encode())
+    return found
+
+
+def play(owner, provider: str, what: str) -> str:
+    answer = owner.submit(f"{PAGE}/report", {"provider": provider, "what": what}, page=PAGE)
+    assert answer.status_code == 303
+    run_worker()
+    return " ".join(owner.get(PAGE).get_data(as_text=True).split())
+
+
+@pytest.mark.parametrize("provider", PLAYED)
+def test_every_provider_plays_its_story(owner, sent, provider):
+    play(owner, provider, "delay-then-delivery")
+    assert [row.meaning for row in sorted(events(), key=lambda row: row.meaning)] == [
+        Meaning.DELAYED,
+        Meaning.DELIVERED,
+    ]
+    assert outcome(sent.id).meaning is Meaning.DELIVERED
+    assert "calls 5, refused 0" in play(owner, provider, "replay")
+    assert outcome(sent.id).meaning is Meaning.HARD
+    assert len(events()) == 3, "the replayed bounce counts once"
+    play(owner, provider, "complaint")
+    assert outcome(sent.id).meaning is Meaning.COMPLAINT
+    assert suppressed(account_id_of()) != {}
+
+
+@pytest.mark.parametrize("provider", PLAYED)
+def test_the_providers_own_list_is_marked(owner, sent, provider):
+    play(owner, provider, "own-list")
+    (row,) = events()
+    assert row.is_listed
+    assert row.message_id == sent.id
+
+
+@pytest.mark.parametrize("provider", PLAYED)
+def test_a_wrong_signature_changes_nothing(owner, sent, provider):
+    text = play(owner, provider, "wrong-signature")
+    assert events() == []
+    if provider in SIGNED:
+        assert "calls 1, refused 1" in text
+        assert db.session.scalars(select(BounceHook.refused)).one() == 1
+    else:
+        assert "does not sign its calls" in text
+
+
+def test_other_values_and_other_accounts_change_nothing(owner, stranger, sent):
+    for fields in ({"provider": "none", "what": "bounce"}, {"provider": "brevo", "what": "none"}, {}):
+        assert owner.submit(f"{PAGE}/report", fields, page=PAGE).status_code == 400
+    play(stranger, "brevo", "bounce")
+    assert outcome(sent.id) is None
