@@ -134,7 +134,9 @@ def rows(sent: TestEmail, seen: Observed) -> list[ComparisonRow]:
     ]
     if sent.reply_to:
         same = seen.reply_to == sent.reply_to.lower()
-        note = "" if same else _("Answers go to another address than you chose.")
+        missing = _("There is no Reply-To, so answers go to the From address.")
+        changed = _("Answers go to another address than you chose.")
+        note = "" if same else changed if seen.reply_to else missing
         found.append(ComparisonRow(_("Reply-To"), sent.reply_to, seen.reply_to or "–", same, note))
     found += [_method_row(method, one, domain) for method, one in seen.methods.items()]
     if sent.header_id and seen.header_id != sent.header_id:
