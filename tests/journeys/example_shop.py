@@ -18,7 +18,8 @@ from urllib.parse import parse_qs
 from tests.journeys.running import TIMEOUT_S
 
 CONSENT = """
-document.getElementById("agree").addEventListener("click", function () {
+document.addEventListener("click", function (event) {
+  if (event.target.id !== "agree") return;
   window.signetConsent = true;
   if (window.signet) signet.consent();
 });
