@@ -1,4 +1,4 @@
-"""Migration 0022 adds the tables of bounces and a column to the delivery log, and 0026 indexes; none changes a row."""
+"""Migration 0022 adds the tables of bounces and a column to the delivery log, and 0027 indexes; none changes a row."""
 
 from __future__ import annotations
 
@@ -67,16 +67,16 @@ def test_a_filled_database_keeps_its_rows_in_both_directions(tmp_path):
 def test_the_indexes_of_the_cleanup_replace_another_in_both_directions(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0025")
+        upgrade(directory=FOLDER, revision="0026")
         with db.engine.begin() as connection:
             _fill(connection)
             before, events = _indexes(connection), _events(connection)
-        upgrade(directory=FOLDER, revision="0026")
+        upgrade(directory=FOLDER, revision="0027")
         with db.engine.begin() as connection:
             changed = _indexes(connection) ^ before
             assert _events(connection) == events
         assert changed == {"ix_bounce_event_raw", "ix_bounce_event_unmatched", "ix_bounce_event_received_at"}
-        downgrade(directory=FOLDER, revision="0025")
+        downgrade(directory=FOLDER, revision="0026")
         with db.engine.begin() as connection:
             assert _indexes(connection) == before
         db.engine.dispose()

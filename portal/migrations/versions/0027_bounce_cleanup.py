@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0026"
-down_revision = "0025"
+revision = "0027"
+down_revision = "0026"
 
 _PARTIAL = {"ix_bounce_event_raw": "raw <> ''", "ix_bounce_event_unmatched": "state = 'unmatched'"}
 
