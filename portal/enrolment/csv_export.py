@@ -8,19 +8,25 @@ from sqlalchemy import select
 
 from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate
+from ..amounts import plain_number
 from ..clock import utcnow
 from ..db import db
+from ..money import balances
 from ..programme import counts
-from ..web.csv import csv_header, csv_lines
+from ..web.csv import Number, csv_header, csv_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..config import Config
+    from ..money.balances import Balance
     from ..shop_links import LinkedAccount
 
 _BATCH_ROWS = 500
-_HEADERS = ("Name", "Email", "Status", "Code", "Link", "Signed up", "Agreed to emails", "Confirmed")
+_HEADERS = (
+    "Name", "Email", "Status", "Code", "Link", "Signed up", "Agreed to emails", "Confirmed", "Waits for approval",
+    "Approved", "Paid",
+)  # fmt: skip
 _VISITS = "Visits"
 
 
@@ -32,7 +38,10 @@ def stream_csv(account: LinkedAccount, config: Config) -> Iterator[str]:
     has_visits, last_id = counts.are_counted(account.id), 0
     yield csv_header([*_HEADERS, _VISITS] if has_visits else _HEADERS)
     while rows := _next_batch(account.id, last_id):
-        lines = [_cells(row, account, config) for row in rows]
+        money = balances.balances_by_affiliate(account.id, [row.id for row in rows])
+        lines: list[tuple[object, ...]] = [
+            (*_cells(row, account, config), *_money(money.get(row.id, []))) for row in rows
+        ]
         if has_visits:
             visits = counts.totals_by_affiliate([row.id for row in rows], now=utcnow())
             numbers = [visits.get(row.id, counts.NO_VISITS).visits for row in rows]
@@ -51,3 +60,11 @@ def _cells(row: Affiliate, account: LinkedAccount, config: Config) -> tuple[obje
     link = public_url(row, account, config)
     times = (row.created_at, row.consented_at, row.confirmed_at)
     return (row.name, row.mailbox, row.state.value, row.code, link, *times)
+
+
+def _money(found: list[Balance]) -> Iterator[Number]:
+    """Yield what waits, is approved and was paid, each with all currencies: ``12.25 EUR; 1.500 KWD``."""
+    for name in ("pending", "approved", "paid"):
+        yield Number(
+            "; ".join(f"{plain_number(getattr(one, name), one.currency)} {one.currency}" for one in found)
+        )

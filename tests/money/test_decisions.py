@@ -139,6 +139,13 @@ def test_dashboard_page_export_and_api_show_the_same_sums(owner, client, record,
         "A-3": "1.25",
     }
     assert sum(Decimal(row["Left"]) for row in found.values()) == balance.earned
+    file = owner.get("/affiliates.csv").get_data(as_text=True).removeprefix("\ufeff")
+    [grace] = csv.DictReader(io.StringIO(file))
+    assert (grace["Waits for approval"], grace["Approved"], grace["Paid"]) == (
+        "1.25 EUR",
+        "0.00 EUR",
+        "8.00 EUR",
+    )
 
 
 def test_the_rule_approves_what_is_left_after_some_days(owner, account, record):
