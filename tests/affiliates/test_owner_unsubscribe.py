@@ -152,7 +152,9 @@ def test_one_click_of_a_further_mailbox_suppresses_its_summaries_only(client, ow
     row = suppressions.find_suppression(account_of().id, BO)
     assert row.reason is SuppressionReason.UNSUBSCRIBED
     listed = "/affiliates/not-written-to"
-    assert owner.submit(f"{listed}/{row.id}/remove", {}, page=listed).status_code == 303
+    assert (
+        owner.submit(f"{listed}/{row.id}/remove", {"why": "Bo asked for it"}, page=listed).status_code == 303
+    )
     assert record()[BO].status is Status.QUEUED
 
 
