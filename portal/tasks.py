@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .bounces import processing, recording, verifying
+from .bounces.mailbox import reading
 from .clock import utcnow
 from .db import read_only
 from .deliveries import bulk_actions, rollup
@@ -75,6 +76,7 @@ def install(app: Flask, config: Config) -> None:
         "webhook": ("webhooks", fair("webhook", webhooks.account_of, webhooks.deliver)),
         "login-probe": ("probes", fair("login-probe", versions.account_of, login_probe.run)),
         verifying.JOB: ("webhooks", fair(verifying.JOB, verifying.account_of, verifying.run)),
+        reading.JOB: ("webhooks", fair(reading.JOB, reading.account_of, reading.read)),
         recording.JOB: ("alerts", in_context(processing.process)),
         "monitor": ("alerts", in_context(monitor.run)),
     }

@@ -12,11 +12,15 @@ def install(app: Flask) -> None:
     """Register the hooks, the jobs and the clean-up of this room with the app."""
     from ..jobs.registry import add_cleanup, add_work_source
     from . import cleanup, processing, verifying, views, views_hooks
+    from .mailbox import reading
+    from .mailbox import views as views_mailbox
 
     # No CSRF check: the address holds a secret that no other site knows, and no cookie is read.
     app.extensions["csrf"].exempt(views_hooks.blueprint)
     app.register_blueprint(views_hooks.blueprint)
     app.register_blueprint(views.blueprint)
+    app.register_blueprint(views_mailbox.blueprint)
     add_work_source(app, processing.find_due_work)
     add_work_source(app, verifying.find_due_work)
+    add_work_source(app, reading.find_due_work)
     add_cleanup(app, cleanup.delete_old)

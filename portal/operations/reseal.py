@@ -15,6 +15,8 @@ from sqlalchemy import ColumnElement, Text, and_, func, or_, select, true, updat
 from ..affiliates import page_keys
 from ..affiliates.models import Affiliate
 from ..bounces import hooks
+from ..bounces.mailbox import credentials as mailbox_credentials
+from ..bounces.mailbox.models import BounceMailbox
 from ..bounces.models import BounceHook
 from ..db import Base, db, read_only
 from ..db.readiness import KEY_CHECK_BINDING, KeyCheck
@@ -111,6 +113,7 @@ KINDS = (
         hooks.key_binding,
         BounceHook.sealed_key.is_not(None),
     ),
+    SealedKind("IMAP passwords", BounceMailbox, ("sealed_password",), mailbox_credentials.binding),
     SealedKind("keys of affiliates' pages", Affiliate, ("sealed_page_keys",), page_keys.binding),
     # Last, so that a portal without the old key refuses to start until all other rows are resealed.
     SealedKind("key check", KeyCheck, ("sealed",), lambda _row: KEY_CHECK_BINDING),

@@ -27,6 +27,7 @@ LOGGED_IN = [
     "/settings/arrival",
     "/settings/bounces",
     "/settings/bounces/events",
+    "/settings/bounces/mailbox",
     "/automated-emails",
     "/automated-emails/new-sign-up",
     "/deliveries",

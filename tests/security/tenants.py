@@ -178,6 +178,8 @@ def _fill(app: Flask, person: Person) -> None:
     _post(app, person, "/incidents/alerts/webhook", "/incidents/alerts", url=f"https://hook.example/{mark}")
     _post(app, person, f"{settings}/test", settings)
     _post(app, person, "/settings/bounces/generic", "/settings/bounces")
+    _post(app, person, "/settings/bounces/mailbox", host=f"imap.{domain}", security="implicit", folder="INBOX",
+          username=f"{mark}@{domain}", password="another password")  # fmt: skip
     visitor = Person(VISITOR, app.test_client())
     _post(
         app, visitor, f"/join/{person.slug}", name=f"Grace {mark}", mailbox=f"{mark}@x.example", consent="y"
@@ -372,6 +374,7 @@ def _control(place: Portal, label: str) -> Row:
         "/deliveries",
         "/settings/api",
         "/settings/bounces/events",
+        "/settings/bounces/mailbox",
     )
     seen = 0
     for name in (ALPHA, BETA):

@@ -1,0 +1,206 @@
+"""Reads the mailboxes of accounts: new mails by UID, headers first, then the beginning of what may be a report.
+
+The job has a budget of mails, bytes and time, so that a full mailbox or a slow server costs the other accounts nothing: it goes
+on where it stopped. Nothing in the mailbox is changed. No transaction is open while the server is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+
+from ...clock import utcnow
+from ...db import db
+from ...security_log import SecurityEvent, record
+from ...vault import DecryptionError
+from ..meaning import Meaning, Report
+from ..parsing.mime import MAX_BYTES, read_mail
+from ..parsing.model import BounceClass
+from ..parsing.read import read_report
+from ..recording import record_events
+from .candidates import may_be_report
+from .credentials import OpenedMailbox, open_mailbox
+from .imap import TIME_LIMIT_S, UID_SPAN, ImapFailure, ImapSession
+from .models import BounceMailbox
+
+if TYPE_CHECKING:
+    from ..parsing.model import MailReport
+
+JOB = "read-mailbox"
+SOURCE = "mailbox"
+EVERY = timedelta(minutes=5)
+_LEASE = timedelta(seconds=TIME_LIMIT_S + 60)
+_LONGEST_PAUSE = timedelta(hours=6)
+_FIRST_MAILS = 500  # of a mailbox that is read for the first time, the newest ones
+_MAILS_PER_READING = 500
+_REPORTS_PER_READING = 20
+_HEADERS_AT_ONCE = 50
+_JOBS_PER_SWEEP = 50
+_RAW_CHARS = 4000  # of the report's own words; the message that it returns is not kept
+
+
+@dataclass
+class _Reading:
+    """What a reading found, up to where it came."""
+
+    uid_validity: int | None = None
+    last_uid: int = 0
+    mails: int = 0
+    reports: list[Report] = field(default_factory=list)
+    has_more: bool = False
+    problem: str = ""
+
+
+def find_due_work(now: datetime) -> list[tuple[str, int]]:
+    """Return the jobs of the mailboxes that are due."""
+    query = select(BounceMailbox.id).where(BounceMailbox.next_read_at <= now)
+    query = query.order_by(BounceMailbox.next_read_at).limit(_JOBS_PER_SWEEP)
+    return [(JOB, mailbox_id) for mailbox_id in db.session.scalars(query)]
+
+
+def account_of(mailbox_id: int) -> int | None:
+    """Return the account of a mailbox, or None if there is no such mailbox."""
+    return db.session.scalar(select(BounceMailbox.account_id).where(BounceMailbox.id == mailbox_id))
+
+
+def read(mailbox_id: int) -> None:
+    """Read one mailbox that is due, and record what it reports. Commits. Safe to repeat: one worker at a time has the lease."""
+    mailbox = _claim(mailbox_id, utcnow())
+    if mailbox is None:
+        return
+    account_id, generation = mailbox.account_id, mailbox.generation
+    known = (mailbox.uid_validity, mailbox.last_uid)
+    try:
+        opened = open_mailbox(mailbox)
+    except DecryptionError:
+        db.session.rollback()
+        _store(mailbox_id, generation, _Reading(problem="password-lost"))
+        return
+    db.session.rollback()  # no transaction is open while the server is asked
+    result = _read(opened, *known)
+    if result.problem == "target-refused":
+        target = f"{opened.server.host}:{opened.server.port}"
+        record(SecurityEvent.TARGET_REFUSED, account=account_id, target=target, purpose="imap")
+    _store(mailbox_id, generation, result)
+
+
+def _claim(mailbox_id: int, now: datetime) -> BounceMailbox | None:
+    taken = db.session.execute(
+        update(BounceMailbox)
+        .where(BounceMailbox.id == mailbox_id, BounceMailbox.next_read_at <= now)
+        .values(next_read_at=now + _LEASE, last_tried_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    db.session.commit()
+    if taken.rowcount != 1:  # type: ignore[attr-defined]
+        return None
+    return db.session.get(BounceMailbox, mailbox_id, populate_existing=True)
+
+
+def _read(opened: OpenedMailbox, uid_validity: int | None, last_uid: int | None) -> _Reading:
+    result = _Reading()
+    try:
+        with ImapSession(opened.server) as mailbox:
+            mailbox.log_in(opened.username, opened.password)
+            result.uid_validity = mailbox.examine(opened.folder)
+            newest = mailbox.next_uid() - 1
+            is_new = result.uid_validity != uid_validity or last_uid is None
+            result.last_uid = max(0, newest - _FIRST_MAILS) if is_new else last_uid or 0
+            if newest > result.last_uid:
+                _read_up_to(mailbox, newest, result)
+    except ImapFailure as failure:
+        result.problem = failure.code
+    return result
+
+
+def _read_up_to(mailbox: ImapSession, newest: int, result: _Reading) -> None:
+    end = min(newest, result.last_uid + UID_SPAN)
+    uids = mailbox.uids_between(result.last_uid + 1, end)
+    taken = uids[:_MAILS_PER_READING]
+    for start in range(0, len(taken), _HEADERS_AT_ONCE):
+        part = taken[start : start + _HEADERS_AT_ONCE]
+        for summary in sorted(mailbox.summaries(part), key=lambda one: one.uid):
+            if len(result.reports) >= _REPORTS_PER_READING:
+                result.has_more = True
+                return
+            if may_be_report(summary.headers):
+                result.reports += reports_of(mailbox.beginning(summary.uid, MAX_BYTES))
+            result.mails += 1
+            result.last_uid = max(result.last_uid, summary.uid)
+    # A mail that was deleted meanwhile has no summary, and a span may be empty.
+    result.last_uid = end if len(taken) == len(uids) else taken[-1]
+    result.has_more = result.last_uid < newest
+
+
+def reports_of(raw: bytes) -> list[Report]:
+    """Return what a mail reports about messages of ours: nothing, if it names no message."""
+    read_ = read_report(raw)
+    if not (read_.message_id or read_.reference):
+        return []
+    at = _date_of(raw)
+    digest = hashlib.sha256(raw).hexdigest()
+    return [
+        Report(
+            Meaning(finding.outcome.value),
+            f"{digest}:{number}",
+            kind=finding.cause.value,
+            recipient=finding.original_recipient or finding.recipient,
+            occurred_at=at,
+            status=finding.status,
+            reply_code=int(finding.reply_code) if finding.reply_code else None,
+            reason=finding.reason,
+            reference=read_.reference,
+            header_id=read_.message_id,
+            raw=_own_words(read_),
+        )
+        for number, finding in enumerate(read_.findings)
+        if finding.outcome not in {BounceClass.NONE, BounceClass.AUTO_REPLY}
+    ]
+
+
+def _own_words(report: MailReport) -> str:
+    """Return what the event page shows as the raw text: the findings, not the message that was returned."""
+    lines = [f"{one.recipient}: {one.reply_code} {one.status} {one.reason}" for one in report.findings]
+    return "\n".join(lines)[:_RAW_CHARS]
+
+
+def _date_of(raw: bytes) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(read_mail(raw).headers.get("date"))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _store(mailbox_id: int, generation: int, result: _Reading) -> None:
+    """Record the reports and the place, in one transaction. Nothing is stored if the mailbox was saved again or removed."""
+    now = utcnow()
+    mailbox = db.session.scalar(
+        select(BounceMailbox)
+        .where(BounceMailbox.id == mailbox_id, BounceMailbox.generation == generation)
+        .execution_options(populate_existing=True)
+        .with_for_update()
+    )
+    if mailbox is None:
+        db.session.rollback()
+        return
+    if result.uid_validity is not None:
+        mailbox.uid_validity, mailbox.last_uid = result.uid_validity, result.last_uid
+    mailbox.mails += result.mails
+    if result.reports:
+        record_events(mailbox.account_id, SOURCE, result.reports, now=now)
+        mailbox.reports += len(result.reports)
+        mailbox.last_report_at = now
+    mailbox.problem = result.problem
+    if result.problem:
+        mailbox.failures += 1
+        mailbox.next_read_at = now + min(EVERY * 2 ** min(mailbox.failures - 1, 10), _LONGEST_PAUSE)
+    else:
+        mailbox.failures, mailbox.last_read_at = 0, now
+        mailbox.next_read_at = now if result.has_more else now + EVERY
+    db.session.commit()

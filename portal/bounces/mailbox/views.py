@@ -1,0 +1,88 @@
+"""The page of the mailbox that is read for bounces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask_babel import gettext as _
+from flask_login import current_user, login_required
+
+from ...clock import utcnow
+from . import problems, saving
+from .forms import MailboxForm
+
+if TYPE_CHECKING:
+    from .models import BounceMailbox
+
+blueprint = Blueprint("bounce_mailbox", __name__, url_prefix="/settings/bounces/mailbox")
+
+
+@blueprint.get("")
+@login_required
+def show() -> Any:
+    mailbox = saving.find(current_user.account_id)
+    return _page(MailboxForm(formdata=None, data=_data(mailbox)), mailbox)
+
+
+@blueprint.post("")
+@login_required
+def save() -> Any:
+    form = MailboxForm()
+    if form.validate():
+        try:
+            saving.save(current_user.account_id, form.values, current_user.name, now=utcnow())
+        except saving.PasswordNeeded:
+            form.password.errors = [
+                _("Enter the IMAP password. A saved one only goes to the server and user it was saved for.")
+            ]
+        else:
+            flash(_("The mailbox is saved and is read now."), "success")
+            return redirect(url_for(".show"), 303)
+    return _page(form, saving.find(current_user.account_id), refused=True), 422
+
+
+@blueprint.post("/read")
+@login_required
+def read_now() -> Any:
+    if saving.find(current_user.account_id) is None:
+        abort(404)
+    if saving.read_now(current_user.account_id, now=utcnow()):
+        flash(_("The mailbox is read now."), "success")
+    else:
+        flash(
+            _("This was asked for very often within an hour. The mailbox is read every five minutes anyway."),
+            "error",
+        )
+    return redirect(url_for(".show"), 303)
+
+
+@blueprint.post("/remove")
+@login_required
+def remove() -> Any:
+    if not saving.remove(current_user.account_id):
+        abort(404)
+    flash(_("The mailbox is no longer read, and its password is deleted."), "success")
+    return redirect(url_for(".show"), 303)
+
+
+def _data(mailbox: BounceMailbox | None) -> dict[str, str]:
+    if mailbox is None:
+        return {"folder": "INBOX", "security": "implicit"}
+    return {
+        "host": mailbox.host,
+        "port": str(mailbox.port),
+        "security": mailbox.security,
+        "username": mailbox.username,
+        "folder": mailbox.folder,
+    }
+
+
+def _page(form: MailboxForm, mailbox: BounceMailbox | None, *, refused: bool = False) -> str:
+    return render_template(
+        "bounces/mailbox.html",
+        form=form,
+        form_errors=refused,
+        mailbox=mailbox,
+        problem=problems.sentence(mailbox.problem) if mailbox and mailbox.problem else "",
+    )

@@ -1,0 +1,43 @@
+"""Migration 0028 adds the table of mailboxes that are read for bounces, and changes no row."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from flask_migrate import downgrade, upgrade
+
+from portal import create_app
+from portal.db import db
+from tests.conftest import make_config
+from tests.test_account_states_migration import FOLDER, _fill
+from tests.test_plain_names import _tables
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
+BEFORE, AFTER = "0027", "0028"
+
+
+def _rows(connection: sa.Connection) -> dict[str, list[str]]:
+    return {
+        table.name: sorted(map(repr, connection.execute(sa.select(table)).all()))
+        for table in _tables(connection)
+        if table.name not in {"bounce_mailbox", "alembic_version"}
+    }
+
+
+def test_a_filled_database_keeps_its_rows_in_both_directions(tmp_path):
+    app = create_app(make_config(tmp_path / "instance"))
+    with app.app_context():
+        upgrade(directory=FOLDER, revision=BEFORE)
+        with db.engine.begin() as connection:
+            _fill(connection)
+            before = _rows(connection)
+        assert before["account"]
+        upgrade(directory=FOLDER, revision=AFTER)
+        with db.engine.begin() as connection:
+            assert _rows(connection) == before
+            assert "bounce_mailbox" in sa.inspect(connection).get_table_names()
+        downgrade(directory=FOLDER, revision=BEFORE)
+        with db.engine.begin() as connection:
+            assert _rows(connection) == before
+            assert "bounce_mailbox" not in sa.inspect(connection).get_table_names()
+        db.engine.dispose()
