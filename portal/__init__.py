@@ -18,10 +18,6 @@ def create_app(config: Config | None = None) -> Flask:
     Raises ConfigError or KeyringError, whose messages name the variable or file at fault.
     """
     # Imported here, so that portal.smtp can be imported without Flask and the rooms.
-    from flask import Flask
-    from flask_migrate import Migrate
-    from flask_wtf import CSRFProtect
-
     from . import (
         accounts,
         affiliates,
@@ -29,7 +25,6 @@ def create_app(config: Config | None = None) -> Flask:
         arrival,
         bounces,
         cli,
-        db,
         deliveries,
         domains,
         enrolment,
@@ -50,26 +45,12 @@ def create_app(config: Config | None = None) -> Flask:
     )
     from .about import ROOT
     from .config import Config
-    from .db import postgresql, sqlite
     from .jobs import notify
     from .jobs.registry import add_cleanup
     from .settings.routing import route_for
 
     config = config or Config.from_env(os.environ, ROOT / "instance")
-    app = Flask(
-        "portal",
-        instance_path=str(config.instance),
-        template_folder=str(ROOT / "templates"),
-        static_folder=str(ROOT / "static"),
-    )
-    _configure(app, config)
-    db.db.init_app(app)
-    Migrate(app, db.db, directory=str(ROOT / "portal" / "migrations"), render_as_batch=True)
-    CSRFProtect(app)
-    with app.app_context():
-        for engine in db.db.engines.values():
-            dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
-            dialect.set_up(engine, wait=config.database_wait)
+    app = _new_app(config)
     tasks.install(app, config)
     notify.install(app)
     add_cleanup(app, rate_limit.remove_old_counters)
@@ -100,6 +81,33 @@ def create_app(config: Config | None = None) -> Flask:
         room.install(app)
     cli.install(app, create_app)
     _trust_proxies(app, config)
+    return app
+
+
+def _new_app(config: Config) -> Flask:
+    """Return an app with its configuration, its database and the extensions of Flask."""
+    from flask import Flask
+    from flask_migrate import Migrate
+    from flask_wtf import CSRFProtect
+
+    from . import db
+    from .about import ROOT
+    from .db import postgresql, sqlite
+
+    app = Flask(
+        "portal",
+        instance_path=str(config.instance),
+        template_folder=str(ROOT / "templates"),
+        static_folder=str(ROOT / "static"),
+    )
+    _configure(app, config)
+    db.db.init_app(app)
+    Migrate(app, db.db, directory=str(ROOT / "portal" / "migrations"), render_as_batch=True)
+    CSRFProtect(app)
+    with app.app_context():
+        for engine in db.db.engines.values():
+            dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
+            dialect.set_up(engine, wait=config.database_wait)
     return app
 
 
