@@ -1,7 +1,7 @@
 """Authentication-Results (RFC 8601) and ARC-Authentication-Results (RFC 8617) of a received email.
 
-Each server adds its fields above those that it received, so only the topmost ones are the receiver's. Senders can write
-fields of the same form: those below the receiver's are ignored.
+Each server adds its fields above those that it received, so only the topmost ones are the receiver's. Senders and their
+providers write fields of the same form: those below the receiver's are ignored, and so is what stands where no receiver writes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _RESULTS = "authentication-results"
 _ARC_RESULTS = "arc-authentication-results"
+_METHODS = frozenset({"spf", "dkim", "dmarc"})
 _METHOD = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _INSTANCE = re.compile(r"i=(\d{1,3})")  # RFC 8617 section 4.2.1: 1 to 50
 _MAX_SEGMENTS = 200
@@ -57,7 +58,7 @@ def receiver_results(headers: PastedHeaders) -> ReceiverResults | None:
 
     Read are the topmost Authentication-Results field and those of the same authserv-id that follow it before the next
     Received field: receivers write one field for all methods, or one for each. Without any, it is the newest
-    ARC-Authentication-Results field.
+    ARC-Authentication-Results field, if it is the receiver's.
     """
     return _topmost(headers) or _newest_arc(headers)
 
@@ -71,7 +72,8 @@ def _topmost(headers: PastedHeaders) -> ReceiverResults | None:
     receiver: str | None = None
     results: list[MethodResult] = []
     for one in headers.fields:
-        if one.name == "received" and receiver is not None:
+        # A receiver adds its fields above the message; below From is what a provider has written in it before it left.
+        if one.name == "from" or (one.name == "received" and receiver is not None):
             break
         if one.name != _RESULTS:
             continue
@@ -82,11 +84,17 @@ def _topmost(headers: PastedHeaders) -> ReceiverResults | None:
             break
         seen = {result.method for result in results}
         results += [result for result in found if result.method not in seen]  # the upper field counts
-    return ReceiverResults(receiver or "", tuple(results)) if results else None
+    # Without one of the methods it says something else, such as auth=pass of the server to which it was submitted.
+    is_about_sender = any(one.method in _METHODS for one in results)
+    return ReceiverResults(receiver or "", tuple(results)) if is_about_sender else None
 
 
 def _newest_arc(headers: PastedHeaders) -> ReceiverResults | None:
-    instances = sorted(_arc_instances(headers), key=lambda one: -one[0])
+    """Return the results of the newest ARC set, if it stands above every server that the message was received from.
+
+    Microsoft 365 seals what its customers send, with a pass for each method, before it leaves: that is no receiver's result.
+    """
+    instances = sorted(_arc_instances(headers.before_received()), key=lambda one: -one[0])
     for _, value in instances[:1]:
         receiver, results = parse(value)
         if results:

@@ -47,6 +47,13 @@ class PastedHeaders:
         """Return the values of all fields of this name."""
         return [one.value for one in self.fields if one.name == name]
 
+    def before_received(self) -> PastedHeaders:
+        """Return the fields above the first Received field that names another server, and above From."""
+        for index, one in enumerate(self.fields):
+            if one.name == "from" or (one.name == "received" and one.value.lower().startswith("from ")):
+                return PastedHeaders(self.fields[:index])
+        return self
+
     @cached_property
     def message_ids(self) -> list[str]:
         """The identifiers that can name the message: its Message-ID, and those that relays keep of an earlier one."""

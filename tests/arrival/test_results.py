@@ -64,6 +64,38 @@ def test_arc_is_read_where_the_receiver_wrote_nothing_else() -> None:
     assert (seen.dmarc.result, seen.spf.result) == ("fail", "")
 
 
+# Sent through Microsoft 365 and received by a server that writes no results.
+FROM_MICROSOFT = """\
+Return-Path: <info@brightleaf.example>
+Received: from EUR02.outbound.protection.outlook.com (EUR02.outbound.protection.outlook.com [192.0.2.20])
+\tby mx.fairweather.example (Postfix) with ESMTPS id 4ABCDE1; Mon,  2 Mar 2026 10:01:02 +0100 (CET)
+ARC-Seal: i=1; a=rsa-sha256; s=arcselector10001; d=microsoft.com; cv=none; b=Qm9yZWQ=
+ARC-Authentication-Results: i=1; mx.microsoft.com 1; spf=pass
+ smtp.mailfrom=brightleaf.example; dmarc=pass action=none header.from=brightleaf.example;
+ dkim=pass header.d=brightleaf.example; arc=none
+DKIM-Signature: v=1; a=rsa-sha256; d=brightleaf.example; s=selector1; h=From; bh=x; b=Ab3dEf9h
+Received: from AM0PR01MB1234.eurprd01.prod.exchangelabs.com (2603:10a6:208::1)
+ by AM0PR01MB5678.eurprd01.prod.exchangelabs.com; Mon, 2 Mar 2026 09:01:01 +0000
+From: Brightleaf <info@brightleaf.example>
+Message-ID: <1@x>
+authentication-results: dkim=none (message not signed) header.d=none;dmarc=none action=none header.from=brightleaf.example;
+"""
+
+
+def test_what_the_sender_s_provider_wrote_is_no_receiver_s_result() -> None:
+    seen = observed(FROM_MICROSOFT)
+    assert (seen.has_results, seen.from_arc, seen.dmarc.result) == (False, False, "")
+    gmail = receivers.received(receivers.GMAIL, "<1@x>")
+    assert observed(gmail.replace("\nAuthentication-Results:", "\nX-Removed:")).from_arc
+
+
+def test_a_field_about_the_log_in_at_the_submission_is_no_result() -> None:
+    text = FROM_MICROSOFT.replace(
+        "DKIM-Signature:", "Authentication-Results: mail.relay.example; auth=pass smtp.auth=a\nX:"
+    )
+    assert not observed(text).has_results
+
+
 @pytest.mark.parametrize(
     ("value", "receiver", "results"),
     [
