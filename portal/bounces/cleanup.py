@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import Delete, Select, Update, delete, select, update
 
 from ..db import db
 from .models import HAS_RAW, IS_UNMATCHED, BounceEvent, BounceHook, EventState, MessageOutcome, OutcomeHour
@@ -18,16 +18,14 @@ KEPT_DAYS = 30
 _COUNTS_KEPT = timedelta(days=800)
 _MAX_UNMATCHED = 10_000  # of one account
 _BATCH = 500
+_MAX_BATCHES = 200  # of one run; a run comes every ten minutes
 
 
 def delete_old(now: datetime) -> None:
-    """Delete one batch of what is old, and of unmatched events beyond the newest of each account. Commits."""
+    """Delete what is old, and unmatched events beyond the newest of each account, up to a limit. Commits each batch."""
     before = BounceEvent.received_at < now - timedelta(days=KEPT_DAYS)
     _delete(select(BounceEvent.id).where(IS_UNMATCHED, before))
-    raw = list(db.session.scalars(select(BounceEvent.id).where(HAS_RAW, before).limit(_BATCH)))
-    if raw:
-        cleared = update(BounceEvent).where(BounceEvent.id.in_(raw)).values(raw="")
-        db.session.execute(cleared.execution_options(synchronize_session=False))
+    _repeat(select(BounceEvent.id).where(HAS_RAW, before), update(BounceEvent).values(raw=""))
     for account_id in db.session.scalars(select(BounceHook.account_id).distinct()).all():
         own = (BounceEvent.account_id == account_id, BounceEvent.state == EventState.UNMATCHED)
         newest = select(BounceEvent.id).where(*own).order_by(BounceEvent.id.desc())
@@ -39,10 +37,19 @@ def delete_old(now: datetime) -> None:
 
 
 def _delete(query: Select[int]) -> None:
-    ids = list(db.session.scalars(query.limit(_BATCH)))
-    if ids:
-        statement = delete(BounceEvent).where(BounceEvent.id.in_(ids))
-        db.session.execute(statement.execution_options(synchronize_session=False))
+    _repeat(query, delete(BounceEvent))
+
+
+def _repeat(query: Select[int], change: Update | Delete) -> None:
+    """Apply the change to what the query finds, batch by batch. Each commits, so that no other writer waits for all."""
+    for _ in range(_MAX_BATCHES):
+        ids = list(db.session.scalars(query.limit(_BATCH)))
+        if ids:
+            statement = change.where(BounceEvent.id.in_(ids))
+            db.session.execute(statement.execution_options(synchronize_session=False))
+            db.session.commit()
+        if len(ids) < _BATCH:
+            return
 
 
 def delete_of_messages(message_ids: Collection[int]) -> None:

@@ -291,6 +291,20 @@ def test_the_unmatched_events_of_an_account_are_bounded(app, brightleaf):
     assert events()[0].key == "5"
 
 
+def test_more_than_one_batch_is_cleaned_up_at_once(app, brightleaf):
+    make_hook(brightleaf, "generic")
+    at = {"occurred_at": utcnow(), "received_at": utcnow()}
+    row = {"account_id": brightleaf, "source": "generic", "meaning": Meaning.SOFT, "raw": "{}", **at}
+    for state, count in ((EventState.MATCHED, 1_100), (EventState.UNMATCHED, 10_600)):
+        rows = [{**row, "state": state, "key": f"{state} {number}"} for number in range(count)]
+        db.session.execute(insert(BounceEvent), rows)
+    db.session.commit()
+    cleanup.delete_old(utcnow())
+    assert len(events()) == 11_100
+    cleanup.delete_old(utcnow() + timedelta(days=31))
+    assert {(one.state, one.raw) for one in events()} == {(EventState.MATCHED, "")}
+
+
 def test_an_early_report_with_a_late_time_is_kept_in_bounds(app, brightleaf):
     hook, sent = make_hook(brightleaf, "generic"), send(brightleaf)
     post(app, hook, {**about(sent, "hard"), "at": "2999-01-01T00:00:00Z"})
