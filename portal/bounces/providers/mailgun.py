@@ -46,7 +46,8 @@ def _verify(call: Call) -> None:
     at = signature.seconds("timestamp")
     if not (call.key and token and hmac.compare_digest(expected.encode(), given)):
         raise Forged
-    if at is None or not _is_recent(at, call.now):
+    # Digits only: 1700000000 and e0... would sign the same text as 1700000000e0 and ..., which is another token.
+    if at is None or not (timestamp.isascii() and timestamp.isdigit() and _is_recent(at, call.now)):
         raise Forged
 
 

@@ -114,6 +114,17 @@ def test_a_token_counts_for_one_event_only(app, brightleaf, hook):
     assert hook_row(brightleaf, "mailgun").refused == 1
 
 
+def test_a_token_has_one_spelling_only(app, brightleaf, hook):
+    """The signature is over timestamp and token without a mark between them."""
+    sent, other = send(brightleaf), send(brightleaf, "ben@receiver.example")
+    right = call(event(sent, "delivered"), token="e0" + "7" * 48)
+    assert post(app, hook, right) == 200
+    proof = right["signature"]
+    moved = {**proof, "timestamp": proof["timestamp"] + "e0", "token": proof["token"][2:]}
+    assert post(app, hook, {"signature": moved, "event-data": failed(other)}) == 401
+    assert len(events()) == 1
+
+
 def test_without_the_key_events_are_refused_so_that_mailgun_repeats_them(app, brightleaf):
     path, sent = make_hook(brightleaf, "mailgun"), send(brightleaf)
     assert post(app, path, call(failed(sent), key="")) == 401
