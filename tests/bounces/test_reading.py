@@ -489,6 +489,9 @@ _HOSTILE = {
     "dashes": b"Content-Type: multipart/mixed; boundary=b\n\n" + b"-" * 10_000_000,
     "open json": _big(b'{"mail":'),
     "spaces": _big(b" \t"),
+    "message id": b"From: MAILER-DAEMON@a.example\nSubject: Undelivered Mail\n\nCould not deliver to <a@b.example>\n\n"
+    + b"Message-ID:"
+    + b" " * 10_000_000,
     "escapes": _big(b"\x1b$B").replace(b"text/%s", b"text/plain; charset=iso-2022-jp"),
     "quadratic charset": _big(b"a-").replace(b"text/%s", b"text/plain; charset=punycode"),
 }

@@ -38,7 +38,9 @@ _MARK = re.compile(
 _MAX_MARK_CHARS = 90
 _MAX_LINES = 4000
 _MESSAGE_ID = re.compile(r"<?([^\s<>]{1,200}@[^\s<>]{1,200})>?")
-_ID_LINE = re.compile(r"(?im)^[>| \t]{0,20}message-id[ \t]?:[ \t]*\n?[ \t]*<?([^\s<>]{3,300})>?")
+_ID_LINE = re.compile(
+    r"(?im)^[>| \t]{0,20}message-id[ \t]?:[ \t]{0,40}(?:\n[ \t]{0,40})?<?([^\s<>]{3,300})>?"
+)
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def _mentions(line: str, index: int, lines: Sequence[str]) -> list[Mention]:
             rank = _BEGINS
         elif _LABEL.match(before):
             rank = _LABELLED
-        elif _FAILURE.search(line) or (index and _FAILURE.search(lines[index - 1])):
+        elif _FAILURE.search(line) or (index and _FAILURE.search(lines[index - 1][:_MAX_LINE_CHARS])):
             rank = _IN_SENTENCE
         else:
             rank = _WEAK
