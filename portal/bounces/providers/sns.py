@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from ...smtp.network.guard import EgressPolicy
     from .adapter import Item
 
-_ARN = re.compile(r"arn:(aws|aws-cn|aws-us-gov):sns:([a-z0-9-]{3,30}):\d{12}:[A-Za-z0-9_.-]{1,256}")
+# The form of a region is strict: sns.s3-eu-west-1.amazonaws.com would be a bucket of Amazon S3 with the name sns.
+_ARN = re.compile(
+    r"arn:(aws|aws-cn|aws-us-gov):sns:([a-z]{2}(?:-[a-z]{2,12}){1,2}-[0-9]{1,2}):[0-9]{12}:[A-Za-z0-9_.-]{1,256}"
+)
 _CERTIFICATE_PATH = re.compile(r"/[A-Za-z0-9_-]{1,100}\.pem")
 _SIGNED = {
     "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),

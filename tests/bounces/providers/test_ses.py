@@ -244,6 +244,13 @@ def forgeries(sent) -> list[dict[str, Any]]:
         signed({**right, "TopicArn": ARN}),
         signed({**right, "TopicArn": OTHER_REGION}),
         signed({**right, "TopicArn": "nonsense"}),
+        signed(
+            {
+                **right,
+                "TopicArn": "arn:aws:sns:s3-eu-west-1:123456789012:x",
+                "SigningCertURL": "https://sns.s3-eu-west-1.amazonaws.com/x.pem",
+            }
+        ),
         {**right, "Type": "Invented", "SignatureVersion": "2", "Signature": "AAAA"},
         *(
             signed({**right, "SigningCertURL": url})
