@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from ..smtp.diagnosis.diagnose import DiagnosisKind, RetryClass, explain
@@ -42,6 +42,7 @@ RANKS = {meaning: len(_STATES) - place for place, meaning in enumerate(_STATES)}
 BOUNCES = (Meaning.HARD, Meaning.BLOCKED, Meaning.SOFT)
 REASON_CHARS = 300
 _CLOCK_SKEW = timedelta(days=1)
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 # RFC 3463, RFC 7505: no such mailbox, no such domain, bad syntax, moved, domain without mail.
 _NO_SUCH_MAILBOX = frozenset({"1.1", "1.2", "1.3", "1.6", "1.10"})
 _BY_SUBJECT = {  # the middle number of an enhanced code, if the text does not decide
@@ -91,8 +92,11 @@ class Report:
 
 
 def plausible_time(at: datetime | None, *, now: datetime) -> datetime:
-    """Return the time that a report states, or ``now`` if it states none or one in the future."""
-    return at if at is not None and at <= now + _CLOCK_SKEW else now
+    """Return the time that a report states, or ``now`` if it states none, one in the future, or one long past.
+
+    PostgreSQL gives no time of the year 1 back where its time zone is west of Greenwich.
+    """
+    return at if at is not None and _EARLIEST <= at <= now + _CLOCK_SKEW else now
 
 
 def enhanced_code(text: str) -> str:

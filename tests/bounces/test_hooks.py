@@ -310,6 +310,10 @@ def test_an_early_report_with_a_late_time_is_kept_in_bounds(app, brightleaf):
     post(app, hook, {**about(sent, "hard"), "at": "2999-01-01T00:00:00Z"})
     run_worker()
     assert outcome(sent.id).occurred_at < datetime.now(UTC) + timedelta(days=2)
+    early = send(brightleaf, "ben@receiver.example")
+    post(app, hook, {**about(early, "hard"), "at": "0001-01-01T00:00:00Z"})
+    run_worker()
+    assert outcome(early.id).occurred_at.year >= 2000
 
 
 def test_a_reference_that_was_not_made_here_matches_nothing(app, brightleaf):
