@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -11,20 +10,18 @@ from sqlalchemy import select
 
 from ..db import db
 from . import hooks, verifying
-from .meaning import Meaning, Report
 from .models import BounceEvent
-from .providers.adapter import Call, Forged, Unreadable
+from .providers.adapter import Call, Forged
 from .providers.catalogue import ADAPTERS
-from .recording import RAW_CHARS, event_key, record_events
+from .recording import event_key, read_call, record_events
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from .meaning import Report
     from .models import BounceHook
-    from .providers.adapter import Adapter
 
-_log = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1024 * 1024
 
 
@@ -62,7 +59,7 @@ def receive(hook: BounceHook, post: Post, *, now: datetime) -> Answer:
     except Forged:
         hooks.count_refused(hook_id, now=now)
         return Answer.REFUSED
-    reports = _read(adapter, call)
+    reports = read_call(adapter, call)
     new = record_events(account_id, adapter.id, reports, now=now)
     if new < len(reports) and _is_any_proof_reused(account_id, adapter.id, reports):
         db.session.rollback()
@@ -71,18 +68,6 @@ def receive(hook: BounceHook, post: Post, *, now: datetime) -> Answer:
     hooks.count_events(hook_id, new, now=now)
     db.session.commit()
     return Answer.OK
-
-
-def _read(adapter: Adapter, call: Call) -> list[Report]:
-    """Return the reports of a call; one that says nothing but that it came, if the body cannot be read."""
-    try:
-        return list(adapter.read(call))
-    except Unreadable:
-        pass
-    except Exception:  # an event of a form that no adapter expects must not make the provider stop calling
-        _log.exception("an event of %s could not be read", adapter.id)
-    raw = call.body[: 4 * RAW_CHARS].decode("utf-8", "replace")
-    return [Report(Meaning.UNKNOWN, event_key(raw, len(call.body)), raw=raw)]
 
 
 def _is_any_proof_reused(account_id: int, source: str, reports: list[Report]) -> bool:

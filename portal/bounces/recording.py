@@ -1,9 +1,11 @@
-"""Records reports as events, each once; a worker then matches them with messages (``processing.py``)."""
+"""Reads calls, and records their reports as events, each once; a worker then matches them with messages (``processing.py``)."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..db import db, insert
@@ -11,17 +13,33 @@ from ..jobs import notify
 from ..smtp.protocol.reply import plain_text
 from .meaning import REASON_CHARS, Meaning, Report, plausible_time
 from .models import BounceEvent, EventState
+from .providers.adapter import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from .providers.adapter import Adapter, Call
+
+_log = logging.getLogger(__name__)
 JOB = "bounces"
 RAW_CHARS = 16_000  # kept of what came
 MAX_REPORTS = 2_000  # in one call
 _BATCH = 200  # rows of one statement
 _KIND_CHARS, _PROOF_CHARS = 80, 80
 _ENHANCED_CHARS, _REFERENCE_CHARS, _QUEUE_ID_CHARS, _HEADER_ID_CHARS, _MAILBOX_CHARS = 12, 64, 120, 300, 254
+
+
+def read_call(adapter: Adapter, call: Call) -> list[Report]:
+    """Return the reports of a call, at most ``MAX_REPORTS``; one that says nothing but that it came, if it cannot be read."""
+    try:
+        return list(islice(adapter.read(call), MAX_REPORTS))
+    except Unreadable:
+        pass
+    except Exception:  # an event of a form that no adapter expects must not make the provider stop calling
+        _log.exception("an event of %s could not be read", adapter.id)
+    raw = call.body[: 4 * RAW_CHARS].decode("utf-8", "replace")
+    return [Report(Meaning.UNKNOWN, event_key(raw, len(call.body)), raw=raw)]
 
 
 def record_event(account_id: int, source: str, report: Report, *, now: datetime) -> bool:

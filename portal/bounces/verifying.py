@@ -22,7 +22,7 @@ from .models import BounceEvent, BounceHook, EventState
 from .providers import sns
 from .providers.adapter import Call, Forged, Unreadable, decode_item
 from .providers.catalogue import ADAPTERS
-from .recording import event_key, record_events
+from .recording import event_key, read_call, record_events
 
 if TYPE_CHECKING:
     from .providers.adapter import Item
@@ -94,7 +94,7 @@ def run(event_id: int) -> None:
     except sns.Unreachable:
         _retry(event_id, now)
         return
-    reports = list(ADAPTERS[hook.provider].read(Call(body.encode(), {}, "", now)))
+    reports = read_call(ADAPTERS[hook.provider], Call(body.encode(), {}, "", now))
     new = record_events(hook.account_id, hook.provider, reports, now=now)
     hooks.count_events(hook.id, new, now=now)
     _delete(event_id)

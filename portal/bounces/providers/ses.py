@@ -6,6 +6,7 @@ The signature needs a certificate that is fetched, so a call is stored first and
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..meaning import Meaning, Report, classify, enhanced_code, reply_code
@@ -29,6 +30,7 @@ _BY_SUBTYPE = {
     "AttachmentRejected": Meaning.BLOCKED,
 }
 _ITS_LISTS = frozenset({"Suppressed", "OnAccountSuppressionList", "UnsubscribedRecipient"})
+_MAX_RECIPIENTS = 50  # of one message; docs.aws.amazon.com/ses, Service quotas
 _HOST_NOT_FOUND = "5.4.4"
 _REFERENCE = "x-signet-ref"
 
@@ -44,8 +46,8 @@ def _read(call: Call) -> Iterator[Report]:
     kind = event.text("eventType") or event.text("notificationType")
     if kind in _IGNORED:
         return
-    for number, (recipient, meaning, words) in enumerate(_recipients(event, kind)):
-        details = _details(event, kind)
+    details, raw = _details(event, kind), event.raw  # one text for all of its recipients
+    for number, (recipient, meaning, words) in enumerate(islice(_recipients(event, kind), _MAX_RECIPIENTS)):
         yield Report(
             meaning=meaning,
             key=f"{outer.text('MessageId')} {number}",
@@ -59,7 +61,7 @@ def _read(call: Call) -> Iterator[Report]:
             queue_id=event.text("mail", "messageId"),
             header_id=_header_id(event.item("mail")),
             is_listed=bool(_ITS_LISTS.intersection(details)),
-            raw=event.raw,
+            raw=raw,
         )
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
@@ -14,8 +15,11 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from portal.bounces import verifying
-from portal.bounces.meaning import Meaning
+from portal.bounces.meaning import Meaning, Report
 from portal.bounces.models import BounceEvent, BounceHook, EventState
+from portal.bounces.providers.adapter import Call
+from portal.bounces.providers.catalogue import ADAPTERS
+from portal.bounces.recording import read_call
 from portal.clock import utcnow
 from portal.config import WEBHOOK_POLICY
 from portal.db import db
@@ -333,6 +337,22 @@ def test_calls_are_bounded(app, brightleaf, hook):
     db.session.execute(insert(BounceEvent), [{**first, **at, "key": str(number)} for number in range(999)])
     db.session.commit()
     assert [post(app, hook, f"call {number}".encode()) for number in range(2)] == [200, 503]
+
+
+def test_an_event_about_very_many_recipients_is_bounded(app, brightleaf, hook):
+    event = ses(send(brightleaf), "Bounce", bounceType="Permanent", bouncedRecipients=[UNKNOWN] * 2000)
+    post(app, hook, signed(notification(event)))
+    run_jobs()
+    assert len(events()) == 50
+
+
+def test_an_event_that_no_adapter_expects_is_kept_as_not_understood():
+    def fail(_call: Call) -> Iterator[Report]:
+        raise KeyError("of a form that no adapter expects")
+
+    adapter = replace(ADAPTERS["ses"], read=fail)
+    (found,) = read_call(adapter, Call(b"{}", {}, "", utcnow()))
+    assert (found.meaning, found.raw) == (Meaning.UNKNOWN, "{}")
 
 
 ORDERS = [order for number, order in enumerate(itertools.permutations(range(4))) if number in (0, 7, 16, 23)]
