@@ -17,6 +17,7 @@ from ..affiliates import suppressions
 from ..affiliates.models import Suppression, SuppressionReason
 from ..db import db
 from ..state import get_state
+from . import outcomes
 from .meaning import Meaning
 from .models import REFUSED, BounceBreaker, BreakerDecision, MessageOutcome, SuppressionEffect
 
@@ -64,8 +65,10 @@ def effect_of(outcome: MessageOutcome, *, now: datetime) -> SuppressionEffect:
     if found is not None and found.closed_at is None:
         found.last_seen_at = now
         return SuppressionEffect.WAITS
-    if found is not None and _was_kept_since(found, now - WINDOW):
-        return SuppressionEffect.DISMISSED
+    if found is not None and found.closed_at is not None and found.closed_at > now - WINDOW:
+        # The owner has decided about the reports of this hour.
+        is_kept = found.decision is BreakerDecision.KEEP
+        return SuppressionEffect.DISMISSED if is_kept else SuppressionEffect.SUPPRESSED
     if not _is_too_many(account_id, domain, now):
         return SuppressionEffect.SUPPRESSED
     _open(account_id, domain, now)
@@ -81,7 +84,8 @@ def list_open(account_id: int) -> Sequence[BounceBreaker]:
 
 
 def find_open(account_id: int, breaker_id: int) -> BounceBreaker | None:
-    """Return an open breaker of this account."""
+    """Return an open breaker of this account, to decide about it. Events of the account are not processed meanwhile."""
+    outcomes.lock_account(account_id)
     query = select(BounceBreaker).where(
         BounceBreaker.id == breaker_id,
         BounceBreaker.account_id == account_id,
@@ -109,8 +113,8 @@ def decide(breaker: BounceBreaker, decision: BreakerDecision, *, now: datetime) 
         }
     )
     query = select(MessageOutcome).where(*_concerned(breaker), MessageOutcome.effect.in_(changed))
-    outcomes = db.session.scalars(query).all()
-    for outcome in outcomes:
+    concerned = db.session.scalars(query).all()
+    for outcome in concerned:
         if decision is BreakerDecision.SUPPRESS:
             suppressions.suppress(
                 outcome.account_id,
@@ -123,11 +127,11 @@ def decide(breaker: BounceBreaker, decision: BreakerDecision, *, now: datetime) 
         else:
             outcome.effect = SuppressionEffect.DISMISSED
     if decision is BreakerDecision.KEEP:
-        _undo(breaker, [outcome.mailbox_key for outcome in outcomes])
+        _undo(breaker, [outcome.mailbox_key for outcome in concerned])
     for listener in get_state().part(_BreakerCallbacks).listeners:
         listener(breaker)
     db.session.commit()
-    return len({outcome.mailbox_key for outcome in outcomes})
+    return len({outcome.mailbox_key for outcome in concerned})
 
 
 def _undo(breaker: BounceBreaker, mailboxes: list[str]) -> None:
@@ -151,12 +155,6 @@ def _concerned(breaker: BounceBreaker) -> tuple[ColumnElement[bool] | TextClause
         REFUSED,
         MessageOutcome.noted_at >= breaker.opened_at - WINDOW,
     )
-
-
-def _was_kept_since(breaker: BounceBreaker, at: datetime) -> bool:
-    """Whether the owner decided after this time that the mailboxes of the domain are not suppressed."""
-    closed_at = breaker.closed_at
-    return breaker.decision is BreakerDecision.KEEP and closed_at is not None and closed_at > at
 
 
 def _newest(account_id: int, domain: str) -> BounceBreaker | None:

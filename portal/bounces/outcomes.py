@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from ..db import db, insert
 from ..state import get_state
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from ..outbox.models import OutboxMessage
     from .models import BounceEvent
+
+
+_LOCK = 20_118  # of the advisory locks of PostgreSQL; the second number is the account
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ class _OutcomeListeners:
 def add_listener(app: Flask, listener: Listener) -> None:
     """Call ``listener`` when the outcome of a message changes, in that transaction. It must not commit."""
     get_state(app).part(_OutcomeListeners).listeners.append(listener)
+
+
+def lock_account(account_id: int) -> None:
+    """Let no other transaction decide about the outcomes of an account until this one ends."""
+    if db.engine.dialect.name == "postgresql":  # SQLite has one writer anyway
+        lock = text("SELECT pg_advisory_xact_lock(:kind, :account)")
+        db.session.execute(lock, {"kind": _LOCK, "account": account_id % 2**31})
 
 
 def join(event: BounceEvent, message: OutboxMessage, *, now: datetime) -> OutcomeChange | None:

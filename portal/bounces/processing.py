@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from ..clock import utcnow
 from ..db import db
@@ -25,7 +25,6 @@ _MAX_BATCHES = 50  # of one job; the sweep goes on
 _JOBS_PER_SWEEP = 50
 _RETRY_DELAYS = tuple(timedelta(seconds=s) for s in (5, 15, 60, 300, 900, 1800))
 _GIVE_UP_AFTER = timedelta(hours=1)
-_LOCK = 20_118  # of the advisory locks of PostgreSQL; the second number is the account
 
 
 def find_due_work(now: datetime) -> list[tuple[str, int]]:
@@ -46,9 +45,7 @@ def process(account_id: int) -> None:
 
 def _process_batch(account_id: int, now: datetime) -> bool:
     """Process one batch; return whether there may be more. Commits."""
-    if db.engine.dialect.name == "postgresql":  # SQLite has one writer anyway
-        lock = text("SELECT pg_advisory_xact_lock(:kind, :account)")
-        db.session.execute(lock, {"kind": _LOCK, "account": account_id % 2**31})
+    outcomes.lock_account(account_id)
     query = select(BounceEvent).where(
         BounceEvent.account_id == account_id,
         BounceEvent.next_at <= now,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -10,9 +11,9 @@ from sqlalchemy import select
 
 from portal.affiliates import suppressions
 from portal.affiliates.models import SuppressionLift, SuppressionReason
-from portal.bounces import breaker
+from portal.bounces import breaker, outcomes, suppressing
 from portal.bounces.meaning import Meaning, Report
-from portal.bounces.models import BounceBreaker, BreakerDecision
+from portal.bounces.models import BounceBreaker, BounceEvent, BreakerDecision, EventState
 from portal.bounces.recording import record_event
 from portal.clock import utcnow
 from portal.db import db
@@ -128,6 +129,41 @@ def test_the_owner_may_suppress_what_waited(brightleaf):
     breaker.decide(breaker.find_open(brightleaf, row.id), BreakerDecision.SUPPRESS, now=utcnow())
     assert len(suppressed(brightleaf)) == 25
     assert db.session.scalars(select(BounceBreaker.decision)).all() == [BreakerDecision.SUPPRESS]
+    report(brightleaf, send(brightleaf, "late@crowd.example"), Meaning.HARD, status="5.1.1")
+    assert "late@crowd.example" in suppressed(brightleaf), "the decision holds for the next hour"
+    assert breaker.list_open(brightleaf) == []
+
+
+def test_the_owner_decides_after_the_reports_that_are_processed_at_that_time(app, brightleaf):
+    sent = mass(brightleaf, 25, refused=24)
+    (row,) = breaker.list_open(brightleaf)
+    breaker_id, order = row.id, []
+    record_event(
+        brightleaf, "mailbox", Report(Meaning.HARD, "last", reference=sent[24].reference), now=utcnow()
+    )
+    db.session.commit()
+
+    def decide() -> None:
+        with app.app_context():
+            found = breaker.find_open(brightleaf, breaker_id)
+            order.append("decided")
+            breaker.decide(found, BreakerDecision.SUPPRESS, now=utcnow())
+            db.session.remove()
+
+    outcomes.lock_account(brightleaf)
+    event = db.session.scalars(select(BounceEvent).where(BounceEvent.state == EventState.WAITING)).one()
+    message = db.session.get_one(OutboxMessage, sent[24].id)
+    outcomes.join(event, message, now=utcnow())
+    suppressing.apply(event, message, now=utcnow())
+    owner = threading.Thread(target=decide)
+    owner.start()
+    owner.join(0.5)
+    order.append("processed")
+    event.state, event.next_at = EventState.MATCHED, None
+    db.session.commit()
+    owner.join(300)
+    assert order == ["processed", "decided"]
+    assert sent[24].recipient in suppressed(brightleaf)
 
 
 def test_a_tenth_of_many_is_no_mass_refusal(brightleaf):
