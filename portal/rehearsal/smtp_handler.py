@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .consents import Consents
 
 MAX_MESSAGE_BYTES = 5 * 1024 * 1024
+SEND_AS = "send-as"  # a username of this name may send from any domain
 _MAX_AUTH_LINE_BYTES = 1000  # a long username and password exceed aiosmtpd's 512; RFC 4954 section 4
 _MAX_GREYLIST_ENTRIES = 10_000
 _log = logging.getLogger(__name__)
@@ -284,9 +285,11 @@ def _decoded(text: str) -> bytes | None:
 
 
 def may_send_as(username: str, sender: str) -> bool:
-    """Return whether the sender has the username's domain, or the username is not an address."""
-    _, at, domain = username.rpartition("@")
-    return not at or _a_labels(domain) == _a_labels(sender.rpartition("@")[2])
+    """Return whether the sender has the username's domain, or the username is no address or named ``send-as``."""
+    local, at, domain = username.rpartition("@")
+    if not at or local.rpartition("+")[2] == SEND_AS:
+        return True
+    return _a_labels(domain) == _a_labels(sender.rpartition("@")[2])
 
 
 def _a_labels(domain: str) -> str:

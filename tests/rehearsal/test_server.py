@@ -133,6 +133,8 @@ def test_a_sender_of_another_domain_is_rejected(rehearsal):
         ("ada@example.org", "ada@mail.example.org", False),
         ("ada@example.org", "<>", False),
         ("apikey", "ada@example.org", True),
+        ("send-as@example.org", "ada@second.example", True),
+        ("ada+send-as@example.org", "ada@second.example", True),
         ("platform@signet.example", "platform@signet.example", True),
     ],
 )
