@@ -99,10 +99,18 @@ def _count(account: Account, row: Commission, cause: Cause) -> None:
     first = db.session.get(Event, row.event_id) if row.event_id is not None else None
     row.state, row.decided_at = CommissionState.PENDING, None
     orders.settle(row)
-    values = {**(first.values if first is not None else {}), "order": row.order_ref, "currency": row.currency}
+    values = {
+        "amount": plain_number(from_units(row.amount), row.currency),
+        "commission": plain_number(from_units(row.earned), row.currency),
+        **(first.values if first is not None else {}),
+        "order": row.order_ref,
+        "currency": row.currency,
+    }
     reported = Reported(EventType.PURCHASE, values, row.occurred_at)
     effect = Effect(row.remaining, row)
-    if first is not None and not _was_withheld(first.id):
+    if row.refunded:
+        effect.shown["commission"] = plain_number(from_units(row.remaining), row.currency)
+    if row.is_refunded or (first is not None and not _was_withheld(first.id)):
         effect.withheld = EmailDecision.NO_CHANGE
     cause = _with_key(cause, "second-purchase", row)
     row.event_id = recording.store(account, _affiliate(row), reported, effect, cause).event_id

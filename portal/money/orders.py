@@ -86,17 +86,18 @@ def apply(affiliate: Affiliate, reported: Reported, now: datetime) -> Effect:
         return _purchase(affiliate, reported, rows, now)
     own = _own(affiliate, reported, rows, now)
     counted = [row for row in own if row.state in COUNTED]
+    if reported.type is EventType.PAYOUT:
+        return _payout(reported, (counted or own)[0])
     if not counted:  # it concerns a report that the owner has not called a purchase
+        if reported.type is EventType.REFUND:
+            _refund(reported, own)  # counts once the owner calls it a purchase
         return Effect(commission=own[0], withheld=EmailDecision.SAME_ORDER)
     match reported.type:
         case EventType.REFUND:
             return _refund(reported, counted)
         case EventType.COMMISSION_APPROVED:
             return approve(counted, now, reported.units("commission"))
-        case EventType.COMMISSION_DECLINED:
-            return decline(counted, reported.values.get("reason", ""), now)
-    counted[0].paid = min(counted[0].paid + reported.units("amount"), _MAX_UNITS)
-    return Effect(reported.units("amount"), counted[0])
+    return decline(counted, reported.values.get("reason", ""), now)
 
 
 def approve(rows: Sequence[Commission], now: datetime, reported_units: int = 0) -> Effect:
@@ -179,6 +180,13 @@ def _refund(reported: Reported, rows: Sequence[Commission]) -> Effect:
         if after == before:
             effect.withheld = EmailDecision.NO_CHANGE
     return effect
+
+
+def _payout(reported: Reported, row: Commission) -> Effect:
+    """Note what was paid for the order. The money left, so it counts whatever the state of the commission."""
+    units = reported.units("amount")
+    row.paid = min(row.paid + units, _MAX_UNITS)
+    return Effect(units, row)
 
 
 def _own(

@@ -150,6 +150,32 @@ def test_the_same_order_of_another_affiliate_is_told_to_the_owner_too(record, ac
         db.session.rollback()
 
 
+def test_what_was_refunded_and_paid_meanwhile_counts_once_the_owner_calls_it_a_purchase(record, account):
+    other = new_affiliate(account, "Katherine", "katherine@example.org")
+    record()
+    record(about=other)
+    assert record(REFUND, about=other, commission="4.00")["commission-declined"] is EmailDecision.SAME_ORDER
+    assert record(EventType.PAYOUT, about=other, order="A-1", amount="3.00")["payout-sent"] is QUEUED
+    assert balance(other) == amounts("0", "-3", "3")
+    repeated = select(Commission.id).where(Commission.state == CommissionState.REPEATED)
+    cause = recording.Cause(Source.PORTAL, utcnow())
+    assert decisions.decide(account, db.session.scalars(repeated).one(), Decision.SECOND, cause)
+    assert balance(other) == amounts("8", "-3", "3")
+    assert messages("new-purchase")[-1].subject == "You earned 8.00 EUR with Brightleaf"
+
+
+def test_a_repeated_purchase_that_was_refunded_meanwhile_causes_no_email(record, account):
+    other = new_affiliate(account, "Katherine", "katherine@example.org")
+    record()
+    record(about=other)
+    record(REFUND, about=other)
+    repeated = select(Commission.id).where(Commission.state == CommissionState.REPEATED)
+    cause = recording.Cause(Source.PORTAL, utcnow())
+    assert decisions.decide(account, db.session.scalars(repeated).one(), Decision.SECOND, cause)
+    assert balance(other) == amounts("0", "0", "0")
+    assert len(messages("new-purchase")) == 1
+
+
 def test_an_order_keeps_its_currency(record, affiliate):
     record()
     for type_ in (REFUND, APPROVED, DECLINED):
