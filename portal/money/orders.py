@@ -195,7 +195,7 @@ def _own(
     """Return the affiliate's commissions of the order; a new one if there is none yet."""
     theirs = [row for row in rows if row.affiliate_id == affiliate.id]
     own = [row for row in theirs if row.currency == reported.currency]
-    known = [row.currency for row in theirs if row.is_purchased]
+    known = [row.currency for row in theirs if row.is_purchased or row.remaining]
     if not own and known:
         raise OtherCurrency(known[0])
     if not theirs and any(row.is_purchased for row in rows):

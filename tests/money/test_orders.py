@@ -186,6 +186,23 @@ def test_an_order_keeps_its_currency(record, affiliate):
     assert balance(affiliate, "USD") == amounts("0", "0", "0")
 
 
+def test_an_approval_before_its_purchase_sets_the_currency_of_the_order(record, affiliate):
+    record(APPROVED, currency="USD")
+    with pytest.raises(OtherCurrency, match="USD"):
+        record()
+    db.session.rollback()
+    assert (balance(affiliate), balance(affiliate, "USD")) == (
+        amounts("0", "0", "0"),
+        amounts("0", "12", "0"),
+    )
+    record(DECLINED, currency="USD")  # takes the mistaken approval back
+    record()
+    assert (balance(affiliate), balance(affiliate, "USD")) == (
+        amounts("12", "0", "0"),
+        amounts("0", "0", "0"),
+    )
+
+
 def test_a_simulated_event_and_a_known_key_count_nowhere(record, affiliate):
     record(source=Source.SIMULATED)
     assert balance(affiliate) == amounts("0", "0", "0")
