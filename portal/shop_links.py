@@ -123,7 +123,9 @@ def clean_pattern(text: str, shop_url: str) -> str:
     cleaned = clean_address(f"{_origin(shop_url)}{marked}" if marked.startswith("/") else marked)
     if mark in host_of(cleaned):
         raise InvalidShopAddress(_("Write {code} after the host name, not in it."))
-    return cleaned.removeprefix(_origin(shop_url)).replace(mark, _PLACEHOLDER)
+    path = cleaned.removeprefix(_origin(shop_url))
+    # Another host or port may begin with the shop's: https://shop.example:8443/, https://shop.example.net/
+    return (path if path.startswith("/") else cleaned).replace(mark, _PLACEHOLDER)
 
 
 def _parse(url: str) -> SplitResult:

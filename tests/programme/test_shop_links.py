@@ -117,6 +117,8 @@ def test_the_portal_is_no_shop(app):
         ("https://shop.example/p/{code}", "/p/{code}"),
         ("https://shop.example?partner={code}", "/?partner={code}"),
         ("go.example/{code}", "https://go.example/{code}"),
+        ("https://shop.example.net/{code}", "https://shop.example.net/{code}"),
+        ("https://shop.example:8443/{code}", "https://shop.example:8443/{code}"),
     ],
 )
 def test_a_pattern_at_the_shop_follows_the_shop_address(app, typed, stored):
