@@ -131,6 +131,12 @@ def store_picture(account_id: int, data: bytes, *, now: datetime) -> str:
     return f"{_insert_logo(account_id, image, data, now).key}.{LOGO_EXTENSIONS[image.media_type]}"
 
 
+def delete_picture(account_id: int, name: str) -> None:
+    """Delete a picture that ``store_picture`` named. No email refers to it. The caller commits."""
+    key = name.rpartition(".")[0]
+    db.session.execute(delete(NoticeLogo).where(NoticeLogo.account_id == account_id, NoticeLogo.key == key))
+
+
 def picture_url(name: str) -> str:
     """Return the absolute address of a stored image."""
     return f"{current_config().base_url}/automated-emails/logo/{name}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from ..accounts.models import Account, LinkForm
 from ..db import db
@@ -88,5 +88,8 @@ def save_settings(account_id: int, entered: ProgrammeSettings, *, now: datetime)
             raise InvalidProgramme({"picture": str(error)}) from None
     elif entered.remove_picture:
         values["picture"] = ""
+    if "picture" in values:
+        before = select(Account.picture).where(Account.id == account_id).with_for_update()
+        branding.delete_picture(account_id, db.session.scalar(before) or "")
     db.session.execute(update(Account).where(Account.id == account_id).values(values))
     db.session.commit()

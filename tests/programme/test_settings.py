@@ -302,6 +302,19 @@ def test_a_picture_for_link_previews_stands_in_the_place_of_the_logo(owner, clie
     assert "This is no PNG, JPEG or GIF picture" in refused.get_data(as_text=True)
 
 
+def test_a_picture_that_is_replaced_or_removed_is_deleted(owner, client):
+    pictures = []
+    for width in (1200, 600):
+        picture = {"picture": (io.BytesIO(png(width, 630)), "garden.png")}
+        answer = owner.submit("/programme", FIELDS | picture, content_type="multipart/form-data")
+        assert answer.status_code == 303
+        pictures.append(f"/automated-emails/logo/{account_of().picture}")
+        db.session.rollback()
+    assert [client.get(one).status_code for one in pictures] == [404, 200]
+    assert owner.submit("/programme", FIELDS | {"remove_picture": "y"}).status_code == 303
+    assert client.get(pictures[1]).status_code == 404
+
+
 def test_without_settings_the_public_pages_are_complete(owner, client):
     page = client.get("/join/brightleaf").get_data(as_text=True)
     assert "Sign up for the affiliate programme of Brightleaf." in page
