@@ -5,8 +5,8 @@ whole folder in its path, so the modules that a script imports by relative URLs 
 year. A URL without the present version is revalidated each time (RFC 9111 section 5.2.2.4). The version is read once per
 process: restart it after a change to a static file.
 
-The shop's script (``SHOP_SCRIPT``) is the one file that other sites embed. Its version is in its name, because shops name
-its integrity hash: a change is a new file, and the old one stays.
+Other sites embed the files of ``shop/`` alone: the shop's script (``SHOP_SCRIPT``) and its earlier versions. Its version is in
+its name, because shops name its integrity hash: a change is a new file, and the old one stays.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 SHOP_SCRIPT = "shop/signet-1.js"
+_SHOP_FOLDER = "shop"
 _YEAR_S = 31_536_000
 _VERSION_PREFIX = "v-"
 _COMPRESSED = {".css", ".js", ".svg"}  # images and fonts are compressed already
@@ -74,8 +75,9 @@ def install(app: Flask) -> None:
             abort(404)
         path = Path(found)
         response = _answer(folder, name, path, path.stat().st_mtime)
-        is_present = version == _version(folder) or name == SHOP_SCRIPT
-        if name == SHOP_SCRIPT:
+        is_for_shops = path.parent == folder / _SHOP_FOLDER
+        is_present = version == _version(folder) or is_for_shops
+        if is_for_shops:
             response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
             response.headers["Access-Control-Allow-Origin"] = (
                 "*"  # browsers check the hash of readable files only

@@ -16,6 +16,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup_rules
 from portal.programme import saving, short_links
+from portal.web import static_files
 from portal.web.static_files import SHOP_SCRIPT, integrity_of
 from tests.enrolment.support import GRACE, account_of, messages, newest_affiliate
 from tests.notices.test_branding import png
@@ -223,6 +224,14 @@ def test_the_script_is_for_other_sites_and_names_its_hash(app, owner, set_shop, 
     other = client.get("/static/js/main.js")
     assert other.headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_shops_may_embed_an_earlier_version_of_the_script(client, monkeypatch):
+    monkeypatch.setattr(static_files, "SHOP_SCRIPT", "shop/signet-2.js")
+    answer = client.get("/static/shop/signet-1.js")
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "immutable" in answer.headers["Cache-Control"]
 
 
 def test_version_1_of_the_script_never_changes(app):
