@@ -94,7 +94,7 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
         "There was nothing to tell of that week.", "There was nothing to tell."
     ),
     EmailDecision.TOO_OLD: NotSentReason(
-        _("It happened more than 30 days before your shop reported it, so no email was sent."),
+        _("It happened more than 30 days before it was recorded, so no email was sent."),
         _("It happened more than 30 days ago."),
     ),
     EmailDecision.SAME_ORDER: NotSentReason(

@@ -90,7 +90,8 @@ def _store_decision(
     }
     if reason is not None:
         values |= {"reason": reason, "outcome": "declined"}
-    reported = Reported(type_, values, cause.now)
+    at = cause.now if cause.after is None else row.occurred_at + cause.after
+    reported = Reported(type_, values, at)
     recording.store(account, _affiliate(row), reported, effect, _with_key(cause, type_.value, row))
 
 

@@ -15,7 +15,7 @@ from .models import LedgerEntry
 from .orders import Effect, Reported
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from ..accounts.models import Account
     from ..affiliates.models import Affiliate
@@ -23,11 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cause:
-    """Where an event comes from and when it is recorded. ``key`` identifies it within the account."""
+    """Where an event comes from and when it is recorded. ``key`` identifies it within the account.
+
+    ``after`` is the time from a purchase to its approval by the rule. An approval that was due long ago causes no email,
+    like other old events.
+    """
 
     source: Source
     now: datetime
     key: str = ""
+    after: timedelta | None = None
 
 
 def record(account: Account, affiliate: Affiliate, reported: Reported, cause: Cause) -> RecordedEvent:

@@ -172,6 +172,19 @@ def test_the_rule_approves_what_is_left_after_some_days(owner, account, record):
     assert approval_rule.find_days(account.id) is None
 
 
+def test_the_rule_mails_nothing_about_what_was_due_long_ago(account, record, affiliate):
+    now = utcnow()
+    record(order="history", at=now - timedelta(days=400))
+    record(order="waited", at=now - timedelta(days=45))
+    record(order="recent", at=now - timedelta(days=40))
+    approval_rule.save_days(account.id, 14)
+    approval_rule.run(account.id, now=now)
+    assert states() == ["approved"] * 3
+    subjects = [mail.subject for mail in messages("commission-approved")]
+    assert subjects == ["Approved: 12.00 EUR for order recent"]
+    assert balances.balances_of(affiliate.id)[0].approved == 36
+
+
 @pytest.mark.parametrize("days", ["", "0", "366", "-1", "1.5", "ten", "٣", "9" * 40])
 def test_a_rule_needs_a_number_of_days(owner, account, days):
     answer = owner.submit(f"{PATH}/rule", {"active": "y", "days": days}, page=PATH)
