@@ -81,7 +81,11 @@ def join(event: BounceEvent, message: OutboxMessage, *, now: datetime) -> Outcom
         outcome.domain, outcome.sent_at = mailbox.rpartition("@")[2], sent_at
         db.session.add(outcome)
     outcome.meaning, outcome.source, outcome.event_key = event.meaning, event.source, event.key
-    outcome.occurred_at, outcome.noted_at = event.occurred_at, now
+    outcome.occurred_at = event.occurred_at
+    if (
+        before is not event.meaning
+    ):  # else it was noted before, and does not count again for the hour of a breaker
+        outcome.noted_at = now
     outcome.status, outcome.reply_code, outcome.reason = event.status, event.reply_code, event.reason
     outcome.is_listed = event.is_listed
     db.session.flush()

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from ..db import db
 from . import hooks, verifying
-from .models import BounceEvent
+from .models import BounceEvent, EventState
 from .providers.adapter import Call, Forged
 from .providers.catalogue import ADAPTERS
 from .recording import event_key, read_call, record_events
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .models import BounceHook
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_WAITING = 20_000  # events of one account that are not matched yet
 
 
 class Answer(IntEnum):
@@ -31,7 +32,7 @@ class Answer(IntEnum):
     OK = 200
     REFUSED = 401  # providers repeat it, so that events are not lost while the key is not entered yet
     TOO_LARGE = 413
-    BUSY = 503  # too many calls wait for a worker
+    BUSY = 503  # too many calls or events wait for a worker
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ def receive(hook: BounceHook, post: Post, *, now: datetime) -> Answer:
             return Answer.TOO_LARGE
         return Answer.OK if verifying.store(hook, post.body, now=now) else Answer.BUSY
     call = Call(post.body, post.headers, hooks.open_key(hook), now)
+    if _has_too_many_waiting(account_id):
+        db.session.rollback()
+        return Answer.BUSY
     try:
         if adapter.verify is not None:
             adapter.verify(call)
@@ -68,6 +72,15 @@ def receive(hook: BounceHook, post: Post, *, now: datetime) -> Answer:
     hooks.count_events(hook_id, new, now=now)
     db.session.commit()
     return Answer.OK
+
+
+def _has_too_many_waiting(account_id: int) -> bool:
+    """Whether the worker is so far behind that the provider shall repeat its calls later."""
+    waiting = select(BounceEvent.id).where(
+        BounceEvent.account_id == account_id, BounceEvent.state == EventState.WAITING
+    )
+    some = waiting.limit(MAX_WAITING).subquery()
+    return (db.session.scalar(select(func.count()).select_from(some)) or 0) >= MAX_WAITING
 
 
 def _is_any_proof_reused(account_id: int, source: str, reports: list[Report]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from portal.bounces import cleanup, hooks, processing
+from portal.bounces import cleanup, hooks, processing, receiving
 from portal.bounces.meaning import Meaning
 from portal.bounces.models import BounceEvent, BounceHook, EventState, OutcomeHour
 from portal.clock import utcnow
@@ -225,6 +225,21 @@ def test_bodies_and_batches_are_bounded(app, brightleaf):
     row = events()[-1]
     assert len(row.raw) <= 16_000
     assert (len(row.reason), len(row.recipient)) == (300, 254)
+
+
+def test_a_hook_takes_no_more_events_than_the_worker_keeps_up_with(app, brightleaf, copperpot):
+    hook, other = make_hook(brightleaf, "generic"), make_hook(copperpot, "generic")
+    at = {"occurred_at": utcnow(), "received_at": utcnow(), "next_at": utcnow()}
+    row = {"account_id": brightleaf, "source": "generic", "meaning": Meaning.SOFT, **at}
+    db.session.execute(
+        insert(BounceEvent), [{**row, "key": str(n)} for n in range(receiving.MAX_WAITING - 1)]
+    )
+    db.session.commit()
+    one = {"type": "soft", "queue_id": "1"}
+    assert [post(app, hook, {**one, "id": n}) for n in range(2)] == [200, 503]
+    assert post(app, other, one) == 200
+    processing.process(brightleaf)
+    assert post(app, hook, {**one, "id": 2}) == 200
 
 
 def test_a_probe_is_answered_and_a_wrong_address_is_not(app, brightleaf):
