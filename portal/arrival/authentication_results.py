@@ -64,7 +64,7 @@ def receiver_results(headers: PastedHeaders) -> ReceiverResults | None:
 
 
 def forwarders(headers: PastedHeaders) -> int:
-    """Return how many servers sealed the message (ARC) before or at the receiver; more than one means forwarded."""
+    """Return how many servers sealed the message (ARC): forwarders, the receiver, and Microsoft 365 what its customers send."""
     return max((number for number, _ in _arc_instances(headers)), default=0)
 
 

@@ -172,7 +172,7 @@ def source_note(seen: Observed) -> str:
             else _("The results are those of %(name)s.", name=name)
         )
     if seen.forwarders > 1:
-        parts.append(_("The email was forwarded on its way, which can break SPF."))
+        parts.append(_("Several servers sealed the email (ARC), as forwarders do. Forwarding can break SPF."))
     parts.append(_("All of this is read from the headers that you pasted."))
     return " ".join(map(str, parts))
 

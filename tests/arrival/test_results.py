@@ -89,6 +89,15 @@ def test_what_the_sender_s_provider_wrote_is_no_receiver_s_result() -> None:
     assert observed(gmail.replace("\nAuthentication-Results:", "\nX-Removed:")).from_arc
 
 
+def test_an_email_that_its_provider_sealed_is_not_called_forwarded(app) -> None:
+    text = receivers.received(receivers.GMAIL, "<1@x>").replace(" i=1;", " i=2;")
+    seal = "ARC-Authentication-Results: i=1; mx.microsoft.com 1; dmarc=pass header.from=brightleaf.example"
+    with app.test_request_context():
+        note = comparison.source_note(observed(text.replace("DKIM-Signature:", f"{seal}\nDKIM-Signature:")))
+    assert "Several servers sealed the email" in note
+    assert "was forwarded" not in note
+
+
 def test_a_field_about_the_log_in_at_the_submission_is_no_result() -> None:
     text = FROM_MICROSOFT.replace(
         "DKIM-Signature:", "Authentication-Results: mail.relay.example; auth=pass smtp.auth=a\nX:"
