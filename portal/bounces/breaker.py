@@ -31,7 +31,7 @@ WINDOW = timedelta(hours=1)
 MAX_MAILBOXES = 20  # of one domain within the window
 MAX_SHARE = 10  # of as many messages to the domain, one
 SENT_WITHIN = timedelta(days=1)
-_BATCH = 200
+_BATCH = 200  # mailboxes of one transaction
 
 # (account id, domain, since, limit) -> how many messages to the domain were enqueued since, at most ``limit``
 Counter = Callable[[int, str, "datetime", int], int]
@@ -102,20 +102,34 @@ def count_by_effect(breaker: BounceBreaker) -> dict[SuppressionEffect, int]:
 
 
 def decide(breaker: BounceBreaker, decision: BreakerDecision, *, now: datetime) -> int:
-    """Suppress all mailboxes of an open breaker, or none; return how many it concerned. Commits."""
-    breaker.closed_at, breaker.decision = now, decision
-    changed = (
-        {SuppressionEffect.WAITS}
-        if decision is BreakerDecision.SUPPRESS
-        else {
-            SuppressionEffect.WAITS,
-            SuppressionEffect.SUPPRESSED,
-        }
-    )
+    """Suppress all mailboxes of an open breaker, or none; return how many it concerned. Commits each batch.
+
+    The breaker closes with the last batch. After a call that broke off it is open, and the next one goes on.
+    """
+    account_id, breaker_id, mailboxes = breaker.account_id, breaker.id, set[str]()
+    found: BounceBreaker | None = breaker
+    while found is not None:
+        batch = _decide_batch(found, decision, now)
+        mailboxes.update(batch)
+        if len(batch) < _BATCH:
+            found.closed_at, found.decision = now, decision
+            for listener in get_state().part(_BreakerCallbacks).listeners:
+                listener(found)
+            db.session.commit()
+            break
+        db.session.commit()
+        found = find_open(account_id, breaker_id)
+    return len(mailboxes)
+
+
+def _decide_batch(breaker: BounceBreaker, decision: BreakerDecision, now: datetime) -> list[str]:
+    """Apply a decision to some of the outcomes that it changes; return their mailboxes."""
+    is_kept = decision is BreakerDecision.KEEP
+    changed = {SuppressionEffect.WAITS, *({SuppressionEffect.SUPPRESSED} if is_kept else ())}
     query = select(MessageOutcome).where(*_concerned(breaker), MessageOutcome.effect.in_(changed))
-    concerned = db.session.scalars(query).all()
-    for outcome in concerned:
-        if decision is BreakerDecision.SUPPRESS:
+    batch = db.session.scalars(query.limit(_BATCH)).all()
+    for outcome in batch:
+        if not is_kept:
             suppressions.suppress(
                 outcome.account_id,
                 outcome.mailbox_key,
@@ -123,28 +137,23 @@ def decide(breaker: BounceBreaker, decision: BreakerDecision, *, now: datetime) 
                 note=outcome.reason,
                 now=now,
             )
-            outcome.effect = SuppressionEffect.SUPPRESSED
-        else:
-            outcome.effect = SuppressionEffect.DISMISSED
-    if decision is BreakerDecision.KEEP:
-        _undo(breaker, [outcome.mailbox_key for outcome in concerned])
-    for listener in get_state().part(_BreakerCallbacks).listeners:
-        listener(breaker)
-    db.session.commit()
-    return len({outcome.mailbox_key for outcome in concerned})
+        outcome.effect = SuppressionEffect.DISMISSED if is_kept else SuppressionEffect.SUPPRESSED
+    mailboxes = [outcome.mailbox_key for outcome in batch]
+    if is_kept and mailboxes:
+        _undo(breaker, mailboxes)
+    return mailboxes
 
 
 def _undo(breaker: BounceBreaker, mailboxes: list[str]) -> None:
     """Remove the suppressions of these mailboxes that were made since the hour before the breaker opened."""
-    for start in range(0, len(mailboxes), _BATCH):
-        db.session.execute(
-            delete(Suppression).where(
-                Suppression.account_id == breaker.account_id,
-                Suppression.mailbox_key.in_(mailboxes[start : start + _BATCH]),
-                Suppression.reason == SuppressionReason.BOUNCED,
-                Suppression.created_at >= breaker.opened_at - WINDOW,
-            )
+    db.session.execute(
+        delete(Suppression).where(
+            Suppression.account_id == breaker.account_id,
+            Suppression.mailbox_key.in_(mailboxes),
+            Suppression.reason == SuppressionReason.BOUNCED,
+            Suppression.created_at >= breaker.opened_at - WINDOW,
         )
+    )
 
 
 def _concerned(breaker: BounceBreaker) -> tuple[ColumnElement[bool] | TextClause, ...]:

@@ -7,13 +7,20 @@ from datetime import timedelta
 
 import pytest
 import time_machine
-from sqlalchemy import select
+from sqlalchemy import event, func, insert, select
 
 from portal.affiliates import suppressions
 from portal.affiliates.models import SuppressionLift, SuppressionReason
 from portal.bounces import breaker, outcomes, suppressing
 from portal.bounces.meaning import Meaning, Report
-from portal.bounces.models import BounceBreaker, BounceEvent, BreakerDecision, EventState
+from portal.bounces.models import (
+    BounceBreaker,
+    BounceEvent,
+    BreakerDecision,
+    EventState,
+    MessageOutcome,
+    SuppressionEffect,
+)
 from portal.bounces.recording import record_event
 from portal.clock import utcnow
 from portal.db import db
@@ -151,19 +158,51 @@ def test_the_owner_decides_after_the_reports_that_are_processed_at_that_time(app
             db.session.remove()
 
     outcomes.lock_account(brightleaf)
-    event = db.session.scalars(select(BounceEvent).where(BounceEvent.state == EventState.WAITING)).one()
+    waiting = db.session.scalars(select(BounceEvent).where(BounceEvent.state == EventState.WAITING)).one()
     message = db.session.get_one(OutboxMessage, sent[24].id)
-    outcomes.join(event, message, now=utcnow())
-    suppressing.apply(event, message, now=utcnow())
+    outcomes.join(waiting, message, now=utcnow())
+    suppressing.apply(waiting, message, now=utcnow())
     owner = threading.Thread(target=decide)
     owner.start()
     owner.join(0.5)
     order.append("processed")
-    event.state, event.next_at = EventState.MATCHED, None
+    waiting.state, waiting.next_at = EventState.MATCHED, None
     db.session.commit()
     owner.join(300)
     assert order == ["processed", "decided"]
     assert sent[24].recipient in suppressed(brightleaf)
+
+
+@pytest.mark.parametrize("decision", [BreakerDecision.SUPPRESS, BreakerDecision.KEEP])
+def test_a_decision_about_many_mailboxes_lets_other_writers_in_between(brightleaf, decision):
+    now = utcnow()
+    row = {"account_id": brightleaf, "domain": "crowd.example", "meaning": Meaning.HARD, "source": "mailbox"}
+    row |= dict.fromkeys(("occurred_at", "noted_at", "sent_at"), now) | {"effect": SuppressionEffect.WAITS}
+    rows = [
+        {**row, "message_id": 10_000 + n, "mailbox_key": f"m{n}@crowd.example", "event_key": str(n)}
+        for n in range(450)
+    ]
+    db.session.execute(insert(MessageOutcome), rows)
+    opened = BounceBreaker(account_id=brightleaf, domain="crowd.example", opened_at=now, last_seen_at=now)
+    db.session.add(opened)
+    db.session.commit()
+    open_at_commit: list[int] = []
+
+    def count_open(_session: object) -> None:
+        with db.engine.connect() as other:
+            query = select(func.count()).select_from(BounceBreaker).where(BounceBreaker.closed_at.is_(None))
+            open_at_commit.append(other.scalar(query) or 0)
+
+    event.listen(db.session, "after_commit", count_open)
+    try:
+        assert breaker.decide(breaker.find_open(brightleaf, opened.id), decision, now=now) == 450
+    finally:
+        event.remove(db.session, "after_commit", count_open)
+    assert open_at_commit == [1, 1, 0], "it closes with the last batch"
+    assert len(suppressed(brightleaf)) == (450 if decision is BreakerDecision.SUPPRESS else 0)
+    effects = set(db.session.scalars(select(MessageOutcome.effect)))
+    assert len(effects) == 1
+    assert SuppressionEffect.WAITS not in effects
 
 
 def test_a_tenth_of_many_is_no_mass_refusal(brightleaf):
