@@ -25,7 +25,7 @@ _DAEMON_NAME = re.compile(
     re.IGNORECASE,
 )
 _REPLY_SUBJECT = re.compile(
-    r"^\s*(?:re|aw|antw|sv|rif|res|odp|ref|fwd?|wg|tr|rv|enc|i|回复|答复|转发|返信|転送)\s*(?:\[\d+\])?\s*[:：]",
+    r"^\s*+(?:re|aw|antw|sv|rif|res|odp|ref|fwd?|wg|tr|rv|enc|i|回复|答复|转发|返信|転送)\s*+(?:\[\d++\]\s*+)?[:：]",
     re.IGNORECASE,
 )
 _FAILURE_SUBJECTS = (
@@ -124,5 +124,5 @@ def _is_away_subject(subject: str) -> bool:
     return bool(
         found
         and found.start() <= 12
-        and (found[0] != "auto" or re.match(r"\s*auto\s*[:：]", subject, re.IGNORECASE))
+        and (found[0] != "auto" or re.match(r"auto\s*+[:：]", subject.lstrip(), re.IGNORECASE))
     )

@@ -56,7 +56,7 @@ def has_status_fields(text: bytes) -> bool:
 def _groups(body: bytes) -> list[Headers]:
     """Return the groups, which empty lines separate; a field that repeats begins a group, too."""
     groups: list[Headers] = []
-    for block in re.split(rb"\n(?:[ \t]*\n)+", body.strip(b"\n"))[:_MAX_GROUPS]:
+    for block in re.split(rb"\n(?:[ \t]*+\n)++", body.strip(b"\n"))[:_MAX_GROUPS]:
         fields = [(name, value) for name, value in read_headers(block).fields]
         start, seen = 0, set[str]()
         for index, (name, _value) in enumerate(fields):

@@ -23,14 +23,14 @@ _OTHER_ROLE = re.compile(
     r"(?:\bfrom|\bsender|mail from|reply-?to|return-?path|contact|message-?id|envelope-from|envelope sender|\bby|\bcc|\bvia|"
     r"\bhelp|\bask|\bemail|please mail|send (?:e?mail|a message)|said|please (?:e-?mail|write)|expanded|generated|"
     r"\bf=|sent by|hello|hi|dear|hallo|bonjour|hola)"
-    r"[\s:=<\[(\"']*(?:to )?[\s:=<\[(\"']*$",
+    r"[\s:=<\[(\"']*+(?:to [\s:=<\[(\"']*+)?$",
     re.IGNORECASE,
 )
 # Words before an address that say it is a recipient.
 _LABEL = re.compile(
-    r"^\W{0,20}(?:(?:final|original|failed|intended|envelope|invalid|e-?mail|mail|smtp|unknown|bad)[\s-]*)?"
+    r"^\W{0,20}(?:(?:final|original|failed|intended|envelope|invalid|e-?mail|mail|smtp|unknown|bad)[\s-]*+)?"
     r"(?:recipients?|rcpt|to|address(?:ee|ed|es)?|user|users|mailbox|account|empf[äa]nger|an|destinataire|destinatario|destinatário|"
-    r"получатель|кому|收件人|宛先|受信者)(?:[\s-]*(?:address(?:es)?|name|to|id|\(s\)))?\s*[:=<\[\"'(-]*(?:mailto:)?\W*$",
+    r"получатель|кому|收件人|宛先|受信者)(?:[\s-]*+(?:address(?:es)?|name|to|id|\(s\)))?\s*+[:=<\[\"'(-]*+(?:mailto:)?+\W*$",
     re.IGNORECASE,
 )
 _FAILURE = re.compile(
