@@ -85,6 +85,12 @@ class Words(NamedTuple):
         ),
         Words("smtp; 554 5.7.1 Message rejected: it looks like spam", "5.7.1", "blocked", "content"),
         Words("smtp; 554 5.7.9 Message not accepted for policy reasons", "5.7.9", "blocked", "policy"),
+        Words(
+            "smtp; 550 5.7.1 Your message was rejected by the recipient domain: access denied",
+            "5.7.1",
+            "blocked",
+            "policy",
+        ),
         Words("smtp; 550 5.1.8 Sender address rejected: Domain not found", "5.1.8", "blocked", "sender"),
         Words("", "5.1.1", "hard", "unknown-mailbox"),
         Words("", "5.0.0", "soft", "other"),
