@@ -155,7 +155,7 @@ def lookup_failed(
         sentence = (
             f"The name servers answer with an error when asked for {name}, so nobody can read what is there."
         )
-        action = f"That of the operator of {name}’s name servers, or of this portal’s resolver if every domain fails."
+        action = f"That of the operator of the name servers of {name}, or of this portal’s resolver if every domain fails."
     elif status is LookupStatus.LIMIT_REACHED:
         sentence = f"We stopped before {name}: this domain’s records lead to too many others."
         action = owner_action(name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import gettext as _
 from sqlalchemy import func, select
 
 from ..accounts.models import Account
@@ -17,7 +19,8 @@ from ..jobs import heartbeat
 from ..outbox import rate_limits
 from ..outbox.overview import count_waiting
 from ..outbox.queue import find_queue
-from ..outbox.routing import NoRoute, Route, route_for
+from ..outbox.routing import NoRoute, Route
+from ..outbox.sending.deliver import find_route
 from ..settings import login_probe, providers, routing
 from ..settings.models import CheckState, SettingsCheck
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from ..incidents.models import Incident
     from ..outbox.models import Queue
     from ..settings.models import SmtpSettings
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,13 @@ def read(account_id: int, now: datetime) -> Evidence:
 
 
 def _route(account_id: int) -> tuple[Route | None, Mapping[str, Any]]:
-    try:
-        return route_for(account_id), {}
-    except NoRoute as error:
-        return None, error.diagnosis
+    """Return the route, or the diagnosis of why there is none. An internal error is one, so that pages still open."""
+    lookup = find_route(account_id)
+    if lookup.error is None or isinstance(lookup.error, NoRoute):
+        return lookup.route, lookup.error.diagnosis if lookup.error else {}
+    _log.error("looking up the route of account %s failed\n%s", account_id, lookup.traceback)
+    cause = _("Signet cannot read your sending settings because of an internal error.")
+    return None, {"cause": cause, "fixes": [_("Ask the person who runs Signet to look at its log.")]}
 
 
 def _proved_at(live: SmtpSettings) -> datetime | None:
