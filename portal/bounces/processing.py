@@ -6,10 +6,12 @@ An event may arrive before the message's own acceptance is committed: then it is
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from ..clock import utcnow
 from ..db import db
@@ -20,6 +22,7 @@ from .recording import JOB
 if TYPE_CHECKING:
     from ..outbox.models import OutboxMessage
 
+_log = logging.getLogger(__name__)
 _BATCH = 100  # events in one transaction
 _MAX_BATCHES = 50  # of one job; the sweep goes on
 _JOBS_PER_SWEEP = 50
@@ -53,13 +56,25 @@ def _process_batch(account_id: int, now: datetime) -> bool:
     )
     events = db.session.scalars(query.order_by(BounceEvent.next_at, BounceEvent.id).limit(_BATCH)).all()
     for event in events:
-        message = matching.find_message(event)
-        if message is None:
-            _retry(event, now)
-        else:
-            _apply(event, message, now)
+        _process_one(event, now)
     db.session.commit()
     return len(events) == _BATCH
+
+
+def _process_one(event: BounceEvent, now: datetime) -> None:
+    """Match one event. An internal error sets it aside, so that the others of its batch still count."""
+    try:
+        with db.session.begin_nested():
+            message = matching.find_message(event)
+            if message is None:
+                _retry(event, now)
+            else:
+                _apply(event, message, now)
+    except (OperationalError, InterfaceError):  # of the database, not of this event
+        raise
+    except Exception:
+        _log.exception("processing bounce event %s failed", event.id)
+        event.state, event.next_at = EventState.UNMATCHED, None
 
 
 def _apply(event: BounceEvent, message: OutboxMessage, now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import event, func, insert, select
 from portal.affiliates import suppressions
 from portal.affiliates.models import SuppressionLift, SuppressionReason
 from portal.bounces import breaker, outcomes, suppressing
+from portal.bounces.matching import MessageSearch
 from portal.bounces.meaning import Meaning, Report
 from portal.bounces.models import (
     BounceBreaker,
@@ -26,6 +28,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import OutboxMessage, Status
 from portal.outbox.queue import NewMessage, enqueue_row
+from portal.state import get_state
 from tests.bounces.support import GRACE, outcome, run_worker, send, suppressed
 
 pytestmark = pytest.mark.both_databases
@@ -53,6 +56,25 @@ def test_an_unknown_mailbox_is_suppressed_at_once_and_what_waits_for_it_does_not
     assert suppressed(brightleaf) == {GRACE: SuppressionReason.BOUNCED}
     assert db.session.get_one(OutboxMessage, waiting.id).status is Status.SUPPRESSED
     assert "No such user" in suppressions.find_suppression(brightleaf, GRACE).note
+
+
+def test_an_event_that_causes_an_internal_error_does_not_hold_up_the_others(app, brightleaf, caplog):
+    search = get_state(app).part(MessageSearch)
+
+    def broken(_account_id: int, value: str) -> list[int]:
+        if value == "broken":
+            db.session.execute(insert(BounceEvent).values(account_id=None))
+        return []
+
+    get_state(app).put(MessageSearch, replace(search, by_queue_id=broken))
+    bad = Report(Meaning.HARD, key="bad", queue_id="broken")
+    record_event(brightleaf, "mailbox", bad, now=utcnow())
+    report(brightleaf, send(brightleaf), Meaning.HARD)
+    get_state(app).put(MessageSearch, search)
+    assert suppressed(brightleaf) == {GRACE: SuppressionReason.BOUNCED}
+    states = {(one.queue_id, one.state) for one in db.session.scalars(select(BounceEvent))}
+    assert states == {("broken", EventState.UNMATCHED), ("", EventState.MATCHED)}
+    assert "processing bounce event" in caplog.text
 
 
 @pytest.mark.parametrize("meaning", [Meaning.BLOCKED, Meaning.DELAYED, Meaning.AUTO_REPLY, Meaning.DELIVERED])
