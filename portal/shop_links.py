@@ -27,6 +27,7 @@ _PLACEHOLDER = "{code}"
 _PLACEHOLDERS = re.compile(r"\{\{?\s*code\s*\}?\}", re.IGNORECASE)
 # What a URI may hold unquoted (RFC 3986 section 2), and the sign of what is quoted already.
 _KEPT = "!#$%&'()*+,/:;=?@[]~"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class LinkedAccount(Approvable, Protocol):
@@ -107,10 +108,10 @@ def clean_address(text: str, *, taken: str = "") -> str:
     return cleaned
 
 
-def clean_pattern(text: str, shop_url: str) -> str:
+def clean_pattern(text: str, shop_url: str, *, taken: str = "") -> str:
     """Return a pattern as it is stored. One at the shop's own host begins with its path and follows the shop address.
 
-    Raises InvalidShopAddress.
+    ``taken`` is the portal's own address, as for ``clean_address``. Raises InvalidShopAddress.
     """
     pattern = _PLACEHOLDERS.sub(_PLACEHOLDER, text.strip())
     if _PLACEHOLDER not in pattern:
@@ -120,7 +121,8 @@ def clean_pattern(text: str, shop_url: str) -> str:
     # A code is a word of letters and digits, so the pattern is read with such a word in the place of {code}.
     mark = next(mark for mark in (f"code{number}x" for number in range(LIMIT_CHARS)) if mark not in pattern)
     marked = pattern.replace(_PLACEHOLDER, mark)
-    cleaned = clean_address(f"{_origin(shop_url)}{marked}" if marked.startswith("/") else marked)
+    address = f"{_origin(shop_url)}{marked}" if marked.startswith("/") else marked
+    cleaned = clean_address(address, taken=taken)
     if mark in host_of(cleaned):
         raise InvalidShopAddress(_("Write {code} after the host name, not in it."))
     path = cleaned.removeprefix(_origin(shop_url))
@@ -143,7 +145,7 @@ def _parse(url: str) -> SplitResult:
         raise wrong
     if "@" in parts.netloc:
         raise InvalidShopAddress(_("Enter the address without a username."))
-    netloc = host if port is None else f"{host}:{port}"
+    netloc = host if port in {None, _DEFAULT_PORTS[parts.scheme.lower()]} else f"{host}:{port}"
     path, query, fragment = (quote(part, safe=_KEPT) for part in (parts.path, parts.query, parts.fragment))
     return SplitResult(parts.scheme.lower(), netloc, path or "/", query, fragment)
 

@@ -61,12 +61,15 @@ def save_settings(account_id: int, entered: ProgrammeSettings, *, now: datetime)
             wrong[field] = str(error)
             return ""
 
-    shop_url = cleaned("shop_url", lambda: clean_address(entered.shop_url, taken=current_config().base_url))
+    own = current_config().base_url
+    shop_url = cleaned("shop_url", lambda: clean_address(entered.shop_url, taken=own))
     link_pattern = ""
     if entered.link_form is not LinkForm.SHORT and not shop_url and not wrong:
         wrong["shop_url"] = _("Enter your shop’s address: links of this form begin with it.")
     elif entered.link_form is LinkForm.PATTERN and not wrong:
-        link_pattern = cleaned("link_pattern", lambda: clean_pattern(entered.link_pattern, shop_url))
+        link_pattern = cleaned(
+            "link_pattern", lambda: clean_pattern(entered.link_pattern, shop_url, taken=own)
+        )
     terms_url = cleaned("terms_url", lambda: clean_address(entered.terms_url))
     privacy_url = cleaned("privacy_url", lambda: clean_address(entered.privacy_url))
     if wrong:

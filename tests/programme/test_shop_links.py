@@ -105,6 +105,10 @@ def test_what_is_no_web_address_is_refused(app, typed):
 def test_the_portal_is_no_shop(app):
     with pytest.raises(InvalidShopAddress, match="this portal"):
         clean_address("https://signet.example/r/ADA7", taken=CONFIG.base_url)
+    with pytest.raises(InvalidShopAddress, match="this portal"):
+        clean_address("https://signet.example:443/r/ADA7", taken=CONFIG.base_url)
+    with pytest.raises(InvalidShopAddress, match="this portal"):
+        clean_pattern("https://signet.example/r/{code}", "https://shop.example/", taken=CONFIG.base_url)
     assert clean_address("http://127.0.0.1:9000", taken="http://127.0.0.1:8000")
 
 
