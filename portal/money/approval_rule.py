@@ -60,10 +60,13 @@ def find_work(now: datetime) -> list[tuple[str, int]]:
 
 
 def run(account_id: int, *, now: datetime) -> None:
-    """Approve what is due, each commission in a commit of its own. What was due long ago causes no email."""
-    account, days = db.session.get(Account, account_id), find_days(account_id)
-    cause = Cause(Source.PLANNER, now, after=timedelta(days=days or 0))
-    while account is not None and days is not None and not stopping.is_set():
+    """Approve what is due, each commission in a commit of its own. What was due long ago causes no email.
+
+    The rule is read anew for each batch, so that one that the owner removes approves little more.
+    """
+    account = db.session.get(Account, account_id)
+    while account is not None and not stopping.is_set() and (days := find_days(account_id)) is not None:
+        cause = Cause(Source.PLANNER, now, after=timedelta(days=days))
         ids = list(db.session.scalars(_due(account_id, days, now).order_by(Commission.id).limit(_BATCH_ROWS)))
         db.session.commit()
         if not sum(decide(account, one, Decision.APPROVE, cause) for one in ids):

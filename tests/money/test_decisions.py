@@ -185,6 +185,23 @@ def test_the_rule_mails_nothing_about_what_was_due_long_ago(account, record, aff
     assert balances.balances_of(affiliate.id)[0].approved == 36
 
 
+def test_a_rule_that_is_removed_while_it_runs_stops(account, record, monkeypatch):
+    now = utcnow()
+    for number in range(3):
+        record(order=f"A-{number}", at=now - timedelta(days=15))
+    approval_rule.save_days(account.id, 14)
+    monkeypatch.setattr(approval_rule, "_BATCH_ROWS", 1)
+    decide = decisions.decide
+
+    def decide_and_remove(*args):
+        approval_rule.save_days(account.id, None)
+        return decide(*args)
+
+    monkeypatch.setattr(approval_rule, "decide", decide_and_remove)
+    approval_rule.run(account.id, now=now)
+    assert states() == ["approved", "pending", "pending"]
+
+
 @pytest.mark.parametrize("days", ["", "0", "366", "-1", "1.5", "ten", "٣", "9" * 40])
 def test_a_rule_needs_a_number_of_days(owner, account, days):
     answer = owner.submit(f"{PATH}/rule", {"active": "y", "days": days}, page=PATH)
