@@ -87,7 +87,7 @@ def apply(affiliate: Affiliate, reported: Reported, now: datetime) -> Effect:
     own = _own(affiliate, reported, rows, now)
     counted = [row for row in own if row.state in COUNTED]
     if reported.type is EventType.PAYOUT:
-        return _payout(reported, (counted or own)[0])
+        return _payout(reported, counted or own)
     if not counted:  # it concerns a report that the owner has not called a purchase
         if reported.type is EventType.REFUND:
             _refund(reported, own)  # counts once the owner calls it a purchase
@@ -164,10 +164,10 @@ def _fill(row: Commission, reported: Reported) -> None:
 
 
 def _refund(reported: Reported, rows: Sequence[Commission]) -> Effect:
-    """Take back commission. Where the purchase is known, no more than is left of it."""
+    """Take back commission. Where the purchase is known, no more than is left of it; of several, what counts first."""
     is_known = any(row.is_purchased or row.earned for row in rows)
     before, rest = sum(row.remaining for row in rows), reported.units("commission")
-    for row in rows:
+    for row in sorted(rows, key=lambda one: not one.remaining):
         capacity = max(0, row.earned - row.refunded) if is_known else _MAX_UNITS - row.refunded
         taken = min(rest, capacity)
         row.refunded, rest = row.refunded + taken, rest - taken
@@ -182,9 +182,10 @@ def _refund(reported: Reported, rows: Sequence[Commission]) -> Effect:
     return effect
 
 
-def _payout(reported: Reported, row: Commission) -> Effect:
+def _payout(reported: Reported, rows: Sequence[Commission]) -> Effect:
     """Note what was paid for the order. The money left, so it counts whatever the state of the commission."""
     units = reported.units("amount")
+    row = next((one for one in rows if one.remaining > one.paid), rows[0])
     row.paid = min(row.paid + units, _MAX_UNITS)
     return Effect(units, row)
 

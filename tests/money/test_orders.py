@@ -176,6 +176,23 @@ def test_a_repeated_purchase_that_was_refunded_meanwhile_causes_no_email(record,
     assert len(messages("new-purchase")) == 1
 
 
+def test_of_two_purchases_of_an_order_a_refund_and_a_payout_find_the_one_that_counts(
+    record, account, affiliate
+):
+    record()
+    record()
+    first, second = db.session.scalars(select(Commission).order_by(Commission.slot))
+    ids = first.id, second.id
+    cause = recording.Cause(Source.PORTAL, utcnow())
+    for id_, decision in ((ids[1], Decision.SECOND), (ids[1], Decision.APPROVE), (ids[0], Decision.DECLINE)):
+        assert decisions.decide(account, id_, decision, cause)
+    assert record(REFUND, commission="4.00")["commission-declined"] is QUEUED
+    assert balance(affiliate) == amounts("0", "8", "0")
+    record(EventType.PAYOUT, order="A-1", amount="8.00")
+    rows = db.session.scalars(select(Commission).order_by(Commission.slot))
+    assert [row.is_paid for row in rows] == [False, True]
+
+
 def test_an_order_keeps_its_currency(record, affiliate):
     record()
     for type_ in (REFUND, APPROVED, DECLINED):
