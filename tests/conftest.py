@@ -133,12 +133,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         is_marked = any(item.get_closest_marker(name) for name in ("both_databases", "only_postgresql"))
         is_in_room = bool(_ROOMS_ON_POSTGRESQL & set(item.path.relative_to(_TESTS).parts[:1]))
+        is_in_room = is_in_room and item.path.stem not in _ONCE
         if is_marked or (is_in_room and not item.get_closest_marker("thorough")):
             item.add_marker("on_postgresql")
 
 
 # Modules of outbox and settings whose tests do not depend on the database.
-_ONCE = {"test_views_explain", "test_deprecations"}
+_ONCE = {"test_views_explain", "test_deprecations", "test_mime", "test_provider_values"}
 
 
 def _runs_on_both(metafunc: pytest.Metafunc) -> bool:

@@ -86,6 +86,8 @@ class VisitBuffer:
     def flush(self, app: Flask) -> None:
         """Write the counts, in one transaction. After a failure they wait for the next visit."""
         with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()  # it may be another thread's, and has nothing to write any more
             pending, self._pending, self._timer = self._pending, _Pending(), None
         if not pending.counts and not pending.reporting:
             return
@@ -101,8 +103,9 @@ class VisitBuffer:
     def _start_timer(self, app: Flask) -> None:
         if self._timer is None:
             # Not a daemon: a process that ends in order waits for it.
-            self._timer = threading.Timer(get_state(app).config.tuning.visit_flush_s, self.flush, (app,))
-            self._timer.start()
+            timer = threading.Timer(get_state(app).config.tuning.visit_flush_s, self.flush, (app,))
+            timer.start()
+            self._timer = timer
 
     def _take_back(self, pending: _Pending) -> None:
         with self._lock:

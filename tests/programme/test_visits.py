@@ -41,6 +41,14 @@ def test_counts_are_written_by_themselves(app, grace):
     assert _rows() == [(3, 1)]
 
 
+def test_no_timer_is_left_where_the_counts_are_written_before_it(app, grace):
+    buffer = _count(app, grace)
+    timer = buffer._timer
+    buffer.flush(app)
+    assert timer.finished.is_set(), "cancelled, or it would write into what comes later"
+    assert buffer._timer is None
+
+
 def test_counts_of_threads_add_up(app, grace):
     buffer, id_ = visits.buffer_of(app), grace.id
     db.session.commit()
