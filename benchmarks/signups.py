@@ -59,17 +59,22 @@ class Visitor(threading.Thread):
         self.results: list[tuple[int, float]] = []
 
     def run(self) -> None:
-        cookies, fields = self.form()
-        head = (
-            f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nCookie: {cookies}\r\n"
-            "Content-Type: application/x-www-form-urlencoded\r\n"
-        )
+        head, fields = self.prepare()
         with socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S) as connection:
             while (started := time.monotonic()) < self.end:
                 connection.sendall(self.sign_up(head, fields))
                 status = read_response(connection)
                 if started >= self.measure_from:
                     self.results.append((status, time.monotonic() - started))
+
+    def prepare(self) -> tuple[str, str]:
+        """Return the first lines of each request, and the hidden fields of the form."""
+        cookies, fields = self.form()
+        head = (
+            f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nCookie: {cookies}\r\n"
+            "Content-Type: application/x-www-form-urlencoded\r\n"
+        )
+        return head, fields
 
     def form(self) -> tuple[str, str]:
         """Return the cookies and the hidden fields of the form."""

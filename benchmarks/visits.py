@@ -31,11 +31,7 @@ class PacedVisitor(Visitor):
     """Signs people up at a constant rate; the time of each counts from the moment at which it was due."""
 
     def run(self) -> None:
-        cookies, fields = self.form()
-        head = (
-            f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nCookie: {cookies}\r\n"
-            "Content-Type: application/x-www-form-urlencoded\r\n"
-        )
+        head, fields = self.prepare()
         with socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S) as connection:
             for due in pace(SIGN_UPS, self.measure_from, self.end):
                 connection.sendall(self.sign_up(head, fields))

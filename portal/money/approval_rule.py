@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from ..accounts.models import Account
 from ..db import db, insert
@@ -41,11 +41,6 @@ def save_days(account_id: int, days: int | None) -> None:
             statement.on_conflict_do_update(index_elements=["account_id"], set_={"days": days})
         )
     db.session.commit()
-
-
-def count_due(account_id: int, days: int, now: datetime) -> int:
-    """Return how many commissions a rule of so many days approves at once."""
-    return db.session.scalar(_due(account_id, days, now).with_only_columns(func.count())) or 0
 
 
 def find_work(now: datetime) -> list[tuple[str, int]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hmac
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from random import getrandbits
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..smtp.diagnosis.diagnose import Diagnosis, diagnose
 from ..state import get_state
@@ -117,3 +120,22 @@ class Routing:
 def route_for(account_id: int | None, version_id: int | None = None) -> Route:
     """Look up the route of an account. Raises NoRoute."""
     return get_state().part(Routing).find(account_id, version_id)
+
+
+@dataclass(frozen=True)
+class RouteLookup:
+    """The route of a queue, or why there is none."""
+
+    route: Route | None = None
+    error: BaseException | None = None
+    traceback: str = ""
+
+
+def find_route(account_id: int | None, version_id: int | None = None) -> RouteLookup:
+    """Look up the route of an account, or of one version of its settings. Raises database errors only."""
+    try:
+        return RouteLookup(route_for(account_id, version_id))
+    except SQLAlchemyError:
+        raise
+    except Exception as error:
+        return RouteLookup(None, error, "" if isinstance(error, NoRoute) else traceback.format_exc())

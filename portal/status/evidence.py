@@ -19,8 +19,7 @@ from ..jobs import heartbeat
 from ..outbox import rate_limits
 from ..outbox.overview import count_waiting
 from ..outbox.queue import find_queue
-from ..outbox.routing import NoRoute, Route
-from ..outbox.sending.deliver import find_route
+from ..outbox.routing import NoRoute, Route, find_route
 from ..settings import login_probe, providers, routing
 from ..settings.models import CheckState, SettingsCheck
 

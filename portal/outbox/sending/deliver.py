@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 import traceback
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,7 +22,7 @@ from ...smtp.failure import SubmissionFailure
 from ...state import current_config
 from ...vault import DecryptionError, KeyMissing
 from ..diagnoses import KEY_MISSING
-from ..routing import NoRoute, Route, route_for
+from ..routing import NoRoute, Route, RouteLookup, find_route
 from ..store.sql import get_store
 from . import outcomes
 from .connection import ReusableConnection
@@ -40,25 +39,6 @@ _log = logging.getLogger(__name__)
 _TRACEBACK_CHARS = 8000  # kept of a traceback, from its end
 stopping = threading.Event()  # set by SIGTERM or SIGINT: the message in progress is the last
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class RouteLookup:
-    """The route of a queue, or why there is none."""
-
-    route: Route | None = None
-    error: BaseException | None = None
-    traceback: str = ""
-
-
-def find_route(account_id: int | None, version_id: int | None = None) -> RouteLookup:
-    """Look up the route of an account, or of one version of its settings. Raises database errors only."""
-    try:
-        return RouteLookup(route_for(account_id, version_id))
-    except SQLAlchemyError:
-        raise
-    except Exception as error:
-        return RouteLookup(None, error, "" if isinstance(error, NoRoute) else traceback.format_exc())
 
 
 def attempt(

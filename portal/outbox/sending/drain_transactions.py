@@ -20,11 +20,12 @@ from ...jobs import notify
 from ...state import current_config
 from .. import callbacks, rate_limits
 from ..queue import SYSTEM
+from ..routing import RouteLookup, find_route
 from ..store.leases import new_token
 from ..store.sql import get_store
 from . import deliver, outcomes
 from .batch_size import BatchSizer
-from .deliver import RouteLookup, retry_while_database_is_away
+from .deliver import retry_while_database_is_away
 from .outcomes import LOST, Result, SettleAction
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ class DrainTransactions:
 
     def _open(self) -> NextStep:
         queue, now = self.store.lock_queue(self.account_id), db_now()
-        lookup = deliver.find_route(self._message_account)
+        lookup = find_route(self._message_account)
         found = self._claim(queue, lookup, now)
         limit = self.store.connection_limit(lookup.route.provider if lookup.route else None)
         if not found or not self.store.acquire_lease(queue, self.token, limit=limit, now=now):
@@ -237,7 +238,7 @@ class DrainTransactions:
         if len(remaining) < 2 and not self._expects_no_more() and not self._should_yield():
             # A batch is refilled before its last message: the next envelope is pipelined with the end of a body.
             queue = self.store.lock_queue(self.account_id)
-            lookup, generation = deliver.find_route(self._message_account), queue.generation
+            lookup, generation = find_route(self._message_account), queue.generation
             remaining = [*remaining, *self._claim(queue, lookup, now)]
             queue.last_served_at = now
         if not remaining:
