@@ -46,7 +46,7 @@ class InvalidShopAddress(ValueError):
 
 
 def affiliate_link(account: LinkedAccount, code: str, config: Config) -> str:
-    """Return the link of the affiliate with this code. Without a shop address it leads to a page that says so."""
+    """Return the link of the affiliate with this code. Without a shop address it leads to a page that states it."""
     if form_in_use(account) is LinkForm.SHORT:
         return f"{config.base_url}/r/{code}"
     return landing_url(account, code)

@@ -24,7 +24,7 @@ def affiliate_values(affiliate: Affiliate, account: Account, config: Config) -> 
         "name": affiliate.name,
         "email": affiliate.mailbox,
         "code": affiliate.code,
-        # Without a shop address the link stands in owners' own texts all the same: it leads to the shop later.
+        # Without a shop address, owners' own texts still get the link: it leads to the shop once there is an address.
         "link": affiliate_link(account, affiliate.code, config),
         "has_shop": "yes" if account.shop_url else "",
         "dashboard": links.dashboard_url(affiliate, config),

@@ -19,7 +19,7 @@ KEY_PATTERN = r'^(?:[A-Za-z0-9._:~+/=-]{1,100}|"[ !#-\[\]-~]{1,100}")$'
 LARGEST_ID = 999_999_999_999
 _DESCRIPTION = """
 The shop tells Signet what happened; Signet sends the automated emails that the owner has switched on. Signet computes no
-commission: it adds up what it is told, and subtracts refunds and declines.
+commission: it adds up what is reported, and subtracts refunds and declines.
 
 Every request carries a token of the account, made on the page API: `Authorization: Bearer sig_…`. Cookies are ignored.
 A token has one scope: `events` for events and messages, `sending` for the sending status.

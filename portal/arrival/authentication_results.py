@@ -1,7 +1,7 @@
 """Authentication-Results (RFC 8601) and ARC-Authentication-Results (RFC 8617) of a received email.
 
 Each server adds its fields above those that it received, so only the topmost ones are the receiver's. Senders and their
-providers write fields of the same form: those below the receiver's are ignored, and so is what stands where no receiver writes.
+providers write fields of the same form: those below the receiver's are ignored, and so are those where no receiver writes any.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ def _topmost(headers: PastedHeaders) -> ReceiverResults | None:
             break
         seen = {result.method for result in results}
         results += [result for result in found if result.method not in seen]  # the upper field counts
-    # Without one of the methods it says something else, such as auth=pass of the server to which it was submitted.
+    # Without one of the methods it reports something else, such as auth=pass of the server to which it was submitted.
     is_about_sender = any(one.method in _METHODS for one in results)
     return ReceiverResults(receiver or "", tuple(results)) if is_about_sender else None
 
 
 def _newest_arc(headers: PastedHeaders) -> ReceiverResults | None:
-    """Return the results of the newest ARC set, if it stands above every server that the message was received from.
+    """Return the results of the newest ARC set, if it is above every server that the message was received from.
 
     Microsoft 365 seals what its customers send, with a pass for each method, before it leaves: that is no receiver's result.
     """

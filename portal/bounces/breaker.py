@@ -1,7 +1,7 @@
 """The breaker: very many unknown mailboxes of one domain at once are more likely an error of that domain's servers.
 
 While it is open, no mailbox of the domain is suppressed. The owner decides whether all of them are, or none; the
-suppressions of the hour before it opened are undone with them. No function commits unless it says so.
+suppressions of the hour before it opened are undone with them. No function commits unless its docstring states it.
 """
 
 from __future__ import annotations

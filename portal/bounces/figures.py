@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COMPLAINT_LIMIT = 0.003  # of the delivered messages; Google and Yahoo
 BOUNCE_LIMIT = 0.05  # of the accepted messages; Amazon
-MIN_MESSAGES = 200  # below, a rate says little
+MIN_MESSAGES = 200  # below, a rate is not meaningful
 
 
 @dataclass(frozen=True)

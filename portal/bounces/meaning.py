@@ -1,6 +1,6 @@
 """What a bounce, a complaint or a provider's event means, and how several of them about one message are joined.
 
-A report is one such piece of news, whatever told it. The state of a message is the highest meaning that was reported, so
+A report is one statement about one message, from any source. The state of a message is the highest meaning that was reported, so
 the order in which reports arrive, and repeated ones, make no difference.
 """
 
@@ -29,7 +29,7 @@ class Meaning(StrEnum):
     UNKNOWN = "unknown"  # the report was not understood
 
 
-# The state of a message is the one that stands first. The others are no state: they say nothing about its delivery.
+# The state of a message is the first of these. The other meanings are no state: they are not about its delivery.
 _STATES = (
     Meaning.COMPLAINT,
     Meaning.HARD,
@@ -68,10 +68,10 @@ _BLOCKING_KINDS = (
 
 @dataclass(frozen=True)
 class Report:
-    """One piece of news about one message to one recipient.
+    """One statement about one message to one recipient.
 
     ``key`` identifies it among the reports of its source: a repeated one has the same key. ``reference``, ``queue_id`` and
-    ``header_id`` say which message is meant, in this order; ``queue_id`` is the id that the submission server gave it,
+    ``header_id`` identify the message, in this order; ``queue_id`` is the id that the submission server gave it,
     ``header_id`` its Message-ID. An address alone never identifies a message. ``proof`` may be used by one report only.
     """
 

@@ -75,7 +75,7 @@ def receive(hook: BounceHook, post: Post, *, now: datetime) -> Answer:
 
 
 def _has_too_many_waiting(account_id: int) -> bool:
-    """Whether the worker is so far behind that the provider shall repeat its calls later."""
+    """Whether the worker is so far behind that the provider has to repeat its calls later."""
     waiting = select(BounceEvent.id).where(
         BounceEvent.account_id == account_id, BounceEvent.state == EventState.WAITING
     )

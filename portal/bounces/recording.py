@@ -45,7 +45,7 @@ def read_call(adapter: Adapter, call: Call) -> list[Report]:
 def record_event(account_id: int, source: str, report: Report, *, now: datetime) -> bool:
     """Record one report of an account; return whether it is new. The caller commits.
 
-    ``source`` is the provider's id, or how the report came. A report is told apart from others of its source by ``key``.
+    ``source`` is the provider's id, or how the report came. ``key`` identifies a report among others of its source.
     """
     return bool(record_events(account_id, source, [report], now=now))
 

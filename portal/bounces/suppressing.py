@@ -32,7 +32,7 @@ def apply(event: BounceEvent, message: OutboxMessage, *, now: datetime) -> None:
     if event.meaning not in _RULES or not suppressions.is_affiliate(account_id, mailbox):
         return
     if suppressions.was_lifted_since(account_id, mailbox, message.settled_at or message.created_at):
-        return  # the owner knows of such news about messages of that time
+        return  # the owner decided about messages of that time already
     outcome = outcomes.find(message.id)
     effect = SuppressionEffect.SUPPRESSED
     if event.meaning is Meaning.HARD and outcome is not None:

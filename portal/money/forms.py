@@ -20,7 +20,7 @@ class DecisionForm(PortalForm):
 
     reason = StringField(
         _("Reason"),
-        description=_("It stands in the email. Leave it empty to give none."),
+        description=_("The email shows it. Leave it empty to give no reason."),
         validators=[one_line, max_length(_REASON_MAX_CHARS)],
         filters=[stripped],
     )

@@ -1,4 +1,4 @@
-"""Tells people from programs, and first visits of a day from repeated ones, without storing who visited.
+"""Distinguishes people from programs, and first visits of a day from repeated ones, without storing who visited.
 
 What is known of a visitor is a hash in this process's memory, keyed with a secret that is replaced and forgotten with all
 its hashes when the day (UTC) ends. Limits: another process, or the same one after a restart, counts a person once more;

@@ -88,7 +88,7 @@ _KINDS: Mapping[DiagnosisKind, tuple[BounceClass, BounceCause]] = MappingProxyTy
     _K.PROTOCOL: (_O.SOFT, _C.SERVER),
     _K.RECIPIENT: (_O.SOFT, _C.MAILBOX_FULL),
 })  # fmt: skip
-# Enhanced codes that say enough without words (RFC 3463, RFC 7504, RFC 7505).
+# Enhanced codes that are specific enough without words (RFC 3463, RFC 7504, RFC 7505).
 _STATUS: Mapping[str, tuple[BounceClass, BounceCause]] = MappingProxyType({
     "1.1": (_O.HARD, _C.UNKNOWN_MAILBOX),
     "1.2": (_O.HARD, _C.UNKNOWN_DOMAIN),
@@ -203,7 +203,7 @@ def _of_case(diagnosis: Diagnosis, status: str, reply_code: str) -> RefusalMeani
     ):
         return None
     if code in _REFUSALS or code.startswith("code-recipient"):
-        # "Rejected" says that the address is unknown, unless the code says another thing.
+        # "Rejected" means that the address is unknown, unless the code means another thing.
         subject = status.partition(".")[2]
         is_address = subject in _ADDRESS_CODES | {"1.0", "4.1"} or (
             status in _VAGUE_REFUSALS and code in _REFUSALS

@@ -11,7 +11,7 @@ class BounceClass(StrEnum):
 
     HARD = "hard"  # the address cannot receive mail: unknown mailbox or domain, or moved
     SOFT = "soft"  # given up after a passing cause: full mailbox, no connection, failed server
-    BLOCKED = "blocked"  # refused by policy, content or reputation: says nothing about the address
+    BLOCKED = "blocked"  # refused by policy, content or reputation: the address may exist
     COMPLAINT = "complaint"
     UNSUBSCRIBED = "unsubscribed"
     DELIVERED = "delivered"

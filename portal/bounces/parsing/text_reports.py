@@ -26,7 +26,7 @@ _OTHER_ROLE = re.compile(
     r"[\s:=<\[(\"']*+(?:to [\s:=<\[(\"']*+)?$",
     re.IGNORECASE,
 )
-# Words before an address that say it is a recipient.
+# Words before an address that label it as a recipient.
 _LABEL = re.compile(
     r"^\W{0,20}(?:(?:final|original|failed|intended|envelope|invalid|e-?mail|mail|smtp|unknown|bad)[\s-]*+)?"
     r"(?:recipients?|rcpt|to|address(?:ee|ed|es)?|user|users|mailbox|account|empf[äa]nger|an|destinataire|destinatario|destinatário|"

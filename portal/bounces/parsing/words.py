@@ -74,7 +74,7 @@ _PHRASES: Mapping[tuple[BounceClass, BounceCause], tuple[str, ...]] = MappingPro
 })  # fmt: skip
 
 
-# Tried last: they say that the message was refused, but not why.
+# Tried last: they state that the message was refused, but no reason.
 _REFUSALS = (
     "access denied", "invalid ip", "not accepting connections", "you are not allowed", "blocked", "denied", "protocol violation",
     "refused by", "rejected by",
@@ -82,7 +82,7 @@ _REFUSALS = (
 
 
 def says_refused(words: str) -> bool:
-    """Return whether the words say only that the message was refused."""
+    """Return whether the words state a refusal without a reason."""
     return bool(phrase_pattern(_REFUSALS).search(fold(words[:_MAX_CHARS])))
 
 

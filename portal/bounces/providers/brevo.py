@@ -1,6 +1,6 @@
 """Brevo's transactional webhooks: one event in each call, or a batch; the secret in the address is the proof.
 
-Source: developers.brevo.com, Transactional webhooks. An event has no id, so it is told apart by its values.
+Source: developers.brevo.com, Transactional webhooks. An event has no id, so its values identify it.
 """
 
 from __future__ import annotations

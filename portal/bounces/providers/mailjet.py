@@ -1,6 +1,6 @@
 """Mailjet's Event API: one event in each call, or a group; the secret in the address is the proof.
 
-Source: dev.mailjet.com, Webhooks and its table of errors. An event has no id, so it is told apart by its values.
+Source: dev.mailjet.com, Webhooks and its table of errors. An event has no id, so its values identify it.
 """
 
 from __future__ import annotations
