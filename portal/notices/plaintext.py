@@ -17,25 +17,40 @@ _PREHEADER_LIMIT_CHARS = 110  # inboxes show about this many after the subject
 _UNDERLINE_LIMIT_CHARS = 72
 
 
-def html_to_text(html: SanitizedHtml) -> str:
-    """Return the plain text of sanitised HTML. Each paragraph is one line; mail programs wrap it to their width."""
-    return "\n\n".join(_read(html).blocks)
+@dataclass(frozen=True)
+class PlainText:
+    """``text`` has one line for each paragraph; mail programs wrap it. ``preheader`` is shown beside the subject."""
+
+    text: str
+    preheader: str
 
 
-def extract_preheader(html: SanitizedHtml) -> str:
-    """Return the beginning of the first paragraph, which an inbox shows beside the subject."""
-    text = _read(html, with_addresses=False).first_paragraph
-    if len(text) <= _PREHEADER_LIMIT_CHARS:
-        return text
-    return text[: _PREHEADER_LIMIT_CHARS - 1].rsplit(" ", 1)[0] + "…"
-
-
-def _read(html: SanitizedHtml, *, with_addresses: bool = True) -> _TextBuilder:
-    builder = _TextBuilder(with_addresses=with_addresses)
+def read(html: SanitizedHtml) -> PlainText:
+    """Return the plain text of sanitised HTML, and the beginning of its first paragraph."""
+    builder = _TextBuilder()
     for token in html.tokens:
         builder.add(token)
     builder.end_block()
-    return builder
+    paragraph = builder.first_paragraph
+    if builder.has_addresses:
+        paragraph = _first_paragraph_without_addresses(html)
+    return PlainText("\n\n".join(builder.blocks), _truncate(paragraph))
+
+
+def _first_paragraph_without_addresses(html: SanitizedHtml) -> str:
+    builder = _TextBuilder(with_addresses=False)
+    for token in html.tokens:
+        builder.add(token)
+        if builder.first_paragraph:
+            return builder.first_paragraph
+    builder.end_block()
+    return builder.first_paragraph
+
+
+def _truncate(paragraph: str) -> str:
+    if len(paragraph) <= _PREHEADER_LIMIT_CHARS:
+        return paragraph
+    return paragraph[: _PREHEADER_LIMIT_CHARS - 1].rsplit(" ", 1)[0] + "…"
 
 
 @dataclass(frozen=True)
@@ -82,8 +97,9 @@ class _Line:
 class _TextBuilder:
     """Collects blocks of text. A list and a table are one block each, with a line for each item or row."""
 
-    def __init__(self, *, with_addresses: bool) -> None:
+    def __init__(self, *, with_addresses: bool = True) -> None:
         self.blocks: list[str] = []
+        self.has_addresses = False  # of links, behind their texts
         self.first_paragraph = ""
         self._with_addresses = with_addresses
         self._line = _Line()
@@ -212,6 +228,7 @@ class _TextBuilder:
             address = address.removeprefix("mailto:").partition("?")[0]
         if not self._with_addresses or not address or address == text:
             return
+        self.has_addresses = True
         if not text:
             self._line.add(address)
             return

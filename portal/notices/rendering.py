@@ -137,7 +137,7 @@ def render_with(
         raise UnrenderableText("The subject is empty.")
     body = _sanitize_body(render_liquid(text.html, cleaned, html=True))
     plain = clean_lines(render_liquid(text.text, cleaned, html=False)).strip() if text.text.strip() else ""
-    preheader = plaintext.extract_preheader(body)
+    body_text = plaintext.read(body)
     layout = {
         "subject": subject,
         "programme": clean_line(programme) or UNNAMED_SENDER,
@@ -146,14 +146,14 @@ def render_with(
         "unsubscribe_url": links.get("unsubscribe_url", "") if notice.can_be_unsubscribed else "",
         "preferences_url": links.get("preferences_url", ""),
         "arrival_url": links.get("arrival_url", ""),
-        "preheader": preheader,
+        "preheader": body_text.preheader,
     }
     styled = apply_inline_styles(body, branding.accent)
     return RenderedEmail(
         subject=subject,
-        text=_render_layout("layout.txt", {**layout, "body": plain or plaintext.html_to_text(body)}),
+        text=_render_layout("layout.txt", {**layout, "body": plain or body_text.text}),
         html=_render_layout("layout.html", {**layout, "body": styled}),
-        preheader=preheader,
+        preheader=body_text.preheader,
         is_custom=text != texts.default_text(notice) or replace(branding, address="") != Branding(),
     )
 

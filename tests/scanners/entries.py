@@ -25,11 +25,10 @@ from portal.domains import dkim, dmarc
 from portal.domains.spf import record as spf
 from portal.enrolment import forms as enrolment
 from portal.incidents.presenter import redact_mailboxes
-from portal.notices import leaddyno, liquid, preview, rendering, sanitize, validation
+from portal.notices import leaddyno, liquid, plaintext, preview, rendering, sanitize, validation
 from portal.notices.catalogue import NEW_SIGN_UP
 from portal.notices.inline_styles import apply_inline_styles
 from portal.notices.markup.html_tokens import read_tokens
-from portal.notices.plaintext import extract_preheader, html_to_text
 from portal.notices.texts import Text
 from portal.oauth.service_account import InvalidKey, read_key
 from portal.outbox.sending.mime import MessageRefused, mailbox_header, serialise
@@ -279,8 +278,7 @@ _EMAILS = (
     Entry("read HTML", lambda text: list(read_tokens(text))),
     Entry("sanitise HTML", _refusing(sanitize.sanitize)),
     Entry("sanitise a source", _refusing(sanitize.sanitize_source)),
-    Entry("HTML to plain text", _refusing(lambda text: html_to_text(sanitize.sanitize(text)))),
-    Entry("preheader", _refusing(lambda text: extract_preheader(sanitize.sanitize(text)))),
+    Entry("HTML to plain text", _refusing(lambda text: plaintext.read(sanitize.sanitize(text)))),
     Entry("inline styles", _refusing(lambda text: apply_inline_styles(sanitize.sanitize(text), "#1f3f5c"))),
     Entry("convert LeadDyno's placeholders", lambda text: leaddyno.convert(text, NEW_SIGN_UP, html=True)),
     Entry("save a subject", _validate("subject"), LIMIT),
