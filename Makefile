@@ -20,7 +20,7 @@ test: $(VENV)/.development
 	$(BIN)/djlint templates --lint --check
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest -m thorough tests/api tests/bounces tests/cli tests/deliveries tests/domains tests/incidents tests/notices tests/oauth tests/rehearsal tests/settings tests/smtp tests/outbox/test_crashes.py tests/outbox/test_worker.py
-	$(BIN)/python -m pytest -m on_postgresql --database=postgresql --ignore=tests/storm --deselect tests/deliveries/test_search.py::test_special_characters_are_searched_literally tests
+	$(BIN)/python -m pytest -m on_postgresql --database=postgresql --few-parameters --ignore=tests/storm --deselect tests/deliveries/test_search.py::test_special_characters_are_searched_literally tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile tests/interop tests/journeys
 
 check: $(VENV)/.development
@@ -33,6 +33,7 @@ thorough: $(VENV)/.development
 	@sh tests/postgresql.sh
 	$(BIN)/python -m pytest -n 2 -m thorough
 	$(BIN)/python -m pytest -n 2 -m thorough --database=postgresql tests/outbox
+	$(BIN)/python -m pytest -m on_postgresql --database=postgresql --ignore=tests/storm tests
 	$(BIN)/python -m pytest -n 2 -m thorough tests/journeys
 
 # Kill workers and crash databases for some minutes and compare the mail servers' log with the tables.

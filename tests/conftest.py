@@ -121,6 +121,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="sqlite or postgresql: every test on it; both: SQLite, and PostgreSQL where it matters most",
     )
+    parser.addoption(
+        "--few-parameters",
+        action="store_true",
+        help="of each parametrised test, run the first and the last set of parameters only",
+    )
 
 
 # Rooms whose tests all depend on the database.
@@ -128,14 +133,24 @@ _ROOMS_ON_POSTGRESQL = {"outbox", "settings", "operations", "cli"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what runs on PostgreSQL, so that a marked test is found wherever it stands."""
+    if config.getoption("few_parameters"):
+        items[:] = _first_and_last(items)
     for item in items:
         is_marked = any(item.get_closest_marker(name) for name in ("both_databases", "only_postgresql"))
         is_in_room = bool(_ROOMS_ON_POSTGRESQL & set(item.path.relative_to(_TESTS).parts[:1]))
         is_in_room = is_in_room and item.path.stem not in _ONCE
         if is_marked or (is_in_room and not item.get_closest_marker("thorough")):
             item.add_marker("on_postgresql")
+
+
+def _first_and_last(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the items without the middle ones of each parametrised test."""
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        groups.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    return [one for group in groups.values() for one in (group if len(group) < 3 else (group[0], group[-1]))]
 
 
 # Modules of outbox and settings whose tests do not depend on the database.

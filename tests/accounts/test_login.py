@@ -270,11 +270,13 @@ def test_a_browser_that_logged_in_before_has_ten_attempts_of_its_own(client, ada
 
 def test_one_network_cannot_use_up_the_guesses_of_a_day(app, client, ada):
     with time_machine.travel(utcnow(), tick=False) as clock:
-        found = []
-        for _ in range(24 * 3):
-            found += guess(app, NETWORKS[:1], 11)
+        found, answers = [], [422]
+        for step in range(24 * 3):
+            if 422 in answers or step % 12 == 11:  # every four hours once the day's guesses are used up
+                answers = guess(app, NETWORKS[:1], 11)
+                found += answers
             clock.shift(timedelta(minutes=20))
-    assert found.count(422) <= LOGINS_PER_MAILBOX_AND_NETWORK_DAILY.amount < LOGINS_PER_MAILBOX.amount
+    assert 0 < found.count(422) <= LOGINS_PER_MAILBOX_AND_NETWORK_DAILY.amount < LOGINS_PER_MAILBOX.amount
     assert log_in(client).status_code == 303
 
 
