@@ -128,7 +128,8 @@ def _lock_collected(account_id: int, mailbox: str, audience: Audience) -> list[_
         )
         .order_by(EventMail.id)
         .limit(_MAX_ROWS)
-        .with_for_update(of=EventMail, skip_locked=True)
+        # Waits for another worker: with skip_locked the two would share the rows, and the recipient would get two digests.
+        .with_for_update(of=EventMail)
     )
     return [_Collected(row[0], CATALOGUE[row[1]], row[2], row[3]) for row in db.session.execute(query)]
 
