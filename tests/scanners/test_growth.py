@@ -37,15 +37,20 @@ def test_the_same_holds_for_400_thousand_characters(group):
     assert _measure(group, 200_000) == []
 
 
+def is_found(read, name: str, length: int) -> bool:
+    """Whether one of five measurements finds the growth, which a busy machine hides now and then."""
+    return any(growth_of(read, HOSTILE[name], length) is not None for _ in range(5))
+
+
 def test_a_quadratic_scanner_is_found():
     def quadratic(text: str) -> int:
         return sum(text.count("}}", index) for index in range(0, len(text), 2))
 
-    assert growth_of(quadratic, HOSTILE["{{"], 5_000) is not None
+    assert is_found(quadratic, "{{", 5_000)
 
 
 def test_a_scanner_that_begins_anew_at_each_tag_is_found():
     def restart(text: str) -> int:
         return sum(len(text[index:].split("<")) for index in range(0, len(text), 4))
 
-    assert growth_of(restart, HOSTILE["<a "], 2_000) is not None
+    assert is_found(restart, "<a ", 2_000)
