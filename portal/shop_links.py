@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .config import Config
 
 PARAMETER = "ref"  # carries the code to the shop
-COUNTED = "ref_counted"  # tells the shop's script that the short link has counted the visit already
+COUNTED = "ref_counted"  # in the shop's address: the short link has counted this visit
 CODE = re.compile(r"[A-Za-z0-9_-]{1,32}")
 LIMIT_CHARS = 300
 _PLACEHOLDER = "{code}"

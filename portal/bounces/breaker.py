@@ -84,7 +84,7 @@ def list_open(account_id: int) -> Sequence[BounceBreaker]:
 
 
 def find_open(account_id: int, breaker_id: int) -> BounceBreaker | None:
-    """Return an open breaker of this account, to decide about it. Events of the account are not processed meanwhile."""
+    """Return an open breaker of this account. No event of the account is processed until the caller commits."""
     outcomes.lock_account(account_id)
     query = select(BounceBreaker).where(
         BounceBreaker.id == breaker_id,

@@ -31,7 +31,7 @@ _ENHANCED_CHARS, _REFERENCE_CHARS, _QUEUE_ID_CHARS, _HEADER_ID_CHARS, _MAILBOX_C
 
 
 def read_call(adapter: Adapter, call: Call) -> list[Report]:
-    """Return the reports of a call, at most ``MAX_REPORTS``; one that says nothing but that it came, if it cannot be read."""
+    """Return the reports of a call, at most ``MAX_REPORTS``; one of unknown meaning, if it cannot be read."""
     try:
         return list(islice(adapter.read(call), MAX_REPORTS))
     except Unreadable:

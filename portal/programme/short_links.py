@@ -110,7 +110,7 @@ class ShortLinks:
 
 
 def find_target(app: Flask, code: str) -> LinkTarget | None:
-    """Return what a code leads to; None for an unknown one. Upper and lower case are told apart only if both exist."""
+    """Return what a code leads to; None for an unknown one. Case matters only if codes exist in both cases."""
     if not shop_links.CODE.fullmatch(code):
         return None
     state = get_state(app)

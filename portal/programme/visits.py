@@ -134,7 +134,7 @@ def _write(pending: _Pending) -> None:
 
 @cache
 def _upsert(_dialect: str) -> Any:
-    """Return the statement that adds counts to a row. An affiliate that was erased meanwhile gets none."""
+    """Return the statement that adds counts to a row. An affiliate that no longer exists gets none."""
     table, affiliate = cast("Table", VisitCount.__table__), Affiliate.__table__
     numbers = [bindparam(f"n_{name}", type_=Integer) for name in _COUNTED]
     values = select(affiliate.c.id, bindparam("on_day", type_=Date), *numbers)

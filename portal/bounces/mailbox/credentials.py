@@ -1,4 +1,4 @@
-"""The password of a mailbox at rest, and the server that it belongs to."""
+"""The stored password of a mailbox, sealed for one server, port and username."""
 
 from __future__ import annotations
 

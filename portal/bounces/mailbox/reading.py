@@ -132,7 +132,7 @@ def _read_up_to(mailbox: ImapSession, newest: int, result: _Reading) -> None:
                 result.reports += reports_of(mailbox.beginning(summary.uid, MAX_BYTES))
             result.mails += 1
             result.last_uid = max(result.last_uid, summary.uid)
-    # A mail that was deleted meanwhile has no summary, and a span may be empty.
+    # A mail that was deleted since the search has no summary, and a span may be empty.
     result.last_uid = end if len(taken) == len(uids) else taken[-1]
     result.has_more = result.last_uid < newest
 

@@ -1,4 +1,4 @@
-"""Tells reports of mail systems from automatic replies of people's mailboxes (RFC 3834) and from ordinary mail."""
+"""Distinguishes reports of mail systems from automatic replies of people's mailboxes (RFC 3834) and from ordinary mail."""
 
 from __future__ import annotations
 

@@ -266,7 +266,7 @@ def _in_words(mail: Mail, lines: Sequence[str], returned: Returned, raw: bytes) 
 
 
 def _returns_undelivered(mail: Mail, lines: Sequence[str]) -> bool:
-    """Return whether a program that takes no replies returns a message and says that it was not delivered."""
+    """Return whether a no-reply sender returns a message and states that it was not delivered."""
     sender = next(iter(addresses_in(mail.headers.get("from"))), "")
     return is_role(sender) and returned_part(mail) is not None and says_undelivered(lines)
 

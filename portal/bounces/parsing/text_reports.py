@@ -218,7 +218,7 @@ _GIVEN_UP = re.compile(
 
 
 def is_delay(subject: str, lines: Sequence[str]) -> bool:
-    """Return whether a report in words says that the sending server tries again."""
+    """Return whether a plain-text report states that the sending server tries again."""
     text = "\n".join(line[:_MAX_LINE_CHARS] for line in lines[:60])
     return bool(_DELAY.search(subject) or (_DELAY.search(text) and not _GIVEN_UP.search(text)))
 
