@@ -51,6 +51,9 @@ class Account(Base):
     terms_url: Mapped[str] = mapped_column(String(300), default="")
     privacy_url: Mapped[str] = mapped_column(String(300), default="")
     script_seen_at: Mapped[datetime | None]  # when the shop's script last reported a visit
+    language: Mapped[str] = mapped_column(String(8), default="en")  # a code of portal/languages.py
+    # The version of the programme's own text of Confirm sign-up, which a sign-up would otherwise have to look up; 0: none.
+    confirm_version: Mapped[int] = mapped_column(default=0)
 
 
 class Owner(Base):

@@ -24,6 +24,14 @@ class AffiliateState(StrEnum):
     INVITED = "invited"  # by the owner; has not joined yet
 
 
+class EmailPace(StrEnum):
+    """How often an affiliate wants the emails about leads, purchases and commissions."""
+
+    AT_ONCE = "at-once"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+
+
 class TokenPurpose(StrEnum):
     """What the holder of a token may do."""
 
@@ -77,6 +85,7 @@ class Affiliate(Base):
     search_text: Mapped[str] = mapped_column(Text, default=_default_search_text)
     consented_at: Mapped[datetime | None]  # None: was invited and has not joined
     confirmed_at: Mapped[datetime | None]  # by the link in the confirmation email
+    email_pace: Mapped[EmailPace] = mapped_column(enum_column(EmailPace, 8), default=EmailPace.AT_ONCE)
     created_at: Mapped[datetime]
     __table_args__ = (
         UniqueConstraint("account_id", "mailbox_key"),

@@ -21,7 +21,7 @@ from .. import rate_limit, recipient_limits
 from ..accounts import standing
 from ..affiliates import page_keys
 from ..affiliates.directory import find_programme
-from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose, search_text
+from ..affiliates.models import Affiliate, AffiliateState, EmailPace, TokenPurpose, search_text
 from ..db import db, group_commit, insert, read_write
 from ..db.prepared import PreparedStatement
 from ..db.transaction import read_snapshot
@@ -159,6 +159,7 @@ def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> A
         code=code,
         search_text=search_text(name, parsed, code),
         state=AffiliateState.UNCONFIRMED,
+        email_pace=EmailPace.AT_ONCE,
         created_at=now,
     )
     page_keys.assign(new)
