@@ -1,7 +1,7 @@
 """Authentication-Results (RFC 8601) and ARC-Authentication-Results (RFC 8617) of a received email.
 
-Each server adds its fields above those that it received, so only the topmost ones are the receiver's. Senders and their
-providers write fields of the same form: those below the receiver's are ignored, and so are those where no receiver writes any.
+Senders and relays write fields of the same form as the receiver. Only those count that the receiver wrote: by their place and
+their authserv-id (``receiving_hosts.py``). Where no field is certainly the receiver's, its results are not known.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from .headers import without_comments
+from .receiving_hosts import receiving_hosts
 
+if TYPE_CHECKING:
     from .headers import PastedHeaders
 
 _RESULTS = "authentication-results"
@@ -54,13 +55,12 @@ class ReceiverResults:
 
 
 def receiver_results(headers: PastedHeaders) -> ReceiverResults | None:
-    """Return the results of the last receiver, or None if it wrote none.
+    """Return the results of the last receiver, or None if none are certainly its own.
 
-    Read are the topmost Authentication-Results field and those of the same authserv-id that follow it before the next
-    Received field: receivers write one field for all methods, or one for each. Without any, it is the newest
-    ARC-Authentication-Results field, if it is the receiver's.
+    Read are its Authentication-Results fields: receivers write one field for all methods, or one for each. Without any, it
+    is the newest ARC-Authentication-Results field, if that is the receiver's.
     """
-    return _topmost(headers) or _newest_arc(headers)
+    return _own_fields(headers) or _newest_arc(headers)
 
 
 def forwarders(headers: PastedHeaders) -> int:
@@ -68,20 +68,17 @@ def forwarders(headers: PastedHeaders) -> int:
     return max((number for number, _ in _arc_instances(headers)), default=0)
 
 
-def _topmost(headers: PastedHeaders) -> ReceiverResults | None:
+def _own_fields(headers: PastedHeaders) -> ReceiverResults | None:
+    hosts = receiving_hosts(headers)
     receiver: str | None = None
     results: list[MethodResult] = []
-    for one in headers.fields:
-        # A receiver adds its fields above the message; below From is what a provider has written in it before it left.
-        if one.name == "from" or (one.name == "received" and receiver is not None):
-            break
+    for index, one in enumerate(headers.fields[: hosts.end]):
         if one.name != _RESULTS:
             continue
         name, found = parse(one.value)
-        if receiver is None:
-            receiver = name
-        elif name != receiver:
-            break
+        if not hosts.wrote(index, name):
+            continue
+        receiver = receiver if receiver is not None else name
         seen = {result.method for result in results}
         results += [result for result in found if result.method not in seen]  # the upper field counts
     # Without one of the methods it reports something else, such as auth=pass of the server to which it was submitted.
@@ -143,27 +140,9 @@ def _result(segment: str) -> MethodResult | None:
 def _segments(value: str) -> list[str]:
     """Return the parts between semicolons, without comments, and with one space for each white space."""
     parts: list[list[str]] = [[]]
-    for char, is_quoted in _without_comments(value):
+    for char, is_quoted in without_comments(value):
         if char == ";" and not is_quoted:
             parts.append([])
         else:
             parts[-1].append(char)
     return [" ".join("".join(part).split()) for part in parts[:_MAX_SEGMENTS]]
-
-
-def _without_comments(value: str) -> Iterator[tuple[str, bool]]:
-    """Yield each character outside comments, which nest (RFC 5322 section 3.2.2), and whether it is quoted."""
-    depth, is_quoted, is_escaped = 0, False, False
-    for char in value:
-        if is_escaped:
-            is_escaped = False
-        elif char == "\\" and (is_quoted or depth):
-            is_escaped = True
-            continue
-        elif char == '"' and not depth:
-            is_quoted = not is_quoted
-        elif char in "()" and not is_quoted:
-            depth = depth + 1 if char == "(" else max(0, depth - 1)
-            char = " "
-        if not depth:
-            yield char, is_quoted

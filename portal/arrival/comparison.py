@@ -138,7 +138,9 @@ def rows(sent: TestEmail, seen: Observed) -> list[ComparisonRow]:
         changed = _("Answers go to another address than you chose.")
         note = "" if same else changed if seen.reply_to else missing
         found.append(ComparisonRow(_("Reply-To"), sent.reply_to, seen.reply_to or "–", same, note))
-    found += [_method_row(method, one, domain) for method, one in seen.methods.items()]
+    found += [
+        _method_row(method, one, domain, is_known=seen.has_results) for method, one in seen.methods.items()
+    ]
     if sent.header_id and seen.header_id != sent.header_id:
         note = _("Your provider replaced it. Signet recognised the email by another identifier.")
         found.append(ComparisonRow("Message-ID", sent.header_id, seen.header_id or "–", None, note))
@@ -157,7 +159,10 @@ def headline(outcome: FromOutcome, seen: Observed) -> str:
         case FromOutcome.REFUTED:
             return str(_("The From address arrived, but the receiver could not verify that it is yours."))
     return str(
-        _("The From address arrived. The receiver wrote no results, so nothing says whether it believed it.")
+        _(
+            "The From address arrived. Whether the receiver could verify it is not known: these headers hold no results that are "
+            "certainly its own."
+        )
     )
 
 
@@ -219,11 +224,12 @@ def _return_path_row(sent: TestEmail, seen: Observed) -> ComparisonRow:
     return ComparisonRow(_("Return-Path"), promised, seen.return_path, None, note)
 
 
-def _method_row(method: str, seen: Seen, author_domain: str) -> ComparisonRow:
+def _method_row(method: str, seen: Seen, author_domain: str, *, is_known: bool) -> ComparisonRow:
     title = _METHOD_TITLES[method]
     promised = _("pass for %(domain)s", domain=author_domain)
     if not seen.result:
-        return ComparisonRow(title, promised, "–", None, _("The receiver wrote no result."))
+        note = _("The receiver wrote no result.") if is_known else _("Not known.")
+        return ComparisonRow(title, promised, "–", None, note)
     text = f"{seen.result} ({seen.domain})" if seen.domain else seen.result
     if seen.result != _PASSED:
         return ComparisonRow(

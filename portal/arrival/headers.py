@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_CHARS = 100_000  # headers of an email have 5,000 to 30,000
 _MAX_VALUE_CHARS = 20_000
@@ -86,6 +90,24 @@ def first_word(value: str) -> str:
     """Return a value up to its first white space."""
     words = value.split(None, 1)
     return words[0] if words else ""
+
+
+def without_comments(value: str) -> Iterator[tuple[str, bool]]:
+    """Yield each character outside comments, which nest (RFC 5322 section 3.2.2), and whether it is quoted."""
+    depth, is_quoted, is_escaped = 0, False, False
+    for char in value:
+        if is_escaped:
+            is_escaped = False
+        elif char == "\\" and (is_quoted or depth):
+            is_escaped = True
+            continue
+        elif char == '"' and not depth:
+            is_quoted = not is_quoted
+        elif char in "()" and not is_quoted:
+            depth = depth + 1 if char == "(" else max(0, depth - 1)
+            char = " "
+        if not depth:
+            yield char, is_quoted
 
 
 def _blocks(text: str) -> list[list[str]]:

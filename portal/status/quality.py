@@ -81,7 +81,7 @@ def _from_received(seen: Evidence, live: SmtpSettings) -> Iterator[StatusItem]:
 def _from_unconfirmed(seen: Evidence, live: SmtpSettings) -> StatusItem:
     if seen.proof.outcome is FromOutcome.NO_RESULTS:
         sentence = _(
-            "A receiver saw the right From address, but wrote no results of SPF, DKIM and DMARC. Try another mailbox."
+            "A receiver saw the right From address, but its results of SPF, DKIM and DMARC are not known. Try another mailbox."
         )
     elif seen.proof.received_at is not None:
         sentence = _(

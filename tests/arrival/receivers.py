@@ -117,7 +117,32 @@ From: Brightleaf <{author}>
 Message-ID: {id}
 """
 
-ALL = {"gmail": GMAIL, "outlook": OUTLOOK, "yahoo": YAHOO, "fastmail": FASTMAIL, "postfix": POSTFIX}
+# A server of its own for each method; the receiving host has a name of another domain.
+ICLOUD = """\
+Return-path: <{path}>
+X-Apple-Action: MOVE_TO_FOLDER/INBOX
+Received: from mail.relay.example (mail.relay.example [192.0.2.10])
+	by st43p00im-qukt05021701.me.com (Postfix) with ESMTPS id EC1AC39C0207
+	for <ada@icloud.com>; Mon,  2 Mar 2026 09:01:02 +0000 (UTC)
+Authentication-Results: bimi.icloud.com; bimi=skipped reason="insufficient dmarc"
+Authentication-Results: arc.icloud.com; arc=none
+Authentication-Results: dmarc.icloud.com; dmarc=pass header.from=brightleaf.example
+Authentication-Results: dkim-verifier.icloud.com;
+	dkim=pass (2048-bit key) header.d=brightleaf.example header.i=@brightleaf.example header.b=Ab3dEf9h
+Authentication-Results: spf.icloud.com; spf=pass (spf.icloud.com: domain of {path} designates 192.0.2.10 as
+	permitted sender) smtp.mailfrom={path}
+From: Brightleaf <{author}>
+Message-ID: {id}
+"""
+
+ALL = {
+    "gmail": GMAIL,
+    "outlook": OUTLOOK,
+    "yahoo": YAHOO,
+    "fastmail": FASTMAIL,
+    "postfix": POSTFIX,
+    "icloud": ICLOUD,
+}
 
 
 def received(template: str, header_id: str, **changes: str) -> str:

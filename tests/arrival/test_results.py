@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from portal.arrival import authentication_results, comparison, headers
+from portal.arrival.models import FromOutcome, TestEmail
 from tests.arrival import receivers
 
 AUTHOR = "brightleaf.example"
@@ -22,6 +23,7 @@ def observed(text: str) -> comparison.Observed:
         ("yahoo", "atlas-production.v2-mail-prod1-gq1.omega.yahoo.com", "pass"),
         ("fastmail", "phl-mx-08.messagingengine.com", "pass"),
         ("postfix", "mx.fairweather.example", ""),
+        ("icloud", "bimi.icloud.com", "pass"),
     ],
 )
 def test_the_results_of_each_receiver_are_read(name: str, receiver: str, dmarc: str) -> None:
@@ -103,6 +105,68 @@ def test_a_field_about_the_log_in_at_the_submission_is_no_result() -> None:
         "DKIM-Signature:", "Authentication-Results: mail.relay.example; auth=pass smtp.auth=a\nX:"
     )
     assert not observed(text).has_results
+
+
+# A relay that writes results, between the receiver's Received field and its own.
+RELAYED = """\
+{above}Received: from {sender} by {host} with ESMTPS for <ada@{mailbox}>; Mon, 2 Mar 2026 10:01:02 +0100
+Authentication-Results: {results}; spf=pass smtp.mailfrom=brightleaf.example; dmarc=pass header.from=brightleaf.example
+Received: from signet (portal [192.0.2.7]) by out.relay.example; Mon, 2 Mar 2026 09:01:01 +0000
+Authentication-Results: out.relay.example; dmarc=pass
+From: Brightleaf <info@brightleaf.example>
+Message-ID: <1@x>
+"""
+
+
+@pytest.mark.parametrize(
+    ("host", "results", "changes", "is_own"),
+    [
+        ("mx.fairweather.example", "mx.fairweather.example", {}, True),
+        ("mx1.fairweather.example", "fairweather.example", {}, True),
+        ("mx1.fairweather.example", "mx2.fairweather.example 1", {}, True),
+        ("mx.fairweather.example", "out.relay.example", {}, False),
+        ("mx.fairweather.co.uk", "out.relay.co.uk", {"mailbox": "fairweather.co.uk"}, False),
+        ("mx.fairweather.co.uk", "fairweather.co.uk", {"mailbox": "fairweather.co.uk"}, True),
+        ("st1.me.com", "dmarc.icloud.com", {"mailbox": "brightleaf.example"}, True),
+        ("10.253.229.1", "atlas.omega.yahoo.com", {"mailbox": "yahoo.com"}, True),
+        ("10.253.229.1", "out.relay.example", {"mailbox": "yahoo.com"}, False),
+        ("ft.mail.protection.outlook.com", "dkim=none", {}, True),  # Microsoft writes no authserv-id
+        ("mx.fairweather.example", "dkim=none", {}, False),  # Microsoft as the relay
+        # A filter on the receiver's own machine.
+        (
+            "mx.fairweather.example",
+            "mx.fairweather.example",
+            {"above": "Received: from localhost by store.fairweather.example\n"},
+            True,
+        ),
+    ],
+)
+def test_results_of_a_relay_are_not_the_receiver_s(
+    host: str, results: str, changes: dict[str, str], *, is_own: bool
+) -> None:
+    values = {"above": "", "sender": "out.relay.example", "mailbox": "fairweather.example", **changes}
+    text = RELAYED.format(host=host, results=results, **values)
+    seen = observed(text)
+    assert (seen.has_results, seen.dmarc.result) == ((True, "pass") if is_own else (False, ""))
+
+
+def test_headers_without_results_of_the_receiver_are_called_not_known(app) -> None:
+    text = RELAYED.format(
+        above="",
+        sender="out.relay.example",
+        host="mx.b.example",
+        mailbox="b.example",
+        results="out.relay.example",
+    )
+    sent = TestEmail(
+        sender="Brightleaf <info@brightleaf.example>", reply_to="", return_path="", header_id="<1@x>"
+    )
+    with app.test_request_context():
+        seen = observed(text)
+        outcome = comparison.outcome_of(sent, seen)
+        assert outcome is FromOutcome.NO_RESULTS
+        assert "is not known" in comparison.headline(outcome, seen)
+        assert [row.note for row in comparison.rows(sent, seen)[-3:]] == ["Not known."] * 3
 
 
 @pytest.mark.parametrize(

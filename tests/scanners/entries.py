@@ -19,7 +19,7 @@ from portal.affiliates.links import redact_tokens
 from portal.api import strict_json
 from portal.api.problems import Problem
 from portal.api.validation import find_errors
-from portal.arrival import authentication_results, comparison, headers
+from portal.arrival import authentication_results, comparison, headers, receiving_hosts
 from portal.deliveries.filters import Filters
 from portal.domains import dkim, dmarc
 from portal.domains.spf import record as spf
@@ -66,6 +66,10 @@ def _formatting_across_paragraphs(length: int) -> str:
 
 def _observe(text: str) -> object:
     return comparison.observe(headers.parse(f"Message-ID: <a@x.example>\nFrom: {text}\n{text}"), "x.example")
+
+
+def _find_receiver(text: str) -> object:
+    return receiving_hosts.receiving_hosts(headers.parse(f"Received: {text}\nReceived: from a by {text}"))
 
 
 def _many_names(before: str, after: str) -> Callable[[int], str]:
@@ -354,6 +358,7 @@ _RECORDS = (
     Entry("DKIM-Signature headers", headers.find_signatures),
     Entry("pasted headers", _observe),
     Entry("Authentication-Results", authentication_results.parse),
+    Entry("Received", _find_receiver),
     Entry("DMARC", lambda text: dmarc.parse(f"v=DMARC1; {text}"), 4096),
     Entry("JSON", _refusing(lambda text: strict_json.parse(text.encode("utf-8", "replace")))),
     Entry("JSON string", _refusing(lambda text: strict_json.parse(json.dumps({text: text}).encode()))),
