@@ -11,6 +11,7 @@ from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..db import Base, enum_column
+from .consent import AgreementWay
 
 
 class AffiliateState(StrEnum):
@@ -76,7 +77,7 @@ class Affiliate(Base):
     name: Mapped[str] = mapped_column(String(100))
     mailbox: Mapped[str] = mapped_column(String(254))  # as in the envelope: the domain in A-labels
     mailbox_key: Mapped[str] = mapped_column(String(254))  # case-folded, to find the affiliate by
-    code: Mapped[str] = mapped_column(String(16), unique=True)
+    code: Mapped[str] = mapped_column(String(32), unique=True)
     sealed_page_keys: Mapped[bytes] = mapped_column(LargeBinary)
     dashboard_key_hash: Mapped[str] = mapped_column(String(40))
     preferences_key_hash: Mapped[str] = mapped_column(String(40))
@@ -84,8 +85,15 @@ class Affiliate(Base):
     state_since: Mapped[datetime | None]  # None: since the sign-up
     search_text: Mapped[str] = mapped_column(Text, default=_default_search_text)
     consented_at: Mapped[datetime | None]  # None: was invited and has not joined
+    consent_way: Mapped[AgreementWay] = mapped_column(
+        enum_column(AgreementWay), default=AgreementWay.UNKNOWN, server_default=""
+    )
+    consent_words: Mapped[str] = mapped_column(Text, default="", server_default="")
+    consent_network: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    consent_source: Mapped[str] = mapped_column(String(200), default="", server_default="")  # of ELSEWHERE
     confirmed_at: Mapped[datetime | None]  # by the link in the confirmation email
     email_pace: Mapped[EmailPace] = mapped_column(enum_column(EmailPace, 8), default=EmailPace.AT_ONCE)
+    confirmed_network: Mapped[str] = mapped_column(String(64), default="", server_default="")
     created_at: Mapped[datetime]
     __table_args__ = (
         UniqueConstraint("account_id", "mailbox_key"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from ..affiliates.consent import WAY_LABELS, version_of
 from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate
 from ..amounts import plain_number
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 500
 _HEADERS = (
     "Name", "Email", "Status", "Code", "Link", "Signed up", "Agreed to emails", "Confirmed", "Waits for approval",
-    "Approved", "Paid",
+    "Approved", "Paid", "Agreed how", "Agreed from network", "Source of the consent", "Words agreed to",
+    "Version of the words", "Confirmed from network",
 )  # fmt: skip
 _VISITS = "Visits"
 
@@ -40,7 +42,7 @@ def stream_csv(account: LinkedAccount, config: Config) -> Iterator[str]:
     while rows := _next_batch(account.id, last_id):
         money = balances.balances_by_affiliate(account.id, [row.id for row in rows])
         lines: list[tuple[object, ...]] = [
-            (*_cells(row, account, config), *_money(money.get(row.id, []))) for row in rows
+            (*_cells(row, account, config), *_money(money.get(row.id, [])), *_proof(row)) for row in rows
         ]
         if has_visits:
             visits = counts.totals_by_affiliate([row.id for row in rows], now=utcnow())
@@ -60,6 +62,13 @@ def _cells(row: Affiliate, account: LinkedAccount, config: Config) -> tuple[obje
     link = public_url(row, account, config)
     times = (row.created_at, row.consented_at, row.confirmed_at)
     return (row.name, row.mailbox, row.state.value, row.code, link, *times)
+
+
+def _proof(row: Affiliate) -> tuple[object, ...]:
+    """Return the proof of consent."""
+    how = WAY_LABELS[row.consent_way] if row.consented_at else ""
+    words = (row.consent_words, version_of(row.consent_words))
+    return (how, row.consent_network, row.consent_source, *words, row.confirmed_network)
 
 
 def _money(found: list[Balance]) -> Iterator[Number]:

@@ -9,6 +9,7 @@ from flask_babel import lazy_gettext
 from sqlalchemy import select
 
 from ..affiliates import suppressions
+from ..affiliates.consent import WAY_LABELS, version_of
 from ..affiliates.directory import joined_by_invitation
 from ..affiliates.models import (
     ActionToken,
@@ -72,6 +73,8 @@ class AffiliateHistory:
     suppression: Suppression | None
     lifts: Sequence[SuppressionLift]  # suppressions that the owner ended, newest first
     was_invited: bool  # otherwise they used the sign-up page
+    agreed_how: str  # empty: they have not agreed to emails
+    words_version: str
 
 
 def load_history(affiliate: Affiliate) -> AffiliateHistory:
@@ -84,6 +87,8 @@ def load_history(affiliate: Affiliate) -> AffiliateHistory:
         opted_out=[CATALOGUE[kind].name if kind in CATALOGUE else kind for kind in kinds],
         suppression=suppressions.find_suppression(affiliate.account_id, affiliate.mailbox),
         lifts=suppressions.list_lifts(affiliate.account_id, affiliate.mailbox),
+        agreed_how=str(WAY_LABELS[affiliate.consent_way]) if affiliate.consented_at else "",
+        words_version=version_of(affiliate.consent_words),
         was_invited=affiliate.state is AffiliateState.INVITED or bool(joined_by_invitation([affiliate.id])),
     )
 

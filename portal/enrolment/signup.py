@@ -20,6 +20,7 @@ from sqlalchemy import bindparam, select
 from .. import rate_limit, recipient_limits
 from ..accounts import standing
 from ..affiliates import page_keys
+from ..affiliates.consent import Agreement, AgreementWay, agreed_words
 from ..affiliates.directory import find_programme
 from ..affiliates.models import Affiliate, AffiliateState, EmailPace, TokenPurpose, search_text
 from ..db import db, group_commit, insert, read_write
@@ -41,6 +42,8 @@ _CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without letters that look a
 _CODE_CHARS = 8
 _MAY_JOIN = (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
 _START_EVENTS = {AffiliateState.ACTIVE: EventType.SIGNED_UP, AffiliateState.PENDING: EventType.APPLIED}
+_WAYS = {TokenPurpose.CONFIRM: AgreementWay.CONFIRMATION, TokenPurpose.JOIN: AgreementWay.INVITATION}
+NOT_STATED = Agreement()
 _COLUMNS = tuple(column.key for column in Affiliate.__table__.c if column.key != "id")
 
 _KNOWN = PreparedStatement(
@@ -65,11 +68,12 @@ class LinkExpired(Exception):
 
 @dataclass(frozen=True)
 class SignUp:
-    """The validated input of the sign-up form, with the visitor's network."""
+    """The validated input of the sign-up form, with the visitor's network and the sentence that was agreed to."""
 
     name: str
     mailbox: str
     network: str
+    sentence: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class _SignUpPlan:
 
     account: Account
     new: Affiliate
+    sentence: str
     is_known: bool
     rules: Rules
     confirmation: confirmation_links.ConfirmationEmail | None
@@ -131,7 +136,9 @@ def resend_confirmation(slug: str, mailbox: str, network: str, *, now: datetime)
     return account
 
 
-def confirm(token: str, *, now: datetime) -> confirmation_links.TokenMatch | None:
+def confirm(
+    token: str, agreement: Agreement = NOT_STATED, *, now: datetime
+) -> confirmation_links.TokenMatch | None:
     """Confirm the mailbox and let the affiliate start. A second time changes nothing. Commits.
 
     Returns None for an unknown token.
@@ -139,12 +146,14 @@ def confirm(token: str, *, now: datetime) -> confirmation_links.TokenMatch | Non
     Raises:
         LinkExpired: The link is too old and was not used.
     """
-    return _use_token(token, TokenPurpose.CONFIRM, now)
+    return _use_token(token, TokenPurpose.CONFIRM, agreement, now)
 
 
-def accept_invitation(token: str, *, now: datetime) -> confirmation_links.TokenMatch | None:
+def accept_invitation(
+    token: str, agreement: Agreement = NOT_STATED, *, now: datetime
+) -> confirmation_links.TokenMatch | None:
     """Let an invited affiliate start, with their consent to emails. Returns and raises as ``confirm``. Commits."""
-    return _use_token(token, TokenPurpose.JOIN, now)
+    return _use_token(token, TokenPurpose.JOIN, agreement, now)
 
 
 def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> Affiliate:
@@ -161,6 +170,11 @@ def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> A
         state=AffiliateState.UNCONFIRMED,
         email_pace=EmailPace.AT_ONCE,
         created_at=now,
+        consent_way=AgreementWay.UNKNOWN,
+        consent_words="",
+        consent_network="",
+        consent_source="",
+        confirmed_network="",
     )
     page_keys.assign(new)
     return new
@@ -177,14 +191,14 @@ def _plan_sign_up(account: Account, entered: SignUp, now: datetime) -> _SignUpPl
     A limited account always asks for the confirmation, because it writes to confirmed mailboxes only.
     """
     new, rules = new_affiliate(account, entered.name, entered.mailbox, now), get_rules(account.id)
-    new.consented_at = now
+    agree(new, account, AgreementWay.SIGN_UP, Agreement(entered.sentence, entered.network), now=now)
     confirmation = emails = None
     if rules.confirm or standing.is_limited(account):
         confirmation = confirmation_links.render_confirmation(account)
     else:
-        _start(new, approved=rules.auto_approve, now=now)
+        start(new, approved=rules.auto_approve, now=now)
         emails = dispatch.plan_emails(_start_event(account, new))
-    return _SignUpPlan(account, new, _is_known(new), rules, confirmation, emails)
+    return _SignUpPlan(account, new, entered.sentence, _is_known(new), rules, confirmation, emails)
 
 
 def _is_known(new: Affiliate) -> bool:
@@ -247,8 +261,11 @@ def _continue_known(known: Affiliate, plan: _SignUpPlan, now: datetime) -> None:
     """Send the confirmation again, or start an affiliate who may join now. One who has started is left unchanged."""
     if known.state not in _MAY_JOIN:
         return
+    if known.consented_at is None:
+        agreement = Agreement(plan.sentence, plan.new.consent_network)
+        agree(known, plan.account, AgreementWay.SIGN_UP, agreement, now=now)
     if plan.confirmation is None:
-        _start(known, approved=plan.rules.auto_approve, now=now)
+        start(known, approved=plan.rules.auto_approve, now=now)
         db.session.flush()
     _enqueue(known, replace(plan, emails=None), now)  # the plan was made for the values of the new row
 
@@ -260,7 +277,9 @@ def _enqueue(affiliate: Affiliate, plan: _SignUpPlan, now: datetime) -> None:
         _record_start(plan.account, affiliate, now, plan.emails)
 
 
-def _use_token(token: str, purpose: TokenPurpose, now: datetime) -> confirmation_links.TokenMatch | None:
+def _use_token(
+    token: str, purpose: TokenPurpose, agreement: Agreement, now: datetime
+) -> confirmation_links.TokenMatch | None:
     found = confirmation_links.find_token(token, purpose, now=now, lock=True)
     if found is None:
         return None
@@ -272,17 +291,30 @@ def _use_token(token: str, purpose: TokenPurpose, now: datetime) -> confirmation
         # An invitation is an approval.
         approved = affiliate.state is AffiliateState.INVITED or get_rules(found.account.id).auto_approve
         affiliate.confirmed_at = found.token.used_at = now
-        _start(affiliate, approved=approved, now=now)
+        affiliate.confirmed_network = agreement.network
+        if affiliate.consented_at is None:
+            agree(affiliate, found.account, _WAYS[purpose], agreement, now=now)
+        start(affiliate, approved=approved, now=now)
         db.session.flush()
         _record_start(found.account, affiliate, now)
     db.session.commit()
     return found
 
 
-def _start(affiliate: Affiliate, *, approved: bool, now: datetime) -> None:
+def agree(
+    affiliate: Affiliate, account: Account, way: AgreementWay, agreement: Agreement, *, now: datetime
+) -> None:
+    """Record the consent of an affiliate, with its proof. The caller commits."""
+    shows_links = not standing.is_limited(account)
+    affiliate.consented_at, affiliate.consent_way = now, way
+    affiliate.consent_words = agreed_words(agreement.sentence, account, shows_links=shows_links)
+    affiliate.consent_network = agreement.network
+
+
+def start(affiliate: Affiliate, *, approved: bool, now: datetime) -> None:
+    """Let an affiliate take part, or wait for the owner's approval. The caller commits."""
     affiliate.state = AffiliateState.ACTIVE if approved else AffiliateState.PENDING
     affiliate.state_since = now
-    affiliate.consented_at = affiliate.consented_at or now
 
 
 def _start_event(account: Account, affiliate: Affiliate) -> dispatch.NewEvent:

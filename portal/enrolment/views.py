@@ -23,6 +23,7 @@ from ..accounts import standing
 from ..affiliates import directory, links, page_keys
 from ..affiliates import owner_unsubscribe as owner_subscriptions
 from ..affiliates import preferences as email_preferences
+from ..affiliates.consent import Agreement
 from ..affiliates.models import AffiliateState, TokenPurpose
 from ..clock import utcnow
 from ..events import event_log, presenter
@@ -48,6 +49,10 @@ _TOO_FAST = (
 )
 _SENT_AGAIN = "If a sign-up with this address waits to be confirmed, another email is on its way."
 _PREFERENCES_SAVED = "Your choice is saved."
+# Shown above the button to people who have not agreed yet, because their owner brought them along.
+_AGREED_BY_CONFIRMING = lazy_gettext(
+    "With this button you agree to receive emails about your affiliate account."
+)
 _DASHBOARD_EVENTS = (
     EventType.LEAD,
     EventType.PURCHASE,
@@ -76,7 +81,8 @@ def join(slug: str) -> Any:
         return _join_page(slug, form, form_errors=True), 422
     if _is_too_fast(form):
         return _join_page(slug, form, form_errors=True, problem=_TOO_FAST), 422
-    entered = signup.SignUp(form.name.data, form.mailbox.data, network_of(request))
+    sentence = str(form.consent.label.text)
+    entered = signup.SignUp(form.name.data, form.mailbox.data, network_of(request), sentence)
     try:
         account = signup.sign_up(slug, entered, now=utcnow()) or abort(404)
     except signup.ProgrammeClosed:
@@ -112,13 +118,16 @@ def send_again(slug: str) -> Any:
 
 @blueprint.get("/confirm-sign-up/<token>")
 def confirm(token: str) -> Any:
-    return _link_page("affiliates/confirm.html", token, TokenPurpose.CONFIRM)
+    return _link_page(
+        "affiliates/confirm.html", token, TokenPurpose.CONFIRM, agreed_by_confirming=_AGREED_BY_CONFIRMING
+    )
 
 
 @blueprint.post("/confirm-sign-up/<token>")
 def confirm_now(token: str) -> Any:
     with suppress(signup.LinkExpired):  # the page shows it
-        signup.confirm(token, now=utcnow()) or abort(404)
+        agreement = Agreement(str(_AGREED_BY_CONFIRMING), network_of(request))
+        signup.confirm(token, agreement, now=utcnow()) or abort(404)
     return redirect(url_for(".confirm", token=token), 303)
 
 
@@ -134,7 +143,8 @@ def accept(token: str) -> Any:
         page = _link_page("affiliates/invitation.html", token, TokenPurpose.JOIN, form=form, form_errors=True)
         return page, 422
     with suppress(signup.LinkExpired):  # the page shows it
-        signup.accept_invitation(token, now=utcnow()) or abort(404)
+        agreement = Agreement(str(form.consent.label.text), network_of(request))
+        signup.accept_invitation(token, agreement, now=utcnow()) or abort(404)
     return redirect(url_for(".invitation", token=token), 303)
 
 
