@@ -10,7 +10,8 @@ from ..accounts.models import Account
 from ..db import db
 from ..db.prepared import PreparedStatement
 from . import page_keys
-from .models import ActionToken, Affiliate, AffiliateState, TokenPurpose
+from .models import ActionToken, Affiliate, AffiliateState, FormerCode, TokenPurpose
+from .search_text import fold_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,11 +40,38 @@ def find_affiliate(account_id: int, affiliate_id: int) -> Affiliate | None:
 
 
 def find_by_code(account_id: int, code: str) -> Affiliate | None:
-    """Return the affiliate of this account with this link code."""
+    """Return the affiliate of this account with this link code, or who had it before.
+
+    Upper and lower case are told apart only if there are codes in both.
+    """
     if not _can_be_looked_up(code):
         return None
-    query = select(Affiliate).where(Affiliate.code == code, Affiliate.account_id == account_id)
+    spellings = {code, code.upper()}
+    query = select(Affiliate).where(Affiliate.code.in_(spellings), Affiliate.account_id == account_id)
+    found = min(db.session.scalars(query), key=lambda row: row.code != code, default=None)
+    if found is not None:
+        return found
+    former = select(FormerCode.affiliate_id).where(
+        FormerCode.code.in_(spellings), FormerCode.account_id == account_id
+    )
+    return db.session.scalar(select(Affiliate).where(Affiliate.id.in_(former)).limit(1))
+
+
+def find_by_external_id(account_id: int, external_id: str) -> Affiliate | None:
+    """Return the affiliate that the shop knows by this id."""
+    query = select(Affiliate).where(Affiliate.account_id == account_id, Affiliate.external_id == external_id)
     return db.session.scalar(query)
+
+
+def find_by_mailbox(account_id: int, mailbox_key: str) -> Affiliate | None:
+    """Return the affiliate with this mailbox, given in the form for look-ups."""
+    query = select(Affiliate).where(Affiliate.account_id == account_id, Affiliate.mailbox_key == mailbox_key)
+    return db.session.scalar(query)
+
+
+def matches(query: str) -> ColumnElement[bool]:
+    """Return the condition that an affiliate's name, address, code or external id contains what was typed."""
+    return Affiliate.search_text.contains(fold_query(query), autoescape=True)
 
 
 def find_by_dashboard_key(key: str) -> tuple[Affiliate, Account] | None:

@@ -1,4 +1,4 @@
-"""Tables of affiliates, their link tokens and opt-outs, suppressed mailboxes, and the sign-up rules of accounts."""
+"""Tables of affiliates, their former codes, link tokens and opt-outs, suppressed mailboxes, and the sign-up rules of accounts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, enum_column
+from ..db import Base, enum_column, partial_index
 from .consent import AgreementWay
+from .search_text import search_text
 
 
 class AffiliateState(StrEnum):
@@ -38,6 +39,7 @@ class TokenPurpose(StrEnum):
 
     CONFIRM = "confirm"
     JOIN = "join"
+    MAILBOX = "mailbox"  # confirm a new email address
 
 
 class SuppressionReason(StrEnum):
@@ -49,14 +51,9 @@ class SuppressionReason(StrEnum):
     BY_OWNER = "by-owner"
 
 
-def search_text(name: str, mailbox: str, code: str) -> str:
-    """Return the text that the owner's search matches. Case-folded here because SQLite folds ASCII letters only."""
-    return f"{name}\n{mailbox}\n{code}".casefold()
-
-
 def _default_search_text(context: Any) -> str:
     row = context.get_current_parameters()
-    return search_text(row["name"], row["mailbox"], row["code"])
+    return search_text(row["name"], row["mailbox"], row["code"], row.get("external_id"))
 
 
 def mailbox_digest(mailbox: str) -> str:
@@ -95,6 +92,8 @@ class Affiliate(Base):
     email_pace: Mapped[EmailPace] = mapped_column(enum_column(EmailPace, 8), default=EmailPace.AT_ONCE)
     confirmed_network: Mapped[str] = mapped_column(String(64), default="", server_default="")
     created_at: Mapped[datetime]
+    external_id: Mapped[str | None] = mapped_column(String(100))  # the shop's own id; unique in the account
+    notes: Mapped[str] = mapped_column(Text, default="")  # of the owner, for the owner
     __table_args__ = (
         UniqueConstraint("account_id", "mailbox_key"),
         # The names are of the time when the keys themselves stood here: SQLite cannot rename a constraint.
@@ -103,7 +102,24 @@ class Affiliate(Base):
         Index("ix_affiliate_list", "account_id", "id"),
         Index("ix_affiliate_state", "account_id", "state", "id"),
         Index("ix_affiliate_unconfirmed", "state", "created_at"),
+        partial_index(
+            text("external_id IS NOT NULL"),
+            "ix_affiliate_external_id",
+            "account_id",
+            "external_id",
+            unique=True,
+        ),
     )
+
+
+class FormerCode(Base):
+    """A code that an affiliate had before. Links with it go on counting, so no other affiliate may have it."""
+
+    __tablename__ = "former_code"
+    code: Mapped[str] = mapped_column(String(32), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    affiliate_id: Mapped[int] = mapped_column(ForeignKey("affiliate.id", ondelete="CASCADE"), index=True)
+    replaced_at: Mapped[datetime]
 
 
 class ActionToken(Base):
@@ -115,6 +131,7 @@ class ActionToken(Base):
     affiliate_id: Mapped[int] = mapped_column(ForeignKey("affiliate.id"), index=True)
     purpose: Mapped[TokenPurpose] = mapped_column(enum_column(TokenPurpose))
     message_id: Mapped[int | None]  # in the outbox; no foreign key, see EventMail
+    mailbox: Mapped[str | None] = mapped_column(String(254))  # the new address, of MAILBOX only
     created_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
 

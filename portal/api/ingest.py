@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from ..accounts.models import Account
-from ..affiliates.models import Affiliate
+from ..affiliates import directory
 from ..db import db, insert
 from ..events.models import Event
 from ..events.types import Source
@@ -26,6 +26,8 @@ from .validation import ValidEvent, validate
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from ..affiliates.models import Affiliate
 
 
 @dataclass(frozen=True)
@@ -113,15 +115,13 @@ def _record(account_id: int, event: ValidEvent, *, key: str, source: Source, now
 
 
 def _find_affiliate(account_id: int, event: ValidEvent) -> Affiliate | None:
-    query = select(Affiliate).where(Affiliate.account_id == account_id)
     if event.code:
-        found = list(db.session.scalars(query.where(Affiliate.code.in_({event.code, event.code.upper()}))))
-        return min(found, key=lambda row: row.code != event.code, default=None)
+        return directory.find_by_code(account_id, event.code)
     try:
         key = str(parse_mailbox(event.mailbox)).casefold()
     except MailboxError:
         return None  # no affiliate can have signed up with it
-    return db.session.scalar(query.where(Affiliate.mailbox_key == key))
+    return directory.find_by_mailbox(account_id, key)
 
 
 def _conflict(pointer: str, message: str) -> Problem:

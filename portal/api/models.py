@@ -54,6 +54,7 @@ class ApiRequest(Base):
     fingerprint: Mapped[str] = mapped_column(String(64))  # of the body
     # No foreign key: the event is written after this row, which is inserted first to block concurrent duplicates.
     event_id: Mapped[int | None]
+    affiliate_id: Mapped[int | None]  # of a request that stored an affiliate
     statuses: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     created_at: Mapped[datetime]
     __table_args__ = (UniqueConstraint("account_id", "key"),)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from ..affiliates.directory import matches
 from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db
 from ..deliveries import message_log
@@ -92,9 +93,7 @@ def sample_event(shape: EventShape) -> dict[str, Any]:
 def affiliate_choices(account_id: int, search: str, *, chosen: str = "") -> Sequence[Affiliate]:
     """Return affiliates, active ones first, then the newest. ``chosen`` is the code of one to include in any case."""
     query = select(Affiliate).where(Affiliate.account_id == account_id)
-    matching = (
-        query.where(Affiliate.search_text.contains(search.casefold(), autoescape=True)) if search else query
-    )
+    matching = query.where(matches(search)) if search else query
     found = list(
         db.session.scalars(
             matching.order_by(Affiliate.state != AffiliateState.ACTIVE, Affiliate.id.desc()).limit(

@@ -102,7 +102,7 @@ def message_json(account_id: int, message_id: int) -> Json | None:
 
 def balance_json(account_id: int, code: str) -> Json | None:
     """Return the balances of an affiliate, one for each currency, or None if no affiliate has this code."""
-    affiliate = find_by_code(account_id, code) or find_by_code(account_id, code.upper())
+    affiliate = find_by_code(account_id, code)
     if affiliate is None:
         return None
     return {

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Select, delete, exists, select
 
-from ..affiliates.models import ActionToken, Affiliate, AffiliateState, OptOut
+from ..affiliates.models import ActionToken, Affiliate, AffiliateState, FormerCode, OptOut
 from ..db import db
 from ..events.models import Event
 
@@ -27,6 +27,7 @@ def delete_unconfirmed(*, now: datetime) -> int:
     for table, column in (
         (ActionToken, ActionToken.affiliate_id),
         (OptOut, OptOut.affiliate_id),
+        (FormerCode, FormerCode.affiliate_id),
         (Affiliate, Affiliate.id),
     ):
         db.session.execute(delete(table).where(column.in_(ids)))

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from ..accounts.standing import is_limited
-from ..affiliates.directory import find_programme
+from ..affiliates.directory import find_programme, matches
 from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate, AffiliateState
 from ..clock import utcnow
 from ..db import db
 from ..db.transaction import read_snapshot
 from ..events.models import Event, EventMail
+from ..money.listing import affiliates_of_order
 from ..notices import recipients
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.models import OutboxMessage, Status
@@ -24,7 +25,9 @@ from ..web.pagination import Page, newest_first
 from .signup_rules import Rules, get_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement
 
     from ..accounts.models import Account
     from ..shop_links import LinkedAccount
@@ -51,7 +54,10 @@ _WELCOME_KINDS = (NEW_SIGN_UP.kind, "approved")
 
 @dataclass(frozen=True)
 class AffiliateFilters:
-    """Which affiliates to list. ``search`` is part of a name, mailbox or code; empty values list all."""
+    """Which affiliates to list; empty values list all.
+
+    ``search`` is part of a name, mailbox, code or external id, or a whole order number.
+    """
 
     search: str = ""
     state: AffiliateState | None = None
@@ -93,12 +99,16 @@ class AffiliateRow:
 
 @dataclass(frozen=True)
 class AffiliatePage:
-    """One page of the owner's list. ``counts`` covers the whole list, by state; ``has_visits``: visits are counted."""
+    """One page of the owner's list. ``counts`` are those of the search, by state; ``has_visits``: visits are counted.
+
+    ``everyone`` is the number of all affiliates, whatever is searched.
+    """
 
     rows: list[AffiliateRow]
     older: int | None
     newer: int | None
     counts: Mapping[AffiliateState, int]
+    everyone: int
     has_visits: bool
 
     @property
@@ -130,11 +140,10 @@ def list_affiliates(
     after: int | None = None,
 ) -> AffiliatePage:
     """Return one page of the account's affiliates, newest first."""
-    query = select(Affiliate).where(Affiliate.account_id == account.id)
+    found = conditions(account.id, filters.search)
+    query = select(Affiliate).where(*found)
     if filters.state is not None:
         query = query.where(Affiliate.state == filters.state)
-    if filters.search:
-        query = query.where(Affiliate.search_text.contains(filters.search.casefold(), autoescape=True))
     page: Page[Any] = newest_first(query, Affiliate.id, before=before, after=after)
     ids, config = [row.id for row in page.rows], current_config()
     welcomes, has_visits = _welcomes(ids), counts.are_counted(account.id)
@@ -148,13 +157,22 @@ def list_affiliates(
         )
         for row in page.rows
     ]
-    return AffiliatePage(rows, page.older, page.newer, count_by_state(account.id), has_visits)
+    by_state = _count_by_state(found)
+    everyone = _count_by_state(conditions(account.id)) if filters.search else by_state
+    return AffiliatePage(rows, page.older, page.newer, by_state, sum(everyone.values()), has_visits)
 
 
-def count_by_state(account_id: int) -> Mapping[AffiliateState, int]:
-    """Return the number of affiliates in each state."""
-    query = select(Affiliate.state, func.count()).where(Affiliate.account_id == account_id)
-    return {row[0]: row[1] for row in db.session.execute(query.group_by(Affiliate.state))}
+def conditions(account_id: int, search: str = "") -> Sequence[ColumnElement[bool]]:
+    """Return the conditions of an account's affiliates that a search finds."""
+    own = Affiliate.account_id == account_id
+    if not search:
+        return (own,)
+    return own, or_(matches(search), Affiliate.id.in_(affiliates_of_order(account_id, search)))
+
+
+def _count_by_state(found: Sequence[ColumnElement[bool]]) -> Mapping[AffiliateState, int]:
+    query = select(Affiliate.state, func.count()).where(*found).group_by(Affiliate.state)
+    return {row[0]: row[1] for row in db.session.execute(query)}
 
 
 def _welcomes(affiliate_ids: Iterable[int]) -> Mapping[int, Welcome]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from ..affiliates.directory import find_affiliate
+from ..affiliates.directory import find_affiliate, matches
 from ..affiliates.models import Affiliate
 from ..affiliates.template_values import affiliate_values
 from ..db import db
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ..accounts.models import Account
 
 _SHOWN = 20  # affiliates to choose from; the others are found by searching
-_SEARCH_LIMIT_CHARS = 100
 
 
 class AffiliatePreviews:
@@ -31,9 +30,8 @@ class AffiliatePreviews:
     def search(self, account: Account, text: str) -> list[PreviewRecipient]:
         """Return the newest affiliates whose name, mailbox or code contains ``text``."""
         query = select(Affiliate).where(Affiliate.account_id == account.id)
-        part = text.replace("\0", "").casefold().strip()[:_SEARCH_LIMIT_CHARS]
-        if part:
-            query = query.where(Affiliate.search_text.contains(part, autoescape=True))
+        if text.strip():
+            query = query.where(matches(text))
         rows = db.session.scalars(query.order_by(Affiliate.id.desc()).limit(_SHOWN))
         return [_recipient(affiliate, account) for affiliate in rows]
 

@@ -22,7 +22,8 @@ from ..accounts import standing
 from ..affiliates import page_keys
 from ..affiliates.consent import Agreement, AgreementWay, agreed_words
 from ..affiliates.directory import find_programme
-from ..affiliates.models import Affiliate, AffiliateState, EmailPace, TokenPurpose, search_text
+from ..affiliates.models import Affiliate, AffiliateState, EmailPace, TokenPurpose
+from ..affiliates.search_text import search_text
 from ..db import db, group_commit, insert, read_write
 from ..db.prepared import PreparedStatement
 from ..db.transaction import read_snapshot
@@ -175,6 +176,7 @@ def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> A
         consent_network="",
         consent_source="",
         confirmed_network="",
+        notes="",
     )
     page_keys.assign(new)
     return new

@@ -110,6 +110,19 @@ def of_order(account_id: int, order: str) -> Sequence[Commission]:
     return db.session.scalars(query.order_by(Commission.slot)).all()
 
 
+def affiliates_of_order(account_id: int, order: str) -> set[int]:
+    """Return the ids of the affiliates with a commission for this order, whatever the case of its letters."""
+    query = select(Commission.affiliate_id).where(
+        Commission.account_id == account_id, Commission.order_ref.in_(spellings(order))
+    )
+    return set(db.session.scalars(query))
+
+
+def spellings(order: str) -> set[str]:
+    """Return an order number as typed, in capital and in small letters; an index finds each."""
+    return {order, order.upper(), order.lower()}
+
+
 def describe(rows: Sequence[Commission]) -> list[CommissionView]:
     """Return the views of these commissions, with their affiliates."""
     query = select(Affiliate).where(Affiliate.id.in_({row.affiliate_id for row in rows}))

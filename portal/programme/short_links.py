@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .. import shop_links
 from ..accounts.models import Account, LinkForm
 from ..accounts.standing import is_limited
-from ..affiliates.models import Affiliate, AffiliateState
+from ..affiliates.models import Affiliate, AffiliateState, FormerCode
 from ..db.prepared import PreparedStatement
 from ..db.transaction import read_snapshot
 from ..state import get_state
@@ -44,17 +44,20 @@ _HEADERS = (
 # The script asks from another origin, without cookies, and may know that its report arrived.
 _REPORT_HEADERS = (("Access-Control-Allow-Origin", "*"), ("Cache-Control", "no-store"))
 _COLUMNS = ("id", "slug", "name", "time_zone", "approved_at", "shop_url", "link_form", "link_pattern")
-_TARGET = PreparedStatement(
-    select(
-        Affiliate.__table__.c.id,
-        Affiliate.__table__.c.state,
-        Affiliate.__table__.c.code,
-        *(Account.__table__.c[name] for name in _COLUMNS),
-    )
-    .join_from(
-        Affiliate.__table__, Account.__table__, Account.__table__.c.id == Affiliate.__table__.c.account_id
-    )
-    .where(Affiliate.__table__.c.code == bindparam("code"))
+_TARGETS = select(
+    Affiliate.__table__.c.id,
+    Affiliate.__table__.c.state,
+    Affiliate.__table__.c.code,
+    *(Account.__table__.c[name] for name in _COLUMNS),
+).join_from(
+    Affiliate.__table__, Account.__table__, Account.__table__.c.id == Affiliate.__table__.c.account_id
+)
+_TARGET = PreparedStatement(_TARGETS.where(Affiliate.__table__.c.code == bindparam("code")))
+# A code that the affiliate had before; the shop gets the present one.
+_FORMER_TARGET = PreparedStatement(
+    _TARGETS.join(
+        FormerCode.__table__, FormerCode.__table__.c.affiliate_id == Affiliate.__table__.c.id
+    ).where(FormerCode.__table__.c.code == bindparam("code"))
 )
 
 
@@ -119,13 +122,17 @@ def find_target(app: Flask, code: str) -> LinkTarget | None:
     if found is not None and now - found[0] < state.config.tuning.short_link_cache_s:
         return found[1]
     with app.app_context(), read_snapshot():
-        row = _TARGET.first(code=code) or _TARGET.first(code=code.upper())
+        row = _first(_TARGET, code) or _first(_FORMER_TARGET, code)
         target = _target(row) if row else None
     if target is not None:
         if len(cached) >= _MAX_CACHED:
             cached.clear()
         cached[code] = (now, target)
     return target
+
+
+def _first(statement: PreparedStatement, code: str) -> Any:
+    return statement.first(code=code) or statement.first(code=code.upper())
 
 
 def leads_to_shop(app: Flask, code: str, slug: str) -> bool:

@@ -9,6 +9,8 @@ from email.errors import HeaderParseError
 from email.headerregistry import Address
 from functools import lru_cache
 
+import idna
+
 from .network.guard import HostError, canonical_host
 
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++")  # RFC 5322 section 3.2.3
@@ -102,6 +104,17 @@ def _domain(text: str) -> str:
     if "." not in domain or numeric or text.endswith("."):
         raise MailboxError("The part after the @ is not a domain such as example.org.")
     return domain
+
+
+def readable_mailbox(mailbox: str) -> str:
+    """Return an address with its domain as people write it: info@bücher.example. Of use for reading and searching only."""
+    local, at, domain = mailbox.rpartition("@")
+    if "xn--" not in domain:
+        return mailbox
+    try:
+        return f"{local}{at}{idna.decode(domain)}"
+    except idna.IDNAError:
+        return mailbox
 
 
 def is_header_safe(text: str) -> bool:

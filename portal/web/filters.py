@@ -1,10 +1,11 @@
-"""Template filters for times."""
+"""Template filters for times and addresses."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ..clock import utcnow
+from ..smtp.mailbox import readable_mailbox
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,3 +46,4 @@ def install(app: Flask) -> None:
     """Register the filters with Jinja."""
     app.jinja_env.filters["ago"] = ago
     app.jinja_env.filters["moment"] = format_time
+    app.jinja_env.filters["readable_mailbox"] = readable_mailbox

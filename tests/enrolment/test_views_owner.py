@@ -6,7 +6,10 @@ import re
 
 import pytest
 
+from portal.clock import utcnow
+from portal.db import db
 from portal.enrolment import signup_rules
+from portal.money.models import Commission
 from tests.enrolment.support import account_of, messages, newest_affiliate, sign_up
 
 
@@ -21,6 +24,26 @@ def test_the_list_can_be_searched_and_exported(owner, stranger, client):
     assert answer.mimetype == "text/csv"
     assert "Éloïse Ångström,grace@example.org,active" in answer.get_data(as_text=True)
     assert "grace@example.org" not in stranger.get("/affiliates.csv").get_data(as_text=True)
+
+
+@pytest.mark.both_databases
+def test_a_search_finds_what_the_eye_sees_and_the_tabs_count_what_it_finds(owner, client):
+    signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=False))
+    sign_up(client, name="José O’Brien", mailbox="info@bücher.example")
+    sign_up(client, mailbox="other@example.org")
+    found = newest_affiliate()
+    order = {"account_id": found.account_id, "order_ref": "A-1042", "slot": 0, "currency": "EUR"}
+    db.session.add(Commission(affiliate_id=found.id, occurred_at=utcnow(), created_at=utcnow(), **order))
+    db.session.commit()
+    for query in ("jose", "o'brien", "O’BRIEN", "bücher", "bucher.ex", "info@xn--bcher-kva.example", "Büch"):
+        page = owner.get("/affiliates", query_string={"q": query}).get_data(as_text=True)
+        assert "info@bücher.example" in page, query
+        assert "other@example.org" not in page, query
+        assert re.findall(r'class="tab-count">(\d+)<', page)[:2] == ["1", "1"], query
+        assert "2 people have signed up" in page
+    page = owner.get("/affiliates?q=a-1042").get_data(as_text=True)
+    assert "other@example.org" in page
+    assert "info@bücher.example" not in page
 
 
 @pytest.mark.parametrize(
