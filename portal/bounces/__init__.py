@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 def install(app: Flask) -> None:
     """Register the hooks, the jobs and the clean-up of this room with the app."""
     from ..jobs.registry import add_cleanup, add_work_source
+    from ..oauth import redirects
+    from ..oauth.models import Purpose
     from . import cleanup, processing, verifying, views, views_hooks
-    from .mailbox import reading
+    from .mailbox import reading, views_connect
     from .mailbox import views as views_mailbox
 
     # No CSRF check: the address holds a secret that no other site knows, and no cookie is read.
@@ -20,6 +22,8 @@ def install(app: Flask) -> None:
     app.register_blueprint(views_hooks.blueprint)
     app.register_blueprint(views.blueprint)
     app.register_blueprint(views_mailbox.blueprint)
+    app.register_blueprint(views_connect.blueprint)
+    redirects.register_finish(app, Purpose.READ, views_connect.finish)
     add_work_source(app, processing.find_due_work)
     add_work_source(app, verifying.find_due_work)
     add_work_source(app, reading.find_due_work)

@@ -25,7 +25,7 @@ from ..state import vault
 from ..vault import DecryptionError
 from . import issuers, sealing
 from .identity import InvalidIdToken, read_identity
-from .models import Flow, OAuthAttempt, OAuthGrant
+from .models import Flow, OAuthAttempt, OAuthGrant, Purpose
 from .redirects import redirect_uri
 from .token_endpoint import TokenAnswer, TokenRequest, request_token
 
@@ -112,6 +112,13 @@ def begin(owner: LoggedIn, asked: ConsentRequest, *, now: datetime) -> str:
         **way.parameters,
     }
     return f"{issuers.authorize_url(way, asked.tenant)}?{urlencode(query)}"
+
+
+def purpose_of(state: str) -> Purpose:
+    """Return what the consent of a callback is for; sending, if the state is not known."""
+    way = db.session.scalar(select(OAuthAttempt.way).where(OAuthAttempt.state_hash == hash_token(state)))
+    db.session.rollback()
+    return issuers.WAYS[way].purpose if way in issuers.WAYS else Purpose.SEND
 
 
 def delete_old_attempts(now: datetime) -> None:
@@ -244,6 +251,12 @@ def _grant(attempt: OAuthAttempt, answer: TokenAnswer, client_secret: str, now: 
             "The permission to send was not given. Connect once more, and leave every box ticked on %(name)s's page.",
             name=way.name,
         )
+        if way.purpose is Purpose.READ:
+            sentence = _(
+                "The permission to read the mailbox was not given. Connect once more, and leave every box ticked on "
+                "%(name)s's page.",
+                name=way.name,
+            )
         raise ConsentFailed(sentence, attempt)
     if not answer.refresh_token:
         sentence = _(
@@ -282,6 +295,7 @@ def _grant(attempt: OAuthAttempt, answer: TokenAnswer, client_secret: str, now: 
     mailbox = identity.mailbox if same else attempt.mailbox
     grant = OAuthGrant(
         account_id=attempt.account_id,
+        purpose=way.purpose,
         flow=Flow.CONSENT,
         issuer=way.issuer,
         tenant=attempt.tenant,

@@ -1,4 +1,4 @@
-"""The lines for Exchange Online PowerShell that let an app send as one mailbox, with the owner's values filled in.
+"""The lines for Exchange Online PowerShell that let an app send as, or read, one mailbox, with the owner's values filled in.
 
 Sources: learn.microsoft.com, "Role Based Access Control for Applications in Exchange Online", "SMTP app RBAC onboarding"
 and "Authenticate an IMAP, POP or SMTP connection using OAuth".
@@ -15,11 +15,12 @@ _SCOPE = "Signet mailbox"
 
 @dataclass(frozen=True)
 class ExchangeLines:
-    """Three groups of lines: for RBAC for Applications, for the classic permission, and for the mailbox."""
+    """Groups of lines: for RBAC for Applications, for the classic permission, for the mailbox, and to read it over IMAP."""
 
     rbac: str
     classic: str
     mailbox: str
+    imap: str
 
 
 def is_guid(text: str) -> bool:
@@ -47,8 +48,14 @@ def exchange_lines(client_id: str, object_id: str, mailbox: str) -> ExchangeLine
         register,
         f"Add-MailboxPermission -Identity {address} -User {principal} -AccessRights FullAccess",
     )
+    imap = (
+        "Connect-ExchangeOnline",
+        register,
+        f"Add-MailboxPermission -Identity {address} -User {principal} -AccessRights FullAccess",
+        f"Set-CASMailbox -Identity {address} -ImapEnabled $true",
+    )
     mailbox_line = f"Set-CASMailbox -Identity {address} -SmtpClientAuthenticationDisabled $false"
-    return ExchangeLines("\n".join(rbac), "\n".join(classic), mailbox_line)
+    return ExchangeLines("\n".join(rbac), "\n".join(classic), mailbox_line, "\n".join(imap))
 
 
 def _quoted(text: str) -> str:

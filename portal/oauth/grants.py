@@ -12,7 +12,7 @@ from ..http_client import PostFailed, post_form
 from ..state import current_config
 from ..vault import DecryptionError
 from . import issuers, sealing
-from .models import Flow, OAuthGrant
+from .models import Flow, OAuthGrant, Purpose
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -33,10 +33,11 @@ class AppOnly:
     secret_expires_on: date | None
 
 
-def new_app_only(account_id: int, values: AppOnly) -> OAuthGrant:
+def new_app_only(account_id: int, values: AppOnly, purpose: Purpose = Purpose.SEND) -> OAuthGrant:
     """Return a grant of Microsoft's client credentials, which is not in the session yet."""
     grant = OAuthGrant(
         account_id=account_id,
+        purpose=purpose,
         flow=Flow.APP_ONLY,
         issuer=issuers.MICROSOFT,
         tenant=values.tenant,
@@ -48,10 +49,13 @@ def new_app_only(account_id: int, values: AppOnly) -> OAuthGrant:
     return grant
 
 
-def new_service_account(account_id: int, key: ServiceAccountKey, *, mailbox: str) -> OAuthGrant:
+def new_service_account(
+    account_id: int, key: ServiceAccountKey, *, mailbox: str, purpose: Purpose = Purpose.SEND
+) -> OAuthGrant:
     """Return a grant of Google's domain-wide delegation, which is not in the session yet."""
     grant = OAuthGrant(
         account_id=account_id,
+        purpose=purpose,
         flow=Flow.SERVICE_ACCOUNT,
         issuer=issuers.GOOGLE,
         tenant="",
@@ -69,10 +73,12 @@ def add(grant: OAuthGrant, made_by: str, *, now: datetime) -> None:
     db.session.flush()
 
 
-def find(account_id: int, grant_id: int) -> OAuthGrant | None:
-    """Return one grant of an account."""
+def find(account_id: int, grant_id: int, purpose: Purpose = Purpose.SEND) -> OAuthGrant | None:
+    """Return one grant of an account that has this purpose."""
     return db.session.scalar(
-        select(OAuthGrant).where(OAuthGrant.id == grant_id, OAuthGrant.account_id == account_id)
+        select(OAuthGrant).where(
+            OAuthGrant.id == grant_id, OAuthGrant.account_id == account_id, OAuthGrant.purpose == purpose
+        )
     )
 
 
@@ -81,41 +87,57 @@ def has_ended(grant_id: int) -> bool:
     return db.session.scalar(select(OAuthGrant.ended_at).where(OAuthGrant.id == grant_id)) is not None
 
 
+def unused(account_id: int, purpose: Purpose, kept: Select[int | None]) -> list[OAuthGrant]:
+    """Return the grants of an account for a purpose that have not ended and are not in use.
+
+    Args:
+        kept: the query for the ids of those in use.
+    """
+    query = select(OAuthGrant).where(
+        OAuthGrant.account_id == account_id,
+        OAuthGrant.purpose == purpose,
+        OAuthGrant.ended_at.is_(None),
+        OAuthGrant.id.not_in(kept),
+    )
+    return list(db.session.scalars(query))
+
+
 def end_all_but(account_id: int, kept: Select[int | None], *, now: datetime) -> None:
-    """End the grants of an account that no version refers to any more. The caller commits.
+    """End the grants for sending of an account that no version refers to any more. The caller commits.
 
     Args:
         kept: the query for the ids of the others.
     """
-    query = select(OAuthGrant).where(
-        OAuthGrant.account_id == account_id, OAuthGrant.ended_at.is_(None), OAuthGrant.id.not_in(kept)
-    )
-    for grant in db.session.scalars(query):
+    for grant in unused(account_id, Purpose.SEND, kept):
         end(grant, now=now)
 
 
 def end_unused(kept: Select[int | None], *, before: datetime, now: datetime) -> None:
-    """End the grants whose last token was fetched before a time, or that never had one since. The caller commits.
+    """End the grants for sending whose last token was fetched before a time, or that never had one since. The caller commits.
 
     Args:
         kept: the query for the ids of those that stay, of all accounts.
     """
     last_used_at = func.coalesce(OAuthGrant.refreshed_at, OAuthGrant.created_at)
     query = select(OAuthGrant).where(
-        OAuthGrant.ended_at.is_(None), last_used_at < before, OAuthGrant.id.not_in(kept)
+        OAuthGrant.purpose == Purpose.SEND,
+        OAuthGrant.ended_at.is_(None),
+        last_used_at < before,
+        OAuthGrant.id.not_in(kept),
     )
     for grant in db.session.scalars(query.with_for_update(skip_locked=True)):
         end(grant, now=now)
 
 
 def earlier(grant: OAuthGrant, kept: Select[int | None]) -> list[OAuthGrant]:
-    """Return the other grants by which the account logged in as the same mailbox, in the same way.
+    """Return the other grants by which the account logged in as the same mailbox, in the same way and for the same purpose.
 
     Args:
         kept: the query for the ids of those that stay.
     """
     query = select(OAuthGrant).where(
         OAuthGrant.account_id == grant.account_id,
+        OAuthGrant.purpose == grant.purpose,
         OAuthGrant.flow == grant.flow,
         OAuthGrant.issuer == grant.issuer,
         OAuthGrant.client_id == grant.client_id,

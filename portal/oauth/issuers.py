@@ -7,12 +7,13 @@ developers.google.com, "OAuth 2.0 mechanism" and "Using OAuth 2.0 for server to 
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..env import OAuthClient
 from ..state import current_config
+from .models import Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ GOOGLE_AUDIENCE = (
 
 @dataclass(frozen=True)
 class Issuer:
-    """One authorization server. ``scope`` is what sending over SMTP needs."""
+    """One authorization server. ``scope`` is what a log-in without a person needs, over SMTP and IMAP alike."""
 
     id: str
     name: str
@@ -70,8 +71,8 @@ def _token_url(issuer: str, tenant: str) -> str:
 class ConsentWay:
     """A way to connect by consent: the authorization server, the provider's card, and what is asked for.
 
-    ``needed_scope`` is the part of ``scope`` without which nothing can be sent; ``parameters`` are further parameters of
-    the authorization request.
+    ``needed_scope`` is the part of ``scope`` without which nothing can be sent or read; ``parameters`` are further
+    parameters of the authorization request.
     """
 
     id: str
@@ -82,67 +83,91 @@ class ConsentWay:
     needed_scope: str
     tenant: str = ""  # where the owner enters none
     parameters: Mapping[str, str] = field(default_factory=dict)
+    purpose: Purpose = Purpose.SEND
+
+    @property
+    def is_organisations(self) -> bool:
+        """Whether it is Microsoft's for organisations, with a directory and shared mailboxes."""
+        return self.issuer == MICROSOFT and self.card == "microsoft365"
 
 
 _SMTP_SEND = "https://outlook.office.com/SMTP.Send"
+_IMAP_READ = "https://outlook.office.com/IMAP.AccessAsUser.All"
 # profile: an id token of a user without a mail attribute names the account in preferred_username only.
 _MICROSOFT_SCOPE = f"{_SMTP_SEND} offline_access openid email profile"
+_SENDING = (
+    ConsentWay(
+        "microsoft",
+        "Microsoft",
+        MICROSOFT,
+        "microsoft365",
+        _MICROSOFT_SCOPE,
+        _SMTP_SEND,
+        "organizations",
+        {"prompt": "select_account"},
+    ),
+    ConsentWay(
+        "outlook-com",
+        "Microsoft",
+        MICROSOFT,
+        "outlook-com",
+        _MICROSOFT_SCOPE,
+        _SMTP_SEND,
+        "consumers",
+        {"prompt": "select_account"},
+    ),
+    # Without prompt=consent Google gives a refresh token at the first consent only.
+    ConsentWay(
+        "google",
+        "Google",
+        GOOGLE,
+        "gmail",
+        "https://mail.google.com/ openid email",
+        "https://mail.google.com/",
+        parameters={"access_type": "offline", "prompt": "consent"},
+    ),
+    # The rehearsal server, which plays a provider; see ``available_ways``.
+    ConsentWay(
+        "rehearsal",
+        "Rehearsal",
+        REHEARSAL,
+        "rehearsal-consent",
+        f"{REHEARSAL_SCOPE} offline_access openid email",
+        REHEARSAL_SCOPE,
+    ),
+)
+
+
+def _reading(way: ConsentWay) -> ConsentWay:
+    """Return the way to read a mailbox by the same kind of consent, with a scope of its own."""
+    needed = _IMAP_READ if way.issuer == MICROSOFT else way.needed_scope
+    scope = way.scope.replace(way.needed_scope, needed)
+    return replace(way, id=f"{READ_PREFIX}{way.id}", scope=scope, needed_scope=needed, purpose=Purpose.READ)
+
+
+READ_PREFIX = "read-"
 WAYS = {
     way.id: way
-    for way in (
-        ConsentWay(
-            "microsoft",
-            "Microsoft",
-            MICROSOFT,
-            "microsoft365",
-            _MICROSOFT_SCOPE,
-            _SMTP_SEND,
-            "organizations",
-            {"prompt": "select_account"},
-        ),
-        ConsentWay(
-            "outlook-com",
-            "Microsoft",
-            MICROSOFT,
-            "outlook-com",
-            _MICROSOFT_SCOPE,
-            _SMTP_SEND,
-            "consumers",
-            {"prompt": "select_account"},
-        ),
-        # Without prompt=consent Google gives a refresh token at the first consent only.
-        ConsentWay(
-            "google",
-            "Google",
-            GOOGLE,
-            "gmail",
-            "https://mail.google.com/ openid email",
-            "https://mail.google.com/",
-            parameters={"access_type": "offline", "prompt": "consent"},
-        ),
-        # The rehearsal server, which plays a provider; see ``available_ways``.
-        ConsentWay(
-            "rehearsal",
-            "Rehearsal",
-            REHEARSAL,
-            "rehearsal-consent",
-            f"{REHEARSAL_SCOPE} offline_access openid email",
-            REHEARSAL_SCOPE,
-        ),
-    )
+    for way in (*_SENDING, *(_reading(way) for way in _SENDING if way.issuer in {MICROSOFT, GOOGLE}))
 }
 
 
-def available_ways() -> dict[str, ConsentWay]:
+def available_ways(purpose: Purpose = Purpose.SEND) -> dict[str, ConsentWay]:
     """Return the ways that owners can choose: the rehearsal only where its server runs."""
-    return {id_: way for id_, way in WAYS.items() if way.issuer != REHEARSAL or current_config().rehearsal}
+    is_rehearsed = current_config().rehearsal
+    return {
+        id_: way
+        for id_, way in WAYS.items()
+        if way.purpose is purpose and (way.issuer != REHEARSAL or is_rehearsed)
+    }
 
 
 def way_of(grant: OAuthGrant) -> ConsentWay:
     """Return the way by which a grant of the flow *consent* was made."""
-    if grant.issuer in {GOOGLE, REHEARSAL}:
-        return WAYS[grant.issuer]
-    return WAYS["outlook-com" if grant.tenant == WAYS["outlook-com"].tenant else "microsoft"]
+    id_ = grant.issuer
+    if grant.issuer == MICROSOFT and grant.tenant == WAYS["outlook-com"].tenant:
+        id_ = "outlook-com"
+    return WAYS[f"{READ_PREFIX}{id_}" if grant.purpose is Purpose.READ else id_]
 
 
 def authorize_url(way: ConsentWay, tenant: str) -> str:

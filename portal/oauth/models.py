@@ -20,12 +20,20 @@ class Flow(StrEnum):
     SERVICE_ACCOUNT = "service-account"  # a signed JWT, RFC 7523; Google's domain-wide delegation
 
 
+class Purpose(StrEnum):
+    """What a grant logs in for. A grant for one purpose is never used for the other."""
+
+    SEND = "send"  # over SMTP
+    READ = "read"  # the mailbox for bounces, over IMAP
+
+
 class OAuthGrant(Base):
     """One consent to log in as one mailbox. It is not edited: connecting again makes another one."""
 
     __tablename__ = "oauth_grant"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
+    purpose: Mapped[Purpose] = mapped_column(enum_column(Purpose, 10), default=Purpose.SEND)
     flow: Mapped[Flow] = mapped_column(enum_column(Flow, 20))
     issuer: Mapped[str] = mapped_column(String(20))  # id of ``issuers``
     tenant: Mapped[str] = mapped_column(String(253), default="")  # Microsoft's directory

@@ -7,17 +7,44 @@ for Web Server Applications", section "Redirect URI validation rules".
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flask_babel import gettext as _
 
-from ..state import current_config
+from ..state import current_config, get_state
 from . import issuers
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from .models import Purpose
+
+Finish = Callable[[str, Mapping[str, str]], Any]  # issuer and the parameters of its answer -> a response
 
 # Names below these are of no public registry (RFC 6761, RFC 6762, RFC 9476 and common private ones).
 _PRIVATE_ENDINGS = frozenset(
     {"local", "localhost", "internal", "lan", "home", "corp", "test", "invalid", "example", "alt"}
 )
+
+
+@dataclass
+class _Finishes:
+    """What finishes a consent, by its purpose. One address serves all, because each has to be registered at the provider."""
+
+    by_purpose: dict[Purpose, Finish] = field(default_factory=dict)
+
+
+def register_finish(app: Flask, purpose: Purpose, finish: Finish) -> None:
+    """Let this function answer the callbacks of consents for a purpose."""
+    get_state(app).part(_Finishes).by_purpose[purpose] = finish
+
+
+def finish_for(purpose: Purpose) -> Finish:
+    """Return what answers the callbacks of consents for a purpose."""
+    return get_state().part(_Finishes).by_purpose[purpose]
 
 
 def redirect_uri(issuer: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..state import vault
+from .models import Purpose
 
 if TYPE_CHECKING:
     from .models import OAuthGrant
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
 
 def binding(grant: OAuthGrant) -> dict[str, str | int]:
     """Return the values that both secrets of a grant are sealed with."""
+    purpose = {"purpose": Purpose.READ.value} if grant.purpose is Purpose.READ else {}
     return {
+        **purpose,  # none for sending, whose secrets were sealed before there was another purpose
         "kind": "oauth-grant",
         "account": grant.account_id,
         "flow": str(grant.flow),

@@ -113,7 +113,13 @@ KINDS = (
         hooks.key_binding,
         BounceHook.sealed_key.is_not(None),
     ),
-    SealedKind("IMAP passwords", BounceMailbox, ("sealed_password",), mailbox_credentials.binding),
+    SealedKind(
+        "IMAP passwords",
+        BounceMailbox,
+        ("sealed_password",),
+        mailbox_credentials.binding,
+        BounceMailbox.grant_id.is_(None),  # the others have none
+    ),
     SealedKind("keys of affiliates' pages", Affiliate, ("sealed_page_keys",), page_keys.binding),
     # Last, so that a portal without the old key refuses to start until all other rows are resealed.
     SealedKind("key check", KeyCheck, ("sealed",), lambda _row: KEY_CHECK_BINDING),

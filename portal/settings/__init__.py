@@ -12,7 +12,9 @@ def install(app: Flask) -> None:
     """Register the pages and the jobs of this package with the app."""
     from ..accounts import standing
     from ..jobs.registry import add_cleanup, add_work_source
+    from ..oauth import redirects
     from ..oauth.consent import delete_old_attempts
+    from ..oauth.models import Purpose
     from ..outbox.callbacks import add_listener
     from . import login_probe, routing, views_explain
     from .check import find_due_work
@@ -26,6 +28,7 @@ def install(app: Flask) -> None:
     app.register_blueprint(views_explain.blueprint)
     app.register_blueprint(connecting.blueprint)
     app.register_blueprint(views_consent.blueprint)
+    redirects.register_finish(app, Purpose.SEND, views_consent.finish)
     add_work_source(app, find_due_work)
     add_cleanup(app, delete_old_attempts)
     add_cleanup(app, used_grants.end_unused_grants)

@@ -22,12 +22,15 @@ class ImapScript:
     folder: bytes = b'"INBOX"'
     answers: dict[bytes, Answer] = field(default_factory=dict)
     starttls: bool = False
+    certificate: str = "good"  # see tests.smtp.badserver.context
+    tokens: set[str] = field(default_factory=set)  # that XOAUTH2 accepts
+    token_log_ins: list[tuple[str, bool]] = field(default_factory=list)  # user, and whether it was let in
     commands: list[bytes] = field(default_factory=list)  # without credentials
     fetched: list[int] = field(default_factory=list)  # UIDs of which more than headers was asked for
 
     def __call__(self, peer: Peer) -> None:
         if not self.starttls:
-            peer.encrypt()
+            peer.encrypt(self.certificate)
         peer.send(b"* OK ready\r\n")
         while True:
             tag, _, line = peer.receive().rstrip(b"\r\n").partition(b" ")
@@ -45,7 +48,7 @@ class ImapScript:
             peer.send(tag + b" OK go on\r\n")
             peer.encrypt()
         elif name == b"AUTHENTICATE":
-            self._authenticate(peer, tag)
+            (self._xoauth2 if b"XOAUTH2" in line else self._authenticate)(peer, tag)
         elif name == b"EXAMINE" and line.endswith(self.folder):
             state = f"* {len(self.mails)} EXISTS\r\n* OK [UIDVALIDITY {self.uid_validity}] ok\r\n"
             state += f"* OK [UIDNEXT {max(self.mails, default=0) + 1}] ok\r\n"
@@ -67,6 +70,16 @@ class ImapScript:
             tag
             + (b" OK welcome\r\n" if known else b" NO [AUTHENTICATIONFAILED] secret words of the server\r\n")
         )
+
+    def _xoauth2(self, peer: Peer, tag: bytes) -> None:
+        peer.send(b"+ \r\n")
+        user, bearer, *_ = base64.b64decode(peer.receive()).decode().split("\1")
+        known = bearer.removeprefix("auth=Bearer ") in self.tokens
+        self.token_log_ins.append((user.removeprefix("user="), known))
+        if not known:  # the reason, which the client answers with an empty line
+            peer.send(b"+ " + base64.b64encode(b'{"status":"401","schemes":"bearer"}') + b"\r\n")
+            assert not peer.receive().strip()
+        peer.send(tag + (b" OK welcome\r\n" if known else b" NO AUTHENTICATE failed.\r\n"))
 
     def _search(self, peer: Peer, tag: bytes, line: bytes) -> None:
         first, last = map(int, re.search(rb"UID (\d+):(\d+)", line).groups())

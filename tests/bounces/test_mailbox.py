@@ -256,7 +256,7 @@ def test_reading_ends_with_the_mailbox(app: Flask, brightleaf, owner, server):
     assert owner.submit(f"{PAGE}/remove", {}, page=PAGE).status_code == 404
     reading.read(mailbox_id)
     assert server.connections == 0
-    assert "Connect the mailbox" in text_of(owner)
+    assert "Stop reading" not in text_of(owner)
 
 
 @contextmanager

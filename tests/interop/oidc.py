@@ -43,9 +43,10 @@ def _missing(package: str) -> str | None:
 class OidcProvider(Started):
     """npm oidc-provider at Microsoft's paths: code with PKCE, rotation with detection of reuse, introspection."""
 
-    def __init__(self, portal: str, lifetime_s: int = 3600) -> None:
+    def __init__(self, portal: str, lifetime_s: int = 3600, *, scope: str = SCOPE) -> None:
         super().__init__(1)
         self._portal = portal
+        self._scope = scope
         self._lifetime_s = lifetime_s
 
     @property
@@ -59,7 +60,7 @@ class OidcProvider(Started):
             "client": CLIENT,
             "secret": SECRET,
             "introspection": INTROSPECTION,
-            "scope": SCOPE,
+            "scope": self._scope,
             "redirects": [f"{self._portal}/oauth/callback/microsoft"],
             "lifetime": self._lifetime_s,
         }

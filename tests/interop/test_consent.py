@@ -112,9 +112,9 @@ def provider(real_or_skip, folder: Path) -> Iterator[Provider]:
         yield Provider(issuer, stack.enter_context(Dovecot(extra=extra)), relay)
 
 
-def dovecot_settings(folder: Path, issuer: OidcProvider, relay: int) -> str:
+def dovecot_settings(folder: Path, issuer: OidcProvider, relay: int, host: str = HOST) -> str:
     """Return the settings with which Dovecot asks the issuer about each token. Writes files that they name."""
-    certificate = authority().issue_cert(HOST)
+    certificate = authority().issue_cert(host)
     pem, key = folder / "cert.pem", folder / "key.pem"
     pem.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
     key.write_bytes(certificate.private_key_pem.bytes())

@@ -28,6 +28,8 @@ LOGGED_IN = [
     "/settings/bounces",
     "/settings/bounces/events",
     "/settings/bounces/mailbox",
+    "/settings/bounces/mailbox/connect/app",
+    "/settings/bounces/mailbox/connect/microsoft",
     "/automated-emails",
     "/automated-emails/new-sign-up",
     "/deliveries",

@@ -271,7 +271,9 @@ def context(certificate: str) -> ssl.SSLContext:
     now = dt.datetime.now(dt.UTC)
     issue = {
         "good": lambda: authority().issue_cert("localhost", "127.0.0.1"),
-        "providers": lambda: authority().issue_cert("smtp.office365.com", "smtp.gmail.com"),
+        "providers": lambda: authority().issue_cert(
+            "smtp.office365.com", "smtp.gmail.com", "outlook.office365.com", "imap.gmail.com"
+        ),
         "untrusted": lambda: trustme.CA().issue_cert("localhost", "127.0.0.1"),
         "wrong name": lambda: authority().issue_cert("smtp.other.example", "*.other.example"),
         "expired": lambda: authority().issue_cert(

@@ -1,10 +1,11 @@
-"""The stored password of a mailbox, sealed for one server, port and username."""
+"""How a mailbox is logged in to: the password at rest and the server that it belongs to, or a grant of OAuth 2.0."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ...oauth.tokens import GrantTokens
 from ...smtp.server import Secret, Security
 from ...state import current_config, vault
 from .imap import PORTS, ImapServer
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenedMailbox:
-    """What one reading needs. The password is opened for the server that it was typed for."""
+    """What one reading needs: the password, opened for the server that it was typed for, or else the source of tokens."""
 
     server: ImapServer
     username: str
     folder: str
-    password: Secret = field(repr=False)
+    password: Secret | None = field(repr=False)
+    tokens: GrantTokens | None
 
 
 def binding(mailbox: BounceMailbox) -> dict[str, str | int]:
@@ -41,8 +43,12 @@ def seal(mailbox: BounceMailbox, password: str) -> None:
 
 
 def open_mailbox(mailbox: BounceMailbox) -> OpenedMailbox:
-    """Return server and password in plain text. Raises DecryptionError."""
-    password = Secret(vault().open(mailbox.sealed_password, binding(mailbox)))
-    policy = replace(current_config().policy, ports=PORTS, host_overrides=())
+    """Return the server, and the password in plain text or the source of tokens. Raises DecryptionError."""
+    policy = current_config().policy
+    overrides = tuple(one for one in policy.host_overrides if one.port in PORTS)
+    policy = replace(policy, ports=PORTS, host_overrides=overrides)
     server = ImapServer(mailbox.host, mailbox.port, Security(mailbox.security), policy)
-    return OpenedMailbox(server, mailbox.username, mailbox.folder, password)
+    if mailbox.grant_id is not None:
+        return OpenedMailbox(server, mailbox.username, mailbox.folder, None, GrantTokens(mailbox.grant_id))
+    password = Secret(vault().open(mailbox.sealed_password, binding(mailbox)))
+    return OpenedMailbox(server, mailbox.username, mailbox.folder, password, None)

@@ -42,6 +42,12 @@ def _plain(_form: Form, field: Any) -> None:
         raise ValidationError(_("This holds a line break or another control character. Paste it again."))
 
 
+class FolderForm(PortalForm):
+    """Folder of a mailbox that was connected without a password."""
+
+    read_folder = text_field(_("Folder"), required(_("Enter the folder, mostly INBOX.")), _plain, limit=120)
+
+
 class MailboxForm(PortalForm):
     """Server, folder and password of a mailbox."""
 

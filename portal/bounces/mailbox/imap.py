@@ -177,7 +177,7 @@ class ImapSession:
         if "AUTH=XOAUTH2" not in self._imap.capabilities:
             raise ImapFailure("login-not-offered")
         answers = iter([f"user={username}\1auth=Bearer {token.reveal()}\1\1".encode(), b""])
-        with _failures("login-refused"):
+        with _failures("token-refused"):
             self._imap.authenticate("XOAUTH2", lambda _challenge: next(answers, b""))
 
     def examine(self, folder: str) -> int:

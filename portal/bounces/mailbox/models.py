@@ -13,6 +13,8 @@ from ...db import Base
 class BounceMailbox(Base):
     """One mailbox of an account. Its password is sealed for this host, port and username, and for nothing else.
 
+    A mailbox that was connected without a password has a grant, and an empty ``sealed_password``.
+
     Mails are read in the order of their UIDs: ``last_uid`` is the last one that was looked at under ``uid_validity``, both
     None before the first reading. ``next_read_at`` is also the lease of the worker that reads. ``problem`` is the code of the
     last failure, empty after a reading that succeeded.
@@ -27,6 +29,7 @@ class BounceMailbox(Base):
     username: Mapped[str] = mapped_column(String(254))
     folder: Mapped[str] = mapped_column(String(120))
     sealed_password: Mapped[bytes] = mapped_column(LargeBinary)
+    grant_id: Mapped[int | None] = mapped_column(ForeignKey("oauth_grant.id"))
     generation: Mapped[int] = mapped_column(
         default=0
     )  # counts the savings; a reading of an earlier one stores nothing

@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING
 
 from flask_babel import lazy_gettext as _
 
+from ...smtp.failure import Reason
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ...smtp.failure import SubmissionFailure
+
+_LAPSED = frozenset({"invalid_grant", "interaction_required", "disconnected", "secret_not_openable"})
 _PROBLEMS: Mapping[str, str] = {
     "name-unknown": _(
         "There is no public server of this name. Compare IMAP Server with your provider’s help page."
@@ -41,8 +46,25 @@ _PROBLEMS: Mapping[str, str] = {
         "The server did not answer as an IMAP server does, or ended the connection. Compare server and port with your "
         "provider’s help page."
     ),
+    "token-refused": _(
+        "The server refused the permission, although it is valid. IMAP may be off for this mailbox, or the app may have no "
+        "right to it yet; at Microsoft a change takes up to two hours."
+    ),
+    "token-unavailable": _("The provider gave no permission just now. It is asked again."),
+    "consent-lapsed": _("The provider no longer honours the consent. Connect the mailbox again."),
+    "client-refused": _(
+        "The provider does not accept the client: its secret may have expired, or the app lacks the permission to read "
+        "mailboxes. Connect the mailbox again with a client that it accepts."
+    ),
     "password-lost": _("The saved password cannot be opened any more. Enter it again."),
 }
+
+
+def code_of_token(failure: SubmissionFailure) -> str:
+    """Return the code for a token that could not be fetched."""
+    if failure.reason is not Reason.TOKEN_REFUSED:
+        return "token-unavailable"
+    return "consent-lapsed" if failure.evidence.get("error") in _LAPSED else "client-refused"
 
 
 def sentence(code: str) -> str:

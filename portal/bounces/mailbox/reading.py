@@ -17,18 +17,22 @@ from sqlalchemy import select, update
 from ...clock import utcnow
 from ...db import db
 from ...security_log import SecurityEvent, record
+from ...smtp.failure import SubmissionFailure
+from ...smtp.server import Secret
 from ...vault import DecryptionError
 from ..meaning import Meaning, Report
 from ..parsing.mime import MAX_BYTES, read_mail
 from ..parsing.model import BounceClass
 from ..parsing.read import read_report
 from ..recording import record_events
+from . import problems
 from .candidates import may_be_report
 from .credentials import OpenedMailbox, open_mailbox
 from .imap import TIME_LIMIT_S, UID_SPAN, ImapFailure, ImapSession
 from .models import BounceMailbox
 
 if TYPE_CHECKING:
+    from ...smtp.server import AccessToken
     from ..parsing.model import MailReport
 
 JOB = "read-mailbox"
@@ -105,8 +109,10 @@ def _claim(mailbox_id: int, now: datetime) -> BounceMailbox | None:
 def _read(opened: OpenedMailbox, uid_validity: int | None, last_uid: int | None) -> _Reading:
     result = _Reading()
     try:
+        # The token comes first: the time limit of the connection is for the mailbox.
+        token = opened.tokens.fetch() if opened.tokens is not None else None
         with ImapSession(opened.server) as mailbox:
-            mailbox.log_in(opened.username, opened.password)
+            _log_in(mailbox, opened, token)
             result.uid_validity = mailbox.examine(opened.folder)
             newest = mailbox.next_uid() - 1
             is_new = result.uid_validity != uid_validity or last_uid is None
@@ -115,7 +121,23 @@ def _read(opened: OpenedMailbox, uid_validity: int | None, last_uid: int | None)
                 _read_up_to(mailbox, newest, result)
     except ImapFailure as failure:
         result.problem = failure.code
+    except SubmissionFailure as failure:
+        result.problem = problems.code_of_token(failure)
     return result
+
+
+def _log_in(mailbox: ImapSession, opened: OpenedMailbox, token: AccessToken | None) -> None:
+    """Log in; with a kept token that is refused, once more with a new one. Raises ImapFailure and SubmissionFailure."""
+    if token is None or opened.tokens is None:
+        mailbox.log_in(opened.username, opened.password or Secret(""))
+        return
+    try:
+        mailbox.log_in_with_token(opened.username, token.secret)
+    except ImapFailure as failure:
+        fresh = opened.tokens.renew(token) if failure.code == "token-refused" else None
+        if fresh is None:
+            raise
+        mailbox.log_in_with_token(opened.username, fresh.secret)
 
 
 def _read_up_to(mailbox: ImapSession, newest: int, result: _Reading) -> None:

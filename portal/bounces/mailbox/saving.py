@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 
 from ... import rate_limit
 from ...db import db, insert
 from ...jobs import notify
+from ...oauth import grants, tokens
+from ...oauth.models import Purpose
 from ...settings.credentials import prepare_password
 from . import credentials
 from .models import BounceMailbox
@@ -19,7 +21,21 @@ from .reading import JOB
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ...oauth.models import OAuthGrant
+
 READ_LIMIT = rate_limit.RateLimit("read-mailbox", 20, timedelta(hours=1))
+_SAVED = (
+    "host",
+    "port",
+    "security",
+    "username",
+    "folder",
+    "sealed_password",
+    "grant_id",
+    "saved_by",
+    "saved_at",
+    "next_read_at",
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +47,7 @@ class MailboxInput:
     security: str
     username: str
     folder: str
-    password: str = field(repr=False)
+    password: str = field(default="", repr=False)
 
 
 class PasswordNeeded(Exception):
@@ -43,57 +59,54 @@ def find(account_id: int) -> BounceMailbox | None:
     return db.session.scalar(select(BounceMailbox).where(BounceMailbox.account_id == account_id))
 
 
+def grant_of(mailbox: BounceMailbox) -> OAuthGrant | None:
+    """Return the grant by which a mailbox was connected, None if it has a password."""
+    if mailbox.grant_id is None:
+        return None
+    return grants.find(mailbox.account_id, mailbox.grant_id, Purpose.READ)
+
+
 def save(account_id: int, values: MailboxInput, saved_by: str, *, now: datetime) -> None:
     """Save the mailbox and read it at once. Commits. Raises PasswordNeeded.
 
-    The saved password is kept only for the same server, port, security and username. Another server or folder begins
-    anew: its UIDs are others.
+    The saved password is kept only for the same server, port, security and username.
     """
-    mailbox = db.session.scalar(
-        select(BounceMailbox).where(BounceMailbox.account_id == account_id).with_for_update()
-    )
-    wished = BounceMailbox(
-        account_id=account_id,
-        host=values.host,
-        port=values.port,
-        security=values.security,
-        username=values.username,
-        folder=values.folder,
-        saved_by=saved_by,
-        saved_at=now,
-        next_read_at=now,
-    )
-    is_same = mailbox is not None and credentials.binding(mailbox) == credentials.binding(wished)
+    mailbox = _locked(account_id)
+    wanted = _row(account_id, values, saved_by, now)
     if values.password:
-        credentials.seal(wished, prepare_password(values.password))
-    elif mailbox is not None and is_same:
-        wished.sealed_password = mailbox.sealed_password
+        credentials.seal(wanted, prepare_password(values.password))
+    elif mailbox is not None and mailbox.sealed_password and _is_same_login(mailbox, wanted):
+        wanted.sealed_password = mailbox.sealed_password
     else:
         db.session.rollback()
         raise PasswordNeeded
-    columns = (
-        "host",
-        "port",
-        "security",
-        "username",
-        "folder",
-        "sealed_password",
-        "saved_by",
-        "saved_at",
-        "next_read_at",
-    )
-    changed = {name: getattr(wished, name) for name in columns}
-    changed |= {"problem": "", "failures": 0}
-    if not is_same or (mailbox is not None and mailbox.folder != values.folder):
-        changed |= {"uid_validity": None, "last_uid": None, "last_read_at": None, "last_tried_at": None}
-    fresh = {"account_id": account_id, "generation": 0, "mails": 0, "reports": 0}
-    statement = insert(BounceMailbox).values(fresh | changed)
-    statement = statement.on_conflict_do_update(
-        index_elements=["account_id"], set_=changed | {"generation": BounceMailbox.generation + 1}
-    ).returning(BounceMailbox.id)
-    mailbox_id = db.session.scalar(statement)
-    notify.push_after_commit(JOB, mailbox_id)
-    db.session.commit()
+    _store(mailbox, wanted, now)
+
+
+def save_connected(grant: OAuthGrant, values: MailboxInput, saved_by: str, *, now: datetime) -> None:
+    """Save the mailbox of a grant that is not in the session yet, and read it at once. Commits.
+
+    The folder is kept if the same mailbox was read before. The grant of the mailbox before is ended.
+    """
+    mailbox = _locked(grant.account_id)
+    grants.add(grant, saved_by, now=now)
+    wanted = _row(grant.account_id, values, saved_by, now)
+    wanted.sealed_password, wanted.grant_id = b"", grant.id
+    if mailbox is not None and _is_same_login(mailbox, wanted):
+        wanted.folder = mailbox.folder
+    _store(mailbox, wanted, now)
+
+
+def save_folder(account_id: int, folder: str, *, now: datetime) -> bool:
+    """Read another folder of the mailbox from now on; return whether there is a mailbox. Commits."""
+    mailbox = _locked(account_id)
+    if mailbox is None:
+        return False
+    values = MailboxInput(mailbox.host, mailbox.port, mailbox.security, mailbox.username, folder)
+    wanted = _row(account_id, values, mailbox.saved_by, now)
+    wanted.sealed_password, wanted.grant_id = mailbox.sealed_password, mailbox.grant_id
+    _store(mailbox, wanted, now)
+    return True
 
 
 def read_now(account_id: int, *, now: datetime) -> bool:
@@ -111,12 +124,79 @@ def read_now(account_id: int, *, now: datetime) -> bool:
         .execution_options(synchronize_session=False)
     )
     notify.push_after_commit(JOB, mailbox.id)
+    grant_id = mailbox.grant_id
     db.session.commit()
+    if grant_id is not None:
+        tokens.discard(grant_id)  # what was granted may have changed
     return True
 
 
-def remove(account_id: int) -> bool:
-    """Delete the mailbox with its password; return whether there was one. Commits."""
-    removed = db.session.execute(delete(BounceMailbox).where(BounceMailbox.account_id == account_id))
+def remove(account_id: int, *, now: datetime) -> bool:
+    """Delete the mailbox with its password, and end its grant; return whether there was one. Commits."""
+    mailbox = _locked(account_id)
+    if mailbox is None:
+        db.session.rollback()
+        return False
+    db.session.delete(mailbox)
+    db.session.flush()
+    _end_unused_and_commit(account_id, now)
+    return True
+
+
+def _locked(account_id: int) -> BounceMailbox | None:
+    query = select(BounceMailbox).where(BounceMailbox.account_id == account_id)
+    return db.session.scalar(query.with_for_update().execution_options(populate_existing=True))
+
+
+def _row(account_id: int, values: MailboxInput, saved_by: str, now: datetime) -> BounceMailbox:
+    """Return the mailbox as it is to be stored; it does not enter the session."""
+    return BounceMailbox(
+        account_id=account_id,
+        host=values.host,
+        port=values.port,
+        security=values.security,
+        username=values.username,
+        folder=values.folder,
+        saved_by=saved_by,
+        saved_at=now,
+        next_read_at=now,
+    )
+
+
+def _is_same_login(one: BounceMailbox, other: BounceMailbox) -> bool:
+    return credentials.binding(one) == credentials.binding(other)
+
+
+def _store(mailbox: BounceMailbox | None, wanted: BounceMailbox, now: datetime) -> None:
+    """Write the mailbox, and end the grant of the one before. Commits.
+
+    Another server or folder begins anew: its UIDs are others.
+    """
+    changed = {name: getattr(wanted, name) for name in _SAVED}
+    changed |= {"problem": "", "failures": 0}
+    if mailbox is None or not _is_same_login(mailbox, wanted) or mailbox.folder != wanted.folder:
+        changed |= {"uid_validity": None, "last_uid": None, "last_read_at": None, "last_tried_at": None}
+    fresh = {"account_id": wanted.account_id, "generation": 0, "mails": 0, "reports": 0}
+    statement = insert(BounceMailbox).values(fresh | changed)
+    statement = statement.on_conflict_do_update(
+        index_elements=["account_id"], set_=changed | {"generation": BounceMailbox.generation + 1}
+    ).returning(BounceMailbox.id)
+    notify.push_after_commit(JOB, db.session.scalar(statement))
+    _end_unused_and_commit(wanted.account_id, now)
+
+
+def _end_unused_and_commit(account_id: int, now: datetime) -> None:
+    """End the grants that no mailbox needs any more, and commit.
+
+    Google's consent is revoked there, too, unless another grant depends on it.
+    """
+    used = select(BounceMailbox.grant_id).where(
+        BounceMailbox.account_id == account_id, BounceMailbox.grant_id.is_not(None)
+    )
+    former = grants.unused(account_id, Purpose.READ, used)
+    revoked = [token for grant in former if (token := grants.token_to_revoke(grant))]
+    for grant in former:
+        grants.end(grant, now=now)
     db.session.commit()
-    return removed.rowcount > 0  # type: ignore[attr-defined,no-any-return]
+    for token in revoked:
+        grants.revoke(token)

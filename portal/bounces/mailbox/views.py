@@ -9,8 +9,10 @@ from flask_babel import gettext as _
 from flask_login import current_user, login_required
 
 from ...clock import utcnow
-from . import problems, saving
-from .forms import MailboxForm
+from ...oauth import issuers
+from ...oauth.models import Flow
+from . import connecting, problems, saving
+from .forms import FolderForm, MailboxForm
 
 if TYPE_CHECKING:
     from .models import BounceMailbox
@@ -42,6 +44,21 @@ def save() -> Any:
     return _page(form, saving.find(current_user.account_id), refused=True), 422
 
 
+@blueprint.post("/folder")
+@login_required
+def save_folder() -> Any:
+    form = FolderForm()
+    mailbox = saving.find(current_user.account_id) or abort(404)
+    if not form.validate():
+        return _page(
+            MailboxForm(formdata=None, data=_data(mailbox)), mailbox, folder_form=form, refused=True
+        ), 422
+    if not saving.save_folder(current_user.account_id, str(form.read_folder.data), now=utcnow()):
+        abort(404)
+    flash(_("The mailbox is saved and is read now."), "success")
+    return redirect(url_for(".show"), 303)
+
+
 @blueprint.post("/read")
 @login_required
 def read_now() -> Any:
@@ -60,14 +77,14 @@ def read_now() -> Any:
 @blueprint.post("/remove")
 @login_required
 def remove() -> Any:
-    if not saving.remove(current_user.account_id):
+    if not saving.remove(current_user.account_id, now=utcnow()):
         abort(404)
-    flash(_("The mailbox is no longer read, and its password is deleted."), "success")
+    flash(_("The mailbox is no longer read, and its password or permission is deleted."), "success")
     return redirect(url_for(".show"), 303)
 
 
 def _data(mailbox: BounceMailbox | None) -> dict[str, str]:
-    if mailbox is None:
+    if mailbox is None or mailbox.grant_id is not None:
         return {"folder": "INBOX", "security": "implicit"}
     return {
         "host": mailbox.host,
@@ -78,11 +95,27 @@ def _data(mailbox: BounceMailbox | None) -> dict[str, str]:
     }
 
 
-def _page(form: MailboxForm, mailbox: BounceMailbox | None, *, refused: bool = False) -> str:
+def _page(
+    form: MailboxForm,
+    mailbox: BounceMailbox | None,
+    *,
+    folder_form: FolderForm | None = None,
+    refused: bool = False,
+) -> str:
+    grant = saving.grant_of(mailbox) if mailbox else None
+    again = ""
+    if grant is not None:
+        again = "app" if grant.flow is Flow.APP_ONLY else connecting.way_of(grant)
+    folder = folder_form or FolderForm(formdata=None, data={"read_folder": mailbox.folder} if mailbox else {})
     return render_template(
         "bounces/mailbox.html",
         form=form,
-        form_errors=refused,
+        folder_form=folder,
+        wrong_form=(folder if folder_form else form) if refused else None,
+        grant=grant,
+        again=again,
+        issuer=issuers.issuer_of(grant).name if grant else "",
+        ways=connecting.ways(),
         mailbox=mailbox,
         problem=problems.sentence(mailbox.problem) if mailbox and mailbox.problem else "",
     )

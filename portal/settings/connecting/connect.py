@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ...oauth.grants import AppOnly
 
 _CARDS = {issuers.MICROSOFT: "microsoft365", issuers.GOOGLE: "gmail"}  # of the ways without a person
-_CONSENT_LABELS = {
+CONSENT_LABELS = {
     "microsoft": "Microsoft 365",
     "outlook-com": "Outlook.com",
     "google": "Google",
@@ -70,6 +70,11 @@ def connect_microsoft(owner: Owner, values: AppOnly, *, now: datetime) -> SmtpSe
 
     The formats of mailbox and date are checked, the other values are only stripped. Raises InvalidSettings.
     """
+    return _save(owner, grants.new_app_only(owner.account_id, valid_app_only(values, now=now)), now)
+
+
+def valid_app_only(values: AppOnly, *, now: datetime) -> AppOnly:
+    """Return the values with a canonical tenant and client id. Raises InvalidSettings."""
     errors: dict[str, str] = {}
     tenant = _tenant(values.tenant, errors)
     if not is_guid(values.client_id):
@@ -82,9 +87,7 @@ def connect_microsoft(owner: Owner, values: AppOnly, *, now: datetime) -> SmtpSe
         )
     if errors:
         raise InvalidSettings(errors)
-    accepted = replace(values, tenant=tenant, client_id=values.client_id.lower())
-    grant = grants.new_app_only(owner.account_id, accepted)
-    return _save(owner, grant, now)
+    return replace(values, tenant=tenant, client_id=values.client_id.lower())
 
 
 def connect_google(owner: Owner, mailbox: str, key: str, *, now: datetime) -> SmtpSettings:
@@ -101,7 +104,7 @@ def connect_google(owner: Owner, mailbox: str, key: str, *, now: datetime) -> Sm
 
 def consent_ways() -> list[tuple[str, str]]:
     """Return id and name of each provider that can be connected by consent."""
-    return [(way, _CONSENT_LABELS[way]) for way in issuers.available_ways()]
+    return [(way, CONSENT_LABELS[way]) for way in issuers.available_ways()]
 
 
 def consent_request(
@@ -126,8 +129,8 @@ def consent_request(
             errors["client_secret"] = _("Enter the client secret.")
         elif is_guid(client_secret):
             errors["client_secret"] = _("This is the Secret ID. Enter the Value that stands beside it.")
-    shared = is_shared and way == "microsoft"
-    directory = _tenant(tenant, errors) if tenant and way == "microsoft" else chosen.tenant
+    shared = is_shared and chosen.is_organisations
+    directory = _tenant(tenant, errors) if tenant and chosen.is_organisations else chosen.tenant
     if errors:
         raise InvalidSettings(errors)
     return ConsentRequest(way, mailbox, directory, client_id, client_secret, shared, client.secret_expires_on)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
@@ -21,6 +21,9 @@ from ..checking.check_requests import CheckLimitReached
 from ..validation import InvalidSettings
 from . import connect
 from .views import printable, show_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 blueprint = Blueprint("consent", __name__)
 _WAY = "<any(microsoft, 'outlook-com', google, rehearsal):way>"
@@ -88,6 +91,11 @@ def begin(way: str) -> Any:
 def callback(issuer: str) -> Any:
     """Take the answer of the provider, to which it sends the browser with GET."""
     answer = {name: request.args[name] for name in ("state", "code", "error", "iss") if name in request.args}
+    return redirects.finish_for(consent.purpose_of(answer.get("state", "")))(issuer, answer)
+
+
+def finish(issuer: str, answer: Mapping[str, str]) -> Any:
+    """Save the connection of a consent to send, and lead to its check."""
     try:
         connect.finish_consent(current_user, current_user, issuer, answer, now=utcnow())
     except consent.AlreadyConnected:
@@ -95,7 +103,7 @@ def callback(issuer: str) -> Any:
     except consent.ConsentFailed as failed:
         return _failed(failed.attempt, str(failed))
     except consent.TokenRefused as refused:
-        return _failed(refused.attempt, *_sentences(refused))
+        return _failed(refused.attempt, *sentences_of(refused))
     except InvalidSettings as error:
         return _failed(None, *error.errors.values())
     return redirect(url_for("settings.email_preferences", _anchor="check"), 303)
@@ -105,7 +113,7 @@ def _available(way: str) -> issuers.ConsentWay:
     return issuers.available_ways().get(way) or abort(404)
 
 
-def _sentences(refused: consent.TokenRefused) -> list[str]:
+def sentences_of(refused: consent.TokenRefused) -> list[str]:
     """Return cause and fixes of a refused code."""
     way = issuers.WAYS[refused.attempt.way]
     card = providers.by_id(way.card)
