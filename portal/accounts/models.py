@@ -50,6 +50,11 @@ class Account(Base):
     )  # for link previews: key and ending of a stored image
     terms_url: Mapped[str] = mapped_column(String(300), default="")
     privacy_url: Mapped[str] = mapped_column(String(300), default="")
+    asks_website: Mapped[bool] = mapped_column(default=False)  # in the sign-up form
+    sign_ups_per_network: Mapped[int] = mapped_column(default=20)  # within an hour
+    # Sign-ups from different networks within ten minutes, beyond which the form slows down.
+    sign_ups_at_once: Mapped[int] = mapped_column(default=20)
+    sign_ups_slow_until: Mapped[datetime | None]
     script_seen_at: Mapped[datetime | None]  # when the shop's script last reported a visit
     language: Mapped[str] = mapped_column(String(8), default="en")  # a code of portal/languages.py
     # The version of the programme's own text of Confirm sign-up, which a sign-up would otherwise have to look up; 0: none.

@@ -94,6 +94,7 @@ class Affiliate(Base):
     created_at: Mapped[datetime]
     external_id: Mapped[str | None] = mapped_column(String(100))  # the shop's own id; unique in the account
     notes: Mapped[str] = mapped_column(Text, default="")  # of the owner, for the owner
+    website: Mapped[str] = mapped_column(String(300), default="")  # as they entered it; in no email
     __table_args__ = (
         UniqueConstraint("account_id", "mailbox_key"),
         # The names are of the time when the keys themselves stood here: SQLite cannot rename a constraint.

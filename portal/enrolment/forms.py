@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from typing import Any
 
+from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from wtforms import BooleanField, Form, HiddenField, StringField, TextAreaField
 from wtforms.validators import StopValidation, ValidationError
 
+from ..affiliates import address_questions, names
+from ..affiliates.address_questions import Doubt
+from ..affiliates.names import normalize_name
+from ..shop_links import LIMIT_CHARS, InvalidShopAddress, clean_address
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..web.fields import (
     PortalForm,
@@ -23,40 +27,15 @@ from ..web.fields import (
     without_address_field,
 )
 
-_NAME_MAX_CHARS = 60
-_NORMALIZED_MAX_CHARS = (
-    1000  # NFC takes quadratic time for alternating marks, and this runs before the length is checked
-)
 _MESSAGE_MAX_CHARS = 1000
 _REASON_MAX_CHARS = 300
-_PUNCTUATION = set(" '’‘ʼ`´.,،-‐‑·・׳״\u200c\u200d")  # allowed besides letters and their marks
-# Letters by their Unicode category that are not visible: a name of these alone would look empty.
-_INVISIBLE = set("\u115f\u1160\u3164\uffa0\u17b4\u17b5\u034f")
-_SPACES = re.compile(
-    r"[^\S\t\n\r\v\f\x1c-\x1f\x85\u2028\u2029]+"
-)  # in any script, without control characters
-_LINK = re.compile(r"\w\.\w{2}|\bwww\b|\bhttps?\b", re.IGNORECASE)  # mail clients turn these into links
-_MAX_MARKS_PER_LETTER = 5  # Tibetan and Vietnamese need three; more would cover neighbouring lines
-
-
-def normalize_name(value: str | None) -> str | None:
-    """Return a name in one form: NFC, single spaces, none at either end. One that is far too long is only stripped."""
-    if not isinstance(value, str):
-        return value
-    if len(value) > _NORMALIZED_MAX_CHARS:
-        return value.strip()
-    return unicodedata.normalize("NFC", _SPACES.sub(" ", value)).strip()
 
 
 def validate_name(_form: Form, field: Any) -> None:
     """Refuse text that is not a name, because the portal would send it to an address that a stranger entered."""
-    name = field.data or ""
-    letters = [c for c in name if unicodedata.category(c)[0] == "L"]
-    others = [c for c in name if c not in _PUNCTUATION and unicodedata.category(c)[0] not in "LM"]
-    if others or not letters or _INVISIBLE & set(name) or _has_too_many_marks(name):
-        raise ValidationError("Enter your name, without digits, links or symbols.")
-    if _LINK.search(name):
-        raise ValidationError("Enter your name without links; put a space after each dot.")
+    why = names.why_refused(field.data or "")
+    if why:
+        raise ValidationError(why)
 
 
 def validate_mailbox_syntax(_form: Form, field: Any) -> None:
@@ -67,30 +46,64 @@ def validate_mailbox_syntax(_form: Form, field: Any) -> None:
         raise ValidationError(str(error)) from None
 
 
-def _has_too_many_marks(name: str) -> bool:
-    marks = 0
-    for c in name:
-        marks = marks + 1 if unicodedata.category(c)[0] == "M" else 0
-        if marks > _MAX_MARKS_PER_LETTER:
-            return True
-    return False
+def _sentence_of(question: address_questions.Question) -> str:
+    match question.doubt:
+        case Doubt.TYPING:
+            text = gettext(
+                "Did you mean %(address)s? If not, send the form again.", address=question.suggestion
+            )
+        case Doubt.ROLE:
+            text = gettext(
+                "Addresses like this one are often read by no person. If you read it, send the form again."
+            )
+        case Doubt.TEXT_MESSAGES:
+            text = gettext(
+                "This address turns emails into text messages without links. If you want that, send the form again."
+            )
+    return str(text)
 
 
 class JoinForm(PortalForm):
-    """The public sign-up form. Bots fill in ``website``, which people do not see."""
+    """The public sign-up form. Bots fill in ``website``, which people do not see; a person's own website is ``site``."""
 
     name = StringField(
         "Your name",
-        validators=[required("Enter your name."), one_line, max_length(_NAME_MAX_CHARS), validate_name],
+        validators=[required("Enter your name."), one_line, max_length(names.LIMIT_CHARS), validate_name],
         filters=[normalize_name],
     )
     mailbox = mailbox_field("Your email address", required("Enter your email address."))
     consent = BooleanField("I agree to receive emails about my affiliate account.")
+    site = text_field(_("Your website"), limit=LIMIT_CHARS)
     website = StringField("Leave this empty")  # a hidden field that only bots fill in
+    checked = HiddenField()  # the address that the visitor was asked about
+    take = HiddenField()  # the button with the suggested address
     started = HiddenField()  # signed time at which the form was served, see min_fill_time
 
     def validate_mailbox(self, field: Any) -> None:
         validate_mailbox_syntax(self, field)
+
+    def validate_site(self, field: Any) -> None:
+        try:
+            field.data = clean_address(field.data or "")
+        except InvalidShopAddress as error:
+            raise ValidationError(str(error)) from None
+
+    def question(self) -> address_questions.Question | None:
+        """Return what to ask about the address, once: the same address is kept when it is sent again.
+
+        The button with the suggestion puts it into the field instead.
+        """
+        typed = self.mailbox.data or ""
+        found = address_questions.question_about(typed)
+        if found is None:
+            return None
+        if found.suggestion and self.take.data == found.suggestion:
+            self.mailbox.data = found.suggestion
+            return None
+        if typed == self.checked.data:
+            return None
+        self.checked.data, self.mailbox.errors = typed, [_sentence_of(found)]
+        return found
 
     def validate_consent(self, field: Any) -> None:
         if not field.data:
@@ -139,7 +152,7 @@ class InviteForm(PortalForm):
 
     name = StringField(
         "Their name",
-        validators=[required("Enter the name."), one_line, max_length(_NAME_MAX_CHARS), validate_name],
+        validators=[required("Enter the name."), one_line, max_length(names.LIMIT_CHARS), validate_name],
         filters=[normalize_name],
     )
     mailbox = mailbox_field("Their email address", required("Enter the email address."))

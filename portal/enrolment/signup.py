@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from ..accounts.models import Account
 
+# The amount is the programme's own (accounts.models).
 PER_NETWORK = rate_limit.RateLimit("sign-up-network", 20, timedelta(hours=1))
 _CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without letters that look alike
 _CODE_CHARS = 8
@@ -75,6 +76,7 @@ class SignUp:
     mailbox: str
     network: str
     sentence: str = ""
+    website: str = ""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> A
         consent_source="",
         confirmed_network="",
         notes="",
+        website="",
     )
     page_keys.assign(new)
     return new
@@ -194,6 +197,7 @@ def _plan_sign_up(account: Account, entered: SignUp, now: datetime) -> _SignUpPl
     """
     new, rules = new_affiliate(account, entered.name, entered.mailbox, now), get_rules(account.id)
     agree(new, account, AgreementWay.SIGN_UP, Agreement(entered.sentence, entered.network), now=now)
+    new.website = entered.website if account.asks_website else ""
     confirmation = emails = None
     if rules.confirm or standing.is_limited(account):
         confirmation = confirmation_links.render_confirmation(account)
@@ -215,7 +219,8 @@ def _commit(write: Callable[[], bool], *, raw: bool = False) -> None:
 
 
 def _consume_rate_limits(account: Account, mailbox_key: str, network: str, now: datetime) -> bool:
-    allowed = rate_limit.consume(PER_NETWORK, account.id, network, now=now)
+    limit = replace(PER_NETWORK, amount=account.sign_ups_per_network)
+    allowed = rate_limit.consume(limit, account.id, network, now=now)
     return allowed and recipient_limits.consume(recipient_limits.BY_STRANGERS, mailbox_key, now=now)
 
 

@@ -17,6 +17,7 @@ from flask import (
     request,
     url_for,
 )
+from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from ..accounts import standing
@@ -82,13 +83,18 @@ def join(slug: str) -> Any:
     if _is_too_fast(form):
         return _join_page(slug, form, form_errors=True, problem=_TOO_FAST), 422
     sentence = str(form.consent.label.text)
-    entered = signup.SignUp(form.name.data, form.mailbox.data, network_of(request), sentence)
+    question = form.question()
+    if question is not None:
+        return _join_page(slug, form, form_errors=True, question=question), 422
+    website = form.site.data or ""
+    entered = signup.SignUp(form.name.data, form.mailbox.data, network_of(request), sentence, website)
     try:
         account = signup.sign_up(slug, entered, now=utcnow()) or abort(404)
     except signup.ProgrammeClosed:
         return _join_page(slug, form)
     except signup.TooManySignUps:
         return _join_page(slug, form, form_errors=True, problem=_TOO_MANY), 429
+    flash(_("You signed up as %(mailbox)s.", mailbox=entered.mailbox), "info")
     return redirect(url_for(".thanks", slug=account.slug), 303)
 
 

@@ -9,7 +9,7 @@ from flask import Response, abort, flash, redirect, render_template, request, st
 from flask_login import current_user, login_required
 
 from ..accounts.standing import is_limited
-from ..affiliates import directory
+from ..affiliates import directory, same_mailbox
 from ..affiliates import suppressions as suppression_list
 from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate, AffiliateState
@@ -219,6 +219,7 @@ def _affiliate_page(affiliate: Affiliate, *, form: DeclineForm | None = None, **
     return render_template(
         "affiliates/show.html",
         affiliate=affiliate,
+        others=same_mailbox.find_others(affiliate),
         history=history.load_history(affiliate),
         link=public_url(affiliate, current_user.account, current_config()),
         visits=counts.totals_of(affiliate.account_id, affiliate.id, now=utcnow()),

@@ -14,7 +14,7 @@ from ..accounts.models import LinkForm
 from ..notices.branding import LOGO_LIMIT_BYTES
 from ..shop_links import LIMIT_CHARS
 from ..web.fields import PortalForm, max_length, one_line, stripped, text_field
-from .saving import MAX_VISIT_DAYS, ProgrammeSettings
+from .saving import DEFAULT_LIMIT, LIMITS, MAX_VISIT_DAYS, ProgrammeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,14 @@ def validate_days(_form: Form, field: Any) -> None:
     typed = field.data or ""
     if not (typed.isascii() and typed.isdigit() and len(typed) <= 4 and int(typed) <= MAX_VISIT_DAYS):
         raise ValidationError(_("Enter a whole number from 0 to %(most)s.", most=MAX_VISIT_DAYS))
+
+
+def validate_count(_form: Form, field: Any) -> None:
+    """Refuse what is no whole number within the bounds of a limit of sign-ups."""
+    typed = field.data or ""
+    least, most = LIMITS
+    if not (typed.isascii() and typed.isdigit() and len(typed) <= 6 and least <= int(typed) <= most):
+        raise ValidationError(_("Enter a whole number from %(least)s to %(most)s.", least=least, most=most))
 
 
 class SettingsForm(PortalForm):
@@ -75,6 +83,28 @@ class SettingsForm(PortalForm):
     terms_url = text_field(_("Link to your terms"), limit=LIMIT_CHARS)
     privacy_url = text_field(_("Link to your privacy policy"), limit=LIMIT_CHARS)
 
+    asks_website = BooleanField(
+        _("Ask new affiliates for their website"),
+        description=_(
+            "The sign-up form gets a field for it, which may stay empty. You see it on the affiliate’s page."
+        ),
+    )
+    sign_ups_per_network = text_field(
+        _("Sign-ups from one network in an hour"),
+        validate_count,
+        limit=6,
+        description=_("Raise it for a fair, a class or an office, where many people share one connection."),
+    )
+    sign_ups_at_once = text_field(
+        _("Sign-ups from different networks in ten minutes"),
+        validate_count,
+        limit=6,
+        description=_(
+            "If there are more, robots may be entering strangers’ addresses: the form slows down for an hour, and you are "
+            "told. Raise it before a launch."
+        ),
+    )
+
     def entered_settings(self) -> ProgrammeSettings:
         """Return what was entered."""
         return ProgrammeSettings(
@@ -88,6 +118,9 @@ class SettingsForm(PortalForm):
             privacy_url=self.privacy_url.data or "",
             picture=self.picture.data.read(LOGO_LIMIT_BYTES + 1) if self.picture.data else b"",
             remove_picture=bool(self.remove_picture.data),
+            asks_website=bool(self.asks_website.data),
+            sign_ups_per_network=int(self.sign_ups_per_network.data or DEFAULT_LIMIT),
+            sign_ups_at_once=int(self.sign_ups_at_once.data or DEFAULT_LIMIT),
         )
 
     def show_errors(self, by_field: Mapping[str, str]) -> None:

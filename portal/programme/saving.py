@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MAX_VISIT_DAYS = 365
+LIMITS = (5, 100_000)  # the least and the most sign-ups that an owner may allow
+DEFAULT_LIMIT = 20
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class ProgrammeSettings:
     privacy_url: str
     picture: bytes = b""  # the content of a file; empty to keep the present one
     remove_picture: bool = False
+    asks_website: bool = False
+    sign_ups_per_network: int = DEFAULT_LIMIT
+    sign_ups_at_once: int = DEFAULT_LIMIT
 
 
 class InvalidProgramme(Exception):
@@ -83,6 +88,10 @@ def save_settings(account_id: int, entered: ProgrammeSettings, *, now: datetime)
         "description": entered.description,
         "terms_url": terms_url,
         "privacy_url": privacy_url,
+        "asks_website": entered.asks_website,
+        "sign_ups_per_network": entered.sign_ups_per_network,
+        "sign_ups_at_once": entered.sign_ups_at_once,
+        "sign_ups_slow_until": None,  # the owner has looked; what goes on slows the form again
     }
     if entered.picture:
         try:

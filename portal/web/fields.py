@@ -16,6 +16,8 @@ from wtforms.csrf.core import CSRFTokenField
 from wtforms.i18n import get_translations
 from wtforms.validators import InputRequired, Length, StopValidation, ValidationError
 
+from .pasted_address import unwrap_address
+
 Validator = Callable[[Form, Field], None]
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"  # needed in some scripts and in emoji sequences
@@ -130,7 +132,9 @@ def mailbox(_form: Form, field: Field) -> None:
         raise ValidationError("Enter an email address like name@example.com.") from None
     if found.ascii_email is None:
         raise ValidationError(
-            "Use an email address whose part before the @ has only plain letters (a–z) and digits."
+            lazy_gettext(
+                "Use an email address without accents and without letters other than a–z before the @."
+            )
         )
     field.data = found.normalized
 
@@ -141,7 +145,7 @@ def text_field(label: str, *rules: Validator, limit: int = 200, **more: Any) -> 
 
 
 def mailbox_field(label: str, *rules: Validator, **more: Any) -> EmailField:
-    """Return a field for one mailbox, strictly validated."""
+    """Return a field for one mailbox, strictly validated once what was pasted around it is removed."""
     return EmailField(
-        label, validators=[*rules, one_line, max_length(254), mailbox], filters=[stripped], **more
+        label, validators=[*rules, one_line, max_length(254), mailbox], filters=[unwrap_address], **more
     )

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wtforms.validators import ValidationError
 
+from portal.accounts.names import holds_link
 from portal.enrolment.forms import normalize_name, validate_name
 
 NAMES = [
@@ -67,6 +68,27 @@ NAMES = [
     "Nana Kwame Adjei-Brenyah",
     "María-José",
     "Siân",
+    "Acme GmbH & Co. KG",
+    "Studio 54",
+    "TeaBlog24",
+    "50 Cent",
+    "Sarah – Travel Blog",
+    "Peter “Pete” Jones",
+    "Ada Lovelace (Brightleaf)",
+    "Dr.Müller",
+    "St.Gallen Tee",
+    "J.R.R.Tolkien",
+    "AC/DC Fans",
+    "Yahoo! Tips",
+    "P!nk #1 Fan",
+    "Tea | Blog",
+    "tea_lover_24",
+    "Tea: A Blog",
+    "C&A [Berlin]",
+    "Acme™ Tea",
+    "3M+",
+    "Λ-Club",
+    "ПРОдажи 24",
     "Ọlá Ọlọ́runtóbi",
 ]
 
@@ -85,20 +107,15 @@ SPAM = [
     "ada@example.org",
     "@ada",
     "+49 170 1234567",
-    "1000 free",
     "Win $1000",
     "€500",
-    "BTC 0.5",
     "Ada <b>bold</b>",
     "<script>",
     "{{ 7*7 }}",
     "{first_name}",
     "%s",
-    "Ada | Bob",
     "Ada; DROP TABLE",
     "Ada\\Bob",
-    "Ada/Bob",
-    "#1 Casino",
     "★ Casino ★",
     "😀",
     "Ada 😀",
@@ -109,16 +126,8 @@ SPAM = [
     "'",
     "１２３",
     "٣٤٥",
-    "Ada [click]",
-    "Ada: click",
-    "Ada! Click!",
-    "Ada?",
-    "“Ada”",
-    "Ada & Bob",
-    "Ada_Bob",
     "~Ada~",
     "^",
-    "Ada\u00a9",
     "\u3164",
     "\uffa0",
     "A\u115fda",
@@ -128,6 +137,26 @@ SPAM = [
     "Ada * Bob",
     "Ada=Bob",
     "Ada “evil.com”",
+    "Dr.Com",
+    "T.Me",
+    "St.Online",
+    "Ada evil[.]com",
+    "Ada evil (dot) com",
+    "evil․com",
+    "hxxps evil",
+    "10.0.0.1",
+    "Call 030 1234567",
+    "Call +49 (170) 123-45-67",
+    "Аda Lovelace",
+    "ΑPPLE",
+    "Рaypal",
+    "evil.сom",
+    "A\u0338d\u0338a",
+    "a\u0301\u0302\u0303\u0304da",
+    "A\u20dd",
+    "Ada\u2066",
+    "@ada_lovelace",
+    "Ada $$$",
 ]
 
 
@@ -155,7 +184,8 @@ def test_no_accepted_name_can_become_a_link_or_markup(name):
         validate_name(None, _Field(normalized))
     except ValidationError:
         return
-    assert not set(normalized) & set('<>&@:/\\{}[]|=$%#*"_~^+?!;0123456789')
+    assert not set(normalized) & set("<>@\\{}=$%*~^;")
+    assert not holds_link(normalized)
     assert any(c.isalpha() for c in normalized)
 
 
@@ -174,20 +204,23 @@ def test_no_accepted_name_can_become_a_link_or_markup(name):
         ({"name": "Ada\u2028Bob"}, "This held invisible characters"),
         ({"name": "Ada\u202eecalevoL"}, "This held invisible characters"),
         ({"name": "evil.com"}, "Enter your name without links"),
+        ({"name": "Ada < Bob"}, "Enter your name without the character &lt;."),
+        ({"name": "1234"}, "Enter your name with at least one letter."),
+        ({"name": "Аda"}, "“Аda” mixes letters that look alike"),
         ({"mailbox": ""}, "Enter your email address."),
         ({"mailbox": "grace"}, "Enter an email address like name@example.com."),
         ({"mailbox": "grace@localhost"}, "Enter an email address like name@example.com."),
         ({"mailbox": "grace@exa mple.org"}, "Enter an email address like name@example.com."),
         ({"mailbox": "grace@example.org,eve@example.net"}, "Enter an email address like name@example.com."),
         ({"mailbox": "alice@example.org)bob@example.com"}, "Enter an email address like name@example.com."),
-        ({"mailbox": "Grace <grace@example.org>"}, "Enter an email address like name@example.com."),
+        ({"mailbox": "Grace <grace@example.org> x"}, "Enter an email address like name@example.com."),
         ({"mailbox": '"grace hopper"@example.org'}, "Enter an email address like name@example.com."),
         ({"mailbox": "grace@[127.0.0.1]"}, "Enter an email address like name@example.com."),
         ({"mailbox": "x" * 65 + "@example.org"}, "Enter an email address like name@example.com."),
         ({"mailbox": "x" * 300 + "@example.org"}, "Use 254 characters or fewer."),
         ({"mailbox": "grace\u200b@example.org"}, "This held invisible characters"),
         ({"mailbox": "grace@example.org\r\nBcc: eve@example.net"}, "This held invisible characters"),
-        ({"mailbox": "grâce@example.org"}, "only plain letters"),
+        ({"mailbox": "grâce@example.org"}, "without accents and without letters other than a–z"),
         ({"mailbox": "=?utf-8?q?eve?=@example.org"}, "not a real email address"),
         ({"consent": ""}, "Tick this box to sign up"),
     ],
@@ -225,3 +258,44 @@ def test_the_domain_of_a_mailbox_is_stored_in_a_labels(join, stored):
 def test_spaces_around_and_within_a_name_are_normalized(join, stored):
     join(name="  Grace \u3000 Hopper ")
     assert stored().affiliates[0].name == "Grace Hopper"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["<grace@example.org>", "mailto:grace@example.org?subject=Hi", "Grace <grace@example.org>", "grace@example.org.",
+     "\u00a0grace@example.org, ", "“grace@example.org”", "grace @ example.org"],
+)  # fmt: skip
+def test_a_pasted_address_is_understood_and_shown_for_checking(join, stored, client, typed):
+    answer = join(mailbox=typed)
+    assert answer.status_code == 303
+    assert [row.mailbox for row in stored().affiliates] == ["grace@example.org"]
+    assert "You signed up as grace@example.org." in client.get(answer.location).get_data(as_text=True)
+
+
+def test_a_typing_error_is_asked_about_once(join, stored, client):
+    answer = join(mailbox="Grace <grace@gmial.com>")
+    page = answer.get_data(as_text=True)
+    assert answer.status_code == 422
+    assert page.count("Did you mean grace@gmail.com?") >= 2
+    assert 'name="take" value="grace@gmail.com"' in page
+    assert 'value="grace@gmial.com"' in page
+    assert not stored().affiliates
+    assert join(mailbox="grace@gmial.con", checked="grace@gmial.com").status_code == 422
+    assert join(mailbox="grace@gmial.com", checked="grace@gmial.com").status_code == 303
+    assert [row.mailbox for row in stored().affiliates] == ["grace@gmial.com"]
+
+
+def test_the_suggested_address_is_taken_by_a_button(join, stored, client):
+    assert (
+        join(mailbox="grace@gmial.com", checked="grace@gmial.com", take="eve@example.net").status_code == 303
+    )
+    assert join(mailbox="ada@gmial.com", checked="ada@gmial.com", take="ada@gmail.com").status_code == 303
+    assert [row.mailbox for row in stored().affiliates] == ["grace@gmial.com", "ada@gmail.com"]
+
+
+@pytest.mark.parametrize("mailbox", ["noreply@example.org", "postmaster@example.org", "5551234@vtext.com"])
+def test_an_address_that_no_person_reads_is_asked_about(join, stored, mailbox):
+    answer = join(mailbox=mailbox)
+    assert answer.status_code == 422
+    assert "send the form again" in answer.get_data(as_text=True)
+    assert join(mailbox=mailbox, checked=mailbox).status_code == 303

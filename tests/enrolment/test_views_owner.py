@@ -10,7 +10,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup_rules
 from portal.money.models import Commission
-from tests.enrolment.support import account_of, messages, newest_affiliate, sign_up
+from tests.enrolment.support import GRACE, account_of, messages, newest_affiliate, sign_up
 
 
 def test_the_list_can_be_searched_and_exported(owner, stranger, client):
@@ -65,3 +65,48 @@ def test_the_link_in_the_owners_email_opens_the_affiliate_for_that_owner_only(ow
     assert stranger.get(path).status_code == 404
     assert owner.get("/affiliates/by-code/%00").status_code == 404
     assert client.get(path).location.startswith("/log-in")
+
+
+@pytest.mark.both_databases
+def test_the_website_is_asked_for_where_the_owner_wants_it_and_is_in_no_email(owner, client):
+    signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=False))
+    assert 'name="site"' not in client.get("/join/brightleaf").get_data(as_text=True)
+    sign_up(client, mailbox="early@example.org", site="https://early.example/")
+    assert newest_affiliate().website == "", "not asked for"
+    fields = {"shop_url": "", "link_form": "short", "visit_days": "30", "asks_website": "y"}
+    fields |= {"sign_ups_per_network": "20", "sign_ups_at_once": "20"}
+    assert owner.submit("/programme", fields).status_code == 303
+    assert 'name="site"' in client.get("/join/brightleaf").get_data(as_text=True)
+    for typed in ("javascript:alert(1)", "https://x.example/ y", "ada@x.example"):
+        answer = client.submit("/join/brightleaf", GRACE | {"site": typed})
+        assert answer.status_code == 422
+        assert (
+            "Enter a web address" in (page := answer.get_data(as_text=True)) or "without a username" in page
+        )
+        assert typed in page
+    sign_up(client, site="Tea.example/blog?a=<b>".replace("<b>", "b"))
+    assert newest_affiliate().website == "https://tea.example/blog?a=b"
+    page = owner.get(f"/affiliates/{newest_affiliate().id}").get_data(as_text=True)
+    assert 'href="https://tea.example/blog?a=b" rel="nofollow noopener noreferrer"' in page
+    mails = [mail for kind in ("new-sign-up", "owner-new-affiliate") for mail in messages(kind)]
+    assert len(mails) >= 3
+    assert not [mail for mail in mails if "tea.example" in mail.text + mail.html]
+
+
+@pytest.mark.both_databases
+def test_two_addresses_of_one_gmail_mailbox_are_shown_to_the_owner(owner, stranger, client):
+    for mailbox in ("ada.love@gmail.com", "adalove+x@gmail.com", "a.d.a.love@googlemail.com", "adalov@gmail.com",
+                    "ada.love@example.org", "adalove_x@gmail.com", "adaXlove@gmail.com"):  # fmt: skip
+        sign_up(client, mailbox=mailbox)
+    page = owner.get(f"/affiliates/{newest_affiliate().id}").get_data(as_text=True)
+    assert "may be the same person" not in page
+    page = owner.get(f"/affiliates/{newest_affiliate().id - 6}").get_data(as_text=True)
+    assert "may be the same person" in page
+    for mailbox, is_shown in (
+        ("adalove+x@gmail.com", True),
+        ("a.d.a.love@googlemail.com", True),
+        ("adalov@gmail.com", False),
+        ("ada.love@example.org", False),
+        ("adalove_x@gmail.com", False),
+    ):
+        assert (mailbox in page) is is_shown, mailbox

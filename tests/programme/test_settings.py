@@ -23,6 +23,7 @@ from tests.notices.test_branding import png
 from tests.programme.conftest import SHOP
 
 FIELDS = {"shop_url": SHOP, "link_form": "short", "link_pattern": "", "visit_days": "30"}
+FIELDS |= {"sign_ups_per_network": "20", "sign_ups_at_once": "20"}
 
 
 def _dashboard(client, affiliate):
@@ -67,6 +68,8 @@ def test_the_owner_saves_the_settings(owner):
         ("privacy_url", "ftp://x.example", "Enter a web address"),
         ("description", "x" * 301, "Use 300 characters or fewer"),
         ("link_form", "other", "Not a valid choice"),
+        ("sign_ups_per_network", "4", "whole number from 5 to 100000"),
+        ("sign_ups_at_once", "many", "whole number from 5 to 100000"),
     ],
 )
 def test_what_is_wrong_stands_beside_its_field_and_nothing_typed_is_lost(owner, field, typed, sentence):

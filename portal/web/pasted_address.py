@@ -1,0 +1,43 @@
+"""Reads an email address as people paste it: from an address book, a link, or the end of a sentence."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+_MAX_CHARS = 1000  # a longer text is left as it is
+_IN_BRACKETS = re.compile(r"[^<>]*<([^<>]*)>[\s.,;]*")  # Ada <ada@shop.example>
+_LINK = re.compile(r"mailto:(?://)?([^?]*)(?:\?.*)?", re.IGNORECASE | re.DOTALL)  # RFC 6068
+_AROUND_AT = re.compile(r"[ \u00a0\u3000]*[@＠][ \u00a0\u3000]*")
+_INVISIBLE_ENDS = "\u200b\u200e\u200f\u2060\ufeff"  # that copying adds; in the middle they are refused
+_ENDS = " \t\r\n\u00a0\u3000.,;:!" + _INVISIBLE_ENDS
+_PAIRS = {"(": ")", "[": "]", '"': '"', "'": "'", "“": "”", "„": "“", "‘": "’", "«": "»", "<": ">"}
+
+
+def unwrap_address(value: str | None) -> str | None:
+    """Return the one address in a pasted text, without what is around it. Any other text is returned stripped.
+
+    A name before the address is dropped, and so are brackets, quotes, ``mailto:``, and the dot of a sentence. The text is
+    unwrapped only if it holds one @, so nothing is guessed; whether the result is an address is validated afterwards.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if len(text) > _MAX_CHARS or text.count("@") + text.count("＠") != 1:
+        return text
+    found = _IN_BRACKETS.fullmatch(text)
+    inner = found[1] if found else text.strip("<> ")
+    inner = _without_ends(inner)
+    link = _LINK.fullmatch(inner)
+    if link:
+        inner = _without_ends(unquote(link[1]))
+    unwrapped = _AROUND_AT.sub("@", inner)
+    return unwrapped if unwrapped.count("@") == 1 and not unwrapped.startswith("@") else text
+
+
+def _without_ends(text: str) -> str:
+    """Return a text without surrounding spaces, closing punctuation, and pairs of quotes or brackets."""
+    text = text.strip(_INVISIBLE_ENDS + " \t\r\n\u00a0\u3000").rstrip(_ENDS)
+    while len(text) > 1 and _PAIRS.get(text[0]) == text[-1]:
+        text = text[1:-1].strip(_ENDS)
+    return text
