@@ -15,7 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from ..clock import utcnow
 from ..db import db
-from . import matching, outcomes, suppressing
+from . import event_log, matching, outcomes, suppressing
 from .models import BounceEvent, EventState
 from .recording import JOB
 
@@ -81,6 +81,7 @@ def _apply(event: BounceEvent, message: OutboxMessage, now: datetime) -> None:
     event.state, event.message_id, event.next_at = EventState.MATCHED, message.id, None
     outcomes.join(event, message, now=now)
     suppressing.apply(event, message, now=now)
+    event_log.drop_surplus(message.id)
 
 
 def _retry(event: BounceEvent, now: datetime) -> None:

@@ -161,6 +161,22 @@ def test_an_event_before_our_own_acceptance_waits_for_it(app, brightleaf):
     assert outcome(other.id).meaning is Meaning.HARD
 
 
+def test_the_events_of_one_message_are_bounded_and_the_deciding_one_stays(app, brightleaf):
+    hook, sent = make_hook(brightleaf, "generic"), send(brightleaf)
+    event = {"reference": sent.reference, "recipient": GRACE}
+    batch = [{**event, "type": "delivered", "id": str(number)} for number in range(120)]
+    assert post(app, hook, {"events": batch}) == 200
+    run_worker()
+    assert post(app, hook, {**event, "type": "hard", "id": "hard"}) == 200
+    assert post(app, hook, {"events": batch}) == 200, "a provider repeats them"
+    run_worker()
+    kept = events()
+    assert len(kept) == 50
+    assert {one.state for one in kept} == {EventState.MATCHED}
+    assert [one.meaning for one in kept].count(Meaning.HARD) == 1
+    assert outcome(sent.id).meaning is Meaning.HARD
+
+
 def test_an_event_that_matches_nothing_for_an_hour_is_kept_as_such(app, brightleaf):
     hook = make_hook(brightleaf, "generic")
     post(app, hook, {"type": "soft", "queue_id": "never"})
