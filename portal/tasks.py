@@ -41,22 +41,22 @@ def install(app: Flask, config: Config) -> None:
         return run
 
     def fair(
-        name: str, account_of: Callable[[int], int | None], work: Callable[[int], object]
+        pool: str, name: str, account_of: Callable[[int], int | None], work: Callable[[int], object]
     ) -> Callable[[int], None]:
-        """Return the job that runs ``work`` on the threads that the accounts share."""
+        """Return the job that runs ``work`` on the threads of a pool that the accounts share."""
 
         def submit(id_: int) -> None:
             with app.app_context(), read_only():
                 account_id = account_of(id_)
             if account_id is not None:
-                fair_pool.submit(app, account_id, (name, id_), lambda: in_context(work)(id_))
+                fair_pool.submit(app, pool, account_id, (name, id_), lambda: in_context(work)(id_))
 
         return submit
 
     jobs: dict[str, tuple[str, Callable[[int], None]]] = {
         "drain": ("mail", lambda account_id: dispatcher.serve(app, account_id)),
-        "check": ("checks", fair("check", versions.account_of, check_version)),
-        "check-domain": ("probes", fair("check-domain", versions.account_of, check_domain)),
+        "check": ("checks", fair("checks", "check", versions.account_of, check_version)),
+        "check-domain": ("probes", fair("probes", "check-domain", versions.account_of, check_domain)),
         "bulk-action": ("housekeeping", in_context(bulk_actions.run)),
         "weekly-summary": (
             "housekeeping",
@@ -73,11 +73,14 @@ def install(app: Flask, config: Config) -> None:
         "cleanup": ("housekeeping", in_context(lambda _: delete_unconfirmed(now=utcnow()))),
         "rollup": ("housekeeping", in_context(_roll_up_and_clean_up)),
         "alert": ("alerts", in_context(alerts.send)),
-        "webhook": ("webhooks", fair("webhook", webhooks.account_of, webhooks.deliver)),
-        "login-probe": ("probes", fair("login-probe", versions.account_of, login_probe.run)),
-        verifying.JOB: ("webhooks", fair(verifying.JOB, verifying.account_of, verifying.run)),
-        reading.JOB: ("webhooks", fair(reading.JOB, reading.account_of, reading.read)),
-        recording.JOB: ("alerts", in_context(processing.process)),
+        "webhook": ("webhooks", fair("webhooks", "webhook", webhooks.account_of, webhooks.deliver)),
+        "login-probe": ("probes", fair("probes", "login-probe", versions.account_of, login_probe.run)),
+        verifying.JOB: ("webhooks", fair("webhooks", verifying.JOB, verifying.account_of, verifying.run)),
+        reading.JOB: ("webhooks", fair("webhooks", reading.JOB, reading.account_of, reading.read)),
+        recording.JOB: (
+            "webhooks",
+            fair("bounces", recording.JOB, lambda account_id: account_id, processing.process),
+        ),
         "monitor": ("alerts", in_context(monitor.run)),
     }
     backend.install(app, config, jobs)

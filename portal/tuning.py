@@ -125,6 +125,7 @@ class Tuning:
     check_threads: int = 16  # for checks of settings
     probe_threads: int = 8  # for login probes and checks of domains
     webhook_threads: int = 8
+    bounce_threads: int = 2  # for what providers report; it only uses the database
     slow_threads_fraction: float = 0.5  # of them are used at most by accounts whose last job was slow
     slow_job_s: float = 5.0  # longer than a server needs that answers
     alert_threads: int = 1  # for alerts and the monitor, which only use the database

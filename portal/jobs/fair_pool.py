@@ -1,8 +1,8 @@
-"""Threads for jobs that wait for owners' servers, shared so that no account delays another.
+"""Threads for jobs that take long, shared so that no account delays another.
 
-A server that does not answer keeps a thread for as long as a minute. Therefore at most one job of an account runs at a time,
-and accounts whose last job took long share a part of the threads: the rest is free for the others, however many accounts
-have such servers. Threads are started when they are needed. The limits hold within one process.
+A server that does not answer keeps a thread for as long as a minute, thousands of bounces for longer. Therefore at most one
+job of an account runs at a time, and accounts whose last job took long share a part of the threads: the rest is free for the
+others, however many accounts have such jobs. Threads are started when they are needed. The limits hold within one process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..state import get_state
-from .registry import WorkerPart, add_worker_part, job_registry
+from .registry import WorkerPart, add_worker_part
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -113,7 +113,7 @@ class FairPool:
 
 
 class FairPools(WorkerPart):
-    """The pools of a process, one for each queue whose jobs wait for owners' servers."""
+    """The pools of a process, one for each kind of work that the accounts share."""
 
     def __init__(self) -> None:
         self._pools: dict[str, FairPool] = {}
@@ -123,14 +123,14 @@ class FairPools(WorkerPart):
     def start(self, _app: Flask, _threads: int) -> None:
         self._stopping = False
 
-    def of_queue(self, app: Flask, queue: str) -> FairPool:
-        """Return the pool of a queue; while the process stops, one that starts nothing."""
+    def named(self, app: Flask, name: str) -> FairPool:
+        """Return the pool of this name; while the process stops, one that starts nothing."""
         with self._lock:
-            if queue not in self._pools:
-                self._pools[queue] = FairPool(queue, _limits(app, queue))
+            if name not in self._pools:
+                self._pools[name] = FairPool(name, _limits(app, name))
                 if self._stopping:
-                    self._pools[queue].request_stop()
-            return self._pools[queue]
+                    self._pools[name].request_stop()
+            return self._pools[name]
 
     def request_stop(self) -> None:
         with self._lock:  # a pool that is made from now on is stopped, too
@@ -150,13 +150,14 @@ class FairPools(WorkerPart):
             return list(self._pools.values())
 
 
-def _limits(app: Flask, queue: str) -> FairPoolLimits:
+def _limits(app: Flask, name: str) -> FairPoolLimits:
     tuning = get_state(app).config.tuning
     threads = {
         "checks": tuning.check_threads,
         "probes": tuning.probe_threads,
         "webhooks": tuning.webhook_threads,
-    }[queue]
+        "bounces": tuning.bounce_threads,
+    }[name]
     slow_threads = max(1, int(threads * tuning.slow_threads_fraction))
     return FairPoolLimits(threads, slow_threads, tuning.slow_job_s)
 
@@ -166,7 +167,6 @@ def install(app: Flask) -> None:
     add_worker_part(app, get_state(app).part(FairPools))
 
 
-def submit(app: Flask, account_id: int, job: Job, work: Work) -> None:
-    """Run a job of an account on the threads of its queue. Returns at once."""
-    queue = job_registry(app).queue_of_job[job[0]]
-    get_state(app).part(FairPools).of_queue(app, queue).submit(account_id, job, work)
+def submit(app: Flask, pool: str, account_id: int, job: Job, work: Work) -> None:
+    """Run a job of an account on the threads of a pool. Returns at once."""
+    get_state(app).part(FairPools).named(app, pool).submit(account_id, job, work)

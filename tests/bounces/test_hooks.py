@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from portal.bounces import cleanup, hooks, processing, receiving
+from portal.bounces import cleanup, hooks, processing, receiving, recording
 from portal.bounces.meaning import Meaning
 from portal.bounces.models import BounceEvent, BounceHook, EventState, OutcomeHour
 from portal.clock import utcnow
 from portal.db import db
+from portal.jobs import fair_pool
+from portal.jobs.registry import job_registry
 from portal.outbox.reference import reference_of
+from portal.state import get_state
 from tests.bounces.support import (
     GRACE,
     events,
@@ -30,6 +33,7 @@ from tests.bounces.support import (
     state_of,
     suppressed,
 )
+from tests.outbox.support import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.both_databases
 AT = "2026-03-02T09:00:00Z"
@@ -175,6 +179,26 @@ def test_the_events_of_one_message_are_bounded_and_the_deciding_one_stays(app, b
     assert {one.state for one in kept} == {EventState.MATCHED}
     assert [one.meaning for one in kept].count(Meaning.HARD) == 1
     assert outcome(sent.id).meaning is Meaning.HARD
+
+
+def test_one_accounts_events_do_not_delay_anothers(app, brightleaf, copperpot):
+    released, run = threading.Event(), job_registry(app).tasks[recording.JOB].call_local
+    ids = {}
+    for account_id in (brightleaf, copperpot):
+        ids[account_id] = send(account_id).id
+        hook = make_hook(account_id, "generic")
+        assert post(app, hook, {"type": "soft", "id": "1", "reference": reference_of(ids[account_id])}) == 200
+    try:
+        flood = ("flood", brightleaf)
+        fair_pool.submit(app, "bounces", brightleaf, flood, lambda: released.wait(PATIENCE_S))
+        run(brightleaf)  # the one thread of the queue goes on at once
+        run(copperpot)
+        wait_for(lambda: outcome(ids[copperpot]) is not None)
+        assert outcome(ids[brightleaf]) is None
+    finally:
+        released.set()
+    wait_for(lambda: outcome(ids[brightleaf]) is not None)
+    get_state(app).part(fair_pool.FairPools).finish()
 
 
 def test_an_event_that_matches_nothing_for_an_hour_is_kept_as_such(app, brightleaf):

@@ -142,12 +142,12 @@ def test_a_job_that_arrives_after_the_stop_starts_no_new_pool(app):
     pools.start(app, 1)
     pools.request_stop()
     ran = []
-    pools.of_queue(app, "checks").submit(1, ("check", 1), lambda: ran.append(1))
+    pools.named(app, "checks").submit(1, ("check", 1), lambda: ran.append(1))
     pools.finish()
-    pools.of_queue(app, "checks").submit(1, ("check", 1), lambda: ran.append(1))
+    pools.named(app, "checks").submit(1, ("check", 1), lambda: ran.append(1))
     pools.finish()
     assert ran == []
     pools.start(app, 1)
-    pools.of_queue(app, "checks").submit(1, ("check", 1), lambda: ran.append(1))
+    pools.named(app, "checks").submit(1, ("check", 1), lambda: ran.append(1))
     pools.finish()
     assert ran == [1]
