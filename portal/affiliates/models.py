@@ -155,6 +155,9 @@ class Suppression(Base):
     mailbox_key: Mapped[str] = mapped_column(String(254))
     reason: Mapped[SuppressionReason] = mapped_column(enum_column(SuppressionReason))
     note: Mapped[str] = mapped_column(String(200), default="")
+    # The message whose report alone made it a bounce; NULL as well once a server has refused the mailbox itself.
+    message_id: Mapped[int | None]
+    was_unsubscribed: Mapped[bool] = mapped_column(default=False)  # before, or while, it was a bounce
     created_at: Mapped[datetime]
     __table_args__ = (
         UniqueConstraint("account_id", "mailbox_key"),

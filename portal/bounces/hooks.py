@@ -6,14 +6,14 @@ import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Update, and_, or_, select, update
+from sqlalchemy import Update, delete, func, or_, select, update
 
 from ..accounts.tokens import hash_token
 from ..db import db, insert
 from ..security_log import SecurityEvent, record
 from ..state import current_config, vault
 from ..vault import DecryptionError
-from .models import BounceHook
+from .models import BounceHook, FormerSecret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,11 @@ FORMER_WORKS = timedelta(days=7)  # after a new secret was made
 QUIET_AFTER = timedelta(days=14)  # without an event: the page says so
 _SECRET_BYTES = 24
 MAX_KEY_CHARS = 2_000
+_MAX_FORMER = 20  # addresses of one hook that work beside the present one
+
+
+class TooManyAddresses(Exception):
+    """A hook has so many former addresses that still work that it gets no new one."""
 
 
 def create(account_id: int, provider: str, *, now: datetime) -> None:
@@ -32,7 +37,6 @@ def create(account_id: int, provider: str, *, now: datetime) -> None:
         "provider": provider,
         "secret_hash": hash_token(secret),
         "sealed_secret": vault().seal(secret, _secret_binding(account_id, provider)),
-        "former_hash": "",
         "topic": "",
         "created_at": now,
         "events": 0,
@@ -44,12 +48,22 @@ def create(account_id: int, provider: str, *, now: datetime) -> None:
 
 
 def renew(account_id: int, provider: str, *, now: datetime) -> bool:
-    """Replace the secret; the former one works for some days more. False if there is no hook. Commits."""
+    """Replace the secret; the former one works for some days more. False if there is no hook. Commits.
+
+    Raises TooManyAddresses.
+    """
     hook = find(account_id, provider, lock=True)
     if hook is None:
         return False
+    former = FormerSecret.hook_id == hook.id
+    db.session.execute(delete(FormerSecret).where(former, FormerSecret.works_until <= now))
+    if (db.session.scalar(select(func.count()).where(former)) or 0) >= _MAX_FORMER:
+        db.session.rollback()
+        raise TooManyAddresses
     secret = _new_secret()
-    hook.former_hash, hook.former_until = hook.secret_hash, now + FORMER_WORKS
+    db.session.add(
+        FormerSecret(secret_hash=hook.secret_hash, hook_id=hook.id, works_until=now + FORMER_WORKS)
+    )
     hook.secret_hash = hash_token(secret)
     hook.sealed_secret = vault().seal(secret, secret_binding(hook))
     db.session.commit()
@@ -62,6 +76,7 @@ def remove(account_id: int, provider: str) -> bool:
     hook = find(account_id, provider, lock=True)
     if hook is None:
         return False
+    db.session.execute(delete(FormerSecret).where(FormerSecret.hook_id == hook.id))
     db.session.delete(hook)
     db.session.commit()
     record(SecurityEvent.WEBHOOK_REMOVED, account=account_id)
@@ -88,8 +103,10 @@ def find(account_id: int, provider: str, *, lock: bool = False) -> BounceHook | 
 def find_by_secret(provider: str, secret: str, *, now: datetime) -> BounceHook | None:
     """Return the hook to whose address was posted. It is looked up by a hash, so the time of the answer reveals nothing."""
     hashed = hash_token(secret)
-    former = and_(BounceHook.former_hash == hashed, BounceHook.former_until > now)
-    query = select(BounceHook).where(or_(BounceHook.secret_hash == hashed, former))
+    former = select(FormerSecret.hook_id).where(
+        FormerSecret.secret_hash == hashed, FormerSecret.works_until > now
+    )
+    query = select(BounceHook).where(or_(BounceHook.secret_hash == hashed, BounceHook.id.in_(former)))
     return db.session.scalar(query.where(BounceHook.provider == provider))
 
 
@@ -97,6 +114,14 @@ def list_hooks(account_id: int) -> Sequence[BounceHook]:
     """Return the account's hooks."""
     query = select(BounceHook).where(BounceHook.account_id == account_id)
     return db.session.scalars(query.order_by(BounceHook.provider)).all()
+
+
+def former_until(account_id: int, *, now: datetime) -> dict[int, datetime]:
+    """Return until when the last former address of each hook works, by the hook's id; without those that have none."""
+    last = func.max(FormerSecret.works_until)
+    query = select(FormerSecret.hook_id, last).join(BounceHook, BounceHook.id == FormerSecret.hook_id)
+    query = query.where(BounceHook.account_id == account_id, FormerSecret.works_until > now)
+    return dict(db.session.execute(query.group_by(FormerSecret.hook_id)).all())
 
 
 def address(hook: BounceHook) -> str:

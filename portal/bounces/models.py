@@ -33,8 +33,8 @@ class SuppressionEffect(StrEnum):
 class BounceHook(Base):
     """The address to which one provider posts its events about one account's messages.
 
-    The secret in the address is found by its hash, and sealed so that the page can show it again. A former secret works
-    until ``former_until``. ``sealed_key`` verifies the provider's signatures. ``topic`` is the SNS topic that was subscribed.
+    The secret in the address is found by its hash, and sealed so that the page can show it again. ``sealed_key`` verifies
+    the provider's signatures. ``topic`` is the SNS topic that was subscribed.
     """
 
     __tablename__ = "bounce_hook"
@@ -43,8 +43,6 @@ class BounceHook(Base):
     provider: Mapped[str] = mapped_column(String(20))
     secret_hash: Mapped[str] = mapped_column(String(64), unique=True)
     sealed_secret: Mapped[bytes] = mapped_column(LargeBinary)
-    former_hash: Mapped[str] = mapped_column(String(64), default="", index=True)
-    former_until: Mapped[datetime | None]
     sealed_key: Mapped[bytes | None] = mapped_column(LargeBinary)
     topic: Mapped[str] = mapped_column(String(300), default="")
     created_at: Mapped[datetime]
@@ -53,6 +51,15 @@ class BounceHook(Base):
     refused: Mapped[int] = mapped_column(default=0)  # calls with a wrong signature
     refused_at: Mapped[datetime | None]
     __table_args__ = (UniqueConstraint("account_id", "provider"),)
+
+
+class FormerSecret(Base):
+    """A secret of a hook that was replaced. Its address works until ``works_until``."""
+
+    __tablename__ = "bounce_hook_former"
+    secret_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    hook_id: Mapped[int] = mapped_column(ForeignKey("bounce_hook.id"), index=True)
+    works_until: Mapped[datetime]
 
 
 # Conditions of partial indexes. Queries repeat them literally, so that the planner recognises the indexes.

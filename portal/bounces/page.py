@@ -33,6 +33,7 @@ class HookView:
     has_key: bool
     tone: str
     state: str
+    former_until: datetime | None  # until when the last former address works
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,14 @@ def read(account_id: int, *, now: datetime) -> BouncesPage:
     card = providers.by_host(live.host) if live else None
     suggested = ADAPTERS.get(card.id) if card and card.id not in rows else None
     others = [one for one in ADAPTERS.values() if one.id not in rows and one is not suggested]
-    views = [_view(ADAPTERS[name], row, now) for name, row in rows.items()]
+    former = hooks.former_until(account_id, now=now)
+    views = [_view(ADAPTERS[name], row, former.get(row.id), now) for name, row in rows.items()]
     return BouncesPage(
         views, others, suggested, [_breaker_view(row) for row in breaker.list_open(account_id)]
     )
 
 
-def _view(adapter: Adapter, hook: BounceHook, now: datetime) -> HookView:
+def _view(adapter: Adapter, hook: BounceHook, former_until: datetime | None, now: datetime) -> HookView:
     tone, state = _state(adapter, hook, now)
     return HookView(
         adapter=adapter,
@@ -77,6 +79,7 @@ def _view(adapter: Adapter, hook: BounceHook, now: datetime) -> HookView:
         has_key=hook.sealed_key is not None,
         tone=tone,
         state=state,
+        former_until=former_until,
     )
 
 

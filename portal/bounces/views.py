@@ -36,7 +36,15 @@ def create(provider: str) -> Any:
 @blueprint.post(f"{_PROVIDER}/secret")
 @login_required
 def renew(provider: str) -> Any:
-    if not hooks.renew(current_user.account_id, provider, now=utcnow()):
+    try:
+        renewed = hooks.renew(current_user.account_id, provider, now=utcnow())
+    except hooks.TooManyAddresses:
+        flash(
+            _("There is no new address: too many former ones still work. Wait until one of them has ended."),
+            "danger",
+        )
+        return redirect(url_for(".index", _anchor=provider), 303)
+    if not renewed:
         abort(404)
     flash(
         _(

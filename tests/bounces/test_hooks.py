@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, update
 
 from portal.bounces import cleanup, hooks, processing, receiving, recording
 from portal.bounces.meaning import Meaning
-from portal.bounces.models import BounceEvent, BounceHook, EventState, OutcomeHour
+from portal.bounces.models import BounceEvent, BounceHook, EventState, FormerSecret, OutcomeHour
 from portal.clock import utcnow
 from portal.db import db
 from portal.jobs import fair_pool
@@ -298,9 +298,18 @@ def test_a_former_address_works_for_a_week(app, brightleaf):
     assert hooks.renew(brightleaf, "generic", now=utcnow())
     assert path_of(brightleaf, "generic") != former
     assert post(app, former, {"type": "soft", "id": "1"}) == 200
-    db.session.execute(update(BounceHook).values(former_until=utcnow()))
-    assert post(app, former, {"type": "soft", "id": "2"}) == 404
+    second = path_of(brightleaf, "generic")
+    assert hooks.renew(brightleaf, "generic", now=utcnow()), "a second click"
+    assert post(app, former, {"type": "soft", "id": "2"}) == 200
+    assert post(app, second, {"type": "soft", "id": "4"}) == 200
+    db.session.execute(update(FormerSecret).values(works_until=utcnow()))
+    assert post(app, former, {"type": "soft", "id": "5"}) == 404
+    assert post(app, second, {"type": "soft", "id": "6"}) == 404
     assert post(app, path_of(brightleaf, "generic"), {"type": "soft", "id": "3"}) == 200
+    for _ in range(20):
+        assert hooks.renew(brightleaf, "generic", now=utcnow())
+    with pytest.raises(hooks.TooManyAddresses):
+        hooks.renew(brightleaf, "generic", now=utcnow())
     assert hooks.remove(brightleaf, "generic")
     assert not hooks.remove(brightleaf, "generic")
 
