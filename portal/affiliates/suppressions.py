@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, exists, select
+from sqlalchemy import bindparam, case, delete, exists, null, or_, select, update
 
 from ..clock import utcnow
 from ..db import db, insert
@@ -77,6 +77,15 @@ def is_suppressed(account_id: int, mailbox: str, category: Category) -> bool:
     return row[0] is not SuppressionReason.UNSUBSCRIBED or category is not Category.TRANSACTIONAL
 
 
+@dataclass(frozen=True)
+class SuppressionCause:
+    """Why a mailbox is suppressed. ``message_id`` is that of the message that a report was about, if one is the only cause."""
+
+    reason: SuppressionReason
+    note: str = ""
+    message_id: int | None = None
+
+
 def suppress(
     account_id: int, mailbox: str, reason: SuppressionReason, *, note: str = "", now: datetime
 ) -> None:
@@ -84,20 +93,40 @@ def suppress(
 
     A bounce replaces an unsubscription, a complaint both, and the owner's decision all; none is replaced the other way round.
     """
+    suppress_because(account_id, mailbox, SuppressionCause(reason, note), now=now)
+
+
+def suppress_because(account_id: int, mailbox: str, cause: SuppressionCause, *, now: datetime) -> None:
+    """Suppress a mailbox as ``suppress`` does, for a cause that ``undo_reports`` can take back."""
+    reason = cause.reason
     cancel_pending.for_suppressed(account_id, mailbox, reason, now=now)
     values = {
         "account_id": account_id,
         "mailbox_key": mailbox.casefold(),
         "reason": reason,
-        "note": note[:_NOTE_CHARS],
+        "note": cause.note[:_NOTE_CHARS],
+        "message_id": cause.message_id,
         "created_at": now,
     }
     statement = insert(Suppression).values(values)
     index = ["account_id", "mailbox_key"]
     if reason is SuppressionReason.UNSUBSCRIBED:
         _tell(statement.on_conflict_do_nothing(index_elements=index), account_id, mailbox, reason)
+        mine = (Suppression.account_id == account_id, Suppression.mailbox_key == mailbox.casefold())
+        bounced = (*mine, Suppression.reason == SuppressionReason.BOUNCED)
+        db.session.execute(update(Suppression).where(*bounced).values(was_unsubscribed=True))
         return
-    change = {"reason": reason, "note": values["note"]}
+    is_bounced = Suppression.reason == SuppressionReason.BOUNCED
+    # A server that refused the mailbox itself, or an earlier report, stays the cause.
+    kept = case((is_bounced, Suppression.message_id), else_=cause.message_id)
+    change = {
+        "reason": reason,
+        "note": values["note"],
+        "message_id": null() if cause.message_id is None else kept,
+        "was_unsubscribed": or_(
+            Suppression.was_unsubscribed, Suppression.reason == SuppressionReason.UNSUBSCRIBED
+        ),
+    }
     replaced = _PRECEDENCE[_PRECEDENCE.index(reason) :]
     if reason is SuppressionReason.COMPLAINED:
         change["created_at"] = now
@@ -116,14 +145,34 @@ def _tell(statement: Any, account_id: int, mailbox: str, reason: SuppressionReas
         listener(account_id, mailbox, reason, row_id)
 
 
+def undo_reports(account_id: int, messages: Mapping[int, str]) -> set[str]:
+    """Take back what reports about these messages alone suppressed. The caller commits.
+
+    ``messages`` holds the case-folded mailbox of each message id. Return the mailboxes that are not written to for another
+    cause. A mailbox that had unsubscribed is unsubscribed again.
+    """
+    mailboxes = Suppression.account_id == account_id, Suppression.mailbox_key.in_(set(messages.values()))
+    mine = (*mailboxes, Suppression.message_id.in_(messages), Suppression.reason == SuppressionReason.BOUNCED)
+    again = update(Suppression).where(*mine, Suppression.was_unsubscribed)
+    values = {
+        "reason": SuppressionReason.UNSUBSCRIBED,
+        "note": "",
+        "message_id": None,
+        "was_unsubscribed": False,
+    }
+    db.session.execute(again.values(values).execution_options(synchronize_session=False))
+    db.session.execute(delete(Suppression).where(*mine).execution_options(synchronize_session=False))
+    others = (*mailboxes, Suppression.reason != SuppressionReason.UNSUBSCRIBED)
+    return set(db.session.scalars(select(Suppression.mailbox_key).where(*others)))
+
+
 def remove_unsubscribed(account_id: int, mailbox: str) -> None:
     """Remove the suppression of a mailbox that had unsubscribed and subscribes again. The caller commits."""
+    mine = (Suppression.account_id == account_id, Suppression.mailbox_key == mailbox.casefold())
+    unsubscribed = Suppression.reason == SuppressionReason.UNSUBSCRIBED
+    db.session.execute(delete(Suppression).where(*mine, unsubscribed))
     db.session.execute(
-        delete(Suppression).where(
-            Suppression.account_id == account_id,
-            Suppression.mailbox_key == mailbox.casefold(),
-            Suppression.reason == SuppressionReason.UNSUBSCRIBED,
-        )
+        update(Suppression).where(*mine, Suppression.was_unsubscribed).values(was_unsubscribed=False)
     )
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, TextClause, delete, func, select
+from sqlalchemy import ColumnElement, TextClause, func, select
 
 from ..affiliates import suppressions
-from ..affiliates.models import Suppression, SuppressionReason
+from ..affiliates.models import SuppressionReason
+from ..affiliates.suppressions import SuppressionCause
 from ..db import db
 from ..state import get_state
 from . import outcomes
@@ -102,16 +103,18 @@ def count_by_effect(breaker: BounceBreaker) -> dict[SuppressionEffect, int]:
 
 
 def decide(breaker: BounceBreaker, decision: BreakerDecision, *, now: datetime) -> int:
-    """Suppress all mailboxes of an open breaker, or none; return how many it concerned. Commits each batch.
+    """Suppress all mailboxes of an open breaker, or none; return how many are as decided. Commits each batch.
+
+    None means that reports do not: a mailbox that a server refused itself, or that complained, stays suppressed.
 
     The breaker closes with the last batch. After a call that broke off it is open, and the next one goes on.
     """
     account_id, breaker_id, mailboxes = breaker.account_id, breaker.id, set[str]()
     found: BounceBreaker | None = breaker
     while found is not None:
-        batch = _decide_batch(found, decision, now)
-        mailboxes.update(batch)
-        if len(batch) < _BATCH:
+        number, decided = _decide_batch(found, decision, now)
+        mailboxes.update(decided)
+        if number < _BATCH:
             found.closed_at, found.decision = now, decision
             for listener in get_state().part(_BreakerCallbacks).listeners:
                 listener(found)
@@ -122,38 +125,20 @@ def decide(breaker: BounceBreaker, decision: BreakerDecision, *, now: datetime) 
     return len(mailboxes)
 
 
-def _decide_batch(breaker: BounceBreaker, decision: BreakerDecision, now: datetime) -> list[str]:
-    """Apply a decision to some of the outcomes that it changes; return their mailboxes."""
+def _decide_batch(breaker: BounceBreaker, decision: BreakerDecision, now: datetime) -> tuple[int, set[str]]:
+    """Apply a decision to some of the outcomes that it changes; return their number, and the mailboxes that are as decided."""
     is_kept = decision is BreakerDecision.KEEP
     changed = {SuppressionEffect.WAITS, *({SuppressionEffect.SUPPRESSED} if is_kept else ())}
     query = select(MessageOutcome).where(*_concerned(breaker), MessageOutcome.effect.in_(changed))
     batch = db.session.scalars(query.limit(_BATCH)).all()
     for outcome in batch:
         if not is_kept:
-            suppressions.suppress(
-                outcome.account_id,
-                outcome.mailbox_key,
-                SuppressionReason.BOUNCED,
-                note=outcome.reason,
-                now=now,
-            )
+            cause = SuppressionCause(SuppressionReason.BOUNCED, outcome.reason, outcome.message_id)
+            suppressions.suppress_because(outcome.account_id, outcome.mailbox_key, cause, now=now)
         outcome.effect = SuppressionEffect.DISMISSED if is_kept else SuppressionEffect.SUPPRESSED
-    mailboxes = [outcome.mailbox_key for outcome in batch]
-    if is_kept and mailboxes:
-        _undo(breaker, mailboxes)
-    return mailboxes
-
-
-def _undo(breaker: BounceBreaker, mailboxes: list[str]) -> None:
-    """Remove the suppressions of these mailboxes that were made since the hour before the breaker opened."""
-    db.session.execute(
-        delete(Suppression).where(
-            Suppression.account_id == breaker.account_id,
-            Suppression.mailbox_key.in_(mailboxes),
-            Suppression.reason == SuppressionReason.BOUNCED,
-            Suppression.created_at >= breaker.opened_at - WINDOW,
-        )
-    )
+    messages = {outcome.message_id: outcome.mailbox_key for outcome in batch}
+    others = suppressions.undo_reports(breaker.account_id, messages) if is_kept else set()
+    return len(batch), set(messages.values()) - others
 
 
 def _concerned(breaker: BounceBreaker) -> tuple[ColumnElement[bool] | TextClause, ...]:

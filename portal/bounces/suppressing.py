@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from ..affiliates import suppressions
 from ..affiliates.models import SuppressionReason
+from ..affiliates.suppressions import SuppressionCause
 from ..db import db
 from . import breaker, outcomes
 from .meaning import Meaning
@@ -42,8 +43,8 @@ def apply(event: BounceEvent, message: OutboxMessage, *, now: datetime) -> None:
     elif event.meaning is Meaning.SOFT and not _has_too_many_soft(account_id, mailbox, now):
         return
     if effect is SuppressionEffect.SUPPRESSED:
-        reason = _RULES[event.meaning]
-        suppressions.suppress(account_id, mailbox, reason, note=_note(event), now=now)
+        cause = SuppressionCause(_RULES[event.meaning], _note(event), message.id)
+        suppressions.suppress_because(account_id, mailbox, cause, now=now)
     if outcome is not None:
         outcome.effect = effect
 

@@ -152,6 +152,29 @@ def test_mass_refusals_of_one_domain_wait_and_the_hour_can_be_undone(brightleaf,
     assert breaker.list_open(brightleaf) == []
 
 
+def test_keeping_the_mailboxes_lifts_only_what_reports_have_suppressed(brightleaf):
+    sent = mass(brightleaf, 30, refused=18)
+    refused, unsubscribed, complained, both = (one.recipient for one in sent[:4])
+    for mailbox in (refused, sent[20].recipient):  # a server refused them itself, after a report or before
+        suppressions.suppress(brightleaf, mailbox, SuppressionReason.BOUNCED, note="550 5.1.1", now=utcnow())
+    suppressions.suppress(brightleaf, unsubscribed, SuppressionReason.UNSUBSCRIBED, now=utcnow())
+    suppressions.suppress(brightleaf, sent[21].recipient, SuppressionReason.UNSUBSCRIBED, now=utcnow())
+    report(brightleaf, sent[2], Meaning.COMPLAINT)
+    for one in sent[18:26]:
+        report(brightleaf, one, Meaning.HARD, status="5.1.1")
+    report(brightleaf, send(brightleaf, both), Meaning.HARD)
+    (row,) = breaker.list_open(brightleaf)
+    count = breaker.decide(breaker.find_open(brightleaf, row.id), BreakerDecision.KEEP, now=utcnow())
+    assert suppressed(brightleaf) == {
+        refused: SuppressionReason.BOUNCED,
+        sent[20].recipient: SuppressionReason.BOUNCED,
+        complained: SuppressionReason.COMPLAINED,
+        unsubscribed: SuppressionReason.UNSUBSCRIBED,
+        sent[21].recipient: SuppressionReason.UNSUBSCRIBED,
+    }
+    assert count == 23, "of 25 with a report, two were refused by a server itself"
+
+
 def test_the_owner_may_suppress_what_waited(brightleaf):
     mass(brightleaf, 25, refused=25)
     (row,) = breaker.list_open(brightleaf)
