@@ -6,13 +6,12 @@ the order in which reports arrive, and repeated ones, make no difference.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from ..smtp.diagnosis.diagnose import DiagnosisKind, RetryClass, explain
-from ..smtp.failure import Stage
+from .parsing.meaning import first_reply_code, first_status, meaning_of
+from .parsing.model import BounceCause
 
 
 class Meaning(StrEnum):
@@ -43,27 +42,7 @@ BOUNCES = (Meaning.HARD, Meaning.BLOCKED, Meaning.SOFT)
 REASON_CHARS = 300
 _CLOCK_SKEW = timedelta(days=1)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-# RFC 3463, RFC 7505: no such mailbox, no such domain, bad syntax, moved, domain without mail.
-_NO_SUCH_MAILBOX = frozenset({"1.1", "1.2", "1.3", "1.6", "1.10"})
-_BY_SUBJECT = {  # the middle number of an enhanced code, if the text does not decide
-    "3": Meaning.SOFT,  # the receiver's system
-    "4": Meaning.SOFT,  # network and routing
-    "5": Meaning.SOFT,  # protocol
-    "6": Meaning.BLOCKED,  # content
-    "7": Meaning.BLOCKED,  # policy
-}
-_DISABLED, _TOO_LONG = "2.1", "2.3"
-_ENHANCED = re.compile(r"(?<![\d.])([245])\.(\d{1,3}\.\d{1,3})(?![\d.])")
-_CODE = re.compile(r"(?<![\d.])([245]\d\d)(?=[ -]|$)")
 _MAX_TEXT_CHARS = 2000
-_UNKNOWN_CASES = ("recipient-unknown", "recipient-not-found", "recipient-domain-unknown", "recipient-closed")
-_PROVIDER_LIST = "recipient-suppressed"
-_BLOCKING_KINDS = (
-    DiagnosisKind.CONTENT,
-    DiagnosisKind.SECURITY,
-    DiagnosisKind.RATE,
-    DiagnosisKind.SENDER_IDENTITY,
-)
 
 
 @dataclass(frozen=True)
@@ -100,38 +79,20 @@ def plausible_time(at: datetime | None, *, now: datetime) -> datetime:
 
 
 def enhanced_code(text: str) -> str:
-    """Return the first enhanced code in a text, such as 5.1.1, or an empty text."""
-    found = _ENHANCED.search(text[:_MAX_TEXT_CHARS])
-    return found[0] if found else ""
+    """Return the first enhanced code in a text, such as 5.1.1, a specific one before 5.0.0; or an empty text."""
+    return first_status(text[:_MAX_TEXT_CHARS])
 
 
 def reply_code(text: str) -> int | None:
-    """Return the first SMTP reply code in a text."""
-    found = _CODE.search(text[:_MAX_TEXT_CHARS])
-    return int(found[1]) if found else None
+    """Return the first SMTP reply code of a refusal in a text."""
+    found = first_reply_code(text[:_MAX_TEXT_CHARS])
+    return int(found) if found else None
 
 
 def classify(status: str, text: str, *, default: Meaning) -> Meaning:
-    """Return what a final refusal means, by its enhanced code, else by the receiver's words, else ``default``."""
-    _, _, detail = (status or enhanced_code(text)).partition(".")
-    if detail in _NO_SUCH_MAILBOX or detail == _DISABLED:
-        return Meaning.HARD
-    subject = detail.partition(".")[0]
-    if subject in _BY_SUBJECT:
-        return _BY_SUBJECT[subject]
-    if detail == _TOO_LONG:
-        return Meaning.BLOCKED
-    if subject == "2" and detail != "2.0":
-        return Meaning.SOFT  # a full mailbox, a list that fails
-    return _by_words(text, default) if text.strip() else default
+    """Return what a final refusal means; ``default`` where neither the receiver's words nor a code state it.
 
-
-def _by_words(text: str, default: Meaning) -> Meaning:
-    """Read the receiver's words as those of a server that refuses a message."""
-    code = reply_code(text)
-    diagnosis = explain("", Stage.RCPT, text[:_MAX_TEXT_CHARS] if code else f"550 {text[:_MAX_TEXT_CHARS]}")
-    if diagnosis.code in _UNKNOWN_CASES:
-        return Meaning.HARD
-    if diagnosis.code == _PROVIDER_LIST or diagnosis.kind in _BLOCKING_KINDS:
-        return Meaning.BLOCKED
-    return Meaning.SOFT if diagnosis.retry_class is RetryClass.LATER else default
+    Bounce mails are read by the same function, so that one refusal means the same however it is reported.
+    """
+    found = meaning_of(text, status)
+    return default if found.cause is BounceCause.OTHER else Meaning(found.outcome.value)

@@ -32,7 +32,7 @@ _BY_TYPE = {"permanent": Meaning.HARD, "transient": Meaning.SOFT, "undetermined"
 _BY_SUBTYPE = {
     "contentrejected": Meaning.BLOCKED,
     "attachmentrejected": Meaning.BLOCKED,
-    "messagetoolarge": Meaning.BLOCKED,
+    "messagetoolarge": Meaning.SOFT,
     "mailboxfull": Meaning.SOFT,
     "noemail": Meaning.HARD,
     "suppressed": Meaning.HARD,

@@ -25,7 +25,7 @@ _BY_SUBTYPE = {
     "OnAccountSuppressionList": Meaning.HARD,
     "UnsubscribedRecipient": Meaning.UNSUBSCRIBED,
     "MailboxFull": Meaning.SOFT,
-    "MessageTooLarge": Meaning.BLOCKED,
+    "MessageTooLarge": Meaning.SOFT,
     "ContentRejected": Meaning.BLOCKED,
     "AttachmentRejected": Meaning.BLOCKED,
 }

@@ -48,7 +48,7 @@ _BY_CLASS = {
     "20": Meaning.SOFT,
     "21": Meaning.SOFT,
     "22": Meaning.SOFT,
-    "23": Meaning.BLOCKED,  # too large
+    "23": Meaning.SOFT,  # too large
     "24": Meaning.SOFT,
     "40": Meaning.SOFT,
     "70": Meaning.SOFT,
