@@ -5,6 +5,7 @@ Each save adds a version, and the newest is sent. No version is ever deleted.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..accounts.models import Owner
     from .catalogue import Notice
 
+_INCLUDE = re.compile(r'^\{% include "([a-z_]+\.html)" %\}$', re.MULTILINE)
 _ROW = TextVersion.__table__.c
 _CURRENT = (
     select(_ROW.shipped, _ROW.subject, _ROW.html, _ROW.text)
@@ -51,14 +53,21 @@ class EditConflict(Exception):
 
 @cache
 def default_text(notice: Notice) -> Text:
-    """Return the default text from the folder of the notice, where ``text.txt`` is optional."""
+    """Return the default text from the folder of the notice, where ``text.txt`` is optional.
+
+    A line ``{% include "file.html" %}`` stands for a file that several notices share. Editors and senders get its content.
+    """
     folder = FOLDER / notice.kind
     plain = folder / "text.txt"
     return Text(
         (folder / "subject.txt").read_text(encoding="utf-8").strip(),
-        (folder / "html.html").read_text(encoding="utf-8").strip(),
+        _INCLUDE.sub(_shared_part, (folder / "html.html").read_text(encoding="utf-8")).strip(),
         plain.read_text(encoding="utf-8").strip() if plain.exists() else "",
     )
+
+
+def _shared_part(found: re.Match[str]) -> str:
+    return (FOLDER / found[1]).read_text(encoding="utf-8").strip()
 
 
 def current_text(account_id: int, notice: Notice) -> Text:
