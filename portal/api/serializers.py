@@ -120,7 +120,7 @@ def balance_json(account_id: int, code: str) -> Json | None:
 
 def commissions_json(account_id: int, order: str) -> Json:
     """Return the commissions of an order: what is left of each after refunds and declines."""
-    rows = [row for row in listing.of_order(account_id, order) if row.is_purchased or row.earned]
+    rows = listing.of_order(account_id, order)
     codes = {one.row.id: one.affiliate.code for one in listing.describe(rows) if one.affiliate}
     return {"commissions": [_commission_json(row, codes[row.id]) for row in rows]}
 
@@ -136,7 +136,7 @@ def _commission_json(row: Commission, code: str) -> Json:
         "currency": row.currency,
         "amount": number(row.amount),
         "commission": number(row.earned),
-        "refunded": number(min(row.refunded, row.earned)),
+        "refunded": number(row.shown_refund),
         "left": number(row.remaining),
         "paid": number(row.paid),
         "reason": row.reason,

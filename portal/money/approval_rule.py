@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from ..accounts.models import Account
 from ..db import db, insert
 from ..events.types import Source
 from ..outbox.sending.deliver import stopping
 from .decisions import Decision, decide
-from .models import ApprovalRule, Commission, CommissionState
+from .models import CAN_BE_APPROVED, ApprovalRule, Commission
 from .recording import Cause
 
 if TYPE_CHECKING:
@@ -45,13 +45,12 @@ def save_days(account_id: int, days: int | None) -> None:
 
 def find_work(now: datetime) -> list[tuple[str, int]]:
     """Return a job for each account whose rule has something to approve."""
-    rules = db.session.execute(select(ApprovalRule.account_id, ApprovalRule.days).limit(10 * _MAX_JOBS)).all()
-    found = [
-        (JOB, account_id)
-        for account_id, days in rules
-        if db.session.scalar(_due(account_id, days, now).limit(1)) is not None
-    ]
-    return found[:_MAX_JOBS]
+    found: list[int] = []
+    for days in db.session.scalars(select(ApprovalRule.days).distinct().order_by(ApprovalRule.days)):
+        is_due = exists(_due(days, now).where(Commission.account_id == ApprovalRule.account_id))
+        query = select(ApprovalRule.account_id).where(ApprovalRule.days == days, is_due)
+        found += db.session.scalars(query.order_by(ApprovalRule.account_id).limit(_MAX_JOBS))
+    return [(JOB, account_id) for account_id in sorted(found)[:_MAX_JOBS]]
 
 
 def run(account_id: int, *, now: datetime) -> None:
@@ -62,17 +61,13 @@ def run(account_id: int, *, now: datetime) -> None:
     account = db.session.get(Account, account_id)
     while account is not None and not stopping.is_set() and (days := find_days(account_id)) is not None:
         cause = Cause(Source.PLANNER, now, after=timedelta(days=days))
-        ids = list(db.session.scalars(_due(account_id, days, now).order_by(Commission.id).limit(_BATCH_ROWS)))
+        due = _due(days, now).where(Commission.account_id == account_id)
+        oldest_first = due.order_by(Commission.occurred_at, Commission.id).limit(_BATCH_ROWS)
+        ids = list(db.session.scalars(oldest_first))
         db.session.commit()
         if not sum(decide(account, one, Decision.APPROVE, cause) for one in ids):
             break
 
 
-def _due(account_id: int, days: int, now: datetime) -> Select[Any]:
-    return select(Commission.id).where(
-        Commission.account_id == account_id,
-        Commission.state == CommissionState.PENDING,
-        Commission.occurred_at <= now - timedelta(days=days),
-        Commission.is_purchased,
-        (Commission.remaining > 0) | (Commission.earned == 0),
-    )
+def _due(days: int, now: datetime) -> Select[Any]:
+    return select(Commission.id).where(CAN_BE_APPROVED, Commission.occurred_at <= now - timedelta(days=days))

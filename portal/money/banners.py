@@ -1,4 +1,4 @@
-"""Banners about orders that were reported twice, and about summaries that were not sent."""
+"""Banners about orders that were reported twice or inconsistently, and about summaries that were not sent."""
 
 from __future__ import annotations
 
@@ -13,22 +13,37 @@ from ..notices import recipients
 from ..notices.catalogue import CATALOGUE
 from ..web.banners import Banner
 from . import listing, weekly_summary
+from .models import CommissionState
 
 _SUMMARIES = (CATALOGUE["weekly-summary"], CATALOGUE["owner-weekly-summary"])
 
 
 def banners(account_id: int) -> list[Banner]:
     """Return the banners of an account about its money."""
-    return [*_repeated(account_id), *_skipped(account_id)]
+    return [*_waiting(account_id), *_skipped(account_id)]
 
 
-def _repeated(account_id: int) -> list[Banner]:
-    count = listing.count_repeated(account_id)
-    if not count:
-        return []
-    title = ngettext("Your shop reported an order twice", "Your shop reported %(num)s orders twice", count)
-    text = _("Each counts once until you say that it is a second purchase.")
-    return [Banner("warning", title, text, _("Decide"), url_for("money.index", state="repeated"))]
+def _waiting(account_id: int) -> list[Banner]:
+    counts, found = listing.count_waiting(account_id), []
+    if count := counts.get(CommissionState.REPEATED):
+        title = ngettext(
+            "Your shop reported an order twice", "Your shop reported %(num)s orders twice", count
+        )
+        text = _("Each counts once until you say that it is a second purchase.")
+        url = url_for("money.index", state="repeated")
+        found.append(Banner("warning", title, text, _("Decide"), url))
+    if count := counts.get(CommissionState.UNMATCHED):
+        title = ngettext(
+            "What your shop reported of an order does not fit its purchase",
+            "What your shop reported of %(num)s orders does not fit their purchases",
+            count,
+        )
+        text = _(
+            "A refund, decision or payout named another affiliate or currency. It changes no commission."
+        )
+        url = url_for("money.index", state="unmatched")
+        found.append(Banner("warning", title, text, _("See what was reported"), url))
+    return found
 
 
 def _skipped(account_id: int) -> list[Banner]:

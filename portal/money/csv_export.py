@@ -10,7 +10,7 @@ from ..affiliates.models import Affiliate
 from ..amounts import from_units, plain_number
 from ..db import db
 from ..web.csv import Number, csv_header, csv_lines
-from .models import Commission
+from .models import IS_LISTED, Commission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,8 @@ _HEADERS = (
 def stream_csv(account_id: int) -> Iterator[str]:
     """Yield the file in parts, oldest commission first. Only one batch of rows is in memory at a time.
 
-    *Left* is what counts: it is zero for a commission that was declined, or whose order was reported before.
+    *Left* is what counts: it is zero for a commission that was declined, whose order was reported before, or that does not
+    fit the purchase of its order.
     """
     yield csv_header(_HEADERS)
     last_id = 0
@@ -42,7 +43,7 @@ def _next_batch(account_id: int, last_id: int) -> list[tuple[Commission, Affilia
         .where(
             Commission.account_id == account_id,
             Commission.id > last_id,
-            Commission.is_purchased | (Commission.earned > 0),
+            IS_LISTED,
         )
         .order_by(Commission.id)
         .limit(_BATCH_ROWS)
@@ -54,9 +55,6 @@ def _cells(row: Commission, affiliate: Affiliate) -> tuple[object, ...]:
     def number(units: int) -> Number:
         return Number(plain_number(from_units(units), row.currency))
 
-    money = [
-        number(one)
-        for one in (row.amount, row.earned, min(row.refunded, row.earned), row.remaining, row.paid)
-    ]
+    money = [number(one) for one in (row.amount, row.earned, row.shown_refund, row.remaining, row.paid)]
     who = (row.order_ref, affiliate.name, affiliate.code, row.state.value, row.currency)
     return (*who, *money, row.reason, row.occurred_at, row.decided_at)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import lazy_gettext as _
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, or_, select
 
 from ..affiliates.models import Affiliate
 from ..amounts import format_money, from_units
 from ..db import db
 from ..web.pagination import Page, newest_first
-from .models import COUNTED, Commission, CommissionState
+from .models import COUNTED, IS_LISTED, IS_REFUNDED, Commission, CommissionState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ TABS = (
     CommissionState.APPROVED,
     CommissionState.DECLINED,
     CommissionState.REPEATED,
+    CommissionState.UNMATCHED,
     CommissionState.DISMISSED,
 )
 STATE_LABELS: Mapping[CommissionState, str] = {
@@ -29,26 +30,26 @@ STATE_LABELS: Mapping[CommissionState, str] = {
     CommissionState.APPROVED: _("Approved"),
     CommissionState.DECLINED: _("Declined"),
     CommissionState.REPEATED: _("Reported twice"),
-    CommissionState.DISMISSED: _("Same purchase"),
+    CommissionState.UNMATCHED: _("Does not fit its order"),
+    CommissionState.DISMISSED: _("Put aside"),
 }
 _TONES: Mapping[CommissionState, str] = {
     CommissionState.PENDING: "pending",
     CommissionState.APPROVED: "approved",
     CommissionState.DECLINED: "cancelled",
     CommissionState.REPEATED: "held",
+    CommissionState.UNMATCHED: "held",
     CommissionState.DISMISSED: "cancelled",
 }
-# Not a row that holds a refund or a decision alone, whose purchase is not reported yet.
-_IS_KNOWN = Commission.is_purchased | (Commission.earned > 0)
-_IS_REFUNDED = and_(
-    Commission.is_purchased, Commission.earned > 0, Commission.refunded >= Commission.earned
-)  # all of it
 _OPEN = (CommissionState.PENDING, CommissionState.APPROVED)
 
 
 @dataclass(frozen=True)
 class CommissionView:
-    """A commission as pages show it. ``refunded`` is empty if nothing was refunded."""
+    """A commission as pages show it. ``refunded`` is empty if nothing was refunded.
+
+    ``purchase`` is the one that the order of an unmatched row has, with its affiliate; ``paid`` is for such a row alone.
+    """
 
     row: Commission
     affiliate: Affiliate | None
@@ -58,40 +59,32 @@ class CommissionView:
     remaining: str
     label: str
     tone: str
+    paid: str
+    purchase: Commission | None = None
+    buyer: Affiliate | None = None
 
 
 def list_commissions(
     account_id: int, state: CommissionState, *, before: int | None = None, after: int | None = None
 ) -> Page[Any]:
     """Return one page of the account's commissions in one state, newest first. Refunded ones are with the declined."""
-    query = select(Commission).where(Commission.account_id == account_id, _IS_KNOWN)
+    query = select(Commission).where(Commission.account_id == account_id, IS_LISTED)
     if state is CommissionState.DECLINED:
-        query = query.where(or_(Commission.state == state, Commission.state.in_(_OPEN) & _IS_REFUNDED))
+        query = query.where(or_(Commission.state == state, Commission.state.in_(_OPEN) & IS_REFUNDED))
     elif state in _OPEN:
-        query = query.where(Commission.state == state, ~_IS_REFUNDED)
+        query = query.where(Commission.state == state, ~IS_REFUNDED)
     else:
         query = query.where(Commission.state == state)
     return newest_first(query, Commission.id, before=before, after=after)
 
 
-def count_by_state(account_id: int) -> Mapping[CommissionState, int]:
-    """Return the number of commissions that each state's list has."""
-    query = select(Commission.state, _IS_REFUNDED, func.count()).where(
-        Commission.account_id == account_id, _IS_KNOWN
+def count_waiting(account_id: int) -> Mapping[CommissionState, int]:
+    """Return how many reports wait for the owner's answer: orders reported before, and what does not fit its order."""
+    waiting = (CommissionState.REPEATED, CommissionState.UNMATCHED)
+    query = select(Commission.state, func.count()).where(
+        Commission.account_id == account_id, Commission.state.in_(waiting)
     )
-    found: dict[CommissionState, int] = {}
-    for state, is_refunded, count in db.session.execute(query.group_by(Commission.state, _IS_REFUNDED)):
-        listed = CommissionState.DECLINED if is_refunded and state in _OPEN else state
-        found[listed] = found.get(listed, 0) + count
-    return found
-
-
-def count_repeated(account_id: int) -> int:
-    """Return how many purchases of orders that were reported before wait for the owner's answer."""
-    query = select(func.count()).where(
-        Commission.account_id == account_id, Commission.state == CommissionState.REPEATED
-    )
-    return db.session.scalar(query) or 0
+    return {row[0]: row[1] for row in db.session.execute(query.group_by(Commission.state))}
 
 
 def newest_of_affiliate(affiliate_id: int, count: int) -> list[CommissionView]:
@@ -99,14 +92,16 @@ def newest_of_affiliate(affiliate_id: int, count: int) -> list[CommissionView]:
     query = select(Commission).where(
         Commission.affiliate_id == affiliate_id,
         Commission.state.in_(COUNTED),
-        _IS_KNOWN,
+        IS_LISTED,
     )
     return [_view(row, None) for row in db.session.scalars(query.order_by(Commission.id.desc()).limit(count))]
 
 
 def of_order(account_id: int, order: str) -> Sequence[Commission]:
     """Return the commissions of one order."""
-    query = select(Commission).where(Commission.account_id == account_id, Commission.order_ref == order)
+    query = select(Commission).where(
+        Commission.account_id == account_id, Commission.order_ref == order, IS_LISTED
+    )
     return db.session.scalars(query.order_by(Commission.slot)).all()
 
 
@@ -124,10 +119,30 @@ def spellings(order: str) -> set[str]:
 
 
 def describe(rows: Sequence[Commission]) -> list[CommissionView]:
-    """Return the views of these commissions, with their affiliates."""
-    query = select(Affiliate).where(Affiliate.id.in_({row.affiliate_id for row in rows}))
-    affiliates = {one.id: one for one in db.session.scalars(query)}
-    return [_view(row, affiliates.get(row.affiliate_id)) for row in rows]
+    """Return the views of these commissions, all of one account, with their affiliates."""
+    purchases = _purchases_of([row for row in rows if row.state is CommissionState.UNMATCHED])
+    ids = {row.affiliate_id for row in (*rows, *purchases.values())}
+    affiliates = {one.id: one for one in db.session.scalars(select(Affiliate).where(Affiliate.id.in_(ids)))}
+    views = [_view(row, affiliates.get(row.affiliate_id)) for row in rows]
+    return [
+        replace(view, purchase=purchase, buyer=affiliates.get(purchase.affiliate_id))
+        if (purchase := purchases.get(view.row.order_ref))
+        else view
+        for view in views
+    ]
+
+
+def _purchases_of(rows: Sequence[Commission]) -> Mapping[str, Commission]:
+    """Return the purchases that the orders of these rows have, by order."""
+    if not rows:
+        return {}
+    query = select(Commission).where(
+        Commission.account_id == rows[0].account_id,
+        Commission.order_ref.in_({row.order_ref for row in rows}),
+        Commission.state.in_(COUNTED),
+        Commission.is_purchased,
+    )
+    return {row.order_ref: row for row in db.session.scalars(query.order_by(Commission.slot.desc()))}
 
 
 def state_label(row: Commission) -> str:
@@ -148,8 +163,9 @@ def _view(row: Commission, affiliate: Affiliate | None) -> CommissionView:
         affiliate=affiliate,
         amount=money(row.amount) if row.is_purchased else "",
         earned=money(row.earned),
-        refunded=money(min(row.refunded, row.earned)) if row.refunded else "",
+        refunded=money(row.shown_refund) if row.refunded else "",
         remaining=money(row.remaining),
         label=state_label(row),
+        paid=money(row.paid) if row.is_aside and row.paid else "",
         tone="cancelled" if row.state in _OPEN and row.is_refunded else _TONES[row.state],
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, and_, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, enum_column
+from ..db import Base, enum_column, partial_index
 from ..events.types import EventType
 
 
@@ -21,9 +21,15 @@ class CommissionState(StrEnum):
     REPEATED = (
         "repeated"  # its order was reported before; does not count until the owner says that it is another
     )
-    DISMISSED = "dismissed"  # the owner: it is the purchase that was reported before
+    UNMATCHED = "unmatched"  # a refund, decision or payout that does not fit the purchase of its order; does not count
+    DISMISSED = (
+        "dismissed"  # the owner: it is the purchase that was reported before, or need not be looked at again
+    )
 
 
+# Conditions of partial indexes. Queries repeat them literally, so that the planner recognises the indexes.
+CAN_BE_APPROVED = text("state = 'pending' AND is_purchased AND (remaining > 0 OR earned = 0)")
+IS_PAYMENT = text("type IN ('payout', 'correction')")
 COUNTED = (CommissionState.PENDING, CommissionState.APPROVED, CommissionState.DECLINED)
 
 
@@ -31,7 +37,8 @@ class Commission(Base):
     """The commission of one affiliate for one order. Amounts are units of 1/10,000 (``amounts``).
 
     Events of one order may arrive in any sequence, so a refund or a decision can create the row before its purchase does
-    (``is_purchased``). ``remaining`` is what counts: ``earned`` without what was refunded, zero once declined.
+    (``is_purchased``). ``remaining`` is what counts: ``earned`` without what was refunded, zero once declined. The first
+    purchase decides whose the order is and in which currency; rows for others are *unmatched* from then on.
     """
 
     __tablename__ = "commission"
@@ -60,9 +67,35 @@ class Commission(Base):
     __table_args__ = (
         UniqueConstraint("account_id", "order_ref", "slot"),
         Index("ix_commission_state", "account_id", "state", "id"),
-        Index("ix_commission_due", "account_id", "state", "occurred_at"),
+        partial_index(CAN_BE_APPROVED, "ix_commission_due", "account_id", "occurred_at", "id"),
+        # Has all columns that the sums of a whole programme need.
+        Index(
+            "ix_commission_sums",
+            "account_id",
+            "state",
+            "currency",
+            "is_purchased",
+            "earned",
+            "refunded",
+            "remaining",
+        ),
         Index("ix_commission_affiliate", "affiliate_id", "id"),
     )
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its purchase was reported, or an approval that came before the purchase counts."""
+        return self.is_purchased or self.remaining > 0
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether it holds what does not fit the purchase of its order."""
+        return not self.is_purchased and self.state not in COUNTED
+
+    @property
+    def shown_refund(self) -> int:
+        """What was taken back of the commission; of one without a purchase, all that was reported."""
+        return self.refunded if self.is_aside else min(self.refunded, self.earned)
 
     @property
     def is_refunded(self) -> bool:
@@ -73,6 +106,17 @@ class Commission(Base):
     def is_paid(self) -> bool:
         """Whether payouts that name the order cover what is left of it."""
         return self.state is CommissionState.APPROVED and self.paid >= self.remaining > 0
+
+
+# What pages list: not a row that holds a refund or a decision alone, whose purchase is not reported yet.
+IS_LISTED = (
+    Commission.is_purchased
+    | (Commission.earned > 0)
+    | Commission.state.in_((CommissionState.UNMATCHED, CommissionState.DISMISSED))
+)
+IS_REFUNDED = and_(
+    Commission.is_purchased, Commission.earned > 0, Commission.refunded >= Commission.earned
+)  # all of it
 
 
 class LedgerEntry(Base):
@@ -97,6 +141,7 @@ class LedgerEntry(Base):
     __table_args__ = (
         Index("ix_ledger_entry_week", "account_id", "week", "affiliate_id"),
         Index("ix_ledger_entry_affiliate", "affiliate_id", "id"),
+        partial_index(IS_PAYMENT, "ix_ledger_entry_payments", "account_id", "type", "currency", "units"),
     )
 
 

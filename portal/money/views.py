@@ -141,8 +141,8 @@ def _result(decision: Decision, count: int) -> str:
             "One purchase counts from now on.", "%(num)s purchases count from now on.", count
         ),
         Decision.SAME: ngettext(
-            "One report is put aside: it counts no second time.",
-            "%(num)s reports are put aside: they count no second time.",
+            "One report is put aside: it does not count.",
+            "%(num)s reports are put aside: they do not count.",
             count,
         ),
     }
@@ -153,6 +153,7 @@ def _page(state: CommissionState, form: DecisionForm, rule_form: RuleForm, **mor
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
     account_id = current_user.account_id
     page = listing.list_commissions(account_id, state, before=before, after=after)
+    overview = balances.overview(account_id)
     days = approval_rule.find_days(account_id)
     return render_template(
         "money/index.html",
@@ -160,10 +161,10 @@ def _page(state: CommissionState, form: DecisionForm, rule_form: RuleForm, **mor
         commissions=listing.describe(page.rows),
         page=page,
         paged=before is not None or after is not None,
-        counts=listing.count_by_state(account_id),
+        counts=overview.counts,
         tabs=listing.TABS,
         state_labels=listing.STATE_LABELS,
-        balances=balances.account_balances(account_id),
+        balances=overview.balances,
         form=form,
         rule_form=rule_form,
         days=days,

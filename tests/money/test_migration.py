@@ -81,6 +81,39 @@ def _insert_events(connection: sa.Connection) -> None:
     )
 
 
+def test_the_indexes_of_sums_replace_another_in_both_directions(tmp_path):
+    app = create_app(make_config(tmp_path / "instance"))
+    with app.app_context():
+        upgrade(directory=FOLDER, revision="0033")
+        with db.engine.begin() as connection:
+            _fill(connection)
+            before, indexes = _rows(connection, without="-"), _indexes(connection)
+        upgrade(directory=FOLDER, revision="0034")
+        with db.engine.begin() as connection:
+            added = {
+                name: columns
+                for name, columns in _indexes(connection).items()
+                if indexes.get(name) != columns
+            }
+            assert _rows(connection, without="-") | {"alembic_version": []} == before | {
+                "alembic_version": []
+            }
+        assert set(added) == {"ix_commission_due", "ix_commission_sums", "ix_ledger_entry_payments"}
+        assert added["ix_commission_due"] == ["account_id", "occurred_at", "id"]
+        downgrade(directory=FOLDER, revision="0033")
+        with db.engine.begin() as connection:
+            assert _indexes(connection) == indexes
+            assert _rows(connection, without="-") == before
+        db.engine.dispose()
+
+
+def _indexes(connection: sa.Connection) -> dict[str, list[str]]:
+    found = (
+        one for table in ("commission", "ledger_entry") for one in sa.inspect(connection).get_indexes(table)
+    )
+    return {one["name"]: one["column_names"] for one in found}
+
+
 def test_sums_are_right_after_the_upgrade_and_nothing_else_changes(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
