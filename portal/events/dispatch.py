@@ -61,7 +61,8 @@ class NewEvent:
     """Something that happened in a programme.
 
     ``values`` are those of the event's type; names, links and the programme are added when an email is rendered.
-    ``withheld`` is the reason why none of its emails is sent, whatever the recipients want.
+    ``withheld`` is the reason why none of its emails is sent, whatever the recipients want; those to the owner leave all the
+    same with ``owner_is_told``.
     """
 
     account: Account
@@ -69,6 +70,7 @@ class NewEvent:
     affiliate: Affiliate | None
     values: Mapping[str, str]
     withheld: EmailDecision = EmailDecision.QUEUED
+    owner_is_told: bool = False
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,7 @@ def decide(new: NewEvent, notice: Notice, mailbox: str) -> EmailDecision:
 
 def _decide(new: NewEvent, notice: Notice) -> EmailDecision:
     affiliate = new.affiliate if notice.audience is Audience.AFFILIATE else None
-    if new.withheld is not EmailDecision.QUEUED:
+    if new.withheld is not EmailDecision.QUEUED and not (new.owner_is_told and affiliate is None):
         return new.withheld
     if not recipients.is_enabled(new.account.id, notice):
         return EmailDecision.OFF

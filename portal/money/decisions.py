@@ -32,20 +32,24 @@ class Decision(StrEnum):
     APPROVE = "approve"
     DECLINE = "decline"
     SECOND = "second"  # of an order that was reported twice: it is another purchase
-    SAME = "same"  # it is the purchase that was reported before
+    SAME = (
+        "same"  # it is the purchase that was reported before, or what does not fit it needs no further look
+    )
 
 
 _ALLOWED = {
     Decision.APPROVE: (CommissionState.PENDING, CommissionState.DECLINED),
     Decision.DECLINE: (CommissionState.PENDING, CommissionState.APPROVED),
     Decision.SECOND: (CommissionState.REPEATED, CommissionState.DISMISSED),
-    Decision.SAME: (CommissionState.REPEATED,),
+    Decision.SAME: (CommissionState.REPEATED, CommissionState.UNMATCHED),
 }
 
 
 def can_decide(row: Commission, decision: Decision) -> bool:
     """Return whether a decision would change a commission."""
-    return row.state in _ALLOWED[decision] and not (decision is Decision.APPROVE and row.is_refunded)
+    if (decision is Decision.APPROVE and row.is_refunded) or (decision is Decision.SECOND and row.is_aside):
+        return False
+    return row.state in _ALLOWED[decision]
 
 
 def decide_all(

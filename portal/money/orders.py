@@ -36,7 +36,7 @@ class OtherCurrency(Exception):
 
 
 class OtherAffiliate(Exception):
-    """The order was reported for another affiliate, and not for this one."""
+    """The order is another affiliate's, by its purchase or by an approval that counts."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,14 @@ class Reported:
 class Effect:
     """What an event changed: ``units`` of its ledger entry, and the values that its emails show.
 
-    ``withheld`` is the reason why it causes no email. A purchase of an order that was reported before is ``is_repeated``.
+    ``withheld`` is the reason why it causes no email; with ``owner_is_told``, it is one for the affiliate's email alone. A
+    purchase of an order that was reported before is ``is_repeated``.
     """
 
     units: int = 0
     commission: Commission | None = None
     withheld: EmailDecision = EmailDecision.QUEUED
+    owner_is_told: bool = False
     is_repeated: bool = False
     shown: dict[str, str] = field(default_factory=dict)
 
@@ -143,8 +145,9 @@ def _decided(
 
 
 def _purchase(affiliate: Affiliate, reported: Reported, rows: Sequence[Commission], now: datetime) -> Effect:
-    if any(row.is_purchased for row in rows):
-        row = _add_row(affiliate, reported, rows, now)
+    if _is_repeated(affiliate, reported, rows):
+        aside = [row for row in rows if row.is_aside and _is_of(row, affiliate, reported)]
+        row = aside[0] if aside else _add_row(affiliate, reported, rows, now)
         row.state = CommissionState.REPEATED
         _fill(row, reported)
         return Effect(commission=row, withheld=EmailDecision.SAME_ORDER, is_repeated=True)
@@ -152,10 +155,25 @@ def _purchase(affiliate: Affiliate, reported: Reported, rows: Sequence[Commissio
     before = row.remaining
     _fill(row, reported)
     settle(row)
+    for other in rows:
+        if not other.is_known and other is not row:
+            other.state, other.decided_at = CommissionState.UNMATCHED, None
     effect = Effect(row.remaining - before, row)
     if row.state is not CommissionState.PENDING or row.is_refunded:  # the affiliate knows more already
-        effect.withheld = EmailDecision.NO_CHANGE
+        effect.withheld, effect.owner_is_told = EmailDecision.NO_CHANGE, True
     return effect
+
+
+def _is_repeated(affiliate: Affiliate, reported: Reported, rows: Sequence[Commission]) -> bool:
+    """Return whether the order counts already: by a purchase, or by an approval for another affiliate.
+
+    Events that wait for this purchase are no purchase; one that the owner decides about does not stand in its way.
+    """
+    counted = [row for row in rows if row.state in COUNTED]
+    if any(row.is_purchased or (row.remaining and row.affiliate_id != affiliate.id) for row in counted):
+        return True
+    waits = any(_is_of(row, affiliate, reported) for row in counted)
+    return not waits and any(row.is_purchased for row in rows)
 
 
 def _fill(row: Commission, reported: Reported) -> None:
@@ -194,14 +212,18 @@ def _own(
     affiliate: Affiliate, reported: Reported, rows: Sequence[Commission], now: datetime
 ) -> list[Commission]:
     """Return the affiliate's commissions of the order; a new one if there is none yet."""
-    theirs = [row for row in rows if row.affiliate_id == affiliate.id]
-    own = [row for row in theirs if row.currency == reported.currency]
-    known = [row.currency for row in theirs if row.is_purchased or row.remaining]
-    if not own and known:
+    theirs = [row for row in rows if row.affiliate_id == affiliate.id and not row.is_aside]
+    known = [row.currency for row in theirs if row.is_known]
+    if known and reported.currency not in known:
         raise OtherCurrency(known[0])
-    if not theirs and any(row.is_purchased for row in rows):
+    if not known and any(row.is_known and row.state in COUNTED for row in rows):
         raise OtherAffiliate
+    own = [row for row in theirs if _is_of(row, affiliate, reported)]
     return own or [_add_row(affiliate, reported, rows, now)]
+
+
+def _is_of(row: Commission, affiliate: Affiliate, reported: Reported) -> bool:
+    return row.affiliate_id == affiliate.id and row.currency == reported.currency
 
 
 def _lock_order(affiliate: Affiliate, reported: Reported, now: datetime) -> list[Commission]:

@@ -63,11 +63,12 @@ def store(
     account: Account, affiliate: Affiliate, reported: Reported, effect: Effect, cause: Cause
 ) -> RecordedEvent:
     """Store an event with its emails and, if it counts, its ledger entry. The caller commits."""
-    withheld = effect.withheld
-    if withheld is EmailDecision.QUEUED and is_old(reported, cause.now):
+    withheld, is_too_old = effect.withheld, is_old(reported, cause.now)
+    if withheld is EmailDecision.QUEUED and is_too_old:
         withheld = EmailDecision.TOO_OLD
     values = _shown_values(reported, effect)
-    new = NewEvent(account, reported.type, affiliate, values, withheld)
+    owner_is_told = effect.owner_is_told and not is_too_old
+    new = NewEvent(account, reported.type, affiliate, values, withheld, owner_is_told=owner_is_told)
     recorded = record_event(new, key=cause.key, source=cause.source, now=cause.now)
     if not effect.is_repeated:
         db.session.add(
@@ -81,7 +82,7 @@ def store(
                 units=effect.units,
                 occurred_at=reported.occurred_at,
                 created_at=cause.now,
-                week="" if is_old(reported, cause.now) else None,
+                week="" if is_too_old else None,
             )
         )
     return recorded

@@ -8,8 +8,10 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
+from portal.accounts.models import Account
+from portal.accounts.registration import create_owner
 from portal.affiliates import page_keys
 from portal.clock import utcnow
 from portal.db import db
@@ -19,6 +21,7 @@ from portal.money import approval_rule, balances, decisions, recording
 from portal.money.decisions import Decision
 from portal.money.models import Commission, CommissionState
 from tests.api.test_concurrency import at_once
+from tests.conftest import PASSWORD
 from tests.enrolment.support import account_of, messages
 from tests.money.conftest import new_affiliate
 
@@ -172,6 +175,67 @@ def test_the_rule_approves_what_is_left_after_some_days(owner, account, record):
     assert approval_rule.find_days(account.id) is None
 
 
+def test_the_rule_finds_what_is_oldest_of_every_account_that_has_something(account, record, monkeypatch):
+    now = utcnow()
+    for days, order in ((20, "second"), (40, "first"), (16, "third")):
+        record(order=order, at=now - timedelta(days=days))
+    create_owner("Idle", "Cy Stone", "cy@idle.example", PASSWORD, now=now)
+    idle = db.session.scalar(select(Account.id).where(Account.name == "Idle"))
+    for account_id in (account.id, idle):
+        approval_rule.save_days(account_id, 14)
+    assert approval_rule.find_work(now) == [(approval_rule.JOB, account.id)]
+    monkeypatch.setattr(approval_rule, "_BATCH_ROWS", 1)
+    approval_rule.run(account.id, now=now)
+    subjects = [mail.subject for mail in messages("commission-approved")]
+    assert [subject.split()[-1] for subject in subjects] == ["first", "second", "third"]
+
+
+def test_sums_and_the_rule_read_indexes_alone(account):
+    """The page of a programme with very many orders, and each sweep, read no row of the tables."""
+    found = []
+
+    def explain(_connection, _cursor, statement, parameters, *_more):
+        if statement.startswith("SELECT") and (" commission" in statement or " ledger_entry" in statement):
+            found.append((statement, parameters))
+
+    event.listen(db.engine, "before_cursor_execute", explain)
+    balances.overview(account.id)
+    approval_rule.save_days(account.id, 14)
+    approval_rule.find_work(utcnow())
+    event.remove(db.engine, "before_cursor_execute", explain)
+    connection = db.session.connection()
+    plans = " ".join(
+        row[3]
+        for statement, parameters in found
+        for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    )
+    for name in ("ix_commission_sums", "ix_ledger_entry_payments", "ix_commission_due"):
+        assert f"INDEX {name}" in plans
+    assert "SCAN commission" not in plans
+    assert "SCAN ledger_entry" not in plans
+
+
+def test_a_balance_below_zero_is_explained_to_the_owner(owner, client, record, affiliate):
+    record()
+    record(EventType.PAYOUT, amount="5.00")
+    assert "Below zero: more was paid out" in page(owner)
+    assert "Below zero" in page(owner, f"/affiliates/{affiliate.id}")
+    assert "Below zero" not in page(client, f"/affiliate/{page_keys.open_keys(affiliate).dashboard}")
+
+
+def test_the_page_states_which_second_purchases_are_mailed(owner, account, record):
+    for order in ("old", "new"):
+        at = utcnow() - timedelta(days=31 if order == "old" else 1)
+        record(order=order, at=at)
+        record(order=order, at=at)
+    assert "unless it happened more than 30 days ago" in page(owner, f"{PATH}?state=repeated")
+    ids = [str(row.id) for row in rows() if row.state is CommissionState.REPEATED]
+    form = {"decision": "second", "state": "repeated", "id": ids}
+    assert owner.submit(PATH, form).status_code == 303
+    assert [mail.subject for mail in messages("new-purchase")] == ["You earned 12.00 EUR with Brightleaf"] * 2
+    assert balances.overview(account.id).balances[0].pending == 48
+
+
 def test_the_rule_mails_nothing_about_what_was_due_long_ago(account, record, affiliate):
     now = utcnow()
     record(order="history", at=now - timedelta(days=400))
@@ -234,7 +298,7 @@ def test_of_simultaneous_decisions_by_owner_rule_and_shop_one_causes_the_email(
     at_once(app, decide, range(8))
     assert states() == ["approved"]
     assert len(messages("commission-approved")) == 1
-    [balance] = balances.account_balances(account_id)
+    [balance] = balances.overview(account_id).balances
     assert balance.approved == 12
 
 
@@ -252,7 +316,7 @@ def test_of_simultaneous_purchases_of_one_order_one_counts_and_one_is_mailed(app
     at_once(app, buy, range(6))
     assert sorted(states()) == ["pending"] + ["repeated"] * 5
     assert len(messages("new-purchase")) == 1
-    assert balances.account_balances(account.id)[0].pending == 5
+    assert balances.overview(account.id).balances[0].pending == 5
 
 
 def test_the_page_of_a_long_list_has_pages(owner, account):

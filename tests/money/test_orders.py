@@ -20,7 +20,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.events.models import EmailDecision
 from portal.events.types import EventType, Source
-from portal.money import balances, csv_export, decisions, recording
+from portal.money import balances, csv_export, decisions, listing, recording
 from portal.money.decisions import Decision
 from portal.money.models import Commission, CommissionState, LedgerEntry
 from portal.money.orders import OtherAffiliate, OtherCurrency, Reported
@@ -103,6 +103,7 @@ def test_events_may_arrive_before_their_purchase(record, affiliate, first):
     more = {"amount": "5.00", "order": "A-1"} if first is EventType.PAYOUT else {"commission": "5.00"}
     assert QUEUED in record(first, **more).values()
     mails = record()
+    assert mails["owner-new-purchase"] is QUEUED, "it is news to the owner"
     expected = {
         REFUND: (amounts("7", "0", "0"), QUEUED),
         APPROVED: (amounts("0", "12", "0"), NO_CHANGE),
@@ -148,6 +149,107 @@ def test_the_same_order_of_another_affiliate_is_told_to_the_owner_too(record, ac
         with pytest.raises(OtherAffiliate):
             record(type_, about=third)
         db.session.rollback()
+
+
+@pytest.fixture
+def other(account):
+    """Katherine, another active affiliate."""
+    return new_affiliate(account, "Katherine", "katherine@example.org")
+
+
+def total(*people):
+    """Return what the orders earn these affiliates together."""
+    found = (balances.balances_of(one.id) for one in people)
+    return sum((one.earned for some in found for one in some), Decimal())
+
+
+def test_an_order_that_was_approved_for_one_affiliate_counts_once_when_another_buys_it(
+    record, account, affiliate, other
+):
+    record(APPROVED)
+    with pytest.raises(OtherAffiliate):
+        record(APPROVED, about=other)
+    db.session.rollback()
+    assert record(about=other)["new-purchase"] is EmailDecision.SAME_ORDER
+    assert "reported order A-1 before" in messages("owner-order-repeated")[-1].text
+    assert (total(affiliate), total(other)) == (12, 0)
+    record()  # the purchase that the approval was for
+    assert (total(affiliate), total(other)) == (12, 0)
+    repeated = select(Commission.id).where(Commission.state == CommissionState.REPEATED)
+    cause = recording.Cause(Source.PORTAL, utcnow())
+    assert decisions.decide(account, db.session.scalars(repeated).one(), Decision.SECOND, cause)
+    assert (total(affiliate), total(other)) == (12, 12)
+
+
+def test_an_approval_that_was_declined_stands_in_no_purchases_way(record, affiliate, other):
+    record(APPROVED)
+    record(DECLINED)
+    assert record(about=other)["new-purchase"] is QUEUED
+    assert (total(affiliate), total(other)) == (0, 12)
+    with pytest.raises(OtherAffiliate):
+        record(APPROVED)
+
+
+@pytest.mark.parametrize(
+    ("first", "what", "shown"),
+    [
+        (REFUND, "affiliate", "refunded: 4.00 EUR"),
+        (DECLINED, "currency", "Does not fit its order"),
+        (EventType.PAYOUT, "currency", "paid: 4.00 USD"),
+    ],
+)
+def test_what_does_not_fit_the_purchase_that_follows_is_told_to_the_owner(
+    record, account, affiliate, other, owner, first, what, shown
+):
+    """It changes no commission, on any page; events that come later are refused as after any purchase."""
+    values = {"amount": "4.00", "order": "A-1"} if first is EventType.PAYOUT else {"commission": "4.00"}
+    about, currency = (other, "EUR") if what == "affiliate" else (affiliate, "USD")
+    record(first, about=about, currency=currency, **values)
+    assert "does not fit" not in owner.get("/events").get_data(as_text=True)
+    assert record()["new-purchase"] is QUEUED
+    assert balance(affiliate)[0] == 12
+    refused = OtherAffiliate if what == "affiliate" else OtherCurrency
+    with pytest.raises(refused):
+        record(REFUND, about=about, currency=currency)
+    db.session.rollback()
+    assert "does not fit its purchase" in owner.get("/events").get_data(as_text=True)
+    text = owner.get("/commissions?state=unmatched").get_data(as_text=True)
+    assert "Its purchase: Grace Hopper, in EUR" in text
+    assert shown in text
+    [row] = listing.of_order(account.id, "A-1")[:1]
+    assert (row.state, row.remaining) == (CommissionState.UNMATCHED, 0)
+    id_ = row.id
+    cause = recording.Cause(Source.PORTAL, utcnow())
+    assert not decisions.decide(account, id_, Decision.SECOND, cause)
+    assert decisions.decide(account, id_, Decision.SAME, cause)
+    assert not decisions.decide(account, id_, Decision.SECOND, cause)
+    text = owner.get("/commissions?state=dismissed").get_data(as_text=True)
+    assert "Put aside" in text
+    assert "Choose order A-1" not in text, "it is no purchase that could count"
+    assert "does not fit" not in text
+    found = next(
+        csv.DictReader(io.StringIO("".join(csv_export.stream_csv(account.id)).removeprefix("\ufeff")))
+    )
+    assert (found["Status"], found["Left"]) == ("dismissed", "0.00")
+
+
+def test_a_refund_that_did_not_fit_counts_for_the_purchase_of_its_affiliate(record, account, other):
+    record(REFUND, about=other, commission="4.00")
+    record()
+    assert record(about=other)["new-purchase"] is EmailDecision.SAME_ORDER
+    repeated = select(Commission.id).where(Commission.state == CommissionState.REPEATED)
+    cause = recording.Cause(Source.PORTAL, utcnow())
+    assert decisions.decide(account, db.session.scalars(repeated).one(), Decision.SECOND, cause)
+    assert balance(other) == amounts("8", "0", "0")
+
+
+def test_an_approval_in_another_currency_than_a_waiting_refund_sets_the_currency(record, affiliate):
+    record(REFUND, currency="USD")
+    record(APPROVED)
+    with pytest.raises(OtherCurrency, match="EUR"):
+        record(APPROVED, currency="USD")
+    db.session.rollback()
+    assert (balance(affiliate), balance(affiliate, "USD")) == (amounts("0", "12", "0"), (0, 0, 0))
 
 
 def test_what_was_refunded_and_paid_meanwhile_counts_once_the_owner_calls_it_a_purchase(record, account):
@@ -256,6 +358,11 @@ class _Order:
     earned: Decimal | None = None
     refunded: Decimal = Decimal()
     state: str = "pending"
+    is_purchased: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        return self.is_purchased or self.left > 0
 
     @property
     def left(self) -> Decimal:
@@ -263,12 +370,16 @@ class _Order:
         return Decimal() if self.state == "declined" else max(Decimal(), earned - self.refunded)
 
 
+class Contradiction(Exception):
+    """What is reported names another affiliate or currency than what counts of its order."""
+
+
 @dataclass
 class _Model:
     """The sums of one history."""
 
     orders: dict[tuple[int, str, str], _Order] = field(default_factory=lambda: defaultdict(_Order))
-    purchased: set[str] = field(default_factory=set)
+    repeated: set[tuple[int, str, str]] = field(default_factory=set)
     paid: dict[tuple[int, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     corrected: dict[tuple[int, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
 
@@ -277,11 +388,16 @@ class _Model:
             self.paid[who, currency] += amount
         elif type_ is EventType.CORRECTION:
             self.corrected[who, currency] -= amount
+        elif type_ is EventType.PURCHASE and self._is_repeated(who, order, currency):
+            self.repeated.add((who, order, currency))
+        elif self._contradicts(who, order, currency):
+            raise Contradiction
         elif type_ is EventType.PURCHASE:
-            if order not in self.purchased:
-                self.purchased.add(order)
-                self.orders[who, order, currency].earned = amount
-        elif order not in self.purchased or (who, order, currency) in self.orders:
+            one = self.orders[who, order, currency]
+            one.earned, one.is_purchased = amount, True
+            for key in [key for key in self.orders if key[1] == order and not self.orders[key].is_known]:
+                del self.orders[key]  # it does not fit the purchase
+        elif (who, order, currency) in self.orders or (who, order, currency) not in self.repeated:
             one = self.orders[who, order, currency]
             if type_ is REFUND:
                 one.refunded += (
@@ -292,6 +408,18 @@ class _Model:
             else:
                 one.state = "approved"
                 one.earned = amount if one.earned is None else one.earned
+
+    def _is_repeated(self, who: int, order: str, currency: str) -> bool:
+        known = [key for key, one in self.orders.items() if key[1] == order and one.is_known]
+        if any(self.orders[key].is_purchased or key[0] != who for key in known):
+            return True
+        was_reported = any(key[1] == order for key in self.repeated)
+        return was_reported and (who, order, currency) not in self.orders
+
+    def _contradicts(self, who: int, order: str, currency: str) -> bool:
+        known = {key for key, one in self.orders.items() if key[1] == order and one.is_known}
+        own = {key[2] for key in known | self.repeated if key[:2] == (who, order)}
+        return currency not in own if own else bool(known)
 
     def balances(self, who: int) -> dict[str, tuple[Decimal, Decimal, Decimal]]:
         found: dict[str, list[Decimal]] = defaultdict(lambda: [Decimal()] * 3)
@@ -351,6 +479,8 @@ def test_any_history_agrees_with_a_plain_recomputation(account, affiliate):
                 recording.record(programme, who_of[who], Reported(type_, values, utcnow()), cause)
             except (OtherCurrency, OtherAffiliate):
                 db.session.rollback()
+                with pytest.raises(Contradiction):
+                    model.apply(who, type_, order, amount, currency)
                 continue
             db.session.commit()
             model.apply(who, type_, order, amount, currency)
@@ -364,7 +494,7 @@ def test_any_history_agrees_with_a_plain_recomputation(account, affiliate):
             for id_ in ids
         ]
         assert found == expected
-        whole = {one.currency: one for one in balances.account_balances(account_id)}
+        whole = {one.currency: one for one in balances.overview(account_id).balances}
         for currency, total in whole.items():
             parts = [one.get(currency, (Decimal(),) * 3) for one in expected]
             assert (total.pending, total.approved, total.paid) == tuple(map(sum, zip(*parts, strict=True)))
