@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from .checks.names import variable_meant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,15 +26,16 @@ _VARIABLES: Mapping[str, str] = {  # where the lower-cased placeholder is not th
     "COMPANY_NAME": "programme",
 }
 _LINKS = {"AFFILIATE_LINK", "AFFILIATE_DASHBOARD_LINK"}  # they insert a whole <a> element
-_SIMILARITY = 0.5  # the least that difflib must find between a name and a variable to suggest it
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """A placeholder and the variable that replaced it."""
+class Conversion(NamedTuple):
+    """A piece of a text and what replaced it; an empty ``new`` means that it was removed."""
 
     old: str
     new: str
+
+    def __str__(self) -> str:
+        return f"{self.old} became {self.new}" if self.new else f"{self.old} was removed"
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,19 @@ def convert(
     return _PLACEHOLDER.sub(replace, source), list(converted.values()), unknown
 
 
-def nearest_variable(name: str, notice: Notice) -> str:
-    """Return the variable of the notice whose name is most similar to ``name``, or an empty string."""
-    variables = [variable.name for variable in notice.variables]
-    simple = name.lower().replace("-", "_").replace(" ", "_")
-    close = get_close_matches(simple, variables, n=1, cutoff=_SIMILARITY)
-    if close:
-        return close[0]
-    return next((one for one in variables if one in simple or simple in one), "") if len(simple) > 2 else ""
+def replace_meant(source: str, notice: Notice) -> str:
+    """Return the text with variables for unknown placeholders whose meaning is certain, such as ``$ORDER_ID$``."""
+
+    def replace(match: re.Match[str]) -> str:
+        placeholder = match.group(1)
+        if _VARIABLES.get(placeholder, placeholder.lower()) in {
+            variable.name for variable in notice.variables
+        }:
+            return match.group()
+        variable = variable_meant(placeholder, notice)
+        return f"{{{{ {variable} }}}}" if variable else match.group()
+
+    return _PLACEHOLDER.sub(replace, source)
 
 
 class _Position:

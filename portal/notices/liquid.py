@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CLOSING = {"{{": "}}", "{%": "%}"}
 SOURCE_LIMIT_CHARS = 20_000
+TOKEN_LIMIT = 500  # outputs and tags of one part; each costs time at every preview
 TOKEN_LIMIT_CHARS = 500  # of one output or tag
 _PARENTHESES_LIMIT = 20  # of one output or tag; the library needs quadratic time for them
 _OUTPUT_LIMIT_BYTES = 64 * 1024  # of a body; Gmail cuts off a message, with its layout, at 102 KB

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .markup.html_tokens import Token
     from .sanitize import SanitizedHtml
 
-_BLOCKS = {"p", "div", "h1", "h2", "h3", "ul", "ol", "blockquote", "pre", "table", "hr"}
+_BLOCKS = {"p", "div", "center", "h1", "h2", "h3", "ul", "ol", "blockquote", "pre", "table", "hr"}
 _PREHEADER_LIMIT_CHARS = 110  # inboxes show about this many after the subject
 _UNDERLINE_LIMIT_CHARS = 72
 
@@ -224,8 +224,8 @@ class _TextBuilder:
 
     def _end_link(self, link: _OpenLink) -> None:
         text, address = self._line.text(link.start).strip(), link.address
-        if address.startswith("mailto:"):
-            address = address.removeprefix("mailto:").partition("?")[0]
+        if address.startswith(("mailto:", "tel:")):
+            address = address.partition(":")[2].partition("?")[0]
         if not self._with_addresses or not address or address == text:
             return
         self.has_addresses = True

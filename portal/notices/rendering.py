@@ -132,9 +132,8 @@ def render_with(
     ``programme`` is empty where the email must not name it.
     """
     cleaned = _clean_values(notice, values)
-    subject = _truncate(clean_line(render_liquid(text.subject, cleaned, html=False)), _SUBJECT_LIMIT_CHARS)
-    if not subject:
-        raise UnrenderableText("The subject is empty.")
+    # Validation refuses subjects that can be empty; for one that is all the same, the email leaves with the default.
+    subject = _render_subject(text, cleaned) or _render_subject(texts.default_text(notice), cleaned)
     body = _sanitize_body(render_liquid(text.html, cleaned, html=True))
     plain = clean_lines(render_liquid(text.text, cleaned, html=False)).strip() if text.text.strip() else ""
     body_text = plaintext.read(body)
@@ -156,6 +155,15 @@ def render_with(
         preheader=body_text.preheader,
         is_custom=text != texts.default_text(notice) or replace(branding, address="") != Branding(),
     )
+
+
+def render_subject(notice: Notice, values: Mapping[str, str], text: Text) -> str:
+    """Return the subject, which is empty if nothing of it is left with these values. Raises UnrenderableText."""
+    return _render_subject(text, _clean_values(notice, values))
+
+
+def _render_subject(text: Text, cleaned: Mapping[str, str]) -> str:
+    return _truncate(clean_line(render_liquid(text.subject, cleaned, html=False)), _SUBJECT_LIMIT_CHARS)
 
 
 def render_sample(

@@ -9,29 +9,32 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import nh3
 
 from .liquid import LiquidToken, find_tokens
 from .markup.html_tokens import Kind, Token, read_tokens
+from .markup.removals import Removal, SanitizerRules, count_parts, split_hidden
 from .markup.well_formed import WellFormedHtml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 _TAGS = {
     "h1", "h2", "h3", "p", "br", "hr", "a", "strong", "b", "em", "i", "u", "s", "small", "sub", "sup", "span", "div",
-    "ul", "ol", "li", "blockquote", "pre", "code", "table", "thead", "tbody", "tr", "th", "td", "img",
+    "ul", "ol", "li", "blockquote", "pre", "code", "table", "thead", "tbody", "tr", "th", "td", "img", "center", "font",
 }  # fmt: skip
 _ATTRIBUTES = {
     "*": {"class", "style", "dir", "lang"},
     "a": {"href", "title"},
-    "img": {"src", "alt", "width", "height"},
+    "img": {"src", "alt", "width", "height", "align", "border"},
     "ol": {"start"},
-    "td": {"colspan", "rowspan", "align", "valign", "width"},
-    "th": {"colspan", "rowspan", "align", "valign", "width"},
-    "table": {"width", "align"},
+    **{tag: {"align"} for tag in ("p", "div", "h1", "h2", "h3")},
+    **{tag: {"colspan", "rowspan", "align", "valign", "width", "height", "bgcolor"} for tag in ("td", "th")},
+    "tr": {"align", "valign", "bgcolor"},
+    "table": {"width", "height", "align", "bgcolor", "border", "cellpadding", "cellspacing"},
+    "font": {"color", "face", "size"},
 }
 _STYLES = {
     "background-color", "border", "border-bottom", "border-left", "border-radius", "border-right", "border-top",
@@ -52,13 +55,13 @@ _DROPPED_WITH_CONTENT = {
     "object",
 }
 _KEPT = {"*": _ATTRIBUTES["*"], **{tag: _ATTRIBUTES.get(tag, set()) for tag in _TAGS}}
-_NOT_REPORTED = {"html", "head", "body", "meta", "link", "tbody"}
-_SCHEMES = {"http", "https", "mailto"}
+_SCHEMES = {"http", "https", "mailto", "tel"}
 _COLOUR_FUNCTION = re.compile(r"\b(?:rgb|hsl)a?\([0-9 ,.%/]*\)", re.IGNORECASE)
 _PLAIN_STYLE_VALUE = re.compile(r"[\w\s#%.,!'\"/+-]*")
+_MAILBOX_SCHEME = re.compile(r"\A(?:mailto|tel):", re.IGNORECASE)
 ELEMENT_LIMIT = 1_500
 TAG_LIMIT = 2 * ELEMENT_LIMIT  # each element has two
-_URL = re.compile(r"(?i)(?:https?://[^\s/]|mailto:[^\s@]+@)")
+_URL = re.compile(r"(?i)(?:https?://[^\s/]|mailto:[^\s@]+@|tel:[+(0-9])")
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def _filter_attribute(marker: str, _tag: str, name: str, value: str) -> str | No
     if name == "href":
         return value if _is_absolute(value, marker) else None
     if name == "src":
-        return value if value.strip().lower().startswith("https://") else None
+        return value if _is_picture(value) else None
     if name == "style":
         return ";".join(part for part in value.split(";") if _is_plain_style(part)) or None
     return value
@@ -145,8 +148,16 @@ class MisplacedTag(Exception):
         self.index = index
 
 
-def sanitize_source(source: str) -> tuple[str, list[str]]:
-    """Return the sanitised source of a text and descriptions of what was removed.
+class SanitizedSource(NamedTuple):
+    """The sanitised source of a text, what was removed, and the addresses of its links as they were entered."""
+
+    html: str
+    removed: list[Removal]
+    addresses: list[str]
+
+
+def sanitize_source(source: str) -> SanitizedSource:
+    """Sanitise the source of a text.
 
     During sanitising, a word stands for each output and a comment for each tag, because comments may stand
     anywhere, even between the rows of a table. Inside an HTML tag, a word stands for both.
@@ -158,14 +169,29 @@ def sanitize_source(source: str) -> tuple[str, list[str]]:
     _check_element_count(source)
     marker = _unused_marker(source)
     masked, tokens = _mask_tokens(source, marker)
-    read = tuple(read_tokens(masked))
+    rules = SanitizerRules(
+        _TAGS, _DROPPED_WITH_CONTENT, _is_plain_style, partial(_is_absolute, marker=marker), _is_picture
+    )
+    read, hidden = split_hidden(tuple(read_tokens(masked)), rules)
     cleaned = _clean(read, marker)
     if "<tbody" not in source.lower():  # the sanitiser adds the implied element; keep the source as written
         cleaned = cleaned.replace("<tbody>", "").replace("</tbody>", "")
-    removed = [*(_count_parts(read, marker) - _count_parts(read_tokens(cleaned), marker))]
+    removed = [
+        *hidden,
+        *(count_parts(read, marker, rules) - count_parts(read_tokens(cleaned), marker, rules)),
+    ]
     unmasked = re.sub(rf"<!--({marker}\d+x)-->", r"\1", cleaned)
     _check_tags_kept(tokens, unmasked, marker)
-    return re.sub(rf"{marker}(\d+)x", lambda match: tokens[int(match.group(1))].text, unmasked), removed
+
+    def unmask(text: str) -> str:
+        return re.sub(rf"{marker}(\d+)x", lambda match: tokens[int(match.group(1))].text, text)
+
+    addresses = [
+        unmask(token.decoded_attributes["href"])
+        for token in read
+        if token.kind is Kind.START and token.value == "a" and "href" in token.attributes
+    ]
+    return SanitizedSource(unmask(unmasked), [Removal(unmask(what), why) for what, why in removed], addresses)
 
 
 def _unused_marker(source: str) -> str:
@@ -204,39 +230,18 @@ def _check_tags_kept(tokens: Sequence[LiquidToken], unmasked: str, marker: str) 
     times = Counter(order)
     token = tokens[next((number for number in expected if times[number] != 1), expected[0])]
     shown = " ".join(token.text.split())[:40]
-    raise MisplacedTag(f"{shown} cannot stand here, inside a tag. Put it around whole elements.", token.start)
+    raise MisplacedTag(
+        f"{shown} cannot stand here, inside a tag or a part that is removed. Put it around whole elements.",
+        token.start,
+    )
 
 
-def _count_parts(tokens: Iterable[Token], marker: str) -> Counter[str]:
-    """Count elements and attributes by description, to find those that the sanitiser removed."""
-    counts: Counter[str] = Counter()
-    for token in tokens:
-        if token.kind is Kind.COMMENT and marker not in token.value:
-            counts["a comment"] += 1
-        elif token.kind is Kind.START and token.value not in _NOT_REPORTED:
-            counts.update(_describe_parts(token, marker))
-    return counts
-
-
-def _describe_parts(token: Token, marker: str) -> Iterator[str]:
-    tag = token.value
-    yield f"<{tag}>" + (" and what was in it" if tag in _DROPPED_WITH_CONTENT else "")
-    if tag not in _TAGS:
-        return
-    for name, value in token.decoded_attributes.items():
-        if name == "style":
-            yield from (f"the style “{one}” of <{tag}>" for one in _properties(value))
-        elif name == "href" and not _is_absolute(value, marker):
-            yield f"the link “{value[:60]}”"
-        else:
-            yield f"{name} of <{tag}>"
-
-
-def _properties(style: str) -> set[str]:
-    return {name for part in style.split(";") if (name := part.partition(":")[0].strip().lower())}
+def _is_picture(address: str) -> bool:
+    return address.strip().lower().startswith("https://")
 
 
 def _is_absolute(address: str, marker: str) -> bool:
-    """Return whether a link is absolute, or begins with a Liquid token, whose value is not known yet."""
-    is_token = bool(marker) and address.strip().startswith(marker)
-    return is_token or _URL.match(address.strip()) is not None
+    """Return whether a link is absolute, or is or has a Liquid token, whose value is not known yet."""
+    address = address.strip()
+    is_token = bool(marker) and _MAILBOX_SCHEME.sub("", address, count=1).startswith(marker)
+    return is_token or _URL.match(address) is not None

@@ -1,73 +1,61 @@
-"""Validation of an owner's text: one sentence for each error, with its line, shown beside the field."""
+"""Validation of an owner's text: errors with their line, shown beside the field, and warnings to answer before it is saved."""
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left
+import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from liquid.exceptions import LiquidError
-
 from . import leaddyno, rendering, sanitize
-from .liquid import (
-    FILTERS,
-    SOURCE_LIMIT_CHARS,
-    TAGS,
-    TOKEN_LIMIT_CHARS,
-    UnrenderableText,
-    find_tokens,
-    find_unclosed,
-    parse,
-    parse_token,
-)
+from .checks import addresses, braces, foreign, plain_lines, subjects, trials
+from .checks.names import nearest_variable
+from .checks.syntax import TextError, describe_length, find_errors, shorten
+from .leaddyno import Conversion
+from .liquid import SOURCE_LIMIT_CHARS, UnrenderableText
+from .markup.html_tokens import Kind, read_tokens
 from .texts import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from liquid import BoundTemplate
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ..accounts.models import Account
     from .catalogue import Notice
+    from .markup.removals import Removal
 
 SUBJECT_LIMIT_CHARS = 200
 _REMOVED_SHOWN = 10  # of what the sanitiser removed
 _REMOVED_LIMIT_CHARS = 100  # of the description of each
 _ERRORS_SHOWN = 5  # at most, for each field
-TOKEN_LIMIT = 500  # placeholders and tags of one part; each costs time at every preview
-_QUOTED_LIMIT_CHARS = 40  # of a token that an error quotes
-_TAG_NAME = re.compile(r"\{%-?\s*(\w*)")
-_FILTER_NAME = re.compile(r"\|\s*(\w+)")
-_STRING_LITERAL = re.compile(r"'[^']*'|\"[^\"]*\"")
-_BLOCKS = {"if", "unless", "case"}
-_BRANCHES = {"else": _BLOCKS, "elsif": {"if", "unless"}, "when": {"case"}}  # the blocks each may stand in
-
-
-@dataclass(frozen=True)
-class TextError:
-    """One error in a text. ``line`` counts from 1.
-
-    ``unknown`` is the name of an unknown variable; a similar one is searched for only if the error is shown.
-    """
-
-    line: int
-    sentence: str
-    unknown: str = ""
+_WARNINGS_SHOWN = 12
+_SUGGESTION_LIMIT_CHARS = 40  # of a name that is compared with variables
+_PARTS = {"subject": "Subject", "html": "Message", "text": "Text version"}
 
 
 @dataclass(frozen=True)
 class ValidText:
     """A text that can be saved, and the email it makes with sample values.
 
-    With the placeholders that were converted and descriptions of what was removed.
+    ``converted`` and ``repaired`` are the replacements made in it, ``removed`` describes what the sanitiser removed and why,
+    and ``warnings`` state what would leave otherwise than meant.
     """
 
     text: Text
     sample: rendering.RenderedEmail
-    converted: tuple[leaddyno.Conversion, ...] = ()
+    converted: tuple[Conversion, ...] = ()
+    repaired: tuple[Conversion, ...] = ()
     removed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What an owner must accept before the text is saved."""
+        return (*self.warnings, *self.removed)
+
+    @property
+    def digest(self) -> str:
+        """A digest of the questions and the text, which an owner's answer refers to; empty without questions."""
+        content = "\0".join((self.text.subject, self.text.html, self.text.text, *self.questions))
+        return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:20] if self.questions else ""
 
 
 class InvalidText(Exception):
@@ -78,136 +66,69 @@ class InvalidText(Exception):
         self.by_field = by_field
 
 
-def validate(notice: Notice, account: Account, entered: Text) -> ValidText:
-    """Return the text in the form to save: converted and sanitised. Raises InvalidText."""
-    errors: dict[str, list[str]] = {}
-    converted: dict[str, leaddyno.Conversion] = {}
-    parts: dict[str, str] = {}
-    for name in ("subject", "html", "text"):
-        entered_part = getattr(entered, name)
-        if len(entered_part) > SOURCE_LIMIT_CHARS:  # before anything else reads it
-            parts[name], errors[name] = entered_part, [_describe_length(len(entered_part))]
-            continue
-        source = rendering.clean_lines(entered_part).strip()
-        source, conversions, unknown = leaddyno.convert(source, notice, html=name == "html")
-        converted |= {f"{one.old}{one.new}": one for one in conversions}
-        found = [_unknown_placeholder_error(one) for one in unknown]
-        found += find_errors(source, notice, html=name == "html")
-        errors[name] = _format_errors(sorted(found, key=lambda error: error.line), name, notice)
-        parts[name] = source
-    _validate_subject(parts["subject"], errors["subject"])
-    html, removed = _sanitize_html(parts["html"], errors["html"])
-    if any(errors.values()):
-        raise InvalidText({name: sentences for name, sentences in errors.items() if sentences})
-    text = Text(parts["subject"], html, parts["text"])
+@dataclass(frozen=True)
+class _Part:
+    """One part of a text with the placeholders converted and repaired, its errors and its warnings."""
+
+    source: str
+    errors: list[str]
+    converted: tuple[Conversion, ...] = ()
+    repaired: tuple[Conversion, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def validate(notice: Notice, account: Account, entered: Text, *, with_trials: bool = False) -> ValidText:
+    """Return the text in the form to save: converted, repaired and sanitised. Raises InvalidText.
+
+    ``with_trials`` also renders it with the values of unusual recipients, which takes up to four times as long.
+    """
+    parts = {name: _read_part(name, getattr(entered, name), notice) for name in _PARTS}
+    _validate_subject(parts["subject"].source, parts["subject"].errors)
+    html, removed = _sanitize_html(parts["html"], notice)
+    _raise_errors({name: part.errors for name, part in parts.items()})
+    text = Text(parts["subject"].source, html, parts["text"].source)
     sample = _render_sample(notice, account, text)
-    return ValidText(text, sample, tuple(converted.values()), tuple(_shorten_list(removed)))
-
-
-def find_errors(source: str, notice: Notice, *, html: bool) -> Iterator[TextError]:
-    """Yield the errors of one part of a text. The checks of variables need a source without other errors."""
-    if len(source) > SOURCE_LIMIT_CHARS:
-        yield TextError(1, _describe_length(len(source), converted=True))
-        return
-    if source.count("<") > sanitize.TAG_LIMIT:
-        yield TextError(1, f"This has more than {sanitize.ELEMENT_LIMIT:,} elements; remove some.")
-        return
-    if source.count("{{") + source.count("{%") > TOKEN_LIMIT:
-        yield TextError(1, f"This has more than {TOKEN_LIMIT:,} placeholders; remove some.")
-        return
-    syntax_errors = [*_find_unclosed(source), *_find_unpaired_tags(source), *_find_invalid_tokens(source)]
-    if syntax_errors:
-        yield from syntax_errors
-        return
-    try:
-        template = parse(source, html=html)
-    except (LiquidError, UnrenderableText):
-        yield TextError(1, "This holds a placeholder that is not understood.")
-        return
-    yield from _find_unknown_variables(source, template, notice)
-
-
-def _find_unclosed(source: str) -> Iterator[TextError]:
-    """Find tokens without closing braces."""
-    for one in find_unclosed(source):
-        yield TextError(one.line, f"a {one.opening} is not closed; write {one.closing} where it ends.")
-
-
-def _find_unpaired_tags(source: str) -> Iterator[TextError]:
-    """Find unknown tags, blocks that are not closed, and tags that stand outside of their block."""
-    opened: list[tuple[str, int]] = []
-    for token in find_tokens(source):
-        tag = _TAG_NAME.match(token.text)
-        if tag is None:
-            continue
-        name, line = tag.group(1), token.line
-        innermost = opened[-1][0] if opened else ""
-        if name in _BLOCKS:
-            opened.append((name, line))
-        elif name in _BRANCHES:
-            if innermost not in _BRANCHES[name]:
-                yield TextError(line, f"{{% {name} %}} stands outside of the condition it belongs to.")
-        elif name.startswith("end") and name[3:] in _BLOCKS:
-            if innermost == name[3:]:
-                opened.pop()
-            else:
-                sentence = (
-                    f"{{% {name} %}} closes nothing; remove it, or write {{% {name[3:]} … %}} before it."
-                )
-                yield TextError(line, sentence)
-        elif name not in TAGS:
-            known = ", ".join(TAGS)
-            yield TextError(
-                line,
-                f"{{% {_shorten(name) or '…'} %}} is not a command that exists here. There are: {known}.",
-            )
-    for name, line in opened:
-        yield TextError(line, f"{{% {name} %}} is not closed; write {{% end{name} %}} where it ends.")
-
-
-def _find_invalid_tokens(source: str) -> Iterator[TextError]:
-    """Find unknown filters and tokens that Liquid cannot parse. Each is parsed alone, so that its line is known."""
-    for token in find_tokens(source):
-        sentences = _describe_invalid(token.text)
-        yield from (TextError(token.line, sentence) for sentence in sentences)
-
-
-@lru_cache(maxsize=2048)  # a text repeats few tokens often, and is validated at every preview
-def _describe_invalid(token: str) -> tuple[str, ...]:
-    """Return a sentence for each error in one token."""
-    if len(token) > TOKEN_LIMIT_CHARS:
-        return (f"“{_shorten(token)}” is longer than {TOKEN_LIMIT_CHARS} characters; shorten it.",)
-    names = _FILTER_NAME.findall(_STRING_LITERAL.sub("''", token))
-    unknown = [name for name in names if name not in FILTERS]
-    known = ", ".join(FILTERS)
-    sentences = [f"there is no filter “{_shorten(name)}”. There are: {known}." for name in unknown]
-    try:
-        parse_token("" if unknown else _as_template(token))
-    except (LiquidError, UnrenderableText):
-        sentences.append(
-            f"“{_shorten(token)}” is not understood. A variable is written {{{{ first_name }}}}."
+    warnings = [one for part in parts.values() for one in part.warnings]
+    if not text.text and not _has_words(html):
+        warnings.append(
+            "The plain text of this email is empty: describe its pictures (alt), or write the text version yourself."
         )
-    return tuple(sentences)
+    if with_trials:
+        findings = trials.run(notice, account, text, sample)
+        _raise_errors(findings.errors)
+        warnings += findings.warnings
+    return ValidText(
+        text,
+        sample,
+        tuple(dict.fromkeys(one for part in parts.values() for one in part.converted)),
+        tuple(dict.fromkeys(one for part in parts.values() for one in part.repaired)),
+        _describe_removals(removed),
+        _limit(warnings, _WARNINGS_SHOWN),
+    )
 
 
-def _as_template(token: str) -> str:
-    """Return a template with only this token; an empty one for a tag that cannot stand alone, such as ``else``."""
-    tag = _TAG_NAME.match(token)
-    if tag is None or tag.group(1) == "assign":
-        return token
-    return f"{token}{{% end{tag.group(1)} %}}" if tag.group(1) in _BLOCKS else ""
+def _read_part(name: str, entered: str, notice: Notice) -> _Part:
+    if len(entered) > SOURCE_LIMIT_CHARS:  # before anything else reads it
+        return _Part(entered, [describe_length(len(entered))])
+    html = name == "html"
+    source = rendering.clean_lines(entered).strip()
+    source, repaired = braces.repair(source, notice, html=html)
+    source, conversions, unknown = leaddyno.convert(source, notice, html=html)
+    found = [_unknown_placeholder_error(one) for one in unknown]
+    found += find_errors(source, notice, html=html)
+    placeholders = foreign.find_placeholders(source, notice, html=html)
+    return _Part(
+        source,
+        _format_errors(sorted(found, key=lambda error: error.line), name, notice),
+        tuple(conversions),
+        tuple(Conversion(shorten(old), shorten(new)) for old, new in repaired),
+        tuple(_format_warnings(placeholders, name)),
+    )
 
 
-def _find_unknown_variables(source: str, template: BoundTemplate, notice: Notice) -> Iterator[TextError]:
-    known = {variable.name for variable in notice.variables}
-    line_ends = [index for index, character in enumerate(source) if character == "\n"]
-    for name, places in template.analyze().globals.items():
-        line = bisect_left(line_ends, places[0].span.index) + 1
-        if name not in known:
-            sentence = f"there is no variable “{_shorten(str(name))}” in this email."
-            yield TextError(line, sentence, unknown=str(name))
-        elif any(len(place.segments) > 1 for place in places):
-            yield TextError(line, f"“{name}” is a plain value and has no parts; write {{{{ {name} }}}}.")
+def _raise_errors(by_field: Mapping[str, list[str]]) -> None:
+    if any(by_field.values()):
+        raise InvalidText({name: sentences for name, sentences in by_field.items() if sentences})
 
 
 def _unknown_placeholder_error(unknown: leaddyno.UnknownPlaceholder) -> TextError:
@@ -216,16 +137,12 @@ def _unknown_placeholder_error(unknown: leaddyno.UnknownPlaceholder) -> TextErro
 
 
 def _suggest(unknown: str, notice: Notice) -> str:
-    variable = leaddyno.nearest_variable(unknown[:_QUOTED_LIMIT_CHARS], notice)
+    variable = nearest_variable(unknown[:_SUGGESTION_LIMIT_CHARS], notice)
     return f" Did you mean {{{{ {variable} }}}}?" if variable else " Take one from the list beside."
 
 
-def _describe_length(length: int, *, converted: bool = False) -> str:
-    has = "with LeadDyno’s placeholders converted it has" if converted else "it has"
-    return f"Shorten this to {SOURCE_LIMIT_CHARS:,} characters; {has} {length:,}."
-
-
 def _validate_subject(subject: str, errors: list[str]) -> None:
+    html = subjects.find_html(subject) if len(subject) <= SOURCE_LIMIT_CHARS else []
     if not subject:
         errors.append("Enter a subject.")
     elif "\n" in subject:
@@ -236,20 +153,31 @@ def _validate_subject(subject: str, errors: list[str]) -> None:
         )
     elif len(subject) > SUBJECT_LIMIT_CHARS:
         errors.append(f"Shorten the subject to {SUBJECT_LIMIT_CHARS} characters; inboxes show about 60.")
+    elif html:
+        errors.append(f"Write the subject without HTML: an inbox shows {shorten(html[0])} as it stands.")
 
 
-def _sanitize_html(html: str, errors: list[str]) -> tuple[str, list[str]]:
+def _sanitize_html(part: _Part, notice: Notice) -> tuple[str, list[Removal]]:
     """Return sanitised HTML and what was removed. HTML that has errors already is returned unchanged."""
+    html, errors = part.source, part.errors
     if errors:
         return html, []
     try:
-        sanitized, removed = sanitize.sanitize_source(html)
+        sanitized, removed, entered = sanitize.sanitize_source(html)
+        sanitized = sanitized.strip()
+        in_paragraphs = plain_lines.to_html(sanitized, notice)
+        if in_paragraphs != sanitized:  # an element can reach over several paragraphs
+            sanitized = sanitize.sanitize_source(in_paragraphs).html
     except sanitize.MisplacedTag as error:
         errors.append(f"Line {_line_of(html, error.index)}: {error}")
         return html, []
-    sanitized = sanitized.strip()
     if not sanitized:
         errors.append("Write the email: nothing of this can be shown.")
+    dead = list(dict.fromkeys(addresses.find_dead_links(entered, notice)))
+    shown = dead[:_ERRORS_SHOWN]
+    errors += [f"Line {addresses.line_of(html, one.address)}: {one.sentence}" for one in shown]
+    if len(dead) > len(shown):
+        errors.append(f"And {len(dead) - len(shown)} more links like these.")
     return sanitized, removed
 
 
@@ -261,10 +189,23 @@ def _render_sample(notice: Notice, account: Account, text: Text) -> rendering.Re
         raise InvalidText({"html": [f"This cannot be sent. {error}"]}) from None
 
 
-def _shorten_list(removed: list[str]) -> list[str]:
-    shown = [_shorten(one, _REMOVED_LIMIT_CHARS) for one in removed[:_REMOVED_SHOWN]]
-    more = len(removed) - len(shown)
-    return [*shown, f"and {more} more"] if more else shown
+def _has_words(html: str) -> bool:
+    return any(
+        (token.kind is Kind.TEXT and token.value.strip())
+        or (token.kind is Kind.START and token.value == "img" and token.attributes.get("alt", "").strip())
+        for token in read_tokens(html)
+    )
+
+
+def _describe_removals(removed: Sequence[Removal]) -> tuple[str, ...]:
+    """Return a sentence for each reason, which names what was removed for it."""
+    by_reason: dict[str, list[str]] = {}
+    for one in removed:
+        by_reason.setdefault(one.why, []).append(shorten(one.what, _REMOVED_LIMIT_CHARS))
+    return tuple(
+        f"Signet removes {', '.join(_limit(parts, _REMOVED_SHOWN))}: {why}."
+        for why, parts in by_reason.items()
+    )
 
 
 def _format_errors(errors: list[TextError], name: str, notice: Notice) -> list[str]:
@@ -279,9 +220,19 @@ def _format_errors(errors: list[TextError], name: str, notice: Notice) -> list[s
     return [*shown, f"And {more} more like these."] if more else shown
 
 
-def _shorten(text: str, limit_chars: int = _QUOTED_LIMIT_CHARS) -> str:
-    text = " ".join(text[: 10 * limit_chars].split())
-    return text if len(text) <= limit_chars else text[: limit_chars - 1] + "…"
+def _format_warnings(placeholders: Iterable[foreign.Placeholder], name: str) -> list[str]:
+    """Return one sentence for each placeholder, however often it is used."""
+    first = {one.text: one for one in reversed(list(placeholders))}
+    where = _PARTS[name]
+    return [
+        f"{where}: {one.sentence}" if name == "subject" else f"{where}, line {one.line}: {one.sentence}"
+        for one in reversed(first.values())
+    ]
+
+
+def _limit(sentences: Sequence[str], shown: int) -> tuple[str, ...]:
+    more = len(sentences) - shown
+    return (*sentences[:shown], f"and {more} more") if more > 0 else tuple(sentences)
 
 
 def _line_of(source: str, index: int) -> int:

@@ -15,6 +15,7 @@ from ..web.errors import ErrorPage, error_page
 from ..web.headers import mail_page
 from ..web.pagination import key_argument
 from . import colours, preview, recipients, rendering, send_test, texts, validation
+from .checks.replacing import replace_all
 from .forms import TextForm
 from .texts import Text
 from .views import blueprint, current_sender, notice_or_404
@@ -62,7 +63,8 @@ def save(kind: str) -> Any:
     """Save the form, store it for a preview, or send it as a test email, depending on the button."""
     notice = _editable_or_400(kind)
     form = TextForm()
-    operation = {"preview": _preview, "test": _send_test}.get(request.form.get("operation", ""), _save)
+    operations = {"preview": _preview, "test": _send_test, "replace": _replace_all}
+    operation = operations.get(request.form.get("operation", ""), _save)
     return operation(notice, form)
 
 
@@ -95,7 +97,7 @@ def reset(kind: str) -> Any:
         return _redirect_to_editor(notice)
     preview.delete_draft(current_user, notice)
     flash(
-        "The default text is sent from now on. Yours stays among the versions."
+        "The default text is sent from now on. Yours stays among the versions." + _state_of_sending(notice)
         if version
         else "This is the default text already.",
         "success",
@@ -125,13 +127,17 @@ def restore(kind: str, number: int) -> Any:
     notice = _editable_or_400(kind)
     row = _version_or_404(notice, number)
     try:
+        validation.validate(notice, current_user.account, texts.text_of(row, notice), with_trials=True)
+    except validation.InvalidText as error:  # saved before the present rules
+        return _open_invalid_version(notice, row, error)
+    try:
         restored = texts.restore_version(current_user, notice, row, now=utcnow())
     except texts.EditConflict as conflict:
         flash(_describe_conflict(conflict) + " Nothing was restored.", "warning")
         return _redirect_to_editor(notice)
     preview.delete_draft(current_user, notice)
     flash(
-        f"Version {number} is restored, as version {restored.number}."
+        f"Version {number} is restored, as version {restored.number}." + _state_of_sending(notice)
         if restored
         else f"Version {number} says what is sent.",
         "success",
@@ -139,12 +145,32 @@ def restore(kind: str, number: int) -> Any:
     return _redirect_to_editor(notice)
 
 
+def _open_invalid_version(notice: Notice, row: TextVersion, error: validation.InvalidText) -> Any:
+    """Put a version that cannot be sent into the draft, for its owner to correct."""
+    newest = texts.newest_version(current_user.account_id, notice)
+    based_on = newest.number if newest else 0
+    preview.save_draft(current_user, notice, texts.text_of(row, notice), based_on=based_on, now=utcnow())
+    (first, *_others) = (one for sentences in error.by_field.values() for one in sentences)
+    flash(
+        _(
+            "Version %(number)s is not restored, because it would not leave as it is. It is in the editor. %(reason)s",
+            number=row.number,
+            reason=first,
+        ),
+        "warning",
+    )
+    return _redirect_to_editor(notice, draft=1)
+
+
 # -- the operations of the editor's form
 
 
 def _save(notice: Notice, form: TextForm) -> Any:
+    """Save the text, or show what its owner has to correct or to accept before."""
     try:
-        valid = validation.validate(notice, current_user.account, form.entered_text())
+        valid = validation.validate(notice, current_user.account, form.entered_text(), with_trials=True)
+        if valid.questions and request.form.get("accepted") != valid.digest:
+            return _editor(notice, form, questions=valid.questions, digest=valid.digest), 422
         version = texts.save_version(
             current_user, notice, valid.text, based_on=form.based_on_number, now=utcnow()
         )
@@ -154,8 +180,20 @@ def _save(notice: Notice, form: TextForm) -> Any:
         form.based_on.data, form.based_on.raw_data = conflict.newest.number, None
         return _editor(notice, form, form_errors=True, meanwhile=conflict.newest), 409
     preview.delete_draft(current_user, notice)
-    _flash_saved(version, valid)
+    _flash_saved(notice, version, valid)
     return _redirect_to_editor(notice)
+
+
+def _replace_all(notice: Notice, form: TextForm) -> Any:
+    """Replace what other products and editors left in the text. The result is a draft, not saved yet."""
+    replaced = replace_all(notice, form.entered_text())
+    preview.save_draft(current_user, notice, replaced.text, based_on=form.based_on_number, now=utcnow())
+    if replaced.conversions:
+        pairs = ", ".join(map(str, replaced.conversions))
+        flash(_("Replaced: %(pairs)s. Check it and save it; nothing is saved yet.", pairs=pairs), "success")
+    else:
+        flash(_("There was nothing to replace."), "info")
+    return _redirect_to_editor(notice, draft=1)
 
 
 def _preview(notice: Notice, form: TextForm) -> Any:
@@ -202,19 +240,19 @@ def _save_draft(notice: Notice, form: TextForm) -> None:
     preview.save_draft(current_user, notice, text, based_on=based_on, now=utcnow())
 
 
-def _flash_saved(version: TextVersion | None, valid: validation.ValidText) -> None:
+def _flash_saved(notice: Notice, version: TextVersion | None, valid: validation.ValidText) -> None:
     if version is None:
         flash("Nothing had changed, so there is no new version.", "info")
     else:
-        flash(_saved_sentence(version), "success")
+        flash(_saved_sentence(notice, version), "success")
     if valid.converted:
-        pairs = ", ".join(f"{one.old} became {one.new}" for one in valid.converted)
-        flash(f"Converted from LeadDyno’s spelling: {pairs}.", "info")
-    if valid.removed:
-        flash(f"Removed, since mail programmes refuse it: {', '.join(valid.removed)}.", "warning")
+        flash(f"Converted from LeadDyno’s spelling: {', '.join(map(str, valid.converted))}.", "info")
+    if valid.repaired:
+        pairs = ", ".join(map(str, valid.repaired))
+        flash(_("Repaired placeholders that an editor had changed: %(pairs)s.", pairs=pairs), "info")
 
 
-def _saved_sentence(version: TextVersion) -> str:
+def _saved_sentence(notice: Notice, version: TextVersion) -> str:
     if is_limited(current_user.account):
         return str(
             _(
@@ -222,7 +260,17 @@ def _saved_sentence(version: TextVersion) -> str:
                 number=version.number,
             )
         )
-    return f"Saved as version {version.number}. It is sent from now on."
+    state = _state_of_sending(notice)
+    return f"Saved as version {version.number}.{state or ' It is sent from now on.'}"
+
+
+def _state_of_sending(notice: Notice) -> str:
+    """Return a sentence, with a space before it, if the notice is not sent now; an empty string if it is."""
+    if not recipients.is_enabled(current_user.account_id, notice):
+        return " " + str(_("This email is switched off: it is sent once you switch it on."))
+    if not current_sender():
+        return " " + str(_("No sender is set up: it is sent once there is one."))
+    return ""
 
 
 def _describe_conflict(conflict: texts.EditConflict) -> str:
@@ -262,6 +310,7 @@ def _editor(notice: Notice, form: TextForm, *, draft: bool = False, **more: obje
         versions=texts.list_versions(current_user.account_id, notice),
         values=rendering.sample_values(notice, current_user.account),
         sent=key_argument(request.args.get("sent")),
+        replacements=() if notice.locked else replace_all(notice, form.entered_text()).conversions,
         own_text_waits=not notice.locked and is_limited(current_user.account),
         **_preview_context(notice, form.entered_text(), draft=draft),
         **more,

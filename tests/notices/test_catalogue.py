@@ -24,8 +24,8 @@ from portal.notices.catalogue import (
     notices_for,
     read_catalogue,
 )
+from portal.notices.checks.syntax import find_errors
 from portal.notices.texts import default_text
-from portal.notices.validation import find_errors
 from portal.outbox.sending.mime import mailbox_header, serialise
 from portal.smtp.toml_tables import MalformedData
 
@@ -141,8 +141,8 @@ def test_the_default_text_is_valid_and_already_sanitised(context, notice):
     default = default_text(notice)
     for part, html in ((default.subject, False), (default.html, True), (default.text, False)):
         assert list(find_errors(part, notice, html=html)) == []
-    valid = validation.validate(notice, ACCOUNT, default)
-    assert (valid.text, valid.removed, valid.converted) == (default, (), ())
+    valid = validation.validate(notice, ACCOUNT, default, with_trials=True)
+    assert (valid.text, valid.questions, valid.converted, valid.repaired) == (default, (), (), ())
 
 
 @EVERY

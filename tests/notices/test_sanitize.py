@@ -158,8 +158,7 @@ def test_styles_that_fetch_or_run_something_are_removed(style):
     html = sanitize.sanitize(f'<p style="{style}">x</p>').html
     for forbidden in ("url", "expression", "image", "calc", "\\", "/*", "'x"):
         assert forbidden not in html.lower()
-    _, removed = sanitize.sanitize_source(f'<p style="{style}">x</p>')
-    assert removed, "the owner reads what was removed"
+    assert sanitize.sanitize_source(f'<p style="{style}">x</p>').removed, "the owner reads what was removed"
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,28 @@ def test_earlier_versions_and_the_default_are_shown_and_restored(owner):
         ("html", "$WEEKLY_VISITORS$", "$WEEKLY_VISITORS$ stands for nothing in this email."),
         ("html", "$FIRSTNAME$", "Did you mean {{ first_name }}?"),
         ("html", "x" * 20_001, "Shorten this to 20,000 characters"),
+        ("subject", "{{ last_name }}", "For recipients without {{ last_name }}, the subject is empty"),
+        ("subject", "{% if last_name %}Hi{% endif %}", "without {{ last_name }}, the subject is empty"),
+        ("subject", "<b>Hi</b>", "Write the subject without HTML: an inbox shows <b> as it stands."),
+        ("html", "<p>Hi first_name }}</p>", "Line 1: a }} closes nothing; write {{ where it begins."),
+        (
+            "html",
+            "a\n{{ contact.FIRSTNAME }}",
+            "no variable “contact.FIRSTNAME” in this email. Did you mean {{ first_name }}?",
+        ),
+        ("html", '<p>\n<a href="">x</a></p>', "Line 2: a link has no address"),
+        ("html", '<a href="#top">x</a>', "the link “#top” leads nowhere"),
+        (
+            "html",
+            '<a href="/terms">x</a>',
+            "the link “/terms” leads nowhere in an email; enter the whole address",
+        ),
+        (
+            "html",
+            '<a href="{{ email }}">x</a>',
+            "the link “{{ email }}” is a mailbox; write mailto: before it.",
+        ),
+        ("html", "$AFFILIATE_NAME$", "Did you mean {{ name }}?"),
         ("text", "{{ nam }}", "Line 1: there is no variable “nam” in this email. Did you mean {{ name }}?"),
     ],
 )
@@ -155,19 +177,100 @@ def test_placeholders_of_leaddyno_are_converted_and_reported(owner):
     assert "$AFFILIATE_CODE$ became {{ code }}" in page
 
 
-def test_forbidden_html_is_removed_and_reported(owner):
+def _accept(browser, page=PAGE, **changes):
+    """Save a text, and accept what the editor asks about it; return what it asked."""
+    asked = _save(browser, page=page, **changes)
+    assert asked.status_code == 422
+    html = asked.get_data(as_text=True)
+    digest = re.search(r'name="accepted" value="([0-9a-f]+)"', html).group(1)
+    assert _save(browser, page=page, accepted=digest, **changes).status_code == 303
+    return unescape(html)
+
+
+def test_forbidden_html_is_reported_with_its_reason_and_removed_once_accepted(owner):
     html = '<p onclick="x()" style="color:red;position:fixed">Hi <a href="javascript:x()">you</a></p><script>x()</script>'
-    _save(owner, html=html)
-    (version,) = _versions()
-    assert version.html == '<p style="color:red">Hi <a>you</a></p>'
-    page = owner.get(PAGE).get_data(as_text=True)
+    asked = _save(owner, html=html)
+    assert asked.status_code == 422
+    assert _versions() == []
+    assert _save(owner, html=html, accepted="0123456789").status_code == 422, "of another text"
+    page = _accept(owner, html=html)
     for removed in (
-        "onclick of &lt;p&gt;",
-        "position",
-        "javascript:x()",
-        "&lt;script&gt; and what was in it",
+        "onclick of <p>, <script> and what was in it: no mail program runs scripts",
+        "the style “position” of <p>: Signet keeps styles",
+        "the link “javascript:x()”: a link may begin with https://",
     ):
         assert removed in page
+    assert "position:fixed" in page, "nothing typed is lost"
+    (version,) = _versions()
+    assert version.html == '<p style="color:red">Hi <a>you</a></p>'
+
+
+MAILCHIMP = {
+    "subject": "Welcome *|FNAME|* &amp; friends",
+    "html": '<p>Hi *|IF:FNAME|**|FNAME|**|ELSE:|*friend*|END:IF|*,</p>\n<p>share <a href="{referral_url}">it</a> at '
+    '<a href="www.brightleaf.example">our shop</a>.</p>\n<p><a href="*|UNSUB|*">Unsubscribe</a></p>',
+}
+
+
+def test_placeholders_of_other_products_are_replaced_without_script_and_then_saved(owner):
+    answer = _save(owner, **MAILCHIMP)
+    page = unescape(answer.get_data(as_text=True))
+    assert answer.status_code == 422
+    assert "Write the subject without HTML: an inbox shows &amp; as it stands." in page
+    assert (
+        "the link “www.brightleaf.example” leads nowhere in an email; write https://www.brightleaf.example."
+        in page
+    )
+    assert "Replace all" in page
+    assert _versions() == []
+    answer = owner.submit(PAGE, _form(**MAILCHIMP, operation="replace"), page=PAGE)
+    assert answer.status_code == 303
+    page = unescape(owner.get(answer.location).get_data(as_text=True))
+    assert "*|FNAME|* became {{ first_name }}" in page
+    assert "Nothing is saved yet".lower() in page.lower()
+    assert _versions() == []
+    draft = db.session.get(NoticeDraft, (owner_of().id, "new-sign-up"))
+    assert _save(owner, subject=draft.subject, html=draft.html).status_code == 303
+    (version,) = _versions()
+    assert version.subject == "Welcome {{ first_name }} & friends"
+    assert version.html == (
+        "<p>Hi {% if first_name %}{{ first_name }}{% else %}friend{% endif %},</p>\n<p>share "
+        '<a href="{{ link }}">it</a> at <a href="https://www.brightleaf.example">our shop</a>.</p>\n<p></p>'
+    )
+
+
+def test_a_placeholder_of_another_product_is_asked_about_and_may_stay(owner):
+    asked = _accept(owner, subject="Welcome {name}", html="<p>Hi *|FNAME|*, {{ link }}</p>")
+    assert "Subject: “{name}” is another product’s placeholder" in asked
+    assert (
+        "Message, line 1: “*|FNAME|*” is another product’s placeholder and is sent as it stands. Here it is {{ first_name }}."
+        in asked
+    )
+    assert [version.subject for version in _versions()] == ["Welcome {name}"]
+
+
+def test_the_flash_after_saving_states_whether_the_text_is_sent(owner):
+    _save(owner, subject="One")
+    assert "It is sent from now on." in owner.get(PAGE).get_data(as_text=True)
+    owner.submit(f"{PAGE}/switch", {"on": "0"}, page=PAGE)
+    owner.get(PAGE)
+    _save(owner, subject="Two", based_on=1)
+    page = owner.get(PAGE).get_data(as_text=True)
+    assert "Saved as version 2. This email is switched off: it is sent once you switch it on." in page
+    assert "It is sent from now on." not in page
+
+
+def test_a_version_that_could_not_be_sent_is_not_restored_but_opened(owner):
+    _save(owner, subject="One")
+    _versions()[0].subject = "{{ last_name }}"  # as an earlier release saved it
+    db.session.commit()
+    _save(owner, subject="Two", based_on=1)
+    answer = owner.submit(f"{PAGE}/versions/1/restore", {}, page=PAGE)
+    page = unescape(owner.get(answer.location).get_data(as_text=True))
+    assert "Version 1 is not restored" in page
+    assert "recipients without {{ last_name }}, the subject is empty" in page
+    assert 'value="{{ last_name }}"' in page
+    assert [version.subject for version in _versions()] == ["{{ last_name }}", "Two"]
 
 
 def test_a_text_part_written_by_the_owner_is_used(owner):

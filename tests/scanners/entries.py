@@ -27,6 +27,7 @@ from portal.enrolment import forms as enrolment
 from portal.incidents.presenter import redact_mailboxes
 from portal.notices import leaddyno, liquid, plaintext, preview, rendering, sanitize, validation
 from portal.notices.catalogue import NEW_SIGN_UP
+from portal.notices.checks import addresses, braces, foreign, masks, plain_lines, replacing, subjects
 from portal.notices.inline_styles import apply_inline_styles
 from portal.notices.markup.html_tokens import read_tokens
 from portal.notices.texts import Text
@@ -95,6 +96,33 @@ HOSTILE: Mapping[str, Callable[[int], str]] = {
                 "$A$",
                 "$A",
                 "$AFFILIATE_LINK$",
+                "*|A|*",
+                "*|",
+                "{a}",
+                "[a_b]",
+                "[",
+                "%a%",
+                "%%",
+                "-a_b-",
+                "{<b>",
+                "{{<b>",
+                "{{&nbsp;",
+                "%7B%7B",
+                "<%=",
+                "&#123;",
+                'href="',
+                'href="http://{{',
+                "](",
+                "http://",
+                "www.",
+                "a.",
+                '<p style="display:none">',
+                "<img>",
+                "<center>",
+                "<style>",
+                "<!--[if mso]>",
+                "{{ name ”}}",
+                "# ,",
             ),
             *(
                 "<a ",
@@ -249,7 +277,7 @@ _refusing = _accepting(
 def _validate(part: str) -> Callable[[str], object]:
     def read(source: str) -> object:
         parts = {"subject": "x", "html": "<p>x</p>", "text": "", part: source}
-        return validation.validate(NEW_SIGN_UP, ACCOUNT, Text(**parts))
+        return validation.validate(NEW_SIGN_UP, ACCOUNT, Text(**parts), with_trials=True)
 
     return _editor(read)
 
@@ -285,6 +313,17 @@ _EMAILS = (
     Entry("HTML to plain text", _refusing(lambda text: plaintext.read(sanitize.sanitize(text)))),
     Entry("inline styles", _refusing(lambda text: apply_inline_styles(sanitize.sanitize(text), "#1f3f5c"))),
     Entry("convert LeadDyno's placeholders", lambda text: leaddyno.convert(text, NEW_SIGN_UP, html=True)),
+    Entry("mask what is not shown", lambda text: masks.mask(text, html=True)),
+    Entry("repair placeholders", lambda text: braces.repair(text, NEW_SIGN_UP, html=True)),
+    Entry(
+        "find placeholders of other products",
+        lambda text: foreign.find_placeholders(text, NEW_SIGN_UP, html=True),
+    ),
+    Entry("replace them", lambda text: replacing.replace_all(NEW_SIGN_UP, Text(text, text)), LIMIT),
+    Entry("complete addresses", addresses.complete_addresses),
+    Entry("suggest an address", addresses.suggest_address),
+    Entry("plain text to paragraphs", lambda text: plain_lines.to_html(f"x\n{text}", NEW_SIGN_UP)),
+    Entry("HTML in a subject", subjects.remove_html),
     Entry("save a subject", _validate("subject"), LIMIT),
     Entry("save HTML", _validate("html"), LIMIT),
     Entry("save a text version", _validate("text"), LIMIT),

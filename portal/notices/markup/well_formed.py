@@ -20,7 +20,7 @@ _QUOTE = '"'
 DEPTH_LIMIT = 60  # open elements; ten tables inside each other need 40
 _VOID = {"br", "hr", "img"}
 _HEADINGS = {"h1", "h2", "h3"}
-_ENDS_PARAGRAPH = {*_HEADINGS, "p", "hr", "div", "ul", "ol", "li", "blockquote", "pre", "table"}
+_ENDS_PARAGRAPH = {*_HEADINGS, "p", "hr", "div", "center", "ul", "ol", "li", "blockquote", "pre", "table"}
 _CELLS = {"td", "th"}
 _TABLE_PARENTS = {  # of each part of a table; a missing <tbody> or <tr> is implied
     "thead": {"table"},
@@ -38,7 +38,7 @@ _BETWEEN_ITEMS = {
     "pre",
 }  # an <li> does not end an item outside of these
 # The end tag of an inline element does not end these; it takes effect where they end.
-_STRUCTURE = {"div", "ul", "ol", "li", "blockquote", "pre", *_IN_TABLE, *_CELLS}
+_STRUCTURE = {"div", "center", "ul", "ol", "li", "blockquote", "pre", *_IN_TABLE, *_CELLS}
 
 
 class WellFormedHtml:

@@ -1,0 +1,51 @@
+"""Replacement of all that other products and editors left in a text, as far as its meaning is certain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from .. import leaddyno
+from ..leaddyno import Conversion
+from ..liquid import SOURCE_LIMIT_CHARS
+from .addresses import complete_addresses
+from .foreign import replace_placeholders
+from .names import variable_meant
+from .subjects import find_html, remove_html
+
+if TYPE_CHECKING:
+    from ..catalogue import Notice
+    from ..texts import Text
+
+
+class Replaced(NamedTuple):
+    """A text with its replacements."""
+
+    text: Text
+    conversions: tuple[Conversion, ...]
+
+
+def replace_all(notice: Notice, text: Text) -> Replaced:
+    """Return the text with replacements; one that is too long is returned unchanged."""
+    pairs: dict[tuple[str, str], None] = {}
+    parts: dict[str, str] = {}
+    for name in ("subject", "html", "text"):
+        source = getattr(text, name)
+        if len(source) > SOURCE_LIMIT_CHARS:
+            continue
+        html = name == "html"
+        new, found = replace_placeholders(source, notice, html=html)
+        pairs |= dict.fromkeys(found)
+        for unknown in leaddyno.convert(new, notice, html=html)[2]:
+            variable = variable_meant(unknown.placeholder.strip("$"), notice)
+            if variable:
+                pairs[(unknown.placeholder, f"{{{{ {variable} }}}}")] = None
+        if name == "subject":
+            tags = find_html(new)
+            new = remove_html(new) if tags else new
+            pairs |= dict.fromkeys((one, remove_html(one)) for one in tags)
+        elif html:
+            new, found = complete_addresses(new)
+            pairs |= dict.fromkeys(found)
+        parts[name] = leaddyno.replace_meant(new, notice)
+    return Replaced(replace(text, **parts), tuple(Conversion(*pair) for pair in pairs))

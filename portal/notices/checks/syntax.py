@@ -1,0 +1,185 @@
+"""The syntax of one part of a text: what Liquid cannot parse, what is not closed, and variables that do not exist."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from liquid.exceptions import LiquidError
+
+from .. import sanitize
+from ..liquid import (
+    FILTERS,
+    SOURCE_LIMIT_CHARS,
+    TAGS,
+    TOKEN_LIMIT,
+    TOKEN_LIMIT_CHARS,
+    UnrenderableText,
+    find_tokens,
+    find_unclosed,
+    parse,
+    parse_token,
+)
+from .masks import mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from liquid import BoundTemplate
+
+    from ..catalogue import Notice
+
+_QUOTED_LIMIT_CHARS = 40  # of a token that an error quotes
+_TAG_NAME = re.compile(r"\{%-?\s*(\w*)")
+_FILTER_NAME = re.compile(r"\|\s*(\w+)")
+_STRING_LITERAL = re.compile(r"'[^']*'|\"[^\"]*\"")
+_BLOCKS = {"if", "unless", "case"}
+_BRANCHES = {"else": _BLOCKS, "elsif": {"if", "unless"}, "when": {"case"}}  # the blocks each may stand in
+
+
+@dataclass(frozen=True)
+class TextError:
+    """One error in a text. ``line`` counts from 1.
+
+    ``unknown`` is the name of an unknown variable; a similar one is searched for only if the error is shown.
+    """
+
+    line: int
+    sentence: str
+    unknown: str = ""
+
+
+def find_errors(source: str, notice: Notice, *, html: bool) -> Iterator[TextError]:
+    """Yield the errors of one part of a text. The checks of variables need a source without other errors."""
+    if len(source) > SOURCE_LIMIT_CHARS:
+        yield TextError(1, describe_length(len(source), converted=True))
+        return
+    if source.count("<") > sanitize.TAG_LIMIT:
+        yield TextError(1, f"This has more than {sanitize.ELEMENT_LIMIT:,} elements; remove some.")
+        return
+    if source.count("{{") + source.count("{%") > TOKEN_LIMIT:
+        yield TextError(1, f"This has more than {TOKEN_LIMIT:,} placeholders; remove some.")
+        return
+    syntax_errors = [
+        *_find_unclosed(source),
+        *_find_unopened(source, html=html),
+        *_find_unpaired_tags(source),
+        *_find_invalid_tokens(source),
+    ]
+    if syntax_errors:
+        yield from syntax_errors
+        return
+    try:
+        template = parse(source, html=html)
+    except (LiquidError, UnrenderableText):
+        yield TextError(1, "This holds a placeholder that is not understood.")
+        return
+    yield from _find_unknown_variables(source, template, notice)
+
+
+def _find_unclosed(source: str) -> Iterator[TextError]:
+    """Find tokens without closing braces."""
+    for one in find_unclosed(source):
+        yield TextError(one.line, f"a {one.opening} is not closed; write {one.closing} where it ends.")
+
+
+def _find_unopened(source: str, *, html: bool) -> Iterator[TextError]:
+    """Find closing braces that close nothing. Those of styles are not meant."""
+    masked = mask(source, html=html)
+    line, counted = 1, 0
+    for match in re.finditer(r"\}\}|%\}", masked):
+        line += masked.count("\n", counted, match.start())
+        counted = match.start()
+        opening = {"}}": "{{", "%}": "{%"}[match.group()]
+        yield TextError(line, f"a {match.group()} closes nothing; write {opening} where it begins.")
+
+
+def _find_unpaired_tags(source: str) -> Iterator[TextError]:
+    """Find unknown tags, blocks that are not closed, and tags that stand outside of their block."""
+    opened: list[tuple[str, int]] = []
+    for token in find_tokens(source):
+        tag = _TAG_NAME.match(token.text)
+        if tag is None:
+            continue
+        name, line = tag.group(1), token.line
+        innermost = opened[-1][0] if opened else ""
+        if name in _BLOCKS:
+            opened.append((name, line))
+        elif name in _BRANCHES:
+            if innermost not in _BRANCHES[name]:
+                yield TextError(line, f"{{% {name} %}} stands outside of the condition it belongs to.")
+        elif name.startswith("end") and name[3:] in _BLOCKS:
+            if innermost == name[3:]:
+                opened.pop()
+            else:
+                sentence = (
+                    f"{{% {name} %}} closes nothing; remove it, or write {{% {name[3:]} … %}} before it."
+                )
+                yield TextError(line, sentence)
+        elif name not in TAGS:
+            known = ", ".join(TAGS)
+            yield TextError(
+                line,
+                f"{{% {shorten(name) or '…'} %}} is not a command that exists here. There are: {known}.",
+            )
+    for name, line in opened:
+        yield TextError(line, f"{{% {name} %}} is not closed; write {{% end{name} %}} where it ends.")
+
+
+def _find_invalid_tokens(source: str) -> Iterator[TextError]:
+    """Find unknown filters and tokens that Liquid cannot parse. Each is parsed alone, so that its line is known."""
+    for token in find_tokens(source):
+        sentences = describe_invalid(token.text)
+        yield from (TextError(token.line, sentence) for sentence in sentences)
+
+
+@lru_cache(maxsize=2048)  # a text repeats few tokens often, and is validated at every preview
+def describe_invalid(token: str) -> tuple[str, ...]:
+    """Return a sentence for each error in one token."""
+    if len(token) > TOKEN_LIMIT_CHARS:
+        return (f"“{shorten(token)}” is longer than {TOKEN_LIMIT_CHARS} characters; shorten it.",)
+    names = _FILTER_NAME.findall(_STRING_LITERAL.sub("''", token))
+    unknown = [name for name in names if name not in FILTERS]
+    known = ", ".join(FILTERS)
+    sentences = [f"there is no filter “{shorten(name)}”. There are: {known}." for name in unknown]
+    try:
+        parse_token("" if unknown else _as_template(token))
+    except (LiquidError, UnrenderableText):
+        sentences.append(f"“{shorten(token)}” is not understood. A variable is written {{{{ first_name }}}}.")
+    return tuple(sentences)
+
+
+def _as_template(token: str) -> str:
+    """Return a template with only this token; an empty one for a tag that cannot stand alone, such as ``else``."""
+    tag = _TAG_NAME.match(token)
+    if tag is None or tag.group(1) == "assign":
+        return token
+    return f"{token}{{% end{tag.group(1)} %}}" if tag.group(1) in _BLOCKS else ""
+
+
+def _find_unknown_variables(source: str, template: BoundTemplate, notice: Notice) -> Iterator[TextError]:
+    known = {variable.name for variable in notice.variables}
+    line_ends = [index for index, character in enumerate(source) if character == "\n"]
+    for name, places in template.analyze().globals.items():
+        line = bisect_left(line_ends, places[0].span.index) + 1
+        if name not in known:
+            dotted = ".".join(str(one) for one in places[0].segments)
+            sentence = f"there is no variable “{shorten(dotted)}” in this email."
+            yield TextError(line, sentence, unknown=dotted)
+        elif any(len(place.segments) > 1 for place in places):
+            yield TextError(line, f"“{name}” is a plain value and has no parts; write {{{{ {name} }}}}.")
+
+
+def shorten(text: str, limit_chars: int = _QUOTED_LIMIT_CHARS) -> str:
+    """Return the beginning of a text as one line."""
+    text = " ".join(text[: 10 * limit_chars].split())
+    return text if len(text) <= limit_chars else text[: limit_chars - 1] + "…"
+
+
+def describe_length(length: int, *, converted: bool = False) -> str:
+    """Return the sentence about a part that is too long."""
+    has = "with LeadDyno’s placeholders converted it has" if converted else "it has"
+    return f"Shorten this to {SOURCE_LIMIT_CHARS:,} characters; {has} {length:,}."

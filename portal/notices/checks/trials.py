@@ -1,0 +1,148 @@
+"""Trials of a text with values that real affiliates have and samples do not: what would leave wrongly, and for whom."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .. import rendering
+from ..catalogue import VariableType
+from ..liquid import UnrenderableText, find_tokens
+from ..markup.html_tokens import Kind, read_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ...accounts.models import Account
+    from ..catalogue import Notice
+    from ..texts import Text
+
+CLIP_LIMIT_BYTES = (
+    100_000  # of the HTML; Gmail cuts off at 102 kB, and providers add some bytes for their own links
+)
+_PEOPLE = {"name", "first_name", "affiliate_name", "owner_name", "invited_by", "lead_name"}
+_ONE_WORD, _RIGHT_TO_LEFT, _LONG = (
+    "Madonna",
+    "שרה לוי",
+    "Wolfeschlegelsteinhausenbergerdorff Hubert Blaine of Clackmann",
+)
+_GAP = re.compile(r"\S{0,20}(?:\s[,.!?;:](?=\s|\Z)|\(\s?\)|“\s?”|\"\s?\")")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Values that replace samples, and the affiliates who have such values, as words after “for”."""
+
+    values: Mapping[str, str]
+    affected: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the trials found: errors by field, because the email would not leave, and warnings."""
+
+    errors: Mapping[str, list[str]]
+    warnings: tuple[str, ...]
+
+
+def trials_of(notice: Notice) -> list[Trial]:
+    """Return the trials of a notice: without optional values, with long names from right to left, and with zero amounts."""
+    empty = {one.name: "" for one in notice.variables if one.optional}
+    people = {one.name for one in notice.variables if one.name in _PEOPLE}
+    numbers = {
+        one.name: "0.00" if one.type is VariableType.AMOUNT else "0"
+        for one in notice.variables
+        if one.type in (VariableType.AMOUNT, VariableType.NUMBER)
+    }
+    words = {one.name for one in notice.variables if one.name in people | {"last_name", "product", "reason"}}
+    found = [
+        Trial({**dict.fromkeys(people, _ONE_WORD), **empty}, "recipients without optional values"),
+        Trial(dict.fromkeys(words, _LONG), "names of 60 letters that are written from right to left"),
+        Trial(numbers, "amounts and counts of zero"),
+    ]
+    return [one for one in found if one.values]
+
+
+def run(notice: Notice, account: Account, text: Text, sample: rendering.RenderedEmail) -> Findings:
+    """Render a text that is valid with sample values with the values of all trials, and compare with that sample."""
+    errors: dict[str, list[str]] = {}
+    warnings: list[str] = []
+    largest = len(sample.html.encode())
+    sample_links, sample_gaps = _count_empty_links(sample.html), _find_gaps(sample)
+    used = {
+        name
+        for part in (text.subject, text.html, text.text)
+        for token in find_tokens(part)
+        for name in re.findall(r"\w+", token.text)
+    }
+    for trial in trials_of(notice):
+        if used.isdisjoint(trial.values):
+            continue  # it would be the sample again
+        values = rendering.sample_values(notice, account) | dict(trial.values)
+        try:
+            if not rendering.render_subject(notice, values, text):
+                errors.setdefault("subject", []).append(_describe_empty_subject(text.subject, notice, trial))
+                continue
+            mail = rendering.render_sample(notice, account, values=trial.values, text=text)
+        except UnrenderableText as error:
+            errors.setdefault("html", []).append(f"For {trial.affected}, this cannot be sent. {error}")
+            continue
+        largest = max(largest, len(mail.html.encode()))
+        gaps = _find_gaps(mail)
+        if len(gaps) > len(sample_gaps):  # some languages have a space before each colon
+            gap = next((one for one in gaps if one not in sample_gaps), gaps[0])
+            warnings.append(_describe_gap(gap, trial, text, notice))
+        if _count_empty_links(mail.html) > sample_links:
+            warnings.append(
+                f"For {trial.affected}, a link has no address. Put a condition around it: {_condition(text, notice)}."
+            )
+    if largest >= CLIP_LIMIT_BYTES:
+        warnings.append(
+            f"With its layout, this email has {largest // 1000:,} kB. Gmail cuts off an email at 102 kB, with its footer and the "
+            "links in it. Shorten it."
+        )
+    return Findings(
+        {name: sentences[:3] for name, sentences in errors.items()}, tuple(dict.fromkeys(warnings))
+    )
+
+
+def _describe_empty_subject(subject: str, notice: Notice, trial: Trial) -> str:
+    used = _used_optional(subject, notice)
+    affected = (
+        f"recipients without {{{{ {used} }}}}" if used and not all(trial.values.values()) else trial.affected
+    )
+    return (
+        f"For {affected}, the subject is empty, and an email without a subject does not leave. "
+        "Add words that are always there."
+    )
+
+
+def _describe_gap(gap: str, trial: Trial, text: Text, notice: Notice) -> str:
+    used = _used_optional(f"{text.subject}\n{text.html}\n{text.text}", notice)
+    hint = f" Give it something to fall back on: {{{{ {used} | default: 'friend' }}}}." if used else ""
+    return f"For {trial.affected}, a sentence has a gap: “{gap}”.{hint}"
+
+
+def _condition(text: Text, notice: Notice) -> str:
+    name = _used_optional(text.html, notice) or "reply_to"
+    return f"{{% if {name} %}} … {{% endif %}}"
+
+
+def _used_optional(source: str, notice: Notice) -> str:
+    """Return the first optional variable that a source uses, or an empty string."""
+    optional = {one.name for one in notice.variables if one.optional}
+    names = (name for token in find_tokens(source) for name in re.findall(r"\w+", token.text))
+    return next((name for name in names if name in optional), "")
+
+
+def _find_gaps(mail: rendering.RenderedEmail) -> list[str]:
+    parts = (mail.subject, mail.text)
+    return [" ".join(match.group().split()) for part in parts for match in _GAP.finditer(part)]
+
+
+def _count_empty_links(html: str) -> int:
+    return sum(
+        token.kind is Kind.START and token.value == "a" and "href" not in token.attributes
+        for token in read_tokens(html)
+    )

@@ -1,0 +1,158 @@
+"""What sanitising a source removes, in words for its owner, with the reason for each."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from .html_tokens import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from .html_tokens import Token
+
+ACTIVE = "no mail program runs scripts or shows forms, frames and videos"
+STYLE = "Signet keeps styles for colours, fonts, sizes, borders and spacing only"
+UNSAFE_STYLE = "the value of a style may hold words, numbers and colours only"
+HIDDEN = "recipients would not see it; the words after the subject come from your first paragraph"
+COMMENT = "recipients do not see comments"
+CONDITIONAL = "Signet adds its own layout for Outlook"
+LINK = "a link may begin with https://, http://, mailto: or tel: only"
+PICTURE = "mail programs load pictures from addresses with https:// only"
+HEAD = "Signet adds its own head and styles"
+OTHER = "Signet does not keep it"
+
+_ACTIVE_TAGS = {
+    "script", "noscript", "template", "iframe", "object", "embed", "form", "input", "button", "select", "textarea",
+    "video", "audio", "svg", "math", "canvas",
+}  # fmt: skip
+_HEAD_TAGS = {"style", "title"}
+_NOT_REPORTED = {"html", "head", "body", "meta", "link", "tbody", "base"}
+_CONDITIONAL = re.compile(r"(?:\[if|\[endif|<!\[endif)", re.IGNORECASE)
+_HIDING = re.compile(r"display\s?:\s?none|visibility\s?:\s?hidden|mso-hide\s?:\s?all", re.IGNORECASE)
+_VOID = {"br", "hr", "img"}
+_SHOWN_CHARS = 60
+
+
+class Removal(NamedTuple):
+    """A part that was removed, and why."""
+
+    what: str
+    why: str
+
+
+_OUTLOOK_COMMENT = Removal("a comment for Outlook", CONDITIONAL)
+_COMMENT = Removal("a comment", COMMENT)
+
+
+class SanitizerRules(NamedTuple):
+    """What the sanitiser keeps: elements, and whether a style, an address of a link or of a picture is allowed."""
+
+    tags: set[str]
+    dropped_with_content: set[str]
+    is_style_kept: Callable[[str], bool]
+    is_address: Callable[[str], bool]
+    is_picture: Callable[[str], bool]
+
+
+def split_hidden(tokens: Sequence[Token], rules: SanitizerRules) -> tuple[list[Token], list[Removal]]:
+    """Return the tokens without elements that are not shown, and descriptions of these.
+
+    That are elements hidden by their style, which would become visible without it, and pictures that cannot be loaded.
+    """
+    kept: list[Token] = []
+    removals: list[Removal] = []
+    hidden: _HiddenElement | None = None
+    for token in tokens:
+        if hidden is not None:
+            if hidden.ends_with(token):
+                removals.append(hidden.removal)
+                hidden = None
+            continue
+        removal = _describe_unseen(token, rules)
+        if removal is not None:
+            removals.append(removal)
+        elif _is_hidden(token, rules):
+            hidden = _HiddenElement(token.value)
+        else:
+            kept.append(token)
+    if hidden is not None:
+        removals.append(hidden.removal)
+    return kept, removals
+
+
+class _HiddenElement:
+    """An element that is removed with its content, which is read up to its end tag."""
+
+    def __init__(self, tag: str) -> None:
+        self._tag, self._depth = tag, 1
+        self._words: list[str] = []
+
+    def ends_with(self, token: Token) -> bool:
+        """Read the next token; return whether it is the end of the element."""
+        if token.kind is Kind.TEXT:
+            self._words.append(token.value)
+        elif token.value == self._tag and token.kind in (Kind.START, Kind.END):
+            self._depth += 1 if token.kind is Kind.START else -1
+        return not self._depth
+
+    @property
+    def removal(self) -> Removal:
+        return Removal(f"the hidden text “{_shorten(''.join(self._words))}”", HIDDEN)
+
+
+def _is_hidden(token: Token, rules: SanitizerRules) -> bool:
+    is_shown_tag = token.kind is Kind.START and token.value in rules.tags
+    return is_shown_tag and _HIDING.search(token.decoded_attributes.get("style", "")) is not None
+
+
+def _describe_unseen(token: Token, rules: SanitizerRules) -> Removal | None:
+    """Return the removal of an element without content that is not shown: a hidden one, or a picture without its file."""
+    if token.kind is not Kind.START or token.value not in _VOID:
+        return None
+    if _is_hidden(token, rules):
+        return Removal(f"a hidden <{token.value}>", HIDDEN)
+    address = token.decoded_attributes.get("src", "")
+    if token.value != "img" or rules.is_picture(address):
+        return None
+    return Removal(
+        f"the picture “{_shorten(address)}”" if address else "a picture without an address", PICTURE
+    )
+
+
+def count_parts(tokens: Iterable[Token], marker: str, rules: SanitizerRules) -> Counter[Removal]:
+    """Count comments, elements and attributes by their description; comments with the marker stand for Liquid tags."""
+    counts: Counter[Removal] = Counter()
+    for token in tokens:
+        if token.kind is Kind.COMMENT and marker not in token.value:
+            is_conditional = _CONDITIONAL.match(token.value.lstrip()) is not None
+            counts[_OUTLOOK_COMMENT if is_conditional else _COMMENT] += 1
+        elif token.kind is Kind.START and token.value not in _NOT_REPORTED:
+            counts.update(_describe(token, rules))
+    return counts
+
+
+def _describe(token: Token, rules: SanitizerRules) -> Iterator[Removal]:
+    tag = token.value
+    why = ACTIVE if tag in _ACTIVE_TAGS else HEAD if tag in _HEAD_TAGS else OTHER
+    yield Removal(f"<{tag}>" + (" and what was in it" if tag in rules.dropped_with_content else ""), why)
+    if tag not in rules.tags:
+        return
+    for name, value in token.decoded_attributes.items():
+        if name == "style":
+            for declaration in value.split(";"):
+                style = declaration.partition(":")[0].strip().lower()
+                if style:
+                    why = STYLE if rules.is_style_kept(declaration) else UNSAFE_STYLE
+                    yield Removal(f"the style “{_shorten(style)}” of <{tag}>", why)
+        elif name == "href" and not rules.is_address(value):
+            yield Removal(f"the link “{_shorten(value)}”", LINK)
+        else:
+            yield Removal(f"{_shorten(name)} of <{tag}>", ACTIVE if name.startswith("on") else OTHER)
+
+
+def _shorten(text: str) -> str:
+    text = " ".join(text[: 10 * _SHOWN_CHARS].split())
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
