@@ -17,6 +17,7 @@ BY_STRANGERS = RateLimit("emails caused by strangers", 3, timedelta(days=1))
 # Links to people who have not agreed to anything, caused by accounts: invitations, and questions to further mailboxes.
 INVITATIONS = RateLimit("invitations to a recipient", 3, timedelta(days=1))
 FURTHER_MAILBOX = RateLimit("confirmation of a further mailbox", 3, timedelta(days=1))
+ADDRESS_NOTICES = RateLimit("notices of address changes", 3, timedelta(days=1))  # to present addresses
 RESETS_BY_OWNER = RateLimit("password resets by a known browser", 3, timedelta(hours=1))
 
 

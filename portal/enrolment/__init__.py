@@ -14,6 +14,7 @@ def install(app: Flask) -> None:
     from ..notices import preview
     from ..web.banners import add_banner_source
     from . import address_banner, cleanup, preview_values, views_owner  # noqa: F401 - importing it registers its routes
+    from .changing import views_address, views_edit  # noqa: F401
     from .views import blueprint, owner_unsubscribe, unsubscribe
 
     app.register_blueprint(blueprint)

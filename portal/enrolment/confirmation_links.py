@@ -1,4 +1,4 @@
-"""Links in emails that act for one affiliate: confirm a sign-up, or join after an invitation."""
+"""Links in emails that act for one affiliate: confirm a sign-up or a new address, or join after an invitation."""
 
 from __future__ import annotations
 
@@ -21,8 +21,16 @@ from ..notices.texts import default_text
 from ..outbox.queue import enqueue
 from ..state import current_config
 
-VALID_FOR = {TokenPurpose.CONFIRM: timedelta(days=7), TokenPurpose.JOIN: timedelta(days=30)}
-_PATHS = {TokenPurpose.CONFIRM: "confirm-sign-up", TokenPurpose.JOIN: "invitation"}
+VALID_FOR = {
+    TokenPurpose.CONFIRM: timedelta(days=7),
+    TokenPurpose.JOIN: timedelta(days=30),
+    TokenPurpose.MAILBOX: timedelta(days=7),
+}
+_PATHS = {
+    TokenPurpose.CONFIRM: "confirm-sign-up",
+    TokenPurpose.JOIN: "invitation",
+    TokenPurpose.MAILBOX: "confirm-address",
+}
 _PLACEHOLDER_TOKEN = new_token()  # stands for the token in a rendered text that is cached
 # Prepared, because a sign-up runs it in a raw transaction (see signup.py).
 _INSERT_TOKEN = PreparedStatement(
@@ -53,7 +61,7 @@ def create_link(affiliate: Affiliate, purpose: TokenPurpose, *, now: datetime) -
         token_hash=hash_token(token), affiliate_id=affiliate.id, purpose=purpose, created_at=now
     )
     db.session.add(row)
-    return row, _token_url(purpose, token)
+    return row, token_url(purpose, token)
 
 
 def find_token(token: str, purpose: TokenPurpose, *, now: datetime, lock: bool = False) -> TokenMatch | None:
@@ -94,7 +102,7 @@ def render_confirmation(account: Account) -> ConfirmationEmail:
     limited, approved = is_limited(account), account.approved_at is not None
     style = branding.Branding() if limited else branding.branding_of(account.id)
     programme = "" if limited else account.name
-    mail = _render(programme, style, _token_url(TokenPurpose.CONFIRM, _PLACEHOLDER_TOKEN))
+    mail = _render(programme, style, token_url(TokenPurpose.CONFIRM, _PLACEHOLDER_TOKEN))
     text, html = (part.replace(_PLACEHOLDER_TOKEN, token) for part in (mail.text, mail.html))
     is_custom = mail.is_custom or not (limited or approved)
     return ConfirmationEmail(hash_token(token), replace(mail, text=text, html=html, is_custom=is_custom))
@@ -116,5 +124,6 @@ def _render(programme: str, style: branding.Branding, confirm_link: str) -> rend
     return rendering.render_with(CONFIRM_SIGN_UP, programme, values, text, style)
 
 
-def _token_url(purpose: TokenPurpose, token: str) -> str:
+def token_url(purpose: TokenPurpose, token: str) -> str:
+    """Return the address of the page that asks before a token does anything."""
     return f"{current_config().base_url}/{_PATHS[purpose]}/{token}"

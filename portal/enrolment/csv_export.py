@@ -27,7 +27,7 @@ _BATCH_ROWS = 500
 _HEADERS = (
     "Name", "Email", "Status", "Code", "Link", "Signed up", "Agreed to emails", "Confirmed", "Waits for approval",
     "Approved", "Paid", "Agreed how", "Agreed from network", "Source of the consent", "Words agreed to",
-    "Version of the words", "Confirmed from network",
+    "Version of the words", "Confirmed from network", "Your own id", "Notes",
 )  # fmt: skip
 _VISITS = "Visits"
 
@@ -65,10 +65,18 @@ def _cells(row: Affiliate, account: LinkedAccount, config: Config) -> tuple[obje
 
 
 def _proof(row: Affiliate) -> tuple[object, ...]:
-    """Return the proof of consent."""
+    """Return the proof of consent, and what the owner has noted."""
     how = WAY_LABELS[row.consent_way] if row.consented_at else ""
     words = (row.consent_words, version_of(row.consent_words))
-    return (how, row.consent_network, row.consent_source, *words, row.confirmed_network)
+    return (
+        how,
+        row.consent_network,
+        row.consent_source,
+        *words,
+        row.confirmed_network,
+        row.external_id,
+        row.notes,
+    )
 
 
 def _money(found: list[Balance]) -> Iterator[Number]:

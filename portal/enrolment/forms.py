@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from wtforms import BooleanField, Form, HiddenField, StringField, TextAreaField
 from wtforms.validators import StopValidation, ValidationError
 
-from ..affiliates import address_questions, names
+from ..affiliates import address_questions, codes, names
 from ..affiliates.address_questions import Doubt
 from ..affiliates.names import normalize_name
 from ..shop_links import LIMIT_CHARS, InvalidShopAddress, clean_address
@@ -26,6 +26,12 @@ from ..web.fields import (
     text_field,
     without_address_field,
 )
+from .changing.editing import EXTERNAL_ID_LIMIT_CHARS, NOTES_LIMIT_CHARS, Changes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..affiliates.models import Affiliate
 
 _MESSAGE_MAX_CHARS = 1000
 _REASON_MAX_CHARS = 300
@@ -176,6 +182,76 @@ class FirstInviteForm(InviteForm):
     def validate_address(self, field: Any) -> None:
         if not (field.data or "").strip() and not self.without_address.data:
             raise StopValidation(_("Enter your postal address, or tick the box below it."))
+
+
+def validate_code(_form: Form, field: Any) -> None:
+    """Refuse a code that cannot stand in a link."""
+    why = codes.why_refused(field.data or "")
+    if why:
+        raise ValidationError(why)
+
+
+class EditForm(PortalForm):
+    """What the owner may change of an affiliate."""
+
+    name = StringField(
+        _("Name"),
+        validators=[required(_("Enter the name.")), one_line, max_length(names.LIMIT_CHARS)],
+        filters=[normalize_name],
+    )
+    mailbox = mailbox_field(
+        _("Email address"),
+        required(_("Enter the email address.")),
+        description=_(
+            "A new address gets an email that asks for confirmation, and the present one a notice. Until it is "
+            "confirmed, emails go to the present one."
+        ),
+    )
+    code = text_field(
+        _("Code"),
+        required(_("Enter the code.")),
+        validate_code,
+        limit=32,
+        description=_(
+            "It is part of the link. Links with the code before go on working and count for this affiliate, and no "
+            "other affiliate can get it."
+        ),
+    )
+    external_id = text_field(
+        _("Your own id"),
+        limit=EXTERNAL_ID_LIMIT_CHARS,
+        description=_(
+            "How your shop or another system knows this person. Events may name the affiliate by it."
+        ),
+    )
+    notes = TextAreaField(
+        _("Notes"),
+        description=_("Only you and the other owners see them. They are in the CSV file."),
+        validators=[reject_invisible, max_length(NOTES_LIMIT_CHARS)],
+        filters=[normalize_newlines],
+    )
+
+    def validate_name(self, field: Any) -> None:
+        if field.data != field.object_data:  # one of before that today's rule refuses may stay
+            validate_name(self, field)
+
+    def validate_mailbox(self, field: Any) -> None:
+        validate_mailbox_syntax(self, field)
+
+    def changes(self, affiliate: Affiliate) -> Changes:
+        """Return the entered values; an unchanged name is left out."""
+        return Changes(
+            name=self.name.data if self.name.data != affiliate.name else None,
+            mailbox=self.mailbox.data,
+            code=self.code.data,
+            external_id=self.external_id.data or "",
+            notes=self.notes.data or "",
+        )
+
+    def add_errors(self, by_field: Mapping[str, str]) -> None:
+        """Add each error to the field that it is about."""
+        for name, message in by_field.items():
+            self[name].errors = [*self[name].errors, message]
 
 
 class DeclineForm(PortalForm):

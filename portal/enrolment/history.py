@@ -48,6 +48,7 @@ _STATE_SENTENCES: Mapping[AffiliateState, str] = {
 _PURPOSE_LABELS: Mapping[TokenPurpose, str] = {
     TokenPurpose.CONFIRM: "Confirmation asked for",
     TokenPurpose.JOIN: "Invitation",
+    TokenPurpose.MAILBOX: lazy_gettext("New address asked for"),
 }
 
 

@@ -36,10 +36,10 @@ class _Transition:
     event: EventType | None = None
 
 
-_APPROVE = _Transition(
-    (AffiliateState.PENDING, AffiliateState.DECLINED), AffiliateState.ACTIVE, EventType.APPROVED
-)
-_DECLINE = _Transition((AffiliateState.PENDING,), AffiliateState.DECLINED, EventType.DECLINED)
+APPROVABLE = (AffiliateState.PENDING, AffiliateState.DECLINED)
+DECLINABLE = (AffiliateState.PENDING,)
+_APPROVE = _Transition(APPROVABLE, AffiliateState.ACTIVE, EventType.APPROVED)
+_DECLINE = _Transition(DECLINABLE, AffiliateState.DECLINED, EventType.DECLINED)
 _SUSPEND = _Transition((AffiliateState.ACTIVE,), AffiliateState.SUSPENDED)
 _UNSUSPEND = _Transition((AffiliateState.SUSPENDED,), AffiliateState.ACTIVE)
 
@@ -74,7 +74,7 @@ def _change_state(
     now: datetime,
     values: dict[str, str] | None = None,
 ) -> StateChange | None:
-    affiliate = _lock_affiliate(account.id, affiliate_id)
+    affiliate = lock_affiliate(account.id, affiliate_id)
     if affiliate is None:
         return None
     changed = affiliate.state in transition.allowed
@@ -92,7 +92,7 @@ def _change_state(
     return StateChange(affiliate, changed)
 
 
-def _lock_affiliate(account_id: int, affiliate_id: int) -> Affiliate | None:
-    """Lock the row, so that the second of two simultaneous clicks sees the result of the first."""
+def lock_affiliate(account_id: int, affiliate_id: int) -> Affiliate | None:
+    """Return the affiliate with its row locked, so that the second of two simultaneous clicks sees the result of the first."""
     query = select(Affiliate).where(Affiliate.id == affiliate_id, Affiliate.account_id == account_id)
     return db.session.scalar(query.with_for_update().execution_options(populate_existing=True))

@@ -281,7 +281,7 @@ def _enqueue(affiliate: Affiliate, plan: _SignUpPlan, now: datetime) -> None:
     if plan.confirmation is not None:
         confirmation_links.enqueue_confirmation(plan.confirmation, affiliate, now=now)
     else:
-        _record_start(plan.account, affiliate, now, plan.emails)
+        record_start(plan.account, affiliate, now, plan.emails)
 
 
 def _use_token(
@@ -303,7 +303,7 @@ def _use_token(
             agree(affiliate, found.account, _WAYS[purpose], agreement, now=now)
         start(affiliate, approved=approved, now=now)
         db.session.flush()
-        _record_start(found.account, affiliate, now)
+        record_start(found.account, affiliate, now)
     db.session.commit()
     return found
 
@@ -328,8 +328,9 @@ def _start_event(account: Account, affiliate: Affiliate) -> dispatch.NewEvent:
     return dispatch.NewEvent(account, _START_EVENTS[affiliate.state], affiliate, {})
 
 
-def _record_start(
+def record_start(
     account: Account, affiliate: Affiliate, now: datetime, plan: dispatch.EmailPlan | None = None
 ) -> None:
+    """Record that an affiliate starts or applies, and queue the emails of that. The caller commits."""
     new = _start_event(account, affiliate)
     dispatch.record_event(new, key=f"{new.type}:{affiliate.id}", source=Source.PORTAL, now=now, plan=plan)

@@ -9,7 +9,7 @@ from flask import Response, abort, flash, redirect, render_template, request, st
 from flask_login import current_user, login_required
 
 from ..accounts.standing import is_limited
-from ..affiliates import directory, same_mailbox
+from ..affiliates import codes, directory, same_mailbox
 from ..affiliates import suppressions as suppression_list
 from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate, AffiliateState
@@ -25,6 +25,7 @@ from ..state import current_config
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import csv_export, history, invitations, listing, moderation, signup_rules
+from .changing import address_change
 from .forms import DeclineForm, FirstInviteForm, InviteForm, LiftForm, RulesForm, SuppressForm
 from .listing import AffiliateFilters
 from .views import blueprint
@@ -226,6 +227,8 @@ def _affiliate_page(affiliate: Affiliate, *, form: DeclineForm | None = None, **
         events=presenter.describe_events(page.rows),
         page=page,
         form=form or DeclineForm(formdata=None),
+        former_codes=codes.former_codes(affiliate.id),
+        pending_address=address_change.pending(affiliate.id, now=utcnow()),
         balances=balances.balances_of(affiliate.id),
         status_labels=STATUS_LABELS,
         state_labels=listing.STATE_LABELS,

@@ -88,7 +88,7 @@ def test_a_cached_confirmation_equals_a_rendered_one(programme):
     [token] = set(re.findall(r"/confirm-sign-up/([\w-]+)", confirmation.mail.text + confirmation.mail.html))
     values = {
         "programme": programme.name,
-        "confirm_link": confirmation_links._token_url(confirmation_links.TokenPurpose.CONFIRM, token),
+        "confirm_link": confirmation_links.token_url(confirmation_links.TokenPurpose.CONFIRM, token),
     }
     assert confirmation.mail == rendering.render(CONFIRM_SIGN_UP, programme, values)
     assert confirmation_links.hash_token(token) == confirmation.token_hash
