@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, case, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
 from .. import shop_links
@@ -25,11 +25,14 @@ from ..state import get_state
 from . import visitors, visits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from flask import Flask
 
 PREFIX = "/r/"
+_FOUND = (
+    "signet.link_target"  # in the environ: what the middleware found, so that the view reads nothing again
+)
 _MAX_CACHED = 10_000
 _HEADERS = (
     ("Cache-Control", "no-store"),
@@ -44,20 +47,29 @@ _HEADERS = (
 # The script asks from another origin, without cookies, and may know that its report arrived.
 _REPORT_HEADERS = (("Access-Control-Allow-Origin", "*"), ("Cache-Control", "no-store"))
 _COLUMNS = ("id", "slug", "name", "time_zone", "approved_at", "shop_url", "link_form", "link_pattern")
-_TARGETS = select(
-    Affiliate.__table__.c.id,
-    Affiliate.__table__.c.state,
-    Affiliate.__table__.c.code,
-    *(Account.__table__.c[name] for name in _COLUMNS),
-).join_from(
-    Affiliate.__table__, Account.__table__, Account.__table__.c.id == Affiliate.__table__.c.account_id
-)
-_TARGET = PreparedStatement(_TARGETS.where(Affiliate.__table__.c.code == bindparam("code")))
-# A code that the affiliate had before; the shop gets the present one.
-_FORMER_TARGET = PreparedStatement(
-    _TARGETS.join(
-        FormerCode.__table__, FormerCode.__table__.c.affiliate_id == Affiliate.__table__.c.id
-    ).where(FormerCode.__table__.c.code == bindparam("code"))
+_AFFILIATE, _FORMER = Affiliate.__table__.c, FormerCode.__table__.c
+
+
+def _matches(code: Any, affiliate_id: Any, rank: int) -> Any:
+    ranks = case((code == bindparam("code"), rank), else_=rank + 1).label("rank")
+    return select(affiliate_id.label("id"), ranks).where(code.in_((bindparam("code"), bindparam("upper"))))
+
+
+# A present code comes before one that an affiliate had before; the shop gets the present one.
+_FOUND_CODES = union_all(
+    _matches(_AFFILIATE.code, _AFFILIATE.id, 0), _matches(_FORMER.code, _FORMER.affiliate_id, 2)
+).subquery()
+_TARGET = PreparedStatement(
+    select(
+        _AFFILIATE.id,
+        _AFFILIATE.state,
+        _AFFILIATE.code,
+        *(Account.__table__.c[name] for name in _COLUMNS),
+    )
+    .join_from(_FOUND_CODES, Affiliate.__table__, _AFFILIATE.id == _FOUND_CODES.c.id)
+    .join(Account.__table__, Account.__table__.c.id == _AFFILIATE.account_id)
+    .order_by(_FOUND_CODES.c.rank)
+    .limit(1)
 )
 
 
@@ -93,7 +105,7 @@ class ShortLinks:
         path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
         if not path.startswith(PREFIX):
             return self._wsgi(environ, start_response)
-        target = self._find(path.removeprefix(PREFIX))
+        target = self._find(path.removeprefix(PREFIX), environ)
         if method == "POST":  # the answer is the same for every code
             if target is not None:
                 count_report(self._app, target, environ)
@@ -105,11 +117,12 @@ class ShortLinks:
             return [b""]
         return self._wsgi(environ, start_response)
 
-    def _find(self, code: str) -> LinkTarget | None:
+    def _find(self, code: str, environ: dict[str, Any]) -> LinkTarget | None:
         try:
-            return find_target(self._app, code)
+            target = environ[_FOUND] = find_target(self._app, code)
         except SQLAlchemyError:
             return None  # the view meets the same trouble and renders its page
+        return target
 
 
 def find_target(app: Flask, code: str) -> LinkTarget | None:
@@ -122,7 +135,7 @@ def find_target(app: Flask, code: str) -> LinkTarget | None:
     if found is not None and now - found[0] < state.config.tuning.short_link_cache_s:
         return found[1]
     with app.app_context(), read_snapshot():
-        row = _first(_TARGET, code) or _first(_FORMER_TARGET, code)
+        row = _TARGET.first(code=code, upper=code.upper())
         target = _target(row) if row else None
     if target is not None:
         if len(cached) >= _MAX_CACHED:
@@ -131,8 +144,10 @@ def find_target(app: Flask, code: str) -> LinkTarget | None:
     return target
 
 
-def _first(statement: PreparedStatement, code: str) -> Any:
-    return statement.first(code=code) or statement.first(code=code.upper())
+def target_of(app: Flask, code: str, environ: Mapping[str, Any]) -> LinkTarget | None:
+    """Return what the code of a request leads to, which the middleware has found already."""
+    found: LinkTarget | None = environ[_FOUND] if _FOUND in environ else find_target(app, code)
+    return found
 
 
 def leads_to_shop(app: Flask, code: str, slug: str) -> bool:

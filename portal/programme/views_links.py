@@ -17,7 +17,7 @@ _YEAR_S = 31_536_000
 @links.get("/r/<code>")
 def follow(code: str) -> Any:
     """Answer a short link. Nearly all are redirected by ``short_links.ShortLinks`` and do not get here."""
-    target = short_links.find_target(_app(), code)
+    target = short_links.target_of(_app(), code, request.environ)
     if target is None:
         return _page("programme/unknown_link.html", 404)
     if not target.location:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from portal.accounts import standing
 from portal.accounts.models import Account, LinkForm
@@ -117,6 +117,20 @@ def test_an_unknown_code_is_not_found_and_counts_nothing(set_shop, grace, visit,
     assert "This link leads nowhere" in page
     assert "Grace" not in page
     assert counted(grace.id) == (0, 0, 0)
+
+
+def test_a_code_costs_one_read_whether_it_is_known_or_not(app, set_shop, grace, visit):
+    set_shop()
+    found = []
+    for engine in db.engines.values():
+        if engine.dialect.name == "sqlite":  # prepared statements run on the cursor of the driver
+            event.listen(engine, "checkout", lambda driver, *_: driver.set_trace_callback(found.append))
+        else:
+            event.listen(engine, "before_cursor_execute", lambda *args: found.append(args[2]))
+    for code in ("ZZZZZZZZ", "zzzzzzzz", grace.code.lower()):
+        found.clear()
+        visit(f"/r/{code}")
+        assert len([one for one in found if one.startswith("SELECT")]) == 1, found
 
 
 def test_lower_case_is_understood(set_shop, grace, visit):
