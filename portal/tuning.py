@@ -147,6 +147,7 @@ class Tuning:
 
     # Visits through affiliates' links.
     visit_flush_s: float = 1.0  # counts of visits wait so long in memory; a crash loses them
+    visit_retry_s: float = 5.0  # counts that the database refused are written after so long
     short_link_cache_s: float = 2.0  # another process's change of a shop address takes effect after so long
 
     # Clocks, database and files.

@@ -1,7 +1,8 @@
 """Counts visits in memory and writes them once a second, so that a visit costs no transaction.
 
 A process that is killed loses the visits of at most the last second (``Tuning.visit_flush_s``); one that ends in order
-writes them first. While the database is away, the counts stay in memory and are written with those of the next visit.
+writes them first. While the database is away, the counts stay in memory, and writing them is tried again every few seconds
+(``Tuning.visit_retry_s``); a process that ends then loses them.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class VisitBuffer:
             self._start_timer(app)
 
     def flush(self, app: Flask) -> None:
-        """Write the counts, in one transaction. After a failure they wait for the next visit."""
+        """Write the counts, in one transaction. After a failure they are kept, and written later."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()  # it may be another thread's, and has nothing to write any more
@@ -98,20 +99,24 @@ class VisitBuffer:
             _log.warning(
                 "%s counts of visits wait for the database: %s", len(pending.counts), type(error).__name__
             )
-            self._take_back(pending)
+            self._take_back(app, pending)
 
-    def _start_timer(self, app: Flask) -> None:
+    def _start_timer(self, app: Flask, *, again: bool = False) -> None:
         if self._timer is None:
+            tuning = get_state(app).config.tuning
+            delay_s = tuning.visit_retry_s if again else tuning.visit_flush_s
             # Not a daemon: a process that ends in order waits for it.
-            timer = threading.Timer(get_state(app).config.tuning.visit_flush_s, self.flush, (app,))
+            timer = threading.Timer(delay_s, self.flush, (app,))
             timer.start()
             self._timer = timer
 
-    def _take_back(self, pending: _Pending) -> None:
+    def _take_back(self, app: Flask, pending: _Pending) -> None:
         with self._lock:
             for key, counts in pending.counts.items():
                 self._pending.counts.setdefault(key, _Counts()).add(counts)
             self._pending.reporting = pending.reporting | self._pending.reporting
+            if threading.main_thread().is_alive():  # else the process ends, and would never
+                self._start_timer(app, again=True)
 
 
 def buffer_of(app: Flask) -> VisitBuffer:

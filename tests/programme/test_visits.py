@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -79,6 +80,24 @@ def test_counts_wait_while_the_database_is_away(app, grace, monkeypatch):
     _count(app, grace)
     buffer.flush(app)
     assert _rows() == [(3, 1)]
+
+
+@pytest.mark.tuning(visit_flush_s=0.01, visit_retry_s=0.01)
+def test_counts_that_the_database_refused_are_written_without_another_visit(app, grace, monkeypatch):
+    failed, write = [], visits._write
+
+    def fails_twice(pending):
+        if len(failed) < 2:
+            failed.append(pending)
+            raise OperationalError("INSERT", {}, Exception("away"))
+        write(pending)
+
+    monkeypatch.setattr(visits, "_write", fails_twice)
+    _count(app, grace, 2)
+    end = time.monotonic() + 120
+    while not _rows() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert (_rows(), len(failed)) == ([(2, 1)], 2)
 
 
 def test_a_visit_counts_on_the_day_of_the_account(app, grace):
