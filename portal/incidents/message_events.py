@@ -2,7 +2,8 @@
 
 A payload names a message by its id and an affiliate by the code, and holds no address and no text of an email. The
 accounts that ask for these events are remembered for a second, so that an accepted message of any other account costs no
-statement. Deliveries of accepted messages are left out while very many wait, so that a receiver that is down fills no table.
+statement. While very many deliveries wait, those of accepted messages are left out, and while twice as many wait all are, so
+that a receiver that is down fills no table.
 """
 
 from __future__ import annotations
@@ -33,17 +34,22 @@ if TYPE_CHECKING:
 
 SENT, FAILED, BOUNCED, COMPLAINED = "message.sent", "message.failed", "message.bounced", "message.complained"
 SUPPRESSED = "affiliate.suppressed"
-_MAX_WAITING = 10_000  # deliveries of one account; then accepted messages are left out
+_MAX_WAITING_SENT = 10_000  # deliveries of one account; then accepted messages are left out
+_MAX_WAITING = 20_000  # then all of these events are
 _CACHE_S = 1.0
 
 
 @dataclass
 class _Subscribers:
-    """The accounts that ask for these events, and those of them with too many waiting deliveries."""
+    """The accounts that ask for these events, and how many deliveries of each wait, counted up to the limit."""
 
     read_at: float = float("-inf")
     ids: frozenset[int] = frozenset()
-    full: set[int] = field(default_factory=set)
+    waiting: dict[int, int] = field(default_factory=dict)
+
+    def includes(self, account_id: int, limit: int) -> bool:
+        """Return whether an account gets an event for which so many deliveries may wait."""
+        return account_id in self.ids and self.waiting.get(account_id, 0) < limit
 
 
 def on_attempt_settled(
@@ -55,11 +61,11 @@ def on_attempt_settled(
     if outcome not in (Outcome.ACCEPTED, Outcome.REJECTED):
         return
     subscribers = _subscribers()
-    if account_id not in subscribers.ids:
+    if not subscribers.includes(account_id, _MAX_WAITING):
         return
     message = claim.message
     about = {"id": message.id, "kind": message.kind}
-    if outcome is Outcome.ACCEPTED and account_id not in subscribers.full:
+    if outcome is Outcome.ACCEPTED and subscribers.includes(account_id, _MAX_WAITING_SENT):
         _enqueue(account_id, str(message.id), SENT, about, message.recipient)
     elif outcome is Outcome.REJECTED:
         cause = redact_mailboxes(str((diagnosis or {}).get("cause", "")))
@@ -78,7 +84,7 @@ def on_outcome_change(change: OutcomeChange) -> None:
     is_complaint = change.after is Meaning.COMPLAINT
     if not is_complaint and change.after not in BOUNCES:
         return
-    if outcome.account_id not in _subscribers().ids:
+    if not _subscribers().includes(outcome.account_id, _MAX_WAITING):
         return
     event = COMPLAINED if is_complaint else BOUNCED
     about = {
@@ -96,7 +102,7 @@ def on_outcome_change(change: OutcomeChange) -> None:
 
 def on_suppressed(account_id: int, mailbox: str, reason: SuppressionReason, row_id: int) -> None:
     """Enqueue the event of an affiliate whose mailbox is not written to any more, once a day. The caller commits."""
-    if account_id not in _subscribers().ids:
+    if not _subscribers().includes(account_id, _MAX_WAITING):
         return
     key = f"{row_id}:{reason}:{utcnow():%Y%m%d}"
     _enqueue(account_id, key, SUPPRESSED, None, mailbox, reason=reason.value)
@@ -123,15 +129,15 @@ def _subscribers() -> _Subscribers:
         row = IncidentPolicy
         query = select(row.account_id).where(row.message_events, row.webhook_enabled)
         cache.ids, cache.read_at = frozenset(db.session.scalars(query)), monotonic()
-        cache.full = {account_id for account_id in cache.ids if _is_full(account_id)}
+        cache.waiting = {account_id: _count_waiting(account_id) for account_id in cache.ids}
     return cache
 
 
-def _is_full(account_id: int) -> bool:
+def _count_waiting(account_id: int) -> int:
     waiting = (
         select(WebhookDelivery.id)
         .where(WebhookDelivery.account_id == account_id, WebhookDelivery.state == WebhookState.WAITING)
         .limit(_MAX_WAITING)
         .subquery()
     )
-    return (db.session.scalar(select(func.count()).select_from(waiting)) or 0) >= _MAX_WAITING
+    return db.session.scalar(select(func.count()).select_from(waiting)) or 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from portal.affiliates import suppressions
 from portal.affiliates.models import SuppressionReason
@@ -52,6 +52,20 @@ def settle(account_id: int, outcome: Outcome, key: str = "one") -> None:
     for _ in range(2):
         message_events.on_attempt_settled(account_id, claim, outcome, diagnosis, "smtp.example.com:587")
         db.session.commit()
+
+
+def test_what_waits_for_a_receiver_that_is_down_is_bounded(brightleaf, secret, monkeypatch):
+    monkeypatch.setattr(message_events, "_MAX_WAITING_SENT", 2)
+    monkeypatch.setattr(message_events, "_MAX_WAITING", 4)
+    db.session.execute(delete(WebhookDelivery))
+    for number in range(6):
+        settle(brightleaf, Outcome.ACCEPTED, f"sent {number}")
+        settle(brightleaf, Outcome.REJECTED, f"failed {number}")
+    assert queued(brightleaf) == [message_events.SENT, *[message_events.FAILED] * 3]
+    for number in range(2):
+        message_events.on_suppressed(brightleaf, GRACE, SuppressionReason.BOUNCED, number)
+        db.session.commit()
+    assert len(queued(brightleaf)) == 4
 
 
 @pytest.fixture
