@@ -53,7 +53,7 @@ def _repeat(query: Select[int], change: Update | Delete) -> None:
 
 
 def delete_of_messages(message_ids: Collection[int]) -> None:
-    """Delete what was reported about messages that are deleted. The caller commits."""
+    """Delete what was reported about messages that are deleted. The caller holds the lock of their account, and commits."""
     for statement in (
         delete(BounceEvent).where(BounceEvent.message_id.in_(message_ids)),
         delete(MessageOutcome).where(MessageOutcome.message_id.in_(message_ids)),

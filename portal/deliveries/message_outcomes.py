@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from flask import Flask
+    from sqlalchemy import Select
 
     from ..bounces.outcomes import OutcomeChange
 
@@ -32,14 +33,18 @@ def _by_queue_id(account_id: int, queue_id: str) -> list[int]:
     query = select(LogRow.message_id).where(
         LogRow.account_id == account_id, NOT_EMPTY["queue_id"], LogRow.queue_id == queue_id
     )
-    return list(db.session.scalars(query.limit(_MAX_FOUND)))
+    return _newest(query)
 
 
 def _by_header_id(account_id: int, header_id: str) -> list[int]:
     query = select(LogRow.message_id).where(
         LogRow.account_id == account_id, NOT_EMPTY["reference"], LogRow.reference == header_id
     )
-    return list(db.session.scalars(query.limit(_MAX_FOUND)))
+    return _newest(query)
+
+
+def _newest(query: Select[int]) -> list[int]:
+    return list(db.session.scalars(query.order_by(LogRow.message_id.desc()).limit(_MAX_FOUND)))
 
 
 def _count_to_domain(account_id: int, domain: str, since: datetime, limit: int) -> int:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select, update
 
 from ..accounts.models import Account
-from ..bounces import cleanup
+from ..bounces import cleanup, outcomes
 from ..db import db, insert
 from ..outbox import cancellations
 from ..outbox.models import DeliveryAttempt, OutboxMessage
@@ -48,7 +48,7 @@ def prune(now: datetime) -> int:
     found = 0
     for account_id in db.session.scalars(select(Account.id).order_by(Account.id)).all():
         chosen = get(account_id)
-        found += _delete(_find_expired(account_id, now - timedelta(days=chosen.row_days)))
+        found += _delete(account_id, _find_expired(account_id, now - timedelta(days=chosen.row_days)))
         expired = _find_expired(account_id, now - timedelta(days=chosen.body_days), with_text_only=True)
         found += _clear_bodies(expired, now)
         db.session.commit()
@@ -76,8 +76,9 @@ def _clear_bodies(message_ids: list[int], now: datetime) -> int:
     return len(message_ids)
 
 
-def _delete(message_ids: list[int]) -> int:
+def _delete(account_id: int, message_ids: list[int]) -> int:
     if message_ids:
+        outcomes.lock_account(account_id)  # else an event that is matched meanwhile outlives its message
         db.session.execute(delete(DeliveryAttempt).where(DeliveryAttempt.message_id.in_(message_ids)))
         cancellations.delete_reasons(message_ids)
         cleanup.delete_of_messages(message_ids)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
+import time
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event, text, update
 
+from portal.bounces import processing
 from portal.bounces.meaning import Meaning, Report
-from portal.bounces.models import BounceEvent, MessageOutcome
+from portal.bounces.models import BounceEvent, EventState, MessageOutcome
 from portal.bounces.recording import record_event
 from portal.clock import utcnow
 from portal.db import db
-from portal.deliveries import retention
+from portal.deliveries import message_outcomes, retention
+from portal.deliveries.models import LogRow
 from portal.outbox.models import DeliveryAttempt, OutboxMessage
 from tests.bounces.support import account_id_of, run_worker, send
 from tests.deliveries.conftest import listed_ids
@@ -37,6 +42,54 @@ def text_of(browser, url: str) -> str:
     answer = browser.get(url)
     assert answer.status_code == 200
     return " ".join(answer.get_data(as_text=True).split())
+
+
+def test_of_very_many_messages_with_one_queue_id_the_newest_are_found(brightleaf):
+    ids = [send(brightleaf, queue_id="same").id for _ in range(22)]
+    assert message_outcomes._by_queue_id(brightleaf, "same") == ids[:1:-1]
+
+
+@pytest.mark.only_postgresql
+def test_an_event_that_is_matched_while_its_message_is_deleted_leaves_no_outcome(app, brightleaf):
+    sent = send(brightleaf)
+    old = utcnow() - timedelta(days=401)
+    for table, key in ((OutboxMessage, OutboxMessage.id), (LogRow, LogRow.message_id)):
+        db.session.execute(update(table).where(key == sent.id).values(settled_at=old))
+    record_event(brightleaf, "mailgun", Report(Meaning.HARD, "late", reference=sent.reference), now=utcnow())
+    db.session.commit()
+
+    def match():
+        with app.app_context():
+            processing.process(brightleaf)
+
+    thread = threading.Thread(target=match)
+
+    def match_meanwhile(_connection, _cursor, statement, *_more):
+        if statement.startswith("DELETE FROM outbox_message") and not thread.ident:
+            thread.start()
+            _wait_until(lambda: not thread.is_alive() or _waits_for_lock())
+
+    event.listen(db.engine, "before_cursor_execute", match_meanwhile)
+    assert retention.prune(utcnow()) == 1
+    thread.join(120)
+    event.remove(db.engine, "before_cursor_execute", match_meanwhile)
+    db.session.rollback()
+    assert db.session.query(OutboxMessage).count() == 0
+    assert db.session.query(MessageOutcome).count() == 0
+    assert [row.state for row in db.session.query(BounceEvent)] == [EventState.UNMATCHED]
+
+
+def _waits_for_lock():
+    query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    with db.engine.connect() as connection:
+        return connection.scalar(query) > 0
+
+
+def _wait_until(condition):
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_the_page_of_a_message_tells_its_story(brightleaf, owner, stranger):
