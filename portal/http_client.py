@@ -57,10 +57,18 @@ class InvalidAddress(ValueError):
 class PostFailed(Exception):
     """The POST failed; the message is one sentence that contains no text from the server."""
 
-    def __init__(self, sentence: str, status: int | None = None, *, refused_target: str = "") -> None:
+    def __init__(
+        self,
+        sentence: str,
+        status: int | None = None,
+        *,
+        refused_target: str = "",
+        is_name_unknown: bool = False,
+    ) -> None:
         super().__init__(sentence)
         self.status = status
         self.refused_target = refused_target  # host:port that the SSRF guard refused
+        self.is_name_unknown = is_name_unknown  # the host name does not exist
 
 
 @dataclass(frozen=True)
@@ -172,7 +180,8 @@ def _request(  # noqa: PLR0913
     except SubmissionFailure as failure:
         sentence = _REASONS.get(failure.reason, "The connection could not be encrypted.")
         target = f"{address.host}:{address.port}" if failure.is_refused_target else ""
-        raise PostFailed(sentence, refused_target=target) from None
+        is_unknown = failure.reason is Reason.NAME_UNKNOWN
+        raise PostFailed(sentence, refused_target=target, is_name_unknown=is_unknown) from None
     return _exchange(sock, address, _Request(method, body, headers), body_limit)
 
 

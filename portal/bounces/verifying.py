@@ -1,7 +1,8 @@
 """The worker's job for calls whose signature needs a fetched certificate: those of Amazon SNS.
 
 A call is stored as it came. Once its signature fits, its events are recorded like all others, and the stored call is deleted.
-A call about another topic than the one that was subscribed first counts as one with a wrong signature.
+A call about another topic than the one that was subscribed first counts as one with a wrong signature, and so does one whose
+certificate the provider does not have at several tries: it must not take the place of other calls for a day.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _MAX_WAITING = 1_000  # calls of one account
 _LEASE = timedelta(minutes=2)
 _RETRY_DELAYS = tuple(timedelta(seconds=s) for s in (10, 60, 300, 900, 1800, 3600))
 _GIVE_UP_AFTER = timedelta(hours=24)
+_TRIES_OF_MISSING = 4  # within some minutes
 _JOBS_PER_SWEEP = 50
 
 
@@ -69,7 +71,8 @@ def find_due_work(now: datetime) -> list[tuple[str, int]]:
     query = select(BounceEvent.id).where(
         BounceEvent.next_at <= now, BounceEvent.state == EventState.UNVERIFIED
     )
-    return [(JOB, event_id) for event_id in db.session.scalars(query.limit(_JOBS_PER_SWEEP))]
+    query = query.order_by(BounceEvent.next_at, BounceEvent.id).limit(_JOBS_PER_SWEEP)
+    return [(JOB, event_id) for event_id in db.session.scalars(query)]
 
 
 def account_of(event_id: int) -> int | None:
@@ -85,14 +88,16 @@ def run(event_id: int) -> None:
         return
     try:
         message = decode_item(body.encode())
-        sns.verify(message, current_config().webhook_policy, now=now)
         _check_topic(hook, message)
+        sns.verify(message, current_config().webhook_policy, now=now)
+        _confirm(hook, message)
     except (Forged, Unreadable):
         _delete(event_id)
         hooks.count_refused(hook.id, now=now)
         return
-    except sns.Unreachable:
-        _retry(event_id, now)
+    except sns.Unreachable as error:
+        if not _retry(event_id, now, is_missing=isinstance(error, sns.Missing)):
+            hooks.count_refused(hook.id, now=now)
         return
     reports = read_call(ADAPTERS[hook.provider], Call(body.encode(), {}, "", now))
     new = record_events(hook.account_id, hook.provider, reports, now=now)
@@ -119,12 +124,19 @@ def _claim(event_id: int, now: datetime) -> tuple[str, BounceHook | None]:
 
 
 def _check_topic(hook: BounceHook, message: Item) -> None:
-    """Confirm the subscription of the first topic that asks for it. Raises Forged for another topic, or Unreachable."""
-    topic = message.text("TopicArn")
-    asks = message.text("Type") == "SubscriptionConfirmation"
-    if topic != hook.topic and not (asks and hook.topic == ""):
+    """Raise Forged for another topic than the subscribed one. Before a topic is, the first may ask for it."""
+    if message.text("TopicArn") != hook.topic and not (_asks(message) and hook.topic == ""):
         raise Forged
-    if not asks:
+
+
+def _asks(message: Item) -> bool:
+    return message.text("Type") == "SubscriptionConfirmation"
+
+
+def _confirm(hook: BounceHook, message: Item) -> None:
+    """Confirm the subscription of the first topic that asks for it. Raises Unreachable. Commits."""
+    topic = message.text("TopicArn")
+    if not _asks(message):
         return
     sns.confirm(message, current_config().webhook_policy)
     first = update(BounceHook).where(BounceHook.id == hook.id, BounceHook.topic.in_(("", topic)))
@@ -140,11 +152,15 @@ def _delete(event_id: int) -> None:
     db.session.commit()
 
 
-def _retry(event_id: int, now: datetime) -> None:
-    """Try again later; what could not be verified within a day is deleted. Commits."""
+def _retry(event_id: int, now: datetime, *, is_missing: bool) -> bool:
+    """Try again later; return False if it is deleted: after a day, or at once if the certificate is still missing. Commits."""
     row = db.session.get(BounceEvent, event_id, with_for_update=True, populate_existing=True)
-    if row is not None and now > row.received_at + _GIVE_UP_AFTER:
+    is_over = row is not None and (
+        now > row.received_at + _GIVE_UP_AFTER or (is_missing and row.tries >= _TRIES_OF_MISSING)
+    )
+    if row is not None and is_over:
         db.session.delete(row)
     elif row is not None:
         row.next_at = now + _RETRY_DELAYS[min(row.tries, len(_RETRY_DELAYS)) - 1]
     db.session.commit()
+    return not is_over

@@ -57,6 +57,10 @@ class Unreachable(Exception):
     """The certificate could not be fetched, or the subscription not be confirmed; it is tried again."""
 
 
+class Missing(Unreachable):
+    """There is no such certificate, or no such region, at present."""
+
+
 @dataclass
 class Certificates:
     """The certificates that were fetched by this process."""
@@ -65,7 +69,7 @@ class Certificates:
 
 
 def verify(message: Item, policy: EgressPolicy, *, now: datetime) -> None:
-    """Verify the signature of a message. Raises Forged, or Unreachable where the certificate cannot be fetched."""
+    """Verify the signature of a message. Raises Forged; Unreachable or Missing where the certificate cannot be fetched."""
     kind = message.text("Type")
     if kind not in _SIGNED:
         raise Forged
@@ -132,7 +136,8 @@ def _certificate(url: str, policy: EgressPolicy) -> x509.Certificate:
         try:
             found = x509.load_pem_x509_certificate(get(url, policy, limit=_MAX_CERTIFICATE_BYTES))
         except PostFailed as failure:
-            raise Unreachable(str(failure)) from None
+            is_missing = failure.is_name_unknown or 400 <= (failure.status or 0) < 500
+            raise (Missing if is_missing else Unreachable)(str(failure)) from None
         except ValueError:
             raise Unreachable("The certificate cannot be read.") from None
         if len(known) >= _MAX_CERTIFICATES:

@@ -317,6 +317,30 @@ def test_a_certificate_that_cannot_be_fetched_is_tried_again(app, brightleaf, sn
     assert outcome(sent.id).meaning is Meaning.DELIVERED
 
 
+def test_a_call_whose_certificate_is_missing_holds_no_place_for_a_day(app, brightleaf, sns):
+    path = make_hook(brightleaf, "ses")
+    sns.status = 404
+    post(app, path, signed(subscription()))
+    for waiting in (1, 1, 1, 0):
+        db.session.execute(update(BounceEvent).values(next_at=utcnow()))
+        db.session.commit()
+        run_jobs()
+        assert len(events()) == waiting
+    assert hook_row(brightleaf, "ses").refused == 1
+    sns.status = 200
+    post(app, path, signed(subscription()))
+    run_jobs()
+    assert hook_row(brightleaf, "ses").topic == TOPIC
+
+
+def test_a_call_about_another_topic_leads_to_no_request(app, brightleaf, hook, sns):
+    before = len(sns.paths)
+    url = f"https://{HOST}/unknown.pem"
+    post(app, hook, signed(notification("{}", TopicArn=ARN, SigningCertURL=url)))
+    run_jobs()
+    assert (events(), len(sns.paths)) == ([], before)
+
+
 def test_a_removed_hook_leaves_no_call_behind(app, brightleaf, hook):
     post(app, hook, signed(notification(delivery(send(brightleaf)))))
     db.session.delete(db.session.scalars(select(BounceHook)).one())
