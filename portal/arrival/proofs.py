@@ -16,7 +16,7 @@ from ..accounts.tokens import hash_token, new_token
 from ..clock import utcnow
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Outcome
-from ..outbox.reference import read_reference
+from ..outbox.reference import read_reference, reference_of
 from ..outbox.routing import NoRoute, route_for
 from ..state import current_config
 from .models import FromOutcome, TestEmail
@@ -91,7 +91,7 @@ def on_attempt_settled(
     except NoRoute:
         return
     if route.version_number == attempt.version_number:  # not changed since it was sent
-        row.return_path, row.reply_to = route.return_path, route.reply_to or ""
+        row.return_path, row.reply_to = route.return_path(reference_of(message.id)), route.reply_to or ""
 
 
 def find(token: str) -> TestEmail | None:

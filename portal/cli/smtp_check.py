@@ -133,7 +133,7 @@ def dry_run(
     if token is not None:
         route = replace(route, server=replace(route.server, password=None, tokens=token))
     db.session.rollback()  # no transaction stays open while the server answers
-    report = probe(route.server, route.return_path, recipient, observer)
+    report = probe(route.server, route.return_path(), recipient, observer)
     return DryRunResult(
         slug, route, recipient, report, route.explain(report.failure) if report.failure else None
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..smtp.diagnosis.diagnose import Diagnosis, diagnose
+from ..smtp.providers.model import PLACEHOLDER
 from ..state import get_state
 from .sending.mime import mailbox_header
 
@@ -58,10 +59,9 @@ class Route:
         own = {name.lower() for name, _ in self.headers}
         return None if card is None or card.name.lower() in own else (card.name, card.value)
 
-    @property
-    def return_path(self) -> str:
-        """The mailbox in MAIL FROM, to which bounces go."""
-        return self.envelope_sender or self.sender
+    def return_path(self, reference: str = "check") -> str:
+        """Return the mailbox in MAIL FROM, to which bounces go, with the reference of a message where it has a place (VERP)."""
+        return self.envelope_sender.replace(PLACEHOLDER, reference) or self.sender
 
     @property
     def domain(self) -> str:

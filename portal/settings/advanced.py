@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
 
+from ..outbox.reference import REFERENCE_CHARS
 from ..smtp.network.guard import HostError, canonical_host
+from ..smtp.providers.model import PLACEHOLDER
 from ..state import current_config
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ HEADER_NAMES = (
     "X-Auto-Response-Suppress",
 )
 _BY_LOWER_NAME = {name.lower(): name for name in HEADER_NAMES}
+_MAX_LOCAL_BYTES = 64  # RFC 5321 section 4.5.3.1.1
 _VALUE = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?")  # printable ASCII
 
 
@@ -57,7 +60,7 @@ class AdvancedInput:
 def apply(values: AdvancedInput, version: SmtpSettings, errors: dict[str, str]) -> None:
     """Set the advanced columns of a version; add a sentence to ``errors`` for each field that is invalid."""
     version.ehlo_name = _ehlo_name(values.ehlo_name, errors)
-    version.envelope_sender = values.envelope_sender
+    version.envelope_sender = _envelope_sender(values.envelope_sender, errors)
     version.headers = _headers(values.headers, errors)
     version.messages_per_connection = _number(
         "messages_per_connection", values.messages_per_connection, (1, MAX_MESSAGES_PER_CONNECTION), errors
@@ -102,6 +105,17 @@ def _ehlo_name(text: str, errors: dict[str, str]) -> str:
     except (HostError, ValueError):
         errors["ehlo_name"] = _("Enter a host name such as portal.example.com, or leave this empty.")
         return ""
+
+
+def _envelope_sender(text: str, errors: dict[str, str]) -> str:
+    """Return a mailbox, also one with a place for the reference of each message (VERP)."""
+    local = text.rpartition("@")[0].replace(PLACEHOLDER, "0" * REFERENCE_CHARS)
+    if PLACEHOLDER in text and len(local.encode()) > _MAX_LOCAL_BYTES:
+        errors["envelope_sender"] = _(
+            "With %(placeholder)s replaced by 32 characters, the part before @ is longer than 64. Shorten it.",
+            placeholder=PLACEHOLDER,
+        )
+    return text
 
 
 def _number(name: str, text: str, bounds: tuple[int, int], errors: dict[str, str]) -> int | None:

@@ -125,7 +125,7 @@ def run(version_id: int) -> None:
     target = _claim(version_id, utcnow())
     if target is None:
         return
-    report = probe(target.route.server, target.route.return_path, target.recipient)
+    report = probe(target.route.server, target.route.return_path(), target.recipient)
     failure = report.failure
     if failure is None or failure.stage in _AFTER_LOGIN:
         _record_success(target, report, now=utcnow())

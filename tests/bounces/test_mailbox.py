@@ -148,6 +148,44 @@ def test_a_renumbered_mailbox_is_read_again_and_nothing_counts_twice(brightleaf,
     assert len(events(brightleaf)) == 1
 
 
+@pytest.mark.parametrize(
+    "to",
+    [
+        "bounces+{}@return.brightleaf.example",
+        "BOUNCES+{}@RETURN.BRIGHTLEAF.EXAMPLE",
+        "prvs=0123abcdef=bounces+{}@return.brightleaf.example",
+        "SRS0=x1y2=AB=return.brightleaf.example=bounces+{}@relay.example",
+    ],
+)
+def test_a_bounce_is_assigned_by_the_address_that_it_came_to(brightleaf, owner, server, script, to):
+    sent = send(brightleaf)
+    reference = sent.reference.upper() if to.isupper() else sent.reference
+    bare = notification(status_fields(GRACE), returned="Subject: hello\n\n", To=to.format(reference))
+    script.mails = {
+        1: bare,
+        2: mail(
+            "Hello, when do you pay?", "A question", From="grace@receiver.example", To=to.format(reference)
+        ),
+    }
+    connect(owner, server)
+    assert read(brightleaf).reports == 1
+    assert outcome(sent.id).meaning is Meaning.HARD
+
+
+def test_a_bounce_is_assigned_by_the_envelope_id_and_by_no_invented_one(brightleaf, owner, server, script):
+    sent = send(brightleaf)
+    mta = "Reporting-MTA: dns; relay.sender.example\nOriginal-Envelope-Id: "
+    script.mails = {
+        number: notification(
+            status_fields(GRACE), returned="Subject: hello\n\n", per_message=mta + envelope_id
+        )
+        for number, envelope_id in enumerate((sent.reference, "0" * 32), 1)
+    }
+    connect(owner, server)
+    assert read(brightleaf).reports == 1
+    assert outcome(sent.id).meaning is Meaning.HARD
+
+
 def test_a_report_that_names_no_message_of_ours_changes_nothing(brightleaf, owner, server, script):
     sent = send(brightleaf)
     forged = notification(status_fields(GRACE), returned="Subject: hello\n\n")

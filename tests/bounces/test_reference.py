@@ -71,3 +71,12 @@ def test_a_header_that_the_owner_sets_is_left_alone(row):
     assert headers.get_all("X-MJ-CustomID") == ["my own id"]
     assert headers["X-Signet-Ref"] == reference_of(row.id)
     assert replace(own, headers=()).reference_header is not None
+
+
+def test_a_return_path_may_carry_the_reference(row):
+    verp = replace(route(), envelope_sender="bounces+{ref}@return.brightleaf.example")
+    envelope = AccountMessage(row, verp, now=utcnow()).outgoing().envelope
+    assert str(envelope.sender) == f"bounces+{reference_of(row.id)}@return.brightleaf.example"
+    assert envelope.reference == reference_of(row.id)
+    assert headers_of(row, verp)["From"] == "Brightleaf <info@brightleaf.example>"
+    assert verp.return_path() == "bounces+check@return.brightleaf.example"

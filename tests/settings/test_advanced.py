@@ -43,6 +43,19 @@ def test_advanced_settings_reach_the_server_and_the_message(owner, form, servers
     assert b"\r\nX-SES-CONFIGURATION-SET: affiliates\r\n" in raw
 
 
+def test_a_return_path_with_a_reference_reaches_the_server(owner, form, servers):
+    too_long = save(owner, form, envelope_sender=f"{'b' * 33}{{ref}}@return.brightleaf.example")
+    assert too_long.status_code == 422
+    assert "is longer than 64" in unescape(text_of(too_long))
+    assert save(owner, form, envelope_sender="bounces+{ref}@return.brightleaf.example").status_code == 303
+    work()
+    assert versions()[-1].state is VersionState.LIVE
+    received = bytes(servers.one.received)
+    reference = re.search(rb"X-Signet-Ref: ([0-9a-f]{32})", servers.one.messages[-1])[1]
+    assert b"MAIL FROM:<bounces+" + reference + b"@return.brightleaf.example>" in received
+    assert "bounces+{ref}@return.brightleaf.example" in unescape(text_of(owner.get(PAGE)))
+
+
 def test_the_form_shows_the_saved_advanced_settings(owner, form):
     save(owner, form, **ADVANCED)
     page = unescape(text_of(owner.get(PAGE)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from ...outbox.reference import REFERENCE_CHARS
 from ..parsing.auto_replies import has_failure_subject, has_null_sender, is_from_system
 from ..parsing.mime import split_head
 
@@ -15,6 +18,11 @@ _FEEDBACK_SUBJECTS = (
 )
 
 
+# Of a message, in an address to which its bounces go. Other letters and digits beside it make it another text.
+REFERENCE = re.compile(rf"(?<![0-9A-Za-z])[0-9A-Fa-f]{{{REFERENCE_CHARS}}}(?![0-9A-Za-z])")
+_ADDRESSED = ("to", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to")
+
+
 def may_be_report(raw_headers: bytes) -> bool:
     """Return whether a mail may be a bounce or a complaint. Letters of people are left unread in the mailbox."""
     headers, _body = split_head(raw_headers.replace(b"\r\n", b"\n"))
@@ -22,7 +30,8 @@ def may_be_report(raw_headers: bytes) -> bool:
         return headers.report_type != "disposition-notification"
     subject = headers.get("subject").casefold()
     return (
-        is_from_system(headers)
+        any(REFERENCE.search(value) for name in _ADDRESSED for value in headers.all(name))
+        or is_from_system(headers)
         or has_failure_subject(headers)
         or any(one in subject for one in _FEEDBACK_SUBJECTS)
         or (has_null_sender(headers) and "auto-replied" not in headers.get("auto-submitted").lower())

@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 
 from ...clock import utcnow
 from ...db import db
+from ...outbox.reference import read_reference
 from ...security_log import SecurityEvent, record
 from ...smtp.failure import SubmissionFailure
 from ...smtp.server import Secret
@@ -26,7 +27,7 @@ from ..parsing.model import BounceClass
 from ..parsing.read import read_report
 from ..recording import record_events
 from . import problems
-from .candidates import may_be_report
+from .candidates import REFERENCE, may_be_report
 from .credentials import OpenedMailbox, open_mailbox
 from .imap import TIME_LIMIT_S, UID_SPAN, ImapFailure, ImapSession
 from .models import BounceMailbox
@@ -45,6 +46,7 @@ _MAILS_PER_READING = 500
 _REPORTS_PER_READING = 20
 _HEADERS_AT_ONCE = 50
 _JOBS_PER_SWEEP = 50
+_MAX_PLACE_CHARS = 320  # of an address or an ENVID
 _RAW_CHARS = 4000  # of the report's own words; the message that it returns is not kept
 
 
@@ -162,7 +164,8 @@ def _read_up_to(mailbox: ImapSession, newest: int, result: _Reading) -> None:
 def reports_of(raw: bytes) -> list[Report]:
     """Return what a mail reports about messages of ours: nothing, if it names no message."""
     read_ = read_report(raw)
-    if not (read_.message_id or read_.reference):
+    reference = _reference_of(read_)
+    if not (read_.message_id or reference):
         return []
     at = _date_of(raw)
     digest = hashlib.sha256(raw).hexdigest()
@@ -176,13 +179,23 @@ def reports_of(raw: bytes) -> list[Report]:
             status=finding.status,
             reply_code=int(finding.reply_code) if finding.reply_code else None,
             reason=finding.reason,
-            reference=read_.reference,
+            reference=reference,
             header_id=read_.message_id,
             raw=_own_words(read_),
         )
         for number, finding in enumerate(read_.findings)
         if finding.outcome not in {BounceClass.NONE, BounceClass.AUTO_REPLY}
     ]
+
+
+def _reference_of(report: MailReport) -> str:
+    """Return the reference that a report names: in the message that it returns, as ENVID, or in its own address (VERP).
+
+    Relays add to that address (BATV, SRS), and some change its case.
+    """
+    places = (report.reference, report.envelope_id, *report.delivered_to)
+    found = [one for place in places for one in REFERENCE.findall(place[:_MAX_PLACE_CHARS])]
+    return next((one for one in found if read_reference(one) is not None), report.reference)
 
 
 def _own_words(report: MailReport) -> str:

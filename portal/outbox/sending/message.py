@@ -37,9 +37,10 @@ class AccountMessage(Message):
         # Flask-Mail's own __init__ is not called: it creates an unused Message-ID from the host name of this machine,
         # which may cost a DNS query for every message.
         text, html = bodies(row)
+        self.reference = reference_of(row.id)
         self.alts = {}
         self.subject = row.subject
-        self.sender = self._sender = route.return_path  # of the envelope; the From header is route.author
+        self.sender = self._sender = route.return_path(self.reference)  # the From header is route.author
         self._recipient = row.recipient
         self.recipients = [row.recipient]
         self.body, self.html = text, html or None
@@ -49,7 +50,7 @@ class AccountMessage(Message):
         self.charset = self.extra_headers = None
         self.cc, self.bcc, self.attachments = [], [], []
         self.mail_options, self.rcpt_options = [], []
-        self.headers = _headers(row, route, now)
+        self.headers = _headers(row, route, self.reference, now)
         self._bytes: bytes | None = None
         self._outgoing: OutgoingMessage | None = None
 
@@ -67,7 +68,8 @@ class AccountMessage(Message):
         """Return the envelope and the bytes for ``Session.send``. Raises MessageRefused or ValueError."""
         if self._outgoing is None:
             # The bytes were checked as they were serialised; the addresses are checked here.
-            envelope = Envelope(_sender(self._sender), parse_mailbox(self._recipient))
+            sender, recipient = _sender(self._sender), parse_mailbox(self._recipient)
+            envelope = Envelope(sender, recipient, reference=self.reference)
             self._outgoing = OutgoingMessage(envelope, self.as_bytes())
         return self._outgoing
 
@@ -116,7 +118,9 @@ def bodies(row: OutboxMessage | QueuedMessage) -> tuple[str, str]:
     return open_body(row.text, row.key), open_body(row.html, row.key) if row.html else ""
 
 
-def _headers(row: OutboxMessage | QueuedMessage, route: Route, now: datetime) -> dict[str, str]:
+def _headers(
+    row: OutboxMessage | QueuedMessage, route: Route, reference: str, now: datetime
+) -> dict[str, str]:
     headers = {
         "From": route.author,
         "To": mailbox_header(row.recipient_name, row.recipient),
@@ -125,7 +129,6 @@ def _headers(row: OutboxMessage | QueuedMessage, route: Route, now: datetime) ->
         "Message-ID": row.message_id or "",
         "Auto-Submitted": "auto-generated",  # vacation responders do not reply to it (RFC 3834)
     }
-    reference = reference_of(row.id)
     headers[HEADER] = reference
     if route.reference_header is not None:  # the provider repeats its value in its events
         name, value = route.reference_header

@@ -42,11 +42,15 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class Envelope:
-    """Sender and recipient. ``options`` are further MAIL parameters such as ``RET=HDRS`` (RFC 3461)."""
+    """Sender and recipient. ``options`` are further MAIL parameters, such as ``RET=FULL``.
+
+    ``reference``: letters and digits, which a server that offers DSN (RFC 3461) repeats in its reports as the ENVID.
+    """
 
     sender: Mailbox
     recipient: Mailbox
     options: tuple[str, ...] = ()
+    reference: str = ""
 
     @classmethod
     def parse(cls, sender: str, recipient: str, options: tuple[str, ...] = ()) -> Envelope:
@@ -63,6 +67,8 @@ class Envelope:
     def mail_command(self, features: EhloFeatures, message: bytes | None) -> str:
         """Return the MAIL command with the parameters the server supports (RFC 1870, 6152, 6531)."""
         parameters = list(self.options)
+        if self.reference and "DSN" in features:
+            parameters += ["RET=HDRS", f"ENVID={self.reference}"]
         if message is not None and "SIZE" in features:
             parameters.append(f"SIZE={len(message)}")
         # Without 8BITMIME the octets are sent unchanged: nearly all servers accept them, and refusing loses mail.
@@ -72,12 +78,16 @@ class Envelope:
             parameters.append("SMTPUTF8")
         return " ".join([f"MAIL FROM:<{self.sender}>", *parameters])
 
-    def rcpt_command(self) -> str:
-        return f"RCPT TO:<{self.recipient}>"
+    def rcpt_command(self, features: EhloFeatures) -> str:
+        """Return the RCPT command; with DSN it names the recipient as it was mailed (RFC 3461 section 4.2)."""
+        command = f"RCPT TO:<{self.recipient}>"
+        if self.reference and "DSN" in features and self.recipient.is_ascii:
+            command += f" ORCPT=rfc822;{_xtext(str(self.recipient))}"
+        return command
 
     def commands(self, features: EhloFeatures, message: bytes | None) -> list[str]:
         """Return the commands that precede the message, in order."""
-        return [self.mail_command(features, message), self.rcpt_command(), "DATA"]
+        return [self.mail_command(features, message), self.rcpt_command(features), "DATA"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,11 @@ class OutgoingMessage:
         """Check addresses and message. Raises ValueError."""
         check_message(message)
         return cls(Envelope.parse(sender, recipient, options), message)
+
+
+def _xtext(text: str) -> str:
+    """Return printable ASCII as xtext (RFC 3461 section 4): ``+`` and ``=`` are written as hexadecimal digits."""
+    return text.replace("+", "+2B").replace("=", "+3D")
 
 
 def check_message(message: bytes) -> None:

@@ -342,6 +342,15 @@ def test_mail_parameters_depend_on_the_message_and_the_extensions() -> None:
     assert envelope.mail_command(full, "ü".encode()) == f"MAIL FROM:<{SENDER}> RET=HDRS SIZE=2 BODY=8BITMIME"
     assert envelope.mail_command(full, b"u") == f"MAIL FROM:<{SENDER}> RET=HDRS SIZE=1"
     assert envelope.mail_command(EhloFeatures(), "ü".encode()) == f"MAIL FROM:<{SENDER}> RET=HDRS"
+    referring = replace(Envelope.parse(SENDER, "bob+a=b@example.net"), reference="00ff")
+    assert referring.commands(full, b"u")[:2] == [
+        f"MAIL FROM:<{SENDER}> SIZE=1",
+        "RCPT TO:<bob+a=b@example.net>",
+    ]
+    assert referring.commands(EhloFeatures({"DSN": ""}), b"u")[:2] == [
+        f"MAIL FROM:<{SENDER}> RET=HDRS ENVID=00ff",
+        "RCPT TO:<bob+a=b@example.net> ORCPT=rfc822;bob+2Ba+3Db@example.net",
+    ]
     for bad in ("X Y", "RET=\r\nRSET", "", "=x", "RET=ü"):
         with pytest.raises(ValueError, match="parameter"):
             Envelope.parse(SENDER, RECIPIENT, (bad,))
