@@ -1,4 +1,4 @@
-"""Migration 0033 moves former addresses of hooks to a table, adds two columns to suppressions, and keeps every row."""
+"""Migration 0035 moves former addresses of hooks to a table, adds two columns to suppressions, and keeps every row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.test_account_states_migration import FOLDER, _fill
 from tests.test_plain_names import _tables
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
-BEFORE, AFTER = "0032", "0033"
+BEFORE, AFTER = "0034", "0035"
 CHANGED = {
     "bounce_hook": {"former_hash", "former_until"},
     "suppression": {"message_id", "was_unsubscribed"},
