@@ -12,6 +12,7 @@ from flask_migrate import upgrade
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from . import demo
+from .affiliates import erased
 from .clock import utcnow
 from .config import ConfigError
 from .db import readiness
@@ -103,6 +104,8 @@ def set_up(instance: Path) -> Flask:
     migrate(app)
     close_demo(app)
     require_ready(app)
+    with app.app_context():
+        erased.ensure_key()
     return app
 
 

@@ -18,6 +18,7 @@ from .jobs.registry import job_registry
 from .money import approval_rule
 from .money.weekly_summary import enqueue_summaries as enqueue_weekly_summaries
 from .outbox.sending import dispatcher
+from .privacy import erasing
 from .settings import login_probe, versions
 from .settings.check import run as check_version
 
@@ -71,6 +72,7 @@ def install(app: Flask, config: Config) -> None:
             in_context(lambda account_id: digests.send(account_id, now=utcnow())),
         ),
         "cleanup": ("housekeeping", in_context(lambda _: delete_unconfirmed(now=utcnow()))),
+        erasing.JOB: ("housekeeping", in_context(erasing.run)),
         "rollup": ("housekeeping", in_context(_roll_up_and_clean_up)),
         "alert": ("alerts", in_context(alerts.send)),
         "webhook": ("webhooks", fair("webhooks", "webhook", webhooks.account_of, webhooks.deliver)),

@@ -24,6 +24,7 @@ _SUPPRESSED: Mapping[SuppressionReason, str] = {
     SuppressionReason.BOUNCED: "A server said that there is no such mailbox while it waited.",
     SuppressionReason.COMPLAINED: "Its recipient called an earlier email spam while it waited.",
     SuppressionReason.BY_OWNER: "Its recipient was put on the list of those not written to while it waited.",
+    SuppressionReason.ERASED: "The person was erased while it waited.",
 }
 
 
@@ -32,6 +33,13 @@ def for_suspended(affiliate: Affiliate, *, now: datetime) -> None:
     kinds = [notice.kind for notice in CATALOGUE.values() if notice.audience is Audience.AFFILIATE]
     message_ids = cancel_pending(affiliate.account_id, affiliate.mailbox, kinds, Status.CANCELLED, now=now)
     cancellations.record_reason(message_ids, _SUSPENDED, now=now)
+
+
+def for_erased(account_id: int, mailbox: str, *, now: datetime) -> None:
+    """Cancel all queued emails to a mailbox of a person who is erased."""
+    kinds = [notice.kind for notice in CATALOGUE.values() if notice.audience is Audience.AFFILIATE]
+    message_ids = cancel_pending(account_id, mailbox, kinds, Status.CANCELLED, now=now)
+    cancellations.record_reason(message_ids, _SUPPRESSED[SuppressionReason.ERASED], now=now)
 
 
 def for_opted_out(account_id: int, mailbox: str, kinds: Collection[str], *, now: datetime) -> None:

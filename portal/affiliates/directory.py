@@ -76,13 +76,15 @@ def matches(query: str) -> ColumnElement[bool]:
 
 def find_by_dashboard_key(key: str) -> tuple[Affiliate, Account] | None:
     """Return the affiliate with this dashboard key, and None until the mailbox is confirmed."""
-    confirmed = Affiliate.state.not_in((AffiliateState.UNCONFIRMED, AffiliateState.INVITED))
+    hidden = (AffiliateState.UNCONFIRMED, AffiliateState.INVITED, AffiliateState.ERASED)
+    confirmed = Affiliate.state.not_in(hidden)
     return _with_account(Affiliate.dashboard_key_hash == page_keys.hash_key(key), confirmed)
 
 
 def find_by_preferences_key(key: str) -> tuple[Affiliate, Account] | None:
     """Return the affiliate with this preferences key."""
-    return _with_account(Affiliate.preferences_key_hash == page_keys.hash_key(key))
+    matches = Affiliate.preferences_key_hash == page_keys.hash_key(key)
+    return _with_account(matches, Affiliate.state != AffiliateState.ERASED)
 
 
 def joined_by_invitation(affiliate_ids: Iterable[int]) -> set[int]:

@@ -24,6 +24,7 @@ class AffiliateState(StrEnum):
     DECLINED = "declined"
     SUSPENDED = "suspended"
     INVITED = "invited"  # by the owner; has not joined yet
+    ERASED = "erased"  # a blank row that holds sums
 
 
 class EmailPace(StrEnum):
@@ -49,6 +50,7 @@ class SuppressionReason(StrEnum):
     BOUNCED = "bounced"
     COMPLAINED = "complained"  # called an email spam
     BY_OWNER = "by-owner"
+    ERASED = "erased"  # the row holds a hash instead of the mailbox (erased.py)
 
 
 def _default_search_text(context: Any) -> str:
@@ -91,6 +93,7 @@ class Affiliate(Base):
     confirmed_at: Mapped[datetime | None]  # by the link in the confirmation email
     email_pace: Mapped[EmailPace] = mapped_column(enum_column(EmailPace, 8), default=EmailPace.AT_ONCE)
     confirmed_network: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    erasure_asked_at: Mapped[datetime | None]  # by the affiliate, on the dashboard
     created_at: Mapped[datetime]
     external_id: Mapped[str | None] = mapped_column(String(100))  # the shop's own id; unique in the account
     notes: Mapped[str] = mapped_column(Text, default="")  # of the owner, for the owner
@@ -103,6 +106,12 @@ class Affiliate(Base):
         Index("ix_affiliate_list", "account_id", "id"),
         Index("ix_affiliate_state", "account_id", "state", "id"),
         Index("ix_affiliate_unconfirmed", "state", "created_at"),
+        partial_index(
+            text("erasure_asked_at IS NOT NULL"),
+            "ix_affiliate_erasure_asked",
+            "account_id",
+            "erasure_asked_at",
+        ),
         partial_index(
             text("external_id IS NOT NULL"),
             "ix_affiliate_external_id",

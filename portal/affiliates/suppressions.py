@@ -18,7 +18,7 @@ from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage
 from ..state import get_state
 from ..web.pagination import Page, newest_first
-from . import cancel_pending
+from . import cancel_pending, erased
 from .models import Affiliate, OptOut, Suppression, SuppressionLift, SuppressionReason
 
 if TYPE_CHECKING:
@@ -32,14 +32,16 @@ if TYPE_CHECKING:
 # Prepared, because a sign-up runs it in a raw transaction (see enrolment/signup.py).
 _FIND_REASON = PreparedStatement(
     select(Suppression.reason).where(
-        Suppression.account_id == bindparam("account_id"), Suppression.mailbox_key == bindparam("mailbox_key")
+        Suppression.account_id == bindparam("account_id"),
+        Suppression.mailbox_key.in_([bindparam("mailbox_key"), bindparam("hash")]),
     )
 )
 # RFC 3463 and RFC 7505: no such mailbox, no such host, a domain that accepts no mail. Other failures may be temporary.
 _NO_SUCH_MAILBOX_CODES = frozenset({"5.1.1", "5.1.2", "5.1.10"})
 _NOTE_CHARS, _WHY_CHARS = 200, 200
-# A reason replaces those after it and itself; the owner's decision stays.
+# A reason replaces those after it and itself; the owner's decision stays. An erased person has a row of their own.
 _PRECEDENCE = (
+    SuppressionReason.ERASED,
     SuppressionReason.BY_OWNER,
     SuppressionReason.COMPLAINED,
     SuppressionReason.BOUNCED,
@@ -63,18 +65,18 @@ def add_listener(app: Flask, listener: Listener) -> None:
 
 def find_suppression(account_id: int, mailbox: str) -> Suppression | None:
     """Return the suppression of a mailbox, or None if the account may write to it."""
-    query = select(Suppression).where(
-        Suppression.account_id == account_id, Suppression.mailbox_key == mailbox.casefold()
-    )
-    return db.session.scalar(query)
+    keys = [mailbox.casefold(), erased.hash_of(account_id, mailbox)]
+    query = select(Suppression).where(Suppression.account_id == account_id, Suppression.mailbox_key.in_(keys))
+    return db.session.scalars(query.order_by(Suppression.mailbox_key).limit(1)).first()
 
 
 def is_suppressed(account_id: int, mailbox: str, category: Category) -> bool:
     """Return whether emails of this category must not be sent to a mailbox."""
-    row = _FIND_REASON.first(account_id=account_id, mailbox_key=mailbox.casefold())
-    if row is None:
-        return False
-    return row[0] is not SuppressionReason.UNSUBSCRIBED or category is not Category.TRANSACTIONAL
+    rows = _FIND_REASON.all(
+        account_id=account_id, mailbox_key=mailbox.casefold(), hash=erased.hash_of(account_id, mailbox)
+    )
+    is_transactional = category is Category.TRANSACTIONAL
+    return any(row[0] is not SuppressionReason.UNSUBSCRIBED or not is_transactional for row in rows)
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ def suppress(
 def suppress_because(account_id: int, mailbox: str, cause: SuppressionCause, *, now: datetime) -> None:
     """Suppress a mailbox as ``suppress`` does, for a cause that ``undo_reports`` can take back."""
     reason = cause.reason
+    if erased.is_blank(mailbox):
+        return  # a late report about an email to a person who was erased since
     cancel_pending.for_suppressed(account_id, mailbox, reason, now=now)
     values = {
         "account_id": account_id,
@@ -211,6 +215,33 @@ def add(account_id: int, mailbox: str, note: str, *, now: datetime) -> None:
     """Suppress a mailbox by the owner's decision. Commits."""
     suppress(account_id, mailbox, SuppressionReason.BY_OWNER, note=note, now=now)
     db.session.commit()
+
+
+def add_erased(account_id: int, mailbox: str, *, now: datetime) -> None:
+    """Suppress an erased person by a hash, in place of every other row about the mailbox. The caller commits."""
+    for table in (Suppression, SuppressionLift):
+        db.session.execute(
+            delete(table).where(table.account_id == account_id, table.mailbox_key == mailbox.casefold())
+        )
+    key = erased.hash_of(account_id, mailbox)
+    values = {"mailbox_key": key, "reason": SuppressionReason.ERASED, "note": "", "created_at": now}
+    statement = insert(Suppression).values(account_id=account_id, **values)
+    db.session.execute(statement.on_conflict_do_nothing(index_elements=["account_id", "mailbox_key"]))
+
+
+def find_erased(account_id: int, mailbox: str) -> Suppression | None:
+    """Return the row of an erased person, found by the mailbox that the owner enters."""
+    key = erased.hash_of(account_id, mailbox)
+    query = select(Suppression).where(Suppression.account_id == account_id, Suppression.mailbox_key == key)
+    return db.session.scalar(query) if key else None
+
+
+def has_erased(account_id: int) -> bool:
+    """Return whether the account has erased anyone."""
+    found = exists().where(
+        Suppression.account_id == account_id, Suppression.reason == SuppressionReason.ERASED
+    )
+    return bool(db.session.scalar(select(found)))
 
 
 def find_by_id(account_id: int, suppression_id: int) -> Suppression | None:

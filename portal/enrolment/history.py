@@ -34,6 +34,7 @@ SUPPRESSION_LABELS: Mapping[SuppressionReason, str] = {
     SuppressionReason.BOUNCED: lazy_gettext("There is no such mailbox, or emails to it come back"),
     SuppressionReason.COMPLAINED: lazy_gettext("Called one of your emails spam"),
     SuppressionReason.BY_OWNER: "Put on the list by you",
+    SuppressionReason.ERASED: lazy_gettext("Was erased, and gets nothing"),
 }
 _STATE_SENTENCES: Mapping[AffiliateState, str] = {
     AffiliateState.UNCONFIRMED: (
@@ -44,6 +45,9 @@ _STATE_SENTENCES: Mapping[AffiliateState, str] = {
     AffiliateState.DECLINED: "You declined this application. You can still approve it.",
     AffiliateState.SUSPENDED: "They get no email until you let them go on.",
     AffiliateState.INVITED: "You invited them; they have not joined yet.",
+    AffiliateState.ERASED: lazy_gettext(
+        "This person was erased. The amounts of their orders are kept, without anything that describes them."
+    ),
 }
 _PURPOSE_LABELS: Mapping[TokenPurpose, str] = {
     TokenPurpose.CONFIRM: "Confirmation asked for",
@@ -83,7 +87,7 @@ def load_history(affiliate: Affiliate) -> AffiliateHistory:
     kinds = sorted(suppressions.opted_out(affiliate.id))
     return AffiliateHistory(
         affiliate=affiliate,
-        sentence=_STATE_SENTENCES[affiliate.state],
+        sentence=str(_STATE_SENTENCES[affiliate.state]),
         sent_links=_sent_links(affiliate.id),
         opted_out=[CATALOGUE[kind].name if kind in CATALOGUE else kind for kind in kinds],
         suppression=suppressions.find_suppression(affiliate.account_id, affiliate.mailbox),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import lazy_gettext as _
 from sqlalchemy import func, or_, select
 
 from ..accounts.standing import is_limited
@@ -39,6 +40,7 @@ TABS = (
     AffiliateState.INVITED,
     AffiliateState.DECLINED,
     AffiliateState.SUSPENDED,
+    AffiliateState.ERASED,
 )
 STATE_LABELS: Mapping[AffiliateState, str] = {
     AffiliateState.ACTIVE: "Active",
@@ -47,6 +49,7 @@ STATE_LABELS: Mapping[AffiliateState, str] = {
     AffiliateState.INVITED: "Invited",
     AffiliateState.DECLINED: "Declined",
     AffiliateState.SUSPENDED: "Suspended",
+    AffiliateState.ERASED: _("Erased"),
 }
 # An affiliate who waited for approval is welcomed by "approved", any other by the sign-up email.
 _WELCOME_KINDS = (NEW_SIGN_UP.kind, "approved")
@@ -113,7 +116,8 @@ class AffiliatePage:
 
     @property
     def total(self) -> int:
-        return sum(self.counts.values())
+        """The number of affiliates without those erased, whom only their own tab lists."""
+        return sum(count for state, count in self.counts.items() if state is not AffiliateState.ERASED)
 
 
 def public_programme(slug: str) -> PublicProgramme | None:
@@ -144,6 +148,8 @@ def list_affiliates(
     query = select(Affiliate).where(*found)
     if filters.state is not None:
         query = query.where(Affiliate.state == filters.state)
+    else:
+        query = query.where(Affiliate.state != AffiliateState.ERASED)
     page: Page[Any] = newest_first(query, Affiliate.id, before=before, after=after)
     ids, config = [row.id for row in page.rows], current_config()
     welcomes, has_visits = _welcomes(ids), counts.are_counted(account.id)

@@ -19,7 +19,7 @@ from sqlalchemy import bindparam, select
 
 from .. import rate_limit, recipient_limits
 from ..accounts import standing
-from ..affiliates import page_keys
+from ..affiliates import erased, page_keys
 from ..affiliates.consent import Agreement, AgreementWay, agreed_words
 from ..affiliates.directory import find_programme
 from ..affiliates.models import Affiliate, AffiliateState, EmailPace, TokenPurpose
@@ -180,6 +180,7 @@ def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> A
         confirmed_network="",
         notes="",
         website="",
+        erasure_asked_at=None,
     )
     page_keys.assign(new)
     return new
@@ -198,6 +199,7 @@ def _plan_sign_up(account: Account, entered: SignUp, now: datetime) -> _SignUpPl
     new, rules = new_affiliate(account, entered.name, entered.mailbox, now), get_rules(account.id)
     agree(new, account, AgreementWay.SIGN_UP, Agreement(entered.sentence, entered.network), now=now)
     new.website = entered.website if account.asks_website else ""
+    erased.load_key()
     confirmation = emails = None
     if rules.confirm or standing.is_limited(account):
         confirmation = confirmation_links.render_confirmation(account)

@@ -164,6 +164,7 @@ def dashboard(key: str) -> Any:
         "affiliates/dashboard.html",
         account=account,
         affiliate=affiliate,
+        key=key,
         preferences_key=page_keys.open_keys(affiliate).preferences,
         first_name=first_name_of(affiliate.name),
         link=link,

@@ -284,6 +284,8 @@ def _decide_by_state(affiliate: Affiliate, type_: EventType) -> EmailDecision:
             return EmailDecision.QUEUED
         case AffiliateState.UNCONFIRMED:
             return EmailDecision.NOT_CONFIRMED
+        case AffiliateState.ERASED:
+            return EmailDecision.NOT_ACTIVE
         case AffiliateState.SUSPENDED:
             return EmailDecision.SUSPENDED
     return EmailDecision.QUEUED if type_ in STATUS_EVENTS else EmailDecision.NOT_ACTIVE

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Text, and_, func, or_, select, true, update
 
 from ..affiliates import page_keys
+from ..affiliates.erased import BINDING as ERASURE_KEY_BINDING
+from ..affiliates.erased import ErasureKey
 from ..affiliates.models import Affiliate
 from ..bounces import hooks
 from ..bounces.mailbox import credentials as mailbox_credentials
@@ -27,6 +29,8 @@ from ..oauth.models import OAuthAttempt, OAuthGrant
 from ..oauth.sealing import binding as grant_binding
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import body_binding
+from ..privacy import erasing
+from ..privacy.models import Erasure
 from ..settings.credentials import binding
 from ..settings.models import SmtpSettings, VersionState
 from ..state import vault
@@ -119,6 +123,14 @@ KINDS = (
         ("sealed_password",),
         mailbox_credentials.binding,
         BounceMailbox.grant_id.is_(None),  # the others have none
+    ),
+    SealedKind("the key of erased addresses", ErasureKey, ("sealed",), lambda _row: ERASURE_KEY_BINDING),
+    SealedKind(
+        "persons being erased",
+        Erasure,
+        ("sealed_person",),
+        erasing.binding,
+        Erasure.sealed_person.is_not(None),  # cleared at the end
     ),
     SealedKind("keys of affiliates' pages", Affiliate, ("sealed_page_keys",), page_keys.binding),
     # Last, so that a portal without the old key refuses to start until all other rows are resealed.

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from portal.accounts.models import Account
-from portal.affiliates import suppressions
+from portal.affiliates import erased, suppressions
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import confirmation_links, signup_rules
@@ -50,6 +50,7 @@ def _locked(trace):
 @pytest.mark.parametrize(("confirm", "most"), [(True, _MAX_WITH_CONFIRMATION), (False, _MAX_WITHOUT)])
 def test_a_sign_up_reads_and_renders_before_its_write_transaction(programme, client, trace, confirm, most):
     signup_rules.save_rules(programme.id, signup_rules.Rules(confirm=confirm))
+    erased.ensure_key()  # as python -m portal.bootstrap does
     client.get("/join/brightleaf")
     confirmation_links._render.cache_clear()
     page = client.get("/join/brightleaf").get_data(as_text=True)

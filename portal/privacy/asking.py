@@ -1,0 +1,59 @@
+"""An affiliate's request to be erased. The owner is asked, because what is not paid yet is lost with the address."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from flask import url_for
+from flask_babel import gettext as _
+from flask_babel import ngettext
+from sqlalchemy import func, select
+
+from ..affiliates.directory import find_by_dashboard_key
+from ..affiliates.models import Affiliate
+from ..db import db
+from ..web.banners import Banner
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+ANSWER_WITHIN = timedelta(days=30)  # GDPR article 12(3): one month
+
+
+def ask(key: str, *, now: datetime) -> bool:
+    """Record that the affiliate with this dashboard key asks to be erased; False for an unknown key. Commits."""
+    found = find_by_dashboard_key(key)
+    if found is not None:
+        found[0].erasure_asked_at = found[0].erasure_asked_at or now
+        db.session.commit()
+    return found is not None
+
+
+def withdraw(key: str) -> bool:
+    """Withdraw the request of the affiliate with this dashboard key; False for an unknown key. Commits."""
+    found = find_by_dashboard_key(key)
+    if found is not None:
+        found[0].erasure_asked_at = None
+        db.session.commit()
+    return found is not None
+
+
+def banners(account_id: int) -> list[Banner]:
+    """Return the banner while affiliates of an account wait to be erased; it leads to the one who waits longest."""
+    open_ = (
+        Affiliate.account_id == account_id,
+        Affiliate.erasure_asked_at.is_not(None),  # as in the partial index; an erasure clears it
+    )
+    count = db.session.scalar(select(func.count()).select_from(Affiliate).where(*open_)) or 0
+    if not count:
+        return []
+    query = select(Affiliate.id).where(*open_).order_by(Affiliate.erasure_asked_at, Affiliate.id)
+    first = db.session.scalars(query.limit(1)).one()
+    title = ngettext("An affiliate asks to be erased", "%(num)s affiliates ask to be erased", count)
+    text = _("Many laws give you a month to answer. Pay what is due first: it cannot be assigned afterwards.")
+    return [
+        Banner(
+            "warning", title, text, _("See who asks"), url_for("affiliates.show", id_=first, _anchor="erase")
+        )
+    ]

@@ -1,0 +1,277 @@
+"""The steps of an erasure: what is blanked in each table, a batch at a time. The caller commits.
+
+A step gets a scope and a cursor, and returns the next cursor, None at its end. Blanking a row again changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, or_, select, text, update
+
+from ..api.models import ApiRequest
+from ..arrival.models import TestEmail
+from ..bounces.models import BounceEvent, EventState, MessageOutcome
+from ..db import db
+from ..deliveries.models import BulkAction, LogRow
+from ..events.models import EmailDecision, Event, EventMail
+from ..events.types import EventType
+from ..incidents.models import Incident, IncidentEvent, WebhookDelivery
+from ..money.models import Commission
+from ..outbox import cancellations
+from ..outbox.models import OPEN, DeliveryAttempt, OutboxMessage, Queue, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from .person import Person
+
+BATCH = 200
+_WAITING = (Status.QUEUED, Status.HELD)
+_CANCELLED = "The person whom it is about was erased while it waited."
+# What remains of an event: amounts, dates and the shop's number of the order. A week's figures are numbers only.
+_KEPT_VALUES = frozenset(
+    {
+        "order",
+        "amount",
+        "currency",
+        "commission",
+        "week_start",
+        "week_end",
+        "occurred_at",
+        "period",
+        "settled",
+    }
+)
+_KEPT_DIAGNOSIS = ("code", "kind", "whose_move", "retry_class")
+SUBJECT = "Erased"
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Whose traces are blanked, in which account."""
+
+    account_id: int
+    person: Person
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How many rows were blanked. ``waits``: a message of the person is being submitted, so blank again later."""
+
+    blanked: int
+    cursor: int | None
+    waits: bool = False
+
+
+def cancel_owner_mail(affiliate_id: int, account_id: int, *, now: datetime) -> None:
+    """Cancel what waits to tell the owner about a person, and take their events out of waiting digests."""
+    of_person = select(Event.id).where(Event.affiliate_id == affiliate_id)
+    waiting = update(EventMail).where(EventMail.event_id.in_(of_person), EventMail.digest_at.is_not(None))
+    _run(waiting.values(digest_at=None, decision=EmailDecision.SUPPRESSED))
+    mails = select(EventMail.message_id).where(EventMail.event_id.in_(of_person))
+    statement = (
+        update(OutboxMessage)
+        .where(
+            OutboxMessage.account_id == account_id,
+            text(OPEN),
+            OutboxMessage.status.in_(_WAITING),
+            OutboxMessage.lease_token.is_(None),
+            OutboxMessage.id.in_(mails),
+        )
+        .values(status=Status.CANCELLED, settled_at=now)
+        .returning(OutboxMessage.id)
+    )
+    ids = list(db.session.scalars(statement.execution_options(synchronize_session=False)))
+    cancellations.record_reason(ids, _CANCELLED, now=now)
+
+
+# -- the steps
+
+
+def events(scope: Traces, cursor: int) -> Batch:
+    """Blank the events, the recipients of their emails, and these emails: those to the owner name the person."""
+    person = scope.person
+    query = select(Event).where(Event.affiliate_id == person.affiliate_id, Event.id > cursor)
+    rows = list(db.session.scalars(query.order_by(Event.id).limit(BATCH)))
+    for row in rows:
+        if row.type is not EventType.WEEK_ENDED:
+            kept = {name: value for name, value in row.values.items() if name in _KEPT_VALUES}
+            row.values = person.without(kept)
+        if person.is_mentioned(row.key):
+            row.key = f"erased:{row.id}"
+    ids = [row.id for row in rows]
+    mails = db.session.execute(
+        select(EventMail.id, EventMail.recipient, EventMail.message_id).where(EventMail.event_id.in_(ids))
+    ).all()
+    own = [mail.id for mail in mails if person.is_mailbox(mail.recipient)]
+    _run(update(EventMail).where(EventMail.id.in_(own)).values(recipient=person.blank))
+    db.session.flush()
+    _blank_requests(ids, person)
+    message_ids = [mail.message_id for mail in mails if mail.message_id is not None]
+    for start in range(0, len(message_ids), BATCH):
+        blank_messages(scope, message_ids[start : start + BATCH])
+    return Batch(len(rows), ids[-1] if len(rows) == BATCH else None)
+
+
+def _blank_requests(event_ids: Collection[int], person: Person) -> None:
+    own = or_(ApiRequest.event_id.in_(event_ids), ApiRequest.affiliate_id == person.affiliate_id)
+    query = select(ApiRequest).where(own)
+    for request in db.session.scalars(query):
+        if person.is_mentioned(request.key):
+            request.key = f"erased:{request.id}"
+
+
+def own_messages(scope: Traces, cursor: int) -> Batch:
+    """Blank every message to the person, also those of no event: confirmations and copies."""
+    query = select(LogRow.message_id).where(
+        LogRow.account_id == scope.account_id,
+        LogRow.recipient.in_([mailbox.lower() for mailbox in scope.person.mailboxes]),
+        LogRow.message_id > cursor,
+    )
+    ids = list(db.session.scalars(query.order_by(LogRow.message_id).limit(BATCH)))
+    blank_messages(scope, ids)
+    return Batch(len(ids), ids[-1] if len(ids) == BATCH else None)
+
+
+def test_messages(scope: Traces, cursor: int) -> Batch:
+    """Blank test emails that were rendered for the person."""
+    query = select(TestEmail).where(TestEmail.account_id == scope.account_id, TestEmail.id > cursor)
+    tests = list(db.session.scalars(query.order_by(TestEmail.id).limit(BATCH)))
+    by_message = {one.message_id: one for one in tests}
+    texts = select(OutboxMessage.id, OutboxMessage.recipient, OutboxMessage.subject, OutboxMessage.text)
+    found = [
+        row.id
+        for row in db.session.execute(texts.where(OutboxMessage.id.in_(list(by_message))))
+        if scope.person.is_mentioned(f"{row.recipient}\n{row.subject}\n{row.text}")
+    ]
+    blank_messages(scope, found)
+    for one in tests:
+        if scope.person.is_mailbox(one.recipient):
+            one.recipient = scope.person.blank
+    return Batch(len(found), tests[-1].id if len(tests) == BATCH else None)
+
+
+def unmatched_reports(scope: Traces, cursor: int) -> Batch:
+    """Blank reports of providers that name the person and belong to no message."""
+    row = BounceEvent
+    query = select(row.id, row.recipient, row.raw, row.reason).where(
+        row.account_id == scope.account_id, row.state != EventState.MATCHED, row.id > cursor
+    )
+    rows = db.session.execute(query.order_by(row.id).limit(BATCH)).all()
+    found = [one.id for one in rows if scope.person.is_mentioned(f"{one.recipient}\n{one.raw}\n{one.reason}")]
+    blank_reports(row.id.in_(found), scope.person.blank)
+    return Batch(len(found), rows[-1].id if len(rows) == BATCH else None)
+
+
+def webhooks(scope: Traces, cursor: int) -> Batch:
+    """Delete the deliveries of webhooks, waiting or settled, that name the person by the code."""
+    row = WebhookDelivery
+    query = select(row.id, row.body).where(row.account_id == scope.account_id, row.id > cursor)
+    rows = db.session.execute(query.order_by(row.id).limit(BATCH)).all()
+    found = [one.id for one in rows if scope.person.is_mentioned(one.body)]
+    _run(delete(row).where(row.id.in_(found)))
+    return Batch(len(found), rows[-1].id if len(rows) == BATCH else None)
+
+
+def few_rows(scope: Traces, _cursor: int) -> Batch:
+    """Blank the tables with few rows of an account: incidents, the queue, bulk actions, and reasons of declines."""
+    person, account = scope.person, scope.account_id
+    reasons = update(Commission).where(Commission.affiliate_id == person.affiliate_id)
+    _run(reasons.values(reason=""))
+    for incident in db.session.scalars(select(Incident).where(Incident.account_id == account)):
+        incident.last_reply = person.without(incident.last_reply)
+        if (changed := person.without(incident.diagnosis)) != incident.diagnosis:
+            incident.diagnosis = changed
+    lines = select(IncidentEvent).join(Incident, Incident.id == IncidentEvent.incident_id)
+    for line in db.session.scalars(lines.where(Incident.account_id == account)):
+        line.text = person.without(line.text)
+    queue = db.session.get(Queue, account)
+    if queue is not None and queue.hold_diagnosis:
+        changed = person.without(queue.hold_diagnosis)
+        if changed != queue.hold_diagnosis:
+            queue.hold_diagnosis = changed
+    for action in db.session.scalars(select(BulkAction).where(BulkAction.account_id == account)):
+        if (filters := person.without(action.filters)) != action.filters:
+            action.filters = filters
+    return Batch(0, None)
+
+
+def check(scope: Traces, _cursor: int) -> Batch:
+    """Report whether a message to the person is left, because it was just being submitted."""
+    row = LogRow
+    query = select(row.message_id).where(
+        row.account_id == scope.account_id,
+        row.recipient.in_([mailbox.lower() for mailbox in scope.person.mailboxes]),
+    )
+    return Batch(0, None, waits=db.session.scalars(query.limit(1)).first() is not None)
+
+
+# -- messages
+
+
+def blank_messages(scope: Traces, message_ids: Collection[int]) -> None:
+    """Blank messages with their copies, attempts, rows of the log and reports, except those being submitted."""
+    person = scope.person
+    query = select(OutboxMessage.id, OutboxMessage.recipient).where(
+        or_(OutboxMessage.id.in_(message_ids), OutboxMessage.copy_of_id.in_(message_ids)),
+        OutboxMessage.account_id == scope.account_id,
+        OutboxMessage.lease_token.is_(None),
+        OutboxMessage.status != Status.SENDING,
+    )
+    rows = db.session.execute(query).all()
+    ids = [row.id for row in rows]
+    own = [row.id for row in rows if person.is_mailbox(row.recipient)]
+    for id_ in ids:
+        values: dict[str, Any] = {"key": f"erased:{id_}", "subject": SUBJECT, "text": "", "html": ""}
+        values["unsubscribe_url"] = ""
+        if id_ in own:
+            values |= {"recipient": person.blank, "recipient_name": "", "message_id": None}
+        _run(update(OutboxMessage).where(OutboxMessage.id == id_).values(values))
+    _blank_attempts(ids)
+    _blank_log(ids, set(own), person.blank, scope.now)
+    blank_reports(BounceEvent.message_id.in_(own), person.blank)
+    outcomes = update(MessageOutcome).where(MessageOutcome.message_id.in_(own))
+    _run(outcomes.values(mailbox_key=person.blank, domain=_domain(person.blank), reason=""))
+
+
+def blank_reports(condition: Any, mailbox: str) -> None:
+    """Blank reports of providers: what came, and whom it names."""
+    values = {"recipient": mailbox, "raw": "", "reason": "", "header_id": "", "queue_id": "", "reference": ""}
+    _run(update(BounceEvent).where(condition).values(values))
+
+
+def _blank_attempts(message_ids: Collection[int]) -> None:
+    query = select(DeliveryAttempt).where(DeliveryAttempt.message_id.in_(message_ids))
+    for attempt in db.session.scalars(query):
+        attempt.reply_text = attempt.transcript = attempt.traceback = attempt.queue_id = ""
+        if attempt.diagnosis is not None:
+            attempt.diagnosis = {
+                name: attempt.diagnosis[name] for name in _KEPT_DIAGNOSIS if name in attempt.diagnosis
+            }
+    db.session.flush()
+
+
+def _blank_log(message_ids: Collection[int], own: set[int], mailbox: str, now: datetime) -> None:
+    """Replace rows of the log. The triggers keep the words of subjects for inserted and deleted rows only."""
+    table = LogRow.__table__
+    rows = db.session.execute(select(table).where(table.c.message_id.in_(message_ids))).mappings().all()
+    if not rows:
+        return
+    _run(delete(LogRow).where(LogRow.message_id.in_([row["message_id"] for row in rows])))
+    blanked = [dict(row) | {"subject": SUBJECT, "queue_id": "", "wiped_at": now} for row in rows]
+    for row in blanked:
+        if row["message_id"] in own:
+            row |= {"recipient": mailbox, "domain": _domain(mailbox), "reference": ""}
+    db.session.execute(insert(LogRow), blanked)
+
+
+def _domain(mailbox: str) -> str:
+    return mailbox.rpartition("@")[2]
+
+
+def _run(statement: Any) -> None:
+    db.session.execute(statement.execution_options(synchronize_session=False))

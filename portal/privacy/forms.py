@@ -1,0 +1,16 @@
+"""The form that lets an erased person be written to again."""
+
+from __future__ import annotations
+
+from flask_babel import lazy_gettext as _
+
+from ..web.fields import PortalForm, mailbox_field, required, text_field
+
+
+class TakePartAgainForm(PortalForm):
+    """The address of a person who was erased and asks to come back. Their mailbox is stored as a hash only."""
+
+    mailbox = mailbox_field(_("Email address"), required(_("Enter the email address.")))
+    why = text_field(
+        _("Why may it be written to again?"), required(_("Enter why it may be written to again.")), limit=200
+    )

@@ -1,0 +1,68 @@
+"""The person who is erased: how texts that mention them are recognised, and what replaces them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from ..affiliates import erased
+
+_MIN_NAME_CHARS = 3  # a shorter name stands in too many words
+
+
+@dataclass(frozen=True)
+class Person:
+    """What identified a person. It appears in no repr, log or job."""
+
+    affiliate_id: int
+    name: str
+    mailboxes: list[str]  # the present one first
+    codes: list[str]
+
+    def __repr__(self) -> str:
+        return f"Person({self.affiliate_id})"
+
+    def dump(self) -> str:
+        """Return the person as text, to be sealed."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def load(cls, text: str) -> Person:
+        """Return the person that ``dump`` wrote."""
+        return cls(**json.loads(text))
+
+    @property
+    def blank(self) -> str:
+        """The mailbox that replaces theirs."""
+        return erased.blank_mailbox(self.affiliate_id)
+
+    def is_mailbox(self, text: str) -> bool:
+        """Return whether a text is a mailbox of theirs."""
+        return text.casefold() in self._keys
+
+    def is_mentioned(self, text: str) -> bool:
+        """Return whether a text holds their mailbox, name or code."""
+        return self._pattern.search(text) is not None
+
+    def without(self, value: Any) -> Any:
+        """Return a value of JSON with their mailbox, name and code replaced in every text."""
+        if isinstance(value, str):
+            return self._pattern.sub("[erased]", value)
+        if isinstance(value, dict):
+            return {str(self.without(key)): self.without(one) for key, one in value.items()}
+        return [self.without(one) for one in value] if isinstance(value, list) else value
+
+    @cached_property
+    def _keys(self) -> frozenset[str]:
+        return frozenset(mailbox.casefold() for mailbox in self.mailboxes)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        words = [*self.mailboxes, *self.codes]
+        if len(self.name) >= _MIN_NAME_CHARS:
+            words.append(self.name)
+        alternatives = "|".join(map(re.escape, sorted(filter(None, words), key=len, reverse=True)))
+        return re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE)

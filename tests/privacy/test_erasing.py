@@ -1,0 +1,340 @@
+"""A person is erased: no table holds them any more, sums stay, and no way in writes to them again."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import sqlalchemy as sa
+from flask_migrate import downgrade, upgrade
+
+from portal import create_app
+from portal.affiliates import erased, suppressions
+from portal.affiliates.models import (
+    ActionToken,
+    Affiliate,
+    AffiliateState,
+    FormerCode,
+    OptOut,
+    Suppression,
+    SuppressionLift,
+    SuppressionReason,
+    TokenPurpose,
+)
+from portal.api.ingest import ingest_event
+from portal.arrival.models import TestEmail
+from portal.bounces.meaning import Meaning, Report
+from portal.bounces.models import BounceEvent, EventState, MessageOutcome
+from portal.bounces.recording import record_event
+from portal.clock import utcnow
+from portal.db import Base, db, readiness
+from portal.deliveries.models import LogRow
+from portal.enrolment import signup_rules
+from portal.events.models import EventMail
+from portal.incidents.models import Incident, IncidentKind, WebhookDelivery
+from portal.money import balances
+from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
+from portal.privacy import erasing, late_reports
+from portal.privacy.models import Erasure
+from portal.privacy.person import Person
+from tests.conftest import make_config
+from tests.enrolment.support import account_of, newest_affiliate, path_in, sign_up
+from tests.test_account_states_migration import _fill, _triggers
+from tests.test_plain_names import _tables
+
+NAME, MAILBOX, FORMER = "Grace Brewster Hopper", "Grace.Hopper@example.org", "grace@old.example"
+TRACES = re.compile(r"grace|hopper|brewster|a lead named", re.IGNORECASE)
+
+
+def traces(codes=()):
+    """Return the columns of all tables that hold something of the person."""
+    db.session.rollback()
+    words = re.compile("|".join([TRACES.pattern, *map(re.escape, codes)]), re.IGNORECASE)
+    found = set()
+    for table in Base.metadata.sorted_tables:
+        for row in db.session.execute(sa.select(table)).mappings():
+            for name, value in row.items():
+                text = json.dumps(value, ensure_ascii=False, default=str)
+                if words.search(text):
+                    found.add(f"{table.name}.{name}")
+    return found
+
+
+def report(account_id, code, event, key, **data):
+    body = {"event": event, "affiliate": {"code": code}, "data": data}
+    return ingest_event(account_id, body, key=key, now=utcnow())
+
+
+def fill(client, account):
+    """Leave traces of one person wherever the product stores any; return her."""
+    signup_rules.save_rules(account.id, signup_rules.Rules(confirm=True))
+    sign_up(client, name=NAME, mailbox=MAILBOX)
+    client.submit(path_in("confirm-sign-up", "confirm-sign-up"), {})
+    person, now = newest_affiliate(), utcnow()
+    money = {"currency": "EUR", "order": "A-1"}
+    report(account.id, person.code, "lead", f"lead-{MAILBOX}", lead_name="A lead named Lin")
+    report(account.id, person.code, "purchase", "buy-1", amount="80.00", commission="12.00",
+           product="Book for Grace", **money)  # fmt: skip
+    report(account.id, person.code, "purchase", "buy-2", amount="10.00", commission="1.50",
+           currency="EUR", order="A-2")  # fmt: skip
+    message = db.session.scalars(
+        sa.select(OutboxMessage).where(OutboxMessage.kind == "new-sign-up").limit(1)
+    ).one()
+    message.status, message.settled_at, message.message_id = Status.SENT, now, "<grace-1@shop.example>"
+    refused = {"code": "x", "retry_class": "recipient", "evidence": {"reply": f"<{MAILBOX}> unknown"}}
+    db.session.add(
+        DeliveryAttempt(message_id=message.id, number=1, started_at=now, outcome=Outcome.ACCEPTED,
+                        reply_text=f"250 <{MAILBOX}> ok", transcript=f"RCPT TO:<{MAILBOX}>",
+                        queue_id="for-grace", diagnosis=refused)
+    )  # fmt: skip
+    db.session.add_all(
+        [
+            OptOut(affiliate_id=person.id, kind="new-lead", created_at=now),
+            FormerCode(code="GRACEHOPPER", account_id=account.id, affiliate_id=person.id, replaced_at=now),
+            ActionToken(token_hash="t" * 64, affiliate_id=person.id, purpose=TokenPurpose.CONFIRM,
+                        mailbox=FORMER, created_at=now),
+            SuppressionLift(account_id=account.id, mailbox_key=MAILBOX.casefold(), reason="bounced",
+                            note="Grace", why="Grace wrote", lifted_by="Ada", lifted_at=now),
+            Incident(account_id=account.id, kind=IncidentKind.SENDING, cause="x", last_reply=f"<{MAILBOX}> no",
+                     diagnosis={"cause": f"{MAILBOX} is refused"}, opened_at=now, episode_started_at=now,
+                     last_seen_at=now),
+            WebhookDelivery(account_id=account.id, key="k", event="message.sent", created_at=now, next_at=now,
+                            body=json.dumps({"affiliate": {"code": person.code}})),
+            WebhookDelivery(account_id=account.id, key="other", event="message.sent", created_at=now,
+                            next_at=now, body=json.dumps({"affiliate": {"code": "OTHER"}})),
+            MessageOutcome(message_id=message.id, account_id=account.id, mailbox_key=MAILBOX.casefold(),
+                           domain="example.org", meaning=Meaning.SOFT, source="generic", event_key="e",
+                           occurred_at=now, noted_at=now, sent_at=now, reason="Grace's mailbox is full"),
+            TestEmail(account_id=account.id, message_id=message.id, token_hash="u" * 64, recipient=MAILBOX,
+                      created_at=now, expires_at=now),
+        ]
+    )  # fmt: skip
+    for key in ("matched", "unmatched"):
+        one = Report(Meaning.SOFT, key, recipient=MAILBOX, reason="Grace is full", raw=f"to {MAILBOX}")
+        record_event(account.id, "generic", one, now=now)
+    event = db.session.scalars(sa.select(BounceEvent).order_by(BounceEvent.id)).first()
+    event.state, event.message_id = EventState.MATCHED, message.id
+    person.external_id, person.notes = "customer-77", "Grace likes tea"
+    suppressions.suppress(account.id, MAILBOX, SuppressionReason.BOUNCED, note="Grace", now=now)
+    db.session.commit()
+    return person
+
+
+def counts(account_id):
+    by_status = sa.select(LogRow.status, LogRow.kind, sa.func.count()).group_by(LogRow.status, LogRow.kind)
+    waiting = (Status.QUEUED, Status.CANCELLED, Status.SUPPRESSED)
+    settled = [tuple(row) for row in db.session.execute(by_status) if row[0] not in waiting]
+    money = [
+        (one.currency, one.pending, one.approved, one.paid) for one in balances.overview(account_id).balances
+    ]
+    total = db.session.scalar(sa.select(sa.func.count()).select_from(OutboxMessage))
+    return sorted(settled), money, total
+
+
+@pytest.mark.both_databases
+def test_no_table_holds_an_erased_person_and_no_way_in_writes_to_them(owner, stranger, client, app):
+    account_id = account_of().id
+    person = fill(client, account_of())
+    id_, codes = person.id, [person.code, "customer-77"]
+    dashboard = path_in("new-sign-up", "affiliate")
+    assert client.get(dashboard).status_code == 200
+    before = counts(account_id)
+    assert len(traces(codes)) > 25
+    path = f"/affiliates/{id_}"
+    assert stranger.submit(f"{path}/erase", {}, page="/affiliates").status_code == 404
+    answer = owner.submit(f"{path}/erase", {}, page=path)
+    assert (answer.status_code, answer.location) == (303, path)
+
+    # At once: the pages are closed, and nothing waits to be sent.
+    assert client.get(dashboard).status_code == 404
+    about = sa.select(OutboxMessage.status).join(EventMail, EventMail.message_id == OutboxMessage.id)
+    assert Status.QUEUED not in set(db.session.scalars(about))
+    [erasure] = db.session.scalars(sa.select(Erasure))
+    assert list(erasing.find_work(utcnow())) == [(erasing.JOB, erasure.id)]
+    erasing._run_batch(erasure.id, utcnow())  # and the worker dies
+    erasing.run(erasure.id)
+    db.session.expire_all()
+    assert erasing.find_work(utcnow()) == []
+    assert (traces(codes), erasure.sealed_person) == (set(), None)
+    if db.engine.dialect.name == "sqlite":
+        words = sa.text(
+            "SELECT count(*) FROM delivery_subjects WHERE delivery_subjects MATCH 'hopper OR grace'"
+        )
+        assert db.session.scalar(words) == 0
+        db.session.execute(
+            sa.text("INSERT INTO delivery_subjects(delivery_subjects) VALUES ('integrity-check')")
+        )
+        db.session.commit()
+    assert counts(account_id) == before
+    assert db.session.scalars(sa.select(WebhookDelivery.key)).all() == ["other"]
+
+    # A second click changes nothing; the list shows the person on a tab of its own, and the page still opens.
+    assert owner.submit(f"{path}/erase", {}, page="/affiliates").status_code == 303
+    assert db.session.scalar(sa.select(sa.func.count()).select_from(Erasure)) == 1
+    assert "Erased person" in owner.get(path).get_data(as_text=True)
+    assert "Erased person" not in owner.get("/affiliates").get_data(as_text=True)
+    assert "Erased person" in owner.get("/affiliates?status=erased").get_data(as_text=True)
+    assert "An erased person" in owner.get("/affiliates/not-written-to").get_data(as_text=True)
+
+    # No way in writes to them: not the sign-up, with or without a confirmation, and no invitation.
+    messages = db.session.scalar(sa.select(sa.func.count()).select_from(OutboxMessage))
+    for confirm in (True, False):
+        signup_rules.save_rules(account_id, signup_rules.Rules(confirm=confirm))
+        sign_up(client, name="A Stranger", mailbox=MAILBOX.upper().replace("EXAMPLE.ORG", "example.org"))
+    to_them = sa.select(OutboxMessage.id).where(OutboxMessage.recipient.ilike("%hopper%"))
+    assert db.session.scalars(to_them).all() == []
+    fields = {"name": "A Stranger", "mailbox": FORMER, "message": "", "address": "1 Quay"}
+    refused = owner.submit("/affiliates/invite", fields)
+    assert refused.status_code == 422
+    assert "not written to" in refused.get_data(as_text=True)
+    assert (
+        db.session.scalar(sa.select(sa.func.count()).select_from(OutboxMessage)) <= messages + 1
+    )  # to the owner
+
+    # What a provider reports later is blanked as well.
+    db.session.rollback()
+    blank = erased.blank_mailbox(id_)
+    message_id = db.session.scalars(
+        sa.select(OutboxMessage.id).where(OutboxMessage.recipient == blank).limit(1)
+    ).one()
+    late = Report(Meaning.HARD, "late", recipient=MAILBOX, reason="Grace left", raw=f"to {MAILBOX}")
+    record_event(account_id, "generic", late, now=utcnow())
+    event = db.session.scalars(sa.select(BounceEvent).order_by(BounceEvent.id.desc())).first()
+    event.state, event.message_id = EventState.MATCHED, message_id
+    db.session.commit()
+    late_reports.blank(utcnow())
+    assert not {one for one in traces() if one.startswith("bounce_event")}
+    suppressions.suppress(account_id, blank, SuppressionReason.BOUNCED, now=utcnow())
+    db.session.commit()
+    assert db.session.scalars(sa.select(Suppression.reason)).all() == [SuppressionReason.ERASED] * 2
+
+    # A person who wants to come back is found by the address that they write from.
+    page = "/affiliates/not-written-to/erased"
+    wrong = owner.submit(page, {"mailbox": "other@example.org", "why": "She asked"})
+    assert (wrong.status_code, "Nobody with this address" in wrong.get_data(as_text=True)) == (422, True)
+    assert stranger.submit(page, {"mailbox": MAILBOX, "why": "x"}).status_code == 422
+    assert owner.submit(page, {"mailbox": MAILBOX, "why": "She asked"}).status_code == 303
+    assert suppressions.find_suppression(account_id, MAILBOX) is None
+    assert suppressions.find_suppression(account_id, FORMER) is not None
+
+
+def test_an_affiliate_downloads_what_is_stored_and_asks_to_be_erased(owner, client):
+    person = fill(client, account_of())
+    dashboard = path_in("new-sign-up", "affiliate")
+    page = client.get(f"{dashboard}/erasure")
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    assert "13.50 EUR" in page.get_data(as_text=True)
+    file = client.get(f"{dashboard}/data.json")
+    stored = json.loads(file.get_data(as_text=True))
+    assert stored["you"]["email"] == person.mailbox
+    assert stored["you"]["agreed_how"] == "sign-up"
+    assert stored["you"]["emails_not_wanted"] == ["new-lead"]
+    assert {one["order"] for one in stored["orders"]} == {"A-1", "A-2"}
+    assert "lead" in {one["what"] for one in stored["events"]}
+    assert any("Welcome" in one["subject"] or one["kind"] == "new-sign-up" for one in stored["emails"])
+    assert "Grace likes tea" not in file.get_data(as_text=True)
+    for kind in ("data.json", "erasure"):
+        assert client.get(f"/affiliate/{'A' * 32}/{kind}").status_code == 404
+
+    assert client.submit(f"{dashboard}/erasure", {}).status_code == 303
+    first = newest_affiliate().erasure_asked_at
+    client.submit(f"{dashboard}/erasure", {})
+    assert newest_affiliate().erasure_asked_at == first
+    assert "An affiliate asks to be erased" in owner.get("/affiliates").get_data(as_text=True)
+    assert "They ask to be erased" in owner.get(f"/affiliates/{person.id}").get_data(as_text=True)
+    client.submit(f"{dashboard}/erasure/withdraw", {}, page=f"{dashboard}/erasure")
+    assert newest_affiliate().erasure_asked_at is None
+    assert "asks to be erased" not in owner.get("/affiliates").get_data(as_text=True)
+
+
+def test_a_message_that_is_being_submitted_is_blanked_at_a_later_sweep(owner, client):
+    person = fill(client, account_of())
+    message = db.session.scalars(sa.select(OutboxMessage).where(OutboxMessage.kind == "new-lead")).first()
+    message = message or db.session.scalars(sa.select(OutboxMessage)).first()
+    message.status, message.lease_token = Status.SENDING, "taken"
+    db.session.commit()
+    result = erasing.erase(person.account_id, person.id, by="Ada", now=utcnow())
+    erasing.run(result.erasure.id)
+    db.session.expire_all()
+    assert db.session.get_one(Erasure, result.erasure.id).done_at is None
+    message = db.session.get_one(OutboxMessage, message.id)
+    message.status, message.lease_token = Status.SENT, None
+    db.session.commit()
+    erasing.run(result.erasure.id)
+    db.session.expire_all()
+    assert db.session.get_one(Erasure, result.erasure.id).done_at is not None
+    assert traces() == set()
+
+
+def test_the_hash_differs_by_account_and_holds_no_address(app):
+    erased.ensure_key()
+    one, other = erased.hash_of(1, MAILBOX), erased.hash_of(2, MAILBOX)
+    assert one != other
+    assert one == erased.hash_of(1, MAILBOX.lower())
+    assert erased.is_hash(one)
+    assert not any(map(erased.is_hash, (MAILBOX, "#grace@example.org")))
+
+
+def test_the_person_is_recognised_as_a_whole_word_and_hidden_from_reprs():
+    person = Person(7, "Bo", ["ada@x.example"], ["ADA7"])
+    assert person.is_mentioned("to <ADA@x.example>;")
+    assert person.is_mentioned("code ada7.")
+    assert not person.is_mentioned("Robots boast of xada@x.example and ADA77")
+    assert person.without({"a": ["Hi ada@x.example", 1], "ADA7": None}) == {
+        "a": ["Hi [erased]", 1],
+        "[erased]": None,
+    }
+    assert "ada" not in repr(person).lower()
+    assert Person.load(person.dump()) == person
+
+
+@pytest.mark.both_databases
+@pytest.mark.empty_database
+def test_the_migration_adds_the_tables_and_changes_nothing_else(tmp_path):
+    app, folder = create_app(make_config(tmp_path / "instance")), str(readiness.MIGRATIONS)
+    added = {"erasure", "erasure_key"}
+
+    def rows(connection):
+        return {
+            table.name: sorted(
+                (
+                    tuple(row)
+                    for row in connection.execute(
+                        sa.select(*(c for c in table.columns if c.name != "erasure_asked_at"))
+                    )
+                ),
+                key=repr,
+            )
+            for table in _tables(connection)
+            if table.name not in added
+        }
+
+    with app.app_context():
+        upgrade(directory=folder, revision=BEFORE)
+        with db.engine.begin() as connection:
+            _fill(connection)
+            before, triggers = rows(connection), _triggers(connection)
+        upgrade(directory=folder, revision=AFTER)
+        with db.engine.begin() as connection:
+            assert (rows(connection), _triggers(connection)) == (before, triggers)
+        downgrade(directory=folder, revision=BEFORE)
+        with db.engine.begin() as connection:
+            assert (rows(connection), _triggers(connection)) == (before, triggers)
+        db.engine.dispose()
+
+
+BEFORE, AFTER = "0035", "0036"
+
+
+def test_every_column_of_an_affiliate_is_blanked_or_describes_no_person(app):
+    """A new column of the table needs a line in ``erasing._blank``, or here."""
+    kept = {"id", "account_id", "created_at", "state", "state_since", "email_pace", "sealed_page_keys",
+            "dashboard_key_hash", "preferences_key_hash"}  # fmt: skip
+    names = {column.key for column in Affiliate.__table__.c} - kept
+    blank = Affiliate(id=5, account_id=1, code="X", created_at=utcnow())
+    for name in names - {"id"}:
+        setattr(blank, name, "canary")
+    erasing._blank(blank, utcnow())
+    assert {name for name in names if getattr(blank, name) == "canary"} == set()
+    assert blank.state is AffiliateState.ERASED
