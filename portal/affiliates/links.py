@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from ..shop_links import LinkedAccount
     from .models import Affiliate
 
-_TOKEN_KINDS = frozenset({"confirm-sign-up", "confirm-new-address", "invited", "confirm-mailbox"})
+_TOKEN_KINDS = frozenset(
+    {"confirm-sign-up", "confirm-new-address", "invited", "confirm-mailbox", "dashboard-link"}
+)
 _HIDDEN = "hidden-link"
 # Matches a token anywhere in the owner's own text, also when cut. No word of a text or style sheet is as long.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{30,}")

@@ -13,7 +13,7 @@ def install(app: Flask) -> None:
     from ..jobs.registry import add_work_source
     from ..notices import preview
     from ..web.banners import add_banner_source
-    from . import address_banner, cleanup, preview_values, views_owner  # noqa: F401 - importing it registers its routes
+    from . import address_banner, cleanup, preview_values, views_find, views_owner  # noqa: F401 - importing it registers its routes
     from .changing import views_address, views_edit  # noqa: F401
     from .views import blueprint, owner_unsubscribe, unsubscribe
 

@@ -125,6 +125,10 @@ class ResendConfirmationForm(PortalForm):
         validate_mailbox_syntax(self, field)
 
 
+class FindPageForm(ResendConfirmationForm):
+    """The form that sends the address of the private page again."""
+
+
 class AgreeForm(PortalForm):
     """The consent of an invited person."""
 

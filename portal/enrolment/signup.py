@@ -103,10 +103,9 @@ def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
         TooManySignUps: A rate limit is exceeded; the attempt is counted.
     """
     with read_snapshot():
-        account = find_programme(slug)
+        account = find_open_programme(slug)
         if account is None:
             return None
-        _require_open(account)
         plan = _plan_sign_up(account, entered, now)
 
     def write() -> bool:
@@ -114,7 +113,7 @@ def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
         return allowed and _write(plan, now)
 
     # The row of a known affiliate is locked and changed through the session, so only a new one is written raw.
-    _commit(write, raw=not plan.is_known)
+    commit_counted(write, raw=not plan.is_known)
     return account
 
 
@@ -124,10 +123,9 @@ def resend_confirmation(slug: str, mailbox: str, network: str, *, now: datetime)
     Returns and raises as ``sign_up``.
     """
     with read_snapshot():
-        account = find_programme(slug)
+        account = find_open_programme(slug)
         if account is None:
             return None
-        _require_open(account)
         mailbox_key = str(parse_mailbox(mailbox)).casefold()
         confirmation = confirmation_links.render_confirmation(account)
 
@@ -135,7 +133,7 @@ def resend_confirmation(slug: str, mailbox: str, network: str, *, now: datetime)
         allowed = _consume_rate_limits(account, mailbox_key, network, now)
         return allowed and _confirm_again(account, mailbox_key, confirmation, now)
 
-    _commit(write)
+    commit_counted(write)
     return account
 
 
@@ -186,6 +184,14 @@ def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> A
     return new
 
 
+def find_open_programme(slug: str) -> Account | None:
+    """Return the programme with this slug, or None. Raises ProgrammeClosed while its account is waiting or suspended."""
+    account = find_programme(slug)
+    if account is not None:
+        _require_open(account)
+    return account
+
+
 def _require_open(account: Account) -> None:
     if standing.state_of(account) is not standing.AccountState.ACTIVE:
         raise ProgrammeClosed
@@ -213,7 +219,7 @@ def _is_known(new: Affiliate) -> bool:
     return _KNOWN.first(account=new.account_id, key=new.mailbox_key) is not None
 
 
-def _commit(write: Callable[[], bool], *, raw: bool = False) -> None:
+def commit_counted(write: Callable[[], bool], *, raw: bool = False) -> None:
     """Run ``write`` in a group commit. It commits in any case, so that the rate limits count the attempt."""
     with read_write():
         if not group_commit.run(write, raw=raw):

@@ -241,11 +241,11 @@ def _is_too_fast(form: JoinForm) -> bool:
 def _join_page(slug: str, form: JoinForm, **more: object) -> str:
     if min_fill_time.seconds_since(form.started.data or "", utcnow()) is None:
         form.started.data = min_fill_time.issue_form_timestamp(utcnow())
-    return _public_page("affiliates/join.html", slug, form=form, **more)
+    return public_page("affiliates/join.html", slug, form=form, **more)
 
 
 def _thanks_page(slug: str, form: ResendConfirmationForm, **more: object) -> str:
-    return _public_page("affiliates/thanks.html", slug, form=form, **more)
+    return public_page("affiliates/thanks.html", slug, form=form, **more)
 
 
 def _secret_page(template: str, **context: object) -> Response:
@@ -255,7 +255,8 @@ def _secret_page(template: str, **context: object) -> Response:
     return response
 
 
-def _public_page(template: str, slug: str, **more: object) -> str:
+def public_page(template: str, slug: str, **more: object) -> str:
+    """Render a public page of a programme; 404 if there is none with this slug, 503 while its account is closed."""
     found = listing.public_programme(slug) or abort(404)
     if standing.state_of(found.account) is not standing.AccountState.ACTIVE:
         abort(make_response(render_template("affiliates/closed.html", account=found.account), 503))

@@ -179,10 +179,16 @@ def _forget(bomber: Stranger, _number: int, mailbox: str) -> None:
     bomber.post("/forgot-password", {"mailbox": mailbox})
 
 
-_ALL = (_sign_up, _send_again, _register, _forget)
+def _find_page(bomber: Stranger, number: int, mailbox: str) -> None:
+    page = f"/join/programme-{number % PROGRAMMES}/my-page"
+    bomber.post(page, {"mailbox": mailbox})
+    bomber.post("/affiliate", {"mailbox": mailbox})
+
+
+_ALL = (_sign_up, _send_again, _register, _forget, _find_page)
 _VICTIMS: tuple[tuple[str, str, tuple[Callable[[Stranger, int, str], None], ...]], ...] = (
     ("ada@victim.example", "a stranger, by all forms", _ALL),
-    ("bo@victim.example", "a stranger, by the sign-up forms", (_sign_up, _send_again)),
+    ("bo@victim.example", "a stranger, by the sign-up forms", (_sign_up, _send_again, _find_page)),
     ("cy@victim.example", "a stranger, by registration", (_register,)),
     (OWNER, "an owner, by all forms", _ALL),
     ("owner@programme1.example", "an owner, by forgotten password", (_forget,)),

@@ -47,7 +47,7 @@ _HIDDEN = {
 }
 # Pages of a programme that any visitor may open by its address or its key; what they show is meant for visitors.
 PUBLIC = re.compile(
-    r"affiliates\.(join|thanks|send_again|dashboard|preferences|save_preferences|unsubscribe|owner_unsubscribe)"
+    r"affiliates\.(join|thanks|send_again|find_pages?|dashboard|preferences|save_preferences|unsubscribe|owner_unsubscribe)"
 )
 # Requests without a CSRF token that are answered by design: one-click unsubscription (RFC 8058), the API, the hooks of
 # providers, a sample page.

@@ -1,0 +1,160 @@
+"""Sends affiliates the address of their private page again. No answer discloses which mailboxes are known.
+
+Known and unknown mailboxes take the same way: the same limits are consumed, and an email is rendered for both. It is
+queued for a known one only.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from .. import rate_limit, recipient_limits
+from ..accounts.models import Account
+from ..accounts.standing import AccountState, is_limited, state_of
+from ..affiliates import links, suppressions
+from ..affiliates.models import Affiliate, AffiliateState
+from ..affiliates.template_values import affiliate_values
+from ..db import db
+from ..notices import rendering
+from ..notices.catalogue import CATALOGUE
+from ..outbox.queue import NewMessage, enqueue
+from ..smtp.mailbox import parse_mailbox
+from ..state import current_config
+from . import confirmation_links, signup
+
+if TYPE_CHECKING:
+    from ..notices.rendering import RenderedEmail
+
+PER_NETWORK = rate_limit.RateLimit("dashboard-link-network", 20, timedelta(hours=1))
+_NOTICE = CATALOGUE["dashboard-link"]
+_KIND = "dashboard-links"  # the portal's own email about all programmes
+_MAX_PROGRAMMES = 20  # in one email
+# Those who are invited have no dashboard yet, and a suspended affiliate gets no email.
+_WITH_DASHBOARD = (AffiliateState.ACTIVE, AffiliateState.PENDING, AffiliateState.DECLINED)
+
+
+def send_link(slug: str, mailbox: str, network: str, *, now: datetime) -> Account | None:
+    """Send an affiliate of one programme the address of the dashboard, or the confirmation again. Commits.
+
+    Returns the programme, or None if no programme has this slug.
+
+    Raises:
+        ProgrammeClosed: The account is waiting or suspended.
+        TooManySignUps: A rate limit is exceeded; the attempt is counted.
+    """
+    account = signup.find_open_programme(slug)
+    if account is None:
+        return None
+    unknown = signup.new_affiliate(account, "Ada", mailbox, now)
+    known = _find_known(account.id, unknown.mailbox_key)
+    is_waiting = known is not None and known.state is AffiliateState.UNCONFIRMED
+    confirmation = confirmation_links.render_confirmation(account)
+    mail = _render(account, known or unknown)
+    db.session.rollback()  # ends the transaction that reads; a writing one begins
+
+    def write() -> bool:
+        allowed = _consume(unknown.mailbox_key, network, now)
+        if allowed and known is not None and is_waiting:
+            confirmation_links.enqueue_confirmation(confirmation, known, now=now)
+        elif allowed and known is not None and _may_be_sent(known):
+            key = f"{_NOTICE.kind}:{secrets.token_hex(16)}"
+            new = mail.to(known.mailbox, known.name, kind=_NOTICE.kind, key=key)
+            enqueue(known.account_id, new, now=now)
+        return allowed
+
+    signup.commit_counted(write)
+    return account
+
+
+def send_links(mailbox: str, network: str, *, now: datetime) -> None:
+    """Send a person, in one email of the portal's own, the dashboards of all programmes of this portal. Commits.
+
+    Raises:
+        TooManySignUps: A rate limit is exceeded; the attempt is counted.
+    """
+    parsed = str(parse_mailbox(mailbox))
+    key = parsed.casefold()
+    found = _find_everywhere(key)
+    new = NewMessage(
+        kind=_KIND,
+        key=f"{_KIND}:{secrets.token_hex(16)}",
+        recipient=found[0][0].mailbox if found else parsed,
+        subject="Your private pages as an affiliate",
+        text=_text_of(found),
+    )
+    db.session.rollback()  # ends the transaction that reads; a writing one begins
+
+    def write() -> bool:
+        allowed = _consume(key, network, now)
+        if allowed and found:
+            enqueue(None, new, now=now)
+        return allowed
+
+    signup.commit_counted(write)
+
+
+def _consume(mailbox_key: str, network: str, now: datetime) -> bool:
+    allowed = rate_limit.consume(PER_NETWORK, network, now=now)
+    return allowed and recipient_limits.consume(recipient_limits.BY_STRANGERS, mailbox_key, now=now)
+
+
+def _find_known(account_id: int, mailbox_key: str) -> Affiliate | None:
+    query = select(Affiliate).where(Affiliate.account_id == account_id, Affiliate.mailbox_key == mailbox_key)
+    known = db.session.scalar(query)
+    if known is not None:
+        db.session.expunge(known)
+    return known
+
+
+def _may_be_sent(affiliate: Affiliate) -> bool:
+    return affiliate.state in _WITH_DASHBOARD and not suppressions.is_suppressed(
+        affiliate.account_id, affiliate.mailbox, _NOTICE.category
+    )
+
+
+def _render(account: Account, affiliate: Affiliate) -> RenderedEmail:
+    values = {**affiliate_values(affiliate, account, current_config()), "programme": account.name}
+    return rendering.render(_NOTICE, account, values)
+
+
+def _find_everywhere(mailbox_key: str) -> list[tuple[Affiliate, Account]]:
+    """Return the person's affiliates, newest first. The index of an account's mailboxes is read once for each account."""
+    query = (
+        select(Affiliate, Account)
+        .select_from(Account)
+        .join(Affiliate, (Affiliate.account_id == Account.id) & (Affiliate.mailbox_key == mailbox_key))
+        .where(Affiliate.state.in_(_WITH_DASHBOARD))
+        .order_by(Affiliate.id.desc())
+        .limit(_MAX_PROGRAMMES)
+    )
+    rows = [(row[0], row[1]) for row in db.session.execute(query)]
+    return [
+        (affiliate, account)
+        for affiliate, account in rows
+        if state_of(account) is AccountState.ACTIVE and _may_be_sent(affiliate)
+    ]
+
+
+def _text_of(found: list[tuple[Affiliate, Account]]) -> str:
+    """Return the text of the email. An unapproved account's name is a visitor's text, so it is left out."""
+    config = current_config()
+    pages = "\n\n".join(
+        f"{'A programme' if is_limited(account) else rendering.clean_line(account.name)}:\n"
+        f"{links.dashboard_url(affiliate, config)}"
+        for affiliate, account in found
+    )
+    return f"""Hello,
+
+somebody, perhaps you, asked for the private pages of the affiliate with this email address. Here they are:
+
+{pages}
+
+Each address opens the page for anyone who has it, so do not pass this email on.
+If you did not ask for this, you need not do anything.
+
+Signet
+"""
