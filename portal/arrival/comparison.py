@@ -46,6 +46,7 @@ class Observed:
     spf: Seen
     dkim: Seen
     dmarc: Seen
+    is_found: bool = False  # by the reader of the mailbox for bounces; else pasted
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for the table."""
@@ -178,7 +179,11 @@ def source_note(seen: Observed) -> str:
         )
     if seen.forwarders > 1:
         parts.append(_("Several servers sealed the email (ARC), as forwarders do. Forwarding can break SPF."))
-    parts.append(_("All of this is read from the headers that you pasted."))
+    parts.append(
+        _("All of this is read from the email that Signet found in the mailbox for bounces.")
+        if seen.is_found
+        else _("All of this is read from the headers that you pasted.")
+    )
     return " ".join(map(str, parts))
 
 

@@ -1,7 +1,8 @@
-"""Pasted headers: finds the test email that they belong to, and stores how its From address arrived."""
+"""Pasted headers, and those of a test email that the mailbox reader found: stores how its From address arrived."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
@@ -20,10 +21,11 @@ class HeadersRefused(Exception):
     """The text holds no headers of a test email. The message is a sentence for the owner."""
 
 
-def store(account_id: int, text: str, *, now: datetime) -> TestEmail:
-    """Compare pasted headers with the test email that they belong to. Commits. Raises HeadersRefused.
+def store(account_id: int, text: str, *, now: datetime, is_found: bool = False) -> TestEmail:
+    """Compare headers with the test email that they belong to. Commits. Raises HeadersRefused.
 
-    The headers themselves are not stored, only addresses and results.
+    The headers themselves are not stored, only addresses and results. ``is_found``: the email was in the mailbox that is
+    read for bounces, so it was received, too.
     """
     pasted = headers.parse(text)
     if not pasted.message_ids or not pasted.first("from"):
@@ -41,7 +43,9 @@ def store(account_id: int, text: str, *, now: datetime) -> TestEmail:
             )
         )
     author = headers.mailbox(row.sender)
-    seen = comparison.observe(pasted, author.rpartition("@")[2])
+    seen = replace(comparison.observe(pasted, author.rpartition("@")[2]), is_found=is_found)
+    if is_found and row.received_at is None:
+        row.received_at = now
     row.outcome, row.observed, row.pasted_at = comparison.outcome_of(row, seen), seen.as_dict(), now
     db.session.commit()
     return row

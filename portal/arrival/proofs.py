@@ -127,6 +127,14 @@ def list_latest(account_id: int) -> Sequence[TestEmail]:
     return db.session.scalars(query.order_by(TestEmail.id.desc()).limit(LISTED)).all()
 
 
+def awaits_headers(account_id: int, *, now: datetime) -> bool:
+    """Return whether a test email of the last days was sent of which no headers are known yet."""
+    query = select(TestEmail.id).where(
+        TestEmail.account_id == account_id, TestEmail.sent_at > now - LINK_LIFETIME, TestEmail.outcome == ""
+    )
+    return db.session.scalar(query.limit(1)) is not None
+
+
 def find_by_headers(account_id: int, identifiers: Sequence[str], reference: str) -> TestEmail | None:
     """Return the account's test email with this reference, its Message-ID, or the id in the server's reply among these.
 

@@ -1,4 +1,4 @@
-"""Reads the mailboxes of accounts: new mails by UID, headers first, then the beginning of what may be a report.
+"""Reads the mailboxes of accounts: new mails by UID, headers first, then the beginning of what they show to be of use.
 
 The job has a budget of mails, bytes and time, so that a full mailbox or a slow server costs the other accounts nothing: it goes
 on where it stopped. Nothing in the mailbox is changed. No transaction is open while the server is asked.
@@ -6,35 +6,35 @@ on where it stopped. Nothing in the mailbox is changed. No transaction is open w
 
 from __future__ import annotations
 
-import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
+from ...arrival.pasting import HeadersRefused
+from ...arrival.pasting import store as store_headers
 from ...clock import utcnow
 from ...db import db
-from ...outbox.reference import read_reference
 from ...security_log import SecurityEvent, record
 from ...smtp.failure import SubmissionFailure
 from ...smtp.server import Secret
 from ...vault import DecryptionError
-from ..meaning import Meaning, Report
-from ..parsing.mime import MAX_BYTES, read_mail
-from ..parsing.model import BounceClass
-from ..parsing.read import read_report
+from ..parsing.mime import MAX_BYTES
 from ..recording import record_events
-from . import problems
-from .candidates import REFERENCE, may_be_report
+from . import finding, problems
+from .candidates import Expected, MailKind, kind_of
 from .credentials import OpenedMailbox, open_mailbox
+from .finding import MailContent, expected_by
 from .imap import TIME_LIMIT_S, UID_SPAN, ImapFailure, ImapSession
 from .models import BounceMailbox
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ...smtp.server import AccessToken
-    from ..parsing.model import MailReport
+    from .imap import MailSummary
 
 JOB = "read-mailbox"
 SOURCE = "mailbox"
@@ -46,8 +46,8 @@ _MAILS_PER_READING = 500
 _REPORTS_PER_READING = 20
 _HEADERS_AT_ONCE = 50
 _JOBS_PER_SWEEP = 50
-_MAX_PLACE_CHARS = 320  # of an address or an ENVID
-_RAW_CHARS = 4000  # of the report's own words; the message that it returns is not kept
+_BYTES_PER_READING = 8 * 1024 * 1024  # of mails that were fetched
+_HEADER_BYTES = 64 * 1024  # of a test email
 
 
 @dataclass
@@ -57,7 +57,8 @@ class _Reading:
     uid_validity: int | None = None
     last_uid: int = 0
     mails: int = 0
-    reports: list[Report] = field(default_factory=list)
+    found: MailContent = field(default_factory=MailContent)
+    fetched_bytes: int = 0
     has_more: bool = False
     problem: str = ""
 
@@ -81,6 +82,7 @@ def read(mailbox_id: int) -> None:
         return
     account_id, generation = mailbox.account_id, mailbox.generation
     known = (mailbox.uid_validity, mailbox.last_uid)
+    expected = expected_by(account_id, mailbox.username, now=utcnow())
     try:
         opened = open_mailbox(mailbox)
     except DecryptionError:
@@ -88,7 +90,7 @@ def read(mailbox_id: int) -> None:
         _store(mailbox_id, generation, _Reading(problem="password-lost"))
         return
     db.session.rollback()  # no transaction is open while the server is asked
-    result = _read(opened, *known)
+    result = _read(opened, expected, *known)
     if result.problem == "target-refused":
         target = f"{opened.server.host}:{opened.server.port}"
         record(SecurityEvent.TARGET_REFUSED, account=account_id, target=target, purpose="imap")
@@ -108,7 +110,9 @@ def _claim(mailbox_id: int, now: datetime) -> BounceMailbox | None:
     return db.session.get(BounceMailbox, mailbox_id, populate_existing=True)
 
 
-def _read(opened: OpenedMailbox, uid_validity: int | None, last_uid: int | None) -> _Reading:
+def _read(
+    opened: OpenedMailbox, expected: Expected, uid_validity: int | None, last_uid: int | None
+) -> _Reading:
     result = _Reading()
     try:
         # The token comes first: the time limit of the connection is for the mailbox.
@@ -120,7 +124,7 @@ def _read(opened: OpenedMailbox, uid_validity: int | None, last_uid: int | None)
             is_new = result.uid_validity != uid_validity or last_uid is None
             result.last_uid = max(0, newest - _FIRST_MAILS) if is_new else last_uid or 0
             if newest > result.last_uid:
-                _read_up_to(mailbox, newest, result)
+                _read_up_to(mailbox, newest, expected, result)
     except ImapFailure as failure:
         result.problem = failure.code
     except SubmissionFailure as failure:
@@ -142,18 +146,20 @@ def _log_in(mailbox: ImapSession, opened: OpenedMailbox, token: AccessToken | No
         mailbox.log_in_with_token(opened.username, fresh.secret)
 
 
-def _read_up_to(mailbox: ImapSession, newest: int, result: _Reading) -> None:
+def _read_up_to(mailbox: ImapSession, newest: int, expected: Expected, result: _Reading) -> None:
     end = min(newest, result.last_uid + UID_SPAN)
     uids = mailbox.uids_between(result.last_uid + 1, end)
     taken = uids[:_MAILS_PER_READING]
     for start in range(0, len(taken), _HEADERS_AT_ONCE):
         part = taken[start : start + _HEADERS_AT_ONCE]
         for summary in sorted(mailbox.summaries(part), key=lambda one: one.uid):
-            if len(result.reports) >= _REPORTS_PER_READING:
+            if (
+                len(result.found.reports) >= _REPORTS_PER_READING
+                or result.fetched_bytes >= _BYTES_PER_READING
+            ):
                 result.has_more = True
                 return
-            if may_be_report(summary.headers):
-                result.reports += reports_of(mailbox.beginning(summary.uid, MAX_BYTES))
+            _read_mail(mailbox, summary, expected, result)
             result.mails += 1
             result.last_uid = max(result.last_uid, summary.uid)
     # A mail that was deleted since the search has no summary, and a span may be empty.
@@ -161,55 +167,16 @@ def _read_up_to(mailbox: ImapSession, newest: int, result: _Reading) -> None:
     result.has_more = result.last_uid < newest
 
 
-def reports_of(raw: bytes) -> list[Report]:
-    """Return what a mail reports about messages of ours: nothing, if it names no message."""
-    read_ = read_report(raw)
-    reference = _reference_of(read_)
-    if not (read_.message_id or reference):
-        return []
-    at = _date_of(raw)
-    digest = hashlib.sha256(raw).hexdigest()
-    return [
-        Report(
-            Meaning(finding.outcome.value),
-            f"{digest}:{number}",
-            kind=finding.cause.value,
-            recipient=finding.original_recipient or finding.recipient,
-            occurred_at=at,
-            status=finding.status,
-            reply_code=int(finding.reply_code) if finding.reply_code else None,
-            reason=finding.reason,
-            reference=reference,
-            header_id=read_.message_id,
-            raw=_own_words(read_),
-        )
-        for number, finding in enumerate(read_.findings)
-        if finding.outcome not in {BounceClass.NONE, BounceClass.AUTO_REPLY}
-    ]
-
-
-def _reference_of(report: MailReport) -> str:
-    """Return the reference that a report names: in the message that it returns, as ENVID, or in its own address (VERP).
-
-    Relays add to that address (BATV, SRS), and some change its case.
-    """
-    places = (report.reference, report.envelope_id, *report.delivered_to)
-    found = [one for place in places for one in REFERENCE.findall(place[:_MAX_PLACE_CHARS])]
-    return next((one for one in found if read_reference(one) is not None), report.reference)
-
-
-def _own_words(report: MailReport) -> str:
-    """Return what the event page shows as the raw text: the findings, not the message that was returned."""
-    lines = [f"{one.recipient}: {one.reply_code} {one.status} {one.reason}" for one in report.findings]
-    return "\n".join(lines)[:_RAW_CHARS]
-
-
-def _date_of(raw: bytes) -> datetime | None:
-    try:
-        at = parsedate_to_datetime(read_mail(raw).headers.get("date"))
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+def _read_mail(mailbox: ImapSession, summary: MailSummary, expected: Expected, result: _Reading) -> None:
+    """Fetch the beginning of a mail that may be of use, and add what it holds."""
+    kind = kind_of(summary.headers, expected)
+    if kind is MailKind.LETTER:
+        return
+    raw = mailbox.beginning(summary.uid, _HEADER_BYTES if kind is MailKind.TEST_EMAIL else MAX_BYTES)
+    result.fetched_bytes += len(raw)
+    found = finding.read(raw, kind)
+    result.found.reports += found.reports
+    result.found.test_emails += found.test_emails
 
 
 def _store(mailbox_id: int, generation: int, result: _Reading) -> None:
@@ -227,9 +194,9 @@ def _store(mailbox_id: int, generation: int, result: _Reading) -> None:
     if result.uid_validity is not None:
         mailbox.uid_validity, mailbox.last_uid = result.uid_validity, result.last_uid
     mailbox.mails += result.mails
-    if result.reports:
-        record_events(mailbox.account_id, SOURCE, result.reports, now=now)
-        mailbox.reports += len(result.reports)
+    if result.found.reports:
+        record_events(mailbox.account_id, SOURCE, result.found.reports, now=now)
+        mailbox.reports += len(result.found.reports)
         mailbox.last_report_at = now
     mailbox.problem = result.problem
     if result.problem:
@@ -238,4 +205,9 @@ def _store(mailbox_id: int, generation: int, result: _Reading) -> None:
     else:
         mailbox.failures, mailbox.last_read_at = 0, now
         mailbox.next_read_at = now if result.has_more else now + EVERY
+    account_id = mailbox.account_id
     db.session.commit()
+    for text in result.found.test_emails:
+        with suppress(HeadersRefused):  # another email of ours than a test, or one that is kept no more
+            store_headers(account_id, text, now=now, is_found=True)
+        db.session.rollback()
