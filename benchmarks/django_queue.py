@@ -1,6 +1,7 @@
-"""Drain the queue of django-post_office: python django_queue.py FOLDER PORT COUNT, in its own virtual environment.
+"""Drain the queue of django-post_office: python django_queue.py FOLDER PORT COUNT [SOCKETS], in its own virtual environment.
 
-Enqueues COUNT messages in a SQLite file in FOLDER and sends them as ``manage.py send_queued_mail`` does: over Django's
+Enqueues COUNT messages in a SQLite file in FOLDER, or in the database "post_office" of a PostgreSQL server whose Unix
+socket is in the folder SOCKETS, and sends them as ``manage.py send_queued_mail`` does: over Django's
 SMTP backend, with the defaults of batches of 100 and five threads in one process. Reads the template of the messages
 from standard input.
 """
@@ -16,10 +17,17 @@ from django.conf import settings
 from django.core.management import call_command
 
 FOLDER, PORT, COUNT = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": FOLDER / "post_office.sqlite"}
+POSTGRESQL = {
+    "ENGINE": "django.db.backends.postgresql",
+    "NAME": "post_office",
+    "USER": "postgres",
+    "HOST": "".join(sys.argv[4:]),
+}
 
 settings.configure(
     INSTALLED_APPS=["django.contrib.contenttypes", "post_office"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": FOLDER / "post_office.sqlite"}},
+    DATABASES={"default": POSTGRESQL if POSTGRESQL["HOST"] else SQLITE},
     TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
     EMAIL_BACKEND="post_office.EmailBackend",
     EMAIL_HOST="127.0.0.1",

@@ -24,6 +24,7 @@ from benchmarks.harness import (
     run_sink,
 )
 from benchmarks.smtp import nodemailer, run_helper
+from portal.config import Record
 from tests.storm.instance import Instance
 
 ROUNDS = 3
@@ -75,6 +76,30 @@ def compare_drains(count: int = 2_000) -> None:
                     nodemailer_rate(node[0], sink.port, count, 1),
                 )
     print_ratios("Durable drain on SQLite, one worker process", "Signet, one account", best)
+
+
+def compare_drains_on_postgresql(count: int = 2_000) -> None:
+    """Compare one worker on PostgreSQL, by both values of SIGNET_RECORD, with django-post_office there."""
+    with run_sink() as sink, install_post_office() as post_office:
+        best: dict[str, float] = {}
+
+        def record(client: str, value: float) -> None:
+            best[client] = max(best.get(client, 0.0), value)
+
+        for _ in range(ROUNDS):
+            for how in Record:
+                for accounts in (1, 4):
+                    value = measure_drain(
+                        "postgresql", sink, sink.port, accounts=accounts, count=count, SIGNET_RECORD=how
+                    )
+                    record(f"Signet, SIGNET_RECORD={how}, accounts: {accounts}", value)
+            if post_office:
+                sink.reset()
+                drain_post_office(post_office[0], sink.port, WARM_UP + count, "postgresql")
+                record(f"django-post_office {post_office[1]}, its defaults", rate(sink.accepted_at()))
+    print_ratios(
+        "Durable drain on PostgreSQL, one worker process", "Signet, SIGNET_RECORD=log, accounts: 1", best
+    )
 
 
 def print_ratios(title: str, signet: str, rates: dict[str, float]) -> None:

@@ -9,7 +9,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from benchmarks.smtp import HERE, TEMPLATE, render
@@ -83,13 +83,19 @@ def database_url(database: str) -> Iterator[str]:
     if database == "sqlite":
         yield ""
         return
+    with _durable_cluster() as running:
+        with closing(running.connect()) as connection:
+            connection.execute("CREATE DATABASE bench")
+        yield running.url("bench")
+
+
+@contextmanager
+def _durable_cluster() -> Iterator[databases.Cluster]:
     binaries = databases.binaries()
     if binaries is None:
         sys.exit("PostgreSQL is not installed here; tests/postgresql.sh installs it on Debian.")
     with databases.cluster(binaries, databases.DURABLE) as running:
-        with closing(running.connect()) as connection:
-            connection.execute("CREATE DATABASE bench")
-        yield running.url("bench")
+        yield running
 
 
 def messages(accounts: Sequence[int], count: int, since: int = 0) -> Iterator[tuple[int, NewMessage]]:
@@ -129,6 +135,7 @@ def install_post_office() -> Iterator[tuple[Path, str] | None]:
             "--quiet",
             "--disable-pip-version-check",
             "django-post_office",
+            "psycopg[binary]",
         ]
         if subprocess.run(install, capture_output=True, check=False).returncode:
             print("pip could not install django-post_office, so it is omitted.")
@@ -138,9 +145,14 @@ def install_post_office() -> Iterator[tuple[Path, str] | None]:
         yield python, subprocess.check_output([python, "-c", code], text=True).strip()
 
 
-def drain_post_office(python: Path, port: int, count: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="signet-post-office-") as folder:
+def drain_post_office(python: Path, port: int, count: int, database: str = "sqlite") -> None:
+    with tempfile.TemporaryDirectory(prefix="signet-post-office-") as folder, ExitStack() as stack:
         command = [python, HERE / "django_queue.py", folder, str(port), str(count)]
+        if database == "postgresql":
+            running = stack.enter_context(_durable_cluster())
+            with closing(running.connect()) as connection:
+                connection.execute("CREATE DATABASE post_office")
+            command.append(str(running.folder))
         subprocess.run(command, input=json.dumps(TEMPLATE), text=True, check=True, capture_output=True)
 
 

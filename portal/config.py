@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
-__all__ = ["Config", "ConfigError", "PlatformMail", "Registration"]
+__all__ = ["Config", "ConfigError", "PlatformMail", "Record", "Registration"]
 
 
 class Registration(StrEnum):
@@ -40,6 +40,13 @@ class Registration(StrEnum):
     INVITE = "invite"
     APPROVE = "approve"
     OPEN = "open"
+
+
+class Record(StrEnum):
+    """When workers on PostgreSQL record an acceptance in the table: before the next message, or up to 100 ms later."""
+
+    EACH = "each"
+    LOG = "log"
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class Config:
     rehearsal_consent_port: int = 2580  # pages of consent and the token endpoint, over HTTP
     database_wait: float = 15.0  # how long a transaction waits for the write lock
     lease: float = 90.0  # how long a claim lasts before another worker may take it
+    record: Record = Record.EACH  # on PostgreSQL; on SQLite the acceptance log always leads
     limits: Limits = field(default_factory=Limits)
     sweep: float = 5.0  # between two searches for due work for which no job was pushed
     retry_pace: float = 1.0  # factor of every retry delay; below 1 in tests
@@ -181,6 +189,7 @@ class Config:
             rehearsal_expired_port=expired_port,
             rehearsal_consent_port=read.port("SIGNET_REHEARSAL_CONSENT_PORT", 2580),
             lease=lease,
+            record=Record(read.choice("SIGNET_RECORD", [*Record])),
             # An SMTP session must end before its lease, or another worker could send the same message at the same time.
             limits=Limits(
                 deadline=min(read.number("SIGNET_SMTP_DEADLINE", 60.0, low=1), lease * 0.8),

@@ -23,7 +23,7 @@ from flask import Flask
 from portal import clock, create_app
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
-from portal.config import Config
+from portal.config import Config, Record
 from portal.db import db, transaction
 from portal.jobs import worker
 from portal.jobs.backend import QUEUES
@@ -278,6 +278,7 @@ def start_worker(config: Config, ports: Mapping[int, int], **options: Any) -> Wo
         "ports": {str(account): port for account, port in ports.items()},
         "ca": badserver.ca_file(),
         "lease": config.lease,
+        "record": config.record,
         "limits": asdict(config.limits),
         "tuning": asdict(config.tuning),
         "redis": config.redis_url,
@@ -299,6 +300,7 @@ def _work(spec: dict[str, Any]) -> int:
     config = make_config(
         Path(spec["instance"]),
         lease=spec["lease"],
+        record=Record(spec["record"]),
         limits=limits,
         sweep=options.sweep,
         worker_threads=options.threads,

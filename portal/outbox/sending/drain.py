@@ -1,8 +1,8 @@
 """Sends one account's due messages over one connection until none is left.
 
 A drain holds one connection lease. An acceptance is written to the acceptance log at once and to the database in batches,
-so a crash repeats at most the message in progress (see store/acceptance_log.py). Where machines share a database, each
-message is recorded in the table before the next one starts.
+so a crash repeats at most the message in progress (see store/acceptance_log.py). On PostgreSQL, unless SIGNET_RECORD is
+"log", each message is recorded in the table before the next one starts.
 """
 
 from __future__ import annotations

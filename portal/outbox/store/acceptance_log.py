@@ -9,12 +9,14 @@ ids, tokens, the server and its reply; no bodies, recipients or secrets.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
 import secrets
 import threading
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,13 @@ class AcceptanceLog:
         self._file = -1
         self._size = 0
         self._open: dict[tuple[int, str], list[str]] = {}  # (message id, token) -> lines, until it is settled
+
+    @cached_property
+    def folder_name(self) -> str:
+        """A name of this folder in 7 characters: other folders of this machine, and a copy of this one, have others."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        found = self.folder.stat()
+        return hashlib.sha256(f"{found.st_dev}:{found.st_ino}".encode()).hexdigest()[:7]
 
     def log_start(self, claim: Claim) -> bool:
         """Log that a message is about to be submitted. False if the write failed: the table must record the start."""

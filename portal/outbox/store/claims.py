@@ -214,8 +214,8 @@ def _end_lost_attempts(rows: Sequence[QueuedMessage], now: datetime) -> dict[int
         if row.id in delivered:
             found[row.id] = _DELIVERED
             continue
-        if leases.is_from_previous_boot(row.lease_token) and attempts.find_started(row.id) is None:
-            attempts.insert_attempt(row.id, now, {})  # the power cut may have taken the recorded start
+        if leases.may_lack_its_start(row.lease_token) and attempts.find_started(row.id) is None:
+            attempts.insert_attempt(row.id, now, {})  # it may have been submitted
         if attempts.mark_interrupted(row.id, now):
             found[row.id] = 1
             counted = update(_MESSAGE).where(_MESSAGE.c.id == row.id)

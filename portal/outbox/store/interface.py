@@ -24,7 +24,7 @@ class Store(Protocol):
     """Claims, leases, attempts and settlement. ``account_id`` is SYSTEM for the portal's own mail."""
 
     # Whether the acceptance log alone may hold the start and the acceptance of a message for a moment. It may where
-    # any worker that could take over is able to read it.
+    # a worker that takes over can read it, or knows that it cannot and counts the message as possibly delivered.
     log_suffices: bool
 
     # -- before a drain

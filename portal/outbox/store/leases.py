@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 
+from ...config import Record
 from ...db import db, read_only
 from ...db.transaction import db_now
 from ...state import current_config, get_state
 from ..models import ConnectionLease, OutboxMessage, Queue, Status
+from . import acceptance_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,19 +136,38 @@ def retry_releases(release_drain: Callable[[int, str], None]) -> None:
 
 
 _boot_name: list[str] = []
+_BY_LOG = "L"  # in the token of a claim whose start may be in the acceptance log only
 
 
 def new_token() -> str:
-    """Return a token for a drain's claims and lease; its prefix names this boot of the machine."""
-    return _boot() + secrets.token_hex(8)
+    """Return a token for a drain's claims and lease, of at most 32 characters.
 
-
-def is_from_previous_boot(token: str | None) -> bool:
-    """Whether a claim in SQLite was made before the machine last booted.
-
-    A power cut may have taken the last commits of a worker, so such a message may have been submitted.
+    Its prefix names this boot of the machine and, where the acceptance log may be the only record of a start on
+    PostgreSQL, the instance folder that has the log.
     """
-    return bool(token) and db.engine.dialect.name == "sqlite" and not str(token).startswith(_boot())
+    return _token_prefix() + secrets.token_hex(8)
+
+
+def may_lack_its_start(token: str | None) -> bool:
+    """Whether a claim may have been submitted though neither the table nor a log that can be read here has its start.
+
+    In SQLite a power cut may have taken the last commits and the last lines of the log. With SIGNET_RECORD=log the log
+    is in the instance folder of another machine, which may be lost, or was lost in a power cut of this one.
+    """
+    if not token:
+        return False
+    if db.engine.dialect.name == "sqlite":
+        return not token.startswith(_boot())
+    return token[8:9] == _BY_LOG and not token.startswith(_token_prefix_by_log())
+
+
+def _token_prefix() -> str:
+    is_by_log = db.engine.dialect.name == "postgresql" and current_config().record is Record.LOG
+    return _token_prefix_by_log() if is_by_log else _boot()
+
+
+def _token_prefix_by_log() -> str:
+    return f"{_boot()}{_BY_LOG}{acceptance_log.current_log().folder_name}"
 
 
 def _boot() -> str:

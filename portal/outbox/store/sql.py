@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from ...config import Record
 from ...db import db, read_only
 from ...db.transaction import current_connection
+from ...state import current_config
 from ..models import Queue
 from ..queue import SYSTEM, get_queue
 from . import acceptance_log, claims, due, leases, recovery
@@ -68,15 +70,20 @@ class SqlStore:
         acceptance_log.current_log().discard(*discarded)
 
 
-class SqliteStore(SqlStore):
-    """The store of SQLite: all workers run on one machine, so each can read the acceptance logs of the others."""
+class LogStore(SqlStore):
+    """The store of SQLite, and of PostgreSQL with SIGNET_RECORD=log: the table follows the acceptance log.
+
+    Workers that share the instance folder read each other's logs. The token of a claim names the folder, so that a worker
+    with another one knows that it cannot read the log, and counts the claimed messages as possibly delivered.
+    """
 
     log_suffices = True
 
 
-_STORES: dict[str, Store] = {"sqlite": SqliteStore(), "postgresql": SqlStore()}
+_LOG_STORE, _TABLE_STORE = LogStore(), SqlStore()
 
 
 def get_store() -> Store:
     """Return the store of the database in use."""
-    return _STORES[db.engine.dialect.name]
+    is_by_log = db.engine.dialect.name == "sqlite" or current_config().record is Record.LOG
+    return _LOG_STORE if is_by_log else _TABLE_STORE
