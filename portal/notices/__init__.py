@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Register the pages of the automated emails."""
-    from . import views, views_branding, views_editor  # noqa: F401 - importing them registers their routes
+    from . import views, views_branding, views_editor, views_versions  # noqa: F401 - importing them registers their routes
 
     app.register_blueprint(views.blueprint)
     app.register_blueprint(views.samples)

@@ -36,6 +36,8 @@ class TextForm(PortalForm):
     """The editor of one notice's text."""
 
     subject = StringField("Subject", filters=[_clean])
+    format = StringField(widget=HiddenInput())  # of the message: "markdown" or "html"
+    markdown = TextAreaField("Message", filters=[_clean])
     html = TextAreaField("Message", filters=[_clean])
     text = TextAreaField("Text version", filters=[_clean])
     based_on = IntegerField(
@@ -44,7 +46,21 @@ class TextForm(PortalForm):
 
     def entered_text(self) -> Text:
         """Return the text as it was entered, not validated."""
-        return Text(self.subject.data or "", self.html.data or "", self.text.data or "")
+        subject, text = self.subject.data or "", self.text.data or ""
+        if self.is_markdown:
+            return Text(subject, "", text, self.markdown.data or "")
+        return Text(subject, self.html.data or "", text)
+
+    def fill(self, text: Text) -> None:
+        """Show a text."""
+        self.subject.data, self.html.data, self.text.data = text.subject, text.html, text.text
+        self.markdown.data = text.markdown
+        self.format.data = "html" if text.markdown is None else "markdown"
+
+    @property
+    def is_markdown(self) -> bool:
+        """Whether the message is written in Markdown."""
+        return bool(self.format.data == "markdown")
 
     @property
     def based_on_number(self) -> int:

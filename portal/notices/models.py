@@ -34,6 +34,7 @@ class TextVersion(Base):
     subject: Mapped[str] = mapped_column(Text)
     html: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
+    markdown: Mapped[str | None] = mapped_column(Text)  # the source that ``html`` was made from
     owner_id: Mapped[int]  # no foreign key, so that it remains when the owner is deleted
     owner_name: Mapped[str] = mapped_column(String(100))
     created_at: Mapped[datetime]
@@ -91,5 +92,6 @@ class NoticeDraft(Base):
     subject: Mapped[str] = mapped_column(Text)
     html: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
+    markdown: Mapped[str | None] = mapped_column(Text)
     based_on: Mapped[int]  # the number of the version that is edited
     updated_at: Mapped[datetime]

@@ -103,6 +103,7 @@ def save_draft(owner: Owner, notice: Notice, text: Text, *, based_on: int, now: 
         "subject": text.subject,
         "html": text.html,
         "text": text.text,
+        "markdown": text.markdown,
         "based_on": based_on,
         "updated_at": now,
     }

@@ -167,7 +167,7 @@ def sanitize_source(source: str) -> SanitizedSource:
         TooManyElements: the source has more elements than ``ELEMENT_LIMIT``.
     """
     _check_element_count(source)
-    marker = _unused_marker(source)
+    marker = unused_marker(source)
     masked, tokens = _mask_tokens(source, marker)
     rules = SanitizerRules(
         _TAGS, _DROPPED_WITH_CONTENT, _is_plain_style, partial(_is_absolute, marker=marker), _is_picture
@@ -194,7 +194,8 @@ def sanitize_source(source: str) -> SanitizedSource:
     return SanitizedSource(unmask(unmasked), [Removal(unmask(what), why) for what, why in removed], addresses)
 
 
-def _unused_marker(source: str) -> str:
+def unused_marker(source: str) -> str:
+    """Return the beginning of words that stand for Liquid tokens and occur nowhere in the source."""
     used = set(re.findall(r"(?=zq([0-9]{1,5})z)", source))
     number = next(number for number in range(len(used) + 1) if str(number) not in used)
     return f"zq{number}z"

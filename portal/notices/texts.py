@@ -36,11 +36,15 @@ _CURRENT = (
 
 @dataclass(frozen=True)
 class Text:
-    """The editable parts of a notice. If ``text`` is empty, the text part is generated from the HTML."""
+    """The editable parts of a notice. If ``text`` is empty, the text part is generated from the HTML.
+
+    If ``markdown`` is a string, the message was written in it, and the HTML was made from it.
+    """
 
     subject: str
     html: str
     text: str = ""
+    markdown: str | None = None
 
 
 class EditConflict(Exception):
@@ -71,7 +75,7 @@ def _shared_part(found: re.Match[str]) -> str:
 
 
 def current_text(account_id: int, notice: Notice) -> Text:
-    """Return the text that is sent: the account's newest version, or the default."""
+    """Return the text that is sent: the account's newest version, or the default. Its Markdown is not read."""
     if notice.locked:
         return default_text(notice)
     row = current_connection().execute(_CURRENT, {"account_id": account_id, "kind": notice.kind}).first()
@@ -80,7 +84,9 @@ def current_text(account_id: int, notice: Notice) -> Text:
 
 def text_of(version: TextVersion, notice: Notice) -> Text:
     """Return the text of a version."""
-    return default_text(notice) if version.shipped else Text(version.subject, version.html, version.text)
+    if version.shipped:
+        return default_text(notice)
+    return Text(version.subject, version.html, version.text, version.markdown)
 
 
 def newest_version(account_id: int, notice: Notice) -> TextVersion | None:
@@ -123,8 +129,8 @@ def save_version(
     Raises:
         EditConflict: another version was saved meanwhile.
     """
-    _check_newest(owner, notice, based_on)
-    if text == current_text(owner.account_id, notice):
+    newest = _check_newest(owner, notice, based_on)
+    if text == (text_of(newest, notice) if newest else default_text(notice)):
         db.session.commit()
         return None
     return _add_version(owner, notice, text, based_on + 1, now)
@@ -155,7 +161,7 @@ def restore_version(
     if newest is not None and text_of(newest, notice) == text_of(version, notice):
         db.session.commit()
         return None
-    text = None if version.shipped else Text(version.subject, version.html, version.text)
+    text = None if version.shipped else text_of(version, notice)
     return _add_version(owner, notice, text, newest.number + 1 if newest else 1, now)
 
 
@@ -186,6 +192,7 @@ def _add_version(owner: Owner, notice: Notice, text: Text | None, number: int, n
         subject=text.subject if text else "",
         html=text.html if text else "",
         text=text.text if text else "",
+        markdown=text.markdown if text else None,
         owner_id=owner.id,
         owner_name=owner.name,
         created_at=now,

@@ -6,13 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import leaddyno, rendering, sanitize
-from .checks import addresses, braces, foreign, plain_lines, subjects, trials
+from . import rendering, sanitize
+from .checks import addresses, braces, foreign, formats, leaddyno, plain_lines, subjects, trials
+from .checks.leaddyno import Conversion
 from .checks.names import nearest_variable
 from .checks.syntax import TextError, describe_length, find_errors, shorten
-from .leaddyno import Conversion
 from .liquid import SOURCE_LIMIT_CHARS, UnrenderableText
 from .markup.html_tokens import Kind, read_tokens
+from .markup.markdown import markdown_to_html
 from .texts import Text
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _REMOVED_LIMIT_CHARS = 100  # of the description of each
 _ERRORS_SHOWN = 5  # at most, for each field
 _WARNINGS_SHOWN = 12
 _SUGGESTION_LIMIT_CHARS = 40  # of a name that is compared with variables
-_PARTS = {"subject": "Subject", "html": "Message", "text": "Text version"}
+_PARTS = {"subject": "Subject", "html": "Message", "markdown": "Message", "text": "Text version"}
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,13 @@ class ValidText:
     @property
     def digest(self) -> str:
         """A digest of the questions and the text, which an owner's answer refers to; empty without questions."""
-        content = "\0".join((self.text.subject, self.text.html, self.text.text, *self.questions))
+        parts = (self.text.subject, self.text.html, self.text.text, self.text.markdown or "")
+        content = "\0".join((*parts, *self.questions))
         return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:20] if self.questions else ""
 
 
 class InvalidText(Exception):
-    """The text cannot be saved. Holds sentences by field (subject, html, text)."""
+    """The text cannot be saved. Holds sentences by field (subject, html or markdown, text)."""
 
     def __init__(self, by_field: Mapping[str, list[str]]) -> None:
         super().__init__(", ".join(by_field))
@@ -82,12 +84,14 @@ def validate(notice: Notice, account: Account, entered: Text, *, with_trials: bo
 
     ``with_trials`` also renders it with the values of unusual recipients, which takes up to four times as long.
     """
-    parts = {name: _read_part(name, getattr(entered, name), notice) for name in _PARTS}
+    body = "html" if entered.markdown is None else "markdown"
+    parts = {name: _read_part(name, getattr(entered, name), notice) for name in ("subject", body, "text")}
     _validate_subject(parts["subject"].source, parts["subject"].errors)
-    html, removed = _sanitize_html(parts["html"], notice)
+    html, removed = _sanitize_html(parts[body], notice, is_markdown=body == "markdown")
     _raise_errors({name: part.errors for name, part in parts.items()})
-    text = Text(parts["subject"].source, html, parts["text"].source)
-    sample = _render_sample(notice, account, text)
+    markdown = parts[body].source if body == "markdown" else None
+    text = Text(parts["subject"].source, html, parts["text"].source, markdown)
+    sample = _render_sample(notice, account, text, body)
     warnings = [one for part in parts.values() for one in part.warnings]
     if not text.text and not _has_words(html):
         warnings.append(
@@ -95,7 +99,7 @@ def validate(notice: Notice, account: Account, entered: Text, *, with_trials: bo
         )
     if with_trials:
         findings = trials.run(notice, account, text, sample)
-        _raise_errors(findings.errors)
+        _raise_errors({body if name == "html" else name: found for name, found in findings.errors.items()})
         warnings += findings.warnings
     return ValidText(
         text,
@@ -117,12 +121,18 @@ def _read_part(name: str, entered: str, notice: Notice) -> _Part:
     found = [_unknown_placeholder_error(one) for one in unknown]
     found += find_errors(source, notice, html=html)
     placeholders = foreign.find_placeholders(source, notice, html=html)
+    warnings = _format_warnings(placeholders, name)
+    if name == "markdown" and (tags := formats.find_html(source)):
+        warnings.append(
+            f"{_PARTS[name]}: {shorten(tags[0])} is HTML, and recipients would see it as it stands. Write without it, or "
+            "choose *Write in HTML* under *Advanced*, which takes it as HTML."
+        )
     return _Part(
         source,
         _format_errors(sorted(found, key=lambda error: error.line), name, notice),
         tuple(conversions),
         tuple(Conversion(shorten(old), shorten(new)) for old, new in repaired),
-        tuple(_format_warnings(placeholders, name)),
+        tuple(warnings),
     )
 
 
@@ -157,10 +167,15 @@ def _validate_subject(subject: str, errors: list[str]) -> None:
         errors.append(f"Write the subject without HTML: an inbox shows {shorten(html[0])} as it stands.")
 
 
-def _sanitize_html(part: _Part, notice: Notice) -> tuple[str, list[Removal]]:
+def _sanitize_html(part: _Part, notice: Notice, *, is_markdown: bool) -> tuple[str, list[Removal]]:
     """Return sanitised HTML and what was removed. HTML that has errors already is returned unchanged."""
     html, errors = part.source, part.errors
     if errors:
+        return html, []
+    if is_markdown:
+        html = markdown_to_html(html, notice)
+    if len(html) > SOURCE_LIMIT_CHARS:
+        errors.append(describe_length(len(html), as_html=True))
         return html, []
     try:
         sanitized, removed, entered = sanitize.sanitize_source(html)
@@ -175,18 +190,18 @@ def _sanitize_html(part: _Part, notice: Notice) -> tuple[str, list[Removal]]:
         errors.append("Write the email: nothing of this can be shown.")
     dead = list(dict.fromkeys(addresses.find_dead_links(entered, notice)))
     shown = dead[:_ERRORS_SHOWN]
-    errors += [f"Line {addresses.line_of(html, one.address)}: {one.sentence}" for one in shown]
+    errors += [f"Line {addresses.line_of(part.source, one.address)}: {one.sentence}" for one in shown]
     if len(dead) > len(shown):
         errors.append(f"And {len(dead) - len(shown)} more links like these.")
     return sanitized, removed
 
 
-def _render_sample(notice: Notice, account: Account, text: Text) -> rendering.RenderedEmail:
-    """Render the text with sample values, so that only a text that can be sent is saved. Raises InvalidText."""
+def _render_sample(notice: Notice, account: Account, text: Text, body: str) -> rendering.RenderedEmail:
+    """Render the text with sample values, so that only a text that can be sent is saved. Raises InvalidText for ``body``."""
     try:
         return rendering.render_sample(notice, account, text=text)
     except UnrenderableText as error:
-        raise InvalidText({"html": [f"This cannot be sent. {error}"]}) from None
+        raise InvalidText({body: [f"This cannot be sent. {error}"]}) from None
 
 
 def _has_words(html: str) -> bool:

@@ -1,4 +1,4 @@
-"""The editor of one notice: its text, preview, test email and versions."""
+"""The editor of one notice: its text, preview and test email."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..web.errors import ErrorPage, error_page
 from ..web.headers import mail_page
 from ..web.pagination import key_argument
 from . import colours, preview, recipients, rendering, send_test, texts, validation
+from .checks import formats
 from .checks.replacing import replace_all
 from .forms import TextForm
 from .texts import Text
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from .models import NoticeDraft, TextVersion
     from .preview import PreviewRecipient
 
-_NUMBER = "<int(max=999999999):number>"
 _ARGUMENT_LIMIT_CHARS = 100  # of a search and an affiliate's id
 
 
@@ -40,7 +40,7 @@ def show(kind: str) -> Any:
     form = TextForm(formdata=None)
     _fill(form, notice)
     if draft is not None:
-        form.subject.data, form.html.data, form.text.data = draft.subject, draft.html, draft.text
+        form.fill(_text_of_draft(draft))
         form.based_on.data = draft.based_on
     return _editor(notice, form, draft=draft is not None)
 
@@ -61,9 +61,9 @@ def html(kind: str) -> Response:
 @login_required
 def save(kind: str) -> Any:
     """Save the form, store it for a preview, or send it as a test email, depending on the button."""
-    notice = _editable_or_400(kind)
+    notice = editable_or_400(kind)
     form = TextForm()
-    operations = {"preview": _preview, "test": _send_test, "replace": _replace_all}
+    operations = {"preview": _preview, "test": _send_test, "replace": _replace_all, "format": _change_format}
     operation = operations.get(request.form.get("operation", ""), _save)
     return operation(notice, form)
 
@@ -72,7 +72,7 @@ def save(kind: str) -> Any:
 @login_required
 def live_preview(kind: str) -> Any:
     """Store the draft and return its preview, for the script of the editor."""
-    notice = _editable_or_400(kind)
+    notice = editable_or_400(kind)
     try:
         owner_limits.count(owner_limits.LIVE_PREVIEWS, current_user.account_id, now=utcnow())
     except owner_limits.LimitReached as error:
@@ -81,85 +81,8 @@ def live_preview(kind: str) -> Any:
         )
     form = TextForm()
     _save_draft(notice, form)
-    context = _preview_context(notice, form.entered_text(), draft=True)
+    context = preview_context(notice, form.entered_text(), draft=True)
     return render_template("notices/preview.html", **context)
-
-
-@blueprint.post("/<kind>/reset")
-@login_required
-def reset(kind: str) -> Any:
-    notice = _editable_or_400(kind)
-    form = TextForm()
-    try:
-        version = texts.reset_to_default(current_user, notice, based_on=form.based_on_number, now=utcnow())
-    except texts.EditConflict as conflict:
-        flash(_describe_conflict(conflict) + " Nothing was reset.", "warning")
-        return _redirect_to_editor(notice)
-    preview.delete_draft(current_user, notice)
-    flash(
-        "The default text is sent from now on. Yours stays among the versions." + _state_of_sending(notice)
-        if version
-        else "This is the default text already.",
-        "success",
-    )
-    return _redirect_to_editor(notice)
-
-
-@blueprint.get(f"/<kind>/versions/{_NUMBER}")
-@login_required
-def version(kind: str, number: int) -> Any:
-    notice = notice_or_404(kind)
-    row = _version_or_404(notice, number)
-    text = texts.text_of(row, notice)
-    newest = texts.newest_version(current_user.account_id, notice)
-    return render_template(
-        "notices/version.html",
-        row=row,
-        text=text,
-        is_newest=newest is not None and newest.number == number,
-        **_preview_context(notice, text, version=number),
-    )
-
-
-@blueprint.post(f"/<kind>/versions/{_NUMBER}/restore")
-@login_required
-def restore(kind: str, number: int) -> Any:
-    notice = _editable_or_400(kind)
-    row = _version_or_404(notice, number)
-    try:
-        validation.validate(notice, current_user.account, texts.text_of(row, notice), with_trials=True)
-    except validation.InvalidText as error:  # saved before the present rules
-        return _open_invalid_version(notice, row, error)
-    try:
-        restored = texts.restore_version(current_user, notice, row, now=utcnow())
-    except texts.EditConflict as conflict:
-        flash(_describe_conflict(conflict) + " Nothing was restored.", "warning")
-        return _redirect_to_editor(notice)
-    preview.delete_draft(current_user, notice)
-    flash(
-        f"Version {number} is restored, as version {restored.number}." + _state_of_sending(notice)
-        if restored
-        else f"Version {number} says what is sent.",
-        "success",
-    )
-    return _redirect_to_editor(notice)
-
-
-def _open_invalid_version(notice: Notice, row: TextVersion, error: validation.InvalidText) -> Any:
-    """Put a version that cannot be sent into the draft, for its owner to correct."""
-    newest = texts.newest_version(current_user.account_id, notice)
-    based_on = newest.number if newest else 0
-    preview.save_draft(current_user, notice, texts.text_of(row, notice), based_on=based_on, now=utcnow())
-    (first, *_others) = (one for sentences in error.by_field.values() for one in sentences)
-    flash(
-        _(
-            "Version %(number)s is not restored, because it would not leave as it is. It is in the editor. %(reason)s",
-            number=row.number,
-            reason=first,
-        ),
-        "warning",
-    )
-    return _redirect_to_editor(notice, draft=1)
 
 
 # -- the operations of the editor's form
@@ -181,7 +104,7 @@ def _save(notice: Notice, form: TextForm) -> Any:
         return _editor(notice, form, form_errors=True, meanwhile=conflict.newest), 409
     preview.delete_draft(current_user, notice)
     _flash_saved(notice, version, valid)
-    return _redirect_to_editor(notice)
+    return redirect_to_editor(notice)
 
 
 def _replace_all(notice: Notice, form: TextForm) -> Any:
@@ -193,12 +116,35 @@ def _replace_all(notice: Notice, form: TextForm) -> Any:
         flash(_("Replaced: %(pairs)s. Check it and save it; nothing is saved yet.", pairs=pairs), "success")
     else:
         flash(_("There was nothing to replace."), "info")
-    return _redirect_to_editor(notice, draft=1)
+    return redirect_to_editor(notice, draft=1)
+
+
+def _change_format(notice: Notice, form: TextForm) -> Any:
+    """Put the message into the draft in the other format. Nothing is saved, and versions keep theirs."""
+    entered = form.entered_text()
+    try:
+        if form.is_markdown:
+            changed = formats.to_html(notice, entered)
+        else:
+            changed = formats.to_markdown(validation.validate(notice, current_user.account, entered).text)
+    except validation.InvalidText as error:
+        return _editor_with_errors(notice, form, error), 422
+    preview.save_draft(current_user, notice, changed, based_on=form.based_on_number, now=utcnow())
+    flash(
+        _("This is your message as HTML. Nothing is saved yet.")
+        if form.is_markdown
+        else _(
+            "This is your message without HTML; colours and boxes are left out. Compare the preview. Nothing is saved yet, "
+            "and the versions stay."
+        ),
+        "info",
+    )
+    return redirect_to_editor(notice, draft=1)
 
 
 def _preview(notice: Notice, form: TextForm) -> Any:
     _save_draft(notice, form)
-    return _redirect_to_editor(notice, draft=1, anchor="preview")
+    return redirect_to_editor(notice, draft=1, anchor="preview")
 
 
 def _send_test(notice: Notice, form: TextForm) -> Any:
@@ -225,14 +171,14 @@ def _send_test(notice: Notice, form: TextForm) -> Any:
             ),
             "warning",
         )
-        return _redirect_to_editor(notice, draft=1)
+        return redirect_to_editor(notice, draft=1)
     except rendering.UnrenderableText as error:
         flash(_("No test was sent. %(reason)s Your words are kept.", reason=str(error)), "warning")
-        return _redirect_to_editor(notice, draft=1)
+        return redirect_to_editor(notice, draft=1)
     except send_test.TooManyTests:
         flash("This hour’s test emails are used up. Your words are kept; try again later.", "warning")
-        return _redirect_to_editor(notice, draft=1)
-    return _redirect_to_editor(notice, draft=1, sent=message.id)
+        return redirect_to_editor(notice, draft=1)
+    return redirect_to_editor(notice, draft=1, sent=message.id)
 
 
 def _save_draft(notice: Notice, form: TextForm) -> None:
@@ -260,11 +206,11 @@ def _saved_sentence(notice: Notice, version: TextVersion) -> str:
                 number=version.number,
             )
         )
-    state = _state_of_sending(notice)
+    state = state_of_sending(notice)
     return f"Saved as version {version.number}.{state or ' It is sent from now on.'}"
 
 
-def _state_of_sending(notice: Notice) -> str:
+def state_of_sending(notice: Notice) -> str:
     """Return a sentence, with a space before it, if the notice is not sent now; an empty string if it is."""
     if not recipients.is_enabled(current_user.account_id, notice):
         return " " + str(_("This email is switched off: it is sent once you switch it on."))
@@ -273,14 +219,15 @@ def _state_of_sending(notice: Notice) -> str:
     return ""
 
 
-def _describe_conflict(conflict: texts.EditConflict) -> str:
+def describe_conflict(conflict: texts.EditConflict) -> str:
+    """Return the sentence about another owner's save."""
     return f"{conflict.newest.owner_name} has saved version {conflict.newest.number} meanwhile."
 
 
 # -- pages
 
 
-def _redirect_to_editor(notice: Notice, anchor: str | None = None, **more: Any) -> Any:
+def redirect_to_editor(notice: Notice, anchor: str | None = None, **more: Any) -> Any:
     """Redirect to the editor. The affiliate shown and the search stay."""
     arguments = {name: _clean_argument(request.form.get(name, "")) for name in ("as", "q")}
     kept: dict[str, Any] = {name: value for name, value in arguments.items() if value}
@@ -293,9 +240,8 @@ def _editor_with_errors(notice: Notice, form: TextForm, error: validation.Invali
 
 
 def _fill(form: TextForm, notice: Notice) -> None:
-    text = texts.current_text(current_user.account_id, notice)
     newest = texts.newest_version(current_user.account_id, notice)
-    form.subject.data, form.html.data, form.text.data = text.subject, text.html, text.text
+    form.fill(texts.text_of(newest, notice) if newest else texts.default_text(notice))
     form.based_on.data = newest.number if newest else 0
 
 
@@ -312,12 +258,12 @@ def _editor(notice: Notice, form: TextForm, *, draft: bool = False, **more: obje
         sent=key_argument(request.args.get("sent")),
         replacements=() if notice.locked else replace_all(notice, form.entered_text()).conversions,
         own_text_waits=not notice.locked and is_limited(current_user.account),
-        **_preview_context(notice, form.entered_text(), draft=draft),
+        **preview_context(notice, form.entered_text(), draft=draft),
         **more,
     )
 
 
-def _preview_context(
+def preview_context(
     notice: Notice, text: Text, *, draft: bool = False, version: int = 0
 ) -> dict[str, object]:
     """Return the template context of the preview. ``draft`` and ``version`` select the text of the frames."""
@@ -347,12 +293,14 @@ def _preview_context(
 # -- arguments of the address and the form
 
 
-def _editable_or_400(kind: str) -> Notice:
+def editable_or_400(kind: str) -> Notice:
+    """Return the notice of this kind; abort with 404 if there is none, and with 400 if it cannot be edited."""
     notice = notice_or_404(kind)
     return abort(400) if notice.locked else notice
 
 
-def _version_or_404(notice: Notice, number: int) -> TextVersion:
+def version_or_404(notice: Notice, number: int) -> TextVersion:
+    """Return a version of the own account; abort with 404 if there is none."""
     return texts.find_version(current_user.account_id, notice, number) or abort(404)
 
 
@@ -360,14 +308,18 @@ def _requested_draft(notice: Notice) -> NoticeDraft | None:
     return preview.find_draft(current_user, notice) if request.args.get("draft") else None
 
 
+def _text_of_draft(draft: NoticeDraft) -> Text:
+    return Text(draft.subject, draft.html, draft.text, draft.markdown)
+
+
 def _requested_text(notice: Notice) -> Text:
     """Return the text of the version or draft in the address, or the current text."""
     number = key_argument(request.args.get("version"))
     if number:
-        return texts.text_of(_version_or_404(notice, number), notice)
+        return texts.text_of(version_or_404(notice, number), notice)
     draft = _requested_draft(notice)
     if draft is not None:
-        return Text(draft.subject, draft.html, draft.text)
+        return _text_of_draft(draft)
     return texts.current_text(current_user.account_id, notice)
 
 

@@ -13,6 +13,29 @@ document.addEventListener("click", (event) => {
   lastField.dispatchEvent(new Event("input", { bubbles: true }));
 });
 
+// Signs of Markdown: around the selected words, or at the beginning of each selected line.
+const AROUND = { bold: ["**", "**"], italic: ["*", "*"], link: ["[", "](https://)"], button: ["[", "](https:// \"button\")"] };
+const BEFORE_LINES = { heading: "# ", list: "- " };
+document.addEventListener("click", (event) => {
+  const sign = event.target.closest("[data-markdown]")?.dataset.markdown;
+  const field = one("textarea[name=markdown]");
+  if (!sign || !field) return;
+  const { value } = field;
+  let start = field.selectionStart;
+  const end = field.selectionEnd;
+  if (BEFORE_LINES[sign]) {
+    start = value.lastIndexOf("\n", start - 1) + 1;
+    const lines = value.slice(start, end).split("\n");
+    field.setRangeText(lines.map((line) => BEFORE_LINES[sign] + line).join("\n"), start, end, "end");
+  } else {
+    const [before, after] = AROUND[sign];
+    field.setRangeText(before + value.slice(start, end) + after, start, end, "preserve");
+    field.setSelectionRange(start + before.length, end + before.length);
+  }
+  field.focus();
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+});
+
 const livePreview = (form) => {
   let timer = 0;
   let latest = 0;

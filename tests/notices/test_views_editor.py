@@ -273,6 +273,47 @@ def test_a_version_that_could_not_be_sent_is_not_restored_but_opened(owner):
     assert [version.subject for version in _versions()] == ["{{ last_name }}", "Two"]
 
 
+MARKDOWN = "# Hi {{ first_name }}\n\nYour **link**:\n{{ link }}"
+
+
+def test_a_text_is_written_saved_shown_again_and_restored_in_markdown_without_script(owner):
+    form = _form(subject="One", format="markdown", markdown=MARKDOWN)
+    del form["html"]
+    previewed = owner.submit(PAGE, {**form, "operation": "preview"}, page=PAGE)
+    assert "**link**" in owner.get(previewed.location).get_data(as_text=True)
+    assert owner.submit(PAGE, form, page=PAGE).status_code == 303
+    page = owner.get(PAGE).get_data(as_text=True)
+    assert re.search(r"<textarea[^>]*name=\"markdown\"[^>]*>\s*# Hi \{\{ first_name \}\}", page)
+    assert 'name="html"' not in page
+    assert "Hi Ada" in owner.get(f"{PAGE}/html").get_data(as_text=True)
+    assert "**link**" in owner.get(f"{PAGE}/versions/1").get_data(as_text=True)
+    assert texts.current_text(account_of().id, NEW_SIGN_UP).html.startswith("<h1>Hi {{ first_name }}</h1>")
+    assert owner.submit(PAGE, {**form, "based_on": "1"}, page=PAGE).status_code == 303
+    assert len(_versions()) == 1, "nothing changed"
+    _save(owner, based_on=1)
+    assert 'name="markdown"' not in owner.get(PAGE).get_data(as_text=True), "what is saved as HTML stays HTML"
+    owner.submit(f"{PAGE}/versions/1/restore", {}, page=PAGE)
+    assert [version.markdown for version in _versions()] == [MARKDOWN, None, MARKDOWN]
+    answer = owner.submit(PAGE, {**form, "markdown": "Hi {{ nam }}", "based_on": "3"}, page=PAGE)
+    assert answer.status_code == 422
+    assert 'id="markdown-error"' in answer.get_data(as_text=True)
+    assert "Hi {{ nam }}" in answer.get_data(as_text=True)
+
+
+def test_the_format_of_a_text_changes_only_when_asked_and_only_in_the_draft(owner):
+    answer = owner.submit(PAGE, _form(operation="format", format="html"), page=PAGE)
+    page = owner.get(answer.location).get_data(as_text=True)
+    assert "Nothing is saved yet" in page
+    assert re.search(r"<textarea[^>]*name=\"markdown\"[^>]*>\s*# Hi \{\{ first_name \}\}", page)
+    answer = owner.submit(PAGE, _form(operation="format", format="markdown", markdown=MARKDOWN), page=PAGE)
+    page = unescape(owner.get(answer.location).get_data(as_text=True))
+    assert "<h1>Hi {{ first_name }}</h1>" in page
+    assert 'name="html"' in page
+    answer = owner.submit(PAGE, _form(operation="format", format="html", html="{{ nam }}"), page=PAGE)
+    assert answer.status_code == 422
+    assert _versions() == []
+
+
 def test_a_text_part_written_by_the_owner_is_used(owner):
     _save(owner, text="Plain {{ first_name }}: {{ link }}")
     page = owner.get(PAGE).get_data(as_text=True)

@@ -25,11 +25,23 @@ from portal.domains import dkim, dmarc
 from portal.domains.spf import record as spf
 from portal.enrolment import forms as enrolment
 from portal.incidents.presenter import redact_mailboxes
-from portal.notices import leaddyno, liquid, plaintext, preview, rendering, sanitize, validation
+from portal.notices import liquid, plaintext, preview, rendering, sanitize, validation
 from portal.notices.catalogue import NEW_SIGN_UP
-from portal.notices.checks import addresses, braces, foreign, masks, plain_lines, replacing, subjects
+from portal.notices.checks import (
+    addresses,
+    braces,
+    foreign,
+    formats,
+    leaddyno,
+    masks,
+    plain_lines,
+    replacing,
+    subjects,
+)
 from portal.notices.inline_styles import apply_inline_styles
 from portal.notices.markup.html_tokens import read_tokens
+from portal.notices.markup.markdown import markdown_to_html
+from portal.notices.markup.markdown_writer import html_to_markdown
 from portal.notices.texts import Text
 from portal.oauth.service_account import InvalidKey, read_key
 from portal.outbox.sending.mime import MessageRefused, mailbox_header, serialise
@@ -123,6 +135,21 @@ HOSTILE: Mapping[str, Callable[[int], str]] = {
                 "<!--[if mso]>",
                 "{{ name ”}}",
                 "# ,",
+                "[a](",
+                "![",
+                "**a",
+                "*a **a ",
+                "> ",
+                "- ",
+                "`",
+                "|a",
+                "~~",
+                "_a ",
+                "[a](<",
+                "a](b)",
+                "\n1. ",
+                "\n- a",
+                "<a@",
             ),
             *(
                 "<a ",
@@ -323,6 +350,10 @@ _EMAILS = (
     Entry("complete addresses", addresses.complete_addresses),
     Entry("suggest an address", addresses.suggest_address),
     Entry("plain text to paragraphs", lambda text: plain_lines.to_html(f"x\n{text}", NEW_SIGN_UP)),
+    Entry("Markdown to HTML", lambda text: markdown_to_html(text, NEW_SIGN_UP), LIMIT),
+    Entry("HTML to Markdown", _refusing(lambda text: html_to_markdown(sanitize.sanitize(text).html))),
+    Entry("HTML in Markdown", formats.find_html),
+    Entry("save Markdown", _validate("markdown"), LIMIT),
     Entry("HTML in a subject", subjects.remove_html),
     Entry("save a subject", _validate("subject"), LIMIT),
     Entry("save HTML", _validate("html"), LIMIT),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from .. import leaddyno
-from ..leaddyno import Conversion
 from ..liquid import SOURCE_LIMIT_CHARS
+from . import leaddyno
 from .addresses import complete_addresses
 from .foreign import replace_placeholders
+from .leaddyno import Conversion
 from .names import variable_meant
 from .subjects import find_html, remove_html
 
@@ -29,9 +29,9 @@ def replace_all(notice: Notice, text: Text) -> Replaced:
     """Return the text with replacements; one that is too long is returned unchanged."""
     pairs: dict[tuple[str, str], None] = {}
     parts: dict[str, str] = {}
-    for name in ("subject", "html", "text"):
+    for name in ("subject", "html", "text", "markdown"):
         source = getattr(text, name)
-        if len(source) > SOURCE_LIMIT_CHARS:
+        if source is None or len(source) > SOURCE_LIMIT_CHARS:
             continue
         html = name == "html"
         new, found = replace_placeholders(source, notice, html=html)
@@ -44,7 +44,7 @@ def replace_all(notice: Notice, text: Text) -> Replaced:
             tags = find_html(new)
             new = remove_html(new) if tags else new
             pairs |= dict.fromkeys((one, remove_html(one)) for one in tags)
-        elif html:
+        elif name in ("html", "markdown"):
             new, found = complete_addresses(new)
             pairs |= dict.fromkeys(found)
         parts[name] = leaddyno.replace_meant(new, notice)

@@ -179,7 +179,8 @@ def shorten(text: str, limit_chars: int = _QUOTED_LIMIT_CHARS) -> str:
     return text if len(text) <= limit_chars else text[: limit_chars - 1] + "…"
 
 
-def describe_length(length: int, *, converted: bool = False) -> str:
+def describe_length(length: int, *, converted: bool = False, as_html: bool = False) -> str:
     """Return the sentence about a part that is too long."""
     has = "with LeadDyno’s placeholders converted it has" if converted else "it has"
+    has = "as HTML it has" if as_html else has
     return f"Shorten this to {SOURCE_LIMIT_CHARS:,} characters; {has} {length:,}."

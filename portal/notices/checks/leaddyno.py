@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from .checks.names import variable_meant
+from .names import variable_meant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .catalogue import Notice
+    from ..catalogue import Notice
 
 _PLACEHOLDER = re.compile(r"\$([A-Z][A-Z0-9_]{1,40})\$")
 _VARIABLES: Mapping[str, str] = {  # where the lower-cased placeholder is not the name of the variable

@@ -1,0 +1,47 @@
+"""Change of a message between HTML and Markdown, which an owner asks for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..markup.markdown import markdown_to_html
+from ..markup.markdown_writer import html_to_markdown
+from ..rendering import clean_lines
+from .braces import repair
+from .subjects import find_html as find_inline_html
+from .syntax import find_errors
+
+if TYPE_CHECKING:
+    from ..catalogue import Notice
+    from ..texts import Text
+
+_CODE = re.compile(r"`[^`\n]{0,500}`")
+_BLOCK_TAG = re.compile(
+    r"</?(?:html|body|head|style|section|blockquote|tbody|thead|th|ol)(?:\s[^<>]{0,300})?>", re.IGNORECASE
+)
+
+
+def find_html(markdown: str) -> list[str]:
+    """Return the HTML tags in Markdown, which is shown as it stands; tags in code are meant."""
+    without_code = _CODE.sub("", markdown)
+    return [
+        *_BLOCK_TAG.findall(without_code),
+        *(one for one in find_inline_html(without_code) if one.startswith("<")),
+    ]
+
+
+def to_markdown(text: Text) -> Text:
+    """Return a valid text with its HTML as Markdown; its looks are lost."""
+    return replace(text, html="", markdown=html_to_markdown(text.html))
+
+
+def to_html(notice: Notice, text: Text) -> Text:
+    """Return a text in HTML. Markdown that holds HTML is taken as HTML, unchanged."""
+    source = clean_lines(text.markdown or "")
+    if not find_html(source):
+        source, _ = repair(source, notice, html=False)
+        if not list(find_errors(source, notice, html=False)):
+            source = markdown_to_html(source, notice)
+    return replace(text, html=source, markdown=None)

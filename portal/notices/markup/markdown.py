@@ -1,0 +1,99 @@
+"""Markdown to the HTML of a text (CommonMark with tables). Liquid tokens survive; HTML in it is text.
+
+A line break stays a line break, lines that hold only conditions enclose whole paragraphs, addresses become links, and a link
+with the title "button" becomes a button. The result is the source of a text, which is sanitised like HTML that was typed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+
+from ..checks.plain_lines import link_addresses, separate_tag_lines
+from ..liquid import find_tokens
+from ..sanitize import unused_marker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markdown_it.token import Token
+    from markdown_it.utils import EnvType, OptionsDict
+
+    from ..catalogue import Notice
+    from ..liquid import LiquidToken
+
+BUTTON_TITLE = "button"
+_UNUSED_RULES = ("code", "html_block", "html_inline", "lheading", "reference")
+_SMALLEST_HEADING = "h3"
+_BEGINNING = re.compile(r"\{%-?\s{0,5}(?:if|unless|case)\b")
+_END = re.compile(r"\{%-?\s{0,5}end")
+
+
+class _EmailRenderer(RendererHTML):
+    """Writes buttons, and headings no smaller than emails have."""
+
+    def link_open(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+        token = tokens[index]
+        if token.attrGet("title") == BUTTON_TITLE:
+            token.attrs = {"class": "button", "href": token.attrGet("href") or ""}
+        return self.renderToken(tokens, index, options, env)
+
+    def heading_open(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+        tokens[index].tag = min(tokens[index].tag, _SMALLEST_HEADING)
+        return self.renderToken(tokens, index, options, env)
+
+    heading_close = heading_open
+
+
+def _make_parser() -> MarkdownIt:
+    options: dict[str, Any] = {"html": False, "breaks": True, "xhtmlOut": False, "maxNesting": 20}
+    parser = MarkdownIt("commonmark", options, renderer_cls=_EmailRenderer)
+    return parser.enable(["table", "strikethrough"]).disable(list(_UNUSED_RULES))
+
+
+_PARSER = _make_parser()
+
+
+def markdown_to_html(source: str, notice: Notice) -> str:
+    """Return the HTML source of a text that was written in Markdown."""
+    source = separate_tag_lines(source)
+    marker = unused_marker(source)
+    tokens = find_tokens(source)
+    parts: list[str] = []
+    at = 0
+    for number, token in enumerate(tokens):  # a word stands for each token
+        parts += (source[at : token.start], f"{marker}{number}x")
+        at = token.end
+    html = _PARSER.render("".join((*parts, source[at:])))
+
+    def is_tags(match: re.Match[str]) -> bool:
+        return all(tokens[int(number)].is_tag for number in re.findall(rf"{marker}(\d+)x", match.group()))
+
+    html = re.sub(
+        rf"<p>((?:{marker}[0-9]{{1,5}}+x ?)++)</p>",
+        lambda match: match.group(1) if is_tags(match) else match.group(),
+        html,
+    )
+    html = "\n".join(_break_inside(line, marker, tokens) for line in html.split("\n"))
+    unmasked = re.sub(rf"{marker}(\d+)x", lambda match: tokens[int(match.group(1))].text, html)
+    return link_addresses(unmasked, notice).strip()
+
+
+def _break_inside(line: str, marker: str, tokens: Sequence[LiquidToken]) -> str:
+    """Return a line of HTML; where all of it is under a condition, its line break is, too."""
+    words = list(re.finditer(rf"{marker}(\d+)x", line)) if line.endswith("<br>") else []
+    if (
+        not words
+        or words[0].start() != (3 if line.startswith("<p>") else 0)
+        or words[-1].end() != len(line) - 4
+    ):
+        return line
+    texts = [tokens[int(word.group(1))].text for word in words]
+    is_whole = (
+        _BEGINNING.match(texts[0]) is not None and sum(_END.match(one) is not None for one in texts) == 1
+    )
+    at = words[-1].start()
+    return f"{line[:at]}<br>{line[at:-4]}" if is_whole and _END.match(texts[-1]) else line
