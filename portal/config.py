@@ -76,6 +76,7 @@ class Config:
     rehearsal_tls_port: int = 2465
     rehearsal_plain_port: int = 2525  # never offers STARTTLS
     rehearsal_expired_port: int = 2526  # presents an expired certificate
+    rehearsal_imap_port: int = 2993  # mailboxes with played bounces
     rehearsal_consent_port: int = 2580  # pages of consent and the token endpoint, over HTTP
     database_wait: float = 15.0  # how long a transaction waits for the write lock
     lease: float = 90.0  # how long a claim lasts before another worker may take it
@@ -154,6 +155,7 @@ class Config:
         tls_port = read.port("SIGNET_REHEARSAL_TLS_PORT", 2465)
         plain_port = read.port("SIGNET_REHEARSAL_PLAIN_PORT", 2525)
         expired_port = read.port("SIGNET_REHEARSAL_EXPIRED_PORT", 2526)
+        imap_port = read.port("SIGNET_REHEARSAL_IMAP_PORT", 2993)
         base_url = _base_url(env.get("SIGNET_BASE_URL") or "http://localhost:8000")
         if rehearsal and urlsplit(base_url).hostname not in LOOPBACK_NAMES:
             raise ConfigError(
@@ -172,7 +174,7 @@ class Config:
             webhook_policy=webhook_policy(read),
             oauth=read.oauth(),
             policy=smtp_policy(
-                read, (starttls_port, tls_port, plain_port, expired_port) if rehearsal else ()
+                read, (starttls_port, tls_port, plain_port, expired_port, imap_port) if rehearsal else ()
             ),
             dns_servers=_dns_servers(read),
             trusted_proxies=int(read.number("SIGNET_TRUSTED_PROXIES", 0)),
@@ -187,6 +189,7 @@ class Config:
             rehearsal_tls_port=tls_port,
             rehearsal_plain_port=plain_port,
             rehearsal_expired_port=expired_port,
+            rehearsal_imap_port=imap_port,
             rehearsal_consent_port=read.port("SIGNET_REHEARSAL_CONSENT_PORT", 2580),
             lease=lease,
             record=Record(read.choice("SIGNET_RECORD", [*Record])),

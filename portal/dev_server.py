@@ -100,6 +100,7 @@ def _check_ports_are_free(config: Config, port: int) -> None:
         "SIGNET_REHEARSAL_TLS_PORT": config.rehearsal_tls_port,
         "SIGNET_REHEARSAL_PLAIN_PORT": config.rehearsal_plain_port,
         "SIGNET_REHEARSAL_EXPIRED_PORT": config.rehearsal_expired_port,
+        "SIGNET_REHEARSAL_IMAP_PORT": config.rehearsal_imap_port,
         "SIGNET_REHEARSAL_CONSENT_PORT": config.rehearsal_consent_port,
     }
     for name, number in wanted.items():

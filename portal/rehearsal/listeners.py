@@ -22,6 +22,7 @@ class ListenerKind(StrEnum):
     TLS = "tls"
     PLAIN = "plain"
     EXPIRED = "expired"
+    IMAP = "imap"  # mailboxes with played bounces, with TLS
     CONSENT = "consent"  # HTTP: the pages of consent and the token endpoint
 
 
@@ -73,10 +74,14 @@ LISTENERS = (
 )
 
 
-CONSENT_VARIABLE = "SIGNET_REHEARSAL_CONSENT_PORT"
+IMAP_VARIABLE, CONSENT_VARIABLE = "SIGNET_REHEARSAL_IMAP_PORT", "SIGNET_REHEARSAL_CONSENT_PORT"
 
 
 def configured_ports(config: Config) -> Mapping[ListenerKind, int]:
     """Return the configured port of every listener."""
     smtp = {listener.kind: listener.port(config) for listener in LISTENERS}
-    return {**smtp, ListenerKind.CONSENT: config.rehearsal_consent_port}
+    return {
+        **smtp,
+        ListenerKind.IMAP: config.rehearsal_imap_port,
+        ListenerKind.CONSENT: config.rehearsal_consent_port,
+    }

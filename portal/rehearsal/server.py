@@ -1,4 +1,4 @@
-"""Starts and stops the rehearsal server: four SMTP listeners and an authorization server on the loopback address."""
+"""Starts and stops the rehearsal server on the loopback address: four SMTP listeners, IMAP, and an authorization server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import certificates, consent_server, store
+from . import certificates, consent_server, imap_server, mailboxes, store
 from .consents import Consents
-from .listeners import CONSENT_VARIABLE, HOST, LISTENERS, Listener, ListenerKind, configured_ports
+from .listeners import (
+    CONSENT_VARIABLE,
+    HOST,
+    IMAP_VARIABLE,
+    LISTENERS,
+    Listener,
+    ListenerKind,
+    configured_ports,
+)
 from .smtp_handler import FaultySmtp, ServerState
 
 if TYPE_CHECKING:
@@ -117,7 +125,11 @@ async def _serve(
             server = await _open(listener, ports[listener.kind], state, files)
             stack.push_async_callback(_close, server, state)
             bound[listener.kind] = server.sockets[0].getsockname()[1]
-        consent = _bind_consent(ports[ListenerKind.CONSENT])
+        imap = _bind(ports[ListenerKind.IMAP], IMAP_VARIABLE)
+        bound[ListenerKind.IMAP] = imap.getsockname()[1]
+        context = certificates.server_context(files.server)
+        stack.callback(imap_server.serve(mailboxes.mailboxes_folder(config), imap, context))
+        consent = _bind(ports[ListenerKind.CONSENT], CONSENT_VARIABLE)
         stack.callback(consent.close)
         bound[ListenerKind.CONSENT] = consent.getsockname()[1]
         own = replace(config, rehearsal_consent_port=bound[ListenerKind.CONSENT])
@@ -154,11 +166,11 @@ async def _open(
         raise _port_error(error, port, listener.variable) from None
 
 
-def _bind_consent(port: int) -> socket.socket:
+def _bind(port: int, variable: str) -> socket.socket:
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
-        raise _port_error(error, port, CONSENT_VARIABLE) from None
+        raise _port_error(error, port, variable) from None
 
 
 def _port_error(error: OSError, port: int, variable: str) -> RehearsalError:

@@ -23,7 +23,7 @@ from ..clock import utcnow
 from ..state import current_config
 from ..web.banners import Banner, add_banner_source
 from ..web.headers import mail_page
-from . import inbox, played_reports, provider_events, provider_replies, store
+from . import inbox, played_mails, played_reports, provider_events, provider_replies, store
 from .faults import FAULTS
 from .listeners import LISTENERS, PASSWORD
 
@@ -101,9 +101,16 @@ def play_report(message_id: str) -> AnyResponse:
     """Play what a provider reports of a message, at the hook of the owner who is logged in."""
     message = _message_or_404(message_id)
     provider, what = request.form.get("provider", ""), request.form.get("what", "")
-    if not provider_events.is_played(provider) or what not in set(played_reports.Play):
+    is_mail = provider == played_mails.PROVIDER
+    if not (is_mail or provider_events.is_played(provider)) or what not in set(played_reports.Play):
         abort(400)
     try:
+        if is_mail:
+            flash(
+                played_mails.play(current_user.account_id, played_reports.Play(what), message, now=utcnow()),
+                "success",
+            )
+            return redirect(url_for("rehearsal.message", message_id=message_id, _anchor="report-title"), 303)
         played = played_reports.play(
             current_user.account_id, provider, played_reports.Play(what), message, now=utcnow()
         )

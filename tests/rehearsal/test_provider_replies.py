@@ -35,7 +35,10 @@ def simulating(tmp_path_factory):
         SIGNET_REHEARSAL_STARTTLS_PORT=str(ports[ListenerKind.STARTTLS]),
         SIGNET_REHEARSAL_TLS_PORT=str(ports[ListenerKind.TLS]),
     )
-    handle = server.start(config, {ListenerKind.PLAIN: 0, ListenerKind.EXPIRED: 0, ListenerKind.CONSENT: 0})
+    handle = server.start(
+        config,
+        {ListenerKind.PLAIN: 0, ListenerKind.EXPIRED: 0, ListenerKind.IMAP: 0, ListenerKind.CONSENT: 0},
+    )
     yield config
     handle.stop()
 

@@ -84,6 +84,7 @@ def rehearsal_config(tmp_path: Path, handle: rehearsal_server.RunningServer) -> 
         ListenerKind.TLS: "SIGNET_REHEARSAL_TLS_PORT",
         ListenerKind.PLAIN: "SIGNET_REHEARSAL_PLAIN_PORT",
         ListenerKind.EXPIRED: "SIGNET_REHEARSAL_EXPIRED_PORT",
+        ListenerKind.IMAP: "SIGNET_REHEARSAL_IMAP_PORT",
         ListenerKind.CONSENT: "SIGNET_REHEARSAL_CONSENT_PORT",
     }
     env = {names[kind]: str(port) for kind, port in handle.ports.items()}
