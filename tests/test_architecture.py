@@ -402,6 +402,16 @@ def test_no_folder_has_too_many_modules():
     assert not full, full
 
 
+def test_the_migrations_are_one_chain():
+    """Each migration follows another one, so that there is one newest: number a new one after those that came meanwhile."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "portal/migrations/versions").glob("*.py")]
+    revisions = sorted(re.search(r"^revision = [\"'](\w+)", text, re.MULTILINE)[1] for text in texts)
+    before = sorted(
+        match[1] for text in texts if (match := re.search(r"^down_revision = [\"'](\w+)", text, re.MULTILINE))
+    )
+    assert before == revisions[:-1]
+
+
 _STARTED_AS_COMMANDS = {"gunicorn"}
 
 
