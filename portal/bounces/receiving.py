@@ -43,8 +43,10 @@ class Post:
     headers: Mapping[str, str]
 
 
-def receive(hook: BounceHook, post: Post, *, now: datetime) -> Answer:
+def receive(hook: BounceHook, post: Post, *, now: datetime, played_key: str = "") -> Answer:
     """Store the events of a call; return how to answer it. Commits.
+
+    ``played_key`` verifies a call of the rehearsal in place of the saved key.
 
     What is not understood is stored as such and answered like the rest: providers stop calling after errors.
     """
@@ -53,7 +55,7 @@ def receive(hook: BounceHook, post: Post, *, now: datetime) -> Answer:
         if len(post.body) > verifying.MAX_CALL_BYTES:
             return Answer.TOO_LARGE
         return Answer.OK if verifying.store(hook, post.body, now=now) else Answer.BUSY
-    call = Call(post.body, post.headers, hooks.open_key(hook), now)
+    call = Call(post.body, post.headers, played_key or hooks.open_key(hook), now)
     if _has_too_many_waiting(account_id):
         db.session.rollback()
         return Answer.BUSY

@@ -54,7 +54,7 @@ class Played:
 
 
 def play(account_id: int, provider: str, what: Play, message: InboxMessage, *, now: datetime) -> Played:
-    """Play events about a received message. Makes the hook and saves the played key. Commits. Raises CannotPlay."""
+    """Play events about a received message. Makes the hook if there is none; saves no key. Commits. Raises CannotPlay."""
     reference = message.view.header("x-signet-ref")
     if not reference:
         raise CannotPlay("This message carries no reference of Signet.")
@@ -64,8 +64,6 @@ def play(account_id: int, provider: str, what: Play, message: InboxMessage, *, n
         reference, message.id, message.view.header("message-id"), next(iter(message.recipients), "")
     )
     hooks.create(account_id, provider, now=now)
-    if key := provider_events.key_of(provider):
-        hooks.save_key(account_id, provider, key)
     calls = [provider_events.build_call(provider, about, kind, now=now) for kind in _KINDS[what]]
     if what is Play.REPLAY:
         calls *= _REPLAYS
@@ -88,4 +86,5 @@ def _post(
         raise CannotPlay("The hook was removed meanwhile.")
     body = call.body.replace(b'"timestamp": "', b'"timestamp": "1') if forged else call.body
     headers = {name: f"{value[:-4]}AAA=" for name, value in call.headers.items()} if forged else call.headers
-    return receiving.receive(hook, receiving.Post(body, headers), now=now)
+    key = provider_events.key_of(provider)
+    return receiving.receive(hook, receiving.Post(body, headers), now=now, played_key=key)

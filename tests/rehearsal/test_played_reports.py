@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
+from portal.bounces import hooks
 from portal.bounces.meaning import Meaning
 from portal.bounces.models import BounceHook
 from portal.bounces.providers.catalogue import ADAPTERS
+from portal.clock import utcnow
 from portal.db import db
 from portal.rehearsal import store
 from portal.rehearsal.provider_events import is_played
 from portal.state import get_state
-from tests.bounces.support import account_id_of, events, outcome, run_worker, send, suppressed
+from tests.bounces.support import account_id_of, events, hook_row, outcome, run_worker, send, suppressed
 
 MESSAGE_ID = "0123456789ABCDEF02"
 PAGE = f"/rehearsal/inbox/{MESSAGE_ID}"
@@ -81,6 +83,16 @@ def test_a_wrong_signature_changes_nothing(owner, sent, provider):
         assert db.session.scalars(select(BounceHook.refused)).one() == 1
     else:
         assert "does not sign its calls" in text
+
+
+@pytest.mark.parametrize("provider", SIGNED)
+def test_the_saved_key_of_the_provider_stays(owner, sent, provider):
+    hooks.create(account_id_of(), provider, now=utcnow())
+    for saved in ("", "the-key-of-the-real-provider"):
+        if saved:
+            hooks.save_key(account_id_of(), provider, saved)
+        assert "refused 0" in play(owner, provider, "bounce")
+        assert hooks.open_key(hook_row(account_id_of(), provider)) == saved
 
 
 def test_other_values_and_other_accounts_change_nothing(owner, stranger, sent):
