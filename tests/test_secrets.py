@@ -14,6 +14,7 @@ from portal.outbox.routing import Route
 from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store.due import due_queues
 from portal.settings import check
+from portal.settings.checking import due_checks
 from portal.settings.validation import SettingsInput
 from portal.smtp.server import Secret, Security, Server
 from tests.conftest import PASSWORD as OWNERS_PASSWORD
@@ -97,7 +98,7 @@ def app(app, pages):
 
 
 def work():
-    for _, id_ in check.find_due_work(utcnow()):
+    for _, id_ in due_checks.find_due_work(utcnow()):
         check.run(id_)
     for id_ in due_queues(utcnow()):
         drain_queue(id_)

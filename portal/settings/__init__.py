@@ -17,8 +17,8 @@ def install(app: Flask) -> None:
     from ..oauth.models import Purpose
     from ..outbox.callbacks import add_listener
     from . import login_probe, routing, views_explain
-    from .check import find_due_work
     from .checking import refused_targets
+    from .checking.due_checks import find_due_work
     from .connecting import used_grants, views_consent
     from .connecting import views as connecting
     from .views import blueprint

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..accounts import standing
@@ -21,7 +21,7 @@ from ..accounts.models import Account
 from ..arrival import proofs
 from ..clock import utcnow
 from ..db import db
-from ..db.lease import Lease, lapsed, take
+from ..db.lease import Lease, take
 from ..db.transaction import db_now
 from ..jobs import notify
 from ..notices import rendering
@@ -38,7 +38,7 @@ from ..smtp.failure import Reason, Stage, SubmissionFailure
 from ..state import current_config
 from ..vault import DecryptionError
 from . import autodetect, credentials, fixes, routing, versions
-from .checking import check_requests, refused_targets
+from .checking import check_requests, due_checks, refused_targets
 from .models import DETECT, CheckState, SettingsCheck, SmtpSettings, VersionState
 
 if TYPE_CHECKING:
@@ -70,40 +70,9 @@ def run(version_id: int) -> None:
         _log.exception("settings check of version %s failed with an internal error", version_id)
         db.session.rollback()
         _finish(lease, passed=False, diagnosis=INTERNAL_ERROR)
-    for job in _due_jobs(utcnow(), SettingsCheck.version_id.in_(_same_account(version_id))):
+    for job in due_checks.find_of_account(version_id, utcnow()):
         notify.push(*job)
     db.session.rollback()
-
-
-def find_due_work(now: datetime) -> list[tuple[str, int]]:
-    """Return one job for each account that has a check to run and none that runs."""
-    return _due_jobs(now)
-
-
-def _due_jobs(now: datetime, *conditions: ColumnElement[bool]) -> list[tuple[str, int]]:
-    query = (
-        select(SmtpSettings.account_id, SettingsCheck.version_id)
-        .join(SmtpSettings, SmtpSettings.id == SettingsCheck.version_id)
-        .where(
-            _is_due(now),
-            SmtpSettings.account_id.not_in(check_requests.accounts_being_checked(now)),
-            *conditions,
-        )
-    )
-    rows = db.session.execute(query.order_by(SettingsCheck.id.desc()))
-    by_account = {row.account_id: row.version_id for row in rows}  # the oldest check of each
-    return [("check", version_id) for version_id in by_account.values()]
-
-
-def _same_account(version_id: int) -> Select[int]:
-    """Return the query for the ids of the versions of a version's account."""
-    account = select(SmtpSettings.account_id).where(SmtpSettings.id == version_id).scalar_subquery()
-    return select(SmtpSettings.id).where(SmtpSettings.account_id == account)
-
-
-def _is_due(now: datetime) -> ColumnElement[bool]:
-    expired = and_(SettingsCheck.state == CheckState.RUNNING, lapsed(SettingsCheck, now))
-    return or_(SettingsCheck.state == CheckState.WAITING, expired)
 
 
 def _claim(version_id: int, now: datetime) -> Lease[SettingsCheck] | None:
@@ -115,7 +84,7 @@ def _claim(version_id: int, now: datetime) -> Lease[SettingsCheck] | None:
     if check_requests.is_being_checked(account_id, now):  # at its end it pushes the job of the next
         db.session.rollback()
         return None
-    query = select(SettingsCheck).where(SettingsCheck.version_id == version_id, _is_due(now))
+    query = select(SettingsCheck).where(SettingsCheck.version_id == version_id, due_checks.is_due(now))
     row = db.session.scalar(
         query.order_by(SettingsCheck.id.desc()).limit(1).with_for_update(skip_locked=True)
     )

@@ -15,8 +15,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from portal.amounts import BY_DECIMALS, CODES
 from portal.api import tokens
-from portal.api.openapi import response_schemas
 from portal.api.problems import PROBLEM_KINDS
+from portal.api.response_schemas import response_schemas
 from portal.api.schemas import SHAPES
 from portal.clock import utcnow
 from portal.db import db

@@ -20,6 +20,7 @@ from portal.outbox.sending.drain import drain_queue
 from portal.rehearsal import server as rehearsal_server
 from portal.rehearsal.listeners import ListenerKind
 from portal.settings import check
+from portal.settings.checking import due_checks
 from portal.settings.models import SettingsCheck, SmtpSettings
 from portal.smtp.server import Limits
 from portal.tuning import Tuning
@@ -136,7 +137,7 @@ def work() -> None:
     from portal.clock import utcnow
     from portal.outbox.store.due import due_queues
 
-    for _, version_id in check.find_due_work(utcnow()):
+    for _, version_id in due_checks.find_due_work(utcnow()):
         check.run(version_id)
     for account in due_queues(utcnow()):
         drain_queue(account)

@@ -18,6 +18,7 @@ from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import claims
 from portal.rehearsal.listeners import ListenerKind
 from portal.settings import check, credentials
+from portal.settings.checking import due_checks
 from portal.settings.models import CheckState, SettingsCheck, SmtpSettings
 from portal.smtp.failure import Stage
 from portal.smtp.protocol.stages import StageResult, StageStatus
@@ -49,7 +50,7 @@ REFUSED = answering(AUTH=b"535 5.7.8 Username and password not accepted\r\n")
 
 
 def sweep_all(*, after=timedelta()):
-    for _, version_id in check.find_due_work(utcnow() + after):
+    for _, version_id in due_checks.find_due_work(utcnow() + after):
         check.run(version_id)
     db.session.rollback()
 
@@ -160,7 +161,7 @@ def test_a_running_check_is_not_taken_over_before_its_lease_expires(owner, form,
     check._claim(versions()[0].id, utcnow())
     sweep_all()
     assert servers.one.connections == 0
-    assert check.find_due_work(utcnow() + timedelta(minutes=11))
+    assert due_checks.find_due_work(utcnow() + timedelta(minutes=11))
 
 
 def test_a_worker_whose_check_lease_expired_changes_nothing_afterwards(owner, form, servers, config):
