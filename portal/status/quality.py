@@ -156,6 +156,6 @@ def _others(seen: Evidence) -> Iterator[StatusItem]:
     """Yield the open incidents that do not concern sending."""
     others = [one for one in seen.incidents if one.kind is not IncidentKind.SENDING]
     for incident in others[:_MAX_OTHERS]:
-        link = Link("What to do", "incidents.show", (("incident_id", incident.id),))
+        link = Link(_("What to do"), "incidents.show", (("incident_id", incident.id),))
         code = Code.BOUNCES if incident.kind is IncidentKind.BOUNCES else Code.INCIDENT
         yield StatusItem(code, Tone.WARNING, presenter.sentence(incident), "", (link,), is_banner=True)

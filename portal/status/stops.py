@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
+from flask_babel import ngettext
 
 from ..accounts.standing import AccountState, state_of
 from ..incidents import presenter
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from .evidence import Evidence
 
 _SHOW_PAUSE_FROM = timedelta(seconds=30)
-_FIX = Link("Fix the settings", "settings.email_preferences")
-_LIMITS = Link("See the limits", "incidents.limits")
+_SETTINGS, _LIMITS = "settings.email_preferences", "incidents.limits"
 
 
 def find(seen: Evidence) -> Iterator[StatusItem]:
@@ -49,20 +49,17 @@ def limits(seen: Evidence) -> Iterator[StatusItem]:
     limit = next((one for one in seen.incidents if one.kind is IncidentKind.SENDING and _is_limit(one)), None)
     if limit is not None and not seen.has_failover:
         until = seen.queue.paused_until if seen.queue is not None else None
-        resumes = f"It goes on at {format_time(until)}, by itself. " if until and until > seen.now else ""
-        detail = (
-            f"{presenter.sentence(limit)} {resumes}Nothing is lost; emails leave more slowly for a while."
-        )
-        links = (_LIMITS, _happened(limit))
-        yield StatusItem(
-            Code.RATE_LIMITED, Tone.INFO, "Your provider’s limit is reached.", detail, links, is_banner=True
-        )
+        parts = [presenter.sentence(limit)]
+        if until and until > seen.now:
+            parts.append(_("It goes on at %(time)s, by itself.", time=format_time(until)))
+        parts.append(_("Nothing is lost; emails leave more slowly for a while."))
+        sentence, links = _("Your provider’s limit is reached."), (_limits(), _happened(limit))
+        yield StatusItem(Code.RATE_LIMITED, Tone.INFO, sentence, " ".join(parts), links, is_banner=True)
     resumes_at = seen.resumes_at
     if resumes_at is not None and resumes_at >= seen.now + _SHOW_PAUSE_FROM and seen.waiting:
-        detail = f"The next emails leave at {format_time(resumes_at)}, by themselves."
-        yield StatusItem(
-            Code.RATE_LIMITED, Tone.INFO, "A sending limit is reached.", detail, (_LIMITS,), is_banner=True
-        )
+        detail = _("The next emails leave at %(time)s, by themselves.", time=format_time(resumes_at))
+        sentence = _("A sending limit is reached.")
+        yield StatusItem(Code.RATE_LIMITED, Tone.INFO, sentence, detail, (_limits(),), is_banner=True)
 
 
 def _account(seen: Evidence) -> Iterator[StatusItem]:
@@ -94,29 +91,33 @@ def _no_route(seen: Evidence) -> StatusItem:
     cause = str(seen.no_route.get("cause", ""))
     fixes = " ".join(map(str, seen.no_route.get("fixes", ())))
     code = Code.SETTINGS_UNUSABLE if seen.is_own else Code.NO_SENDER
-    return StatusItem(code, Tone.DANGER, cause, fixes, (_FIX,), is_banner=True)
+    return StatusItem(code, Tone.DANGER, cause, fixes, (_fix(),), is_banner=True)
 
 
 def _held(seen: Evidence, queue: Queue, incident: Incident | None) -> StatusItem:
     diagnosis = diagnosis_view(queue.hold_diagnosis)
     cause = presenter.sentence(incident) if incident else (diagnosis.cause if diagnosis else "")
+    title = _("Sending is on hold")
     if seen.waiting:
-        subject = "1 email has" if seen.waiting == 1 else f"{seen.waiting} emails have"
-        title = f"{subject} waited since {format_time(queue.held_at)}"
-    else:
-        title = "Sending is on hold"
+        title = ngettext(
+            "1 email has waited since %(time)s",
+            "%(num)d emails have waited since %(time)s",
+            seen.waiting,
+            time=format_time(queue.held_at),
+        )
     fix = " ".join(diagnosis.fixes[:1]) if diagnosis else ""
     detail = " ".join(filter(None, [fix, _nothing_lost()]))
-    links = (_FIX, *_waiting_links(seen), *([_happened(incident)] if incident else []))
-    sentence = f"{title}: {cause}" if cause else f"{title}."
+    links = (_fix(), *_waiting_links(seen), *([_happened(incident)] if incident else []))
+    sentence = _("%(title)s: %(cause)s", title=title, cause=cause) if cause else f"{title}."
     return StatusItem(Code.ON_HOLD, Tone.DANGER, sentence, detail, links, is_banner=True)
 
 
 def _failing(seen: Evidence, incident: Incident) -> StatusItem:
-    count = seen.waiting
-    waiting = f"{'1 email waits' if count == 1 else f'{count} emails wait'}. " if count else ""
-    detail = f"{waiting}Since {format_time(incident.episode_started_at)}. {_nothing_lost() if count else ''}".strip()
-    fix = (_FIX,) if incident.blocks_queue else ()
+    parts = [_("Since %(time)s.", time=format_time(incident.episode_started_at))]
+    if seen.waiting:
+        parts = [ngettext("1 email waits.", "%(num)d emails wait.", seen.waiting), *parts, _nothing_lost()]
+    detail = " ".join(parts)
+    fix = (_fix(),) if incident.blocks_queue else ()
     return StatusItem(
         Code.SERVER_FAILING,
         Tone.DANGER if incident.blocks_queue else Tone.WARNING,
@@ -129,26 +130,26 @@ def _failing(seen: Evidence, incident: Incident) -> StatusItem:
 
 def _failover(seen: Evidence, incident: Incident | None) -> StatusItem:
     since = format_time(seen.live.failover_since) if seen.live else ""
-    cause = presenter.sentence(incident) if incident else "Your own server failed."
-    detail = f"{cause} Signet goes on trying your own server, and goes back to it by itself."
-    links = (_FIX, *([_happened(incident)] if incident else []))
-    sentence = f"Your emails leave through the platform’s server since {since}."
+    cause = presenter.sentence(incident) if incident else _("Your own server failed.")
+    goes_back = _("Signet goes on trying your own server, and goes back to it by itself.")
+    detail = f"{cause} {goes_back}"
+    links = (_fix(), *([_happened(incident)] if incident else []))
+    sentence = _("Your emails leave through the platform’s server since %(time)s.", time=since)
     return StatusItem(Code.FAILOVER, Tone.WARNING, sentence, detail, links, is_banner=True)
 
 
 def _no_worker(seen: Evidence) -> StatusItem:
     when = (
-        f"The last one was seen {ago(seen.worker_seen_at)}."
+        _("The last one was seen %(ago)s.", ago=ago(seen.worker_seen_at))
         if seen.worker_seen_at
-        else "None has been seen yet."
+        else _("None has been seen yet.")
     )
-    detail = (
-        f"{when} Emails wait safely and leave as soon as a worker runs. "
-        "Whoever runs this portal starts one with: flask worker"
+    waits = _(
+        "Emails wait safely and leave as soon as a worker runs. The person who runs this portal starts one with: "
+        "flask worker"
     )
-    return StatusItem(
-        Code.NO_WORKER, Tone.WARNING, "No worker is running, so no email leaves.", detail, is_banner=True
-    )
+    sentence = _("No worker is running, so no email leaves.")
+    return StatusItem(Code.NO_WORKER, Tone.WARNING, sentence, f"{when} {waits}", is_banner=True)
 
 
 def _is_limit(incident: Incident) -> bool:
@@ -159,14 +160,22 @@ def _waiting_links(seen: Evidence) -> tuple[Link, ...]:
     if not seen.waiting:
         return ()
     return (
-        Link("Send through the platform", "incidents.waiting", (("_anchor", "platform"),)),
-        Link("Release or discard", "incidents.waiting"),
+        Link(_("Send through the platform"), "incidents.waiting", (("_anchor", "platform"),)),
+        Link(_("Release or discard"), "incidents.waiting"),
     )
 
 
 def _happened(incident: Incident) -> Link:
-    return Link("What happened", "incidents.show", (("incident_id", incident.id),))
+    return Link(_("What happened"), "incidents.show", (("incident_id", incident.id),))
 
 
 def _nothing_lost() -> str:
-    return "Nothing is lost: waiting emails leave by themselves as soon as sending works again."
+    return str(_("Nothing is lost: waiting emails leave by themselves as soon as sending works again."))
+
+
+def _fix() -> Link:
+    return Link(_("Fix the settings"), _SETTINGS)
+
+
+def _limits() -> Link:
+    return Link(_("See the limits"), _LIMITS)
