@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 
 from ..accounts.tokens import hash_token, new_token
 from ..clock import utcnow
@@ -23,6 +23,8 @@ from .models import FromOutcome, TestEmail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Row
 
     from ..outbox.store.types import Claim
 
@@ -156,19 +158,42 @@ def find_by_headers(account_id: int, identifiers: Sequence[str], reference: str)
 
 def proof_of(account_id: int, version_number: int) -> Proof:
     """Return what is known of the test emails of one version of the settings."""
+    return make_proof(db.session.execute(select(*proof_columns(account_id, version_number))).one())
+
+
+def proof_columns(
+    account_id: int | ColumnElement[int], version_number: int | ColumnElement[int]
+) -> tuple[ColumnElement[Any], ...]:
+    """Return the columns of which ``make_proof`` makes the proof of a version: ``received_at``, ``outcome``, ``pasted_at``.
+
+    Account and version may be columns of the query that they are added to.
+    """
+    row = TestEmail
     of_version = (
-        TestEmail.account_id == account_id,
-        TestEmail.version_number == version_number,
-        TestEmail.sent_at.is_not(None),
+        row.account_id == account_id,
+        row.version_number == version_number,
+        row.sent_at.is_not(None),
     )
-    received = select(TestEmail.received_at).where(*of_version, TestEmail.received_at.is_not(None))
-    pasted = select(TestEmail.outcome, TestEmail.pasted_at).where(*of_version, TestEmail.outcome != "")
-    last = db.session.execute(pasted.order_by(TestEmail.pasted_at.desc()).limit(1)).one_or_none()
-    return Proof(
-        received_at=db.session.scalar(received.order_by(TestEmail.received_at.desc()).limit(1)),
-        outcome=FromOutcome(last.outcome) if last else None,
-        at=last.pasted_at if last else None,
+    received = select(func.max(row.received_at)).where(*of_version).correlate_except(row)
+    pasted = [
+        select(column)
+        .where(*of_version, row.outcome != "")
+        .order_by(row.pasted_at.desc(), row.id.desc())
+        .limit(1)
+        .correlate_except(row)
+        for column in (row.outcome, row.pasted_at)
+    ]
+    outcome, pasted_at = (one.scalar_subquery() for one in pasted)
+    return (
+        received.scalar_subquery().label("received_at"),
+        outcome.label("outcome"),
+        pasted_at.label("pasted_at"),
     )
+
+
+def make_proof(row: Row[Any]) -> Proof:
+    """Return the proof that a row with the ``proof_columns`` states."""
+    return Proof(row.received_at, FromOutcome(row.outcome) if row.outcome else None, row.pasted_at)
 
 
 def received_versions(account_id: int) -> set[int]:

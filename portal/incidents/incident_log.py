@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from . import presenter
 from .models import EndReason, Incident, IncidentEvent, IncidentKind, IncidentMessage, TimelineKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 KIND_LABELS = {
@@ -72,8 +73,16 @@ class IncidentPage:
 
 def list_open(account_id: int) -> Sequence[Incident]:
     """Return the open incidents, those that block the queue first."""
-    query = select(Incident).where(Incident.account_id == account_id, Incident.is_open)
-    return db.session.scalars(query.order_by(Incident.blocks_queue.desc(), Incident.id.desc())).all()
+    return list_open_of([account_id]).get(account_id, ())
+
+
+def list_open_of(account_ids: Sequence[int]) -> Mapping[int, Sequence[Incident]]:
+    """Return the open incidents of each account that has any, those that block the queue first."""
+    query = select(Incident).where(Incident.account_id.in_(account_ids), Incident.is_open)
+    found = defaultdict(list)
+    for incident in db.session.scalars(query.order_by(Incident.blocks_queue.desc(), Incident.id.desc())):
+        found[incident.account_id].append(incident)
+    return found
 
 
 def list_closed(account_id: int, *, before: int | None, after: int | None) -> Page[Any]:

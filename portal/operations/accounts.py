@@ -1,4 +1,4 @@
-"""The accounts of the portal with what an operator decides by: state, sender, emails and failures of 24 hours."""
+"""The accounts of the portal with what an operator decides by: state, sending status, sender, emails and failures of 24 hours."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from ..deliveries.models import LogRow
 from ..outbox.models import Status
 from ..settings.models import SmtpSettings, VersionState
 from ..state import current_config
+from ..status.sending import statuses_of
 from ..web.pagination import Page, newest_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from ..status.model import SendingStatus
 
 SPAN = timedelta(hours=24)
 _PAGE_SIZE = 50
@@ -41,6 +44,7 @@ class AccountRow:
     uses_platform: bool
     sent: int
     failed: int
+    sending: SendingStatus
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; ``docs/commands.md`` describes them."""
@@ -57,6 +61,7 @@ class AccountRow:
             "platform_sender": self.uses_platform,
             "sent_24h": self.sent,
             "failed_24h": self.failed,
+            "sending": self.sending.code.value,
         }
 
 
@@ -83,6 +88,7 @@ def list_all(now: datetime) -> Iterator[AccountRow]:
 def _rows(accounts: Sequence[Account], now: datetime) -> list[AccountRow]:
     ids = [account.id for account in accounts]
     owners, senders, counts = _owners(ids), _own_senders(ids), _counts(ids, now)
+    statuses = statuses_of(ids)
     platform = current_config().platform
     return [
         AccountRow(
@@ -98,6 +104,7 @@ def _rows(accounts: Sequence[Account], now: datetime) -> list[AccountRow]:
             uses_platform=one.id not in senders,
             sent=counts[one.id][Status.SENT],
             failed=counts[one.id][Status.FAILED],
+            sending=statuses[one.id],
         )
         for one in accounts
     ]

@@ -133,8 +133,13 @@ class RouteLookup:
 
 def find_route(account_id: int | None, version_id: int | None = None) -> RouteLookup:
     """Look up the route of an account, or of one version of its settings. Raises database errors only."""
+    return look_up(lambda: route_for(account_id, version_id))
+
+
+def look_up(find: Callable[[], Route]) -> RouteLookup:
+    """Return what ``find`` returns, or why it fails. Raises database errors only."""
     try:
-        return RouteLookup(route_for(account_id, version_id))
+        return RouteLookup(find())
     except SQLAlchemyError:
         raise
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
@@ -11,7 +12,7 @@ from ..accounts.models import Account, Owner
 from ..db import db
 from ..db.prepared import PreparedStatement
 from ..oauth.tokens import GrantTokens
-from ..outbox.routing import NoRoute, Route
+from ..outbox.routing import NoRoute, Route, look_up
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import Provider, load_catalogue
 from ..smtp.server import Mechanism, Secret, Security, Server
@@ -21,7 +22,10 @@ from . import credentials, providers
 from .models import SmtpSettings, VersionState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ..config import Config, PlatformMail
+    from ..outbox.routing import RouteLookup
 
 NO_PLATFORM_SENDER: dict[str, Any] = {
     "code": "no-platform-sender",
@@ -126,6 +130,25 @@ def route_for(account_id: int | None, version_id: int | None = None) -> Route:
     return version_route(found)
 
 
+def find_routes(live: Mapping[Account, SmtpSettings | None]) -> dict[int, RouteLookup]:
+    """Look up the present routes of several accounts, with the live version of each, by account id."""
+    own = {one.id: version for one, version in live.items() if version and version.failover_since is None}
+    others = [one for one in live if one.id not in own]
+    mailboxes = _first_mailboxes([one.id for one in others if one.approved_at is not None])
+    found = {id_: look_up(partial(version_route, version)) for id_, version in own.items()}
+    return found | {
+        one.id: look_up(partial(_platform_route_of, one, mailboxes.get(one.id, ""))) for one in others
+    }
+
+
+def _first_mailboxes(account_ids: Sequence[int]) -> dict[int, str]:
+    """Return the mailbox of the first owner of each account."""
+    if not account_ids:
+        return {}
+    query = select(Owner.account_id, Owner.mailbox).where(Owner.account_id.in_(account_ids))
+    return dict(db.session.execute(query.order_by(Owner.id.desc())).all())
+
+
 def version_route(version: SmtpSettings) -> Route:
     """Return the route through one version. Raises NoRoute if its password cannot be opened."""
     account = db.session.get_one(Account, version.account_id)
@@ -174,15 +197,19 @@ def platform_route(account_id: int | None) -> Route:
     Until an operator has approved the account, its mail says ``Signet`` and has no Reply-To: what a visitor entered as a
     name would otherwise stand in the inbox of strangers, and their answers would go to that visitor.
     """
+    if account_id is None:
+        return _platform_route_of(None, "")
+    account = db.session.get_one(Account, account_id)
+    return _platform_route_of(account, "" if account.approved_at is None else _owner_mailbox(account_id))
+
+
+def _platform_route_of(account: Account | None, owner_mailbox: str) -> Route:
     platform = current_config().platform
     if not platform.server:
         raise NoRoute(NO_PLATFORM_SENDER)
-    name, reply_to, account = "Signet", None, None
-    if account_id is not None:
-        account = db.session.get_one(Account, account_id)
+    name, reply_to = "Signet", None
     if account is not None and account.approved_at is not None:
-        name = f"{account.name} via Signet"
-        reply_to = _owner_mailbox(account.id)
+        name, reply_to = f"{account.name} via Signet", owner_mailbox
     server = _platform_server(current_config(), platform)
     return Route(
         server=server,

@@ -7,30 +7,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from ..accounts.models import Account
 from ..arrival import proofs
 from ..arrival.proofs import Proof
 from ..db import db
-from ..domains import checks
+from ..domains.models import DomainCheck
 from ..incidents import incident_log
 from ..jobs import heartbeat
-from ..outbox import rate_limits
-from ..outbox.overview import count_waiting
-from ..outbox.queue import find_queue
-from ..outbox.routing import NoRoute, Route, find_route
-from ..settings import login_probe, providers, routing
-from ..settings.models import CheckState, SettingsCheck
+from ..outbox.models import Queue
+from ..outbox.overview import count_waiting_of
+from ..outbox.rate_limits import SendingRate
+from ..outbox.routing import NoRoute
+from ..settings import providers, routing
+from ..settings.models import CheckState, LoginProbe, SettingsCheck, SmtpSettings, VersionState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from ..domains.models import DomainCheck
+    from sqlalchemy import Select
+
     from ..incidents.models import Incident
-    from ..outbox.models import Queue
-    from ..settings.models import SmtpSettings
+    from ..outbox.routing import Route, RouteLookup
 
 _log = logging.getLogger(__name__)
 
@@ -71,41 +71,72 @@ class Evidence:
 
 def read(account_id: int, now: datetime) -> Evidence:
     """Read the evidence of an account."""
-    account, live = db.session.get_one(Account, account_id), routing.live_version(account_id)
-    route, no_route = _route(account_id)
-    return Evidence(
-        account=account,
-        now=now,
-        live=live,
-        route=route,
-        no_route=no_route,
-        queue=find_queue(account_id),
-        waiting=count_waiting(account_id),
-        incidents=incident_log.list_open(account_id),
-        resumes_at=rate_limits.resumes_at(account_id),
-        worker_missing=heartbeat.is_worker_missing(now),
-        worker_seen_at=heartbeat.last_heartbeat_at(),
-        proved_at=_proved_at(live) if live else None,
-        proof=proofs.proof_of(account_id, live.number) if live else Proof(),
-        domain=checks.get(live) if live else None,
+    return read_all([account_id], now)[account_id]
+
+
+def read_all(account_ids: Sequence[int], now: datetime) -> dict[int, Evidence]:
+    """Read the evidence of several accounts, by account id. The number of statements does not depend on theirs."""
+    rows = db.session.execute(_query().where(Account.id.in_(account_ids))).all()
+    routes = routing.find_routes({row.Account: row.SmtpSettings for row in rows})
+    waiting, incidents = count_waiting_of(account_ids), incident_log.list_open_of(account_ids)
+    seen_at = heartbeat.last_heartbeat_at()
+    found = {}
+    for row in rows:
+        account, live = row.Account, row.SmtpSettings
+        route, no_route = _route(account.id, routes[account.id])
+        proved = [one for one in (row.checked_at, row.logged_in_at) if one is not None]
+        found[account.id] = Evidence(
+            account=account,
+            now=now,
+            live=live,
+            route=route,
+            no_route=no_route,
+            queue=row.Queue,
+            waiting=waiting[account.id],
+            incidents=incidents.get(account.id, ()),
+            resumes_at=row.resumes_at,
+            worker_missing=seen_at is None or seen_at < now - heartbeat.missing_after(),
+            worker_seen_at=seen_at,
+            proved_at=max(proved, default=None) if live else None,
+            proof=proofs.make_proof(row) if live else Proof(),
+            domain=row.DomainCheck,
+        )
+    return found
+
+
+def _query() -> Select[Any]:
+    """Return the query for what there is once for each account, or for its live version."""
+    passed = (
+        select(func.max(SettingsCheck.ended_at))
+        .where(SettingsCheck.version_id == SmtpSettings.id, SettingsCheck.state == CheckState.PASSED)
+        .correlate(SmtpSettings)
+        .scalar_subquery()
+    )
+    proof = proofs.proof_columns(Account.__table__.c.id, SmtpSettings.__table__.c.number)
+    is_live = (SmtpSettings.account_id == Account.id, SmtpSettings.state == VersionState.LIVE)
+    return (
+        select(
+            Account,
+            SmtpSettings,
+            Queue,
+            DomainCheck,
+            SendingRate.goes_on_at.label("resumes_at"),
+            LoginProbe.passed_at.label("logged_in_at"),
+            passed.label("checked_at"),
+            *proof,
+        )
+        .outerjoin(SmtpSettings, and_(*is_live))
+        .outerjoin(Queue, Queue.account_id == Account.id)
+        .outerjoin(SendingRate, SendingRate.account_id == Account.id)
+        .outerjoin(DomainCheck, DomainCheck.version_id == SmtpSettings.id)
+        .outerjoin(LoginProbe, LoginProbe.version_id == SmtpSettings.id)
     )
 
 
-def _route(account_id: int) -> tuple[Route | None, Mapping[str, Any]]:
+def _route(account_id: int, lookup: RouteLookup) -> tuple[Route | None, Mapping[str, Any]]:
     """Return the route, or the diagnosis of why there is none. An internal error is one, so that pages still open."""
-    lookup = find_route(account_id)
     if lookup.error is None or isinstance(lookup.error, NoRoute):
         return lookup.route, lookup.error.diagnosis if lookup.error else {}
     _log.error("looking up the route of account %s failed\n%s", account_id, lookup.traceback)
     cause = _("Signet cannot read your sending settings because of an internal error.")
     return None, {"cause": cause, "fixes": [_("Ask the person who runs Signet to look at its log.")]}
-
-
-def _proved_at(live: SmtpSettings) -> datetime | None:
-    """Return when a check or a login probe of a version last passed."""
-    passed = select(func.max(SettingsCheck.ended_at)).where(
-        SettingsCheck.version_id == live.id, SettingsCheck.state == CheckState.PASSED
-    )
-    probe = login_probe.get(live.id)
-    times = [db.session.scalar(passed), probe.passed_at if probe else None]
-    return max((one for one in times if one is not None), default=None)

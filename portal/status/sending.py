@@ -15,6 +15,8 @@ from . import evidence, quality, stops
 from .model import Facts, SendingStatus, Through
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .evidence import Evidence
 
 
@@ -29,6 +31,11 @@ def status_of(account_id: int) -> SendingStatus:
     if account_id not in known:
         known[account_id] = assess(evidence.read(account_id, utcnow()))
     return known[account_id]
+
+
+def statuses_of(account_ids: Sequence[int]) -> dict[int, SendingStatus]:
+    """Return the statuses of several accounts as they are now, by account id."""
+    return {id_: assess(seen) for id_, seen in evidence.read_all(account_ids, utcnow()).items()}
 
 
 def sending_of(slug: str) -> SendingStatus | None:

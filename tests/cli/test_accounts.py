@@ -42,6 +42,7 @@ def test_the_list_has_state_sender_and_figures(
     assert row["approved"] is True
     assert (row["owner"], row["sender"]) == ("ada@brightleaf.example", "affiliates@signet.example")
     assert (row["platform_sender"], row["sent_24h"], row["failed_24h"]) == (True, 0, 0)
+    assert row["sending"] in {"no-worker", "platform"}
     assert "brightleaf  active  approved" in flask("accounts", "list").output
 
 

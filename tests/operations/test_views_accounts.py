@@ -37,6 +37,7 @@ def test_the_page_lists_every_account(operator: LintingClient, stranger: Linting
     page = shown(operator)
     for text in ("Brightleaf", "Copperpot", "bo@copperpot.example", "affiliates@signet.example", "Active"):
         assert text in page
+    assert len(re.findall(r'data-code="[a-z-]+"', page)) >= 2, "the sending status of each account"
 
 
 @pytest.mark.parametrize("button", ["approve", "suspend", "resume"])

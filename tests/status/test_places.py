@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
+from sqlalchemy import event, select
 
 from portal.accounts.models import Account
 from portal.arrival.models import FromOutcome, TestEmail
@@ -22,8 +23,8 @@ from portal.outbox.queue import get_queue, hold
 from portal.settings import providers, versions
 from portal.settings.models import SettingsCheck, SmtpSettings
 from portal.state import get_state
-from portal.status.model import Code
-from portal.status.sending import status_of
+from portal.status.model import Code, SendingStatus
+from portal.status.sending import status_of, statuses_of
 from tests.incidents.conftest import DOWN, REFUSED, enqueue, process_attempt
 from tests.pages import LintingClient
 from tests.status.conftest import Places, report, the_row
@@ -259,6 +260,41 @@ def test_a_status_is_of_its_own_account_only(
     page = stranger.get("/settings/email-preferences").get_data(as_text=True)
     assert 'data-code="platform"' in page
     assert "brightleaf.example" not in page
+
+
+@pytest.mark.parametrize("change", [nothing, hold_queue, use_platform, lose_password, fail_over])
+def test_many_statuses_are_those_of_each_account_and_take_as_many_statements_as_one(
+    app: Flask,
+    stranger: LintingClient,
+    account: int,
+    in_order: SmtpSettings,
+    change: Callable[[int], None],
+) -> None:
+    change(account)
+    db.session.commit()
+    (other,) = db.session.scalars(select(Account.id).where(Account.id != account))
+    ids = [account, other]
+    one, alone = statements(lambda: statuses_of(ids[:1]))
+    both, together = statements(lambda: statuses_of(ids))
+    assert alone <= together <= 6
+    assert both[account] == one[account] == status_of(account)
+    assert both[other] == status_of(other)
+
+
+def statements(work: Callable[[], dict[int, SendingStatus]]) -> tuple[dict[int, SendingStatus], int]:
+    """Return what the work returns, and how many statements it executes."""
+    db.session.commit()
+    db.session.expunge_all()
+    executed: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        executed.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        return work(), len(executed)
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)
 
 
 def test_a_status_changes_nothing(account: int, in_order: SmtpSettings) -> None:
