@@ -191,6 +191,14 @@ class _Comparable(Decimal):
     def __class__(self) -> type[str]:  # type: ignore[override]
         return str
 
+    def __bool__(self) -> bool:
+        """Return true also for zero: a number is not ``empty``."""
+        return True
+
+    def isspace(self) -> bool:
+        """Return false, as the library asks this of text that it compares with ``blank``."""
+        return False
+
     def __hash__(self) -> int:
         return super().__hash__()
 

@@ -228,6 +228,12 @@ def test_an_empty_value_is_false(source, rendered):
         ("missing == 0", False),
         ('missing == ""', True),
         ("missing == blank", True),
+        ("commission == blank", False),
+        ("commission != empty", True),
+        ("nothing == blank", False),
+        ("blank == nothing", False),
+        ("nothing == empty", False),
+        ("commission contains '.'", True),
     ],
 )
 def test_amounts_and_numbers_compare_as_numbers(condition, is_true):
