@@ -195,8 +195,8 @@ def _refund(reported: Reported, rows: Sequence[Commission]) -> Effect:
     if is_known:
         effect.shown["commission"] = plain_number(from_units(before - after), reported.currency)
         effect.shown["remaining"] = plain_number(from_units(after), reported.currency)
-        if after == before:
-            effect.withheld = EmailDecision.NO_CHANGE
+    if after == before and (is_known or not reported.units("commission")):
+        effect.withheld = EmailDecision.NO_CHANGE
     return effect
 
 

@@ -63,6 +63,12 @@ def test_a_refund_in_part_takes_back_a_part_and_the_email_says_what_is_left(reco
     assert record(APPROVED) == {"commission-approved": NO_CHANGE}, "nothing is left to approve"
 
 
+def test_a_refund_of_nothing_is_no_news(record):
+    for _ in range(2):
+        assert record(REFUND, commission="0.00") == {"commission-declined": NO_CHANGE}
+        record()
+
+
 def test_an_approval_counts_with_what_is_left_and_causes_its_email_once(record, affiliate):
     record()
     record(REFUND, commission="2.50")
