@@ -12,6 +12,7 @@ from .deliveries import bulk_actions, rollup
 from .domains.checks import run as check_domain
 from .enrolment.cleanup import delete_unconfirmed
 from .events import digests
+from .imports import mailing, running, uploads
 from .incidents import alerts, monitor, webhooks
 from .jobs import backend, fair_pool
 from .jobs.registry import job_registry
@@ -72,6 +73,8 @@ def install(app: Flask, config: Config) -> None:
             in_context(lambda account_id: digests.send(account_id, now=utcnow())),
         ),
         "cleanup": ("housekeeping", in_context(lambda _: delete_unconfirmed(now=utcnow()))),
+        uploads.JOB: ("housekeeping", in_context(running.run)),
+        mailing.JOB: ("housekeeping", in_context(mailing.run)),
         erasing.JOB: ("housekeeping", in_context(erasing.run)),
         "rollup": ("housekeeping", in_context(_roll_up_and_clean_up)),
         "alert": ("alerts", in_context(alerts.send)),

@@ -94,6 +94,9 @@ class Affiliate(Base):
     email_pace: Mapped[EmailPace] = mapped_column(enum_column(EmailPace, 8), default=EmailPace.AT_ONCE)
     confirmed_network: Mapped[str] = mapped_column(String(64), default="", server_default="")
     erasure_asked_at: Mapped[datetime | None]  # by the affiliate, on the dashboard
+    import_id: Mapped[
+        int | None
+    ]  # of the CSV file that brought them; no foreign key, the row is in another room
     created_at: Mapped[datetime]
     external_id: Mapped[str | None] = mapped_column(String(100))  # the shop's own id; unique in the account
     notes: Mapped[str] = mapped_column(Text, default="")  # of the owner, for the owner
@@ -106,6 +109,7 @@ class Affiliate(Base):
         Index("ix_affiliate_list", "account_id", "id"),
         Index("ix_affiliate_state", "account_id", "state", "id"),
         Index("ix_affiliate_unconfirmed", "state", "created_at"),
+        partial_index(text("import_id IS NOT NULL"), "ix_affiliate_import", "import_id", "id"),
         partial_index(
             text("erasure_asked_at IS NOT NULL"),
             "ix_affiliate_erasure_asked",

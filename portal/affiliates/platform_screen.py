@@ -1,4 +1,6 @@
-"""The screen of an account that no operator has approved: what the platform's sender may carry for it.
+"""The screen of what the platform's sender may carry for an account: no email of an import, and little before an approval.
+
+For an account that no operator has approved:
 
 It carries the default texts to mailboxes whose reader has confirmed them, and the fixed email that asks for the
 confirmation, which names no programme. It is the last check before a message is submitted, because an email may have
@@ -8,6 +10,7 @@ been queued while another route was in use. Elsewhere, such emails are refused e
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -17,9 +20,9 @@ from ..accounts.standing import is_limited
 from ..db import db
 from ..notices.catalogue import CONFIRM_SIGN_UP
 from ..notices.models import NoticeMailbox
-from ..outbox.diagnoses import OWN_TEXT, RECIPIENT_LIMIT, UNCONFIRMED_RECIPIENT
+from ..outbox.diagnoses import OWN_SERVER_ONLY, OWN_TEXT, RECIPIENT_LIMIT, UNCONFIRMED_RECIPIENT
 from ..outbox.models import OutboxMessage
-from ..outbox.queue import SYSTEM
+from ..outbox.queue import SYSTEM, is_own_server_only
 from ..outbox.store.types import ScreenRefusal
 from ..recipient_limits import one_spelling
 from ..state import current_config
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from ..outbox.models import Queue
     from ..outbox.store.types import Claim
 
+_OWN_SERVER_WAIT = timedelta(minutes=15)  # until the own server is tried again
 _PER_UNCONFIRMED = 3  # emails that ask for a confirmation, in 24 hours
 
 
@@ -47,6 +51,13 @@ def gate(queue: Queue, now: datetime) -> int | None:
 
 def screen(account_id: int, claims: Sequence[Claim], now: datetime) -> None:
     """Set the refusal of each claimed message that the platform's sender may not carry."""
+    for claim in claims:
+        if is_own_server_only(claim.message.key):
+            claim.refusal = ScreenRefusal(OWN_SERVER_ONLY, now + _OWN_SERVER_WAIT)
+    account = db.session.get(Account, account_id)
+    if account is not None and account.approved_at is not None:
+        return
+    claims = [claim for claim in claims if claim.refusal is None]
     mailboxes = [claim.message.recipient.casefold() for claim in claims]
     confirmed, people = _confirmed(account_id, set(mailboxes)), Counter(map(one_spelling, mailboxes))
     custom = _custom({claim.message.id for claim in claims})

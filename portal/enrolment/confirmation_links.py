@@ -18,7 +18,7 @@ from ..db.prepared import PreparedStatement
 from ..notices import branding, rendering
 from ..notices.catalogue import CONFIRM_SIGN_UP
 from ..notices.texts import default_text
-from ..outbox.queue import enqueue
+from ..outbox.queue import enqueue, own_server_key
 from ..state import current_config
 
 VALID_FOR = {
@@ -86,10 +86,12 @@ class ConfirmationEmail:
 
     token_hash: str
     mail: rendering.RenderedEmail
+    own_server_only: bool = False
 
     @property
     def key(self) -> str:
-        return f"{CONFIRM_SIGN_UP.kind}:{self.token_hash[:32]}"
+        key = f"{CONFIRM_SIGN_UP.kind}:{self.token_hash[:32]}"
+        return own_server_key(key) if self.own_server_only else key
 
 
 def render_confirmation(account: Account) -> ConfirmationEmail:

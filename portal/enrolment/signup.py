@@ -179,6 +179,7 @@ def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> A
         notes="",
         website="",
         erasure_asked_at=None,
+        import_id=None,
     )
     page_keys.assign(new)
     return new
@@ -303,8 +304,9 @@ def _use_token(
         if found.expired:
             db.session.rollback()
             raise LinkExpired
-        # An invitation is an approval.
-        approved = affiliate.state is AffiliateState.INVITED or get_rules(found.account.id).auto_approve
+        # An invitation and an import are approvals.
+        approved = affiliate.state is AffiliateState.INVITED or affiliate.import_id is not None
+        approved = approved or get_rules(found.account.id).auto_approve
         affiliate.confirmed_at = found.token.used_at = now
         affiliate.confirmed_network = agreement.network
         if affiliate.consented_at is None:

@@ -26,7 +26,7 @@ from ..db.transaction import flush_session
 from ..notices import branding, recipients, rendering
 from ..notices.catalogue import Audience, Notice, notices_for
 from ..outbox.models import OutboxMessage
-from ..outbox.queue import enqueue
+from ..outbox.queue import enqueue, own_server_key
 from ..state import current_config
 from .email_limits import Budget, budget_of, wait_for_digest
 from .models import EmailDecision, Event, EventMail
@@ -96,6 +96,7 @@ class PlannedEmail:
     rendered: rendering.RenderedEmail | None = None
     unsubscribe_url: str = ""
     budget: Budget = Budget.NONE
+    own_server_only: bool = False
 
 
 EmailPlan = tuple[PlannedEmail, ...]
@@ -243,6 +244,7 @@ def _enqueue(
 ) -> tuple[EmailDecision, int | None]:
     kind = planned.notice.kind
     key = f"event:{event_id}:{kind}:{mailbox_digest(planned.recipient)}"
+    key = own_server_key(key) if planned.own_server_only else key
     new = mail.to(
         planned.recipient, planned.name, kind=kind, key=key, unsubscribe_url=planned.unsubscribe_url
     )

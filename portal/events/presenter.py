@@ -27,6 +27,7 @@ _SOURCE_LABELS: Mapping[Source, str] = {
     Source.API: "Told by your shop",
     Source.SIMULATED: "Played by you",
     Source.PLANNER: "By the calendar",
+    Source.IMPORT: _("By your import"),
 }
 
 

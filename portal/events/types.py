@@ -47,6 +47,7 @@ class Source(StrEnum):
     API = "api"  # the shop
     SIMULATED = "played"  # the owner, on the page that simulates events
     PLANNER = "planner"  # the weekly summary job
+    IMPORT = "import"  # a CSV file of the owner
 
 
 EVENT_LABELS: Mapping[EventType, str] = {

@@ -58,6 +58,13 @@ OWN_TEXT = {
         "Use your own SMTP server, or ask the operator of this portal to approve the account, and send it again."
     ],
 }
+OWN_SERVER_ONLY = {
+    "code": "own-server-only",
+    "kind": "account",
+    "whose_move": "owner",
+    "cause": "Emails of an import leave through your own server only, and the platform's sender is used at present.",
+    "fixes": ["Nothing to do once your own server sends again: they leave by themselves."],
+}
 RECIPIENT_LIMIT = {
     "code": "recipient-limit",
     "kind": "account",

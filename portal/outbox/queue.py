@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # The account id of the queue for the portal's own mail, which belongs to no account.
 SYSTEM = 0
+_OWN_SERVER = "own:"  # begins the key of a message that the platform's sender never carries
 _STATUS = OutboxMessage.__table__.c.status.type
 
 
@@ -45,6 +46,16 @@ class NewMessage:
     unsubscribe_url: str = ""
     copy_of_id: int | None = None
     is_custom: bool = False
+
+
+def own_server_key(key: str) -> str:
+    """Return the key of a message that leaves through the account's own server only."""
+    return f"{_OWN_SERVER}{key}"
+
+
+def is_own_server_only(key: str) -> bool:
+    """Return whether the message with this key leaves through the account's own server only."""
+    return key.startswith(_OWN_SERVER)
 
 
 def enqueue_row(account_id: int | None, new: NewMessage, *, now: datetime) -> OutboxMessage | None:

@@ -17,6 +17,7 @@ from ..db import db
 from ..deliveries.models import BulkAction, LogRow
 from ..events.models import EmailDecision, Event, EventMail
 from ..events.types import EventType
+from ..imports.models import AffiliateImport
 from ..incidents.models import Incident, IncidentEvent, WebhookDelivery
 from ..money.models import Commission
 from ..outbox import cancellations
@@ -189,6 +190,11 @@ def few_rows(scope: Traces, _cursor: int) -> Batch:
     lines = select(IncidentEvent).join(Incident, Incident.id == IncidentEvent.incident_id)
     for line in db.session.scalars(lines.where(Incident.account_id == account)):
         line.text = person.without(line.text)
+    of_account = select(AffiliateImport).where(
+        AffiliateImport.account_id == account, AffiliateImport.text != ""
+    )
+    for one in db.session.scalars(of_account):
+        one.text = person.without(one.text)
     queue = db.session.get(Queue, account)
     if queue is not None and queue.hold_diagnosis:
         changed = person.without(queue.hold_diagnosis)

@@ -216,7 +216,7 @@ def _platform_route_of(account: Account | None, owner_mailbox: str) -> Route:
         sender=platform.sender,
         display_name=name,
         reply_to=reply_to,
-        is_screened=account is not None and account.approved_at is None,
+        is_screened=account is not None,
     )
 
 

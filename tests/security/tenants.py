@@ -30,6 +30,8 @@ from portal.clock import utcnow
 from portal.db import Base, close_connections, db
 from portal.deliveries.models import BulkAction
 from portal.events.models import Event
+from portal.imports.columns import Choices
+from portal.imports.models import AffiliateImport
 from portal.incidents.models import Incident, IncidentKind
 from portal.money.models import Commission
 from portal.notices.models import NoticeMailbox
@@ -199,6 +201,8 @@ def _fill(app: Flask, person: Person) -> None:
     answer = person.post_event(app, body, headers)
     assert answer.status_code == 201, answer.get_data(as_text=True)
     _post(app, person, "/deliveries/orders", "/account", action="cancel", all="1", key=f"key-{person.slug}")
+    db.session.add(_import(person))
+    db.session.commit()
     person.ids = _ids(person, token)
 
 
@@ -218,6 +222,19 @@ def _incident(person: Person) -> Incident:
     row = Incident(account_id=person.account_id, kind=next(iter(IncidentKind)), cause="login-refused")
     row.server, row.diagnosis, row.last_reply = f"smtp.{person.slug}.example:587", diagnosis, person.mark
     row.opened_at = row.episode_started_at = row.last_seen_at = now
+    return row
+
+
+def _import(person: Person) -> AffiliateImport:
+    text = f"Name,Email\n{person.mark},{person.mark}.new@x.example\n"
+    row = AffiliateImport(
+        account_id=person.account_id, key=person.mark, file_name=f"{person.mark}.csv", text=text
+    )
+    row.choices, row.uploaded_by, row.created_at = (
+        Choices(columns={"mailbox": 1}).as_dict(),
+        person.mark,
+        utcnow(),
+    )
     return row
 
 
@@ -247,6 +264,7 @@ def _ids(person: Person, token: str) -> dict[str, str | int]:
         "action": newest(BulkAction.id, BulkAction),
         "mailbox": newest(NoticeMailbox.id, NoticeMailbox),
         "grant": newest(OAuthGrant.id, OAuthGrant),
+        "import": newest(AffiliateImport.id, AffiliateImport),
         "breaker": newest(BounceBreaker.id, BounceBreaker),
         "commission": newest(Commission.id, Commission),
         "session": db.session.scalars(session).first(),
@@ -267,6 +285,7 @@ _BY_PATH = {  # what <id_> means, by the beginning of the route; the longest one
 }
 _BY_NAME = {
     "breaker_id": "breaker",
+    "import_id": "import",
     "grant_id": "grant",
     "message_id": "message", "action_id": "action", "mailbox_id": "mailbox", "session_id": "session", "code": "code",
     "incident_id": "incident", "event_id": "event", "affiliate_id": "affiliate", "token_id": "token",
