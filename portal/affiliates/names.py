@@ -83,6 +83,12 @@ def holds_address(text: str) -> bool:
     return holds_link(_ABBREVIATION.sub(_spaced, text))
 
 
+def without_addresses(text: str) -> str:
+    """Return a short text that strangers wrote without the words that are web or email addresses."""
+    kept = " ".join(word for word in text.split() if not holds_address(word))
+    return "" if holds_address(kept) else kept
+
+
 def _spaced(found: re.Match[str]) -> str:
     short, following = found[1], found[2]
     is_name = following[0].isupper() and following.casefold() not in _DOMAINS

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from ..accounts.models import Account
 from ..affiliates import directory
+from ..affiliates.names import without_addresses
 from ..db import db, insert
 from ..events.models import Event
 from ..events.types import Source
@@ -104,7 +105,10 @@ def _record(account_id: int, event: ValidEvent, *, key: str, source: Source, now
     if affiliate is None:
         db.session.rollback()  # frees the key, so that the shop can repeat the request after the affiliate signed up
         raise _unknown_affiliate(event)
-    reported = Reported(event.shape.event_type, event.values, event.occurred_at, event.notify)
+    values = event.values
+    if "lead_name" in values:  # visitors of the shop type it, and it goes into an email
+        values = {**values, "lead_name": without_addresses(values["lead_name"])}
+    reported = Reported(event.shape.event_type, values, event.occurred_at, event.notify)
     try:
         return recording.record(account, affiliate, reported, Cause(source, now, key)).event
     except OtherCurrency as error:

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
 
-from .. import rate_limit, recipient_limits
+from .. import recipient_limits
 from ..accounts import standing
 from ..affiliates import erased, page_keys
 from ..affiliates.consent import Agreement, AgreementWay, agreed_words
@@ -30,16 +29,15 @@ from ..db.transaction import read_snapshot
 from ..events import dispatch
 from ..events.types import EventType, Source
 from ..smtp.mailbox import parse_mailbox
-from . import confirmation_links
+from . import confirmation_links, sign_up_brake
 from .signup_rules import Rules, get_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from ..accounts.models import Account
 
-# The amount is the programme's own (accounts.models).
-PER_NETWORK = rate_limit.RateLimit("sign-up-network", 20, timedelta(hours=1))
 _CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without letters that look alike
 _CODE_CHARS = 8
 _MAY_JOIN = (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
@@ -77,6 +75,7 @@ class SignUp:
     network: str
     sentence: str = ""
     website: str = ""
+    form: sign_up_brake.OpenForm | None = None  # None: not by the public form, so it is never slow
 
 
 @dataclass(frozen=True)
@@ -101,19 +100,28 @@ def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
     Raises:
         ProgrammeClosed: The account is waiting or suspended.
         TooManySignUps: A rate limit is exceeded; the attempt is counted.
+        FormSlowed: The form is slow at present, and takes the sign-up later.
     """
     with read_snapshot():
         account = find_open_programme(slug)
         if account is None:
             return None
         plan = _plan_sign_up(account, entered, now)
+    if entered.form is not None:
+        sign_up_brake.admit(account, entered.form, now=now)
 
     def write() -> bool:
         allowed = _consume_rate_limits(account, plan.new.mailbox_key, entered.network, now)
         return allowed and _write(plan, now)
 
     # The row of a known affiliate is locked and changed through the session, so only a new one is written raw.
-    commit_counted(write, raw=not plan.is_known)
+    try:
+        commit_counted(write, raw=not plan.is_known)
+    except TooManySignUps:
+        sign_up_brake.note_refusal(account, entered.network, now=now)
+        raise
+    if entered.form is not None:
+        sign_up_brake.note(account, entered.network, now=now)
     return account
 
 
@@ -228,8 +236,7 @@ def commit_counted(write: Callable[[], bool], *, raw: bool = False) -> None:
 
 
 def _consume_rate_limits(account: Account, mailbox_key: str, network: str, now: datetime) -> bool:
-    limit = replace(PER_NETWORK, amount=account.sign_ups_per_network)
-    allowed = rate_limit.consume(limit, account.id, network, now=now)
+    allowed = sign_up_brake.consume_network(account, network, now=now)
     return allowed and recipient_limits.consume(recipient_limits.BY_STRANGERS, mailbox_key, now=now)
 
 

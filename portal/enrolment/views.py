@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from flask import (
@@ -18,7 +19,7 @@ from flask import (
     url_for,
 )
 from flask_babel import gettext as _
-from flask_babel import lazy_gettext
+from flask_babel import lazy_gettext, ngettext
 
 from ..accounts import standing
 from ..affiliates import directory, links, page_keys
@@ -36,7 +37,7 @@ from ..programme import counts, qr_codes, short_links
 from ..state import current_config
 from ..web.read_only import read_only_view
 from ..web.requests import network_of
-from . import confirmation_links, listing, min_fill_time, signup
+from . import confirmation_links, listing, min_fill_time, sign_up_brake, signup
 from .forms import AgreeForm, JoinForm, ResendConfirmationForm
 
 blueprint = Blueprint("affiliates", __name__)
@@ -78,22 +79,27 @@ def join(slug: str) -> Any:
         return _join_page(slug, form)
     if form.website.data:  # a bot: it sees success and stores nothing
         return redirect(url_for(".thanks", slug=slug), 303)
-    if not form.validate():
-        return _join_page(slug, form, form_errors=True), 422
-    if _is_too_fast(form):
-        return _join_page(slug, form, form_errors=True, problem=_TOO_FAST), 422
+    refusal = _refused(form)
+    if refusal is not None:
+        return _join_page(slug, form, form_errors=True, **refusal), 422
     sentence = str(form.consent.label.text)
-    question = form.question()
-    if question is not None:
-        return _join_page(slug, form, form_errors=True, question=question), 422
     website = form.site.data or ""
-    entered = signup.SignUp(form.name.data, form.mailbox.data, network_of(request), sentence, website)
+    opened = sign_up_brake.OpenForm(form.started.data or "", _seconds_open(form) or 0.0)
+    entered = signup.SignUp(
+        form.name.data, form.mailbox.data, network_of(request), sentence, website, form=opened
+    )
     try:
         account = signup.sign_up(slug, entered, now=utcnow()) or abort(404)
     except signup.ProgrammeClosed:
         return _join_page(slug, form)
     except signup.TooManySignUps:
         return _join_page(slug, form, form_errors=True, problem=_TOO_MANY), 429
+    except sign_up_brake.FormSlowed as slowed:
+        if slowed.renew:
+            form.started.data = ""
+        page = make_response(_join_page(slug, form, form_errors=True, problem=_slowed(slowed.wait)), 429)
+        page.headers["Retry-After"] = str(_whole_seconds(slowed.wait))
+        return page
     flash(_("You signed up as %(mailbox)s.", mailbox=entered.mailbox), "info")
     return redirect(url_for(".thanks", slug=account.slug), 303)
 
@@ -170,6 +176,7 @@ def dashboard(key: str) -> Any:
         link=link,
         qr=qr_codes.qr_code(link) if link else None,
         visits=counts.totals_of(account.id, affiliate.id, now=utcnow()),
+        choices=email_preferences.list_choices(affiliate),
         active=active,
         events=presenter.describe_events(events),
         balances=balances.balances_of(affiliate.id),
@@ -233,8 +240,47 @@ def owner_unsubscribe(token: str) -> Any:
     return _secret_page(template, account=found.account, subscription=found, token=token)
 
 
+def _refused(form: JoinForm) -> dict[str, object] | None:
+    """Return what the page shows besides the errors of a form that is not accepted, or None if it is."""
+    if not form.validate():
+        return {}
+    if _is_too_fast(form):
+        return {"problem": _TOO_FAST}
+    question = form.question()
+    return {"question": question} if question is not None else None
+
+
+def _whole_seconds(wait: timedelta) -> int:
+    return max(1, -(-wait // timedelta(seconds=1)))
+
+
+def _slowed(wait: timedelta) -> str:
+    seconds = _whole_seconds(wait)
+    if seconds <= 60:
+        return str(
+            ngettext(
+                "Very many people sign up here at the moment, so each of them waits a little. What you typed is kept below: "
+                "press Sign up again in %(num)d second.",
+                "Very many people sign up here at the moment, so each of them waits a little. What you typed is kept below: "
+                "press Sign up again in %(num)d seconds.",
+                seconds,
+            )
+        )
+    return str(
+        _(
+            "Very many people sign up here at the moment. What you typed is kept below: leave this page open and press "
+            "Sign up again in %(minutes)d minutes.",
+            minutes=-(-seconds // 60),
+        )
+    )
+
+
+def _seconds_open(form: JoinForm) -> float | None:
+    return min_fill_time.seconds_since(form.started.data or "", utcnow())
+
+
 def _is_too_fast(form: JoinForm) -> bool:
-    seconds = min_fill_time.seconds_since(form.started.data or "", utcnow())
+    seconds = _seconds_open(form)
     return seconds is None or seconds < current_config().sign_up_seconds
 
 

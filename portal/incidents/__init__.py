@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..affiliates import suppressions
 from ..bounces import breaker, outcomes
 from ..domains import changes
+from ..enrolment import sign_up_brake
 from ..jobs.registry import add_cleanup, add_work_source
 from ..outbox.callbacks import add_listener
 from ..settings import login_probe
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Register the pages, jobs and listeners of the incidents."""
-    from . import alerts, bounces, detection, message_events, monitor, views_policy, webhooks  # noqa: F401 - views_policy adds its pages
+    from . import alerts, bounces, detection, message_events, monitor, sign_ups, views_policy, webhooks  # noqa: F401 - views_policy adds its pages
     from .views import blueprint
 
     app.register_blueprint(blueprint)
@@ -29,6 +30,7 @@ def install(app: Flask) -> None:
     add_listener(app, message_events.on_attempt_settled)
     suppressions.add_listener(app, message_events.on_suppressed)
     add_cleanup(app, webhooks.delete_ended)
+    sign_up_brake.add_listener(app, sign_ups.on_limit)
     breaker.add_listener(app, bounces.on_breaker)
     changes.add_listener(app, detection.on_domain_change)
     login_probe.add_listener(app, detection.on_login_probe)

@@ -29,6 +29,7 @@ KIND_LABELS = {
     IncidentKind.DOMAIN: "Domain",
     IncidentKind.WORKER: "Worker",
     IncidentKind.BOUNCES: lazy_gettext("Bounces"),
+    IncidentKind.SIGN_UPS: lazy_gettext("Sign-ups"),
 }
 _TIMELINE_TEXTS = {
     TimelineKind.OPENED: "It began.",

@@ -20,6 +20,7 @@ class IncidentKind(StrEnum):
     DEADLINE = "deadline"  # sending works, but fails from a known day on
     DOMAIN = "domain"  # the DNS records of the sending domain became worse
     WORKER = "worker"  # no worker was running
+    SIGN_UPS = "sign-ups"  # a limit of the sign-up form took effect
     BOUNCES = "bounces"  # too many bounces or complaints, or a receiver that blocks
 
 

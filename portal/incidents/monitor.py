@@ -25,7 +25,7 @@ from ..settings import login_probe
 from ..settings.models import LoginProbe, SmtpSettings, VersionState
 from ..state import current_config
 from ..web.filters import format_time
-from . import bounces, detection, failover, lifecycle, webhooks
+from . import bounces, detection, failover, lifecycle, sign_ups, webhooks
 from .lifecycle import Failure
 from .models import EndReason, Incident, IncidentKind, MonitorRun
 
@@ -163,6 +163,7 @@ def _is_over(now: datetime) -> Any:
     """Return the condition: its failure did not return within the time set for its kind."""
     return or_(
         and_(Incident.kind == IncidentKind.RECIPIENTS, Incident.last_seen_at < now - detection.BURST_WINDOW),
+        and_(Incident.kind == IncidentKind.SIGN_UPS, Incident.last_seen_at < now - sign_ups.QUIET),
         and_(
             Incident.kind == IncidentKind.BOUNCES,
             Incident.cause != bounces.MASS_REFUSALS,  # that waits for the owner

@@ -30,6 +30,7 @@ _MEANWHILE = {
     IncidentKind.DEADLINE: "This does not stop emails yet.",
     IncidentKind.DOMAIN: "This does not stop emails from leaving, but they may not arrive.",
     IncidentKind.WORKER: _NOTHING_LOST,
+    IncidentKind.SIGN_UPS: lazy_gettext("Your affiliates and your emails are not affected."),
     IncidentKind.BOUNCES: lazy_gettext(
         "This does not stop emails. The delivery log shows what became of each."
     ),
@@ -40,6 +41,7 @@ _PAST_TITLES = {
     IncidentKind.DOMAIN: "your domain’s records had become worse",
     IncidentKind.WORKER: "no email could leave for a while",
     IncidentKind.BOUNCES: lazy_gettext("too many emails came back"),
+    IncidentKind.SIGN_UPS: lazy_gettext("very many people signed up at once"),
 }
 
 
@@ -93,6 +95,8 @@ def title(incident: Incident, waiting: int) -> str:
             return "your domain’s records became worse"
         case IncidentKind.BOUNCES:
             return str(_("too many emails come back"))
+        case IncidentKind.SIGN_UPS:
+            return str(_("very many people sign up at once"))
     return "no email could leave for a while"
 
 

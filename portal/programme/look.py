@@ -36,6 +36,7 @@ class PublicLook:
     logo_width: int = 0
     logo_height: int = 0
     picture: str = ""
+    has_picture: bool = False  # of its own, for link previews; else ``picture`` is the logo
     commission: str = ""
     description: str = ""
     terms_url: str = ""
@@ -62,6 +63,7 @@ def public_look(account: Account) -> PublicLook:
         logo_width=saved.logo_width,
         logo_height=saved.logo_height,
         picture=branding.picture_url(account.picture) if account.picture else saved.logo_url,
+        has_picture=bool(account.picture),
         commission=commission,
         description=description,
         terms_url=account.terms_url or "",

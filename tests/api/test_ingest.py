@@ -50,6 +50,16 @@ def test_every_event_is_accepted_with_only_its_required_values(shop, shape):
     assert not [mail for mail in response.get_json()["mails"] if mail.get("why") == "text-refused"]
 
 
+def test_a_link_in_the_name_of_a_lead_is_mailed_to_no_affiliate(shop, stored):
+    spam = {"lead_name": "Win http://spam.example now at spam．example or ada@spam.example"}
+    response = shop.send(purchase(event="lead", data=spam))
+    assert response.status_code == 201
+    events, messages = stored()
+    assert events[0].values["lead_name"] == "Win now at or"
+    assert "Win now at or came to" in messages[0].text
+    assert "spam" not in "".join(message.text + message.html for message in messages)
+
+
 def test_a_repeat_gets_the_same_response_and_has_no_effect(shop, stored):
     first = shop.send(purchase(), key="order-1")
     reordered = '{"data": {"commission":"12.25", "currency":"EUR","order":"A-1042","amount":"49.00"},'

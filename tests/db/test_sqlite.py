@@ -107,6 +107,9 @@ def test_a_writer_waits_for_another_process_instead_of_failing(app, owner, clien
 
 
 def test_a_full_disk_shows_a_page_and_leaves_no_partial_sign_up(app, owner, client):
+    db.session.execute(text("UPDATE account SET sign_ups_at_once = 100"))
+    db.session.commit()
+
     def limit_pages(connection, _record):
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages + 4}")

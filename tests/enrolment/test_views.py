@@ -79,6 +79,9 @@ def test_the_dashboard_shows_the_link_and_is_not_indexed(join, client, programme
     assert answer.status_code == 200
     assert f"http://127.0.0.1/r/{affiliate.code}" in page
     assert "<bdi>Grace</bdi>" in page
+    assert "Dr. Grace Hopper" in page
+    assert "g…@example.org" in page
+    assert "Emails you get" in page
     assert "No purchases yet" in page
     assert '<meta name="robots" content="noindex, nofollow">' in page
     assert "grace@example.org" not in page, "the page does not disclose the mailbox"

@@ -296,9 +296,11 @@ def test_public_pages_carry_the_programmes_logo_colour_and_links(owner, set_shop
 
 
 def test_a_picture_for_link_previews_stands_in_the_place_of_the_logo(owner, client):
+    assert 'content="summary"' in client.get("/join/brightleaf").get_data(as_text=True)
     picture = {"picture": (io.BytesIO(png(1200, 630)), "garden.png")}
     assert owner.submit("/programme", FIELDS | picture, content_type="multipart/form-data").status_code == 303
     page = client.get("/join/brightleaf").get_data(as_text=True)
+    assert 'content="summary_large_image"' in page
     address = re.search(r'<meta property="og:image" content="http://127\.0\.0\.1([^"]+)">', page)[1]
     assert client.get(address).data == png(1200, 630)
     for _ in range(21):  # logos that are replaced are deleted one day, the picture is not

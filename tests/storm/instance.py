@@ -85,7 +85,9 @@ class Instance:
 
     def _add_account(self, number: int, port: int, reply_seconds: int | None) -> int:
         now = utcnow()
-        account = Account(slug=f"account-{number}", name=f"Programme {number}", created_at=now)
+        account = Account(
+            slug=f"account-{number}", name=f"Programme {number}", created_at=now, sign_ups_at_once=100_000
+        )
         db.session.add(account)
         db.session.flush()
         version = SmtpSettings(
