@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..notices.rendering import first_name_of
 from ..settings.routing import reply_mailbox
 from ..shop_links import affiliate_link
 from . import links
+from .greeting import split_name
 
 if TYPE_CHECKING:
     from ..accounts.models import Account
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 def affiliate_values(affiliate: Affiliate, account: Account, config: Config) -> dict[str, str]:
     """Return the values by variable name, for notices to affiliates and to owners."""
-    first = first_name_of(affiliate.name)
+    first, last = split_name(affiliate.name)
     return {
         "first_name": first,
-        "last_name": affiliate.name.removeprefix(first).strip(),
+        "last_name": last,
         "name": affiliate.name,
         "email": affiliate.mailbox,
         "code": affiliate.code,

@@ -26,13 +26,13 @@ from ..affiliates import directory, links, page_keys
 from ..affiliates import owner_unsubscribe as owner_subscriptions
 from ..affiliates import preferences as email_preferences
 from ..affiliates.consent import Agreement
+from ..affiliates.greeting import first_name_of
 from ..affiliates.models import AffiliateState, TokenPurpose
 from ..clock import utcnow
 from ..events import event_log, presenter
 from ..events.types import EventType
 from ..money import balances
 from ..money import listing as commissions
-from ..notices.rendering import first_name_of
 from ..programme import counts, qr_codes, short_links
 from ..state import current_config
 from ..web.read_only import read_only_view

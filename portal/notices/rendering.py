@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
@@ -43,11 +41,6 @@ _SUBJECT_LIMIT_CHARS = 200
 _VALUE_LIMIT_CHARS = 2_000
 _LINES_LIMIT_CHARS = 20_000  # of a value with one line for each event
 _SAMPLE_BASE_URL = "https://signet.example"  # in the samples of the catalogue; replaced by the configured one
-
-# Names in these scripts begin with the family name, which alone is no greeting.
-_FAMILY_NAME_FIRST = re.compile(
-    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"  # kana, ideographs, Hangul
-)
 
 
 class FooterLinks(TypedDict, total=False):
@@ -266,18 +259,3 @@ def _render_layout(name: str, context: Mapping[str, object]) -> str:
 
 def _truncate(value: str, limit_chars: int) -> str:
     return value if len(value) <= limit_chars else value[: limit_chars - 1].rstrip() + "…"
-
-
-def first_name_of(name: str) -> str:
-    """Return the first name for a greeting, or the whole name if the first word is unlikely to be one.
-
-    That is a title or an initial ("Dr.", "J."), a family name ("Lovelace, Ada") or a script that begins with it.
-    """
-    words = name.split()
-    if len(words) < 2:
-        return name.strip()
-    first = words[0]
-    letters = sum(unicodedata.category(c)[0] == "L" for c in first)
-    if letters < 2 or first[-1] in ".,،" or _FAMILY_NAME_FIRST.search(name):
-        return " ".join(words)
-    return first

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from portal.accounts.models import Account
+from portal.affiliates.greeting import first_name_of
 from portal.enrolment.forms import normalize_name, validate_name
 from portal.notices import rendering
 from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
-from portal.notices.rendering import first_name_of
 from portal.outbox.sending.mime import MessageRefused, mailbox_header, serialise
 from portal.smtp.mailbox import is_header_safe
 from portal.web.fields import one_line
@@ -207,29 +207,6 @@ def test_any_name_is_refused_by_the_form_or_makes_a_message_that_parses_back(con
     assert LINK in text
     assert LINK in html
     assert first_name_of(name) in text
-
-
-@pytest.mark.parametrize(
-    ("name", "first_name"),
-    [
-        ("Grace Hopper", "Grace"),
-        ("Ada", "Ada"),
-        ("Ng", "Ng"),
-        ("Dr. Ada Lovelace", "Dr. Ada Lovelace"),
-        ("J. Tolkien", "J. Tolkien"),
-        ("J.R.R. Tolkien", "J.R.R. Tolkien"),
-        ("Lovelace, Ada", "Lovelace, Ada"),
-        ("X Æ", "X Æ"),
-        ("山田 太郎", "山田 太郎"),
-        ("김 민준", "김 민준"),
-        ("أحمد بن محمد", "أحمد"),
-        ("Анна Каренина", "Анна"),
-        ("O’Neill", "O’Neill"),
-        ("Anne-Marie Slaughter", "Anne-Marie"),
-    ],
-)
-def test_the_first_name_is_found_for_greetings(name, first_name):
-    assert first_name_of(name) == first_name
 
 
 def test_a_header_with_a_line_break_is_refused():

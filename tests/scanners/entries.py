@@ -15,6 +15,7 @@ from portal import http_client
 from portal.accounts import identifiers
 from portal.accounts.models import Account
 from portal.accounts.passwords import PasswordRefused, check_password
+from portal.affiliates import greeting
 from portal.affiliates.links import redact_tokens
 from portal.api import strict_json
 from portal.api.problems import Problem
@@ -365,7 +366,7 @@ _EMAILS = (
     Entry("send a value", _editor(_render_value)),
     Entry("clean lines", rendering.clean_lines),
     Entry("clean a line", rendering.clean_line),
-    Entry("first name", rendering.first_name_of),
+    Entry("first name", greeting.first_name_of),
     Entry("write a message", _refusing(lambda text: serialise({"Subject": "x"}, text, text))),
     Entry("write a subject", _refusing(lambda text: serialise({"Subject": text}, "x", "")), 2000),
     Entry(
