@@ -41,7 +41,7 @@ STDLIB = sys.stdlib_module_names
 # Lowest first: a room imports only rooms of the layers below its own.
 LAYERS = (
     ("smtp",),
-    ("about", "amounts", "clock", "env", "tuning", "vault"),
+    ("about", "amounts", "clock", "env", "languages", "pictures", "tuning", "vault"),
     ("db", "egress", "platform_mail"),
     ("config",),
     ("state",),

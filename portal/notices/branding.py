@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from flask_babel import gettext as _
 from sqlalchemy import bindparam, delete, select
 
+from .. import pictures
 from ..accounts.models import Account
 from ..accounts.names import holds_link
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
+from ..pictures import InvalidPicture
 from ..state import current_config
 from . import colours
 from .models import NoticeBranding, NoticeLogo
@@ -22,15 +24,12 @@ if TYPE_CHECKING:
 
     from ..accounts.models import Owner
     from ..accounts.standing import Approvable
+    from ..pictures import Picture
 
 DEFAULT_ACCENT = "#1f3f5c"
-LOGO_LIMIT_BYTES = 256 * 1024
-LOGO_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
-_SIDE_LIMIT_PX = 2_000
 _SHOWN_HEIGHT_PX, _SHOWN_WIDTH_PX = 56, 240  # the space for a logo in an email
 _LOGOS_KEPT = 20  # for each account, because emails sent earlier refer to earlier logos
 _KEY_LIMIT_CHARS = 40
-_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # with the size; ISO 10918-1
 
 _ROW, _LOGO = NoticeBranding.__table__.c, NoticeLogo.__table__.c
 # Without the logo's data: emails contain only its address.
@@ -77,25 +76,12 @@ class BrandingInput:
     without_address: bool = False
 
 
-@dataclass(frozen=True)
-class Image:
-    """Type and size, in pixels, of an image."""
-
-    media_type: str
-    width: int
-    height: int
-
-
 class InvalidBranding(Exception):
     """The branding was not saved. Holds a sentence for each invalid field."""
 
     def __init__(self, by_field: dict[str, str]) -> None:
         super().__init__(", ".join(by_field))
         self.by_field = by_field
-
-
-class InvalidImage(ValueError):
-    """The file cannot be used as a logo. The message is one sentence for the owner."""
 
 
 def branding_of(account_id: int) -> Branding:
@@ -111,7 +97,7 @@ def branding_of(account_id: int) -> Branding:
 
 def logo_url(key: str, media_type: str) -> str:
     """Return the absolute address of a logo for use in emails."""
-    return picture_url(f"{key}.{LOGO_EXTENSIONS[media_type]}")
+    return picture_url(f"{key}.{pictures.EXTENSIONS[media_type]}")
 
 
 def find_logo(key: str) -> NoticeLogo | None:
@@ -125,10 +111,10 @@ def store_picture(account_id: int, data: bytes, *, now: datetime) -> str:
     """Store an image that is served like a logo; return its name, for ``picture_url``. The caller commits.
 
     Raises:
-        InvalidImage: the file is not a PNG, JPEG or GIF, or is too large.
+        InvalidPicture: the file cannot be used as a picture.
     """
-    image = identify_image(data)
-    return f"{_insert_logo(account_id, image, data, now).key}.{LOGO_EXTENSIONS[image.media_type]}"
+    picture = pictures.read_picture(data)
+    return f"{_insert_logo(account_id, picture, now).key}.{pictures.EXTENSIONS[picture.media_type]}"
 
 
 def delete_picture(account_id: int, name: str) -> None:
@@ -150,7 +136,7 @@ def save_branding(owner: Owner, entered: BrandingInput, *, now: datetime) -> str
     """
     accent, note = _validate_accent(entered.accent)
     _validate_address(owner.account, entered.address)
-    image = _validate_logo(entered.logo) if entered.logo else None
+    picture = _validate_logo(entered.logo) if entered.logo else None
     values: dict[str, Any] = {
         "accent": accent,
         "address": entered.address,
@@ -160,10 +146,10 @@ def save_branding(owner: Owner, entered: BrandingInput, *, now: datetime) -> str
     }
     if entered.remove_logo:
         values["logo_id"] = None
-    if image is not None:
-        values["logo_id"] = _insert_logo(owner.account_id, image, entered.logo, now).id
+    if picture is not None:
+        values["logo_id"] = _insert_logo(owner.account_id, picture, now).id
     _store(owner.account_id, values, values)
-    if image is not None:
+    if picture is not None:
         _delete_old_logos(owner.account_id)
     db.session.commit()
     return note
@@ -183,27 +169,6 @@ def save_address(account: Approvable, address: str, *, without: bool, now: datet
     db.session.commit()
 
 
-def identify_image(data: bytes) -> Image:
-    """Return the type and size of an image from its content, since the file name and type of an upload can be wrong.
-
-    Raises:
-        InvalidImage: the file is not a PNG, JPEG or GIF, or is too large.
-    """
-    if len(data) > LOGO_LIMIT_BYTES:
-        raise InvalidImage(
-            f"The file has {len(data) // 1024} KB. Choose one of at most {LOGO_LIMIT_BYTES // 1024} KB."
-        )
-    image = _identify_png(data) or _identify_gif(data) or _identify_jpeg(data)
-    if image is None:
-        raise InvalidImage("This is no PNG, JPEG or GIF picture. Mail programmes show no others.")
-    if not (0 < image.width <= _SIDE_LIMIT_PX and 0 < image.height <= _SIDE_LIMIT_PX):
-        raise InvalidImage(
-            f"The picture measures {image.width} × {image.height} pixels. "
-            f"Choose one of at most {_SIDE_LIMIT_PX} × {_SIDE_LIMIT_PX}."
-        )
-    return image
-
-
 def _validate_accent(text: str) -> tuple[str, str]:
     try:
         return colours.make_readable(text)
@@ -218,10 +183,10 @@ def _validate_address(account: Approvable, address: str) -> None:
         raise InvalidBranding({"address": sentence})
 
 
-def _validate_logo(data: bytes) -> Image:
+def _validate_logo(data: bytes) -> Picture:
     try:
-        return identify_image(data)
-    except InvalidImage as error:
+        return pictures.read_picture(data)
+    except InvalidPicture as error:
         raise InvalidBranding({"logo": str(error)}) from None
 
 
@@ -232,14 +197,14 @@ def _store(account_id: int, first: dict[str, Any], changed: dict[str, Any]) -> N
     db.session.execute(statement)
 
 
-def _insert_logo(account_id: int, image: Image, data: bytes, now: datetime) -> NoticeLogo:
+def _insert_logo(account_id: int, picture: Picture, now: datetime) -> NoticeLogo:
     row = NoticeLogo(
         account_id=account_id,
         key=secrets.token_urlsafe(18),
-        media_type=image.media_type,
-        width=image.width,
-        height=image.height,
-        data=data,
+        media_type=picture.media_type,
+        width=picture.width,
+        height=picture.height,
+        data=picture.data,
         created_at=now,
     )
     db.session.add(row)
@@ -250,13 +215,13 @@ def _insert_logo(account_id: int, image: Image, data: bytes, now: datetime) -> N
 def _delete_old_logos(account_id: int) -> None:
     kept = select(NoticeLogo.id).where(NoticeLogo.account_id == account_id)
     kept = kept.order_by(NoticeLogo.id.desc()).limit(_LOGOS_KEPT)
-    picture = (
+    shared = (
         select(Account.id)
         .where(Account.id == account_id, Account.picture.startswith(NoticeLogo.key))
         .correlate(NoticeLogo)
     )
     old = delete(NoticeLogo).where(
-        NoticeLogo.account_id == account_id, NoticeLogo.id.not_in(kept), ~picture.exists()
+        NoticeLogo.account_id == account_id, NoticeLogo.id.not_in(kept), ~shared.exists()
     )
     db.session.execute(old)
 
@@ -265,34 +230,3 @@ def _fit_logo(width: int, height: int) -> tuple[int, int]:
     """Return the size in pixels at which a logo fits its space. Logos are not enlarged."""
     scale = min(1.0, _SHOWN_HEIGHT_PX / height, _SHOWN_WIDTH_PX / width)
     return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def _identify_png(data: bytes) -> Image | None:
-    if not data.startswith(b"\x89PNG\r\n\x1a\n") or data[12:16] != b"IHDR" or b"IEND" not in data[-16:]:
-        return None
-    return Image("image/png", int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"))
-
-
-def _identify_gif(data: bytes) -> Image | None:
-    if data[:6] not in (b"GIF87a", b"GIF89a") or len(data) < 14:
-        return None
-    return Image("image/gif", int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little"))
-
-
-def _identify_jpeg(data: bytes) -> Image | None:
-    """Read the segments until one contains the size."""
-    if not data.startswith(b"\xff\xd8\xff"):
-        return None
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker in _JPEG_FRAME_MARKERS:
-            height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))
-            return Image("image/jpeg", width, height)
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        if length < 2:
-            return None
-        at += 2 + length
-    return None

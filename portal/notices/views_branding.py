@@ -7,6 +7,7 @@ from typing import Any
 from flask import Response, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
+from .. import pictures
 from ..clock import utcnow
 from ..web.headers import mail_page
 from . import branding, colours, rendering, texts
@@ -35,12 +36,16 @@ def save_branding() -> Any:
     form = BrandingForm()
     if not form.validate():
         return _page(form, form_errors=True), 422
-    file = form.logo.data
+    try:
+        logo = pictures.read_upload(form.logo.data or None)
+    except pictures.InvalidPicture as error:
+        form.logo.errors = [str(error)]
+        return _page(form, form_errors=True), 422
     entered = branding.BrandingInput(
         accent=form.accent.data,
         address=clean_lines(form.address.data or "").strip(),
         footer=clean_lines(form.footer.data or "").strip(),
-        logo=file.read(branding.LOGO_LIMIT_BYTES + 1) if file else b"",
+        logo=logo,
         remove_logo=bool(form.remove_logo.data),
         without_address=bool(form.without_address.data),
     )
@@ -68,7 +73,7 @@ def logo(name: str) -> Response:
     """Return a logo. Emails load it, so it needs no login, may be embedded by any site and is cached for a year."""
     key, _, extension = name.rpartition(".")
     row = branding.find_logo(key)
-    if row is None or extension != branding.LOGO_EXTENSIONS[row.media_type]:
+    if row is None or extension != pictures.EXTENSIONS[row.media_type]:
         abort(404)
     response = Response(row.data, mimetype=row.media_type)
     response.headers["Cache-Control"] = f"public, max-age={_YEAR_S}, immutable"

@@ -11,7 +11,6 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import ValidationError
 
 from ..accounts.models import LinkForm
-from ..notices.branding import LOGO_LIMIT_BYTES
 from ..shop_links import LIMIT_CHARS
 from ..web.fields import PortalForm, max_length, one_line, stripped, text_field
 from .saving import DEFAULT_LIMIT, LIMITS, MAX_VISIT_DAYS, ProgrammeSettings
@@ -116,7 +115,7 @@ class SettingsForm(PortalForm):
             description=self.description.data or "",
             terms_url=self.terms_url.data or "",
             privacy_url=self.privacy_url.data or "",
-            picture=self.picture.data.read(LOGO_LIMIT_BYTES + 1) if self.picture.data else b"",
+            picture=self.picture.data or None,
             remove_picture=bool(self.remove_picture.data),
             asks_website=bool(self.asks_website.data),
             sign_ups_per_network=int(self.sign_ups_per_network.data or DEFAULT_LIMIT),

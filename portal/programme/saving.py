@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from flask_babel import gettext as _
 from sqlalchemy import select, update
@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from ..accounts.models import Account, LinkForm
 from ..db import db
 from ..notices import branding
+from ..pictures import InvalidPicture, read_upload
 from ..shop_links import InvalidShopAddress, clean_address, clean_pattern
 from ..state import current_config
 
@@ -35,7 +36,7 @@ class ProgrammeSettings:
     description: str
     terms_url: str
     privacy_url: str
-    picture: bytes = b""  # the content of a file; empty to keep the present one
+    picture: IO[bytes] | None = None  # an uploaded file; None keeps the present one
     remove_picture: bool = False
     asks_website: bool = False
     sign_ups_per_network: int = DEFAULT_LIMIT
@@ -93,10 +94,11 @@ def save_settings(account_id: int, entered: ProgrammeSettings, *, now: datetime)
         "sign_ups_at_once": entered.sign_ups_at_once,
         "sign_ups_slow_until": None,  # the owner has looked; what goes on slows the form again
     }
-    if entered.picture:
+    if entered.picture is not None:
         try:
-            values["picture"] = branding.store_picture(account_id, entered.picture, now=now)
-        except branding.InvalidImage as error:
+            data = read_upload(entered.picture)
+            values["picture"] = branding.store_picture(account_id, data, now=now)
+        except InvalidPicture as error:
             raise InvalidProgramme({"picture": str(error)}) from None
     elif entered.remove_picture:
         values["picture"] = ""

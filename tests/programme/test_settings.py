@@ -19,7 +19,7 @@ from portal.programme import saving, short_links
 from portal.web import static_files
 from portal.web.static_files import SHOP_SCRIPT, integrity_of
 from tests.enrolment.support import GRACE, account_of, messages, newest_affiliate
-from tests.notices.test_branding import png
+from tests.pictures import png
 from tests.programme.conftest import SHOP
 
 FIELDS = {"shop_url": SHOP, "link_form": "short", "link_pattern": "", "visit_days": "30"}
