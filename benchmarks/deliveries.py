@@ -24,12 +24,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from flask.testing import FlaskClient
-from sqlalchemy import event, select, text
+from sqlalchemy import event, func, select, text
 
 from benchmarks.log_rows import DAYS, fill
 from portal import bootstrap, create_app
 from portal.accounts.models import Owner
 from portal.accounts.registration import create_owner
+from portal.bounces import cleanup, event_log
+from portal.bounces.models import BounceEvent
 from portal.clock import utcnow
 from portal.db import db, read_only
 from portal.deliveries import export, message_log, retention, rollup, stats
@@ -61,6 +63,8 @@ def queries(account: int, total: int, now: datetime) -> Iterator[tuple[str, Call
     yield page("by code: rare", code="552")
     yield page("by code: none", code="421")
     yield page("by version: the oldest", version="1")
+    yield page("by outcome: delivered", outcome="delivered")
+    yield page("by outcome: hard", outcome="hard")
     yield page("by day", since=day, until=day)
     yield page("failed of a notice", status="failed", kind="payout-sent")
     yield page("two that never meet", status="failed", code="250")
@@ -82,16 +86,18 @@ def queries(account: int, total: int, now: datetime) -> Iterator[tuple[str, Call
     yield page("subject: common word, failed", q="welcome", by="subject", status="failed")
     yield "statistics of 24 hours", lambda: stats.read(account, "day", now=now)
     yield "statistics of 30 days", lambda: stats.read(account, "month", now=now)
+    yield "events of one message", lambda: event_log.of_message(total // 2)
+    yield "events without a message", lambda: event_log.list_unmatched(account, before=None, after=None)
     yield "export: first 1,000", lambda: next(iter(export.batches(account, Filters.read({}))))
 
 
 def pages(client: FlaskClient, total: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield requests for whole pages with their names."""
 
-    def page(name: str, query: str = "") -> Any:
+    def page(name: str, query: str = "", path: str = "/deliveries") -> Any:
         def get() -> None:
             with client.application.app_context():
-                assert client.get(f"/deliveries{query}").status_code == 200
+                assert client.get(f"{path}{query}").status_code == 200
 
         return f"GET {name}", get
 
@@ -100,6 +106,10 @@ def pages(client: FlaskClient, total: int) -> Iterator[tuple[str, Callable[[], A
     yield page("the log, last page", "?before=52")
     yield page("failed of a notice", "?status=failed&kind=payout-sent")
     yield page("a recipient", f"?q=person{total // 2 * 104_729 % total}@mail{total // 2 % 40}.example")
+    yield page("emails that bounced", "?outcome=hard")
+    yield page("a message", path=f"/deliveries/{total // 2}")
+    yield page("bounces", path="/settings/bounces")
+    yield page("events without a message", path="/settings/bounces/events")
     yield page("words of a subject", "?q=welcome+to+brightleaf&by=subject")
 
 
@@ -142,8 +152,19 @@ def measure(kind: str, total: int, *, plans: bool, kept_folder: Path | None = No
         client = app.test_client()
         sign_in(client)
         found |= {name: best_time_s(run) for name, run in pages(client, total)}
+        found["removing old events, a batch of 500"] = clean_up(now)
         found["removing 200 texts"] = best_time_s(lambda: retention.prune(now + timedelta(days=95)), 3)
     return found
+
+
+def clean_up(now: datetime) -> float:
+    """Remove what came with the events of the oldest day, and surplus ones; return the time of 500 of them."""
+    waiting = select(func.count()).select_from(BounceEvent).where(BounceEvent.raw != "")
+    before = db.session.scalar(waiting) or 0
+    seconds = best_time_s(lambda: cleanup.delete_old(now + timedelta(days=1)), 1)
+    removed = before - (db.session.scalar(waiting) or 0)
+    print(f"  {removed:,} of {before:,} events cleaned up in {seconds:.1f} s", file=sys.stderr, flush=True)
+    return seconds * 500 / max(500, removed)
 
 
 def prepare(total: int, now: datetime) -> int:

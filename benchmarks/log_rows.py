@@ -1,4 +1,7 @@
-"""Writes thirty days of delivery log for one account, in bulk and through the triggers of the log."""
+"""Writes thirty days of delivery log for one account, in bulk and through the triggers of the log.
+
+Each accepted message has an event of its provider, and the outcome that follows from it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from portal.bounces.models import BounceEvent, MessageOutcome
 from portal.db import db
 from portal.outbox.models import DeliveryAttempt, OutboxMessage
 
@@ -17,6 +21,8 @@ DAYS = 30
 KINDS = ("new-sign-up", "approved", "new-purchase", "commission-approved", "payout-sent")
 STATUSES = ("sent",) * 94 + ("failed",) * 4 + ("held", "cancelled")
 BATCH_SIZE = 5000
+MEANINGS = ("delivered",) * 94 + ("hard",) * 3 + ("soft", "blocked", "complaint")
+UNMATCHED = 20_000  # events without a message, more than are kept
 
 
 def message(number: int, total: int, account: int, now: datetime) -> dict[str, Any]:
@@ -67,6 +73,62 @@ def attempt(row: dict[str, Any], number: int, total: int) -> dict[str, Any]:
     }
 
 
+def bounce_event(row: dict[str, Any], number: int) -> dict[str, Any]:
+    at = row["settled_at"] or row["created_at"]
+    meaning = MEANINGS[number * 6007 % 100]
+    return {
+        "account_id": row["account_id"],
+        "source": "mailgun",
+        "key": f"{number:064x}",
+        "proof": "",
+        "state": "matched",
+        "meaning": meaning,
+        "kind": meaning,
+        "recipient": row["recipient"],
+        "occurred_at": at,
+        "status": "" if meaning == "delivered" else "5.1.1",
+        "reply_code": 250 if meaning == "delivered" else 550,
+        "reason": "" if meaning == "delivered" else "5.1.1 No such user",
+        "reference": f"{number:032x}",
+        "queue_id": "",
+        "header_id": "",
+        "is_listed": False,
+        "raw": '{"event": "' + "x" * 600 + '"}',
+        "message_id": row["id"],
+        "received_at": at + timedelta(seconds=20),
+        "next_at": None,
+        "tries": 0,
+    }
+
+
+def bounce_outcome(event: dict[str, Any]) -> dict[str, Any]:
+    mailbox = event["recipient"].casefold()
+    kept = (
+        "account_id",
+        "meaning",
+        "source",
+        "occurred_at",
+        "status",
+        "reply_code",
+        "reason",
+        "is_listed",
+        "message_id",
+    )
+    return {
+        **{name: event[name] for name in kept},
+        "event_key": event["key"],
+        "mailbox_key": mailbox,
+        "domain": mailbox.rpartition("@")[2],
+        "noted_at": event["received_at"],
+        "sent_at": event["occurred_at"],
+        "effect": "",
+    }
+
+
+def unmatched(event: dict[str, Any], number: int) -> dict[str, Any]:
+    return {**event, "key": f"u{number:063x}", "state": "unmatched", "message_id": None}
+
+
 def fill(total: int, account: int, now: datetime) -> None:
     """Write messages and attempts with the triggers enabled. A large cache shortens it to minutes. Commits."""
     set_pragmas("PRAGMA cache_size = -600000", "PRAGMA synchronous = OFF")
@@ -76,6 +138,11 @@ def fill(total: int, account: int, now: datetime) -> None:
         write(
             DeliveryAttempt, [attempt(row, row["id"] - 1, total) for row in rows if row["status"] != "held"]
         )
+        events = [bounce_event(row, row["id"] - 1) for row in rows if row["status"] == "sent"]
+        write(BounceEvent, events)
+        write(MessageOutcome, [bounce_outcome(event) for event in events])
+        share = UNMATCHED * len(rows) // total
+        write(BounceEvent, [unmatched(event, start + n) for n, event in enumerate(events[:share])])
         db.session.commit()
         if start % 100_000 == 0:
             print(f"  {start:,} messages written", file=sys.stderr, flush=True)
