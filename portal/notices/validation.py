@@ -187,7 +187,7 @@ def _sanitize_html(part: _Part, notice: Notice, *, is_markdown: bool) -> tuple[s
         errors.append(f"Line {_line_of(html, error.index)}: {error}")
         return html, []
     if not sanitized:
-        errors.append("Write the email: nothing of this can be shown.")
+        errors += ("Write the email: nothing of this can be shown.", *_describe_removals(removed))
     dead = list(dict.fromkeys(addresses.find_dead_links(entered, notice)))
     shown = dead[:_ERRORS_SHOWN]
     errors += [f"Line {addresses.line_of(part.source, one.address)}: {one.sentence}" for one in shown]

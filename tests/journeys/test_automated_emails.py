@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email import message_from_string
 from email.message import EmailMessage
 from email.policy import default
@@ -70,3 +71,83 @@ def test_an_edited_notice_is_previewed_tested_and_sent(portal: RunningPortal, lo
     bought = page.locator("main tr", has_text="Purchase").first
     expect(bought).to_contain_text("Grace Hopper")
     expect(bought).to_contain_text("switched off")
+
+
+MAILCHIMP_SUBJECT = "Welcome to the club, *|FNAME|*"
+MAILCHIMP = """<!--[if mso]><table><tr><td><![endif]-->
+<div style="display:none">Preview words</div>
+<table bgcolor="#eeeeee" cellpadding="8"><tr><td>
+<p>Hello {{&nbsp;first_name&nbsp;}} *|IF:LNAME|*of house *|LNAME|**|END:IF|*,</p>
+<p>your code is *|REFERRAL_CODE|*. <a href="*|REFERRAL_URL|*">Your link</a>, <a href="www.brightleaf.example">our shop</a></p>
+<p><a href="*|UNSUB|*">Unsubscribe</a></p>
+</td></tr></table>
+<!--[if mso]></td></tr></table><![endif]-->"""
+
+
+def test_a_text_brought_from_mailchimp_is_repaired_and_arrives_right(
+    portal: RunningPortal, log_in: Page
+) -> None:
+    page = log_in
+    fill_rehearsal(page)
+    save(page)
+    approve_by_hand(page, portal)
+    page.goto(f"{portal.base}/automated-emails/approved")
+    page.locator("[name=subject]").fill(MAILCHIMP_SUBJECT)
+    page.locator("#editor [name=html]").fill(MAILCHIMP)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".error-summary")).to_contain_text("*|REFERRAL_URL|*")
+    expect(page.locator(".error-summary")).to_contain_text("write https://www.brightleaf.example.")
+    page.get_by_role("button", name="Replace all").click()
+    expect(page.locator(".flashes")).to_contain_text("nothing is saved yet")
+    expect(page.locator("[name=subject]")).to_have_value("Welcome to the club, {{ first_name }}")
+
+    page.get_by_role("button", name="Save", exact=True).click()
+    asked = page.locator(".error-summary")
+    expect(asked).to_contain_text("the hidden text “Preview words”: recipients would not see it")
+    expect(asked).to_contain_text("a comment for Outlook: Signet adds its own layout for Outlook.")
+    page.get_by_role("button", name="Save it as it is").click()
+    expect(page.locator(".flashes")).to_contain_text("Saved as version 1. It is sent from now on.")
+    expect(page.locator(".flashes")).to_contain_text("Repaired placeholders that an editor had changed")
+
+    sign_up(page, portal)
+    page.goto(f"{portal.base}/affiliates")
+    page.get_by_role("link", name="Grace Hopper").click()
+    page.get_by_role("button", name="Approve").click()
+    mail = find_mail(portal, GRACE, "your code is")
+    assert str(mail["Subject"]) == "Welcome to the club, Grace"
+    words = text_of(mail)
+    assert "Hello Grace of house Hopper, your code is" in words
+    assert f"Your link ({portal.base}/r/" in words
+    assert "our shop (https://www.brightleaf.example)" in words
+    html = mail.get_body(("html",)).get_content()
+    for foreign in ("*|", "|*", "{{", "&nbsp;first", "Preview words"):
+        assert foreign not in html + words
+
+
+def test_a_text_is_written_without_html_and_arrives(portal: RunningPortal, log_in: Page) -> None:
+    page = log_in
+    fill_rehearsal(page)
+    save(page)
+    approve_by_hand(page, portal)
+    page.goto(f"{portal.base}/automated-emails/approved")
+    page.get_by_role("button", name="Write without HTML").click()
+    field = page.locator("textarea[name=markdown]")
+    expect(field).to_have_value(re.compile("^# You are in"))
+    field.fill("Come in\n\nthe greenhouse is open.\nIt is warm, ")
+    field.press("Control+End")
+    page.get_by_role("button", name="first_name", exact=True).click()
+    field.evaluate("field => field.setSelectionRange(0, 7)")
+    page.get_by_role("button", name="Heading", exact=True).click()
+    expect(page.locator("#preview")).to_contain_text("It is warm, Ada")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".flashes")).to_contain_text("It is sent from now on.")
+    expect(field).to_have_value("# Come in\n\nthe greenhouse is open.\nIt is warm, {{ first_name }}")
+
+    sign_up(page, portal)
+    page.goto(f"{portal.base}/affiliates")
+    page.get_by_role("link", name="Grace Hopper").click()
+    page.get_by_role("button", name="Approve").click()
+    mail = find_mail(portal, GRACE, "the greenhouse is open")
+    plain = mail.get_body(("plain",)).get_content()
+    assert "the greenhouse is open.\nIt is warm, Grace" in plain.replace("\r\n", "\n")
+    assert ">Come in</h1>" in mail.get_body(("html",)).get_content()

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..catalogue import VariableType
+from .foreign import replace_placeholders
 from .syntax import shorten
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def find_dead_links(addresses: Iterable[str], notice: Notice) -> Iterator[DeadLi
             yield DeadLink(
                 address, f"the link “{shown}” leads nowhere in an email; enter an address with https://."
             )
+        elif (replaced := replace_placeholders(address, notice, html=False)[0]) != address:
+            sentence = (
+                f"the link “{shown}” is another product’s placeholder; *Replace all* makes it {replaced}."
+            )
+            yield DeadLink(address, sentence, replaced)
         elif not _WHOLE.match(address) and not _REFUSED_SCHEME.match(address):
             suggestion = suggest_address(address)
             meant = (

@@ -194,10 +194,18 @@ def test_what_is_removed_is_told_with_its_reason(context, html, saved, told):
         ('<a href="http:/x.example">x</a>', "leads nowhere"),
         ('<a href="mailto:">x</a>', "leads nowhere"),
         ('<a href="{{ code }}">x</a>', "holds no address"),
+        (
+            '<a href="{referral_url}">x</a>',
+            "another product’s placeholder; *Replace all* makes it {{ link }}.",
+        ),
     ],
 )
 def test_links_that_lead_nowhere_are_refused(context, html, sentence):
     assert sentence in _errors(html)
+
+
+def test_what_was_removed_is_told_where_nothing_is_left(context):
+    assert "the picture “data:image/png;base64,AAAA”" in _errors('<img src="data:image/png;base64,AAAA">')
 
 
 def test_plain_text_of_several_lines_keeps_them_and_its_addresses_become_links(context):
