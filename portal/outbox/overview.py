@@ -10,7 +10,7 @@ from sqlalchemy import func, literal, or_, select, text, union_all
 
 from ..db import db
 from ..jobs import heartbeat
-from .models import ConnectionLease, DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
+from .models import OPEN, ConnectionLease, DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from .queue import SYSTEM
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ def count_waiting_of(account_ids: Sequence[int]) -> dict[int, int]:
             select(OutboxMessage.id)
             .where(
                 OutboxMessage.account_id == account_id,
+                text(OPEN),  # or the partial index is not used, and the whole log is read
                 OutboxMessage.status.in_((Status.HELD, Status.QUEUED)),
                 OutboxMessage.forced_version_id.is_(None),
             )

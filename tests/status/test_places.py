@@ -19,6 +19,7 @@ from portal.incidents.models import Incident, IncidentKind
 from portal.jobs.models import WorkerHeartbeat
 from portal.outbox import rate_limits
 from portal.outbox.models import Outcome
+from portal.outbox.overview import count_waiting
 from portal.outbox.queue import get_queue, hold
 from portal.settings import providers, versions
 from portal.settings.models import SettingsCheck, SmtpSettings
@@ -279,6 +280,24 @@ def test_many_statuses_are_those_of_each_account_and_take_as_many_statements_as_
     assert alone <= together <= 6
     assert both[account] == one[account] == status_of(account)
     assert both[other] == status_of(other)
+
+
+def test_counting_what_waits_reads_the_index_of_open_messages(app: Flask, account: int) -> None:
+    if db.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL reads small tables as a whole")
+    executed: list[tuple[str, object]] = []
+
+    def note(
+        _connection: object, _cursor: object, statement: str, parameters: object, *_more: object
+    ) -> None:
+        executed.append((statement, parameters))
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    count_waiting(account)
+    event.remove(db.engine, "before_cursor_execute", note)
+    (statement, parameters) = executed[-1]
+    plan = db.session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+    assert "ix_outbox_message_due" in " ".join(str(row[-1]) for row in plan)
 
 
 def statements(work: Callable[[], dict[int, SendingStatus]]) -> tuple[dict[int, SendingStatus], int]:
