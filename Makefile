@@ -54,12 +54,13 @@ security: $(VENV)/.development
 sbom: $(VENV)/.development
 	$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --of JSON --output-file sbom.json
 
-# Write the template of translations, and bring the catalogues of all languages up to date with it.
+# Write the template of translations, bring the catalogues of all languages up to date with it, and compile them.
 messages: $(VENV)/.development
-	$(BIN)/pybabel -q extract -F babel.cfg -k _ -k ngettext:1,2 --no-location --sort-output --omit-header -o portal/translations/messages.pot .
+	$(BIN)/pybabel -q extract -F babel.cfg -k _ -k lazy_gettext -k ngettext:1,2 --no-location --sort-output --omit-header -o portal/translations/messages.pot .
 	for catalogue in portal/translations/*/LC_MESSAGES; do \
-	  test ! -d $$catalogue || $(BIN)/pybabel -q update -i portal/translations/messages.pot -d portal/translations || exit 1; break; \
+	  test ! -d $$catalogue || $(BIN)/pybabel -q update -N -i portal/translations/messages.pot -d portal/translations || exit 1; break; \
 	done
+	$(BIN)/pybabel -q compile -d portal/translations
 
 # $(call require_python,PROGRAM): stop with one sentence unless this Python can run Signet.
 require_python = @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

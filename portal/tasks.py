@@ -11,7 +11,7 @@ from .db import read_only
 from .deliveries import bulk_actions, rollup
 from .domains.checks import run as check_domain
 from .enrolment.cleanup import delete_unconfirmed
-from .events import digests
+from .events import digests, pace
 from .imports import mailing, running, uploads
 from .incidents import alerts, monitor, webhooks
 from .jobs import backend, fair_pool
@@ -68,7 +68,7 @@ def install(app: Flask, config: Config) -> None:
             "housekeeping",
             in_context(lambda account_id: approval_rule.run(account_id, now=utcnow())),
         ),
-        digests.JOB: (
+        pace.JOB: (
             "housekeeping",
             in_context(lambda account_id: digests.send(account_id, now=utcnow())),
         ),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, and_, delete, select, update
 
 from ..db import db, read_only, read_write
+from ..languages import ENGLISH
 from .models import LinkForm, OwnerSession
 from .tokens import hash_token, new_token
 
@@ -53,6 +54,7 @@ class CurrentAccount:
     shop_url: str = ""
     link_form: LinkForm = LinkForm.SHORT
     link_pattern: str = ""
+    language: str = ENGLISH.code
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def _logged_in(row: OwnerSession, token: str) -> LoggedIn:
             account.shop_url,
             account.link_form,
             account.link_pattern,
+            account.language,
         ),
         session_id=row.id,
         token=token,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from flask_babel import lazy_gettext
+from flask_babel import gettext, lazy_gettext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,9 +53,9 @@ def agreed_words(sentence: str, account: Account, *, shows_links: bool) -> str:
     """Return the words to store. ``shows_links``: the page shows the programme's terms and privacy policy."""
     lines = [sentence]
     if shows_links and account.terms_url:
-        lines.append(f"Terms: {account.terms_url}")
+        lines.append(f"{gettext('Terms')}: {account.terms_url}")
     if shows_links and account.privacy_url:
-        lines.append(f"Privacy policy: {account.privacy_url}")
+        lines.append(f"{gettext('Privacy policy')}: {account.privacy_url}")
     return "\n".join(lines)[:_WORDS_CHARS] if sentence else ""
 
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from flask_babel import lazy_gettext as _
+
 from .. import rate_limit
 from ..db import db
-from ..notices.catalogue import CATALOGUE, Audience, Notice
+from ..notices.catalogue import CATALOGUE, Audience, Notice, name_for_affiliates
 from . import cancel_pending, suppressions
 from .models import Affiliate, AffiliateState, SuppressionReason
 
@@ -22,13 +24,13 @@ ESSENTIAL = frozenset(
 _INVITATION = "invited"
 # Descriptions that address the affiliate; those of the catalogue address the owner.
 _WHEN = {
-    "new-lead": "When somebody comes through your link and shows interest.",
-    "new-purchase": "When somebody buys through your link.",
-    "commission-approved": "When your commission is approved for payout.",
-    "commission-declined": "When your commission is declined, or its purchase is refunded.",
-    "balance-corrected": "When your balance is corrected outside of any order.",
-    "weekly-summary": "Once a week, with what came of your link.",
-    _INVITATION: "When you are invited to take part.",
+    "new-lead": _("When somebody comes through your link and shows interest."),
+    "new-purchase": _("When somebody buys through your link."),
+    "commission-approved": _("When your commission is approved for payout."),
+    "commission-declined": _("When your commission is declined, or its purchase is refunded."),
+    "balance-corrected": _("When your balance is corrected outside of any order."),
+    "weekly-summary": _("Once a week, with what came of your link."),
+    _INVITATION: _("When you are invited to take part."),
 }
 _PER_AFFILIATE = rate_limit.RateLimit("preferences", 60, timedelta(hours=1))
 
@@ -39,23 +41,25 @@ class TooManyChanges(Exception):
 
 @dataclass(frozen=True)
 class Choice:
-    """One kind of email, when it is sent, and whether the affiliate gets it."""
+    """One kind of email, its name, when it is sent, and whether the affiliate gets it."""
 
     notice: Notice
+    name: str
     when: str
     wanted: bool
     essential: bool
 
 
-def list_choices(affiliate: Affiliate) -> list[Choice]:
-    """Return every kind of email this affiliate may get, the essential ones last."""
+def list_choices(affiliate: Affiliate, language: str | None) -> list[Choice]:
+    """Return every kind of email this affiliate may get, the essential ones last, named in a language."""
     opted_out = suppressions.opted_out(affiliate.id)
     row = suppressions.find_suppression(affiliate.account_id, affiliate.mailbox)
     unsubscribed = row is not None and row.reason is SuppressionReason.UNSUBSCRIBED
     found = [
         Choice(
             notice,
-            when=_WHEN.get(notice.kind, notice.when),
+            name=name_for_affiliates(notice, language),
+            when=str(_WHEN.get(notice.kind, notice.when)),
             wanted=notice.kind not in opted_out and not (unsubscribed and notice.can_be_unsubscribed),
             essential=notice.kind in ESSENTIAL,
         )
@@ -64,11 +68,11 @@ def list_choices(affiliate: Affiliate) -> list[Choice]:
     return sorted(found, key=lambda choice: choice.essential)
 
 
-def save_choices(affiliate: Affiliate, wanted: Collection[str], *, now: datetime) -> None:
-    """Save which kinds of email the affiliate wants; the essential ones are always on. Commits.
+def store_choices(affiliate: Affiliate, wanted: Collection[str], *, now: datetime) -> None:
+    """Store which kinds of email the affiliate wants; the essential ones are always on. The caller commits.
 
     Raises:
-        TooManyChanges: The rate limit is exceeded; the attempt is counted.
+        TooManyChanges: The rate limit is exceeded; the attempt is counted, and committed.
     """
     if not rate_limit.consume(_PER_AFFILIATE, affiliate.id, now=now):
         db.session.commit()  # keep the count
@@ -81,7 +85,6 @@ def save_choices(affiliate: Affiliate, wanted: Collection[str], *, now: datetime
     suppressions.opt_in(affiliate.id, [notice.kind for notice in on])
     if any(notice.can_be_unsubscribed for notice in on):
         suppressions.remove_unsubscribed(affiliate.account_id, affiliate.mailbox)
-    db.session.commit()
 
 
 def one_click_notice(kind: str) -> Notice | None:
@@ -103,7 +106,7 @@ def _notices(affiliate: Affiliate) -> Iterator[Notice]:
     """Yield the notices that this affiliate may get: invitations before joining, all others after."""
     is_invited = affiliate.state is AffiliateState.INVITED
     for notice in CATALOGUE.values():
-        if notice.audience is not Audience.AFFILIATE or notice.locked:
+        if notice.audience is not Audience.AFFILIATE or notice.always_on:
             continue
         if is_invited == (notice.kind == _INVITATION):
             yield notice

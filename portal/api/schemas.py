@@ -106,7 +106,7 @@ def _reason_field(example: str) -> EventField:
 
 
 def _shape(event_type: EventType, when: str, *fields: EventField, **fixed: str) -> EventShape:
-    name, title = event_type.value.replace("-", "_"), EVENT_LABELS[event_type]
+    name, title = event_type.value.replace("-", "_"), str(EVENT_LABELS[event_type])
     return EventShape(name, event_type, title, when, fields, fixed)
 
 

@@ -265,7 +265,7 @@ def timeline(
     found = []
     if event is not None:
         source = presenter.source_labels([event])[event.id]
-        found.append(MessageTimelineEntry(event.created_at, "info", EVENT_LABELS[event.type], source))
+        found.append(MessageTimelineEntry(event.created_at, "info", str(EVENT_LABELS[event.type]), source))
     title = "Another copy was written and queued" if message.copy_of_id else "It was written and queued"
     found.append(MessageTimelineEntry(message.created_at, "envelope", title, message.subject))
     found += [_attempt_entry(attempt) for attempt in attempts]

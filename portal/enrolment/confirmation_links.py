@@ -15,9 +15,8 @@ from ..affiliates.models import ActionToken, Affiliate, TokenPurpose
 from ..affiliates.suppressions import is_suppressed
 from ..db import db
 from ..db.prepared import PreparedStatement
-from ..notices import branding, rendering
+from ..notices import branding, rendering, texts
 from ..notices.catalogue import CONFIRM_SIGN_UP
-from ..notices.texts import default_text
 from ..outbox.queue import enqueue, own_server_key
 from ..state import current_config
 
@@ -104,10 +103,18 @@ def render_confirmation(account: Account) -> ConfirmationEmail:
     limited, approved = is_limited(account), account.approved_at is not None
     style = branding.Branding() if limited else branding.branding_of(account.id)
     programme = "" if limited else account.name
-    mail = _render(programme, style, token_url(TokenPurpose.CONFIRM, _PLACEHOLDER_TOKEN))
-    text, html = (part.replace(_PLACEHOLDER_TOKEN, token) for part in (mail.text, mail.html))
+    default = texts.default_text(CONFIRM_SIGN_UP, account.language)
+    text = default if limited else texts.confirmation_text(account)
+    link = token_url(TokenPurpose.CONFIRM, _PLACEHOLDER_TOKEN)
+    try:
+        mail = _render(programme, style, link, text, text.language)
+    except (
+        rendering.UnrenderableText
+    ):  # such as after a change of the programme's name; the visitor waits for the email
+        mail = _render(programme, style, link, default, default.language)
+    plain, html = (part.replace(_PLACEHOLDER_TOKEN, token) for part in (mail.text, mail.html))
     is_custom = mail.is_custom or not (limited or approved)
-    return ConfirmationEmail(hash_token(token), replace(mail, text=text, html=html, is_custom=is_custom))
+    return ConfirmationEmail(hash_token(token), replace(mail, text=plain, html=html, is_custom=is_custom))
 
 
 def enqueue_confirmation(confirmation: ConfirmationEmail, affiliate: Affiliate, *, now: datetime) -> None:
@@ -120,9 +127,11 @@ def enqueue_confirmation(confirmation: ConfirmationEmail, affiliate: Affiliate, 
 
 
 @lru_cache(maxsize=256)
-def _render(programme: str, style: branding.Branding, confirm_link: str) -> rendering.RenderedEmail:
-    """Render the email once per programme: owners cannot edit its text, and only the token differs."""
-    values, text = {"programme": programme, "confirm_link": confirm_link}, default_text(CONFIRM_SIGN_UP)
+def _render(
+    programme: str, style: branding.Branding, confirm_link: str, text: texts.Text, _language: str
+) -> rendering.RenderedEmail:
+    """Render the email once per programme and text, since only the token differs. Texts of two languages can be equal."""
+    values = {"programme": programme, "confirm_link": confirm_link}
     return rendering.render_with(CONFIRM_SIGN_UP, programme, values, text, style)
 
 

@@ -73,12 +73,12 @@ class JoinForm(PortalForm):
     """The public sign-up form. Bots fill in ``website``, which people do not see; a person's own website is ``site``."""
 
     name = StringField(
-        "Your name",
-        validators=[required("Enter your name."), one_line, max_length(names.LIMIT_CHARS), validate_name],
+        _("Your name"),
+        validators=[required(_("Enter your name.")), one_line, max_length(names.LIMIT_CHARS), validate_name],
         filters=[normalize_name],
     )
-    mailbox = mailbox_field("Your email address", required("Enter your email address."))
-    consent = BooleanField("I agree to receive emails about my affiliate account.")
+    mailbox = mailbox_field(_("Your email address"), required(_("Enter your email address.")))
+    consent = BooleanField(_("I agree to receive emails about my affiliate account."))
     site = text_field(_("Your website"), limit=LIMIT_CHARS)
     website = StringField("Leave this empty")  # a hidden field that only bots fill in
     checked = HiddenField()  # the address that the visitor was asked about
@@ -113,13 +113,13 @@ class JoinForm(PortalForm):
 
     def validate_consent(self, field: Any) -> None:
         if not field.data:
-            raise StopValidation("Tick this box to sign up: the programme writes to you by email.")
+            raise StopValidation(_("Tick this box to sign up: the programme writes to you by email."))
 
 
 class ResendConfirmationForm(PortalForm):
     """The form that sends the confirmation again."""
 
-    mailbox = mailbox_field("Your email address", required("Enter your email address."))
+    mailbox = mailbox_field(_("Your email address"), required(_("Enter your email address.")))
 
     def validate_mailbox(self, field: Any) -> None:
         validate_mailbox_syntax(self, field)
@@ -132,11 +132,11 @@ class FindPageForm(ResendConfirmationForm):
 class AgreeForm(PortalForm):
     """The consent of an invited person."""
 
-    consent = BooleanField("I agree to receive emails about my affiliate account.")
+    consent = BooleanField(_("I agree to receive emails about my affiliate account."))
 
     def validate_consent(self, field: Any) -> None:
         if not field.data:
-            raise StopValidation("Tick this box to join: the programme writes to you by email.")
+            raise StopValidation(_("Tick this box to join: the programme writes to you by email."))
 
 
 def reject_invisible(_form: Form, field: Any) -> None:

@@ -27,9 +27,10 @@ from ..affiliates import owner_unsubscribe as owner_subscriptions
 from ..affiliates import preferences as email_preferences
 from ..affiliates.consent import Agreement
 from ..affiliates.greeting import first_name_of
-from ..affiliates.models import AffiliateState, TokenPurpose
+from ..affiliates.models import AffiliateState, EmailPace, TokenPurpose
 from ..clock import utcnow
 from ..events import event_log, presenter
+from ..events import pace as email_pace
 from ..events.types import EventType
 from ..money import balances
 from ..money import listing as commissions
@@ -37,6 +38,7 @@ from ..programme import counts, qr_codes, short_links
 from ..state import current_config
 from ..web.read_only import read_only_view
 from ..web.requests import network_of
+from ..web.translations import show_in
 from . import confirmation_links, listing, min_fill_time, sign_up_brake, signup
 from .forms import AgreeForm, JoinForm, ResendConfirmationForm
 
@@ -46,11 +48,9 @@ _TOO_MANY = lazy_gettext(
     "There were too many sign-ups from your network, or too many emails to this address. "
     "What you typed is kept below; send it again later, at the latest tomorrow."
 )
-_TOO_FAST = (
+_TOO_FAST = lazy_gettext(
     "That was quicker than most people type, so we ask once more. Nothing is lost: press Sign up again."
 )
-_SENT_AGAIN = "If a sign-up with this address waits to be confirmed, another email is on its way."
-_PREFERENCES_SAVED = "Your choice is saved."
 # Shown above the button to people who have not agreed yet, because their owner brought them along.
 _AGREED_BY_CONFIRMING = lazy_gettext(
     "With this button you agree to receive emails about your affiliate account."
@@ -65,6 +65,13 @@ _DASHBOARD_EVENTS = (
     EventType.CORRECTION,
 )
 _DASHBOARD_ROWS = 50  # the newest events and commissions
+
+
+@blueprint.before_request
+def answer_in_the_language_of_the_form() -> None:
+    """Validate a form in the language of its page, and store consent in the words shown; it costs no look-up."""
+    if request.method == "POST" and "language" in request.form:
+        show_in(request.form["language"])
 
 
 @blueprint.route("/join/<slug>", methods=["GET", "POST"])
@@ -124,7 +131,8 @@ def send_again(slug: str) -> Any:
         return _thanks_page(slug, form)
     except signup.TooManySignUps:
         return _thanks_page(slug, form, form_errors=True, problem=_TOO_MANY), 429
-    flash(_SENT_AGAIN, "success")
+    sentence = _("If a sign-up with this address waits to be confirmed, another email is on its way.")
+    flash(sentence, "success")
     return redirect(url_for(".thanks", slug=account.slug), 303)
 
 
@@ -163,6 +171,7 @@ def accept(token: str) -> Any:
 @blueprint.get("/affiliate/<key>")
 def dashboard(key: str) -> Any:
     affiliate, account = directory.find_by_dashboard_key(key) or abort(404)
+    show_in(account.language)
     events = event_log.newest_events(affiliate.id, _DASHBOARD_EVENTS, _DASHBOARD_ROWS)
     active = affiliate.state is AffiliateState.ACTIVE
     link = links.public_url(affiliate, account, current_config()) if active else ""
@@ -176,7 +185,7 @@ def dashboard(key: str) -> Any:
         link=link,
         qr=qr_codes.qr_code(link) if link else None,
         visits=counts.totals_of(account.id, affiliate.id, now=utcnow()),
-        choices=email_preferences.list_choices(affiliate),
+        choices=email_preferences.list_choices(affiliate, account.language),
         active=active,
         events=presenter.describe_events(events),
         balances=balances.balances_of(affiliate.id),
@@ -188,24 +197,31 @@ def dashboard(key: str) -> Any:
 @blueprint.get("/preferences/<key>")
 def preferences(key: str) -> Any:
     affiliate, account = directory.find_by_preferences_key(key) or abort(404)
+    show_in(account.language)
     return render_template(
         "affiliates/preferences.html",
         account=account,
         affiliate=affiliate,
         key=key,
-        choices=email_preferences.list_choices(affiliate),
+        choices=email_preferences.list_choices(affiliate, account.language),
+        paces=() if affiliate.state is AffiliateState.INVITED else tuple(EmailPace),
     )
 
 
 @blueprint.post("/preferences/<key>")
 def save_preferences(key: str) -> Any:
-    affiliate, _ = directory.find_by_preferences_key(key) or abort(404)
+    affiliate, account = directory.find_by_preferences_key(key) or abort(404)
     wanted = () if "essential_only" in request.form else request.form.getlist("kind")
     try:
-        email_preferences.save_choices(affiliate, wanted, now=utcnow())
+        pace = EmailPace(request.form.get("pace", affiliate.email_pace))
+    except ValueError:
+        abort(400)
+    try:
+        email_pace.save_preferences(affiliate, wanted, pace, zone_name=account.time_zone, now=utcnow())
     except email_preferences.TooManyChanges:
         abort(429)
-    flash(_PREFERENCES_SAVED, "success")
+    show_in(account.language)
+    flash(_("Your choice is saved."), "success")
     return redirect(url_for(".preferences", key=key), 303)
 
 
@@ -221,6 +237,7 @@ def unsubscribe(key: str, kind: str) -> Any:
     done = request.method == "POST"
     if done:
         email_preferences.unsubscribe(affiliate, notice, now=utcnow())
+    show_in(account.language)
     return _secret_page("affiliates/unsubscribe.html", account=account, key=key, notice=notice, done=done)
 
 
@@ -304,6 +321,7 @@ def _secret_page(template: str, **context: object) -> Response:
 def public_page(template: str, slug: str, **more: object) -> str:
     """Render a public page of a programme; 404 if there is none with this slug, 503 while its account is closed."""
     found = listing.public_programme(slug) or abort(404)
+    show_in(found.account.language)
     if standing.state_of(found.account) is not standing.AccountState.ACTIVE:
         abort(make_response(render_template("affiliates/closed.html", account=found.account), 503))
     return render_template(
@@ -318,6 +336,7 @@ def public_page(template: str, slug: str, **more: object) -> str:
 
 def _link_page(template: str, token: str, purpose: TokenPurpose, **more: object) -> str:
     found = confirmation_links.find_token(token, purpose, now=utcnow()) or abort(404)
+    show_in(found.account.language)
     affiliate = found.affiliate
     is_waiting = affiliate.state in (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
     is_active = affiliate.state is AffiliateState.ACTIVE

@@ -1,4 +1,4 @@
-"""Digests: emails of events that exceeded a limit of their recipient, sent together as one email.
+"""Digests: emails of events that exceeded a limit of their recipient, or that an affiliate wants together, as one email.
 
 A row of ``event_mail`` waits for a digest while its ``digest_at`` is set. The job of an account takes every waiting row
 of each recipient who has one that is due, and decides about each of them anew: the affiliate may have been suspended, or
@@ -11,30 +11,32 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, text, update
+from flask_babel import gettext as _
+from sqlalchemy import func, or_, select, update
 
 from ..accounts.models import Account
-from ..affiliates.models import Affiliate, mailbox_digest
+from ..affiliates.models import Affiliate, EmailPace, mailbox_digest
 from ..db import db
+from ..languages import write_moment
 from ..notices import recipients, rendering
 from ..notices.catalogue import CATALOGUE, Audience, Notice
 from ..outbox.queue import NewMessage, enqueue
 from ..state import current_config
+from ..web.translations import current_language, speaking
 from . import dispatch, email_limits, weeks
 from .models import EmailDecision, Event, EventMail
+from .pace import JOB, WAITING
 from .presenter import event_details
 from .types import EVENT_LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-JOB = "event-digest"
 MAX_LINES = 150  # events that one digest lists; further ones are counted
 _LINE_CHARS = 120
 _MAX_ROWS = 2000  # of one digest; further ones belong to the next
 _POSTPONED = timedelta(hours=1)  # a digest beyond the number that a recipient gets in a day
 _MAX_JOBS = 200  # accounts found by one sweep
-_WAITING = text("digest_at IS NOT NULL")  # literally as in the partial index, or it is not used
 _NOTICES = {Audience.AFFILIATE: CATALOGUE["event-digest"], Audience.OWNER: CATALOGUE["owner-event-digest"]}
 
 
@@ -58,7 +60,7 @@ class _Recipient:
 
 def find_work(now: datetime) -> list[tuple[str, int]]:
     """Return a job for each account that has a digest due."""
-    query = select(EventMail.digest_account_id).where(_WAITING, EventMail.digest_at <= now)
+    query = select(EventMail.digest_account_id).where(WAITING, EventMail.digest_at <= now)
     query = query.distinct().limit(_MAX_JOBS)
     return [(JOB, account_id) for account_id in db.session.scalars(query) if account_id is not None]
 
@@ -66,14 +68,14 @@ def find_work(now: datetime) -> list[tuple[str, int]]:
 def count_waiting(account_id: int) -> int:
     """Return how many emails of an account wait for a digest."""
     query = select(func.count()).select_from(EventMail)
-    return db.session.scalar(query.where(_WAITING, EventMail.digest_account_id == account_id)) or 0
+    return db.session.scalar(query.where(WAITING, EventMail.digest_account_id == account_id)) or 0
 
 
 def send(account_id: int, *, now: datetime) -> None:
     """Queue the digests of an account that are due. Commits after each."""
     account = db.session.get(Account, account_id)
     query = select(EventMail.recipient, EventMail.kind).where(
-        _WAITING, EventMail.digest_at <= now, EventMail.digest_account_id == account_id
+        WAITING, EventMail.digest_at <= now, EventMail.digest_account_id == account_id
     )
     query = query.distinct()
     due = {(row.recipient, CATALOGUE[row.kind].audience) for row in db.session.execute(query)}
@@ -85,7 +87,7 @@ def send(account_id: int, *, now: datetime) -> None:
 
 def _send_one(account: Account, mailbox: str, audience: Audience, now: datetime) -> None:
     """Queue one digest. Commits."""
-    collected = _lock_collected(account.id, mailbox, audience)
+    collected = _lock_collected(account.id, mailbox, audience, now)
     recipient = _Recipient(mailbox, _name_of(account, mailbox, audience, collected))
     kept = _decide_anew(account, recipient, collected)
     ids = [one.mail_id for one in kept]
@@ -114,14 +116,15 @@ def _enqueue(
     return message_id is not None
 
 
-def _lock_collected(account_id: int, mailbox: str, audience: Audience) -> list[_Collected]:
+def _lock_collected(account_id: int, mailbox: str, audience: Audience, now: datetime) -> list[_Collected]:
+    """Return what a recipient has waiting, locked. Of what an affiliate chose to get together, only what is due."""
     kinds = [notice.kind for notice in CATALOGUE.values() if notice.audience is audience]
     query = (
         select(EventMail.id, EventMail.kind, Event, Affiliate)
         .join(Event, Event.id == EventMail.event_id)
         .outerjoin(Affiliate, Affiliate.id == Event.affiliate_id)
         .where(
-            _WAITING,
+            WAITING,
             EventMail.digest_account_id == account_id,
             EventMail.recipient == mailbox,
             EventMail.kind.in_(kinds),
@@ -131,6 +134,8 @@ def _lock_collected(account_id: int, mailbox: str, audience: Audience) -> list[_
         # Waits for another worker: with skip_locked the two would share the rows, and the recipient would get two digests.
         .with_for_update(of=EventMail)
     )
+    if audience is Audience.AFFILIATE:
+        query = query.where(or_(EventMail.digest_at <= now, Affiliate.email_pace == EmailPace.AT_ONCE))
     return [_Collected(row[0], CATALOGUE[row[1]], row[2], row[3]) for row in db.session.execute(query)]
 
 
@@ -183,9 +188,14 @@ def _render(
     notice = _NOTICES[audience]
     new = dispatch.NewEvent(account, first.event.type, first.affiliate, {})
     unsubscribe, preferences = dispatch.unsubscribe_urls(new, notice, mailbox)
+    is_owner = audience is Audience.OWNER
+    with speaking(None if is_owner else account.language):
+        lines = _lines(kept, account.time_zone, with_names=is_owner)
+    pace = EmailPace.AT_ONCE if is_owner or first.affiliate is None else first.affiliate.email_pace
     values = dispatch.common_values(new, name) | {
         "count": str(len(kept)),
-        "lines": "\n".join(_lines(kept, account.time_zone, with_names=audience is Audience.OWNER)),
+        "lines": "\n".join(lines),
+        "pace": "" if pace is EmailPace.AT_ONCE else pace.value,
         "events_page": f"{current_config().base_url}/events",
     }
     mail = rendering.render(notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences)
@@ -193,17 +203,17 @@ def _render(
 
 
 def _lines(kept: Sequence[_Collected], time_zone: str, *, with_names: bool) -> list[str]:
-    zone = weeks.time_zone(time_zone)
+    zone, language = weeks.time_zone(time_zone), current_language()
     lines = []
     for one in kept[:MAX_LINES]:
         at = one.event.created_at.astimezone(zone)
-        parts = [f"{at.day} {at:%b, %H:%M}", EVENT_LABELS[one.event.type], event_details(one.event)]
+        parts = [write_moment(at, language), str(EVENT_LABELS[one.event.type]), event_details(one.event)]
         if with_names and one.affiliate is not None:
             parts.insert(2, one.affiliate.name)
         line = rendering.clean_line(": ".join(part for part in parts if part))
         lines.append(line if len(line) <= _LINE_CHARS else line[: _LINE_CHARS - 1] + "…")
     more = len(kept) - len(lines)
-    return [*lines, f"and {more:,} more"] if more else lines
+    return [*lines, _("and %(count)s more", count=f"{more:,}")] if more else lines
 
 
 def _update(mail_ids: Collection[int], **values: Any) -> None:

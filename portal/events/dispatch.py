@@ -7,8 +7,7 @@ the second half are prepared statements because a sign-up runs them in a raw tra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from sqlalchemy import bindparam, select
 from ..accounts.models import Account
 from ..accounts.standing import is_limited
 from ..affiliates import links, owner_unsubscribe, suppressions
-from ..affiliates.models import Affiliate, AffiliateState, mailbox_digest
+from ..affiliates.models import Affiliate, AffiliateState, EmailPace, mailbox_digest
 from ..affiliates.template_values import affiliate_values
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
@@ -30,6 +29,7 @@ from ..outbox.queue import enqueue, own_server_key
 from ..state import current_config
 from .email_limits import Budget, budget_of, wait_for_digest
 from .models import EmailDecision, Event, EventMail
+from .pace import COLLECTED, next_digest
 from .types import STATUS_EVENTS, EventType, Source
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ class PlannedEmail:
     unsubscribe_url: str = ""
     budget: Budget = Budget.NONE
     own_server_only: bool = False
+    pace: EmailPace = EmailPace.AT_ONCE
+    time_zone: str = "UTC"  # of the programme
 
 
 EmailPlan = tuple[PlannedEmail, ...]
@@ -206,25 +208,30 @@ def _plan_email(new: NewEvent, notice: Notice, mailbox: str, name: str) -> Plann
     except rendering.UnrenderableText:
         return PlannedEmail(notice, mailbox, name, EmailDecision.UNRENDERABLE)
     budget = budget_of(new.type, new.affiliate, notice)
-    return PlannedEmail(notice, mailbox, name, rendered=mail, unsubscribe_url=unsubscribe, budget=budget)
+    planned = PlannedEmail(notice, mailbox, name, rendered=mail, unsubscribe_url=unsubscribe, budget=budget)
+    if new.affiliate is not None and notice.kind in COLLECTED:
+        return replace(planned, pace=new.affiliate.email_pace, time_zone=new.account.time_zone)
+    return planned
 
 
 def _record_email(event_id: int, account_id: int, planned: PlannedEmail, now: datetime) -> None:
     """Queue a planned email and store the decision.
 
     Suppression is checked here and not in the plan, because a mailbox may be suppressed between plan and write. So is
-    the recipient's budget: an email over it waits for the next digest.
+    the recipient's budget: an email over it waits for the next digest, as does one that the affiliate wants together with others.
     """
     decision, message_id, digest_at = planned.decision, None, None
     if decision in _NEEDS_SUPPRESSION_CHECK and suppressions.is_suppressed(
         account_id, planned.recipient, planned.notice.category
     ):
         decision = EmailDecision.SUPPRESSED
-    wait = timedelta()
     if decision is EmailDecision.QUEUED:
-        wait = wait_for_digest(planned.budget, account_id, planned.recipient, now)
-    if wait:
-        decision, digest_at = EmailDecision.IN_DIGEST, now + wait
+        digest_at = next_digest(planned.pace, now, planned.time_zone)
+        if digest_at is None:
+            wait = wait_for_digest(planned.budget, account_id, planned.recipient, now)
+            digest_at = now + wait if wait else None
+    if digest_at is not None:
+        decision = EmailDecision.IN_DIGEST
     elif decision is EmailDecision.QUEUED and planned.rendered is not None:
         decision, message_id = _enqueue(event_id, account_id, planned, planned.rendered, now)
     row = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask import url_for
+from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from sqlalchemy import select
 
@@ -13,8 +14,10 @@ from ..affiliates.directory import joined_by_invitation
 from ..affiliates.models import Affiliate
 from ..amounts import format_money, parse_amount
 from ..db import db
+from ..languages import write_iso_day
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import OutboxMessage, Status
+from ..web.translations import current_language
 from .event_log import emails_by_event
 from .models import EmailDecision, Event, EventMail
 from .types import EVENT_LABELS, EventType, Source
@@ -64,8 +67,10 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
         "The same email was owed already; nobody gets it twice.", "This email is owed already."
     ),
     EmailDecision.IN_DIGEST: NotSentReason(
-        _("This address gets many emails at present. This one leaves together with others, as one email."),
-        _("This address gets many emails at present. This one leaves later, together with others."),
+        _(
+            "This one leaves together with others, as one email. The address gets many, or the affiliate chose so."
+        ),
+        _("This one leaves later, together with others. The address gets many, or the affiliate chose so."),
     ),
     EmailDecision.SUSPENDED: NotSentReason(
         "The affiliate is suspended, and is not written to.",
@@ -147,7 +152,7 @@ def describe_events(events: Sequence[Event]) -> list[EventView]:
     return [
         EventView(
             event=event,
-            label=EVENT_LABELS[event.type],
+            label=str(EVENT_LABELS[event.type]),
             details=event_details(event),
             source=sources[event.id],
             affiliate=affiliates.get(event.affiliate_id or 0),
@@ -191,24 +196,31 @@ def event_details(event: Event) -> str:
         case EventType.CORRECTION:
             parts = [money, values.get("reason", "")]
         case EventType.WEEK_ENDED:
-            parts = [f"{values.get('week_start', '')} to {values.get('week_end', '')}"]
+            first, last = (_day(values, name) for name in ("week_start", "week_end"))
+            parts = [gettext("%(first)s to %(last)s", first=first, last=last)]
         case _:
             parts = [values.get("reason", "")]
     return ", ".join(part for part in parts if part)
 
 
 def _order(values: Mapping[str, str]) -> str:
-    return f"order {values['order']}" if "order" in values else ""
+    return gettext("order %(order)s", order=values["order"]) if "order" in values else ""
+
+
+def _day(values: Mapping[str, str], name: str) -> str:
+    return write_iso_day(values.get(name, ""), current_language())
 
 
 def _money(values: Mapping[str, str], name: str) -> str:
     amount = parse_amount(values.get(name, ""))
-    return format_money(amount, values.get("currency", "")) if amount is not None else ""
+    if amount is None:
+        return ""
+    return format_money(amount, values.get("currency", ""), current_language().locale)
 
 
 def _commission(values: Mapping[str, str]) -> str:
     money = _money(values, "commission")
-    return f"commission {money}" if money else ""
+    return gettext("commission %(amount)s", amount=money) if money else ""
 
 
 def _email_view(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -> EmailView:

@@ -6,8 +6,12 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from flask_babel import lazy_gettext as _
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from flask_babel.speaklater import LazyString
 
 OLD_AFTER = timedelta(days=30)  # an event that happened longer ago is recorded and causes no email
 MAX_AHEAD = timedelta(
@@ -50,19 +54,19 @@ class Source(StrEnum):
     IMPORT = "import"  # a CSV file of the owner
 
 
-EVENT_LABELS: Mapping[EventType, str] = {
-    EventType.SIGNED_UP: "Sign-up",
-    EventType.APPLIED: "Application",
-    EventType.APPROVED: "Approval",
-    EventType.DECLINED: "Application declined",
-    EventType.INVITED: "Invitation",
-    EventType.LEAD: "Lead",
-    EventType.PURCHASE: "Purchase",
-    EventType.COMMISSION_APPROVED: "Commission approved",
-    EventType.COMMISSION_DECLINED: "Commission declined",
-    EventType.REFUND: "Refund",
-    EventType.PAYOUT: "Payout",
-    EventType.CORRECTION: "Correction",
-    EventType.ORDER_REPEATED: "Order reported twice",
-    EventType.WEEK_ENDED: "End of a week",
+EVENT_LABELS: Mapping[EventType, LazyString] = {
+    EventType.SIGNED_UP: _("Sign-up"),
+    EventType.APPLIED: _("Application"),
+    EventType.APPROVED: _("Approval"),
+    EventType.DECLINED: _("Application declined"),
+    EventType.INVITED: _("Invitation"),
+    EventType.LEAD: _("Lead"),
+    EventType.PURCHASE: _("Purchase"),
+    EventType.COMMISSION_APPROVED: _("Commission approved"),
+    EventType.COMMISSION_DECLINED: _("Commission declined"),
+    EventType.REFUND: _("Refund"),
+    EventType.PAYOUT: _("Payout"),
+    EventType.CORRECTION: _("Correction"),
+    EventType.ORDER_REPEATED: _("Order reported twice"),
+    EventType.WEEK_ENDED: _("End of a week"),
 }

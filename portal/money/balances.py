@@ -12,6 +12,7 @@ from sqlalchemy import Integer, case, cast, func, select
 from ..amounts import format_money, from_units
 from ..db import db
 from ..events.types import EventType
+from ..web.translations import current_language
 from .models import IS_LISTED, IS_PAYMENT, IS_REFUNDED, Commission, CommissionState, LedgerEntry
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Balance:
 
     def written(self, name: str) -> str:
         """Return one of the amounts for people."""
-        return format_money(getattr(self, name), self.currency)
+        return format_money(getattr(self, name), self.currency, current_language().locale)
 
 
 @dataclass(frozen=True)

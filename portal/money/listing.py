@@ -12,6 +12,7 @@ from ..affiliates.models import Affiliate
 from ..amounts import format_money, from_units
 from ..db import db
 from ..web.pagination import Page, newest_first
+from ..web.translations import current_language
 from .models import COUNTED, IS_LISTED, IS_REFUNDED, Commission, CommissionState
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def state_label(row: Commission) -> str:
 
 def _view(row: Commission, affiliate: Affiliate | None) -> CommissionView:
     def money(units: int) -> str:
-        return format_money(from_units(units), row.currency)
+        return format_money(from_units(units), row.currency, current_language().locale)
 
     return CommissionView(
         row=row,

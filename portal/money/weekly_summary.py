@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from babel.dates import format_date
 from sqlalchemy import ColumnElement, and_, exists, select, update
 
 from ..accounts.models import Account
 from ..affiliates.models import Affiliate, AffiliateState
-from ..amounts import DEFAULT_LOCALE
 from ..db import db, insert
 from ..events import weeks
 from ..events.dispatch import NewEvent, record_event
@@ -20,6 +18,7 @@ from ..jobs import notify
 from ..notices import recipients
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import Status
+from ..web.translations import speaking
 from . import weekly_totals
 from .models import LedgerEntry
 from .weekly_totals import Totals
@@ -124,11 +123,12 @@ def _enqueue_batch(account: Account, week: Week, span: WeekSpan, now: datetime) 
     if not week.after_id:
         _name_entries(account.id, week)
     affiliates = _next_affiliates(account, week) if recipients.is_enabled(account.id, _WEEKLY) else []
-    found = weekly_totals.totals_by_affiliate(
-        account.id, [one.id for one in affiliates], week.week, week.starts_at, account.time_zone
-    )
-    for affiliate in affiliates:
-        _record_for_affiliate(account, affiliate, found.get(affiliate.id) or Totals(), span, now)
+    with speaking(account.language):
+        found = weekly_totals.totals_by_affiliate(
+            account.id, [one.id for one in affiliates], week.week, week.starts_at, account.time_zone
+        )
+        for affiliate in affiliates:
+            _record_for_affiliate(account, affiliate, found.get(affiliate.id) or Totals(), span, now)
     if len(affiliates) == BATCH_ROWS:
         week.after_id = affiliates[-1].id
         return True
@@ -187,10 +187,6 @@ def _record_for_owner(account: Account, week: Week, span: WeekSpan, now: datetim
 def summary_values(totals: Totals, span: WeekSpan) -> dict[str, str]:
     """Return the template variables that every weekly summary has."""
     return {
-        "week_start": _format_day(span.first),
-        "week_end": _format_day(span.last),
+        "week_start": span.first.isoformat(),
+        "week_end": span.last.isoformat(),
     } | totals.values
-
-
-def _format_day(day: date) -> str:
-    return format_date(day, "d MMMM y", DEFAULT_LOCALE)

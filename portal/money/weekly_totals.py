@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from babel.dates import format_date
-from flask_babel import ngettext
+from flask_babel import gettext, ngettext
 from sqlalchemy import func, select
 
 from ..affiliates.models import Affiliate, AffiliateState
-from ..amounts import DEFAULT_LOCALE, format_money, from_units
+from ..amounts import format_money, from_units
 from ..db import db
 from ..events import weeks
 from ..events.types import EVENT_LABELS, EventType
+from ..languages import write_day_of_year
 from ..outbox.models import OutboxMessage, Status
+from ..web.translations import current_language
 from .models import Commission, LedgerEntry
 
 if TYPE_CHECKING:
@@ -156,13 +157,15 @@ def _entries(account_id: int, week: str, *, with_names: bool = False) -> Any:
 def _late_line(entry: Row[Any], amount: Decimal, zone: str) -> str:
     """Return a line such as ``9 November: Purchase, order A-1042, 12.00 EUR``."""
     day = entry.occurred_at.astimezone(weeks.time_zone(zone))
-    parts = [EVENT_LABELS[entry.type], getattr(entry, "name", "")]
-    parts += [f"order {entry.order_ref}" if entry.order_ref else ""]
-    parts += [format_money(amount, entry.currency) if entry.currency else ""]
+    language = current_language()
+    parts = [str(EVENT_LABELS[entry.type]), getattr(entry, "name", "")]
+    parts += [gettext("order %(order)s", order=entry.order_ref) if entry.order_ref else ""]
+    parts += [format_money(amount, entry.currency, language.locale) if entry.currency else ""]
     text = ", ".join(part for part in parts if part)
-    return f"{format_date(day, 'd MMMM', DEFAULT_LOCALE)}: {text}"
+    return f"{write_day_of_year(day.date(), language)}: {text}"
 
 
 def _lines(amounts: Mapping[str, Decimal]) -> str:
     """Return one line for each currency, such as ``12.50 EUR``."""
-    return "\n".join(format_money(amount, currency) for currency, amount in sorted(amounts.items()))
+    locale = current_language().locale
+    return "\n".join(format_money(amount, currency, locale) for currency, amount in sorted(amounts.items()))

@@ -1,7 +1,8 @@
 """The catalogue of automated emails, read from one folder each: ``templates/mail/<kind>/notice.toml`` beside its texts.
 
-The file declares the audience of the notice, the events that cause it and its variables. Reasons and variables of
-several notices are in ``templates/mail/shared.toml``.
+The file declares the audience of the notice, the events that cause it and its variables. Variables of several notices
+and the sentences of the footer are in ``templates/mail/shared.toml``. What is said in another language is in
+``shared.<language>.toml`` and in a folder of that name beside each text.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..languages import ENGLISH, LANGUAGES, language_of, shipped_language
 from ..smtp.toml_tables import read_toml
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class VariableType(StrEnum):
     LINK = "link"
     AMOUNT = "amount"
     NUMBER = "number"
-    DATE = "date"
+    DATE = "date"  # as 2026-11-16
     LINES = "lines"
 
 
@@ -64,7 +66,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Notice:
-    """A kind of automated email. If ``locked``, it can be neither edited nor switched off."""
+    """A kind of automated email. ``locked``: it can be neither edited nor switched off. ``always_on``: not switched off."""
 
     kind: str
     name: str
@@ -72,9 +74,10 @@ class Notice:
     event_types: tuple[str, ...]  # values of ``events.types.EventType`` that cause it
     category: Category
     when: str  # one sentence for the owner
-    reason_line: str  # one sentence for the footer; {programme} is replaced
+    reason: str  # key of the sentence in the footer, see ``Wording``
     variables: tuple[Variable, ...]
     locked: bool = False
+    always_on: bool = False
 
     @property
     def can_be_unsubscribed(self) -> bool:
@@ -95,6 +98,36 @@ class Notice:
     def full_name(self) -> str:
         """The name, with the audience added for notices to owners, since affiliates can have one of the same name."""
         return f"{self.name} (to you)" if self.audience is Audience.OWNER else self.name
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What emails say in one language besides their texts.
+
+    ``reasons``: the sentence of the footer that gives the reason for the email; {programme} is replaced. ``names`` of
+    notices, and ``samples`` of variables: those that differ from the English ones.
+    """
+
+    reasons: Mapping[str, str]
+    preferences: str
+    unsubscribe: str
+    names: Mapping[str, str]
+    samples: Mapping[str, str]
+
+
+def read_wording(language: str, folder: Path = FOLDER) -> Wording:
+    """Return the wording of a complete language. Raises MalformedData."""
+    is_english = language == ENGLISH.code
+    table = read_toml(folder / ("shared.toml" if is_english else f"shared.{language}.toml"))
+    reasons, footer = table.table("reasons", required=True), table.table("footer", required=True)
+    names, samples = table.table("names"), table.table("samples")
+    return Wording(
+        reasons={key: reasons.text(key) for key in reasons},
+        preferences=footer.text("preferences"),
+        unsubscribe=footer.text("unsubscribe"),
+        names={key: names.text(key) for key in names},
+        samples={key: samples.text(key) for key in samples},
+    )
 
 
 def read_catalogue(folder: Path = FOLDER) -> dict[str, Notice]:
@@ -119,7 +152,9 @@ class _Shared:
 
     def __init__(self, table: TomlTable) -> None:
         reasons, groups = table.table("reasons", required=True), table.table("variables", required=True)
-        self.reasons = {key: reasons.text(key) for key in reasons}
+        self.reasons = tuple(reasons)
+        for key in ("footer", "names", "samples"):
+            table.table(key)  # see ``read_wording``
         self.groups = {key: _read_variables(groups.table(key)) for key in groups}
         if _COMMON not in self.groups:
             raise groups.error(_COMMON, "is missing")
@@ -140,23 +175,21 @@ def _read_notice(kind: str, table: TomlTable, shared: _Shared) -> Notice:
         event_types=table.texts("events"),
         category=table.choice("category", Category),
         when=table.text("when"),
-        reason_line=_read_reason(table, shared),
+        reason=_read_reason(table, shared),
         variables=tuple(_resolve_variables(table, shared)),
         locked=table.flag("locked"),
+        always_on=table.flag("always_on") or table.flag("locked"),
     )
     table.reject_unknown_keys()
     return notice
 
 
 def _read_reason(table: TomlTable, shared: _Shared) -> str:
-    """Return the notice's own ``reason_line``, or the shared sentence with the key in ``reason``."""
-    own = table.optional_text("reason_line")
-    if own is not None:
-        return own
+    """Return the key of a shared sentence."""
     key = table.text("reason")
     if key not in shared.reasons:
         raise table.error("reason", f"{key!r} is none of {', '.join(shared.reasons)}")
-    return shared.reasons[key]
+    return key
 
 
 def _resolve_variables(table: TomlTable, shared: _Shared) -> Iterator[Variable]:
@@ -194,6 +227,7 @@ def _read_variable(name: str, table: TomlTable) -> Variable:
 
 
 CATALOGUE: Mapping[str, Notice] = read_catalogue()
+_WORDINGS = {code: read_wording(code) for code, language in LANGUAGES.items() if language.is_complete}
 NEW_SIGN_UP = CATALOGUE["new-sign-up"]
 CONFIRM_SIGN_UP = CATALOGUE["confirm-sign-up"]
 
@@ -201,3 +235,20 @@ CONFIRM_SIGN_UP = CATALOGUE["confirm-sign-up"]
 def notices_for(event_type: str) -> tuple[Notice, ...]:
     """Return the notices that an event of this type causes."""
     return tuple(notice for notice in CATALOGUE.values() if event_type in notice.event_types)
+
+
+def wording_of(language: str | None) -> Wording:
+    """Return the wording in a language, the English one if the language is not complete."""
+    return _WORDINGS[shipped_language(language).code]
+
+
+def name_for_affiliates(notice: Notice, language: str | None) -> str:
+    """Return the name of a notice as the affiliates of a programme in this language see it."""
+    return wording_of(language).names.get(notice.kind, notice.name)
+
+
+def sample_of(variable: Variable, language: str | None) -> str:
+    """Return the sample of a variable in a language."""
+    if not language_of(language).is_complete:
+        return variable.sample
+    return wording_of(language).samples.get(variable.name, variable.sample)

@@ -6,6 +6,7 @@ layout tables are added when the email is rendered, with class names that the da
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -58,14 +59,16 @@ _SLIP_CELL_STYLE = (
     f"padding:14px 18px;background-color:#f1ebdf;border:1px dashed #81786a;border-radius:6px;font-family:{_MONO};"
     "font-size:15px;line-height:1.5;word-break:break-all"
 )
+_SIDES = re.compile(r"\b(?:left|right)\b")
+_FOUR_SIDES = re.compile(r"(?<=padding:)(\S+) (\S+) (\S+) ([^\s;]+)")  # top, right, bottom, left
 _SCHEME_CLASSES = {  # selected by the dark scheme in templates/mail/layout.html
     "h1": "title", "h2": "title", "h3": "title", "a": "link", "hr": "rule", "blockquote": "words rule",
 }  # fmt: skip
 
 
-def apply_inline_styles(body: SanitizedHtml, accent: str) -> SanitizedHtml:
+def apply_inline_styles(body: SanitizedHtml, accent: str, *, is_right_to_left: bool = False) -> SanitizedHtml:
     """Return the body with the styles and tables that mail programs need; ``accent`` is the colour of buttons."""
-    writer = _StyleWriter(accent)
+    writer = _StyleWriter(accent, is_right_to_left=is_right_to_left)
     for token in _paragraphs_to_tables(body.tokens):
         writer.add(token)
     return SanitizedHtml("".join(writer.parts))
@@ -127,9 +130,10 @@ def _is_tag(tokens: Sequence[Token], at: int, kind: Kind, name: str) -> bool:
 class _StyleWriter:
     """Copies sanitised HTML to ``parts`` and adds styles. Expects balanced elements, as the sanitiser returns them."""
 
-    def __init__(self, accent: str) -> None:
+    def __init__(self, accent: str, *, is_right_to_left: bool) -> None:
         self.parts: list[str] = []
         self._accent = accent
+        self._is_mirrored = is_right_to_left
         self._tables: list[str] = []  # the class of each open table
         self._starts: dict[tuple[object, ...], str] = {}  # a text repeats few start tags many times
 
@@ -161,6 +165,8 @@ class _StyleWriter:
         else:
             values = dict(values)
         style, scheme_class = self._style_and_class(tag, class_)
+        if self._is_mirrored:
+            style = _mirror(style)
         if tag == "td" and self._table == "button":
             values["bgcolor"] = self._accent  # Outlook ignores the style
         values["style"] = ";".join(filter(None, (style, values.get("style", ""))))
@@ -206,3 +212,9 @@ class _StyleWriter:
             self._tables.pop()
         if tag not in _VOID_ELEMENTS:
             self.parts.append(f"</{tag}>")
+
+
+def _mirror(style: str) -> str:
+    """Return one of the styles above with its sides exchanged. Outlook does not know text-align:start."""
+    style = _SIDES.sub(lambda found: "right" if found[0] == "left" else "left", style)
+    return _FOUR_SIDES.sub(r"\1 \4 \3 \2", style)

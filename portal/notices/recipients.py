@@ -46,7 +46,7 @@ class NoticeLocked(Exception):
 
 def is_enabled(account_id: int, notice: Notice) -> bool:
     """Return whether the account sends this notice: yes, unless it was switched off."""
-    if notice.locked:
+    if notice.always_on:
         return True
     enabled = current_connection().scalar(_ENABLED, {"account_id": account_id, "kind": notice.kind})
     return enabled is not False
@@ -60,7 +60,7 @@ def set_enabled(account_id: int, notice: Notice, *, enabled: bool) -> None:
 
 def store_enabled(account_id: int, notice: Notice, *, enabled: bool) -> None:
     """Switch a notice on or off within the caller's transaction. Raises NoticeLocked."""
-    if notice.locked:
+    if notice.always_on:
         raise NoticeLocked(notice.kind)
     key = (account_id, notice.kind)
     row = db.session.get(NoticeSwitch, key) or _insert_switch(*key)

@@ -9,22 +9,25 @@ from flask import current_app
 
 from ..accounts.standing import is_limited
 from ..amounts import format_count, format_number, parse_amount
+from ..languages import language_of, shipped_language, write_iso_day
 from ..outbox.queue import NewMessage
 from ..shop_links import affiliate_link
-from ..smtp.mailbox import replace_unsafe
+from ..smtp.mailbox import replace_invisible
 from ..state import current_config
 from . import plaintext, sanitize, texts
 from .branding import Branding, branding_of
-from .catalogue import Audience, Notice, Variable, VariableType
+from .catalogue import Audience, Notice, Variable, VariableType, sample_of, wording_of
 from .inline_styles import apply_inline_styles
 from .liquid import MissingNumber, NumberValue, UnrenderableText, render_liquid
 from .texts import Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from decimal import Decimal
     from typing import Unpack
 
     from ..accounts.models import Account
+    from ..languages import Language
 
 __all__ = [
     "RenderedEmail",
@@ -37,6 +40,7 @@ __all__ = [
 ]
 
 UNNAMED_SENDER = "Signet"  # stands for the name of a programme that no operator has approved
+_LEFT_TO_RIGHT = "\u200e"
 _SUBJECT_LIMIT_CHARS = 200
 _VALUE_LIMIT_CHARS = 2_000
 _LINES_LIMIT_CHARS = 20_000  # of a value with one line for each event
@@ -107,8 +111,11 @@ def render(
     if text is None and is_limited(account):
         address = branding_of(account.id).address if notice.can_be_unsubscribed else ""
         look = Branding(address=address)
-        return render_with(notice, account.name, values, texts.default_text(notice), look, **links)
-    text = text or texts.current_text(account.id, notice)
+        default = texts.default_text(notice, account.language)
+        return render_with(notice, account.name, values, default, look, **links)
+    if text is None:
+        text = texts.current_text(account, notice)
+    text = texts.in_language(text, notice, account)
     return render_with(notice, account.name, values, text, branding_of(account.id), **links)
 
 
@@ -124,35 +131,41 @@ def render_with(
 
     ``programme`` is empty where the email must not name it.
     """
-    cleaned = _clean_values(notice, values)
+    language, own = language_of(text.language), shipped_language(text.language)
+    cleaned = _clean_values(notice, values, language)
     # Validation refuses subjects that can be empty; for one that is all the same, the email leaves with the default.
-    subject = _render_subject(text, cleaned) or _render_subject(texts.default_text(notice), cleaned)
+    default = texts.default_text(notice, text.language)
+    subject = _render_subject(text, cleaned) or _render_subject(default, cleaned)
     body = _sanitize_body(render_liquid(text.html, cleaned, html=True))
     plain = clean_lines(render_liquid(text.text, cleaned, html=False)).strip() if text.text.strip() else ""
     body_text = plaintext.read(body)
     layout = {
         "subject": subject,
         "programme": clean_line(programme) or UNNAMED_SENDER,
-        "reason_line": _reason_line(notice, clean_line(programme)),
+        "language": language,
+        "footer_language": own,
+        "wording": wording_of(own.code),
+        "reason_line": _reason_line(notice, clean_line(programme), own),
         "branding": branding,
         "unsubscribe_url": links.get("unsubscribe_url", "") if notice.can_be_unsubscribed else "",
         "preferences_url": links.get("preferences_url", ""),
         "arrival_url": links.get("arrival_url", ""),
         "preheader": body_text.preheader,
     }
-    styled = apply_inline_styles(body, branding.accent)
+    styled = apply_inline_styles(body, branding.accent, is_right_to_left=language.is_right_to_left)
     return RenderedEmail(
         subject=subject,
         text=_render_layout("layout.txt", {**layout, "body": plain or body_text.text}),
         html=_render_layout("layout.html", {**layout, "body": styled}),
         preheader=body_text.preheader,
-        is_custom=text != texts.default_text(notice) or replace(branding, address="") != Branding(),
+        is_custom=text != texts.default_text(notice, text.language)
+        or replace(branding, address="") != Branding(),
     )
 
 
 def render_subject(notice: Notice, values: Mapping[str, str], text: Text) -> str:
     """Return the subject, which is empty if nothing of it is left with these values. Raises UnrenderableText."""
-    return _render_subject(text, _clean_values(notice, values))
+    return _render_subject(text, _clean_values(notice, values, language_of(text.language)))
 
 
 def _render_subject(text: Text, cleaned: Mapping[str, str]) -> str:
@@ -178,7 +191,7 @@ def render_sample(
     if first_name and "first_name" in samples:
         samples["first_name"] = first_name
     link = f"{current_config().base_url}/preferences/sample"
-    has_preferences = notice.audience is Audience.AFFILIATE and not notice.locked
+    has_preferences = notice.audience is Audience.AFFILIATE and not notice.always_on
     preferences = link if has_preferences else ""
     return render(
         notice,
@@ -196,7 +209,7 @@ def sample_values(notice: Notice, account: Account) -> dict[str, str]:
     config, join = current_config(), f"{_SAMPLE_BASE_URL}/join"
     samples = {}
     for variable in notice.variables:
-        sample = variable.sample.replace(f"{join}/brightleaf", f"{join}/{account.slug}")
+        sample = sample_of(variable, account.language).replace(f"{join}/brightleaf", f"{join}/{account.slug}")
         samples[variable.name] = sample.replace(_SAMPLE_BASE_URL, config.base_url, 1)
     if "link" in samples:
         samples["link"] = affiliate_link(account, samples["code"], config)
@@ -205,42 +218,57 @@ def sample_values(notice: Notice, account: Account) -> dict[str, str]:
 
 
 def clean_line(value: str) -> str:
-    """Return a value as one line: line breaks, control and bidirectional format characters become spaces."""
-    return " ".join(replace_unsafe(value).split())
+    """Return a value as one line: line breaks, control characters and those that reverse text become spaces."""
+    return " ".join(replace_invisible(value).split())
 
 
 def clean_lines(value: str) -> str:
-    """Return a value of several lines with LF line ends; control and bidirectional characters become spaces."""
+    """Return a value of several lines with LF line ends; control characters and those that reverse text become spaces."""
     lines = value.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ").split("\n")
-    return "\n".join(replace_unsafe(line).rstrip() for line in lines)
+    return "\n".join(replace_invisible(line).rstrip() for line in lines)
 
 
-def _clean_values(notice: Notice, values: Mapping[str, str]) -> dict[str, str]:
+def _clean_values(notice: Notice, values: Mapping[str, str], language: Language) -> dict[str, str]:
     missing = {one.name for one in notice.variables if not one.optional} - set(values)
     if missing:
         raise KeyError(f"{notice.kind} needs {', '.join(sorted(missing))}")
     currency = values.get("currency", "")
-    return {one.name: _clean_value(one, values.get(one.name, ""), currency) for one in notice.variables}
+    return {
+        one.name: _clean_value(one, values.get(one.name, ""), currency, language) for one in notice.variables
+    }
 
 
-def _clean_value(variable: Variable, value: str, currency: str) -> str:
+def _clean_value(variable: Variable, value: str, currency: str, language: Language) -> str:
     """Return a value as a text shows it; numbers as ``NumberValue``, in digits that people read."""
     if variable.type in (VariableType.AMOUNT, VariableType.NUMBER):
         number = parse_amount(value) if value else None
         if number is not None:
-            is_money = variable.type is VariableType.AMOUNT
-            return NumberValue(number, format_number(number, currency) if is_money else format_count(number))
+            currency = currency if variable.type is VariableType.AMOUNT else ""
+            return NumberValue(number, _write_number(number, currency, language))
         if not value:
             return MissingNumber()
+    if variable.type is VariableType.DATE:
+        value = write_iso_day(value, language)
     if variable.type is VariableType.LINES:
         return _truncate(clean_lines(value).strip(), _LINES_LIMIT_CHARS)
     return _truncate(clean_line(value), _VALUE_LIMIT_CHARS)
 
 
-def _reason_line(notice: Notice, programme: str) -> str:
-    line = notice.reason_line
-    if not programme:
-        line = line.replace("the affiliate programme of {programme}", "an affiliate programme")
+def _write_number(number: Decimal, currency: str, language: Language) -> str:
+    """Return a number as the language writes it. Between words from right to left, a mark keeps the minus before it."""
+    is_money = bool(currency)
+    written = (
+        format_number(number, currency, language.locale)
+        if is_money
+        else format_count(number, language.locale)
+    )
+    return f"{_LEFT_TO_RIGHT}{written}" if language.is_right_to_left and number < 0 else written
+
+
+def _reason_line(notice: Notice, programme: str, language: Language) -> str:
+    reasons = wording_of(language.code).reasons
+    unnamed = reasons.get(f"{notice.reason}-unnamed")
+    line = unnamed if unnamed and not programme else reasons[notice.reason]
     return line.replace("{programme}", programme or UNNAMED_SENDER)
 
 

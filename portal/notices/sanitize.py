@@ -38,7 +38,7 @@ _ATTRIBUTES = {
 }
 _STYLES = {
     "background-color", "border", "border-bottom", "border-left", "border-radius", "border-right", "border-top",
-    "color", "font-family", "font-size", "font-style", "font-weight", "height", "letter-spacing", "line-height",
+    "color", "direction", "font-family", "font-size", "font-style", "font-weight", "height", "letter-spacing", "line-height",
     "margin", "margin-bottom", "margin-left", "margin-right", "margin-top", "max-width", "padding", "padding-bottom",
     "padding-left", "padding-right", "padding-top", "text-align", "text-decoration", "text-transform",
     "vertical-align", "width",

@@ -6,16 +6,19 @@ Each save adds a version, and the newest is sent. No version is ever deleted.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import Select, bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError
 
+from ..accounts.models import Account
 from ..db import db
+from ..db.prepared import PreparedStatement
 from ..db.transaction import current_connection
-from .catalogue import FOLDER
+from ..languages import ENGLISH, language_of, shipped_language
+from .catalogue import CONFIRM_SIGN_UP, FOLDER, Audience
 from .models import TextVersion
 
 if TYPE_CHECKING:
@@ -34,17 +37,28 @@ _CURRENT = (
 )
 
 
+_VERSION = PreparedStatement(
+    select(_ROW.subject, _ROW.html, _ROW.text).where(
+        _ROW.account_id == bindparam("account_id"),
+        _ROW.kind == CONFIRM_SIGN_UP.kind,
+        _ROW.number == bindparam("number"),
+    )
+)
+
+
 @dataclass(frozen=True)
 class Text:
     """The editable parts of a notice. If ``text`` is empty, the text part is generated from the HTML.
 
     If ``markdown`` is a string, the message was written in it, and the HTML was made from it.
+    ``language`` is the code of the language that it is written in (portal/languages.py).
     """
 
     subject: str
     html: str
     text: str = ""
     markdown: str | None = None
+    language: str = field(default=ENGLISH.code, compare=False)
 
 
 class EditConflict(Exception):
@@ -56,17 +70,20 @@ class EditConflict(Exception):
 
 
 @cache
-def default_text(notice: Notice) -> Text:
+def default_text(notice: Notice, language: str | None = None) -> Text:
     """Return the default text from the folder of the notice, where ``text.txt`` is optional.
 
+    It is English where the language is not complete, and for notices to owners, because the portal's pages are English.
     A line ``{% include "file.html" %}`` stands for a file that several notices share. Editors and senders get its content.
     """
-    folder = FOLDER / notice.kind
+    code = shipped_language(language).code if notice.audience is Audience.AFFILIATE else ENGLISH.code
+    folder = FOLDER / notice.kind / ("" if code == ENGLISH.code else code)
     plain = folder / "text.txt"
     return Text(
         (folder / "subject.txt").read_text(encoding="utf-8").strip(),
         _INCLUDE.sub(_shared_part, (folder / "html.html").read_text(encoding="utf-8")).strip(),
         plain.read_text(encoding="utf-8").strip() if plain.exists() else "",
+        language=code,
     )
 
 
@@ -74,19 +91,37 @@ def _shared_part(found: re.Match[str]) -> str:
     return (FOLDER / found[1]).read_text(encoding="utf-8").strip()
 
 
-def current_text(account_id: int, notice: Notice) -> Text:
+def current_text(account: Account, notice: Notice) -> Text:
     """Return the text that is sent: the account's newest version, or the default. Its Markdown is not read."""
+    default = default_text(notice, account.language)
     if notice.locked:
-        return default_text(notice)
-    row = current_connection().execute(_CURRENT, {"account_id": account_id, "kind": notice.kind}).first()
-    return default_text(notice) if row is None or row.shipped else Text(row.subject, row.html, row.text)
+        return default
+    row = current_connection().execute(_CURRENT, {"account_id": account.id, "kind": notice.kind}).first()
+    if row is None or row.shipped:
+        return default
+    return in_language(Text(row.subject, row.html, row.text), notice, account)
 
 
-def text_of(version: TextVersion, notice: Notice) -> Text:
+def confirmation_text(account: Account) -> Text:
+    """Return the text of Confirm sign-up as ``current_text`` does. With the default text, it takes no query."""
+    default = default_text(CONFIRM_SIGN_UP, account.language)
+    if not account.confirm_version:
+        return default
+    row = _VERSION.first(account_id=account.id, number=account.confirm_version)
+    return in_language(Text(*row), CONFIRM_SIGN_UP, account) if row else default
+
+
+def in_language(text: Text, notice: Notice, account: Account) -> Text:
+    """Return a text with its language: that of the programme, unless it is a default text in English."""
+    default = default_text(notice, account.language)
+    return default if text == default else replace(text, language=language_of(account.language).code)
+
+
+def text_of(version: TextVersion, notice: Notice, account: Account) -> Text:
     """Return the text of a version."""
     if version.shipped:
-        return default_text(notice)
-    return Text(version.subject, version.html, version.text, version.markdown)
+        return default_text(notice, account.language)
+    return in_language(Text(version.subject, version.html, version.text, version.markdown), notice, account)
 
 
 def newest_version(account_id: int, notice: Notice) -> TextVersion | None:
@@ -130,7 +165,9 @@ def save_version(
         EditConflict: another version was saved meanwhile.
     """
     newest = _check_newest(owner, notice, based_on)
-    if text == (text_of(newest, notice) if newest else default_text(notice)):
+    account = owner.account
+    present = text_of(newest, notice, account) if newest else default_text(notice, account.language)
+    if text == present:
         db.session.commit()
         return None
     return _add_version(owner, notice, text, based_on + 1, now)
@@ -158,10 +195,12 @@ def restore_version(
         EditConflict: another version was saved at the same time.
     """
     newest = newest_version(owner.account_id, notice)
-    if newest is not None and text_of(newest, notice) == text_of(version, notice):
+    if newest is not None and text_of(newest, notice, owner.account) == text_of(
+        version, notice, owner.account
+    ):
         db.session.commit()
         return None
-    text = None if version.shipped else text_of(version, notice)
+    text = None if version.shipped else text_of(version, notice, owner.account)
     return _add_version(owner, notice, text, newest.number + 1 if newest else 1, now)
 
 
@@ -200,6 +239,9 @@ def _add_version(owner: Owner, notice: Notice, text: Text | None, number: int, n
     try:
         with db.session.begin_nested():
             db.session.add(row)
+            if notice is CONFIRM_SIGN_UP:
+                mine = update(Account).where(Account.id == owner.account_id)
+                db.session.execute(mine.values(confirm_version=number if text else 0))
     except IntegrityError:
         newest = newest_version(owner.account_id, notice)
         if newest is None:

@@ -6,7 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
+
 from . import rendering, sanitize
+from .catalogue import CONFIRM_SIGN_UP
 from .checks import addresses, braces, foreign, formats, leaddyno, plain_lines, subjects, trials
 from .checks.leaddyno import Conversion
 from .checks.names import nearest_variable
@@ -92,6 +95,7 @@ def validate(notice: Notice, account: Account, entered: Text, *, with_trials: bo
     markdown = parts[body].source if body == "markdown" else None
     text = Text(parts["subject"].source, html, parts["text"].source, markdown)
     sample = _render_sample(notice, account, text, body)
+    _require_link(notice, account, sample)
     warnings = [one for part in parts.values() for one in part.warnings]
     if not text.text and not _has_words(html):
         warnings.append(
@@ -157,7 +161,7 @@ def _validate_subject(subject: str, errors: list[str]) -> None:
         errors.append("Enter a subject.")
     elif "\n" in subject:
         errors.append("Write the subject in one line.")
-    elif "join_link" in subject:
+    elif "join_link" in subject or "confirm_link" in subject:
         errors.append(
             "Put the link into the text: subjects are shown in lists, and whoever has it could use it."
         )
@@ -252,3 +256,14 @@ def _limit(sentences: Sequence[str], shown: int) -> tuple[str, ...]:
 
 def _line_of(source: str, index: int) -> int:
     return source.count("\n", 0, index) + 1
+
+
+def _require_link(notice: Notice, account: Account, sample: rendering.RenderedEmail) -> None:
+    """Refuse a text of Confirm sign-up without its link, with which no sign-up could be confirmed."""
+    if notice is not CONFIRM_SIGN_UP:
+        return
+    link = rendering.sample_values(notice, account)["confirm_link"]
+    missing = [name for name, part in (("html", sample.html), ("text", sample.text)) if link not in part]
+    if missing:
+        sentence = _("Keep {{ confirm_link }} in it: without this link no one can confirm.")
+        raise InvalidText({name: [sentence] for name in missing})

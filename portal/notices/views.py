@@ -33,7 +33,7 @@ def index() -> Any:
 def switch(kind: str) -> Any:
     notice = notice_or_404(kind)
     enabled = {"1": True, "0": False}.get(request.form.get("on", ""))
-    if enabled is None or notice.locked:  # without a valid value, nothing is switched
+    if enabled is None or notice.always_on:  # without a valid value, nothing is switched
         abort(400)
     recipients.set_enabled(current_user.account_id, notice, enabled=enabled)
     flash(f"{notice.full_name} is switched {'on' if enabled else 'off'}.", "success")

@@ -84,7 +84,7 @@ def logo(name: str) -> Response:
 
 def _sample() -> rendering.RenderedEmail:
     """Render the example with the saved look, also while it waits for the approval of the account."""
-    text = texts.current_text(current_user.account_id, _EXAMPLE)
+    text = texts.current_text(current_user.account, _EXAMPLE)
     return rendering.render_sample(_EXAMPLE, current_user.account, text=text)
 
 

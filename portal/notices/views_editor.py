@@ -241,7 +241,11 @@ def _editor_with_errors(notice: Notice, form: TextForm, error: validation.Invali
 
 def _fill(form: TextForm, notice: Notice) -> None:
     newest = texts.newest_version(current_user.account_id, notice)
-    form.fill(texts.text_of(newest, notice) if newest else texts.default_text(notice))
+    form.fill(
+        texts.text_of(newest, notice, current_user.account)
+        if newest
+        else texts.default_text(notice, current_user.account.language)
+    )
     form.based_on.data = newest.number if newest else 0
 
 
@@ -316,11 +320,11 @@ def _requested_text(notice: Notice) -> Text:
     """Return the text of the version or draft in the address, or the current text."""
     number = key_argument(request.args.get("version"))
     if number:
-        return texts.text_of(version_or_404(notice, number), notice)
+        return texts.text_of(version_or_404(notice, number), notice, current_user.account)
     draft = _requested_draft(notice)
     if draft is not None:
         return _text_of_draft(draft)
-    return texts.current_text(current_user.account_id, notice)
+    return texts.current_text(current_user.account, notice)
 
 
 def _requested_recipient() -> PreviewRecipient | None:

@@ -53,7 +53,7 @@ def reset(kind: str) -> Any:
 def version(kind: str, number: int) -> Any:
     notice = notice_or_404(kind)
     row = version_or_404(notice, number)
-    text = texts.text_of(row, notice)
+    text = texts.text_of(row, notice, current_user.account)
     newest = texts.newest_version(current_user.account_id, notice)
     return render_template(
         "notices/version.html",
@@ -70,7 +70,9 @@ def restore(kind: str, number: int) -> Any:
     notice = editable_or_400(kind)
     row = version_or_404(notice, number)
     try:
-        validation.validate(notice, current_user.account, texts.text_of(row, notice), with_trials=True)
+        validation.validate(
+            notice, current_user.account, texts.text_of(row, notice, current_user.account), with_trials=True
+        )
     except validation.InvalidText as error:  # saved before the present rules
         return _open_invalid_version(notice, row, error)
     try:
@@ -92,7 +94,13 @@ def _open_invalid_version(notice: Notice, row: TextVersion, error: validation.In
     """Put a version that cannot be sent into the draft, for its owner to correct."""
     newest = texts.newest_version(current_user.account_id, notice)
     based_on = newest.number if newest else 0
-    preview.save_draft(current_user, notice, texts.text_of(row, notice), based_on=based_on, now=utcnow())
+    preview.save_draft(
+        current_user,
+        notice,
+        texts.text_of(row, notice, current_user.account),
+        based_on=based_on,
+        now=utcnow(),
+    )
     (first, *_others) = (one for sentences in error.by_field.values() for one in sentences)
     flash(
         _(

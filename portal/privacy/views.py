@@ -24,6 +24,7 @@ from ..clock import utcnow
 from ..money import balances
 from ..programme import short_links
 from ..state import current_config
+from ..web.translations import show_in
 from . import asking, erasing, stored_data
 from .forms import TakePartAgainForm
 
@@ -75,6 +76,7 @@ def download(key: str) -> Any:
 @blueprint.get("/affiliate/<key>/erasure")
 def erasure(key: str) -> Any:
     affiliate, account = stored_data.find(key) or abort(404)
+    show_in(account.language)
     page = render_template(
         "privacy/erasure.html",
         account=account,

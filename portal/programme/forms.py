@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from flask_babel import lazy_gettext as _
 from flask_wtf.file import FileField
-from wtforms import BooleanField, Form, RadioField, TextAreaField
+from wtforms import BooleanField, Form, RadioField, SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import ValidationError
 
 from ..accounts.models import LinkForm
+from ..languages import ENGLISH, LANGUAGES
 from ..shop_links import LIMIT_CHARS
 from ..web.fields import PortalForm, max_length, one_line, stripped, text_field
 from .saving import DEFAULT_LIMIT, LIMITS, MAX_VISIT_DAYS, ProgrammeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_OWN_TEXTS_ONLY = "%s (own texts only)"
 
 
 def validate_days(_form: Form, field: Any) -> None:
@@ -37,6 +41,22 @@ def validate_count(_form: Form, field: Any) -> None:
 class SettingsForm(PortalForm):
     """The settings of a programme."""
 
+    language = SelectField(
+        _("Language of your programme"),
+        choices=[
+            *(SelectChoice(one.code, one.name) for one in LANGUAGES.values() if one.is_complete),
+            *(
+                SelectChoice(one.code, _OWN_TEXTS_ONLY % one.name)
+                for one in LANGUAGES.values()
+                if not one.is_complete
+            ),
+        ],
+        default=ENGLISH.code,
+        description=_(
+            "Of the emails to affiliates and of your public pages, with dates and amounts. Your own texts stay as they are. "
+            "Where it says “own texts only”, your texts get the language and its direction, and Signet’s sentences stay English."
+        ),
+    )
     shop_url = text_field(
         _("Your shop’s address"),
         limit=LIMIT_CHARS,
@@ -107,6 +127,7 @@ class SettingsForm(PortalForm):
     def entered_settings(self) -> ProgrammeSettings:
         """Return what was entered."""
         return ProgrammeSettings(
+            language=self.language.data,
             shop_url=self.shop_url.data or "",
             link_form=LinkForm(self.link_form.data),
             link_pattern=self.link_pattern.data or "",

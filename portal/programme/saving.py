@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 
 from ..accounts.models import Account, LinkForm
 from ..db import db
+from ..languages import ENGLISH
 from ..notices import branding
 from ..pictures import InvalidPicture, read_upload
 from ..shop_links import InvalidShopAddress, clean_address, clean_pattern
@@ -41,6 +42,7 @@ class ProgrammeSettings:
     asks_website: bool = False
     sign_ups_per_network: int = DEFAULT_LIMIT
     sign_ups_at_once: int = DEFAULT_LIMIT
+    language: str = ENGLISH.code
 
 
 class InvalidProgramme(Exception):
@@ -81,6 +83,7 @@ def save_settings(account_id: int, entered: ProgrammeSettings, *, now: datetime)
     if wrong:
         raise InvalidProgramme(wrong)
     values: dict[str, object] = {
+        "language": entered.language,
         "shop_url": shop_url,
         "link_form": entered.link_form,
         "link_pattern": link_pattern,

@@ -46,7 +46,17 @@ _HEADERS = (
 )
 # The script asks from another origin, without cookies, and may know that its report arrived.
 _REPORT_HEADERS = (("Access-Control-Allow-Origin", "*"), ("Cache-Control", "no-store"))
-_COLUMNS = ("id", "slug", "name", "time_zone", "approved_at", "shop_url", "link_form", "link_pattern")
+_COLUMNS = (
+    "id",
+    "slug",
+    "name",
+    "time_zone",
+    "language",
+    "approved_at",
+    "shop_url",
+    "link_form",
+    "link_pattern",
+)
 _AFFILIATE, _FORMER = Affiliate.__table__.c, FormerCode.__table__.c
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, abort, current_app, make_response, redirect, render_template, request
 
 from ..shop_links import host_of
+from ..web.translations import show_in
 from . import short_links
 from .look import styles as public_styles
 
@@ -20,6 +21,7 @@ def follow(code: str) -> Any:
     target = short_links.target_of(_app(), code, request.environ)
     if target is None:
         return _page("programme/unknown_link.html", 404)
+    show_in(target.account.language)
     if not target.location:
         return _page("programme/no_shop.html", 404, account=target.account)
     short_links.count_visit(_app(), target, request.environ)

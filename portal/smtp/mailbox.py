@@ -26,6 +26,7 @@ _MAX_ADDRESS_BYTES = 254  # RFC 5321 section 4.5.3.1.3 allows 256 with the angle
 _UNSAFE_IN_HEADER = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_INVISIBLE_IN_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class MailboxError(ValueError):
@@ -122,9 +123,13 @@ def is_header_safe(text: str) -> bool:
     return _UNSAFE_IN_HEADER.search(text) is None
 
 
-def replace_unsafe(text: str) -> str:
-    """Return the text with a space in place of each character that a header must not contain."""
-    return _UNSAFE_IN_HEADER.sub(" ", text)
+def replace_invisible(text: str) -> str:
+    """Return the text of an email with a space in place of each character that breaks lines or reverses words.
+
+    The marks of direction stay (U+061C, U+200E, U+200F): Arabic and Hebrew need them beside digits and punctuation, and
+    unlike embeddings and overrides they turn no word around.
+    """
+    return _INVISIBLE_IN_TEXT.sub(" ", text)
 
 
 def check_header_safe(text: str, name: str = "This value") -> str:

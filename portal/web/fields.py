@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from flask_babel import get_locale, lazy_gettext
+from flask_babel import get_locale
+from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
 from flask_wtf.csrf import _FlaskFormCSRF
 from wtforms import BooleanField, EmailField, Field, Form, HiddenField, StringField, TextAreaField
@@ -74,7 +75,7 @@ def one_line(_form: Form, field: Field) -> None:
     if visible != entered:
         field.data = visible
         raise ValidationError(
-            "This held invisible characters, which are now removed. Check it and send it again."
+            _("This held invisible characters, which are now removed. Check it and send it again.")
         )
 
 
@@ -111,14 +112,14 @@ def address_field(label: Any, clean: Callable[[str | None], str | None]) -> Text
 def without_address_field() -> BooleanField:
     """Return a field for an owner whose law asks for no postal address."""
     return BooleanField(
-        lazy_gettext("Send invitations and summaries without a postal address"),
-        description=lazy_gettext("Only if no law that applies to you asks for one."),
+        _("Send invitations and summaries without a postal address"),
+        description=_("Only if no law that applies to you asks for one."),
     )
 
 
 def max_length(limit: int) -> Validator:
     """Limit the length in characters. The rules after this one are skipped if the value is longer."""
-    rule: Validator = _MaxLength(max=limit, message=f"Use {limit} characters or fewer.")
+    rule: Validator = _MaxLength(max=limit, message=_("Use %(limit)s characters or fewer.", limit=limit))
     return rule
 
 
@@ -129,12 +130,10 @@ def mailbox(_form: Form, field: Field) -> None:
     try:
         found = validate_email(field.data, check_deliverability=False, strict=True)
     except EmailNotValidError:
-        raise ValidationError("Enter an email address like name@example.com.") from None
+        raise ValidationError(_("Enter an email address like name@example.com.")) from None
     if found.ascii_email is None:
         raise ValidationError(
-            lazy_gettext(
-                "Use an email address without accents and without letters other than a–z before the @."
-            )
+            _("Use an email address without accents and without letters other than a–z before the @.")
         )
     field.data = found.normalized
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..clock import utcnow
+from ..languages import write_time
 from ..smtp.mailbox import readable_mailbox
+from .translations import current_language
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,9 +39,9 @@ def ago(time: datetime | None, now: datetime | None = None) -> str:
     return f"{distance} ago" if seconds > 0 else f"in {distance}"
 
 
-def format_time(time: datetime | None) -> str:
-    """Format a time exactly, as 3 Nov 2026, 09:12 UTC."""
-    return f"{time.day} {time:%b %Y, %H:%M} UTC" if time else ""
+def format_time(time: datetime | None, seconds: bool = False) -> str:  # noqa: FBT001, FBT002 - a template's filter
+    """Format a time exactly in the language of the page, as 3 Nov 2026, 09:12 UTC."""
+    return f"{write_time(time, current_language(), with_seconds=seconds)} UTC" if time else ""
 
 
 def install(app: Flask) -> None:

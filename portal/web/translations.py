@@ -6,14 +6,23 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babel import Locale
-from flask_babel import Babel
+from flask import g
+from flask_babel import Babel, force_locale, get_locale, refresh
+
+from ..languages import language_of, shipped_language
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flask import Flask
+
+    from ..languages import Language
 
 FOLDER = Path(__file__).parent.parent / "translations"
 DEFAULT_LOCALE = Locale("en")  # parsed once: Flask-Babel would look its file up for each request
@@ -26,5 +35,29 @@ def install(app: Flask) -> None:
         app,
         default_locale=str(DEFAULT_LOCALE),
         default_timezone="UTC",
-        locale_selector=lambda: DEFAULT_LOCALE,
+        locale_selector=lambda: g.get("page_locale", DEFAULT_LOCALE),
     )
+    app.jinja_env.globals["page_language"] = current_language
+
+
+def show_in(language: str | None) -> None:
+    """Show the rest of this request's page in a programme's language, in English where that is not complete."""
+    g.page_locale = _locale(shipped_language(language).code)
+    refresh()
+
+
+@contextmanager
+def speaking(language: str | None) -> Iterator[None]:
+    """Translate within the block into a programme's language, or English where that is not complete."""
+    with force_locale(_locale(shipped_language(language).code)):
+        yield
+
+
+def current_language() -> Language:
+    """Return the language of the page, or of the enclosing ``speaking``; it writes amounts and dates."""
+    return language_of(str(get_locale() or DEFAULT_LOCALE))
+
+
+@cache
+def _locale(code: str) -> Locale:
+    return Locale.parse(code)

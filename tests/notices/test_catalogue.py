@@ -23,6 +23,7 @@ from portal.notices.catalogue import (
     VariableType,
     notices_for,
     read_catalogue,
+    wording_of,
 )
 from portal.notices.checks.syntax import find_errors
 from portal.notices.texts import default_text
@@ -126,7 +127,7 @@ def test_every_event_type_causes_a_notice():
 @EVERY
 def test_every_notice_has_sentences_and_described_variables(notice):
     assert notice.when.endswith(".")
-    assert notice.reason_line.endswith(".")
+    assert wording_of("en").reasons[notice.reason].endswith(".")
     names = [variable.name for variable in notice.variables]
     assert len(names) == len(set(names))
     for variable in notice.variables:
@@ -199,7 +200,7 @@ def test_all_but_transactional_notices_have_an_unsubscribe_link(context, notice)
 
 
 def test_the_confirmation_has_no_variable_with_a_visitors_input():
-    assert CONFIRM_SIGN_UP.locked
+    assert CONFIRM_SIGN_UP.always_on
     assert [variable.name for variable in CONFIRM_SIGN_UP.variables] == ["programme", "confirm_link"]
 
 

@@ -14,12 +14,14 @@ from portal.affiliates import page_keys
 from portal.affiliates.models import Affiliate
 from portal.clock import utcnow
 from portal.db import db
+from portal.enrolment import confirmation_links
 from portal.notices import texts
 from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
 from portal.notices.models import NoticeDraft, TextVersion
 from portal.notices.texts import default_text
 from portal.outbox.models import OutboxMessage
 from portal.web import owner_limits
+from tests.enrolment.support import messages, sign_up
 from tests.notices.conftest import account_of, owner_of
 
 PAGE = "/automated-emails/new-sign-up"
@@ -59,7 +61,7 @@ def test_a_save_adds_a_version_with_owner_and_time_that_is_sent_from_then_on(own
     page = owner.get(PAGE).get_data(as_text=True)
     assert "Saved as version 1." in page
     assert "Hello Ada" in page
-    assert texts.current_text(account_of().id, NEW_SIGN_UP).subject == "Hello {{ first_name }}"
+    assert texts.current_text(account_of(), NEW_SIGN_UP).subject == "Hello {{ first_name }}"
 
 
 def test_an_unchanged_text_adds_no_version(owner):
@@ -96,7 +98,7 @@ def test_earlier_versions_and_the_default_are_shown_and_restored(owner):
     assert [version.subject for version in _versions()] == ["One", "Two", "One"]
     owner.submit(f"{PAGE}/reset", {"based_on": "3"}, page=PAGE)
     assert _versions()[-1].shipped
-    assert texts.current_text(account_of().id, NEW_SIGN_UP) == default_text(NEW_SIGN_UP)
+    assert texts.current_text(account_of(), NEW_SIGN_UP) == default_text(NEW_SIGN_UP)
     owner.submit(f"{PAGE}/reset", {"based_on": "4"}, page=PAGE)
     assert len(_versions()) == 4
 
@@ -287,7 +289,7 @@ def test_a_text_is_written_saved_shown_again_and_restored_in_markdown_without_sc
     assert 'name="html"' not in page
     assert "Hi Ada" in owner.get(f"{PAGE}/html").get_data(as_text=True)
     assert "**link**" in owner.get(f"{PAGE}/versions/1").get_data(as_text=True)
-    assert texts.current_text(account_of().id, NEW_SIGN_UP).html.startswith("<h1>Hi {{ first_name }}</h1>")
+    assert texts.current_text(account_of(), NEW_SIGN_UP).html.startswith("<h1>Hi {{ first_name }}</h1>")
     assert owner.submit(PAGE, {**form, "based_on": "1"}, page=PAGE).status_code == 303
     assert len(_versions()) == 1, "nothing changed"
     _save(owner, based_on=1)
@@ -424,7 +426,7 @@ def test_visitors_and_other_accounts_do_not_change_the_text(owner, stranger, cli
 
 
 def test_a_locked_notice_is_shown_and_cannot_be_edited_or_switched(owner):
-    page = "/automated-emails/confirm-sign-up"
+    page = "/automated-emails/event-digest"
     shown = owner.get(page).get_data(as_text=True)
     assert "This one stays as it is" in shown
     assert "<textarea" not in shown
@@ -433,6 +435,28 @@ def test_a_locked_notice_is_shown_and_cannot_be_edited_or_switched(owner):
         assert owner.submit(page + path, fields, page=PAGE).status_code == 400
     assert db.session.scalar(select(func.count(TextVersion.id))) == 0
     assert db.session.scalar(select(func.count()).select_from(NoticeDraft)) == 0
+
+
+@pytest.mark.both_databases
+def test_the_confirmation_is_sent_in_the_owners_words_and_cannot_be_switched_off(owner, client):
+    page = "/automated-emails/confirm-sign-up"
+    default = confirmation_links.render_confirmation(account_of()).mail.subject
+    assert owner.submit(f"{page}/switch", {"on": "0"}, page=page).status_code == 400
+    html = '<p>Bitte <a href="{{ confirm_link }}">bestätigen</a>, {{ programme }}.</p>'
+    refused = owner.submit(page, _form(subject="Nur ein Klick", html="<p>Bitte</p>"), page=page)
+    assert refused.status_code == 422
+    assert "Keep {{ confirm_link }} in it" in refused.get_data(as_text=True)
+    assert owner.submit(page, _form(subject="Nur ein Klick", html=html), page=page).status_code == 303
+    assert account_of().confirm_version == 1
+    sign_up(client)
+    [mail] = messages("confirm-sign-up")
+    assert mail.subject == "Nur ein Klick"
+    assert "Bitte bestätigen" in mail.text
+    assert re.search(r"/confirm-sign-up/[\w-]{20,}", mail.html)
+    assert owner.submit(f"{page}/reset", {"based_on": "1"}, page=page).status_code == 303
+    assert account_of().confirm_version == 0
+    sign_up(client, mailbox="ada@example.org")
+    assert messages("confirm-sign-up")[-1].subject == default
 
 
 @pytest.mark.parametrize("kind", CATALOGUE)

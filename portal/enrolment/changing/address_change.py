@@ -81,7 +81,10 @@ def ask(account: Account, affiliate: Affiliate, mailbox: str, *, now: datetime) 
     row.token_hash = hash_token(token)
     style = branding.branding_of(account.id)
     mail = _render(
-        _CONFIRM, account.name, style, confirmation_links.token_url(TokenPurpose.MAILBOX, _PLACEHOLDER_TOKEN)
+        _CONFIRM,
+        (account.name, account.language),
+        style,
+        confirmation_links.token_url(TokenPurpose.MAILBOX, _PLACEHOLDER_TOKEN),
     )
     text, html = (part.replace(_PLACEHOLDER_TOKEN, token) for part in (mail.text, mail.html))
     mail = replace(mail, text=text, html=html)
@@ -187,7 +190,7 @@ def _notify_present_address(account: Account, affiliate: Affiliate, key: str, no
     """Tell the present address, if its reader has confirmed it and it may be written to."""
     is_confirmed = affiliate.state is not AffiliateState.UNCONFIRMED
     if is_confirmed and not suppressions.is_suppressed(account.id, affiliate.mailbox, _NOTICE.category):
-        mail = _render(_NOTICE, account.name, branding.branding_of(account.id), "")
+        mail = _render(_NOTICE, (account.name, account.language), branding.branding_of(account.id), "")
         new = mail.to(affiliate.mailbox, affiliate.name, kind=_NOTICE.kind, key=f"{_NOTICE.kind}:{key}")
         enqueue(account.id, new, now=now)
 
@@ -199,7 +202,10 @@ def _follow_suppression(affiliate: Affiliate, new: str, now: datetime) -> None:
 
 
 @lru_cache(maxsize=256)
-def _render(notice: Notice, programme: str, style: branding.Branding, link: str) -> rendering.RenderedEmail:
-    """Render an email once per programme: owners cannot edit its text, and only the token differs."""
+def _render(
+    notice: Notice, account_words: tuple[str, str], style: branding.Branding, link: str
+) -> rendering.RenderedEmail:
+    """Render an email once per name and language of a programme: owners cannot edit its text, and only the token differs."""
+    programme, language = account_words
     values = {"programme": programme, **({"confirm_link": link} if link else {})}
-    return rendering.render_with(notice, programme, values, default_text(notice), style)
+    return rendering.render_with(notice, programme, values, default_text(notice, language), style)

@@ -12,6 +12,7 @@ from ...affiliates.models import AffiliateState, TokenPurpose
 from ...clock import utcnow
 from ...state import current_config
 from ...web.requests import network_of
+from ...web.translations import show_in
 from .. import confirmation_links, signup
 from ..views import blueprint
 from . import address_change
@@ -36,6 +37,7 @@ def confirm_address_now(token: str) -> Any:
 def _page(token: str, *, taken: bool = False) -> str:
     found = confirmation_links.find_token(token, TokenPurpose.MAILBOX, now=utcnow()) or abort(404)
     is_active = found.affiliate.state is AffiliateState.ACTIVE
+    show_in(found.account.language)
     return render_template(
         "affiliates/confirm_address.html",
         account=found.account,
