@@ -13,6 +13,7 @@ from flask_babel import gettext as _
 from sqlalchemy import exists, select
 
 from ..db import db, insert
+from . import page_keys
 from .models import Affiliate, FormerCode
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def change(affiliate: Affiliate, code: str, *, now: datetime) -> bool:
     row = {"account_id": affiliate.account_id, "affiliate_id": affiliate.id, "replaced_at": now}
     kept = insert(FormerCode).values(code=affiliate.code, **row)
     db.session.execute(kept.on_conflict_do_nothing(index_elements=["code"]))
-    affiliate.code = code
+    page_keys.give_code(affiliate, code)
     db.session.flush()
     return not is_taken(code, but=affiliate.id)
 

@@ -27,7 +27,7 @@ class PageKeys:
 
 
 def binding(affiliate: Affiliate) -> dict[str, str | int]:
-    """Return the values that the keys are sealed with. They are known before the row has an id and never change."""
+    """Return the values that the keys are sealed with. They are known before the row has an id; see ``give_code``."""
     return {"kind": "affiliate-page-keys", "account": affiliate.account_id, "code": affiliate.code}
 
 
@@ -38,6 +38,13 @@ def assign(affiliate: Affiliate) -> PageKeys:
     affiliate.dashboard_key_hash = hash_key(keys.dashboard)
     affiliate.preferences_key_hash = hash_key(keys.preferences)
     return keys
+
+
+def give_code(affiliate: Affiliate, code: str) -> None:
+    """Set the code, and seal the keys for it: they are sealed with the code, and stay the same. The caller commits."""
+    keys = open_keys(affiliate)
+    affiliate.code = code
+    affiliate.sealed_page_keys = vault().seal(f"{keys.dashboard}\n{keys.preferences}", binding(affiliate))
 
 
 def open_keys(affiliate: Affiliate) -> PageKeys:

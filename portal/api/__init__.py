@@ -1,4 +1,4 @@
-"""The HTTP API for shops: they report events, authenticated by a token of an account."""
+"""The HTTP API for shops: they report events and manage affiliates, authenticated by a token of an account."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def install(app: Flask) -> None:
     from ..jobs.registry import add_cleanup
     from ..web.errors import add_error_renderer
     from . import cleanup, problems, views, views_pages
+    from .affiliates import views as affiliate_views  # noqa: F401 - importing it registers its routes
 
     # No CSRF check: browsers do not send a bearer token on their own, so a request cannot be forged.
     app.extensions["csrf"].exempt(views.blueprint)

@@ -37,6 +37,7 @@ class TokenForm(PortalForm):
         choices=[
             SelectChoice(TokenScope.EVENTS.value, lazy_gettext("Report events and read their emails")),
             SelectChoice(TokenScope.SENDING.value, lazy_gettext("Read the sending status")),
+            SelectChoice(TokenScope.AFFILIATES.value, lazy_gettext("Add, read, change and erase affiliates")),
         ],
         default=TokenScope.EVENTS.value,
     )

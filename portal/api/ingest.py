@@ -45,10 +45,10 @@ def ingest_event(account_id: int, body: Any, *, key: str, now: datetime) -> Inge
     Raises Problem if the event is invalid, its affiliate is unknown, or the key was used for another event.
     """
     valid = validate(body)
-    fingerprint = _fingerprint(body)
-    request = _claim_key(account_id, key, fingerprint, now)
+    hashed = fingerprint(body)
+    request = claim_key(account_id, key, hashed, now)
     if request is None:
-        return _replay(account_id, key, fingerprint)
+        return _replay(account_id, key, hashed)
     event = _record(account_id, valid, key=f"api:{key}", source=Source.API, now=now)
     request.event_id = event.id
     request.statuses = message_statuses(event)
@@ -67,18 +67,18 @@ def simulate_event(account_id: int, body: Any, *, now: datetime) -> int:
     return id_
 
 
-def _fingerprint(body: Any) -> str:
+def fingerprint(body: Any) -> str:
     """Return a hash of the body's content, independent of white space and the order of members."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
 
-def _claim_key(account_id: int, key: str, fingerprint: str, now: datetime) -> ApiRequest | None:
+def claim_key(account_id: int, key: str, hashed: str, now: datetime) -> ApiRequest | None:
     """Insert the row of the key; return None if it exists. A concurrent duplicate waits here for the other's commit."""
     row = {
         "account_id": account_id,
         "key": key,
-        "fingerprint": fingerprint,
+        "fingerprint": hashed,
         "statuses": {},
         "created_at": now,
     }
@@ -87,13 +87,19 @@ def _claim_key(account_id: int, key: str, fingerprint: str, now: datetime) -> Ap
     return db.session.get_one(ApiRequest, id_) if id_ is not None else None
 
 
-def _replay(account_id: int, key: str, fingerprint: str) -> IngestResult:
+def find_request(account_id: int, key: str, hashed: str) -> ApiRequest:
+    """Return the request that was answered before with this key. Raises Problem if it was another one."""
     query = select(ApiRequest).where(ApiRequest.account_id == account_id, ApiRequest.key == key)
     request = db.session.scalars(query).one()
-    event = db.session.get(Event, request.event_id)
-    if request.fingerprint != fingerprint:
+    if request.fingerprint != hashed:
         detail = "This Idempotency-Key came before with another body. Nothing was written down."
         raise Problem(ProblemKind.KEY_REUSED, detail)
+    return request
+
+
+def _replay(account_id: int, key: str, hashed: str) -> IngestResult:
+    request = find_request(account_id, key, hashed)
+    event = db.session.get(Event, request.event_id) if request.event_id else None
     if event is None:
         raise Problem(ProblemKind.NOT_FOUND, "This event was taken in before and has been deleted since.")
     return IngestResult(ingest_json(event, request.statuses), replayed=True)
@@ -121,6 +127,8 @@ def _record(account_id: int, event: ValidEvent, *, key: str, source: Source, now
 def _find_affiliate(account_id: int, event: ValidEvent) -> Affiliate | None:
     if event.code:
         return directory.find_by_code(account_id, event.code)
+    if event.external_id:
+        return directory.find_by_external_id(account_id, event.external_id)
     try:
         key = str(parse_mailbox(event.mailbox)).casefold()
     except MailboxError:
@@ -135,6 +143,7 @@ def _conflict(pointer: str, message: str) -> Problem:
 
 
 def _unknown_affiliate(event: ValidEvent) -> Problem:
-    name = "code" if event.code else "email"
-    message = f"No affiliate of this programme has this {'code' if event.code else 'email address'}."
+    name = "code" if event.code else "external_id" if event.external_id else "email"
+    what = {"code": "code", "external_id": "external id", "email": "email address"}[name]
+    message = f"No affiliate of this programme has this {what}."
     return Problem(ProblemKind.UNKNOWN_AFFILIATE, message, [FieldError(f"#/affiliate/{name}", message)])

@@ -17,6 +17,7 @@ class TokenScope(StrEnum):
 
     EVENTS = "events"  # report events, and read them and their emails
     SENDING = "sending"  # read the sending status
+    AFFILIATES = "affiliates"  # add, read, change and erase affiliates
 
 
 class ApiToken(Base):

@@ -6,19 +6,26 @@ from functools import cache
 from typing import Any
 
 from ..about import VERSION
-from .problems import MEDIA_TYPE, PROBLEM_KINDS, ProblemKind
-from .response_schemas import object_of, ref, response_schemas
+from .affiliates.document import (
+    affiliate_parameters,
+    affiliate_paths,
+    affiliate_request_schemas,
+    affiliate_response_schemas,
+)
+from .event_batches import MAX_EVENTS
+from .openapi_parts import KEY_PATTERN, object_of, problem_responses, ref, response
+from .problems import ProblemKind
+from .response_schemas import response_schemas
 from .schemas import ORDER_PATTERN, SHAPES, Schema, schemas
 from .sending_schema import sending_schemas
 
-KEY_PATTERN = r'^(?:[A-Za-z0-9._:~+/=-]{1,100}|"[ !#-\[\]-~]{1,100}")$'
 LARGEST_ID = 999_999_999_999
 _DESCRIPTION = """
 The shop tells Signet what happened; Signet sends the automated emails that the owner has switched on. Signet computes no
 commission: it adds up what is reported, and subtracts refunds and declines.
 
 Every request carries a token of the account, made on the page API: `Authorization: Bearer sig_…`. Cookies are ignored.
-A token has one scope: `events` for events and messages, `sending` for the sending status.
+A token has one scope: `events` for events and messages, `sending` for the sending status, `affiliates` for affiliates.
 Problems are `application/problem+json` (RFC 9457).
 """
 
@@ -33,6 +40,8 @@ def document(base_url: str) -> dict[str, Any]:
         "security": [{"token": []}],
         "paths": {
             "/api/v1/events": {"post": _post_event()},
+            "/api/v1/events/batch": {"post": _post_batch()},
+            **affiliate_paths(),
             "/api/v1/events/{id}": {"get": _get("getEvent", "What an event caused", "Event")},
             "/api/v1/affiliates/{code}/balance": {
                 "get": _get("getBalance", "What an affiliate gets", "Balances", "Code")
@@ -43,8 +52,14 @@ def document(base_url: str) -> dict[str, Any]:
         },
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "parameters": {"Id": _ID, "Code": _CODE, "Order": _ORDER, "IdempotencyKey": _KEY},
-            "schemas": schemas() | response_schemas() | sending_schemas() | {"Problem": _problem()},
+            "parameters": {"Id": _ID, "Code": _CODE, "Order": _ORDER, "IdempotencyKey": _KEY}
+            | affiliate_parameters(),
+            "schemas": schemas()
+            | affiliate_request_schemas()
+            | affiliate_response_schemas()
+            | response_schemas()
+            | sending_schemas()
+            | {"Problem": _problem()},
         },
     }
 
@@ -105,12 +120,44 @@ def _post_event() -> dict[str, Any]:
         "parameters": [ref("IdempotencyKey", "parameters")],
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {
-            "201": _response("The event is written down, and its emails are owed.", "Caused")
+            "201": response("The event is written down, and its emails are owed.", "Caused")
             | {"links": _links()},
-            "200": _response(
+            "200": response(
                 "The same request came before; this is the answer it got.", "Caused", replayed=True
             ),
-            **_problems(*problems),
+            **problem_responses(*problems),
+        },
+    }
+
+
+def _post_batch() -> dict[str, Any]:
+    body = object_of(
+        events={
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_EVENTS,
+            "items": {
+                "description": "An event as `POST /api/v1/events` takes it, and beside it its `idempotency_key`."
+            },
+        }
+    )
+    problems = (
+        ProblemKind.UNREADABLE,
+        ProblemKind.TOKEN,
+        ProblemKind.SCOPE,
+        ProblemKind.TOO_LARGE,
+        ProblemKind.CONTENT_TYPE,
+        ProblemKind.INVALID,
+        ProblemKind.TOO_MANY,
+        ProblemKind.BUSY,
+    )
+    return {
+        "operationId": "sendEvents",
+        "summary": "Tell many things that happened",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": {
+            "200": response("A result for each event, in their order.", "Results"),
+            **problem_responses(*problems),
         },
     }
 
@@ -124,7 +171,7 @@ def _links() -> dict[str, Any]:
 
 def _get_commissions() -> dict[str, Any]:
     found = _get("listCommissions", "What an order earns", "Commissions", "Order")
-    return found | {"responses": found["responses"] | _problems(ProblemKind.INVALID)}
+    return found | {"responses": found["responses"] | problem_responses(ProblemKind.INVALID)}
 
 
 def _get(operation: str, summary: str, schema: str, parameter: str = "Id") -> dict[str, Any]:
@@ -133,8 +180,8 @@ def _get(operation: str, summary: str, schema: str, parameter: str = "Id") -> di
         "summary": summary,
         "parameters": [ref(parameter, "parameters")],
         "responses": {
-            "200": _response(f"{summary}.", schema),
-            **_problems(
+            "200": response(f"{summary}.", schema),
+            **problem_responses(
                 ProblemKind.TOKEN,
                 ProblemKind.SCOPE,
                 ProblemKind.NOT_FOUND,
@@ -151,33 +198,8 @@ def _get_sending() -> dict[str, Any]:
     return {
         "operationId": "getSending",
         "summary": summary,
-        "responses": {"200": _response(f"{summary}.", "Sending"), **_problems(*problems)},
+        "responses": {"200": response(f"{summary}.", "Sending"), **problem_responses(*problems)},
     }
-
-
-def _response(description: str, schema: str, *, replayed: bool = False) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "description": description,
-        "content": {"application/json": {"schema": ref(schema)}},
-    }
-    if replayed:
-        header = {"required": True, "schema": {"type": "string", "const": "true"}}
-        found["headers"] = {"Idempotent-Replayed": header}
-    return found
-
-
-def _problems(*kinds: ProblemKind) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for kind in kinds:
-        status, title, when = PROBLEM_KINDS[kind]
-        found[str(status)] = {
-            "description": f"{title}. {when}",
-            "content": {MEDIA_TYPE: {"schema": ref("Problem")}},
-        }
-        if status in {401, 403, 429}:
-            name = "Retry-After" if status == 429 else "WWW-Authenticate"
-            found[str(status)]["headers"] = {name: {"required": True, "schema": {"type": "string"}}}
-    return found
 
 
 def _problem() -> Schema:

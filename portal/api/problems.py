@@ -28,6 +28,7 @@ class ProblemKind(StrEnum):
     NOT_FOUND = "not-found"
     UNKNOWN_AFFILIATE = "unknown-affiliate"
     METHOD = "method"
+    CONFLICT = "conflict"
     TOO_LARGE = "too-large"
     CONTENT_TYPE = "content-type"
     INVALID = "invalid"
@@ -47,7 +48,7 @@ PROBLEM_KINDS: Mapping[ProblemKind, tuple[int, str, str]] = {
     ProblemKind.KEY_MISSING: (
         400,
         "The Idempotency-Key header is missing",
-        "Each event needs a key of its own.",
+        "Each event and each new affiliate needs a key of its own.",
     ),
     ProblemKind.TOKEN: (
         401,
@@ -67,24 +68,29 @@ PROBLEM_KINDS: Mapping[ProblemKind, tuple[int, str, str]] = {
     ProblemKind.UNKNOWN_AFFILIATE: (
         404,
         "No such affiliate",
-        "Nobody in this programme has this code or email address.",
+        "Nobody in this programme has this code, external id or email address.",
     ),
     ProblemKind.METHOD: (
         405,
         "This address does not take this method",
         "The header Allow lists what it takes.",
     ),
-    ProblemKind.TOO_LARGE: (413, "The body is too large", "A body has at most 64 KiB."),
+    ProblemKind.CONFLICT: (
+        409,
+        "The affiliate cannot be stored or changed so",
+        "A value belongs to another affiliate, or the state does not allow it; each reason is listed in errors.",
+    ),
+    ProblemKind.TOO_LARGE: (413, "The body is too large", "A body has at most 64 KiB, a batch 256 KiB."),
     ProblemKind.CONTENT_TYPE: (415, "The body is not sent as JSON", "Send Content-Type: application/json."),
     ProblemKind.INVALID: (
         422,
-        "The event is not as it should be",
+        "A field is not as it should be",
         "Each field at fault is listed in errors.",
     ),
     ProblemKind.KEY_REUSED: (
         422,
-        "The key was used for another event",
-        "Use a new Idempotency-Key for each event.",
+        "The key was used for another request",
+        "Use a new Idempotency-Key for each event and each new affiliate.",
     ),
     ProblemKind.TOO_MANY: (429, "Too many requests", "Wait for as many seconds as Retry-After says."),
     ProblemKind.FAILED: (

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..bounces.meaning import Meaning
 from ..events.models import EmailDecision
 from ..events.types import EventType, Source
 from ..money.models import CommissionState
 from ..outbox.models import Outcome, Status
+from .openapi_parts import DECIMAL, NUMBER, TEXT, TIMESTAMP, array_of, enum_of, nullable, object_of, ref
 from .schemas import SHAPES, Schema
 
 _STATUS_MEANINGS = {
@@ -48,65 +47,34 @@ _OUTCOME_MEANINGS = {
 }
 
 
-def ref(name: str, kind: str = "schemas") -> Schema:
-    """Return the reference to a component."""
-    return {"$ref": f"#/components/{kind}/{name}"}
-
-
-def object_of(*optional: str, **members: Schema) -> Schema:
-    """Return the schema of an object with these members, all required but the ``optional`` ones."""
-    return {
-        "type": "object",
-        "properties": members,
-        "required": [name for name in members if name not in optional],
-        "additionalProperties": False,
-    }
-
-
-_TEXT: Schema = {"type": "string"}
-_DECIMAL: Schema = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"}
-_NUMBER: Schema = {"type": "integer", "minimum": 1}
-_TIMESTAMP: Schema = {"type": "string", "format": "date-time"}
-
-
-def _nullable(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _enum(meanings: dict[Any, str]) -> Schema:
-    return {
-        "type": "string",
-        "enum": [member.value for member in meanings],
-        "description": "; ".join(f"`{member.value}`: {meaning}" for member, meaning in meanings.items())
-        + ".",
-    }
-
-
 def response_schemas() -> dict[str, Schema]:
     """Return the components that describe responses."""
     return {
-        "Status": _enum(_STATUS_MEANINGS),
-        "Why": _enum(_DECISION_MEANINGS),
+        "Status": enum_of(_STATUS_MEANINGS),
+        "Why": enum_of(_DECISION_MEANINGS),
         "Mail": _mail(),
-        "Caused": object_of(id=_NUMBER, event={"enum": list(SHAPES)}, mails=_array("Mail")),
+        "Caused": object_of(id=NUMBER, event={"enum": list(SHAPES)}, mails=array_of("Mail")),
+        "Results": object_of(results=array_of("Result")),
+        "Result": {
+            "oneOf": [
+                object_of(status={"enum": [200, 201]}, result=ref("Caused")),
+                object_of(status={"type": "integer", "minimum": 400}, problem=ref("Problem")),
+            ]
+        },
         "Event": _event(),
         "Balances": _balances(),
-        "Commissions": object_of(commissions=_array("Commission")),
+        "Commissions": object_of(commissions=array_of("Commission")),
         "Commission": _commission(),
         "Message": _message(),
         "Attempt": _attempt(),
     }
 
 
-def _array(schema: str) -> Schema:
-    return {"type": "array", "items": ref(schema)}
-
-
 def _mail() -> Schema:
     return {
         "oneOf": [
-            object_of(kind=_TEXT, recipient=_TEXT, message=_NUMBER, status=_nullable(ref("Status"))),
-            object_of(kind=_TEXT, recipient=_TEXT, why=ref("Why")),
+            object_of(kind=TEXT, recipient=TEXT, message=NUMBER, status=nullable(ref("Status"))),
+            object_of(kind=TEXT, recipient=TEXT, why=ref("Why")),
         ],
         "description": (
             "An email that is owed, with the id of its message (and no status once the log of it is cleared); "
@@ -117,69 +85,69 @@ def _mail() -> Schema:
 
 def _event() -> Schema:
     return object_of(
-        id=_NUMBER,
+        id=NUMBER,
         event={"type": "string", "enum": [one.value.replace("-", "_") for one in EventType]},
         source={"type": "string", "enum": [one.value for one in Source]},
-        affiliate=_nullable(object_of(code=_TEXT, link=_nullable(_TEXT))),
-        data={"type": "object", "additionalProperties": _TEXT},
-        created_at=_TIMESTAMP,
-        mails=_array("Mail"),
+        affiliate=nullable(object_of(code=TEXT, link=nullable(TEXT))),
+        data={"type": "object", "additionalProperties": TEXT},
+        created_at=TIMESTAMP,
+        mails=array_of("Mail"),
     )
 
 
 def _balances() -> Schema:
     one = object_of(
-        currency=_TEXT,
-        pending=_DECIMAL | {"description": "Waits for approval."},
-        approved=_DECIMAL | {"description": "Is approved and not paid yet, with corrections."},
-        paid=_DECIMAL | {"description": "Was paid out."},
+        currency=TEXT,
+        pending=DECIMAL | {"description": "Waits for approval."},
+        approved=DECIMAL | {"description": "Is approved and not paid yet, with corrections."},
+        paid=DECIMAL | {"description": "Was paid out."},
     )
-    return object_of(affiliate=object_of(code=_TEXT), balances={"type": "array", "items": one})
+    return object_of(affiliate=object_of(code=TEXT), balances={"type": "array", "items": one})
 
 
 def _commission() -> Schema:
     return object_of(
-        order=_TEXT,
-        affiliate=object_of(code=_TEXT),
+        order=TEXT,
+        affiliate=object_of(code=TEXT),
         state={"type": "string", "enum": [one.value for one in CommissionState]},
-        currency=_TEXT,
-        amount=_DECIMAL,
-        commission=_DECIMAL,
-        refunded=_DECIMAL,
-        left=_DECIMAL | {"description": "What counts, after refunds and declines."},
-        paid=_DECIMAL | {"description": "By payouts that name the order."},
-        reason=_TEXT,
-        occurred_at=_TIMESTAMP,
-        decided_at=_nullable(_TIMESTAMP),
+        currency=TEXT,
+        amount=DECIMAL,
+        commission=DECIMAL,
+        refunded=DECIMAL,
+        left=DECIMAL | {"description": "What counts, after refunds and declines."},
+        paid=DECIMAL | {"description": "By payouts that name the order."},
+        reason=TEXT,
+        occurred_at=TIMESTAMP,
+        decided_at=nullable(TIMESTAMP),
     )
 
 
 def _message() -> Schema:
     return object_of(
-        id=_NUMBER,
-        event=_nullable(_NUMBER),
-        kind=_TEXT,
-        recipient=_TEXT,
-        subject=_TEXT,
+        id=NUMBER,
+        event=nullable(NUMBER),
+        kind=TEXT,
+        recipient=TEXT,
+        subject=TEXT,
         status=ref("Status"),
-        outcome=_nullable(_enum(_OUTCOME_MEANINGS)),
-        explanation=_TEXT,
-        created_at=_TIMESTAMP,
-        settled_at=_nullable(_TIMESTAMP),
-        attempts=_array("Attempt"),
+        outcome=nullable(enum_of(_OUTCOME_MEANINGS)),
+        explanation=TEXT,
+        created_at=TIMESTAMP,
+        settled_at=nullable(TIMESTAMP),
+        attempts=array_of("Attempt"),
     )
 
 
 def _attempt() -> Schema:
     return object_of(
-        number=_NUMBER,
+        number=NUMBER,
         outcome={"type": "string", "enum": [one.value for one in Outcome]},
-        started_at=_TIMESTAMP,
-        ended_at=_nullable(_TIMESTAMP),
-        server=_TEXT,
-        stage=_TEXT,
-        reply_code=_nullable({"type": "integer"}),
-        enhanced_code=_TEXT,
+        started_at=TIMESTAMP,
+        ended_at=nullable(TIMESTAMP),
+        server=TEXT,
+        stage=TEXT,
+        reply_code=nullable({"type": "integer"}),
+        enhanced_code=TEXT,
         reply={"type": "string", "description": "The server’s own words."},
-        queue_id=_TEXT,
+        queue_id=TEXT,
     )

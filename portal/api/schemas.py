@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Characters that end a line, are invisible or reorder text: C0, C1, separators, bidirectional marks.
 _INVISIBLE = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
 ORDER_PATTERN = _ONE_LINE = rf"^[^\s{_INVISIBLE}][^{_INVISIBLE}]*$"
-_MAILBOX = r"^[^\s@\u0000-\u0020\u007f-\u009f<>]{1,64}@[^\s@\u0000-\u0020\u007f-\u009f<>]{1,185}$"
+MAILBOX_PATTERN = r"^[^\s@\u0000-\u0020\u007f-\u009f<>]{1,64}@[^\s@\u0000-\u0020\u007f-\u009f<>]{1,185}$"
 
 Schema = dict[str, Any]
 
@@ -128,7 +128,7 @@ _ALL = (
             {
                 "type": "string",
                 "maxLength": 254,
-                "pattern": _MAILBOX,
+                "pattern": MAILBOX_PATTERN,
                 "description": "An email address, such as robin@vale.example. Leave it out unless the affiliate may see it.",
                 "examples": ["robin@vale.example"],
             },
@@ -242,7 +242,7 @@ def schemas() -> dict[str, Schema]:
     """Return the components that describe requests."""
     affiliate: Schema = {
         "type": "object",
-        "description": "Whom it is about: exactly one of code and email.",
+        "description": "Whom it is about: name exactly one of code, external_id and email.",
         "properties": {
             "code": {
                 "type": "string",
@@ -250,11 +250,19 @@ def schemas() -> dict[str, Schema]:
                 "description": "The code in the affiliate’s link: letters, digits, - and _.",
                 "examples": ["GRACE42K"],
             },
+            "external_id": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 100,
+                "pattern": _ONE_LINE,
+                "description": "Your own id of the affiliate: one line of 1 to 100 characters.",
+                "examples": ["crm-7"],
+            },
             "email": {
                 "type": "string",
                 "maxLength": 254,
-                "pattern": _MAILBOX,
-                "description": "The email address the affiliate signed up with.",
+                "pattern": MAILBOX_PATTERN,
+                "description": "The affiliate’s email address.",
                 "examples": ["grace@hopper.example"],
             },
         },

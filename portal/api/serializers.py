@@ -67,7 +67,7 @@ def event_json(account_id: int, event_id: int) -> Json | None:
         "source": found.source.value,
         "affiliate": _affiliate_json(affiliate) if affiliate else None,
         "data": {name: str(value) for name, value in found.values.items()},
-        "created_at": _timestamp(found.created_at),
+        "created_at": timestamp(found.created_at),
         "mails": _mails_json(_mails(found), message_statuses(found)),
     }
 
@@ -94,8 +94,8 @@ def message_json(account_id: int, message_id: int) -> Json | None:
         "status": row.status.value,
         "outcome": outcome.meaning.value if outcome is not None else None,
         "explanation": message_page.describe(row, attempts, find_queue(account_id), outcome).sentence,
-        "created_at": _timestamp(row.created_at),
-        "settled_at": _timestamp(row.settled_at),
+        "created_at": timestamp(row.created_at),
+        "settled_at": timestamp(row.settled_at),
         "attempts": [_attempt_json(one) for one in attempts],
     }
 
@@ -140,8 +140,8 @@ def _commission_json(row: Commission, code: str) -> Json:
         "left": number(row.remaining),
         "paid": number(row.paid),
         "reason": row.reason,
-        "occurred_at": _timestamp(row.occurred_at),
-        "decided_at": _timestamp(row.decided_at),
+        "occurred_at": timestamp(row.occurred_at),
+        "decided_at": timestamp(row.decided_at),
     }
 
 
@@ -166,8 +166,8 @@ def _attempt_json(attempt: DeliveryAttempt) -> Json:
     return {
         "number": attempt.number,
         "outcome": attempt.outcome.value,
-        "started_at": _timestamp(attempt.started_at),
-        "ended_at": _timestamp(attempt.ended_at),
+        "started_at": timestamp(attempt.started_at),
+        "ended_at": timestamp(attempt.ended_at),
         "server": attempt.server,
         "stage": attempt.stage,
         "reply_code": attempt.reply_code,
@@ -181,5 +181,6 @@ def _event_name(event: Event) -> str:
     return event.type.value.replace("-", "_")
 
 
-def _timestamp(at: datetime | None) -> str | None:
+def timestamp(at: datetime | None) -> str | None:
+    """Return a time as responses state it (RFC 3339, UTC)."""
     return f"{at:%Y-%m-%dT%H:%M:%SZ}" if at else None

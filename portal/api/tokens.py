@@ -142,6 +142,15 @@ def authenticate(header: str, *, now: datetime) -> Bearer | None:
     return Bearer(row.id, row.account_id, row.scope)
 
 
+def count_batch(bearer: Bearer, limit: rate_limit.RateLimit, *, now: datetime) -> None:
+    """Count a request with many events under a limit of its own. Commits. Raises RateLimited."""
+    with read_write():
+        wait = rate_limit.consume_or_wait(limit, bearer.token_id, now=now)
+        db.session.commit()
+    if wait:
+        raise RateLimited(wait)
+
+
 def _count_request(token_id: int, now: datetime) -> timedelta:
     """Count a request, even a GET; return zero, or the time to wait. Updates ``last_used_at`` at most once a minute."""
     with read_write():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..clock import utcnow
 from ..events.types import MAX_AHEAD
 from ..smtp.protocol.reply import plain_text
+from .affiliates.document import affiliate_request_schemas
 from .problems import FieldError, Problem, ProblemKind
 from .schemas import SHAPES, EventShape, schemas
 
@@ -28,8 +29,9 @@ class ValidEvent:
     """A valid event. ``values`` are the variables of its notices, all of them text."""
 
     shape: EventShape
-    code: str  # of the affiliate; either this or the mailbox
+    code: str  # of the affiliate; exactly one of these three
     mailbox: str
+    external_id: str
     values: Mapping[str, str]
     occurred_at: datetime
     notify: bool  # also if it happened long ago
@@ -38,22 +40,23 @@ class ValidEvent:
 def validate(body: Any) -> ValidEvent:
     """Return the event in a request body. Raises Problem with an error for each invalid field."""
     if not isinstance(body, dict):
-        raise _invalid([FieldError("#", 'An event is an object: {"event": …, "affiliate": …, "data": …}.')])
+        raise invalid([FieldError("#", 'An event is an object: {"event": …, "affiliate": …, "data": …}.')])
     event = body.get("event")
     shape = SHAPES.get(event) if isinstance(event, str) else None
     if shape is None:
-        raise _invalid([FieldError("#/event", f"Say what happened: one of {', '.join(SHAPES)}.")])
-    errors = _errors(shape, body)
+        raise invalid([FieldError("#/event", f"Say what happened: one of {', '.join(SHAPES)}.")])
+    errors = _errors(shape.component, body)
     if errors:
-        raise _invalid(errors)
-    occurred_at = _instant(body["occurred_at"]) if "occurred_at" in body else utcnow()
+        raise invalid(errors)
+    occurred_at = instant(body["occurred_at"]) if "occurred_at" in body else utcnow()
     if occurred_at > utcnow() + MAX_AHEAD:
-        raise _invalid([FieldError("#/occurred_at", _AHEAD)])
+        raise invalid([FieldError("#/occurred_at", _AHEAD)])
     affiliate = body["affiliate"]
     return ValidEvent(
         shape,
         affiliate.get("code", ""),
         affiliate.get("email", ""),
+        affiliate.get("external_id", ""),
         _values(shape, body),
         occurred_at,
         notify=body.get("notify", False),
@@ -69,7 +72,8 @@ def find_errors(body: Any) -> Sequence[FieldError]:
     return ()
 
 
-def _invalid(errors: list[FieldError]) -> Problem:
+def invalid(errors: list[FieldError]) -> Problem:
+    """Return the problem of a request with invalid fields."""
     count = "One field is" if len(errors) == 1 else f"{len(errors)} fields are"
     return Problem(ProblemKind.INVALID, f"{count} not as it should be. Nothing was written down.", errors)
 
@@ -78,20 +82,26 @@ def _values(shape: EventShape, body: Mapping[str, Any]) -> dict[str, str]:
     """Return the variables of the event type; an omitted one is empty."""
     values = {one.name: body["data"].get(one.name, "") for one in shape.fields}
     when = (
-        {"occurred_at": f"{_instant(body['occurred_at']):%Y-%m-%dT%H:%M:%SZ}"}
-        if "occurred_at" in body
-        else {}
+        {"occurred_at": f"{instant(body['occurred_at']):%Y-%m-%dT%H:%M:%SZ}"} if "occurred_at" in body else {}
     )
     return values | dict(shape.fixed) | when
 
 
-def _instant(text: str) -> datetime:
+def instant(text: str) -> datetime:
+    """Return the time that a valid date-time names."""
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
 
 
-def _errors(shape: EventShape, body: Mapping[str, Any]) -> list[FieldError]:
+def validate_component(component: str, body: Any) -> None:
+    """Check a body by one of the schemas. Raises Problem with an error for each invalid field."""
+    errors = _errors(component, body)
+    if errors:
+        raise invalid(errors)
+
+
+def _errors(component: str, body: Any) -> list[FieldError]:
     found: dict[str, FieldError] = {}
-    for error in _validator(shape.component).iter_errors(body):
+    for error in _validator(component).iter_errors(body):
         for one in _field_errors(error):
             found.setdefault(one.pointer, one)
     return sorted(found.values(), key=lambda one: one.pointer)
@@ -112,7 +122,7 @@ def _field_errors(error: ValidationError) -> Iterator[FieldError]:
                     message = f"There is no such field; there are {', '.join(known)}."
                     yield FieldError(_pointer([*path, plain_text(name, 60)]), message)
         case "minProperties" | "maxProperties":
-            yield FieldError(_pointer(path), "Name the affiliate by exactly one of code and email.")
+            yield FieldError(_pointer(path), str(error.schema["description"]))
         case "type":
             yield FieldError(_pointer(path), _wrong_type(error))
         case _:
@@ -146,7 +156,10 @@ def _validator(component: str) -> Validator:
     formats = FormatChecker(formats=())
     formats.checks("date-time", raises=ValueError)(_is_timestamp)
     strict = extend(Draft202012Validator, {"pattern": _pattern})
-    whole = {"$ref": f"#/components/schemas/{component}", "components": {"schemas": schemas()}}
+    whole = {
+        "$ref": f"#/components/schemas/{component}",
+        "components": {"schemas": schemas() | affiliate_request_schemas()},
+    }
     validator: Validator = strict(whole, format_checker=formats)
     return validator
 

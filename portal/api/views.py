@@ -13,9 +13,10 @@ from ..clock import utcnow
 from ..security_log import SecurityEvent, record
 from ..state import current_config
 from ..status.sending import status_of
-from . import ingest, serializers, strict_json, tokens
+from . import event_batches, ingest, serializers, strict_json, tokens
 from .models import TokenScope
-from .openapi import KEY_PATTERN, document
+from .openapi import document
+from .openapi_parts import KEY_PATTERN
 from .problems import FieldError, Problem, ProblemKind, problem_response
 from .schemas import ORDER_PATTERN
 
@@ -27,9 +28,9 @@ blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 
 _MAX_BODY_BYTES = 64 * 1024
 _ORDER_MAX_CHARS = 64
-_ID = "<int(max=999999999999):id_>"
+ID = "<int(max=999999999999):id_>"
 # No CORS: other sites may not use the API from a browser, so OPTIONS is not answered.
-_NO_OPTIONS: dict[str, Any] = {"provide_automatic_options": False}
+NO_OPTIONS: dict[str, Any] = {"provide_automatic_options": False}
 _KEY_PATTERN = re.compile(KEY_PATTERN[:-1] + r"\Z")
 _ORDER_PATTERN = re.compile(ORDER_PATTERN[:-1] + r"\Z")
 
@@ -39,65 +40,76 @@ def _render_problem(problem: Problem) -> Response:
     return problem_response(problem)
 
 
-@blueprint.get("/openapi.json", **_NO_OPTIONS)
+@blueprint.get("/openapi.json", **NO_OPTIONS)
 def openapi() -> Response:
     """Return the OpenAPI document."""
-    return _json(document(current_config().base_url))
+    return json_response(document(current_config().base_url))
 
 
-@blueprint.post("/events", **_NO_OPTIONS)
+@blueprint.post("/events", **NO_OPTIONS)
 def send_event() -> Response:
-    bearer = _authenticate(TokenScope.EVENTS)
-    body = _body()
-    result = ingest.ingest_event(bearer.account_id, body, key=_idempotency_key(), now=utcnow())
+    bearer = authenticate(TokenScope.EVENTS)
+    body = json_body()
+    result = ingest.ingest_event(bearer.account_id, body, key=idempotency_key(), now=utcnow())
     if result.replayed:
-        return _json(result.response, 200, {"Idempotent-Replayed": "true"})
-    return _json(result.response, 201, {"Location": f"/api/v1/events/{result.response['id']}"})
+        return json_response(result.response, 200, {"Idempotent-Replayed": "true"})
+    return json_response(result.response, 201, {"Location": f"/api/v1/events/{result.response['id']}"})
 
 
-@blueprint.get(f"/events/{_ID}", **_NO_OPTIONS)
+@blueprint.post("/events/batch", **NO_OPTIONS)
+def send_events() -> Response:
+    bearer = authenticate(TokenScope.EVENTS)
+    try:
+        tokens.count_batch(bearer, event_batches.REQUEST_LIMIT, now=utcnow())
+    except tokens.RateLimited as limited:
+        raise _too_many(limited) from None
+    body = json_body(event_batches.MAX_BODY_BYTES)
+    return json_response(event_batches.ingest_batch(bearer.account_id, body, now=utcnow()))
+
+
+@blueprint.get(f"/events/{ID}", **NO_OPTIONS)
 def show_event(id_: int) -> Response:
-    bearer = _authenticate(TokenScope.EVENTS)
-    return _json(serializers.event_json(bearer.account_id, id_) or _not_found())
+    bearer = authenticate(TokenScope.EVENTS)
+    return json_response(serializers.event_json(bearer.account_id, id_) or not_found())
 
 
-@blueprint.get(f"/messages/{_ID}", **_NO_OPTIONS)
+@blueprint.get(f"/messages/{ID}", **NO_OPTIONS)
 def show_message(id_: int) -> Response:
-    bearer = _authenticate(TokenScope.EVENTS)
-    return _json(serializers.message_json(bearer.account_id, id_) or _not_found())
+    bearer = authenticate(TokenScope.EVENTS)
+    return json_response(serializers.message_json(bearer.account_id, id_) or not_found())
 
 
-@blueprint.get("/affiliates/<code>/balance", **_NO_OPTIONS)
+@blueprint.get("/affiliates/<code>/balance", **NO_OPTIONS)
 def show_balance(code: str) -> Response:
-    bearer = _authenticate(TokenScope.EVENTS)
-    return _json(serializers.balance_json(bearer.account_id, code) or _not_found())
+    bearer = authenticate(TokenScope.EVENTS)
+    return json_response(serializers.balance_json(bearer.account_id, code) or not_found())
 
 
-@blueprint.get("/commissions", **_NO_OPTIONS)
+@blueprint.get("/commissions", **NO_OPTIONS)
 def list_commissions() -> Response:
     """Return the commissions of the order that the query names."""
-    bearer = _authenticate(TokenScope.EVENTS)
+    bearer = authenticate(TokenScope.EVENTS)
     order = request.args.get("order", "")
     if len(order) > _ORDER_MAX_CHARS or not _ORDER_PATTERN.match(order):
         message = f"Name the order: ?order=, with 1 to {_ORDER_MAX_CHARS} visible characters."
         raise Problem(ProblemKind.INVALID, message, [FieldError("#/order", message)])
-    return _json(serializers.commissions_json(bearer.account_id, order))
+    return json_response(serializers.commissions_json(bearer.account_id, order))
 
 
-@blueprint.get("/sending", **_NO_OPTIONS)
+@blueprint.get("/sending", **NO_OPTIONS)
 def show_sending() -> Response:
     """Return the sending status of the token's account."""
-    bearer = _authenticate(TokenScope.SENDING)
-    return _json(status_of(bearer.account_id).as_dict())
+    bearer = authenticate(TokenScope.SENDING)
+    return json_response(status_of(bearer.account_id).as_dict())
 
 
-def _authenticate(scope: TokenScope) -> tokens.Bearer:
+def authenticate(scope: TokenScope) -> tokens.Bearer:
     """Return the bearer of the request's token, if it has this scope; session cookies are ignored. Raises Problem."""
     header = request.headers.get("Authorization", "")
     try:
         bearer = tokens.authenticate(header, now=utcnow())
     except tokens.RateLimited as limited:
-        raise Problem(ProblemKind.TOO_MANY, headers={"Retry-After": str(limited.seconds)}) from None
+        raise _too_many(limited) from None
     if bearer is None:
         # RFC 6750 section 3.1: no error code if no token was sent.
         error = ', error="invalid_token"' if header else ""
@@ -111,20 +123,21 @@ def _authenticate(scope: TokenScope) -> tokens.Bearer:
     return bearer
 
 
-def _body() -> Any:
+def json_body(max_bytes: int = _MAX_BODY_BYTES) -> Any:
+    """Return the JSON body of the request. Raises Problem."""
     if request.mimetype != "application/json":
         raise Problem(ProblemKind.CONTENT_TYPE)
     if request.content_encoding not in {None, "", "identity"}:
         raise Problem(ProblemKind.CONTENT_TYPE, "Send the body as it is, without Content-Encoding.")
-    request.max_content_length = _MAX_BODY_BYTES
+    request.max_content_length = max_bytes
     try:
         body = request.get_data()
     except RequestEntityTooLarge:
-        raise Problem(ProblemKind.TOO_LARGE) from None
+        raise Problem(ProblemKind.TOO_LARGE, f"At most {max_bytes // 1024} KiB.") from None
     return strict_json.parse(body)
 
 
-def _idempotency_key() -> str:
+def idempotency_key() -> str:
     """Return the Idempotency-Key without quotes, which are part of the header's syntax, not of the key. Raises Problem."""
     header = request.headers.get("Idempotency-Key", "")
     if not _KEY_PATTERN.match(header):
@@ -133,11 +146,19 @@ def _idempotency_key() -> str:
     return header.strip('"')
 
 
-def _not_found() -> Any:
+def _too_many(limited: tokens.RateLimited) -> Problem:
+    return Problem(ProblemKind.TOO_MANY, headers={"Retry-After": str(limited.seconds)})
+
+
+def not_found() -> Any:
+    """Raise the problem of an id that the account does not have."""
     raise Problem(ProblemKind.NOT_FOUND)
 
 
-def _json(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(
+    body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a JSON response."""
     response = Response(json.dumps(body), status, content_type="application/json")
     response.headers.update(headers or {})
     return response

@@ -54,6 +54,11 @@ def decline(account: Account, affiliate_id: int, reason: str, *, now: datetime) 
     return _change_state(account, affiliate_id, _DECLINE, now, {"reason": reason})
 
 
+def decline_without_reason(account: Account, affiliate_id: int, *, now: datetime) -> StateChange | None:
+    """Decline a pending affiliate; the email states no reason. As ``approve``. Commits."""
+    return decline(account, affiliate_id, "", now=now)
+
+
 def suspend(account: Account, affiliate_id: int, *, now: datetime) -> StateChange | None:
     """Suspend an active affiliate: no email is sent to them, and queued ones are cancelled. As ``approve``. Commits.
 

@@ -72,6 +72,11 @@ def erase(account_id: int, affiliate_id: int, *, by: str, now: datetime) -> Eras
     return ErasureResult(row, is_new=True)
 
 
+def erase_by_api(account_id: int, affiliate_id: int, by: str, now: datetime) -> bool:
+    """Erase an affiliate for the API; return whether the account has one with this id. Commits."""
+    return erase(account_id, affiliate_id, by=by, now=now) is not None
+
+
 def find(account_id: int, affiliate_id: int) -> Erasure | None:
     """Return the erasure of an affiliate of this account."""
     query = select(Erasure).where(Erasure.affiliate_id == affiliate_id, Erasure.account_id == account_id)

@@ -12,6 +12,7 @@ from portal.accounts.models import Account
 from portal.affiliates import page_keys
 from portal.affiliates.models import Affiliate, AffiliateState
 from portal.api import tokens
+from portal.api.models import TokenScope
 from portal.clock import utcnow
 from portal.db import db
 from portal.events.models import Event
@@ -77,9 +78,9 @@ def token_of(app):
     """Return a function that creates a token of a programme."""
     numbers = count()
 
-    def token_of(slug="brightleaf"):
-        form_key = f"{next(numbers):043}"
-        return tokens.create(account_of(slug).id, name="Shop", by="Ada", form_key=form_key, now=utcnow())
+    def token_of(slug="brightleaf", scope=TokenScope.EVENTS):
+        new = {"name": "Shop", "by": "Ada", "form_key": f"{next(numbers):043}", "scope": scope}
+        return tokens.create(account_of(slug).id, now=utcnow(), **new)
 
     return token_of
 

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 from portal.api import tokens
+from portal.api.models import TokenScope
 from portal.api.schemas import SHAPES
 from portal.events.models import EmailDecision
 
@@ -17,24 +18,29 @@ EXAMPLE = re.compile(r"```sh\n(.*?)```\n\n`(\d{3}) [^`]*`:[^`]*(?:```json\n(.*?)
 BASE = "https://signet.example.com"
 
 
-def run(client, command, token):
+def run(client, command, token, affiliates_token):
     """Send the request that curl would send for this command."""
-    words = shlex.split(command.replace("$SIGNET_URL", BASE).replace("$SIGNET_TOKEN", token))
+    filled = command.replace("$SIGNET_URL", BASE).replace("$SIGNET_TOKEN", token)
+    words = shlex.split(filled.replace("$SIGNET_AFFILIATES_TOKEN", affiliates_token))
     assert words[0] == "curl"
     headers = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
     data = [words[at + 1] for at, word in enumerate(words) if word == "-d"]
-    path = words[1].removeprefix(BASE)
+    path = next(word for word in words if word.startswith(BASE)).removeprefix(BASE)
+    if "-X" in words:
+        body = {"data": data[0].encode()} if data else {}
+        return client.open(path, method=words[words.index("-X") + 1], headers=headers, **body)
     if data:
         return client.post(path, data=data[0].encode(), headers=headers)
     return client.get(path, headers=headers)
 
 
-def test_every_command_gets_the_documented_response(owner, client, token, affiliate):
+def test_every_command_gets_the_documented_response(owner, client, token, token_of, affiliate):
     affiliate(mailbox="grace@hopper.example")
+    affiliates_token = token_of(scope=TokenScope.AFFILIATES)
     examples = EXAMPLE.findall(PAGE)
-    assert len(examples) == PAGE.count("```sh") == 6
+    assert len(examples) == PAGE.count("```sh") == 10
     for command, status, response in examples:
-        result = run(client, command, token)
+        result = run(client, command, token, affiliates_token)
         assert result.status_code == int(status), (command, result.get_json())
         if response:
             assert result.get_json() == json.loads(response.replace(BASE, "http://127.0.0.1")), command

@@ -10,13 +10,14 @@ import pytest
 import time_machine
 from sqlalchemy import select
 
-from portal.affiliates import suppressions
+from portal.affiliates import links, suppressions
 from portal.affiliates.models import Affiliate, AffiliateState, FormerCode, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup_rules
 from portal.enrolment.changing import bulk_moderation
 from portal.outbox.models import OutboxMessage
+from portal.state import current_config
 from tests.enrolment.support import account_of, messages, newest_affiliate, path_in, sign_up
 
 NEW = "grace@new.example"
@@ -44,7 +45,7 @@ def edit(browser, affiliate, **changes):
 
 @pytest.mark.both_databases
 def test_name_code_id_and_notes_are_edited_shown_found_and_exported(owner, client, grace):
-    before = grace.code
+    before, dashboard = grace.code, links.dashboard_url(grace, current_config())
     changes = {
         "name": "Grâce Hopper",
         "code": "grace-1",
@@ -59,6 +60,9 @@ def test_name_code_id_and_notes_are_edited_shown_found_and_exported(owner, clien
         assert "Grâce Hopper" in owner.get("/affiliates", query_string={"q": query}).get_data(as_text=True)
     [row] = csv.DictReader(io.StringIO(owner.get("/affiliates.csv").get_data(as_text=True)))
     assert (row["Your own id"], row["Notes"], row["Code"]) == ("crm-7", "Called\n=on Monday", "grace-1")
+    # The private pages of emails of before still open, and new emails can be written.
+    assert client.get(dashboard).status_code == 200
+    assert links.dashboard_url(newest_affiliate(), current_config()) == dashboard
     # The code of before goes on working: in links, in addresses in emails of before, and back again.
     account_of().shop_url = "https://shop.example/"
     db.session.commit()

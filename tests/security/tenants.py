@@ -281,6 +281,7 @@ _BY_PATH = {  # what <id_> means, by the beginning of the route; the longest one
     "/settings/api/tokens/": "token",
     "/incidents/": "incident",
     "/api/v1/events/": "event",
+    "/api/v1/affiliates/": "affiliate",
     "/api/v1/messages/": "message",
 }
 _BY_NAME = {

@@ -31,6 +31,8 @@ from .. import confirmation_links, signup
 from ..signup_rules import get_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ...accounts.models import Account
 
 PER_ACCOUNT = rate_limit.RateLimit("address changes", 200, timedelta(days=1))
@@ -106,6 +108,17 @@ def pending(affiliate_id: int, *, now: datetime) -> ActionToken | None:
         ActionToken.created_at > now - confirmation_links.VALID_FOR[TokenPurpose.MAILBOX],
     )
     return db.session.scalars(query.order_by(ActionToken.id.desc()).limit(1)).first()
+
+
+def pending_addresses(affiliate_ids: Sequence[int], *, now: datetime) -> Mapping[int, str]:
+    """Return the new addresses that wait for their confirmation, by affiliate id."""
+    query = select(ActionToken.affiliate_id, ActionToken.mailbox).where(
+        ActionToken.affiliate_id.in_(affiliate_ids),
+        ActionToken.purpose == TokenPurpose.MAILBOX,
+        ActionToken.used_at.is_(None),
+        ActionToken.created_at > now - confirmation_links.VALID_FOR[TokenPurpose.MAILBOX],
+    )
+    return {id_: mailbox for id_, mailbox in db.session.execute(query.order_by(ActionToken.id)) if mailbox}
 
 
 def withdraw(affiliate_id: int) -> None:

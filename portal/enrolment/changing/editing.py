@@ -9,6 +9,7 @@ from flask_babel import gettext as _
 from sqlalchemy.exc import IntegrityError
 
 from ...affiliates import codes, directory
+from ...affiliates.models import AffiliateState
 from ...affiliates.search_text import search_text
 from ...db import db
 from ..moderation import lock_affiliate
@@ -54,7 +55,8 @@ def edit(account: Account, affiliate_id: int, changes: Changes, *, now: datetime
         AddressChangeLimit: Too many addresses were asked today.
     """
     affiliate = lock_affiliate(account.id, affiliate_id)
-    if affiliate is None:
+    if affiliate is None or affiliate.state is AffiliateState.ERASED:
+        db.session.rollback()
         return None
     try:
         _apply(affiliate, changes, now)

@@ -10,6 +10,7 @@ from flask_babel import ngettext
 from flask_login import current_user, login_required
 
 from ...affiliates import codes, directory
+from ...affiliates.models import AffiliateState
 from ...clock import utcnow
 from ...events import presenter
 from ...events.models import EmailDecision
@@ -32,6 +33,8 @@ _SEARCH_MAX_CHARS = 100
 @login_required
 def edit(id_: int) -> Any:
     affiliate = directory.find_affiliate(current_user.account_id, id_) or abort(404)
+    if affiliate.state is AffiliateState.ERASED:
+        abort(404)
     form = EditForm(formdata=None if request.method == "GET" else request.form, obj=affiliate)
     if not form.is_submitted():
         return _edit_page(affiliate, form)

@@ -1,0 +1,1 @@
+"""Affiliates in the API: the shop stores, reads, changes and erases them."""
