@@ -82,6 +82,11 @@ def markdown_to_html(source: str, notice: Notice) -> str:
     return link_addresses(unmasked, notice).strip()
 
 
+def inline_to_html(line: str) -> str:
+    """Return the HTML of one line, without its links and placeholders replaced."""
+    return str(_PARSER.renderInline(line))
+
+
 def _break_inside(line: str, marker: str, tokens: Sequence[LiquidToken]) -> str:
     """Return a line of HTML; where all of it is under a condition, its line break is, too."""
     words = list(re.finditer(rf"{marker}(\d+)x", line)) if line.endswith("<br>") else []

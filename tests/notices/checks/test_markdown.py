@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from portal.accounts.models import Account
-from portal.notices import validation
+from portal.notices import sanitize, validation
 from portal.notices.catalogue import CATALOGUE, CONFIRM_SIGN_UP, NEW_SIGN_UP
 from portal.notices.checks import formats
 from portal.notices.markup.markdown import markdown_to_html
@@ -138,10 +141,58 @@ def test_every_default_text_can_be_written_without_html(context, notice):
         ('<p><img src="https://x.example/a.png" alt="cup"></p>', "![cup](https://x.example/a.png)"),
         ("<p>{% if name %}a{% endif %}</p>", "{% if name %}a{% endif %}"),
         ("{% if name %}<p>b</p>{% endif %}", "{% if name %}\n\nb\n\n{% endif %}"),
+        ("<p>{% if name %}Hi {% endif %}there</p>", "{% if name %}Hi {% endif %}there"),
+        ("<p>Hi <strong>you </strong>there</p>", "Hi **you** there"),
+        ("<p>a<em></em><b> </b><strong> b</strong></p>", "a **b**"),
+        ("<p><b>a<strong>b</strong></b><b>c</b></p>", "**abc**"),
+        ("<p><strong>Total:</strong>{{ code }} <em>“x”</em>y</p>", "**Total**:{{ code }} *“x”* y"),
+        ("<strong><p>a<br>b</p><p>c</p></strong>", "**a**\n**b**\n\n**c**"),
+        ("<p>a<strong>(b)</strong></p>", "a(b)"),
+        ("<p><code>a_b*</code> <code>`x`</code></p>", "`a_b*` `` `x` ``"),
+        ("<pre>a ``` b</pre>", "````\na ``` b\n````"),
+        ('<p>x<a href="https://x.example/a b_(c"> y<br>z </a>w</p>', "x [y z](https://x.example/a%20b_%28c) w"),
+        ('<p><a href="https://x.example/_a_">https://x.example/_a_</a></p>', "https://x.example/\\_a\\_"),
+        ('<p><a href="https://x.example/it\'s">https://x.example/it\'s</a></p>', "[https://x.example/it's](https://x.example/it's)"),
+        ("<ul><li><p>a</p><p>b</p></li></ul>", "- a b"),
+        ("<h1>a<br><b>b</b></h1>", "# a **b**"),
     ],
 )  # fmt: skip
 def test_html_becomes_markdown(html, markdown):
     assert html_to_markdown(html) == markdown
+
+
+_FORMATTED = st.recursive(
+    st.sampled_from(
+        [
+            "a",
+            "b.",
+            " ",
+            "“c”",
+            "*",
+            "_",
+            "{{ code }}",
+            "<br>",
+            "<code>d_e</code>",
+            '<a href="https://x.example/f">g</a>',
+        ]
+    ),
+    lambda inner: st.builds(
+        lambda tag, parts: f"<{tag}>{''.join(parts)}</{tag}>",
+        st.sampled_from(["strong", "em", "s"]),
+        st.lists(inner, max_size=3),
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(parts=st.lists(_FORMATTED, min_size=1, max_size=4))
+def test_no_sign_of_markdown_is_shown(parts):
+    """What an owner sees in place of formatted words has the words, and no sign more."""
+    html = sanitize.sanitize_source(f"<p>{''.join(parts)}</p>").html
+    again = sanitize.sanitize_source(markdown_to_html(html_to_markdown(html), NEW_SIGN_UP)).html
+    shown, expected = ("".join(re.sub(r"<[^>]*>", "", one).split()) for one in (again, html))
+    assert shown == expected
 
 
 def test_markdown_becomes_html_when_asked_and_html_in_it_is_taken_as_it_is():
