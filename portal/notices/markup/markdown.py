@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 BUTTON_TITLE = "button"
 _UNUSED_RULES = ("code", "html_block", "html_inline", "lheading", "reference")
 _SMALLEST_HEADING = "h3"
+_MAX_CELLS = 2_000  # of a table; the parser adds those that its lines lack, up to 65,536
 _BEGINNING = re.compile(r"\{%-?\s{0,5}(?:if|unless|case)\b")
 _END = re.compile(r"\{%-?\s{0,5}end")
 
@@ -48,13 +49,15 @@ class _EmailRenderer(RendererHTML):
     heading_close = heading_open
 
 
-def _make_parser() -> MarkdownIt:
+def _make_parser(*, tables: bool) -> MarkdownIt:
     options: dict[str, Any] = {"html": False, "breaks": True, "xhtmlOut": False, "maxNesting": 20}
     parser = MarkdownIt("commonmark", options, renderer_cls=_EmailRenderer)
-    return parser.enable(["table", "strikethrough"]).disable(list(_UNUSED_RULES))
+    return parser.enable(["table", "strikethrough"] if tables else "strikethrough").disable(
+        list(_UNUSED_RULES)
+    )
 
 
-_PARSER = _make_parser()
+_PARSER, _PARSER_WITHOUT_TABLES = _make_parser(tables=True), _make_parser(tables=False)
 
 
 def markdown_to_html(source: str, notice: Notice) -> str:
@@ -67,7 +70,8 @@ def markdown_to_html(source: str, notice: Notice) -> str:
     for number, token in enumerate(tokens):  # a word stands for each token
         parts += (source[at : token.start], f"{marker}{number}x")
         at = token.end
-    html = _PARSER.render("".join((*parts, source[at:])))
+    masked = "".join((*parts, source[at:]))
+    html = (_PARSER_WITHOUT_TABLES if _has_large_table(masked) else _PARSER).render(masked)
 
     def is_tags(match: re.Match[str]) -> bool:
         return all(tokens[int(number)].is_tag for number in re.findall(rf"{marker}(\d+)x", match.group()))
@@ -85,6 +89,12 @@ def markdown_to_html(source: str, notice: Notice) -> str:
 def inline_to_html(line: str) -> str:
     """Return the HTML of one line, without its links and placeholders replaced."""
     return str(_PARSER.renderInline(line))
+
+
+def _has_large_table(source: str) -> bool:
+    """Return whether a table could have more than ``_MAX_CELLS``. Then the signs of all tables are shown as they stand."""
+    blocks = (block.split("\n") for block in re.split(r"\n[ \t]*\n", source) if "|" in block)
+    return any(len(lines) * max(line.count("|") for line in lines) > _MAX_CELLS for lines in blocks)
 
 
 def _break_inside(line: str, marker: str, tokens: Sequence[LiquidToken]) -> str:

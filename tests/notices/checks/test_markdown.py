@@ -195,6 +195,13 @@ def test_no_sign_of_markdown_is_shown(parts):
     assert shown == expected
 
 
+def test_a_table_of_very_many_cells_stays_text():
+    """The parser adds the cells that lines lack: 3,000 lines below 20 columns would become 60,000 cells."""
+    head = "|a" * 20 + "\n" + "|-" * 20 + "\n"
+    assert "<table>" in markdown_to_html(head + "a\n" * 50, NEW_SIGN_UP)
+    assert markdown_to_html(head + "a\n" * 3000, NEW_SIGN_UP).count("<td>") == 0
+
+
 def test_markdown_becomes_html_when_asked_and_html_in_it_is_taken_as_it_is():
     changed = formats.to_html(NEW_SIGN_UP, Text("x", "", "t", "*Hi*"))
     assert changed == Text("x", "<p><em>Hi</em></p>", "t", None)
