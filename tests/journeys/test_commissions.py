@@ -1,16 +1,23 @@
-"""Money from purchase to payout: the owner's pages, the affiliate's dashboard and the export show the same sums."""
+"""Money from purchase to payout: pages, dashboard, export and weekly summary show the same sums."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from decimal import Decimal
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from portal.clock import utcnow
+from portal.events.weeks import latest_due_week
 from tests.journeys.running import RunningPortal
 from tests.journeys.test_events import GRACE, mail_about, mails, make_token, send_event, sign_up, text_of
 from tests.journeys.test_owner import fill_rehearsal, save
@@ -87,3 +94,42 @@ def test_a_purchase_is_refunded_in_part_approved_and_paid_and_another_is_decline
     orders = page.locator("table", has_text="Your orders")
     for state in ("Paid", "Declined", "Approved", "The order was a test."):
         expect(orders).to_contain_text(state)
+
+    _let_the_week_end(portal)
+    summary = text_of(_weekly_summary(page, portal))
+    assert sum(Decimal(left) for left in rows.values()) == Decimal("101.25")
+    assert "Commission, after refunds and declines: 101.25 EUR" in summary
+    assert "Paid out: 100.00 EUR" in summary
+    assert "Purchases: 3" in summary
+
+
+def _let_the_week_end(portal: RunningPortal) -> None:
+    """Move what has happened into the last week whose summary is due, as if time had passed since."""
+    with closing(sqlite3.connect(portal.instance / "portal.sqlite", timeout=60)) as database:
+        (zone,) = database.execute("SELECT time_zone FROM account WHERE slug = 'brightleaf'").fetchone()
+        now = utcnow()
+        back = now - latest_due_week(now, zone).ends_at + timedelta(days=1)
+        columns = {"account": "created_at", "affiliate": "created_at", "ledger_entry": "occurred_at"}
+        for table, column in columns.items():
+            for id_, text in database.execute(f"SELECT id, {column} FROM {table}").fetchall():
+                moved = str(datetime.fromisoformat(text) - back)
+                database.execute(f"UPDATE {table} SET {column} = ? WHERE id = ?", (moved, id_))
+        database.commit()
+
+
+def _weekly_summary(page: Page, portal: RunningPortal) -> EmailMessage:
+    """Return the affiliate's summary. The owner sends it where it was due more than a day ago, as no worker ran then."""
+
+    def left() -> bool:
+        return any(str(mail["Subject"]).startswith("Your week with") for mail in mails(portal))
+
+    def is_skipped() -> bool:
+        page.goto(f"{portal.base}/commissions")
+        return "were not sent" in page.content()
+
+    portal.wait_for(lambda: left() or is_skipped())
+    if not left():
+        page.get_by_role("link", name="Send them now").click()
+        page.get_by_role("button", name="Send the summaries now").click()
+        expect(page.locator("body")).to_contain_text("The summaries are on their way.")
+    return mail_about(portal, "Commission, after refunds and declines")
