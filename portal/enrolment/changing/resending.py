@@ -8,6 +8,7 @@ from flask_babel import gettext as _
 from sqlalchemy import select
 
 from ... import rate_limit, recipient_limits
+from ...accounts.models import Account
 from ...accounts.standing import is_limited
 from ...affiliates.models import Affiliate, AffiliateState
 from ...affiliates.suppressions import find_suppression
@@ -20,8 +21,6 @@ from ..moderation import lock_affiliate
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from ...accounts.models import Account
 
 
 def send_again(
@@ -61,7 +60,7 @@ def _confirm_again(account: Account, affiliate: Affiliate, now: datetime) -> Ema
         recipient_limits.INVITATIONS, affiliate.mailbox_key, now=now
     )
     if allowed:
-        confirmation = confirmation_links.render_confirmation(account)
+        confirmation = confirmation_links.render_confirmation(db.session.get_one(Account, account.id))
         confirmation_links.enqueue_confirmation(confirmation, affiliate, now=now)
     db.session.commit()  # keeps the count, too
     if not allowed:
