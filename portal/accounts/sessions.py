@@ -55,6 +55,7 @@ class CurrentAccount:
     link_form: LinkForm = LinkForm.SHORT
     link_pattern: str = ""
     language: str = ENGLISH.code
+    confirm_version: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def _logged_in(row: OwnerSession, token: str) -> LoggedIn:
             account.link_form,
             account.link_pattern,
             account.language,
+            account.confirm_version,
         ),
         session_id=row.id,
         token=token,
