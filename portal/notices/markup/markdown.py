@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BUTTON_TITLE = "button"
 _UNUSED_RULES = ("code", "html_block", "html_inline", "lheading", "reference")
 _SMALLEST_HEADING = "h3"
-_MAX_CELLS = 2_000  # of a table; the parser adds those that its lines lack, up to 65,536
+_MAX_CELLS = 2_000  # of all tables; the parser adds those that its lines lack, up to 65,536
 _BEGINNING = re.compile(r"\{%-?\s{0,5}(?:if|unless|case)\b")
 _END = re.compile(r"\{%-?\s{0,5}end")
 
@@ -71,7 +71,7 @@ def markdown_to_html(source: str, notice: Notice) -> str:
         parts += (source[at : token.start], f"{marker}{number}x")
         at = token.end
     masked = "".join((*parts, source[at:]))
-    html = (_PARSER_WITHOUT_TABLES if _has_large_table(masked) else _PARSER).render(masked)
+    html = (_PARSER_WITHOUT_TABLES if _has_many_cells(masked) else _PARSER).render(masked)
 
     def is_tags(match: re.Match[str]) -> bool:
         return all(tokens[int(number)].is_tag for number in re.findall(rf"{marker}(\d+)x", match.group()))
@@ -91,10 +91,10 @@ def inline_to_html(line: str) -> str:
     return str(_PARSER.renderInline(line))
 
 
-def _has_large_table(source: str) -> bool:
-    """Return whether a table could have more than ``_MAX_CELLS``. Then the signs of all tables are shown as they stand."""
+def _has_many_cells(source: str) -> bool:
+    """Return whether the tables could have more than ``_MAX_CELLS``. Then the signs of all of them are shown as they stand."""
     blocks = (block.split("\n") for block in re.split(r"\n[ \t]*\n", source) if "|" in block)
-    return any(len(lines) * max(line.count("|") for line in lines) > _MAX_CELLS for lines in blocks)
+    return sum(len(lines) * max(line.count("|") for line in lines) for lines in blocks) > _MAX_CELLS
 
 
 def _break_inside(line: str, marker: str, tokens: Sequence[LiquidToken]) -> str:
