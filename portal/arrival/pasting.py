@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 from ..db import db
 from ..outbox.reference import HEADER
 from . import comparison, headers, proofs
+from .models import FromOutcome
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,7 +26,7 @@ def store(account_id: int, text: str, *, now: datetime, is_found: bool = False) 
     """Compare headers with the test email that they belong to. Commits. Raises HeadersRefused.
 
     The headers themselves are not stored, only addresses and results. ``is_found``: the email was in the mailbox that is
-    read for bounces, so it was received, too.
+    read for bounces, so it was received, too. Such headers do not replace others that have the receiver's results.
     """
     pasted = headers.parse(text)
     if not pasted.message_ids or not pasted.first("from"):
@@ -46,6 +47,9 @@ def store(account_id: int, text: str, *, now: datetime, is_found: bool = False) 
     seen = replace(comparison.observe(pasted, author.rpartition("@")[2]), is_found=is_found)
     if is_found and row.received_at is None:
         row.received_at = now
+    if is_found and row.outcome not in ("", FromOutcome.NO_RESULTS):
+        db.session.commit()
+        return row
     row.outcome, row.observed, row.pasted_at = comparison.outcome_of(row, seen), seen.as_dict(), now
     db.session.commit()
     return row

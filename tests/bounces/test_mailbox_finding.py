@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from portal.accounts.models import Owner
 from portal.arrival.models import FromOutcome, TestEmail
+from portal.arrival.pasting import store
 from portal.bounces.mailbox.candidates import Expected, MailKind, kind_of
 from portal.bounces.meaning import Meaning
 from portal.clock import utcnow
@@ -85,6 +86,21 @@ def test_a_test_email_is_found_without_a_click(brightleaf, owner, server, script
     script.mails[4] = arrived(sent)
     read(brightleaf)
     assert script.fetched == [1, 2], "nothing is looked for any more"
+
+
+def test_a_found_copy_does_not_replace_the_results_that_the_owner_pasted(brightleaf, owner, server, script):
+    pasted = add_test_email(brightleaf)
+    store(brightleaf, arrived(pasted).decode(), now=utcnow())
+    add_test_email(brightleaf)  # whose headers are waited for
+    script.mails = {1: arrived(pasted).replace(b"dmarc=pass", b"dmarc=fail")}
+    connect(owner, server)
+    read(brightleaf)
+    assert script.fetched == [1]
+    row = db.session.scalars(select(TestEmail).where(TestEmail.message_id == pasted.id)).one()
+    assert row.outcome == FromOutcome.AS_PROMISED
+    assert row.received_at is not None
+    assert row.observed is not None
+    assert not row.observed["is_found"]
 
 
 def test_a_copy_of_a_sent_email_did_not_arrive(brightleaf, owner, server, script):
