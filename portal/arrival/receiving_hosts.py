@@ -7,6 +7,7 @@ it until one names a server of another organization as the one that it received 
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ _RECEIVED = "received"
 _DELIVERED_TO = frozenset({"delivered-to", "x-apparently-to", "x-original-to", "envelope-to"})
 _MAX_NAMES = 50
 _MAX_NAME_CHARS = 253
+_MAX_FROM_CHARS = 1000  # of a field, up to ``by``
 _PRIVATE = tuple(  # RFC 1918, RFC 4193, loopback and link-local
     ipaddress.ip_network(one)
     for one in (
@@ -33,6 +35,7 @@ _PRIVATE = tuple(  # RFC 1918, RFC 4193, loopback and link-local
         "::1",
     )
 )
+_ADDRESS = re.compile(r"[\[( ](?:IPv6:)?([0-9A-Fa-f.:]{3,45})(?=[\]) ])", re.IGNORECASE)
 _LOCAL_ENDINGS = (".internal", ".local", ".localdomain", ".lan", ".localhost")
 # Domains whose mail is received by servers that call themselves by another one.
 _OPERATED_BY = {"me.com": "icloud.com", "mac.com": "icloud.com", "aol.com": "yahoo.com"}
@@ -79,7 +82,7 @@ def receiving_hosts(headers: PastedHeaders) -> ReceivingHosts:
         sender, host, mailbox = _hops(one.value)
         _add(names, _host_name(host))
         _add(names, _mail_domain(mailbox))
-        is_inside = _is_inner(sender, names)
+        is_inside = _is_inner(sender, names, is_public=_is_from_public_address(one.value))
     operators = {
         to for name, to in _OPERATED_BY.items() if any(share_organization(name, one) for one in names)
     }
@@ -130,8 +133,24 @@ def _mail_domain(word: str) -> str:
     return _host_name(word.partition(";")[0].rpartition("@")[2]) if "@" in word else ""
 
 
-def _is_inner(sender: str, names: set[str]) -> bool:
-    """Return whether a receiver's server received from another one of its own; without ``from`` it took it over inside."""
+def _is_from_public_address(value: str) -> bool:
+    """Return whether a Received field has a public address before ``by``: in brackets, as servers write what they saw."""
+    before = re.split(r"\sby\s", value[:_MAX_FROM_CHARS], maxsplit=1)[0]
+    for found in _ADDRESS.findall(f"{before} "):
+        try:
+            address = ipaddress.ip_address(found)
+        except ValueError:
+            continue
+        if not any(address in network for network in _PRIVATE):
+            return True
+    return False
+
+
+def _is_inner(sender: str, names: set[str], *, is_public: bool) -> bool:
+    """Return whether a receiver's server received from another one of its own; without ``from`` it took it over inside.
+
+    A name of one label, such as ``unknown``, is whatever the client called itself: its address decides (``is_public``).
+    """
     name = sender[:_MAX_NAME_CHARS].strip("[].,")
     if not name:
         return True
@@ -142,5 +161,5 @@ def _is_inner(sender: str, names: set[str]) -> bool:
     else:
         return any(address in network for network in _PRIVATE)
     if "." not in name or name.endswith(_LOCAL_ENDINGS):
-        return True
+        return not is_public
     return any(share_organization(name, one) for one in names)

@@ -139,6 +139,21 @@ Message-ID: <1@x>
             {"above": "Received: from localhost by store.fairweather.example\n"},
             True,
         ),
+        (
+            "mx.fairweather.example",
+            "mx.fairweather.example",
+            {"above": "Received: from filter (filter [10.0.0.7]) by store.fairweather.example\n"},
+            True,
+        ),
+        # A relay that calls itself by one word; its address is public.
+        ("mx.fairweather.example", "out.relay.example", {"sender": "unknown (HELO out) (192.0.2.9)"}, False),
+        (
+            "mx.fairweather.example",
+            "out.relay.example",
+            {"sender": "out (unknown [IPv6:2001:db8::9])"},
+            False,
+        ),
+        ("mx.fairweather.example", "out.relay.example", {"sender": "localhost ([192.0.2.9])"}, False),
     ],
 )
 def test_results_of_a_relay_are_not_the_receiver_s(
