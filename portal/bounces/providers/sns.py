@@ -48,6 +48,7 @@ _SIGNED = {
 }
 _SIGNED["UnsubscribeConfirmation"] = _SIGNED["SubscriptionConfirmation"]
 _OPTIONAL = "Subject"
+_LATER = (408, 429)  # the server is busy
 _MAX_CERTIFICATE_BYTES = 16 * 1024
 _MAX_ANSWER_BYTES = 16 * 1024
 _MAX_CERTIFICATES = 20  # remembered
@@ -136,7 +137,8 @@ def _certificate(url: str, policy: EgressPolicy) -> x509.Certificate:
         try:
             found = x509.load_pem_x509_certificate(get(url, policy, limit=_MAX_CERTIFICATE_BYTES))
         except PostFailed as failure:
-            is_missing = failure.is_name_unknown or 400 <= (failure.status or 0) < 500
+            status = failure.status or 0
+            is_missing = failure.is_name_unknown or (400 <= status < 500 and status not in _LATER)
             raise (Missing if is_missing else Unreachable)(str(failure)) from None
         except ValueError:
             raise Unreachable("The certificate cannot be read.") from None

@@ -299,14 +299,18 @@ def test_before_a_subscription_no_notification_counts(app, brightleaf):
     assert hook_row(brightleaf, "ses").refused == 1
 
 
-def test_a_certificate_that_cannot_be_fetched_is_tried_again(app, brightleaf, sns):
+@pytest.mark.parametrize("status", [500, 429])
+def test_a_certificate_that_cannot_be_fetched_is_tried_again(app, brightleaf, sns, status):
     path, sent = make_hook(brightleaf, "ses"), send(brightleaf)
-    sns.status = 500
+    sns.status = status
     post(app, path, signed(subscription()))
-    run_jobs()
-    (row,) = events()
-    assert row.state is EventState.UNVERIFIED
-    assert row.next_at > utcnow()
+    for _ in range(5):
+        db.session.execute(update(BounceEvent).values(next_at=utcnow()))
+        db.session.commit()
+        run_jobs()
+        (row,) = events()
+        assert row.state is EventState.UNVERIFIED
+        assert row.next_at > utcnow()
     sns.status = 200
     db.session.execute(update(BounceEvent).values(next_at=utcnow()))
     db.session.commit()
