@@ -26,6 +26,7 @@ def downgrade() -> None:
 
 
 def _set_code_length(length: int) -> None:
-    """Change the longest code. SQLite enforces no length, so its table need not be rebuilt."""
-    if op.get_bind().dialect.name == "postgresql":
+    """Change the longest code, unless a longer one is in use. SQLite enforces no length, so its table need not be rebuilt."""
+    bind = op.get_bind()
+    if bind.dialect.name == "postgresql" and (bind.scalar(sa.text("SELECT max(length(code)) FROM affiliate")) or 0) <= length:
         op.alter_column("affiliate", "code", type_=sa.String(length))

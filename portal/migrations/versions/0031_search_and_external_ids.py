@@ -91,6 +91,7 @@ def downgrade() -> None:
     _write_search_texts(_old_text)
     op.drop_table("former_code")
     op.execute("ALTER TABLE api_request DROP COLUMN affiliate_id")
+    op.execute("DELETE FROM affiliate_link WHERE purpose = 'mailbox'")  # no link of before means anything without the column
     op.execute("ALTER TABLE affiliate_link DROP COLUMN mailbox")
     op.drop_index("ix_affiliate_external_id", "affiliate")
     op.execute("ALTER TABLE affiliate DROP COLUMN notes")

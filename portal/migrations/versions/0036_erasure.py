@@ -48,6 +48,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """The release before does not know erased persons: they get no email as suspended ones, and their hashes mean nothing."""
+    op.execute("UPDATE affiliate SET state = 'suspended' WHERE state = 'erased'")
+    op.execute("DELETE FROM suppression WHERE reason = 'erased'")
     op.drop_table("erasure")
     op.drop_table("erasure_key")
     op.drop_index("ix_affiliate_erasure_asked", "affiliate")
