@@ -240,7 +240,8 @@ class EditForm(PortalForm):
             validate_name(self, field)
 
     def validate_mailbox(self, field: Any) -> None:
-        validate_mailbox_syntax(self, field)
+        if not field.errors:  # one sentence for one fault
+            validate_mailbox_syntax(self, field)
 
     def changes(self, affiliate: Affiliate) -> Changes:
         """Return the entered values; an unchanged name is left out."""

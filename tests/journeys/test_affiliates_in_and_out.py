@@ -154,7 +154,7 @@ def test_affiliates_are_imported_sell_find_their_page_and_are_erased_for_good(
     # The same line comes again with another one: the other is written to, she is not.
     upload(page, portal, "again.csv", [GRACE_LINE, "Zoe New;zoe@visitors.example;;01.02.2026;Form;no"])
     expect(page.locator("#preview")).to_contain_text("This person was erased, and is not written to.")
-    add_valid_lines(page, "1 affiliates are added.")
+    add_valid_lines(page, "One affiliate is added.")
     portal.wait_for(lambda: portal.arrived("zoe@visitors.example"))
     assert len(mails(portal)) == 3  # the welcome, the purchase, the lost page
     assert not portal.arrived("stranger@visitors.example")

@@ -175,6 +175,8 @@ def test_no_table_holds_an_erased_person_and_no_way_in_writes_to_them(owner, str
     assert "Erased person" in owner.get(path).get_data(as_text=True)
     assert "Erased person" not in owner.get("/affiliates").get_data(as_text=True)
     assert "Erased person" in owner.get("/affiliates?status=erased").get_data(as_text=True)
+    page = owner.get(path).get_data(as_text=True)
+    assert not [text for text in ("Their link", "Email address", f"{path}/edit", "Code") if text in page]
     assert "An erased person" in owner.get("/affiliates/not-written-to").get_data(as_text=True)
 
     # No way in writes to them: not the sign-up, with or without a confirmation, and no invitation.
