@@ -46,12 +46,17 @@ class Line:
 
 def read_lines(text: str, choices: Choices, now: datetime) -> list[Line]:
     """Return every line with the problems that the file alone shows. Raises FileRefused."""
-    rows = read_rows(text)[1 if choices.has_headings else 0 :]
-    if len(rows) > MAX_LINES:
-        raise FileRefused(_("The file has more than 10,000 lines. Split it."))
-    lines = [_read(row, choices, now) for row in rows]
+    lines = [_read(row, choices, now) for row in rows_below_headings(read_rows(text), choices)]
     _mark_repeated(lines)
     return lines
+
+
+def rows_below_headings(rows: Sequence[Row], choices: Choices) -> Sequence[Row]:
+    """Return the rows that hold a person each. Raises FileRefused for too many."""
+    found = rows[1 if choices.has_headings else 0 :]
+    if len(found) > MAX_LINES:
+        raise FileRefused(_("The file has more than 10,000 lines. Split it."))
+    return found
 
 
 def mark_known(account_id: int, lines: Sequence[Line]) -> None:

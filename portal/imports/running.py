@@ -42,7 +42,7 @@ def run(import_id: int) -> None:
         db.session.rollback()
         return
     now = utcnow()
-    lines = read_lines(row.text, Choices.load(row.choices), row.created_at)
+    lines = read_lines(row.text, Choices.load(row.choices), now)
     db.session.commit()
     while not stopping.is_set() and _add_batch(import_id, lines, now):
         pass

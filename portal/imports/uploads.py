@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from flask_babel import gettext as _
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import defer
 
 from ..db import db, insert
 from ..jobs import notify
 from ..settings.routing import sends_by_own_server
 from ..smtp.protocol.reply import plain_text
-from .checking import Line, mark_known, read_lines
+from .checking import Line, mark_known, read_lines, rows_below_headings
 from .columns import Choices, guess
 from .models import AffiliateImport, ImportState
-from .reading import decode, read_rows
+from .reading import FileRefused, decode, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 JOB = "import-affiliates"
 _KEPT = timedelta(days=7)  # of a file whose import was not started
 _LISTED = 20
+_MAX_WAITING = 10  # files of one account whose import is not started
 STEP = timedelta(minutes=5)  # between two parts of the emails
 
 
@@ -67,12 +70,17 @@ def upload(account_id: int, file: UploadedFile, *, now: datetime) -> AffiliateIm
     """Store a file with the choices that its headings suggest, once for each key. Commits. Raises FileRefused."""
     text, key = decode(file.octets), file.key
     rows = read_rows(text)
+    if not rows:
+        raise FileRefused(_("The file is empty."))
+    choices = guess(rows)
+    rows_below_headings(rows, choices)
+    _refuse_too_many(account_id, key)
     values = {
         "account_id": account_id,
         "key": key,
         "file_name": plain_text(file.name, 100) or "affiliates.csv",
         "text": text,
-        "choices": guess(rows).as_dict(),
+        "choices": choices.as_dict(),
         "state": ImportState.UPLOADED,
         "uploaded_by": file.uploaded_by,
         "created_at": now,
@@ -87,6 +95,23 @@ def upload(account_id: int, file: UploadedFile, *, now: datetime) -> AffiliateIm
     return db.session.scalars(query).one()
 
 
+def _refuse_too_many(account_id: int, key: str) -> None:
+    """Raise FileRefused while many other files of the account wait, because each is stored whole."""
+    query = select(func.count()).select_from(AffiliateImport)
+    waiting = query.where(
+        AffiliateImport.account_id == account_id,
+        AffiliateImport.state == ImportState.UPLOADED,
+        AffiliateImport.key != key,
+    )
+    if (db.session.scalar(waiting) or 0) >= _MAX_WAITING:
+        raise FileRefused(
+            _(
+                "%(number)s files wait for you already. Start or delete one of them first.",
+                number=_MAX_WAITING,
+            )
+        )
+
+
 def find(account_id: int, import_id: int) -> AffiliateImport | None:
     """Return an import of this account."""
     query = select(AffiliateImport).where(
@@ -96,13 +121,15 @@ def find(account_id: int, import_id: int) -> AffiliateImport | None:
 
 
 def list_newest(account_id: int) -> Sequence[AffiliateImport]:
-    """Return the newest imports of an account."""
+    """Return the newest imports of an account, without their files, which are large."""
     query = select(AffiliateImport).where(AffiliateImport.account_id == account_id)
+    query = query.options(defer(AffiliateImport.text))
     return db.session.scalars(query.order_by(AffiliateImport.id.desc()).limit(_LISTED)).all()
 
 
 def save_choices(row: AffiliateImport, choices: Choices) -> None:
-    """Save the owner's choices while nothing is added yet. Commits."""
+    """Save the owner's choices while nothing is added yet. Commits. Raises FileRefused for too many lines."""
+    rows_below_headings(read_rows(row.text), choices)
     statement = update(AffiliateImport).where(
         AffiliateImport.id == row.id, AffiliateImport.state == ImportState.UPLOADED
     )

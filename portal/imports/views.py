@@ -75,7 +75,11 @@ def choose(import_id: int) -> Any:
     form = choices_form(found.headings, None)
     if not form.validate():
         return _preview_page(row, found, form, form_errors=True), 422
-    uploads.save_choices(row, form.choices())
+    try:
+        uploads.save_choices(row, form.choices())
+    except FileRefused as error:  # the line of headings is one more
+        form.has_headings.errors = [str(error)]
+        return _preview_page(row, found, form, form_errors=True), 422
     return redirect(url_for(".show", import_id=import_id, _anchor="preview"), 303)
 
 

@@ -17,7 +17,7 @@ from portal.affiliates.consent import AgreementWay
 from portal.affiliates.models import Affiliate, AffiliateState, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db, readiness
-from portal.imports import mailing, running, uploads
+from portal.imports import checking, mailing, running, uploads
 from portal.imports.models import AffiliateImport, ImportState
 from portal.outbox.models import OutboxMessage
 from portal.outbox.queue import is_own_server_only
@@ -245,6 +245,40 @@ def test_uploads_are_checked_and_a_second_click_stores_one(owner):
     db.session.commit()
     uploads.forget_old(utcnow())
     assert set(db.session.scalars(sa.select(AffiliateImport.text))) == {""}
+
+
+def test_a_file_without_persons_or_with_a_line_too_many_is_refused_with_a_sentence(owner, monkeypatch):
+    for text in (",,,\n", "sep=;\n", ";;\n\n;"):
+        answer = upload(owner, text)
+        assert (answer.status_code, "The file is empty" in answer.get_data(as_text=True)) == (422, True)
+    monkeypatch.setattr(checking, "MAX_LINES", 2)
+    assert upload(owner, "a@x.example\nb@x.example\nc@x.example\n").status_code == 422
+    path = upload(owner, "Email\na@x.example\nb@x.example\n").location
+    answer = choose(owner, path, has_headings="")
+    assert (answer.status_code, "more than 10,000 lines" in answer.get_data(as_text=True)) == (422, True)
+    assert owner.get(path).status_code == 200
+
+
+def test_a_consent_of_today_counts_for_a_file_that_was_uploaded_days_ago(owner):
+    path = upload(owner, "Email\na@x.example\n").location
+    db.session.execute(sa.update(AffiliateImport).values(created_at=utcnow() - timedelta(days=4)))
+    db.session.commit()
+    assert choose(owner, path, consented_on=f"{utcnow():%Y-%m-%d}").status_code == 303
+    owner.submit(f"{path}/start", {"lines": "all"}, page=path)
+    running.run(only_import().id)
+    assert (only_import().added, only_import().left_out) == (1, 0)
+
+
+def test_the_list_reads_no_file_and_few_files_may_wait(owner, monkeypatch):
+    monkeypatch.setattr(uploads, "_MAX_WAITING", 1)
+    path = upload(owner, "Email\na@x.example\n").location
+    account_id = account_of().id
+    db.session.expunge_all()
+    assert "text" in sa.inspect(uploads.list_newest(account_id)[0]).unloaded
+    refused = upload(owner, "Email\nb@x.example\n")
+    assert (refused.status_code, "wait for you already" in refused.get_data(as_text=True)) == (422, True)
+    owner.submit(f"{path}/stop", {}, page=path)
+    assert upload(owner, "Email\nb@x.example\n").status_code == 303
 
 
 @pytest.mark.both_databases
