@@ -175,11 +175,13 @@ def _mark_known(account_id: int, lines: Sequence[Line]) -> None:
             line.problems.append(_("The code is taken: %(code)s", code=line.code))
         if reason is SuppressionReason.ERASED:
             line.problems.append(_("This person was erased, and is not written to."))
-        elif reason is not None and reason is not SuppressionReason.UNSUBSCRIBED:
+        elif reason is not None or line.unsubscribed:
             line.suppressed = True
             if line.consented_at is None:
-                line.problems.append(
-                    _(
-                        "This address is on your list of those not written to, so it cannot be asked to confirm."
-                    )
-                )
+                line.problems.append(_why_not_asked(reason))
+
+
+def _why_not_asked(reason: SuppressionReason | None) -> str:
+    if reason is None:
+        return str(_("They have unsubscribed, so they cannot be asked to confirm."))
+    return str(_("This address is on your list of those not written to, so it cannot be asked to confirm."))

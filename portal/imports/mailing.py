@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, select
 
 from ..accounts.models import Account
-from ..affiliates.models import Affiliate, AffiliateState, Suppression, SuppressionReason
+from ..affiliates.models import Affiliate, AffiliateState, Suppression
 from ..clock import utcnow
 from ..db import db
 from ..enrolment import confirmation_links
@@ -92,7 +92,6 @@ def _next(row: AffiliateImport, count: int) -> Sequence[Affiliate]:
         ~exists().where(
             Suppression.account_id == Affiliate.account_id,
             Suppression.mailbox_key == Affiliate.mailbox_key,
-            Suppression.reason != SuppressionReason.UNSUBSCRIBED,
         ),
     )
     return db.session.scalars(query.order_by(Affiliate.id).limit(count)).all()

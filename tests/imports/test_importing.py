@@ -131,7 +131,7 @@ def test_an_import_keeps_codes_records_consent_and_writes_to_those_it_should(own
     unsubscribed = suppressions.find_suppression(account_id, "cleo@x.example")
     assert unsubscribed.reason is SuppressionReason.UNSUBSCRIBED
     row = only_import()
-    assert (row.added, row.left_out, row.emails, row.text) == (4, 3, 3, "")
+    assert (row.added, row.left_out, row.emails, row.text) == (4, 3, 2, "")
     assert "Sends emails" in owner.get(path).get_data(as_text=True)
 
     # Each step queues some of the emails, none twice, and none to the owner.
@@ -144,13 +144,12 @@ def test_an_import_keeps_codes_records_consent_and_writes_to_those_it_should(own
         mailing.run(row.id)
         mailing.run(row.id)  # the job is repeated
     row = only_import()
-    assert (row.state, row.queued) == (ImportState.DONE, 3)
+    assert (row.state, row.queued) == (ImportState.DONE, 2)
     queued = db.session.scalars(sa.select(OutboxMessage).order_by(OutboxMessage.id)).all()
     by_recipient = sorted((one.recipient, one.kind) for one in queued)
     assert by_recipient == [
         ("ada@x.example", "new-sign-up"),
         ("ben@x.example", "confirm-sign-up"),
-        ("cleo@x.example", "new-sign-up"),
     ]
     assert all(is_own_server_only(one.key) for one in queued)
     assert "By your import" in owner.get(f"/affiliates/{ada.id}").get_data(as_text=True)
@@ -170,6 +169,25 @@ def test_an_import_keeps_codes_records_consent_and_writes_to_those_it_should(own
     assert "This person was erased" in page
     assert "on your list already" in page
     assert owner.submit(f"{again.location}/start", {"lines": "valid"}, page=again.location).status_code == 422
+
+
+def test_who_unsubscribed_elsewhere_or_here_gets_no_email(owner):
+    account_id = account_of().id
+    own_server(account_id)
+    suppressions.suppress(account_id, "here@x.example", SuppressionReason.UNSUBSCRIBED, now=utcnow())
+    db.session.commit()
+    lines = [
+        "Quiet Ada,ada@x.example,,,yes",
+        "Quiet Ben,ben@x.example,,2026-01-02,yes",
+        "Cleo,here@x.example,,,",
+    ]
+    path = upload(owner, HEAD + "\n".join(lines)).location
+    choose(owner, path, welcome="y")
+    assert "They have unsubscribed" in owner.get(path).get_data(as_text=True)
+    owner.submit(f"{path}/start", {"lines": "valid"}, page=path)
+    running.run(only_import().id)
+    assert set(stored()) == {"ben@x.example"}
+    assert (only_import().emails, only_import().state) == (0, ImportState.DONE)
 
 
 def test_a_worker_that_dies_repeats_no_line_and_a_stopped_import_adds_no_more(owner, monkeypatch):
