@@ -47,6 +47,7 @@ _KEPT_VALUES = frozenset(
     }
 )
 _KEPT_DIAGNOSIS = ("code", "kind", "whose_move", "retry_class")
+_SENTENCES = ("cause", "fixes", "evidence")  # of a diagnosis; the rest are values of enumerations
 SUBJECT = "Erased"
 
 
@@ -101,7 +102,9 @@ def events(scope: Traces, cursor: int) -> Batch:
     for row in rows:
         if row.type is not EventType.WEEK_ENDED:
             kept = {name: value for name, value in row.values.items() if name in _KEPT_VALUES}
-            row.values = person.without(kept)
+            if "order" in kept:  # the only free text of them
+                kept["order"] = person.without(kept["order"])
+            row.values = kept
         if person.is_mentioned(row.key):
             row.key = f"erased:{row.id}"
     ids = [row.id for row in rows]
@@ -163,7 +166,7 @@ def unmatched_reports(scope: Traces, cursor: int) -> Batch:
         row.account_id == scope.account_id, row.state != EventState.MATCHED, row.id > cursor
     )
     rows = db.session.execute(query.order_by(row.id).limit(BATCH)).all()
-    found = [one.id for one in rows if scope.person.is_mentioned(f"{one.recipient}\n{one.raw}\n{one.reason}")]
+    found = [one.id for one in rows if scope.person.is_addressed(f"{one.recipient}\n{one.raw}\n{one.reason}")]
     blank_reports(row.id.in_(found), scope.person.blank)
     return Batch(len(found), rows[-1].id if len(rows) == BATCH else None)
 
@@ -173,7 +176,7 @@ def webhooks(scope: Traces, cursor: int) -> Batch:
     row = WebhookDelivery
     query = select(row.id, row.body).where(row.account_id == scope.account_id, row.id > cursor)
     rows = db.session.execute(query.order_by(row.id).limit(BATCH)).all()
-    found = [one.id for one in rows if scope.person.is_mentioned(one.body)]
+    found = [one.id for one in rows if scope.person.is_in_payload(one.body)]
     _run(delete(row).where(row.id.in_(found)))
     return Batch(len(found), rows[-1].id if len(rows) == BATCH else None)
 
@@ -185,7 +188,7 @@ def few_rows(scope: Traces, _cursor: int) -> Batch:
     _run(reasons.values(reason=""))
     for incident in db.session.scalars(select(Incident).where(Incident.account_id == account)):
         incident.last_reply = person.without(incident.last_reply)
-        if (changed := person.without(incident.diagnosis)) != incident.diagnosis:
+        if (changed := _without_person(incident.diagnosis, person)) != incident.diagnosis:
             incident.diagnosis = changed
     lines = select(IncidentEvent).join(Incident, Incident.id == IncidentEvent.incident_id)
     for line in db.session.scalars(lines.where(Incident.account_id == account)):
@@ -194,16 +197,32 @@ def few_rows(scope: Traces, _cursor: int) -> Batch:
         AffiliateImport.account_id == account, AffiliateImport.text != ""
     )
     for one in db.session.scalars(of_account):
-        one.text = person.without(one.text)
+        one.text = _without_lines_of(one.text, person)
     queue = db.session.get(Queue, account)
     if queue is not None and queue.hold_diagnosis:
-        changed = person.without(queue.hold_diagnosis)
+        changed = _without_person(queue.hold_diagnosis, person)
         if changed != queue.hold_diagnosis:
             queue.hold_diagnosis = changed
     for action in db.session.scalars(select(BulkAction).where(BulkAction.account_id == account)):
-        if (filters := person.without(action.filters)) != action.filters:
-            action.filters = filters
+        typed = action.filters.get("q", "")
+        if (kept := person.without(typed)) != typed:
+            action.filters = {**action.filters, "q": kept}
     return Batch(0, None)
+
+
+def _without_person(diagnosis: dict[str, Any], person: Person) -> dict[str, Any]:
+    return {name: person.without(one) if name in _SENTENCES else one for name, one in diagnosis.items()}
+
+
+def _without_lines_of(text: str, person: Person) -> str:
+    """Replace the lines of a CSV file that hold the person's mailbox. Other lines stay as they are, and each in its place."""
+    lines = text.splitlines(keepends=True)
+    for index, line in enumerate(lines):
+        if person.is_addressed(line):
+            end = line[len(line.rstrip("\r\n")) :]
+            # A line break within a quoted cell: without its other line, the rest of the file would not be readable.
+            lines[index] = person.without(line) if line.count('"') % 2 else f"[erased]{end}"
+    return "".join(lines)
 
 
 def check(scope: Traces, _cursor: int) -> Batch:

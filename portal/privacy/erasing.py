@@ -135,7 +135,10 @@ _STEPS: tuple[Callable[[blanking.Traces, int], blanking.Batch], ...] = (
 
 
 def _person(affiliate: Affiliate) -> Person:
-    """Return the person with every mailbox and code that rows of other tables may hold."""
+    """Return the person with every mailbox and code that rows of other tables may hold.
+
+    A former or new mailbox that is another affiliate's by now stays theirs.
+    """
     kinds = [notice.kind for notice in CATALOGUE.values() if notice.audience is Audience.AFFILIATE]
     own_mail = select(EventMail.recipient).join(Event, Event.id == EventMail.event_id)
     queries = (
@@ -145,11 +148,19 @@ def _person(affiliate: Affiliate) -> Person:
         ),
     )
     mailboxes = {str(one): None for query in queries for one in db.session.scalars(query.distinct())}
+    keys = [mailbox.casefold() for mailbox in mailboxes]
+    others = select(Affiliate.mailbox_key).where(
+        Affiliate.account_id == affiliate.account_id,
+        Affiliate.id != affiliate.id,
+        Affiliate.mailbox_key.in_(keys),
+    )
+    taken = set(db.session.scalars(others))
+    former = [mailbox for mailbox in mailboxes if mailbox.casefold() not in taken]
     codes = db.session.scalars(select(FormerCode.code).where(FormerCode.affiliate_id == affiliate.id))
     return Person(
         affiliate.id,
         affiliate.name,
-        list({affiliate.mailbox: None} | mailboxes),
+        list(dict.fromkeys([affiliate.mailbox, *former])),
         [affiliate.code, *codes],
     )
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask_migrate import downgrade, upgrade
 
 from portal import create_app
-from portal.affiliates import erased, suppressions
+from portal.affiliates import codes, erased, suppressions
 from portal.affiliates.models import (
     ActionToken,
     Affiliate,
@@ -31,7 +31,8 @@ from portal.clock import utcnow
 from portal.db import Base, db, readiness
 from portal.deliveries.models import LogRow
 from portal.enrolment import signup_rules
-from portal.events.models import EventMail
+from portal.events.models import Event, EventMail
+from portal.imports.models import AffiliateImport
 from portal.incidents.models import Incident, IncidentKind, WebhookDelivery
 from portal.money import balances
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
@@ -269,6 +270,57 @@ def test_a_message_that_is_being_submitted_is_blanked_at_a_later_sweep(owner, cl
     assert traces() == set()
 
 
+def erase(person):
+    result = erasing.erase(person.account_id, person.id, by="Ada", now=utcnow())
+    erasing.run(result.erasure.id)
+    db.session.expire_all()
+    assert db.session.get_one(Erasure, result.erasure.id).done_at is not None
+
+
+def test_a_usual_word_as_code_and_name_takes_nothing_from_others(owner, client):
+    account_id, now = account_of().id, utcnow()
+    signup_rules.save_rules(account_id, signup_rules.Rules(confirm=False))
+    sign_up(client, name="Max", mailbox="max@example.org")
+    max_ = newest_affiliate()
+    assert codes.change(max_, "EUR", now=now)
+    db.session.commit()
+    report(
+        account_id, "EUR", "purchase", "buy", amount="80.00", commission="12.00", currency="EUR", order="7"
+    )
+    other = json.dumps({"affiliate": {"code": "OTHER"}, "currency": "EUR", "said": "Max"})
+    db.session.add(WebhookDelivery(account_id=account_id, key="k", event="message.sent", created_at=now,
+                                   next_at=now, body=other))  # fmt: skip
+    text = "Name,Email\nMax Other,other@x.example\nMax,max@example.org\n"
+    db.session.add(AffiliateImport(account_id=account_id, key="k", file_name="f.csv", text=text, choices={},
+                                   uploaded_by="Ada", created_at=now))  # fmt: skip
+    one = Report(Meaning.SOFT, "one", recipient="other@x.example", reason="Max: 5 EUR", raw="for Max")
+    record_event(account_id, "generic", one, now=now)
+    db.session.commit()
+    erase(max_)
+    bought = db.session.scalars(sa.select(Event).where(Event.type == "purchase")).one()
+    assert (bought.values["currency"], bought.values["amount"]) == ("EUR", "80.00")
+    assert db.session.scalars(sa.select(WebhookDelivery.body)).all() == [other]
+    assert db.session.scalars(sa.select(BounceEvent.raw)).all() == ["for Max"]
+    left = db.session.scalars(sa.select(AffiliateImport.text)).one()
+    assert left == "Name,Email\nMax Other,other@x.example\n[erased]\n"
+
+
+def test_an_address_that_is_another_affiliates_by_now_stays_theirs(owner, client):
+    account_id, now = account_of().id, utcnow()
+    signup_rules.save_rules(account_id, signup_rules.Rules(confirm=False))
+    sign_up(client)
+    grace = newest_affiliate()
+    waiting = ActionToken(token_hash="m" * 64, affiliate_id=grace.id, purpose=TokenPurpose.MAILBOX)
+    waiting.mailbox, waiting.created_at = "lin@example.org", now
+    db.session.add(waiting)
+    db.session.commit()
+    sign_up(client, name="Lin", mailbox="lin@example.org")
+    erase(db.session.get_one(Affiliate, grace.id))
+    assert suppressions.find_suppression(account_id, "lin@example.org") is None
+    to_lin = sa.select(OutboxMessage.status).where(OutboxMessage.recipient == "lin@example.org")
+    assert db.session.scalars(to_lin).all() == [Status.QUEUED]
+
+
 def test_the_hash_differs_by_account_and_holds_no_address(app):
     erased.ensure_key()
     one, other = erased.hash_of(1, MAILBOX), erased.hash_of(2, MAILBOX)
@@ -285,7 +337,7 @@ def test_the_person_is_recognised_as_a_whole_word_and_hidden_from_reprs():
     assert not person.is_mentioned("Robots boast of xada@x.example and ADA77")
     assert person.without({"a": ["Hi ada@x.example", 1], "ADA7": None}) == {
         "a": ["Hi [erased]", 1],
-        "[erased]": None,
+        "ADA7": None,
     }
     assert "ada" not in repr(person).lower()
     assert Person.load(person.dump()) == person
