@@ -70,13 +70,17 @@ def find_suppression(account_id: int, mailbox: str) -> Suppression | None:
     return db.session.scalars(query.order_by(Suppression.mailbox_key).limit(1)).first()
 
 
-def is_suppressed(account_id: int, mailbox: str, category: Category) -> bool:
-    """Return whether emails of this category must not be sent to a mailbox."""
+def is_suppressed(account_id: int, mailbox: str, category: Category, *, to_affiliate: bool = True) -> bool:
+    """Return whether emails of this category must not be sent to a mailbox.
+
+    An owner who was an affiliate as well, such as for a trial, is erased as that only.
+    """
     rows = _FIND_REASON.all(
         account_id=account_id, mailbox_key=mailbox.casefold(), hash=erased.hash_of(account_id, mailbox)
     )
     is_transactional = category is Category.TRANSACTIONAL
-    return any(row[0] is not SuppressionReason.UNSUBSCRIBED or not is_transactional for row in rows)
+    reasons = {row[0] for row in rows} - (set() if to_affiliate else {SuppressionReason.ERASED})
+    return any(reason is not SuppressionReason.UNSUBSCRIBED or not is_transactional for reason in reasons)
 
 
 @dataclass(frozen=True)

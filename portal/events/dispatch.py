@@ -221,9 +221,7 @@ def _record_email(event_id: int, account_id: int, planned: PlannedEmail, now: da
     the recipient's budget: an email over it waits for the next digest, as does one that the affiliate wants together with others.
     """
     decision, message_id, digest_at = planned.decision, None, None
-    if decision in _NEEDS_SUPPRESSION_CHECK and suppressions.is_suppressed(
-        account_id, planned.recipient, planned.notice.category
-    ):
+    if decision in _NEEDS_SUPPRESSION_CHECK and _is_suppressed(account_id, planned.notice, planned.recipient):
         decision = EmailDecision.SUPPRESSED
     if decision is EmailDecision.QUEUED:
         digest_at = next_digest(planned.pace, now, planned.time_zone)
@@ -264,8 +262,13 @@ def _enqueue(
 def decide(new: NewEvent, notice: Notice, mailbox: str) -> EmailDecision:
     """Return whether an email of a stored event may be sent at present."""
     decision = _decide(new, notice)
-    is_suppressed = suppressions.is_suppressed(new.account.id, mailbox, notice.category)
+    is_suppressed = _is_suppressed(new.account.id, notice, mailbox)
     return EmailDecision.SUPPRESSED if is_suppressed and decision in _NEEDS_SUPPRESSION_CHECK else decision
+
+
+def _is_suppressed(account_id: int, notice: Notice, mailbox: str) -> bool:
+    to_affiliate = notice.audience is Audience.AFFILIATE
+    return suppressions.is_suppressed(account_id, mailbox, notice.category, to_affiliate=to_affiliate)
 
 
 def _decide(new: NewEvent, notice: Notice) -> EmailDecision:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, or_, select, text, update
 
+from ..accounts.models import Account
 from ..api.models import ApiRequest
 from ..arrival.models import TestEmail
 from ..bounces.models import BounceEvent, EventState, MessageOutcome
@@ -20,6 +21,8 @@ from ..events.types import EventType
 from ..imports.models import AffiliateImport
 from ..incidents.models import Incident, IncidentEvent, WebhookDelivery
 from ..money.models import Commission
+from ..notices.catalogue import CATALOGUE, Audience
+from ..notices.recipients import recipients_of
 from ..outbox import cancellations
 from ..outbox.models import OPEN, DeliveryAttempt, OutboxMessage, Queue, Status
 
@@ -70,7 +73,10 @@ class Batch:
 
 
 def cancel_owner_mail(affiliate_id: int, account_id: int, *, now: datetime) -> None:
-    """Cancel what waits to tell the owner about a person, and take their events out of waiting digests."""
+    """Cancel what waits to tell the owner about a person, and take their events out of waiting digests.
+
+    The other events of a digest that was queued already wait for the next one.
+    """
     of_person = select(Event.id).where(Event.affiliate_id == affiliate_id)
     waiting = update(EventMail).where(EventMail.event_id.in_(of_person), EventMail.digest_at.is_not(None))
     _run(waiting.values(digest_at=None, decision=EmailDecision.SUPPRESSED))
@@ -89,6 +95,13 @@ def cancel_owner_mail(affiliate_id: int, account_id: int, *, now: datetime) -> N
     )
     ids = list(db.session.scalars(statement.execution_options(synchronize_session=False)))
     cancellations.record_reason(ids, _CANCELLED, now=now)
+    others = update(EventMail).where(
+        EventMail.message_id.in_(ids),
+        EventMail.event_id.not_in(of_person),
+        EventMail.decision == EmailDecision.IN_DIGEST,
+        EventMail.digest_account_id == account_id,
+    )
+    _run(others.values(digest_at=now, message_id=None))
 
 
 # -- the steps
@@ -131,11 +144,7 @@ def _blank_requests(event_ids: Collection[int], person: Person) -> None:
 
 def own_messages(scope: Traces, cursor: int) -> Batch:
     """Blank every message to the person, also those of no event: confirmations and copies."""
-    query = select(LogRow.message_id).where(
-        LogRow.account_id == scope.account_id,
-        LogRow.recipient.in_([mailbox.lower() for mailbox in scope.person.mailboxes]),
-        LogRow.message_id > cursor,
-    )
+    query = select(LogRow.message_id).where(*_is_to_person(scope), LogRow.message_id > cursor)
     ids = list(db.session.scalars(query.order_by(LogRow.message_id).limit(BATCH)))
     blank_messages(scope, ids)
     return Batch(len(ids), ids[-1] if len(ids) == BATCH else None)
@@ -227,12 +236,21 @@ def _without_lines_of(text: str, person: Person) -> str:
 
 def check(scope: Traces, _cursor: int) -> Batch:
     """Report whether a message to the person is left, because it was just being submitted."""
-    row = LogRow
-    query = select(row.message_id).where(
-        row.account_id == scope.account_id,
-        row.recipient.in_([mailbox.lower() for mailbox in scope.person.mailboxes]),
-    )
+    query = select(LogRow.message_id).where(*_is_to_person(scope))
     return Batch(0, None, waits=db.session.scalars(query.limit(1)).first() is not None)
+
+
+def _is_to_person(scope: Traces) -> list[Any]:
+    """Return the conditions of messages to the person. An owner who was an affiliate as well keeps what owners get."""
+    person, account = scope.person, db.session.get_one(Account, scope.account_id)
+    conditions = [
+        LogRow.account_id == scope.account_id,
+        LogRow.recipient.in_([mailbox.lower() for mailbox in person.mailboxes]),
+    ]
+    if any(person.is_mailbox(mailbox) for mailbox, _ in recipients_of(account)):
+        kinds = [notice.kind for notice in CATALOGUE.values() if notice.audience is Audience.AFFILIATE]
+        conditions.append(LogRow.kind.in_(kinds))
+    return conditions
 
 
 # -- messages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -31,10 +32,12 @@ from portal.clock import utcnow
 from portal.db import Base, db, readiness
 from portal.deliveries.models import LogRow
 from portal.enrolment import signup_rules
-from portal.events.models import Event, EventMail
+from portal.events import digests
+from portal.events.models import EmailDecision, Event, EventMail
 from portal.imports.models import AffiliateImport
 from portal.incidents.models import Incident, IncidentKind, WebhookDelivery
 from portal.money import balances
+from portal.notices import recipients
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from portal.privacy import erasing, late_reports
 from portal.privacy.models import Erasure
@@ -319,6 +322,33 @@ def test_an_address_that_is_another_affiliates_by_now_stays_theirs(owner, client
     assert suppressions.find_suppression(account_id, "lin@example.org") is None
     to_lin = sa.select(OutboxMessage.status).where(OutboxMessage.recipient == "lin@example.org")
     assert db.session.scalars(to_lin).all() == [Status.QUEUED]
+
+
+def test_an_owner_who_erases_the_trial_affiliate_is_still_told(owner, client):
+    account = account_of()
+    signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))
+    [(mailbox, _name)] = recipients.recipients_of(account)
+    sign_up(client, mailbox=mailbox)
+    erase(newest_affiliate())
+    sign_up(client, name="Lin", mailbox="lin@example.org")
+    about = sa.select(EventMail.recipient, EventMail.decision).join(Event, Event.id == EventMail.event_id)
+    told = db.session.execute(about.where(Event.affiliate_id == newest_affiliate().id)).all()
+    assert (mailbox, EmailDecision.QUEUED) in [tuple(row) for row in told]
+
+
+def test_the_other_events_of_a_cancelled_digest_are_told_later(owner, client):
+    account_id = account_of().id
+    signup_rules.save_rules(account_id, signup_rules.Rules(confirm=False))
+    for name in ("Ann", "Ben", "Cleo", "Grace Hopper"):  # the first two leave at once
+        sign_up(client, name=name, mailbox=f"{name.split()[0].lower()}@example.org")
+    digests.send(account_id, now=utcnow() + timedelta(days=2))
+    query = sa.select(OutboxMessage).where(OutboxMessage.kind == "owner-event-digest")
+    assert "Grace" in db.session.scalars(query).one().text
+    erase(newest_affiliate())
+    digests.send(account_id, now=utcnow() + timedelta(days=3))
+    waiting = db.session.scalars(sa.select(OutboxMessage).where(OutboxMessage.status == Status.QUEUED))
+    assert any("Cleo" in one.text and "owner" in one.kind for one in waiting)
+    assert "grace" not in " ".join(db.session.scalars(sa.select(OutboxMessage.text))).lower()
 
 
 def test_the_hash_differs_by_account_and_holds_no_address(app):
