@@ -9,14 +9,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from ..affiliates import preferences
 from ..affiliates.models import EmailPace
 from ..db import db
 from ..jobs import notify
+from ..notices.catalogue import CATALOGUE, Audience
 from . import weeks
-from .models import EventMail
+from .models import Event, EventMail
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -69,3 +70,17 @@ def save_preferences(
         db.session.execute(waiting.values(digest_at=due).execution_options(synchronize_session=False))
         notify.push_after_commit(JOB, affiliate.account_id)
     db.session.commit()
+
+
+def follow_address(affiliate: Affiliate, former: str) -> None:
+    """Let what waits for a digest to the former mailbox of an affiliate go to the present one. The caller commits."""
+    kinds = [notice.kind for notice in CATALOGUE.values() if notice.audience is Audience.AFFILIATE]
+    waiting = update(EventMail).where(
+        WAITING,
+        EventMail.digest_account_id == affiliate.account_id,
+        EventMail.recipient == former,
+        EventMail.kind.in_(kinds),
+        EventMail.event_id.in_(select(Event.id).where(Event.affiliate_id == affiliate.id)),
+    )
+    moved = waiting.values(recipient=affiliate.mailbox)
+    db.session.execute(moved.execution_options(synchronize_session=False))

@@ -11,11 +11,14 @@ import time_machine
 from sqlalchemy import select
 
 from portal.affiliates import links, suppressions
-from portal.affiliates.models import Affiliate, AffiliateState, FormerCode, SuppressionReason
+from portal.affiliates.models import Affiliate, AffiliateState, EmailPace, FormerCode, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup_rules
 from portal.enrolment.changing import bulk_moderation
+from portal.events.dispatch import NewEvent, record_event
+from portal.events.models import EventMail
+from portal.events.types import EventType, Source
 from portal.outbox.models import OutboxMessage
 from portal.state import current_config
 from tests.enrolment.support import account_of, messages, newest_affiliate, path_in, sign_up
@@ -151,6 +154,20 @@ def test_a_new_address_is_in_force_once_its_reader_confirms(owner, client, grace
     assert "grace@new.example" in owner.get("/affiliates?q=new.example").get_data(as_text=True)
     assert suppressions.find_suppression(row.account_id, NEW).reason is SuppressionReason.UNSUBSCRIBED
     assert client.submit(path, {}, page="/join/brightleaf").status_code == 303  # a second click
+
+
+def test_what_waits_for_a_digest_follows_the_new_address(owner, client, grace):
+    row, account = newest_affiliate(), account_of()
+    row.email_pace = EmailPace.WEEKLY
+    db.session.commit()
+    values = {"order": "A-1", "amount": "10.00", "currency": "EUR", "commission": "1.00", "product": ""}
+    record_event(NewEvent(account, EventType.PURCHASE, row, values), key="k", source=Source.API, now=utcnow())
+    db.session.commit()
+    edit(owner, newest_affiliate(), mailbox=NEW)
+    path = path_in("confirm-new-address", "confirm-address")
+    client.submit(path, {})
+    waiting = select(EventMail.recipient).where(EventMail.digest_at.is_not(None))
+    assert db.session.scalars(waiting).all() == [NEW]
 
 
 def test_an_address_can_be_kept_expires_and_may_be_taken_meanwhile(owner, client, grace):

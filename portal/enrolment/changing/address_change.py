@@ -22,6 +22,7 @@ from ...affiliates import directory, suppressions
 from ...affiliates.models import ActionToken, Affiliate, AffiliateState, SuppressionReason, TokenPurpose
 from ...affiliates.search_text import search_text
 from ...db import db
+from ...events import pace
 from ...notices import branding, rendering
 from ...notices.catalogue import CATALOGUE, Notice
 from ...notices.texts import default_text
@@ -154,7 +155,7 @@ def confirm(token: str, network: str, *, now: datetime) -> confirmation_links.To
     if found.expired:
         db.session.rollback()
         raise signup.LinkExpired
-    affiliate, new = found.affiliate, found.token.mailbox
+    affiliate, new, former = found.affiliate, found.token.mailbox, found.affiliate.mailbox
     if directory.find_by_mailbox(affiliate.account_id, new.casefold()) is not None:
         db.session.rollback()
         raise AddressTaken
@@ -168,6 +169,7 @@ def confirm(token: str, network: str, *, now: datetime) -> confirmation_links.To
     except IntegrityError:  # given to another affiliate at this moment
         db.session.rollback()
         raise AddressTaken from None
+    pace.follow_address(affiliate, former)
     if affiliate.state is AffiliateState.UNCONFIRMED:
         signup.start(affiliate, approved=get_rules(affiliate.account_id).auto_approve, now=now)
         db.session.flush()
