@@ -285,6 +285,9 @@ class SuppressForm(PortalForm):
     mailbox = mailbox_field("Email address", required("Enter the email address."))
     note = text_field("Note for yourself", limit=200)
 
+    def validate_mailbox(self, field: Any) -> None:
+        validate_mailbox_syntax(self, field)
+
 
 class LiftForm(PortalForm):
     """The reason for ending a suppression."""

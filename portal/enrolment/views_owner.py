@@ -21,6 +21,7 @@ from ..money import balances
 from ..notices import branding, recipients
 from ..notices.catalogue import NEW_SIGN_UP
 from ..programme import counts
+from ..smtp.mailbox import parse_mailbox
 from ..state import current_config
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
@@ -172,7 +173,8 @@ def suppress() -> Any:
     form = SuppressForm()
     if not form.validate():
         return _suppressions_page(form, form_errors=True), 422
-    suppression_list.add(current_user.account_id, form.mailbox.data, form.note.data or "", now=utcnow())
+    mailbox = str(parse_mailbox(form.mailbox.data))  # as affiliates' are stored: the domain in A-labels
+    suppression_list.add(current_user.account_id, mailbox, form.note.data or "", now=utcnow())
     flash(f"{form.mailbox.data} is not written to from now on.", "success")
     return redirect(url_for(".suppressions"), 303)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from flask_babel import lazy_gettext as _
+from typing import Any
 
+from flask_babel import lazy_gettext as _
+from wtforms.validators import ValidationError
+
+from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..web.fields import PortalForm, mailbox_field, required, text_field
 
 
@@ -14,3 +18,9 @@ class TakePartAgainForm(PortalForm):
     why = text_field(
         _("Why may it be written to again?"), required(_("Enter why it may be written to again.")), limit=200
     )
+
+    def validate_mailbox(self, field: Any) -> None:
+        try:
+            parse_mailbox(field.data or "")
+        except MailboxError as error:
+            raise ValidationError(str(error)) from None

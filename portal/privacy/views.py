@@ -23,6 +23,7 @@ from ..affiliates import suppressions
 from ..clock import utcnow
 from ..money import balances
 from ..programme import short_links
+from ..smtp.mailbox import parse_mailbox
 from ..state import current_config
 from ..web.translations import show_in
 from . import asking, erasing, stored_data
@@ -53,7 +54,8 @@ def take_part_again() -> Any:
         return render_template("privacy/take_part_again.html", form=TakePartAgainForm(formdata=None))
     if form.validate():
         mailbox, now = form.mailbox.data, utcnow()
-        found = suppressions.find_erased(current_user.account_id, mailbox)
+        parsed = str(parse_mailbox(mailbox))  # as it was hashed: the domain in A-labels
+        found = suppressions.find_erased(current_user.account_id, parsed)
         if found is not None:
             by, why = current_user.name, form.why.data or ""
             suppressions.lift(current_user.account_id, found.id, why=why, by=by, now=now)

@@ -351,6 +351,19 @@ def test_the_other_events_of_a_cancelled_digest_are_told_later(owner, client):
     assert "grace" not in " ".join(db.session.scalars(sa.select(OutboxMessage.text))).lower()
 
 
+def test_an_address_with_an_international_domain_is_put_on_the_list_and_taken_off(owner, client):
+    account_id, typed = account_of().id, "grace@müller.example.org"
+    owner.submit(
+        "/affiliates/not-written-to", {"mailbox": typed, "note": ""}, page="/affiliates/not-written-to"
+    )
+    assert suppressions.find_suppression(account_id, "grace@xn--mller-kva.example.org") is not None
+    sign_up(client, mailbox="lin@müller.example.org")
+    erase(newest_affiliate())
+    page = "/affiliates/not-written-to/erased"
+    back = owner.submit(page, {"mailbox": "lin@müller.example.org", "why": "She asked"}, page=page)
+    assert back.status_code == 303
+
+
 def test_the_hash_differs_by_account_and_holds_no_address(app):
     erased.ensure_key()
     one, other = erased.hash_of(1, MAILBOX), erased.hash_of(2, MAILBOX)
