@@ -52,6 +52,7 @@ _KEPT_VALUES = frozenset(
 _KEPT_DIAGNOSIS = ("code", "kind", "whose_move", "retry_class")
 _SENTENCES = ("cause", "fixes", "evidence")  # of a diagnosis; the rest are values of enumerations
 SUBJECT = "Erased"
+_API = "api:"  # begins the key of an event that came by the API; the rest is that of the request
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def events(scope: Traces, cursor: int) -> Batch:
     person = scope.person
     query = select(Event).where(Event.affiliate_id == person.affiliate_id, Event.id > cursor)
     rows = list(db.session.scalars(query.order_by(Event.id).limit(BATCH)))
+    keys = [row.key.removeprefix(_API) for row in rows if row.key.startswith(_API)]
     for row in rows:
         if row.type is not EventType.WEEK_ENDED:
             kept = {name: value for name, value in row.values.items() if name in _KEPT_VALUES}
@@ -127,18 +129,17 @@ def events(scope: Traces, cursor: int) -> Batch:
     own = [mail.id for mail in mails if person.is_mailbox(mail.recipient)]
     _run(update(EventMail).where(EventMail.id.in_(own)).values(recipient=person.blank))
     db.session.flush()
-    _blank_requests(ids, person)
+    _blank_requests(scope, ApiRequest.key.in_(keys))
     message_ids = [mail.message_id for mail in mails if mail.message_id is not None]
     for start in range(0, len(message_ids), BATCH):
         blank_messages(scope, message_ids[start : start + BATCH])
     return Batch(len(rows), ids[-1] if len(rows) == BATCH else None)
 
 
-def _blank_requests(event_ids: Collection[int], person: Person) -> None:
-    own = or_(ApiRequest.event_id.in_(event_ids), ApiRequest.affiliate_id == person.affiliate_id)
-    query = select(ApiRequest).where(own)
+def _blank_requests(scope: Traces, condition: Any) -> None:
+    query = select(ApiRequest).where(ApiRequest.account_id == scope.account_id, condition)
     for request in db.session.scalars(query):
-        if person.is_mentioned(request.key):
+        if scope.person.is_mentioned(request.key):
             request.key = f"erased:{request.id}"
 
 
@@ -195,6 +196,7 @@ def few_rows(scope: Traces, _cursor: int) -> Batch:
     person, account = scope.person, scope.account_id
     reasons = update(Commission).where(Commission.affiliate_id == person.affiliate_id)
     _run(reasons.values(reason=""))
+    _blank_requests(scope, ApiRequest.affiliate_id == person.affiliate_id)
     for incident in db.session.scalars(select(Incident).where(Incident.account_id == account)):
         incident.last_reply = person.without(incident.last_reply)
         if (changed := _without_person(incident.diagnosis, person)) != incident.diagnosis:

@@ -21,6 +21,7 @@ from ..db import db
 from ..events.models import Event, EventMail
 from ..jobs import notify
 from ..notices.catalogue import CATALOGUE, Audience
+from ..outbox.models import OutboxMessage
 from ..outbox.sending.deliver import stopping
 from ..state import vault
 from . import blanking
@@ -145,6 +146,13 @@ def _person(affiliate: Affiliate) -> Person:
         own_mail.where(Event.affiliate_id == affiliate.id, EventMail.kind.in_(kinds)),
         select(ActionToken.mailbox).where(
             ActionToken.affiliate_id == affiliate.id, ActionToken.mailbox.is_not(None)
+        ),
+        select(OutboxMessage.recipient)  # of confirmations, which belong to no event
+        .join(ActionToken, ActionToken.message_id == OutboxMessage.id)
+        .where(
+            ActionToken.affiliate_id == affiliate.id,
+            OutboxMessage.account_id == affiliate.account_id,
+            OutboxMessage.kind.in_(kinds),
         ),
     )
     mailboxes = {str(one): None for query in queries for one in db.session.scalars(query.distinct())}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ..affiliates import erased
-from ..bounces.models import HAS_RAW, BounceEvent
+from ..bounces.models import HAS_RAW, BounceEvent, MessageOutcome
 from ..db import db
 from ..outbox.models import OutboxMessage
 from .blanking import BATCH, blank_reports
@@ -19,7 +19,7 @@ _MAX_BATCHES = 50
 def blank(now: datetime) -> None:
     """Blank recent reports about messages whose recipient was erased. Commits each batch."""
     query = (
-        select(BounceEvent.id, OutboxMessage.recipient)
+        select(BounceEvent.id, BounceEvent.message_id, OutboxMessage.recipient)
         .join(OutboxMessage, OutboxMessage.id == BounceEvent.message_id)
         .where(
             HAS_RAW,
@@ -32,6 +32,8 @@ def blank(now: datetime) -> None:
         rows = db.session.execute(query).all()
         for row in rows:
             blank_reports(BounceEvent.id == row.id, row.recipient)
+            reason = update(MessageOutcome).where(MessageOutcome.message_id == row.message_id)
+            db.session.execute(reason.values(reason=""))
         db.session.commit()
         if len(rows) < BATCH:
             break

@@ -25,6 +25,7 @@ from portal.affiliates.models import (
 )
 from portal.api.ingest import ingest_event
 from portal.arrival.models import TestEmail
+from portal.bounces import outcomes
 from portal.bounces.meaning import Meaning, Report
 from portal.bounces.models import BounceEvent, EventState, MessageOutcome
 from portal.bounces.recording import record_event
@@ -362,6 +363,29 @@ def test_an_address_with_an_international_domain_is_put_on_the_list_and_taken_of
     page = "/affiliates/not-written-to/erased"
     back = owner.submit(page, {"mailbox": "lin@müller.example.org", "why": "She asked"}, page=page)
     assert back.status_code == 303
+
+
+def test_a_corrected_address_and_the_reason_of_a_late_report_are_blanked(owner, client):
+    sign_up(client, name=NAME, mailbox="grace@exmaple.org")
+    row = newest_affiliate()
+    fields = {"name": NAME, "mailbox": MAILBOX, "code": row.code, "external_id": "", "notes": ""}
+    owner.submit(f"/affiliates/{row.id}/edit", fields, page=f"/affiliates/{row.id}/edit")
+    client.submit(path_in("confirm-new-address", "confirm-address"), {})
+    person = newest_affiliate()
+    assert person.mailbox == MAILBOX
+    erase(person)
+    assert traces() == set()
+    message = db.session.scalars(
+        sa.select(OutboxMessage).where(OutboxMessage.recipient == erased.blank_mailbox(person.id))
+    ).first()
+    late = Report(Meaning.HARD, "late", recipient=MAILBOX, reason=f"<{MAILBOX}> left", raw=f"to {MAILBOX}")
+    record_event(person.account_id, "generic", late, now=utcnow())
+    event = db.session.scalars(sa.select(BounceEvent)).one()
+    event.state, event.message_id = EventState.MATCHED, message.id
+    outcomes.join(event, message, now=utcnow())
+    db.session.commit()
+    late_reports.blank(utcnow())
+    assert traces() == set()
 
 
 def test_the_hash_differs_by_account_and_holds_no_address(app):
