@@ -15,7 +15,8 @@ import logging
 import os
 import secrets
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _FOLDER = "accepted"
+_MARK = "mark"
 _SUFFIX = ".journal"  # unchanged since the first version, so that an upgrade still recovers older files
 
 Entry = dict[str, Any]  # one line: "message" and "token" of the claim, and "begun" or "reply"
@@ -51,10 +53,13 @@ class AcceptanceLog:
 
     @cached_property
     def folder_name(self) -> str:
-        """A name of this folder in 7 characters: other folders of this machine, and a copy of this one, have others."""
+        """A name of this folder in 7 characters: other folders of this machine, and a copy of this one, have others.
+
+        A new folder in the place of a lost one can have its inode, so a file in it is part of the name.
+        """
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        found = self.folder.stat()
-        return hashlib.sha256(f"{found.st_dev}:{found.st_ino}".encode()).hexdigest()[:7]
+        found, mark = self.folder.stat(), _read_mark(self.folder)
+        return hashlib.sha256(f"{found.st_dev}:{found.st_ino}:{mark}".encode()).hexdigest()[:7]
 
     def log_start(self, claim: Claim) -> bool:
         """Log that a message is about to be submitted. False if the write failed: the table must record the start."""
@@ -143,6 +148,18 @@ class AcceptanceLog:
             fcntl.flock(self._file, fcntl.LOCK_EX)
             self._pid, self._size = os.getpid(), 0
         return self._file
+
+
+def _read_mark(folder: Path) -> str:
+    """Return the random text of a folder, which the first process that asks for it writes."""
+    path = folder / _MARK
+    with suppress(FileExistsError), path.open("x", encoding="ascii") as file:
+        file.write(secrets.token_hex(16))
+    for _ in range(100):  # another process may be writing it; one that crashed at that has left it empty
+        if found := path.read_text(encoding="ascii"):
+            return found
+        time.sleep(0.01)
+    return ""
 
 
 def current_log() -> AcceptanceLog:

@@ -226,3 +226,16 @@ def test_a_message_that_was_claimed_before_a_power_cut_counts_as_possibly_delive
         (Outcome.INTERRUPTED, True),
         (Outcome.ACCEPTED, False),
     ]
+
+
+def test_a_folder_in_the_place_of_a_lost_one_has_another_name(tmp_path):
+    """Else a worker would take the claims of the lost one for its own, and their messages for not submitted."""
+    folder = tmp_path / "accepted"
+    names = []
+    for _ in range(2):
+        log, other = (acceptance_log.AcceptanceLog(folder, 1000) for _ in range(2))
+        assert log.folder_name == other.folder_name
+        names.append(log.folder_name)
+        for path in folder.iterdir():  # the inode stays, which a new folder is often given at once
+            path.unlink()
+    assert len(set(names)) == 2
