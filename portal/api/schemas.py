@@ -14,6 +14,8 @@ from ..events.types import EVENT_LABELS, OLD_AFTER, EventType
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_babel.speaklater import LazyString
+
 # Characters that end a line, are invisible or reorder text: C0, C1, separators, bidirectional marks.
 _INVISIBLE = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
 ORDER_PATTERN = _ONE_LINE = rf"^[^\s{_INVISIBLE}][^{_INVISIBLE}]*$"
@@ -39,7 +41,7 @@ class EventShape:
 
     event: str
     event_type: EventType
-    title: str
+    title: LazyString  # translated where it is shown
     when: str
     fields: tuple[EventField, ...]
     fixed: Mapping[str, str]
@@ -106,8 +108,8 @@ def _reason_field(example: str) -> EventField:
 
 
 def _shape(event_type: EventType, when: str, *fields: EventField, **fixed: str) -> EventShape:
-    name, title = event_type.value.replace("-", "_"), str(EVENT_LABELS[event_type])
-    return EventShape(name, event_type, title, when, fields, fixed)
+    name = event_type.value.replace("-", "_")
+    return EventShape(name, event_type, EVENT_LABELS[event_type], when, fields, fixed)
 
 
 _ALL = (
@@ -291,7 +293,7 @@ def _event_schema(shape: EventShape) -> Schema:
     reference = "#/components/schemas/"
     return {
         "type": "object",
-        "title": shape.title,
+        "title": str(shape.title),
         "description": shape.when,
         "properties": {
             "event": {"const": shape.event, "type": "string"},
