@@ -35,7 +35,7 @@ name net new news one online org page pro pub shop site space store tech top vip
 """
 _DOMAINS = frozenset(_DOMAINS_TEXT.split())
 _PHONE = re.compile(r"(?:\d[ ./()–-]{0,3}){7}")  # seven digits, however they are grouped
-_WORD = re.compile(r"\w+(?:\.\w+)*")  # with dots, because a link is of one alphabet
+_WORD = re.compile(r"\w++(?:\.\w++)*+")  # with dots, because a link is of one alphabet
 _MAX_MARKS_PER_LETTER = 5  # Tibetan and Vietnamese need three; more would cover neighbouring lines
 _MAX_MARKS_PER_ALPHABETIC_LETTER = 2  # once composed, of Latin, Greek and Cyrillic letters
 _OVERLAYS = set(map(chr, range(0x334, 0x339)))  # marks that strike a letter out

@@ -33,6 +33,8 @@ SAMPLE = [chr(n) for n in range(256)] + ["\u0301", "\u2028", "é", "ж", "中", 
 REVIEWED = {  # the pattern, and why it takes linear time
     r"\.(?:[a-z0-9]*[a-z][a-z0-9]*|[a-z0-9]+-[a-z0-9-]*[a-z0-9])\.?\Z": "reads the last 80 characters of a record",
     r"[^\s<>@\",;:\\()\[\]]+@[^\s<>@\",;:\\()\[\]]+": "used with fullmatch, so it is tried at the start only",
+    r"[^<>]*<([^<>]*)>[\s.,;]*": "used with fullmatch, so it is tried at the start only",
+    r"[ \u00a0\u3000]*[@＠][ \u00a0\u3000]*": "a pasted address has 1,000 characters",
     r"([^:]*):\d+": "used with fullmatch, so it is tried at the start only",
     r"\b(?:accepted|queued)\W+<?([\w.@+-]*\d[\w.@+-]{5,})>?": "one word after each match; a reply has 2,000 characters",
 }

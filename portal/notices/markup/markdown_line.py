@@ -10,7 +10,7 @@ import re
 from .markdown import inline_to_html
 
 SIGNS = {"strong": "**", "b": "**", "em": "*", "i": "*", "s": "~~"}
-_END_OF_SENTENCE = re.compile(r"[.,:;!?…]+\Z")
+_ENDS_OF_SENTENCES = ".,:;!?…"
 
 
 class MarkdownLine:
@@ -94,10 +94,10 @@ class MarkdownLine:
         while self.pieces[at] in SIGNS.values():
             at -= 1
         words = self.pieces[at]
-        found = _END_OF_SENTENCE.search(words)
-        if found and found.start():
-            self.pieces[at] = words[: found.start()]
-            self.pieces.append(found.group())
+        without_end = words.rstrip(_ENDS_OF_SENTENCES)
+        if without_end and without_end != words:
+            self.pieces[at] = without_end
+            self.pieces.append(words[len(without_end) :])
         elif not words[-1].isalnum():
             self.pieces.append(" ")
 
