@@ -93,7 +93,10 @@ def lose_worker(app, serve, routes, account, tuning, tmp_path, record):
         server = serve(answering(DOT=accept))
         for number in range(COUNT):
             enqueue_message(account, f"m{number}")
-        lost = make_config(folder, lease=LEASE_S, limits=LIMITS, tuning=tuning, record=record)
+        # While the table is locked nothing may need it: no renewal of the lease, and a flush gives up soon.
+        lost = make_config(
+            folder, lease=600.0, limits=LIMITS, tuning=tuning, record=record, database_wait=1.0
+        )
         worker = start_worker(lost, {account: server.port})
         assert arrived.wait(PATIENCE_S)
         worker.kill()
