@@ -243,7 +243,7 @@ def test_names_of_every_script_are_accepted_and_shown_as_entered(app, name):
         "ada@127.0.0.1",
         "ada@[127.0.0.1]",
         "ada@x..example",
-        "Ada <ada@x.example>",
+        "Ada <ada@x.example> and Eve",
         "ada@x.example,eve@x.example",
         "alice@x.example)bob@x.example",
         "ädä@x.example",
