@@ -1,4 +1,4 @@
-"""How a mailbox is logged in to: the password at rest and the server that it belongs to, or a grant of OAuth 2.0."""
+"""How a mailbox is logged in to: a password, sealed for one server, port and username, or a grant of OAuth 2.0."""
 
 from __future__ import annotations
 
