@@ -33,7 +33,9 @@ class RunningPortal:
         self.instance = instance
         self.port = free_port()
         self.base = f"http://localhost:{self.port}"
-        self.ports = {name: free_port() for name in ("STARTTLS", "TLS", "PLAIN", "EXPIRED", "CONSENT")}
+        self.ports = {
+            name: free_port() for name in ("STARTTLS", "TLS", "PLAIN", "EXPIRED", "IMAP", "CONSENT")
+        }
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("SIGNET_", "MAIL_"))},
             "SIGNET_INSTANCE": str(instance),

@@ -20,7 +20,7 @@ from tests.journeys.running import ROOT, TIMEOUT_S, RunningPortal, free_port
 def environment(instance: Path) -> dict[str, str]:
     """Return the environment of a shell without settings of Signet, with free ports."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SIGNET_", "MAIL_", "PORT"))}
-    names = ("STARTTLS", "TLS", "PLAIN", "EXPIRED", "CONSENT")
+    names = ("STARTTLS", "TLS", "PLAIN", "EXPIRED", "IMAP", "CONSENT")
     ports = {f"SIGNET_REHEARSAL_{name}_PORT": str(free_port()) for name in names}
     return {**inherited, **ports, "SIGNET_INSTANCE": str(instance), "PORT": str(free_port())}
 
