@@ -18,6 +18,7 @@ from ..providers import Catalogue, Provider, ProviderKind, load_catalogue
 from ..providers.catalogue import normalise_host
 from ..token_errors import read_token_error, token_failure
 from .cases import DiagnosisKind, FormField, Move, RetryClass
+from .client_errors import client_failure, port_in, security_of
 from .matching import FailureContext, PastedReplyServer, ServerLike, first_match
 from .pasted_reply import STAGE_NAMES, parse_reply, parse_stage
 from .sentences import fill, placeholders
@@ -125,7 +126,7 @@ def _diagnose(context: FailureContext) -> Diagnosis:
 def explain(
     server_host: str, stage: str | Stage, reply_text: str, catalogue: Catalogue | None = None
 ) -> Diagnosis:
-    """Return the diagnosis of a pasted reply, or of the error of a token endpoint.
+    """Return the diagnosis of a pasted reply, of the error of a token endpoint, or of a program's own error.
 
     Raises:
         ValueError: ``stage`` names no stage.
@@ -135,6 +136,9 @@ def explain(
     provider = catalogue.by_host(server.host)
     if failed_at is Stage.CONSENT or read_token_error(reply_text):
         failure = token_failure(reply_text, issuer=_issuer(provider, reply_text))
+    elif own := client_failure(reply_text, failed_at):
+        failure = own
+        server = replace(server, port=port_in(reply_text), security=security_of(own.reason))
     else:
         failure = SubmissionFailure(failed_at, Reason.REPLIED, parse_reply(reply_text, failed_at))
     return _diagnose(FailureContext(failure, server, provider, catalogue))

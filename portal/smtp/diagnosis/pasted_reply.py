@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..failure import Stage
 from ..protocol.charsets import undo_wrong_decoding
 from ..protocol.reply import Reply
+from .client_errors import client_failure
 from .phrases import concepts_in, fold
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def guess_stage(text: str) -> Stage:
     text = text[:_MAX_REPLY_CHARS]
     if wrapped := _WRAPPED_STAGE.search(text):
         return _WRAPPED_STAGES[next(filter(None, wrapped.groups())).lower()]
+    if own := client_failure(text, None):
+        return own.stage
     reply = parse_reply(text, Stage.RCPT)
     concepts = concepts_in(fold(reply.text))
     demands_login = "not_logged_in" in concepts or {"login", "needed"} <= concepts
@@ -90,7 +93,7 @@ _EMBEDDED = (
     re.compile(r"(?:[:;'\"(\[]|\bsaid|\breturned)[ ]?([45]\d\d)[ ,-](?=[ ]?[^\d\s])"),
 )
 # What other commands were answered after the one that failed.
-_NEXT_REPLY = re.compile(r"\s(?:503|554|421)[ -](?:[45]\.\d{1,3}\.\d{1,3}|Error|Need|Valid|Bad|All|No)\b")
+_NEXT_REPLY = re.compile(r"\s(503|554|421)[ -](?:[45]\.\d{1,3}\.\d{1,3}|Error|Need|Valid|Bad|All|No)\b")
 _IN_REPLY = re.compile(r"\(in reply to [^()]{1,60}\)")
 _WRAPPED_STAGE = re.compile(
     r"(?:in reply to|after) (?:the )?(end of data|mail from|rcpt to|data|ehlo|helo|auth)\b|(refused to talk to me)",
@@ -126,7 +129,10 @@ def _unwrapped(text: str) -> str:
         starts = [found.start(1) for pattern in _EMBEDDED if (found := pattern.search(text))]
         text = text[min(starts) :] if starts else text
     first = _CODE.match(text)
-    follower = _NEXT_REPLY.search(text, first.end() if first else 0)
+    followers = _NEXT_REPLY.finditer(text, first.end() if first else 0)
+    # "554-..." begins a reply of several lines, each with the same code.
+    several = first[1] if first and text[first.end(1) : first.end(1) + 1] == "-" else None
+    follower = next((one for one in followers if one[1] != several), None)
     return text[: follower.start()] if follower else text
 
 

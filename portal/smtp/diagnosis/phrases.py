@@ -26,6 +26,11 @@ _UNSPACED_SCRIPT = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\
 _PLAIN_LETTERS = str.maketrans({"ł": "l", "ı": "i", "ø": "o", "đ": "d", "æ": "a", "œ": "o"})
 _UMLAUT = re.compile("([aou])e")
 _EMAIL = re.compile(r"\be mail")
+# Parameters of an address on the web, such as "?i=ip&ip=192.0.2.1": they are not words about the client's address.
+_URL_PARAMETER = re.compile(r"(?<=[?&;])(?:ip=[0-9a-f.:]{2,45}|\w{1,12}=(?:ip|helo|ehlo)\b)", re.IGNORECASE)
+# Names of errors, such as SubmissionQuotaExceededException.
+_CAMEL = re.compile(r"(?<![A-Za-z])(?:[A-Z][a-z]{1,20}){2,8}(?:Exception|Error)(?![A-Za-z])")
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def fold(text: str) -> str:
@@ -33,7 +38,8 @@ def fold(text: str) -> str:
 
     Parts of an address must not match a phrase: ``<quota@example.com>: user unknown`` is not about a quota.
     """
-    text = _ADDRESS.sub(" @ ", text)
+    text = _URL_PARAMETER.sub(" ", _ADDRESS.sub(" @ ", text))
+    text += "".join(f" {_HUMP.sub(' ', name)}" for name in _CAMEL.findall(text))
     # Accents are removed before as well: normalisation takes quadratic time for long runs of them.
     decomposed = unicodedata.normalize("NFKD", _without_accents(text.casefold()))
     bare = _UMLAUT.sub(r"\1", _without_accents(decomposed).translate(_PLAIN_LETTERS))

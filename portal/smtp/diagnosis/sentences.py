@@ -126,6 +126,7 @@ def _provider_placeholders(provider: Provider, host: str) -> dict[str, str]:
 
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_PORT_UNKNOWN = re.compile(r"(?: (on|to))? port \{port\}")
 
 
 def fill(sentence: str, values: Placeholders) -> str:
@@ -134,7 +135,7 @@ def fill(sentence: str, values: Placeholders) -> str:
     The port of a pasted reply is unknown; its sentences name none.
     """
     if not values["port"]:
-        sentence = sentence.replace(" on port {port}", "")
+        sentence = _PORT_UNKNOWN.sub(lambda found: " to it" if found[1] == "to" else "", sentence)
     filled = _PLACEHOLDER.sub(lambda found: values[found[1]], sentence)
     capitalise = sentence.startswith("{password") or filled.startswith(("the ", "this "))
     return filled[:1].upper() + filled[1:] if capitalise else filled
